@@ -1,0 +1,59 @@
+# Two commands do all the set-up: `make demo` runs the main job, `make test` runs the tests.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+DEMO_HOME ?= $(CURDIR)/.bcd/$(if $(DATA),demo-data,demo)
+LOCK := $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11
+INSTALL := $(UV) pip install --quiet --python $(BIN)/python
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check format lock clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+install: $(VENV)/.run ## set up .venv with what bcd needs to run
+
+demo: $(VENV)/.run ## play a hospital end to end; DATA=FOLDER uses real deliveries, PROTOCOL=NAME fixes their splits
+	$(BIN)/bcd --home "$(DEMO_HOME)" demo $(if $(DATA),--data "$(DATA)") $(if $(PROTOCOL),--protocol $(PROTOCOL))
+
+test: $(VENV)/.dev ## run all tests (ARGS=… goes to pytest)
+	$(BIN)/pytest $(ARGS)
+
+check: $(VENV)/.dev ## ruff, mypy on bcd, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(UV) ## resolve the locks again from pyproject.toml
+	$(LOCK) --extra dev pyproject.toml -o requirements-dev.lock
+	$(LOCK) -c requirements-dev.lock pyproject.toml -o requirements.lock
+	$(LOCK) -c requirements-dev.lock --extra gpu pyproject.toml -o requirements-gpu.lock
+	printf 'uv\nhatchling\neditables\n' | $(LOCK) -c requirements-dev.lock - -o requirements-build.lock
+
+clean: ## remove the virtual environment (never BCD_HOME)
+	rm -rf $(VENV)
+
+# A stamp is newer than its lock exactly when the lock is installed, so a second call installs nothing.
+$(UV): requirements-build.lock
+	@test -n "$(PYTHON)" || { echo "No python3.11 found: install Python 3.11 or name one with PYTHON=PATH."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || \
+	  { echo "$(PYTHON) is not Python 3.11 to 3.13: name one with PYTHON=PATH."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-build.lock
+	touch $@
+
+$(VENV)/.run: $(UV) requirements.lock pyproject.toml
+	$(INSTALL) --require-hashes -r requirements.lock
+	$(INSTALL) --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.run requirements-dev.lock
+	$(INSTALL) --require-hashes -r requirements-dev.lock
+	touch $@

@@ -1,0 +1,1 @@
+"""The `bcd` command: one module a command."""

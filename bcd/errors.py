@@ -1,0 +1,24 @@
+"""Errors that a user can mend: each names the thing, what is wrong with it, and what to do."""
+
+from __future__ import annotations
+
+
+class BcdError(Exception):
+    """A condition that the user can mend; the command prints it without a traceback and exits with 2.
+
+    Args:
+        what: What is wrong, naming the file, patient, split or setting.
+        mend: What to do about it, as an instruction.
+    """
+
+    def __init__(self, what: str, mend: str) -> None:
+        super().__init__(what, mend)  # both in args, so that the error survives pickling between processes
+        self.what = what
+        self.mend = mend
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.mend}"
+
+
+class InsufficientEvidenceError(BcdError):
+    """A split has too few patients, or one class only, for what was asked of it."""

@@ -1,0 +1,1 @@
+"""Evaluation: metrics with intervals by patient, calibration, thresholds and their pictures."""

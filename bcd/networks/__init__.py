@@ -1,0 +1,1 @@
+"""Networks as data: an architecture is described, and a Keras model is built from the description."""

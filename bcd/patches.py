@@ -1,0 +1,98 @@
+"""The patch: a 50x50 RGB region of a slide, its name, its place on the grid, and its label.
+
+A patch of the public IDC set is named `PATIENT_idxSLIDE_xX_yY_classLABEL.png`, an unlabelled one
+`PATIENT_idxSLIDE_xX_yY.png`. x is the column and y the row of its upper left pixel on the slide, counted from 1,
+so both are 1 more than a multiple of 50.
+
+Example:
+    >>> name = PatchName.parse("8867_idx5_x51_y1001_class1.png")
+    >>> name.patient, name.slide, name.column, name.row, name.label
+    ('8867', '5', 1, 20, 1)
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import NewType
+
+PATCH_PIXELS = 50
+"""Edge of a patch, and step of the grid, in pixels."""
+
+MICRONS_PER_PIXEL = 4.0
+"""Spacing of a patch, in µm per pixel."""
+
+Hospital = NewType("Hospital", str)
+"""Where a delivery comes from; part of a patient's identity."""
+
+PatientId = NewType("PatientId", str)
+"""A patient's identifier within a hospital."""
+
+SlideId = NewType("SlideId", str)
+"""A slide's identifier within a patient; `5` in `idx5`."""
+
+BatchId = NewType("BatchId", str)
+"""Content hash of a batch, in hex."""
+
+SnapshotId = NewType("SnapshotId", str)
+"""Content hash of a snapshot, in hex."""
+
+_NAME = re.compile(
+    r"(?P<patient>[A-Za-z0-9-]{1,64})_idx(?P<slide>[0-9]{1,6})_x(?P<x>[0-9]{1,7})_y(?P<y>[0-9]{1,7})"
+    r"(?:_class(?P<label>[01]))?\.png",
+    re.ASCII,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PatchName:
+    """What a patch's file name says.
+
+    Attributes:
+        patient: The patient's identifier within the hospital.
+        slide: The slide's identifier.
+        x: Column of the upper left pixel on the slide, counted from 1.
+        y: Row of the upper left pixel on the slide, counted from 1.
+        label: 1 = invasive ductal carcinoma, 0 = none, None = unlabelled.
+    """
+
+    patient: PatientId
+    slide: SlideId
+    x: int
+    y: int
+    label: int | None
+
+    @classmethod
+    def parse(cls, name: str) -> PatchName | None:
+        """Reads a file name (without folders); None where it does not follow the grammar."""
+        match = _NAME.fullmatch(name)
+        if match is None:
+            return None
+        label = match["label"]
+        return cls(
+            patient=PatientId(match["patient"]),
+            slide=SlideId(match["slide"]),
+            x=int(match["x"]),
+            y=int(match["y"]),
+            label=None if label is None else int(label),
+        )
+
+    def format(self) -> str:
+        """Returns the file name that `parse` reads back."""
+        label = "" if self.label is None else f"_class{self.label}"
+        return f"{self.patient}_idx{self.slide}_x{self.x}_y{self.y}{label}.png"
+
+    @property
+    def is_on_grid(self) -> bool:
+        """Whether the patch starts at a corner of the 50-px grid."""
+        return self.x % PATCH_PIXELS == 1 and self.y % PATCH_PIXELS == 1
+
+    @property
+    def column(self) -> int:
+        """The patch's column on the grid, counted from 0."""
+        return (self.x - 1) // PATCH_PIXELS
+
+    @property
+    def row(self) -> int:
+        """The patch's row on the grid, counted from 0."""
+        return (self.y - 1) // PATCH_PIXELS

@@ -1,0 +1,1 @@
+"""Scoring: a patient's patches become stored scores, a slide, a heatmap and a report."""

@@ -1,0 +1,1 @@
+"""Search: an Optuna study over architectures on one snapshot, whose trial 0 is the default."""

@@ -1,0 +1,1 @@
+"""Training: fit a network on a prepared snapshot, survive being killed, predict logits."""
