@@ -55,6 +55,11 @@ def show_progress(sink: ProgressSink) -> Iterator[None]:
         _sinks.remove(sink)
 
 
+def is_shown() -> bool:
+    """Whether somebody has installed a sink already."""
+    return len(_sinks) > 1
+
+
 def track(description: str, total: float | None = None) -> AbstractContextManager[Advance]:
     """Opens a piece of work; the block advances it by calling what it was given."""
     return _sinks[-1].track(description, total)

@@ -46,6 +46,8 @@ class Settings(BaseSettings):
     training: dict[str, Any] = Field({}, description="Options of TrainOptions.")
     evaluation: dict[str, Any] = Field({}, description="Options of EvaluateOptions.")
     gate: dict[str, Any] = Field({}, description="Options of GateOptions.")
+    scoring: dict[str, Any] = Field({}, description="Options of ScoreOptions.")
+    synthetic: dict[str, Any] = Field({}, description="Options of HospitalOptions.")
 
     @field_validator("home")
     @classmethod
@@ -75,6 +77,11 @@ class Settings(BaseSettings):
     def received(self) -> Path:
         """Deliveries of the inbox after admission, as `received/HOSPITAL/DELIVERY`."""
         return self.home / "received"
+
+    @property
+    def set_aside(self) -> Path:
+        """Deliveries of the inbox that could not be admitted at all, each with its reason."""
+        return self.home / "set-aside"
 
     @property
     def batches(self) -> Path:

@@ -1,0 +1,198 @@
+"""`bcd demo`: the main job from end to end, on a made-up hospital or on real deliveries."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bcd.cli.terminal import print_table
+from bcd.cli.views import admission_rows, score_rows, show_outcome
+from bcd.errors import BcdError
+from bcd.files import whole_file
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bcd.admission.admit import Admission
+    from bcd.registry.retraining import Outcome
+    from bcd.scoring.score import PatientScore
+    from bcd.settings import Settings
+
+SYNTHETIC_HOSPITAL = "synthetic"
+REAL_HOSPITAL = "public-idc"
+_MEMORY = "demo.json"
+
+
+def demo(
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder of real deliveries, the last of which arrives second; none: synthetic ones."),
+    ] = None,
+    protocol: Annotated[
+        str, typer.Option(help="How patients are split; none: what suits the patients, and it is said.")
+    ] = "",
+) -> None:
+    """Play a hospital: deliveries in, champion trained and challenged, one unseen patient scored."""
+    from bcd.cli.terminal import at_work
+    from bcd.settings import load_settings
+
+    settings = load_settings()
+    deliveries = [] if data is None else find_data(data)  # before Prefect starts, which takes seconds
+    protocol = protocol or suggest(deliveries)
+    with at_work(settings) as console:
+        started = time.monotonic()
+        memory = Memory.open(settings, data=str(data.absolute()) if data else "synthetic", protocol=protocol)
+        if memory.first_snapshot:
+            console.print(f"{settings.home} holds a demo already: what is done is found done.\n", soft_wrap=True)
+        deliveries = deliveries or draw_deliveries(settings, console)
+        result = play(settings, console, memory, deliveries)
+        summarise(settings, console, result, seconds=time.monotonic() - started)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a demo must know when it is run again in the same BCD_HOME.
+
+    Attributes:
+        data: The folder of the deliveries, or `synthetic`.
+        protocol: How patients are split.
+        first_snapshot: Id of the snapshot that was frozen before the last delivery came; empty until then.
+    """
+
+    data: str
+    protocol: str
+    first_snapshot: str = ""
+
+    @classmethod
+    def open(cls, settings: Settings, *, data: str, protocol: str) -> Memory:
+        """Reads the memory of this BCD_HOME, or begins one.
+
+        Raises:
+            BcdError: The BCD_HOME is of another demo.
+        """
+        file = settings.home / _MEMORY
+        if not file.exists():
+            return cls(data, protocol)
+        memory = cls(**json.loads(file.read_text()))
+        if (memory.data, memory.protocol) != (data, protocol):
+            raise BcdError(
+                f"{settings.home} holds a demo on {memory.data} with protocol {memory.protocol}.",
+                "Choose another folder: bcd --home FOLDER demo …",
+            )
+        return memory
+
+    def keep_snapshot(self, settings: Settings, snapshot: str) -> None:
+        """Remembers the first snapshot."""
+        with whole_file(settings.home / _MEMORY) as partial:
+            partial.write_text(json.dumps(asdict(replace(self, first_snapshot=snapshot)), indent=2))
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a demo came to: its admissions, the two retrainings, the scored patient."""
+
+    admissions: list[Admission]
+    first: Outcome
+    second: Outcome
+    score: PatientScore
+
+
+def find_data(folder: Path) -> list[Path]:
+    """Lists the deliveries of a folder by name, each looked at.
+
+    Raises:
+        BcdError: There is no such folder, it holds fewer than two deliveries, or one of them is none.
+    """
+    from bcd.admission.delivery import check_delivery
+
+    if not folder.is_dir():
+        raise BcdError(f"{folder} is not a folder.", "Name a folder that holds deliveries (zips or folders).")
+    deliveries = sorted(path for path in folder.iterdir() if path.is_dir() or path.suffix == ".zip")
+    if len(deliveries) < 2:
+        raise BcdError(
+            f"{folder} holds {len(deliveries)} deliveries; the demo needs two, the last as the second arrival.",
+            "Name the folder above them, or use bcd ingest and bcd retrain.",
+        )
+    for delivery in deliveries:
+        check_delivery(delivery)
+    return deliveries
+
+
+def suggest(deliveries: list[Path]) -> str:
+    """Returns the protocol that suits the patients of the deliveries."""
+    from bcd.admission.delivery import patient_ids
+    from bcd.store.splits import suggest_protocol
+
+    return suggest_protocol(set().union(*(patient_ids(delivery) for delivery in deliveries)))
+
+
+def draw_deliveries(settings: Settings, console: Console) -> list[Path]:
+    """Lets the synthetic hospital draw its deliveries."""
+    from bcd.synthetic.hospital import draw_hospital
+    from bcd.synthetic.options import HospitalOptions
+
+    heading(console, 1, "The synthetic hospital draws its patients")
+    return draw_hospital(settings.options("synthetic", HospitalOptions), settings.home / "synthetic")
+
+
+def play(settings: Settings, console: Console, memory: Memory, deliveries: list[Path]) -> Result:
+    """Runs the flows, as the inbox and the schedules would."""
+    from bcd.store.options import SplitOptions
+    from flows.ingest import ingest
+    from flows.retrain import retrain
+    from flows.score import score
+
+    hospital = SYNTHETIC_HOSPITAL if memory.data == "synthetic" else REAL_HOSPITAL
+    splits = settings.options("splits", SplitOptions, protocol=memory.protocol)
+    *early, late = deliveries
+    heading(console, 2, f"{', '.join(path.name for path in early)} of {hospital}: the first champion")
+    admissions = [ingest(str(path.absolute()), hospital)[0] for path in early]
+    first = retrain(memory.first_snapshot, splits)
+    # A second run must not take the last delivery into the first snapshot.
+    memory.keep_snapshot(settings, first.snapshot.id)
+    heading(console, 3, f"{late.name} arrives: a challenger, and the gate")
+    admissions += ingest(str(late.absolute()), hospital)
+    second = retrain("", splits)
+    heading(console, 4, "An unseen patient is scored with the champion")
+    [scored] = score(patient=unseen_patient(second), hospital=hospital)
+    return Result(admissions, first, second, scored)
+
+
+def unseen_patient(outcome: Outcome) -> str:
+    """Returns the test patient with the most patches; without test patients, the gate patient."""
+    for split in ("test", "gate"):
+        patches = outcome.snapshot.of(split)
+        if len(patches):
+            return str(patches["patient"].value_counts().index[0])
+    raise BcdError(
+        "No patient is unseen: the test and gate splits are empty.", "Use deliveries with more labelled patients."
+    )
+
+
+def summarise(settings: Settings, console: Console, result: Result, *, seconds: float) -> None:
+    """Prints the closing summary."""
+    heading(console, 5, "Summary")
+    print_table(console, "Admission", *admission_rows(result.admissions))
+    for title, outcome in (("The first champion", result.first), ("The challenger", result.second)):
+        console.print(f"\n[bold]{title}[/]")
+        show_outcome(console, outcome)
+    console.print()
+    print_table(console, "Scored with the champion", *score_rows([result.score]))
+    for name in ("report", "slide", "heatmap", "scores"):
+        console.print(f"  {name:<8} {getattr(result.score, name)}", soft_wrap=True, highlight=False)
+    figures = result.second.evaluated.folder / "test"
+    console.print(f"  figures  {figures}", soft_wrap=True, highlight=False)
+    command = f"{Path(sys.argv[0])} --home {settings.home} up"
+    console.print(f"\nDone in {seconds / 60:.1f} minutes. Research use only.", highlight=False)
+    console.print(f"Prefect dashboard and MLflow UI on what just ran: {command}", soft_wrap=True, highlight=False)
+
+
+def heading(console: Console, number: int, text: str) -> None:
+    """Prints the title of a step."""
+    console.print(f"\n[bold]{number}/5  {text}[/]", highlight=False)

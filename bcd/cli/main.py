@@ -1,0 +1,68 @@
+"""The `bcd` command.
+
+Each subcommand lives in a module of its own and imports what it needs when it runs, so that `bcd --help` answers at
+once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bcd import __version__
+from bcd.cli.demo import demo
+from bcd.cli.doctor import doctor
+from bcd.cli.ingest import ingest
+from bcd.cli.retrain import retrain
+from bcd.cli.score import score
+from bcd.cli.servers import down, up
+from bcd.cli.status import status
+from bcd.errors import BcdError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    help="Keep a breast-cancer patch classifier alive inside a hospital. Research use only.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _command in (demo, doctor, ingest, retrain, score, status, up, down):
+    app.command()(_command)
+
+
+@app.callback(invoke_without_command=True)
+def _choose_home(
+    home: Annotated[Path | None, typer.Option(help="The folder of all state, instead of BCD_HOME or ~/.bcd.")] = None,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"bcd {__version__}")
+        raise typer.Exit
+    if home is not None:
+        os.environ["BCD_HOME"] = str(home.expanduser().absolute())
+
+
+def main() -> None:
+    """Runs the command: what a user can mend is told in a sentence, with exit code 2 and no traceback."""
+    try:
+        app()
+    except BcdError as error:
+        typer.secho(f"bcd: {error.what}\n     {error.mend}", err=True, fg=typer.colors.RED)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.secho(
+            "\nbcd: interrupted. What was finished is kept; run the same command again to go on.",
+            err=True,
+            fg=typer.colors.YELLOW,
+        )
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""`bcd retrain`: from the batches in the store to a judged challenger."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def retrain(
+    protocol: Annotated[str | None, typer.Option(help="How patients are split; none: as bcd.toml says.")] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Trials of the search.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of the final training.")] = None,
+) -> None:
+    """Freeze a snapshot, search, train, evaluate, and let the gate decide. Nothing new: says so and ends."""
+    from bcd.cli.terminal import at_work
+    from bcd.cli.views import show_outcome
+    from bcd.search.options import SearchOptions
+    from bcd.settings import load_settings
+    from bcd.store.splits import SplitOptions
+    from bcd.training.options import TrainOptions
+
+    settings = load_settings()
+    splits = settings.options("splits", SplitOptions, protocol=protocol)
+    search = settings.options("search", SearchOptions, trials=trials)
+    training = settings.options("training", TrainOptions, epochs=epochs)
+    with at_work(settings) as console:
+        from flows.retrain import retrain as retrain_flow
+
+        outcome = retrain_flow(splits=splits, search=search, training=training)
+        show_outcome(console, outcome)

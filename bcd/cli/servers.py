@@ -1,0 +1,29 @@
+"""`bcd up` and `bcd down`: the Prefect server, the MLflow server and a worker, on loopback."""
+
+from __future__ import annotations
+
+
+def up() -> None:
+    """Start the Prefect dashboard, the MLflow UI and a worker on BCD_HOME, and deploy the flows."""
+    from bcd.cli import daemons
+    from bcd.cli.terminal import at_work
+    from bcd.settings import load_settings
+
+    settings = load_settings()
+    with at_work(settings) as console:
+        urls = daemons.start(settings)
+        console.print(f"Prefect dashboard  {urls['prefect']}")
+        console.print(f"MLflow UI          {urls['mlflow']}")
+        console.print(f"Inbox              {settings.inbox}/HOSPITAL/", soft_wrap=True)
+        console.print("`bcd down` stops them.", highlight=False)
+
+
+def down() -> None:
+    """Stop what `bcd up` started."""
+    import typer
+
+    from bcd.cli import daemons
+    from bcd.settings import load_settings
+
+    stopped = daemons.stop(load_settings())
+    typer.echo(f"Stopped {', '.join(stopped)}." if stopped else "Nothing of bcd is running on this BCD_HOME.")

@@ -1,0 +1,87 @@
+"""`bcd status`: what this BCD_HOME holds, and what became of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bcd.settings import Settings
+    from bcd.store.catalog import Catalog
+
+
+def status() -> None:
+    """Show batches, patients, models with the gate's verdicts, scored patients, and servers."""
+    from bcd.cli import daemons
+    from bcd.cli.terminal import at_work
+    from bcd.settings import load_settings
+    from bcd.store.catalog import open_catalog
+
+    settings = load_settings()
+    with at_work(settings) as console:
+        catalog = open_catalog(settings)
+        console.print(f"BCD_HOME {settings.home}", soft_wrap=True, highlight=False)
+        _show_batches(console, catalog)
+        _show_models(console, settings)
+        _show_scores(console, catalog)
+        urls = daemons.running(settings)
+        console.print(
+            f"Prefect {urls['prefect']}, MLflow {urls['mlflow']}"
+            if urls
+            else "No servers are running: `bcd up` starts them.",
+            highlight=False,
+        )
+
+
+def _show_batches(console: Console, catalog: Catalog) -> None:
+    from bcd.cli.terminal import print_table
+    from bcd.store.batches import list_batches
+
+    batches = list_batches(catalog)
+    if not batches:
+        console.print("No batch is admitted yet: `bcd ingest DELIVERY --hospital NAME`.", highlight=False)
+        return
+    header = ["batch", "hospital", "delivery", "admitted at", "patients", "patches", "refused", "ignored"]
+    rows = [
+        [
+            each.id[:8],
+            each.hospital,
+            each.delivery,
+            f"{each.admitted_at:%Y-%m-%d %H:%M}",
+            str(each.patients),
+            f"{each.patches:,}",
+            str(each.refused),
+            str(each.ignored),
+        ]
+        for each in batches
+    ]
+    print_table(console, "Batches", header, rows)
+
+
+def _show_models(console: Console, settings: Settings) -> None:
+    from bcd.cli.terminal import print_table
+    from bcd.registry.history import list_versions
+
+    versions = list_versions(settings)
+    if not versions:
+        console.print("No model is registered yet: `bcd retrain`.", highlight=False)
+        return
+    rows = [
+        [each.name, ", ".join(each.aliases), each.verdict or "not judged", each.snapshot[:8], each.reasons]
+        for each in versions
+    ]
+    print_table(console, "Models", ["bundle", "alias", "verdict", "snapshot", "why"], rows)
+
+
+def _show_scores(console: Console, catalog: Catalog) -> None:
+    from bcd.cli.terminal import print_table
+    from bcd.store.ledger import list_scores
+
+    scores = list_scores(catalog, limit=10)
+    if scores:
+        rows = [
+            [f"{each.hospital}/{each.patient}", each.bundle, f"{each.at:%Y-%m-%d %H:%M}", each.error or each.folder]
+            for each in scores
+        ]
+        print_table(console, "Last scores", ["patient", "bundle", "at", "where"], rows)

@@ -1,0 +1,72 @@
+"""How commands speak to a terminal: progress bars, headings, tables, and flows run in this process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from bcd.progress import Advance, show_progress
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bcd.settings import Settings
+
+
+class TerminalSink:
+    """Shows each piece of work as a bar that stays when it is done; one line each where there is no terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    @contextmanager
+    def track(self, description: str, total: float | None) -> Iterator[Advance]:
+        """Opens a bar."""
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+        columns = (
+            TextColumn("  {task.description:<46}"),
+            BarColumn(bar_width=30),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=self.console) as progress:
+            task = progress.add_task(description, total=total)
+            yield lambda amount: progress.advance(task, amount)
+            if total is None:
+                progress.update(task, total=1, completed=1)
+
+    def say(self, message: str) -> None:
+        """Prints one line."""
+        self.console.print(f"  {message}", highlight=False)
+
+
+@contextmanager
+def at_work(settings: Settings) -> Iterator[Console]:
+    """Makes this process one of bcd's, with progress on screen; flows may be imported and run inside."""
+    from rich.console import Console
+
+    from bcd.runtime import enter
+
+    # The command tells errors itself, in a sentence; Prefect's log keeps them with their traceback.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    enter(settings)
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    with show_progress(TerminalSink(console)):
+        yield console
+
+
+def print_table(console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints rows of text under a header; columns after the first are aligned to the right."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for position, name in enumerate(header):
+        table.add_column(name, justify="left" if position == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)

@@ -1,0 +1,114 @@
+"""What commands show: admissions, a retraining's outcome, scored patients, as headers and rows of text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bcd.cli.terminal import print_table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bcd.admission.admit import Admission
+    from bcd.registry.retraining import Outcome
+    from bcd.scoring.score import PatientScore
+
+Rows = tuple[list[str], list[list[str]]]
+
+
+def admission_rows(admissions: Sequence[Admission]) -> Rows:
+    """One row a delivery: what became of its files."""
+    header = ["delivery", "hospital", "batch", "patients", "admitted", "IDC", "unlabelled", "refused", "ignored"]
+    rows = [
+        [
+            each.delivery + (" (admitted before)" if each.already else ""),
+            each.hospital,
+            (each.batch or "none")[:8],
+            str(each.patients),
+            f"{each.admitted:,}",
+            f"{each.positive:,}",
+            f"{each.unlabelled:,}",
+            ", ".join(f"{count} {rule}" for rule, count in sorted(each.refused.items())) or "0",
+            str(each.ignored),
+        ]
+        for each in admissions
+    ]
+    return header, rows
+
+
+def score_rows(scores: Sequence[PatientScore]) -> Rows:
+    """One row a patient."""
+    header = ["patient", "bundle", "patches", "confident", "mean probability of IDC", ""]
+    rows = [
+        [
+            f"{each.hospital}/{each.patient}",
+            each.bundle,
+            f"{each.n:,}",
+            f"{each.coverage:.0%}",
+            f"{each.tumour_fraction:.3f}",
+            "scored before" if each.skipped else "",
+        ]
+        for each in scores
+    ]
+    return header, rows
+
+
+def show_outcome(console: Console, outcome: Outcome) -> None:
+    """Prints what a retraining came to: splits, trials, metrics, threshold table, verdict."""
+    from bcd.evaluation.tables import headline_table, threshold_rows
+
+    counts = outcome.snapshot.counts()
+    print_table(
+        console,
+        f"Snapshot {outcome.snapshot.id[:12]}, protocol {outcome.snapshot.protocol}",
+        ["split", "patients", "patches", "IDC"],
+        [
+            [str(split), *(f"{row[key]:,}" for key in ("patients", "patches", "positive"))]
+            for split, row in counts.iterrows()
+        ],
+    )
+    print_table(console, "Trials of the search", *trial_rows(outcome))
+    console.print(outcome.study.note, highlight=False)
+    test = outcome.evaluated.evaluations.get("test")
+    if test is None:
+        console.print("No test patients: nothing can be reported of this network.", style="yellow")
+    else:
+        headline, thresholds = headline_table(test), threshold_rows(test)
+        console.print()
+        print_table(console, "Test patients", headline.header, headline.rows)
+        console.print(headline.caption, style="dim", highlight=False)
+        console.print()
+        print_table(console, "Threshold table, test patients", thresholds.header, thresholds.rows)
+        console.print(thresholds.caption, style="dim", highlight=False)
+    show_verdict(console, outcome)
+
+
+def trial_rows(outcome: Outcome) -> Rows:
+    """One row a trial."""
+    header = ["trial", "end", "AUROC on val", "parameters", "learning rate", "seconds"]
+    rows = [
+        [
+            str(trial.number) + " (default)" * (trial.number == 0) + " (best)" * (trial.number == outcome.study.best),
+            trial.state,
+            "" if trial.value is None else f"{trial.value:.3f}",
+            f"{trial.parameters:,}",
+            f"{trial.training.learning_rate:.2g}",
+            f"{trial.seconds:.0f}",
+        ]
+        for trial in outcome.study.trials
+    ]
+    return header, rows
+
+
+def show_verdict(console: Console, outcome: Outcome) -> None:
+    """Prints the gate's verdict with its reasons."""
+    verdict = outcome.verdict
+    against = f"champion {verdict.champion}" if verdict.champion else "no champion"
+    colour = {"PROMOTE": "green", "HOLD": "yellow", "REJECT": "red"}[verdict.verdict]
+    console.print()
+    console.print(
+        f"[bold {colour}]{verdict.verdict}[/] challenger {verdict.challenger} against {against}", highlight=False
+    )
+    for reason in verdict.reasons:
+        console.print(f"  {reason}", highlight=False)

@@ -1,0 +1,145 @@
+"""The metrics, each one formula that serves the sample, each patient and each resample.
+
+All are at the sample's own prevalence. A patch is called IDC at a calibrated probability of one half.
+
+- auroc, auprc: area under the ROC curve; average precision.
+- accuracy, balanced_accuracy, precision, recall, specificity, npv, f1: from the confusion counts.
+- brier: mean of (probability - label)^2.
+- ece: expected calibration error in 10 bins of equal width: the same bins for every model and every resample.
+  It is biased upwards on few patches, and therefore not given by patient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from bcd.evaluation.bootstrap import Array, draw_resamples, interval
+from bcd.evaluation.estimates import Estimate
+from bcd.evaluation.options import EvaluateOptions
+from bcd.evaluation.ranking import auroc, average_precision, concordance, divide
+from bcd.evaluation.sample import Sample
+from bcd.evaluation.tallies import Tallies, tally
+
+Formula = Callable[[Tallies], Array]
+
+
+def _expected_calibration_error(t: Tallies) -> Array:
+    _, positive, probability = t.bins()
+    return divide(np.abs(positive - probability).sum(axis=-1), t.n)
+
+
+def _balanced_accuracy(t: Tallies) -> Array:
+    return (divide(t.tp, t.positive) + divide(t.tn, t.negative)) / 2
+
+
+RATES: dict[str, Formula] = {
+    "accuracy": lambda t: divide(t.tp + t.tn, t.n),
+    "balanced_accuracy": _balanced_accuracy,
+    "precision": lambda t: divide(t.tp, t.tp + t.fp),
+    "recall": lambda t: divide(t.tp, t.positive),
+    "specificity": lambda t: divide(t.tn, t.negative),
+    "npv": lambda t: divide(t.tn, t.tn + t.fn),
+    "f1": lambda t: divide(2 * t.tp, 2 * t.tp + t.fp + t.fn),
+    "brier": lambda t: divide(t.squared_error, t.n),
+    "ece": _expected_calibration_error,
+}
+"""Metrics that follow from sums over patches."""
+
+METRICS = ("auroc", "auprc", *RATES)
+"""Every metric, in the order in which they are shown."""
+
+_BOTH_CLASSES = ("auroc", "auprc", "balanced_accuracy")
+
+
+def basis(metric: str, t: Tallies) -> Array:
+    """Patches that a metric rests on, by patient: a rate's denominator, or the rarer class (by patients)."""
+    if metric in _BOTH_CLASSES:
+        rank = [(np.count_nonzero(patches), patches.sum()) for patches in (t.positive, t.negative)]
+        return t.positive if rank[0] <= rank[1] else t.negative
+    denominators: dict[str, Array] = {
+        "precision": t.tp + t.fp,
+        "recall": t.positive,
+        "specificity": t.negative,
+        "npv": t.tn + t.fn,
+        "f1": t.tp + t.fp + t.fn,
+    }
+    return denominators.get(metric, t.n)
+
+
+def make_estimate(value: float, resampled: Array, patches: Array, options: EvaluateOptions) -> Estimate:
+    """Puts a metric, its interval and what it rests on together; n/a under the minimums of `options`.
+
+    Args:
+        value: The metric on the sample; NaN where undefined.
+        resampled: The metric on each resample, shape (resamples,).
+        patches: Patches that the metric rests on, by patient, shape (patients,).
+        options: Minimums and confidence.
+    """
+    n_patches, n_patients = int(patches.sum()), int(np.count_nonzero(patches))
+    if np.isnan(value) or n_patches < options.min_patches or n_patients < options.min_patients:
+        return Estimate(value=None, low=None, high=None, n_patches=n_patches, n_patients=n_patients)
+    low, high, dropped = interval(value, resampled, n_patients=n_patients, options=options)
+    return Estimate(value=value, low=low, high=high, n_patches=n_patches, n_patients=n_patients, dropped=dropped)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A sample with its sums, its concordant pairs and its resamples: all that its metrics need."""
+
+    sample: Sample
+    tallies: Tallies
+    pairs: Array
+    weights: Array
+    options: EvaluateOptions
+
+    @classmethod
+    def of(cls, sample: Sample, options: EvaluateOptions) -> Judged:
+        """Counts once what every metric then shares."""
+        weights = draw_resamples(len(sample.patients), options)
+        return cls(sample, tally(sample), concordance(sample), weights, options)
+
+    def values(self, metric: str, weights: Array) -> Array:
+        """Returns a metric over all patches, for each row of weights."""
+        if metric == "auroc":
+            return auroc(self.pairs, self.tallies.positive, self.tallies.negative, weights)
+        if metric == "auprc":
+            return average_precision(self.sample, weights)
+        return RATES[metric](self.tallies.total(weights))
+
+    def by_patient(self, metric: str) -> Array:
+        """Returns a metric of each patient; NaN where the patient has nothing that it rests on."""
+        if metric == "ece":
+            return np.full(len(self.sample.patients), np.nan)
+        if metric in RATES:
+            return RATES[metric](self.tallies)
+        if metric == "auroc":
+            return divide(np.diagonal(self.pairs).copy(), self.tallies.positive * self.tallies.negative)
+        each = average_precision(self.sample, np.eye(len(self.sample.patients)))
+        return np.where(self.tallies.negative > 0, each, np.nan)
+
+    def pooled(self) -> dict[str, Estimate]:
+        """Returns every metric over all patches."""
+        once = np.ones((1, len(self.sample.patients)))
+        return {metric: self._pooled(metric, float(self.values(metric, once)[0])) for metric in METRICS}
+
+    def _pooled(self, metric: str, value: float) -> Estimate:
+        resampled = self.values(metric, self.weights)
+        if metric == "ece":
+            # Resampling adds noise, which raises this metric: unless taken out, the interval lies too high.
+            resampled = np.maximum(resampled - (np.nanmean(resampled) - value), 0)
+        return make_estimate(value, resampled, basis(metric, self.tallies), self.options)
+
+    def patient_macro(self) -> dict[str, Estimate]:
+        """Returns every metric as the mean over the patients that have it, whatever their size."""
+        return {metric: self._mean_over_patients(metric) for metric in METRICS}
+
+    def _mean_over_patients(self, metric: str) -> Estimate:
+        each = self.by_patient(metric)
+        defined = ~np.isnan(each)
+        filled = np.where(defined, each, 0.0)
+        means = divide(self.weights @ filled, self.weights @ defined.astype(np.float64))
+        mean = float(each[defined].mean()) if defined.any() else np.nan
+        return make_estimate(mean, means, np.where(defined, self.tallies.n, 0), self.options)

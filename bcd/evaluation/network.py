@@ -1,0 +1,109 @@
+"""The evaluation of a trained network: scores of val and test patients, the policy, the figures.
+
+The policy is fitted on val patients and then judged, unchanged, on test patients, who chose nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bcd.evaluation.options import EvaluateOptions
+from bcd.evaluation.plots import draw_figures
+from bcd.evaluation.policy import Policy, fit_policy
+from bcd.evaluation.report import Evaluation, evaluate_scores
+from bcd.files import whole_folder
+from bcd.progress import say
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bcd.preprocessing.prepared import PreparedSnapshot
+
+_SPLITS = ("val", "test")
+
+
+@dataclass(frozen=True)
+class EvaluatedNetwork:
+    """What an evaluation left in its folder.
+
+    Attributes:
+        policy: Calibrator and levels, fitted on the val patients.
+        evaluations: The evaluation of each judged split. That of val flatters: its patients chose the epoch and
+            fitted the calibrator. A split without patients is left out.
+        folder: Holds `SPLIT.parquet` (scores), `SPLIT.json` and `SPLIT/*.png` of each judged split.
+    """
+
+    policy: Policy
+    evaluations: dict[str, Evaluation]
+    folder: Path
+
+    def scores(self, split: str) -> pd.DataFrame:
+        """Reads the scores of a split."""
+        import pandas as pd
+
+        return pd.read_parquet(self.folder / f"{split}.parquet")
+
+    def figures(self, split: str) -> list[Path]:
+        """Returns the pictures of a split."""
+        return sorted((self.folder / split).glob("*.png"))
+
+
+def evaluate_network(
+    prepared: PreparedSnapshot, network: Path, options: EvaluateOptions, folder: Path
+) -> EvaluatedNetwork:
+    """Evaluates a network, or finds it evaluated.
+
+    Args:
+        prepared: The snapshot, prepared as the network was trained.
+        network: The Keras file.
+        options: Resamples, levels and minimums.
+        folder: Where the result goes, whole or not at all; of one network and one set of options only.
+
+    Raises:
+        BcdError: A patient is in two splits.
+        InsufficientEvidenceError: The val patches are of one class.
+    """
+    from bcd.store.evidence import assert_no_leakage
+
+    if folder.exists():
+        say("The network is already evaluated.")
+        return _read(folder)
+    assert_no_leakage(prepared.snapshot)
+    scores = _score_splits(prepared, network)
+    policy = fit_policy(scores["val"]["logit"], scores["val"]["label"], options.levels)
+    with whole_folder(folder) as partial:
+        (partial / "policy.json").write_text(policy.model_dump_json(indent=2))
+        for split, frame in scores.items():
+            judged = frame.assign(probability=policy.calibrator.apply(frame["logit"]))
+            judged.to_parquet(partial / f"{split}.parquet", index=False)
+            evaluation = evaluate_scores(judged, options, snapshot=prepared.snapshot.id, split=split)
+            (partial / f"{split}.json").write_text(evaluation.model_dump_json(indent=2))
+            (partial / split).mkdir()
+            draw_figures(judged, evaluation, partial / split)
+    return _read(folder)
+
+
+def _score_splits(prepared: PreparedSnapshot, network: Path) -> dict[str, pd.DataFrame]:
+    from bcd.training.predict import load_network, predict_logits
+
+    loaded = load_network(network)
+    columns = ["hospital", "patient", "slide", "x", "y", "label", "split"]
+    scores = {}
+    for split in _SPLITS:
+        rows = prepared.rows(split)
+        if split == "val" or len(rows):  # without val there is no policy; without test, nothing is reported
+            logits = predict_logits(loaded, prepared.pixels[rows])
+            scores[split] = prepared.snapshot.patches.iloc[rows][columns].assign(logit=logits)
+    return scores
+
+
+def _read(folder: Path) -> EvaluatedNetwork:
+    evaluations = {
+        split: Evaluation.model_validate_json((folder / f"{split}.json").read_text())
+        for split in _SPLITS
+        if (folder / f"{split}.json").exists()
+    }
+    policy = Policy.model_validate_json((folder / "policy.json").read_text())
+    return EvaluatedNetwork(policy, evaluations, folder)

@@ -1,0 +1,140 @@
+"""Evaluations as tables: plain rows for the terminal, Markdown for Prefect and MLflow, rows again for HTML.
+
+Example:
+    headline_table(evaluation).markdown()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bcd.evaluation.estimates import Difference, Estimate
+from bcd.evaluation.report import Evaluation
+
+NOT_AVAILABLE = "n/a"
+
+METRIC_NAMES = {
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "precision": "precision",
+    "recall": "recall",
+    "specificity": "specificity",
+    "npv": "NPV",
+    "f1": "F1",
+    "brier": "Brier score (less is better)",
+    "ece": "calibration error (less is better)",
+}
+"""How metrics are called in front of readers."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text, with a sentence that says what it is of."""
+
+    caption: str
+    header: list[str]
+    rows: list[list[str]]
+
+    def markdown(self) -> str:
+        """Returns the table in Markdown, the first column to the left and the others to the right."""
+        lines = [self.header, ["---", *["---:"] * (len(self.header) - 1)], *self.rows]
+        cells = (" | ".join(cell.replace("|", r"\|") for cell in line) for line in lines)
+        body = "\n".join(f"| {line} |" for line in cells)
+        return f"{self.caption}\n\n{body}\n"
+
+
+def describe(evaluation: Evaluation) -> str:
+    """Says in one sentence what an evaluation is of."""
+    return (
+        f"{evaluation.split.capitalize()} split: {evaluation.n_patches:,} patches of {evaluation.n_patients} "
+        f"patients ({evaluation.effective_patients:.1f} effective), {100 * evaluation.prevalence:.1f} % IDC; "
+        f"{format_level(evaluation.options.confidence)} intervals by patient."
+    )
+
+
+def headline_table(evaluation: Evaluation) -> Table:
+    """Makes the table of metrics: pooled, patient-macro, and without the largest patient."""
+    largest = f"{evaluation.largest_patient} ({evaluation.largest_patches:,} patches)"
+    views = {
+        "pooled": evaluation.pooled,
+        "patient-macro": evaluation.patient_macro,
+        f"without {largest}": evaluation.without_largest,
+    }
+    views = {name: estimates for name, estimates in views.items() if estimates}
+    rows = [
+        [METRIC_NAMES[metric], *(format_estimate(estimates[metric]) for estimates in views.values())]
+        for metric in evaluation.pooled
+    ]
+    return Table(describe(evaluation), ["metric", *views], rows)
+
+
+def threshold_rows(evaluation: Evaluation) -> Table:
+    """Makes the threshold table."""
+    options = evaluation.options
+    caption = (
+        f"{describe(evaluation)} A patch is kept if the calibrated probability of its likelier class reaches "
+        f"the confidence. A rate on under {options.min_patches} patches or {options.min_patients} patients "
+        "is n/a."
+    )
+    header = ["confidence", "patches", "patients", "coverage", "coverage of IDC", "coverage of no IDC"]
+    header += ["accuracy", "precision", "recall of kept", "recall of all"]
+    rows = [
+        [
+            f"≥ {format_level(row.level)}",
+            f"{row.n:,}",
+            str(row.patients),
+            *(format_percent(e) for e in (row.coverage, row.coverage_positive, row.coverage_negative)),
+            *(format_estimate(e) for e in (row.accuracy, row.precision, row.recall, row.recall_of_all)),
+        ]
+        for row in evaluation.thresholds
+    ]
+    return Table(caption, header, rows)
+
+
+def difference_table(differences: Mapping[str, Difference], *, caption: str) -> Table:
+    """Makes the table of a paired comparison."""
+    rows = [
+        [METRIC_NAMES[metric], format_difference(d), f"{d.n_patches:,}", str(d.n_patients)]
+        for metric, d in differences.items()
+    ]
+    return Table(caption, ["metric", "difference", "patches", "patients"], rows)
+
+
+def format_estimate(estimate: Estimate) -> str:
+    """Formats a metric as `.953 [.921, .974]`; n/a where there is none."""
+    if estimate.value is None:
+        return NOT_AVAILABLE
+    return _with_interval(_decimal(estimate.value), estimate.low, estimate.high)
+
+
+def format_percent(estimate: Estimate) -> str:
+    """Formats a share as `95.3 %`; n/a where there is none."""
+    return NOT_AVAILABLE if estimate.value is None else f"{100 * estimate.value:.1f} %"
+
+
+def format_difference(difference: Difference) -> str:
+    """Formats a difference with its sign, as `+.012 [+.004, +.028]`; n/a where there is none."""
+    if difference.value is None:
+        return NOT_AVAILABLE
+    return _with_interval(_decimal(difference.value, signed=True), difference.low, difference.high, signed=True)
+
+
+def format_level(level: float) -> str:
+    """Formats a confidence level as `99.99 %`."""
+    return f"{100 * level:.10g} %"
+
+
+def _with_interval(value: str, low: float | None, high: float | None, *, signed: bool = False) -> str:
+    if low is None or high is None:
+        return f"{value} [{NOT_AVAILABLE}]"
+    return f"{value} [{_decimal(low, signed=signed)}, {_decimal(high, signed=signed)}]"
+
+
+def _decimal(value: float, *, signed: bool = False) -> str:
+    text = f"{abs(value):.3f}".removeprefix("0")
+    if not signed:
+        return text
+    return f"{'−' if value < 0 and text != '.000' else '+'}{text}"  # noqa: RUF001

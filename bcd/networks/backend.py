@@ -1,0 +1,40 @@
+"""Keras, with its backend chosen: TensorFlow unless KERAS_BACKEND says otherwise.
+
+Everything in bcd takes Keras from here, inside the function that needs it, since the import takes seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+@contextmanager
+def _hold_native_messages() -> Iterator[None]:
+    """Holds back what is written to file descriptor 2, and shows it only where the block fails."""
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(terminal, held.read())
+            raise
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+
+
+# TensorFlow greets with its CPU's features before it reads its own log level.
+with _hold_native_messages():
+    import keras
+
+__all__ = ["keras"]

@@ -1,0 +1,207 @@
+"""The bundle: what is registered and deployed, as one MLflow model of code, a Keras file and a JSON record.
+
+Example:
+    bundle = load_bundle(settings)  # the champion
+    bundle.score(pixels)  # logit, probability, label, confident_80, …
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bcd.errors import BcdError
+from bcd.patches import PATCH_PIXELS
+from bcd.registry.record import BundleRecord
+from bcd.registry.run import Run
+from bcd.registry.scorer import confident_column, require_patches
+from bcd.registry.tracking import KEY_TAG, locked, open_client
+from bcd.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow import MlflowClient
+
+MODEL = "bcd-idc"
+"""The registered model."""
+
+_ABOUT = (
+    "Finds invasive ductal carcinoma in 50x50 RGB patches of breast tissue at about 4 µm/px. "
+    "Research use only: not a medical device, not for diagnosis. "
+    "Alias `champion` scores patients, `previous` is what it replaced, `challenger` was held by the gate."
+)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A registered bundle, ready to score.
+
+    Attributes:
+        version: Its version in the registry.
+        record: What it is made of and where it comes from.
+    """
+
+    version: str
+    record: BundleRecord
+    _model: Any
+
+    @property
+    def name(self) -> str:
+        """How it is called everywhere, such as `bcd-idc/3`."""
+        return f"{MODEL}/{self.version}"
+
+    def score(self, pixels: np.ndarray) -> pd.DataFrame:
+        """Scores raw patches through the registered model.
+
+        Args:
+            pixels: RGB patches, uint8, shape (n, 50, 50, 3).
+
+        Returns:
+            A row a patch, in order: logit, probability (calibrated), label, and confident_80, … by level.
+
+        Raises:
+            BcdError: The array is not of that type and shape.
+        """
+        require_patches(pixels)
+        scores: pd.DataFrame = self._model.predict(pixels)
+        return scores
+
+
+def register_bundle(
+    settings: Settings, *, key: str, run_id: str, network: Path, record: BundleRecord, example: np.ndarray
+) -> Bundle:
+    """Registers a bundle as the next version of `bcd-idc`; the same key again returns the version it has.
+
+    Args:
+        settings: Where the registry is.
+        key: What the bundle is, such as a hash of its snapshot and options.
+        run_id: The run that it comes from.
+        network: The Keras file.
+        record: Everything else.
+        example: A few raw patches, uint8 (n, 50, 50, 3), kept as the model's example of its input.
+    """
+    client = open_client(settings)
+    with locked(settings):
+        version = find_version(client, key)
+        if version is None:
+            _ensure_model(client)
+            model_id = _log_model(client, run_id, network, record, example)
+            version = client.create_model_version(
+                MODEL,
+                f"models:/{model_id}",
+                run_id=run_id,
+                model_id=model_id,
+                tags={
+                    KEY_TAG: key,
+                    "bcd.snapshot": record.snapshot,
+                    "bcd.protocol": record.protocol,
+                },
+                description=describe_record(record),
+            ).version
+    return load_bundle(settings, str(version))
+
+
+def load_bundle(settings: Settings, which: str = "champion") -> Bundle:
+    """Loads a bundle from the registry.
+
+    Args:
+        settings: Where the registry is.
+        which: An alias (`champion`, `previous`, `challenger`) or a version (`3` or `bcd-idc/3`).
+
+    Raises:
+        BcdError: There is no such bundle.
+    """
+    import mlflow.pyfunc
+
+    client = open_client(settings)
+    version = resolve_version(client, which)
+    if version is None:
+        raise BcdError(
+            f"There is no {which} of {MODEL} in the registry.",
+            "Run `bcd retrain` first." if which == "champion" else "`bcd status` lists the versions.",
+        )
+    model = mlflow.pyfunc.load_model(f"models:/{MODEL}/{version}")
+    record: BundleRecord = model.unwrap_python_model().scorer.record
+    return Bundle(version=version, record=record, _model=model)
+
+
+def resolve_version(client: MlflowClient, which: str) -> str | None:
+    """Returns the version that an alias, `3` or `bcd-idc/3` names; None if there is none."""
+    from mlflow.exceptions import MlflowException
+
+    name = which.removeprefix(f"{MODEL}/")
+    try:
+        if name.isdigit():
+            found = client.get_model_version(MODEL, name)
+        else:
+            found = client.get_model_version_by_alias(MODEL, name)
+    except MlflowException as error:
+        # No such model and no such alias have codes of their own.
+        if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+            return None
+        raise
+    return str(found.version)
+
+
+def find_version(client: MlflowClient, key: str) -> str | None:
+    """Returns the version that was registered with `key`."""
+    found = client.search_model_versions(f"name = '{MODEL}' and tags.`{KEY_TAG}` = '{key}'", max_results=1)
+    return str(found[0].version) if found else None
+
+
+def describe_record(record: BundleRecord) -> str:
+    """Says in one sentence what a bundle is."""
+    auroc = record.metrics.get("test_auroc_pooled")
+    figure = "without a test AUROC" if auroc is None else f"AUROC {auroc:.3f} on the test patients"
+    return (
+        f"Trained on snapshot {record.snapshot[:12]} ({record.protocol}), {figure}, "
+        f"{record.created_at:%Y-%m-%d}; research use only."
+    )
+
+
+def _ensure_model(client: MlflowClient) -> None:
+    if not client.search_registered_models(f"name = '{MODEL}'"):
+        client.create_registered_model(MODEL, description=_ABOUT, tags={"bcd.use": "research use only"})
+
+
+def _log_model(client: MlflowClient, run_id: str, network: Path, record: BundleRecord, example: np.ndarray) -> str:
+    """Stores the model and returns its id; a version is made of it only when it is whole."""
+    import mlflow.pyfunc
+    from mlflow.entities import LoggedModelOutput
+
+    from bcd.registry import versions
+
+    experiment = client.get_run(run_id).info.experiment_id
+    logged = client.create_logged_model(experiment, name=MODEL, source_run_id=run_id, model_type="bundle")
+    with TemporaryDirectory() as folder:
+        file, weights = Path(folder) / "bundle.json", Path(folder) / "network.keras"
+        file.write_text(record.model_dump_json(indent=2))
+        shutil.copyfile(network, weights)  # whatever it is called: in a bundle it has one name
+        mlflow.pyfunc.log_model(
+            name=MODEL,
+            model_id=logged.model_id,
+            python_model=str(Path(__file__).with_name("pyfunc_model.py")),
+            artifacts={"network": str(weights), "record": str(file)},
+            signature=_signature(record),
+            input_example=example[:2],
+            # Named, each once: MLflow would otherwise load the model in another process to guess them.
+            pip_requirements=[f"{name}=={number}" for name, number in versions.package_versions().items()],
+        )
+    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    Run(client, run_id).log_metrics(record.metrics, model_id=logged.model_id)
+    return str(logged.model_id)
+
+
+def _signature(record: BundleRecord) -> Any:
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema, TensorSpec
+
+    patches = TensorSpec(np.dtype(np.uint8), (-1, PATCH_PIXELS, PATCH_PIXELS, 3))
+    columns = [("float", "logit"), ("double", "probability"), ("integer", "label")]
+    columns += [("boolean", confident_column(level)) for level in record.policy.levels]
+    return ModelSignature(Schema([patches]), Schema([ColSpec(kind, name) for kind, name in columns]))

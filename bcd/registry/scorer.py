@@ -1,0 +1,81 @@
+"""From raw patches to decisions: the one path that the gate, the nightly scoring and a notebook share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bcd.errors import BcdError
+from bcd.evaluation.policy import is_confident, is_idc
+from bcd.patches import PATCH_PIXELS
+from bcd.registry.record import BundleRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def confident_column(level: float) -> str:
+    """Names the column that says whether a patch is confident at a level.
+
+    Example:
+        >>> confident_column(0.95), confident_column(0.9999)
+        ('confident_95', 'confident_99_99')
+    """
+    return f"confident_{100 * level:.10g}".replace(".", "_")
+
+
+class Scorer:
+    """A bundle's preparation, network and policy, in that order.
+
+    Args:
+        network: The Keras file.
+        record: The bundle's record.
+    """
+
+    def __init__(self, network: Path, record: BundleRecord) -> None:
+        from bcd.training.predict import load_network
+
+        self.record = record
+        self._network = load_network(network)
+
+    def score(self, pixels: np.ndarray) -> pd.DataFrame:
+        """Scores raw patches.
+
+        Args:
+            pixels: RGB patches, uint8, shape (n, 50, 50, 3).
+
+        Returns:
+            A row a patch, in order: logit, probability (calibrated), label, and whether it is confident at
+            each level.
+
+        Raises:
+            BcdError: The array is not of that type and shape.
+        """
+        import pandas as pd
+
+        from bcd.preprocessing.prepare import prepare
+        from bcd.training.predict import predict_logits
+
+        require_patches(pixels)
+        logits = (
+            predict_logits(self._network, prepare(pixels, self.record.preparation))
+            if len(pixels)
+            else np.empty(0, np.float32)
+        )
+        probability = self.record.policy.calibrator.apply(logits)
+        columns = {"logit": logits, "probability": probability, "label": is_idc(probability).astype(np.int32)}
+        confident = {confident_column(v): is_confident(probability, v) for v in self.record.policy.levels}
+        return pd.DataFrame(columns | confident)
+
+
+def require_patches(pixels: object) -> None:
+    """Raises a BcdError unless `pixels` is a uint8 array of RGB patches."""
+    shape = (PATCH_PIXELS, PATCH_PIXELS, 3)
+    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape[1:] != shape:
+        given = f"{pixels.dtype} of shape {pixels.shape}" if isinstance(pixels, np.ndarray) else type(pixels).__name__
+        raise BcdError(
+            f"The patches to score are {given}, not uint8 of shape (n, 50, 50, 3).",
+            "Give raw RGB patches as they were cut, neither scaled nor sharpened.",
+        )

@@ -1,0 +1,29 @@
+"""What made a run or a bundle: the versions of the packages and the commit of the code."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+PACKAGES = ("bcd", "keras", "tensorflow", "numpy", "opencv-python-headless", "mlflow", "pandas", "pydantic")
+"""The packages that a bundle needs to be loaded and to score."""
+
+
+def package_versions() -> dict[str, str]:
+    """Returns the installed version of each package that a bundle needs."""
+    return {name: version(name) for name in PACKAGES}
+
+
+@cache
+def git_commit() -> str | None:
+    """Returns the commit of the running code; None where it is not a git checkout or git is absent."""
+    folder = Path(__file__).parents[2]
+    if not (folder / ".git").exists() or shutil.which("git") is None:
+        return None
+    answer = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=False, timeout=10
+    )
+    return answer.stdout.strip() or None

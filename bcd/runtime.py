@@ -1,0 +1,80 @@
+"""What the environment must say before Prefect, MLflow, TensorFlow or OpenCV are imported.
+
+Telemetry is off, all state goes under BCD_HOME, and the servers that `bcd up` started are used where they run.
+
+Example:
+    >>> enter(load_settings())  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from typing import Any
+from urllib.parse import urlsplit
+
+from bcd.settings import Settings
+
+# Prefect's own server tries to phone home unless analytics are off as well; MLflow only understands "true".
+_SILENCE = {
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+}
+
+_DEFAULTS = {
+    "GIT_PYTHON_REFRESH": "quiet",  # MLflow warns where git is not installed
+    "KERAS_BACKEND": "tensorflow",
+    "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MPLBACKEND": "Agg",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # 20 s is too short for a cold start
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Returns the variables that every process of bcd needs; a default that the user has set is left alone."""
+    variables = {key: os.environ.get(key, value) for key, value in _DEFAULTS.items()}
+    variables |= _SILENCE
+    variables["BCD_HOME"] = str(settings.home)
+    variables["PREFECT_HOME"] = os.environ.get("PREFECT_HOME", str(settings.prefect))
+    for key, url in _running_servers(settings).items():
+        variables[key] = os.environ.get(key, url)
+    return variables
+
+
+def enter(settings: Settings) -> None:
+    """Makes this process one of bcd's: call it before Prefect, MLflow or Keras are imported."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    os.environ.update(environment(settings))
+
+
+def read_servers(settings: Settings) -> dict[str, Any]:
+    """Returns what `bcd up` wrote about its processes, or nothing where it has not run."""
+    try:
+        servers: dict[str, Any] = json.loads(settings.servers.read_text())
+    except FileNotFoundError:
+        return {}
+    return servers
+
+
+def answers(url: str) -> bool:
+    """Whether something listens at the host and port of `url`."""
+    parts = urlsplit(url)
+    try:
+        with socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 80), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def _running_servers(settings: Settings) -> dict[str, str]:
+    urls = read_servers(settings).get("urls", {})
+    variables = {
+        "PREFECT_API_URL": urls.get("prefect", "") + "/api",
+        "MLFLOW_TRACKING_URI": urls.get("mlflow", ""),
+    }
+    return {key: url for key, url in variables.items() if url.startswith("http") and answers(url)}

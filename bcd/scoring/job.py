@@ -1,0 +1,115 @@
+"""One patient as they are now, to be scored by one bundle, and what the ledger says of it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bcd.patches import Hospital, PatientId
+from bcd.scoring.options import ScoreOptions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bcd.settings import Settings
+    from bcd.store.catalog import Catalog
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be scored, with what.
+
+    Attributes:
+        settings: Where pixels are read and scores are written.
+        catalog: Knows the patient and keeps the ledger.
+        bundle: What scores.
+        options: Level, outcome and drawing.
+        protocol: The protocol under which the report names the patient's split.
+        patches: The patient's patches, with batch and row.
+        content: Hash of the patches, their labels and the options.
+    """
+
+    settings: Settings
+    catalog: Catalog
+    bundle: Any
+    options: ScoreOptions
+    protocol: str
+    patches: pd.DataFrame
+    content: str
+
+    @property
+    def hospital(self) -> Hospital:
+        """The patient's hospital."""
+        return Hospital(self.patches["hospital"].iloc[0])
+
+    @property
+    def patient(self) -> PatientId:
+        """The patient."""
+        return PatientId(self.patches["patient"].iloc[0])
+
+    @property
+    def key(self) -> str:
+        """The patient in one word."""
+        return f"{self.hospital}/{self.patient}"
+
+    @property
+    def folder(self) -> Path:
+        """Where the result belongs."""
+        name = f"{self.bundle.name.replace('/', '-')}-{self.content[:12]}"
+        return self.settings.scores / self.hospital / self.patient / name
+
+
+def open_job(  # noqa: PLR0917 the order of these is the same everywhere
+    settings: Settings,
+    catalog: Catalog,
+    bundle: Any,
+    hospital: Hospital,
+    patient: PatientId,
+    options: ScoreOptions,
+    protocol: str | None = None,
+) -> Job:
+    """Looks up what there is to score.
+
+    Raises:
+        BcdError: The patient is unknown.
+    """
+    from bcd.store.patients import patient_patches
+
+    patches = patient_patches(settings, catalog, hospital, patient)
+    rows = patches[["slide", "x", "y", "label", "batch", "row"]].to_csv(index=False, na_rep="?")
+    return Job(
+        settings=settings,
+        catalog=catalog,
+        bundle=bundle,
+        options=options,
+        protocol=protocol or bundle.record.protocol,
+        patches=patches,
+        content=hashlib.sha256(f"{options.fingerprint()}\n{rows}".encode()).hexdigest(),
+    )
+
+
+def is_recorded(job: Job) -> bool:
+    """Whether the ledger says that this was done."""
+    from bcd.store.ledger import find_score
+
+    return find_score(job.catalog, job.hospital, job.patient, job.bundle.name, job.content) is not None
+
+
+def record_job(job: Job, error: Exception | None = None) -> None:
+    """Tells the ledger that this was done, or why it failed."""
+    from bcd.store.ledger import LedgerEntry, record_score
+
+    entry = LedgerEntry(
+        hospital=job.hospital,
+        patient=job.patient,
+        bundle=job.bundle.name,
+        content=job.content,
+        status="scored" if error is None else "failed",
+        at=datetime.now(UTC),
+        folder=job.folder.relative_to(job.settings.home).as_posix(),
+        error=None if error is None else f"{type(error).__name__}: {error}",
+    )
+    record_score(job.catalog, entry)

@@ -1,0 +1,39 @@
+"""Options of scoring a patient: at which confidence a patch counts, and how the heatmap is drawn."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from bcd.options import Options
+
+
+class ScoreOptions(Options):
+    """How a patient's scores are counted, drawn and reported."""
+
+    level: float = Field(
+        0.95,
+        gt=0.5,
+        lt=1.0,
+        description="Confidence, max(p, 1 - p), from which on a patch counts as confident.",
+    )
+    min_coverage: float = Field(
+        0.2,
+        ge=0.0,
+        le=1.0,
+        description="Share of confident patches under which the outcome is 'not enough confident patches'.",
+    )
+    min_idc_patches: int = Field(
+        3, ge=1, description="Confident IDC patches from which on the outcome is 'IDC found'."
+    )
+    opacity: float = Field(
+        0.55,
+        gt=0.0,
+        le=1.0,
+        description="Opacity of a confident patch's colour in the heatmap; an uncertain one has under half.",
+    )
+    outline_labels: bool = Field(
+        True, description="Outline the labelled IDC region in the heatmap where labels are known."
+    )
+    longest_edge: int = Field(
+        2000, ge=400, le=8000, description="Longest edge of the slide within a picture, in pixels."
+    )

@@ -1,0 +1,79 @@
+"""The patient's report: one HTML file that needs neither network nor scripts, and prints on A4.
+
+Every figure in it is computed from the stored scores; the pictures are those beside it, embedded as JPEG.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_JPEG_QUALITY = 84
+_EMBEDDED_EDGE = 1600  # of one slide's picture; several slides share the report's size
+
+
+@dataclass(frozen=True)
+class SlidePictures:
+    """The two pictures of one slide, on the same canvas and scale."""
+
+    slide: str
+    picture: Path
+    heatmap: Path
+
+
+def write_report(path: Path, *, pictures: Sequence[SlidePictures], facts: Mapping[str, Any]) -> None:
+    """Writes the report.
+
+    Args:
+        path: The HTML file.
+        pictures: Those of each slide, to be embedded.
+        facts: What `report.html.j2` shows: hospital, patient, bundle, record, exposure, summary, and more.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("bcd.scoring", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(percent=_percent, count=_count)
+    edge = max(round(_EMBEDDED_EDGE / len(pictures) ** 0.5), 600)
+    slides = [
+        {"slide": one.slide, "picture": _data_uri(one.picture, edge), "heatmap": _data_uri(one.heatmap, edge)}
+        for one in pictures
+    ]
+    html = environment.get_template("report.html.j2").render(slides=slides, **facts)
+    path.write_text(html, encoding="utf-8")
+
+
+def _data_uri(picture: Path, edge: int) -> str:
+    import cv2
+
+    image = cv2.imread(str(picture), cv2.IMREAD_COLOR)  # BGR, as imencode takes it
+    assert image is not None, picture
+    scale = edge / max(image.shape[:2])
+    if scale < 1:
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    _, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode("ascii")
+
+
+def _percent(share: float | None) -> str:
+    if share is None:
+        return "n/a"
+    text = f"{100 * share:.1f}"
+    # A share that is not quite all or nothing is not rounded to it.
+    if text == "100.0" and share < 1:
+        text = "> 99.9"
+    elif text == "0.0" and share > 0:
+        text = "< 0.1"
+    return f"{text} %"
+
+
+def _count(number: int) -> str:
+    return f"{number:,}"

@@ -1,0 +1,70 @@
+"""The ledger: which patient was scored with which bundle, when, and what became of it; append-only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import sqlalchemy as sa
+
+from bcd.patches import Hospital, PatientId
+from bcd.store import tables
+from bcd.store.catalog import Catalog
+
+_COLUMNS = [column for column in tables.ledger.c if column.name != "number"]
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """One attempt to score a patient.
+
+    Attributes:
+        hospital: Where the patient is from.
+        patient: Who was scored.
+        bundle: What with, as "bcd-idc/3".
+        content: Hash of the patient's patches as they were.
+        status: `scored` or `failed`.
+        at: When it ended, in UTC.
+        folder: Where the result lies, relative to BCD_HOME.
+        error: What went wrong, where it failed.
+    """
+
+    hospital: Hospital
+    patient: PatientId
+    bundle: str
+    content: str
+    status: Literal["scored", "failed"]
+    at: datetime
+    folder: str
+    error: str | None = None
+
+
+def record_score(catalog: Catalog, entry: LedgerEntry) -> None:
+    """Appends an entry."""
+    with catalog.write() as connection:
+        connection.execute(sa.insert(tables.ledger).values(**vars(entry)))
+
+
+def find_score(
+    catalog: Catalog, hospital: Hospital, patient: PatientId, bundle: str, content: str
+) -> LedgerEntry | None:
+    """Returns the latest entry that says this patient, with these patches, was scored with this bundle."""
+    column = tables.ledger.c
+    query = (
+        sa.select(*_COLUMNS)
+        .where(column.hospital == hospital, column.patient == patient)
+        .where(column.bundle == bundle, column.content == content, column.status == "scored")
+        .order_by(column.number.desc())
+        .limit(1)
+    )
+    with catalog.engine.connect() as connection:
+        row = connection.execute(query).mappings().first()
+    return None if row is None else LedgerEntry(**row)
+
+
+def list_scores(catalog: Catalog, limit: int | None = None) -> list[LedgerEntry]:
+    """Returns the newest entries first, at most `limit` of them."""
+    query = sa.select(*_COLUMNS).order_by(tables.ledger.c.number.desc()).limit(limit)
+    with catalog.engine.connect() as connection:
+        return [LedgerEntry(**row) for row in connection.execute(query).mappings()]

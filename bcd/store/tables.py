@@ -1,0 +1,169 @@
+"""The catalog's tables, as SQLAlchemy knows them; `bcd.store.migrations` makes them.
+
+A patch is known by (hospital, patient, slide, x, y). Nothing is ever edited: a correction is a new row of
+`label_revisions`, a decision a new row of `gate_decisions`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+
+class UtcDateTime(sa.types.TypeDecorator[datetime]):
+    """A moment in UTC; SQLite forgets the zone of what it stores, so it is put back on reading."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:  # noqa: ARG002
+        """Turns a moment with a zone to UTC."""
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:  # noqa: ARG002
+        """Says that what was read is UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _number() -> sa.Column[int]:
+    return sa.Column("number", sa.Integer, primary_key=True, autoincrement=True)
+
+
+def _patient() -> tuple[sa.Column[str], sa.Column[str]]:
+    return sa.Column("hospital", sa.String(64), nullable=False), sa.Column("patient", sa.String(64), nullable=False)
+
+
+def _cell() -> tuple[sa.Column[Any], ...]:
+    return (
+        *_patient(),
+        sa.Column("slide", sa.String(16), nullable=False),
+        sa.Column("x", sa.Integer, nullable=False),
+        sa.Column("y", sa.Integer, nullable=False),
+    )
+
+
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("hospital", sa.String(64), nullable=False),
+    sa.Column("name", sa.String(255), nullable=False),
+    sa.Column("admitted_at", UtcDateTime, nullable=False),
+    sa.Column("admitted", sa.Integer, nullable=False),
+    sa.Column("ignored", sa.Integer, nullable=False),
+    sa.Column("patients", sa.Integer, nullable=False),
+    sa.Column("positive", sa.Integer, nullable=False),
+    sa.Column("unlabelled", sa.Integer, nullable=False),
+)
+
+batches = sa.Table(
+    "batches",
+    metadata,
+    _number(),
+    sa.Column("id", sa.String(64), nullable=False, unique=True),
+    sa.Column("delivery", sa.ForeignKey("deliveries.id"), nullable=False),
+)
+
+patients = sa.Table(
+    "patients",
+    metadata,
+    *_patient(),
+    sa.Column("first_batch", sa.ForeignKey("batches.number"), nullable=False, index=True),
+    sa.PrimaryKeyConstraint("hospital", "patient"),
+)
+
+patches = sa.Table(
+    "patches",
+    metadata,
+    *_cell(),
+    sa.Column("label", sa.Integer, nullable=True),
+    sa.Column("batch", sa.ForeignKey("batches.number"), nullable=False),
+    sa.Column("row", sa.Integer, nullable=False),
+    sa.Column("pixel_sha256", sa.String(64), nullable=False, index=True),
+    sa.PrimaryKeyConstraint("hospital", "patient", "slide", "x", "y"),
+)
+
+refusals = sa.Table(
+    "refusals",
+    metadata,
+    _number(),
+    sa.Column("delivery", sa.ForeignKey("deliveries.id"), nullable=False, index=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("rule", sa.String(32), nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("kept", sa.Text, nullable=True),
+)
+
+label_revisions = sa.Table(
+    "label_revisions",
+    metadata,
+    _number(),
+    *_cell(),
+    sa.Column("label", sa.Integer, nullable=True),
+    sa.Column("author", sa.String(255), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("revised_at", UtcDateTime, nullable=False),
+    sa.Index(None, "hospital", "patient", "slide", "x", "y"),
+)
+
+withdrawn = sa.Table(
+    "withdrawn",
+    metadata,
+    *_patient(),
+    sa.Column("withdrawn_at", UtcDateTime, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.PrimaryKeyConstraint("hospital", "patient"),
+)
+
+splits = sa.Table(
+    "splits",
+    metadata,
+    sa.Column("protocol", sa.String(64), nullable=False),
+    *_patient(),
+    sa.Column("split", sa.String(16), nullable=False),
+    sa.PrimaryKeyConstraint("protocol", "hospital", "patient"),
+)
+
+gate_decisions = sa.Table(
+    "gate_decisions",
+    metadata,
+    _number(),
+    sa.Column("key", sa.String(255), nullable=False, unique=True),
+    sa.Column("decided_at", UtcDateTime, nullable=False),
+    sa.Column("verdict", sa.String(16), nullable=False),
+    sa.Column("challenger", sa.String(64), nullable=False),
+    sa.Column("champion", sa.String(64), nullable=True),
+    sa.Column("snapshot", sa.String(64), nullable=False),
+    sa.Column("reasons", sa.JSON, nullable=False),
+    sa.Column("evidence", sa.JSON, nullable=False),
+)
+
+ledger = sa.Table(
+    "ledger",
+    metadata,
+    _number(),
+    sa.Column("hospital", sa.String(64), nullable=False),
+    sa.Column("patient", sa.String(64), nullable=False),
+    sa.Column("bundle", sa.String(255), nullable=False),
+    sa.Column("content", sa.String(64), nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("folder", sa.Text, nullable=False),
+    sa.Column("error", sa.Text, nullable=True),
+    sa.Index(None, "hospital", "patient", "bundle"),
+)

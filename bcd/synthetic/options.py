@@ -1,0 +1,20 @@
+"""What can be chosen about the synthetic hospital."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from bcd.options import Options
+
+
+class HospitalOptions(Options):
+    """How many patients the synthetic hospital has, and how large their slides are."""
+
+    seed: int = Field(1, ge=0, le=2**31 - 1, description="Another seed is another hospital: other patients, other stain.")
+    patients: int = Field(72, ge=1, le=5000, description="Patients with a small slide.")
+    large_patients: int = Field(2, ge=0, le=100, description="Patients with a full-size slide.")
+    small_patches: int = Field(65, ge=9, le=5000, description="Patches of a small slide, on average.")
+    large_patches: int = Field(1250, ge=9, le=20000, description="Patches of a full-size slide, on average.")
+    first_share: float = Field(2 / 3, gt=0, lt=1, description="Share of the small patients in the first delivery.")
+    tumour_free_share: float = Field(0.15, ge=0, lt=1, description="Share of the small patients without a tumour.")
+    cut_share: float = Field(0.08, ge=0, le=1, description="Share of the small slides whose frame cuts the tissue.")

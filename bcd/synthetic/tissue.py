@@ -1,0 +1,78 @@
+"""What is where on a slide: outline of the tissue, direction of its fibres, fat, and the invaded region."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcd.synthetic.patient import Patient
+from bcd.synthetic.texture import Field, Shape, blur, ramp, smooth_noise, threshold_of_share
+
+Mask = NDArray[np.bool_]
+
+TISSUE_SHARE = 0.56
+"""Share of a slide that is tissue."""
+
+
+@dataclass(frozen=True)
+class Tissue:
+    """The plan of a slide; every array has the slide's shape.
+
+    Attributes:
+        mask: Where there is tissue.
+        angle: Direction of the fibres, in radians.
+        fat: How fatty the tissue is; vacuoles are drawn with this probability.
+        tumour: How far the tissue is invaded, from 0 to 1.
+        annotation: What a pathologist outlined as invaded: a little wider and rounder than what is.
+    """
+
+    mask: Mask
+    angle: Field
+    fat: Field
+    tumour: Field
+    annotation: Mask
+
+
+def plan_tissue(rng: np.random.Generator, patient: Patient) -> Tissue:
+    """Draws the plan of a patient's slide."""
+    shape = (patient.height, patient.width)
+    mask = _outline(rng, shape, is_cut=patient.is_cut)
+    angle = rng.uniform(0, np.pi) + 0.8 * smooth_noise(rng, shape, 180) + 0.3 * smooth_noise(rng, shape, 28)
+    tumour = _invaded_region(rng, mask, patient.character.tumour)
+    fatness = smooth_noise(rng, shape, 110, 3)
+    fat = ramp(fatness, threshold_of_share(fatness, patient.character.fat, mask), 0.8)
+    return Tissue(
+        mask=mask,
+        angle=angle.astype(np.float32),
+        fat=fat * (1 - np.float32(0.75) * tumour),
+        tumour=tumour,
+        annotation=(blur(tumour, 16) > 0.4) & mask,
+    )
+
+
+def _outline(rng: np.random.Generator, shape: Shape, *, is_cut: bool) -> Mask:
+    """Draws a ragged blob with tears; a cut one reaches over the right or the lower border."""
+    height, width = shape
+    centre = np.array([0.5, 0.5]) + rng.uniform(-0.03, 0.03, 2)
+    if is_cut:
+        centre[rng.integers(2)] += 0.16
+    y = (np.arange(height, dtype=np.float32)[:, None] / height - centre[0]) * 2
+    x = (np.arange(width, dtype=np.float32)[None] / width - centre[1]) * 2
+    # A power of 3 rather than 2 makes the blob fuller than an ellipse.
+    inwards = -((np.abs(x) ** 3 + np.abs(y) ** 3) ** np.float32(1 / 3))
+    ragged = inwards + 0.14 * smooth_noise(rng, shape, max(shape) / 3.5, 6)
+    if not is_cut:  # glass on every side
+        ragged -= 3 * np.maximum(np.maximum(np.abs(x), np.abs(y)) - 0.88, 0)
+    tears = np.abs(smooth_noise(rng, shape, 160, 4)) + 0.5 * ramp(smooth_noise(rng, shape, 120), 1.3, -0.6)
+    mask: Mask = ragged > threshold_of_share(ragged, TISSUE_SHARE, np.ones(shape, np.bool_))
+    return mask & (tears > 0.03)
+
+
+def _invaded_region(rng: np.random.Generator, mask: Mask, share: float) -> Field:
+    if share == 0:
+        return np.zeros(mask.shape, np.float32)
+    # Two scales: the mass, and its tongues into the tissue around.
+    field = smooth_noise(rng, mask.shape, max(max(mask.shape) / 3, 120)) + 0.15 * smooth_noise(rng, mask.shape, 50, 2)
+    return ramp(field, threshold_of_share(field, share, mask), 0.12)

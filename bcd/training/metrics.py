@@ -1,0 +1,34 @@
+"""The few figures by which an epoch is judged; what is reported of a model comes from `bcd.evaluation`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def judge_epoch(logits: NDArray[Any], labels: NDArray[Any], patients: NDArray[Any]) -> dict[str, float]:
+    """Judges an epoch on val patches.
+
+    Args:
+        logits: (n,).
+        labels: (n,), both classes among them.
+        patients: Patient keys (n,).
+
+    Returns:
+        `val_loss` (cross-entropy), `val_auroc` (pooled) and `val_auroc_patients`: the mean over the patients
+        that have both classes, absent where there is none.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    own = [
+        roc_auc_score(labels[mine], logits[mine])
+        for patient in np.unique(patients)
+        if len(np.unique(labels[mine := patients == patient])) == 2
+    ]
+    figures = {
+        "val_loss": float(np.mean(np.logaddexp(0, logits) - labels * logits)),
+        "val_auroc": float(roc_auc_score(labels, logits)),
+    }
+    return figures | ({"val_auroc_patients": float(np.mean(own))} if own else {})

@@ -1,0 +1,34 @@
+"""Evaluate: fit the policy on val patients, judge the network on test patients, register the bundle.
+
+Example:
+    python flows/evaluate.py
+"""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from bcd.registry.retraining import evaluate_candidate, register_candidate, train_candidate
+from flows.reporting import publish_markdown, reporting
+from flows.stages import Search, SnapshotName, Training, begin
+
+
+@flow(name="evaluate")
+def evaluate(snapshot: SnapshotName = "", search: Search = None, training: Training = None) -> str:
+    """Judges the trained network by patient and registers it with its policy; returns the version."""
+    from bcd.evaluation.tables import headline_table, threshold_rows
+
+    with reporting():
+        settings, retraining = begin(snapshot, search=search, training=training)
+        trained = train_candidate(settings, retraining)  # found done, unless this flow runs on its own
+        evaluated = evaluate_candidate(settings, retraining, trained)
+        bundle = register_candidate(settings, retraining, trained, evaluated)
+    test = evaluated.evaluations.get("test")
+    if test:
+        tables = f"{headline_table(test).markdown()}\n\n{threshold_rows(test).markdown()}"
+        publish_markdown("evaluation", tables, f"{bundle.name} on the test patients. Research use only.")
+    return bundle.version
+
+
+if __name__ == "__main__":
+    evaluate()

@@ -1,0 +1,33 @@
+"""Preprocess: freeze what is admitted into a snapshot, and prepare its patches once.
+
+Example:
+    python flows/preprocess.py
+"""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from flows.reporting import publish_markdown, reporting
+from flows.stages import SnapshotName, Splits, begin
+
+
+@flow(name="preprocess")
+def preprocess(snapshot: SnapshotName = "", splits: Splits = None) -> str:
+    """Freezes a snapshot, deals the splits of new patients, and prepares the patches."""
+    with reporting():
+        settings, retraining = begin(snapshot, splits=splits)
+        retraining.prepare(settings)
+    frozen = retraining.snapshot
+    counts = frozen.counts()
+    rows = [f"| {split} | {row.patients} | {row.patches} | {row.positive} |" for split, row in counts.iterrows()]
+    publish_markdown(
+        "snapshot",
+        "\n".join(["| split | patients | patches | IDC |", "| --- | ---: | ---: | ---: |", *rows]),
+        f"Snapshot {frozen.id[:12]} under protocol {frozen.protocol}",
+    )
+    return frozen.id
+
+
+if __name__ == "__main__":
+    preprocess()

@@ -1,0 +1,80 @@
+"""How a flow tells Prefect what it does: progress artifacts, tables, and pictures small enough for the database."""
+
+from __future__ import annotations
+
+import base64
+import re
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+
+from prefect import get_run_logger
+from prefect.artifacts import (
+    create_image_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    update_progress_artifact,
+)
+
+from bcd.progress import Advance, is_shown, show_progress
+
+_SECONDS_BETWEEN_UPDATES = 2.0
+
+
+class PrefectSink:
+    """Shows each piece of work as a progress artifact of the flow run."""
+
+    @contextmanager
+    def track(self, description: str, total: float | None) -> Iterator[Advance]:
+        """Opens a progress artifact; one without a total is only logged."""
+        get_run_logger().info(description)
+        if not total:
+            yield lambda _amount: None
+            return
+        artifact = create_progress_artifact(0.0, key=artifact_key(description), description=description)
+        done, shown_at = 0.0, time.monotonic()
+
+        def advance(amount: float) -> None:
+            nonlocal done, shown_at
+            done += amount
+            if time.monotonic() - shown_at >= _SECONDS_BETWEEN_UPDATES:
+                shown_at = time.monotonic()
+                update_progress_artifact(artifact, progress=min(100.0, 100 * done / total))
+
+        yield advance
+        update_progress_artifact(artifact, progress=100.0)
+
+    def say(self, message: str) -> None:
+        """Logs one line."""
+        get_run_logger().info(message)
+
+
+def reporting() -> AbstractContextManager[None]:
+    """Shows progress in Prefect, unless a terminal shows it already."""
+    return nullcontext() if is_shown() else show_progress(PrefectSink())
+
+
+def artifact_key(text: str) -> str:
+    """Makes a key of the form that Prefect accepts: lower case, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def publish_markdown(key: str, markdown: str, description: str) -> None:
+    """Leaves a text or a table at the flow run."""
+    create_markdown_artifact(markdown, key=artifact_key(key), description=description)
+
+
+def publish_picture(key: str, picture: Path, description: str) -> None:
+    """Leaves a picture at the flow run, small: artifacts live in Prefect's database."""
+    create_image_artifact(_thumbnail_url(picture), key=artifact_key(key), description=description)
+
+
+def _thumbnail_url(picture: Path, longest_edge: int = 900) -> str:
+    import cv2
+
+    image = cv2.imread(str(picture), cv2.IMREAD_COLOR)
+    scale = min(1.0, longest_edge / max(image.shape[:2]))
+    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    encoded = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 80])[1]
+    return f"data:image/jpeg;base64,{base64.b64encode(encoded.tobytes()).decode()}"

@@ -1,0 +1,97 @@
+"""Score: draw a patient's slide and heatmap with the champion, and write the report.
+
+Example:
+    python flows/score.py
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from prefect import flow, get_run_logger, task
+from pydantic import Field
+
+from bcd.errors import BcdError
+from bcd.patches import Hospital, PatientId
+from bcd.scoring.options import ScoreOptions
+from bcd.settings import load_settings
+from bcd.store.catalog import open_catalog
+from flows.reporting import publish_markdown, publish_picture, reporting
+
+if TYPE_CHECKING:
+    from bcd.registry.bundle import Bundle
+    from bcd.scoring.score import PatientScore
+
+Options = Annotated[ScoreOptions | None, Field(description="How patients are scored; empty: as bcd.toml says.")]
+
+
+@flow(name="score")
+def score(
+    patient: Annotated[
+        str,
+        Field(description="The patient's identifier; empty: every patient that the champion has not scored."),
+    ] = "",
+    hospital: Annotated[
+        str, Field(description="The patient's hospital; needed where two hospitals know the identifier.")
+    ] = "",
+    options: Options = None,
+) -> list[PatientScore]:
+    """Scores one patient, or every patient that the champion has not scored yet."""
+    from bcd.registry.bundle import load_bundle
+    from bcd.scoring.score import patients_to_score
+    from bcd.store.patients import find_hospital
+
+    settings = load_settings()
+    catalog = open_catalog(settings)
+    options = options or settings.options("scoring", ScoreOptions)
+    faults: list[BcdError] = []
+    scores: list[PatientScore] = []
+    with reporting():
+        if patient:
+            known_hospital = find_hospital(catalog, PatientId(patient), hospital or None)
+        bundle = load_bundle(settings)
+        chosen = (
+            [(known_hospital, PatientId(patient))]
+            if patient
+            else patients_to_score(catalog, settings, bundle, options)
+        )
+        for each_hospital, each_patient in chosen:
+            try:
+                scores.append(score_patient_task(bundle, each_hospital, each_patient, options))
+            except BcdError as error:  # one patient's fault must not keep the others from being scored
+                get_run_logger().error("%s", error)
+                faults.append(error)
+    if faults:
+        raise faults[0]
+    return scores
+
+
+@task(name="score patient", task_run_name="score {hospital} {patient}", persist_result=False)
+def score_patient_task(bundle: Bundle, hospital: Hospital, patient: PatientId, options: ScoreOptions) -> PatientScore:
+    """Scores one patient and leaves heatmap and figures as artifacts."""
+    from bcd.scoring.score import score_patient
+
+    settings = load_settings()
+    scored = score_patient(settings, open_catalog(settings), bundle, hospital, patient, options)
+    key = f"{hospital}-{patient}"
+    publish_picture(f"heatmap-{key}", scored.heatmap, f"Heatmap of {hospital}/{patient}. Research use only.")
+    publish_markdown(f"report-{key}", describe(scored), f"Report of {hospital}/{patient}. Research use only.")
+    return scored
+
+
+def describe(scored: PatientScore) -> str:
+    """Returns what the dashboard shows of a scored patient."""
+    return "\n".join(
+        [
+            f"**Patient {scored.patient} of {scored.hospital}**, scored with {scored.bundle}. Research use only.",
+            "",
+            f"- {scored.n:,} patches, {scored.coverage:.0%} of them confident",
+            f"- mean calibrated probability of IDC {scored.tumour_fraction:.3f}",
+            f"- report: `{scored.report}`",
+            f"- scores: `{scored.scores}`",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    score()

@@ -1,0 +1,158 @@
+"""A store, tiny networks and a tiny hospital to register and to judge."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+os.environ.update(
+    {
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
+        "KERAS_BACKEND": "tensorflow",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "GIT_PYTHON_REFRESH": "quiet",
+    }
+)
+
+from bcd.evaluation.calibration import Calibrator
+from bcd.evaluation.policy import Policy
+from bcd.networks.architecture import PRESETS
+from bcd.preprocessing.options import PrepareOptions
+from bcd.registry.bundle import Bundle, register_bundle
+from bcd.registry.record import BundleRecord
+from bcd.registry.tracking import start_run
+from bcd.settings import Settings
+from bcd.store.catalog import Catalog, open_catalog
+from bcd.store.snapshots import Snapshot
+from bcd.training.options import TrainOptions
+
+PATCHES = 6  # of each patient, half of them IDC
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's tables, made once: they take seconds."""
+    from mlflow import MlflowClient
+
+    file = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    uri = f"sqlite:///{file}"
+    MlflowClient(tracking_uri=uri, registry_uri=uri).search_registered_models()
+    return file
+
+
+@pytest.fixture
+def settings(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    made = Settings(home=tmp_path / "home")
+    made.mlflow.mkdir(parents=True)
+    shutil.copy(empty_database, made.mlflow / "mlflow.db")
+    return made
+
+
+@pytest.fixture
+def catalog(settings: Settings) -> Catalog:
+    return open_catalog(settings)
+
+
+@pytest.fixture(scope="session")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Networks that know the answer from a patch's brightness: well, badly, and the wrong way round."""
+    import keras
+
+    folder = tmp_path_factory.mktemp("networks")
+    files = {}
+    for name, weights in {"red": (9.0, 0.0), "green": (0.0, 9.0), "wrong": (-9.0, 0.0)}.items():
+        patches = keras.Input((50, 50, 3))
+        values = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(patches))
+        logit = keras.layers.Dense(1, use_bias=True)
+        network = keras.Model(patches, logit(values))
+        logit.set_weights([np.array([[weights[0]], [weights[1]], [0.0]]), np.array([-sum(weights) / 2])])
+        files[name] = folder / f"{name}.keras"
+        network.save(files[name])
+    return files
+
+
+def make_hospital(settings: Settings, name: str = "a", gate: int = 12, offset: int = 0) -> Snapshot:
+    """Writes a batch and its snapshot: flat patches, red tells IDC exactly, green tells it a little.
+
+    The train patients are named from `offset` on, the gate patients from 1000 on.
+    """
+    random = np.random.default_rng(7)
+    patients = [(f"{offset + i}", "train") for i in range(4)] + [(f"{offset + 100 + i}", "val") for i in range(2)]
+    patients += [(f"{1000 + i}", "gate") for i in range(gate)]
+    rows, colours = [], []
+    for patient, split in patients:
+        for i in range(PATCHES):
+            label = i % 2
+            rows.append(("h1", patient, "1", 50 * i + 1, 1, label, split))
+            red = 60 + 120 * label + random.integers(-20, 21)
+            colours.append((red, 100 + 15 * label + random.integers(-40, 41), 100))
+    pixels = np.repeat(np.array(colours, np.uint8)[:, None, None, :], 2500, axis=1).reshape(-1, 50, 50, 3)
+    batch = settings.batches / name
+    batch.mkdir(parents=True)
+    np.save(batch / "pixels.npy", pixels)
+    columns = ["hospital", "patient", "slide", "x", "y", "label", "split"]
+    patches = pd.DataFrame(rows, columns=columns).astype({"label": "int8"})
+    patches = patches.assign(batch=name, row=np.arange(len(rows)), pixel_sha256="")
+    identity = (name * 64)[:64]
+    folder = settings.snapshots / identity
+    folder.mkdir(parents=True)
+    patches.to_parquet(folder / "patches.parquet", index=False)
+    (folder / "manifest.json").write_text(json.dumps({"id": identity, "protocol": "dealt"}))
+    return Snapshot(identity, "dealt", patches)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def snapshot(settings: Settings) -> Snapshot:
+    return make_hospital(settings)
+
+
+@pytest.fixture
+def snapshot_trained_on_gate_patients(settings: Settings) -> Snapshot:
+    return make_hospital(settings, name="b", offset=1000)
+
+
+Register = Callable[..., Bundle]
+
+
+def make_record(snapshot: str = "a" * 64, **changes: Any) -> BundleRecord:
+    return BundleRecord(
+        **{
+            "preparation": PrepareOptions(),
+            "architecture": PRESETS["compact"],
+            "training": TrainOptions(),
+            "policy": Policy(calibrator=Calibrator(slope=1.0, intercept=0.0), levels=(0.8, 0.95, 0.9999)),
+            "snapshot": snapshot,
+            "protocol": "dealt",
+            "metrics": {"test_auroc_pooled": 0.953, "test_accuracy_pooled": 0.91},
+        }
+        | changes
+    )
+
+
+@pytest.fixture
+def register(settings: Settings, networks: dict[str, Path]) -> Register:
+    """Registers one of the tiny networks as the next version."""
+
+    def _register(network: str, key: str | None = None, snapshot: str = "a" * 64) -> Bundle:
+        with start_run(settings, key=f"train/{key or network}", name=network, kind="train") as run:
+            return register_bundle(
+                settings,
+                key=key or network,
+                run_id=run.id,
+                network=networks[network],
+                record=make_record(snapshot),
+                example=np.zeros((2, 50, 50, 3), np.uint8),
+            )
+
+    return _register

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bcd.patches import Hospital
+from bcd.settings import Settings
+from bcd.store.batches import write_batch
+from bcd.store.catalog import Catalog, open_catalog
+from bcd.store.deliveries import DeliveryRecord, record_delivery
+
+LEVELS = (0.8, 0.95, 0.99)
+
+
+@dataclass
+class RednessBundle:
+    """Stands in for a bundle without a network: the redder a patch, the likelier IDC."""
+
+    name: str = "bcd-idc/7"
+    snapshot: str = "0" * 64
+    calls: int = 0
+    record: SimpleNamespace = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.record = SimpleNamespace(
+            snapshot=self.snapshot,
+            protocol="dealt",
+            created_at=pd.Timestamp("2026-11-23T04:00", tz="UTC"),
+            policy=SimpleNamespace(levels=LEVELS),
+        )
+
+    def score(self, pixels: np.ndarray) -> pd.DataFrame:
+        self.calls += 1
+        probability = redness(pixels)
+        scores = pd.DataFrame({"logit": np.log(probability / (1 - probability)), "probability": probability})
+        scores["label"] = (probability >= 0.5).astype(np.int32)
+        scores["confident_95"] = np.maximum(probability, 1 - probability) >= 0.95
+        return scores
+
+
+def redness(pixels: np.ndarray) -> np.ndarray:
+    red, blue = pixels[..., 0].mean(axis=(1, 2)), pixels[..., 2].mean(axis=(1, 2))
+    return np.clip((255 + red - blue) / 510, 0.001, 0.999)
+
+
+@dataclass
+class Store:
+    """A real catalog and real batches, filled without a delivery."""
+
+    settings: Settings
+    catalog: Catalog
+
+    def admit(self, patches: pd.DataFrame, pixels: np.ndarray, hospital: str = "east") -> str:
+        order = patches.assign(at=range(len(patches))).sort_values(["patient", "slide", "y", "x"])["at"]
+        index = patches.iloc[order].assign(hospital=hospital).reset_index(drop=True)
+        index["label"] = index["label"].astype("Int8")
+        hashes = [hashlib.sha256(pixels[at].tobytes()).hexdigest() for at in order]
+        index = index.assign(sha256=hashes, pixel_sha256=hashes)
+        batch = write_batch(self.settings, index, pixels, order.to_numpy())
+        record = DeliveryRecord(
+            id=batch,
+            hospital=Hospital(hospital),
+            name="delivery.zip",
+            batch=batch,
+            admitted=len(index),
+            refused={},
+            ignored=0,
+            patients=index["patient"].nunique(),
+            positive=int((index["label"] == 1).sum()),
+            unlabelled=int(index["label"].isna().sum()),
+        )
+        record_delivery(self.catalog, record, index, [])
+        return batch
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    settings = Settings(home=tmp_path / "home")
+    return Store(settings, open_catalog(settings))
+
+
+@pytest.fixture
+def bundle() -> RednessBundle:
+    return RednessBundle()
+
+
+def make_patches(cells, *, patient="1001", slide="5", labels=None, seed=0) -> tuple[pd.DataFrame, np.ndarray]:
+    """Patches with pixels all different, at grid cells (column, row) counted from 0."""
+    cells = list(cells)
+    patches = pd.DataFrame(
+        {
+            "hospital": "east",
+            "patient": patient,
+            "slide": slide,
+            "x": [column * 50 + 1 for column, _ in cells],
+            "y": [row * 50 + 1 for _, row in cells],
+            "label": pd.array(labels if labels is not None else [0] * len(cells), dtype="Int8"),
+        }
+    )
+    rng = np.random.default_rng(seed)
+    base = rng.integers(0, 200, (len(cells), 1, 1, 3))
+    return patches, (base + rng.integers(0, 56, (len(cells), 50, 50, 3))).astype(np.uint8)
+
+
+@pytest.fixture(name="make_patches")
+def _make_patches():
+    return make_patches
+
+
+@pytest.fixture(name="redness")
+def _redness():
+    return redness

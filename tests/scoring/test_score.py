@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import shutil
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import sqlalchemy as sa
+
+from bcd.errors import BcdError
+from bcd.patches import Hospital, PatientId
+from bcd.scoring.options import ScoreOptions
+from bcd.scoring.picture import Picture
+from bcd.scoring.score import patients_to_score, score_patient
+from bcd.store import tables
+from bcd.store.ledger import list_scores
+
+EAST, PATIENT = Hospital("east"), PatientId("1001")
+OPTIONS = ScoreOptions()
+CELLS = [(0, 0), (1, 0), (3, 1), (2, 2), (4, 2)]
+
+
+@pytest.fixture
+def admitted(store, make_patches):
+    patches, pixels = make_patches(CELLS, labels=[0, 1, 0, 1, 0])
+    store.admit(patches, pixels)
+    return patches, pixels
+
+
+def score(store, bundle, options=OPTIONS, hospital=EAST, patient=PATIENT):
+    return score_patient(store.settings, store.catalog, bundle, hospital, patient, options)
+
+
+def test_a_patient_becomes_scores_slide_heatmap_report_and_a_ledger_entry(store, admitted, bundle):
+    scored = score(store, bundle)
+    assert scored.folder.parent == store.settings.scores / "east" / "1001"
+    assert {path.name for path in scored.folder.iterdir()} == {
+        "scores.parquet",
+        "slide-5.png",
+        "heatmap-5.png",
+        "report.html",
+    }
+    assert all(path.exists() for path in (scored.scores, scored.slide, scored.heatmap, scored.report))
+    assert not scored.skipped
+    (entry,) = list_scores(store.catalog)
+    assert (entry.hospital, entry.patient, entry.bundle, entry.status) == ("east", "1001", "bcd-idc/7", "scored")
+    assert store.settings.home / entry.folder == scored.folder
+
+
+def test_stored_scores_are_the_bundles_for_each_patch_by_its_place(store, admitted, bundle, redness):
+    patches, pixels = admitted
+    stored = pd.read_parquet(score(store, bundle).scores).set_index(["x", "y"])
+    assert {"hospital", "patient", "slide", "label", "logit", "probability", "confident_95"} <= set(stored)
+    for x, y, label, expected in zip(patches["x"], patches["y"], patches["label"], redness(pixels), strict=True):
+        assert stored.loc[(x, y), "probability"] == pytest.approx(expected)
+        assert stored.loc[(x, y), "label"] == label
+
+
+def test_the_slide_shows_the_admitted_pixels(store, admitted, bundle):
+    patches, pixels = admitted
+    picture = cv2.imread(str(score(store, bundle).slide))[..., ::-1]
+    left, top, right, bottom = Picture(np.zeros((250, 350, 3), np.uint8), title="", longest_edge=2000).box
+    enlarged = 1000 // 350
+    image = picture[top:bottom:enlarged, left:right:enlarged]
+    for x, y, patch in zip(patches["x"], patches["y"], pixels, strict=True):
+        np.testing.assert_array_equal(image[y + 49 : y + 99, x + 49 : x + 99], patch)
+
+
+def test_the_same_again_is_found_done(store, admitted, bundle):
+    first = score(store, bundle)
+    again = score(store, bundle)
+    assert again.skipped
+    assert (again.folder, again.summary) == (first.folder, first.summary)
+    assert bundle.calls == 1
+    assert len(list_scores(store.catalog)) == 1
+
+
+def test_killed_before_the_ledger_entry_the_next_run_makes_it(store, admitted, bundle):
+    score(store, bundle)
+    with store.catalog.write() as connection:
+        connection.execute(sa.delete(tables.ledger))
+    assert patients_to_score(store.catalog, store.settings, bundle) == [(EAST, PATIENT)]
+    again = score(store, bundle)
+    assert bundle.calls == 1
+    assert not again.skipped
+    assert [entry.status for entry in list_scores(store.catalog)] == ["scored"]
+    assert patients_to_score(store.catalog, store.settings, bundle) == []
+
+
+def test_a_result_that_was_deleted_is_made_again(store, admitted, bundle):
+    shutil.rmtree(score(store, bundle).folder)
+    assert patients_to_score(store.catalog, store.settings, bundle) == [(EAST, PATIENT)]
+    assert score(store, bundle).report.exists()
+
+
+def test_a_failure_is_in_the_ledger_named_and_leaves_nothing_half_made(store, admitted, bundle, monkeypatch):
+    def fail(*args, **kwargs):
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("bcd.scoring.score.write_report", fail)
+        with pytest.raises(BcdError, match=r"Patient east/1001 could not be scored: OSError: No space left"):
+            score(store, bundle)
+    assert list((store.settings.scores / "east" / "1001").iterdir()) == []
+    (entry,) = list_scores(store.catalog)
+    assert (entry.status, entry.error) == ("failed", "OSError: No space left on device")
+    assert patients_to_score(store.catalog, store.settings, bundle) == [(EAST, PATIENT)]
+    assert score(store, bundle).report.exists()
+    assert [entry.status for entry in list_scores(store.catalog)] == ["scored", "failed"]
+
+
+def test_scores_that_are_no_numbers_are_refused(store, admitted, bundle, monkeypatch):
+    honest = bundle.score
+    monkeypatch.setattr(bundle, "score", lambda pixels: honest(pixels).assign(logit=np.nan))
+    with pytest.raises(BcdError, match=r"could not be scored: bcd-idc/7 gave scores that are no numbers"):
+        score(store, bundle)
+
+
+def test_an_unknown_patient_is_an_error_and_no_ledger_entry(store, admitted, bundle):
+    with pytest.raises(BcdError, match="There is no patient 1009"):
+        score(store, bundle, patient=PatientId("1009"))
+    assert list_scores(store.catalog) == []
+
+
+def test_new_patches_a_new_bundle_or_another_level_are_scored_anew(store, admitted, bundle, make_patches):
+    folders = [score(store, bundle).folder]
+    folders.append(score(store, bundle, ScoreOptions(level=0.99)).folder)
+    store.admit(*make_patches([(7, 7)], seed=1))
+    assert patients_to_score(store.catalog, store.settings, bundle) == [(EAST, PATIENT)]
+    scored = score(store, bundle)
+    assert scored.n == len(CELLS) + 1
+    folders.append(scored.folder)
+    bundle.name = "bcd-idc/8"
+    folders.append(score(store, bundle).folder)
+    assert len(set(folders)) == 4
+    assert all((folder / "report.html").exists() for folder in folders)
+
+
+def test_each_slide_has_its_pictures_the_largest_first(store, bundle, make_patches):
+    small, large = make_patches([(0, 0)], slide="9"), make_patches(CELLS, slide="11", seed=1)
+    store.admit(pd.concat([small[0], large[0]], ignore_index=True), np.concatenate([small[1], large[1]]))
+    scored = score(store, bundle)
+    assert [one.slide for one in scored.pictures] == ["11", "9"]
+    assert scored.slide.name == "slide-11.png"
+    assert all(one.picture.exists() and one.heatmap.exists() for one in scored.pictures)
+    assert scored.report.read_text().count("<figure>") == 4
+    assert scored.summary.slides == 2
+
+
+def test_an_unlabelled_patient_is_scored(store, bundle, make_patches):
+    store.admit(*make_patches(CELLS, labels=[None] * len(CELLS)))
+    scored = score(store, bundle)
+    assert scored.summary.true_fraction is None
+    assert "Never seen by the model" in scored.report.read_text()
+    assert pd.read_parquet(scored.scores)["label"].isna().all()
+
+
+def test_two_hospitals_patient_1001_are_two_people(store, admitted, bundle, make_patches):
+    store.admit(*make_patches([(0, 0), (1, 1)], seed=5), hospital="west")
+    west = score(store, bundle, hospital=Hospital("west"))
+    assert west.n == 2
+    assert score(store, bundle).n == len(CELLS)
+    assert west.folder != score(store, bundle).folder
+
+
+def test_the_nightly_list_shrinks_as_patients_are_scored(store, admitted, bundle, make_patches):
+    store.admit(*make_patches(CELLS, patient="1000", seed=3))
+    assert patients_to_score(store.catalog, store.settings, bundle) == [(EAST, "1000"), (EAST, PATIENT)]
+    score(store, bundle)
+    assert patients_to_score(store.catalog, store.settings, bundle) == [(EAST, "1000")]

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bcd.errors import BcdError
+from bcd.patches import Hospital, PatientId
+from bcd.settings import Settings
+from bcd.store.batches import batch_id, list_batches, open_pixels, read_pixels, write_batch
+from bcd.store.catalog import Catalog
+from bcd.store.patients import patient_patches
+
+
+
+def test_pixels_come_in_the_order_of_the_frame_across_batches(settings: Settings, store_batch) -> None:
+    first, second = store_batch(["a", "b"]), store_batch(["c"], labels=(0, 1, 0))
+    wanted = pd.DataFrame({"batch": [second, first, second, first], "row": [2, 3, 0, 1]}, index=[7, 7, 3, 1])
+    pixels = read_pixels(settings, wanted)
+    assert pixels.shape == (4, 50, 50, 3)
+    assert pixels[:, 0, 0, 0].tolist() == [2, 3, 0, 1]
+
+
+def test_pixels_are_mapped_not_read(settings: Settings, store_batch) -> None:
+    pixels = open_pixels(settings, store_batch(["a"]))
+    assert isinstance(pixels.base, np.memmap) or isinstance(pixels, np.memmap)
+    assert not pixels.flags.writeable
+
+
+def test_rows_of_a_patient_lead_to_its_own_pixels(settings: Settings, catalog: Catalog, store_batch) -> None:
+    store_batch(["a", "b"])
+    patches = patient_patches(settings, catalog, Hospital("east"), PatientId("b"))
+    assert read_pixels(settings, patches)[:, 0, 0, 0].tolist() == [2, 3]
+
+
+def test_a_batch_is_gathered_into_canonical_order(settings: Settings) -> None:
+    index = make_index("east", ["a"], [0, 1, None])
+    spool = np.stack([np.full((50, 50, 3), value, np.uint8) for value in (30, 10, 20)])
+    batch = write_batch(settings, index, spool, np.array([1, 2, 0]))
+    assert open_pixels(settings, batch)[:, 0, 0, 0].tolist() == [10, 20, 30]
+    assert pd.read_parquet(settings.batches / batch / "index.parquet").equals(index)
+
+
+@pytest.mark.parametrize("column", ["hospital", "patient", "slide", "x", "label", "pixel_sha256"])
+def test_whatever_a_batch_says_is_part_of_its_identity(column: str) -> None:
+    index = make_index("east", ["a"], [0, 1])
+    changed = index.copy()
+    changed.loc[0, column] = 1 if column in {"x", "label"} else "9"
+    changed.loc[0, "x"] = 101 if column == "x" else changed.loc[0, "x"]
+    assert batch_id(changed) != batch_id(index)
+
+
+def test_the_name_of_a_source_file_is_not_part_of_the_identity() -> None:
+    index = make_index("east", ["a"], [0, None])
+    assert batch_id(index.assign(sha256="another encoding of the same pixels")) == batch_id(index)
+
+
+def test_batches_are_listed_in_the_order_of_their_admission(catalog: Catalog, store_batch) -> None:
+    ids = [store_batch([name]) for name in ("z", "a", "m")]
+    batches = list_batches(catalog)
+    assert [batch.id for batch in batches] == ids
+    assert (batches[0].patches, batches[0].patients, batches[0].refused) == (2, 1, 0)
+    assert batches[0].admitted_at.utcoffset() is not None
+
+
+def test_a_batch_that_is_gone_from_the_disk_is_named(settings: Settings, store_batch) -> None:
+    batch = store_batch(["a"])
+    shutil.rmtree(settings.batches / batch)
+    with pytest.raises(BcdError, match=batch[:12]):
+        open_pixels(settings, batch)

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+
+from bcd.patches import Hospital, PatientId, SnapshotId
+from bcd.store.catalog import Catalog
+from bcd.store.decisions import Decision, find_decision, list_decisions, record_decision
+from bcd.store.ledger import LedgerEntry, find_score, list_scores, record_score
+
+DECISION = Decision(
+    key="retrain-1",
+    decided_at=datetime(2026, 1, 2, 3, 4, tzinfo=timezone(timedelta(hours=2))),
+    verdict="HOLD",
+    challenger="2",
+    champion="1",
+    snapshot=SnapshotId("ab" * 32),
+    reasons=["Recall is lower by 0.05."],
+    evidence={"auroc": {"value": 0.9, "low": None}},
+)
+ENTRY = LedgerEntry(
+    hospital=Hospital("east"),
+    patient=PatientId("8867"),
+    bundle="bcd-idc/3",
+    content="c1",
+    status="scored",
+    at=datetime(2026, 1, 2, tzinfo=UTC),
+    folder="scores/east/8867/bcd-idc-3",
+)
+
+
+def test_a_decision_comes_back_as_it_was_made(catalog: Catalog) -> None:
+    record_decision(catalog, DECISION)
+    assert find_decision(catalog, "retrain-1") == DECISION
+    assert find_decision(catalog, "retrain-2") is None
+
+
+def test_the_same_key_twice_changes_nothing(catalog: Catalog) -> None:
+    record_decision(catalog, DECISION)
+    record_decision(catalog, replace(DECISION, verdict="PROMOTE"))
+    record_decision(catalog, replace(DECISION, key="retrain-2", champion=None))
+    assert [decision.verdict for decision in list_decisions(catalog)] == ["HOLD", "HOLD"]
+    assert [decision.key for decision in list_decisions(catalog)] == ["retrain-1", "retrain-2"]
+
+
+def test_a_score_is_found_by_patient_bundle_and_content(catalog: Catalog) -> None:
+    record_score(catalog, ENTRY)
+    found = find_score(catalog, ENTRY.hospital, ENTRY.patient, "bcd-idc/3", "c1")
+    assert found == ENTRY
+    assert find_score(catalog, ENTRY.hospital, ENTRY.patient, "bcd-idc/4", "c1") is None
+    assert find_score(catalog, ENTRY.hospital, ENTRY.patient, "bcd-idc/3", "c2") is None
+    assert find_score(catalog, Hospital("west"), ENTRY.patient, "bcd-idc/3", "c1") is None
+
+
+def test_a_failed_attempt_is_listed_and_is_no_score(catalog: Catalog) -> None:
+    record_score(catalog, replace(ENTRY, status="failed", error="No space left."))
+    assert find_score(catalog, ENTRY.hospital, ENTRY.patient, "bcd-idc/3", "c1") is None
+    record_score(catalog, ENTRY)
+    assert [entry.status for entry in list_scores(catalog)] == ["scored", "failed"]
+    assert len(list_scores(catalog, limit=1)) == 1

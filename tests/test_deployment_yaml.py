@@ -1,0 +1,70 @@
+"""Prefect drops an unknown key, or a whole file with one fault, without saying so: these tests say it."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+DEPLOYMENTS = yaml.safe_load((ROOT / "deployment.yaml").read_text())["deployments"]
+BY_NAME = pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: deployment["name"])
+
+
+def test_three_uses_are_deployed() -> None:
+    assert [deployment["name"] for deployment in DEPLOYMENTS] == ["ingest", "retrain", "score"]
+
+
+@BY_NAME
+def test_every_key_is_known_to_prefect(deployment: dict) -> None:
+    from prefect.cli.deploy._models import DeploymentConfig
+
+    assert set(deployment) <= set(DeploymentConfig.model_fields)
+
+
+@BY_NAME
+def test_every_value_is_accepted_by_prefect(deployment: dict) -> None:
+    from prefect.cli.deploy._models import DeploymentConfig
+
+    assert DeploymentConfig.model_validate(deployment).name == deployment["name"]
+
+
+@BY_NAME
+def test_triggers_are_known_to_prefect(deployment: dict) -> None:
+    from prefect.events import DeploymentEventTrigger
+
+    for trigger in deployment.get("triggers", []):
+        assert set(trigger) <= set(DeploymentEventTrigger.model_fields)
+        DeploymentEventTrigger.model_validate(trigger)
+
+
+@BY_NAME
+def test_entrypoint_is_a_flow_of_that_name(deployment: dict) -> None:
+    from prefect import Flow
+
+    path, name = deployment["entrypoint"].split(":")
+    assert (ROOT / path).exists()
+    flow = getattr(importlib.import_module(path.removesuffix(".py").replace("/", ".")), name)
+    assert isinstance(flow, Flow)
+    assert flow.name == deployment["name"]
+
+
+@BY_NAME
+def test_parameters_of_the_form_are_described(deployment: dict) -> None:
+    from prefect.utilities.callables import parameter_schema
+
+    path, name = deployment["entrypoint"].split(":")
+    flow = getattr(importlib.import_module(path.removesuffix(".py").replace("/", ".")), name)
+    schema = parameter_schema(flow.fn)
+    for parameter, properties in schema.properties.items():
+        assert properties.get("description"), f"{name}({parameter}) has no description in the dashboard's form"
+
+
+def test_retraining_starts_on_the_event_that_ingest_emits() -> None:
+    source = (ROOT / "flows/ingest.py").read_text()
+    trigger = next(d for d in DEPLOYMENTS if d["name"] == "retrain")["triggers"][0]
+    assert f'event="{trigger["expect"][0]}"' in source
+    assert trigger["match"]["prefect.resource.id"] == "bcd.hospital.*"
+    assert 'f"bcd.hospital.{hospital}"' in source

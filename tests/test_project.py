@@ -1,0 +1,94 @@
+"""The promises of the project's layout, and the pitfalls of the libraries that it stands on."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FLOWS = sorted(path.stem for path in (ROOT / "flows").glob("*.py") if path.stem != "__init__")
+HEAVY = ("tensorflow", "keras", "mlflow", "optuna", "matplotlib")
+
+
+def _loaded_after(statement: str, tmp_path: Path) -> set[str]:
+    code = f"import sys; {statement}; print('\\n'.join(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={"BCD_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stdout.split())
+
+
+def test_imports_point_one_way() -> None:
+    lint = Path(sys.executable).parent / "lint-imports"
+    done = subprocess.run([lint], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+def test_flow_modules_import_without_heavy_libraries(flow: str, tmp_path: Path) -> None:
+    # Prefect imports them at deploy time and again for every run.
+    loaded = _loaded_after(f"import flows.{flow}", tmp_path)
+    assert "prefect" in loaded
+    assert not loaded.intersection(HEAVY)
+
+
+def test_the_command_starts_without_heavy_libraries(tmp_path: Path) -> None:
+    loaded = _loaded_after("import bcd.cli.main", tmp_path)
+    assert not loaded.intersection((*HEAVY, "prefect", "pandas", "sqlalchemy", "cv2", "scipy", "sklearn"))
+
+
+def test_the_mlflow_folder_never_shadows_the_library() -> None:
+    import mlflow
+
+    assert not (ROOT / "mlflow/__init__.py").exists()
+    assert not list((ROOT / "mlflow").glob("*.py"))
+    assert hasattr(mlflow, "__version__")
+
+
+def test_the_wheel_packs_bcd_and_flows_only() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == ["bcd", "flows"]
+
+
+def test_the_file_store_of_mlflow_is_never_allowed() -> None:
+    sources = [
+        *ROOT.glob("bcd/**/*.py"),
+        *ROOT.glob("flows/*.py"),
+        ROOT / "deployment.yaml",
+        ROOT / "Makefile",
+    ]
+    assert not [path for path in sources if "MLFLOW_ALLOW_FILE_STORE" in path.read_text()]
+
+
+@pytest.mark.parametrize("lock", sorted(ROOT.glob("requirements*.lock")), ids=lambda lock: lock.name)
+def test_locks_pin_every_package_by_hash_and_name_no_index(lock: Path) -> None:
+    text = lock.read_text()
+    pinned = re.findall(r"^[a-z0-9][a-z0-9._-]*(?:\[[a-z0-9,-]+\])?==", text, re.MULTILINE)
+    assert pinned
+    assert text.count("--hash=sha256:") >= len(pinned)
+    assert not re.search(r"index-url|find-links|https?://", text)
+
+
+def test_a_lock_serves_running_and_testing_alike() -> None:
+    def pins(name: str) -> dict[str, str]:
+        text = (ROOT / name).read_text()
+        return dict(re.findall(r"^([a-z0-9][a-z0-9._-]*)(?:\[[a-z0-9,-]+\])?==(\S+)", text, re.MULTILINE))
+
+    development = pins("requirements-dev.lock")
+    assert pins("requirements.lock").items() <= development.items()
+
+
+def test_every_make_target_is_in_the_help() -> None:
+    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for target in ("demo", "test", "check"):
+        assert f"make {target}" in done.stdout
