@@ -20,6 +20,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     partial = Path(name)
     try:
         yield partial
+        partial.chmod(0o644)  # mkstemp lets only the owner read
         _flush(partial)
         partial.replace(path)
         _flush(path.parent)

@@ -9,13 +9,21 @@ from __future__ import annotations
 from prefect import flow
 
 from bcd.registry.retraining import evaluate_candidate, register_candidate, train_candidate
+from bcd.search.options import SearchOptions
+from bcd.training.options import TrainOptions
 from flows.reporting import publish_markdown, reporting
-from flows.stages import Search, SnapshotName, Training, begin
+from flows.stages import begin
 
 
 @flow(name="evaluate")
-def evaluate(snapshot: SnapshotName = "", search: Search = None, training: Training = None) -> str:
-    """Judges the trained network by patient and registers it with its policy; returns the version."""
+def evaluate(snapshot: str = "", search: SearchOptions | None = None, training: TrainOptions | None = None) -> str:
+    """Judges the trained network by patient and registers it with its policy; returns the version.
+
+    Args:
+        snapshot: Id of the snapshot, or its beginning; empty: all that is admitted, frozen now.
+        search: How far the study goes; empty: as bcd.toml says.
+        training: How networks are trained; empty: as bcd.toml says.
+    """
     from bcd.evaluation.tables import headline_table, threshold_rows
 
     with reporting():

@@ -9,11 +9,9 @@ Example:
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 from prefect import flow, get_run_logger, task
 from prefect.events import emit_event
-from pydantic import Field
 
 from bcd.admission.admit import Admission, admit
 from bcd.admission.delivery import check_delivery, find_deliveries
@@ -25,11 +23,8 @@ from bcd.store.catalog import open_catalog
 from flows.reporting import publish_markdown, reporting
 
 
-@flow(name="ingest", flow_run_name="ingest {hospital} {delivery}", validate_parameters=True)
-def ingest(
-    delivery: Annotated[str, Field(description="Folder or zip to admit; empty: all that waits in the inbox.")] = "",
-    hospital: Annotated[str, Field(description="The hospital it comes from; needed with a delivery.")] = "",
-) -> list[Admission]:
+@flow(name="ingest", flow_run_name="ingest {hospital} {delivery}")
+def ingest(delivery: str = "", hospital: str = "") -> list[Admission]:
     """Admits deliveries: each becomes a batch, and what is refused is kept in quarantine with its reason.
 
     Args:

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 from prefect import flow
 
+from bcd.store.options import SplitOptions
 from flows.reporting import publish_markdown, reporting
-from flows.stages import SnapshotName, Splits, begin
+from flows.stages import begin
 
 
 @flow(name="preprocess")
-def preprocess(snapshot: SnapshotName = "", splits: Splits = None) -> str:
-    """Freezes a snapshot, deals the splits of new patients, and prepares the patches."""
+def preprocess(snapshot: str = "", splits: SplitOptions | None = None) -> str:
+    """Freezes a snapshot, deals the splits of new patients, and prepares the patches.
+
+    Args:
+        snapshot: Id of the snapshot, or its beginning; empty: all that is admitted, frozen now.
+        splits: How patients are split; empty: as bcd.toml says.
+    """
     with reporting():
         settings, retraining = begin(snapshot, splits=splits)
         retraining.prepare(settings)

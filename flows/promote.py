@@ -6,28 +6,31 @@ Example:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
-
 from prefect import flow
-from pydantic import Field
 
-from bcd.registry.options import GateOptions
+from bcd.registry.gate import GateOptions, Verdict
+from bcd.registry.retraining import judge_candidate
+from bcd.search.options import SearchOptions
+from bcd.training.options import TrainOptions
 from flows.reporting import publish_markdown, reporting
-from flows.stages import Search, SnapshotName, Training, begin
-
-if TYPE_CHECKING:
-    from bcd.registry.gate import Verdict
-
-Gate = Annotated[GateOptions | None, Field(description="Margins of the gate; empty: as bcd.toml says.")]
+from flows.stages import begin
 
 
 @flow(name="promote")
 def promote(
-    snapshot: SnapshotName = "", search: Search = None, training: Training = None, gate: Gate = None
+    snapshot: str = "",
+    search: SearchOptions | None = None,
+    training: TrainOptions | None = None,
+    gate: GateOptions | None = None,
 ) -> Verdict:
-    """Promotes, holds or rejects the bundle of a retraining, and says why."""
-    from bcd.registry.retraining import judge_candidate
+    """Promotes, holds or rejects the bundle of a retraining, and says why.
 
+    Args:
+        snapshot: Id of the snapshot, or its beginning; empty: all that is admitted, frozen now.
+        search: How far the study goes; empty: as bcd.toml says.
+        training: How networks are trained; empty: as bcd.toml says.
+        gate: Margins of the gate; empty: as bcd.toml says.
+    """
     with reporting():
         settings, retraining = begin(snapshot, search=search, training=training)
         verdict = judge_candidate(settings, retraining, gate or settings.options("gate", GateOptions))

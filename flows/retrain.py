@@ -6,33 +6,39 @@ Example:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from prefect import flow
 
+from bcd.registry.options import GateOptions
+from bcd.registry.retraining import Outcome, read_outcome
+from bcd.search.options import SearchOptions
+from bcd.store.options import SplitOptions
+from bcd.training.options import TrainOptions
 from flows.evaluate import evaluate
 from flows.preprocess import preprocess
-from flows.promote import Gate, promote
+from flows.promote import promote
 from flows.reporting import reporting
 from flows.search import search as search_flow
-from flows.stages import Search, SnapshotName, Splits, Training, begin
+from flows.stages import begin
 from flows.train import train
-
-if TYPE_CHECKING:
-    from bcd.registry.retraining import Outcome
 
 
 @flow(name="retrain")
 def retrain(
-    snapshot: SnapshotName = "",
-    splits: Splits = None,
-    search: Search = None,
-    training: Training = None,
-    gate: Gate = None,
+    snapshot: str = "",
+    splits: SplitOptions | None = None,
+    search: SearchOptions | None = None,
+    training: TrainOptions | None = None,
+    gate: GateOptions | None = None,
 ) -> Outcome:
-    """Makes a challenger of what is admitted and lets the gate decide; nothing new: ends at once."""
-    from bcd.registry.retraining import read_outcome
+    """Makes a challenger of what is admitted and lets the gate decide; nothing new: ends at once.
 
+    Args:
+        snapshot: Id of the snapshot, or its beginning; empty: all that is admitted, frozen now.
+        splits: How patients are split; empty: as bcd.toml says.
+        search: How far the study goes; empty: as bcd.toml says.
+        training: How networks are trained; empty: as bcd.toml says.
+        gate: Margins of the gate; empty: as bcd.toml says.
+    """
     frozen = preprocess(snapshot, splits)
     search_flow(frozen, search, training)
     train(frozen, search, training)

@@ -6,39 +6,32 @@ Example:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from prefect import flow, get_run_logger, task
-from pydantic import Field
 
 from bcd.errors import BcdError
 from bcd.patches import Hospital, PatientId
 from bcd.scoring.options import ScoreOptions
+from bcd.scoring.score import PatientScore, patients_to_score, score_patient
 from bcd.settings import load_settings
 from bcd.store.catalog import open_catalog
 from flows.reporting import publish_markdown, publish_picture, reporting
 
 if TYPE_CHECKING:
     from bcd.registry.bundle import Bundle
-    from bcd.scoring.score import PatientScore
-
-Options = Annotated[ScoreOptions | None, Field(description="How patients are scored; empty: as bcd.toml says.")]
 
 
 @flow(name="score")
-def score(
-    patient: Annotated[
-        str,
-        Field(description="The patient's identifier; empty: every patient that the champion has not scored."),
-    ] = "",
-    hospital: Annotated[
-        str, Field(description="The patient's hospital; needed where two hospitals know the identifier.")
-    ] = "",
-    options: Options = None,
-) -> list[PatientScore]:
-    """Scores one patient, or every patient that the champion has not scored yet."""
+def score(patient: str = "", hospital: str = "", options: ScoreOptions | None = None) -> list[PatientScore]:
+    """Scores one patient, or every patient that the champion has not scored yet.
+
+    Args:
+        patient: The identifier of a patient; empty: every patient that the champion has not scored.
+        hospital: The patient's hospital; needed where two hospitals know the identifier.
+        options: How patients are scored; empty: as bcd.toml says.
+    """
     from bcd.registry.bundle import load_bundle
-    from bcd.scoring.score import patients_to_score
     from bcd.store.patients import find_hospital
 
     settings = load_settings()
@@ -69,8 +62,6 @@ def score(
 @task(name="score patient", task_run_name="score {hospital} {patient}", persist_result=False)
 def score_patient_task(bundle: Bundle, hospital: Hospital, patient: PatientId, options: ScoreOptions) -> PatientScore:
     """Scores one patient and leaves heatmap and figures as artifacts."""
-    from bcd.scoring.score import score_patient
-
     settings = load_settings()
     scored = score_patient(settings, open_catalog(settings), bundle, hospital, patient, options)
     key = f"{hospital}-{patient}"

@@ -6,21 +6,27 @@ Example:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from prefect import flow
 
 from bcd.registry.retraining import search_architecture
+from bcd.search.options import SearchOptions
+from bcd.search.records import StudyResult
+from bcd.training.options import TrainOptions
 from flows.reporting import publish_markdown, reporting
-from flows.stages import Search, SnapshotName, Training, begin
-
-if TYPE_CHECKING:
-    from bcd.search.records import StudyResult
+from flows.stages import begin
 
 
-@flow(name="search", validate_parameters=True)
-def search(snapshot: SnapshotName = "", options: Search = None, training: Training = None) -> StudyResult:
-    """Searches for the architecture on train and val patients; trial 0 is the default."""
+@flow(name="search")
+def search(
+    snapshot: str = "", options: SearchOptions | None = None, training: TrainOptions | None = None
+) -> StudyResult:
+    """Searches for the architecture on train and val patients; trial 0 is the default.
+
+    Args:
+        snapshot: Id of the snapshot, or its beginning; empty: all that is admitted, frozen now.
+        options: How far the study goes; empty: as bcd.toml says.
+        training: How networks are trained; empty: as bcd.toml says.
+    """
     with reporting():
         settings, retraining = begin(snapshot, search=options, training=training)
         result = search_architecture(settings, retraining)

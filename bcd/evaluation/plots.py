@@ -178,7 +178,7 @@ def draw_patients(evaluation: Evaluation, path: Path) -> None:
             axes.axhline(len(views) - 0.5, color=MUTED, linewidth=0.8)
             axes.set(ylim=(len(names) - 0.4, -0.6), xlim=(min(axes.get_xlim()[0], 0.795), 1.015))
         panels[0].set_yticks(range(len(names)), names, fontsize=7.5)
-        panels[0].set_ylabel("hospital/patient (patches: also the area of the dot)")
+        panels[0].set_ylabel("hospital/patient (patches,\nalso the area of the dot)")
         panels[0].set_xlabel("AUROC (n/a: one class only)")
         panels[1].set_xlabel("accuracy")
 

@@ -69,16 +69,17 @@ def average_precision(sample: Sample, weights: Array) -> Array:
     p, positive, patient = sample.probability[order], sample.positive[order], sample.patient[order]
     if not positive.any():
         return np.full(len(weights), np.nan)
-    # Precision matters at the scores of positive patches only: cut there, after the last patch of the tie.
-    scores, first = np.unique(-p[positive], return_index=True)
-    last = np.searchsorted(-p, scores, side="right") - 1
+    # Precision matters at positive patches only: each looks it up after the last patch of its tie.
+    last = np.searchsorted(-p, -p[positive], side="right") - 1
+    last_positive = np.searchsorted(-p[positive], -p[positive], side="right") - 1
     owner = patient[positive]
     result = np.zeros(len(weights))
     # One resample at a time, in 32 bits: bounds memory, and stays in the processor's cache.
     for number, weight in enumerate(weights.astype(np.int32)):
-        called = weight.take(patient).cumsum(dtype=np.int32)[last]
-        found = np.add.reduceat(weight.take(owner), first)
-        result[number] = (found * (found.cumsum() / np.maximum(called, 1))).sum()
+        called = weight.take(patient).cumsum(dtype=np.int32).take(last)
+        drawn = weight.take(owner)
+        found = drawn.cumsum(dtype=np.int32).take(last_positive)
+        result[number] = drawn @ (found / np.maximum(called, 1))
     return divide(result, weights @ np.bincount(owner, minlength=weights.shape[1]))
 
 

@@ -77,19 +77,13 @@ def draw_reliability(scores: pd.DataFrame, evaluation: Evaluation, path: Path) -
         axes.legend(loc="upper left")
         counts.set(xlabel="predicted probability of IDC", ylabel="patches", yscale="log")
         counts.set_ylim(bottom=1)
+        counts.yaxis.set_major_formatter("{x:,.0f}")
 
 
 def _draw_bins(axes: Axes, bins: list[ReliabilityBin], label: str, color: str, marker: str) -> None:
-    sure = [b for b in bins if b.observed.value is not None]
-    axes.plot(
-        [b.predicted for b in sure],
-        [b.observed.value for b in sure if b.observed.value is not None],
-        color=color,
-        marker=marker,
-        markersize=5,
-        linewidth=1,
-        label=label,
-    )
-    for b in sure:
+    x = [b.predicted for b in bins]
+    y = [np.nan if b.observed.value is None else b.observed.value for b in bins]  # n/a interrupts the line
+    axes.plot(x, y, color=color, marker=marker, markersize=5, linewidth=1, label=label)
+    for b in bins:
         if b.observed.low is not None and b.observed.high is not None:
             axes.vlines(b.predicted, b.observed.low, b.observed.high, color=color, linewidth=1.2)

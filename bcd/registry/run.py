@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     from bcd.store.snapshots import Snapshot
 
 _METRICS, _PARAMS = 900, 100  # in one request; the server takes 1,000 and 100
+_COLUMNS = [
+    {"name": name, "type": kind, "required": True}
+    for kind, names in {"string": ["hospital", "patient", "slide"], "long": ["x", "y", "label"]}.items()
+    for name in names
+]
 _TRIAL_STATUS = {"complete": "FINISHED", "pruned": "KILLED", "diverged": "FAILED", "too large": "KILLED"}
 
 
@@ -64,20 +70,22 @@ class Run:
             context: What for: `training`, `evaluation`, `gate`.
             split: The split that was used; None: the whole snapshot.
         """
-        import mlflow.data
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         patches = snapshot.patches if split is None else snapshot.of(split)
-        columns = ["hospital", "patient", "slide", "x", "y", "label", "split"]
-        described = mlflow.data.from_pandas(
-            patches[columns].astype(dict.fromkeys(columns[:3], "str")),
-            source=f"snapshot {snapshot.id}",
-            targets="label",
+        patients = len(patches[["hospital", "patient"]].drop_duplicates())
+        counts = {"num_rows": len(patches), "patients": patients, "positive": int(patches["label"].sum())}
+        # By hand: MLflow's own way reads the whole frame, and guesses where it came from.
+        dataset = Dataset(
             name=f"{snapshot.protocol} {split or 'all splits'}",
             digest=snapshot.id[:36],
-        ).to_dict()
+            source_type="snapshot",
+            source=json.dumps({"snapshot": snapshot.id, "split": split}),
+            schema=json.dumps({"mlflow_colspec": _COLUMNS}),
+            profile=json.dumps(counts),
+        )
         tag = InputTag("mlflow.data.context", context)
-        self._client.log_inputs(self.id, datasets=[DatasetInput(Dataset(**described), [tag])])
+        self._client.log_inputs(self.id, datasets=[DatasetInput(dataset, [tag])])
 
     def log_study(self, study: StudyResult) -> None:
         """Logs a study: each trial as a run under this one, the best trial and its architecture here."""

@@ -61,10 +61,6 @@ def connect(settings: Settings) -> None:
     """
     import mlflow
 
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    # Its INFO lines (migrations, registered models) are progress of its own, in a style of its own.
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
     environment = os.environ.get("MLFLOW_TRACKING_URI")
     uri = settings.mlflow_url or environment
     if not uri or uri == f"sqlite:///{settings.mlflow / 'mlflow.db'}":
@@ -199,6 +195,10 @@ def _require_answer(uri: str) -> None:
 def _client(uri: str) -> Any:
     from mlflow import MlflowClient
 
+    # Progress of its own, in a style of its own: migrations, downloads of local files.
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 

@@ -53,7 +53,7 @@ class Mosaic:
 
     def cells(self, patches: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Returns the rows and the columns of the mosaic's cells in which the patches lie."""
-        return _grid(patches["y"])[::-1] - self.row, _grid(patches["x"]) - self.column
+        return _grid(patches["y"]) - self.row, _grid(patches["x"]) - self.column
 
 
 def stitch(patches: pd.DataFrame, pixels: NDArray[np.uint8]) -> Mosaic:

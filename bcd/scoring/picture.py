@@ -36,7 +36,7 @@ class Picture:
 
         shown, self.scale = fit(image, longest_edge)
         self._height, self._width = shown.shape[:2]
-        self._unit: float = max(self._width, self._height, _NARROWEST) / 100  # lengths below are in this
+        self._unit: float = max(self._width, _NARROWEST) / 100  # lengths below are in this
         total = max(self._width, _NARROWEST) + 2 * self._px(2)
         self._left = (total - self._width) // 2
         self._above, self._below = self._px(6), self._px(10.5)
@@ -45,7 +45,14 @@ class Picture:
         self._axes = self._add_axes(self._left, self._above, self._width, self._height)
         self._axes.imshow(shown, interpolation="none", aspect="auto")
         self._axes.axis("off")
-        self._write(self._px(2), self._above - self._px(2), title, size=2.2, weight="bold", va="baseline")
+        self._write(
+            self._px(2),
+            self._above - self._px(2),
+            title,
+            size=min(2.2, 145 / max(len(title), 1)),
+            weight="bold",
+            va="baseline",
+        )
         self._add_scale_bar(image.shape[1])
 
     @property

@@ -18,6 +18,7 @@ def require_evidence(snapshot: Snapshot, split: str, *, min_patients: int, purpo
     Raises:
         InsufficientEvidenceError: Naming the split and what it lacks.
     """
+    min_patients = max(min_patients, 1)
     patches = snapshot.of(split)
     patients = patient_keys(patches).nunique()
     name = f"Split {split} of snapshot {snapshot.id[:12]}"

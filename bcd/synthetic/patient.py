@@ -27,6 +27,7 @@ class Character:
         tumour: Share of the tissue that is invaded; 0 for a patient without a tumour.
         nests: Share of the invaded region that tumour cells cover.
         nest_size: Typical width of a nest, in pixels.
+        epithelium: Radius of a benign epithelial nucleus, in pixels.
         cords: Whether the nests are stretched along the fibres.
         radius: Radius of a tumour nucleus, in pixels.
         pleomorphism: Spread of the logarithm of that radius.
@@ -41,6 +42,7 @@ class Character:
     tumour: float
     nests: float
     nest_size: float
+    epithelium: float
     cords: bool
     radius: float
     pleomorphism: float
@@ -111,11 +113,12 @@ def draw_character(rng: np.random.Generator, tumour: tuple[float, float] | None)
         inflammation=float(rng.lognormal(np.log(7), 0.8)),
         cellularity=float(rng.lognormal(0, 0.4)),
         tumour=float(rng.uniform(*tumour)) if tumour else 0.0,
-        nests=float(rng.uniform(0.15, 0.4) if cords else rng.uniform(0.2, 0.7)),
+        nests=float(rng.uniform(0.08, 0.35) if cords else rng.uniform(0.12, 0.65)),
         nest_size=float(rng.uniform(5, 8) if cords else rng.uniform(7, 18)),
+        epithelium=float(rng.uniform(0.95, 1.25)),
         cords=cords,
-        radius=float(rng.uniform(1.2, 1.6)),
-        pleomorphism=float(rng.uniform(0.15, 0.32)),
+        radius=float(rng.uniform(1.05, 1.5)),
+        pleomorphism=float(rng.uniform(0.12, 0.3)),
         darkness=float(0.75 * rng.lognormal(0, 0.22)),
     )
 

@@ -48,7 +48,7 @@ def plan_tissue(rng: np.random.Generator, patient: Patient) -> Tissue:
         angle=angle.astype(np.float32),
         fat=fat * (1 - np.float32(0.75) * tumour),
         tumour=tumour,
-        annotation=(blur(tumour, 16) > 0.4) & mask,
+        annotation=(blur(tumour, 20) > 0.3) & mask,
     )
 
 

@@ -19,7 +19,7 @@ def patches(n: int = 4) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (n, 50, 50, 3), dtype=np.uint8)
 
 
-def block(number: int, depth: int, filters: int, into: int, edge: int, order: str) -> list[tuple]:
+def block(depth: int, filters: int, into: int, edge: int, order: str) -> list[tuple]:
     """The layers of one stage as (kind, output shape, weights)."""
     layers: list[tuple] = []
     for index in range(depth):
@@ -38,9 +38,9 @@ def layers_of(name: str) -> list[tuple]:
 def test_dissertation_is_the_founding_network_layer_by_layer() -> None:
     order = "conv-relu-norm"
     expected = [("InputLayer", (50, 50, 3), 0), ("Rescaling", (50, 50, 3), 0)]
-    expected += [*block(1, 3, 32, 3, 50, order), ("Dropout", (25, 25, 32), 0)]
-    expected += [*block(2, 3, 64, 32, 25, order), ("Dropout", (12, 12, 64), 0)]
-    expected += [*block(3, 3, 128, 64, 12, order), ("Dropout", (6, 6, 128), 0)]
+    expected += [*block(3, 32, 3, 50, order), ("Dropout", (25, 25, 32), 0)]
+    expected += [*block(3, 64, 32, 25, order), ("Dropout", (12, 12, 64), 0)]
+    expected += [*block(3, 128, 64, 12, order), ("Dropout", (6, 6, 128), 0)]
     expected += [("Flatten", (4608,), 0), ("Dense", (256,), 4608 * 256 + 256), ("ReLU", (256,), 0)]
     expected += [("BatchNormalization", (256,), 1024), ("Dropout", (256,), 0), ("Dense", (1,), 257)]
     assert layers_of("dissertation") == expected
@@ -56,9 +56,9 @@ def test_compact_strides_first_and_has_300_thousand_parameters() -> None:
     expected = [("InputLayer", (50, 50, 3), 0), ("Rescaling", (50, 50, 3), 0)]
     stem = (25, 25, 32)
     expected += [("Conv2D", stem, 25 * 3 * 32 + 32), ("BatchNormalization", stem, 128), ("ReLU", stem, 0)]
-    expected += block(1, 2, 32, 32, 25, order)
-    expected += [*block(2, 2, 64, 32, 12, order), ("Dropout", (6, 6, 64), 0)]
-    expected += [*block(3, 2, 128, 64, 6, order), ("Dropout", (3, 3, 128), 0)]
+    expected += block(2, 32, 32, 25, order)
+    expected += [*block(2, 64, 32, 12, order), ("Dropout", (6, 6, 64), 0)]
+    expected += [*block(2, 128, 64, 6, order), ("Dropout", (3, 3, 128), 0)]
     expected += [("GlobalAveragePooling2D", (128,), 0), ("Dropout", (128,), 0), ("Dense", (1,), 129)]
     assert layers_of("compact") == expected
     assert sum(weights for _, _, weights in expected) == 299_841

@@ -23,6 +23,7 @@ os.environ.update(
         "GIT_PYTHON_REFRESH": "quiet",
     }
 )
+os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 from bcd.evaluation.calibration import Calibrator
 from bcd.evaluation.policy import Policy
@@ -32,7 +33,6 @@ from bcd.registry.bundle import Bundle, register_bundle
 from bcd.registry.record import BundleRecord
 from bcd.registry.tracking import start_run
 from bcd.settings import Settings
-from bcd.store.catalog import Catalog, open_catalog
 from bcd.store.snapshots import Snapshot
 from bcd.training.options import TrainOptions
 
@@ -50,18 +50,22 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-@pytest.fixture
-def settings(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    made = Settings(home=tmp_path / "home")
+def make_settings(home: Path, empty_database: Path) -> Settings:
+    made = Settings(home=home)
     made.mlflow.mkdir(parents=True)
     shutil.copy(empty_database, made.mlflow / "mlflow.db")
     return made
 
 
 @pytest.fixture
-def catalog(settings: Settings) -> Catalog:
-    return open_catalog(settings)
+def settings(tmp_path: Path, empty_database: Path) -> Settings:
+    return make_settings(tmp_path / "home", empty_database)
+
+
+@pytest.fixture(scope="module")
+def shared_settings(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Settings:
+    """A home that the tests of one module share: registering a bundle takes a second."""
+    return make_settings(tmp_path_factory.mktemp("shared") / "home", empty_database)
 
 
 @pytest.fixture(scope="session")
@@ -82,7 +86,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return files
 
 
-def make_hospital(settings: Settings, name: str = "a", gate: int = 12, offset: int = 0) -> Snapshot:
+def _make_hospital(settings: Settings, name: str = "a", gate: int = 12, offset: int = 0) -> Snapshot:
     """Writes a batch and its snapshot: flat patches, red tells IDC exactly, green tells it a little.
 
     The train patients are named from `offset` on, the gate patients from 1000 on.
@@ -112,14 +116,9 @@ def make_hospital(settings: Settings, name: str = "a", gate: int = 12, offset: i
     return Snapshot(identity, "dealt", patches)  # type: ignore[arg-type]
 
 
-@pytest.fixture
-def snapshot(settings: Settings) -> Snapshot:
-    return make_hospital(settings)
-
-
-@pytest.fixture
-def snapshot_trained_on_gate_patients(settings: Settings) -> Snapshot:
-    return make_hospital(settings, name="b", offset=1000)
+@pytest.fixture(scope="session")
+def make_hospital() -> Callable[..., Snapshot]:
+    return _make_hospital
 
 
 Register = Callable[..., Bundle]
@@ -140,11 +139,11 @@ def make_record(snapshot: str = "a" * 64, **changes: Any) -> BundleRecord:
     )
 
 
-@pytest.fixture
-def register(settings: Settings, networks: dict[str, Path]) -> Register:
+@pytest.fixture(scope="session")
+def register(networks: dict[str, Path]) -> Register:
     """Registers one of the tiny networks as the next version."""
 
-    def _register(network: str, key: str | None = None, snapshot: str = "a" * 64) -> Bundle:
+    def _register(settings: Settings, network: str, key: str | None = None, snapshot: str = "a" * 64) -> Bundle:
         with start_run(settings, key=f"train/{key or network}", name=network, kind="train") as run:
             return register_bundle(
                 settings,

@@ -26,9 +26,9 @@ model.predict(np.load(sys.argv[2])).to_parquet(sys.argv[3])
 """
 
 
-@pytest.fixture
-def bundle(register):
-    return register("red")
+@pytest.fixture(scope="module")
+def bundle(register, shared_settings):
+    return register(shared_settings, "red")
 
 
 def test_scores_are_prepared_calibrated_and_decided_by_the_policy(bundle):
@@ -62,10 +62,10 @@ def test_a_bundle_sharpens_raw_patches_by_itself(bundle, networks):
     assert np.abs(raw - prepared).max() > 1e-3
 
 
-def test_another_process_gets_the_same_scores_from_mlflow_alone(bundle, settings, tmp_path):
-    open_client(settings).set_registered_model_alias(MODEL, "champion", bundle.version)
+def test_another_process_gets_the_same_scores_from_mlflow_alone(bundle, shared_settings, tmp_path):
+    open_client(shared_settings).set_registered_model_alias(MODEL, "champion", bundle.version)
     np.save(tmp_path / "pixels.npy", PIXELS)
-    uri = f"sqlite:///{settings.mlflow / 'mlflow.db'}"
+    uri = f"sqlite:///{shared_settings.mlflow / 'mlflow.db'}"
     files = [str(tmp_path / "pixels.npy"), str(tmp_path / "scores.parquet")]
 
     answer = subprocess.run(
@@ -82,15 +82,15 @@ def test_another_process_gets_the_same_scores_from_mlflow_alone(bundle, settings
     pd.testing.assert_frame_equal(there, bundle.score(PIXELS), rtol=0, atol=1e-6)
 
 
-def test_nothing_in_a_bundle_is_pickled(bundle, settings):
-    files = [file.name for file in settings.mlflow.rglob("*") if file.is_file()]
+def test_nothing_in_a_bundle_is_pickled(bundle, shared_settings):
+    files = [file.name for file in shared_settings.mlflow.rglob("*") if file.is_file()]
 
     assert {"network.keras", "bundle.json", "pyfunc_model.py"} <= set(files)
     assert not [name for name in files if name.endswith((".pkl", ".pickle", ".cloudpickle"))]
 
 
-def test_requirements_name_each_package_once_and_pin_it(bundle, settings):
-    (file,) = settings.mlflow.rglob("requirements.txt")
+def test_requirements_name_each_package_once_and_pin_it(bundle, shared_settings):
+    (file,) = shared_settings.mlflow.rglob("requirements.txt")
     lines = file.read_text().split()
 
     assert all("==" in line for line in lines)
@@ -134,37 +134,39 @@ def test_no_patch_gives_no_row(bundle):
     assert bundle.score(PIXELS[:0]).empty
 
 
-def test_the_same_key_registers_once(bundle, register, settings):
-    assert register("red").version == bundle.version == "1"
-    assert register("green").version == "2"
+def test_the_same_key_registers_once(register, settings):
+    assert [register(settings, name).version for name in ("red", "red", "green")] == ["1", "1", "2"]
     assert [found.version for found in list_versions(settings)] == ["1", "2"]
 
 
-def test_a_bundle_comes_back_with_its_record(bundle, settings):
-    found = load_bundle(settings, "bcd-idc/1")
+def test_a_bundle_comes_back_with_its_record(bundle, shared_settings):
+    found = load_bundle(shared_settings, "bcd-idc/1")
 
     assert found.name == "bcd-idc/1"
     assert found.record == bundle.record
     assert found.record.versions["keras"]
 
 
-def test_a_missing_champion_is_told_with_the_mend(settings, register):
+def test_a_missing_champion_is_told_with_the_mend(settings):
+    assert champion_version(settings) is None
     with pytest.raises(BcdError, match=r"no champion of bcd-idc.*bcd retrain"):
         load_bundle(settings)
-    register("red")
-    with pytest.raises(BcdError, match=r"no 7 of bcd-idc.*bcd status"):
-        load_bundle(settings, "7")
-    assert champion_version(settings) is None
 
 
-def test_the_registry_says_what_a_version_is_and_what_it_is_not_for(bundle, settings):
-    client = open_client(settings)
+@pytest.mark.parametrize("which", ["7", "bcd-idc/7", "previous"])
+def test_a_missing_version_is_told_with_the_mend(bundle, shared_settings, which):
+    with pytest.raises(BcdError, match=rf"no {which} of bcd-idc.*bcd status"):
+        load_bundle(shared_settings, which)
+
+
+def test_the_registry_says_what_a_version_is_and_what_it_is_not_for(bundle, shared_settings):
+    client = open_client(shared_settings)
     version = client.get_model_version(MODEL, bundle.version)
 
     assert "Research use only" in client.get_registered_model(MODEL).description
     assert "AUROC 0.953" in version.description
     assert "aaaaaaaaaaaa" in version.description
     assert version.tags["bcd.protocol"] == "dealt"
-    (listed,) = list_versions(settings)
+    (listed,) = list_versions(shared_settings)
     assert listed.metrics == {"test_auroc_pooled": 0.953, "test_accuracy_pooled": 0.91}
     assert listed.verdict is None

@@ -48,11 +48,11 @@ def test_processes_that_meet_at_a_fresh_store_all_get_in(tmp_path):
     """Eight of eight died in Alembic without the lock."""
     command = [sys.executable, "-c", CONNECT, str(tmp_path / "home")]
     root = Path(__file__).parents[2]
-    started = [subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    started = [subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     faults = [process.communicate()[1] for process in started]
 
-    assert [process.returncode for process in started] == [0, 0, 0], faults
-    assert faults == ["", "", ""]
+    assert [process.returncode for process in started] == [0, 0], faults
+    assert faults == ["", ""]
 
 
 def test_all_state_is_under_home(settings, tmp_path, monkeypatch):
@@ -160,7 +160,8 @@ def test_epochs_logged_again_after_a_kill_are_not_doubled(settings, run):
     assert "epoch" not in read(settings, run.id).data.metrics
 
 
-def test_a_snapshot_is_the_dataset_that_runs_share(settings, run, snapshot):
+def test_a_snapshot_is_the_dataset_that_runs_share(settings, run, make_hospital):
+    snapshot = make_hospital(settings)
     run.log_snapshot(snapshot, context="training", split="train")
     run.log_snapshot(snapshot, context="training", split="train")
 

@@ -5,7 +5,16 @@ import numpy as np
 import pytest
 from matplotlib import colormaps
 
-from bcd.scoring.heatmap import COLOUR_MAP, FAINT, LIGHTEN, colour_patches, draw_heatmap, draw_slide, outline
+from bcd.scoring.heatmap import (
+    COLOUR_MAP,
+    FAINT,
+    LIGHTEN,
+    _add_legend,
+    colour_patches,
+    draw_heatmap,
+    draw_slide,
+    outline,
+)
 from bcd.scoring.mosaic import stitch
 from bcd.scoring.options import ScoreOptions
 from bcd.scoring.picture import Picture
@@ -161,3 +170,28 @@ def test_a_title_is_never_read_as_mathematics(slide, tmp_path):
     mosaic, _ = slide
     draw_slide(mosaic, OPTIONS, title=r"Patient $\frac$", path=tmp_path / "slide.png")
     assert (tmp_path / "slide.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize("cells", [[(0, 0), (2, 70)], [(0, 0)], [(0, 0), (70, 2)]])
+def test_title_legend_and_scale_fit_whatever_the_slide_is_like(make_patches, cells):
+    patches, pixels = make_patches(cells)
+    title = f"Patient {'hospital' * 8}/{'patient9' * 8}, slide 123456, scored by bcd-idc/123"
+    picture = Picture(stitch(patches, pixels).image, title=title, longest_edge=2000)
+    _add_legend(picture, np.array([200.0, 150.0, 180.0]), OPTIONS)
+    picture.add_key("labelled IDC region", colour="red")
+    figure = picture._figure
+    figure.draw_without_rendering()
+    whole = figure.bbox
+    boxes = [text.get_window_extent() for text in figure.texts] + [axes.get_tightbbox() for axes in figure.axes]
+    for box in boxes:
+        assert whole.x0 <= box.x0 + 1
+        assert box.x1 <= whole.x1 + 1
+        assert whole.y0 <= box.y0 + 1
+        assert box.y1 <= whole.y1 + 1
+    overlaps = [
+        (one, other)
+        for index, one in enumerate(boxes)
+        for other in boxes[index + 1 :]
+        if one.x0 + 1 < other.x1 and other.x0 + 1 < one.x1 and one.y0 + 1 < other.y1 and other.y0 + 1 < one.y1
+    ]
+    assert not overlaps

@@ -14,6 +14,7 @@ from bcd.store.catalog import Catalog, open_catalog
 from bcd.store.deliveries import DeliveryRecord, record_delivery
 
 StoreBatch = Callable[..., BatchId]
+MakeIndex = Callable[[str, Iterable[str], Iterable[int | None]], pd.DataFrame]
 
 
 @pytest.fixture
@@ -27,7 +28,12 @@ def catalog(settings: Settings) -> Catalog:
     return open_catalog(settings)
 
 
-def make_index(hospital: str, patients: Iterable[str], labels: Iterable[int | None]) -> pd.DataFrame:
+@pytest.fixture(scope="session")
+def make_index() -> MakeIndex:
+    return _make_index
+
+
+def _make_index(hospital: str, patients: Iterable[str], labels: Iterable[int | None]) -> pd.DataFrame:
     """Gives each patient one patch for each label, side by side."""
     labels = list(labels)
     rows = [
@@ -51,11 +57,11 @@ def make_index(hospital: str, patients: Iterable[str], labels: Iterable[int | No
 def store_batch(settings: Settings, catalog: Catalog) -> StoreBatch:
     """Stores a batch of made-up patches; patch i of a batch has all pixels i."""
 
-    def store(
-        patients: Iterable[str], *, labels: Iterable[int | None] = (0, 1), hospital: str = "east"
-    ) -> BatchId:
-        index = make_index(hospital, patients, labels)
-        pixels = np.zeros((len(index), 50, 50, 3), np.uint8) + np.arange(len(index), dtype=np.uint8)[:, None, None, None]
+    def store(patients: Iterable[str], *, labels: Iterable[int | None] = (0, 1), hospital: str = "east") -> BatchId:
+        index = _make_index(hospital, patients, labels)
+        pixels = (
+            np.zeros((len(index), 50, 50, 3), np.uint8) + np.arange(len(index), dtype=np.uint8)[:, None, None, None]
+        )
         batch = write_batch(settings, index, pixels, np.arange(len(index)))
         record = DeliveryRecord(
             id=f"delivery of {batch}",

@@ -14,7 +14,6 @@ from bcd.store.catalog import Catalog
 from bcd.store.patients import patient_patches
 
 
-
 def test_pixels_come_in_the_order_of_the_frame_across_batches(settings: Settings, store_batch) -> None:
     first, second = store_batch(["a", "b"]), store_batch(["c"], labels=(0, 1, 0))
     wanted = pd.DataFrame({"batch": [second, first, second, first], "row": [2, 3, 0, 1]}, index=[7, 7, 3, 1])
@@ -35,7 +34,7 @@ def test_rows_of_a_patient_lead_to_its_own_pixels(settings: Settings, catalog: C
     assert read_pixels(settings, patches)[:, 0, 0, 0].tolist() == [2, 3]
 
 
-def test_a_batch_is_gathered_into_canonical_order(settings: Settings) -> None:
+def test_a_batch_is_gathered_into_canonical_order(settings: Settings, make_index) -> None:
     index = make_index("east", ["a"], [0, 1, None])
     spool = np.stack([np.full((50, 50, 3), value, np.uint8) for value in (30, 10, 20)])
     batch = write_batch(settings, index, spool, np.array([1, 2, 0]))
@@ -44,7 +43,7 @@ def test_a_batch_is_gathered_into_canonical_order(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("column", ["hospital", "patient", "slide", "x", "label", "pixel_sha256"])
-def test_whatever_a_batch_says_is_part_of_its_identity(column: str) -> None:
+def test_whatever_a_batch_says_is_part_of_its_identity(column: str, make_index) -> None:
     index = make_index("east", ["a"], [0, 1])
     changed = index.copy()
     changed.loc[0, column] = 1 if column in {"x", "label"} else "9"
@@ -52,7 +51,7 @@ def test_whatever_a_batch_says_is_part_of_its_identity(column: str) -> None:
     assert batch_id(changed) != batch_id(index)
 
 
-def test_the_name_of_a_source_file_is_not_part_of_the_identity() -> None:
+def test_the_name_of_a_source_file_is_not_part_of_the_identity(make_index) -> None:
     index = make_index("east", ["a"], [0, None])
     assert batch_id(index.assign(sha256="another encoding of the same pixels")) == batch_id(index)
 

@@ -23,7 +23,9 @@ def _revise(catalog: Catalog, patient: str, x: int, label: int | None) -> None:
         )
 
 
-def test_the_same_identifier_in_two_hospitals_is_two_people(settings: Settings, catalog: Catalog, store_batch) -> None:
+def test_the_same_identifier_in_two_hospitals_is_two_people(
+    settings: Settings, catalog: Catalog, store_batch
+) -> None:
     store_batch(["1001"], hospital="east", labels=(0, 1, 1))
     store_batch(["1001"], hospital="west", labels=(0,))
     assert len(patient_patches(settings, catalog, Hospital("west"), PatientId("1001"))) == 1

@@ -101,14 +101,16 @@ def test_nothing_labelled_is_nothing_to_freeze(settings: Settings, catalog: Cata
 
 def test_too_few_patients_are_named_with_the_split(snapshot: Snapshot) -> None:
     require_evidence(snapshot, "train", min_patients=5, purpose="training")
-    with pytest.raises(InsufficientEvidenceError, match=r"Split train .* has 5 patients; training needs at least 8.* 3 "):
+    with pytest.raises(
+        InsufficientEvidenceError, match=r"Split train .* has 5 patients; training needs at least 8.* 3 "
+    ):
         require_evidence(snapshot, "train", min_patients=8, purpose="training")
 
 
 def test_one_class_is_not_evidence(snapshot: Snapshot) -> None:
     patches = snapshot.patches
     one_class = replace(snapshot, patches=patches[(patches["split"] != "val") | (patches["label"] == 0)])
-    with pytest.raises(InsufficientEvidenceError, match="Split val .* label 0 only"):
+    with pytest.raises(InsufficientEvidenceError, match=r"Split val .* label 0 only"):
         require_evidence(one_class, "val", min_patients=1, purpose="training")
 
 

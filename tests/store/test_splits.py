@@ -82,7 +82,11 @@ def test_order_within_a_batch_is_by_keyed_hash_not_by_name(catalog: Catalog, sto
         connection.execute(sa.delete(tables.splits))
     deal_splits(catalog, SplitOptions(key="another"))
     assert _recorded(catalog) != first_key
-    assert Counter(_recorded(catalog).values()) == Counter(first_key.values()) == {s: round(40 * SHARES[s]) for s in SPLITS}
+    assert (
+        Counter(_recorded(catalog).values())
+        == Counter(first_key.values())
+        == {s: round(40 * SHARES[s]) for s in SPLITS}
+    )
 
 
 def test_a_patient_without_labels_waits_for_them(catalog: Catalog, store_batch) -> None:

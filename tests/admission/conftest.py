@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from bcd.settings import Settings, load_settings
+from bcd.store.catalog import Catalog, open_catalog
+
+Files = Mapping[str, bytes]
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.delenv("BCD_CATALOG_URL", raising=False)
+    return load_settings(tmp_path / "home")
+
+
+@pytest.fixture
+def catalog(settings: Settings) -> Catalog:
+    return open_catalog(settings)
+
+
+def _encode(pixels: np.ndarray) -> bytes:
+    return bytes(cv2.imencode(".png", pixels)[1].tobytes())
+
+
+@pytest.fixture(scope="session")
+def encode() -> Callable[[np.ndarray], bytes]:
+    """Encodes an array as OpenCV does, three channels being BGR, as a PNG."""
+    return _encode
+
+
+@pytest.fixture(scope="session")
+def picture() -> Callable[..., bytes]:
+    """Makes a PNG whose pixels differ with the number."""
+
+    def make(number: int, height: int = 50, width: int = 50) -> bytes:
+        generator = np.random.default_rng(number)
+        return _encode(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def patch_files(picture: Callable[..., bytes]) -> Callable[..., dict[str, bytes]]:
+    """Makes the files of patients in the public set's layout, two patches of each label a patient."""
+
+    def make(*patients: str, seed: int = 0) -> dict[str, bytes]:
+        files = {}
+        for number, patient in enumerate(patients):
+            for place in range(4):
+                label = place % 2
+                name = f"{patient}_idx5_x{1 + 50 * place}_y51_class{label}.png"
+                files[f"{patient}/{label}/{name}"] = picture(seed + 100 * number + place)
+        return files
+
+    return make
+
+
+@pytest.fixture
+def as_zip(tmp_path: Path) -> Callable[..., Path]:
+    def write(files: Files, path: Path = tmp_path / "delivery.zip") -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, data in files.items():
+                archive.writestr(zipfile.ZipInfo(name), data)  # without the time of writing
+        return path
+
+    return write
+
+
+@pytest.fixture
+def as_folder(tmp_path: Path) -> Callable[..., Path]:
+    def write(files: Files, path: Path = tmp_path / "delivery") -> Path:
+        for name, data in files.items():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            (path / name).write_bytes(data)
+        return path
+
+    return write

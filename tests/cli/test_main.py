@@ -1,0 +1,90 @@
+"""The command as a user meets it: a clear sentence, exit code 2, no traceback, nothing half-made."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from bcd.settings import Settings
+
+BCD = str(Path(sys.executable).parent / "bcd")
+
+
+def _bcd(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([BCD, *arguments], env=os.environ, capture_output=True, text=True, check=False)
+
+
+def test_help_names_every_command() -> None:
+    shown = _bcd("--help")
+    assert shown.returncode == 0
+    for command in ("demo", "doctor", "ingest", "retrain", "score", "status", "up", "down"):
+        assert command in shown.stdout
+
+
+def test_version_is_printed() -> None:
+    assert _bcd("--version").stdout.startswith("bcd 0.")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    path = tmp_path / "photos.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("beach.jpg", b"\xff\xd8\xff\xe0 not even a picture")
+    return path
+
+
+@pytest.fixture
+def empty_zip(tmp_path: Path) -> Path:
+    path = tmp_path / "empty.zip"
+    zipfile.ZipFile(path, "w").close()
+    return path
+
+
+@pytest.fixture
+def not_a_zip(tmp_path: Path) -> Path:
+    path = tmp_path / "delivery.zip"
+    path.write_bytes(b"hello")
+    return path
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty_zip", "not_a_zip", "photos"])
+def test_a_bad_delivery_is_told_in_a_sentence(kind: str, settings: Settings, request: pytest.FixtureRequest) -> None:
+    path = Path("missing.zip") if kind == "missing" else request.getfixturevalue(kind)
+    told = _bcd("ingest", str(path), "--hospital", "east")
+    assert told.returncode == 2
+    assert path.name in told.stderr
+    assert "Traceback" not in told.stderr + told.stdout
+    assert not list(settings.batches.glob("*"))
+    assert not list(settings.quarantine.glob("*"))
+
+
+def test_a_delivery_without_a_hospital_is_told_how_to_name_it(photos: Path) -> None:
+    told = _bcd("ingest", str(photos))
+    assert told.returncode == 2
+    assert "--hospital" in told.stderr
+
+
+def test_a_demo_on_a_folder_that_is_not_there_ends_at_once() -> None:
+    told = _bcd("demo", "--data", "nowhere")
+    assert told.returncode == 2
+    assert "nowhere is not a folder" in told.stderr
+
+
+def test_scoring_without_a_patient_of_that_name_says_so(settings: Settings) -> None:
+    told = _bcd("score", "12345")
+    assert told.returncode == 2
+    assert "12345" in told.stderr
+    assert "Traceback" not in told.stderr + told.stdout
+
+
+def test_a_fault_in_bcd_toml_is_named(settings: Settings) -> None:
+    settings.home.mkdir()
+    (settings.home / "bcd.toml").write_text("[trainning]\nepochs = 1\n")
+    told = _bcd("status")
+    assert told.returncode == 2
+    assert "trainning" in told.stderr

@@ -1,0 +1,161 @@
+"""The three uses against real servers, through their HTTP interfaces, as a hospital would have them.
+
+1. A zip dropped into the inbox is admitted by the scheduled `ingest` deployment, whose event starts `retrain`.
+2. The MLflow server lists runs that can be told apart and compared.
+3. `score` runs on a schedule, and is started for one patient with typed parameters; it leaves its pictures.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from bcd.settings import load_settings
+from bcd.synthetic.hospital import draw_hospital
+from bcd.synthetic.options import HospitalOptions
+
+pytestmark = pytest.mark.integration
+
+BCD = str(Path(sys.executable).parent / "bcd")
+PATIENCE = 420.0
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _bcd(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([BCD, *arguments], env=os.environ, capture_output=True, text=True, check=False)
+
+
+def _wait(what: str, look: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        found = look()
+        if found:
+            return found
+        time.sleep(2)
+    raise AssertionError(f"{what} did not happen within {PATIENCE:.0f} s")
+
+
+class _Hospital:
+    """One BCD_HOME with its servers."""
+
+    def __init__(self, home: Path, prefect: str, mlflow: str) -> None:
+        self.home = home
+        self.prefect = httpx.Client(base_url=f"{prefect}/api", timeout=30)
+        self.mlflow = httpx.Client(base_url=f"{mlflow}/api/2.0/mlflow", timeout=30)
+
+    def deployment(self, name: str) -> dict[str, Any]:
+        return self.prefect.get(f"/deployments/name/{name}/{name}").raise_for_status().json()
+
+    def flow_runs(self, name: str, state: str) -> list[dict[str, Any]]:
+        wanted = {
+            "deployments": {"id": {"any_": [self.deployment(name)["id"]]}},
+            "flow_runs": {"state": {"type": {"any_": [state]}}},
+        }
+        return self.prefect.post("/flow_runs/filter", json=wanted).raise_for_status().json()
+
+    def finished(self, name: str) -> list[dict[str, Any]]:
+        failed = self.flow_runs(name, "FAILED") + self.flow_runs(name, "CRASHED")
+        if failed:
+            log = (self.home / "logs/worker.log").read_text()[-4000:]
+            raise AssertionError(f"{name}: {failed[0]['state']['message']}\n{log}")
+        return self.flow_runs(name, "COMPLETED")
+
+
+@pytest.fixture
+def hospital(tiny_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Hospital]:
+    ports = {"prefect": _free_port(), "mlflow": _free_port()}
+    for name, port in ports.items():
+        monkeypatch.setenv(f"BCD_{name.upper()}_PORT", str(port))
+    # The worker's flow runs must not be drawn into the server of another test.
+    for variable in ("PREFECT_API_URL", "PREFECT_HOME", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(variable, raising=False)
+    started = _bcd("up")
+    try:
+        assert started.returncode == 0, started.stdout + started.stderr
+        yield _Hospital(tiny_home, *(f"http://127.0.0.1:{ports[name]}" for name in ("prefect", "mlflow")))
+    finally:
+        stopped = _bcd("down")
+    assert "Stopped worker, prefect, mlflow" in stopped.stdout
+    for port in ports.values():
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", port)) != 0, "a server outlived `bcd down`"
+
+
+def test_the_three_uses(hospital: _Hospital, tmp_path: Path) -> None:
+    settings = load_settings()
+    delivery = draw_hospital(settings.options("synthetic", HospitalOptions), tmp_path / "drawn")[0]
+    assert _bcd("up").returncode == 0  # once more changes nothing
+    _a_delivery_in_the_inbox_starts_a_retraining(hospital, delivery)
+    _mlflow_compares_runs(hospital)
+    _a_patient_is_scored_from_the_dashboard(hospital)
+
+
+def _a_delivery_in_the_inbox_starts_a_retraining(hospital: _Hospital, delivery: Path) -> None:
+    assert any(each["active"] for each in hospital.deployment("ingest")["schedules"])
+    folder = hospital.home / "inbox/east"
+    folder.mkdir(parents=True)
+    shutil.copy(delivery, folder / "monday.zip")
+    _wait("admission", (hospital.home / "received/east/monday.zip").exists)
+    assert _wait("ingest", lambda: hospital.finished("ingest"))
+    [run] = _wait("retraining", lambda: hospital.finished("retrain"))
+    assert run["created_by"]["type"] == "AUTOMATION"
+
+
+def _mlflow_compares_runs(hospital: _Hospital) -> None:
+    experiment = hospital.mlflow.get("/experiments/get-by-name", params={"experiment_name": "bcd"}).json()
+    wanted = {"experiment_ids": [experiment["experiment"]["experiment_id"]]}
+    runs = hospital.mlflow.post("/runs/search", json=wanted).raise_for_status().json()["runs"]
+    tags = [{tag["key"]: tag["value"] for tag in run["data"]["tags"]} for run in runs]
+    top = [tag for tag in tags if "mlflow.parentRunId" not in tag]
+    assert len(top) == 1
+    assert top[0]["mlflow.runName"].startswith("retrain ")
+    assert {tag["bcd.kind"] for tag in tags} == {"retrain", "search", "trial", "gate"}
+    assert all(run["info"]["status"] == "FINISHED" for run in runs)
+    [retrain] = [run for run in runs if run["info"]["run_name"].startswith("retrain ")]
+    metrics = {metric["key"] for metric in retrain["data"]["metrics"]}
+    assert {"test_auroc_pooled", "test_auroc_pooled_low", "val_auroc", "loss"} <= metrics
+    assert any(parameter["key"] == "training.epochs" for parameter in retrain["data"]["params"])
+    alias = {"name": "bcd-idc", "alias": "champion"}
+    champion = hospital.mlflow.get("/registered-models/alias", params=alias).raise_for_status().json()
+    assert champion["model_version"]["version"] == "1"
+
+
+def _a_patient_is_scored_from_the_dashboard(hospital: _Hospital) -> None:
+    from bcd.store.catalog import open_catalog
+    from bcd.store.patients import list_patients
+
+    deployment = hospital.deployment("score")
+    assert any(each["active"] and "cron" in each["schedule"] for each in deployment["schedules"])
+    form = deployment["parameter_openapi_schema"]["properties"]
+    assert form["patient"]["type"] == "string"
+    assert form["patient"]["description"]
+    patient = str(list_patients(open_catalog(load_settings()))["patient"].iloc[0])
+    url = f"/deployments/{deployment['id']}/create_flow_run"
+    refused = hospital.prefect.post(url, json={"parameters": {"patient": 7, "hospital": "east"}})
+    assert refused.status_code in {409, 422}, "the form's types are not enforced"
+    parameters = {"patient": patient, "hospital": "east"}
+    hospital.prefect.post(url, json={"parameters": parameters}).raise_for_status()
+    _wait("scoring", lambda: hospital.finished("score"))
+    artifacts = hospital.prefect.post("/artifacts/filter", json={}).raise_for_status().json()
+    keys = {artifact["key"]: artifact for artifact in artifacts}
+    picture = keys[f"heatmap-east-{patient}"]
+    assert picture["type"] == "image"
+    assert str(picture["data"]).startswith("data:image/jpeg;base64,")
+    report = keys[f"report-east-{patient}"]["data"]
+    assert "Research use only" in report
+    assert "report.html" in report

@@ -1,0 +1,64 @@
+"""Files are whole or absent, whatever happens in between."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bcd.files import whole_file, whole_folder
+
+
+class _KilledError(Exception):
+    pass
+
+
+def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "deep/report.html"
+    with whole_file(path) as partial:
+        partial.write_text("half")
+        assert not path.exists()
+        assert partial.suffix == ".html"
+    assert path.read_text() == "half"
+
+
+def test_a_broken_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text("old")
+
+    def write() -> None:
+        with whole_file(path) as partial:
+            partial.write_text("new")
+            raise _KilledError
+
+    with pytest.raises(_KilledError):
+        write()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_appears_when_it_is_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "batch"
+
+    def write(*, killed: bool) -> None:
+        with whole_folder(folder) as partial:
+            (partial / "inner").mkdir()
+            (partial / "inner/index").write_text("rows")
+            if killed:
+                raise _KilledError
+
+    with pytest.raises(_KilledError):
+        write(killed=True)
+    assert list(tmp_path.iterdir()) == []
+    write(killed=False)
+    assert (folder / "inner/index").read_text() == "rows"
+
+
+def test_a_folder_that_another_process_made_meanwhile_stays(tmp_path: Path) -> None:
+    folder = tmp_path / "batch"
+    with whole_folder(folder) as partial:
+        (partial / "index").write_text("ours")
+        folder.mkdir()
+        (folder / "index").write_text("theirs")
+    assert (folder / "index").read_text() == "theirs"
+    assert list(tmp_path.iterdir()) == [folder]

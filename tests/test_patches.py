@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bcd.patches import PatchName, PatientId, SlideId
+
+NAMES = st.builds(
+    PatchName,
+    patient=st.from_regex(r"[A-Za-z0-9-]{1,64}", fullmatch=True).map(PatientId),
+    slide=st.integers(0, 999_999).map(lambda number: SlideId(str(number))),
+    x=st.integers(0, 9_999_999),
+    y=st.integers(0, 9_999_999),
+    label=st.sampled_from([0, 1, None]),
+)
+
+
+@given(NAMES)
+def test_a_name_that_is_written_is_read_back(name: PatchName) -> None:
+    assert PatchName.parse(name.format()) == name
+
+
+@given(st.text())
+def test_any_text_is_a_name_or_none_and_never_an_error(text: str) -> None:
+    name = PatchName.parse(text)
+    assert name is None or name.patient in text
+
+
+@given(st.integers(0, 400), st.integers(0, 400))
+def test_a_place_on_the_grid_is_its_column_and_row(column: int, row: int) -> None:
+    name = PatchName(PatientId("1"), SlideId("5"), x=1 + 50 * column, y=1 + 50 * row, label=None)
+    assert name.is_on_grid
+    assert (name.column, name.row) == (column, row)
+
+
+@pytest.mark.parametrize("x", [0, 2, 50, 52])
+def test_other_places_are_off_the_grid(x: int) -> None:
+    assert not PatchName(PatientId("1"), SlideId("5"), x=x, y=1, label=None).is_on_grid
+
+
+def test_a_name_of_the_public_set_is_read() -> None:
+    assert PatchName.parse("8867_idx5_x51_y1001_class1.png") == PatchName(
+        PatientId("8867"), SlideId("5"), 51, 1001, 1
+    )
+    assert PatchName.parse("8867_idx5_x51_y1001.png") == PatchName(PatientId("8867"), SlideId("5"), 51, 1001, None)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "IMG_0001.png",
+        "8867_idx5_x51_y1001_class2.png",
+        "8867_idx5_x51_y1001_class1.jpg",
+        "8867_idx5_x51_y1001_class1.png.png",
+        "8867_idx5_x-49_y1001_class1.png",
+        "_idx5_x51_y1001_class1.png",
+        "88_67_idx5_x51_y1001_class1.png",
+        "8867_idx5_x51_y1001_class1.png\n",
+        "../8867_idx5_x51_y1001_class1.png",
+        "8867_idx5_x\u0665\u0661_y1001_class1.png",  # digits, but not of ASCII
+    ],
+)
+def test_what_does_not_follow_the_grammar_is_no_name(name: str) -> None:
+    assert PatchName.parse(name) is None

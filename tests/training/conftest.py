@@ -1,0 +1,53 @@
+"""A prepared snapshot that is easy to learn: a dark blob in the middle, or none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bcd.networks.architecture import Architecture, Head, Stage, Stem
+from bcd.patches import SnapshotId
+from bcd.preprocessing.options import PrepareOptions
+from bcd.preprocessing.prepared import PreparedSnapshot
+from bcd.store.snapshots import Snapshot
+from bcd.training.options import TrainOptions
+
+
+@pytest.fixture(scope="session")
+def prepared() -> PreparedSnapshot:
+    """240 patches of 24 patients: 14 train, 5 val, 5 gate."""
+    draw = np.random.default_rng(0)
+    labels = np.tile([0, 1], 120).astype(np.int8)
+    pixels = draw.integers(120, 256, (240, 50, 50, 3), dtype=np.uint8)
+    pixels[labels == 1, 15:35, 15:35] //= 3
+    splits = ["train"] * 14 + ["val"] * 5 + ["gate"] * 5
+    patches = pd.DataFrame(
+        {
+            "hospital": "east",
+            "patient": [str(i // 10) for i in range(240)],
+            "slide": "1",
+            "x": [1 + 50 * (i % 10) for i in range(240)],
+            "y": 1,
+            "label": labels,
+            "split": [splits[i // 10] for i in range(240)],
+            "batch": "b",
+            "row": range(240),
+            "pixel_sha256": [str(i) for i in range(240)],
+        }
+    )
+    return PreparedSnapshot(Snapshot(SnapshotId("a" * 64), "dealt", patches), PrepareOptions(), pixels)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Architecture:
+    """A network that trains in a second, with dropout, so that its random state matters."""
+    return Architecture(
+        stem=Stem(filters=6, stride=3), stages=[Stage(filters=8, depth=1, dropout=0.1)], head=Head(dropout=0.1)
+    )
+
+
+@pytest.fixture(scope="session")
+def options() -> TrainOptions:
+    """Three short epochs."""
+    return TrainOptions(epochs=3, batch_size=16, learning_rate=0.01)
