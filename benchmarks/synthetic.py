@@ -89,7 +89,9 @@ def _draw(seed: int) -> tuple[pd.DataFrame, NDArray[np.uint8]]:
     return frame.assign(hospital=Hospital("synthetic")), np.stack(pixels)
 
 
-def _colour_baseline(pixels: NDArray[np.uint8], labels: NDArray[np.int64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _colour_baseline(
+    pixels: NDArray[np.uint8], labels: NDArray[np.int64], known: NDArray[np.bool_]
+) -> NDArray[np.float64]:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

@@ -94,7 +94,7 @@ class _Search:
         too_large = 0
         while (tried := sum(trial.state != "too large" for trial in _ended(self.study))) < self.options.trials:
             trial = self._next()
-            end = self._try(trial, f"Trial {tried + 1} of {self.options.trials}")
+            end = self._try(trial, f"Trial {trial.number} ({tried + 1} of {self.options.trials})")
             too_large = too_large + 1 if end == "too large" else 0
             if too_large > _TRIES:
                 raise BcdError(
@@ -159,7 +159,8 @@ class _Search:
         trial.set_user_attr("parameters", cost.parameters)
         trial.set_user_attr("multiply_adds", cost.multiply_adds)
         excess = max(cost.parameters / self.options.max_parameters, cost.multiply_adds / self.allowed) - 1
-        trial.set_constraint("cost", excess)
+        if not trial.constraints:  # a trial that was killed has it already
+            trial.set_constraint("cost", excess)
         return excess <= 0
 
     def _end(self, trial: Any, end: str, *, state: Any = None, value: float | None = None) -> str:

@@ -103,7 +103,13 @@ def _lobule(rng: np.random.Generator, x: float, y: float) -> list[_Ring]:
     places = spread_points(rng, (int(2 * reach) + 1, int(2 * reach) + 1), 2.3 * acinus, 0.3) - reach
     places = places[np.hypot(places[:, 0], places[:, 1]) < reach * rng.uniform(0.75, 1.05, len(places))]
     return [
-        _Ring(x + dx, y + dy, rng.uniform(1, 1.5), rng.uniform(0, np.pi), _draw_radius(rng, acinus * rng.uniform(0.75, 1.15), 0.2))
+        _Ring(
+            x + dx,
+            y + dy,
+            rng.uniform(1, 1.5),
+            rng.uniform(0, np.pi),
+            _draw_radius(rng, acinus * rng.uniform(0.75, 1.15), 0.2),
+        )
         for dx, dy in places
     ]
 
@@ -117,7 +123,9 @@ def _duct(rng: np.random.Generator, x: float, y: float) -> list[_Ring]:
     ]
 
 
-def _draw_ring(rng: np.random.Generator, layers: dict[str, NDArray[np.uint8]], ring: _Ring, *, is_filled: bool) -> None:
+def _draw_ring(
+    rng: np.random.Generator, layers: dict[str, NDArray[np.uint8]], ring: _Ring, *, is_filled: bool
+) -> None:
     _fill(layers["bed"], ring.outline(-rng.uniform(2, 7)))
     _fill(layers["epithelium"], ring.outline(0))
     size = ring.radius.mean()

@@ -76,7 +76,9 @@ def draw_patches(patients: list[Patient]) -> Iterator[tuple[Patient, list[DrawnP
     # Threads suffice: NumPy and OpenCV let go of the interpreter while they draw. Few, because a full-size slide takes
     # several hundred MB while it is drawn.
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 4)) as pool:
-        yield from zip(patients, pool.map(lambda patient: cut_slide(patient, draw_slide(patient)), patients), strict=True)
+        yield from zip(
+            patients, pool.map(lambda patient: cut_slide(patient, draw_slide(patient)), patients), strict=True
+        )
 
 
 def cut_slide(patient: Patient, slide: Slide) -> list[DrawnPatch]:

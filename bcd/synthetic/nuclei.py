@@ -76,7 +76,12 @@ def stamp_nuclei(canvas: Field, nuclei: Nuclei) -> None:
         corner = np.floor(nuclei.points[part]).astype(np.intp)
         offset = nuclei.points[part] - corner
         value = _soft_ellipse(dx - offset[:, :1], dy - offset[:, 1:], nuclei, part)
-        place = (corner[:, 1:] + reach + dy.astype(np.intp)) * padded.shape[1] + corner[:, :1] + reach + dx.astype(np.intp)
+        place = (
+            (corner[:, 1:] + reach + dy.astype(np.intp)) * padded.shape[1]
+            + corner[:, :1]
+            + reach
+            + dx.astype(np.intp)
+        )
         np.maximum.at(padded.reshape(-1), place.ravel(), value.ravel())
     canvas[:] = padded[reach:-reach, reach:-reach]
 

@@ -86,7 +86,11 @@ def draw_patients(options: HospitalOptions) -> list[Patient]:
         is_large = index >= small
         own = np.random.default_rng([options.seed, 1, index])
         is_cut = not is_large and bool(cut[index])
-        patches = options.large_patches * own.uniform(0.9, 1.1) if is_large else options.small_patches * own.uniform(0.7, 1.3)
+        patches = (
+            options.large_patches * own.uniform(0.9, 1.1)
+            if is_large
+            else options.small_patches * own.uniform(0.7, 1.3)
+        )
         width, height = _slide_size(own, patches, is_cut=is_cut)
         patients.append(
             Patient(
@@ -95,7 +99,9 @@ def draw_patients(options: HospitalOptions) -> list[Patient]:
                 width=width,
                 height=height,
                 is_cut=is_cut,
-                character=draw_character(own, _invasion(is_large=is_large, is_free=not is_large and bool(tumour_free[index]))),
+                character=draw_character(
+                    own, _invasion(is_large=is_large, is_free=not is_large and bool(tumour_free[index]))
+                ),
                 stain=draw_stain(own, habit),
                 seed=(options.seed, index),
             )

@@ -189,7 +189,9 @@ def _stamp_all(
     angle = sample(tissue.angle, spindle) + rng.normal(0, 0.2, len(spindle))
     stamp_nuclei(
         cells,
-        draw_nuclei(rng, spindle, radius=0.8, radius_spread=0.2, elongation=2.3, angle=angle.astype(np.float32), darkness=0.65),
+        draw_nuclei(
+            rng, spindle, radius=0.8, radius_spread=0.2, elongation=2.3, angle=angle.astype(np.float32), darkness=0.65
+        ),
     )
     rims = grow(9.0, tissue.fat * ramp(solid, 0.5, 0.2) * 0.3)
     stamp_nuclei(cells, draw_nuclei(rng, rims, radius=0.8, elongation=2.0, darkness=0.7))
@@ -202,7 +204,15 @@ def _stamp_all(
         kept = sample(tissue.mask, epithelial) & (sample(glands.lumen + glands.secretion, epithelial) < 0.5)
         stamp_nuclei(
             cells,
-            draw_nuclei(rng, epithelial[kept], radius=character.epithelium, radius_spread=0.12, elongation=1.4, angle=angles[kept], darkness=0.8),
+            draw_nuclei(
+                rng,
+                epithelial[kept],
+                radius=character.epithelium,
+                radius_spread=0.12,
+                elongation=1.4,
+                angle=angles[kept],
+                darkness=0.8,
+            ),
         )
     crowd = grow(character.radius * 2.15, (0.92 * nests + 0.05 * tissue.tumour) * clear, 0.6)
     stamp_nuclei(

@@ -92,9 +92,9 @@ def test_a_training_killed_between_epochs_ends_as_an_undisturbed_one(
             raise Killed
 
     with pytest.raises(Killed):
-        train_network(prepared, tiny, options, tmp_path / "a", on_epoch=kill)
+        train_network(*inputs, on_epoch=kill)
     epochs = []
-    resumed = train_network(prepared, tiny, options, tmp_path / "a", on_epoch=lambda epoch, row: epochs.append(epoch))
+    resumed = train_network(*inputs, on_epoch=lambda epoch, row: epochs.append(epoch))
     assert epochs == list(range(after + 1, 4))
     assert_same(resumed, undisturbed)
 
