@@ -1,7 +1,8 @@
 """How hard the synthetic hospital is: colour alone must not suffice, and the default network must find more.
 
-For each seed a hospital is drawn and split by patient. On the judged patients the pooled AUROC of a logistic
-regression on each patch's mean and standard deviation of colour (six numbers) stands beside that of the default network.
+For each seed a hospital is drawn and split by patient. On the judged patients the pooled AUROC of a
+logistic regression on each patch's mean and standard deviation of colour (six numbers) stands beside that of the
+default network.
 
     .venv/bin/python benchmarks/synthetic.py --seeds 5
 """
@@ -78,7 +79,8 @@ def _draw(seed: int) -> tuple[pd.DataFrame, NDArray[np.uint8]]:
     rows, pixels = [], []
     patients = draw_patients(HospitalOptions(seed=seed))
     order = np.random.default_rng(seed).permutation(len(patients))
-    split = dict(zip((patients[i].id for i in order), ["test"] * JUDGED + ["val"] * VAL + ["train"] * len(order)))
+    dealt = ["test"] * JUDGED + ["val"] * VAL + ["train"] * (len(order) - JUDGED - VAL)
+    split = {patients[i].id: name for i, name in zip(order, dealt, strict=True)}
     for patient, patches in draw_patches(patients):
         for patch in patches:
             if patch.pixels.shape[:2] == (PATCH_PIXELS, PATCH_PIXELS):

@@ -54,7 +54,7 @@ def at_work(settings: Settings) -> Iterator[Console]:
     # The command tells errors itself, in a sentence; Prefect's log keeps them with their traceback.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     enter(settings)
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = Console(width=None if sys.stdout.isatty() else 140)
     with show_progress(TerminalSink(console)):
         yield console
 
@@ -64,7 +64,8 @@ def print_table(console: Console, title: str, header: Sequence[str], rows: Seque
     from rich import box
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    console.print(f"\n[bold]{title}[/]", highlight=False)  # as a title of the table, it would be folded to its width
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for position, name in enumerate(header):
         table.add_column(name, justify="left" if position == 0 else "right", overflow="fold")
     for row in rows:

@@ -75,10 +75,8 @@ def show_outcome(console: Console, outcome: Outcome) -> None:
         console.print("No test patients: nothing can be reported of this network.", style="yellow")
     else:
         headline, thresholds = headline_table(test), threshold_rows(test)
-        console.print()
         print_table(console, "Test patients", headline.header, headline.rows)
         console.print(headline.caption, style="dim", highlight=False)
-        console.print()
         print_table(console, "Threshold table, test patients", thresholds.header, thresholds.rows)
         console.print(thresholds.caption, style="dim", highlight=False)
     show_verdict(console, outcome)

@@ -14,7 +14,7 @@ from bcd.evaluation.plots import draw_figures
 from bcd.evaluation.policy import Policy, fit_policy
 from bcd.evaluation.report import Evaluation, evaluate_scores
 from bcd.files import whole_folder
-from bcd.progress import say
+from bcd.progress import say, track
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,7 +94,8 @@ def _score_splits(prepared: PreparedSnapshot, network: Path) -> dict[str, pd.Dat
     for split in _SPLITS:
         rows = prepared.rows(split)
         if split == "val" or len(rows):  # without val there is no policy; without test, nothing is reported
-            logits = predict_logits(loaded, prepared.pixels[rows])
+            with track(f"Scoring {split} patients", total=len(rows)) as advance:
+                logits = predict_logits(loaded, prepared.pixels[rows], advance=advance)
             scores[split] = prepared.snapshot.patches.iloc[rows][columns].assign(logit=logits)
     return scores
 

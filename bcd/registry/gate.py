@@ -208,7 +208,8 @@ def _clears(name: str, difference: Difference, margin: float, *, enforced: bool)
         basis = _say(difference.n_patients, difference.n_patches)
         end = f"{basis} give no interval: insufficient evidence"
     else:
-        end = f"its lower end must stay above −{margin:.3f}: it {'does' if passed else 'does not'}"  # noqa: RUF001
+        least = f"−{margin:.3f}".replace("0.", ".")  # noqa: RUF001
+        end = f"its lower end must stay above {least}: it {'does' if passed else 'does not'}"
     return Check(
         name=name,
         passed=passed,

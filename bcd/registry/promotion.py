@@ -18,7 +18,7 @@ from bcd.evaluation.options import EvaluateOptions
 from bcd.progress import say
 from bcd.registry.bundle import MODEL, Bundle, load_bundle, resolve_version
 from bcd.registry.gate import GateOptions, Verdict, judge
-from bcd.registry.tracking import open_client, start_run
+from bcd.registry.tracking import KEY_TAG, open_client, start_run
 from bcd.settings import Settings
 from bcd.store.batches import read_pixels
 from bcd.store.decisions import Decision, find_decision, list_decisions, record_decision
@@ -69,24 +69,28 @@ def run_gate(
     if decision is not None:
         say(f"The gate has decided on {MODEL}/{decision.challenger} before: {decision.verdict}.")
         return Verdict.model_validate(decision.evidence["verdict"])
+    version = resolve_version(client, challenger)
+    if version is None:
+        raise BcdError(f"There is no {challenger} of {MODEL} to judge.", "`bcd status` lists the versions.")
     champion = resolve_version(client, "champion")
-    if champion == challenger:
-        raise BcdError(f"{MODEL}/{challenger} is the champion already.", "Name a version that is not.")
-    with start_run(settings, key=key, name=f"gate {MODEL}/{challenger}", kind="gate", parent=parent) as run:
+    if champion == version:
+        raise BcdError(f"{MODEL}/{version} is the champion already.", "Name a version that is not.")
+    with start_run(settings, key=key, name=f"gate {MODEL}/{version}", kind="gate", parent=parent) as run:
         verdict, evidence = _look(
             settings,
             run,
             snapshot=snapshot,
-            challenger=challenger,
+            challenger=version,
             champion=champion,
             options=options,
             evaluate=evaluate,
         )
+        evidence["bundle"] = _key_of(client, version)
         decision = Decision(
             key=key,
             decided_at=datetime.now(UTC),
             verdict=verdict.verdict,
-            challenger=challenger,
+            challenger=version,
             champion=champion,
             snapshot=snapshot.id,
             reasons=verdict.reasons,
@@ -104,7 +108,9 @@ def finish_last_decision(settings: Settings, catalog: Catalog) -> None:
     if not decisions or resolve_version(client, decisions[-1].challenger) is None:
         return
     last = decisions[-1]
-    if client.get_model_version(MODEL, last.challenger).tags.get("bcd.decision") != last.key:
+    done = client.get_model_version(MODEL, last.challenger).tags.get("bcd.decision") == last.key
+    # In a registry that was started anew the number may stand for another bundle.
+    if not done and _key_of(client, last.challenger) == last.evidence.get("bundle"):
         carry_out(client, last)
 
 
@@ -161,7 +167,7 @@ def _look(
     run.set_tags({"bcd.snapshot": snapshot.id, "bcd.protocol": snapshot.protocol, "bcd.gate_digest": digest})
     run.log_snapshot(snapshot, context="gate", split="gate")
     run.log_options("gate", options)
-    run.log_options("models", {"challenger": challenger, "champion": champion or "none"})
+    run.set_tags({"bcd.challenger": challenger, "bcd.champion": champion or "none"})
     scores: dict[str, pd.DataFrame] = {}
     for role, version in {"challenger": challenger, "champion": champion}.items():
         if version is not None:
@@ -177,10 +183,7 @@ def _look(
         challenger=challenger,
         champion=champion,
     )
-    run.set_tags({"bcd.verdict": verdict.verdict, "mlflow.note.content": verdict.markdown()})
-    run.log_metrics({f"gate_{c.name.replace(' ', '_')}_difference": c.value for c in verdict.checks[2:]})
-    run.log_text(verdict.model_dump_json(indent=2), "verdict.json")
-    run.log_text(verdict.markdown(), "verdict.md")
+    _log_verdict(run, verdict)
     evidence = {
         "verdict": verdict.model_dump(mode="json"),
         "gate_digest": digest,
@@ -189,6 +192,13 @@ def _look(
         "run": run.id,
     }
     return verdict, evidence
+
+
+def _log_verdict(run: Run, verdict: Verdict) -> None:
+    run.set_tags({"bcd.verdict": verdict.verdict, "mlflow.note.content": verdict.markdown()})
+    run.log_metrics({f"gate_{c.name.replace(' ', '_')}_difference": c.value for c in verdict.checks[2:]})
+    run.log_text(verdict.model_dump_json(indent=2), "verdict.json")
+    run.log_text(verdict.markdown(), "verdict.md")
 
 
 def score_frame(bundle: Bundle, patches: pd.DataFrame, pixels: np.ndarray) -> pd.DataFrame:
@@ -204,6 +214,11 @@ def score_frame(bundle: Bundle, patches: pd.DataFrame, pixels: np.ndarray) -> pd
     """
     scores = bundle.score(pixels)
     return patches[_KEY].reset_index(drop=True).join(scores[["logit", "probability"]])
+
+
+def _key_of(client: MlflowClient, version: str) -> str | None:
+    key: str | None = client.get_model_version(MODEL, version).tags.get(KEY_TAG)
+    return key
 
 
 def _digest(patches: pd.DataFrame, pixels: np.ndarray) -> str:

@@ -130,8 +130,7 @@ def start_run(
 
 def find_run(client: MlflowClient, key: str) -> str | None:
     """Returns the run id that `key` belongs to."""
-    escaped = key.replace("'", "")
-    found = client.search_runs([experiment_id(client)], f"tags.`{KEY_TAG}` = '{escaped}'", max_results=1)
+    found = client.search_runs([experiment_id(client)], f"tags.`{KEY_TAG}` = '{key}'", max_results=1)
     return found[0].info.run_id if found else None
 
 
@@ -195,8 +194,9 @@ def _require_answer(uri: str) -> None:
 def _client(uri: str) -> Any:
     from mlflow import MlflowClient
 
-    # Progress of its own, in a style of its own: migrations, downloads of local files.
+    # It would print by itself: migrations, downloads of local files, the address of every run that ends.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)

@@ -7,7 +7,6 @@ killed study goes on with the trial, and within it after the epoch, that it was 
 from __future__ import annotations
 
 import fcntl
-import gc
 import hashlib
 import warnings
 from collections.abc import Callable, Iterator
@@ -149,7 +148,7 @@ class _Search:
             say(f"{title} failed: {error.what}")
             return self._end(trial, "diverged", state=TrialState.FAIL)
         finally:
-            self._forget()
+            _forget()
         trial.set_user_attr("history", trained.history)
         say(f"{title}: AUROC {trained.val_auroc:.3f} on val patients.")
         return self._end(trial, "complete", value=trained.val_auroc)
@@ -168,11 +167,12 @@ class _Search:
         self.study.tell(trial, value, state=state)
         return end
 
-    def _forget(self) -> None:
-        from bcd.networks.backend import keras
 
-        keras.utils.clear_session()
-        gc.collect()
+def _forget() -> None:
+    """Lets go of the trial's network, so that memory does not grow with the number of trials."""
+    from bcd.networks.backend import keras
+
+    keras.utils.clear_session()
 
 
 def _cost(architecture: Architecture) -> Cost:

@@ -73,8 +73,8 @@ def draw_hospital(options: HospitalOptions, folder: Path) -> list[Path]:
 
 def draw_patches(patients: list[Patient]) -> Iterator[tuple[Patient, list[DrawnPatch]]]:
     """Draws and cuts the slides of patients, in their order, a few at a time."""
-    # Threads suffice: NumPy and OpenCV let go of the interpreter while they draw. Few, because a full-size slide takes
-    # several hundred MB while it is drawn.
+    # Threads suffice: NumPy and OpenCV let go of the interpreter while they draw. Few of them, because a
+    # full-size slide takes several hundred MB while it is drawn.
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 4)) as pool:
         yield from zip(
             patients, pool.map(lambda patient: cut_slide(patient, draw_slide(patient)), patients), strict=True

@@ -94,4 +94,5 @@ def _soft_ellipse(dx: Field, dy: Field, nuclei: Nuclei, part: slice) -> Field:
     across = (cosine * dy - sine * dx) / (radius / stretch)
     across += nuclei.bend[part, None] * along * along
     distance = np.sqrt(along * along + across * across)
-    return nuclei.darkness[part, None] * np.clip((1 - distance) * radius + np.float32(0.5), 0, 1)
+    alpha = np.clip((1 - distance) * radius + np.float32(0.5), 0, 1)
+    return np.asarray(nuclei.darkness[part, None] * alpha, np.float32)

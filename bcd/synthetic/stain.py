@@ -61,7 +61,7 @@ def draw_habit(rng: np.random.Generator) -> StainHabit:
 def draw_stain(rng: np.random.Generator, habit: StainHabit) -> Stain:
     """Draws how one slide of a hospital was stained."""
     base = np.stack([_HAEMATOXYLIN, _EOSIN, _BLOOD]).astype(np.float32)
-    intensity = np.exp(habit.intensity + rng.normal(0, [0.26, 0.26, 0.1]))[:, None]
+    intensity = np.exp(habit.intensity + rng.normal(0, [0.23, 0.23, 0.1]))[:, None]
     tint = np.exp(habit.tint + rng.normal(0, 0.10, (3, 3)))
     return Stain(
         vectors=(base * intensity * tint).astype(np.float32),
@@ -82,4 +82,4 @@ def render(rng: np.random.Generator, concentrations: tuple[Field, Field, Field],
         picture[..., channel] = stain.white[channel] * light * np.exp(-density)
     picture = cv2.GaussianBlur(picture, (0, 0), stain.blur)
     picture += np.float32(stain.noise) * rng.standard_normal(picture.shape, dtype=np.float32)
-    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(picture), 0, 255), np.uint8)

@@ -5,6 +5,8 @@ Fields are float32 arrays of shape (height, width); lengths are in pixels.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 Field = NDArray[np.float32]
 Points = NDArray[np.float32]
 Shape = tuple[int, int]
+ScalarT = TypeVar("ScalarT", bound=np.generic)
 
 
 def smooth_noise(rng: np.random.Generator, shape: Shape, scale: float, octaves: int = 1) -> Field:
@@ -52,13 +55,13 @@ def fibres(rng: np.random.Generator, angle: Field, thickness: float) -> Field:
         )
         streaks = (streaks + moved) / 2
     streaks = cv2.resize(streaks, (width, height), interpolation=cv2.INTER_CUBIC)
-    return (streaks - streaks.mean()) / (streaks.std() + np.float32(1e-6))
+    return np.asarray((streaks - streaks.mean()) / (streaks.std() + np.float32(1e-6)), np.float32)
 
 
 def spread_points(rng: np.random.Generator, shape: Shape, spacing: float, jitter: float = 0.45) -> Points:
     """Draws points (x, y) on a hexagonal grid of `spacing`, each displaced by up to `jitter` of it."""
     height, width = shape
-    rows, columns = np.arange(0, height, spacing * 0.87), np.arange(0, width, spacing)
+    rows, columns = np.arange(0.0, height, spacing * 0.87), np.arange(0.0, width, spacing)
     x, y = np.meshgrid(columns, rows)
     x[1::2] += spacing / 2
     points = np.stack([x.ravel(), y.ravel()], axis=1)
@@ -67,7 +70,7 @@ def spread_points(rng: np.random.Generator, shape: Shape, spacing: float, jitter
     return points[inside].astype(np.float32)
 
 
-def sample(field: NDArray[np.generic], points: Points) -> NDArray[np.generic]:
+def sample(field: NDArray[ScalarT], points: Points) -> NDArray[ScalarT]:
     """Reads a field at points (x, y)."""
     return field[points[:, 1].astype(np.intp), points[:, 0].astype(np.intp)]
 
@@ -80,7 +83,7 @@ def threshold_of_share(field: Field, share: float, within: NDArray[np.bool_]) ->
 
 def ramp(field: Field, threshold: float, width: float) -> Field:
     """Rises from 0 to 1 where the field passes a threshold, over `width` of the field's unit."""
-    return np.clip((field - np.float32(threshold)) / np.float32(width) + np.float32(0.5), 0, 1)
+    return np.asarray(np.clip((field - np.float32(threshold)) / np.float32(width) + np.float32(0.5), 0, 1))
 
 
 def blur(field: Field, sigma: float) -> Field:

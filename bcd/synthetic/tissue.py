@@ -48,8 +48,13 @@ def plan_tissue(rng: np.random.Generator, patient: Patient) -> Tissue:
         angle=angle.astype(np.float32),
         fat=fat * (1 - np.float32(0.75) * tumour),
         tumour=tumour,
-        annotation=(blur(tumour, 20) > 0.3) & mask,
+        annotation=_annotate(rng, mask, tumour),
     )
+
+
+def _annotate(rng: np.random.Generator, mask: Mask, tumour: Field) -> Mask:
+    """Outlines the invaded region as a pathologist does with a coarse brush: generously, and now and then wrongly."""
+    return np.asarray((blur(tumour, 24) + 0.15 * smooth_noise(rng, mask.shape, 80) > 0.4) & (blur(tumour, 40) > 0.05) & mask)
 
 
 def _outline(rng: np.random.Generator, shape: Shape, *, is_cut: bool) -> Mask:
@@ -66,8 +71,8 @@ def _outline(rng: np.random.Generator, shape: Shape, *, is_cut: bool) -> Mask:
     if not is_cut:  # glass on every side
         ragged -= 3 * np.maximum(np.maximum(np.abs(x), np.abs(y)) - 0.88, 0)
     tears = np.abs(smooth_noise(rng, shape, 160, 4)) + 0.5 * ramp(smooth_noise(rng, shape, 120), 1.3, -0.6)
-    mask: Mask = ragged > threshold_of_share(ragged, TISSUE_SHARE, np.ones(shape, np.bool_))
-    return mask & (tears > 0.03)
+    least = threshold_of_share(ragged, TISSUE_SHARE, np.ones(shape, np.bool_))
+    return np.asarray((ragged > least) & (tears > 0.03))
 
 
 def _invaded_region(rng: np.random.Generator, mask: Mask, share: float) -> Field:

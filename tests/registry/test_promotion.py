@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,10 @@ from bcd.evaluation.options import EvaluateOptions
 from bcd.registry.bundle import MODEL
 from bcd.registry.gate import GateOptions
 from bcd.registry.history import champion_version, list_versions
-from bcd.registry.promotion import run_gate
+from bcd.registry.promotion import finish_last_decision, run_gate
 from bcd.registry.tracking import experiment_id, open_client
 from bcd.store.catalog import open_catalog
-from bcd.store.decisions import list_decisions
+from bcd.store.decisions import list_decisions, record_decision
 
 GREEN, RED, WRONG, RED_AGAIN, LEAKY = "12345"
 """Versions: a fair network, a good one, one that has it the wrong way round, the good one again, and one that was
@@ -206,3 +207,19 @@ def test_the_champion_does_not_challenge_itself(gate):
 
     with pytest.raises(BcdError, match="champion already"):
         gate(GREEN, key="another look")
+
+
+def test_an_unknown_challenger_is_told(gate):
+    with pytest.raises(BcdError, match=r"no 77 of bcd-idc.*bcd status"):
+        gate("77")
+
+
+def test_a_decision_about_another_registry_s_version_moves_nothing(gate, settings, catalog):
+    gate(GREEN)
+    (decision,) = list_decisions(catalog)
+    evidence = decision.evidence | {"bundle": "of a registry that is gone"}
+    record_decision(catalog, replace(decision, key="old", challenger=RED, champion=GREEN, evidence=evidence))
+
+    finish_last_decision(settings, catalog)
+
+    assert champion_version(settings) == GREEN

@@ -1,0 +1,58 @@
+"""The documentation says what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
+        if not target.startswith(("http://", "https://")):
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_page_is_reached_from_the_readme(page: Path) -> None:
+    reached, waiting = set(), [ROOT / "README.md"]
+    while waiting:
+        current = waiting.pop().resolve()
+        if current in reached or current.suffix != ".md" or not current.exists():
+            continue
+        reached.add(current)
+        waiting += [current.parent / target for target in re.findall(r"\]\(([^)#:]+?)\)", current.read_text())]
+    assert page.resolve() in reached
+
+
+def test_every_rule_of_admission_is_listed() -> None:
+    from bcd.admission.rules import RULES
+
+    page = (ROOT / "docs/reference/rules.md").read_text()
+    assert dict(re.findall(r"^\| `([a-z-]+)` \| (.+) \|$", page, re.MULTILINE)) == RULES
+
+
+def test_every_command_is_listed() -> None:
+    from bcd.cli.main import app
+
+    page = (ROOT / "docs/reference/commands.md").read_text()
+    for command in app.registered_commands:
+        assert f"`bcd {command.callback.__name__}" in page
+
+
+def test_every_setting_is_listed() -> None:
+    from bcd.settings import Settings
+
+    page = (ROOT / "docs/reference/settings.md").read_text()
+    for name in Settings.model_fields:
+        assert f"`{name}`" in page or f"`[{name}]`" in page or f"`{name}`," in page
+
+
+def test_every_report_says_research_use_only() -> None:
+    assert "research" in (ROOT / "README.md").read_text().lower()
+    assert "Research use only" in (ROOT / "bcd/scoring/report.html.j2").read_text()
