@@ -9,6 +9,7 @@ Example:
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 from typing import Any
@@ -50,6 +51,8 @@ def enter(settings: Settings) -> None:
     """Makes this process one of bcd's: call it before Prefect, MLflow or Keras are imported."""
     settings.home.mkdir(parents=True, exist_ok=True)
     os.environ.update(environment(settings))
+    # TensorFlow's own variable does not reach its Python messages about functions that are traced again.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def read_servers(settings: Settings) -> dict[str, Any]:

@@ -10,12 +10,13 @@ from prefect import flow
 
 from bcd.registry.retraining import evaluate_candidate, register_candidate, train_candidate
 from bcd.search.options import SearchOptions
+from bcd.training.fit import find_trained
 from bcd.training.options import TrainOptions
-from flows.reporting import publish_markdown, reporting
+from flows.reporting import publish_markdown, reporting, run_name
 from flows.stages import begin
 
 
-@flow(name="evaluate")
+@flow(name="evaluate", flow_run_name=run_name)
 def evaluate(snapshot: str = "", search: SearchOptions | None = None, training: TrainOptions | None = None) -> str:
     """Judges the trained network by patient and registers it with its policy; returns the version.
 
@@ -28,7 +29,7 @@ def evaluate(snapshot: str = "", search: SearchOptions | None = None, training: 
 
     with reporting():
         settings, retraining = begin(snapshot, search=search, training=training)
-        trained = train_candidate(settings, retraining)  # found done, unless this flow runs on its own
+        trained = find_trained(retraining.network(settings)) or train_candidate(settings, retraining)
         evaluated = evaluate_candidate(settings, retraining, trained)
         bundle = register_candidate(settings, retraining, trained, evaluated)
     test = evaluated.evaluations.get("test")

@@ -20,10 +20,10 @@ from bcd.errors import BcdError
 from bcd.patches import Hospital
 from bcd.settings import load_settings
 from bcd.store.catalog import open_catalog
-from flows.reporting import publish_markdown, reporting
+from flows.reporting import publish_markdown, reporting, run_name
 
 
-@flow(name="ingest", flow_run_name="ingest {hospital} {delivery}")
+@flow(name="ingest", flow_run_name=run_name)
 def ingest(delivery: str = "", hospital: str = "") -> list[Admission]:
     """Admits deliveries: each becomes a batch, and what is refused is kept in quarantine with its reason.
 

@@ -12,11 +12,11 @@ from bcd.registry.gate import GateOptions, Verdict
 from bcd.registry.retraining import judge_candidate
 from bcd.search.options import SearchOptions
 from bcd.training.options import TrainOptions
-from flows.reporting import publish_markdown, reporting
+from flows.reporting import publish_markdown, reporting, run_name
 from flows.stages import begin
 
 
-@flow(name="promote")
+@flow(name="promote", flow_run_name=run_name)
 def promote(
     snapshot: str = "",
     search: SearchOptions | None = None,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
-from prefect import get_run_logger
+from prefect import get_run_logger, runtime
 from prefect.artifacts import (
     create_image_artifact,
     create_markdown_artifact,
@@ -53,6 +53,14 @@ class PrefectSink:
 def reporting() -> AbstractContextManager[None]:
     """Shows progress in Prefect, unless a terminal shows it already."""
     return nullcontext() if is_shown() else show_progress(PrefectSink())
+
+
+def run_name() -> str:
+    """Names a flow run by its flow and what it is about, so that the dashboard's list can be read."""
+    given = runtime.flow_run.parameters
+    about = [given.get("hospital"), given.get("patient"), Path(given.get("delivery", "")).name]
+    about.append(given.get("snapshot", "")[:8])
+    return " ".join([str(runtime.flow_run.flow_name), *(word for word in about if word)])
 
 
 def artifact_key(text: str) -> str:

@@ -16,13 +16,13 @@ from bcd.training.options import TrainOptions
 from flows.evaluate import evaluate
 from flows.preprocess import preprocess
 from flows.promote import promote
-from flows.reporting import reporting
+from flows.reporting import reporting, run_name
 from flows.search import search as search_flow
 from flows.stages import begin
 from flows.train import train
 
 
-@flow(name="retrain")
+@flow(name="retrain", flow_run_name=run_name)
 def retrain(
     snapshot: str = "",
     splits: SplitOptions | None = None,

@@ -16,13 +16,13 @@ from bcd.scoring.options import ScoreOptions
 from bcd.scoring.score import PatientScore, patients_to_score, score_patient
 from bcd.settings import load_settings
 from bcd.store.catalog import open_catalog
-from flows.reporting import publish_markdown, publish_picture, reporting
+from flows.reporting import publish_markdown, publish_picture, reporting, run_name
 
 if TYPE_CHECKING:
     from bcd.registry.bundle import Bundle
 
 
-@flow(name="score")
+@flow(name="score", flow_run_name=run_name)
 def score(patient: str = "", hospital: str = "", options: ScoreOptions | None = None) -> list[PatientScore]:
     """Scores one patient, or every patient that the champion has not scored yet.
 

@@ -12,11 +12,11 @@ from bcd.registry.retraining import search_architecture
 from bcd.search.options import SearchOptions
 from bcd.search.records import StudyResult
 from bcd.training.options import TrainOptions
-from flows.reporting import publish_markdown, reporting
+from flows.reporting import publish_markdown, reporting, run_name
 from flows.stages import begin
 
 
-@flow(name="search")
+@flow(name="search", flow_run_name=run_name)
 def search(
     snapshot: str = "", options: SearchOptions | None = None, training: TrainOptions | None = None
 ) -> StudyResult:

@@ -12,11 +12,11 @@ from bcd.registry.retraining import train_candidate
 from bcd.search.options import SearchOptions
 from bcd.training.fit import TrainedNetwork
 from bcd.training.options import TrainOptions
-from flows.reporting import reporting
+from flows.reporting import reporting, run_name
 from flows.stages import begin
 
 
-@flow(name="train")
+@flow(name="train", flow_run_name=run_name)
 def train(
     snapshot: str = "", search: SearchOptions | None = None, training: TrainOptions | None = None
 ) -> TrainedNetwork:

@@ -38,7 +38,7 @@ from bcd.search.options import SearchOptions
 from bcd.settings import Settings
 from bcd.store.decisions import find_decision
 from bcd.store.snapshots import Snapshot
-from bcd.training.fit import TrainedNetwork, train_network
+from bcd.training.fit import TrainedNetwork, find_trained, train_network
 from bcd.training.options import TrainOptions
 
 if TYPE_CHECKING:
@@ -71,6 +71,10 @@ class Retraining:
     def folder(self, settings: Settings) -> Path:
         """Returns where its stages keep their results."""
         return settings.work / self.key
+
+    def network(self, settings: Settings) -> Path:
+        """Returns where its network is trained."""
+        return self.folder(settings) / "network"
 
     def prepare(self, settings: Settings) -> PreparedSnapshot:
         """Returns its prepared patches."""
@@ -141,7 +145,7 @@ def train_candidate(settings: Settings, retraining: Retraining) -> TrainedNetwor
             retraining.prepare(settings),
             choice.architecture,
             choice.training,
-            retraining.folder(settings) / "network",
+            retraining.network(settings),
             on_epoch=lambda epoch, row: run.log_metrics(row, step=epoch),
         )
         run.log_history(trained.history)  # whole, also where a kill fell between an epoch and its logging
@@ -264,14 +268,13 @@ def read_outcome(settings: Settings, retraining: Retraining) -> Outcome:
     from bcd.store.catalog import open_catalog
 
     prepared, folder = retraining.prepare(settings), retraining.folder(settings)
-    choice = read_choice(settings, retraining)
+    trained = find_trained(retraining.network(settings))
     decision = find_decision(open_catalog(settings), f"gate/{retraining.key}")
-    if decision is None:
+    if decision is None or trained is None:
         raise BcdError(
             f"The retraining of snapshot {retraining.snapshot.id[:12]} is not finished.", "Run bcd retrain."
         )
     with show_progress(SilentSink()):  # every stage would say that it was found done
-        trained = train_network(prepared, choice.architecture, choice.training, folder / "network")
         return Outcome(
             snapshot=retraining.snapshot,
             study=run_study(settings, prepared, retraining.search, retraining.training),

@@ -22,8 +22,6 @@ class SplitOptions(Options):
     val: float = Field(0.15, gt=0, lt=1, description="Share of patients dealt to val.")
     gate: float = Field(0.15, gt=0, lt=1, description="Share of patients dealt to gate.")
     test: float = Field(0.2, gt=0, lt=1, description="Share of patients dealt to test.")
-    min_train_patients: int = Field(10, ge=2, description="Patients that train needs before a network is trained.")
-    min_val_patients: int = Field(5, ge=2, description="Patients that val needs before a network is trained.")
     key: str = Field("bcd", min_length=1, description="Key of the hash that orders patients before dealing.")
 
     @model_validator(mode="after")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcd.synthetic.patient import Patient
-from bcd.synthetic.texture import Field, Points, spread_points
+from bcd.synthetic.texture import Field, Points, smooth_noise, spread_points
 from bcd.synthetic.tissue import Tissue
 
 _SUBPIXEL = 4
@@ -81,11 +81,13 @@ class _Ring:
 def _sites(rng: np.random.Generator, per_hundred: float, tissue: Tissue) -> list[tuple[float, float]]:
     """Draws where lobules lie: in tissue, gathered in glandular parts, seldom where a tumour has replaced them."""
     n = rng.poisson(per_hundred * tissue.mask.sum() / 2500 / 100)
-    rows, columns = np.nonzero(tissue.mask & (tissue.tumour < (0.5 if rng.random() < 0.7 else 1.1)))
-    if not n or not len(rows):
+    glandular = smooth_noise(rng, tissue.mask.shape, 220) > -0.3
+    spared = tissue.tumour < (0.5 if rng.random() < 0.7 else 1.1)
+    rows, columns = np.nonzero((tissue.mask & glandular & spared)[::4, ::4])
+    if not len(rows):
         return []
     chosen = rng.integers(len(rows), size=n)
-    return [(float(columns[i]), float(rows[i])) for i in chosen]
+    return [(4.0 * columns[i], 4.0 * rows[i]) for i in chosen]
 
 
 def _draw_radius(rng: np.random.Generator, mean: float, wobble: float) -> NDArray[np.float64]:
@@ -137,15 +139,16 @@ def _draw_ring(
 
 
 def _fill(layer: NDArray[np.uint8], outline: NDArray[np.float64]) -> None:
-    corners = np.rint((outline) * 2**_SUBPIXEL).astype(np.int32)
+    corners = np.rint(outline * 2**_SUBPIXEL).astype(np.int32)
     cv2.fillPoly(layer, [corners], 255, lineType=cv2.LINE_AA, shift=_SUBPIXEL)
 
 
 def _ring_nuclei(rng: np.random.Generator, ring: _Ring, *, is_filled: bool) -> tuple[Points, NDArray[np.float32]]:
     """Places nuclei evenly along the ring, and through it where it is filled."""
-    points, angles = [], []
-    inset = _CELL * 0.45
-    while True:
+    points: list[NDArray[np.float64]] = []
+    angles: list[NDArray[np.float64]] = []
+    inset, most = _CELL * 0.45, 1000 if is_filled else int(rng.integers(1, 3))
+    while len(points) < most:
         line = ring.outline(inset)
         edges = np.roll(line, -1, axis=0) - line
         lengths = np.hypot(edges[:, 0], edges[:, 1])
@@ -158,8 +161,6 @@ def _ring_nuclei(rng: np.random.Generator, ring: _Ring, *, is_filled: bool) -> t
         along = (at - (np.cumsum(lengths)[i] - lengths[i])) / np.maximum(lengths[i], 1e-6)
         points.append(line[i] + edges[i] * along.clip(0, 1)[:, None] + rng.normal(0, 0.25, (n, 2)))
         angles.append(np.arctan2(edges[i, 1], edges[i, 0]) + np.pi / 2)
-        if not is_filled and len(points) == 1 + (rng.random() < 0.3):
-            break
         inset += 2.7
     if not points:
         return np.array([[ring.x, ring.y]], np.float32), np.zeros(1, np.float32)

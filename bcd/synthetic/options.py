@@ -13,7 +13,7 @@ class HospitalOptions(Options):
     seed: int = Field(
         1, ge=0, le=2**31 - 1, description="Another seed is another hospital: other patients, other stain."
     )
-    patients: int = Field(72, ge=1, le=5000, description="Patients with a small slide.")
+    patients: int = Field(72, ge=2, le=5000, description="Patients with a small slide.")
     large_patients: int = Field(2, ge=0, le=100, description="Patients with a full-size slide.")
     small_patches: int = Field(65, ge=9, le=5000, description="Patches of a small slide, on average.")
     large_patches: int = Field(1250, ge=9, le=20000, description="Patches of a full-size slide, on average.")

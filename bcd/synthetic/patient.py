@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bcd.patches import PATCH_PIXELS, PatientId
 from bcd.synthetic.options import HospitalOptions
@@ -78,7 +79,7 @@ def draw_patients(options: HospitalOptions) -> list[Patient]:
     small, large = options.patients, options.large_patients
     habit = draw_habit(rng)
     numbers = rng.choice(_NUMBERS, small + large, replace=False)
-    first = max(round(options.first_share * small), 1)
+    first = min(max(round(options.first_share * small), 1), small - 1)  # each delivery has a patient
     tumour_free = _flags(rng, small, round(options.tumour_free_share * small))
     cut = _flags(rng, small, int(np.ceil(options.cut_share * small)))
     patients = []
@@ -114,12 +115,12 @@ def draw_character(rng: np.random.Generator, tumour: tuple[float, float] | None)
     cords = bool(rng.random() < 0.4)
     return Character(
         fat=float(rng.beta(1.3, 3.2)),
-        lobules=float(rng.lognormal(np.log(18), 0.7)),
+        lobules=float(min(rng.lognormal(np.log(18), 0.7), 40)),
         hyperplasia=float(rng.beta(1.5, 3)),
         inflammation=float(rng.lognormal(np.log(7), 0.8)),
         cellularity=float(rng.lognormal(0, 0.4)),
         tumour=float(rng.uniform(*tumour)) if tumour else 0.0,
-        nests=float(rng.uniform(0.08, 0.35) if cords else rng.uniform(0.12, 0.65)),
+        nests=float(rng.uniform(0.14, 0.38) if cords else rng.uniform(0.2, 0.65)),
         nest_size=float(rng.uniform(5, 8) if cords else rng.uniform(7, 18)),
         epithelium=float(rng.uniform(0.95, 1.25)),
         cords=cords,
@@ -135,7 +136,7 @@ def _invasion(*, is_large: bool, is_free: bool) -> tuple[float, float] | None:
     return None if is_free else (0.12, 0.75)
 
 
-def _flags(rng: np.random.Generator, n: int, true: int) -> np.ndarray:
+def _flags(rng: np.random.Generator, n: int, true: int) -> NDArray[np.bool_]:
     """Returns n flags of which exactly `true` are set."""
     return rng.permutation(np.arange(n) < true)
 

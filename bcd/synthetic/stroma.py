@@ -33,7 +33,7 @@ def draw_stroma(rng: np.random.Generator, tissue: Tissue, activity: Field) -> tu
     looseness = smooth_noise(rng, shape, 130, 2)
     slits = ramp(bundles + 0.4 * threads + 0.5 * looseness, -2.0, -0.6)
     eosin *= 1 - np.float32(0.9) * slits
-    haematoxylin = (0.06 + 0.05 * activity) * (1 + 0.15 * bundles)
+    haematoxylin = (0.07 + 0.045 * activity) * (1 + 0.15 * bundles)
     return (haematoxylin * (1 - slits)).clip(0).astype(np.float32), eosin.clip(0.03).astype(np.float32)
 
 
@@ -55,8 +55,7 @@ def draw_vacuoles(rng: np.random.Generator, tissue: Tissue, character: Character
     wall[:, 1:] |= labels[:, 1:] != labels[:, :-1]
     wall[1:] |= labels[1:] != labels[:-1]
     from_wall = cv2.distanceTransform((~wall).astype(np.uint8), cv2.DIST_L2, 5)
-    size = np.zeros(len(fat_label), np.float32)
-    size[:] = rng.uniform(4.5, 10.5, len(size))
+    size = rng.uniform(4.5, 10.5, len(fat_label)).astype(np.float32)
     vacuole = np.minimum(ramp(from_wall, 0.45, 1.0), ramp(-distance, -1, 1) + ramp(size[labels] - distance, 0, 1))
     return np.float32(0.97) * blur(np.where(inside, np.minimum(vacuole, 1), 0).astype(np.float32), 0.5)
 

@@ -54,7 +54,9 @@ def plan_tissue(rng: np.random.Generator, patient: Patient) -> Tissue:
 
 def _annotate(rng: np.random.Generator, mask: Mask, tumour: Field) -> Mask:
     """Outlines the invaded region as a pathologist does with a coarse brush: generously, and now and then wrongly."""
-    return np.asarray((blur(tumour, 24) + 0.15 * smooth_noise(rng, mask.shape, 80) > 0.4) & (blur(tumour, 40) > 0.05) & mask)
+    return np.asarray(
+        (blur(tumour, 24) + 0.15 * smooth_noise(rng, mask.shape, 80) > 0.4) & (blur(tumour, 40) > 0.05) & mask
+    )
 
 
 def _outline(rng: np.random.Generator, shape: Shape, *, is_cut: bool) -> Mask:

@@ -101,9 +101,9 @@ def train_network(
             "options": options.model_dump(),
         },
     )
-    if (folder / "training.json").exists():
-        say(f"The network in {folder.name} is already trained.")
-        return _read_record(folder)
+    if trained := find_trained(folder):
+        say(f"{describe(architecture).capitalize()} is already trained on this snapshot.")
+        return trained
     return _Training(prepared, architecture, options, folder).run(on_epoch)
 
 
@@ -233,6 +233,8 @@ class _Training:
             state.assign(np.array([self.options.seed * 1000 + index, epoch << 20], dtype=state.dtype))
 
     def _restore(self) -> None:
+        for partial in self.folder.glob(".partial-*"):  # of a process that was killed while it wrote
+            partial.unlink()
         path = self.folder / "checkpoint.npz"
         if not path.exists():
             return
@@ -258,7 +260,10 @@ class _Training:
         return trained
 
 
-def _read_record(folder: Path) -> TrainedNetwork:
+def find_trained(folder: Path) -> TrainedNetwork | None:
+    """Returns the finished training of a folder; None where there is none."""
+    if not (folder / "training.json").exists():
+        return None
     record = json.loads((folder / "training.json").read_text())
     return TrainedNetwork(
         folder / "network.keras",
