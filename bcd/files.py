@@ -1,21 +1,28 @@
-"""Files that are either whole or absent: write under a temporary name, flush to disk, rename."""
+"""Files that are either whole or absent: write under a temporary name, flush to disk, rename.
+
+A temporary name holds the machine and the process that writes it, so that what a killed process left is told from
+what a living one is writing, and is swept away by the next write beside it.
+"""
 
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_MACHINE = platform.node().replace("-", "_") or "here"
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path` that becomes `path` when the block ends without an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    prefix = _make_room(path.parent)
     # The suffix is kept: matplotlib, Keras and pandas choose their format by it.
-    handle, name = tempfile.mkstemp(prefix=".partial-", suffix=path.suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=prefix, suffix=path.suffix, dir=path.parent)
     os.close(handle)
     partial = Path(name)
     try:
@@ -35,8 +42,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     If `path` exists by then, somebody made the same folder meanwhile and the temporary one is dropped: folders
     made this way are named by their content.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=path.parent))
+    partial = Path(tempfile.mkdtemp(prefix=_make_room(path.parent), dir=path.parent))
     partial.chmod(0o755)
     try:
         yield partial
@@ -47,6 +53,28 @@ def whole_folder(path: Path) -> Iterator[Path]:
             _flush(path.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _make_room(folder: Path) -> str:
+    """Makes the folder, sweeps what killed processes left in it, and returns the prefix of a temporary name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(f".partial-{_MACHINE}-*"):
+        if not _is_alive(int(left.name.split("-")[2])):
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)  # another process may be sweeping too
+            else:
+                left.unlink(missing_ok=True)
+    return f".partial-{_MACHINE}-{os.getpid()}-"
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # sends nothing
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def _flush(path: Path) -> None:

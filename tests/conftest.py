@@ -15,7 +15,8 @@ from bcd.settings import Settings, load_settings
 for _variable in [name for name in os.environ if name.startswith(("BCD_", "PREFECT_", "MLFLOW_"))]:
     del os.environ[_variable]
 # Before any test module imports Prefect or MLflow: importing `flows` enters the BCD_HOME that is named here.
-os.environ["BCD_HOME"] = tempfile.mkdtemp(prefix="bcd-tests-")
+_home = tempfile.TemporaryDirectory(prefix="bcd-tests-", ignore_cleanup_errors=True)
+os.environ["BCD_HOME"] = _home.name
 enter(load_settings())
 
 

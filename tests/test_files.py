@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,3 +65,20 @@ def test_a_folder_that_another_process_made_meanwhile_stays(tmp_path: Path) -> N
         (folder / "index").write_text("theirs")
     assert (folder / "index").read_text() == "theirs"
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_what_a_killed_process_left_is_swept_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from bcd.files import whole_file, whole_folder\n"
+        "folder = Path(sys.argv[1])\n"
+        "with whole_folder(folder / 'batch') as a, whole_file(folder / 'index') as b:\n"
+        "    (a / 'pixels').write_text('half'); b.write_text('half'); os.kill(os.getpid(), 9)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=os.environ, check=False)
+    assert len(list(tmp_path.glob(".partial-*"))) == 2
+    with whole_file(tmp_path / "outer") as outer:
+        with whole_file(tmp_path / "inner") as inner:
+            inner.write_text("inner")
+            assert sorted(tmp_path.glob(".partial-*")) == sorted([inner, outer])
+        outer.write_text("outer")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["inner", "outer"]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bcd.registry.retraining import Outcome
     from bcd.scoring.score import PatientScore
     from bcd.settings import Settings
+    from bcd.store.options import SplitOptions
 
 SYNTHETIC_HOSPITAL = "synthetic"
 REAL_HOSPITAL = "public-idc"
@@ -41,17 +42,22 @@ def demo(
     """Play a hospital: deliveries in, champion trained and challenged, one unseen patient scored."""
     from bcd.cli.terminal import at_work
     from bcd.settings import load_settings
+    from bcd.store.options import SplitOptions
 
     settings = load_settings()
     deliveries = [] if data is None else find_data(data)  # before Prefect starts, which takes seconds
-    protocol = protocol or suggest(deliveries)
+    chosen = protocol or settings.splits.get("protocol") or suggest(deliveries)
+    splits = settings.options("splits", SplitOptions, protocol=chosen)
     with at_work(settings) as console:
         started = time.monotonic()
-        memory = Memory.open(settings, data=str(data.absolute()) if data else "synthetic", protocol=protocol)
+        memory = Memory.open(settings, data=str(data.absolute()) if data else "synthetic", protocol=chosen)
+        console.print(
+            f"Protocol {chosen}" + ("" if protocol else ", which suits these patients") + ".", highlight=False
+        )
         if memory.first_snapshot:
             console.print(f"{settings.home} holds a demo already: what is done is found done.\n", soft_wrap=True)
         deliveries = deliveries or draw_deliveries(settings, console)
-        result = play(settings, console, memory, deliveries)
+        result = play(settings, console, memory, splits, deliveries)
         summarise(settings, console, result, seconds=time.monotonic() - started)
 
 
@@ -141,15 +147,15 @@ def draw_deliveries(settings: Settings, console: Console) -> list[Path]:
     return draw_hospital(settings.options("synthetic", HospitalOptions), settings.home / "synthetic")
 
 
-def play(settings: Settings, console: Console, memory: Memory, deliveries: list[Path]) -> Result:
+def play(
+    settings: Settings, console: Console, memory: Memory, splits: SplitOptions, deliveries: list[Path]
+) -> Result:
     """Runs the flows, as the inbox and the schedules would."""
-    from bcd.store.options import SplitOptions
     from flows.ingest import ingest
     from flows.retrain import retrain
     from flows.score import score
 
     hospital = SYNTHETIC_HOSPITAL if memory.data == "synthetic" else REAL_HOSPITAL
-    splits = settings.options("splits", SplitOptions, protocol=memory.protocol)
     *early, late = deliveries
     heading(console, 2, f"{', '.join(path.name for path in early)} of {hospital}: the first champion")
     admissions = [ingest(str(path.absolute()), hospital)[0] for path in early]

@@ -1,0 +1,86 @@
+"""A small, one-class or unlabelled delivery is admitted and can be scored; training and the gate refuse, by name."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from bcd.admission.admit import admit
+from bcd.errors import BcdError, InsufficientEvidenceError
+from bcd.patches import Hospital, PatchName
+from bcd.registry.retraining import plan_retraining, search_architecture
+from bcd.settings import Settings
+from bcd.store.catalog import open_catalog
+from bcd.store.options import SplitOptions
+from bcd.store.snapshots import freeze_snapshot
+
+
+def _deliver(folder: Path, names: list[str]) -> Path:
+    """Writes a zip of distinct patches of those names."""
+    path = folder / "delivery.zip"
+    random = np.random.default_rng(1)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            patch = random.integers(0, 255, (50, 50, 3), np.uint8)
+            archive.writestr(name, cv2.imencode(".png", patch)[1].tobytes())
+    return path
+
+
+def _names(patients: int, labels: list[int | None]) -> list[str]:
+    return [
+        PatchName(str(10000 + patient), "5", 1 + 50 * column, 1, label).format()
+        for patient in range(patients)
+        for column, label in enumerate(labels)
+    ]
+
+
+def _admit(settings: Settings, tmp_path: Path, names: list[str]) -> None:
+    admission = admit(settings, open_catalog(settings), _deliver(tmp_path, names), Hospital("small"))
+    assert admission.admitted == len(names)
+
+
+def test_an_unlabelled_delivery_is_admitted_but_nothing_can_be_learned_from_it(
+    settings: Settings, tmp_path: Path
+) -> None:
+    _admit(settings, tmp_path, _names(3, [None, None]))
+    with pytest.raises(BcdError, match="nothing to train on"):
+        freeze_snapshot(settings, open_catalog(settings), SplitOptions())
+
+
+@pytest.mark.parametrize(
+    ("patients", "labels", "named"),
+    [(4, [0, 1], r"train.*patients"), (60, [0, 0], r"train.*class|train.*IDC")],
+    ids=["few patients", "one class"],
+)
+def test_training_refuses_and_names_the_split(
+    settings: Settings, tmp_path: Path, patients: int, labels: list[int | None], named: str
+) -> None:
+    _admit(settings, tmp_path, _names(patients, labels))
+    snapshot = freeze_snapshot(settings, open_catalog(settings), SplitOptions())
+    with pytest.raises(InsufficientEvidenceError, match=named):
+        search_architecture(settings, plan_retraining(settings, snapshot))
+    assert not settings.work.exists() or not list(settings.work.rglob("*.keras"))
+
+
+def test_the_whole_inbox_is_worked_through_although_one_delivery_is_bad(
+    settings: Settings, tmp_path: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows.ingest import ingest
+
+    monkeypatch.setenv("BCD_INBOX_QUIET_SECONDS", "0")
+    for hospital in ("east", "west"):
+        (settings.inbox / hospital).mkdir(parents=True)
+    shutil.copy(_deliver(tmp_path, _names(2, [0, 1])), settings.inbox / "west/good.zip")
+    with zipfile.ZipFile(settings.inbox / "east/holiday.zip", "w") as archive:
+        archive.writestr("beach.jpg", b"\xff\xd8 sand")
+    with pytest.raises(BcdError, match=r"holiday\.zip"):
+        ingest()
+    assert (settings.received / "west/good.zip").exists()
+    assert (settings.set_aside / "east/holiday.zip").exists()
+    assert "holiday.zip" in (settings.set_aside / "east/holiday.zip.txt").read_text()
+    assert ingest() == []
