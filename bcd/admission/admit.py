@@ -115,7 +115,6 @@ class _Draft:
 
 def _settle(settings: Settings, catalog: Catalog, source: Source, spool: BinaryIO, draft: _Draft) -> DeliveryRecord:
     """Decides about every file, writes batch and quarantine, and records it all; nobody else does meanwhile."""
-    _sweep_unfinished(settings)
     refuse_known(catalog, draft.hospital, draft.findings)
     refuse_duplicates(draft.findings)
     good = [finding for finding in draft.findings if finding.refusal is None]
@@ -157,13 +156,6 @@ def move_received(settings: Settings, path: Path, hospital: Hospital, identity: 
         shutil.rmtree(path)
     else:
         path.replace(target)
-
-
-def _sweep_unfinished(settings: Settings) -> None:
-    """Removes what a killed admission left half-written; the caller holds the lock, so nobody is writing it."""
-    for folder in (settings.batches, settings.quarantine):
-        for partial in folder.glob(".partial-*"):
-            shutil.rmtree(partial)
 
 
 @contextmanager

@@ -233,8 +233,6 @@ class _Training:
             state.assign(np.array([self.options.seed * 1000 + index, epoch << 20], dtype=state.dtype))
 
     def _restore(self) -> None:
-        for partial in self.folder.glob(".partial-*"):  # of a process that was killed while it wrote
-            partial.unlink()
         path = self.folder / "checkpoint.npz"
         if not path.exists():
             return

@@ -112,16 +112,6 @@ def test_killed_in_the_middle_of_the_transaction_leaves_none_of_it(
     assert admit(settings, catalog, path, EAST).admitted == 8
 
 
-def test_what_a_killed_admission_left_half_written_is_swept(
-    settings: Settings, catalog: Catalog, files: dict[str, bytes], as_zip
-) -> None:
-    for folder in (settings.batches, settings.quarantine):
-        (folder / ".partial-abc").mkdir(parents=True)
-        (folder / ".partial-abc" / "pixels.npy").write_bytes(b"half")
-    admit(settings, catalog, as_zip(files), EAST)
-    assert not list((settings.home / "store").rglob(".partial-*"))
-
-
 def test_an_admission_killed_before_another_one_that_overlaps_ends_as_in_that_order(
     *, settings: Settings, catalog: Catalog, patch_files, as_zip, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
