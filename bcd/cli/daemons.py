@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from bcd.errors import BcdError
 from bcd.files import whole_file
 from bcd.progress import track
-from bcd.registry.tracking import own_store
+from bcd.registry.tracking import experiment_id, open_client, own_store
 from bcd.runtime import answers, environment, read_servers
 from bcd.settings import Settings
 
@@ -62,6 +62,12 @@ def start(settings: Settings) -> dict[str, str]:
             _launch(settings, "worker", _worker_command(), urls)
         advance(1)
     return urls
+
+
+def runs_page(settings: Settings, mlflow: str) -> str:
+    """Returns the address of the table of runs: MLflow's front page takes every visitor for one of its GenAI part."""
+    experiment = experiment_id(open_client(settings))
+    return f"{mlflow}/#/experiments/{experiment}/runs?workflowType=machine_learning"
 
 
 def stop(settings: Settings) -> list[str]:

@@ -13,7 +13,7 @@ def up() -> None:
     with at_work(settings) as console:
         urls = daemons.start(settings)
         console.print(f"Prefect dashboard  {urls['prefect']}")
-        console.print(f"MLflow UI          {urls['mlflow']}")
+        console.print(f"MLflow UI          {daemons.runs_page(settings, urls['mlflow'])}", soft_wrap=True)
         console.print(f"Inbox              {settings.inbox}/HOSPITAL/", soft_wrap=True)
         console.print("`bcd down` stops them.", highlight=False)
 

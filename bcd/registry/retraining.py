@@ -66,7 +66,7 @@ class Retraining:
     @property
     def name(self) -> str:
         """How its run is called in the MLflow UI."""
-        return f"retrain {self.snapshot.id[:8]} ({len(self.snapshot.batches)} batches)"
+        return f"retrain {self.snapshot.id[:8]}"
 
     def folder(self, settings: Settings) -> Path:
         """Returns where its stages keep their results."""

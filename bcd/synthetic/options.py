@@ -19,4 +19,4 @@ class HospitalOptions(Options):
     large_patches: int = Field(1250, ge=9, le=20000, description="Patches of a full-size slide, on average.")
     first_share: float = Field(2 / 3, gt=0, lt=1, description="Share of the small patients in the first delivery.")
     tumour_free_share: float = Field(0.15, ge=0, lt=1, description="Share of the small patients without a tumour.")
-    cut_share: float = Field(0.04, ge=0, le=1, description="Share of the small slides whose frame cuts the tissue.")
+    cut_share: float = Field(0.08, ge=0, le=1, description="Share of the small slides whose frame cuts the tissue.")

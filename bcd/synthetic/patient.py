@@ -146,7 +146,9 @@ def _slide_size(rng: np.random.Generator, patches: float, *, is_cut: bool) -> tu
     # Cells at the outline count in full, so a small slide needs less room than its patches.
     edge = PATCH_PIXELS * np.sqrt(patches / 0.62)
     stretch = np.exp(rng.uniform(-0.13, 0.13))
-    width, height = round(edge * stretch), round(edge / stretch)
-    if is_cut:  # so that the border's pieces are neither whole nor slivers
-        width, height = (length - length % PATCH_PIXELS + int(rng.integers(12, 45)) for length in (width, height))
-    return width, height
+    # A slide of whole cells has no edge pieces; a cut one has pieces that are neither whole nor slivers.
+    rest = rng.integers(12, 45, 2) if is_cut else (0, 0)
+    width, height = (
+        max(round(length / PATCH_PIXELS), 2) * PATCH_PIXELS for length in (edge * stretch, edge / stretch)
+    )
+    return int(width + rest[0]), int(height + rest[1])

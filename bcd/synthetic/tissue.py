@@ -71,7 +71,8 @@ def _outline(rng: np.random.Generator, shape: Shape, *, is_cut: bool) -> Mask:
     inwards = -((np.abs(x) ** 3 + np.abs(y) ** 3) ** np.float32(1 / 3))
     ragged = inwards + 0.14 * smooth_noise(rng, shape, max(shape) / 3.5, 6)
     if not is_cut:  # glass on every side
-        ragged -= 3 * np.maximum(np.maximum(np.abs(x), np.abs(y)) - 0.88, 0)
+        to_border = np.maximum(np.abs(x + 2 * centre[1] - 1), np.abs(y + 2 * centre[0] - 1))
+        ragged -= 4 * np.maximum(to_border - 0.88, 0)
     tears = np.abs(smooth_noise(rng, shape, 160, 4)) + 0.5 * ramp(smooth_noise(rng, shape, 120), 1.3, -0.6)
     least = threshold_of_share(ragged, TISSUE_SHARE, np.ones(shape, np.bool_))
     return np.asarray((ragged > least) & (tears > 0.03))
