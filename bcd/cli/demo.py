@@ -52,7 +52,8 @@ def demo(
         started = time.monotonic()
         memory = Memory.open(settings, data=str(data.absolute()) if data else "synthetic", protocol=chosen)
         console.print(
-            f"Protocol {chosen}" + ("" if protocol else ", which suits these patients") + ".", highlight=False
+            f"Protocol {chosen}" + (", which suits these patients" if data and not protocol else "") + ".",
+            highlight=False,
         )
         if memory.first_snapshot:
             console.print(f"{settings.home} holds a demo already: what is done is found done.\n", soft_wrap=True)

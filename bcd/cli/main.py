@@ -55,13 +55,14 @@ def main() -> None:
     except BcdError as error:
         typer.secho(f"bcd: {error.what}\n     {error.mend}", err=True, fg=typer.colors.RED)
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.secho(
-            "\nbcd: interrupted. What was finished is kept; run the same command again to go on.",
-            err=True,
-            fg=typer.colors.YELLOW,
-        )
-        sys.exit(INTERRUPTED)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # Typer has caught the KeyboardInterrupt
+            typer.secho(
+                "\nbcd: interrupted. What was finished is kept; run the same command again to go on.",
+                err=True,
+                fg=typer.colors.YELLOW,
+            )
+        raise
 
 
 if __name__ == "__main__":

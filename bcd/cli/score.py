@@ -14,9 +14,14 @@ def score(
     """Score a patient with the champion: slide, heatmap, scores as Parquet, report."""
     from bcd.cli.terminal import at_work, print_table
     from bcd.cli.views import score_rows
+    from bcd.patches import PatientId
     from bcd.settings import load_settings
+    from bcd.store.catalog import open_catalog
+    from bcd.store.patients import find_hospital
 
     settings = load_settings()
+    if patient:
+        find_hospital(open_catalog(settings), PatientId(patient), hospital or None)  # before Prefect starts
     with at_work(settings) as console:
         from flows.score import score as score_flow
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import zipfile
@@ -88,3 +89,25 @@ def test_a_fault_in_bcd_toml_is_named(settings: Settings) -> None:
     told = _bcd("status")
     assert told.returncode == 2
     assert "trainning" in told.stderr
+
+
+def test_an_interrupted_command_says_how_to_go_on(settings: Settings) -> None:
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "import bcd.cli.main as command\n"
+        "command.app.registered_commands.clear()\n"
+        "@command.app.command()\n"
+        "def wait():\n    print('waiting', flush=True); signal.pause()\n"
+        "command.main()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "wait"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "waiting\n"
+        process.send_signal(signal.SIGINT)
+        told = process.stderr.read()
+    assert process.returncode == 130
+    assert "run the same command again to go on" in told
+    assert "Traceback" not in told
