@@ -177,7 +177,5 @@ def load_settings(home: Path | None = None) -> Settings:
 
 
 def _as_bcd_error(error: ValidationError, where: str) -> BcdError:
-    faults = "; ".join(
-        f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()
-    )
+    faults = "; ".join(f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors())
     return BcdError(f"Settings in {where} are not valid: {faults}.", "Correct them in bcd.toml or the environment.")

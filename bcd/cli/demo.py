@@ -55,6 +55,7 @@ def demo(
             f"Protocol {chosen}" + (", which suits these patients" if data and not protocol else "") + ".",
             highlight=False,
         )
+        write_protocol(settings, chosen)
         if memory.first_snapshot:
             console.print(f"{settings.home} holds a demo already: what is done is found done.\n", soft_wrap=True)
         deliveries = deliveries or draw_deliveries(settings, console)
@@ -108,6 +109,14 @@ class Result:
     first: Outcome
     second: Outcome
     score: PatientScore
+
+
+def write_protocol(settings: Settings, protocol: str) -> None:
+    """Writes the protocol into bcd.toml where there is none, so that scheduled retrainings have the same."""
+    file = settings.home / "bcd.toml"
+    if not file.exists():
+        with whole_file(file) as partial:
+            partial.write_text(f'# Written by `bcd demo`.\n[splits]\nprotocol = "{protocol}"\n')
 
 
 def find_data(folder: Path) -> list[Path]:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bcd.cli.demo import Memory, find_data, suggest
+from bcd.cli.demo import Memory, find_data, suggest, write_protocol
 from bcd.errors import BcdError
-from bcd.settings import Settings
+from bcd.settings import Settings, load_settings
 
 
 def test_a_folder_without_two_deliveries_is_refused(tmp_path: Path) -> None:
@@ -37,6 +37,13 @@ def test_the_public_set_is_recognised(deliveries: Path) -> None:
     found = find_data(deliveries)
     assert [path.name for path in found] == [f"idc-batch-{number}.zip" for number in range(1, 6)]
     assert suggest(found) == "cruz-roa-2014-dev"
+
+
+def test_schedules_retrain_under_the_protocol_of_the_demo(settings: Settings) -> None:
+    write_protocol(settings, "cruz-roa-2014-dev")
+    assert load_settings().splits == {"protocol": "cruz-roa-2014-dev"}
+    write_protocol(settings, "dealt")  # never over what is written there
+    assert load_settings().splits == {"protocol": "cruz-roa-2014-dev"}
 
 
 def test_other_patients_are_dealt() -> None:

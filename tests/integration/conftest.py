@@ -34,6 +34,12 @@ min_patients = 2
 """
 
 
+@pytest.fixture(scope="session")
+def tiny_options() -> str:
+    """A bcd.toml that makes everything small."""
+    return TINY
+
+
 @pytest.fixture
 def tiny_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A BCD_HOME whose bcd.toml makes everything small."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from pathlib import Path
 
 import pandas as pd
@@ -16,15 +17,31 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
+def addresses(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every address that this process connects to."""
+    asked: list[str] = []
+    connect = socket.socket.connect
+
+    def note(self: socket.socket, address: object) -> None:
+        if isinstance(address, tuple):
+            asked.append(str(address[0]))
+        connect(self, address)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket.socket, "connect", note)
+    return asked
+
+
+@pytest.fixture
 def played(tiny_home: Path, prefect_server: None, capsys: pytest.CaptureFixture[str]) -> tuple[Path, str]:
     demo(data=None, protocol="")
     return tiny_home, capsys.readouterr().out
 
 
 def test_a_delivery_goes_in_and_a_scored_patient_comes_out(
-    played: tuple[Path, str], capsys: pytest.CaptureFixture[str]
+    addresses: list[str], played: tuple[Path, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     home, shown = played
+    assert set(addresses) <= {"127.0.0.1", "::1", "localhost"}, "something reached out of this machine"
     settings = load_settings()
     _everything_is_there(home)
     _the_registry_tells_the_story()

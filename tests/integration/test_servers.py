@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -76,21 +77,26 @@ class _Hospital:
         return self.flow_runs(name, "COMPLETED")
 
 
-@pytest.fixture
-def hospital(tiny_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Hospital]:
+@pytest.fixture(scope="module")
+def hospital(tmp_path_factory: pytest.TempPathFactory, tiny_options: str) -> Iterator[_Hospital]:
+    home = tmp_path_factory.mktemp("hospital") / "home"
+    home.mkdir()
+    (home / "bcd.toml").write_text(tiny_options)
     ports = {"prefect": _free_port(), "mlflow": _free_port()}
-    for name, port in ports.items():
-        monkeypatch.setenv(f"BCD_{name.upper()}_PORT", str(port))
-    # The worker's flow runs must not be drawn into the server of another test.
-    for variable in ("PREFECT_API_URL", "PREFECT_HOME", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(variable, raising=False)
-    started = _bcd("up")
-    try:
-        assert started.returncode == 0, started.stdout + started.stderr
-        yield _Hospital(tiny_home, *(f"http://127.0.0.1:{ports[name]}" for name in ("prefect", "mlflow")))
-    finally:
-        stopped = _bcd("down")
-    assert "Stopped worker, prefect, mlflow" in stopped.stdout
+    with pytest.MonkeyPatch.context() as patch:
+        # Flow runs must not be drawn into the server of another test.
+        for variable in ("PREFECT_API_URL", "PREFECT_HOME", "MLFLOW_TRACKING_URI"):
+            patch.delenv(variable, raising=False)
+        patch.setenv("BCD_HOME", str(home))
+        for name, port in ports.items():
+            patch.setenv(f"BCD_{name.upper()}_PORT", str(port))
+        started = _bcd("up")
+        try:
+            assert started.returncode == 0, started.stdout + started.stderr
+            yield _Hospital(home, *(f"http://127.0.0.1:{ports[name]}" for name in ("prefect", "mlflow")))
+        finally:
+            stopped = _bcd("down")
+        assert "Stopped worker, prefect, mlflow" in stopped.stdout
     for port in ports.values():
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0, "a server outlived `bcd down`"
@@ -103,6 +109,25 @@ def test_the_three_uses(hospital: _Hospital, tmp_path: Path) -> None:
     _a_delivery_in_the_inbox_starts_a_retraining(hospital, delivery)
     _mlflow_compares_runs(hospital)
     _a_patient_is_scored_from_the_dashboard(hospital)
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+def test_a_browser_shows_the_form_and_the_runs(hospital: _Hospital, tmp_path: Path) -> None:
+    form = f"{hospital.prefect.base_url.copy_with(path='/v2/deployments/deployment/')}"
+    page = _look(f"{form}{hospital.deployment('score')['id']}/run", tmp_path)
+    assert "The identifier of a patient" in page
+    assert "needed where two hospitals know the identifier" in page
+    shown = _bcd("up").stdout
+    page = _look(re.search(r"http://\S+workflowType=machine_learning", shown)[0], tmp_path)
+    assert re.search(r">retrain [0-9a-f]{8}<", page)
+
+
+def _look(url: str, folder: Path) -> str:
+    """Opens a page in a browser and returns what its scripts made of it."""
+    quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}/profile", *quiet]
+    command += ["--virtual-time-budget=20000", "--dump-dom", url]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
 
 
 def _a_delivery_in_the_inbox_starts_a_retraining(hospital: _Hospital, delivery: Path) -> None:
