@@ -107,9 +107,9 @@ def _look_at_mlflow_folder(_settings: Settings) -> Iterator[Finding]:
 
 
 def _look_at_devices(_settings: Settings) -> Iterator[Finding]:
-    import tensorflow as tf
+    from bcd.networks.backend import keras
 
-    gpus = tf.config.list_physical_devices("GPU")
+    gpus = keras.distribution.list_devices("gpu")
     if gpus:
         yield Finding("ok", f"{len(gpus)} GPU")
     else:

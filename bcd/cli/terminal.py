@@ -59,15 +59,20 @@ def at_work(settings: Settings) -> Iterator[Console]:
         yield console
 
 
+def _is_figure(cell: str) -> bool:
+    return cell == "" or cell.startswith("n/a") or cell[0] in ".0123456789+−"
+
+
 def print_table(console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints rows of text under a header; columns after the first are aligned to the right."""
+    """Prints rows of text under a header; columns of figures are aligned to the right."""
     from rich import box
     from rich.table import Table
 
     console.print(f"\n[bold]{title}[/]", highlight=False)  # as a title of the table, it would be folded to its width
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for position, name in enumerate(header):
-        table.add_column(name, justify="left" if position == 0 else "right", overflow="fold")
+        figures = all(_is_figure(row[position]) for row in rows)
+        table.add_column(name, justify="right" if figures else "left", overflow="fold")
     for row in rows:
         table.add_row(*row)
     console.print(table)

@@ -93,6 +93,6 @@ def test_every_patient_comes_in_one_delivery_and_large_ones_come_in_both(tmp_pat
 def test_the_default_hospital_has_slides_of_the_agreed_sizes() -> None:
     patients = draw_patients(HospitalOptions())
     edges = sorted(max(patient.width, patient.height) for patient in patients)
-    assert len(patients) == 74
+    assert len(patients) == 102
     assert all(2000 <= edge <= 2700 for edge in edges[-2:])
     assert edges[-3] < 900
