@@ -126,7 +126,7 @@ def _launch(settings: Settings, name: str, command: list[str], urls: dict[str, s
     with (settings.logs / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(
             command,
-            env=_server_environment(settings, urls if name == "worker" else {}),
+            env=_child_environment(settings, urls, is_client=name == "worker"),
             cwd=_project_folder() if name == "worker" else settings.home,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -140,11 +140,13 @@ def _launch(settings: Settings, name: str, command: list[str], urls: dict[str, s
         partial.write_text(json.dumps({"urls": urls, "processes": processes}, indent=2))
 
 
-def _server_environment(settings: Settings, urls: dict[str, str]) -> dict[str, str]:
+def _child_environment(settings: Settings, urls: dict[str, str], *, is_client: bool) -> dict[str, str]:
     variables = {**os.environ, **environment(settings)}
     for key in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI", "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"):
         variables.pop(key, None)
-    if urls:
+    # Where the dashboard's page looks for its server; the default is port 4200, whatever the server's own is.
+    variables["PREFECT_SERVER_UI_API_URL"] = f"{urls['prefect']}/api"
+    if is_client:
         variables |= {"PREFECT_API_URL": f"{urls['prefect']}/api", "MLFLOW_TRACKING_URI": urls["mlflow"]}
     return variables
 
@@ -182,7 +184,7 @@ def _prefect_script() -> list[str]:
 def _prefect(settings: Settings, urls: dict[str, str], *arguments: str, cwd: Path | None = None) -> None:
     done = subprocess.run(
         [*_prefect_script(), *arguments],
-        env=_server_environment(settings, urls),
+        env=_child_environment(settings, urls, is_client=True),
         cwd=cwd,
         capture_output=True,
         text=True,

@@ -60,7 +60,7 @@ def at_work(settings: Settings) -> Iterator[Console]:
 
 
 def _is_figure(cell: str) -> bool:
-    return cell == "" or cell.startswith("n/a") or cell[0] in ".0123456789+−"
+    return cell == "" or cell.startswith("n/a") or cell[0] in ".0123456789+\N{MINUS SIGN}"
 
 
 def print_table(console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -28,7 +28,7 @@ from bcd.synthetic.patient import Patient, draw_patients
 from bcd.synthetic.slide import Slide, draw_slide
 from bcd.synthetic.tissue import Mask
 
-DRAWING = 1
+DRAWING = 2
 """Counts changes of the drawing itself: part of what a delivery was made from."""
 
 _SLIDE = SlideId("5")  # as in the public set

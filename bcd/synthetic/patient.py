@@ -115,12 +115,12 @@ def draw_character(rng: np.random.Generator, tumour: tuple[float, float] | None)
     cords = bool(rng.random() < 0.4)
     return Character(
         fat=float(rng.beta(1.3, 3.2)),
-        lobules=float(min(rng.lognormal(np.log(18), 0.7), 40)),
+        lobules=float(min(rng.lognormal(np.log(22), 0.7), 45)),
         hyperplasia=float(rng.beta(1.5, 3)),
         inflammation=float(rng.lognormal(np.log(7), 0.8)),
         cellularity=float(rng.lognormal(0, 0.4)),
         tumour=float(rng.uniform(*tumour)) if tumour else 0.0,
-        nests=float(rng.uniform(0.14, 0.38) if cords else rng.uniform(0.2, 0.65)),
+        nests=float(rng.uniform(0.10, 0.30) if cords else rng.uniform(0.14, 0.5)),
         nest_size=float(rng.uniform(5, 8) if cords else rng.uniform(7, 18)),
         epithelium=float(rng.uniform(0.95, 1.25)),
         cords=cords,

@@ -61,8 +61,8 @@ def draw_habit(rng: np.random.Generator) -> StainHabit:
 def draw_stain(rng: np.random.Generator, habit: StainHabit) -> Stain:
     """Draws how one slide of a hospital was stained."""
     base = np.stack([_HAEMATOXYLIN, _EOSIN, _BLOOD]).astype(np.float32)
-    intensity = np.exp(habit.intensity + rng.normal(0, [0.27, 0.27, 0.1]))[:, None]
-    tint = np.exp(habit.tint + rng.normal(0, 0.10, (3, 3)))
+    intensity = np.exp(habit.intensity + rng.normal(0, [0.36, 0.36, 0.1]))[:, None]
+    tint = np.exp(habit.tint + rng.normal(0, 0.13, (3, 3)))
     return Stain(
         vectors=(base * intensity * tint).astype(np.float32),
         white=(habit.white + rng.normal(0, [2.0, 2.0, 2.0])).clip(230, 252).astype(np.float32),
