@@ -54,7 +54,7 @@ def at_work(settings: Settings) -> Iterator[Console]:
     # The command tells errors itself, in a sentence; Prefect's log keeps them with their traceback.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     enter(settings)
-    console = Console(width=None if sys.stdout.isatty() else 140)
+    console = Console(width=None if sys.stdout.isatty() else 150)
     with show_progress(TerminalSink(console)):
         yield console
 
@@ -64,14 +64,14 @@ def _is_figure(cell: str) -> bool:
 
 
 def print_table(console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints rows of text under a header; columns of figures are aligned to the right."""
+    """Prints rows of text under a header; columns of figures, but the first, are aligned to the right."""
     from rich import box
     from rich.table import Table
 
     console.print(f"\n[bold]{title}[/]", highlight=False)  # as a title of the table, it would be folded to its width
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for position, name in enumerate(header):
-        figures = all(_is_figure(row[position]) for row in rows)
+        figures = position > 0 and all(_is_figure(row[position]) for row in rows)
         table.add_column(name, justify="right" if figures else "left", overflow="fold")
     for row in rows:
         table.add_row(*row)

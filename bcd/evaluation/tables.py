@@ -79,7 +79,7 @@ def threshold_rows(evaluation: Evaluation) -> Table:
         f"the confidence. A rate on under {options.min_patches} patches or {options.min_patients} patients "
         "is n/a."
     )
-    header = ["confidence", "patches", "patients", "coverage", "coverage of IDC", "coverage of no IDC"]
+    header = ["confidence", "patches", "patients", "coverage", "of IDC", "of no IDC"]
     header += ["accuracy", "precision", "recall of kept", "recall of all"]
     rows = [
         [

@@ -24,8 +24,8 @@ def require_evidence(snapshot: Snapshot, split: str, *, min_patients: int, purpo
     name = f"Split {split} of snapshot {snapshot.id[:12]}"
     if patients < min_patients:
         raise InsufficientEvidenceError(
-            f"{name} has {patients} patients; {purpose} needs at least {min_patients},"
-            f" so {min_patients - patients} are missing.",
+            f"{name} has too few patients: {patients}; {purpose} needs at least {min_patients},"
+            f" {min_patients - patients} more.",
             "Admit deliveries with more labelled patients.",
         )
     classes = sorted(patches["label"].unique())

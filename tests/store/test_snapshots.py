@@ -102,7 +102,7 @@ def test_nothing_labelled_is_nothing_to_freeze(settings: Settings, catalog: Cata
 def test_too_few_patients_are_named_with_the_split(snapshot: Snapshot) -> None:
     require_evidence(snapshot, "train", min_patients=5, purpose="training")
     with pytest.raises(
-        InsufficientEvidenceError, match=r"Split train .* has 5 patients; training needs at least 8.* 3 "
+        InsufficientEvidenceError, match=r"Split train .* has too few patients: 5; training needs at least 8, 3 more"
     ):
         require_evidence(snapshot, "train", min_patients=8, purpose="training")
 
