@@ -35,15 +35,13 @@ def start(settings: Settings) -> dict[str, str]:
     Raises:
         BcdError: A port is taken, or a process ended instead of answering (its log is named).
     """
-    urls = {
-        "prefect": f"http://127.0.0.1:{settings.prefect_port}",
-        "mlflow": f"http://127.0.0.1:{settings.mlflow_port}",
-    }
     alive = _alive(settings)
+    # What runs keeps the ports that it was started with, whatever the settings say by now.
+    urls: dict[str, str] = read_servers(settings)["urls"] if alive else _addresses(settings)
     with track("Starting Prefect, MLflow and a worker", total=5) as advance:
         if "prefect" not in alive:
             _require_free_port(settings.prefect_port, "prefect_port")
-        if "mlflow" not in alive:
+        if "mlflow" not in alive and not settings.mlflow_url:
             _require_free_port(settings.mlflow_port, "mlflow_port")
             own_store(settings)  # before the server: two first migrations at once would end both
             _launch(settings, "mlflow", _mlflow_command(settings), urls)
@@ -51,7 +49,8 @@ def start(settings: Settings) -> dict[str, str]:
             _launch(settings, "prefect", _prefect_command(settings), urls)
         _await_health(settings, "prefect", f"{urls['prefect']}/api/health")
         advance(1)
-        _await_health(settings, "mlflow", f"{urls['mlflow']}/health")
+        if not settings.mlflow_url:
+            _await_health(settings, "mlflow", f"{urls['mlflow']}/health")
         advance(1)
         settings.inbox.mkdir(parents=True, exist_ok=True)
         _prefect(settings, urls, "work-pool", "create", WORK_POOL, "--type", "process", "--overwrite")
@@ -62,6 +61,13 @@ def start(settings: Settings) -> dict[str, str]:
             _launch(settings, "worker", _worker_command(), urls)
         advance(1)
     return urls
+
+
+def _addresses(settings: Settings) -> dict[str, str]:
+    return {
+        "prefect": f"http://127.0.0.1:{settings.prefect_port}",
+        "mlflow": settings.mlflow_url or f"http://127.0.0.1:{settings.mlflow_port}",
+    }
 
 
 def runs_page(settings: Settings, mlflow: str) -> str:
@@ -92,7 +98,8 @@ def running(settings: Settings) -> dict[str, str]:
     """Returns the addresses of the pages where every process of `bcd up` is alive, else nothing."""
     alive = _alive(settings)
     urls: dict[str, str] = read_servers(settings).get("urls", {})
-    return urls if set(alive) == {"prefect", "mlflow", "worker"} else {}
+    needed = {"prefect", "worker"} if settings.mlflow_url else {"prefect", "worker", "mlflow"}
+    return urls if needed <= set(alive) else {}
 
 
 def _alive(settings: Settings) -> dict[str, psutil.Process]:
