@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
 from bcd.admission.admit import Admission, admit
@@ -52,7 +53,7 @@ def ingest(delivery: str = "", hospital: str = "") -> list[Admission]:
     return admissions
 
 
-@task(name="admit delivery", task_run_name="admit {path.name}", persist_result=False)
+@task(name="admit delivery", task_run_name="admit {path.name}", cache_policy=NO_CACHE)
 def admit_delivery(path: Path, hospital: Hospital) -> Admission:
     """Admits one delivery and tells the server about a new batch."""
     check_delivery(path)

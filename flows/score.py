@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
 
 from bcd.errors import BcdError
 from bcd.patches import Hospital, PatientId
@@ -40,15 +41,10 @@ def score(patient: str = "", hospital: str = "", options: ScoreOptions | None = 
     faults: list[BcdError] = []
     scores: list[PatientScore] = []
     with reporting():
-        if patient:
-            known_hospital = find_hospital(catalog, PatientId(patient), hospital or None)
+        named = PatientId(patient)
+        chosen = [(find_hospital(catalog, named, hospital or None), named)] if patient else []
         bundle = load_bundle(settings)
-        chosen = (
-            [(known_hospital, PatientId(patient))]
-            if patient
-            else patients_to_score(catalog, settings, bundle, options)
-        )
-        for each_hospital, each_patient in chosen:
+        for each_hospital, each_patient in chosen or patients_to_score(catalog, settings, bundle, options):
             try:
                 scores.append(score_patient_task(bundle, each_hospital, each_patient, options))
             except BcdError as error:  # one patient's fault must not keep the others from being scored
@@ -59,7 +55,7 @@ def score(patient: str = "", hospital: str = "", options: ScoreOptions | None = 
     return scores
 
 
-@task(name="score patient", task_run_name="score {hospital} {patient}", persist_result=False)
+@task(name="score patient", task_run_name="score {hospital} {patient}", cache_policy=NO_CACHE)
 def score_patient_task(bundle: Bundle, hospital: Hospital, patient: PatientId, options: ScoreOptions) -> PatientScore:
     """Scores one patient and leaves heatmap and figures as artifacts."""
     settings = load_settings()
