@@ -94,6 +94,20 @@ def stop(settings: Settings) -> list[str]:
     return order
 
 
+def end_orphans(settings: Settings) -> None:
+    """Ends the temporary Prefect servers that commands of this BCD_HOME left when they were killed."""
+    import psutil
+
+    for process in psutil.process_iter(["ppid", "cmdline"]):
+        command = " ".join(process.info["cmdline"] or [])
+        if process.info["ppid"] == 1 and "uvicorn" in command and "prefect.server" in command:
+            try:
+                if process.environ().get("BCD_HOME") == str(settings.home):
+                    process.terminate()
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue  # it has ended meanwhile, or is somebody else's
+
+
 def running(settings: Settings) -> dict[str, str]:
     """Returns the addresses of the pages where every process of `bcd up` is alive, else nothing."""
     alive = _alive(settings)

@@ -49,8 +49,10 @@ def at_work(settings: Settings) -> Iterator[Console]:
     """Makes this process one of bcd's, with progress on screen; flows may be imported and run inside."""
     from rich.console import Console
 
+    from bcd.cli import daemons
     from bcd.runtime import enter
 
+    daemons.end_orphans(settings)
     # The command tells errors itself, in a sentence; Prefect's log keeps them with their traceback.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     enter(settings)
