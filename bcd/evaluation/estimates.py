@@ -8,6 +8,13 @@ from pydantic import BaseModel, ConfigDict
 class _Figure(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    value: float | None
+    low: float | None
+    high: float | None
+    n_patches: int
+    n_patients: int
+    dropped: int = 0
+
 
 class Estimate(_Figure):
     """A metric with its interval by patient.
@@ -22,13 +29,6 @@ class Estimate(_Figure):
         dropped: Resamples left out of the interval because the metric was undefined on them.
     """
 
-    value: float | None
-    low: float | None
-    high: float | None
-    n_patches: int
-    n_patients: int
-    dropped: int = 0
-
 
 class Difference(_Figure):
     """A difference (second minus first) between two models on the same patches, with its interval by patient.
@@ -41,10 +41,3 @@ class Difference(_Figure):
         n_patients: Patients of those patches.
         dropped: Resamples left out of the interval because the metric was undefined on them.
     """
-
-    value: float | None
-    low: float | None
-    high: float | None
-    n_patches: int
-    n_patients: int
-    dropped: int = 0

@@ -210,24 +210,20 @@ def _clears(name: str, difference: Difference, margin: float, *, enforced: bool)
     else:
         least = f"−{margin:.3f}".replace("0.", ".")  # noqa: RUF001
         end = f"its lower end must stay above {least}: it {'does' if passed else 'does not'}"
+    return _check(name, difference, f"{found}; {end}.", passed=passed, enforced=enforced)
+
+
+def _report(name: str, difference: Difference) -> Check:
+    text = f"{METRIC_NAMES[name]} differs by {format_difference(difference)}; reported only."
+    return _check(name, difference, text, passed=True, enforced=False)
+
+
+def _check(name: str, difference: Difference, text: str, *, passed: bool, enforced: bool) -> Check:
     return Check(
         name=name,
         passed=passed,
         enforced=enforced,
-        text=f"{found[0].upper()}{found[1:]}; {end}.",
-        value=difference.value,
-        low=difference.low,
-        high=difference.high,
-    )
-
-
-def _report(name: str, difference: Difference) -> Check:
-    found = f"{METRIC_NAMES[name]} differs by {format_difference(difference)}"
-    return Check(
-        name=name,
-        passed=True,
-        enforced=False,
-        text=f"{found[0].upper()}{found[1:]}; reported only.",
+        text=f"{text[0].upper()}{text[1:]}",
         value=difference.value,
         low=difference.low,
         high=difference.high,
