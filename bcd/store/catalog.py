@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from bcd.errors import BcdError
 from bcd.settings import Settings
 
-SCHEMA = "0001"
+SCHEMA = "0002"
 """The revision of `bcd.store.migrations` that this code works with."""
 
 BUSY_SECONDS = 60

@@ -1,7 +1,7 @@
 """The catalog's tables, as SQLAlchemy knows them; `bcd.store.migrations` makes them.
 
 A patch is known by (hospital, patient, slide, x, y). Nothing is ever edited: a correction is a new row of
-`label_revisions`, a decision a new row of `gate_decisions`.
+`label_revisions`, a doubt that arises later a row of `conflicts`, a decision a new row of `gate_decisions`.
 """
 
 from __future__ import annotations
@@ -56,6 +56,16 @@ def _cell() -> tuple[sa.Column[Any], ...]:
     )
 
 
+hospitals = sa.Table(
+    "hospitals",
+    metadata,
+    sa.Column("hospital", sa.String(64), primary_key=True),
+    sa.Column("identifiers", sa.String(16), nullable=False),
+    sa.Column("key_fingerprint", sa.String(64), nullable=True),
+    sa.Column("declared_at", UtcDateTime, nullable=False),
+    sa.Column("author", sa.String(255), nullable=False),
+)
+
 deliveries = sa.Table(
     "deliveries",
     metadata,
@@ -63,11 +73,14 @@ deliveries = sa.Table(
     sa.Column("hospital", sa.String(64), nullable=False),
     sa.Column("name", sa.String(255), nullable=False),
     sa.Column("admitted_at", UtcDateTime, nullable=False),
+    sa.Column("files", sa.Integer, nullable=False),
+    sa.Column("admitted_files", sa.Integer, nullable=False),
     sa.Column("admitted", sa.Integer, nullable=False),
     sa.Column("ignored", sa.Integer, nullable=False),
     sa.Column("patients", sa.Integer, nullable=False),
     sa.Column("positive", sa.Integer, nullable=False),
     sa.Column("unlabelled", sa.Integer, nullable=False),
+    sa.Column("flags", sa.JSON, nullable=False),
 )
 
 batches = sa.Table(
@@ -109,6 +122,40 @@ refusals = sa.Table(
     sa.Column("kept", sa.Text, nullable=True),
 )
 
+releases = sa.Table(
+    "releases",
+    metadata,
+    sa.Column("refusal", sa.ForeignKey("refusals.number"), primary_key=True),
+    sa.Column("delivery", sa.ForeignKey("deliveries.id"), nullable=False),
+    sa.Column("author", sa.String(255), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("released_at", UtcDateTime, nullable=False),
+)
+
+conflicts = sa.Table(
+    "conflicts",
+    metadata,
+    _number(),
+    *_cell(),
+    sa.Column("rule", sa.String(32), nullable=False),
+    sa.Column("delivery", sa.ForeignKey("deliveries.id"), nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("found_at", UtcDateTime, nullable=False),
+    sa.Index(None, "hospital", "patient", "slide", "x", "y"),
+)
+
+stains = sa.Table(
+    "stains",
+    metadata,
+    sa.Column("batch", sa.ForeignKey("batches.number"), primary_key=True),
+    sa.Column("patient", sa.String(64), primary_key=True),
+    sa.Column("slide", sa.String(16), primary_key=True),
+    sa.Column("patches", sa.Integer, nullable=False),
+    sa.Column("red", sa.Float, nullable=False),
+    sa.Column("green", sa.Float, nullable=False),
+    sa.Column("blue", sa.Float, nullable=False),
+)
+
 label_revisions = sa.Table(
     "label_revisions",
     metadata,
@@ -126,8 +173,20 @@ withdrawn = sa.Table(
     metadata,
     *_patient(),
     sa.Column("withdrawn_at", UtcDateTime, nullable=False),
+    sa.Column("author", sa.String(255), nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
     sa.PrimaryKeyConstraint("hospital", "patient"),
+)
+
+erasures = sa.Table(
+    "erasures",
+    metadata,
+    _number(),
+    *_patient(),
+    sa.Column("batch", sa.ForeignKey("batches.number"), nullable=False),
+    sa.Column("patches", sa.Integer, nullable=False),
+    sa.Column("erased_at", UtcDateTime, nullable=False),
+    sa.UniqueConstraint("hospital", "patient", "batch"),
 )
 
 splits = sa.Table(
