@@ -42,17 +42,29 @@ def whole_folder(path: Path) -> Iterator[Path]:
     If `path` exists by then, somebody made the same folder meanwhile and the temporary one is dropped: folders
     made this way are named by their content.
     """
-    partial = Path(tempfile.mkdtemp(prefix=_make_room(path.parent), dir=path.parent))
+    with partial_folder(path.parent) as partial:
+        yield partial
+        keep_folder(partial, path)
+
+
+@contextmanager
+def partial_folder(parent: Path) -> Iterator[Path]:
+    """Yields a temporary folder in `parent`; it is removed when the block ends, unless `keep_folder` renamed it."""
+    partial = Path(tempfile.mkdtemp(prefix=_make_room(parent), dir=parent))
     partial.chmod(0o755)
     try:
         yield partial
-        for file in sorted(partial.rglob("*")):
-            _flush(file)
-        if not path.exists():
-            partial.replace(path)
-            _flush(path.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def keep_folder(partial: Path, path: Path) -> None:
+    """Flushes a temporary folder to disk and names it `path`, unless that exists."""
+    for file in sorted(partial.rglob("*")):
+        _flush(file)
+    if not path.exists():
+        partial.replace(path)
+        _flush(path.parent)
 
 
 def _make_room(folder: Path) -> str:

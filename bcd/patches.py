@@ -68,14 +68,8 @@ class PatchName:
         match = _NAME.fullmatch(name)
         if match is None:
             return None
-        label = match["label"]
-        return cls(
-            patient=PatientId(match["patient"]),
-            slide=SlideId(match["slide"]),
-            x=int(match["x"]),
-            y=int(match["y"]),
-            label=None if label is None else int(label),
-        )
+        patient, slide, x, y, label = match.groups()
+        return cls(PatientId(patient), SlideId(slide), int(x), int(y), None if label is None else int(label))
 
     def format(self) -> str:
         """Returns the file name that `parse` reads back."""

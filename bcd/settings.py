@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from bcd.errors import BcdError
@@ -33,12 +33,19 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="BCD_", env_nested_delimiter="__", frozen=True, extra="forbid")
 
     home: Path = Field(Path(DEFAULT_HOME), description="The one folder that holds all state.")
+    keys: Path = Field(
+        Path(), description="Where the key of pseudonyms lies; empty: beside BCD_HOME, as HOME.keys, never in it."
+    )
     catalog_url: str = Field("", description="SQLAlchemy URL of the catalog; empty: SQLite under BCD_HOME.")
     mlflow_url: str = Field("", description="An MLflow server to use instead of bcd's own store.")
     prefect_port: int = Field(4200, ge=1, le=65535, description="Port of the Prefect server that `bcd up` starts.")
     mlflow_port: int = Field(5000, ge=1, le=65535, description="Port of the MLflow server that `bcd up` starts.")
     inbox_quiet_seconds: float = Field(
         10.0, ge=0, description="A delivery in the inbox is taken once nothing in it changed for so long."
+    )
+    after_admission: Literal["move", "delete", "keep"] = Field(
+        "move",
+        description="What becomes of an admitted delivery of the inbox: moved to received/, deleted, or kept.",
     )
     splits: dict[str, Any] = Field({}, description="Options of SplitOptions.")
     preparation: dict[str, Any] = Field({}, description="Options of PrepareOptions.")
@@ -53,6 +60,13 @@ class Settings(BaseSettings):
     @classmethod
     def _make_absolute(cls, home: Path) -> Path:
         return home.expanduser().absolute()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_keys_apart(cls, values: Any) -> Any:
+        home = Path(values.get("home", DEFAULT_HOME)).expanduser().absolute()
+        keys = values.get("keys") or home.with_name(f"{home.name}.keys")
+        return {**values, "keys": Path(keys).expanduser().absolute()}
 
     @classmethod
     def settings_customise_sources(
@@ -97,6 +111,16 @@ class Settings(BaseSettings):
     def quarantine(self) -> Path:
         """Refused files, a folder a delivery."""
         return self.home / "store" / "quarantine"
+
+    @property
+    def scratch(self) -> Path:
+        """Temporary files of admissions under way: unpacked archives, fetched deliveries, slides."""
+        return self.home / "cache" / "scratch"
+
+    @property
+    def reports(self) -> Path:
+        """Admission reports, a page a delivery."""
+        return self.home / "reports"
 
     @property
     def prepared(self) -> Path:

@@ -8,6 +8,7 @@ Example:
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 from prefect import flow, get_run_logger, task
@@ -15,50 +16,57 @@ from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
 from bcd.admission.admit import Admission, admit
-from bcd.admission.delivery import check_delivery, find_deliveries
+from bcd.admission.delivery import find_deliveries
 from bcd.admission.inbox import set_aside
+from bcd.admission.report import write_report
+from bcd.admission.sources.remote import fetch_delivery, is_url
 from bcd.errors import BcdError
 from bcd.patches import Hospital
-from bcd.settings import load_settings
+from bcd.settings import Settings, load_settings
 from bcd.store.catalog import open_catalog
+from bcd.store.hospitals import find_declared
 from flows.reporting import publish_markdown, reporting, run_name
 
 
 @flow(name="ingest", flow_run_name=run_name)
-def ingest(delivery: str = "", hospital: str = "") -> list[Admission]:
+def ingest(delivery: str = "", hospital: str = "", spacing: float | None = None) -> list[Admission]:
     """Admits deliveries: each becomes a batch, and what is refused is kept in quarantine with its reason.
 
     Args:
-        delivery: Folder or zip to admit; empty: all that waits in the inbox.
+        delivery: Folder, archive, slide or URL (s3://…) to admit; empty: all that waits in the inbox.
         hospital: The hospital it comes from; needed with a delivery.
+        spacing: In µm per pixel, for slides that do not say it.
     """
     settings = load_settings()
-    named = [(Hospital(hospital), Path(delivery))] if delivery else find_deliveries(settings)
     faults: list[BcdError] = []
     admissions: list[Admission] = []
     with reporting():
-        for each_hospital, path in named:
+        if delivery:
+            fetched = fetch_delivery(delivery, settings.scratch) if is_url(delivery) else nullcontext(Path(delivery))
+            with fetched as path:
+                admissions.append(admit_delivery(path, Hospital(hospital), spacing))
+        for each_hospital, path in [] if delivery else _declared_deliveries(settings):
             try:
-                admissions.append(admit_delivery(path, each_hospital))
+                admissions.append(admit_delivery(path, each_hospital, spacing))
             except BcdError as error:
                 # One hospital's bad delivery must not hold up another's, nor be tried again every minute.
                 get_run_logger().error("%s", error)
                 faults.append(error)
-                if not delivery:
-                    set_aside(settings, path, each_hospital, reason=str(error))
+                set_aside(settings, path, each_hospital, reason=str(error))
     if admissions:
-        publish_markdown("admission", _describe(admissions), "What was admitted and refused")
+        publish_markdown("admission", _describe(settings, admissions), "What was admitted and refused")
     if faults:
         raise faults[0]
     return admissions
 
 
-@task(name="admit delivery", task_run_name="admit {path.name}", cache_policy=NO_CACHE)
-def admit_delivery(path: Path, hospital: Hospital) -> Admission:
-    """Admits one delivery and tells the server about a new batch."""
-    check_delivery(path)
+@task(name="admit delivery", task_run_name="admit a delivery of {hospital}", cache_policy=NO_CACHE)
+def admit_delivery(path: Path, hospital: Hospital, spacing: float | None = None) -> Admission:
+    """Admits one delivery, writes its report and tells the server about a new batch."""
     settings = load_settings()
-    admission = admit(settings, open_catalog(settings), path, hospital)
+    catalog = open_catalog(settings)
+    admission = admit(settings, catalog, path, hospital, spacing=spacing)
+    write_report(settings, catalog, admission.id)
     if admission.batch and not admission.already:
         emit_event(
             event="bcd.batch.admitted",
@@ -68,17 +76,39 @@ def admit_delivery(path: Path, hospital: Hospital) -> Admission:
     return admission
 
 
-def _describe(admissions: list[Admission]) -> str:
+def _declared_deliveries(settings: Settings) -> list[tuple[Hospital, Path]]:
+    """Finds what waits; deliveries of a hospital that nobody has declared stay where they are."""
+    catalog = open_catalog(settings)
+    declared = []
+    undeclared: dict[Hospital, str] = {}
+    for hospital, path in find_deliveries(settings):
+        try:
+            find_declared(catalog, hospital)
+        except BcdError as error:
+            undeclared[hospital] = str(error)
+        else:
+            declared.append((hospital, path))
+    for reason in undeclared.values():
+        get_run_logger().warning("Its deliveries wait: %s", reason)
+    return declared
+
+
+def _describe(settings: Settings, admissions: list[Admission]) -> str:
     lines = [
-        "| delivery | hospital | admitted | refused | ignored | patients |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| delivery | hospital | patches | refused | ignored | patients | flags | report |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for each in admissions:
-        refused = ", ".join(f"{count} {rule}" for rule, count in sorted(each.refused.items())) or "0"
+        refused, flags = _counts(each.refused), _counts(each.flags)
         note = " (admitted before)" if each.already else ""
-        counts = f"{each.admitted} | {refused} | {each.ignored} | {each.patients}"
-        lines.append(f"| {each.delivery}{note} | {each.hospital} | {counts} |")
+        report = (settings.reports / f"{each.id[:12]}.html").relative_to(settings.home)
+        counts = f"{each.admitted} | {refused} | {each.ignored} | {each.patients} | {flags}"
+        lines.append(f"| {each.delivery}{note} | {each.hospital} | {counts} | `{report}` |")
     return "\n".join(lines)
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {code}" for code, count in sorted(counts.items())) or "0"
 
 
 if __name__ == "__main__":

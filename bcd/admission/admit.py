@@ -1,8 +1,7 @@
 """Admission: from a delivery to a batch and refusals, exactly once.
 
-Every file of a delivery is looked at, and what is good becomes one batch. The batch's folder and the quarantine
-are in place before one transaction makes them count; the delivery leaves the inbox after it. So a run that is
-killed anywhere is completed by running it again, and the same delivery twice changes nothing.
+Every file of a delivery is looked at, and what is good becomes one batch. The delivery leaves the inbox after
+that. A run that is killed anywhere is completed by running it again, and the same delivery twice changes nothing.
 
 Example:
     >>> admission = admit(settings, catalog, Path("delivery-1.zip"), Hospital("east"))  # doctest: +SKIP
@@ -12,215 +11,141 @@ Example:
 
 from __future__ import annotations
 
-import hashlib
-import shutil
-import tempfile
-from collections import Counter
-from collections.abc import Iterator, Sequence
+import errno
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from types import MappingProxyType
 
-import numpy as np
-
-from bcd.admission.delivery import check_delivery, check_hospital
-from bcd.admission.duplicates import refuse_duplicates, refuse_known
-from bcd.admission.examine import Finding, examine_files
-from bcd.admission.quarantine import keep_refused
-from bcd.admission.sources import Source, open_source
+from bcd.admission.beside import apply_labels
+from bcd.admission.cut import cut_slides
+from bcd.admission.delivery import check_delivery
+from bcd.admission.examine import examine_files
+from bcd.admission.naming import Naming
+from bcd.admission.plan import plan_admission
+from bcd.admission.received import leave_inbox
+from bcd.admission.settle import Draft, settle
+from bcd.admission.sources.open import open_source
+from bcd.admission.sources.source import Source
 from bcd.errors import BcdError
-from bcd.patches import BatchId, Hospital
+from bcd.patches import Hospital
 from bcd.progress import say
 from bcd.settings import Settings
-from bcd.store.batches import PATCH_SHAPE, write_batch
-from bcd.store.catalog import Catalog, file_lock
-from bcd.store.deliveries import DeliveryRecord, find_delivery, record_delivery
+from bcd.store.catalog import Catalog
+from bcd.store.deliveries import DeliveryRecord
+from bcd.store.hospitals import find_declared
+from bcd.store.pseudonyms import open_pseudonyms
+from bcd.store.spool import open_spool
 
-if TYPE_CHECKING:
-    import pandas as pd
+_NONE: Mapping[str, str] = MappingProxyType({})
+_NO_LABELS: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
-class Admission:
-    """What became of a delivery; admitted + refused + ignored is its number of files.
+class Admission(DeliveryRecord):
+    """What became of a delivery; admitted_files, the refused files and `ignored` add up to `files`.
 
     Attributes:
-        delivery: Name of the folder or archive.
-        hospital: Where it came from.
-        batch: What its admitted patches became; None where all of them had been admitted before.
-        admitted: Number of patches admitted.
-        refused: Number of files refused, by the rule's code.
-        ignored: Number of files that are an operating system's litter.
-        patients: Number of patients that admitted patches are of.
-        positive: Number of admitted patches labelled 1.
-        unlabelled: Number of admitted patches without a label.
         already: Whether the same delivery was admitted before, so that nothing changed now.
     """
 
-    delivery: str
-    hospital: Hospital
-    batch: BatchId | None
-    admitted: int
-    refused: dict[str, int]
-    ignored: int
-    patients: int
-    positive: int
-    unlabelled: int
     already: bool
 
+    @property
+    def delivery(self) -> str:
+        """Name of the folder or archive."""
+        return self.name
 
-def admit(settings: Settings, catalog: Catalog, path: Path, hospital: Hospital) -> Admission:
-    """Admits a delivery; one of the inbox then moves to `received/HOSPITAL/`.
+
+def admit(
+    settings: Settings, catalog: Catalog, path: Path, hospital: Hospital, *, spacing: float | None = None
+) -> Admission:
+    """Admits a delivery; one of the inbox then leaves it, as `after_admission` says.
 
     Args:
         settings: Where the store lies.
         catalog: The open catalog.
-        path: A folder or a zip.
-        hospital: Where it comes from.
+        path: A folder, an archive or a slide.
+        hospital: Where it comes from; it is declared.
+        spacing: In µm per pixel, for slides that do not say it.
 
     Raises:
-        BcdError: It cannot be opened, or nothing in it is admissible; then nothing is stored.
+        BcdError: The hospital is not declared, the delivery cannot be opened, nothing in it is admissible, or the
+            store cannot be written; then nothing is stored.
     """
-    check_hospital(hospital)
+    find_declared(catalog, hospital)
+    naming = Naming(open_pseudonyms(settings, catalog, hospital))
     check_delivery(path)
-    with open_source(path) as source, _open_spool(settings) as spool:
-        members = [member for member in source.members if not member.is_litter]
-        findings = examine_files(source, members, spool)
-        identity = _identify(hospital, findings)
-        with file_lock(settings.home / "store" / ".admission.lock"):
-            record = find_delivery(catalog, identity)
-            already = record is not None
-            if record is None:
-                ignored = len(source.members) - len(members)
-                draft = _Draft(identity, path.name, hospital, ignored, findings)
-                record = _settle(settings, catalog, source, spool, draft)
+    with open_source(path, settings.scratch) as source:
+        admission = admit_source(
+            settings,
+            catalog,
+            source,
+            name=naming.show_title(path.name),
+            hospital=hospital,
+            naming=naming,
+            spacing=spacing,
+        )
+    leave_inbox(settings, catalog, path, admission, hides=naming.hides)
+    return admission
+
+
+def admit_source(
+    settings: Settings,
+    catalog: Catalog,
+    source: Source,
+    *,
+    name: str,
+    hospital: Hospital,
+    naming: Naming | None = None,
+    spacing: float | None = None,
+    waived: Mapping[str, str] = _NONE,
+    labels: Mapping[str, int] = _NO_LABELS,
+) -> Admission:
+    """Admits the files of an open source.
+
+    Args:
+        settings: Where the store lies.
+        catalog: The open catalog.
+        source: The files.
+        name: What the delivery is called.
+        hospital: Where it comes from.
+        naming: How its patients are called; None: as the source calls them.
+        spacing: In µm per pixel, for slides that do not say it.
+        waived: For a file's name, the one rule that it may break.
+        labels: For a file's name, the label that counts instead of what its name says.
+
+    Raises:
+        BcdError: Nothing in it is admissible, or the store cannot be written; then nothing is stored.
+    """
+    naming = naming or Naming(None)
+    with _told_of_storage(settings), open_spool(settings) as spool:
+        plan = plan_admission(source, naming, waived=waived, labels=labels)
+        findings = examine_files(source, plan, spool)
+        cut_slides(source, plan.slides, findings, spool, scratch=settings.scratch, spacing=spacing)
+        apply_labels(source, naming, findings, plan.tables, settings.scratch)
+        draft = Draft(name, hospital, source, spool, findings, hides=naming.hides)
+        record, already = settle(settings, catalog, draft)
     if already:
-        say(f"{path.name} of {hospital} was admitted before: nothing changes.")
-    if path.absolute().parent == settings.inbox / hospital:
-        move_received(settings, path, hospital, identity)
-    return _admission(record, already=already)
-
-
-@dataclass(frozen=True)
-class _Draft:
-    """A delivery that was looked at and is not settled yet."""
-
-    identity: str
-    name: str
-    hospital: Hospital
-    ignored: int
-    findings: list[Finding]
-
-
-def _settle(settings: Settings, catalog: Catalog, source: Source, spool: BinaryIO, draft: _Draft) -> DeliveryRecord:
-    """Decides about every file, writes batch and quarantine, and records it all; nobody else does meanwhile."""
-    refuse_known(catalog, draft.hospital, draft.findings)
-    refuse_duplicates(draft.findings)
-    good = [finding for finding in draft.findings if finding.refusal is None]
-    refused = [finding for finding in draft.findings if finding.refusal is not None]
-    counts = _count_rules(refused)
-    if not good and "already-admitted" not in counts:
-        raise _nothing_admissible(draft.name, counts)
-    good.sort(key=_canonical_place)
-    index = _make_index(draft.hospital, good)
-    batch = None
-    if good:
-        rows = np.array([finding.spool_row for finding in good], dtype=np.int64)
-        batch = write_batch(settings, index, _map_spool(spool), rows)
-    refusals = keep_refused(settings, draft.identity, source, refused)
-    record = DeliveryRecord(
-        id=draft.identity,
-        hospital=draft.hospital,
-        name=draft.name,
-        batch=batch,
-        admitted=len(good),
-        refused=counts,
-        ignored=draft.ignored,
-        patients=len({finding.patch.patient for finding in good}),
-        positive=sum(finding.label == 1 for finding in good),
-        unlabelled=sum(finding.label is None for finding in good),
-    )
-    record_delivery(catalog, record, index, refusals)
-    return record
-
-
-def move_received(settings: Settings, path: Path, hospital: Hospital, identity: str) -> None:
-    """Moves an admitted delivery out of the inbox; its hash joins the name where `received/` has that."""
-    folder = settings.received / hospital
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / path.name
-    if target.exists():
-        target = folder / f"{path.stem}-{identity[:12]}{path.suffix}"
-    if target.is_dir():  # the very same delivery was received twice before
-        shutil.rmtree(path)
-    else:
-        path.replace(target)
+        say(f"{name} of {hospital} was admitted before: nothing changes.")
+    return Admission(**vars(record), already=already)
 
 
 @contextmanager
-def _open_spool(settings: Settings) -> Iterator[BinaryIO]:
-    # A file without a name: it is gone when the process is, however that ends.
-    settings.batches.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=settings.batches) as file:
-        yield file
-
-
-def _map_spool(spool: BinaryIO) -> np.ndarray:
-    return np.memmap(spool, dtype=np.uint8, mode="r").reshape(-1, *PATCH_SHAPE)
-
-
-def _identify(hospital: Hospital, findings: Sequence[Finding]) -> str:
-    """Returns the delivery's hash: of the hospital, and of the name and bytes of every file."""
-    lines = sorted(f"{finding.member.name}\t{finding.sha256}" for finding in findings)
-    return hashlib.sha256("\n".join([hospital, *lines]).encode()).hexdigest()
-
-
-def _canonical_place(finding: Finding) -> tuple[str, str, int, int]:
-    patch = finding.patch
-    return patch.patient, patch.slide, patch.y, patch.x
-
-
-def _make_index(hospital: Hospital, good: Sequence[Finding]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame(
-        {
-            "hospital": pd.Series([hospital] * len(good), dtype="str"),
-            "patient": pd.Series([finding.patch.patient for finding in good], dtype="str"),
-            "slide": pd.Series([finding.patch.slide for finding in good], dtype="str"),
-            "x": np.array([finding.patch.x for finding in good], dtype=np.int64),
-            "y": np.array([finding.patch.y for finding in good], dtype=np.int64),
-            "label": pd.array([finding.label for finding in good], dtype="Int8"),
-            "sha256": pd.Series([finding.sha256 for finding in good], dtype="str"),
-            "pixel_sha256": pd.Series([finding.pixel_sha256 for finding in good], dtype="str"),
-        }
-    )
-
-
-def _count_rules(refused: Sequence[Finding]) -> dict[str, int]:
-    counts = Counter(finding.refusal.rule for finding in refused if finding.refusal is not None)
-    return dict(sorted(counts.items()))
-
-
-def _nothing_admissible(name: str, counts: dict[str, int]) -> BcdError:
-    by_rule = ", ".join(f"{rule} {count:,}" for rule, count in counts.items())
-    return BcdError(
-        f"Nothing in {name} can be admitted; files by the rule they break: {by_rule}.",
-        "Hand over 50x50 RGB PNGs named PATIENT_idx5_x51_y101_class0.png.",
-    )
-
-
-def _admission(record: DeliveryRecord, *, already: bool) -> Admission:
-    return Admission(
-        delivery=record.name,
-        hospital=record.hospital,
-        batch=record.batch,
-        admitted=record.admitted,
-        refused=record.refused,
-        ignored=record.ignored,
-        patients=record.patients,
-        positive=record.positive,
-        unlabelled=record.unlabelled,
-        already=already,
-    )
+def _told_of_storage(settings: Settings) -> Iterator[None]:
+    """Turns a full or forbidden disk into an error that a user can mend; what was written by then is removed."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise BcdError(
+                f"The disk of {settings.home} is full: nothing of the delivery is admitted.",
+                "Make room (`bcd gc` lists what may go) and run the same command again.",
+            ) from error
+        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}:
+            raise BcdError(
+                f"The store cannot be written: {error.strerror} ({error.filename or settings.home}).",
+                "Nothing of the delivery is admitted; mend the disk or its permissions and run the command again.",
+            ) from error
+        raise

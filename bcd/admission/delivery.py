@@ -1,5 +1,15 @@
 """Deliveries before admission: where they wait, and a quick look that tells whether one is worth opening.
 
+A delivery in the inbox is taken when it is whole. It is left alone as long as
+
+- its name is hidden or that of a transfer under way (`.x`, `x.part`, `x.filepart`, `x.crdownload`, `x.tmp`, …);
+- anything in it changed within `inbox_quiet_seconds`;
+- something in it is named as a transfer under way, or it is an archive without its end; for ten times as long, since
+  by then nobody is writing it: it is taken as it is, and admission says what is wrong with it.
+
+The sure way to hand one over is to write it under a hidden name, or one that ends in `.part`, and to rename it at the
+end: however long the writing rests, nothing is taken before.
+
 Example:
     >>> for hospital, path in find_deliveries(load_settings()):  # doctest: +SKIP
     ...     check_delivery(path)
@@ -8,92 +18,118 @@ Example:
 from __future__ import annotations
 
 import re
+import stat
 import time
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
-from bcd.admission.sources import LITTER, open_source
+from bcd.admission.slides.names import is_slide
+from bcd.admission.sources.folders import walk
+from bcd.admission.sources.open import is_whole, list_names
+from bcd.admission.sources.source import is_litter
 from bcd.errors import BcdError
 from bcd.patches import Hospital, PatchName
 from bcd.progress import say
 from bcd.settings import Settings
+from bcd.store.hospitals import check_hospital
 
-_HOSPITAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
+PATIENCE = 10
+"""A delivery that does not look whole is taken after so many times `inbox_quiet_seconds`."""
 
-
-def check_hospital(name: str) -> Hospital:
-    """Returns a hospital's name if it is one: letters, digits, `-` and `_`, at most 64.
-
-    Raises:
-        BcdError: It is not.
-    """
-    if not _HOSPITAL.fullmatch(name):
-        raise BcdError(
-            f"{name!r} is not a name for a hospital.",
-            "Use up to 64 letters, digits, - and _, beginning with a letter or digit.",
-        )
-    return Hospital(name)
+# Browsers, FTP and SFTP programs, cloud drives; LibreOffice's locks; rsync's `.NAME.x7Gh2k`.
+_UNDER_WAY = re.compile(
+    r".*\.(part|partial|filepart|crdownload|download|tmp|temp|aria2|s3tmp)|\.~lock\..*|\..+\.[a-z0-9]{6}",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 def check_delivery(path: Path) -> None:
     """Looks at a delivery's names, quickly, before any long work begins.
 
     Raises:
-        BcdError: It is missing, neither folder nor zip, empty, or no file in it is named as a patch.
+        BcdError: It is missing, nothing that can be opened, empty, or no file in it is named as a patch or a slide.
     """
-    names = _file_names(path)
-    if not names:
+    count, first = 0, ""
+    for name in _file_names(path):
+        if PatchName.parse(name.name) or is_slide(name):
+            return
+        count, first = count + 1, first or name.name
+    if not count:
         raise BcdError(
             f"{path} holds no files.",
-            "Hand over patches named PATIENT_idx5_x51_y101_class0.png in a folder or zip.",
+            "Hand over patches named PATIENT_idx5_x51_y101_class0.png, or slides, in a folder, zip or tar.",
         )
-    if not any(PatchName.parse(name) for name in names):
-        raise BcdError(
-            f"{path} holds {len(names):,} files and none is named as a patch (the first is {names[0]}).",
-            "Patches are named PATIENT_idx5_x51_y101_class0.png, or without _class0 where unlabelled.",
-        )
+    raise BcdError(
+        f"{path} holds {count:,} files and none is named as a patch or a slide (the first is {first}).",
+        "Patches are named PATIENT_idx5_x51_y101_class0.png, or without _class0 where unlabelled; slides PATIENT.svs.",
+    )
 
 
 def patient_ids(path: Path) -> set[str]:
-    """Returns the patients that a delivery's file names name; reads no file.
+    """Returns the patients that the names of a delivery's patches name; reads no file.
 
     Raises:
-        BcdError: The delivery is missing, or neither folder nor zip.
+        BcdError: The delivery is missing, or nothing that can be opened.
     """
-    parsed = (PatchName.parse(name) for name in _file_names(path))
+    parsed = (PatchName.parse(name.name) for name in _file_names(path))
     return {name.patient for name in parsed if name is not None}
 
 
 def find_deliveries(settings: Settings) -> list[tuple[Hospital, Path]]:
-    """Finds what waits in `inbox/HOSPITAL/` and has been left alone for `inbox_quiet_seconds`.
+    """Finds what waits in `inbox/HOSPITAL/` and is whole, as this module says how to know.
 
-    A delivery is quiet by the time of the last change of any file or folder in it (ctime: copying tools set the other
-    times back). Hidden names are left out; so are folders whose name cannot be a hospital's, with a word.
+    Folders whose name cannot be a hospital's are left out, with a word; so is a delivery that is not whole yet.
     """
     found = []
     for folder in sorted(path for path in settings.inbox.glob("*") if path.is_dir() and not _is_hidden(path)):
-        if not _HOSPITAL.fullmatch(folder.name):
-            say(f"{folder} is not named as a hospital (letters, digits, - and _); nothing in it is admitted.")
+        try:
+            hospital = check_hospital(folder.name)
+        except BcdError as error:
+            say(f"Nothing in {folder} is admitted: {error}")
             continue
         waiting = sorted(path for path in folder.iterdir() if not _is_hidden(path))
-        hospital = Hospital(folder.name)
-        found += [(hospital, path) for path in waiting if _quiet_for(path) >= settings.inbox_quiet_seconds]
+        found += [(hospital, path) for path in waiting if _is_ready(path, settings.inbox_quiet_seconds)]
     return found
 
 
-def _file_names(path: Path) -> list[str]:
-    with open_source(path) as source:
-        return [member.path.name for member in source.members if not member.is_litter]
+def _is_ready(path: Path, quiet_seconds: float) -> bool:
+    try:
+        changed, under_way = _look_around(path)
+    except FileNotFoundError:  # it is changing right now
+        return False
+    except BcdError:  # nobody may look at it, which admission will say
+        return True
+    quiet = time.time() - changed
+    if quiet < quiet_seconds or quiet >= PATIENCE * quiet_seconds:
+        return quiet >= quiet_seconds
+    reason = f"{under_way} is being written" if under_way else _missing_end(path)
+    if reason:
+        say(f"{path} waits: {reason}.")
+    return not reason
+
+
+def _look_around(path: Path) -> tuple[float, str]:
+    """Returns when anything in a delivery last changed, and the name of a file that is still being written."""
+    state = path.stat()
+    changed, under_way = state.st_ctime, ""
+    for name, inner in walk(path) if stat.S_ISDIR(state.st_mode) else ():
+        # ctime: copying tools set the other times back. What cannot be looked at may be gone by now.
+        changed = max(changed, inner.st_ctime if inner is not None else 0.0)
+        if inner is None or _UNDER_WAY.fullmatch(name.rpartition("/")[2]):
+            under_way = name
+    return changed, under_way
+
+
+def _missing_end(path: Path) -> str:
+    try:
+        return "" if is_whole(path) else "the end of the archive is missing"
+    except BcdError as error:
+        return f"so far, {error.what}"
+
+
+def _file_names(path: Path) -> Iterator[PurePosixPath]:
+    return (PurePosixPath(name) for name in list_names(path) if not is_litter(name))
 
 
 def _is_hidden(path: Path) -> bool:
-    return path.name.startswith(".") or path.name in LITTER
-
-
-def _quiet_for(path: Path) -> float:
-    changes = []
-    for place in [path, *path.rglob("*")]:
-        try:
-            changes.append(place.lstat().st_ctime)
-        except FileNotFoundError:  # it is changing right now
-            return -1.0
-    return time.time() - max(changes)
+    return path.name.startswith(".") or is_litter(path.name) or _UNDER_WAY.fullmatch(path.name) is not None

@@ -1,57 +1,127 @@
 """The rules that compare patches with each other: with earlier batches first, then within the delivery.
 
 Where two files contradict each other there is no telling which is right, so neither is admitted; where they say
-the same, one is.
+the same, one is. What contradicts an earlier batch is refused, and raises a doubt about the patch that lies there:
+the batch is never edited, the next snapshot leaves the patch out.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
-from bcd.admission.examine import Finding
+from bcd.admission.findings import Findings
 from bcd.admission.rules import Refusal
 from bcd.patches import Hospital
 from bcd.store.catalog import Catalog
-from bcd.store.deliveries import KnownPatch, known_cells, known_pixels
+from bcd.store.deliveries import KnownPatch, in_chunks, known_cells, known_pixels
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CELL = ["patient", "slide", "x", "y"]
+"""The columns that name a patch within its hospital."""
+
+CHUNK = 20_000
+"""Patches that are compared with the catalog at a time."""
 
 
-def refuse_known(catalog: Catalog, hospital: Hospital, findings: Sequence[Finding]) -> None:
+class Patch(NamedTuple):
+    """A patch of the delivery, as the rules compare it."""
+
+    row: int
+    member: int
+    patient: str
+    slide: str
+    x: int
+    y: int
+    label: int | None
+    pixel_sha256: str
+
+
+@dataclass
+class Doubts:
+    """What a delivery says about patches that earlier batches hold.
+
+    Attributes:
+        conflicts: The patches that it contradicts, each with the refusal of the one that does.
+        labels: Labels for patches that were admitted without one.
+    """
+
+    conflicts: list[tuple[KnownPatch, Refusal]] = field(default_factory=list)
+    labels: list[tuple[KnownPatch, int]] = field(default_factory=list)
+
+
+def refuse_withdrawn(withdrawn: set[str], findings: Findings) -> None:
+    """Refuses the patches of patients who have withdrawn consent; their bytes are never kept."""
+    patches = findings.patches
+    for row, member in patches.loc[patches["patient"].isin(list(withdrawn)), "member"].items():
+        findings.reject(int(str(row)), Refusal("withdrawn", "The patient has withdrawn consent."))
+        findings.private.add(int(member))
+
+
+def refuse_known(catalog: Catalog, hospital: Hospital, findings: Findings) -> Doubts:
     """Refuses what earlier batches hold already, or contradict."""
-    good = [finding for finding in findings if finding.refusal is None]
-    cells = known_cells(catalog, hospital, {finding.patch.patient for finding in good})
-    of_cell = {(known.patient, known.slide, known.x, known.y): known for known in cells}
-    of_pixels: dict[str, list[KnownPatch]] = defaultdict(list)
-    for known in known_pixels(catalog, {finding.pixel_sha256 for finding in good}):
-        of_pixels[known.pixel_sha256].append(known)
-    for finding in good:
-        patch = finding.patch
-        same_cell = of_cell.get((patch.patient, patch.slide, patch.x, patch.y))
-        if same_cell is not None:
-            finding.refusal = _judge_cell(finding, same_cell)
-        else:
-            finding.refusal = _judge_pixels(hospital, finding, of_pixels[finding.pixel_sha256])
+    doubts = Doubts()
+    standing = findings.standing()
+    patients = {str(patient) for patient in standing["patient"].unique()}
+    for some in in_chunks(sorted(patients), 100):
+        cells = {(one.patient, one.slide, one.x, one.y): one for one in known_cells(catalog, hospital, some)}
+        if cells:
+            for patch in _patches(standing[standing["patient"].isin(some)]):
+                known = cells.get((patch.patient, patch.slide, patch.x, patch.y))
+                if known is not None:
+                    findings.reject(patch.row, _judge_cell(patch, known, doubts))
+    standing = findings.standing()
+    for start in range(0, len(standing), CHUNK):
+        part = standing.iloc[start : start + CHUNK]
+        of_pixels: dict[str, list[KnownPatch]] = {}
+        for known in known_pixels(catalog, part["pixel_sha256"].tolist()):
+            of_pixels.setdefault(known.pixel_sha256, []).append(known)
+        for patch in _patches(part[part["pixel_sha256"].isin(list(of_pixels))]):
+            refusal = _judge_pixels(hospital, patch, of_pixels[patch.pixel_sha256], doubts)
+            if refusal is not None:
+                findings.reject(patch.row, refusal)
+    return doubts
 
 
-def _judge_cell(finding: Finding, known: KnownPatch) -> Refusal:
-    if finding.pixel_sha256 != known.pixel_sha256:
+def _judge_cell(patch: Patch, known: KnownPatch, doubts: Doubts) -> Refusal:
+    if patch.pixel_sha256 != known.pixel_sha256:
         return Refusal("duplicate-cell", f"Other pixels lie there already: {_title(known)}.")
-    if finding.label is None or finding.label == known.label:
+    if patch.label is None or patch.label == known.label:
         return Refusal("already-admitted", f"Admitted before: {_title(known)}.")
+    if known.label is None and not known.revised:
+        doubts.labels.append((known, patch.label))
+        return Refusal(
+            "already-admitted", f"Admitted before without a label, which is taken from here: {_title(known)}."
+        )
     if known.label is None:
-        return Refusal("already-admitted", f"Admitted before without a label: {_title(known)}.")
-    return Refusal("two-labels", f"Label {finding.label} here, label {known.label} before: {_title(known)}.")
+        return Refusal("already-admitted", f"Admitted before, and its label taken back since: {_title(known)}.")
+    return _doubt(
+        doubts,
+        [known],
+        Refusal("two-labels", f"Label {patch.label} here, label {known.label} before: {_title(known)}."),
+    )
 
 
-def _judge_pixels(hospital: Hospital, finding: Finding, same: Sequence[KnownPatch]) -> Refusal | None:
-    for known in same:
-        if (known.hospital, known.patient) != (hospital, finding.patch.patient):
-            return Refusal(
-                "two-patients", f"The pixels of patient {hospital}/{finding.patch.patient} are {_title(known)}."
-            )
-        if _contradict([finding.label, known.label]):
-            return Refusal("two-labels", f"Label {finding.label} here, label {known.label} of {_title(known)}.")
+def _judge_pixels(hospital: Hospital, patch: Patch, same: Sequence[KnownPatch], doubts: Doubts) -> Refusal | None:
+    others = [known for known in same if (known.hospital, known.patient) != (hospital, patch.patient)]
+    if others:
+        who = f"{hospital}/{patch.patient}"
+        return _doubt(
+            doubts, others, Refusal("two-patients", f"The pixels of patient {who} are {_title(others[0])}.")
+        )
+    others = [known for known in same if _contradict([patch.label, known.label])]
+    if others:
+        message = f"Label {patch.label} here, label {others[0].label} of {_title(others[0])}."
+        return _doubt(doubts, others, Refusal("two-labels", message))
     return None
+
+
+def _doubt(doubts: Doubts, known: Iterable[KnownPatch], refusal: Refusal) -> Refusal:
+    doubts.conflicts.extend((one, refusal) for one in known)
+    return refusal
 
 
 def _title(known: KnownPatch) -> str:
@@ -59,63 +129,70 @@ def _title(known: KnownPatch) -> str:
     return f"patient {known.hospital}/{known.patient}, {place}, in batch {known.batch[:12]}"
 
 
-def refuse_duplicates(findings: Iterable[Finding]) -> None:
+def refuse_duplicates(findings: Findings) -> None:
     """Refuses files of one delivery that repeat or contradict each other, in the order of the rules."""
-    for key, judge in (
-        (_cell_of, _refuse_same_cell),
-        (_pixels_of, _refuse_two_patients),
-        (_pixels_of, _refuse_two_labels),
+    for columns, judge in (
+        (CELL, _refuse_same_cell),
+        (["pixel_sha256"], _refuse_two_patients),
+        (["pixel_sha256"], _refuse_two_labels),
     ):
-        for group in _groups(findings, key):
-            judge(group)
+        for group in _groups(findings, columns):
+            judge(findings, group)
 
 
-def _cell_of(finding: Finding) -> Hashable:
-    return finding.patch.patient, finding.patch.slide, finding.patch.x, finding.patch.y
+def _groups(findings: Findings, columns: Sequence[str]) -> Iterator[list[Patch]]:
+    standing = findings.standing()
+    alike = standing[standing.duplicated(list(columns), keep=False)]
+    for _, rows in alike.groupby(list(columns), sort=False, observed=True):
+        yield list(_patches(rows))
 
 
-def _pixels_of(finding: Finding) -> Hashable:
-    return finding.pixel_sha256
+def _patches(rows: pd.DataFrame) -> Iterator[Patch]:
+    columns = ("member", *CELL, "label", "pixel_sha256")
+    for row, member, patient, slide, x, y, label, pixels in zip(
+        rows.index.tolist(), *(rows[column].tolist() for column in columns), strict=True
+    ):
+        yield Patch(row, member, patient, slide, x, y, None if label < 0 else label, pixels)
 
 
-def _groups(findings: Iterable[Finding], key: Callable[[Finding], Hashable]) -> list[list[Finding]]:
-    groups: dict[Hashable, list[Finding]] = defaultdict(list)
-    for finding in findings:
-        if finding.refusal is None:
-            groups[key(finding)].append(finding)
-    return [group for group in groups.values() if len(group) > 1]
-
-
-def _refuse_same_cell(group: list[Finding]) -> None:
-    if len({finding.pixel_sha256 for finding in group}) > 1:
-        _refuse(group, "duplicate-cell", "Other pixels claim the same place")
-    elif _contradict(finding.label for finding in group):
-        _refuse(group, "two-labels", "Has the same pixels and another label")
+def _refuse_same_cell(findings: Findings, group: list[Patch]) -> None:
+    if len({patch.pixel_sha256 for patch in group}) > 1:
+        _refuse(findings, group, "duplicate-cell", "Other pixels claim the same place")
+    elif _contradict(patch.label for patch in group):
+        _refuse(findings, group, "two-labels", "Has the same pixels and another label")
     else:  # copies: the first one that has a label stays
-        group.sort(key=lambda finding: (finding.label is None, finding.member.name))
-        for finding in group[1:]:
-            finding.refusal = Refusal("duplicate-cell", f"A copy of {group[0].member.name}.")
+        group.sort(key=lambda patch: (patch.label is None, findings.names[patch.member]))
+        for patch in group[1:]:
+            findings.reject(patch.row, Refusal("duplicate-cell", f"A copy of {findings.names[group[0].member]}."))
 
 
-def _refuse_two_patients(group: list[Finding]) -> None:
-    if len({finding.patch.patient for finding in group}) > 1:
-        _refuse(group, "two-patients", "Has the same pixels under another patient", by_patient=True)
+def _refuse_two_patients(findings: Findings, group: list[Patch]) -> None:
+    if len({patch.patient for patch in group}) > 1:
+        _refuse(findings, group, "two-patients", "Has the same pixels under another patient", by=_patient_of)
 
 
-def _refuse_two_labels(group: list[Finding]) -> None:
-    if _contradict(finding.label for finding in group):
-        _refuse(group, "two-labels", "Has the same pixels and another label")
+def _refuse_two_labels(findings: Findings, group: list[Patch]) -> None:
+    if _contradict(patch.label for patch in group):
+        _refuse(findings, group, "two-labels", "Has the same pixels and another label")
 
 
-def _refuse(group: Sequence[Finding], rule: str, reason: str, *, by_patient: bool = False) -> None:
-    for finding in group:
-        other = next(
-            one
-            for one in group
-            if one is not finding and not (by_patient and one.patch.patient == finding.patch.patient)
-        )
-        named = f" ({finding.patch.patient} and {other.patch.patient})" if by_patient else ""
-        finding.refusal = Refusal(rule, f"{reason}{named}: {other.member.name}.")
+def _patient_of(patch: Patch) -> str:
+    return patch.patient
+
+
+def _refuse(
+    findings: Findings,
+    group: Sequence[Patch],
+    rule: str,
+    reason: str,
+    *,
+    by: Callable[[Patch], object] = lambda patch: patch.row,
+) -> None:
+    """Refuses a group whose patches contradict each other; each is told of one that differs."""
+    for patch in group:
+        other = next(one for one in group if by(one) != by(patch))
+        named = f" ({patch.patient} and {other.patient})" if by is _patient_of else ""
+        findings.reject(patch.row, Refusal(rule, f"{reason}{named}: {findings.names[other.member]}."))
 
 
 def _contradict(labels: Iterable[int | None]) -> bool:

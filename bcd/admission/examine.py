@@ -1,7 +1,7 @@
 """A look at every file of a delivery: read, hashed, checked against the rules and decoded, in threads.
 
-OpenCV and hashing release the interpreter, so threads use all cores. A few chunks are under way at a time, so
-memory stays bounded whatever the delivery's size.
+OpenCV and hashing release the interpreter, so threads use all cores. A few chunks are under way at a time, and
+pixels go to the spool, so memory stays bounded whatever the delivery's size.
 """
 
 from __future__ import annotations
@@ -11,17 +11,23 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import takewhile
-from pathlib import PurePosixPath
-from typing import BinaryIO, TypeVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bcd.admission.rules import MAX_BYTES, Refusal, check_bytes, check_folders, check_place, folder_label
-from bcd.admission.sources import Member, Source, UnreadableFileError
-from bcd.patches import PatchName
+from bcd.admission.findings import DIGEST_BYTES, Findings
+from bcd.admission.pixels import blank_refusal, find_blank, look_at_pixels, raise_flags
+from bcd.admission.plan import Plan
+from bcd.admission.png import MAX_BYTES, check_bytes, decode_patch
+from bcd.admission.rules import Refusal
+from bcd.admission.sources.source import Source, UnreadableFileError
 from bcd.progress import track
+from bcd.store.spool import PATCH_SHAPE, Spool
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CHUNK = 128
 """Files that one thread looks at in one go."""
@@ -30,123 +36,167 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-@dataclass(slots=True)
-class Finding:
-    """What a look at one file found.
+@dataclass
+class _Look:
+    """What one thread saw of a chunk: of every file its digest, of the good patches the rest."""
 
-    Attributes:
-        member: The file.
-        sha256: Hash of its bytes (of its beginning and its size, where it is too large).
-        name: What its name says; None where it does not follow the grammar.
-        label: Its label by name or folder.
-        refusal: The rule that it broke; None so far as it is good.
-        pixel_sha256: Hash of its decoded pixels.
-        spool_row: Where its pixels lie in the spool.
-    """
-
-    member: Member
-    sha256: str
-    name: PatchName | None = None
-    label: int | None = None
-    refusal: Refusal | None = None
-    pixel_sha256: str = ""
-    spool_row: int = -1
-
-    @property
-    def patch(self) -> PatchName:
-        """What its name says, of a file that was not refused for its name."""
-        assert self.name is not None
-        return self.name
+    members: list[int]
+    digests: list[bytes]
+    refused: dict[int, Refusal] = field(default_factory=dict)
+    rows: list[int] = field(default_factory=list)
+    pixel_digests: list[bytes] = field(default_factory=list)
+    pixels: NDArray[np.uint8] = field(default_factory=lambda: np.empty((0, *PATCH_SHAPE), np.uint8))
+    colours: NDArray[np.uint8] = field(default_factory=lambda: np.empty((0, 3), np.uint8))
+    flags: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
 
 
-def examine_files(source: Source, members: Sequence[Member], spool: BinaryIO) -> list[Finding]:
-    """Looks at files one by one and appends the pixels of the good ones to the spool.
+def examine_files(source: Source, plan: Plan, spool: Spool) -> Findings:
+    """Looks at files one by one and appends the pixels of the good patches to the spool.
 
     Args:
         source: The delivery.
-        members: Its files without litter.
-        spool: Takes (50, 50, 3) uint8 RGB after (50, 50, 3) uint8 RGB.
+        plan: What its names say.
+        spool: Takes the decoded patches.
 
     Returns:
-        What was found, in the order of `members`.
+        What was found; slides and tables of labels are not opened, nor hashed, yet.
     """
-    top = _enclosing_folders(members)
-    findings: list[Finding] = []
-    rows = 0
-
-    def look(chunk: Sequence[Member]) -> list[tuple[Finding, np.ndarray | None]]:
-        return [_look_at(source, member, top) for member in chunk]
-
-    chunks = (members[start : start + CHUNK] for start in range(0, len(members), CHUNK))
-    with track("Reading files", total=len(members)) as advance:
-        for looked in _map_in_order(look, chunks):
-            for finding, pixels in looked:
-                if pixels is not None:
-                    spool.write(pixels.data)
-                    finding.spool_row = rows
-                    rows += 1
-                findings.append(finding)
-            advance(len(looked))
-    spool.flush()
-    return findings
-
-
-def _enclosing_folders(members: Sequence[Member]) -> int:
-    """Counts the folders that enclose all patches; they mean nothing."""
-    paths = (member.path for member in members)
-    levels = zip(*(path.parts[:-1] for path in paths if PatchName.parse(path.name)), strict=False)
-    return sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, levels))
+    digests = np.zeros((len(plan.names), DIGEST_BYTES), np.uint8)
+    refused = dict(plan.refused)
+    members = plan.patches["member"].to_numpy()
+    kept = _Kept()
+    chunks = [range(start, min(start + CHUNK, len(members))) for start in range(0, len(members), CHUNK)]
+    with track("Reading files", total=len(plan.names) - len(plan.litter)) as advance:
+        for look in _map_in_order(lambda rows: _look_at_patches(source, rows, members, plan.shown_blank), chunks):
+            _take(look, digests, refused)
+            kept.append(look, spool)
+            advance(len(look.members))
+        others = list(plan.refused)
+        for part in (others[start : start + CHUNK] for start in range(0, len(others), CHUNK)):
+            _take(_hash_files(source, part, refused), digests, refused)
+            advance(len(part))
+    return Findings(
+        names=plan.names,
+        ignored=set(plan.litter),
+        digests=digests,
+        refused=refused,
+        private=set(),
+        patches=kept.as_frame(plan.patches),
+    )
 
 
-def _look_at(source: Source, member: Member, top: int) -> tuple[Finding, np.ndarray | None]:
-    if not member.is_file:
-        return Finding(
-            member, _sha256(member.name.encode()), refusal=Refusal("not-a-file", "Not a plain file.")
-        ), None
+def _take(look: _Look, digests: NDArray[np.uint8], refused: dict[int, Refusal]) -> None:
+    if look.members:
+        seen = np.frombuffer(b"".join(look.digests), np.uint8).reshape(-1, DIGEST_BYTES)
+        digests[look.members] = seen
+    refused.update(look.refused)
+
+
+def _look_at_patches(source: Source, rows: Sequence[int], members: NDArray[np.int32], shown_blank: set[int]) -> _Look:
+    look = _Look([int(members[row]) for row in rows], [])
+    pixels = np.empty((len(rows), *PATCH_SHAPE), np.uint8)
+    for row, member in zip(rows, look.members, strict=True):
+        data = _read(source, member, look)
+        refusal = look.refused.get(member) or check_bytes(data)
+        if refusal is None:
+            decoded = decode_patch(data)
+            if not isinstance(decoded, Refusal):
+                pixels[len(look.rows)] = decoded
+                look.rows.append(row)
+                continue
+            refusal = decoded
+        look.refused[member] = refusal
+    if look.rows:
+        _look_at_decoded(look, pixels[: len(look.rows)], members, shown_blank)
+    return look
+
+
+def _look_at_decoded(
+    look: _Look, pixels: NDArray[np.uint8], members: NDArray[np.int32], shown_blank: set[int]
+) -> None:
+    detail, colours = look_at_pixels(pixels)
+    blank = find_blank(detail, colours)
+    flags = raise_flags(detail, colours)
+    if blank.any():
+        blank &= [int(members[row]) not in shown_blank for row in look.rows]
+        for place in np.flatnonzero(blank):
+            look.refused[int(members[look.rows[place]])] = blank_refusal(colours[place])
+        good = np.flatnonzero(~blank)
+        pixels, colours, flags = pixels[good], colours[good], flags[good]
+        look.rows = [look.rows[place] for place in good]
+    look.pixels, look.colours, look.flags = pixels, colours, flags
+    look.pixel_digests = [hashlib.sha256(patch.data).digest() for patch in pixels]
+
+
+def _hash_files(source: Source, members: Sequence[int], refused: dict[int, Refusal]) -> _Look:
+    """Hashes files that are not decoded; one that cannot be read keeps the refusal that it has."""
+    look = _Look(list(members), [])
+    for member in members:
+        if member in refused and refused[member].rule == "not-a-file":
+            look.digests.append(hashlib.sha256(source.names[member].encode()).digest())
+        else:
+            _read(source, member, look)
+    look.refused = {member: refusal for member, refusal in look.refused.items() if member not in refused}
+    return look
+
+
+def _read(source: Source, member: int, look: _Look) -> bytes:
+    """Reads a file and hashes it: its bytes, or its beginning and its size where it is too large."""
+    size = source.size(member)
     try:
         data = source.read(member, MAX_BYTES)
     except UnreadableFileError as error:
-        refusal = Refusal("unreadable", f"The file cannot be read: {error}.")
-        return Finding(member, _sha256(b""), refusal=refusal), None
-    too_large = member.size > MAX_BYTES
-    finding = Finding(member, _sha256(data + str(member.size).encode() if too_large else data))
-    finding.name = PatchName.parse(member.path.name)
-    if finding.name is None:
-        finding.refusal = Refusal("name", f"{member.path.name} is not named as a patch.")
-    elif too_large:
-        finding.refusal = Refusal("too-large", f"The file has {member.size:,} bytes.")
-    else:
-        finding.refusal = _check_name(member.path, finding.name, top) or check_bytes(data)
-    if finding.refusal is not None or finding.name is None:
-        return finding, None
-    label = finding.name.label
-    finding.label = folder_label(member.path, finding.name) if label is None else label
-    pixels = decode_patch(data)
-    if pixels is None:
-        finding.refusal = Refusal("unreadable", "The PNG's pixels are damaged.")
-        return finding, None
-    finding.pixel_sha256 = _sha256(pixels.data)
-    return finding, pixels
+        look.refused[member] = Refusal(error.rule, f"The file cannot be read: {error}.")
+        data, size = b"", 0
+    digest = hashlib.sha256(data)
+    if size > MAX_BYTES:
+        look.refused[member] = Refusal("too-large", f"The file has {size:,} bytes.")
+        digest.update(str(size).encode())
+    look.digests.append(digest.digest())
+    return data
 
 
-def _check_name(path: PurePosixPath, name: PatchName, top: int) -> Refusal | None:
-    return check_folders(path, name, top) or check_place(name)
+class _Kept:
+    """Gathers the good patches, as columns."""
+
+    def __init__(self) -> None:
+        self._rows: list[NDArray[np.int32]] = [np.empty(0, np.int32)]
+        self._spool_rows: list[NDArray[np.int32]] = [np.empty(0, np.int32)]
+        self._looks: list[NDArray[np.uint8]] = [np.empty((0, 4), np.uint8)]
+        self._digests: list[NDArray[np.uint8]] = [np.empty((0, DIGEST_BYTES), np.uint8)]
+
+    def append(self, look: _Look, spool: Spool) -> None:
+        n = len(look.rows)
+        if not n:
+            return
+        first = spool.append(look.pixels)
+        self._rows.append(np.array(look.rows, np.int32))
+        self._spool_rows.append(np.arange(first, first + n, dtype=np.int32))
+        self._looks.append(np.column_stack([look.flags, look.colours]))
+        self._digests.append(np.frombuffer(b"".join(look.pixel_digests), np.uint8).reshape(n, DIGEST_BYTES))
+
+    def as_frame(self, planned: pd.DataFrame) -> pd.DataFrame:
+        looks = np.concatenate(self._looks)
+        frame = planned.iloc[np.concatenate(self._rows)].reset_index(drop=True)
+        frame["pixel_sha256"] = as_hex(np.concatenate(self._digests))
+        for place, column in enumerate(("flags", "red", "green", "blue")):
+            frame[column] = looks[:, place]
+        frame["spool_row"] = np.concatenate(self._spool_rows)
+        return frame
 
 
-def decode_patch(data: bytes) -> np.ndarray | None:
-    """Decodes a PNG of 8-bit RGB as stored: RGB, and not turned by any orientation tag; None where damaged."""
-    import cv2
+def as_hex(digests: NDArray[np.uint8]) -> pd.Series[str]:
+    """Returns digests (n, bytes) uint8 as hex text."""
+    import pandas as pd
+    import pyarrow as pa
 
-    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-    try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:
-        return None
-    return None if pixels is None else np.ascontiguousarray(pixels)
-
-
-def _sha256(data: bytes | memoryview) -> str:
-    return hashlib.sha256(data).hexdigest()
+    digits = np.frombuffer(b"0123456789abcdef", np.uint8)
+    n, width = digests.shape
+    text = np.empty((n, width, 2), np.uint8)
+    text[:, :, 0], text[:, :, 1] = digits[digests >> 4], digits[digests & 15]
+    offsets = pa.py_buffer(np.arange(0, (n + 1) * 2 * width, 2 * width, dtype=np.int64))
+    array = pa.LargeStringArray.from_buffers(n, offsets, pa.py_buffer(text.tobytes()))
+    return pd.Series(array, dtype="str")
 
 
 def _map_in_order(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:

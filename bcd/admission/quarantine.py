@@ -1,15 +1,22 @@
-"""The quarantine: refused files of a delivery, kept beside a list that says why each was refused."""
+"""The quarantine: refused files of a delivery, kept beside a list that says why each was refused.
+
+Not kept, only listed: what is no plain file or too large, slides (their label images and metadata may name a
+patient), files of patients who withdrew, and, of a hospital whose identifiers are not pseudonyms, all but
+pictures, which lose whatever text they carry.
+"""
 
 from __future__ import annotations
 
 import csv
 import re
 import shutil
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
 
-from bcd.admission.examine import Finding
-from bcd.admission.sources import Member, Source, UnreadableFileError
+from bcd.admission.findings import Findings
+from bcd.admission.png import strip_text
+from bcd.admission.rules import Refusal
+from bcd.admission.sources.source import Source, UnreadableFileError
 from bcd.files import whole_folder
 from bcd.settings import Settings
 from bcd.store.deliveries import RefusalRecord
@@ -19,7 +26,13 @@ MAX_KEPT_BYTES = 64 << 20
 
 
 def keep_refused(
-    settings: Settings, delivery: str, source: Source, refused: Sequence[Finding]
+    settings: Settings,
+    delivery: str,
+    source: Source,
+    findings: Findings,
+    refusals: Mapping[int, Refusal],
+    *,
+    strip: bool,
 ) -> list[RefusalRecord]:
     """Copies refused files to `quarantine/DELIVERY/` and lists them in its `refusals.csv`.
 
@@ -30,7 +43,9 @@ def keep_refused(
         settings: Where the quarantine lies.
         delivery: The delivery's hash.
         source: The delivery, still open.
-        refused: Its refused files.
+        findings: What was found in it.
+        refusals: Its refused files, by member.
+        strip: Whether what may name somebody is left out.
 
     Returns:
         The refusals, as the catalog records them.
@@ -38,16 +53,16 @@ def keep_refused(
     folder = settings.quarantine / delivery
     if folder.exists():
         shutil.rmtree(folder)
-    if not refused:
+    if not refusals:
         return []
     records = []
     with whole_folder(folder) as partial:
-        for number, finding in enumerate(refused, start=1):
-            assert finding.refusal is not None
-            name = f"{number:06d}-{_safe(finding.member.path.name)}"
-            kept = name if _copy(source, finding.member, partial / name) else None
-            rule, message = finding.refusal
-            records.append(RefusalRecord(finding.member.name, rule, message, finding.sha256, kept))
+        for number, (member, (rule, message)) in enumerate(refusals.items(), start=1):
+            shown = findings.names[member]
+            name = f"{number:06d}-{_safe(PurePosixPath(shown).name)}"
+            kept = member not in findings.private and _copy(source, member, partial / name, strip=strip)
+            digest = findings.digests[member].tobytes().hex()
+            records.append(RefusalRecord(shown, rule, message, digest, name if kept else None))
         with (partial / "refusals.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["file", "rule", "message", "sha256", "kept"])
@@ -55,13 +70,18 @@ def keep_refused(
     return records
 
 
-def _copy(source: Source, member: Member, target: Path) -> bool:
-    if not member.is_file or member.size > MAX_KEPT_BYTES:
+def _copy(source: Source, member: int, target: Path, *, strip: bool) -> bool:
+    hazard = source.hazard(member)
+    if source.size(member) > MAX_KEPT_BYTES or (hazard is not None and hazard[0] in {"not-a-file", "bomb"}):
         return False
     try:
-        target.write_bytes(source.read(member, MAX_KEPT_BYTES))
+        data = source.read(member, MAX_KEPT_BYTES)
     except UnreadableFileError:
         return False
+    kept = strip_text(data) if strip else data
+    if kept is None:
+        return False
+    target.write_bytes(kept)
     return True
 
 

@@ -9,28 +9,40 @@ import typer
 
 
 def ingest(
-    delivery: Annotated[Path | None, typer.Argument(help="Folder or zip; none: all that waits in the inbox.")] = None,
+    delivery: Annotated[
+        str, typer.Argument(help="Folder, archive, slide or URL (s3://…); none: all that waits in the inbox.")
+    ] = "",
     hospital: Annotated[str, typer.Option(help="The hospital that the delivery comes from.")] = "",
+    spacing: Annotated[float | None, typer.Option(help="In µm per pixel, for slides that do not say it.")] = None,
 ) -> None:
     """Admit a delivery: each good patch once, each refused file kept with its reason."""
     from bcd.admission.delivery import check_delivery
+    from bcd.admission.sources.remote import is_url
     from bcd.cli.terminal import at_work
     from bcd.cli.views import admission_rows
     from bcd.errors import BcdError
     from bcd.settings import load_settings
+    from bcd.store.catalog import open_catalog
+    from bcd.store.hospitals import find_declared
 
     settings = load_settings()
-    if delivery is not None:
+    if delivery:
         if not hospital:
             raise BcdError(f"{delivery} has no hospital.", "Name it: bcd ingest DELIVERY --hospital NAME.")
-        check_delivery(delivery)  # before Prefect starts, which takes seconds
+        if not is_url(delivery):  # before Prefect starts, which takes seconds
+            check_delivery(Path(delivery))
+            delivery = str(Path(delivery).absolute())
+        find_declared(open_catalog(settings), hospital)
     with at_work(settings) as console:
         from flows.ingest import ingest as ingest_flow
 
-        admissions = ingest_flow(str(delivery.absolute()) if delivery else "", hospital)
+        admissions = ingest_flow(delivery, hospital, spacing)
         if not admissions:
-            console.print(f"Nothing waits in {settings.inbox}: put deliveries into {settings.inbox}/HOSPITAL/.")
+            console.print(f"Nothing is admitted: put deliveries into {settings.inbox}/HOSPITAL/.")
             return
         from bcd.cli.terminal import print_table
 
         print_table(console, "Admission", *admission_rows(admissions))
+        for each in admissions:
+            report = settings.reports / f"{each.id[:12]}.html"
+            console.print(f"  report {report}", soft_wrap=True, highlight=False)

@@ -14,13 +14,20 @@ from typing import Annotated
 import typer
 
 from bcd import __version__
+from bcd.cli import hospital, labels
+from bcd.cli.batches import batches
 from bcd.cli.demo import demo
 from bcd.cli.doctor import doctor
+from bcd.cli.gc import gc
 from bcd.cli.ingest import ingest
+from bcd.cli.refusals import refusals
+from bcd.cli.release import release
 from bcd.cli.retrain import retrain
 from bcd.cli.score import score
 from bcd.cli.servers import down, up
+from bcd.cli.snapshots import snapshot_app, snapshots
 from bcd.cli.status import status
+from bcd.cli.withdraw import withdraw
 from bcd.errors import BcdError
 
 INTERRUPTED = 130
@@ -34,6 +41,11 @@ app = typer.Typer(
 )
 for _command in (demo, doctor, ingest, retrain, score, status, up, down):
     app.command()(_command)
+for _command in (batches, refusals, release, snapshots, withdraw, gc):
+    app.command(rich_help_panel="The store")(_command)
+app.add_typer(hospital.app, name="hospital", rich_help_panel="The store")
+app.add_typer(labels.app, name="labels", rich_help_panel="The store")
+app.add_typer(snapshot_app, name="snapshot", rich_help_panel="The store")
 
 
 @app.callback(invoke_without_command=True)

@@ -19,7 +19,7 @@ Rows = tuple[list[str], list[list[str]]]
 
 def admission_rows(admissions: Sequence[Admission]) -> Rows:
     """One row a delivery: what became of its files."""
-    header = ["delivery", "hospital", "batch", "patients", "admitted", "IDC", "unlabelled", "refused", "ignored"]
+    header = ["delivery", "hospital", "batch", "patients", "patches", "IDC", "unlabelled", "refused", "ignored", "flags"]
     rows = [
         [
             each.delivery + (" (admitted before)" if each.already else ""),
@@ -31,6 +31,7 @@ def admission_rows(admissions: Sequence[Admission]) -> Rows:
             f"{each.unlabelled:,}",
             ", ".join(f"{count} {rule}" for rule, count in sorted(each.refused.items())) or "0",
             str(each.ignored),
+            ", ".join(f"{count} {flag}" for flag, count in sorted(each.flags.items())) or "0",
         ]
         for each in admissions
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,14 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcd.files import whole_folder
-from bcd.patches import PATCH_PIXELS
+from bcd.patches import SnapshotId
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepare import prepare
 from bcd.progress import track
 from bcd.settings import Settings
+from bcd.store.spool import PATCH_SHAPE, write_header
 
 if TYPE_CHECKING:
     from bcd.store.snapshots import Snapshot
+
+_PIXELS = "pixels.npy"
 
 _CHUNK = 4096  # patches; 30 MB, so that a snapshot of any size is prepared in little memory
 
@@ -56,24 +60,43 @@ class PreparedSnapshot:
 def prepare_snapshot(settings: Settings, snapshot: Snapshot, options: PrepareOptions) -> PreparedSnapshot:
     """Prepares a snapshot's patches, or finds them prepared.
 
-    They lie in `settings.prepared` by snapshot and options, and are made again if they were deleted.
+    They lie in `settings.prepared` by the snapshot's content and the options, never by a path, and are made again if
+    they were deleted or cut short.
     """
     folder = settings.prepared / f"{snapshot.id[:16]}-{options.fingerprint()}"
-    if not folder.exists():
+    pixels = _map(folder / _PIXELS, len(snapshot.patches))
+    if pixels is None:
+        shutil.rmtree(folder, ignore_errors=True)
         with whole_folder(folder) as partial:
-            _write(settings, snapshot, options, partial / "pixels.npy")
-    return PreparedSnapshot(snapshot, options, np.load(folder / "pixels.npy", mmap_mode="r"))
+            _write(settings, snapshot, options, partial / _PIXELS)
+        pixels = np.load(folder / _PIXELS, mmap_mode="r")
+    return PreparedSnapshot(snapshot, options, pixels)
+
+
+def drop_prepared(settings: Settings, snapshot: SnapshotId) -> None:
+    """Deletes what is prepared of a snapshot, as when pixels of it must go; it is made again when it is needed."""
+    for folder in settings.prepared.glob(f"{snapshot[:16]}-*"):
+        shutil.rmtree(folder)
+
+
+def _map(path: Path, n: int) -> np.memmap[Any, np.dtype[np.uint8]] | None:
+    """Maps prepared pixels into memory; None where the file is missing, cut short, or of something else."""
+    try:
+        pixels = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError):
+        return None
+    whole = pixels.shape == (n, *PATCH_SHAPE) and pixels.dtype == np.uint8
+    return pixels if whole and path.stat().st_size == pixels.offset + pixels.nbytes else None
 
 
 def _write(settings: Settings, snapshot: Snapshot, options: PrepareOptions, path: Path) -> None:
     from bcd.store.batches import read_pixels
 
     n = len(snapshot.patches)
-    shape = (n, PATCH_PIXELS, PATCH_PIXELS, 3)
     # Written, not mapped: a full disk is then an error that can be told, where a map would kill the process.
     with path.open("wb") as file, track("Preparing patches", total=n) as advance:
-        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        write_header(file, n)
         for start in range(0, n, _CHUNK):
             chunk = snapshot.patches.iloc[start : start + _CHUNK]
-            file.write(prepare(read_pixels(settings, chunk), options).tobytes())
+            file.write(prepare(read_pixels(settings, chunk), options).data)
             advance(len(chunk))

@@ -20,14 +20,16 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import sqlalchemy as sa
+from numpy.typing import NDArray
 
 from bcd.errors import BcdError
-from bcd.files import whole_folder
-from bcd.patches import PATCH_PIXELS, BatchId, Hospital
+from bcd.files import keep_folder, whole_folder
+from bcd.patches import BatchId, Hospital
 from bcd.progress import track
 from bcd.settings import Settings
 from bcd.store import tables
 from bcd.store.catalog import Catalog
+from bcd.store.spool import PATCH_SHAPE, Spool, write_header
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,8 +39,6 @@ CELL = ["hospital", "patient", "slide", "x", "y"]
 
 CANONICAL = ["hospital", "patient", "slide", "y", "x"]
 """The order of rows wherever an identity is taken from them."""
-
-PATCH_SHAPE = (PATCH_PIXELS, PATCH_PIXELS, 3)
 
 
 @dataclass(frozen=True)
@@ -96,11 +96,29 @@ def list_batches(catalog: Catalog) -> list[Batch]:
     ]
 
 
-def hash_rows(rows: pd.DataFrame, columns: Iterable[str]) -> str:
-    """Returns the sha256 of what the columns of a frame say, in hex; a missing value reads as nothing."""
-    text = [rows[column].astype("string").fillna("").tolist() for column in columns]
-    lines = ("\t".join(values) for values in zip(*text, strict=True))
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+def hash_rows(rows: pd.DataFrame, columns: Iterable[str], chunk: int = 16_384) -> str:
+    """Returns the sha256 of what the columns of a frame say, in hex; a missing value reads as nothing.
+
+    The text that is hashed has a line a row, tabs between its values, and no newline at its end.
+
+    Args:
+        rows: The frame; its columns hold text or whole numbers.
+        columns: What is hashed of it, in this order.
+        chunk: Rows that are turned to text at a time.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    digest = hashlib.sha256()
+    wanted = rows[list(columns)]
+    for start in range(0, len(wanted), chunk):
+        part = pa.Table.from_pandas(wanted.iloc[start : start + chunk], preserve_index=False)
+        text = [pc.fill_null(column.cast(pa.large_string()), "") for column in part.columns]
+        lines = pc.binary_join_element_wise(*text, pa.scalar("\t", pa.large_string()))
+        if start:
+            digest.update(b"\n")
+        digest.update("\n".join(lines.to_pylist()).encode())
+    return digest.hexdigest()
 
 
 def batch_id(index: pd.DataFrame) -> BatchId:
@@ -108,37 +126,46 @@ def batch_id(index: pd.DataFrame) -> BatchId:
     return BatchId(hash_rows(index, [*CANONICAL, "label", "pixel_sha256"]))
 
 
-def write_batch(settings: Settings, index: pd.DataFrame, spool: np.ndarray, spool_rows: np.ndarray) -> BatchId:
+def write_batch(settings: Settings, index: pd.DataFrame, spool: Spool, spool_rows: NDArray[np.int64]) -> BatchId:
     """Writes a batch whole; where it exists, this changes nothing.
 
     Args:
         settings: Where batches lie.
-        index: hospital, patient, slide, x, y, label (Int8), sha256, pixel_sha256, in canonical order.
-        spool: Decoded patches in any order, (m, 50, 50, 3) uint8 RGB, usually a memory map.
-        spool_rows: For each row of `index`, where its pixels lie in `spool`.
+        index: hospital, patient, slide, x, y, label (Int8), sha256, pixel_sha256, flags, in canonical order.
+        spool: The decoded patches; it is taken over where it holds just the batch's rows in their order.
+        spool_rows: For each row of `index`, where its pixels lie in the spool.
 
     Returns:
         The batch's content hash.
     """
     identity = batch_id(index)
     folder = settings.batches / identity
-    if not folder.exists():
-        with whole_folder(folder) as partial:
-            index.to_parquet(partial / "index.parquet", index=False)
-            with (partial / "pixels.npy").open("wb") as file:
-                _write_pixels(file, spool, spool_rows)
+    if folder.exists():
+        return identity
+    pixels = spool.finish()
+    in_place = len(index) == spool.rows and np.array_equal(spool_rows, np.arange(spool.rows))
+    if in_place and spool.path.exists():
+        _write_index(index, spool.folder)
+        keep_folder(spool.folder, folder)
+        return identity
+    with whole_folder(folder) as partial:
+        _write_index(index, partial)
+        with (partial / "pixels.npy").open("wb") as file:
+            _copy_pixels(file, pixels, spool_rows)
     return identity
 
 
-def _write_pixels(file: BinaryIO, spool: np.ndarray, spool_rows: np.ndarray, chunk: int = 1024) -> None:
-    # Written, not mapped: a full disk is then an error that can be told, where a map would kill the process.
-    header = {"descr": "|u1", "fortran_order": False, "shape": (len(spool_rows), *PATCH_SHAPE)}
-    np.lib.format.write_array_header_1_0(file, header)
-    with track("Writing patches", total=len(spool_rows)) as advance:
-        for start in range(0, len(spool_rows), chunk):
-            rows = spool_rows[start : start + chunk]
-            file.write(spool[rows].tobytes())
-            advance(len(rows))
+def _write_index(index: pd.DataFrame, folder: Path) -> None:
+    index.to_parquet(folder / "index.parquet", index=False, row_group_size=1 << 16)
+
+
+def _copy_pixels(file: BinaryIO, pixels: NDArray[np.uint8], rows: NDArray[np.int64], chunk: int = 1024) -> None:
+    write_header(file, len(rows))
+    with track("Writing patches", total=len(rows)) as advance:
+        for start in range(0, len(rows), chunk):
+            part = rows[start : start + chunk]
+            file.write(pixels[part].tobytes())
+            advance(len(part))
 
 
 def open_pixels(settings: Settings, batch: str) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import sqlalchemy as sa
 
 from bcd.patches import BatchId, Hospital
+from bcd.progress import track
 from bcd.store import tables
 from bcd.store.catalog import Catalog
 
@@ -36,24 +37,30 @@ class DeliveryRecord:
         hospital: Where it came from.
         name: Name of the folder or archive.
         batch: What its admitted patches became; None where all of them had been admitted before.
+        files: Number of its files: admitted_files, the refused ones and `ignored` add up to it.
+        admitted_files: Number of files admitted; a slide is one file and many patches.
         admitted: Number of patches admitted.
         refused: Number of files refused, by rule.
         ignored: Number of files that are an operating system's litter.
         patients: Number of patients admitted patches are of.
         positive: Number of admitted patches labelled 1.
         unlabelled: Number of admitted patches without a label.
+        flags: Number of admitted patches with each flag that any has.
     """
 
     id: str
     hospital: Hospital
     name: str
     batch: BatchId | None
+    files: int
+    admitted_files: int
     admitted: int
     refused: dict[str, int]
     ignored: int
     patients: int
     positive: int
     unlabelled: int
+    flags: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -75,8 +82,50 @@ class RefusalRecord:
     kept: str | None
 
 
+@dataclass(frozen=True)
+class StainRecord:
+    """The colour of one slide's admitted patches.
+
+    Attributes:
+        patient: Whose slide it is.
+        slide: The slide's identifier.
+        patches: Number of patches.
+        red: Mean optical density of red.
+        green: Mean optical density of green.
+        blue: Mean optical density of blue.
+    """
+
+    patient: str
+    slide: str
+    patches: int
+    red: float
+    green: float
+    blue: float
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """All that one delivery changes in the catalog, entered at once or not at all.
+
+    Attributes:
+        record: The delivery; its batch's folder is already in place.
+        index: The batch's index, in canonical order.
+        refusals: Its refused files.
+        conflicts: Earlier patches that it contradicts, each with the rule and the message of what does.
+        labels: Labels that it brings for patches that were admitted without one.
+        stains: The colours of its slides.
+    """
+
+    record: DeliveryRecord
+    index: pd.DataFrame
+    refusals: Sequence[RefusalRecord] = ()
+    conflicts: Sequence[tuple[KnownPatch, str, str]] = ()
+    labels: Sequence[tuple[KnownPatch, int]] = ()
+    stains: Sequence[StainRecord] = ()
+
+
 class KnownPatch(NamedTuple):
-    """A patch of an earlier batch, with the label that it was delivered with and the batch's id."""
+    """A patch of an earlier batch, with its label as it stands, the batch's id, and whether the label was revised."""
 
     hospital: str
     patient: str
@@ -86,6 +135,7 @@ class KnownPatch(NamedTuple):
     label: int | None
     pixel_sha256: str
     batch: str
+    revised: bool = False
 
 
 def find_delivery(catalog: Catalog, identity: str) -> DeliveryRecord | None:
@@ -123,45 +173,80 @@ def list_refusals(catalog: Catalog, delivery: str) -> list[RefusalRecord]:
         return [RefusalRecord(**row) for row in connection.execute(query).mappings()]
 
 
-def record_delivery(
-    catalog: Catalog, record: DeliveryRecord, index: pd.DataFrame, refused: Sequence[RefusalRecord]
-) -> None:
-    """Enters a delivery, its batch, patches, patients and refusals in one transaction.
+def record_delivery(catalog: Catalog, settlement: Settlement, confirm: Callable[[], None] = lambda: None) -> None:
+    """Enters a delivery and all that it changes in one transaction; one that is entered already stays as it is.
 
     Args:
         catalog: Where to.
-        record: The delivery; its batch's folder is already in place.
-        index: The batch's index, in canonical order.
-        refused: Its refusals.
+        settlement: What to enter.
+        confirm: Raises if what was decided on may have changed meanwhile, as when a lock was lost.
     """
+    record, now = settlement.record, datetime.now(UTC)
     with catalog.write() as connection:
+        confirm()
+        if connection.execute(sa.select(tables.deliveries.c.id).where(tables.deliveries.c.id == record.id)).first():
+            return
         values = {key: value for key, value in vars(record).items() if key not in {"batch", "refused"}}
-        connection.execute(sa.insert(tables.deliveries).values(**values, admitted_at=datetime.now(UTC)))
+        connection.execute(sa.insert(tables.deliveries).values(**values, admitted_at=now))
         if record.batch is not None:
-            _insert_batch(connection, record, index)
-        rows = [{"delivery": record.id, **vars(refusal)} for refusal in refused]
-        for chunk in in_chunks(rows, CHUNK):
-            connection.execute(sa.insert(tables.refusals), chunk)
+            number = _insert_batch(connection, record, settlement.index)
+            _insert(connection, tables.stains, ({"batch": number, **vars(stain)} for stain in settlement.stains))
+        refusals = ({"delivery": record.id, **vars(refusal)} for refusal in settlement.refusals)
+        _insert(connection, tables.refusals, refusals)
+        _insert(connection, tables.conflicts, _conflict_rows(settlement, now))
+        _insert(connection, tables.label_revisions, _revision_rows(settlement, now))
 
 
-def _insert_batch(connection: sa.Connection, record: DeliveryRecord, index: pd.DataFrame) -> None:
+def _insert(connection: sa.Connection, table: sa.Table, rows: Iterable[dict[str, object]]) -> None:
+    for chunk in in_chunks(list(rows), CHUNK):
+        connection.execute(sa.insert(table), chunk)
+
+
+def _conflict_rows(settlement: Settlement, now: datetime) -> Iterator[dict[str, object]]:
+    for known, rule, message in settlement.conflicts:
+        yield {**_cell(known), "rule": rule, "message": message, "delivery": settlement.record.id, "found_at": now}
+
+
+def _revision_rows(settlement: Settlement, now: datetime) -> Iterator[dict[str, object]]:
+    author, reason = f"delivery {settlement.record.name}", "Delivered with a label after it was admitted without one."
+    for known, label in settlement.labels:
+        yield {**_cell(known), "label": label, "author": author[:255], "reason": reason, "revised_at": now}
+
+
+def _cell(known: KnownPatch) -> dict[str, object]:
+    return {name: getattr(known, name) for name in ("hospital", "patient", "slide", "x", "y")}
+
+
+def _insert_batch(connection: sa.Connection, record: DeliveryRecord, index: pd.DataFrame) -> int:
     made = connection.execute(
         sa.insert(tables.batches).values(id=record.batch, delivery=record.id).returning(tables.batches.c.number)
     )
-    number = made.scalar_one()
+    number = int(made.scalar_one())
     known = set(
         connection.scalars(sa.select(tables.patients.c.patient).where(tables.patients.c.hospital == record.hospital))
     )
-    new = sorted(set(index["patient"]) - known)
-    if new:
-        first = [{"hospital": record.hospital, "patient": one, "first_batch": number} for one in new]
-        connection.execute(sa.insert(tables.patients), first)
+    new = sorted(set(index["patient"].unique()) - known)
+    patients = ({"hospital": record.hospital, "patient": one, "first_batch": number} for one in new)
+    _insert(connection, tables.patients, patients)
     columns = ["hospital", "patient", "slide", "x", "y", "label", "pixel_sha256"]
-    for start in range(0, len(index), CHUNK):
-        part = index.iloc[start : start + CHUNK][columns].astype({"label": object})
-        values = part.where(part.notna(), None).assign(batch=number, row=range(start, start + len(part)))
-        rows = [dict(zip(values.columns, row, strict=True)) for row in values.itertuples(index=False)]
-        connection.execute(sa.insert(tables.patches), rows)
+    with track("Entering patches", total=len(index)) as advance:
+        for start in range(0, len(index), CHUNK):
+            part = index.iloc[start : start + CHUNK]
+            values = [part[column].astype(object).where(part[column].notna(), None).tolist() for column in columns]
+            rows = [
+                dict(zip((*columns, "batch", "row"), (*row, number, start + place), strict=True))
+                for place, row in enumerate(zip(*values, strict=True))
+            ]
+            connection.execute(sa.insert(tables.patches), rows)
+            advance(len(rows))
+    return number
+
+
+def known_slides(catalog: Catalog) -> list[StainRecord]:
+    """Returns the colours of all slides of earlier batches."""
+    columns = (tables.stains.c[name] for name in StainRecord.__dataclass_fields__)
+    with catalog.engine.connect() as connection:
+        return [StainRecord(**row) for row in connection.execute(sa.select(*columns)).mappings()]
 
 
 def known_cells(catalog: Catalog, hospital: Hospital, patients: Iterable[str]) -> list[KnownPatch]:
@@ -177,7 +262,7 @@ def known_pixels(catalog: Catalog, hashes: Iterable[str]) -> list[KnownPatch]:
 
 
 def _known(catalog: Catalog, condition: sa.ColumnElement[bool], values: Sequence[str]) -> list[KnownPatch]:
-    columns = (tables.patches.c[name] for name in KnownPatch._fields[:-1])
+    columns = (tables.patches.c[name] for name in KnownPatch._fields[:7])
     query = (
         sa.select(*columns, tables.batches.c.id)
         .join_from(tables.patches, tables.batches)
@@ -187,8 +272,26 @@ def _known(catalog: Catalog, condition: sa.ColumnElement[bool], values: Sequence
     found: list[KnownPatch] = []
     with catalog.engine.connect() as connection:
         for chunk in in_chunks(values, LOOKUP):
-            found += (KnownPatch._make(row) for row in connection.execute(query, {"values": chunk}))
-    return found
+            found += (KnownPatch(*row) for row in connection.execute(query, {"values": chunk}))
+        revised = _latest_revisions(connection, sorted({known.patient for known in found}))
+    return [
+        known._replace(label=revised[known[:5]], revised=True) if known[:5] in revised else known for known in found
+    ]
+
+
+def _latest_revisions(connection: sa.Connection, patients: Sequence[str]) -> dict[tuple[object, ...], int | None]:
+    """Returns the latest label of every revised patch of these patients, by hospital, patient, slide, x, y."""
+    columns = tables.label_revisions.c
+    query = (
+        sa.select(columns.hospital, columns.patient, columns.slide, columns.x, columns.y, columns.label)
+        .where(columns.patient.in_(_VALUES))
+        .order_by(columns.number)
+    )
+    latest: dict[tuple[object, ...], int | None] = {}
+    for chunk in in_chunks(patients, LOOKUP):
+        for *cell, label in connection.execute(query, {"values": chunk}):
+            latest[tuple(cell)] = label
+    return latest
 
 
 def in_chunks(values: Sequence[T], size: int) -> Iterator[list[T]]:

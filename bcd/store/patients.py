@@ -1,7 +1,8 @@
-"""Patients: who is in the store, and all patches of one of them."""
+"""Patients: who is in the store, who is withdrawn, and all patches of one of them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from bcd.settings import Settings
 from bcd.store import tables
 from bcd.store.catalog import Catalog
 from bcd.store.labels import latest_labels
+from bcd.store.pseudonyms import open_pseudonyms
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,10 +32,11 @@ def patient_patches(
         Columns hospital, patient, slide, x, y, label (Int8, NA = unlabelled), batch, row.
 
     Raises:
-        BcdError: The store has no such patient.
+        BcdError: The store has no such patient, or the patient is withdrawn.
     """
     import pandas as pd
 
+    _require_consent(catalog, hospital, patient)
     labels = latest_labels().subquery()
     columns = ("hospital", "patient", "slide", "x", "y", "label")
     query = (
@@ -53,25 +56,32 @@ def list_patients(catalog: Catalog) -> pd.DataFrame:
     """Returns every patient with counts of patches.
 
     Returns:
-        Columns hospital, patient, patches, labelled, positive, ordered by hospital and patient.
+        Columns hospital, patient, patches, labelled, positive, withdrawn (bool), ordered by hospital and patient.
     """
     import pandas as pd
 
     labels = latest_labels().subquery()
-    query = (
-        sa.select(
-            labels.c.hospital,
-            labels.c.patient,
-            sa.func.count().label("patches"),
-            sa.func.count(labels.c.label).label("labelled"),
-            sa.func.coalesce(sa.func.sum(labels.c.label), 0).label("positive"),
-        )
-        .group_by(labels.c.hospital, labels.c.patient)
-        .order_by(labels.c.hospital, labels.c.patient)
-    )
+    query = sa.select(
+        labels.c.hospital,
+        labels.c.patient,
+        sa.func.count().label("patches"),
+        sa.func.count(labels.c.label).label("labelled"),
+        sa.func.coalesce(sa.func.sum(labels.c.label), 0).label("positive"),
+    ).group_by(labels.c.hospital, labels.c.patient)
     with catalog.engine.connect() as connection:
         rows = connection.execute(query).all()
-    return pd.DataFrame(rows, columns=["hospital", "patient", "patches", "labelled", "positive"])
+        withdrawn = withdrawn_patients(connection)
+    patients = pd.DataFrame(rows, columns=["hospital", "patient", "patches", "labelled", "positive"])
+    mark = [person in withdrawn for person in zip(patients["hospital"], patients["patient"], strict=True)]
+    patients["withdrawn"] = pd.Series(mark, dtype="bool")
+    # Sorted here: databases differ in how they order text.
+    return patients.sort_values(["hospital", "patient"], ignore_index=True)
+
+
+def withdrawn_patients(connection: sa.Connection) -> set[tuple[str, str]]:
+    """Returns the withdrawn patients, as (hospital, patient)."""
+    column = tables.withdrawn.c
+    return {(row.hospital, row.patient) for row in connection.execute(sa.select(column.hospital, column.patient))}
 
 
 def find_hospital(catalog: Catalog, patient: PatientId, hospital: str | None) -> Hospital:
@@ -81,9 +91,9 @@ def find_hospital(catalog: Catalog, patient: PatientId, hospital: str | None) ->
         BcdError: No hospital has such a patient, or several have and none was named.
     """
     known = tables.patients.c
-    query = sa.select(known.hospital).where(known.patient == patient).order_by(known.hospital)
+    query = sa.select(known.hospital).where(known.patient == patient)
     with catalog.engine.connect() as connection:
-        hospitals = list(connection.scalars(query))
+        hospitals = sorted(connection.scalars(query))
     if hospital is not None:
         if hospital not in hospitals:
             raise _unknown(catalog, patient, hospital)
@@ -96,6 +106,48 @@ def find_hospital(catalog: Catalog, patient: PatientId, hospital: str | None) ->
             "Name the hospital too, with --hospital.",
         )
     return Hospital(hospitals[0])
+
+
+def find_patient(
+    settings: Settings, catalog: Catalog, patient: str, hospital: str | None
+) -> tuple[Hospital, PatientId]:
+    """Finds a patient that a person names; of a raw hospital, by the pseudonym or by the hospital's own identifier.
+
+    Raises:
+        BcdError: There is no such patient, or in several hospitals and none was named.
+    """
+    name = PatientId(patient)
+    if hospital is not None:
+        name = name_patients(settings, catalog, Hospital(hospital), [patient])[patient]
+    return find_hospital(catalog, name, hospital), name
+
+
+def name_patients(
+    settings: Settings, catalog: Catalog, hospital: Hospital, identifiers: Iterable[str]
+) -> dict[str, PatientId]:
+    """Returns how the store calls the patients that a person or a file names.
+
+    Of a raw hospital, what is no patient of the store is taken for the hospital's own identifier.
+    """
+    pseudonyms = open_pseudonyms(settings, catalog, hospital)
+    if pseudonyms is None:
+        return {identifier: PatientId(identifier) for identifier in identifiers}
+    with catalog.engine.connect() as connection:
+        query = sa.select(tables.patients.c.patient).where(tables.patients.c.hospital == hospital)
+        known = set(connection.scalars(query))
+    return {one: PatientId(one) if one in known else pseudonyms.patient(one) for one in identifiers}
+
+
+def _require_consent(catalog: Catalog, hospital: Hospital, patient: PatientId) -> None:
+    column = tables.withdrawn.c
+    query = sa.select(tables.withdrawn).where(column.hospital == hospital, column.patient == patient)
+    with catalog.engine.connect() as connection:
+        row = connection.execute(query).one_or_none()
+    if row is not None:
+        raise BcdError(
+            f"Patient {hospital}/{patient} is withdrawn since {row.withdrawn_at:%Y-%m-%d} (by {row.author}).",
+            "Leave the patient out; `bcd gc` removes what is stored.",
+        )
 
 
 def _unknown(catalog: Catalog, patient: str, hospital: str | None) -> BcdError:

@@ -1,7 +1,9 @@
 """Snapshots: frozen lists of labelled patches with their split; what a model is trained on and judged by.
 
-A snapshot is a folder, `patches.parquet` and `manifest.json`, named by a hash of its rows: freezing twice
-what has not changed gives the same snapshot and writes nothing.
+A snapshot is a folder, `patches.parquet` and `manifest.json`, named by a hash of its protocol and rows: freezing
+twice what has not changed gives the same snapshot and writes nothing, and the same catalog content gives the same
+bytes on any database. Opening one reads its list, not the pixels, checks that nobody has changed it, and asserts that
+no patient and no pixels lie in two splits.
 
 Example:
     >>> snapshot = freeze_snapshot(settings, catalog, SplitOptions())  # doctest: +SKIP
@@ -11,27 +13,37 @@ Example:
 from __future__ import annotations
 
 import hashlib
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
-
-import sqlalchemy as sa
 
 from bcd.errors import BcdError
 from bcd.files import whole_folder
 from bcd.patches import SnapshotId
 from bcd.settings import Settings
-from bcd.store import tables
 from bcd.store.batches import CANONICAL, hash_rows
-from bcd.store.catalog import Catalog
-from bcd.store.labels import latest_labels
+from bcd.store.catalog import Catalog, patiently
+from bcd.store.evidence import assert_no_leakage
 from bcd.store.options import SplitOptions
-from bcd.store.splits import SPLITS, deal_splits
+from bcd.store.snapshot_counts import count_by, patient_keys
+from bcd.store.snapshot_manifest import NAME, Manifest, hash_file, make_manifest, read_manifest
+from bcd.store.snapshot_rows import LeftOut, count_left_out, read_rows
+from bcd.store.splits import SPLITS, record_splits
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = ["hospital", "patient", "slide", "x", "y", "label", "split", "batch", "row", "pixel_sha256"]
+__all__ = [
+    "Snapshot",
+    "find_snapshot",
+    "freeze_snapshot",
+    "load_snapshot",
+    "patient_keys",
+    "snapshot_id",
+    "write_snapshot",
+]
+
+_PATCHES = "patches.parquet"
 
 
 @dataclass(frozen=True)
@@ -40,14 +52,18 @@ class Snapshot:
 
     Attributes:
         id: Content hash of protocol and rows.
-        protocol: The protocol that dealt the splits.
+        protocol: The protocol that dealt the splits, as `SplitOptions.recorded_as` names it.
         patches: Columns hospital, patient, slide, x, y, label (int8), split, batch, row, pixel_sha256, in
             canonical order (hospital, patient, slide, y, x).
+        options: The options of splits that it was frozen with; empty where that is not known.
+        left_out: For each reason, how many `patients` and `patches` were left out.
     """
 
     id: SnapshotId
     protocol: str
     patches: pd.DataFrame
+    options: dict[str, str | float] = field(default_factory=dict)
+    left_out: LeftOut = field(default_factory=dict)
 
     def of(self, split: str) -> pd.DataFrame:
         """Returns the patches of one split, with the index of `patches`."""
@@ -55,10 +71,7 @@ class Snapshot:
 
     def counts(self) -> pd.DataFrame:
         """Returns patients, patches and positive for each of the four splits, in their order."""
-        keys = patient_keys(self.patches)
-        grouped = self.patches.assign(key=keys).groupby("split")
-        counts = grouped.agg(patients=("key", "nunique"), patches=("key", "size"), positive=("label", "sum"))
-        return counts.reindex(list(SPLITS), fill_value=0).astype("int64")
+        return count_by(self.patches, "split").reindex(list(SPLITS), fill_value=0).astype("int64")
 
     @property
     def batches(self) -> list[str]:
@@ -66,87 +79,125 @@ class Snapshot:
         return sorted(self.patches["batch"].unique())
 
 
-def patient_keys(patches: pd.DataFrame) -> pd.Series[str]:
-    """Returns "hospital/patient" for each patch."""
-    return patches["hospital"].astype(str) + "/" + patches["patient"].astype(str)
+def snapshot_id(protocol: str, patches: pd.DataFrame) -> SnapshotId:
+    """Returns the content hash of a snapshot, whose rows are in canonical order."""
+    rows = hash_rows(patches, [*CANONICAL, "label", "split", "pixel_sha256"])
+    return SnapshotId(hashlib.sha256(f"{protocol}\n{rows}".encode()).hexdigest())
 
 
 def freeze_snapshot(settings: Settings, catalog: Catalog, options: SplitOptions) -> Snapshot:
     """Freezes the labelled patches as they stand; deals the splits of new patients first.
 
+    Withdrawn patients, patches in doubt, and patients whom the protocol keeps out are left out, and counted.
+
     Raises:
-        BcdError: There is no labelled patch.
+        BcdError: There is no labelled patch, the hospital to hold out has no patient, or the snapshot leaks.
     """
-    deal_splits(catalog, options)
-    patches = _labelled_patches(catalog, options.protocol)
+    patches, left_out = patiently(lambda: _deal_and_read(catalog, options))
     if patches.empty:
         raise BcdError(
             "There is nothing to train on: no admitted patch has a label"
-            f" and a split under protocol {options.protocol}.",
+            f" and a split under protocol {options.recorded_as}.",
             "Admit a delivery whose names end in _class0.png and _class1.png.",
         )
-    rows = hash_rows(patches, [*CANONICAL, "label", "split", "pixel_sha256"])
-    identity = SnapshotId(hashlib.sha256(f"{options.protocol}\n{rows}".encode()).hexdigest())
-    snapshot = Snapshot(identity, options.protocol, patches)
-    folder = settings.snapshots / identity
+    return write_snapshot(settings, options, patches, left_out)
+
+
+def _deal_and_read(catalog: Catalog, options: SplitOptions) -> tuple[pd.DataFrame, LeftOut]:
+    # One transaction that writes: nothing is admitted between the dealing and the reading.
+    with catalog.write() as connection:
+        record_splits(connection, options)
+        protocol = options.recorded_as
+        return read_rows(connection, protocol), count_left_out(connection, protocol)
+
+
+def write_snapshot(settings: Settings, options: SplitOptions, patches: pd.DataFrame, left_out: LeftOut) -> Snapshot:
+    """Writes a snapshot whole, unless it exists, and opens it.
+
+    Args:
+        settings: Where snapshots lie.
+        options: The options that dealt the splits.
+        patches: What `Snapshot.patches` is to be.
+        left_out: What `Snapshot.left_out` is to be.
+
+    Raises:
+        BcdError: The snapshot leaks.
+    """
+    protocol = options.recorded_as
+    snapshot = Snapshot(snapshot_id(protocol, patches), protocol, patches)
+    assert_no_leakage(snapshot)
+    folder = settings.snapshots / snapshot.id
     if not folder.exists():
         with whole_folder(folder) as partial:
-            patches.to_parquet(partial / "patches.parquet", index=False)
-            (partial / "manifest.json").write_text(json.dumps(_manifest(snapshot), indent=2) + "\n", "utf-8")
+            _write_patches(patches, partial / _PATCHES)
+            manifest = make_manifest(
+                snapshot.id, options, patches, left_out=left_out, patches_sha256=hash_file(partial / _PATCHES)
+            )
+            (partial / NAME).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
+    return _open(folder)
+
+
+def load_snapshot(settings: Settings, identity: str) -> Snapshot:
+    """Opens a snapshot by its id or by a beginning of it that no other snapshot shares.
+
+    Its list is read and checked; the pixels stay where they are until `read_pixels` maps them.
+
+    Raises:
+        BcdError: No snapshot, or more than one, begins so; it was damaged or edited; or it leaks.
+    """
+    snapshot = _open(find_snapshot(settings, identity))
+    assert_no_leakage(snapshot)
     return snapshot
 
 
-def load_snapshot(settings: Settings, snapshot_id: str) -> Snapshot:
-    """Reads a snapshot by its id or by a beginning of it that no other snapshot shares.
+def find_snapshot(settings: Settings, identity: str) -> Path:
+    """Returns the folder of a snapshot, named by its id or by a beginning of it.
 
     Raises:
         BcdError: No snapshot, or more than one, begins so.
     """
-    import pandas as pd
-
     known = sorted(path.name for path in settings.snapshots.glob("[0-9a-f]*"))
-    found = [name for name in known if snapshot_id and name.startswith(snapshot_id)]
+    found = [name for name in known if identity and name.startswith(identity)]
     if len(found) != 1:
-        several = f"{len(found)} snapshots begin with {snapshot_id!r}" if found else f"no snapshot {snapshot_id!r}"
+        several = f"{len(found)} snapshots begin with {identity!r}" if found else f"no snapshot {identity!r}"
         shown = ", ".join(name[:12] for name in found or known[:5]) or "none so far"
         raise BcdError(f"There are {several}." if found else f"There is {several}.", f"Known ones: {shown}.")
-    folder = settings.snapshots / found[0]
-    manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
-    patches = pd.read_parquet(folder / "patches.parquet")
-    return Snapshot(SnapshotId(manifest["id"]), manifest["protocol"], patches)
+    return settings.snapshots / found[0]
 
 
-def _labelled_patches(catalog: Catalog, protocol: str) -> pd.DataFrame:
+def _open(folder: Path) -> Snapshot:
     import pandas as pd
+    import pyarrow as pa
 
-    labels = latest_labels().subquery()
-    dealt = tables.splits.c
-    query = (
-        sa.select(
-            *(labels.c[name] for name in COLUMNS[:6]),
-            dealt.split,
-            tables.batches.c.id.label("batch"),
-            labels.c.row,
-            labels.c.pixel_sha256,
+    manifest = read_manifest(folder)
+    try:
+        patches = pd.read_parquet(folder / _PATCHES)
+        sound = _is_sound(folder, manifest, patches)
+    except (OSError, KeyError, pa.ArrowException):
+        sound = False
+    if not sound:
+        raise BcdError(
+            f"Snapshot {folder.name[:12]} was damaged or edited: {folder} is not what was frozen.",
+            "Restore the folder from a backup, or remove it and freeze again:"
+            " the same catalog gives the same snapshot.",
         )
-        .join(tables.batches, tables.batches.c.number == labels.c.batch)
-        .join(
-            tables.splits,
-            sa.and_(dealt.hospital == labels.c.hospital, dealt.patient == labels.c.patient),
-        )
-        .where(dealt.protocol == protocol, dealt.split.in_(SPLITS), labels.c.label.is_not(None))
-    )
-    with catalog.engine.connect() as connection:
-        patches = pd.DataFrame(connection.execute(query).all(), columns=COLUMNS)
-    # Sorted here, not in SQL: databases differ in how they order text, and identities depend on it.
-    patches = patches.sort_values(CANONICAL, ignore_index=True)
-    return patches.astype({"label": "int8", "x": "int64", "y": "int64", "row": "int64"})
+    return Snapshot(SnapshotId(manifest.id), manifest.protocol, patches, manifest.options, manifest.left_out)
 
 
-def _manifest(snapshot: Snapshot) -> dict[str, object]:
-    return {
-        "id": snapshot.id,
-        "protocol": snapshot.protocol,
-        "batches": snapshot.batches,
-        "counts": snapshot.counts().to_dict(orient="index"),
-    }
+def _is_sound(folder: Path, manifest: Manifest, patches: pd.DataFrame) -> bool:
+    # The id says what the rows are; the hash of the file also covers where the pixels lie.
+    named = folder.name == manifest.id == snapshot_id(manifest.protocol, patches)
+    return named and manifest.patches_sha256 in {"", hash_file(folder / _PATCHES)}
+
+
+def _write_patches(patches: pd.DataFrame, path: Path) -> None:
+    """Writes the list so that the same rows are the same bytes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    text, whole = pa.string(), pa.int64()
+    types = {"x": whole, "y": whole, "row": whole, "label": pa.int8()}
+    schema = pa.schema([(name, types.get(name, text)) for name in patches.columns])
+    table = pa.Table.from_pandas(patches, schema=schema, preserve_index=False).replace_schema_metadata(None)
+    repeated = [name for name in patches.columns if name != "pixel_sha256"]
+    pq.write_table(table, path, row_group_size=1 << 16, use_dictionary=repeated, compression="zstd")

@@ -10,6 +10,7 @@ import pytest
 
 from bcd.settings import Settings, load_settings
 from bcd.store.catalog import Catalog, open_catalog
+from bcd.store.hospitals import declare_hospital
 
 Files = Mapping[str, bytes]
 
@@ -22,7 +23,11 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 @pytest.fixture
 def catalog(settings: Settings) -> Catalog:
-    return open_catalog(settings)
+    """A new catalog, in which two hospitals are declared."""
+    opened = open_catalog(settings)
+    for hospital in ("east", "west"):
+        declare_hospital(settings, opened, hospital, "pseudonyms", author="test")
+    return opened
 
 
 def _encode(pixels: np.ndarray) -> bytes:

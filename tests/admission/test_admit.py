@@ -16,6 +16,7 @@ from bcd.settings import Settings
 from bcd.store.batches import list_batches, read_pixels
 from bcd.store.catalog import Catalog, open_catalog
 from bcd.store.deliveries import list_refusals
+from bcd.store.hospitals import declare_hospital
 from bcd.store.patients import list_patients, patient_patches
 
 EAST, WEST = Hospital("east"), Hospital("west")
@@ -41,7 +42,10 @@ def test_a_delivery_becomes_a_batch_that_gives_its_pixels_back(
     red[:, :, 2] = 255
     files = {**patch_files("8867", "8868"), "8868/0/8868_idx5_x1_y1_class0.png": encode(red)}
     admission = admit(settings, catalog, as_zip(files), EAST)
-    assert admission == Admission("delivery.zip", EAST, admission.batch, 9, {}, 0, 2, 4, 0, already=False)
+    assert (admission.delivery, admission.hospital, admission.already) == ("delivery.zip", EAST, False)
+    assert (admission.files, admission.admitted_files, admission.admitted) == (9, 9, 9)
+    assert (admission.refused, admission.ignored, admission.flags) == ({}, 0, {"blur": 1})
+    assert (admission.patients, admission.positive, admission.unlabelled) == (2, 4, 0)
     patches = patient_patches(settings, catalog, EAST, PatientId("8868"))
     assert patches[["slide", "x", "y", "label"]].values.tolist() == [
         ["5", 1, 1, 0],
@@ -55,7 +59,8 @@ def test_a_delivery_becomes_a_batch_that_gives_its_pixels_back(
     expected = np.random.default_rng(101).integers(0, 256, (50, 50, 3), dtype=np.uint8)
     assert np.array_equal(pixels[2], expected[:, :, ::-1])
     index = pd.read_parquet(settings.batches / str(admission.batch) / "index.parquet")
-    assert index.columns.tolist() == ["hospital", "patient", "slide", "x", "y", "label", "sha256", "pixel_sha256"]
+    cell = ["hospital", "patient", "slide", "x", "y"]
+    assert index.columns.tolist() == [*cell, "label", "sha256", "pixel_sha256", "flags"]
 
 
 @pytest.mark.parametrize("layout", ["{path}", "{name}", "delivery/{path}", "export/2026/{path}", "delivery/{name}"])
@@ -70,7 +75,9 @@ def test_every_layout_in_every_container_makes_the_same_batch(
     }
     home = settings.model_copy(update={"home": settings.home.with_name("other")})
     delivered = write(other, settings.home.parent / "other-delivery")
-    assert admit(home, open_catalog(home), delivered, EAST).batch == plain
+    catalog = open_catalog(home)
+    declare_hospital(home, catalog, EAST, "pseudonyms", author="test")
+    assert admit(home, catalog, delivered, EAST).batch == plain
 
 
 def test_admitted_and_refused_and_ignored_make_the_number_of_files(
@@ -233,7 +240,7 @@ def test_paths_that_climb_out_of_an_archive_write_nothing(
         "../escaped.png": b"x",
     }
     admission = admit(settings, catalog, as_zip({**patch_files("8867"), **hazards}), EAST)
-    assert admission.refused == {"folder": 2, "name": 1}
+    assert admission.refused == {"unsafe-path": 3}
     assert not list(settings.home.parent.rglob("escaped*"))
     assert all(path.parent == settings.quarantine for path in settings.quarantine.iterdir())
 

@@ -2,18 +2,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from bcd.admission import admit as admission_module
+from bcd.admission import admit as engine
+from bcd.admission import settle as settling
 from bcd.admission.admit import admit
 from bcd.patches import Hospital
 from bcd.settings import Settings, load_settings
 from bcd.store import tables
+from bcd.store.batches import list_batches
 from bcd.store.catalog import Catalog, open_catalog
 from bcd.store.deliveries import find_delivery
+from bcd.store.hospitals import declare_hospital
 
 EAST = Hospital("east")
 
@@ -39,7 +43,7 @@ def _state(settings: Settings, catalog: Catalog) -> dict[str, object]:
     state: dict[str, object] = {}
     with catalog.engine.connect() as connection:
         for table in tables.metadata.sorted_tables:
-            columns = [column for column in table.c if column.name != "admitted_at"]
+            columns = [column for column in table.c if not column.name.endswith("_at")]
             state[table.name] = sorted(map(repr, connection.execute(sa.select(*columns))))
     for root in (settings.home / "store", settings.received, settings.inbox):
         for path in root.rglob("*"):
@@ -58,14 +62,14 @@ def _deliver(settings: Settings, files: dict[str, bytes], as_zip: Callable[..., 
 
 
 @pytest.mark.parametrize(
-    ("moment", "replacement"),
+    ("where", "moment", "replacement"),
     [
-        ("examine_files", _kill_after(admission_module.examine_files)),
-        ("write_batch", _kill),
-        ("write_batch", _kill_after(admission_module.write_batch)),  # renamed, not in the catalog
-        ("keep_refused", _kill_after(admission_module.keep_refused)),  # all files there, not in the catalog
-        ("record_delivery", _kill_after(admission_module.record_delivery)),  # committed, still in the inbox
-        ("move_received", _kill_after(admission_module.move_received)),
+        (engine, "examine_files", _kill_after(engine.examine_files)),
+        (settling, "write_batch", _kill),
+        (settling, "write_batch", _kill_after(settling.write_batch)),  # renamed, not in the catalog
+        (settling, "keep_refused", _kill_after(settling.keep_refused)),  # all files there, not in the catalog
+        (settling, "record_delivery", _kill_after(settling.record_delivery)),  # committed, still in the inbox
+        (engine, "leave_inbox", _kill_after(engine.leave_inbox)),
     ],
 )
 def test_killed_and_run_again_ends_as_if_undisturbed(
@@ -75,16 +79,19 @@ def test_killed_and_run_again_ends_as_if_undisturbed(
     files: dict[str, bytes],
     as_zip,
     monkeypatch: pytest.MonkeyPatch,
+    where: ModuleType,
     moment: str,
     replacement: Callable[..., Any],
 ) -> None:
     undisturbed = load_settings(settings.home.with_name("undisturbed"))
     expected_catalog = open_catalog(undisturbed)
+    for hospital in ("east", "west"):
+        declare_hospital(undisturbed, expected_catalog, hospital, "pseudonyms", author="test")
     expected = admit(undisturbed, expected_catalog, _deliver(undisturbed, files, as_zip), EAST)
 
     path = _deliver(settings, files, as_zip)
     with monkeypatch.context() as patch:
-        patch.setattr(admission_module, moment, replacement)
+        patch.setattr(where, moment, replacement)
         with pytest.raises(KilledError):
             admit(settings, catalog, path, EAST)
     if path.exists():
@@ -117,12 +124,14 @@ def test_an_admission_killed_before_another_one_that_overlaps_ends_as_in_that_or
 ) -> None:
     killed = as_zip(patch_files("8867", "8868"), tmp_path / "killed.zip")
     with monkeypatch.context() as patch:
-        patch.setattr(admission_module, "record_delivery", _kill)
+        patch.setattr(settling, "record_delivery", _kill)
         with pytest.raises(KilledError):
             admit(settings, catalog, killed, EAST)
     admit(settings, catalog, as_zip(patch_files("8867"), tmp_path / "other.zip"), EAST)
     again = admit(settings, catalog, killed, EAST)
     assert (again.admitted, again.refused) == (4, {"already-admitted": 4})
+    known = {batch.id for batch in list_batches(catalog)}
+    assert {path.name for path in settings.batches.iterdir()} == known
 
 
 def test_an_admitted_delivery_leaves_the_inbox_however_often_it_comes(

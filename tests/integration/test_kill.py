@@ -30,6 +30,7 @@ from bcd.progress import show_progress
 from bcd.registry.options import GateOptions
 from bcd.registry.retraining import *
 from bcd.store.catalog import open_catalog
+from bcd.store.hospitals import declare_hospital
 from bcd.store.options import SplitOptions
 from bcd.store.snapshots import freeze_snapshot
 
@@ -43,6 +44,7 @@ class Lines:
 
 with show_progress(Lines()):
     catalog = open_catalog(settings)
+    declare_hospital(settings, catalog, "east", "pseudonyms", author="test")
     admit(settings, catalog, Path(sys.argv[1]), "east")
     retraining = plan_retraining(settings, freeze_snapshot(settings, catalog, SplitOptions()))
     search_architecture(settings, retraining)
@@ -54,7 +56,7 @@ with show_progress(Lines()):
 print("done", flush=True)
 """
 
-MOMENTS = ["Writing patches", "Preparing patches", "Epoch 1 of 2", "Scoring test patients", "registered"]
+MOMENTS = ["Entering patches", "Preparing patches", "Epoch 1 of 2", "Scoring test patients", "registered"]
 
 
 def _run(home: Path, delivery: Path, *, kill_at: str | None = None) -> None:

@@ -134,6 +134,7 @@ def _a_delivery_in_the_inbox_starts_a_retraining(hospital: _Hospital, delivery: 
     assert any(each["active"] for each in hospital.deployment("ingest")["schedules"])
     folder = hospital.home / "inbox/east"
     folder.mkdir(parents=True)
+    assert _bcd("hospital", "declare", "east", "--identifiers", "pseudonyms").returncode == 0
     shutil.copy(delivery, folder / "monday.zip")
     _wait("admission", (hospital.home / "received/east/monday.zip").exists)
     assert _wait("ingest", lambda: hospital.finished("ingest"))

@@ -16,6 +16,7 @@ from bcd.patches import Hospital, PatchName
 from bcd.registry.retraining import plan_retraining, search_architecture
 from bcd.settings import Settings
 from bcd.store.catalog import open_catalog
+from bcd.store.hospitals import declare_hospital
 from bcd.store.options import SplitOptions
 from bcd.store.snapshots import freeze_snapshot
 
@@ -40,7 +41,9 @@ def _names(patients: int, labels: list[int | None]) -> list[str]:
 
 
 def _admit(settings: Settings, tmp_path: Path, names: list[str]) -> None:
-    admission = admit(settings, open_catalog(settings), _deliver(tmp_path, names), Hospital("small"))
+    catalog = open_catalog(settings)
+    declare_hospital(settings, catalog, "small", "pseudonyms", author="test")
+    admission = admit(settings, catalog, _deliver(tmp_path, names), Hospital("small"))
     assert admission.admitted == len(names)
 
 
@@ -74,6 +77,7 @@ def test_the_whole_inbox_is_worked_through_although_one_delivery_is_bad(
 
     monkeypatch.setenv("BCD_INBOX_QUIET_SECONDS", "0")
     for hospital in ("east", "west"):
+        declare_hospital(settings, open_catalog(settings), hospital, "pseudonyms", author="test")
         (settings.inbox / hospital).mkdir(parents=True)
     shutil.copy(_deliver(tmp_path, _names(2, [0, 1])), settings.inbox / "west/good.zip")
     with zipfile.ZipFile(settings.inbox / "east/holiday.zip", "w") as archive:

@@ -12,7 +12,8 @@ from bcd.patches import Hospital
 from bcd.settings import Settings
 from bcd.store.batches import write_batch
 from bcd.store.catalog import Catalog, open_catalog
-from bcd.store.deliveries import DeliveryRecord, record_delivery
+from bcd.store.deliveries import DeliveryRecord, Settlement, record_delivery
+from bcd.store.spool import open_spool
 
 LEVELS = (0.8, 0.95, 0.99)
 
@@ -61,20 +62,26 @@ class Store:
         index["label"] = index["label"].astype("Int8")
         hashes = [hashlib.sha256(pixels[at].tobytes()).hexdigest() for at in order]
         index = index.assign(sha256=hashes, pixel_sha256=hashes)
-        batch = write_batch(self.settings, index, pixels, order.to_numpy())
+        index["flags"] = ""
+        with open_spool(self.settings) as spool:
+            spool.append(pixels)
+            batch = write_batch(self.settings, index, spool, order.to_numpy())
         record = DeliveryRecord(
             id=batch,
             hospital=Hospital(hospital),
             name="delivery.zip",
             batch=batch,
+            files=len(index),
+            admitted_files=len(index),
             admitted=len(index),
             refused={},
             ignored=0,
             patients=index["patient"].nunique(),
             positive=int((index["label"] == 1).sum()),
             unlabelled=int(index["label"].isna().sum()),
+            flags={},
         )
-        record_delivery(self.catalog, record, index, [])
+        record_delivery(self.catalog, Settlement(record, index))
         return batch
 
 

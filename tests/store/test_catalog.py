@@ -3,6 +3,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,7 @@ from alembic.script import ScriptDirectory
 from bcd.errors import BcdError
 from bcd.settings import Settings, load_settings
 from bcd.store import tables
-from bcd.store.catalog import SCHEMA, Catalog, engine_name, open_catalog
+from bcd.store.catalog import SCHEMA, Catalog, engine_name, open_catalog, patiently
 
 
 def test_migrations_make_exactly_the_tables_that_the_code_knows(catalog: Catalog) -> None:
@@ -34,15 +37,6 @@ def test_opening_makes_the_home_and_opening_again_keeps_what_is_there(settings: 
         connection.execute(sa.insert(tables.splits).values(protocol="p", hospital="h", patient="1", split="val"))
     with open_catalog(settings).engine.connect() as connection:
         assert connection.scalar(sa.select(tables.splits.c.split)) == "val"
-
-
-def test_several_processes_may_open_a_new_catalog_at_once(tmp_path: Path) -> None:
-    script = (
-        "from bcd.settings import load_settings; from bcd.store.catalog import open_catalog as o; o(load_settings())"
-    )
-    environment = {**os.environ, "BCD_HOME": str(tmp_path / "home")}
-    openers = [subprocess.Popen([sys.executable, "-c", script], env=environment) for _ in range(3)]
-    assert [opener.wait(timeout=120) for opener in openers] == [0, 0, 0]
 
 
 def test_a_catalog_of_a_newer_bcd_is_refused(settings: Settings, catalog: Catalog) -> None:
@@ -66,8 +60,8 @@ def test_a_transaction_happens_whole_or_not_at_all(catalog: Catalog) -> None:
         assert connection.scalar(sa.select(sa.func.count()).select_from(tables.splits)) == 0
 
 
-def test_sqlite_keeps_a_write_ahead_log_and_checks_references(catalog: Catalog) -> None:
-    with catalog.engine.connect() as connection:
+def test_sqlite_keeps_a_write_ahead_log_and_checks_references(tmp_path: Path) -> None:
+    with open_catalog(load_settings(tmp_path / "home")).engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
 
@@ -80,3 +74,81 @@ def test_a_home_that_is_a_file_is_a_sentence_not_a_traceback(tmp_path: Path) -> 
 
 def test_a_password_is_never_part_of_a_message() -> None:
     assert "secret" not in engine_name("postgresql://bcd:secret@db/bcd")
+
+
+def test_writers_take_turns_and_each_sees_what_the_last_one_wrote(catalog: Catalog) -> None:
+    def count_up(_: int) -> None:
+        with catalog.write() as connection:
+            known = connection.scalar(sa.select(sa.func.count()).select_from(tables.splits))
+            time.sleep(0.01)
+            row = {"protocol": "p", "hospital": "h", "patient": f"{known}", "split": "val"}
+            connection.execute(sa.insert(tables.splits).values(row))  # the same number twice would be refused
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(count_up, range(16)))
+    with catalog.engine.connect() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(tables.splits)) == 16
+
+
+def test_a_lock_lets_one_at_a_time_in_and_another_name_is_another_lock(catalog: Catalog) -> None:
+    inside: list[int] = []
+
+    def enter(number: int) -> None:
+        with catalog.lock("door") as confirm, catalog.lock(f"door {number}"):
+            inside.append(number)
+            time.sleep(0.01)
+            confirm()
+            assert inside[-1] == number
+            inside.append(number)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(enter, range(8)))
+    assert inside[::2] == inside[1::2]
+
+
+def test_a_process_that_dies_in_a_lock_lets_the_next_one_in(settings: Settings, catalog: Catalog) -> None:
+    script = """
+import os, sys, time
+from bcd.settings import load_settings
+from bcd.store.catalog import open_catalog
+with open_catalog(load_settings()).lock("door"):
+    print("inside", flush=True)
+    time.sleep(600)
+"""
+    environment = {**os.environ, "BCD_HOME": str(settings.home), "BCD_CATALOG_URL": settings.catalog_url}
+    holder = subprocess.Popen([sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "inside\n"
+    entered = threading.Event()
+
+    def enter() -> None:
+        with catalog.lock("door"):
+            entered.set()
+
+    waiting = threading.Thread(target=enter)
+    waiting.start()
+    assert not entered.wait(0.5)
+    holder.kill()
+    holder.wait()
+    holder.stdout.close()
+    assert entered.wait(10)
+    waiting.join()
+
+
+def test_a_fault_of_a_statement_is_not_waited_for(catalog: Catalog) -> None:
+    def ask() -> None:
+        with catalog.engine.connect() as connection:
+            connection.execute(sa.text("SELECT * FROM no_such_table"))
+
+    started = time.monotonic()
+    with pytest.raises(sa.exc.DBAPIError, match="no_such_table"):
+        patiently(ask)
+    assert time.monotonic() - started < 5
+
+
+def test_other_databases_are_refused(tmp_path: Path) -> None:
+    settings = load_settings(tmp_path / "home").model_copy(update={"catalog_url": "mysql://bcd:secret@db/bcd"})
+    with pytest.raises(
+        BcdError, match=r"mysql://bcd:\*\*\*@db/bcd is of a kind that bcd does not know.*postgresql://"
+    ):
+        open_catalog(settings)

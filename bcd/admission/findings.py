@@ -1,0 +1,85 @@
+"""What a look at a delivery found: of every file its hash, of every good patch what its name and pixels say.
+
+Patches are rows of a frame and not objects, because a delivery may hold hundreds of thousands.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcd.admission.rules import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+DIGEST_BYTES = 32
+
+
+@dataclass
+class Findings:
+    """A delivery that was looked at and is not settled yet.
+
+    Attributes:
+        names: Every file's path as it may be seen, by member.
+        ignored: Number of files that an operating system left behind.
+        digests: sha256 of every file's bytes, (files, 32) uint8; zero where it was ignored.
+        refused: Refusals by member, of files that hold no patch to compare.
+        private: Members whose bytes are never copied into the store.
+        patches: A row a patch that its own bytes do not refuse: member, patient, slide (category), x, y, label (int8,
+            -1 = none), sha256, pixel_sha256 (hex), flags (bits), red, green, blue (its mean colour), spool_row.
+        contradicted: Refusals by row of `patches`, of those that a table of labels contradicts.
+        rejected: Refusals by row of `patches`, those included; made anew whenever the delivery is settled.
+    """
+
+    names: Sequence[str]
+    ignored: set[int]
+    digests: NDArray[np.uint8]
+    refused: dict[int, Refusal]
+    private: set[int]
+    patches: pd.DataFrame
+    contradicted: dict[int, Refusal] = field(default_factory=dict)
+    rejected: dict[int, Refusal] = field(default_factory=dict)
+
+    def start_over(self) -> None:
+        """Forgets what was refused by comparison with what the catalog held."""
+        self.rejected = dict(self.contradicted)
+
+    def reject(self, row: int, refusal: Refusal) -> None:
+        """Refuses a patch."""
+        self.rejected[row] = refusal
+
+    def standing(self) -> pd.DataFrame:
+        """Returns the patches that nothing has refused so far."""
+        return self.patches.drop(index=list(self.rejected)) if self.rejected else self.patches
+
+    def refusals(self) -> dict[int, Refusal]:
+        """Returns the refusal of every refused file, by member.
+
+        A slide is refused where none of its patches stands, by the rule that refused the first.
+        """
+        members = self.patches["member"].to_numpy()
+        standing = set(np.delete(members, list(self.rejected)).tolist()) if self.rejected else None
+        refused = dict(self.refused)
+        for row in sorted(self.rejected):
+            member = int(members[row])
+            if standing is None or member not in standing:
+                refused.setdefault(member, self.rejected[row])
+        return dict(sorted(refused.items()))
+
+    @cached_property
+    def files(self) -> int:
+        """Number of files of the delivery."""
+        return len(self.names)
+
+
+def count_rules(refusals: dict[int, Refusal]) -> dict[str, int]:
+    """Counts refusals by rule, in the order of the codes."""
+    return dict(sorted(Counter(refusal.rule for refusal in refusals.values()).items()))

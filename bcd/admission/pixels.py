@@ -1,0 +1,104 @@
+"""What a patch's pixels show, seen cheaply and for many patches at a time: blank glass, blur, ink, colour.
+
+Detail is measured in 20 blocks of a patch, and the block with most of it counts, so that a sliver of tissue on
+glass is seen. The limits were set by eye on the 16,849 whole patches of the development deliveries: of the seven
+below 4, six are bare glass or shadow and one is ink; below 12 lie another nine, all out of focus; tissue in focus
+begins at 16.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcd.admission.rules import FLAGS, Refusal
+
+BLANK_DETAIL = 4.0
+"""Detail, in grey levels, below which a patch shows nothing."""
+
+BLUR_DETAIL = 12.0
+"""Detail below which a patch is out of focus."""
+
+GREY_SPREAD = 40.0
+"""Largest difference between the mean red, green and blue of a blank patch; ink and stain have more."""
+
+PEN_EXCESS = 20.0
+"""By how much the mean blue, or half of it green, exceeds the mean red under marker ink; no stain does that."""
+
+STAIN_DISTANCE = 4.0
+"""A slide is far from the others where its mean optical density differs by so many of their standard deviations."""
+
+MIN_SLIDES = 20
+"""Slides that must be known before any can be called far from them."""
+
+FLAG_BIT = {flag: 1 << place for place, flag in enumerate(FLAGS)}
+"""The bit of each flag in a patch's flags."""
+
+
+def look_at_pixels(patches: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Measures detail and mean colour of patches.
+
+    Args:
+        patches: (n, 50, 50, 3) uint8 RGB, contiguous.
+
+    Returns:
+        Detail (n,), the Laplacian of green in grey levels (the mean of its positive half, times two) in the block of
+        12 x 10 px with most of it; mean colour (n, 3) uint8.
+    """
+    import cv2
+
+    n, edge = patches.shape[:2]
+    column: Any = patches.reshape(n * edge, edge, 3)  # one picture of n patches: few calls for many patches
+    colours = cv2.resize(column, (1, n), interpolation=cv2.INTER_AREA).reshape(n, 3)
+    green = cv2.extractChannel(column, 1)
+    bends: Any = cv2.Laplacian(green, cv2.CV_8U, scale=4).reshape(n, edge, edge)
+    inner = np.ascontiguousarray(bends[:, 1:-1]).reshape(n * (edge - 2), edge)  # without the seams between patches
+    blocks: Any = cv2.resize(inner, (5, n * 4), interpolation=cv2.INTER_AREA).reshape(n, 20)
+    return blocks.max(axis=1).astype(np.float32) / 2, colours
+
+
+def find_blank(detail: NDArray[np.float32], colours: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Tells which patches show nothing: no detail, and no colour of stain or ink."""
+    spread = colours.max(axis=1).astype(np.int16) - colours.min(axis=1)
+    blank: NDArray[np.bool_] = (detail < BLANK_DETAIL) & (spread <= GREY_SPREAD)
+    return blank
+
+
+def blank_refusal(colour: NDArray[np.uint8]) -> Refusal:
+    """Returns the refusal of a blank patch."""
+    red, green, blue = (int(value) for value in colour)
+    return Refusal("blank", f"The patch shows nothing: all of it is about red {red}, green {green}, blue {blue}.")
+
+
+def raise_flags(detail: NDArray[np.float32], colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Returns the flags `blur` and `pen` of patches, as bits (n,) of FLAG_BIT."""
+    red, green, blue = colours.astype(np.int16).T
+    blur = detail < BLUR_DETAIL
+    pen = (blue - red > PEN_EXCESS) | (green - np.maximum(red, blue) > PEN_EXCESS / 2)
+    flags: NDArray[np.uint8] = (blur * FLAG_BIT["blur"] + pen * FLAG_BIT["pen"]).astype(np.uint8)
+    return flags
+
+
+def optical_density(colours: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Returns the optical density -log10(I / 255) of colours 0 to 255, black taken as 1."""
+    density: NDArray[np.float64] = -np.log10(np.maximum(colours, 1) / 255)
+    return density
+
+
+def far_slides(known: NDArray[np.float64], slides: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tells which slides have a stain far from those of earlier batches.
+
+    Args:
+        known: Mean optical density of red, green and blue of the slides admitted before, (m, 3).
+        slides: The same of the slides that arrive, (n, 3).
+
+    Returns:
+        (n,); all False where fewer than MIN_SLIDES are known.
+    """
+    if len(known) < MIN_SLIDES:
+        return np.zeros(len(slides), bool)
+    spread = np.maximum(known.std(axis=0), 0.01)
+    far: NDArray[np.bool_] = (np.abs(slides - known.mean(axis=0)) / spread > STAIN_DISTANCE).any(axis=1)
+    return far

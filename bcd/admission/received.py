@@ -1,0 +1,82 @@
+"""What becomes of a delivery of the inbox after its admission: moved, deleted, or kept where it is.
+
+A delivery that was named on the command line stays where it is. One that holds refused files of which the
+quarantine has no copy is moved rather than deleted: nothing is lost.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from bcd.files import whole_file
+from bcd.progress import say
+from bcd.settings import Settings
+from bcd.store.catalog import Catalog
+from bcd.store.deliveries import DeliveryRecord, list_refusals
+
+
+def leave_inbox(settings: Settings, catalog: Catalog, path: Path, record: DeliveryRecord, *, hides: bool) -> None:
+    """Does with an admitted delivery what `after_admission` says.
+
+    Args:
+        settings: Where the inbox is, and the setting.
+        catalog: Knows which refused files were kept.
+        path: The delivery.
+        record: What became of it.
+        hides: Whether its name may not be told.
+    """
+    if path.absolute().parent != settings.inbox / record.hospital:
+        return
+    if settings.after_admission == "keep":
+        mark_settled(path, record.id)
+    elif settings.after_admission == "delete" and all(one.kept for one in list_refusals(catalog, record.id)):
+        _remove(path)
+    else:
+        if settings.after_admission == "delete":
+            title = record.name if hides else path.name
+            say(f"{title} is moved to received, not deleted: the quarantine has no copy of some refused files.")
+        _move(settings, path, record)
+
+
+def mark_settled(path: Path, identity: str) -> None:
+    """Marks a delivery that stays in the inbox as admitted, as it is now."""
+    with whole_file(_mark(path)) as partial:
+        partial.write_text(f"{identity}\n", "utf-8")
+
+
+def is_settled(path: Path, changed: float) -> bool:
+    """Whether a delivery of the inbox was admitted and stays there unchanged.
+
+    Args:
+        path: The delivery.
+        changed: When something in it last changed, in seconds of the epoch.
+    """
+    try:
+        return _mark(path).stat().st_mtime >= changed
+    except FileNotFoundError:
+        return False
+
+
+def _mark(path: Path) -> Path:
+    return path.with_name(f".{path.name}.admitted")
+
+
+def _move(settings: Settings, path: Path, record: DeliveryRecord) -> None:
+    """Moves a delivery to `received/HOSPITAL/`; its hash joins the name where that is taken."""
+    folder = settings.received / record.hospital
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / path.name
+    if target.exists():
+        target = folder / f"{path.stem}-{record.id[:12]}{path.suffix}"
+    if target.is_dir():  # the very same delivery was received twice before
+        shutil.rmtree(path)
+    else:
+        path.replace(target)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

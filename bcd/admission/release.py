@@ -1,0 +1,253 @@
+"""Re-admits refused files after a human decision, on the record: who released what, and why.
+
+A release is a small delivery of its own, named `release of NAME`. It passes every rule again but the one that a
+person judged. What the rules compare (the same place, the same pixels) is judged again among the chosen files: one
+side of a contradiction is admitted, both sides are not.
+
+Example:
+    >>> released = release(
+    ...     settings, catalog, "idc-batch-1.zip", ["8867_idx5_x51_y51_class0.png"], author="Ada", reason="mucin"
+    ... )  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from bcd.errors import BcdError
+from bcd.progress import say
+from bcd.store import tables
+from bcd.store.delivery_queries import Delivery, RefusedFile, list_refused, match_delivery
+
+if TYPE_CHECKING:
+    from bcd.settings import Settings
+    from bcd.store.catalog import Catalog
+
+MAX_NAME = 255
+"""Characters of a delivery's name in the catalog."""
+
+WAIVED = frozenset({"folder", "off-slide", "blank"})
+"""Rules that a person may overrule."""
+
+CHOSEN = frozenset({"duplicate-cell", "two-patients", "two-labels"})
+"""Rules that a person may settle by choosing which of several files is right."""
+
+RELEASABLE = WAIVED | CHOSEN
+"""Rules whose refusals can be released."""
+
+_MEND_FILE = "mend the file and deliver it again"
+NOT_RELEASABLE = {
+    "unsafe-path": "nothing is read from such a path; pack the delivery again",
+    "not-a-file": "it has no bytes of its own; deliver the file that it points to",
+    "nested-archive": "deliver the inner archive by itself",
+    "bomb": "it was never unpacked; deliver the file by itself if it is what it says",
+    "name": "without patient and place it is no patch; rename the file and deliver it again",
+    "off-grid": "it overlaps the patches of the grid; cut the slide again on the grid",
+    "unreadable": f"it has no pixels to admit; {_MEND_FILE}",
+    "empty": f"it has no bytes; {_MEND_FILE}",
+    "too-large": f"it was not read whole; {_MEND_FILE}",
+    "not-png": f"it has no 50x50 RGB pixels; {_MEND_FILE}",
+    "truncated": f"it has no 50x50 RGB pixels; {_MEND_FILE}",
+    "absurd-size": f"it has no 50x50 RGB pixels; {_MEND_FILE}",
+    "colour": f"it has no 50x50 RGB pixels; {_MEND_FILE}",
+    "size": f"it has no 50x50 RGB pixels; {_MEND_FILE}",
+    "no-spacing": "deliver the slide again with --spacing",
+    "no-tissue": "a slide is delivered again whole; crop it to its tissue first",
+    "labels-file": "mend the table, then `bcd labels import` it",
+    "withdrawn": "the patient's consent is withdrawn",
+    "already-admitted": "the patch is in an earlier batch already",
+}
+"""Why refusals by the other rules cannot be released, and what to do instead."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """What became of the files that were to be released.
+
+    Attributes:
+        delivery: The delivery that they were refused from.
+        made: Id of the small delivery that the release became; None where all of them had been released before.
+        released: Files that are admitted now.
+        refused: Files that broke another rule when they were judged again.
+        before: Files that had been released before.
+    """
+
+    delivery: Delivery
+    made: str | None
+    released: list[str]
+    refused: list[RefusedFile]
+    before: list[str]
+
+
+class KeptSource:
+    """Files of the quarantine under the names that they were delivered with, as a source of admission."""
+
+    def __init__(self, folder: Path, files: Sequence[RefusedFile]) -> None:
+        self.names = [file.name for file in files]
+        self._paths = [folder / (file.kept or "") for file in files]
+
+    def size(self, member: int) -> int:
+        """Returns a file's size in bytes."""
+        return self._paths[member].stat().st_size
+
+    def hazard(self, member: int) -> tuple[str, str] | None:  # noqa: ARG002
+        """Returns None: what the quarantine keeps are plain files."""
+        return None
+
+    def read(self, member: int, limit: int) -> bytes:
+        """Reads at most `limit` bytes of a file."""
+        with self._paths[member].open("rb") as file:
+            return file.read(limit)
+
+    def copy(self, member: int, target: Path) -> None:
+        """Copies a whole file."""
+        shutil.copyfile(self._paths[member], target)
+
+
+def release(
+    settings: Settings,
+    catalog: Catalog,
+    delivery: str,
+    files: Sequence[str],
+    *,
+    author: str,
+    reason: str,
+    label: int | None = None,
+) -> Release:
+    """Re-admits refused files of a delivery.
+
+    Args:
+        settings: Where the quarantine lies.
+        catalog: The open catalog.
+        delivery: The delivery's or its batch's id, the beginning of either, or its name.
+        files: Their paths in the delivery, as `bcd refusals` shows them, or just their last part, or the names of
+            their copies in the quarantine; `*` stands for any text.
+        author: Who decided.
+        reason: Why.
+        label: The patches' label, instead of what their names say.
+
+    Raises:
+        BcdError: A file is not among the refused ones, cannot be released, is no longer in the quarantine or needs a
+            label, or all of them break another rule; then nothing is admitted.
+    """
+    from bcd.admission.report import write_report
+
+    _check_words(author, reason)
+    found = match_delivery(catalog, delivery)
+    chosen = _choose(found, list_refused(catalog, found.id), files)
+    before = [file.name for file in chosen if file.author is not None]
+    pending = [file for file in chosen if file.author is None]
+    made, released, again = None, [], []
+    if pending:
+        _check_releasable(settings, found, pending, label)
+        made = _admit(settings, catalog, found, pending, label)
+        again = list_refused(catalog, made)
+        admitted = _without(pending, again, settings.quarantine / found.id)
+        released = [file.name for file in admitted]
+        _record(catalog, made, admitted, author=author, reason=reason)
+        write_report(settings, catalog, made)
+    if before:
+        say(f"{len(before):,} of the files had been released before: nothing changes for them.")
+    write_report(settings, catalog, found.id)
+    return Release(found, made, released, again, before)
+
+
+def _admit(
+    settings: Settings, catalog: Catalog, found: Delivery, files: Sequence[RefusedFile], label: int | None
+) -> str:
+    """Admits files of the quarantine as a delivery of their own and returns its id."""
+    from bcd.admission.admit import admit_source
+
+    return admit_source(
+        settings,
+        catalog,
+        KeptSource(settings.quarantine / found.id, files),
+        name=f"release of {found.name}"[:MAX_NAME],
+        hospital=found.hospital,
+        waived={file.name: file.rule for file in files if file.rule in WAIVED},
+        labels={} if label is None else {file.name: label for file in files},
+    ).id
+
+
+def _check_words(author: str, reason: str) -> None:
+    for option, text in (("--author", author), ("--reason", reason)):
+        if not text.strip():
+            raise BcdError(f"A release without {option} says nothing.", "Name who decided, and why.")
+
+
+def _choose(found: Delivery, refused: Sequence[RefusedFile], files: Sequence[str]) -> list[RefusedFile]:
+    chosen = {file.number: file for text in files for file in _match(found, refused, text)}
+    return [chosen[number] for number in sorted(chosen)]
+
+
+def _match(found: Delivery, refused: Sequence[RefusedFile], text: str) -> list[RefusedFile]:
+    exact = [file for file in refused if text in (file.name, file.kept)]
+    if exact:
+        return exact
+    if "*" in text:
+        alike = [file for file in refused if fnmatchcase(file.name, text) or fnmatchcase(file.kept or "", text)]
+    else:
+        alike = [file for file in refused if file.name.rpartition("/")[2] == text]
+        if len(alike) > 1:
+            raise BcdError(
+                f"{text} may be {len(alike)} files: {', '.join(file.kept or file.name for file in alike[:10])}.",
+                "Name one as it lies in the quarantine.",
+            )
+    if not alike:
+        raise BcdError(f"{found.name} has no refused file {text}.", f"`bcd refusals {found.id[:12]}` lists them.")
+    return alike
+
+
+def _check_releasable(settings: Settings, found: Delivery, files: Sequence[RefusedFile], label: int | None) -> None:
+    for file in files:
+        if file.rule not in RELEASABLE:
+            raise BcdError(
+                f"{file.name} was refused by the rule {file.rule}, which no release lifts:",
+                f"{NOT_RELEASABLE[file.rule]}.",
+            )
+        if file.rule == "two-labels" and label is None:
+            raise BcdError(
+                f"{file.name} was delivered with two labels: {file.message}", "Say which is right: --label 0 or 1."
+            )
+        path = settings.quarantine / found.id / (file.kept or "")
+        if file.kept is None or not path.is_file():
+            raise BcdError(f"{file.name} is no longer in the quarantine.", "Deliver it again.")
+
+
+def _without(files: Sequence[RefusedFile], again: Sequence[RefusedFile], folder: Path) -> list[RefusedFile]:
+    """Returns the files that were not refused again."""
+    refused = Counter((file.name, file.sha256) for file in again)
+    admitted = []
+    for file in files:
+        # Not `file.sha256`: the quarantine's copy may have lost the text that the delivered file carried.
+        key = file.name, hashlib.sha256((folder / (file.kept or "")).read_bytes()).hexdigest()
+        if refused[key]:
+            refused[key] -= 1
+        else:
+            admitted.append(file)
+    return admitted
+
+
+def _record(catalog: Catalog, made: str, files: Sequence[RefusedFile], *, author: str, reason: str) -> None:
+    """Records who released the files; what a killed run had recorded already stays as it is."""
+    releases = tables.releases
+    now = datetime.now(UTC)
+    with catalog.write() as connection:
+        recorded = set(connection.scalars(sa.select(releases.c.refusal).where(releases.c.delivery == made)))
+        rows = [
+            {"refusal": file.number, "delivery": made, "author": author, "reason": reason, "released_at": now}
+            for file in files
+            if file.number not in recorded
+        ]
+        if rows:
+            connection.execute(sa.insert(releases), rows)

@@ -1,0 +1,172 @@
+"""Settling: what was found in a delivery becomes a batch, a quarantine and rows of the catalog, or nothing does.
+
+One process settles at a time. Batch and quarantine are in place before one transaction makes them count; a note of
+what is about to be placed is written first, so that whoever settles next clears away what a killed process left.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import sqlalchemy as sa
+
+from bcd.admission.duplicates import refuse_duplicates, refuse_known, refuse_withdrawn
+from bcd.admission.findings import Findings, count_rules
+from bcd.admission.index import count_flags, make_index, measure_stains
+from bcd.admission.plan import UNLABELLED
+from bcd.admission.quarantine import keep_refused
+from bcd.admission.sources.source import Source
+from bcd.errors import BcdError
+from bcd.files import whole_file
+from bcd.patches import Hospital
+from bcd.settings import Settings
+from bcd.store import tables
+from bcd.store.batches import batch_id, write_batch
+from bcd.store.catalog import Catalog, patiently
+from bcd.store.deliveries import (
+    DeliveryRecord,
+    Settlement,
+    find_delivery,
+    known_slides,
+    record_delivery,
+)
+from bcd.store.spool import Spool
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A delivery that was looked at and is to be settled.
+
+    Attributes:
+        name: Name of the folder or archive, as it may be seen.
+        hospital: Where it came from.
+        source: The delivery, open.
+        spool: The decoded patches.
+        findings: What was found.
+        hides: Whether the hospital's identifiers were replaced, so that nothing else may name somebody either.
+    """
+
+    name: str
+    hospital: Hospital
+    source: Source
+    spool: Spool
+    findings: Findings
+    hides: bool
+
+    @property
+    def identity(self) -> str:
+        """The delivery's hash: of the hospital, and of the name and bytes of every file."""
+        findings = self.findings
+        lines = sorted(
+            f"{name}\t{findings.digests[member].tobytes().hex()}"
+            for member, name in enumerate(findings.names)
+            if member not in findings.ignored
+        )
+        return hashlib.sha256("\n".join([self.hospital, *lines]).encode()).hexdigest()
+
+
+def settle(settings: Settings, catalog: Catalog, draft: Draft) -> tuple[DeliveryRecord, bool]:
+    """Settles a delivery, waiting for whoever settles another one, and for a database that is away.
+
+    Returns:
+        What became of it, and whether it had been settled before.
+
+    Raises:
+        BcdError: Nothing in it is admissible; then nothing is stored.
+    """
+    identity = draft.identity
+
+    def attempt() -> tuple[DeliveryRecord, bool]:
+        with catalog.lock("admission") as confirm:
+            clear_unsettled(settings, catalog)
+            record = find_delivery(catalog, identity)
+            if record is not None:
+                return record, True
+            draft.findings.start_over()
+            return _settle(settings, catalog, draft, identity, confirm), False
+
+    return patiently(attempt)
+
+
+def clear_unsettled(settings: Settings, catalog: Catalog) -> None:
+    """Removes what a killed process placed and did not enter; only under the lock "admission"."""
+    for note in sorted(_notes(settings).glob("*.json")):
+        placed = json.loads(note.read_text("utf-8"))
+        if find_delivery(catalog, placed["delivery"]) is None:
+            shutil.rmtree(settings.quarantine / placed["delivery"], ignore_errors=True)
+            if placed["batch"] and not _holds_batch(catalog, placed["batch"]):
+                shutil.rmtree(settings.batches / placed["batch"], ignore_errors=True)
+        note.unlink()
+
+
+def _settle(
+    settings: Settings, catalog: Catalog, draft: Draft, identity: str, confirm: Callable[[], None]
+) -> DeliveryRecord:
+    findings = draft.findings
+    withdrawn = _withdrawn(catalog, draft.hospital)
+    refuse_withdrawn(withdrawn, findings)
+    doubts = refuse_known(catalog, draft.hospital, findings)
+    refuse_duplicates(findings)
+    refusals = findings.refusals()
+    standing = findings.standing()
+    if standing.empty and not {"already-admitted", "withdrawn"} & {refusal.rule for refusal in refusals.values()}:
+        raise _nothing_admissible(draft.name, count_rules(refusals))
+    stains = measure_stains(standing)
+    index = make_index(draft.hospital, findings, standing, known_slides(catalog), stains)
+    batch = batch_id(index) if len(index) else None
+    note = _notes(settings) / f"{identity}.json"
+    with whole_file(note) as partial:
+        partial.write_text(json.dumps({"delivery": identity, "batch": batch}), "utf-8")
+    if batch is not None:
+        write_batch(settings, index, draft.spool, standing["spool_row"].to_numpy().astype(np.int64))
+    kept = keep_refused(settings, identity, draft.source, findings, refusals, strip=draft.hides)
+    record = DeliveryRecord(
+        id=identity,
+        hospital=draft.hospital,
+        name=draft.name,
+        batch=batch,
+        files=findings.files,
+        admitted_files=findings.files - len(refusals) - len(findings.ignored),
+        admitted=len(index),
+        refused=count_rules(refusals),
+        ignored=len(findings.ignored),
+        patients=int(standing["patient"].nunique()),
+        positive=int((standing["label"] == 1).sum()),
+        unlabelled=int((standing["label"] == UNLABELLED).sum()),
+        flags=count_flags(index),
+    )
+    conflicts = [(known, refusal.rule, refusal.message) for known, refusal in doubts.conflicts]
+    record_delivery(catalog, Settlement(record, index, kept, conflicts, doubts.labels, stains), confirm)
+    note.unlink()
+    return record
+
+
+def _withdrawn(catalog: Catalog, hospital: Hospital) -> set[str]:
+    columns = tables.withdrawn.c
+    with catalog.engine.connect() as connection:
+        return set(connection.scalars(sa.select(columns.patient).where(columns.hospital == hospital)))
+
+
+def _holds_batch(catalog: Catalog, batch: str) -> bool:
+    with catalog.engine.connect() as connection:
+        return (
+            connection.execute(sa.select(tables.batches.c.id).where(tables.batches.c.id == batch)).first() is not None
+        )
+
+
+def _notes(settings: Settings) -> Path:
+    return settings.batches.parent / "unsettled"
+
+
+def _nothing_admissible(name: str, counts: Mapping[str, int]) -> BcdError:
+    by_rule = ", ".join(f"{rule} {count:,}" for rule, count in counts.items())
+    return BcdError(
+        f"Nothing in {name} can be admitted; files by the rule they break: {by_rule}.",
+        "Hand over 50x50 RGB PNGs named PATIENT_idx5_x51_y101_class0.png, or slides named PATIENT_idx5.svs.",
+    )

@@ -1,0 +1,214 @@
+"""A slide opened for reading regions of it: a scanner's file through OpenSlide, or a plain picture through Pillow.
+
+Nothing but pixels of the scanned area, its spacing and its background colour is read: never the associated images
+(label, macro, thumbnail), whose handwriting may name a patient, and no other metadata. What the libraries say of
+a damaged file is not passed on either, since it may quote both.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcd.admission.slides.errors import SlideError
+from bcd.admission.slides.names import PICTURE_SUFFIXES, TIFF_SUFFIXES
+from bcd.admission.slides.spacing import Spacing, read_spacing, settle_spacing
+from bcd.errors import BcdError
+from bcd.patches import MICRONS_PER_PIXEL
+
+if TYPE_CHECKING:
+    from openslide import OpenSlide
+    from PIL.Image import Image
+
+MOST_PICTURE_PIXELS = 300_000_000
+"""A plain picture is decoded as a whole, so its size is bounded: 1.2 GB at 4 bytes a pixel."""
+
+MOST_TILE_PIXELS = 4096 * 4096
+"""OpenSlide decodes a tile as a whole; scanners write tiles of 240 to 2,048 px."""
+
+COARSEST_LEVEL = MICRONS_PER_PIXEL / 2 * 1.02
+"""µm/px: from a finer level, four or more pixels are averaged into one, so the scanner's own filter matters little.
+The 2 % are for levels whose size was rounded."""
+
+WHITE = (255, 255, 255)
+
+
+class Region(Protocol):
+    """An open slide.
+
+    Attributes:
+        size: Width and height, in pixels as they are read.
+        extent: Width and height of the scanned area, in µm.
+        spacing: Along x and y, in µm per pixel as it is read.
+    """
+
+    size: tuple[int, int]
+    extent: tuple[float, float]
+    spacing: Spacing
+
+    def read(self, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
+        """Reads a region within the slide as RGB, shape (height, width, 3); several threads may.
+
+        Raises:
+            SlideError: unreadable.
+        """
+        ...
+
+
+class ScannedSlide:
+    """A slide that OpenSlide reads, at the level that suits patches best."""
+
+    def __init__(self, slide: OpenSlide, spacing: float | None) -> None:
+        finest = settle_spacing(read_spacing(slide.properties), spacing)
+        scales = slide.level_downsamples
+        fine = [level for level, scale in enumerate(scales) if max(finest) * scale <= COARSEST_LEVEL]
+        self._level = max(fine, key=lambda level: scales[level], default=0)
+        self._scale = scales[self._level]
+        self._slide = slide
+        self._background = _read_background(slide)
+        width, height = slide.dimensions
+        self.size = slide.level_dimensions[self._level]
+        self.extent = (width * finest[0], height * finest[1])
+        self.spacing = (finest[0] * self._scale, finest[1] * self._scale)
+        _check_tiles(slide, self._level)
+
+    def read(self, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
+        """Reads a region."""
+        from openslide import OpenSlideError
+
+        corner = (round(x * self._scale), round(y * self._scale))
+        try:
+            region = self._slide.read_region(corner, self._level, (width, height))
+        except OpenSlideError as error:
+            raise SlideError("unreadable", f"The slide is damaged near x {corner[0]:,}, y {corner[1]:,}.") from error
+        return _lay_on(self._background, np.asarray(region))
+
+
+class PlainPicture:
+    """A picture that Pillow has decoded."""
+
+    def __init__(self, picture: Image, spacing: float | None) -> None:
+        # The resolution that a PNG or JPEG states is a printer's or a program's default, never a scanner's.
+        self.spacing = settle_spacing(None, spacing)
+        self.size = picture.size
+        self.extent = (picture.width * self.spacing[0], picture.height * self.spacing[1])
+        self._picture = picture
+
+    def read(self, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
+        """Reads a region."""
+        region = self._picture.crop((x, y, x + width, y + height))
+        return _lay_on(WHITE, np.asarray(region if region.mode == "RGB" else region.convert("RGBA")))
+
+
+@contextmanager
+def open_slide(path: Path, spacing: float | None) -> Iterator[Region]:
+    """Opens a slide.
+
+    Args:
+        path: The slide; files that belong to it lie beside it.
+        spacing: In µm per pixel, for a slide that does not say it.
+
+    Raises:
+        SlideError: unreadable, no-spacing, absurd-size, colour.
+        BcdError: OpenSlide is not installed.
+    """
+    if path.suffix.lower() in PICTURE_SUFFIXES:
+        with _decode_picture(path) as picture:
+            yield PlainPicture(picture, spacing)
+        return
+    openslide = _import_openslide()
+    try:
+        is_known = openslide.OpenSlide.detect_format(path) is not None
+        slide = openslide.OpenSlide(path) if is_known else None
+    except (openslide.OpenSlideError, OSError) as error:
+        raise SlideError(
+            "unreadable", "The slide is damaged, truncated, or misses files that belong to it."
+        ) from error
+    if slide is not None:
+        with slide:
+            yield ScannedSlide(slide, spacing)
+    elif path.suffix.lower() in TIFF_SUFFIXES:
+        with _decode_picture(path) as picture:
+            yield PlainPicture(picture, spacing)
+    else:
+        raise SlideError("unreadable", "The file is not a slide in any format that OpenSlide knows, or is truncated.")
+
+
+def _decode_picture(path: Path) -> Image:
+    from PIL.JpegImagePlugin import JpegImageFile
+    from PIL.PngImagePlugin import PngImageFile
+    from PIL.TiffImagePlugin import TiffImageFile
+
+    # Not Image.open: its own limit on the size is lower, process-wide, and partly a mere warning.
+    kinds: dict[bytes, Callable[[BinaryIO], Image]] = {
+        b"\x89PNG": PngImageFile,
+        b"\xff\xd8": JpegImageFile,
+        b"II": TiffImageFile,
+        b"MM": TiffImageFile,
+    }
+    try:
+        with path.open("rb") as file:
+            begin = file.read(4)
+            file.seek(0)
+            kind = next((kind for signature, kind in kinds.items() if begin.startswith(signature)), None)
+            if kind is None:
+                raise SlideError(
+                    "unreadable", "The file is neither a PNG, a JPEG nor a TIFF, whatever its name says."
+                )
+            picture = kind(file)
+            _check_picture(picture)
+            picture.load()
+    except (OSError, SyntaxError, ValueError, EOFError, KeyError, zlib.error, struct.error) as error:
+        raise SlideError("unreadable", "The picture is damaged or truncated.") from error
+    return picture
+
+
+def _check_picture(picture: Image) -> None:
+    if picture.width * picture.height > MOST_PICTURE_PIXELS:
+        message = f"The picture has {picture.width:,} x {picture.height:,} px, over {MOST_PICTURE_PIXELS:,} in all"
+        raise SlideError("absurd-size", f"{message}: hand it over as a pyramidal, tiled TIFF.")
+    if picture.mode not in {"RGB", "RGBA", "P"}:
+        raise SlideError("colour", "The picture is not 8-bit RGB (grey, CMYK or 16-bit).")
+
+
+def _check_tiles(slide: OpenSlide, level: int) -> None:
+    keys = (f"openslide.level[{level}].tile-width", f"openslide.level[{level}].tile-height")
+    width, height = (int(slide.properties.get(key, 0)) for key in keys)
+    if width * height > MOST_TILE_PIXELS:
+        message = f"The slide is stored in tiles of {width:,} x {height:,} px"
+        raise SlideError("absurd-size", f"{message}: hand it over with tiles of at most 4,096 x 4,096 px.")
+
+
+def _read_background(slide: OpenSlide) -> tuple[int, int, int]:
+    colour = slide.properties.get("openslide.background-color", "FFFFFF")
+    return int(colour[:2], 16), int(colour[2:4], 16), int(colour[4:6], 16)
+
+
+def _lay_on(background: tuple[int, int, int], pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Lays RGB or RGBA on a background and returns RGB."""
+    import cv2
+
+    if pixels.shape[2] == 3:
+        return pixels
+    colours = cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB)  # a slice of three of four is walked over ten times slower
+    if pixels[..., 3].min() == 255:
+        return np.asarray(colours)
+    opacity = pixels[..., 3:].astype(np.float32) / 255
+    return np.asarray(np.rint(colours * opacity + np.asarray(background) * (1 - opacity)), dtype=np.uint8)
+
+
+def _import_openslide() -> Any:
+    try:
+        import openslide
+    except ModuleNotFoundError as error:  # openslide-python's own, where its library is missing, too
+        raise BcdError(
+            "OpenSlide, which reads slides, is not installed.", 'Run `pip install "bcd[slides]"`.'
+        ) from error
+    return openslide

@@ -1,0 +1,152 @@
+"""A slide cut into patches: found tissue only, averaged to 4 µm/px, on the 50-px grid from the slide's corner.
+
+A slide is read in blocks of about two million pixels, a few at a time, so memory does not grow with it. A band of
+blocks is as wide as the slide at 4 µm/px, which is bounded by the longest glass slide, and is yielded before the next
+is read. Blocks are narrow and high, because neighbours across share decoded tiles in OpenSlide's cache.
+
+What is left at the right and lower edge and does not fill a patch is dropped: admission refuses such pieces too.
+
+Example:
+    >>> for tiles in tile_slide(Path("8867_idx5.svs"), spacing=None):
+    ...     tiles.pixels.shape  # (n, 50, 50, 3)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcd.admission.slides.errors import SlideError
+from bcd.admission.slides.reading import Region, open_slide
+from bcd.admission.slides.resampling import area_weights, average_areas
+from bcd.admission.slides.tissue import holds_tissue
+from bcd.patches import MICRONS_PER_PIXEL, PATCH_PIXELS
+
+__all__ = ["SlideError", "Tiles", "tile_slide"]
+
+BLOCK_PIXELS = 1 << 21
+"""About as many pixels of the slide are read in one go (never less than one patch): 32 MB while they are averaged."""
+
+BAND_PIXELS = 4096
+"""A block is about as high, in pixels of the slide."""
+
+BAND_PATCHES = 8
+"""A block is at most as high, in patches."""
+
+MOST_PATCHES = 400
+"""Patches along either side of a slide: 80 mm, where a glass slide has 75."""
+
+MOST_WORKERS = 4
+"""Threads that read a slide; more would need more memory, and hardly help beyond the decoding of JPEG."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tiles:
+    """Some patches of a slide, in the order of y, then x.
+
+    Attributes:
+        xs: Column of each patch's upper left pixel at 4 µm/px, counted from 1, shape (n,).
+        ys: Row of the same, shape (n,).
+        pixels: RGB, shape (n, 50, 50, 3).
+    """
+
+    xs: NDArray[np.int64]
+    ys: NDArray[np.int64]
+    pixels: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """One axis of the grid: `size` pixels of the slide, cut into `patches` of `step` pixels each."""
+
+    size: int
+    patches: int
+    step: float
+
+    def edges(self, first: int, last: int) -> NDArray[np.float64]:
+        """Returns the bounds, in pixels of the slide, of the pixels of patches from `first` to before `last`."""
+        pixels = np.arange(first * PATCH_PIXELS, last * PATCH_PIXELS + 1, dtype=np.float64)
+        return pixels * (self.step / PATCH_PIXELS)
+
+    def spans(self, length: int) -> list[tuple[int, int]]:
+        """Cuts the patches into runs of `length`."""
+        return [(first, min(first + length, self.patches)) for first in range(0, self.patches, length)]
+
+
+def tile_slide(path: Path, spacing: float | None) -> Iterator[Tiles]:
+    """Cuts a slide into patches, in the order of y, then x.
+
+    Args:
+        path: The slide, or a plain picture of one.
+        spacing: In µm per pixel, for a slide that does not say it.
+
+    Raises:
+        SlideError: It cannot be admitted; damage may show only after patches have been yielded, which are then not to
+            be admitted either.
+        BcdError: OpenSlide is not installed.
+    """
+    with open_slide(path, spacing) as slide:
+        across, down = _lay_grid(slide)
+        height = int(np.clip(BAND_PIXELS // down.step, 1, BAND_PATCHES))
+        width = max(1, int(BLOCK_PIXELS // (height * down.step * across.step)))
+        workers = min(len(os.sched_getaffinity(0)), MOST_WORKERS)
+        is_empty = True
+        with ThreadPoolExecutor(workers, thread_name_prefix="slide") as pool:
+            for rows in down.spans(height):
+                blocks = pool.map(
+                    lambda columns, rows=rows: _cut(slide, across, down, columns, rows), across.spans(width)
+                )
+                tiles = _join(list(blocks))
+                if len(tiles.xs):
+                    is_empty = False
+                    yield tiles
+    if is_empty:
+        raise SlideError("no-tissue", "No patch of the slide holds stained tissue.")
+
+
+def _lay_grid(slide: Region) -> tuple[_Axis, _Axis]:
+    patch = PATCH_PIXELS * MICRONS_PER_PIXEL
+    across, down = (
+        # The little that is added keeps a whole patch whole that rounding of the spacing has made short.
+        _Axis(size, int(extent / patch + 1e-6), patch / spacing)
+        for size, extent, spacing in zip(slide.size, slide.extent, slide.spacing, strict=True)
+    )
+    if max(across.patches, down.patches) > MOST_PATCHES:
+        reach = max(slide.extent) / 1000
+        raise SlideError("absurd-size", f"The slide would be {reach:,.0f} mm long: its spacing must be wrong.")
+    if min(across.patches, down.patches) < 1:
+        raise SlideError("no-tissue", "The slide is smaller than one patch.")
+    return across, down
+
+
+def _cut(slide: Region, across: _Axis, down: _Axis, columns: tuple[int, int], rows: tuple[int, int]) -> Tiles:
+    """Reads the patches of some columns and rows of the grid, and keeps those with tissue."""
+    x_edges, y_edges = across.edges(*columns), down.edges(*rows)
+    left, right = _bounds(x_edges, across.size)
+    top, bottom = _bounds(y_edges, down.size)
+    pixels = slide.read(left, top, right - left, bottom - top)
+    averaged = average_areas(pixels, area_weights(y_edges, top, bottom), area_weights(x_edges, left, right))
+    n = (rows[1] - rows[0], columns[1] - columns[0])
+    patches = averaged.reshape(n[0], PATCH_PIXELS, n[1], PATCH_PIXELS, 3).swapaxes(1, 2)
+    patches = patches.reshape(-1, PATCH_PIXELS, PATCH_PIXELS, 3)
+    kept = holds_tissue(patches)
+    ys, xs = np.mgrid[rows[0] : rows[1], columns[0] : columns[1]].reshape(2, -1)[:, kept] * PATCH_PIXELS + 1
+    return Tiles(xs, ys, patches[kept])
+
+
+def _bounds(edges: NDArray[np.float64], size: int) -> tuple[int, int]:
+    """Returns the first pixel that intervals touch, and one past the last."""
+    return int(edges[0]), min(int(np.ceil(edges[-1])), size)
+
+
+def _join(blocks: list[Tiles]) -> Tiles:
+    xs = np.concatenate([block.xs for block in blocks])
+    ys = np.concatenate([block.ys for block in blocks])
+    order = np.lexsort((xs, ys))
+    return Tiles(xs[order], ys[order], np.concatenate([block.pixels for block in blocks])[order])

@@ -1,0 +1,121 @@
+"""Opening a delivery: what it is shows in its first bytes, not in its name.
+
+Example:
+    >>> with open_source(Path("delivery.tar.gz"), Path("/var/tmp")) as source:  # doctest: +SKIP
+    ...     data = source.read(0, limit=1 << 20)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from enum import Enum, auto
+from pathlib import Path
+
+from bcd.admission.slides.names import PICTURE_SUFFIXES, SLIDE_SUFFIXES
+from bcd.admission.sources import tars, zips
+from bcd.admission.sources.folders import FolderSource, is_folder, walk
+from bcd.admission.sources.hazards import clean_name
+from bcd.admission.sources.source import Source
+from bcd.errors import BcdError
+
+
+class Kind(Enum):
+    """What a delivery is."""
+
+    FOLDER = auto()
+    ZIP = auto()
+    TAR = auto()
+    PICTURE = auto()
+
+
+def find_kind(path: Path) -> Kind:
+    """Finds what a delivery is; a single slide or picture, which alone goes by its name, is a delivery of one file.
+
+    Raises:
+        BcdError: It is missing, cannot be read, or is nothing that can be opened.
+    """
+    try:
+        if path.is_dir():
+            return Kind.FOLDER
+        if not path.exists():
+            raise BcdError(f"There is no delivery {path}.", "Check the path.")
+        if path.is_file() and (kind := _find_file_kind(path)) is not None:
+            return kind
+    except OSError as error:
+        raise BcdError(f"{path} cannot be read: {error.strerror}.", "Check who may read it.") from error
+    raise BcdError(
+        f"{path} is neither a folder nor a whole zip, nor a tar (plain or gzip), nor a slide.",
+        "Hand over one of these; if it is one, copy it again.",
+    )
+
+
+@contextmanager
+def open_source(path: Path, scratch: Path) -> Iterator[Source]:
+    """Opens a delivery.
+
+    Args:
+        path: A folder, a zip, a tar (plain or compressed with gzip), or a single slide or picture.
+        scratch: Folder for temporary files, of which none is left.
+
+    Raises:
+        BcdError: It is missing, is none of these, is damaged or not whole, is encrypted, or is absurd in number or
+            size of what is in it.
+    """
+    match find_kind(path):
+        case Kind.FOLDER:
+            yield FolderSource(path)
+        case Kind.PICTURE:
+            yield FolderSource(path.parent, only=path.name)
+        case Kind.ZIP:
+            with closing(zips.ZipSource(path)) as source:
+                yield source
+        case Kind.TAR:
+            with tars.open_tar(path, scratch) as tar:
+                yield tar
+
+
+def list_names(path: Path) -> Iterator[str]:
+    """Yields the paths of the files in a delivery as far as it is asked for them; unpacks and reads no file.
+
+    Raises:
+        BcdError: As `open_source`, but of a tar only what shows as far as it is asked.
+    """
+    match find_kind(path):
+        case Kind.FOLDER:
+            yield from (clean_name(name) for name, state in walk(path) if not is_folder(state))
+        case Kind.PICTURE:
+            yield clean_name(path.name)
+        case Kind.ZIP:
+            with closing(zips.ZipSource(path)) as source:
+                yield from source.names
+        case Kind.TAR:
+            yield from tars.list_names(path)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether an archive has its end; True of what is no archive, of which that cannot be seen.
+
+    Raises:
+        BcdError: As `find_kind`.
+    """
+    match find_kind(path):
+        case Kind.ZIP:
+            return zips.is_whole(path)
+        case Kind.TAR:
+            return tars.is_whole(path)
+        case _:
+            return True
+
+
+def _find_file_kind(path: Path) -> Kind | None:
+    with path.open("rb") as file:
+        head = file.read(4)
+    if head in {b"PK\3\4", b"PK\5\6"}:
+        return Kind.ZIP
+    if tars.is_tar(path):
+        return Kind.TAR
+    if path.suffix.lower() in SLIDE_SUFFIXES | PICTURE_SUFFIXES:
+        return Kind.PICTURE
+    # A zip may have something before it, such as the program that unpacks it.
+    return Kind.ZIP if zips.is_whole(path) else None

@@ -1,0 +1,259 @@
+"""A delivery that is a tar, plain or compressed with gzip; the latter is unpacked into a file without a name first.
+
+The members are found by Python's tarfile, which knows every dialect, and read by their place in the file.
+"""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import os
+import shutil
+import tarfile
+import tempfile
+import zlib
+from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, cast
+
+from bcd.admission.sources.archive_file import ArchiveFile
+from bcd.admission.sources.folders import CHUNK, write_whole
+from bcd.admission.sources.hazards import MAX_RATIO, Hazard, clean_name, name_hazard
+from bcd.admission.sources.source import MAX_MEMBERS, UnreadableFileError
+from bcd.errors import BcdError
+from bcd.progress import track
+
+BLOCK = 512
+HARMLESS_TAR = 1 << 30
+"""A tar that unpacks to no more is taken whatever its ratio."""
+
+_MAX_HEADER = 1 << 20  # an extended header of more is no name
+_SPARE_ROOM = 256 << 20  # left on the disk for everybody else
+_FILE, _NO_FILE, _SPARSE = 0, 1, 2
+_FAULTS = (tarfile.TarError, EOFError, OSError, ValueError, OverflowError, IndexError, RecursionError, zlib.error)
+
+
+class TarSource:
+    """The members of a tar, in the order of their places in it.
+
+    Args:
+        path: The archive, for messages.
+        file: The tar, unpacked.
+
+    Raises:
+        BcdError: It is damaged or not whole.
+    """
+
+    def __init__(self, path: Path, file: IO[bytes]) -> None:
+        self._file = ArchiveFile(file.fileno())
+        self.names: list[str] = []
+        self._offsets, self._sizes, self._kinds = array("q"), array("q"), array("b")
+        tar = _read_headers(path, file)
+        for info in _members(path, tar):
+            if not info.isdir():
+                self.names.append(clean_name(info.name))
+                self._offsets.append(info.offset_data)
+                self._sizes.append(info.size)
+                self._kinds.append(_kind(info))
+        _check_end(path, file, tar.offset)
+
+    def size(self, member: int) -> int:
+        """Returns the size of a member in bytes."""
+        return self._sizes[member]
+
+    def hazard(self, member: int) -> Hazard | None:
+        """Returns what the listing shows."""
+        if self._kinds[member] == _NO_FILE:
+            return "not-a-file", "A link, pipe or device is not unpacked."
+        return name_hazard(self.names[member])
+
+    def read(self, member: int, limit: int) -> bytes:
+        """Reads at most the first `limit` bytes of a member."""
+        if self._kinds[member] != _FILE:
+            raise UnreadableFileError("it is a sparse file or none at all")
+        return self._file.read(min(self._sizes[member], limit), self._offsets[member])
+
+    def copy(self, member: int, target: Path) -> None:
+        """Copies a whole member."""
+        if self._kinds[member] != _FILE:
+            raise UnreadableFileError("it is a sparse file or none at all")
+        size = self._sizes[member]
+        write_whole(target, self._file.pieces(size, self._offsets[member]), size)
+
+
+@contextmanager
+def open_tar(path: Path, scratch: Path) -> Iterator[TarSource]:
+    """Opens a tar, plain or compressed with gzip.
+
+    Args:
+        path: The archive.
+        scratch: Folder for the unpacked tar; the file in it has no name, so nothing is left of it however this ends.
+
+    Raises:
+        BcdError: It is damaged or not whole, unpacks to an absurd size, or there is no room to unpack it.
+    """
+    if not is_gzip(path):
+        with path.open("rb") as file:
+            yield TarSource(path, file)
+        return
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=scratch) as file:
+        _fill(path, file, scratch)
+        yield TarSource(path, file)
+
+
+def list_names(path: Path) -> Iterator[str]:
+    """Yields the names in a tar, plain or compressed with gzip, as far as it is asked for them; unpacks no further.
+
+    Raises:
+        BcdError: It is damaged, or declares an absurd size.
+    """
+    size = path.stat().st_size
+    with _open(path) as file:
+        for info in _members(path, _read_headers(path, file)):
+            _check_ratio(path, info.offset_data + info.size, size)
+            if not info.isdir():
+                yield clean_name(info.name)
+
+
+def is_gzip(path: Path) -> bool:
+    """Whether a file begins as gzip does."""
+    with path.open("rb") as file:
+        return file.read(3) == b"\x1f\x8b\x08"
+
+
+def is_tar(path: Path) -> bool:
+    """Whether a file, unpacked where it is gzip, begins with the header of a tar."""
+    try:
+        with _open(path) as file:
+            tarfile.TarInfo.frombuf(file.read(BLOCK), "utf-8", "surrogateescape")
+    except _FAULTS:
+        return False
+    return True
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a tar has its end mark, and its compressed data theirs."""
+    end = b""
+    try:
+        for piece in _unpack(path) if is_gzip(path) else _last_block(path):
+            end = (end + piece)[-BLOCK:]
+    except BcdError:
+        return False
+    return len(end) == BLOCK and not end.strip(b"\0")
+
+
+def _open(path: Path) -> IO[bytes]:
+    return cast("IO[bytes]", gzip.open(path)) if is_gzip(path) else path.open("rb")
+
+
+class _Headers:
+    """A file of which tarfile reads headers, and nothing that would fill the memory."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= _MAX_HEADER:
+            raise tarfile.ReadError(f"a header of {size:,} bytes")
+        return self._file.read(size)
+
+
+def _read_headers(path: Path, file: IO[bytes]) -> tarfile.TarFile:
+    headers = cast("IO[bytes]", _Headers(file))  # tarfile needs no more of a file that it only reads
+    try:
+        return tarfile.TarFile(path.name, fileobj=headers, encoding="utf-8", errors="surrogateescape")
+    except _FAULTS as error:
+        raise _damaged(path, error) from error
+
+
+def _members(path: Path, tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    count, reached = 0, -1
+    while (info := _next(path, tar)) is not None:
+        tar.members = []  # type: ignore[attr-defined]  # it would keep them all
+        count += 1
+        if count > MAX_MEMBERS:
+            raise BcdError(f"{path} has more than {MAX_MEMBERS:,} members.", "Hand over fewer at a time.")
+        if tar.offset <= reached:
+            raise _damaged(path, "a member begins before the one that precedes it")
+        reached = tar.offset
+        yield info
+
+
+def _next(path: Path, tar: tarfile.TarFile) -> tarfile.TarInfo | None:
+    try:
+        return tar.next()
+    except _FAULTS as error:
+        raise _damaged(path, error) from error
+
+
+def _kind(info: tarfile.TarInfo) -> int:
+    if info.issparse():
+        return _SPARSE
+    return _FILE if info.isreg() else _NO_FILE
+
+
+def _check_end(path: Path, file: IO[bytes], end: int) -> None:
+    """Asks for the end mark and for nothing but zeros after it: tarfile takes any other end for one."""
+    file.seek(end)
+    block = file.read(BLOCK)
+    if len(block) < BLOCK:
+        raise _damaged(path, "its end is missing")
+    while not block.strip(b"\0"):
+        block = file.read(CHUNK)
+        if not block:
+            return
+    raise _damaged(path, f"a header near byte {end:,} is none, or another tar follows")
+
+
+def _fill(path: Path, file: IO[bytes], scratch: Path) -> None:
+    try:
+        for number, piece in enumerate(_unpack(path)):
+            if number % 64 == 0 and shutil.disk_usage(scratch).free < _SPARE_ROOM:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            file.write(piece)
+        file.flush()
+    except OSError as error:  # of writing; those of reading are BcdError by now
+        raise BcdError(
+            f"{path} cannot be unpacked in {scratch}: {error.strerror}.", "Make room there, and ingest it again."
+        ) from error
+
+
+def _last_block(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - BLOCK))
+        yield file.read()
+
+
+def _unpack(path: Path) -> Iterator[bytes]:
+    size, written = path.stat().st_size, 0
+    try:
+        with (
+            path.open("rb") as raw,
+            gzip.GzipFile(fileobj=raw) as file,
+            track(f"Unpacking {path.name}", size) as advance,
+        ):
+            seen = 0
+            while piece := file.read(CHUNK):
+                written += len(piece)
+                _check_ratio(path, written, size)
+                yield piece
+                advance(raw.tell() - seen)
+                seen = raw.tell()
+    except _FAULTS as error:
+        raise _damaged(path, error) from error
+
+
+def _check_ratio(path: Path, unpacked: int, packed: int) -> None:
+    if unpacked > HARMLESS_TAR and unpacked > MAX_RATIO * packed:
+        raise BcdError(
+            f"{path} unpacks to more than {MAX_RATIO} times its size: a bomb, not pictures.",
+            "Find out where it comes from.",
+        )
+
+
+def _damaged(path: Path, what: object) -> BcdError:
+    return BcdError(f"{path} is damaged or not whole ({what}).", "Copy it again.")

@@ -1,0 +1,68 @@
+"""`bcd hospital`: say where deliveries come from, and whether identifiers are pseudonyms."""
+
+from __future__ import annotations
+
+import getpass
+from typing import Annotated, Literal
+
+import typer
+
+app = typer.Typer(
+    help="Say where deliveries come from, and whether identifiers are pseudonyms.", no_args_is_help=True
+)
+
+
+@app.command()
+def declare(
+    name: Annotated[str, typer.Argument(help="The hospital: letters, digits, - and _.")],
+    identifiers: Annotated[
+        Literal["pseudonyms", "raw"],
+        typer.Option(
+            help="pseudonyms: nobody can tell a patient by one. raw: bcd makes pseudonyms before it stores."
+        ),
+    ],
+    author: Annotated[str, typer.Option(help="Who says so; your user name if left out.")] = "",
+) -> None:
+    """Declare a hospital, once and for ever, before its first delivery."""
+    from bcd.cli.terminal import at_work
+    from bcd.settings import load_settings
+    from bcd.store.catalog import open_catalog
+    from bcd.store.hospitals import declare_hospital
+    from bcd.store.pseudonyms import key_path
+
+    settings = load_settings()
+    with at_work(settings) as console:
+        record = declare_hospital(settings, open_catalog(settings), name, identifiers, author or getpass.getuser())
+        console.print(f"Hospital {record.hospital}: identifiers are {record.identifiers}.", highlight=False)
+        if record.identifiers == "raw":
+            console.print(
+                f"The key of its pseudonyms lies in {key_path(settings)} from the first delivery on:"
+                " back it up, apart from BCD_HOME. Without it no later delivery is admitted.",
+                soft_wrap=True,
+                highlight=False,
+            )
+
+
+@app.command(name="list")
+def list_declared() -> None:
+    """Show the declared hospitals."""
+    from bcd.cli.terminal import at_work, print_table
+    from bcd.settings import load_settings
+    from bcd.store.catalog import open_catalog
+    from bcd.store.hospitals import list_hospitals
+
+    settings = load_settings()
+    with at_work(settings) as console:
+        records = list_hospitals(open_catalog(settings))
+        if not records:
+            console.print(
+                "No hospital is declared yet: `bcd hospital declare NAME --identifiers pseudonyms|raw`.",
+                highlight=False,
+                markup=False,
+            )
+            return
+        rows = [
+            [each.hospital, each.identifiers, each.key_fingerprint or "", f"{each.declared_at:%Y-%m-%d}", each.author]
+            for each in records
+        ]
+        print_table(console, "Hospitals", ["hospital", "identifiers", "key", "declared", "by"], rows)

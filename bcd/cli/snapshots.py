@@ -1,0 +1,172 @@
+"""`bcd snapshots` and `bcd snapshot show | diff`: what was frozen, and what changed between two freezings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    from rich.console import Console
+
+    from bcd.settings import Settings
+    from bcd.store.snapshot_difference import Change, SnapshotDifference
+    from bcd.store.snapshots import Snapshot
+
+SHOWN = 20
+"""Rows of a long table; the manifest has them all."""
+
+snapshot_app = typer.Typer(help="Show one snapshot, or what changed between two.", no_args_is_help=True)
+
+
+def snapshots() -> None:
+    """List the snapshots, oldest first, with the models that were trained on them."""
+    from bcd.cli.terminal import at_work, print_table
+    from bcd.settings import load_settings
+    from bcd.store.snapshot_manifest import list_snapshots
+
+    settings = load_settings()
+    with at_work(settings) as console:
+        found = list_snapshots(settings)
+        if not found:
+            console.print("No snapshot is frozen yet: `bcd retrain` freezes one.", highlight=False)
+            return
+        models = _models(settings)
+        header = ["snapshot", "frozen at (UTC)", "protocol", "patients", "patches", "IDC", "batches", "models"]
+        rows = [
+            [
+                each.id[:12],
+                f"{each.frozen_at:%Y-%m-%d %H:%M}",
+                each.protocol,
+                f"{each.patients:,}",
+                f"{each.patches:,}",
+                _share(each.positive, each.patches),
+                str(each.batches),
+                ", ".join(models.get(each.id, [])),
+            ]
+            for each in found
+        ]
+        print_table(console, "Snapshots", header, rows)
+
+
+@snapshot_app.command()
+def show(snapshot: Annotated[str, typer.Argument(help="Its id, or the beginning of it.")]) -> None:
+    """Show a snapshot's counts by split, class, hospital, batch and patient, and what was left out."""
+    from bcd.cli.terminal import at_work
+    from bcd.settings import load_settings
+    from bcd.store.snapshots import load_snapshot
+
+    settings = load_settings()
+    with at_work(settings) as console:
+        _show(console, load_snapshot(settings, snapshot))
+        console.print(
+            f"All patients: {settings.snapshots / snapshot}*/manifest.json", soft_wrap=True, highlight=False
+        )
+
+
+@snapshot_app.command()
+def diff(
+    before: Annotated[str, typer.Argument(help="The earlier snapshot's id, or the beginning of it.")],
+    after: Annotated[str, typer.Argument(help="The later one's.")],
+) -> None:
+    """Say what changed from one snapshot to another."""
+    from bcd.cli.terminal import at_work
+    from bcd.settings import load_settings
+    from bcd.store.snapshot_difference import compare_snapshots
+    from bcd.store.snapshots import load_snapshot
+
+    settings = load_settings()
+    with at_work(settings) as console:
+        one, other = load_snapshot(settings, before), load_snapshot(settings, after)
+        console.print(f"From snapshot {one.id[:12]} to {other.id[:12]}", highlight=False)
+        _show_difference(console, compare_snapshots(one, other))
+
+
+def _show(console: Console, snapshot: Snapshot) -> None:
+    from bcd.cli.terminal import print_table
+    from bcd.store.snapshot_counts import count_by, patient_keys
+    from bcd.store.snapshot_rows import REASONS
+
+    console.print(f"Snapshot {snapshot.id}", soft_wrap=True, highlight=False)
+    options = ", ".join(f"{name} {value}" for name, value in snapshot.options.items())
+    console.print(options or f"protocol {snapshot.protocol}", highlight=False)
+    patches = snapshot.patches
+    _show_counts(console, "split", snapshot.counts())
+    _show_counts(console, "class", count_by(patches, "label"))
+    _show_counts(console, "hospital", count_by(patches, "hospital"))
+    by_batch = count_by(patches, "batch")
+    _show_counts(console, "batch", by_batch.set_axis(by_batch.index.str[:12]))
+    _show_counts(console, "patient", count_by(patches, patient_keys(patches)))
+    left_out = [
+        [reason, f"{counts['patients']:,}", f"{counts['patches']:,}", REASONS.get(reason, "")]
+        for reason, counts in snapshot.left_out.items()
+    ]
+    if left_out:
+        print_table(console, "Left out", ["reason", "patients", "patches", "which means"], left_out)
+
+
+def _show_counts(console: Console, name: str, counts: pd.DataFrame) -> None:
+    from bcd.cli.terminal import print_table
+
+    shown = counts.sort_values("patches", ascending=False).head(SHOWN) if len(counts) > SHOWN else counts
+    rows = [
+        [str(group), *(f"{row[key]:,}" for key in ("patients", "patches")), _share(row["positive"], row["patches"])]
+        for group, row in shown.iterrows()
+    ]
+    title = f"By {name}" + (f", the {SHOWN} largest of {len(counts):,}" if len(counts) > SHOWN else "")
+    print_table(console, title, [name, "patients", "patches", "IDC"], rows)
+
+
+def _show_difference(console: Console, difference: SnapshotDifference) -> None:
+    from bcd.cli.terminal import print_table
+
+    rows = [
+        ["patches", f"{difference.patches_added:,}", f"{difference.patches_removed:,}", ""],
+        _list_row("patients", difference.patients_added, difference.patients_removed),
+        _list_row("batches", difference.batches_added, difference.batches_removed),
+    ]
+    print_table(console, "Patches, patients, batches", ["", "added", "removed", "which"], rows)
+    _show_changes(console, "Labels changed", [(way, f"{n:,}") for way, n in difference.relabelled.items()])
+    _show_changes(console, "Options", difference.options)
+    _show_changes(console, "Patches left out", difference.left_out)
+    _show_changes(console, "Patients in another split", difference.moved[:SHOWN])
+    if difference.moved and difference.same_protocol:
+        console.print(
+            f"{len(difference.moved)} patients moved to another split under one protocol, which must never happen:"
+            " a model that saw them may judge itself. The catalog's table of splits was changed by hand.",
+            style="red",
+            highlight=False,
+        )
+
+
+def _list_row(name: str, added: Sequence[str], removed: Sequence[str]) -> list[str]:
+    named = [*(f"+{each[:24]}" for each in added), *(f"\N{MINUS SIGN}{each[:24]}" for each in removed)]
+    which = ", ".join(named[:SHOWN]) + (f", and {len(named) - SHOWN:,} more" if len(named) > SHOWN else "")
+    return [name, f"{len(added):,}", f"{len(removed):,}", which]
+
+
+def _show_changes(console: Console, title: str, changes: Sequence[Change] | Sequence[tuple[str, str]]) -> None:
+    from bcd.cli.terminal import print_table
+
+    if changes:
+        header = ["", "before", "after"] if len(changes[0]) == 3 else ["", "patches"]
+        print_table(console, title, header, [[cell or "none" for cell in change] for change in changes])
+
+
+def _share(positive: int, patches: int) -> str:
+    return f"{positive / patches:.1%}" if patches else "n/a"
+
+
+def _models(settings: Settings) -> dict[str, list[str]]:
+    """Returns, for each snapshot's id, the versions that were trained on it."""
+    if not settings.mlflow_url and not settings.mlflow.exists():
+        return {}
+    from bcd.registry.history import list_versions
+
+    models: dict[str, list[str]] = {}
+    for version in list_versions(settings):
+        models.setdefault(version.snapshot, []).append(version.name)
+    return models

@@ -1,0 +1,241 @@
+"""Erasure: removes what is stored of withdrawn patients once no registered model's record needs it.
+
+What goes: the patients' pixels in batches, which are overwritten with zeros, and every prepared copy; their scores;
+their files in the quarantine, and the pictures in admission reports. What stays is stated, patient by patient.
+Pixels stay where a registered model was trained on a snapshot that holds them: that version has to be deleted first.
+
+Every step may be repeated and pixels go last, so a run that was killed is completed by the next one.
+
+Example:
+    >>> for erasure in erase_withdrawn(settings, catalog, dry_run=True):  # doctest: +SKIP
+    ...     print(erasure.patient, erasure.models, erasure.remains)
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from bcd.patches import BatchId, Hospital, PatientId, SnapshotId
+from bcd.progress import track
+from bcd.registry.remains import Delivered, Quarantined, find_delivered, find_quarantined, state_remains
+from bcd.store import tables
+from bcd.store.catalog import patiently
+from bcd.store.erasures import ErasedRows, erase_pixels, is_erased, mark_erased
+from bcd.store.withdrawals import Person, Withdrawal, find_snapshots, list_withdrawals
+
+if TYPE_CHECKING:
+    from bcd.registry.history import VersionSummary
+    from bcd.settings import Settings
+    from bcd.store.catalog import Catalog
+
+
+@dataclass(frozen=True)
+class PatientErasure:
+    """What becomes of a withdrawn patient's data, as it is when the command has ended.
+
+    Attributes:
+        hospital: The patient's hospital.
+        patient: The withdrawn patient.
+        withdrawn_at: Since when, in UTC.
+        erased: Number of patches without pixels, by batch.
+        kept: Number of patches with pixels, by batch.
+        models: The registered models that need what is kept, each with its snapshot.
+        removed: What goes in this run: batches whose pixels are overwritten, folders and files, relative to BCD_HOME.
+        remains: What stays, in sentences.
+    """
+
+    hospital: Hospital
+    patient: PatientId
+    withdrawn_at: datetime
+    erased: dict[BatchId, int]
+    kept: dict[BatchId, int]
+    models: list[str]
+    removed: list[str]
+    remains: list[str]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is to be done for one patient."""
+
+    withdrawal: Withdrawal
+    rows: dict[BatchId, list[int]]
+    models: dict[BatchId, set[str]]
+    due: set[BatchId]
+    quarantined: list[Quarantined]
+    scores: list[Path]
+    deliveries: list[Delivered]
+    remains: list[str]
+
+
+def erase_withdrawn(settings: Settings, catalog: Catalog, *, dry_run: bool = False) -> list[PatientErasure]:
+    """Removes what may go of every withdrawn patient, and says for each what remains and why.
+
+    Args:
+        settings: Where the store and the registry are.
+        catalog: The open catalog.
+        dry_run: Whether to say only what would be done.
+
+    Raises:
+        BcdError: The registry does not answer, so that nobody knows what its models need.
+    """
+    with catalog.lock("erasure"):
+        plans = _make_plans(settings, catalog)
+        if not dry_run:
+            _carry_out(settings, catalog, plans)
+    return [_summarise(settings, plan) for plan in plans]
+
+
+def models_by_snapshot(versions: Iterable[VersionSummary]) -> dict[str, list[str]]:
+    """Returns the registered models by the snapshot that they were trained on, as `bcd-idc/3 (snapshot 0a1b)`."""
+    found: dict[str, list[str]] = {}
+    for version in versions:
+        found.setdefault(version.snapshot, []).append(f"{version.name} (snapshot {version.snapshot[:12]})")
+    return found
+
+
+def _make_plans(settings: Settings, catalog: Catalog) -> list[_Plan]:
+    withdrawals = list_withdrawals(catalog)
+    if not withdrawals:
+        return []
+    from bcd.registry.history import list_versions
+
+    models = models_by_snapshot(list_versions(settings))
+    snapshots = find_snapshots(settings, [withdrawal.person for withdrawal in withdrawals])
+    return [_make_plan(settings, catalog, one, snapshots[one.person], models) for one in withdrawals]
+
+
+def _make_plan(
+    settings: Settings,
+    catalog: Catalog,
+    withdrawal: Withdrawal,
+    snapshots: Mapping[SnapshotId, set[BatchId]],
+    models: Mapping[str, Sequence[str]],
+) -> _Plan:
+    rows = _find_rows(catalog, withdrawal.person)
+    needed: dict[BatchId, set[str]] = {batch: set() for batch in rows}
+    for snapshot, batches in snapshots.items():
+        for batch in batches & rows.keys():
+            needed[batch].update(models.get(snapshot, ()))
+    quarantined = find_quarantined(catalog, withdrawal.hospital, withdrawal.patient)
+    deliveries = find_delivered(settings, catalog, withdrawal.person, quarantined)
+    return _Plan(
+        withdrawal,
+        rows,
+        needed,
+        {batch for batch in rows if not needed[batch] and not is_erased(settings, batch, rows[batch])},
+        [one for one in quarantined if one.kept],
+        [folder for folder in (settings.scores / withdrawal.hospital / withdrawal.patient,) if folder.exists()],
+        deliveries,
+        state_remains(catalog, withdrawal.person, snapshots, deliveries),
+    )
+
+
+def _find_rows(catalog: Catalog, person: Person) -> dict[BatchId, list[int]]:
+    """Returns the rows of a patient's patches, by batch."""
+    patches = tables.patches.c
+    query = (
+        sa.select(tables.batches.c.id, patches.row)
+        .join_from(tables.patches, tables.batches)
+        .where(patches.hospital == person[0], patches.patient == person[1])
+        .order_by(tables.batches.c.number, patches.row)
+    )
+    rows: dict[BatchId, list[int]] = {}
+    with catalog.engine.connect() as connection:
+        for batch, row in connection.execute(query):
+            rows.setdefault(BatchId(batch), []).append(row)
+    return rows
+
+
+def _carry_out(settings: Settings, catalog: Catalog, plans: Sequence[_Plan]) -> None:
+    by_batch: dict[BatchId, dict[Person, _Plan]] = {}
+    for plan in plans:
+        for batch in plan.due:
+            by_batch.setdefault(batch, {})[plan.withdrawal.person] = plan
+    for batch, due in by_batch.items():
+        mark_erased(settings, batch, [_erased_rows(plan, batch) for plan in due.values()])
+        patiently(partial(_record, catalog, batch, list(due.values())))
+    for plan in plans:
+        if plan.due or plan.quarantined:
+            _renew_reports(settings, catalog, plan)
+        _remove_files(settings, catalog, plan)
+    if by_batch:  # copies of what is about to go
+        shutil.rmtree(settings.prepared, ignore_errors=True)
+    with track("Erasing pixels", total=len(by_batch)) as advance:
+        for batch, due in by_batch.items():
+            erase_pixels(settings, batch, {person: plan.rows[batch] for person, plan in due.items()})
+            advance(1)
+
+
+def _erased_rows(plan: _Plan, batch: BatchId) -> ErasedRows:
+    hospital, patient = plan.withdrawal.person
+    return ErasedRows(hospital, patient, plan.withdrawal.withdrawn_at.isoformat(), plan.rows[batch])
+
+
+def _record(catalog: Catalog, batch: BatchId, plans: Sequence[_Plan]) -> None:
+    column = tables.erasures.c
+    with catalog.write() as connection:
+        number = connection.execute(
+            sa.select(tables.batches.c.number).where(tables.batches.c.id == batch)
+        ).scalar_one()
+        query = sa.select(column.hospital, column.patient).where(column.batch == number)
+        known = {(row.hospital, row.patient) for row in connection.execute(query)}
+        for plan in plans:
+            hospital, patient = plan.withdrawal.person
+            if (hospital, patient) not in known:
+                values = {"hospital": hospital, "patient": patient, "batch": number, "patches": len(plan.rows[batch])}
+                connection.execute(sa.insert(tables.erasures).values(**values, erased_at=datetime.now(UTC)))
+
+
+def _renew_reports(settings: Settings, catalog: Catalog, plan: _Plan) -> None:
+    from bcd.admission.report import report_path, write_report
+
+    for delivery in plan.deliveries:
+        if report_path(settings, delivery.id).exists():
+            write_report(settings, catalog, delivery.id)
+
+
+def _remove_files(settings: Settings, catalog: Catalog, plan: _Plan) -> None:
+    for folder in plan.scores:
+        shutil.rmtree(folder)
+    if not plan.quarantined:
+        return
+    for file in plan.quarantined:
+        file.path(settings).unlink(missing_ok=True)
+    numbers = [file.number for file in plan.quarantined]
+
+    def forget() -> None:
+        with catalog.write() as connection:
+            for start in range(0, len(numbers), 500):
+                chosen = tables.refusals.c.number.in_(numbers[start : start + 500])
+                connection.execute(sa.update(tables.refusals).where(chosen).values(kept=None))
+
+    patiently(forget)
+
+
+def _summarise(settings: Settings, plan: _Plan) -> PatientErasure:
+    needed = {batch for batch, models in plan.models.items() if models}
+    pixels = [
+        f"pixels of {len(rows):,} patches in batch {batch[:12]}"
+        for batch, rows in plan.rows.items()
+        if batch in plan.due
+    ]
+    files = [*plan.scores, *(file.path(settings) for file in plan.quarantined)]
+    return PatientErasure(
+        hospital=plan.withdrawal.hospital,
+        patient=plan.withdrawal.patient,
+        withdrawn_at=plan.withdrawal.withdrawn_at,
+        erased={batch: len(rows) for batch, rows in plan.rows.items() if batch not in needed},
+        kept={batch: len(rows) for batch, rows in plan.rows.items() if batch in needed},
+        models=sorted(set().union(*plan.models.values())),
+        removed=pixels + [str(file.relative_to(settings.home)) for file in files],
+        remains=plan.remains,
+    )

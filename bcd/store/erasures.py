@@ -1,0 +1,103 @@
+"""Erasures: pixels of withdrawn patients, overwritten with zeros in their batch.
+
+A batch that lost pixels says so itself, in `erased.json`, which is in place before the first pixel goes. Whoever
+reads one of these rows meets an error that names the withdrawal, never a black patch.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcd.errors import BcdError
+from bcd.files import whole_file
+from bcd.settings import Settings
+
+MARK = "erased.json"
+"""The file of a batch's folder that lists its erased rows."""
+
+
+@dataclass(frozen=True)
+class ErasedRows:
+    """The rows of one patient in one batch.
+
+    Attributes:
+        hospital: The patient's hospital.
+        patient: The withdrawn patient.
+        withdrawn_at: When the withdrawal was recorded, as text.
+        rows: Row numbers in the batch.
+    """
+
+    hospital: str
+    patient: str
+    withdrawn_at: str
+    rows: list[int]
+
+
+def assert_not_erased(settings: Settings, batch: str, rows: NDArray[np.int64]) -> None:
+    """Refuses to read rows of a batch whose pixels were erased; costs one look for a file where none were.
+
+    Raises:
+        BcdError: The pixels of a row are gone; the withdrawal is named.
+    """
+    for erased in list_erased(settings, batch):
+        if np.isin(rows, erased.rows).any():
+            raise BcdError(
+                f"Pixels of patient {erased.hospital}/{erased.patient} in batch {batch[:12]} were erased:"
+                f" the patient is withdrawn since {erased.withdrawn_at[:10]}.",
+                "Freeze a new snapshot, which leaves the patient out, and work with that one.",
+            )
+
+
+def list_erased(settings: Settings, batch: str) -> list[ErasedRows]:
+    """Returns what was erased of a batch, by patient."""
+    try:
+        text = (settings.batches / batch / MARK).read_text("utf-8")
+    except FileNotFoundError:
+        return []
+    return [ErasedRows(**entry) for entry in json.loads(text)]
+
+
+def mark_erased(settings: Settings, batch: str, erased: list[ErasedRows]) -> None:
+    """Adds patients to what a batch says of its erased rows."""
+    known = {(one.hospital, one.patient): one for one in [*list_erased(settings, batch), *erased]}
+    entries = [vars(known[person]) for person in sorted(known)]
+    with whole_file(settings.batches / batch / MARK) as partial:
+        partial.write_text(json.dumps(entries, indent=2) + "\n", "utf-8")
+
+
+def is_erased(settings: Settings, batch: str, rows: list[int]) -> bool:
+    """Whether the pixels of these rows are zeros."""
+    return not any(_map(settings, batch)[row].any() for row in rows)
+
+
+def erase_pixels(settings: Settings, batch: str, erased: Mapping[tuple[str, str], list[int]]) -> None:
+    """Writes a batch's pixels anew, with zeros in the rows of these patients; the file is the old or the new one."""
+    path = settings.batches / batch / "pixels.npy"
+    pixels = _map(settings, batch)
+    start, size = int(pixels.offset), int(pixels[0].nbytes)
+    with whole_file(path) as partial:
+        shutil.copyfile(path, partial)
+        with partial.open("r+b") as file:
+            for row in sorted(row for rows in erased.values() for row in rows):
+                file.seek(start + row * size)
+                file.write(bytes(size))
+
+
+def _map(settings: Settings, batch: str) -> np.memmap:
+    path: Path = settings.batches / batch / "pixels.npy"
+    try:
+        pixels = np.load(path, mmap_mode="r")
+    except FileNotFoundError as error:
+        raise BcdError(
+            f"Batch {batch[:12]} is in the catalog but {path} is missing.",
+            "Restore BCD_HOME/store/batches from a backup that is as recent as the catalog.",
+        ) from error
+    assert isinstance(pixels, np.memmap)
+    return pixels

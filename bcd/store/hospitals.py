@@ -1,0 +1,129 @@
+"""Hospitals: where deliveries come from, and whether their identifiers may be stored as they are.
+
+A hospital is declared once, before its first delivery: its identifiers are `pseudonyms` already, or `raw`, and then
+become pseudonyms (`bcd.store.pseudonyms`) before anything is stored, logged or reported.
+
+Example:
+    >>> declare_hospital(settings, catalog, "east", "raw", author="Mary")  # doctest: +SKIP
+    >>> find_declared(catalog, "east").identifiers  # doctest: +SKIP
+    'raw'
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from typing import Literal, get_args
+
+import sqlalchemy as sa
+
+from bcd.errors import BcdError
+from bcd.patches import Hospital
+from bcd.settings import Settings
+from bcd.store import tables
+from bcd.store.catalog import Catalog
+
+Identifiers = Literal["pseudonyms", "raw"]
+"""What a hospital's identifiers of patients are when they are delivered."""
+
+_HOSPITAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class HospitalRecord:
+    """A declared hospital.
+
+    Attributes:
+        hospital: Its name.
+        identifiers: Whether its identifiers are pseudonyms already or raw.
+        key_fingerprint: Fingerprint of the key that makes its pseudonyms; None where none was needed so far.
+        declared_at: When, in UTC.
+        author: By whom.
+    """
+
+    hospital: Hospital
+    identifiers: Identifiers
+    key_fingerprint: str | None
+    declared_at: datetime
+    author: str
+
+
+def check_hospital(name: str) -> Hospital:
+    """Returns a hospital's name if it is one: letters, digits, `-` and `_`, at most 64.
+
+    Raises:
+        BcdError: It is not.
+    """
+    if not _HOSPITAL.fullmatch(name):
+        raise BcdError(
+            f"{name!r} is not a name for a hospital.",
+            "Use up to 64 letters, digits, - and _, beginning with a letter or digit.",
+        )
+    return Hospital(name)
+
+
+def declare_hospital(
+    settings: Settings,  # noqa: ARG001 - every function that changes the store takes it
+    catalog: Catalog,
+    hospital: str,
+    identifiers: Identifiers,
+    author: str,
+) -> HospitalRecord:
+    """Declares a hospital; the same again changes nothing.
+
+    Raises:
+        BcdError: The name or `identifiers` is not one, or the hospital is declared otherwise.
+    """
+    name = check_hospital(hospital)
+    if identifiers not in get_args(Identifiers):
+        raise BcdError(
+            f"{identifiers!r} is not a kind of identifiers.",
+            "Say `pseudonyms` where nobody can tell a patient by the identifier, else `raw`.",
+        )
+    with catalog.write() as connection:
+        known = _find(connection, name)
+        if known is None:
+            known = HospitalRecord(name, identifiers, None, datetime.now(UTC), author)
+            connection.execute(sa.insert(tables.hospitals).values(**vars(known)))
+    if known.identifiers != identifiers:
+        raise BcdError(
+            f"Hospital {name} is declared with identifiers `{known.identifiers}`"
+            f" (by {known.author}, {known.declared_at:%Y-%m-%d}).",
+            f"Keep it so, or declare another name: as `{identifiers}` every patient would become another person.",
+        )
+    return known
+
+
+def find_declared(catalog: Catalog, hospital: str) -> HospitalRecord:
+    """Returns a declared hospital.
+
+    Raises:
+        BcdError: It is not declared; the command that does it is named.
+    """
+    name = check_hospital(hospital)
+    with catalog.engine.connect() as connection:
+        known = _find(connection, name)
+        if known is not None:
+            return known
+        near = get_close_matches(name, connection.scalars(sa.select(tables.hospitals.c.hospital)).all(), n=3)
+    meant = f", or correct the name: near ones are {', '.join(near)}" if near else ""
+    raise BcdError(
+        f"Hospital {name} is not declared.",
+        f"Run `bcd hospital declare {name} --identifiers pseudonyms` where nobody can tell a patient by the"
+        f" identifier, with `--identifiers raw` where somebody could{meant}.",
+    )
+
+
+def list_hospitals(catalog: Catalog) -> list[HospitalRecord]:
+    """Returns the declared hospitals by name."""
+    with catalog.engine.connect() as connection:
+        rows = connection.execute(sa.select(tables.hospitals)).mappings().all()
+    return sorted((HospitalRecord(**row) for row in rows), key=lambda record: record.hospital)
+
+
+def _find(connection: sa.Connection, hospital: Hospital) -> HospitalRecord | None:
+    query = sa.select(tables.hospitals).where(tables.hospitals.c.hospital == hospital)
+    row = connection.execute(query).mappings().one_or_none()
+    return None if row is None else HospitalRecord(**row)

@@ -1,0 +1,86 @@
+"""The spool: decoded patches of an admission under way, already where a batch's pixels will lie.
+
+It is a `pixels.npy` in a folder with a temporary name. Where all its rows are admitted in their order, which is the
+rule, the folder only needs its index and its name; otherwise the admitted rows are copied out of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcd.files import partial_folder
+from bcd.patches import PATCH_PIXELS
+from bcd.settings import Settings
+
+PATCH_SHAPE = (PATCH_PIXELS, PATCH_PIXELS, 3)
+"""Of one patch, uint8 RGB."""
+
+_HEADER_BYTES = 128
+
+
+class Spool:
+    """An open spool; rows are counted from 0 in the order in which they are appended.
+
+    Attributes:
+        folder: The temporary folder; it disappears unless `bcd.store.batches.write_batch` takes it over.
+        rows: Number of patches so far.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.rows = 0
+        self._file: BinaryIO = self.path.open("wb")
+        self._file.write(bytes(_HEADER_BYTES))
+        self._pixels: NDArray[np.uint8] | None = None
+
+    @property
+    def path(self) -> Path:
+        """The file of pixels."""
+        return self.folder / "pixels.npy"
+
+    def append(self, patches: NDArray[np.uint8]) -> int:
+        """Appends patches (n, 50, 50, 3) uint8 RGB and returns the row of the first."""
+        first = self.rows
+        # Written, not mapped: a full disk is then an error that can be told, where a map would kill the process.
+        self._file.write(np.ascontiguousarray(patches).data)
+        self.rows += len(patches)
+        return first
+
+    def finish(self) -> NDArray[np.uint8]:
+        """Closes the file, writes its header, and maps its pixels, (rows, 50, 50, 3) uint8, read-only."""
+        if self._pixels is None:
+            self._file.seek(0)
+            write_header(self._file, self.rows)
+            self._file.close()
+            # Kept: a batch that took the file over may be undone, and then its pixels are still there.
+            self._pixels = np.asarray(np.load(self.path, mmap_mode="r"))
+        return self._pixels
+
+    def close(self) -> None:
+        """Closes the file as it is."""
+        self._file.close()
+
+
+@contextmanager
+def open_spool(settings: Settings) -> Iterator[Spool]:
+    """Opens a spool in the store; what is left of it when the block ends is removed."""
+    with partial_folder(settings.batches) as folder:
+        spool = Spool(folder)
+        try:
+            yield spool
+        finally:
+            spool.close()
+
+
+def write_header(file: BinaryIO, rows: int) -> None:
+    """Writes the header of a `.npy` of patches, always 128 bytes long."""
+    np.lib.format.write_array_header_1_0(
+        file, {"descr": "|u1", "fortran_order": False, "shape": (rows, *PATCH_SHAPE)}
+    )
+    assert file.tell() == _HEADER_BYTES

@@ -1,0 +1,142 @@
+"""`bcd batches`, `bcd refusals` and `bcd release`, as a user meets them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from bcd.admission.admit import Admission, admit
+from bcd.cli.batches import batches
+from bcd.cli.refusals import refusals
+from bcd.cli.release import release
+from bcd.errors import BcdError
+from bcd.patches import Hospital
+from bcd.settings import Settings
+from bcd.store.catalog import Catalog, open_catalog
+from bcd.store.hospitals import declare_hospital
+
+EDGE = "P1/0/P1_idx5_x1_y101_class0.png"
+BLANK = "P2/0/P2_idx5_x1_y101_class0.png"
+
+
+def bcd(*arguments: str) -> Result:
+    app = typer.Typer()
+    for command in (batches, refusals, release):
+        app.command()(command)
+    return CliRunner().invoke(app, list(arguments))
+
+
+def said(*arguments: str) -> str:
+    result = bcd(*arguments)
+    assert result.exception is None, result.exception
+    return result.output
+
+
+def squeezed(text: str) -> str:
+    """A table folds what is too wide for it."""
+    return re.sub(r"\s+", "", text)
+
+
+@pytest.fixture
+def catalog(settings: Settings) -> Catalog:
+    opened = open_catalog(settings)
+    declare_hospital(settings, opened, "east", "pseudonyms", author="Ada")
+    return opened
+
+
+@pytest.fixture
+def admitted(settings: Settings, catalog: Catalog, tmp_path: Path) -> Admission:
+    generator = np.random.default_rng(0)
+    for patient in ("P1", "P2"):
+        for label in (0, 1):
+            name = f"{patient}/{label}/{patient}_idx5_x{1 + 50 * label}_y51_class{label}.png"
+            _draw(tmp_path / "first" / name, generator.integers(0, 256, (50, 50, 3), dtype=np.uint8))
+    _draw(tmp_path / "first" / EDGE, generator.integers(0, 256, (42, 50, 3), dtype=np.uint8))
+    _draw(tmp_path / "first" / BLANK, np.full((50, 50, 3), 245, np.uint8))
+    (tmp_path / "first" / ".DS_Store").write_bytes(b"")
+    return admit(settings, catalog, tmp_path / "first", Hospital("east"))
+
+
+def _draw(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), pixels)
+
+
+def test_without_a_batch_it_says_how_to_get_one(settings: Settings) -> None:
+    assert "bcd ingest DELIVERY --hospital NAME" in said("batches")
+
+
+def test_batches_show_what_each_delivery_became(admitted: Admission, settings: Settings) -> None:
+    shown = said("batches")
+    [row] = [line.split() for line in shown.splitlines() if line.strip().startswith(str(admitted.batch)[:8])]
+    assert row[1:3] == ["east", "first"]
+    assert row[5:11] == ["2", "4", "2", "0", "2", "1"]  # patients, patches, IDC, unlabelled, refused, ignored
+    assert admitted.id[:12] in squeezed(shown)
+    assert f"{settings.reports}/REPORT.html" in shown
+
+
+@pytest.mark.parametrize("how", ["name", "delivery", "batch", "beginning"])
+def test_refusals_are_found_by_whatever_names_the_delivery(how: str, admitted: Admission) -> None:
+    text = {"name": "first", "delivery": admitted.id, "batch": str(admitted.batch), "beginning": admitted.id[:6]}[how]
+    shown = said("refusals", text)
+    assert "first of east: 2 refused of 7 files" in shown
+    assert re.search(r"size +1 +The picture is not 50x50 px", shown)
+    assert squeezed(f"{EDGE}sizeThe picture is 50x42 px") in squeezed(shown)
+
+
+def test_refusals_of_one_rule(admitted: Admission) -> None:
+    shown = said("refusals", "first", "--rule", "blank")
+    assert squeezed(BLANK) in squeezed(shown)
+    assert squeezed(EDGE) not in squeezed(shown)
+
+
+def test_refusals_as_csv(admitted: Admission) -> None:
+    rows = list(csv.DictReader(io.StringIO(said("refusals", "first", "--csv"))))
+    assert {(row["file"], row["rule"], row["state"]) for row in rows} == {
+        (EDGE, "size", "refused"),
+        (BLANK, "blank", "refused"),
+    }
+    assert all(len(row["sha256"]) == 64 and row["kept"] for row in rows)
+
+
+def test_a_release_is_shown_with_who_and_why(admitted: Admission) -> None:
+    assert "Released 1 of first." in said("release", "first", BLANK, "--author", "Ada", "--reason", "mucin")
+    assert "1 of them released since" in said("refusals", "first")
+    [row] = csv.DictReader(io.StringIO(said("refusals", "first", "--csv", "--rule", "blank")))
+    assert re.fullmatch(r"released by Ada on \d{4}-\d\d-\d\d: mucin", row["state"])
+    assert "releaseoffirst" in squeezed(said("batches"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["refusals", "nowhere"], "No delivery or batch is called 'nowhere'"),
+        (["refusals", "first", "--rule", "ugly"], "There is no rule ugly"),
+        (["release", "first", EDGE, "--author", "Ada", "--reason", "so"], "size, which no release lifts"),
+    ],
+)
+def test_what_cannot_be_is_told(arguments: list[str], told: str, admitted: Admission) -> None:
+    result = bcd(*arguments)
+    assert isinstance(result.exception, BcdError)
+    assert told in str(result.exception)
+
+
+def test_a_name_that_may_be_several_deliveries_lists_them(
+    admitted: Admission, settings: Settings, catalog: Catalog, tmp_path: Path
+) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (50, 50, 3), dtype=np.uint8)
+    _draw(tmp_path / "again" / "first" / "P3/0/P3_idx5_x1_y1_class0.png", noise)
+    other = admit(settings, catalog, tmp_path / "again" / "first", Hospital("east"))
+    result = bcd("refusals", "first")
+    assert isinstance(result.exception, BcdError)
+    assert "may be 2 deliveries" in result.exception.what
+    assert admitted.id[:12] in result.exception.what
+    assert other.id[:12] in result.exception.what

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+
+from bcd.errors import BcdError
+from bcd.settings import Settings
+from bcd.store.catalog import Catalog
+from bcd.store.hospitals import check_hospital, declare_hospital, find_declared, list_hospitals
+
+
+def test_a_hospital_is_declared_once_and_again_changes_nothing(settings: Settings, catalog: Catalog) -> None:
+    first = declare_hospital(settings, catalog, "east", "raw", "Mary")
+    assert declare_hospital(settings, catalog, "east", "raw", "John") == first
+    assert find_declared(catalog, "east") == first
+    assert (first.identifiers, first.author, first.key_fingerprint) == ("raw", "Mary", None)
+
+
+def test_what_was_declared_is_never_changed(settings: Settings, catalog: Catalog) -> None:
+    declare_hospital(settings, catalog, "east", "raw", "Mary")
+    with pytest.raises(BcdError, match="declared with identifiers `raw` \\(by Mary"):
+        declare_hospital(settings, catalog, "east", "pseudonyms", "John")
+    assert find_declared(catalog, "east").identifiers == "raw"
+
+
+def test_an_undeclared_hospital_is_answered_with_the_command_and_near_names(
+    settings: Settings, catalog: Catalog
+) -> None:
+    declare_hospital(settings, catalog, "northern", "raw", "Mary")
+    with pytest.raises(BcdError, match="bcd hospital declare nothern --identifiers pseudonyms.*northern"):
+        find_declared(catalog, "nothern")
+
+
+def test_hospitals_are_listed_by_name(settings: Settings, catalog: Catalog) -> None:
+    for name in ("west", "East", "east"):
+        declare_hospital(settings, catalog, name, "pseudonyms", "Mary")
+    assert [record.hospital for record in list_hospitals(catalog)] == ["East", "east", "west"]
+
+
+@pytest.mark.parametrize("name", ["", "-east", "a b", "a/b", "é", "x" * 65])
+def test_a_hospital_s_name_is_a_plain_word(name: str) -> None:
+    with pytest.raises(BcdError, match="not a name for a hospital"):
+        check_hospital(name)
+
+
+def test_other_kinds_of_identifiers_are_refused(settings: Settings, catalog: Catalog) -> None:
+    with pytest.raises(BcdError, match="'none' is not a kind"):
+        declare_hospital(settings, catalog, "east", "none", "Mary")  # type: ignore[arg-type]
+    assert list_hospitals(catalog) == []
