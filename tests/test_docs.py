@@ -31,10 +31,11 @@ def test_every_page_is_reached_from_the_readme(page: Path) -> None:
 
 
 def test_every_rule_of_admission_is_listed() -> None:
-    from bcd.admission.rules import RULES
+    from bcd.admission.rules import FLAGS, RULES
 
     page = (ROOT / "docs/reference/rules.md").read_text()
     assert dict(re.findall(r"^\| `([a-z-]+)` \| (.+) \|$", page, re.MULTILINE)) == RULES
+    assert dict(re.findall(r"^- `([a-z-]+)`: (.+)$", page, re.MULTILINE)) == FLAGS
 
 
 def test_every_command_is_listed() -> None:
@@ -43,6 +44,9 @@ def test_every_command_is_listed() -> None:
     page = (ROOT / "docs/reference/commands.md").read_text()
     for command in app.registered_commands:
         assert f"`bcd {command.callback.__name__}" in page
+    for group in app.registered_groups:
+        for command in group.typer_instance.registered_commands:
+            assert f"`bcd {group.name} {command.name}" in page
 
 
 def test_every_setting_is_listed() -> None:
@@ -55,4 +59,5 @@ def test_every_setting_is_listed() -> None:
 
 def test_every_report_says_research_use_only() -> None:
     assert "research" in (ROOT / "README.md").read_text().lower()
-    assert "Research use only" in (ROOT / "bcd/scoring/report.html.j2").read_text()
+    for template in ("bcd/scoring/report.html.j2", "bcd/admission/report.html.j2"):
+        assert "Research use only" in (ROOT / template).read_text()

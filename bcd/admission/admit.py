@@ -76,17 +76,15 @@ def admit(
     """
     find_declared(catalog, hospital)
     naming = Naming(open_pseudonyms(settings, catalog, hospital))
-    check_delivery(path)
-    with open_source(path, settings.scratch) as source:
-        admission = admit_source(
-            settings,
-            catalog,
-            source,
-            name=naming.show_title(path.name),
-            hospital=hospital,
-            naming=naming,
-            spacing=spacing,
-        )
+    name = naming.show_title(path.name)
+    try:
+        check_delivery(path)
+        with open_source(path, settings.scratch) as source:
+            admission = admit_source(
+                settings, catalog, source, name=name, hospital=hospital, naming=naming, spacing=spacing
+            )
+    except BcdError as error:
+        raise naming.show_error(error, path) from None
     leave_inbox(settings, catalog, path, admission, hides=naming.hides)
     return admission
 

@@ -23,6 +23,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from bcd.admission.received import is_settled
 from bcd.admission.slides.names import is_slide
 from bcd.admission.sources.folders import walk
 from bcd.admission.sources.open import is_whole, list_names
@@ -49,18 +50,21 @@ def check_delivery(path: Path) -> None:
     Raises:
         BcdError: It is missing, nothing that can be opened, empty, or no file in it is named as a patch or a slide.
     """
-    count, first = 0, ""
+    count, kinds = 0, set()
     for name in _file_names(path):
         if PatchName.parse(name.name) or is_slide(name):
             return
-        count, first = count + 1, first or name.name
+        count += 1
+        kinds.add(name.suffix.lower() or "without suffix")
     if not count:
         raise BcdError(
             f"{path} holds no files.",
             "Hand over patches named PATIENT_idx5_x51_y101_class0.png, or slides, in a folder, zip or tar.",
         )
+    # Not the names themselves: those of a raw hospital may name somebody.
+    shown = ", ".join(sorted(kinds)[:5])
     raise BcdError(
-        f"{path} holds {count:,} files and none is named as a patch or a slide (the first is {first}).",
+        f"{path} holds {count:,} files and none is named as a patch or a slide (they are {shown}).",
         "Patches are named PATIENT_idx5_x51_y101_class0.png, or without _class0 where unlabelled; slides PATIENT.svs.",
     )
 
@@ -99,6 +103,8 @@ def _is_ready(path: Path, quiet_seconds: float) -> bool:
         return False
     except BcdError:  # nobody may look at it, which admission will say
         return True
+    if is_settled(path, changed):
+        return False
     quiet = time.time() - changed
     if quiet < quiet_seconds or quiet >= PATIENCE * quiet_seconds:
         return quiet >= quiet_seconds

@@ -83,7 +83,7 @@ class Gallery:
         name = patch_name(file)
         image = None
         if file.kept is not None and file.rule != "withdrawn" and (name is None or name.patient not in self.hidden):
-            image = _open_small(self.settings.quarantine / self.delivery.id / file.kept)
+            image = open_small(self.settings.quarantine / self.delivery.id / file.kept)
         caption = str(place)
         if file.rule == "size" and image is not None:
             caption += f" · {image.width}x{image.height}"
@@ -119,16 +119,7 @@ class Gallery:
         ]
 
 
-def patch_name(file: RefusedFile) -> PatchName | None:
-    """Returns what a refused file's name says; None where it is not named as a patch."""
-    return PatchName.parse(file.name.rpartition("/")[2])
-
-
-def _title(name: PatchName) -> str:
-    return f"patient {name.patient}, slide {name.slide}, x {name.x}, y {name.y}"
-
-
-def _open_small(path: Path) -> Image | None:
+def open_small(path: Path) -> Image | None:
     """Decodes a picture that may be damaged or none at all; None where there is nothing small to show."""
     from PIL import Image, ImageFile
 
@@ -146,6 +137,15 @@ def _open_small(path: Path) -> Image | None:
     # What Pillow raises on damaged files; a report shows a placeholder then.
     except (OSError, ValueError, SyntaxError, EOFError, KeyError, OverflowError, Image.DecompressionBombError):
         return None
+
+
+def patch_name(file: RefusedFile) -> PatchName | None:
+    """Returns what a refused file's name says; None where it is not named as a patch."""
+    return PatchName.parse(file.name.rpartition("/")[2])
+
+
+def _title(name: PatchName) -> str:
+    return f"patient {name.patient}, slide {name.slide}, x {name.x}, y {name.y}"
 
 
 def _as_rgb(image: Image) -> Image:

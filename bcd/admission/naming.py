@@ -9,9 +9,10 @@ from __future__ import annotations
 import dataclasses
 import re
 from functools import cache
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from bcd.admission.rules import RULES, Refusal
+from bcd.errors import BcdError
 from bcd.patches import PatchName, PatientId
 from bcd.store.pseudonyms import Pseudonyms
 
@@ -57,6 +58,14 @@ class Naming:
             return title
         suffix = "".join(PurePosixPath(title).suffixes[-2:])
         return self._pseudonyms.hide(title) + (suffix if _SUFFIX.fullmatch(suffix) else "")
+
+    def show_error(self, error: BcdError, path: Path) -> BcdError:
+        """Returns an error without the place and name of a delivery that may name somebody."""
+        if not self.hides:
+            return error
+        shown = self.show_title(path.name)
+        texts = (text.replace(str(path), shown).replace(path.name, shown) for text in (error.what, error.mend))
+        return type(error)(*texts)
 
     def show_refusal(self, refusal: Refusal) -> Refusal:
         """Returns a refusal for a name or place without the names that its message holds."""

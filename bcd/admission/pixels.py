@@ -21,11 +21,12 @@ BLANK_DETAIL = 4.0
 BLUR_DETAIL = 12.0
 """Detail below which a patch is out of focus."""
 
-GREY_SPREAD = 40.0
-"""Largest difference between the mean red, green and blue of a blank patch; ink and stain have more."""
+GREY_SPREAD = 12.0
+"""Largest difference between the mean red, green and blue of a blank patch; ink and stain, however blurred, have more."""
 
-PEN_EXCESS = 20.0
-"""By how much the mean blue, or half of it green, exceeds the mean red under marker ink; no stain does that."""
+PEN_SPREAD = 15.0
+"""The same difference, from which a colour that is not stain's is ink's. Haematoxylin and eosin take more of green than
+of red; where more red than green is missing, the colour is of a marker."""
 
 STAIN_DISTANCE = 4.0
 """A slide is far from the others where its mean optical density differs by so many of their standard deviations."""
@@ -61,9 +62,14 @@ def look_at_pixels(patches: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDA
 
 def find_blank(detail: NDArray[np.float32], colours: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Tells which patches show nothing: no detail, and no colour of stain or ink."""
-    spread = colours.max(axis=1).astype(np.int16) - colours.min(axis=1)
-    blank: NDArray[np.bool_] = (detail < BLANK_DETAIL) & (spread <= GREY_SPREAD)
+    blank: NDArray[np.bool_] = (detail < BLANK_DETAIL) & (_spread(colours) <= GREY_SPREAD)
     return blank
+
+
+def _spread(colours: NDArray[np.uint8]) -> NDArray[np.int16]:
+    """Returns the difference between the strongest and the weakest channel of colours, (n,)."""
+    spread: NDArray[np.int16] = colours.max(axis=1).astype(np.int16) - colours.min(axis=1)
+    return spread
 
 
 def blank_refusal(colour: NDArray[np.uint8]) -> Refusal:
@@ -74,9 +80,8 @@ def blank_refusal(colour: NDArray[np.uint8]) -> Refusal:
 
 def raise_flags(detail: NDArray[np.float32], colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Returns the flags `blur` and `pen` of patches, as bits (n,) of FLAG_BIT."""
-    red, green, blue = colours.astype(np.int16).T
     blur = detail < BLUR_DETAIL
-    pen = (blue - red > PEN_EXCESS) | (green - np.maximum(red, blue) > PEN_EXCESS / 2)
+    pen = (colours[:, 1] >= colours[:, 0]) & (_spread(colours) >= PEN_SPREAD)
     flags: NDArray[np.uint8] = (blur * FLAG_BIT["blur"] + pen * FLAG_BIT["pen"]).astype(np.uint8)
     return flags
 

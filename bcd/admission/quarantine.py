@@ -1,8 +1,8 @@
 """The quarantine: refused files of a delivery, kept beside a list that says why each was refused.
 
-Not kept, only listed: what is no plain file or too large, slides (their label images and metadata may name a
-patient), files of patients who withdrew, and, of a hospital whose identifiers are not pseudonyms, all but
-pictures, which lose whatever text they carry.
+Not kept, only listed: patches that an earlier batch holds, what is no plain file or too large, slides (their label
+images and metadata may name a patient), files of patients who withdrew, and, of a hospital whose identifiers are
+not pseudonyms, all but pictures, which lose whatever text they carry.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ def keep_refused(
         for number, (member, (rule, message)) in enumerate(refusals.items(), start=1):
             shown = findings.names[member]
             name = f"{number:06d}-{_safe(PurePosixPath(shown).name)}"
-            kept = member not in findings.private and _copy(source, member, partial / name, strip=strip)
+            is_kept = rule != "already-admitted" and member not in findings.private
+            kept = is_kept and _copy(source, member, partial / name, strip=strip)
             digest = findings.digests[member].tobytes().hex()
             records.append(RefusalRecord(shown, rule, message, digest, name if kept else None))
         with (partial / "refusals.csv").open("w", newline="", encoding="utf-8") as file:

@@ -30,13 +30,18 @@ def leave_inbox(settings: Settings, catalog: Catalog, path: Path, record: Delive
         return
     if settings.after_admission == "keep":
         mark_settled(path, record.id)
-    elif settings.after_admission == "delete" and all(one.kept for one in list_refusals(catalog, record.id)):
+    elif settings.after_admission == "delete" and _is_kept(catalog, record):
         _remove(path)
     else:
         if settings.after_admission == "delete":
             title = record.name if hides else path.name
             say(f"{title} is moved to received, not deleted: the quarantine has no copy of some refused files.")
         _move(settings, path, record)
+
+
+def _is_kept(catalog: Catalog, record: DeliveryRecord) -> bool:
+    refusals = list_refusals(catalog, record.id)
+    return all(one.kept or one.rule == "already-admitted" for one in refusals)
 
 
 def mark_settled(path: Path, identity: str) -> None:

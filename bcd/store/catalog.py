@@ -102,9 +102,8 @@ def open_catalog(settings: Settings) -> Catalog:
         catalog = Catalog(_connect(settings.catalog))
         patiently(lambda: _migrate(catalog))
     except (OSError, sa.exc.ArgumentError, sa.exc.OperationalError) as error:
-        reason = str(getattr(error, "orig", error)).strip().rstrip(".")
         raise BcdError(
-            f"The catalog {engine_name(settings.catalog)} cannot be opened: {reason}.",
+            f"The catalog {engine_name(settings.catalog)} cannot be opened: {_reason(error)}.",
             "Check that BCD_HOME can be written and that BCD_CATALOG_URL is right.",
         ) from error
     return catalog
@@ -130,7 +129,7 @@ def patiently(action: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T:
                 raise
             if time.monotonic() + pause > deadline:
                 raise BcdError(
-                    f"The database has been away for {seconds:.0f} s: {str(error.orig).strip()}",
+                    f"The database has been away for {seconds:.0f} s ({_reason(error)}).",
                     "Bring it back and run the same command again: nothing is half done.",
                 ) from error
         if pause == 0.1:
@@ -154,6 +153,10 @@ def file_lock(path: Path) -> Iterator[None]:
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(getattr(error, "orig", error)).split()).rstrip(".")
 
 
 def _is_away(error: sa.exc.DBAPIError) -> bool:
@@ -218,17 +221,17 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 
 
 def _migrate(catalog: Catalog) -> None:
-    if _schema_of(catalog) == SCHEMA:
-        return
-    from alembic import command
-    from alembic.config import Config
-    from alembic.script import ScriptDirectory
-
-    config = Config()
-    config.set_main_option("script_location", "bcd.store:migrations")
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    with catalog.lock("schema"):
+    with catalog.lock("schema"):  # before the first connection, which turns a new SQLite file to WAL
         found = _schema_of(catalog)
+        if found == SCHEMA:
+            return
+        from alembic import command
+        from alembic.config import Config
+        from alembic.script import ScriptDirectory
+
+        config = Config()
+        config.set_main_option("script_location", "bcd.store:migrations")
+        known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
         if found is not None and found not in known:
             raise BcdError(
                 f"The catalog has schema {found}, which this version of bcd does not know.",

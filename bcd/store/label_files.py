@@ -13,8 +13,9 @@ Example:
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bcd.errors import BcdError
 from bcd.patches import PatchName
@@ -40,7 +41,6 @@ def read_labels(path: Path) -> pd.DataFrame:
         BcdError: The file is no such table, or lines of it are faulty; the first of them are named.
     """
     table = _read_table(path)
-    table.columns = table.columns.str.strip().str.lower()
     if table.columns.duplicated().any():
         raise BcdError(f"{path.name} has two columns of one name.", _MEND)
     missing = [name for name in ("label", *_PLACE) if name not in table.columns]
@@ -81,30 +81,41 @@ def refuse_faults(name: str, faults: dict[int, str]) -> None:
 
 def _read_table(path: Path) -> pd.DataFrame:
     """Reads a table as text, without its empty lines; column `line` says where a row stands."""
-    import pandas as pd
-
     try:
-        if path.suffix.lower() == ".parquet":
-            table = pd.read_parquet(path)
-            table = table.convert_dtypes().astype("string").fillna("").astype("str")
-            first = 1
-        else:
-            text: dict[str, Any] = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig"}
-            table = pd.read_csv(path, sep=_separator(path), skip_blank_lines=False, **text)
-            first = 2  # after the header
-    except (OSError, ValueError) as error:  # pandas' and Arrow's errors of parsing and decoding are ValueErrors
+        table = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
+    except (OSError, ValueError, csv.Error) as error:  # Arrow's errors and those of decoding are ValueErrors
         raise BcdError(f"{path.name} cannot be read as a table of labels: {error}.", _MEND) from error
-    table = table.fillna("").apply(lambda column: column.str.strip())
-    table["line"] = range(first, first + len(table))
-    is_empty = (table.drop(columns="line") == "").all(axis="columns")
-    filled: pd.DataFrame = table.loc[~is_empty].reset_index(drop=True)
+    lines = table.pop("line")
+    table = table.apply(lambda column: column.str.strip())
+    is_empty = (table == "").all(axis="columns")
+    table.columns = table.columns.str.strip().str.lower()
+    filled: pd.DataFrame = table.assign(line=lines).loc[~is_empty].reset_index(drop=True)
     return filled
 
 
-def _separator(path: Path) -> str:
-    with path.open(encoding="utf-8-sig") as file:
-        header = file.readline()
-    return ";" if ";" in header and "," not in header else ","
+def _read_parquet(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    table = pd.read_parquet(path).convert_dtypes().astype("string").fillna("").astype("str")
+    return table.assign(line=range(1, len(table) + 1))
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a mark of their encoding
+        first = file.readline()
+        file.seek(0)
+        reader = csv.reader(file, delimiter=";" if ";" in first and "," not in first else ",", strict=True)
+        header = next(reader, [])
+        rows = [[str(reader.line_num), *row] for row in reader]
+    width = len(header) + 1
+    for line, *values in rows:
+        if len(values) >= width:
+            raise ValueError(f"line {line} has {len(values)} values and the header {len(header)}")
+    rows = [row + [""] * (width - len(row)) for row in rows]
+    table = pd.DataFrame(rows, columns=["line", *header], dtype="str")
+    return table.assign(line=table["line"].astype("int64"))
 
 
 def _read_names(table: pd.DataFrame, faults: dict[int, str]) -> pd.DataFrame:
@@ -112,7 +123,7 @@ def _read_names(table: pd.DataFrame, faults: dict[int, str]) -> pd.DataFrame:
 
     places = []
     for line, name in zip(table["line"], table["name"], strict=True):
-        patch = PatchName.parse(name)
+        patch = PatchName.parse(name.rpartition("/")[2])
         if patch is None:  # and is not repeated: the names of a raw hospital may name somebody
             faults[line] = "the name is not a patch's"
             places.append(("", "", "0", "0"))

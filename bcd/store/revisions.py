@@ -41,6 +41,8 @@ CHUNK = 5000
 LOOKUP = 500
 """Patients of one query."""
 
+_COLUMNS = [*CELL, "label", "author", "reason", "revised_at"]
+
 
 @dataclass(frozen=True)
 class LabelImport:
@@ -137,7 +139,8 @@ def _select(connection: sa.Connection, rows: pd.DataFrame, query: sa.Select[Any]
         for start in range(0, len(patients), LOOKUP):
             some = patients[start : start + LOOKUP].tolist()
             condition = sa.and_(table.c.hospital == hospital, table.c.patient.in_(some))
-            found += connection.execute(sa.select(*(table.c[name] for name in columns)).where(condition)).all()
+            answer = connection.execute(sa.select(*(table.c[name] for name in columns)).where(condition))
+            found += map(tuple, answer)  # from SQLAlchemy's own rows, a frame is made slowly
     return found
 
 
@@ -171,10 +174,12 @@ def _append(connection: sa.Connection, said: pd.DataFrame, author: str, reason: 
     now = datetime.now(UTC)
     revised_at = now if latest is None else max(now, latest + timedelta(microseconds=1))
     values = new[CELL].assign(label=new["label"].astype(object).where(new["label"].notna(), None))
-    common: dict[Any, Any] = {"author": author, "reason": reason, "revised_at": revised_at}
+    columns = [values[name].tolist() for name in values]
     for start in range(0, len(values), CHUNK):
-        chunk = [{**common, **dict(row)} for row in values.iloc[start : start + CHUNK].to_dict("records")]
-        connection.execute(sa.insert(tables.label_revisions), chunk)
+        cells = zip(*(column[start : start + CHUNK] for column in columns), strict=True)
+        signed = ((*cell, author, reason, revised_at) for cell in cells)
+        rows = [dict(zip(_COLUMNS, row, strict=True)) for row in signed]
+        connection.execute(sa.insert(tables.label_revisions), rows)
     return LabelImport(
         changed=int(said["differs"].sum()),
         taken_back=int((said["differs"] & said["label"].isna()).sum()),

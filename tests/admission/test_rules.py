@@ -84,7 +84,7 @@ def test_other_pictures_are_refused(pixels: np.ndarray, rule: str) -> None:
 
 def test_a_huge_picture_is_refused_by_what_it_declares() -> None:
     declared = WHOLE[:16] + (2**31 - 1).to_bytes(4) * 2 + WHOLE[24:]
-    assert _rule(check_bytes(declared)) == "size"
+    assert _rule(check_bytes(declared)) == "absurd-size"
 
 
 def test_a_jpeg_named_png_is_refused() -> None:

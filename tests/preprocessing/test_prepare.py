@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from bcd.errors import BcdError
-from bcd.preprocessing.options import PrepareOptions
+from bcd.preprocessing.options import PREPARATION, PrepareOptions
 from bcd.preprocessing.prepare import prepare
+
+module = importlib.import_module("bcd.preprocessing.prepare")
 
 FOUNDING = np.array([[-1, -1, -1], [-1, 9, -1], [-1, -1, -1]])
 
@@ -27,6 +32,39 @@ def test_every_patch_is_sharpened_as_opencv_sharpens_it_alone(n: int, seed: int)
     assert prepared.shape == patches.shape
     for before, after in zip(patches, prepared, strict=True):
         np.testing.assert_array_equal(after, cv2.filter2D(before, -1, FOUNDING))
+
+
+def test_many_patches_in_threads_are_sharpened_as_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BLOCK", 3)
+    patches = noise(100)
+    one_by_one = np.stack([cv2.filter2D(patch, -1, FOUNDING) for patch in patches])
+    np.testing.assert_array_equal(prepare(patches, PrepareOptions()), one_by_one)
+
+
+def test_a_failure_in_a_thread_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError("no memory")
+
+    monkeypatch.setattr(module, "_BLOCK", 3)
+    monkeypatch.setattr(cv2, "filter2D", fail)
+    with pytest.raises(MemoryError):
+        prepare(noise(10), PrepareOptions())
+
+
+def test_options_keep_the_name_they_had_before_there_were_more_of_them() -> None:
+    """What was prepared, searched and recorded with bcd 0.1 is found under this."""
+    assert PrepareOptions().fingerprint() == "159f4e6f024e"
+    fingerprints = {PrepareOptions(stain=stain).fingerprint() for stain in ("none", "reinhard", "macenko")}
+    assert len(fingerprints | {PrepareOptions(sharpen=False).fingerprint()}) == 4
+    assert PrepareOptions.model_validate_json('{"sharpen": true}') == PrepareOptions()
+
+
+def test_the_version_of_the_preparation_is_recorded_counts_and_is_asked_for() -> None:
+    assert PrepareOptions().model_dump()["version"] == PREPARATION
+    changed = PrepareOptions.model_construct(sharpen=True, stain="none", version=2)
+    assert changed.fingerprint() != PrepareOptions().fingerprint()
+    with pytest.raises(ValidationError, match="version"):
+        PrepareOptions.model_validate({"version": PREPARATION + 1})
 
 
 def test_the_kernel_is_nine_times_the_pixel_less_its_eight_neighbours_clipped() -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from bcd.errors import BcdError
 from bcd.patches import SnapshotId
 from bcd.preprocessing import prepared as module
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepare import prepare
-from bcd.preprocessing.prepared import prepare_snapshot
+from bcd.preprocessing.prepared import drop_prepared, prepare_snapshot
 from bcd.settings import Settings
 from bcd.store.snapshots import Snapshot
 
@@ -94,3 +96,56 @@ def test_a_preparation_that_was_stopped_leaves_nothing_and_is_done_again(
         prepare_snapshot(settings, snapshot, PrepareOptions())
     assert list(settings.prepared.iterdir()) == []
     assert len(prepare_snapshot(settings, snapshot, PrepareOptions()).pixels) == 16
+
+
+@pytest.mark.parametrize("damage", ["short", "long", "empty", "gone", "of another shape"])
+def test_a_damaged_preparation_is_made_again(settings: Settings, snapshot: Snapshot, damage: str) -> None:
+    expected = np.array(prepare_snapshot(settings, snapshot, PrepareOptions()).pixels)
+    (file,) = settings.prepared.glob("*/pixels.npy")
+    content = file.read_bytes()
+    if damage == "of another shape":
+        np.save(file, expected[:, :49])
+    elif damage == "gone":
+        file.unlink()
+    else:
+        file.write_bytes({"short": content[:-7500], "long": content + b"0", "empty": b""}[damage])
+    np.testing.assert_array_equal(prepare_snapshot(settings, snapshot, PrepareOptions()).pixels, expected)
+    assert file.read_bytes() == content
+
+
+def test_a_preparation_goes_by_content_and_not_by_where_things_lie(
+    settings: Settings, snapshot: Snapshot, tmp_path: Path
+) -> None:
+    prepare_snapshot(settings, snapshot, PrepareOptions())
+    moved = Settings(home=tmp_path / "elsewhere")
+    moved.prepared.parent.mkdir(parents=True)
+    settings.prepared.rename(moved.prepared)
+    found = prepare_snapshot(moved, snapshot, PrepareOptions())  # it has no batches: nothing could be made
+    assert len(found.pixels) == 16
+    with pytest.raises(BcdError, match="missing"):
+        prepare_snapshot(moved, replace(snapshot, id=SnapshotId("6" * 64)), PrepareOptions())
+
+
+def test_what_is_prepared_of_one_snapshot_can_be_dropped(settings: Settings, snapshot: Snapshot) -> None:
+    other = replace(snapshot, id=SnapshotId("6" * 64))
+    for each in (snapshot, other):
+        prepare_snapshot(settings, each, PrepareOptions())
+        prepare_snapshot(settings, each, PrepareOptions(sharpen=False))
+    drop_prepared(settings, snapshot.id)
+    assert sorted(path.name[:2] for path in settings.prepared.iterdir()) == ["66", "66"]
+    assert len(prepare_snapshot(settings, snapshot, PrepareOptions()).pixels) == 16
+
+
+def test_no_more_than_a_chunk_is_prepared_at_a_time(
+    settings: Settings, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+
+    def note(pixels: np.ndarray, options: PrepareOptions) -> np.ndarray:
+        sizes.append(len(pixels))
+        return prepare(pixels, options)
+
+    monkeypatch.setattr(module, "_CHUNK", 5)
+    monkeypatch.setattr(module, "prepare", note)
+    prepare_snapshot(settings, snapshot, PrepareOptions())
+    assert sizes == [5, 5, 5, 1]

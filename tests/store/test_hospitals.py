@@ -26,7 +26,7 @@ def test_an_undeclared_hospital_is_answered_with_the_command_and_near_names(
     settings: Settings, catalog: Catalog
 ) -> None:
     declare_hospital(settings, catalog, "northern", "raw", "Mary")
-    with pytest.raises(BcdError, match="bcd hospital declare nothern --identifiers pseudonyms.*northern"):
+    with pytest.raises(BcdError, match=r"bcd hospital declare nothern --identifiers pseudonyms.*northern"):
         find_declared(catalog, "nothern")
 
 

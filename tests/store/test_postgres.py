@@ -37,7 +37,7 @@ def stopped(postgres, catalog: Catalog) -> Iterator[None]:
 def test_an_address_needs_no_driver_in_it(settings: Settings, catalog: Catalog) -> None:
     assert settings.catalog_url.startswith("postgresql://")
     assert catalog.engine.dialect.driver == "psycopg"
-    named = settings.model_copy(update={"catalog_url": settings.catalog_url.replace("//", "+psycopg2//", 1)})
+    named = settings.model_copy(update={"catalog_url": settings.catalog_url.replace("sql://", "sql+psycopg2://")})
     assert open_catalog(named).engine.dialect.driver == "psycopg"
 
 

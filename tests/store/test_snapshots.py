@@ -1,22 +1,52 @@
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from bcd.errors import BcdError, InsufficientEvidenceError
+from bcd.errors import BcdError
 from bcd.settings import Settings
-from bcd.store import tables
-from bcd.store.batches import read_pixels
+from bcd.store import snapshot_rows, tables
+from bcd.store.batches import CANONICAL, hash_rows, read_pixels
 from bcd.store.catalog import Catalog
-from bcd.store.evidence import assert_no_leakage, require_evidence
-from bcd.store.snapshots import Snapshot, freeze_snapshot, load_snapshot, patient_keys
+from bcd.store.snapshots import Snapshot, freeze_snapshot, load_snapshot, patient_keys, snapshot_id
 from bcd.store.splits import SplitOptions
 
+CELL_0 = {"hospital": "east", "patient": "0", "slide": "5", "x": 1, "y": 51}
+
 PATIENTS = [f"{number}" for number in range(10)]
+
+
+def revise(catalog: Catalog, label: int) -> None:
+    revision = {**CELL_0, "label": label, "author": "a test", "reason": "because", "revised_at": datetime.now(UTC)}
+    with catalog.write() as connection:
+        connection.execute(sa.insert(tables.label_revisions).values(revision))
+
+
+def doubt(catalog: Catalog) -> None:
+    """Marks the first patch of patient 0, as a later delivery that contradicts it does."""
+    with catalog.write() as connection:
+        delivery = connection.scalars(sa.select(tables.deliveries.c.id)).first()
+        row = {"rule": "two-labels", "delivery": delivery, "message": "in doubt", "found_at": datetime.now(UTC)}
+        connection.execute(sa.insert(tables.conflicts).values(CELL_0 | row))
+
+
+def withdraw(catalog: Catalog, patient: str) -> None:
+    row = {
+        "hospital": "east",
+        "patient": patient,
+        "author": "a test",
+        "reason": "",
+        "withdrawn_at": datetime.now(UTC),
+    }
+    with catalog.write() as connection:
+        connection.execute(sa.insert(tables.withdrawn).values(row))
 
 
 @pytest.fixture
@@ -66,10 +96,7 @@ def test_a_corrected_label_and_another_protocol_make_another_snapshot(
     snapshot: Snapshot, settings: Settings, catalog: Catalog
 ) -> None:
     other = freeze_snapshot(settings, catalog, SplitOptions(protocol="cruz-roa-2014"))
-    cell = {"hospital": "east", "patient": "0", "slide": "5", "x": 1, "y": 51}
-    with catalog.write() as connection:
-        revision = {**cell, "label": 1, "author": "a test", "reason": "because", "revised_at": datetime.now(UTC)}
-        connection.execute(sa.insert(tables.label_revisions).values(revision))
+    revise(catalog, 1)
     corrected = freeze_snapshot(settings, catalog, SplitOptions())
     assert len({snapshot.id, other.id, corrected.id}) == 3
     assert corrected.patches["label"].sum() == snapshot.patches["label"].sum() + 1
@@ -99,38 +126,183 @@ def test_nothing_labelled_is_nothing_to_freeze(settings: Settings, catalog: Cata
     assert not settings.snapshots.exists()
 
 
-def test_too_few_patients_are_named_with_the_split(snapshot: Snapshot) -> None:
-    require_evidence(snapshot, "train", min_patients=5, purpose="training")
-    with pytest.raises(
-        InsufficientEvidenceError, match=r"Split train .* has too few patients: 5; training needs at least 8, 3 more"
-    ):
-        require_evidence(snapshot, "train", min_patients=8, purpose="training")
+def test_what_a_snapshot_is_called_has_not_changed(snapshot: Snapshot) -> None:
+    """Registered models name their snapshot: this is the formula by which they were named."""
+    columns = ["hospital", "patient", "slide", "y", "x", "label", "split", "pixel_sha256"]
+    lines = ["\t".join(str(value) for value in row) for row in snapshot.patches[columns].itertuples(index=False)]
+    rows = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    assert snapshot.id == hashlib.sha256(f"dealt\n{rows}".encode()).hexdigest()
 
 
-def test_one_class_is_not_evidence(snapshot: Snapshot) -> None:
-    patches = snapshot.patches
-    one_class = replace(snapshot, patches=patches[(patches["split"] != "val") | (patches["label"] == 0)])
-    with pytest.raises(InsufficientEvidenceError, match=r"Split val .* label 0 only"):
-        require_evidence(one_class, "val", min_patients=1, purpose="training")
+@pytest.mark.parametrize("chunk", [1, 7, 20, 100])
+def test_rows_are_hashed_alike_in_chunks_of_any_size_and_whatever_holds_their_text(
+    snapshot: Snapshot, chunk: int
+) -> None:
+    columns = [*CANONICAL, "label", "split", "pixel_sha256"]
+    whole = hash_rows(snapshot.patches, columns)
+    assert hash_rows(snapshot.patches, columns, chunk=chunk) == whole
+    categories = snapshot.patches.astype({"hospital": "category", "split": "category", "patient": "object"})
+    assert hash_rows(categories, columns, chunk=chunk) == whole
 
 
-def test_an_honest_snapshot_has_no_leakage(snapshot: Snapshot) -> None:
-    assert_no_leakage(snapshot)
+def test_a_missing_value_hashes_as_nothing() -> None:
+    labels = pd.DataFrame({"label": pd.array([1, None], dtype="Int8"), "name": ["a", None]})
+    assert hash_rows(labels, ["label", "name"]) == hashlib.sha256(b"1\ta\n\t").hexdigest()
 
 
-def test_a_patient_in_two_splits_is_refused_naming_both(snapshot: Snapshot) -> None:
+def test_rows_are_put_together_from_pieces_in_which_other_names_occur(
+    snapshot: Snapshot, settings: Settings, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot_rows, "_CHUNK", 3)
+    again = freeze_snapshot(settings, catalog, SplitOptions())
+    assert again.patches.equals(snapshot.patches)
+
+
+def test_the_manifest_counts_by_split_class_hospital_batch_and_patient(
+    settings: Settings, catalog: Catalog, store_batch
+) -> None:
+    first = store_batch(["1", "2", "3", "4", "5"], labels=(0, 1, 1))
+    second = store_batch(["1", "2"], labels=(0, None), hospital="west")
+    snapshot = freeze_snapshot(settings, catalog, SplitOptions())
+    manifest = json.loads((settings.snapshots / snapshot.id / "manifest.json").read_text())
+    assert manifest["by_class"] == {
+        "0": {"patients": 7, "patches": 7, "positive": 0},
+        "1": {"patients": 5, "patches": 10, "positive": 10},
+    }
+    assert manifest["by_hospital"]["west"] == {"patients": 2, "patches": 2, "positive": 0}
+    assert manifest["by_batch"][first] == {"patients": 5, "patches": 15, "positive": 10}
+    assert manifest["by_batch"][second]["patches"] == 2
+    assert manifest["by_patient"]["west/1"] == {"patients": 1, "patches": 1, "positive": 0}
+    assert manifest["by_patient"]["east/1"]["patches"] == 3
+    assert manifest["left_out"] == {"unlabelled": {"patients": 2, "patches": 2}}
+    assert manifest["options"]["protocol"] == "dealt"
+    assert manifest["options"]["train"] == 0.5
+    assert snapshot.options == manifest["options"]
+
+
+def test_the_key_that_deals_is_not_written_down(settings: Settings, catalog: Catalog, store_batch) -> None:
+    store_batch(PATIENTS)
+    snapshot = freeze_snapshot(settings, catalog, SplitOptions(key="a secret of ours"))
+    assert "secret" not in (settings.snapshots / snapshot.id / "manifest.json").read_text()
+
+
+def test_a_patch_in_doubt_is_left_out_until_a_label_revision_settles_it(
+    snapshot: Snapshot, settings: Settings, catalog: Catalog
+) -> None:
+    doubt(catalog)
+    without = freeze_snapshot(settings, catalog, SplitOptions())
+    assert len(without.patches) == len(snapshot.patches) - 1
+    assert without.left_out["conflict"] == {"patients": 1, "patches": 1}
+    revise(catalog, 0)  # a human says that the label was right
+    assert freeze_snapshot(settings, catalog, SplitOptions()).id == snapshot.id
+    doubt(catalog)  # a new doubt is younger than that word
+    assert freeze_snapshot(settings, catalog, SplitOptions()).id == without.id
+
+
+def test_a_withdrawn_patient_is_left_out_of_later_snapshots_and_stays_in_earlier_ones(
+    snapshot: Snapshot, settings: Settings, catalog: Catalog
+) -> None:
+    withdraw(catalog, "3")
+    later = freeze_snapshot(settings, catalog, SplitOptions())
+    assert "3" not in set(later.patches["patient"])
+    assert later.left_out["withdrawn"] == {"patients": 1, "patches": 3}
+    assert "3" in set(load_snapshot(settings, snapshot.id).patches["patient"])
+
+
+def test_everything_left_out_is_counted_once_with_its_reason(
+    settings: Settings, catalog: Catalog, store_batch
+) -> None:
+    store_batch(["0", "8867", "8864", "8863"], labels=(0, 1, None))  # 8864 is of the published test list
+    doubt(catalog)
+    withdraw(catalog, "8863")
+    snapshot = freeze_snapshot(settings, catalog, SplitOptions(protocol="cruz-roa-2014-dev"))
+    assert snapshot.left_out == {
+        "withdrawn": {"patients": 1, "patches": 3},
+        "excluded": {"patients": 1, "patches": 3},
+        "conflict": {"patients": 1, "patches": 1},
+        "unlabelled": {"patients": 2, "patches": 2},
+    }
+    assert len(snapshot.patches) + sum(counts["patches"] for counts in snapshot.left_out.values()) == 12
+
+
+def test_another_hospital_held_out_is_another_snapshot_and_rewrites_none(
+    settings: Settings, catalog: Catalog, store_batch
+) -> None:
+    store_batch(PATIENTS, hospital="east")
+    store_batch(PATIENTS, hospital="west")
+    frozen = {}
+    for hospital in ("east", "west"):
+        options = SplitOptions(protocol="leave-one-hospital-out", held_out=hospital)
+        frozen[hospital] = freeze_snapshot(settings, catalog, options)
+        assert frozen[hospital].protocol == f"leave-one-hospital-out:{hospital}"
+        assert set(frozen[hospital].of("test")["hospital"]) == {hospital}
+    dealt = freeze_snapshot(settings, catalog, SplitOptions())
+    for snapshot in (*frozen.values(), dealt):
+        assert load_snapshot(settings, snapshot.id).patches.equals(snapshot.patches)
+    again = freeze_snapshot(settings, catalog, SplitOptions(protocol="leave-one-hospital-out", held_out="east"))
+    assert again.id == frozen["east"].id
+    assert len(list(settings.snapshots.iterdir())) == 3
+
+
+def test_opening_needs_no_pixels(snapshot: Snapshot, settings: Settings) -> None:
+    shutil.rmtree(settings.batches)
+    assert load_snapshot(settings, snapshot.id).patches.equals(snapshot.patches)
+
+
+@pytest.mark.parametrize("column", ["label", "split", "pixel_sha256", "row", "batch"])
+def test_an_edited_row_is_noticed_on_opening(snapshot: Snapshot, settings: Settings, column: str) -> None:
     patches = snapshot.patches.copy()
-    patches.loc[0, "split"] = "test" if patches.loc[0, "split"] == "train" else "train"
-    with pytest.raises(BcdError, match=r"Patient east/0 lies in two splits.*train.*"):
-        assert_no_leakage(replace(snapshot, patches=patches))
+    patches[column] = patches[column].iloc[::-1].to_numpy()
+    patches.to_parquet(settings.snapshots / snapshot.id / "patches.parquet", index=False)
+    with pytest.raises(BcdError, match=rf"Snapshot {snapshot.id[:12]} was damaged or edited"):
+        load_snapshot(settings, snapshot.id)
 
 
-def test_the_same_pixels_in_two_splits_are_refused_naming_both_patients(snapshot: Snapshot) -> None:
-    patches = snapshot.patches.copy()
-    one, other = snapshot.of("train").index[0], snapshot.of("gate").index[0]
-    patches.loc[other, "pixel_sha256"] = patches.loc[one, "pixel_sha256"]
-    keys = patient_keys(patches)
-    with pytest.raises(BcdError, match="Picture") as refusal:
-        assert_no_leakage(replace(snapshot, patches=patches))
-    assert keys[one] in str(refusal.value)
-    assert keys[other] in str(refusal.value)
+@pytest.mark.parametrize("name", ["patches.parquet", "manifest.json"])
+@pytest.mark.parametrize("damage", ["short", "gone"])
+def test_a_damaged_snapshot_is_refused_naming_it(
+    snapshot: Snapshot, settings: Settings, name: str, damage: str
+) -> None:
+    file = settings.snapshots / snapshot.id / name
+    file.write_bytes(file.read_bytes()[:200]) if damage == "short" else file.unlink()
+    with pytest.raises(BcdError, match=rf"{snapshot.id[:12]}.*freeze again"):
+        load_snapshot(settings, snapshot.id)
+
+
+def test_a_removed_snapshot_is_frozen_again_as_it_was(
+    snapshot: Snapshot, settings: Settings, catalog: Catalog
+) -> None:
+    folder = settings.snapshots / snapshot.id
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    shutil.rmtree(folder)
+    freeze_snapshot(settings, catalog, SplitOptions())
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_snapshot_of_an_earlier_bcd_opens_and_leakage_in_it_is_refused(
+    snapshot: Snapshot, settings: Settings
+) -> None:
+    def write(patches: pd.DataFrame) -> str:
+        identity = snapshot_id("dealt", patches)
+        folder = settings.snapshots / identity
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        patches.to_parquet(folder / "patches.parquet", index=False)
+        (folder / "manifest.json").write_text(json.dumps({"id": identity, "protocol": "dealt", "counts": {}}))
+        return identity
+
+    assert load_snapshot(settings, write(snapshot.patches)).patches.equals(snapshot.patches)
+    leaky = snapshot.patches.copy()
+    leaky.loc[0, "split"] = "test" if leaky.loc[0, "split"] == "train" else "train"
+    with pytest.raises(BcdError, match="Patient east/0 lies in two splits"):
+        load_snapshot(settings, write(leaky))
+
+
+def test_a_catalog_that_leaks_is_not_frozen(settings: Settings, catalog: Catalog, store_batch) -> None:
+    store_batch(PATIENTS)
+    with catalog.write() as connection:
+        same = sa.update(tables.patches).where(tables.patches.c.label == 1)
+        connection.execute(same.values(pixel_sha256="the same for all"))
+    with pytest.raises(BcdError, match="Picture the same for all lies in two splits"):
+        freeze_snapshot(settings, catalog, SplitOptions())
+    assert not settings.snapshots.exists()

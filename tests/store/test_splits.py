@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime
 
 import pytest
 import sqlalchemy as sa
@@ -8,17 +9,34 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from bcd.errors import BcdError
 from bcd.patches import Hospital, PatientId
 from bcd.store import tables
 from bcd.store.catalog import Catalog
 from bcd.store.splits import (
     SPLITS,
     SplitOptions,
+    deal_patients,
     deal_splits,
     furthest_below,
     published_list,
     split_of,
     suggest_protocol,
+)
+
+HELD_OUT = SplitOptions(protocol="leave-one-hospital-out", held_out="west")
+
+# Batches of patients, each patient in one of them.
+BATCHES = st.lists(
+    st.tuples(st.sampled_from(["east", "west"]), st.text("0123456789abcDEF-", min_size=1, max_size=6)),
+    unique=True,
+    max_size=60,
+).flatmap(
+    lambda patients: st.lists(st.integers(0, max(len(patients), 1)), max_size=4).map(
+        lambda cuts: [
+            patients[start:end] for start, end in zip([0, *sorted(cuts)], [*sorted(cuts), len(patients)], strict=True)
+        ]
+    )
 )
 
 SHARES = {"train": 0.5, "val": 0.15, "gate": 0.15, "test": 0.2}
@@ -42,6 +60,33 @@ def test_every_split_stays_within_one_patient_of_its_share(shares: dict[str, flo
         counts[furthest_below(shares, counts)] += 1
     for split, share in shares.items():
         assert abs(counts[split] - share * patients) < len(shares) - 1 + 1e-6
+
+
+@given(BATCHES, st.sampled_from(["dealt", "cruz-roa-2014-dev", "leave-one-hospital-out"]), st.text("ab", min_size=1))
+def test_dealt_patients_approach_the_shares_under_every_protocol(batches, protocol: str, key: str) -> None:
+    options = SplitOptions(protocol=protocol, key=key, held_out="west")
+    dealt = deal_patients(batches, options, {})
+    assert sorted(patient for patient, _ in dealt) == sorted(patient for batch in batches for patient in batch)
+    shares = SHARES if protocol == "dealt" else {"train": 0.7, "val": 0.15, "gate": 0.15}
+    counts = Counter(
+        split for (hospital, _), split in dealt if protocol != "leave-one-hospital-out" or hospital == "east"
+    )
+    for split, share in shares.items():
+        assert abs(counts[split] - share * counts.total()) < len(shares) - 1 + 1e-6
+
+
+@given(BATCHES, st.randoms(use_true_random=False))
+def test_the_order_within_a_batch_is_of_no_weight(batches, random) -> None:
+    shuffled = [random.sample(batch, len(batch)) for batch in batches]
+    assert deal_patients(shuffled, HELD_OUT, {}) == deal_patients(batches, HELD_OUT, {})
+
+
+@given(BATCHES, st.integers(0, 4))
+def test_what_comes_later_moves_nobody(batches, known: int) -> None:
+    before = deal_patients(batches[:known], SplitOptions(), {})
+    counts = Counter(split for _, split in before)
+    later = deal_patients(batches[known:], SplitOptions(), counts)
+    assert before + later == deal_patients(batches, SplitOptions(), {})
 
 
 def test_a_hospital_of_five_patients_fills_every_split(catalog: Catalog, store_batch) -> None:
@@ -95,6 +140,77 @@ def test_a_patient_without_labels_waits_for_them(catalog: Catalog, store_batch) 
     deal_splits(catalog, SplitOptions())
     assert split_of(catalog, "dealt", Hospital("east"), PatientId("unlabelled")) is None
     assert split_of(catalog, "dealt", Hospital("east"), PatientId("labelled")) == "train"
+
+
+def test_the_catalog_records_what_was_dealt_whatever_the_database(catalog: Catalog, store_batch) -> None:
+    batches = [[f"{letter}{i}" for i in range(12) for letter in "aB-"], ["A", "b", "a"]]
+    for batch in batches:
+        store_batch(batch)
+    deal_splits(catalog, SplitOptions())
+    keyed = [[("east", patient) for patient in batch] for batch in batches]
+    assert _recorded(catalog) == {patient: split for (_, patient), split in deal_patients(keyed, SplitOptions(), {})}
+
+
+def test_a_withdrawn_patient_takes_no_seat(catalog: Catalog, store_batch) -> None:
+    store_batch(["1", "2"])
+    row = {"hospital": "east", "patient": "1", "author": "a test", "reason": "", "withdrawn_at": datetime.now(UTC)}
+    with catalog.write() as connection:
+        connection.execute(sa.insert(tables.withdrawn).values(row))
+    deal_splits(catalog, SplitOptions())
+    assert _recorded(catalog) == {"2": "train"}
+
+
+def test_a_patient_whose_every_patch_is_in_doubt_waits(catalog: Catalog, store_batch) -> None:
+    store_batch(["1", "2"], labels=(0,))
+    with catalog.write() as connection:
+        delivery = connection.scalars(sa.select(tables.deliveries.c.id)).first()
+        cell = {"hospital": "east", "patient": "1", "slide": "5", "x": 1, "y": 51, "rule": "two-labels"}
+        doubt = {"delivery": delivery, "message": "", "found_at": datetime.now(UTC)}
+        connection.execute(sa.insert(tables.conflicts).values(cell | doubt))
+    assert deal_splits(catalog, SplitOptions()) == 1
+    with catalog.write() as connection:
+        connection.execute(sa.delete(tables.conflicts))
+    assert deal_splits(catalog, SplitOptions()) == 1
+
+
+def test_one_hospital_is_held_out_and_the_others_are_dealt(catalog: Catalog, store_batch) -> None:
+    for hospital in ("east", "west", "north"):
+        store_batch([f"{hospital}{i}" for i in range(10)], hospital=hospital)
+    assert deal_splits(catalog, HELD_OUT) == 30
+    recorded = _recorded(catalog, "leave-one-hospital-out:west")
+    assert {patient for patient, split in recorded.items() if split == "test"} == {f"west{i}" for i in range(10)}
+    assert Counter(recorded.values()) == {"train": 14, "val": 3, "gate": 3, "test": 10}
+
+
+def test_each_hospital_held_out_is_a_protocol_of_its_own(catalog: Catalog, store_batch) -> None:
+    store_batch(["1"], hospital="east")
+    store_batch(["2"], hospital="west")
+    deal_splits(catalog, HELD_OUT)
+    deal_splits(catalog, HELD_OUT.model_copy(update={"held_out": "east"}))
+    assert _recorded(catalog, "leave-one-hospital-out:west") == {"1": "train", "2": "test"}
+    assert _recorded(catalog, "leave-one-hospital-out:east") == {"1": "test", "2": "train"}
+
+
+def test_a_hospital_of_a_long_name_can_be_held_out(catalog: Catalog, store_batch) -> None:
+    names = ["h" * 50, "h" * 49 + "i"]  # with the protocol, longer than the catalog takes
+    options = [SplitOptions(protocol="leave-one-hospital-out", held_out=name) for name in names]
+    for name, each in zip(names, options, strict=True):
+        store_batch(["1"], hospital=name)
+        deal_splits(catalog, each)
+    assert len({each.recorded_as for each in options}) == 2
+    assert split_of(catalog, options[0].recorded_as, Hospital(names[0]), PatientId("1")) == "test"
+
+
+def test_an_unknown_hospital_is_not_held_out(catalog: Catalog, store_batch) -> None:
+    store_batch(["1"], hospital="east")
+    with pytest.raises(BcdError, match=r"Hospital west.*no patient.*Name one of east"):
+        deal_splits(catalog, HELD_OUT)
+    assert _recorded(catalog, HELD_OUT.recorded_as) == {}
+
+
+def test_leaving_one_hospital_out_needs_its_name() -> None:
+    with pytest.raises(ValidationError, match="needs held_out"):
+        SplitOptions(protocol="leave-one-hospital-out")
 
 
 def test_the_published_lists_are_complete_and_apart() -> None:

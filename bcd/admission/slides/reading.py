@@ -8,6 +8,7 @@ a damaged file is not passed on either, since it may quote both.
 from __future__ import annotations
 
 import struct
+import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -154,7 +155,7 @@ def _decode_picture(path: Path) -> Image:
         b"MM": TiffImageFile,
     }
     try:
-        with path.open("rb") as file:
+        with path.open("rb") as file, warnings.catch_warnings(action="ignore"):
             begin = file.read(4)
             file.seek(0)
             kind = next((kind for signature, kind in kinds.items() if begin.startswith(signature)), None)

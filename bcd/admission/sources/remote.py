@@ -16,14 +16,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from bcd.admission.sources.scratch import scratch_folder
 from bcd.errors import BcdError
 from bcd.progress import Advance, track
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-_SECRET = re.compile(r"(?<=://)[^/@]*@|\?.*")
+_SECRET = re.compile(r"(?<=://)[^/@\s]*@|\?[^\s'\")]*")
 _AT_ONCE = 256  # files that are asked for in one go
 _LARGE = 16 << 20  # bytes of a file that is read piece by piece
 _PIECE = 8 << 20
@@ -47,17 +47,17 @@ def fetch_delivery(url: str, scratch: Path) -> Iterator[Path]:
         BcdError: It is missing, forbidden or out of reach, changes while it is fetched, or a package is missing.
     """
     with scratch_folder(scratch) as folder:
-        target = folder / _name(url)
         with _explained(url):
-            _fetch(url, target)
+            target = _fetch(url, folder)
         yield target
 
 
-def _fetch(url: str, target: Path) -> None:
+def _fetch(url: str, folder: Path) -> Path:
     from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 
     # Nothing remembered: it is listed again after it was fetched.
     system, root = url_to_fs(url, use_listings_cache=False, skip_instance_cache=True)
+    target = folder / _name(root)
     before = _list(system, root)
     if not before:
         raise FileNotFoundError(root)
@@ -72,6 +72,7 @@ def _fetch(url: str, target: Path) -> None:
     sizes = {name: place.stat().st_size for name, place in places.items()}
     if sizes != {name: size for name, (size, _) in before.items()} or _list(system, root) != before:
         raise BcdError(f"{show_url(url)} changed while it was fetched.", "Ingest it again when all of it is there.")
+    return target
 
 
 def _fetch_files(
@@ -105,22 +106,22 @@ def _place(url: str, root: str, name: str, target: Path) -> Path:
     """Says where a file goes: an object's key may be any text, and must not lead out of the folder."""
     if name == root:
         return target
-    inner = name.removeprefix(root).lstrip("/")
+    inner = name.removeprefix(root).removeprefix("/")
     parts = inner.split("/")
     if not name.startswith(root) or "\0" in inner or not {"", ".", ".."}.isdisjoint(parts):
         raise BcdError(f"{show_url(url)} holds {name!r}, which is no path below it.", "Rename or remove it there.")
     return target.joinpath(*parts)
 
 
-def _name(url: str) -> str:
-    parts = urlsplit(url)
-    name = unquote(parts.path).rstrip("/").rpartition("/")[2] or parts.hostname or ""
+def _name(root: str) -> str:
+    path = urlsplit(root).path if "://" in root else root  # https keeps its URL; a key may well have a ? or #
+    name = path.rstrip("/").rpartition("/")[2]
     return name if name not in {"", ".", ".."} else "delivery"
 
 
-def show_url(url: str) -> str:
-    """Returns a URL without user, password and query, for messages."""
-    return _SECRET.sub("", url)
+def show_url(text: str) -> str:
+    """Returns a URL, or a text that has one in it, without user, password and query, for messages."""
+    return _SECRET.sub("", text)
 
 
 @contextmanager
@@ -131,21 +132,18 @@ def _explained(url: str) -> Iterator[None]:
         yield
     except BcdError:
         raise
-    except ImportError as error:
-        raise BcdError(
-            f"{shown} cannot be fetched: a package is missing ({error}).", "Run `pip install 'bcd[remote]'`."
-        ) from error
-    except FileNotFoundError as error:
-        raise BcdError(f"There is no delivery {shown} ({error}).", "Check the bucket and the path.") from error
-    except PermissionError as error:
-        raise BcdError(f"{shown} may not be read ({error}).", "Check the credentials and what they allow.") from error
     except Exception as error:
-        name = type(error).__name__
-        if "Credential" in name:
-            raise BcdError(
-                f"{shown} needs credentials and there are none ({error}).",
-                "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or what the store asks for.",
-            ) from error
-        raise BcdError(
-            f"{shown} cannot be fetched ({name}: {error}).", "Check the URL, the store and the network."
-        ) from error
+        name, reason = type(error).__name__, show_url(str(error))
+        match error:
+            case ImportError():
+                what, mend = f"needs a package that is missing ({reason})", "Run `pip install 'bcd[remote]'`."
+            case FileNotFoundError():
+                what, mend = f"is not there ({reason})", "Check the bucket and the path."
+            case PermissionError():
+                what, mend = f"may not be read ({reason})", "Check the credentials and what they allow."
+            case _ if "Credential" in name:
+                what = f"needs credentials ({reason})"
+                mend = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or what else the store asks for."
+            case _:
+                what, mend = f"cannot be fetched ({name}: {reason})", "Check the URL, the store and the network."
+        raise BcdError(f"The delivery {shown} {what}.", mend) from error

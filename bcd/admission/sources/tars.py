@@ -136,13 +136,20 @@ def is_tar(path: Path) -> bool:
 
 def is_whole(path: Path) -> bool:
     """Whether a tar has its end mark, and its compressed data theirs."""
-    end = b""
+    size, end = path.stat().st_size, b""
     try:
-        for piece in _unpack(path) if is_gzip(path) else _last_block(path):
-            end = (end + piece)[-BLOCK:]
+        if is_gzip(path):
+            size = 0
+            for piece in _unpack(path):
+                size += len(piece)
+                end = (end + piece)[-BLOCK:]
+        else:
+            with path.open("rb") as file:
+                file.seek(max(0, size - BLOCK))
+                end = file.read()
     except BcdError:
         return False
-    return len(end) == BLOCK and not end.strip(b"\0")
+    return size >= BLOCK and size % BLOCK == 0 and not end.strip(b"\0")
 
 
 def _open(path: Path) -> IO[bytes]:
@@ -215,17 +222,11 @@ def _fill(path: Path, file: IO[bytes], scratch: Path) -> None:
             if number % 64 == 0 and shutil.disk_usage(scratch).free < _SPARE_ROOM:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             file.write(piece)
-        file.flush()
+        file.seek(0)  # writes what is still in memory, too
     except OSError as error:  # of writing; those of reading are BcdError by now
         raise BcdError(
             f"{path} cannot be unpacked in {scratch}: {error.strerror}.", "Make room there, and ingest it again."
         ) from error
-
-
-def _last_block(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - BLOCK))
-        yield file.read()
 
 
 def _unpack(path: Path) -> Iterator[bytes]:

@@ -59,14 +59,10 @@ def find_end(data: mmap.mmap | bytes) -> End | None:
     while (place := data.rfind(b"PK\5\6", max(0, len(data) - 65_557), place)) >= 0:
         if place + 22 > len(data):
             continue
-        disk, count, length, start, comment = struct.unpack_from("<4xH4xHIIH", data, place)
+        count, length, start, comment = struct.unpack_from("<10xHIIH", data, place)
         if place + 22 + comment > len(data):
             continue
-        stop = place
-        if 0xFFFF in {disk, count} or _FULL in {length, start}:
-            found = _find_zip64(data, place)
-            if found is not None:
-                stop, count, length, start = found
+        stop, count, length, start = _find_zip64(data, place) or (place, count, length, start)
         shift = stop - length - start
         if shift >= 0:
             return End(stop - length, stop, shift, count)

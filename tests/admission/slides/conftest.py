@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -61,9 +61,11 @@ def as_aperio(tmp_path: Path) -> Callable[..., Path]:
         with tifffile.TiffWriter(path) as file:
             file.write(pixels, tile=(64, 64), photometric="rgb", metadata=None, description=about)
             file.write(label, photometric="rgb", rowsperstrip=8, metadata=None, description=about)
-            for kind in ("label", "macro"):
+            for kind, number in (("label", 1), ("macro", 9)):
                 text = f"Aperio Image Library v11.2.1 \r\n{kind} {label.shape[1]}x{label.shape[0]}"
-                file.write(label, photometric="rgb", rowsperstrip=8, metadata=None, description=text, subfiletype=1)
+                file.write(
+                    label, photometric="rgb", rowsperstrip=8, metadata=None, description=text, subfiletype=number
+                )
         return path
 
     return write
@@ -144,6 +146,5 @@ def _element(group: int, place: int, kind: str, value: str | bytes) -> bytes:
 
 
 def _sequence(group: int, place: int, *elements: bytes) -> bytes:
-    content: Sequence[bytes] = elements
-    item = b"".join(content)
+    item = b"".join(elements)
     return _element(group, place, "SQ", struct.pack("<HHI", 0xFFFE, 0xE000, len(item)) + item)

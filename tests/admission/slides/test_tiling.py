@@ -81,15 +81,16 @@ def test_blocks_leave_no_seams_and_are_small(as_slide, tiles_of, monkeypatch: py
     pieces = tiles_of(path)
     assert _places(pieces) == _places(whole) == sorted(_places(whole), key=lambda place: place[::-1])
     assert np.array_equal(pieces.pixels, whole.pixels)
-    assert len(sizes) == 4 * 3  # 7 rows by twos, 10 columns by twos: half as many patches a block as pixels allow
-    assert max(sizes) <= 1.05 * 250_000
+    assert len(sizes) == 4 * 5  # 7 rows and 10 columns by twos
+    assert max(sizes) <= 250_000
 
 
 def test_memory_does_not_grow_with_the_slide(as_slide, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tiling, "BAND_PIXELS", 400)
     monkeypatch.setattr(tiling, "BLOCK_PIXELS", 160_000)
+    monkeypatch.setattr(tiling, "MOST_WORKERS", 1)  # two may or may not be at their peak at the same moment
     peaks = []
-    for height in (800, 800, 8000):  # the first also imports
+    for height in (800, 800, 4000):  # the first also imports
         slide = np.full((height, 1600, 3), (180, 90, 160), np.uint8)
         path = as_slide(slide, spacing=1.0)
         tracemalloc.start()
@@ -97,7 +98,7 @@ def test_memory_does_not_grow_with_the_slide(as_slide, monkeypatch: pytest.Monke
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert count == 8 * height // 200
-    assert peaks[2] < 1.2 * peaks[1]
+    assert peaks[2] < 1.1 * peaks[1]
 
 
 def test_pixels_come_from_the_level_that_still_averages(as_slide, tiles_of) -> None:
@@ -149,4 +150,6 @@ def test_a_real_slide_gives_its_tissue_and_leaves_its_glass(tiles_of) -> None:
         scanned = np.asarray(slide.read_region((0, 0), 0, slide.dimensions))[..., :3]
     expected = cv2.resize(scanned[:2806, :2004], (250, 350), interpolation=cv2.INTER_AREA)
     for x, y, patch in zip(tiles.xs, tiles.ys, tiles.pixels, strict=True):
-        assert np.abs(patch.astype(int) - expected[y - 1 : y + 49, x - 1 : x + 49]).mean() < 1
+        assert (
+            np.abs(patch.astype(int) - expected[y - 1 : y + 49, x - 1 : x + 49]).mean() < 3
+        )  # one pixel aside makes it 20

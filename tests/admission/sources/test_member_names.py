@@ -62,7 +62,20 @@ def test_a_path_is_written_with_slashes_and_printable(name: str, clean: str) -> 
 
 @pytest.mark.parametrize(
     "name",
-    ["/etc/passwd", "C:/x.png", "c:x.png", "../x.png", "a/../../x.png", "a/..", "..", "a\0.png", "", "./", "a\\..\\b", "x" * 2000],
+    [
+        "/etc/passwd",
+        "C:/x.png",
+        "c:x.png",
+        "../x.png",
+        "a/../../x.png",
+        "a/..",
+        "..",
+        "a\0.png",
+        "",
+        "./",
+        "a\\..\\b",
+        "x" * 2000,
+    ],
 )
 def test_a_path_that_leads_elsewhere_is_unsafe(name: str) -> None:
     hazard = name_hazard(clean_name(name))
@@ -70,14 +83,18 @@ def test_a_path_that_leads_elsewhere_is_unsafe(name: str) -> None:
     assert hazard[0] == "unsafe-path"
 
 
-@pytest.mark.parametrize("name", ["a/x.zip", "x.tar.gz", "x.TGZ", "a.7z", "x.rar", "x.bz2", "x.tar.xz", "slide.svs.gz"])
+@pytest.mark.parametrize(
+    "name", ["a/x.zip", "x.tar.gz", "x.TGZ", "a.7z", "x.rar", "x.bz2", "x.tar.xz", "slide.svs.gz"]
+)
 def test_an_archive_in_a_delivery_is_not_opened(name: str) -> None:
     hazard = name_hazard(name)
     assert hazard is not None
     assert hazard[0] == "nested-archive"
 
 
-@pytest.mark.parametrize("name", ["8867/0/8867_idx5_x1_y1_class0.png", "a..b/x.png", "zip", "..zip.png", "labels.csv"])
+@pytest.mark.parametrize(
+    "name", ["8867/0/8867_idx5_x1_y1_class0.png", "a..b/x.png", "zip", "..zip.png", "labels.csv"]
+)
 def test_usual_paths_are_harmless(name: str) -> None:
     assert name_hazard(name) is None
 

@@ -1,0 +1,118 @@
+"""Deliveries of any number of distinct patches, laid out as the public set is: PATIENT/LABEL/PATIENT_idx5_x1_y1_class0.png.
+
+The patches are real ones, turned and mirrored, where a folder of deliveries is given, and drawn ones elsewhere. Each has
+its number in the lowest bits of its first row, so that no two are alike, however many are made.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bcd.files import whole_file, whole_folder
+from bcd.patches import PATCH_PIXELS, PatchName, PatientId, SlideId
+
+PER_PATIENT = 277_524 / 279
+"""Patches of a patient: the public set's."""
+
+ACROSS = 40
+"""Cells of a slide's row."""
+
+NUMBER_BITS = 20
+
+# Of OpenCV's encodings the one whose size (5.6 kB) and time to decode are those of the public set's files.
+ENCODING = [cv2.IMWRITE_PNG_COMPRESSION, 6, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_FILTERED]
+
+
+class Base(NamedTuple):
+    """Patches that others are made of: pixels (n, 50, 50, 3) uint8 BGR, and labels (n,)."""
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int8]
+
+
+def read_base(folder: Path) -> Base:
+    """Reads the patches of all zips of a folder that are whole and show something."""
+    taken = []
+    for path in sorted(folder.glob("*.zip")):
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                patch = PatchName.parse(name.rpartition("/")[2])
+                if patch is not None:
+                    pixels = cv2.imdecode(np.frombuffer(archive.read(name), np.uint8), cv2.IMREAD_COLOR)
+                    taken.append((pixels, patch.label))
+    return _choose(taken)
+
+
+def draw_base() -> Base:
+    """Draws a few thousand patches of a synthetic hospital."""
+    from bcd.synthetic.hospital import draw_patches
+    from bcd.synthetic.options import HospitalOptions
+    from bcd.synthetic.patient import draw_patients
+
+    patients = draw_patients(HospitalOptions(large_patients=0))
+    drawn = (patch for _, patches in draw_patches(patients) for patch in patches)
+    return _choose([(cv2.cvtColor(patch.pixels, cv2.COLOR_RGB2BGR), patch.name.label) for patch in drawn])
+
+
+def _choose(patches: list[tuple[np.ndarray, int | None]]) -> Base:
+    shape = (PATCH_PIXELS, PATCH_PIXELS, 3)
+    chosen = [(pixels, label) for pixels, label in patches if pixels.shape == shape and pixels.std() > 12]
+    return Base(np.stack([pixels for pixels, _ in chosen]), np.array([label or 0 for _, label in chosen], np.int8))
+
+
+def write_zip(path: Path, base: Base, patches: int) -> None:
+    """Writes a delivery as a zip whose members are stored, as the public set's parts are."""
+    with whole_file(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in _make(base, patches):
+            archive.writestr(zipfile.ZipInfo(name), data)
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpacks a delivery into a folder."""
+    with whole_folder(folder) as partial, zipfile.ZipFile(archive) as file:
+        file.extractall(partial)
+
+
+def _make(base: Base, patches: int) -> Iterator[tuple[str, bytes]]:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for patient, numbers in enumerate(np.array_split(np.arange(patches), round(patches / PER_PATIENT) or 1)):
+            labels = base.labels[numbers % len(base.labels)]
+            order = numbers[np.argsort(labels, kind="stable")]  # the folder of label 0 comes first
+            encoded = pool.map(lambda number: _encode(base, number), order.tolist(), chunksize=64)
+            for number, data in zip(order.tolist(), encoded, strict=True):
+                yield _name(f"{8000 + patient}", number - int(numbers[0]), int(labels[number - numbers[0]])), data
+
+
+def _name(patient: str, place: int, label: int) -> str:
+    row, column = divmod(place, ACROSS)
+    name = PatchName(PatientId(patient), SlideId("5"), 1 + PATCH_PIXELS * column, 1 + PATCH_PIXELS * row, label)
+    return f"{patient}/{label}/{name.format()}"
+
+
+def _encode(base: Base, number: int) -> bytes:
+    turns, place = divmod(number, len(base.pixels))
+    pixels = np.rot90(base.pixels[place], turns % 4)
+    pixels = (pixels[:, ::-1] if turns & 4 else pixels).copy()
+    bits = (number >> np.arange(NUMBER_BITS)) & 1
+    pixels[0, :NUMBER_BITS, 0] = (pixels[0, :NUMBER_BITS, 0] & 0xFE) | bits
+    return bytes(cv2.imencode(".png", pixels, ENCODING)[1])
+
+
+def unpack_some(delivery: Path, folder: Path, patches: int = 64) -> None:
+    """Copies the first patches of a zip or a folder into a folder."""
+    if delivery.is_dir():
+        for path in sorted(delivery.glob("*/*/*.png"))[:patches]:
+            (folder / path.name).write_bytes(path.read_bytes())
+        return
+    with zipfile.ZipFile(delivery) as archive:
+        for name in archive.namelist()[:patches]:
+            (folder / name.rpartition("/")[2]).write_bytes(archive.read(name))

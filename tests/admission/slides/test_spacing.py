@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import pytest
+
+from bcd.admission.slides.errors import SlideError
+from bcd.admission.slides.spacing import read_spacing, settle_spacing
+
+
+def test_the_slides_own_spacing_counts() -> None:
+    assert settle_spacing((0.25, 0.26), None) == (0.25, 0.26)
+    assert settle_spacing((0.25, 0.25), 0.26) == (0.25, 0.25)
+
+
+def test_a_given_spacing_stands_in_where_the_slide_has_none_that_makes_sense() -> None:
+    assert settle_spacing(None, 0.5) == (0.5, 0.5)
+    assert settle_spacing((352.8, 352.8), 0.5) == (0.5, 0.5)  # 72 dpi, as programs write it
+    assert settle_spacing((0.0, 0.25), 0.5) == (0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("own", "given", "words"),
+    [
+        (None, None, "does not say"),
+        ((352.8, 352.8), None, "says 352.8 µm/px, which no scanner has"),
+        ((0.0, 0.0), None, "no scanner"),
+        ((-1.0, 1.0), None, "no scanner"),
+        ((float("nan"), 1.0), None, "no scanner"),
+        ((float("inf"), 1.0), None, "no scanner"),
+        ((0.25, 0.25), 0.5, "says 0.25 µm/px, but 0.5 was given"),
+        ((0.25, 0.5), 0.5, "says 0.25 x 0.5 µm/px, but 0.5 was given"),
+        (None, 0.0, "0 µm/px was given"),
+        (None, 25.0, "25 µm/px was given"),
+        (None, float("nan"), "was given"),
+        ((8.0, 8.0), None, "8 µm/px"),
+        (None, 5.1, "5.1 µm/px"),
+    ],
+)
+def test_a_doubtful_spacing_is_refused(own, given: float | None, words: str) -> None:
+    with pytest.raises(SlideError) as caught:
+        settle_spacing(own, given)
+    assert caught.value.rule == "no-spacing"
+    assert words in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("properties", "expected"),
+    [
+        ({"openslide.mpp-x": "0.25", "openslide.mpp-y": "0.5"}, (0.25, 0.5)),
+        ({"openslide.mpp-x": "0.25"}, None),
+        ({"openslide.mpp-x": "0.25", "openslide.mpp-y": "fine"}, None),
+        ({}, None),
+    ],
+)
+def test_spacing_is_read_off_two_properties(properties: dict[str, str], expected) -> None:
+    assert read_spacing(properties) == expected

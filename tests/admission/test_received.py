@@ -1,0 +1,66 @@
+"""What becomes of a delivery of the inbox once it is admitted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bcd.admission.admit import admit
+from bcd.admission.delivery import find_deliveries
+from bcd.patches import Hospital
+from bcd.settings import Settings
+from bcd.store.catalog import Catalog
+
+EAST = Hospital("east")
+
+
+@pytest.fixture(params=["as_zip", "as_folder"])
+def waiting(request: pytest.FixtureRequest, settings: Settings, patch_files, picture) -> Path:
+    files = {**patch_files("8867"), "8867/0/8867_idx5_x951_y1_class0.png": picture(9, width=42)}
+    return request.getfixturevalue(request.param)(files, settings.inbox / EAST / "monday")
+
+
+def _set(settings: Settings, **changes: object) -> Settings:
+    return settings.model_copy(update={"inbox_quiet_seconds": 0.0, **changes})
+
+
+def test_it_is_moved_to_received(settings: Settings, catalog: Catalog, waiting: Path) -> None:
+    admit(settings, catalog, waiting, EAST)
+    assert not waiting.exists()
+    assert (settings.received / EAST / "monday").exists()
+
+
+def test_it_is_deleted_where_the_setting_says_so(settings: Settings, catalog: Catalog, waiting: Path) -> None:
+    admit(_set(settings, after_admission="delete"), catalog, waiting, EAST)
+    assert not waiting.exists()
+    assert not settings.received.exists()
+
+
+def test_it_is_moved_rather_than_deleted_where_a_refused_file_was_not_kept(
+    settings: Settings, catalog: Catalog, patch_files, as_folder
+) -> None:
+    folder = as_folder(patch_files("8867"), settings.inbox / EAST / "monday")
+    (folder / "8867_idx5_x951_y1_class0.png").symlink_to(folder)
+    admit(_set(settings, after_admission="delete"), catalog, folder, EAST)
+    assert (settings.received / EAST / "monday").exists()
+
+
+def test_kept_where_it_is_it_is_not_taken_again_until_it_changes(
+    settings: Settings, catalog: Catalog, waiting: Path
+) -> None:
+    settings = _set(settings, after_admission="keep")
+    assert find_deliveries(settings) == [(EAST, waiting)]
+    admit(settings, catalog, waiting, EAST)
+    assert waiting.exists()
+    assert find_deliveries(settings) == []
+    (waiting / "more.txt").write_text("x") if waiting.is_dir() else waiting.write_bytes(waiting.read_bytes())
+    assert find_deliveries(settings) == [(EAST, waiting)]
+
+
+def test_a_delivery_named_from_elsewhere_stays_where_it_is_whatever_the_setting(
+    settings: Settings, catalog: Catalog, patch_files, as_zip
+) -> None:
+    path = as_zip(patch_files("8867"))
+    admit(_set(settings, after_admission="delete"), catalog, path, EAST)
+    assert path.exists()

@@ -1,0 +1,124 @@
+"""Slides as deliveries: cut into unlabelled patches, all of them or none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+
+from bcd.admission.admit import admit
+from bcd.admission.naming import Naming
+from bcd.admission.plan import plan_admission
+from bcd.errors import BcdError
+from bcd.patches import Hospital, PatientId
+from bcd.settings import Settings
+from bcd.store.batches import read_pixels
+from bcd.store.catalog import Catalog
+from bcd.store.deliveries import list_refusals
+from bcd.store.patients import patient_patches
+
+EAST = Hospital("east")
+
+
+def _slide(seed: int = 0, size: int = 400) -> np.ndarray:
+    """White glass with a square of stained tissue from (100, 50) to (300, 250), RGB at 4 µm/px."""
+    generator = np.random.default_rng(seed)
+    slide = np.full((size, size, 3), 240, np.uint8)
+    tissue = np.array([200, 110, 170]) + generator.integers(-60, 40, (200, 200, 3))
+    slide[50:250, 100:300] = tissue.clip(0, 255)
+    return slide
+
+
+def _write_tiff(path: Path, slide: np.ndarray, spacing: float | None = 4.0) -> Path:
+    """Writes a tiled TIFF that says its spacing in µm/px."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    said = {} if spacing is None else {"resolution": (1e4 / spacing,) * 2, "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(path, slide, tile=(256, 256), photometric="rgb", compression="zlib", **said)
+    return path
+
+
+def test_a_slide_becomes_the_patches_of_its_tissue(settings: Settings, catalog: Catalog, tmp_path: Path) -> None:
+    path = _write_tiff(tmp_path / "8867_idx5.tif", _slide())
+    admission = admit(settings, catalog, path, EAST)
+    assert (admission.files, admission.admitted_files, admission.refused) == (1, 1, {})
+    assert (admission.admitted, admission.unlabelled) == (16, 16)
+    patches = patient_patches(settings, catalog, EAST, PatientId("8867"))
+    assert sorted(set(patches["x"])) == [101, 151, 201, 251]
+    assert sorted(set(patches["y"])) == [51, 101, 151, 201]
+    pixels = read_pixels(settings, patches)
+    assert np.array_equal(pixels[0], _slide()[50:100, 100:150])
+
+
+@pytest.mark.parametrize("container", ["as_zip", "as_folder"])
+def test_slides_and_patches_and_labels_may_come_together(
+    *, settings: Settings, catalog: Catalog, patch_files, container: str, request, tmp_path: Path
+) -> None:
+    slide = _write_tiff(tmp_path / "s/9001_idx2.tif", _slide()).read_bytes()
+    files = {
+        **patch_files("8867"),
+        "slides/9001_idx2.tif": slide,
+        "labels.csv": b"patient,slide,x,y,label\n9001,2,101,51,1\n",
+    }
+    admission = admit(settings, catalog, request.getfixturevalue(container)(files), EAST)
+    assert (admission.files, admission.admitted_files, admission.admitted) == (6, 6, 20)
+    assert (admission.positive, admission.unlabelled) == (3, 15)
+    assert not list(settings.scratch.rglob("*.tif"))
+
+
+def test_a_slide_that_does_not_say_its_spacing_is_refused_unless_it_is_given(
+    settings: Settings, catalog: Catalog, patch_files, as_folder
+) -> None:
+    folder = as_folder(patch_files("8867"))
+    cv2.imwrite(str(folder / "9001_idx2.png"), _slide()[..., ::-1])
+    first = admit(settings, catalog, folder, EAST)
+    assert first.refused == {"no-spacing": 1}
+    [refusal] = list_refusals(catalog, first.id)
+    assert refusal.kept is None  # a slide's label and metadata may name a patient
+    cv2.imwrite(str(folder / "9001_idx2.png"), _slide(seed=1)[..., ::-1])
+    assert admit(settings, catalog, folder, EAST, spacing=4.0).admitted == 16
+
+
+def test_a_white_slide_has_no_tissue(settings: Settings, catalog: Catalog, tmp_path: Path) -> None:
+    path = _write_tiff(tmp_path / "9001.tif", np.full((400, 400, 3), 240, np.uint8))
+    with pytest.raises(BcdError, match="no-tissue 1"):
+        admit(settings, catalog, path, EAST)
+    assert not list(settings.batches.iterdir())
+
+
+def test_a_slide_that_is_damaged_is_refused_whole(
+    settings: Settings, catalog: Catalog, patch_files, as_folder, tmp_path: Path
+) -> None:
+    folder = as_folder(patch_files("8867"))
+    whole = _write_tiff(tmp_path / "9001.tif", _slide(size=2000)).read_bytes()
+    (folder / "9001.tif").write_bytes(whole[: len(whole) // 2])
+    admission = admit(settings, catalog, folder, EAST)
+    assert (admission.admitted, admission.refused) == (4, {"unreadable": 1})
+
+
+def test_the_same_slide_again_changes_nothing_and_a_copy_is_refused(
+    settings: Settings, catalog: Catalog, tmp_path: Path
+) -> None:
+    first = admit(settings, catalog, _write_tiff(tmp_path / "8867_idx5.tif", _slide()), EAST)
+    assert admit(settings, catalog, tmp_path / "8867_idx5.tif", EAST).already
+    other_bytes = tmp_path / "again/8867_idx5.tif"
+    other_bytes.parent.mkdir()
+    spacing = {"resolution": (2500, 2500), "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(other_bytes, _slide(), tile=(128, 128), photometric="rgb", **spacing)
+    again = admit(settings, catalog, other_bytes, EAST)
+    assert (again.id == first.id, again.admitted, again.refused) == (False, 0, {"already-admitted": 1})
+
+
+def test_files_that_belong_to_a_slide_are_not_refused_for_their_names() -> None:
+    class Listing:
+        names: ClassVar = ["9001/Data0001.dat", "9001/Slidedat.ini", "9001.mrxs", "9002/Data0001.dat"]
+
+        def hazard(self, member: int) -> None:
+            return None
+
+    plan = plan_admission(Listing(), Naming(None), waived={}, labels={})
+    assert [(slide.member, slide.companions) for slide in plan.slides] == [(2, [0, 1])]
+    assert {member: refusal.rule for member, refusal in plan.refused.items()} == {3: "name"}

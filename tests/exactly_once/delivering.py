@@ -1,0 +1,43 @@
+"""Deliveries of made-up patches."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+
+@cache
+def picture(number: int, width: int = 50) -> bytes:
+    """Makes a PNG whose pixels differ with the number."""
+    pixels = np.random.default_rng(number).integers(0, 256, (50, width, 3), dtype=np.uint8)
+    return bytes(cv2.imencode(".png", pixels)[1].tobytes())
+
+
+def patch_files(patient: str, pictures: Iterable[int]) -> dict[str, bytes]:
+    """Makes the files of a patient, who has these pictures side by side with labels in turn."""
+    return {
+        f"{patient}/{number % 2}/{patient}_idx5_x{1 + 50 * place}_y1_class{number % 2}.png": picture(number)
+        for place, number in enumerate(pictures)
+    }
+
+
+def write_zip(path: Path, files: Mapping[str, bytes]) -> Path:
+    """Writes files as a zip without the time of writing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(zipfile.ZipInfo(name), data)
+    return path
+
+
+def write_folder(path: Path, files: Mapping[str, bytes]) -> Path:
+    """Writes files as a folder."""
+    for name, data in files.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(data)
+    return path

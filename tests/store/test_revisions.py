@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import sqlalchemy as sa
+
+from bcd.errors import BcdError
+from bcd.patches import Hospital
+from bcd.settings import Settings
+from bcd.store import tables
+from bcd.store.catalog import Catalog
+from bcd.store.conflicts import list_conflicts, open_conflicts
+from bcd.store.hospitals import declare_hospital
+from bcd.store.labels import latest_labels
+from bcd.store.pseudonyms import open_pseudonyms
+from bcd.store.revisions import LabelImport, import_labels
+from bcd.store.withdrawals import withdraw
+
+HEADER = "patient,slide,x,y,label\n"
+
+
+@pytest.fixture(autouse=True)
+def declared(settings: Settings, catalog: Catalog) -> None:
+    for hospital in ("east", "west"):
+        declare_hospital(settings, catalog, hospital, "pseudonyms", "Mary")
+
+
+@pytest.fixture
+def revise(settings: Settings, catalog: Catalog, tmp_path: Path):
+    """Imports the text of a CSV file."""
+
+    def _revise(text: str, hospital: str | None = "east") -> LabelImport:
+        file = tmp_path / "labels.csv"
+        file.write_text(text, "utf-8")
+        return import_labels(settings, catalog, file, hospital=hospital, author="Dr Lee", reason="second reading")
+
+    return _revise
+
+
+def test_labels_come_late_are_corrected_and_taken_back(catalog: Catalog, store_batch, revise) -> None:
+    store_batch(["a"], labels=(None, 0, 1, 1))
+    done = revise(HEADER + "a,5,1,51,1\na,5,51,51,1\na,5,101,51,\na,5,151,51,1\n")
+    assert done == LabelImport(changed=3, taken_back=1, settled=0, unchanged=1)
+    assert _labels(catalog) == {("a", 1): 1, ("a", 51): 1, ("a", 101): None, ("a", 151): 1}
+
+
+def test_a_revision_keeps_author_reason_and_time_and_the_batch_stays(
+    settings: Settings, catalog: Catalog, store_batch, revise
+) -> None:
+    batch = store_batch(["a"], labels=(0,))
+    before = (settings.batches / batch / "index.parquet").read_bytes()
+    revise(HEADER + "a,5,1,51,1\n")
+    with catalog.engine.connect() as connection:
+        revision = connection.execute(sa.select(tables.label_revisions)).mappings().one()
+        assert connection.scalar(sa.select(tables.patches.c.label)) == 0
+    assert (revision["author"], revision["reason"]) == ("Dr Lee", "second reading")
+    assert abs(revision["revised_at"] - datetime.now(UTC)) < timedelta(minutes=1)
+    assert (settings.batches / batch / "index.parquet").read_bytes() == before
+
+
+def test_the_same_file_again_changes_nothing(catalog: Catalog, store_batch, revise) -> None:
+    store_batch(["a"], labels=(0, 1))
+    text = HEADER + "a,5,1,51,1\na,5,51,51,\n"
+    revise(text)
+    assert revise(text) == LabelImport(changed=0, taken_back=0, settled=0, unchanged=2)
+    assert _count(catalog) == 2
+
+
+def test_the_last_revision_counts_and_the_others_stay(catalog: Catalog, store_batch, revise) -> None:
+    store_batch(["a"], labels=(0,))
+    for label in ("1", "", "0", "1"):
+        revise(HEADER + f"a,5,1,51,{label}\n")
+    assert _labels(catalog) == {("a", 1): 1}
+    assert _count(catalog) == 4
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("a,5,1,51,2", "line 3: the label is not 0, 1 or empty"),
+        ("a,5,1.5,51,1", "line 3: x is no whole number"),
+        ("a,5,1,,1", "line 3: y is no whole number"),
+        ("a,5,101,51,1", "line 3: the store has no patch a_idx5_x101_y51 of east"),
+        ("b,5,1,51,1", "line 3: the store has no patch b_idx5_x1_y51 of east"),
+        ("a,5,51,51,0", "line 2: another line says something else of a_idx5_x51_y51; line 3"),
+        ("a,5,51,51,", "line 2: another line says something else of a_idx5_x51_y51; line 3"),
+    ],
+)
+def test_one_faulty_line_refuses_the_whole_file(
+    catalog: Catalog, store_batch, revise, line: str, message: str
+) -> None:
+    store_batch(["a"], labels=(0, 0))
+    with pytest.raises(
+        BcdError, match=f"labels.csv has [12] faulty lines and nothing of it was imported: .*{message}"
+    ):
+        revise(f"{HEADER}a,5,51,51,1\n{line}\n")
+    assert _count(catalog) == 0
+
+
+def test_many_faults_are_counted_and_the_first_are_named(store_batch, revise) -> None:
+    store_batch(["a"], labels=(0,))
+    with pytest.raises(BcdError, match=r"1,000 faulty lines.*line 2: .*line 6: [^;]*, …\. Correct"):
+        revise(HEADER + "".join(f"a,5,{1 + 50 * i},101,1\n" for i in range(1000)))
+
+
+def test_the_same_line_twice_is_no_contradiction(store_batch, revise) -> None:
+    store_batch(["a"], labels=(0,))
+    assert revise(HEADER + "a,5,1,51,1\na,5,1,51,1\n").changed == 1
+
+
+def test_a_table_may_name_files_and_hospitals_and_be_parquet(
+    settings: Settings, catalog: Catalog, store_batch, tmp_path: Path
+) -> None:
+    store_batch(["a"], labels=(0, 0, 0))
+    store_batch(["a"], labels=(0,), hospital="west")
+    names = ["a_idx5_x1_y51.png", "a_idx5_x51_y51_class0.png", "a_idx5_x101_y51.png", "a_idx5_x1_y51.png"]
+    table = pd.DataFrame({"name": names, "label": [1.0, 1.0, None, 1.0], "hospital": ["east"] * 3 + ["west"]})
+    table.to_parquet(tmp_path / "labels.parquet")
+    file = tmp_path / "labels.parquet"
+    import_labels(settings, catalog, file, hospital=None, author="Dr Lee", reason="r")
+    assert _labels(catalog) == {("a", 1): 1, ("a", 51): 1, ("a", 101): None}
+    assert _labels(catalog, "west") == {("a", 1): 1}
+
+
+def test_a_table_of_a_spreadsheet_is_read(catalog: Catalog, store_batch, revise) -> None:
+    store_batch(["a"], labels=(0, 0))
+    revise("\ufeffPatient;Slide; X;Y;Label;remark\r\na;5;1;51;1;sure\r\n;;;;;\r\n\r\na;5;51;51; 1 ;\r\n")
+    assert _labels(catalog) == {("a", 1): 1, ("a", 51): 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "lacks the columns label, patient, slide, x, y"),
+        ("patient,label\na,1\n", "lacks the columns slide, x, y"),
+        ("name,patient\na,1\n", "lacks the columns label"),
+        ("patient,slide,x,y,label,label\na,5,1,51,1,0\n", "two columns of one name"),
+        ("a\0\x89PNG", "lacks the columns"),
+        (HEADER + "a,5,1,51,1,1\n", "line 2 has 6 values and the header 5"),
+        (HEADER + 'a,5,1,51,"1\n', "cannot be read"),
+        ("name,label\nMiller.png,1\n", "line 2: the name is not a patch's"),
+    ],
+)
+def test_what_is_no_table_of_labels_is_refused(store_batch, revise, text: str, message: str) -> None:
+    store_batch(["a"])
+    with pytest.raises(BcdError, match=message) as raised:
+        revise(text)
+    assert "Miller" not in str(raised.value)
+
+
+def test_a_file_without_hospital_needs_one(store_batch, revise) -> None:
+    store_batch(["a"])
+    with pytest.raises(BcdError, match="--hospital"):
+        revise(HEADER + "a,5,1,51,1\n", hospital=None)
+    with pytest.raises(BcdError, match="Hospital north is not declared"):
+        revise(HEADER + "a,5,1,51,1\n", hospital="north")
+
+
+@pytest.mark.parametrize(("author", "reason"), [("", "r"), ("a", " "), ("x" * 256, "r")])
+def test_a_revision_is_signed(settings: Settings, catalog: Catalog, tmp_path: Path, author: str, reason: str) -> None:
+    with pytest.raises(BcdError, match=r"author|reason"):
+        import_labels(settings, catalog, tmp_path / "labels.csv", hospital="east", author=author, reason=reason)
+
+
+def test_a_raw_hospital_s_identifiers_become_pseudonyms_and_never_show(
+    settings: Settings, catalog: Catalog, store_batch, revise
+) -> None:
+    declare_hospital(settings, catalog, "north", "raw", "Mary")
+    pseudonyms = open_pseudonyms(settings, catalog, Hospital("north"))
+    assert pseudonyms is not None
+    miller = pseudonyms.patient("Miller")
+    store_batch([miller], labels=(0, 0), hospital="north")
+    revise(HEADER + f"Miller,5,1,51,1\n{miller},5,51,51,1\n", hospital="north")
+    assert _labels(catalog, "north") == {(miller, 1): 1, (miller, 51): 1}
+    with pytest.raises(BcdError, match=r"no patch P[A-Z2-7]{20}_idx5_x1_y51") as raised:
+        revise(HEADER + "Smith,5,1,51,1\n", hospital="north")
+    assert "Smith" not in str(raised.value)
+
+
+def test_a_withdrawn_patient_gets_no_labels(settings: Settings, catalog: Catalog, store_batch, revise) -> None:
+    store_batch(["a"], labels=(0,))
+    withdraw(settings, catalog, "a", hospital="east", author="Mary", reason="a letter")
+    with pytest.raises(BcdError, match="line 2: patient east/a is withdrawn"):
+        revise(HEADER + "a,5,1,51,1\n")
+    assert _count(catalog) == 0
+
+
+def test_a_label_settles_a_doubt_even_where_it_says_the_same(catalog: Catalog, store_batch, revise) -> None:
+    store_batch(["a"], labels=(1, 1))
+    _doubt(catalog, x=1)
+    _doubt(catalog, x=1)
+    assert _in_doubt(catalog) == [("east", "a", "5", 1, 51)]
+    done = revise(HEADER + "a,5,1,51,1\na,5,51,51,1\n")
+    assert done == LabelImport(changed=0, taken_back=0, settled=1, unchanged=1)
+    assert _in_doubt(catalog) == []
+    assert [conflict.is_open for conflict in list_conflicts(catalog)] == [False, False]
+    assert revise(HEADER + "a,5,1,51,1\n").unchanged == 1
+
+
+def test_a_doubt_that_is_younger_than_the_label_is_open(catalog: Catalog, store_batch, revise) -> None:
+    store_batch(["a"], labels=(1,))
+    revise(HEADER + "a,5,1,51,0\n")
+    _doubt(catalog, x=1)
+    assert _in_doubt(catalog) == [("east", "a", "5", 1, 51)]
+
+
+def test_a_label_settles_a_doubt_that_a_fast_clock_dated_later(catalog: Catalog, store_batch, revise) -> None:
+    store_batch(["a"], labels=(1,))
+    _doubt(catalog, x=1, found_at=datetime.now(UTC) + timedelta(hours=3))
+    revise(HEADER + "a,5,1,51,1\n")
+    assert _in_doubt(catalog) == []
+
+
+def _doubt(catalog: Catalog, x: int, found_at: datetime | None = None) -> None:
+    with catalog.write() as connection:
+        delivery = connection.scalar(sa.select(tables.deliveries.c.id))
+        cell = {"hospital": "east", "patient": "a", "slide": "5", "x": x, "y": 51}
+        values = {**cell, "rule": "two-labels", "delivery": delivery, "message": "m"}
+        connection.execute(sa.insert(tables.conflicts).values(**values, found_at=found_at or datetime.now(UTC)))
+
+
+def _in_doubt(catalog: Catalog) -> list[tuple[object, ...]]:
+    with catalog.engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(open_conflicts())]
+
+
+def _labels(catalog: Catalog, hospital: str = "east") -> dict[tuple[str, int], int | None]:
+    with catalog.engine.connect() as connection:
+        rows = connection.execute(latest_labels()).all()
+    return {(row.patient, row.x): row.label for row in rows if row.hospital == hospital}
+
+
+def _count(catalog: Catalog) -> int:
+    with catalog.engine.connect() as connection:
+        return connection.scalar(sa.select(sa.func.count()).select_from(tables.label_revisions)) or 0
