@@ -46,7 +46,7 @@ def test_every_command_is_listed() -> None:
         assert f"`bcd {command.callback.__name__}" in page
     for group in app.registered_groups:
         for command in group.typer_instance.registered_commands:
-            assert f"`bcd {group.name} {command.name}" in page
+            assert f"`bcd {group.name} {command.name or command.callback.__name__}" in page
 
 
 def test_every_setting_is_listed() -> None:

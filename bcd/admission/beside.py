@@ -53,7 +53,9 @@ def apply_labels(source: Source, naming: Naming, findings: Findings, members: li
         else:
             _label(findings, said, table)
             if len(labels) > (said != UNLABELLED).sum():
-                say(f"{table} labels {len(labels):,} patches; {int((said != UNLABELLED).sum()):,} are delivered here.")
+                say(
+                    f"{table} labels {len(labels):,} patches; {int((said != UNLABELLED).sum()):,} are delivered here."
+                )
 
 
 def _read(source: Source, member: int, findings: Findings, scratch: Path) -> pd.DataFrame:
@@ -68,7 +70,9 @@ def _read(source: Source, member: int, findings: Findings, scratch: Path) -> pd.
     given = labels[labels["label"].notna()].drop_duplicates([*CELL, "label"])
     twice = given[given.duplicated(CELL)]
     if len(twice):
-        raise BcdError(f"The table labels {len(twice):,} patches twice, the first in line {twice['line'].iloc[0]}.", "")
+        raise BcdError(
+            f"The table labels {len(twice):,} patches twice, the first in line {twice['line'].iloc[0]}.", ""
+        )
     return given
 
 

@@ -65,7 +65,7 @@ def check_delivery(path: Path) -> None:
     shown = ", ".join(sorted(kinds)[:5])
     raise BcdError(
         f"{path} holds {count:,} files and none is named as a patch or a slide (they are {shown}).",
-        "Patches are named PATIENT_idx5_x51_y101_class0.png, or without _class0 where unlabelled; slides PATIENT.svs.",
+        "Patches are named PATIENT_idx5_x51_y101_class0.png, without _class0 where unlabelled; slides PATIENT.svs.",
     )
 
 

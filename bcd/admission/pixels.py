@@ -22,11 +22,11 @@ BLUR_DETAIL = 12.0
 """Detail below which a patch is out of focus."""
 
 GREY_SPREAD = 12.0
-"""Largest difference between the mean red, green and blue of a blank patch; ink and stain, however blurred, have more."""
+"""Largest difference between the mean red, green and blue of a blank patch; ink and stain have more, even blurred."""
 
 PEN_SPREAD = 15.0
-"""The same difference, from which a colour that is not stain's is ink's. Haematoxylin and eosin take more of green than
-of red; where more red than green is missing, the colour is of a marker."""
+"""The same difference, from which a colour that is not stain's is ink's: haematoxylin and eosin take more of green than
+of red, so where more of red is missing, a marker has been."""
 
 STAIN_DISTANCE = 4.0
 """A slide is far from the others where its mean optical density differs by so many of their standard deviations."""

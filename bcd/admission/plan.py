@@ -5,7 +5,6 @@ Patches are read in canonical order, so that their pixels can be written once, w
 
 from __future__ import annotations
 
-import dataclasses
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -80,51 +79,71 @@ def plan_admission(source: Source, naming: Naming, *, waived: Mapping[str, str],
         waived: For a file's name, the one rule that it may break.
         labels: For a file's name, the label that counts instead of what its name says.
     """
-    names = source.names
-    shown = [naming.show(name) for name in names] if naming.hides else names
-    plan = Plan(shown, [], {}, _empty_patches(), [], [], set())
-    top = _enclosing_folders(names)
-    rows = _Columns(naming)
-    taken: set[int] = set()
-    for member, name in enumerate(names):
+    return _Planner(source, naming, waived, labels).plan()
+
+
+class _Planner:
+    """Goes through the names of a delivery once, and puts each where it belongs."""
+
+    def __init__(self, source: Source, naming: Naming, waived: Mapping[str, str], labels: Mapping[str, int]) -> None:
+        self._source, self._naming, self._waived, self._labels = source, naming, waived, labels
+        self._top = _enclosing_folders(source.names)
+        self._columns = _Columns(naming)
+        self._taken: set[int] = set()  # by a slide, of which they are a part
+        self._litter: list[int] = []
+        self._refused: dict[int, Refusal] = {}
+        self._slides: list[SlideFile] = []
+        self._tables: list[int] = []
+        self._shown_blank: set[int] = set()
+
+    def plan(self) -> Plan:
+        names, naming = self._source.names, self._naming
+        for member, name in enumerate(names):
+            self._take(member, name)
+        for member in self._taken & self._refused.keys():  # listed before the slide that it belongs to
+            del self._refused[member]
+        shown = [naming.show(name) for name in names] if naming.hides else names
+        patches = self._columns.as_frame()
+        return Plan(shown, self._litter, self._refused, patches, self._slides, self._tables, self._shown_blank)
+
+    def _take(self, member: int, name: str) -> None:
         folder, _, file = name.rpartition("/")
         patch = PatchName.parse(file)
-        hazard = source.hazard(member)
+        hazard = self._source.hazard(member)
         if is_litter(name):
-            plan.litter.append(member)
+            self._litter.append(member)
         elif hazard is not None:
-            plan.refused[member] = naming.show_refusal(Refusal(*hazard))
+            self._refused[member] = self._naming.show_refusal(Refusal(*hazard))
         elif patch is not None:
-            folders = folder.split("/") if folder else []
-            broken = (check_folders(folders, patch, top), check_place(patch))
-            refusal = next((one for one in broken if one is not None and one.rule != waived.get(name)), None)
-            if refusal is None:
-                said = folder_label(folders, patch) if patch.label is None else patch.label
-                rows.append(member, patch, labels.get(name, said))
-            else:
-                plan.refused[member] = naming.show_refusal(refusal)
-            if waived.get(name) == "blank":
-                plan.shown_blank.add(member)
+            self._take_patch(member, folder.split("/") if folder else [], patch, name)
         elif file.lower() in LABELS_FILES:
-            plan.tables.append(member)
-        elif member not in taken:
-            _plan_other(plan, names, member, naming, taken)
-    for member in taken & plan.refused.keys():  # listed before the slide that it belongs to
-        del plan.refused[member]
-    return dataclasses.replace(plan, patches=rows.as_frame())
+            self._tables.append(member)
+        elif member not in self._taken:
+            self._take_other(member, PurePosixPath(name))
 
+    def _take_patch(self, member: int, folders: list[str], patch: PatchName, name: str) -> None:
+        waived = self._waived.get(name)
+        broken = (check_folders(folders, patch, self._top), check_place(patch))
+        refusal = next((one for one in broken if one is not None and one.rule != waived), None)
+        if refusal is not None:
+            self._refused[member] = self._naming.show_refusal(refusal)
+            return
+        said = folder_label(folders, patch) if patch.label is None else patch.label
+        self._columns.append(member, patch, self._labels.get(name, said))
+        if waived == "blank":
+            self._shown_blank.add(member)
 
-def _plan_other(plan: Plan, names: Sequence[str], member: int, naming: Naming, taken: set[int]) -> None:
-    """Takes a file for a slide, or refuses its name."""
-    path = PurePosixPath(names[member])
-    parsed = parse_slide_name(path) if is_slide(path) else None
-    if parsed is None:
-        plan.refused[member] = Refusal("name", f"{PurePosixPath(plan.names[member]).name} is not named as a patch.")
-        return
-    belong = companions(names, member)
-    taken.update(belong)
-    patient, slide = parsed
-    plan.slides.append(SlideFile(member, belong, naming.patient(patient), slide))
+    def _take_other(self, member: int, path: PurePosixPath) -> None:
+        """Takes a file for a slide, or refuses its name."""
+        parsed = parse_slide_name(path) if is_slide(path) else None
+        if parsed is None:
+            title = self._naming.show_title(path.name)
+            self._refused[member] = Refusal("name", f"{title} is not named as a patch.")
+            return
+        parts = companions(self._source.names, member)
+        self._taken.update(parts)
+        patient, slide = parsed
+        self._slides.append(SlideFile(member, parts, self._naming.patient(patient), slide))
 
 
 def _enclosing_folders(names: Sequence[str]) -> int:

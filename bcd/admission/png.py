@@ -20,24 +20,39 @@ MAX_BYTES = 1 << 20
 MAX_SIDE = 10_000
 """A picture that declares more pixels on a side is never decoded."""
 
+MAX_COMPRESSED_BYTES = 16 << 10
+"""Compressed pixels of a patch never need more: uncompressed, with alpha, they are 10,050 bytes."""
+
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_ANIMATION = frozenset({b"acTL", b"fcTL", b"fdAT"})
 _RGB, _PALETTE, _RGBA = 2, 3, 6
 _KINDS = {0: "grey", _RGB: "RGB", _PALETTE: "palette", 4: "grey with alpha", _RGBA: "RGB with alpha"}
-_ARCHIVES = {b"PK\x03\x04": "zip", b"\x1f\x8b": "gzip", b"Rar!": "RAR", b"7z\xbc\xaf": "7z", b"BZh": "bzip2"}
+_ARCHIVES = {
+    b"PK\x03\x04": "zip",
+    b"PK\x05\x06": "zip",
+    b"\x1f\x8b": "gzip",
+    b"Rar!": "RAR",
+    b"7z\xbc\xaf": "7z",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+}
 
 
 def check_bytes(data: bytes) -> Refusal | None:
     """Refuses what is not a whole PNG of a patch, by its structure, before it is decoded."""
-    if not data:
-        return Refusal("empty", "The file has no bytes.")
     if not data.startswith(_SIGNATURE):
         return _not_png(data)
     chunks = _read_chunks(data)
     if isinstance(chunks, Refusal):
         return chunks
-    if data[12:16] != b"IHDR" or len(data) < 33:
+    if data[8:16] != b"\0\0\0\rIHDR":
         return Refusal("unreadable", "The PNG does not begin with its header.")
-    return _check_header(data, is_clear=b"tRNS" in chunks)
+    if not _ANIMATION.isdisjoint(chunks):  # which of its pictures is the patch?
+        return Refusal("not-png", "The file is an animated PNG.")
+    refusal = _check_header(data, is_clear=b"tRNS" in chunks)
+    if refusal is None and chunks.get(b"IDAT", 0) > MAX_COMPRESSED_BYTES:
+        return Refusal("bomb", f"The PNG holds {chunks[b'IDAT']:,} bytes of compressed pixels, far too many.")
+    return refusal
 
 
 def decode_patch(data: bytes) -> np.ndarray | Refusal:
@@ -79,22 +94,26 @@ def strip_text(data: bytes) -> bytes | None:
 
 
 def _not_png(data: bytes) -> Refusal:
+    if not data:
+        return Refusal("empty", "The file has no bytes.")
     for beginning, kind in _ARCHIVES.items():
         if data.startswith(beginning):
             return Refusal("nested-archive", f"The file is a {kind} archive, whatever its name says.")
     return Refusal("not-png", f"The file begins with {data[:4].hex(' ')}, not as a PNG does.")
 
 
-def _read_chunks(data: bytes) -> list[bytes] | Refusal:
-    kinds: list[bytes] = []
+def _read_chunks(data: bytes) -> dict[bytes, int] | Refusal:
+    """Returns the bytes of each kind of chunk."""
+    kinds: dict[bytes, int] = {}
     place = len(_SIGNATURE)
     size = len(data)
     while place + 12 <= size:
         kind = data[place + 4 : place + 8]
         if not kind.isalpha():
             return Refusal("unreadable", f"The PNG is damaged at byte {place}.")
-        place += 12 + int.from_bytes(data[place : place + 4])
-        kinds.append(kind)
+        length = int.from_bytes(data[place : place + 4])
+        place += 12 + length
+        kinds[kind] = kinds.get(kind, 0) + length
         if kind == b"IEND" and place <= size:
             return kinds
     return Refusal("truncated", f"The PNG ends at byte {size}, before its end mark.")

@@ -6,10 +6,9 @@ quarantine has no copy is moved rather than deleted: nothing is lost.
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
-from bcd.files import whole_file
+from bcd.files import partial_folder, whole_file
 from bcd.progress import say
 from bcd.settings import Settings
 from bcd.store.catalog import Catalog
@@ -75,13 +74,12 @@ def _move(settings: Settings, path: Path, record: DeliveryRecord) -> None:
     if target.exists():
         target = folder / f"{path.stem}-{record.id[:12]}{path.suffix}"
     if target.is_dir():  # the very same delivery was received twice before
-        shutil.rmtree(path)
+        _remove(path)
     else:
         path.replace(target)
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
+    """Removes a delivery at once: half of it, left in the inbox, would be taken for another delivery."""
+    with partial_folder(path.parent) as partial:
+        path.replace(partial / path.name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -39,9 +40,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (demo, doctor, ingest, retrain, score, status, up, down):
+_MAIN: tuple[Callable[..., None], ...] = (demo, doctor, ingest, retrain, score, status, up, down)
+_STORE: tuple[Callable[..., None], ...] = (batches, refusals, release, snapshots, withdraw, gc)
+for _command in _MAIN:
     app.command()(_command)
-for _command in (batches, refusals, release, snapshots, withdraw, gc):
+for _command in _STORE:
     app.command(rich_help_panel="The store")(_command)
 app.add_typer(hospital.app, name="hospital", rich_help_panel="The store")
 app.add_typer(labels.app, name="labels", rich_help_panel="The store")

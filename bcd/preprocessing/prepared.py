@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcd.files import whole_folder
-from bcd.patches import SnapshotId
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepare import prepare
 from bcd.progress import track
@@ -71,12 +70,6 @@ def prepare_snapshot(settings: Settings, snapshot: Snapshot, options: PrepareOpt
             _write(settings, snapshot, options, partial / _PIXELS)
         pixels = np.load(folder / _PIXELS, mmap_mode="r")
     return PreparedSnapshot(snapshot, options, pixels)
-
-
-def drop_prepared(settings: Settings, snapshot: SnapshotId) -> None:
-    """Deletes what is prepared of a snapshot, as when pixels of it must go; it is made again when it is needed."""
-    for folder in settings.prepared.glob(f"{snapshot[:16]}-*"):
-        shutil.rmtree(folder)
 
 
 def _map(path: Path, n: int) -> np.memmap[Any, np.dtype[np.uint8]] | None:

@@ -37,7 +37,11 @@ def test_another_label_for_the_same_pixels_marks_the_patch_and_leaves_its_batch_
     admit(settings, catalog, as_zip(files), EAST)
     before = _bytes_of_batches(settings)
     assert len(freeze_snapshot(settings, catalog, SplitOptions()).patches) == 4
-    later = {"a_idx5_x1_y1_class1.png": picture(0), "a_idx5_x901_y1_class0.png": picture(1), "b_idx5_x1_y1.png": picture(9)}
+    later = {
+        "a_idx5_x1_y1_class1.png": picture(0),
+        "a_idx5_x901_y1_class0.png": picture(1),
+        "b_idx5_x1_y1.png": picture(9),
+    }
     admission = admit(settings, catalog, as_zip(later), EAST)
     assert (admission.admitted, admission.refused) == (1, {"two-labels": 2})
     assert _conflicts(catalog) == [("east", "a", 1, "two-labels"), ("east", "a", 51, "two-labels")]

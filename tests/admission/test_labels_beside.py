@@ -57,7 +57,13 @@ def test_it_labels_the_patches_that_it_names(
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"\x00\xff\xfe", b"patient,slide,x,y\n", CSV.replace(",1,1\n", ",1,2\n").encode(), CSV.encode() + b"8867,5,1,1,0"],
+    [
+        b"",
+        b"\x00\xff\xfe",
+        b"patient,slide,x,y\n",
+        CSV.replace(",1,1\n", ",1,2\n").encode(),
+        CSV.encode() + b"8867,5,1,1,0",
+    ],
     ids=["empty", "no text", "no label", "label 2", "two labels"],
 )
 def test_a_table_that_cannot_be_used_is_refused_and_the_patches_stay_unlabelled(

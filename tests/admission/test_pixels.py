@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bcd.admission.pixels import FLAG_BIT, MIN_SLIDES, far_slides, find_blank, look_at_pixels, optical_density, raise_flags
+from bcd.admission.pixels import (
+    FLAG_BIT,
+    MIN_SLIDES,
+    far_slides,
+    find_blank,
+    look_at_pixels,
+    optical_density,
+    raise_flags,
+)
 
 PINK, VIOLET, BLUE, GREEN = (230, 150, 190), (120, 70, 140), (40, 80, 200), (60, 190, 120)
 

@@ -104,7 +104,7 @@ def test_the_quarantine_keeps_the_picture_and_drops_what_is_written_in_it(
 
 
 def test_a_patient_keeps_the_pseudonym_and_is_another_one_elsewhere(
-    settings: Settings, catalog: Catalog, north: Hospital, patch_files, as_zip, tmp_path: Path
+    *, settings: Settings, catalog: Catalog, north: Hospital, patch_files, as_zip, tmp_path: Path
 ) -> None:
     _admit(settings, catalog, as_zip(patch_files("1001"), tmp_path / "first.zip"))
     later = {name.replace("_y51", "_y951"): data for name, data in patch_files("1001", seed=500).items()}

@@ -8,12 +8,11 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from admitting import PHASES, STEPS, admit_once
+from admitting import Marks, admit_once
 from delivering import patch_files, picture, write_folder, write_zip
 from leftovers import State, differences, opened, read_state
 
@@ -23,83 +22,115 @@ from bcd.settings import Settings
 
 EAST = Hospital("east")
 
-MUST_BE_HIT = {"examine", "batch", "quarantine", "transaction", "committed"}
+MUST_BE_HIT = {"examine", "settle", "batch", "quarantine", "transaction", "committed"}
 
 
 def _files() -> dict[str, bytes]:
-    """A delivery with good patches, some that an earlier one holds or contradicts, and refused files."""
+    """A delivery of good patches, some that an earlier one holds or contradicts, and edge pieces."""
     edges = {f"new/1/new_idx5_x{1 + 50 * place}_y901_class1.png": picture(place, width=42) for place in range(12)}
-    contradicting = {"old/1/old_idx5_x1_y1_class1.png": picture(0), "old/0/old_idx5_x51_y1_class1.png": picture(4)}
-    return {**patch_files("new", range(100, 300)), **patch_files("old", range(4, 8)), **contradicting, **edges}
-
-
-def _deliver(settings: Settings, container: str) -> Path:
-    write = {"zip": write_zip, "folder": write_folder}[container]
-    return write(settings.inbox / EAST / f"delivery.{container}", _files())
-
-
-@dataclass
-class Undisturbed:
-    """An admission that was left alone: what it left, how many steps and seconds it took."""
-
-    state: State
-    steps: int
-    seconds: dict[str, float]
+    contradicting = {"old/1/old_idx5_x1_y1_class1.png": picture(0), "old/0/old_idx5_x951_y51_class0.png": picture(3)}
+    return {**patch_files("new", range(100, 300)), **patch_files("old", range(2, 8)), **contradicting, **edges}
 
 
 class Victim:
     """A process that admits a delivery of the inbox."""
 
     def __init__(self, processes: Any, settings: Settings, path: Path, die_at: int = 0) -> None:
-        self.marks = processes.RawArray("d", STEPS + 1)
+        self.marks = Marks(processes)
         self._answer, answer = processes.Pipe(duplex=False)
-        self.process = processes.Process(
+        self._process = processes.Process(
             target=admit_once, args=(settings, path, self.marks, answer), kwargs={"die_at": die_at}, daemon=True
         )
-        self.process.start()
+        self._process.start()
 
-    def kill_after(self, seconds: float) -> None:
-        while not self.marks[0] and self.process.is_alive():
+    def kill(self, seconds: float) -> None:
+        """Kills it so long after it began to examine."""
+        while not self.marks.began("examine"):
+            assert self._process.is_alive()
             time.sleep(0.0005)
-        time.sleep(max(0.0, self.marks[0] + seconds - time.monotonic()))
-        self.process.kill()
+        time.sleep(max(0.0, self.marks.began("examine") + seconds - time.monotonic()))
+        self._process.kill()
 
-    def wait(self) -> str:
-        """Waits for its end and returns the phase that it was in by then."""
-        self.process.join(60)
-        assert self.process.exitcode in {0, -signal.SIGKILL}
-        return [phase for phase, mark in zip(PHASES, self.marks, strict=False) if mark][-1]
-
-
-def _leave_alone(processes: Any, settings: Settings, container: str) -> Undisturbed:
-    victim = Victim(processes, settings, _deliver(settings, container))
-    assert victim.wait() == "done"
-    began = dict(zip(PHASES, victim.marks, strict=False))
-    assert all(began.values()), began
-    seconds = {before: began[after] - began[before] for before, after in pairwise(PHASES)}
-    return Undisturbed(read_state(settings), int(victim.marks[STEPS]), seconds)
+    def wait(self) -> bool:
+        """Waits for its end and returns whether it was killed."""
+        self._process.join(60)
+        assert self._process.exitcode in {0, -signal.SIGKILL}
+        return bool(self._process.exitcode)
 
 
-def test_killed_at_any_moment_and_run_again_it_ends_as_if_undisturbed(
-    *, processes: Any, copy_home: Callable[[str], Settings], full_size: bool, capsys: pytest.CaptureFixture[str]
-) -> None:
-    expected = _leave_alone(processes, copy_home("undisturbed"), "zip")
-    kills = 50 if full_size else 6
-    chance = random.Random(7)
-    total = sum(expected.seconds.values())
-    hit: Counter[str] = Counter()
-    for number in range(kills):
-        settings = copy_home(f"killed-{number}")
-        path = _deliver(settings, "zip")
-        part = (number // 2 + chance.random()) / (kills / 2)  # spread over the whole admission
-        if number % 2:
-            victim = Victim(processes, settings, path)
-            victim.kill_after(part * total)
-        else:
-            victim = Victim(processes, settings, path, die_at=1 + int(part * expected.steps))
-        hit[victim.wait()] += 1
+@dataclass
+class Undisturbed:
+    """An admission that was left alone: how far it was when, and what it left."""
+
+    marks: Marks
+    state: State
+
+
+@dataclass
+class Case:
+    """Kills one admission after the other, each in a home of its own."""
+
+    processes: Any
+    copy_home: Callable[[str], Settings]
+    container: str
+    after_admission: str
+
+    def start(self, name: str, die_at: int = 0) -> tuple[Settings, Path, Victim]:
+        settings = self.copy_home(name).model_copy(update={"after_admission": self.after_admission})
+        path = self.deliver(settings)
+        return settings, path, Victim(self.processes, settings, path, die_at)
+
+    def deliver(self, settings: Settings) -> Path:
+        write = {"zip": write_zip, "folder": write_folder}[self.container]
+        return write(settings.inbox / EAST / f"delivery.{self.container}", _files())
+
+    def leave_alone(self) -> Undisturbed:
+        settings, _, process = self.start("undisturbed")
+        assert not process.wait()
+        assert process.marks.phase == "done"
+        return Undisturbed(process.marks, read_state(settings))
+
+    def kill(self, name: str, expected: Undisturbed, *, die_at: int = 0, after: float = 0.0) -> str:
+        """Kills an admission, runs it again, and returns the phase that was hit."""
+        settings, path, victim = self.start(name, die_at)
+        if not die_at:
+            victim.kill(after)
+        killed = victim.wait()
+        if self.after_admission == "delete" and not path.exists():
+            self.deliver(settings)  # the hospital hands it over again
         if path.exists():
             with opened(settings) as catalog:
                 admit(settings, catalog, path, EAST)
-        assert differences(read_state(settings), expected.state) == []
-    print(dict(hit), expected.steps, expected.seconds)
+        assert differences(read_state(settings), expected.state) == [], victim.marks.phase
+        return victim.marks.phase if killed else "too late"
+
+
+def test_killed_at_any_moment_and_run_again_it_ends_as_if_undisturbed(
+    *, processes: Any, copy_home: Callable[[str], Settings], full_size: bool, record_property: Callable[..., None]
+) -> None:
+    case = Case(processes, copy_home, "zip", "move")
+    expected = case.leave_alone()
+    marks, first = expected.marks, expected.marks.steps_before("examine")
+    seconds, steps = marks.began("done") - marks.began("examine"), marks.steps[-1] - first
+    chance = random.Random(7)
+    hits: Counter[str] = Counter()
+    kills = 25 if full_size else 3
+    for number in range(kills):
+        part = (number + chance.random()) / kills  # spread over the whole admission
+        hits[case.kill(f"at-moment-{number}", expected, after=part * seconds)] += 1
+        hits[case.kill(f"at-step-{number}", expected, die_at=first + 1 + int(part * steps))] += 1
+    record_property("hits", dict(hits))
+    print(dict(hits), steps, seconds)
+    if full_size:
+        assert hits.keys() >= MUST_BE_HIT
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_killed_while_the_delivery_is_deleted_it_is_not_taken_for_another_one(
+    processes: Any, copy_home: Callable[[str], Settings], full_size: bool
+) -> None:
+    case = Case(processes, copy_home, "folder", "delete")
+    expected = case.leave_alone()
+    first, last = expected.marks.steps_before("leave") + 1, expected.marks.steps[-1]
+    for step in {first, first + 1, first + 2, (first + last) // 2, last}:
+        assert case.kill(f"at-step-{step}", expected, die_at=step) == "leave"

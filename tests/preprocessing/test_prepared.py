@@ -14,7 +14,7 @@ from bcd.patches import SnapshotId
 from bcd.preprocessing import prepared as module
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepare import prepare
-from bcd.preprocessing.prepared import drop_prepared, prepare_snapshot
+from bcd.preprocessing.prepared import prepare_snapshot
 from bcd.settings import Settings
 from bcd.store.snapshots import Snapshot
 
@@ -124,16 +124,6 @@ def test_a_preparation_goes_by_content_and_not_by_where_things_lie(
     assert len(found.pixels) == 16
     with pytest.raises(BcdError, match="missing"):
         prepare_snapshot(moved, replace(snapshot, id=SnapshotId("6" * 64)), PrepareOptions())
-
-
-def test_what_is_prepared_of_one_snapshot_can_be_dropped(settings: Settings, snapshot: Snapshot) -> None:
-    other = replace(snapshot, id=SnapshotId("6" * 64))
-    for each in (snapshot, other):
-        prepare_snapshot(settings, each, PrepareOptions())
-        prepare_snapshot(settings, each, PrepareOptions(sharpen=False))
-    drop_prepared(settings, snapshot.id)
-    assert sorted(path.name[:2] for path in settings.prepared.iterdir()) == ["66", "66"]
-    assert len(prepare_snapshot(settings, snapshot, PrepareOptions()).pixels) == 16
 
 
 def test_no_more_than_a_chunk_is_prepared_at_a_time(

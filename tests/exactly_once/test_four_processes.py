@@ -1,0 +1,118 @@
+"""Several processes admit deliveries that overlap and contradict each other: it ends as one after the other.
+
+The order in which they were settled is read from the catalog, and the same deliveries are admitted in that order by
+one process: both must leave the same.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from admitting import admit_all, take_inbox
+from delivering import picture, write_folder, write_zip
+from leftovers import differences, opened, read_state
+
+from bcd.admission.admit import admit
+from bcd.patches import Hospital
+from bcd.settings import Settings, load_settings
+from bcd.store import tables
+from bcd.store.hospitals import declare_hospital
+
+EAST = Hospital("east")
+
+
+def _draw_delivery(chance: random.Random, number: int) -> dict[str, bytes]:
+    """Draws patches from so few patients, places and pictures that deliveries overlap and contradict each other."""
+    files = {f"alone{number}_idx5_x1_y1_class0.png": picture(1000 + number), "notes.txt": b"dear colleague"}
+    for what in chance.sample(range(16), 10):
+        right = what % 2
+        label = chance.choices([f"_class{right}", "", f"_class{1 - right}"], [5, 4, 1])[0]
+        seen = 500 + chance.choices([what, what ^ 1, what ^ 2], [8, 1, 1])[0]
+        files[f"{'ab'[right]}_idx5_x{1 + 50 * (what // 2)}_y1{label}.png"] = picture(seen)
+    return files
+
+
+@pytest.fixture
+def drawn(full_size: bool) -> list[list[dict[str, bytes]]]:
+    """For each process the deliveries that it admits; the last one is the first one of another process."""
+    workers, each = (8, 6) if full_size else (4, 2)
+    chance = random.Random(3)
+    deliveries = [[_draw_delivery(chance, worker * each + one) for one in range(each)] for worker in range(workers)]
+    return [[*mine, deliveries[worker - 1][0]] for worker, mine in enumerate(deliveries)]
+
+
+def _settled_order(settings: Settings) -> list[tuple[str, str]]:
+    """Returns id and name of all deliveries in the order of their settling."""
+    columns = tables.deliveries.c
+    with opened(settings) as catalog, catalog.engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(sa.select(columns.id, columns.name).order_by(columns.admitted_at))]
+
+
+def _run_at_once(processes: Any, function: Callable[..., None], arguments: list[tuple[Any, ...]]) -> list[Any]:
+    start = processes.Barrier(len(arguments))
+    pipes = [processes.Pipe(duplex=False) for _ in arguments]
+    workers = [
+        processes.Process(target=function, args=(*mine, start, answer), daemon=True)
+        for mine, (_, answer) in zip(arguments, pipes, strict=True)
+    ]
+    for worker in workers:
+        worker.start()
+    answers = [heard.recv() if heard.poll(120) else "no answer" for heard, _ in pipes]
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0] * len(workers)
+    return answers
+
+
+def _admit_one_by_one(settings: Settings, paths: list[Path]) -> None:
+    with opened(settings) as catalog:
+        for path in paths:
+            admit(settings, catalog, path, EAST)
+
+
+def test_processes_that_admit_overlapping_deliveries_at_once_end_as_one_after_the_other(
+    *, processes: Any, copy_home: Callable[[str], Settings], drawn: list[list[dict[str, bytes]]], tmp_path: Path
+) -> None:
+    settings = copy_home("at-once")
+    paths = [
+        [write_zip(tmp_path / f"{worker}-{number}.zip", files) for number, files in enumerate(mine)]
+        for worker, mine in enumerate(drawn)
+    ]
+    answers = _run_at_once(processes, admit_all, [(settings, mine) for mine in paths])
+    new = [name for answer in answers for name, already in answer if already == "False"]
+    order = [name for _, name in _settled_order(settings)][1:]  # without the earlier batch
+    assert sorted(new) == sorted(order)
+    assert [already for answer in answers for _, already in answer].count("True") == len(drawn)
+    assert len({name.split("-")[0] for name in order[: len(drawn)]}) > 1  # they did run at once
+
+    after_each_other = copy_home("after-each-other")
+    _admit_one_by_one(after_each_other, [tmp_path / name for name in order])
+    expected = read_state(after_each_other)
+    assert expected["conflicts"]
+    assert expected["label_revisions"]
+    assert differences(read_state(settings), expected) == []
+
+
+@pytest.mark.parametrize("container", ["zip", "folder"])
+def test_processes_that_take_the_same_inbox_admit_each_delivery_once(
+    *,
+    processes: Any,
+    copy_home: Callable[[str], Settings],
+    drawn: list[list[dict[str, bytes]]],
+    container: str,
+) -> None:
+    write = {"zip": write_zip, "folder": write_folder}[container]
+    homes = [copy_home(name).model_copy(update={"inbox_quiet_seconds": 0.0}) for name in ("at-once", "one")]
+    for settings in homes:
+        for number, (files, *_) in enumerate(drawn):
+            write(settings.inbox / EAST / f"{number}", files)
+    settings, one = homes
+    answers = _run_at_once(processes, take_inbox, [(settings,)] * len(drawn))
+    print(answers)
+    _admit_one_by_one(one, [one.inbox / EAST / name for _, name in _settled_order(settings)[1:]])
+    assert differences(read_state(settings), read_state(one)) == []
