@@ -20,5 +20,9 @@ class BcdError(Exception):
         return f"{self.what} {self.mend}"
 
 
+class UnavailableError(BcdError):
+    """Nothing is wrong with what was asked: a disk, the database or the delivery is not to be had right now."""
+
+
 class InsufficientEvidenceError(BcdError):
     """A split has too few patients, or one class only, for what was asked of it."""

@@ -1,73 +1,66 @@
-"""How fast deliveries of patches are admitted, beside the decode limit and the founding script's way, and in how much memory.
+"""How fast and in how much memory deliveries of patches are admitted, and where the time goes.
 
-    .venv/bin/python benchmarks/admission.py                                    # speed, 27,752 patches
-    .venv/bin/python benchmarks/admission.py --size                             # and time and memory up to 277,524
+    .venv/bin/python benchmarks/admission.py                                    # speed, with 27,752 patches
+    .venv/bin/python benchmarks/admission.py --size                             # then time and memory up to 277,524
     .venv/bin/python benchmarks/admission.py --real FOLDER --scratch FOLDER --keep
 
-Speed: the limit is OpenCV's decoding of the same bytes in as many threads, and nothing else. The founding script's way is
-a pool of processes that read, decode and sharpen each file, and one array that is pickled. An admission is everything:
-hashes, rules, catalog and store, into a new BCD_HOME. Every measurement has a process of its own; they take turns, so that
-a machine that others use slows them alike, and what is compared are the ratios of each turn.
+Speed is given as a share of the decode limit: OpenCV decoding the same bytes from memory in as many threads as there
+are cores, and nothing else. The founding script's way is a pool of processes that read, decode and sharpen each file,
+and one array that is pickled. An admission is everything: hashes, rules, catalog and store, into a new BCD_HOME.
+Each measurement has a process of its own, and they take turns; a machine that others use slows them alike, so the
+ratios within a turn are compared, of time and of processor time.
 
-Size: time and memory of an admission from a zip at a tenth of the size and at the size, then of the snapshot.
-Memory is the process's own (RssAnon): mapped files do not count. All files were read before: the disk's speed is not measured.
+Size: an admission from a zip at a tenth of the size and at the size, in turns, and then, of what was admitted, the
+freezing, opening and preparing of a snapshot. Memory is the process's own (RssAnon): mapped files do not count.
+
+The files were read before, so that the speed of the disk they lie on is not measured; that of writing is.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import shutil
-import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from statistics import median
 
 import made_patches
-from snapshots import watch_memory
+from admission_measures import Run, run
+from snapshots import STEPS
 
 LEAST_SHARE, AIM = 0.4, 0.6
 MOST_MEMORY = 1024
 """MB."""
 MOST_BEND = 0.15
-"""By how much the time of a patch may grow from a tenth of the size to the size."""
-SPEED_PATCHES = 27_752
-CHUNK = 128
-
-Run = dict[str, Any]
+"""By how much a patch may take longer at the size than at a tenth of it."""
 
 
 def main() -> int:
     """Prints the tables and returns 1 where a limit is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--patches", type=int, default=SPEED_PATCHES, help="of the tables of speed (default 27,752)")
-    parser.add_argument("--turns", type=int, default=5, help="of each measurement (default 5)")
-    parser.add_argument("--size", type=int, nargs="?", const=277_524, help="measure this size too (277,524)")
+    parser.add_argument("--patches", type=int, default=27_752, help="for the tables of speed (default 27,752)")
+    parser.add_argument("--turns", type=int, default=5, help="of each measurement of speed (default 5)")
+    parser.add_argument("--size", type=int, nargs="?", const=277_524, help="measure up to this size too (277,524)")
+    parser.add_argument("--size-turns", type=int, default=3, help="of each measurement of size (default 3)")
     parser.add_argument("--real", type=Path, help="folder of zips of real patches to make others of")
     parser.add_argument("--scratch", type=Path, help="where to work (default: a temporary folder)")
     parser.add_argument("--keep", action="store_true", help="keep the deliveries in --scratch for the next run")
-    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.measure:
-        kind, delivery, folder = arguments.measure
-        print(json.dumps(MEASURES[kind](Path(delivery), Path(folder))))
-        return 0
     with _scratch(arguments.scratch, keep=arguments.keep) as scratch:
-        missed = compare(scratch, arguments.real, arguments.patches, arguments.turns)
-    return int(missed)
+        is_met = compare_speed(scratch, arguments.real, arguments.patches, arguments.turns)
+        if arguments.size:
+            is_met &= measure_size(scratch, arguments.real, arguments.size, arguments.size_turns)
+    return int(not is_met)
 
 
 @contextmanager
 def _scratch(folder: Path | None, *, keep: bool) -> Iterator[Path]:
-    if folder is not None and keep:
+    if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
+    if folder is not None and keep:
         yield folder
         return
     with tempfile.TemporaryDirectory(prefix="bcd-benchmark-", dir=folder) as temporary:
@@ -75,7 +68,8 @@ def _scratch(folder: Path | None, *, keep: bool) -> Iterator[Path]:
 
 
 def make_zip(scratch: Path, real: Path | None, patches: int) -> Path:
-    path = scratch / f"{'real' if real else 'drawn'}-{patches}.zip"
+    """Makes a delivery in scratch, unless it is there from an earlier run."""
+    path = scratch / f"{'turned' if real else 'drawn'}-{patches}.zip"
     if not path.exists():
         started = time.perf_counter()
         base = made_patches.read_base(real) if real else made_patches.draw_base()
@@ -84,161 +78,122 @@ def make_zip(scratch: Path, real: Path | None, patches: int) -> Path:
     return path
 
 
-def run(kind: str, delivery: Path, scratch: Path, home: Path | None = None) -> Run:
-    """Takes one measurement in a process of its own; its home is removed unless it is given."""
-    with tempfile.TemporaryDirectory(dir=scratch) as folder:
-        command = [sys.executable, __file__, "--measure", kind, str(delivery), str(home or folder)]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    return dict(json.loads(done.stdout.splitlines()[-1]))
-
-
-def compare(scratch: Path, real: Path | None, patches: int, turns: int) -> bool:
-    """Prints the speeds, the ratios and the table of stages; returns whether a limit is missed."""
+def compare_speed(scratch: Path, real: Path | None, patches: int, turns: int) -> bool:
+    """Prints speeds, ratios and stages; returns whether the limits are met."""
     archive = make_zip(scratch, real, patches)
     folder = archive.with_suffix("")
     if not folder.exists():
         made_patches.unpack(archive, folder)
     kinds = {"limit": ("limit", archive), "zip": ("admit", archive), "folder": ("admit", folder)}
     kinds["founding"] = ("founding", folder)
-    runs: dict[str, list[Run]] = {kind: [] for kind in kinds}
+    runs: dict[str, list[Run]] = {name: [] for name in kinds}
     for _ in range(turns):
         for name, (kind, delivery) in kinds.items():
             runs[name].append(run(kind, delivery, scratch))
-    print(f"{patches:,} patches, {turns} turns, {os.cpu_count()} cores: median (least to most)")
-    print(f"{'':10s}{'patches/s':>28s}{'share of the limit':>26s}{'of processor time':>24s}")
-    for name in kinds:
-        rates = [patches / one["seconds"] for one in runs[name]]
-        walls, processors = (_ratios(runs["limit"], runs[name], clock) for clock in ("seconds", "processor"))
-        print(f"{name:10s}{_spread(rates, ',.0f'):>28s}{_spread(walls, '.2f'):>26s}{_spread(processors, '.2f'):>24s}")
-    for delivery in (archive, folder):
-        print_stages(run("stages", delivery, scratch), "zip" if delivery == archive else "folder", patches)
-    shares = [statistics.median(_ratios(runs["limit"], runs[name], "seconds")) for name in ("zip", "folder")]
-    ahead = all(statistics.median(_ratios(runs["founding"], runs[name], "seconds")) > 1 for name in ("zip", "folder"))
-    print(f"least share {min(shares):.2f}, limit {LEAST_SHARE}, aim {AIM}; ahead of the founding way: {ahead}")
-    return min(shares) < LEAST_SHARE or not ahead
+    _check_admitted([*runs["zip"], *runs["folder"]], patches)
+    _print_speed(runs, patches)
+    for name in ("zip", "folder"):
+        _print_stages(run("stages", kinds[name][1], scratch), name, patches)
+    return _judge_speed(runs)
 
 
-def _ratios(limit: list[Run], runs: list[Run], clock: str) -> list[float]:
-    return [ours[clock] / theirs[clock] for ours, theirs in zip(limit, runs, strict=True)]
+def _check_admitted(runs: Sequence[Run], patches: int) -> None:
+    for one in runs:
+        if one["admitted"] != patches:
+            raise SystemExit(f"{one['admitted']:,} of {patches:,} patches were admitted: nothing here is comparable.")
 
 
-def _spread(values: list[float], form: str) -> str:
-    return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
+def _print_speed(runs: dict[str, list[Run]], patches: int) -> None:
+    print(f"\n{patches:,} patches, {os.cpu_count()} cores, {len(runs['limit'])} turns: median (least to most)")
+    print(f"{'':9s}{'patches/s':>26s}{'share of the limit':>22s}{'of processor time':>22s}{'µs a patch':>12s}")
+    for name, taken in runs.items():
+        rates = _spread([patches / one["seconds"] for one in taken], ",.0f")
+        shares, of_processor = (_spread(_ratios(runs, "limit", name, c), ".2f") for c in ("seconds", "processor"))
+        used = median(one["processor"] for one in taken) / patches * 1e6
+        print(f"{name:9s}{rates:>26s}{shares:>22s}{of_processor:>22s}{used:12.1f}")
 
 
-def print_stages(timed: Run, name: str, patches: int) -> None:
-    print(f"\nStages from a {name}, µs a patch   processor   share   waiting")
-    total = sum(processor for processor, _ in timed["stages"].values())
-    for stage, (processor, waiting) in timed["stages"].items():
-        print(f"  {stage:30s}{processor / patches * 1e6:10.1f}{processor / total:8.1%}{waiting / patches * 1e6:10.1f}")
-    rest = timed["processor"] - total
-    print(f"  {'outside the timers':30s}{rest / patches * 1e6:10.1f}")
-    idle = timed["seconds"] * (os.cpu_count() or 1) - timed["processor"]
-    print(f"  {'all; cores idle':30s}{timed['processor'] / patches * 1e6:10.1f}{'':8s}{idle / patches * 1e6:10.1f}")
+def _judge_speed(runs: dict[str, list[Run]]) -> bool:
+    is_met = True
+    print()
+    for name in ("zip", "folder"):
+        share = median(_ratios(runs, "limit", name))
+        ahead = _ratios(runs, "founding", name)
+        passed = share >= LEAST_SHARE and median(ahead) > 1
+        is_met &= passed
+        print(
+            f"{name:7s} share {share:.2f}, at least {LEAST_SHARE}, aim {AIM};"
+            f" speed over the founding way's {_spread(ahead, '.2f')}, above 1: {_verdict(passed)}"
+        )
+    return is_met
 
 
-@contextmanager
-def _clocks(result: Run) -> Iterator[None]:
-    wall, used = time.perf_counter(), time.process_time()
-    yield
-    result["processor"] = time.process_time() - used
-    result["seconds"] = time.perf_counter() - wall
+def _ratios(runs: dict[str, list[Run]], of: str, by: str, clock: str = "seconds") -> list[float]:
+    return [above[clock] / below[clock] for above, below in zip(runs[of], runs[by], strict=True)]
 
 
-def measure_limit(delivery: Path, _: Path) -> Run:
-    """Decodes all members of a zip from memory, in as many threads as there are cores."""
-    import zipfile
-
-    import cv2
-    import numpy as np
-
-    with zipfile.ZipFile(delivery) as archive:
-        files = [archive.read(name) for name in archive.namelist()]
-
-    def decode(part: list[bytes]) -> None:
-        for data in part:
-            cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-
-    parts = [files[start : start + CHUNK] for start in range(0, len(files), CHUNK)]
-    result: Run = {}
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        list(pool.map(decode, parts[:8]))
-        with _clocks(result):
-            list(pool.map(decode, parts))
-    return result
+def _spread(values: Sequence[float], form: str) -> str:
+    return f"{median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
 
 
-def measure_founding(delivery: Path, folder: Path) -> Run:
-    """Does what the founding script did: a pool reads, decodes and sharpens; one array is pickled."""
-    import pickle
-    import resource
-    from multiprocessing import get_context
-
-    import numpy as np
-
-    result: Run = {}
-    with get_context("fork").Pool(len(os.sched_getaffinity(0))) as pool:
-        pool.map(_read_and_sharpen, [])
-        with _clocks(result):
-            paths = sorted(str(path) for path in delivery.glob("*/*/*.png"))
-            pixels = np.array(pool.map(_read_and_sharpen, paths))
-            with (folder / "patches.pickle").open("wb") as file:
-                pickle.dump(pixels, file, protocol=pickle.HIGHEST_PROTOCOL)
-        pool.close()
-        pool.join()
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    result["processor"] += used.ru_utime + used.ru_stime
-    return result
+def _verdict(passed: bool) -> str:
+    return "ok" if passed else "MISSED"
 
 
-def _read_and_sharpen(path: str) -> Any:
-    import cv2
-    import numpy as np
-
-    kernel = np.array([[-1, -1, -1], [-1, 9, -1], [-1, -1, -1]])
-    return cv2.filter2D(cv2.imread(path), -1, kernel)
-
-
-def measure_admission(delivery: Path, folder: Path, begin: Callable[[], None] = lambda: None) -> Run:
-    """Admits a delivery into a new home; what a first admission loads is loaded before."""
-    from bcd.admission.admit import admit
-    from bcd.patches import Hospital
-    from bcd.settings import load_settings
-    from bcd.store.catalog import open_catalog
-    from bcd.store.hospitals import declare_hospital
-
-    warm = folder / "warm" / "delivery"
-    warm.mkdir(parents=True)
-    made_patches.unpack_some(delivery, warm)
-    result: Run = {}
-    for path, home in ((warm, folder / "warm" / "home"), (delivery, folder / "home")):
-        settings = load_settings(home)
-        catalog = open_catalog(settings)
-        declare_hospital(settings, catalog, "east", "pseudonyms", author="benchmark")
-        begin()
-        with watch_memory() as memory, _clocks(result):
-            admission = admit(settings, catalog, path, Hospital("east"))
-        result |= {"admitted": admission.admitted, "refused": admission.refused, "before": memory[0], "peak": max(memory)}
-    shutil.rmtree(folder / "warm")
-    return result
+def _print_stages(timed: Run, name: str, patches: int) -> None:
+    """Prints the own time of every stage over all threads, and what the cores did not do."""
+    print(f"\n{f'From a {name}, µs a patch':36s}{'processor':>11s}{'share':>8s}{'waiting':>10s}")
+    total = timed["processor"]
+    idle = timed["seconds"] * (os.cpu_count() or 1) - total
+    outside = total - sum(processor for processor, _ in timed["stages"].values())
+    rows = {**timed["stages"], "outside the timers": (outside, 0.0), "all; cores idle or at others": (total, idle)}
+    for stage, (processor, waiting) in rows.items():
+        used, waited = processor / patches * 1e6, waiting / patches * 1e6
+        print(f"  {stage:34s}{used:11.1f}{processor / total:8.1%}{waited:10.1f}")
 
 
-def measure_stages(delivery: Path, folder: Path) -> Run:
-    """Admits a delivery with timers around its stages."""
-    import stages
+def measure_size(scratch: Path, real: Path | None, size: int, turns: int) -> bool:
+    """Prints time and memory at a tenth of a size and at the size; returns whether the limits are met."""
+    sizes = (size // 10, size)
+    zips = {patches: make_zip(scratch, real, patches) for patches in sizes}
+    runs: dict[int, list[Run]] = {patches: [] for patches in sizes}
+    print(f"\n{'patches':>10s}{'step':>9s}{'seconds':>25s}{'patches/s':>11s}{'before MB':>11s}{'peak MB':>9s}")
+    with tempfile.TemporaryDirectory(dir=scratch) as homes:
+        for turn in range(turns):
+            for patches in sizes:
+                home = Path(homes) / f"{patches}" if turn == turns - 1 else None
+                runs[patches].append(run("admit", zips[patches], scratch, home))
+        for patches in sizes:
+            _check_admitted(runs[patches], patches)
+            _print_step(patches, "admit", runs[patches])
+            for step in STEPS:
+                _print_step(patches, step, [run(step, zips[patches], scratch, Path(homes) / f"{patches}")])
+    return _judge_size(runs)
 
-    timers = stages.Stages()
-    stages.time_admission(timers)
-    result = measure_admission(delivery, folder, timers.start_over)
-    return result | {"stages": timers.totals()}
+
+def _print_step(patches: int, step: str, runs: Sequence[Run]) -> None:
+    seconds = [one["seconds"] for one in runs]
+    before, peak = (max(one[key] for one in runs) for key in ("before", "peak"))
+    print(
+        f"{patches:10,d}{step:>9s}{_spread(seconds, '.2f'):>25s}{patches / median(seconds):11,.0f}"
+        f"{before:11,.0f}{peak:9,.0f}",
+        flush=True,
+    )
 
 
-MEASURES = {
-    "limit": measure_limit,
-    "founding": measure_founding,
-    "admit": measure_admission,
-    "stages": measure_stages,
-}
+def _judge_size(runs: dict[int, list[Run]]) -> bool:
+    (few, small), (many, large) = runs.items()
+    times = [big["seconds"] / many / (tenth["seconds"] / few) for tenth, big in zip(small, large, strict=True)]
+    used = [big["processor"] / many / (tenth["processor"] / few) for tenth, big in zip(small, large, strict=True)]
+    peaks = [max(one["peak"] for one in each) for each in (small, large)]
+    grown = (peaks[1] - peaks[0]) * 2**20 / (many - few)
+    is_linear, is_small = abs(median(times) - 1) <= MOST_BEND, peaks[1] < MOST_MEMORY
+    print(f"a patch takes {_spread(times, '.2f')} times as long, within {MOST_BEND:.0%}: {_verdict(is_linear)}")
+    print(f"              {_spread(used, '.2f')} times the processor time")
+    print(
+        f"peak {peaks[1]:,.0f} MB, below {MOST_MEMORY:,}: {_verdict(is_small)}; grown by {grown:,.0f} bytes a patch"
+    )
+    return is_linear and is_small
 
 
 if __name__ == "__main__":

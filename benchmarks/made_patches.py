@@ -1,7 +1,7 @@
-"""Deliveries of any number of distinct patches, laid out as the public set is: PATIENT/LABEL/PATIENT_idx5_x1_y1_class0.png.
+"""Deliveries of distinct patches as the public set has them, `PATIENT/LABEL/PATIENT_idx5_x1_y1_class0.png`.
 
-The patches are real ones, turned and mirrored, where a folder of deliveries is given, and drawn ones elsewhere. Each has
-its number in the lowest bits of its first row, so that no two are alike, however many are made.
+The patches are real ones, turned and mirrored, where a folder of deliveries is given, and drawn ones elsewhere. Each
+has its number in the lowest bits of its first row, so that no two are alike, however many are made.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from bcd.admission.pixels import BLANK_DETAIL, look_at_pixels
 from bcd.files import whole_file, whole_folder
 from bcd.patches import PATCH_PIXELS, PatchName, PatientId, SlideId
 
@@ -64,9 +66,13 @@ def draw_base() -> Base:
 
 
 def _choose(patches: list[tuple[np.ndarray, int | None]]) -> Base:
+    """Leaves out edge pieces and what is blank or nearly so."""
     shape = (PATCH_PIXELS, PATCH_PIXELS, 3)
-    chosen = [(pixels, label) for pixels, label in patches if pixels.shape == shape and pixels.std() > 12]
-    return Base(np.stack([pixels for pixels, _ in chosen]), np.array([label or 0 for _, label in chosen], np.int8))
+    whole = [(pixels, label or 0) for pixels, label in patches if pixels.shape == shape]
+    pixels = np.stack([pixels for pixels, _ in whole])
+    labels = np.array([label for _, label in whole], np.int8)
+    shown = look_at_pixels(pixels)[0] > 2 * BLANK_DETAIL
+    return Base(pixels[shown], labels[shown])
 
 
 def write_zip(path: Path, base: Base, patches: int) -> None:
@@ -80,6 +86,18 @@ def unpack(archive: Path, folder: Path) -> None:
     """Unpacks a delivery into a folder."""
     with whole_folder(folder) as partial, zipfile.ZipFile(archive) as file:
         file.extractall(partial)
+
+
+def copy_some(delivery: Path, folder: Path, patches: int = 64) -> None:
+    """Copies the first patches of a zip or a folder into a new folder."""
+    folder.mkdir(parents=True)
+    if delivery.is_dir():
+        for path in islice(delivery.glob("*/*/*.png"), patches):
+            (folder / path.name).write_bytes(path.read_bytes())
+        return
+    with zipfile.ZipFile(delivery) as archive:
+        for name in archive.namelist()[:patches]:
+            (folder / name.rpartition("/")[2]).write_bytes(archive.read(name))
 
 
 def _make(base: Base, patches: int) -> Iterator[tuple[str, bytes]]:
@@ -105,14 +123,3 @@ def _encode(base: Base, number: int) -> bytes:
     bits = (number >> np.arange(NUMBER_BITS)) & 1
     pixels[0, :NUMBER_BITS, 0] = (pixels[0, :NUMBER_BITS, 0] & 0xFE) | bits
     return bytes(cv2.imencode(".png", pixels, ENCODING)[1])
-
-
-def unpack_some(delivery: Path, folder: Path, patches: int = 64) -> None:
-    """Copies the first patches of a zip or a folder into a folder."""
-    if delivery.is_dir():
-        for path in sorted(delivery.glob("*/*/*.png"))[:patches]:
-            (folder / path.name).write_bytes(path.read_bytes())
-        return
-    with zipfile.ZipFile(delivery) as archive:
-        for name in archive.namelist()[:patches]:
-            (folder / name.rpartition("/")[2]).write_bytes(archive.read(name))

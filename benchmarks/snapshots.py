@@ -1,11 +1,11 @@
-"""Freezing, opening and preparing a snapshot: time, patches a second, and peak memory, at a size and at a tenth of it.
+"""Freezing, opening and preparing a snapshot: time, patches a second, peak memory, at a size and at a tenth of it.
 
-Each step runs in a process of its own on a catalog that the benchmark fills. Memory is the process's own (RssAnon), so
-that mapped files do not count; "before" is what Python and the libraries take once they are loaded.
+Each step runs in a process of its own on a catalog that the benchmark fills. Memory is the process's own (RssAnon),
+so that mapped files do not count; "before" is what Python and the libraries take once they are loaded.
 
     .venv/bin/python benchmarks/snapshots.py --patches 277524
 
-The whole public set takes 4.2 GB of disk: the pixels, and the prepared pixels.
+The whole public set takes 4.2 GB of disk for its pixels and the prepared ones.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def measure(step: str, settings: Settings) -> dict[str, float]:
     """Runs one step and says how long it took and how much memory it had."""
     # Whatever a step imports is there before the clock starts.
     import cv2  # noqa: F401
-    import pandas  # noqa: F401, ICN001
+    import pandas  # noqa: F401
     import pyarrow.parquet  # noqa: F401
 
     action = {"freeze": freeze, "open": load, "prepare": prepare}[step](settings)

@@ -1,8 +1,8 @@
 """Where an admission's time goes: the own time of its functions, taken while it runs with all its threads.
 
-Each function of a stage is wrapped in a timer; time spent in wrapped functions that it calls is theirs. Two clocks are
-read: the processor time of the thread, and the time of day, whose excess is waiting (for the interpreter's lock, for the
-disk). The timers themselves cost a few µs a patch, so that speeds are taken from runs without them.
+Each function of a stage is wrapped in a timer; time spent in wrapped functions that it calls is theirs. Two clocks
+are read: the processor time of the thread, and the time of day, whose excess is waiting (for the interpreter's lock,
+for the disk, for a core). The timers themselves cost a few µs a patch, so speeds are taken from runs without them.
 """
 
 from __future__ import annotations

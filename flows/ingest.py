@@ -20,7 +20,7 @@ from bcd.admission.delivery import find_deliveries
 from bcd.admission.inbox import set_aside
 from bcd.admission.report import write_report
 from bcd.admission.sources.remote import fetch_delivery, is_url
-from bcd.errors import BcdError
+from bcd.errors import BcdError, UnavailableError
 from bcd.patches import Hospital
 from bcd.settings import Settings, load_settings
 from bcd.store.catalog import open_catalog
@@ -48,6 +48,9 @@ def ingest(delivery: str = "", hospital: str = "", spacing: float | None = None)
         for each_hospital, path in [] if delivery else _declared_deliveries(settings):
             try:
                 admissions.append(admit_delivery(path, each_hospital, spacing))
+            except UnavailableError as error:  # it stays for the next run
+                get_run_logger().warning("%s", error)
+                faults += [error] if path.exists() else []  # otherwise another run has taken it
             except BcdError as error:
                 # One hospital's bad delivery must not hold up another's, nor be tried again every minute.
                 get_run_logger().error("%s", error)

@@ -22,17 +22,18 @@ from bcd.admission.beside import apply_labels
 from bcd.admission.cut import cut_slides
 from bcd.admission.delivery import check_delivery
 from bcd.admission.examine import examine_files
+from bcd.admission.inbox import claim
 from bcd.admission.naming import Naming
 from bcd.admission.plan import plan_admission
 from bcd.admission.received import leave_inbox
 from bcd.admission.settle import Draft, settle
 from bcd.admission.sources.open import open_source
 from bcd.admission.sources.source import Source
-from bcd.errors import BcdError
+from bcd.errors import BcdError, UnavailableError
 from bcd.patches import Hospital
 from bcd.progress import say
 from bcd.settings import Settings
-from bcd.store.catalog import Catalog
+from bcd.store.catalog import Catalog, patiently
 from bcd.store.deliveries import DeliveryRecord
 from bcd.store.hospitals import find_declared
 from bcd.store.pseudonyms import open_pseudonyms
@@ -74,18 +75,19 @@ def admit(
         BcdError: The hospital is not declared, the delivery cannot be opened, nothing in it is admissible, or the
             store cannot be written; then nothing is stored.
     """
-    find_declared(catalog, hospital)
-    naming = Naming(open_pseudonyms(settings, catalog, hospital))
+    patiently(lambda: find_declared(catalog, hospital))
+    naming = Naming(patiently(lambda: open_pseudonyms(settings, catalog, hospital)))
     name = naming.show_title(path.name)
     try:
-        check_delivery(path)
-        with open_source(path, settings.scratch) as source:
-            admission = admit_source(
-                settings, catalog, source, name=name, hospital=hospital, naming=naming, spacing=spacing
-            )
+        with _told_of_storage(settings), claim(settings, path):
+            check_delivery(path)
+            with open_source(path, settings.scratch) as source:
+                admission = admit_source(
+                    settings, catalog, source, name=name, hospital=hospital, naming=naming, spacing=spacing
+                )
+            leave_inbox(settings, catalog, path, admission, hides=naming.hides)
     except BcdError as error:
         raise naming.show_error(error, path) from None
-    leave_inbox(settings, catalog, path, admission, hides=naming.hides)
     return admission
 
 
@@ -137,12 +139,12 @@ def _told_of_storage(settings: Settings) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise BcdError(
+            raise UnavailableError(
                 f"The disk of {settings.home} is full: nothing of the delivery is admitted.",
                 "Make room (`bcd gc` lists what may go) and run the same command again.",
             ) from error
         if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}:
-            raise BcdError(
+            raise UnavailableError(
                 f"The store cannot be written: {error.strerror} ({error.filename or settings.home}).",
                 "Nothing of the delivery is admitted; mend the disk or its permissions and run the command again.",
             ) from error

@@ -108,29 +108,30 @@ def _is_ready(path: Path, quiet_seconds: float) -> bool:
     quiet = time.time() - changed
     if quiet < quiet_seconds or quiet >= PATIENCE * quiet_seconds:
         return quiet >= quiet_seconds
-    reason = f"{under_way} is being written" if under_way else _missing_end(path)
-    if reason:
-        say(f"{path} waits: {reason}.")
-    return not reason
+    if not under_way and _has_its_end(path):
+        return True
+    # Without its name, which of a raw hospital may name somebody.
+    say(f"A delivery of {path.parent.name} waits: {under_way or 'the end of the archive is missing'}.")
+    return False
 
 
 def _look_around(path: Path) -> tuple[float, str]:
-    """Returns when anything in a delivery last changed, and the name of a file that is still being written."""
+    """Returns when anything in a delivery last changed, and what is still being written in it."""
     state = path.stat()
     changed, under_way = state.st_ctime, ""
     for name, inner in walk(path) if stat.S_ISDIR(state.st_mode) else ():
         # ctime: copying tools set the other times back. What cannot be looked at may be gone by now.
         changed = max(changed, inner.st_ctime if inner is not None else 0.0)
         if inner is None or _UNDER_WAY.fullmatch(name.rpartition("/")[2]):
-            under_way = name
+            under_way = "a file in it is being written"
     return changed, under_way
 
 
-def _missing_end(path: Path) -> str:
+def _has_its_end(path: Path) -> bool:
     try:
-        return "" if is_whole(path) else "the end of the archive is missing"
-    except BcdError as error:
-        return f"so far, {error.what}"
+        return is_whole(path)
+    except BcdError:  # nothing that can be opened, so far
+        return False
 
 
 def _file_names(path: Path) -> Iterator[PurePosixPath]:

@@ -1,17 +1,56 @@
-"""The inbox after a delivery that cannot be admitted at all: it is set aside, with the reason beside it.
+"""The inbox: a delivery in it is taken by one process at a time, and set aside where it cannot be admitted at all.
 
-Left where it was, it would be tried again every minute; deleted, it would be lost.
+Left where it was, such a one would be tried again every minute; deleted, it would be lost.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bcd.errors import UnavailableError
 from bcd.files import whole_file
 from bcd.patches import Hospital
 from bcd.settings import Settings
+from bcd.store.catalog import file_lock
+
+_CLAIMS = 64
+"""So many deliveries can be taken at once; as many lock files are left."""
+
+
+@contextmanager
+def claim(settings: Settings, path: Path) -> Iterator[None]:
+    """Keeps other processes from a delivery of the inbox, which leaves it at the end, for the duration of the block.
+
+    A delivery that lies elsewhere stays where it is, and may be read by several at once.
+
+    Raises:
+        UnavailableError: Another process took it out of the inbox.
+    """
+    if settings.inbox not in path.absolute().parents:
+        yield
+        return
+    found = _look(path)
+    bucket = zlib.crc32(os.fsencode(path.absolute())) % _CLAIMS
+    with file_lock(settings.home / ".locks" / f".delivery-{bucket}.lock"):
+        if found is None or (now := _look(path)) is None or not os.path.samestat(now, found):
+            raise UnavailableError(
+                f"{path} is no longer in the inbox: another run has taken it.",
+                "Nothing is to be done: `bcd batches` shows what became of it.",
+            )
+        yield
+
+
+def _look(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
 
 
 def set_aside(settings: Settings, path: Path, hospital: Hospital, *, reason: str) -> Path:

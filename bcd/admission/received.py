@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bcd.errors import UnavailableError
 from bcd.files import partial_folder, whole_file
 from bcd.progress import say
 from bcd.settings import Settings
-from bcd.store.catalog import Catalog
+from bcd.store.catalog import Catalog, patiently
 from bcd.store.deliveries import DeliveryRecord, list_refusals
 
 
@@ -24,18 +25,27 @@ def leave_inbox(settings: Settings, catalog: Catalog, path: Path, record: Delive
         path: The delivery.
         record: What became of it.
         hides: Whether its name may not be told.
+
+    Raises:
+        UnavailableError: It cannot be moved or deleted; that it is admitted stays so.
     """
     if path.absolute().parent != settings.inbox / record.hospital:
         return
-    if settings.after_admission == "keep":
-        mark_settled(path, record.id)
-    elif settings.after_admission == "delete" and _is_kept(catalog, record):
-        _remove(path)
-    else:
-        if settings.after_admission == "delete":
-            title = record.name if hides else path.name
-            say(f"{title} is moved to received, not deleted: the quarantine has no copy of some refused files.")
-        _move(settings, path, record)
+    title = record.name if hides else path.name
+    try:
+        if settings.after_admission == "keep":
+            mark_settled(path, record.id)
+        elif settings.after_admission == "delete" and patiently(lambda: _is_kept(catalog, record)):
+            _remove(path)
+        else:
+            if settings.after_admission == "delete":
+                say(f"{title} is moved to received, not deleted: the quarantine has no copy of some refused files.")
+            _move(settings, path, record)
+    except OSError as error:
+        raise UnavailableError(
+            f"{title} is admitted, but cannot leave the inbox: {error.strerror}.",
+            "Mend the disk or its permissions and run the same command again: nothing is admitted twice.",
+        ) from error
 
 
 def _is_kept(catalog: Catalog, record: DeliveryRecord) -> bool:

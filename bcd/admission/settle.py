@@ -96,7 +96,7 @@ def settle(settings: Settings, catalog: Catalog, draft: Draft) -> tuple[Delivery
 
 def clear_unsettled(settings: Settings, catalog: Catalog) -> None:
     """Removes what a killed process placed and did not enter; only under the lock "admission"."""
-    for note in sorted(_notes(settings).glob("*.json")):
+    for note in sorted(_notes(settings).glob("[0-9a-f]*.json")):  # not what was still being written
         placed = json.loads(note.read_text("utf-8"))
         if find_delivery(catalog, placed["delivery"]) is None:
             shutil.rmtree(settings.quarantine / placed["delivery"], ignore_errors=True)

@@ -61,10 +61,10 @@ def show(snapshot: Annotated[str, typer.Argument(help="Its id, or the beginning 
 
     settings = load_settings()
     with at_work(settings) as console:
-        _show(console, load_snapshot(settings, snapshot))
-        console.print(
-            f"All patients: {settings.snapshots / snapshot}*/manifest.json", soft_wrap=True, highlight=False
-        )
+        opened = load_snapshot(settings, snapshot)
+        _show(console, opened)
+        manifest = settings.snapshots / opened.id / "manifest.json"
+        console.print(f"All of it: {manifest}", soft_wrap=True, highlight=False)
 
 
 @snapshot_app.command()
@@ -99,7 +99,7 @@ def _show(console: Console, snapshot: Snapshot) -> None:
     _show_counts(console, "hospital", count_by(patches, "hospital"))
     by_batch = count_by(patches, "batch")
     _show_counts(console, "batch", by_batch.set_axis(by_batch.index.str[:12]))
-    _show_counts(console, "patient", count_by(patches, patient_keys(patches)))
+    _show_counts(console, "patient", count_by(patches, patient_keys(patches) + " (" + patches["split"] + ")"))
     left_out = [
         [reason, f"{counts['patients']:,}", f"{counts['patches']:,}", REASONS.get(reason, "")]
         for reason, counts in snapshot.left_out.items()

@@ -14,6 +14,7 @@ Example:
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -48,7 +49,7 @@ class PatientErasure:
         erased: Number of patches without pixels, by batch.
         kept: Number of patches with pixels, by batch.
         models: The registered models that need what is kept, each with its snapshot.
-        removed: What goes in this run: batches whose pixels are overwritten, folders and files, relative to BCD_HOME.
+        removed: What goes in this run: pixels by batch, folders, and files by folder, relative to BCD_HOME.
         remains: What stays, in sentences.
     """
 
@@ -167,8 +168,9 @@ def _carry_out(settings: Settings, catalog: Catalog, plans: Sequence[_Plan]) -> 
         if plan.due or plan.quarantined:
             _renew_reports(settings, catalog, plan)
         _remove_files(settings, catalog, plan)
-    if by_batch:  # copies of what is about to go
-        shutil.rmtree(settings.prepared, ignore_errors=True)
+    if not by_batch:
+        return
+    shutil.rmtree(settings.prepared, ignore_errors=True)  # copies of what is about to go
     with track("Erasing pixels", total=len(by_batch)) as advance:
         for batch, due in by_batch.items():
             erase_pixels(settings, batch, {person: plan.rows[batch] for person, plan in due.items()})
@@ -228,7 +230,9 @@ def _summarise(settings: Settings, plan: _Plan) -> PatientErasure:
         for batch, rows in plan.rows.items()
         if batch in plan.due
     ]
-    files = [*plan.scores, *(file.path(settings) for file in plan.quarantined)]
+    folders = [str(folder.relative_to(settings.home)) for folder in plan.scores]
+    refused = Counter(file.path(settings).parent for file in plan.quarantined)
+    files = [f"{count:,} files of {folder.relative_to(settings.home)}" for folder, count in refused.items()]
     return PatientErasure(
         hospital=plan.withdrawal.hospital,
         patient=plan.withdrawal.patient,
@@ -236,6 +240,6 @@ def _summarise(settings: Settings, plan: _Plan) -> PatientErasure:
         erased={batch: len(rows) for batch, rows in plan.rows.items() if batch not in needed},
         kept={batch: len(rows) for batch, rows in plan.rows.items() if batch in needed},
         models=sorted(set().union(*plan.models.values())),
-        removed=pixels + [str(file.relative_to(settings.home)) for file in files],
+        removed=pixels + folders + files,
         remains=plan.remains,
     )

@@ -124,8 +124,8 @@ def state_remains(
     with catalog.engine.connect() as connection:
         scored = connection.scalar(counted.select_from(tables.ledger))
     stated = [
-        f"The identifier {person[1]}, with places, hashes and labels of its patches, in the catalog"
-        " and in the index of each batch: another delivery of the patient is known by them."
+        f"The identifier {person[1]}, with places, hashes and labels of its patches, in the catalog, in the index of"
+        " each batch and in the quarantine's lists: another delivery of the patient is known by them."
     ]
     if snapshots:
         listed = ", ".join(sorted(snapshot[:12] for snapshot in snapshots))

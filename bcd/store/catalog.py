@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from bcd.errors import BcdError
+from bcd.errors import BcdError, UnavailableError
 from bcd.progress import say
 from bcd.settings import Settings
 
@@ -38,6 +39,16 @@ PATIENCE_SECONDS = 30.0
 
 # SQLSTATE of PostgreSQL going down, coming up, or full of connections; a lost connection has none at all.
 _AWAY = ("08", "57P01", "57P02", "57P03", "53300")
+
+# SQLSTATE and SQLite's codes of a full disk, a fault of it, no permission, and a lock that somebody else keeps.
+_UNWRITABLE = ("25006", "53100", "58030")
+_SQLITE_UNWRITABLE = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+)
 
 _NEVER_THERE = ("authentication failed", "does not exist", "no pg_hba.conf entry", "translate host name")
 
@@ -102,7 +113,7 @@ def open_catalog(settings: Settings) -> Catalog:
         catalog = Catalog(_connect(settings.catalog))
         patiently(lambda: _migrate(catalog))
     except (OSError, sa.exc.ArgumentError, sa.exc.OperationalError) as error:
-        raise BcdError(
+        raise UnavailableError(
             f"The catalog {engine_name(settings.catalog)} cannot be opened: {_reason(error)}.",
             "Check that BCD_HOME can be written and that BCD_CATALOG_URL is right.",
         ) from error
@@ -117,18 +128,25 @@ def patiently(action: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T:
         seconds: How long to be patient.
 
     Raises:
-        BcdError: The database stayed away.
+        UnavailableError: The database stayed away, is locked or full, or cannot be written.
     """
-    deadline = time.monotonic() + seconds
+    deadline = None  # counted from when it is missed first: the action itself may take long
     pause = 0.1
     while True:
         try:
             return action()
         except sa.exc.DBAPIError as error:
+            if _is_unwritable(error):
+                raise UnavailableError(
+                    f"The catalog cannot be written ({_reason(error)}).",
+                    "Make room, mend its permissions or end what locks it, and run the same command again:"
+                    " nothing is half done.",
+                ) from error
             if not _is_away(error):
                 raise
+            deadline = deadline or time.monotonic() + seconds
             if time.monotonic() + pause > deadline:
-                raise BcdError(
+                raise UnavailableError(
                     f"The database has been away for {seconds:.0f} s ({_reason(error)}).",
                     "Bring it back and run the same command again: nothing is half done.",
                 ) from error
@@ -169,6 +187,11 @@ def _is_away(error: sa.exc.DBAPIError) -> bool:
     if state is None:  # psycopg could not connect
         return not any(reason in str(error.orig) for reason in _NEVER_THERE)
     return state.startswith(_AWAY)
+
+
+def _is_unwritable(error: sa.exc.DBAPIError) -> bool:
+    code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF  # the rest of it says more than is needed
+    return code in _SQLITE_UNWRITABLE or getattr(error.orig, "sqlstate", "") in _UNWRITABLE
 
 
 def _is_postgresql(engine: sa.Engine) -> bool:

@@ -74,8 +74,9 @@ def refuse_faults(name: str, faults: dict[int, str]) -> None:
         shown = "; ".join(f"line {line}: {faults[line]}" for line in sorted(faults)[:_SHOWN])
         more = ", …" if len(faults) > _SHOWN else ""
         raise BcdError(
-            f"{name} has {len(faults):,} faulty lines and nothing of it was imported: {shown}{more}.",
-            "Correct them and import the file again.",
+            f"{name} has {len(faults):,} faulty line{'s' if len(faults) > 1 else ''},"
+            f" nothing of it was imported: {shown}{more}.",
+            "Correct the file and import it again.",
         )
 
 

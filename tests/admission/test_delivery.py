@@ -1,19 +1,34 @@
 from __future__ import annotations
 
+import io
 import os
+import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from bcd.admission.delivery import check_delivery, find_deliveries, patient_ids
+from bcd.admission.delivery import check_delivery, patient_ids
 from bcd.errors import BcdError
-from bcd.settings import Settings, load_settings
 
 
-def test_a_delivery_with_a_patch_may_be_opened(patch_files, as_zip, as_folder) -> None:
+def test_a_delivery_with_a_patch_may_be_opened(patch_files, as_zip, as_folder, as_tar) -> None:
     check_delivery(as_zip(patch_files("8867")))
     check_delivery(as_folder(patch_files("8867")))
+    check_delivery(as_tar(patch_files("8867")))
+
+
+@pytest.mark.parametrize("name", ["8867.svs", "8867_idx5.tiff", "march/8867/IMG_0004.dcm", "8867_idx5.png"])
+def test_a_delivery_with_a_slide_may_be_opened(as_zip, as_folder, name: str) -> None:
+    check_delivery(as_zip({name: b"", "notes.txt": b""}))
+    check_delivery(as_folder({name: b""}) / name.partition("/")[0])  # a single file is a delivery, too
+
+
+def test_a_look_at_a_tar_ends_at_the_first_patch(as_tar, patch_files) -> None:
+    path = as_tar(patch_files("8867") | {"slide.svs": os.urandom(1 << 20)})
+    path.write_bytes(path.read_bytes()[:100_000])  # what is missing shows when it is opened
+    check_delivery(path)
 
 
 def test_a_missing_path_is_named(tmp_path: Path) -> None:
@@ -48,37 +63,23 @@ def test_holiday_photos_are_no_delivery(as_zip, picture) -> None:
         check_delivery(as_zip({"beach.png": picture(1), "sunset.jpg": b"x"}))
 
 
-def test_patients_are_read_from_names_alone(as_zip) -> None:
-    path = as_zip({"a/0/a_idx5_x1_y1_class0.png": b"", "b/b_idx5_x1_y1.png": b"", "notes.txt": b""})
-    assert patient_ids(path) == {"a", "b"}
+def test_patients_are_read_from_names_alone(as_zip, as_folder, as_tar) -> None:
+    files = {"a/0/a_idx5_x1_y1_class0.png": b"", "b/b_idx5_x1_y1.png": b"", "notes.txt": b""}
+    for write in (as_zip, as_folder, as_tar):
+        assert patient_ids(write(files)) == {"a", "b"}
 
 
 @pytest.fixture
-def hasty(tmp_path: Path) -> Settings:
-    return load_settings(tmp_path / "home").model_copy(update={"inbox_quiet_seconds": 0.0})
+def as_tar(tmp_path: Path) -> Callable[..., Path]:
+    def write(files: dict[str, bytes]) -> Path:
+        with tarfile.open(tmp_path / "delivery.tar.gz", "w:gz") as archive:
+            for name, data in files.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
+        return tmp_path / "delivery.tar.gz"
 
-
-def test_deliveries_wait_by_hospital_in_the_order_of_their_names(
-    hasty: Settings, as_zip, as_folder, patch_files
-) -> None:
-    as_zip(patch_files("1"), hasty.inbox / "west" / "b.zip")
-    as_folder(patch_files("1"), hasty.inbox / "west" / "a")
-    as_zip(patch_files("1"), hasty.inbox / "east" / "c.zip")
-    as_zip(patch_files("1"), hasty.inbox / "east" / ".c.zip.part")
-    as_zip(patch_files("1"), hasty.inbox / "not a hospital" / "d.zip")
-    found = [(hospital, path.name) for hospital, path in find_deliveries(hasty)]
-    assert found == [("east", "c.zip"), ("west", "a"), ("west", "b.zip")]
-
-
-def test_an_inbox_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
-    assert find_deliveries(load_settings(tmp_path / "nowhere")) == []
-
-
-def test_a_delivery_that_is_still_being_written_is_left_alone(settings: Settings, as_folder, patch_files) -> None:
-    folder = as_folder(patch_files("1"), settings.inbox / "east" / "delivery")
-    for path in folder.rglob("*"):
-        os.utime(path, (0, 0))  # as a copying tool does that keeps the times of the original
-    assert find_deliveries(settings) == []
+    return write
 
 
 def test_a_zip_of_folders_only_is_empty(tmp_path: Path) -> None:

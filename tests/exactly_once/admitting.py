@@ -159,5 +159,5 @@ def take_inbox(settings: Settings, start: Any, answer: Any) -> None:
         try:
             outcomes.append((path.name, str(engine.admit(settings, catalog, path, hospital).already)))
         except Exception as error:  # noqa: BLE001 - the test judges it
-            outcomes.append((path.name, f"{type(error).__name__}: {error}"))
+            outcomes.append((path.name, type(error).__name__))
     answer.send(outcomes)

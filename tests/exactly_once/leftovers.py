@@ -34,9 +34,8 @@ def read_state(settings: Settings) -> State:
         for table in tables.metadata.sorted_tables:
             rows = connection.execute(sa.select(table)).mappings()
             state[table.name] = sorted(repr(_without_numbers(row, batches)) for row in rows)
-    for name in ("store", "cache", "inbox", "received"):
-        root = settings.home / name
-        for path in [root, *root.rglob("*")] if root.exists() else []:
+    for root in (settings.batches.parent, settings.scratch, settings.inbox, settings.received):
+        for path in root.rglob("*"):
             content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "folder"
             state[str(path.relative_to(settings.home))] = content
     return state

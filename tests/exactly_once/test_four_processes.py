@@ -50,7 +50,10 @@ def _settled_order(settings: Settings) -> list[tuple[str, str]]:
     """Returns id and name of all deliveries in the order of their settling."""
     columns = tables.deliveries.c
     with opened(settings) as catalog, catalog.engine.connect() as connection:
-        return [tuple(row) for row in connection.execute(sa.select(columns.id, columns.name).order_by(columns.admitted_at))]
+        return [
+            tuple(row)
+            for row in connection.execute(sa.select(columns.id, columns.name).order_by(columns.admitted_at))
+        ]
 
 
 def _run_at_once(processes: Any, function: Callable[..., None], arguments: list[tuple[Any, ...]]) -> list[Any]:
@@ -113,6 +116,8 @@ def test_processes_that_take_the_same_inbox_admit_each_delivery_once(
             write(settings.inbox / EAST / f"{number}", files)
     settings, one = homes
     answers = _run_at_once(processes, take_inbox, [(settings,)] * len(drawn))
-    print(answers)
+    outcomes = [outcome for answer in answers for _, outcome in answer]
+    assert outcomes.count("False") == len(drawn)
+    assert set(outcomes) <= {"False", "UnavailableError"}  # nobody read what another one was moving
     _admit_one_by_one(one, [one.inbox / EAST / name for _, name in _settled_order(settings)[1:]])
     assert differences(read_state(settings), read_state(one)) == []

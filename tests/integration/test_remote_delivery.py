@@ -7,7 +7,9 @@ import re
 import subprocess
 import sys
 import tarfile
+import time
 import urllib.request
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,22 +18,31 @@ import pytest
 from bcd.admission.delivery import check_delivery
 from bcd.admission.sources.open import open_source
 from bcd.admission.sources.remote import fetch_delivery
-from bcd.errors import BcdError
+from bcd.errors import BcdError, UnavailableError
 
 pytestmark = pytest.mark.integration
 
-FILES = {f"8867/{n % 2}/8867_idx5_x{50 * n + 1}_y51_class{n % 2}.png": os.urandom(5000) for n in range(300)}
+FILES = {f"8867/{n % 2}/8867_idx5_x{50 * n + 1}_y51_class{n % 2}.png": os.urandom(5000) for n in range(60)}
 
 
 @pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    log = tmp_path_factory.mktemp("s3") / "log"
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as server:
+    with log.open("w") as file, subprocess.Popen(command, stdout=file, stderr=file) as server:
         try:
-            assert server.stderr is not None
-            yield next(found[0] for line in server.stderr if (found := re.search(r"http://127\.0\.0\.1:\d+", line)))
+            yield _wait_for_address(log, server)
         finally:
             server.terminate()
+
+
+def _wait_for_address(log: Path, server: subprocess.Popen[bytes]) -> str:
+    until = time.monotonic() + 120
+    while time.monotonic() < until and server.poll() is None:
+        if found := re.search(r"http://127\.0\.0\.1:\d+", log.read_text()):
+            return found[0]
+        time.sleep(0.1)
+    raise AssertionError(log.read_text())
 
 
 @pytest.fixture
@@ -62,13 +73,16 @@ def _read(url: str, scratch: Path) -> dict[str, bytes]:
             return {name: source.read(member, 1 << 20) for member, name in enumerate(source.names)}
 
 
-def test_a_zip_and_a_tar_are_fetched_and_read(bucket, tmp_path: Path, as_zip) -> None:
+def test_a_zip_and_a_tar_are_fetched_and_read(bucket, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "may.zip", "w") as packed:
+        for name, data in FILES.items():
+            packed.writestr(name, data)
     with tarfile.open(tmp_path / "may.tar.gz", "w:gz") as archive:
         for name, data in FILES.items():
             (tmp_path / "one").write_bytes(data)
             archive.add(tmp_path / "one", name)
     bucket("2024/may.tar.gz", (tmp_path / "may.tar.gz").read_bytes())
-    bucket("2024/may.zip", as_zip(FILES).read_bytes())
+    bucket("2024/may.zip", (tmp_path / "may.zip").read_bytes())
     bucket("2024/may.zip.sha256", b"another object whose key begins alike")
     for url in ("s3://east/2024/may.zip", "s3://east/2024/may.tar.gz"):
         assert _read(url, tmp_path / "scratch") == FILES
@@ -110,6 +124,6 @@ def test_missing_credentials_are_named(bucket, tmp_path: Path, monkeypatch: pyte
 def test_a_store_that_cannot_be_reached_is_named(bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    away = pytest.raises(BcdError, match=r"s3://east/x.zip cannot be fetched.*127.0.0.1:9.*network")
+    away = pytest.raises(UnavailableError, match=r"s3://east/x.zip cannot be fetched.*127.0.0.1:9.*network")
     with away, fetch_delivery("s3://east/x.zip", tmp_path):
         pass

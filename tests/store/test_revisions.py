@@ -93,9 +93,7 @@ def test_one_faulty_line_refuses_the_whole_file(
     catalog: Catalog, store_batch, revise, line: str, message: str
 ) -> None:
     store_batch(["a"], labels=(0, 0))
-    with pytest.raises(
-        BcdError, match=f"labels.csv has [12] faulty lines and nothing of it was imported: .*{message}"
-    ):
+    with pytest.raises(BcdError, match=f"labels.csv has [12] faulty lines?, nothing of it was imported: .*{message}"):
         revise(f"{HEADER}a,5,51,51,1\n{line}\n")
     assert _count(catalog) == 0
 

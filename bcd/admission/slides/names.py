@@ -62,14 +62,20 @@ def companions(names: Sequence[str], member: int) -> list[int]:
     Returns:
         Their places in `names`, ascending, without `member`.
     """
-    slide = PurePosixPath(names[member])
-    parts = _PARTS.get(slide.suffix.lower())
-    if parts is None:
-        return []
-    folder = f"{slide.parent}/" if slide.parent.name else ""
-    # The text is compared first: a path object for each of 277,524 names would take seconds.
-    near = (i for i, name in enumerate(names) if i != member and name.startswith(folder))
-    return [i for i in near if parts(slide, PurePosixPath(names[i]))]
+    path = PurePosixPath(names[member])
+    match path.suffix.lower():
+        case ".mrxs":
+            folder = f"{names[member][: -len(path.suffix)]}/"
+            return [i for i, name in enumerate(names) if name.startswith(folder)]
+        case ".dcm":
+            slide = parse_slide_name(path)
+            near = _list_beside(names, member, (".dcm",))
+            return [i for i in near if parse_slide_name(PurePosixPath(names[i])) == slide]
+        case ".vms":
+            near = _list_beside(names, member, (".jpg", ".opt"))
+            return [i for i in near if not is_slide(PurePosixPath(names[i]))]
+        case _:
+            return []
 
 
 def _is_long(stem: str) -> bool:
@@ -77,17 +83,9 @@ def _is_long(stem: str) -> bool:
     return match is not None and match["slide"] is not None
 
 
-def _is_of_mirax(slide: PurePosixPath, other: PurePosixPath) -> bool:
-    return other.is_relative_to(slide.with_suffix(""))
-
-
-def _is_of_series(slide: PurePosixPath, other: PurePosixPath) -> bool:
-    is_dicom = other.suffix.lower() == ".dcm" and other.parent == slide.parent
-    return is_dicom and parse_slide_name(other) == parse_slide_name(slide)
-
-
-def _is_of_hamamatsu(slide: PurePosixPath, other: PurePosixPath) -> bool:
-    return other.parent == slide.parent and other.suffix.lower() in {".jpg", ".opt"} and not is_slide(other)
-
-
-_PARTS = {".mrxs": _is_of_mirax, ".dcm": _is_of_series, ".vms": _is_of_hamamatsu}
+def _list_beside(names: Sequence[str], member: int, endings: tuple[str, ...]) -> list[int]:
+    """Finds the other files of a file's folder that end so."""
+    folder = names[member].rpartition("/")[0]
+    # As text: a path object for each of 277,524 names would take seconds.
+    like = (i for i, name in enumerate(names) if name.lower().endswith(endings) and i != member)
+    return [i for i in like if names[i].rpartition("/")[0] == folder]

@@ -52,6 +52,8 @@ class ArchiveFile:
             return os.pread(self._descriptor, length, place)
         except OSError as error:
             raise UnreadableFileError(error.strerror or str(error)) from error
+        except OverflowError as error:
+            raise UnreadableFileError("its place is beyond 63 bits") from error
 
     @staticmethod
     def _checked(data: bytes, length: int) -> bytes:

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from bcd.admission.sources.scratch import scratch_folder
-from bcd.errors import BcdError
+from bcd.errors import BcdError, UnavailableError
+from bcd.files import partial_folder
 from bcd.progress import Advance, track
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -44,9 +44,10 @@ def fetch_delivery(url: str, scratch: Path) -> Iterator[Path]:
         scratch: Folder for the copy, which keeps the name it has at the end of the URL.
 
     Raises:
-        BcdError: It is missing, forbidden or out of reach, changes while it is fetched, or a package is missing.
+        BcdError: It is not there, or has names that no folder can hold.
+        UnavailableError: It is forbidden or out of reach, changes while it is fetched, or a package is missing.
     """
-    with scratch_folder(scratch) as folder:
+    with partial_folder(scratch) as folder:
         with _explained(url):
             target = _fetch(url, folder)
         yield target
@@ -65,13 +66,15 @@ def _fetch(url: str, folder: Path) -> Path:
     folders = {parent for place in places.values() for parent in place.parents}
     if len(set(places.values())) < len(places) or not folders.isdisjoint(places.values()):
         raise BcdError(f"{show_url(url)} holds names that cannot be files beside each other.", "Rename them.")
-    for folder in folders:
-        folder.mkdir(parents=True, exist_ok=True)
+    for parent in folders:
+        parent.mkdir(parents=True, exist_ok=True)
     with track(f"Fetching {target.name}", sum(size for size, _ in before.values())) as advance:
         _fetch_files(system, places, before, advance)
     sizes = {name: place.stat().st_size for name, place in places.items()}
     if sizes != {name: size for name, (size, _) in before.items()} or _list(system, root) != before:
-        raise BcdError(f"{show_url(url)} changed while it was fetched.", "Ingest it again when all of it is there.")
+        raise UnavailableError(
+            f"{show_url(url)} changed while it was fetched.", "Ingest it again when all of it is there."
+        )
     return target
 
 
@@ -146,4 +149,5 @@ def _explained(url: str) -> Iterator[None]:
                 mend = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or what else the store asks for."
             case _:
                 what, mend = f"cannot be fetched ({name}: {reason})", "Check the URL, the store and the network."
-        raise BcdError(f"The delivery {shown} {what}.", mend) from error
+        kind = BcdError if isinstance(error, FileNotFoundError) else UnavailableError
+        raise kind(f"The delivery {shown} {what}.", mend) from error

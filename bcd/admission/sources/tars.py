@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import gzip
 import os
+import re
 import shutil
 import tarfile
 import tempfile
@@ -22,7 +23,7 @@ from bcd.admission.sources.archive_file import ArchiveFile
 from bcd.admission.sources.folders import CHUNK, write_whole
 from bcd.admission.sources.hazards import MAX_RATIO, Hazard, clean_name, name_hazard
 from bcd.admission.sources.source import MAX_MEMBERS, UnreadableFileError
-from bcd.errors import BcdError
+from bcd.errors import BcdError, UnavailableError
 from bcd.progress import track
 
 BLOCK = 512
@@ -30,6 +31,9 @@ HARMLESS_TAR = 1 << 30
 """A tar that unpacks to no more is taken whatever its ratio."""
 
 _MAX_HEADER = 1 << 20  # an extended header of more is no name
+_MAX_SIZE = 1 << 62  # a member of more has no place that can be counted
+_RECORD = re.compile(rb"([0-9]{1,10}) [^=]{1,255}=")
+_MANY_DIGITS = re.compile(rb"[0-9]{100}")
 _SPARE_ROOM = 256 << 20  # left on the disk for everybody else
 _FILE, _NO_FILE, _SPARSE = 0, 1, 2
 _FAULTS = (tarfile.TarError, EOFError, OSError, ValueError, OverflowError, IndexError, RecursionError, zlib.error)
@@ -92,7 +96,8 @@ def open_tar(path: Path, scratch: Path) -> Iterator[TarSource]:
         scratch: Folder for the unpacked tar; the file in it has no name, so nothing is left of it however this ends.
 
     Raises:
-        BcdError: It is damaged or not whole, unpacks to an absurd size, or there is no room to unpack it.
+        BcdError: It is damaged or not whole, or unpacks to an absurd size.
+        UnavailableError: There is no room to unpack it.
     """
     if not is_gzip(path):
         with path.open("rb") as file:
@@ -161,12 +166,33 @@ class _Headers:
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
+        self._is_extended = False
         self.seek, self.tell = file.seek, file.tell
 
     def read(self, size: int) -> bytes:
         if not 0 <= size <= _MAX_HEADER:
             raise tarfile.ReadError(f"a header of {size:,} bytes")
-        return self._file.read(size)
+        data = self._file.read(size)
+        if size == BLOCK:
+            self._is_extended = data[156:157] in {tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE}
+        elif self._is_extended:
+            _check_records(data)
+        return data
+
+
+def _check_records(header: bytes) -> None:
+    """Asks for records `LENGTH KEY=VALUE` and nothing else: with others, tarfile takes hours or all memory.
+
+    The former is CVE-2024-6232, mended in Python 3.11.10.
+    """
+    place = 0
+    while match := _RECORD.match(header, place):
+        length = int(match[1])
+        if length <= len(match[0]):
+            break
+        place += length
+    if header[place:].strip(b"\0") or _MANY_DIGITS.search(header):
+        raise tarfile.ReadError("an extended header that is none")
 
 
 def _read_headers(path: Path, file: IO[bytes]) -> tarfile.TarFile:
@@ -186,6 +212,8 @@ def _members(path: Path, tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
             raise BcdError(f"{path} has more than {MAX_MEMBERS:,} members.", "Hand over fewer at a time.")
         if tar.offset <= reached:
             raise _damaged(path, "a member begins before the one that precedes it")
+        if not 0 <= info.size < _MAX_SIZE:
+            raise _damaged(path, f"a member of {info.size:,} bytes")
         reached = tar.offset
         yield info
 
@@ -224,7 +252,7 @@ def _fill(path: Path, file: IO[bytes], scratch: Path) -> None:
             file.write(piece)
         file.seek(0)  # writes what is still in memory, too
     except OSError as error:  # of writing; those of reading are BcdError by now
-        raise BcdError(
+        raise UnavailableError(
             f"{path} cannot be unpacked in {scratch}: {error.strerror}.", "Make room there, and ingest it again."
         ) from error
 

@@ -1,6 +1,6 @@
 """A delivery that is a zip: members are read by their place in the file, by several threads at once.
 
-Python's own zipfile holds a lock while a member is read, and takes five times as long for a patch.
+Python's own zipfile holds a lock while a member is read, and takes twice as long for a patch.
 """
 
 from __future__ import annotations

@@ -138,7 +138,7 @@ def _repeated() -> list[BadFile]:
     copied, relabelled, shared, moved, turned = (patch() for _ in range(5))
     return [
         BadFile("first of two copies", name_of("R00"), copied, ADMITTED),
-        BadFile("second of two copies", f"flat/{name_of('R00')}".replace("flat/R00/0", "R00"), copied, "duplicate-cell"),
+        BadFile("second of two copies", "R00/R00_idx1_x1_y51_class0.png", copied, "duplicate-cell"),
         BadFile("one of two that claim a place", name_of("R01"), patch(), "duplicate-cell"),
         BadFile("the other of two that claim a place", "R01/R01_idx1_x1_y51_class0.png", patch(), "duplicate-cell"),
         BadFile("one of two labels of a place", name_of("R02"), relabelled, "two-labels"),

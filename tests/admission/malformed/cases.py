@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 
 import numpy as np
@@ -46,14 +46,14 @@ class BadDelivery:
         what: What is the matter with it.
         name: The archive's file name.
         data: Its bytes.
-        fates: Fate of every file in it, by the name that it is listed under, where it is opened at all.
+        fates: Name, as it is listed, and fate of every file in it, where it is opened at all.
         error: Part of the error where it is not.
     """
 
     what: str
     name: str
     data: bytes
-    fates: dict[str, str] = field(default_factory=dict)
+    fates: tuple[tuple[str, str], ...] = ()
     error: str = ""
 
 

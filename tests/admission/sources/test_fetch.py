@@ -15,7 +15,7 @@ import pytest
 
 from bcd.admission.sources import remote
 from bcd.admission.sources.remote import fetch_delivery, is_url
-from bcd.errors import BcdError
+from bcd.errors import BcdError, UnavailableError
 from bcd.progress import show_progress
 
 
@@ -45,7 +45,8 @@ def test_a_file_keeps_its_name_and_is_removed_afterwards(tmp_path: Path, as_zip,
     assert path.exists()
 
 
-def test_all_that_is_below_a_prefix_is_fetched(tmp_path: Path, as_folder, read_all) -> None:
+def test_all_that_is_below_a_prefix_is_fetched(tmp_path: Path, as_folder, read_all, monkeypatch) -> None:
+    monkeypatch.setattr(remote, "_AT_ONCE", 2)
     files = {f"{number}/{number}.png": bytes([number]) for number in range(5)} | {"labels.csv": b"x"}
     folder = as_folder(files, tmp_path / "there" / "may")
     with fetch_delivery(folder.as_uri() + "/", tmp_path / "scratch") as fetched:
@@ -130,7 +131,7 @@ def test_what_changes_while_it_is_fetched_is_not_taken(memory, tmp_path: Path, m
         memory.pipe("/east/b.png", b"came later")
 
     monkeypatch.setattr(type(memory), "get", get_and_add)
-    changed = pytest.raises(BcdError, match="changed while it was fetched")
+    changed = pytest.raises(UnavailableError, match="changed while it was fetched")
     with changed, fetch_delivery("memory://east", tmp_path / "scratch"):
         pass
     assert list((tmp_path / "scratch").iterdir()) == []

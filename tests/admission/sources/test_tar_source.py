@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from bcd.admission.sources import tars
 from bcd.admission.sources.open import is_whole, list_names, open_source
 from bcd.admission.sources.source import UnreadableFileError
-from bcd.errors import BcdError
+from bcd.errors import BcdError, UnavailableError
 
 FILES = {"8867/0/a.png": os.urandom(6000), "8867/1/b.png": b"x" * 50_000, "empty": b"", "é/ü.png": b"text"}
 LONG = {"/".join(["folder" * 10] * 5) + "/x.png": b"a path of 300 characters"}
@@ -144,7 +144,7 @@ def test_a_disk_without_room_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
     path = _write(tmp_path / "x.tgz", FILES, "w:gz")
     monkeypatch.setattr(tars.shutil, "disk_usage", lambda place: type("Usage", (), {"free": 1000})())
     with (
-        pytest.raises(BcdError, match=r"cannot be unpacked in .*No space left.* Make room"),
+        pytest.raises(UnavailableError, match=r"cannot be unpacked in .*No space left.* Make room"),
         open_source(path, tmp_path),
     ):
         pass

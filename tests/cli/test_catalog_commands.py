@@ -1,0 +1,72 @@
+"""`bcd hospital`, `labels`, `withdraw` and `gc`, as a person types them; none of them starts Prefect."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from bcd.admission.admit import admit
+from bcd.patches import Hospital
+from bcd.settings import Settings
+from bcd.store.catalog import open_catalog
+
+
+@pytest.fixture
+def bcd(settings: Settings):
+    """Runs the command and returns its exit code and all that it says."""
+
+    def run(*arguments: str) -> tuple[int, str]:
+        command = [sys.executable, "-c", _COMMAND, *arguments]
+        environment = {**os.environ, "BCD_HOME": str(settings.home)}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+        return done.returncode, done.stdout + done.stderr
+
+    return run
+
+
+_COMMAND = """
+import sys
+from bcd.cli.main import main
+try:
+    main()
+finally:
+    assert "prefect" not in sys.modules
+"""
+
+
+def test_a_patient_s_life_in_the_catalog(settings: Settings, bcd, tmp_path: Path) -> None:
+    assert "No hospital is declared yet" in bcd("hospital", "list")[1]
+    assert bcd("hospital", "declare", "north", "--identifiers", "raw", "--author", "Mary")[0] == 0
+    code, said = bcd("hospital", "declare", "north", "--identifiers", "pseudonyms")
+    assert (code, "by Mary" in said) == (2, True)
+    admit(settings, open_catalog(settings), _make_delivery(tmp_path / "delivery"), Hospital("north"))
+
+    (tmp_path / "labels.csv").write_text("name,label\nMiller_idx5_x1_y51.png,1\n")
+    labels = ("labels", "import", str(tmp_path / "labels.csv"), "--author", "Dr Lee", "--reason", "a second reading")
+    assert bcd(*labels)[0] == 2
+    assert "1 labels changed" in bcd(*labels, "--hospital", "north")[1]
+    assert "Nothing changes" in bcd(*labels, "--hospital", "north")[1]
+    assert "No patch is in doubt" in bcd("labels", "doubts")[1]
+
+    assert "No patient is withdrawn" in bcd("gc")[1]
+    code, said = bcd("withdraw", "Miller", "--hospital", "north", "--author", "Mary", "--reason", "a letter")
+    assert (code, "is withdrawn" in said, "Miller" in said) == (0, True, False)
+    assert "would remove: pixels of 2 patches" in bcd("gc", "--dry-run")[1]
+    assert "removed: pixels of 2 patches" in bcd("gc")[1]
+    assert "nothing is left to remove" in bcd("gc")[1]
+
+
+def _make_delivery(folder: Path) -> Path:
+    folder.mkdir()
+    random = np.random.default_rng(1)
+    for patient in ("Miller", "Smith"):
+        for column in range(2):
+            picture = random.integers(60, 220, (50, 50, 3), dtype=np.uint8)
+            cv2.imwrite(str(folder / f"{patient}_idx5_x{1 + 50 * column}_y51_class0.png"), picture)
+    return folder
