@@ -10,6 +10,7 @@ default network.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import tempfile
 import time
 from pathlib import Path
@@ -88,7 +89,8 @@ def _draw(seed: int) -> tuple[pd.DataFrame, NDArray[np.uint8]]:
                 rows.append((patient.id, name.slide, name.x, name.y, name.label, split[patient.id]))
                 pixels.append(patch.pixels)
     frame = pd.DataFrame(rows, columns=["patient", "slide", "x", "y", "label", "split"])
-    return frame.assign(hospital=Hospital("synthetic")), np.stack(pixels)
+    hashes = [hashlib.sha256(patch.tobytes()).hexdigest() for patch in pixels]
+    return frame.assign(hospital=Hospital("synthetic"), pixel_sha256=hashes), np.stack(pixels)
 
 
 def _colour_baseline(

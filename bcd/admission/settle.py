@@ -10,6 +10,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,7 +90,11 @@ def settle(settings: Settings, catalog: Catalog, draft: Draft) -> tuple[Delivery
             if record is not None:
                 return record, True
             draft.findings.start_over()
-            return _settle(settings, catalog, draft, identity, confirm), False
+            try:
+                return _settle(settings, catalog, draft, identity, confirm), False
+            except (OSError, sa.exc.OperationalError):  # what was placed on a full disk should not keep it full
+                clear_unsettled(settings, catalog)
+                raise
 
     return patiently(attempt)
 
@@ -143,7 +148,8 @@ def _settle(
     )
     conflicts = [(known, refusal.rule, refusal.message) for known, refusal in doubts.conflicts]
     record_delivery(catalog, Settlement(record, index, kept, conflicts, doubts.labels, stains), confirm)
-    note.unlink()
+    with suppress(OSError):  # it is admitted; who settles next removes the note
+        note.unlink()
     return record
 
 

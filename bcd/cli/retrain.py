@@ -9,6 +9,9 @@ import typer
 
 def retrain(
     protocol: Annotated[str | None, typer.Option(help="How patients are split; none: as bcd.toml says.")] = None,
+    held_out: Annotated[
+        str | None, typer.Option(help="The hospital that is the test split, under leave-one-hospital-out.")
+    ] = None,
     trials: Annotated[int | None, typer.Option(min=1, help="Trials of the search.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of the final training.")] = None,
 ) -> None:
@@ -21,7 +24,7 @@ def retrain(
     from bcd.training.options import TrainOptions
 
     settings = load_settings()
-    splits = settings.options("splits", SplitOptions, protocol=protocol)
+    splits = settings.options("splits", SplitOptions, protocol=protocol, held_out=held_out)
     search = settings.options("search", SearchOptions, trials=trials)
     training = settings.options("training", TrainOptions, epochs=epochs)
     with at_work(settings) as console:

@@ -19,7 +19,8 @@ Rows = tuple[list[str], list[list[str]]]
 
 def admission_rows(admissions: Sequence[Admission]) -> Rows:
     """One row a delivery: what became of its files."""
-    header = ["delivery", "hospital", "batch", "patients", "patches", "IDC", "unlabelled", "refused", "ignored", "flags"]
+    counts = ["patients", "patches", "IDC", "unlabelled", "refused", "ignored", "flags"]
+    header = ["delivery", "hospital", "batch", *counts]
     rows = [
         [
             each.delivery + (" (admitted before)" if each.already else ""),

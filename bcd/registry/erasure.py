@@ -70,7 +70,7 @@ class _Plan:
     withdrawal: Withdrawal
     rows: dict[BatchId, list[int]]
     models: dict[BatchId, set[str]]
-    due: set[BatchId]
+    due: list[BatchId]
     quarantined: list[Quarantined]
     scores: list[Path]
     deliveries: list[Delivered]
@@ -132,7 +132,7 @@ def _make_plan(
         withdrawal,
         rows,
         needed,
-        {batch for batch in rows if not needed[batch] and not is_erased(settings, batch, rows[batch])},
+        [batch for batch in rows if not needed[batch] and not is_erased(settings, batch, rows[batch])],
         [one for one in quarantined if one.kept],
         [folder for folder in (settings.scores / withdrawal.hospital / withdrawal.patient,) if folder.exists()],
         deliveries,

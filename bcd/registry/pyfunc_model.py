@@ -9,7 +9,7 @@ import mlflow
 import numpy as np
 from mlflow.pyfunc import PythonModel
 
-from bcd.registry.record import BundleRecord
+from bcd.registry.record import read_record
 from bcd.registry.scorer import Scorer
 
 
@@ -18,7 +18,7 @@ class BundleModel(PythonModel):  # type: ignore[misc]
 
     def load_context(self, context: Any) -> None:
         """Reads the network and the record."""
-        record = BundleRecord.model_validate_json(Path(context.artifacts["record"]).read_text())
+        record = read_record(Path(context.artifacts["record"]))
         self.scorer = Scorer(Path(context.artifacts["network"]), record)
 
     def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> Any:  # noqa: ARG002

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bcd.errors import BcdError
 from bcd.evaluation.policy import Policy
 from bcd.networks.architecture import Architecture
 from bcd.preprocessing.options import PrepareOptions
@@ -41,3 +43,19 @@ class BundleRecord(BaseModel):
     versions: dict[str, str] = Field(default_factory=package_versions)
     git: str | None = Field(default_factory=git_commit)
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+
+
+def read_record(path: Path) -> BundleRecord:
+    """Reads the record of a bundle.
+
+    Raises:
+        BcdError: Another version of bcd made the bundle, and prepares patches or describes networks otherwise.
+    """
+    try:
+        return BundleRecord.model_validate_json(path.read_text("utf-8"))
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise BcdError(
+            f"This version of bcd cannot use the bundle: {faults}.",
+            "Install the version that its record names, or retrain.",
+        ) from error

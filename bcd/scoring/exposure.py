@@ -63,17 +63,16 @@ def find_exposure(
         patient: The patient.
         protocol: The protocol under which splits were dealt.
     """
-    from bcd.store.snapshots import load_snapshot
+    from bcd.store.snapshots import split_in_snapshot
     from bcd.store.splits import split_of
 
     split = split_of(catalog, protocol, hospital, patient)
     try:
-        frozen = load_snapshot(settings, record.snapshot).patches
+        frozen = split_in_snapshot(settings, record.snapshot, hospital, patient)
     except BcdError:
         return Exposure(split, split in _UNSEEN, _STATEMENTS[split])
-    of_patient = frozen.loc[(frozen["hospital"] == hospital) & (frozen["patient"] == patient), "split"]
-    if len(of_patient):
-        split = str(of_patient.iloc[0])
+    if frozen is not None:
+        split = frozen
     elif split not in _UNSEEN:
         return Exposure(
             split,

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from bcd.errors import BcdError
 from bcd.files import whole_folder
-from bcd.patches import SnapshotId
+from bcd.patches import Hospital, PatientId, SnapshotId
 from bcd.settings import Settings
 from bcd.store.batches import CANONICAL, hash_rows
 from bcd.store.catalog import Catalog, patiently
@@ -148,6 +148,20 @@ def load_snapshot(settings: Settings, identity: str) -> Snapshot:
     snapshot = _open(find_snapshot(settings, identity))
     assert_no_leakage(snapshot)
     return snapshot
+
+
+def split_in_snapshot(settings: Settings, identity: str, hospital: Hospital, patient: PatientId) -> str | None:
+    """Returns a patient's split in a snapshot, None where it does not hold the patient; reads no other patient.
+
+    Raises:
+        BcdError: No snapshot, or more than one, begins so.
+    """
+    import pandas as pd
+
+    wanted = [("hospital", "==", hospital), ("patient", "==", patient)]
+    path = find_snapshot(settings, identity) / _PATCHES
+    splits = pd.read_parquet(path, columns=["split"], filters=wanted)["split"]
+    return str(splits.iloc[0]) if len(splits) else None
 
 
 def find_snapshot(settings: Settings, identity: str) -> Path:

@@ -1,4 +1,4 @@
-"""`bcd hospital`, `labels`, `withdraw` and `gc`, as a person types them; none of them starts Prefect."""
+"""`bcd hospital`, `labels`, `withdraw` and `gc`, as a person types them."""
 
 from __future__ import annotations
 
@@ -12,32 +12,23 @@ import numpy as np
 import pytest
 
 from bcd.admission.admit import admit
+from bcd.cli.main import main
 from bcd.patches import Hospital
 from bcd.settings import Settings
 from bcd.store.catalog import open_catalog
 
 
 @pytest.fixture
-def bcd(settings: Settings):
+def bcd(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     """Runs the command and returns its exit code and all that it says."""
 
     def run(*arguments: str) -> tuple[int, str]:
-        command = [sys.executable, "-c", _COMMAND, *arguments]
-        environment = {**os.environ, "BCD_HOME": str(settings.home)}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
-        return done.returncode, done.stdout + done.stderr
+        monkeypatch.setattr(sys, "argv", ["bcd", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return int(ended.value.code or 0), "".join(capsys.readouterr())
 
     return run
-
-
-_COMMAND = """
-import sys
-from bcd.cli.main import main
-try:
-    main()
-finally:
-    assert "prefect" not in sys.modules
-"""
 
 
 def test_a_patient_s_life_in_the_catalog(settings: Settings, bcd, tmp_path: Path) -> None:
@@ -60,6 +51,14 @@ def test_a_patient_s_life_in_the_catalog(settings: Settings, bcd, tmp_path: Path
     assert "would remove: pixels of 2 patches" in bcd("gc", "--dry-run")[1]
     assert "removed: pixels of 2 patches" in bcd("gc")[1]
     assert "nothing is left to remove" in bcd("gc")[1]
+
+
+def test_these_commands_do_without_prefect(settings: Settings) -> None:
+    script = "import sys; from bcd.cli.main import app; app(['gc'], standalone_mode=False); print(*sys.modules)"
+    environment = {**os.environ, "BCD_HOME": str(settings.home)}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert "No patient is withdrawn" in done.stdout
+    assert "prefect" not in done.stdout.split()
 
 
 def _make_delivery(folder: Path) -> Path:

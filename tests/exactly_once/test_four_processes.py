@@ -19,9 +19,8 @@ from leftovers import differences, opened, read_state
 
 from bcd.admission.admit import admit
 from bcd.patches import Hospital
-from bcd.settings import Settings, load_settings
+from bcd.settings import Settings
 from bcd.store import tables
-from bcd.store.hospitals import declare_hospital
 
 EAST = Hospital("east")
 
@@ -46,8 +45,8 @@ def drawn(full_size: bool) -> list[list[dict[str, bytes]]]:
     return [[*mine, deliveries[worker - 1][0]] for worker, mine in enumerate(deliveries)]
 
 
-def _settled_order(settings: Settings) -> list[tuple[str, str]]:
-    """Returns id and name of all deliveries in the order of their settling."""
+def _settled_order(settings: Settings) -> list[str]:
+    """Returns the names of the deliveries in the order in which they were settled."""
     columns = tables.deliveries.c
     with opened(settings) as catalog, catalog.engine.connect() as connection:
         return [
@@ -88,7 +87,7 @@ def test_processes_that_admit_overlapping_deliveries_at_once_end_as_one_after_th
     ]
     answers = _run_at_once(processes, admit_all, [(settings, mine) for mine in paths])
     new = [name for answer in answers for name, already in answer if already == "False"]
-    order = [name for _, name in _settled_order(settings)][1:]  # without the earlier batch
+    order = _settled_order(settings)
     assert sorted(new) == sorted(order)
     assert [already for answer in answers for _, already in answer].count("True") == len(drawn)
     assert len({name.split("-")[0] for name in order[: len(drawn)]}) > 1  # they did run at once
@@ -119,5 +118,5 @@ def test_processes_that_take_the_same_inbox_admit_each_delivery_once(
     outcomes = [outcome for answer in answers for _, outcome in answer]
     assert outcomes.count("False") == len(drawn)
     assert set(outcomes) <= {"False", "UnavailableError"}  # nobody read what another one was moving
-    _admit_one_by_one(one, [one.inbox / EAST / name for _, name in _settled_order(settings)[1:]])
+    _admit_one_by_one(one, [one.inbox / EAST / name for name in _settled_order(settings)])
     assert differences(read_state(settings), read_state(one)) == []

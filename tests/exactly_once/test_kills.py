@@ -120,7 +120,6 @@ def test_killed_at_any_moment_and_run_again_it_ends_as_if_undisturbed(
         hits[case.kill(f"at-moment-{number}", expected, after=part * seconds)] += 1
         hits[case.kill(f"at-step-{number}", expected, die_at=first + 1 + int(part * steps))] += 1
     record_property("hits", dict(hits))
-    print(dict(hits), steps, seconds)
     if full_size:
         assert hits.keys() >= MUST_BE_HIT
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -33,7 +32,8 @@ from bcd.registry.bundle import Bundle, register_bundle
 from bcd.registry.record import BundleRecord
 from bcd.registry.tracking import start_run
 from bcd.settings import Settings
-from bcd.store.snapshots import Snapshot
+from bcd.store.options import SplitOptions
+from bcd.store.snapshots import Snapshot, write_snapshot
 from bcd.training.options import TrainOptions
 
 PATCHES = 6  # of each patient, half of them IDC
@@ -107,13 +107,9 @@ def _make_hospital(settings: Settings, name: str = "a", gate: int = 12, offset: 
     np.save(batch / "pixels.npy", pixels)
     columns = ["hospital", "patient", "slide", "x", "y", "label", "split"]
     patches = pd.DataFrame(rows, columns=columns).astype({"label": "int8"})
-    patches = patches.assign(batch=name, row=np.arange(len(rows)), pixel_sha256="")
-    identity = (name * 64)[:64]
-    folder = settings.snapshots / identity
-    folder.mkdir(parents=True)
-    patches.to_parquet(folder / "patches.parquet", index=False)
-    (folder / "manifest.json").write_text(json.dumps({"id": identity, "protocol": "dealt"}))
-    return Snapshot(identity, "dealt", patches)  # type: ignore[arg-type]
+    hashes = [f"pixels {name} {row}" for row in range(len(rows))]
+    patches = patches.assign(batch=name, row=np.arange(len(rows)), pixel_sha256=hashes)
+    return write_snapshot(settings, SplitOptions(), patches, {})
 
 
 @pytest.fixture(scope="session")

@@ -138,7 +138,7 @@ def test_what_is_stored_of_a_withdrawn_patient_goes_and_nothing_else(
         "store/quarantine/two.zip/1",
     }
     assert not settings.prepared.exists()
-    assert [refusal.kept for refusal in list_refusals(catalog, "two.zip")] == ["2", None, None]
+    assert {refusal.kept for refusal in list_refusals(catalog, "two.zip")} == {"2", None}
     assert _recorded(catalog) == [("8867", 1, PATCHES), ("8867", 2, PATCHES)]
     assert (done.erased, done.kept, done.models) == (dict.fromkeys(batches, PATCHES), {}, [])
 
@@ -234,7 +234,7 @@ def test_a_run_that_was_killed_is_completed_by_the_next(
     assert not settings.prepared.exists()
     assert not (settings.scores / "east" / "8867").exists()
     assert sorted(path.name for path in (settings.quarantine / "two.zip").iterdir()) == ["2"]
-    assert [refusal.kept for refusal in list_refusals(catalog, "two.zip")] == ["2", None, None]
+    assert {refusal.kept for refusal in list_refusals(catalog, "two.zip")} == {"2", None}
 
 
 def _kill_at(

@@ -29,7 +29,7 @@ def snapshot(shared_settings, make_hospital):
 
 @pytest.fixture(scope="module")
 def home(shared_settings, register, snapshot, make_hospital):
-    leaky = make_hospital(shared_settings, name="b", offset=1000)
+    leaky = make_hospital(shared_settings, name="b", gate=0, offset=1000)
     for network, key, trained_on in [
         ("green", "1", snapshot),
         ("red", "2", snapshot),
@@ -105,9 +105,9 @@ def test_a_registry_starts_improves_and_holds_with_a_record_of_each(gate, settin
     assert tags["bcd.promoted_at"] == decisions[1].decided_at.isoformat(timespec="seconds")
 
 
-def test_a_held_challenger_keeps_an_alias_until_it_is_promoted(gate, settings):
+def test_a_held_challenger_keeps_an_alias_until_it_is_promoted(gate, settings, snapshot):
     gate(RED)
-    small = gate_of_few_patients(settings)
+    small = gate_of_few_patients(snapshot)
 
     assert gate(GREEN, on=small).verdict == "HOLD"
     assert aliases(settings) == {"champion": RED, "challenger": GREEN}
@@ -118,10 +118,9 @@ def test_a_held_challenger_keeps_an_alias_until_it_is_promoted(gate, settings):
     assert aliases(settings) == {"champion": RED_AGAIN, "previous": RED}
 
 
-def gate_of_few_patients(settings):
-    from bcd.store.snapshots import Snapshot, load_snapshot
+def gate_of_few_patients(whole):
+    from bcd.store.snapshots import Snapshot
 
-    whole = load_snapshot(settings, "aaa")
     few = whole.patches[~whole.patches["patient"].isin([f"{1000 + i}" for i in range(5)])]
     return Snapshot("few" * 20, "dealt", few)
 

@@ -36,6 +36,7 @@ def prepared() -> PreparedSnapshot:
             "split": [splits[i // 4] for i in range(128)],
             "batch": "b",
             "row": range(128),
+            "pixel_sha256": [str(i) for i in range(128)],
         }
     )
     return PreparedSnapshot(Snapshot(SnapshotId("a" * 64), "dealt", patches), PrepareOptions(), pixels)
