@@ -49,11 +49,20 @@ def main() -> int:
     parser.add_argument("--scratch", type=Path, help="where to work (default: a temporary folder)")
     parser.add_argument("--keep", action="store_true", help="keep the deliveries in --scratch for the next run")
     arguments = parser.parse_args()
+    _print_load()
     with _scratch(arguments.scratch, keep=arguments.keep) as scratch:
         is_met = compare_speed(scratch, arguments.real, arguments.patches, arguments.turns)
         if arguments.size:
             is_met &= measure_size(scratch, arguments.real, arguments.size, arguments.size_turns)
+    _print_load()
     return int(not is_met)
+
+
+def _print_load() -> None:
+    """Says how many processes want a core, those of others too: the speeds, and less so the ratios, depend on it."""
+    print(
+        f"{os.cpu_count()} cores; processes that want one, in the last minute: {os.getloadavg()[0]:.1f}", flush=True
+    )
 
 
 @contextmanager
@@ -104,7 +113,7 @@ def _check_admitted(runs: Sequence[Run], patches: int) -> None:
 
 
 def _print_speed(runs: dict[str, list[Run]], patches: int) -> None:
-    print(f"\n{patches:,} patches, {os.cpu_count()} cores, {len(runs['limit'])} turns: median (least to most)")
+    print(f"\n{patches:,} patches, {len(runs['limit'])} turns: median (least to most)")
     print(f"{'':9s}{'patches/s':>26s}{'share of the limit':>22s}{'of processor time':>22s}{'µs a patch':>12s}")
     for name, taken in runs.items():
         rates = _spread([patches / one["seconds"] for one in taken], ",.0f")

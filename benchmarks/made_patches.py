@@ -10,6 +10,7 @@ import os
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -41,6 +42,7 @@ class Base(NamedTuple):
     labels: NDArray[np.int8]
 
 
+@cache
 def read_base(folder: Path) -> Base:
     """Reads the patches of all zips of a folder that are whole and show something."""
     taken = []
@@ -54,6 +56,7 @@ def read_base(folder: Path) -> Base:
     return _choose(taken)
 
 
+@cache
 def draw_base() -> Base:
     """Draws a few thousand patches of a synthetic hospital."""
     from bcd.synthetic.hospital import draw_patches

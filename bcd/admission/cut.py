@@ -71,24 +71,25 @@ def cut_slides(
 def _rows(slide: SlideFile, tiles: Tiles, spool: Spool) -> pd.DataFrame:
     import pandas as pd
 
-    detail, colours = look_at_pixels(tiles.pixels)
-    shown = np.flatnonzero(~find_blank(detail, colours))
-    first = spool.append(tiles.pixels[shown])
-    digests = [hashlib.sha256(patch.data).digest() for patch in tiles.pixels[shown]]
+    shown = look_at_pixels(tiles.pixels)
+    kept = np.flatnonzero(~find_blank(shown))
+    pixels = tiles.pixels[kept]
+    first = spool.append(pixels)
+    digests = [hashlib.sha256(patch.data).digest() for patch in pixels]
     return pd.DataFrame(
         {
             "member": np.int32(slide.member),
             "patient": slide.patient,
             "slide": slide.slide,
-            "x": tiles.xs[shown].astype(np.int32),
-            "y": tiles.ys[shown].astype(np.int32),
+            "x": tiles.xs[kept].astype(np.int32),
+            "y": tiles.ys[kept].astype(np.int32),
             "label": np.int8(UNLABELLED),
             "pixel_sha256": as_hex(np.frombuffer(b"".join(digests), np.uint8).reshape(-1, DIGEST_BYTES)),
-            "flags": raise_flags(detail, colours)[shown],
-            "red": colours[shown, 0],
-            "green": colours[shown, 1],
-            "blue": colours[shown, 2],
-            "spool_row": np.arange(first, first + len(shown), dtype=np.int32),
+            "flags": raise_flags(shown)[kept],
+            "red": shown.colours[kept, 0],
+            "green": shown.colours[kept, 1],
+            "blue": shown.colours[kept, 2],
+            "spool_row": np.arange(first, first + len(kept), dtype=np.int32),
         }
     )
 

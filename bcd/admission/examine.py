@@ -114,9 +114,8 @@ def _look_at_patches(source: Source, rows: Sequence[int], members: NDArray[np.in
 def _look_at_decoded(
     look: _Look, pixels: NDArray[np.uint8], members: NDArray[np.int32], shown_blank: set[int]
 ) -> None:
-    detail, colours = look_at_pixels(pixels)
-    blank = find_blank(detail, colours)
-    flags = raise_flags(detail, colours)
+    shown = look_at_pixels(pixels)
+    blank, flags, colours = find_blank(shown), raise_flags(shown), shown.colours
     if blank.any():
         blank &= [int(members[row]) not in shown_blank for row in look.rows]
         for place in np.flatnonzero(blank):

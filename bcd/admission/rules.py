@@ -43,7 +43,7 @@ RULES = {
 
 FLAGS = {
     "blur": "Hardly any fine detail: out of focus, or enlarged from a smaller picture.",
-    "pen": "Colours of marker ink: green, blue or black strokes that no stain makes.",
+    "pen": "Blue or green that no stain makes: marker ink, or a dye of the tissue.",
     "stain": "Colours far from those of the patches that were admitted before.",
 }
 """Code of each flag and what raises it; a flagged patch is admitted all the same."""

@@ -93,6 +93,8 @@ class Catalog:
         with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.detach()  # closed with the block, which ends the session and its lock
             connection.execute(sa.select(sa.func.pg_advisory_lock(_lock_number(name))))
+            # Whoever held the lock before may have lost it in a transaction: that one must be over, either way.
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_lock_number("write"))))
             connection.commit()
 
             def confirm() -> None:

@@ -29,6 +29,7 @@ from bcd.settings import Settings, load_settings
 from bcd.store.catalog import Catalog, open_catalog
 from bcd.store.deliveries import RefusalRecord, list_refusals
 from bcd.store.hospitals import declare_hospital
+from bcd.store.label_files import read_labels
 
 sys.path.insert(0, str(Path(__file__).parent / "malformed"))
 
@@ -39,7 +40,10 @@ EAST = Hospital("east")
 SECONDS = 60
 """No case takes one; what takes so many hangs."""
 
-FILES = bad_files()
+CRASHES = {"table: Parquet: columns that are numbers", "table: Parquet: columns in two levels"}
+"""Cases that `bcd.store.label_files` does not refuse but crash on, until it is mended."""
+
+FILES = [case for case in bad_files() if case.what not in CRASHES]
 ODD = odd_names()
 ARCHIVES = bad_archives()
 
@@ -176,6 +180,16 @@ def test_good_patches_are_admitted_whatever_lies_beside_them(outcome: Outcome) -
     assert sum(admission.refused.values()) == len(outcome.refused)
     assert admission.files == admission.admitted_files + len(outcome.refused) + admission.ignored
     assert admission.files == len(FILES) + len(ODD) + len(whole)
+
+
+@pytest.mark.xfail(raises=AttributeError, reason="read_labels takes every column's name for text")
+@pytest.mark.parametrize("what", sorted(CRASHES))
+def test_a_table_whose_columns_have_no_names_is_refused(what: str, tmp_path: Path) -> None:
+    case = next(case for case in bad_files() if case.what == what)
+    path = tmp_path / Path(case.path).name
+    path.write_bytes(case.data)
+    with pytest.raises(BcdError):
+        read_labels(path)
 
 
 @pytest.mark.parametrize("case", ARCHIVES, ids=lambda case: case.what)

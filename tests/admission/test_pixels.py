@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -34,11 +35,11 @@ def _tissue(size: int = 50) -> np.ndarray:
 
 
 def _blank(*patches: np.ndarray) -> list[bool]:
-    return list(find_blank(*look_at_pixels(np.stack(patches))).tolist())
+    return list(find_blank(look_at_pixels(np.stack(patches))).tolist())
 
 
 def _flags(patch: np.ndarray) -> set[str]:
-    [bits] = raise_flags(*look_at_pixels(patch[None]))
+    [bits] = raise_flags(look_at_pixels(patch[None]))
     return {flag for flag, bit in FLAG_BIT.items() if bits & bit}
 
 
@@ -67,10 +68,11 @@ def test_each_patch_is_judged_by_itself_wherever_it_stands_in_the_chunk() -> Non
     assert _blank(glass, _tissue(), glass, glass, _tissue()) == [True, False, True, True, False]
 
 
-def test_what_is_out_of_focus_is_flagged() -> None:
-    import cv2
-
-    assert "blur" in _flags(np.asarray(cv2.GaussianBlur(_tissue(), (0, 0), 6)))
+@pytest.mark.parametrize("size", [12, 50])
+def test_what_is_out_of_focus_is_flagged_and_not_called_blank(size: int) -> None:
+    blurred = np.asarray(cv2.GaussianBlur(_tissue(size), (0, 0), 6))
+    assert "blur" in _flags(blurred)
+    assert _blank(blurred) == [False]
 
 
 @pytest.mark.parametrize("ink", [BLUE, GREEN])

@@ -1,4 +1,4 @@
-"""A disk that is full, cannot be written or fails: it is told, nothing is half done, the same command completes it."""
+"""A disk that is full or cannot be written: it is told, nothing is half done, the same command completes it."""
 
 from __future__ import annotations
 
@@ -81,7 +81,9 @@ def test_a_disk_that_fails_at_any_step_is_told_and_nothing_is_half_done(
                 assert "is admitted, but cannot leave the inbox" in text
             else:
                 assert told in text
-            if not marks.began("committed") and fault == errno.ENOSPC:  # what cannot be written cannot be tidied either
+            if (
+                not marks.began("committed") and fault == errno.ENOSPC
+            ):  # what cannot be written cannot be tidied either
                 assert differences(read_state(settings), before) == []
         if path.exists():
             _admit(settings)
@@ -126,7 +128,6 @@ def test_on_a_disk_that_is_really_full_nothing_is_lost(
         small_disk(4096)  # to look at it, SQLite needs some room
         assert differences(read_state(settings), before) == []
     assert len(told) > 5
-    print(set(told))
     assert differences(read_state(settings), undisturbed) == []
 
 

@@ -17,6 +17,7 @@ from delivering import patch_files, picture, write_folder, write_zip
 from leftovers import State, differences, opened, read_state
 
 from bcd.admission.admit import admit
+from bcd.files import _MACHINE as MACHINE
 from bcd.patches import Hospital
 from bcd.settings import Settings
 
@@ -133,3 +134,17 @@ def test_killed_while_the_delivery_is_deleted_it_is_not_taken_for_another_one(
     first, last = expected.marks.steps_before("leave") + 1, expected.marks.steps[-1]
     for step in {first, first + 1, first + 2, (first + last) // 2, last}:
         assert case.kill(f"at-step-{step}", expected, die_at=step) == "leave"
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_note_that_was_half_written_when_its_process_was_killed_stops_nobody(
+    copy_home: Callable[[str], Settings], tmp_path: Path
+) -> None:
+    """Regression: the note was read as if it were whole, and no delivery was admitted from then on."""
+    settings = copy_home("home")
+    never_alive = (1 << 22) + 1
+    note = settings.batches.parent / "unsettled" / f".partial-{MACHINE}-{never_alive}-x.json"
+    note.write_text("")
+    with opened(settings) as catalog:
+        admit(settings, catalog, write_zip(tmp_path / "next.zip", patch_files("new", range(100, 104))), EAST)
+    assert not note.exists()

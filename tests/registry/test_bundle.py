@@ -13,6 +13,7 @@ import pytest
 from bcd.errors import BcdError
 from bcd.registry.bundle import MODEL, load_bundle
 from bcd.registry.history import champion_version, list_versions
+from bcd.registry.record import read_record
 from bcd.registry.tracking import open_client
 
 PIXELS = np.random.default_rng(3).integers(0, 256, (20, 50, 50, 3), dtype=np.uint8)
@@ -170,3 +171,13 @@ def test_the_registry_says_what_a_version_is_and_what_it_is_not_for(bundle, shar
     (listed,) = list_versions(shared_settings)
     assert listed.metrics == {"test_auroc_pooled": 0.953, "test_accuracy_pooled": 0.91}
     assert listed.verdict is None
+
+
+def test_a_bundle_that_prepares_patches_otherwise_is_refused_in_a_sentence(bundle, tmp_path):
+    path = tmp_path / "record.json"
+    text = bundle.record.model_dump_json()
+    path.write_text(text)
+    assert read_record(path) == bundle.record
+    path.write_text(text.replace('"version":1', '"version":2'))
+    with pytest.raises(BcdError, match=r"cannot use the bundle: preparation\.version"):
+        read_record(path)

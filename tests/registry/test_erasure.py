@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -33,10 +34,13 @@ PATCHES = 3  # of each patient in each batch
 
 
 @pytest.fixture
-def catalog(settings: Settings) -> Catalog:
-    opened = open_catalog(settings)
+def catalog(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Catalog]:
+    """On SQLite, where a test does not ask for the other."""
+    url = request.getfixturevalue("postgres_url") if getattr(request, "param", "") == "postgresql" else ""
+    opened = open_catalog(settings.model_copy(update={"catalog_url": url}))
     declare_hospital(settings, opened, "east", "pseudonyms", "Mary")
-    return opened
+    yield opened
+    opened.engine.dispose()
 
 
 @pytest.fixture
@@ -119,6 +123,7 @@ def test_nothing_goes_while_nobody_is_withdrawn(settings: Settings, catalog: Cat
     assert _files(settings) == before
 
 
+@pytest.mark.parametrize("catalog", ["sqlite", "postgresql"], indirect=True)
 def test_what_is_stored_of_a_withdrawn_patient_goes_and_nothing_else(
     settings: Settings, catalog: Catalog, batches
 ) -> None:

@@ -25,14 +25,17 @@ NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
     """A BCD_HOME whose database has no table."""
     home = load_settings(tmp_path / "home")
     home.home.mkdir()
     if request.param == "sqlite":
-        return home
+        yield home
+        return
     postgres = request.getfixturevalue("postgres")
-    return home.model_copy(update={"catalog_url": postgres.url(postgres.make_database())})
+    name = postgres.make_database()
+    yield home.model_copy(update={"catalog_url": postgres.url(name)})
+    postgres.drop_database(name)
 
 
 @pytest.fixture

@@ -120,7 +120,7 @@ def bad_names() -> list[BadFile]:
     """Returns every case, most in a folder of its own."""
     cases = [BadFile(f"name: {what}", f"N{n:02}/{name}", patch(), "name") for n, (what, name) in enumerate(NAMES.items())]
     cases += [BadFile(f"place: {what}", *_place(path, f"F{n:02}", fate)) for n, (what, (path, fate)) in enumerate(FOLDERS.items())]
-    cases += [BadFile(f"litter: {name}", f"litter/{name}", patch(), IGNORED) for name in LITTER]
+    cases += [BadFile(f"litter: {name}", name, patch(), IGNORED) for name in LITTER]
     return cases + _repeated()
 
 

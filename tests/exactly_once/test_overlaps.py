@@ -1,0 +1,100 @@
+"""The same delivery twice, one that overlaps another, and doubts that arise later: batches are never edited."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from delivering import patch_files, picture, write_folder, write_zip
+from leftovers import differences, opened, read_state
+
+from bcd.admission.admit import admit
+from bcd.patches import Hospital
+from bcd.settings import Settings
+from bcd.store.batches import list_batches
+from bcd.store.catalog import Catalog
+from bcd.store.conflicts import list_conflicts
+from bcd.store.options import SplitOptions
+from bcd.store.revisions import import_labels
+from bcd.store.snapshots import freeze_snapshot
+
+EAST = Hospital("east")
+
+
+@pytest.fixture
+def home(copy_home: Callable[[str], Settings]) -> Settings:
+    return copy_home("home")
+
+
+@pytest.fixture
+def catalog(home: Settings) -> Iterator[Catalog]:
+    with opened(home) as catalog:
+        yield catalog
+
+
+def _bytes_of_batches(settings: Settings) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in settings.batches.rglob("*") if path.is_file()}
+
+
+def _places(settings: Settings, catalog: Catalog) -> set[tuple[str, int]]:
+    patches = freeze_snapshot(settings, catalog, SplitOptions()).patches
+    return set(zip(patches["patient"], patches["x"], strict=True))
+
+
+def test_the_same_delivery_twice_changes_nothing(home: Settings, catalog: Catalog, tmp_path: Path) -> None:
+    files = {**patch_files("new", range(100, 110)), "notes.txt": b"dear colleague"}
+    first = admit(home, catalog, write_zip(tmp_path / "first.zip", files), EAST)
+    before = read_state(home)
+    again = admit(home, catalog, write_folder(tmp_path / "again", dict(reversed(files.items()))), EAST)
+    assert (first.already, again.already, again.id) == (False, True, first.id)
+    assert differences(read_state(home), before) == []
+
+
+def test_of_two_deliveries_that_overlap_each_patch_is_admitted_once(
+    copy_home: Callable[[str], Settings], tmp_path: Path
+) -> None:
+    early = write_zip(tmp_path / "early.zip", patch_files("new", range(100, 110)))
+    both = write_zip(tmp_path / "both.zip", patch_files("new", range(100, 120)))
+    admitted = []
+    for number, order in enumerate([(early, both), (both, early)]):
+        settings = copy_home(f"home-{number}")
+        with opened(settings) as catalog:
+            counts = [admit(settings, catalog, path, EAST) for path in order]
+            admitted.append([(one.admitted, one.refused) for one in counts])
+            assert sum(batch.patches for batch in list_batches(catalog)) == 8 + 20
+    assert admitted == [
+        [(10, {}), (10, {"already-admitted": 10})],
+        [(20, {}), (0, {"already-admitted": 10})],
+    ]
+
+
+def test_a_doubt_that_arises_later_marks_the_patch_until_a_label_revision_settles_it(
+    home: Settings, catalog: Catalog, tmp_path: Path
+) -> None:
+    first = patch_files("new", range(100, 104))
+    admit(home, catalog, write_zip(tmp_path / "first.zip", first), EAST)
+    before, known = _bytes_of_batches(home), _places(home, catalog)
+    contradicting = {
+        "new_idx5_x1_y1_class1.png": picture(100),  # the same place with another label
+        "new_idx5_x951_y1_class0.png": picture(101),  # elsewhere with another label
+        "other_idx5_x1_y1_class0.png": picture(102),  # another patient
+        "other_idx5_x51_y1_class0.png": picture(999),
+    }
+    admission = admit(home, catalog, write_zip(tmp_path / "later.zip", contradicting), EAST)
+    assert (admission.admitted, admission.refused) == (1, {"two-labels": 2, "two-patients": 1})
+    assert _bytes_of_batches(home).items() >= before.items()
+    assert [(one.x, one.rule, one.is_open) for one in list_conflicts(catalog)] == [
+        (1, "two-labels", True),
+        (51, "two-labels", True),
+        (101, "two-patients", True),
+    ]
+    doubted = {("new", 1), ("new", 51), ("new", 101)}
+    assert _places(home, catalog) == known - doubted | {("other", 51)}
+
+    labels = tmp_path / "labels.csv"
+    labels.write_text("patient,slide,x,y,label\nnew,5,1,1,1\nnew,5,51,1,1\n")
+    revised = import_labels(home, catalog, labels, hospital=EAST, author="Ada", reason="looked again")
+    assert (revised.changed, revised.settled) == (1, 2)
+    assert _places(home, catalog) == known - {("new", 101)} | {("other", 51)}
+    assert _bytes_of_batches(home).items() >= before.items()
