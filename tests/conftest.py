@@ -99,7 +99,7 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="session")
-def empty_database(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> str:
+def empty_catalog(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A database with bcd's tables, to be copied: making them takes longer."""
     name = postgres.make_database()
     settings = load_settings(tmp_path_factory.mktemp("empty") / "home")
@@ -108,6 +108,8 @@ def empty_database(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture
-def postgres_url(postgres: Postgres, empty_database: str) -> str:
+def postgres_url(postgres: Postgres, empty_catalog: str) -> Iterator[str]:
     """The address of a database of the test's own, with bcd's tables."""
-    return postgres.url(postgres.make_database(empty_database))
+    name = postgres.make_database(empty_catalog)
+    yield postgres.url(name)
+    postgres.drop_database(name)  # stopping the server takes long where many are left

@@ -140,10 +140,17 @@ class _Planner:
             title = self._naming.show_title(path.name)
             self._refused[member] = Refusal("name", f"{title} is not named as a patch.")
             return
-        parts = companions(self._source.names, member)
+        parts = [one for one in companions(self._source.names, member) if self._may_belong(one, path)]
         self._taken.update(parts)
         patient, slide = parsed
         self._slides.append(SlideFile(member, parts, self._naming.patient(patient), slide))
+
+    def _may_belong(self, member: int, slide: PurePosixPath) -> bool:
+        """Whether a file beside a slide is nothing of its own, and safe to be copied beside it."""
+        path = PurePosixPath(self._source.names[member])
+        own = PatchName.parse(path.name) is not None or path.name.lower() in LABELS_FILES or is_litter(str(path))
+        is_other_slide = is_slide(path) and slide.suffix.lower() != ".dcm"
+        return not own and not is_other_slide and self._source.hazard(member) is None
 
 
 def _enclosing_folders(names: Sequence[str]) -> int:

@@ -37,6 +37,7 @@ from bcd.store.deliveries import (
     known_slides,
     record_delivery,
 )
+from bcd.store.delivery_queries import withdrawn_patients
 from bcd.store.spool import Spool
 
 
@@ -114,8 +115,7 @@ def _settle(
     settings: Settings, catalog: Catalog, draft: Draft, identity: str, confirm: Callable[[], None]
 ) -> DeliveryRecord:
     findings = draft.findings
-    withdrawn = _withdrawn(catalog, draft.hospital)
-    refuse_withdrawn(withdrawn, findings)
+    refuse_withdrawn(withdrawn_patients(catalog, draft.hospital), findings)
     doubts = refuse_known(catalog, draft.hospital, findings)
     refuse_duplicates(findings)
     refusals = findings.refusals()
@@ -151,12 +151,6 @@ def _settle(
     with suppress(OSError):  # it is admitted; who settles next removes the note
         note.unlink()
     return record
-
-
-def _withdrawn(catalog: Catalog, hospital: Hospital) -> set[str]:
-    columns = tables.withdrawn.c
-    with catalog.engine.connect() as connection:
-        return set(connection.scalars(sa.select(columns.patient).where(columns.hospital == hospital)))
 
 
 def _holds_batch(catalog: Catalog, batch: str) -> bool:

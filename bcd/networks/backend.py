@@ -37,8 +37,8 @@ def _hold_native_messages() -> Iterator[None]:
 with _hold_native_messages():
     import keras
 
-# TensorFlow's logger keeps the error stream of this moment, be it a progress bar's or a test's, and closes it whenever
-# logging is configured anew (as Prefect does); the process's own stream it leaves open.
+# TensorFlow's logger keeps the error stream of this moment, be it a progress bar's or a test's, and closes it
+# whenever logging is configured anew (as Prefect does); the process's own stream it leaves open.
 if "absl.logging" in sys.modules:
     sys.modules["absl.logging"].get_absl_handler().python_handler.stream = sys.__stderr__
 

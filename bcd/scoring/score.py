@@ -147,7 +147,9 @@ def patients_to_score(
 
     options = options or ScoreOptions()
     waiting: list[tuple[Hospital, PatientId]] = []
-    for hospital, patient in list_patients(catalog)[["hospital", "patient"]].itertuples(index=False):
+    patients = list_patients(catalog)
+    present = patients.loc[~patients["withdrawn"], ["hospital", "patient"]]
+    for hospital, patient in present.itertuples(index=False):
         job = open_job(settings, catalog, bundle, hospital, patient, options)
         if not (job.folder.exists() and is_recorded(job)):
             waiting.append((job.hospital, job.patient))

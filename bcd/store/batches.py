@@ -29,6 +29,7 @@ from bcd.progress import track
 from bcd.settings import Settings
 from bcd.store import tables
 from bcd.store.catalog import Catalog
+from bcd.store.erasures import assert_not_erased
 from bcd.store.spool import PATCH_SHAPE, Spool, write_header
 
 if TYPE_CHECKING:
@@ -195,10 +196,11 @@ def read_pixels(settings: Settings, patches: pd.DataFrame) -> np.ndarray:
         (n, 50, 50, 3) uint8 RGB.
 
     Raises:
-        BcdError: A batch's folder is not there.
+        BcdError: A batch's folder is not there, or pixels were erased since their patient withdrew.
     """
     pixels = np.empty((len(patches), *PATCH_SHAPE), np.uint8)
     rows = patches["row"].to_numpy(dtype=np.int64)
     for batch, places in patches.reset_index(drop=True).groupby("batch", sort=False).indices.items():
+        assert_not_erased(settings, str(batch), rows[places])
         pixels[places] = open_pixels(settings, str(batch))[rows[places]]
     return pixels

@@ -193,7 +193,9 @@ def record_delivery(catalog: Catalog, settlement: Settlement, confirm: Callable[
             _insert(connection, tables.stains, ({"batch": number, **vars(stain)} for stain in settlement.stains))
         refusals = ({"delivery": record.id, **vars(refusal)} for refusal in settlement.refusals)
         _insert(connection, tables.refusals, refusals)
-        _insert(connection, tables.conflicts, _conflict_rows(settlement, now))
+        # No clock is trusted: a doubt is never older than the labels that it was raised against.
+        latest = connection.scalar(sa.select(sa.func.max(tables.label_revisions.c.revised_at)))
+        _insert(connection, tables.conflicts, _conflict_rows(settlement, max(now, latest or now)))
         _insert(connection, tables.label_revisions, _revision_rows(settlement, now))
 
 

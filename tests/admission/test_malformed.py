@@ -214,7 +214,9 @@ def test_a_malformed_archive_is_refused_or_its_bad_members_are(
     assert not settings.scratch.exists() or not any(settings.scratch.iterdir())
 
 
-def test_what_is_no_file_in_a_folder_is_refused_and_not_opened(home: tuple[Settings, Catalog], tmp_path: Path) -> None:
+def test_what_is_no_file_in_a_folder_is_refused_and_not_opened(
+    home: tuple[Settings, Catalog], tmp_path: Path
+) -> None:
     """Whoever opens a pipe waits for ever."""
     whole = patch()
     folder = _write_folder({name_of("H0"): whole, "elsewhere/H0_idx1_x101_y51_class0.png": patch()}, tmp_path / "d")

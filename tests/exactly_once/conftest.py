@@ -56,7 +56,7 @@ def first_home(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
             settings = load_settings(tmp_path_factory.mktemp(database) / "home")
             if database == "postgresql":
                 postgres = request.getfixturevalue("postgres")
-                url = postgres.url(postgres.make_database(request.getfixturevalue("empty_database")))
+                url = postgres.url(postgres.make_database(request.getfixturevalue("empty_catalog")))
                 settings = settings.model_copy(update={"catalog_url": url})
             files = {**patch_files("old", range(8)), "old_idx5_x951_y1_class0.png": picture(99, width=42)}
             with opened(settings) as catalog:

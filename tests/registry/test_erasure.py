@@ -19,7 +19,7 @@ from bcd.registry.remains import names_patient
 from bcd.registry.tracking import open_client
 from bcd.settings import Settings
 from bcd.store import tables
-from bcd.store.batches import CANONICAL, open_pixels, write_batch
+from bcd.store.batches import CANONICAL, open_pixels, read_pixels, write_batch
 from bcd.store.catalog import Catalog, open_catalog
 from bcd.store.deliveries import DeliveryRecord, RefusalRecord, Settlement, list_refusals, record_delivery
 from bcd.store.erasures import assert_not_erased
@@ -36,7 +36,10 @@ PATCHES = 3  # of each patient in each batch
 @pytest.fixture
 def catalog(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Catalog]:
     """On SQLite, where a test does not ask for the other."""
-    url = request.getfixturevalue("postgres_url") if getattr(request, "param", "") == "postgresql" else ""
+    url = ""
+    if getattr(request, "param", "") == "postgresql":
+        postgres = request.getfixturevalue("postgres")
+        url = postgres.url(postgres.make_database())
     opened = open_catalog(settings.model_copy(update={"catalog_url": url}))
     declare_hospital(settings, opened, "east", "pseudonyms", "Mary")
     yield opened
@@ -156,6 +159,8 @@ def test_an_erased_row_is_never_read_as_a_black_patch(settings: Settings, catalo
     rows = np.array(_rows(settings, batches[0], "8867"))[:1]
     with pytest.raises(BcdError, match=r"patient east/8867 in batch .* were erased.*withdrawn since 20"):
         assert_not_erased(settings, batches[0], rows)
+    with pytest.raises(BcdError, match="were erased"):
+        read_pixels(settings, pd.DataFrame({"batch": batches[0], "row": rows}))
 
 
 def test_what_remains_is_stated(settings: Settings, catalog: Catalog, batches) -> None:

@@ -118,8 +118,13 @@ LITTER = (
 
 def bad_names() -> list[BadFile]:
     """Returns every case, most in a folder of its own."""
-    cases = [BadFile(f"name: {what}", f"N{n:02}/{name}", patch(), "name") for n, (what, name) in enumerate(NAMES.items())]
-    cases += [BadFile(f"place: {what}", *_place(path, f"F{n:02}", fate)) for n, (what, (path, fate)) in enumerate(FOLDERS.items())]
+    cases = [
+        BadFile(f"name: {what}", f"N{n:02}/{name}", patch(), "name") for n, (what, name) in enumerate(NAMES.items())
+    ]
+    cases += [
+        BadFile(f"place: {what}", *_place(path, f"F{n:02}", fate))
+        for n, (what, (path, fate)) in enumerate(FOLDERS.items())
+    ]
     cases += [BadFile(f"litter: {name}", name, patch(), IGNORED) for name in LITTER]
     return cases + _repeated()
 
@@ -149,6 +154,10 @@ def _repeated() -> list[BadFile]:
         BadFile("the same pixels elsewhere with another", name_of("R05", 3, 1), moved, "two-labels"),
         BadFile("pixels of a slide", name_of("R06"), turned, ADMITTED),
         BadFile("the same pixels elsewhere on it", name_of("R06", 3), turned, ADMITTED),
-        BadFile("a place written in two ways", "R07/0/R07_idx1_x051_y51_class0.png", patch(noise()), "duplicate-cell"),
-        BadFile("the place written in the other way", "R07/0/R07_idx1_x51_y051_class0.png", patch(), "duplicate-cell"),
+        BadFile(
+            "a place written in two ways", "R07/0/R07_idx1_x051_y51_class0.png", patch(noise()), "duplicate-cell"
+        ),
+        BadFile(
+            "the place written in the other way", "R07/0/R07_idx1_x51_y051_class0.png", patch(), "duplicate-cell"
+        ),
     ]

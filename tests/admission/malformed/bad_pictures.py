@@ -72,9 +72,17 @@ def _structure() -> Iterator[Row]:
     yield "no pixels", png(head), "unreadable"
     yield "pixels of 0 bytes", png(head, chunk(b"IDAT")), "unreadable"
     yield "pixels after the end mark", png(head) + image + END, "unreadable"
-    yield "a text parts the pixels", png(head, chunk(b"IDAT", data[:99]), TEXT, chunk(b"IDAT", data[99:])), "unreadable"
+    yield (
+        "a text parts the pixels",
+        png(head, chunk(b"IDAT", data[:99]), TEXT, chunk(b"IDAT", data[99:])),
+        "unreadable",
+    )
     yield "pixels in two chunks", png(head, chunk(b"IDAT", data[:99]), chunk(b"IDAT", data[99:])), ADMITTED, pixels
-    yield "the chunks of the pixels are swapped", png(head, chunk(b"IDAT", data[99:]), chunk(b"IDAT", data[:99])), "unreadable"
+    yield (
+        "the chunks of the pixels are swapped",
+        png(head, chunk(b"IDAT", data[99:]), chunk(b"IDAT", data[:99])),
+        "unreadable",
+    )
     yield "pixels twice", png(head, packed(pixels := noise()), TEXT, image), ADMITTED, pixels
     yield "a chunk declares 2 GiB", png(head, struct.pack(">I", 2**31 - 1) + image[4:]), "truncated"
     yield "a chunk declares 4 GiB", png(head, struct.pack(">I", 2**32 - 1) + image[4:]), "truncated"
@@ -89,7 +97,12 @@ def _structure() -> Iterator[Row]:
     yield "compressed pixels unpack to 30 MB", png(head, chunk(b"IDAT", zlib.compress(rows(noise()) + ZEROS))), "bomb"
     yield "bytes after the end mark", patch(pixels := noise()) + b"tail", ADMITTED, pixels
     yield "a second PNG after the first", patch(pixels := noise()) + patch(), ADMITTED, pixels
-    yield "the end mark holds bytes", (SIGNATURE + head + packed(pixels := noise()) + chunk(b"IEND", b"x")), ADMITTED, pixels
+    yield (
+        "the end mark holds bytes",
+        (SIGNATURE + head + packed(pixels := noise()) + chunk(b"IEND", b"x")),
+        ADMITTED,
+        pixels,
+    )
 
 
 def _spoilt(pixels: np.ndarray) -> Iterator[tuple[str, bytes]]:
@@ -188,7 +201,12 @@ def _extras() -> Iterator[Row]:
     passes = ((0, 8, 0, 8), (0, 8, 4, 8), (4, 8, 0, 4), (0, 4, 2, 4), (2, 4, 0, 2), (0, 2, 1, 2), (1, 2, 0, 1))
     pixels = noise()
     parts = [rows(pixels[y::down, x::across]) for y, down, x, across in passes]
-    yield "interlaced", png(header(50, 50, 8, RGB, 0, 0, 1), chunk(b"IDAT", zlib.compress(b"".join(parts)))), ADMITTED, pixels
+    yield (
+        "interlaced",
+        png(header(50, 50, 8, RGB, 0, 0, 1), chunk(b"IDAT", zlib.compress(b"".join(parts)))),
+        ADMITTED,
+        pixels,
+    )
     frame = struct.pack(">IIIIIHHBB", 0, 50, 50, 0, 0, 1, 1, 0, 0)
     for what, frames, control in (("", 1, chunk(b"fcTL", frame)), (" without frames", 2**31 - 1, b"")):
         moving = chunk(b"acTL", struct.pack(">II", frames, 0))
@@ -241,7 +259,11 @@ def _blanks() -> Iterator[Row]:
     for what, value in (("white", 255), ("black", 0), ("grey", 128)):
         yield what, patch(np.full((50, 50, 3), value, np.uint8)), "blank"
     yield "white with grain", patch(noise() % 3 + 250), "blank"
-    yield "white by a palette", png(header(colour=PALETTE), chunk(b"PLTE", b"\xff" * 9), packed(np.zeros((50, 50), np.uint8))), "blank"
+    yield (
+        "white by a palette",
+        png(header(colour=PALETTE), chunk(b"PLTE", b"\xff" * 9), packed(np.zeros((50, 50), np.uint8))),
+        "blank",
+    )
 
 
 def _palette(*extra: bytes) -> tuple[bytes, np.ndarray]:

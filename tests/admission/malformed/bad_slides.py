@@ -37,11 +37,18 @@ def bad_slides() -> list[BadFile]:
         "smaller than a patch": (".tif", _tiff(_tissue()[:64, :64]), "no-tissue"),
         "DICOM without a slide": (".dcm", bytes(128) + b"DICM" + bytes(99), "unreadable"),
         "a Mirax slide without its folder": (".mrxs", patch(), "unreadable"),
-        "a Hamamatsu slide that names others": (".vms", b"[Virtual Microscope Specimen]\nImageFile=../../x\n", "unreadable"),
+        "a Hamamatsu slide that names others": (
+            ".vms",
+            b"[Virtual Microscope Specimen]\nImageFile=../../x\n",
+            "unreadable",
+        ),
         "a PDF": (".scn", b"%PDF-1.7\n", "unreadable"),
         "a zip": (".bif", b"PK\3\4" + bytes(300), "unreadable"),
     }
-    files = [BadFile(f"slide: {what}", f"S{n:02}{end}" if end != ".dcm" else f"S{n:02}/1.dcm", data, fate) for n, (what, (end, data, fate)) in enumerate(cases.items())]
+    files = [
+        BadFile(f"slide: {what}", f"S{n:02}{end}" if end != ".dcm" else f"S{n:02}/1.dcm", data, fate)
+        for n, (what, (end, data, fate)) in enumerate(cases.items())
+    ]
     return files + [BadFile("slide: a name that is none", "slides/the slide of Mary.svs", whole, "name")]
 
 

@@ -20,7 +20,9 @@ def bad_tables() -> list[BadFile]:
         BadFile(f"beside: {what}", f"T{n:02}/T{n:02}_idx1_x51_y51.png", patch(), ADMITTED)
         for n, (what, *_) in enumerate(tables)
     ]
-    return [BadFile(f"table: {what}", f"T{n:02}/{name}", data, fate) for n, (what, name, data, fate) in enumerate(tables)] + patches
+    return [
+        BadFile(f"table: {what}", f"T{n:02}/{name}", data, fate) for n, (what, name, data, fate) in enumerate(tables)
+    ] + patches
 
 
 def _csv() -> Iterator[tuple[str, str, bytes, str]]:

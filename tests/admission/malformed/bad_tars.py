@@ -125,22 +125,43 @@ def _sizes(tars: _Tars) -> None:
         "a size of 2^88": b"\x80" + b"\xff" * 11,
     }.items():
         tars.refuse(what, tars.whole + member(tars.path, b"", size=size) + END)
-    tars.refuse("a byte more declared than there is", tars.whole + member(tars.path, bytes(512), size=b"00000002001\0"))
+    tars.refuse(
+        "a byte more declared than there is", tars.whole + member(tars.path, bytes(512), size=b"00000002001\0")
+    )
 
 
 def _extended(tars: _Tars) -> None:
-    tars.beside("a path in an extended header", ADMITTED, tars.path, pax("x", patch(), record(b"path", tars.path.encode())))
-    tars.beside("an extended path climbs out", "unsafe-path", "../x.png", pax("x", patch(), record(b"path", b"../x.png")))
-    tars.beside("an extended path with NUL", "unsafe-path", r"x\x00.png", pax("x", patch(), record(b"path", b"x\0.png")))
+    tars.beside(
+        "a path in an extended header", ADMITTED, tars.path, pax("x", patch(), record(b"path", tars.path.encode()))
+    )
+    tars.beside(
+        "an extended path climbs out", "unsafe-path", "../x.png", pax("x", patch(), record(b"path", b"../x.png"))
+    )
+    tars.beside(
+        "an extended path with NUL", "unsafe-path", r"x\x00.png", pax("x", patch(), record(b"path", b"x\0.png"))
+    )
     tars.beside("an extended path of nothing", "unsafe-path", "", pax("x", patch(), record(b"path", b"")))
     long = b"a" * 60_000
-    tars.beside("a path of 60,000 characters", "unsafe-path", "a" * 1024 + "…", pax("x", patch(), record(b"path", long)))
+    tars.beside(
+        "a path of 60,000 characters", "unsafe-path", "a" * 1024 + "…", pax("x", patch(), record(b"path", long))
+    )
     tars.beside("comments", ADMITTED, tars.path, pax(tars.path, patch(), record(b"comment", b"a word") * 99))
-    for what, value in {"2^63": b"9223372036854775808", "2^70": b"1180591620717411303424", "-1": b"-1", "-10^6": b"-1000000"}.items():
+    for what, value in {
+        "2^63": b"9223372036854775808",
+        "2^70": b"1180591620717411303424",
+        "-1": b"-1",
+        "-10^6": b"-1000000",
+    }.items():
         tars.refuse(f"an extended size of {what}", tars.whole + pax(tars.path, patch(), record(b"size", value)) + END)
-    sparse = record(b"GNU.sparse.major", b"1") + record(b"GNU.sparse.minor", b"0") + record(b"GNU.sparse.realsize", b"9" * 18)
+    sparse = (
+        record(b"GNU.sparse.major", b"1")
+        + record(b"GNU.sparse.minor", b"0")
+        + record(b"GNU.sparse.realsize", b"9" * 18)
+    )
     tars.beside("sparse, in an extended header", "unreadable", tars.path, pax(tars.path, b"0\n" + bytes(510), sparse))
-    tars.refuse("sparse, of a thousand million pieces", tars.whole + pax(tars.path, b"999999999\n" + bytes(502), sparse) + END)
+    tars.refuse(
+        "sparse, of a thousand million pieces", tars.whole + pax(tars.path, b"999999999\n" + bytes(502), sparse) + END
+    )
     for what, records in {"without =": b"9 abcdef\n", "longer than the header": b"999 a=b\n"}.items():
         tars.beside(f"an extended header with records {what}", ADMITTED, tars.path, pax(tars.path, patch(), records))
     for what, records in {
@@ -150,7 +171,9 @@ def _extended(tars: _Tars) -> None:
         "of digits alone": b"1" * 1_000_000,
     }.items():
         tars.refuse(f"an extended header with records {what}", tars.whole + pax(tars.path, patch(), records) + END)
-    tars.refuse("an extended header of 2 MiB", tars.whole + pax(tars.path, patch(), record(b"a", bytes(2 << 20))) + END)
+    tars.refuse(
+        "an extended header of 2 MiB", tars.whole + pax(tars.path, patch(), record(b"a", bytes(2 << 20))) + END
+    )
     tars.refuse("an extended header at the end", tars.whole + member("x", record(b"path", b"y"), tarfile.XHDTYPE))
     longname = member("././@LongLink", tars.path.encode() + b"\0", tarfile.GNUTYPE_LONGNAME)
     tars.beside("a long name", ADMITTED, tars.path, longname + member("x", patch()))

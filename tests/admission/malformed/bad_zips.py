@@ -71,6 +71,9 @@ def _paths(zips: _Zips) -> None:
     ):
         path = zips.path
         zips.beside(what, "unsafe-path", (shown or form).format(path), name=form.format(path))
+    slide, part = Member(f"{zips.p}.mrxs", b"x"), Member(f"{zips.p}/../../../escaped", patch())
+    fates = [(slide.name, "unreadable"), (part.name, "unsafe-path")]
+    zips.add("a part of a slide climbs out", zip_of(*zips.whole, slide, part), *fates)
     zips.beside("backslashes", ADMITTED, zips.path, name=zips.path.replace("/", "\\"))
     zips.beside("a path with . and //", ADMITTED, zips.path, name="./" + zips.path.replace("/", "/.//"))
     zips.beside("a path that is no UTF-8", "name", "é.png", name="\udc82.png")
@@ -114,7 +117,11 @@ def _members(zips: _Zips) -> None:
     zips.beside("deflated nothing", "unreadable", data=data, method=8, raw=b"")
     zips.beside("stored and said to be deflated", "unreadable", data=data, method=8, raw=data)
     path, same = zips.path, patch()
-    zips.add("a name twice", zip_of(*zips.whole, *[Member(path, patch()) for _ in range(2)]), *[(path, "duplicate-cell")] * 2)
+    zips.add(
+        "a name twice",
+        zip_of(*zips.whole, *[Member(path, patch()) for _ in range(2)]),
+        *[(path, "duplicate-cell")] * 2,
+    )
     whole = zips.whole
     zips.add("a name twice, the same bytes", zip_of(*whole, whole[0]), (whole[0].name, "duplicate-cell"))
     both = [Member(zips.path, same), Member(zips.path.replace("0.png", "1.png").replace("/0/", "/1/"), same)]
