@@ -70,7 +70,7 @@ def test_a_disk_that_fails_at_any_step_is_told_and_nothing_is_half_done(
     assert kind == "admitted", text
     expected = read_state(left_alone)
     steps = range(marks.steps_before("examine") - 4, marks.steps[-1] + 1)
-    for step in steps if full_size else steps[::9]:
+    for step in steps if full_size else steps[::15]:
         settings = copy_home(f"fails-at-{step}")
         path = _deliver(settings, container)
         before = read_state(settings)

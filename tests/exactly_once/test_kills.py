@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import signal
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from admitting import Marks, admit_once
+from admitting import PHASES, Marks, admit_once
 from delivering import patch_files, picture, write_folder, write_zip
 from leftovers import State, differences, opened, read_state
 
@@ -44,12 +45,11 @@ class Victim:
         )
         self._process.start()
 
-    def kill(self, seconds: float) -> None:
-        """Kills it so long after it began to examine."""
-        while not self.marks.began("examine"):
-            assert self._process.is_alive()
+    def kill(self, phase: str, seconds: float) -> None:
+        """Kills it so long after a phase began."""
+        while not self.marks.began(phase) and self._process.is_alive():
             time.sleep(0.0005)
-        time.sleep(max(0.0, self.marks.began("examine") + seconds - time.monotonic()))
+        time.sleep(max(0.0, self.marks.began(phase) + seconds - time.monotonic()))
         self._process.kill()
 
     def wait(self) -> bool:
@@ -65,6 +65,18 @@ class Undisturbed:
 
     marks: Marks
     state: State
+
+    def moment(self, part: float) -> tuple[str, float]:
+        """Returns the phase in which a part of the time since "examine" lies, and the seconds since that began."""
+        first, last = self.marks.began("examine"), self.marks.began("done")
+        moment = first + part * (last - first)
+        phase = max((phase for phase in PHASES if self.marks.began(phase) <= moment), key=PHASES.index)
+        return phase, moment - self.marks.began(phase)
+
+    def step(self, part: float) -> int:
+        """Returns the step that lies at a part of the steps since "examine"."""
+        first, last = self.marks.steps_before("examine"), self.marks.steps[-1]
+        return first + 1 + int(part * (last - first))
 
 
 @dataclass
@@ -91,11 +103,11 @@ class Case:
         assert process.marks.phase == "done"
         return Undisturbed(process.marks, read_state(settings))
 
-    def kill(self, name: str, expected: Undisturbed, *, die_at: int = 0, after: float = 0.0) -> str:
-        """Kills an admission, runs it again, and returns the phase that was hit."""
-        settings, path, victim = self.start(name, die_at)
-        if not die_at:
-            victim.kill(after)
+    def kill(self, name: str, expected: Undisturbed, *, at: int | tuple[str, float]) -> str:
+        """Kills an admission at a step or a moment, runs it again, and returns the phase that was hit."""
+        settings, path, victim = self.start(name, at if isinstance(at, int) else 0)
+        if not isinstance(at, int):
+            victim.kill(*at)
         killed = victim.wait()
         if self.after_admission == "delete" and not path.exists():
             self.deliver(settings)  # the hospital hands it over again
@@ -107,20 +119,19 @@ class Case:
 
 
 def test_killed_at_any_moment_and_run_again_it_ends_as_if_undisturbed(
-    *, processes: Any, copy_home: Callable[[str], Settings], full_size: bool, record_property: Callable[..., None]
+    processes: Any, copy_home: Callable[[str], Settings], full_size: bool
 ) -> None:
     case = Case(processes, copy_home, "zip", "move")
     expected = case.leave_alone()
-    marks, first = expected.marks, expected.marks.steps_before("examine")
-    seconds, steps = marks.began("done") - marks.began("examine"), marks.steps[-1] - first
     chance = random.Random(7)
     hits: Counter[str] = Counter()
-    kills = 25 if full_size else 3
-    for number in range(kills):
-        part = (number + chance.random()) / kills  # spread over the whole admission
-        hits[case.kill(f"at-moment-{number}", expected, after=part * seconds)] += 1
-        hits[case.kill(f"at-step-{number}", expected, die_at=first + 1 + int(part * steps))] += 1
-    record_property("hits", dict(hits))
+    kills = 50 if full_size else 6
+    while sum(hits[phase] for phase in PHASES) < kills:
+        number = hits.total()
+        part = (number % kills + chance.random()) / kills  # spread over the whole admission
+        at = expected.step(part) if number % 2 else expected.moment(part)
+        hits[case.kill(f"killed-{number}", expected, at=at)] += 1
+    logging.getLogger(__name__).info("kill -9 hit %s", dict(hits))
     if full_size:
         assert hits.keys() >= MUST_BE_HIT
 
@@ -133,7 +144,7 @@ def test_killed_while_the_delivery_is_deleted_it_is_not_taken_for_another_one(
     expected = case.leave_alone()
     first, last = expected.marks.steps_before("leave") + 1, expected.marks.steps[-1]
     for step in {first, first + 1, first + 2, (first + last) // 2, last}:
-        assert case.kill(f"at-step-{step}", expected, die_at=step) == "leave"
+        assert case.kill(f"at-step-{step}", expected, at=step) == "leave"
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)

@@ -12,6 +12,11 @@ from bcd.settings import Settings
 from bcd.store.batches import batch_id, list_batches, open_pixels, read_pixels, write_batch
 from bcd.store.catalog import Catalog
 from bcd.store.patients import patient_patches
+from bcd.store.spool import open_spool
+
+
+def _flat(*values: int) -> np.ndarray:
+    return np.stack([np.full((50, 50, 3), value, np.uint8) for value in values])
 
 
 def test_pixels_come_in_the_order_of_the_frame_across_batches(settings: Settings, store_batch) -> None:
@@ -36,10 +41,43 @@ def test_rows_of_a_patient_lead_to_its_own_pixels(settings: Settings, catalog: C
 
 def test_a_batch_is_gathered_into_canonical_order(settings: Settings, make_index) -> None:
     index = make_index("east", ["a"], [0, 1, None])
-    spool = np.stack([np.full((50, 50, 3), value, np.uint8) for value in (30, 10, 20)])
-    batch = write_batch(settings, index, spool, np.array([1, 2, 0]))
+    with open_spool(settings) as spool:
+        assert [spool.append(_flat(30)), spool.append(_flat(10, 20))] == [0, 1]
+        batch = write_batch(settings, index, spool, np.array([1, 2, 0]))
     assert open_pixels(settings, batch)[:, 0, 0, 0].tolist() == [10, 20, 30]
     assert pd.read_parquet(settings.batches / batch / "index.parquet").equals(index)
+    assert [path.name for path in settings.batches.iterdir()] == [batch]
+
+
+def test_a_spool_in_the_right_order_becomes_the_batch_without_being_copied(settings: Settings, make_index) -> None:
+    with open_spool(settings) as spool:
+        spool.append(_flat(10, 20))
+        written = spool.path.stat().st_ino
+        batch = write_batch(settings, make_index("east", ["a"], [0, 1]), spool, np.arange(2))
+    assert open_pixels(settings, batch)[:, 0, 0, 0].tolist() == [10, 20]
+    assert (settings.batches / batch / "pixels.npy").stat().st_ino == written
+
+
+def test_only_the_chosen_rows_of_a_spool_become_the_batch(settings: Settings, make_index) -> None:
+    with open_spool(settings) as spool:
+        spool.append(_flat(10, 20, 30))
+        batch = write_batch(settings, make_index("east", ["a"], [0, 1]), spool, np.array([0, 2]))
+    assert open_pixels(settings, batch)[:, 0, 0, 0].tolist() == [10, 30]
+
+
+def test_a_batch_that_was_undone_can_be_written_again_from_the_same_spool(settings: Settings, make_index) -> None:
+    with open_spool(settings) as spool:
+        spool.append(_flat(10, 20))
+        index = make_index("east", ["a"], [0, 1])
+        shutil.rmtree(settings.batches / write_batch(settings, index, spool, np.arange(2)))
+        again = write_batch(settings, index, spool, np.arange(2))
+    assert open_pixels(settings, again)[:, 0, 0, 0].tolist() == [10, 20]
+
+
+def test_a_spool_that_no_batch_took_over_leaves_nothing(settings: Settings) -> None:
+    with open_spool(settings) as spool:
+        spool.append(_flat(1))
+    assert not list(settings.batches.iterdir())
 
 
 @pytest.mark.parametrize("column", ["hospital", "patient", "slide", "x", "label", "pixel_sha256"])
