@@ -7,8 +7,8 @@
 Speed is given as a share of the decode limit: OpenCV decoding the same bytes from memory in as many threads as there
 are cores, and nothing else. The founding script's way is a pool of processes that read, decode and sharpen each file,
 and one array that is pickled. An admission is everything: hashes, rules, catalog and store, into a new BCD_HOME.
-Each measurement has a process of its own, and they take turns; a machine that others use slows them alike, so the
-ratios within a turn are compared, of time and of processor time.
+Each measurement has a process of its own, and they take turns. A machine that others use slows them alike, so each is
+compared with the limit as it was just before and just after, by time and by processor time.
 
 Size: an admission from a zip at a tenth of the size and at the size, in turns, and then, of what was admitted, the
 freezing, opening and preparing of a snapshot. Memory is the process's own (RssAnon): mapped files do not count.
@@ -20,18 +20,20 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 
 import made_patches
 from admission_measures import Run, run
 from snapshots import STEPS
 
 LEAST_SHARE, AIM = 0.4, 0.6
+CLOCKS = ("seconds", "processor")
 MOST_MEMORY = 1024
 """MB."""
 MOST_BEND = 0.15
@@ -49,6 +51,7 @@ def main() -> int:
     parser.add_argument("--scratch", type=Path, help="where to work (default: a temporary folder)")
     parser.add_argument("--keep", action="store_true", help="keep the deliveries in --scratch for the next run")
     arguments = parser.parse_args()
+    sys.stdout.reconfigure(line_buffering=True)
     _print_load()
     with _scratch(arguments.scratch, keep=arguments.keep) as scratch:
         is_met = compare_speed(scratch, arguments.real, arguments.patches, arguments.turns)
@@ -93,17 +96,28 @@ def compare_speed(scratch: Path, real: Path | None, patches: int, turns: int) ->
     folder = archive.with_suffix("")
     if not folder.exists():
         made_patches.unpack(archive, folder)
-    kinds = {"limit": ("limit", archive), "zip": ("admit", archive), "folder": ("admit", folder)}
-    kinds["founding"] = ("founding", folder)
-    runs: dict[str, list[Run]] = {name: [] for name in kinds}
-    for _ in range(turns):
-        for name, (kind, delivery) in kinds.items():
-            runs[name].append(run(kind, delivery, scratch))
+    ways = {"zip": ("admit", archive), "folder": ("admit", folder), "founding": ("founding", folder)}
+    limits, runs = _take_turns(archive, ways, scratch, turns)
     _check_admitted([*runs["zip"], *runs["folder"]], patches)
-    _print_speed(runs, patches)
+    _print_speed(limits, runs, patches)
     for name in ("zip", "folder"):
-        _print_stages(run("stages", kinds[name][1], scratch), name, patches)
+        _print_stages(run("stages", ways[name][1], scratch), name, patches)
     return _judge_speed(runs)
+
+
+def _take_turns(
+    archive: Path, ways: dict[str, tuple[str, Path]], scratch: Path, turns: int
+) -> tuple[list[Run], dict[str, list[Run]]]:
+    """Measures each way in turn, the limit before and after it, of which it has a share on either clock."""
+    limits = [run("limit", archive, scratch)]
+    runs: dict[str, list[Run]] = {name: [] for name in ways}
+    for _ in range(turns):
+        for name, (kind, delivery) in ways.items():
+            one = run(kind, delivery, scratch)
+            limits.append(run("limit", archive, scratch))
+            shares = {clock: mean(limit[clock] for limit in limits[-2:]) / one[clock] for clock in CLOCKS}
+            runs[name].append(one | {"share": shares})
+    return limits, runs
 
 
 def _check_admitted(runs: Sequence[Run], patches: int) -> None:
@@ -112,33 +126,30 @@ def _check_admitted(runs: Sequence[Run], patches: int) -> None:
             raise SystemExit(f"{one['admitted']:,} of {patches:,} patches were admitted: nothing here is comparable.")
 
 
-def _print_speed(runs: dict[str, list[Run]], patches: int) -> None:
-    print(f"\n{patches:,} patches, {len(runs['limit'])} turns: median (least to most)")
+def _print_speed(limits: Sequence[Run], runs: dict[str, list[Run]], patches: int) -> None:
+    print(f"\n{patches:,} patches, {len(runs['zip'])} turns: median (least to most)")
     print(f"{'':9s}{'patches/s':>26s}{'share of the limit':>22s}{'of processor time':>22s}{'µs a patch':>12s}")
-    for name, taken in runs.items():
+    for name, taken in {"limit": limits, **runs}.items():
         rates = _spread([patches / one["seconds"] for one in taken], ",.0f")
-        shares, of_processor = (_spread(_ratios(runs, "limit", name, c), ".2f") for c in ("seconds", "processor"))
+        shares = [_spread([one["share"][clock] for one in taken if "share" in one] or [1], ".2f") for clock in CLOCKS]
         used = median(one["processor"] for one in taken) / patches * 1e6
-        print(f"{name:9s}{rates:>26s}{shares:>22s}{of_processor:>22s}{used:12.1f}")
+        print(f"{name:9s}{rates:>26s}{shares[0]:>22s}{shares[1]:>22s}{used:12.1f}")
 
 
 def _judge_speed(runs: dict[str, list[Run]]) -> bool:
     is_met = True
     print()
     for name in ("zip", "folder"):
-        share = median(_ratios(runs, "limit", name))
-        ahead = _ratios(runs, "founding", name)
+        shares = {way: [one["share"]["seconds"] for one in runs[way]] for way in (name, "founding")}
+        share = median(shares[name])
+        ahead = [ours / theirs for ours, theirs in zip(shares[name], shares["founding"], strict=True)]
         passed = share >= LEAST_SHARE and median(ahead) > 1
         is_met &= passed
         print(
             f"{name:7s} share {share:.2f}, at least {LEAST_SHARE}, aim {AIM};"
-            f" speed over the founding way's {_spread(ahead, '.2f')}, above 1: {_verdict(passed)}"
+            f" over the founding way's {_spread(ahead, '.2f')}, above 1: {_verdict(passed)}"
         )
     return is_met
-
-
-def _ratios(runs: dict[str, list[Run]], of: str, by: str, clock: str = "seconds") -> list[float]:
-    return [above[clock] / below[clock] for above, below in zip(runs[of], runs[by], strict=True)]
 
 
 def _spread(values: Sequence[float], form: str) -> str:
@@ -171,7 +182,7 @@ def measure_size(scratch: Path, real: Path | None, size: int, turns: int) -> boo
         for turn in range(turns):
             for patches in sizes:
                 home = Path(homes) / f"{patches}" if turn == turns - 1 else None
-                runs[patches].append(run("admit", zips[patches], scratch, home))
+                runs[patches].append(run("memory", zips[patches], scratch, home))
         for patches in sizes:
             _check_admitted(runs[patches], patches)
             _print_step(patches, "admit", runs[patches])
@@ -185,8 +196,7 @@ def _print_step(patches: int, step: str, runs: Sequence[Run]) -> None:
     before, peak = (max(one[key] for one in runs) for key in ("before", "peak"))
     print(
         f"{patches:10,d}{step:>9s}{_spread(seconds, '.2f'):>25s}{patches / median(seconds):11,.0f}"
-        f"{before:11,.0f}{peak:9,.0f}",
-        flush=True,
+        f"{before:11,.0f}{peak:9,.0f}"
     )
 
 

@@ -2,15 +2,22 @@
 
 Each function of a stage is wrapped in a timer; time spent in wrapped functions that it calls is theirs. Two clocks
 are read: the processor time of the thread, and the time of day, whose excess is waiting (for the interpreter's lock,
-for the disk, for a core). The timers themselves cost a few µs a patch, so speeds are taken from runs without them.
+for the disk, for a core). What a timer itself takes is measured and subtracted; speeds come from runs without any.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, cast
+
+TIMERS = "the timers of this table"
+"""The stage that what the timers take is booked under."""
+
+TRIALS = 20_000
 
 
 class Spent(NamedTuple):
@@ -20,12 +27,30 @@ class Spent(NamedTuple):
     waiting: float
 
 
+@dataclass
+class _Account:
+    """What a stage spent in one thread, and how often it was entered and called others."""
+
+    processor: float = 0.0
+    waiting: float = 0.0
+    calls: int = 0
+    inner_calls: int = 0
+
+
+@dataclass
+class _Thread:
+    """The accounts of one thread, and what the calls under way have spent in others so far."""
+
+    accounts: dict[str, _Account] = field(default_factory=lambda: defaultdict(_Account))
+    under_way: list[_Account] = field(default_factory=list)
+
+
 class Stages:
     """Timers around functions."""
 
     def __init__(self) -> None:
         self._local = threading.local()
-        self._threads: list[dict[str, list[float]]] = []
+        self._threads: list[_Thread] = []
         self._order: list[str] = []
 
     def wrap(self, owner: Any, name: str, stage: str) -> None:
@@ -40,41 +65,65 @@ class Stages:
     def start_over(self) -> None:
         """Forgets what was spent so far, in threads that are not at work."""
         for thread in self._threads:
-            thread.clear()
+            thread.accounts.clear()
 
     def totals(self) -> dict[str, Spent]:
-        """Adds up what all threads spent, in the order of wrapping."""
-        return {
-            stage: Spent(*(sum(thread.get(stage, (0.0, 0.0))[clock] for thread in self._threads) for clock in (0, 1)))
-            for stage in self._order
-        }
+        """Adds up what all threads spent, in the order of wrapping, and what the timers themselves took."""
+        inside, outside = _cost()
+        totals = {}
+        taken = 0.0
+        for stage in self._order:
+            accounts = [thread.accounts[stage] for thread in self._threads]
+            timers = sum(one.calls * inside + one.inner_calls * outside for one in accounts)
+            processor, waiting = (sum(getattr(one, clock) for one in accounts) for clock in ("processor", "waiting"))
+            totals[stage] = Spent(processor - timers, waiting)
+            taken += timers
+        return {**totals, TIMERS: Spent(taken, 0.0)}
 
     def _timed(self, function: Callable[..., Any], stage: str) -> Callable[..., Any]:
         def run(*arguments: Any, **named: Any) -> Any:
-            calls, spent = self._of_thread()
-            inner = [0.0, 0.0]
-            calls.append(inner)
+            thread = self._of_thread()
+            inner = _Account()
+            thread.under_way.append(inner)
             wall, processor = time.perf_counter(), time.thread_time()
             try:
                 return function(*arguments, **named)
             finally:
                 processor = time.thread_time() - processor
-                wall = time.perf_counter() - wall
-                calls.pop()
-                total = spent.setdefault(stage, [0.0, 0.0])
-                total[0] += processor - inner[0]
-                total[1] += max(wall - processor - inner[1], 0.0)
-                if calls:
-                    calls[-1][0] += processor
-                    calls[-1][1] += wall - processor
+                waiting = time.perf_counter() - wall - processor
+                thread.under_way.pop()
+                account = thread.accounts[stage]
+                account.processor += processor - inner.processor
+                account.waiting += max(waiting - inner.waiting, 0.0)
+                account.calls += 1
+                account.inner_calls += inner.calls
+                if thread.under_way:
+                    caller = thread.under_way[-1]
+                    caller.processor += processor
+                    caller.waiting += waiting
+                    caller.calls += 1
 
         return run
 
-    def _of_thread(self) -> tuple[list[list[float]], dict[str, list[float]]]:
-        if not hasattr(self._local, "calls"):
-            self._local.calls, self._local.spent = [], {}
-            self._threads.append(self._local.spent)
-        return self._local.calls, self._local.spent
+    def _of_thread(self) -> _Thread:
+        if not hasattr(self._local, "thread"):
+            self._local.thread = _Thread()
+            self._threads.append(self._local.thread)
+        return cast("_Thread", self._local.thread)
+
+
+def _cost() -> tuple[float, float]:
+    """Measures the processor time that a timer takes between its own readings of the clock, and around them."""
+    trial = Stages()
+    nothing = trial._timed(lambda: None, "nothing")
+    nothing()
+    trial.start_over()
+    started = time.thread_time()
+    for _ in range(TRIALS):
+        nothing()
+    spent = time.thread_time() - started
+    inside = trial._of_thread().accounts["nothing"].processor
+    return inside / TRIALS, (spent - inside) / TRIALS
 
 
 def time_admission(stages: Stages) -> None:

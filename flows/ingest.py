@@ -18,7 +18,6 @@ from prefect.events import emit_event
 from bcd.admission.admit import Admission, admit
 from bcd.admission.delivery import find_deliveries
 from bcd.admission.inbox import set_aside
-from bcd.admission.report import write_report
 from bcd.admission.sources.remote import fetch_delivery, is_url
 from bcd.errors import BcdError, UnavailableError
 from bcd.patches import Hospital
@@ -55,7 +54,8 @@ def ingest(delivery: str = "", hospital: str = "", spacing: float | None = None)
                 # One hospital's bad delivery must not hold up another's, nor be tried again every minute.
                 get_run_logger().error("%s", error)
                 faults.append(error)
-                set_aside(settings, path, each_hospital, reason=str(error))
+                if path.exists():  # another run may have come to the same
+                    set_aside(settings, path, each_hospital, reason=str(error))
     if admissions:
         publish_markdown("admission", _describe(settings, admissions), "What was admitted and refused")
     if faults:
@@ -65,11 +65,9 @@ def ingest(delivery: str = "", hospital: str = "", spacing: float | None = None)
 
 @task(name="admit delivery", task_run_name="admit a delivery of {hospital}", cache_policy=NO_CACHE)
 def admit_delivery(path: Path, hospital: Hospital, spacing: float | None = None) -> Admission:
-    """Admits one delivery, writes its report and tells the server about a new batch."""
+    """Admits one delivery and tells the server about a new batch."""
     settings = load_settings()
-    catalog = open_catalog(settings)
-    admission = admit(settings, catalog, path, hospital, spacing=spacing)
-    write_report(settings, catalog, admission.id)
+    admission = admit(settings, open_catalog(settings), path, hospital, spacing=spacing)
     if admission.batch and not admission.already:
         emit_event(
             event="bcd.batch.admitted",

@@ -26,6 +26,7 @@ from bcd.admission.inbox import claim
 from bcd.admission.naming import Naming
 from bcd.admission.plan import plan_admission
 from bcd.admission.received import leave_inbox
+from bcd.admission.report import write_report
 from bcd.admission.settle import Draft, settle
 from bcd.admission.sources.open import open_source
 from bcd.admission.sources.source import Source
@@ -85,10 +86,23 @@ def admit(
                 admission = admit_source(
                     settings, catalog, source, name=name, hospital=hospital, naming=naming, spacing=spacing
                 )
-            leave_inbox(settings, catalog, path, admission, hides=naming.hides)
+            _conclude(settings, catalog, path, admission, hides=naming.hides)
     except BcdError as error:
         raise naming.show_error(error, path) from None
     return admission
+
+
+def _conclude(settings: Settings, catalog: Catalog, path: Path, admission: Admission, *, hides: bool) -> None:
+    """Writes the report, then lets the delivery leave the inbox: killed between the two, it is found there again."""
+    try:
+        patiently(lambda: write_report(settings, catalog, admission.id))
+        leave_inbox(settings, catalog, path, admission, hides=hides)
+    except OSError as error:
+        raise UnavailableError(
+            f"{admission.name} is admitted, but its report cannot be written, or it cannot leave the inbox:"
+            f" {error.strerror}.",
+            "Mend the disk or its permissions and run the same command again: nothing is admitted twice.",
+        ) from error
 
 
 def admit_source(

@@ -6,9 +6,10 @@ quarantine has no copy is moved rather than deleted: nothing is lost.
 
 from __future__ import annotations
 
+import errno
+import shutil
 from pathlib import Path
 
-from bcd.errors import UnavailableError
 from bcd.files import partial_folder, whole_file
 from bcd.progress import say
 from bcd.settings import Settings
@@ -25,27 +26,18 @@ def leave_inbox(settings: Settings, catalog: Catalog, path: Path, record: Delive
         path: The delivery.
         record: What became of it.
         hides: Whether its name may not be told.
-
-    Raises:
-        UnavailableError: It cannot be moved or deleted; that it is admitted stays so.
     """
     if path.absolute().parent != settings.inbox / record.hospital:
         return
-    title = record.name if hides else path.name
-    try:
-        if settings.after_admission == "keep":
-            mark_settled(path, record.id)
-        elif settings.after_admission == "delete" and patiently(lambda: _is_kept(catalog, record)):
-            _remove(path)
-        else:
-            if settings.after_admission == "delete":
-                say(f"{title} is moved to received, not deleted: the quarantine has no copy of some refused files.")
-            _move(settings, path, record)
-    except OSError as error:
-        raise UnavailableError(
-            f"{title} is admitted, but cannot leave the inbox: {error.strerror}.",
-            "Mend the disk or its permissions and run the same command again: nothing is admitted twice.",
-        ) from error
+    if settings.after_admission == "keep":
+        mark_settled(path, record.id)
+    elif settings.after_admission == "delete" and patiently(lambda: _is_kept(catalog, record)):
+        _remove(path)
+    else:
+        if settings.after_admission == "delete":
+            title = record.name if hides else path.name
+            say(f"{title} is moved to received, not deleted: the quarantine has no copy of some refused files.")
+        _move(settings, path, record)
 
 
 def _is_kept(catalog: Catalog, record: DeliveryRecord) -> bool:
@@ -85,8 +77,21 @@ def _move(settings: Settings, path: Path, record: DeliveryRecord) -> None:
         target = folder / f"{path.stem}-{record.id[:12]}{path.suffix}"
     if target.is_dir():  # the very same delivery was received twice before
         _remove(path)
-    else:
+        return
+    try:
         path.replace(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        _copy(path, target)  # the inbox is on another disk
+        _remove(path)
+
+
+def _copy(path: Path, target: Path) -> None:
+    with partial_folder(target.parent) as partial:
+        copy = shutil.copytree if path.is_dir() else shutil.copy2
+        copy(path, partial / path.name)
+        (partial / path.name).replace(target)
 
 
 def _remove(path: Path) -> None:

@@ -83,13 +83,16 @@ def settle(settings: Settings, catalog: Catalog, draft: Draft) -> tuple[Delivery
         BcdError: Nothing in it is admissible; then nothing is stored.
     """
     identity = draft.identity
+    tried = False
 
     def attempt() -> tuple[DeliveryRecord, bool]:
+        nonlocal tried
         with catalog.lock("admission") as confirm:
             clear_unsettled(settings, catalog)
             record = find_delivery(catalog, identity)
             if record is not None:
-                return record, True
+                return record, not tried  # entered by this process, if only its answer was lost
+            tried = True
             draft.findings.start_over()
             try:
                 return _settle(settings, catalog, draft, identity, confirm), False

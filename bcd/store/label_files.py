@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 COLUMNS = ["line", "hospital", "patient", "slide", "x", "y", "label"]
 
+MAX_ROWS, MAX_COLUMNS = 20_000_000, 100
+"""More is no table of labels."""
+
 _SHOWN = 5
 _PLACE = ["patient", "slide", "x", "y"]
 _MEND = "Give columns patient, slide, x, y (or name) and label, as CSV with a header or as Parquet."
@@ -96,8 +99,16 @@ def _read_table(path: Path) -> pd.DataFrame:
 
 def _read_parquet(path: Path) -> pd.DataFrame:
     import pandas as pd
+    import pyarrow.parquet as pq
 
-    table = pd.read_parquet(path).convert_dtypes().astype("string").fillna("").astype("str")
+    # Looked at before it is read: a few bytes can stand for a thousand million equal rows.
+    shape = pq.ParquetFile(path).metadata
+    if shape.num_rows > MAX_ROWS or shape.num_columns > MAX_COLUMNS:
+        raise ValueError(f"{shape.num_rows:,} rows and {shape.num_columns:,} columns are too many")
+    table = pd.read_parquet(path)
+    if not all(isinstance(name, str) for name in table.columns):
+        raise ValueError("the names of its columns are not text")
+    table = table.convert_dtypes().astype("string").fillna("").astype("str")
     return table.assign(line=range(1, len(table) + 1))
 
 
@@ -109,6 +120,8 @@ def _read_csv(path: Path) -> pd.DataFrame:
         file.seek(0)
         reader = csv.reader(file, delimiter=";" if ";" in first and "," not in first else ",", strict=True)
         header = next(reader, [])
+        if len(header) > MAX_COLUMNS:
+            raise ValueError(f"{len(header):,} columns are too many")
         rows = [[str(reader.line_num), *row] for row in reader]
     width = len(header) + 1
     for line, *values in rows:

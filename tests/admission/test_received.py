@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 
+from bcd.admission import admit as engine
 from bcd.admission.admit import admit
 from bcd.admission.delivery import find_deliveries
+from bcd.errors import UnavailableError
 from bcd.patches import Hospital
 from bcd.settings import Settings
 from bcd.store.catalog import Catalog
@@ -64,3 +67,38 @@ def test_a_delivery_named_from_elsewhere_stays_where_it_is_whatever_the_setting(
     path = as_zip(patch_files("8867"))
     admit(_set(settings, after_admission="delete"), catalog, path, EAST)
     assert path.exists()
+
+
+def test_an_inbox_on_another_disk_is_copied_from_and_then_emptied(
+    settings: Settings, catalog: Catalog, waiting: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.replace
+
+    def replace(self: Path, target: Path) -> Path:
+        if self == waiting and settings.received in Path(target).parents:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    before = waiting.read_bytes() if waiting.is_file() else sorted(path.name for path in waiting.rglob("*"))
+    admit(settings, catalog, waiting, EAST)
+    moved = settings.received / EAST / "monday"
+    assert not waiting.exists()
+    assert (moved.read_bytes() if moved.is_file() else sorted(path.name for path in moved.rglob("*"))) == before
+    assert [path.name for path in moved.parent.iterdir()] == ["monday"]
+
+
+def test_the_report_is_there_before_the_delivery_leaves(
+    settings: Settings, catalog: Catalog, waiting: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "write_report", fail)
+        with pytest.raises(UnavailableError, match="is admitted, but its report cannot be written"):
+            admit(settings, catalog, waiting, EAST)
+    assert waiting.exists()
+    again = admit(settings, catalog, waiting, EAST)
+    assert again.already
+    assert (settings.reports / f"{again.id[:12]}.html").exists()

@@ -78,12 +78,11 @@ def test_a_disk_that_fails_at_any_step_is_told_and_nothing_is_half_done(
         if kind != "admitted":
             assert kind == "UnavailableError"
             if marks.began("committed"):
-                assert "is admitted, but cannot leave the inbox" in text
+                assert "is admitted, but" in text
             else:
                 assert told in text
-            if (
-                not marks.began("committed") and fault == errno.ENOSPC
-            ):  # what cannot be written cannot be tidied either
+            # What cannot be written cannot be tidied either.
+            if fault == errno.ENOSPC and not marks.began("committed"):
                 assert differences(read_state(settings), before) == []
         if path.exists():
             _admit(settings)

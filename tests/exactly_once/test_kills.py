@@ -131,6 +131,8 @@ def test_killed_at_any_moment_and_run_again_it_ends_as_if_undisturbed(
         part = (number % kills + chance.random()) / kills  # spread over the whole admission
         at = expected.step(part) if number % 2 else expected.moment(part)
         hits[case.kill(f"killed-{number}", expected, at=at)] += 1
+    for phase in MUST_BE_HIT - {"examine"} if full_size else []:  # however short it is
+        hits[case.kill(f"killed-in-{phase}", expected, at=expected.marks.steps_before(phase) + 1)] += 1
     logging.getLogger(__name__).info("kill -9 hit %s", dict(hits))
     if full_size:
         assert hits.keys() >= MUST_BE_HIT

@@ -120,6 +120,8 @@ def _find_headers(path: Path, data: mmap.mmap | bytes, end: End) -> Iterator[lis
                 raise _damaged(path)
             places.append(place)
             place += _RAW.itemsize + sum(_LENGTHS.unpack_from(data, place))
+        if place > end.stop:
+            raise _damaged(path)
         found += len(places)
         if found > MAX_MEMBERS:
             raise BcdError(f"{path} has more than {MAX_MEMBERS:,} members.", "Hand over fewer at a time.")

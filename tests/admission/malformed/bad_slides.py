@@ -49,7 +49,7 @@ def bad_slides() -> list[BadFile]:
         BadFile(f"slide: {what}", f"S{n:02}{end}" if end != ".dcm" else f"S{n:02}/1.dcm", data, fate)
         for n, (what, (end, data, fate)) in enumerate(cases.items())
     ]
-    return files + [BadFile("slide: a name that is none", "slides/the slide of Mary.svs", whole, "name")]
+    return [*files, BadFile("slide: a name that is none", "slides/the slide of Mary.svs", whole, "name")]
 
 
 def _tissue() -> np.ndarray:

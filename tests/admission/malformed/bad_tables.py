@@ -47,7 +47,7 @@ def _csv() -> Iterator[tuple[str, str, bytes, str]]:
         "a name that is no patch's": "name,label\nIMG_0001.png,1\n",
         "separated by tabs": HEAD.replace(",", "\t"),
         "lines that are one": HEAD.strip() + "," + "9" * 1_000_000,
-        "2,000 commas": "," * 2_000,
+        "a million commas": "," * 1_000_000,
         "a web page": "<!DOCTYPE html><title>404</title>",
     }.items():
         yield what, "labels.csv", text.encode(), "labels-file"

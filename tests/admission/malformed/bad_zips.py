@@ -28,7 +28,7 @@ class _Zips:
         self.path = name_of(self.p, 2)
 
     def add(self, what: str, data: bytes, *fates: tuple[str, str], spoilt: int = 0) -> None:
-        """Adds a delivery of the whole patches, of which the last ones may be spoilt, and of others with their fates."""
+        """Adds a delivery of the whole patches, the last ones of which may be spoilt, and of others."""
         whole = [(one.name, ADMITTED) for one in self.whole[: 2 - spoilt]]
         self.cases.append(BadDelivery(f"zip: {what}", f"{self.p}.zip", data, (*whole, *fates)))
         self.begin()
@@ -174,6 +174,8 @@ def _lists(zips: _Zips) -> None:
         "a header in the list is none": {"listing": b"PK\1\1"},
         "an extra field reaches beyond the list": {"extra_length": 60_000},
         "an extra field is said to be longer": {"extra_length": 4},
+        "a zip64 field reaches beyond the archive": {"extra_length": 60_000, "packed": FULL, "extra": zip64(1)[:4]},
+        "a field before the zip64 one reaches beyond": {"extra_length": 60_000, "size": FULL, "extra": b"\2\0\xff\0"},
     }.items():
         one = dataclasses.replace(Member(zips.path, patch()), **wrong)  # type: ignore[arg-type]
         zips.refuse(what, zip_of(*zips.whole, one), "damaged")

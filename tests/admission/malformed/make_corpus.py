@@ -36,7 +36,7 @@ def good_files(patients: int = 20) -> dict[str, bytes]:
 
 def main(folder: Path) -> None:
     """Writes the corpus into a folder: `files/`, as one delivery, and `archives/`."""
-    for file in bad_files():
+    for file in [*bad_files(), *(case for case, _ in odd_names())]:
         path = folder / "files" / file.path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(file.data)
