@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import repeat
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from bcd.patches import BatchId, Hospital
 from bcd.progress import track
@@ -230,18 +232,29 @@ def _insert_batch(connection: sa.Connection, record: DeliveryRecord, index: pd.D
     new = sorted(set(index["patient"].unique()) - known)
     patients = ({"hospital": record.hospital, "patient": one, "first_batch": number} for one in new)
     _insert(connection, tables.patients, patients)
-    columns = ["hospital", "patient", "slide", "x", "y", "label", "pixel_sha256"]
     with track("Entering patches", total=len(index)) as advance:
         for start in range(0, len(index), CHUNK):
             part = index.iloc[start : start + CHUNK]
-            values = [part[column].astype(object).where(part[column].notna(), None).tolist() for column in columns]
-            rows = [
-                dict(zip((*columns, "batch", "row"), (*row, number, start + place), strict=True))
-                for place, row in enumerate(zip(*values, strict=True))
-            ]
-            connection.execute(sa.insert(tables.patches), rows)
-            advance(len(rows))
+            _insert_patches(connection, part, batch=number, first_row=start)
+            advance(len(part))
     return number
+
+
+def _insert_patches(connection: sa.Connection, part: pd.DataFrame, *, batch: int, first_row: int) -> None:
+    """Inserts patches as plain tuples where the database takes those: twice as fast, and there are many patches."""
+    values: dict[str, Iterable[object]] = {
+        name: part[name].tolist() for name in ("hospital", "patient", "slide", "x", "y", "pixel_sha256")
+    }
+    values["label"] = part["label"].astype(object).where(part["label"].notna(), None).tolist()
+    values["batch"] = repeat(batch, len(part))
+    values["row"] = range(first_row, first_row + len(part))
+    insert = sa.insert(tables.patches).compile(dialect=connection.dialect, column_keys=list(values))
+    if isinstance(insert, SQLCompiler) and insert.positiontup is not None:
+        rows = list(zip(*(values[name] for name in insert.positiontup), strict=True))
+        connection.exec_driver_sql(str(insert), rows)
+    else:
+        named = zip(*values.values(), strict=True)
+        connection.execute(sa.insert(tables.patches), [dict(zip(values, row, strict=True)) for row in named])
 
 
 def known_slides(catalog: Catalog) -> list[StainRecord]:

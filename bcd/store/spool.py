@@ -6,7 +6,9 @@ rule, the folder only needs its index and its name; otherwise the admitted rows 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -23,6 +25,9 @@ PATCH_SHAPE = (PATCH_PIXELS, PATCH_PIXELS, 3)
 
 _HEADER_BYTES = 128
 
+_FLUSH_BYTES = 32 << 20
+"""So many bytes go to the disk in the background, while the next are decoded; at the end little is left to wait for."""
+
 
 class Spool:
     """An open spool; rows are counted from 0 in the order in which they are appended.
@@ -38,6 +43,10 @@ class Spool:
         self._file: BinaryIO = self.path.open("wb")
         self._file.write(bytes(_HEADER_BYTES))
         self._pixels: NDArray[np.uint8] | None = None
+        self._unflushed = 0
+        self._flusher = ThreadPoolExecutor(1, thread_name_prefix="spool")
+        self._flushed: Future[None] = Future()
+        self._flushed.set_result(None)
 
     @property
     def path(self) -> Path:
@@ -50,6 +59,12 @@ class Spool:
         # Written, not mapped: a full disk is then an error that can be told, where a map would kill the process.
         self._file.write(np.ascontiguousarray(patches).data)
         self.rows += len(patches)
+        self._unflushed += patches.nbytes
+        if self._unflushed >= _FLUSH_BYTES and self._flushed.done():
+            self._flushed.result()  # raises what the disk said
+            self._file.flush()
+            self._flushed = self._flusher.submit(os.fdatasync, self._file.fileno())
+            self._unflushed = 0
         return first
 
     def finish(self) -> NDArray[np.uint8]:
@@ -57,13 +72,15 @@ class Spool:
         if self._pixels is None:
             self._file.seek(0)
             write_header(self._file, self.rows)
-            self._file.close()
+            self.close()
+            self._flushed.result()
             # Kept: a batch that took the file over may be undone, and then its pixels are still there.
             self._pixels = np.asarray(np.load(self.path, mmap_mode="r"))
         return self._pixels
 
     def close(self) -> None:
         """Closes the file as it is."""
+        self._flusher.shutdown()
         self._file.close()
 
 
