@@ -26,7 +26,7 @@ PATCH_SHAPE = (PATCH_PIXELS, PATCH_PIXELS, 3)
 _HEADER_BYTES = 128
 
 _FLUSH_BYTES = 32 << 20
-"""So many bytes go to the disk in the background while the next are decoded; at the end there is little to wait for."""
+"""So many bytes go to the disk in the background while the next are decoded; at the end little is left to write."""
 
 
 class Spool:
