@@ -15,7 +15,7 @@ from bcd.admission.findings import Findings
 from bcd.admission.rules import Refusal
 from bcd.patches import Hospital
 from bcd.store.catalog import Catalog
-from bcd.store.deliveries import KnownPatch, in_chunks, known_cells, known_pixels
+from bcd.store.known import KnownPatch, in_chunks, known_cells, known_pixels
 
 if TYPE_CHECKING:
     import pandas as pd

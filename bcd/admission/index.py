@@ -12,7 +12,7 @@ from bcd.admission.findings import Findings
 from bcd.admission.pixels import FLAG_BIT, far_slides, optical_density
 from bcd.admission.plan import UNLABELLED
 from bcd.patches import Hospital
-from bcd.store.deliveries import StainRecord
+from bcd.store.known import StainRecord
 
 if TYPE_CHECKING:
     import pandas as pd

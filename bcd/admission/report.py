@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bcd.admission.examples import Example, Gallery, choose_evenly, patch_name
-from bcd.admission.release import RELEASABLE
+from bcd.admission.judgement import RELEASABLE
 from bcd.admission.rules import FLAGS, RULES
 from bcd.files import whole_file
 from bcd.store.delivery_queries import (

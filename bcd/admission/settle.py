@@ -34,10 +34,10 @@ from bcd.store.deliveries import (
     DeliveryRecord,
     Settlement,
     find_delivery,
-    known_slides,
     record_delivery,
 )
 from bcd.store.delivery_queries import withdrawn_patients
+from bcd.store.known import known_slides
 from bcd.store.spool import Spool
 
 

@@ -1,4 +1,4 @@
-"""What became of each delivery: its counts, its batch, its refusals; and what earlier deliveries brought."""
+"""What became of each delivery: its counts, its batch, its refusals, and what it says of earlier ones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import repeat
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -15,19 +15,13 @@ from bcd.patches import BatchId, Hospital
 from bcd.progress import track
 from bcd.store import tables
 from bcd.store.catalog import Catalog
+from bcd.store.known import KnownPatch, StainRecord, in_chunks
 
 if TYPE_CHECKING:
     import pandas as pd
 
 CHUNK = 5000
 """Rows of one bulk insert."""
-
-LOOKUP = 500
-"""Values of one `IN (...)`; SQLite takes 32,766, older ones 999."""
-
-_VALUES: sa.BindParameter[str] = sa.bindparam("values", expanding=True)
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -85,27 +79,6 @@ class RefusalRecord:
 
 
 @dataclass(frozen=True)
-class StainRecord:
-    """The colour of one slide's admitted patches.
-
-    Attributes:
-        patient: Whose slide it is.
-        slide: The slide's identifier.
-        patches: Number of patches.
-        red: Mean optical density of red.
-        green: Mean optical density of green.
-        blue: Mean optical density of blue.
-    """
-
-    patient: str
-    slide: str
-    patches: int
-    red: float
-    green: float
-    blue: float
-
-
-@dataclass(frozen=True)
 class Settlement:
     """All that one delivery changes in the catalog, entered at once or not at all.
 
@@ -124,20 +97,6 @@ class Settlement:
     conflicts: Sequence[tuple[KnownPatch, str, str]] = ()
     labels: Sequence[tuple[KnownPatch, int]] = ()
     stains: Sequence[StainRecord] = ()
-
-
-class KnownPatch(NamedTuple):
-    """A patch of an earlier batch, with its label as it stands, the batch's id, and whether the label was revised."""
-
-    hospital: str
-    patient: str
-    slide: str
-    x: int
-    y: int
-    label: int | None
-    pixel_sha256: str
-    batch: str
-    revised: bool = False
 
 
 def find_delivery(catalog: Catalog, identity: str) -> DeliveryRecord | None:
@@ -255,61 +214,3 @@ def _insert_patches(connection: sa.Connection, part: pd.DataFrame, *, batch: int
     else:
         named = zip(*values.values(), strict=True)
         connection.execute(sa.insert(tables.patches), [dict(zip(values, row, strict=True)) for row in named])
-
-
-def known_slides(catalog: Catalog) -> list[StainRecord]:
-    """Returns the colours of all slides of earlier batches."""
-    columns = (tables.stains.c[name] for name in StainRecord.__dataclass_fields__)
-    with catalog.engine.connect() as connection:
-        return [StainRecord(**row) for row in connection.execute(sa.select(*columns)).mappings()]
-
-
-def known_cells(catalog: Catalog, hospital: Hospital, patients: Iterable[str]) -> list[KnownPatch]:
-    """Returns the patches that earlier batches hold of these patients."""
-    patches = tables.patches.c
-    condition = sa.and_(patches.hospital == hospital, patches.patient.in_(_VALUES))
-    return _known(catalog, condition, sorted(set(patients)))
-
-
-def known_pixels(catalog: Catalog, hashes: Iterable[str]) -> list[KnownPatch]:
-    """Returns the patches of earlier batches, of any patient, with one of these pixel hashes."""
-    return _known(catalog, tables.patches.c.pixel_sha256.in_(_VALUES), sorted(set(hashes)))
-
-
-def _known(catalog: Catalog, condition: sa.ColumnElement[bool], values: Sequence[str]) -> list[KnownPatch]:
-    columns = (tables.patches.c[name] for name in KnownPatch._fields[:7])
-    query = (
-        sa.select(*columns, tables.batches.c.id)
-        .join_from(tables.patches, tables.batches)
-        .where(condition)
-        .order_by(tables.batches.c.number, tables.patches.c.row)
-    )
-    found: list[KnownPatch] = []
-    with catalog.engine.connect() as connection:
-        for chunk in in_chunks(values, LOOKUP):
-            found += (KnownPatch(*row) for row in connection.execute(query, {"values": chunk}))
-        revised = _latest_revisions(connection, sorted({known.patient for known in found}))
-    return [
-        known._replace(label=revised[known[:5]], revised=True) if known[:5] in revised else known for known in found
-    ]
-
-
-def _latest_revisions(connection: sa.Connection, patients: Sequence[str]) -> dict[tuple[object, ...], int | None]:
-    """Returns the latest label of every revised patch of these patients, by hospital, patient, slide, x, y."""
-    columns = tables.label_revisions.c
-    query = (
-        sa.select(columns.hospital, columns.patient, columns.slide, columns.x, columns.y, columns.label)
-        .where(columns.patient.in_(_VALUES))
-        .order_by(columns.number)
-    )
-    latest: dict[tuple[object, ...], int | None] = {}
-    for chunk in in_chunks(patients, LOOKUP):
-        for *cell, label in connection.execute(query, {"values": chunk}):
-            latest[tuple(cell)] = label
-    return latest
-
-
-def in_chunks(values: Sequence[T], size: int) -> Iterator[list[T]]:
-    """Yields a sequence in lists of at most `size`."""
-    for start in range(0, len(values), size):
-        yield list(values[start : start + size])

@@ -11,7 +11,7 @@ from bcd.errors import BcdError, InsufficientEvidenceError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bcd.store.snapshots import Snapshot
+    from bcd.store.snapshot import Snapshot
 
 _MEND = "Find out which is right and freeze a new snapshot; nothing is trained on what judges it."
 

@@ -13,7 +13,6 @@ Example:
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,10 +24,11 @@ from bcd.store.batches import CANONICAL, hash_rows
 from bcd.store.catalog import Catalog, patiently
 from bcd.store.evidence import assert_no_leakage
 from bcd.store.options import SplitOptions
-from bcd.store.snapshot_counts import count_by, patient_keys
+from bcd.store.snapshot import Snapshot
+from bcd.store.snapshot_counts import patient_keys
 from bcd.store.snapshot_manifest import NAME, Manifest, hash_file, make_manifest, read_manifest
 from bcd.store.snapshot_rows import LeftOut, count_left_out, read_rows
-from bcd.store.splits import SPLITS, record_splits
+from bcd.store.splits import record_splits
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,39 +44,6 @@ __all__ = [
 ]
 
 _PATCHES = "patches.parquet"
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """A frozen list of labelled patches.
-
-    Attributes:
-        id: Content hash of protocol and rows.
-        protocol: The protocol that dealt the splits, as `SplitOptions.recorded_as` names it.
-        patches: Columns hospital, patient, slide, x, y, label (int8), split, batch, row, pixel_sha256, in
-            canonical order (hospital, patient, slide, y, x).
-        options: The options of splits that it was frozen with; empty where that is not known.
-        left_out: For each reason, how many `patients` and `patches` were left out.
-    """
-
-    id: SnapshotId
-    protocol: str
-    patches: pd.DataFrame
-    options: dict[str, str | float] = field(default_factory=dict)
-    left_out: LeftOut = field(default_factory=dict)
-
-    def of(self, split: str) -> pd.DataFrame:
-        """Returns the patches of one split, with the index of `patches`."""
-        return self.patches[self.patches["split"] == split]
-
-    def counts(self) -> pd.DataFrame:
-        """Returns patients, patches and positive for each of the four splits, in their order."""
-        return count_by(self.patches, "split").reindex(list(SPLITS), fill_value=0).astype("int64")
-
-    @property
-    def batches(self) -> list[str]:
-        """Ids of the batches that the patches lie in, sorted."""
-        return sorted(self.patches["batch"].unique())
 
 
 def snapshot_id(protocol: str, patches: pd.DataFrame) -> SnapshotId:

@@ -12,7 +12,8 @@ import pytest
 import sqlalchemy as sa
 
 from bcd.admission.admit import admit
-from bcd.admission.release import NOT_RELEASABLE, RELEASABLE, Release, release
+from bcd.admission.judgement import NOT_RELEASABLE, RELEASABLE
+from bcd.admission.release import Release, release
 from bcd.admission.report import report_path
 from bcd.admission.rules import RULES
 from bcd.errors import BcdError
