@@ -106,10 +106,10 @@ def measure_admission(delivery: Path, folder: Path, begin: Callable[[], None] = 
     from bcd.store.catalog import open_catalog
     from bcd.store.hospitals import declare_hospital
 
-    small = folder / "small" / "delivery"
-    made_patches.copy_some(delivery, small)
+    small = folder / "small" / "delivery.zip"
+    made_patches.write_zip(small, made_patches.noise_base(), 64)
     result: Run = {}
-    for path, home in ((small, folder / "small" / "home"), (delivery, folder / "home")):
+    for path, home in ((small, small.parent / "home"), (delivery, folder / "home")):
         settings = load_settings(home)
         catalog = open_catalog(settings)
         declare_hospital(settings, catalog, "east", "pseudonyms", author="benchmark")
@@ -117,16 +117,17 @@ def measure_admission(delivery: Path, folder: Path, begin: Callable[[], None] = 
         with _clocks(result):
             admission = admit(settings, catalog, path, Hospital("east"))
         result["admitted"] = admission.admitted
-    shutil.rmtree(folder / "small")
+    shutil.rmtree(small.parent)
     return result
 
 
 def measure_memory(delivery: Path, folder: Path) -> Run:
     """Admits a delivery and watches the memory, which takes up to a tenth of the time."""
-    before: list[float] = []
+    beginnings: list[int] = []
     with snapshots.watch_memory() as memory:
-        result = measure_admission(delivery, folder, lambda: before.append(snapshots.own_memory()))
-    return result | {"before": before[-1], "peak": max(memory)}
+        result = measure_admission(delivery, folder, lambda: beginnings.append(len(memory)))
+    memory = memory[beginnings[-1] :]
+    return result | {"before": memory[0], "peak": max(memory)}
 
 
 def measure_stages(delivery: Path, folder: Path) -> Run:

@@ -11,7 +11,6 @@ import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,6 +67,13 @@ def draw_base() -> Base:
     return _choose([(cv2.cvtColor(patch.pixels, cv2.COLOR_RGB2BGR), patch.name.label) for patch in drawn])
 
 
+def noise_base(patches: int = 64) -> Base:
+    """Makes a few patches of noise, for what only needs any."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (patches, PATCH_PIXELS, PATCH_PIXELS, 3), np.uint8)
+    return Base(pixels, np.arange(patches, dtype=np.int8) % 2)
+
+
 def _choose(patches: list[tuple[np.ndarray, int | None]]) -> Base:
     """Leaves out edge pieces and what is blank or nearly so."""
     shape = (PATCH_PIXELS, PATCH_PIXELS, 3)
@@ -89,18 +95,6 @@ def unpack(archive: Path, folder: Path) -> None:
     """Unpacks a delivery into a folder."""
     with whole_folder(folder) as partial, zipfile.ZipFile(archive) as file:
         file.extractall(partial)
-
-
-def copy_some(delivery: Path, folder: Path, patches: int = 64) -> None:
-    """Copies the first patches of a zip or a folder into a new folder."""
-    folder.mkdir(parents=True)
-    if delivery.is_dir():
-        for path in islice(delivery.glob("*/*/*.png"), patches):
-            (folder / path.name).write_bytes(path.read_bytes())
-        return
-    with zipfile.ZipFile(delivery) as archive:
-        for name in archive.namelist()[:patches]:
-            (folder / name.rpartition("/")[2]).write_bytes(archive.read(name))
 
 
 def _make(base: Base, patches: int) -> Iterator[tuple[str, bytes]]:

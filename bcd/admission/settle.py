@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -65,12 +66,14 @@ class Draft:
     def identity(self) -> str:
         """The delivery's hash: of the hospital, and of the name and bytes of every file."""
         findings = self.findings
-        lines = sorted(
-            f"{name}\t{findings.digests[member].tobytes().hex()}"
-            for member, name in enumerate(findings.names)
-            if member not in findings.ignored
-        )
-        return hashlib.sha256("\n".join([self.hospital, *lines]).encode()).hexdigest()
+        name_of = findings.names.__getitem__
+        digest = hashlib.sha256(self.hospital.encode())
+        members = (member for member in range(findings.files) if member not in findings.ignored)
+        # A line a file, in the order of the lines; never all lines at once, which would be most of the memory.
+        for name, alike in groupby(sorted(members, key=name_of), key=name_of):
+            for file in sorted(findings.digests[member].tobytes().hex() for member in alike):
+                digest.update(f"\n{name}\t{file}".encode())
+        return digest.hexdigest()
 
 
 def settle(settings: Settings, catalog: Catalog, draft: Draft) -> tuple[DeliveryRecord, bool]:

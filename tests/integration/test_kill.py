@@ -56,7 +56,7 @@ with show_progress(Lines()):
 print("done", flush=True)
 """
 
-MOMENTS = ["Entering patches", "Preparing patches", "Epoch 1 of 2", "Scoring test patients", "registered"]
+MOMENTS = ["Preparing patches", "Epoch 1 of 2", "Scoring test patients", "registered"]
 
 
 def _run(home: Path, delivery: Path, *, kill_at: str | None = None) -> None:
