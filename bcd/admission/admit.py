@@ -20,7 +20,7 @@ from types import MappingProxyType
 
 from bcd.admission.beside import apply_labels
 from bcd.admission.cut import cut_slides
-from bcd.admission.delivery import check_delivery
+from bcd.admission.delivery import check_names
 from bcd.admission.examine import examine_files
 from bcd.admission.inbox import claim
 from bcd.admission.naming import Naming
@@ -81,8 +81,8 @@ def admit(
     name = naming.show_title(path.name)
     try:
         with _told_of_storage(settings), claim(settings, path):
-            check_delivery(path)
             with open_source(path, settings.scratch) as source:
+                check_names(path, source.names)
                 admission = admit_source(
                     settings, catalog, source, name=name, hospital=hospital, naming=naming, spacing=spacing
                 )

@@ -20,7 +20,7 @@ from __future__ import annotations
 import re
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from bcd.admission.received import is_settled
@@ -50,8 +50,17 @@ def check_delivery(path: Path) -> None:
     Raises:
         BcdError: It is missing, nothing that can be opened, empty, or no file in it is named as a patch or a slide.
     """
+    check_names(path, list_names(path))
+
+
+def check_names(path: Path, names: Iterable[str]) -> None:
+    """Looks at the names of a delivery that is open already, until one is worth opening.
+
+    Raises:
+        BcdError: There is none.
+    """
     count, kinds = 0, set()
-    for name in _file_names(path):
+    for name in _without_litter(names):
         if PatchName.parse(name.name) or is_slide(name):
             return
         count += 1
@@ -75,7 +84,7 @@ def patient_ids(path: Path) -> set[str]:
     Raises:
         BcdError: The delivery is missing, or nothing that can be opened.
     """
-    parsed = (PatchName.parse(name.name) for name in _file_names(path))
+    parsed = (PatchName.parse(name.name) for name in _without_litter(list_names(path)))
     return {name.patient for name in parsed if name is not None}
 
 
@@ -134,8 +143,8 @@ def _has_its_end(path: Path) -> bool:
         return False
 
 
-def _file_names(path: Path) -> Iterator[PurePosixPath]:
-    return (PurePosixPath(name) for name in list_names(path) if not is_litter(name))
+def _without_litter(names: Iterable[str]) -> Iterator[PurePosixPath]:
+    return (PurePosixPath(name) for name in names if not is_litter(name))
 
 
 def _is_hidden(path: Path) -> bool:
