@@ -116,6 +116,7 @@ def admit_source(
     spacing: float | None = None,
     waived: Mapping[str, str] = _NONE,
     labels: Mapping[str, int] = _NO_LABELS,
+    is_release: bool = False,
 ) -> Admission:
     """Admits the files of an open source.
 
@@ -129,6 +130,7 @@ def admit_source(
         spacing: In µm per pixel, for slides that do not say it.
         waived: For a file's name, the one rule that it may break.
         labels: For a file's name, the label that counts instead of what its name says.
+        is_release: Whether a person chose these files again, so that they mark nothing that they contradict.
 
     Raises:
         BcdError: Nothing in it is admissible, or the store cannot be written; then nothing is stored.
@@ -139,7 +141,7 @@ def admit_source(
         findings = examine_files(source, plan, spool)
         cut_slides(source, plan.slides, findings, spool, scratch=settings.scratch, spacing=spacing)
         apply_labels(source, naming, findings, plan.tables, settings.scratch)
-        draft = Draft(name, hospital, source, spool, findings, hides=naming.hides)
+        draft = Draft(name, hospital, source, spool, findings, naming.hides, is_release)
         record, already = settle(settings, catalog, draft)
     if already:
         say(f"{name} of {hospital} was admitted before: nothing changes.")

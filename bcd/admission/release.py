@@ -144,6 +144,7 @@ def _admit(
         hospital=found.hospital,
         waived={file.name: file.rule for file in files if file.rule in WAIVED},
         labels={} if label is None else {file.name: label for file in files},
+        is_release=True,
     ).id
 
 

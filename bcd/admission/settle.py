@@ -53,6 +53,7 @@ class Draft:
         spool: The decoded patches.
         findings: What was found.
         hides: Whether the hospital's identifiers were replaced, so that nothing else may name somebody either.
+        is_release: Whether a person chose these files again: what they contradict was marked when they were delivered.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Draft:
     spool: Spool
     findings: Findings
     hides: bool
+    is_release: bool = False
 
     @property
     def identity(self) -> str:
@@ -126,7 +128,9 @@ def _settle(
     refuse_duplicates(findings)
     refusals = findings.refusals()
     standing = findings.standing()
-    if standing.empty and not {"already-admitted", "withdrawn"} & {refusal.rule for refusal in refusals.values()}:
+    is_known = {"already-admitted", "withdrawn"} & {refusal.rule for refusal in refusals.values()}
+    conflicts = [] if draft.is_release else [(known, found.rule, found.message) for known, found in doubts.conflicts]
+    if standing.empty and not is_known and not conflicts:
         raise _nothing_admissible(draft.name, count_rules(refusals))
     stains = measure_stains(standing)
     index = make_index(draft.hospital, findings, standing, known_slides(catalog), stains)
@@ -152,7 +156,6 @@ def _settle(
         unlabelled=int((standing["label"] == UNLABELLED).sum()),
         flags=count_flags(index),
     )
-    conflicts = [(known, refusal.rule, refusal.message) for known, refusal in doubts.conflicts]
     record_delivery(catalog, Settlement(record, index, kept, conflicts, doubts.labels, stains), confirm)
     with suppress(OSError):  # it is admitted; who settles next removes the note
         note.unlink()

@@ -50,6 +50,15 @@ def test_another_label_for_the_same_pixels_marks_the_patch_and_leaves_its_batch_
     assert _bytes_of_batches(settings).items() >= before.items()
 
 
+def test_a_delivery_of_nothing_but_contradictions_marks_what_it_contradicts(
+    settings: Settings, catalog: Catalog, picture, as_zip
+) -> None:
+    admit(settings, catalog, as_zip({"a_idx5_x1_y1_class0.png": picture(1)}), EAST)
+    admission = admit(settings, catalog, as_zip({"a_idx5_x1_y1_class1.png": picture(1)}), EAST)
+    assert (admission.batch, admission.admitted, admission.refused) == (None, 0, {"two-labels": 1})
+    assert _conflicts(catalog) == [("east", "a", 1, "two-labels")]
+
+
 def test_the_same_pixels_of_another_patient_mark_the_patch_that_was_first(
     settings: Settings, catalog: Catalog, patch_files, as_zip
 ) -> None:

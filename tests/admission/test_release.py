@@ -22,6 +22,7 @@ from bcd.settings import Settings
 from bcd.store import tables
 from bcd.store.batches import read_pixels
 from bcd.store.catalog import Catalog
+from bcd.store.conflicts import list_conflicts
 from bcd.store.delivery_queries import list_deliveries, list_refused, match_delivery
 from bcd.store.patients import patient_patches
 
@@ -164,6 +165,7 @@ def test_one_side_of_a_contradiction_is_admitted_and_both_are_not(ward: Ward, pi
     assert ward.labels("P9") == {1: 0}
     with pytest.raises(BcdError, match="two-patients"):  # the same tissue is never two patients'
         ward.release(names[0])
+    assert list_conflicts(ward.catalog) == []  # a person has judged: the attempt puts nothing in doubt
 
 
 def test_a_name_that_is_right_against_its_folder_counts(ward: Ward, picture: Callable[..., bytes]) -> None:
