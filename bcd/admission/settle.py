@@ -53,7 +53,7 @@ class Draft:
         spool: The decoded patches.
         findings: What was found.
         hides: Whether the hospital's identifiers were replaced, so that nothing else may name somebody either.
-        is_release: Whether a person chose these files again: what they contradict was marked when they were delivered.
+        is_release: Whether a person chose these files again: what they contradict is marked already.
     """
 
     name: str
