@@ -30,7 +30,7 @@ class State:
         optimizer: The optimiser's variables.
         average: The averaged weights; empty where nothing is averaged.
         looks: How many looks at the weights the average is made of.
-        best: The weights to be kept: those judged best on the val patients.
+        best: The weights to be kept so far: of the best epoch, or of the last.
         history: A row of figures for every finished epoch.
     """
 

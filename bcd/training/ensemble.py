@@ -3,9 +3,10 @@
 Their logits are averaged, and each may look at a patch in all its eight exact turns.
 
 Example:
-    >>> describe_ensemble(EnsembleOptions(members=3, views=8))
-    '×3 8 views'
-"""
+    >>> from bcd.networks.architecture import PRESETS
+    >>> describe_ensemble(PRESETS["compact"], EnsembleOptions(members=3, views=8))
+    'compact ×3 8 views'
+"""  # noqa: RUF002
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from bcd.errors import BcdError
+from bcd.networks.architecture import Architecture, describe
 from bcd.options import Options
 from bcd.progress import say
 from bcd.training.fit import TrainedNetwork, find_trained, train_network
@@ -24,7 +26,6 @@ from bcd.training.options import TrainOptions
 from bcd.training.predict import Views
 
 if TYPE_CHECKING:
-    from bcd.networks.architecture import Architecture
     from bcd.preprocessing.prepared import PreparedSnapshot
 
 OnMemberEpoch = Callable[[int, int, dict[str, float]], None]
@@ -142,11 +143,13 @@ def find_ensemble(folder: Path, ensemble: EnsembleOptions) -> TrainedEnsemble | 
     return TrainedEnsemble(members, ensemble) if len(members) == ensemble.members else None
 
 
-def describe_ensemble(ensemble: EnsembleOptions) -> str:
-    """Says in short what an ensemble is more than one network that looks once; empty where it is that."""
-    words = [f"×{ensemble.members}"] if ensemble.members > 1 else []
+def describe_ensemble(architecture: Architecture, ensemble: EnsembleOptions) -> str:
+    """Says in short what answers: the architecture, how many of it where several, and the views where eight."""
+    words = [describe(architecture)]
+    words += [f"×{ensemble.members}"] if ensemble.members > 1 else []  # noqa: RUF001
     words += ["by folds"] if ensemble.by == "folds" else []
-    return " ".join(words + ([f"{ensemble.views} views"] if ensemble.views > 1 else []))
+    words += [f"{ensemble.views} views"] if ensemble.views > 1 else []
+    return " ".join(words)
 
 
 def _member_options(options: TrainOptions, ensemble: EnsembleOptions) -> list[TrainOptions]:

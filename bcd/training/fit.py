@@ -16,7 +16,7 @@ from bcd.files import whole_file
 from bcd.networks.architecture import Architecture, describe
 from bcd.progress import say
 from bcd.training.checkpoint import claim_folder
-from bcd.training.history import best_epoch
+from bcd.training.history import kept_epoch
 from bcd.training.loop import CHECKPOINT, DivergedError, OnEpoch, Training
 from bcd.training.material import gather_material
 from bcd.training.options import TrainOptions
@@ -50,7 +50,7 @@ class TrainedNetwork:
     @property
     def best_epoch(self) -> int:
         """The epoch, counted from 1, whose weights were kept."""
-        return best_epoch(self.history)
+        return kept_epoch(self.history, self.options.keep)
 
     @property
     def val_score(self) -> float:

@@ -13,6 +13,11 @@ def best_epoch(history: Sequence[Row]) -> int:
     return 1 + scores.index(max(scores))
 
 
+def kept_epoch(history: Sequence[Row], keep: str) -> int:
+    """Returns the epoch, counted from 1, whose weights are kept: the `best` or the `last`."""
+    return best_epoch(history) if keep == "best" else len(history)
+
+
 def has_stalled(history: Sequence[Row], patience: int) -> bool:
     """Whether the last `patience` epochs were no better than one before them; a patience of 0 never ends."""
     return bool(history) and 0 < patience <= len(history) - best_epoch(history)

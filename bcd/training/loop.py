@@ -17,7 +17,7 @@ from bcd.progress import say, track
 from bcd.training.average import WeightAverage
 from bcd.training.checkpoint import State
 from bcd.training.feed import Feed
-from bcd.training.history import best_epoch, has_stalled
+from bcd.training.history import has_stalled, kept_epoch
 from bcd.training.material import Material
 from bcd.training.memory import require_memory
 from bcd.training.metrics import judge_epoch
@@ -45,16 +45,27 @@ class Training:
         architecture: What to train.
         options: How.
         folder: Where the checkpoint lies.
+        resident: Whether the train patches lie on the device; None: where it has a memory of its own that holds them.
     """
 
-    def __init__(self, material: Material, architecture: Architecture, options: TrainOptions, folder: Path) -> None:
+    def __init__(
+        self,
+        material: Material,
+        architecture: Architecture,
+        options: TrainOptions,
+        folder: Path,
+        resident: bool | None = None,
+    ) -> None:
         from bcd.networks.backend import keras, use_precision
+        from bcd.training.resident import fits_on_device
 
         keras.utils.set_random_seed(options.seed)
         self.material, self.architecture, self.options = material, architecture, options
         self.folder = folder
         self.batch = min(options.batch_size, len(material.rows))
         self.steps = len(material.rows) // self.batch  # the rest of an epoch's patches has its turn in another epoch
+        size = len(material.rows) * material.pixels[0].nbytes
+        self.resident = fits_on_device(size) if resident is None else resident
         self.weights = weigh_classes(material.labels) if options.class_weights else None
         with use_precision(options.precision):
             self.network = build_network(architecture, options.seed)
@@ -67,7 +78,7 @@ class Training:
         """Trains the epochs that are left.
 
         Returns:
-            The best epoch's network, in single precision, ready to be saved.
+            The kept epoch's network, in single precision, ready to be saved.
 
         Raises:
             DivergedError: The loss is no longer finite.
@@ -102,12 +113,23 @@ class Training:
         options = self.options
         optimizer = make_optimizer(options, self.steps * options.epochs)
         augment = Augment(options.stain_jitter, options.light_jitter, options.seed)
-        learner = keras.Sequential([augment, self.network])
+        learner = keras.Sequential([*self._source(), augment, self.network])
         learner.compile(
             optimizer=optimizer, loss=keras.losses.BinaryCrossentropy(from_logits=True), auto_scale_loss=False
         )
         optimizer.build(self.network.trainable_variables)
         return learner
+
+    def _source(self) -> list[Any]:
+        """Returns what stands before the augmentation: patches on the device, or nothing where patches are sent."""
+        from bcd.networks.backend import keras
+        from bcd.training.resident import ResidentPatches
+
+        if not self.resident:
+            return []
+        # Said to be whole numbers, or Keras would take them for values and round them with the rest.
+        numbers = keras.Input((), dtype="int32", name="numbers")
+        return [numbers, ResidentPatches(self.material.pixels[self.material.rows])]
 
     def _epoch(self, epoch: int, advance: Advance) -> dict[str, float]:
         """Trains one epoch, judges it, and brings the state up to date."""
@@ -147,7 +169,8 @@ class Training:
     def _gather(self, chosen: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
         material = self.material
         weights = None if self.weights is None else self.weights[chosen]
-        return material.pixels[material.rows[chosen]], material.labels[chosen, None], weights
+        patches = chosen.astype(np.int32) if self.resident else material.pixels[material.rows[chosen]]
+        return patches, material.labels[chosen, None], weights
 
     def _judge(self, row: dict[str, float], advance: Advance) -> None:
         """Judges the averaged weights on the val patients and takes the epoch into the state."""
@@ -158,7 +181,7 @@ class Training:
         self.network.set_weights(live)
         row |= judge_epoch(logits, material.val_labels, material.val_patients)
         state.history.append(row)
-        if best_epoch(state.history) == len(state.history):
+        if kept_epoch(state.history, self.options.keep) == len(state.history):
             state.best = [weight.copy() for weight in judged]
         state.weights, state.average, state.looks = live, self.average.weights, self.average.looks
         state.optimizer = [np.asarray(variable) for variable in self.learner.optimizer.variables]

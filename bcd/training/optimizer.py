@@ -43,8 +43,8 @@ class ClippingAdamW(keras.optimizers.AdamW):  # type: ignore[misc]  # Keras is u
 
     def pop_gradient_norm(self) -> float:
         """Returns the mean norm of the gradients before clipping since the last call."""
-        total, number = (float(value) for value in ops.convert_to_numpy(self.norms))
-        self.norms.assign(ops.zeros_like(self.norms))
+        total, number = (float(value) for value in self.norms.numpy())
+        self.norms.assign(ops.zeros((2,)))
         return total / max(number, 1.0)
 
 

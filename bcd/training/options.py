@@ -36,6 +36,9 @@ class TrainOptions(Options):
         description="Every patch once an epoch (natural), or every patient equally often (patients), so that one large "
         "patient does not carry the training.",
     )
+    keep: Literal["best", "last"] = Field(
+        "best", description="Which epoch's weights are kept: the one of the best patient-wise val score, or the last."
+    )
     patience: int = Field(
         0, ge=0, description="Stops after so many epochs in a row without a better patient-wise val score; 0: never."
     )
