@@ -115,7 +115,11 @@ def compare_all(prepared: PreparedSnapshot, folder: Path) -> None:
     """Prints what every recipe gains over the default on the folds that it never saw."""
     judged = {
         f"{name}, {views} view{'s' * (views > 1)}": [
-            [score_fold(prepared, recipe, folder, name, fold, seed, views) for seed in SEEDS] for fold in range(FOLDS)
+            [
+                score_fold(prepared, place(folder, name, fold, seed), of_fold(recipe, fold, seed), views)
+                for seed in SEEDS
+            ]
+            for fold in range(FOLDS)
         ]
         for name, recipe in RECIPES.items()
         for views in (1, 8)
@@ -133,19 +137,42 @@ def compare_all(prepared: PreparedSnapshot, folder: Path) -> None:
         low, high = np.percentile(pick_seeds(gain)[1:], [2.5, 97.5])
         pooled = np.mean([pooled_auroc(frame) for fold in folds for frame in fold])
         print(
-            f"{name:44s} {values[0].mean():.4f}  pooled {pooled:.4f}  "
-            f"{gain[0].mean():+.4f} [{low:+.4f}, {high:+.4f}]"
+            f"{name:44s} {values[0].mean():.4f}  pooled {pooled:.4f}  {gain[0].mean():+.4f} [{low:+.4f}, {high:+.4f}]"
         )
 
 
-def score_fold(
-    prepared: PreparedSnapshot, recipe: Recipe, folder: Path, name: str, fold: int, seed: int, views: int
-) -> pd.DataFrame:
-    """Scores a left-out fold, or finds it scored."""
-    path = place(folder, name, fold, seed)
+def open_test(prepared: PreparedSnapshot, folder: Path, name: str) -> None:
+    """Trains a recipe on all train patients with three seeds and prints its AUROC on the test patients."""
+    from bcd.evaluation.options import EvaluateOptions
+    from bcd.evaluation.report import evaluate_scores
+
+    recipe, logits = RECIPES[name], {}
+    rows = prepared.rows("test")
+    columns = ["hospital", "patient", "slide", "x", "y", "label"]
+    frame = prepared.snapshot.patches.iloc[rows][columns].reset_index(drop=True)
+    for seed in (1, 2, 3):
+        training = recipe.training.model_copy(update={"seed": seed})
+        path = folder / name.replace(" ", "-") / f"all-seed{seed}"
+        network = load_network(train_network(prepared, recipe.architecture, training, path).path)
+        for views in (1, 8):
+            logits[seed, views] = predict_logits(network, prepared.pixels[rows], views=views)
+    cases = {f"seed {seed}, {views} views": logits[seed, views] for seed, views in logits}
+    cases["three seeds, 8 views"] = np.mean([logits[seed, 8] for seed in (1, 2, 3)], axis=0)
+    print(
+        f"AUROC of {name} on {frame['patient'].nunique()} test patients: pooled, patient-macro, without the largest"
+    )
+    for case, values in cases.items():
+        scores = frame.assign(logit=values, probability=1 / (1 + np.exp(-values.astype(np.float64))))
+        judged = evaluate_scores(scores, EvaluateOptions(), snapshot=prepared.snapshot.id, split="test")
+        ways = (judged.pooled, judged.patient_macro, judged.without_largest)
+        print(f"  {case:22s}", "   ".join(str(way["auroc"]) for way in ways))
+
+
+def score_fold(prepared: PreparedSnapshot, path: Path, training: TrainOptions, views: int) -> pd.DataFrame:
+    """Scores the fold that a training left out, or finds it scored."""
     kept = path / f"left-out-{views}.parquet"
     if not kept.exists():
-        rows = left_out_rows(prepared, of_fold(recipe, fold, seed))
+        rows = left_out_rows(prepared, training)
         frame = prepared.snapshot.patches.iloc[rows][["patient", "label"]].reset_index(drop=True)
         network = load_network(path / "network.keras")
         frame.assign(logit=predict_logits(network, prepared.pixels[rows], views=views)).to_parquet(kept)

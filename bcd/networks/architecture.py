@@ -140,13 +140,16 @@ PRESETS = {
 
 
 def describe(architecture: Architecture) -> str:
-    """Returns a preset's name, or the architecture in a few words: stem, depth x filters of each stage, head.
+    """Returns a preset's name, or the architecture in a few words."""
+    named = (name for name, preset in PRESETS.items() if architecture == preset)
+    return next(named, None) or spell_out(architecture)
+
+
+def spell_out(architecture: Architecture) -> str:
+    """Returns the architecture in a few words: stem, depth x filters of each stage, head, dropout.
 
     What is as by default is not said, so that equal words mean the same network.
     """
-    for name, preset in PRESETS.items():
-        if architecture == preset:
-            return name
     stem, stages, head = architecture.stem, architecture.stages, architecture.head
     sizes, traits = [f"{stage.depth}x{stage.filters}" for stage in stages], [_traits(stage) for stage in stages]
     parts = [] if stem is None else [_describe_stem(stem)]

@@ -45,5 +45,5 @@ class WeightAverage:
         if not self.weights:
             self.weights = latest
             return
-        for mean, weight in zip(self.weights, latest, strict=True):
-            mean += np.asarray((1 - keep) * (weight - mean), mean.dtype)
+        pairs = zip(self.weights, latest, strict=True)
+        self.weights = [np.asarray(keep * mean + (1 - keep) * weight, weight.dtype) for mean, weight in pairs]

@@ -58,8 +58,9 @@ class State:
         try:
             with np.load(path, allow_pickle=False) as file:
                 counts = {name: sum(key.startswith(f"{name}-") for key in file) for name in _ARRAYS}
-                arrays = {name: [file[f"{name}-{i}"] for i in range(n)] for name, n in counts.items()}
-                return cls(**arrays, **json.loads(str(file["told"])))
+                arrays: dict[str, Any] = {name: [file[f"{name}-{i}"] for i in range(n)] for name, n in counts.items()}
+                told = json.loads(str(file["told"]))
+                return cls(**arrays, history=told["history"], looks=told["looks"])
         except (OSError, ValueError, KeyError, BadZipFile) as error:
             raise BcdError(
                 f"{path} is no checkpoint that this version of bcd can go on from: {error}.",

@@ -29,9 +29,7 @@ class Feed(Generic[Batch]):
         waited: Seconds that whoever iterates has waited for batches.
     """
 
-    def __init__(
-        self, gather: Callable[[NDArray[np.int64]], Batch], chosen: Sequence[NDArray[np.int64]]
-    ) -> None:
+    def __init__(self, gather: Callable[[NDArray[np.int64]], Batch], chosen: Sequence[NDArray[np.int64]]) -> None:
         self._gather, self._chosen = gather, chosen
         self.waited = 0.0
 

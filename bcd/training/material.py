@@ -69,4 +69,5 @@ def left_out_rows(prepared: PreparedSnapshot, options: TrainOptions) -> NDArray[
     if not options.folds:
         return rows[:0]
     keys = patient_keys(prepared.snapshot.patches.iloc[rows]).to_numpy(dtype=object)
-    return rows[deal_folds(keys, options.folds) == options.fold]
+    left_out: NDArray[np.int64] = rows[deal_folds(keys, options.folds) == options.fold]
+    return left_out

@@ -16,7 +16,7 @@ SLOTS = 6
 
 def estimate_step(network: Any, batch: int) -> int:
     """Estimates the bytes that a training step holds at its peak, in single precision."""
-    outputs = sum(prod(layer.output.shape[1:]) for layer in network.layers)
+    outputs = int(sum(prod(layer.output.shape[1:]) for layer in network.layers))
     return 4 * (OVERHEAD * outputs * batch + SLOTS * int(network.count_params()))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -33,8 +33,7 @@ class TrainOptions(Options):
     )
     sampling: Literal["natural", "patients"] = Field(
         "natural",
-        description="Every patch once an epoch (natural), or every patient equally often (patients), so that one large "
-        "patient does not carry the training.",
+        description="Every patch once an epoch, or every patient equally often, so that none carries the rest.",
     )
     keep: Literal["best", "last"] = Field(
         "best", description="Which epoch's weights are kept: the one of the best patient-wise val score, or the last."
@@ -50,6 +49,15 @@ class TrainOptions(Options):
     seed: int = Field(1, ge=0, le=2**20, description="Seeds initial weights, order of patches and augmentation.")
     min_train_patients: int = Field(10, ge=1, description="Training refuses with fewer train patients.")
     min_val_patients: int = Field(5, ge=1, description="Training refuses with fewer val patients.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_one_strength_of_jitter(cls, values: Any) -> Any:
+        """Takes `augmentation`, which earlier versions wrote into the records of their networks, as both jitters."""
+        if not isinstance(values, dict) or "augmentation" not in values:
+            return values
+        both = dict.fromkeys(("stain_jitter", "light_jitter"), values["augmentation"])
+        return both | {name: value for name, value in values.items() if name != "augmentation"}
 
     @model_validator(mode="after")
     def _leaves_out_a_fold_that_there_is(self) -> TrainOptions:

@@ -16,7 +16,7 @@ from bcd.errors import BcdError, InsufficientEvidenceError
 from bcd.networks.architecture import Architecture
 from bcd.preprocessing.prepared import PreparedSnapshot
 from bcd.progress import Advance, show_progress
-from bcd.training import checkpoint, fit, loop
+from bcd.training import checkpoint, fit
 from bcd.training.fit import DivergedError, TrainedNetwork, train_network
 from bcd.training.options import TrainOptions
 from bcd.training.predict import load_network, predict_logits

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bcd.errors import BcdError
 from bcd.training.folds import deal_folds
-from bcd.training.options import TrainOptions
 
 
 @given(sizes=st.lists(st.integers(1, 60), min_size=1, max_size=30), folds=st.integers(1, 5))
@@ -26,9 +23,3 @@ def test_the_order_of_patches_changes_nobodys_fold() -> None:
     patients = np.repeat([f"p{i}" for i in range(20)], 7).astype(object)
     order = np.random.default_rng(0).permutation(len(patients))
     np.testing.assert_array_equal(deal_folds(patients[order], 3), deal_folds(patients, 3)[order])
-
-
-@pytest.mark.parametrize(("folds", "fold"), [(1, 0), (3, 3), (0, 1)])
-def test_a_fold_that_there_is_not_cannot_be_left_out(folds: int, fold: int) -> None:
-    with pytest.raises(BcdError, match=f"Fold {fold} of {folds} cannot be left out"):
-        TrainOptions(folds=folds, fold=fold)

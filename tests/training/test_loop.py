@@ -126,5 +126,5 @@ def test_too_little_memory_is_told_before_an_epoch_is_spent(
 
 def test_a_damaged_checkpoint_is_named(begin: Any, tmp_path: Path) -> None:
     (tmp_path / CHECKPOINT).write_bytes(b"PK\x03\x04 half")
-    with pytest.raises(BcdError, match="is no checkpoint .* Delete it"):
+    with pytest.raises(BcdError, match=r"is no checkpoint .* Delete it"):
         begin().run()

@@ -83,9 +83,7 @@ def test_with_eight_views_a_turned_patch_has_the_same_logit(
 
 
 @pytest.mark.parametrize("views", [1, 8])
-def test_several_networks_answer_with_their_mean_logit(
-    views: Views, networks: list[Any], pixels: np.ndarray
-) -> None:
+def test_several_networks_answer_with_their_mean_logit(views: Views, networks: list[Any], pixels: np.ndarray) -> None:
     one_by_one = [predict_logits(network, pixels, views=views) for network in networks]
     together = predict_logits(networks, pixels, batch_size=3, views=views)
     np.testing.assert_allclose(together, np.mean(one_by_one, axis=0), atol=1e-5)
