@@ -90,12 +90,10 @@ def print_table(curves: dict[str, list[Curve]], budget: float) -> None:
     """Prints the mean best score at shares of the budget, and when this search has random search's last one."""
     shares = (0.125, 0.25, 0.5, 0.75, 1.0)
     print(f"\nBest val score so far, mean (standard deviation) of {len(next(iter(curves.values())))} repeats")
-    print("share of the budget  " + "".join(f"{share:>16.0%}" for share in shares))
+    print("share of the budget  " + "".join(f"{share:>18.0%}" for share in shares))
     for name, found in curves.items():
         at = [[best_at(curve, share * budget) for curve in found] for share in shares]
-        print(
-            f"{name:21s}" + "".join(f"{np.mean(values):9.4f} ({np.std(values):.4f})"[:16].rjust(16) for values in at)
-        )
+        print(f"{name:21s}" + "".join(f"{np.mean(values):9.4f} ({np.std(values):.4f})".rjust(18) for values in at))
     goals = [best_at(curve, budget) for curve in curves["random search"]]
     needed = [reach(curve, float(np.mean(goals))) for curve in curves["this search"]]
     shown = ", ".join("not within the budget" if each is None else f"{each / budget:.0%}" for each in needed)
