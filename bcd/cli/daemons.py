@@ -19,6 +19,7 @@ from bcd.files import whole_file
 from bcd.progress import track
 from bcd.registry.tracking import experiment_id, open_client, own_store
 from bcd.runtime import answers, environment, read_servers
+from bcd.search.storage import make_storage
 from bcd.settings import Settings
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def start(settings: Settings) -> dict[str, str]:
             _launch(settings, "prefect", _prefect_command(settings), urls)
         if "studies" not in alive:
             _require_free_port(settings.studies_port, "studies_port")
-            _launch(settings, "studies", _studies_command(settings), urls)
+            storage = make_storage(settings)  # before the page: its processes would all make it at once
+            _launch(settings, "studies", _studies_command(settings, storage), urls)
         _await_health(settings, "prefect", f"{urls['prefect']}/api/health")
         advance(1)
         if not settings.mlflow_url:
@@ -187,9 +189,9 @@ def _mlflow_command(settings: Settings) -> list[str]:
     return [script, "server", "--backend-store-uri", database, *artifacts, *address]
 
 
-def _studies_command(settings: Settings) -> list[str]:
+def _studies_command(settings: Settings, storage: str) -> list[str]:
     script = str(Path(sys.executable).parent / "optuna-dashboard")
-    return [script, settings.study_storage, "--host", "127.0.0.1", "--port", str(settings.studies_port)]
+    return [script, storage, "--host", "127.0.0.1", "--port", str(settings.studies_port)]
 
 
 def _prefect_command(settings: Settings) -> list[str]:

@@ -173,12 +173,12 @@ def play(
     *early, late = deliveries
     heading(console, 2, f"{', '.join(path.name for path in early)} of {hospital}: the first champion")
     admissions = [ingest(str(path.absolute()), hospital)[0] for path in early]
-    first = retrain(memory.first_snapshot, splits)
+    first = retrain(memory.first_snapshot, splits=splits)
     # A second run must not take the last delivery into the first snapshot.
     memory.keep_snapshot(settings, first.snapshot.id)
     heading(console, 3, f"{late.name} arrives: a challenger, and the gate")
     admissions += ingest(str(late.absolute()), hospital)
-    second = retrain("", splits)
+    second = retrain(splits=splits)
     heading(console, 4, "An unseen patient is scored with the champion")
     [scored] = score(patient=unseen_patient(second), hospital=hospital)
     return Result(admissions, first, second, scored)

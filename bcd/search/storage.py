@@ -86,11 +86,22 @@ def open_study(settings: Settings, name: str, options: SearchOptions, inputs: di
     return study
 
 
+def make_storage(settings: Settings) -> str:
+    """Makes the storage where there is none, so that a page may be opened on it, and returns its SQLAlchemy URL."""
+    door = claim(settings.work / "storage")
+    try:
+        with quiet_optuna():
+            storage = _open_storage(settings, SearchOptions().heartbeat_seconds)
+    finally:
+        door.release()
+    return str(storage.url)
+
+
 def find_study(settings: Settings, name: str, options: SearchOptions) -> Any:
     """Opens a study that exists, whatever it searches on."""
     import optuna
 
-    storage = _open_storage(settings, options.heartbeat_seconds)
+    storage = _open_storage(settings, options.heartbeat_seconds, is_new=False)
     return optuna.load_study(storage=storage, study_name=name, pruner=_make_pruner(options))
 
 
@@ -137,7 +148,7 @@ def _make_pruner(options: SearchOptions) -> Any:
     return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=options.epochs, reduction_factor=3)
 
 
-def _open_storage(settings: Settings, heartbeat: int) -> Any:
+def _open_storage(settings: Settings, heartbeat: int, *, is_new: bool = True) -> Any:
     import optuna
     import sqlalchemy as sa
 
@@ -158,6 +169,8 @@ def _open_storage(settings: Settings, heartbeat: int) -> Any:
             heartbeat_interval=heartbeat,
             grace_period=3 * heartbeat,
             heartbeat_stale_trial_callback=retry,
+            skip_compatibility_check=not is_new,
+            skip_table_creation=not is_new,
         )
     except (sa.exc.SQLAlchemyError, ImportError) as error:
         shown = url.render_as_string(hide_password=True)

@@ -201,5 +201,6 @@ def _weigh_parameters(study: Any) -> dict[str, float]:
         return {}  # nothing to explain
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that few trials say little, which the page on searching says
-        weighed = get_param_importances(study, target=lambda trial: trial.values[0])
+        # Negative: of a target of our own, the low values are what it explains.
+        weighed = get_param_importances(study, target=lambda trial: -trial.values[0])
     return {str(name): float(weight) for name, weight in weighed.items()}

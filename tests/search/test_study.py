@@ -83,12 +83,12 @@ def test_a_finished_study_is_read_and_a_larger_budget_continues_it(study: Study,
 def test_a_killed_study_goes_on_with_the_same_trial_and_ends_as_an_undisturbed_one(
     study: Study, bench: Bench, tmp_path: Path
 ) -> None:
-    options = SearchOptions(trials=6, epochs=4, seeds=2, best=1)
+    options = SearchOptions(trials=5, epochs=4, seeds=2, best=1)
     elsewhere = Settings(home=tmp_path / "elsewhere")
     undisturbed = study(options, settings=elsewhere, snapshot=write_hospital(elsewhere))
     straight = bench.trained
     bench.trained, bench.history = [], {}
-    for kill_at in ((1, 1), (3, 1), (4, 1), (7, 2)):  # the last one is a refit
+    for kill_at in ((1, 1), (3, 1), (4, 1), (6, 2)):  # the last one is a refit
         bench.kill_at = kill_at
         with pytest.raises(Killed):
             study(options)

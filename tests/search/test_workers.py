@@ -59,6 +59,7 @@ def _children() -> list[psutil.Process]:
     return [each for each in psutil.Process().children() if "bcd.search.worker" in " ".join(each.cmdline())]
 
 
+@pytest.mark.integration
 def test_a_worker_is_a_process_and_one_that_is_killed_is_replaced(study: Study, settings: Settings) -> None:
     notes, seen = Notes(), set()
 
@@ -78,7 +79,7 @@ def test_a_worker_is_a_process_and_one_that_is_killed_is_replaced(study: Study, 
 
 
 def test_gate_and_test_patients_are_never_read(study: Study, jobs: list[Job], tmp_path: Path) -> None:
-    options = SearchOptions(trials=1, epochs=1, seeds=1)
+    options = SearchOptions(trials=1, epochs=1, best=0)
     values = []
     for name in ("as they are", "garbage"):
         home = Settings(home=tmp_path / name)
@@ -109,6 +110,7 @@ run_study(settings, write_hospital(settings), PrepareOptions(), SearchOptions(tr
 """
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
 def test_workers_end_with_whoever_started_them(tmp_path: Path, end: signal.Signals) -> None:
     command = [sys.executable, "-c", STARTER, str(Path(__file__).parent), str(tmp_path / "home")]
@@ -126,7 +128,7 @@ def test_workers_end_with_whoever_started_them(tmp_path: Path, end: signal.Signa
     assert not alive
 
 
-def test_what_the_user_can_mend_is_told_as_such_and_a_crash_with_its_last_words(tmp_path: Path) -> None:
+def test_a_crash_is_told_with_the_last_words_of_the_worker(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home")
     job = Job(
         task="trial",
@@ -138,7 +140,7 @@ def test_what_the_user_can_mend_is_told_as_such_and_a_crash_with_its_last_words(
         search=SearchOptions().model_dump(mode="json"),
     )
     worker = crew.Worker(job, {}, bars=False)
-    with pytest.raises(BcdError, match="KeyError"):
+    with pytest.raises(BcdError, match=r"A worker of the search failed: (.|\n)*StorageInternalError"):
         _wait(worker)
 
 
@@ -170,6 +172,7 @@ def test_a_worker_lost_on_another_machine_is_replaced_here(
     assert [len(each.history) for each in result.trials] == [2, 2]
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # filters of warnings are not the threads' own
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_several_join_a_study_and_keep_its_budget(
     settings: Settings, snapshot: Snapshot, bench: Bench, database: str, request: pytest.FixtureRequest
