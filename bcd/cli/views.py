@@ -102,7 +102,7 @@ def show_outcome(console: Console, outcome: Outcome) -> None:
 
 def trial_rows(outcome: Outcome) -> Rows:
     """One row a trial."""
-    header = ["trial", "end", "AUROC on val", "parameters", "learning rate", "seconds"]
+    header = ["trial", "end", "val score", "parameters", "learning rate", "seconds"]
     rows = [
         [
             str(trial.number) + " (default)" * (trial.number == 0) + " (best)" * (trial.number == outcome.study.best),

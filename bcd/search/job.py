@@ -7,6 +7,7 @@ from typing import Any, Literal
 from bcd.options import Options
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepared import PreparedSnapshot, prepare_snapshot
+from bcd.search.claims import claim
 from bcd.search.options import SearchOptions
 from bcd.settings import Settings
 from bcd.store.snapshots import Snapshot, load_snapshot
@@ -39,7 +40,16 @@ class Job(Options):
 
     def prepare(self, preparation: PrepareOptions) -> PreparedSnapshot:
         """Returns the snapshot's patches, prepared as a recipe says."""
-        return prepare_snapshot(self.load_settings(), self.load_snapshot(), preparation)
+        return prepare_once(self.load_settings(), self.load_snapshot(), preparation)
+
+
+def prepare_once(settings: Settings, snapshot: Snapshot, preparation: PrepareOptions) -> PreparedSnapshot:
+    """Prepares a snapshot's patches, or waits for the worker of this machine that does."""
+    door = claim(settings.work / "preparing")
+    try:
+        return prepare_snapshot(settings, snapshot, preparation)
+    finally:
+        door.release()
 
 
 def make_job(

@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 
 from bcd.errors import BcdError
 from bcd.networks.architecture import PRESETS
-from bcd.preprocessing.prepared import prepare_snapshot
 from bcd.progress import say
 from bcd.search.crew import Crew
-from bcd.search.job import Job, make_job
+from bcd.search.job import Job, make_job, prepare_once
 from bcd.search.options import SearchOptions
 from bcd.search.queue import Queue, Standing
 from bcd.search.records import COUNTED, StudyResult, TrialRecord, read_trials
@@ -76,7 +75,7 @@ def run_study(
         BcdError: The study of that name is of something else, the limits leave no network to try, or no trial
             finished.
     """
-    prepared = prepare_snapshot(settings, snapshot, preparation)
+    prepared = prepare_once(settings, snapshot, preparation)
     check_evidence(prepared, training)
     inputs = describe_study(snapshot, preparation, options, training)
     name = study_name(inputs, options)

@@ -6,9 +6,9 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -181,17 +181,12 @@ def test_several_join_a_study_and_keep_its_budget(
         postgres = request.getfixturevalue("postgres")
         settings = settings.model_copy(update={"study_url": postgres.url(postgres.make_database())})
     options = SearchOptions(trials=6, epochs=1, seeds=1, heartbeat_seconds=5)
-    results: list[StudyResult] = []
 
-    def join() -> None:
-        results.append(run_study(settings, snapshot, PrepareOptions(), options, TrainOptions()))
+    def join() -> StudyResult:
+        return run_study(settings, snapshot, PrepareOptions(), options, TrainOptions())
 
-    threads = [threading.Thread(target=join) for _ in range(3)]  # flock and Optuna take them for processes
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(results) == 3
+    with ThreadPoolExecutor(3) as pool:  # flock and Optuna take threads for processes
+        results = [each.result() for each in [pool.submit(join) for _ in range(3)]]
     assert results[0] == results[1] == results[2]
     counted = [each for each in results[0].trials if each.state != "too large"]
     assert len(counted) == 6
