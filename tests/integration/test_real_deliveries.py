@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -49,10 +50,16 @@ def _content(settings: Settings) -> dict[str, set[tuple[object, ...]]]:
         for table in (tables.deliveries, tables.refusals, tables.patches, tables.patients, tables.conflicts):
             left_out = {"admitted_at", "number", "batch", "first_batch"}
             columns = [column for column in table.c if column.name not in left_out]
-            content[table.name] = {tuple(map(repr, row)) for row in connection.execute(sa.select(*columns))}
+            rows = connection.execute(sa.select(*columns)).mappings()
+            content[table.name] = {tuple(repr(_regardless_of_order(*each)) for each in row.items()) for row in rows}
         content["batches"] = {tuple(row) for row in connection.execute(sa.select(tables.batches.c.id))}
     content["folders"] = {(path.name,) for path in settings.batches.iterdir()}
     return content
+
+
+def _regardless_of_order(column: str, value: Any) -> Any:
+    """Leaves out the flag `stain`: it tells a slide from those that the hospital delivered before it."""
+    return {flag: n for flag, n in value.items() if flag != "stain"} if column == "flags" else value
 
 
 def test_in_any_order_again_and_all_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
