@@ -6,6 +6,7 @@ what a living one is writing, and is swept away by the next write beside it.
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import shutil
@@ -62,9 +63,15 @@ def keep_folder(partial: Path, path: Path) -> None:
     """Flushes a temporary folder to disk and names it `path`, unless that exists."""
     for file in sorted(partial.rglob("*")):
         _flush(file)
-    if not path.exists():
+    if path.exists():
+        return
+    try:
         partial.replace(path)
-        _flush(path.parent)
+    except OSError as error:
+        if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
+            return  # another process was faster
+        raise
+    _flush(path.parent)
 
 
 def _make_room(folder: Path) -> str:

@@ -37,9 +37,11 @@ class Settings(BaseSettings):
         Path(), description="Where the key of pseudonyms lies; empty: beside BCD_HOME, as HOME.keys, never in it."
     )
     catalog_url: str = Field("", description="SQLAlchemy URL of the catalog; empty: SQLite under BCD_HOME.")
+    study_url: str = Field("", description="SQLAlchemy URL of the studies' storage; empty: SQLite under BCD_HOME.")
     mlflow_url: str = Field("", description="An MLflow server to use instead of bcd's own store.")
     prefect_port: int = Field(4200, ge=1, le=65535, description="Port of the Prefect server that `bcd up` starts.")
     mlflow_port: int = Field(5000, ge=1, le=65535, description="Port of the MLflow server that `bcd up` starts.")
+    studies_port: int = Field(8080, ge=1, le=65535, description="Port of the Optuna dashboard that `bcd up` starts.")
     inbox_quiet_seconds: float = Field(
         10.0, ge=0, description="A delivery in the inbox is taken once nothing in it changed for so long."
     )
@@ -51,6 +53,7 @@ class Settings(BaseSettings):
     preparation: dict[str, Any] = Field({}, description="Options of PrepareOptions.")
     search: dict[str, Any] = Field({}, description="Options of SearchOptions.")
     training: dict[str, Any] = Field({}, description="Options of TrainOptions.")
+    ensemble: dict[str, Any] = Field({}, description="Options of EnsembleOptions.")
     evaluation: dict[str, Any] = Field({}, description="Options of EvaluateOptions.")
     gate: dict[str, Any] = Field({}, description="Options of GateOptions.")
     scoring: dict[str, Any] = Field({}, description="Options of ScoreOptions.")
@@ -165,7 +168,7 @@ class Settings(BaseSettings):
     @property
     def study_storage(self) -> str:
         """SQLAlchemy URL of the Optuna storage."""
-        return f"sqlite:///{self.home / 'optuna.db'}"
+        return self.study_url or f"sqlite:///{self.home / 'optuna.db'}"
 
     def options(self, table: str, model: type[OptionsT], **overrides: object) -> OptionsT:
         """Reads one table of bcd.toml (or its `BCD_TABLE__KEY` variables) with the options model of its concern.

@@ -1,4 +1,4 @@
-"""Evaluate: fit the policy on val patients, judge the network on test patients, register the bundle.
+"""Evaluate: fit the policy on val patients, judge what was trained on test patients, register the bundle.
 
 Example:
     python flows/evaluate.py
@@ -10,26 +10,33 @@ from prefect import flow
 
 from bcd.registry.retraining import evaluate_candidate, register_candidate, train_candidate
 from bcd.search.options import SearchOptions
-from bcd.training.fit import find_trained
+from bcd.training.ensemble import EnsembleOptions, find_ensemble
 from bcd.training.options import TrainOptions
 from flows.reporting import publish_markdown, reporting, run_name
 from flows.stages import begin
 
 
 @flow(name="evaluate", flow_run_name=run_name)
-def evaluate(snapshot: str = "", search: SearchOptions | None = None, training: TrainOptions | None = None) -> str:
-    """Judges the trained network by patient and registers it with its policy; returns the version.
+def evaluate(
+    snapshot: str = "",
+    search: SearchOptions | None = None,
+    training: TrainOptions | None = None,
+    ensemble: EnsembleOptions | None = None,
+) -> str:
+    """Judges what was trained by patient and registers it with its policy; returns the version.
 
     Args:
         snapshot: Id of the snapshot, or its beginning; empty: all that is admitted, frozen now.
         search: How far the study goes; empty: as bcd.toml says.
         training: How networks are trained; empty: as bcd.toml says.
+        ensemble: How many networks answer together, in how many views; empty: as bcd.toml says.
     """
     from bcd.evaluation.tables import headline_table, threshold_rows
 
     with reporting():
-        settings, retraining = begin(snapshot, search=search, training=training)
-        trained = find_trained(retraining.network(settings)) or train_candidate(settings, retraining)
+        settings, retraining = begin(snapshot, search=search, training=training, ensemble=ensemble)
+        found = find_ensemble(retraining.network(settings), retraining.ensemble)
+        trained = found or train_candidate(settings, retraining)
         evaluated = evaluate_candidate(settings, retraining, trained)
         bundle = register_candidate(settings, retraining, trained, evaluated)
     test = evaluated.evaluations.get("test")

@@ -12,6 +12,7 @@ from bcd.registry.options import GateOptions
 from bcd.registry.retraining import Outcome, read_outcome
 from bcd.search.options import SearchOptions
 from bcd.store.options import SplitOptions
+from bcd.training.ensemble import EnsembleOptions
 from bcd.training.options import TrainOptions
 from flows.evaluate import evaluate
 from flows.preprocess import preprocess
@@ -25,9 +26,11 @@ from flows.train import train
 @flow(name="retrain", flow_run_name=run_name)
 def retrain(
     snapshot: str = "",
+    *,
     splits: SplitOptions | None = None,
     search: SearchOptions | None = None,
     training: TrainOptions | None = None,
+    ensemble: EnsembleOptions | None = None,
     gate: GateOptions | None = None,
 ) -> Outcome:
     """Makes a challenger of what is admitted and lets the gate decide; nothing new: ends at once.
@@ -37,15 +40,16 @@ def retrain(
         splits: How patients are split; empty: as bcd.toml says.
         search: How far the study goes; empty: as bcd.toml says.
         training: How networks are trained; empty: as bcd.toml says.
+        ensemble: How many networks answer together, in how many views; empty: as bcd.toml says.
         gate: Margins of the gate; empty: as bcd.toml says.
     """
     frozen = preprocess(snapshot, splits)
-    search_flow(frozen, search, training)
-    train(frozen, search, training)
-    evaluate(frozen, search, training)
-    promote(frozen, search, training, gate)
+    search_flow(frozen, search, training, ensemble)
+    train(frozen, search, training, ensemble)
+    evaluate(frozen, search, training, ensemble)
+    promote(frozen, search, training, ensemble, gate)
     with reporting():
-        return read_outcome(*begin(frozen, search=search, training=training))
+        return read_outcome(*begin(frozen, search=search, training=training, ensemble=ensemble))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Search: an Optuna study over architectures on one snapshot.
+"""Search: an Optuna study over networks and their training on one snapshot.
 
 Example:
     python flows/search.py
@@ -11,44 +11,60 @@ from prefect import flow
 from bcd.registry.retraining import search_architecture
 from bcd.search.options import SearchOptions
 from bcd.search.records import StudyResult
+from bcd.training.ensemble import EnsembleOptions
 from bcd.training.options import TrainOptions
-from flows.reporting import publish_markdown, reporting, run_name
+from flows.reporting import publish_markdown, publish_picture, reporting, run_name
 from flows.stages import begin
 
 
 @flow(name="search", flow_run_name=run_name)
 def search(
-    snapshot: str = "", options: SearchOptions | None = None, training: TrainOptions | None = None
+    snapshot: str = "",
+    options: SearchOptions | None = None,
+    training: TrainOptions | None = None,
+    ensemble: EnsembleOptions | None = None,
 ) -> StudyResult:
-    """Searches for the architecture on train and val patients; trial 0 is the default.
+    """Searches on train and val patients for what is better than the default by more than chance.
 
     Args:
         snapshot: Id of the snapshot, or its beginning; empty: all that is admitted, frozen now.
         options: How far the study goes; empty: as bcd.toml says.
         training: How networks are trained; empty: as bcd.toml says.
+        ensemble: How many networks answer together after it, in how many views; empty: as bcd.toml says.
     """
     with reporting():
-        settings, retraining = begin(snapshot, search=options, training=training)
+        settings, retraining = begin(snapshot, search=options, training=training, ensemble=ensemble)
         result = search_architecture(settings, retraining)
-    values = ["" if trial.value is None else f"{trial.value:.3f}" for trial in result.trials]
-    rows = [
-        f"| {trial.number} | {trial.state} | {value} | {trial.parameters:,} |"
-        for trial, value in zip(result.trials, values, strict=True)
-    ]
-    publish_markdown(
-        "study",
-        "\n".join(
-            [
-                result.note,
-                "",
-                "| trial | end | AUROC on val | parameters |",
-                "| --- | --- | ---: | ---: |",
-                *rows,
-            ]
-        ),
-        f"Study {result.study}",
-    )
+    publish_markdown("study", describe(result), f"Study {result.study}")
+    for name in ("history", "learning-curves"):
+        publish_picture(f"study-{name}", settings.work / result.study / "pictures" / f"{name}.png", f"Study: {name}")
     return result
+
+
+def describe(study: StudyResult) -> str:
+    """Returns the verdict, the refits and the trials of a study as Markdown."""
+    gains = [
+        f"| {gain.trial} | {gain.value:+.3f} | "
+        + ("n/a" if gain.low is None or gain.high is None else f"{gain.low:+.3f} to {gain.high:+.3f}")
+        + " |"
+        for gain in study.gains
+    ]
+    trials = [
+        f"| {trial.number} | {trial.state} | {'' if trial.value is None else f'{trial.value:.3f}'} "
+        f"| {trial.parameters:,} | {trial.multiply_adds / 1e6:.1f} |"
+        for trial in study.trials
+        if trial.state != "too large"
+    ]
+    return "\n".join(
+        [
+            study.note,
+            "",
+            *(["| refitted trial | gain | interval |", "| --- | ---: | --- |", *gains, ""] if gains else []),
+            "| trial | end | val score | parameters | million multiply-adds |",
+            "| --- | --- | ---: | ---: | ---: |",
+            *trials,
+        ]
+    )
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from bcd.registry.retraining import Retraining, plan_retraining
+from bcd.networks.architecture import Architecture
+from bcd.registry.plan import Retraining, plan_retraining
 from bcd.search.options import SearchOptions
 from bcd.settings import Settings, load_settings
 from bcd.store.catalog import open_catalog
 from bcd.store.options import SplitOptions
 from bcd.store.snapshots import freeze_snapshot, load_snapshot
+from bcd.training.ensemble import EnsembleOptions
 from bcd.training.options import TrainOptions
 
 
@@ -17,6 +19,8 @@ def begin(
     splits: SplitOptions | None = None,
     search: SearchOptions | None = None,
     training: TrainOptions | None = None,
+    ensemble: EnsembleOptions | None = None,
+    architecture: Architecture | None = None,
 ) -> tuple[Settings, Retraining]:
     """Returns the settings and the retraining that a stage belongs to."""
     settings = load_settings()
@@ -25,4 +29,7 @@ def begin(
     else:
         splits = splits or settings.options("splits", SplitOptions)
         frozen = freeze_snapshot(settings, open_catalog(settings), splits)
-    return settings, plan_retraining(settings, frozen, search=search, training=training)
+    plan = plan_retraining(
+        settings, frozen, search=search, training=training, ensemble=ensemble, architecture=architecture
+    )
+    return settings, plan

@@ -1,4 +1,4 @@
-"""Train: the architecture that the search chose, or `compact` where there was no search.
+"""Train: an architecture that is named, or the one that the search chose, or `compact` where there was no search.
 
 Example:
     python flows/train.py
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from prefect import flow
 
+from bcd.networks.architecture import Architecture
 from bcd.registry.retraining import train_candidate
 from bcd.search.options import SearchOptions
-from bcd.training.fit import TrainedNetwork
+from bcd.training.ensemble import EnsembleOptions, TrainedEnsemble
 from bcd.training.options import TrainOptions
 from flows.reporting import reporting, run_name
 from flows.stages import begin
@@ -18,17 +19,25 @@ from flows.stages import begin
 
 @flow(name="train", flow_run_name=run_name)
 def train(
-    snapshot: str = "", search: SearchOptions | None = None, training: TrainOptions | None = None
-) -> TrainedNetwork:
-    """Trains a network on train patients; val patients choose the epoch.
+    snapshot: str = "",
+    search: SearchOptions | None = None,
+    training: TrainOptions | None = None,
+    ensemble: EnsembleOptions | None = None,
+    architecture: Architecture | None = None,
+) -> TrainedEnsemble:
+    """Trains a network, or an ensemble, on train patients; val patients choose the epoch.
 
     Args:
         snapshot: Id of the snapshot, or its beginning; empty: all that is admitted, frozen now.
         search: How far the study goes; empty: as bcd.toml says.
         training: How networks are trained; empty: as bcd.toml says.
+        ensemble: How many networks answer together, in how many views; empty: as bcd.toml says.
+        architecture: What to train; empty: what a search with the same options chose, or `compact`.
     """
     with reporting():
-        settings, retraining = begin(snapshot, search=search, training=training)
+        settings, retraining = begin(
+            snapshot, search=search, training=training, ensemble=ensemble, architecture=architecture
+        )
         return train_candidate(settings, retraining)
 
 

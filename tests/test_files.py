@@ -82,3 +82,14 @@ def test_what_a_killed_process_left_is_swept_and_what_a_living_one_writes_is_not
             assert sorted(tmp_path.glob(".partial-*")) == sorted([inner, outer])
         outer.write_text("outer")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["inner", "outer"]
+
+
+def test_a_folder_that_appears_while_ours_is_named_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = tmp_path / "batch"
+    with whole_folder(theirs) as partial:
+        (partial / "a").write_text("ours")
+        theirs.mkdir()
+        (theirs / "a").write_text("theirs")
+        monkeypatch.setattr(Path, "exists", lambda path: False)  # it was looked for a moment too early
+    assert (theirs / "a").read_text() == "theirs"
+    assert [path.name for path in tmp_path.iterdir()] == ["batch"]

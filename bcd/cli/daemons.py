@@ -19,6 +19,7 @@ from bcd.files import whole_file
 from bcd.progress import track
 from bcd.registry.tracking import experiment_id, open_client, own_store
 from bcd.runtime import answers, environment, read_servers
+from bcd.search.storage import make_storage
 from bcd.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,15 +31,15 @@ _STOP_SECONDS = 20.0
 
 
 def start(settings: Settings) -> dict[str, str]:
-    """Starts what is not running yet, deploys the flows, and returns the addresses of the two pages.
+    """Starts what is not running yet, deploys the flows, and returns the addresses of their pages.
 
     Raises:
         BcdError: A port is taken, or a process ended instead of answering (its log is named).
     """
     alive = _alive(settings)
     # What runs keeps the ports that it was started with, whatever the settings say by now.
-    urls: dict[str, str] = read_servers(settings)["urls"] if alive else _addresses(settings)
-    with track("Starting Prefect, MLflow and a worker", total=5) as advance:
+    urls = _addresses(settings) | (read_servers(settings)["urls"] if alive else {})
+    with track("Starting Prefect, MLflow, Optuna's dashboard and a worker", total=6) as advance:
         if "prefect" not in alive:
             _require_free_port(settings.prefect_port, "prefect_port")
         if "mlflow" not in alive and not settings.mlflow_url:
@@ -47,10 +48,16 @@ def start(settings: Settings) -> dict[str, str]:
             _launch(settings, "mlflow", _mlflow_command(settings), urls)
         if "prefect" not in alive:
             _launch(settings, "prefect", _prefect_command(settings), urls)
+        if "studies" not in alive:
+            _require_free_port(settings.studies_port, "studies_port")
+            storage = make_storage(settings)  # before the page: its processes would all make it at once
+            _launch(settings, "studies", _studies_command(settings, storage), urls)
         _await_health(settings, "prefect", f"{urls['prefect']}/api/health")
         advance(1)
         if not settings.mlflow_url:
             _await_health(settings, "mlflow", f"{urls['mlflow']}/health")
+        advance(1)
+        _await_health(settings, "studies", f"{urls['studies']}/dashboard/")
         advance(1)
         settings.inbox.mkdir(parents=True, exist_ok=True)
         _prefect(settings, urls, "work-pool", "create", WORK_POOL, "--type", "process", "--overwrite")
@@ -67,6 +74,7 @@ def _addresses(settings: Settings) -> dict[str, str]:
     return {
         "prefect": f"http://127.0.0.1:{settings.prefect_port}",
         "mlflow": settings.mlflow_url or f"http://127.0.0.1:{settings.mlflow_port}",
+        "studies": f"http://127.0.0.1:{settings.studies_port}",
     }
 
 
@@ -82,7 +90,7 @@ def stop(settings: Settings) -> list[str]:
 
     alive = _alive(settings)
     # The worker first, so that it does not report the servers lost; its flow runs end with it.
-    order = sorted(alive, key=["worker", "prefect", "mlflow"].index)
+    order = sorted(alive, key=["worker", "prefect", "mlflow", "studies"].index)
     for name in order:
         family = [*alive[name].children(recursive=True), alive[name]]
         for process in family:
@@ -112,7 +120,7 @@ def running(settings: Settings) -> dict[str, str]:
     """Returns the addresses of the pages where every process of `bcd up` is alive, else nothing."""
     alive = _alive(settings)
     urls: dict[str, str] = read_servers(settings).get("urls", {})
-    needed = {"prefect", "worker"} if settings.mlflow_url else {"prefect", "worker", "mlflow"}
+    needed = {"prefect", "worker", "studies"} | (set() if settings.mlflow_url else {"mlflow"})
     return urls if needed <= set(alive) else {}
 
 
@@ -179,6 +187,11 @@ def _mlflow_command(settings: Settings) -> list[str]:
     address = ["--host", "127.0.0.1", "--port", str(settings.mlflow_port), "--workers", "1"]
     artifacts = ["--artifacts-destination", str(settings.mlflow / "artifacts")]
     return [script, "server", "--backend-store-uri", database, *artifacts, *address]
+
+
+def _studies_command(settings: Settings, storage: str) -> list[str]:
+    script = str(Path(sys.executable).parent / "optuna-dashboard")
+    return [script, storage, "--host", "127.0.0.1", "--port", str(settings.studies_port)]
 
 
 def _prefect_command(settings: Settings) -> list[str]:

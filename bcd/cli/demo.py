@@ -161,6 +161,7 @@ def play(
     settings: Settings, console: Console, memory: Memory, splits: SplitOptions, deliveries: list[Path]
 ) -> Result:
     """Runs the flows, as the inbox and the schedules would."""
+    from bcd.search.options import SearchOptions
     from bcd.store.catalog import open_catalog
     from bcd.store.hospitals import declare_hospital
     from flows.ingest import ingest
@@ -173,12 +174,13 @@ def play(
     *early, late = deliveries
     heading(console, 2, f"{', '.join(path.name for path in early)} of {hospital}: the first champion")
     admissions = [ingest(str(path.absolute()), hospital)[0] for path in early]
-    first = retrain(memory.first_snapshot, splits)
+    search = settings.options("search", SearchOptions, seeds=1)  # its verdict says that seed noise was not checked
+    first = retrain(memory.first_snapshot, splits=splits, search=search)
     # A second run must not take the last delivery into the first snapshot.
     memory.keep_snapshot(settings, first.snapshot.id)
     heading(console, 3, f"{late.name} arrives: a challenger, and the gate")
     admissions += ingest(str(late.absolute()), hospital)
-    second = retrain("", splits)
+    second = retrain(splits=splits, search=search)
     heading(console, 4, "An unseen patient is scored with the champion")
     [scored] = score(patient=unseen_patient(second), hospital=hospital)
     return Result(admissions, first, second, scored)

@@ -146,7 +146,8 @@ def _look_at_servers(settings: Settings) -> Iterator[Finding]:
     if urls:
         yield Finding("ok", f"Servers answer: {urls['prefect']} (Prefect), {urls['mlflow']} (MLflow)")
         return
-    for name, port in (("prefect", settings.prefect_port), ("mlflow", settings.mlflow_port)):
+    ports = {"prefect": settings.prefect_port, "mlflow": settings.mlflow_port, "studies": settings.studies_port}
+    for name, port in ports.items():
         with socket.socket() as probe:
             taken = probe.connect_ex(("127.0.0.1", port)) == 0
         if taken:

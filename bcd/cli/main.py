@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from bcd import __version__
-from bcd.cli import hospital, labels
+from bcd.cli import architecture, augment, hospital, labels
 from bcd.cli.batches import batches
 from bcd.cli.demo import demo
 from bcd.cli.doctor import doctor
@@ -25,9 +25,11 @@ from bcd.cli.refusals import refusals
 from bcd.cli.release import release
 from bcd.cli.retrain import retrain
 from bcd.cli.score import score
+from bcd.cli.search import search
 from bcd.cli.servers import down, up
 from bcd.cli.snapshots import snapshot_app, snapshots
 from bcd.cli.status import status
+from bcd.cli.train import train
 from bcd.cli.withdraw import withdraw
 from bcd.errors import BcdError
 
@@ -40,12 +42,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_MAIN: tuple[Callable[..., None], ...] = (demo, doctor, ingest, retrain, score, status, up, down)
+_MAIN: tuple[Callable[..., None], ...] = (demo, doctor, ingest, search, train, retrain, score, status, up, down)
 _STORE: tuple[Callable[..., None], ...] = (batches, refusals, release, snapshots, withdraw, gc)
 for _command in _MAIN:
     app.command()(_command)
 for _command in _STORE:
     app.command(rich_help_panel="The store")(_command)
+app.add_typer(architecture.app, name="architecture", rich_help_panel="Networks")
+app.add_typer(augment.app, name="augment", rich_help_panel="Networks")
 app.add_typer(hospital.app, name="hospital", rich_help_panel="The store")
 app.add_typer(labels.app, name="labels", rich_help_panel="The store")
 app.add_typer(snapshot_app, name="snapshot", rich_help_panel="The store")

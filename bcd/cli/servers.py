@@ -1,10 +1,10 @@
-"""`bcd up` and `bcd down`: the Prefect server, the MLflow server and a worker, on loopback."""
+"""`bcd up` and `bcd down`: Prefect, MLflow, Optuna's dashboard and a worker, on loopback."""
 
 from __future__ import annotations
 
 
 def up() -> None:
-    """Start the Prefect dashboard, the MLflow UI and a worker on BCD_HOME, and deploy the flows."""
+    """Start Prefect's, MLflow's and Optuna's pages and a worker on BCD_HOME, and deploy the flows."""
     from bcd.cli import daemons
     from bcd.cli.terminal import at_work
     from bcd.settings import load_settings
@@ -14,6 +14,7 @@ def up() -> None:
         urls = daemons.start(settings)
         console.print(f"Prefect dashboard  {urls['prefect']}")
         console.print(f"MLflow UI          {daemons.runs_page(settings, urls['mlflow'])}", soft_wrap=True)
+        console.print(f"Studies            {urls['studies']}/dashboard/")
         console.print(f"Inbox              {settings.inbox}/HOSPITAL/", soft_wrap=True)
         console.print("`bcd down` stops them.", highlight=False)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bcd.cli.terminal import print_table
+from bcd.training.ensemble import describe_ensemble
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from bcd.admission.admit import Admission
     from bcd.registry.retraining import Outcome
     from bcd.scoring.score import PatientScore
+    from bcd.training.ensemble import TrainedEnsemble
 
 Rows = tuple[list[str], list[list[str]]]
 
@@ -56,6 +58,20 @@ def score_rows(scores: Sequence[PatientScore]) -> Rows:
     return header, rows
 
 
+def show_trained(console: Console, trained: TrainedEnsemble) -> None:
+    """Prints what was trained: every member's kept epoch with its figures on val patients, and where it lies."""
+    header = ["member", "kept epoch", "val score", "AUROC, pooled", "loss", "patches/s", "network"]
+    rows = []
+    for number, member in enumerate(trained.members, 1):
+        kept = member.history[member.best_epoch - 1]
+        figures = [f"{kept[name]:.3f}" for name in ("val_score", "val_auroc", "loss")]
+        epoch = f"{member.best_epoch} of {len(member.history)}"
+        rows.append([str(number), epoch, *figures, f"{kept['patches_per_second']:,.0f}", str(member.path)])
+    title = f"{describe_ensemble(trained.architecture, trained.options)}, {trained.parameters:,} parameters"
+    print_table(console, title, header, rows)
+    console.print("Val score: AUROC on val patients, each weighing the same. No gate or test patient was read.")
+
+
 def show_outcome(console: Console, outcome: Outcome) -> None:
     """Prints what a retraining came to: splits, trials, metrics, threshold table, verdict."""
     from bcd.evaluation.tables import headline_table, threshold_rows
@@ -86,7 +102,7 @@ def show_outcome(console: Console, outcome: Outcome) -> None:
 
 def trial_rows(outcome: Outcome) -> Rows:
     """One row a trial."""
-    header = ["trial", "end", "AUROC on val", "parameters", "learning rate", "seconds"]
+    header = ["trial", "end", "val score", "parameters", "learning rate", "seconds"]
     rows = [
         [
             str(trial.number) + " (default)" * (trial.number == 0) + " (best)" * (trial.number == outcome.study.best),

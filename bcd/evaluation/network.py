@@ -1,10 +1,11 @@
-"""The evaluation of a trained network: scores of val and test patients, the policy, the figures.
+"""The evaluation of a network or an ensemble: scores of val and test patients, the policy, the figures.
 
 The policy is fitted on val patients and then judged, unchanged, on test patients, who chose nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bcd.preprocessing.prepared import PreparedSnapshot
+    from bcd.training.predict import Views
 
 _SPLITS = ("val", "test")
 
@@ -51,15 +53,23 @@ class EvaluatedNetwork:
 
 
 def evaluate_network(
-    prepared: PreparedSnapshot, network: Path, options: EvaluateOptions, folder: Path
+    prepared: PreparedSnapshot,
+    networks: Sequence[Path],
+    options: EvaluateOptions,
+    folder: Path,
+    *,
+    views: Views = 1,
 ) -> EvaluatedNetwork:
-    """Evaluates a network, or finds it evaluated.
+    """Evaluates a network or an ensemble, or finds it evaluated.
+
+    Policy and figures are of the mean logit over networks and views, which is what a bundle of them answers.
 
     Args:
-        prepared: The snapshot, prepared as the network was trained.
-        network: The Keras file.
+        prepared: The snapshot, prepared as the networks were trained.
+        networks: The Keras files.
         options: Resamples, levels and minimums.
-        folder: Where the result goes, whole or not at all; of one network and one set of options only.
+        folder: Where the result goes, whole or not at all; of the same networks and options only.
+        views: In how many of its exact turns a patch is looked at.
 
     Raises:
         BcdError: A patient is in two splits.
@@ -71,7 +81,7 @@ def evaluate_network(
         say("The network is already evaluated.")
         return _read(folder)
     assert_no_leakage(prepared.snapshot)
-    scores = _score_splits(prepared, network)
+    scores = _score_splits(prepared, networks, views)
     policy = fit_policy(scores["val"]["logit"], scores["val"]["label"], options.levels)
     with whole_folder(folder) as partial:
         (partial / "policy.json").write_text(policy.model_dump_json(indent=2))
@@ -85,17 +95,17 @@ def evaluate_network(
     return _read(folder)
 
 
-def _score_splits(prepared: PreparedSnapshot, network: Path) -> dict[str, pd.DataFrame]:
+def _score_splits(prepared: PreparedSnapshot, networks: Sequence[Path], views: Views) -> dict[str, pd.DataFrame]:
     from bcd.training.predict import load_network, predict_logits
 
-    loaded = load_network(network)
+    loaded = [load_network(network) for network in networks]
     columns = ["hospital", "patient", "slide", "x", "y", "label", "split"]
     scores = {}
     for split in _SPLITS:
         rows = prepared.rows(split)
         if split == "val" or len(rows):  # without val there is no policy; without test, nothing is reported
             with track(f"Scoring {split} patients", total=len(rows)) as advance:
-                logits = predict_logits(loaded, prepared.pixels[rows], advance=advance)
+                logits = predict_logits(loaded, prepared.pixels[rows], views=views, advance=advance)
             scores[split] = prepared.snapshot.patches.iloc[rows][columns].assign(logit=logits)
     return scores
 

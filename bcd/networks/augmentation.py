@@ -61,34 +61,48 @@ def restain(patches: Any, scale: Any, shift: Any) -> Any:
     return ops.clip(256.0 * ops.exp(-ops.reshape(flat, (-1, height, width, 3))) - 1.0, 0.0, 255.0)
 
 
-class Augment(keras.layers.Layer):  # type: ignore[misc]  # Keras is untyped
-    """One of eight exact views, and stain, brightness and contrast jitter, of every patch, while training.
+def relight(patches: Any, contrast: Any, brightness: Any) -> Any:
+    """Changes the contrast around each patch's own mean, then the brightness.
 
     Args:
-        strength: Scale of the jitter; 0: the eight views only.
+        patches: (n, edge, edge, channels), 0 to 255.
+        contrast: Factor on what differs from the mean, (n,).
+        brightness: What is added to all values, (n,).
+    """
+    contrast, brightness = (ops.reshape(value, (-1, 1, 1, 1)) for value in (contrast, brightness))
+    mean = ops.mean(patches, axis=(1, 2, 3), keepdims=True)
+    return ops.clip((patches - mean) * contrast + mean + brightness, 0.0, 255.0)
+
+
+class Augment(keras.layers.Layer):  # type: ignore[misc]  # Keras is untyped
+    """One of eight exact views, and jitter of stain and of light, of every patch, while training.
+
+    Args:
+        stain: Scale of the jitter of haematoxylin, eosin and residual in optical density; 0: none.
+        light: Scale of the jitter of brightness and contrast; 0: none.
         seed: Seeds every draw.
     """
 
-    def __init__(self, strength: float = 1.0, seed: int = 0) -> None:
+    def __init__(self, stain: float = 1.0, light: float = 1.0, seed: int = 0) -> None:
         super().__init__(name="augment")
-        self.strength = strength
+        self.stain, self.light = stain, light
         self.seeds = keras.random.SeedGenerator(seed)
 
     def call(self, patches: Any, training: bool = False) -> Any:
-        """Returns the patches, augmented if `training`; values stay within 0 to 255."""
+        """Returns the patches as float32, augmented if `training`; values stay within 0 to 255."""
         patches = ops.cast(patches, "float32")
         if not training:
             return patches
         n = ops.shape(patches)[0]
         coins = self._draw((3, n), 1.0) > 0
         patches = turn(patches, coins[0], coins[1], coins[2])
-        if not self.strength:
-            return patches
-        scale = 1.0 + self._draw((n, 3), STAIN_SCALE * self.strength)
-        patches = restain(patches, scale, self._draw((n, 3), STAIN_SHIFT * self.strength))
-        mean = ops.mean(patches, axis=(1, 2, 3), keepdims=True)
-        patches = (patches - mean) * (1.0 + self._draw((n, 1, 1, 1), CONTRAST * self.strength)) + mean
-        return ops.clip(patches + self._draw((n, 1, 1, 1), BRIGHTNESS * self.strength), 0.0, 255.0)
+        if self.stain:
+            scale = 1.0 + self._draw((n, 3), STAIN_SCALE * self.stain)
+            patches = restain(patches, scale, self._draw((n, 3), STAIN_SHIFT * self.stain))
+        if self.light:
+            contrast = 1.0 + self._draw((n,), CONTRAST * self.light)
+            patches = relight(patches, contrast, self._draw((n,), BRIGHTNESS * self.light))
+        return patches
 
     def _draw(self, shape: tuple[Any, ...], half_range: float) -> Any:
         return keras.random.uniform(shape, -half_range, half_range, seed=self.seeds)

@@ -42,4 +42,25 @@ with _hold_native_messages():
 if "absl.logging" in sys.modules:
     sys.modules["absl.logging"].get_absl_handler().python_handler.stream = sys.__stderr__
 
-__all__ = ["keras"]
+
+@contextmanager
+def use_precision(precision: str) -> Iterator[None]:
+    """Layers made in the block compute in `float32` or `mixed` precision, or (`auto`) as the device gains from.
+
+    On two AVX2 cores bfloat16 is slower than float32, so only a GPU counts as gaining.
+    """
+    before = keras.config.dtype_policy()
+    mixed = precision == "mixed" or (precision == "auto" and has_gpu())
+    keras.config.set_dtype_policy("mixed_bfloat16" if mixed else "float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def has_gpu() -> bool:
+    """Whether the backend computes on a GPU."""
+    return any(device.startswith(("gpu", "cuda")) for device in keras.distribution.list_devices())
+
+
+__all__ = ["has_gpu", "keras", "use_precision"]

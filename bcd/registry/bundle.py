@@ -1,4 +1,4 @@
-"""The bundle: what is registered and deployed, as one MLflow model of code, a Keras file and a JSON record.
+"""The bundle: what is registered and deployed, as one MLflow model of code, Keras files and a JSON record.
 
 Example:
     bundle = load_bundle(settings)  # the champion
@@ -8,6 +8,7 @@ Example:
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,6 +23,7 @@ from bcd.registry.run import Run
 from bcd.registry.scorer import confident_column, require_patches
 from bcd.registry.tracking import KEY_TAG, locked, open_client
 from bcd.settings import Settings
+from bcd.training.ensemble import describe_ensemble
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +75,7 @@ class Bundle:
 
 
 def register_bundle(
-    settings: Settings, *, key: str, run_id: str, network: Path, record: BundleRecord, example: np.ndarray
+    settings: Settings, *, key: str, run_id: str, networks: Sequence[Path], record: BundleRecord, example: np.ndarray
 ) -> Bundle:
     """Registers a bundle as the next version of `bcd-idc`; the same key again returns the version it has.
 
@@ -81,7 +83,7 @@ def register_bundle(
         settings: Where the registry is.
         key: What the bundle is, such as a hash of its snapshot and options.
         run_id: The run that it comes from.
-        network: The Keras file.
+        networks: The Keras files, as many as the record says.
         record: Everything else.
         example: A few raw patches, uint8 (n, 50, 50, 3), kept as the model's example of its input.
     """
@@ -90,7 +92,7 @@ def register_bundle(
         version = find_version(client, key)
         if version is None:
             _ensure_model(client)
-            model_id = _log_model(client, run_id, network, record, example)
+            model_id = _log_model(client, run_id, networks, record, example)
             version = client.create_model_version(
                 MODEL,
                 f"models:/{model_id}",
@@ -158,8 +160,9 @@ def describe_record(record: BundleRecord) -> str:
     """Says in one sentence what a bundle is."""
     auroc = record.metrics.get("test_auroc_pooled")
     figure = "without a test AUROC" if auroc is None else f"AUROC {auroc:.3f} on the test patients"
+    network = describe_ensemble(record.architecture, record.ensemble)
     return (
-        f"Trained on snapshot {record.snapshot[:12]} ({record.protocol}), {figure}, "
+        f"Trained on snapshot {record.snapshot[:12]} ({record.protocol}): {network}, {figure}, "
         f"{record.created_at:%Y-%m-%d}; research use only."
     )
 
@@ -169,7 +172,9 @@ def _ensure_model(client: MlflowClient) -> None:
         client.create_registered_model(MODEL, description=_ABOUT, tags={"bcd.use": "research use only"})
 
 
-def _log_model(client: MlflowClient, run_id: str, network: Path, record: BundleRecord, example: np.ndarray) -> str:
+def _log_model(
+    client: MlflowClient, run_id: str, networks: Sequence[Path], record: BundleRecord, example: np.ndarray
+) -> str:
     """Stores the model and returns its id; a version is made of it only when it is whole."""
     import mlflow.pyfunc
     from mlflow.entities import LoggedModelOutput
@@ -179,14 +184,16 @@ def _log_model(client: MlflowClient, run_id: str, network: Path, record: BundleR
     experiment = client.get_run(run_id).info.experiment_id
     logged = client.create_logged_model(experiment, name=MODEL, source_run_id=run_id, model_type="bundle")
     with TemporaryDirectory() as folder:
-        file, weights = Path(folder) / "bundle.json", Path(folder) / "network.keras"
+        file, weights = Path(folder) / "bundle.json", Path(folder) / "networks"
         file.write_text(record.model_dump_json(indent=2))
-        shutil.copyfile(network, weights)  # whatever it is called: in a bundle it has one name
+        weights.mkdir()
+        for number, network in enumerate(networks, 1):
+            shutil.copyfile(network, weights / f"network-{number}.keras")
         mlflow.pyfunc.log_model(
             name=MODEL,
             model_id=logged.model_id,
             python_model=str(Path(__file__).with_name("pyfunc_model.py")),
-            artifacts={"network": str(weights), "record": str(file)},
+            artifacts={"networks": str(weights), "record": str(file)},
             signature=_signature(record),
             input_example=example[:2],
             # Named, each once: MLflow would otherwise load the model in another process to guess them.

@@ -17,9 +17,9 @@ class BundleModel(PythonModel):  # type: ignore[misc]
     """Scores raw patches, uint8 (n, 50, 50, 3), with what is stored beside this file."""
 
     def load_context(self, context: Any) -> None:
-        """Reads the network and the record."""
+        """Reads the networks and the record."""
         record = read_record(Path(context.artifacts["record"]))
-        self.scorer = Scorer(Path(context.artifacts["network"]), record)
+        self.scorer = Scorer(Path(context.artifacts["networks"]), record)
 
     def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> Any:  # noqa: ARG002
         """Returns logit, probability, label, and whether each patch is confident at each level."""

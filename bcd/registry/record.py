@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bcd.errors import BcdError
 from bcd.evaluation.policy import Policy
 from bcd.networks.architecture import Architecture
 from bcd.preprocessing.options import PrepareOptions
 from bcd.registry.versions import git_commit, package_versions
+from bcd.training.ensemble import SINGLE, EnsembleOptions
 from bcd.training.options import TrainOptions
 
 
@@ -20,8 +22,9 @@ class BundleRecord(BaseModel):
 
     Attributes:
         preparation: How raw patches are prepared for the network.
-        architecture: The network's description.
-        training: How it was trained, with its seed.
+        architecture: The network's description, the same of every member.
+        training: How it was trained, with the seed of the first member.
+        ensemble: How many networks answer together, and in how many views.
         policy: Calibrator and levels, fitted on val patients.
         snapshot: Id of the snapshot that it was trained on.
         protocol: How that snapshot's patients were split.
@@ -36,6 +39,7 @@ class BundleRecord(BaseModel):
     preparation: PrepareOptions
     architecture: Architecture
     training: TrainOptions
+    ensemble: EnsembleOptions = SINGLE
     policy: Policy
     snapshot: str
     protocol: str
@@ -43,6 +47,17 @@ class BundleRecord(BaseModel):
     versions: dict[str, str] = Field(default_factory=package_versions)
     git: str | None = Field(default_factory=git_commit)
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_earlier_records(cls, values: Any) -> Any:
+        """Reads a record of before the two strengths of augmentation had names of their own."""
+        training = values.get("training")
+        if not isinstance(training, dict) or "augmentation" not in training:
+            return values
+        kept = {key: value for key, value in training.items() if key != "augmentation"}
+        strength = training["augmentation"]
+        return {**values, "training": {**kept, "stain_jitter": strength, "light_jitter": strength}}
 
 
 def read_record(path: Path) -> BundleRecord:

@@ -29,7 +29,12 @@ _COLUMNS = [
     for kind, names in {"string": ["hospital", "patient", "slide"], "long": ["x", "y", "label"]}.items()
     for name in names
 ]
-_TRIAL_STATUS = {"complete": "FINISHED", "pruned": "KILLED", "diverged": "FAILED", "too large": "KILLED"}
+_TRIAL_STATUS = {
+    "complete": "FINISHED",
+    "pruned": "KILLED",
+    "diverged": "FAILED",
+    "failed": "FAILED",
+}
 
 
 class Run:
@@ -88,18 +93,23 @@ class Run:
         self._client.log_inputs(self.id, datasets=[DatasetInput(dataset, [tag])])
 
     def log_study(self, study: StudyResult) -> None:
-        """Logs a study: each trial as a run under this one, the best trial and its architecture here."""
-        for trial in study.trials:
+        """Logs a study: each trial as a run under this one, what was chosen and what it gains here."""
+        tried = [trial for trial in study.trials if trial.state != "too large"]
+        for trial in tried:
             self.log_trial(study.study, trial)
         self.log_options("architecture", study.architecture)
-        best = next(trial for trial in study.trials if trial.number == study.best)
-        self.log_metrics({"trials": len(study.trials), "best_val_auroc": best.value})
+        complete = [trial.value for trial in study.trials if trial.state == "complete" and trial.value is not None]
+        self.log_metrics({"trials": len(tried), "best_val_score": max(complete, default=None)})
+        for gain in study.gains:
+            found = {"gain": gain.value, "gain_low": gain.low, "gain_high": gain.high}
+            self.log_metrics({f"trial{gain.trial}_{name}": value for name, value in found.items()})
         self.set_tags({"bcd.study": study.study, "bcd.best_trial": str(study.best)})
         self.set_tags({"mlflow.note.content": study.note})
 
     def log_trial(self, study: str, trial: TrialRecord) -> None:
         """Logs one finished trial of a study as a run under this one."""
         key = f"trial/{study}/{trial.number}"
+        name = f"trial {trial.number}" + (f" {trial.state}" if trial.state != "complete" else "")
         experiment = self._client.get_run(self.id).info.experiment_id
         found = self._client.search_runs([experiment], f"tags.`bcd.key` = '{key}'", max_results=1)
         tags = {
@@ -110,15 +120,15 @@ class Run:
             "mlflow.parentRunId": self.id,
             "mlflow.source.name": "bcd",
         }
-        child = (
-            found[0] if found else self._client.create_run(experiment, run_name=f"trial {trial.number}", tags=tags)
-        )
+        child = found[0] if found else self._client.create_run(experiment, run_name=name, tags=tags)
         run = Run(self._client, child.info.run_id)
         run.log_options("architecture", trial.architecture)
         run.log_options("training", trial.training)
+        run.log_options("preparation", trial.preparation)
         run.log_options("trial", trial.params)
         run.log_history(trial.history)
-        run.log_metrics({"auroc": trial.value, "seconds": trial.seconds, "parameters": trial.parameters})
+        figures = {"val_score": trial.value, "seconds": trial.seconds, "parameters": trial.parameters}
+        run.log_metrics(figures | {"multiply_adds": trial.multiply_adds})
         self._client.set_terminated(run.id, _TRIAL_STATUS[trial.state])
 
     def log_evaluation(

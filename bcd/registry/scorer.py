@@ -27,18 +27,27 @@ def confident_column(level: float) -> str:
 
 
 class Scorer:
-    """A bundle's preparation, network and policy, in that order.
+    """A bundle's preparation, networks and policy, in that order.
 
     Args:
-        network: The Keras file.
+        networks: The folder of the Keras files; or the one file, as in bundles of before there were ensembles.
         record: The bundle's record.
+
+    Raises:
+        BcdError: There are not as many networks as the record says, or one cannot be read.
     """
 
-    def __init__(self, network: Path, record: BundleRecord) -> None:
+    def __init__(self, networks: Path, record: BundleRecord) -> None:
         from bcd.training.predict import load_network
 
+        files = sorted(networks.glob("*.keras")) if networks.is_dir() else [networks]
+        if len(files) != record.ensemble.members:
+            raise BcdError(
+                f"The bundle holds {len(files)} networks, and its record says {record.ensemble.members}.",
+                "Its files are damaged: use another version, or retrain.",
+            )
         self.record = record
-        self._network = load_network(network)
+        self._networks = [load_network(file) for file in files]
 
     def score(self, pixels: np.ndarray) -> pd.DataFrame:
         """Scores raw patches.
@@ -47,8 +56,8 @@ class Scorer:
             pixels: RGB patches, uint8, shape (n, 50, 50, 3).
 
         Returns:
-            A row a patch, in order: logit, probability (calibrated), label, and whether it is confident at
-            each level.
+            A row a patch, in order: logit (mean over networks and views), probability (calibrated), label, and
+            whether it is confident at each level.
 
         Raises:
             BcdError: The array is not of that type and shape.
@@ -59,8 +68,9 @@ class Scorer:
         from bcd.training.predict import predict_logits
 
         require_patches(pixels)
+        views = self.record.ensemble.views
         logits = (
-            predict_logits(self._network, prepare(pixels, self.record.preparation))
+            predict_logits(self._networks, prepare(pixels, self.record.preparation), views=views)
             if len(pixels)
             else np.empty(0, np.float32)
         )

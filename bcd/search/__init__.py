@@ -1,1 +1,1 @@
-"""Search: an Optuna study over architectures on one snapshot, whose trial 0 is the default."""
+"""Search: an Optuna study over networks and their training on one snapshot, whose trial 0 is the default."""

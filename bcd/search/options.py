@@ -1,21 +1,69 @@
-"""How far a study goes, as options."""
+"""How far a study goes, and by what it chooses, as options."""
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Any, Literal
 
+from pydantic import Field, model_validator
+
+from bcd.errors import BcdError
 from bcd.options import Options
 
 
 class SearchOptions(Options):
-    """How far a study goes; more trials continue a finished one."""
+    """How far a study goes; a larger budget continues a finished one.
 
-    trials: int = Field(3, ge=1, le=10_000, description="Networks to train; the first is the default, `compact`.")
+    Raises:
+        BcdError: Neither trials nor hours end the study.
+    """
+
+    trials: int = Field(
+        3,
+        ge=0,
+        le=10_000,
+        description="Networks to try, the first two `compact` and `dissertation`; 0: no limit.",
+    )
+    hours: float = Field(
+        0.0, ge=0, description="Hours of training, of all workers together, after which no trial begins; 0: no limit."
+    )
     epochs: int = Field(2, ge=1, le=1000, description="Epochs of a trial, on a schedule of that length.")
-    max_parameters: int = Field(400_000, ge=1000, description="Weights that a trial's network may have.")
+    objective: Literal["score", "score-and-cost"] = Field(
+        "score",
+        description="The val score alone, or with multiply-adds as a second objective; two objectives cut no trial.",
+    )
+    max_parameters: int = Field(400_000, ge=1000, description="Weights that a proposed network may have.")
     max_cost: float = Field(
         1.25,
         ge=0.01,
         description="Multiply-adds a patch that it may need, as a multiple of those of `compact`.",
     )
+    sampler: Literal["tpe", "random"] = Field(
+        "tpe", description="Who proposes after the known networks: Bayesian (TPE), or chance, after `compact` alone."
+    )
+    pruning: bool = Field(True, description="Whether trials that lag behind are cut at an epoch.")
+    best: int = Field(
+        2, ge=0, le=20, description="Trials that are refitted beside the default; 0: none, and the default stays."
+    )
+    seeds: int = Field(3, ge=1, le=20, description="Seeds of each refit; 1: no refit, and seed noise is not checked.")
+    refit_epochs: int = Field(0, ge=0, le=1000, description="Epochs of a refit; 0: as many as a trial's.")
     seed: int = Field(1, ge=0, le=2**20, description="Seeds what is proposed.")
+    study: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9._-]{0,60}$",
+        description="Name of the study to begin or to join; empty: named by snapshot and options.",
+    )
+    workers: int = Field(1, ge=1, le=256, exclude=True, description="Trials at a time on this machine.")
+    heartbeat_seconds: int = Field(
+        60, ge=1, le=3600, exclude=True, description="A trial elsewhere without three heartbeats is given to another."
+    )
+
+    @model_validator(mode="after")
+    def _ends(self) -> SearchOptions:
+        if not self.trials and not self.hours:
+            raise BcdError("Nothing ends the search: trials and hours are both 0.", "Set trials, hours or both.")
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """Returns the options that make the study what it is; the others say how far it goes and who works."""
+        budget = {"trials", "hours", "best", "seeds", "refit_epochs", "study"}
+        return self.model_dump(mode="json", exclude=budget)

@@ -1,15 +1,23 @@
-"""What a study found: its trials, read back from the storage, and the words about them."""
+"""What a study found: its trials, read back from the storage, and the whole."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bcd.networks.architecture import Architecture
+from bcd.preprocessing.options import PrepareOptions
+from bcd.search.space import Recipe
+from bcd.search.verdict import Gain
 from bcd.training.options import TrainOptions
 
-TrialEnd = Literal["complete", "pruned", "diverged", "too large"]
+TrialEnd = Literal["complete", "pruned", "diverged", "failed", "too large"]
+"""How a trial ended; `too large` ones were not trained and do not count."""
+
+COUNTED = ("complete", "pruned", "diverged", "failed")
+
+SURPLUS = "surplus"
+"""The end of what a worker took beyond the budget, because others were quicker: it is of no trial."""
 
 
 @dataclass(frozen=True)
@@ -17,9 +25,9 @@ class TrialRecord:
     """One try of a study.
 
     Attributes:
-        number: Its number in the study, from 0; 0 is the default.
-        state: How it ended; `too large` ones were not trained and do not count.
-        value: Highest AUROC on val patients, pooled; of a pruned trial, the last; None where there is none.
+        number: Its number in the study, from 0; 0 is the default. A retried one keeps that of its first attempt.
+        state: How it ended.
+        value: Its patient-wise val score; of a pruned trial, the last; None where there is none.
         params: Its point in the space.
         architecture: The network.
         training: How it was trained.
@@ -27,6 +35,8 @@ class TrialRecord:
         multiply_adds: Its multiply-adds a patch.
         seconds: What it took.
         history: A row for every epoch, as in `TrainedNetwork`.
+        preparation: How its patches were prepared.
+        allowed: Whether the network is within the study's limits; only such a one is chosen.
     """
 
     number: int
@@ -39,6 +49,13 @@ class TrialRecord:
     multiply_adds: int
     seconds: float
     history: list[dict[str, float]]
+    preparation: PrepareOptions = field(default_factory=PrepareOptions)
+    allowed: bool = True
+
+    @property
+    def recipe(self) -> Recipe:
+        """What it tried."""
+        return Recipe(architecture=self.architecture, training=self.training, preparation=self.preparation)
 
 
 @dataclass(frozen=True)
@@ -47,11 +64,15 @@ class StudyResult:
 
     Attributes:
         study: Its name in the Optuna storage.
-        architecture: The winner's.
-        training: The options to train it with: those given, with the winner's learning rate and weight decay.
-        best: The winner's number.
+        architecture: What it chose.
+        training: The options to train it with: those given, with what the choice has in rates and augmentation.
+        best: The number of the trial that was chosen; 0 is the default.
         trials: All trials by number.
-        note: What the study shows and what it does not, in a sentence.
+        note: What the study shows and what it does not, in a sentence or two.
+        preparation: How the patches are to be prepared for it.
+        gains: What each refitted candidate gains over the default.
+        front: Numbers of the trials that none beats in both score and cost, cheapest first.
+        importances: The share of the val score's variance that each parameter explains, where that can be told.
     """
 
     study: str
@@ -60,45 +81,56 @@ class StudyResult:
     best: int
     trials: list[TrialRecord]
     note: str
+    preparation: PrepareOptions = field(default_factory=PrepareOptions)
+    gains: list[Gain] = field(default_factory=list)
+    front: list[int] = field(default_factory=list)
+    importances: dict[str, float] = field(default_factory=dict)
+
+
+def origin(trial: Any) -> int:
+    """Returns the number of the first attempt of an optuna.trial.FrozenTrial, which names its folder."""
+    return int(trial.system_attrs.get("failed_trial", trial.number))
+
+
+def is_record(trial: Any) -> bool:
+    """Whether a trial of the storage has ended and is one of the study's, not an attempt that was given up."""
+    return bool(trial.state.is_finished()) and trial.user_attrs.get("end", SURPLUS) != SURPLUS
+
+
+def is_counted(trial: Any) -> bool:
+    """Whether a trial of the storage has used up one of the budget's trials."""
+    return bool(trial.state.is_finished()) and trial.user_attrs.get("end") in COUNTED
+
+
+def read_trials(study: Any) -> list[TrialRecord]:
+    """Reads the trials of an optuna.Study that have ended, by number."""
+    ended = [read_trial(trial) for trial in study.get_trials(deepcopy=False) if is_record(trial)]
+    return sorted(ended, key=lambda trial: trial.number)
 
 
 def read_trial(trial: Any) -> TrialRecord:
     """Reads a finished optuna.trial.FrozenTrial of a study of ours."""
     notes = trial.user_attrs
+    recipe = Recipe.model_validate_json(notes["recipe"])
     history = notes.get("history", [])
     return TrialRecord(
-        number=trial.number,
+        number=origin(trial),
         state=notes["end"],
-        value=trial.value,
+        value=_value(trial),
         params=dict(trial.params),
-        architecture=Architecture.model_validate_json(notes["architecture"]),
-        training=TrainOptions.model_validate_json(notes["training"]),
+        architecture=recipe.architecture,
+        training=recipe.training,
         parameters=notes["parameters"],
         multiply_adds=notes["multiply_adds"],
         seconds=sum(row["seconds"] for row in history),
         history=history,
+        preparation=recipe.preparation,
+        allowed=notes["allowed"],
     )
 
 
-def note_trial(trial: Any, architecture: Architecture, training: TrainOptions) -> None:
-    """Notes what `read_trial` reads back, as far as it is known before the training, on an optuna.Trial."""
-    trial.set_user_attr("architecture", architecture.model_dump_json())
-    trial.set_user_attr("training", json.dumps(training.model_dump()))
-
-
-def sum_up(name: str, trials: list[TrialRecord], training: TrainOptions) -> StudyResult:
-    """Names the winner: the complete trial of the highest AUROC on val patients, the first of equals."""
-    complete = [trial for trial in trials if trial.state == "complete" and trial.value is not None]
-    best = max(complete, key=lambda trial: (trial.value or 0.0, -trial.number))
-    default = next((trial for trial in complete if trial.number == 0), None)
-    if best.number == 0:
-        note = f"No trial of {len(complete)} that finished beat the default on val patients."
-    elif default is None or default.value is None or best.value is None:
-        note = f"Trial {best.number} is the best; the default did not finish."
-    else:
-        note = (
-            f"Trial {best.number} beat the default by {best.value - default.value:.3f} AUROC on val patients;"
-            " whether that exceeds seed noise was not checked."
-        )
-    rates = {key: getattr(best.training, key) for key in ("learning_rate", "weight_decay")}
-    return StudyResult(name, best.architecture, training.model_copy(update=rates), best.number, trials, note)
+def _value(trial: Any) -> float | None:
+    if trial.user_attrs["end"] == "complete":
+        return float(trial.values[0])
+    history = trial.user_attrs.get("history", [])
+    return history[-1]["val_score"] if trial.user_attrs["end"] == "pruned" and history else None

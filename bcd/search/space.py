@@ -1,65 +1,186 @@
-"""The space that a study searches: the shape of the network, its dropout, and the optimiser's two rates.
+"""The space that a study searches: the network's shape, its optimiser's rates, its augmentation, and sharpening.
 
-Rates are searched as factors of the training's own, so `DEFAULT` is what would be trained without a search,
-whatever that is.
+It is conditional: a patchify stem has tiles and a strided one a kernel, a residual stage has pairs of convolutions
+and a plain one any number. What belongs to the training is searched as a factor of what was asked for, so `DEFAULT`
+is what would be trained without a search, whatever that is. Normalisation and stain normalisation are not searched.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import hashlib
+from typing import Any, NamedTuple
 
 from bcd.networks.architecture import Architecture, Head, Stage, Stem
+from bcd.options import Options
+from bcd.preprocessing.options import PrepareOptions
 from bcd.training.options import TrainOptions
 
-DEFAULT: dict[str, Any] = {
+
+class Whole(NamedTuple):
+    """A range of whole numbers, both ends included."""
+
+    low: int
+    high: int
+    step: int = 1
+
+
+class Real(NamedTuple):
+    """A range of real numbers, in steps, or without and on a logarithmic scale."""
+
+    low: float
+    high: float
+    step: float | None = None
+
+
+SPACE: dict[str, Whole | Real | tuple[Any, ...]] = {
+    "stem": ("strided", "patchify", "plain", "none"),
+    "stem_filters": Whole(16, 48, 8),
+    "stem_kernel": (3, 5, 7),
+    "stem_stride": Whole(2, 3),
+    "stem_tile": Whole(2, 5),
+    "stages": Whole(2, 3),
+    "filters": Whole(16, 48, 8),
+    "growth": (1.5, 2.0),
+    "residual": (False, True),
+    "depth_1": Whole(1, 3),
+    "depth_2": Whole(1, 3),
+    "depth_3": Whole(1, 3),
+    "pairs_1": Whole(1, 2),
+    "pairs_2": Whole(1, 2),
+    "pairs_3": Whole(1, 2),
+    "order": ("conv-norm-relu", "conv-relu-norm", "norm-relu-conv"),
+    "pooling": ("max", "average"),
+    "first_dropout": Real(0.0, 0.3, 0.05),
+    "later_dropout": Real(0.0, 0.3, 0.05),
+    "reduce": ("average", "max", "flatten"),
+    "dense": (0, 64, 128, 256),
+    "head_dropout": Real(0.0, 0.5, 0.1),
+    "learning_rate_factor": Real(0.3, 3.0),
+    "weight_decay_factor": Real(0.1, 10.0),
+    "stain_jitter_factor": Real(0.0, 2.0, 0.25),
+    "light_jitter_factor": Real(0.0, 2.0, 0.25),
+    "sharpen": (True, False),
+}
+"""Every parameter with its values; a tuple is a choice."""
+
+_AS_ASKED = {
+    "learning_rate_factor": 1.0,
+    "weight_decay_factor": 1.0,
+    "stain_jitter_factor": 1.0,
+    "light_jitter_factor": 1.0,
+}
+
+DEFAULT: dict[str, Any] = _AS_ASKED | {
+    "stem": "strided",
     "stem_filters": 32,
     "stem_kernel": 5,
+    "stem_stride": 2,
     "stages": 3,
     "filters": 32,
     "growth": 2.0,
+    "residual": False,
     "depth_1": 2,
     "depth_2": 2,
     "depth_3": 2,
     "order": "conv-norm-relu",
-    "stage_dropout": 0.1,
-    "head_dense": 0,
+    "pooling": "max",
+    "first_dropout": 0.0,
+    "later_dropout": 0.1,
+    "reduce": "average",
+    "dense": 0,
     "head_dropout": 0.2,
-    "learning_rate_factor": 1.0,
-    "weight_decay_factor": 1.0,
 }
-"""The point of the space that is `compact` with the training options as given: trial 0 of every study."""
+"""The point that is `compact` with the training as asked: with the sharpening as asked, trial 0 of every study."""
+
+DISSERTATION: dict[str, Any] = _AS_ASKED | {
+    "stem": "none",
+    "stages": 3,
+    "filters": 32,
+    "growth": 2.0,
+    "residual": False,
+    "depth_1": 3,
+    "depth_2": 3,
+    "depth_3": 3,
+    "order": "conv-relu-norm",
+    "pooling": "max",
+    "first_dropout": 0.25,
+    "later_dropout": 0.3,
+    "reduce": "flatten",
+    "dense": 256,
+    "head_dropout": 0.3,
+}
+"""The point that is `dissertation`, likewise: trial 1 of every study."""
 
 
-def propose(trial: Any, training: TrainOptions) -> tuple[Architecture, TrainOptions]:
-    """Asks an optuna.Trial for an architecture and training options."""
-    stem = Stem(
-        filters=trial.suggest_int("stem_filters", 16, 48, step=8),
-        kernel=trial.suggest_categorical("stem_kernel", [3, 5, 7]),
-        stride=2,
+class Recipe(Options):
+    """What a trial tries: a network, how it is trained, and on patches prepared how."""
+
+    architecture: Architecture
+    training: TrainOptions
+    preparation: PrepareOptions
+
+
+def fingerprint_space() -> str:
+    """Returns 12 hex digits that are equal exactly when the space is."""
+    return hashlib.sha256(repr(SPACE).encode()).hexdigest()[:12]
+
+
+def first_points(preparation: PrepareOptions) -> list[dict[str, Any]]:
+    """Returns the points that every study begins with: the default, then the founding work's network."""
+    return [point | {"sharpen": preparation.sharpen} for point in (DEFAULT, DISSERTATION)]
+
+
+def propose(trial: Any, training: TrainOptions, preparation: PrepareOptions) -> Recipe:
+    """Asks an optuna.Trial for a recipe; what it does not search is as given."""
+    stem = _propose_stem(trial)
+    stages = _propose_stages(trial)
+    head = Head(reduce=_ask(trial, "reduce"), dense=_ask(trial, "dense"), dropout=_ask(trial, "head_dropout"))
+    architecture = Architecture(stem=stem, stages=stages, order=_ask(trial, "order"), head=head)
+    factors = {
+        name: getattr(training, name) * _ask(trial, f"{name}_factor")
+        for name in ("learning_rate", "weight_decay", "stain_jitter", "light_jitter")
+    }
+    bounds = {"learning_rate": 1.0, "weight_decay": 1.0, "stain_jitter": 5.0, "light_jitter": 5.0}
+    return Recipe(
+        architecture=architecture,
+        training=training.model_copy(update={name: min(value, bounds[name]) for name, value in factors.items()}),
+        preparation=preparation.model_copy(update={"sharpen": _ask(trial, "sharpen")}),
     )
-    number = trial.suggest_int("stages", 2, 3)
-    filters = trial.suggest_int("filters", 16, 48, step=8)
-    growth = trial.suggest_categorical("growth", [1.5, 2.0])
-    dropout = round(trial.suggest_float("stage_dropout", 0.0, 0.3, step=0.05), 2)
-    stages = [
+
+
+def _propose_stem(trial: Any) -> Stem | None:
+    kind = _ask(trial, "stem")
+    if kind == "none":
+        return None
+    filters = _ask(trial, "stem_filters")
+    if kind == "patchify":
+        tile = _ask(trial, "stem_tile")
+        return Stem(kind=kind, filters=filters, kernel=tile, stride=tile)
+    stride = _ask(trial, "stem_stride") if kind == "strided" else 1
+    return Stem(kind=kind, filters=filters, kernel=_ask(trial, "stem_kernel"), stride=stride)
+
+
+def _propose_stages(trial: Any) -> list[Stage]:
+    filters, growth = _ask(trial, "filters"), _ask(trial, "growth")
+    residual, pooling = _ask(trial, "residual"), _ask(trial, "pooling")
+    first, later = _ask(trial, "first_dropout"), _ask(trial, "later_dropout")
+    return [
         Stage(
             filters=round(filters * growth**index),
-            depth=trial.suggest_int(f"depth_{index + 1}", 1, 3),
-            dropout=dropout if index else 0.0,
+            depth=2 * _ask(trial, f"pairs_{index + 1}") if residual else _ask(trial, f"depth_{index + 1}"),
+            residual=residual,
+            pooling=pooling,
+            dropout=later if index else first,
         )
-        for index in range(number)
+        for index in range(_ask(trial, "stages"))
     ]
-    head = Head(
-        dense=trial.suggest_categorical("head_dense", [0, 64, 128]),
-        dropout=round(trial.suggest_float("head_dropout", 0.0, 0.5, step=0.1), 2),
-    )
-    order = trial.suggest_categorical("order", ["conv-norm-relu", "conv-relu-norm"])
-    rate = trial.suggest_float("learning_rate_factor", 0.3, 3.0, log=True)
-    decay = trial.suggest_float("weight_decay_factor", 0.1, 10.0, log=True)
-    options = training.model_copy(
-        update={
-            "learning_rate": min(training.learning_rate * rate, 1.0),
-            "weight_decay": min(training.weight_decay * decay, 1.0),
-        }
-    )
-    return Architecture(stem=stem, stages=stages, order=order, head=head), options
+
+
+def _ask(trial: Any, name: str) -> Any:
+    values = SPACE[name]
+    if isinstance(values, Whole):
+        return trial.suggest_int(name, values.low, values.high, step=values.step)
+    if isinstance(values, Real):
+        value = trial.suggest_float(name, values.low, values.high, step=values.step, log=values.step is None)
+        return value if values.step is None else round(value, 2)
+    return trial.suggest_categorical(name, list(values))

@@ -1,218 +1,205 @@
-"""The Optuna study: TPE proposes networks, each is trained for a few epochs, and poor ones are cut.
+"""The study: workers try networks until the budget is spent, the best are refitted, and one is chosen.
 
-It lives in Optuna's storage under a name made of what it searches on, so the same call finds it again: a
-killed study goes on with the trial, and within it after the epoch, that it was killed in.
+It lives in Optuna's storage under a name made of what it searches on, so the same call finds it again, on this
+machine or on another: whoever calls works on the same study, and what a killed worker left is continued by the next.
 """
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
+import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bcd.errors import BcdError
-from bcd.networks.architecture import PRESETS, Architecture, describe
-from bcd.networks.build import Cost, build_network, measure_cost
+from bcd.networks.architecture import PRESETS
 from bcd.progress import say
+from bcd.search.crew import Crew
+from bcd.search.job import Job, make_job, prepare_once
 from bcd.search.options import SearchOptions
-from bcd.search.records import StudyResult, TrialRecord, note_trial, read_trial, sum_up
-from bcd.search.space import DEFAULT, propose
+from bcd.search.queue import Queue, Standing
+from bcd.search.records import COUNTED, StudyResult, TrialRecord, read_trials
+from bcd.search.refit import (
+    Refit,
+    enqueue_refits,
+    find_front,
+    open_refits,
+    plan_refits,
+    read_refits,
+    read_val,
+    refits_name,
+)
+from bcd.search.space import Recipe
+from bcd.search.storage import describe_study, open_study, quiet_optuna, study_name
+from bcd.search.trial import open_trials
+from bcd.search.verdict import Gain, choose, measure_gain, tell_verdict
 from bcd.settings import Settings
-from bcd.training.fit import DivergedError, check_evidence, train_network
+from bcd.training.fit import check_evidence
 from bcd.training.options import TrainOptions
 
 if TYPE_CHECKING:
-    from bcd.preprocessing.prepared import PreparedSnapshot
+    from bcd.evaluation.sample import Sample
+    from bcd.preprocessing.options import PrepareOptions
+    from bcd.store.snapshots import Snapshot
 
-_TRIES = 50  # proposals in a row that may be too large before the study says that the limits leave nothing
-
-
-def study_name(prepared: PreparedSnapshot, options: SearchOptions, training: TrainOptions) -> str:
-    """Returns the name of the study of a snapshot under these options, whatever the number of trials."""
-    parts = [prepared.snapshot.id, prepared.options.fingerprint(), training.fingerprint()]
-    parts.append(options.model_copy(update={"trials": 1}).fingerprint())
-    return f"study-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:12]}"
+_GLANCE = 1.0  # seconds between looks at what others do
 
 
 def run_study(
     settings: Settings,
-    prepared: PreparedSnapshot,
+    snapshot: Snapshot,
+    preparation: PrepareOptions,
     options: SearchOptions,
     training: TrainOptions,
     *,
     on_trial: Callable[[TrialRecord], None] | None = None,
 ) -> StudyResult:
-    """Runs a study to its number of trials, continues it, or reads it where it is finished.
+    """Runs a study to its budget, joins or continues it, or reads it where it is finished.
 
     It learns from train patients and compares on val patients; gate and test patients are never read.
 
     Args:
         settings: Where the storage and the trials' networks lie.
-        prepared: The snapshot to search on.
+        snapshot: What to search on.
+        preparation: How its patches are prepared, but for what the space decides.
         options: How far to go.
         training: How networks are trained; a trial takes the epochs of `options`.
-        on_trial: Called after every trial of this call that ended.
+        on_trial: Called after every trial that ended while this call ran, whoever did it, but for those that are too
+            large.
 
     Raises:
         InsufficientEvidenceError: The train or val split has too few patients or one class only.
-        BcdError: The limits leave no network to try, or no trial finished.
+        BcdError: The study of that name is of something else, the limits leave no network to try, or no trial
+            finished.
     """
+    prepared = prepare_once(settings, snapshot, preparation)
     check_evidence(prepared, training)
-    name = study_name(prepared, options, training)
-    with _alone(settings.work / name), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=_experimental())
-        study = _open(settings, name, options)
-        _Search(study, settings.work / name, prepared, options, training).run(on_trial)
-        trials = _ended(study)
-    if not any(trial.state == "complete" for trial in trials):
-        raise BcdError(f"No trial of {name} finished.", "Lower the learning rate of the training.")
-    return sum_up(name, trials, training)
+    inputs = describe_study(snapshot, preparation, options, training)
+    name = study_name(inputs, options)
+    job = make_job(settings, name, snapshot=snapshot, preparation=preparation, training=training, options=options)
+    crew = Crew(options.workers)
+    try:
+        with quiet_optuna():
+            study = open_study(settings, name, options, inputs)
+            _run_trials(settings, study, job, crew, on_trial)
+            trials = read_trials(study)
+            if not any(trial.state == "complete" for trial in trials):
+                raise BcdError(f"No trial of {name} finished.", "Lower the learning rate of the training.")
+            gains = _run_refits(settings, job, crew, trials, read_val(prepared))
+            return _sum_up(study, trials, gains, job)
+    finally:
+        crew.dismiss()
 
 
-class _Search:
-    """A study in progress."""
+def _run_trials(
+    settings: Settings, study: Any, job: Job, crew: Crew, on_trial: Callable[[TrialRecord], None] | None
+) -> None:
+    """Tries networks until the budget is spent and nobody works on one any more."""
+    options = job.options
+    announced = {trial.number for trial in read_trials(study) if trial.state in COUNTED}
 
-    def __init__(
-        self,
-        study: Any,
-        folder: Path,
-        prepared: PreparedSnapshot,
-        options: SearchOptions,
-        training: TrainOptions,
-    ) -> None:
-        self.study, self.folder, self.prepared = study, folder, prepared
-        self.options, self.training = options, training
-        self.allowed = int(options.max_cost * _cost(PRESETS["compact"]).multiply_adds)
+    def count_left(standing: Standing) -> int:
+        if on_trial is not None and standing.ended != len(announced):
+            for trial in read_trials(study):
+                if trial.number not in announced and trial.state in COUNTED:
+                    announced.add(trial.number)
+                    on_trial(trial)
+        if 0 < options.hours <= standing.seconds / 3600:
+            return 0
+        return options.trials - standing.ended if options.trials else crew.size
 
-    def run(self, on_trial: Callable[[TrialRecord], None] | None) -> None:
-        """Tries networks until the number is reached."""
-        too_large = 0
-        while (tried := sum(trial.state != "too large" for trial in _ended(self.study))) < self.options.trials:
-            trial = self._next()
-            end = self._try(trial, f"Trial {trial.number} ({tried + 1} of {self.options.trials})")
-            too_large = too_large + 1 if end == "too large" else 0
-            if too_large > _TRIES:
-                raise BcdError(
-                    f"{_TRIES} networks in a row were larger than the search allows.",
-                    "Raise max_parameters or max_cost of the search.",
-                )
-            if on_trial is not None:
-                on_trial(read_trial(self.study.get_trials(deepcopy=False)[trial.number]))
-
-    def _next(self) -> Any:
-        """Returns the trial that was killed, or a new one."""
-        from optuna.samplers import TPESampler
-        from optuna.trial import Trial, TrialState
-
-        # One seed a trial: what is proposed does not depend on where the study was killed.
-        known = self.study.get_trials(deepcopy=False)
-        self.study.sampler = TPESampler(
-            n_startup_trials=5, multivariate=True, group=True, seed=self.options.seed + len(known)
-        )
-        killed = [trial for trial in known if trial.state == TrialState.RUNNING]
-        # We hold the study's lock, so whoever ran it is dead. Optuna itself would only repeat it as another.
-        return Trial(self.study, killed[0]._trial_id) if killed else self.study.ask()
-
-    def _try(self, trial: Any, title: str) -> str:
-        """Trains one proposal and tells the study how it ended."""
-        from optuna import TrialPruned
-        from optuna.trial import TrialState
-
-        architecture, training = propose(trial, self.training)
-        training = training.model_copy(update={"epochs": self.options.epochs})
-        note_trial(trial, architecture, training)
-        if not self._affordable(trial, architecture):
-            return self._end(trial, "too large", state=TrialState.PRUNED)
-        say(f"{title}: {describe(architecture)}, learning rate {training.learning_rate:.2g}.")
-        history: list[dict[str, float]] = list(trial.user_attrs.get("history", []))
-
-        def report(epoch: int, row: dict[str, float]) -> None:
-            history.append(row)
-            trial.set_user_attr("history", history)
-            trial.report(row["val_auroc"], epoch)
-            if epoch < self.options.epochs and trial.should_prune():
-                raise TrialPruned
-
-        try:
-            trained = train_network(
-                self.prepared, architecture, training, self.folder / f"trial-{trial.number}", on_epoch=report
-            )
-        except TrialPruned:
-            say(f"{title} was cut: it lags behind the others.")
-            return self._end(trial, "pruned", state=TrialState.PRUNED)
-        except DivergedError as error:
-            say(f"{title} failed: {error.what}")
-            return self._end(trial, "diverged", state=TrialState.FAIL)
-        finally:
-            _forget()
-        trial.set_user_attr("history", trained.history)
-        say(f"{title}: AUROC {trained.val_auroc:.3f} on val patients.")
-        return self._end(trial, "complete", value=trained.val_auroc)
-
-    def _affordable(self, trial: Any, architecture: Architecture) -> bool:
-        cost = _cost(architecture)
-        trial.set_user_attr("parameters", cost.parameters)
-        trial.set_user_attr("multiply_adds", cost.multiply_adds)
-        excess = max(cost.parameters / self.options.max_parameters, cost.multiply_adds / self.allowed) - 1
-        if not trial.constraints:  # a trial that was killed has it already
-            trial.set_constraint("cost", excess)
-        return excess <= 0
-
-    def _end(self, trial: Any, end: str, *, state: Any = None, value: float | None = None) -> str:
-        trial.set_user_attr("end", end)
-        self.study.tell(trial, value, state=state)
-        return end
+    _work_off(open_trials(settings, study), job, crew, count_left)
 
 
-def _forget() -> None:
-    """Lets go of the trial's network, so that memory does not grow with the number of trials."""
-    from bcd.networks.backend import keras
-
-    keras.utils.clear_session()
-
-
-def _cost(architecture: Architecture) -> Cost:
-    return measure_cost(build_network(architecture))
-
-
-def _ended(study: Any) -> list[TrialRecord]:
-    return [read_trial(trial) for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
-
-
-def _open(settings: Settings, name: str, options: SearchOptions) -> Any:
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    settings.home.mkdir(parents=True, exist_ok=True)
-    storage = optuna.storages.RDBStorage(settings.study_storage, engine_kwargs={"connect_args": {"timeout": 60}})
-    # Cuts a trial whose best epoch so far is worse than the median of the others at that epoch.
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=max(1, options.epochs // 3))
-    study = optuna.create_study(
-        storage=storage, study_name=name, direction="maximize", pruner=pruner, load_if_exists=True
+def _run_refits(settings: Settings, job: Job, crew: Crew, trials: list[TrialRecord], val: Sample) -> list[Gain]:
+    """Refits the best trials and the default, and measures what each gains."""
+    options = job.options
+    plan = plan_refits(trials, options)
+    if not plan:
+        return []
+    study = open_study(settings, refits_name(job.study), options)
+    queue = open_refits(settings, study, options)
+    enqueue_refits(queue, plan, options)
+    _work_off(
+        queue,
+        job.model_copy(update={"task": "refit"}),
+        crew,
+        lambda _standing: len(plan) - len(read_refits(study, plan, options)),
     )
-    if not study.get_trials(deepcopy=False):
-        study.enqueue_trial(DEFAULT)
-    return study
+    return _measure_gains(plan, read_refits(study, plan, options), val)
 
 
-def _experimental() -> type[Warning]:
-    from optuna.exceptions import ExperimentalWarning
+def _work_off(queue: Queue, job: Job, crew: Crew, count_left: Callable[[Standing], int]) -> None:
+    """Lets the crew work on a queue until nothing is left that may begin and nobody works on it any more."""
+    waited = False
+    while True:
+        standing = queue.look()
+        left = count_left(standing)
+        if left <= 0 and not standing.running and not crew.busy:
+            return
+        # Workers that have just started are not seen as running yet.
+        for _ in range(min(crew.free, left - max(standing.running, crew.busy))):
+            crew.start(job)
+        if crew.busy:
+            crew.wait(_GLANCE)
+            continue
+        if not waited:
+            say(f"Waiting for other workers, at {standing.running} of this study's trials.")
+            waited = True
+        time.sleep(_GLANCE)
 
-    return ExperimentalWarning  # type: ignore[no-any-return]  # of TPE's `group`
+
+def _measure_gains(plan: list[Refit], pairs: dict[Refit, NDArray[np.float64] | None], val: Sample) -> list[Gain]:
+    """Measures the gain of every candidate of which no refit diverged."""
+    refits: dict[int, list[NDArray[np.float64] | None]] = {}
+    for refit in plan:
+        refits.setdefault(refit.trial, []).append(pairs[refit])
+    whole: dict[int, list[NDArray[np.float64]]] = {}
+    for trial, mine in refits.items():
+        finished = [each for each in mine if each is not None]
+        if len(finished) == len(mine):
+            whole[trial] = finished
+    default, *candidates = refits
+    return [
+        measure_gain(trial, whole[trial], whole.get(default, []), val, candidates=len(candidates))
+        for trial in candidates
+        if trial in whole
+    ]
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Holds a study's lock, which the system takes back from a process that dies."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("Another process runs this study; waiting for it.")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _sum_up(study: Any, trials: list[TrialRecord], gains: list[Gain], job: Job) -> StudyResult:
+    """Puts together what a finished study found."""
+    diverged = any(not gain.default for gain in gains)
+    best = choose(gains, default_diverged=diverged)
+    default = Recipe(architecture=PRESETS["compact"], training=job.training, preparation=job.preparation)
+    chosen = next(trial.recipe for trial in trials if trial.number == best) if best else default
+    searched = ("learning_rate", "weight_decay", "stain_jitter", "light_jitter")
+    return StudyResult(
+        study=study.study_name,
+        architecture=chosen.architecture,
+        training=job.training.model_copy(update={name: getattr(chosen.training, name) for name in searched}),
+        best=best,
+        trials=trials,
+        note=tell_verdict(gains, best, seeds=job.options.seeds, default_diverged=diverged),
+        preparation=chosen.preparation,
+        gains=gains,
+        front=find_front(trials),
+        importances=_weigh_parameters(study),
+    )
+
+
+def _weigh_parameters(study: Any) -> dict[str, float]:
+    """Returns how much of the val score's variance each parameter explains (PED-ANOVA, Watanabe 2023)."""
+    from optuna.importance import get_param_importances
+
+    complete = [trial for trial in study.get_trials(deepcopy=False) if trial.user_attrs.get("end") == "complete"]
+    if len({trial.values[0] for trial in complete}) < 4:
+        return {}  # nothing to explain
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that few trials say little, which the page on searching says
+        # Negative: of a target of our own, the low values are what it explains.
+        weighed = get_param_importances(study, target=lambda trial: -trial.values[0])
+    return {str(name): float(weight) for name, weight in weighed.items()}

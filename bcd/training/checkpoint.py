@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,33 +27,48 @@ class State:
 
     Attributes:
         weights: The network's weights, the normalisation's statistics included.
-        optimizer: The optimiser's variables, averaged weights included.
-        best: The weights to be kept: the averaged ones of the epoch with the highest val AUROC.
+        optimizer: The optimiser's variables.
+        average: The averaged weights; empty where nothing is averaged.
+        looks: How many looks at the weights the average is made of.
+        best: The weights to be kept so far: of the best epoch, or of the last.
         history: A row of figures for every finished epoch.
     """
 
     weights: Weights = field(default_factory=list)
     optimizer: Weights = field(default_factory=list)
+    average: Weights = field(default_factory=list)
+    looks: int = 0
     best: Weights = field(default_factory=list)
     history: list[dict[str, float]] = field(default_factory=list)
 
     def save(self, path: Path) -> None:
         """Writes the state as one file."""
-        arrays: dict[str, Any] = {f"weights-{i}": array for i, array in enumerate(self.weights)}
-        arrays |= {f"optimizer-{i}": array for i, array in enumerate(self.optimizer)}
-        arrays |= {f"best-{i}": array for i, array in enumerate(self.best)}
+        arrays = {f"{name}-{i}": array for name in _ARRAYS for i, array in enumerate(getattr(self, name))}
+        told = json.dumps({"history": self.history, "looks": self.looks})
         with whole_file(path) as partial:
-            np.savez(partial, history=np.array(json.dumps(self.history)), **arrays)
+            np.savez(partial, told=np.array(told), allow_pickle=False, **arrays)
 
     @classmethod
     def load(cls, path: Path) -> State:
-        """Reads what `save` wrote."""
-        with np.load(path, allow_pickle=False) as file:
-            count = {
-                name: sum(key.startswith(f"{name}-") for key in file) for name in ("weights", "optimizer", "best")
-            }
-            weights, optimizer, best = ([file[f"{name}-{i}"] for i in range(n)] for name, n in count.items())
-            return cls(weights, optimizer, best, json.loads(str(file["history"])))
+        """Reads what `save` wrote.
+
+        Raises:
+            BcdError: It is no checkpoint of this version of bcd, or damaged.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                counts = {name: sum(key.startswith(f"{name}-") for key in file) for name in _ARRAYS}
+                arrays: dict[str, Any] = {name: [file[f"{name}-{i}"] for i in range(n)] for name, n in counts.items()}
+                told = json.loads(str(file["told"]))
+                return cls(**arrays, history=told["history"], looks=told["looks"])
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
+            raise BcdError(
+                f"{path} is no checkpoint that this version of bcd can go on from: {error}.",
+                "Delete it to train anew.",
+            ) from error
+
+
+_ARRAYS = ("weights", "optimizer", "average", "best")
 
 
 def claim_folder(folder: Path, inputs: dict[str, Any]) -> None:

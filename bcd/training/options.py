@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Any, Literal
 
+from pydantic import Field, model_validator
+
+from bcd.errors import BcdError
 from bcd.options import Options
 
 
 class TrainOptions(Options):
-    """How a network is trained; the defaults suit `compact` on some thousands of patches."""
+    """How a network is trained; the defaults suit `compact` on some thousands of patches.
+
+    Raises:
+        BcdError: The fold to leave out is not one of the folds.
+    """
 
     epochs: int = Field(8, ge=1, le=1000, description="Times that every training patch is seen.")
     batch_size: int = Field(64, ge=1, le=8192, description="Patches a step.")
@@ -17,12 +24,46 @@ class TrainOptions(Options):
     weight_decay: float = Field(1e-3, ge=0, le=1, description="AdamW's decay of weights.")
     clip: float = Field(1.0, gt=0, description="Largest norm of a step's gradient.")
     ema: float = Field(0.5, ge=0, le=10, description="Epochs over which weights are averaged; 0: not averaged.")
-    augmentation: float = Field(
-        1.0,
-        ge=0,
-        le=3,
-        description="Strength of stain, brightness and contrast jitter; 0: flips and rotations only.",
+    stain_jitter: float = Field(
+        1.0, ge=0, le=5, description="Strength of the jitter of haematoxylin and eosin, in optical density; 0: none."
     )
+    light_jitter: float = Field(1.0, ge=0, le=5, description="Strength of the jitter of brightness and contrast.")
+    class_weights: bool = Field(
+        False, description="Whether the rarer class weighs as much as the commoner; else every patch weighs the same."
+    )
+    sampling: Literal["natural", "patients"] = Field(
+        "natural",
+        description="Every patch once an epoch, or every patient equally often, so that none carries the rest.",
+    )
+    keep: Literal["best", "last"] = Field(
+        "best", description="Which epoch's weights are kept: the one of the best patient-wise val score, or the last."
+    )
+    patience: int = Field(
+        0, ge=0, description="Stops after so many epochs in a row without a better patient-wise val score; 0: never."
+    )
+    precision: Literal["auto", "float32", "mixed"] = Field(
+        "auto", description="Mixed precision, float32, or mixed where the device gains from it (auto: a GPU)."
+    )
+    folds: int = Field(0, ge=0, le=20, description="Folds that the train patients are dealt to; 0: none is left out.")
+    fold: int = Field(0, ge=0, description="The fold whose patients are left out, from 0.")
     seed: int = Field(1, ge=0, le=2**20, description="Seeds initial weights, order of patches and augmentation.")
     min_train_patients: int = Field(10, ge=1, description="Training refuses with fewer train patients.")
     min_val_patients: int = Field(5, ge=1, description="Training refuses with fewer val patients.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_one_strength_of_jitter(cls, values: Any) -> Any:
+        """Takes `augmentation`, which earlier versions wrote into the records of their networks, as both jitters."""
+        if not isinstance(values, dict) or "augmentation" not in values:
+            return values
+        both = dict.fromkeys(("stain_jitter", "light_jitter"), values["augmentation"])
+        return both | {name: value for name, value in values.items() if name != "augmentation"}
+
+    @model_validator(mode="after")
+    def _leaves_out_a_fold_that_there_is(self) -> TrainOptions:
+        if self.folds == 1 or self.fold >= max(self.folds, 1):
+            raise BcdError(
+                f"Fold {self.fold} of {self.folds} cannot be left out.",
+                "Use at least two folds, and a fold from 0 to their number less one; or folds = 0.",
+            )
+        return self

@@ -1,9 +1,11 @@
-"""Logits of prepared patches, by a saved or a just trained network."""
+"""Logits of prepared patches, by one network or the mean of several, in one view or the mean of all eight."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from itertools import islice, product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,9 @@ from bcd.progress import track
 
 if TYPE_CHECKING:
     from bcd.progress import Advance
+
+Views = Literal[1, 8]
+"""How many of the eight exact turns of a patch are looked at."""
 
 
 def load_network(path: Path) -> Any:
@@ -30,14 +35,20 @@ def load_network(path: Path) -> Any:
 
 
 def predict_logits(
-    network: Any, pixels: NDArray[np.uint8], batch_size: int = 256, *, advance: Advance | None = None
+    network: Any | Sequence[Any],
+    pixels: NDArray[np.uint8],
+    batch_size: int = 256,
+    *,
+    views: Views = 1,
+    advance: Advance | None = None,
 ) -> NDArray[np.float32]:
-    """Predicts one logit a patch.
+    """Predicts one logit a patch: the mean over networks and views, which are never held all at once.
 
     Args:
-        network: What `load_network` or `build_network` returned.
+        network: What `load_network` or `build_network` returned, or several of them.
         pixels: Prepared patches (n, 50, 50, 3) uint8, in memory or memory-mapped; n may be 0.
         batch_size: Patches at a time.
+        views: 1, the patch as it lies; or 8, all its exact turns, so that a turned patch has the same logit.
         advance: Told of every batch; None: a progress of its own.
 
     Returns:
@@ -45,11 +56,24 @@ def predict_logits(
     """
     if advance is None:
         with track("Predicting patches", total=len(pixels)) as shown:
-            return predict_logits(network, pixels, batch_size, advance=shown)
+            return predict_logits(network, pixels, batch_size, views=views, advance=shown)
+    networks = network if isinstance(network, Sequence) else [network]
     logits = np.empty(len(pixels), np.float32)
     for start in range(0, len(pixels), batch_size):
-        batch = np.ascontiguousarray(pixels[start : start + batch_size])
-        # A compiled function, without the set-up that keras.Model.predict does at every call.
-        logits[start : start + len(batch)] = np.asarray(network.predict_on_batch(batch))[:, 0]
+        batch = pixels[start : start + batch_size]
+        total = np.zeros(len(batch), np.float64)
+        for view in turn_patches(batch, views):
+            for each in networks:
+                # A compiled function, without the set-up that keras.Model.predict does at every call.
+                total += np.asarray(each.predict_on_batch(view))[:, 0]
+        logits[start : start + len(batch)] = total / (views * len(networks))
         advance(len(batch))
     return logits
+
+
+def turn_patches(patches: NDArray[np.uint8], views: Views = 8) -> Iterator[NDArray[np.uint8]]:
+    """Yields patches (n, edge, edge, 3) as they lie, then, of eight views, in their other exact turns."""
+    for transposed, upside_down, mirrored in islice(product((False, True), repeat=3), views):
+        view = patches.transpose(0, 2, 1, 3) if transposed else patches
+        view = view[:, ::-1] if upside_down else view
+        yield np.ascontiguousarray(view[:, :, ::-1] if mirrored else view)

@@ -28,6 +28,7 @@ enter(settings)
 from bcd.admission.admit import admit
 from bcd.progress import show_progress
 from bcd.registry.options import GateOptions
+from bcd.registry.plan import plan_retraining
 from bcd.registry.retraining import *
 from bcd.store.catalog import open_catalog
 from bcd.store.hospitals import declare_hospital

@@ -82,7 +82,7 @@ def hospital(tmp_path_factory: pytest.TempPathFactory, tiny_options: str) -> Ite
     home = tmp_path_factory.mktemp("hospital") / "home"
     home.mkdir()
     (home / "bcd.toml").write_text(tiny_options)
-    ports = {"prefect": _free_port(), "mlflow": _free_port()}
+    ports = {name: _free_port() for name in ("prefect", "mlflow", "studies")}
     with pytest.MonkeyPatch.context() as patch:
         # Flow runs must not be drawn into the server of another test.
         for variable in ("PREFECT_API_URL", "PREFECT_HOME", "MLFLOW_TRACKING_URI"):
@@ -96,7 +96,7 @@ def hospital(tmp_path_factory: pytest.TempPathFactory, tiny_options: str) -> Ite
             yield _Hospital(home, *(f"http://127.0.0.1:{ports[name]}" for name in ("prefect", "mlflow")))
         finally:
             stopped = _bcd("down")
-        assert "Stopped worker, prefect, mlflow" in stopped.stdout
+        assert "Stopped worker, prefect, mlflow, studies" in stopped.stdout
     for port in ports.values():
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0, "a server outlived `bcd down`"
@@ -119,7 +119,9 @@ def test_a_browser_shows_the_form_and_the_runs(hospital: _Hospital, tmp_path: Pa
     assert "needed where two hospitals know the identifier" in page
     shown = _bcd("up").stdout
     page = _look(re.search(r"http://\S+workflowType=machine_learning", shown)[0], tmp_path)
-    assert re.search(r">retrain [0-9a-f]{8}<", page)
+    assert re.search(r">retrain [^<]+ on [0-9a-f]{8}<", page)
+    page = _look(re.search(r"http://\S+/dashboard/", shown)[0], tmp_path)
+    assert re.search(r"study-[0-9a-f]{12}", page)
 
 
 def _look(url: str, folder: Path) -> str:

@@ -13,7 +13,8 @@ import pytest
 from bcd.admission.admit import admit
 from bcd.errors import BcdError, InsufficientEvidenceError
 from bcd.patches import Hospital, PatchName
-from bcd.registry.retraining import plan_retraining, search_architecture
+from bcd.registry.plan import plan_retraining
+from bcd.registry.retraining import search_architecture
 from bcd.settings import Settings
 from bcd.store.catalog import open_catalog
 from bcd.store.hospitals import declare_hospital

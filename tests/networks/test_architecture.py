@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
 from bcd.errors import BcdError
 from bcd.networks.architecture import PRESETS, Architecture, Head, Stage, Stem, describe
+from bcd.networks.files import load_architecture
 
 
 def test_an_architecture_survives_json() -> None:
@@ -36,9 +40,86 @@ def test_descriptions_name_presets_and_tell_others_apart() -> None:
     assert [describe(preset) for preset in PRESETS.values()] == ["dissertation", "compact"]
     other = Architecture(stem=Stem(filters=8), stages=[Stage(filters=8, depth=1)], head=Head(dense=4))
     assert describe(other) == "stem 8 of 5x5/2, 1x8, average dense 4"
+    residual = Architecture(
+        stem=Stem(kind="patchify", kernel=5, stride=5),
+        stages=[Stage(filters=16, residual=True), Stage(filters=32, residual=True)],
+        order="norm-relu-conv",
+        normalisation="group",
+        head=Head(reduce="max", dropout=0.5),
+    )
+    assert describe(residual) == (
+        "patchify stem 32 of 5x5, 2x16 2x32 residual, norm-relu-conv, group norm, max, dropout 0/0/0.5"
+    )
+    stages = [
+        Stage(filters=8, kernel=5, pooling="average"),
+        Stage(filters=8, depth=1, pool=3),
+        Stage(filters=9, pool=1),
+    ]
+    mixed = Architecture(stem=Stem(kind="plain", stride=1), stages=stages, normalisation="none")
+    assert describe(mixed) == (
+        "plain stem 32 of 5x5, 2x8 of 5x5 average-pooled, 1x8 pooled by 3, 2x9 unpooled, no norm, average"
+    )
+
+
+def test_each_change_changes_the_words() -> None:
+    base = Architecture(stem=Stem(), stages=[Stage(filters=8), Stage(filters=8)])
+    stems = [Stem(filters=9), Stem(kernel=3), Stem(stride=3), Stem(kernel=1, stride=1), None]
+    stems += [Stem(kind="plain", stride=1), Stem(kind="patchify", kernel=2)]
+    stages = [{"filters": 9}, {"depth": 4}, {"kernel": 5}, {"residual": True}, {"pooling": "average"}, {"pool": 3}]
+    stages += [{"pool": 1}, {"dropout": 0.1}]
+    heads = [Head(reduce="max"), Head(reduce="flatten"), Head(dense=8), Head(dropout=0.1)]
+    changes: list[dict] = [{"stem": stem} for stem in stems] + [{"head": head} for head in heads]
+    changes += [{"stages": [base.stages[0], base.stages[1].model_copy(update=stage)]} for stage in stages]
+    changes += [{"order": "conv-relu-norm"}, {"order": "norm-relu-conv"}]
+    changes += [{"normalisation": "group"}, {"normalisation": "none"}]
+    words = {describe(base), *(describe(base.model_copy(update=change)) for change in changes)}
+    assert len(words) == 1 + len(changes)
+
+
+def test_a_stem_strides_as_its_kind_says() -> None:
+    with pytest.raises(BcdError, match="plain stem has stride 1, this one 2"):
+        Stem(kind="plain")
+    with pytest.raises(BcdError, match="5 px wide, 2 px apart"):
+        Stem(kind="patchify")
+    kinds = [Stem(kind="plain", stride=1), Stem(stride=3), Stem(kind="patchify", kernel=4, stride=4)]
+    assert [stem.edge for stem in kinds] == [50, 17, 12]
+
+
+def test_shortcuts_lead_around_pairs() -> None:
+    with pytest.raises(BcdError, match="two convolutions each; this one has 3"):
+        Stage(filters=8, depth=3, residual=True)
+
+
+def test_an_architecture_of_before_these_fields_came_is_read_as_it_was() -> None:
+    kept = {
+        "stem": {"filters": 32, "kernel": 5, "stride": 2},
+        "stages": [
+            {"filters": width, "depth": 2, "kernel": 3, "pool": 2, "dropout": dropout}
+            for width, dropout in ((32, 0.0), (64, 0.1), (128, 0.1))
+        ],
+        "order": "conv-norm-relu",
+        "head": {"reduce": "average", "dense": 0, "dropout": 0.2},
+    }
+    assert Architecture.model_validate(kept) == PRESETS["compact"]
 
 
 def test_the_default_is_known_by_its_fingerprint_alone() -> None:
     compact = PRESETS["compact"]
     assert compact.fingerprint() == Architecture.model_validate(compact.model_dump()).fingerprint()
     assert compact.fingerprint() != compact.model_copy(update={"order": "conv-relu-norm"}).fingerprint()
+
+
+def test_the_documentation_names_every_field_and_its_example_is_one(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs/reference/architecture.md").read_text()
+    for title, model in {
+        "architecture": Architecture,
+        "stem": Stem,
+        "each of the stages": Stage,
+        "head": Head,
+    }.items():
+        table = page.split(f"| {title} | default | |")[1].split("\n\n")[0]
+        assert re.findall(r"^\| `(\w+)`", table, re.MULTILINE) == list(model.model_fields)
+    (tmp_path / "example.toml").write_text(page.split("```toml")[1].split("```")[0])
+    assert describe(load_architecture(tmp_path / "example.toml")) == (
+        "patchify stem 32 of 5x5, 2x32 2x64 residual, norm-relu-conv, group norm, max, dropout 0/0.1/0.2"
+    )

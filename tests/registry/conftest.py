@@ -34,7 +34,9 @@ from bcd.registry.tracking import start_run
 from bcd.settings import Settings
 from bcd.store.options import SplitOptions
 from bcd.store.snapshots import Snapshot, write_snapshot
+from bcd.training.ensemble import EnsembleOptions
 from bcd.training.options import TrainOptions
+from bcd.training.predict import Views
 
 PATCHES = 6  # of each patient, half of them IDC
 
@@ -68,6 +70,12 @@ def shared_settings(tmp_path_factory: pytest.TempPathFactory, empty_database: Pa
     return make_settings(tmp_path_factory.mktemp("shared") / "home", empty_database)
 
 
+@pytest.fixture(scope="module")
+def ensemble_settings(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Settings:
+    """A home that the tests of one module share for an ensemble."""
+    return make_settings(tmp_path_factory.mktemp("ensemble") / "home", empty_database)
+
+
 @pytest.fixture(scope="session")
 def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Networks that know the answer from a patch's brightness: well, badly, and the wrong way round."""
@@ -83,7 +91,21 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         logit.set_weights([np.array([[weights[0]], [weights[1]], [0.0]]), np.array([-sum(weights) / 2])])
         files[name] = folder / f"{name}.keras"
         network.save(files[name])
+    files["lit"] = folder / "lit.keras"
+    _make_lit().save(files["lit"])
     return files
+
+
+def _make_lit() -> Any:
+    """Returns a network that looks at a patch's upper left corner only, so that turning the patch matters."""
+    import keras
+
+    patches = keras.Input((50, 50, 3))
+    corner = keras.layers.Cropping2D(((0, 40), (0, 40)))(keras.layers.Rescaling(1 / 255)(patches))
+    logit = keras.layers.Dense(1)
+    network = keras.Model(patches, logit(keras.layers.GlobalAveragePooling2D()(corner)))
+    logit.set_weights([np.array([[20.0], [-20.0], [5.0]]), np.array([0.0])])
+    return network
 
 
 def _make_hospital(settings: Settings, name: str = "a", gate: int = 12, offset: int = 0) -> Snapshot:
@@ -137,16 +159,19 @@ def make_record(snapshot: str = "a" * 64, **changes: Any) -> BundleRecord:
 
 @pytest.fixture(scope="session")
 def register(networks: dict[str, Path]) -> Register:
-    """Registers one of the tiny networks as the next version."""
+    """Registers one of the tiny networks, or several as an ensemble, as the next version."""
 
-    def _register(settings: Settings, network: str, key: str | None = None, snapshot: str = "a" * 64) -> Bundle:
-        with start_run(settings, key=f"train/{key or network}", name=network, kind="train") as run:
+    def _register(
+        settings: Settings, *members: str, key: str | None = None, snapshot: str = "a" * 64, views: Views = 1
+    ) -> Bundle:
+        name = " ".join(members)
+        with start_run(settings, key=f"train/{key or name}", name=name, kind="train") as run:
             return register_bundle(
                 settings,
-                key=key or network,
+                key=key or name,
                 run_id=run.id,
-                network=networks[network],
-                record=make_record(snapshot),
+                networks=[networks[member] for member in members],
+                record=make_record(snapshot, ensemble=EnsembleOptions(members=len(members), views=views)),
                 example=np.zeros((2, 50, 50, 3), np.uint8),
             )
 

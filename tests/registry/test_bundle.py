@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -14,6 +16,7 @@ from bcd.errors import BcdError
 from bcd.registry.bundle import MODEL, load_bundle
 from bcd.registry.history import champion_version, list_versions
 from bcd.registry.record import read_record
+from bcd.registry.scorer import Scorer
 from bcd.registry.tracking import open_client
 
 PIXELS = np.random.default_rng(3).integers(0, 256, (20, 50, 50, 3), dtype=np.uint8)
@@ -27,9 +30,42 @@ model.predict(np.load(sys.argv[2])).to_parquet(sys.argv[3])
 """
 
 
+EARLIER_CODE = """
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+from mlflow.pyfunc import PythonModel
+
+from bcd.registry.record import read_record
+from bcd.registry.scorer import Scorer
+
+
+class BundleModel(PythonModel):
+    def load_context(self, context: Any) -> None:
+        record = read_record(Path(context.artifacts["record"]))
+        self.scorer = Scorer(Path(context.artifacts["network"]), record)
+
+    def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> Any:
+        return self.scorer.score(np.asarray(model_input))
+
+
+mlflow.models.set_model(BundleModel())
+"""
+"""What is stored with bundles that were registered before there were ensembles."""
+
+
 @pytest.fixture(scope="module")
 def bundle(register, shared_settings):
     return register(shared_settings, "red")
+
+
+@pytest.fixture(scope="module")
+def ensemble(register, ensemble_settings):
+    return register(ensemble_settings, "lit", "red", views=8)
 
 
 def test_scores_are_prepared_calibrated_and_decided_by_the_policy(bundle):
@@ -63,10 +99,10 @@ def test_a_bundle_sharpens_raw_patches_by_itself(bundle, networks):
     assert np.abs(raw - prepared).max() > 1e-3
 
 
-def test_another_process_gets_the_same_scores_from_mlflow_alone(bundle, shared_settings, tmp_path):
-    open_client(shared_settings).set_registered_model_alias(MODEL, "champion", bundle.version)
+def test_another_process_gets_the_same_scores_from_mlflow_alone(ensemble, ensemble_settings, tmp_path):
+    open_client(ensemble_settings).set_registered_model_alias(MODEL, "champion", ensemble.version)
     np.save(tmp_path / "pixels.npy", PIXELS)
-    uri = f"sqlite:///{shared_settings.mlflow / 'mlflow.db'}"
+    uri = f"sqlite:///{ensemble_settings.mlflow / 'mlflow.db'}"
     files = [str(tmp_path / "pixels.npy"), str(tmp_path / "scores.parquet")]
 
     answer = subprocess.run(
@@ -80,13 +116,69 @@ def test_another_process_gets_the_same_scores_from_mlflow_alone(bundle, shared_s
 
     assert answer.returncode == 0, answer.stderr
     there = pd.read_parquet(files[1])
-    pd.testing.assert_frame_equal(there, bundle.score(PIXELS), rtol=0, atol=1e-6)
+    pd.testing.assert_frame_equal(there, ensemble.score(PIXELS), rtol=0, atol=1e-6)
+
+
+def test_an_ensemble_answers_with_the_mean_of_its_networks_in_all_views(ensemble, networks):
+    from bcd.preprocessing.options import PrepareOptions
+    from bcd.preprocessing.prepare import prepare
+    from bcd.training.predict import load_network, turn_patches
+
+    prepared = prepare(PIXELS, PrepareOptions())
+    loaded = [load_network(networks[name]) for name in ("lit", "red")]
+    answers = [network.predict_on_batch(view)[:, 0] for network in loaded for view in turn_patches(prepared)]
+
+    assert np.ptp(answers, axis=0).max() > 1e-2
+    np.testing.assert_allclose(ensemble.score(PIXELS)["logit"], np.mean(answers, axis=0), atol=1e-5)
+    assert (ensemble.record.ensemble.members, ensemble.record.ensemble.views) == (2, 8)
+
+
+def test_an_ensemble_turned_is_scored_the_same(ensemble):
+    turned = np.ascontiguousarray(PIXELS.transpose(0, 2, 1, 3)[:, ::-1])
+
+    np.testing.assert_allclose(ensemble.score(turned)["logit"], ensemble.score(PIXELS)["logit"], atol=1e-4)
+
+
+def test_a_bundle_that_lost_a_network_is_refused(ensemble, networks, tmp_path):
+    shutil.copy(networks["red"], tmp_path / "network-1.keras")
+
+    with pytest.raises(BcdError, match="holds 1 networks, and its record says 2"):
+        Scorer(tmp_path, ensemble.record)
+
+
+def test_a_bundle_registered_before_there_were_ensembles_still_scores(bundle, networks, tmp_path):
+    import mlflow.pyfunc
+
+    record = json.loads(bundle.record.model_dump_json())
+    del record["ensemble"]
+    trained = {"epochs": 8, "batch_size": 64, "learning_rate": 0.002, "warmup": 0.1, "weight_decay": 0.001}
+    trained |= {"clip": 1.0, "ema": 0.5, "augmentation": 0.5, "seed": 1, "min_train_patients": 10}
+    record["training"] = trained | {"min_val_patients": 5}
+    del record["architecture"]["normalisation"], record["architecture"]["stem"]["kind"]
+    for stage in record["architecture"]["stages"]:
+        del stage["residual"], stage["pooling"]
+    (tmp_path / "bundle.json").write_text(json.dumps(record))
+    (tmp_path / "pyfunc_model.py").write_text(EARLIER_CODE)
+    mlflow.pyfunc.save_model(
+        tmp_path / "model",
+        python_model=str(tmp_path / "pyfunc_model.py"),
+        artifacts={"network": str(networks["red"]), "record": str(tmp_path / "bundle.json")},
+        pip_requirements=["bcd"],
+    )
+
+    model = mlflow.pyfunc.load_model(str(tmp_path / "model"))
+
+    pd.testing.assert_frame_equal(model.predict(PIXELS), bundle.score(PIXELS), rtol=0, atol=1e-6)
+    read = model.unwrap_python_model().scorer.record
+    assert (read.ensemble.members, read.ensemble.views) == (1, 1)
+    assert (read.training.stain_jitter, read.training.light_jitter) == (0.5, 0.5)
+    assert read.architecture == bundle.record.architecture
 
 
 def test_nothing_in_a_bundle_is_pickled(bundle, shared_settings):
     files = [file.name for file in shared_settings.mlflow.rglob("*") if file.is_file()]
 
-    assert {"network.keras", "bundle.json", "pyfunc_model.py"} <= set(files)
+    assert {"network-1.keras", "bundle.json", "pyfunc_model.py"} <= set(files)
     assert not [name for name in files if name.endswith((".pkl", ".pickle", ".cloudpickle"))]
 
 
@@ -165,7 +257,7 @@ def test_the_registry_says_what_a_version_is_and_what_it_is_not_for(bundle, shar
     version = client.get_model_version(MODEL, bundle.version)
 
     assert "Research use only" in client.get_registered_model(MODEL).description
-    assert "AUROC 0.953" in version.description
+    assert "compact, AUROC 0.953" in version.description
     assert "aaaaaaaaaaaa" in version.description
     assert version.tags["bcd.protocol"] == "dealt"
     (listed,) = list_versions(shared_settings)

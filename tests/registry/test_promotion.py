@@ -37,7 +37,7 @@ def home(shared_settings, register, snapshot, make_hospital):
         ("red", "4", snapshot),
         ("red", "5", leaky),
     ]:
-        register(shared_settings, network, key, trained_on.id)
+        register(shared_settings, network, key=key, snapshot=trained_on.id)
     return shared_settings
 
 

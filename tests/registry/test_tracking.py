@@ -16,7 +16,8 @@ from bcd.evaluation.report import evaluate_scores
 from bcd.networks.architecture import PRESETS
 from bcd.registry.run import flatten
 from bcd.registry.tracking import connect, experiment_id, open_client, own_store, start_run
-from bcd.search.records import StudyResult, TrialRecord
+from bcd.search.records import TrialRecord
+from bcd.search.study import StudyResult
 from bcd.settings import Settings
 from bcd.training.options import TrainOptions
 
@@ -192,13 +193,13 @@ def test_a_study_is_a_run_with_its_trials_below(settings, run):
         run.log_study(study)
 
     children = sorted(runs(settings, "trial"), key=lambda found: found.info.run_name)
-    assert [found.info.run_name for found in children] == ["trial 0", "trial 1", "trial 2"]
+    assert [found.info.run_name for found in children] == ["trial 0", "trial 1 pruned", "trial 2 diverged"]
     assert [found.info.status for found in children] == ["FINISHED", "KILLED", "FAILED"]
     assert [found.data.tags["bcd.state"] for found in children] == ["complete", "pruned", "diverged"]
     assert {found.data.tags["mlflow.parentRunId"] for found in children} == {run.id}
     assert children[0].data.params["trial.width"] == "16"
     whole = read(settings, run.id).data
-    assert whole.metrics["best_val_auroc"] == 0.9  # not the pruned trial's, which was not finished
+    assert whole.metrics["best_val_score"] == 0.9  # not the pruned trial's, which was not finished
     assert whole.tags["mlflow.note.content"] == "Trial 0 is the best."
 
 

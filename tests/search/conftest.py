@@ -1,18 +1,29 @@
-"""A home, and a prepared snapshot that is easy to learn."""
+"""A home with a snapshot that is easy to learn, and a study whose workers are this process."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
 
-from bcd.patches import SnapshotId
 from bcd.preprocessing.options import PrepareOptions
-from bcd.preprocessing.prepared import PreparedSnapshot
+from bcd.search import crew, refit, trial
+from bcd.search.job import Job
+from bcd.search.options import SearchOptions
+from bcd.search.records import StudyResult
+from bcd.search.study import run_study
 from bcd.settings import Settings
 from bcd.store.snapshots import Snapshot
+from bcd.training.options import TrainOptions
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from workbench import Bench, Here, write_hospital
+
+Study = Callable[..., StudyResult]
 
 
 @pytest.fixture
@@ -21,22 +32,55 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path / "home")
 
 
-@pytest.fixture(scope="session")
-def prepared() -> PreparedSnapshot:
-    """128 patches of 32 patients: 20 train, 6 val, 6 gate; those of label 1 are darker."""
-    labels = np.tile([0, 1], 64).astype(np.int8)
-    pixels = np.random.default_rng(0).integers(100, 256, (128, 50, 50, 3), dtype=np.uint8)
-    pixels[labels == 1] //= 2
-    splits = ["train"] * 20 + ["val"] * 6 + ["gate"] * 6
-    patches = pd.DataFrame(
-        {
-            "hospital": "east",
-            "patient": [str(i // 4) for i in range(128)],
-            "label": labels,
-            "split": [splits[i // 4] for i in range(128)],
-            "batch": "b",
-            "row": range(128),
-            "pixel_sha256": [str(i) for i in range(128)],
-        }
+@pytest.fixture
+def snapshot(settings: Settings) -> Snapshot:
+    """144 patches of 36 patients, in every split."""
+    return write_hospital(settings)
+
+
+@pytest.fixture
+def study(settings: Settings, snapshot: Snapshot) -> Study:
+    """Runs a study of the snapshot."""
+
+    def run(
+        options: SearchOptions | None = None,
+        training: TrainOptions | None = None,
+        preparation: PrepareOptions | None = None,
+        **further: Any,
+    ) -> StudyResult:
+        return run_study(
+            further.pop("settings", settings),
+            further.pop("snapshot", snapshot),
+            preparation or PrepareOptions(),
+            options or SearchOptions(seeds=1),
+            training or TrainOptions(),
+            **further,
+        )
+
+    return run
+
+
+@pytest.fixture
+def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
+    """Workers do their jobs in this process; the jobs that they were given."""
+    given: list[Job] = []
+
+    def start(job: Job, environment: dict[str, str], *, bars: bool) -> Here:
+        given.append(job)
+        return Here(job)
+
+    monkeypatch.setattr(crew, "Worker", start)
+    return given
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch, jobs: list[Job]) -> Bench:
+    """The first trial after the known two is the best, later ones are worse and worse."""
+    bench = Bench(
+        lambda number, seed, epoch: (0.9 - number / 100 if number > 1 else 0.8 - number / 10) + epoch / 1000
     )
-    return PreparedSnapshot(Snapshot(SnapshotId("a" * 64), "dealt", patches), PrepareOptions(), pixels)
+    monkeypatch.setattr(trial, "train_network", bench.train)
+    monkeypatch.setattr(refit, "train_network", bench.train)
+    monkeypatch.setattr(refit, "load_network", lambda path: path)
+    monkeypatch.setattr(refit, "predict_logits", bench.predict)
+    return bench

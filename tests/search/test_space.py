@@ -6,23 +6,56 @@ import optuna
 import pytest
 
 from bcd.networks.architecture import PRESETS
-from bcd.search.space import DEFAULT, propose
+from bcd.preprocessing.options import PrepareOptions
+from bcd.search import space
+from bcd.search.space import SPACE, Recipe, fingerprint_space, first_points, propose
 from bcd.training.options import TrainOptions
 
 
-@pytest.mark.parametrize("training", [TrainOptions(), TrainOptions(learning_rate=1e-5, weight_decay=0.0)])
-def test_the_default_point_is_compact_trained_as_asked(training: TrainOptions) -> None:
-    trial = optuna.trial.FixedTrial(DEFAULT)
-    assert propose(trial, training) == (PRESETS["compact"], training)
-    assert trial.params == DEFAULT  # nothing in it is unused
+@pytest.mark.parametrize("preparation", [PrepareOptions(), PrepareOptions(sharpen=False, stain="macenko")])
+@pytest.mark.parametrize("training", [TrainOptions(), TrainOptions(learning_rate=1e-5, stain_jitter=0.0)])
+@pytest.mark.parametrize(("number", "preset"), [(0, "compact"), (1, "dissertation")])
+def test_the_first_two_points_are_the_presets_trained_and_prepared_as_asked(
+    number: int, preset: str, training: TrainOptions, preparation: PrepareOptions
+) -> None:
+    point = first_points(preparation)[number]
+    trial = optuna.trial.FixedTrial(point)
+    recipe = propose(trial, training, preparation)
+    assert recipe == Recipe(architecture=PRESETS[preset], training=training, preparation=preparation)
+    assert trial.params == point  # nothing in it is unused
 
 
-def test_whatever_is_proposed_is_a_valid_architecture_and_valid_training() -> None:
+def _propose_many(number: int) -> list[tuple[dict[str, object], Recipe]]:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    training = TrainOptions(learning_rate=0.9, weight_decay=0.9)
-    proposals = [propose(study.ask(), training) for _ in range(100)]
-    for architecture, options in proposals:
-        TrainOptions.model_validate(options.model_dump())
-        type(architecture).model_validate(architecture.model_dump())
-    assert {len(architecture.stages) for architecture, _ in proposals} == {2, 3}
-    assert len({architecture.fingerprint() for architecture, _ in proposals}) > 90
+    training = TrainOptions(learning_rate=0.9, weight_decay=0.9, stain_jitter=4.0)
+    proposals = []
+    for _ in range(number):
+        trial = study.ask()
+        recipe = propose(trial, training, PrepareOptions())
+        proposals.append((trial.params, recipe))
+    return proposals
+
+
+def test_whatever_is_proposed_is_a_valid_recipe_and_the_whole_space_is_reached() -> None:
+    proposals = _propose_many(300)
+    for _, recipe in proposals:
+        assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
+    assert {name for params, _ in proposals for name in params} == set(SPACE)
+    kinds = {recipe.architecture.stem.kind if recipe.architecture.stem else "none" for _, recipe in proposals}
+    assert kinds == {"plain", "strided", "patchify", "none"}
+    assert {recipe.preparation.sharpen for _, recipe in proposals} == {True, False}
+    assert len({recipe.architecture.fingerprint() for _, recipe in proposals}) > 290
+
+
+def test_what_is_asked_depends_on_what_was_answered() -> None:
+    for params, recipe in _propose_many(100):
+        assert ("stem_tile" in params) == (params["stem"] == "patchify")
+        assert ("stem_kernel" in params) == (params["stem"] in ("plain", "strided"))
+        assert ("pairs_1" in params) == params["residual"] != ("depth_1" in params)
+        assert ("depth_3" in params or "pairs_3" in params) == (len(recipe.architecture.stages) == 3)
+
+
+def test_the_fingerprint_follows_the_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = fingerprint_space()
+    monkeypatch.setattr(space, "SPACE", SPACE | {"filters": space.Whole(16, 64, 8)})
+    assert fingerprint_space() != before

@@ -137,7 +137,7 @@ def assert_same(a: TrainedNetwork, b: TrainedNetwork) -> None:
 def test_a_finished_training_is_returned_at_once(
     undisturbed: TrainedNetwork, prepared: PreparedSnapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fit, "_Training", None)  # training would fail
+    monkeypatch.setattr(fit, "Training", None)  # training would fail
     again = train_network(prepared, undisturbed.architecture, undisturbed.options, undisturbed.path.parent)
     assert again == undisturbed
     kept = {path.name for path in undisturbed.path.parent.iterdir()}
@@ -168,7 +168,7 @@ def test_a_loss_that_is_not_finite_stops_the_training_with_a_mend(
 ) -> None:
     from bcd.networks.backend import keras
 
-    monkeypatch.setattr(keras.Sequential, "train_on_batch", lambda self, x, y: float("nan"))
+    monkeypatch.setattr(keras.Sequential, "train_on_batch", lambda self, *given, **named: float("nan"))
     with pytest.raises(DivergedError, match=r"epoch 1, step 1, is nan. Lower the learning rate"):
         train_network(prepared, tiny, options, tmp_path / "a")
     assert not (tmp_path / "a" / "checkpoint.npz").exists()

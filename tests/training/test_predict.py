@@ -1,8 +1,9 @@
-"""Prediction: one logit a patch, whatever the batches."""
+"""Prediction: one logit a patch, whatever the batches; the mean of networks and views."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from bcd.errors import BcdError
 from bcd.networks.architecture import Architecture
 from bcd.networks.build import build_network
-from bcd.training.predict import load_network, predict_logits
+from bcd.training.predict import Views, load_network, predict_logits, turn_patches
 
 
 def test_logits_do_not_depend_on_the_batches(tiny: Architecture, tmp_path: Path) -> None:
@@ -33,3 +34,62 @@ def test_a_file_that_is_no_network_is_refused_by_name(tmp_path: Path) -> None:
     for name in ("network.keras", "absent.keras"):
         with pytest.raises(BcdError, match=f"{name} holds no network"):
             load_network(tmp_path / name)
+
+
+TURNS = [(transpose, upside_down, mirrored) for transpose in (0, 1) for upside_down in (0, 1) for mirrored in (0, 1)]
+
+
+@pytest.fixture(scope="module")
+def networks(tiny: Architecture) -> list[Any]:
+    return [build_network(tiny, seed) for seed in (1, 2, 3)]
+
+
+@pytest.fixture(scope="module")
+def pixels() -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (7, 50, 50, 3), dtype=np.uint8)
+
+
+def turned(pixels: np.ndarray, choices: tuple[int, int, int]) -> np.ndarray:
+    from bcd.networks.augmentation import turn
+
+    return np.asarray(turn(pixels, *(np.full(len(pixels), bool(choice)) for choice in choices)))
+
+
+def test_the_eight_views_are_the_eight_turns_of_the_augmentation(pixels: np.ndarray) -> None:
+    views = list(turn_patches(pixels))
+    assert len({view.tobytes() for view in views}) == 8
+    for view, choices in zip(views, TURNS, strict=True):
+        np.testing.assert_array_equal(view, turned(pixels, choices))
+    assert [view.tobytes() for view in turn_patches(pixels, 1)] == [pixels.tobytes()]
+
+
+def test_eight_views_are_the_mean_logit_of_the_turns(networks: list[Any], pixels: np.ndarray) -> None:
+    one_by_one = [predict_logits(networks[0], turned(pixels, choices)) for choices in TURNS]
+    assert np.ptp(one_by_one, axis=0).max() > 1e-3
+    whole = predict_logits(networks[0], pixels, views=8)
+    assert whole.dtype == np.float32
+    np.testing.assert_allclose(whole, np.mean(one_by_one, axis=0), atol=1e-5)
+
+
+@pytest.mark.parametrize("choices", TURNS)
+def test_with_eight_views_a_turned_patch_has_the_same_logit(
+    choices: tuple[int, int, int], networks: list[Any], pixels: np.ndarray
+) -> None:
+    np.testing.assert_allclose(
+        predict_logits(networks[0], turned(pixels, choices), views=8),
+        predict_logits(networks[0], pixels, views=8),
+        atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("views", [1, 8])
+def test_several_networks_answer_with_their_mean_logit(views: Views, networks: list[Any], pixels: np.ndarray) -> None:
+    one_by_one = [predict_logits(network, pixels, views=views) for network in networks]
+    together = predict_logits(networks, pixels, batch_size=3, views=views)
+    np.testing.assert_allclose(together, np.mean(one_by_one, axis=0), atol=1e-5)
+
+
+def test_progress_counts_every_patch_once(networks: list[Any], pixels: np.ndarray) -> None:
+    advanced: list[float] = []
+    predict_logits(networks, pixels, batch_size=4, views=8, advance=advanced.append)
+    assert advanced == [4, 3]

@@ -1,0 +1,122 @@
+"""`bcd architecture show | list`: what a network is made of, and what it costs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bcd.networks.architecture import Architecture
+    from bcd.networks.cost import Latency
+
+BATCHES = (1, 256)
+"""Patches at a time for which the latency is measured: one alone, and as many as scoring takes."""
+
+app = typer.Typer(help="Show networks layer by layer, with what they cost.", no_args_is_help=True)
+
+
+@app.command()
+def show(
+    named: Annotated[
+        str, typer.Argument(metavar="NAME|FILE", help="A preset, or a .toml or .json file.")
+    ] = "compact",
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """Show an architecture's layers, parameters, operations, and its latency on this device."""
+    from bcd.cli.terminal import at_work
+    from bcd.networks.files import load_architecture
+    from bcd.runtime import enter
+    from bcd.settings import load_settings
+
+    settings = load_settings()
+    architecture = load_architecture(named)
+    if as_json:
+        enter(settings)
+        typer.echo(json.dumps(_measure(architecture), indent=2))
+        return
+    with at_work(settings) as console:
+        _show(console, _measure(architecture))
+
+
+@app.command(name="list")
+def list_presets() -> None:
+    """List the architectures that have a name, with their size; any other is described in a file."""
+    from bcd.cli.terminal import at_work, print_table
+    from bcd.networks.architecture import PRESETS, spell_out
+    from bcd.settings import load_settings
+
+    with at_work(load_settings()) as console:
+        from bcd.networks.build import build_network
+        from bcd.networks.cost import measure_cost
+
+        rows = []
+        for name, architecture in PRESETS.items():
+            cost = measure_cost(build_network(architecture))
+            rows.append([name, spell_out(architecture), f"{cost.parameters:,}", f"{cost.flops / 1e6:,.1f}"])
+        print_table(console, "Architectures", ["name", "what it is", "parameters", "MFLOPs a patch"], rows)
+        console.print(
+            "Any other is described in a file: `bcd architecture show FILE`. The default is compact.", highlight=False
+        )
+
+
+def _measure(architecture: Architecture) -> dict[str, Any]:
+    """Builds the network and returns all that is told of it."""
+    from bcd.networks.architecture import describe
+    from bcd.networks.build import build_network
+    from bcd.networks.cost import measure_cost, measure_latency, measure_layers, name_device
+    from bcd.progress import track
+
+    network = build_network(architecture)
+    cost = measure_cost(network)
+    with track("Measuring latency", total=len(BATCHES)) as advance:
+        latencies = []
+        for batch_size in BATCHES:
+            latencies.append(_tell(measure_latency(network, batch_size)))
+            advance(1)
+    return {
+        "description": describe(architecture),
+        "architecture": architecture.model_dump(),
+        "layers": [asdict(layer) for layer in measure_layers(network)],
+        "parameters": cost.parameters,
+        "multiply_adds": cost.multiply_adds,
+        "flops": cost.flops,
+        "device": name_device(),
+        "latency": latencies,
+    }
+
+
+def _tell(latency: Latency) -> dict[str, float]:
+    return {**asdict(latency), "patches_per_second": latency.patches_per_second}
+
+
+def _show(console: Console, measured: dict[str, Any]) -> None:
+    from bcd.cli.terminal import print_table
+
+    header = ["layer", "kind", "output", "parameters", "multiply-adds"]
+    rows = [
+        [
+            layer["name"],
+            layer["kind"],
+            "x".join(map(str, layer["shape"])),
+            *(f"{layer[key]:,}" if layer[key] else "" for key in ("parameters", "multiply_adds")),
+        ]
+        for layer in measured["layers"]
+    ]
+    rows.append(["in all", "", "", f"{measured['parameters']:,}", f"{measured['multiply_adds']:,}"])
+    print_table(console, f"Architecture: {measured['description']}", header, rows)
+    console.print(
+        f"{measured['parameters']:,} parameters, {measured['flops'] / 1e6:,.1f} MFLOPs a patch (two a multiply-add;"
+        " convolutions and dense layers).",
+        highlight=False,
+    )
+    latency_rows = [
+        [f"{each['batch_size']}", f"{each['milliseconds']:,.1f}", f"{each['patches_per_second']:,.0f}"]
+        for each in measured["latency"]
+    ]
+    title = f"Latency on {measured['device']}"
+    print_table(console, title, ["patches at a time", "ms", "patches/s"], latency_rows)

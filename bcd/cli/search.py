@@ -1,0 +1,100 @@
+"""`bcd search`: a study of networks on one snapshot, joined by running the same command elsewhere."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bcd.search.records import StudyResult
+
+
+def search(
+    *,
+    snapshot: Annotated[str, typer.Option(help="Id of the snapshot; none: all that is admitted, frozen now.")] = "",
+    trials: Annotated[int | None, typer.Option(min=1, help="Networks to try, those tried before included.")] = None,
+    hours: Annotated[
+        float | None, typer.Option(min=0.001, help="Hours of training of all workers together, instead or besides.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of a trial.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Trials at a time on this machine.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds with which the best are refitted.")] = None,
+    study: Annotated[str | None, typer.Option(help="Name of the study; none: by snapshot and options.")] = None,
+) -> None:
+    """Search for a better network than the default; run it elsewhere too, and both work on the same study."""
+    from bcd.cli.terminal import at_work
+    from bcd.search.options import SearchOptions
+    from bcd.settings import load_settings
+
+    settings = load_settings()
+    if hours is not None and trials is None:
+        trials = 0  # the hours end it
+    asked = {"trials": trials, "hours": hours, "epochs": epochs, "workers": workers, "seeds": seeds, "study": study}
+    options = settings.options("search", SearchOptions, **asked)
+    with at_work(settings) as console:
+        from flows.search import search as search_flow
+        from flows.stages import begin
+
+        frozen = begin(snapshot)[1].snapshot.id
+        try:
+            result = search_flow(frozen, options)
+        except KeyboardInterrupt:
+            console.print(f"\nTo go on: {_command(frozen)}", soft_wrap=True, highlight=False)
+            raise
+        show_study(console, result)
+
+
+def show_study(console: Console, study: StudyResult) -> None:
+    """Prints the trials of a study, what its candidates gain, and the verdict."""
+    from bcd.cli.terminal import print_table
+
+    print_table(
+        console,
+        f"Trials of {study.study}",
+        ["trial", "end", "val score", "parameters", "million multiply-adds", "seconds"],
+        [
+            [
+                _name(trial.number, study.best),
+                trial.state,
+                "" if trial.value is None else f"{trial.value:.3f}",
+                f"{trial.parameters:,}",
+                f"{trial.multiply_adds / 1e6:.1f}",
+                f"{trial.seconds:.0f}",
+            ]
+            for trial in study.trials
+            if trial.state != "too large"
+        ],
+    )
+    if study.gains:
+        print_table(
+            console,
+            "Refits, against the default's",
+            ["trial", "val scores", "the default's", "gain", "interval"],
+            [
+                [
+                    str(gain.trial),
+                    " ".join(f"{score:.3f}" for score in gain.scores),
+                    " ".join(f"{score:.3f}" for score in gain.default),
+                    f"{gain.value:+.3f}",
+                    "n/a" if gain.low is None or gain.high is None else f"{gain.low:+.3f} to {gain.high:+.3f}",
+                ]
+                for gain in study.gains
+            ],
+        )
+    console.print(study.note, highlight=False)
+
+
+def _name(number: int, best: int) -> str:
+    known = {0: " (default)", 1: " (dissertation)"}.get(number, "")
+    return f"{number}{known}{' (chosen)' * (number == best)}"
+
+
+def _command(snapshot: str) -> str:
+    """Returns this command again, with the snapshot that it means named."""
+    words = [sys.argv[0].rsplit("/", 1)[-1], *sys.argv[1:]]
+    return shlex.join(words if "--snapshot" in words else [*words, "--snapshot", snapshot[:12]])

@@ -1,0 +1,112 @@
+"""The plan of a retraining: what it is made of, what its search chose, and the run and folder that follow from it."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bcd.evaluation.options import EvaluateOptions
+from bcd.networks.architecture import PRESETS, Architecture
+from bcd.options import Options
+from bcd.preprocessing.options import PrepareOptions
+from bcd.preprocessing.prepared import PreparedSnapshot, prepare_snapshot
+from bcd.registry.run import Run
+from bcd.registry.tracking import start_run
+from bcd.search.options import SearchOptions
+from bcd.settings import Settings
+from bcd.store.snapshots import Snapshot
+from bcd.training.ensemble import SINGLE, EnsembleOptions, describe_ensemble
+from bcd.training.options import TrainOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retraining:
+    """What one retraining is made of; an architecture that is named is trained without a search."""
+
+    snapshot: Snapshot
+    preparation: PrepareOptions
+    search: SearchOptions
+    training: TrainOptions
+    evaluation: EvaluateOptions
+    ensemble: EnsembleOptions = SINGLE
+    architecture: Architecture | None = None
+
+    @property
+    def key(self) -> str:
+        """12 hex digits that are equal exactly when snapshot and options are."""
+        options: list[Options] = [self.preparation, self.search, self.training, self.evaluation]
+        if self.ensemble != SINGLE:  # so that what was finished before there were ensembles is found
+            options.append(self.ensemble)
+        if self.architecture is not None:
+            options.append(self.architecture)
+        text = "\n".join([self.snapshot.id, *(part.model_dump_json() for part in options)])
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def folder(self, settings: Settings) -> Path:
+        """Returns where its stages keep their results."""
+        return settings.work / self.key
+
+    def network(self, settings: Settings) -> Path:
+        """Returns where its networks are trained."""
+        return self.folder(settings) / "network"
+
+    def prepare(self, settings: Settings) -> PreparedSnapshot:
+        """Returns its patches, prepared as its search chose, or as planned where there was none."""
+        return prepare_snapshot(settings, self.snapshot, read_choice(settings, self).preparation)
+
+
+class Choice(Options):
+    """What a retraining trains, and why."""
+
+    architecture: Architecture
+    training: TrainOptions
+    preparation: PrepareOptions
+    study: str | None
+    note: str
+
+
+def plan_retraining(
+    settings: Settings,
+    snapshot: Snapshot,
+    *,
+    search: SearchOptions | None = None,
+    training: TrainOptions | None = None,
+    ensemble: EnsembleOptions | None = None,
+    architecture: Architecture | None = None,
+) -> Retraining:
+    """Puts a retraining together: what is not given is as bcd.toml says, the architecture as a search chooses."""
+    return Retraining(
+        snapshot=snapshot,
+        preparation=settings.options("preparation", PrepareOptions),
+        search=search or settings.options("search", SearchOptions),
+        training=training or settings.options("training", TrainOptions),
+        evaluation=settings.options("evaluation", EvaluateOptions),
+        ensemble=ensemble or settings.options("ensemble", EnsembleOptions),
+        architecture=architecture,
+    )
+
+
+def read_choice(settings: Settings, retraining: Retraining) -> Choice:
+    """Reads what the search chose; without one the architecture that was named, or `compact`, as the options say."""
+    file = retraining.folder(settings) / "choice.json"
+    if file.exists():
+        return Choice.model_validate_json(file.read_text())
+    return Choice(
+        architecture=retraining.architecture or PRESETS["compact"],
+        training=retraining.training,
+        preparation=retraining.preparation,
+        study=None,
+        note="Named by hand, without a search." if retraining.architecture else "The default, without a search.",
+    )
+
+
+def open_run(settings: Settings, retraining: Retraining, choice: Choice | None = None) -> AbstractContextManager[Run]:
+    """Opens the run of a retraining, whose name says what is trained as soon as that is chosen."""
+    if choice is None and retraining.folder(settings).exists():
+        choice = read_choice(settings, retraining)
+    what = "" if choice is None else f" {describe_ensemble(choice.architecture, retraining.ensemble)}"
+    # What is trained comes first: the table in the UI cuts names.
+    name = f"retrain{what} on {retraining.snapshot.id[:8]}"
+    return start_run(settings, key=f"retrain/{retraining.key}", name=name, kind="retrain")

@@ -1,0 +1,163 @@
+"""The queue of a study: who takes which trial, and what becomes of trials whose worker is gone.
+
+A worker claims its trial's folder, so that others on this machine see at once when it has died: the trial goes back
+into the queue as it is, and continues. A worker on another machine is missed by its heartbeats: Optuna ends its trial
+and puts a copy into the queue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bcd.search.claims import Claim, claim, claim_abandoned
+from bcd.search.records import SURPLUS, is_counted
+
+
+class DeclinedError(Exception):
+    """The worker does not do the trial that it took, or not to its end."""
+
+
+class _LeftError(BaseException):
+    """The worker leaves its trial where it is: no Exception, which Optuna would take for the trial's end."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a study is.
+
+    Attributes:
+        ended: Trials that count and have ended.
+        running: Trials that somebody works on.
+        seconds: What all of them took so far.
+    """
+
+    ended: int
+    running: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The queue of a study, seen from this machine.
+
+    Attributes:
+        study: The optuna.Study.
+        folder: Whose claim is held while a trial is chosen.
+        place: Returns the folder of an optuna.trial.FrozenTrial.
+    """
+
+    study: Any
+    folder: Path
+    place: Callable[[Any], Path]
+
+    def take(
+        self,
+        *,
+        make_sampler: Callable[[int], Any],
+        may_begin: Callable[[Any], bool],
+        objective: Callable[[Any, Path], Any],
+    ) -> None:
+        """Takes the next trial, one that waits or a new one, and does it.
+
+        Args:
+            make_sampler: Returns the optuna sampler that proposes the trial of that number.
+            may_begin: Whether an optuna.trial.FrozenTrial is to be done at all; otherwise it is told as surplus.
+            objective: Does an optuna.Trial in its folder and returns its value. What it raises, but for a trial that
+                it declines or prunes, is raised again, and the trial is left for the next worker to go on with.
+        """
+        from optuna import TrialPruned
+
+        door = claim(self.folder)
+        held: list[Claim] = []
+
+        def begin(trial: Any) -> Any:
+            frozen = self.frozen(trial)
+            if not may_begin(frozen):
+                trial.set_user_attr("end", SURPLUS)
+                raise DeclinedError
+            place = self.place(frozen)
+            held.append(claim(place))
+            door.release()
+            try:
+                return objective(trial, place)
+            except (DeclinedError, TrialPruned):
+                raise
+            except Exception as error:
+                raise _LeftError(error) from error
+
+        try:
+            self._requeue()
+            self.study.sampler = make_sampler(self._next_number())
+            self.study.optimize(begin, n_trials=1, catch=(DeclinedError,))
+        except _LeftError as left:
+            raise left.error from None
+        finally:
+            door.release()
+            for each in held:  # not before the trial is told, or it would look abandoned
+                each.release()
+
+    def frozen(self, trial: Any) -> Any:
+        """Returns an optuna.Trial as the storage has it."""
+        return self.study._storage.get_trial(trial._trial_id)
+
+    def look(self) -> Standing:
+        """Puts back what dead workers left, and returns how far the study is."""
+        from optuna.storages import fail_stale_trials
+        from optuna.trial import TrialState
+
+        door = claim(self.folder)
+        self._requeue()
+        door.release()
+        fail_stale_trials(self.study)
+        trials = self.study.get_trials(deepcopy=False)
+        return Standing(
+            ended=sum(map(is_counted, trials)),
+            running=sum(trial.state == TrialState.RUNNING for trial in trials),
+            seconds=sum(
+                row["seconds"]
+                for trial in trials
+                if not trial.state.is_finished() or is_counted(trial)  # a retry has the rows of its first attempt
+                for row in trial.user_attrs.get("history", [])
+            ),
+        )
+
+    def _requeue(self) -> None:
+        """Puts trials back whose worker on this machine has died; the study's claim is held meanwhile."""
+        from optuna.exceptions import UpdateFinishedTrialError
+        from optuna.trial import TrialState
+
+        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            held = claim_abandoned(self.place(trial))
+            if held is None:
+                continue
+            # Its own number, so that its folder and its bracket stay; Optuna itself would only repeat it as another.
+            with suppress(UpdateFinishedTrialError):  # its heartbeats were missed too, and it is retried already
+                self.study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+            held.release()
+
+    def _next_number(self) -> int:
+        """Returns the number of the trial that is taken next, if no other machine is quicker."""
+        from optuna.trial import TrialState
+
+        trials = self.study.get_trials(deepcopy=False)
+        return next((trial.number for trial in trials if trial.state == TrialState.WAITING), len(trials))
+
+
+def is_surplus(study: Any, number: int, budget: int) -> bool:
+    """Whether the trials before this one use up the budget of trials (0: none), so that it must not begin."""
+    from optuna.trial import TrialState
+
+    before = sum(
+        is_counted(trial) or bool(trial.state == TrialState.RUNNING and trial.number < number)
+        for trial in study.get_trials(deepcopy=False)
+        if trial.number != number
+    )
+    return 0 < budget <= before

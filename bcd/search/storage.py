@@ -1,0 +1,190 @@
+"""Where studies live: one Optuna storage, SQLite under BCD_HOME or PostgreSQL, that any number of workers share."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bcd.errors import BcdError
+from bcd.search.claims import claim
+from bcd.search.options import SearchOptions
+from bcd.search.space import fingerprint_space, first_points
+from bcd.settings import Settings
+from bcd.training.options import TrainOptions
+
+if TYPE_CHECKING:
+    from bcd.preprocessing.options import PrepareOptions
+    from bcd.store.snapshots import Snapshot
+
+_INPUTS = "bcd.inputs"  # what a study searches on, as one of its attributes
+_RETRIES = 5  # of a trial whose worker is lost, so that one that kills its workers ends some time
+
+
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Lets Optuna neither log nor warn of what it calls experimental: heartbeats, and TPE's `group`."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+        yield
+
+
+def describe_study(
+    snapshot: Snapshot, preparation: PrepareOptions, options: SearchOptions, training: TrainOptions
+) -> dict[str, Any]:
+    """Returns what makes a study the study that it is; how far it goes is no part of it."""
+    return {
+        "snapshot": snapshot.id,
+        "space": fingerprint_space(),
+        "preparation": preparation.model_dump(mode="json"),
+        "training": training.model_dump(mode="json"),
+        "search": options.identity(),
+    }
+
+
+def study_name(inputs: dict[str, Any], options: SearchOptions) -> str:
+    """Returns the name that was asked for, or one that is equal exactly when `describe_study` is."""
+    text = json.dumps(inputs, sort_keys=True)
+    return options.study or f"study-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def open_study(settings: Settings, name: str, options: SearchOptions, inputs: dict[str, Any] | None = None) -> Any:
+    """Opens an optuna.Study, made with the two first trials in its queue where it is new.
+
+    Args:
+        settings: Where the storage is.
+        name: The study's name.
+        options: Its pruner, objectives and heartbeats.
+        inputs: What it must be of; None: it is of another study, such as its refits, and begins empty.
+
+    Raises:
+        BcdError: The study of that name searches on something else, or the storage cannot be reached.
+    """
+    import optuna
+
+    two = options.objective == "score-and-cost" and inputs is not None
+    door = claim(settings.work / name)  # two processes that both make it new would both fill the queue
+    try:
+        study = optuna.create_study(
+            storage=_open_storage(settings, options.heartbeat_seconds),
+            study_name=name,
+            directions=["maximize", "minimize"] if two else ["maximize"],
+            pruner=_make_pruner(options),
+            load_if_exists=True,
+        )
+        if inputs is not None:
+            _claim_inputs(study, inputs)
+    finally:
+        door.release()
+    return study
+
+
+def make_storage(settings: Settings) -> str:
+    """Makes the storage where there is none, so that a page may be opened on it, and returns its SQLAlchemy URL."""
+    door = claim(settings.work / "storage")
+    try:
+        with quiet_optuna():
+            storage = _open_storage(settings, SearchOptions().heartbeat_seconds)
+    finally:
+        door.release()
+    return str(storage.url)
+
+
+def find_study(settings: Settings, name: str, options: SearchOptions) -> Any:
+    """Opens a study that exists, whatever it searches on."""
+    import optuna
+
+    storage = _open_storage(settings, options.heartbeat_seconds, is_new=False)
+    return optuna.load_study(storage=storage, study_name=name, pruner=_make_pruner(options))
+
+
+def _claim_inputs(study: Any, inputs: dict[str, Any]) -> None:
+    """Notes what a new study is of and fills its queue, or checks that an old one is of the same."""
+    kept = study.user_attrs.get(_INPUTS)
+    if kept is None:
+        if not study.get_trials(deepcopy=False):
+            from bcd.preprocessing.options import PrepareOptions
+
+            points = first_points(PrepareOptions.model_validate(inputs["preparation"]))
+            for point in points[:1] if inputs["search"]["sampler"] == "random" else points:
+                study.enqueue_trial(point)
+        study.set_user_attr(_INPUTS, inputs)
+        return
+    other = sorted(key for key in inputs.keys() | kept.keys() if inputs.get(key) != kept.get(key))
+    if other:
+        details = "; ".join(_tell_difference(key, kept.get(key), inputs.get(key)) for key in other)
+        raise BcdError(
+            f"The study {study.study_name} is of another {' and another '.join(other)}: {details}.",
+            "Name another study, or give the options and the snapshot that it was begun with.",
+        )
+
+
+def _tell_difference(key: str, kept: Any, asked: Any) -> str:
+    if not (isinstance(kept, dict) and isinstance(asked, dict)):
+        return f"{key} {str(kept)[:12]}, not {str(asked)[:12]}"
+    fields = sorted(name for name in kept.keys() | asked.keys() if kept.get(name) != asked.get(name))
+    return ", ".join(f"{key}.{name} {kept.get(name)}, not {asked.get(name)}" for name in fields)
+
+
+def _make_pruner(options: SearchOptions) -> Any:
+    """Hyperband (Li 2018) by epoch: trials in log3(epochs) + 1 brackets, the first cut hardest and the last least.
+
+    Under four epochs there is nothing to halve: a trial is cut where it is below the median of the complete ones at
+    its epoch (Golovin 2017).
+    """
+    import optuna
+
+    if not options.pruning or options.epochs == 1 or options.objective == "score-and-cost":
+        return optuna.pruners.NopPruner()
+    if options.epochs < 4:
+        return optuna.pruners.MedianPruner(n_startup_trials=1)
+    return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=options.epochs, reduction_factor=3)
+
+
+def _open_storage(settings: Settings, heartbeat: int, *, is_new: bool = True) -> Any:
+    import optuna
+    import sqlalchemy as sa
+
+    try:
+        url = sa.make_url(settings.study_storage)
+    except sa.exc.ArgumentError as error:
+        raise BcdError("study_url is no address of a database.", _MEND) from error
+    local = url.get_backend_name() == "sqlite"
+    if not local:
+        url = url.set(drivername="postgresql+psycopg")
+    elif url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    retry = optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=_RETRIES, inherit_intermediate_values=True)
+    try:
+        storage = optuna.storages.RDBStorage(
+            url.render_as_string(hide_password=False),
+            engine_kwargs={"connect_args": {"timeout": 60}} if local else {"pool_pre_ping": True},
+            heartbeat_interval=heartbeat,
+            grace_period=3 * heartbeat,
+            heartbeat_stale_trial_callback=retry,
+            skip_compatibility_check=not is_new,
+            skip_table_creation=not is_new,
+        )
+    except (sa.exc.SQLAlchemyError, ImportError) as error:
+        shown = url.render_as_string(hide_password=True)
+        raise BcdError(f"The storage of studies {shown} cannot be opened: {error}.", _MEND) from error
+    if local:
+        sa.event.listen(storage.engine, "connect", _prepare_sqlite)
+        storage.engine.dispose()  # the connections that were made before
+    return storage
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # A trial writes a hundred times; without these each waits for the disk, and readers for writers.
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+_MEND = "BCD_STUDY_URL is empty (SQLite in BCD_HOME) or postgresql://USER:PASSWORD@HOST/DATABASE with bcd[postgres]."

@@ -1,0 +1,197 @@
+"""A trial: takes the next point of a study, trains what it describes epoch by epoch, and tells what came out."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from bcd.errors import BcdError
+from bcd.networks.architecture import PRESETS, Architecture, describe
+from bcd.networks.build import build_network
+from bcd.networks.cost import Cost, measure_cost
+from bcd.progress import say
+from bcd.search.job import Job
+from bcd.search.queue import DeclinedError, Queue, is_surplus
+from bcd.search.records import origin
+from bcd.search.space import Recipe, propose
+from bcd.search.storage import find_study
+from bcd.settings import Settings
+from bcd.training.checkpoint import State
+from bcd.training.fit import train_network
+from bcd.training.loop import CHECKPOINT, DivergedError
+
+_TRIES = 50  # proposals in a row that may be too large before the study says that the limits leave nothing
+_ATTEMPTS = 5  # at the same epoch of a trial, after which it is given up: it kills whoever tries it
+_STARTUP = 8  # trials before TPE has something to go by; the first two are known
+
+
+def run_trial(job: Job) -> None:
+    """Takes the next trial of a study and does it; proposals that are too large are ended on the way.
+
+    Raises:
+        BcdError: The limits leave no network to try, or the default cannot be trained at all.
+    """
+    for _ in range(_TRIES):
+        if _Trial(job).take() != "too large":
+            return
+    raise BcdError(
+        f"{_TRIES} networks in a row were larger than the search allows.",
+        "Raise max_parameters or max_cost of the search.",
+    )
+
+
+def open_trials(settings: Settings, study: Any) -> Queue:
+    """Returns the queue of a study's trials; a retried one lies where it began."""
+    folder = settings.work / str(study.study_name)
+    return Queue(study, folder, lambda trial: folder / f"trial-{origin(trial)}")
+
+
+class _Trial:
+    """The trial that this process does."""
+
+    def __init__(self, job: Job) -> None:
+        settings = job.load_settings()
+        self.job, self.options = job, job.options
+        self.study = find_study(settings, job.study, self.options)
+        self.queue = open_trials(settings, self.study)
+        self.end = ""
+
+    def take(self) -> str:
+        """Does the next trial and returns how it ended; empty where it was not this process that ended it."""
+        from optuna.exceptions import UpdateFinishedTrialError
+
+        try:
+            self.queue.take(
+                make_sampler=self._make_sampler,
+                may_begin=lambda trial: not is_surplus(self.study, trial.number, self.options.trials),
+                objective=self._try,
+            )
+        except UpdateFinishedTrialError:
+            say("The storage missed this worker for so long that its trial was given to another.")
+        return self.end
+
+    def _make_sampler(self, number: int) -> Any:
+        from optuna.samplers import RandomSampler, TPESampler
+
+        # One seed a trial: what is proposed does not depend on where the study was killed.
+        seed = self.options.seed + number
+        if self.options.sampler == "random":
+            return RandomSampler(seed=seed)
+        return TPESampler(n_startup_trials=_STARTUP, multivariate=True, group=True, seed=seed)
+
+    def _try(self, trial: Any, place: Path) -> float | tuple[float, float]:
+        """Trains one proposal; what it raises tells Optuna how it ended."""
+        from optuna import TrialPruned
+
+        recipe = propose(trial, self.job.training, self.job.preparation)
+        training = recipe.training.model_copy(update={"epochs": self.options.epochs})
+        recipe = recipe.model_copy(update={"training": training})
+        trial.set_user_attr("recipe", recipe.model_dump_json())
+        title = f"Trial {self._number(trial)}"
+        cost = self._note_cost(trial, recipe.architecture)
+        self._count_attempt(trial, title)
+        say(f"{title}: {describe(recipe.architecture)}, learning rate {training.learning_rate:.2g}.")
+        try:
+            score = self._train(trial, recipe, place)
+        except TrialPruned:
+            say(f"{title} was cut: it lags behind the others.")
+            self._note_end(trial, "pruned")
+            raise
+        except Exception as error:
+            self._note_failure(trial, title, error)
+            raise
+        say(f"{title}: val score {score:.3f}.")
+        self._note_end(trial, "complete")
+        return (score, float(cost.multiply_adds)) if self.options.objective == "score-and-cost" else score
+
+    def _train(self, trial: Any, recipe: Recipe, place: Path) -> float:
+        """Trains on, from where the trial was left, and returns the val score."""
+        history: list[dict[str, float]] = []
+
+        def report(epoch: int, row: dict[str, float]) -> None:
+            history.append(row)
+            trial.set_user_attr("history", history)
+            if self.options.objective == "score-and-cost":
+                return  # Optuna takes no reports of two objectives
+            if epoch not in self.queue.frozen(trial).intermediate_values:
+                trial.report(row["val_score"], epoch)
+            if epoch < self.options.epochs and trial.should_prune():
+                from optuna import TrialPruned
+
+                raise TrialPruned
+
+        for epoch, row in enumerate(_finished_epochs(place), 1):  # also one that a kill left unreported
+            report(epoch, row)
+        prepared = self.job.prepare(recipe.preparation)
+        trained = train_network(prepared, recipe.architecture, recipe.training, place, on_epoch=report)
+        trial.set_user_attr("history", trained.history)
+        return trained.val_score
+
+    def _note_cost(self, trial: Any, architecture: Architecture) -> Cost:
+        """Notes what the network costs, as Optuna's constraint too, and ends a proposal that costs too much."""
+        from optuna import TrialPruned
+
+        cost = _measure(architecture)
+        allowed = self.options.max_cost * _measure(PRESETS["compact"]).multiply_adds
+        excess = max(cost.parameters / self.options.max_parameters, cost.multiply_adds / allowed) - 1
+        for key, value in (("parameters", cost.parameters), ("multiply_adds", cost.multiply_adds)):
+            trial.set_user_attr(key, value)
+        trial.set_user_attr("allowed", excess <= 0)
+        if not trial.constraints:  # a trial that was killed has it already
+            trial.set_constraint("cost", excess)
+        # The two known networks are tried for comparison, whatever they cost.
+        if excess > 0 and "fixed_params" not in self.queue.frozen(trial).system_attrs:
+            self._note_end(trial, "too large")
+            if self.options.objective == "score-and-cost":
+                raise DeclinedError  # with two objectives nothing can be pruned
+            raise TrialPruned
+        return cost
+
+    def _count_attempt(self, trial: Any, title: str) -> None:
+        """Gives a trial up that ended its workers several times without finishing one epoch more."""
+        epochs = len(trial.user_attrs.get("history", []))
+        at, attempts = trial.user_attrs.get("attempts", (epochs, 0))
+        attempts = attempts + 1 if at == epochs else 1
+        trial.set_user_attr("attempts", (epochs, attempts))
+        if attempts > _ATTEMPTS:
+            say(f"{title} is given up: its process was killed {_ATTEMPTS} times after epoch {epochs}.")
+            self._note_end(trial, "failed")
+            raise DeclinedError
+
+    def _note_failure(self, trial: Any, title: str, error: Exception) -> None:
+        """Notes an error that is this trial's own; one that every trial would have is left to end the study."""
+        diverged = isinstance(error, DivergedError)
+        everyone_s = not isinstance(error, BcdError) or self._number(trial) == 0
+        if everyone_s and not diverged and not _is_out_of_memory(error):
+            return
+        say(f"{title} failed: {error.what if isinstance(error, BcdError) else 'the device has too little memory.'}")
+        self._note_end(trial, "diverged" if diverged else "failed")
+        raise DeclinedError from error
+
+    def _note_end(self, trial: Any, end: str) -> None:
+        trial.set_user_attr("end", end)
+        self.end = end
+
+    def _number(self, trial: Any) -> int:
+        return origin(self.queue.frozen(trial))
+
+
+def _finished_epochs(place: Path) -> list[dict[str, float]]:
+    """Returns the rows of the epochs that a trial has finished, where it was left unfinished."""
+    checkpoint = place / CHECKPOINT
+    return State.load(checkpoint).history if checkpoint.exists() else []
+
+
+def _measure(architecture: Architecture) -> Cost:
+    return _measure_json(architecture.model_dump_json())
+
+
+@cache
+def _measure_json(architecture: str) -> Cost:
+    return measure_cost(build_network(Architecture.model_validate_json(architecture)))
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether the device had too little memory; each backend has an error of its own for it."""
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error) or "OOM when" in str(error)

@@ -1,0 +1,232 @@
+"""Recipes compared by patient folds of the train patients, and the chosen one opened on the test patients.
+
+Every recipe is trained on each fold's other train patients, with every seed; the snapshot's val patients choose the
+epoch and the left-out fold judges. A recipe counts as better where the whole interval of its gain over the default,
+by patient and seed, lies above zero. Everything is kept in --folder, so the same command goes on after a kill.
+
+    .venv/bin/python benchmarks/recipes.py train --home HOME --folder FOLDER       # 3 folds x 2 seeds x 5 recipes
+    .venv/bin/python benchmarks/recipes.py compare --home HOME --folder FOLDER     # the table; test patients unread
+    .venv/bin/python benchmarks/recipes.py open --home HOME --folder FOLDER --recipe NAME   # three seeds, test, once
+
+HOME is what `make demo DATA=… PROTOCOL=cruz-roa-2014-dev` or `bcd ingest` left; its latest snapshot is used.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bcd.networks.architecture import PRESETS, Architecture, Head, Stage, Stem
+from bcd.preprocessing.options import PrepareOptions
+from bcd.preprocessing.prepared import PreparedSnapshot, prepare_snapshot
+from bcd.settings import load_settings
+from bcd.store.snapshots import load_snapshot
+from bcd.training.fit import train_network
+from bcd.training.material import left_out_rows
+from bcd.training.options import TrainOptions
+from bcd.training.predict import load_network, predict_logits
+
+FOLDS, SEEDS, RESAMPLES = 3, (1, 2), 2000
+
+WIDE = Architecture(
+    stem=Stem(filters=48),
+    stages=[Stage(filters=48), Stage(filters=96, dropout=0.1), Stage(filters=192, dropout=0.1)],
+    head=Head(dropout=0.2),
+)
+REGULAR = Architecture(
+    stem=Stem(),
+    stages=[Stage(filters=32, dropout=0.1), Stage(filters=64, dropout=0.2), Stage(filters=128, dropout=0.3)],
+    head=Head(dropout=0.5),
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is trained, and how."""
+
+    architecture: Architecture
+    training: TrainOptions
+
+
+BASE = TrainOptions(epochs=12)
+RECIPES = {
+    "default": Recipe(PRESETS["compact"], BASE),
+    "stain jitter x2": Recipe(PRESETS["compact"], BASE.model_copy(update={"stain_jitter": 2.0})),
+    "24 epochs": Recipe(PRESETS["compact"], BASE.model_copy(update={"epochs": 24})),
+    "regularised": Recipe(REGULAR, BASE.model_copy(update={"weight_decay": 1e-2})),
+    "wide x1.5": Recipe(WIDE, BASE),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("step", choices=("train", "compare", "open"))
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--recipe", choices=tuple(RECIPES), default="default")
+    arguments = parser.parse_args()
+    prepared = open_prepared(arguments.home)
+    if arguments.step == "train":
+        train_all(prepared, arguments.folder)
+    elif arguments.step == "compare":
+        compare_all(prepared, arguments.folder)
+    else:
+        open_test(prepared, arguments.folder, arguments.recipe)
+
+
+def open_prepared(home: Path) -> PreparedSnapshot:
+    """Prepares the home's latest snapshot."""
+    settings = load_settings(home)
+    latest = max(settings.snapshots.iterdir(), key=lambda folder: folder.stat().st_mtime)
+    return prepare_snapshot(settings, load_snapshot(settings, latest.name), PrepareOptions())
+
+
+def train_all(prepared: PreparedSnapshot, folder: Path) -> None:
+    """Trains every recipe, fold and seed that is not trained yet; the default first, so that a part is of use."""
+    for seed in SEEDS:
+        for name, recipe in RECIPES.items():
+            for fold in range(FOLDS):
+                trained = train_network(
+                    prepared, recipe.architecture, of_fold(recipe, fold, seed), place(folder, name, fold, seed)
+                )
+                seconds = sum(row["seconds"] for row in trained.history)
+                print(
+                    f"{name:16s} fold {fold} seed {seed}: val {trained.val_score:.3f} at epoch {trained.best_epoch}, "
+                    f"{seconds:.0f} s",
+                    flush=True,
+                )
+
+
+def of_fold(recipe: Recipe, fold: int, seed: int) -> TrainOptions:
+    """Returns a recipe's options for one fold and seed."""
+    return recipe.training.model_copy(update={"folds": FOLDS, "fold": fold, "seed": seed})
+
+
+def place(folder: Path, name: str, fold: int, seed: int) -> Path:
+    """Returns where a training lies."""
+    return folder / name.replace(" ", "-") / f"fold{fold}-seed{seed}"
+
+
+def compare_all(prepared: PreparedSnapshot, folder: Path) -> None:
+    """Prints what every recipe gains over the default on the folds that it never saw."""
+    judged = {
+        f"{name}, {views} view{'s' * (views > 1)}": [
+            [
+                score_fold(prepared, place(folder, name, fold, seed), of_fold(recipe, fold, seed), views)
+                for seed in SEEDS
+            ]
+            for fold in range(FOLDS)
+        ]
+        for name, recipe in RECIPES.items()
+        for views in (1, 8)
+        if all(place(folder, name, fold, seed).exists() for fold in range(FOLDS) for seed in SEEDS)
+    }
+    for name in list(judged):
+        if name.endswith("8 views"):
+            judged[f"{name}, both seeds averaged"] = [[average(*seeds)] for seeds in judged[name]]
+    draws = [draw_patients(fold[0]) for fold in judged["default, 1 view"]]
+    base = resample(judged["default, 1 view"], draws)
+    print(f"AUROC, every patient weighing the same, mean of {FOLDS} left-out folds; gain over the default")
+    for name, folds in judged.items():
+        values = resample(folds, draws)
+        gain = values - base[:, : values.shape[1]].mean(axis=1, keepdims=True)
+        low, high = np.percentile(pick_seeds(gain)[1:], [2.5, 97.5])
+        pooled = np.mean([pooled_auroc(frame) for fold in folds for frame in fold])
+        print(
+            f"{name:44s} {values[0].mean():.4f}  pooled {pooled:.4f}  {gain[0].mean():+.4f} [{low:+.4f}, {high:+.4f}]"
+        )
+
+
+def open_test(prepared: PreparedSnapshot, folder: Path, name: str) -> None:
+    """Trains a recipe on all train patients with three seeds and prints its AUROC on the test patients."""
+    from bcd.evaluation.options import EvaluateOptions
+    from bcd.evaluation.report import evaluate_scores
+
+    recipe, logits = RECIPES[name], {}
+    rows = prepared.rows("test")
+    columns = ["hospital", "patient", "slide", "x", "y", "label"]
+    frame = prepared.snapshot.patches.iloc[rows][columns].reset_index(drop=True)
+    for seed in (1, 2, 3):
+        training = recipe.training.model_copy(update={"seed": seed})
+        path = folder / name.replace(" ", "-") / f"all-seed{seed}"
+        network = load_network(train_network(prepared, recipe.architecture, training, path).path)
+        for views in (1, 8):
+            logits[seed, views] = predict_logits(network, prepared.pixels[rows], views=views)
+    cases = {f"seed {seed}, {views} views": logits[seed, views] for seed, views in logits}
+    cases["three seeds, 8 views"] = np.mean([logits[seed, 8] for seed in (1, 2, 3)], axis=0)
+    print(
+        f"AUROC of {name} on {frame['patient'].nunique()} test patients: pooled, patient-macro, without the largest"
+    )
+    for case, values in cases.items():
+        scores = frame.assign(logit=values, probability=1 / (1 + np.exp(-values.astype(np.float64))))
+        judged = evaluate_scores(scores, EvaluateOptions(), snapshot=prepared.snapshot.id, split="test")
+        ways = (judged.pooled, judged.patient_macro, judged.without_largest)
+        print(f"  {case:22s}", "   ".join(str(way["auroc"]) for way in ways))
+
+
+def score_fold(prepared: PreparedSnapshot, path: Path, training: TrainOptions, views: int) -> pd.DataFrame:
+    """Scores the fold that a training left out, or finds it scored."""
+    kept = path / f"left-out-{views}.parquet"
+    if not kept.exists():
+        rows = left_out_rows(prepared, training)
+        frame = prepared.snapshot.patches.iloc[rows][["patient", "label"]].reset_index(drop=True)
+        network = load_network(path / "network.keras")
+        frame.assign(logit=predict_logits(network, prepared.pixels[rows], views=views)).to_parquet(kept)
+    return pd.read_parquet(kept)
+
+
+def average(*frames: pd.DataFrame) -> pd.DataFrame:
+    """Returns the mean logit of several networks."""
+    return frames[0].assign(logit=np.mean([frame["logit"] for frame in frames], axis=0))
+
+
+def draw_patients(frame: pd.DataFrame) -> np.ndarray:
+    """Draws how often each patient of a fold counts, (1 + RESAMPLES, patients); row 0 is the fold itself."""
+    n = frame["patient"].nunique()
+    random = np.random.default_rng(n)
+    return np.vstack([np.ones(n), random.multinomial(n, np.full(n, 1 / n), RESAMPLES)])
+
+
+def resample(folds: list[list[pd.DataFrame]], draws: list[np.ndarray]) -> np.ndarray:
+    """Returns the folds' mean AUROC, (1 + RESAMPLES, seeds)."""
+    per_fold = [
+        np.column_stack([balanced_auroc(frame, drawn) for frame in seeds])
+        for seeds, drawn in zip(folds, draws, strict=True)
+    ]
+    return np.mean(per_fold, axis=0)
+
+
+def balanced_auroc(frame: pd.DataFrame, counts: np.ndarray) -> np.ndarray:
+    """Returns the AUROC of each resample, every patient weighing the same."""
+    from bcd.evaluation.ranking import auroc, concordance
+    from bcd.evaluation.sample import Sample
+
+    patient, patients = pd.factorize(frame["patient"], sort=True)
+    positive = frame["label"].to_numpy() == 1
+    probability = 1 / (1 + np.exp(-frame["logit"].to_numpy(np.float64)))
+    sample = Sample(positive, probability, patient, [("", str(key)) for key in patients])
+    sizes = np.bincount(patient)
+    ones = np.bincount(patient, weights=positive)
+    return auroc(concordance(sample), ones, sizes - ones, counts / sizes)
+
+
+def pick_seeds(gain: np.ndarray) -> np.ndarray:
+    """Returns the mean gain of as many seeds as there are, drawn anew for every resample; row 0 is of all seeds."""
+    random = np.random.default_rng(0)
+    drawn = random.integers(gain.shape[1], size=gain.shape)
+    return np.concatenate([[gain[0].mean()], np.take_along_axis(gain, drawn, axis=1).mean(axis=1)[1:]])
+
+
+def pooled_auroc(frame: pd.DataFrame) -> float:
+    """Returns the AUROC of all patches alike."""
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(frame["label"], frame["logit"]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""`bcd architecture` and `bcd augment`, as a person types them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from bcd.admission.admit import admit
+from bcd.cli.augment import ROWS, VIEWS, augment_patches, choose_patches, draw_preview
+from bcd.cli.main import main
+from bcd.patches import Hospital
+from bcd.preprocessing.options import PrepareOptions
+from bcd.preprocessing.prepare import prepare
+from bcd.settings import Settings
+from bcd.store.batches import read_pixels
+from bcd.store.catalog import open_catalog
+from bcd.store.options import SplitOptions
+from bcd.store.snapshots import freeze_snapshot
+
+TOML = "stem = {filters = 4, stride = 5}\nstages = [{filters = 4}]\n"
+
+
+@pytest.fixture
+def bcd(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    """Runs the command and returns its exit code, what it prints, and what it complains of."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["bcd", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return int(ended.value.code or 0), *capsys.readouterr()
+
+    return run
+
+
+def test_an_architecture_is_shown_layer_by_layer_with_its_cost(settings: Settings, bcd, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(TOML)
+    code, shown, _ = bcd("architecture", "show", str(tmp_path / "mine.toml"))
+    assert code == 0
+    words = [line.split() for line in shown.splitlines()]
+    assert ["stem", "Conv2D", "10x10x4", "304", "30,000"] in words
+    assert ["stage1_pool", "MaxPooling2D", "5x5x4"] in words
+    assert ["in", "all", "653", "58,804"] in words
+    assert "0.1 MFLOPs a patch" in shown
+    assert "Latency on cpu" in shown or "Latency on gpu" in shown
+    assert [line[0] for line in words if len(line) == 3 and line[0] in {"1", "256"}] == ["1", "256"]
+
+
+def test_json_is_nothing_but_json(settings: Settings, bcd, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(TOML)
+    code, shown, _ = bcd("architecture", "show", str(tmp_path / "mine.toml"), "--json")
+    told = json.loads(shown)
+    assert code == 0
+    assert told["description"] == "stem 4 of 5x5/5, 2x4, average"
+    assert told["architecture"]["stages"][0]["filters"] == 4
+    assert told["flops"] == 2 * told["multiply_adds"] == 2 * sum(layer["multiply_adds"] for layer in told["layers"])
+    assert told["parameters"] == sum(layer["parameters"] for layer in told["layers"])
+    assert [each["batch_size"] for each in told["latency"]] == [1, 256]
+    assert all(each["milliseconds"] > 0 for each in told["latency"])
+
+
+def test_the_presets_are_listed_with_their_size(settings: Settings, bcd) -> None:
+    code, shown, _ = bcd("architecture", "list")
+    assert code == 0
+    assert [line.split()[-2:] for line in shown.splitlines() if line.split()[:1] == ["compact"]] == [
+        ["299,841", "57.9"]
+    ]
+    assert "1,664,641" in shown
+
+
+@pytest.mark.parametrize("named", ["compakt", "none.toml"])
+def test_an_architecture_that_is_not_there_is_told_before_anything_is_built(
+    named: str, settings: Settings, bcd
+) -> None:
+    code, shown, told = bcd("architecture", "show", named)
+    assert (code, shown) == (2, "")
+    assert f"There is no architecture '{named}'" in told
+    assert "Traceback" not in told
+
+
+def test_a_preview_of_synthetic_tissue_is_a_picture_of_patches_and_their_views(
+    settings: Settings, bcd, tmp_path: Path
+) -> None:
+    out = tmp_path / "deep" / "preview.png"
+    code, shown, told = bcd("augment", "preview", "--out", str(out), "--stain", "2", "--light", "0", "--seed", "5")
+    assert (code, told) == (0, "")
+    assert "stain jitter 2, light jitter 0, seed 5" in shown
+    assert "synthetic tissue" in shown
+    assert str(out) in shown
+    picture = cv2.imread(str(out))
+    assert picture.shape[0] > ROWS * 150
+    assert picture.shape[1] > (VIEWS + 1) * 150
+    again = tmp_path / "again.png"
+    bcd("augment", "preview", "--out", str(again), "--stain", "2", "--light", "0", "--seed", "5")
+    assert again.read_bytes() == out.read_bytes()
+
+
+def test_the_picture_shows_every_pixel_of_each_patch_in_its_place(tmp_path: Path) -> None:
+    views = np.random.default_rng(0).integers(0, 256, (2, 1 + VIEWS, 50, 50, 3), dtype=np.uint8)
+    draw_preview(tmp_path / "a.png", views, np.array([0, 1]), title="t", note="n")
+    drawn = cv2.cvtColor(cv2.imread(str(tmp_path / "a.png")), cv2.COLOR_BGR2RGB)
+    places = []
+    for patch in views.reshape(-1, 50, 50, 3):
+        large = patch.repeat(3, axis=0).repeat(3, axis=1)
+        fit = cv2.matchTemplate(drawn, large, cv2.TM_SQDIFF)
+        y, x = np.unravel_index(fit.argmin(), fit.shape)
+        np.testing.assert_array_equal(drawn[y : y + 150, x : x + 150], large)
+        places.append((int(y), int(x)))
+    assert len({y for y, _ in places}) == 2
+    assert places == sorted(places)
+    assert [x for _, x in places[:9]] == [x for _, x in places[9:]]
+
+
+def test_the_first_column_is_the_patch_as_prepared() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 50, 50, 3), dtype=np.uint8)
+    views = augment_patches(pixels, 1.0, 1.0, seed=1)
+    assert views.shape == (2, 1 + VIEWS, 50, 50, 3)
+    np.testing.assert_array_equal(views[:, 0], pixels)
+    assert len({view.tobytes() for view in views[0]}) == 1 + VIEWS
+
+
+def test_a_preview_takes_the_strengths_of_training_unless_told(settings: Settings, bcd, tmp_path: Path) -> None:
+    settings.home.mkdir(parents=True)
+    (settings.home / "bcd.toml").write_text("[training]\nstain_jitter = 1.5\nlight_jitter = 0.5\n")
+    shown = bcd("augment", "preview", "--out", str(tmp_path / "a.png"), "--light", "2")[1]
+    assert "stain jitter 1.5, light jitter 2" in shown
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [(["--out", "a.jpg"], "a.jpg"), (["--stain", "9"], "stain_jitter"), (["--snapshot", "abc"], "no snapshot 'abc'")],
+)
+def test_a_preview_that_cannot_be_made_says_why(options: list[str], what: str, settings: Settings, bcd) -> None:
+    code, _, told = bcd("augment", "preview", *options)
+    assert code == 2
+    assert what in told
+    assert "Traceback" not in told
+
+
+def test_a_preview_of_a_snapshot_shows_train_patches_of_both_classes(settings: Settings, bcd, tmp_path: Path) -> None:
+    bcd("hospital", "declare", "north", "--identifiers", "pseudonyms", "--author", "Mary")
+    catalog = open_catalog(settings)
+    admit(settings, catalog, _make_delivery(tmp_path / "delivery"), Hospital("north"))
+    snapshot = freeze_snapshot(settings, catalog, SplitOptions())
+    pixels, labels, source = choose_patches(settings, "", seed=2)
+    assert labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert source == f"patches of the train split of snapshot {snapshot.id[:12]}"
+    prepared = prepare(read_pixels(settings, snapshot.of("train")), PrepareOptions())
+    known = {patch.tobytes(): label for patch, label in zip(prepared, snapshot.of("train")["label"], strict=True)}
+    assert [known.get(patch.tobytes()) for patch in pixels] == labels.tolist()
+    assert not np.array_equal(pixels, choose_patches(settings, snapshot.id[:8], seed=3)[0])
+    shown = bcd("augment", "preview", "--snapshot", snapshot.id[:8], "--out", str(tmp_path / "a.png"))[1]
+    assert f"snapshot {snapshot.id[:12]}" in shown
+
+
+def _make_delivery(folder: Path) -> Path:
+    folder.mkdir()
+    random = np.random.default_rng(1)
+    for patient in range(12):
+        for column in range(4):
+            picture = random.integers(60, 220, (50, 50, 3), dtype=np.uint8)
+            cv2.imwrite(str(folder / f"{patient}_idx5_x{1 + 50 * column}_y51_class{column % 2}.png"), picture)
+    return folder

@@ -1,0 +1,162 @@
+"""A retraining of an ensemble: its key, its run in MLflow, and the bundle that it registers."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bcd.evaluation.options import EvaluateOptions
+from bcd.networks.architecture import Architecture, Stage, Stem, describe
+from bcd.preprocessing.options import PrepareOptions
+from bcd.preprocessing.prepare import prepare
+from bcd.registry import training_log
+from bcd.registry.plan import Choice, Retraining, plan_retraining
+from bcd.registry.retraining import evaluate_candidate, register_candidate, train_candidate
+from bcd.registry.tracking import open_client
+from bcd.search.options import SearchOptions
+from bcd.store.batches import read_pixels
+from bcd.training.ensemble import SINGLE, EnsembleOptions, find_ensemble
+from bcd.training.options import TrainOptions
+from bcd.training.predict import load_network, predict_logits
+
+TINY = Architecture(stem=Stem(filters=4, stride=5), stages=[Stage(filters=4, depth=1)])
+TRAINING = TrainOptions(epochs=2, batch_size=8, min_train_patients=2, min_val_patients=2, seed=3)
+CHOSEN = PrepareOptions(sharpen=False)
+ENSEMBLE = EnsembleOptions(members=2, views=8)
+
+
+@pytest.fixture(scope="module")
+def retraining(shared_settings, make_hospital):
+    """Planned, and with a choice: a network that trains in a second."""
+    made = Retraining(
+        snapshot=make_hospital(shared_settings),
+        preparation=PrepareOptions(sharpen=True),
+        search=SearchOptions(),
+        training=TRAINING,
+        evaluation=EvaluateOptions(resamples=100),
+        ensemble=ENSEMBLE,
+    )
+    choice = Choice(architecture=TINY, training=TRAINING, preparation=CHOSEN, study=None, note="Chosen by hand.")
+    folder = made.folder(shared_settings)
+    folder.mkdir(parents=True)
+    (folder / "choice.json").write_text(choice.model_dump_json())
+    return made
+
+
+@pytest.fixture(scope="module")
+def trained(shared_settings, retraining):
+    """Interrupted after the first member's first epoch, and done again; watched twenty times a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")
+        log = training_log._log_epoch
+
+        def interrupt(*told):
+            log(*told)
+            raise KeyboardInterrupt
+
+        patch.setattr(training_log, "_log_epoch", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train_candidate(shared_settings, retraining)
+        patch.setattr(training_log, "_log_epoch", log)
+        return train_candidate(shared_settings, retraining)
+
+
+@pytest.fixture(scope="module")
+def bundle(shared_settings, retraining, trained):
+    evaluated = evaluate_candidate(shared_settings, retraining, trained)
+    return register_candidate(shared_settings, retraining, trained, evaluated)
+
+
+@pytest.fixture(scope="module")
+def client(shared_settings):
+    return open_client(shared_settings)
+
+
+@pytest.fixture(scope="module")
+def run(client, trained):
+    (found,) = client.search_runs([client.get_experiment_by_name("bcd").experiment_id], "tags.`bcd.kind` = 'retrain'")
+    return found
+
+
+def key_before_there_were_ensembles(retraining):
+    options = (retraining.preparation, retraining.search, retraining.training, retraining.evaluation)
+    text = "\n".join([retraining.snapshot.id, *(part.model_dump_json() for part in options)])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def test_work_that_was_finished_before_there_were_ensembles_is_found_again(shared_settings, retraining):
+    options = {"search": retraining.search, "training": retraining.training}
+    plain = plan_retraining(shared_settings, retraining.snapshot, **options, ensemble=SINGLE)
+    assert plain.key == key_before_there_were_ensembles(plain)
+
+
+@pytest.mark.parametrize("ensemble", [{"members": 2}, {"views": 8}, {"members": 2, "by": "folds"}, {"members": 3}])
+def test_another_ensemble_is_another_retraining(shared_settings, retraining, ensemble):
+    other = plan_retraining(shared_settings, retraining.snapshot, ensemble=EnsembleOptions(**ensemble))
+    plain = plan_retraining(shared_settings, retraining.snapshot, ensemble=SINGLE)
+    assert len({other.key, plain.key, retraining.key}) == 3
+
+
+def test_the_run_is_named_by_what_is_trained(run, bundle, client, retraining):
+    name = f"retrain {describe(TINY)} ×2 8 views on {retraining.snapshot.id[:8]}"  # noqa: RUF001
+    assert run.info.run_name == name
+    assert client.get_run(run.info.run_id).info.run_name == name  # by every stage
+
+
+@pytest.mark.parametrize(
+    "figure", ["loss", "gradient_norm", "learning_rate", "val_score", "patches_per_second", "waiting_seconds"]
+)
+def test_every_member_has_its_curves_each_point_once(client, run, trained, figure):
+    for prefix, member in (("", trained.members[0]), ("member2_", trained.members[1])):
+        points = client.get_metric_history(run.info.run_id, prefix + figure)
+        assert [(point.step, point.value) for point in points] == [
+            (epoch, pytest.approx(row[figure])) for epoch, row in enumerate(member.history, 1)
+        ]
+
+
+def test_what_was_kept_is_in_the_row(run, trained):
+    figures, (first, second) = run.data.metrics, trained.members
+    assert figures["parameters"] == first.parameters + second.parameters
+    assert (figures["best_epoch"], figures["member2_best_epoch"]) == (first.best_epoch, second.best_epoch)
+    assert figures["best_val_score"] == pytest.approx(first.val_score)
+    assert not any(name.startswith("member1") for name in figures)
+
+
+def test_options_data_code_and_machine_are_in_the_row(run, retraining):
+    assert run.data.params["ensemble.members"] == "2"
+    assert run.data.params["ensemble.views"] == "8"
+    assert run.data.params["training.seed"] == "3"
+    assert run.data.params["preparation.sharpen"] == "False"
+    assert run.data.params["architecture.stem.filters"] == "4"
+    (dataset,) = {each.dataset.digest for each in run.inputs.dataset_inputs}
+    assert dataset == retraining.snapshot.id[:36]
+    tags = run.data.tags
+    assert tags["bcd.precision"] in {"float32", "mixed_bfloat16"}
+    assert tags["bcd.backend"].startswith("tensorflow 2.")
+    assert tags["bcd.device"]
+    assert len(tags["mlflow.source.git.commit"]) == 40
+
+
+def test_the_machines_load_is_watched_and_goes_on_after_an_interruption(client, run):
+    steps = [m.step for m in client.get_metric_history(run.info.run_id, "system/cpu_utilization_percentage")]
+    assert len(steps) > 2
+    assert len(set(steps)) == len(steps)
+    assert run.data.metrics["system/system_memory_usage_megabytes"] > 0
+
+
+def test_the_bundle_answers_as_its_members_and_its_policy_is_theirs(bundle, shared_settings, retraining, trained):
+    assert bundle.record.ensemble == ENSEMBLE
+    assert bundle.record.training == TRAINING
+    assert bundle.record.preparation == CHOSEN
+    assert find_ensemble(retraining.network(shared_settings), ENSEMBLE) == trained
+    val = retraining.snapshot.of("val")
+    raw = read_pixels(shared_settings, val)
+    networks = [load_network(path) for path in trained.paths]
+    logits = predict_logits(networks, prepare(raw, CHOSEN), views=8)
+    np.testing.assert_allclose(bundle.score(raw)["logit"], logits, atol=1e-6)
+    folder = retraining.folder(shared_settings) / "evaluation"
+    np.testing.assert_allclose(pd.read_parquet(folder / "val.parquet")["logit"], logits, atol=1e-6)
+    assert bundle.record.policy.model_dump_json(indent=2) == (folder / "policy.json").read_text()

@@ -1,0 +1,90 @@
+"""`bcd search`: what it asks for, and how it says to go on."""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from bcd.cli.main import app
+from bcd.networks.architecture import PRESETS
+from bcd.search.options import SearchOptions
+from bcd.search.records import StudyResult, TrialRecord
+from bcd.search.verdict import Gain
+from bcd.settings import Settings
+from bcd.training.options import TrainOptions
+from flows import search as flow
+from flows import stages
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, tmp_path) -> list[tuple[str, SearchOptions]]:
+    """What the flow was asked for; it answers with `answer`, an exception or a study."""
+    given: list[tuple[str, SearchOptions]] = []
+    monkeypatch.setenv("BCD_HOME", str(tmp_path / "home"))
+    snapshot = SimpleNamespace(id="4f1c0a9b2d3e" + "0" * 52)
+    monkeypatch.setattr(stages, "begin", lambda name: (Settings(), SimpleNamespace(snapshot=snapshot)))
+
+    def search(snapshot: str, options: SearchOptions) -> StudyResult:
+        given.append((snapshot, options))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(flow, "search", search)
+    return given
+
+
+def _run(*words: str) -> Any:
+    return CliRunner().invoke(app, ["search", *words])
+
+
+def test_ctrl_c_says_how_to_go_on_with_the_same_snapshot(asked: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/somewhere/bcd", "search", "--trials", "9"])
+    shown = _run("--trials", "9")
+    assert shown.exit_code == 130
+    assert "To go on: bcd search --trials 9 --snapshot 4f1c0a9b2d3e\n" in shown.output
+
+
+def test_hours_alone_end_a_search_and_with_trials_whichever_comes_first(asked: list[Any]) -> None:
+    _run("--hours", "2.5", "--workers", "3")
+    _run("--hours", "2.5", "--trials", "7")
+    (snapshot, alone), (_, both) = asked
+    assert snapshot.startswith("4f1c0a9b")
+    assert (alone.trials, alone.hours, alone.workers) == (0, 2.5, 3)
+    assert (both.trials, both.hours) == (7, 2.5)
+
+
+def test_the_trials_the_refits_and_the_verdict_are_shown(asked: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    trials = [
+        TrialRecord(number, state, value, {}, PRESETS["compact"], TrainOptions(), 300_000, 29_000_000, 61.0, [])
+        for number, state, value in (
+            (0, "complete", 0.91),
+            (1, "pruned", 0.85),
+            (2, "too large", None),
+            (3, "complete", 0.93),
+        )
+    ]
+    gain = Gain(3, 0.012, 0.003, 0.021, [0.93, 0.925], [0.915, 0.916], 41)
+    study = StudyResult(
+        "study-1", PRESETS["compact"], TrainOptions(), 3, trials, "Trial 3 takes its place.", gains=[gain]
+    )
+    monkeypatch.setattr(flow, "search", lambda snapshot, options: study)
+    shown = _run().output
+    rows = {line.split()[0]: line for line in shown.splitlines() if line.strip()[:1].isdigit()}
+    assert "0 (default)" in shown
+    assert "1 (dissertation)" in shown
+    assert "3 (chosen)" in shown
+    assert "too large" not in shown
+    assert "+0.003 to +0.021" in rows["3"]
+    assert shown.strip().endswith("Trial 3 takes its place.")
+
+
+def test_the_flow_tells_the_same_as_a_table() -> None:
+    trials = [TrialRecord(0, "complete", 0.91, {}, PRESETS["compact"], TrainOptions(), 300_000, 29_000_000, 1.0, [])]
+    gain = Gain(3, 0.012, None, None, [0.93], [0.91], 1)
+    told = flow.describe(StudyResult("s", PRESETS["compact"], TrainOptions(), 0, trials, "It stays.", gains=[gain]))
+    assert told.startswith("It stays.")
+    assert "| 3 | +0.012 | n/a |" in told
+    assert "| 0 | complete | 0.910 | 300,000 | 29.0 |" in told

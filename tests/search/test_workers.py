@@ -1,0 +1,203 @@
+"""Workers: processes of their own, on this machine and on others, that join a study, die, and are replaced."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from workbench import Bench, Killed, write_hospital
+
+from bcd.errors import BcdError
+from bcd.preprocessing.options import PrepareOptions
+from bcd.progress import show_progress
+from bcd.search import crew
+from bcd.search.job import Job
+from bcd.search.options import SearchOptions
+from bcd.search.records import StudyResult
+from bcd.search.study import run_study
+from bcd.settings import Settings
+from bcd.store.snapshots import Snapshot
+from bcd.training.options import TrainOptions
+
+Study = Callable[..., StudyResult]
+TINY = TrainOptions(batch_size=40)
+
+
+class Notes:
+    """Keeps what is said, and what is done at it."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.at: dict[str, Callable[[], None]] = {}
+
+    @contextmanager
+    def track(self, description: str, total: float | None):
+        yield lambda amount: None
+
+    def say(self, message: str) -> None:
+        self.said.append(message)
+        for words in [words for words in self.at if message.startswith(words)]:
+            self.at.pop(words)()
+
+
+def _wait(worker: crew.Worker) -> None:
+    while not worker.has_ended(1):
+        pass
+
+
+def _children() -> list[psutil.Process]:
+    return [each for each in psutil.Process().children() if "bcd.search.worker" in " ".join(each.cmdline())]
+
+
+@pytest.mark.integration
+def test_a_worker_is_a_process_and_one_that_is_killed_is_replaced(study: Study, settings: Settings) -> None:
+    notes, seen = Notes(), set()
+
+    def kill() -> None:
+        [child] = _children()
+        seen.add(child.pid)
+        child.kill()
+
+    notes.at = {"Trial 0: compact": kill, "Epoch 1 of 1": lambda: seen.update(each.pid for each in _children())}
+    with show_progress(notes):
+        result = study(SearchOptions(trials=1, epochs=1, seeds=1), TINY)
+    assert len(seen) == 2
+    assert "A worker was killed (signal 9); its trial is tried again." in notes.said
+    assert [(trial.number, trial.state) for trial in result.trials] == [(0, "complete")]
+    assert (settings.work / result.study / "trial-0" / "network.keras").exists()
+    assert not _children()
+
+
+def test_gate_and_test_patients_are_never_read(study: Study, jobs: list[Job], tmp_path: Path) -> None:
+    options = SearchOptions(trials=1, epochs=1, best=0)
+    values = []
+    for name in ("as they are", "garbage"):
+        home = Settings(home=tmp_path / name)
+        snapshot = write_hospital(home)
+        if name == "garbage":
+            unseen = snapshot.patches["split"].isin(["gate", "test"]).to_numpy()
+            pixels = np.load(home.batches / "b" / "pixels.npy")
+            pixels[unseen] = np.random.default_rng(1).integers(0, 256, pixels[unseen].shape)
+            np.save(home.batches / "b" / "pixels.npy", pixels)
+        result = study(options, TINY, settings=home, snapshot=snapshot)
+        values.append(([row["val_loss"] for row in result.trials[0].history], result.note))
+    assert values[0] == values[1]
+
+
+STARTER = """
+import sys
+sys.path[:0] = [sys.argv[1]]
+from pathlib import Path
+from bcd.preprocessing.options import PrepareOptions
+from bcd.search.options import SearchOptions
+from bcd.search.study import run_study
+from bcd.settings import Settings
+from bcd.training.options import TrainOptions
+from workbench import write_hospital
+
+settings = Settings(home=Path(sys.argv[2]))
+run_study(settings, write_hospital(settings), PrepareOptions(), SearchOptions(trials=1, seeds=1), TrainOptions())
+"""
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def test_workers_end_with_whoever_started_them(tmp_path: Path, end: signal.Signals) -> None:
+    command = [sys.executable, "-c", STARTER, str(Path(__file__).parent), str(tmp_path / "home")]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as starter:
+        known = psutil.Process(starter.pid)
+        children: list[psutil.Process] = []
+        while not children and starter.poll() is None:
+            children = known.children()
+            time.sleep(0.05)
+        assert children, "no worker was started"
+        starter.send_signal(end)
+        starter.wait(timeout=20)
+    gone, alive = psutil.wait_procs(children, timeout=20)
+    assert gone
+    assert not alive
+
+
+def test_a_crash_is_told_with_the_last_words_of_the_worker(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home")
+    job = Job(
+        task="trial",
+        study="none",
+        settings=settings.model_dump(mode="json"),
+        snapshot="f" * 64,
+        preparation=PrepareOptions(),
+        training=TrainOptions(),
+        search=SearchOptions().model_dump(mode="json"),
+    )
+    worker = crew.Worker(job, {}, bars=False)
+    with pytest.raises(BcdError, match=r"A worker of the search failed: (.|\n)*StorageInternalError"):
+        _wait(worker)
+
+
+def test_workers_share_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    assert crew._share(0, 1) == {}
+    shares = [crew._share(place, 3) for place in range(3)]
+    assert [share["CUDA_VISIBLE_DEVICES"] for share in shares] == ["2", "5", "2"]
+    assert {share["TF_NUM_INTRAOP_THREADS"] for share in shares} == {"2"}
+
+
+def test_a_worker_lost_on_another_machine_is_replaced_here(
+    settings: Settings, snapshot: Snapshot, bench: Bench, tmp_path: Path
+) -> None:
+    storage = f"sqlite:///{tmp_path / 'shared.db'}"
+    there = settings.model_copy(update={"study_url": storage})
+    here = Settings(home=tmp_path / "here", study_url=storage)
+    options = SearchOptions(trials=2, epochs=2, seeds=1, pruning=False, heartbeat_seconds=1)
+    bench.kill_at = (2, 1)
+    with pytest.raises(Killed):
+        run_study(there, snapshot, PrepareOptions(), options, TrainOptions())
+    notes = Notes()
+    with show_progress(notes):
+        result = run_study(here, write_hospital(here), PrepareOptions(), options, TrainOptions())
+    assert [name for name, *_ in bench.trained] == ["trial-0", "trial-1", "trial-1"]
+    assert notes.said[0] == "Waiting for other workers, at 1 of this study's trials."
+    assert [(each.number, each.state) for each in result.trials] == [(0, "complete"), (1, "complete")]
+    assert [len(each.history) for each in result.trials] == [2, 2]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # filters of warnings are not the threads' own
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_several_join_a_study_and_keep_its_budget(
+    settings: Settings, snapshot: Snapshot, bench: Bench, database: str, request: pytest.FixtureRequest
+) -> None:
+    if database == "postgresql":
+        postgres = request.getfixturevalue("postgres")
+        settings = settings.model_copy(update={"study_url": postgres.url(postgres.make_database())})
+    options = SearchOptions(trials=6, epochs=1, seeds=1, heartbeat_seconds=5)
+
+    def join() -> StudyResult:
+        return run_study(settings, snapshot, PrepareOptions(), options, TrainOptions())
+
+    with ThreadPoolExecutor(3) as pool:  # flock and Optuna take threads for processes
+        results = [each.result() for each in [pool.submit(join) for _ in range(3)]]
+    assert results[0] == results[1] == results[2]
+    counted = [each for each in results[0].trials if each.state != "too large"]
+    assert len(counted) == 6
+    names = [name for name, *_ in bench.trained]
+    assert sorted(names) == sorted({f"trial-{each.number}" for each in counted})
+    assert names.count("trial-0") == names.count("trial-1") == 1
+
+
+def test_a_storage_that_cannot_be_opened_is_told(settings: Settings, snapshot: Snapshot) -> None:
+    for url in ("nonsense", "postgresql://nobody:secret@127.0.0.1:1/none"):
+        elsewhere = settings.model_copy(update={"study_url": url})
+        with pytest.raises(BcdError, match="BCD_STUDY_URL") as raised:
+            run_study(elsewhere, snapshot, PrepareOptions(), SearchOptions(), TrainOptions())
+        assert "secret" not in str(raised.value)

@@ -1,0 +1,110 @@
+"""What tests of a study use: a hospital that is easy to learn, and stand-ins for processes and for training."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bcd.networks.architecture import Architecture
+from bcd.progress import show_progress
+from bcd.search.job import Job
+from bcd.search.relay import PipeSink, Relay
+from bcd.search.worker import work
+from bcd.settings import Settings
+from bcd.store.options import SplitOptions
+from bcd.store.snapshots import Snapshot, write_snapshot
+from bcd.training.checkpoint import State
+from bcd.training.fit import TrainedNetwork
+from bcd.training.loop import CHECKPOINT
+from bcd.training.options import TrainOptions
+
+SPLITS = ["train"] * 20 + ["val"] * 8 + ["gate"] * 4 + ["test"] * 4
+PATCHES = 4  # of each patient, half of them IDC
+
+
+def write_hospital(settings: Settings) -> Snapshot:
+    """Writes a batch and its snapshot; patches of label 1 are darker."""
+    rows = [
+        ("east", f"{patient:02}", "1", 50 * each + 1, 1, each % 2, split)
+        for patient, split in enumerate(SPLITS)
+        for each in range(PATCHES)
+    ]
+    patches = pd.DataFrame(rows, columns=["hospital", "patient", "slide", "x", "y", "label", "split"])
+    labels = patches["label"].to_numpy()
+    pixels = np.random.default_rng(0).integers(100, 256, (len(rows), 50, 50, 3), dtype=np.uint8)
+    pixels[labels == 1] //= 2
+    folder = settings.batches / "b"
+    folder.mkdir(parents=True)
+    np.save(folder / "pixels.npy", pixels)
+    patches = patches.astype({"label": "int8"}).assign(
+        batch="b", row=np.arange(len(rows)), pixel_sha256=[str(row) for row in range(len(rows))]
+    )
+    return write_snapshot(settings, SplitOptions(), patches, {})
+
+
+class Here:
+    """Stands in for a worker's process: does the job in this one, and tells of it in the same lines."""
+
+    def __init__(self, job: Job) -> None:
+        self.relay, self.lines = Relay(bars=False), io.StringIO()
+        with show_progress(PipeSink(self.lines)):
+            work(Job.model_validate_json(job.model_dump_json()))
+
+    def has_ended(self, seconds: float) -> bool:
+        for line in self.lines.getvalue().splitlines():
+            self.relay.show(json.loads(line))
+        return True
+
+    def kill(self) -> None:
+        return
+
+
+class Killed(BaseException):
+    """What a test kills a worker with."""
+
+
+class Bench:
+    """Stands in for training: a trial's val score is what `score` says, and every training is noted.
+
+    Like training, it goes on after the last epoch where it was killed, at `kill_at`: the how manieth trial and epoch.
+    """
+
+    def __init__(self, score: Callable[[int, int, int], float]) -> None:
+        self.score = score
+        self.trained: list[tuple[str, Architecture, TrainOptions]] = []
+        self.history: dict[Path, list[dict[str, float]]] = {}
+        self.kill_at: tuple[int, int] | None = None
+
+    def train(
+        self, prepared: Any, architecture: Architecture, options: TrainOptions, folder: Path, *, on_epoch: Any = None
+    ) -> TrainedNetwork:
+        checkpoint = folder / CHECKPOINT
+        history = self.history.setdefault(folder, [])
+        name = folder.name if options.seed == TrainOptions().seed else folder.name.split("-epochs")[0]
+        if len(history) < options.epochs:
+            self.trained.append((name, architecture, options))
+        number = int(name.split("-")[1])
+        for epoch in range(len(history) + 1, options.epochs + 1):
+            score = self.score(number, options.seed - TrainOptions().seed, epoch)
+            history.append({"val_score": score, "val_auroc": score, "seconds": 1.0})
+            State(history=history).save(checkpoint)
+            if self.kill_at == (len(self.history), epoch):
+                self.kill_at = None
+                raise Killed  # between the checkpoint and its report
+            if on_epoch is not None:
+                on_epoch(epoch, history[-1])
+        checkpoint.unlink(missing_ok=True)
+        return TrainedNetwork(folder / "network.keras", architecture, options, history, 1)
+
+    def predict(self, network: Path, pixels: Any) -> Any:
+        """Logits with about the val score that the last epoch had: the lower it is, the more they are shuffled."""
+        score = self.history[network.parent][-1]["val_score"]
+        random = np.random.default_rng(int(score * 1e6))
+        labels = np.tile([0, 1], len(pixels) // 2)
+        return labels + random.normal(0, 3 * (1 - score), len(pixels))
