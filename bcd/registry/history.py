@@ -1,4 +1,4 @@
-"""The versions in the registry, with what became of each."""
+"""The versions in the registry with what became of each, and the story of all decisions."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 from bcd.registry.bundle import MODEL, resolve_version
 from bcd.registry.tracking import KEY_TAG, open_client
 from bcd.settings import Settings
+from bcd.store.decisions import Decision, list_decisions
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+    from bcd.store.catalog import Catalog
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,31 @@ class VersionSummary:
         return f"{MODEL}/{self.version}"
 
 
+@dataclass(frozen=True)
+class Chapter:
+    """One thing that happened to a version.
+
+    Attributes:
+        at: When, in UTC.
+        version: The version, such as `bcd-idc/3`.
+        what: `registered`, or the kind of the decision.
+        verdict: PROMOTE, HOLD, REJECT or LOOK; empty where it was registered.
+        against: The version that it was compared with or took the place of.
+        by: Who decided: a person, or `the gate`.
+        why: The reasons, in sentences.
+        is_gone: Whether the version is no longer in the registry.
+    """
+
+    at: datetime
+    version: str
+    what: str
+    verdict: str
+    against: str
+    by: str
+    why: list[str]
+    is_gone: bool
+
+
 def champion_version(settings: Settings) -> str | None:
     """Returns the champion's version; None if there is no champion."""
     return resolve_version(open_client(settings), "champion")
@@ -82,3 +110,31 @@ def list_versions(settings: Settings) -> list[VersionSummary]:
 def _metrics(client: MlflowClient, source: str) -> dict[str, float]:
     logged = client.get_logged_model(source.removeprefix("models:/"))
     return {metric.key: float(metric.value) for metric in logged.metrics or []}
+
+
+def tell_story(settings: Settings, catalog: Catalog) -> list[Chapter]:
+    """Tells what happened to all versions, oldest first: when each was registered, and every decision with reasons.
+
+    What was decided about versions that are gone is told too: the catalog forgets nothing.
+    """
+    versions = list_versions(settings)
+    present = {version.version for version in versions}
+    chapters = [
+        Chapter(one.registered_at, one.name, "registered", "", "", "", [one.description], is_gone=False)
+        for one in versions
+    ]
+    chapters += [_chapter(decision, present) for decision in list_decisions(catalog)]
+    return sorted(chapters, key=lambda chapter: chapter.at)
+
+
+def _chapter(decision: Decision, present: set[str]) -> Chapter:
+    return Chapter(
+        at=decision.decided_at,
+        version=f"{MODEL}/{decision.challenger}",
+        what="awaits approval" if decision.awaits_approval else decision.kind,
+        verdict=decision.verdict,
+        against=f"{MODEL}/{decision.champion}" if decision.champion else "",
+        by=decision.by or "the gate",
+        why=decision.reasons,
+        is_gone=decision.challenger not in present,
+    )
