@@ -10,7 +10,9 @@ import typer
 
 def card(
     model: Annotated[str, typer.Argument(help="An alias, or a version such as 3 or bcd-idc/3.")] = "champion",
-    to: Annotated[Path | None, typer.Option(help="Write it to this .html or .md file instead of printing it.")] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="Write it to this .html or .md file instead of printing it.")
+    ] = None,
 ) -> None:
     """Print the model card of a version, or write it to a file."""
     from bcd.errors import BcdError

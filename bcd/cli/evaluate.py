@@ -145,7 +145,7 @@ def _judge_protocol(settings: Settings, models: list[str], snapshot: str, how: H
 
 def show_judgement(console: Console, judgement: Judgement) -> None:
     """Prints a judgement: several models side by side, or all of one."""
-    from bcd.evaluation.tables import KEPT, headline_table, threshold_rows
+    from bcd.evaluation.tables import headline_table, threshold_parts
     from bcd.evaluation.view_tables import model_table, pair_table, published_tables, tables_of
 
     console.print(f"\n[bold]{judgement.title}[/]", highlight=False)
@@ -159,9 +159,8 @@ def show_judgement(console: Console, judgement: Judgement) -> None:
     else:
         for evaluation in evaluations.values():
             _show(console, "Metrics at the sample's own prevalence", headline_table(evaluation))
-            thresholds = threshold_rows(evaluation)
-            _show(console, "Threshold table: what is kept", thresholds.without(thresholds.header[len(KEPT) :]))
-            _show(console, "Threshold table: how well", thresholds.without(KEPT[1:]))
+            for title, table in threshold_parts(evaluation).items():
+                _show(console, f"Threshold table: {title}", table)
             for title, table in tables_of(evaluation).items():
                 _show(console, title, table)
     for title, table in published_tables(judgement).items():

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bcd.errors import BcdError
-from bcd.evaluation.bootstrap import Array, exact_bound
+from bcd.evaluation.bootstrap import Array
 from bcd.evaluation.estimates import Difference
-from bcd.evaluation.intervals import interval, value_of
+from bcd.evaluation.intervals import Interval, interval, value_of
 from bcd.evaluation.metrics import Judged, basis, leverage_of
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.sample import KEY, read_sample
@@ -55,17 +55,11 @@ def _difference(metric: str, a: Judged, b: Judged, same: bool) -> Difference:
     value = value_of(statistic, len(a.sample.patients))
     patches: Array = basis(metric, a.tallies)
     n_patches, n_patients = int(patches.sum()), int(np.count_nonzero(patches))
-    low: float | None = None
-    high: float | None = None
-    dropped = 0
-    enough = n_patches >= a.options.min_patches and n_patients >= a.options.min_patients
-    if enough and not np.isnan(value):
+    ends: Interval = (None, None, 0)
+    if n_patches >= a.options.min_patches and n_patients >= a.options.min_patients and not np.isnan(value):
         leverage = leverage_of(metric, a.tallies)
-        low, high, dropped = interval(statistic, a.weights, leverage, a.options, n_patients=n_patients, signed=True)
-        if value == 0 and low == high == 0 and not same:
-            # Two models that were never seen to differ are not shown to be the same one.
-            high = exact_bound(n_patients, a.options)
-            low = -high
+        ends = interval(statistic, a.weights, leverage, a.options, n_patients=n_patients, signed=True)
+    low, high, dropped = (0.0, 0.0, 0) if same and ends[0] is not None else ends
     return Difference(
         value=None if np.isnan(value) else value,
         low=low,

@@ -1,7 +1,7 @@
 """Intervals by patient: how one is made stands here, once, for every figure.
 
-A statistic is a function of weights, that is, of how often each patient is in the sample. Two methods make an interval
-of it:
+A statistic is a function of weights, that is, of how often each patient is in the sample. Two methods make an
+interval of it:
 
 - `jackknife`, the default. Every patient is left out once. The variance is the mean of two: what the patients showed
   (the jackknife) and what patients of their sizes usually show (`expected_variance`). The first alone is too
@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from bcd.evaluation.bootstrap import Array, percentiles
+from bcd.evaluation.bootstrap import Array, exact_bound, percentiles
 from bcd.evaluation.options import EvaluateOptions
 
 Statistic = Callable[[Array], Array]
@@ -106,8 +106,8 @@ def expected_variance(change: Array, leverage: Array) -> float:
 
     A patient with the share w of the leverage and m patches contributes w² (a + b / m): `a` is how much patients
     differ, `b` how much patches of a patient do. Both are fitted, not below 0, to what all patients showed, so that a
-    large patient's contribution does not hang on that patient alone. What a patient showed is the residual behind its
-    change, enlarged for having drawn the statistic towards itself (as in the variance HC2 of MacKinnon and White 1985).
+    large patient's contribution does not hang on that patient alone. What a patient showed is the residual behind
+    its change, enlarged for having drawn the statistic towards itself (as in HC2 of MacKinnon and White 1985).
 
     Args:
         change: How leaving the patient out changes the statistic, shape (patients,).
@@ -149,4 +149,6 @@ def _student(value: float, error: float, n_patients: int, options: EvaluateOptio
     from scipy.special import stdtrit
 
     half = float(stdtrit(n_patients - 1, (1 + options.confidence) / 2)) * error
+    if error <= _ROUNDING:  # never seen to differ is not shown to be the same
+        half = exact_bound(n_patients, options)
     return max(value - half, -1.0), min(value + half, 1.0)

@@ -13,14 +13,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bcd.evaluation.bootstrap import Array, draw_resamples
 from bcd.evaluation.estimates import Estimate
 from bcd.evaluation.intervals import Statistic, interval, value_of
 from bcd.evaluation.options import EvaluateOptions
-from bcd.evaluation.ranking import auroc, average_precision, concordance, divide
+from bcd.evaluation.ranking import (
+    Steps,
+    auroc,
+    average_precision,
+    concordance,
+    count_steps,
+    divide,
+    precision_by_patient,
+)
 from bcd.evaluation.sample import Sample
 from bcd.evaluation.tallies import Tallies, tally
 
@@ -87,7 +97,12 @@ def ratio(part: Array, whole: Array) -> Statistic:
 
 
 def make_estimate(
-    statistic: Statistic, weights: Array, patches: Array, options: EvaluateOptions, *, leverage: Array | None = None
+    statistic: Statistic,
+    weights: Array,
+    patches: Array,
+    options: EvaluateOptions,
+    *,
+    leverage: Array | NDArray[np.bool_] | None = None,
 ) -> Estimate:
     """Puts a metric, its interval and what it rests on together; n/a under the minimums of `options`.
 
@@ -103,8 +118,8 @@ def make_estimate(
     value = value_of(statistic, weights.shape[1])
     if np.isnan(value) or n_patches < options.min_patches or n_patients < options.min_patients:
         return Estimate(value=None, low=None, high=None, n_patches=n_patches, n_patients=n_patients)
-    leverage = np.asarray(patches if leverage is None else leverage, dtype=np.float64)
-    low, high, dropped = interval(statistic, weights, leverage, options, n_patients=n_patients)
+    counts = np.asarray(patches if leverage is None else leverage, dtype=np.float64)
+    low, high, dropped = interval(statistic, weights, counts, options, n_patients=n_patients)
     return Estimate(value=value, low=low, high=high, n_patches=n_patches, n_patients=n_patients, dropped=dropped)
 
 
@@ -124,12 +139,17 @@ class Judged:
         weights = draw_resamples(len(sample.patients), options)
         return cls(sample, tally(sample), concordance(sample), weights, options)
 
+    @cached_property
+    def steps(self) -> Steps:
+        """The patches by falling probability."""
+        return count_steps(self.sample)
+
     def values(self, metric: str, weights: Array) -> Array:
         """Returns a metric over all patches, for each row of weights."""
         if metric == "auroc":
             return auroc(self.pairs, self.tallies.positive, self.tallies.negative, weights)
         if metric == "auprc":
-            return average_precision(self.sample, weights)
+            return average_precision(self.steps, weights)
         return RATES[metric](self.tallies.total(weights))
 
     def by_patient(self, metric: str) -> Array:
@@ -140,8 +160,7 @@ class Judged:
             return RATES[metric](self.tallies)
         if metric == "auroc":
             return divide(np.diagonal(self.pairs).copy(), self.tallies.positive * self.tallies.negative)
-        each = average_precision(self.sample, np.eye(len(self.sample.patients)))
-        return np.where(self.tallies.negative > 0, each, np.nan)
+        return np.where(self.tallies.negative > 0, precision_by_patient(self.sample), np.nan)
 
     def pooled(self) -> dict[str, Estimate]:
         """Returns every metric over all patches."""

@@ -16,7 +16,7 @@ class EvaluateOptions(Options):
 
     interval: Literal["jackknife", "percentile"] = Field(
         "jackknife",
-        description="How intervals are made: leaving patients out, or the customary middle of the resamples, which is "
+        description="How intervals are made: by leaving patients out, or the customary middle of resamples, which is "
         "too narrow (docs/explanation/statistics.md).",
     )
     resamples: int = Field(2000, ge=100, le=100_000, description="Bootstrap resamples of the patients.")

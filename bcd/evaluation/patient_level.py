@@ -108,7 +108,7 @@ def judge_patients(judged: Judged, facts: PatientFacts) -> PatientLevel:
     piece_dice = np.array([np.nan if p is None or p.dice is None else p.dice for p in facts.pieces])
 
     def estimate(statistic: Statistic, chosen: NDArray[np.bool_]) -> Estimate:
-        return make_estimate(statistic, judged.weights, np.where(chosen, n, 0), options)
+        return make_estimate(statistic, judged.weights, np.where(chosen, n, 0), options, leverage=chosen)
 
     def mean(values: Array, chosen: NDArray[np.bool_]) -> Statistic:
         return ratio(np.where(chosen, values, 0), chosen.astype(np.float64))

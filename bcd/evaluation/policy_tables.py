@@ -20,9 +20,9 @@ CALIBRATION_NAMES = {
 def certified_table(certified: Sequence[CertifiedThreshold]) -> Table:
     """Makes the table of thresholds by target error."""
     caption = (
-        "Val patients, cross-fitted scores. Of the patches that are kept of a patient, a share is wrong: the error is "
-        "the mean of that share over all patients of whom anything is kept, and the bound is its upper one. Where no "
-        "threshold is certified, the figures are of the strictest that was tested. The pooled error is not promised."
+        "Val patients, cross-fitted scores. Of what is kept of a patient, a share is wrong: the error is the mean of "
+        "that share over all patients of whom anything is kept, and the bound is an upper one. If no threshold is "
+        "certified, the figures are of the strictest that was tested. The pooled error is not promised."
     )
     header = [
         "target error",

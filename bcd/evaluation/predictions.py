@@ -85,6 +85,12 @@ def read_predictions(path: Path, columns: Sequence[str] = ()) -> Predictions:
             f"It needs {', '.join(NEEDED)} and one or more columns of scores; it has {', '.join(table.columns)}.",
         )
     columns = tuple(columns) or tuple(name for name in table.columns if name not in {*KEY, "label"})
+    nameless = [name for name in columns if name.startswith("Unnamed: ")]  # what pandas calls it
+    if nameless:
+        place = list(table.columns).index(nameless[0]) + 1
+        raise BcdError(
+            f"Column {place} of {path} has no name.", "Name it in the header, or name the columns of scores."
+        )
     if not columns:
         raise BcdError(f"{path} has no column of scores.", "Add one or more, with probabilities of IDC in [0, 1].")
     if table.empty:

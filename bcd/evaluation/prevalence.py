@@ -8,8 +8,9 @@ FPR 1 - specificity, and p the prevalence (weights by class: Elkan 2001, "Founda
 - auprc: average precision with precision so weighted at every score
 - brier: p times the mean squared error of IDC patches + (1 - p) times that of the others
 
-The weights follow each resample, so that every resample has exactly that prevalence. The probabilities stay as they
-are: they were calibrated at another prevalence, so that at this one they are neither calibrated nor best cut at 1/2.
+The weights follow the sample, also where an interval is made, so that every sample has exactly that prevalence. The
+probabilities stay as they are: they were calibrated at another prevalence, so that at this one they are neither
+calibrated nor best cut at 1/2.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pydantic import BaseModel, ConfigDict
 from bcd.evaluation.bootstrap import Array
 from bcd.evaluation.estimates import Estimate
 from bcd.evaluation.intervals import Statistic
-from bcd.evaluation.metrics import Judged, basis, make_estimate
+from bcd.evaluation.metrics import Judged, basis, leverage_of, make_estimate, ratio
 from bcd.evaluation.policy import is_confident
 from bcd.evaluation.ranking import divide
 from bcd.evaluation.sample import Sample
@@ -82,7 +83,9 @@ def at_prevalence(judged: Judged, prevalence: float) -> AtPrevalence:
     statistics["auprc"] = _average_precision(judged.sample, prevalence)
     statistics["brier"] = _brier(judged.sample, t, prevalence)
     metrics = {
-        name: make_estimate(statistic, judged.weights, basis(name, t), judged.options)
+        name: make_estimate(
+            statistic, judged.weights, basis(name, t), judged.options, leverage=leverage_of("balanced_accuracy", t)
+        )
         for name, statistic in statistics.items()
     }
     rows = [_level(judged, level, prevalence) for level in judged.options.levels]
@@ -141,22 +144,27 @@ def _level(judged: Judged, level: float, prevalence: float) -> LevelAtPrevalence
     kept = tally(judged.sample, is_confident(judged.sample.probability, level))
     p = prevalence
 
-    def estimate(formula: Callable[[Tallies, Array, Array], Array], patches: Array) -> Estimate:
-        """Gives `formula` the kept patches with the weight that each class has."""
+    def estimate(formula: Callable[[Tallies, Array, Array], Array], patches: Array, of: Tallies) -> Estimate:
+        """Gives `formula` the kept patches with the weight that each class has; patients count as they do in `of`."""
 
         def statistic(weights: Array) -> Array:
             total = everything.total(weights)
             idc, none = np.full(len(weights), p), np.full(len(weights), 1 - p)
             return formula(kept.total(weights), divide(idc, total.positive), divide(none, total.negative))
 
-        return make_estimate(statistic, judged.weights, patches, judged.options)
+        leverage = leverage_of("balanced_accuracy", of)
+        return make_estimate(statistic, judged.weights, patches, judged.options, leverage=leverage)
 
     return LevelAtPrevalence(
         level=level,
-        coverage=estimate(lambda k, idc, none: idc * k.positive + none * k.negative, everything.n),
+        coverage=estimate(lambda k, idc, none: idc * k.positive + none * k.negative, everything.n, everything),
         accuracy=estimate(
-            lambda k, idc, none: divide(idc * k.tp + none * k.tn, idc * k.positive + none * k.negative), kept.n
+            lambda k, idc, none: divide(idc * k.tp + none * k.tn, idc * k.positive + none * k.negative),
+            kept.n,
+            kept,
         ),
-        precision=estimate(lambda k, idc, none: divide(idc * k.tp, idc * k.tp + none * k.fp), kept.tp + kept.fp),
-        recall=estimate(lambda k, _idc, _none: divide(k.tp, k.positive), kept.positive),
+        precision=estimate(
+            lambda k, idc, none: divide(idc * k.tp, idc * k.tp + none * k.fp), kept.tp + kept.fp, kept
+        ),
+        recall=make_estimate(ratio(kept.tp, kept.positive), judged.weights, kept.positive, judged.options),
     )

@@ -31,11 +31,9 @@ METRIC_NAMES = {
 """How metrics are called in front of readers."""
 
 
-KEPT = ["confidence", "patches", "patients", "effective", "coverage", "of IDC", "of no IDC"]
-"""Columns of the threshold table that say what is kept."""
-
-OF_ALL = ["recall of all", "specificity of all"]
-"""Columns of the threshold table whose denominator is all patches of the class, kept or not."""
+_KEPT = ["confidence", "patches", "patients", "effective", "coverage", "of IDC", "of no IDC"]
+_RATES = ["accuracy", "accuracy, patient-macro", "precision", "NPV", "recall of kept", "specificity of kept"]
+_OF_ALL = ["recall of all", "specificity of all"]
 
 
 @dataclass(frozen=True)
@@ -94,13 +92,19 @@ def threshold_rows(evaluation: Evaluation) -> Table:
         f"the confidence. A rate on under {options.min_patches} patches or {options.min_patients} patients "
         "is n/a."
     )
-    header = [*KEPT, "accuracy", "precision", "NPV", "recall of kept", "specificity of kept", *OF_ALL]
+    header = [*_KEPT, *_RATES, *_OF_ALL]
     return Table(caption, header, [_threshold_row(row) for row in evaluation.thresholds])
+
+
+def threshold_parts(evaluation: Evaluation) -> dict[str, Table]:
+    """Makes the threshold table in two parts that a terminal has room for, by what they say."""
+    whole = threshold_rows(evaluation)
+    return {"what is kept": whole.without(_RATES), "how well": whole.without([*_KEPT[1:], *_OF_ALL])}
 
 
 def _threshold_row(row: ThresholdRow) -> list[str]:
     effective = NOT_AVAILABLE if row.effective_patients is None else f"{row.effective_patients:.1f}"
-    rates = (row.accuracy, row.precision, row.npv, row.recall, row.specificity)
+    rates = (row.accuracy, row.accuracy_macro, row.precision, row.npv, row.recall, row.specificity)
     of_all = (row.recall_of_all, row.specificity_of_all)
     return [
         f"≥ {format_level(row.level)}",

@@ -78,7 +78,8 @@ def threshold_row(judged: Judged, level: float) -> ThresholdRow:
 
     right = kept.tp + kept.tn
     each = np.divide(right, kept.n, out=np.zeros_like(right), where=kept.n > 0)
-    macro = ratio(each, (kept.n > 0).astype(np.float64))
+    counted = (kept.n > 0).astype(np.float64)
+    macro = ratio(each, counted)
     return ThresholdRow(
         level=level,
         n=int(kept.n.sum()),
@@ -88,7 +89,7 @@ def threshold_row(judged: Judged, level: float) -> ThresholdRow:
         coverage_positive=share(kept.positive, everything.positive),
         coverage_negative=share(kept.negative, everything.negative),
         accuracy=share(right, kept.n),
-        accuracy_macro=make_estimate(macro, judged.weights, kept.n, judged.options),
+        accuracy_macro=make_estimate(macro, judged.weights, kept.n, judged.options, leverage=counted),
         precision=share(kept.tp, kept.tp + kept.fp),
         npv=share(kept.tn, kept.tn + kept.fn),
         recall=share(kept.tp, kept.positive),

@@ -193,8 +193,8 @@ def pair_table(pairs: Sequence[Pair], *, confidence: float) -> Table:
     metrics = list(pairs[0].metrics)
     rows = [[name_pair(pair), *(format_difference(pair.metrics[metric]) for metric in metrics)] for pair in pairs]
     caption = (
-        f"Differences on the same patches, with {format_level(confidence)} intervals by patient, over the same "
-        "resamples for both. Not corrected for the number of pairs."
+        f"Differences on the same patches, with {format_level(confidence)} intervals by patient, of "
+        "both over the same patients. Not corrected for the number of pairs."
     )
     return Table(caption, ["difference", *(METRIC_NAMES[metric] for metric in metrics)], rows)
 

@@ -95,4 +95,4 @@ def worst_tenth(judged: Judged) -> Estimate:
         counted = np.clip(share - before, 0, drawn)
         return divide(counted @ accuracy[order], counted.sum(axis=1))
 
-    return make_estimate(statistic, judged.weights, np.where(enough, n, 0), judged.options)
+    return make_estimate(statistic, judged.weights, np.where(enough, n, 0), judged.options, leverage=enough)

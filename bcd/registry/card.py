@@ -1,4 +1,4 @@
-"""The model card of a bundle: Markdown, one HTML file that needs nothing beside it, and a short form for the registry.
+"""The model card of a bundle: Markdown, one HTML file that needs nothing else, and a short form for the registry.
 
 Example:
     card = write_card(gather_facts(settings, record, run_id))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from bcd.store.snapshot import Snapshot
 
-PICTURES = ("curves", "reliability", "risk-coverage", "thresholds")
+PICTURES = ("reliability", "thresholds", "risk-coverage", "confusion")
 """Pictures of the test split that a card shows, where the run has them: none that names a patient."""
 
 

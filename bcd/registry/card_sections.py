@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy_tables import certified_table
 from bcd.evaluation.report import Evaluation
 from bcd.evaluation.tables import METRIC_NAMES, Table, describe, format_estimate, format_level, threshold_rows
@@ -26,12 +25,15 @@ INTENDED = (
     "patch is decided or left open.",
     "For researchers and engineers who study patch classification, and for pathologists who judge such studies.",
     "Not for: a diagnosis or any decision about a patient; a yes or no for a patient, for which nothing here was "
-    "validated; other tissue, stains, scanners or magnifications than those that it was trained on, without judging it "
-    "on them first.",
+    "validated; other tissue, stains, scanners or magnifications than those that it was trained on, unless "
+    "it is judged on them first.",
 )
 
 MACHINE_WATTS, GPU_WATTS = 100, 500
 """Assumed draw of a machine at work, and of one GPU at work in it besides."""
+
+LOW = 0.7
+"""An accuracy below which a card counts a patient as badly judged."""
 
 KG_PER_KWH = 0.48
 """Assumed CO2e of electricity: about the world's average of 2023 (Ember, Global Electricity Review 2024)."""
@@ -66,11 +68,12 @@ def describe_data(facts: CardFacts) -> str:
     """Says in one sentence what the networks were trained on."""
     if facts.snapshot is None:
         return f"Trained on snapshot {facts.record.snapshot[:12]}, which the store no longer has."
-    train = facts.snapshot.counts().loc["train"]
+    train = facts.snapshot.counts().loc["train"].to_dict()
     hospitals = facts.snapshot.of("train")["hospital"].nunique()
     return (
-        f"Trained on {train['patches']:,} patches of {train['patients']} patients of {_count(hospitals, 'hospital')}, "
-        f"{_share(train['positive'], train['patches'])} IDC; splits by patient ({facts.record.protocol})."
+        f"Trained on {train['patches']:,} patches of {train['patients']} patients of "
+        f"{_count(hospitals, 'hospital')}, {_share(train['positive'], train['patches'])} IDC; "
+        f"splits by patient ({facts.record.protocol})."
     )
 
 
@@ -84,7 +87,10 @@ def list_limits(facts: CardFacts) -> list[str]:
         )
     evaluation = facts.evaluation
     if evaluation is None:
-        return [*limits, "It was not judged on test patients: nothing is known of how it does on patients it never saw."]
+        return [
+            *limits,
+            "It was not judged on test patients: nothing is known of how it does on patients it never saw.",
+        ]
     limits.append(
         f"The test rests on {evaluation.n_patients} patients, of whom the largest has "
         f"{100 * evaluation.largest_patches / evaluation.n_patches:.0f} % of the patches: as much evidence as "
@@ -92,10 +98,12 @@ def list_limits(facts: CardFacts) -> list[str]:
         "intervals by patch would be far too narrow."
     )
     without = sum(row.positive == 0 for row in evaluation.per_patient)
-    limits.append(
-        f"{without} of the {evaluation.n_patients} test patients have no IDC patch, so these patients cannot say how "
-        "often a patient without IDC would be called one."
-    )
+    if without < evaluation.options.min_patients:
+        limits.append(
+            f"Only {without} of the {evaluation.n_patients} test patients "
+            f"{'is' if without == 1 else 'are'} without any IDC patch: too few to say how often IDC would be "
+            "found in such a patient."
+        )
     limits += _worst(evaluation)
     unsure = [row for row in evaluation.thresholds if row.accuracy.value is None]
     if unsure:
@@ -104,7 +112,9 @@ def list_limits(facts: CardFacts) -> list[str]:
     missing = [row for row in facts.record.policy.certified if row.threshold is None]
     if missing:
         targets = ", ".join(format_level(row.target_error) for row in missing)
-        limits.append(f"No threshold could be certified for a target error of {targets} with the val patients there were.")
+        limits.append(
+            f"No threshold could be certified for a target error of {targets} with the val patients there were."
+        )
     return limits
 
 
@@ -113,14 +123,14 @@ def _limits(facts: CardFacts) -> Section:
 
 
 def _worst(evaluation: Evaluation) -> list[str]:
-    judged = [row for row in evaluation.per_patient if row.patches >= EvaluateOptions().min_patches]
-    if not judged:
+    if not evaluation.worst:
         return []
-    worst = min(judged, key=lambda row: row.accuracy)
+    least = evaluation.options.min_patches
+    judged = [row.accuracy for row in evaluation.per_patient if row.patches >= least]
     return [
-        f"Patients differ: of the {len(judged)} test patients with at least {EvaluateOptions().min_patches} patches, the "
-        f"worst has an accuracy of {100 * worst.accuracy:.0f} %, and "
-        f"{sum(row.accuracy < 0.7 for row in judged)} are below 70 %."
+        f"Patients differ: of the {len(judged)} test patients with at least {least} patches, the "
+        f"worst has an accuracy of {100 * evaluation.worst[0].accuracy:.0f} %, and {sum(each < LOW for each in judged)} have less than "
+        f"{100 * LOW:.0f} %."
     ]
 
 
@@ -131,8 +141,8 @@ def _data(facts: CardFacts) -> Section:
         return Section("Data", text)
     text.append(
         f"Snapshot {snapshot.id}, frozen from {_count(len(snapshot.batches), 'batch', 'es')}: "
-        f"{', '.join(batch[:12] for batch in snapshot.batches)}. Train patients are learned from; val patients choose the "
-        "epoch and fit the calibrator; gate patients decide on promotion; test patients are only reported."
+        f"{', '.join(batch[:12] for batch in snapshot.batches)}. Train patients are learned from; val patients "
+        "choose the epoch and fit the calibrator; gate patients decide on promotion; test patients are only reported."
     )
     text += [
         f"Left out: {count['patches']:,} patches of {count['patients']} patients ({reason})."
@@ -168,8 +178,8 @@ def _model(facts: CardFacts) -> Section:
         f"Training: at most {options.epochs} epochs of {options.batch_size} patches a step, learning rate "
         f"{options.learning_rate:g}, seed {options.seed}; flips, turns, and jitter of stain and light.",
         f"Probability = 1 / (1 + exp(-({calibrator.slope:.3f} · logit {calibrator.intercept:+.3f}))), fitted on val "
-        "patients. A patch is called IDC at one half, and is decided at a level where the probability of its likelier "
-        "class reaches it.",
+        "patients. A patch is called IDC at one half, and is decided at a level where the probability of its "
+        "likelier class reaches it.",
     ]
     return Section("Model", points=points)
 
@@ -196,17 +206,21 @@ def _results(evaluation: Evaluation) -> list[Section]:
 
 def _compute(compute: Compute) -> Section:
     hours = (compute.training_hours or 0.0) + compute.search_hours
-    watts = MACHINE_WATTS + (0 if "CPU" in compute.device else GPU_WATTS)
+    watts = MACHINE_WATTS + (GPU_WATTS if compute.device.lower().startswith(("gpu", "cuda")) else 0)
     energy = hours * watts / 1000
     trained = (
         "The run does not say how long training took"
         if compute.training_hours is None
         else f"Training took {_hours(compute.training_hours)} on {compute.device}"
     )
-    search = f", and {_count(compute.trials, 'trial')} of a search {_hours(compute.search_hours)}" if compute.trials else ""
+    search = (
+        f", and {_count(compute.trials, 'trial')} of a search {_hours(compute.search_hours)}"
+        if compute.trials
+        else ""
+    )
     estimate = (
-        f"That is about {energy:.2g} kWh and {energy * KG_PER_KWH:.2g} kg CO2e, if the machine draws {watts} W at work "
-        f"and a kWh makes {KG_PER_KWH:g} kg CO2e: both are assumptions, nothing was measured."
+        f"That is about {energy:.2g} kWh and {energy * KG_PER_KWH:.2g} kg CO2e, if the machine draws {watts} W at "
+        f"work and a kWh makes {KG_PER_KWH:g} kg CO2e: both are assumptions, nothing was measured."
     )
     return Section("Compute and carbon", [f"{trained}{search}.", *([estimate] if hours else [])])
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bcd.evaluation.tables import METRIC_NAMES, format_difference
+from bcd.evaluation.tables import METRIC_NAMES, format_difference, format_level
 from bcd.registry.verdict import Check
 
 if TYPE_CHECKING:
@@ -46,7 +46,10 @@ def check_evidence(scores: pd.DataFrame, options: GateOptions) -> Check:
     if short:
         text = f"Insufficient evidence: {'; '.join(short)}."
     else:
-        text = f"Both were judged on {_say(found['patches'], len(scores))}; it takes {wanted} patients."
+        text = (
+            f"Both were judged on {_say(found['patches'], len(scores))}; it takes {wanted} patients. "
+            f"Intervals of {format_level(options.confidence)} by patient."
+        )
     return Check(name="evidence", passed=not short, enforced=True, text=text, value=float(min(found.values())))
 
 

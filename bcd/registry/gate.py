@@ -82,7 +82,7 @@ def _compare(
 
     evaluate = evaluate.model_copy(update={"min_patients": options.min_patients, "confidence": options.confidence})
     differences = compare_scores(champion, challenger, evaluate)
-    return check_differences(differences, options) + check_safeguards(champion, challenger, options, evaluate)
+    return check_differences(differences, options) + check_safeguards(champion, challenger, options)
 
 
 def _decide(checks: list[Check], options: GateOptions) -> tuple[str, list[str]]:

@@ -1,7 +1,7 @@
 """How often the gate promotes challengers whose truth is known: made-up hospitals, judged by the rule as it stands.
 
-Patients have the sizes of the real set's and effects of their own (`bcd.synthetic.scores`). A challenger's true AUROC,
-recall and specificity are set, so that every promotion is known to be right or wrong.
+Patients have the sizes of the real set's and effects of their own (`bcd.synthetic.scores`). A challenger's true
+AUROC, recall and specificity are set, so that every promotion is known to be right or wrong.
 
 Example:
     rate = promotion_rate(CHALLENGERS["AUROC worse by the margin"], 29, runs=100)
@@ -14,6 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bcd.evaluation.options import EvaluateOptions
 from bcd.registry.gate import judge
@@ -23,7 +24,6 @@ from bcd.synthetic.scores import ScoreModel, draw_patch_series, population, true
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bcd.registry.verdict import Verdict
     from bcd.synthetic.scores import ScoredPatches
 
 CHAMPION = ScoreModel()
@@ -62,7 +62,7 @@ CHALLENGERS = {
 """The first three are worse by a margin: each of them may be promoted in at most 5 % of runs."""
 
 
-def promotion_rate(
+def simulate(
     challenger: Challenger,
     n_patients: int,
     *,
@@ -70,31 +70,34 @@ def promotion_rate(
     looks: int = 1,
     seed: int = 1,
     options: GateOptions = OPTIONS,
-) -> float:
-    """Returns the share of runs in which at least one of the challengers is promoted.
+) -> NDArray[np.bool_]:
+    """Judges challengers of known truth.
 
     Args:
         challenger: What is true of every challenger.
         n_patients: Gate patients.
         runs: Hospitals that are drawn.
-        looks: Challengers that come one after the other and are judged on the same gate patients.
+        looks: Challengers of one hospital, one after the other, judged on the same gate patients.
         seed: Another seed draws other hospitals.
         options: The rule and its margins.
+
+    Returns:
+        Whether each was promoted, shape (runs, looks).
     """
-    promoted = 0
+    promoted = np.zeros((runs, looks), dtype=np.bool_)
     for run in range(runs):
         champion, *others = _draw(challenger, n_patients, looks, np.random.default_rng([seed, run]))
-        promoted += any(_judge(champion, other, options).verdict == "PROMOTE" for other in others)
-    return promoted / runs
+        for look, other in enumerate(others):
+            promoted[run, look] = judge(other, champion, options, EVALUATE).verdict == "PROMOTE"
+    return promoted
 
 
-def _judge(champion: pd.DataFrame, challenger: pd.DataFrame, options: GateOptions) -> Verdict:
-    return judge(challenger, champion, options, EVALUATE)
+def promotion_rate(challenger: Challenger, n_patients: int, *, runs: int) -> float:
+    """Returns the share of hospitals in which a challenger is promoted at its first look."""
+    return float(simulate(challenger, n_patients, runs=runs).mean())
 
 
-def _draw(
-    challenger: Challenger, n_patients: int, looks: int, rng: np.random.Generator
-) -> list[pd.DataFrame]:
+def _draw(challenger: Challenger, n_patients: int, looks: int, rng: np.random.Generator) -> list[pd.DataFrame]:
     model, shift = _realise(challenger)
     first, *others = draw_patch_series([CHAMPION, *[model] * looks], n_patients, rng, correlation=CORRELATION)
     return [first.frame(), *(_shift(other, shift).frame() for other in others)]
@@ -121,7 +124,7 @@ def _realise(challenger: Challenger) -> tuple[ScoreModel, float]:
 def _rate(model: ScoreModel, rate: str, shift: float) -> float:
     """Returns the true recall or specificity of a model whose calibrated logits are moved."""
     logit, idc, none = population(model)
-    called = np.interp(shift, [-8, 8], [-8, 8]) + model.slope * logit + model.intercept >= 0
+    called = model.slope * logit + model.intercept + shift >= 0
     mass = idc if rate == "recall" else none
     kept = called if rate == "recall" else ~called
     return float(mass[kept].sum() / mass.sum())

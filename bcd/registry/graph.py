@@ -114,7 +114,7 @@ def _join(networks: Sequence[Any]) -> Any:
 
 
 def _rename(network: Any, name: str) -> Any:
-    """Copies a network with layers of other names: the members have theirs in common, and HDF5 finds weights by name."""
+    """Copies a network under names of its own: the members share theirs, and HDF5 finds weights by name."""
 
     def rename(layer: Any) -> Any:
         settings = layer.get_config()

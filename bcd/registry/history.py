@@ -99,7 +99,7 @@ def list_versions(settings: Settings) -> list[VersionSummary]:
             snapshot=found.tags.get("bcd.snapshot", ""),
             protocol=found.tags.get("bcd.protocol", ""),
             metrics=_metrics(client, found.source),
-            description=found.description or "",
+            description=(found.description or "").partition("\n")[0],
             key=found.tags.get(KEY_TAG, ""),
             run_id=found.run_id or "",
         )

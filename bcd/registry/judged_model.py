@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bcd.errors import BcdError
 from bcd.patches import PATCH_PIXELS
+from bcd.preprocessing.options import PrepareOptions
+from bcd.progress import track
 from bcd.registry.bundle import MODEL, Bundle, load_bundle
 from bcd.settings import Settings
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 _SCHEME = "models:/"
 _SUFFIXES = (".keras", ".h5", ".hdf5")
+_OUTPUTS = ("logit", "probability")  # of a file that `bcd export` wrote
+_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -74,30 +78,44 @@ def _version_or_alias(which: str) -> str:
 
 
 def _open_file(settings: Settings, path: Path) -> JudgedModel:
-    import pandas as pd
-
-    from bcd.evaluation.calibration import sigmoid
-    from bcd.preprocessing.options import PrepareOptions
-    from bcd.preprocessing.prepare import prepare
-    from bcd.training.predict import load_network, predict_logits
+    from bcd.training.predict import load_network
 
     if not path.is_file():
         raise BcdError(f"There is no file {path}.", "Check the path.")
     network = load_network(path)
+    unknown = "What it was trained on is not known, so that nobody can rule out that it saw these patients."
+    if isinstance(network.output_shape, dict) and set(network.output_shape) == set(_OUTPUTS):
+        return JudgedModel(path.name, lambda pixels: _ask_exported(network, pixels), None, f"{path.name}: {unknown}")
     shapes = (network.input_shape, network.output_shape)
     if shapes != ((None, PATCH_PIXELS, PATCH_PIXELS, 3), (None, 1)):
         raise BcdError(
             f"{path} holds a network from {shapes[0]} to {shapes[1]}, not from patches to one logit.",
-            "Give a network that bcd trained, or a registered bundle.",
+            "Give a network that bcd trained or exported, or a registered bundle.",
         )
     options = settings.options("preparation", PrepareOptions)
+    note = f"{path.name} is a network without a policy: its probabilities are not calibrated. {unknown}"
+    return JudgedModel(path.name, lambda pixels: _ask_network(network, options, pixels), None, note)
 
-    def score(pixels: np.ndarray) -> pd.DataFrame:
-        logits = predict_logits(network, prepare(pixels, options))
-        return pd.DataFrame({"logit": logits, "probability": sigmoid(logits)})
 
-    note = (
-        f"{path.name} is a network without a policy: its probabilities are not calibrated. What it was trained on is "
-        "not known, so that nobody can rule out that it saw these patients."
-    )
-    return JudgedModel(path.name, score, None, note)
+def _ask_network(network: Any, options: PrepareOptions, pixels: np.ndarray) -> pd.DataFrame:
+    import pandas as pd
+
+    from bcd.evaluation.calibration import sigmoid
+    from bcd.preprocessing.prepare import prepare
+    from bcd.training.predict import predict_logits
+
+    logits = predict_logits(network, prepare(pixels, options))
+    return pd.DataFrame({"logit": logits, "probability": sigmoid(logits)})
+
+
+def _ask_exported(network: Any, pixels: np.ndarray) -> pd.DataFrame:
+    """Asks a network that `bcd export` wrote: preparation and calibrator are inside."""
+    import pandas as pd
+
+    answers = []
+    with track("Predicting patches", total=len(pixels)) as advance:
+        for start in range(0, len(pixels), _BATCH):
+            batch = pixels[start : start + _BATCH]
+            answers.append(network.predict_on_batch(batch))
+            advance(len(batch))
+    return pd.DataFrame({name: np.concatenate([each[name][:, 0] for each in answers]) for name in _OUTPUTS})

@@ -31,7 +31,7 @@ def copy_code(folder: Path) -> Path:
 
 
 def find_modules() -> list[str]:
-    """Returns the modules of bcd that scoring imports, directly or through others, at once or when they are called."""
+    """Returns the modules of bcd that scoring imports, directly or through others, at once or when called."""
     found: set[str] = set()
     waiting = list(_START)
     while waiting:

@@ -90,6 +90,8 @@ def rejudge_champion(
 
 def _is_due(judging: Judging, champion: str) -> bool:
     """Whether gate or test patients are others than those on which this champion was judged last."""
+    if judging.snapshot.of("gate").empty:
+        return False
     judged = [
         one
         for one in list_decisions(judging.catalog)

@@ -145,9 +145,7 @@ def register_candidate(
         )
 
 
-def _describe_reference(
-    settings: Settings, snapshot: Snapshot, evaluated: EvaluatedNetwork
-) -> ReferenceStatistics:
+def _describe_reference(settings: Settings, snapshot: Snapshot, evaluated: EvaluatedNetwork) -> ReferenceStatistics:
     from bcd.store.batches import read_pixels
 
     train, val = snapshot.of("train"), evaluated.scores("val")

@@ -7,16 +7,16 @@ than not. They are reported always, and enforced from `GateOptions.enforce_from`
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bcd.evaluation.bootstrap import Array, draw_resamples
-from bcd.evaluation.metrics import RATES
+from bcd.evaluation.bootstrap import Array
+from bcd.evaluation.intervals import Statistic, standard_error, value_of
+from bcd.evaluation.metrics import RATES, ratio
 from bcd.evaluation.policy import is_confident, is_idc
-from bcd.evaluation.ranking import auroc, concordance, divide
+from bcd.evaluation.ranking import auroc, concordance
 from bcd.evaluation.sample import KEY, Sample, read_sample
 from bcd.evaluation.tallies import tally
 from bcd.registry.checks import format_limit
@@ -26,7 +26,6 @@ from bcd.registry.verdict import Check
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bcd.evaluation.options import EvaluateOptions
     from bcd.registry.options import GateOptions
 
 _LEVEL = 0.95
@@ -34,9 +33,6 @@ _FEWEST = 5
 """A hospital with fewer patients of both classes has no standard error worth the name."""
 _NAMED = 3
 _LEAST_ERROR = 1e-6  # two models that never differ leave none
-
-Formula = Callable[[Array], Array]
-"""Weights of patients, shape (rows, patients) -> the figure for each row."""
 
 
 @dataclass(frozen=True)
@@ -49,48 +45,44 @@ class _Found:
     patients: int
 
 
-def check_safeguards(
-    champion: pd.DataFrame, challenger: pd.DataFrame, options: GateOptions, evaluate: EvaluateOptions
-) -> list[Check]:
+def check_safeguards(champion: pd.DataFrame, challenger: pd.DataFrame, options: GateOptions) -> list[Check]:
     """Makes the checks beside the rule.
 
     Args:
         champion: Scores of the gate patients by the champion.
         challenger: Scores of the same patches by the challenger.
         options: Margins, and from how many patients the checks are enforced.
-        evaluate: How patients are resampled.
     """
     a, b = (read_sample(scores.sort_values(KEY, ignore_index=True)) for scores in (champion, challenger))
     return [
-        _check_calibration(a, b, options, evaluate),
-        _check_coverage(a, b, options, evaluate),
-        *_check_hospitals(a, b, options, evaluate),
+        _check_calibration(a, b, options),
+        _check_coverage(a, b, options),
+        *_check_hospitals(a, b, options),
         _check_patients(a, b, options),
     ]
 
 
-def _check_calibration(a: Sample, b: Sample, options: GateOptions, evaluate: EvaluateOptions) -> Check:
-    def error(sample: Sample) -> Formula:
+def _check_calibration(a: Sample, b: Sample, options: GateOptions) -> Check:
+    def error(sample: Sample) -> Statistic:
         sums = tally(sample)
         return lambda weights: RATES["ece"](sums.total(weights))
 
     limit = options.calibration_margin
-    found = _shrink(error(a), error(b), len(a.patients), evaluate, limit)
+    found = _shrink(error(a), error(b), tally(a).n, limit)
     return _hold(found, options, name="calibration", what="The calibration error", limit=limit)
 
 
-def _check_coverage(a: Sample, b: Sample, options: GateOptions, evaluate: EvaluateOptions) -> Check:
-    def coverage(sample: Sample) -> Formula:
-        kept, every = tally(sample, is_confident(sample.probability, _LEVEL)).n, tally(sample).n
-        return lambda weights: divide(weights @ kept, weights @ every)
+def _check_coverage(a: Sample, b: Sample, options: GateOptions) -> Check:
+    def coverage(sample: Sample) -> Statistic:
+        return ratio(tally(sample, is_confident(sample.probability, _LEVEL)).n, tally(sample).n)
 
     limit = -options.coverage_margin
-    found = _shrink(coverage(a), coverage(b), len(a.patients), evaluate, limit)
+    found = _shrink(coverage(a), coverage(b), tally(a).n, limit)
     what = "The share of patches that is confident at 95 %"
     return _hold(found, options, name="coverage", what=what, limit=limit)
 
 
-def _check_hospitals(a: Sample, b: Sample, options: GateOptions, evaluate: EvaluateOptions) -> list[Check]:
+def _check_hospitals(a: Sample, b: Sample, options: GateOptions) -> list[Check]:
     owner = np.array([hospital for hospital, _ in a.patients])
     names = sorted(set(owner.tolist()))
     if len(names) == 1:
@@ -102,13 +94,13 @@ def _check_hospitals(a: Sample, b: Sample, options: GateOptions, evaluate: Evalu
         first, second = a.select(mine), b.select(mine)
         sums = tally(first)
         both = int(((sums.positive > 0) & (sums.negative > 0)).sum())
-        if both < _FEWEST:
-            text = f"{name} has {both} gate patients with both classes, fewer than {_FEWEST}: no figure of its own."
+        value, error = _differ(_auroc(first), _auroc(second), sums.n)
+        if both < _FEWEST or np.isnan(error):
+            text = f"{name} has {both} gate patients with both classes: too few for a figure of its own."
             checks.append(Check(name=f"hospital {name}", passed=True, enforced=False, text=text))
         else:
-            n = len(first.patients)
-            found[name] = (*_differ(_auroc(first), _auroc(second), n, evaluate), n)
-    shrunk = _shrink_hospitals(found, _value(_auroc(a), _auroc(b), len(a.patients)))
+            found[name] = (value, error, len(first.patients))
+    shrunk = _shrink_hospitals(found, *_differ(_auroc(a), _auroc(b), tally(a).n))
     checks += [
         _hold(one, options, name=f"hospital {name}", what=f"AUROC at {name}", limit=-options.hospital_margin)
         for name, one in shrunk.items()
@@ -116,11 +108,13 @@ def _check_hospitals(a: Sample, b: Sample, options: GateOptions, evaluate: Evalu
     return sorted(checks, key=lambda check: check.name)
 
 
-def _shrink_hospitals(found: dict[str, tuple[float, float, int]], pooled: float) -> dict[str, _Found]:
+def _shrink_hospitals(
+    found: dict[str, tuple[float, float, int]], pooled: float, pooled_error: float
+) -> dict[str, _Found]:
     if not found:
         return {}
     values, errors, patients = zip(*found.values(), strict=True)
-    means, spreads = shrink_groups(np.array(values), np.array(errors), pooled)
+    means, spreads = shrink_groups(np.array(values), np.array(errors), pooled, pooled_error)
     rows = zip(found, values, means.tolist(), spreads.tolist(), patients, strict=True)
     return {name: _Found(*row) for name, *row in rows}
 
@@ -128,11 +122,14 @@ def _shrink_hospitals(found: dict[str, tuple[float, float, int]], pooled: float)
 def _check_patients(a: Sample, b: Sample, options: GateOptions) -> Check:
     right = (is_idc(b.probability) == b.positive).astype(np.float64) - (is_idc(a.probability) == a.positive)
     sizes = a.sizes.astype(np.float64)
-    values = np.bincount(a.patient, weights=right) / sizes
+    sums: Array = np.bincount(a.patient, weights=right).astype(np.float64)
+    values = sums / sizes
     # One variance for all: a patient of three patches cannot tell its own.
     within = float(((right - values[a.patient]) ** 2).sum() / max(1, len(right) - len(sizes)))
     errors = np.sqrt(max(within, 1 / len(right)) / sizes)
-    means, spreads = shrink_groups(values, errors, float(right.mean()))
+    pooled = ratio(sums, sizes)
+    centre = value_of(pooled, len(sizes)), standard_error(pooled, sizes)
+    means, spreads = shrink_groups(values, errors, *centre)
     worst = np.argsort(means, kind="stable")[:_NAMED]
     named = ", ".join(f"{'/'.join(a.patients[i])} {_signed(means[i])} ({int(sizes[i])} patches)" for i in worst)
     low, high = _interval(float(means[worst[0]]), float(spreads[worst[0]]), options)
@@ -150,26 +147,24 @@ def _check_patients(a: Sample, b: Sample, options: GateOptions) -> Check:
     )
 
 
-def _auroc(sample: Sample) -> Formula:
+def _auroc(sample: Sample) -> Statistic:
     sums, pairs = tally(sample), concordance(sample)
     return lambda weights: auroc(pairs, sums.positive, sums.negative, weights)
 
 
-def _value(a: Formula, b: Formula, n_patients: int) -> float:
-    once = np.ones((1, n_patients))
-    return float((b(once) - a(once))[0])
+def _differ(a: Statistic, b: Statistic, patches: Array) -> tuple[float, float]:
+    """Returns b minus a with its standard error by patient; NaN where it cannot be had."""
+
+    def difference(weights: Array) -> Array:
+        return b(weights) - a(weights)
+
+    error = standard_error(difference, patches)
+    return value_of(difference, len(patches)), error if np.isnan(error) else max(error, _LEAST_ERROR)
 
 
-def _differ(a: Formula, b: Formula, n_patients: int, evaluate: EvaluateOptions) -> tuple[float, float]:
-    """Returns b minus a, and its standard error by resampling patients."""
-    weights = draw_resamples(n_patients, evaluate)
-    spread = float(np.nanstd(b(weights) - a(weights)))
-    return _value(a, b, n_patients), max(spread, _LEAST_ERROR)
-
-
-def _shrink(a: Formula, b: Formula, n_patients: int, evaluate: EvaluateOptions, limit: float) -> _Found:
-    seen, error = _differ(a, b, n_patients, evaluate)
-    return _Found(seen, *shrink_to_zero(seen, error, abs(limit)), n_patients)
+def _shrink(a: Statistic, b: Statistic, patches: Array, limit: float) -> _Found:
+    seen, error = _differ(a, b, patches)
+    return _Found(seen, *shrink_to_zero(seen, error, abs(limit)), len(patches))
 
 
 def _hold(found: _Found, options: GateOptions, *, name: str, what: str, limit: float) -> Check:

@@ -26,17 +26,18 @@ def shrink_to_zero(value: float, error: float, prior_sd: float) -> tuple[float, 
     return kept * value, float(np.sqrt(kept)) * error
 
 
-def shrink_groups(values: Array, errors: Array, centre: float) -> tuple[Array, Array]:
+def shrink_groups(values: Array, errors: Array, centre: float, centre_error: float) -> tuple[Array, Array]:
     """Returns the empirical-Bayes mean and standard deviation of each group's difference.
 
     Args:
         values: The differences that were seen, shape (groups,).
         errors: Their standard errors, all above 0, shape (groups,).
         centre: The pooled difference, which they are drawn to.
+        centre_error: Its standard error: a group that is drawn to it wholly is no surer than it.
     """
     spread = estimate_spread(values, errors)
     kept = spread / (spread + errors**2)
-    return centre + kept * (values - centre), np.sqrt(kept) * errors
+    return centre + kept * (values - centre), np.sqrt(kept * errors**2 + ((1 - kept) * centre_error) ** 2)
 
 
 def estimate_spread(values: Array, errors: Array) -> float:

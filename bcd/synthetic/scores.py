@@ -178,8 +178,13 @@ def draw_patch_series(
     for model in others:
         own = _draw_noise(n_patients, len(drawn[2]), rng)
         mixed = tuple(correlation * shared + rest * new for shared, new in zip(noise, own, strict=True))
-        who = {"prevalence": first.prevalence, "prevalence_sd": first.prevalence_sd, "tumour_free": first.tumour_free}
-        scored.append(_score(replace(model, **who), drawn, mixed))
+        same = replace(
+            model,
+            prevalence=first.prevalence,
+            prevalence_sd=first.prevalence_sd,
+            tumour_free=first.tumour_free,
+        )
+        scored.append(_score(same, drawn, mixed))
     return scored
 
 

@@ -53,7 +53,7 @@ def test_hospital_and_slide_tell_patches_apart(write: Callable[[str], Path]) -> 
     ("old", "new", "message"),
     [
         ("patient,x", "person,x", "lacks the column patient"),
-        (",ours,theirs", ",,", "line 2: "),
+        (",ours,theirs", ",ours,", "Column 6 of .* has no name"),
         ("0.9", "1.2", r"line 2: ours '1.2' is not a probability in \[0, 1\]"),
         ("0.25", "", "line 3: ours '' is not a probability"),
         ("0.25", "nan", "line 3: ours 'nan' is not a probability"),

@@ -25,8 +25,8 @@ os.environ.update(
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 from bcd.evaluation.calibration import Calibrator
-from bcd.evaluation.policy import Policy
 from bcd.evaluation.options import EvaluateOptions
+from bcd.evaluation.policy import Policy
 from bcd.networks.architecture import PRESETS
 from bcd.preprocessing.options import PrepareOptions
 from bcd.registry.bundle import MODEL, Bundle, register_bundle
