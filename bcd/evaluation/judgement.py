@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from bcd.evaluation.compare import compare_scores
 from bcd.evaluation.estimates import Difference
 from bcd.evaluation.options import EvaluateOptions
+from bcd.evaluation.policy import Policy
 from bcd.evaluation.report import Evaluation, evaluate_scores
 from bcd.progress import track
 
@@ -68,6 +69,7 @@ def judge_models(
     split: str = "given",
     snapshot: str = "",
     protocol: str = "",
+    policies: Mapping[str, Policy] | None = None,
 ) -> Judgement:
     """Evaluates each model and compares every pair of them.
 
@@ -79,6 +81,7 @@ def judge_models(
         split: What the patches are called: their split, or that they were given.
         snapshot: The snapshot that they are of; empty: none.
         protocol: The protocol that chose them; empty: none.
+        policies: The policy of each model that has one, whose certified thresholds are judged too.
 
     Raises:
         BcdError: The frames are not of the same patches with the same labels, or cannot be judged.
@@ -87,7 +90,8 @@ def judge_models(
     with track("Judging by patient", total=len(scores) + len(pairs)) as advance:
         evaluations = {}
         for name, frame in scores.items():
-            evaluations[name] = evaluate_scores(frame, options, snapshot=snapshot, split=split)
+            policy = (policies or {}).get(name)
+            evaluations[name] = evaluate_scores(frame, options, snapshot=snapshot, split=split, policy=policy)
             advance(1)
         differences = []
         for first, second in pairs:

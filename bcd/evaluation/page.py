@@ -19,7 +19,7 @@ from bcd.evaluation.judgement import Judgement
 from bcd.evaluation.plots import PICTURES, draw_figures
 from bcd.evaluation.report import Evaluation
 from bcd.evaluation.sample import KEY
-from bcd.evaluation.tables import describe, format_estimate, headline_table, threshold_rows
+from bcd.evaluation.tables import describe, format_estimate, headline_table, threshold_parts
 from bcd.evaluation.view_tables import model_table, name_pair, pair_table, published_tables, tables_of
 from bcd.files import whole_folder
 from bcd.progress import track
@@ -103,7 +103,7 @@ def _section(name: str, evaluation: Evaluation, pictures: Mapping[str, Path]) ->
         "name": name,
         "headline": _headline(evaluation),
         "metrics": headline_table(evaluation),
-        "thresholds": threshold_rows(evaluation),
+        "thresholds": threshold_parts(evaluation),
         "tables": tables_of(evaluation),
         "pictures": {title: _embed(pictures[title]) for title in PICTURES if title in pictures},
     }

@@ -83,13 +83,17 @@ def at_prevalence(judged: Judged, prevalence: float) -> AtPrevalence:
     statistics["auprc"] = _average_precision(judged.sample, prevalence)
     statistics["brier"] = _brier(judged.sample, t, prevalence)
     metrics = {
-        name: make_estimate(
-            statistic, judged.weights, basis(name, t), judged.options, leverage=leverage_of("balanced_accuracy", t)
-        )
+        name: make_estimate(statistic, judged.weights, basis(name, t), judged.options, leverage=_leverage(t))
         for name, statistic in statistics.items()
     }
     rows = [_level(judged, level, prevalence) for level in judged.options.levels]
     return AtPrevalence(prevalence=prevalence, metrics=metrics, thresholds=rows)
+
+
+def _leverage(t: Tallies) -> Array:
+    """How much each patient counts where classes have weights: the mean of its shares of both, where both are."""
+    both = leverage_of("balanced_accuracy", t)
+    return both if both.any() else t.n
 
 
 def _rate(rate: Rate, t: Tallies, prevalence: float) -> Statistic:
@@ -152,8 +156,7 @@ def _level(judged: Judged, level: float, prevalence: float) -> LevelAtPrevalence
             idc, none = np.full(len(weights), p), np.full(len(weights), 1 - p)
             return formula(kept.total(weights), divide(idc, total.positive), divide(none, total.negative))
 
-        leverage = leverage_of("balanced_accuracy", of)
-        return make_estimate(statistic, judged.weights, patches, judged.options, leverage=leverage)
+        return make_estimate(statistic, judged.weights, patches, judged.options, leverage=_leverage(of))
 
     return LevelAtPrevalence(
         level=level,

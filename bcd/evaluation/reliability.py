@@ -59,8 +59,9 @@ def reliability(sample: Sample, options: EvaluateOptions) -> list[ReliabilityBin
 def draw_reliability(scores: pd.DataFrame, evaluation: Evaluation, path: Path) -> None:
     """Draws observed against predicted share of IDC; also before calibration, if the frame has the logits."""
     after = read_sample(scores)
-    series = [("after calibration", after, BLUE, "o")]
-    if "logit" in scores.columns:
+    calibrated = "logit" in scores.columns
+    series = [("after calibration" if calibrated else "as given", after, BLUE, "o")]
+    if calibrated:
         before = replace(after, probability=sigmoid(scores["logit"]))
         series.insert(0, ("before calibration", before, ORANGE, "s"))
     with page(path, title="Reliability", note=describe(evaluation), size=(6, 5.6)) as figure:

@@ -240,7 +240,9 @@ def _log_model(
     if logged.status != LoggedModelStatus.READY:
         with TemporaryDirectory() as folder:
             _write_model(Path(folder), model_id, networks=networks, record=record, example=example, card=card)
-    client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
+    outputs = client.get_run(run_id).outputs
+    if outputs is None or model_id not in {output.model_id for output in outputs.model_outputs}:
+        client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
     Run(client, run_id).log_metrics(record.metrics, model_id=model_id)
     return model_id
 

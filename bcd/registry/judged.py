@@ -16,6 +16,7 @@ import numpy as np
 from bcd.errors import BcdError, InsufficientEvidenceError
 from bcd.evaluation.judgement import Judgement, judge_models
 from bcd.evaluation.options import EvaluateOptions
+from bcd.evaluation.policy import Policy
 from bcd.evaluation.predictions import NAMELESS, Predictions
 from bcd.evaluation.published import FOUNDING_PREVALENCE
 from bcd.patches import Hospital
@@ -70,6 +71,7 @@ def judge_on_protocol(
         split=sample.split,
         snapshot=sample.snapshot,
         protocol=protocol,
+        policies=_policies(opened),
     )
     return judgement, scores
 
@@ -118,6 +120,7 @@ def judge_predictions(
         title=f"Predictions of {predictions.path.name}",
         notes=notes + _notes(opened),
         protocol=protocol,
+        policies=_policies(opened),
     )
     return judgement, scores
 
@@ -175,6 +178,7 @@ def judge_on_delivery(
             title=f"{', '.join(scores)} on {delivery.name}, which was not admitted",
             notes=[*_describe(delivery.files, delivery.refused, int((~labelled).sum())), *_notes(opened)],
             protocol=protocol,
+            policies=_policies(opened),
         )
     return judgement, scores
 
@@ -218,6 +222,10 @@ def _require_once(names: Sequence[str]) -> None:
     for position, name in enumerate(names):
         if name in names[:position]:
             raise BcdError(f"{name} is judged twice.", "Name every model, and every column, once.")
+
+
+def _policies(models: Sequence[JudgedModel]) -> dict[str, Policy]:
+    return {model.name: model.bundle.record.policy for model in models if model.bundle is not None}
 
 
 def _notes(models: Sequence[JudgedModel]) -> list[str]:

@@ -84,7 +84,7 @@ def _open_file(settings: Settings, path: Path) -> JudgedModel:
         raise BcdError(f"There is no file {path}.", "Check the path.")
     network = load_network(path)
     unknown = "What it was trained on is not known, so that nobody can rule out that it saw these patients."
-    if isinstance(network.output_shape, dict) and set(network.output_shape) == set(_OUTPUTS):
+    if set(getattr(network, "output_names", ())) == set(_OUTPUTS):
         return JudgedModel(path.name, lambda pixels: _ask_exported(network, pixels), None, f"{path.name}: {unknown}")
     shapes = (network.input_shape, network.output_shape)
     if shapes != ((None, PATCH_PIXELS, PATCH_PIXELS, 3), (None, 1)):

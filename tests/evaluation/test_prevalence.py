@@ -66,3 +66,11 @@ def test_with_one_class_there_is_nothing_to_weight(
     one_class = make_scores([40] * 12).assign(label=0)
     found = judge(one_class, 0.5, options)
     assert {estimate.value for estimate in found.metrics.values()} == {None}
+
+
+def test_what_is_kept_may_be_of_one_class(make_scores: Callable[..., pd.DataFrame], options: EvaluateOptions) -> None:
+    scores = make_scores([40] * 12)
+    sure = scores.assign(probability=np.where(scores["label"] == 1, 0.7, 0.01))
+    row = judge(sure, 0.5, options).thresholds[1]
+    assert (row.accuracy.value, row.recall.value) == (1, None)
+    assert row.coverage.value == pytest.approx(0.5)

@@ -7,6 +7,7 @@ import pytest
 
 from bcd.evaluation.metrics import Judged
 from bcd.evaluation.options import EvaluateOptions
+from bcd.evaluation.policy import fit_policy
 from bcd.evaluation.report import Evaluation, evaluate_scores
 from bcd.evaluation.sample import read_sample
 from bcd.evaluation.views import worst_tenth
@@ -62,3 +63,16 @@ def test_an_evaluation_of_before_there_were_views_still_loads(scores: pd.DataFra
     loaded = Evaluation.model_validate(older)
     assert loaded.headline()["test_auroc_pooled"] == now["pooled"]["auroc"]["value"]
     assert loaded.per_hospital == []
+
+
+def test_certified_thresholds_are_judged_where_a_policy_has_them(
+    scores: pd.DataFrame, options: EvaluateOptions
+) -> None:
+    lenient = options.model_copy(update={"target_errors": [0.45]})
+    whose = scores["hospital"] + scores["patient"]
+    policy = fit_policy(scores["logit"], scores["label"], whose, lenient)
+    (judged,) = evaluate_scores(scores, lenient, snapshot="abc", split="test", policy=policy).certified
+    assert judged.promised.threshold is not None
+    assert judged.found.level == judged.promised.threshold
+    assert judged.found.accuracy_macro.value > 0.55
+    assert evaluate(scores, options).certified == []
