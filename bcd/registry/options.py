@@ -37,10 +37,10 @@ class GateOptions(Options):
         description="Gate patients, with patches of each class, below which the evidence is insufficient.",
     )
     confidence: float = Field(
-        0.98,
+        0.97,
         gt=0.5,
         lt=1,
-        description="Confidence of the gate's two-sided intervals; 98 % keeps wrong promotions below 5 % of runs.",
+        description="Confidence of the gate's two-sided intervals; 97 % keeps wrong promotions below 5 % of runs.",
     )
     calibration_margin: float = Field(
         0.03, gt=0, lt=0.5, description="By how much the calibration error may be higher, after shrinkage."

@@ -26,11 +26,12 @@ def waiting(settings: Settings) -> Settings:
     from mlflow import MlflowClient
 
     from bcd.registry.bundle import MODEL
-    from bcd.registry.tracking import KEY_TAG, open_client
+    from bcd.registry.tracking import KEY_TAG, experiment_id, open_client
 
     client: MlflowClient = open_client(settings)
     client.create_registered_model(MODEL)
-    client.create_model_version(MODEL, "models:/m-1", tags={KEY_TAG: "k"})
+    model = client.create_logged_model(experiment_id(client), name=MODEL)
+    client.create_model_version(MODEL, f"models:/{model.model_id}", tags={KEY_TAG: "k"})
     verdict = Verdict(
         verdict="PROMOTE",
         reasons=["It is better."],
