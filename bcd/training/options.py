@@ -44,6 +44,13 @@ class TrainOptions(Options):
     precision: Literal["auto", "float32", "mixed"] = Field(
         "auto", description="Mixed precision, float32, or mixed where the device gains from it (auto: a GPU)."
     )
+    devices: int = Field(
+        1,
+        ge=1,
+        le=64,
+        exclude_if=lambda devices: devices == 1,  # so that what earlier versions began is known again
+        description="GPUs of this machine that share every batch; batch_size must be a multiple.",
+    )
     folds: int = Field(0, ge=0, le=20, description="Folds that the train patients are dealt to; 0: none is left out.")
     fold: int = Field(0, ge=0, description="The fold whose patients are left out, from 0.")
     seed: int = Field(1, ge=0, le=2**20, description="Seeds initial weights, order of patches and augmentation.")
