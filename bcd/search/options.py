@@ -40,7 +40,7 @@ class SearchOptions(Options):
     max_latency: float = Field(
         0.0,
         ge=0,
-        description="Time of 256 patches that it may need, as a multiple of that of `compact`, measured on the trial's "
+        description="Time of 256 patches that it may need, as a multiple of that of `compact`, on the trial's "
         "machine; 0: no limit, and no time is measured.",
     )
     sampler: Literal["tpe", "random"] = Field(
