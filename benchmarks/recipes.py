@@ -44,6 +44,10 @@ REGULAR = Architecture(
 )
 
 
+Folds = list[list[pd.DataFrame]]
+"""Scores of the patients left out: for each fold, a frame for each seed."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What is trained, and how."""
@@ -112,32 +116,39 @@ def place(folder: Path, name: str, fold: int, seed: int) -> Path:
 
 
 def compare_all(prepared: PreparedSnapshot, folder: Path) -> None:
-    """Prints what every recipe gains over the default on the folds that it never saw."""
-    judged = {
-        f"{name}, {views} view{'s' * (views > 1)}": [
-            [
-                score_fold(prepared, place(folder, name, fold, seed), of_fold(recipe, fold, seed), views)
-                for seed in SEEDS
-            ]
-            for fold in range(FOLDS)
-        ]
-        for name, recipe in RECIPES.items()
-        for views in (1, 8)
-        if all(place(folder, name, fold, seed).exists() for fold in range(FOLDS) for seed in SEEDS)
-    }
-    for name in list(judged):
-        if name.endswith("8 views"):
-            judged[f"{name}, both seeds averaged"] = [[average(*seeds)] for seeds in judged[name]]
-    draws = [draw_patients(fold[0]) for fold in judged["default, 1 view"]]
-    base = resample(judged["default, 1 view"], draws)
+    """Prints what every recipe gains over the default of the same seeds on the folds that it never saw."""
+    judged: dict[str, tuple[list[int], Folds]] = {}
+    for name, recipe in RECIPES.items():
+        seeds = [each for each in SEEDS if all(place(folder, name, fold, each).exists() for fold in range(FOLDS))]
+        for views in (1, 8) if seeds else ():
+            judged[f"{name}, {views} view{'s' * (views > 1)}"] = (
+                seeds,
+                [
+                    [
+                        score_fold(prepared, place(folder, name, fold, seed), of_fold(recipe, fold, seed), views)
+                        for seed in seeds
+                    ]
+                    for fold in range(FOLDS)
+                ],
+            )
+        if len(seeds) > 1:
+            judged[f"{name}, 8 views, both seeds averaged"] = (
+                seeds,
+                [[average(*frames)] for frames in judged[f"{name}, 8 views"][1]],
+            )
+    default = judged["default, 1 view"][1]
+    draws = [draw_patients(fold[0]) for fold in default]
+    base = resample(default, draws)
     print(f"AUROC, every patient weighing the same, mean of {FOLDS} left-out folds; gain over the default")
-    for name, folds in judged.items():
+    for name, (seeds, folds) in judged.items():
         values = resample(folds, draws)
-        gain = values - base[:, : values.shape[1]].mean(axis=1, keepdims=True)
-        low, high = np.percentile(pick_seeds(gain)[1:], [2.5, 97.5])
+        same = base[:, [SEEDS.index(seed) for seed in seeds]]
+        gain = pick_seeds(values, 0) - pick_seeds(same, 1)
+        low, high = np.percentile(gain[1:], [2.5, 97.5])
         pooled = np.mean([pooled_auroc(frame) for fold in folds for frame in fold])
         print(
-            f"{name:44s} {values[0].mean():.4f}  pooled {pooled:.4f}  {gain[0].mean():+.4f} [{low:+.4f}, {high:+.4f}]"
+            f"{name:42s} {values[0].mean():.4f}  pooled {pooled:.4f}  {gain[0]:+.4f} "
+            f"[{low:+.4f}, {high:+.4f}]  seeds {', '.join(map(str, seeds))}"
         )
 
 
@@ -191,7 +202,7 @@ def draw_patients(frame: pd.DataFrame) -> np.ndarray:
     return np.vstack([np.ones(n), random.multinomial(n, np.full(n, 1 / n), RESAMPLES)])
 
 
-def resample(folds: list[list[pd.DataFrame]], draws: list[np.ndarray]) -> np.ndarray:
+def resample(folds: Folds, draws: list[np.ndarray]) -> np.ndarray:
     """Returns the folds' mean AUROC, (1 + RESAMPLES, seeds)."""
     per_fold = [
         np.column_stack([balanced_auroc(frame, drawn) for frame in seeds])
@@ -214,11 +225,10 @@ def balanced_auroc(frame: pd.DataFrame, counts: np.ndarray) -> np.ndarray:
     return auroc(concordance(sample), ones, sizes - ones, counts / sizes)
 
 
-def pick_seeds(gain: np.ndarray) -> np.ndarray:
-    """Returns the mean gain of as many seeds as there are, drawn anew for every resample; row 0 is of all seeds."""
-    random = np.random.default_rng(0)
-    drawn = random.integers(gain.shape[1], size=gain.shape)
-    return np.concatenate([[gain[0].mean()], np.take_along_axis(gain, drawn, axis=1).mean(axis=1)[1:]])
+def pick_seeds(values: np.ndarray, seed: int) -> np.ndarray:
+    """Returns the mean of as many seeds as there are, drawn anew for every resample; row 0 is of all seeds."""
+    drawn = np.random.default_rng(seed).integers(values.shape[1], size=values.shape)
+    return np.concatenate([[values[0].mean()], np.take_along_axis(values, drawn, axis=1).mean(axis=1)[1:]])
 
 
 def pooled_auroc(frame: pd.DataFrame) -> float:
