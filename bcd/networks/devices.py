@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import Any
 
 from bcd.errors import BcdError
@@ -84,10 +85,8 @@ class _MirroredDevices(Devices):
     """TensorFlow devices, each with a copy of the learner."""
 
     def __init__(self, names: list[str]) -> None:
-        import tensorflow as tf
-
         self.count = len(names)
-        self._strategy = tf.distribute.MirroredStrategy([name.upper() for name in names])
+        self._strategy = _mirror(*names)
 
     def scope(self) -> AbstractContextManager[Any]:
         scope: AbstractContextManager[Any] = self._strategy.scope()
@@ -108,6 +107,14 @@ class _MirroredDevices(Devices):
             return keras.ops.convert_to_tensor(values[start : start + share])
 
         return self._strategy.experimental_distribute_values_from_function(take)
+
+
+@cache
+def _mirror(*names: str) -> Any:
+    """Returns the strategy of these devices: one a process, as two would number their sums alike and mix them up."""
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy([name.upper() for name in names])
 
 
 def draw_share(draw: Callable[[tuple[Any, ...]], Any], shape: tuple[Any, ...], axis: int) -> Any:

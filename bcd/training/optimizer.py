@@ -33,9 +33,7 @@ class ClippingAdamW(keras.optimizers.AdamW):  # type: ignore[misc]  # Keras is u
         if self.built:
             return
         # Their sum and their number, the same on every device.
-        self.norms = self.add_variable(
-            (2,), dtype="float32", aggregation="only_first_replica", name="gradient_norms"
-        )
+        self.norms = self.add_variable((2,), dtype="float32", aggregation="only_first_replica", name="gradient_norms")
         super().build(variables)
 
     def apply(self, grads: list[Any], trainable_variables: list[Any] | None = None) -> None:
