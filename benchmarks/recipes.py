@@ -30,6 +30,7 @@ from bcd.training.material import left_out_rows
 from bcd.training.options import TrainOptions
 from bcd.training.predict import load_network, predict_logits
 
+PUBLISHED = Path(__file__).parents[2] / "shared/data/peer-predictions-val.csv"
 FOLDS, SEEDS, RESAMPLES = 3, (1, 2), 2000
 
 WIDE = Architecture(
@@ -72,6 +73,7 @@ def main() -> None:
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--recipe", choices=tuple(RECIPES), default="default")
+    parser.add_argument("--beside", type=Path, default=PUBLISHED, help="what published networks say of the patches")
     arguments = parser.parse_args()
     prepared = open_prepared(arguments.home)
     if arguments.step == "train":
@@ -79,7 +81,7 @@ def main() -> None:
     elif arguments.step == "compare":
         compare_all(prepared, arguments.folder)
     else:
-        open_test(prepared, arguments.folder, arguments.recipe)
+        open_test(prepared, arguments.folder, arguments.recipe, arguments.beside)
 
 
 def open_prepared(home: Path) -> PreparedSnapshot:
@@ -152,10 +154,11 @@ def compare_all(prepared: PreparedSnapshot, folder: Path) -> None:
         )
 
 
-def open_test(prepared: PreparedSnapshot, folder: Path, name: str) -> None:
+def open_test(prepared: PreparedSnapshot, folder: Path, name: str, published: Path) -> None:
     """Trains a recipe on all train patients with three seeds and prints its AUROC on the test patients."""
     from bcd.evaluation.options import EvaluateOptions
     from bcd.evaluation.report import evaluate_scores
+    from bcd.evaluation.tables import format_estimate
 
     recipe, logits = RECIPES[name], {}
     rows = prepared.rows("test")
@@ -169,14 +172,29 @@ def open_test(prepared: PreparedSnapshot, folder: Path, name: str) -> None:
             logits[seed, views] = predict_logits(network, prepared.pixels[rows], views=views)
     cases = {f"seed {seed}, {views} views": logits[seed, views] for seed, views in logits}
     cases["three seeds, 8 views"] = np.mean([logits[seed, 8] for seed in (1, 2, 3)], axis=0)
+    probabilities = {case: 1 / (1 + np.exp(-values.astype(np.float64))) for case, values in cases.items()}
     print(
         f"AUROC of {name} on {frame['patient'].nunique()} test patients: pooled, patient-macro, without the largest"
     )
-    for case, values in cases.items():
-        scores = frame.assign(logit=values, probability=1 / (1 + np.exp(-values.astype(np.float64))))
-        judged = evaluate_scores(scores, EvaluateOptions(), snapshot=prepared.snapshot.id, split="test")
+    for case, probability in (probabilities | read_published(frame, published)).items():
+        judged = evaluate_scores(
+            frame.assign(probability=probability), EvaluateOptions(), snapshot=prepared.snapshot.id, split="test"
+        )
         ways = (judged.pooled, judged.patient_macro, judged.without_largest)
-        print(f"  {case:22s}", "   ".join(str(way["auroc"]) for way in ways))
+        print(f"  {case:22s}", "   ".join(format_estimate(way["auroc"]) for way in ways))
+
+
+def read_published(frame: pd.DataFrame, file: Path) -> dict[str, np.ndarray]:
+    """Reads what published networks say of the same patches; a patch that they lack is an error."""
+    if not file.exists():
+        return {}
+    places = ["patient", "x", "y"]
+    said = pd.read_csv(file, dtype={"patient": str})
+    merged = frame.merge(said.drop(columns="label"), on=places, how="left", validate="one_to_one")
+    columns = [column for column in said.columns if column not in [*places, "label"]]
+    if merged[columns].isna().any().any():
+        raise ValueError(f"{file} lacks patches of the test patients")
+    return {column: merged[column].to_numpy(np.float64) for column in columns}
 
 
 def score_fold(prepared: PreparedSnapshot, path: Path, training: TrainOptions, views: int) -> pd.DataFrame:

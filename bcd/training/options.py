@@ -17,7 +17,7 @@ class TrainOptions(Options):
         BcdError: The fold to leave out is not one of the folds.
     """
 
-    epochs: int = Field(8, ge=1, le=1000, description="Times that every training patch is seen.")
+    epochs: int = Field(12, ge=1, le=1000, description="Times that every training patch is seen.")
     batch_size: int = Field(64, ge=1, le=8192, description="Patches a step.")
     learning_rate: float = Field(2e-3, gt=0, le=1, description="Peak learning rate, after warm-up; cosine after it.")
     warmup: float = Field(0.1, ge=0, lt=1, description="Share of all steps in which the learning rate rises.")
