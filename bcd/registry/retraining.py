@@ -28,7 +28,7 @@ from bcd.registry.plan import Choice, Retraining, open_run, read_choice
 from bcd.registry.promotion import run_gate
 from bcd.registry.record import BundleRecord
 from bcd.registry.tracking import open_client, start_run
-from bcd.registry.training_log import log_epochs_to, log_trained
+from bcd.registry.training_log import log_epochs_to, log_networks, log_trained
 from bcd.settings import Settings
 from bcd.store.decisions import find_decision
 from bcd.store.snapshots import Snapshot
@@ -96,6 +96,7 @@ def train_candidate(settings: Settings, retraining: Retraining) -> TrainedEnsemb
             on_epoch=log_epochs_to(run),
         )
         log_trained(run, trained)
+        log_networks(run, trained)
     return trained
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from bcd.errors import BcdError
 from bcd.networks.architecture import PRESETS, Architecture, describe
 from bcd.networks.build import build_network
-from bcd.networks.cost import Cost, measure_cost
+from bcd.networks.cost import Cost, measure_cost, measure_latency
 from bcd.progress import say
 from bcd.search.job import Job
 from bcd.search.queue import DeclinedError, Queue, is_surplus
@@ -23,6 +23,7 @@ from bcd.training.loop import CHECKPOINT, DivergedError
 
 _TRIES = 50  # proposals in a row that may be too large before the study says that the limits leave nothing
 _ATTEMPTS = 5  # at the same epoch of a trial, after which it is given up: it kills whoever tries it
+_BATCH = 256  # patches at a time, as scoring takes them
 _STARTUP = 8  # trials before TPE has something to go by; the first two are known
 
 
@@ -37,7 +38,7 @@ def run_trial(job: Job) -> None:
             return
     raise BcdError(
         f"{_TRIES} networks in a row were larger than the search allows.",
-        "Raise max_parameters or max_cost of the search.",
+        "Raise max_parameters, max_cost or max_latency of the search.",
     )
 
 
@@ -133,8 +134,7 @@ class _Trial:
         from optuna import TrialPruned
 
         cost = _measure(architecture)
-        allowed = self.options.max_cost * _measure(PRESETS["compact"]).multiply_adds
-        excess = max(cost.parameters / self.options.max_parameters, cost.multiply_adds / allowed) - 1
+        excess = self._excess(trial, architecture, cost)
         for key, value in (("parameters", cost.parameters), ("multiply_adds", cost.multiply_adds)):
             trial.set_user_attr(key, value)
         trial.set_user_attr("allowed", excess <= 0)
@@ -147,6 +147,16 @@ class _Trial:
                 raise DeclinedError  # with two objectives nothing can be pruned
             raise TrialPruned
         return cost
+
+    def _excess(self, trial: Any, architecture: Architecture, cost: Cost) -> float:
+        """Returns the share by which the network is over the limit that it breaks most; negative within all."""
+        allowed = self.options.max_cost * _measure(PRESETS["compact"]).multiply_adds
+        shares = [cost.parameters / self.options.max_parameters, cost.multiply_adds / allowed]
+        if self.options.max_latency:
+            if "latency" not in trial.user_attrs:  # a trial that was killed keeps what was measured
+                trial.set_user_attr("latency", _time(architecture) / _time(PRESETS["compact"]))
+            shares.append(trial.user_attrs["latency"] / self.options.max_latency)
+        return max(shares) - 1
 
     def _count_attempt(self, trial: Any, title: str) -> None:
         """Gives a trial up that ended its workers several times without finishing one epoch more."""
@@ -190,6 +200,10 @@ def _measure(architecture: Architecture) -> Cost:
 @cache
 def _measure_json(architecture: str) -> Cost:
     return measure_cost(build_network(Architecture.model_validate_json(architecture)))
+
+
+def _time(architecture: Architecture) -> float:
+    return measure_latency(build_network(architecture), _BATCH).milliseconds
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -128,9 +128,29 @@ def test_no_trained_network_is_larger_than_allowed(study: Study, bench: Bench) -
 
 def test_limits_that_leave_nothing_are_an_error(study: Study, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trials_module, "_TRIES", 3)
-    with pytest.raises(BcdError, match="Raise max_parameters or max_cost"):
+    with pytest.raises(BcdError, match="Raise max_parameters, max_cost or max_latency"):
         study(SearchOptions(trials=3, max_parameters=1000))
     assert len(_trained(bench)) == 2  # the known two
+
+
+def test_no_trained_network_is_slower_than_allowed(
+    study: Study, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trials_module, "_time", lambda architecture: 10.0 * len(architecture.stages))
+    generous = {"epochs": 1, "max_parameters": 10_000_000, "max_cost": 100.0, "seeds": 1}
+    without = study(SearchOptions(trials=6, **generous))
+    within = study(SearchOptions(trials=6, max_latency=0.8, **generous))
+    assert {trial.state for trial in without.trials} == {"complete"}
+    assert {trial.state for trial in within.trials} == {"complete", "too large"}
+    for trial in within.trials[2:]:  # the known two are tried whatever they cost, and not chosen
+        assert (trial.state == "too large") == (len(trial.architecture.stages) == 3)
+    assert not within.trials[0].allowed
+
+
+def test_the_time_of_a_network_is_measured_beside_that_of_compact(study: Study, bench: Bench) -> None:
+    result = study(SearchOptions(trials=2, max_latency=1000.0, seeds=1))
+    compact, dissertation = (trials_module._time(trial.architecture) for trial in result.trials)
+    assert dissertation > compact > 0
 
 
 def test_score_and_cost_cut_nothing_and_show_the_front(study: Study, bench: Bench) -> None:
