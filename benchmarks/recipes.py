@@ -30,6 +30,7 @@ from bcd.training.material import left_out_rows
 from bcd.training.options import TrainOptions
 from bcd.training.predict import load_network, predict_logits
 
+PUBLISHED = Path(__file__).parents[2] / "shared/data/peer-predictions-val.csv"
 FOLDS, SEEDS, RESAMPLES = 3, (1, 2), 2000
 
 WIDE = Architecture(
@@ -42,6 +43,10 @@ REGULAR = Architecture(
     stages=[Stage(filters=32, dropout=0.1), Stage(filters=64, dropout=0.2), Stage(filters=128, dropout=0.3)],
     head=Head(dropout=0.5),
 )
+
+
+Folds = list[list[pd.DataFrame]]
+"""Scores of the patients left out: for each fold, a frame for each seed."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,7 @@ def main() -> None:
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--recipe", choices=tuple(RECIPES), default="default")
+    parser.add_argument("--beside", type=Path, default=PUBLISHED, help="what published networks say of the patches")
     arguments = parser.parse_args()
     prepared = open_prepared(arguments.home)
     if arguments.step == "train":
@@ -75,7 +81,7 @@ def main() -> None:
     elif arguments.step == "compare":
         compare_all(prepared, arguments.folder)
     else:
-        open_test(prepared, arguments.folder, arguments.recipe)
+        open_test(prepared, arguments.folder, arguments.recipe, arguments.beside)
 
 
 def open_prepared(home: Path) -> PreparedSnapshot:
@@ -112,39 +118,47 @@ def place(folder: Path, name: str, fold: int, seed: int) -> Path:
 
 
 def compare_all(prepared: PreparedSnapshot, folder: Path) -> None:
-    """Prints what every recipe gains over the default on the folds that it never saw."""
-    judged = {
-        f"{name}, {views} view{'s' * (views > 1)}": [
-            [
-                score_fold(prepared, place(folder, name, fold, seed), of_fold(recipe, fold, seed), views)
-                for seed in SEEDS
-            ]
-            for fold in range(FOLDS)
-        ]
-        for name, recipe in RECIPES.items()
-        for views in (1, 8)
-        if all(place(folder, name, fold, seed).exists() for fold in range(FOLDS) for seed in SEEDS)
-    }
-    for name in list(judged):
-        if name.endswith("8 views"):
-            judged[f"{name}, both seeds averaged"] = [[average(*seeds)] for seeds in judged[name]]
-    draws = [draw_patients(fold[0]) for fold in judged["default, 1 view"]]
-    base = resample(judged["default, 1 view"], draws)
+    """Prints what every recipe gains over the default of the same seeds on the folds that it never saw."""
+    judged: dict[str, tuple[list[int], Folds]] = {}
+    for name, recipe in RECIPES.items():
+        seeds = [each for each in SEEDS if all(place(folder, name, fold, each).exists() for fold in range(FOLDS))]
+        for views in (1, 8) if seeds else ():
+            judged[f"{name}, {views} view{'s' * (views > 1)}"] = (
+                seeds,
+                [
+                    [
+                        score_fold(prepared, place(folder, name, fold, seed), of_fold(recipe, fold, seed), views)
+                        for seed in seeds
+                    ]
+                    for fold in range(FOLDS)
+                ],
+            )
+        if len(seeds) > 1:
+            judged[f"{name}, 8 views, both seeds averaged"] = (
+                seeds,
+                [[average(*frames)] for frames in judged[f"{name}, 8 views"][1]],
+            )
+    default = judged["default, 1 view"][1]
+    draws = [draw_patients(fold[0]) for fold in default]
+    base = resample(default, draws)
     print(f"AUROC, every patient weighing the same, mean of {FOLDS} left-out folds; gain over the default")
-    for name, folds in judged.items():
+    for name, (seeds, folds) in judged.items():
         values = resample(folds, draws)
-        gain = values - base[:, : values.shape[1]].mean(axis=1, keepdims=True)
-        low, high = np.percentile(pick_seeds(gain)[1:], [2.5, 97.5])
+        same = base[:, [SEEDS.index(seed) for seed in seeds]]
+        gain = pick_seeds(values, 0) - pick_seeds(same, 1)
+        low, high = np.percentile(gain[1:], [2.5, 97.5])
         pooled = np.mean([pooled_auroc(frame) for fold in folds for frame in fold])
         print(
-            f"{name:44s} {values[0].mean():.4f}  pooled {pooled:.4f}  {gain[0].mean():+.4f} [{low:+.4f}, {high:+.4f}]"
+            f"{name:42s} {values[0].mean():.4f}  pooled {pooled:.4f}  {gain[0]:+.4f} "
+            f"[{low:+.4f}, {high:+.4f}]  seeds {', '.join(map(str, seeds))}"
         )
 
 
-def open_test(prepared: PreparedSnapshot, folder: Path, name: str) -> None:
+def open_test(prepared: PreparedSnapshot, folder: Path, name: str, published: Path) -> None:
     """Trains a recipe on all train patients with three seeds and prints its AUROC on the test patients."""
     from bcd.evaluation.options import EvaluateOptions
     from bcd.evaluation.report import evaluate_scores
+    from bcd.evaluation.tables import format_estimate
 
     recipe, logits = RECIPES[name], {}
     rows = prepared.rows("test")
@@ -158,14 +172,29 @@ def open_test(prepared: PreparedSnapshot, folder: Path, name: str) -> None:
             logits[seed, views] = predict_logits(network, prepared.pixels[rows], views=views)
     cases = {f"seed {seed}, {views} views": logits[seed, views] for seed, views in logits}
     cases["three seeds, 8 views"] = np.mean([logits[seed, 8] for seed in (1, 2, 3)], axis=0)
+    probabilities = {case: 1 / (1 + np.exp(-values.astype(np.float64))) for case, values in cases.items()}
     print(
         f"AUROC of {name} on {frame['patient'].nunique()} test patients: pooled, patient-macro, without the largest"
     )
-    for case, values in cases.items():
-        scores = frame.assign(logit=values, probability=1 / (1 + np.exp(-values.astype(np.float64))))
-        judged = evaluate_scores(scores, EvaluateOptions(), snapshot=prepared.snapshot.id, split="test")
+    for case, probability in (probabilities | read_published(frame, published)).items():
+        judged = evaluate_scores(
+            frame.assign(probability=probability), EvaluateOptions(), snapshot=prepared.snapshot.id, split="test"
+        )
         ways = (judged.pooled, judged.patient_macro, judged.without_largest)
-        print(f"  {case:22s}", "   ".join(str(way["auroc"]) for way in ways))
+        print(f"  {case:22s}", "   ".join(format_estimate(way["auroc"]) for way in ways))
+
+
+def read_published(frame: pd.DataFrame, file: Path) -> dict[str, np.ndarray]:
+    """Reads what published networks say of the same patches; a patch that they lack is an error."""
+    if not file.exists():
+        return {}
+    places = ["patient", "x", "y"]
+    said = pd.read_csv(file, dtype={"patient": str})
+    merged = frame.merge(said.drop(columns="label"), on=places, how="left", validate="one_to_one")
+    columns = [column for column in said.columns if column not in [*places, "label"]]
+    if merged[columns].isna().any().any():
+        raise ValueError(f"{file} lacks patches of the test patients")
+    return {column: merged[column].to_numpy(np.float64) for column in columns}
 
 
 def score_fold(prepared: PreparedSnapshot, path: Path, training: TrainOptions, views: int) -> pd.DataFrame:
@@ -191,7 +220,7 @@ def draw_patients(frame: pd.DataFrame) -> np.ndarray:
     return np.vstack([np.ones(n), random.multinomial(n, np.full(n, 1 / n), RESAMPLES)])
 
 
-def resample(folds: list[list[pd.DataFrame]], draws: list[np.ndarray]) -> np.ndarray:
+def resample(folds: Folds, draws: list[np.ndarray]) -> np.ndarray:
     """Returns the folds' mean AUROC, (1 + RESAMPLES, seeds)."""
     per_fold = [
         np.column_stack([balanced_auroc(frame, drawn) for frame in seeds])
@@ -214,11 +243,10 @@ def balanced_auroc(frame: pd.DataFrame, counts: np.ndarray) -> np.ndarray:
     return auroc(concordance(sample), ones, sizes - ones, counts / sizes)
 
 
-def pick_seeds(gain: np.ndarray) -> np.ndarray:
-    """Returns the mean gain of as many seeds as there are, drawn anew for every resample; row 0 is of all seeds."""
-    random = np.random.default_rng(0)
-    drawn = random.integers(gain.shape[1], size=gain.shape)
-    return np.concatenate([[gain[0].mean()], np.take_along_axis(gain, drawn, axis=1).mean(axis=1)[1:]])
+def pick_seeds(values: np.ndarray, seed: int) -> np.ndarray:
+    """Returns the mean of as many seeds as there are, drawn anew for every resample; row 0 is of all seeds."""
+    drawn = np.random.default_rng(seed).integers(values.shape[1], size=values.shape)
+    return np.concatenate([[values[0].mean()], np.take_along_axis(values, drawn, axis=1).mean(axis=1)[1:]])
 
 
 def pooled_auroc(frame: pd.DataFrame) -> float:

@@ -95,7 +95,7 @@ def print_table(curves: dict[str, list[Curve]], budget: float) -> None:
         at = [[best_at(curve, share * budget) for curve in found] for share in shares]
         print(f"{name:21s}" + "".join(f"{np.mean(values):9.4f} ({np.std(values):.4f})".rjust(18) for values in at))
     goals = [best_at(curve, budget) for curve in curves["random search"]]
-    needed = [reach(curve, float(np.mean(goals))) for curve in curves["this search"]]
+    needed = [reach(curve, float(np.mean(goals)), budget) for curve in curves["this search"]]
     shown = ", ".join("not within the budget" if each is None else f"{each / budget:.0%}" for each in needed)
     print(f"This search has random search's final {np.mean(goals):.4f} after, of the budget: {shown}")
     reached = [each for each in needed if each is not None]
@@ -108,9 +108,9 @@ def best_at(curve: Curve, spent: float) -> float:
     return max((best for at, best in curve if at <= spent), default=0.5)
 
 
-def reach(curve: Curve, goal: float) -> float | None:
-    """Returns the compute after which a curve has a score; None where it never does."""
-    return next((at for at, best in curve if best >= goal), None)
+def reach(curve: Curve, goal: float, budget: float) -> float | None:
+    """Returns the compute after which a curve has a score; None where it does not within the budget."""
+    return next((at for at, best in curve if best >= goal and at <= budget), None)
 
 
 def freeze_subset(settings: Settings, data: Path, per_patient: int) -> Snapshot:

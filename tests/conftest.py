@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from bcd.runtime import enter
 from bcd.settings import Settings, load_settings
@@ -24,6 +25,9 @@ for _variable in [name for name in os.environ if name.startswith(("BCD_", "PREFE
 _home = tempfile.TemporaryDirectory(prefix="bcd-tests-", ignore_cleanup_errors=True)
 os.environ["BCD_HOME"] = _home.name
 enter(load_settings())
+
+hypothesis_settings.register_profile("untimed", deadline=None)  # a busy machine is no defect
+hypothesis_settings.load_profile("untimed")
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from bcd.networks.backend import keras
+from bcd.networks.devices import draw_share
 
 ops = keras.ops
 
@@ -94,7 +95,7 @@ class Augment(keras.layers.Layer):  # type: ignore[misc]  # Keras is untyped
         if not training:
             return patches
         n = ops.shape(patches)[0]
-        coins = self._draw((3, n), 1.0) > 0
+        coins = self._draw((3, n), 1.0, axis=1) > 0
         patches = turn(patches, coins[0], coins[1], coins[2])
         if self.stain:
             scale = 1.0 + self._draw((n, 3), STAIN_SCALE * self.stain)
@@ -104,5 +105,8 @@ class Augment(keras.layers.Layer):  # type: ignore[misc]  # Keras is untyped
             patches = relight(patches, contrast, self._draw((n,), BRIGHTNESS * self.light))
         return patches
 
-    def _draw(self, shape: tuple[Any, ...], half_range: float) -> Any:
-        return keras.random.uniform(shape, -half_range, half_range, seed=self.seeds)
+    def _draw(self, shape: tuple[Any, ...], half_range: float, axis: int = 0) -> Any:
+        def draw(shape: tuple[Any, ...]) -> Any:
+            return keras.random.uniform(shape, -half_range, half_range, seed=self.seeds)
+
+        return draw_share(draw, shape, axis)

@@ -32,7 +32,7 @@ from bcd.registry.promotion import find_verdict, run_gate
 from bcd.registry.record import BundleRecord
 from bcd.registry.reference import ReferenceStatistics, describe_scores, describe_training
 from bcd.registry.tracking import open_client, start_run
-from bcd.registry.training_log import log_epochs_to, log_trained
+from bcd.registry.training_log import log_epochs_to, log_networks, log_trained
 from bcd.settings import Settings
 from bcd.store.snapshots import Snapshot, patient_keys
 from bcd.training.ensemble import TrainedEnsemble, find_ensemble, train_ensemble
@@ -99,6 +99,7 @@ def train_candidate(settings: Settings, retraining: Retraining) -> TrainedEnsemb
             on_epoch=log_epochs_to(run),
         )
         log_trained(run, trained)
+        log_networks(run, trained)
     return trained
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,9 @@ _COLUMNS = [
     for kind, names in {"string": ["hospital", "patient", "slide"], "long": ["x", "y", "label"]}.items()
     for name in names
 ]
+_MODELS = "bcd.models"
+"""Tag of a run: the models that it has logged whole."""
+
 _TRIAL_STATUS = {
     "complete": "FINISHED",
     "pruned": "KILLED",
@@ -170,6 +174,25 @@ class Run:
             file = Path(folder) / path.name
             table.to_parquet(file, index=False)
             self.log_file(file, None if path.parent == Path() else str(path.parent))
+
+    def has_model(self, name: str) -> bool:
+        """Whether a model of that name was logged whole by this run."""
+        return name in self._client.get_run(self.id).data.tags.get(_MODELS, "").split()
+
+    @contextmanager
+    def logged_model(self, name: str) -> Iterator[str]:
+        """Opens a model of this run; it counts as logged when the block has ended.
+
+        Yields:
+            The model's id, for a flavour's `log_model`.
+        """
+        from mlflow.entities import LoggedModelOutput
+
+        run = self._client.get_run(self.id)
+        model_id = self._client.create_logged_model(run.info.experiment_id, name=name, source_run_id=self.id).model_id
+        yield model_id
+        self._client.log_outputs(self.id, [LoggedModelOutput(model_id, step=0)])
+        self.set_tags({_MODELS: f"{run.data.tags.get(_MODELS, '')} {name}".strip()})
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Sets tags."""

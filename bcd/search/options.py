@@ -37,6 +37,12 @@ class SearchOptions(Options):
         ge=0.01,
         description="Multiply-adds a patch that it may need, as a multiple of those of `compact`.",
     )
+    max_latency: float = Field(
+        0.0,
+        ge=0,
+        description="Time of 256 patches that it may need, as a multiple of that of `compact`, on the trial's "
+        "machine; 0: no limit, and no time is measured.",
+    )
     sampler: Literal["tpe", "random"] = Field(
         "tpe", description="Who proposes after the known networks: Bayesian (TPE), or chance, after `compact` alone."
     )

@@ -9,7 +9,7 @@ from typing import Any
 from bcd.errors import BcdError
 from bcd.networks.architecture import PRESETS, Architecture, describe
 from bcd.networks.build import build_network
-from bcd.networks.cost import Cost, measure_cost
+from bcd.networks.cost import Cost, measure_cost, measure_latency
 from bcd.progress import say
 from bcd.search.job import Job
 from bcd.search.queue import DeclinedError, Queue, is_surplus
@@ -23,6 +23,7 @@ from bcd.training.loop import CHECKPOINT, DivergedError
 
 _TRIES = 50  # proposals in a row that may be too large before the study says that the limits leave nothing
 _ATTEMPTS = 5  # at the same epoch of a trial, after which it is given up: it kills whoever tries it
+_BATCH = 256  # patches at a time, as scoring takes them
 _STARTUP = 8  # trials before TPE has something to go by; the first two are known
 
 
@@ -37,7 +38,7 @@ def run_trial(job: Job) -> None:
             return
     raise BcdError(
         f"{_TRIES} networks in a row were larger than the search allows.",
-        "Raise max_parameters or max_cost of the search.",
+        "Raise max_parameters, max_cost or max_latency of the search.",
     )
 
 
@@ -93,9 +94,9 @@ class _Trial:
         self._count_attempt(trial, title)
         say(f"{title}: {describe(recipe.architecture)}, learning rate {training.learning_rate:.2g}.")
         try:
-            score = self._train(trial, recipe, place)
+            score = self._train(trial, recipe, place, most=self._count_affordable(cost))
         except TrialPruned:
-            say(f"{title} was cut: it lags behind the others.")
+            say(f"{title} was cut: it lags behind the others, or costs too much to go on.")
             self._note_end(trial, "pruned")
             raise
         except Exception as error:
@@ -105,8 +106,8 @@ class _Trial:
         self._note_end(trial, "complete")
         return (score, float(cost.multiply_adds)) if self.options.objective == "score-and-cost" else score
 
-    def _train(self, trial: Any, recipe: Recipe, place: Path) -> float:
-        """Trains on, from where the trial was left, and returns the val score."""
+    def _train(self, trial: Any, recipe: Recipe, place: Path, *, most: int) -> float:
+        """Trains on, from where the trial was left, for `most` epochs, and returns the val score."""
         history: list[dict[str, float]] = []
 
         def report(epoch: int, row: dict[str, float]) -> None:
@@ -116,7 +117,7 @@ class _Trial:
                 return  # Optuna takes no reports of two objectives
             if epoch not in self.queue.frozen(trial).intermediate_values:
                 trial.report(row["val_score"], epoch)
-            if epoch < self.options.epochs and trial.should_prune():
+            if epoch < self.options.epochs and (epoch >= most or trial.should_prune()):
                 from optuna import TrialPruned
 
                 raise TrialPruned
@@ -128,13 +129,25 @@ class _Trial:
         trial.set_user_attr("history", trained.history)
         return trained.val_score
 
+    def _count_affordable(self, cost: Cost) -> int:
+        """Returns how many epochs of a network cost no more than a whole trial of the largest that may be chosen.
+
+        Only a known network can be larger than that; it is tried for comparison, so it may not eat the budget.
+        """
+        if not self.options.pruning:
+            return self.options.epochs
+        return max(1, int(self.options.epochs * self._allowed_cost() / cost.multiply_adds))
+
+    def _allowed_cost(self) -> float:
+        """Returns the multiply-adds of a patch that a network may need."""
+        return self.options.max_cost * _measure(PRESETS["compact"]).multiply_adds
+
     def _note_cost(self, trial: Any, architecture: Architecture) -> Cost:
         """Notes what the network costs, as Optuna's constraint too, and ends a proposal that costs too much."""
         from optuna import TrialPruned
 
         cost = _measure(architecture)
-        allowed = self.options.max_cost * _measure(PRESETS["compact"]).multiply_adds
-        excess = max(cost.parameters / self.options.max_parameters, cost.multiply_adds / allowed) - 1
+        excess = self._excess(trial, architecture, cost)
         for key, value in (("parameters", cost.parameters), ("multiply_adds", cost.multiply_adds)):
             trial.set_user_attr(key, value)
         trial.set_user_attr("allowed", excess <= 0)
@@ -147,6 +160,15 @@ class _Trial:
                 raise DeclinedError  # with two objectives nothing can be pruned
             raise TrialPruned
         return cost
+
+    def _excess(self, trial: Any, architecture: Architecture, cost: Cost) -> float:
+        """Returns the share by which the network is over the limit that it breaks most; negative within all."""
+        shares = [cost.parameters / self.options.max_parameters, cost.multiply_adds / self._allowed_cost()]
+        if self.options.max_latency:
+            if "latency" not in trial.user_attrs:  # a trial that was killed keeps what was measured
+                trial.set_user_attr("latency", _time(architecture) / _time(PRESETS["compact"]))
+            shares.append(trial.user_attrs["latency"] / self.options.max_latency)
+        return max(shares) - 1
 
     def _count_attempt(self, trial: Any, title: str) -> None:
         """Gives a trial up that ended its workers several times without finishing one epoch more."""
@@ -190,6 +212,10 @@ def _measure(architecture: Architecture) -> Cost:
 @cache
 def _measure_json(architecture: str) -> Cost:
     return measure_cost(build_network(Architecture.model_validate_json(architecture)))
+
+
+def _time(architecture: Architecture) -> float:
+    return measure_latency(build_network(architecture), _BATCH).milliseconds
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -93,7 +93,7 @@ def train_network(
             "snapshot": prepared.snapshot.id,
             "preparation": prepared.options.model_dump(),
             "architecture": architecture.model_dump(),
-            "options": options.model_dump(),
+            "options": options.model_dump(exclude={"devices"}),  # it may go on on others
         },
     )
     if trained := find_trained(folder):

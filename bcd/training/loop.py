@@ -57,20 +57,25 @@ class Training:
         resident: bool | None = None,
     ) -> None:
         from bcd.networks.backend import keras, use_precision
+        from bcd.networks.devices import open_devices
         from bcd.training.resident import fits_on_device
 
         keras.utils.set_random_seed(options.seed)
         self.material, self.architecture, self.options = material, architecture, options
         self.folder = folder
+        self.devices = open_devices(options.devices)
         self.batch = min(options.batch_size, len(material.rows))
+        self._require_even_shares()
         self.steps = len(material.rows) // self.batch  # the rest of an epoch's patches has its turn in another epoch
         size = len(material.rows) * material.pixels[0].nbytes
         self.resident = fits_on_device(size) if resident is None else resident
         self.weights = weigh_classes(material.labels) if options.class_weights else None
         with use_precision(options.precision):
-            self.network = build_network(architecture, options.seed)
-            require_memory(self.network, self.batch, material.val_pixels.nbytes)
-            self.learner = self._compile()
+            self.judge = build_network(architecture, options.seed)
+            require_memory(self.judge, self.batch, material.val_pixels.nbytes)
+            with self.devices.scope():
+                self.network = build_network(architecture, options.seed)
+                self.learner = self._compile()
         self.average = WeightAverage(options.ema * self.steps)
         self.state = State()
 
@@ -103,6 +108,13 @@ class Training:
         network = build_network(self.architecture, options.seed)
         network.set_weights(self.state.best)
         return network
+
+    def _require_even_shares(self) -> None:
+        if self.batch % self.devices.count:
+            raise BcdError(
+                f"Batches of {self.batch} patches cannot be shared evenly by {self.devices.count} devices.",
+                f"Set `batch_size` to a multiple of {self.devices.count}, of at most {len(self.material.rows)}.",
+            )
 
     def _compile(self) -> Any:
         """Returns the network behind its augmentation; the network alone is what is judged and saved."""
@@ -138,7 +150,7 @@ class Training:
         feed = Feed(self._gather, np.split(self._order(epoch)[: self.steps * self.batch], self.steps))
         losses = []
         for step, (pixels, labels, weights) in enumerate(feed, 1):
-            loss = float(self.learner.train_on_batch(pixels, labels, sample_weight=weights))
+            loss = self.devices.train(self.learner, pixels, labels, weights)
             if not np.isfinite(loss):
                 raise DivergedError(
                     f"Training diverged: the loss of epoch {epoch}, step {step}, is {loss}.",
@@ -176,9 +188,8 @@ class Training:
         """Judges the averaged weights on the val patients and takes the epoch into the state."""
         material, state, live = self.material, self.state, self.network.get_weights()
         judged = self.average.weights or live
-        self.network.set_weights(judged)
-        logits = predict_logits(self.network, material.val_pixels, advance=advance)
-        self.network.set_weights(live)
+        self.judge.set_weights(judged)
+        logits = predict_logits(self.judge, material.val_pixels, advance=advance)
         row |= judge_epoch(logits, material.val_labels, material.val_patients)
         state.history.append(row)
         if kept_epoch(state.history, self.options.keep) == len(state.history):

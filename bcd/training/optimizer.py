@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from bcd.networks.backend import keras
+from bcd.networks.devices import sum_gradients
 from bcd.training.options import TrainOptions
 
 ops = keras.ops
@@ -31,13 +32,15 @@ class ClippingAdamW(keras.optimizers.AdamW):  # type: ignore[misc]  # Keras is u
         """Makes the state for variables to be trained."""
         if self.built:
             return
-        self.norms = self.add_variable((2,), dtype="float32", name="gradient_norms")  # their sum and their number
+        # Their sum and their number, the same on every device.
+        self.norms = self.add_variable((2,), dtype="float32", aggregation="only_first_replica", name="gradient_norms")
         super().build(variables)
 
     def apply(self, grads: list[Any], trainable_variables: list[Any] | None = None) -> None:
         """Takes a step along gradients, which may be larger than it is allowed to be."""
+        grads, devices = sum_gradients(grads)
         norm = ops.sqrt(sum(ops.sum(ops.square(ops.cast(grad, "float32"))) for grad in grads))
-        scale = ops.minimum(1.0, self._clip / (norm + 1e-12))
+        scale = ops.minimum(1.0, self._clip / (norm + 1e-12)) / devices
         self.norms.assign_add(ops.stack([norm, ops.ones_like(norm)]))
         super().apply([grad * ops.cast(scale, grad.dtype) for grad in grads], trainable_variables)
 

@@ -17,7 +17,7 @@ class TrainOptions(Options):
         BcdError: The fold to leave out is not one of the folds.
     """
 
-    epochs: int = Field(8, ge=1, le=1000, description="Times that every training patch is seen.")
+    epochs: int = Field(12, ge=1, le=1000, description="Times that every training patch is seen.")
     batch_size: int = Field(64, ge=1, le=8192, description="Patches a step.")
     learning_rate: float = Field(2e-3, gt=0, le=1, description="Peak learning rate, after warm-up; cosine after it.")
     warmup: float = Field(0.1, ge=0, lt=1, description="Share of all steps in which the learning rate rises.")
@@ -43,6 +43,13 @@ class TrainOptions(Options):
     )
     precision: Literal["auto", "float32", "mixed"] = Field(
         "auto", description="Mixed precision, float32, or mixed where the device gains from it (auto: a GPU)."
+    )
+    devices: int = Field(
+        1,
+        ge=1,
+        le=64,
+        exclude_if=lambda devices: devices == 1,  # so that what earlier versions began is known again
+        description="GPUs of this machine that share every batch; batch_size must be a multiple.",
     )
     folds: int = Field(0, ge=0, le=20, description="Folds that the train patients are dealt to; 0: none is left out.")
     fold: int = Field(0, ge=0, description="The fold whose patients are left out, from 0.")

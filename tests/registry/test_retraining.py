@@ -187,3 +187,25 @@ def test_a_retraining_that_is_registered_is_not_described_again(
 ):
     monkeypatch.setattr("bcd.registry.retraining.describe_training", lambda *_: pytest.fail("described again"))
     assert register_candidate(shared_settings, retraining, trained, None).version == bundle.version
+
+
+def test_every_network_is_a_plain_keras_model_with_its_signature_logged_once(
+    client, run, shared_settings, retraining, trained
+):
+    import mlflow.keras
+
+    train_candidate(shared_settings, retraining)  # again: nothing new
+    models = {
+        model.name: model
+        for model in client.search_logged_models([run.info.experiment_id])
+        if model.source_run_id == run.info.run_id and "network" in model.name
+    }
+    assert sorted(models) == ["member2_network", "network"]
+    assert len(client.get_run(run.info.run_id).outputs.model_outputs) >= 2
+    prepared = prepare(read_pixels(shared_settings, retraining.snapshot.of("val")), CHOSEN)
+    for model, path in zip([models["network"], models["member2_network"]], trained.paths, strict=True):
+        signature = mlflow.models.get_model_info(model.model_uri).signature
+        assert signature.inputs.inputs[0].shape == (-1, 50, 50, 3)
+        network = mlflow.keras.load_model(model.model_uri)
+        expected = predict_logits(load_network(path), prepared)
+        np.testing.assert_allclose(predict_logits(network, prepared), expected, atol=1e-6)

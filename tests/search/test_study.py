@@ -58,6 +58,18 @@ def test_the_dissertation_is_cut_like_any_other(study: Study, bench: Bench) -> N
     assert len(result.trials[1].history) == 1
 
 
+def test_a_known_network_over_the_limit_spends_no_more_than_one_within_it(study: Study, bench: Bench) -> None:
+    bench.score = lambda number, seed, epoch: 0.9 if number == 1 else 0.6  # it leads, so no rung would cut it
+    result = study(SearchOptions(trials=2, epochs=9, seeds=1))
+    compact, dissertation = result.trials
+    assert [compact.state, dissertation.state] == ["complete", "pruned"]
+    spent = len(dissertation.history) * dissertation.multiply_adds
+    assert spent <= 9 * 1.25 * compact.multiply_adds < spent + dissertation.multiply_adds
+    generous = study(SearchOptions(trials=2, epochs=9, seeds=1, max_cost=20, max_parameters=10_000_000))
+    assert [trial.state for trial in generous.trials] == ["complete", "complete"]
+    assert len(study(SearchOptions(trials=2, epochs=9, seeds=1, pruning=False)).trials[1].history) == 9
+
+
 def test_a_trial_that_lags_is_cut_and_counts(study: Study, bench: Bench) -> None:
     ended: list[TrialRecord] = []
     result = study(SearchOptions(trials=8, epochs=4, seeds=1), on_trial=ended.append)
@@ -128,9 +140,29 @@ def test_no_trained_network_is_larger_than_allowed(study: Study, bench: Bench) -
 
 def test_limits_that_leave_nothing_are_an_error(study: Study, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trials_module, "_TRIES", 3)
-    with pytest.raises(BcdError, match="Raise max_parameters or max_cost"):
+    with pytest.raises(BcdError, match="Raise max_parameters, max_cost or max_latency"):
         study(SearchOptions(trials=3, max_parameters=1000))
     assert len(_trained(bench)) == 2  # the known two
+
+
+def test_no_trained_network_is_slower_than_allowed(
+    study: Study, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trials_module, "_time", lambda architecture: 10.0 * len(architecture.stages))
+    generous = {"epochs": 1, "max_parameters": 10_000_000, "max_cost": 100.0, "seeds": 1}
+    without = study(SearchOptions(trials=6, **generous))
+    within = study(SearchOptions(trials=6, max_latency=0.8, **generous))
+    assert {trial.state for trial in without.trials} == {"complete"}
+    assert {trial.state for trial in within.trials} == {"complete", "too large"}
+    for trial in within.trials[2:]:  # the known two are tried whatever they cost, and not chosen
+        assert (trial.state == "too large") == (len(trial.architecture.stages) == 3)
+    assert not within.trials[0].allowed
+
+
+def test_the_time_of_a_network_is_measured_beside_that_of_compact(study: Study, bench: Bench) -> None:
+    result = study(SearchOptions(trials=2, max_latency=1000.0, seeds=1))
+    compact, dissertation = (trials_module._time(trial.architecture) for trial in result.trials)
+    assert dissertation > compact > 0
 
 
 def test_score_and_cost_cut_nothing_and_show_the_front(study: Study, bench: Bench) -> None:

@@ -78,6 +78,8 @@ class ZipSource:
             except zlib.error as error:
                 raise UnreadableFileError(f"its compressed data are damaged ({error})") from error
         if size > limit:
+            if len(data) < limit:
+                raise UnreadableFileError(f"it ends before the {size:,} bytes that are declared")
             return data[:limit]
         if len(data) > size:
             raise OverlongFileError(f"it unpacks to more than the {size:,} bytes that are declared")

@@ -1,0 +1,40 @@
+"""A training shared by two devices is that of one: on virtual devices, in a process that has two, on each backend."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bcd.errors import BcdError
+from bcd.training.options import TrainOptions
+
+TRAININGS = Path(__file__).with_name("on_two_devices.py")
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_two_devices_train_as_one(backend: str) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(TRAININGS)]
+    # Programs as small as these are compiled longer than they run.
+    hasty = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    two = {"KERAS_BACKEND": backend, "XLA_FLAGS": f"--xla_force_host_platform_device_count=2 {hasty}"}
+    done = subprocess.run(command, env=os.environ | two, capture_output=True, text=True, check=False, timeout=900)
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert "3 passed" in done.stdout
+
+
+def test_one_device_is_refused_where_two_are_asked_for() -> None:
+    from bcd.networks.backend import keras
+    from bcd.networks.devices import open_devices
+
+    there = len(keras.distribution.list_devices())
+    with pytest.raises(BcdError, match=f"Set `devices` to at most {there}"):
+        open_devices(there + 1)
+
+
+def test_options_of_one_device_are_those_of_before_there_were_several() -> None:
+    assert "devices" not in TrainOptions().model_dump()
+    assert TrainOptions.model_validate(TrainOptions(devices=2).model_dump()).devices == 2
