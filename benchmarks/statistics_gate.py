@@ -93,9 +93,9 @@ def _verdict(rates: Rates, runs: int) -> str:
     held = "kept" if low <= PROMISED else "**broken**"
     every = MORE * runs * len(BAD) * len(SIZES)
     return (
-        f"The promise of 5 % is {held}: a challenger that is worse by a margin is promoted in {_percent(mean)} of all "
-        f"{every:,} runs, and at most in {_percent(worst)} of the {MORE * runs} of one kind and size ({name}; {n} gate "
-        "patients)."
+        f"The promise of 5 % is {held}: a challenger that is worse by a margin is promoted in {_percent(mean)} of "
+        f"all {every:,} runs, and at most in {_percent(worst)} of the {MORE * runs} of one kind and size ({name}; "
+        f"{n} gate patients)."
     )
 
 

@@ -1,9 +1,9 @@
 """The aliases follow the decisions: the last decision is carried out, whatever died in between.
 
 A decision is recorded in the catalog before any alias moves, and the tag `bcd.decision` is set on the version after
-the last one did. `previous` moves before `champion`, so that until the end the champion is the old one. A process that
-dies in between leaves a decision without its tag, which the next one to decide carries out; an alias that somebody
-moved by hand later on is left alone.
+the last one did. `previous` moves before `champion`, so that until the end the champion is the old one. A process
+that dies in between leaves a decision without its tag, which the next one to decide carries out; an alias that
+somebody moved by hand later on is left alone.
 """
 
 from __future__ import annotations

@@ -127,10 +127,10 @@ def _worst(evaluation: Evaluation) -> list[str]:
         return []
     least = evaluation.options.min_patches
     judged = [row.accuracy for row in evaluation.per_patient if row.patches >= least]
+    worst, below = evaluation.worst[0].accuracy, sum(each < LOW for each in judged)
     return [
-        f"Patients differ: of the {len(judged)} test patients with at least {least} patches, the "
-        f"worst has an accuracy of {100 * evaluation.worst[0].accuracy:.0f} %, and {sum(each < LOW for each in judged)} have less than "
-        f"{100 * LOW:.0f} %."
+        f"Patients differ: of the {len(judged)} test patients with at least {least} patches, the worst has an accuracy "
+        f"of {100 * worst:.0f} %, and {below} have less than {100 * LOW:.0f} %."
     ]
 
 

@@ -8,8 +8,8 @@ A version stays if it
 - awaits a person's approval, or is part of the last decision.
 
 What goes is the version and the files of its model; the run that it came from, and every decision about it, stay.
-Each step may be repeated: a model is marked before its version goes, and a marked one without a version is finished by
-the next run.
+Each step may be repeated: a model is marked before its version goes, and a marked one without a version is finished
+by the next run.
 """
 
 from __future__ import annotations
