@@ -129,8 +129,8 @@ def _worst(evaluation: Evaluation) -> list[str]:
     judged = [row.accuracy for row in evaluation.per_patient if row.patches >= least]
     worst, below = evaluation.worst[0].accuracy, sum(each < LOW for each in judged)
     return [
-        f"Patients differ: of the {len(judged)} test patients with at least {least} patches, the worst has an accuracy "
-        f"of {100 * worst:.0f} %, and {below} have less than {100 * LOW:.0f} %."
+        f"Patients differ: of the {len(judged)} test patients with at least {least} patches, the worst has an "
+        f"accuracy of {100 * worst:.0f} %, and {below} have less than {100 * LOW:.0f} %."
     ]
 
 
