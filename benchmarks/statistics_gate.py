@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def report(runs: int = 50, picture: Path = PICTURE) -> str:
-    """Runs every simulation, draws the picture and returns the tables in Markdown; about 15 minutes of one core."""
+    """Runs every simulation, draws the picture and returns the tables in Markdown; about 10 minutes of one core."""
     rates = {
         name: [promotion_rate(challenger, n, runs=MORE * runs if name in BAD else runs) for n in SIZES]
         for name, challenger in CHALLENGERS.items()
@@ -93,7 +93,7 @@ def draw(rates: Rates, repeated: Rates, runs: int, path: Path) -> None:
         _draw_rates(left, rates, "one challenger")
         _draw_rates(right, repeated, f"at least one of {LOOKS}, on the same gate patients")
         left.set_ylabel("promoted, % of hospitals")
-        left.annotate("at most 5 % for one worse by a margin", (SIZES[-1], 5), (0, 3), ha="right", **_SMALL)
+        left.annotate("at most 5 % for one worse by a margin", (SIZES[-1], 5), (0, 8), ha="right", **_SMALL)
         handles, labels = left.get_legend_handles_labels()
         figure.legend(handles, labels, title="the challenger in truth", loc="outside lower center", ncols=2)
 
@@ -114,14 +114,17 @@ def _verdict(rates: Rates, runs: int) -> str:
     each = MORE * runs * len(SIZES)
     kinds = "; ".join(f"{name}: {_percent(found / each)}" for name, found in promoted.items())
     found, every = sum(promoted.values()), each * len(BAD)
+    share = _percent(found / every)
     bound = beta.ppf(0.975, found + 1, every - found)
     worst, name, n = max((rate, name, n) for name in BAD for rate, n in zip(rates[name], SIZES, strict=True))
-    held = "kept" if max(promoted.values()) <= PROMISED * each else "**broken**"
+    others = 10 * runs
+    again = float(simulate(CHALLENGERS[name], n, runs=others, seed=2).mean())  # the worst of many looks too bad
+    held = "kept" if max(again, *(count / each for count in promoted.values())) <= PROMISED else "**broken**"
     return (
-        f"The promise of 5 % is {held}: a challenger that is worse by a margin is promoted in {_percent(found / every)} "
-        f"of all {every:,} runs (at most {_percent(bound)} with 97.5 % confidence). By kind, of {each:,} runs each: "
+        f"The promise of 5 % is {held}: a challenger that is worse by a margin is promoted in {share} of all "
+        f"{every:,} runs (at most {_percent(bound)} with 97.5 % confidence). By kind, of {each:,} runs each: "
         f"{kinds}. The worst of the {len(BAD) * len(SIZES)} cells, of {MORE * runs} runs each, is {_percent(worst)} "
-        f"({name}; {n} gate patients)."
+        f"({name}; {n} gate patients); {others} other hospitals of that cell: {_percent(again)}."
     )
 
 
@@ -136,8 +139,8 @@ def _rates(rates: Rates, runs: int) -> Table:
 
 def _looks(repeated: Rates, runs: int) -> Table:
     caption = (
-        f"Share of {_fewer(runs)} hospitals in which at least one of {LOOKS} such challengers is promoted, all judged "
-        "on the same gate patients against the same champion."
+        f"Share of {_fewer(runs)} hospitals in which at least one of {LOOKS} such challengers is promoted, all "
+        "judged on the same gate patients against the same champion."
     )
     rows = [[name, *map(_percent, values)] for name, values in repeated.items()]
     return Table(caption, [f"the {LOOKS} challengers in truth", *map(str, SIZES)], rows)

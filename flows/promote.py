@@ -51,6 +51,8 @@ def promote(
         options = gate or settings.options("gate", GateOptions)
         verdict = judge_candidate(settings, retraining, options)
         _publish("gate", verdict, f"The gate: {verdict.verdict}")
+        if verdict.awaits_approval:
+            _ask(verdict, f"{retraining.key}/{verdict.challenger}")
         again = rejudge_champion(
             settings,
             open_catalog(settings),
@@ -60,8 +62,6 @@ def promote(
         )
         if again is not None:
             _publish("champion-again", again, f"Champion {again.challenger} on the patients of now: {again.verdict}")
-        if verdict.awaits_approval:
-            _ask(verdict, f"{retraining.key}/{verdict.challenger}")
     return verdict
 
 

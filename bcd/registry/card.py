@@ -9,19 +9,30 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bcd.evaluation.tables import format_estimate, format_percent
+from bcd.evaluation.tables import format_estimate, format_percent, threshold_rows
 from bcd.registry.bundle import MODEL, describe_record, require_version
+from bcd.registry.card_data import Section, describe_data, make_protocol
 from bcd.registry.card_facts import CardFacts, gather_facts
-from bcd.registry.card_sections import USE, Section, describe_data, list_limits, make_sections
+from bcd.registry.card_sections import USE, list_limits, make_compute, make_sections
 from bcd.registry.record import read_record
 from bcd.registry.tracking import open_client
 from bcd.settings import Settings
 
 _MARKDOWN, _HTML = "card.md", "card.html"
+
+_LONGEST = 5000  # characters of a description in MLflow's database
+_NOT_SHORT = (
+    "effective",
+    "of IDC",
+    "of no IDC",
+    "accuracy, patient-macro",
+    "specificity of kept",
+    "specificity of all",
+)
 
 
 @dataclass(frozen=True)
@@ -29,7 +40,8 @@ class Card:
     """A model card.
 
     Attributes:
-        short: A few lines of Markdown; the first is a sentence that says what the bundle is.
+        short: What the registry's description has room for, in Markdown; its first line is a sentence that says what
+            the bundle is.
         markdown: The whole of it, without pictures.
         html: The whole of it, as one file.
     """
@@ -77,11 +89,20 @@ def find_card(settings: Settings, which: str = "champion") -> Card:
 
 
 def _shorten(facts: CardFacts) -> str:
-    lines = [describe_record(facts.record), f"**{USE}** {describe_data(facts)}"]
-    headline = "; ".join(f"{name} {value}" for name, value in _headline(facts).items())
-    lines += [f"Test: {headline}."] if headline else []
-    lines += ["Limits:\n" + "\n".join(f"- {limit}" for limit in list_limits(facts))]
-    return "\n\n".join([*lines, "The whole card is the artifact `artifacts/card/card.html` of this model."])
+    parts = [describe_record(facts.record), f"**{USE}** {describe_data(facts)} Snapshot {facts.record.snapshot}."]
+    if facts.evaluation is not None:
+        headline = "; ".join(f"{name} {value}" for name, value in _headline(facts).items())
+        thresholds = threshold_rows(facts.evaluation).without(_NOT_SHORT)
+        parts += [f"Test: {headline}.", replace(thresholds, caption="").markdown().strip()]
+    parts.append("Limits:\n" + "\n".join(f"- {limit}" for limit in list_limits(facts)))
+    parts += ["\n\n".join(section.text) for section in (make_compute(facts), make_protocol(facts))]
+    closing = "The whole card is the artifact `artifacts/card/card.html` of this model."
+    kept, room = [], _LONGEST - len(closing)
+    for part in parts:
+        if len(part) + 2 <= room:
+            kept.append(part)
+            room -= len(part) + 2
+    return "\n\n".join([*kept, closing])
 
 
 def _headline(facts: CardFacts) -> dict[str, str]:
@@ -105,7 +126,7 @@ def _to_markdown(facts: CardFacts, sections: Sequence[Section]) -> str:
     for section in sections:
         parts += [f"## {section.title}", *section.text]
         parts += ["\n".join(f"- {point}" for point in section.points)] if section.points else []
-        parts += [section.table.markdown().strip()] if section.table else []
+        parts += [table.markdown().strip() for table in section.tables]
     return "\n\n".join(parts) + "\n"
 
 

@@ -5,16 +5,16 @@ A card names no patient: it is handed around with the model.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 from bcd.evaluation.policy_tables import certified_table
 from bcd.evaluation.report import Evaluation
-from bcd.evaluation.tables import METRIC_NAMES, Table, describe, format_estimate, format_level, threshold_rows
+from bcd.evaluation.tables import METRIC_NAMES, Table, describe, format_estimate, format_level, threshold_parts
+from bcd.evaluation.view_tables import part_table, promise_table
 from bcd.patches import MICRONS_PER_PIXEL
-from bcd.registry.card_facts import CardFacts, Compute
+from bcd.registry.card_data import Section, format_count, make_data, make_protocol
+from bcd.registry.card_facts import CardFacts
 from bcd.registry.record import BundleRecord
-from bcd.store.snapshot_counts import count_by
 from bcd.training.ensemble import describe_ensemble
 
 USE = "Research use only: not a medical device, not for diagnosis."
@@ -35,18 +35,10 @@ MACHINE_WATTS, GPU_WATTS = 100, 500
 LOW = 0.7
 """An accuracy below which a card counts a patient as badly judged."""
 
+_LEFT_OUT = ("effective", "AUPRC", "F1", "Brier score", "AUROC, patient-macro")
+
 KG_PER_KWH = 0.48
 """Assumed CO2e of electricity: about the world's average of 2023 (Ember, Global Electricity Review 2024)."""
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of a card: paragraphs, then points, then a table."""
-
-    title: str
-    text: Sequence[str] = ()
-    points: Sequence[str] = ()
-    table: Table | None = None
 
 
 def make_sections(facts: CardFacts) -> list[Section]:
@@ -54,27 +46,13 @@ def make_sections(facts: CardFacts) -> list[Section]:
     sections = [
         Section("Intended use", [USE, *INTENDED]),
         _limits(facts),
-        _data(facts),
-        *_hospitals(facts),
+        make_data(facts),
+        make_protocol(facts),
         _model(facts),
         *([] if facts.evaluation is None else _results(facts.evaluation)),
+        *_certified(facts),
     ]
-    if facts.record.policy.certified:
-        sections.append(Section("Thresholds by target error", table=certified_table(facts.record.policy.certified)))
-    return [*sections, _compute(facts.compute), _provenance(facts)]
-
-
-def describe_data(facts: CardFacts) -> str:
-    """Says in one sentence what the networks were trained on."""
-    if facts.snapshot is None:
-        return f"Trained on snapshot {facts.record.snapshot[:12]}, which the store no longer has."
-    train = facts.snapshot.counts().loc["train"].to_dict()
-    hospitals = facts.snapshot.of("train")["hospital"].nunique()
-    return (
-        f"Trained on {train['patches']:,} patches of {train['patients']} patients of "
-        f"{_count(hospitals, 'hospital')}, {_share(train['positive'], train['patches'])} IDC; "
-        f"splits by patient ({facts.record.protocol})."
-    )
+    return [*sections, make_compute(facts), _provenance(facts)]
 
 
 def list_limits(facts: CardFacts) -> list[str]:
@@ -82,8 +60,8 @@ def list_limits(facts: CardFacts) -> list[str]:
     limits = ["Patches are judged one by one: no architecture of the tissue beyond 200 µm is seen."]
     if facts.snapshot is not None and (hospitals := facts.snapshot.patches["hospital"].nunique()) < 3:
         limits.append(
-            f"All patients come from {_count(hospitals, 'hospital')}: how it does elsewhere, with another stain or "
-            "scanner, is not known."
+            f"All patients come from {format_count(hospitals, 'hospital')}: how it does elsewhere, with another "
+            "stain or scanner, is not known."
         )
     evaluation = facts.evaluation
     if evaluation is None:
@@ -134,42 +112,11 @@ def _worst(evaluation: Evaluation) -> list[str]:
     ]
 
 
-def _data(facts: CardFacts) -> Section:
-    snapshot = facts.snapshot
-    text = [describe_data(facts)]
-    if snapshot is None:
-        return Section("Data", text)
-    text.append(
-        f"Snapshot {snapshot.id}, frozen from {_count(len(snapshot.batches), 'batch', 'es')}: "
-        f"{', '.join(batch[:12] for batch in snapshot.batches)}. Train patients are learned from; val patients "
-        "choose the epoch and fit the calibrator; gate patients decide on promotion; test patients are only reported."
-    )
-    text += [
-        f"Left out: {count['patches']:,} patches of {count['patients']} patients ({reason})."
-        for reason, count in snapshot.left_out.items()
-        if count["patches"]
-    ]
-    counts = snapshot.counts()
-    rows = [
-        [str(split), f"{row['patients']:,}", f"{row['patches']:,}", _share(row["positive"], row["patches"])]
-        for split, row in counts.iterrows()
-    ]
-    return Section("Data", text, table=Table("", ["split", "patients", "patches", "IDC"], rows))
-
-
-def _hospitals(facts: CardFacts) -> list[Section]:
-    if facts.snapshot is None or facts.snapshot.patches["hospital"].nunique() < 2:
-        return []
-    rows = [
-        [str(hospital), f"{row['patients']:,}", f"{row['patches']:,}", _share(row["positive"], row["patches"])]
-        for hospital, row in count_by(facts.snapshot.patches, "hospital").iterrows()
-    ]
-    return [Section("Hospitals", table=Table("", ["hospital", "patients", "patches", "IDC"], rows))]
-
-
 def _model(facts: CardFacts) -> Section:
     record, compute = facts.record, facts.compute
     options, calibrator = record.training, record.policy.calibrator
+    sign = "−" if calibrator.intercept < 0 else "+"  # noqa: RUF001
+    calibrated = f"{calibrator.slope:.3f} · logit {sign} {abs(calibrator.intercept):.3f}"
     parameters = "" if compute.parameters is None else f", {compute.parameters:,} weights"
     steps = [name for name, used in _steps(record).items() if used]
     points = [
@@ -177,9 +124,8 @@ def _model(facts: CardFacts) -> Section:
         f"Preparation, the same wherever it is used: {', '.join(steps) or 'none'}.",
         f"Training: at most {options.epochs} epochs of {options.batch_size} patches a step, learning rate "
         f"{options.learning_rate:g}, seed {options.seed}; flips, turns, and jitter of stain and light.",
-        f"Probability = 1 / (1 + exp(-({calibrator.slope:.3f} · logit {calibrator.intercept:+.3f}))), fitted on val "
-        "patients. A patch is called IDC at one half, and is decided at a level where the probability of its "
-        "likelier class reaches it.",
+        f"Probability = 1 / (1 + exp(-({calibrated}))), fitted on val patients. A patch is called IDC at one half, "
+        "and is decided at a level where the probability of its likelier class reaches it.",
     ]
     return Section("Model", points=points)
 
@@ -198,31 +144,45 @@ def _results(evaluation: Evaluation) -> list[Section]:
         for name, estimate in evaluation.pooled.items()
     ]
     metrics = Table(describe(evaluation), ["metric", "all patches (pooled)", "mean over patients"], rows)
+    tables = [metrics]
+    if len(evaluation.per_hospital) > 1:
+        tables.append(part_table(evaluation.per_hospital, kind="hospital").without(_LEFT_OUT))
+    kept, well = threshold_parts(evaluation).values()  # together they are wider than a page
     return [
-        Section("Results on test patients", table=metrics),
-        Section("What is decided at which confidence", table=threshold_rows(evaluation)),
+        Section("Results on test patients", tables=tables),
+        Section("What is decided at which confidence", tables=[kept, replace(well, caption="")]),
     ]
 
 
-def _compute(compute: Compute) -> Section:
+def _certified(facts: CardFacts) -> list[Section]:
+    certified, evaluation = facts.record.policy.certified, facts.evaluation
+    if not certified:
+        return []
+    tables = [certified_table(certified)]
+    if evaluation is not None and any(row.found for row in evaluation.certified):
+        tables += [table for table in [promise_table(evaluation)] if table is not None]
+    return [Section("Thresholds by target error", tables=tables)]
+
+
+def make_compute(facts: CardFacts) -> Section:
+    """Makes the section of what it took to make the bundle, with an estimate of its carbon."""
+    compute = facts.compute
     hours = (compute.training_hours or 0.0) + compute.search_hours
-    watts = MACHINE_WATTS + (GPU_WATTS if compute.device.lower().startswith(("gpu", "cuda")) else 0)
+    on_gpu = compute.device.lower().startswith(("gpu", "cuda"))
+    watts = MACHINE_WATTS + GPU_WATTS * facts.record.training.devices * on_gpu
     energy = hours * watts / 1000
-    trained = (
+    took = (
         "The run does not say how long training took"
         if compute.training_hours is None
         else f"Training took {_hours(compute.training_hours)} on {compute.device}"
     )
-    search = (
-        f", and {_count(compute.trials, 'trial')} of a search {_hours(compute.search_hours)}"
-        if compute.trials
-        else ""
-    )
+    if compute.trials:
+        took += f"; a search of {format_count(compute.trials, 'trial')} took {_hours(compute.search_hours)}"
     estimate = (
         f"That is about {energy:.2g} kWh and {energy * KG_PER_KWH:.2g} kg CO2e, if the machine draws {watts} W at "
         f"work and a kWh makes {KG_PER_KWH:g} kg CO2e: both are assumptions, nothing was measured."
     )
-    return Section("Compute and carbon", [f"{trained}{search}.", *([estimate] if hours else [])])
+    return Section("Compute and carbon", [f"{took}.", *([estimate] if hours else [])])
 
 
 def _provenance(facts: CardFacts) -> Section:
@@ -236,13 +196,8 @@ def _provenance(facts: CardFacts) -> Section:
     return Section("Where it comes from", points=points)
 
 
-def _share(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.1f} %" if whole else "n/a"
-
-
-def _count(n: int, noun: str, plural: str = "s") -> str:
-    return f"{n} {noun}{'' if n == 1 else plural}"
-
-
 def _hours(hours: float) -> str:
-    return f"{60 * hours:.0f} minutes" if hours < 2 else f"{hours:.1f} hours"
+    minutes = round(60 * hours)
+    if not minutes:
+        return "less than a minute"
+    return format_count(minutes, "minute") if minutes < 120 else f"{hours:.1f} hours"

@@ -122,7 +122,12 @@ def _log_look(settings: Settings, look: Look, first: str, second: str, word: Wor
         run.set_tags({"bcd.snapshot": look.snapshot.id, "bcd.gate_digest": look.digest, "bcd.by": word.by})
         run.set_tags({"bcd.challenger": second, "bcd.champion": first, "mlflow.note.content": word.reason})
         run.log_snapshot(look.snapshot, context="gate", split="gate")
-    evidence = {"gate_digest": look.digest, "patients": look.n_patients, "run": run.id}
+    evidence = {
+        "gate_digest": look.digest,
+        "protocol": look.snapshot.protocol,
+        "patients": look.n_patients,
+        "run": run.id,
+    }
     return Decision(
         key=key,
         decided_at=now,

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from bcd.errors import BcdError
+from bcd.evaluation.tables import format_level
 from bcd.files import partial_folder, whole_file
 from bcd.registry.bundle import Bundle
 from bcd.registry.probes import draw_probes
@@ -40,6 +41,7 @@ class ExportNote(BaseModel):
         outputs: What it gives.
         levels: Confidence levels of the bundle's policy: a patch is confident at one where the probability of its
             likelier class is at least that.
+        certified: The confidence that keeps to each target error that could be certified, such as `{"5 %": 0.92}`.
         snapshot: Id of the snapshot that the bundle was trained on.
         probes: Patches on which file and bundle were compared.
         difference: Largest difference from the bundle's scores, of `logit` and `probability`.
@@ -57,6 +59,7 @@ class ExportNote(BaseModel):
         "probability": "float32 (n, 1), calibrated probability of invasive ductal carcinoma",
     }
     levels: tuple[float, ...]
+    certified: dict[str, float]
     snapshot: str
     probes: int
     difference: dict[str, float]
@@ -98,6 +101,11 @@ def export_bundle(bundle: Bundle, format: Format, path: Path) -> ExportNote:  # 
             bundle=bundle.name,
             format=format,
             levels=record.policy.levels,
+            certified={
+                format_level(row.target_error): row.threshold
+                for row in record.policy.certified
+                if row.threshold is not None
+            },
             snapshot=record.snapshot,
             probes=len(probes),
             difference=difference,

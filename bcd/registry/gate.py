@@ -10,7 +10,8 @@ With d = challenger minus champion and its interval by resampling patients, the 
 
 The rule `superior` is stricter in one place: the lower end of d for AUROC has to be above 0.
 
-Without a champion, a challenger that scores the gate patients is promoted, and the verdict says so.
+Without a champion, a challenger that scores the gate patients is promoted, and the verdict says so. One that gives a
+patch no finite probability is rejected.
 """
 
 from __future__ import annotations
@@ -52,8 +53,11 @@ def judge(
         BcdError: The two frames are not of the same patches.
     """
     champion = None if champion_scores is None else champion
-    checks = [check_scores(challenger_scores)]
-    if not checks[0].passed:
+    nobody = challenger_scores.empty
+    checks = [check_evidence(challenger_scores, options) if nobody else check_scores(challenger_scores)]
+    if nobody:
+        verdict, reasons = "HOLD", [checks[0].text]
+    elif not checks[0].passed:
         verdict, reasons = "REJECT", [checks[0].text]
     elif champion_scores is None:
         verdict, reasons = "PROMOTE", ["There is no champion yet.", checks[0].text]

@@ -46,7 +46,7 @@ def draw_checks(verdict: Verdict, path: Path) -> Path | None:
         axes.set_ylim(len(drawn) - 0.5, -0.5)
         axes.set_xlabel("challenger − champion")  # noqa: RUF001
         axes.grid(visible=False, axis="y")
-        axes.fill_between([], [], color=ORANGE, alpha=0.12, label="where it must not lie")
+        axes.fill_between([], [], color=ORANGE, alpha=0.12, label="where it must not lie; if shrunk, its point")
         axes.legend(loc="upper left", bbox_to_anchor=(0, -0.5 / (0.3 * len(drawn))), ncols=2, borderaxespad=0)
     return path
 
@@ -55,9 +55,8 @@ def _draw_check(axes: Axes, y: int, check: Check) -> None:
     outcome = f"{'holds' if check.passed else 'does not hold'}, {'needed' if check.enforced else 'reported only'}"
     colour, marker, filling = _LOOKS[outcome]
     known = axes.get_legend_handles_labels()[1]
-    if (
-        check.name != "not worse" and check.low is not None and check.high is not None
-    ):  # that one is of the value only
+    # "not worse" is of the value only.
+    if check.name != "not worse" and check.low is not None and check.high is not None:
         axes.hlines(y, check.low, check.high, color=colour, linewidth=1.6)
     axes.plot(
         check.value or 0.0,
@@ -67,6 +66,7 @@ def _draw_check(axes: Axes, y: int, check: Check) -> None:
         color=colour,
         markerfacecolor=filling,
         markersize=6,
+        zorder=3,  # above the limit
         label=None if outcome in known else outcome,
     )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from bcd.registry.aliases import is_about
 from bcd.registry.bundle import MODEL, resolve_version
 from bcd.registry.tracking import KEY_TAG, open_client
 from bcd.settings import Settings
@@ -65,7 +66,7 @@ class Chapter:
         against: The version that it was compared with or took the place of.
         by: Who decided: a person, or `the gate`.
         why: The reasons, in sentences.
-        is_gone: Whether the version is no longer in the registry.
+        is_gone: Whether that bundle is no longer in the registry, even if another one has its number.
     """
 
     at: datetime
@@ -117,17 +118,16 @@ def tell_story(settings: Settings, catalog: Catalog) -> list[Chapter]:
 
     What was decided about versions that are gone is told too: the catalog forgets nothing.
     """
-    versions = list_versions(settings)
-    present = {version.version for version in versions}
+    versions, client = list_versions(settings), open_client(settings)
     chapters = [
         Chapter(one.registered_at, one.name, "registered", "", "", "", [one.description], is_gone=False)
         for one in versions
     ]
-    chapters += [_chapter(decision, present) for decision in list_decisions(catalog)]
+    chapters += [_chapter(decision, is_gone=not is_about(client, decision)) for decision in list_decisions(catalog)]
     return sorted(chapters, key=lambda chapter: chapter.at)
 
 
-def _chapter(decision: Decision, present: set[str]) -> Chapter:
+def _chapter(decision: Decision, *, is_gone: bool) -> Chapter:
     return Chapter(
         at=decision.decided_at,
         version=f"{MODEL}/{decision.challenger}",
@@ -136,5 +136,5 @@ def _chapter(decision: Decision, present: set[str]) -> Chapter:
         against=f"{MODEL}/{decision.champion}" if decision.champion else "",
         by=decision.by or "the gate",
         why=decision.reasons,
-        is_gone=decision.challenger not in present,
+        is_gone=is_gone,
     )

@@ -12,7 +12,7 @@ from bcd.registry.gate import judge
 from bcd.registry.look import Look, judges_of, open_look
 from bcd.registry.reported import report_of
 from bcd.registry.verdict import Check, Verdict
-from bcd.store.decisions import list_looks
+from bcd.store.decisions import LOOKS, list_decisions, list_looks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,6 +83,7 @@ class Judging:
             "verdict": verdict.model_dump(mode="json"),
             "awaits_approval": verdict.awaits_approval,
             "gate_digest": look.digest,
+            "protocol": self.snapshot.protocol,
             "judges": judges_of(self.snapshot),
             "patches": len(look.patches),
             "patients": look.n_patients,
@@ -91,9 +92,16 @@ class Judging:
         }
 
     def _count_look(self, look: Look) -> Check:
-        """Says how often these very gate patients have been looked at: every look wears them."""
+        """Says how often these very gate patients, and any of the protocol, were looked at: every look wears them."""
+        protocol = self.snapshot.protocol
         number = len(list_looks(self.catalog, look.digest)) + 1
-        text = f"This is look {number} at these {look.n_patients} gate patients."
+        looks = [one for one in list_decisions(self.catalog) if one.kind in LOOKS]
+        # Earlier decisions do not say under which protocol.
+        among = sum(one.evidence.get("protocol", protocol) == protocol for one in looks) + 1
+        text = (
+            f"This is look {number} at exactly these {look.n_patients} gate patients, "
+            f"and look {among} at gate patients of protocol {protocol}."
+        )
         return Check(name="looks", passed=True, enforced=False, text=text, value=float(number))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bcd.errors import BcdError
-from bcd.registry.bundle import Bundle, load_bundle
+from bcd.registry.bundle import MODEL, Bundle, load_bundle
 from bcd.store.batches import read_pixels
 from bcd.store.decisions import LOOKS, list_decisions
 from bcd.store.evidence import assert_no_leakage
@@ -55,7 +55,7 @@ class Look:
         Raises:
             BcdError: There is no such version, or it has seen a patient.
         """
-        bundle = load_bundle(settings, version)
+        bundle = load_version(settings, version)
         assert_unseen(settings, bundle, self.patches)
         return bundle, score_frame(bundle, self.patches, self.pixels)
 
@@ -76,21 +76,43 @@ def open_look(settings: Settings, catalog: Catalog, snapshot: Snapshot, split: s
     return look
 
 
+def load_version(settings: Settings, version: str) -> Bundle:
+    """Loads a version that is to be judged or promoted.
+
+    Raises:
+        BcdError: There is no such version, or it cannot be loaded.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return load_bundle(settings, version)
+    except (MlflowException, OSError, ValueError) as error:
+        raise BcdError(
+            f"{MODEL}/{version} cannot be loaded from the registry: {error}",
+            "Restore its files, or retrain; nothing was decided.",
+        ) from error
+
+
 def assert_unseen(settings: Settings, bundle: Bundle, patches: pd.DataFrame) -> None:
     """Asserts that a bundle neither trained on nor was calibrated on a patient who judges it.
 
     Raises:
         BcdError: It did; the patients are named.
     """
-    trained_on = load_snapshot(settings, bundle.record.snapshot).patches
-    used = set(patient_keys(trained_on[trained_on["split"].isin(["train", "val"])]))
-    seen = sorted(used & set(patient_keys(patches)))
+    seen = find_seen(settings, bundle.record.snapshot, patches)
     if seen:
         raise BcdError(
             f"{bundle.name} has seen {len(seen)} patients who would judge it: {', '.join(seen[:3])}, …",
             "Judge it on a snapshot of the protocol that it was trained under "
             f"({bundle.record.protocol}), or retrain the champion under the new one.",
         )
+
+
+def find_seen(settings: Settings, trained_on: str, patches: pd.DataFrame) -> list[str]:
+    """Returns the patients whom a bundle has seen that was trained on this snapshot."""
+    known = load_snapshot(settings, trained_on).patches
+    used = set(patient_keys(known[known["split"].isin(["train", "val"])]))
+    return sorted(used & set(patient_keys(patches)))
 
 
 def score_frame(bundle: Bundle, patches: pd.DataFrame, pixels: np.ndarray) -> pd.DataFrame:

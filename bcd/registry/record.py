@@ -26,7 +26,7 @@ class BundleRecord(BaseModel):
         architecture: The network's description, the same of every member.
         training: How it was trained, with the seed of the first member.
         ensemble: How many networks answer together, and in how many views.
-        policy: Calibrator and levels, fitted on val patients.
+        policy: Calibrator, confidence levels and certified thresholds, of val patients.
         snapshot: Id of the snapshot that it was trained on.
         protocol: How that snapshot's patients were split.
         metrics: Headline metrics on the test split, flat.

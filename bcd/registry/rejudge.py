@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from bcd.progress import say
-from bcd.registry.aliases import finish_last_decision, is_about
+from bcd.registry.aliases import finish_last_decision, identify, is_about
 from bcd.registry.bundle import MODEL, resolve_version
 from bcd.registry.judging import Judging, log_verdict
-from bcd.registry.look import judges_of, open_look
+from bcd.registry.look import find_seen, judges_of, open_look
 from bcd.registry.promotion import LOCK
 from bcd.registry.reported import describe_figures
 from bcd.registry.tracking import open_client, start_run
@@ -60,9 +60,9 @@ def rejudge_champion(
         champion = resolve_version(client, "champion")
         if champion is None or not _is_due(judging, champion):
             return None
-        previous = resolve_version(client, "previous")
-        previous = None if previous == champion else previous
-        key = f"rejudged/{champion}/{previous or 'alone'}/{judges_of(snapshot)[:16]}"
+        previous = _find_comparable(judging, champion)
+        model = identify(client, champion)["model"].removeprefix("models:/")
+        key = f"rejudged/{champion}/{model}/{previous or 'alone'}/{judges_of(snapshot)[:16]}"
         name = f"gate {MODEL}/{champion} again"
         with start_run(settings, key=key, name=name, kind="gate", parent=parent) as run:
             look = judging.look(run, champion, previous)
@@ -102,6 +102,18 @@ def _is_due(judging: Judging, champion: str) -> bool:
     return bool(judged[-1].evidence.get("judges") != judges_of(judging.snapshot))
 
 
+def _find_comparable(judging: Judging, champion: str) -> str | None:
+    """Returns the version that the champion replaced, unless it has seen those who would judge it."""
+    previous = resolve_version(judging.client, "previous")
+    if previous is None or previous == champion:
+        return None
+    trained_on = judging.client.get_model_version(MODEL, previous).tags["bcd.snapshot"]
+    if find_seen(judging.settings, trained_on, judging.snapshot.of("gate")):
+        say(f"{MODEL}/{previous} has seen gate patients of now: the champion is judged without it.")
+        return None
+    return previous
+
+
 def _report_test(judging: Judging, run: Run, champion: str) -> dict[str, float]:
     """Evaluates the champion on the test patients of the snapshot, and logs what was found; without any, nothing."""
     from bcd.evaluation.report import evaluate_scores
@@ -120,5 +132,8 @@ def _word(verdict: Verdict, reported: str) -> Verdict:
     """Says what a verdict means for a champion who is one already."""
     reasons = verdict.reasons
     if verdict.champion is None and verdict.verdict == "PROMOTE":
-        reasons = ["There is no previous champion to compare it with.", verdict.check("scores").text]
+        reasons = [
+            "There is no previous champion to compare it with on these patients.",
+            verdict.check("scores").text,
+        ]
     return verdict.model_copy(update={"reasons": reasons, "reported": [reported]})

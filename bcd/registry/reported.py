@@ -31,4 +31,6 @@ def describe_figures(name: str, figures: Mapping[str, float], split: str = "test
             shown.append(f"{METRIC_NAMES[metric]} {format_estimate(estimate)}")
     patients = figures.get(f"{split}_patients")
     of = f"{patients:.0f} {split} patients" if patients else f"{split} patients"
-    return f"{name} on {of}: {', '.join(shown)}." if shown else f"{name}: nothing is known of {split} patients."
+    if shown:
+        return f"{name} on {of}: {', '.join(shown)}."
+    return f"{name}: {of} are too few for a figure." if patients else f"{name}: nothing is known of {split} patients."

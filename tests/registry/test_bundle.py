@@ -18,7 +18,10 @@ from bcd.registry.record import read_record
 from bcd.registry.scorer import Scorer
 from bcd.registry.tracking import open_client
 
+EXAMPLE = np.zeros((2, 50, 50, 3), np.uint8)  # as it is registered with
 PIXELS = np.random.default_rng(3).integers(0, 256, (20, 50, 50, 3), dtype=np.uint8)
+
+PICKLED = b"\x80"  # how a pickle of any protocol since 2 begins
 
 IN_A_NOTEBOOK = """
 import importlib.util, sys
@@ -182,11 +185,16 @@ def test_a_bundle_registered_before_there_were_ensembles_still_scores(bundle, ne
     assert read.architecture == bundle.record.architecture
 
 
-def test_nothing_in_a_bundle_is_pickled(bundle, shared_settings):
-    files = [file.name for file in shared_settings.mlflow.rglob("*") if file.is_file()]
+def test_a_bundle_is_code_and_keras_files_and_nothing_in_it_is_pickled(bundle, shared_settings):
+    import mlflow
 
-    assert {"network-1.keras", "bundle.json", "pyfunc_model.py"} <= set(files)
-    assert not [name for name in files if name.endswith((".pkl", ".pickle", ".cloudpickle"))]
+    files = [file for file in (shared_settings.mlflow / "artifacts").rglob("*") if file.is_file()]
+    flavour = mlflow.models.get_model_info(f"models:/{MODEL}/{bundle.version}").flavors["python_function"]
+
+    assert {"network-1.keras", "bundle.json", "pyfunc_model.py"} <= {file.name for file in files}
+    assert flavour["model_code_path"].endswith("pyfunc_model.py")
+    assert "python_model" not in flavour  # where MLflow would name a pickled one
+    assert not [file for file in files if file.read_bytes()[:1] == PICKLED]
 
 
 def test_requirements_name_each_package_once_and_pin_it(bundle, shared_settings):
@@ -222,6 +230,14 @@ def test_the_signature_is_raw_patches_in_and_named_columns_out(bundle):
     assert info.signature.inputs.inputs[0].type == np.dtype("uint8")
     assert info.signature.inputs.inputs[0].shape == (-1, 50, 50, 3)
     assert info.signature.outputs.input_names() == list(bundle.score(PIXELS[:1]).columns)
+
+
+def test_the_example_beside_the_signature_can_be_scored(bundle):
+    import mlflow
+
+    model = mlflow.pyfunc.load_model(f"models:/{MODEL}/{bundle.version}")
+
+    pd.testing.assert_frame_equal(model.predict(model.input_example), bundle.score(EXAMPLE), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(

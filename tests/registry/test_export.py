@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from bcd.errors import BcdError
-from bcd.networks.architecture import Architecture, Stage, Stem
+from bcd.evaluation.certified import CertifiedThreshold
+from bcd.networks.architecture import Architecture, Head, Stage, Stem
 from bcd.networks.build import build_network
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepare import prepare
@@ -52,12 +53,17 @@ Path(sys.argv[3]).write_text(json.dumps({name: to_lists(scores) for name, scores
 
 @pytest.fixture(scope="module")
 def bundle(register, shared_settings, networks, tmp_path_factory):
-    """An ensemble of eight views: a network that minds how a patch lies, and one with shortcuts and group norm."""
+    """An ensemble of eight views: a network that minds how a patch lies, and two that have every kind of layer."""
     stages = [Stage(filters=8, depth=2, residual=True, dropout=0.2), Stage(filters=12, pooling="average")]
-    rich = build_network(Architecture(stem=Stem(filters=8), stages=stages, normalisation="group"), seed=4)
-    networks["rich"] = tmp_path_factory.mktemp("rich") / "rich.keras"
-    rich.save(networks["rich"])
-    return register(shared_settings, "lit", "rich", views=8)
+    tiles, wide = Stem(kind="patchify", filters=6, kernel=5, stride=5), Head(reduce="flatten", dense=8, dropout=0.2)
+    kinds = {
+        "rich": Architecture(stem=Stem(filters=8), stages=stages, normalisation="group"),
+        "tiled": Architecture(stem=tiles, stages=[Stage(filters=8, kernel=5)], order="norm-relu-conv", head=wide),
+    }
+    for name, architecture in kinds.items():
+        networks[name] = tmp_path_factory.mktemp(name) / f"{name}.keras"
+        build_network(architecture, seed=4).save(networks[name])
+    return register(shared_settings, "lit", *kinds, views=8)
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +116,30 @@ def test_beside_a_file_stands_what_it_is(name, exported):
     assert (note.bundle, note.format, note.levels) == ("bcd-idc/1", name, (0.8, 0.95, 0.9999))
     assert 0 <= note.difference["probability"] <= TOLERANCE
     assert "Research use only" in note.use
+
+
+def test_a_file_says_which_thresholds_are_certified(single, tmp_path):
+    certified = [
+        CertifiedThreshold(
+            target_error=target,
+            confidence=0.95,
+            threshold=threshold,
+            n_patients=100,
+            patients_needed=61,
+            tested=0.9,
+            error=0.01,
+            bound=0.04,
+            error_pooled=0.01,
+            coverage=0.5,
+            patients=90,
+        )
+        for target, threshold in {0.05: 0.9, 0.01: None}.items()
+    ]
+    policy = single.record.policy.model_copy(update={"certified": tuple(certified)})
+    promising = replace(single, record=single.record.model_copy(update={"policy": policy}))
+
+    assert export_bundle(promising, "keras", tmp_path / "a.keras").certified == {"5 %": 0.9}
+    assert export_bundle(single, "keras", tmp_path / "b.keras").certified == {}
 
 
 def test_nothing_is_left_but_the_files_and_their_notes(exported):

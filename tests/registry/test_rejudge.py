@@ -8,7 +8,7 @@ import pytest
 
 from bcd.errors import BcdError
 from bcd.evaluation.options import EvaluateOptions
-from bcd.registry.by_person import Word
+from bcd.registry.by_person import Word, force_promotion
 from bcd.registry.comparison import compare_versions
 from bcd.registry.history import list_versions
 from bcd.registry.options import GateOptions
@@ -16,8 +16,8 @@ from bcd.registry.rejudge import rejudge_champion
 from bcd.store.decisions import list_decisions
 from bcd.store.snapshots import load_snapshot
 
-GREEN, RED, WRONG = "123"
-EVALUATE = EvaluateOptions(resamples=100)
+GREEN, RED, WRONG, _, LEAKY = "12345"
+EVALUATE = EvaluateOptions(resamples=100, min_patches=5, min_patients=2)
 
 
 @pytest.fixture
@@ -27,16 +27,14 @@ def first(undecided):
 
 @pytest.fixture
 def grown(first):
-    """The snapshot after more patients came: of its twelve gate patients, four are test patients now."""
-    moved = first.patches["patient"].isin(["1008", "1009", "1010", "1011"])
+    """The snapshot after more patients came: of its twelve gate patients, two are test patients now."""
+    moved = first.patches["patient"].isin(["1010", "1011"])
     patches = first.patches.assign(split=first.patches["split"].mask(moved, "test"))
     return replace(first, id="b" * 64, patches=patches)
 
 
 def rejudge(settings, catalog, snapshot):
-    return rejudge_champion(
-        settings, catalog, snapshot=snapshot, options=GateOptions(min_patients=5), evaluate=EVALUATE
-    )
+    return rejudge_champion(settings, catalog, snapshot=snapshot, options=GateOptions(), evaluate=EVALUATE)
 
 
 def aliases(settings) -> dict[str, str]:
@@ -50,17 +48,15 @@ def test_the_champion_is_judged_again_on_new_patients_and_only_then(undecided, c
     verdict = rejudge(undecided, catalog, grown)
 
     assert (verdict.verdict, verdict.challenger, verdict.champion) == ("PROMOTE", RED, GREEN)
-    assert verdict.reported[0].startswith("bcd-idc/2 on 4 test patients")
+    assert verdict.reported[0].startswith("bcd-idc/2 on 2 test patients")
     last = list_decisions(catalog)[-1]
-    assert (last.kind, last.evidence["figures"]["test_patients"]) == ("rejudged", 4)
+    assert (last.kind, last.evidence["figures"]["test_patients"]) == ("rejudged", 2)
     assert aliases(undecided) == {"champion": RED, "previous": GREEN}
     assert rejudge(undecided, catalog, grown) is None
 
 
 def test_a_champion_that_no_longer_holds_is_told_and_stays(undecided, catalog, gate, grown):
     gate(RED)
-    from bcd.registry.by_person import force_promotion
-
     force_promotion(undecided, catalog, WRONG, Word("Dr Lee", "by mistake"))
 
     assert rejudge(undecided, catalog, grown).verdict == "REJECT"
@@ -73,17 +69,26 @@ def test_without_champion_nobody_is_judged_and_without_previous_it_stands_alone(
 
     verdict = rejudge(undecided, catalog, grown)
 
-    assert verdict.reasons[0] == "There is no previous champion to compare it with."
+    assert verdict.reasons[0] == "There is no previous champion to compare it with on these patients."
+
+
+def test_a_previous_champion_who_has_seen_the_gate_patients_is_left_out(undecided, catalog, first):
+    for version in (LEAKY, RED):
+        force_promotion(undecided, catalog, version, Word("Dr Lee", "another protocol"))
+
+    verdict = rejudge(undecided, catalog, first)
+
+    assert (verdict.verdict, verdict.champion) == ("PROMOTE", None)
+    assert aliases(undecided) == {"champion": RED, "previous": LEAKY}
+    assert rejudge(undecided, catalog, first) is None
 
 
 def test_two_versions_are_compared_on_the_same_test_patients(undecided, catalog, grown, monkeypatch):
     monkeypatch.setattr("bcd.registry.comparison.load_snapshot", lambda *_: grown)
-    evaluate = EvaluateOptions(resamples=100, min_patches=5, min_patients=2)
+    there = compare_versions(undecided, catalog, GREEN, RED, EVALUATE)
+    back = compare_versions(undecided, catalog, RED, GREEN, EVALUATE)
 
-    there = compare_versions(undecided, catalog, GREEN, RED, evaluate)
-    back = compare_versions(undecided, catalog, RED, GREEN, evaluate)
-
-    assert (there.split, there.n_patients, there.a, there.b) == ("test", 4, "bcd-idc/1", "bcd-idc/2")
+    assert (there.split, there.n_patients, there.a, there.b) == ("test", 2, "bcd-idc/1", "bcd-idc/2")
     assert there.differences["auroc"].value > 0
     assert back.differences["auroc"].value == pytest.approx(-there.differences["auroc"].value)
     assert list_decisions(catalog) == []  # nobody looked at the gate
@@ -99,7 +104,7 @@ def test_a_comparison_on_gate_patients_leaves_a_look(undecided, catalog, gate, f
 
     (look,) = list_decisions(catalog)
     assert (look.kind, look.verdict, look.by, look.evidence["patients"]) == ("look", "LOOK", "Dr Lee", 12)
-    assert gate(GREEN).check("looks").text == "This is look 2 at these 12 gate patients."
+    assert gate(GREEN).check("looks").text.startswith("This is look 2 at exactly these 12 gate patients, and look 2 ")
     assert aliases(undecided) == {"champion": GREEN}
 
 

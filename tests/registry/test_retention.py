@@ -56,7 +56,7 @@ def versions(client: MlflowClient):
 
 def test_only_what_nothing_needs_is_removed_and_a_dry_run_says_it_first(hospital):
     settings, catalog = hospital
-    folders = models(settings)
+    folders, runs = models(settings), [found.run_id for found in list_versions(settings)]
 
     said = remove_versions(settings, catalog, keep=1, dry_run=True)
     assert numbers(settings) == ["1", "2", "3", "4", "5", "6"]
@@ -76,6 +76,8 @@ def test_only_what_nothing_needs_is_removed_and_a_dry_run_says_it_first(hospital
     assert all(any(folder.rglob("*.keras")) for folder in left.values())
     assert not any(any(folder.rglob("*")) for model, folder in folders.items() if model not in left)
     assert load_bundle(settings, "2").version == "2"
+    client = open_client(settings)
+    assert {client.get_run(run).info.lifecycle_stage for run in runs} == {"active"}  # what they were judged by stays
     story = {one.version: one.is_gone for one in tell_story(settings, catalog)}
     assert story == dict.fromkeys([f"{MODEL}/{number}" for number in "2346"], False)
 
