@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SIZES = (15, 29, 49, 100, 150, 300)
 LOOKS = 5
-REPEATED = ("AUROC worse by the margin", "equal", "AUROC better by .01")
+REPEATED = [*list(CHALLENGERS)[:2], "equal", "AUROC better by .01"]
 PROMISED = 0.05
 MORE = 3  # times as many hospitals for what must not be promoted
 BAD = list(CHALLENGERS)[:3]
