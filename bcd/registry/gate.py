@@ -1,6 +1,6 @@
 """The gate: does a challenger become champion? A pure judgement of scores of the same gate patients.
 
-With d = challenger minus champion and its interval by resampling patients, the rule `non-inferior`, the default, says
+With d = challenger minus champion and its interval by patient, the rule `non-inferior`, the default, says
 
 - PROMOTE when the lower end of d for AUROC is above -margin and d itself is not below 0, the lower ends for recall
   and specificity (where enforced) are above -rate_margin, and none of the enforced safeguards rings
