@@ -32,6 +32,7 @@ def evaluate(
         ensemble: How many networks answer together, in how many views; empty: as bcd.toml says.
     """
     from bcd.evaluation.tables import headline_table, threshold_rows
+    from bcd.evaluation.view_tables import tables_of
 
     with reporting():
         settings, retraining = begin(snapshot, search=search, training=training, ensemble=ensemble)
@@ -41,8 +42,9 @@ def evaluate(
         bundle = register_candidate(settings, retraining, trained, evaluated)
     test = evaluated.evaluations.get("test")
     if test:
-        tables = f"{headline_table(test).markdown()}\n\n{threshold_rows(test).markdown()}"
-        publish_markdown("evaluation", tables, f"{bundle.name} on the test patients. Research use only.")
+        tables = {"Metrics": headline_table(test), "Thresholds": threshold_rows(test), **tables_of(test)}
+        text = "\n\n".join(f"## {title}\n\n{table.markdown()}" for title, table in tables.items())
+        publish_markdown("evaluation", text, f"{bundle.name} on the test patients. Research use only.")
     return bundle.version
 
 

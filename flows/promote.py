@@ -1,19 +1,31 @@
 """Promote: the gate compares a registered challenger with the champion on the gate patients, and decides.
 
+The champion is judged again where gate or test patients are new. Where a person has to approve (`[gate] approval`),
+the flow `approve` is started, which asks on the dashboard.
+
 Example:
     python flows/promote.py
 """
 
 from __future__ import annotations
 
-from prefect import flow
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from prefect import flow
+from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
+
+from bcd.progress import say
 from bcd.registry.gate import GateOptions, Verdict
+from bcd.registry.gate_plot import draw_checks
+from bcd.registry.rejudge import rejudge_champion
 from bcd.registry.retraining import judge_candidate
 from bcd.search.options import SearchOptions
+from bcd.store.catalog import open_catalog
 from bcd.training.ensemble import EnsembleOptions
 from bcd.training.options import TrainOptions
-from flows.reporting import publish_markdown, reporting, run_name
+from flows.reporting import publish_markdown, publish_picture, reporting, run_name
 from flows.stages import begin
 
 
@@ -32,13 +44,50 @@ def promote(
         search: How far the study goes; empty: as bcd.toml says.
         training: How networks are trained; empty: as bcd.toml says.
         ensemble: How many networks answer together, in how many views; empty: as bcd.toml says.
-        gate: Margins of the gate; empty: as bcd.toml says.
+        gate: Rule and margins of the gate; empty: as bcd.toml says.
     """
     with reporting():
         settings, retraining = begin(snapshot, search=search, training=training, ensemble=ensemble)
-        verdict = judge_candidate(settings, retraining, gate or settings.options("gate", GateOptions))
-    publish_markdown("gate", verdict.markdown(), f"The gate: {verdict.verdict}")
+        options = gate or settings.options("gate", GateOptions)
+        verdict = judge_candidate(settings, retraining, options)
+        _publish("gate", verdict, f"The gate: {verdict.verdict}")
+        if verdict.awaits_approval:
+            _ask(verdict, f"{retraining.key}/{verdict.challenger}")
+        again = rejudge_champion(
+            settings,
+            open_catalog(settings),
+            snapshot=retraining.snapshot,
+            options=options,
+            evaluate=retraining.evaluation,
+        )
+        if again is not None:
+            _publish("champion-again", again, f"Champion {again.challenger} on the patients of now: {again.verdict}")
     return verdict
+
+
+def _publish(key: str, verdict: Verdict, description: str) -> None:
+    publish_markdown(key, verdict.markdown(), description)
+    with TemporaryDirectory() as folder:
+        picture = draw_checks(verdict, Path(folder) / "gate.png")
+        if picture is not None:
+            publish_picture(f"{key}-plot", picture, description)
+
+
+def _ask(verdict: Verdict, key: str) -> None:
+    """Starts the flow that asks a person, once for each decision."""
+    command = f'`bcd promote {verdict.challenger} --by NAME --reason "…"`'
+    try:
+        run_deployment(
+            "approve/approve",
+            parameters={"version": verdict.challenger},
+            idempotency_key=f"approve/{key}",
+            timeout=0,
+            as_subflow=False,  # a retraining ends; the question may stay open for weeks
+        )
+    except ObjectNotFound:  # no server, or nothing deployed on it
+        say(f"The promotion awaits a person's approval: {command}.")
+    else:
+        say(f"The promotion awaits a person's approval: the flow `approve` asks on the dashboard, or {command}.")
 
 
 if __name__ == "__main__":

@@ -17,13 +17,20 @@ import typer
 from bcd import __version__
 from bcd.cli import architecture, augment, hospital, labels
 from bcd.cli.batches import batches
+from bcd.cli.card import card
+from bcd.cli.compare import compare
 from bcd.cli.demo import demo
 from bcd.cli.doctor import doctor
+from bcd.cli.evaluate import evaluate
+from bcd.cli.export import export
 from bcd.cli.gc import gc
+from bcd.cli.history import history
 from bcd.cli.ingest import ingest
+from bcd.cli.promote import promote
 from bcd.cli.refusals import refusals
 from bcd.cli.release import release
 from bcd.cli.retrain import retrain
+from bcd.cli.rollback import rollback
 from bcd.cli.score import score
 from bcd.cli.search import search
 from bcd.cli.servers import down, up
@@ -42,10 +49,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_MAIN: tuple[Callable[..., None], ...] = (demo, doctor, ingest, search, train, retrain, score, status, up, down)
+_MAIN: tuple[Callable[..., None], ...] = (
+    demo,
+    doctor,
+    ingest,
+    search,
+    train,
+    retrain,
+    evaluate,
+    score,
+    status,
+    up,
+    down,
+)
+_VERSIONS: tuple[Callable[..., None], ...] = (history, compare, promote, rollback, card, export)
 _STORE: tuple[Callable[..., None], ...] = (batches, refusals, release, snapshots, withdraw, gc)
 for _command in _MAIN:
     app.command()(_command)
+for _command in _VERSIONS:
+    app.command(rich_help_panel="Versions")(_command)
 for _command in _STORE:
     app.command(rich_help_panel="The store")(_command)
 app.add_typer(architecture.app, name="architecture", rich_help_panel="Networks")

@@ -74,7 +74,7 @@ def show_trained(console: Console, trained: TrainedEnsemble) -> None:
 
 def show_outcome(console: Console, outcome: Outcome) -> None:
     """Prints what a retraining came to: splits, trials, metrics, threshold table, verdict."""
-    from bcd.evaluation.tables import headline_table, threshold_rows
+    from bcd.evaluation.tables import headline_table, threshold_parts
 
     counts = outcome.snapshot.counts()
     print_table(
@@ -92,11 +92,12 @@ def show_outcome(console: Console, outcome: Outcome) -> None:
     if test is None:
         console.print("No test patients: nothing can be reported of this network.", style="yellow")
     else:
-        headline, thresholds = headline_table(test), threshold_rows(test)
+        headline = headline_table(test)
         print_table(console, "Test patients", headline.header, headline.rows)
         console.print(headline.caption, style="dim", highlight=False)
-        print_table(console, "Threshold table, test patients", thresholds.header, thresholds.rows)
-        console.print(thresholds.caption, style="dim", highlight=False)
+        for part, table in threshold_parts(test).items():
+            print_table(console, f"Threshold table, test patients: {part}", table.header, table.rows)
+        console.print(table.caption, style="dim", highlight=False)
     show_verdict(console, outcome)
 
 

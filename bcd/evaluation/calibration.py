@@ -1,5 +1,8 @@
 """Calibration: slope and intercept that turn a network's logit into a probability (Platt scaling).
 
+The deployed calibrator is fitted on all val patients. What is said about these very patients, such as the certified
+thresholds, is said of cross-fitted probabilities: each patient's come from a calibrator that never saw the patient.
+
 Example:
     >>> calibrator = Calibrator(slope=2.0, intercept=0.0)
     >>> calibrator.apply(np.array([0.0])).tolist()
@@ -7,6 +10,9 @@ Example:
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +22,18 @@ from bcd.errors import BcdError, InsufficientEvidenceError
 
 _STEPS = 100
 _RIDGE = 1e-9  # settles the slope where all logits are equal; too small to be felt elsewhere
+
+
+class Calibration(Protocol):
+    """Turns logits into probabilities of IDC."""
+
+    def apply(self, logits: ArrayLike) -> NDArray[np.float64]:
+        """Returns the probability of IDC of each logit."""
+        ...
+
+
+Fit = Callable[[ArrayLike, ArrayLike], Calibration]
+"""Fits a calibration to logits and labels (1 = IDC), both of shape (n,)."""
 
 
 class Calibrator(BaseModel):
@@ -53,38 +71,120 @@ def fit_calibrator(logits: ArrayLike, labels: ArrayLike) -> Calibrator:
         BcdError: A logit is not finite.
     """
     x = np.asarray(logits, dtype=np.float64)
-    positive = np.asarray(labels) == 1
+    slope, intercept = maximise_likelihood(np.stack([x, np.ones_like(x)], axis=1), platt_targets(x, labels))
+    return Calibrator(slope=float(slope), intercept=float(intercept))
+
+
+def deal_folds(patients: ArrayLike, folds: int, seed: int) -> NDArray[np.intp]:
+    """Deals patients, not patches, to folds as equal in patients as can be.
+
+    Args:
+        patients: Whose each patch is, hospital included, shape (n,).
+        folds: How many there are; patients, if they are fewer.
+        seed: Another seed is another deal; the order of the patches is of no account.
+
+    Returns:
+        The fold of each patch, shape (n,).
+    """
+    names, number = np.unique(np.asarray(patients), return_inverse=True)
+    place = np.random.default_rng(seed).permutation(len(names))
+    return np.asarray((place % min(folds, len(names)))[number.reshape(-1)])
+
+
+def cross_fit(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    patients: ArrayLike,
+    *,
+    fit: Fit = fit_calibrator,
+    folds: int = 10,
+    seed: int = 20,
+) -> NDArray[np.float64]:
+    """Calibrates every patient with a calibration that was fitted to patients of the other folds only.
+
+    Args:
+        logits: One logit a patch, shape (n,).
+        labels: 1 = IDC, 0 = none, shape (n,).
+        patients: Whose each patch is, hospital included, shape (n,).
+        fit: What is fitted; see `bcd.evaluation.alternatives` for others.
+        folds: Folds that the patients are dealt to.
+        seed: Of the deal.
+
+    Returns:
+        A probability of IDC of each patch, shape (n,).
+
+    Raises:
+        InsufficientEvidenceError: There is one patient only, or all patches of a class are in one fold.
+        BcdError: A logit is not finite.
+    """
+    x, y = np.asarray(logits, dtype=np.float64), np.asarray(labels)
+    fold = deal_folds(patients, folds, seed)
+    probability = np.empty(len(x))
+    for held_out in np.unique(fold):
+        mine = fold == held_out
+        probability[mine] = fit(x[~mine], y[~mine]).apply(x[mine])
+    return probability
+
+
+def cross_fit_or_none(
+    logits: ArrayLike, labels: ArrayLike, patients: ArrayLike, *, fit: Fit = fit_calibrator, folds: int, seed: int
+) -> NDArray[np.float64] | None:
+    """As `cross_fit`; None where there is one patient only, or all patches of a class are in one fold."""
+    try:
+        return cross_fit(logits, labels, patients, fit=fit, folds=folds, seed=seed)
+    except InsufficientEvidenceError:
+        return None
+
+
+def platt_targets(logits: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
+    """Returns Platt's targets: (n1 + 1) / (n1 + 2) for a positive and 1 / (n0 + 2) for a negative patch.
+
+    Raises:
+        InsufficientEvidenceError: There is one class only.
+        BcdError: A logit is not finite.
+    """
+    x, positive = np.asarray(logits, dtype=np.float64), np.asarray(labels) == 1
     n1, n0 = int(positive.sum()), int((~positive).sum())
     if n1 == 0 or n0 == 0:
         missing = "IDC" if n1 == 0 else "no IDC"
         raise InsufficientEvidenceError(
             f"The calibrator cannot be fitted: none of the {n0 + n1} val patches is labelled {missing}.",
-            "Admit labelled patients of both classes, so that val has both.",
+            "Admit labelled patches of both classes, so that val has both.",
         )
     if not np.isfinite(x).all():
         raise BcdError(
             f"{int((~np.isfinite(x)).sum())} logits are not finite.",
             "Train again with a smaller learning rate.",
         )
-    target = np.where(positive, (n1 + 1) / (n1 + 2), 1 / (n0 + 2))
-    slope, intercept = _maximise(np.stack([x, np.ones_like(x)], axis=1), target)
-    return Calibrator(slope=slope, intercept=intercept)
+    return np.where(positive, (n1 + 1) / (n1 + 2), 1 / (n0 + 2))
 
 
-def _maximise(design: NDArray[np.float64], target: NDArray[np.float64]) -> tuple[float, float]:
+def maximise_likelihood(design: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Fits a logistic regression by Newton's method with halved steps.
+
+    Args:
+        design: Columns to weigh, the last of them ones, shape (n, columns).
+        target: Shares of IDC to be met, strictly between 0 and 1, shape (n,).
+
+    Returns:
+        The weight of each column, shape (columns,).
+    """
+
     def loss(at: NDArray[np.float64]) -> float:
         z = design @ at
         return float(np.sum(np.logaddexp(0, z) - target * z) + _RIDGE * at @ at)
 
-    at = np.array([0.0, np.log(target.mean() / (1 - target.mean()))])
+    at = np.zeros(design.shape[1])
+    at[-1] = np.log(target.mean() / (1 - target.mean()))
+    lost = loss(at)
     for _ in range(_STEPS):
         p = sigmoid(design @ at)
         gradient = design.T @ (p - target) + 2 * _RIDGE * at
-        curvature = design.T @ (design * (p * (1 - p))[:, None]) + 2 * _RIDGE * np.eye(2)
+        curvature = design.T @ (design * (p * (1 - p))[:, None]) + 2 * _RIDGE * np.eye(len(at))
         step = np.linalg.solve(curvature, gradient)
-        while loss(at - step) > loss(at) and np.abs(step).max() > 1e-12:
+        while (tried := loss(at - step)) > lost and np.abs(step).max() > 1e-12:
             step = step / 2
-        at = at - step
+        at, lost = at - step, tried
         if np.abs(step).max() < 1e-10:
             break
-    return float(at[0]), float(at[1])
+    return at

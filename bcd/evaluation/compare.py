@@ -1,4 +1,4 @@
-"""Two models on the same patches: differences with intervals by patient, over the same resamples for both.
+"""Two models on the same patches: differences with intervals by patient, the same patients drawn or left out in both.
 
 Example:
     differences = compare_scores(champion_scores, challenger_scores, EvaluateOptions())
@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bcd.errors import BcdError
-from bcd.evaluation.bootstrap import Array, exact_bound, percentiles
+from bcd.evaluation.bootstrap import Array
 from bcd.evaluation.estimates import Difference
-from bcd.evaluation.metrics import Judged, basis
+from bcd.evaluation.intervals import Interval, interval, value_of
+from bcd.evaluation.metrics import Judged, basis, leverage_of
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.sample import KEY, read_sample
 
@@ -48,20 +49,17 @@ def compare_scores(a: pd.DataFrame, b: pd.DataFrame, options: EvaluateOptions) -
 
 
 def _difference(metric: str, a: Judged, b: Judged, same: bool) -> Difference:
-    once = np.ones((1, len(a.sample.patients)))
-    value = float((b.values(metric, once) - a.values(metric, once))[0])
+    def statistic(weights: Array) -> Array:
+        return b.values(metric, weights) - a.values(metric, weights)
+
+    value = value_of(statistic, len(a.sample.patients))
     patches: Array = basis(metric, a.tallies)
     n_patches, n_patients = int(patches.sum()), int(np.count_nonzero(patches))
-    low: float | None = None
-    high: float | None = None
-    dropped = 0
-    enough = n_patches >= a.options.min_patches and n_patients >= a.options.min_patients
-    if enough and not np.isnan(value):
-        low, high, dropped = percentiles(b.values(metric, a.weights) - a.values(metric, a.weights), a.options)
-        if value == 0 and low == high == 0 and not same:
-            # Two models that were never seen to differ are not shown to be the same one.
-            high = exact_bound(n_patients, a.options)
-            low = -high
+    ends: Interval = (None, None, 0)
+    if n_patches >= a.options.min_patches and n_patients >= a.options.min_patients and not np.isnan(value):
+        leverage = leverage_of(metric, a.tallies)
+        ends = interval(statistic, a.weights, leverage, a.options, n_patients=n_patients, signed=True)
+    low, high, dropped = (0.0, 0.0, 0) if same and ends[0] is not None else ends
     return Difference(
         value=None if np.isnan(value) else value,
         low=low,

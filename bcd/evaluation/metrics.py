@@ -13,13 +13,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bcd.evaluation.bootstrap import Array, draw_resamples, interval
+from bcd.evaluation.bootstrap import Array, draw_resamples
 from bcd.evaluation.estimates import Estimate
+from bcd.evaluation.intervals import Statistic, interval, value_of
 from bcd.evaluation.options import EvaluateOptions
-from bcd.evaluation.ranking import auroc, average_precision, concordance, divide
+from bcd.evaluation.ranking import (
+    Steps,
+    auroc,
+    average_precision,
+    concordance,
+    count_steps,
+    divide,
+    precision_by_patient,
+)
 from bcd.evaluation.sample import Sample
 from bcd.evaluation.tallies import Tallies, tally
 
@@ -69,19 +80,46 @@ def basis(metric: str, t: Tallies) -> Array:
     return denominators.get(metric, t.n)
 
 
-def make_estimate(value: float, resampled: Array, patches: Array, options: EvaluateOptions) -> Estimate:
+def leverage_of(metric: str, t: Tallies) -> Array:
+    """How much each patient counts in a metric, in patches, shape (patients,).
+
+    In a metric of both classes it is the mean of the patient's shares of them: a patient of one class counts too.
+    """
+    if metric in _BOTH_CLASSES and t.positive.any() and t.negative.any():
+        shares: Array = t.positive / t.positive.sum() + t.negative / t.negative.sum()
+        return shares / 2 * float(t.n.sum())
+    return basis(metric, t)
+
+
+def ratio(part: Array, whole: Array) -> Statistic:
+    """Returns the statistic sum of `part` / sum of `whole`, both by patient, shape (patients,)."""
+    return lambda weights: divide(weights @ part, weights @ whole)
+
+
+def make_estimate(
+    statistic: Statistic,
+    weights: Array,
+    patches: Array,
+    options: EvaluateOptions,
+    *,
+    leverage: Array | NDArray[np.bool_] | None = None,
+) -> Estimate:
     """Puts a metric, its interval and what it rests on together; n/a under the minimums of `options`.
 
     Args:
-        value: The metric on the sample; NaN where undefined.
-        resampled: The metric on each resample, shape (resamples,).
+        statistic: The metric, in [0, 1], as a function of weights; its value is that of every patient once.
+        weights: How often each patient is in each resample, shape (resamples, patients).
         patches: Patches that the metric rests on, by patient, shape (patients,).
-        options: Minimums and confidence.
+        options: Minimums, method and confidence.
+        leverage: How much each patient counts, if not by its `patches`: 1 each in a mean over patients, for instance;
+            shape (patients,).
     """
     n_patches, n_patients = int(patches.sum()), int(np.count_nonzero(patches))
+    value = value_of(statistic, weights.shape[1])
     if np.isnan(value) or n_patches < options.min_patches or n_patients < options.min_patients:
         return Estimate(value=None, low=None, high=None, n_patches=n_patches, n_patients=n_patients)
-    low, high, dropped = interval(value, resampled, n_patients=n_patients, options=options)
+    counts = np.asarray(patches if leverage is None else leverage, dtype=np.float64)
+    low, high, dropped = interval(statistic, weights, counts, options, n_patients=n_patients)
     return Estimate(value=value, low=low, high=high, n_patches=n_patches, n_patients=n_patients, dropped=dropped)
 
 
@@ -101,12 +139,17 @@ class Judged:
         weights = draw_resamples(len(sample.patients), options)
         return cls(sample, tally(sample), concordance(sample), weights, options)
 
+    @cached_property
+    def steps(self) -> Steps:
+        """The patches by falling probability."""
+        return count_steps(self.sample)
+
     def values(self, metric: str, weights: Array) -> Array:
         """Returns a metric over all patches, for each row of weights."""
         if metric == "auroc":
             return auroc(self.pairs, self.tallies.positive, self.tallies.negative, weights)
         if metric == "auprc":
-            return average_precision(self.sample, weights)
+            return average_precision(self.steps, weights)
         return RATES[metric](self.tallies.total(weights))
 
     def by_patient(self, metric: str) -> Array:
@@ -117,20 +160,18 @@ class Judged:
             return RATES[metric](self.tallies)
         if metric == "auroc":
             return divide(np.diagonal(self.pairs).copy(), self.tallies.positive * self.tallies.negative)
-        each = average_precision(self.sample, np.eye(len(self.sample.patients)))
-        return np.where(self.tallies.negative > 0, each, np.nan)
+        return np.where(self.tallies.negative > 0, precision_by_patient(self.sample), np.nan)
 
     def pooled(self) -> dict[str, Estimate]:
         """Returns every metric over all patches."""
-        once = np.ones((1, len(self.sample.patients)))
-        return {metric: self._pooled(metric, float(self.values(metric, once)[0])) for metric in METRICS}
+        return {metric: self._pooled(metric) for metric in METRICS}
 
-    def _pooled(self, metric: str, value: float) -> Estimate:
-        resampled = self.values(metric, self.weights)
-        if metric == "ece":
-            # Resampling adds noise, which raises this metric: unless taken out, the interval lies too high.
-            resampled = np.maximum(resampled - (np.nanmean(resampled) - value), 0)
-        return make_estimate(value, resampled, basis(metric, self.tallies), self.options)
+    def _pooled(self, metric: str) -> Estimate:
+        def statistic(weights: Array) -> Array:
+            return self.values(metric, weights)
+
+        leverage = leverage_of(metric, self.tallies)
+        return make_estimate(statistic, self.weights, basis(metric, self.tallies), self.options, leverage=leverage)
 
     def patient_macro(self) -> dict[str, Estimate]:
         """Returns every metric as the mean over the patients that have it, whatever their size."""
@@ -139,7 +180,10 @@ class Judged:
     def _mean_over_patients(self, metric: str) -> Estimate:
         each = self.by_patient(metric)
         defined = ~np.isnan(each)
-        filled = np.where(defined, each, 0.0)
-        means = divide(self.weights @ filled, self.weights @ defined.astype(np.float64))
-        mean = float(each[defined].mean()) if defined.any() else np.nan
-        return make_estimate(mean, means, np.where(defined, self.tallies.n, 0), self.options)
+        filled, counted = np.where(defined, each, 0.0), defined.astype(np.float64)
+
+        def mean(weights: Array) -> Array:
+            return divide(weights @ filled, weights @ counted)
+
+        patches = np.where(defined, self.tallies.n, 0)
+        return make_estimate(mean, self.weights, patches, self.options, leverage=counted)

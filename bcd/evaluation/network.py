@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import TypeAdapter
+
+from bcd.evaluation.alternatives import CalibrationRow, compare_calibrations
+from bcd.evaluation.calibration import cross_fit_or_none
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.plots import draw_figures
 from bcd.evaluation.policy import Policy, fit_policy
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from bcd.training.predict import Views
 
 _SPLITS = ("val", "test")
+_CALIBRATIONS = TypeAdapter(tuple[CalibrationRow, ...])
 
 
 @dataclass(frozen=True)
@@ -32,14 +37,16 @@ class EvaluatedNetwork:
 
     Attributes:
         policy: Calibrator and levels, fitted on the val patients.
-        evaluations: The evaluation of each judged split. That of val flatters: its patients chose the epoch and
-            fitted the calibrator. A split without patients is left out.
+        evaluations: The evaluation of each judged split. That of val, by cross-fitted probabilities, flatters all the
+            same: its patients chose the epoch. A split without patients is left out.
+        calibrations: Every kind of calibration, measured on val patients; empty where they are too few.
         folder: Holds `SPLIT.parquet` (scores), `SPLIT.json` and `SPLIT/*.png` of each judged split.
     """
 
     policy: Policy
     evaluations: dict[str, Evaluation]
     folder: Path
+    calibrations: tuple[CalibrationRow, ...] = ()
 
     def scores(self, split: str) -> pd.DataFrame:
         """Reads the scores of a split."""
@@ -82,24 +89,38 @@ def evaluate_network(
         return _read(folder)
     assert_no_leakage(prepared.snapshot)
     scores = _score_splits(prepared, networks, views)
-    policy = fit_policy(scores["val"]["logit"], scores["val"]["label"], options.levels)
+    val = scores["val"]
+    whose = val.groupby([val["hospital"].astype(str), val["patient"].astype(str)]).ngroup()
+    policy = fit_policy(val["logit"], val["label"], whose, options)
+    for frame in scores.values():
+        frame["probability"] = policy.calibrator.apply(frame["logit"])
+    crossed = cross_fit_or_none(val["logit"], val["label"], whose, folds=options.folds, seed=options.seed)
+    if crossed is not None:
+        val["probability"] = crossed
+    calibrations = compare_calibrations(val["logit"], val["label"], whose, options)
     with whole_folder(folder) as partial:
         (partial / "policy.json").write_text(policy.model_dump_json(indent=2))
+        (partial / "calibrations.json").write_bytes(_CALIBRATIONS.dump_json(calibrations, indent=2))
         for split, frame in scores.items():
-            judged = frame.assign(probability=policy.calibrator.apply(frame["logit"]))
-            judged.to_parquet(partial / f"{split}.parquet", index=False)
-            evaluation = evaluate_scores(judged, options, snapshot=prepared.snapshot.id, split=split)
-            (partial / f"{split}.json").write_text(evaluation.model_dump_json(indent=2))
-            (partial / split).mkdir()
-            draw_figures(judged, evaluation, partial / split)
+            _judge_split(frame, options, prepared.snapshot.id, split=split, policy=policy, folder=partial)
     return _read(folder)
+
+
+def _judge_split(
+    scores: pd.DataFrame, options: EvaluateOptions, snapshot: str, *, split: str, policy: Policy, folder: Path
+) -> None:
+    scores.to_parquet(folder / f"{split}.parquet", index=False)
+    evaluation = evaluate_scores(scores, options, snapshot=snapshot, split=split, policy=policy)
+    (folder / f"{split}.json").write_text(evaluation.model_dump_json(indent=2))
+    (folder / split).mkdir()
+    draw_figures(scores, evaluation, folder / split)
 
 
 def _score_splits(prepared: PreparedSnapshot, networks: Sequence[Path], views: Views) -> dict[str, pd.DataFrame]:
     from bcd.training.predict import load_network, predict_logits
 
     loaded = [load_network(network) for network in networks]
-    columns = ["hospital", "patient", "slide", "x", "y", "label", "split"]
+    columns = ["hospital", "patient", "slide", "x", "y", "label", "split", "batch"]
     scores = {}
     for split in _SPLITS:
         rows = prepared.rows(split)
@@ -117,4 +138,6 @@ def _read(folder: Path) -> EvaluatedNetwork:
         if (folder / f"{split}.json").exists()
     }
     policy = Policy.model_validate_json((folder / "policy.json").read_text())
-    return EvaluatedNetwork(policy, evaluations, folder)
+    measured = folder / "calibrations.json"  # evaluations of older versions have none
+    calibrations = _CALIBRATIONS.validate_json(measured.read_bytes()) if measured.exists() else ()
+    return EvaluatedNetwork(policy, evaluations, folder, calibrations)

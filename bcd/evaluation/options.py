@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from bcd.evaluation.outcome import OutcomeRule
 from bcd.options import Options
 
 
 class EvaluateOptions(Options):
-    """How scores are judged; every interval comes from resampling patients."""
+    """How scores are judged; every interval is by patient."""
 
+    interval: Literal["jackknife", "percentile"] = Field(
+        "jackknife",
+        description="How intervals are made: by leaving patients out, or the customary middle of resamples, which is "
+        "too narrow (docs/explanation/statistics.md).",
+    )
     resamples: int = Field(2000, ge=100, le=100_000, description="Bootstrap resamples of the patients.")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Confidence of every interval.")
     seed: int = Field(20, ge=0, description="Seed of the resamples; the same seed gives the same intervals.")
@@ -20,8 +27,20 @@ class EvaluateOptions(Options):
         min_length=1,
         description="Confidence levels of the threshold table, rising, from 0.5 to below 1.",
     )
+    target_errors: list[Annotated[float, Field(gt=0, lt=0.5)]] = Field(
+        [0.05, 0.02, 0.01],
+        description="Errors among a patient's kept patches for which a threshold is certified on val patients.",
+    )
+    folds: int = Field(10, ge=2, description="Folds of val patients over which calibrators are cross-fitted.")
     min_patches: int = Field(30, ge=1, description="A rate on fewer patches is n/a.")
     min_patients: int = Field(10, ge=1, description="A rate on fewer patients is n/a.")
+    at_prevalence: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Prevalence to which the classes are weighted beside the sample's own; none: no.",
+    )
+    outcome: OutcomeRule = Field(OutcomeRule(), description="When IDC counts as found in a patient.")
 
     @field_validator("levels")
     @classmethod

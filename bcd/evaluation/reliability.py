@@ -11,7 +11,7 @@ import numpy as np
 from bcd.evaluation.bootstrap import draw_resamples
 from bcd.evaluation.calibration import sigmoid
 from bcd.evaluation.estimates import Estimate
-from bcd.evaluation.metrics import make_estimate
+from bcd.evaluation.metrics import make_estimate, ratio
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.ranking import divide
 from bcd.evaluation.report import Evaluation
@@ -45,13 +45,11 @@ def reliability(sample: Sample, options: EvaluateOptions) -> list[ReliabilityBin
     patches, positive, probability = tally(sample).bins()
     weights = draw_resamples(len(sample.patients), options)
     predicted = divide(probability.sum(axis=0), patches.sum(axis=0))
-    observed = divide(positive.sum(axis=0), patches.sum(axis=0))
-    resampled = divide(weights @ positive, weights @ patches)
     return [
         ReliabilityBin(
             patches=int(patches[:, i].sum()),
             predicted=float(predicted[i]),
-            observed=make_estimate(float(observed[i]), resampled[:, i], patches[:, i], options),
+            observed=make_estimate(ratio(positive[:, i], patches[:, i]), weights, patches[:, i], options),
         )
         for i in range(BINS)
         if patches[:, i].any()
@@ -61,8 +59,9 @@ def reliability(sample: Sample, options: EvaluateOptions) -> list[ReliabilityBin
 def draw_reliability(scores: pd.DataFrame, evaluation: Evaluation, path: Path) -> None:
     """Draws observed against predicted share of IDC; also before calibration, if the frame has the logits."""
     after = read_sample(scores)
-    series = [("after calibration", after, BLUE, "o")]
-    if "logit" in scores.columns:
+    calibrated = "logit" in scores.columns
+    series = [("after calibration" if calibrated else "as given", after, BLUE, "o")]
+    if calibrated:
         before = replace(after, probability=sigmoid(scores["logit"]))
         series.insert(0, ("before calibration", before, ORANGE, "s"))
     with page(path, title="Reliability", note=describe(evaluation), size=(6, 5.6)) as figure:

@@ -57,12 +57,16 @@ class Sample:
 
     def without(self, patient: int) -> Sample:
         """Returns the sample without one patient."""
-        keep = self.patient != patient
+        return self.select(self.patient != patient)
+
+    def select(self, keep: NDArray[np.bool_]) -> Sample:
+        """Returns some of the patches, shape (n,); patients of whom none is kept are left out."""
+        present, patient = np.unique(self.patient[keep], return_inverse=True)
         return Sample(
             positive=self.positive[keep],
             probability=self.probability[keep],
-            patient=self.patient[keep] - (self.patient[keep] > patient),
-            patients=[key for index, key in enumerate(self.patients) if index != patient],
+            patient=patient.astype(np.intp),
+            patients=[self.patients[index] for index in present],
         )
 
 

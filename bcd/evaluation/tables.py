@@ -6,11 +6,12 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from bcd.evaluation.estimates import Difference, Estimate
 from bcd.evaluation.report import Evaluation
+from bcd.evaluation.thresholds import ThresholdRow
 
 NOT_AVAILABLE = "n/a"
 
@@ -30,6 +31,11 @@ METRIC_NAMES = {
 """How metrics are called in front of readers."""
 
 
+_KEPT = ["confidence", "patches", "patients", "effective", "coverage", "of IDC", "of no IDC"]
+_RATES = ["accuracy", "accuracy, patient-macro", "precision", "NPV", "recall of kept", "specificity of kept"]
+_OF_ALL = ["recall of all", "specificity of all"]
+
+
 @dataclass(frozen=True)
 class Table:
     """A table of text, with a sentence that says what it is of."""
@@ -37,6 +43,12 @@ class Table:
     caption: str
     header: list[str]
     rows: list[list[str]]
+
+    def without(self, names: Collection[str]) -> Table:
+        """Returns the table without some columns, for where there is little room."""
+        kept = [place for place, name in enumerate(self.header) if name not in names]
+        rows = [[row[place] for place in kept] for row in self.rows]
+        return Table(self.caption, [self.header[place] for place in kept], rows)
 
     def markdown(self) -> str:
         """Returns the table in Markdown, the first column to the left and the others to the right."""
@@ -48,8 +60,9 @@ class Table:
 
 def describe(evaluation: Evaluation) -> str:
     """Says in one sentence what an evaluation is of."""
+    split = "Given" if evaluation.split == "given" else f"{evaluation.split.capitalize()} split"
     return (
-        f"{evaluation.split.capitalize()} split: {evaluation.n_patches:,} patches of {evaluation.n_patients} "
+        f"{split}: {evaluation.n_patches:,} patches of {evaluation.n_patients} "
         f"patients ({evaluation.effective_patients:.1f} effective), {100 * evaluation.prevalence:.1f} % IDC; "
         f"{format_level(evaluation.options.confidence)} intervals by patient."
     )
@@ -79,19 +92,28 @@ def threshold_rows(evaluation: Evaluation) -> Table:
         f"the confidence. A rate on under {options.min_patches} patches or {options.min_patients} patients "
         "is n/a."
     )
-    header = ["confidence", "patches", "patients", "coverage", "of IDC", "of no IDC"]
-    header += ["accuracy", "precision", "recall of kept", "recall of all"]
-    rows = [
-        [
-            f"≥ {format_level(row.level)}",
-            f"{row.n:,}",
-            str(row.patients),
-            *(format_percent(e) for e in (row.coverage, row.coverage_positive, row.coverage_negative)),
-            *(format_estimate(e) for e in (row.accuracy, row.precision, row.recall, row.recall_of_all)),
-        ]
-        for row in evaluation.thresholds
+    header = [*_KEPT, *_RATES, *_OF_ALL]
+    return Table(caption, header, [_threshold_row(row) for row in evaluation.thresholds])
+
+
+def threshold_parts(evaluation: Evaluation) -> dict[str, Table]:
+    """Makes the threshold table in two parts that a terminal has room for, by what they say."""
+    whole = threshold_rows(evaluation)
+    return {"what is kept": whole.without(_RATES), "how well": whole.without([*_KEPT[1:], *_OF_ALL])}
+
+
+def _threshold_row(row: ThresholdRow) -> list[str]:
+    effective = NOT_AVAILABLE if row.effective_patients is None else f"{row.effective_patients:.1f}"
+    rates = (row.accuracy, row.accuracy_macro, row.precision, row.npv, row.recall, row.specificity)
+    of_all = (row.recall_of_all, row.specificity_of_all)
+    return [
+        f"≥ {format_level(row.level)}",
+        f"{row.n:,}",
+        str(row.patients),
+        effective,
+        *(format_percent(e) for e in (row.coverage, row.coverage_positive, row.coverage_negative)),
+        *(NOT_AVAILABLE if e is None else format_estimate(e) for e in (*rates, *of_all)),
     ]
-    return Table(caption, header, rows)
 
 
 def difference_table(differences: Mapping[str, Difference], *, caption: str) -> Table:

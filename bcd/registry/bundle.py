@@ -1,5 +1,7 @@
 """The bundle: what is registered and deployed, as one MLflow model of code, Keras files and a JSON record.
 
+The code is carried in it: a notebook that has the packages of its requirements, but no bcd, loads and scores.
+
 Example:
     bundle = load_bundle(settings)  # the champion
     bundle.score(pixels)  # logit, probability, label, confident_80, …
@@ -8,7 +10,9 @@ Example:
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,9 +22,10 @@ import numpy as np
 
 from bcd.errors import BcdError
 from bcd.patches import PATCH_PIXELS
+from bcd.registry.own_code import copy_code
 from bcd.registry.record import BundleRecord
 from bcd.registry.run import Run
-from bcd.registry.scorer import confident_column, require_patches
+from bcd.registry.scorer import Scorer, confident_column, require_patches
 from bcd.registry.tracking import KEY_TAG, locked, open_client
 from bcd.settings import Settings
 from bcd.training.ensemble import describe_ensemble
@@ -28,6 +33,8 @@ from bcd.training.ensemble import describe_ensemble
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
+
+    from bcd.registry.card import Card
 
 MODEL = "bcd-idc"
 """The registered model."""
@@ -57,6 +64,12 @@ class Bundle:
         """How it is called everywhere, such as `bcd-idc/3`."""
         return f"{MODEL}/{self.version}"
 
+    @property
+    def scorer(self) -> Scorer:
+        """Its networks and policy, behind MLflow."""
+        scorer: Scorer = self._model.unwrap_python_model().scorer
+        return scorer
+
     def score(self, pixels: np.ndarray) -> pd.DataFrame:
         """Scores raw patches through the registered model.
 
@@ -75,7 +88,14 @@ class Bundle:
 
 
 def register_bundle(
-    settings: Settings, *, key: str, run_id: str, networks: Sequence[Path], record: BundleRecord, example: np.ndarray
+    settings: Settings,
+    *,
+    key: str,
+    run_id: str,
+    networks: Sequence[Path],
+    record: BundleRecord,
+    example: np.ndarray,
+    card: Card | None = None,
 ) -> Bundle:
     """Registers a bundle as the next version of `bcd-idc`; the same key again returns the version it has.
 
@@ -85,14 +105,16 @@ def register_bundle(
         run_id: The run that it comes from.
         networks: The Keras files, as many as the record says.
         record: Everything else.
-        example: A few raw patches, uint8 (n, 50, 50, 3), kept as the model's example of its input.
+        example: A few raw patches, uint8 (n, 50, 50, 3), kept as the model's example of its input: of nobody, since
+            the registry outlives a patient's withdrawal.
+        card: Its model card, kept with it.
     """
     client = open_client(settings)
     with locked(settings):
         version = find_version(client, key)
         if version is None:
             _ensure_model(client)
-            model_id = _log_model(client, run_id, networks, record, example)
+            model_id = _log_model(client, key, run_id, networks=networks, record=record, example=example, card=card)
             version = client.create_model_version(
                 MODEL,
                 f"models:/{model_id}",
@@ -103,7 +125,7 @@ def register_bundle(
                     "bcd.snapshot": record.snapshot,
                     "bcd.protocol": record.protocol,
                 },
-                description=describe_record(record),
+                description=describe_record(record) if card is None else card.short,
             ).version
     return load_bundle(settings, str(version))
 
@@ -120,14 +142,9 @@ def load_bundle(settings: Settings, which: str = "champion") -> Bundle:
     """
     import mlflow.pyfunc
 
-    client = open_client(settings)
-    version = resolve_version(client, which)
-    if version is None:
-        raise BcdError(
-            f"There is no {which} of {MODEL} in the registry.",
-            "Run `bcd retrain` first." if which == "champion" else "`bcd status` lists the versions.",
-        )
-    model = mlflow.pyfunc.load_model(f"models:/{MODEL}/{version}")
+    version = require_version(settings, which)
+    with _keep_path():
+        model = mlflow.pyfunc.load_model(f"models:/{MODEL}/{version}")
     record: BundleRecord = model.unwrap_python_model().scorer.record
     return Bundle(version=version, record=record, _model=model)
 
@@ -148,6 +165,21 @@ def resolve_version(client: MlflowClient, which: str) -> str | None:
             return None
         raise
     return str(found.version)
+
+
+def require_version(settings: Settings, which: str) -> str:
+    """Returns the version that an alias, `3` or `bcd-idc/3` names.
+
+    Raises:
+        BcdError: There is no such version.
+    """
+    version = resolve_version(open_client(settings), which)
+    if version is None:
+        raise BcdError(
+            f"There is no {which} of {MODEL} in the registry.",
+            "Run `bcd retrain` first." if which == "champion" else "`bcd status` lists the versions.",
+        )
+    return version
 
 
 def find_version(client: MlflowClient, key: str) -> str | None:
@@ -172,36 +204,82 @@ def _ensure_model(client: MlflowClient) -> None:
         client.create_registered_model(MODEL, description=_ABOUT, tags={"bcd.use": "research use only"})
 
 
+@contextmanager
+def _keep_path() -> Iterator[None]:
+    """Forgets where MLflow found a bundle's own code: the processes that this one starts are to run its code."""
+    before = sys.path
+    try:
+        yield
+    finally:
+        sys.path = before
+
+
 def _log_model(
-    client: MlflowClient, run_id: str, networks: Sequence[Path], record: BundleRecord, example: np.ndarray
+    client: MlflowClient,
+    key: str,
+    run_id: str,
+    *,
+    networks: Sequence[Path],
+    record: BundleRecord,
+    example: np.ndarray,
+    card: Card | None,
 ) -> str:
-    """Stores the model and returns its id; a version is made of it only when it is whole."""
+    """Stores the model of `key` and returns its id, also where a process died before it made a version of it."""
+    from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+
+    experiment = client.get_run(run_id).info.experiment_id
+    found = client.search_logged_models([experiment], f"tags.`{KEY_TAG}` = '{key}'", max_results=1)
+    logged = (
+        found[0]
+        if found
+        else client.create_logged_model(
+            experiment, name=MODEL, source_run_id=run_id, tags={KEY_TAG: key}, model_type="bundle"
+        )
+    )
+    model_id = str(logged.model_id)
+    if logged.status != LoggedModelStatus.READY:
+        with TemporaryDirectory() as folder:
+            _write_model(Path(folder), model_id, networks=networks, record=record, example=example, card=card)
+    outputs = client.get_run(run_id).outputs
+    if outputs is None or model_id not in {output.model_id for output in outputs.model_outputs}:
+        client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
+    Run(client, run_id).log_metrics(record.metrics, model_id=model_id)
+    return model_id
+
+
+def _write_model(
+    folder: Path,
+    model_id: str,
+    *,
+    networks: Sequence[Path],
+    record: BundleRecord,
+    example: np.ndarray,
+    card: Card | None,
+) -> None:
+    """Gathers the bundle's files in `folder` and stores them; MLflow says that the model is ready when all are."""
     import mlflow.pyfunc
-    from mlflow.entities import LoggedModelOutput
 
     from bcd.registry import versions
 
-    experiment = client.get_run(run_id).info.experiment_id
-    logged = client.create_logged_model(experiment, name=MODEL, source_run_id=run_id, model_type="bundle")
-    with TemporaryDirectory() as folder:
-        file, weights = Path(folder) / "bundle.json", Path(folder) / "networks"
-        file.write_text(record.model_dump_json(indent=2))
-        weights.mkdir()
-        for number, network in enumerate(networks, 1):
-            shutil.copyfile(network, weights / f"network-{number}.keras")
-        mlflow.pyfunc.log_model(
-            name=MODEL,
-            model_id=logged.model_id,
-            python_model=str(Path(__file__).with_name("pyfunc_model.py")),
-            artifacts={"networks": str(weights), "record": str(file)},
-            signature=_signature(record),
-            input_example=example[:2],
-            # Named, each once: MLflow would otherwise load the model in another process to guess them.
-            pip_requirements=[f"{name}=={number}" for name, number in versions.package_versions().items()],
-        )
-    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
-    Run(client, run_id).log_metrics(record.metrics, model_id=logged.model_id)
-    return str(logged.model_id)
+    file, weights = folder / "bundle.json", folder / "networks"
+    file.write_text(record.model_dump_json(indent=2))
+    weights.mkdir()
+    for number, network in enumerate(networks, 1):
+        shutil.copyfile(network, weights / f"network-{number}.keras")
+    artifacts = {"networks": str(weights), "record": str(file)}
+    if card is not None:
+        artifacts["card"] = str(card.write(folder / "card"))
+    mlflow.pyfunc.log_model(
+        name=MODEL,
+        model_id=model_id,
+        python_model=str(Path(__file__).with_name("pyfunc_model.py")),
+        code_paths=[str(copy_code(folder / "code"))],
+        artifacts=artifacts,
+        signature=_signature(record),
+        input_example=example[:2],
+        # Named, each once: MLflow would otherwise load the model in another process to guess them.
+        pip_requirements=[f"{name}=={number}" for name, number in versions.required_versions().items()],
+    )
 
 
 def _signature(record: BundleRecord) -> Any:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from bcd.options import Options
 
 
 class GateOptions(Options):
-    """When a challenger replaces the champion: rule `non-inferior`, judged by patient on the gate split."""
+    """When a challenger replaces the champion, judged by patient on the gate split."""
 
+    rule: Literal["non-inferior", "superior"] = Field(
+        "non-inferior",
+        description="non-inferior: not worse by the margin, nor on average. superior: better, at the lower end.",
+    )
     margin: float = Field(
         0.02,
         gt=0,
@@ -30,3 +36,27 @@ class GateOptions(Options):
         ge=2,
         description="Gate patients, with patches of each class, below which the evidence is insufficient.",
     )
+    confidence: float = Field(
+        0.97,
+        gt=0.5,
+        lt=1,
+        description="Confidence of the gate's two-sided intervals; 97 % keeps wrong promotions below 5 % of runs.",
+    )
+    calibration_margin: float = Field(
+        0.03, gt=0, lt=0.5, description="By how much the calibration error may be higher, after shrinkage."
+    )
+    coverage_margin: float = Field(
+        0.1, gt=0, lt=1, description="By how much less may be covered at a confidence of 95 %, after shrinkage."
+    )
+    hospital_margin: float = Field(
+        0.05, gt=0, lt=0.5, description="By how much AUROC may be lower at any one hospital, after shrinkage."
+    )
+    patient_margin: float = Field(
+        0.25, gt=0, lt=1, description="By how much accuracy may be lower in any one patient, after shrinkage."
+    )
+    enforce_from: int = Field(
+        30,
+        ge=2,
+        description="Gate patients, for a hospital's check of that hospital, from which shrunk checks are enforced.",
+    )
+    approval: bool = Field(False, description="Whether a person must approve a promotion before it is carried out.")

@@ -12,6 +12,7 @@ from bcd.errors import BcdError
 from bcd.evaluation.policy import Policy
 from bcd.networks.architecture import Architecture
 from bcd.preprocessing.options import PrepareOptions
+from bcd.registry.reference import ReferenceStatistics
 from bcd.registry.versions import git_commit, package_versions
 from bcd.training.ensemble import SINGLE, EnsembleOptions
 from bcd.training.options import TrainOptions
@@ -25,10 +26,11 @@ class BundleRecord(BaseModel):
         architecture: The network's description, the same of every member.
         training: How it was trained, with the seed of the first member.
         ensemble: How many networks answer together, and in how many views.
-        policy: Calibrator and levels, fitted on val patients.
+        policy: Calibrator, confidence levels and certified thresholds, of val patients.
         snapshot: Id of the snapshot that it was trained on.
         protocol: How that snapshot's patients were split.
         metrics: Headline metrics on the test split, flat.
+        reference: Statistics of what it was trained and calibrated on; None in bundles that are older than these.
         versions: Installed packages when it was made.
         git: Commit of the code that made it, where known.
         created_at: When it was made.
@@ -44,6 +46,7 @@ class BundleRecord(BaseModel):
     snapshot: str
     protocol: str
     metrics: dict[str, float]
+    reference: ReferenceStatistics | None = None
     versions: dict[str, str] = Field(default_factory=package_versions)
     git: str | None = Field(default_factory=git_commit)
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))

@@ -18,20 +18,24 @@ from typing import TYPE_CHECKING
 
 from bcd.errors import BcdError
 from bcd.evaluation.network import EvaluatedNetwork, evaluate_network
+from bcd.evaluation.policy_tables import calibration_table, certified_table
 from bcd.files import whole_file
 from bcd.networks.architecture import describe
 from bcd.progress import SilentSink, show_progress
-from bcd.registry.bundle import MODEL, Bundle, find_version, register_bundle
+from bcd.registry.bundle import MODEL, Bundle, find_version, load_bundle, register_bundle
+from bcd.registry.card import write_card
+from bcd.registry.card_facts import gather_facts
 from bcd.registry.gate import Verdict
 from bcd.registry.machine import machine_tags, watch_machine
 from bcd.registry.plan import Choice, Retraining, open_run, read_choice
-from bcd.registry.promotion import run_gate
+from bcd.registry.probes import draw_tissue
+from bcd.registry.promotion import find_verdict, run_gate
 from bcd.registry.record import BundleRecord
+from bcd.registry.reference import ReferenceStatistics, describe_scores, describe_training
 from bcd.registry.tracking import open_client, start_run
 from bcd.registry.training_log import log_epochs_to, log_networks, log_trained
 from bcd.settings import Settings
-from bcd.store.decisions import find_decision
-from bcd.store.snapshots import Snapshot
+from bcd.store.snapshots import Snapshot, patient_keys
 from bcd.training.ensemble import TrainedEnsemble, find_ensemble, train_ensemble
 
 if TYPE_CHECKING:
@@ -109,15 +113,18 @@ def evaluate_candidate(settings: Settings, retraining: Retraining, trained: Trai
         for split, evaluation in evaluated.evaluations.items():
             run.log_snapshot(retraining.snapshot, context=split, split=split)
             run.log_evaluation(evaluation, evaluated.scores(split), evaluated.figures(split))
+        run.log_text(certified_table(evaluated.policy.certified).markdown(), "val/certified.md")
+        run.log_text(calibration_table(evaluated.calibrations).markdown(), "val/calibrations.md")
     return evaluated
 
 
 def register_candidate(
     settings: Settings, retraining: Retraining, trained: TrainedEnsemble, evaluated: EvaluatedNetwork
 ) -> Bundle:
-    """Registers what was trained with its policy as the next version of the model."""
-    from bcd.store.batches import read_pixels
-
+    """Registers what was trained, with its policy and its model card, as the next version of the model."""
+    version = find_version(open_client(settings), retraining.key)
+    if version is not None:
+        return load_bundle(settings, version)
     test = evaluated.evaluations.get("test")
     record = BundleRecord(
         preparation=read_choice(settings, retraining).preparation,
@@ -128,6 +135,7 @@ def register_candidate(
         snapshot=retraining.snapshot.id,
         protocol=retraining.snapshot.protocol,
         metrics=test.headline() if test else {},
+        reference=_describe_reference(settings, retraining.snapshot, evaluated),
     )
     with open_run(settings, retraining) as run:
         return register_bundle(
@@ -136,8 +144,17 @@ def register_candidate(
             run_id=run.id,
             networks=trained.paths,
             record=record,
-            example=read_pixels(settings, retraining.snapshot.patches.iloc[:2]),
+            example=draw_tissue(2),
+            card=write_card(gather_facts(settings, record, run.id)),
         )
+
+
+def _describe_reference(settings: Settings, snapshot: Snapshot, evaluated: EvaluatedNetwork) -> ReferenceStatistics:
+    from bcd.store.batches import read_pixels
+
+    train, val = snapshot.of("train"), evaluated.scores("val")
+    scores = describe_scores(val["logit"], evaluated.policy.calibrator.apply(val["logit"]), patient_keys(val))
+    return describe_training(lambda rows: read_pixels(settings, train.iloc[rows]), patient_keys(train), scores)
 
 
 def _evaluate(settings: Settings, retraining: Retraining, trained: TrainedEnsemble) -> EvaluatedNetwork:
@@ -204,8 +221,10 @@ def read_outcome(settings: Settings, retraining: Retraining) -> Outcome:
     from bcd.store.catalog import open_catalog
 
     trained = find_ensemble(retraining.network(settings), retraining.ensemble)
-    decision = find_decision(open_catalog(settings), f"gate/{retraining.key}")
-    if decision is None or trained is None:
+    client = open_client(settings)
+    version = find_version(client, retraining.key)
+    verdict = version and find_verdict(client, open_catalog(settings), f"gate/{retraining.key}", version)
+    if not verdict or trained is None:
         raise BcdError(
             f"The retraining of snapshot {retraining.snapshot.id[:12]} is not finished.", "Run bcd retrain."
         )
@@ -217,5 +236,5 @@ def read_outcome(settings: Settings, retraining: Retraining) -> Outcome:
             ),
             trained=trained,
             evaluated=_evaluate(settings, retraining, trained),
-            verdict=Verdict.model_validate(decision.evidence["verdict"]),
+            verdict=verdict,
         )

@@ -33,6 +33,10 @@ class Scorer:
         networks: The folder of the Keras files; or the one file, as in bundles of before there were ensembles.
         record: The bundle's record.
 
+    Attributes:
+        record: The bundle's record.
+        networks: The loaded networks, in the order of their files.
+
     Raises:
         BcdError: There are not as many networks as the record says, or one cannot be read.
     """
@@ -47,7 +51,7 @@ class Scorer:
                 "Its files are damaged: use another version, or retrain.",
             )
         self.record = record
-        self._networks = [load_network(file) for file in files]
+        self.networks = [load_network(file) for file in files]
 
     def score(self, pixels: np.ndarray) -> pd.DataFrame:
         """Scores raw patches.
@@ -70,7 +74,7 @@ class Scorer:
         require_patches(pixels)
         views = self.record.ensemble.views
         logits = (
-            predict_logits(self._networks, prepare(pixels, self.record.preparation), views=views)
+            predict_logits(self.networks, prepare(pixels, self.record.preparation), views=views)
             if len(pixels)
             else np.empty(0, np.float32)
         )

@@ -8,12 +8,28 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-PACKAGES = ("bcd", "keras", "tensorflow", "numpy", "opencv-python-headless", "mlflow", "pandas", "pydantic")
-"""The packages that a bundle needs to be loaded and to score."""
+import bcd
+
+PACKAGES = (
+    "keras",
+    "mlflow",
+    "numpy",
+    "opencv-python-headless",
+    "pandas",
+    "pydantic",
+    "scipy",
+    "tensorflow",
+)
+"""The packages that a bundle needs to be loaded and to score; its own code it carries."""
 
 
 def package_versions() -> dict[str, str]:
-    """Returns the installed version of each package that a bundle needs."""
+    """Returns the version of bcd, and the installed version of each package that a bundle needs."""
+    return {"bcd": bcd.__version__} | required_versions()
+
+
+def required_versions() -> dict[str, str]:
+    """Returns the installed version of each package that has to be installed where a bundle scores."""
     return {name: version(name) for name in PACKAGES}
 
 

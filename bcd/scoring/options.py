@@ -17,10 +17,10 @@ class ScoreOptions(Options):
         description="Confidence, max(p, 1 - p), from which on a patch counts as confident.",
     )
     min_coverage: float = Field(
-        0.2,
+        0.9,
         ge=0.0,
         le=1.0,
-        description="Share of confident patches under which the outcome is 'not enough confident patches'.",
+        description="Share of confident patches from which on the outcome can be 'IDC not found'.",
     )
     min_idc_patches: int = Field(
         3, ge=1, description="Confident IDC patches from which on the outcome is 'IDC found'."

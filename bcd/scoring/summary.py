@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bcd.evaluation.outcome import FOUND, NOT_FOUND, UNDECIDED, OutcomeRule, decide_outcome
+
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
     from bcd.scoring.options import ScoreOptions
 
-FOUND = "IDC found"
-NOT_FOUND = "IDC not found"
-UNDECIDED = "Not enough confident patches"
+__all__ = ["FOUND", "MIN_PATCHES", "NOT_FOUND", "UNDECIDED", "LevelCount", "Summary", "summarise"]
 
 MIN_PATCHES = 30
-"""A rate on fewer patches is not given."""
+"""A rate on fewer patches is not given, and IDC not said to be absent."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def summarise(scores: pd.DataFrame, options: ScoreOptions, levels: Sequence[floa
         called_share=float(called[known].mean()) if labelled else None,
         everything=_count(probability, called, known, label, 0.5),
         levels=tuple(_count(probability, called, known, label, level) for level in sorted({*levels, options.level})),
-        outcome=_outcome(counted, options),
+        outcome=_outcome(counted, len(scores), options),
     )
 
 
@@ -136,8 +136,11 @@ def _count(
     )
 
 
-def _outcome(counted: LevelCount, options: ScoreOptions) -> str:
-    # Tumour that is confidently seen is said even where most of the tissue is uncertain; its absence is not.
-    if counted.idc >= options.min_idc_patches:
-        return FOUND
-    return NOT_FOUND if counted.share >= options.min_coverage else UNDECIDED
+def _outcome(counted: LevelCount, patches: int, options: ScoreOptions) -> str:
+    rule = OutcomeRule(
+        level=options.level,
+        min_idc_patches=options.min_idc_patches,
+        min_coverage=options.min_coverage,
+        min_patches=MIN_PATCHES,
+    )
+    return decide_outcome(confident_idc=counted.idc, confident=counted.n, patches=patches, rule=rule)

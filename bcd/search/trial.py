@@ -94,9 +94,9 @@ class _Trial:
         self._count_attempt(trial, title)
         say(f"{title}: {describe(recipe.architecture)}, learning rate {training.learning_rate:.2g}.")
         try:
-            score = self._train(trial, recipe, place)
+            score = self._train(trial, recipe, place, most=self._count_affordable(cost))
         except TrialPruned:
-            say(f"{title} was cut: it lags behind the others.")
+            say(f"{title} was cut: it lags behind the others, or costs too much to go on.")
             self._note_end(trial, "pruned")
             raise
         except Exception as error:
@@ -106,8 +106,8 @@ class _Trial:
         self._note_end(trial, "complete")
         return (score, float(cost.multiply_adds)) if self.options.objective == "score-and-cost" else score
 
-    def _train(self, trial: Any, recipe: Recipe, place: Path) -> float:
-        """Trains on, from where the trial was left, and returns the val score."""
+    def _train(self, trial: Any, recipe: Recipe, place: Path, *, most: int) -> float:
+        """Trains on, from where the trial was left, for `most` epochs, and returns the val score."""
         history: list[dict[str, float]] = []
 
         def report(epoch: int, row: dict[str, float]) -> None:
@@ -117,7 +117,7 @@ class _Trial:
                 return  # Optuna takes no reports of two objectives
             if epoch not in self.queue.frozen(trial).intermediate_values:
                 trial.report(row["val_score"], epoch)
-            if epoch < self.options.epochs and trial.should_prune():
+            if epoch < self.options.epochs and (epoch >= most or trial.should_prune()):
                 from optuna import TrialPruned
 
                 raise TrialPruned
@@ -128,6 +128,19 @@ class _Trial:
         trained = train_network(prepared, recipe.architecture, recipe.training, place, on_epoch=report)
         trial.set_user_attr("history", trained.history)
         return trained.val_score
+
+    def _count_affordable(self, cost: Cost) -> int:
+        """Returns how many epochs of a network cost no more than a whole trial of the largest that may be chosen.
+
+        Only a known network can be larger than that; it is tried for comparison, so it may not eat the budget.
+        """
+        if not self.options.pruning:
+            return self.options.epochs
+        return max(1, int(self.options.epochs * self._allowed_cost() / cost.multiply_adds))
+
+    def _allowed_cost(self) -> float:
+        """Returns the multiply-adds of a patch that a network may need."""
+        return self.options.max_cost * _measure(PRESETS["compact"]).multiply_adds
 
     def _note_cost(self, trial: Any, architecture: Architecture) -> Cost:
         """Notes what the network costs, as Optuna's constraint too, and ends a proposal that costs too much."""
@@ -150,8 +163,7 @@ class _Trial:
 
     def _excess(self, trial: Any, architecture: Architecture, cost: Cost) -> float:
         """Returns the share by which the network is over the limit that it breaks most; negative within all."""
-        allowed = self.options.max_cost * _measure(PRESETS["compact"]).multiply_adds
-        shares = [cost.parameters / self.options.max_parameters, cost.multiply_adds / allowed]
+        shares = [cost.parameters / self.options.max_parameters, cost.multiply_adds / self._allowed_cost()]
         if self.options.max_latency:
             if "latency" not in trial.user_attrs:  # a trial that was killed keeps what was measured
                 trial.set_user_attr("latency", _time(architecture) / _time(PRESETS["compact"]))

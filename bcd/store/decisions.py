@@ -1,33 +1,42 @@
-"""Gate decisions: every look at the gate split and what was decided, appended and never edited."""
+"""Decisions about versions: every look at the gate patients and every word of a person, appended and never edited."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
 from bcd.patches import SnapshotId
 from bcd.store import tables
-from bcd.store.catalog import Catalog
+from bcd.store.catalog import Catalog, patiently
+
+Kind = Literal["gate", "forced", "rollback", "approval", "rejudged", "look"]
+
+LOOKS: tuple[Kind, ...] = ("gate", "rejudged", "look")
+"""The kinds for which gate patients were looked at."""
 
 _COLUMNS = [column for column in tables.gate_decisions.c if column.name != "number"]
 
 
 @dataclass(frozen=True)
 class Decision:
-    """One decision of the gate.
+    """One decision.
 
     Attributes:
-        key: Names the look; the same key is the same decision.
+        key: Names the decision; the same key is the same one.
         decided_at: When, in UTC.
-        verdict: PROMOTE, HOLD or REJECT.
-        challenger: Version of the model that was judged.
-        champion: Version that it was compared with; None where there was none.
-        snapshot: The snapshot whose gate patients were read.
+        verdict: PROMOTE, HOLD or REJECT; LOOK, where gate patients were looked at and nothing was decided.
+        challenger: Version of the model that it is about.
+        champion: Version that it was compared with, or takes the place of; None where there was none.
+        snapshot: The snapshot whose gate patients were read, or that the challenger was trained on.
         reasons: Why, in sentences.
         evidence: The figures, as JSON values.
+        kind: `gate`: the rule decided; `forced`, `rollback`, `approval`: a person; `rejudged`: the champion on new
+            patients; `look`: a comparison on gate patients.
+        by: The person, where one decided.
+        reason: That person's reason.
     """
 
     key: str
@@ -38,14 +47,31 @@ class Decision:
     snapshot: SnapshotId
     reasons: list[str]
     evidence: dict[str, Any]
+    kind: Kind = "gate"
+    by: str = ""
+    reason: str = ""
+
+    @property
+    def awaits_approval(self) -> bool:
+        """Whether the gate left the last word to a person."""
+        return self.kind == "gate" and bool(self.evidence.get("awaits_approval"))
+
+    @property
+    def promotes(self) -> bool:
+        """Whether the champion becomes another one by it."""
+        return self.verdict == "PROMOTE" and self.kind not in {"rejudged", "look"} and not self.awaits_approval
 
 
 def record_decision(catalog: Catalog, decision: Decision) -> None:
     """Appends a decision; the same key twice changes nothing."""
     table = tables.gate_decisions
-    with catalog.write() as connection:
-        if connection.execute(sa.select(table.c.number).where(table.c.key == decision.key)).first() is None:
-            connection.execute(sa.insert(table).values(**vars(decision)))
+
+    def append() -> None:
+        with catalog.write() as connection:
+            if connection.execute(sa.select(table.c.number).where(table.c.key == decision.key)).first() is None:
+                connection.execute(sa.insert(table).values(**vars(decision)))
+
+    patiently(append)
 
 
 def list_decisions(catalog: Catalog) -> list[Decision]:
@@ -61,3 +87,10 @@ def find_decision(catalog: Catalog, key: str) -> Decision | None:
     with catalog.engine.connect() as connection:
         row = connection.execute(query).mappings().one_or_none()
     return None if row is None else Decision(**row)
+
+
+def list_looks(catalog: Catalog, gate_digest: str) -> list[Decision]:
+    """Returns the decisions for which these very gate patients were looked at before, oldest first."""
+    # By hand rather than in SQL: JSON is asked otherwise on SQLite and PostgreSQL, and there are few.
+    decisions = list_decisions(catalog)
+    return [one for one in decisions if one.kind in LOOKS and one.evidence.get("gate_digest") == gate_digest]

@@ -210,6 +210,9 @@ gate_decisions = sa.Table(
     sa.Column("snapshot", sa.String(64), nullable=False),
     sa.Column("reasons", sa.JSON, nullable=False),
     sa.Column("evidence", sa.JSON, nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False, server_default="gate"),
+    sa.Column("by", sa.String(255), nullable=False, server_default=""),
+    sa.Column("reason", sa.Text, nullable=False, server_default=""),
 )
 
 ledger = sa.Table(

@@ -5,10 +5,12 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t
 from sklearn.metrics import roc_auc_score
 
 from bcd.errors import BcdError
 from bcd.evaluation.compare import compare_scores
+from bcd.evaluation.intervals import expected_variance
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.sample import read_sample
 
@@ -41,9 +43,24 @@ def test_swapping_the_models_flips_every_sign(
         assert (difference.value, difference.low, difference.high) == pytest.approx(mirrored, abs=1e-12)
 
 
-def test_both_models_see_the_same_resamples(
+def test_both_models_lose_the_same_patient(
     scores: pd.DataFrame, better: pd.DataFrame, options: EvaluateOptions
 ) -> None:
+    """Leaving a patient out of both by hand gives the interval: Student's, at the error of the difference."""
+    found = compare_scores(scores, better, options)["accuracy"]
+    sample, other = read_sample(scores), read_sample(better)
+    gain = (other.probability >= 0.5).astype(float) == other.positive
+    loss = (sample.probability >= 0.5).astype(float) == sample.positive
+    change = gain.astype(float) - loss
+    without = [change[sample.patient != i].mean() - change.mean() for i in range(20)]
+    shown = 19 / 20 * np.sum(np.square(without))
+    error = np.sqrt((shown + expected_variance(np.array(without), sample.sizes.astype(float))) / 2)
+    half = t.ppf(0.975, 19) * error
+    assert (found.low, found.high) == pytest.approx((found.value - half, found.value + half))
+
+
+def test_both_models_see_the_same_resamples(scores: pd.DataFrame, better: pd.DataFrame) -> None:
+    options = EvaluateOptions(resamples=200, interval="percentile")
     sample, other = read_sample(scores), read_sample(better)
     n_patients = len(sample.patients)
     drawn = np.random.default_rng(options.seed).integers(n_patients, size=(options.resamples, n_patients))
@@ -79,6 +96,7 @@ def test_models_never_seen_to_decide_differently_are_not_shown_to_be_the_same(
     assert recall.value == 0
     assert recall.high == pytest.approx(1 - 0.025 ** (1 / recall.n_patients))
     assert recall.low == -recall.high
+    assert recall.high > 0
 
 
 def test_few_patients_give_a_difference_without_an_interval(

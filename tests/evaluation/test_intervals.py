@@ -5,14 +5,20 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import beta
+from scipy.stats import beta, t
 
-from bcd.evaluation.bootstrap import draw_resamples, exact_bound, interval
-from bcd.evaluation.metrics import Judged
+from bcd.evaluation.bootstrap import draw_resamples, exact_bound, percentiles
+from bcd.evaluation.intervals import Statistic, expected_variance, interval, standard_error
+from bcd.evaluation.metrics import Judged, leverage_of, ratio
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.sample import read_sample
 
 OPTIONS = EvaluateOptions()
+PERCENTILE = EvaluateOptions(interval="percentile")
+
+
+def constant(value: float) -> Statistic:
+    return lambda weights: np.full(len(weights), value)
 
 
 def test_every_resample_draws_as_many_patients_as_there_are() -> None:
@@ -23,36 +29,102 @@ def test_every_resample_draws_as_many_patients_as_there_are() -> None:
     assert weights.var() == pytest.approx(1 - 1 / 17, abs=0.02)  # binomial
 
 
-def test_an_interval_is_the_middle_of_the_resamples() -> None:
-    low, high, dropped = interval(0.5, np.linspace(0, 1, 1001), n_patients=9, options=OPTIONS)
-    assert (low, high, dropped) == (pytest.approx(0.025), pytest.approx(0.975), 0)
+def test_the_percentile_interval_is_the_middle_of_the_resamples() -> None:
+    assert percentiles(np.linspace(0, 1, 1001), OPTIONS) == (pytest.approx(0.025), pytest.approx(0.975), 0)
+    right, patches = np.arange(1.0, 21), np.full(20, 25.0)
+    weights = draw_resamples(20, PERCENTILE)
+    low, high, _ = interval(ratio(right, patches), weights, patches, PERCENTILE)
+    assert (low, high) == pytest.approx(tuple(np.quantile(weights @ right / 500, [0.025, 0.975])))
 
 
 def test_a_metric_undefined_on_few_resamples_keeps_its_interval_and_counts_them() -> None:
     resampled = np.append(np.linspace(0, 1, 1900), np.full(100, np.nan))
-    low, high, dropped = interval(0.5, resampled, n_patients=9, options=OPTIONS)
-    assert (low, high, dropped) == (pytest.approx(0.025), pytest.approx(0.975), 100)
+    assert percentiles(resampled, OPTIONS) == (pytest.approx(0.025), pytest.approx(0.975), 100)
 
 
 def test_a_metric_undefined_on_over_5_per_cent_of_resamples_has_no_interval() -> None:
     resampled = np.append(np.linspace(0, 1, 1899), np.full(101, np.nan))
-    assert interval(0.5, resampled, n_patients=9, options=OPTIONS) == (None, None, 101)
+    assert percentiles(resampled, OPTIONS) == (None, None, 101)
+
+
+def test_equal_patients_are_so_many_independent_draws() -> None:
+    """With equal sizes both variances are the textbook's, and the interval is the exact binomial one at it."""
+    n = 40
+    right = np.random.default_rng(1).binomial(50, 0.8, n).astype(float)
+    patches = np.full(n, 50.0)
+    error = (right / 50).std(ddof=1) / np.sqrt(n)
+    assert standard_error(ratio(right, patches), patches) == pytest.approx(error, rel=0.03)
+    p = right.sum() / patches.sum()
+    draws = p * (1 - p) / standard_error(ratio(right, patches), patches) ** 2
+    draws *= (1.959964 / t.ppf(0.975, n - 1)) ** 2
+    expected = beta.ppf(0.025, p * draws, draws - p * draws + 1), beta.ppf(0.975, p * draws + 1, draws - p * draws)
+    low, high, dropped = interval(ratio(right, patches), draw_resamples(n, OPTIONS), patches, OPTIONS)
+    assert ((low, high), dropped) == (pytest.approx(expected, abs=1e-6), 0)
+
+
+def test_what_is_expected_of_patients_is_how_patients_and_their_patches_differ() -> None:
+    """Drawn with known components: the fit finds the variance of the pooled mean, unequal sizes or not."""
+    rng = np.random.default_rng(0)
+    sizes = np.repeat([5.0, 20.0, 80.0, 400.0], 1000)
+    share = sizes / sizes.sum()
+    residual = rng.normal(0, np.sqrt(0.04 + 0.9 / sizes))
+    change = -share / (1 - share) * residual
+    assert expected_variance(change, sizes) == pytest.approx(share**2 @ (0.04 + 0.9 / sizes), rel=0.1)
+
+
+def test_one_large_patient_widens_the_interval_though_it_shows_nothing() -> None:
+    """Named after a defect of the jackknife alone: a giant that lies at the mean seems to say that it must."""
+    sizes = np.append(np.linspace(10, 90, 40), 3000.0)
+    share = np.append(np.tile([0.65, 0.95], 20), 0.8)
+    statistic = ratio(share * sizes, sizes)
+    without = np.array([statistic(row[None])[0] for row in 1 - np.eye(41)])
+    jackknife = np.sqrt(40 / 41 * ((without - statistic(np.ones((1, 41)))) ** 2).sum())
+    assert standard_error(statistic, sizes) > 3 * jackknife
 
 
 @pytest.mark.parametrize("n_patients", [10, 29, 300])
-def test_no_error_seen_is_bounded_exactly_over_patients(n_patients: int) -> None:
+@pytest.mark.parametrize("options", [OPTIONS, PERCENTILE])
+def test_no_error_seen_is_bounded_exactly_over_patients(n_patients: int, options: EvaluateOptions) -> None:
     clopper_pearson = beta.ppf(0.975, 1, n_patients)  # upper bound of a share seen in none
-    assert exact_bound(n_patients, OPTIONS) == pytest.approx(clopper_pearson)
-    none, always = np.zeros(2000), np.ones(2000)
-    assert interval(1.0, always, n_patients=n_patients, options=OPTIONS)[:2] == (
-        1 - exact_bound(n_patients, OPTIONS),
-        1,
-    )
-    assert interval(0.0, none, n_patients=n_patients, options=OPTIONS)[:2] == (0, exact_bound(n_patients, OPTIONS))
+    assert exact_bound(n_patients, options) == pytest.approx(clopper_pearson)
+    weights, patches = draw_resamples(n_patients, options), np.ones(n_patients)
+    assert interval(constant(1.0), weights, patches, options)[:2] == (pytest.approx(1 - clopper_pearson), 1)
+    assert interval(constant(0.0), weights, patches, options)[:2] == (0, pytest.approx(clopper_pearson))
 
 
-def test_one_and_the_same_value_elsewhere_is_no_certainty() -> None:
-    assert interval(0.5, np.full(2000, 0.5), n_patients=12, options=OPTIONS) == (None, None, 0)
+@pytest.mark.parametrize("options", [OPTIONS, PERCENTILE])
+def test_no_interval_has_no_width(options: EvaluateOptions) -> None:
+    weights, patches = draw_resamples(12, options), np.ones(12)
+    low, high, _ = interval(constant(0.5), weights, patches, options)
+    assert (low, high) == pytest.approx(tuple(beta.ppf([0.025, 0.975], [6, 7], [7, 6])))  # each patient is one draw
+    low, high, _ = interval(constant(0.0), weights, patches, options, signed=True)
+    assert -low == high == pytest.approx(exact_bound(12, options))
+
+
+def test_one_patient_has_no_interval() -> None:
+    weights = draw_resamples(5, OPTIONS)
+    alone = np.array([0.0, 30, 0, 0, 0])
+    assert interval(ratio(alone / 2, alone), weights, alone, OPTIONS) == (None, None, 0)
+
+
+def test_a_metric_undefined_without_one_of_its_patients_has_no_interval(
+    make_scores: Callable[..., pd.DataFrame],
+) -> None:
+    scores = make_scores([30] * 14)
+    scores.loc[(scores["hospital"] == "north") | (scores["patient"] != "100"), "label"] = 0
+    judged = Judged.of(read_sample(scores), EvaluateOptions(min_patients=1, min_patches=1))
+    auroc = judged.pooled()["auroc"]
+    assert auroc.value is not None
+    assert auroc.low is auroc.high is None
+
+
+def test_a_patient_of_one_class_counts_in_a_metric_of_both(make_scores: Callable[..., pd.DataFrame]) -> None:
+    scores = make_scores([30] * 14)
+    scores.loc[scores["hospital"] == "north", "label"] = 0
+    tallies = Judged.of(read_sample(scores), OPTIONS).tallies
+    assert (leverage_of("auroc", tallies) > 0).all()
+    assert leverage_of("auroc", tallies).sum() == pytest.approx(14 * 30)
+    assert np.count_nonzero(leverage_of("recall", tallies)) == 7
 
 
 def test_a_perfect_model_is_not_shown_as_certain(make_scores: Callable[..., pd.DataFrame]) -> None:

@@ -11,6 +11,7 @@ from sklearn import metrics as sk
 
 from bcd.evaluation.metrics import METRICS, Judged
 from bcd.evaluation.options import EvaluateOptions
+from bcd.evaluation.ranking import average_precision, count_steps
 from bcd.evaluation.sample import Sample, read_sample
 
 LABEL_AND_SCORE = st.tuples(
@@ -135,3 +136,25 @@ def test_auroc_depends_on_the_order_of_scores_only(rows: list[tuple[bool, float,
     flipped = Judged.of(Sample(positive, 1 - p, patient, patients), some).values("auroc", once)
     np.testing.assert_array_equal(plain, bent)
     np.testing.assert_allclose(plain, 1 - flipped)
+
+
+def test_many_distinct_probabilities_are_taken_in_steps_that_hardly_tell() -> None:
+    rng = np.random.default_rng(0)
+    patient = rng.integers(20, size=30_000)
+    positive = rng.random(30_000) < 0.3
+    p = rng.beta(2, 4, 30_000) + 0.3 * positive * rng.random(30_000)
+    sample = Sample(positive, p, patient, [("north", str(i)) for i in range(20)])
+    steps = count_steps(sample, most=2000)
+    assert steps.positive.shape == (20, len(steps.tied))
+    assert 1500 < len(steps.tied) <= 2000
+    weights = rng.integers(3, size=(3, 20)).astype(float)
+    exact = [sk.average_precision_score(positive, p, sample_weight=row[patient]) for row in weights]
+    assert average_precision(steps, weights) == pytest.approx(exact, abs=5e-5)
+
+
+def test_a_patients_own_average_precision_is_exact_with_ties(scores: pd.DataFrame, options: EvaluateOptions) -> None:
+    judged = Judged.of(read_sample(scores), options)
+    groups = [group for _, group in scores.groupby(["hospital", "patient"])]
+    assert judged.by_patient("auprc") == pytest.approx(
+        [sk.average_precision_score(group["label"], group["probability"]) for group in groups]
+    )

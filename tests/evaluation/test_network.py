@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bcd.evaluation.calibration import cross_fit
 from bcd.evaluation.network import EvaluatedNetwork, evaluate_network
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy import fit_policy
@@ -76,9 +77,20 @@ def test_scores_are_the_ensembles_in_all_its_views(
 
 def test_the_policy_is_fitted_on_the_ensembles_logits(evaluated: EvaluatedNetwork) -> None:
     val = evaluated.scores("val")
-    assert evaluated.policy == fit_policy(val["logit"], val["label"], OPTIONS.levels)
+    assert evaluated.policy == fit_policy(val["logit"], val["label"], val["patient"], OPTIONS)
     test = evaluated.scores("test")
     np.testing.assert_allclose(test["probability"], evaluated.policy.calibrator.apply(test["logit"]))
+
+
+def test_val_is_judged_by_cross_fitted_probabilities(evaluated: EvaluatedNetwork) -> None:
+    val = evaluated.scores("val")
+    crossed = cross_fit(val["logit"], val["label"], val["patient"], folds=OPTIONS.folds, seed=OPTIONS.seed)
+    np.testing.assert_allclose(val["probability"], crossed)
+    assert np.abs(crossed - evaluated.policy.calibrator.apply(val["logit"])).max() > 1e-6
+
+
+def test_other_calibrations_are_measured_and_kept(evaluated: EvaluatedNetwork) -> None:
+    assert [row.kind for row in evaluated.calibrations] == ["none", "platt", "isotonic", "beta"]
 
 
 def test_an_evaluation_that_is_there_is_read(

@@ -7,7 +7,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from bcd.evaluation.compare import compare_scores
+from bcd.evaluation.judgement import judge_models
 from bcd.evaluation.options import EvaluateOptions
+from bcd.evaluation.predictions import read_predictions
 from bcd.evaluation.report import evaluate_scores
 
 FILE = Path(__file__).parents[2].parent / "shared/data/peer-predictions-val.csv"
@@ -46,3 +48,17 @@ def test_one_patient_carries_most_of_the_patches() -> None:
 def test_the_published_networks_can_be_compared() -> None:
     difference = compare_scores(read("jm_w32"), read("jm_crop"), EvaluateOptions())["auroc"]
     assert difference.value == pytest.approx(0.0046, abs=5e-5)
+
+
+def test_the_published_file_is_judged_as_it_is() -> None:
+    predictions = read_predictions(FILE)
+    assert predictions.columns == tuple(POOLED)
+    scores = {column: predictions.scores(column) for column in predictions.columns}
+    judgement = judge_models(scores, EvaluateOptions(), title="peers", notes=[])
+    assert len(judgement.differences) == 6
+    for column, pooled in POOLED.items():
+        estimate = judgement.evaluations[column].pooled["auroc"]
+        assert round(estimate.value, 3) == pooled
+        assert estimate.low < pooled < estimate.high
+    level = judgement.evaluations["jm_crop"].patient_level
+    assert level.descriptive

@@ -16,7 +16,7 @@ from bcd.evaluation.reliability import reliability
 from bcd.evaluation.report import evaluate_scores
 from bcd.evaluation.sample import read_sample
 
-NAMES = {"curves", "reliability", "thresholds", "patients"}
+NAMES = {"curves", "reliability", "confusion", "risk-coverage", "thresholds", "patients"}
 
 
 def draw(scores: pd.DataFrame, options: EvaluateOptions, folder: Path) -> dict[str, bytes]:
@@ -40,6 +40,13 @@ def test_pictures_are_drawn_where_figures_are_not_available(
 ) -> None:
     one_class = make_scores([4, 3]).assign(label=label).drop(columns="logit")
     assert set(draw(one_class, options, tmp_path)) == NAMES
+
+
+def test_an_evaluation_of_before_there_was_a_curve_is_drawn_without_it(
+    scores: pd.DataFrame, options: EvaluateOptions, tmp_path: Path
+) -> None:
+    evaluation = evaluate_scores(scores, options, snapshot="abc", split="test").model_copy(update={"selective": None})
+    assert set(draw_figures(scores, evaluation, tmp_path)) == NAMES - {"risk-coverage"}
 
 
 def test_reliability_shows_the_observed_share_in_each_bin(

@@ -14,6 +14,7 @@ from bcd.evaluation.tables import (
     format_level,
     format_percent,
     headline_table,
+    threshold_parts,
     threshold_rows,
 )
 
@@ -75,6 +76,16 @@ def test_tables_say_what_they_are_of(scores: pd.DataFrame, options: EvaluateOpti
         format_estimate(evaluation.without_largest["auroc"]),
     ]
     assert [row[0] for row in thresholds.rows] == ["≥ 80 %", "≥ 95 %", "≥ 99 %", "≥ 99.9 %", "≥ 99.99 %"]
+
+
+def test_the_parts_of_the_threshold_table_hold_all_of_it(scores: pd.DataFrame, options: EvaluateOptions) -> None:
+    evaluation = evaluate_scores(scores, options, snapshot="abc", split="test")
+    whole, parts = threshold_rows(evaluation), threshold_parts(evaluation).values()
+    assert sorted(name for part in parts for name in part.header) == sorted([*whole.header, "confidence"])
+    for part in parts:
+        for row, of_whole in zip(part.rows, whole.rows, strict=True):
+            named = dict(zip(whole.header, of_whole, strict=True))
+            assert row == [named[name] for name in part.header]
 
 
 def test_markdown_keeps_a_bar_in_a_name_inside_its_cell(scores: pd.DataFrame, options: EvaluateOptions) -> None:

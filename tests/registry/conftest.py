@@ -25,15 +25,21 @@ os.environ.update(
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 from bcd.evaluation.calibration import Calibrator
+from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy import Policy
 from bcd.networks.architecture import PRESETS
 from bcd.preprocessing.options import PrepareOptions
-from bcd.registry.bundle import Bundle, register_bundle
+from bcd.registry.bundle import MODEL, Bundle, register_bundle
+from bcd.registry.history import list_versions
+from bcd.registry.options import GateOptions
+from bcd.registry.promotion import run_gate
 from bcd.registry.record import BundleRecord
-from bcd.registry.tracking import start_run
+from bcd.registry.tracking import experiment_id, open_client, start_run
+from bcd.registry.verdict import Verdict
 from bcd.settings import Settings
+from bcd.store.catalog import Catalog, open_catalog
 from bcd.store.options import SplitOptions
-from bcd.store.snapshots import Snapshot, write_snapshot
+from bcd.store.snapshots import Snapshot, load_snapshot, write_snapshot
 from bcd.training.ensemble import EnsembleOptions
 from bcd.training.options import TrainOptions
 from bcd.training.predict import Views
@@ -176,3 +182,52 @@ def register(networks: dict[str, Path]) -> Register:
             )
 
     return _register
+
+
+@pytest.fixture(scope="module")
+def versions_home(shared_settings: Settings, register: Register, make_hospital: Callable[..., Snapshot]) -> Settings:
+    """A home with five versions: a fair network, a good one, one that has it the wrong way round, the good one again,
+    and one that was trained on gate patients."""
+    snapshot = make_hospital(shared_settings)
+    leaky = make_hospital(shared_settings, name="b", gate=0, offset=1000)
+    for number, network in enumerate(["green", "red", "wrong", "red", "red"], 1):
+        register(shared_settings, network, key=str(number), snapshot=(leaky if number == 5 else snapshot).id)
+    return shared_settings
+
+
+@pytest.fixture
+def undecided(versions_home: Settings, tmp_path: Path) -> Settings:
+    """The five versions before anything was decided, with a catalog of the test's own."""
+    client = open_client(versions_home)
+    for found in list_versions(versions_home):
+        for alias in found.aliases:
+            client.delete_registered_model_alias(MODEL, alias)
+        for tag in ("bcd.decision", "bcd.verdict", "bcd.promoted_at", "bcd.previous_champion", "bcd.reasons"):
+            client.delete_model_version_tag(MODEL, found.version, tag)
+    for run in client.search_runs([experiment_id(client)], "tags.`bcd.kind` = 'gate'"):
+        client.delete_run(run.info.run_id)
+    return versions_home.model_copy(update={"catalog_url": f"sqlite:///{tmp_path / 'catalog.db'}"})
+
+
+@pytest.fixture
+def catalog(undecided: Settings) -> Catalog:
+    return open_catalog(undecided)
+
+
+@pytest.fixture
+def gate(undecided: Settings, catalog: Catalog) -> Callable[..., Verdict]:
+    """Runs the gate on a version, on the snapshot of the first one."""
+    first = list_versions(undecided)[0].snapshot
+
+    def _gate(challenger: str, key: str | None = None, on: Snapshot | None = None, **options: Any) -> Verdict:
+        return run_gate(
+            undecided,
+            catalog,
+            key=key or f"gate/{challenger}",
+            snapshot=on or load_snapshot(undecided, first),
+            challenger=challenger,
+            options=GateOptions(**options),
+            evaluate=EvaluateOptions(resamples=200),
+        )
+
+    return _gate

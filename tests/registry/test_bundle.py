@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,14 +18,25 @@ from bcd.registry.record import read_record
 from bcd.registry.scorer import Scorer
 from bcd.registry.tracking import open_client
 
+EXAMPLE = np.zeros((2, 50, 50, 3), np.uint8)  # as it is registered with
 PIXELS = np.random.default_rng(3).integers(0, 256, (20, 50, 50, 3), dtype=np.uint8)
 
+PICKLED = b"\x80"  # how a pickle of any protocol since 2 begins
+
 IN_A_NOTEBOOK = """
-import sys, mlflow, numpy as np
+import importlib.util, sys
+from pathlib import Path
+sys.path = [entry for entry in sys.path if not Path(entry, "bcd").is_dir()]
+assert importlib.util.find_spec("bcd") is None
+needed_by_bcd_only = ("prefect", "pydantic_settings", "optuna", "typer")
+sys.modules.update(dict.fromkeys(needed_by_bcd_only))  # importing one raises
+import mlflow, numpy as np
 mlflow.set_tracking_uri(sys.argv[1])
 model = mlflow.pyfunc.load_model("models:/bcd-idc@champion")
-assert not any(name.split(".")[0] in ("prefect", "flows") for name in sys.modules)
 model.predict(np.load(sys.argv[2])).to_parquet(sys.argv[3])
+import bcd
+assert Path(bcd.__file__).is_relative_to(sys.argv[4]), bcd.__file__
+assert "flows" not in sys.modules
 """
 
 
@@ -99,15 +109,15 @@ def test_a_bundle_sharpens_raw_patches_by_itself(bundle, networks):
     assert np.abs(raw - prepared).max() > 1e-3
 
 
-def test_another_process_gets_the_same_scores_from_mlflow_alone(ensemble, ensemble_settings, tmp_path):
+def test_a_notebook_without_bcd_gets_the_same_scores_from_mlflow_alone(ensemble, ensemble_settings, tmp_path):
     open_client(ensemble_settings).set_registered_model_alias(MODEL, "champion", ensemble.version)
     np.save(tmp_path / "pixels.npy", PIXELS)
     uri = f"sqlite:///{ensemble_settings.mlflow / 'mlflow.db'}"
     files = [str(tmp_path / "pixels.npy"), str(tmp_path / "scores.parquet")]
 
     answer = subprocess.run(
-        [sys.executable, "-c", IN_A_NOTEBOOK, uri, *files],
-        cwd=Path(__file__).parents[2],
+        [sys.executable, "-c", IN_A_NOTEBOOK, uri, *files, str(ensemble_settings.mlflow)],
+        cwd=tmp_path,
         env=os.environ,
         capture_output=True,
         text=True,
@@ -175,11 +185,16 @@ def test_a_bundle_registered_before_there_were_ensembles_still_scores(bundle, ne
     assert read.architecture == bundle.record.architecture
 
 
-def test_nothing_in_a_bundle_is_pickled(bundle, shared_settings):
-    files = [file.name for file in shared_settings.mlflow.rglob("*") if file.is_file()]
+def test_a_bundle_is_code_and_keras_files_and_nothing_in_it_is_pickled(bundle, shared_settings):
+    import mlflow
 
-    assert {"network-1.keras", "bundle.json", "pyfunc_model.py"} <= set(files)
-    assert not [name for name in files if name.endswith((".pkl", ".pickle", ".cloudpickle"))]
+    files = [file for file in (shared_settings.mlflow / "artifacts").rglob("*") if file.is_file()]
+    flavour = mlflow.models.get_model_info(f"models:/{MODEL}/{bundle.version}").flavors["python_function"]
+
+    assert {"network-1.keras", "bundle.json", "pyfunc_model.py"} <= {file.name for file in files}
+    assert flavour["model_code_path"].endswith("pyfunc_model.py")
+    assert "python_model" not in flavour  # where MLflow would name a pickled one
+    assert not [file for file in files if file.read_bytes()[:1] == PICKLED]
 
 
 def test_requirements_name_each_package_once_and_pin_it(bundle, shared_settings):
@@ -188,7 +203,23 @@ def test_requirements_name_each_package_once_and_pin_it(bundle, shared_settings)
 
     assert all("==" in line for line in lines)
     assert max(Counter(line.split("==")[0] for line in lines).values()) == 1
-    assert {"bcd", "keras", "numpy", "opencv-python-headless"} <= {line.split("==")[0] for line in lines}
+    assert {"keras", "numpy", "opencv-python-headless"} <= {line.split("==")[0] for line in lines}
+
+
+def test_no_index_is_asked_for_bcd_which_the_bundle_carries(bundle, shared_settings):
+    (requirements,) = shared_settings.mlflow.rglob("requirements.txt")
+    (code,) = shared_settings.mlflow.rglob("code")
+    carried = {str(file.relative_to(code)) for file in code.rglob("*.py")}
+
+    assert "bcd" not in requirements.read_text()
+    assert {"bcd/registry/scorer.py", "bcd/preprocessing/prepare.py", "bcd/training/predict.py"} <= carried
+    assert not [name for name in carried if name.startswith(("bcd/cli", "bcd/scoring", "bcd/admission", "flows"))]
+
+
+def test_processes_that_bcd_starts_run_its_own_code_not_a_bundles(bundle, shared_settings):
+    load_bundle(shared_settings, bundle.version)
+
+    assert not [entry for entry in sys.path if entry.startswith(str(shared_settings.home))]
 
 
 def test_the_signature_is_raw_patches_in_and_named_columns_out(bundle):
@@ -199,6 +230,14 @@ def test_the_signature_is_raw_patches_in_and_named_columns_out(bundle):
     assert info.signature.inputs.inputs[0].type == np.dtype("uint8")
     assert info.signature.inputs.inputs[0].shape == (-1, 50, 50, 3)
     assert info.signature.outputs.input_names() == list(bundle.score(PIXELS[:1]).columns)
+
+
+def test_the_example_beside_the_signature_can_be_scored(bundle):
+    import mlflow
+
+    model = mlflow.pyfunc.load_model(f"models:/{MODEL}/{bundle.version}")
+
+    pd.testing.assert_frame_equal(model.predict(model.input_example), bundle.score(EXAMPLE), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -230,6 +269,33 @@ def test_no_patch_gives_no_row(bundle):
 def test_the_same_key_registers_once(register, settings):
     assert [register(settings, name).version for name in ("red", "red", "green")] == ["1", "1", "2"]
     assert [found.version for found in list_versions(settings)] == ["1", "2"]
+
+
+@pytest.mark.parametrize("stage", ["written", "logged"])
+def test_a_registration_killed_before_its_version_leaves_no_second_model(register, settings, monkeypatch, stage):
+    import mlflow
+    from mlflow import MlflowClient
+
+    def die(*_args, **_named):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        if stage == "written":
+            patch.setattr(MlflowClient, "finalize_logged_model", die)
+        else:
+            patch.setattr(MlflowClient, "create_model_version", die)
+        with pytest.raises(KeyboardInterrupt):
+            register(settings, "red")
+    found = register(settings, "red")
+
+    client = open_client(settings)
+    models = client.search_logged_models([client.get_experiment_by_name("bcd").experiment_id])
+    assert [str(model.status) for model in models] == ["READY"]
+    assert found.version == "1"
+    assert len(found.score(PIXELS)) == len(PIXELS)
+    run = client.get_run(client.get_model_version(MODEL, "1").run_id)
+    assert [output.model_id for output in run.outputs.model_outputs] == [models[0].model_id]
+    assert mlflow.models.get_model_info(f"models:/{MODEL}/1").signature is not None
 
 
 def test_a_bundle_comes_back_with_its_record(bundle, shared_settings):

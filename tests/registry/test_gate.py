@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -120,6 +122,14 @@ def test_too_few_gate_patients_are_insufficient_evidence_and_counted():
     assert "Insufficient evidence: 7 of at least 10 gate patients have patches (3 missing)" in verdict.reasons[0]
 
 
+@pytest.mark.parametrize("champion", [None, make_scores(signal=1).iloc[:0]])
+def test_without_any_gate_patient_nobody_is_promoted_or_rejected(champion):
+    verdict = judge(make_scores(signal=3).iloc[:0], champion, OPTIONS, EVALUATE)
+
+    assert verdict.verdict == "HOLD"
+    assert "Insufficient evidence: 0 of at least 10 gate patients have patches (10 missing)" in verdict.reasons[0]
+
+
 @pytest.mark.parametrize(("left", "missing"), [(0, "IDC patches"), (1, "patches without IDC")])
 def test_one_class_is_insufficient_evidence_and_named(left, missing):
     challenger, champion = (frame[frame["label"] == left] for frame in (make_scores(signal=3), make_scores(signal=1)))
@@ -170,3 +180,15 @@ def test_a_verdict_reads_well_and_comes_back_from_json():
     text = verdict.markdown()
     assert text.startswith("## PROMOTE: challenger 4 against champion 2")
     assert text.count("\n| ") == 2 + len(verdict.checks)
+
+
+def test_the_page_about_the_gate_names_the_numbers_that_decide():
+    page = (Path(__file__).parents[2] / "docs/explanation/gate.md").read_text(encoding="utf-8")
+
+    for limit in (-OPTIONS.margin, -OPTIONS.rate_margin, -OPTIONS.coverage_margin, -OPTIONS.hospital_margin):
+        assert f"above −{-limit:.2f}" in page  # noqa: RUF001
+    assert f"above −{OPTIONS.patient_margin:.2f}" in page  # noqa: RUF001
+    assert f"below +{OPTIONS.calibration_margin:.2f}" in page
+    assert f"its {OPTIONS.confidence:.0%}".replace("%", " %") in page
+    assert f"from {OPTIONS.enforce_from} gate patients on" in page
+    assert f"under {OPTIONS.min_patients} gate patients" in page

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from bcd.evaluation.options import EvaluateOptions
+from bcd.evaluation.policy_tables import CALIBRATION_NAMES
+from bcd.evaluation.tables import format_level
 from bcd.networks.architecture import Architecture, Stage, Stem, describe
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepare import prepare
 from bcd.registry import training_log
+from bcd.registry.card import find_card
 from bcd.registry.plan import Choice, Retraining, plan_retraining
+from bcd.registry.probes import draw_tissue
 from bcd.registry.retraining import evaluate_candidate, register_candidate, train_candidate
 from bcd.registry.tracking import open_client
 from bcd.search.options import SearchOptions
@@ -160,6 +166,40 @@ def test_the_bundle_answers_as_its_members_and_its_policy_is_theirs(bundle, shar
     folder = retraining.folder(shared_settings) / "evaluation"
     np.testing.assert_allclose(pd.read_parquet(folder / "val.parquet")["logit"], logits, atol=1e-6)
     assert bundle.record.policy.model_dump_json(indent=2) == (folder / "policy.json").read_text()
+
+
+def test_the_run_shows_what_the_policy_promises_and_how_calibrations_compare(
+    client, run, retraining, bundle, tmp_path
+):
+    certified = Path(client.download_artifacts(run.info.run_id, "val/certified.md", str(tmp_path))).read_text()
+    for target in retraining.evaluation.target_errors:
+        assert f"≤ {format_level(target)}" in certified
+    calibrations = Path(client.download_artifacts(run.info.run_id, "val/calibrations.md", str(tmp_path))).read_text()
+    assert all(name in calibrations for name in CALIBRATION_NAMES.values())
+
+
+def test_the_bundle_says_what_it_was_trained_and_calibrated_on(bundle, retraining):
+    reference, train = bundle.record.reference, retraining.snapshot.of("train")
+    assert reference.features["red"].patches.n == len(train)
+    assert reference.patch_counts.n == train["patient"].nunique()
+    assert sum(reference.scores.logits) == len(retraining.snapshot.of("val"))
+
+
+def test_the_bundle_has_its_card_and_an_example_of_nobody(bundle, shared_settings, retraining):
+    card = find_card(shared_settings, bundle.version)
+    assert retraining.snapshot.id in card.markdown
+    assert "Chosen by hand." in card.html
+    (file,) = shared_settings.mlflow.rglob("card.md")
+    assert file.read_text() == card.markdown
+    (example,) = shared_settings.mlflow.rglob("serving_input_example.json")
+    np.testing.assert_array_equal(json.loads(example.read_text())["inputs"], draw_tissue(2))
+
+
+def test_a_retraining_that_is_registered_is_not_described_again(
+    shared_settings, retraining, trained, bundle, monkeypatch
+):
+    monkeypatch.setattr("bcd.registry.retraining.describe_training", lambda *_: pytest.fail("described again"))
+    assert register_candidate(shared_settings, retraining, trained, None).version == bundle.version
 
 
 def test_every_network_is_a_plain_keras_model_with_its_signature_logged_once(

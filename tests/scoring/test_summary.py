@@ -51,8 +51,9 @@ def test_agreement_is_given_from_thirty_labelled_patches_on(n, given):
     [
         ([0.99] * 3 + [0.5] * 97, FOUND),
         ([0.99] * 2 + [0.01] * 98, NOT_FOUND),
-        ([0.99] * 2 + [0.01] * 18 + [0.5] * 80, NOT_FOUND),
-        ([0.99] * 2 + [0.01] * 17 + [0.5] * 81, UNDECIDED),
+        ([0.99] * 2 + [0.01] * 88 + [0.5] * 10, NOT_FOUND),
+        ([0.99] * 2 + [0.01] * 87 + [0.5] * 11, UNDECIDED),
+        ([0.01] * 29, UNDECIDED),
     ],
 )
 def test_the_outcome_is_one_of_three(probability, outcome):

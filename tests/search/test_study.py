@@ -58,6 +58,18 @@ def test_the_dissertation_is_cut_like_any_other(study: Study, bench: Bench) -> N
     assert len(result.trials[1].history) == 1
 
 
+def test_a_known_network_over_the_limit_spends_no_more_than_one_within_it(study: Study, bench: Bench) -> None:
+    bench.score = lambda number, seed, epoch: 0.9 if number == 1 else 0.6  # it leads, so no rung would cut it
+    result = study(SearchOptions(trials=2, epochs=9, seeds=1))
+    compact, dissertation = result.trials
+    assert [compact.state, dissertation.state] == ["complete", "pruned"]
+    spent = len(dissertation.history) * dissertation.multiply_adds
+    assert spent <= 9 * 1.25 * compact.multiply_adds < spent + dissertation.multiply_adds
+    generous = study(SearchOptions(trials=2, epochs=9, seeds=1, max_cost=20, max_parameters=10_000_000))
+    assert [trial.state for trial in generous.trials] == ["complete", "complete"]
+    assert len(study(SearchOptions(trials=2, epochs=9, seeds=1, pruning=False)).trials[1].history) == 9
+
+
 def test_a_trial_that_lags_is_cut_and_counts(study: Study, bench: Bench) -> None:
     ended: list[TrialRecord] = []
     result = study(SearchOptions(trials=8, epochs=4, seeds=1), on_trial=ended.append)

@@ -122,8 +122,8 @@ def test_workers_end_with_whoever_started_them(tmp_path: Path, end: signal.Signa
             time.sleep(0.05)
         assert children, "no worker was started"
         starter.send_signal(end)
-        starter.wait(timeout=90)
-    gone, alive = psutil.wait_procs(children, timeout=90)
+        starter.wait(timeout=300)
+    gone, alive = psutil.wait_procs(children, timeout=300)
     assert gone
     assert not alive
 

@@ -20,6 +20,7 @@ from bcd.settings import Settings, load_settings
 from bcd.store import catalog as module
 from bcd.store import tables
 from bcd.store.catalog import Catalog, open_catalog
+from bcd.store.decisions import list_decisions
 
 NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 
@@ -44,6 +45,7 @@ def old(settings: Settings) -> Iterator[Catalog]:
     catalog = Catalog(module._connect(settings.catalog))
     config = Config()
     config.set_main_option("script_location", "bcd.store:migrations")
+    judged = {"champion": "1", "snapshot": "s", "reasons": ["r"], "evidence": {"patients": 3}}
     cell = {"hospital": "east", "patient": "8867", "slide": "5", "x": 1, "y": 51, "label": 1}
     with catalog.write() as connection:
         config.attributes["connection"] = connection
@@ -59,6 +61,7 @@ def old(settings: Settings) -> Iterator[Catalog]:
             ("refusals", {"delivery": "d", "name": "n", "rule": "size", "message": "m", "sha256": "0"}),
             ("label_revisions", {**cell, "author": "a", "reason": "r", "revised_at": NOW}),
             ("withdrawn", {"hospital": "east", "patient": "8867", "withdrawn_at": NOW, "reason": "r"}),
+            ("gate_decisions", {"key": "k", "decided_at": NOW, "verdict": "HOLD", "challenger": "2", **judged}),
         ):
             connection.execute(sa.insert(old.tables[table]).values(row))
     yield catalog
@@ -77,6 +80,9 @@ def test_a_populated_catalog_becomes_what_a_new_one_is(settings: Settings, old: 
         assert connection.scalar(sa.select(tables.withdrawn.c.author)) == ""
         assert connection.scalar(sa.select(tables.patches.c.patient)) == "8867"
         assert connection.scalar(sa.select(tables.label_revisions.c.label)) == 1
+    (decision,) = list_decisions(catalog)
+    assert (decision.verdict, decision.reasons, decision.evidence) == ("HOLD", ["r"], {"patients": 3})
+    assert (decision.kind, decision.by, decision.reason) == ("gate", "", "")
 
 
 def test_a_migration_that_is_interrupted_leaves_the_old_schema(

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 from bcd.patches import Hospital, PatientId, SnapshotId
 from bcd.store.catalog import Catalog
-from bcd.store.decisions import Decision, find_decision, list_decisions, record_decision
+from bcd.store.decisions import Decision, find_decision, list_decisions, list_looks, record_decision
 from bcd.store.ledger import LedgerEntry, find_score, list_scores, record_score
 
 DECISION = Decision(
@@ -58,3 +58,22 @@ def test_a_failed_attempt_is_listed_and_is_no_score(catalog: Catalog) -> None:
     record_score(catalog, ENTRY)
     assert [entry.status for entry in list_scores(catalog)] == ["scored", "failed"]
     assert len(list_scores(catalog, limit=1)) == 1
+
+
+def test_a_person_s_decision_keeps_name_reason_and_kind(catalog: Catalog) -> None:
+    forced = replace(DECISION, key="forced", kind="forced", by="Dr Lee", reason="the audit", verdict="PROMOTE")
+    record_decision(catalog, DECISION)
+    record_decision(catalog, forced)
+    assert list_decisions(catalog) == [DECISION, forced]
+    assert (DECISION.kind, DECISION.by, DECISION.reason) == ("gate", "", "")
+    assert forced.promotes
+    assert not replace(forced, kind="rejudged").promotes
+
+
+def test_earlier_looks_at_the_same_gate_patients_are_found(catalog: Catalog) -> None:
+    seen = replace(DECISION, evidence={"gate_digest": "d"})
+    record_decision(catalog, seen)
+    record_decision(catalog, replace(seen, key="other", evidence={"gate_digest": "e"}))
+    record_decision(catalog, replace(seen, key="word", kind="forced"))
+    record_decision(catalog, replace(seen, key="again", kind="rejudged"))
+    assert [look.key for look in list_looks(catalog, "d")] == ["retrain-1", "again"]

@@ -1,0 +1,23 @@
+"""How commands show a decision that a person has taken."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bcd.settings import Settings
+    from bcd.store.decisions import Decision
+
+
+def show_decision(console: Console, settings: Settings, decision: Decision) -> None:
+    """Prints what was recorded, and who is champion now."""
+    from bcd.registry.bundle import MODEL, resolve_version
+    from bcd.registry.tracking import open_client
+
+    client = open_client(settings)
+    console.print(f"Recorded: {' '.join(decision.reasons)}", highlight=False)
+    for alias in ("champion", "previous", "challenger"):
+        version = resolve_version(client, alias)
+        console.print(f"  {alias:<10} {f'{MODEL}/{version}' if version else 'none'}", highlight=False)

@@ -1,0 +1,174 @@
+"""`bcd evaluate`: judge a model on a snapshot or on a delivery that is not admitted, or anybody's predictions."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bcd.evaluation.judgement import Judgement
+    from bcd.evaluation.options import EvaluateOptions
+    from bcd.evaluation.tables import Table
+    from bcd.registry.judged import Found
+    from bcd.registry.judged_sample import EvaluationProtocol
+    from bcd.settings import Settings
+
+    How = tuple[EvaluateOptions, EvaluationProtocol]
+
+FOLDER = "evaluations"
+"""The folder of BCD_HOME in which evaluations are written, unless another is named."""
+
+
+def evaluate(
+    *,
+    model: Annotated[
+        str, typer.Option(help="models:/bcd-idc@champion, an alias, a version, or a Keras file; none: the champion.")
+    ] = "",
+    beside: Annotated[
+        list[str] | None, typer.Option(help="A further model on the same patches; may be repeated.")
+    ] = None,
+    protocol: Annotated[
+        str, typer.Option(help="Who judges: natural, founding, cruz-roa-2014 or cruz-roa-2014-dev.")
+    ] = "natural",
+    snapshot: Annotated[
+        str, typer.Option(help="Id of a snapshot, or its beginning; none: the one that the model was trained on.")
+    ] = "",
+    predictions: Annotated[
+        Path | None, typer.Option(help="A CSV of anybody's predictions: patient, x, y, label, and scores in [0, 1].")
+    ] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(help="A column of scores in that file; may be repeated; none: all others.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="A delivery to judge on without admitting it: a folder, a zip or tar.")
+    ] = None,
+    hospital: Annotated[str, typer.Option(help="The hospital of that delivery.")] = "given",
+    prevalence: Annotated[
+        float | None, typer.Option(min=0, max=1, help="State precision, F1, … at this prevalence as well.")
+    ] = None,
+    resamples: Annotated[int | None, typer.Option(help="Bootstrap resamples of the patients.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for JSON, scores, pictures and page; none: BCD_HOME/evaluations.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the evaluation as JSON, and nothing else.")] = False,
+) -> None:
+    """Judge by patient: metrics with intervals, thresholds, patients, and pairwise differences. Chooses nothing."""
+    from bcd.cli.terminal import at_work
+    from bcd.evaluation.options import EvaluateOptions
+    from bcd.evaluation.page import write_judgement
+    from bcd.progress import SilentSink, show_progress
+    from bcd.settings import load_settings
+
+    _require_one_subject(model=model, snapshot=snapshot, predictions=predictions, columns=column, data=data)
+    settings = load_settings()
+    options = settings.options("evaluation", EvaluateOptions, at_prevalence=prevalence, resamples=resamples)
+    models = [model or "champion", *(beside or [])]
+    with at_work(settings) as console, show_progress(SilentSink()) if json else nullcontext():
+        named = _read_protocol(protocol)
+        if predictions:
+            found = _judge_predictions(settings, predictions, column or [], beside or [], (options, named))
+        elif data:
+            found = _judge_delivery(settings, data, hospital, models, (options, named))
+        else:
+            found = _judge_protocol(settings, models, snapshot, (options, named))
+        folder = write_judgement(*found, out or settings.home / FOLDER)
+        if json:
+            typer.echo(found[0].model_dump_json(indent=2))
+            return
+        show_judgement(console, found[0])
+        console.print(f"\nPage: {folder / 'index.html'}", soft_wrap=True, highlight=False)
+        console.print("Research use only. Not for diagnosis.", style="dim")
+
+
+def _require_one_subject(
+    *, model: str, snapshot: str, predictions: Path | None, columns: list[str] | None, data: Path | None
+) -> None:
+    from bcd.errors import BcdError
+
+    if predictions and data:
+        raise BcdError("--predictions and --data name two things to judge.", "Name one of them.")
+    if snapshot and (predictions or data):
+        raise BcdError("--snapshot names other patients than the file or the delivery.", "Leave one of them out.")
+    if columns and not predictions:
+        raise BcdError("--column names columns of no file.", "Name the file with --predictions.")
+    if model and predictions:
+        raise BcdError("--model judges patients of the store.", "Put a model beside predictions with --beside.")
+
+
+def _read_protocol(name: str) -> EvaluationProtocol:
+    from bcd.errors import BcdError
+    from bcd.registry.judged_sample import PROTOCOLS
+
+    for protocol in PROTOCOLS:
+        if protocol == name:
+            return protocol
+    raise BcdError(f"There is no protocol {name}.", f"Name one of {', '.join(PROTOCOLS)}.")
+
+
+def _judge_predictions(settings: Settings, path: Path, columns: list[str], beside: list[str], how: How) -> Found:
+    from bcd.evaluation.predictions import read_predictions
+    from bcd.registry.judged import judge_predictions
+    from bcd.store.catalog import open_catalog
+
+    options, protocol = how
+    predictions = read_predictions(path, columns)
+    catalog = open_catalog(settings) if beside else None
+    return judge_predictions(settings, catalog, predictions, beside, options=options, protocol=protocol)
+
+
+def _judge_delivery(settings: Settings, path: Path, hospital: str, models: list[str], how: How) -> Found:
+    from bcd.admission.naming import Naming
+    from bcd.registry.judged import judge_on_delivery
+    from bcd.store.catalog import open_catalog
+    from bcd.store.hospitals import check_hospital, list_hospitals
+    from bcd.store.pseudonyms import open_pseudonyms
+
+    options, protocol = how
+    name, catalog = check_hospital(hospital), open_catalog(settings)
+    declared = any(record.hospital == name for record in list_hospitals(catalog))
+    naming = Naming(open_pseudonyms(settings, catalog, name)) if declared else None
+    return judge_on_delivery(settings, path, name, models, options=options, protocol=protocol, naming=naming)
+
+
+def _judge_protocol(settings: Settings, models: list[str], snapshot: str, how: How) -> Found:
+    from bcd.registry.judged import judge_on_protocol
+    from bcd.store.catalog import open_catalog
+
+    options, protocol = how
+    return judge_on_protocol(settings, open_catalog(settings), models, protocol, options=options, snapshot=snapshot)
+
+
+def show_judgement(console: Console, judgement: Judgement) -> None:
+    """Prints a judgement: several models side by side, or all of one."""
+    from bcd.evaluation.tables import headline_table, threshold_parts
+    from bcd.evaluation.view_tables import model_table, pair_table, published_tables, tables_of
+
+    console.print(f"\n[bold]{judgement.title}[/]", highlight=False)
+    for note in judgement.notes:
+        console.print(note, highlight=False)
+    evaluations = judgement.evaluations
+    if judgement.differences:
+        confidence = next(iter(evaluations.values())).options.confidence
+        _show(console, "Side by side", model_table(evaluations))
+        _show(console, "Pair by pair", pair_table(judgement.differences, confidence=confidence))
+    else:
+        for evaluation in evaluations.values():
+            _show(console, "Metrics at the sample's own prevalence", headline_table(evaluation))
+            for title, table in threshold_parts(evaluation).items():
+                _show(console, f"Threshold table: {title}", table)
+            for title, table in tables_of(evaluation).items():
+                _show(console, title, table)
+    for title, table in published_tables(judgement).items():
+        _show(console, title, table)
+
+
+def _show(console: Console, title: str, table: Table) -> None:
+    from bcd.cli.terminal import print_table
+
+    print_table(console, title, table.header, table.rows)
+    console.print(table.caption, style="dim", highlight=False)

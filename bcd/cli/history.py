@@ -1,0 +1,63 @@
+"""`bcd history`: what happened to every version, when, why, and who decided."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from bcd.registry.history import Chapter
+
+_COLOURS = {"PROMOTE": "green", "HOLD": "yellow", "REJECT": "red", "LOOK": "dim"}
+
+
+def history(
+    version: Annotated[str, typer.Argument(help="Only what concerns this version, such as 3.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """Tell the story of the versions: registered, judged, promoted, rolled back, and by whom."""
+    from bcd.cli.terminal import at_work
+    from bcd.registry.bundle import MODEL
+    from bcd.registry.history import list_versions, tell_story
+    from bcd.settings import load_settings
+    from bcd.store.catalog import open_catalog
+
+    settings = load_settings()
+    with at_work(settings) as console:
+        name = f"{MODEL}/{version.removeprefix(f'{MODEL}/')}"
+        story = tell_story(settings, open_catalog(settings))
+        story = [one for one in story if not version or name in {one.version, one.against}]
+        if as_json:
+            _print_json(story)
+            return
+        if not story:
+            console.print("Nothing has been registered or decided yet: `bcd retrain`.", highlight=False)
+            return
+        for chapter in story:
+            _show(console, chapter)
+        aliases = {alias: one.name for one in list_versions(settings) for alias in one.aliases}
+        now = ", ".join(f"{alias} {name}" for alias, name in sorted(aliases.items())) or "no champion"
+        console.print(f"\nNow: {now}.", highlight=False)
+
+
+def _show(console: Console, chapter: Chapter) -> None:
+    what = {"gate": "the gate", "rejudged": "judged again", "look": "looked at"}.get(chapter.what, chapter.what)
+    verdict = f" [bold {_COLOURS[chapter.verdict]}]{chapter.verdict}[/]" if chapter.verdict else ""
+    against = f" against {chapter.against}" if chapter.against and chapter.what != "registered" else ""
+    gone = " [dim](no longer in the registry)[/]" if chapter.is_gone else ""
+    when = f"{chapter.at:%Y-%m-%d %H:%M}"
+    console.print(f"{when}  [bold]{chapter.version}[/]{gone} {what}{verdict}{against}", highlight=False)
+    for reason in chapter.why:
+        console.print(f"    {reason}", highlight=False, markup=False)
+
+
+def _print_json(story: Sequence[Chapter]) -> None:
+    import json
+    from dataclasses import asdict
+
+    typer.echo(json.dumps([asdict(one) | {"at": one.at.isoformat()} for one in story], indent=2))

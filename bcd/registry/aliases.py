@@ -1,0 +1,89 @@
+"""The aliases follow the decisions: the last decision is carried out, whatever died in between.
+
+A decision is recorded in the catalog before any alias moves, and the tag `bcd.decision` is set on the version after
+the last one did. `previous` moves before `champion`, so that until the end the champion is the old one. A process
+that dies in between leaves a decision without its tag, which the next one to decide carries out; an alias that
+somebody moved by hand later on is left alone.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from bcd.progress import say
+from bcd.registry.bundle import MODEL, resolve_version
+from bcd.registry.tracking import KEY_TAG
+from bcd.store.decisions import Decision, list_decisions
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from mlflow import MlflowClient
+
+    from bcd.store.catalog import Catalog
+
+DONE_TAG = "bcd.decision"
+"""The key of the decision that was carried out on a version last."""
+
+
+def identify(client: MlflowClient, version: str) -> dict[str, Any]:
+    """Returns what tells a version from another one of the same number in a registry that was started anew."""
+    found = client.get_model_version(MODEL, version)
+    return {"bundle": found.tags.get(KEY_TAG), "model": found.source}
+
+
+def is_about(client: MlflowClient, decision: Decision) -> bool:
+    """Whether the version that a decision names is still the very bundle that it was about."""
+    version = resolve_version(client, decision.challenger)
+    if version is None:
+        return False
+    known = {key: decision.evidence[key] for key in ("bundle", "model") if key in decision.evidence}
+    if known != {key: value for key, value in identify(client, version).items() if key in known}:
+        return False
+    if "model" in known:
+        return True
+    # Earlier decisions do not name the model; what was registered later cannot have been judged.
+    registered = datetime.fromtimestamp(client.get_model_version(MODEL, version).creation_timestamp / 1000, UTC)
+    return registered <= decision.decided_at
+
+
+def last_decision(catalog: Catalog) -> Decision | None:
+    """Returns the newest decision that is one about aliases."""
+    decisions = [one for one in list_decisions(catalog) if one.kind not in {"rejudged", "look"}]
+    return decisions[-1] if decisions else None
+
+
+def finish_last_decision(client: MlflowClient, catalog: Catalog) -> Decision | None:
+    """Carries out the last decision if the process that took it died before its end.
+
+    Returns:
+        The decision that was finished; None where nothing was left to do.
+    """
+    last = last_decision(catalog)
+    if last is None or not is_about(client, last):
+        return None
+    if client.get_model_version(MODEL, last.challenger).tags.get(DONE_TAG) == last.key:
+        return None
+    say(f"The decision on {MODEL}/{last.challenger} was not carried out to its end: it is now.")
+    carry_out(client, last)
+    return last
+
+
+def carry_out(client: MlflowClient, decision: Decision) -> None:
+    """Moves the aliases as a decision says; safe to repeat."""
+    version = decision.challenger
+    tags = {"bcd.verdict": decision.verdict, "bcd.reasons": " ".join(decision.reasons)[:5000]}
+    if decision.promotes:
+        if decision.champion is not None:
+            client.set_registered_model_alias(MODEL, "previous", decision.champion)
+        client.set_registered_model_alias(MODEL, "champion", version)
+        tags["bcd.promoted_at"] = decision.decided_at.isoformat(timespec="seconds")
+        tags["bcd.previous_champion"] = decision.champion or "none"
+    if decision.verdict == "HOLD" or decision.awaits_approval:
+        client.set_registered_model_alias(MODEL, "challenger", version)
+    elif resolve_version(client, "challenger") == version:
+        client.delete_registered_model_alias(MODEL, "challenger")
+    for tag, value in tags.items():
+        client.set_model_version_tag(MODEL, version, tag, value)
+    client.set_model_version_tag(MODEL, version, DONE_TAG, decision.key)  # the last: it says all is done

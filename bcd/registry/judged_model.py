@@ -1,0 +1,121 @@
+"""The model that `bcd evaluate` judges: a registered bundle, or a file of a network.
+
+Example:
+    model = open_model(load_settings(), "models:/bcd-idc@champion")
+    model.score(pixels)[["logit", "probability"]]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bcd.errors import BcdError
+from bcd.patches import PATCH_PIXELS
+from bcd.preprocessing.options import PrepareOptions
+from bcd.progress import track
+from bcd.registry.bundle import MODEL, Bundle, load_bundle
+from bcd.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SCHEME = "models:/"
+_SUFFIXES = (".keras", ".h5", ".hdf5")
+_OUTPUTS = ("logit", "probability")  # of a file that `bcd export` wrote
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class JudgedModel:
+    """A model that can be judged.
+
+    Attributes:
+        name: What it is called.
+        score: Raw patches, uint8 (n, 50, 50, 3), to a frame of logit and probability.
+        bundle: The registered bundle; None: a file of a network.
+        note: What a reader must know of it; empty: nothing.
+    """
+
+    name: str
+    score: Callable[[np.ndarray], pd.DataFrame]
+    bundle: Bundle | None
+    note: str
+
+
+def open_model(settings: Settings, which: str) -> JudgedModel:
+    """Opens a model.
+
+    Args:
+        settings: Where the registry is, and how a file's patches are prepared.
+        which: `models:/bcd-idc@champion`, `models:/bcd-idc/3`, an alias, a version, or a Keras file.
+
+    Raises:
+        BcdError: There is no such model, or the file holds no network of patches with one logit.
+    """
+    path = Path(which)
+    if path.suffix.lower() in _SUFFIXES or path.is_file():
+        return _open_file(settings, path)
+    bundle = load_bundle(settings, _version_or_alias(which))
+    return JudgedModel(bundle.name, bundle.score, bundle, "")
+
+
+def _version_or_alias(which: str) -> str:
+    if not which.startswith(_SCHEME):
+        return which
+    model, separator, rest = which.removeprefix(_SCHEME).partition("@")
+    if not separator:
+        model, _, rest = model.partition("/")
+    if model != MODEL or not rest:
+        raise BcdError(
+            f"{which} is not a bundle of bcd.", f"Name it as {_SCHEME}{MODEL}@champion or {_SCHEME}{MODEL}/3."
+        )
+    return rest
+
+
+def _open_file(settings: Settings, path: Path) -> JudgedModel:
+    from bcd.training.predict import load_network
+
+    if not path.is_file():
+        raise BcdError(f"There is no file {path}.", "Check the path.")
+    network = load_network(path)
+    unknown = "What it was trained on is not known, so that nobody can rule out that it saw these patients."
+    if set(getattr(network, "output_names", ())) == set(_OUTPUTS):
+        return JudgedModel(path.name, lambda pixels: _ask_exported(network, pixels), None, f"{path.name}: {unknown}")
+    shapes = (network.input_shape, network.output_shape)
+    if shapes != ((None, PATCH_PIXELS, PATCH_PIXELS, 3), (None, 1)):
+        raise BcdError(
+            f"{path} holds a network from {shapes[0]} to {shapes[1]}, not from patches to one logit.",
+            "Give a network that bcd trained or exported, or a registered bundle.",
+        )
+    options = settings.options("preparation", PrepareOptions)
+    note = f"{path.name} is a network without a policy: its probabilities are not calibrated. {unknown}"
+    return JudgedModel(path.name, lambda pixels: _ask_network(network, options, pixels), None, note)
+
+
+def _ask_network(network: Any, options: PrepareOptions, pixels: np.ndarray) -> pd.DataFrame:
+    import pandas as pd
+
+    from bcd.evaluation.calibration import sigmoid
+    from bcd.preprocessing.prepare import prepare
+    from bcd.training.predict import predict_logits
+
+    logits = predict_logits(network, prepare(pixels, options))
+    return pd.DataFrame({"logit": logits, "probability": sigmoid(logits)})
+
+
+def _ask_exported(network: Any, pixels: np.ndarray) -> pd.DataFrame:
+    """Asks a network that `bcd export` wrote: preparation and calibrator are inside."""
+    import pandas as pd
+
+    answers = []
+    with track("Predicting patches", total=len(pixels)) as advance:
+        for start in range(0, len(pixels), _BATCH):
+            batch = pixels[start : start + _BATCH]
+            answers.append(network.predict_on_batch(batch))
+            advance(len(batch))
+    return pd.DataFrame({name: np.concatenate([each[name][:, 0] for each in answers]) for name in _OUTPUTS})

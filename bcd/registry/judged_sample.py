@@ -1,0 +1,184 @@
+"""The patients that `bcd evaluate` judges a model on: of a snapshot under a protocol, of a file, or of a delivery.
+
+A protocol of evaluation says who is judged, and at which prevalence:
+
+- natural: the test split of a snapshot, as it is.
+- founding: the same patients, the classes weighted to 50:50 as the founding work thinned its test to.
+- cruz-roa-2014: the 49 published test patients; cruz-roa-2014-dev: the published val patients.
+
+Whoever is chosen, a registered model that trained or was calibrated on one of them, or on their pixels, is refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcd.errors import BcdError, InsufficientEvidenceError
+from bcd.registry.judged_model import JudgedModel
+from bcd.settings import Settings
+from bcd.store.options import SplitOptions
+from bcd.store.snapshots import Snapshot, freeze_snapshot, load_snapshot
+from bcd.store.splits import published_list
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bcd.store.catalog import Catalog
+
+EvaluationProtocol = Literal["natural", "founding", "cruz-roa-2014", "cruz-roa-2014-dev"]
+
+PROTOCOLS: tuple[EvaluationProtocol, ...] = get_args(EvaluationProtocol)
+
+_LISTS = {"cruz-roa-2014": "test", "cruz-roa-2014-dev": "val"}
+
+
+@dataclass(frozen=True)
+class JudgedSample:
+    """Patches that a model is judged on.
+
+    Attributes:
+        patches: The patches' columns of a snapshot: what names and labels them, and where their pixels lie.
+        title: Whose they are.
+        split: What they are called: their split, or `given`.
+        snapshot: Id of the snapshot; empty: none.
+        notes: What a reader must know.
+    """
+
+    patches: pd.DataFrame
+    title: str
+    split: str = "test"
+    snapshot: str = ""
+    notes: list[str] = field(default_factory=list)
+
+
+def choose_patients(
+    settings: Settings, catalog: Catalog, protocol: EvaluationProtocol, snapshot: str, model: JudgedModel
+) -> JudgedSample:
+    """Chooses the patients that a protocol judges by.
+
+    Args:
+        settings: Where snapshots lie.
+        catalog: What is frozen where no snapshot is named and the model has none that fits.
+        protocol: Who is judged.
+        snapshot: Id of a snapshot, or its beginning; empty: the one that the model was trained on, or, for a
+            published list and for a file of a network, all that is admitted.
+        model: Who is judged.
+
+    Raises:
+        BcdError: The model has seen a patient, or there is no such snapshot.
+        InsufficientEvidenceError: None of the patients is there.
+    """
+    opened = _open_snapshot(settings, catalog, protocol, snapshot, model)
+    if protocol in _LISTS:
+        patches = opened.patches[select_listed(opened.patches, protocol)]
+        whose = f"Published {_LISTS[protocol]} patients"
+    else:
+        patches = opened.of("test")
+        whose = f"Test patients of snapshot {opened.id[:12]}"
+    if patches.empty:
+        raise InsufficientEvidenceError(
+            f"Snapshot {opened.id[:12]} ({opened.protocol}) holds no test patient.",
+            "Admit more labelled patients, or name another snapshot.",
+        )
+    require_unseen(settings, model, patches)
+    return JudgedSample(patches.reset_index(drop=True), f"{whose}, protocol {protocol}", snapshot=opened.id)
+
+
+def select_listed(patches: pd.DataFrame, protocol: str) -> NDArray[np.bool_]:
+    """Tells which patches are of the patients that a protocol's published list names; without a list, all are.
+
+    Raises:
+        InsufficientEvidenceError: None is.
+    """
+    if protocol not in _LISTS:
+        return np.ones(len(patches), dtype=bool)
+    published = published_list(_LISTS[protocol])
+    chosen = patches["patient"].isin(list(published)).to_numpy(dtype=bool)
+    if not chosen.any():
+        raise InsufficientEvidenceError(
+            f"None of the {len(published)} published {_LISTS[protocol]} patients is here, whom {protocol} judges by.",
+            "Admit their deliveries, or choose another protocol.",
+        )
+    return chosen
+
+
+def _open_snapshot(
+    settings: Settings, catalog: Catalog, protocol: EvaluationProtocol, snapshot: str, model: JudgedModel
+) -> Snapshot:
+    if snapshot:
+        return load_snapshot(settings, snapshot)
+    if protocol in _LISTS:
+        return freeze_snapshot(settings, catalog, SplitOptions.model_validate({"protocol": protocol}))
+    if model.bundle is not None:
+        return load_snapshot(settings, model.bundle.record.snapshot)
+    return freeze_snapshot(settings, catalog, settings.options("splits", SplitOptions))
+
+
+def require_unseen(settings: Settings, model: JudgedModel, patches: pd.DataFrame) -> None:
+    """Refuses a registered model that trained or was calibrated on a patient, or on pixels, that would judge it.
+
+    Args:
+        settings: Where snapshots lie.
+        model: The model in question; of a file nothing is known, which its note says.
+        patches: hospital, patient and pixel_sha256 of what is to judge it.
+
+    Raises:
+        BcdError: It did, naming whom, or its snapshot is not here.
+    """
+    if model.bundle is None:
+        return
+    from bcd.registry.look import assert_unseen
+
+    assert_unseen(settings, model.bundle, patches)
+    rows = load_snapshot(settings, model.bundle.record.snapshot).patches
+    used = rows.loc[rows["split"].isin(["train", "val"]), ["hospital", "patient", "pixel_sha256"]]
+    same = used[used["pixel_sha256"].isin(patches["pixel_sha256"])]
+    if len(same):
+        first = same.iloc[0]
+        raise BcdError(
+            f"{model.name} was trained or calibrated on the pixels of {len(same):,} of these patches, as patient "
+            f"{first['hospital']}/{first['patient']}'s.",
+            "Judge it on patients that it has not seen.",
+        )
+
+
+def find_patches(settings: Settings, catalog: Catalog, wanted: pd.DataFrame, given: frozenset[str]) -> pd.DataFrame:
+    """Finds admitted patches by their name.
+
+    Args:
+        settings: Where snapshots lie.
+        catalog: What is frozen to be searched.
+        wanted: hospital, patient, slide, x, y and label of each patch.
+        given: Which of hospital and slide tell patches apart; without them patient, x and y must suffice.
+
+    Returns:
+        The columns of a snapshot's patches, and `row_wanted`, the row of `wanted`; fewer than were wanted where the
+        store does not hold them all.
+
+    Raises:
+        BcdError: Two admitted patches fit, or a label differs from the store's.
+    """
+    store = freeze_snapshot(settings, catalog, settings.options("splits", SplitOptions)).patches
+    key = ["patient", "x", "y", *sorted(given)]
+    numbered = wanted[[*key, "label"]].assign(row_wanted=np.arange(len(wanted)))
+    found = store.merge(numbered, on=key, suffixes=("", "_wanted"))
+    twice = found[found["row_wanted"].duplicated()]
+    if len(twice):
+        one = twice.iloc[0]
+        raise BcdError(
+            f"Patient {one['patient']}, x {one['x']}, y {one['y']} is admitted of more than one hospital or slide.",
+            "Add the columns hospital and slide to the file.",
+        )
+    other = found[found["label"] != found["label_wanted"]]
+    if len(other):
+        one = other.iloc[0]
+        raise BcdError(
+            f"{len(other):,} labels differ from the store's, such as that of patient {one['patient']}, x {one['x']}, "
+            f"y {one['y']}: {one['label_wanted']} in the file, {one['label']} in the store.",
+            "Find out which is right; `bcd labels` corrects the store's.",
+        )
+    return found.drop(columns="label_wanted").sort_values("row_wanted", ignore_index=True)

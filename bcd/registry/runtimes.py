@@ -1,0 +1,130 @@
+"""The runtimes that an exported bundle is made for: each writes its file with one, and scores from it with another.
+
+Nothing here sends anything to anybody: OpenVINO reports its use unless its telemetry is kept from being imported.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcd.errors import BcdError
+
+Format = Literal["keras", "hdf5", "onnx", "openvino"]
+
+Scores = dict[str, NDArray[np.float32]]
+"""`logit` and `probability`, each (n,)."""
+
+OUTPUTS = ("logit", "probability")
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """How a format is written and used.
+
+    Attributes:
+        suffix: What its file is called.
+        packages: What has to be installed to write it and to score from it, by their import names.
+        converts: Whether a Keras model is converted rather than saved.
+        write: Writes a Keras model to a path.
+        score: Scores raw patches (n, 50, 50, 3) uint8 from a file.
+    """
+
+    suffix: str
+    packages: tuple[str, ...]
+    converts: bool
+    write: Callable[[Any, Path], None]
+    score: Callable[[Path, NDArray[np.uint8]], Scores]
+
+    def require(self, name: str) -> None:
+        """Raises a BcdError that names the extra, unless all packages are there."""
+        missing = [package for package in self.packages if find_spec(package) is None]
+        if missing:
+            raise BcdError(
+                f"The format {name} needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not "
+                "installed.",
+                "Run `pip install 'bcd[export]'`, or export to keras or hdf5.",
+            )
+
+
+def _save(model: Any, path: Path) -> None:
+    with _quietly():
+        model.save(path)
+
+
+def _convert(model: Any, path: Path, name: str) -> None:
+    model(np.zeros((1, *model.input_shape[1:]), np.uint8))  # Keras converts no model that was never called
+    with _quietly():
+        model.export(str(path), format=name, verbose=False)
+
+
+def _score_with_keras(path: Path, pixels: NDArray[np.uint8]) -> Scores:
+    from bcd.networks.backend import keras
+
+    scores = keras.saving.load_model(path, compile=False).predict_on_batch(pixels)
+    return {name: np.asarray(scores[name])[:, 0] for name in OUTPUTS}
+
+
+def _write_onnx(model: Any, path: Path) -> None:
+    _convert(model, path, "onnx")
+
+
+def _score_with_onnx(path: Path, pixels: NDArray[np.uint8]) -> Scores:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    found = session.run(list(OUTPUTS), {"patches": pixels})
+    return {name: values[:, 0] for name, values in zip(OUTPUTS, found, strict=True)}
+
+
+def _write_openvino(model: Any, path: Path) -> None:
+    _openvino()
+    _convert(model, path, "openvino")
+
+
+def _score_with_openvino(path: Path, pixels: NDArray[np.uint8]) -> Scores:
+    # Left alone, OpenVINO computes in bfloat16 where the processor can, and is off by up to 0.02.
+    compiled = _openvino().Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    found = compiled(pixels)
+    return {name: np.asarray(found[name])[:, 0] for name in OUTPUTS}
+
+
+def _openvino() -> Any:
+    """Imports OpenVINO without its telemetry, which would send a message at the import already."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Holds back what the converters say about deprecations of their own and about HDF5 being an old format."""
+    logger = logging.getLogger("absl")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)
+
+
+RUNTIMES: dict[Format, Runtime] = {
+    "keras": Runtime(".keras", (), False, _save, _score_with_keras),
+    "hdf5": Runtime(".h5", ("h5py",), False, _save, _score_with_keras),
+    "onnx": Runtime(".onnx", ("onnx", "tf2onnx", "onnxruntime"), True, _write_onnx, _score_with_onnx),
+    "openvino": Runtime(".xml", ("openvino",), True, _write_openvino, _score_with_openvino),
+}
+"""Every format, with what writes and reads it."""

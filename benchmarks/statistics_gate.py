@@ -1,0 +1,154 @@
+"""How often the gate promotes: challengers of known truth on made-up hospitals, against the number of gate patients.
+
+A challenger that is worse by a margin must be promoted in at most 5 % of runs. How often an equal one and better ones
+are promoted is the price, drawn against the number of gate patients; and what happens where several challengers, one
+after the other, are judged on the same patients.
+
+    .venv/bin/python benchmarks/statistics_gate.py --runs 50 --picture docs/images/gate-promotions.png
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scipy.stats import beta
+
+from bcd.evaluation.style import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, page
+from bcd.evaluation.tables import Table
+from bcd.registry.gate_simulation import CHALLENGERS, OPTIONS, promotion_rate, simulate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SIZES = (15, 29, 49, 100, 150, 300)
+LOOKS = 5
+REPEATED = [*list(CHALLENGERS)[:2], "equal", "AUROC better by .01"]
+PROMISED = 0.05
+MORE = 3  # times as many hospitals for what must not be promoted
+BAD = list(CHALLENGERS)[:3]
+PICTURE = Path(__file__).parents[1] / "docs/images/gate-promotions.png"
+
+_LOOK = dict(
+    zip(
+        CHALLENGERS,
+        (
+            (ORANGE, "D", "-"),
+            (ORANGE, "v", "--"),
+            (ORANGE, "^", ":"),
+            (PURPLE, "s", "-"),
+            (INK, "o", "-"),
+            (GREEN, "o", ":"),
+            (GREEN, "s", "--"),
+            (BLUE, "D", "-"),
+        ),
+        strict=True,
+    )
+)
+
+_SMALL: dict[str, Any] = {"fontsize": 8, "color": MUTED, "textcoords": "offset points"}
+
+Rates = dict[str, list[float]]
+
+
+def main() -> None:
+    """Prints the report and draws its picture."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=50, help="hospitals of each kind and size (default 50)")
+    parser.add_argument("--picture", type=Path, default=PICTURE, help="where the picture goes")
+    arguments = parser.parse_args()
+    print(report(arguments.runs, arguments.picture))
+
+
+def report(runs: int = 50, picture: Path = PICTURE) -> str:
+    """Runs every simulation, draws the picture and returns the tables in Markdown; about 10 minutes of one core."""
+    rates = {
+        name: [promotion_rate(challenger, n, runs=MORE * runs if name in BAD else runs) for n in SIZES]
+        for name, challenger in CHALLENGERS.items()
+    }
+    repeated = {name: [_repeat(name, n, _fewer(runs)) for n in SIZES] for name in REPEATED}
+    draw(rates, repeated, runs, picture)
+    link = f"![How often the gate promotes, against the number of gate patients](../images/{picture.name})"
+    tables = f"{_rates(rates, runs).markdown()}\n{_looks(repeated, runs).markdown()}"
+    return f"{_verdict(rates, runs)}\n\n{link}\n\n{tables}"
+
+
+def _fewer(runs: int) -> int:
+    return max(1, runs // 2)
+
+
+def _repeat(name: str, n_patients: int, runs: int) -> float:
+    return float(simulate(CHALLENGERS[name], n_patients, runs=runs, looks=LOOKS).any(axis=1).mean())
+
+
+def draw(rates: Rates, repeated: Rates, runs: int, path: Path) -> None:
+    """Draws the share of promotions against the number of gate patients, at one look and at several."""
+    note = f"{runs} to {MORE * runs} made-up hospitals of each kind and size, {_fewer(runs)} on the right; rule "
+    note += (
+        f"{OPTIONS.rule}, margins {OPTIONS.margin:g} of AUROC and {OPTIONS.rate_margin:g} of recall and specificity"
+    )
+    with page(path, title="How often the gate promotes", note=note, size=(8.6, 5.0)) as figure:
+        left, right = figure.subplots(1, 2, sharey=True)
+        _draw_rates(left, rates, "one challenger")
+        _draw_rates(right, repeated, f"at least one of {LOOKS}, on the same gate patients")
+        left.set_ylabel("promoted, % of hospitals")
+        left.annotate("at most 5 % for one worse by a margin", (SIZES[-1], 5), (0, 8), ha="right", **_SMALL)
+        handles, labels = left.get_legend_handles_labels()
+        figure.legend(handles, labels, title="the challenger in truth", loc="outside lower center", ncols=2)
+
+
+def _draw_rates(axes: Axes, rates: Rates, title: str) -> None:
+    for name, values in rates.items():
+        colour, marker, line = _LOOK[name]
+        shares = [100 * value for value in values]
+        axes.plot(SIZES, shares, color=colour, marker=marker, linestyle=line, markersize=5, label=name)
+    axes.axhline(100 * PROMISED, color=MUTED, linewidth=0.8)
+    axes.set(title=title, xscale="log", ylim=(-2, 102), xlabel="gate patients")
+    axes.set_xticks(SIZES, [str(n) for n in SIZES])
+    axes.minorticks_off()
+
+
+def _verdict(rates: Rates, runs: int) -> str:
+    promoted = {name: round(sum(rates[name]) * MORE * runs) for name in BAD}
+    each = MORE * runs * len(SIZES)
+    kinds = "; ".join(f"{name}: {_percent(found / each)}" for name, found in promoted.items())
+    found, every = sum(promoted.values()), each * len(BAD)
+    share = _percent(found / every)
+    bound = beta.ppf(0.975, found + 1, every - found)
+    worst, name, n = max((rate, name, n) for name in BAD for rate, n in zip(rates[name], SIZES, strict=True))
+    others = 10 * runs
+    again = float(simulate(CHALLENGERS[name], n, runs=others, seed=2).mean())  # the worst of many looks too bad
+    held = "kept" if max(again, *(count / each for count in promoted.values())) <= PROMISED else "**broken**"
+    return (
+        f"The promise of 5 % is {held}: a challenger that is worse by a margin is promoted in {share} of all "
+        f"{every:,} runs (at most {_percent(bound)} with 97.5 % confidence). By kind, of {each:,} runs each: "
+        f"{kinds}. The worst of the {len(BAD) * len(SIZES)} cells, of {MORE * runs} runs each, is {_percent(worst)} "
+        f"({name}; {n} gate patients); {others} other hospitals of that cell: {_percent(again)}."
+    )
+
+
+def _rates(rates: Rates, runs: int) -> Table:
+    caption = (
+        f"Share of {runs} hospitals ({MORE * runs} for the first three challengers) in which the challenger is "
+        "promoted, by the number of gate patients."
+    )
+    rows = [[name, *map(_percent, values)] for name, values in rates.items()]
+    return Table(caption, ["the challenger in truth", *map(str, SIZES)], rows)
+
+
+def _looks(repeated: Rates, runs: int) -> Table:
+    caption = (
+        f"Share of {_fewer(runs)} hospitals in which at least one of {LOOKS} such challengers is promoted, all "
+        "judged on the same gate patients against the same champion."
+    )
+    rows = [[name, *map(_percent, values)] for name, values in repeated.items()]
+    return Table(caption, [f"the {LOOKS} challengers in truth", *map(str, SIZES)], rows)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""Approve: a person is asked on the dashboard whether a promotion that the gate proposes is to be carried out.
+
+The run is suspended until somebody presses Resume and fills in the form; no process waits meanwhile. On resuming, the
+flow starts again from the top, and finds the answer. `bcd promote` answers too; the form then finds nothing to ask.
+
+Example:
+    bcd up, and `[gate] approval = true` in bcd.toml
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from prefect import flow, get_run_logger
+from prefect.flow_runs import suspend_flow_run
+from prefect.input import RunInput
+from pydantic import Field
+
+from bcd.registry.by_person import Word, answer_approval, find_waiting
+from bcd.registry.verdict import Verdict
+from bcd.settings import load_settings
+from bcd.store.catalog import open_catalog
+from flows.reporting import publish_markdown, reporting
+
+_DAYS = 90
+
+
+class Approval(RunInput):
+    """A person's word about a promotion."""
+
+    verdict: Literal["PROMOTE", "HOLD", "REJECT"] = Field(description="PROMOTE: it becomes champion now.")
+    name: str = Field(min_length=1, max_length=255, description="Who decides.")
+    reason: str = Field(min_length=1, max_length=5000, description="Why; it is kept for ever.")
+
+
+@flow(name="approve", flow_run_name="approve bcd-idc/{version}")
+def approve(version: str) -> str:
+    """Asks a person about a promotion that awaits approval, and records the answer.
+
+    Args:
+        version: The version that the gate proposes, such as 3.
+    """
+    settings = load_settings()
+    catalog = open_catalog(settings)
+    waiting = find_waiting(catalog, version)
+    if waiting is None:
+        get_run_logger().info("No promotion of version %s awaits approval: it was answered before.", version)
+        return "answered before"
+    text = Verdict.model_validate(waiting.evidence["verdict"]).markdown()
+    publish_markdown("approval", text, f"What the gate found of version {version}")
+    form = Approval.with_initial_data(description=text)
+    answer = suspend_flow_run(wait_for_input=form, timeout=_DAYS * 24 * 3600)
+    with reporting():
+        decision = answer_approval(settings, catalog, version, Word(answer.name, answer.reason), answer.verdict)
+    publish_markdown("approval-answer", "\n".join(decision.reasons), f"The answer: {decision.verdict}")
+    return decision.verdict
+
+
+if __name__ == "__main__":
+    import sys
+
+    approve(sys.argv[1])

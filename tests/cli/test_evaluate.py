@@ -1,0 +1,81 @@
+"""`bcd evaluate`, as a person types it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from bcd.cli.main import main
+from bcd.evaluation.judgement import Judgement
+from bcd.settings import Settings
+from bcd.synthetic.scores import ScoreModel, draw_scores
+
+
+@pytest.fixture
+def bcd(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    """Runs the command and returns its exit code, what it prints and what it complains."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["bcd", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return int(ended.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def predictions(tmp_path: Path) -> Path:
+    file = tmp_path / "predictions.csv"
+    scores = draw_scores(ScoreModel(), 15, seed=4).rename(columns={"probability": "ours"})
+    scores["theirs"] = scores["ours"] ** 2
+    scores.drop(columns="logit").to_csv(file, index=False)
+    return file
+
+
+def test_json_is_printed_and_nothing_else(settings: Settings, bcd, predictions: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    options = ["--resamples", "100", "--out", str(out), "--protocol", "founding"]
+    code, said, _ = bcd("evaluate", "--predictions", str(predictions), *options, "--json")
+    assert code == 0
+    judgement = Judgement.model_validate(json.loads(said))
+    assert list(judgement.evaluations) == ["ours", "theirs"]
+    assert judgement.evaluations["ours"].at_prevalence.prevalence == 0.5
+    (folder,) = out.iterdir()
+    assert json.loads((folder / "evaluation.json").read_text()) == json.loads(said)
+
+
+def test_a_person_sees_tables_and_where_the_page_is(settings: Settings, bcd, predictions: Path) -> None:
+    arguments = ["--predictions", str(predictions), "--column", "ours", "--resamples", "100", "--prevalence", "0.1"]
+    code, said, _ = bcd("evaluate", *arguments)
+    assert code == 0
+    for title in ("Metrics at the sample's own prevalence", "Threshold table", "Outcomes", "At a stated prevalence"):
+        assert title in said
+    assert "Descriptive only" in said
+    assert "Research use only" in said
+    assert len(list((settings.home / "evaluations").glob("evaluation-*/index.html"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--predictions", "a.csv", "--data", "b"], "two things to judge"),
+        (["--predictions", "a.csv", "--model", "champion"], "--beside"),
+        (["--data", "b", "--snapshot", "1a"], "--snapshot names other patients"),
+        (["--column", "ours"], "columns of no file"),
+        (["--predictions", "nowhere.csv"], "There is no file nowhere.csv"),
+        (["--protocol", "imagenet"], "There is no protocol imagenet"),
+        (["--data", "nowhere", "--model", "nowhere.keras"], "There is no file nowhere.keras"),
+        ([], "There is no champion"),
+    ],
+)
+def test_what_cannot_be_judged_is_told_in_a_sentence(
+    arguments: list[str], message: str, settings: Settings, bcd
+) -> None:
+    code, _, complained = bcd("evaluate", *arguments)
+    assert code == 2
+    assert message in complained

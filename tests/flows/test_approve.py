@@ -1,0 +1,105 @@
+"""The question to a person, on a real server: asked on the dashboard, answered there, recorded in the catalog."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from prefect.states import State
+
+from bcd.patches import SnapshotId
+from bcd.registry.by_person import find_waiting
+from bcd.registry.verdict import Verdict
+from bcd.settings import Settings
+from bcd.store.catalog import open_catalog
+from bcd.store.decisions import Decision, list_decisions, record_decision
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def waiting(settings: Settings) -> Settings:
+    """A home whose registry holds one version, with a promotion of it that the gate proposes."""
+    from mlflow import MlflowClient
+
+    from bcd.registry.bundle import MODEL
+    from bcd.registry.tracking import KEY_TAG, experiment_id, open_client
+
+    client: MlflowClient = open_client(settings)
+    client.create_registered_model(MODEL)
+    model = client.create_logged_model(experiment_id(client), name=MODEL)
+    client.create_model_version(MODEL, f"models:/{model.model_id}", tags={KEY_TAG: "k"})
+    verdict = Verdict(
+        verdict="PROMOTE",
+        reasons=["It is better."],
+        checks=[],
+        challenger="1",
+        champion=None,
+        awaits_approval=True,
+    )
+    decision = Decision(
+        key="gate/k",
+        decided_at=datetime.now(UTC),
+        verdict="PROMOTE",
+        challenger="1",
+        champion=None,
+        snapshot=SnapshotId("a" * 64),
+        reasons=verdict.reasons,
+        evidence={"verdict": verdict.model_dump(mode="json"), "awaits_approval": True, "bundle": "k"},
+    )
+    record_decision(open_catalog(settings), decision)
+    return settings
+
+
+@pytest.mark.integration
+@pytest.mark.usefixtures("prefect_server")
+def test_the_flow_suspends_until_a_person_answers_and_records_the_answer(
+    waiting: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("BCD_HOME", str(waiting.home))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    state = asyncio.run(_ask_and_answer({"verdict": "HOLD", "name": "Dr Lee", "reason": "not before the audit"}))
+
+    assert state.is_completed()
+    answer = list_decisions(open_catalog(waiting))[-1]
+    assert (answer.kind, answer.verdict, answer.by, answer.reason) == (
+        "approval",
+        "HOLD",
+        "Dr Lee",
+        "not before the audit",
+    )
+    assert find_waiting(open_catalog(waiting)) is None
+
+
+async def _ask_and_answer(answer: dict[str, str]) -> State:
+    """Does what `bcd up` and a person at the dashboard do: deploys, runs, presses Resume and fills in the form."""
+    from prefect import Flow, get_client
+    from prefect.client.schemas.objects import StateType
+    from prefect.flow_runs import resume_flow_run
+    from prefect.runner import Runner
+
+    approve = await Flow.from_source(str(ROOT), "flows/approve.py:approve")
+    async with Runner(name="test", pause_on_shutdown=False) as runner, get_client() as client:
+        deployment = await runner.add_flow(approve, name="approve")
+        run = await client.create_flow_run_from_deployment(deployment, parameters={"version": "1"})
+        await runner.execute_flow_run(run.id)
+        suspended = await client.read_flow_run(run.id)
+        assert suspended.state.type == StateType.PAUSED, suspended.state
+        refused = await client.resume_flow_run(run.id, run_input=answer | {"verdict": "PERHAPS"})
+        assert refused.status.value == "REJECT"  # by the server, against the form
+        await resume_flow_run(run.id, run_input=answer)
+        await runner.execute_flow_run(run.id)
+        return (await client.read_flow_run(run.id)).state
+
+
+@pytest.mark.integration
+@pytest.mark.usefixtures("prefect_server")
+def test_what_was_answered_meanwhile_is_not_asked_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows.approve import approve
+
+    open_catalog(settings)
+    assert approve("1") == "answered before"
