@@ -35,6 +35,8 @@ _INTERVALS = {
     "percentile": "by resampling patients, which is too narrow for few of them",
 }
 
+_NAMED = 3  # hospitals that are named in the sentence; more are in the table only
+
 
 @dataclass(frozen=True)
 class Section:
@@ -51,10 +53,11 @@ def describe_data(facts: CardFacts) -> str:
     if facts.snapshot is None:
         return f"Trained on snapshot {facts.record.snapshot[:12]}, which the store no longer has."
     train = facts.snapshot.counts().loc["train"].to_dict()
-    hospitals = facts.snapshot.of("train")["hospital"].nunique()
+    hospitals = sorted(facts.snapshot.of("train")["hospital"].unique())
+    named = f" ({', '.join(hospitals)})" if len(hospitals) <= _NAMED else ""
     return (
         f"Trained on {train['patches']:,} patches of {train['patients']} patients of "
-        f"{format_count(hospitals, 'hospital')}, {_share(train['positive'], train['patches'])} IDC; "
+        f"{format_count(len(hospitals), 'hospital')}{named}, {_share(train['positive'], train['patches'])} IDC; "
         f"splits by patient ({facts.record.protocol})."
     )
 

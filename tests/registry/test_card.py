@@ -103,7 +103,7 @@ def test_data_are_given_with_counts_and_digests(card, snapshot):
     assert "| a | 18 | 108 | 50.0 % |" in card.markdown
     assert "| train | 4 | 24 | 50.0 % |" in card.markdown
     assert "| gate | 12 | 72 | 50.0 % |" in card.markdown
-    assert "Trained on 24 patches of 4 patients of 1 hospital, 50.0 % IDC" in card.short
+    assert "Trained on 24 patches of 4 patients of 1 hospital (h1), 50.0 % IDC" in card.short
 
 
 def test_metrics_stand_with_their_intervals(card, evaluation):
