@@ -53,24 +53,27 @@ def main() -> None:
     snapshot = freeze_subset(settings, arguments.data, arguments.per_patient)
     print(", ".join(f"{n:,} {split}" for split, n in snapshot.counts()["patches"].items() if n), "patches")
     curves: dict[str, list[Curve]] = {name: [] for name in WAYS}
+    whole: list[TrialRecord] = []
     for seed in range(1, arguments.repeats + 1):
         for name, way in WAYS.items():
             options = SearchOptions(trials=1, epochs=arguments.epochs, best=0, seed=1000 * seed, **way)
-            curves[name].append(follow(settings, snapshot, options, arguments.budget))
+            trials = follow(settings, snapshot, options, arguments.budget)
+            curves[name].append(draw_curve(trials))
+            whole += [] if way["pruning"] else [trial for trial in trials if trial.state == "complete"]
             spent, best = curves[name][-1][-1]
             print(f"repeat {seed}, {name:13s}: {best:.4f} after {spent:.0f} epochs of compact", flush=True)
     print_table(curves, arguments.budget)
+    print_foresight(whole, arguments.epochs)
 
 
-def follow(settings: Settings, snapshot: Snapshot, options: SearchOptions, budget: float) -> Curve:
-    """Runs a study trial by trial until the budget is spent, and returns its curve."""
+def follow(settings: Settings, snapshot: Snapshot, options: SearchOptions, budget: float) -> list[TrialRecord]:
+    """Runs a study trial by trial until the budget is spent, and returns its trials."""
     from bcd.search.study import run_study
 
     while True:
         result = run_study(settings, snapshot, PrepareOptions(), options, TrainOptions())
-        curve = draw_curve(result.trials)
-        if curve[-1][0] >= budget:
-            return curve
+        if draw_curve(result.trials)[-1][0] >= budget:
+            return result.trials
         options = options.model_copy(update={"trials": options.trials + 1})
 
 
@@ -101,6 +104,16 @@ def print_table(curves: dict[str, list[Curve]], budget: float) -> None:
     reached = [each for each in needed if each is not None]
     half = len(reached) == len(needed) and np.median(reached) <= budget / 2
     print("That is at most half of its compute." if half else "That is NOT at most half of its compute.")
+
+
+def print_foresight(trials: Sequence[TrialRecord], epochs: int) -> None:
+    """Prints how well the score after some epochs foretells a trial's own: what cutting there has to go by."""
+    from scipy.stats import spearmanr
+
+    scores = np.array([[row["val_score"] for row in trial.history] for trial in trials])
+    foretold = ((epoch, spearmanr(scores[:, epoch - 1], scores.max(axis=1)).statistic) for epoch in range(1, epochs))
+    print(f"Rank correlation with the best score, of {len(trials)} whole trials of random search:")
+    print("  " + ", ".join(f"epoch {epoch} {rank:+.2f}" for epoch, rank in foretold))
 
 
 def best_at(curve: Curve, spent: float) -> float:
