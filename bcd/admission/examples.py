@@ -6,7 +6,6 @@ cannot be shown becomes a placeholder with its name. No patient who has withdraw
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from bcd.pages import embed_picture
 from bcd.patches import PatchName
 from bcd.store.batches import open_pixels
 from bcd.store.delivery_queries import Delivery, RefusedFile, find_admitted
@@ -161,7 +161,7 @@ def _data_uri(image: Image) -> str:
     image.thumbnail((_SHOWN_EDGE, _SHOWN_EDGE))
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=_JPEG_QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return embed_picture(buffer.getvalue(), "jpeg")
 
 
 def _patch_uri(pixels: np.ndarray) -> str:

@@ -18,6 +18,7 @@ from bcd.admission.examples import Example, Gallery, choose_evenly, patch_name
 from bcd.admission.judgement import RELEASABLE
 from bcd.admission.rules import FLAGS, RULES
 from bcd.files import whole_file
+from bcd.pages import open_templates
 from bcd.store.delivery_queries import (
     Delivery,
     RefusedFile,
@@ -94,16 +95,8 @@ def write_report(settings: Settings, catalog: Catalog, delivery: str) -> Path:
     Raises:
         BcdError: There is no such delivery, or its batch is missing.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     found = match_delivery(catalog, delivery)
-    environment = Environment(
-        loader=PackageLoader("bcd.admission", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = open_templates("bcd.admission")
     environment.filters.update(count="{:,}".format, share=_share, short=_short)
     facts = _gather_facts(settings, catalog, found)
     html = environment.get_template("report.html.j2").render(facts)

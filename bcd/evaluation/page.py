@@ -6,7 +6,6 @@ index.html.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import re
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from bcd.evaluation.sample import KEY
 from bcd.evaluation.tables import describe, format_estimate, headline_table, threshold_parts
 from bcd.evaluation.view_tables import model_table, name_pair, pair_table, published_tables, tables_of
 from bcd.files import whole_folder
+from bcd.pages import embed_picture, open_templates
 from bcd.progress import track
 
 if TYPE_CHECKING:
@@ -72,15 +72,7 @@ def join_scores(scores: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 def render_page(judgement: Judgement, scores: Mapping[str, pd.DataFrame], folder: Path) -> str:
     """Draws every picture into `folder` and returns the page with all of them in it."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("bcd.evaluation", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    template = open_templates("bcd.evaluation").get_template("page.html.j2")
     first = next(iter(judgement.evaluations.values()))
     sections = []
     with track("Drawing", total=len(judgement.evaluations)) as advance:
@@ -89,7 +81,7 @@ def render_page(judgement: Judgement, scores: Mapping[str, pd.DataFrame], folder
             pictures.mkdir()
             sections.append(_section(name, evaluation, draw_figures(scores[name], evaluation, pictures)))
             advance(1)
-    return environment.get_template("page.html.j2").render(
+    return template.render(
         judgement=judgement,
         description=describe(first),
         sections=sections,
@@ -132,4 +124,4 @@ def _comparison(judgement: Judgement, picture: Path, first: Evaluation) -> dict[
 
 
 def _embed(picture: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode("ascii")
+    return embed_picture(picture.read_bytes(), "png")

@@ -7,13 +7,13 @@ Example:
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bcd.evaluation.tables import format_estimate, format_percent, threshold_rows
+from bcd.pages import embed_picture, open_templates
 from bcd.registry.bundle import MODEL, describe_record, require_version
 from bcd.registry.card_data import Section, describe_data, make_protocol
 from bcd.registry.card_facts import CardFacts, gather_facts
@@ -131,19 +131,9 @@ def _to_markdown(facts: CardFacts, sections: Sequence[Section]) -> str:
 
 
 def _to_html(facts: CardFacts, sections: Sequence[Section]) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("bcd.registry", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    pictures = {
-        name: "data:image/png;base64," + base64.b64encode(png).decode("ascii") for name, png in facts.pictures.items()
-    }
-    return environment.get_template("card.html.j2").render(
+    template = open_templates("bcd.registry").get_template("card.html.j2")
+    pictures = {name: embed_picture(png, "png") for name, png in facts.pictures.items()}
+    return template.render(
         model=MODEL,
         sentence=describe_record(facts.record),
         headline=_headline(facts),

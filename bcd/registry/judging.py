@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from bcd.registry.gate import judge
 from bcd.registry.look import Look, judges_of, open_look
 from bcd.registry.reported import report_of
 from bcd.registry.verdict import Check, Verdict
-from bcd.store.decisions import LOOKS, list_decisions, list_looks
+from bcd.store.decisions import LOOKS, Decision, Kind, list_decisions, list_looks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +78,24 @@ class Judging:
         checks = [*verdict.checks, self._count_look(look)]
         return verdict.model_copy(update={"reported": reported, "checks": checks})
 
-    def evidence(self, run: Run, look: Look, verdict: Verdict) -> dict[str, Any]:
+    def make_decision(
+        self, run: Run, look: Look, verdict: Verdict, *, key: str, kind: Kind = "gate", figures: Any = None
+    ) -> Decision:
+        """Makes the decision that a verdict comes to, with what it is founded on; `figures` belong to that too."""
+        evidence = self._found(run, look, verdict)
+        return Decision(
+            key=key,
+            decided_at=datetime.now(UTC),
+            verdict=verdict.verdict,
+            challenger=verdict.challenger,
+            champion=verdict.champion,
+            snapshot=self.snapshot.id,
+            reasons=verdict.reasons,
+            evidence=evidence if figures is None else evidence | {"figures": figures},
+            kind=kind,
+        )
+
+    def _found(self, run: Run, look: Look, verdict: Verdict) -> dict[str, Any]:
         """Returns what a decision is founded on, as JSON values."""
         return {
             "verdict": verdict.model_dump(mode="json"),

@@ -5,7 +5,6 @@ The decision is recorded before any alias moves (`bcd.registry.aliases`), and no
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from bcd.errors import BcdError
@@ -83,16 +82,7 @@ def run_gate(
             look = judging.look(run, version, champion)
             verdict = judging.compare(run, look, version, champion)
             log_verdict(run, verdict)
-            decision = Decision(
-                key=key,
-                decided_at=datetime.now(UTC),
-                verdict=verdict.verdict,
-                challenger=version,
-                champion=champion,
-                snapshot=snapshot.id,
-                reasons=verdict.reasons,
-                evidence=judging.evidence(run, look, verdict),
-            )
+            decision = judging.make_decision(run, look, verdict, key=key)
             confirm()
             record_decision(catalog, decision)
             carry_out(client, decision)

@@ -6,7 +6,6 @@ patients of today its metrics are reported anew. What to do about one that no lo
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from bcd.progress import say
@@ -17,7 +16,7 @@ from bcd.registry.look import find_seen, judges_of, open_look
 from bcd.registry.promotion import LOCK
 from bcd.registry.reported import describe_figures
 from bcd.registry.tracking import open_client, start_run
-from bcd.store.decisions import Decision, list_decisions, record_decision
+from bcd.store.decisions import list_decisions, record_decision
 
 if TYPE_CHECKING:
     from bcd.evaluation.options import EvaluateOptions
@@ -70,17 +69,7 @@ def rejudge_champion(
             figures = _report_test(judging, run, champion)
             verdict = _word(verdict, describe_figures(f"{MODEL}/{champion}", figures))
             log_verdict(run, verdict)
-            decision = Decision(
-                key=key,
-                decided_at=datetime.now(UTC),
-                verdict=verdict.verdict,
-                challenger=champion,
-                champion=previous,
-                snapshot=snapshot.id,
-                reasons=verdict.reasons,
-                evidence=judging.evidence(run, look, verdict) | {"figures": figures},
-                kind="rejudged",
-            )
+            decision = judging.make_decision(run, look, verdict, key=key, kind="rejudged", figures=figures)
             confirm()
             record_decision(catalog, decision)
     if verdict.verdict == "REJECT":

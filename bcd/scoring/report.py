@@ -5,11 +5,12 @@ Every figure in it is computed from the stored scores; the pictures are those be
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from bcd.pages import embed_picture, open_templates
 
 _JPEG_QUALITY = 84
 _EMBEDDED_EDGE = 1600  # of one slide's picture; several slides share the report's size
@@ -32,15 +33,7 @@ def write_report(path: Path, *, pictures: Sequence[SlidePictures], facts: Mappin
         pictures: Those of each slide, to be embedded.
         facts: What `report.html.j2` shows: hospital, patient, bundle, record, exposure, summary, and more.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("bcd.scoring", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = open_templates("bcd.scoring")
     environment.filters.update(percent=_percent, count=_count)
     edge = max(round(_EMBEDDED_EDGE / len(pictures) ** 0.5), 600)
     slides = [
@@ -60,7 +53,7 @@ def _data_uri(picture: Path, edge: int) -> str:
     if scale < 1:
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     _, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode("ascii")
+    return embed_picture(jpeg.tobytes(), "jpeg")
 
 
 def _percent(share: float | None) -> str:

@@ -121,7 +121,7 @@ def test_a_cleaned_path_stays_within_its_folder_or_is_a_hazard(text: str) -> Non
     assert name.isprintable()
     hazard = name_hazard(name)
     if hazard is None:
-        assert Path("/root/folder", name).resolve().is_relative_to("/root/folder")
+        assert Path("/some/folder", name).resolve().is_relative_to("/some/folder")
         assert not Path(name).is_absolute()
 
 
