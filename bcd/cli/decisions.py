@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def show_decision(console: Console, settings: Settings, decision: Decision) -> None:
     """Prints what was recorded, and who is champion now."""
-    from bcd.registry.bundle import MODEL, resolve_version
+    from bcd.registry.lookup import MODEL, resolve_version
     from bcd.registry.tracking import open_client
 
     client = open_client(settings)

@@ -22,8 +22,8 @@ def history(
 ) -> None:
     """Tell the story of the versions: registered, judged, promoted, rolled back, and by whom."""
     from bcd.cli.terminal import at_work
-    from bcd.registry.bundle import MODEL
     from bcd.registry.history import list_versions, tell_story
+    from bcd.registry.lookup import MODEL
     from bcd.settings import load_settings
     from bcd.store.catalog import open_catalog
 

@@ -12,8 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from bcd.progress import say
-from bcd.registry.bundle import MODEL, resolve_version
-from bcd.registry.tracking import KEY_TAG
+from bcd.registry.lookup import KEY_TAG, MODEL, resolve_version
 from bcd.store.decisions import Decision, list_decisions
 
 if TYPE_CHECKING:

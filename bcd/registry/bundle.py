@@ -22,11 +22,12 @@ import numpy as np
 
 from bcd.errors import BcdError
 from bcd.patches import PATCH_PIXELS
+from bcd.registry.lookup import KEY_TAG, MODEL, find_version, resolve_version
 from bcd.registry.own_code import copy_code
 from bcd.registry.record import BundleRecord
 from bcd.registry.run import Run
 from bcd.registry.scorer import Scorer, confident_column, require_patches
-from bcd.registry.tracking import KEY_TAG, locked, open_client
+from bcd.registry.tracking import locked, open_client
 from bcd.settings import Settings
 from bcd.training.ensemble import describe_ensemble
 
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from bcd.registry.card import Card
-
-MODEL = "bcd-idc"
-"""The registered model."""
 
 _ABOUT = (
     "Finds invasive ductal carcinoma in 50x50 RGB patches of breast tissue at about 4 µm/px. "
@@ -149,24 +147,6 @@ def load_bundle(settings: Settings, which: str = "champion") -> Bundle:
     return Bundle(version=version, record=record, _model=model)
 
 
-def resolve_version(client: MlflowClient, which: str) -> str | None:
-    """Returns the version that an alias, `3` or `bcd-idc/3` names; None if there is none."""
-    from mlflow.exceptions import MlflowException
-
-    name = which.removeprefix(f"{MODEL}/")
-    try:
-        if name.isdigit():
-            found = client.get_model_version(MODEL, name)
-        else:
-            found = client.get_model_version_by_alias(MODEL, name)
-    except MlflowException as error:
-        # No such model and no such alias have codes of their own.
-        if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
-            return None
-        raise
-    return str(found.version)
-
-
 def require_version(settings: Settings, which: str) -> str:
     """Returns the version that an alias, `3` or `bcd-idc/3` names.
 
@@ -180,12 +160,6 @@ def require_version(settings: Settings, which: str) -> str:
             "Run `bcd retrain` first." if which == "champion" else "`bcd status` lists the versions.",
         )
     return version
-
-
-def find_version(client: MlflowClient, key: str) -> str | None:
-    """Returns the version that was registered with `key`."""
-    found = client.search_model_versions(f"name = '{MODEL}' and tags.`{KEY_TAG}` = '{key}'", max_results=1)
-    return str(found[0].version) if found else None
 
 
 def describe_record(record: BundleRecord) -> str:

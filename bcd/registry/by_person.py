@@ -15,8 +15,8 @@ import numpy as np
 from bcd.errors import BcdError
 from bcd.patches import PATCH_PIXELS, SnapshotId
 from bcd.registry.aliases import carry_out, finish_last_decision, identify, is_about, last_decision
-from bcd.registry.bundle import MODEL, resolve_version
 from bcd.registry.look import load_version
+from bcd.registry.lookup import MODEL, resolve_version
 from bcd.registry.promotion import LOCK, approval_key
 from bcd.registry.tracking import open_client
 from bcd.store.decisions import Decision, Kind, list_decisions, record_decision

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from bcd.registry.aliases import is_about
-from bcd.registry.bundle import MODEL, resolve_version
-from bcd.registry.tracking import KEY_TAG, open_client
+from bcd.registry.lookup import KEY_TAG, MODEL, resolve_version
+from bcd.registry.tracking import open_client
 from bcd.settings import Settings
 from bcd.store.decisions import Decision, list_decisions
 

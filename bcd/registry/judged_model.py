@@ -18,7 +18,8 @@ from bcd.errors import BcdError
 from bcd.patches import PATCH_PIXELS
 from bcd.preprocessing.options import PrepareOptions
 from bcd.progress import track
-from bcd.registry.bundle import MODEL, Bundle, load_bundle
+from bcd.registry.bundle import Bundle, load_bundle
+from bcd.registry.lookup import MODEL
 from bcd.settings import Settings
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bcd.errors import BcdError
-from bcd.registry.bundle import MODEL, Bundle, load_bundle
+from bcd.registry.bundle import Bundle, load_bundle
+from bcd.registry.lookup import MODEL
 from bcd.store.batches import read_pixels
 from bcd.store.decisions import LOOKS, list_decisions
 from bcd.store.evidence import assert_no_leakage

@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 from bcd.progress import track
 from bcd.registry.aliases import last_decision
-from bcd.registry.bundle import MODEL
 from bcd.registry.by_person import find_waiting
 from bcd.registry.history import list_versions
+from bcd.registry.lookup import KEY_TAG, MODEL
 from bcd.registry.promotion import LOCK
-from bcd.registry.tracking import KEY_TAG, experiment_id, locked, open_client
+from bcd.registry.tracking import experiment_id, locked, open_client
 from bcd.store.ledger import list_scores
 
 if TYPE_CHECKING:

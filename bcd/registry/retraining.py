@@ -22,10 +22,11 @@ from bcd.evaluation.policy_tables import calibration_table, certified_table
 from bcd.files import whole_file
 from bcd.networks.architecture import describe
 from bcd.progress import SilentSink, show_progress
-from bcd.registry.bundle import MODEL, Bundle, find_version, load_bundle, register_bundle
+from bcd.registry.bundle import Bundle, load_bundle, register_bundle
 from bcd.registry.card import write_card
 from bcd.registry.card_facts import gather_facts
 from bcd.registry.gate import Verdict
+from bcd.registry.lookup import MODEL, find_version
 from bcd.registry.machine import machine_tags, watch_machine
 from bcd.registry.plan import Choice, Retraining, open_run, read_choice
 from bcd.registry.probes import draw_tissue

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from bcd.errors import BcdError
+from bcd.registry.lookup import KEY_TAG
 from bcd.registry.run import Run
 from bcd.registry.versions import git_commit
 from bcd.settings import Settings
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "bcd"
 """The one experiment that holds all runs."""
-
-KEY_TAG = "bcd.key"
-"""What a run or a model version was made for; the same key finds it again."""
 
 Kind = Literal["retrain", "search", "trial", "train", "evaluate", "gate"]
 

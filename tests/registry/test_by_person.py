@@ -10,9 +10,9 @@ from mlflow import MlflowClient
 from bcd.errors import BcdError
 from bcd.registry import by_person
 from bcd.registry.aliases import finish_last_decision
-from bcd.registry.bundle import MODEL
 from bcd.registry.by_person import Word, answer_approval, find_waiting, force_promotion, roll_back
 from bcd.registry.history import list_versions, tell_story
+from bcd.registry.lookup import MODEL
 from bcd.registry.tracking import open_client
 from bcd.store.decisions import list_decisions
 
