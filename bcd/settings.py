@@ -62,6 +62,8 @@ class Settings(BaseSettings):
     @field_validator("home")
     @classmethod
     def _make_absolute(cls, home: Path) -> Path:
+        if "?" in str(home):
+            raise ValueError(f"{home} holds a question mark, at which the address of a database in it would end")
         return home.expanduser().absolute()
 
     @model_validator(mode="before")
@@ -201,6 +203,21 @@ def load_settings(home: Path | None = None) -> Settings:
         raise _as_bcd_error(error, "bcd.toml or the BCD_* variables") from error
     except ValueError as error:  # bcd.toml is no TOML, or a variable is no JSON
         raise BcdError(f"The settings cannot be read: {error}.", "Mend bcd.toml in BCD_HOME.") from error
+
+
+def require_home(settings: Settings) -> None:
+    """Makes sure that the home exists, for whoever only reads from it or goes on with it.
+
+    Raises:
+        BcdError: There is no such folder, or nothing of bcd is in it.
+    """
+    known = ("bcd.toml", "catalog.db", "inbox", "store", "mlflow", "prefect")
+    if not any((settings.home / name).exists() for name in known):
+        state = "There is no folder" if not settings.home.exists() else "Nothing of bcd is in the folder"
+        raise BcdError(
+            f"{state} {settings.home}.",
+            "Name the right one with --home or BCD_HOME; `bcd ingest`, `bcd demo` and `bcd up` make a new one.",
+        )
 
 
 def _as_bcd_error(error: ValidationError, where: str) -> BcdError:

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING
 from bcd.errors import BcdError
 from bcd.files import whole_file
 from bcd.progress import track
-from bcd.registry.tracking import experiment_id, open_client, own_store
+from bcd.registry.moved import artifacts_address
 from bcd.runtime import answers, environment, read_servers
-from bcd.search.storage import make_storage
 from bcd.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,6 +35,9 @@ def start(settings: Settings) -> dict[str, str]:
     Raises:
         BcdError: A port is taken, or a process ended instead of answering (its log is named).
     """
+    from bcd.registry.tracking import own_store
+    from bcd.search.storage import make_storage
+
     alive = _alive(settings)
     # What runs keeps the ports that it was started with, whatever the settings say by now.
     urls = _addresses(settings) | (read_servers(settings)["urls"] if alive else {})
@@ -80,6 +82,8 @@ def _addresses(settings: Settings) -> dict[str, str]:
 
 def runs_page(settings: Settings, mlflow: str) -> str:
     """Returns the address of the table of runs: MLflow's front page takes every visitor for one of its GenAI part."""
+    from bcd.registry.tracking import experiment_id, open_client
+
     experiment = experiment_id(open_client(settings))
     return f"{mlflow}/#/experiments/{experiment}/runs?workflowType=machine_learning"
 
@@ -166,7 +170,8 @@ def _launch(settings: Settings, name: str, command: list[str], urls: dict[str, s
     processes = servers.get("processes", {})
     processes[name] = {"pid": process.pid, "started": psutil.Process(process.pid).create_time()}
     with whole_file(settings.servers) as partial:
-        partial.write_text(json.dumps({"urls": urls, "processes": processes}, indent=2))
+        known = {"home": str(settings.home), "urls": urls, "processes": processes}
+        partial.write_text(json.dumps(known, indent=2))
 
 
 def _child_environment(settings: Settings, urls: dict[str, str], *, is_client: bool) -> dict[str, str]:
@@ -185,7 +190,7 @@ def _mlflow_command(settings: Settings) -> list[str]:
     script = str(Path(sys.executable).parent / "mlflow")
     database = f"sqlite:///{settings.mlflow / 'mlflow.db'}"
     address = ["--host", "127.0.0.1", "--port", str(settings.mlflow_port), "--workers", "1"]
-    artifacts = ["--artifacts-destination", str(settings.mlflow / "artifacts")]
+    artifacts = ["--artifacts-destination", artifacts_address(settings)]
     return [script, "server", "--backend-store-uri", database, *artifacts, *address]
 
 

@@ -33,7 +33,7 @@ def ingest(
             check_delivery(Path(delivery))
             delivery = str(Path(delivery).absolute())
         find_declared(open_catalog(settings), hospital)
-    with at_work(settings) as console:
+    with at_work(settings, needs_home=not delivery) as console:
         from flows.ingest import ingest as ingest_flow
 
         admissions = ingest_flow(delivery, hospital, spacing)

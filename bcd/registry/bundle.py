@@ -22,13 +22,16 @@ import numpy as np
 
 from bcd.errors import BcdError
 from bcd.patches import PATCH_PIXELS
+from bcd.registry.aliases import find_lost_champion, tell_lost_champion
 from bcd.registry.lookup import KEY_TAG, MODEL, find_version, resolve_version
 from bcd.registry.own_code import copy_code
 from bcd.registry.record import BundleRecord
+from bcd.registry.rows import read_rows
 from bcd.registry.run import Run
 from bcd.registry.scorer import Scorer, confident_column, require_patches
 from bcd.registry.tracking import locked, open_client
 from bcd.settings import Settings
+from bcd.store.catalog import open_catalog
 from bcd.training.ensemble import describe_ensemble
 
 if TYPE_CHECKING:
@@ -136,14 +139,21 @@ def load_bundle(settings: Settings, which: str = "champion") -> Bundle:
         which: An alias (`champion`, `previous`, `challenger`) or a version (`3` or `bcd-idc/3`).
 
     Raises:
-        BcdError: There is no such bundle.
+        BcdError: There is no such bundle, or its files cannot be loaded.
     """
     import mlflow.pyfunc
+    from mlflow.exceptions import MlflowException
 
     version = require_version(settings, which)
-    with _keep_path():
-        model = mlflow.pyfunc.load_model(f"models:/{MODEL}/{version}")
-    record: BundleRecord = model.unwrap_python_model().scorer.record
+    try:
+        with _keep_path():
+            model = mlflow.pyfunc.load_model(f"models:/{MODEL}/{version}")
+        record: BundleRecord = model.unwrap_python_model().scorer.record
+    except (MlflowException, OSError, ValueError) as error:  # its files are gone, cut short or changed
+        raise BcdError(
+            f"{MODEL}/{version} cannot be loaded from the registry: {error}",
+            "Restore its files from a backup, or make another version champion: `bcd history` lists them.",
+        ) from error
     return Bundle(version=version, record=record, _model=model)
 
 
@@ -151,15 +161,19 @@ def require_version(settings: Settings, which: str) -> str:
     """Returns the version that an alias, `3` or `bcd-idc/3` names.
 
     Raises:
-        BcdError: There is no such version.
+        BcdError: There is no such version; where the champion's alias was deleted, the way back is named.
     """
     version = resolve_version(open_client(settings), which)
-    if version is None:
-        raise BcdError(
-            f"There is no {which} of {MODEL} in the registry.",
-            "Run `bcd retrain` first." if which == "champion" else "`bcd status` lists the versions.",
-        )
-    return version
+    if version is not None:
+        return version
+    if which == "champion":
+        lost = find_lost_champion(read_rows(settings), open_catalog(settings))
+        if lost is not None:
+            raise BcdError(*tell_lost_champion(lost))
+    raise BcdError(
+        f"There is no {which} of {MODEL} in the registry.",
+        "Run `bcd retrain` first." if which == "champion" else "`bcd status` lists the versions.",
+    )
 
 
 def describe_record(record: BundleRecord) -> str:

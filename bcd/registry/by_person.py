@@ -15,7 +15,7 @@ import numpy as np
 from bcd.errors import BcdError
 from bcd.patches import PATCH_PIXELS, SnapshotId
 from bcd.registry.aliases import carry_out, finish_last_decision, identify, is_about, last_decision
-from bcd.registry.look import load_version
+from bcd.registry.bundle import load_bundle
 from bcd.registry.lookup import MODEL, resolve_version
 from bcd.registry.promotion import LOCK, approval_key
 from bcd.registry.tracking import open_client
@@ -185,7 +185,7 @@ def _require_version(client: MlflowClient, which: str) -> str:
 
 
 def _require_loadable(settings: Settings, version: str) -> None:
-    bundle = load_version(settings, version)
+    bundle = load_bundle(settings, version)
     scores = bundle.score(np.full((2, PATCH_PIXELS, PATCH_PIXELS, 3), 200, np.uint8))
     if not np.isfinite(scores["probability"].to_numpy(dtype=np.float64)).all():
         raise BcdError(f"{bundle.name} gives no finite probability.", "Choose another version: `bcd history`.")

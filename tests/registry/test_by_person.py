@@ -85,7 +85,7 @@ def test_a_version_that_does_not_load_becomes_champion_for_nobody(champion, cata
     def fail(*_):
         raise BcdError("Its files are gone.", "Retrain.")
 
-    monkeypatch.setattr(by_person, "load_version", fail)
+    monkeypatch.setattr(by_person, "load_bundle", fail)
     with pytest.raises(BcdError, match="files are gone"):
         force_promotion(champion, catalog, RED, LEE)
     assert aliases(champion) == {"champion": GREEN}
