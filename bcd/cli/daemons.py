@@ -20,6 +20,7 @@ from bcd.progress import track
 from bcd.registry.moved import artifacts_address
 from bcd.runtime import answers, environment, read_servers
 from bcd.settings import Settings
+from bcd.store.schemas import prefect_database, require_schema
 
 if TYPE_CHECKING:
     import psutil
@@ -43,6 +44,7 @@ def start(settings: Settings) -> dict[str, str]:
     urls = _addresses(settings) | (read_servers(settings)["urls"] if alive else {})
     with track("Starting Prefect, MLflow, Optuna's dashboard and a worker", total=6) as advance:
         if "prefect" not in alive:
+            require_schema("prefect", prefect_database(settings))  # the server would end without a reason
             _require_free_port(settings.prefect_port, "prefect_port")
         if "mlflow" not in alive and not settings.mlflow_url:
             _require_free_port(settings.mlflow_port, "mlflow_port")

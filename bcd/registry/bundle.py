@@ -141,13 +141,16 @@ def load_bundle(settings: Settings, which: str = "champion") -> Bundle:
     Raises:
         BcdError: There is no such bundle, or its files cannot be loaded.
     """
+    import mlflow.artifacts
     import mlflow.pyfunc
     from mlflow.exceptions import MlflowException
 
     version = require_version(settings, which)
     try:
-        with _keep_path():
-            model = mlflow.pyfunc.load_model(f"models:/{MODEL}/{version}")
+        # From a copy: where the home's path holds a %, MLflow would look for the model beside the home.
+        with _keep_path(), TemporaryDirectory() as folder:
+            files = mlflow.artifacts.download_artifacts(f"models:/{MODEL}/{version}", dst_path=folder)
+            model = mlflow.pyfunc.load_model(files)
         record: BundleRecord = model.unwrap_python_model().scorer.record
     except (MlflowException, OSError, ValueError) as error:  # its files are gone, cut short or changed
         raise BcdError(
@@ -155,6 +158,17 @@ def load_bundle(settings: Settings, which: str = "champion") -> Bundle:
             "Restore its files from a backup, or make another version champion: `bcd history` lists them.",
         ) from error
     return Bundle(version=version, record=record, _model=model)
+
+
+def require_scores(bundle: Bundle) -> None:
+    """Makes sure that a bundle scores, on two patches of nobody.
+
+    Raises:
+        BcdError: It gives no finite probability.
+    """
+    scores = bundle.score(np.full((2, PATCH_PIXELS, PATCH_PIXELS, 3), 200, np.uint8))
+    if not np.isfinite(scores["probability"].to_numpy(dtype=np.float64)).all():
+        raise BcdError(f"{bundle.name} gives no finite probability.", "Choose another version: `bcd history`.")
 
 
 def require_version(settings: Settings, which: str) -> str:

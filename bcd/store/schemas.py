@@ -6,17 +6,21 @@ to be told that its database is of another version of it.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import sqlalchemy as sa
 
 from bcd.errors import BcdError
+
+if TYPE_CHECKING:
+    from bcd.settings import Settings
 
 Library = Literal["mlflow", "optuna", "prefect"]
 
@@ -74,6 +78,15 @@ def require_schema(library: Library, url: str) -> None:
             f"The database {shown} has the revision {found} of an older {name}; the installed one needs {newest}.",
             f"Make a copy of it, then run `{command}`.",
         )
+
+
+def prefect_database(settings: Settings) -> str:
+    """Returns the address of the Prefect server's database: what its variable says, or SQLite in its home."""
+    for name in ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL"):
+        if url := os.environ.get(name):
+            return url
+    home = os.environ.get("PREFECT_HOME") or settings.prefect
+    return str(sa.URL.create("sqlite", database=str(Path(home) / "prefect.db")))
 
 
 def sync_url(url: str) -> sa.URL:
