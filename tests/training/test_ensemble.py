@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from bcd.errors import BcdError
 from bcd.networks.architecture import PRESETS, Architecture
+from bcd.networks.keras_files import load_network
 from bcd.preprocessing.prepared import PreparedSnapshot
 from bcd.settings import Settings, load_settings
 from bcd.training.ensemble import (
@@ -22,7 +23,6 @@ from bcd.training.ensemble import (
 )
 from bcd.training.fit import train_network
 from bcd.training.options import TrainOptions
-from bcd.training.predict import load_network
 
 SEEDS = EnsembleOptions(members=2)
 FOLDS = EnsembleOptions(members=2, by="folds", views=8)
