@@ -1,4 +1,4 @@
-"""Tables that people hand over: labels, predictions, declarations of slides; CSV as any program writes it, or Parquet.
+"""Tables that people hand over (labels, predictions, slides): CSV as any program writes it, or Parquet.
 
 | what differs | what is understood |
 | --- | --- |
@@ -111,7 +111,7 @@ def rename_columns(path: Path, table: pd.DataFrame, synonyms: Mapping[str, Colle
                 f"{path.name} has {len(found)} columns that could be the {name}: {', '.join(found)}.",
                 f"Call the right one {name}.",
             )
-        renamed |= {column: name for column in found}
+        renamed |= dict.fromkeys(found, name)
     return table.rename(columns=renamed)
 
 
@@ -175,7 +175,8 @@ def _read_csv(path: Path) -> pd.DataFrame:
     if len(header) > MAX_COLUMNS:
         raise ValueError(f"{len(header):,} columns are too many")
     width = len(header)
-    lines, rows = [], []
+    lines: list[int] = []
+    rows: list[list[str]] = []
     for row in reader:
         line = reader.line_num + skipped
         if len(row) > width and any(value.strip() for value in row[width:]):
