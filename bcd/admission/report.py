@@ -46,6 +46,7 @@ EXAMPLES = 24
 MAX_ROWS = 1000
 """Rows of one table; the rest is in the quarantine's CSV or the catalog."""
 
+
 def report_path(settings: Settings, delivery: str) -> Path:
     """Returns where the report of a delivery lies, by the delivery's id."""
     return settings.reports / f"{delivery[:12]}.html"
