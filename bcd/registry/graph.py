@@ -19,7 +19,7 @@ from bcd.patches import PATCH_PIXELS
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepare import SHARPEN
 from bcd.registry.record import BundleRecord
-from bcd.training.predict import Views
+from bcd.training.options import Views
 
 layers = keras.layers
 

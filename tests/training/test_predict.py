@@ -11,7 +11,8 @@ import pytest
 from bcd.errors import BcdError
 from bcd.networks.architecture import Architecture
 from bcd.networks.build import build_network
-from bcd.training.predict import Views, load_network, predict_logits, turn_patches
+from bcd.training.options import Views
+from bcd.training.predict import load_network, predict_logits, turn_patches
 
 
 def test_logits_do_not_depend_on_the_batches(tiny: Architecture, tmp_path: Path) -> None:
