@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bcd.preprocessing.prepared import PreparedSnapshot
-    from bcd.training.predict import Views
+    from bcd.training.options import Views
 
 _SPLITS = ("val", "test")
 _CALIBRATIONS = TypeAdapter(tuple[CalibrationRow, ...])

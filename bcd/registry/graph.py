@@ -20,7 +20,7 @@ from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepare import SHARPEN
 from bcd.registry.record import BundleRecord
 from bcd.registry.runtimes import EXPORTED
-from bcd.training.predict import Views
+from bcd.training.options import Views
 
 layers = keras.layers
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import islice, product
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bcd.progress import track
+from bcd.training.options import Views
 
 if TYPE_CHECKING:
     from bcd.progress import Advance
-
-Views = Literal[1, 8]
-"""How many of the eight exact turns of a patch are looked at."""
 
 
 def predict_logits(

@@ -28,7 +28,7 @@ import importlib.util, sys
 from pathlib import Path
 sys.path = [entry for entry in sys.path if not Path(entry, "bcd").is_dir()]
 assert importlib.util.find_spec("bcd") is None
-needed_by_bcd_only = ("prefect", "pydantic_settings", "optuna", "typer")
+needed_by_bcd_only = ("prefect", "optuna", "typer")
 sys.modules.update(dict.fromkeys(needed_by_bcd_only))  # importing one raises
 import mlflow, numpy as np
 mlflow.set_tracking_uri(sys.argv[1])

@@ -25,8 +25,8 @@ from bcd.registry.retraining import evaluate_candidate, register_candidate, trai
 from bcd.registry.tracking import open_client
 from bcd.search.options import SearchOptions
 from bcd.store.batches import read_pixels
-from bcd.training.ensemble import SINGLE, EnsembleOptions, find_ensemble
-from bcd.training.options import TrainOptions
+from bcd.training.ensemble import find_ensemble
+from bcd.training.options import SINGLE, EnsembleOptions, TrainOptions
 from bcd.training.predict import predict_logits
 
 TINY = Architecture(stem=Stem(filters=4, stride=5), stages=[Stage(filters=4, depth=1)])

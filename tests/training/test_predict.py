@@ -10,7 +10,8 @@ import pytest
 
 from bcd.networks.architecture import Architecture
 from bcd.networks.build import build_network
-from bcd.training.predict import Views, predict_logits, turn_patches
+from bcd.training.options import Views
+from bcd.training.predict import predict_logits, turn_patches
 
 
 def test_logits_do_not_depend_on_the_batches(tiny: Architecture, tmp_path: Path) -> None:
