@@ -10,8 +10,8 @@ from prefect import flow
 
 from bcd.registry.retraining import evaluate_candidate, register_candidate, train_candidate
 from bcd.search.options import SearchOptions
-from bcd.training.ensemble import EnsembleOptions, find_ensemble
-from bcd.training.options import TrainOptions
+from bcd.training.ensemble import find_ensemble
+from bcd.training.options import EnsembleOptions, TrainOptions
 from flows.reporting import publish_markdown, reporting, run_name
 from flows.stages import begin
 

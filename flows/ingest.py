@@ -19,9 +19,10 @@ from bcd.admission.admit import Admission, admit
 from bcd.admission.delivery import find_deliveries
 from bcd.admission.inbox import set_aside
 from bcd.admission.sources.remote import fetch_delivery, is_url
+from bcd.config import load_configuration
 from bcd.errors import BcdError, UnavailableError
 from bcd.patches import Hospital
-from bcd.settings import Settings, load_settings
+from bcd.settings import Settings
 from bcd.store.catalog import open_catalog
 from bcd.store.hospitals import find_declared
 from flows.reporting import publish_markdown, reporting, run_name
@@ -36,7 +37,7 @@ def ingest(delivery: str = "", hospital: str = "", spacing: float | None = None)
         hospital: The hospital it comes from; needed with a delivery.
         spacing: In µm per pixel, for slides that do not say it.
     """
-    settings = load_settings()
+    settings = load_configuration()
     faults: list[BcdError] = []
     admissions: list[Admission] = []
     with reporting():
@@ -66,7 +67,7 @@ def ingest(delivery: str = "", hospital: str = "", spacing: float | None = None)
 @task(name="admit delivery", task_run_name="admit a delivery of {hospital}", cache_policy=NO_CACHE)
 def admit_delivery(path: Path, hospital: Hospital, spacing: float | None = None) -> Admission:
     """Admits one delivery and tells the server about a new batch."""
-    settings = load_settings()
+    settings = load_configuration()
     admission = admit(settings, open_catalog(settings), path, hospital, spacing=spacing)
     if admission.batch and not admission.already:
         emit_event(

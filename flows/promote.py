@@ -23,8 +23,7 @@ from bcd.registry.rejudge import rejudge_champion
 from bcd.registry.retraining import judge_candidate
 from bcd.search.options import SearchOptions
 from bcd.store.catalog import open_catalog
-from bcd.training.ensemble import EnsembleOptions
-from bcd.training.options import TrainOptions
+from bcd.training.options import EnsembleOptions, TrainOptions
 from flows.reporting import publish_markdown, publish_picture, reporting, run_name
 from flows.stages import begin
 

@@ -12,8 +12,7 @@ from bcd.registry.options import GateOptions
 from bcd.registry.retraining import Outcome, read_outcome
 from bcd.search.options import SearchOptions
 from bcd.store.options import SplitOptions
-from bcd.training.ensemble import EnsembleOptions
-from bcd.training.options import TrainOptions
+from bcd.training.options import EnsembleOptions, TrainOptions
 from flows.evaluate import evaluate
 from flows.preprocess import preprocess
 from flows.promote import promote

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
+from bcd.config import load_configuration
 from bcd.errors import BcdError
 from bcd.patches import Hospital, PatientId
 from bcd.scoring.options import ScoreOptions
 from bcd.scoring.score import PatientScore, patients_to_score, score_patient
-from bcd.settings import load_settings
 from bcd.store.catalog import open_catalog
 from flows.reporting import publish_markdown, publish_picture, reporting, run_name
 
@@ -35,7 +35,7 @@ def score(patient: str = "", hospital: str = "", options: ScoreOptions | None = 
     from bcd.registry.bundle import load_bundle
     from bcd.store.patients import find_hospital
 
-    settings = load_settings()
+    settings = load_configuration()
     catalog = open_catalog(settings)
     options = options or settings.options("scoring", ScoreOptions)
     faults: list[BcdError] = []
@@ -58,7 +58,7 @@ def score(patient: str = "", hospital: str = "", options: ScoreOptions | None = 
 @task(name="score patient", task_run_name="score {hospital} {patient}", cache_policy=NO_CACHE)
 def score_patient_task(bundle: Bundle, hospital: Hospital, patient: PatientId, options: ScoreOptions) -> PatientScore:
     """Scores one patient and leaves heatmap and figures as artifacts."""
-    settings = load_settings()
+    settings = load_configuration()
     scored = score_patient(settings, open_catalog(settings), bundle, hospital, patient, options)
     key = f"{hospital}-{patient}"
     publish_picture(f"heatmap-{key}", scored.heatmap, f"Heatmap of {hospital}/{patient}. Research use only.")

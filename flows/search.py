@@ -11,8 +11,7 @@ from prefect import flow
 from bcd.registry.retraining import search_architecture
 from bcd.search.options import SearchOptions
 from bcd.search.records import StudyResult
-from bcd.training.ensemble import EnsembleOptions
-from bcd.training.options import TrainOptions
+from bcd.training.options import EnsembleOptions, TrainOptions
 from flows.reporting import publish_markdown, publish_picture, reporting, run_name
 from flows.stages import begin
 

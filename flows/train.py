@@ -11,8 +11,8 @@ from prefect import flow
 from bcd.networks.architecture import Architecture
 from bcd.registry.retraining import train_candidate
 from bcd.search.options import SearchOptions
-from bcd.training.ensemble import EnsembleOptions, TrainedEnsemble
-from bcd.training.options import TrainOptions
+from bcd.training.ensemble import TrainedEnsemble
+from bcd.training.options import EnsembleOptions, TrainOptions
 from flows.reporting import reporting, run_name
 from flows.stages import begin
 

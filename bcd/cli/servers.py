@@ -24,9 +24,9 @@ def down() -> None:
     import typer
 
     from bcd.cli import daemons
-    from bcd.settings import load_settings, require_home
+    from bcd.settings import Settings, find_home, require_home
 
-    settings = load_settings()
+    settings = Settings(home=find_home())  # whatever else bcd.toml says
     require_home(settings)
     stopped = daemons.stop(settings)
     typer.echo(f"Stopped {', '.join(stopped)}." if stopped else "Nothing of bcd is running on this BCD_HOME.")

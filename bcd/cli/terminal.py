@@ -52,6 +52,13 @@ class TerminalSink:
         self.console.print(f"  {message}", highlight=False)
 
 
+def make_console() -> Console:
+    """Returns a console as wide as the terminal, or of 150 characters where there is none."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 150)
+
+
 @contextmanager
 def at_work(settings: Settings, *, needs_home: bool = True) -> Iterator[Console]:
     """Makes this process one of bcd's, with progress on screen; flows may be imported and run inside.
@@ -72,16 +79,9 @@ def at_work(settings: Settings, *, needs_home: bool = True) -> Iterator[Console]
     # The command tells errors itself, in a sentence; Prefect's log keeps them with their traceback.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     enter(settings)
-    console = open_console()
+    console = make_console()
     with show_progress(TerminalSink(console)):
         yield console
-
-
-def open_console() -> Console:
-    """Returns the terminal; where there is none, lines of 150 characters."""
-    from rich.console import Console
-
-    return Console(width=None if sys.stdout.isatty() else 150)
 
 
 def _is_figure(cell: str) -> bool:
