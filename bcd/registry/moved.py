@@ -1,7 +1,8 @@
 """A home that was moved or copied: MLflow notes where artifacts lie as absolute addresses, and these follow the home.
 
-The address of the experiment says where the home was. Where that is not where it is now, every address under the old
-place is rewritten in one transaction, before MLflow is asked anything; otherwise it costs one row.
+The address of the experiment, or of a version of the model, says where the home was. Where that is not where it is
+now, every address under the old place is rewritten in one transaction, before MLflow is asked anything; otherwise it
+costs one row.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ _ADDRESSES = {
 }
 """The columns of MLflow's tables that hold addresses of artifacts."""
 
+_PLACE = "/mlflow/artifacts"
+_INSIDE = f"{_PLACE}/models/"
+
 
 def artifacts_address(settings: Settings) -> str:
     """Returns where this home keeps MLflow's artifacts, as a URI: MLflow decodes `%20` in a path without a scheme."""
@@ -42,8 +46,7 @@ def follow_home(settings: Settings, url: sa.URL, experiment: str) -> None:
     with engine.begin() as connection:
         if not sa.inspect(connection).has_table("experiments"):
             return
-        table = sa.table("experiments", sa.column("name"), sa.column("artifact_location"))
-        old = connection.scalar(sa.select(table.c.artifact_location).where(table.c.name == experiment))
+        old = _find_place(connection, experiment)
         if old is None or old == here or not old.startswith(("/", "file:")):
             return
         for name, column in _ADDRESSES.items():
@@ -55,3 +58,16 @@ def follow_home(settings: Settings, url: sa.URL, experiment: str) -> None:
     say(
         f"The home was at another place before: MLflow's artifacts are now looked for in {settings.mlflow}/artifacts."
     )
+
+
+def _find_place(connection: sa.Connection, experiment: str) -> str | None:
+    """Returns where the artifacts were when the database was last used; None where it does not know of any."""
+    experiments = sa.table("experiments", sa.column("name"), sa.column("artifact_location"))
+    query = sa.select(experiments.c.artifact_location).where(experiments.c.name == experiment)
+    if (place := connection.scalar(query)) is not None:
+        return str(place)
+    # The experiment was deleted for good, and versions of the model were not.
+    versions = sa.table("model_versions", sa.column("storage_location"))
+    query = sa.select(versions.c.storage_location).where(versions.c.storage_location.contains(_INSIDE))
+    found = connection.scalar(query.limit(1))
+    return None if found is None else str(found).rpartition(_INSIDE)[0] + _PLACE
