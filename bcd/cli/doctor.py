@@ -150,7 +150,8 @@ def _look_at_home(settings: Settings) -> Iterator[Finding]:
     try:
         require_home(settings)
     except BcdError as error:
-        yield Finding("fault" if "BCD_HOME" in os.environ else "warning", error.what, error.mend)
+        is_wrong = "BCD_HOME" in os.environ and not settings.home.exists()
+        yield Finding("fault" if is_wrong else "warning", error.what, error.mend)
         return
     probe = settings.home / ".doctor"
     try:
