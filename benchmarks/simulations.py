@@ -1,7 +1,7 @@
 """Whether the statistics hold, on made-up patients whose truth is known; fills docs/explanation/statistics.md.
 
-Every section is a module of its own with `report() -> str`: `simulations_intervals`, `simulations_thresholds` (with the
-calibrator) and `simulations_gate`.
+Every section is a module of its own with `report() -> str`: `simulations_intervals`, `simulations_thresholds` (with
+the calibrator) and `simulations_gate`.
 
     .venv/bin/python benchmarks/simulations.py                    # all three
     .venv/bin/python benchmarks/simulations.py --only intervals   # about 10 minutes of one core
