@@ -15,14 +15,12 @@ from typing import Annotated, Any
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, StringConstraints
 from pydantic_core import CoreSchema, core_schema, to_jsonable_python
 
-from bcd.options import Options
+from bcd.config import TABLES, load_configuration
 from bcd.registry.options import GateOptions
 from bcd.scoring.options import ScoreOptions
 from bcd.search.options import SearchOptions
-from bcd.settings import load_settings
 from bcd.store.options import SplitOptions
-from bcd.training.ensemble import EnsembleOptions
-from bcd.training.options import TrainOptions
+from bcd.training.options import EnsembleOptions, TrainOptions
 
 
 @dataclass(frozen=True)
@@ -31,11 +29,9 @@ class Configured:
 
     Attributes:
         table: Name of the table, such as `training`.
-        model: Its options model.
     """
 
     table: str
-    model: type[Options]
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_before_validator_function(self._complete, handler(source))
@@ -51,13 +47,13 @@ class Configured:
         return {**self._read(), **given} if isinstance(given, dict) else given
 
     def _read(self) -> dict[str, Any]:
-        return dict(load_settings().options(self.table, self.model))
+        return dict(load_configuration().options(self.table, TABLES[self.table]))
 
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True)]
-Splits = Annotated[SplitOptions, Configured("splits", SplitOptions)] | None
-Search = Annotated[SearchOptions, Configured("search", SearchOptions)] | None
-Training = Annotated[TrainOptions, Configured("training", TrainOptions)] | None
-Ensemble = Annotated[EnsembleOptions, Configured("ensemble", EnsembleOptions)] | None
-Gate = Annotated[GateOptions, Configured("gate", GateOptions)] | None
-Scoring = Annotated[ScoreOptions, Configured("scoring", ScoreOptions)] | None
+Splits = Annotated[SplitOptions, Configured("splits")] | None
+Search = Annotated[SearchOptions, Configured("search")] | None
+Training = Annotated[TrainOptions, Configured("training")] | None
+Ensemble = Annotated[EnsembleOptions, Configured("ensemble")] | None
+Gate = Annotated[GateOptions, Configured("gate")] | None
+Scoring = Annotated[ScoreOptions, Configured("scoring")] | None

@@ -18,9 +18,10 @@ from bcd.admission.admit import Admission, admit
 from bcd.admission.delivery import find_deliveries
 from bcd.admission.inbox import locate, set_aside
 from bcd.admission.sources.remote import fetch_delivery, is_url
+from bcd.config import load_configuration
 from bcd.errors import BcdError, UnavailableError
 from bcd.patches import Hospital
-from bcd.settings import Settings, load_settings
+from bcd.settings import Settings
 from bcd.store.catalog import open_catalog
 from bcd.store.hospitals import find_declared
 from flows.forms import Text
@@ -37,7 +38,7 @@ def ingest(delivery: Text = "", hospital: Text = "", spacing: float | None = Non
         hospital: The hospital it comes from; empty: as its folder in the inbox says.
         spacing: In µm per pixel, for slides that do not say it.
     """
-    settings = load_settings()
+    settings = load_configuration()
     faults: list[BcdError] = []
     admissions: list[Admission] = []
     with reporting():
@@ -71,7 +72,7 @@ def ingest(delivery: Text = "", hospital: Text = "", spacing: float | None = Non
 @told_task("admit delivery", "admit a delivery of {hospital}")
 def admit_delivery(path: Path, hospital: Hospital, spacing: float | None = None) -> Admission:
     """Admits one delivery and tells the server about a new batch."""
-    settings = load_settings()
+    settings = load_configuration()
     admission = admit(settings, open_catalog(settings), path, hospital, spacing=spacing)
     if admission.batch and not admission.already:
         emit_event(

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from prefect import flow, get_run_logger
 
+from bcd.config import load_configuration
 from bcd.errors import BcdError
 from bcd.patches import Hospital, PatientId
 from bcd.scoring.options import ScoreOptions
 from bcd.scoring.score import PatientScore, patients_to_score, score_patient
-from bcd.settings import load_settings
 from bcd.store.catalog import open_catalog
 from flows.forms import Scoring, Text
 from flows.reporting import publish_markdown, publish_picture, reporting, run_name, told, told_task
@@ -40,7 +40,7 @@ def score(
     from bcd.store.patients import find_hospital
 
     _check_choice(patient, all_that_wait=all_that_wait)
-    settings = load_settings()
+    settings = load_configuration()
     catalog = open_catalog(settings)
     options = options or settings.options("scoring", ScoreOptions)
     faults: list[BcdError] = []
@@ -70,7 +70,7 @@ def _check_choice(patient: str, *, all_that_wait: bool) -> None:
 @told_task("score patient", "score {hospital} {patient}")
 def score_patient_task(bundle: Bundle, hospital: Hospital, patient: PatientId, options: ScoreOptions) -> PatientScore:
     """Scores one patient and leaves heatmap and figures as artifacts."""
-    settings = load_settings()
+    settings = load_configuration()
     scored = score_patient(settings, open_catalog(settings), bundle, hospital, patient, options)
     key = f"{hospital}-{patient}"
     publish_picture(f"heatmap-{key}", scored.heatmap, f"Heatmap of {hospital}/{patient}. Research use only.")

@@ -17,8 +17,8 @@ from bcd.registry.tracking import start_run
 from bcd.search.options import SearchOptions
 from bcd.settings import Settings
 from bcd.store.snapshots import Snapshot
-from bcd.training.ensemble import SINGLE, EnsembleOptions, describe_ensemble
-from bcd.training.options import TrainOptions
+from bcd.training.ensemble import describe_ensemble
+from bcd.training.options import SINGLE, EnsembleOptions, TrainOptions
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,7 @@ from bcd.networks.architecture import Architecture
 from bcd.preprocessing.options import PrepareOptions
 from bcd.registry.reference import ReferenceStatistics
 from bcd.registry.versions import git_commit, package_versions
-from bcd.training.ensemble import SINGLE, EnsembleOptions
-from bcd.training.options import TrainOptions
+from bcd.training.options import SINGLE, EnsembleOptions, TrainOptions
 
 
 class BundleRecord(BaseModel):

@@ -26,7 +26,7 @@ CHUNK = 5000
 
 @dataclass(frozen=True)
 class DeliveryRecord:
-    """A delivery that was admitted, whole or in part.
+    """A delivery that was looked at: admitted, whole or in part, or refused as a whole.
 
     Attributes:
         id: Hash of hospital, names and bytes.
@@ -42,6 +42,7 @@ class DeliveryRecord:
         positive: Number of admitted patches labelled 1.
         unlabelled: Number of admitted patches without a label.
         flags: Number of admitted patches with each flag that any has.
+        reason: Why it was refused as a whole, and what to do; None where it was not.
     """
 
     id: str
@@ -57,6 +58,7 @@ class DeliveryRecord:
     positive: int
     unlabelled: int
     flags: dict[str, int]
+    reason: str | None = None
 
 
 @dataclass(frozen=True)

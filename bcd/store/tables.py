@@ -81,6 +81,15 @@ deliveries = sa.Table(
     sa.Column("positive", sa.Integer, nullable=False),
     sa.Column("unlabelled", sa.Integer, nullable=False),
     sa.Column("flags", sa.JSON, nullable=False),
+    sa.Column("reason", sa.Text, nullable=True),
+)
+
+attempts = sa.Table(
+    "attempts",
+    metadata,
+    _number(),
+    sa.Column("delivery", sa.String(64), nullable=False, index=True),
+    sa.Column("started_at", UtcDateTime, nullable=False),
 )
 
 batches = sa.Table(

@@ -284,7 +284,7 @@ def logged(shared_settings, evaluation, facts):
 
 
 def test_facts_are_read_from_the_run_and_the_store(shared_settings, facts, logged, evaluation, snapshot):
-    from bcd.training.ensemble import EnsembleOptions
+    from bcd.training.options import EnsembleOptions
 
     record = facts.record.model_copy(update={"ensemble": EnsembleOptions(members=2)})
 
