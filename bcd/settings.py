@@ -174,9 +174,12 @@ class Settings(BaseModel):
             # Not strict: variables are text.
             return model.model_validate({**getattr(self, table), **asked}, strict=False)
         except ValidationError as error:
-            given = [*read_given(self.home), *(Given((table, name), value, "") for name, value in asked.items())]
-            faults = find_faults(model, (table,), given) or [str(error)]
-            raise invalid_configuration(faults, self.home) from error
+            given = read_given(self.home)
+            if faults := find_faults(model, (table,), given):
+                raise invalid_configuration(faults, self.home) from error
+            given += [Given((table, name), value, "") for name, value in asked.items()]
+            faults = find_faults(model, (table,), given)
+            raise BcdError("\n     ".join(faults), "Name a value that is accepted.") from error
 
 
 def load_settings(home: Path | None = None) -> Settings:
