@@ -319,8 +319,8 @@ def test_evaluating_deals_nobody_and_freezes_nothing(
     raw = Hospital("raw")
     if raw not in {each.hospital for each in list_hospitals(home.catalog)}:
         declare_hospital(home.settings, home.catalog, raw, "raw", "a test")
-        new = write_delivery(tmp_path / "new", ["n1", "n2"], seed=9)  # whom no snapshot has dealt
-        admit(home.settings, home.catalog, new, Hospital("north"))
+    new = f"n{len(form)}"  # whom no earlier form can have dealt
+    admit(home.settings, home.catalog, write_delivery(tmp_path / new, [new], seed=len(form)), Hospital("north"))
     test = home.snapshot.of("test")
     listed = home.snapshot.patches.query("patient in @LISTED and split != 'test'")
     outside = write_delivery(tmp_path / "outside", ["q1", "q2", "q3"], seed=2)
