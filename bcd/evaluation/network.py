@@ -109,7 +109,8 @@ def _judge_split(
 
 
 def _score_splits(prepared: PreparedSnapshot, networks: Sequence[Path], views: Views) -> dict[str, pd.DataFrame]:
-    from bcd.training.predict import load_network, predict_logits
+    from bcd.networks.keras_files import load_network
+    from bcd.training.predict import predict_logits
 
     loaded = [load_network(network) for network in networks]
     columns = ["hospital", "patient", "slide", "x", "y", "label", "split", "batch"]

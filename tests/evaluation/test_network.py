@@ -14,11 +14,12 @@ from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy import fit_policy
 from bcd.networks.architecture import Architecture, Stage, Stem
 from bcd.networks.build import build_network
+from bcd.networks.keras_files import load_network
 from bcd.patches import SnapshotId
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepared import PreparedSnapshot
 from bcd.store.snapshots import Snapshot
-from bcd.training.predict import load_network, predict_logits
+from bcd.training.predict import predict_logits
 
 OPTIONS = EvaluateOptions(resamples=100)
 

@@ -3,7 +3,7 @@
 Every hospital has patients of the real set's sizes and effects of its own on each of them. What a policy promises is
 checked on all other patients of the same kind, by integration over their effects and not by drawing them.
 
-    .venv/bin/python benchmarks/statistics_thresholds.py --hospitals 100
+    .venv/bin/python benchmarks/simulations_thresholds.py --hospitals 100
 """
 
 from __future__ import annotations
