@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import base64
+import inspect
+import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import wraps
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from prefect import get_run_logger, runtime
 from prefect.artifacts import (
@@ -15,8 +19,13 @@ from prefect.artifacts import (
     create_progress_artifact,
     update_progress_artifact,
 )
+from prefect.states import Failed, State
 
+from bcd.errors import BcdError
 from bcd.progress import Advance, is_shown, show_progress
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _SECONDS_BETWEEN_UPDATES = 2.0
 
@@ -54,12 +63,42 @@ def reporting() -> AbstractContextManager[None]:
     return nullcontext() if is_shown() else show_progress(PrefectSink())
 
 
+def told(run: Callable[P, R]) -> Callable[P, R]:
+    """Ends a flow with the sentence of what a person can mend as the message of its state.
+
+    It stands between `@flow` and the function. Whoever calls the flow, another flow or a command, gets the error.
+    """
+
+    @wraps(run)
+    def telling(*args: P.args, **kwargs: P.kwargs) -> R | State:
+        try:
+            return run(*args, **kwargs)
+        except BcdError as error:
+            return Failed(message=str(error), data=error)
+
+    # Prefect would look for the names of the annotations in this module.
+    telling.__signature__ = inspect.signature(run, eval_str=True)
+    return telling
+
+
+def log_sentence(record: logging.LogRecord) -> bool:
+    """Logs the sentence of what a person can mend instead of its traceback."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, BcdError):
+        record.msg, record.args, record.exc_info = str(error), None, None
+    return True
+
+
+for _logger in ("prefect.flow_runs", "prefect.task_runs", "prefect.engine"):
+    logging.getLogger(_logger).addFilter(log_sentence)
+
+
 def run_name() -> str:
     """Names a flow run by its flow and what it is about, so that the dashboard's list can be read."""
     given = runtime.flow_run.parameters
-    about = [given.get("hospital"), given.get("patient"), Path(given.get("delivery", "")).name]
-    about.append(given.get("snapshot", "")[:8])
-    return " ".join([str(runtime.flow_run.flow_name), *(word for word in about if word)])
+    about = [given.get("hospital", ""), given.get("patient", ""), Path(given.get("delivery", "")).name]
+    about.append(given.get("snapshot", "").strip()[:8])
+    return " ".join([str(runtime.flow_run.flow_name), *(word.strip() for word in about if word.strip())])
 
 
 def artifact_key(text: str) -> str:

@@ -11,7 +11,6 @@ Example:
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 from collections.abc import Iterator, Mapping
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import sqlalchemy as sa
 
 from bcd.errors import BcdError
+from bcd.files import lock
 from bcd.registry.lookup import KEY_TAG
 from bcd.registry.moved import artifacts_address, follow_home
 from bcd.registry.run import Run
@@ -30,6 +30,7 @@ from bcd.settings import Settings
 from bcd.store.schemas import require_schema, sync_url
 
 if TYPE_CHECKING:
+    from filelock import BaseFileLock
     from mlflow import MlflowClient
 
 EXPERIMENT = "bcd"
@@ -229,10 +230,6 @@ def _client(uri: str) -> Any:
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
-@contextmanager
-def locked(settings: Settings) -> Iterator[None]:
-    """Holds a lock between the processes of this machine."""
-    settings.mlflow.mkdir(parents=True, exist_ok=True)
-    with (settings.mlflow / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # given back when the file closes, also when the process dies
-        yield
+def locked(settings: Settings) -> BaseFileLock:
+    """Returns the lock of MLflow's store between the processes of this machine."""
+    return lock(settings.mlflow / ".lock")
