@@ -63,12 +63,14 @@ def describe_file(path: Path) -> tuple[str, str]:
         head = file.read(_HEAD)
     kind = archive_kind(head)
     if kind == "split zip" or is_part(path.name) or (kind and _NUMBERED.fullmatch(path.suffix)):
-        of = f" {kind}" if kind not in {None, "split zip"} else "n"
-        return "split", f"is one part of a{of} archive that was split into several"
+        return (
+            "split",
+            f"is one part of {_a(kind if kind != 'split zip' else None)}archive that was split into several",
+        )
     if kind in {"gzip", "bzip2", "xz", "LZMA", "lzip", "Zstandard", "LZ4", "compress"}:
-        return "container", f"is a {kind} file{' that holds no tar' if kind == 'gzip' else ''}"
+        return "container", f"is {_a(kind)}file{' that holds no tar' if kind == 'gzip' else ''}"
     if kind is not None and kind != "zip":
-        return "container", f"is a {kind} archive{'' if _says(path, kind) else ', whatever its name says'}"
+        return "container", f"is {_a(kind)}archive{'' if _says(path, kind) else ', whatever its name says'}"
     if not head:
         return "empty", "has no bytes"
     other = next((what for beginning, what in _OTHERS.items() if head.lower().startswith(beginning.lower())), None)
@@ -77,5 +79,11 @@ def describe_file(path: Path) -> tuple[str, str]:
     return "container", "is neither a folder nor a whole zip, nor a tar (plain or gzip), nor a slide"
 
 
+def _a(kind: str | None) -> str:
+    if kind is None:
+        return "an "
+    return f"{'an' if kind in {'xz', 'LZMA', 'LZ4'} else 'a'} {kind} "
+
+
 def _says(path: Path, kind: str) -> bool:
-    return path.suffix.lower() == f".{kind.lower()}"
+    return path.suffix.lower() in {"", f".{kind.lower()}"}
