@@ -11,12 +11,10 @@ Example:
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import NoReturn
 
 from bcd.admission.attempts import one_attempt
 from bcd.admission.beside import apply_labels
@@ -75,8 +73,7 @@ def admit(
         spacing: In µm per pixel, for slides that do not say it.
 
     Raises:
-        RefusedError: It is refused as a whole, which is recorded and reported like any other; where bcd failed at
-            it, the traceback goes with the error.
+        RefusedError: It is refused as a whole, which is recorded and reported like any other.
         UnavailableError: The machine, the store or the key of pseudonyms is at fault; the delivery stays where it is.
         BcdError: There is no such delivery, or its hospital is not declared.
     """
@@ -108,7 +105,7 @@ def admit(
     except BcdError as error:
         raise naming.show_error(error, path) from None
     if admission.reason is not None:
-        _raise_refused(settings, admission, failure, hides=naming.hides)
+        raise explain_refused(settings, admission, failure, hides=naming.hides)
     return admission
 
 
@@ -126,7 +123,9 @@ def _conclude(settings: Settings, catalog: Catalog, path: Path, admission: Admis
         if admission.reason is None:
             leave_inbox(settings, catalog, path, admission, hides=hides)
         elif is_waiting(settings, path, admission.hospital):
-            set_aside(settings, path, admission.hospital, reason=str(explain_refused(settings, admission)))
+            set_aside(
+                settings, path, admission.hospital, reason=str(explain_refused(settings, admission, hides=hides))
+            )
     except OSError as error:
         became = "admitted" if admission.reason is None else "refused"
         raise UnavailableError(
@@ -134,17 +133,6 @@ def _conclude(settings: Settings, catalog: Catalog, path: Path, admission: Admis
             f" {error.strerror}.",
             "Mend the disk or its permissions and run the same command again: nothing is admitted twice.",
         ) from error
-
-
-def _raise_refused(settings: Settings, admission: Admission, failure: Exception | None, *, hides: bool) -> NoReturn:
-    """Raises why a delivery was refused as a whole, with the traceback where bcd failed at it."""
-    refused = explain_refused(settings, admission)
-    if failure is None or isinstance(failure, BcdError):
-        raise refused
-    if hides:  # an error's own words may quote what names somebody
-        refused.add_note("".join(traceback.format_tb(failure.__traceback__)))
-        raise refused from None
-    raise refused from failure
 
 
 def admit_source(

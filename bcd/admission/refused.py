@@ -27,7 +27,13 @@ _EVENTS = frozenset({"failed", "suspected"})
 
 
 class RefusedError(BcdError):
-    """A delivery is refused as a whole; that is recorded and reported, and it is no longer in the inbox."""
+    """A delivery is refused as a whole; that is recorded and reported, and it is no longer in the inbox.
+
+    Attributes:
+        trace: The traceback where bcd failed at it; of a raw hospital without the error's own words.
+    """
+
+    trace = ""
 
 
 def refuse_whole(
@@ -54,10 +60,23 @@ def refuse_whole(
     return settle_whole(settings, catalog, hospital, name=name, refusal=refusal, sha256=digest)
 
 
-def explain_refused(settings: Settings, record: DeliveryRecord) -> RefusedError:
-    """Returns the error that says why a delivery was refused as a whole, what to do, and where the report lies."""
+def explain_refused(
+    settings: Settings, record: DeliveryRecord, failure: Exception | None = None, *, hides: bool
+) -> RefusedError:
+    """Returns the error that says why a delivery was refused as a whole, what to do, and where the report lies.
+
+    Args:
+        settings: Where reports lie.
+        record: What became of it.
+        failure: What it ended in, where that was an error.
+        hides: Whether nothing may be quoted that may name somebody.
+    """
     mend = MENDS[commonest_rule(record.refused)]
-    return RefusedError(str(record.reason), f"{mend} The report: {report_path(settings, record.id)}")
+    refused = RefusedError(str(record.reason), f"{mend} The report: {report_path(settings, record.id)}")
+    if failure is not None and not isinstance(failure, BcdError):
+        lines = traceback.format_tb(failure.__traceback__) if hides else traceback.format_exception(failure)
+        refused.trace = "".join(lines)
+    return refused
 
 
 def _judge(name: str, path: Path, naming: Naming, error: Exception) -> Refusal:
