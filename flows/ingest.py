@@ -106,7 +106,8 @@ def _sum_up(faults: list[Exception], admitted: int) -> Exception:
         return faults[0]
     said = [fault.what if isinstance(fault, BcdError) else f"{type(fault).__name__}: {fault}" for fault in faults]
     return BcdError(
-        f"{len(faults):,} deliveries are not admitted; {admitted:,} are. {' '.join(said)}",
+        f"{len(faults):,} deliveries are not admitted; {admitted:,} {'is' if admitted == 1 else 'are'}."
+        f" {' '.join(said)}",
         "`bcd batches` lists them; the log of each task says what to do.",
     )
 

@@ -155,35 +155,38 @@ def _look_at_inbox(settings: Settings) -> Iterator[Finding]:
         yield Finding("fault", error.what, error.mend)
     else:
         yield from (Finding("warning", each.what, each.mend) for each in stuck)
-    missing = _missing_of_extra("slides") if slides_wait(settings) else []
+    missing = _missing_for_slides() if slides_wait(settings) else []
     if missing:
-        names = " and ".join(missing)
-        yield Finding(
-            "fault", f"Slides wait in the inbox, and {names} cannot be used.", 'Run pip install "bcd[slides]".'
-        )
+        what = f"Slides wait in the inbox, and they need what is not installed: {', '.join(missing)}."
+        yield Finding("fault", what, 'Run pip install "bcd[slides]".')
 
 
-def _missing_of_extra(extra: str) -> list[str]:
-    """Names the packages of one of bcd's extras that are not installed, or whose library is missing."""
+def _missing_for_slides() -> list[str]:
+    """Names the packages of the extra `slides` that are not installed, or whose library is missing."""
     from packaging.requirements import Requirement
 
     wanted = [Requirement(text) for text in requires("bcd") or []]
-    missing = []
-    for one in wanted:
-        if (
-            one.marker is not None
-            and one.marker.evaluate({"extra": extra})
-            and not one.marker.evaluate({"extra": ""})
-        ):
-            try:
-                version(one.name)
-            except PackageNotFoundError:
-                missing.append(one.name)
+    missing = [
+        one.name
+        for one in wanted
+        if one.marker is not None
+        and one.marker.evaluate({"extra": "slides"})
+        and not one.marker.evaluate({"extra": ""})
+        and not _is_installed(one.name)
+    ]
     try:
-        import openslide  # noqa: F401
+        import openslide  # noqa: F401 - the package may be there without the library that it needs
     except (ImportError, OSError):
-        missing = missing or ["openslide-python"]
+        missing = missing or ["openslide-bin"]
     return missing
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def _look_at_servers(settings: Settings) -> Iterator[Finding]:
