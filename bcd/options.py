@@ -21,10 +21,15 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.fields import FieldInfo
 
 
+def _describe_in_a_sentence(schema: dict[str, Any]) -> None:
+    """Keeps of a docstring what a form shows: not the sections for programmers."""
+    schema["description"] = schema["description"].partition("\n\n")[0]
+
+
 class Options(BaseModel):
     """A frozen, strict set of options; an unknown key is an error, and every field carries its help text."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, json_schema_extra=_describe_in_a_sentence)
 
     def fingerprint(self) -> str:
         """Returns 12 hex digits that are equal exactly when the options are."""
@@ -47,6 +52,12 @@ Port = Annotated[int, Unit("TCP port")]
 Probability = Annotated[float, Unit("probability")]
 Seconds = Annotated[float, Unit("seconds")]
 Share = Annotated[float, Unit("share")]
+
+
+def inner_options(model: type[BaseModel]) -> dict[str, type[Options]]:
+    """Returns the options of a model that are tables themselves, by name."""
+    fields = ((name, field.annotation) for name, field in model.model_fields.items())
+    return {name: kind for name, kind in fields if isinstance(kind, type) and issubclass(kind, Options)}
 
 
 def find_unit(field: FieldInfo) -> str:

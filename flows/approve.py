@@ -20,7 +20,8 @@ from bcd.config import load_configuration
 from bcd.registry.by_person import Word, answer_approval, find_waiting
 from bcd.registry.verdict import Verdict
 from bcd.store.catalog import open_catalog
-from flows.reporting import publish_markdown, reporting
+from flows.forms import Text
+from flows.reporting import publish_markdown, reporting, told
 
 _DAYS = 90
 
@@ -34,7 +35,8 @@ class Approval(RunInput):
 
 
 @flow(name="approve", flow_run_name="approve bcd-idc/{version}")
-def approve(version: str) -> str:
+@told
+def approve(version: Text) -> str:
     """Asks a person about a promotion that awaits approval, and records the answer.
 
     Args:

@@ -90,10 +90,6 @@ def test_val_is_judged_by_cross_fitted_probabilities(evaluated: EvaluatedNetwork
     assert np.abs(crossed - evaluated.policy.calibrator.apply(val["logit"])).max() > 1e-6
 
 
-def test_other_calibrations_are_measured_and_kept(evaluated: EvaluatedNetwork) -> None:
-    assert [row.kind for row in evaluated.calibrations] == ["none", "platt", "isotonic", "beta"]
-
-
 def test_an_evaluation_that_is_there_is_read(
     evaluated: EvaluatedNetwork, prepared: PreparedSnapshot, tmp_path: Path
 ) -> None:

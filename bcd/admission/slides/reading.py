@@ -195,19 +195,19 @@ def _decode_picture(path: Path) -> Image:
                     "unreadable", "The file is neither a PNG, a JPEG nor a TIFF, whatever its name says."
                 )
             picture = kind(file)
-            _check_picture(picture)
+            _check_size(picture)
             picture.load()
     except (OSError, SyntaxError, ValueError, EOFError, KeyError, zlib.error, struct.error) as error:
         raise SlideError("unreadable", "The picture is damaged or truncated.") from error
+    if picture.mode not in {"RGB", "RGBA", "P"}:  # known for certain only now: a header may be truncated, too
+        raise SlideError("colour", "The picture is not in RGB (grey or CMYK).")
     return picture
 
 
-def _check_picture(picture: Image) -> None:
+def _check_size(picture: Image) -> None:
     if picture.width * picture.height > MOST_PICTURE_PIXELS:
         message = f"The picture has {picture.width:,} x {picture.height:,} px, over {MOST_PICTURE_PIXELS:,} in all"
         raise SlideError("absurd-size", f"{message}: hand it over as a pyramidal, tiled TIFF.")
-    if picture.mode not in {"RGB", "RGBA", "P"}:
-        raise SlideError("colour", "The picture is not 8-bit RGB (grey, CMYK or 16-bit).")
 
 
 def _check_tiles(slide: OpenSlide, level: int) -> None:
