@@ -68,7 +68,7 @@ def write_report(settings: Settings, catalog: Catalog, delivery: str) -> Path:
     """
     found = match_delivery(catalog, delivery)
     facts = _gather_facts(settings, catalog, found)
-    filters = {"count": "{:,}".format, "share": _share, "short": _short}
+    filters: dict[str, Callable[..., str]] = {"count": "{:,}".format, "share": _share, "short": _short}
     html = render_page("bcd.admission", "report.html.j2", facts, filters)
     path = report_path(settings, found.id)
     with whole_file(path) as partial:
