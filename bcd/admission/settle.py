@@ -155,6 +155,9 @@ def _settle(
         positive=int((standing["label"] == 1).sum()),
         unlabelled=int((standing["label"] == UNLABELLED).sum()),
         flags=count_flags(index),
+        label_rows=findings.label_rows,
+        unmatched_rows=findings.unmatched_rows,
+        label_note=" ".join(findings.label_notes),
     )
     record_delivery(catalog, Settlement(record, index, kept, conflicts, doubts.labels, stains), confirm)
     with suppress(OSError):  # it is admitted; who settles next removes the note

@@ -42,6 +42,9 @@ class DeliveryRecord:
         positive: Number of admitted patches labelled 1.
         unlabelled: Number of admitted patches without a label.
         flags: Number of admitted patches with each flag that any has.
+        label_rows: Number of rows of its tables of labels.
+        unmatched_rows: Number of those that name no patch of it.
+        label_note: Which these are, and the likely cause, in a sentence.
     """
 
     id: str
@@ -57,6 +60,9 @@ class DeliveryRecord:
     positive: int
     unlabelled: int
     flags: dict[str, int]
+    label_rows: int
+    unmatched_rows: int
+    label_note: str
 
 
 @dataclass(frozen=True)
