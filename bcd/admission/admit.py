@@ -52,7 +52,7 @@ class Admission(DeliveryRecord):
         already: Whether the same delivery was admitted before, so that nothing changed now.
     """
 
-    already: bool
+    already: bool = False
 
     @property
     def delivery(self) -> str:

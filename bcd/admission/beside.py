@@ -23,6 +23,8 @@ from bcd.errors import BcdError
 from bcd.patches import Hospital
 from bcd.progress import say
 from bcd.store.batches import CELL
+from bcd.store.catalog import Catalog
+from bcd.store.deliveries import DeliveryRecord, list_refusals
 from bcd.store.label_files import Call, read_labels
 from bcd.store.matching import find_rows, match_rows
 
@@ -49,11 +51,23 @@ def apply_labels(
     for member in members:
         try:
             labels = _read(source, member, hospital, naming, findings, scratch)
-            _apply(findings, labels, hospital, naming, member)
+            _apply(findings, labels, hospital, naming, findings.names[member])
         except BcdError as error:
             findings.refused[member] = Refusal("labels-file", f"{error.what} {error.mend}")
+            say(error.what)
         except UnreadableFileError as error:
             findings.refused[member] = Refusal(error.rule, f"The file cannot be read: {error}.")
+
+
+def describe_labels(catalog: Catalog, record: DeliveryRecord) -> list[str]:
+    """Says in sentences how a delivery's tables of labels and its patches fit together; nothing where it has none."""
+    lines = [each.message for each in list_refusals(catalog, record.id) if each.rule == "labels-file"]
+    if record.label_note:
+        lines.insert(0, record.label_note)
+    if lines or record.label_rows:
+        rows = f"Labels: {record.unmatched_rows:,} of {record.label_rows:,} rows name no patch"
+        lines.insert(0, f"{rows}; {record.unlabelled:,} of {record.admitted:,} patches are without a label.")
+    return lines
 
 
 def _read(
@@ -69,20 +83,20 @@ def _read(
         return read_labels(path, hospital, _call(naming, findings.patches))
 
 
-def _apply(findings: Findings, labels: pd.DataFrame, hospital: Hospital, naming: Naming, member: int) -> None:
-    name = PurePosixPath(findings.names[member]).name
+def _apply(findings: Findings, labels: pd.DataFrame, hospital: Hospital, naming: Naming, table: str) -> None:
+    name = PurePosixPath(table).name
     types = {"patient": "str", "slide": "str", "x": "int64", "y": "int64"}
     patches = findings.patches[CELL[1:]].astype(types).assign(hospital=str(hospital))
     is_found = find_rows(labels, patches)
     findings.label_rows += len(labels)
     findings.unmatched_rows += int((~is_found).sum())
-    match = match_rows(name, "of this delivery", labels, is_found, patches, _call(naming, patches))
+    match = match_rows(name, "this delivery", labels, is_found, patches, _call(naming, patches))
     if match.note:
         findings.label_notes.append(match.note)
         say(match.note)
     given = labels.loc[labels["label"].notna(), [*CELL, "label"]].drop_duplicates(CELL)
     said = patches.merge(given, on=CELL, how="left")["label"].fillna(UNLABELLED).to_numpy().astype(np.int8)
-    _label(findings, said, findings.names[member])
+    _label(findings, said, table)
 
 
 def _call(naming: Naming, patches: pd.DataFrame) -> Call:

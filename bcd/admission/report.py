@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from bcd.admission.examples import Example, Gallery, choose_evenly, patch_name
 from bcd.admission.judgement import RELEASABLE
-from bcd.admission.rules import FLAGS, RULES
+from bcd.admission.rules import FLAGS, MENDS, RULES
 from bcd.files import whole_file
 from bcd.pages import open_templates
 from bcd.store.delivery_queries import (
@@ -45,35 +45,6 @@ EXAMPLES = 24
 
 MAX_ROWS = 1000
 """Rows of one table; the rest is in the quarantine's CSV or the catalog."""
-
-MENDS = {
-    "unsafe-path": "Pack the delivery again, from inside its folder, with paths relative to it.",
-    "not-a-file": "Deliver the file that a link points to.",
-    "nested-archive": "Unpack the inner archive, or deliver it by itself.",
-    "bomb": "Ask who made the archive; if the file is what it says, deliver it outside an archive.",
-    "name": "Nothing, if it is no patch. Otherwise rename it and deliver it again.",
-    "folder": "Find out which is right. Move the file and deliver it again, or release it: then its name counts.",
-    "off-grid": "Cut the slide again with corners at 1, 51, 101, …, and deliver it again.",
-    "off-slide": "Check how x and y were counted. If the slide is really so large, release the files.",
-    "unreadable": "Copy the files again from where they come from, unencrypted, and deliver them again.",
-    "empty": "Copy the files again from where they come from, and deliver them again.",
-    "too-large": "Save the picture without attachments, or deliver it as a slide.",
-    "not-png": "Save the patch as PNG from the original picture, not from a JPEG, and deliver it again.",
-    "truncated": "Copy the files again from where they come from, and deliver them again.",
-    "absurd-size": "Deliver it as a slide if it is one. Otherwise find out who made it.",
-    "colour": "Save the patch as 8-bit RGB, opaque, and deliver it again; a grey one has lost its stain.",
-    "size": "Nothing, if these are pieces at the edge of a slide. Otherwise cut the slide into 50x50 px at 4 µm/px.",
-    "blank": "Nothing, if it is glass. Release it if there is tissue on it.",
-    "no-spacing": "Deliver the slide again with --spacing and its µm per pixel.",
-    "no-tissue": "Nothing, if the slide is empty. Otherwise look at the slide: it may be pale, or out of focus.",
-    "labels-file": "Mend the table and import it: bcd labels import FILE.",
-    "withdrawn": "Nothing: the patient's patches stay out.",
-    "already-admitted": "Nothing: the patches are in an earlier batch.",
-    "duplicate-cell": "Nothing, if it is a copy. Otherwise find out which picture is right and release that one.",
-    "two-patients": "Find out whose tissue it is, and release that patient's file.",
-    "two-labels": "Ask the pathologist, and release the files with the label that is right.",
-}
-"""What a hospital can do about the refusals of each rule."""
 
 
 def report_path(settings: Settings, delivery: str) -> Path:
@@ -116,6 +87,7 @@ def _gather_facts(settings: Settings, catalog: Catalog, found: Delivery) -> dict
         "rules": _rule_sections(gallery, places),
         "flags": _flag_sections(gallery),
         "conflicts": list_conflicts(catalog, found.id, MAX_ROWS),
+        "labels": list_refused(catalog, found.id, rule="labels-file"),
         "files": list(enumerate(list_refused(catalog, found.id, limit=MAX_ROWS), start=1)),
         "csv": f"store/quarantine/{found.id}/refusals.csv",
         "max_rows": MAX_ROWS,

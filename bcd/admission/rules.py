@@ -1,8 +1,8 @@
 """The rules that a file must keep to be admitted: a stable code each, and one small function.
 
-`RULES` is what documentation and reports show. The rules about names and places are in this module, those about
-bytes in `bcd.admission.png`, about pixels in `bcd.admission.pixels`, and those that compare patches with each
-other in `bcd.admission.duplicates`.
+`RULES` and `MENDS` are what documentation, messages and reports show. The rules about names and places are in this
+module, those about bytes in `bcd.admission.png`, about pixels in `bcd.admission.pixels`, and those that compare
+patches with each other in `bcd.admission.duplicates`.
 """
 
 from __future__ import annotations
@@ -40,6 +40,35 @@ RULES = {
     "two-labels": "The same pixels are delivered with two labels; neither is admitted from this delivery.",
 }
 """Code of each rule and what breaks it, in the order in which they are looked at."""
+
+MENDS = {
+    "unsafe-path": "Pack the delivery again, from inside its folder, with paths relative to it.",
+    "not-a-file": "Deliver the file that a link points to.",
+    "nested-archive": "Unpack the inner archive, or deliver it by itself.",
+    "bomb": "Ask who made the archive; if the file is what it says, deliver it outside an archive.",
+    "name": "Nothing, if it is no patch. Otherwise rename it and deliver it again.",
+    "folder": "Find out which is right. Move the file and deliver it again, or release it: then its name counts.",
+    "off-grid": "Cut the slide again with corners at 1, 51, 101, …, and deliver it again.",
+    "off-slide": "Check how x and y were counted. If the slide is really so large, release the files.",
+    "unreadable": "Copy the files again from where they come from, unencrypted, and deliver them again.",
+    "empty": "Copy the files again from where they come from, and deliver them again.",
+    "too-large": "Save the picture without attachments, or deliver it as a slide.",
+    "not-png": "Save the patch as PNG from the original picture, not from a JPEG, and deliver it again.",
+    "truncated": "Copy the files again from where they come from, and deliver them again.",
+    "absurd-size": "Deliver it as a slide if it is one. Otherwise find out who made it.",
+    "colour": "Save the patch as 8-bit RGB, opaque, and deliver it again; a grey one has lost its stain.",
+    "size": "Nothing, if these are pieces at the edge of a slide. Otherwise cut the slide into 50x50 px at 4 µm/px.",
+    "blank": "Nothing, if it is glass. Release it if there is tissue on it.",
+    "no-spacing": "Deliver the slide again with --spacing and its µm per pixel.",
+    "no-tissue": "Nothing, if the slide is empty. Otherwise look at the slide: it may be pale, or out of focus.",
+    "labels-file": "Mend the table and import it: bcd labels import FILE.",
+    "withdrawn": "Nothing: the patient's patches stay out.",
+    "already-admitted": "Nothing: the patches are in an earlier batch.",
+    "duplicate-cell": "Nothing, if it is a copy. Otherwise find out which picture is right and release that one.",
+    "two-patients": "Find out whose tissue it is, and release that patient's file.",
+    "two-labels": "Ask the pathologist, and release the files with the label that is right.",
+}
+"""What a hospital can do about the refusals of each rule."""
 
 FLAGS = {
     "blur": "Hardly any fine detail: out of focus, or enlarged from a smaller picture.",

@@ -28,7 +28,7 @@ from bcd.errors import BcdError, UnavailableError
 from bcd.progress import say
 from bcd.settings import Settings
 
-SCHEMA = "0003"
+SCHEMA = "0006"
 """The revision of `bcd.store.migrations` that this code works with."""
 
 BUSY_SECONDS = 60

@@ -26,7 +26,7 @@ CHUNK = 5000
 
 @dataclass(frozen=True)
 class DeliveryRecord:
-    """A delivery that was admitted, whole or in part.
+    """A delivery that was looked at: admitted, whole or in part, or refused as a whole.
 
     Attributes:
         id: Hash of hospital, names and bytes.
@@ -42,6 +42,7 @@ class DeliveryRecord:
         positive: Number of admitted patches labelled 1.
         unlabelled: Number of admitted patches without a label.
         flags: Number of admitted patches with each flag that any has.
+        reason: Why it was refused as a whole, and what to do; None where it was not.
         label_rows: Number of rows of its tables of labels.
         unmatched_rows: Number of those that name no patch of it.
         label_note: Which these are, and the likely cause, in a sentence.
@@ -60,9 +61,10 @@ class DeliveryRecord:
     positive: int
     unlabelled: int
     flags: dict[str, int]
-    label_rows: int
-    unmatched_rows: int
-    label_note: str
+    reason: str | None = None
+    label_rows: int = 0
+    unmatched_rows: int = 0
+    label_note: str = ""
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ class Delivery:
         refused: Number of refused files by rule.
         conflicts: Number of doubts that it raised about patches of earlier batches.
         released: Number of its refused files that were released since.
+        reason: Why it was refused as a whole, and what to do; None where it was not.
     """
 
     id: str
@@ -67,6 +68,7 @@ class Delivery:
     refused: dict[str, int]
     conflicts: int
     released: int
+    reason: str | None = None
 
     @property
     def refused_files(self) -> int:

@@ -35,7 +35,7 @@ _SHOWN = 3
 _WIDEST = 12  # digits of an identifier, to which zeros are put before it
 
 _PATIENTS: Mapping[str, Callable[[str], str]] = {
-    "leading zeros of patients are missing, or too many, as after a spreadsheet": lambda name: name.lstrip("0"),
+    "leading zeros of patients differ, as a spreadsheet drops them": lambda name: name.lstrip("0"),
     "patients are written in another case": str.casefold,
     "patients have a prefix, or another one": lambda name: re.sub(r"[^0-9]", "", name).lstrip("0"),
 }
@@ -94,7 +94,7 @@ def match_rows(
 
     Args:
         name: The table's file name.
-        where: What the patches are of, such as "of this delivery".
+        where: What the patches are of, such as "this delivery".
         rows: line, identifier and `CELL` of each row.
         is_found: Which of them name a patch.
         patches: `CELL` of the patches among which the others should be.
@@ -110,12 +110,12 @@ def match_rows(
     likely = f" Likely cause: {found.cause}." if found.cause else ""
     if is_found.any():
         line, first = lost["line"].iloc[0], _title(lost[_CELL].iloc[0].tolist())
-        note = f"{len(lost):,} of the {len(rows):,} rows of {name} name no patch {where}, the first in line {line}:"
+        note = f"{len(lost):,} of the {len(rows):,} rows of {name} name no patch of {where}, the first in line {line}:"
         return Match(len(rows), len(lost), f"{note} {first}.{likely}")
     sides = "; ".join(f"{row} | {patch}" for row, patch in found.pairs)
-    beside = f" Rows | patches: {sides}." if sides else f" There is no patch {where}."
+    beside = f" Rows | patches: {sides}." if sides else f" There is no patch of {where}."
     raise BcdError(
-        f"None of the {len(rows):,} rows of {name} names a patch {where}, so it labels nothing.{likely}{beside}",
+        f"None of the {len(rows):,} rows of {name} names a patch of {where}, so it labels nothing.{likely}{beside}",
         "Write patient, slide, x and y as the patches' names do, and import it: bcd labels import FILE.",
     )
 

@@ -81,9 +81,18 @@ deliveries = sa.Table(
     sa.Column("positive", sa.Integer, nullable=False),
     sa.Column("unlabelled", sa.Integer, nullable=False),
     sa.Column("flags", sa.JSON, nullable=False),
+    sa.Column("reason", sa.Text, nullable=True),
     sa.Column("label_rows", sa.Integer, nullable=False, server_default="0"),
     sa.Column("unmatched_rows", sa.Integer, nullable=False, server_default="0"),
     sa.Column("label_note", sa.Text, nullable=False, server_default=""),
+)
+
+attempts = sa.Table(
+    "attempts",
+    metadata,
+    _number(),
+    sa.Column("delivery", sa.String(64), nullable=False, index=True),
+    sa.Column("started_at", UtcDateTime, nullable=False),
 )
 
 batches = sa.Table(

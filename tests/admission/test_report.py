@@ -18,8 +18,8 @@ import pytest
 import sqlalchemy as sa
 from PIL import Image
 
-from bcd.admission.report import EXAMPLES, MENDS, write_report
-from bcd.admission.rules import RULES
+from bcd.admission.report import EXAMPLES, write_report
+from bcd.admission.rules import MENDS, RULES
 from bcd.errors import BcdError
 from bcd.settings import Settings
 from bcd.store import tables
