@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -36,22 +37,24 @@ MAX_BYTES = 512 << 20
 
 
 def apply_labels(
-    source: Source, hospital: Hospital, naming: Naming, findings: Findings, members: list[int], scratch: Path
+    source: Source, findings: Findings, members: list[int], *, hospital: Hospital, naming: Naming, scratch: Path
 ) -> None:
     """Labels the unlabelled patches by the delivery's tables; refuses patches whose name says another label.
 
     Args:
         source: The delivery.
-        hospital: Where it comes from.
-        naming: How its patients are called.
         findings: What was found so far.
         members: Its tables of labels.
+        hospital: Where it comes from.
+        naming: How its patients are called.
         scratch: Folder for a copy of a table.
     """
+    call = _call(naming, findings.patches)
     for member in members:
         try:
-            labels = _read(source, member, hospital, naming, findings, scratch)
-            _apply(findings, labels, hospital, naming, findings.names[member])
+            with _copy(source, member, findings, scratch) as path:
+                labels = read_labels(path, hospital, call)
+            _apply(findings, labels, source.names[member], hospital, call)
         except BcdError as error:
             findings.refused[member] = Refusal("labels-file", f"{error.what} {error.mend}")
             say(error.what)
@@ -70,9 +73,9 @@ def describe_labels(catalog: Catalog, record: DeliveryRecord) -> list[str]:
     return lines
 
 
-def _read(
-    source: Source, member: int, hospital: Hospital, naming: Naming, findings: Findings, scratch: Path
-) -> pd.DataFrame:
+@contextmanager
+def _copy(source: Source, member: int, findings: Findings, scratch: Path) -> Iterator[Path]:
+    """Copies a table out of the delivery for the time of the block, and hashes it."""
     if source.size(member) > MAX_BYTES:
         raise BcdError(f"The table has more than {MAX_BYTES >> 20} MiB.", "Hand it over in parts.")
     scratch.mkdir(parents=True, exist_ok=True)
@@ -80,17 +83,17 @@ def _read(
         path = Path(folder, PurePosixPath(source.names[member]).name.lower())
         source.copy(member, path)
         findings.digests[member] = np.frombuffer(hashlib.sha256(path.read_bytes()).digest(), np.uint8)
-        return read_labels(path, hospital, _call(naming, findings.patches))
+        yield path
 
 
-def _apply(findings: Findings, labels: pd.DataFrame, hospital: Hospital, naming: Naming, table: str) -> None:
+def _apply(findings: Findings, labels: pd.DataFrame, table: str, hospital: Hospital, call: Call) -> None:
     name = PurePosixPath(table).name
     types = {"patient": "str", "slide": "str", "x": "int64", "y": "int64"}
     patches = findings.patches[CELL[1:]].astype(types).assign(hospital=str(hospital))
     is_found = find_rows(labels, patches)
     findings.label_rows += len(labels)
     findings.unmatched_rows += int((~is_found).sum())
-    match = match_rows(name, "this delivery", labels, is_found, patches, _call(naming, patches))
+    match = match_rows(name, "this delivery", labels, patches, is_found=is_found, call=call)
     if match.note:
         findings.label_notes.append(match.note)
         say(match.note)

@@ -30,9 +30,9 @@ def import_file(
         )
         changes = "Nothing changes" if not done.changed and not done.settled else f"{done.changed:,} labels changed"
         console.print(
-            f"{changes}: {done.taken_back:,} taken back, {done.settled:,} doubts settled, {done.unchanged:,} were that"
-            f" already. {done.match.unmatched:,} of {done.match.rows:,} rows name no patch; {done.unlabelled:,} patches"
-            " are without a label.",
+            f"{changes}: {done.taken_back:,} taken back, {done.settled:,} doubts settled, {done.unchanged:,} were as"
+            f" said. {done.match.unmatched:,} of {done.match.rows:,} rows name no patch;"
+            f" {done.unlabelled:,} patches of these hospitals are without a label.",
             highlight=False,
             soft_wrap=True,
         )

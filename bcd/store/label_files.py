@@ -48,13 +48,9 @@ PLACE_NAMES = {
 
 _LABEL_NAMES = {"labels", "class", "target", "truth", "groundtruth", "ytrue", "idc", "diagnosis"}
 
-_WORDS = dict.fromkeys(
-    ("1", "idc", "idc+", "idcpositive", "idc-positive", "positive", "pos", "true", "yes", "class1"), "1"
-) | dict.fromkeys(
-    ("0", "none", "noidc", "no-idc", "nonidc", "non-idc", "idc-", "idcnegative", "idc-negative", "negative", "neg")
-    + ("false", "no", "class0"),
-    "0",
-)
+_YES = ("1", "idc", "idc+", "idcpositive", "idc-positive", "positive", "pos", "true", "yes", "class1")
+_NO = ("0", "none", "noidc", "no-idc", "nonidc", "non-idc", "idc-", "idcnegative", "idc-negative", "negative", "neg")
+_WORDS = dict.fromkeys(_YES, 1) | dict.fromkeys((*_NO, "false", "no", "class0"), 0)
 ACCEPTED = "A label is 1, idc, positive or yes, or else 0, none, negative or no"
 """What is understood, for messages."""
 
@@ -202,7 +198,7 @@ def _name_patients(table: pd.DataFrame, call: Call) -> pd.Series[bool]:
     """Calls patients as the store does, and tells in which rows that is not what the table calls them."""
     import pandas as pd
 
-    hides = pd.Series(np.zeros(len(table), bool), index=table.index)
+    hides: pd.Series[bool] = pd.Series(False, index=table.index)
     table["patient"] = table["identifier"]
     for hospital, rows in table.groupby("hospital").groups.items():
         identifiers = table.loc[rows, "identifier"]

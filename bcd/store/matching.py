@@ -12,7 +12,7 @@ Example:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -88,7 +88,7 @@ def find_rows(rows: pd.DataFrame, patches: pd.DataFrame) -> NDArray[np.bool_]:
 
 
 def match_rows(
-    name: str, where: str, rows: pd.DataFrame, is_found: NDArray[np.bool_], patches: pd.DataFrame, call: Call
+    name: str, where: str, rows: pd.DataFrame, patches: pd.DataFrame, *, is_found: NDArray[np.bool_], call: Call
 ) -> Match:
     """Says how a table and patches fit together.
 
@@ -110,7 +110,9 @@ def match_rows(
     likely = f" Likely cause: {found.cause}." if found.cause else ""
     if is_found.any():
         line, first = lost["line"].iloc[0], _title(lost[_CELL].iloc[0].tolist())
-        note = f"{len(lost):,} of the {len(rows):,} rows of {name} name no patch of {where}, the first in line {line}:"
+        note = (
+            f"{len(lost):,} of the {len(rows):,} rows of {name} name no patch of {where}, the first in line {line}:"
+        )
         return Match(len(rows), len(lost), f"{note} {first}.{likely}")
     sides = "; ".join(f"{row} | {patch}" for row, patch in found.pairs)
     beside = f" Rows | patches: {sides}." if sides else f" There is no patch of {where}."
@@ -154,12 +156,11 @@ def explain(lost: pd.DataFrame, patches: pd.DataFrame, call: Call) -> Explanatio
 def _find_patients(sample: pd.DataFrame, known: set[str], call: Call, causes: list[str]) -> list[str]:
     """Returns whom the rows mean, where one difference explains most of them."""
     said: list[str] = sample["patient"].tolist()
-    if _most(patient in known for patient in said):
-        return said
+    hits = _count(said, known)
     for cause, same in _PATIENTS.items():
         by_key = {same(patient): patient for patient in known if same(patient)}
         meant = [by_key.get(same(patient), patient) for patient in said]
-        if _most(patient in known for patient in meant):
+        if _count(meant, known) > hits and 2 * _count(meant, known) >= len(said):
             one, other = next(pair for pair in zip(said, meant, strict=True) if pair[0] != pair[1])
             causes.append(f"{cause} ({one} in the table, {other} in the patches' names)")
             return meant
@@ -168,7 +169,7 @@ def _find_patients(sample: pd.DataFrame, known: set[str], call: Call, causes: li
     if called is not None:  # of a raw hospital nothing is seen of an identifier but whether it is the same
         padded = {one: next((called[w] for w in every if called[w] in known), "") for one, every in wider.items()}
         meant = [padded[one] or patient for one, patient in zip(sample["identifier"], said, strict=True)]
-        if _most(patient in known for patient in meant):
+        if _count(meant, known) > hits and 2 * _count(meant, known) >= len(said):
             causes.append(next(iter(_PATIENTS)))
             return meant
     return said
@@ -177,9 +178,9 @@ def _find_patients(sample: pd.DataFrame, known: set[str], call: Call, causes: li
 def _find_slides(meant: pd.DataFrame, near: pd.DataFrame, causes: list[str]) -> list[str]:
     pairs = list(zip(meant["patient"], meant["slide"], strict=True))
     known = set(zip(near["patient"], near["slide"], strict=True))
-    if _most(pair in known for pair in pairs):
+    if 2 * _count(pairs, known) >= len(pairs):
         return [slide for _, slide in pairs]
-    only = {patient: slide for patient, slide in sorted(known)}  # of several, one: it is a hint
+    only = dict(sorted(known))  # of several, one: it is a hint
     patient, slide = next((pair for pair in pairs if pair[0] in only), pairs[0])
     causes.append(f"slides differ (patient {patient} has {slide} in the table, {only.get(patient)} in the names)")
     return [only.get(patient, slide) for patient, slide in pairs]
@@ -189,7 +190,7 @@ def _find_places(meant: pd.DataFrame, near: pd.DataFrame, causes: list[str]) -> 
     """Finds how x and y are counted, and moves the rows to what is meant."""
     known, said = set(_cells(near)), _cells(meant)
     moved = {cause: [(*cell[:2], *move(*cell[2:])) for cell in said] for cause, move in _PLACES.items()}
-    hits = {cause: sum(cell in known for cell in cells) for cause, cells in moved.items()}
+    hits = {cause: _count(cells, known) for cause, cells in moved.items()}
     cause = max(hits, key=hits.__getitem__)  # the first of equals: as they are
     if 2 * hits[cause] >= len(said):
         causes += [cause] if cause else []
@@ -199,10 +200,8 @@ def _find_places(meant: pd.DataFrame, near: pd.DataFrame, causes: list[str]) -> 
         causes.append("x and y are not corners of the grid 1, 51, 101, …" if is_off else "no patch has that x and y")
 
 
-def _most(hits: Iterable[bool]) -> bool:
-    """Whether at least half of them are true."""
-    every = list(hits)
-    return 2 * sum(every) >= len(every)
+def _count(said: Iterable[Hashable], known: Collection[Hashable]) -> int:
+    return sum(one in known for one in said)
 
 
 def _cells(rows: pd.DataFrame) -> list[tuple[str, str, int, int]]:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from numpy.typing import NDArray
 
 from bcd.errors import BcdError
 from bcd.patches import Hospital
@@ -37,7 +38,9 @@ from bcd.store.matching import Match, find_rows, match_rows
 from bcd.store.patients import name_patients, withdrawn_patients
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
 CHUNK = 5000
 """Rows of one bulk insert."""
@@ -89,8 +92,8 @@ def import_labels(
         reason: Why, in a sentence.
 
     Raises:
-        BcdError: The file cannot be read, lines of it are faulty, of a withdrawn patient or at odds with another line,
-            or none of them names a patch of the store.
+        BcdError: The file cannot be read; lines of it are faulty, of a withdrawn patient or at odds with others; or
+            none of them names a patch of the store.
     """
     require_signature(author, reason)
 
@@ -101,17 +104,18 @@ def import_labels(
 
     rows = read_labels(path, hospital or "", call)
 
-    def revise() -> LabelImport:
+    def revise() -> tuple[dict[str, int], NDArray[np.bool_]]:
         with catalog.write() as connection:
             standing = _find_standing(connection, rows)
             refuse_faults(path.name, _find_withdrawn(connection, rows), "Take the patient out of the file.")
-            is_found = find_rows(rows, standing)
-            others = standing if is_found.all() else _some_patches(connection, rows)
-            where = f"{', '.join(sorted(set(rows['hospital'])))} in the store"
-            match = match_rows(path.name, where, rows, is_found, others, call)
-            return _append(connection, _compare(rows, standing), match, author, reason)
+            return _append(connection, _compare(rows, standing), author, reason), find_rows(rows, standing)
 
-    return patiently(revise)
+    done, is_found = patiently(revise)
+    hospitals = sorted(set(rows["hospital"]))
+    # Only now: to name patients takes a lock of its own.
+    others = rows if is_found.all() else _some_patches(catalog, hospitals)
+    match = match_rows(path.name, f"{', '.join(hospitals)} in the store", rows, others, is_found=is_found, call=call)
+    return LabelImport(**done, match=match)
 
 
 def require_signature(author: str, reason: str) -> None:
@@ -150,14 +154,14 @@ def _select(connection: sa.Connection, rows: pd.DataFrame, query: sa.Select[Any]
     return found
 
 
-def _some_patches(connection: sa.Connection, rows: pd.DataFrame) -> pd.DataFrame:
-    """Returns patches of the hospitals of `rows`, among which a row that names none is sought."""
+def _some_patches(catalog: Catalog, hospitals: list[str]) -> pd.DataFrame:
+    """Returns patches of some hospitals, among which a row that names none is sought."""
     import pandas as pd
 
     patches = tables.patches.c
-    of_these = patches.hospital.in_(rows["hospital"].unique().tolist())
-    query = sa.select(*(patches[name] for name in CELL)).where(of_these).limit(SOUGHT)
-    return pd.DataFrame(map(tuple, connection.execute(query)), columns=CELL)
+    query = sa.select(*(patches[name] for name in CELL)).where(patches.hospital.in_(hospitals)).limit(SOUGHT)
+    with catalog.engine.connect() as connection:
+        return pd.DataFrame(map(tuple, connection.execute(query)), columns=CELL)
 
 
 def _find_withdrawn(connection: sa.Connection, rows: pd.DataFrame) -> dict[int, str]:
@@ -183,7 +187,8 @@ def _compare(rows: pd.DataFrame, standing: pd.DataFrame) -> pd.DataFrame:
     return said.assign(differs=said["label"].fillna(-1) != said["standing"].fillna(-1))
 
 
-def _append(connection: sa.Connection, said: pd.DataFrame, match: Match, author: str, reason: str) -> LabelImport:
+def _append(connection: sa.Connection, said: pd.DataFrame, author: str, reason: str) -> dict[str, int]:
+    """Enters what is new, and counts it."""
     new = said[said["differs"] | said["in_doubt"]]
     # After every conflict that was found, whatever the clocks of two machines say: it settles them.
     latest = connection.scalar(sa.select(sa.func.max(tables.conflicts.c.found_at)))
@@ -196,11 +201,10 @@ def _append(connection: sa.Connection, said: pd.DataFrame, match: Match, author:
         signed = ((*cell, author, reason, revised_at) for cell in cells)
         rows = [dict(zip(_COLUMNS, row, strict=True)) for row in signed]
         connection.execute(sa.insert(tables.label_revisions), rows)
-    return LabelImport(
-        changed=int(said["differs"].sum()),
-        taken_back=int((said["differs"] & said["label"].isna()).sum()),
-        settled=int(new["in_doubt"].sum()),
-        unchanged=len(said) - len(new),
-        unlabelled=_count_unlabelled(connection, said["hospital"].unique().tolist()),
-        match=match,
-    )
+    return {
+        "changed": int(said["differs"].sum()),
+        "taken_back": int((said["differs"] & said["label"].isna()).sum()),
+        "settled": int(new["in_doubt"].sum()),
+        "unchanged": len(said) - len(new),
+        "unlabelled": _count_unlabelled(connection, said["hospital"].unique().tolist()),
+    }
