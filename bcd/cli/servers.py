@@ -24,7 +24,7 @@ def down() -> None:
     import typer
 
     from bcd.cli import daemons
-    from bcd.settings import load_settings
+    from bcd.settings import Settings, find_home
 
-    stopped = daemons.stop(load_settings())
+    stopped = daemons.stop(Settings(home=find_home()))  # whatever else bcd.toml says
     typer.echo(f"Stopped {', '.join(stopped)}." if stopped else "Nothing of bcd is running on this BCD_HOME.")

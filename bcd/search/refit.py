@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bcd.networks.keras_files import load_network
 from bcd.progress import say
-from bcd.search.claims import claim
 from bcd.search.job import Job
 from bcd.search.options import SearchOptions
 from bcd.search.queue import DeclinedError, Queue
@@ -23,7 +23,7 @@ from bcd.search.storage import find_study
 from bcd.settings import Settings
 from bcd.training.fit import find_trained, train_network
 from bcd.training.loop import DivergedError
-from bcd.training.predict import load_network, predict_logits
+from bcd.training.predict import predict_logits
 
 if TYPE_CHECKING:
     from bcd.evaluation.sample import Sample
@@ -89,16 +89,15 @@ def enqueue_refits(queue: Queue, plan: list[Refit], options: SearchOptions) -> N
     """Puts the refits of a plan into the queue that are not in it yet."""
     from optuna.trial import TrialState
 
-    door = claim(queue.folder)
-    known = {
-        _read_refit(trial)
-        for trial in queue.study.get_trials(deepcopy=False)
-        if trial.state != TrialState.FAIL or "end" in trial.user_attrs
-    }
-    for refit in plan:
-        if (refit, options.refit_epochs) not in known:
-            queue.study.enqueue_trial({"trial": refit.trial, "seed": refit.seed, "epochs": options.refit_epochs})
-    door.release()
+    with queue.choosing():
+        known = {
+            _read_refit(trial)
+            for trial in queue.study.get_trials(deepcopy=False)
+            if trial.state != TrialState.FAIL or "end" in trial.user_attrs
+        }
+        for refit in plan:
+            if (refit, options.refit_epochs) not in known:
+                queue.study.enqueue_trial({"trial": refit.trial, "seed": refit.seed, "epochs": options.refit_epochs})
 
 
 def read_refits(study: Any, plan: list[Refit], options: SearchOptions) -> dict[Refit, NDArray[np.float64] | None]:

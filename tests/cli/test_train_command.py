@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 from bcd.cli.main import app
 from bcd.networks.architecture import PRESETS, Architecture, Stage, Stem
 from bcd.settings import Settings
-from bcd.training.ensemble import EnsembleOptions, TrainedEnsemble
+from bcd.training.ensemble import TrainedEnsemble
 from bcd.training.fit import TrainedNetwork
-from bcd.training.options import TrainOptions
+from bcd.training.options import EnsembleOptions, TrainOptions
 from flows import train as flow
 
 TINY = Architecture(stem=Stem(filters=4, stride=5), stages=[Stage(filters=4)])
@@ -78,8 +78,8 @@ def test_every_member_is_shown_with_its_kept_epoch(asked: list[dict[str, Any]]) 
     ("words", "why"),
     [
         (["--architecture", "nowhere.toml"], "nowhere.toml"),
-        (["--views", "3"], "views: Input should be 1 or 8"),
-        (["--by", "luck"], "by: Input should be 'seeds' or 'folds'"),
+        (["--views", "3"], "views = 3: one of 1, 8"),
+        (["--by", "luck"], "one of seeds, folds"),
         (["--by", "folds"], "An ensemble by folds has one member"),
     ],
 )

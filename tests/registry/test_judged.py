@@ -12,21 +12,29 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import sqlalchemy as sa
+from typer.testing import CliRunner
 
 from bcd.admission.admit import admit
+from bcd.cli.main import app
 from bcd.errors import BcdError, InsufficientEvidenceError
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.predictions import Predictions, read_predictions
+from bcd.networks.architecture import PRESETS
+from bcd.networks.build import build_network
 from bcd.patches import Hospital
+from bcd.preprocessing.options import PrepareOptions
+from bcd.preprocessing.prepare import prepare
 from bcd.registry.judged import judge_on_delivery, judge_on_protocol, judge_predictions
-from bcd.registry.judged_model import open_model
+from bcd.registry.judged_model import FileReading, open_model
 from bcd.settings import Settings
 from bcd.store.batches import read_pixels
 from bcd.store.catalog import Catalog, open_catalog
-from bcd.store.hospitals import declare_hospital
+from bcd.store.hospitals import declare_hospital, list_hospitals
 from bcd.store.options import SplitOptions
 from bcd.store.snapshots import Snapshot, freeze_snapshot
 from bcd.store.splits import published_list
+from bcd.store.tables import metadata
 
 OPTIONS = EvaluateOptions(resamples=100, min_patients=2, min_patches=5)
 LISTED = sorted(published_list("val"))[:3]
@@ -67,10 +75,16 @@ def home(shared_settings: Settings, register: Callable[..., Any], tmp_path_facto
     return Home(shared_settings, catalog, snapshot)
 
 
-def fingerprint(settings: Settings) -> str:
-    """Hashes every file of store and catalog."""
-    files = sorted(path for path in settings.home.rglob("*") if path.is_file() and "mlflow" not in path.parts)
-    return hashlib.sha256(b"".join(str(path).encode() + path.read_bytes() for path in files)).hexdigest()
+def read_store(home: Home) -> dict[str, Any]:
+    """Reads everything that is kept: every file but evaluations and MLflow's, and every row of the catalog."""
+    with home.catalog.engine.connect() as connection:
+        rows = {
+            table.name: sorted(map(repr, connection.execute(sa.select(table)))) for table in metadata.sorted_tables
+        }
+    left = {"mlflow", "evaluations", "catalog.db", "catalog.db-wal", "catalog.db-shm"}
+    folders = [path for root in (home.settings.home, home.settings.keys) for path in root.rglob("*")]
+    files = [path for path in folders if path.is_file() and left.isdisjoint(path.parts)]
+    return rows | {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def test_the_test_patients_of_its_snapshot_judge_a_model(home: Home) -> None:
@@ -143,13 +157,68 @@ def test_an_exported_file_gives_the_scores_of_its_bundle(home: Home, tmp_path: P
     np.testing.assert_allclose(exported.score(pixels)["probability"], bundle.score(pixels)["probability"], atol=1e-4)
 
 
+PIXELS = np.random.default_rng(5).integers(0, 256, (4, 50, 50, 3), dtype=np.uint8)
+
+
+def write_network(file: Path, *, scaled: bool = True, activation: str = "sigmoid") -> Any:
+    """Writes a network of somebody else's to `file` and returns it."""
+    import keras
+
+    layers = keras.layers
+    start = [layers.Rescaling(1 / 255)] if scaled else []
+    look = [layers.Conv2D(4, 3, activation="relu"), layers.GlobalMaxPooling2D()]
+    network = keras.Sequential(
+        [keras.Input((50, 50, 3)), *start, *look, layers.Dense(2 if activation == "softmax" else 1, activation)]
+    )
+    network.save(file)
+    return network
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
+def test_the_answer_of_a_file_of_others_is_its_own(activation: str, home: Home, tmp_path: Path) -> None:
+    network = write_network(tmp_path / "theirs.keras", activation=activation)
+    scores = open_model(home.settings, str(tmp_path / "theirs.keras")).score(PIXELS)
+    np.testing.assert_allclose(scores["probability"], network.predict_on_batch(PIXELS)[:, -1], rtol=1e-4)
+
+
+def test_pixel_values_that_a_file_does_not_show_are_asked_for(home: Home, tmp_path: Path) -> None:
+    network = write_network(tmp_path / "theirs.keras", scaled=False)
+    with pytest.raises(BcdError, match="--pixels"):
+        open_model(home.settings, str(tmp_path / "theirs.keras"))
+    model = open_model(home.settings, str(tmp_path / "theirs.keras"), FileReading(pixels="0..1"))
+    expected = network.predict_on_batch(PIXELS / 255)[:, 0]
+    np.testing.assert_allclose(model.score(PIXELS)["probability"], expected, rtol=1e-4)
+
+
+def test_only_networks_of_bcd_get_prepared_patches_unless_it_is_said(home: Home, tmp_path: Path) -> None:
+    sharpened = prepare(PIXELS, PrepareOptions())
+    theirs = write_network(tmp_path / "theirs.keras")
+    told = open_model(home.settings, str(tmp_path / "theirs.keras"), FileReading(prepared=True))
+    np.testing.assert_allclose(told.score(PIXELS)["probability"], theirs.predict_on_batch(sharpened)[:, 0], rtol=1e-4)
+    own = build_network(PRESETS["compact"])
+    own.save(tmp_path / "own.keras")
+    found = open_model(home.settings, str(tmp_path / "own.keras")).score(PIXELS)
+    np.testing.assert_allclose(found["logit"], own.predict_on_batch(sharpened)[:, 0], rtol=1e-4, atol=1e-5)
+
+
 def test_a_network_of_something_else_is_refused(home: Home, tmp_path: Path) -> None:
     import keras
 
     file = tmp_path / "other.keras"
     keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)]).save(file)
-    with pytest.raises(BcdError, match="not from patches to one logit"):
+    with pytest.raises(BcdError, match="takes 8, not RGB patches"):
         open_model(home.settings, str(file))
+
+
+@pytest.mark.parametrize("name", ["a.keras", "a.onnx", "saved"])
+def test_what_is_no_keras_file_is_never_taken_for_a_version(name: str, home: Home, tmp_path: Path) -> None:
+    if name == "saved":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "saved_model.pb").write_bytes(b"\x08")
+    else:
+        (tmp_path / name).write_bytes(b"\x08")
+    with pytest.raises(BcdError, match=rf"{name} is"):
+        open_model(home.settings, str(tmp_path / name))
 
 
 def write_predictions(path: Path, patches: pd.DataFrame, **columns: Any) -> Predictions:
@@ -196,9 +265,9 @@ def test_a_delivery_is_judged_on_and_nothing_is_stored(home: Home, tmp_path: Pat
     delivery = write_delivery(tmp_path / "outside", ["q1", "q2", "q3"], seed=2)
     write_delivery(delivery, ["q4"], seed=3, labelled=False)
     (delivery / "notes.txt").write_text("not a patch")
-    before = fingerprint(home.settings)
+    before = read_store(home)
     judgement, scores = judge_on_delivery(home.settings, delivery, Hospital("west"), ["1"], options=OPTIONS)
-    assert fingerprint(home.settings) == before
+    assert read_store(home) == before
     evaluation = judgement.evaluations["bcd-idc/1"]
     assert (evaluation.n_patches, evaluation.n_patients) == (18, 3)
     assert evaluation.pooled["accuracy"].value == 1
@@ -223,3 +292,58 @@ def test_a_delivery_without_labels_cannot_judge(home: Home, tmp_path: Path) -> N
 def test_a_model_is_judged_once(home: Home) -> None:
     with pytest.raises(BcdError, match="judged twice"):
         judge_on_protocol(home.settings, home.catalog, ["1", "bcd-idc/1"], "natural", options=OPTIONS)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "--model 1",
+        "--model 1 --beside 2 --protocol founding",
+        "--model red.keras",
+        "--model red.keras --snapshot SNAPSHOT",
+        "--model red.keras --protocol cruz-roa-2014-dev",
+        "--predictions theirs.csv",
+        "--predictions theirs.csv --beside 1",
+        "--predictions theirs.csv --beside red.keras --protocol cruz-roa-2014-dev",
+        "--data outside --model 1",
+        "--data outside --model 1 --hospital raw",
+    ],
+)
+def test_evaluating_deals_nobody_and_freezes_nothing(
+    form: str,
+    home: Home,
+    networks: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    raw = Hospital("raw")
+    if raw not in {each.hospital for each in list_hospitals(home.catalog)}:
+        declare_hospital(home.settings, home.catalog, raw, "raw", "a test")
+    new = f"n{len(form)}"  # whom no earlier form can have dealt
+    admit(home.settings, home.catalog, write_delivery(tmp_path / new, [new], seed=len(form)), Hospital("north"))
+    test = home.snapshot.of("test")
+    listed = home.snapshot.patches.query("patient in @LISTED and split != 'test'")
+    outside = write_delivery(tmp_path / "outside", ["q1", "q2", "q3"], seed=2)
+    write_predictions(tmp_path / "theirs.csv", listed if "dev" in form else test)
+    places = {"red.keras": networks["red"], "theirs.csv": tmp_path / "theirs.csv", "outside": outside}
+    places["SNAPSHOT"] = home.snapshot.id
+    before = read_store(home)
+    monkeypatch.setenv("BCD_HOME", str(home.settings.home))
+    monkeypatch.setenv("BCD_EVALUATION__MIN_PATIENTS", "2")
+    words = [str(places.get(word, word)) for word in form.split()]
+    result = CliRunner().invoke(app, ["evaluate", *words, "--resamples", "100"], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "Page: " in result.output
+    assert read_store(home) == before
+
+
+def test_test_patients_are_as_dealt_where_a_file_has_no_snapshot(home: Home, networks: dict[str, Path]) -> None:
+    model = [str(networks["red"])]
+    _, scores = judge_on_protocol(home.settings, home.catalog, model, "natural", options=OPTIONS)
+    assert set(scores["red.keras"]["patient"]) == set(home.snapshot.of("test")["patient"])
+
+
+def test_nobody_judges_where_nobody_is_dealt(home: Home, networks: dict[str, Path]) -> None:
+    never = home.settings.model_copy(update={"splits": {"protocol": "leave-one-hospital-out", "held_out": "north"}})
+    with pytest.raises(InsufficientEvidenceError, match="no test patient in all that is admitted"):
+        judge_on_protocol(never, home.catalog, [str(networks["red"])], "natural", options=OPTIONS)
