@@ -11,7 +11,8 @@ from __future__ import annotations
 from contextlib import nullcontext
 from pathlib import Path
 
-from prefect import flow, get_run_logger, runtime
+from prefect import flow, get_run_logger, runtime, task
+from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
 from bcd.admission.admit import Admission, admit
@@ -26,7 +27,7 @@ from bcd.settings import Settings
 from bcd.store.catalog import open_catalog
 from bcd.store.hospitals import find_declared
 from flows.forms import Text
-from flows.reporting import publish_markdown, reporting, run_name, told, told_task
+from flows.reporting import publish_markdown, reporting, run_name, told
 
 
 @flow(name="ingest", flow_run_name=run_name)
@@ -70,7 +71,7 @@ def ingest(delivery: Text = "", hospital: Text = "", spacing: float | None = Non
     return admissions
 
 
-@told_task("admit delivery", "admit a delivery of {hospital}")
+@task(name="admit delivery", task_run_name="admit a delivery of {hospital}", cache_policy=NO_CACHE)
 def admit_delivery(path: Path, hospital: Hospital, spacing: float | None = None) -> Admission:
     """Admits one delivery and tells the server about a new batch."""
     settings = load_configuration()
