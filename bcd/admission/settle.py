@@ -197,17 +197,21 @@ def settle_whole(
     whole = f"{hospital}\n{name}\n{refusal.rule}\n{sha256}"
     identity = hashlib.sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()
     entry = RefusalRecord(name, refusal.rule, refusal.message, sha256, None)
-    counts = dict.fromkeys(("admitted_files", "admitted", "ignored", "patients", "positive", "unlabelled"), 0)
     record = DeliveryRecord(
         id=identity,
         hospital=hospital,
         name=name,
         batch=None,
         files=1,
+        admitted_files=0,
+        admitted=0,
         refused={refusal.rule: 1},
+        ignored=0,
+        patients=0,
+        positive=0,
+        unlabelled=0,
         flags={},
         reason=refusal.message,
-        **counts,
     )
 
     def attempt() -> DeliveryRecord:
