@@ -170,7 +170,7 @@ def admit_source(
         plan = plan_admission(source, naming, waived=waived, labels=labels)
         findings = examine_files(source, plan, spool)
         cut_slides(source, plan.slides, findings, spool, scratch=settings.scratch, spacing=spacing)
-        apply_labels(source, naming, findings, plan.tables, settings.scratch)
+        apply_labels(source, findings, plan.tables, hospital=hospital, naming=naming, scratch=settings.scratch)
         told = spacing if plan.slides else None
         draft = Draft(name, hospital, source, spool, findings, naming.hides, is_release, told)
         record, already = settle(settings, catalog, draft)

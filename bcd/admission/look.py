@@ -82,7 +82,7 @@ def look_at(
             plan = plan_admission(source, naming, waived={}, labels={})
             findings = examine_files(source, plan, spool)
             cut_slides(source, plan.slides, findings, spool, scratch=Path(scratch), spacing=spacing)
-            apply_labels(source, naming, findings, plan.tables, Path(scratch))
+            apply_labels(source, findings, plan.tables, hospital=hospital, naming=naming, scratch=Path(scratch))
             refuse_duplicates(findings)
             standing, refused = findings.standing(), count_rules(findings.refusals())
             if standing.empty:

@@ -16,6 +16,7 @@ def ingest(
     spacing: Annotated[float | None, typer.Option(help="In µm per pixel, for slides that do not say it.")] = None,
 ) -> None:
     """Admit a delivery: each good patch once, each refused file kept with its reason."""
+    from bcd.admission.beside import describe_labels
     from bcd.admission.sources.remote import is_url
     from bcd.admission.waiting import find_stuck
     from bcd.cli.terminal import at_work
@@ -51,3 +52,5 @@ def ingest(
         for each in admissions:
             report = settings.reports / f"{each.id[:12]}.html"
             console.print(f"  report {report}", soft_wrap=True, highlight=False)
+            for line in describe_labels(open_catalog(settings), each):
+                console.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
