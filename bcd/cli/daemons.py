@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import flows
 from bcd.errors import BcdError
 from bcd.files import whole_file
 from bcd.progress import track
@@ -66,7 +67,7 @@ def start(settings: Settings) -> dict[str, str]:
         settings.inbox.mkdir(parents=True, exist_ok=True)
         _prefect(settings, urls, "work-pool", "create", WORK_POOL, "--type", "process", "--overwrite")
         advance(1)
-        _prefect(settings, urls, "deploy", "--all", "--prefect-file", "deployment.yaml", cwd=_project_folder())
+        _prefect(settings, urls, "deploy", "--all", "--prefect-file", str(flows.DEPLOYMENTS), cwd=flows.ROOT)
         advance(1)
         if "worker" not in alive:
             _launch(settings, "worker", _worker_command(), urls)
@@ -162,7 +163,7 @@ def _launch(settings: Settings, name: str, command: list[str], urls: dict[str, s
         process = subprocess.Popen(
             command,
             env=_child_environment(settings, urls, is_client=name == "worker"),
-            cwd=_project_folder() if name == "worker" else settings.home,
+            cwd=flows.ROOT if name == "worker" else settings.home,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -263,15 +264,3 @@ def _require_free_port(port: int, setting: str) -> None:
             f"Port {port} is taken by another program.",
             f"Stop it, or choose another: BCD_{setting.upper()}=NUMBER bcd up.",
         )
-
-
-def _project_folder() -> Path:
-    import flows
-
-    folder = Path(flows.__file__).parents[1]
-    if not (folder / "deployment.yaml").exists():
-        raise BcdError(
-            f"{folder} has no deployment.yaml: bcd was installed without its project folder.",
-            "Install it from a checkout: make install.",
-        )
-    return folder

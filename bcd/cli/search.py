@@ -36,7 +36,7 @@ def search(
         trials = 0  # the hours end it
     asked = {"trials": trials, "hours": hours, "epochs": epochs, "workers": workers, "seeds": seeds, "study": study}
     options = settings.options("search", SearchOptions, **asked)
-    with at_work(settings) as console:
+    with at_work(settings, runs_flows=True) as console:
         from flows.search import search as search_flow
         from flows.stages import begin
 

@@ -33,7 +33,7 @@ def train(
     named = load_architecture(architecture) if architecture else None
     training = settings.options("training", TrainOptions, epochs=epochs, learning_rate=learning_rate, seed=seed)
     ensemble = settings.options("ensemble", EnsembleOptions, members=members, by=by, views=views)
-    with at_work(settings) as console:
+    with at_work(settings, runs_flows=True) as console:
         from flows.train import train as train_flow
 
         trained = train_flow(snapshot=snapshot, training=training, ensemble=ensemble, architecture=named)
