@@ -15,6 +15,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+SOFTWARE = "bcd"
+"""What the tag Software says in pictures of slides that bcd drew, so that it never takes one for a slide."""
+
 _MACHINE = platform.node().replace("-", "_") or "here"
 
 
