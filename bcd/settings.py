@@ -21,7 +21,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bcd.errors import BcdError
-from bcd.options import Options, Port, Seconds
+from bcd.options import Options, Port, Seconds, inner_options
 from bcd.origins import FILE, Given, find_faults, merge, read_given
 
 OptionsT = TypeVar("OptionsT", bound=Options)
@@ -57,6 +57,7 @@ class Settings(BaseModel):
     training: dict[str, Any] = Field({}, description="The table [training].")
     ensemble: dict[str, Any] = Field({}, description="The table [ensemble].")
     evaluation: dict[str, Any] = Field({}, description="The table [evaluation].")
+    outcome: dict[str, Any] = Field({}, description="The table [outcome].")
     gate: dict[str, Any] = Field({}, description="The table [gate].")
     scoring: dict[str, Any] = Field({}, description="The table [scoring].")
     synthetic: dict[str, Any] = Field({}, description="The table [synthetic].")
@@ -161,6 +162,8 @@ class Settings(BaseModel):
     def options(self, table: str, model: type[OptionsT], **overrides: object) -> OptionsT:
         """Reads one table of bcd.toml (or its `BCD_TABLE__KEY` variables) with the options model of its concern.
 
+        Options that are a table of their own, such as `outcome`, which evaluation and scoring share, come from there.
+
         Args:
             table: Name of the table, such as `training`.
             model: The options model that validates it.
@@ -170,13 +173,17 @@ class Settings(BaseModel):
             BcdError: An option is unknown or out of bounds.
         """
         asked = {name: value for name, value in overrides.items() if value is not None}
+        shared = {name: getattr(self, name) for name in inner_options(model) if name in Settings.model_fields}
         try:
             # Not strict: variables are text.
-            return model.model_validate({**getattr(self, table), **asked}, strict=False)
+            return model.model_validate({**getattr(self, table), **shared, **asked}, strict=False)
         except ValidationError as error:
-            given = [*read_given(self.home), *(Given((table, name), value, "") for name, value in asked.items())]
-            faults = find_faults(model, (table,), given) or [str(error)]
-            raise invalid_configuration(faults, self.home) from error
+            given = read_given(self.home)
+            if faults := find_faults(model, (table,), given):
+                raise invalid_configuration(faults, self.home) from error
+            given += [Given((table, name), value, "") for name, value in asked.items()]
+            faults = find_faults(model, (table,), given)
+            raise BcdError("\n     ".join(faults), "Name a value that is accepted.") from error
 
 
 def load_settings(home: Path | None = None) -> Settings:

@@ -84,6 +84,22 @@ def open_pseudonyms(settings: Settings, catalog: Catalog, hospital: Hospital) ->
     return Pseudonyms(hospital, key)
 
 
+def borrow_pseudonyms(settings: Settings, catalog: Catalog, hospital: Hospital) -> Pseudonyms | None:
+    """Opens the pseudonyms of a hospital to look at a delivery, and writes nothing.
+
+    Where no delivery of a hospital with raw identifiers was ever admitted there is no key yet: one is drawn then that
+    nobody keeps, so that the pseudonyms mean something within this look only.
+
+    Raises:
+        BcdError: As `open_pseudonyms`.
+    """
+    if find_declared(catalog, hospital).identifiers == "pseudonyms":
+        return None
+    path, expected = key_path(settings), _fingerprints(catalog)
+    known = path.exists() or bool(expected)
+    return Pseudonyms(hospital, _read_key(path, expected) if known else secrets.token_bytes(KEY_BYTES))
+
+
 def key_path(settings: Settings) -> Path:
     """Returns where the key of pseudonyms lies.
 

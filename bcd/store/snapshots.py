@@ -39,6 +39,7 @@ __all__ = [
     "freeze_snapshot",
     "load_snapshot",
     "patient_keys",
+    "read_admitted",
     "snapshot_id",
     "write_snapshot",
 ]
@@ -76,6 +77,20 @@ def _deal_and_read(catalog: Catalog, options: SplitOptions) -> tuple[pd.DataFram
         record_splits(connection, options)
         protocol = options.recorded_as
         return read_rows(connection, protocol), count_left_out(connection, protocol)
+
+
+def read_admitted(catalog: Catalog, protocol: str = "") -> pd.DataFrame:
+    """Reads what a snapshot would take now; deals nobody and writes nothing.
+
+    Args:
+        catalog: The open catalog.
+        protocol: As `SplitOptions.recorded_as` names it; empty: no protocol keeps anybody out.
+
+    Returns:
+        `Snapshot.patches`; split is missing where a patient is not dealt under the protocol.
+    """
+    with catalog.engine.connect() as connection:
+        return read_rows(connection, protocol)
 
 
 def write_snapshot(settings: Settings, options: SplitOptions, patches: pd.DataFrame, left_out: LeftOut) -> Snapshot:
