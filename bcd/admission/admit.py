@@ -20,6 +20,7 @@ from types import MappingProxyType
 
 from bcd.admission.beside import apply_labels
 from bcd.admission.cut import cut_slides
+from bcd.admission.declared import read_declarations
 from bcd.admission.delivery import check_names
 from bcd.admission.examine import examine_files
 from bcd.admission.inbox import claim
@@ -36,7 +37,7 @@ from bcd.progress import say
 from bcd.settings import Settings
 from bcd.store.catalog import Catalog, patiently
 from bcd.store.deliveries import DeliveryRecord
-from bcd.store.hospitals import find_declared
+from bcd.store.hospitals import COARSEST, find_declared
 from bcd.store.pseudonyms import open_pseudonyms
 from bcd.store.spool import open_spool
 
@@ -76,7 +77,7 @@ def admit(
         BcdError: The hospital is not declared, the delivery cannot be opened, nothing in it is admissible, or the
             store cannot be written; then nothing is stored.
     """
-    patiently(lambda: find_declared(catalog, hospital))
+    declared = patiently(lambda: find_declared(catalog, hospital))
     naming = Naming(patiently(lambda: open_pseudonyms(settings, catalog, hospital)))
     name = naming.show_title(path.name)
     try:
@@ -84,7 +85,15 @@ def admit(
             with open_source(path, settings.scratch) as source:
                 check_names(path, source.names)
                 admission = admit_source(
-                    settings, catalog, source, name=name, hospital=hospital, naming=naming, spacing=spacing
+                    settings,
+                    catalog,
+                    source,
+                    name=name,
+                    hospital=hospital,
+                    naming=naming,
+                    spacing=spacing,
+                    coarsest=declared.coarsest,
+                    title=path.name if path.is_dir() else "",
                 )
             _conclude(settings, catalog, path, admission, hides=naming.hides)
     except BcdError as error:
@@ -114,6 +123,8 @@ def admit_source(
     hospital: Hospital,
     naming: Naming | None = None,
     spacing: float | None = None,
+    coarsest: float = COARSEST,
+    title: str = "",
     waived: Mapping[str, str] = _NONE,
     labels: Mapping[str, int] = _NO_LABELS,
     is_release: bool = False,
@@ -128,6 +139,8 @@ def admit_source(
         hospital: Where it comes from.
         naming: How its patients are called; None: as the source calls them.
         spacing: In µm per pixel, for slides that do not say it.
+        coarsest: In µm per pixel; slides whose finest level says more are refused unless `spacing` confirms it.
+        title: Name of the folder that the delivery is; DICOM files that lie in it go by it.
         waived: For a file's name, the one rule that it may break.
         labels: For a file's name, the label that counts instead of what its name says.
         is_release: Whether a person chose these files again, so that they mark nothing that they contradict.
@@ -137,9 +150,10 @@ def admit_source(
     """
     naming = naming or Naming(None)
     with _told_of_storage(settings), open_spool(settings) as spool:
-        plan = plan_admission(source, naming, waived=waived, labels=labels)
+        declared = read_declarations(source, naming, settings.scratch)
+        plan = plan_admission(source, naming, declared=declared, title=title, waived=waived, labels=labels)
         findings = examine_files(source, plan, spool)
-        cut_slides(source, plan.slides, findings, spool, scratch=settings.scratch, spacing=spacing)
+        cut_slides(source, plan, findings, spool, scratch=settings.scratch, spacing=spacing, coarsest=coarsest)
         apply_labels(source, naming, findings, plan.tables, settings.scratch)
         draft = Draft(name, hospital, source, spool, findings, naming.hides, is_release)
         record, already = settle(settings, catalog, draft)

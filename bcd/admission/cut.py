@@ -78,10 +78,8 @@ def cut_slides(
     findings.patches = _in_order(frames)
 
 
-def _open(
-    source: Source, planned: SlideFile, findings: Findings, scratch: Path
-) -> Iterator[tuple[SlideFile, Path]]:
-    """Yields the slides that files are, each with the file to open, which lies on disk until the next is asked for."""
+def _open(source: Source, planned: SlideFile, findings: Findings, scratch: Path) -> Iterator[tuple[SlideFile, Path]]:
+    """Yields the slides that files are, each with the file to open; it lies on disk until the next is asked for."""
     files = [planned.member, *planned.companions]
     findings.private.update(files)
     try:
@@ -96,7 +94,7 @@ def _open(
 
 
 def _tell_apart(planned: SlideFile, path_of: Mapping[int, Path], findings: Findings) -> list[SlideFile]:
-    """Returns the slides that the DICOM files of a folder are, one a series; of any other files the one that they are.
+    """Returns the slides that the DICOM files of a folder are, one a series; of other files the one that they are.
 
     Where the folder says only whose they are, several are numbered from 1, in the order of their series.
     """
@@ -169,7 +167,8 @@ def _on_disk(source: Source, members: list[int], scratch: Path) -> Iterator[list
         paths = []
         for member in members:
             path = Path(folder, *PurePosixPath(source.names[member]).parts)
-            path = path.with_suffix(path.suffix.lower())  # OpenSlide takes `.MRXS` for no slide
+            if member == members[0]:
+                path = path.with_suffix(path.suffix.lower())  # OpenSlide takes `.MRXS` for no slide
             path.parent.mkdir(parents=True, exist_ok=True)
             source.copy(member, path)
             paths.append(path)

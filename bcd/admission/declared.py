@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from bcd.admission.naming import Naming
-from bcd.admission.rules import RULES, Refusal
+from bcd.admission.rules import Refusal
 from bcd.admission.slides.names import (
     ONLY_SLIDE,
     PICTURE_SUFFIXES,
@@ -53,7 +53,11 @@ _SYNONYMS = {
     "spacing": ("mpp", "micronsperpixel", "umpx", "µmpx"),
     "complete": (),
 }
-_ANSWERS = {"": None, **dict.fromkeys(("1", "yes", "y", "true"), True), **dict.fromkeys(("0", "no", "n", "false"), False)}
+_ANSWERS = {
+    "": None,
+    **dict.fromkeys(("1", "yes", "y", "true"), True),
+    **dict.fromkeys(("0", "no", "n", "false"), False),
+}
 _SHOWN = 3
 
 
@@ -94,8 +98,8 @@ class Declarations:
 def read_declarations(source: Source, naming: Naming, scratch: Path) -> Declarations:
     """Reads the tables of slides in a delivery.
 
-    A table that cannot be read, or of which no row names a file, is a fault of the whole: the slides that it would have
-    named are not admitted by their own names, which may be others'.
+    A table that cannot be read, or of which no row names a file, is a fault of the whole: the slides that it would
+    have named are not admitted by their own names, which may be others'.
 
     Args:
         source: The delivery.
@@ -177,7 +181,9 @@ def _read_rows(table: pd.DataFrame, title: str) -> Iterator[tuple[int, tuple[str
         spacing = float(spacings[place]) if row["spacing"] else None
         answer = str(row["complete"]).casefold()
         if name is None:
-            faults.append((line, explain_patient(patient) or f'the slide "{slide}" is no number of one to six digits'))
+            faults.append(
+                (line, explain_patient(patient) or f'the slide "{slide}" is no number of one to six digits')
+            )
         elif spacing is not None and not spacing > 0:
             faults.append((line, f'the spacing "{row["spacing"]}" is no number of µm per pixel'))
         elif answer not in _ANSWERS:
@@ -192,9 +198,7 @@ def _read_rows(table: pd.DataFrame, title: str) -> Iterator[tuple[int, tuple[str
     yield from rows
 
 
-def _match(
-    found: Declarations, rows: dict[int, tuple[str, Declared]], names: Sequence[str], title: str
-) -> list[int]:
+def _match(found: Declarations, rows: dict[int, tuple[str, Declared]], names: Sequence[str], title: str) -> list[int]:
     """Finds the slide of each row, and returns the lines of those that have none.
 
     Raises:
@@ -212,7 +216,9 @@ def _match(
             raise BcdError(f"{file} in line {line} of {title} may be several slides.", "Give its whole path.")
         for member in members:
             if member in line_of:
-                raise BcdError(f"Lines {line_of[member]} and {line} of {title} name one slide, {file}.", "Remove one.")
+                raise BcdError(
+                    f"Lines {line_of[member]} and {line} of {title} name one slide, {file}.", "Remove one."
+                )
             line_of[member] = line
             found.slides[member] = declared
         unmatched += [] if members else [line]
@@ -222,7 +228,7 @@ def _match(
 
 
 def _find(names: Sequence[str], slides: Sequence[int], file: str) -> list[int]:
-    """Returns the files that a row means: of that path, of a path that ends so or is the end of the row's; a folder's."""
+    """Returns the files that a row means: of its path, or of one that is an end of the other; or of its folder."""
     plain = {member: _plain(names[member]) for member in slides}
     of_path = [member for member, name in plain.items() if name == file]
     ends = of_path or [member for member, name in plain.items() if name.endswith(f"/{file}")]
@@ -246,5 +252,5 @@ def _may_be_slide(name: str) -> bool:
 
 
 def _plain(file: str) -> str:
-    """Returns a path as it is compared: on Windows and in spreadsheets `A\\B.SVS` is `a/b.svs`."""
+    """Returns a path as it is compared: in one case, and with slashes where Windows has another sign."""
     return file.replace("\\", "/").removeprefix("./").strip("/").casefold()

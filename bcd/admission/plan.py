@@ -100,8 +100,9 @@ class Plan:
 def plan_admission(
     source: Source,
     naming: Naming,
-    declared: Declarations,
     *,
+    declared: Declarations | None = None,
+    title: str = "",
     waived: Mapping[str, str] = _NONE,
     labels: Mapping[str, int] = _NO_LABELS,
 ) -> Plan:
@@ -110,11 +111,12 @@ def plan_admission(
     Args:
         source: The delivery.
         naming: How its patients and files are called.
-        declared: What its tables say of its slides.
+        declared: What its tables say of its slides; None: nothing.
+        title: Name of the folder that the delivery is, which DICOM files that lie in it go by.
         waived: For a file's name, the one rule that it may break.
         labels: For a file's name, the label that counts instead of what its name says.
     """
-    return _Planner(source, naming, declared, waived, labels).plan()
+    return _Planner(source, naming, declared or Declarations(), title=title, waived=waived, labels=labels).plan()
 
 
 class _Planner:
@@ -125,11 +127,13 @@ class _Planner:
         source: Source,
         naming: Naming,
         declared: Declarations,
+        *,
+        title: str,
         waived: Mapping[str, str],
         labels: Mapping[str, int],
     ) -> None:
         self._source, self._naming, self._waived, self._labels = source, naming, waived, labels
-        self._declared = declared
+        self._declared, self._title = declared, title
         self._top = _enclosing_folders(source.names)
         self._columns = _Columns(naming)
         self._taken: set[int] = set()  # by a slide, of which they are a part
@@ -201,11 +205,10 @@ class _Planner:
         self._taken.update(parts)
         patient, slide = self._naming.patient(name[0]), name[1]
         if declared is None:
-            self._slides.append(SlideFile(member, parts, patient, slide, is_numbered=names_its_slide(path)))
+            is_numbered = names_its_slide(self._in_title(path))
+            self._slides.append(SlideFile(member, parts, patient, slide, is_numbered=is_numbered))
         else:
-            made = SlideFile(
-                member, parts, patient, slide, spacing=declared.spacing, complete=declared.complete
-            )
+            made = SlideFile(member, parts, patient, slide, spacing=declared.spacing, complete=declared.complete)
             self._slides.append(made)
 
     def _name_of(self, member: int) -> SlideName | None:
@@ -214,7 +217,11 @@ class _Planner:
         if declared is not None:
             return declared.name
         path = PurePosixPath(self._source.names[member])
-        return None if is_patch_of_another_format(path.name) else parse_slide_name(path)
+        return None if is_patch_of_another_format(path.name) else parse_slide_name(self._in_title(path))
+
+    def _in_title(self, path: PurePosixPath) -> PurePosixPath:
+        """Returns a path with the delivery's own folder, where that is the one which a DICOM file lies in."""
+        return self._title / path if is_dicom(path) and len(path.parts) == 1 else path
 
     def _refuse_name(self, path: PurePosixPath) -> Refusal:
         title = self._naming.show_title(path.name)
@@ -222,7 +229,7 @@ class _Planner:
             return Refusal("not-png", f"The patch is a {path.suffix.lower()}, and PNG alone is taken: {WHY_PNG}.")
         if not is_slide(path):
             return Refusal("name", f"{title} is named neither as a patch nor as a slide.")
-        reason = "" if self._naming.hides else f": {explain_misfit(path)}"
+        reason = "" if self._naming.hides else f": {explain_misfit(self._in_title(path))}"
         ways = f"Name it PATIENT_idx5{path.suffix.lower()}, or give its patient and slide in a table slides.csv"
         return Refusal("name", f"{title} is not named as a slide{reason}. {ways}.")
 

@@ -156,7 +156,10 @@ def _settle(
         unlabelled=int((standing["label"] == UNLABELLED).sum()),
         flags=count_flags(index),
     )
-    record_delivery(catalog, Settlement(record, index, kept, conflicts, doubts.labels, stains), confirm)
+    present = set(zip(standing["patient"], standing["slide"], strict=True))
+    complete = [one for one in findings.complete if (one.patient, one.slide) in present]
+    settlement = Settlement(record, index, kept, conflicts, doubts.labels, stains, complete)
+    record_delivery(catalog, settlement, confirm)
     with suppress(OSError):  # it is admitted; who settles next removes the note
         note.unlink()
     return record

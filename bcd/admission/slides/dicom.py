@@ -31,8 +31,8 @@ def group_series(paths: Sequence[Path]) -> tuple[list[list[int]], list[int]]:
     """Groups the DICOM files of a folder by their series.
 
     Returns:
-        The places in `paths` of each series' files, in the order of SeriesNumber, then SeriesInstanceUID; and those of
-        files that say no series.
+        The places in `paths` of each series' files, in the order of SeriesNumber, then SeriesInstanceUID; and those
+        of files that say no series.
     """
     groups: dict[Series, list[int]] = {}
     strays = []
@@ -64,7 +64,9 @@ def _read_elements(data: bytes) -> dict[int, str]:
     syntax = meta[_TRANSFER_SYNTAX]
     if syntax == _DEFLATED:
         raise ValueError("the header is compressed")
-    start = _PREAMBLE + 4 + 12 + struct.unpack_from("<I", data, _PREAMBLE + 12)[0]  # 0002,0000 says its group's length
+    start = (
+        _PREAMBLE + 4 + 12 + struct.unpack_from("<I", data, _PREAMBLE + 12)[0]
+    )  # 0002,0000 says its group's length
     reader = _Reader(data, ">" if syntax == _BIG_ENDIAN else "<", explicit=syntax != _IMPLICIT)
     wanted = {_SERIES, _SERIES_NUMBER}
     return {tag: _as_text(value) for tag, value in reader.read(start, _SERIES_NUMBER) if tag in wanted}

@@ -2,8 +2,8 @@
 
 A slide is `PATIENT_idxSLIDE.EXT`, or `PATIENT.EXT` where a patient has one slide, which is then slide "0". A DICOM
 slide is a series of files: the folder that holds it bears the name instead, unless the file itself is called
-`PATIENT_idxSLIDE.dcm`. A PNG or JPEG is a slide only by the long name; anything else is a patch, or nothing. Case does
-not matter in endings and in `_idx`.
+`PATIENT_idxSLIDE.dcm`. A PNG or JPEG is a slide only by the long name; anything else is a patch, or nothing. Case
+does not matter in endings and in `_idx`.
 
 Example:
     >>> parse_slide_name(PurePosixPath("8867_idx5.svs"))
@@ -89,7 +89,9 @@ def explain_patient(patient: str) -> str:
     return ""
 
 
-def companions(names: Sequence[str], member: int, name_of: Callable[[int], SlideName | None]) -> list[int]:
+def companions(
+    names: Sequence[str], member: int, name_of: Callable[[int], SlideName | None] | None = None
+) -> list[int]:
     """Finds the other files that a slide consists of.
 
     These are, for `DIR/STEM.mrxs`, all that lies in `DIR/STEM/`; for a DICOM file, those of the same folder that name
@@ -98,7 +100,7 @@ def companions(names: Sequence[str], member: int, name_of: Callable[[int], Slide
     Args:
         names: Every file's path in the delivery.
         member: Which of them the slide is.
-        name_of: Which slide a file is.
+        name_of: Which slide a file is; None: the one that its path names.
 
     Returns:
         Their places in `names`, ascending, without `member`.
@@ -109,8 +111,9 @@ def companions(names: Sequence[str], member: int, name_of: Callable[[int], Slide
             folder = f"{names[member][: -len(path.suffix)]}/"
             return [i for i, name in enumerate(names) if name.startswith(folder)]
         case ".dcm":
-            near = _list_beside(names, member, (".dcm",))
-            return [i for i in near if name_of(i) == name_of(member)]
+            name_of = name_of or (lambda i: parse_slide_name(PurePosixPath(names[i])))
+            slide = name_of(member)
+            return [i for i in _list_beside(names, member, (".dcm",)) if name_of(i) == slide]
         case ".vms":
             near = _list_beside(names, member, (".jpg", ".opt"))
             return [i for i in near if not is_slide(PurePosixPath(names[i]))]

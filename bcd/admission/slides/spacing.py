@@ -79,9 +79,7 @@ def settle_spacing(own: Spacing | None, given: float | None, coarsest: float = M
         SlideError: no-spacing: neither says it sensibly, they contradict each other, or it is too coarse.
     """
     if given is not None and not FINEST <= given <= MOST:
-        raise SlideError(
-            "no-spacing", f"A spacing of {given:g} µm/px was given; {FINEST:g} to {MOST:g} is possible."
-        )
+        raise SlideError("no-spacing", f"A spacing of {given:g} µm/px was given; {FINEST:g} to {MOST:g} is possible.")
     said = None if own is None else " x ".join(f"{value:g}" for value in sorted(set(own)))
     if own is None or not all(FINEST <= value <= MOST for value in own):
         if given is None:
