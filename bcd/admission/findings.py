@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bcd.admission.rules import Refusal
+from bcd.admission.rules import RULES, Refusal
 from bcd.store.complete import CompleteSlide
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
 DIGEST_BYTES = 32
+
+_LONG = 120  # characters of a path that a sentence shows
 
 
 @dataclass
@@ -77,10 +79,31 @@ class Findings:
                 refused.setdefault(member, self.rejected[row])
         return dict(sorted(refused.items()))
 
+    def explain(self, name: str, refusals: dict[int, Refusal]) -> str:
+        """Says why nothing of a delivery is admitted: what is wrong with the first file of the commonest rule.
+
+        Args:
+            name: The delivery's name as it may be seen.
+            refusals: All of its refusals, by member; there is one at least.
+        """
+        counts = count_rules(refusals)
+        rule = commonest_rule(counts)
+        member, refusal = next((member, one) for member, one in refusals.items() if one.rule == rule)
+        file = self.names[member]
+        named = "" if file == name else f"{file if len(file) <= _LONG else f'…{file[-_LONG:]}'}: "
+        by_rule = ", ".join(f"{code} {count:,}" for code, count in counts.items())
+        what = f"Nothing in {name} can be admitted. {named}{refusal.message}"
+        return f"{what} Files by the rule that they break: {by_rule}."
+
     @cached_property
     def files(self) -> int:
         """Number of files of the delivery."""
         return len(self.names)
+
+
+def commonest_rule(counts: Mapping[str, int]) -> str:
+    """Returns the rule that most files break; of several the one that is looked at first."""
+    return max(RULES, key=lambda rule: counts.get(rule, 0))
 
 
 def count_rules(refusals: dict[int, Refusal]) -> dict[str, int]:

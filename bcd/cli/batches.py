@@ -30,7 +30,7 @@ def batches() -> None:
         ]
         rows = [
             [
-                (each.batch or "none")[:8],
+                (each.batch or ("refused" if each.reason else "none"))[:8],
                 each.hospital,
                 each.name,
                 f"{each.admitted_at:%Y-%m-%d %H:%M}",

@@ -11,7 +11,6 @@ Example:
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 from collections.abc import Iterator, Mapping
@@ -19,11 +18,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from bcd.errors import BcdError
+from bcd.files import lock
 from bcd.registry.run import Run
 from bcd.registry.versions import git_commit
 from bcd.settings import Settings
 
 if TYPE_CHECKING:
+    from filelock import BaseFileLock
     from mlflow import MlflowClient
 
 EXPERIMENT = "bcd"
@@ -202,10 +203,6 @@ def _client(uri: str) -> Any:
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
-@contextmanager
-def locked(settings: Settings) -> Iterator[None]:
-    """Holds a lock between the processes of this machine."""
-    settings.mlflow.mkdir(parents=True, exist_ok=True)
-    with (settings.mlflow / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # given back when the file closes, also when the process dies
-        yield
+def locked(settings: Settings) -> BaseFileLock:
+    """Returns the lock of MLflow's store between the processes of this machine."""
+    return lock(settings.mlflow / ".lock")

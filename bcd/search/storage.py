@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bcd.errors import BcdError
-from bcd.search.claims import claim
+from bcd.files import lock
 from bcd.search.options import SearchOptions
 from bcd.search.space import fingerprint_space, first_points
 from bcd.settings import Settings
@@ -70,8 +70,7 @@ def open_study(settings: Settings, name: str, options: SearchOptions, inputs: di
     import optuna
 
     two = options.objective == "score-and-cost" and inputs is not None
-    door = claim(settings.work / name)  # two processes that both make it new would both fill the queue
-    try:
+    with lock(settings.work / name / "lock"):  # two processes that both make it new would both fill the queue
         study = optuna.create_study(
             storage=_open_storage(settings, options.heartbeat_seconds),
             study_name=name,
@@ -81,19 +80,13 @@ def open_study(settings: Settings, name: str, options: SearchOptions, inputs: di
         )
         if inputs is not None:
             _claim_inputs(study, inputs)
-    finally:
-        door.release()
     return study
 
 
 def make_storage(settings: Settings) -> str:
     """Makes the storage where there is none, so that a page may be opened on it, and returns its SQLAlchemy URL."""
-    door = claim(settings.work / "storage")
-    try:
-        with quiet_optuna():
-            storage = _open_storage(settings, SearchOptions().heartbeat_seconds)
-    finally:
-        door.release()
+    with lock(settings.work / "storage" / "lock"), quiet_optuna():
+        storage = _open_storage(settings, SearchOptions().heartbeat_seconds)
     return str(storage.url)
 
 

@@ -26,10 +26,11 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from bcd.errors import BcdError
+from bcd.files import lock
 from bcd.patches import Hospital, PatientId
 from bcd.settings import Settings
 from bcd.store import tables
-from bcd.store.catalog import Catalog, file_lock
+from bcd.store.catalog import Catalog
 from bcd.store.hospitals import find_declared
 
 KEY_BYTES = 32
@@ -136,7 +137,7 @@ def _record_fingerprint(catalog: Catalog, hospital: Hospital, value: str) -> Non
 def _make_key(path: Path) -> None:
     """Makes a key, whole or not at all; where another process was faster, that one's stays."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with file_lock(path.parent / ".lock"):  # two catalogs may share the folder
+    with lock(path.parent / ".lock"):  # two catalogs may share the folder
         for left in path.parent.glob(".partial-*"):
             left.unlink()
         if path.exists():
