@@ -224,14 +224,14 @@ class _Planner:
         return self._title / path if is_dicom(path) and len(path.parts) == 1 else path
 
     def _refuse_name(self, path: PurePosixPath) -> Refusal:
-        title = self._naming.show_title(path.name)
         if is_patch_of_another_format(path.name):
             return Refusal("not-png", f"The patch is a {path.suffix.lower()}, and PNG alone is taken: {WHY_PNG}.")
         if not is_slide(path):
-            return Refusal("name", f"{title} is named neither as a patch nor as a slide.")
+            return Refusal("name", "The file is named neither as a patch nor as a slide.")
         reason = "" if self._naming.hides else f": {explain_misfit(self._in_title(path))}"
         ways = f"Name it PATIENT_idx5{path.suffix.lower()}, or give its patient and slide in a table slides.csv"
-        return Refusal("name", f"{title} is not named as a slide{reason}. {ways}.")
+        spacing = "A slide that does not say its spacing needs --spacing, too"
+        return Refusal("name", f"The file is not named as a slide{reason}. {ways}. {spacing}.")
 
     def _may_belong(self, member: int, slide: PurePosixPath) -> bool:
         """Whether a file beside a slide is nothing of its own, and safe to be copied beside it."""
