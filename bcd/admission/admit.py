@@ -184,7 +184,7 @@ def admit_source(
         plan = plan_admission(source, naming, declared=declared, title=title, waived=waived, labels=labels)
         findings = examine_files(source, plan, spool)
         cut_slides(source, plan, findings, spool, scratch=settings.scratch, spacing=spacing, coarsest=coarsest)
-        apply_labels(source, naming, findings, plan.tables, settings.scratch)
+        apply_labels(source, findings, plan.tables, hospital=hospital, naming=naming, scratch=settings.scratch)
         draft = Draft(name, hospital, source, spool, findings, naming.hides, is_release)
         if plan.slides:
             draft = replace(draft, spacing=spacing, coarsest=coarsest)

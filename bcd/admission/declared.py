@@ -39,8 +39,8 @@ from bcd.store.table_files import SUFFIXES, as_numbers, as_whole, read_table, re
 if TYPE_CHECKING:
     import pandas as pd
 
-SLIDES_FILES = frozenset(f"slides{suffix}" for suffix in SUFFIXES)
-"""Names of a table of slides, in lower case."""
+SLIDES_FILES = frozenset(f"slides{suffix}" for suffix in (*SUFFIXES, ".xlsx", ".xls", ".ods"))
+"""Names of a table of slides, in lower case; a spreadsheet is refused with the way to save it."""
 
 MAX_BYTES = 1 << 20
 """A larger table is refused; that of 10,000 slides has half of it."""

@@ -84,7 +84,7 @@ def look_at(
             plan = plan_admission(source, naming, declared=declared, title=path.name if path.is_dir() else "")
             findings = examine_files(source, plan, spool)
             cut_slides(source, plan, findings, spool, scratch=Path(scratch), spacing=spacing)
-            apply_labels(source, naming, findings, plan.tables, Path(scratch))
+            apply_labels(source, findings, plan.tables, hospital=hospital, naming=naming, scratch=Path(scratch))
             refuse_duplicates(findings)
             standing, refused = findings.standing(), count_rules(findings.refusals())
             if standing.empty:

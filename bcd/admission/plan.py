@@ -29,12 +29,13 @@ from bcd.admission.slides.names import (
 )
 from bcd.admission.sources.source import Source, is_litter
 from bcd.patches import PatchName, is_patch_of_another_format
+from bcd.store.table_files import SUFFIXES
 
 if TYPE_CHECKING:
     import pandas as pd
 
-LABELS_FILES = frozenset({"labels.csv", "labels.parquet"})
-"""Names of a table of labels beside the patches."""
+LABELS_FILES = frozenset(f"labels{suffix}" for suffix in (*SUFFIXES, ".xlsx", ".xls", ".ods"))
+"""Names of a table of labels beside the patches; a spreadsheet is refused with the way to save it."""
 
 WHY_PNG = "JPEG and WebP change the pixels, and of other formats nothing tells that a file is damaged"
 """Why a patch is a PNG."""
@@ -227,7 +228,8 @@ class _Planner:
         if is_patch_of_another_format(path.name):
             return Refusal("not-png", f"The patch is a {path.suffix.lower()}, and PNG alone is taken: {WHY_PNG}.")
         if not is_slide(path):
-            return Refusal("name", "The file is named neither as a patch nor as a slide.")
+            title = self._naming.show_title(path.name)
+            return Refusal("name", f"{title} is not named as a patch, nor as a slide.")
         reason = "" if self._naming.hides else f": {explain_misfit(self._in_title(path))}"
         ways = f"Name it PATIENT_idx5{path.suffix.lower()}, or give its patient and slide in a table slides.csv"
         spacing = "A slide that does not say its spacing needs --spacing, too"

@@ -40,7 +40,7 @@ RULES = {
     "own-picture": "bcd drew the picture of the slide itself.",
     "no-spacing": "The slide does not say how many µm its pixels span, or says what is doubtful and not confirmed.",
     "no-tissue": "No tissue was found on the slide.",
-    "labels-file": "The table of labels cannot be read, lacks a column, or labels one patch twice.",
+    "labels-file": "The table of labels cannot be read, lacks a column, contradicts itself, or names no patch.",
     "withdrawn": "The patient has withdrawn consent.",
     "already-admitted": "An earlier batch holds the same patch.",
     "duplicate-cell": "Another file, here or in an earlier batch, claims the same place on the same slide.",

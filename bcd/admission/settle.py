@@ -175,6 +175,9 @@ def _settle(
         positive=int((standing["label"] == 1).sum()),
         unlabelled=int((standing["label"] == UNLABELLED).sum()),
         flags=count_flags(index),
+        label_rows=findings.label_rows,
+        unmatched_rows=findings.unmatched_rows,
+        label_note=" ".join(findings.label_notes),
         reason=reason,
     )
     present = set(zip(standing["patient"], standing["slide"], strict=True))
@@ -202,17 +205,21 @@ def settle_whole(
     whole = f"{hospital}\n{name}\n{refusal.rule}\n{sha256}"
     identity = hashlib.sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()
     entry = RefusalRecord(name, refusal.rule, refusal.message, sha256, None)
-    counts = dict.fromkeys(("admitted_files", "admitted", "ignored", "patients", "positive", "unlabelled"), 0)
     record = DeliveryRecord(
         id=identity,
         hospital=hospital,
         name=name,
         batch=None,
         files=1,
+        admitted_files=0,
+        admitted=0,
         refused={refusal.rule: 1},
+        ignored=0,
+        patients=0,
+        positive=0,
+        unlabelled=0,
         flags={},
         reason=refusal.message,
-        **counts,
     )
 
     def attempt() -> DeliveryRecord:

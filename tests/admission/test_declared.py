@@ -155,3 +155,12 @@ def test_a_raw_hospital_s_table_is_quoted_nowhere(
     assert not any(word in name + message for word in ("Erika", "John", "MRN"))
     [(_, patient, slide_id)] = list_complete(catalog)
     assert (patient in _patients(catalog), slide_id, "MRN" in patient) == (True, "1", False)
+
+
+def test_a_spreadsheet_is_refused_with_the_way_to_save_it(
+    catalog: Catalog, handed_over, slide, patch_files, tmp_path: Path
+) -> None:
+    spreadsheet = b"PK\x03\x04" + bytes(100)
+    admission = handed_over({**patch_files("8868"), "8867.tif": slide(tmp_path, 1), "slides.xlsx": spreadsheet})
+    assert (admission.admitted, admission.refused) == (4, {"slides-file": 2})
+    assert "CSV" in _messages(catalog, admission)["slides.xlsx"][1]
