@@ -1,6 +1,7 @@
 """A hook of MkDocs: pages that are made, and pages of the repository that lie outside this folder.
 
-Each module of bcd has a page of the reference, made from its docstrings. A public module, class or function without a docstring is told as a warning, and the site is built in strict mode.
+Each module of bcd has a page of the reference, made from its docstrings. A public module, class or function without a
+docstring is told as a warning, and the site is built in strict mode.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     lines = ["# The Python interface", "", "| module | what it is for |", "| --- | --- |"]
     for path in sorted((ROOT / "bcd").rglob("*.py")):
         name = _module_name(path)
-        if path.name.startswith("_") and path.name != "__init__.py" or ".migrations" in name:
+        if (path.name.startswith("_") and path.name != "__init__.py") or ".migrations" in name:
             continue
         tree = ast.parse(path.read_text("utf-8"))
         for undocumented in _find_undocumented(tree, name):
