@@ -31,7 +31,7 @@ backends: $(VENV)/.dev ## the tests of networks and training on TensorFlow, then
 simulations: $(VENV)/.dev ## simulate whether the statistics hold, and put the tables into docs/explanation/statistics.md
 	$(BIN)/python benchmarks/simulations.py $(ARGS)
 
-check: $(VENV)/.dev ## ruff, mypy on bcd, import contracts
+check: $(VENV)/.dev ## ruff, mypy, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
