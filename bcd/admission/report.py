@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bcd.admission.examples import Example, Gallery, choose_evenly, patch_name
+from bcd.admission.findings import commonest_rule
 from bcd.admission.judgement import RELEASABLE
 from bcd.admission.rules import FLAGS, MENDS, RULES
 from bcd.files import whole_file
@@ -82,11 +83,13 @@ def _gather_facts(settings: Settings, catalog: Catalog, found: Delivery) -> dict
     places = refusal_numbers(catalog, found.id)
     return {
         "delivery": found,
+        "mend": MENDS[commonest_rule(found.refused)] if found.reason else "",
         "parts": _bar(found),
         "patients": count_by_patient(catalog, found.batch) if found.batch else [],
         "rules": _rule_sections(gallery, places),
         "flags": _flag_sections(gallery),
         "conflicts": list_conflicts(catalog, found.id, MAX_ROWS),
+        "labels": list_refused(catalog, found.id, rule="labels-file"),
         "files": list(enumerate(list_refused(catalog, found.id, limit=MAX_ROWS), start=1)),
         "csv": f"store/quarantine/{found.id}/refusals.csv",
         "max_rows": MAX_ROWS,

@@ -7,8 +7,10 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from typing import TYPE_CHECKING, Literal
+
+from bcd.errors import BcdError
 
 if TYPE_CHECKING:
     from bcd.settings import Settings
@@ -68,6 +70,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         _look_at_devices,
         _look_at_memory_and_disk,
         _look_at_folders,
+        _look_at_inbox,
         _look_at_servers,
     )
     for check in checks:
@@ -137,6 +140,53 @@ def _look_at_folders(settings: Settings) -> Iterator[Finding]:
         yield Finding("ok", f"{settings.home} can be written")
     except OSError as error:
         yield Finding("fault", f"{settings.home} cannot be written: {error}.", "Choose another folder with --home.")
+
+
+def _look_at_inbox(settings: Settings) -> Iterator[Finding]:
+    """Looks at what waits: what no run takes, and slides that no installed package reads."""
+    from bcd.admission.waiting import find_stuck, slides_wait
+    from bcd.store.catalog import open_catalog
+
+    if not settings.inbox.is_dir():
+        return
+    try:
+        stuck = find_stuck(settings, open_catalog(settings))
+    except BcdError as error:
+        yield Finding("fault", error.what, error.mend)
+    else:
+        yield from (Finding("warning", each.what, each.mend) for each in stuck)
+    missing = _missing_for_slides() if slides_wait(settings) else []
+    if missing:
+        what = f"Slides wait in the inbox, and they need what is not installed: {', '.join(missing)}."
+        yield Finding("fault", what, 'Run pip install "bcd[slides]".')
+
+
+def _missing_for_slides() -> list[str]:
+    """Names the packages of the extra `slides` that are not installed, or whose library is missing."""
+    from packaging.requirements import Requirement
+
+    wanted = [Requirement(text) for text in requires("bcd") or []]
+    missing = [
+        one.name
+        for one in wanted
+        if one.marker is not None
+        and one.marker.evaluate({"extra": "slides"})
+        and not one.marker.evaluate({"extra": ""})
+        and not _is_installed(one.name)
+    ]
+    try:
+        import openslide  # noqa: F401 - the package may be there without the library that it needs
+    except (ImportError, OSError):
+        missing = missing or ["openslide-bin"]
+    return missing
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def _look_at_servers(settings: Settings) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 def status() -> None:
     """Show batches, patients, models with the gate's verdicts, scored patients, and servers."""
+    from bcd.admission.waiting import find_stuck
     from bcd.cli import daemons
     from bcd.cli.terminal import at_work
     from bcd.settings import load_settings
@@ -23,6 +24,8 @@ def status() -> None:
         catalog = open_catalog(settings)
         console.print(f"BCD_HOME {settings.home}", soft_wrap=True, highlight=False)
         _show_batches(console, catalog)
+        for stuck in find_stuck(settings, catalog):
+            console.print(str(stuck), style="yellow", soft_wrap=True, highlight=False)
         _show_models(console, settings)
         _show_scores(console, catalog)
         urls = daemons.running(settings)

@@ -41,7 +41,7 @@ def test_a_patient_s_life_in_the_catalog(settings: Settings, bcd, tmp_path: Path
     (tmp_path / "labels.csv").write_text("name,label\nMiller_idx5_x1_y51.png,1\n")
     labels = ("labels", "import", str(tmp_path / "labels.csv"), "--author", "Dr Lee", "--reason", "a second reading")
     assert bcd(*labels)[0] == 2
-    assert "1 labels changed" in bcd(*labels, "--hospital", "north")[1]
+    assert "1 labels changed: 0 taken back" in bcd(*labels, "--hospital", "north")[1]
     assert "Nothing changes" in bcd(*labels, "--hospital", "north")[1]
     assert "No patch is in doubt" in bcd("labels", "doubts")[1]
 
