@@ -16,10 +16,11 @@ from bcd.errors import BcdError
 from bcd.evaluation.plots import describe_picture
 from bcd.evaluation.tables import format_estimate, format_percent, threshold_rows
 from bcd.pages import embed_picture, render_page
-from bcd.registry.bundle import MODEL, describe_record, require_version
+from bcd.registry.bundle import describe_record, require_version
 from bcd.registry.card_data import Section, describe_data, make_protocol
 from bcd.registry.card_facts import CardFacts
 from bcd.registry.card_sections import USE, list_limits, make_compute, make_sections
+from bcd.registry.lookup import MODEL
 from bcd.registry.tracking import open_client
 from bcd.settings import Settings
 

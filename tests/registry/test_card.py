@@ -15,10 +15,10 @@ from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.plots import PICTURES
 from bcd.evaluation.report import evaluate_scores
 from bcd.evaluation.tables import format_estimate, format_percent, threshold_rows
-from bcd.registry.bundle import MODEL
 from bcd.registry.card import Card, find_card, write_card
 from bcd.registry.card_facts import CardFacts, Compute, gather_facts
 from bcd.registry.card_sections import USE
+from bcd.registry.lookup import MODEL
 from bcd.registry.tracking import open_client, start_run
 
 PNG = b"\x89PNG\r\n\x1a\n not really"
