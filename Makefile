@@ -34,7 +34,7 @@ simulations: $(VENV)/.dev ## simulate whether the statistics hold, and put the t
 docs: $(VENV)/.docs ## build the documentation, with the Python interface, into site/; a broken link fails it
 	$(BIN)/mkdocs build --strict
 
-check: $(VENV)/.dev ## ruff, mypy on bcd, import contracts
+check: $(VENV)/.dev ## ruff, mypy, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
