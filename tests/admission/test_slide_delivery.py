@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -38,7 +38,9 @@ def _slide(seed: int = 0, size: int = 400) -> np.ndarray:
 def _write_tiff(path: Path, slide: np.ndarray, spacing: float | None = 4.0) -> Path:
     """Writes a tiled TIFF that says its spacing in µm/px."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    said = {} if spacing is None else {"resolution": (1e4 / spacing,) * 2, "resolutionunit": "CENTIMETER"}
+    said: dict[str, Any] = (
+        {} if spacing is None else {"resolution": (1e4 / spacing,) * 2, "resolutionunit": "CENTIMETER"}
+    )
     tifffile.imwrite(path, slide, tile=(256, 256), photometric="rgb", compression="zlib", **said)
     return path
 
@@ -108,7 +110,7 @@ def test_the_same_slide_again_changes_nothing_and_a_copy_is_refused(
     assert admit(settings, catalog, tmp_path / "8867_idx5.tif", EAST, spacing=4.0).already
     other_bytes = tmp_path / "again/8867_idx5.tif"
     other_bytes.parent.mkdir()
-    spacing = {"resolution": (2500, 2500), "resolutionunit": "CENTIMETER"}
+    spacing: dict[str, Any] = {"resolution": (2500, 2500), "resolutionunit": "CENTIMETER"}
     tifffile.imwrite(other_bytes, _slide(), tile=(128, 128), photometric="rgb", **spacing)
     again = admit(settings, catalog, other_bytes, EAST, spacing=4.0)
     assert (again.id == first.id, again.admitted, again.refused) == (False, 0, {"already-admitted": 1})
@@ -121,7 +123,7 @@ def test_files_that_belong_to_a_slide_are_not_refused_for_their_names() -> None:
         def hazard(self, member: int) -> None:
             return None
 
-    plan = plan_admission(Listing(), Naming(None), waived={}, labels={})
+    plan = plan_admission(Listing(), Naming(None), waived={}, labels={})  # type: ignore[arg-type]
     assert [(slide.member, slide.companions) for slide in plan.slides] == [(2, [0, 1])]
     assert {member: refusal.rule for member, refusal in plan.refused.items()} == {3: "name"}
 

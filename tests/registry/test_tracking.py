@@ -16,8 +16,7 @@ from bcd.evaluation.report import evaluate_scores
 from bcd.networks.architecture import PRESETS
 from bcd.registry.run import flatten
 from bcd.registry.tracking import connect, experiment_id, open_client, own_store, start_run
-from bcd.search.records import TrialRecord
-from bcd.search.study import StudyResult
+from bcd.search.records import StudyResult, TrialRecord
 from bcd.settings import Settings
 from bcd.training.options import TrainOptions
 

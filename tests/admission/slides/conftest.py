@@ -3,6 +3,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,7 +40,9 @@ def as_slide(tmp_path: Path) -> Callable[..., Path]:
         *levels: np.ndarray, spacing: float | tuple[float, float] | None = 1.0, name: str = "1_idx1.tif"
     ) -> Path:
         across, down = spacing if isinstance(spacing, tuple) else (spacing, spacing)
-        said = {} if across is None else {"resolution": (1e4 / across, 1e4 / down), "resolutionunit": "CENTIMETER"}
+        said: dict[str, Any] = (
+            {} if across is None else {"resolution": (1e4 / across, 1e4 / down), "resolutionunit": "CENTIMETER"}
+        )
         path = tmp_path / name
         with tifffile.TiffWriter(path) as file:
             for number, level in enumerate(levels):
