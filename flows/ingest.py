@@ -16,6 +16,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
 from bcd.admission.admit import Admission, admit
+from bcd.admission.beside import describe_labels
 from bcd.admission.delivery import find_deliveries
 from bcd.admission.inbox import locate
 from bcd.admission.refused import RefusedError
@@ -124,6 +125,8 @@ def _describe(settings: Settings, admissions: list[Admission]) -> str:
         report = (settings.reports / f"{each.id[:12]}.html").relative_to(settings.home)
         counts = f"{each.admitted} | {refused} | {each.ignored} | {each.patients} | {flags}"
         lines.append(f"| {each.delivery}{note} | {each.hospital} | {counts} | `{report}` |")
+    catalog = open_catalog(settings)
+    lines += [f"\n{each.delivery}: {line}" for each in admissions for line in describe_labels(catalog, each)]
     return "\n".join(lines)
 
 

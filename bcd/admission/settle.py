@@ -39,6 +39,7 @@ from bcd.store.deliveries import (
     record_delivery,
 )
 from bcd.store.delivery_queries import withdrawn_patients
+from bcd.store.hospitals import COARSEST
 from bcd.store.known import known_slides
 from bcd.store.spool import Spool
 
@@ -56,6 +57,7 @@ class Draft:
         hides: Whether the hospital's identifiers were replaced, so that nothing else may name somebody either.
         is_release: Whether a person chose these files again: what they contradict is marked already.
         spacing: In µm per pixel, as it was told for slides.
+        coarsest: In µm per pixel, as the hospital's slides may be.
     """
 
     name: str
@@ -66,15 +68,18 @@ class Draft:
     hides: bool
     is_release: bool = False
     spacing: float | None = None
+    coarsest: float = COARSEST
 
     @property
     def identity(self) -> str:
-        """The delivery's hash: of the hospital, the name and bytes of every file, and a spacing that was told."""
+        """The delivery's hash: of the hospital, the name and bytes of every file, and what was told of slides."""
         findings = self.findings
         name_of = findings.names.__getitem__
         digest = hashlib.sha256(self.hospital.encode())
         if self.spacing is not None:  # slides that were refused without one may be admitted with it
             digest.update(f"\nspacing\t{self.spacing!r}".encode())
+        if self.coarsest != COARSEST:  # and so may those that were refused as too coarse
+            digest.update(f"\ncoarsest\t{self.coarsest!r}".encode())
         members = (member for member in range(findings.files) if member not in findings.ignored)
         # A line a file, in the order of the lines; never all lines at once, which would be most of the memory.
         for name, alike in groupby(sorted(members, key=name_of), key=name_of):
@@ -170,9 +175,15 @@ def _settle(
         positive=int((standing["label"] == 1).sum()),
         unlabelled=int((standing["label"] == UNLABELLED).sum()),
         flags=count_flags(index),
+        label_rows=findings.label_rows,
+        unmatched_rows=findings.unmatched_rows,
+        label_note=" ".join(findings.label_notes),
         reason=reason,
     )
-    record_delivery(catalog, Settlement(record, index, kept, conflicts, doubts.labels, stains), confirm)
+    present = set(zip(standing["patient"], standing["slide"], strict=True))
+    complete = [one for one in findings.complete if (one.patient, one.slide) in present]
+    settlement = Settlement(record, index, kept, conflicts, doubts.labels, stains, complete)
+    record_delivery(catalog, settlement, confirm)
     with suppress(OSError):  # it is admitted; who settles next removes the note
         note.unlink()
     return record, False
@@ -194,17 +205,21 @@ def settle_whole(
     whole = f"{hospital}\n{name}\n{refusal.rule}\n{sha256}"
     identity = hashlib.sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()
     entry = RefusalRecord(name, refusal.rule, refusal.message, sha256, None)
-    counts = dict.fromkeys(("admitted_files", "admitted", "ignored", "patients", "positive", "unlabelled"), 0)
     record = DeliveryRecord(
         id=identity,
         hospital=hospital,
         name=name,
         batch=None,
         files=1,
+        admitted_files=0,
+        admitted=0,
         refused={refusal.rule: 1},
+        ignored=0,
+        patients=0,
+        positive=0,
+        unlabelled=0,
         flags={},
         reason=refusal.message,
-        **counts,
     )
 
     def attempt() -> DeliveryRecord:

@@ -37,7 +37,8 @@ def batches() -> None:
                 f"{each.patients:,}",
                 f"{each.admitted:,}",
                 f"{each.positive:,}",
-                f"{each.unlabelled:,}",
+                f"{each.unlabelled:,}"
+                + (f" ({each.unmatched_rows:,} rows unmatched)" if each.unmatched_rows else ""),
                 f"{each.refused_files:,}" + (f" ({each.released:,} released)" if each.released else ""),
                 f"{each.ignored:,}",
                 ", ".join(f"{count:,} {flag}" for flag, count in sorted(each.flags.items()) if count),

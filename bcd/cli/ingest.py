@@ -16,6 +16,7 @@ def ingest(
     spacing: Annotated[float | None, typer.Option(help="In µm per pixel, for slides that do not say it.")] = None,
 ) -> None:
     """Admit a delivery: each good patch once, each refused file kept with its reason."""
+    from bcd.admission.beside import describe_labels
     from bcd.admission.sources.remote import is_url
     from bcd.admission.waiting import find_stuck
     from bcd.cli.terminal import at_work
@@ -34,7 +35,7 @@ def ingest(
                 raise BcdError(f"There is no delivery {delivery}.", "Check the path.")
             delivery = str(Path(delivery).absolute())
         find_declared(open_catalog(settings), hospital)
-    with at_work(settings) as console:
+    with at_work(settings, needs_home=not delivery) as console:
         from flows.ingest import ingest as ingest_flow
 
         admissions = ingest_flow(delivery, hospital, spacing)
@@ -51,3 +52,5 @@ def ingest(
         for each in admissions:
             report = settings.reports / f"{each.id[:12]}.html"
             console.print(f"  report {report}", soft_wrap=True, highlight=False)
+            for line in describe_labels(open_catalog(settings), each):
+                console.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)

@@ -44,6 +44,9 @@ class DeliveryRecord:
         unlabelled: Number of admitted patches without a label.
         flags: Number of admitted patches with each flag that any has.
         reason: Why it was refused as a whole, and what to do; None where it was not.
+        label_rows: Number of rows of its tables of labels.
+        unmatched_rows: Number of those that name no patch of it.
+        label_note: Which these are, and the likely cause, in a sentence.
     """
 
     id: str
@@ -60,6 +63,9 @@ class DeliveryRecord:
     unlabelled: int
     flags: dict[str, int]
     reason: str | None = None
+    label_rows: int = 0
+    unmatched_rows: int = 0
+    label_note: str = ""
 
 
 @dataclass(frozen=True)
