@@ -15,6 +15,7 @@ from prefect.artifacts import (
     create_progress_artifact,
     update_progress_artifact,
 )
+from prefect.context import FlowRunContext
 
 from bcd.progress import Advance, is_shown, show_progress
 
@@ -60,6 +61,15 @@ def run_name() -> str:
     about = [given.get("hospital"), given.get("patient"), Path(given.get("delivery", "")).name]
     about.append(given.get("snapshot", "")[:8])
     return " ".join([str(runtime.flow_run.flow_name), *(word for word in about if word)])
+
+
+def is_scheduled() -> bool:
+    """Whether a schedule started this run, and not a person or an event.
+
+    It cannot be a parameter of the schedule: the server drops those when a person changes the schedule's time.
+    """
+    context = FlowRunContext.get()
+    return context is not None and context.flow_run is not None and bool(context.flow_run.auto_scheduled)
 
 
 def artifact_key(text: str) -> str:
