@@ -8,7 +8,7 @@ LOCK := $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --no-hea
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test exactly-once backends statistics check format lock clean
+.PHONY: help install demo test exactly-once backends simulations check format lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -28,8 +28,8 @@ backends: $(VENV)/.dev ## the tests of networks and training on TensorFlow, then
 	KERAS_BACKEND=tensorflow $(BIN)/pytest tests/networks tests/training $(ARGS)
 	KERAS_BACKEND=jax $(BIN)/pytest tests/networks tests/training $(ARGS)
 
-statistics: $(VENV)/.dev ## simulate whether the statistics hold, and put the tables into docs/explanation/statistics.md
-	$(BIN)/python benchmarks/statistics.py $(ARGS)
+simulations: $(VENV)/.dev ## simulate whether the statistics hold, and put the tables into docs/explanation/statistics.md
+	$(BIN)/python benchmarks/simulations.py $(ARGS)
 
 check: $(VENV)/.dev ## ruff, mypy on bcd, import contracts
 	$(BIN)/ruff check .

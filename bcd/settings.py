@@ -2,7 +2,8 @@
 
 Everything that bcd keeps lies under one folder, `Settings.home`. A variable wins over the file. The options of a
 concern (training, search, …) are tables of the same file, read with the options model of that concern, so that one
-definition serves bcd.toml, the command line and the Prefect form.
+definition serves bcd.toml, the command line and the Prefect form. Commands and flows read the settings with
+`bcd.config.load_configuration`, which validates the tables too.
 
 Example:
     >>> settings = load_settings()
@@ -13,24 +14,25 @@ Example:
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bcd.errors import BcdError
-from bcd.options import Options
+from bcd.options import Options, Port, Seconds
+from bcd.origins import FILE, Given, find_faults, merge, read_given
 
 OptionsT = TypeVar("OptionsT", bound=Options)
 
 DEFAULT_HOME = "~/.bcd"
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Folders, ports and addresses of one bcd installation."""
 
-    model_config = SettingsConfigDict(env_prefix="BCD_", env_nested_delimiter="__", frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     home: Path = Field(Path(DEFAULT_HOME), description="The one folder that holds all state.")
     keys: Path = Field(
@@ -39,25 +41,25 @@ class Settings(BaseSettings):
     catalog_url: str = Field("", description="SQLAlchemy URL of the catalog; empty: SQLite under BCD_HOME.")
     study_url: str = Field("", description="SQLAlchemy URL of the studies' storage; empty: SQLite under BCD_HOME.")
     mlflow_url: str = Field("", description="An MLflow server to use instead of bcd's own store.")
-    prefect_port: int = Field(4200, ge=1, le=65535, description="Port of the Prefect server that `bcd up` starts.")
-    mlflow_port: int = Field(5000, ge=1, le=65535, description="Port of the MLflow server that `bcd up` starts.")
-    studies_port: int = Field(8080, ge=1, le=65535, description="Port of the Optuna dashboard that `bcd up` starts.")
-    inbox_quiet_seconds: float = Field(
+    prefect_port: Port = Field(4200, ge=1, le=65535, description="Port of the Prefect server that `bcd up` starts.")
+    mlflow_port: Port = Field(5000, ge=1, le=65535, description="Port of the MLflow server that `bcd up` starts.")
+    studies_port: Port = Field(8080, ge=1, le=65535, description="Port of the Optuna dashboard that `bcd up` starts.")
+    inbox_quiet_seconds: Seconds = Field(
         10.0, ge=0, description="A delivery in the inbox is taken once nothing in it changed for so long."
     )
     after_admission: Literal["move", "delete", "keep"] = Field(
         "move",
         description="What becomes of an admitted delivery of the inbox: moved to received/, deleted, or kept.",
     )
-    splits: dict[str, Any] = Field({}, description="Options of SplitOptions.")
-    preparation: dict[str, Any] = Field({}, description="Options of PrepareOptions.")
-    search: dict[str, Any] = Field({}, description="Options of SearchOptions.")
-    training: dict[str, Any] = Field({}, description="Options of TrainOptions.")
-    ensemble: dict[str, Any] = Field({}, description="Options of EnsembleOptions.")
-    evaluation: dict[str, Any] = Field({}, description="Options of EvaluateOptions.")
-    gate: dict[str, Any] = Field({}, description="Options of GateOptions.")
-    scoring: dict[str, Any] = Field({}, description="Options of ScoreOptions.")
-    synthetic: dict[str, Any] = Field({}, description="Options of HospitalOptions.")
+    splits: dict[str, Any] = Field({}, description="The table [splits].")
+    preparation: dict[str, Any] = Field({}, description="The table [preparation].")
+    search: dict[str, Any] = Field({}, description="The table [search].")
+    training: dict[str, Any] = Field({}, description="The table [training].")
+    ensemble: dict[str, Any] = Field({}, description="The table [ensemble].")
+    evaluation: dict[str, Any] = Field({}, description="The table [evaluation].")
+    gate: dict[str, Any] = Field({}, description="The table [gate].")
+    scoring: dict[str, Any] = Field({}, description="The table [scoring].")
+    synthetic: dict[str, Any] = Field({}, description="The table [synthetic].")
 
     @field_validator("home")
     @classmethod
@@ -69,21 +71,7 @@ class Settings(BaseSettings):
     def _keep_keys_apart(cls, values: Any) -> Any:
         home = Path(values.get("home", DEFAULT_HOME)).expanduser().absolute()
         keys = values.get("keys") or home.with_name(f"{home.name}.keys")
-        return {**values, "keys": Path(keys).expanduser().absolute()}
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Reads, in order of weight: arguments, variables, bcd.toml of the home that those name."""
-        named = init_settings().get("home") or os.environ.get("BCD_HOME") or DEFAULT_HOME
-        file = Path(named).expanduser() / "bcd.toml"
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=file)
+        return {**values, "keys": str(Path(keys).expanduser().absolute())}  # text, as in JSON
 
     @property
     def inbox(self) -> Path:
@@ -181,28 +169,42 @@ class Settings(BaseSettings):
         Raises:
             BcdError: An option is unknown or out of bounds.
         """
-        values = {**getattr(self, table), **{k: v for k, v in overrides.items() if v is not None}}
+        asked = {name: value for name, value in overrides.items() if value is not None}
         try:
             # Not strict: variables are text.
-            return model.model_validate(values, strict=False)
+            return model.model_validate({**getattr(self, table), **asked}, strict=False)
         except ValidationError as error:
-            raise _as_bcd_error(error, f"[{table}]") from error
+            given = [*read_given(self.home), *(Given((table, name), value, "") for name, value in asked.items())]
+            faults = find_faults(model, (table,), given) or [str(error)]
+            raise invalid_configuration(faults, self.home) from error
 
 
 def load_settings(home: Path | None = None) -> Settings:
-    """Reads the settings of `home`, or of BCD_HOME, or of ~/.bcd.
+    """Reads the settings of `home`, or of BCD_HOME, or of ~/.bcd; of tables it reads no option.
 
     Raises:
         BcdError: A setting is unknown or out of bounds.
     """
+    folder = find_home(home)
+    given = read_given(folder)
     try:
-        return Settings(home=home) if home is not None else Settings()
+        return Settings.model_validate(merge(given) | {"home": folder})
     except ValidationError as error:
-        raise _as_bcd_error(error, "bcd.toml or the BCD_* variables") from error
-    except ValueError as error:  # bcd.toml is no TOML, or a variable is no JSON
-        raise BcdError(f"The settings cannot be read: {error}.", "Mend bcd.toml in BCD_HOME.") from error
+        raise invalid_configuration(find_setting_faults(given), folder) from error
 
 
-def _as_bcd_error(error: ValidationError, where: str) -> BcdError:
-    faults = "; ".join(f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors())
-    return BcdError(f"Settings in {where} are not valid: {faults}.", "Correct them in bcd.toml or the environment.")
+def find_setting_faults(given: Sequence[Given], others: Mapping[str, str] | None = None) -> list[str]:
+    """Tells in a sentence each what is wrong with the settings above all tables; as `find_faults`."""
+    faults = find_faults(Settings, (), given, others)
+    inside = [each.where for each in given if each.path == ("home",) and each.where.startswith(FILE)]
+    return faults + [f"{where}: home is the folder of this very file; set BCD_HOME instead." for where in inside]
+
+
+def find_home(home: Path | None = None) -> Path:
+    """Returns `home`, or BCD_HOME, or ~/.bcd, as an absolute path."""
+    return Path(home or os.environ.get("BCD_HOME") or DEFAULT_HOME).expanduser().absolute()
+
+
+def invalid_configuration(faults: list[str], home: Path) -> BcdError:
+    """Returns the error that names every fault of the configuration."""
+    return BcdError("\n     ".join(faults), f"Correct {home / FILE} or the variable; `bcd config show` shows all.")

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from bcd.networks.architecture import PRESETS, Architecture, Head, Stage, Stem
+from bcd.networks.keras_files import load_network
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepared import PreparedSnapshot, prepare_snapshot
 from bcd.settings import load_settings
@@ -28,7 +29,7 @@ from bcd.store.snapshots import load_snapshot
 from bcd.training.fit import train_network
 from bcd.training.material import left_out_rows
 from bcd.training.options import TrainOptions
-from bcd.training.predict import load_network, predict_logits
+from bcd.training.predict import predict_logits
 
 PUBLISHED = Path(__file__).parents[2] / "shared/data/peer-predictions-val.csv"
 FOLDS, SEEDS, RESAMPLES = 3, (1, 2), 2000

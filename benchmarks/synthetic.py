@@ -20,6 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bcd.networks.architecture import PRESETS
+from bcd.networks.keras_files import load_network
 from bcd.patches import PATCH_PIXELS, Hospital, SnapshotId
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepare import prepare
@@ -30,7 +31,7 @@ from bcd.synthetic.options import HospitalOptions
 from bcd.synthetic.patient import draw_patients
 from bcd.training.fit import train_network
 from bcd.training.options import TrainOptions
-from bcd.training.predict import load_network, predict_logits
+from bcd.training.predict import predict_logits
 
 MOST_BY_COLOUR = 0.90
 LEAST_GAIN = 0.04

@@ -16,11 +16,12 @@ from prefect.flow_runs import suspend_flow_run
 from prefect.input import RunInput
 from pydantic import Field
 
+from bcd.config import load_configuration
 from bcd.registry.by_person import Word, answer_approval, find_waiting
 from bcd.registry.verdict import Verdict
-from bcd.settings import load_settings
 from bcd.store.catalog import open_catalog
-from flows.reporting import publish_markdown, reporting
+from flows.forms import Text
+from flows.reporting import publish_markdown, reporting, told
 
 _DAYS = 90
 
@@ -34,13 +35,14 @@ class Approval(RunInput):
 
 
 @flow(name="approve", flow_run_name="approve bcd-idc/{version}")
-def approve(version: str) -> str:
+@told
+def approve(version: Text) -> str:
     """Asks a person about a promotion that awaits approval, and records the answer.
 
     Args:
         version: The version that the gate proposes, such as 3.
     """
-    settings = load_settings()
+    settings = load_configuration()
     catalog = open_catalog(settings)
     waiting = find_waiting(catalog, version)
     if waiting is None:

@@ -9,19 +9,19 @@ from __future__ import annotations
 from prefect import flow
 
 from bcd.registry.retraining import evaluate_candidate, register_candidate, train_candidate
-from bcd.search.options import SearchOptions
-from bcd.training.ensemble import EnsembleOptions, find_ensemble
-from bcd.training.options import TrainOptions
-from flows.reporting import publish_markdown, reporting, run_name
+from bcd.training.ensemble import find_ensemble
+from flows.forms import Ensemble, Search, Text, Training
+from flows.reporting import publish_markdown, reporting, run_name, told
 from flows.stages import begin
 
 
 @flow(name="evaluate", flow_run_name=run_name)
+@told
 def evaluate(
-    snapshot: str = "",
-    search: SearchOptions | None = None,
-    training: TrainOptions | None = None,
-    ensemble: EnsembleOptions | None = None,
+    snapshot: Text = "",
+    search: Search = None,
+    training: Training = None,
+    ensemble: Ensemble = None,
 ) -> str:
     """Judges what was trained by patient and registers it with its policy; returns the version.
 

@@ -11,36 +11,42 @@ from __future__ import annotations
 from contextlib import nullcontext
 from pathlib import Path
 
-from prefect import flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
+from prefect import flow, get_run_logger, runtime
 from prefect.events import emit_event
 
 from bcd.admission.admit import Admission, admit
 from bcd.admission.delivery import find_deliveries
-from bcd.admission.inbox import set_aside
+from bcd.admission.inbox import locate, set_aside
 from bcd.admission.sources.remote import fetch_delivery, is_url
+from bcd.config import load_configuration
 from bcd.errors import BcdError, UnavailableError
 from bcd.patches import Hospital
-from bcd.settings import Settings, load_settings
+from bcd.settings import Settings
 from bcd.store.catalog import open_catalog
 from bcd.store.hospitals import find_declared
-from flows.reporting import publish_markdown, reporting, run_name
+from flows.forms import Text
+from flows.reporting import publish_markdown, reporting, run_name, told, told_task
 
 
 @flow(name="ingest", flow_run_name=run_name)
-def ingest(delivery: str = "", hospital: str = "", spacing: float | None = None) -> list[Admission]:
+@told
+def ingest(delivery: Text = "", hospital: Text = "", spacing: float | None = None) -> list[Admission]:
     """Admits deliveries: each becomes a batch, and what is refused is kept in quarantine with its reason.
 
     Args:
-        delivery: Folder, archive, slide or URL (s3://…) to admit; empty: all that waits in the inbox.
-        hospital: The hospital it comes from; needed with a delivery.
+        delivery: A delivery in the inbox, as HOSPITAL/NAME; empty: all that waits. From elsewhere: `bcd ingest`.
+        hospital: The hospital it comes from; empty: as its folder in the inbox says.
         spacing: In µm per pixel, for slides that do not say it.
     """
-    settings = load_settings()
+    settings = load_configuration()
     faults: list[BcdError] = []
     admissions: list[Admission] = []
     with reporting():
-        if delivery:
+        if delivery and runtime.deployment.id:
+            # Whoever may open the dashboard's form may not therefore read every path of this machine.
+            hospital, path = locate(settings, delivery, hospital)
+            admissions.append(admit_delivery(path, hospital, spacing))
+        elif delivery:
             fetched = fetch_delivery(delivery, settings.scratch) if is_url(delivery) else nullcontext(Path(delivery))
             with fetched as path:
                 admissions.append(admit_delivery(path, Hospital(hospital), spacing))
@@ -63,10 +69,10 @@ def ingest(delivery: str = "", hospital: str = "", spacing: float | None = None)
     return admissions
 
 
-@task(name="admit delivery", task_run_name="admit a delivery of {hospital}", cache_policy=NO_CACHE)
+@told_task("admit delivery", "admit a delivery of {hospital}")
 def admit_delivery(path: Path, hospital: Hospital, spacing: float | None = None) -> Admission:
     """Admits one delivery and tells the server about a new batch."""
-    settings = load_settings()
+    settings = load_configuration()
     admission = admit(settings, open_catalog(settings), path, hospital, spacing=spacing)
     if admission.batch and not admission.already:
         emit_event(

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from prefect import flow
 
-from bcd.store.options import SplitOptions
-from flows.reporting import publish_markdown, reporting, run_name
+from flows.forms import Splits, Text
+from flows.reporting import publish_markdown, reporting, run_name, told
 from flows.stages import begin
 
 
 @flow(name="preprocess", flow_run_name=run_name)
-def preprocess(snapshot: str = "", splits: SplitOptions | None = None) -> str:
+@told
+def preprocess(snapshot: Text = "", splits: Splits = None) -> str:
     """Freezes a snapshot, deals the splits of new patients, and prepares the patches.
 
     Args:

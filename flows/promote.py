@@ -21,21 +21,20 @@ from bcd.registry.gate import GateOptions, Verdict
 from bcd.registry.gate_plot import draw_checks
 from bcd.registry.rejudge import rejudge_champion
 from bcd.registry.retraining import judge_candidate
-from bcd.search.options import SearchOptions
 from bcd.store.catalog import open_catalog
-from bcd.training.ensemble import EnsembleOptions
-from bcd.training.options import TrainOptions
-from flows.reporting import publish_markdown, publish_picture, reporting, run_name
+from flows.forms import Ensemble, Gate, Search, Text, Training
+from flows.reporting import publish_markdown, publish_picture, reporting, run_name, told
 from flows.stages import begin
 
 
 @flow(name="promote", flow_run_name=run_name)
+@told
 def promote(
-    snapshot: str = "",
-    search: SearchOptions | None = None,
-    training: TrainOptions | None = None,
-    ensemble: EnsembleOptions | None = None,
-    gate: GateOptions | None = None,
+    snapshot: Text = "",
+    search: Search = None,
+    training: Training = None,
+    ensemble: Ensemble = None,
+    gate: Gate = None,
 ) -> Verdict:
     """Promotes, holds or rejects the bundle of a retraining, and says why.
 

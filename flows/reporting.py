@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import wraps
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
-from prefect import get_run_logger, runtime
+from prefect import get_run_logger, runtime, task
 from prefect.artifacts import (
     create_markdown_artifact,
     create_progress_artifact,
     update_progress_artifact,
 )
+from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
+from prefect.states import Failed, State
 
+from bcd.errors import BcdError
 from bcd.progress import Advance, is_shown, show_progress
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _SECONDS_BETWEEN_UPDATES = 2.0
 
@@ -55,12 +64,51 @@ def reporting() -> AbstractContextManager[None]:
     return nullcontext() if is_shown() else show_progress(PrefectSink())
 
 
+def told(run: Callable[P, R]) -> Callable[P, R]:
+    """Ends a flow with the sentence of what a person can mend as its state's message, and no traceback in the log.
+
+    It stands between `@flow` and the function. Whoever calls the flow, another flow or a command, gets the error.
+    """
+    telling = _telling(run)
+    # Prefect would look for the names of the annotations in this module.
+    telling.__signature__ = inspect.signature(run, eval_str=True)
+    return telling
+
+
+def told_task(name: str, task_run_name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Makes a task, never cached, that ends as `told` says of a flow."""
+
+    def make(run: Callable[P, R]) -> Callable[P, R]:
+        made = task(name=name, task_run_name=task_run_name, cache_policy=NO_CACHE)(_telling(run))
+
+        @wraps(run)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            returned = made(*args, **kwargs)
+            # Prefect raises the error of a state that a flow returned, but not that of a task's.
+            return returned.result() if isinstance(returned, State) else returned
+
+        return call
+
+    return make
+
+
+def _telling(run: Callable[P, R]) -> Callable[P, R | State]:
+    @wraps(run)
+    def telling(*args: P.args, **kwargs: P.kwargs) -> R | State:
+        try:
+            return run(*args, **kwargs)
+        except BcdError as error:
+            return Failed(message=str(error), data=error)
+
+    return telling
+
+
 def run_name() -> str:
     """Names a flow run by its flow and what it is about, so that the dashboard's list can be read."""
     given = runtime.flow_run.parameters
-    about = [given.get("hospital"), given.get("patient"), Path(given.get("delivery", "")).name]
-    about.append(given.get("snapshot", "")[:8])
-    return " ".join([str(runtime.flow_run.flow_name), *(word for word in about if word)])
+    about = [given.get("hospital", ""), given.get("patient", ""), Path(given.get("delivery", "")).name]
+    about.append(given.get("snapshot", "").strip()[:8])
+    return " ".join([str(runtime.flow_run.flow_name), *(word.strip() for word in about if word.strip())])
 
 
 def is_scheduled() -> bool:

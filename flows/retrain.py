@@ -8,30 +8,27 @@ from __future__ import annotations
 
 from prefect import flow
 
-from bcd.registry.options import GateOptions
 from bcd.registry.retraining import Outcome, read_outcome
-from bcd.search.options import SearchOptions
-from bcd.store.options import SplitOptions
-from bcd.training.ensemble import EnsembleOptions
-from bcd.training.options import TrainOptions
 from flows.evaluate import evaluate
+from flows.forms import Ensemble, Gate, Search, Splits, Text, Training
 from flows.preprocess import preprocess
 from flows.promote import promote
-from flows.reporting import reporting, run_name
+from flows.reporting import reporting, run_name, told
 from flows.search import search as search_flow
 from flows.stages import begin
 from flows.train import train
 
 
 @flow(name="retrain", flow_run_name=run_name)
+@told
 def retrain(
-    snapshot: str = "",
+    snapshot: Text = "",
     *,
-    splits: SplitOptions | None = None,
-    search: SearchOptions | None = None,
-    training: TrainOptions | None = None,
-    ensemble: EnsembleOptions | None = None,
-    gate: GateOptions | None = None,
+    splits: Splits = None,
+    search: Search = None,
+    training: Training = None,
+    ensemble: Ensemble = None,
+    gate: Gate = None,
 ) -> Outcome:
     """Makes a challenger of what is admitted and lets the gate decide; nothing new: ends at once.
 

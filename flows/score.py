@@ -8,34 +8,39 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prefect import flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
+from prefect import flow, get_run_logger
 
+from bcd.config import load_configuration
 from bcd.errors import BcdError
 from bcd.patches import Hospital, PatientId
 from bcd.scoring.options import ScoreOptions
 from bcd.scoring.score import PatientScore, patients_to_score, score_patient
-from bcd.settings import load_settings
 from bcd.store.catalog import open_catalog
-from flows.reporting import publish_markdown, publish_picture, reporting, run_name
+from flows.forms import Scoring, Text
+from flows.reporting import is_scheduled, publish_markdown, publish_picture, reporting, run_name, told, told_task
 
 if TYPE_CHECKING:
     from bcd.registry.bundle import Bundle
 
 
 @flow(name="score", flow_run_name=run_name)
-def score(patient: str = "", hospital: str = "", options: ScoreOptions | None = None) -> list[PatientScore]:
+@told
+def score(
+    patient: Text = "", hospital: Text = "", *, all_that_wait: bool = False, options: Scoring = None
+) -> list[PatientScore]:
     """Scores one patient, or every patient that the champion has not scored yet.
 
     Args:
-        patient: The identifier of a patient; empty: every patient that the champion has not scored.
+        patient: The identifier of a patient; needed unless all that wait are scored.
         hospital: The patient's hospital; needed where two hospitals know the identifier.
+        all_that_wait: Score every patient that the champion has not scored yet, and name none; a schedule chooses it.
         options: How patients are scored; empty: as bcd.toml says.
     """
     from bcd.registry.bundle import load_bundle
     from bcd.store.patients import find_hospital
 
-    settings = load_settings()
+    _check_choice(patient, all_that_wait=all_that_wait or (is_scheduled() and not patient))
+    settings = load_configuration()
     catalog = open_catalog(settings)
     options = options or settings.options("scoring", ScoreOptions)
     faults: list[BcdError] = []
@@ -55,10 +60,17 @@ def score(patient: str = "", hospital: str = "", options: ScoreOptions | None = 
     return scores
 
 
-@task(name="score patient", task_run_name="score {hospital} {patient}", cache_policy=NO_CACHE)
+def _check_choice(patient: str, *, all_that_wait: bool) -> None:
+    if not patient and not all_that_wait:
+        raise BcdError("No patient is named.", "Name one, or choose `all_that_wait`.")
+    if patient and all_that_wait:
+        raise BcdError(f"Patient {patient} is named, and `all_that_wait` is chosen too.", "Choose one of the two.")
+
+
+@told_task("score patient", "score {hospital} {patient}")
 def score_patient_task(bundle: Bundle, hospital: Hospital, patient: PatientId, options: ScoreOptions) -> PatientScore:
     """Scores one patient and leaves heatmap and figures as artifacts."""
-    settings = load_settings()
+    settings = load_configuration()
     scored = score_patient(settings, open_catalog(settings), bundle, hospital, patient, options)
     key = f"{hospital}-{patient}"
     publish_picture(f"heatmap-{key}", scored.heatmap, f"Heatmap of {hospital}/{patient}. Research use only.")
@@ -81,4 +93,4 @@ def describe(scored: PatientScore) -> str:
 
 
 if __name__ == "__main__":
-    score()
+    score(all_that_wait=True)

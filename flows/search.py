@@ -9,20 +9,19 @@ from __future__ import annotations
 from prefect import flow
 
 from bcd.registry.retraining import search_architecture
-from bcd.search.options import SearchOptions
 from bcd.search.records import StudyResult
-from bcd.training.ensemble import EnsembleOptions
-from bcd.training.options import TrainOptions
-from flows.reporting import publish_markdown, publish_picture, reporting, run_name
+from flows.forms import Ensemble, Search, Text, Training
+from flows.reporting import publish_markdown, publish_picture, reporting, run_name, told
 from flows.stages import begin
 
 
 @flow(name="search", flow_run_name=run_name)
+@told
 def search(
-    snapshot: str = "",
-    options: SearchOptions | None = None,
-    training: TrainOptions | None = None,
-    ensemble: EnsembleOptions | None = None,
+    snapshot: Text = "",
+    options: Search = None,
+    training: Training = None,
+    ensemble: Ensemble = None,
 ) -> StudyResult:
     """Searches on train and val patients for what is better than the default by more than chance.
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from bcd.config import load_configuration
 from bcd.networks.architecture import Architecture
 from bcd.registry.plan import Retraining, plan_retraining
 from bcd.search.options import SearchOptions
-from bcd.settings import Settings, load_settings
+from bcd.settings import Settings
 from bcd.store.catalog import open_catalog
 from bcd.store.options import SplitOptions
 from bcd.store.snapshots import freeze_snapshot, load_snapshot
-from bcd.training.ensemble import EnsembleOptions
-from bcd.training.options import TrainOptions
+from bcd.training.options import EnsembleOptions, TrainOptions
 
 
 def begin(
@@ -23,7 +23,7 @@ def begin(
     architecture: Architecture | None = None,
 ) -> tuple[Settings, Retraining]:
     """Returns the settings and the retraining that a stage belongs to."""
-    settings = load_settings()
+    settings = load_configuration()
     if snapshot:
         frozen = load_snapshot(settings, snapshot)
     else:

@@ -10,19 +10,19 @@ from prefect import flow
 
 from bcd.networks.architecture import Architecture
 from bcd.registry.retraining import train_candidate
-from bcd.search.options import SearchOptions
-from bcd.training.ensemble import EnsembleOptions, TrainedEnsemble
-from bcd.training.options import TrainOptions
-from flows.reporting import reporting, run_name
+from bcd.training.ensemble import TrainedEnsemble
+from flows.forms import Ensemble, Search, Text, Training
+from flows.reporting import reporting, run_name, told
 from flows.stages import begin
 
 
 @flow(name="train", flow_run_name=run_name)
+@told
 def train(
-    snapshot: str = "",
-    search: SearchOptions | None = None,
-    training: TrainOptions | None = None,
-    ensemble: EnsembleOptions | None = None,
+    snapshot: Text = "",
+    search: Search = None,
+    training: Training = None,
+    ensemble: Ensemble = None,
     architecture: Architecture | None = None,
 ) -> TrainedEnsemble:
     """Trains a network, or an ensemble, on train patients; val patients choose the epoch.

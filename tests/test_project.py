@@ -42,8 +42,11 @@ def test_flow_modules_import_without_heavy_libraries(tmp_path: Path) -> None:
 
 
 def test_the_command_starts_without_heavy_libraries(tmp_path: Path) -> None:
-    loaded = _loaded_after("import bcd.cli.main", tmp_path)
-    assert not loaded.intersection((*HEAVY, "prefect", "pandas", "sqlalchemy", "cv2", "scipy", "sklearn"))
+    show = "import bcd.cli.main; from typer.testing import CliRunner as R; R().invoke(bcd.cli.main.app, {})"
+    for words in (["--help"], ["config", "show"]):
+        loaded = _loaded_after(show.format(words), tmp_path)
+        assert "bcd.config" in loaded
+        assert not loaded.intersection((*HEAVY, "prefect", "pandas", "sqlalchemy", "cv2", "scipy", "sklearn"))
 
 
 def test_the_mlflow_folder_never_shadows_the_library() -> None:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bcd.admission.examine import as_hex
-from bcd.admission.findings import DIGEST_BYTES, Findings
-from bcd.admission.pixels import find_blank, look_at_pixels, raise_flags
+from bcd.admission.findings import Findings
+from bcd.admission.pixels import find_blank, hash_pixels, look_at_pixels, raise_flags
 from bcd.admission.plan import UNLABELLED, SlideFile
 from bcd.admission.rules import Refusal
 from bcd.admission.slides.tiling import SlideError, Tiles, tile_slide
@@ -75,7 +75,6 @@ def _rows(slide: SlideFile, tiles: Tiles, spool: Spool) -> pd.DataFrame:
     kept = np.flatnonzero(~find_blank(shown))
     pixels = tiles.pixels[kept]
     first = spool.append(pixels)
-    digests = [hashlib.sha256(patch.data).digest() for patch in pixels]
     return pd.DataFrame(
         {
             "member": np.int32(slide.member),
@@ -84,7 +83,7 @@ def _rows(slide: SlideFile, tiles: Tiles, spool: Spool) -> pd.DataFrame:
             "x": tiles.xs[kept].astype(np.int32),
             "y": tiles.ys[kept].astype(np.int32),
             "label": np.int8(UNLABELLED),
-            "pixel_sha256": as_hex(np.frombuffer(b"".join(digests), np.uint8).reshape(-1, DIGEST_BYTES)),
+            "pixel_sha256": as_hex(hash_pixels(pixels)),
             "flags": raise_flags(shown)[kept],
             "red": shown.colours[kept, 0],
             "green": shown.colours[kept, 1],

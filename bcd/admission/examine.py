@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcd.admission.findings import DIGEST_BYTES, Findings
-from bcd.admission.pixels import blank_refusal, find_blank, look_at_pixels, raise_flags
+from bcd.admission.pixels import blank_refusal, find_blank, hash_pixels, look_at_pixels, raise_flags
 from bcd.admission.plan import Plan
 from bcd.admission.png import MAX_BYTES, check_bytes, decode_patch
 from bcd.admission.rules import Refusal
@@ -44,8 +44,8 @@ class _Look:
     digests: list[bytes]
     refused: dict[int, Refusal] = field(default_factory=dict)
     rows: list[int] = field(default_factory=list)
-    pixel_digests: list[bytes] = field(default_factory=list)
     pixels: NDArray[np.uint8] = field(default_factory=lambda: np.empty((0, *PATCH_SHAPE), np.uint8))
+    pixel_digests: NDArray[np.uint8] = field(default_factory=lambda: np.empty((0, DIGEST_BYTES), np.uint8))
     colours: NDArray[np.uint8] = field(default_factory=lambda: np.empty((0, 3), np.uint8))
     flags: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
 
@@ -124,7 +124,7 @@ def _look_at_decoded(
         pixels, colours, flags = pixels[good], colours[good], flags[good]
         look.rows = [look.rows[place] for place in good]
     look.pixels, look.colours, look.flags = pixels, colours, flags
-    look.pixel_digests = [hashlib.sha256(patch.data).digest() for patch in pixels]
+    look.pixel_digests = hash_pixels(pixels)
 
 
 def _hash_files(source: Source, members: Sequence[int], refused: dict[int, Refusal]) -> _Look:
@@ -172,7 +172,7 @@ class _Kept:
         self._rows.append(np.array(look.rows, np.int32))
         self._spool_rows.append(np.arange(first, first + n, dtype=np.int32))
         self._looks.append(np.column_stack([look.flags, look.colours]))
-        self._digests.append(np.frombuffer(b"".join(look.pixel_digests), np.uint8).reshape(n, DIGEST_BYTES))
+        self._digests.append(look.pixel_digests)
 
     def as_frame(self, planned: pd.DataFrame) -> pd.DataFrame:
         looks = np.concatenate(self._looks)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bcd.errors import UnavailableError
+from bcd.errors import BcdError, UnavailableError
 from bcd.files import whole_file
 from bcd.patches import Hospital
 from bcd.settings import Settings
@@ -21,6 +21,34 @@ from bcd.store.catalog import file_lock
 
 _CLAIMS = 64
 """So many deliveries can be taken at once; as many lock files are left."""
+
+
+def locate(settings: Settings, named: str, hospital: str = "") -> tuple[Hospital, Path]:
+    """Finds a delivery that lies in the inbox.
+
+    Args:
+        settings: Where the inbox is.
+        named: HOSPITAL/NAME, or its whole path.
+        hospital: The hospital that it must be of; empty: the folder says it.
+
+    Returns:
+        The hospital and the path.
+
+    Raises:
+        BcdError: It does not lie in the inbox, or in another hospital's folder.
+    """
+    path = Path(os.path.normpath(settings.inbox / named))
+    if path.parent.parent != settings.inbox or not path.exists():
+        raise BcdError(
+            f"{named} is no delivery in the inbox {settings.inbox}.",
+            "Put it there and name it HOSPITAL/NAME; from elsewhere: bcd ingest DELIVERY --hospital NAME.",
+        )
+    if hospital not in {"", path.parent.name}:
+        raise BcdError(
+            f"{named} lies in the folder of {path.parent.name}, not of {hospital}.",
+            "Leave the hospital empty, or move the delivery.",
+        )
+    return Hospital(path.parent.name), path
 
 
 @contextmanager

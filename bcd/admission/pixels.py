@@ -8,11 +8,13 @@ eight, all out of focus; tissue in focus begins at 16.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bcd.admission.findings import DIGEST_BYTES
 from bcd.admission.rules import FLAGS, Refusal
 
 BLANK_DETAIL = 4.0
@@ -67,6 +69,19 @@ def look_at_pixels(patches: NDArray[np.uint8]) -> Shown:
     inner = np.ascontiguousarray(bends[:, 1:-1]).reshape(n * (edge - 2), edge)  # without the seams between patches
     detail: Any = cv2.resize(inner, (5, 4 * n), interpolation=cv2.INTER_AREA).reshape(n, 20)
     return Shown(detail.max(axis=1).astype(np.float32) / 2, colours, spread)
+
+
+def hash_pixels(patches: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Returns the sha256 of each patch's pixels, in the order of rows, columns, channels however they lie in memory.
+
+    Args:
+        patches: RGB, shape (n, 50, 50, 3).
+
+    Returns:
+        uint8, shape (n, 32).
+    """
+    digests = (hashlib.sha256(patch.data).digest() for patch in np.ascontiguousarray(patches))
+    return np.frombuffer(b"".join(digests), np.uint8).reshape(len(patches), DIGEST_BYTES)
 
 
 def find_blank(shown: Shown) -> NDArray[np.bool_]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from bcd.evaluation.options import EvaluateOptions
     from bcd.evaluation.tables import Table
     from bcd.registry.judged import Found
+    from bcd.registry.judged_model import FileReading
     from bcd.registry.judged_sample import EvaluationProtocol
     from bcd.settings import Settings
 
-    How = tuple[EvaluateOptions, EvaluationProtocol]
+    How = tuple[EvaluateOptions, EvaluationProtocol, FileReading]
 
 FOLDER = "evaluations"
 """The folder of BCD_HOME in which evaluations are written, unless another is named."""
@@ -48,6 +49,13 @@ def evaluate(
         Path | None, typer.Option(help="A delivery to judge on without admitting it: a folder, a zip or tar.")
     ] = None,
     hospital: Annotated[str, typer.Option(help="The hospital of that delivery.")] = "given",
+    pixels: Annotated[
+        Literal["0..255", "0..1", "-1..1"] | None,
+        typer.Option(help="The pixel values that a Keras file expects, where it does not show them."),
+    ] = None,
+    prepared: Annotated[
+        bool, typer.Option("--prepared", help="Prepare patches for a Keras file of others as for bcd's own networks.")
+    ] = False,
     prevalence: Annotated[
         float | None, typer.Option(min=0, max=1, help="State precision, F1, … at this prevalence as well.")
     ] = None,
@@ -62,6 +70,7 @@ def evaluate(
     from bcd.evaluation.options import EvaluateOptions
     from bcd.evaluation.page import write_judgement
     from bcd.progress import SilentSink, show_progress
+    from bcd.registry.judged_model import FileReading
     from bcd.settings import load_settings
 
     _require_one_subject(model=model, snapshot=snapshot, predictions=predictions, columns=column, data=data)
@@ -69,13 +78,13 @@ def evaluate(
     options = settings.options("evaluation", EvaluateOptions, at_prevalence=prevalence, resamples=resamples)
     models = [model or "champion", *(beside or [])]
     with at_work(settings) as console, show_progress(SilentSink()) if json else nullcontext():
-        named = _read_protocol(protocol)
+        how = (options, _read_protocol(protocol), FileReading(pixels, prepared))
         if predictions:
-            found = _judge_predictions(settings, predictions, column or [], beside or [], (options, named))
+            found = _judge_predictions(settings, predictions, column or [], beside or [], how)
         elif data:
-            found = _judge_delivery(settings, data, hospital, models, (options, named))
+            found = _judge_delivery(settings, data, hospital, models, how)
         else:
-            found = _judge_protocol(settings, models, snapshot, (options, named))
+            found = _judge_protocol(settings, models, snapshot, how)
         folder = write_judgement(*found, out or settings.home / FOLDER)
         if json:
             typer.echo(found[0].model_dump_json(indent=2))
@@ -115,10 +124,12 @@ def _judge_predictions(settings: Settings, path: Path, columns: list[str], besid
     from bcd.registry.judged import judge_predictions
     from bcd.store.catalog import open_catalog
 
-    options, protocol = how
+    options, protocol, reading = how
     predictions = read_predictions(path, columns)
     catalog = open_catalog(settings) if beside else None
-    return judge_predictions(settings, catalog, predictions, beside, options=options, protocol=protocol)
+    return judge_predictions(
+        settings, catalog, predictions, beside, options=options, protocol=protocol, reading=reading
+    )
 
 
 def _judge_delivery(settings: Settings, path: Path, hospital: str, models: list[str], how: How) -> Found:
@@ -128,19 +139,23 @@ def _judge_delivery(settings: Settings, path: Path, hospital: str, models: list[
     from bcd.store.hospitals import check_hospital, list_hospitals
     from bcd.store.pseudonyms import open_pseudonyms
 
-    options, protocol = how
+    options, protocol, reading = how
     name, catalog = check_hospital(hospital), open_catalog(settings)
     declared = any(record.hospital == name for record in list_hospitals(catalog))
     naming = Naming(open_pseudonyms(settings, catalog, name)) if declared else None
-    return judge_on_delivery(settings, path, name, models, options=options, protocol=protocol, naming=naming)
+    return judge_on_delivery(
+        settings, path, name, models, options=options, protocol=protocol, naming=naming, reading=reading
+    )
 
 
 def _judge_protocol(settings: Settings, models: list[str], snapshot: str, how: How) -> Found:
     from bcd.registry.judged import judge_on_protocol
     from bcd.store.catalog import open_catalog
 
-    options, protocol = how
-    return judge_on_protocol(settings, open_catalog(settings), models, protocol, options=options, snapshot=snapshot)
+    options, protocol, reading = how
+    return judge_on_protocol(
+        settings, open_catalog(settings), models, protocol, options=options, snapshot=snapshot, reading=reading
+    )
 
 
 def show_judgement(console: Console, judgement: Judgement) -> None:

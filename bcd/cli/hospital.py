@@ -43,6 +43,27 @@ def declare(
             )
 
 
+@app.command()
+def allow(
+    name: Annotated[str, typer.Argument(help="The hospital.")],
+    coarsest: Annotated[
+        float, typer.Option(help="µm per pixel: slides of a coarser finest level are refused unless confirmed.")
+    ],
+) -> None:
+    """Allow slides that are scanned coarser than usual, as by a microscope's camera."""
+    from bcd.cli.terminal import at_work
+    from bcd.settings import load_settings
+    from bcd.store.catalog import open_catalog
+    from bcd.store.hospitals import allow_coarse
+
+    settings = load_settings()
+    with at_work(settings) as console:
+        record = allow_coarse(open_catalog(settings), name, coarsest)
+        console.print(
+            f"Hospital {record.hospital}: slides of up to {record.coarsest:g} µm/px are admitted.", highlight=False
+        )
+
+
 @app.command(name="list")
 def list_declared() -> None:
     """Show the declared hospitals."""
@@ -62,7 +83,14 @@ def list_declared() -> None:
             )
             return
         rows = [
-            [each.hospital, each.identifiers, each.key_fingerprint or "", f"{each.declared_at:%Y-%m-%d}", each.author]
+            [
+                each.hospital,
+                each.identifiers,
+                each.key_fingerprint or "",
+                f"{each.coarsest:g}",
+                f"{each.declared_at:%Y-%m-%d}",
+                each.author,
+            ]
             for each in records
         ]
-        print_table(console, "Hospitals", ["hospital", "identifiers", "key", "declared", "by"], rows)
+        print_table(console, "Hospitals", ["hospital", "identifiers", "key", "µm/px", "declared", "by"], rows)

@@ -10,12 +10,13 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from bcd import __version__
-from bcd.cli import architecture, augment, hospital, labels
+from bcd.cli import architecture, augment, config, hospital, labels
 from bcd.cli.batches import batches
 from bcd.cli.card import card
 from bcd.cli.compare import compare
@@ -38,16 +39,31 @@ from bcd.cli.snapshots import snapshot_app, snapshots
 from bcd.cli.status import status
 from bcd.cli.train import train
 from bcd.cli.withdraw import withdraw
+from bcd.config import load_configuration
 from bcd.errors import BcdError
 
 INTERRUPTED = 130
 
+_RUN_ANYHOW = ("config", "down")
+"""What must work with a configuration that is not valid: what shows it, and what stops servers."""
+
+_HELP = ("-h", "--help")
+
+
+class _Commands(TyperGroup):
+    """The group of all commands, which knows whether only the help of one was asked for."""
+
+    def invoke(self, ctx: Any) -> Any:
+        ctx.obj = not set(_HELP).isdisjoint(ctx.args)
+        return super().invoke(ctx)
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Keep a breast-cancer patch classifier alive inside a hospital. Research use only.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": [*_HELP]},
 )
 _MAIN: tuple[Callable[..., None], ...] = (
     demo,
@@ -72,13 +88,15 @@ for _command in _STORE:
     app.command(rich_help_panel="The store")(_command)
 app.add_typer(architecture.app, name="architecture", rich_help_panel="Networks")
 app.add_typer(augment.app, name="augment", rich_help_panel="Networks")
+app.add_typer(config.app, name="config")
 app.add_typer(hospital.app, name="hospital", rich_help_panel="The store")
 app.add_typer(labels.app, name="labels", rich_help_panel="The store")
 app.add_typer(snapshot_app, name="snapshot", rich_help_panel="The store")
 
 
 @app.callback(invoke_without_command=True)
-def _choose_home(
+def _begin(
+    context: typer.Context,
     home: Annotated[Path | None, typer.Option(help="The folder of all state, instead of BCD_HOME or ~/.bcd.")] = None,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
@@ -87,6 +105,8 @@ def _choose_home(
         raise typer.Exit
     if home is not None:
         os.environ["BCD_HOME"] = str(home.expanduser().absolute())
+    if context.invoked_subcommand not in {None, *_RUN_ANYHOW} and not context.obj:
+        load_configuration()
 
 
 def main() -> None:

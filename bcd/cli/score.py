@@ -20,12 +20,13 @@ def score(
     from bcd.store.patients import find_hospital
 
     settings = load_settings()
+    patient, hospital = patient.strip(), hospital.strip()
     if patient:
         find_hospital(open_catalog(settings), PatientId(patient), hospital or None)  # before Prefect starts
     with at_work(settings) as console:
         from flows.score import score as score_flow
 
-        scores = score_flow(patient=patient, hospital=hospital)
+        scores = score_flow(patient=patient, hospital=hospital, all_that_wait=not patient)
         if not scores:
             console.print("The champion has scored every patient already.")
             return

@@ -32,9 +32,9 @@ def down() -> None:
     """Stop what `bcd up` started."""
     from bcd.cli import daemons
     from bcd.runtime import enter
-    from bcd.settings import load_settings
+    from bcd.settings import Settings, find_home
 
-    settings = load_settings()
+    settings = Settings(home=find_home())  # whatever else bcd.toml says
     enter(settings)
     stopped = daemons.stop(settings)
     typer.echo(f"Stopped {', '.join(stopped)}." if stopped else "Nothing of bcd is running on this BCD_HOME.")

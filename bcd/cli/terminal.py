@@ -44,11 +44,16 @@ class TerminalSink:
         self.console.print(f"  {message}", highlight=False)
 
 
+def make_console() -> Console:
+    """Returns a console as wide as the terminal, or of 150 characters where there is none."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 150)
+
+
 @contextmanager
 def at_work(settings: Settings) -> Iterator[Console]:
     """Makes this process one of bcd's, with progress on screen; flows may be imported and run inside."""
-    from rich.console import Console
-
     from bcd.cli import daemons
     from bcd.runtime import enter
 
@@ -56,7 +61,7 @@ def at_work(settings: Settings) -> Iterator[Console]:
     # The command tells errors itself, in a sentence; Prefect's log keeps them with their traceback.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     enter(settings)
-    console = Console(width=None if sys.stdout.isatty() else 150)
+    console = make_console()
     with show_progress(TerminalSink(console)):
         yield console
 

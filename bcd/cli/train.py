@@ -27,8 +27,7 @@ def train(
     from bcd.cli.views import show_trained
     from bcd.networks.files import load_architecture
     from bcd.settings import load_settings
-    from bcd.training.ensemble import EnsembleOptions
-    from bcd.training.options import TrainOptions
+    from bcd.training.options import EnsembleOptions, TrainOptions
 
     settings = load_settings()
     named = load_architecture(architecture) if architecture else None

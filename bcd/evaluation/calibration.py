@@ -20,8 +20,7 @@ from pydantic import BaseModel, ConfigDict
 
 from bcd.errors import BcdError, InsufficientEvidenceError
 
-_STEPS = 100
-_RIDGE = 1e-9  # settles the slope where all logits are equal; too small to be felt elsewhere
+_LOOSE = 1e9  # a penalty that settles the slope where all logits are equal, too weak to be felt elsewhere
 
 
 class Calibration(Protocol):
@@ -57,7 +56,7 @@ def sigmoid(logits: ArrayLike) -> NDArray[np.float64]:
 
 
 def fit_calibrator(logits: ArrayLike, labels: ArrayLike) -> Calibrator:
-    """Fits slope and intercept by maximum likelihood, by Newton's method with halved steps.
+    """Fits slope and intercept by maximum likelihood.
 
     The targets are Platt's: (n1 + 1) / (n1 + 2) for a positive and 1 / (n0 + 2) for a negative patch, which
     keeps the fit finite where the logits separate the classes (Platt 1999; Lin, Lin and Weng 2007).
@@ -70,9 +69,15 @@ def fit_calibrator(logits: ArrayLike, labels: ArrayLike) -> Calibrator:
         InsufficientEvidenceError: There is one class only.
         BcdError: A logit is not finite.
     """
+    from sklearn.linear_model import LogisticRegression
+
     x = np.asarray(logits, dtype=np.float64)
-    slope, intercept = maximise_likelihood(np.stack([x, np.ones_like(x)], axis=1), platt_targets(x, labels))
-    return Calibrator(slope=float(slope), intercept=float(intercept))
+    target = platt_targets(x, labels)
+    # A patch counts twice, as IDC by its target and as none by the rest: a likelihood of shares.
+    fitted = LogisticRegression(C=_LOOSE, solver="newton-cholesky", tol=1e-10).fit(
+        np.tile(x, 2)[:, None], np.repeat([1, 0], len(x)), sample_weight=np.concatenate([target, 1 - target])
+    )
+    return Calibrator(slope=float(fitted.coef_[0, 0]), intercept=float(fitted.intercept_[0]))
 
 
 def deal_folds(patients: ArrayLike, folds: int, seed: int) -> NDArray[np.intp]:
@@ -106,7 +111,7 @@ def cross_fit(
         logits: One logit a patch, shape (n,).
         labels: 1 = IDC, 0 = none, shape (n,).
         patients: Whose each patch is, hospital included, shape (n,).
-        fit: What is fitted; see `bcd.evaluation.alternatives` for others.
+        fit: What is fitted.
         folds: Folds that the patients are dealt to.
         seed: Of the deal.
 
@@ -157,34 +162,3 @@ def platt_targets(logits: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
             "Train again with a smaller learning rate.",
         )
     return np.where(positive, (n1 + 1) / (n1 + 2), 1 / (n0 + 2))
-
-
-def maximise_likelihood(design: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Fits a logistic regression by Newton's method with halved steps.
-
-    Args:
-        design: Columns to weigh, the last of them ones, shape (n, columns).
-        target: Shares of IDC to be met, strictly between 0 and 1, shape (n,).
-
-    Returns:
-        The weight of each column, shape (columns,).
-    """
-
-    def loss(at: NDArray[np.float64]) -> float:
-        z = design @ at
-        return float(np.sum(np.logaddexp(0, z) - target * z) + _RIDGE * at @ at)
-
-    at = np.zeros(design.shape[1])
-    at[-1] = np.log(target.mean() / (1 - target.mean()))
-    lost = loss(at)
-    for _ in range(_STEPS):
-        p = sigmoid(design @ at)
-        gradient = design.T @ (p - target) + 2 * _RIDGE * at
-        curvature = design.T @ (design * (p * (1 - p))[:, None]) + 2 * _RIDGE * np.eye(len(at))
-        step = np.linalg.solve(curvature, gradient)
-        while (tried := loss(at - step)) > lost and np.abs(step).max() > 1e-12:
-            step = step / 2
-        at, lost = at - step, tried
-        if np.abs(step).max() < 1e-10:
-            break
-    return at

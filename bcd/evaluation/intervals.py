@@ -10,7 +10,7 @@ interval of it:
   that variance (Korn and Graubard 1998), a difference Student's interval; both with patients - 1 degrees of freedom.
 - `percentile`, the customary one: the middle of the resamples. It holds the truth too seldom.
 
-Which holds how often is measured in `benchmarks/statistics.py` and told in docs/explanation/statistics.md.
+Which holds how often is measured in `benchmarks/simulations.py` and told in docs/explanation/statistics.md.
 """
 
 from __future__ import annotations

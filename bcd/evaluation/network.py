@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import TypeAdapter
-
-from bcd.evaluation.alternatives import CalibrationRow, compare_calibrations
 from bcd.evaluation.calibration import cross_fit_or_none
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.plots import draw_figures
@@ -25,10 +22,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bcd.preprocessing.prepared import PreparedSnapshot
-    from bcd.training.predict import Views
+    from bcd.training.options import Views
 
 _SPLITS = ("val", "test")
-_CALIBRATIONS = TypeAdapter(tuple[CalibrationRow, ...])
 
 
 @dataclass(frozen=True)
@@ -39,14 +35,12 @@ class EvaluatedNetwork:
         policy: Calibrator and levels, fitted on the val patients.
         evaluations: The evaluation of each judged split. That of val, by cross-fitted probabilities, flatters all the
             same: its patients chose the epoch. A split without patients is left out.
-        calibrations: Every kind of calibration, measured on val patients; empty where they are too few.
         folder: Holds `SPLIT.parquet` (scores), `SPLIT.json` and `SPLIT/*.png` of each judged split.
     """
 
     policy: Policy
     evaluations: dict[str, Evaluation]
     folder: Path
-    calibrations: tuple[CalibrationRow, ...] = ()
 
     def scores(self, split: str) -> pd.DataFrame:
         """Reads the scores of a split."""
@@ -97,10 +91,8 @@ def evaluate_network(
     crossed = cross_fit_or_none(val["logit"], val["label"], whose, folds=options.folds, seed=options.seed)
     if crossed is not None:
         val["probability"] = crossed
-    calibrations = compare_calibrations(val["logit"], val["label"], whose, options)
     with whole_folder(folder) as partial:
         (partial / "policy.json").write_text(policy.model_dump_json(indent=2))
-        (partial / "calibrations.json").write_bytes(_CALIBRATIONS.dump_json(calibrations, indent=2))
         for split, frame in scores.items():
             _judge_split(frame, options, prepared.snapshot.id, split=split, policy=policy, folder=partial)
     return _read(folder)
@@ -117,7 +109,8 @@ def _judge_split(
 
 
 def _score_splits(prepared: PreparedSnapshot, networks: Sequence[Path], views: Views) -> dict[str, pd.DataFrame]:
-    from bcd.training.predict import load_network, predict_logits
+    from bcd.networks.keras_files import load_network
+    from bcd.training.predict import predict_logits
 
     loaded = [load_network(network) for network in networks]
     columns = ["hospital", "patient", "slide", "x", "y", "label", "split", "batch"]
@@ -138,6 +131,4 @@ def _read(folder: Path) -> EvaluatedNetwork:
         if (folder / f"{split}.json").exists()
     }
     policy = Policy.model_validate_json((folder / "policy.json").read_text())
-    measured = folder / "calibrations.json"  # evaluations of older versions have none
-    calibrations = _CALIBRATIONS.validate_json(measured.read_bytes()) if measured.exists() else ()
-    return EvaluatedNetwork(policy, evaluations, folder, calibrations)
+    return EvaluatedNetwork(policy, evaluations, folder)

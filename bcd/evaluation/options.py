@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from bcd.evaluation.outcome import OutcomeRule
-from bcd.options import Options
+from bcd.options import Folds, Options, Patches, Patients, Probability, Unit
 
 
 class EvaluateOptions(Options):
@@ -19,8 +19,10 @@ class EvaluateOptions(Options):
         description="How intervals are made: by leaving patients out, or the customary middle of resamples, which is "
         "too narrow (docs/explanation/statistics.md).",
     )
-    resamples: int = Field(2000, ge=100, le=100_000, description="Bootstrap resamples of the patients.")
-    confidence: float = Field(0.95, gt=0.5, lt=1, description="Confidence of every interval.")
+    resamples: Annotated[int, Unit("resamples")] = Field(
+        2000, ge=100, le=100_000, description="Bootstrap resamples of the patients."
+    )
+    confidence: Probability = Field(0.95, gt=0.5, lt=1, description="Confidence of every interval.")
     seed: int = Field(20, ge=0, description="Seed of the resamples; the same seed gives the same intervals.")
     levels: list[float] = Field(
         [0.80, 0.95, 0.99, 0.999, 0.9999],
@@ -31,9 +33,9 @@ class EvaluateOptions(Options):
         [0.05, 0.02, 0.01],
         description="Errors among a patient's kept patches for which a threshold is certified on val patients.",
     )
-    folds: int = Field(10, ge=2, description="Folds of val patients over which calibrators are cross-fitted.")
-    min_patches: int = Field(30, ge=1, description="A rate on fewer patches is n/a.")
-    min_patients: int = Field(10, ge=1, description="A rate on fewer patients is n/a.")
+    folds: Folds = Field(10, ge=2, description="Folds of val patients over which calibrators are cross-fitted.")
+    min_patches: Patches = Field(30, ge=1, description="A rate on fewer patches is n/a.")
+    min_patients: Patients = Field(10, ge=1, description="A rate on fewer patients is n/a.")
     at_prevalence: float | None = Field(
         None,
         gt=0,

@@ -19,7 +19,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from bcd.options import Options
+from bcd.options import Options, Patches, Probability, Share
 
 Outcome = Literal["IDC found", "IDC not found", "Not enough confident patches"]
 
@@ -33,12 +33,14 @@ OUTCOMES: tuple[Outcome, ...] = (FOUND, NOT_FOUND, UNDECIDED)
 class OutcomeRule(Options):
     """When IDC counts as found in a patient, and when as not found."""
 
-    level: float = Field(0.95, gt=0.5, lt=1, description="Confidence from which on a patch counts as confident.")
-    min_idc_patches: int = Field(3, ge=1, description="Confident IDC patches from which on IDC is found.")
-    min_coverage: float = Field(
+    level: Probability = Field(
+        0.95, gt=0.5, lt=1, description="Confidence from which on a patch counts as confident."
+    )
+    min_idc_patches: Patches = Field(3, ge=1, description="Confident IDC patches from which on IDC is found.")
+    min_coverage: Share = Field(
         0.9, ge=0, le=1, description="Share of confident patches from which on IDC can be not found."
     )
-    min_patches: int = Field(30, ge=1, description="Patches from which on IDC can be not found.")
+    min_patches: Patches = Field(30, ge=1, description="Patches from which on IDC can be not found.")
 
     def __str__(self) -> str:
         return (

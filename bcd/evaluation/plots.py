@@ -42,10 +42,7 @@ def draw_figures(scores: pd.DataFrame, evaluation: Evaluation, folder: Path) -> 
     draw_curves(scores, evaluation, paths["curves"])
     draw_reliability(scores, evaluation, paths["reliability"])
     draw_confusion(evaluation, paths["confusion"])
-    if evaluation.selective is None:  # an evaluation of before there was one
-        del paths["risk-coverage"]
-    else:
-        draw_risk_coverage(evaluation, paths["risk-coverage"])
+    draw_risk_coverage(evaluation, paths["risk-coverage"])
     draw_thresholds(evaluation, paths["thresholds"])
     draw_patients(evaluation, paths["patients"])
     return paths

@@ -25,7 +25,7 @@ class Policy(BaseModel):
     Attributes:
         calibrator: Fitted on all val patients.
         levels: Confidence levels of the threshold table.
-        certified: The threshold of each target error; empty in policies that are older than these.
+        certified: The threshold of each target error.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -4,17 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bcd.evaluation.alternatives import CalibrationRow
 from bcd.evaluation.certified import CertifiedThreshold
-from bcd.evaluation.tables import NOT_AVAILABLE, Table, format_estimate, format_level
-
-CALIBRATION_NAMES = {
-    "none": "none (the network's own)",
-    "platt": "Platt: slope and intercept (deployed)",
-    "isotonic": "isotonic",
-    "beta": "beta",
-}
-"""How kinds of calibration are called in front of readers."""
+from bcd.evaluation.tables import NOT_AVAILABLE, Table, format_level
 
 
 def certified_table(certified: Sequence[CertifiedThreshold]) -> Table:
@@ -46,16 +37,6 @@ def certified_table(certified: Sequence[CertifiedThreshold]) -> Table:
         for row in certified
     ]
     return Table(caption, header, rows)
-
-
-def calibration_table(calibrations: Sequence[CalibrationRow]) -> Table:
-    """Makes the table of kinds of calibration, measured on patients that their fit never saw."""
-    caption = "Val patients, cross-fitted: no patient is scored by a calibration that saw it. Less is better."
-    rows = [
-        [CALIBRATION_NAMES[row.kind], *(format_estimate(e) for e in (row.log_loss, row.brier, row.ece))]
-        for row in calibrations
-    ]
-    return Table(caption, ["calibration", "log loss", "Brier score", "calibration error"], rows)
 
 
 def _percent(value: float | None) -> str:

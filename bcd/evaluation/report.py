@@ -125,7 +125,7 @@ class Evaluation(BaseModel):
     worst_tenth: Estimate | None = None
     at_prevalence: AtPrevalence | None = None
     patient_level: PatientLevel | None = None
-    selective: RiskCoverage | None = None
+    selective: RiskCoverage
     certified: list[JudgedThreshold] = []
 
     @property
@@ -153,8 +153,7 @@ class Evaluation(BaseModel):
             level = self.patient_level
             named |= {"burden_error": level.burden_error, "burden_concordance": level.burden_concordance}
             named |= {"map_dice": level.dice}
-        if self.selective:
-            named |= {"aurc": self.selective.aurc, "augrc": self.selective.augrc}
+        named |= {"aurc": self.selective.aurc, "augrc": self.selective.augrc}
         for name, e in named.items():
             ends = {name: e.value, f"{name}_low": e.low, f"{name}_high": e.high}
             flat |= {f"{self.split}_{key}": value for key, value in ends.items() if value is not None}

@@ -20,11 +20,10 @@ def draw_risk_coverage(evaluation: Evaluation, path: Path) -> None:
     """Draws the curve with its intervals, and where the levels of the threshold table lie on it.
 
     Args:
-        evaluation: One with `selective`.
+        evaluation: What was found.
         path: The PNG file.
     """
     curve = evaluation.selective
-    assert curve is not None
     points = [point for point in curve.points if point.risk.value is not None]
     with page(path, title="Risk and coverage", note=describe(evaluation), size=(7.2, 4.2)) as figure:
         axes = figure.subplots()

@@ -103,7 +103,7 @@ def threshold_parts(evaluation: Evaluation) -> dict[str, Table]:
 
 
 def _threshold_row(row: ThresholdRow) -> list[str]:
-    effective = NOT_AVAILABLE if row.effective_patients is None else f"{row.effective_patients:.1f}"
+    effective = f"{row.effective_patients:.1f}"
     rates = (row.accuracy, row.accuracy_macro, row.precision, row.npv, row.recall, row.specificity)
     of_all = (row.recall_of_all, row.specificity_of_all)
     return [

@@ -17,7 +17,7 @@ from bcd.evaluation.tallies import tally
 
 
 class ThresholdRow(BaseModel):
-    """One level of the threshold table; what is None in rows that are older than the figure is given in all others.
+    """One level of the threshold table.
 
     Attributes:
         level: Confidence from which a patch is kept.
@@ -43,18 +43,18 @@ class ThresholdRow(BaseModel):
     level: float
     n: int
     patients: int
-    effective_patients: float | None = None
+    effective_patients: float
     coverage: Estimate
     coverage_positive: Estimate
     coverage_negative: Estimate
     accuracy: Estimate
-    accuracy_macro: Estimate | None = None
+    accuracy_macro: Estimate
     precision: Estimate
-    npv: Estimate | None = None
+    npv: Estimate
     recall: Estimate
-    specificity: Estimate | None = None
+    specificity: Estimate
     recall_of_all: Estimate
-    specificity_of_all: Estimate | None = None
+    specificity_of_all: Estimate
 
 
 def threshold_table(judged: Judged) -> list[ThresholdRow]:

@@ -118,11 +118,9 @@ def outcome_table(evaluation: Evaluation) -> Table | None:
     return Table(caption, ["patients", *OUTCOMES], rows)
 
 
-def selective_table(evaluation: Evaluation) -> Table | None:
+def selective_table(evaluation: Evaluation) -> Table:
     """Makes the table of the areas of the risk-coverage curve."""
     curve = evaluation.selective
-    if curve is None:
-        return None
     caption = (
         "Less is better. AURC: mean error among the kept over all coverages; AUGRC: mean share of all patches that "
         "is kept and wrong."
@@ -139,7 +137,7 @@ def promise_table(evaluation: Evaluation) -> Table | None:
     for judged in evaluation.certified:
         row = [f"≤ {format_level(judged.promised.target_error)}", judged.promised.verdict]
         found = judged.found
-        if found is None or found.accuracy_macro is None:
+        if found is None:
             rows.append([*row, *[NOT_AVAILABLE] * 4])
             continue
         rates = (format_estimate(found.accuracy_macro), format_estimate(found.accuracy))

@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from bcd.errors import BcdError
 from bcd.evaluation.tables import format_estimate, format_percent, threshold_rows
 from bcd.pages import embed_picture, open_templates
 from bcd.registry.bundle import MODEL, describe_record, require_version
 from bcd.registry.card_data import Section, describe_data, make_protocol
-from bcd.registry.card_facts import CardFacts, gather_facts
+from bcd.registry.card_facts import CardFacts
 from bcd.registry.card_sections import USE, list_limits, make_compute, make_sections
-from bcd.registry.record import read_record
 from bcd.registry.tracking import open_client
 from bcd.settings import Settings
 
@@ -65,14 +65,14 @@ def write_card(facts: CardFacts) -> Card:
 
 
 def find_card(settings: Settings, which: str = "champion") -> Card:
-    """Returns the card that a version was registered with, or writes that of an older one.
+    """Returns the card that a version was registered with.
 
     Args:
         settings: Where the registry is.
         which: An alias or a version, as in `load_bundle`.
 
     Raises:
-        BcdError: There is no such version.
+        BcdError: There is no such version, or its card is gone.
     """
     import mlflow
 
@@ -81,11 +81,10 @@ def find_card(settings: Settings, which: str = "champion") -> Card:
     with TemporaryDirectory() as folder:
         files = Path(mlflow.artifacts.download_artifacts(f"models:/{MODEL}/{version}/artifacts", dst_path=folder))
         card = files / "card"
-        if card.is_dir():
-            markdown, html = ((card / name).read_text("utf-8") for name in (_MARKDOWN, _HTML))
-            return Card(short=found.description or "", markdown=markdown, html=html)
-        record = read_record(files / "bundle.json")
-    return write_card(gather_facts(settings, record, found.run_id))
+        if not card.is_dir():
+            raise BcdError(f"{MODEL}/{version} was registered without a card.", "Register it by `bcd retrain`.")
+        markdown, html = ((card / name).read_text("utf-8") for name in (_MARKDOWN, _HTML))
+    return Card(short=found.description or "", markdown=markdown, html=html)
 
 
 def _shorten(facts: CardFacts) -> str:

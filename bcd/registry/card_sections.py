@@ -29,16 +29,10 @@ INTENDED = (
     "it is judged on them first.",
 )
 
-MACHINE_WATTS, GPU_WATTS = 100, 500
-"""Assumed draw of a machine at work, and of one GPU at work in it besides."""
-
 LOW = 0.7
 """An accuracy below which a card counts a patient as badly judged."""
 
 _LEFT_OUT = ("effective", "AUPRC", "F1", "Brier score", "AUROC, patient-macro")
-
-KG_PER_KWH = 0.48
-"""Assumed CO2e of electricity: about the world's average of 2023 (Ember, Global Electricity Review 2024)."""
 
 
 def make_sections(facts: CardFacts) -> list[Section]:
@@ -165,12 +159,8 @@ def _certified(facts: CardFacts) -> list[Section]:
 
 
 def make_compute(facts: CardFacts) -> Section:
-    """Makes the section of what it took to make the bundle, with an estimate of its carbon."""
+    """Makes the section of what it took to make the bundle."""
     compute = facts.compute
-    hours = (compute.training_hours or 0.0) + compute.search_hours
-    on_gpu = compute.device.lower().startswith(("gpu", "cuda"))
-    watts = MACHINE_WATTS + GPU_WATTS * facts.record.training.devices * on_gpu
-    energy = hours * watts / 1000
     took = (
         "The run does not say how long training took"
         if compute.training_hours is None
@@ -178,11 +168,7 @@ def make_compute(facts: CardFacts) -> Section:
     )
     if compute.trials:
         took += f"; a search of {format_count(compute.trials, 'trial')} took {_hours(compute.search_hours)}"
-    estimate = (
-        f"That is about {energy:.2g} kWh and {energy * KG_PER_KWH:.2g} kg CO2e, if the machine draws {watts} W at "
-        f"work and a kWh makes {KG_PER_KWH:g} kg CO2e: both are assumptions, nothing was measured."
-    )
-    return Section("Compute and carbon", [f"{took}.", *([estimate] if hours else [])])
+    return Section("Compute", [f"{took}."])
 
 
 def _provenance(facts: CardFacts) -> Section:

@@ -19,7 +19,8 @@ from bcd.patches import PATCH_PIXELS
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepare import SHARPEN
 from bcd.registry.record import BundleRecord
-from bcd.training.predict import Views
+from bcd.registry.runtimes import EXPORTED
+from bcd.training.options import Views
 
 layers = keras.layers
 
@@ -54,7 +55,7 @@ def build_graph(networks: Sequence[Any], record: BundleRecord, *, fold_views: bo
     calibrator = record.policy.calibrator
     calibrated = layers.Rescaling(calibrator.slope, calibrator.intercept, name="calibrate")(logit)
     probability = layers.Activation("sigmoid", name="probability")(calibrated)
-    return keras.Model(raw, {"logit": logit, "probability": probability}, name="bcd_idc")
+    return keras.Model(raw, {"logit": logit, "probability": probability}, name=EXPORTED)
 
 
 def _prepare(raw: Any, options: PrepareOptions) -> Any:

@@ -20,7 +20,7 @@ from bcd.evaluation.policy import Policy
 from bcd.evaluation.predictions import NAMELESS, Predictions
 from bcd.evaluation.published import FOUNDING_PREVALENCE
 from bcd.patches import Hospital
-from bcd.registry.judged_model import JudgedModel, open_model
+from bcd.registry.judged_model import AS_FOUND, FileReading, JudgedModel, open_model
 from bcd.registry.judged_sample import (
     EvaluationProtocol,
     choose_patients,
@@ -51,6 +51,7 @@ def judge_on_protocol(
     *,
     options: EvaluateOptions,
     snapshot: str = "",
+    reading: FileReading = AS_FOUND,
 ) -> Found:
     """Judges models on the patients that a protocol chooses; without a snapshot, the first model says which is meant.
 
@@ -58,7 +59,7 @@ def judge_on_protocol(
         BcdError: A model or the snapshot is not there, or a model has seen a patient.
         InsufficientEvidenceError: None of the patients is there.
     """
-    opened = [open_model(settings, which) for which in models]
+    opened = [open_model(settings, which, reading) for which in models]
     sample = choose_patients(settings, catalog, protocol, snapshot, opened[0])
     for model in opened[1:]:
         require_unseen(settings, model, sample.patches)
@@ -84,6 +85,7 @@ def judge_predictions(
     *,
     options: EvaluateOptions,
     protocol: EvaluationProtocol = "natural",
+    reading: FileReading = AS_FOUND,
 ) -> Found:
     """Judges anybody's predictions, and models beside them on those of the patches that are admitted.
 
@@ -94,6 +96,7 @@ def judge_predictions(
         beside: Models to score the same patches.
         options: How they are judged.
         protocol: A published list leaves only its patients; `founding` weights the classes.
+        reading: How files of networks among the models are read.
 
     Raises:
         BcdError: As `judge_on_protocol`; or none of the patches is admitted.
@@ -102,7 +105,7 @@ def judge_predictions(
     notes = [f"Scores of {predictions.path.name}, judged as they are."]
     if len(predictions.given) < 2:
         notes.append(f"Hospital or slide is called “{NAMELESS}” where the file does not say it.")
-    opened = [open_model(settings, which) for which in beside]
+    opened = [open_model(settings, which, reading) for which in beside]
     scored: dict[str, pd.DataFrame] = {}
     if opened:
         assert catalog is not None
@@ -149,6 +152,7 @@ def judge_on_delivery(
     options: EvaluateOptions,
     protocol: EvaluationProtocol = "natural",
     naming: Naming | None = None,
+    reading: FileReading = AS_FOUND,
 ) -> Found:
     """Judges models on a delivery that is not admitted; neither store nor catalog is touched.
 
@@ -158,7 +162,7 @@ def judge_on_delivery(
     """
     from bcd.admission.look import look_at
 
-    opened = [open_model(settings, which) for which in models]
+    opened = [open_model(settings, which, reading) for which in models]
     with look_at(path, hospital, naming=naming) as delivery:
         labelled = delivery.patches["label"].notna().to_numpy(dtype=bool)
         if not labelled.any():

@@ -15,18 +15,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bcd.errors import BcdError
-from bcd.patches import PATCH_PIXELS
+from bcd.networks.build import is_built_here
+from bcd.networks.foreign import PixelRange, understand_network
+from bcd.networks.keras_files import SUFFIXES, load_network
 from bcd.preprocessing.options import PrepareOptions
 from bcd.progress import track
 from bcd.registry.bundle import MODEL, Bundle, load_bundle
+from bcd.registry.runtimes import EXPORTED, OUTPUTS
 from bcd.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _SCHEME = "models:/"
-_SUFFIXES = (".keras", ".h5", ".hdf5")
-_OUTPUTS = ("logit", "probability")  # of a file that `bcd export` wrote
 _BATCH = 256
 
 
@@ -47,19 +48,38 @@ class JudgedModel:
     note: str
 
 
-def open_model(settings: Settings, which: str) -> JudgedModel:
+@dataclass(frozen=True)
+class FileReading:
+    """How the file of a network is read where it does not say it itself.
+
+    Attributes:
+        pixels: The pixel values that it expects; None: a file that does not show them is refused.
+        prepared: Whether a network that bcd did not train gets patches prepared as `[preparation]` says, and not as
+            they were cut.
+    """
+
+    pixels: PixelRange | None = None
+    prepared: bool = False
+
+
+AS_FOUND = FileReading()
+"""A file is read by what it shows."""
+
+
+def open_model(settings: Settings, which: str, reading: FileReading = AS_FOUND) -> JudgedModel:
     """Opens a model.
 
     Args:
-        settings: Where the registry is, and how a file's patches are prepared.
+        settings: Where the registry is, and how patches are prepared for a network that bcd trained.
         which: `models:/bcd-idc@champion`, `models:/bcd-idc/3`, an alias, a version, or a Keras file.
+        reading: How a file is read that does not say it.
 
     Raises:
-        BcdError: There is no such model, or the file holds no network of patches with one logit.
+        BcdError: There is no such model, or the file holds no network that tells IDC from none in a patch.
     """
     path = Path(which)
-    if path.suffix.lower() in _SUFFIXES or path.is_file():
-        return _open_file(settings, path)
+    if path.suffix.lower() in SUFFIXES or path.is_file() or (path / "saved_model.pb").is_file():
+        return _open_file(settings, path, reading)
     bundle = load_bundle(settings, _version_or_alias(which))
     return JudgedModel(bundle.name, bundle.score, bundle, "")
 
@@ -77,24 +97,23 @@ def _version_or_alias(which: str) -> str:
     return rest
 
 
-def _open_file(settings: Settings, path: Path) -> JudgedModel:
-    from bcd.training.predict import load_network
-
-    if not path.is_file():
-        raise BcdError(f"There is no file {path}.", "Check the path.")
+def _open_file(settings: Settings, path: Path, reading: FileReading) -> JudgedModel:
     network = load_network(path)
     unknown = "What it was trained on is not known, so that nobody can rule out that it saw these patients."
-    if set(getattr(network, "output_names", ())) == set(_OUTPUTS):
+    if network.name == EXPORTED and set(getattr(network, "output_names", ())) == set(OUTPUTS):
         return JudgedModel(path.name, lambda pixels: _ask_exported(network, pixels), None, f"{path.name}: {unknown}")
-    shapes = (network.input_shape, network.output_shape)
-    if shapes != ((None, PATCH_PIXELS, PATCH_PIXELS, 3), (None, 1)):
-        raise BcdError(
-            f"{path} holds a network from {shapes[0]} to {shapes[1]}, not from patches to one logit.",
-            "Give a network that bcd trained or exported, or a registered bundle.",
-        )
-    options = settings.options("preparation", PrepareOptions)
-    note = f"{path.name} is a network without a policy: its probabilities are not calibrated. {unknown}"
-    return JudgedModel(path.name, lambda pixels: _ask_network(network, options, pixels), None, note)
+    understood = understand_network(network, path.name, reading.pixels)
+    prepared = is_built_here(network) or reading.prepared
+    options = settings.options("preparation", PrepareOptions) if prepared else PrepareOptions(sharpen=False)
+    note = " ".join(
+        [
+            f"{path.name} is a network without a policy: its probabilities are not calibrated.",
+            *understood.notes,
+            "Its patches are prepared as bcd.toml says." if prepared else "Its patches are given as they were cut.",
+            unknown,
+        ]
+    )
+    return JudgedModel(path.name, lambda pixels: _ask_network(understood.network, options, pixels), None, note)
 
 
 def _ask_network(network: Any, options: PrepareOptions, pixels: np.ndarray) -> pd.DataFrame:
@@ -118,4 +137,4 @@ def _ask_exported(network: Any, pixels: np.ndarray) -> pd.DataFrame:
             batch = pixels[start : start + _BATCH]
             answers.append(network.predict_on_batch(batch))
             advance(len(batch))
-    return pd.DataFrame({name: np.concatenate([each[name][:, 0] for each in answers]) for name in _OUTPUTS})
+    return pd.DataFrame({name: np.concatenate([each[name][:, 0] for each in answers]) for name in OUTPUTS})

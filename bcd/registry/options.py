@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bcd.options import Options
+from bcd.options import Options, Patients, Probability, Share, Unit
 
 
 class GateOptions(Options):
@@ -16,13 +16,13 @@ class GateOptions(Options):
         "non-inferior",
         description="non-inferior: not worse by the margin, nor on average. superior: better, at the lower end.",
     )
-    margin: float = Field(
+    margin: Annotated[float, Unit("AUROC")] = Field(
         0.02,
         gt=0,
         lt=0.5,
         description="The AUROC may be worse by less than this, at the interval's lower end.",
     )
-    rate_margin: float = Field(
+    rate_margin: Annotated[float, Unit("rate")] = Field(
         0.05,
         gt=0,
         lt=0.5,
@@ -31,30 +31,30 @@ class GateOptions(Options):
     enforce_rates: bool = Field(
         True, description="Hold a challenger whose recall or specificity may be worse; else only report it."
     )
-    min_patients: int = Field(
+    min_patients: Patients = Field(
         10,
         ge=2,
         description="Gate patients, with patches of each class, below which the evidence is insufficient.",
     )
-    confidence: float = Field(
+    confidence: Probability = Field(
         0.97,
         gt=0.5,
         lt=1,
         description="Confidence of the gate's two-sided intervals; 97 % keeps wrong promotions below 5 % of runs.",
     )
-    calibration_margin: float = Field(
+    calibration_margin: Annotated[float, Unit("calibration error")] = Field(
         0.03, gt=0, lt=0.5, description="By how much the calibration error may be higher, after shrinkage."
     )
-    coverage_margin: float = Field(
+    coverage_margin: Share = Field(
         0.1, gt=0, lt=1, description="By how much less may be covered at a confidence of 95 %, after shrinkage."
     )
-    hospital_margin: float = Field(
+    hospital_margin: Annotated[float, Unit("AUROC")] = Field(
         0.05, gt=0, lt=0.5, description="By how much AUROC may be lower at any one hospital, after shrinkage."
     )
-    patient_margin: float = Field(
+    patient_margin: Annotated[float, Unit("accuracy")] = Field(
         0.25, gt=0, lt=1, description="By how much accuracy may be lower in any one patient, after shrinkage."
     )
-    enforce_from: int = Field(
+    enforce_from: Patients = Field(
         30,
         ge=2,
         description="Gate patients, for a hospital's check of that hospital, from which shrunk checks are enforced.",

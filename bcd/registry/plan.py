@@ -17,8 +17,8 @@ from bcd.registry.tracking import start_run
 from bcd.search.options import SearchOptions
 from bcd.settings import Settings
 from bcd.store.snapshots import Snapshot
-from bcd.training.ensemble import SINGLE, EnsembleOptions, describe_ensemble
-from bcd.training.options import TrainOptions
+from bcd.training.ensemble import describe_ensemble
+from bcd.training.options import SINGLE, EnsembleOptions, TrainOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +36,7 @@ class Retraining:
     @property
     def key(self) -> str:
         """12 hex digits that are equal exactly when snapshot and options are."""
-        options: list[Options] = [self.preparation, self.search, self.training, self.evaluation]
-        if self.ensemble != SINGLE:  # so that what was finished before there were ensembles is found
-            options.append(self.ensemble)
+        options: list[Options] = [self.preparation, self.search, self.training, self.evaluation, self.ensemble]
         if self.architecture is not None:
             options.append(self.architecture)
         text = "\n".join([self.snapshot.id, *(part.model_dump_json() for part in options)])

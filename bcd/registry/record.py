@@ -14,8 +14,7 @@ from bcd.networks.architecture import Architecture
 from bcd.preprocessing.options import PrepareOptions
 from bcd.registry.reference import ReferenceStatistics
 from bcd.registry.versions import git_commit, package_versions
-from bcd.training.ensemble import SINGLE, EnsembleOptions
-from bcd.training.options import TrainOptions
+from bcd.training.options import SINGLE, EnsembleOptions, TrainOptions
 
 
 class BundleRecord(BaseModel):
@@ -30,7 +29,7 @@ class BundleRecord(BaseModel):
         snapshot: Id of the snapshot that it was trained on.
         protocol: How that snapshot's patients were split.
         metrics: Headline metrics on the test split, flat.
-        reference: Statistics of what it was trained and calibrated on; None in bundles that are older than these.
+        reference: Statistics of what it was trained and calibrated on; None where none were taken.
         versions: Installed packages when it was made.
         git: Commit of the code that made it, where known.
         created_at: When it was made.

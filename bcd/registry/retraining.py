@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from bcd.errors import BcdError
 from bcd.evaluation.network import EvaluatedNetwork, evaluate_network
-from bcd.evaluation.policy_tables import calibration_table, certified_table
+from bcd.evaluation.policy_tables import certified_table
 from bcd.files import whole_file
 from bcd.networks.architecture import describe
 from bcd.progress import SilentSink, show_progress
@@ -114,7 +114,6 @@ def evaluate_candidate(settings: Settings, retraining: Retraining, trained: Trai
             run.log_snapshot(retraining.snapshot, context=split, split=split)
             run.log_evaluation(evaluation, evaluated.scores(split), evaluated.figures(split))
         run.log_text(certified_table(evaluated.policy.certified).markdown(), "val/certified.md")
-        run.log_text(calibration_table(evaluated.calibrations).markdown(), "val/calibrations.md")
     return evaluated
 
 

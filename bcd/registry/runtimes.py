@@ -27,6 +27,9 @@ Scores = dict[str, NDArray[np.float32]]
 
 OUTPUTS = ("logit", "probability")
 
+EXPORTED = "bcd_idc"
+"""What the model in an exported file is called."""
+
 
 @dataclass(frozen=True)
 class Runtime:

@@ -42,7 +42,7 @@ class Scorer:
     """
 
     def __init__(self, networks: Path, record: BundleRecord) -> None:
-        from bcd.training.predict import load_network
+        from bcd.networks.keras_files import load_network
 
         files = sorted(networks.glob("*.keras")) if networks.is_dir() else [networks]
         if len(files) != record.ensemble.members:

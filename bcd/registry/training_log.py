@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bcd.networks.keras_files import load_network
 from bcd.patches import PATCH_PIXELS
 from bcd.registry.run import Run
-from bcd.training.predict import load_network
 
 if TYPE_CHECKING:
     from bcd.training.ensemble import OnMemberEpoch, TrainedEnsemble

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from bcd.options import Options
+from bcd.options import Options, Patches, Pixels, Probability, Share
 
 
 class ScoreOptions(Options):
     """How a patient's scores are counted, drawn and reported."""
 
-    level: float = Field(
+    level: Probability = Field(
         0.95,
         gt=0.5,
         lt=1.0,
         description="Confidence, max(p, 1 - p), from which on a patch counts as confident.",
     )
-    min_coverage: float = Field(
+    min_coverage: Share = Field(
         0.9,
         ge=0.0,
         le=1.0,
         description="Share of confident patches from which on the outcome can be 'IDC not found'.",
     )
-    min_idc_patches: int = Field(
+    min_idc_patches: Patches = Field(
         3, ge=1, description="Confident IDC patches from which on the outcome is 'IDC found'."
     )
     opacity: float = Field(
@@ -34,6 +34,6 @@ class ScoreOptions(Options):
     outline_labels: bool = Field(
         True, description="Outline the labelled IDC region in the heatmap where labels are known."
     )
-    longest_edge: int = Field(
+    longest_edge: Pixels = Field(
         2000, ge=400, le=8000, description="Longest edge of the slide within a picture, in pixels."
     )

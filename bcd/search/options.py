@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from bcd.errors import BcdError
-from bcd.options import Options
+from bcd.options import Epochs, Options, Unit
 
 
 class SearchOptions(Options):
@@ -17,27 +17,29 @@ class SearchOptions(Options):
         BcdError: Neither trials nor hours end the study.
     """
 
-    trials: int = Field(
+    trials: Annotated[int, Unit("trials")] = Field(
         3,
         ge=0,
         le=10_000,
         description="Networks to try, the first two `compact` and `dissertation`; 0: no limit.",
     )
-    hours: float = Field(
+    hours: Annotated[float, Unit("hours")] = Field(
         0.0, ge=0, description="Hours of training, of all workers together, after which no trial begins; 0: no limit."
     )
-    epochs: int = Field(2, ge=1, le=1000, description="Epochs of a trial, on a schedule of that length.")
+    epochs: Epochs = Field(2, ge=1, le=1000, description="Epochs of a trial, on a schedule of that length.")
     objective: Literal["score", "score-and-cost"] = Field(
         "score",
         description="The val score alone, or with multiply-adds as a second objective; two objectives cut no trial.",
     )
-    max_parameters: int = Field(400_000, ge=1000, description="Weights that a proposed network may have.")
-    max_cost: float = Field(
+    max_parameters: Annotated[int, Unit("weights")] = Field(
+        400_000, ge=1000, description="Weights that a proposed network may have."
+    )
+    max_cost: Annotated[float, Unit("times `compact`")] = Field(
         1.25,
         ge=0.01,
         description="Multiply-adds a patch that it may need, as a multiple of those of `compact`.",
     )
-    max_latency: float = Field(
+    max_latency: Annotated[float, Unit("times `compact`")] = Field(
         0.0,
         ge=0,
         description="Time of 256 patches that it may need, as a multiple of that of `compact`, on the trial's "
@@ -47,19 +49,23 @@ class SearchOptions(Options):
         "tpe", description="Who proposes after the known networks: Bayesian (TPE), or chance, after `compact` alone."
     )
     pruning: bool = Field(True, description="Whether trials that lag behind are cut at an epoch.")
-    best: int = Field(
+    best: Annotated[int, Unit("trials")] = Field(
         2, ge=0, le=20, description="Trials that are refitted beside the default; 0: none, and the default stays."
     )
-    seeds: int = Field(3, ge=1, le=20, description="Seeds of each refit; 1: no refit, and seed noise is not checked.")
-    refit_epochs: int = Field(0, ge=0, le=1000, description="Epochs of a refit; 0: as many as a trial's.")
+    seeds: Annotated[int, Unit("seeds")] = Field(
+        3, ge=1, le=20, description="Seeds of each refit; 1: no refit, and seed noise is not checked."
+    )
+    refit_epochs: Epochs = Field(0, ge=0, le=1000, description="Epochs of a refit; 0: as many as a trial's.")
     seed: int = Field(1, ge=0, le=2**20, description="Seeds what is proposed.")
     study: str = Field(
         "",
         pattern=r"^[A-Za-z0-9._-]{0,60}$",
         description="Name of the study to begin or to join; empty: named by snapshot and options.",
     )
-    workers: int = Field(1, ge=1, le=256, exclude=True, description="Trials at a time on this machine.")
-    heartbeat_seconds: int = Field(
+    workers: Annotated[int, Unit("processes")] = Field(
+        1, ge=1, le=256, exclude=True, description="Trials at a time on this machine."
+    )
+    heartbeat_seconds: Annotated[int, Unit("seconds")] = Field(
         60, ge=1, le=3600, exclude=True, description="A trial elsewhere without three heartbeats is given to another."
     )
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bcd.networks.keras_files import load_network
 from bcd.progress import say
 from bcd.search.claims import claim
 from bcd.search.job import Job
@@ -23,7 +24,7 @@ from bcd.search.storage import find_study
 from bcd.settings import Settings
 from bcd.training.fit import find_trained, train_network
 from bcd.training.loop import DivergedError
-from bcd.training.predict import load_network, predict_logits
+from bcd.training.predict import predict_logits
 
 if TYPE_CHECKING:
     from bcd.evaluation.sample import Sample

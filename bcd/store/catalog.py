@@ -28,7 +28,7 @@ from bcd.errors import BcdError, UnavailableError
 from bcd.progress import say
 from bcd.settings import Settings
 
-SCHEMA = "0004"
+SCHEMA = "0005"
 """The revision of `bcd.store.migrations` that this code works with."""
 
 BUSY_SECONDS = 60

@@ -15,6 +15,7 @@ from bcd.patches import BatchId, Hospital
 from bcd.progress import track
 from bcd.store import tables
 from bcd.store.catalog import Catalog
+from bcd.store.complete import CompleteSlide, record_complete
 from bcd.store.known import KnownPatch, StainRecord, in_chunks
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class Settlement:
         conflicts: Earlier patches that it contradicts, each with the rule and the message of what does.
         labels: Labels that it brings for patches that were admitted without one.
         stains: The colours of its slides.
+        complete: Those of its slides that are complete.
     """
 
     record: DeliveryRecord
@@ -99,6 +101,7 @@ class Settlement:
     conflicts: Sequence[tuple[KnownPatch, str, str]] = ()
     labels: Sequence[tuple[KnownPatch, int]] = ()
     stains: Sequence[StainRecord] = ()
+    complete: Sequence[CompleteSlide] = ()
 
 
 def find_delivery(catalog: Catalog, identity: str) -> DeliveryRecord | None:
@@ -154,6 +157,7 @@ def record_delivery(catalog: Catalog, settlement: Settlement, confirm: Callable[
         if record.batch is not None:
             number = _insert_batch(connection, record, settlement.index)
             _insert(connection, tables.stains, ({"batch": number, **vars(stain)} for stain in settlement.stains))
+            record_complete(connection, record.hospital, number, list(settlement.complete))
         refusals = ({"delivery": record.id, **vars(refusal)} for refusal in settlement.refusals)
         _insert(connection, tables.refusals, refusals)
         # No clock is trusted: a doubt is never older than the labels that it was raised against.

@@ -28,6 +28,12 @@ from bcd.store.catalog import Catalog
 Identifiers = Literal["pseudonyms", "raw"]
 """What a hospital's identifiers of patients are when they are delivered."""
 
+COARSEST = 1.2
+"""µm/px: scanners have 0.2 to 1."""
+
+MOST_COARSE = 5.0
+"""µm/px: a coarser slide would have to be enlarged, which admission does not."""
+
 _HOSPITAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
 
 
@@ -41,6 +47,7 @@ class HospitalRecord:
         key_fingerprint: Fingerprint of the key that makes its pseudonyms; None where none was needed so far.
         declared_at: When, in UTC.
         author: By whom.
+        coarsest: µm/px; a slide whose finest level is coarser is taken for mistyped and refused unless confirmed.
     """
 
     hospital: Hospital
@@ -48,6 +55,7 @@ class HospitalRecord:
     key_fingerprint: str | None
     declared_at: datetime
     author: str
+    coarsest: float = COARSEST
 
 
 def check_hospital(name: str) -> Hospital:
@@ -94,6 +102,29 @@ def declare_hospital(
             f"Keep it so, or declare another name: as `{identifiers}` every patient would become another person.",
         )
     return known
+
+
+def allow_coarse(catalog: Catalog, hospital: str, coarsest: float) -> HospitalRecord:
+    """Sets how coarse the finest level of a hospital's slides may be.
+
+    Args:
+        catalog: The open catalog.
+        hospital: A declared hospital.
+        coarsest: In µm per pixel.
+
+    Raises:
+        BcdError: The hospital is not declared, or no slide can be so coarse.
+    """
+    known = find_declared(catalog, hospital)
+    if not COARSEST <= coarsest <= MOST_COARSE:
+        raise BcdError(
+            f"{coarsest:g} µm/px is no limit for slides.", f"Give one from {COARSEST:g} to {MOST_COARSE:g} µm/px."
+        )
+    columns = tables.hospitals
+    with catalog.write() as connection:
+        change = sa.update(columns).where(columns.c.hospital == known.hospital).values(coarsest=coarsest)
+        connection.execute(change)
+    return find_declared(catalog, hospital)
 
 
 def find_declared(catalog: Catalog, hospital: str) -> HospitalRecord:

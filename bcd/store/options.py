@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from bcd.options import Options
+from bcd.options import Options, Share
 
 Protocol = Literal["dealt", "cruz-roa-2014", "cruz-roa-2014-dev", "leave-one-hospital-out"]
 
@@ -23,10 +23,10 @@ class SplitOptions(Options):
         description="How patients get their split: dealt, by the published lists of the public set, or with one"
         " hospital held out.",
     )
-    train: float = Field(0.5, gt=0, lt=1, description="Share of patients dealt to train.")
-    val: float = Field(0.15, gt=0, lt=1, description="Share of patients dealt to val.")
-    gate: float = Field(0.15, gt=0, lt=1, description="Share of patients dealt to gate.")
-    test: float = Field(0.2, gt=0, lt=1, description="Share of patients dealt to test.")
+    train: Share = Field(0.5, gt=0, lt=1, description="Share of patients dealt to train.")
+    val: Share = Field(0.15, gt=0, lt=1, description="Share of patients dealt to val.")
+    gate: Share = Field(0.15, gt=0, lt=1, description="Share of patients dealt to gate.")
+    test: Share = Field(0.2, gt=0, lt=1, description="Share of patients dealt to test.")
     key: str = Field("bcd", min_length=1, description="Key of the hash that orders patients before dealing.")
     held_out: str = Field(
         "", max_length=64, description="Hospital whose patients are the test split of leave-one-hospital-out."

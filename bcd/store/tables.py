@@ -64,6 +64,7 @@ hospitals = sa.Table(
     sa.Column("key_fingerprint", sa.String(64), nullable=True),
     sa.Column("declared_at", UtcDateTime, nullable=False),
     sa.Column("author", sa.String(255), nullable=False),
+    sa.Column("coarsest", sa.Float, nullable=False, server_default="1.2"),
 )
 
 deliveries = sa.Table(
@@ -163,6 +164,16 @@ stains = sa.Table(
     sa.Column("red", sa.Float, nullable=False),
     sa.Column("green", sa.Float, nullable=False),
     sa.Column("blue", sa.Float, nullable=False),
+)
+
+complete_slides = sa.Table(
+    "complete_slides",
+    metadata,
+    *_patient(),
+    sa.Column("slide", sa.String(16), nullable=False),
+    sa.Column("origin", sa.String(16), nullable=False),
+    sa.Column("batch", sa.ForeignKey("batches.number"), nullable=False),
+    sa.PrimaryKeyConstraint("hospital", "patient", "slide"),
 )
 
 label_revisions = sa.Table(

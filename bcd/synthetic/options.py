@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from bcd.options import Options
+from bcd.options import Options, Patches, Patients, Share
 
 
 class HospitalOptions(Options):
@@ -14,10 +14,10 @@ class HospitalOptions(Options):
     seed: int = Field(
         5, ge=0, le=2**31 - 1, description="Another seed is another hospital: other patients, other stain."
     )
-    patients: int = Field(100, ge=2, le=5000, description="Patients with a small slide.")
-    large_patients: int = Field(2, ge=0, le=100, description="Patients with a full-size slide.")
-    small_patches: int = Field(50, ge=9, le=5000, description="Patches of a small slide, on average.")
-    large_patches: int = Field(1250, ge=9, le=20000, description="Patches of a full-size slide, on average.")
-    first_share: float = Field(2 / 3, gt=0, lt=1, description="Share of the small patients in the first delivery.")
-    tumour_free_share: float = Field(0.15, ge=0, lt=1, description="Share of the small patients without a tumour.")
-    cut_share: float = Field(0.08, ge=0, le=1, description="Share of the small slides whose frame cuts the tissue.")
+    patients: Patients = Field(100, ge=2, le=5000, description="Patients with a small slide.")
+    large_patients: Patients = Field(2, ge=0, le=100, description="Patients with a full-size slide.")
+    small_patches: Patches = Field(50, ge=9, le=5000, description="Patches of a small slide, on average.")
+    large_patches: Patches = Field(1250, ge=9, le=20000, description="Patches of a full-size slide, on average.")
+    first_share: Share = Field(2 / 3, gt=0, lt=1, description="Share of the small patients in the first delivery.")
+    tumour_free_share: Share = Field(0.15, ge=0, lt=1, description="Share of the small patients without a tumour.")
+    cut_share: Share = Field(0.08, ge=0, le=1, description="Share of the small slides whose frame cuts the tissue.")

@@ -13,53 +13,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-from pydantic import BeforeValidator, Field, model_validator
+from typing import TYPE_CHECKING
 
 from bcd.errors import BcdError
 from bcd.networks.architecture import Architecture, describe
-from bcd.options import Options
 from bcd.progress import say
 from bcd.training.fit import TrainedNetwork, find_trained, train_network
-from bcd.training.options import TrainOptions
-from bcd.training.predict import Views
+from bcd.training.options import EnsembleOptions, TrainOptions
 
 if TYPE_CHECKING:
     from bcd.preprocessing.prepared import PreparedSnapshot
 
 OnMemberEpoch = Callable[[int, int, dict[str, float]], None]
 """Told of a member, from 1, an epoch of it, from 1, and that epoch's row of the history."""
-
-
-def _read_number(value: Any) -> Any:
-    return int(value) if isinstance(value, str) and value.isdigit() else value  # variables are text
-
-
-class EnsembleOptions(Options):
-    """How many networks are trained, deployed and averaged, and how often each looks at a patch.
-
-    Raises:
-        BcdError: A single network is to leave out a fold.
-    """
-
-    members: int = Field(1, ge=1, le=20, description="Networks whose logits are averaged.")
-    by: Literal["seeds", "folds"] = Field(
-        "seeds", description="Members differ in their seed, or each leaves out one fold of the train patients."
-    )
-    views: Annotated[Views, BeforeValidator(_read_number)] = Field(
-        1, description="1: a patch as it lies; 8: the mean over its eight exact turns, at eight times the work."
-    )
-
-    @model_validator(mode="after")
-    def _leaves_out_folds_by_several(self) -> EnsembleOptions:
-        if self.by == "folds" and self.members == 1:
-            raise BcdError("An ensemble by folds has one member.", "Use at least two members, or members by seeds.")
-        return self
-
-
-SINGLE = EnsembleOptions(members=1, by="seeds", views=1)
-"""One network that looks once: what every bundle was before ensembles."""
 
 
 @dataclass(frozen=True)

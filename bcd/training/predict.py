@@ -4,34 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import islice, product
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bcd.errors import BcdError
 from bcd.progress import track
+from bcd.training.options import Views
 
 if TYPE_CHECKING:
     from bcd.progress import Advance
-
-Views = Literal[1, 8]
-"""How many of the eight exact turns of a patch are looked at."""
-
-
-def load_network(path: Path) -> Any:
-    """Loads a network (keras.Model) that `train_network` saved, ready to predict.
-
-    Raises:
-        BcdError: There is no such file, or it is no Keras network.
-    """
-    from bcd.networks.backend import keras
-
-    try:
-        return keras.saving.load_model(path, compile=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise BcdError(f"{path} holds no network that Keras can read: {error}.", "Train it again.") from error
 
 
 def predict_logits(

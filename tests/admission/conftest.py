@@ -88,3 +88,24 @@ def as_folder(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def area_average() -> Callable[[np.ndarray, tuple[float, float]], np.ndarray]:
+    """Averages a picture of some spacing over areas of 4 µm by integrating along each axis.
+
+    That is another way than admission's, which multiplies with sparse matrices, block by block.
+    """
+
+    def average(slide: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
+        picture = slide.astype(float)
+        for axis, step in ((1, 4 / spacing[0]), (0, 4 / spacing[1])):
+            sums = np.insert(np.cumsum(picture, axis), 0, 0, axis)
+            edges = np.arange(int(slide.shape[axis] / step + 1e-6) + 1) * step
+            low = np.minimum(np.floor(edges).astype(int), slide.shape[axis] - 1)
+            share = np.expand_dims(edges - low, tuple(i for i in range(3) if i != axis))
+            at_edges = np.take(sums, low, axis) * (1 - share) + np.take(sums, low + 1, axis) * share
+            picture = np.diff(at_edges, axis=axis) / step
+        return picture
+
+    return average

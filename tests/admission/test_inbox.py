@@ -14,7 +14,8 @@ import pytest
 
 from bcd.admission import delivery as delivery_module
 from bcd.admission.delivery import PATIENCE, find_deliveries
-from bcd.admission.inbox import set_aside
+from bcd.admission.inbox import locate, set_aside
+from bcd.errors import BcdError
 from bcd.patches import Hospital
 from bcd.progress import SilentSink, show_progress
 from bcd.settings import Settings, load_settings
@@ -146,3 +147,39 @@ def test_what_cannot_be_admitted_is_moved_with_the_reason_beside_it(settings: Se
         assert where.read_text() == content
         assert where.with_name(f"{where.name}.txt").read_text() == f"{content}: no patch in it.\n"
     assert len(list((settings.set_aside / "east").iterdir())) == 4
+
+
+@pytest.fixture
+def monday(settings: Settings, as_zip, patch_files) -> Path:
+    path = settings.inbox / "east" / "monday.zip"
+    as_zip(patch_files("1"), path)
+    return path
+
+
+@pytest.mark.parametrize("hospital", ["", "east"])
+def test_a_delivery_of_the_inbox_is_named_by_hospital_and_name_or_by_its_path(
+    settings: Settings, monday: Path, hospital: str
+) -> None:
+    for named in ("east/monday.zip", str(monday), "west/../east/monday.zip"):
+        assert locate(settings, named, hospital) == ("east", monday)
+
+
+@pytest.mark.usefixtures("monday")
+def test_what_lies_elsewhere_is_not_in_the_inbox(settings: Settings, tmp_path: Path, as_zip, patch_files) -> None:
+    as_zip(patch_files("1"), tmp_path / "outside.zip")
+    as_zip(patch_files("1"), settings.home / "received" / "east" / "old.zip")
+    outside = [
+        str(tmp_path / "outside.zip"),
+        "../../outside.zip",
+        "../received/east/old.zip",
+        "east/../../../outside.zip",
+    ]
+    for named in [*outside, "east", ".", "..", "/", "east/tuesday.zip", "s3://bucket/monday.zip"]:
+        with pytest.raises(BcdError, match="is no delivery in the inbox"):
+            locate(settings, named)
+
+
+@pytest.mark.usefixtures("monday")
+def test_a_delivery_of_another_hospital_is_not_taken_for_this_ones(settings: Settings) -> None:
+    with pytest.raises(BcdError, match="lies in the folder of east, not of west"):
+        locate(settings, "east/monday.zip", "west")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import cv2
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from bcd.admission.pixels import (
     MIN_SLIDES,
     far_slides,
     find_blank,
+    hash_pixels,
     look_at_pixels,
     optical_density,
     raise_flags,
@@ -100,3 +103,12 @@ def test_a_slide_is_far_from_the_others_only_once_enough_are_known() -> None:
 
 def test_optical_density_of_white_is_nothing_and_of_black_is_finite() -> None:
     assert optical_density(np.array([255.0, 25.5, 0.0])).tolist() == pytest.approx([0, 1, np.log10(255)])
+
+
+def test_a_hash_is_of_the_pixels_however_they_lie_in_memory() -> None:
+    patches = np.random.default_rng(0).integers(0, 256, (3, 50, 50, 3), dtype=np.uint8)
+    turned = np.asfortranarray(patches)
+    assert not turned.flags.c_contiguous
+    assert hash_pixels(turned).tobytes() == hash_pixels(patches).tobytes()
+    assert hash_pixels(patches)[1].tobytes() == hashlib.sha256(patches[1].tobytes()).digest()
+    assert hash_pixels(patches[:0]).shape == (0, 32)

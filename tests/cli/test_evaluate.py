@@ -79,3 +79,11 @@ def test_what_cannot_be_judged_is_told_in_a_sentence(
     code, _, complained = bcd("evaluate", *arguments)
     assert code == 2
     assert message in complained
+
+
+def test_half_a_file_of_a_network_is_told_in_a_sentence(settings: Settings, bcd, tmp_path: Path) -> None:
+    (tmp_path / "half.keras").write_bytes(b"PK\x03\x04" + bytes(3000))
+    code, _, complained = bcd("evaluate", "--model", str(tmp_path / "half.keras"), "--pixels", "0..1")
+    assert code == 2
+    assert "half.keras is cut off" in " ".join(complained.split())
+    assert "Traceback" not in complained

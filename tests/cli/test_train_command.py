@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 from bcd.cli.main import app
 from bcd.networks.architecture import PRESETS, Architecture, Stage, Stem
 from bcd.settings import Settings
-from bcd.training.ensemble import EnsembleOptions, TrainedEnsemble
+from bcd.training.ensemble import TrainedEnsemble
 from bcd.training.fit import TrainedNetwork
-from bcd.training.options import TrainOptions
+from bcd.training.options import EnsembleOptions, TrainOptions
 from flows import train as flow
 
 TINY = Architecture(stem=Stem(filters=4, stride=5), stages=[Stage(filters=4)])

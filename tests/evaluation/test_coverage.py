@@ -1,4 +1,4 @@
-"""How often a nominal 95 % interval holds the truth; in full in benchmarks/statistics_intervals.py."""
+"""How often a nominal 95 % interval holds the truth; in full in benchmarks/simulations_intervals.py."""
 
 from __future__ import annotations
 

@@ -14,11 +14,12 @@ from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy import fit_policy
 from bcd.networks.architecture import Architecture, Stage, Stem
 from bcd.networks.build import build_network
+from bcd.networks.keras_files import load_network
 from bcd.patches import SnapshotId
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepared import PreparedSnapshot
 from bcd.store.snapshots import Snapshot
-from bcd.training.predict import load_network, predict_logits
+from bcd.training.predict import predict_logits
 
 OPTIONS = EvaluateOptions(resamples=100)
 
@@ -87,10 +88,6 @@ def test_val_is_judged_by_cross_fitted_probabilities(evaluated: EvaluatedNetwork
     crossed = cross_fit(val["logit"], val["label"], val["patient"], folds=OPTIONS.folds, seed=OPTIONS.seed)
     np.testing.assert_allclose(val["probability"], crossed)
     assert np.abs(crossed - evaluated.policy.calibrator.apply(val["logit"])).max() > 1e-6
-
-
-def test_other_calibrations_are_measured_and_kept(evaluated: EvaluatedNetwork) -> None:
-    assert [row.kind for row in evaluated.calibrations] == ["none", "platt", "isotonic", "beta"]
 
 
 def test_an_evaluation_that_is_there_is_read(

@@ -42,13 +42,6 @@ def test_pictures_are_drawn_where_figures_are_not_available(
     assert set(draw(one_class, options, tmp_path)) == NAMES
 
 
-def test_an_evaluation_of_before_there_was_a_curve_is_drawn_without_it(
-    scores: pd.DataFrame, options: EvaluateOptions, tmp_path: Path
-) -> None:
-    evaluation = evaluate_scores(scores, options, snapshot="abc", split="test").model_copy(update={"selective": None})
-    assert set(draw_figures(scores, evaluation, tmp_path)) == NAMES - {"risk-coverage"}
-
-
 def test_reliability_shows_the_observed_share_in_each_bin(
     make_scores: Callable[..., pd.DataFrame], options: EvaluateOptions
 ) -> None:

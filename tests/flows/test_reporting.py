@@ -1,10 +1,16 @@
-"""What flows leave in Prefect."""
+"""What flows leave in Prefect, and how they end."""
 
 from __future__ import annotations
 
-import pytest
+import logging
 
-from flows.reporting import artifact_key
+import pytest
+from prefect import flow
+
+from bcd.errors import BcdError
+from flows.reporting import artifact_key, told, told_task
+
+SENTENCE = "Patient 8868 is unknown. Name another."
 
 
 @pytest.mark.parametrize(
@@ -13,3 +19,45 @@ from flows.reporting import artifact_key
 )
 def test_keys_have_the_form_that_prefect_accepts(text: str, key: str) -> None:
     assert artifact_key(text) == key
+
+
+@told_task("look", "look for {patient}")
+def look(patient: str) -> str:
+    """Finds one patient only."""
+    if patient != "8867":
+        raise BcdError(f"Patient {patient} is unknown.", "Name another.")
+    return patient
+
+
+@flow(name="inner")
+@told
+def inner(patient: str) -> str:
+    """Looks in a task."""
+    return look(patient)
+
+
+@flow(name="outer")
+@told
+def outer(patient: str) -> str:
+    """Looks in another flow."""
+    return inner(patient)
+
+
+@pytest.mark.integration
+@pytest.mark.usefixtures("prefect_server", "settings")
+def test_what_a_person_can_mend_is_told_in_a_sentence_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        state = outer("8868", return_state=True)
+    assert (state.type.value, state.message) == ("FAILED", SENTENCE)
+    assert SENTENCE in caplog.text
+    assert not [record for record in caplog.records if record.exc_info and record.exc_info[0]]
+    assert "Traceback" not in caplog.text
+
+
+@pytest.mark.integration
+@pytest.mark.usefixtures("prefect_server", "settings")
+def test_whoever_calls_a_flow_gets_its_answer_or_its_error() -> None:
+    assert outer("8867") == "8867"
+    with pytest.raises(BcdError) as caught:
+        outer("8868")
+    assert caught.value.what == "Patient 8868 is unknown."

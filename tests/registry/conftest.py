@@ -40,9 +40,7 @@ from bcd.settings import Settings
 from bcd.store.catalog import Catalog, open_catalog
 from bcd.store.options import SplitOptions
 from bcd.store.snapshots import Snapshot, load_snapshot, write_snapshot
-from bcd.training.ensemble import EnsembleOptions
-from bcd.training.options import TrainOptions
-from bcd.training.predict import Views
+from bcd.training.options import EnsembleOptions, TrainOptions, Views
 
 PATCHES = 6  # of each patient, half of them IDC
 

@@ -28,7 +28,7 @@ import importlib.util, sys
 from pathlib import Path
 sys.path = [entry for entry in sys.path if not Path(entry, "bcd").is_dir()]
 assert importlib.util.find_spec("bcd") is None
-needed_by_bcd_only = ("prefect", "pydantic_settings", "optuna", "typer")
+needed_by_bcd_only = ("prefect", "optuna", "typer")
 sys.modules.update(dict.fromkeys(needed_by_bcd_only))  # importing one raises
 import mlflow, numpy as np
 mlflow.set_tracking_uri(sys.argv[1])
@@ -97,9 +97,10 @@ def test_scores_are_prepared_calibrated_and_decided_by_the_policy(bundle):
 
 
 def test_a_bundle_sharpens_raw_patches_by_itself(bundle, networks):
+    from bcd.networks.keras_files import load_network
     from bcd.preprocessing.options import PrepareOptions
     from bcd.preprocessing.prepare import prepare
-    from bcd.training.predict import load_network, predict_logits
+    from bcd.training.predict import predict_logits
 
     network = load_network(networks["red"])
     prepared = predict_logits(network, prepare(PIXELS, PrepareOptions()))
@@ -130,9 +131,10 @@ def test_a_notebook_without_bcd_gets_the_same_scores_from_mlflow_alone(ensemble,
 
 
 def test_an_ensemble_answers_with_the_mean_of_its_networks_in_all_views(ensemble, networks):
+    from bcd.networks.keras_files import load_network
     from bcd.preprocessing.options import PrepareOptions
     from bcd.preprocessing.prepare import prepare
-    from bcd.training.predict import load_network, turn_patches
+    from bcd.training.predict import turn_patches
 
     prepared = prepare(PIXELS, PrepareOptions())
     loaded = [load_network(networks[name]) for name in ("lit", "red")]

@@ -17,7 +17,7 @@ from bcd.evaluation.tables import format_estimate, format_percent, threshold_row
 from bcd.registry.bundle import MODEL
 from bcd.registry.card import Card, find_card, write_card
 from bcd.registry.card_facts import CardFacts, Compute, gather_facts
-from bcd.registry.card_sections import GPU_WATTS, KG_PER_KWH, MACHINE_WATTS, USE
+from bcd.registry.card_sections import USE
 from bcd.registry.tracking import open_client, start_run
 
 PNG = b"\x89PNG\r\n\x1a\n not really"
@@ -77,7 +77,7 @@ def test_both_forms_have_every_part(card):
         "Model",
         "Results on test patients",
         "What is decided at which confidence",
-        "Compute and carbon",
+        "Compute",
         "Where it comes from",
     ):
         assert f"## {part}\n" in card.markdown
@@ -232,24 +232,15 @@ def test_without_a_test_the_card_says_that_nothing_is_known(facts):
     assert "## Results" not in text
 
 
-def test_carbon_is_an_estimate_with_its_assumptions(card, facts):
-    energy = 5 * (MACHINE_WATTS + GPU_WATTS) / 1000
-
+def test_the_hours_of_training_and_search_are_told(card, facts):
     assert "Training took 3.0 hours on GPU:0; a search of 20 trials took 2.0 hours." in card.markdown
-    assert f"about {energy:.2g} kWh and {energy * KG_PER_KWH:.2g} kg CO2e" in card.markdown
-    assert "both are assumptions, nothing was measured" in card.markdown
-    processor = replace(facts, compute=replace(facts.compute, device="2 CPU cores", search_hours=0, trials=0))
-    assert f"about {3 * MACHINE_WATTS / 1000:.2g} kWh" in write_card(processor).markdown
-    training = facts.record.training.model_copy(update={"devices": 2})
-    shared = replace(facts, record=facts.record.model_copy(update={"training": training}))
-    assert f"draws {MACHINE_WATTS + 2 * GPU_WATTS} W" in write_card(shared).markdown
     brief = replace(facts.compute, training_hours=1 / 60, search_hours=0.001)
     assert (
         "took 1 minute on GPU:0; a search of 20 trials took less than a minute"
         in write_card(replace(facts, compute=brief)).markdown
     )
     unknown = replace(facts.compute, training_hours=None, search_hours=0, trials=0)
-    assert "kWh" not in write_card(replace(facts, compute=unknown)).markdown
+    assert "The run does not say how long training took." in write_card(replace(facts, compute=unknown)).markdown
 
 
 def test_the_page_needs_nothing_beside_it(card):
@@ -284,7 +275,7 @@ def logged(shared_settings, evaluation, facts):
 
 
 def test_facts_are_read_from_the_run_and_the_store(shared_settings, facts, logged, evaluation, snapshot):
-    from bcd.training.ensemble import EnsembleOptions
+    from bcd.training.options import EnsembleOptions
 
     record = facts.record.model_copy(update={"ensemble": EnsembleOptions(members=2)})
 
@@ -306,11 +297,9 @@ def test_a_version_keeps_the_card_it_was_registered_with(register_with_card, set
     assert open_client(settings).get_model_version(MODEL, bundle.version).description == "First line.\n\nMore."
 
 
-def test_a_version_without_a_card_has_one_written(facts, shared_settings):
-    text = find_card(shared_settings, "1").markdown
-
-    assert facts.record.snapshot in text
-    assert "nothing is known of how it does" in text
+def test_a_version_that_was_registered_without_a_card_is_named(facts, shared_settings):
+    with pytest.raises(BcdError, match="bcd-idc/1 was registered without a card"):
+        find_card(shared_settings, "1")
 
 
 def test_a_missing_version_is_told_with_the_mend(settings):

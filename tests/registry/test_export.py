@@ -22,7 +22,7 @@ from bcd.registry.export import TOLERANCE, ExportNote, export_bundle
 from bcd.registry.graph import build_graph
 from bcd.registry.probes import draw_probes, draw_tissue
 from bcd.registry.runtimes import RUNTIMES
-from bcd.training.ensemble import EnsembleOptions
+from bcd.training.options import EnsembleOptions
 
 FORMATS = list(RUNTIMES)
 

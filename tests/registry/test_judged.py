@@ -17,9 +17,13 @@ from bcd.admission.admit import admit
 from bcd.errors import BcdError, InsufficientEvidenceError
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.predictions import Predictions, read_predictions
+from bcd.networks.architecture import PRESETS
+from bcd.networks.build import build_network
 from bcd.patches import Hospital
+from bcd.preprocessing.options import PrepareOptions
+from bcd.preprocessing.prepare import prepare
 from bcd.registry.judged import judge_on_delivery, judge_on_protocol, judge_predictions
-from bcd.registry.judged_model import open_model
+from bcd.registry.judged_model import FileReading, open_model
 from bcd.settings import Settings
 from bcd.store.batches import read_pixels
 from bcd.store.catalog import Catalog, open_catalog
@@ -143,13 +147,68 @@ def test_an_exported_file_gives_the_scores_of_its_bundle(home: Home, tmp_path: P
     np.testing.assert_allclose(exported.score(pixels)["probability"], bundle.score(pixels)["probability"], atol=1e-4)
 
 
+PIXELS = np.random.default_rng(5).integers(0, 256, (4, 50, 50, 3), dtype=np.uint8)
+
+
+def write_network(file: Path, *, scaled: bool = True, activation: str = "sigmoid") -> Any:
+    """Writes a network of somebody else's to `file` and returns it."""
+    import keras
+
+    layers = keras.layers
+    start = [layers.Rescaling(1 / 255)] if scaled else []
+    look = [layers.Conv2D(4, 3, activation="relu"), layers.GlobalMaxPooling2D()]
+    network = keras.Sequential(
+        [keras.Input((50, 50, 3)), *start, *look, layers.Dense(2 if activation == "softmax" else 1, activation)]
+    )
+    network.save(file)
+    return network
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
+def test_the_answer_of_a_file_of_others_is_its_own(activation: str, home: Home, tmp_path: Path) -> None:
+    network = write_network(tmp_path / "theirs.keras", activation=activation)
+    scores = open_model(home.settings, str(tmp_path / "theirs.keras")).score(PIXELS)
+    np.testing.assert_allclose(scores["probability"], network.predict_on_batch(PIXELS)[:, -1], rtol=1e-4)
+
+
+def test_pixel_values_that_a_file_does_not_show_are_asked_for(home: Home, tmp_path: Path) -> None:
+    network = write_network(tmp_path / "theirs.keras", scaled=False)
+    with pytest.raises(BcdError, match="--pixels"):
+        open_model(home.settings, str(tmp_path / "theirs.keras"))
+    model = open_model(home.settings, str(tmp_path / "theirs.keras"), FileReading(pixels="0..1"))
+    expected = network.predict_on_batch(PIXELS / 255)[:, 0]
+    np.testing.assert_allclose(model.score(PIXELS)["probability"], expected, rtol=1e-4)
+
+
+def test_only_networks_of_bcd_get_prepared_patches_unless_it_is_said(home: Home, tmp_path: Path) -> None:
+    sharpened = prepare(PIXELS, PrepareOptions())
+    theirs = write_network(tmp_path / "theirs.keras")
+    told = open_model(home.settings, str(tmp_path / "theirs.keras"), FileReading(prepared=True))
+    np.testing.assert_allclose(told.score(PIXELS)["probability"], theirs.predict_on_batch(sharpened)[:, 0], rtol=1e-4)
+    own = build_network(PRESETS["compact"])
+    own.save(tmp_path / "own.keras")
+    found = open_model(home.settings, str(tmp_path / "own.keras")).score(PIXELS)
+    np.testing.assert_allclose(found["logit"], own.predict_on_batch(sharpened)[:, 0], rtol=1e-4, atol=1e-5)
+
+
 def test_a_network_of_something_else_is_refused(home: Home, tmp_path: Path) -> None:
     import keras
 
     file = tmp_path / "other.keras"
     keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)]).save(file)
-    with pytest.raises(BcdError, match="not from patches to one logit"):
+    with pytest.raises(BcdError, match="takes 8, not RGB patches"):
         open_model(home.settings, str(file))
+
+
+@pytest.mark.parametrize("name", ["a.keras", "a.onnx", "saved"])
+def test_what_is_no_keras_file_is_never_taken_for_a_version(name: str, home: Home, tmp_path: Path) -> None:
+    if name == "saved":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "saved_model.pb").write_bytes(b"\x08")
+    else:
+        (tmp_path / name).write_bytes(b"\x08")
+    with pytest.raises(BcdError, match=rf"{name} is"):
+        open_model(home.settings, str(tmp_path / name))
 
 
 def write_predictions(path: Path, patches: pd.DataFrame, **columns: Any) -> Predictions:

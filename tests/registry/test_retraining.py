@@ -14,6 +14,7 @@ from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy_tables import CALIBRATION_NAMES
 from bcd.evaluation.tables import format_level
 from bcd.networks.architecture import Architecture, Stage, Stem, describe
+from bcd.networks.keras_files import load_network
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepare import prepare
 from bcd.registry import training_log
@@ -24,9 +25,9 @@ from bcd.registry.retraining import evaluate_candidate, register_candidate, trai
 from bcd.registry.tracking import open_client
 from bcd.search.options import SearchOptions
 from bcd.store.batches import read_pixels
-from bcd.training.ensemble import SINGLE, EnsembleOptions, find_ensemble
-from bcd.training.options import TrainOptions
-from bcd.training.predict import load_network, predict_logits
+from bcd.training.ensemble import find_ensemble
+from bcd.training.options import SINGLE, EnsembleOptions, TrainOptions
+from bcd.training.predict import predict_logits
 
 TINY = Architecture(stem=Stem(filters=4, stride=5), stages=[Stage(filters=4, depth=1)])
 TRAINING = TrainOptions(epochs=2, batch_size=8, min_train_patients=2, min_val_patients=2, seed=3)

@@ -154,7 +154,7 @@ def test_the_forest_plot_is_drawn_where_something_was_compared(tmp_path):
 
 @pytest.mark.parametrize("name", list(CHALLENGERS)[:3])
 def test_a_challenger_that_is_worse_by_a_margin_is_hardly_ever_promoted(name):
-    """At most 5 % of runs; forty allow up to five. In full in benchmarks/statistics_gate.py."""
+    """At most 5 % of runs; forty allow up to five. In full in benchmarks/simulations_gate.py."""
     promoted = simulate(CHALLENGERS[name], 29, runs=40).sum()
 
     assert promoted <= binom.ppf(0.975, 40, 0.05)

@@ -14,7 +14,7 @@ from bcd.networks.architecture import PRESETS
 from bcd.search.options import SearchOptions
 from bcd.search.records import StudyResult, TrialRecord
 from bcd.search.verdict import Gain
-from bcd.settings import Settings
+from bcd.settings import load_settings
 from bcd.training.options import TrainOptions
 from flows import search as flow
 from flows import stages
@@ -26,7 +26,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path) -> list[tuple[str, SearchOp
     given: list[tuple[str, SearchOptions]] = []
     monkeypatch.setenv("BCD_HOME", str(tmp_path / "home"))
     snapshot = SimpleNamespace(id="4f1c0a9b2d3e" + "0" * 52)
-    monkeypatch.setattr(stages, "begin", lambda name: (Settings(), SimpleNamespace(snapshot=snapshot)))
+    monkeypatch.setattr(stages, "begin", lambda name: (load_settings(), SimpleNamespace(snapshot=snapshot)))
 
     def search(snapshot: str, options: SearchOptions) -> StudyResult:
         given.append((snapshot, options))

@@ -5,7 +5,7 @@ import pytest
 from bcd.errors import BcdError
 from bcd.settings import Settings
 from bcd.store.catalog import Catalog
-from bcd.store.hospitals import check_hospital, declare_hospital, find_declared, list_hospitals
+from bcd.store.hospitals import allow_coarse, check_hospital, declare_hospital, find_declared, list_hospitals
 
 
 def test_a_hospital_is_declared_once_and_again_changes_nothing(settings: Settings, catalog: Catalog) -> None:
@@ -46,3 +46,13 @@ def test_other_kinds_of_identifiers_are_refused(settings: Settings, catalog: Cat
     with pytest.raises(BcdError, match="'none' is not a kind"):
         declare_hospital(settings, catalog, "east", "none", "Mary")  # type: ignore[arg-type]
     assert list_hospitals(catalog) == []
+
+
+def test_a_hospital_s_slides_may_be_as_coarse_as_it_is_allowed(settings: Settings, catalog: Catalog) -> None:
+    assert declare_hospital(settings, catalog, "east", "raw", "Mary").coarsest == 1.2
+    assert allow_coarse(catalog, "east", 2.5).coarsest == find_declared(catalog, "east").coarsest == 2.5
+    for limit in (0.5, 5.1, float("nan")):
+        with pytest.raises(BcdError, match="is no limit for slides"):
+            allow_coarse(catalog, "east", limit)
+    with pytest.raises(BcdError, match="bcd hospital declare west"):
+        allow_coarse(catalog, "west", 2.5)

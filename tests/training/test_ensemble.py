@@ -10,19 +10,12 @@ from pydantic import ValidationError
 
 from bcd.errors import BcdError
 from bcd.networks.architecture import PRESETS, Architecture
+from bcd.networks.keras_files import load_network
 from bcd.preprocessing.prepared import PreparedSnapshot
 from bcd.settings import Settings, load_settings
-from bcd.training.ensemble import (
-    SINGLE,
-    EnsembleOptions,
-    TrainedEnsemble,
-    describe_ensemble,
-    find_ensemble,
-    train_ensemble,
-)
+from bcd.training.ensemble import TrainedEnsemble, describe_ensemble, find_ensemble, train_ensemble
 from bcd.training.fit import train_network
-from bcd.training.options import TrainOptions
-from bcd.training.predict import load_network
+from bcd.training.options import SINGLE, EnsembleOptions, TrainOptions
 
 SEEDS = EnsembleOptions(members=2)
 FOLDS = EnsembleOptions(members=2, by="folds", views=8)

@@ -14,12 +14,13 @@ from sklearn.metrics import roc_auc_score
 
 from bcd.errors import BcdError, InsufficientEvidenceError
 from bcd.networks.architecture import Architecture
+from bcd.networks.keras_files import load_network
 from bcd.preprocessing.prepared import PreparedSnapshot
 from bcd.progress import Advance, show_progress
 from bcd.training import checkpoint, fit
 from bcd.training.fit import DivergedError, TrainedNetwork, train_network
 from bcd.training.options import TrainOptions
-from bcd.training.predict import load_network, predict_logits
+from bcd.training.predict import predict_logits
 
 
 class Killed(BaseException):

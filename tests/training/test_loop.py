@@ -12,6 +12,7 @@ import pytest
 
 from bcd.errors import BcdError, InsufficientEvidenceError
 from bcd.networks.architecture import Architecture
+from bcd.networks.keras_files import load_network
 from bcd.preprocessing.prepared import PreparedSnapshot
 from bcd.training import resident
 from bcd.training.checkpoint import State
@@ -19,7 +20,6 @@ from bcd.training.fit import train_network
 from bcd.training.loop import CHECKPOINT, Training
 from bcd.training.material import gather_material, left_out_rows
 from bcd.training.options import TrainOptions
-from bcd.training.predict import load_network
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bcd.errors import BcdError
 from bcd.networks.architecture import Architecture
 from bcd.networks.build import build_network
-from bcd.training.predict import Views, load_network, predict_logits, turn_patches
+from bcd.training.options import Views
+from bcd.training.predict import predict_logits, turn_patches
 
 
 def test_logits_do_not_depend_on_the_batches(tiny: Architecture, tmp_path: Path) -> None:
@@ -27,13 +27,6 @@ def test_logits_do_not_depend_on_the_batches(tiny: Architecture, tmp_path: Path)
 
 def test_no_patches_have_no_logits(tiny: Architecture) -> None:
     assert predict_logits(build_network(tiny), np.empty((0, 50, 50, 3), np.uint8)).shape == (0,)
-
-
-def test_a_file_that_is_no_network_is_refused_by_name(tmp_path: Path) -> None:
-    (tmp_path / "network.keras").write_text("not a network")
-    for name in ("network.keras", "absent.keras"):
-        with pytest.raises(BcdError, match=f"{name} holds no network"):
-            load_network(tmp_path / name)
 
 
 TURNS = [(transpose, upside_down, mirrored) for transpose in (0, 1) for upside_down in (0, 1) for mirrored in (0, 1)]

@@ -34,9 +34,11 @@ MOST_PICTURE_PIXELS = 300_000_000
 MOST_TILE_PIXELS = 4096 * 4096
 """OpenSlide decodes a tile as a whole; scanners write tiles of 240 to 2,048 px."""
 
-COARSEST_LEVEL = MICRONS_PER_PIXEL / 2 * 1.02
-"""µm/px: from a finer level, four or more pixels are averaged into one, so the scanner's own filter matters little.
-The 2 % are for levels whose size was rounded."""
+LEAST_PARTS = 2
+"""A level is read if so many of its pixels or more, along each axis, are averaged into a pixel of a patch."""
+
+MOST_DRIFT = 0.02
+"""A patch's pixel is a whole number of a level's if the last one of the slide lies off by no more of them."""
 
 WHITE = (255, 255, 255)
 
@@ -64,14 +66,11 @@ class Region(Protocol):
 
 
 class ScannedSlide:
-    """A slide that OpenSlide reads, at the level that suits patches best."""
+    """A slide that OpenSlide reads, at the coarsest level whose averages are those of the finest."""
 
     def __init__(self, slide: OpenSlide, spacing: float | None) -> None:
         finest = settle_spacing(read_spacing(slide.properties), spacing)
-        scales = slide.level_downsamples
-        fine = [level for level, scale in enumerate(scales) if max(finest) * scale <= COARSEST_LEVEL]
-        self._level = max(fine, key=lambda level: scales[level], default=0)
-        self._scale = scales[self._level]
+        self._level, self._scale = _choose_level(slide, finest)
         self._slide = slide
         self._background = _read_background(slide)
         width, height = slide.dimensions
@@ -84,7 +83,7 @@ class ScannedSlide:
         """Reads a region."""
         from openslide import OpenSlideError
 
-        corner = (round(x * self._scale), round(y * self._scale))
+        corner = (x * self._scale, y * self._scale)
         try:
             region = self._slide.read_region(corner, self._level, (width, height))
         except OpenSlideError as error:
@@ -142,17 +141,49 @@ def open_slide(path: Path, spacing: float | None) -> Iterator[Region]:
         raise SlideError("unreadable", "The file is not a slide in any format that OpenSlide knows, or is truncated.")
 
 
+def _choose_level(slide: OpenSlide, finest: Spacing) -> tuple[int, int]:
+    """Chooses the level that is read: the coarsest one from which a patch's pixels come out as from the finest.
+
+    Its pixels must be whole blocks of the finest ones, and a patch's pixel a whole number of them. Otherwise pixels
+    that two areas share would be divided evenly, whatever the finest level shows in their halves: on real tissue that
+    makes up to 40 grey levels.
+
+    Returns:
+        The level, and the edge of its blocks in pixels of the finest.
+    """
+    size = slide.dimensions
+
+    def suits(level: int, block: int) -> bool:
+        return all(
+            made in {whole // block, -(-whole // block)} and _divides_a_pixel(spacing * block, made)
+            for whole, made, spacing in zip(size, slide.level_dimensions[level], finest, strict=True)
+        )
+
+    blocks = {level: round(scale) for level, scale in enumerate(slide.level_downsamples)}
+    suited = [level for level, block in blocks.items() if block > 1 and suits(level, block)]
+    chosen = max(suited, key=blocks.__getitem__, default=0)
+    return chosen, blocks[chosen]
+
+
+def _divides_a_pixel(spacing: float, size: int) -> bool:
+    """Whether a patch's pixel is a whole number of pixels of some spacing, along an axis of `size` of them."""
+    parts = MICRONS_PER_PIXEL / spacing
+    drift = abs(parts - round(parts)) / parts * size
+    return round(parts) >= LEAST_PARTS and drift <= MOST_DRIFT
+
+
 def _decode_picture(path: Path) -> Image:
+    from PIL import TiffImagePlugin
     from PIL.JpegImagePlugin import JpegImageFile
     from PIL.PngImagePlugin import PngImageFile
-    from PIL.TiffImagePlugin import TiffImageFile
 
+    TiffImagePlugin.READ_LIBTIFF = True  # Pillow's own decoder makes noise of 16-bit samples in separate planes
     # Not Image.open: its own limit on the size is lower, process-wide, and partly a mere warning.
     kinds: dict[bytes, Callable[[BinaryIO], Image]] = {
         b"\x89PNG": PngImageFile,
         b"\xff\xd8": JpegImageFile,
-        b"II": TiffImageFile,
-        b"MM": TiffImageFile,
+        b"II": TiffImagePlugin.TiffImageFile,
+        b"MM": TiffImagePlugin.TiffImageFile,
     }
     try:
         with path.open("rb") as file, warnings.catch_warnings(action="ignore"):
@@ -164,19 +195,19 @@ def _decode_picture(path: Path) -> Image:
                     "unreadable", "The file is neither a PNG, a JPEG nor a TIFF, whatever its name says."
                 )
             picture = kind(file)
-            _check_picture(picture)
+            _check_size(picture)
             picture.load()
     except (OSError, SyntaxError, ValueError, EOFError, KeyError, zlib.error, struct.error) as error:
         raise SlideError("unreadable", "The picture is damaged or truncated.") from error
+    if picture.mode not in {"RGB", "RGBA", "P"}:  # known for certain only now: a header may be truncated, too
+        raise SlideError("colour", "The picture is not in RGB (grey or CMYK).")
     return picture
 
 
-def _check_picture(picture: Image) -> None:
+def _check_size(picture: Image) -> None:
     if picture.width * picture.height > MOST_PICTURE_PIXELS:
         message = f"The picture has {picture.width:,} x {picture.height:,} px, over {MOST_PICTURE_PIXELS:,} in all"
         raise SlideError("absurd-size", f"{message}: hand it over as a pyramidal, tiled TIFF.")
-    if picture.mode not in {"RGB", "RGBA", "P"}:
-        raise SlideError("colour", "The picture is not 8-bit RGB (grey, CMYK or 16-bit).")
 
 
 def _check_tiles(slide: OpenSlide, level: int) -> None:

@@ -50,10 +50,11 @@ def average_areas(pixels: NDArray[np.uint8], rows: csr_array, columns: csr_array
         columns: Weights along x, shape (new width, width).
 
     Returns:
-        RGB, shape (new height, new width, 3).
+        RGB, shape (new height, new width, 3), contiguous, as whoever hashes or writes pixels expects.
     """
     height, width, channels = pixels.shape
     lines = rows @ pixels.reshape(height, width * channels).astype(np.float32)
     turned = lines.reshape(-1, width, channels).transpose(1, 0, 2).reshape(width, -1)
     averaged = (columns @ turned).reshape(columns.shape[0], -1, channels).transpose(1, 0, 2)
-    return np.asarray(np.rint(averaged), dtype=np.uint8)
+    # `rint` and a change of type alone would keep the layout of the turned picture.
+    return np.ascontiguousarray(np.rint(averaged), dtype=np.uint8)

@@ -4,7 +4,7 @@ A challenger that is worse by a margin must be promoted in at most 5 % of runs. 
 are promoted is the price, drawn against the number of gate patients; and what happens where several challengers, one
 after the other, are judged on the same patients.
 
-    .venv/bin/python benchmarks/statistics_gate.py --runs 50 --picture docs/images/gate-promotions.png
+    .venv/bin/python benchmarks/simulations_gate.py --runs 50 --picture docs/images/gate-promotions.png
 """
 
 from __future__ import annotations

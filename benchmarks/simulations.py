@@ -1,10 +1,10 @@
 """Whether the statistics hold, on made-up patients whose truth is known; fills docs/explanation/statistics.md.
 
-Every section is a module of its own with `report() -> str`: `statistics_intervals`, `statistics_thresholds` (with the
-calibrator) and `statistics_gate`.
+Every section is a module of its own with `report() -> str`: `simulations_intervals`, `simulations_thresholds` (with
+the calibrator) and `simulations_gate`.
 
-    .venv/bin/python benchmarks/statistics.py                    # all three
-    .venv/bin/python benchmarks/statistics.py --only intervals   # about 10 minutes of one core
+    .venv/bin/python benchmarks/simulations.py                    # all three
+    .venv/bin/python benchmarks/simulations.py --only intervals   # about 10 minutes of one core
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def main() -> None:
     arguments = parser.parse_args()
     for section in [arguments.only] if arguments.only else SECTIONS:
         started = time.process_time()
-        found: str = import_module(f"statistics_{section}").report().strip()
+        found: str = import_module(f"simulations_{section}").report().strip()
         print(f"{found}\n\n[{section}: {time.process_time() - started:.0f} s of processor time]\n", flush=True)
         page = replace_section(arguments.page.read_text(encoding="utf-8"), section, found)
         with whole_file(arguments.page) as partial:

@@ -2,7 +2,7 @@
 
 Patients are drawn with the real set's sizes and with effects of their own; the truth is known by quadrature.
 
-    .venv/bin/python benchmarks/statistics_intervals.py --share 0.1     # a tenth of the samples
+    .venv/bin/python benchmarks/simulations_intervals.py --share 0.1     # a tenth of the samples
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Every hospital has patients of the real set's sizes and effects of its own on each of them. What a policy promises is
 checked on all other patients of the same kind, by integration over their effects and not by drawing them.
 
-    .venv/bin/python benchmarks/statistics_thresholds.py --hospitals 100
+    .venv/bin/python benchmarks/simulations_thresholds.py --hospitals 100
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+from calibrations import FITS
 
-from bcd.evaluation.alternatives import FITS
 from bcd.evaluation.bootstrap import draw_resamples
 from bcd.evaluation.calibration import Calibrator, fit_calibrator
 from bcd.evaluation.certified import shares
 from bcd.evaluation.metrics import make_estimate
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy import fit_policy, is_confident, is_idc
-from bcd.evaluation.policy_tables import CALIBRATION_NAMES
 from bcd.evaluation.sample import Sample
 from bcd.evaluation.selective import make_steps
 from bcd.evaluation.tables import Table
@@ -60,7 +59,7 @@ def report(hospitals: int = 100) -> str:
     tables = [
         certificates(hospitals),
         recovery(hospitals),
-        alternatives(max(hospitals // 4, 1)),
+        calibrations(max(hospitals // 4, 1)),
         areas(hospitals),
     ]
     return "\n".join(table.markdown() for table in tables)
@@ -178,7 +177,7 @@ def recovery(hospitals: int, sizes: tuple[int, ...] = (15, 29, 49, 150, 300)) ->
     return Table(caption, ["val patients", f"slope ({model.slope})", f"intercept ({model.intercept})"], rows)
 
 
-def alternatives(hospitals: int, sizes: tuple[int, ...] = (15, 29, 49, 150, 300)) -> Table:
+def calibrations(hospitals: int, sizes: tuple[int, ...] = (15, 29, 49, 150, 300)) -> Table:
     """Fits every kind of calibration and measures its log loss on everybody else."""
     population = _draw(NETWORK, POPULATION, seed=10**6)
     rows = []
@@ -187,11 +186,11 @@ def alternatives(hospitals: int, sizes: tuple[int, ...] = (15, 29, 49, 150, 300)
         for seed in range(hospitals):
             val = _draw(NETWORK, n_patients, seed)
             for kind, fit in FITS.items():
-                p = fit(val.logit, val.label).apply(population.logit)
+                p = fit(val.logit, val.label)(population.logit)
                 losses[kind].append(-np.log(np.where(population.label == 1, p, 1 - p)).mean())
         rows.append([str(n_patients), *(f"{np.mean(each):.4f}" for each in losses.values())])
     caption = f"Mean log loss on new patients, over {hospitals} hospitals; less is better."
-    return Table(caption, ["val patients", *(CALIBRATION_NAMES[kind] for kind in FITS)], rows)
+    return Table(caption, ["val patients", *FITS], rows)
 
 
 def areas(hospitals: int, sizes: tuple[int, ...] = (29, 49, 150)) -> Table:

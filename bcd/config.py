@@ -1,0 +1,186 @@
+"""The whole configuration: every table of bcd.toml and every `BCD_*` variable, validated before anything begins.
+
+Example:
+    >>> settings = load_configuration()
+    >>> TABLES["training"].__name__
+    'TrainOptions'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from inspect import cleandoc
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from bcd.evaluation.options import EvaluateOptions
+from bcd.options import Options, describe_accepted, find_unit
+from bcd.origins import Given, find_faults, find_origin, hide_password, merge, read_given
+from bcd.preprocessing.options import PrepareOptions
+from bcd.registry.options import GateOptions
+from bcd.scoring.options import ScoreOptions
+from bcd.search.options import SearchOptions
+from bcd.settings import Settings, find_home, find_setting_faults, invalid_configuration, load_settings
+from bcd.store.options import SplitOptions
+from bcd.synthetic.options import HospitalOptions
+from bcd.training.options import EnsembleOptions, TrainOptions
+
+TABLES: Mapping[str, type[Options]] = {
+    "splits": SplitOptions,
+    "preparation": PrepareOptions,
+    "search": SearchOptions,
+    "training": TrainOptions,
+    "ensemble": EnsembleOptions,
+    "evaluation": EvaluateOptions,
+    "gate": GateOptions,
+    "scoring": ScoreOptions,
+    "synthetic": HospitalOptions,
+}
+"""The options model of every table of bcd.toml."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """What an option says, and who said so.
+
+    Attributes:
+        table: The table's name; empty: a setting above all tables.
+        key: The option.
+        value: What it says; a password in an address is hidden.
+        where: Where it was set, such as `bcd.toml, line 3` or `BCD_TRAINING__EPOCHS`; or `default`.
+    """
+
+    table: str
+    key: str
+    value: Any
+    where: str
+
+
+def load_configuration(home: Path | None = None) -> Settings:
+    """Validates everything that is configured, and returns the settings.
+
+    Raises:
+        BcdError: bcd.toml or a variable has a fault; all of them are named, each with its line or variable.
+    """
+    folder = find_home(home)
+    faults = find_all_faults(read_given(folder))
+    if faults:
+        raise invalid_configuration(faults, folder)
+    return load_settings(home)
+
+
+def find_all_faults(given: list[Given]) -> list[str]:
+    """Tells in a sentence each what is wrong with what is configured; empty: nothing."""
+    others: dict[str, str] = {}
+    for table, model in TABLES.items():
+        for key in model.model_fields:
+            others[key] = f"{others[key]}, [{table}]" if key in others else f"[{table}]"
+    faults = find_setting_faults(given, others)
+    for table, model in TABLES.items():
+        faults += find_faults(model, (table,), given, others)
+    return faults
+
+
+def list_values(home: Path | None = None, *, is_option: bool = False) -> list[Value]:
+    """Lists every setting and option as it stands, also where it is not valid.
+
+    Args:
+        home: The folder whose bcd.toml is read; None: BCD_HOME, or ~/.bcd.
+        is_option: Whether the command was asked for that folder with `--home`.
+    """
+    folder = find_home(home)
+    given = [each for each in read_given(folder) if each.path != ("home",) or not is_option]
+    if is_option:
+        given.append(Given(("home",), str(folder), "--home"))
+    values = [_find_value(given, path, default) for path, default in _list_defaults(folder)]
+    known = {(value.table, value.key) for value in values}
+    unknown = [_find_value(given, each.path, None) for each in given]
+    return values + [value for value in unknown if (value.table, value.key) not in known and value.value != {}]
+
+
+def describe_settings() -> str:
+    """Returns docs/reference/settings.md: every setting and option with default, unit, limits and meaning."""
+    parts = [_HEAD, *_describe_table("", Settings)]
+    for table, model in TABLES.items():
+        parts += _describe_table(table, model)
+    return "\n".join(parts)
+
+
+def _list_defaults(home: Path) -> Iterator[tuple[tuple[str, ...], Any]]:
+    plain = Settings(home=home).model_dump(mode="json")
+    yield from (((name,), value) for name, value in plain.items() if name not in TABLES)
+    for table, model in TABLES.items():
+        for path, field in _list_fields(model, (table,)):
+            yield path, field.get_default()
+
+
+def _list_fields(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], FieldInfo]]:
+    for name, field in model.model_fields.items():
+        if (inner := _inner_model(field)) is not None:
+            yield from _list_fields(inner, (*path, name))
+        elif name not in TABLES or path:
+            yield (*path, name), field
+
+
+def _inner_model(field: FieldInfo) -> type[BaseModel] | None:
+    annotation = field.annotation
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def _find_value(given: list[Given], path: tuple[str, ...], default: Any) -> Value:
+    *table, key = path
+    value: Any = merge(given)
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    origin = find_origin(given, path)
+    if value is None or origin is None:
+        return Value(".".join(table), key, default, "default")
+    return Value(".".join(table), key, hide_password(value), origin.where)
+
+
+_HEAD = """\
+# Settings
+
+`bcd config show` prints what is in force here and where each value comes from. This page is made from the code
+(`bcd config reference`).
+
+- A variable wins over `BCD_HOME/bcd.toml`, which wins over the default. An option of a command wins over both.
+- As a variable, `epochs` of `[training]` is `BCD_TRAINING__EPOCHS=12`; `home` is `BCD_HOME` or `bcd --home FOLDER`.
+- Everything is checked before a command or a flow begins: an unknown key, or a value that is not accepted, stops it
+  and is named with its line or variable. `bcd down` and `bcd config` work all the same.
+- Where it says “empty”, the default is an empty text.
+"""
+
+
+def _describe_table(table: str, model: type[BaseModel]) -> Iterator[str]:
+    yield f"\n## {f'`[{table}]`' if table else 'Above all tables'}\n"
+    yield cleandoc(model.__doc__ or "").split("\n\n", maxsplit=1)[0].replace("\n", " ") + "\n"
+    yield "| option | default | unit | accepted | what it is |"
+    yield "| --- | --- | --- | --- | --- |"
+    nested = {}
+    for name, field in model.model_fields.items():
+        inner = _inner_model(field)
+        if inner is not None:
+            nested[name] = inner
+        elif table or name not in TABLES:
+            cells = (_show_default(field), find_unit(field), describe_accepted(field), field.description or "")
+            yield f"| `{name}` | {' | '.join(cells)} |".replace("  ", " ")
+    for name, inner in nested.items():
+        yield from _describe_table(f"{table}.{name}", inner)
+
+
+def _show_default(field: FieldInfo) -> str:
+    default = field.get_default()
+    if default is None:
+        return "none"
+    if isinstance(default, bool):
+        return str(default).lower()
+    if isinstance(default, list):
+        return ", ".join(f"{each:g}" for each in default)
+    if isinstance(default, float):
+        return f"{default:.4g}"
+    return "empty" if default in {"", Path()} else f"`{default}`" if isinstance(default, str | Path) else f"{default}"

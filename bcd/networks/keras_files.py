@@ -1,0 +1,167 @@
+"""Keras files: what a file is, is looked at before Keras reads it, and what Keras cannot read is told in a sentence.
+
+Nothing in a file is executed: code that a file brings along (Lambda layers, classes of other packages) is refused
+from its description.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bcd.errors import BcdError
+
+HDF5 = (".h5", ".hdf5")
+SUFFIXES = (".keras", *HDF5)
+"""Endings of the files that `load_network` reads."""
+
+_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_ZIP_SIGNATURE = b"PK\x03\x04"
+_OTHERS = {
+    b"version https://git-lfs": "a pointer of Git LFS, not the file itself",
+    b"\x80": "a pickle, as PyTorch and scikit-learn write them",
+    b"\x08": "a Protocol Buffers file, such as ONNX or a frozen TensorFlow graph",
+    b"\x1f\x8b": "packed with gzip",
+    b"<": "an HTML or XML page",
+    b"{": "JSON",
+}
+_SAVE_AGAIN = "Save the network with `model.save('network.keras')`, or judge its predictions with `--predictions`."
+_UNKNOWN = re.compile(r"(?:Unknown layer: |Could not locate (?:class|function) )('[^']*')")
+_REASON = 200  # characters of what Keras says
+
+
+def load_network(path: Path) -> Any:
+    """Loads a network (keras.Model), ready to predict.
+
+    Raises:
+        BcdError: There is no such file, it is no Keras network, it is damaged, it brings code along, or this Keras
+            cannot rebuild it.
+    """
+    config, version = _look_at(path)
+    _refuse_code(path, config)
+    from bcd.networks.backend import keras
+
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:
+        raise _tell_failure(path, error, version, keras.__version__) from error
+
+
+def _tell_failure(path: Path, error: Exception, version: str, here: str) -> BcdError:
+    reason = _reason(error)
+    if unknown := _UNKNOWN.search(reason):
+        return _tell_code(path, f"{unknown[1]}, which is not one of Keras' own")
+    written = f" written by Keras {version}" if version else ""
+    return BcdError(
+        f"{path}: Keras {here} cannot rebuild this network{written}: {reason}.",
+        f"Load it where it was made and save it with Keras {here}, or judge its predictions with `--predictions`.",
+    )
+
+
+def _look_at(path: Path) -> tuple[Any, str]:
+    """Returns the description of the network in a file, and the version of Keras that wrote it."""
+    if path.is_dir():
+        raise BcdError(f"{path} is a folder; a network is one file, .keras or .h5.", _SAVE_AGAIN)
+    if not path.is_file():
+        raise BcdError(f"There is no file {path}.", "Check the path.")
+    with path.open("rb") as file:
+        start = file.read(32)
+    if start.startswith(_HDF5_SIGNATURE):
+        _require_suffix(path, HDF5, "an HDF5 file")
+        return _look_at_hdf5(path)
+    if start.startswith(_ZIP_SIGNATURE):
+        return _look_at_zip(path)
+    what = next((name for signature, name in _OTHERS.items() if start.lstrip().startswith(signature)), "")
+    raise BcdError(f"{path} is {what or 'no Keras file' if start else 'empty'}.", _SAVE_AGAIN)
+
+
+def _look_at_zip(path: Path) -> tuple[Any, str]:
+    copy_again = "Copy it again."
+    if not zipfile.is_zipfile(path):
+        raise BcdError(f"{path} is cut off: it is a zip archive without its end.", copy_again)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            if "config.json" not in names:
+                torch = any(name.endswith("data.pkl") for name in names)
+                what = "a file of PyTorch" if torch else "a zip archive, but no Keras file: it holds no config.json"
+                raise BcdError(f"{path} is {what}.", _SAVE_AGAIN)
+            _require_suffix(path, (".keras",), "a Keras file")
+            if not {"model.weights.h5", "model.weights.npz"} & set(names):
+                raise BcdError(f"{path} describes a network, but holds none of its weights.", _SAVE_AGAIN)
+            if (damaged := archive.testzip()) is not None:
+                raise BcdError(f"{path} is damaged: {damaged} in it has changed.", copy_again)
+            metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in names else {}
+            return json.loads(archive.read("config.json")), str(metadata.get("keras_version", ""))
+    except (OSError, EOFError, ValueError, AttributeError, NotImplementedError, zipfile.BadZipFile) as error:
+        raise BcdError(f"{path} is damaged: {_reason(error)}.", copy_again) from error
+
+
+def _look_at_hdf5(path: Path) -> tuple[Any, str]:
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            described = file.attrs.get("model_config")
+            version = file.attrs.get("keras_version", "")
+            if described is None:
+                weights = "weights, but not the network that they belong to"
+                held = weights if any("weights" in key or "layer" in key for key in file) else "no Keras network"
+                raise BcdError(f"{path} holds {held}.", _SAVE_AGAIN)
+            return json.loads(described), version.decode() if isinstance(version, bytes) else str(version)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise BcdError(f"{path} is cut off or damaged: {_reason(error)}.", "Copy it again.") from error
+
+
+def _require_suffix(path: Path, suffixes: tuple[str, ...], what: str) -> None:
+    if path.suffix not in suffixes:
+        raise BcdError(
+            f"{path} is {what}, and its ending says something else; Keras reads a file by its ending.",
+            f"Rename it to {path.with_suffix(suffixes[0]).name}.",
+        )
+
+
+def _refuse_code(path: Path, config: Any) -> None:
+    for part in _parts(config):
+        kind, module = part.get("class_name"), part.get("module")
+        if kind in ("Lambda", "__lambda__"):
+            what = "a Lambda layer, which is code"
+        elif kind in ("TFOpLambda", "SlicingOpLambda"):
+            what = f"an operation of TensorFlow ({part.get('name', kind)}), which Keras 3 does not know"
+        elif isinstance(module, str) and module != "builtins" and module.split(".")[0] != "keras":
+            what = f"{kind} of the package {module}, which is not one of Keras' own"
+        elif module is None and part.get("registered_name"):
+            what = f"the class {part['registered_name']}, which is not one of Keras' own"
+        else:
+            continue
+        raise _tell_code(path, what)
+
+
+def _tell_code(path: Path, what: str) -> BcdError:
+    return BcdError(
+        f"{path} needs {what}; code that a file brings along is never executed.",
+        "Rebuild the network of Keras' own layers, or judge its predictions with `--predictions`.",
+    )
+
+
+def _parts(config: Any) -> Iterator[dict[str, Any]]:
+    """Yields every object in a description that says its class."""
+    if isinstance(config, dict):
+        if "class_name" in config:
+            yield config
+        for value in config.values():
+            yield from _parts(value)
+    elif isinstance(config, list):
+        for value in config:
+            yield from _parts(value)
+
+
+def _reason(error: Exception) -> str:
+    """Returns the innermost sentence of what Keras says, which repeats whole descriptions on the way to it."""
+    innermost = str(error).rsplit("Exception encountered: ", maxsplit=1)[-1].strip()
+    line = innermost.splitlines()[0] if innermost else type(error).__name__
+    return line.removesuffix(".") if len(line) <= _REASON else f"{line[:_REASON]} …"

@@ -1,0 +1,44 @@
+"""Complete slides: those of which every patch with tissue was handed over.
+
+bcd makes a slide complete where it cuts it into patches itself; a hospital can declare it. It is never guessed from
+the number of patches: what looks at a patch's neighbours may be fitted and evaluated on these slides alone.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import sqlalchemy as sa
+
+from bcd.store import tables
+from bcd.store.catalog import Catalog
+
+Origin = Literal["tiled", "declared"]
+"""Why a slide is complete: bcd cut it into patches, or the hospital says so."""
+
+
+class CompleteSlide(NamedTuple):
+    """A complete slide of a delivery."""
+
+    patient: str
+    slide: str
+    origin: Origin
+
+
+def list_complete(catalog: Catalog) -> dict[tuple[str, str, str], Origin]:
+    """Returns the complete slides by hospital, patient and slide, and why each is complete."""
+    columns = tables.complete_slides.c
+    query = sa.select(columns.hospital, columns.patient, columns.slide, columns.origin)
+    with catalog.engine.connect() as connection:
+        return {(row.hospital, row.patient, row.slide): row.origin for row in connection.execute(query)}
+
+
+def record_complete(connection: sa.Connection, hospital: str, batch: int, slides: list[CompleteSlide]) -> None:
+    """Enters complete slides of a batch; what is known to be complete stays as it is."""
+    columns = tables.complete_slides.c
+    query = sa.select(columns.patient, columns.slide).where(columns.hospital == hospital)
+    known = {tuple(row) for row in connection.execute(query)}
+    new = [each for each in slides if (each.patient, each.slide) not in known]
+    if new:
+        rows = [{"hospital": hospital, "batch": batch, **each._asdict()} for each in new]
+        connection.execute(sa.insert(tables.complete_slides), rows)
