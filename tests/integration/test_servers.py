@@ -196,22 +196,24 @@ def test_whenever_it_was_stopped_or_killed_the_next_delivery_is_admitted(
     chance = random.Random(moment)
     how = ("kill", "down", "kill while it starts")[moment % 3]
     _bcd("hospital", "declare", "west", "--identifiers", "pseudonyms")
+    _deliver(hospital, f"during{moment}", tmp_path)
+    _stop_while_it_works(hospital, how, chance.uniform(0, 8))
+    started = _bcd("up")
+    assert started.returncode == 0, started.stdout + started.stderr
+    _deliver(hospital, f"after{moment}", tmp_path)
+    hospital.start("ingest")
+    for name in (f"during{moment}", f"after{moment}"):
+        _wait(f"admission after {how}", (hospital.home / f"received/west/{name}.zip").exists)
+
+
+def _deliver(hospital: _Hospital, name: str, folder: Path) -> None:
+    """Puts a delivery of one patch, of a patient of that name, into the inbox."""
     inbox = hospital.home / "inbox/west"
     inbox.mkdir(parents=True, exist_ok=True)
-    for name in (f"during-{moment}", f"after-{moment}"):
-        folder = tmp_path / f"{name}/{name}"
-        folder.mkdir(parents=True)
-        picture = np.random.default_rng().integers(60, 200, (50, 50, 3), dtype=np.uint8)
-        cv2.imwrite(str(folder / f"{name.replace('-', '')}_idx5_x51_y51_class0.png"), picture)
-        archive = Path(shutil.make_archive(str(folder), "zip", folder.parent, name))
-        if name.startswith("during"):
-            shutil.copy(archive, inbox / archive.name)
-            _stop_while_it_works(hospital, how, chance.uniform(0, 8))
-            started = _bcd("up")
-            assert started.returncode == 0, started.stdout + started.stderr
-        else:
-            shutil.copy(archive, inbox / archive.name)
-        _wait(f"admission after {how}", (hospital.home / f"received/west/{archive.name}").exists)
+    (folder / name).mkdir()
+    picture = np.random.default_rng().integers(60, 200, (50, 50, 3), dtype=np.uint8)
+    cv2.imwrite(str(folder / f"{name}/{name}_idx5_x51_y51_class0.png"), picture)
+    shutil.make_archive(str(inbox / name), "zip", folder, name)
 
 
 def _look(url: str, folder: Path) -> str:
