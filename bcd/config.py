@@ -8,7 +8,7 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import cleandoc
 from pathlib import Path
@@ -18,7 +18,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from bcd.evaluation.options import EvaluateOptions
-from bcd.options import Options, describe_accepted, find_unit
+from bcd.evaluation.outcome import OutcomeRule
+from bcd.options import Options, describe_accepted, find_unit, inner_options
 from bcd.origins import Given, find_faults, find_origin, hide_password, merge, read_given
 from bcd.preprocessing.options import PrepareOptions
 from bcd.registry.options import GateOptions
@@ -35,6 +36,7 @@ TABLES: Mapping[str, type[Options]] = {
     "search": SearchOptions,
     "training": TrainOptions,
     "ensemble": EnsembleOptions,
+    "outcome": OutcomeRule,
     "evaluation": EvaluateOptions,
     "gate": GateOptions,
     "scoring": ScoreOptions,
@@ -73,15 +75,20 @@ def load_configuration(home: Path | None = None) -> Settings:
     return load_settings(home)
 
 
-def find_all_faults(given: list[Given]) -> list[str]:
+def find_all_faults(given: Sequence[Given]) -> list[str]:
     """Tells in a sentence each what is wrong with what is configured; empty: nothing."""
     others: dict[str, str] = {}
     for table, model in TABLES.items():
         for key in model.model_fields:
             others[key] = f"{others[key]}, [{table}]" if key in others else f"[{table}]"
-    faults = find_setting_faults(given, others)
+    rest = [each for each in given if not _is_misplaced(each)]
+    faults = find_setting_faults(rest, others)
     for table, model in TABLES.items():
-        faults += find_faults(model, (table,), given, others)
+        faults += find_faults(model, (table,), rest, others)
+    for each in given:
+        if _is_misplaced(each):
+            table, name = each.path[:2]
+            faults.append(f"{each.where}: [{table}] has no option {name}; it is a table of its own, [{name}].")
     return faults
 
 
@@ -110,25 +117,22 @@ def describe_settings() -> str:
     return "\n".join(parts)
 
 
+def _shared_by(table: str) -> set[str]:
+    """Returns the options of a table that are tables of their own, which other tables share."""
+    return set(inner_options(TABLES[table])) if table in TABLES else set()
+
+
+def _is_misplaced(given: Given) -> bool:
+    table, *rest = given.path
+    return bool(rest) and rest[0] in _shared_by(table)
+
+
 def _list_defaults(home: Path) -> Iterator[tuple[tuple[str, ...], Any]]:
     plain = Settings(home=home).model_dump(mode="json")
     yield from (((name,), value) for name, value in plain.items() if name not in TABLES)
     for table, model in TABLES.items():
-        for path, field in _list_fields(model, (table,)):
-            yield path, field.get_default()
-
-
-def _list_fields(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], FieldInfo]]:
-    for name, field in model.model_fields.items():
-        if (inner := _inner_model(field)) is not None:
-            yield from _list_fields(inner, (*path, name))
-        elif name not in TABLES or path:
-            yield (*path, name), field
-
-
-def _inner_model(field: FieldInfo) -> type[BaseModel] | None:
-    annotation = field.annotation
-    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+        own = (name for name in model.model_fields if name not in _shared_by(table))
+        yield from (((table, name), model.model_fields[name].get_default()) for name in own)
 
 
 def _find_value(given: list[Given], path: tuple[str, ...], default: Any) -> Value:
@@ -157,20 +161,16 @@ _HEAD = """\
 
 
 def _describe_table(table: str, model: type[BaseModel]) -> Iterator[str]:
-    yield f"\n## {f'`[{table}]`' if table else 'Above all tables'}\n"
+    yield f"\n## {f'[{table}]' if table else 'Above all tables'}\n"
     yield cleandoc(model.__doc__ or "").split("\n\n", maxsplit=1)[0].replace("\n", " ") + "\n"
     yield "| option | default | unit | accepted | what it is |"
     yield "| --- | --- | --- | --- | --- |"
-    nested = {}
     for name, field in model.model_fields.items():
-        inner = _inner_model(field)
-        if inner is not None:
-            nested[name] = inner
+        if name in _shared_by(table):
+            yield f"| [`{name}`](#{name}) | | | the table [{name}] | {field.description} |"
         elif table or name not in TABLES:
             cells = (_show_default(field), find_unit(field), describe_accepted(field), field.description or "")
             yield f"| `{name}` | {' | '.join(cells)} |".replace("  ", " ")
-    for name, inner in nested.items():
-        yield from _describe_table(f"{table}.{name}", inner)
 
 
 def _show_default(field: FieldInfo) -> str:

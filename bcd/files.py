@@ -14,8 +14,24 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 _MACHINE = platform.node().replace("-", "_") or "here"
+
+
+def lock(path: Path) -> BaseFileLock:
+    """Returns a lock that one process of this machine holds at a time, to be entered by `with`.
+
+    It may also be taken by `acquire()` and given back by `release()`. The system takes it back from a process that
+    dies. Its folder is made.
+    """
+    from filelock import FileLock
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(path, thread_local=False)
 
 
 @contextmanager

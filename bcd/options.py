@@ -54,6 +54,12 @@ Seconds = Annotated[float, Unit("seconds")]
 Share = Annotated[float, Unit("share")]
 
 
+def inner_options(model: type[BaseModel]) -> dict[str, type[Options]]:
+    """Returns the options of a model that are tables themselves, by name."""
+    fields = ((name, field.annotation) for name, field in model.model_fields.items())
+    return {name: kind for name, kind in fields if isinstance(kind, type) and issubclass(kind, Options)}
+
+
 def find_unit(field: FieldInfo) -> str:
     """Returns the unit of an option; empty where it has none."""
     return next((each.name for each in field.metadata if isinstance(each, Unit)), "")

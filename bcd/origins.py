@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
 
 from bcd.errors import BcdError
 from bcd.options import describe_accepted
@@ -208,24 +207,14 @@ def _describe(
     message = fault["msg"].removeprefix("Value error, ")
     if not loc:
         return f"[{'.'.join(table)}]: {message.removesuffix('.')}."
-    owner, field = _find_field(model, loc)
-    *inner, key = loc
-    name = ".".join((*table, *inner))
-    if field is None:
+    key, name = loc[0], ".".join(table)
+    if key not in model.model_fields:
         what = f"[{name}] has no option {key}" if name else f"there is no setting {key}"
-        if near := get_close_matches(key, owner.model_fields, n=1):
+        if near := get_close_matches(key, model.model_fields, n=1):
             return f"{what}; the nearest is {near[0]}."
         return f"{what}; it is one of {others[key]}." if key in others else f"{what}; see docs/reference/settings.md."
     value = json.dumps(hide_password(fault["input"]), default=str)
-    accepted = message if fault["type"] == "value_error" else f"{describe_accepted(field)} is accepted"
-    return f"{f'[{name}] ' if name else ''}{key} = {value}: {accepted}."
-
-
-def _find_field(model: type[BaseModel], loc: tuple[str, ...]) -> tuple[type[BaseModel], FieldInfo | None]:
-    """Returns the model that owns the last name of `loc`, and its field of that name if it has one."""
-    for name in loc[:-1]:
-        annotation = model.model_fields[name].annotation if name in model.model_fields else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            break
-        model = annotation
-    return model, model.model_fields.get(loc[-1])
+    accepted = f"{describe_accepted(model.model_fields[key])} is accepted"
+    return (
+        f"{f'[{name}] ' if name else ''}{key} = {value}: {message if fault['type'] == 'value_error' else accepted}."
+    )

@@ -21,7 +21,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bcd.errors import BcdError
-from bcd.options import Options, Port, Seconds
+from bcd.options import Options, Port, Seconds, inner_options
 from bcd.origins import FILE, Given, find_faults, merge, read_given
 
 OptionsT = TypeVar("OptionsT", bound=Options)
@@ -57,6 +57,7 @@ class Settings(BaseModel):
     training: dict[str, Any] = Field({}, description="The table [training].")
     ensemble: dict[str, Any] = Field({}, description="The table [ensemble].")
     evaluation: dict[str, Any] = Field({}, description="The table [evaluation].")
+    outcome: dict[str, Any] = Field({}, description="The table [outcome].")
     gate: dict[str, Any] = Field({}, description="The table [gate].")
     scoring: dict[str, Any] = Field({}, description="The table [scoring].")
     synthetic: dict[str, Any] = Field({}, description="The table [synthetic].")
@@ -161,6 +162,8 @@ class Settings(BaseModel):
     def options(self, table: str, model: type[OptionsT], **overrides: object) -> OptionsT:
         """Reads one table of bcd.toml (or its `BCD_TABLE__KEY` variables) with the options model of its concern.
 
+        Options that are a table of their own, such as `outcome`, which evaluation and scoring share, come from there.
+
         Args:
             table: Name of the table, such as `training`.
             model: The options model that validates it.
@@ -170,13 +173,17 @@ class Settings(BaseModel):
             BcdError: An option is unknown or out of bounds.
         """
         asked = {name: value for name, value in overrides.items() if value is not None}
+        shared = {name: getattr(self, name) for name in inner_options(model) if name in Settings.model_fields}
         try:
             # Not strict: variables are text.
-            return model.model_validate({**getattr(self, table), **asked}, strict=False)
+            return model.model_validate({**getattr(self, table), **shared, **asked}, strict=False)
         except ValidationError as error:
-            given = [*read_given(self.home), *(Given((table, name), value, "") for name, value in asked.items())]
-            faults = find_faults(model, (table,), given) or [str(error)]
-            raise invalid_configuration(faults, self.home) from error
+            given = read_given(self.home)
+            if faults := find_faults(model, (table,), given):
+                raise invalid_configuration(faults, self.home) from error
+            given += [Given((table, name), value, "") for name, value in asked.items()]
+            faults = find_faults(model, (table,), given)
+            raise BcdError("\n     ".join(faults), "Name a value that is accepted.") from error
 
 
 def load_settings(home: Path | None = None) -> Settings:
@@ -193,6 +200,21 @@ def load_settings(home: Path | None = None) -> Settings:
         raise invalid_configuration(find_setting_faults(given), folder) from error
 
 
+def require_home(settings: Settings) -> None:
+    """Makes sure that the home exists, for whoever only reads from it or goes on with it.
+
+    Raises:
+        BcdError: There is no such folder, or nothing of bcd is in it.
+    """
+    known = ("bcd.toml", "catalog.db", "inbox", "store", "mlflow", "prefect")
+    if not any((settings.home / name).exists() for name in known):
+        state = "There is no folder" if not settings.home.exists() else "Nothing of bcd is in the folder"
+        raise BcdError(
+            f"{state} {settings.home}.",
+            "Name the right one with --home or BCD_HOME; `bcd ingest`, `bcd demo` and `bcd up` make a new one.",
+        )
+
+
 def find_setting_faults(given: Sequence[Given], others: Mapping[str, str] | None = None) -> list[str]:
     """Tells in a sentence each what is wrong with the settings above all tables; as `find_faults`."""
     faults = find_faults(Settings, (), given, others)
@@ -201,8 +223,18 @@ def find_setting_faults(given: Sequence[Given], others: Mapping[str, str] | None
 
 
 def find_home(home: Path | None = None) -> Path:
-    """Returns `home`, or BCD_HOME, or ~/.bcd, as an absolute path."""
-    return Path(home or os.environ.get("BCD_HOME") or DEFAULT_HOME).expanduser().absolute()
+    """Returns `home`, or BCD_HOME, or ~/.bcd, as an absolute path.
+
+    Raises:
+        BcdError: It holds a question mark.
+    """
+    found = Path(home or os.environ.get("BCD_HOME") or DEFAULT_HOME).expanduser().absolute()
+    if "?" in str(found):
+        raise BcdError(
+            f"The home {found} holds a question mark, at which the address of a database in it would end.",
+            "Name another folder with --home or BCD_HOME.",
+        )
+    return found
 
 
 def invalid_configuration(faults: list[str], home: Path) -> BcdError:

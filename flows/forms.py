@@ -16,6 +16,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, StringConstrain
 from pydantic_core import CoreSchema, core_schema, to_jsonable_python
 
 from bcd.config import TABLES, load_configuration
+from bcd.errors import BcdError
 from bcd.registry.options import GateOptions
 from bcd.scoring.options import ScoreOptions
 from bcd.search.options import SearchOptions
@@ -39,15 +40,18 @@ class Configured:
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         shown = handler(schema)
         fields = handler.resolve_ref_schema(shown)["properties"]
-        for name, value in self._read().items():
+        for name, value in load_configuration().options(self.table, TABLES[self.table]):
             fields[name]["default"] = to_jsonable_python(value)
         return shown
 
     def _complete(self, given: Any) -> Any:
-        return {**self._read(), **given} if isinstance(given, dict) else given
-
-    def _read(self) -> dict[str, Any]:
-        return dict(load_configuration().options(self.table, TABLES[self.table]))
+        if not isinstance(given, dict):
+            return given
+        configuration = load_configuration()
+        try:
+            return configuration.options(self.table, TABLES[self.table], **given)
+        except BcdError as error:
+            raise BcdError(error.what, "Correct it in the form and run again.") from error
 
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True)]

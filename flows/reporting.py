@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import inspect
+import logging
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -12,13 +13,12 @@ from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from prefect import get_run_logger, runtime, task
+from prefect import get_run_logger, runtime
 from prefect.artifacts import (
     create_markdown_artifact,
     create_progress_artifact,
     update_progress_artifact,
 )
-from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
 from prefect.states import Failed, State
 
@@ -65,34 +65,11 @@ def reporting() -> AbstractContextManager[None]:
 
 
 def told(run: Callable[P, R]) -> Callable[P, R]:
-    """Ends a flow with the sentence of what a person can mend as its state's message, and no traceback in the log.
+    """Ends a flow with the sentence of what a person can mend as the message of its state.
 
     It stands between `@flow` and the function. Whoever calls the flow, another flow or a command, gets the error.
     """
-    telling = _telling(run)
-    # Prefect would look for the names of the annotations in this module.
-    telling.__signature__ = inspect.signature(run, eval_str=True)
-    return telling
 
-
-def told_task(name: str, task_run_name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Makes a task, never cached, that ends as `told` says of a flow."""
-
-    def make(run: Callable[P, R]) -> Callable[P, R]:
-        made = task(name=name, task_run_name=task_run_name, cache_policy=NO_CACHE)(_telling(run))
-
-        @wraps(run)
-        def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            returned = made(*args, **kwargs)
-            # Prefect raises the error of a state that a flow returned, but not that of a task's.
-            return returned.result() if isinstance(returned, State) else returned
-
-        return call
-
-    return make
-
-
-def _telling(run: Callable[P, R]) -> Callable[P, R | State]:
     @wraps(run)
     def telling(*args: P.args, **kwargs: P.kwargs) -> R | State:
         try:
@@ -100,7 +77,21 @@ def _telling(run: Callable[P, R]) -> Callable[P, R | State]:
         except BcdError as error:
             return Failed(message=str(error), data=error)
 
+    # Prefect would look for the names of the annotations in this module.
+    telling.__signature__ = inspect.signature(run, eval_str=True)
     return telling
+
+
+def log_sentence(record: logging.LogRecord) -> bool:
+    """Logs the sentence of what a person can mend instead of its traceback."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, BcdError):
+        record.msg, record.args, record.exc_info = str(error), None, None
+    return True
+
+
+for _logger in ("prefect.flow_runs", "prefect.task_runs", "prefect.engine"):
+    logging.getLogger(_logger).addFilter(log_sentence)
 
 
 def run_name() -> str:

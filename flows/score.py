@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prefect import flow, get_run_logger
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
 
 from bcd.config import load_configuration
 from bcd.errors import BcdError
@@ -17,7 +18,7 @@ from bcd.scoring.options import ScoreOptions
 from bcd.scoring.score import PatientScore, patients_to_score, score_patient
 from bcd.store.catalog import open_catalog
 from flows.forms import Scoring, Text
-from flows.reporting import is_scheduled, publish_markdown, publish_picture, reporting, run_name, told, told_task
+from flows.reporting import is_scheduled, publish_markdown, publish_picture, reporting, run_name, told
 
 if TYPE_CHECKING:
     from bcd.registry.bundle import Bundle
@@ -67,7 +68,7 @@ def _check_choice(patient: str, *, all_that_wait: bool) -> None:
         raise BcdError(f"Patient {patient} is named, and `all_that_wait` is chosen too.", "Choose one of the two.")
 
 
-@told_task("score patient", "score {hospital} {patient}")
+@task(name="score patient", task_run_name="score {hospital} {patient}", cache_policy=NO_CACHE)
 def score_patient_task(bundle: Bundle, hospital: Hospital, patient: PatientId, options: ScoreOptions) -> PatientScore:
     """Scores one patient and leaves heatmap and figures as artifacts."""
     settings = load_configuration()

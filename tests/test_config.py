@@ -14,6 +14,9 @@ from typer.testing import CliRunner
 from bcd.cli.main import app
 from bcd.config import TABLES, describe_settings, list_values, load_configuration
 from bcd.errors import BcdError
+from bcd.evaluation.options import EvaluateOptions
+from bcd.evaluation.outcome import OutcomeRule
+from bcd.scoring.options import ScoreOptions
 from bcd.settings import Settings
 
 PAGE = Path(__file__).parents[1] / "docs/reference/settings.md"
@@ -46,7 +49,7 @@ def test_every_table_of_the_settings_has_a_model() -> None:
 def test_what_is_valid_is_read(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     write(
         "prefect_port = 4300\n[training]\nepochs = 3\nclip = 2\n[evaluation]\nlevels = [0.8, 0.9]\n"
-        "outcome = {level = 0.9}\n[ensemble]\nviews = 8\n"
+        "[ensemble]\nviews = 8\n"
     )
     for name, text in {
         "TRAINING__FOLDS": "5",
@@ -55,7 +58,6 @@ def test_what_is_valid_is_read(write: Write, monkeypatch: pytest.MonkeyPatch) ->
         "ENSEMBLE__MEMBERS": "2",
         "EVALUATION__AT_PREVALENCE": "null",
         "EVALUATION__TARGET_ERRORS": "[0.05, 0.01]",
-        "EVALUATION__OUTCOME__MIN_PATCHES": "40",
     }.items():
         monkeypatch.setenv(f"BCD_{name}", text)
     settings = load_configuration()
@@ -65,7 +67,15 @@ def test_what_is_valid_is_read(write: Write, monkeypatch: pytest.MonkeyPatch) ->
     assert found["splits"]["held_out"] == "12"
     assert found["ensemble"]["views"] == 8
     assert found["evaluation"]["target_errors"] == [0.05, 0.01]
-    assert (found["evaluation"]["outcome"]["level"], found["evaluation"]["outcome"]["min_patches"]) == (0.9, 40)
+
+
+def test_the_outcome_of_a_patient_has_one_rule(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    write("[outcome]\nlevel = 0.9\nmin_patches = 40\n")
+    monkeypatch.setenv("BCD_OUTCOME__MIN_IDC_PATCHES", "5")
+    settings = load_configuration()
+    rule = OutcomeRule(level=0.9, min_patches=40, min_idc_patches=5)
+    assert settings.options("evaluation", EvaluateOptions).outcome == rule
+    assert settings.options("scoring", ScoreOptions).outcome == rule
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -91,8 +101,9 @@ def test_an_unknown_key_of_any_table_is_named_with_its_line_and_the_nearest(writ
         ("[gate]\nrule = 'better'\n", 2, ["better", "non-inferior, superior"]),
         ("[ensemble]\nviews = 4\n", 2, ["views = 4", "one of 1, 8"]),
         ("[evaluation]\nlevels = [\n  0.9,\n  0.8,\n]\n", 2, ["[0.9, 0.8]", "rise"]),
-        ("[evaluation.outcome]\n\nlevl = 0.9\n", 3, ["[evaluation.outcome]", "levl", "level"]),
-        ("[evaluation]\noutcome = {level = 2}\n", 2, ["[evaluation.outcome] level = 2", "below 1"]),
+        ("outcome = {level = 2}\n", 1, ["[outcome] level = 2", "below 1"]),
+        ("[evaluation.outcome]\nlevel = 0.9\n", 2, ["[evaluation] has no option outcome", "[outcome]"]),
+        ("[scoring]\noutcome = {level = 0.9}\n", 2, ["[scoring] has no option outcome", "[outcome]"]),
         ("[splits]\ntrain = 0.9\n", 2, ["[splits]", "sum to 1.4"]),
         ("[search]\ntrials = 0\n", 2, ["[search]", "trials and hours"]),
         ("epochs = 3\n", 1, ["epochs", "[search], [training]"]),
@@ -171,9 +182,7 @@ def test_servers_are_stopped_and_help_is_shown_in_spite_of_a_fault(write: Write,
 def test_the_origin_of_every_value_is_shown(
     write: Write, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(
-        "catalog_url = 'postgresql://bcd:secret@db/bcd'\n[training]\nepochs = 3\n[evaluation.outcome]\nlevel = 0.9\n"
-    )
+    write("catalog_url = 'postgresql://bcd:secret@db/bcd'\n[training]\nepochs = 3\n[outcome]\nlevel = 0.9\n")
     monkeypatch.setenv("BCD_TRAINING__CLIP", "2")
     result = CliRunner().invoke(app, ["--home", str(settings.home), "config", "show", "--json"])
     found = {(each["table"], each["key"]): (each["value"], each["where"]) for each in json.loads(result.stdout)}
@@ -181,7 +190,7 @@ def test_the_origin_of_every_value_is_shown(
     assert found["", "catalog_url"] == ("postgresql://bcd:***@db/bcd", "bcd.toml, line 1")
     assert found["training", "epochs"] == (3, "bcd.toml, line 3")
     assert found["training", "clip"] == ("2", "BCD_TRAINING__CLIP")
-    assert found["evaluation.outcome", "level"] == (0.9, "bcd.toml, line 5")
+    assert found["outcome", "level"] == (0.9, "bcd.toml, line 5")
     assert found["gate", "margin"] == (0.02, "default")
     assert "secret" not in result.output
     shown = CliRunner().invoke(app, ["config", "show"]).output

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -53,3 +53,17 @@ def test_every_report_says_research_use_only() -> None:
     assert "research" in (ROOT / "README.md").read_text().lower()
     for template in ("bcd/scoring/report.html.j2", "bcd/admission/report.html.j2"):
         assert "Research use only" in (ROOT / template).read_text()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_page_has_a_heading_twice(page: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^## .+$", text, re.MULTILINE)
+    assert len(headings) == len(set(headings))
+
+
+def test_contributing_says_where_code_goes() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    packages = [path.parent for path in (ROOT / "bcd").glob("*/__init__.py")]
+    assert len(packages) > 10
+    assert [path.name for path in packages if f"`bcd/{path.name}/`" not in page] == []

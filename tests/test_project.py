@@ -9,6 +9,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
+
+import bcd
 
 ROOT = Path(__file__).parents[1]
 FLOWS = sorted(path.stem for path in (ROOT / "flows").glob("*.py") if path.stem != "__init__")
@@ -94,3 +97,17 @@ def test_every_make_target_is_in_the_help() -> None:
     done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
     for target in ("demo", "test", "check"):
         assert f"make {target}" in done.stdout
+
+
+def test_every_place_names_the_same_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == version == bcd.__version__
+    assert version in re.findall(
+        r"^## (?:Unreleased \()?([0-9.]+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE
+    )
+
+
+def test_hooks_are_this_checkout_s_own_programs() -> None:
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert repository["repo"] == "local"
+    assert all(hook["entry"].startswith(".venv/bin/") for hook in repository["hooks"])

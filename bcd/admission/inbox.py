@@ -14,10 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bcd.errors import BcdError, UnavailableError
-from bcd.files import whole_file
+from bcd.files import lock, whole_file
 from bcd.patches import Hospital
 from bcd.settings import Settings
-from bcd.store.catalog import file_lock
 
 _CLAIMS = 64
 """So many deliveries can be taken at once; as many lock files are left."""
@@ -65,13 +64,18 @@ def claim(settings: Settings, path: Path) -> Iterator[None]:
         return
     found = _look(path)
     bucket = zlib.crc32(os.fsencode(path.absolute())) % _CLAIMS
-    with file_lock(settings.home / ".locks" / f".delivery-{bucket}.lock"):
+    with lock(settings.home / ".locks" / f".delivery-{bucket}.lock"):
         if found is None or (now := _look(path)) is None or not os.path.samestat(now, found):
             raise UnavailableError(
                 f"{path} is no longer in the inbox: another run has taken it.",
                 "Nothing is to be done: `bcd batches` shows what became of it.",
             )
         yield
+
+
+def is_waiting(settings: Settings, path: Path, hospital: Hospital) -> bool:
+    """Whether a delivery lies in its hospital's folder of the inbox, which it leaves at the end."""
+    return path.absolute().parent == settings.inbox / hospital
 
 
 def _look(path: Path) -> os.stat_result | None:

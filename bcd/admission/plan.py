@@ -19,12 +19,13 @@ from bcd.admission.rules import Refusal, check_folders, check_place, folder_labe
 from bcd.admission.slides.names import companions, is_slide, parse_slide_name
 from bcd.admission.sources.source import Source, is_litter
 from bcd.patches import PatchName
+from bcd.store.table_files import SUFFIXES
 
 if TYPE_CHECKING:
     import pandas as pd
 
-LABELS_FILES = frozenset({"labels.csv", "labels.parquet"})
-"""Names of a table of labels beside the patches."""
+LABELS_FILES = frozenset(f"labels{suffix}" for suffix in (*SUFFIXES, ".xlsx", ".xls", ".ods"))
+"""Names of a table of labels beside the patches; a spreadsheet is refused with the way to save it."""
 
 UNLABELLED = -1
 """What stands for no label in a column of int8."""

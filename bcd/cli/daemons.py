@@ -16,12 +16,12 @@ from pathlib import Path
 
 from bcd.cli import flow_runs, processes
 from bcd.errors import BcdError
+from bcd.files import lock
 from bcd.progress import say, track
-from bcd.registry.tracking import end_killed_runs, experiment_id, open_client, own_store
+from bcd.registry.moved import artifacts_address
 from bcd.runtime import answers, environment, read_servers
-from bcd.search.storage import make_storage
 from bcd.settings import Settings
-from bcd.store.catalog import file_lock
+from bcd.store.schemas import prefect_database, require_schema
 
 _START_SECONDS = 180.0
 _TITLES = {"worker": "The worker", "prefect": "Prefect", "mlflow": "MLflow", "studies": "Optuna's dashboard"}
@@ -59,7 +59,7 @@ def start(settings: Settings, *, reset: bool = False) -> Started:
     """
     from bcd.cli.deployments import deploy
 
-    with file_lock(settings.home / ".locks" / ".servers.lock"):
+    with lock(settings.home / ".locks" / ".servers.lock"):
         processes.end(processes.leftovers(settings))
         alive = processes.alive(settings)
         # What runs keeps the ports that it was started with, whatever the settings say by now.
@@ -81,7 +81,7 @@ def start(settings: Settings, *, reset: bool = False) -> Started:
 
 def stop(settings: Settings) -> list[str]:
     """Ends the processes that `start` started, with the flow runs under way, and returns their names."""
-    with file_lock(settings.home / ".locks" / ".servers.lock"):
+    with lock(settings.home / ".locks" / ".servers.lock"):
         alive = processes.alive(settings)
         if "worker" in alive:
             processes.end_family(alive["worker"])
@@ -98,6 +98,8 @@ def stop(settings: Settings) -> list[str]:
 def _end_runs_at_stop(settings: Settings) -> None:
     import httpx
 
+    from bcd.registry.tracking import end_killed_runs
+
     try:
         if flow_runs.end_unfinished(read_servers(settings)["urls"]["prefect"]):
             end_killed_runs(settings)
@@ -106,6 +108,8 @@ def _end_runs_at_stop(settings: Settings) -> None:
 
 
 def _end_runs_at_start(settings: Settings, prefect: str) -> list[str]:
+    from bcd.registry.tracking import end_killed_runs
+
     ended, dropped = flow_runs.end_unfinished(prefect), flow_runs.drop_missed(prefect)
     end_killed_runs(settings)
     told = []
@@ -119,7 +123,11 @@ def _end_runs_at_start(settings: Settings, prefect: str) -> list[str]:
 
 
 def _start_servers(settings: Settings, alive: Container[str], urls: dict[str, str]) -> None:
+    from bcd.registry.tracking import own_store
+    from bcd.search.storage import make_storage
+
     if "prefect" not in alive:
+        require_schema("prefect", prefect_database(settings))  # the server would end without a reason
         _require_free_port(settings.prefect_port, "prefect_port")
     if "mlflow" not in alive and not settings.mlflow_url:
         _require_free_port(settings.mlflow_port, "mlflow_port")
@@ -148,6 +156,8 @@ def _addresses(settings: Settings) -> dict[str, str]:
 
 def runs_page(settings: Settings, mlflow: str) -> str:
     """Returns the address of the table of runs: MLflow's front page takes every visitor for one of its GenAI part."""
+    from bcd.registry.tracking import experiment_id, open_client
+
     experiment = experiment_id(open_client(settings))
     return f"{mlflow}/#/experiments/{experiment}/runs?workflowType=machine_learning"
 
@@ -225,7 +235,7 @@ def _mlflow_command(settings: Settings) -> list[str]:
     script = str(Path(sys.executable).parent / "mlflow")
     database = f"sqlite:///{settings.mlflow / 'mlflow.db'}"
     address = ["--host", "127.0.0.1", "--port", str(settings.mlflow_port), "--workers", "1"]
-    artifacts = ["--artifacts-destination", str(settings.mlflow / "artifacts")]
+    artifacts = ["--artifacts-destination", artifacts_address(settings)]
     return [script, "server", "--backend-store-uri", database, *artifacts, *address]
 
 

@@ -77,7 +77,8 @@ def evaluate(
     settings = load_settings()
     options = settings.options("evaluation", EvaluateOptions, at_prevalence=prevalence, resamples=resamples)
     models = [model or "champion", *(beside or [])]
-    with at_work(settings) as console, show_progress(SilentSink()) if json else nullcontext():
+    needs_home = not (predictions or data)
+    with at_work(settings, needs_home=needs_home) as console, show_progress(SilentSink()) if json else nullcontext():
         how = (options, _read_protocol(protocol), FileReading(pixels, prepared))
         if predictions:
             found = _judge_predictions(settings, predictions, column or [], beside or [], how)
@@ -137,12 +138,12 @@ def _judge_delivery(settings: Settings, path: Path, hospital: str, models: list[
     from bcd.registry.judged import judge_on_delivery
     from bcd.store.catalog import open_catalog
     from bcd.store.hospitals import check_hospital, list_hospitals
-    from bcd.store.pseudonyms import open_pseudonyms
+    from bcd.store.pseudonyms import borrow_pseudonyms
 
     options, protocol, reading = how
     name, catalog = check_hospital(hospital), open_catalog(settings)
     declared = any(record.hospital == name for record in list_hospitals(catalog))
-    naming = Naming(open_pseudonyms(settings, catalog, name)) if declared else None
+    naming = Naming(borrow_pseudonyms(settings, catalog, name)) if declared else None
     return judge_on_delivery(
         settings, path, name, models, options=options, protocol=protocol, naming=naming, reading=reading
     )

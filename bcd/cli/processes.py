@@ -142,4 +142,4 @@ def _signal(process: psutil.Process, verb: str) -> None:
 
 def _write(settings: Settings, servers: dict[str, object]) -> None:
     with whole_file(settings.servers) as partial:
-        partial.write_text(json.dumps(servers, indent=2))
+        partial.write_text(json.dumps({"home": str(settings.home), **servers}, indent=2))

@@ -16,7 +16,7 @@ def up(
     from bcd.settings import load_settings
 
     settings = load_settings()
-    with at_work(settings) as console:
+    with at_work(settings, needs_home=False) as console:
         started = daemons.start(settings, reset=reset)
         for line in started.told:
             console.print(line, soft_wrap=True, highlight=False, markup=False)
@@ -32,9 +32,10 @@ def down() -> None:
     """Stop what `bcd up` started."""
     from bcd.cli import daemons
     from bcd.runtime import enter
-    from bcd.settings import Settings, find_home
+    from bcd.settings import Settings, find_home, require_home
 
     settings = Settings(home=find_home())  # whatever else bcd.toml says
+    require_home(settings)
     enter(settings)
     stopped = daemons.stop(settings)
     typer.echo(f"Stopped {', '.join(stopped)}." if stopped else "Nothing of bcd is running on this BCD_HOME.")

@@ -109,7 +109,7 @@ def judge_predictions(
     scored: dict[str, pd.DataFrame] = {}
     if opened:
         assert catalog is not None
-        predictions, patches, missing = _in_store(settings, catalog, predictions)
+        predictions, patches, missing = _in_store(catalog, predictions)
         for model in opened:
             require_unseen(settings, model, patches)
         if missing:
@@ -128,11 +128,9 @@ def judge_predictions(
     return judgement, scores
 
 
-def _in_store(
-    settings: Settings, catalog: Catalog, predictions: Predictions
-) -> tuple[Predictions, pd.DataFrame, int]:
+def _in_store(catalog: Catalog, predictions: Predictions) -> tuple[Predictions, pd.DataFrame, int]:
     """Returns the predictions of admitted patches, those patches in the same order, and how many are not admitted."""
-    patches = find_patches(settings, catalog, predictions.patches, predictions.given)
+    patches = find_patches(catalog, predictions.patches, predictions.given)
     if patches.empty:
         raise BcdError(
             f"No patch of {predictions.path.name} is admitted here, so no model can be put beside it.",

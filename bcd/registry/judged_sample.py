@@ -7,6 +7,7 @@ A protocol of evaluation says who is judged, and at which prevalence:
 - cruz-roa-2014: the 49 published test patients; cruz-roa-2014-dev: the published val patients.
 
 Whoever is chosen, a registered model that trained or was calibrated on one of them, or on their pixels, is refused.
+Nobody is dealt to a split and no snapshot is frozen: only retraining does that.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from bcd.errors import BcdError, InsufficientEvidenceError
 from bcd.registry.judged_model import JudgedModel
 from bcd.settings import Settings
 from bcd.store.options import SplitOptions
-from bcd.store.snapshots import Snapshot, freeze_snapshot, load_snapshot
+from bcd.store.snapshots import load_snapshot, read_admitted
 from bcd.store.splits import published_list
 
 if TYPE_CHECKING:
@@ -58,11 +59,11 @@ class JudgedSample:
 def choose_patients(
     settings: Settings, catalog: Catalog, protocol: EvaluationProtocol, snapshot: str, model: JudgedModel
 ) -> JudgedSample:
-    """Chooses the patients that a protocol judges by.
+    """Chooses the patients that a protocol judges by; deals nobody and freezes nothing.
 
     Args:
         settings: Where snapshots lie.
-        catalog: What is frozen where no snapshot is named and the model has none that fits.
+        catalog: What is admitted, where no snapshot is named and the model has none that fits.
         protocol: Who is judged.
         snapshot: Id of a snapshot, or its beginning; empty: the one that the model was trained on, or, for a
             published list and for a file of a network, all that is admitted.
@@ -72,20 +73,29 @@ def choose_patients(
         BcdError: The model has seen a patient, or there is no such snapshot.
         InsufficientEvidenceError: None of the patients is there.
     """
-    opened = _open_snapshot(settings, catalog, protocol, snapshot, model)
-    if protocol in _LISTS:
-        patches = opened.patches[select_listed(opened.patches, protocol)]
+    listed = protocol in _LISTS
+    identity = snapshot or ("" if listed or model.bundle is None else model.bundle.record.snapshot)
+    if identity:
+        opened = load_snapshot(settings, identity)
+        patches, identity = opened.patches, opened.id
+        of = f"snapshot {opened.id[:12]} ({opened.protocol})"
+    else:
+        dealt_by = "" if listed else settings.options("splits", SplitOptions).recorded_as
+        patches = read_admitted(catalog, dealt_by)
+        of = f"all that is admitted{f', dealt by {dealt_by}' if dealt_by else ''}"
+    if listed:
+        patches = patches[select_listed(patches, protocol)].assign(split="test")
         whose = f"Published {_LISTS[protocol]} patients"
     else:
-        patches = opened.of("test")
-        whose = f"Test patients of snapshot {opened.id[:12]}"
+        patches = patches[patches["split"] == "test"]
+        whose = "Test patients"
     if patches.empty:
         raise InsufficientEvidenceError(
-            f"Snapshot {opened.id[:12]} ({opened.protocol}) holds no test patient.",
-            "Admit more labelled patients, or name another snapshot.",
+            f"There is no test patient in {of}.",
+            "Admit more labelled patients and retrain, which deals them to splits, or name another snapshot.",
         )
     require_unseen(settings, model, patches)
-    return JudgedSample(patches.reset_index(drop=True), f"{whose}, protocol {protocol}", snapshot=opened.id)
+    return JudgedSample(patches.reset_index(drop=True), f"{whose} of {of}, protocol {protocol}", snapshot=identity)
 
 
 def select_listed(patches: pd.DataFrame, protocol: str) -> NDArray[np.bool_]:
@@ -104,18 +114,6 @@ def select_listed(patches: pd.DataFrame, protocol: str) -> NDArray[np.bool_]:
             "Admit their deliveries, or choose another protocol.",
         )
     return chosen
-
-
-def _open_snapshot(
-    settings: Settings, catalog: Catalog, protocol: EvaluationProtocol, snapshot: str, model: JudgedModel
-) -> Snapshot:
-    if snapshot:
-        return load_snapshot(settings, snapshot)
-    if protocol in _LISTS:
-        return freeze_snapshot(settings, catalog, SplitOptions.model_validate({"protocol": protocol}))
-    if model.bundle is not None:
-        return load_snapshot(settings, model.bundle.record.snapshot)
-    return freeze_snapshot(settings, catalog, settings.options("splits", SplitOptions))
 
 
 def require_unseen(settings: Settings, model: JudgedModel, patches: pd.DataFrame) -> None:
@@ -146,12 +144,11 @@ def require_unseen(settings: Settings, model: JudgedModel, patches: pd.DataFrame
         )
 
 
-def find_patches(settings: Settings, catalog: Catalog, wanted: pd.DataFrame, given: frozenset[str]) -> pd.DataFrame:
+def find_patches(catalog: Catalog, wanted: pd.DataFrame, given: frozenset[str]) -> pd.DataFrame:
     """Finds admitted patches by their name.
 
     Args:
-        settings: Where snapshots lie.
-        catalog: What is frozen to be searched.
+        catalog: What is searched.
         wanted: hospital, patient, slide, x, y and label of each patch.
         given: Which of hospital and slide tell patches apart; without them patient, x and y must suffice.
 
@@ -162,7 +159,7 @@ def find_patches(settings: Settings, catalog: Catalog, wanted: pd.DataFrame, giv
     Raises:
         BcdError: Two admitted patches fit, or a label differs from the store's.
     """
-    store = freeze_snapshot(settings, catalog, settings.options("splits", SplitOptions)).patches
+    store = read_admitted(catalog)
     key = ["patient", "x", "y", *sorted(given)]
     numbered = wanted[[*key, "label"]].assign(row_wanted=np.arange(len(wanted)))
     found = store.merge(numbered, on=key, suffixes=("", "_wanted"))

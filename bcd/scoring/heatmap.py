@@ -51,7 +51,7 @@ def opacities(probability: NDArray[np.floating[Any]], options: ScoreOptions) -> 
     """Returns the opacity (n,) with which each patch is coloured: full where confident, faint where not."""
     from bcd.evaluation.policy import is_confident
 
-    confident = is_confident(probability, options.level)
+    confident = is_confident(probability, options.outcome.level)
     return np.where(confident, options.opacity, options.opacity * FAINT).astype(np.float32)
 
 
@@ -134,7 +134,7 @@ def _add_legend(picture: Picture, tissue: NDArray[np.floating[Any]], options: Sc
     """Draws the colour bar with the same blending as the patches, over the slide's mean tissue."""
     probability = (np.arange(1000) + 0.5) / 1000
     strip = np.broadcast_to(np.rint(tissue).astype(np.uint8), (1000, 1, 3))
-    low, high = 1 - options.level, options.level
+    low, high = 1 - options.outcome.level, options.outcome.level
     picture.add_colour_bar(
         blend(strip, probability, options).transpose(1, 0, 2),
         label="calibrated probability of IDC (faint: not confident)",

@@ -4,26 +4,15 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from bcd.options import Options, Patches, Pixels, Probability, Share
+from bcd.evaluation.outcome import OutcomeRule
+from bcd.options import Options, Pixels
 
 
 class ScoreOptions(Options):
     """How a patient's scores are counted, drawn and reported."""
 
-    level: Probability = Field(
-        0.95,
-        gt=0.5,
-        lt=1.0,
-        description="Confidence, max(p, 1 - p), from which on a patch counts as confident.",
-    )
-    min_coverage: Share = Field(
-        0.9,
-        ge=0.0,
-        le=1.0,
-        description="Share of confident patches from which on the outcome can be 'IDC not found'.",
-    )
-    min_idc_patches: Patches = Field(
-        3, ge=1, description="Confident IDC patches from which on the outcome is 'IDC found'."
+    outcome: OutcomeRule = Field(
+        OutcomeRule(), description="When IDC counts as found, and from which confidence on a patch counts."
     )
     opacity: float = Field(
         0.55,

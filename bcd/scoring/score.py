@@ -140,12 +140,11 @@ def score_patient(  # noqa: PLR0917 the order of these is the same everywhere
 
 
 def patients_to_score(
-    catalog: Catalog, settings: Settings, bundle: Any, options: ScoreOptions | None = None
+    catalog: Catalog, settings: Settings, bundle: Any, options: ScoreOptions
 ) -> list[tuple[Hospital, PatientId]]:
     """Lists the patients who, as they are now, were not yet scored with this bundle and these options."""
     from bcd.store.patients import list_patients
 
-    options = options or ScoreOptions()
     waiting: list[tuple[Hospital, PatientId]] = []
     patients = list_patients(catalog)
     present = patients.loc[~patients["withdrawn"], ["hospital", "patient"]]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bcd.evaluation.outcome import FOUND, NOT_FOUND, UNDECIDED, OutcomeRule, decide_outcome
+from bcd.evaluation.outcome import FOUND, NOT_FOUND, UNDECIDED, Outcome, decide_outcome
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["FOUND", "MIN_PATCHES", "NOT_FOUND", "UNDECIDED", "LevelCount", "Summary", "summarise"]
 
 MIN_PATCHES = 30
-"""A rate on fewer patches is not given, and IDC not said to be absent."""
+"""A rate on fewer patches is not given."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Summary:
     called_share: float | None
     everything: LevelCount
     levels: tuple[LevelCount, ...]
-    outcome: str
+    outcome: Outcome
 
 
 def summarise(scores: pd.DataFrame, options: ScoreOptions, levels: Sequence[float] = ()) -> Summary:
@@ -98,7 +98,8 @@ def summarise(scores: pd.DataFrame, options: ScoreOptions, levels: Sequence[floa
     known = scores["label"].notna().to_numpy(bool)
     label = scores["label"].fillna(0).to_numpy(np.int64) == 1
     called = is_idc(probability)
-    counted = _count(probability, called, known, label, options.level)
+    rule = options.outcome
+    counted = _count(probability, called, known, label, rule.level)
     labelled = int(known.sum())
     return Summary(
         n=len(scores),
@@ -111,8 +112,8 @@ def summarise(scores: pd.DataFrame, options: ScoreOptions, levels: Sequence[floa
         true_fraction=float(label[known].mean()) if labelled else None,
         called_share=float(called[known].mean()) if labelled else None,
         everything=_count(probability, called, known, label, 0.5),
-        levels=tuple(_count(probability, called, known, label, level) for level in sorted({*levels, options.level})),
-        outcome=_outcome(counted, len(scores), options),
+        levels=tuple(_count(probability, called, known, label, level) for level in sorted({*levels, rule.level})),
+        outcome=decide_outcome(confident_idc=counted.idc, confident=counted.n, patches=len(scores), rule=rule),
     )
 
 
@@ -134,13 +135,3 @@ def _count(
         labelled=int((confident & known).sum()),
         agreeing=int((confident & known & (called == label)).sum()),
     )
-
-
-def _outcome(counted: LevelCount, patches: int, options: ScoreOptions) -> str:
-    rule = OutcomeRule(
-        level=options.level,
-        min_idc_patches=options.min_idc_patches,
-        min_coverage=options.min_coverage,
-        min_patches=MIN_PATCHES,
-    )
-    return decide_outcome(confident_idc=counted.idc, confident=counted.n, patches=patches, rule=rule)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from bcd.files import lock
 from bcd.options import Options
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepared import PreparedSnapshot, prepare_snapshot
-from bcd.search.claims import claim
 from bcd.search.options import SearchOptions
 from bcd.settings import Settings
 from bcd.store.snapshots import Snapshot, load_snapshot
@@ -45,11 +45,8 @@ class Job(Options):
 
 def prepare_once(settings: Settings, snapshot: Snapshot, preparation: PrepareOptions) -> PreparedSnapshot:
     """Prepares a snapshot's patches, or waits for the worker of this machine that does."""
-    door = claim(settings.work / "preparing")
-    try:
+    with lock(settings.work / "preparing" / "lock"):
         return prepare_snapshot(settings, snapshot, preparation)
-    finally:
-        door.release()
 
 
 def make_job(

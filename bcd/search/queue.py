@@ -11,10 +11,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bcd.search.claims import Claim, claim, claim_abandoned
+from bcd.files import lock
 from bcd.search.records import SURPLUS, is_counted
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 
 class DeclinedError(Exception):
@@ -50,7 +53,7 @@ class Queue:
 
     Attributes:
         study: The optuna.Study.
-        folder: Whose claim is held while a trial is chosen.
+        folder: Holds the lock that is held while a trial is chosen.
         place: Returns the folder of an optuna.trial.FrozenTrial.
     """
 
@@ -75,8 +78,9 @@ class Queue:
         """
         from optuna import TrialPruned
 
-        door = claim(self.folder)
-        held: list[Claim] = []
+        choosing = self.choosing()
+        choosing.acquire()
+        held: list[BaseFileLock] = []
 
         def begin(trial: Any) -> Any:
             frozen = self.frozen(trial)
@@ -84,8 +88,9 @@ class Queue:
                 trial.set_user_attr("end", SURPLUS)
                 raise DeclinedError
             place = self.place(frozen)
-            held.append(claim(place))
-            door.release()
+            held.append(lock(place / "lock"))
+            held[-1].acquire()
+            choosing.release()
             try:
                 return objective(trial, place)
             except (DeclinedError, TrialPruned):
@@ -100,7 +105,7 @@ class Queue:
         except _LeftError as left:
             raise left.error from None
         finally:
-            door.release()
+            choosing.release()
             for each in held:  # not before the trial is told, or it would look abandoned
                 each.release()
 
@@ -113,9 +118,8 @@ class Queue:
         from optuna.storages import fail_stale_trials
         from optuna.trial import TrialState
 
-        door = claim(self.folder)
-        self._requeue()
-        door.release()
+        with self.choosing():
+            self._requeue()
         fail_stale_trials(self.study)
         trials = self.study.get_trials(deepcopy=False)
         return Standing(
@@ -129,14 +133,23 @@ class Queue:
             ),
         )
 
+    def choosing(self) -> BaseFileLock:
+        """Returns the lock that is held while a trial is chosen or put into the queue."""
+        return lock(self.folder / "lock")
+
     def _requeue(self) -> None:
-        """Puts trials back whose worker on this machine has died; the study's claim is held meanwhile."""
+        """Puts trials back whose worker on this machine has died; the lock of choosing is held meanwhile."""
+        from filelock import Timeout
         from optuna.exceptions import UpdateFinishedTrialError
         from optuna.trial import TrialState
 
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            held = claim_abandoned(self.place(trial))
-            if held is None:
+            held = lock(self.place(trial) / "lock")
+            if not Path(held.lock_file).exists():  # a worker of another machine
+                continue
+            try:
+                held.acquire(blocking=False)
+            except Timeout:  # its worker is alive
                 continue
             # Its own number, so that its folder and its bracket stay; Optuna itself would only repeat it as another.
             with suppress(UpdateFinishedTrialError):  # its heartbeats were missed too, and it is retried already

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from bcd.networks.keras_files import load_network
 from bcd.progress import say
-from bcd.search.claims import claim
 from bcd.search.job import Job
 from bcd.search.options import SearchOptions
 from bcd.search.queue import DeclinedError, Queue
@@ -90,16 +89,15 @@ def enqueue_refits(queue: Queue, plan: list[Refit], options: SearchOptions) -> N
     """Puts the refits of a plan into the queue that are not in it yet."""
     from optuna.trial import TrialState
 
-    door = claim(queue.folder)
-    known = {
-        _read_refit(trial)
-        for trial in queue.study.get_trials(deepcopy=False)
-        if trial.state != TrialState.FAIL or "end" in trial.user_attrs
-    }
-    for refit in plan:
-        if (refit, options.refit_epochs) not in known:
-            queue.study.enqueue_trial({"trial": refit.trial, "seed": refit.seed, "epochs": options.refit_epochs})
-    door.release()
+    with queue.choosing():
+        known = {
+            _read_refit(trial)
+            for trial in queue.study.get_trials(deepcopy=False)
+            if trial.state != TrialState.FAIL or "end" in trial.user_attrs
+        }
+        for refit in plan:
+            if (refit, options.refit_epochs) not in known:
+                queue.study.enqueue_trial({"trial": refit.trial, "seed": refit.seed, "epochs": options.refit_epochs})
 
 
 def read_refits(study: Any, plan: list[Refit], options: SearchOptions) -> dict[Refit, NDArray[np.float64] | None]:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bcd.errors import BcdError
-from bcd.search.claims import claim
+from bcd.files import lock
 from bcd.search.options import SearchOptions
 from bcd.search.space import fingerprint_space, first_points
 from bcd.settings import Settings
+from bcd.store.schemas import require_schema
 from bcd.training.options import TrainOptions
 
 if TYPE_CHECKING:
@@ -70,8 +71,7 @@ def open_study(settings: Settings, name: str, options: SearchOptions, inputs: di
     import optuna
 
     two = options.objective == "score-and-cost" and inputs is not None
-    door = claim(settings.work / name)  # two processes that both make it new would both fill the queue
-    try:
+    with lock(settings.work / name / "lock"):  # two processes that both make it new would both fill the queue
         study = optuna.create_study(
             storage=_open_storage(settings, options.heartbeat_seconds),
             study_name=name,
@@ -81,19 +81,13 @@ def open_study(settings: Settings, name: str, options: SearchOptions, inputs: di
         )
         if inputs is not None:
             _claim_inputs(study, inputs)
-    finally:
-        door.release()
     return study
 
 
 def make_storage(settings: Settings) -> str:
     """Makes the storage where there is none, so that a page may be opened on it, and returns its SQLAlchemy URL."""
-    door = claim(settings.work / "storage")
-    try:
-        with quiet_optuna():
-            storage = _open_storage(settings, SearchOptions().heartbeat_seconds)
-    finally:
-        door.release()
+    with lock(settings.work / "storage" / "lock"), quiet_optuna():
+        storage = _open_storage(settings, SearchOptions().heartbeat_seconds)
     return str(storage.url)
 
 
@@ -161,6 +155,7 @@ def _open_storage(settings: Settings, heartbeat: int, *, is_new: bool = True) ->
         url = url.set(drivername="postgresql+psycopg")
     elif url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    require_schema("optuna", url.render_as_string(hide_password=False))
     retry = optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=_RETRIES, inherit_intermediate_values=True)
     try:
         storage = optuna.storages.RDBStorage(

@@ -12,7 +12,6 @@ Example:
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import sqlite3
 import time
@@ -25,10 +24,11 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from bcd.errors import BcdError, UnavailableError
+from bcd.files import lock
 from bcd.progress import say
 from bcd.settings import Settings
 
-SCHEMA = "0005"
+SCHEMA = "0006"
 """The revision of `bcd.store.migrations` that this code works with."""
 
 BUSY_SECONDS = 60
@@ -87,7 +87,7 @@ class Catalog:
             Called inside `write()`, it makes sure that what is written was read under the lock.
         """
         if not _is_postgresql(self.engine):
-            with file_lock(_lock_folder(self.engine) / f".{name}.lock"):
+            with lock(_lock_folder(self.engine) / f".{name}.lock"):
                 yield lambda: None
             return
         with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -164,15 +164,6 @@ def engine_name(url: str) -> str:
         return sa.make_url(url).render_as_string(hide_password=True)
     except sa.exc.ArgumentError:
         return "named by BCD_CATALOG_URL"
-
-
-@contextmanager
-def file_lock(path: Path) -> Iterator[None]:
-    """Holds `path` locked against other processes of this machine for the duration of the block."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _reason(error: Exception) -> str:

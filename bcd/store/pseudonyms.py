@@ -26,10 +26,11 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from bcd.errors import BcdError
+from bcd.files import lock
 from bcd.patches import Hospital, PatientId
 from bcd.settings import Settings
 from bcd.store import tables
-from bcd.store.catalog import Catalog, file_lock
+from bcd.store.catalog import Catalog
 from bcd.store.hospitals import find_declared
 
 KEY_BYTES = 32
@@ -84,6 +85,22 @@ def open_pseudonyms(settings: Settings, catalog: Catalog, hospital: Hospital) ->
     return Pseudonyms(hospital, key)
 
 
+def borrow_pseudonyms(settings: Settings, catalog: Catalog, hospital: Hospital) -> Pseudonyms | None:
+    """Opens the pseudonyms of a hospital to look at a delivery, and writes nothing.
+
+    Where no delivery of a hospital with raw identifiers was ever admitted there is no key yet: one is drawn then that
+    nobody keeps, so that the pseudonyms mean something within this look only.
+
+    Raises:
+        BcdError: As `open_pseudonyms`.
+    """
+    if find_declared(catalog, hospital).identifiers == "pseudonyms":
+        return None
+    path, expected = key_path(settings), _fingerprints(catalog)
+    known = path.exists() or bool(expected)
+    return Pseudonyms(hospital, _read_key(path, expected) if known else secrets.token_bytes(KEY_BYTES))
+
+
 def key_path(settings: Settings) -> Path:
     """Returns where the key of pseudonyms lies.
 
@@ -120,7 +137,7 @@ def _record_fingerprint(catalog: Catalog, hospital: Hospital, value: str) -> Non
 def _make_key(path: Path) -> None:
     """Makes a key, whole or not at all; where another process was faster, that one's stays."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with file_lock(path.parent / ".lock"):  # two catalogs may share the folder
+    with lock(path.parent / ".lock"):  # two catalogs may share the folder
         for left in path.parent.glob(".partial-*"):
             left.unlink()
         if path.exists():

@@ -26,7 +26,7 @@ from bcd.store.evidence import assert_no_leakage
 from bcd.store.options import SplitOptions
 from bcd.store.snapshot import Snapshot
 from bcd.store.snapshot_counts import patient_keys
-from bcd.store.snapshot_manifest import NAME, Manifest, hash_file, make_manifest, read_manifest
+from bcd.store.snapshot_manifest import NAME, Manifest, hash_file, make_manifest, read_manifest, write_date
 from bcd.store.snapshot_rows import LeftOut, count_left_out, read_rows
 from bcd.store.splits import record_splits
 
@@ -39,6 +39,7 @@ __all__ = [
     "freeze_snapshot",
     "load_snapshot",
     "patient_keys",
+    "read_admitted",
     "snapshot_id",
     "write_snapshot",
 ]
@@ -78,6 +79,20 @@ def _deal_and_read(catalog: Catalog, options: SplitOptions) -> tuple[pd.DataFram
         return read_rows(connection, protocol), count_left_out(connection, protocol)
 
 
+def read_admitted(catalog: Catalog, protocol: str = "") -> pd.DataFrame:
+    """Reads what a snapshot would take now; deals nobody and writes nothing.
+
+    Args:
+        catalog: The open catalog.
+        protocol: As `SplitOptions.recorded_as` names it; empty: no protocol keeps anybody out.
+
+    Returns:
+        `Snapshot.patches`; split is missing where a patient is not dealt under the protocol.
+    """
+    with catalog.engine.connect() as connection:
+        return read_rows(connection, protocol)
+
+
 def write_snapshot(settings: Settings, options: SplitOptions, patches: pd.DataFrame, left_out: LeftOut) -> Snapshot:
     """Writes a snapshot whole, unless it exists, and opens it.
 
@@ -101,6 +116,7 @@ def write_snapshot(settings: Settings, options: SplitOptions, patches: pd.DataFr
                 snapshot.id, options, patches, left_out=left_out, patches_sha256=hash_file(partial / _PATCHES)
             )
             (partial / NAME).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
+            write_date(partial)
     return _open(folder)
 
 

@@ -64,15 +64,6 @@ class TrainOptions(Options):
     min_train_patients: Patients = Field(10, ge=1, description="Training refuses with fewer train patients.")
     min_val_patients: Patients = Field(5, ge=1, description="Training refuses with fewer val patients.")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _read_one_strength_of_jitter(cls, values: Any) -> Any:
-        """Takes `augmentation`, which earlier versions wrote into the records of their networks, as both jitters."""
-        if not isinstance(values, dict) or "augmentation" not in values:
-            return values
-        both = dict.fromkeys(("stain_jitter", "light_jitter"), values["augmentation"])
-        return both | {name: value for name, value in values.items() if name != "augmentation"}
-
     @model_validator(mode="after")
     def _leaves_out_a_fold_that_there_is(self) -> TrainOptions:
         if self.folds == 1 or self.fold >= max(self.folds, 1):

@@ -78,8 +78,8 @@ def test_every_member_is_shown_with_its_kept_epoch(asked: list[dict[str, Any]]) 
     ("words", "why"),
     [
         (["--architecture", "nowhere.toml"], "nowhere.toml"),
-        (["--views", "3"], "views: Input should be 1 or 8"),
-        (["--by", "luck"], "by: Input should be 'seeds' or 'folds'"),
+        (["--views", "3"], "views = 3: one of 1, 8"),
+        (["--by", "luck"], "one of seeds, folds"),
         (["--by", "folds"], "An ensemble by folds has one member"),
     ],
 )

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from bcd.errors import BcdError
 from bcd.patches import BatchId, Hospital
 from bcd.registry import erasure as module
-from bcd.registry.bundle import MODEL
 from bcd.registry.erasure import erase_withdrawn
+from bcd.registry.lookup import MODEL
 from bcd.registry.remains import names_patient
 from bcd.registry.tracking import open_client
 from bcd.settings import Settings

@@ -12,8 +12,11 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import sqlalchemy as sa
+from typer.testing import CliRunner
 
 from bcd.admission.admit import admit
+from bcd.cli.main import app
 from bcd.errors import BcdError, InsufficientEvidenceError
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.predictions import Predictions, read_predictions
@@ -27,10 +30,11 @@ from bcd.registry.judged_model import FileReading, open_model
 from bcd.settings import Settings
 from bcd.store.batches import read_pixels
 from bcd.store.catalog import Catalog, open_catalog
-from bcd.store.hospitals import declare_hospital
+from bcd.store.hospitals import declare_hospital, list_hospitals
 from bcd.store.options import SplitOptions
 from bcd.store.snapshots import Snapshot, freeze_snapshot
 from bcd.store.splits import published_list
+from bcd.store.tables import metadata
 
 OPTIONS = EvaluateOptions(resamples=100, min_patients=2, min_patches=5)
 LISTED = sorted(published_list("val"))[:3]
@@ -71,10 +75,16 @@ def home(shared_settings: Settings, register: Callable[..., Any], tmp_path_facto
     return Home(shared_settings, catalog, snapshot)
 
 
-def fingerprint(settings: Settings) -> str:
-    """Hashes every file of store and catalog."""
-    files = sorted(path for path in settings.home.rglob("*") if path.is_file() and "mlflow" not in path.parts)
-    return hashlib.sha256(b"".join(str(path).encode() + path.read_bytes() for path in files)).hexdigest()
+def read_store(home: Home) -> dict[str, Any]:
+    """Reads everything that is kept: every file but evaluations and MLflow's, and every row of the catalog."""
+    with home.catalog.engine.connect() as connection:
+        rows = {
+            table.name: sorted(map(repr, connection.execute(sa.select(table)))) for table in metadata.sorted_tables
+        }
+    left = {"mlflow", "evaluations", "catalog.db", "catalog.db-wal", "catalog.db-shm"}
+    folders = [path for root in (home.settings.home, home.settings.keys) for path in root.rglob("*")]
+    files = [path for path in folders if path.is_file() and left.isdisjoint(path.parts)]
+    return rows | {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def test_the_test_patients_of_its_snapshot_judge_a_model(home: Home) -> None:
@@ -255,9 +265,9 @@ def test_a_delivery_is_judged_on_and_nothing_is_stored(home: Home, tmp_path: Pat
     delivery = write_delivery(tmp_path / "outside", ["q1", "q2", "q3"], seed=2)
     write_delivery(delivery, ["q4"], seed=3, labelled=False)
     (delivery / "notes.txt").write_text("not a patch")
-    before = fingerprint(home.settings)
+    before = read_store(home)
     judgement, scores = judge_on_delivery(home.settings, delivery, Hospital("west"), ["1"], options=OPTIONS)
-    assert fingerprint(home.settings) == before
+    assert read_store(home) == before
     evaluation = judgement.evaluations["bcd-idc/1"]
     assert (evaluation.n_patches, evaluation.n_patients) == (18, 3)
     assert evaluation.pooled["accuracy"].value == 1
@@ -282,3 +292,58 @@ def test_a_delivery_without_labels_cannot_judge(home: Home, tmp_path: Path) -> N
 def test_a_model_is_judged_once(home: Home) -> None:
     with pytest.raises(BcdError, match="judged twice"):
         judge_on_protocol(home.settings, home.catalog, ["1", "bcd-idc/1"], "natural", options=OPTIONS)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "--model 1",
+        "--model 1 --beside 2 --protocol founding",
+        "--model red.keras",
+        "--model red.keras --snapshot SNAPSHOT",
+        "--model red.keras --protocol cruz-roa-2014-dev",
+        "--predictions theirs.csv",
+        "--predictions theirs.csv --beside 1",
+        "--predictions theirs.csv --beside red.keras --protocol cruz-roa-2014-dev",
+        "--data outside --model 1",
+        "--data outside --model 1 --hospital raw",
+    ],
+)
+def test_evaluating_deals_nobody_and_freezes_nothing(
+    form: str,
+    home: Home,
+    networks: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    raw = Hospital("raw")
+    if raw not in {each.hospital for each in list_hospitals(home.catalog)}:
+        declare_hospital(home.settings, home.catalog, raw, "raw", "a test")
+    new = f"n{len(form)}"  # whom no earlier form can have dealt
+    admit(home.settings, home.catalog, write_delivery(tmp_path / new, [new], seed=len(form)), Hospital("north"))
+    test = home.snapshot.of("test")
+    listed = home.snapshot.patches.query("patient in @LISTED and split != 'test'")
+    outside = write_delivery(tmp_path / "outside", ["q1", "q2", "q3"], seed=2)
+    write_predictions(tmp_path / "theirs.csv", listed if "dev" in form else test)
+    places = {"red.keras": networks["red"], "theirs.csv": tmp_path / "theirs.csv", "outside": outside}
+    places["SNAPSHOT"] = home.snapshot.id
+    before = read_store(home)
+    monkeypatch.setenv("BCD_HOME", str(home.settings.home))
+    monkeypatch.setenv("BCD_EVALUATION__MIN_PATIENTS", "2")
+    words = [str(places.get(word, word)) for word in form.split()]
+    result = CliRunner().invoke(app, ["evaluate", *words, "--resamples", "100"], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "Page: " in result.output
+    assert read_store(home) == before
+
+
+def test_test_patients_are_as_dealt_where_a_file_has_no_snapshot(home: Home, networks: dict[str, Path]) -> None:
+    model = [str(networks["red"])]
+    _, scores = judge_on_protocol(home.settings, home.catalog, model, "natural", options=OPTIONS)
+    assert set(scores["red.keras"]["patient"]) == set(home.snapshot.of("test")["patient"])
+
+
+def test_nobody_judges_where_nobody_is_dealt(home: Home, networks: dict[str, Path]) -> None:
+    never = home.settings.model_copy(update={"splits": {"protocol": "leave-one-hospital-out", "held_out": "north"}})
+    with pytest.raises(InsufficientEvidenceError, match="no test patient in all that is admitted"):
+        judge_on_protocol(never, home.catalog, [str(networks["red"])], "natural", options=OPTIONS)

@@ -63,7 +63,7 @@ def test_all_state_is_under_home(settings, tmp_path, monkeypatch):
         run.log_text("text", "note.md")
 
     assert [path.name for path in tmp_path.iterdir()] == ["home"]
-    assert read(settings, run.id).info.artifact_uri.startswith(str(settings.mlflow / "artifacts"))
+    assert read(settings, run.id).info.artifact_uri.startswith((settings.mlflow / "artifacts").as_uri())
 
 
 def test_settings_win_over_the_variable_and_both_over_the_own_store(settings, tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from bcd.errors import BcdError
+from bcd.evaluation.outcome import OutcomeRule
 from bcd.patches import Hospital, PatientId
 from bcd.scoring.options import ScoreOptions
 from bcd.scoring.picture import Picture
@@ -80,17 +81,17 @@ def test_killed_before_the_ledger_entry_the_next_run_makes_it(store, admitted, b
     score(store, bundle)
     with store.catalog.write() as connection:
         connection.execute(sa.delete(tables.ledger))
-    assert patients_to_score(store.catalog, store.settings, bundle) == [(EAST, PATIENT)]
+    assert patients_to_score(store.catalog, store.settings, bundle, OPTIONS) == [(EAST, PATIENT)]
     again = score(store, bundle)
     assert bundle.calls == 1
     assert not again.skipped
     assert [entry.status for entry in list_scores(store.catalog)] == ["scored"]
-    assert patients_to_score(store.catalog, store.settings, bundle) == []
+    assert patients_to_score(store.catalog, store.settings, bundle, OPTIONS) == []
 
 
 def test_a_result_that_was_deleted_is_made_again(store, admitted, bundle):
     shutil.rmtree(score(store, bundle).folder)
-    assert patients_to_score(store.catalog, store.settings, bundle) == [(EAST, PATIENT)]
+    assert patients_to_score(store.catalog, store.settings, bundle, OPTIONS) == [(EAST, PATIENT)]
     assert score(store, bundle).report.exists()
 
 
@@ -105,7 +106,7 @@ def test_a_failure_is_in_the_ledger_named_and_leaves_nothing_half_made(store, ad
     assert list((store.settings.scores / "east" / "1001").iterdir()) == []
     (entry,) = list_scores(store.catalog)
     assert (entry.status, entry.error) == ("failed", "OSError: No space left on device")
-    assert patients_to_score(store.catalog, store.settings, bundle) == [(EAST, PATIENT)]
+    assert patients_to_score(store.catalog, store.settings, bundle, OPTIONS) == [(EAST, PATIENT)]
     assert score(store, bundle).report.exists()
     assert [entry.status for entry in list_scores(store.catalog)] == ["scored", "failed"]
 
@@ -125,9 +126,9 @@ def test_an_unknown_patient_is_an_error_and_no_ledger_entry(store, admitted, bun
 
 def test_new_patches_a_new_bundle_or_another_level_are_scored_anew(store, admitted, bundle, make_patches):
     folders = [score(store, bundle).folder]
-    folders.append(score(store, bundle, ScoreOptions(level=0.99)).folder)
+    folders.append(score(store, bundle, ScoreOptions(outcome=OutcomeRule(level=0.99))).folder)
     store.admit(*make_patches([(7, 7)], seed=1))
-    assert patients_to_score(store.catalog, store.settings, bundle) == [(EAST, PATIENT)]
+    assert patients_to_score(store.catalog, store.settings, bundle, OPTIONS) == [(EAST, PATIENT)]
     scored = score(store, bundle)
     assert scored.n == len(CELLS) + 1
     folders.append(scored.folder)
@@ -166,6 +167,6 @@ def test_two_hospitals_patient_1001_are_two_people(store, admitted, bundle, make
 
 def test_the_nightly_list_shrinks_as_patients_are_scored(store, admitted, bundle, make_patches):
     store.admit(*make_patches(CELLS, patient="1000", seed=3))
-    assert patients_to_score(store.catalog, store.settings, bundle) == [(EAST, "1000"), (EAST, PATIENT)]
+    assert patients_to_score(store.catalog, store.settings, bundle, OPTIONS) == [(EAST, "1000"), (EAST, PATIENT)]
     score(store, bundle)
-    assert patients_to_score(store.catalog, store.settings, bundle) == [(EAST, "1000")]
+    assert patients_to_score(store.catalog, store.settings, bundle, OPTIONS) == [(EAST, "1000")]

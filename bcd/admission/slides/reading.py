@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from bcd.admission.slides.errors import SlideError
 from bcd.admission.slides.names import PICTURE_SUFFIXES, TIFF_SUFFIXES
 from bcd.admission.slides.spacing import Spacing, read_spacing, settle_spacing
-from bcd.errors import BcdError
+from bcd.errors import UnavailableError
 from bcd.patches import MICRONS_PER_PIXEL
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def open_slide(path: Path, spacing: float | None) -> Iterator[Region]:
 
     Raises:
         SlideError: unreadable, no-spacing, absurd-size, colour.
-        BcdError: OpenSlide is not installed.
+        UnavailableError: OpenSlide is not installed.
     """
     if path.suffix.lower() in PICTURE_SUFFIXES:
         with _decode_picture(path) as picture:
@@ -240,7 +240,7 @@ def _import_openslide() -> Any:
     try:
         import openslide
     except ModuleNotFoundError as error:  # openslide-python's own, where its library is missing, too
-        raise BcdError(
+        raise UnavailableError(
             "OpenSlide, which reads slides, is not installed.", 'Run `pip install "bcd[slides]"`.'
         ) from error
     return openslide

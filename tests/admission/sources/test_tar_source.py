@@ -105,7 +105,7 @@ def test_a_cut_tar_is_refused_as_a_whole(tmp_path: Path, mode: str, lost: int) -
     assert is_whole(path)
     os.truncate(path, path.stat().st_size - lost)
     assert not is_whole(path)
-    with pytest.raises(BcdError, match=r"damaged or not whole.* Copy it again"), open_source(path, tmp_path):
+    with pytest.raises(BcdError, match="damaged or not whole"), open_source(path, tmp_path):
         pass
 
 
@@ -195,7 +195,10 @@ def test_277524_members_take_little_memory(tmp_path: Path) -> None:
 def test_what_is_no_delivery_is_named(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "x").write_bytes(data)
     with (
-        pytest.raises(BcdError, match=r"neither a folder nor a whole zip|no whole zip"),
+        pytest.raises(
+            BcdError,
+            match=r"neither a folder nor a whole zip|no whole zip|has no bytes|holds no tar|a 7z archive",
+        ),
         open_source(tmp_path / "x", tmp_path),
     ):
         pass
