@@ -17,8 +17,7 @@ from bcd.networks.architecture import PRESETS
 from bcd.registry.owner import PROCESS_TAG, has_ended, this_process
 from bcd.registry.run import flatten
 from bcd.registry.tracking import connect, end_killed_runs, experiment_id, open_client, own_store, start_run
-from bcd.search.records import TrialRecord
-from bcd.search.study import StudyResult
+from bcd.search.records import StudyResult, TrialRecord
 from bcd.settings import Settings
 from bcd.training.options import TrainOptions
 
