@@ -19,7 +19,7 @@ from bcd.admission.findings import commonest_rule
 from bcd.admission.judgement import RELEASABLE
 from bcd.admission.rules import FLAGS, MENDS, RULES
 from bcd.files import whole_file
-from bcd.pages import open_templates
+from bcd.pages import render_page
 from bcd.store.delivery_queries import (
     Delivery,
     RefusedFile,
@@ -68,10 +68,9 @@ def write_report(settings: Settings, catalog: Catalog, delivery: str) -> Path:
         BcdError: There is no such delivery, or its batch is missing.
     """
     found = match_delivery(catalog, delivery)
-    environment = open_templates("bcd.admission")
-    environment.filters.update(count="{:,}".format, share=_share, short=_short)
     facts = _gather_facts(settings, catalog, found)
-    html = environment.get_template("report.html.j2").render(facts)
+    filters: dict[str, Callable[..., str]] = {"count": "{:,}".format, "share": _share, "short": _short}
+    html = render_page("bcd.admission", "report.html.j2", facts, filters)
     path = report_path(settings, found.id)
     with whole_file(path) as partial:
         partial.write_text(html, encoding="utf-8")

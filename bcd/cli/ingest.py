@@ -35,7 +35,7 @@ def ingest(
                 raise BcdError(f"There is no delivery {delivery}.", "Check the path.")
             delivery = str(Path(delivery).absolute())
         find_declared(open_catalog(settings), hospital)
-    with at_work(settings) as console:
+    with at_work(settings, needs_home=not delivery) as console:
         from flows.ingest import ingest as ingest_flow
 
         admissions = ingest_flow(delivery, hospital, spacing)

@@ -12,10 +12,12 @@ from prefect import Flow, flow
 from prefect.utilities.callables import parameter_schema
 
 from bcd.errors import BcdError
+from bcd.evaluation.outcome import OutcomeRule
 from bcd.registry.options import GateOptions
+from bcd.scoring.options import ScoreOptions
 from bcd.search.options import SearchOptions
 from bcd.settings import Settings
-from flows.forms import Gate, Search, Text
+from flows.forms import Gate, Scoring, Search, Text
 
 ROOT = Path(__file__).parents[2]
 ENTRYPOINTS = [each["entrypoint"] for each in yaml.safe_load((ROOT / "deployment.yaml").read_text())["deployments"]]
@@ -27,12 +29,16 @@ margin = 0.03
 [search]
 trials = 7
 workers = 2
+
+[outcome]
+level = 0.9
+min_patches = 40
 """
 
 
 @flow
-def example(snapshot: Text = "", *, gate: Gate = None, search: Search = None) -> None:
-    """A flow of two sections."""
+def example(snapshot: Text = "", *, gate: Gate = None, search: Search = None, scoring: Scoring = None) -> None:
+    """A flow of three sections."""
 
 
 def load_flow(entrypoint: str) -> Flow:
@@ -71,6 +77,13 @@ def test_what_a_form_leaves_open_stays_as_configured() -> None:
     got = example.validate_parameters(sent)
     assert got["gate"] == GateOptions(margin=0.05, approval=True)
     assert got["search"] == SearchOptions(trials=7, workers=2, epochs=3)
+
+
+@pytest.mark.usefixtures("configured")
+def test_a_section_within_a_section_stays_as_configured_too() -> None:
+    got = example.validate_parameters({"scoring": {"outcome": {"level": 0.8}, "opacity": 0.5}})
+    assert got["scoring"] == ScoreOptions(outcome=OutcomeRule(level=0.8, min_patches=40), opacity=0.5)
+    assert (defaults("OutcomeRule")["level"], defaults("OutcomeRule")["min_patches"]) == (0.9, 40)
 
 
 @pytest.mark.usefixtures("configured")
