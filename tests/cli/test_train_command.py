@@ -15,6 +15,7 @@ from bcd.preprocessing.options import PrepareOptions
 from bcd.registry.plan import Choice, Retraining, read_choice, read_plan, write_choice, write_plan
 from bcd.search.options import SearchOptions
 from bcd.settings import Settings
+from bcd.store.catalog import open_catalog
 from bcd.store.options import SplitOptions
 from bcd.store.snapshots import write_snapshot
 from bcd.training.ensemble import TrainedEnsemble
@@ -31,6 +32,7 @@ TOML = "stem = {filters = 4, stride = 5}\nstages = [{filters = 4}]\n"
 def asked(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What was planned, and the plan that was trained; it answers with two members, kept at their second epoch."""
     given: list[dict[str, Any]] = []
+    open_catalog(settings)
 
     def preprocess(snapshot: str, **words: Any) -> str:
         given.append({"snapshot": snapshot, **words})

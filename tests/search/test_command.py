@@ -15,6 +15,8 @@ from bcd.networks.architecture import PRESETS
 from bcd.search.options import SearchOptions
 from bcd.search.records import StudyResult, TrialRecord
 from bcd.search.verdict import Gain
+from bcd.settings import load_settings
+from bcd.store.catalog import open_catalog
 from bcd.training.options import TrainOptions
 from flows import preprocess as preprocess_flow
 from flows import search as flow
@@ -29,7 +31,8 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asked:
     """What was planned, and the plan and workers that the flow was asked for; it is interrupted."""
     given: Asked = []
     planned: list[SearchOptions] = []
-    monkeypatch.setenv("BCD_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("BCD_HOME", str(tmp_path))
+    open_catalog(load_settings())
 
     def preprocess(snapshot: str, *, search: SearchOptions) -> str:
         planned.append(search)
