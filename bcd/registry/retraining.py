@@ -13,6 +13,7 @@ Example:
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,7 +79,8 @@ def search_architecture(settings: Settings, retraining: Retraining) -> StudyResu
             note=result.note,
         )
         with whole_file(_study_file(settings, retraining)) as partial:
-            partial.write_bytes(TypeAdapter(StudyResult).dump_json(result, indent=2))
+            # Not dump_json, which turns a figure that is not a number into null.
+            partial.write_text(json.dumps(TypeAdapter(StudyResult).dump_python(result, mode="json"), indent=2))
         write_choice(settings, retraining, choice)
     return result
 
