@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import yaml
@@ -141,3 +142,20 @@ def test_scoring_wants_a_patient_or_all_that_wait_but_not_both(patient: str, eve
 
     with pytest.raises(BcdError, match="all_that_wait"):
         score.fn.__wrapped__(patient=patient, all_that_wait=everyone)
+
+
+@pytest.mark.parametrize("by_schedule", [True, False])
+@pytest.mark.usefixtures("settings")
+def test_a_schedule_chooses_all_that_wait_whatever_the_server_made_of_its_parameters(by_schedule: bool) -> None:
+    from prefect.client.schemas.objects import FlowRun
+    from prefect.context import FlowRunContext
+
+    from flows.reporting import is_scheduled
+    from flows.score import score
+
+    assert not is_scheduled()
+    with FlowRunContext.model_construct(flow_run=FlowRun(flow_id=uuid4(), auto_scheduled=by_schedule)):
+        assert is_scheduled() == by_schedule
+        # A home without a champion: who may score everyone is told so, and who may not is told that first.
+        with pytest.raises(BcdError, match="champion" if by_schedule else "all_that_wait"):
+            score.fn.__wrapped__()
