@@ -165,7 +165,7 @@ def _find(connection: sa.Connection, hospital: Hospital) -> HospitalRecord | Non
     known = [HospitalRecord(**row) for row in connection.execute(query).mappings()]
     if known and known[0].hospital != hospital:
         raise BcdError(
-            f"Hospital {hospital} is declared as {known[0].hospital}; names that differ by case only are one hospital.",
+            f"Hospital {hospital} is declared as {known[0].hospital}; names differing in case only are one hospital.",
             f"Write {known[0].hospital}, also as the name of its folder in the inbox.",
         )
     return known[0] if known else None
