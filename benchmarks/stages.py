@@ -57,7 +57,7 @@ class Stages:
         """Wraps a function of a module, or a method or property of a class."""
         function = vars(owner)[name]
         self._order += [stage] if stage not in self._order else []
-        if isinstance(function, property):
+        if isinstance(function, property) and function.fget is not None:
             setattr(owner, name, property(self._timed(function.fget, stage)))
         else:
             setattr(owner, name, self._timed(function, stage))
@@ -136,7 +136,6 @@ def time_admission(stages: Stages) -> None:
     for owner, names, stage in (
         (zips.ZipSource, "__init__", "listing the delivery"),
         (folders.FolderSource, "__init__", "listing the delivery"),
-        (admit, "check_names", "listing the delivery"),
         (admit, "plan_admission", "names and places"),
         (examine._Kept, "append as_frame", "gathering columns"),
         (examine, "_take", "gathering columns"),

@@ -19,6 +19,7 @@ from prefect.artifacts import (
     create_progress_artifact,
     update_progress_artifact,
 )
+from prefect.context import FlowRunContext
 from prefect.states import Failed, State
 
 from bcd.errors import BcdError
@@ -77,7 +78,7 @@ def told(run: Callable[P, R]) -> Callable[P, R]:
             return Failed(message=str(error), data=error)
 
     # Prefect would look for the names of the annotations in this module.
-    telling.__signature__ = inspect.signature(run, eval_str=True)
+    telling.__signature__ = inspect.signature(run, eval_str=True)  # type: ignore[attr-defined]
     return telling
 
 
@@ -97,8 +98,17 @@ def run_name() -> str:
     """Names a flow run by its flow and what it is about, so that the dashboard's list can be read."""
     given = runtime.flow_run.parameters
     about = [given.get("hospital", ""), given.get("patient", ""), Path(given.get("delivery", "")).name]
-    about.append(given.get("snapshot", "").strip()[:8])
+    about.append((given.get("plan") or given.get("snapshot", "")).strip()[:8])
     return " ".join([str(runtime.flow_run.flow_name), *(word.strip() for word in about if word.strip())])
+
+
+def is_scheduled() -> bool:
+    """Whether a schedule started this run, and not a person or an event.
+
+    It cannot be a parameter of the schedule: the server drops those when a person changes the schedule's time.
+    """
+    context = FlowRunContext.get()
+    return context is not None and context.flow_run is not None and bool(context.flow_run.auto_scheduled)
 
 
 def artifact_key(text: str) -> str:
@@ -121,6 +131,7 @@ def _thumbnail_url(picture: Path, longest_edge: int = 900) -> str:
     import cv2
 
     image = cv2.imread(str(picture), cv2.IMREAD_COLOR)
+    assert image is not None
     scale = min(1.0, longest_edge / max(image.shape[:2]))
     small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     encoded = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 80])[1]

@@ -205,7 +205,7 @@ class ReadPage(HTMLParser):
                 self.faults.append(f"a picture called {self.pictures[-1]!r}")
         elif tag == "a" and (given.get("href") or "").startswith("#"):
             self.contents.append(str(given["href"])[1:])
-        self._places += [given["id"]] if given.get("id") else []
+        self._places += [str(given["id"])] if given.get("id") else []
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "caption":

@@ -12,13 +12,14 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
 from bcd.admission.attempts import one_attempt
 from bcd.admission.beside import apply_labels
 from bcd.admission.cut import cut_slides
+from bcd.admission.declared import read_declarations
 from bcd.admission.examine import examine_files
 from bcd.admission.inbox import claim, is_waiting, set_aside
 from bcd.admission.machine import told_of_machine
@@ -36,7 +37,7 @@ from bcd.progress import say
 from bcd.settings import Settings
 from bcd.store.catalog import Catalog, patiently
 from bcd.store.deliveries import DeliveryRecord
-from bcd.store.hospitals import find_declared
+from bcd.store.hospitals import COARSEST, find_declared
 from bcd.store.pseudonyms import open_pseudonyms
 from bcd.store.spool import open_spool
 
@@ -77,7 +78,7 @@ def admit(
         UnavailableError: The machine, the store or the key of pseudonyms is at fault; the delivery stays where it is.
         BcdError: There is no such delivery, or its hospital is not declared.
     """
-    patiently(lambda: find_declared(catalog, hospital))
+    declared = patiently(lambda: find_declared(catalog, hospital))
     naming = _open_naming(settings, catalog, hospital)
     name = naming.show_title(path.name)
     failure: Exception | None = None
@@ -90,7 +91,15 @@ def admit(
                     open_source(path, settings.scratch) as source,
                 ):
                     admission = admit_source(
-                        settings, catalog, source, name=name, hospital=hospital, naming=naming, spacing=spacing
+                        settings,
+                        catalog,
+                        source,
+                        name=name,
+                        hospital=hospital,
+                        naming=naming,
+                        spacing=spacing,
+                        coarsest=declared.coarsest,
+                        title=path.name if path.is_dir() else "",
                     )
             except UnavailableError:
                 raise
@@ -118,8 +127,14 @@ def _open_naming(settings: Settings, catalog: Catalog, hospital: Hospital) -> Na
 
 def _conclude(settings: Settings, catalog: Catalog, path: Path, admission: Admission, *, hides: bool) -> None:
     """Writes the report, then lets the delivery leave the inbox: killed between the two, it is found there again."""
+    failure = None
     try:
-        patiently(lambda: write_report(settings, catalog, admission.id))
+        try:
+            patiently(lambda: write_report(settings, catalog, admission.id))
+        except (BcdError, OSError):
+            raise
+        except Exception as error:  # noqa: BLE001 - raised below: found in the inbox again, it would fail for ever
+            failure = error
         if admission.reason is None:
             leave_inbox(settings, catalog, path, admission, hides=hides)
         elif is_waiting(settings, path, admission.hospital):
@@ -133,6 +148,8 @@ def _conclude(settings: Settings, catalog: Catalog, path: Path, admission: Admis
             f" {error.strerror}.",
             "Mend the disk or its permissions and run the same command again: nothing is admitted twice.",
         ) from error
+    if failure is not None:
+        raise failure
 
 
 def admit_source(
@@ -144,6 +161,8 @@ def admit_source(
     hospital: Hospital,
     naming: Naming | None = None,
     spacing: float | None = None,
+    coarsest: float = COARSEST,
+    title: str = "",
     waived: Mapping[str, str] = _NONE,
     labels: Mapping[str, int] = _NO_LABELS,
     is_release: bool = False,
@@ -158,6 +177,8 @@ def admit_source(
         hospital: Where it comes from.
         naming: How its patients are called; None: as the source calls them.
         spacing: In µm per pixel, for slides that do not say it.
+        coarsest: In µm per pixel; slides whose finest level says more are refused unless `spacing` confirms it.
+        title: Name of the folder that the delivery is; DICOM files that lie in it go by it.
         waived: For a file's name, the one rule that it may break.
         labels: For a file's name, the label that counts instead of what its name says.
         is_release: Whether a person chose these files again, so that they mark nothing that they contradict.
@@ -167,12 +188,14 @@ def admit_source(
     """
     naming = naming or Naming(None)
     with told_of_machine(settings), open_spool(settings) as spool:
-        plan = plan_admission(source, naming, waived=waived, labels=labels)
+        declared = read_declarations(source, naming, settings.scratch)
+        plan = plan_admission(source, naming, declared=declared, title=title, waived=waived, labels=labels)
         findings = examine_files(source, plan, spool)
-        cut_slides(source, plan.slides, findings, spool, scratch=settings.scratch, spacing=spacing)
+        cut_slides(source, plan, findings, spool, scratch=settings.scratch, spacing=spacing, coarsest=coarsest)
         apply_labels(source, findings, plan.tables, hospital=hospital, naming=naming, scratch=settings.scratch)
-        told = spacing if plan.slides else None
-        draft = Draft(name, hospital, source, spool, findings, naming.hides, is_release, told)
+        draft = Draft(name, hospital, source, spool, findings, naming.hides, is_release)
+        if plan.slides:
+            draft = replace(draft, spacing=spacing, coarsest=coarsest)
         record, already = settle(settings, catalog, draft)
     if already and record.reason is None:
         say(f"{name} of {hospital} was admitted before: nothing changes.")

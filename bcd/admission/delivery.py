@@ -23,13 +23,14 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
+from bcd.admission.declared import SLIDES_FILES
 from bcd.admission.received import is_settled
 from bcd.admission.slides.names import is_slide
 from bcd.admission.sources.folders import walk
 from bcd.admission.sources.open import is_whole, list_names
 from bcd.admission.sources.source import is_litter
 from bcd.errors import BcdError
-from bcd.patches import Hospital, PatchName
+from bcd.patches import Hospital, PatchName, is_patch_of_another_format
 from bcd.progress import say
 from bcd.settings import Settings
 from bcd.store.hospitals import check_hospital
@@ -61,7 +62,8 @@ def check_names(path: Path, names: Iterable[str]) -> None:
     """
     count, kinds = 0, set()
     for name in _without_litter(names):
-        if PatchName.parse(name.name) or is_slide(name):
+        is_patch = PatchName.parse(name.name) is not None or is_patch_of_another_format(name.name)
+        if is_patch or is_slide(name) or name.name.lower() in SLIDES_FILES:
             return
         count += 1
         kinds.add(name.suffix.lower() or "without suffix")

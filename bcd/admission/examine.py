@@ -72,7 +72,7 @@ def examine_files(source: Source, plan: Plan, spool: Spool) -> Findings:
             _take(look, digests, refused)
             kept.append(look, spool)
             advance(len(look.members))
-        others = list(plan.refused)
+        others = [*plan.refused, *plan.slide_tables]
         for part in (others[start : start + CHUNK] for start in range(0, len(others), CHUNK)):
             _take(_hash_files(source, part, refused), digests, refused)
             advance(len(part))

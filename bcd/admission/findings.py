@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcd.admission.rules import RULES, Refusal
+from bcd.store.complete import CompleteSlide
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,6 +38,7 @@ class Findings:
         private: Members whose bytes are never copied into the store.
         patches: A row a patch that its own bytes do not refuse: member, patient, slide (category), x, y, label (int8,
             -1 = none), sha256, pixel_sha256 (hex), flags (bits), red, green, blue (its mean colour), spool_row.
+        complete: Its slides that are complete, refused ones among them.
         label_rows: Rows of the tables of labels.
         unmatched_rows: Those of them that name no patch of the delivery.
         label_notes: What is to be said of those.
@@ -50,6 +52,7 @@ class Findings:
     refused: dict[int, Refusal]
     private: set[int]
     patches: pd.DataFrame
+    complete: list[CompleteSlide] = field(default_factory=list)
     label_rows: int = 0
     unmatched_rows: int = 0
     label_notes: list[str] = field(default_factory=list)

@@ -32,6 +32,8 @@ NOT_RELEASABLE = {
     "absurd-size": f"it has no 50x50 RGB pixels; {_MEND_FILE}",
     "colour": f"it has no 50x50 RGB pixels; {_MEND_FILE}",
     "size": f"it has no 50x50 RGB pixels; {_MEND_FILE}",
+    "slides-file": "correct the table and deliver it again, with the slides",
+    "own-picture": "deliver the slide that it was drawn from",
     "no-spacing": "deliver the slide again with --spacing",
     "no-tissue": "a slide is delivered again whole; crop it to its tissue first",
     "labels-file": "mend the table, then `bcd labels import` it",

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from bcd.admission.beside import apply_labels
 from bcd.admission.cut import cut_slides
+from bcd.admission.declared import read_declarations
 from bcd.admission.delivery import check_names
 from bcd.admission.duplicates import refuse_duplicates
 from bcd.admission.examine import examine_files
@@ -79,9 +80,10 @@ def look_at(
         check_names(path, source.names)
         spool = Spool(Path(scratch))
         try:
-            plan = plan_admission(source, naming, waived={}, labels={})
+            declared = read_declarations(source, naming, Path(scratch))
+            plan = plan_admission(source, naming, declared=declared, title=path.name if path.is_dir() else "")
             findings = examine_files(source, plan, spool)
-            cut_slides(source, plan.slides, findings, spool, scratch=Path(scratch), spacing=spacing)
+            cut_slides(source, plan, findings, spool, scratch=Path(scratch), spacing=spacing)
             apply_labels(source, findings, plan.tables, hospital=hospital, naming=naming, scratch=Path(scratch))
             refuse_duplicates(findings)
             standing, refused = findings.standing(), count_rules(findings.refusals())

@@ -39,6 +39,7 @@ from bcd.store.deliveries import (
     record_delivery,
 )
 from bcd.store.delivery_queries import withdrawn_patients
+from bcd.store.hospitals import COARSEST
 from bcd.store.known import known_slides
 from bcd.store.spool import Spool
 
@@ -56,6 +57,7 @@ class Draft:
         hides: Whether the hospital's identifiers were replaced, so that nothing else may name somebody either.
         is_release: Whether a person chose these files again: what they contradict is marked already.
         spacing: In µm per pixel, as it was told for slides.
+        coarsest: In µm per pixel, as the hospital's slides may be.
     """
 
     name: str
@@ -66,15 +68,18 @@ class Draft:
     hides: bool
     is_release: bool = False
     spacing: float | None = None
+    coarsest: float = COARSEST
 
     @property
     def identity(self) -> str:
-        """The delivery's hash: of the hospital, the name and bytes of every file, and a spacing that was told."""
+        """The delivery's hash: of the hospital, the name and bytes of every file, and what was told of slides."""
         findings = self.findings
         name_of = findings.names.__getitem__
         digest = hashlib.sha256(self.hospital.encode())
         if self.spacing is not None:  # slides that were refused without one may be admitted with it
             digest.update(f"\nspacing\t{self.spacing!r}".encode())
+        if self.coarsest != COARSEST:  # and so may those that were refused as too coarse
+            digest.update(f"\ncoarsest\t{self.coarsest!r}".encode())
         members = (member for member in range(findings.files) if member not in findings.ignored)
         # A line a file, in the order of the lines; never all lines at once, which would be most of the memory.
         for name, alike in groupby(sorted(members, key=name_of), key=name_of):
@@ -175,7 +180,10 @@ def _settle(
         label_note=" ".join(findings.label_notes),
         reason=reason,
     )
-    record_delivery(catalog, Settlement(record, index, kept, conflicts, doubts.labels, stains), confirm)
+    present = set(zip(standing["patient"], standing["slide"], strict=True))
+    complete = [one for one in findings.complete if (one.patient, one.slide) in present]
+    settlement = Settlement(record, index, kept, conflicts, doubts.labels, stains, complete)
+    record_delivery(catalog, settlement, confirm)
     with suppress(OSError):  # it is admitted; who settles next removes the note
         note.unlink()
     return record, False

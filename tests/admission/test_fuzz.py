@@ -254,7 +254,7 @@ FILES: dict[str, Callable[[int], tuple[str, bytes]]] = {
 }
 """Files of a delivery, by what they are; with few numbers, so that they meet."""
 
-PATCHES = [patch() for _ in range(24)]
+PATCHES: list[bytes] = [patch() for _ in range(24)]
 
 DELIVERIES = st.lists(st.tuples(st.sampled_from(list(FILES)), st.integers(0, 11)), min_size=1, max_size=14)
 

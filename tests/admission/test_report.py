@@ -71,16 +71,19 @@ def store(settings: Settings, catalog: Catalog) -> Store:
         quarantine = settings.quarantine / identity
         rows = []
         for number, one in enumerate(refused, start=1):
-            kept = None
+            kept: str | None = None
             if one.data is not None:
                 kept = f"{number:06d}-{one.name.rpartition('/')[2]}"
                 quarantine.mkdir(parents=True, exist_ok=True)
                 (quarantine / kept).write_bytes(one.data)
             sha256 = hashlib.sha256(one.data or b"").hexdigest()
-            rows.append(
-                {"delivery": identity, "name": one.name, "rule": one.rule, "message": one.message, "sha256": sha256}
-                | {"kept": kept}
-            )
+            row: dict[str, object] = {
+                "delivery": identity,
+                "name": one.name,
+                "rule": one.rule,
+                "message": one.message,
+            }
+            rows.append(row | {"sha256": sha256, "kept": kept})
         flags = Counter(flag for each in patches for flag in each.flags.split())
         with catalog.write() as connection:
             connection.execute(

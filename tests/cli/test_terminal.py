@@ -35,7 +35,7 @@ MODELS = (
 def shown(header: list[str], rows: list[list[str]], width: int) -> str:
     console = Console(width=width, file=io.StringIO())
     print_table(console, "Title", header, rows)
-    return console.file.getvalue()
+    return console.file.getvalue()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(("header", "row"), [BATCHES, MODELS])

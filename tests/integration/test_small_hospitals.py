@@ -12,8 +12,8 @@ import pytest
 
 from bcd.admission.admit import admit
 from bcd.errors import BcdError, InsufficientEvidenceError
-from bcd.patches import Hospital, PatchName
-from bcd.registry.plan import plan_retraining
+from bcd.patches import Hospital, PatchName, PatientId, SlideId
+from bcd.registry.plan import write_plan
 from bcd.registry.retraining import search_architecture
 from bcd.settings import Settings
 from bcd.store.catalog import open_catalog
@@ -35,7 +35,7 @@ def _deliver(folder: Path, names: list[str]) -> Path:
 
 def _names(patients: int, labels: list[int | None]) -> list[str]:
     return [
-        PatchName(str(10000 + patient), "5", 1 + 50 * column, 1, label).format()
+        PatchName(PatientId(str(10000 + patient)), SlideId("5"), 1 + 50 * column, 1, label).format()
         for patient in range(patients)
         for column, label in enumerate(labels)
     ]
@@ -67,7 +67,7 @@ def test_training_refuses_and_names_the_split(
     _admit(settings, tmp_path, _names(patients, labels))
     snapshot = freeze_snapshot(settings, open_catalog(settings), SplitOptions())
     with pytest.raises(InsufficientEvidenceError, match=named):
-        search_architecture(settings, plan_retraining(settings, snapshot))
+        search_architecture(settings, write_plan(settings, snapshot))
     assert not settings.work.exists() or not list(settings.work.rglob("*.keras"))
 
 

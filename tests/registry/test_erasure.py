@@ -117,7 +117,7 @@ def _recorded(catalog: Catalog) -> list[tuple[str, int, int]]:
     column = tables.erasures.c
     with catalog.engine.connect() as connection:
         rows = connection.execute(sa.select(column.patient, column.batch, column.patches).order_by(column.number))
-        return [tuple(row) for row in rows]  # type: ignore[misc]
+        return [tuple(row) for row in rows]
 
 
 def test_nothing_goes_while_nobody_is_withdrawn(settings: Settings, catalog: Catalog, batches) -> None:

@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ def addresses(settings: Settings) -> list[str]:
     url = database_url(settings)
     assert url is not None
     with sa.create_engine(url).connect() as connection:
-        texts = [
+        texts: list[Any] = [
             connection.scalars(sa.select(sa.column(column)).select_from(sa.table(table)))
             for table, column in ADDRESSES.items()
         ]
@@ -142,7 +143,7 @@ def test_a_home_that_stays_where_it_is_is_not_written(
 def test_addresses_follow_on_postgresql_too(odd_home: Settings, postgres, tmp_path: Path) -> None:
     url = sa.make_url(postgres.url(postgres.make_database())).set(drivername="postgresql+psycopg")
     old = artifacts_address(odd_home)
-    written = {
+    written: dict[str, list[str | None]] = {
         "experiments": [old],
         "runs": [f"{old}/a/artifacts", f"{old}-of-somebody-else/b/artifacts"],
         "logged_models": [f"{old}/models/m/artifacts"],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import pytest
 
@@ -16,7 +18,7 @@ PATCHES = pd.DataFrame(
 GRID = PATCHES.assign(x=(PATCHES["x"] - 1) // 50, y=(PATCHES["y"] - 1) // 50)
 
 
-def _rows(patches: pd.DataFrame, **changes: object) -> pd.DataFrame:
+def _rows(patches: pd.DataFrame, **changes: Any) -> pd.DataFrame:
     rows = patches.assign(**changes)
     return rows.assign(line=range(2, len(rows) + 2), identifier=rows["patient"])
 

@@ -29,7 +29,7 @@ def known(settings: Settings, catalog, store_batch):
     freeze_snapshot(settings, catalog, SplitOptions())
     store_batch(["3"], labels=(1,), hospital="west")
     for patient, bundle, status in (("3", "bcd-idc/1", "scored"), ("3", "bcd-idc/2", "scored"), ("4", "x", "failed")):
-        entry = LedgerEntry(Hospital("east"), PatientId(patient), bundle, "c" * 64, status, NOW, "scores/x")
+        entry = LedgerEntry(Hospital("east"), PatientId(patient), bundle, "c" * 64, status, NOW, "scores/x")  # type: ignore[arg-type]
         record_score(catalog, entry)
     return catalog
 

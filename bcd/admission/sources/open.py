@@ -20,6 +20,7 @@ from bcd.admission.sources.folders import FolderSource, is_folder, walk
 from bcd.admission.sources.hazards import clean_name
 from bcd.admission.sources.source import Source
 from bcd.errors import BcdError
+from bcd.patches import is_patch_of_another_format
 
 
 class Kind(Enum):
@@ -116,7 +117,8 @@ def _find_file_kind(path: Path) -> Kind | None:
         return Kind.ZIP
     if tars.is_tar(path):
         return Kind.TAR
-    if path.suffix.lower() in SLIDE_SUFFIXES | PICTURE_SUFFIXES and archive_kind(head) is None:
+    is_picture = path.suffix.lower() in SLIDE_SUFFIXES | PICTURE_SUFFIXES
+    if (is_picture or is_patch_of_another_format(path.name)) and archive_kind(head) is None:
         return Kind.PICTURE
     # A zip may have something before it, such as the program that unpacks it.
     return Kind.ZIP if zips.is_whole(path) else None

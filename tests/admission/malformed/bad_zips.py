@@ -41,7 +41,7 @@ class _Zips:
     def beside(self, what: str, fate: str, shown: str | None = None, /, **wrong: object) -> None:
         """Adds a delivery of the whole patches and one that is wrong."""
         one = Member(self.path, patch())
-        one = dataclasses.replace(one, **wrong)  # type: ignore[arg-type]
+        one = dataclasses.replace(one, **wrong)
         self.add(what, zip_of(*self.whole, one), (one.name if shown is None else shown, fate))
 
 
