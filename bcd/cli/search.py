@@ -96,5 +96,5 @@ def _name(number: int, best: int) -> str:
 
 def _command(snapshot: str) -> str:
     """Returns this command again, with the snapshot that it means named."""
-    words = [sys.argv[0].rsplit("/", 1)[-1], *sys.argv[1:]]
-    return shlex.join(words if "--snapshot" in words else [*words, "--snapshot", snapshot[:12]])
+    named = [] if "--snapshot" in sys.argv else ["--snapshot", snapshot[:12]]
+    return shlex.join([*sys.argv, *named])

@@ -44,7 +44,7 @@ def test_ctrl_c_says_how_to_go_on_with_the_same_snapshot(asked: list[Any], monke
     monkeypatch.setattr(sys, "argv", ["/somewhere/bcd", "search", "--trials", "9"])
     shown = _run("--trials", "9")
     assert shown.exit_code == 130
-    assert "To go on: bcd search --trials 9 --snapshot 4f1c0a9b2d3e\n" in shown.output
+    assert "To go on: /somewhere/bcd search --trials 9 --snapshot 4f1c0a9b2d3e\n" in shown.output
 
 
 def test_hours_alone_end_a_search_and_with_trials_whichever_comes_first(asked: list[Any]) -> None:
