@@ -8,7 +8,7 @@ LOCK := $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --no-hea
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test exactly-once backends simulations check format lock clean
+.PHONY: help install demo test exactly-once backends simulations docs check format lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -31,7 +31,10 @@ backends: $(VENV)/.dev ## the tests of networks and training on TensorFlow, then
 simulations: $(VENV)/.dev ## simulate whether the statistics hold, and put the tables into docs/explanation/statistics.md
 	$(BIN)/python benchmarks/simulations.py $(ARGS)
 
-check: $(VENV)/.dev ## ruff, mypy on bcd, import contracts
+docs: $(VENV)/.docs ## build the documentation, with the Python interface, into site/; a broken link fails it
+	$(BIN)/mkdocs build --strict
+
+check: $(VENV)/.dev ## ruff, mypy, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -44,6 +47,7 @@ format: $(VENV)/.dev ## let ruff mend what it can
 lock: $(UV) ## resolve the locks again from pyproject.toml
 	$(LOCK) --extra dev pyproject.toml -o requirements-dev.lock
 	$(LOCK) -c requirements-dev.lock pyproject.toml -o requirements.lock
+	$(LOCK) -c requirements-dev.lock --extra docs pyproject.toml -o requirements-docs.lock
 	$(LOCK) -c requirements-dev.lock --extra gpu pyproject.toml -o requirements-gpu.lock
 	printf 'uv\nhatchling\neditables\n' | $(LOCK) -c requirements-dev.lock - -o requirements-build.lock
 
@@ -66,4 +70,8 @@ $(VENV)/.run: $(UV) requirements.lock pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.run requirements-dev.lock
 	$(INSTALL) --require-hashes -r requirements-dev.lock
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.dev requirements-docs.lock
+	$(INSTALL) --require-hashes -r requirements-docs.lock
 	touch $@

@@ -19,6 +19,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
+SOFTWARE = "bcd"
+"""What the tag Software says in pictures of slides that bcd drew, so that it never takes one for a slide."""
+
 _MACHINE = platform.node().replace("-", "_") or "here"
 
 

@@ -2,7 +2,7 @@
 
 A patch of the public IDC set is named `PATIENT_idxSLIDE_xX_yY_classLABEL.png`, an unlabelled one
 `PATIENT_idxSLIDE_xX_yY.png`. x is the column and y the row of its upper left pixel on the slide, counted from 1,
-so both are 1 more than a multiple of 50.
+so both are 1 more than a multiple of 50. Case does not matter but in the patient.
 
 Example:
     >>> name = PatchName.parse("8867_idx5_x51_y1001_class1.png")
@@ -40,7 +40,7 @@ SnapshotId = NewType("SnapshotId", str)
 _NAME = re.compile(
     r"(?P<patient>[A-Za-z0-9-]{1,64})_idx(?P<slide>[0-9]{1,6})_x(?P<x>[0-9]{1,7})_y(?P<y>[0-9]{1,7})"
     r"(?:_class(?P<label>[01]))?\.png",
-    re.ASCII,
+    re.ASCII | re.IGNORECASE,  # FAT32 writes names in upper case
 )
 
 
@@ -90,3 +90,9 @@ class PatchName:
     def row(self) -> int:
         """The patch's row on the grid, counted from 0."""
         return (self.y - 1) // PATCH_PIXELS
+
+
+def is_patch_of_another_format(name: str) -> bool:
+    """Whether a file (without folders) is named as a patch but is no PNG, as `8867_idx5_x51_y101_class0.jpg`."""
+    stem, _, suffix = name.rpartition(".")
+    return suffix.lower() != "png" and PatchName.parse(f"{stem}.png") is not None

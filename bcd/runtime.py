@@ -50,19 +50,21 @@ def environment(settings: Settings) -> dict[str, str]:
 
 def enter(settings: Settings) -> None:
     """Makes this process one of bcd's: call it before Prefect, MLflow or Keras are imported."""
-    settings.home.mkdir(parents=True, exist_ok=True)
     os.environ.update(environment(settings))
     # TensorFlow's own variable does not reach its Python messages about functions that are traced again.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def read_servers(settings: Settings) -> dict[str, Any]:
-    """Returns what `bcd up` wrote about its processes, or nothing where it has not run."""
+    """Returns what `bcd up` wrote about its processes, or nothing where it has not run.
+
+    What was copied along with a home is about the servers of the other one.
+    """
     try:
         servers: dict[str, Any] = json.loads(settings.servers.read_text())
     except FileNotFoundError:
         return {}
-    return servers
+    return servers if servers.get("home") == str(settings.home) else {}
 
 
 def answers(url: str) -> bool:

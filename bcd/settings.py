@@ -200,6 +200,21 @@ def load_settings(home: Path | None = None) -> Settings:
         raise invalid_configuration(find_setting_faults(given), folder) from error
 
 
+def require_home(settings: Settings) -> None:
+    """Makes sure that the home exists, for whoever only reads from it or goes on with it.
+
+    Raises:
+        BcdError: There is no such folder, or nothing of bcd is in it.
+    """
+    known = ("bcd.toml", "catalog.db", "inbox", "store", "mlflow", "prefect")
+    if not any((settings.home / name).exists() for name in known):
+        state = "There is no folder" if not settings.home.exists() else "Nothing of bcd is in the folder"
+        raise BcdError(
+            f"{state} {settings.home}.",
+            "Name the right one with --home or BCD_HOME; `bcd ingest`, `bcd demo` and `bcd up` make a new one.",
+        )
+
+
 def find_setting_faults(given: Sequence[Given], others: Mapping[str, str] | None = None) -> list[str]:
     """Tells in a sentence each what is wrong with the settings above all tables; as `find_faults`."""
     faults = find_faults(Settings, (), given, others)
@@ -208,8 +223,18 @@ def find_setting_faults(given: Sequence[Given], others: Mapping[str, str] | None
 
 
 def find_home(home: Path | None = None) -> Path:
-    """Returns `home`, or BCD_HOME, or ~/.bcd, as an absolute path."""
-    return Path(home or os.environ.get("BCD_HOME") or DEFAULT_HOME).expanduser().absolute()
+    """Returns `home`, or BCD_HOME, or ~/.bcd, as an absolute path.
+
+    Raises:
+        BcdError: It holds a question mark.
+    """
+    found = Path(home or os.environ.get("BCD_HOME") or DEFAULT_HOME).expanduser().absolute()
+    if "?" in str(found):
+        raise BcdError(
+            f"The home {found} holds a question mark, at which the address of a database in it would end.",
+            "Name another folder with --home or BCD_HOME.",
+        )
+    return found
 
 
 def invalid_configuration(faults: list[str], home: Path) -> BcdError:

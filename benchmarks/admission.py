@@ -19,6 +19,7 @@ The files were read before, so that the speed of the disk they lie on is not mea
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import tempfile
@@ -51,6 +52,7 @@ def main() -> int:
     parser.add_argument("--scratch", type=Path, help="where to work (default: a temporary folder)")
     parser.add_argument("--keep", action="store_true", help="keep the deliveries in --scratch for the next run")
     arguments = parser.parse_args()
+    assert isinstance(sys.stdout, io.TextIOWrapper)
     sys.stdout.reconfigure(line_buffering=True)
     _print_load()
     with _scratch(arguments.scratch, keep=arguments.keep) as scratch:
@@ -212,7 +214,7 @@ def _judge_size(runs: dict[int, list[Run]]) -> bool:
     print(
         f"peak {peaks[1]:,.0f} MB, below {MOST_MEMORY:,}: {_verdict(is_small)}; grown by {grown:,.0f} bytes a patch"
     )
-    return is_linear and is_small
+    return bool(is_linear and is_small)
 
 
 if __name__ == "__main__":

@@ -51,7 +51,8 @@ def read_base(folder: Path) -> Base:
                 patch = PatchName.parse(name.rpartition("/")[2])
                 if patch is not None:
                     pixels = cv2.imdecode(np.frombuffer(archive.read(name), np.uint8), cv2.IMREAD_COLOR)
-                    taken.append((pixels, patch.label))
+                    if pixels is not None:
+                        taken.append((pixels, patch.label))
     return _choose(taken)
 
 

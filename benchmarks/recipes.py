@@ -28,7 +28,7 @@ from bcd.settings import load_settings
 from bcd.store.snapshots import load_snapshot
 from bcd.training.fit import train_network
 from bcd.training.material import left_out_rows
-from bcd.training.options import TrainOptions
+from bcd.training.options import TrainOptions, Views
 from bcd.training.predict import predict_logits
 
 PUBLISHED = Path(__file__).parents[2] / "shared/data/peer-predictions-val.csv"
@@ -198,7 +198,7 @@ def read_published(frame: pd.DataFrame, file: Path) -> dict[str, np.ndarray]:
     return {column: merged[column].to_numpy(np.float64) for column in columns}
 
 
-def score_fold(prepared: PreparedSnapshot, path: Path, training: TrainOptions, views: int) -> pd.DataFrame:
+def score_fold(prepared: PreparedSnapshot, path: Path, training: TrainOptions, views: Views) -> pd.DataFrame:
     """Scores the fold that a training left out, or finds it scored."""
     kept = path / f"left-out-{views}.parquet"
     if not kept.exists():
@@ -227,7 +227,8 @@ def resample(folds: Folds, draws: list[np.ndarray]) -> np.ndarray:
         np.column_stack([balanced_auroc(frame, drawn) for frame in seeds])
         for seeds, drawn in zip(folds, draws, strict=True)
     ]
-    return np.mean(per_fold, axis=0)
+    means: np.ndarray = np.mean(per_fold, axis=0)
+    return means
 
 
 def balanced_auroc(frame: pd.DataFrame, counts: np.ndarray) -> np.ndarray:
@@ -239,8 +240,8 @@ def balanced_auroc(frame: pd.DataFrame, counts: np.ndarray) -> np.ndarray:
     positive = frame["label"].to_numpy() == 1
     probability = 1 / (1 + np.exp(-frame["logit"].to_numpy(np.float64)))
     sample = Sample(positive, probability, patient, [("", str(key)) for key in patients])
-    sizes = np.bincount(patient)
-    ones = np.bincount(patient, weights=positive)
+    sizes = np.bincount(patient).astype(np.float64)
+    ones = np.bincount(patient, weights=positive).astype(np.float64)
     return auroc(concordance(sample), ones, sizes - ones, counts / sizes)
 
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bcd.patches import Hospital
 from bcd.preprocessing.options import PrepareOptions
 from bcd.runtime import enter
 from bcd.search.options import SearchOptions
@@ -137,7 +138,7 @@ def freeze_subset(settings: Settings, data: Path, per_patient: int) -> Snapshot:
     catalog, options = open_catalog(settings), SplitOptions(protocol="cruz-roa-2014-dev")
     declare_hospital(settings, catalog, "public-idc", "pseudonyms", author="benchmark")
     for delivery in sorted(data.glob("*.zip")):
-        admit(settings, catalog, delivery, "public-idc")
+        admit(settings, catalog, delivery, Hospital("public-idc"))
     whole = freeze_snapshot(settings, catalog, options)
     patches = whole.patches[whole.patches["split"].isin(["train", "val"])]
     shuffled = patches.sample(frac=1, random_state=1)

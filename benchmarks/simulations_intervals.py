@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from interval_methods import METHODS, Figure, auroc_error, ratio_error
 
 from bcd.evaluation.bootstrap import Array, draw_resamples
-from bcd.evaluation.intervals import interval
+from bcd.evaluation.intervals import Statistic, interval
 from bcd.evaluation.metrics import Judged, basis, leverage_of, ratio
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy import is_confident
@@ -187,7 +188,11 @@ def _figure(judged: Judged, key: str) -> Figure:
     return Figure(ratio(part, whole), judged.weights, whole, whole, ratio_error(part, whole))
 
 
-def _values(judged: Judged, key: str) -> Callable[[Array], Array]:
+def _difference(first: Statistic, second: Statistic, weights: Array) -> Array:
+    return second(weights) - first(weights)
+
+
+def _values(judged: Judged, key: str) -> Statistic:
     return lambda weights: judged.values(key, weights)
 
 
@@ -202,7 +207,7 @@ def _compare(
         truth = true_value(models[1], key) - true_value(models[0], key)
         for options in (PERCENTILE, OPTIONS):
             low, high, _ = interval(
-                lambda w, f=first, g=second: g(w) - f(w),
+                partial(_difference, first, second),
                 a.weights,
                 leverage,
                 options,

@@ -88,8 +88,8 @@ def certificates(hospitals: int) -> Table:
                         _percent(sum(kept.error > target for kept in promised) / hospitals, 1),
                         _percent(sum(careless.error > target for _, careless in mine) / hospitals),
                         _percent(sum(kept.pooled > target for kept in promised) / hospitals, 1),
-                        _percent(np.mean([kept.error for kept in promised]), 2) if promised else "",
-                        _percent(np.mean([kept.coverage for kept in promised])) if promised else "",
+                        _percent(float(np.mean([kept.error for kept in promised])), 2) if promised else "",
+                        _percent(float(np.mean([kept.coverage for kept in promised]))) if promised else "",
                         _percent(_loosest(known, target)[1].coverage),
                     ]
                 )
@@ -182,7 +182,7 @@ def calibrations(hospitals: int, sizes: tuple[int, ...] = (15, 29, 49, 150, 300)
     population = _draw(NETWORK, POPULATION, seed=10**6)
     rows = []
     for n_patients in sizes:
-        losses = {kind: [] for kind in FITS}
+        losses: dict[str, list[float]] = {kind: [] for kind in FITS}
         for seed in range(hospitals):
             val = _draw(NETWORK, n_patients, seed)
             for kind, fit in FITS.items():
@@ -204,11 +204,14 @@ def areas(hospitals: int, sizes: tuple[int, ...] = (29, 49, 150)) -> Table:
         samples = [_sample(_draw(model, n_patients, seed)) for seed in range(hospitals)]
         for area in ("aurc", "augrc"):
             truth = getattr(everybody, area)(np.ones((1, len(everybody.kept))))[0]
-            found = [make_estimate(getattr(make_steps(s), area), weights, s.sizes, OPTIONS) for s in samples]
+            found = [
+                make_estimate(getattr(make_steps(s), area), weights, s.sizes.astype(np.float64), OPTIONS)
+                for s in samples
+            ]
             held = [e.low <= truth <= e.high for e in found if e.low is not None and e.high is not None]
             cells += [
                 f"{sum(held) / hospitals:.3f}",
-                f"{np.mean([e.high - e.low for e in found if e.low is not None]):.4f}",
+                f"{np.mean([e.high - e.low for e in found if e.low is not None and e.high is not None]):.4f}",
             ]
         rows.append(cells)
     header = ["patients", "AURC held", "mean width", "AUGRC held", "mean width"]

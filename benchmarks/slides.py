@@ -113,7 +113,7 @@ def _reading_rate(path: Path) -> float:
 def _memory() -> float:
     """Returns the resident memory of this process without mapped files, in MB."""
     memory = psutil.Process().memory_info()
-    return (memory.rss - memory.shared) / 1e6
+    return float(memory.rss - memory.shared) / 1e6
 
 
 @contextmanager

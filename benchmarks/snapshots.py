@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import sqlalchemy as sa
@@ -30,6 +31,9 @@ from bcd.patches import PATCH_PIXELS
 from bcd.settings import Settings, load_settings
 from bcd.store import tables
 from bcd.store.catalog import open_catalog
+
+if TYPE_CHECKING:
+    from bcd.store.snapshots import Snapshot
 
 PER_PATIENT = 995
 BATCHES = 5
@@ -94,7 +98,7 @@ def freeze(settings: Settings) -> Callable[[], object]:
     return lambda: freeze_snapshot(settings, catalog, SplitOptions())
 
 
-def load(settings: Settings) -> Callable[[], object]:
+def load(settings: Settings) -> Callable[[], Snapshot]:
     from bcd.store.snapshots import load_snapshot
 
     name = next(settings.snapshots.iterdir()).name

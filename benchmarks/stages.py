@@ -57,7 +57,7 @@ class Stages:
         """Wraps a function of a module, or a method or property of a class."""
         function = vars(owner)[name]
         self._order += [stage] if stage not in self._order else []
-        if isinstance(function, property):
+        if isinstance(function, property) and function.fget is not None:
             setattr(owner, name, property(self._timed(function.fget, stage)))
         else:
             setattr(owner, name, self._timed(function, stage))

@@ -62,7 +62,7 @@ def measure_speed(folder: Path, arguments: argparse.Namespace) -> None:
         ways["image_dataset_from_directory"] = lambda: peer(arguments.patches)
     for way in ways.values():
         way()  # compiles
-    speeds = {name: [] for name in ways}
+    speeds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(arguments.turns):
         for name, way in ways.items():
             speeds[name].append(way())

@@ -6,6 +6,10 @@ dashboard once `bcd up` has deployed it.
 
 from bcd.runtime import enter
 from bcd.settings import load_settings
+from bcd.store.schemas import prefect_database, require_schema
 
+_settings = load_settings()
 # Before any flow module imports Prefect: telemetry off, state under BCD_HOME.
-enter(load_settings())
+enter(_settings)
+# Before a server is started for a flow: on a database of a newer Prefect it would end without a reason.
+require_schema("prefect", prefect_database(_settings))

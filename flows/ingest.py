@@ -16,15 +16,18 @@ from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
 from bcd.admission.admit import Admission, admit
+from bcd.admission.beside import describe_labels
 from bcd.admission.delivery import find_deliveries
-from bcd.admission.inbox import locate, set_aside
+from bcd.admission.inbox import locate
+from bcd.admission.refused import RefusedError
 from bcd.admission.sources.remote import fetch_delivery, is_url
+from bcd.admission.waiting import find_stuck
 from bcd.config import load_configuration
 from bcd.errors import BcdError, UnavailableError
 from bcd.patches import Hospital
 from bcd.settings import Settings
 from bcd.store.catalog import open_catalog
-from bcd.store.hospitals import find_declared
+from bcd.store.hospitals import list_hospitals
 from flows.forms import Text
 from flows.reporting import publish_markdown, reporting, run_name, told
 
@@ -40,7 +43,7 @@ def ingest(delivery: Text = "", hospital: Text = "", spacing: float | None = Non
         spacing: In µm per pixel, for slides that do not say it.
     """
     settings = load_configuration()
-    faults: list[BcdError] = []
+    faults: list[Exception] = []
     admissions: list[Admission] = []
     with reporting():
         if delivery and runtime.deployment.id:
@@ -54,19 +57,13 @@ def ingest(delivery: Text = "", hospital: Text = "", spacing: float | None = Non
         for each_hospital, path in [] if delivery else _declared_deliveries(settings):
             try:
                 admissions.append(admit_delivery(path, each_hospital, spacing))
-            except UnavailableError as error:  # it stays for the next run
-                get_run_logger().warning("%s", error)
-                faults += [error] if path.exists() else []  # otherwise another run has taken it
-            except BcdError as error:
-                # One hospital's bad delivery must not hold up another's, nor be tried again every minute.
-                get_run_logger().error("%s", error)
-                faults.append(error)
-                if path.exists():  # another run may have come to the same
-                    set_aside(settings, path, each_hospital, reason=str(error))
+            except Exception as error:  # noqa: BLE001 - whatever it is, one delivery must not hold up another
+                if not isinstance(error, UnavailableError) or path.exists():  # otherwise another run has taken it
+                    faults.append(error)
     if admissions:
         publish_markdown("admission", _describe(settings, admissions), "What was admitted and refused")
     if faults:
-        raise faults[0]
+        raise _sum_up(faults, len(admissions))
     return admissions
 
 
@@ -74,7 +71,12 @@ def ingest(delivery: Text = "", hospital: Text = "", spacing: float | None = Non
 def admit_delivery(path: Path, hospital: Hospital, spacing: float | None = None) -> Admission:
     """Admits one delivery and tells the server about a new batch."""
     settings = load_configuration()
-    admission = admit(settings, open_catalog(settings), path, hospital, spacing=spacing)
+    try:
+        admission = admit(settings, open_catalog(settings), path, hospital, spacing=spacing)
+    except RefusedError as error:
+        if error.trace:  # bcd failed at it: the sentence alone does not tell where
+            get_run_logger().error("%s", error.trace)
+        raise
     if admission.batch and not admission.already:
         emit_event(
             event="bcd.batch.admitted",
@@ -85,20 +87,31 @@ def admit_delivery(path: Path, hospital: Hospital, spacing: float | None = None)
 
 
 def _declared_deliveries(settings: Settings) -> list[tuple[Hospital, Path]]:
-    """Finds what waits; deliveries of a hospital that nobody has declared stay where they are."""
+    """Finds what waits; deliveries that no run takes stay where they are, and the dashboard says so."""
     catalog = open_catalog(settings)
-    declared = []
-    undeclared: dict[Hospital, str] = {}
-    for hospital, path in find_deliveries(settings):
-        try:
-            find_declared(catalog, hospital)
-        except BcdError as error:
-            undeclared[hospital] = str(error)
-        else:
-            declared.append((hospital, path))
-    for reason in undeclared.values():
-        get_run_logger().warning("Its deliveries wait: %s", reason)
-    return declared
+    stuck = find_stuck(settings, catalog)
+    for each in stuck:
+        get_run_logger().warning("%s", each)
+    if stuck:
+        lines = [
+            "**Warning.** These deliveries wait for a person; no run takes them.",
+            *(f"- {each}" for each in stuck),
+        ]
+        publish_markdown("waiting", "\n".join(lines), "Warning: deliveries that no run takes")
+    declared = {record.hospital for record in list_hospitals(catalog)}
+    return [(hospital, path) for hospital, path in find_deliveries(settings) if hospital in declared]
+
+
+def _sum_up(faults: list[Exception], admitted: int) -> Exception:
+    """Returns the one fault, or what all of them say, after every delivery had its turn."""
+    if len(faults) == 1:
+        return faults[0]
+    said = [fault.what if isinstance(fault, BcdError) else f"{type(fault).__name__}: {fault}" for fault in faults]
+    return BcdError(
+        f"{len(faults):,} deliveries are not admitted; {admitted:,} {'is' if admitted == 1 else 'are'}."
+        f" {' '.join(said)}",
+        "`bcd batches` lists them; the log of each task says what to do.",
+    )
 
 
 def _describe(settings: Settings, admissions: list[Admission]) -> str:
@@ -112,6 +125,8 @@ def _describe(settings: Settings, admissions: list[Admission]) -> str:
         report = (settings.reports / f"{each.id[:12]}.html").relative_to(settings.home)
         counts = f"{each.admitted} | {refused} | {each.ignored} | {each.patients} | {flags}"
         lines.append(f"| {each.delivery}{note} | {each.hospital} | {counts} | `{report}` |")
+    catalog = open_catalog(settings)
+    lines += [f"\n{each.delivery}: {line}" for each in admissions for line in describe_labels(catalog, each)]
     return "\n".join(lines)
 
 

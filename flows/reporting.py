@@ -77,7 +77,7 @@ def told(run: Callable[P, R]) -> Callable[P, R]:
             return Failed(message=str(error), data=error)
 
     # Prefect would look for the names of the annotations in this module.
-    telling.__signature__ = inspect.signature(run, eval_str=True)
+    telling.__signature__ = inspect.signature(run, eval_str=True)  # type: ignore[attr-defined]
     return telling
 
 
@@ -121,6 +121,7 @@ def _thumbnail_url(picture: Path, longest_edge: int = 900) -> str:
     import cv2
 
     image = cv2.imread(str(picture), cv2.IMREAD_COLOR)
+    assert image is not None
     scale = min(1.0, longest_edge / max(image.shape[:2]))
     small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     encoded = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 80])[1]

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from prefect import flow
 
-from bcd.registry.retraining import Outcome, read_outcome
+from bcd.progress import say
+from bcd.registry.lookup import MODEL
+from bcd.registry.retraining import Outcome, is_finished, read_outcome
 from flows.evaluate import evaluate
 from flows.forms import Ensemble, Gate, Search, Splits, Text, Training
 from flows.preprocess import preprocess
@@ -41,12 +43,21 @@ def retrain(
         gate: Margins of the gate; empty: as bcd.toml says.
     """
     frozen = preprocess(snapshot, splits)
+    with reporting():
+        settings, plan = begin(frozen, search=search, training=training, ensemble=ensemble)
+        if is_finished(settings, plan):
+            outcome = read_outcome(settings, plan)
+            say(
+                f"Nothing new: snapshot {plan.snapshot.id[:12]} was retrained with these options before;"
+                f" the gate decided {outcome.verdict.verdict} on {MODEL}/{outcome.verdict.challenger}."
+            )
+            return outcome
     search_flow(frozen, search, training, ensemble)
     train(frozen, search, training, ensemble)
     evaluate(frozen, search, training, ensemble)
     promote(frozen, search, training, ensemble, gate)
     with reporting():
-        return read_outcome(*begin(frozen, search=search, training=training, ensemble=ensemble))
+        return read_outcome(settings, plan)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
+import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from html import escape
+from html.parser import HTMLParser
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -117,3 +122,99 @@ def postgres_url(postgres: Postgres, empty_catalog: str) -> Iterator[str]:
     name = postgres.make_database(empty_catalog)
     yield postgres.url(name)
     postgres.drop_database(name)  # stopping the server takes long where many are left
+
+
+@pytest.fixture
+def read_page() -> Callable[[str], ReadPage]:
+    """Reads a page and checks what every page owes its reader; `measure_page` looks at it in a browser."""
+    return ReadPage.read
+
+
+@pytest.fixture
+def measure_page(tmp_path: Path) -> Callable[[str], None]:
+    """Fails where a page is wider than a telephone's screen, or in print wider than A4 within its margins."""
+    if shutil.which("chromium") is None:
+        pytest.skip("chromium is not installed: pages cannot be measured")
+
+    def measure(html: str) -> None:
+        printed = html.replace("@media print", "@media all").replace("@media screen", "@media not all")
+        assert printed.count("@media all") > 0
+        assert widest(html, 390) == []
+        assert widest(printed, round((210 - 2 * 12) / 25.4 * 96)) == []
+
+    def widest(html: str, width: int) -> list[str]:
+        page = tmp_path / "measured.html"
+        page.write_text(_MEASURE.replace("WIDTH", str(width)).replace("PAGE", escape(html)), encoding="utf-8")
+        home = f"--user-data-dir={tmp_path / 'chromium'}"
+        command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", home, "--dump-dom", page.as_uri()]
+        measured = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        found = json.loads(re.sub(r"<[^>]*>", "", measured))
+        assert found["width"] == width
+        return list(found["outside"])
+
+    return measure
+
+
+# In a frame, since a window of Chromium is never narrower than 500 pixels.
+_MEASURE = """<body><iframe width="WIDTH" height="800" style="border: 0" srcdoc="PAGE"></iframe><script>
+const frame = document.querySelector("iframe");
+frame.onload = () => {
+  const width = frame.contentWindow.innerWidth;
+  const scrolls = part => part && getComputedStyle(part).overflowX === "auto";
+  const outside = [...frame.contentDocument.querySelectorAll("main, main *")]
+    .filter(part => !scrolls(part.parentElement.closest(".scroll")))
+    .filter(part => part.getBoundingClientRect().right > width + 0.5)
+    .map(part => part.outerHTML.slice(0, 80).replace(/[<>&]/g, " "));
+  document.body.textContent = JSON.stringify({width, outside});
+};
+</script></body>"""
+
+
+class ReadPage(HTMLParser):
+    """A page as a reader finds it who does not see it: its contents, its tables, and what is said of its pictures."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.contents: list[str] = []
+        self.captions: list[str] = []
+        self.pictures: list[str] = []
+        self.faults: list[str] = []
+        self._places: list[str] = []
+        self._open: list[str] = []
+
+    @classmethod
+    def read(cls, html: str) -> ReadPage:
+        page = cls()
+        page.feed(html)
+        missing = [place for place in page.contents if place not in page._places]
+        assert not page.faults
+        assert not missing
+        return page
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if self._open == ["table"] and tag != "caption":
+            self.faults.append("a table without a caption")
+        if tag in ("table", "caption"):
+            self._open.append(tag)
+        elif tag == "th" and given.get("scope") not in ("col", "row"):
+            self.faults.append("a header cell without a scope")
+        elif tag == "img":
+            self.pictures.append(given.get("alt") or "")
+            if len(self.pictures[-1].split()) < 4:
+                self.faults.append(f"a picture called {self.pictures[-1]!r}")
+        elif tag == "a" and (given.get("href") or "").startswith("#"):
+            self.contents.append(str(given["href"])[1:])
+        self._places += [str(given["id"])] if given.get("id") else []
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "caption":
+            self._open = ["table", "caption", "told"]
+        elif tag == "table":
+            self._open = []
+
+    def handle_data(self, data: str) -> None:
+        if self._open[-1:] == ["caption"]:
+            self.captions.append(data.strip())
+            if not data.strip():
+                self.faults.append("an empty caption")

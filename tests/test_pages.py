@@ -1,13 +1,14 @@
-"""Pages: a name that is missing is an error, what is shown is escaped, and a picture lies in the page itself."""
+"""Pages list their contents, escape what they show, hold their pictures, and miss no name without an error."""
 
 from __future__ import annotations
 
 import base64
+import re
 
 import pytest
 from jinja2 import UndefinedError
 
-from bcd.pages import embed_picture, open_templates
+from bcd.pages import embed_picture, list_contents, open_templates
 
 
 def test_a_name_that_is_missing_is_an_error() -> None:
@@ -23,3 +24,22 @@ def test_a_picture_lies_in_the_page_itself() -> None:
     head, body = embed_picture(b"picture", "png").split(",")
     assert head == "data:image/png;base64"
     assert base64.b64decode(body) == b"picture"
+
+
+PAGE = "<!-- contents --><h2>First &amp; last</h2><h3><code>size</code> <span>2 files</span></h3><h2>Second</h2>"
+
+
+def test_the_headings_of_a_page_are_listed_and_reached() -> None:
+    page = list_contents(PAGE)
+    assert re.findall(r'<li class="level-(\d)"><a href="#(.*?)">(.*?)</a>', page) == [
+        ("2", "part-1", "First &amp; last"),
+        ("3", "part-2", "size 2 files"),
+        ("2", "part-3", "Second"),
+    ]
+    assert re.findall(r'<h\d id="(.*?)">', page) == ["part-1", "part-2", "part-3"]
+
+
+def test_a_short_page_has_no_list_and_a_long_one_lists_its_parts_only() -> None:
+    assert "<nav" not in list_contents("<!-- contents --><h2>First</h2><h2>Second</h2>")
+    page = list_contents("<!-- contents -->" + 3 * ("<h2>Model</h2>" + 15 * "<h3>Table</h3>"))
+    assert page.count("<li") == 3

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
+from pathlib import Path
 
 import pytest
 
-from bcd.runtime import environment
-from bcd.settings import Settings
+from bcd.runtime import environment, read_servers
+from bcd.settings import Settings, load_settings
 
 
 def test_telemetry_is_off_whatever_the_user_has_set(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,9 +38,19 @@ def test_servers_are_used_only_while_they_answer(settings: Settings, monkeypatch
     settings.home.mkdir()
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
-        settings.servers.write_text(json.dumps({"urls": {"prefect": url, "mlflow": url}, "processes": {}}))
+        settings.servers.write_text(json.dumps({"home": str(settings.home), "urls": {"prefect": url, "mlflow": url}}))
         variables = environment(settings)
         assert variables["PREFECT_API_URL"] == f"{url}/api"
         assert variables["MLFLOW_TRACKING_URI"] == url
     assert "PREFECT_API_URL" not in environment(settings)
     assert "MLFLOW_TRACKING_URI" not in environment(settings)
+
+
+def test_what_a_copied_home_says_of_servers_is_about_those_of_the_other_one(
+    settings: Settings, tmp_path: Path
+) -> None:
+    settings.home.mkdir()
+    settings.servers.write_text(json.dumps({"home": str(settings.home), "urls": {}, "processes": {"worker": {}}}))
+    shutil.copytree(settings.home, tmp_path / "copy")
+    assert "worker" in read_servers(settings)["processes"]
+    assert read_servers(load_settings(tmp_path / "copy")) == {}

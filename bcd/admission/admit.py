@@ -11,21 +11,22 @@ Example:
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
+from bcd.admission.attempts import one_attempt
 from bcd.admission.beside import apply_labels
 from bcd.admission.cut import cut_slides
-from bcd.admission.delivery import check_names
+from bcd.admission.declared import read_declarations
 from bcd.admission.examine import examine_files
-from bcd.admission.inbox import claim
+from bcd.admission.inbox import claim, is_waiting, set_aside
+from bcd.admission.machine import told_of_machine
 from bcd.admission.naming import Naming
 from bcd.admission.plan import plan_admission
 from bcd.admission.received import leave_inbox
+from bcd.admission.refused import explain_refused, refuse_whole
 from bcd.admission.report import write_report
 from bcd.admission.settle import Draft, settle
 from bcd.admission.sources.open import open_source
@@ -36,7 +37,7 @@ from bcd.progress import say
 from bcd.settings import Settings
 from bcd.store.catalog import Catalog, patiently
 from bcd.store.deliveries import DeliveryRecord
-from bcd.store.hospitals import find_declared
+from bcd.store.hospitals import COARSEST, find_declared
 from bcd.store.pseudonyms import open_pseudonyms
 from bcd.store.spool import open_spool
 
@@ -63,7 +64,7 @@ class Admission(DeliveryRecord):
 def admit(
     settings: Settings, catalog: Catalog, path: Path, hospital: Hospital, *, spacing: float | None = None
 ) -> Admission:
-    """Admits a delivery; one of the inbox then leaves it, as `after_admission` says.
+    """Admits a delivery; one of the inbox leaves it, as `after_admission` says, or to be set aside.
 
     Args:
         settings: Where the store lies.
@@ -73,33 +74,71 @@ def admit(
         spacing: In µm per pixel, for slides that do not say it.
 
     Raises:
-        BcdError: The hospital is not declared, the delivery cannot be opened, nothing in it is admissible, or the
-            store cannot be written; then nothing is stored.
+        RefusedError: It is refused as a whole, which is recorded and reported like any other.
+        UnavailableError: The machine, the store or the key of pseudonyms is at fault; the delivery stays where it is.
+        BcdError: There is no such delivery, or its hospital is not declared.
     """
-    patiently(lambda: find_declared(catalog, hospital))
-    naming = Naming(patiently(lambda: open_pseudonyms(settings, catalog, hospital)))
+    declared = patiently(lambda: find_declared(catalog, hospital))
+    naming = _open_naming(settings, catalog, hospital)
     name = naming.show_title(path.name)
+    failure: Exception | None = None
     try:
-        with _told_of_storage(settings), claim(settings, path):
-            with open_source(path, settings.scratch) as source:
-                check_names(path, source.names)
-                admission = admit_source(
-                    settings, catalog, source, name=name, hospital=hospital, naming=naming, spacing=spacing
-                )
+        with claim(settings, path):
+            try:
+                with (
+                    one_attempt(settings, catalog, path, hospital, title=name),
+                    told_of_machine(settings),
+                    open_source(path, settings.scratch) as source,
+                ):
+                    admission = admit_source(
+                        settings,
+                        catalog,
+                        source,
+                        name=name,
+                        hospital=hospital,
+                        naming=naming,
+                        spacing=spacing,
+                        coarsest=declared.coarsest,
+                        title=path.name if path.is_dir() else "",
+                    )
+            except UnavailableError:
+                raise
+            except Exception as error:
+                if not path.exists():
+                    raise
+                failure = error  # whatever a delivery brings about is its own, and stops no other
+                with told_of_machine(settings):
+                    record = refuse_whole(settings, catalog, path, hospital, naming=naming, error=error)
+                admission = Admission(**vars(record))
             _conclude(settings, catalog, path, admission, hides=naming.hides)
     except BcdError as error:
         raise naming.show_error(error, path) from None
+    if admission.reason is not None:
+        raise explain_refused(settings, admission, failure, hides=naming.hides)
     return admission
+
+
+def _open_naming(settings: Settings, catalog: Catalog, hospital: Hospital) -> Naming:
+    try:
+        return Naming(patiently(lambda: open_pseudonyms(settings, catalog, hospital)))
+    except BcdError as error:  # a key that is missing is no fault of the delivery, which waits for it
+        raise UnavailableError(error.what, error.mend) from error
 
 
 def _conclude(settings: Settings, catalog: Catalog, path: Path, admission: Admission, *, hides: bool) -> None:
     """Writes the report, then lets the delivery leave the inbox: killed between the two, it is found there again."""
     try:
         patiently(lambda: write_report(settings, catalog, admission.id))
-        leave_inbox(settings, catalog, path, admission, hides=hides)
+        if admission.reason is None:
+            leave_inbox(settings, catalog, path, admission, hides=hides)
+        elif is_waiting(settings, path, admission.hospital):
+            set_aside(
+                settings, path, admission.hospital, reason=str(explain_refused(settings, admission, hides=hides))
+            )
     except OSError as error:
+        became = "admitted" if admission.reason is None else "refused"
         raise UnavailableError(
-            f"{admission.name} is admitted, but its report cannot be written, or it cannot leave the inbox:"
+            f"{admission.name} is {became}, but its report cannot be written, or it cannot leave the inbox:"
             f" {error.strerror}.",
             "Mend the disk or its permissions and run the same command again: nothing is admitted twice.",
         ) from error
@@ -114,6 +153,8 @@ def admit_source(
     hospital: Hospital,
     naming: Naming | None = None,
     spacing: float | None = None,
+    coarsest: float = COARSEST,
+    title: str = "",
     waived: Mapping[str, str] = _NONE,
     labels: Mapping[str, int] = _NO_LABELS,
     is_release: bool = False,
@@ -128,40 +169,26 @@ def admit_source(
         hospital: Where it comes from.
         naming: How its patients are called; None: as the source calls them.
         spacing: In µm per pixel, for slides that do not say it.
+        coarsest: In µm per pixel; slides whose finest level says more are refused unless `spacing` confirms it.
+        title: Name of the folder that the delivery is; DICOM files that lie in it go by it.
         waived: For a file's name, the one rule that it may break.
         labels: For a file's name, the label that counts instead of what its name says.
         is_release: Whether a person chose these files again, so that they mark nothing that they contradict.
 
     Raises:
-        BcdError: Nothing in it is admissible, or the store cannot be written; then nothing is stored.
+        BcdError: Nothing in a release is admissible, or the store cannot be written; then nothing is stored.
     """
     naming = naming or Naming(None)
-    with _told_of_storage(settings), open_spool(settings) as spool:
-        plan = plan_admission(source, naming, waived=waived, labels=labels)
+    with told_of_machine(settings), open_spool(settings) as spool:
+        declared = read_declarations(source, naming, settings.scratch)
+        plan = plan_admission(source, naming, declared=declared, title=title, waived=waived, labels=labels)
         findings = examine_files(source, plan, spool)
-        cut_slides(source, plan.slides, findings, spool, scratch=settings.scratch, spacing=spacing)
-        apply_labels(source, naming, findings, plan.tables, settings.scratch)
+        cut_slides(source, plan, findings, spool, scratch=settings.scratch, spacing=spacing, coarsest=coarsest)
+        apply_labels(source, findings, plan.tables, hospital=hospital, naming=naming, scratch=settings.scratch)
         draft = Draft(name, hospital, source, spool, findings, naming.hides, is_release)
+        if plan.slides:
+            draft = replace(draft, spacing=spacing, coarsest=coarsest)
         record, already = settle(settings, catalog, draft)
-    if already:
+    if already and record.reason is None:
         say(f"{name} of {hospital} was admitted before: nothing changes.")
     return Admission(**vars(record), already=already)
-
-
-@contextmanager
-def _told_of_storage(settings: Settings) -> Iterator[None]:
-    """Turns a full or forbidden disk into an error that a user can mend; what was written by then is removed."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise UnavailableError(
-                f"The disk of {settings.home} is full: nothing of the delivery is admitted.",
-                "Make room (`bcd gc` lists what may go) and run the same command again.",
-            ) from error
-        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}:
-            raise UnavailableError(
-                f"The store cannot be written: {error.strerror} ({error.filename or settings.home}).",
-                "Nothing of the delivery is admitted; mend the disk or its permissions and run the command again.",
-            ) from error
-        raise

@@ -1,13 +1,15 @@
-"""Labels beside the patches: a `labels.csv` or `labels.parquet` in the delivery, as `bcd labels import` reads them.
+"""Labels beside the patches: a table `labels.csv` in the delivery, read and matched as `bcd labels import` does.
 
-It labels what no name labels, slides' patches too. A table that cannot be read whole is refused, and the patches are
-admitted without its labels, which can follow by `bcd labels import`.
+It labels what no name labels, slides' patches too. A table that cannot be read whole, or of which no row names a
+patch, is refused, and the patches are admitted without its labels, which can follow by `bcd labels import`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -19,8 +21,13 @@ from bcd.admission.plan import UNLABELLED
 from bcd.admission.rules import Refusal
 from bcd.admission.sources.source import Source, UnreadableFileError
 from bcd.errors import BcdError
+from bcd.patches import Hospital
 from bcd.progress import say
-from bcd.store.label_files import read_labels
+from bcd.store.batches import CELL
+from bcd.store.catalog import Catalog
+from bcd.store.deliveries import DeliveryRecord, list_refusals
+from bcd.store.label_files import Call, read_labels
+from bcd.store.matching import find_rows, match_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,37 +35,47 @@ if TYPE_CHECKING:
 MAX_BYTES = 512 << 20
 """A larger table is refused; that of the whole public set has 10 MiB."""
 
-CELL = ["patient", "slide", "x", "y"]
 
-
-def apply_labels(source: Source, naming: Naming, findings: Findings, members: list[int], scratch: Path) -> None:
+def apply_labels(
+    source: Source, findings: Findings, members: list[int], *, hospital: Hospital, naming: Naming, scratch: Path
+) -> None:
     """Labels the unlabelled patches by the delivery's tables; refuses patches whose name says another label.
 
     Args:
         source: The delivery.
-        naming: How its patients are called.
         findings: What was found so far.
         members: Its tables of labels.
+        hospital: Where it comes from.
+        naming: How its patients are called.
         scratch: Folder for a copy of a table.
     """
+    call = _call(naming, findings.patches)
     for member in members:
-        table = findings.names[member]
         try:
-            labels = _read(source, member, findings, scratch)
-            said = _match(findings.patches, labels, naming)
+            with _copy(source, member, findings, scratch) as path:
+                labels = read_labels(path, hospital, call)
+            _apply(findings, labels, source.names[member], hospital, call)
         except BcdError as error:
-            findings.refused[member] = Refusal("labels-file", error.what)
+            findings.refused[member] = Refusal("labels-file", f"{error.what} {error.mend}")
+            say(error.what)
         except UnreadableFileError as error:
             findings.refused[member] = Refusal(error.rule, f"The file cannot be read: {error}.")
-        else:
-            _label(findings, said, table)
-            if len(labels) > (said != UNLABELLED).sum():
-                say(
-                    f"{table} labels {len(labels):,} patches; {int((said != UNLABELLED).sum()):,} are delivered here."
-                )
 
 
-def _read(source: Source, member: int, findings: Findings, scratch: Path) -> pd.DataFrame:
+def describe_labels(catalog: Catalog, record: DeliveryRecord) -> list[str]:
+    """Says in sentences how a delivery's tables of labels and its patches fit together; nothing where it has none."""
+    lines = [each.message for each in list_refusals(catalog, record.id) if each.rule == "labels-file"]
+    if record.label_note:
+        lines.insert(0, record.label_note)
+    if lines or record.label_rows:
+        rows = f"Labels: {record.unmatched_rows:,} of {record.label_rows:,} rows name no patch"
+        lines.insert(0, f"{rows}; {record.unlabelled:,} of {record.admitted:,} patches are without a label.")
+    return lines
+
+
+@contextmanager
+def _copy(source: Source, member: int, findings: Findings, scratch: Path) -> Iterator[Path]:
+    """Copies a table out of the delivery for the time of the block, and hashes it."""
     if source.size(member) > MAX_BYTES:
         raise BcdError(f"The table has more than {MAX_BYTES >> 20} MiB.", "Hand it over in parts.")
     scratch.mkdir(parents=True, exist_ok=True)
@@ -66,22 +83,35 @@ def _read(source: Source, member: int, findings: Findings, scratch: Path) -> pd.
         path = Path(folder, PurePosixPath(source.names[member]).name.lower())
         source.copy(member, path)
         findings.digests[member] = np.frombuffer(hashlib.sha256(path.read_bytes()).digest(), np.uint8)
-        labels = read_labels(path)
-    given = labels[labels["label"].notna()].drop_duplicates([*CELL, "label"])
-    twice = given[given.duplicated(CELL)]
-    if len(twice):
-        raise BcdError(
-            f"The table labels {len(twice):,} patches twice, the first in line {twice['line'].iloc[0]}.", ""
-        )
-    return given
+        yield path
 
 
-def _match(patches: pd.DataFrame, labels: pd.DataFrame, naming: Naming) -> np.ndarray:
-    """Returns the label that a table says of each patch, int8; UNLABELLED where it says none."""
-    text = {"patient": "str", "slide": "str", "x": "int64", "y": "int64"}
-    named = labels.assign(patient=labels["patient"].map(naming.patient))[[*CELL, "label"]].astype(text)
-    said = patches[CELL].astype(text).merge(named, on=CELL, how="left")["label"]
-    return said.fillna(UNLABELLED).to_numpy().astype(np.int8)
+def _apply(findings: Findings, labels: pd.DataFrame, table: str, hospital: Hospital, call: Call) -> None:
+    name = PurePosixPath(table).name
+    types = {"patient": "str", "slide": "str", "x": "int64", "y": "int64"}
+    patches = findings.patches[CELL[1:]].astype(types).assign(hospital=str(hospital))
+    is_found = find_rows(labels, patches)
+    findings.label_rows += len(labels)
+    findings.unmatched_rows += int((~is_found).sum())
+    match = match_rows(name, "this delivery", labels, patches, is_found=is_found, call=call)
+    if match.note:
+        findings.label_notes.append(match.note)
+        say(match.note)
+    given = labels.loc[labels["label"].notna(), [*CELL, "label"]].drop_duplicates(CELL)
+    said = patches.merge(given, on=CELL, how="left")["label"].fillna(UNLABELLED).to_numpy().astype(np.int8)
+    _label(findings, said, table)
+
+
+def _call(naming: Naming, patches: pd.DataFrame) -> Call:
+    """Returns how the store will call patients; a table of a raw hospital may call them so already."""
+    delivered = set(patches["patient"])
+
+    def call(_: str, identifiers: Collection[str]) -> Mapping[str, str] | None:
+        if not naming.hides:
+            return None
+        return {one: one if one in delivered else naming.patient(one) for one in identifiers}
+
+    return call
 
 
 def _label(findings: Findings, said: np.ndarray, table: str) -> None:

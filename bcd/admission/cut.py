@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -17,11 +18,15 @@ import numpy as np
 from bcd.admission.examine import as_hex
 from bcd.admission.findings import Findings
 from bcd.admission.pixels import find_blank, hash_pixels, look_at_pixels, raise_flags
-from bcd.admission.plan import UNLABELLED, SlideFile
+from bcd.admission.plan import UNLABELLED, Plan, SlideFile
 from bcd.admission.rules import Refusal
+from bcd.admission.slides.dicom import group_series
+from bcd.admission.slides.names import is_dicom
 from bcd.admission.slides.tiling import SlideError, Tiles, tile_slide
 from bcd.admission.sources.source import Source, UnreadableFileError
 from bcd.progress import say, track
+from bcd.store.complete import CompleteSlide
+from bcd.store.hospitals import COARSEST
 from bcd.store.spool import Spool
 
 if TYPE_CHECKING:
@@ -29,7 +34,14 @@ if TYPE_CHECKING:
 
 
 def cut_slides(
-    source: Source, slides: list[SlideFile], findings: Findings, spool: Spool, *, scratch: Path, spacing: float | None
+    source: Source,
+    plan: Plan,
+    findings: Findings,
+    spool: Spool,
+    *,
+    scratch: Path,
+    spacing: float | None,
+    coarsest: float = COARSEST,
 ) -> None:
     """Cuts slides into patches, appends their pixels to the spool and their rows to the findings.
 
@@ -38,34 +50,79 @@ def cut_slides(
 
     Args:
         source: The delivery.
-        slides: Its slides.
+        plan: Its slides, and which of its slides are declared to be complete.
         findings: What was found so far; slides join it.
         spool: Takes the pixels.
         scratch: Folder for copies.
-        spacing: In µm per pixel, for slides that do not say it.
+        spacing: In µm per pixel, for slides that do not say it; what a table says of a slide counts before it.
+        coarsest: In µm per pixel; a slide whose finest level says more is refused unless its spacing is given.
     """
-    if not slides:
+    findings.complete += [CompleteSlide(patient, slide, "declared") for patient, slide in sorted(plan.complete)]
+    if not plan.slides:
         return
     frames = [findings.patches]
-    with track("Cutting slides", total=len(slides)) as advance:
-        for slide in slides:
-            files = [slide.member, *slide.companions]
-            findings.private.update(files)
-            try:
-                with _on_disk(source, files, scratch) as paths:
-                    for member, path in zip(files, paths, strict=True):
-                        findings.digests[member] = _digest(path)
-                    cut = [_rows(slide, tiles, spool) for tiles in tile_slide(paths[0], spacing)]
-            except (SlideError, UnreadableFileError) as error:
-                refusal = Refusal(
-                    error.rule, f"{error}" if isinstance(error, SlideError) else f"Not readable: {error}."
-                )
-                findings.refused.update(dict.fromkeys(files, refusal))
-                continue
-            frames += cut
-            say(f"{findings.names[slide.member]}: {sum(map(len, cut)):,} patches with tissue.")
+    with track("Cutting slides", total=len(plan.slides)) as advance:
+        for planned in plan.slides:
+            for slide, path in _open(source, planned, findings, scratch):
+                try:
+                    told = spacing if slide.spacing is None else slide.spacing
+                    cut = [_rows(slide, tiles, spool) for tiles in tile_slide(path, told, coarsest)]
+                except SlideError as error:
+                    _refuse(findings, slide, Refusal(error.rule, f"{error}"))
+                    continue
+                frames += cut
+                if slide.complete is not False:
+                    findings.complete.append(CompleteSlide(slide.patient, slide.slide, "tiled"))
+                say(f"{findings.names[slide.member]}: {sum(map(len, cut)):,} patches with tissue.")
             advance(1)
     findings.patches = _in_order(frames)
+
+
+def _open(source: Source, planned: SlideFile, findings: Findings, scratch: Path) -> Iterator[tuple[SlideFile, Path]]:
+    """Yields the slides that files are, each with the file to open; it lies on disk until the next is asked for."""
+    files = [planned.member, *planned.companions]
+    findings.private.update(files)
+    try:
+        with _on_disk(source, files, scratch) as paths:
+            for member, path in zip(files, paths, strict=True):
+                findings.digests[member] = _digest(path)
+            path_of = dict(zip(files, paths, strict=True))
+            for slide in _tell_apart(planned, path_of, findings):
+                yield slide, path_of[slide.member]
+    except UnreadableFileError as error:
+        _refuse(findings, planned, Refusal(error.rule, f"Not readable: {error}."))
+
+
+def _tell_apart(planned: SlideFile, path_of: Mapping[int, Path], findings: Findings) -> list[SlideFile]:
+    """Returns the slides that the DICOM files of a folder are, one a series; of other files the one that they are.
+
+    Where the folder says only whose they are, several are numbered from 1, in the order of their series.
+    """
+    if not is_dicom(PurePosixPath(path_of[planned.member].name)):
+        return [planned]
+    members = sorted(path_of)
+    series, strays = group_series([path_of[member] for member in members])
+    if not series:
+        return [planned]
+    slides = [
+        replace(planned, member=members[first], companions=[members[place] for place in others], slide=str(number))
+        for number, (first, *others) in enumerate(series, start=1)
+    ]
+    for place in strays:
+        stray = replace(planned, member=members[place], companions=[])
+        _refuse(findings, stray, Refusal("unreadable", "The DICOM file does not say to which series it belongs."))
+    if len(slides) == 1:
+        return [replace(slides[0], slide=planned.slide)]
+    if not planned.is_numbered:
+        return slides
+    message = f"The folder of one slide holds {len(slides)} series, which are so many slides"
+    ways = "give each a folder of its own, or name the folder by the patient alone"
+    _refuse(findings, planned, Refusal("name", f"{message}: {ways}."))
+    return []
+
+
+def _refuse(findings: Findings, slide: SlideFile, refusal: Refusal) -> None:
+    findings.refused.update(dict.fromkeys([slide.member, *slide.companions], refusal))
 
 
 def _rows(slide: SlideFile, tiles: Tiles, spool: Spool) -> pd.DataFrame:
@@ -110,6 +167,8 @@ def _on_disk(source: Source, members: list[int], scratch: Path) -> Iterator[list
         paths = []
         for member in members:
             path = Path(folder, *PurePosixPath(source.names[member]).parts)
+            if member == members[0]:
+                path = path.with_suffix(path.suffix.lower())  # OpenSlide takes `.MRXS` for no slide
             path.parent.mkdir(parents=True, exist_ok=True)
             source.copy(member, path)
             paths.append(path)

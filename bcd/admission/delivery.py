@@ -23,13 +23,14 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
+from bcd.admission.declared import SLIDES_FILES
 from bcd.admission.received import is_settled
 from bcd.admission.slides.names import is_slide
 from bcd.admission.sources.folders import walk
 from bcd.admission.sources.open import is_whole, list_names
 from bcd.admission.sources.source import is_litter
 from bcd.errors import BcdError
-from bcd.patches import Hospital, PatchName
+from bcd.patches import Hospital, PatchName, is_patch_of_another_format
 from bcd.progress import say
 from bcd.settings import Settings
 from bcd.store.hospitals import check_hospital
@@ -61,7 +62,8 @@ def check_names(path: Path, names: Iterable[str]) -> None:
     """
     count, kinds = 0, set()
     for name in _without_litter(names):
-        if PatchName.parse(name.name) or is_slide(name):
+        is_patch = PatchName.parse(name.name) is not None or is_patch_of_another_format(name.name)
+        if is_patch or is_slide(name) or name.name.lower() in SLIDES_FILES:
             return
         count += 1
         kinds.add(name.suffix.lower() or "without suffix")
@@ -94,13 +96,13 @@ def find_deliveries(settings: Settings) -> list[tuple[Hospital, Path]]:
     Folders whose name cannot be a hospital's are left out, with a word; so is a delivery that is not whole yet.
     """
     found = []
-    for folder in sorted(path for path in settings.inbox.glob("*") if path.is_dir() and not _is_hidden(path)):
+    for folder in sorted(path for path in settings.inbox.glob("*") if path.is_dir() and not is_hidden(path)):
         try:
             hospital = check_hospital(folder.name)
-        except BcdError as error:
+            waiting = sorted(path for path in folder.iterdir() if not is_hidden(path))
+        except (BcdError, OSError) as error:  # one hospital's folder stops no other
             say(f"Nothing in {folder} is admitted: {error}")
             continue
-        waiting = sorted(path for path in folder.iterdir() if not _is_hidden(path))
         found += [(hospital, path) for path in waiting if _is_ready(path, settings.inbox_quiet_seconds)]
     return found
 
@@ -108,12 +110,12 @@ def find_deliveries(settings: Settings) -> list[tuple[Hospital, Path]]:
 def _is_ready(path: Path, quiet_seconds: float) -> bool:
     try:
         changed, under_way = _look_around(path)
+        if is_settled(path, changed):
+            return False
     except FileNotFoundError:  # it is changing right now
         return False
-    except BcdError:  # nobody may look at it, which admission will say
+    except (BcdError, OSError):  # nobody may look at it, which admission will say
         return True
-    if is_settled(path, changed):
-        return False
     quiet = time.time() - changed
     if quiet < quiet_seconds or quiet >= PATIENCE * quiet_seconds:
         return quiet >= quiet_seconds
@@ -139,7 +141,7 @@ def _look_around(path: Path) -> tuple[float, str]:
 def _has_its_end(path: Path) -> bool:
     try:
         return is_whole(path)
-    except BcdError:  # nothing that can be opened, so far
+    except (BcdError, OSError):  # nothing that can be opened, so far
         return False
 
 
@@ -147,5 +149,6 @@ def _without_litter(names: Iterable[str]) -> Iterator[PurePosixPath]:
     return (PurePosixPath(name) for name in names if not is_litter(name))
 
 
-def _is_hidden(path: Path) -> bool:
+def is_hidden(path: Path) -> bool:
+    """Whether what lies in the inbox is no delivery: hidden, litter, or a transfer under way."""
     return path.name.startswith(".") or is_litter(path.name) or _UNDER_WAY.fullmatch(path.name) is not None

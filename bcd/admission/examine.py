@@ -22,6 +22,7 @@ from bcd.admission.pixels import blank_refusal, find_blank, hash_pixels, look_at
 from bcd.admission.plan import Plan
 from bcd.admission.png import MAX_BYTES, check_bytes, decode_patch
 from bcd.admission.rules import Refusal
+from bcd.admission.sources.containers import archive_kind
 from bcd.admission.sources.source import Source, UnreadableFileError
 from bcd.progress import track
 from bcd.store.spool import PATCH_SHAPE, Spool
@@ -71,7 +72,7 @@ def examine_files(source: Source, plan: Plan, spool: Spool) -> Findings:
             _take(look, digests, refused)
             kept.append(look, spool)
             advance(len(look.members))
-        others = list(plan.refused)
+        others = [*plan.refused, *plan.slide_tables]
         for part in (others[start : start + CHUNK] for start in range(0, len(others), CHUNK)):
             _take(_hash_files(source, part, refused), digests, refused)
             advance(len(part))
@@ -128,14 +129,17 @@ def _look_at_decoded(
 
 
 def _hash_files(source: Source, members: Sequence[int], refused: dict[int, Refusal]) -> _Look:
-    """Hashes files that are not decoded; one that cannot be read keeps the refusal that it has."""
-    look = _Look(list(members), [])
+    """Hashes files that are not decoded; each keeps the refusal that it has, unless its bytes are an archive's."""
+    look, found = _Look(list(members), []), {}
     for member in members:
         if member in refused and refused[member].rule == "not-a-file":
             look.digests.append(hashlib.sha256(source.names[member].encode()).digest())
         else:
-            _read(source, member, look)
-    look.refused = {member: refusal for member, refusal in look.refused.items() if member not in refused}
+            data = _read(source, member, look)
+            kind = archive_kind(data) if member in refused and refused[member].rule == "name" else None
+            if kind is not None:
+                found[member] = Refusal("nested-archive", f"The file is a {kind} archive, whatever its name says.")
+    look.refused = {member: refusal for member, refusal in look.refused.items() if member not in refused} | found
     return look
 
 

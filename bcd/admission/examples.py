@@ -99,7 +99,12 @@ class Gallery:
         if found is None:
             return None
         batch, row = found
-        return Example(_patch_uri(open_pixels(self.settings, batch)[row]), "admitted", _title(name), batch[:12])
+        return Example(
+            _patch_uri(open_pixels(self.settings, batch)[row]),
+            "admitted",
+            _title(name),
+            f"admitted in batch {batch[:12]}",
+        )
 
     def show_flagged(self, flag: str, number: int) -> list[Example]:
         """Returns pictures of the batch's patches with a flag, spread evenly over the batch."""

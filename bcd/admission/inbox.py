@@ -73,6 +73,11 @@ def claim(settings: Settings, path: Path) -> Iterator[None]:
         yield
 
 
+def is_waiting(settings: Settings, path: Path, hospital: Hospital) -> bool:
+    """Whether a delivery lies in its hospital's folder of the inbox, which it leaves at the end."""
+    return path.absolute().parent == settings.inbox / hospital
+
+
 def _look(path: Path) -> os.stat_result | None:
     try:
         return path.stat()

@@ -19,15 +19,16 @@ from numpy.typing import NDArray
 
 from bcd.admission.beside import apply_labels
 from bcd.admission.cut import cut_slides
+from bcd.admission.declared import read_declarations
 from bcd.admission.delivery import check_names
 from bcd.admission.duplicates import refuse_duplicates
 from bcd.admission.examine import examine_files
-from bcd.admission.findings import count_rules
+from bcd.admission.findings import commonest_rule, count_rules
 from bcd.admission.index import make_index
 from bcd.admission.naming import Naming
 from bcd.admission.plan import plan_admission
+from bcd.admission.rules import DeliveryError
 from bcd.admission.sources.open import open_source
-from bcd.errors import BcdError
 from bcd.patches import Hospital
 from bcd.store.spool import Spool
 
@@ -79,18 +80,16 @@ def look_at(
         check_names(path, source.names)
         spool = Spool(Path(scratch))
         try:
-            plan = plan_admission(source, naming, waived={}, labels={})
+            declared = read_declarations(source, naming, Path(scratch))
+            plan = plan_admission(source, naming, declared=declared, title=path.name if path.is_dir() else "")
             findings = examine_files(source, plan, spool)
-            cut_slides(source, plan.slides, findings, spool, scratch=Path(scratch), spacing=spacing)
-            apply_labels(source, naming, findings, plan.tables, Path(scratch))
+            cut_slides(source, plan, findings, spool, scratch=Path(scratch), spacing=spacing)
+            apply_labels(source, findings, plan.tables, hospital=hospital, naming=naming, scratch=Path(scratch))
             refuse_duplicates(findings)
             standing, refused = findings.standing(), count_rules(findings.refusals())
             if standing.empty:
-                raise BcdError(
-                    f"Nothing in {naming.show_title(path.name)} can be judged; files by the rule they break:"
-                    f" {', '.join(f'{rule} {count:,}' for rule, count in refused.items())}.",
-                    "Hand over 50x50 RGB PNGs named PATIENT_idx5_x51_y101_class0.png, or slides with labels.csv.",
-                )
+                reason = findings.explain(naming.show_title(path.name), findings.refusals())
+                raise DeliveryError(commonest_rule(refused), reason)
             yield SeenDelivery(
                 name=naming.show_title(path.name),
                 files=findings.files,

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 
 from bcd.admission.rules import RULES, Refusal
-from bcd.errors import BcdError
+from bcd.errors import BcdError, UnavailableError
 from bcd.patches import PatchName, PatientId
 from bcd.store.pseudonyms import Pseudonyms
 
@@ -63,9 +63,13 @@ class Naming:
         """Returns an error without the place and name of a delivery that may name somebody."""
         if not self.hides:
             return error
+        kind = UnavailableError if isinstance(error, UnavailableError) else BcdError
+        return kind(self.show_text(error.what, path), self.show_text(error.mend, path))
+
+    def show_text(self, text: str, path: Path) -> str:
+        """Returns a text that names a delivery, with the delivery's name as it may be seen and without its folder."""
         shown = self.show_title(path.name)
-        texts = (text.replace(str(path), shown).replace(path.name, shown) for text in (error.what, error.mend))
-        return type(error)(*texts)
+        return text.replace(str(path), shown).replace(path.name, shown)
 
     def show_refusal(self, refusal: Refusal) -> Refusal:
         """Returns a refusal for a name or place without the names that its message holds."""

@@ -10,24 +10,42 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bcd.admission.declared import SLIDES_FILES, Declarations
 from bcd.admission.naming import Naming
 from bcd.admission.rules import Refusal, check_folders, check_place, folder_label
-from bcd.admission.slides.names import companions, is_slide, parse_slide_name
+from bcd.admission.slides.names import (
+    SlideName,
+    companions,
+    explain_misfit,
+    is_dicom,
+    is_slide,
+    names_its_slide,
+    parse_slide_name,
+)
 from bcd.admission.sources.source import Source, is_litter
-from bcd.patches import PatchName
+from bcd.patches import PatchName, is_patch_of_another_format
+from bcd.store.table_files import SUFFIXES
 
 if TYPE_CHECKING:
     import pandas as pd
 
-LABELS_FILES = frozenset({"labels.csv", "labels.parquet"})
-"""Names of a table of labels beside the patches."""
+LABELS_FILES = frozenset(f"labels{suffix}" for suffix in (*SUFFIXES, ".xlsx", ".xls", ".ods"))
+"""Names of a table of labels beside the patches; a spreadsheet is refused with the way to save it."""
+
+WHY_PNG = "JPEG and WebP change the pixels, and of other formats nothing tells that a file is damaged"
+"""Why a patch is a PNG."""
 
 UNLABELLED = -1
 """What stands for no label in a column of int8."""
+
+
+_NONE: Mapping[str, str] = MappingProxyType({})
+_NO_LABELS: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -39,12 +57,18 @@ class SlideFile:
         companions: Other files that belong to it.
         patient: Whose it is.
         slide: The slide's identifier.
+        is_numbered: Whether the delivery says which of the patient's slides it is, and not only whose.
+        spacing: In µm per pixel, as a table says; None where none does.
+        complete: Whether a table says that it is complete, or a part; None where none says.
     """
 
     member: int
     companions: list[int]
     patient: str
     slide: str
+    is_numbered: bool = True
+    spacing: float | None = None
+    complete: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +82,8 @@ class Plan:
         patches: member (int32), patient, slide (category), x, y (int32), label (int8) in canonical order.
         slides: Slides to cut into patches.
         tables: Members that are tables of labels.
+        slide_tables: Members that are tables of slides and are not refused.
+        complete: Patient and slide of patches that are declared to be complete.
         shown_blank: Members that are admitted even if they show nothing.
     """
 
@@ -67,31 +93,53 @@ class Plan:
     patches: pd.DataFrame
     slides: list[SlideFile]
     tables: list[int]
+    slide_tables: list[int]
+    complete: set[tuple[str, str]]
     shown_blank: set[int]
 
 
-def plan_admission(source: Source, naming: Naming, *, waived: Mapping[str, str], labels: Mapping[str, int]) -> Plan:
+def plan_admission(
+    source: Source,
+    naming: Naming,
+    *,
+    declared: Declarations | None = None,
+    title: str = "",
+    waived: Mapping[str, str] = _NONE,
+    labels: Mapping[str, int] = _NO_LABELS,
+) -> Plan:
     """Reads the names of a delivery's files.
 
     Args:
         source: The delivery.
         naming: How its patients and files are called.
+        declared: What its tables say of its slides; None: nothing.
+        title: Name of the folder that the delivery is, which DICOM files that lie in it go by.
         waived: For a file's name, the one rule that it may break.
         labels: For a file's name, the label that counts instead of what its name says.
     """
-    return _Planner(source, naming, waived, labels).plan()
+    return _Planner(source, naming, declared or Declarations(), title=title, waived=waived, labels=labels).plan()
 
 
 class _Planner:
     """Goes through the names of a delivery once, and puts each where it belongs."""
 
-    def __init__(self, source: Source, naming: Naming, waived: Mapping[str, str], labels: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        source: Source,
+        naming: Naming,
+        declared: Declarations,
+        *,
+        title: str,
+        waived: Mapping[str, str],
+        labels: Mapping[str, int],
+    ) -> None:
         self._source, self._naming, self._waived, self._labels = source, naming, waived, labels
+        self._declared, self._title = declared, title
         self._top = _enclosing_folders(source.names)
         self._columns = _Columns(naming)
         self._taken: set[int] = set()  # by a slide, of which they are a part
         self._litter: list[int] = []
-        self._refused: dict[int, Refusal] = {}
+        self._refused: dict[int, Refusal] = dict(declared.refused)
         self._slides: list[SlideFile] = []
         self._tables: list[int] = []
         self._shown_blank: set[int] = set()
@@ -104,7 +152,18 @@ class _Planner:
             del self._refused[member]
         shown = [naming.show(name) for name in names] if naming.hides else names
         patches = self._columns.as_frame()
-        return Plan(shown, self._litter, self._refused, patches, self._slides, self._tables, self._shown_blank)
+        declared = self._declared
+        return Plan(
+            names=shown,
+            litter=self._litter,
+            refused=self._refused,
+            patches=patches,
+            slides=self._slides,
+            tables=self._tables,
+            slide_tables=[table for table in declared.tables if table not in declared.refused],
+            complete={(naming.patient(patient), slide) for patient, slide in declared.complete},
+            shown_blank=self._shown_blank,
+        )
 
     def _take(self, member: int, name: str) -> None:
         folder, _, file = name.rpartition("/")
@@ -118,7 +177,7 @@ class _Planner:
             self._take_patch(member, folder.split("/") if folder else [], patch, name)
         elif file.lower() in LABELS_FILES:
             self._tables.append(member)
-        elif member not in self._taken:
+        elif member not in self._taken and member not in self._declared.tables:
             self._take_other(member, PurePosixPath(name))
 
     def _take_patch(self, member: int, folders: list[str], patch: PatchName, name: str) -> None:
@@ -135,21 +194,53 @@ class _Planner:
 
     def _take_other(self, member: int, path: PurePosixPath) -> None:
         """Takes a file for a slide, or refuses its name."""
-        parsed = parse_slide_name(path) if is_slide(path) else None
-        if parsed is None:
-            title = self._naming.show_title(path.name)
-            self._refused[member] = Refusal("name", f"{title} is not named as a patch.")
+        name, declared = self._name_of(member), self._declared.slides.get(member)
+        if name is None:
+            self._refused[member] = self._refuse_name(path)
             return
-        parts = [one for one in companions(self._source.names, member) if self._may_belong(one, path)]
+        if self._declared.fault is not None:  # which may be the table that says whose the slide is
+            self._refused[member] = self._declared.fault
+            return
+        parts = companions(self._source.names, member, self._name_of)
+        parts = [one for one in parts if self._may_belong(one, path)]
         self._taken.update(parts)
-        patient, slide = parsed
-        self._slides.append(SlideFile(member, parts, self._naming.patient(patient), slide))
+        patient, slide = self._naming.patient(name[0]), name[1]
+        if declared is None:
+            is_numbered = names_its_slide(self._in_title(path))
+            self._slides.append(SlideFile(member, parts, patient, slide, is_numbered=is_numbered))
+        else:
+            made = SlideFile(member, parts, patient, slide, spacing=declared.spacing, complete=declared.complete)
+            self._slides.append(made)
+
+    def _name_of(self, member: int) -> SlideName | None:
+        """Returns which slide a file is: as a table says, or else its name."""
+        declared = self._declared.slides.get(member)
+        if declared is not None:
+            return declared.name
+        path = PurePosixPath(self._source.names[member])
+        return None if is_patch_of_another_format(path.name) else parse_slide_name(self._in_title(path))
+
+    def _in_title(self, path: PurePosixPath) -> PurePosixPath:
+        """Returns a path with the delivery's own folder, where that is the one which a DICOM file lies in."""
+        return self._title / path if is_dicom(path) and len(path.parts) == 1 else path
+
+    def _refuse_name(self, path: PurePosixPath) -> Refusal:
+        if is_patch_of_another_format(path.name):
+            return Refusal("not-png", f"The patch is a {path.suffix.lower()}, and PNG alone is taken: {WHY_PNG}.")
+        if not is_slide(path):
+            title = self._naming.show_title(path.name)
+            return Refusal("name", f"{title} is not named as a patch, nor as a slide.")
+        reason = "" if self._naming.hides else f": {explain_misfit(self._in_title(path))}"
+        ways = f"Name it PATIENT_idx5{path.suffix.lower()}, or give its patient and slide in a table slides.csv"
+        spacing = "A slide that does not say its spacing needs --spacing, too"
+        return Refusal("name", f"The file is not named as a slide{reason}. {ways}. {spacing}.")
 
     def _may_belong(self, member: int, slide: PurePosixPath) -> bool:
         """Whether a file beside a slide is nothing of its own, and safe to be copied beside it."""
         path = PurePosixPath(self._source.names[member])
-        own = PatchName.parse(path.name) is not None or path.name.lower() in LABELS_FILES or is_litter(str(path))
-        is_other_slide = is_slide(path) and slide.suffix.lower() != ".dcm"
+        is_table = path.name.lower() in LABELS_FILES | SLIDES_FILES
+        own = PatchName.parse(path.name) is not None or is_table or is_litter(str(path))
+        is_other_slide = is_slide(path) and not is_dicom(slide)
         return not own and not is_other_slide and self._source.hazard(member) is None
 
 

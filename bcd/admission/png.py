@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from bcd.admission.rules import Refusal
+from bcd.admission.sources.containers import archive_kind
 from bcd.patches import PATCH_PIXELS
 
 MAX_BYTES = 1 << 20
@@ -27,15 +28,6 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _ANIMATION = frozenset({b"acTL", b"fcTL", b"fdAT"})
 _RGB, _PALETTE, _RGBA = 2, 3, 6
 _KINDS = {0: "grey", _RGB: "RGB", _PALETTE: "palette", 4: "grey with alpha", _RGBA: "RGB with alpha"}
-_ARCHIVES = {
-    b"PK\x03\x04": "zip",
-    b"PK\x05\x06": "zip",
-    b"\x1f\x8b": "gzip",
-    b"Rar!": "RAR",
-    b"7z\xbc\xaf": "7z",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ": "xz",
-}
 
 
 def check_bytes(data: bytes) -> Refusal | None:
@@ -96,9 +88,9 @@ def strip_text(data: bytes) -> bytes | None:
 def _not_png(data: bytes) -> Refusal:
     if not data:
         return Refusal("empty", "The file has no bytes.")
-    for beginning, kind in _ARCHIVES.items():
-        if data.startswith(beginning):
-            return Refusal("nested-archive", f"The file is a {kind} archive, whatever its name says.")
+    kind = archive_kind(data)
+    if kind is not None:
+        return Refusal("nested-archive", f"The file is a {kind} archive, whatever its name says.")
     return Refusal("not-png", f"The file begins with {data[:4].hex(' ')}, not as a PNG does.")
 
 

@@ -1,8 +1,8 @@
 """The quarantine: refused files of a delivery, kept beside a list that says why each was refused.
 
-Not kept, only listed: patches that an earlier batch holds, what is no plain file or too large, slides (their label
-images and metadata may name a patient), files of patients who withdrew, and, of a hospital whose identifiers are
-not pseudonyms, all but pictures, which lose whatever text they carry.
+Not kept, only listed: patches that an earlier batch holds, copies of files that are admitted, what is no plain file
+or too large, slides (their label images and metadata may name a patient), files of patients who withdrew, and, of a
+hospital whose identifiers are not pseudonyms, all but pictures, which lose whatever text they carry.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 import csv
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from bcd.admission.findings import Findings
 from bcd.admission.png import strip_text
 from bcd.admission.rules import Refusal
+from bcd.admission.slides.names import is_slide
 from bcd.admission.sources.source import Source, UnreadableFileError
 from bcd.files import whole_folder
 from bcd.settings import Settings
@@ -56,19 +57,40 @@ def keep_refused(
     if not refusals:
         return []
     records = []
+    admitted = _admitted_digests(findings, refusals)
     with whole_folder(folder) as partial:
         for number, (member, (rule, message)) in enumerate(refusals.items(), start=1):
             shown = findings.names[member]
             name = f"{number:06d}-{_safe(PurePosixPath(shown).name)}"
-            is_kept = rule != "already-admitted" and member not in findings.private
-            kept = is_kept and _copy(source, member, partial / name, strip=strip)
             digest = findings.digests[member].tobytes().hex()
+            is_private = member in findings.private or is_slide(PurePosixPath(shown))
+            is_kept = rule != "already-admitted" and not is_private and digest not in admitted
+            kept = is_kept and _copy(source, member, partial / name, strip=strip)
             records.append(RefusalRecord(shown, rule, message, digest, name if kept else None))
-        with (partial / "refusals.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["file", "rule", "message", "sha256", "kept"])
-            writer.writerows([one.name, one.rule, one.message, one.sha256, one.kept or ""] for one in records)
+        _write_list(partial, records)
     return records
+
+
+def list_whole(settings: Settings, delivery: str, refusal: RefusalRecord) -> None:
+    """Lists a delivery that was refused without a look at its files, itself in their place; nothing is copied."""
+    folder = settings.quarantine / delivery
+    if folder.exists():
+        shutil.rmtree(folder)
+    with whole_folder(folder) as partial:
+        _write_list(partial, [refusal])
+
+
+def _write_list(folder: Path, records: Sequence[RefusalRecord]) -> None:
+    with (folder / "refusals.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["file", "rule", "message", "sha256", "kept"])
+        writer.writerows([one.name, one.rule, one.message, one.sha256, one.kept or ""] for one in records)
+
+
+def _admitted_digests(findings: Findings, refusals: Mapping[int, Refusal]) -> set[str]:
+    """Returns the hashes of admitted files; these are no larger than a patch may be, so all of each was hashed."""
+    members = {int(member) for member in findings.standing()["member"].unique()} - refusals.keys()
+    return {findings.digests[member].tobytes().hex() for member in members}
 
 
 def _copy(source: Source, member: int, target: Path, *, strip: bool) -> bool:

@@ -10,6 +10,7 @@ import errno
 import shutil
 from pathlib import Path
 
+from bcd.admission.inbox import is_waiting
 from bcd.files import partial_folder, whole_file
 from bcd.progress import say
 from bcd.settings import Settings
@@ -27,11 +28,11 @@ def leave_inbox(settings: Settings, catalog: Catalog, path: Path, record: Delive
         record: What became of it.
         hides: Whether its name may not be told.
     """
-    if path.absolute().parent != settings.inbox / record.hospital:
+    if not is_waiting(settings, path, record.hospital):
         return
     if settings.after_admission == "keep":
         mark_settled(path, record.id)
-    elif settings.after_admission == "delete" and patiently(lambda: _is_kept(catalog, record)):
+    elif settings.after_admission == "delete" and patiently(lambda: _is_kept(settings, catalog, record)):
         _remove(path)
     else:
         if settings.after_admission == "delete":
@@ -40,9 +41,15 @@ def leave_inbox(settings: Settings, catalog: Catalog, path: Path, record: Delive
         _move(settings, path, record)
 
 
-def _is_kept(catalog: Catalog, record: DeliveryRecord) -> bool:
-    refusals = list_refusals(catalog, record.id)
-    return all(one.kept or one.rule == "already-admitted" for one in refusals)
+def _is_kept(settings: Settings, catalog: Catalog, record: DeliveryRecord) -> bool:
+    """Whether the store has all that was delivered: in a batch, or in the quarantine."""
+    left = [one for one in list_refusals(catalog, record.id) if not one.kept and one.rule != "already-admitted"]
+    if not left or record.batch is None:
+        return not left
+    import pandas as pd
+
+    index = pd.read_parquet(settings.batches / record.batch / "index.parquet", columns=["sha256"])
+    return {one.sha256 for one in left} <= set(index["sha256"])  # copies of files that are admitted
 
 
 def mark_settled(path: Path, identity: str) -> None:

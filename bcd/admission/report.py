@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bcd.admission.examples import Example, Gallery, choose_evenly, patch_name
+from bcd.admission.findings import commonest_rule
 from bcd.admission.judgement import RELEASABLE
 from bcd.admission.rules import FLAGS, MENDS, RULES
 from bcd.files import whole_file
-from bcd.pages import open_templates
+from bcd.pages import render_page
 from bcd.store.delivery_queries import (
     Delivery,
     RefusedFile,
@@ -67,10 +68,9 @@ def write_report(settings: Settings, catalog: Catalog, delivery: str) -> Path:
         BcdError: There is no such delivery, or its batch is missing.
     """
     found = match_delivery(catalog, delivery)
-    environment = open_templates("bcd.admission")
-    environment.filters.update(count="{:,}".format, share=_share, short=_short)
     facts = _gather_facts(settings, catalog, found)
-    html = environment.get_template("report.html.j2").render(facts)
+    filters: dict[str, Callable[..., str]] = {"count": "{:,}".format, "share": _share, "short": _short}
+    html = render_page("bcd.admission", "report.html.j2", facts, filters)
     path = report_path(settings, found.id)
     with whole_file(path) as partial:
         partial.write_text(html, encoding="utf-8")
@@ -82,11 +82,13 @@ def _gather_facts(settings: Settings, catalog: Catalog, found: Delivery) -> dict
     places = refusal_numbers(catalog, found.id)
     return {
         "delivery": found,
+        "mend": MENDS[commonest_rule(found.refused)] if found.reason else "",
         "parts": _bar(found),
         "patients": count_by_patient(catalog, found.batch) if found.batch else [],
         "rules": _rule_sections(gallery, places),
         "flags": _flag_sections(gallery),
         "conflicts": list_conflicts(catalog, found.id, MAX_ROWS),
+        "labels": list_refused(catalog, found.id, rule="labels-file"),
         "files": list(enumerate(list_refused(catalog, found.id, limit=MAX_ROWS), start=1)),
         "csv": f"store/quarantine/{found.id}/refusals.csv",
         "max_rows": MAX_ROWS,

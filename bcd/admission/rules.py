@@ -10,48 +10,64 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from bcd.errors import BcdError
 from bcd.patches import MICRONS_PER_PIXEL, PATCH_PIXELS, PatchName
 
 RULES = {
     "unsafe-path": "The path is absolute, names a drive or climbs out of the delivery with `..`.",
     "not-a-file": "A link, pipe or device: only plain files are read.",
+    "container": "The delivery is an archive of a kind that is not opened (7z, RAR, xz, …), or no archive at all.",
+    "split": "A part of an archive that was split into several.",
     "nested-archive": "An archive inside the delivery; only the outermost one is opened.",
+    "encrypted": "The file is encrypted with a password.",
+    "compression": "The archive packs the file by a method that is not unpacked, such as Deflate64 or LZMA.",
     "bomb": "It unpacks to far more than its size in the archive, or to more than the archive declares.",
-    "name": "The name is not PATIENT_idxSLIDE_xX_yY_classLABEL.png, nor the same without _classLABEL.",
+    "name": "The name is neither a patch's (PATIENT_idx5_x51_y101_class0.png) nor a slide's (PATIENT_idx5.svs).",
     "folder": "The folders above the file, or the table of labels, say another patient or label than its name does.",
     "off-grid": "x or y is not 1 more than a multiple of 50.",
     "off-slide": "x or y lies beyond 20,000 px (80 mm), farther than any glass slide reaches.",
-    "unreadable": "The file cannot be read or decoded: damaged, encrypted or forbidden.",
+    "unreadable": "The file cannot be read or decoded: damaged or forbidden.",
     "empty": "The file has no bytes.",
+    "too-many": "The delivery has more than 5,000,000 files.",
     "too-large": "The file has more than 1 MiB; a patch has about 6 KiB.",
-    "not-png": "The file is not a PNG, whatever its name says.",
+    "not-png": "The patch is not a PNG, by its name or whatever its name says; PNG alone keeps every pixel.",
     "truncated": "The PNG ends before its end mark.",
     "absurd-size": "The picture declares more than 10,000 px on a side; it is refused before it is decoded.",
     "colour": "The picture is not 8-bit RGB: grey, 16-bit or partly transparent.",
     "size": "The picture is not 50x50 px; pieces at the edge of a slide often are not, and are never padded.",
     "blank": "The patch is all but one shade of white or black: glass or shadow, no tissue.",
-    "no-spacing": "The slide does not say how many µm its pixels span, and the delivery was not given it.",
+    "slides-file": "The table of slides cannot be read, lacks a column, or has rows that name no slide.",
+    "own-picture": "bcd drew the picture of the slide itself.",
+    "no-spacing": "The slide does not say how many µm its pixels span, or says what is doubtful and not confirmed.",
     "no-tissue": "No tissue was found on the slide.",
-    "labels-file": "The table of labels cannot be read, lacks a column, or labels one patch twice.",
+    "labels-file": "The table of labels cannot be read, lacks a column, contradicts itself, or names no patch.",
     "withdrawn": "The patient has withdrawn consent.",
     "already-admitted": "An earlier batch holds the same patch.",
     "duplicate-cell": "Another file, here or in an earlier batch, claims the same place on the same slide.",
     "two-patients": "The same pixels are delivered as two patients'; neither is admitted from this delivery.",
     "two-labels": "The same pixels are delivered with two labels; neither is admitted from this delivery.",
+    "failed": "bcd failed while it admitted the delivery, of which nothing is admitted.",
+    "suspected": "Three attempts to admit the delivery ended in a killed process, or without memory.",
 }
 """Code of each rule and what breaks it, in the order in which they are looked at."""
 
 MENDS = {
     "unsafe-path": "Pack the delivery again, from inside its folder, with paths relative to it.",
     "not-a-file": "Deliver the file that a link points to.",
+    "container": "Unpack it and hand over the folder, or pack it as a zip or a tar.gz.",
+    "split": "Hand over one whole archive, or the folder: unpack all parts together, as 7-Zip does.",
     "nested-archive": "Unpack the inner archive, or deliver it by itself.",
+    "encrypted": "Pack it again without a password.",
+    "compression": "Zip it again with 7-Zip, method Deflate, or hand over the folder itself.",
     "bomb": "Ask who made the archive; if the file is what it says, deliver it outside an archive.",
-    "name": "Nothing, if it is no patch. Otherwise rename it and deliver it again.",
+    "name": "Nothing, if it is neither patch nor slide. Otherwise name it PATIENT_idx5_x51_y101_class0.png (without"
+    " _class0 where unlabelled), or PATIENT_idx5.svs, and deliver it again.",
     "folder": "Find out which is right. Move the file and deliver it again, or release it: then its name counts.",
     "off-grid": "Cut the slide again with corners at 1, 51, 101, …, and deliver it again.",
     "off-slide": "Check how x and y were counted. If the slide is really so large, release the files.",
-    "unreadable": "Copy the files again from where they come from, unencrypted, and deliver them again.",
+    "unreadable": "Copy the files again from where they come from, and deliver them again.",
     "empty": "Copy the files again from where they come from, and deliver them again.",
+    "too-many": "Hand it over in parts.",
     "too-large": "Save the picture without attachments, or deliver it as a slide.",
     "not-png": "Save the patch as PNG from the original picture, not from a JPEG, and deliver it again.",
     "truncated": "Copy the files again from where they come from, and deliver them again.",
@@ -59,7 +75,9 @@ MENDS = {
     "colour": "Save the patch as 8-bit RGB, opaque, and deliver it again; a grey one has lost its stain.",
     "size": "Nothing, if these are pieces at the edge of a slide. Otherwise cut the slide into 50x50 px at 4 µm/px.",
     "blank": "Nothing, if it is glass. Release it if there is tissue on it.",
-    "no-spacing": "Deliver the slide again with --spacing and its µm per pixel.",
+    "slides-file": "Correct the table and deliver it again, with the slides.",
+    "own-picture": "Deliver the slide that it was drawn from.",
+    "no-spacing": "Deliver the slide again with --spacing and its µm per pixel, or with that in slides.csv.",
     "no-tissue": "Nothing, if the slide is empty. Otherwise look at the slide: it may be pale, or out of focus.",
     "labels-file": "Mend the table and import it: bcd labels import FILE.",
     "withdrawn": "Nothing: the patient's patches stay out.",
@@ -67,6 +85,8 @@ MENDS = {
     "duplicate-cell": "Nothing, if it is a copy. Otherwise find out which picture is right and release that one.",
     "two-patients": "Find out whose tissue it is, and release that patient's file.",
     "two-labels": "Ask the pathologist, and release the files with the label that is right.",
+    "failed": "Report it, with the traceback in the run's log; `bcd ingest DELIVERY --hospital NAME` tries again.",
+    "suspected": "Try it with more memory: `bcd ingest DELIVERY --hospital NAME`. Or hand it over in parts.",
 }
 """What a hospital can do about the refusals of each rule."""
 
@@ -86,6 +106,20 @@ class Refusal(NamedTuple):
 
     rule: str
     message: str
+
+
+class DeliveryError(BcdError):
+    """A delivery cannot be admitted as a whole: it breaks a rule, and what to do is what `MENDS` says of that.
+
+    Args:
+        rule: Code of the rule.
+        what: What is wrong, naming the delivery.
+    """
+
+    def __init__(self, rule: str, what: str) -> None:
+        super().__init__(what, MENDS[rule])
+        self.args = (rule, what)
+        self.rule = rule
 
 
 def check_place(name: PatchName) -> Refusal | None:

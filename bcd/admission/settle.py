@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
@@ -19,12 +19,12 @@ import numpy as np
 import sqlalchemy as sa
 
 from bcd.admission.duplicates import refuse_duplicates, refuse_known, refuse_withdrawn
-from bcd.admission.findings import Findings, count_rules
+from bcd.admission.findings import Findings, commonest_rule, count_rules
 from bcd.admission.index import count_flags, make_index, measure_stains
 from bcd.admission.plan import UNLABELLED
-from bcd.admission.quarantine import keep_refused
+from bcd.admission.quarantine import keep_refused, list_whole
+from bcd.admission.rules import DeliveryError, Refusal
 from bcd.admission.sources.source import Source
-from bcd.errors import BcdError
 from bcd.files import whole_file
 from bcd.patches import Hospital
 from bcd.settings import Settings
@@ -33,11 +33,13 @@ from bcd.store.batches import batch_id, write_batch
 from bcd.store.catalog import Catalog, patiently
 from bcd.store.deliveries import (
     DeliveryRecord,
+    RefusalRecord,
     Settlement,
     find_delivery,
     record_delivery,
 )
 from bcd.store.delivery_queries import withdrawn_patients
+from bcd.store.hospitals import COARSEST
 from bcd.store.known import known_slides
 from bcd.store.spool import Spool
 
@@ -54,6 +56,8 @@ class Draft:
         findings: What was found.
         hides: Whether the hospital's identifiers were replaced, so that nothing else may name somebody either.
         is_release: Whether a person chose these files again: what they contradict is marked already.
+        spacing: In µm per pixel, as it was told for slides.
+        coarsest: In µm per pixel, as the hospital's slides may be.
     """
 
     name: str
@@ -63,13 +67,19 @@ class Draft:
     findings: Findings
     hides: bool
     is_release: bool = False
+    spacing: float | None = None
+    coarsest: float = COARSEST
 
     @property
     def identity(self) -> str:
-        """The delivery's hash: of the hospital, and of the name and bytes of every file."""
+        """The delivery's hash: of the hospital, the name and bytes of every file, and what was told of slides."""
         findings = self.findings
         name_of = findings.names.__getitem__
         digest = hashlib.sha256(self.hospital.encode())
+        if self.spacing is not None:  # slides that were refused without one may be admitted with it
+            digest.update(f"\nspacing\t{self.spacing!r}".encode())
+        if self.coarsest != COARSEST:  # and so may those that were refused as too coarse
+            digest.update(f"\ncoarsest\t{self.coarsest!r}".encode())
         members = (member for member in range(findings.files) if member not in findings.ignored)
         # A line a file, in the order of the lines; never all lines at once, which would be most of the memory.
         for name, alike in groupby(sorted(members, key=name_of), key=name_of):
@@ -82,10 +92,11 @@ def settle(settings: Settings, catalog: Catalog, draft: Draft) -> tuple[Delivery
     """Settles a delivery, waiting for whoever settles another one, and for a database that is away.
 
     Returns:
-        What became of it, and whether it had been settled before.
+        What became of it, and whether it had been settled before. Where nothing in it is admissible, that is settled
+        under another hash than its own: handed over again, it is looked at again.
 
     Raises:
-        BcdError: Nothing in it is admissible; then nothing is stored.
+        DeliveryError: Nothing in a release is admissible; then nothing is stored.
     """
     identity = draft.identity
     tried = False
@@ -100,7 +111,7 @@ def settle(settings: Settings, catalog: Catalog, draft: Draft) -> tuple[Delivery
             tried = True
             draft.findings.start_over()
             try:
-                return _settle(settings, catalog, draft, identity, confirm), False
+                return _settle(settings, catalog, draft, identity, confirm)
             except (OSError, sa.exc.OperationalError):  # what was placed on a full disk should not keep it full
                 clear_unsettled(settings, catalog)
                 raise
@@ -121,7 +132,7 @@ def clear_unsettled(settings: Settings, catalog: Catalog) -> None:
 
 def _settle(
     settings: Settings, catalog: Catalog, draft: Draft, identity: str, confirm: Callable[[], None]
-) -> DeliveryRecord:
+) -> tuple[DeliveryRecord, bool]:
     findings = draft.findings
     refuse_withdrawn(withdrawn_patients(catalog, draft.hospital), findings)
     doubts = refuse_known(catalog, draft.hospital, findings)
@@ -130,8 +141,17 @@ def _settle(
     standing = findings.standing()
     is_known = {"already-admitted", "withdrawn"} & {refusal.rule for refusal in refusals.values()}
     conflicts = [] if draft.is_release else [(known, found.rule, found.message) for known, found in doubts.conflicts]
+    reason = None
     if standing.empty and not is_known and not conflicts:
-        raise _nothing_admissible(draft.name, count_rules(refusals))
+        if not refusals:
+            raise DeliveryError("empty", f"{draft.name} holds no files.")
+        reason = findings.explain(draft.name, refusals)
+        if draft.is_release:
+            raise DeliveryError(commonest_rule(count_rules(refusals)), reason)
+        identity = hashlib.sha256(f"{identity}\nrefused".encode()).hexdigest()
+        known = find_delivery(catalog, identity)
+        if known is not None:
+            return known, True
     stains = measure_stains(standing)
     index = make_index(draft.hospital, findings, standing, known_slides(catalog), stains)
     batch = batch_id(index) if len(index) else None
@@ -155,11 +175,62 @@ def _settle(
         positive=int((standing["label"] == 1).sum()),
         unlabelled=int((standing["label"] == UNLABELLED).sum()),
         flags=count_flags(index),
+        label_rows=findings.label_rows,
+        unmatched_rows=findings.unmatched_rows,
+        label_note=" ".join(findings.label_notes),
+        reason=reason,
     )
-    record_delivery(catalog, Settlement(record, index, kept, conflicts, doubts.labels, stains), confirm)
+    present = set(zip(standing["patient"], standing["slide"], strict=True))
+    complete = [one for one in findings.complete if (one.patient, one.slide) in present]
+    settlement = Settlement(record, index, kept, conflicts, doubts.labels, stains, complete)
+    record_delivery(catalog, settlement, confirm)
     with suppress(OSError):  # it is admitted; who settles next removes the note
         note.unlink()
-    return record
+    return record, False
+
+
+def settle_whole(
+    settings: Settings, catalog: Catalog, hospital: Hospital, *, name: str, refusal: Refusal, sha256: str
+) -> DeliveryRecord:
+    """Settles a delivery that is refused without a look at its files; the same again changes nothing.
+
+    Args:
+        settings: Where the quarantine lies.
+        catalog: Where to.
+        hospital: Where it comes from.
+        name: Its name as it may be seen.
+        refusal: Why; the message is a whole sentence that names the delivery.
+        sha256: What tells the delivery from others.
+    """
+    whole = f"{hospital}\n{name}\n{refusal.rule}\n{sha256}"
+    identity = hashlib.sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()
+    entry = RefusalRecord(name, refusal.rule, refusal.message, sha256, None)
+    record = DeliveryRecord(
+        id=identity,
+        hospital=hospital,
+        name=name,
+        batch=None,
+        files=1,
+        admitted_files=0,
+        admitted=0,
+        refused={refusal.rule: 1},
+        ignored=0,
+        patients=0,
+        positive=0,
+        unlabelled=0,
+        flags={},
+        reason=refusal.message,
+    )
+
+    def attempt() -> DeliveryRecord:
+        with catalog.lock("admission") as confirm:
+            known = find_delivery(catalog, identity)
+            if known is None:
+                list_whole(settings, identity, entry)
+                record_delivery(catalog, Settlement(record, refusals=[entry]), confirm)
+            return known or record
+
+    return patiently(attempt)
 
 
 def _holds_batch(catalog: Catalog, batch: str) -> bool:
@@ -171,11 +242,3 @@ def _holds_batch(catalog: Catalog, batch: str) -> bool:
 
 def _notes(settings: Settings) -> Path:
     return settings.batches.parent / "unsettled"
-
-
-def _nothing_admissible(name: str, counts: Mapping[str, int]) -> BcdError:
-    by_rule = ", ".join(f"{rule} {count:,}" for rule, count in counts.items())
-    return BcdError(
-        f"Nothing in {name} can be admitted; files by the rule they break: {by_rule}.",
-        "Hand over 50x50 RGB PNGs named PATIENT_idx5_x51_y101_class0.png, or slides named PATIENT_idx5.svs.",
-    )

@@ -39,7 +39,7 @@ def show(
         enter(settings)
         typer.echo(json.dumps(_measure(architecture), indent=2))
         return
-    with at_work(settings) as console:
+    with at_work(settings, needs_home=False) as console:
         _show(console, _measure(architecture))
 
 
@@ -50,7 +50,7 @@ def list_presets() -> None:
     from bcd.networks.architecture import PRESETS, spell_out
     from bcd.settings import load_settings
 
-    with at_work(load_settings()) as console:
+    with at_work(load_settings(), needs_home=False) as console:
         from bcd.networks.build import build_network
         from bcd.networks.cost import measure_cost
 

@@ -49,7 +49,7 @@ def preview(
     stain, light = training.stain_jitter, training.light_jitter
     if out.suffix.lower() != ".png":
         raise BcdError(f"{out} is no name of a PNG.", "Let --out end in .png.")
-    with at_work(settings) as console:
+    with at_work(settings, needs_home=False) as console:
         pixels, labels, source = choose_patches(settings, snapshot, seed)
         note = f"{len(pixels)} {source}; each as prepared, then as {VIEWS} epochs of a training would see it"
         strengths = f"stain jitter {stain:g}, light jitter {light:g}, seed {seed}"

@@ -30,14 +30,15 @@ def batches() -> None:
         ]
         rows = [
             [
-                (each.batch or "none")[:8],
+                (each.batch or ("refused" if each.reason else "none"))[:8],
                 each.hospital,
                 each.name,
                 f"{each.admitted_at:%Y-%m-%d %H:%M}",
                 f"{each.patients:,}",
                 f"{each.admitted:,}",
                 f"{each.positive:,}",
-                f"{each.unlabelled:,}",
+                f"{each.unlabelled:,}"
+                + (f" ({each.unmatched_rows:,} rows unmatched)" if each.unmatched_rows else ""),
                 f"{each.refused_files:,}" + (f" ({each.released:,} released)" if each.released else ""),
                 f"{each.ignored:,}",
                 ", ".join(f"{count:,} {flag}" for flag, count in sorted(each.flags.items()) if count),

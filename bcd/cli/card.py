@@ -18,11 +18,12 @@ def card(
     from bcd.errors import BcdError
     from bcd.files import whole_file
     from bcd.runtime import enter
-    from bcd.settings import load_settings
+    from bcd.settings import load_settings, require_home
 
     if to is not None and to.suffix not in (".html", ".md"):
         raise BcdError(f"{to} is neither .html nor .md.", "Name the file as one of them.")
     settings = load_settings()
+    require_home(settings)
     enter(settings)
     from bcd.registry.card import find_card
 

@@ -39,5 +39,11 @@ def compare(
         table = difference_table(found.differences, caption=caption)
         print_table(console, f"{found.b} minus {found.a}", table.header, table.rows)
         console.print(caption, style="dim", highlight=False)
+        console.print(
+            "A rate rests on the patches of its denominator (recall: those labelled IDC; specificity: those labelled"
+            " none), a metric that needs both classes on those of the rarer one.",
+            style="dim",
+            highlight=False,
+        )
         if split == "val":
             console.print("Val patients chose the epoch and fitted the calibrator: they flatter.", style="yellow")

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 from bcd.errors import BcdError
 from bcd.files import whole_file
 from bcd.progress import track
-from bcd.registry.tracking import experiment_id, open_client, own_store
+from bcd.registry.moved import artifacts_address
 from bcd.runtime import answers, environment, read_servers
-from bcd.search.storage import make_storage
 from bcd.settings import Settings
+from bcd.store.schemas import prefect_database, require_schema
 
 if TYPE_CHECKING:
     import psutil
@@ -36,11 +36,15 @@ def start(settings: Settings) -> dict[str, str]:
     Raises:
         BcdError: A port is taken, or a process ended instead of answering (its log is named).
     """
+    from bcd.registry.tracking import own_store
+    from bcd.search.storage import make_storage
+
     alive = _alive(settings)
     # What runs keeps the ports that it was started with, whatever the settings say by now.
     urls = _addresses(settings) | (read_servers(settings)["urls"] if alive else {})
     with track("Starting Prefect, MLflow, Optuna's dashboard and a worker", total=6) as advance:
         if "prefect" not in alive:
+            require_schema("prefect", prefect_database(settings))  # the server would end without a reason
             _require_free_port(settings.prefect_port, "prefect_port")
         if "mlflow" not in alive and not settings.mlflow_url:
             _require_free_port(settings.mlflow_port, "mlflow_port")
@@ -80,6 +84,8 @@ def _addresses(settings: Settings) -> dict[str, str]:
 
 def runs_page(settings: Settings, mlflow: str) -> str:
     """Returns the address of the table of runs: MLflow's front page takes every visitor for one of its GenAI part."""
+    from bcd.registry.tracking import experiment_id, open_client
+
     experiment = experiment_id(open_client(settings))
     return f"{mlflow}/#/experiments/{experiment}/runs?workflowType=machine_learning"
 
@@ -166,7 +172,8 @@ def _launch(settings: Settings, name: str, command: list[str], urls: dict[str, s
     processes = servers.get("processes", {})
     processes[name] = {"pid": process.pid, "started": psutil.Process(process.pid).create_time()}
     with whole_file(settings.servers) as partial:
-        partial.write_text(json.dumps({"urls": urls, "processes": processes}, indent=2))
+        known = {"home": str(settings.home), "urls": urls, "processes": processes}
+        partial.write_text(json.dumps(known, indent=2))
 
 
 def _child_environment(settings: Settings, urls: dict[str, str], *, is_client: bool) -> dict[str, str]:
@@ -185,7 +192,7 @@ def _mlflow_command(settings: Settings) -> list[str]:
     script = str(Path(sys.executable).parent / "mlflow")
     database = f"sqlite:///{settings.mlflow / 'mlflow.db'}"
     address = ["--host", "127.0.0.1", "--port", str(settings.mlflow_port), "--workers", "1"]
-    artifacts = ["--artifacts-destination", str(settings.mlflow / "artifacts")]
+    artifacts = ["--artifacts-destination", artifacts_address(settings)]
     return [script, "server", "--backend-store-uri", database, *artifacts, *address]
 
 

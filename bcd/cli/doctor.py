@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distribution, requires, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from bcd.errors import BcdError
+from bcd.settings import require_home
 
 if TYPE_CHECKING:
     from bcd.settings import Settings
+    from bcd.store.schemas import Library
 
 _GIB = 2**30
 _PACKAGES = (
@@ -43,7 +49,7 @@ class Finding:
 
 
 def doctor() -> None:
-    """Look whether this machine is fit: Python, packages, GPU, disk, ports, folders, servers."""
+    """Look whether this machine is fit: Python, packages, GPU, disk, ports, folders, databases, champion, servers."""
     import typer
 
     from bcd.runtime import enter
@@ -67,7 +73,10 @@ def examine(settings: Settings) -> Iterator[Finding]:
         _look_at_mlflow_folder,
         _look_at_devices,
         _look_at_memory_and_disk,
-        _look_at_folders,
+        _look_at_home,
+        _look_at_databases,
+        _look_at_champion,
+        _look_at_inbox,
         _look_at_servers,
     )
     for check in checks:
@@ -98,22 +107,30 @@ def _look_at_packages(_settings: Settings) -> Iterator[Finding]:
 
 
 def _look_at_mlflow_folder(_settings: Settings) -> Iterator[Finding]:
-    import mlflow
+    from importlib.util import find_spec
 
-    if not hasattr(mlflow, "__version__"):
+    spec = find_spec("mlflow")  # which imports nothing
+    try:
+        library = distribution("mlflow").locate_file("mlflow/__init__.py")
+    except PackageNotFoundError:
+        return  # told already
+    if spec is None or spec.origin != str(library):
         yield Finding(
             "fault", "The folder mlflow/ shadows the library.", "Remove mlflow/__init__.py; run make install."
         )
 
 
 def _look_at_devices(_settings: Settings) -> Iterator[Finding]:
+    if not any(Path("/proc/driver/nvidia/gpus").glob("*")):  # asking TensorFlow takes seconds
+        yield Finding("warning", "No GPU: training runs on the processor.", "With one, install the extra `gpu`.")
+        return
     from bcd.networks.backend import keras
 
     gpus = keras.distribution.list_devices("gpu")
     if gpus:
         yield Finding("ok", f"{len(gpus)} GPU")
     else:
-        yield Finding("warning", "No GPU: training runs on the processor.", "With one, install the extra `gpu`.")
+        yield Finding("warning", "There is a GPU, and Keras does not see it.", "Install the extra `gpu`.")
 
 
 def _look_at_memory_and_disk(settings: Settings) -> Iterator[Finding]:
@@ -122,14 +139,21 @@ def _look_at_memory_and_disk(settings: Settings) -> Iterator[Finding]:
     memory = psutil.virtual_memory().total
     level: Literal["ok", "warning"] = "ok" if memory >= 6 * _GIB else "warning"
     yield Finding(level, f"{memory / _GIB:.0f} GiB of memory", "" if level == "ok" else "6 GiB are advised.")
-    free = shutil.disk_usage(settings.home).free
+    disk = next(folder for folder in (settings.home, *settings.home.parents) if folder.exists())
+    free = shutil.disk_usage(disk).free
     if free >= 5 * _GIB:
         yield Finding("ok", f"{free / _GIB:.0f} GiB free on the disk of {settings.home}")
     else:
         yield Finding("warning", f"{free / _GIB:.1f} GiB free on the disk of {settings.home}.", "Free 5 GiB.")
 
 
-def _look_at_folders(settings: Settings) -> Iterator[Finding]:
+def _look_at_home(settings: Settings) -> Iterator[Finding]:
+    try:
+        require_home(settings)
+    except BcdError as error:
+        is_wrong = "BCD_HOME" in os.environ and not settings.home.exists()
+        yield Finding("fault" if is_wrong else "warning", error.what, error.mend)
+        return
     probe = settings.home / ".doctor"
     try:
         probe.write_text("")
@@ -137,6 +161,108 @@ def _look_at_folders(settings: Settings) -> Iterator[Finding]:
         yield Finding("ok", f"{settings.home} can be written")
     except OSError as error:
         yield Finding("fault", f"{settings.home} cannot be written: {error}.", "Choose another folder with --home.")
+
+
+def _look_at_databases(settings: Settings) -> Iterator[Finding]:
+    """Looks whether the installed libraries work with the databases that are there."""
+    from bcd.registry.tracking import database_url
+    from bcd.store.catalog import open_catalog
+    from bcd.store.schemas import prefect_database, require_schema
+
+    store = database_url(settings)
+    databases: dict[Library, str] = {"optuna": settings.study_storage, "prefect": prefect_database(settings)}
+    if store is not None:
+        databases["mlflow"] = store.render_as_string(hide_password=False)
+    faults = 0
+    for library, url in databases.items():
+        try:
+            require_schema(library, url)
+        except BcdError as error:
+            faults += 1
+            yield Finding("fault", error.what, error.mend)
+    if settings.home.exists():
+        try:
+            open_catalog(settings)
+        except BcdError as error:
+            faults += 1
+            yield Finding("fault", error.what, error.mend)
+    if not faults:
+        yield Finding("ok", "The databases are of the versions that are installed")
+
+
+def _look_at_champion(settings: Settings) -> Iterator[Finding]:
+    """Loads the champion and scores two patches with it: what a scoring run would do."""
+    from bcd.registry.aliases import find_lost_champion, tell_lost_champion
+    from bcd.registry.rows import read_rows
+    from bcd.store.catalog import open_catalog
+
+    if not settings.home.exists():
+        return
+    try:
+        rows = read_rows(settings)
+        champion = next((row for row in rows if "champion" in row.aliases), None)
+        if champion is None:
+            lost = find_lost_champion(rows, open_catalog(settings))
+            if lost is not None:
+                yield Finding("fault", *tell_lost_champion(lost))
+            else:
+                yield Finding("warning", "No model is champion yet: nothing can be scored.", "Run `bcd retrain`.")
+            return
+        from bcd.registry.bundle import load_bundle, require_scores
+
+        bundle = load_bundle(settings, champion.version)
+        require_scores(bundle)
+    except BcdError as error:
+        yield Finding("fault", error.what, error.mend)
+        return
+    yield Finding("ok", f"The champion {bundle.name} loads and scores")
+
+
+def _look_at_inbox(settings: Settings) -> Iterator[Finding]:
+    """Looks at what waits: what no run takes, and slides that no installed package reads."""
+    from bcd.admission.waiting import find_stuck, slides_wait
+    from bcd.store.catalog import open_catalog
+
+    if not settings.inbox.is_dir():
+        return
+    try:
+        stuck = find_stuck(settings, open_catalog(settings))
+    except BcdError as error:
+        yield Finding("fault", error.what, error.mend)
+    else:
+        yield from (Finding("warning", each.what, each.mend) for each in stuck)
+    missing = _missing_for_slides() if slides_wait(settings) else []
+    if missing:
+        what = f"Slides wait in the inbox, and they need what is not installed: {', '.join(missing)}."
+        yield Finding("fault", what, 'Run pip install "bcd[slides]".')
+
+
+def _missing_for_slides() -> list[str]:
+    """Names the packages of the extra `slides` that are not installed, or whose library is missing."""
+    from packaging.requirements import Requirement
+
+    wanted = [Requirement(text) for text in requires("bcd") or []]
+    missing = [
+        one.name
+        for one in wanted
+        if one.marker is not None
+        and one.marker.evaluate({"extra": "slides"})
+        and not one.marker.evaluate({"extra": ""})
+        and not _is_installed(one.name)
+    ]
+    try:
+        import openslide  # noqa: F401 - the package may be there without the library that it needs
+    except (ImportError, OSError):
+        missing = missing or ["openslide-bin"]
+    return missing
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def _look_at_servers(settings: Settings) -> Iterator[Finding]:

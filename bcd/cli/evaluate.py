@@ -77,7 +77,8 @@ def evaluate(
     settings = load_settings()
     options = settings.options("evaluation", EvaluateOptions, at_prevalence=prevalence, resamples=resamples)
     models = [model or "champion", *(beside or [])]
-    with at_work(settings) as console, show_progress(SilentSink()) if json else nullcontext():
+    needs_home = not (predictions or data)
+    with at_work(settings, needs_home=needs_home) as console, show_progress(SilentSink()) if json else nullcontext():
         how = (options, _read_protocol(protocol), FileReading(pixels, prepared))
         if predictions:
             found = _judge_predictions(settings, predictions, column or [], beside or [], how)

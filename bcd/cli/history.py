@@ -21,17 +21,16 @@ def history(
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
     """Tell the story of the versions: registered, judged, promoted, rolled back, and by whom."""
+    from bcd.cli.decisions import show_lost_champion
     from bcd.cli.terminal import at_work
-    from bcd.registry.bundle import MODEL
     from bcd.registry.history import list_versions, tell_story
     from bcd.settings import load_settings
     from bcd.store.catalog import open_catalog
 
     settings = load_settings()
     with at_work(settings) as console:
-        name = f"{MODEL}/{version.removeprefix(f'{MODEL}/')}"
-        story = tell_story(settings, open_catalog(settings))
-        story = [one for one in story if not version or name in {one.version, one.against}]
+        catalog = open_catalog(settings)
+        story = tell_story(settings, catalog, version)
         if as_json:
             _print_json(story)
             return
@@ -43,6 +42,7 @@ def history(
         aliases = {alias: one.name for one in list_versions(settings) for alias in one.aliases}
         now = ", ".join(f"{alias} {name}" for alias, name in sorted(aliases.items())) or "no champion"
         console.print(f"\nNow: {now}.", highlight=False)
+        show_lost_champion(console, settings, catalog)
 
 
 def _show(console: Console, chapter: Chapter) -> None:

@@ -31,7 +31,7 @@ def declare(
     from bcd.store.pseudonyms import key_path
 
     settings = load_settings()
-    with at_work(settings) as console:
+    with at_work(settings, needs_home=False) as console:
         record = declare_hospital(settings, open_catalog(settings), name, identifiers, author or getpass.getuser())
         console.print(f"Hospital {record.hospital}: identifiers are {record.identifiers}.", highlight=False)
         if record.identifiers == "raw":

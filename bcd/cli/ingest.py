@@ -16,8 +16,9 @@ def ingest(
     spacing: Annotated[float | None, typer.Option(help="In µm per pixel, for slides that do not say it.")] = None,
 ) -> None:
     """Admit a delivery: each good patch once, each refused file kept with its reason."""
-    from bcd.admission.delivery import check_delivery
+    from bcd.admission.beside import describe_labels
     from bcd.admission.sources.remote import is_url
+    from bcd.admission.waiting import find_stuck
     from bcd.cli.terminal import at_work
     from bcd.cli.views import admission_rows
     from bcd.errors import BcdError
@@ -30,15 +31,20 @@ def ingest(
         if not hospital:
             raise BcdError(f"{delivery} has no hospital.", "Name it: bcd ingest DELIVERY --hospital NAME.")
         if not is_url(delivery):  # before Prefect starts, which takes seconds
-            check_delivery(Path(delivery))
+            if not Path(delivery).exists():
+                raise BcdError(f"There is no delivery {delivery}.", "Check the path.")
             delivery = str(Path(delivery).absolute())
         find_declared(open_catalog(settings), hospital)
-    with at_work(settings) as console:
+    with at_work(settings, needs_home=not delivery) as console:
         from flows.ingest import ingest as ingest_flow
 
         admissions = ingest_flow(delivery, hospital, spacing)
         if not admissions:
-            console.print(f"Nothing is admitted: put deliveries into {settings.inbox}/HOSPITAL/.")
+            stuck = find_stuck(settings, open_catalog(settings))
+            for each in stuck:
+                console.print(str(each), style="yellow", soft_wrap=True, highlight=False)
+            if not stuck:
+                console.print(f"Nothing is admitted: put deliveries into {settings.inbox}/HOSPITAL/.")
             return
         from bcd.cli.terminal import print_table
 
@@ -46,3 +52,5 @@ def ingest(
         for each in admissions:
             report = settings.reports / f"{each.id[:12]}.html"
             console.print(f"  report {report}", soft_wrap=True, highlight=False)
+            for line in describe_labels(open_catalog(settings), each):
+                console.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)

@@ -17,7 +17,7 @@ def import_file(
     reason: Annotated[str, typer.Option(help="Why; it is kept with the labels for ever.")],
     hospital: Annotated[str, typer.Option(help="The hospital of lines that name none.")] = "",
 ) -> None:
-    """Revise labels by a file, all of it or nothing; the latest revision of a label counts."""
+    """Revise labels by a file, nothing of it where a line is faulty; the latest revision of a label counts."""
     from bcd.cli.terminal import at_work
     from bcd.settings import load_settings
     from bcd.store.catalog import open_catalog
@@ -28,15 +28,16 @@ def import_file(
         done = import_labels(
             settings, open_catalog(settings), file, hospital=hospital or None, author=author, reason=reason
         )
-        if not done.changed and not done.settled:
-            console.print(f"Nothing changes: {done.unchanged:,} labels were that already.", highlight=False)
-            return
+        changes = "Nothing changes" if not done.changed and not done.settled else f"{done.changed:,} labels changed"
         console.print(
-            f"{done.changed:,} labels changed, {done.taken_back:,} of them taken back; {done.settled:,} doubts"
-            f" settled; {done.unchanged:,} were that already. The next snapshot uses them.",
+            f"{changes}: {done.taken_back:,} taken back, {done.settled:,} doubts settled, {done.unchanged:,} were as"
+            f" said. {done.match.unmatched:,} of {done.match.rows:,} rows name no patch;"
+            f" {done.unlabelled:,} patches of these hospitals are without a label.",
             highlight=False,
             soft_wrap=True,
         )
+        if done.match.note:
+            console.print(done.match.note, style="yellow", highlight=False, soft_wrap=True, markup=False)
 
 
 @app.command()

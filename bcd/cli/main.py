@@ -27,6 +27,7 @@ from bcd.cli.export import export
 from bcd.cli.gc import gc
 from bcd.cli.history import history
 from bcd.cli.ingest import ingest
+from bcd.cli.patients import patients
 from bcd.cli.promote import promote
 from bcd.cli.refusals import refusals
 from bcd.cli.release import release
@@ -79,7 +80,7 @@ _MAIN: tuple[Callable[..., None], ...] = (
     down,
 )
 _VERSIONS: tuple[Callable[..., None], ...] = (history, compare, promote, rollback, card, export)
-_STORE: tuple[Callable[..., None], ...] = (batches, refusals, release, snapshots, withdraw, gc)
+_STORE: tuple[Callable[..., None], ...] = (batches, patients, refusals, release, snapshots, withdraw, gc)
 for _command in _MAIN:
     app.command()(_command)
 for _command in _VERSIONS:

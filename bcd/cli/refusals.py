@@ -21,8 +21,9 @@ def refusals(
     limit: Annotated[int, typer.Option(min=1, help="Print at most so many rows; --csv prints all.")] = 200,
 ) -> None:
     """Show the refused files of a delivery: counts by rule, then each file with its reason."""
+    from bcd.admission.findings import commonest_rule
     from bcd.admission.report import report_path
-    from bcd.admission.rules import RULES
+    from bcd.admission.rules import MENDS, RULES
     from bcd.cli.terminal import at_work, print_table
     from bcd.errors import BcdError
     from bcd.settings import load_settings
@@ -46,6 +47,8 @@ def refusals(
             + (f" by {rule}" if rule else f" of {found.files:,} files, {found.released:,} of them released since"),
             highlight=False,
         )
+        if found.reason:
+            console.print(f"{found.reason} {MENDS[commonest_rule(found.refused)]}", soft_wrap=True, highlight=False)
         if not files:
             return
         print_table(

@@ -15,11 +15,12 @@ def score(
     from bcd.cli.terminal import at_work, print_table
     from bcd.cli.views import score_rows
     from bcd.patches import PatientId
-    from bcd.settings import load_settings
+    from bcd.settings import load_settings, require_home
     from bcd.store.catalog import open_catalog
     from bcd.store.patients import find_hospital
 
     settings = load_settings()
+    require_home(settings)
     patient, hospital = patient.strip(), hospital.strip()
     if patient:
         find_hospital(open_catalog(settings), PatientId(patient), hospital or None)  # before Prefect starts

@@ -10,7 +10,7 @@ def up() -> None:
     from bcd.settings import load_settings
 
     settings = load_settings()
-    with at_work(settings) as console:
+    with at_work(settings, needs_home=False) as console:
         urls = daemons.start(settings)
         console.print(f"Prefect dashboard  {urls['prefect']}")
         console.print(f"MLflow UI          {daemons.runs_page(settings, urls['mlflow'])}", soft_wrap=True)
@@ -24,7 +24,9 @@ def down() -> None:
     import typer
 
     from bcd.cli import daemons
-    from bcd.settings import Settings, find_home
+    from bcd.settings import Settings, find_home, require_home
 
-    stopped = daemons.stop(Settings(home=find_home()))  # whatever else bcd.toml says
+    settings = Settings(home=find_home())  # whatever else bcd.toml says
+    require_home(settings)
+    stopped = daemons.stop(settings)
     typer.echo(f"Stopped {', '.join(stopped)}." if stopped else "Nothing of bcd is running on this BCD_HOME.")

@@ -162,8 +162,6 @@ def _share(positive: int, patches: int) -> str:
 
 def _models(settings: Settings) -> dict[str, list[str]]:
     """Returns, for each snapshot's id, the versions that were trained on it."""
-    if not settings.mlflow_url and not settings.mlflow.exists():
-        return {}
     from bcd.registry.history import list_versions
 
     models: dict[str, list[str]] = {}

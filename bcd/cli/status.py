@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 def status() -> None:
     """Show batches, patients, models with the gate's verdicts, scored patients, and servers."""
+    from bcd.admission.waiting import find_stuck
     from bcd.cli import daemons
     from bcd.cli.terminal import at_work
     from bcd.settings import load_settings
@@ -23,7 +24,9 @@ def status() -> None:
         catalog = open_catalog(settings)
         console.print(f"BCD_HOME {settings.home}", soft_wrap=True, highlight=False)
         _show_batches(console, catalog)
-        _show_models(console, settings)
+        for stuck in find_stuck(settings, catalog):
+            console.print(str(stuck), style="yellow", soft_wrap=True, highlight=False)
+        _show_models(console, settings, catalog)
         _show_scores(console, catalog)
         urls = daemons.running(settings)
         console.print(
@@ -59,7 +62,8 @@ def _show_batches(console: Console, catalog: Catalog) -> None:
     print_table(console, "Batches", header, rows)
 
 
-def _show_models(console: Console, settings: Settings) -> None:
+def _show_models(console: Console, settings: Settings, catalog: Catalog) -> None:
+    from bcd.cli.decisions import show_lost_champion
     from bcd.cli.terminal import print_table
     from bcd.registry.history import list_versions
 
@@ -68,10 +72,17 @@ def _show_models(console: Console, settings: Settings) -> None:
         console.print("No model is registered yet: `bcd retrain`.", highlight=False)
         return
     rows = [
-        [each.name, ", ".join(each.aliases), each.verdict or "not judged", each.snapshot[:8], each.reasons]
+        [
+            each.name,
+            ", ".join(each.aliases),
+            each.verdict or "not judged",
+            each.snapshot[:8],
+            _first_sentence(each.reasons),
+        ]
         for each in versions
     ]
     print_table(console, "Models", ["bundle", "alias", "verdict", "snapshot", "why"], rows)
+    show_lost_champion(console, settings, catalog)
 
 
 def _show_scores(console: Console, catalog: Catalog) -> None:
@@ -85,3 +96,9 @@ def _show_scores(console: Console, catalog: Catalog) -> None:
             for each in scores
         ]
         print_table(console, "Last scores", ["patient", "bundle", "at", "where"], rows)
+
+
+def _first_sentence(reasons: str) -> str:
+    """Returns what a verdict says first; `bcd history` tells the rest."""
+    first, more, _ = reasons.partition(". ")
+    return f"{first}." if more else first

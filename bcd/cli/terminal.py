@@ -11,11 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bcd.progress import Advance, show_progress
+from bcd.settings import require_home
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from bcd.settings import Settings
+
+
+_GAP = 3
+"""Columns of the terminal between two of a table."""
+
+_SHORT = 16
+"""A column whose cells are no longer than this is not broken at all."""
 
 
 class TerminalSink:
@@ -59,11 +67,21 @@ def whole_command(settings: Settings, *words: str) -> str:
 
 
 @contextmanager
-def at_work(settings: Settings) -> Iterator[Console]:
-    """Makes this process one of bcd's, with progress on screen; flows may be imported and run inside."""
+def at_work(settings: Settings, *, needs_home: bool = True) -> Iterator[Console]:
+    """Makes this process one of bcd's, with progress on screen; flows may be imported and run inside.
+
+    Args:
+        settings: Where everything is.
+        needs_home: Whether there must be a home already; False: the command begins one, or needs none.
+
+    Raises:
+        BcdError: There is no home, and the command needs one.
+    """
     from bcd.cli import daemons
     from bcd.runtime import enter
 
+    if needs_home:
+        require_home(settings)
     daemons.end_orphans(settings)
     # The command tells errors itself, in a sentence; Prefect's log keeps them with their traceback.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
@@ -78,15 +96,50 @@ def _is_figure(cell: str) -> bool:
 
 
 def print_table(console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints rows of text under a header; columns of figures, but the first, are aligned to the right."""
+    """Prints rows of text under a header; columns of figures, but the first, are aligned to the right.
+
+    Where the terminal is too narrow for the longest word of every column, each row becomes a paragraph of its own:
+    a table would break words in the middle.
+    """
     from rich import box
     from rich.table import Table
 
     console.print(f"\n[bold]{title}[/]", highlight=False)  # as a title of the table, it would be folded to its width
+    longest = [_longest_word([name, *(row[at] for row in rows)], at) for at, name in enumerate(header)]
+    if sum(longest) + _GAP * (len(header) - 1) > console.width:
+        _print_paragraphs(console, header, rows)
+        return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for position, name in enumerate(header):
         figures = position > 0 and all(_is_figure(row[position]) for row in rows)
-        table.add_column(name, justify="right" if figures else "left", overflow="fold")
+        table.add_column(name, justify="right" if figures else "left", overflow="fold", min_width=longest[position])
     for row in rows:
         table.add_row(*row)
     console.print(table)
+
+
+def _longest_word(cells: Sequence[str], position: int) -> int:
+    from rich.cells import cell_len
+
+    # A name in the first column, a date or a figure is read as one.
+    whole = position == 0 or all(len(cell) <= _SHORT for cell in cells)
+    return max(cell_len(word) for cell in cells for word in ([cell] if whole else cell.split() or [""]))
+
+
+def _print_paragraphs(console: Console, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints a row as its first cell, and under it what the others say: `name value`, as many in a line as fit."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    for row in rows:
+        console.print(Text(f"{header[0]} {row[0]}".strip(), style="bold"))
+        line = Text()
+        for name, cell in zip(header[1:], row[1:], strict=True):
+            if not cell:
+                continue
+            part = Text.assemble((f"{name} ", "dim"), cell)
+            if line and line.cell_len + _GAP + part.cell_len > console.width - _GAP:
+                console.print(Padding(line, (0, 0, 0, _GAP), expand=False))
+                line = Text()
+            line = Text.assemble(line, "   ", part) if line else part
+        console.print(Padding(line, (0, 0, 0, _GAP), expand=False))

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from bcd.evaluation.estimates import Estimate
 from bcd.evaluation.forest import draw_differences
 from bcd.evaluation.judgement import Judgement
-from bcd.evaluation.plots import PICTURES, draw_figures
+from bcd.evaluation.plots import PICTURES, describe_picture, draw_figures
 from bcd.evaluation.report import Evaluation
 from bcd.evaluation.sample import KEY
-from bcd.evaluation.tables import describe, format_estimate, headline_table, threshold_parts
+from bcd.evaluation.tables import METRIC_NAMES, describe, format_estimate, headline_table, threshold_parts
 from bcd.evaluation.view_tables import model_table, name_pair, pair_table, published_tables, tables_of
 from bcd.files import whole_folder
-from bcd.pages import embed_picture, open_templates
+from bcd.pages import embed_picture, render_page
 from bcd.progress import track
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def write_judgement(judgement: Judgement, scores: Mapping[str, pd.DataFrame], pa
     with whole_folder(folder) as partial:
         (partial / "evaluation.json").write_text(text, encoding="utf-8")
         table.to_parquet(partial / "scores.parquet", index=False)
-        page = render_page(judgement, scores, partial)
+        page = _make_page(judgement, scores, partial)
         (partial / "index.html").write_text(page, encoding="utf-8")
     return folder
 
@@ -70,9 +70,8 @@ def join_scores(scores: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return table.reset_index(drop=True)
 
 
-def render_page(judgement: Judgement, scores: Mapping[str, pd.DataFrame], folder: Path) -> str:
+def _make_page(judgement: Judgement, scores: Mapping[str, pd.DataFrame], folder: Path) -> str:
     """Draws every picture into `folder` and returns the page with all of them in it."""
-    template = open_templates("bcd.evaluation").get_template("page.html.j2")
     first = next(iter(judgement.evaluations.values()))
     sections = []
     with track("Drawing", total=len(judgement.evaluations)) as advance:
@@ -81,13 +80,14 @@ def render_page(judgement: Judgement, scores: Mapping[str, pd.DataFrame], folder
             pictures.mkdir()
             sections.append(_section(name, evaluation, draw_figures(scores[name], evaluation, pictures)))
             advance(1)
-    return template.render(
-        judgement=judgement,
-        description=describe(first),
-        sections=sections,
-        published=published_tables(judgement),
+    facts = {
+        "judgement": judgement,
+        "description": describe(first),
+        "sections": sections,
+        "published": published_tables(judgement),
         **_comparison(judgement, folder / "differences.png", first),
-    )
+    }
+    return render_page("bcd.evaluation", "page.html.j2", facts)
 
 
 def _section(name: str, evaluation: Evaluation, pictures: Mapping[str, Path]) -> dict[str, Any]:
@@ -97,7 +97,9 @@ def _section(name: str, evaluation: Evaluation, pictures: Mapping[str, Path]) ->
         "metrics": headline_table(evaluation),
         "thresholds": threshold_parts(evaluation),
         "tables": tables_of(evaluation),
-        "pictures": {title: _embed(pictures[title]) for title in PICTURES if title in pictures},
+        "pictures": [
+            _show(pictures[title], describe_picture(title, evaluation)) for title in PICTURES if title in pictures
+        ],
     }
 
 
@@ -113,15 +115,20 @@ def _headline(evaluation: Evaluation) -> dict[str, str]:
 
 def _comparison(judgement: Judgement, picture: Path, first: Evaluation) -> dict[str, Any]:
     if not judgement.differences:
-        return {"models": None, "pairs": None, "differences": ""}
+        return {"models": None, "pairs": None, "differences": None}
     pairs = {name_pair(pair): pair.metrics for pair in judgement.differences}
     draw_differences(pairs, picture, note=describe(first), metrics=_DRAWN)
     return {
         "models": model_table(judgement.evaluations),
         "pairs": pair_table(judgement.differences, confidence=first.options.confidence),
-        "differences": _embed(picture),
+        "differences": _show(picture, _tell_differences(judgement)),
     }
 
 
-def _embed(picture: Path) -> str:
-    return embed_picture(picture.read_bytes(), "png")
+def _tell_differences(judgement: Judgement) -> str:
+    shown = ", ".join(METRIC_NAMES[name] for name in _DRAWN)
+    return f"Differences between models in {shown}, with intervals by patient; pairs: {len(judgement.differences)}"
+
+
+def _show(picture: Path, alt: str) -> dict[str, str]:
+    return {"src": embed_picture(picture.read_bytes(), "png"), "alt": alt}

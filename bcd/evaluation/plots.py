@@ -17,14 +17,37 @@ from bcd.evaluation.reliability import draw_reliability
 from bcd.evaluation.report import Evaluation
 from bcd.evaluation.risk_plot import draw_risk_coverage
 from bcd.evaluation.style import BLUE, GREEN, MUTED, ORANGE, page
-from bcd.evaluation.tables import NOT_AVAILABLE, describe, format_level
+from bcd.evaluation.tables import METRIC_NAMES, NOT_AVAILABLE, describe, format_estimate, format_level
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-PICTURES = ("curves", "reliability", "confusion", "risk-coverage", "thresholds", "patients")
-"""Names of the pictures, in the order in which they are shown."""
+PICTURES = {
+    "curves": "ROC curve (recall over 1 minus specificity) and precision-recall curve, with bands by patient",
+    "reliability": "Observed share of IDC over the predicted probability, and how many patches have it",
+    "confusion": "Patches by their label and by what they are called",
+    "risk-coverage": "Error among the kept patches over the share of patches kept, the most confident first",
+    "thresholds": "Accuracy and share of the patches kept at each confidence level, with intervals",
+    "patients": "AUROC and accuracy of each patient, one below the other, under those of all patients",
+}
+"""The pictures by name, in the order in which they are shown, and what each shows."""
+
+_FIGURES = {
+    "curves": ("auroc", "auprc"),
+    "reliability": ("brier", "ece"),
+    "confusion": ("recall", "specificity"),
+    "patients": ("auroc", "accuracy"),
+}
+"""Pooled figures that tell in words what a picture shows."""
+
+
+def describe_picture(name: str, evaluation: Evaluation | None) -> str:
+    """Says what a picture shows, with its chief figures where the evaluation is known."""
+    if evaluation is None or name not in _FIGURES:
+        return PICTURES[name]
+    figures = (f"{METRIC_NAMES[metric]} {format_estimate(evaluation.pooled[metric])}" for metric in _FIGURES[name])
+    return f"{PICTURES[name]}; over all patches: {', '.join(figures)}"
 
 
 def draw_figures(scores: pd.DataFrame, evaluation: Evaluation, folder: Path) -> dict[str, Path]:

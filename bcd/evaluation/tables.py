@@ -117,12 +117,12 @@ def _threshold_row(row: ThresholdRow) -> list[str]:
 
 
 def difference_table(differences: Mapping[str, Difference], *, caption: str) -> Table:
-    """Makes the table of a paired comparison."""
+    """Makes the table of a paired comparison; its counts are of what each metric rests on."""
     rows = [
         [METRIC_NAMES[metric], format_difference(d), f"{d.n_patches:,}", str(d.n_patients)]
         for metric, d in differences.items()
     ]
-    return Table(caption, ["metric", "difference", "patches", "patients"], rows)
+    return Table(caption, ["metric", "difference", "patches it rests on", "their patients"], rows)
 
 
 def format_estimate(estimate: Estimate) -> str:

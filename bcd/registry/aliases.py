@@ -12,15 +12,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from bcd.progress import say
-from bcd.registry.bundle import MODEL, resolve_version
-from bcd.registry.tracking import KEY_TAG
+from bcd.registry.lookup import KEY_TAG, MODEL, resolve_version
 from bcd.store.decisions import Decision, list_decisions
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
     from mlflow import MlflowClient
 
+    from bcd.registry.rows import VersionRow
     from bcd.store.catalog import Catalog
 
 DONE_TAG = "bcd.decision"
@@ -38,14 +39,47 @@ def is_about(client: MlflowClient, decision: Decision) -> bool:
     version = resolve_version(client, decision.challenger)
     if version is None:
         return False
-    known = {key: decision.evidence[key] for key in ("bundle", "model") if key in decision.evidence}
-    if known != {key: value for key, value in identify(client, version).items() if key in known}:
-        return False
-    if "model" in known:
-        return True
-    # Earlier decisions do not name the model; what was registered later cannot have been judged.
     registered = datetime.fromtimestamp(client.get_model_version(MODEL, version).creation_timestamp / 1000, UTC)
-    return registered <= decision.decided_at
+    return _is_same(decision, identify(client, version), registered)
+
+
+def find_row(rows: Iterable[VersionRow], decision: Decision) -> VersionRow | None:
+    """Returns the version that a decision is about; None where it is gone, even if another one has its number."""
+    for row in rows:
+        known = {"bundle": row.tags.get(KEY_TAG), "model": row.source}
+        if row.version == decision.challenger and _is_same(decision, known, row.registered_at):
+            return row
+    return None
+
+
+def find_lost_champion(rows: Sequence[VersionRow], catalog: Catalog) -> Decision | None:
+    """Returns the last decision that made a version champion which is still there, where no version is champion.
+
+    None where there is a champion, or never was one, or all that ever were are gone.
+    """
+    if any("champion" in row.aliases for row in rows):
+        return None
+    promotions = [one for one in list_decisions(catalog) if one.promotes]
+    return next((one for one in reversed(promotions) if find_row(rows, one) is not None), None)
+
+
+def tell_lost_champion(decision: Decision) -> tuple[str, str]:
+    """Says which version was champion, and the command that makes it champion again."""
+    name = f"{MODEL}/{decision.challenger}"
+    what = (
+        f"No version of {MODEL} holds the alias champion, although {name} was made champion"
+        f" on {decision.decided_at:%Y-%m-%d} by {decision.by or 'the gate'}: the alias was deleted by hand."
+    )
+    again = f"bcd promote {decision.challenger} --force --by NAME --reason TEXT"
+    return what, f"`{again}` makes it champion again."
+
+
+def _is_same(decision: Decision, found: dict[str, Any], registered: datetime) -> bool:
+    known = {key: decision.evidence[key] for key in ("bundle", "model") if key in decision.evidence}
+    if known != {key: value for key, value in found.items() if key in known}:
+        return False
+    # Earlier decisions do not name the model; what was registered later cannot have been judged.
+    return "model" in known or registered <= decision.decided_at
 
 
 def last_decision(catalog: Catalog) -> Decision | None:

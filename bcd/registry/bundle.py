@@ -22,12 +22,16 @@ import numpy as np
 
 from bcd.errors import BcdError
 from bcd.patches import PATCH_PIXELS
+from bcd.registry.aliases import find_lost_champion, tell_lost_champion
+from bcd.registry.lookup import KEY_TAG, MODEL, find_version, resolve_version
 from bcd.registry.own_code import copy_code
 from bcd.registry.record import BundleRecord
+from bcd.registry.rows import read_rows
 from bcd.registry.run import Run
 from bcd.registry.scorer import Scorer, confident_column, require_patches
-from bcd.registry.tracking import KEY_TAG, locked, open_client
+from bcd.registry.tracking import locked, open_client
 from bcd.settings import Settings
+from bcd.store.catalog import open_catalog
 from bcd.training.ensemble import describe_ensemble
 
 if TYPE_CHECKING:
@@ -35,9 +39,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from bcd.registry.card import Card
-
-MODEL = "bcd-idc"
-"""The registered model."""
 
 _ABOUT = (
     "Finds invasive ductal carcinoma in 50x50 RGB patches of breast tissue at about 4 µm/px. "
@@ -138,54 +139,55 @@ def load_bundle(settings: Settings, which: str = "champion") -> Bundle:
         which: An alias (`champion`, `previous`, `challenger`) or a version (`3` or `bcd-idc/3`).
 
     Raises:
-        BcdError: There is no such bundle.
+        BcdError: There is no such bundle, or its files cannot be loaded.
     """
+    import mlflow.artifacts
     import mlflow.pyfunc
+    from mlflow.exceptions import MlflowException
 
     version = require_version(settings, which)
-    with _keep_path():
-        model = mlflow.pyfunc.load_model(f"models:/{MODEL}/{version}")
-    record: BundleRecord = model.unwrap_python_model().scorer.record
+    try:
+        # From a copy: where the home's path holds a %, MLflow would look for the model beside the home.
+        with _keep_path(), TemporaryDirectory() as folder:
+            files = mlflow.artifacts.download_artifacts(f"models:/{MODEL}/{version}", dst_path=folder)
+            model = mlflow.pyfunc.load_model(files)
+        record: BundleRecord = model.unwrap_python_model().scorer.record
+    except (MlflowException, OSError, ValueError) as error:  # its files are gone, cut short or changed
+        raise BcdError(
+            f"{MODEL}/{version} cannot be loaded from the registry: {error}",
+            "Restore its files from a backup, or make another version champion: `bcd history` lists them.",
+        ) from error
     return Bundle(version=version, record=record, _model=model)
 
 
-def resolve_version(client: MlflowClient, which: str) -> str | None:
-    """Returns the version that an alias, `3` or `bcd-idc/3` names; None if there is none."""
-    from mlflow.exceptions import MlflowException
+def require_scores(bundle: Bundle) -> None:
+    """Makes sure that a bundle scores, on two patches of nobody.
 
-    name = which.removeprefix(f"{MODEL}/")
-    try:
-        if name.isdigit():
-            found = client.get_model_version(MODEL, name)
-        else:
-            found = client.get_model_version_by_alias(MODEL, name)
-    except MlflowException as error:
-        # No such model and no such alias have codes of their own.
-        if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
-            return None
-        raise
-    return str(found.version)
+    Raises:
+        BcdError: It gives no finite probability.
+    """
+    scores = bundle.score(np.full((2, PATCH_PIXELS, PATCH_PIXELS, 3), 200, np.uint8))
+    if not np.isfinite(scores["probability"].to_numpy(dtype=np.float64)).all():
+        raise BcdError(f"{bundle.name} gives no finite probability.", "Choose another version: `bcd history`.")
 
 
 def require_version(settings: Settings, which: str) -> str:
     """Returns the version that an alias, `3` or `bcd-idc/3` names.
 
     Raises:
-        BcdError: There is no such version.
+        BcdError: There is no such version; where the champion's alias was deleted, the way back is named.
     """
     version = resolve_version(open_client(settings), which)
-    if version is None:
-        raise BcdError(
-            f"There is no {which} of {MODEL} in the registry.",
-            "Run `bcd retrain` first." if which == "champion" else "`bcd status` lists the versions.",
-        )
-    return version
-
-
-def find_version(client: MlflowClient, key: str) -> str | None:
-    """Returns the version that was registered with `key`."""
-    found = client.search_model_versions(f"name = '{MODEL}' and tags.`{KEY_TAG}` = '{key}'", max_results=1)
-    return str(found[0].version) if found else None
+    if version is not None:
+        return version
+    if which == "champion":
+        lost = find_lost_champion(read_rows(settings), open_catalog(settings))
+        if lost is not None:
+            raise BcdError(*tell_lost_champion(lost))
+    raise BcdError(
+        f"There is no {which} of {MODEL} in the registry.",
+        "Run `bcd retrain` first." if which == "champion" else "`bcd status` lists the versions.",
+    )
 
 
 def describe_record(record: BundleRecord) -> str:

@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
 from bcd.errors import BcdError
-from bcd.patches import PATCH_PIXELS, SnapshotId
+from bcd.patches import SnapshotId
 from bcd.registry.aliases import carry_out, finish_last_decision, identify, is_about, last_decision
-from bcd.registry.bundle import MODEL, resolve_version
-from bcd.registry.look import load_version
+from bcd.registry.bundle import load_bundle, require_scores
+from bcd.registry.lookup import MODEL, resolve_version
 from bcd.registry.promotion import LOCK, approval_key
 from bcd.registry.tracking import open_client
 from bcd.store.decisions import Decision, Kind, list_decisions, record_decision
@@ -171,7 +169,7 @@ def _make(
 def _take(settings: Settings, client: MlflowClient, catalog: Catalog, decision: Decision) -> Decision:
     """Records a decision and carries it out; what cannot score does not become champion, whoever says so."""
     if decision.promotes:
-        _require_loadable(settings, decision.challenger)
+        require_scores(load_bundle(settings, decision.challenger))
     record_decision(catalog, decision)
     carry_out(client, decision)
     return decision
@@ -182,13 +180,6 @@ def _require_version(client: MlflowClient, which: str) -> str:
     if version is None:
         raise BcdError(f"There is no {which} of {MODEL}.", "`bcd history` lists the versions.")
     return version
-
-
-def _require_loadable(settings: Settings, version: str) -> None:
-    bundle = load_version(settings, version)
-    scores = bundle.score(np.full((2, PATCH_PIXELS, PATCH_PIXELS, 3), 200, np.uint8))
-    if not np.isfinite(scores["probability"].to_numpy(dtype=np.float64)).all():
-        raise BcdError(f"{bundle.name} gives no finite probability.", "Choose another version: `bcd history`.")
 
 
 def _is_repeated(client: MlflowClient, last: Decision, kind: Kind, word: Word) -> bool:

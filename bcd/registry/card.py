@@ -13,12 +13,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bcd.errors import BcdError
+from bcd.evaluation.plots import describe_picture
 from bcd.evaluation.tables import format_estimate, format_percent, threshold_rows
-from bcd.pages import embed_picture, open_templates
-from bcd.registry.bundle import MODEL, describe_record, require_version
+from bcd.pages import embed_picture, render_page
+from bcd.registry.bundle import describe_record, require_version
 from bcd.registry.card_data import Section, describe_data, make_protocol
 from bcd.registry.card_facts import CardFacts
 from bcd.registry.card_sections import USE, list_limits, make_compute, make_sections
+from bcd.registry.lookup import MODEL
 from bcd.registry.tracking import open_client
 from bcd.settings import Settings
 
@@ -130,13 +132,14 @@ def _to_markdown(facts: CardFacts, sections: Sequence[Section]) -> str:
 
 
 def _to_html(facts: CardFacts, sections: Sequence[Section]) -> str:
-    template = open_templates("bcd.registry").get_template("card.html.j2")
-    pictures = {name: embed_picture(png, "png") for name, png in facts.pictures.items()}
-    return template.render(
-        model=MODEL,
-        sentence=describe_record(facts.record),
-        headline=_headline(facts),
-        sections=sections,
-        pictures=pictures,
-        use=USE,
-    )
+    facts_shown = {
+        "model": MODEL,
+        "sentence": describe_record(facts.record),
+        "headline": _headline(facts),
+        "sections": sections,
+        "pictures": [
+            {"src": embed_picture(png, "png"), "alt": describe_picture(name, facts.evaluation)}
+            for name, png in facts.pictures.items()
+        ],
+    }
+    return render_page("bcd.registry", "card.html.j2", facts_shown)

@@ -111,7 +111,7 @@ def _count_table(kind: str, counts: pd.DataFrame) -> Table:
         [str(name), f"{row['patients']:,}", f"{row['patches']:,}", _share(row["positive"], row["patches"])]
         for name, row in counts.iterrows()
     ]
-    return Table("", [kind, "patients", "patches", "IDC"], rows)
+    return Table(f"Patients and patches by {kind}.", [kind, "patients", "patches", "IDC"], rows)
 
 
 def _share(part: float, whole: float = 1) -> str:

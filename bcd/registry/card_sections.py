@@ -144,7 +144,9 @@ def _results(evaluation: Evaluation) -> list[Section]:
     kept, well = threshold_parts(evaluation).values()  # together they are wider than a page
     return [
         Section("Results on test patients", tables=tables),
-        Section("What is decided at which confidence", tables=[kept, replace(well, caption="")]),
+        Section(
+            "What is decided at which confidence", tables=[kept, replace(well, caption="How right what is kept is.")]
+        ),
     ]
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from bcd.errors import BcdError
 from bcd.registry.aliases import identify
-from bcd.registry.bundle import MODEL, resolve_version
 from bcd.registry.look import Look, open_look
+from bcd.registry.lookup import MODEL, resolve_version
 from bcd.registry.tracking import open_client, start_run
 from bcd.store.decisions import Decision, record_decision
 from bcd.store.snapshots import load_snapshot

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
-from bcd.registry.aliases import is_about
-from bcd.registry.bundle import MODEL, resolve_version
-from bcd.registry.tracking import KEY_TAG, open_client
+from bcd.errors import BcdError
+from bcd.registry.aliases import find_row
+from bcd.registry.lookup import KEY_TAG, MODEL
+from bcd.registry.rows import VersionRow, read_rows
 from bcd.settings import Settings
 from bcd.store.decisions import Decision, list_decisions
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
     from bcd.store.catalog import Catalog
 
 
@@ -81,50 +80,55 @@ class Chapter:
 
 def champion_version(settings: Settings) -> str | None:
     """Returns the champion's version; None if there is no champion."""
-    return resolve_version(open_client(settings), "champion")
+    return next((row.version for row in read_rows(settings) if "champion" in row.aliases), None)
 
 
 def list_versions(settings: Settings) -> list[VersionSummary]:
     """Lists the versions, oldest first."""
-    client = open_client(settings)
-    models = client.search_registered_models(f"name = '{MODEL}'")
-    aliases = models[0].aliases if models else {}
-    versions = client.search_model_versions(f"name = '{MODEL}'", max_results=1000)
-    return [
-        VersionSummary(
-            version=str(found.version),
-            registered_at=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
-            aliases=sorted(alias for alias, version in aliases.items() if str(version) == str(found.version)),
-            verdict=found.tags.get("bcd.verdict"),
-            reasons=found.tags.get("bcd.reasons", ""),
-            snapshot=found.tags.get("bcd.snapshot", ""),
-            protocol=found.tags.get("bcd.protocol", ""),
-            metrics=_metrics(client, found.source),
-            description=(found.description or "").partition("\n")[0],
-            key=found.tags.get(KEY_TAG, ""),
-            run_id=found.run_id or "",
-        )
-        for found in sorted(versions, key=lambda found: int(found.version))
-    ]
+    return [_summarise(row) for row in read_rows(settings)]
 
 
-def _metrics(client: MlflowClient, source: str) -> dict[str, float]:
-    logged = client.get_logged_model(source.removeprefix("models:/"))
-    return {metric.key: float(metric.value) for metric in logged.metrics or []}
+def _summarise(row: VersionRow) -> VersionSummary:
+    return VersionSummary(
+        version=row.version,
+        registered_at=row.registered_at,
+        aliases=row.aliases,
+        verdict=row.tags.get("bcd.verdict"),
+        reasons=row.tags.get("bcd.reasons", ""),
+        snapshot=row.tags.get("bcd.snapshot", ""),
+        protocol=row.tags.get("bcd.protocol", ""),
+        metrics=row.metrics,
+        description=row.description.partition("\n")[0],
+        key=row.tags.get(KEY_TAG, ""),
+        run_id=row.run_id,
+    )
 
 
-def tell_story(settings: Settings, catalog: Catalog) -> list[Chapter]:
+def tell_story(settings: Settings, catalog: Catalog, version: str = "") -> list[Chapter]:
     """Tells what happened to all versions, oldest first: when each was registered, and every decision with reasons.
 
     What was decided about versions that are gone is told too: the catalog forgets nothing.
+
+    Args:
+        settings: Where the registry is.
+        catalog: Knows the decisions.
+        version: Only what concerns this one, as `3` or `bcd-idc/3`; empty: all.
+
+    Raises:
+        BcdError: There is no such version and never was.
     """
-    versions, client = list_versions(settings), open_client(settings)
+    rows = read_rows(settings)
     chapters = [
         Chapter(one.registered_at, one.name, "registered", "", "", "", [one.description], is_gone=False)
-        for one in versions
+        for one in map(_summarise, rows)
     ]
-    chapters += [_chapter(decision, is_gone=not is_about(client, decision)) for decision in list_decisions(catalog)]
-    return sorted(chapters, key=lambda chapter: chapter.at)
+    chapters += [_chapter(one, is_gone=find_row(rows, one) is None) for one in list_decisions(catalog)]
+    name = f"{MODEL}/{version.removeprefix(f'{MODEL}/')}"
+    told = [one for one in chapters if not version or name in {one.version, one.against}]
+    if version and not told:
+        known = ", ".join(sorted({one.version.rpartition("/")[2] for one in chapters}, key=int)) or "none"
+        raise BcdError(f"There is no version {name}, and nothing was ever decided on it.", f"Versions: {known}.")
+    return sorted(told, key=lambda chapter: chapter.at)
 
 
 def _chapter(decision: Decision, *, is_gone: bool) -> Chapter:

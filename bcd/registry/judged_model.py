@@ -20,7 +20,8 @@ from bcd.networks.foreign import PixelRange, understand_network
 from bcd.networks.keras_files import SUFFIXES, load_network
 from bcd.preprocessing.options import PrepareOptions
 from bcd.progress import track
-from bcd.registry.bundle import MODEL, Bundle, load_bundle
+from bcd.registry.bundle import Bundle, load_bundle
+from bcd.registry.lookup import MODEL
 from bcd.registry.runtimes import EXPORTED, OUTPUTS
 from bcd.settings import Settings
 

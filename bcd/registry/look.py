@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bcd.errors import BcdError
-from bcd.registry.bundle import MODEL, Bundle, load_bundle
+from bcd.registry.bundle import Bundle, load_bundle
 from bcd.store.batches import read_pixels
 from bcd.store.decisions import LOOKS, list_decisions
 from bcd.store.evidence import assert_no_leakage
@@ -55,7 +55,7 @@ class Look:
         Raises:
             BcdError: There is no such version, or it has seen a patient.
         """
-        bundle = load_version(settings, version)
+        bundle = load_bundle(settings, version)
         assert_unseen(settings, bundle, self.patches)
         return bundle, score_frame(bundle, self.patches, self.pixels)
 
@@ -74,23 +74,6 @@ def open_look(settings: Settings, catalog: Catalog, snapshot: Snapshot, split: s
     if split == "gate":
         _require_frozen(catalog, look)
     return look
-
-
-def load_version(settings: Settings, version: str) -> Bundle:
-    """Loads a version that is to be judged or promoted.
-
-    Raises:
-        BcdError: There is no such version, or it cannot be loaded.
-    """
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return load_bundle(settings, version)
-    except (MlflowException, OSError, ValueError) as error:
-        raise BcdError(
-            f"{MODEL}/{version} cannot be loaded from the registry: {error}",
-            "Restore its files, or retrain; nothing was decided.",
-        ) from error
 
 
 def assert_unseen(settings: Settings, bundle: Bundle, patches: pd.DataFrame) -> None:

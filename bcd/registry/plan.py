@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from bcd.evaluation.options import EvaluateOptions
 from bcd.networks.architecture import PRESETS, Architecture
@@ -13,12 +15,16 @@ from bcd.options import Options
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepared import PreparedSnapshot, prepare_snapshot
 from bcd.registry.run import Run
-from bcd.registry.tracking import start_run
+from bcd.registry.tracking import find_run, open_client, start_run
 from bcd.search.options import SearchOptions
 from bcd.settings import Settings
 from bcd.store.snapshots import Snapshot
 from bcd.training.ensemble import describe_ensemble
 from bcd.training.options import SINGLE, EnsembleOptions, TrainOptions
+
+Stage = Literal["search", "train", "evaluate", "gate"]
+
+_STAGES_TAG = "bcd.stages"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,11 +106,39 @@ def read_choice(settings: Settings, retraining: Retraining) -> Choice:
     )
 
 
-def open_run(settings: Settings, retraining: Retraining, choice: Choice | None = None) -> AbstractContextManager[Run]:
-    """Opens the run of a retraining, whose name says what is trained as soon as that is chosen."""
+@contextmanager
+def open_run(
+    settings: Settings, retraining: Retraining, choice: Choice | None = None, *, stage: Stage | None = None
+) -> Iterator[Run]:
+    """Opens the run of a retraining, whose name says what is trained as soon as that is chosen.
+
+    Args:
+        settings: Where the store is.
+        retraining: Whose run it is.
+        choice: What is trained; None: what its folder says.
+        stage: What is done when the block has ended; None: a part of one.
+    """
     if choice is None and retraining.folder(settings).exists():
         choice = read_choice(settings, retraining)
     what = "" if choice is None else f" {describe_ensemble(choice.architecture, retraining.ensemble)}"
     # What is trained comes first: the table in the UI cuts names.
     name = f"retrain{what} on {retraining.snapshot.id[:8]}"
-    return start_run(settings, key=f"retrain/{retraining.key}", name=name, kind="retrain")
+    with start_run(settings, key=_run_key(retraining), name=name, kind="retrain") as run:
+        yield run
+        if stage is not None:
+            done = find_done(settings, retraining)[1] | {stage}
+            run.set_tags({_STAGES_TAG: " ".join(sorted(done))})
+
+
+def find_done(settings: Settings, retraining: Retraining) -> tuple[str | None, set[str]]:
+    """Returns the id of a retraining's run and the stages that were done to their end; None: it never began.
+
+    Whoever finds a stage done leaves the run alone: opened again, a finished run would seem to have lasted until now.
+    """
+    client = open_client(settings)
+    run_id = find_run(client, _run_key(retraining))
+    return run_id, set() if run_id is None else set(client.get_run(run_id).data.tags.get(_STAGES_TAG, "").split())
+
+
+def _run_key(retraining: Retraining) -> str:
+    return f"retrain/{retraining.key}"

@@ -11,9 +11,9 @@ from bcd.errors import BcdError
 from bcd.evaluation.options import EvaluateOptions
 from bcd.progress import say
 from bcd.registry.aliases import carry_out, finish_last_decision, identify, is_about
-from bcd.registry.bundle import MODEL, resolve_version
 from bcd.registry.gate import GateOptions
 from bcd.registry.judging import Judging, log_verdict
+from bcd.registry.lookup import MODEL, resolve_version
 from bcd.registry.tracking import open_client, start_run
 from bcd.registry.verdict import Verdict
 from bcd.settings import Settings

@@ -3,7 +3,7 @@
 They are distributions over patches and, since patches of one patient resemble each other, over patients. Nothing in
 them is a patch or names a patient.
 
-Example:
+Examples:
     >>> pixels = np.full((2, 50, 50, 3), 255, np.uint8)
     >>> [float(value) for value in measure_patches(pixels)["tissue"]]
     [0.0, 0.0]

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from bcd.progress import say
 from bcd.registry.aliases import finish_last_decision, identify, is_about
-from bcd.registry.bundle import MODEL, resolve_version
 from bcd.registry.judging import Judging, log_verdict
 from bcd.registry.look import find_seen, judges_of, open_look
+from bcd.registry.lookup import MODEL, resolve_version
 from bcd.registry.promotion import LOCK
 from bcd.registry.reported import describe_figures
 from bcd.registry.tracking import open_client, start_run

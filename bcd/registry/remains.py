@@ -109,7 +109,8 @@ def find_delivered(
         if row.id in ids:
             path = PurePosixPath(row.name)
             folder = settings.received / person[0]
-            places = [folder / f"{path.stem}-{row.id[:12]}{path.suffix}", folder / path.name]
+            aside = settings.set_aside / person[0] / path.name
+            places = [folder / f"{path.stem}-{row.id[:12]}{path.suffix}", folder / path.name, aside]
             received = next((place for place in places if place.exists()), None)
             found.append(Delivered(row.id, row.name, received, bool(row.hides)))
     return found

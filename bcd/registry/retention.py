@@ -18,14 +18,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from bcd.progress import track
 from bcd.registry.aliases import last_decision
-from bcd.registry.bundle import MODEL
 from bcd.registry.by_person import find_waiting
 from bcd.registry.history import list_versions
+from bcd.registry.lookup import KEY_TAG, MODEL
 from bcd.registry.promotion import LOCK
-from bcd.registry.tracking import KEY_TAG, experiment_id, locked, open_client
+from bcd.registry.tracking import experiment_id, locked, open_client
 from bcd.store.ledger import list_scores
 
 if TYPE_CHECKING:
@@ -126,7 +128,7 @@ def _model_of(client: MlflowClient, version: VersionSummary) -> str:
 
 def _size_of(client: MlflowClient, version: VersionSummary) -> int:
     location: Any = client.get_logged_model(_model_of(client, version)).artifact_location
-    folder = Path(str(location).removeprefix("file://"))
+    folder = Path(url2pathname(urlsplit(str(location)).path))
     if not folder.is_dir():
         return 0
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

@@ -22,12 +22,13 @@ from bcd.evaluation.policy_tables import certified_table
 from bcd.files import whole_file
 from bcd.networks.architecture import describe
 from bcd.progress import SilentSink, show_progress
-from bcd.registry.bundle import MODEL, Bundle, find_version, load_bundle, register_bundle
+from bcd.registry.bundle import Bundle, load_bundle, register_bundle
 from bcd.registry.card import write_card
 from bcd.registry.card_facts import gather_facts
 from bcd.registry.gate import Verdict
+from bcd.registry.lookup import MODEL, find_version
 from bcd.registry.machine import machine_tags, watch_machine
-from bcd.registry.plan import Choice, Retraining, open_run, read_choice
+from bcd.registry.plan import Choice, Retraining, find_done, open_run, read_choice
 from bcd.registry.probes import draw_tissue
 from bcd.registry.promotion import find_verdict, run_gate
 from bcd.registry.record import BundleRecord
@@ -50,9 +51,11 @@ def search_architecture(settings: Settings, retraining: Retraining) -> StudyResu
     from bcd.search.study import run_study
 
     asked = (retraining.snapshot, retraining.preparation, retraining.search, retraining.training)
+    if "search" in find_done(settings, retraining)[1] and (retraining.folder(settings) / "choice.json").exists():
+        return run_study(settings, *asked)
     name = study_name(describe_study(*asked), retraining.search)
     with (
-        open_run(settings, retraining) as parent,
+        open_run(settings, retraining, stage="search") as parent,
         start_run(
             settings,
             key=f"search/{name}",
@@ -67,22 +70,25 @@ def search_architecture(settings: Settings, retraining: Retraining) -> StudyResu
         run.log_study(result)
         for picture in draw_study(result, settings.work / name / "pictures"):
             run.log_file(picture, "study")
-    choice = Choice(
-        architecture=result.architecture,
-        training=result.training,
-        preparation=result.preparation,
-        study=result.study,
-        note=result.note,
-    )
-    with whole_file(retraining.folder(settings) / "choice.json") as partial:
-        partial.write_text(choice.model_dump_json(indent=2))
+        choice = Choice(
+            architecture=result.architecture,
+            training=result.training,
+            preparation=result.preparation,
+            study=result.study,
+            note=result.note,
+        )
+        with whole_file(retraining.folder(settings) / "choice.json") as partial:
+            partial.write_text(choice.model_dump_json(indent=2))
     return result
 
 
 def train_candidate(settings: Settings, retraining: Retraining) -> TrainedEnsemble:
     """Trains what the search chose, or `compact` where there was no search, logging each epoch as it ends."""
     choice = read_choice(settings, retraining)
-    with open_run(settings, retraining, choice) as run, watch_machine(run):
+    found = find_ensemble(retraining.network(settings), retraining.ensemble)
+    if found is not None and "train" in find_done(settings, retraining)[1]:
+        return found
+    with open_run(settings, retraining, choice, stage="train") as run, watch_machine(run):
         run.log_options("preparation", choice.preparation)
         run.log_options("architecture", choice.architecture)
         run.log_options("training", choice.training)
@@ -107,7 +113,9 @@ def train_candidate(settings: Settings, retraining: Retraining) -> TrainedEnsemb
 def evaluate_candidate(settings: Settings, retraining: Retraining, trained: TrainedEnsemble) -> EvaluatedNetwork:
     """Fits the policy on val patients, judges what was trained on test patients, and logs what was found."""
     evaluated = _evaluate(settings, retraining, trained)
-    with open_run(settings, retraining) as run:
+    if "evaluate" in find_done(settings, retraining)[1]:
+        return evaluated
+    with open_run(settings, retraining, stage="evaluate") as run:
         run.log_options("evaluation", retraining.evaluation)
         run.log_options("calibrator", evaluated.policy.calibrator)
         for split, evaluation in evaluated.evaluations.items():
@@ -172,27 +180,54 @@ def judge_candidate(settings: Settings, retraining: Retraining, options: GateOpt
     Raises:
         BcdError: The bundle is not registered yet.
     """
-    from bcd.store.catalog import open_catalog
-
     version = find_version(open_client(settings), retraining.key)
     if version is None:
         raise BcdError(
             f"The retraining of snapshot {retraining.snapshot.id[:12]} has no registered bundle to judge.",
             "Evaluate it first: bcd retrain does all stages.",
         )
-    with open_run(settings, retraining) as run:
-        verdict = run_gate(
-            settings,
-            open_catalog(settings),
-            key=f"gate/{retraining.key}",
-            snapshot=retraining.snapshot,
-            challenger=version,
-            options=options,
-            evaluate=retraining.evaluation,
-            parent=run.id,
-        )
+    if is_finished(settings, retraining):
+        return _judge(settings, retraining, options, version, find_done(settings, retraining)[0])
+    with open_run(settings, retraining, stage="gate") as run:
+        verdict = _judge(settings, retraining, options, version, run.id)
         run.set_tags({"bcd.verdict": verdict.verdict, "bcd.bundle": f"{MODEL}/{version}"})
     return verdict
+
+
+def _judge(
+    settings: Settings, retraining: Retraining, options: GateOptions, version: str, parent: str | None
+) -> Verdict:
+    from bcd.store.catalog import open_catalog
+
+    return run_gate(
+        settings,
+        open_catalog(settings),
+        key=f"gate/{retraining.key}",
+        snapshot=retraining.snapshot,
+        challenger=version,
+        options=options,
+        evaluate=retraining.evaluation,
+        parent=parent,
+    )
+
+
+def is_finished(settings: Settings, retraining: Retraining) -> bool:
+    """Whether a retraining was done before to its end, and all that it left is still there: there is nothing new."""
+    return (
+        "gate" in find_done(settings, retraining)[1]
+        and find_ensemble(retraining.network(settings), retraining.ensemble) is not None
+        and _find_verdict(settings, retraining) is not None
+    )
+
+
+def _find_verdict(settings: Settings, retraining: Retraining) -> Verdict | None:
+    from bcd.store.catalog import open_catalog
+
+    client = open_client(settings)
+    version = find_version(client, retraining.key)
+    if version is None:
+        return None
+    return find_verdict(client, open_catalog(settings), f"gate/{retraining.key}", version)
 
 
 @dataclass(frozen=True)
@@ -217,13 +252,10 @@ class Outcome:
 def read_outcome(settings: Settings, retraining: Retraining) -> Outcome:
     """Reads what the stages of a finished retraining left."""
     from bcd.search.study import run_study
-    from bcd.store.catalog import open_catalog
 
     trained = find_ensemble(retraining.network(settings), retraining.ensemble)
-    client = open_client(settings)
-    version = find_version(client, retraining.key)
-    verdict = version and find_verdict(client, open_catalog(settings), f"gate/{retraining.key}", version)
-    if not verdict or trained is None:
+    verdict = _find_verdict(settings, retraining)
+    if verdict is None or trained is None:
         raise BcdError(
             f"The retraining of snapshot {retraining.snapshot.id[:12]} is not finished.", "Run bcd retrain."
         )

@@ -17,11 +17,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
+import sqlalchemy as sa
+
 from bcd.errors import BcdError
 from bcd.files import lock
+from bcd.registry.lookup import KEY_TAG
+from bcd.registry.moved import artifacts_address, follow_home
 from bcd.registry.run import Run
 from bcd.registry.versions import git_commit
+from bcd.runtime import read_servers
 from bcd.settings import Settings
+from bcd.store.schemas import require_schema, sync_url
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -30,13 +36,20 @@ if TYPE_CHECKING:
 EXPERIMENT = "bcd"
 """The one experiment that holds all runs."""
 
-KEY_TAG = "bcd.key"
-"""What a run or a model version was made for; the same key finds it again."""
-
 Kind = Literal["retrain", "search", "trial", "train", "evaluate", "gate"]
 
 _HTTP = ("http://", "https://")
 _ready: set[str] = set()  # stores that this process has found or made ready
+
+
+def database_url(settings: Settings) -> sa.URL | None:
+    """Returns the database that holds the store, even while a server runs on it; None: only a server knows it."""
+    uri = settings.mlflow_url or os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not uri or (not settings.mlflow_url and uri == read_servers(settings).get("urls", {}).get("mlflow")):
+        return _own_database(settings)
+    if uri.startswith(_HTTP):
+        return None
+    return sync_url(uri)
 
 
 def own_store(settings: Settings) -> str:
@@ -44,13 +57,13 @@ def own_store(settings: Settings) -> str:
 
     The experiment in it keeps its artifacts at an absolute local path, so it can be used directly and through
     a server started on the same database.
+
+    Raises:
+        BcdError: Another version of MLflow made its database.
     """
-    uri = f"sqlite:///{settings.mlflow / 'mlflow.db'}"
+    uri = str(_own_database(settings))
     if uri not in _ready or not (settings.mlflow / "mlflow.db").exists():
-        # MLflow's first migration is not safe against a second process at the same moment.
-        with locked(settings):
-            _ensure_experiment(settings, uri)
-        _ready.add(uri)
+        _make_ready(settings, uri)
     return uri
 
 
@@ -58,18 +71,17 @@ def connect(settings: Settings) -> None:
     """Points MLflow at the store and makes sure that the experiment exists.
 
     Raises:
-        BcdError: The MLflow server does not answer.
+        BcdError: The MLflow server does not answer, or another version of MLflow made the database.
     """
     import mlflow
 
     environment = os.environ.get("MLFLOW_TRACKING_URI")
     uri = settings.mlflow_url or environment
-    if not uri or uri == f"sqlite:///{settings.mlflow / 'mlflow.db'}":
+    if not uri or uri == str(_own_database(settings)):
         uri = own_store(settings)
     elif uri not in _ready:
         _require_answer(uri)
-        _ensure_experiment(settings, uri)
-        _ready.add(uri)
+        _make_ready(settings, uri)
     if mlflow.get_tracking_uri() != uri:
         mlflow.set_tracking_uri(uri)
     # MLflow writes its own variable, which would outweigh the settings of the next call.
@@ -165,12 +177,27 @@ def _find_or_create(
     return Run(client, run_id)
 
 
+def _own_database(settings: Settings) -> sa.URL:
+    return sa.URL.create("sqlite", database=str(settings.mlflow / "mlflow.db"))
+
+
+def _make_ready(settings: Settings, uri: str) -> None:
+    """Makes tables, the experiment, and addresses that say where the home is now."""
+    # MLflow's first migration is not safe against a second process at the same moment.
+    with locked(settings):
+        if not uri.startswith(_HTTP):
+            require_schema("mlflow", uri)
+            follow_home(settings, sync_url(uri), EXPERIMENT)
+        _ensure_experiment(settings, uri)
+    _ready.add(uri)
+
+
 def _ensure_experiment(settings: Settings, uri: str) -> None:
     client = _client(uri)
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
         # A server knows where its artifacts go; a database alone would put them into the current folder.
-        location = None if uri.startswith(_HTTP) else str(settings.mlflow / "artifacts")
+        location = None if uri.startswith(_HTTP) else artifacts_address(settings)
         client.create_experiment(EXPERIMENT, artifact_location=location)
     elif experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bcd.files import SOFTWARE
 from bcd.patches import MICRONS_PER_PIXEL
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class Picture:
 
     def save(self, path: Path) -> None:
         """Writes the picture as PNG."""
-        self._figure.savefig(path, dpi=_DPI, metadata={"Software": None})
+        self._figure.savefig(path, dpi=_DPI, metadata={"Software": SOFTWARE})
 
     def _add_scale_bar(self, full_width: int) -> None:
         microns = max(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bcd.pages import embed_picture, open_templates
+from bcd.pages import embed_picture, render_page
 
 _JPEG_QUALITY = 84
 _EMBEDDED_EDGE = 1600  # of one slide's picture; several slides share the report's size
@@ -33,14 +33,14 @@ def write_report(path: Path, *, pictures: Sequence[SlidePictures], facts: Mappin
         pictures: Those of each slide, to be embedded.
         facts: What `report.html.j2` shows: hospital, patient, bundle, record, exposure, summary, and more.
     """
-    environment = open_templates("bcd.scoring")
-    environment.filters.update(percent=_percent, count=_count)
     edge = max(round(_EMBEDDED_EDGE / len(pictures) ** 0.5), 600)
     slides = [
         {"slide": one.slide, "picture": _data_uri(one.picture, edge), "heatmap": _data_uri(one.heatmap, edge)}
         for one in pictures
     ]
-    html = environment.get_template("report.html.j2").render(slides=slides, **facts)
+    html = render_page(
+        "bcd.scoring", "report.html.j2", {"slides": slides, **facts}, {"percent": _percent, "count": _count}
+    )
     path.write_text(html, encoding="utf-8")
 
 

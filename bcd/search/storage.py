@@ -15,6 +15,7 @@ from bcd.files import lock
 from bcd.search.options import SearchOptions
 from bcd.search.space import fingerprint_space, first_points
 from bcd.settings import Settings
+from bcd.store.schemas import require_schema
 from bcd.training.options import TrainOptions
 
 if TYPE_CHECKING:
@@ -154,6 +155,7 @@ def _open_storage(settings: Settings, heartbeat: int, *, is_new: bool = True) ->
         url = url.set(drivername="postgresql+psycopg")
     elif url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    require_schema("optuna", url.render_as_string(hide_password=False))
     retry = optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=_RETRIES, inherit_intermediate_values=True)
     try:
         storage = optuna.storages.RDBStorage(

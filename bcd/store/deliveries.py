@@ -44,6 +44,9 @@ class DeliveryRecord:
         unlabelled: Number of admitted patches without a label.
         flags: Number of admitted patches with each flag that any has.
         reason: Why it was refused as a whole, and what to do; None where it was not.
+        label_rows: Number of rows of its tables of labels.
+        unmatched_rows: Number of those that name no patch of it.
+        label_note: Which these are, and the likely cause, in a sentence.
     """
 
     id: str
@@ -60,6 +63,9 @@ class DeliveryRecord:
     unlabelled: int
     flags: dict[str, int]
     reason: str | None = None
+    label_rows: int = 0
+    unmatched_rows: int = 0
+    label_note: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,7 @@ class Settlement:
 
     Attributes:
         record: The delivery; its batch's folder is already in place.
-        index: The batch's index, in canonical order.
+        index: The batch's index, in canonical order; None where there is no batch.
         refusals: Its refused files.
         conflicts: Earlier patches that it contradicts, each with the rule and the message of what does.
         labels: Labels that it brings for patches that were admitted without one.
@@ -96,7 +102,7 @@ class Settlement:
     """
 
     record: DeliveryRecord
-    index: pd.DataFrame
+    index: pd.DataFrame | None = None
     refusals: Sequence[RefusalRecord] = ()
     conflicts: Sequence[tuple[KnownPatch, str, str]] = ()
     labels: Sequence[tuple[KnownPatch, int]] = ()
@@ -154,7 +160,7 @@ def record_delivery(catalog: Catalog, settlement: Settlement, confirm: Callable[
             return
         values = {key: value for key, value in vars(record).items() if key not in {"batch", "refused"}}
         connection.execute(sa.insert(tables.deliveries).values(**values, admitted_at=now))
-        if record.batch is not None:
+        if record.batch is not None and settlement.index is not None:
             number = _insert_batch(connection, record, settlement.index)
             _insert(connection, tables.stains, ({"batch": number, **vars(stain)} for stain in settlement.stains))
             record_complete(connection, record.hospital, number, list(settlement.complete))

@@ -40,6 +40,9 @@ class Delivery:
         positive: Number of admitted patches labelled 1.
         unlabelled: Number of admitted patches without a label.
         flags: Number of admitted patches by flag.
+        label_rows: Number of rows of its tables of labels.
+        unmatched_rows: Number of those that name no patch of it.
+        label_note: Which these are, and the likely cause, in a sentence.
         refused: Number of refused files by rule.
         conflicts: Number of doubts that it raised about patches of earlier batches.
         released: Number of its refused files that were released since.
@@ -59,6 +62,9 @@ class Delivery:
     positive: int
     unlabelled: int
     flags: dict[str, int]
+    label_rows: int
+    unmatched_rows: int
+    label_note: str
     refused: dict[str, int]
     conflicts: int
     released: int

@@ -29,10 +29,10 @@ Identifiers = Literal["pseudonyms", "raw"]
 """What a hospital's identifiers of patients are when they are delivered."""
 
 COARSEST = 1.2
-"""µm/px: scanners have 0.2 to 1."""
+"""µm/px: a slide whose finest level is coarser is refused unless confirmed; scanners have 0.2 to 1."""
 
 MOST_COARSE = 5.0
-"""µm/px: a coarser slide would have to be enlarged, which admission does not."""
+"""µm/px: a coarser slide would have to be enlarged by more than a quarter, and shows no nuclei to enlarge."""
 
 _HOSPITAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
 

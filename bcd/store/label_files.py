@@ -1,146 +1,209 @@
-"""Files of labels: CSV or Parquet, a line a patch.
+"""Tables of labels, a row a patch, as they lie beside a delivery or are imported.
 
 | column | what it says |
 | --- | --- |
 | `patient`, `slide`, `x`, `y` | the patch; or else `name`, its file name as `8867_idx5_x51_y101.png` |
-| `label` | 1 = invasive ductal carcinoma, 0 = none, empty = the label is taken back |
+| `label` | 1, idc, positive = invasive ductal carcinoma; 0, none, negative = none; empty = the label is taken back |
 | `hospital` | may be left out where one hospital is named for the whole file |
 
+`bcd.store.table_files` says in which formats; the columns' usual other names are known too.
+
 Example:
-    >>> read_labels(Path("labels.csv")).columns.tolist()  # doctest: +SKIP
-    ['line', 'hospital', 'patient', 'slide', 'x', 'y', 'label']
+    >>> read_labels(Path("labels.csv"), "east", lambda hospital, identifiers: None).columns.tolist()  # doctest: +SKIP
+    ['line', 'identifier', 'hospital', 'patient', 'slide', 'x', 'y', 'label']
 """
 
 from __future__ import annotations
 
-import csv
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from bcd.errors import BcdError
 from bcd.patches import PatchName
+from bcd.store.batches import CELL
+from bcd.store.table_files import as_whole, read_table, rename_columns
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = ["line", "hospital", "patient", "slide", "x", "y", "label"]
+COLUMNS = ["line", "identifier", *CELL, "label"]
 
-MAX_ROWS, MAX_COLUMNS = 20_000_000, 100
-"""More is no table of labels."""
+Call = Callable[[str, Collection[str]], Mapping[str, str] | None]
+"""Returns, for a hospital and patients' identifiers, what the store calls them; None where it calls them the same."""
+
+PLACES = ["patient", "slide", "x", "y"]
+
+PLACE_NAMES = {
+    "hospital": {"hospitalid", "hospitalname", "site", "center", "centre", "institution"},
+    "patient": {"patientid", "patientno", "patientnumber", "pid", "case", "caseid", "subject", "subjectid"},
+    "slide": {"slideid", "slideno", "slidenumber", "slideidx", "idx"},
+    "x": {"xpos", "xposition", "xcoord", "xcoordinate", "xpx", "xpixel", "posx", "coordx"},
+    "y": {"ypos", "yposition", "ycoord", "ycoordinate", "ypx", "ypixel", "posy", "coordy"},
+    "name": {"file", "filename", "filepath", "path", "image", "imagename", "imagefile", "patch", "patchname", "tile"},
+}
+"""What else the columns that name a patch are called."""
+
+_LABEL_NAMES = {"labels", "class", "target", "truth", "groundtruth", "ytrue", "idc", "diagnosis"}
+
+_YES = ("1", "idc", "idc+", "idcpositive", "idc-positive", "positive", "pos", "true", "yes", "class1")
+_NO = ("0", "none", "noidc", "no-idc", "nonidc", "non-idc", "idc-", "idcnegative", "idc-negative", "negative", "neg")
+_WORDS = dict.fromkeys(_YES, 1) | dict.fromkeys((*_NO, "false", "no", "class0"), 0)
+ACCEPTED = "A label is 1, idc, positive or yes, or else 0, none, negative or no"
+"""What is understood, for messages."""
 
 _SHOWN = 5
-_PLACE = ["patient", "slide", "x", "y"]
 _MEND = "Give columns patient, slide, x, y (or name) and label, as CSV with a header or as Parquet."
 
 
-def read_labels(path: Path) -> pd.DataFrame:
-    """Reads a file of labels.
+def read_labels(path: Path, hospital: str, call: Call) -> pd.DataFrame:
+    """Reads a table of labels.
+
+    Args:
+        path: The file.
+        hospital: The hospital of rows that name none; empty: every row must name one.
+        call: How the store calls patients. Where it calls them differently, what may name somebody is not shown.
 
     Returns:
-        line (in the file, counted from 1), hospital (empty where the file has none), patient, slide (text), x, y
-        (int64) and label (Int8, NA = taken back).
+        line (in the file, counted from 1), identifier (the patient as the table says), hospital, patient, slide
+        (text), x, y (int64) and label (Int8, NA = taken back).
 
     Raises:
-        BcdError: The file is no such table, or lines of it are faulty; the first of them are named.
+        BcdError: The file is no such table, or rows of it are faulty; the first of them are named.
     """
-    table = _read_table(path)
-    if table.columns.duplicated().any():
-        raise BcdError(f"{path.name} has two columns of one name.", _MEND)
-    missing = [name for name in ("label", *_PLACE) if name not in table.columns]
-    if missing and (missing != _PLACE or "name" not in table.columns):
-        raise BcdError(f"{path.name} lacks the columns {', '.join(missing)}.", _MEND)
-    faults: dict[int, str] = {}
+    table = rename_columns(path, read_table(path), {**PLACE_NAMES, "label": _LABEL_NAMES}).reset_index()
+    missing = [name for name in ("label", *PLACES) if name not in table.columns]
+    if missing and (missing != PLACES or "name" not in table.columns):
+        has = ", ".join(table.columns[1:]) or "none"
+        raise BcdError(f"{path.name} lacks the columns {', '.join(missing)}; it has {has}.", _MEND)
+    table["hospital"] = _complete_hospitals(path, table, hospital)
+    is_patch = None
     if missing:
-        table = _read_names(table, faults)
+        names = read_names(table["name"])
+        table[PLACES], is_patch = names[PLACES], names["is_patch"]
+    table["identifier"] = as_whole(table["patient"])
+    hides = _name_patients(table, call)
+    faults: dict[int, str] = {}
+
+    def note(column: str, faulty: pd.Series[bool], what: str) -> None:
+        for row in np.flatnonzero(faulty).tolist():
+            said = _describe(column, table[column].iloc[row], what, hides=bool(hides.iloc[row]))
+            faults.setdefault(int(table["line"].iloc[row]), said)
+
+    if is_patch is None:
+        note("patient", table["identifier"] == "", "")
+    else:
+        note("name", ~is_patch, "not a patch's file name")
+    table["slide"] = as_whole(table["slide"].str.replace(r"^idx[ _]?", "", case=False, regex=True))
     for column in ("x", "y"):
-        faulty = ~table[column].str.fullmatch("[0-9]{1,7}")
-        faults |= dict.fromkeys(table.loc[faulty, "line"], f"{column} is no whole number")
-        table[column] = table[column].mask(faulty, "0").astype("int64")
-    faulty = ~table["label"].isin(["0", "1", ""])
-    faults |= dict.fromkeys(table.loc[faulty, "line"], "the label is not 0, 1 or empty")
-    refuse_faults(path.name, faults)
-    table["label"] = table["label"].mask(table["label"] == "").astype("Int8")
-    return table.reindex(columns=COLUMNS, fill_value="")
+        whole = as_whole(table[column])
+        faulty = ~whole.str.fullmatch("[0-9]{1,7}")
+        note(column, faulty, "not a whole number of pixels")
+        table[column] = whole.mask(faulty, "0").astype("int64")
+    label = as_labels(table["label"])
+    note("label", label.isna() & (table["label"] != ""), "which is not understood")
+    refuse_faults(path.name, faults, f"{ACCEPTED}; an empty one is taken back. Correct the file, and try again.")
+    rows: pd.DataFrame = table.assign(label=label)[COLUMNS]
+    _refuse_contradictions(path.name, rows)
+    return rows
 
 
-def refuse_faults(name: str, faults: dict[int, str]) -> None:
+def as_labels(texts: pd.Series[str]) -> pd.Series[int]:
+    """Returns labels as Int8, NA where a text is neither empty nor understood, or empty.
+
+    `none` is no IDC beside words; beside digits it may be a missing value, and is not understood.
+    """
+    plain = as_whole(texts).str.casefold().str.replace(r"[\s_()]+", "", regex=True)
+    labels = plain.map(_WORDS)
+    if plain.isin(["0", "1"]).any():
+        labels = labels.mask(plain == "none")
+    return labels.astype("Int8")
+
+
+def read_names(texts: pd.Series[str]) -> pd.DataFrame:
+    """Reads file names of patches, with folders of any system before them, and with or without `.png`.
+
+    Returns:
+        patient, slide, x, y (text), label (text, empty where the name says none), and is_patch (bool), with the
+        index of `texts`.
+    """
+    import pandas as pd
+
+    rows: list[tuple[str, str, str, str, str, bool]] = []
+    for text in texts:
+        name = text.replace("\\", "/").rpartition("/")[2]
+        patch = PatchName.parse(name) or PatchName.parse(f"{name}.png")
+        if patch is None:
+            rows.append(("", "", "0", "0", "", False))
+        else:
+            label = "" if patch.label is None else str(patch.label)
+            rows.append((patch.patient, patch.slide, str(patch.x), str(patch.y), label, True))
+    return pd.DataFrame(rows, columns=[*PLACES, "label", "is_patch"], index=texts.index)
+
+
+def refuse_faults(name: str, faults: Mapping[int, str], mend: str) -> None:
     """Refuses a file of which lines are faulty.
 
     Args:
         name: The file's name.
         faults: What is wrong, by line.
+        mend: What to do about it.
 
     Raises:
         BcdError: There is a fault.
     """
     if faults:
         shown = "; ".join(f"line {line}: {faults[line]}" for line in sorted(faults)[:_SHOWN])
-        more = ", …" if len(faults) > _SHOWN else ""
+        more = "; …" if len(faults) > _SHOWN else ""
         raise BcdError(
             f"{name} has {len(faults):,} faulty line{'s' if len(faults) > 1 else ''},"
             f" nothing of it was imported: {shown}{more}.",
-            "Correct the file and import it again.",
+            mend,
         )
 
 
-def _read_table(path: Path) -> pd.DataFrame:
-    """Reads a table as text, without its empty lines; column `line` says where a row stands."""
-    try:
-        table = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
-    except (OSError, ValueError, csv.Error) as error:  # Arrow's errors and those of decoding are ValueErrors
-        raise BcdError(f"{path.name} cannot be read as a table of labels: {error}.", _MEND) from error
-    lines = table.pop("line")
-    table = table.apply(lambda column: column.str.strip())
-    is_empty = (table == "").all(axis="columns")
-    table.columns = table.columns.str.strip().str.lower()
-    filled: pd.DataFrame = table.assign(line=lines).loc[~is_empty].reset_index(drop=True)
-    return filled
+def _refuse_contradictions(name: str, rows: pd.DataFrame) -> None:
+    """Refuses a table of which two rows say different labels of one patch."""
+    said = rows.assign(label=rows["label"].fillna(-1)).groupby(CELL)["label"].transform("nunique")
+    faults = {
+        int(line): f"another line says something else of {patient}_idx{slide}_x{x}_y{y}"
+        for line, patient, slide, x, y in rows.loc[said > 1, ["line", *PLACES]].to_numpy().tolist()
+    }
+    refuse_faults(name, faults, "Correct the file, and try again.")
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
-    import pandas as pd
-    import pyarrow.parquet as pq
-
-    # Looked at before it is read: a few bytes can stand for a thousand million equal rows.
-    shape = pq.ParquetFile(path).metadata
-    if shape.num_rows > MAX_ROWS or shape.num_columns > MAX_COLUMNS:
-        raise ValueError(f"{shape.num_rows:,} rows and {shape.num_columns:,} columns are too many")
-    table = pd.read_parquet(path)
-    if not all(isinstance(name, str) for name in table.columns):
-        raise ValueError("the names of its columns are not text")
-    table = table.convert_dtypes().astype("string").fillna("").astype("str")
-    return table.assign(line=range(1, len(table) + 1))
+def _describe(column: str, value: str, what: str, *, hides: bool) -> str:
+    """Says what is wrong with a value; one that may name somebody is not shown."""
+    if not value:
+        return f"{column} is empty"
+    if hides and not value.replace(".", "").replace(",", "").isdecimal():
+        return f"{column} is {what} (a text of {len(value)} characters, which may name somebody)"
+    return f"{column} is {value[:60]!r}, {what}"
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a mark of their encoding
-        first = file.readline()
-        file.seek(0)
-        reader = csv.reader(file, delimiter=";" if ";" in first and "," not in first else ",", strict=True)
-        header = next(reader, [])
-        if len(header) > MAX_COLUMNS:
-            raise ValueError(f"{len(header):,} columns are too many")
-        rows = [[str(reader.line_num), *row] for row in reader]
-    width = len(header) + 1
-    for line, *values in rows:
-        if len(values) >= width:
-            raise ValueError(f"line {line} has {len(values)} values and the header {len(header)}")
-    rows = [row + [""] * (width - len(row)) for row in rows]
-    table = pd.DataFrame(rows, columns=["line", *header], dtype="str")
-    return table.assign(line=table["line"].astype("int64"))
+def _complete_hospitals(path: Path, table: pd.DataFrame, hospital: str) -> pd.Series[str]:
+    named = table["hospital"] if "hospital" in table.columns else table["line"].astype("str").str.slice(0, 0)
+    nameless = named == ""
+    if nameless.any() and not hospital:
+        raise BcdError(
+            f"{path.name} does not say which hospital its patients are of (line {table['line'][nameless].iloc[0]}).",
+            "Name it with --hospital, or add a column hospital.",
+        )
+    return named.mask(nameless, hospital)
 
 
-def _read_names(table: pd.DataFrame, faults: dict[int, str]) -> pd.DataFrame:
+def _name_patients(table: pd.DataFrame, call: Call) -> pd.Series[bool]:
+    """Calls patients as the store does, and tells in which rows that is not what the table calls them."""
     import pandas as pd
 
-    places = []
-    for line, name in zip(table["line"], table["name"], strict=True):
-        patch = PatchName.parse(name.rpartition("/")[2])
-        if patch is None:  # and is not repeated: the names of a raw hospital may name somebody
-            faults[line] = "the name is not a patch's"
-            places.append(("", "", "0", "0"))
-        else:
-            places.append((patch.patient, patch.slide, str(patch.x), str(patch.y)))
-    return table.assign(**pd.DataFrame(places, columns=_PLACE, dtype="str"))
+    hides: pd.Series[bool] = pd.Series(False, index=table.index)
+    table["patient"] = table["identifier"]
+    for hospital, rows in table.groupby("hospital").groups.items():
+        identifiers = table.loc[rows, "identifier"]
+        called = call(str(hospital), identifiers.unique().tolist())
+        if called is not None:
+            table.loc[rows, "patient"] = identifiers.map(called)
+            hides[rows] = True
+    return hides

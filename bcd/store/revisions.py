@@ -9,16 +9,20 @@ Example:
     ... )  # doctest: +SKIP
     >>> done.changed, done.unchanged  # doctest: +SKIP
     (120, 3270)
+    >>> done.match.unmatched, done.unlabelled  # doctest: +SKIP
+    (0, 12)
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from numpy.typing import NDArray
 
 from bcd.errors import BcdError
 from bcd.patches import Hospital
@@ -30,16 +34,22 @@ from bcd.store.conflicts import open_conflicts
 from bcd.store.hospitals import find_declared
 from bcd.store.label_files import read_labels, refuse_faults
 from bcd.store.labels import latest_labels
+from bcd.store.matching import Match, find_rows, match_rows
 from bcd.store.patients import name_patients, withdrawn_patients
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
 CHUNK = 5000
 """Rows of one bulk insert."""
 
 LOOKUP = 500
 """Patients of one query."""
+
+SOUGHT = 300_000
+"""Patches of the store among which those are sought that rows may mean."""
 
 _COLUMNS = [*CELL, "label", "author", "reason", "revised_at"]
 
@@ -53,20 +63,25 @@ class LabelImport:
         taken_back: Number of patches whose label was taken back.
         settled: Number of patches that were in doubt and are no more.
         unchanged: Number of patches whose label was that already.
+        unlabelled: Number of patches of the table's hospitals that have no label now.
+        match: How the table's rows and the store's patches fit together.
     """
 
     changed: int
     taken_back: int
     settled: int
     unchanged: int
+    unlabelled: int
+    match: Match
 
 
 def import_labels(
     settings: Settings, catalog: Catalog, path: Path, *, hospital: str | None, author: str, reason: str
 ) -> LabelImport:
-    """Revises labels by a file (`bcd.store.label_files`): all of it, or nothing where a line is faulty.
+    """Revises labels by a file (`bcd.store.label_files`): nothing of it where a line is faulty.
 
-    The same file again changes nothing. A raw hospital's identifiers become pseudonyms first.
+    The same file again changes nothing. A raw hospital's identifiers become pseudonyms first. Rows that name no patch
+    of the store are counted, as beside a delivery.
 
     Args:
         settings: Where the key of pseudonyms lies.
@@ -77,25 +92,30 @@ def import_labels(
         reason: Why, in a sentence.
 
     Raises:
-        BcdError: The file cannot be read, or lines of it are faulty: of no known patch, of a withdrawn patient, or at
-            odds with another line.
+        BcdError: The file cannot be read; lines of it are faulty, of a withdrawn patient or at odds with others; or
+            none of them names a patch of the store.
     """
     require_signature(author, reason)
-    rows = read_labels(path)
-    rows = rows.assign(hospital=_complete_hospitals(path, rows, hospital))
-    for name, places in rows.groupby("hospital").indices.items():
-        find_declared(catalog, str(name))
-        patients = rows["patient"].iloc[places]
-        named = name_patients(settings, catalog, Hospital(str(name)), patients.unique().tolist())
-        rows.loc[patients.index, "patient"] = patients.map(named)
 
-    def revise() -> LabelImport:
+    def call(name: str, identifiers: Collection[str]) -> Mapping[str, str] | None:
+        if find_declared(catalog, name).identifiers == "pseudonyms":
+            return None
+        return name_patients(settings, catalog, Hospital(name), identifiers)
+
+    rows = read_labels(path, hospital or "", call)
+
+    def revise() -> tuple[dict[str, int], NDArray[np.bool_]]:
         with catalog.write() as connection:
             standing = _find_standing(connection, rows)
-            refuse_faults(path.name, _find_faults(connection, rows, standing))
-            return _append(connection, _compare(rows, standing), author, reason)
+            refuse_faults(path.name, _find_withdrawn(connection, rows), "Take the patient out of the file.")
+            return _append(connection, _compare(rows, standing), author, reason), find_rows(rows, standing)
 
-    return patiently(revise)
+    done, is_found = patiently(revise)
+    hospitals = sorted(set(rows["hospital"]))
+    # Only now: to name patients takes a lock of its own.
+    others = rows if is_found.all() else _some_patches(catalog, hospitals)
+    match = match_rows(path.name, f"{', '.join(hospitals)} in the store", rows, others, is_found=is_found, call=call)
+    return LabelImport(**done, match=match)
 
 
 def require_signature(author: str, reason: str) -> None:
@@ -109,16 +129,6 @@ def require_signature(author: str, reason: str) -> None:
             raise BcdError(
                 f"The {name} is missing or too long.", f"Name it with --{name}; it is kept with the decision."
             )
-
-
-def _complete_hospitals(path: Path, rows: pd.DataFrame, hospital: str | None) -> pd.Series[str]:
-    nameless = rows["hospital"] == ""
-    if nameless.any() and not hospital:
-        raise BcdError(
-            f"{path.name} does not say which hospital its patients are of.",
-            "Name it with --hospital, or add a column hospital.",
-        )
-    return rows["hospital"].mask(nameless, hospital or "")
 
 
 def _find_standing(connection: sa.Connection, rows: pd.DataFrame) -> pd.DataFrame:
@@ -144,21 +154,31 @@ def _select(connection: sa.Connection, rows: pd.DataFrame, query: sa.Select[Any]
     return found
 
 
-def _find_faults(connection: sa.Connection, rows: pd.DataFrame, standing: pd.DataFrame) -> dict[int, str]:
-    """Returns what is wrong, by line."""
-    known = rows[CELL].merge(standing[CELL], on=CELL, how="left", indicator=True)["_merge"].to_numpy() == "both"
-    different = rows.assign(label=rows["label"].fillna(-1)).groupby(CELL)["label"].transform("nunique").to_numpy() > 1
+def _some_patches(catalog: Catalog, hospitals: list[str]) -> pd.DataFrame:
+    """Returns patches of some hospitals, among which a row that names none is sought."""
+    import pandas as pd
+
+    patches = tables.patches.c
+    query = sa.select(*(patches[name] for name in CELL)).where(patches.hospital.in_(hospitals)).limit(SOUGHT)
+    with catalog.engine.connect() as connection:
+        return pd.DataFrame(map(tuple, connection.execute(query)), columns=CELL)
+
+
+def _find_withdrawn(connection: sa.Connection, rows: pd.DataFrame) -> dict[int, str]:
+    """Returns the lines of patients who have withdrawn."""
     withdrawn = withdrawn_patients(connection)
-    gone = [person in withdrawn for person in zip(rows["hospital"], rows["patient"], strict=True)]
-    faults: dict[int, str] = {}
-    for faulty, what in (
-        (~known, "the store has no patch {1}_idx{2}_x{3}_y{4} of {0}"),
-        (different, "another line says something else of {1}_idx{2}_x{3}_y{4}"),
-        (gone, "patient {0}/{1} is withdrawn"),
-    ):
-        for line, *cell in rows.loc[faulty, ["line", *CELL]].to_numpy().tolist():
-            faults[line] = what.format(*cell)
-    return faults
+    people = zip(rows["line"], rows["hospital"], rows["patient"], strict=True)
+    return {
+        int(line): f"patient {hospital}/{patient} is withdrawn"
+        for line, hospital, patient in people
+        if (hospital, patient) in withdrawn
+    }
+
+
+def _count_unlabelled(connection: sa.Connection, hospitals: list[str]) -> int:
+    labels = latest_labels().subquery()
+    query = sa.select(sa.func.count()).where(labels.c.hospital.in_(hospitals), labels.c.label.is_(None))
+    return connection.scalar(query) or 0
 
 
 def _compare(rows: pd.DataFrame, standing: pd.DataFrame) -> pd.DataFrame:
@@ -167,7 +187,8 @@ def _compare(rows: pd.DataFrame, standing: pd.DataFrame) -> pd.DataFrame:
     return said.assign(differs=said["label"].fillna(-1) != said["standing"].fillna(-1))
 
 
-def _append(connection: sa.Connection, said: pd.DataFrame, author: str, reason: str) -> LabelImport:
+def _append(connection: sa.Connection, said: pd.DataFrame, author: str, reason: str) -> dict[str, int]:
+    """Enters what is new, and counts it."""
     new = said[said["differs"] | said["in_doubt"]]
     # After every conflict that was found, whatever the clocks of two machines say: it settles them.
     latest = connection.scalar(sa.select(sa.func.max(tables.conflicts.c.found_at)))
@@ -180,9 +201,10 @@ def _append(connection: sa.Connection, said: pd.DataFrame, author: str, reason: 
         signed = ((*cell, author, reason, revised_at) for cell in cells)
         rows = [dict(zip(_COLUMNS, row, strict=True)) for row in signed]
         connection.execute(sa.insert(tables.label_revisions), rows)
-    return LabelImport(
-        changed=int(said["differs"].sum()),
-        taken_back=int((said["differs"] & said["label"].isna()).sum()),
-        settled=int(new["in_doubt"].sum()),
-        unchanged=len(said) - len(new),
-    )
+    return {
+        "changed": int(said["differs"].sum()),
+        "taken_back": int((said["differs"] & said["label"].isna()).sum()),
+        "settled": int(new["in_doubt"].sum()),
+        "unchanged": len(said) - len(new),
+        "unlabelled": _count_unlabelled(connection, said["hospital"].unique().tolist()),
+    }

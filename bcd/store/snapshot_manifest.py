@@ -6,6 +6,7 @@ It says nothing of when or where: the same catalog content gives the same bytes.
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NAME = "manifest.json"
+
+_FROZEN = "frozen.json"
+"""When the snapshot was frozen: apart from the manifest, so that two freezings of the same are the same manifest."""
 
 
 class Manifest(BaseModel):
@@ -66,7 +70,7 @@ class SnapshotSummary:
     Attributes:
         id: Its content hash.
         protocol: The protocol that dealt the splits.
-        frozen_at: When it was written here, in UTC.
+        frozen_at: When it was frozen, in UTC.
         patients: Number of patients.
         patches: Number of patches.
         positive: Number of patches labelled 1.
@@ -118,6 +122,22 @@ def read_manifest(folder: Path) -> Manifest:
         ) from error
 
 
+def write_date(folder: Path) -> None:
+    """Notes in a new snapshot's folder that it is frozen now."""
+    (folder / _FROZEN).write_text(json.dumps({"frozen_at": datetime.now(UTC).isoformat()}), "utf-8")
+
+
+def _read_date(folder: Path) -> datetime:
+    try:
+        return datetime.fromisoformat(json.loads((folder / _FROZEN).read_bytes())["frozen_at"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BcdError(
+            f"The date of snapshot {folder.name[:12]} is missing or damaged: {folder / _FROZEN}.",
+            "Restore the folder from a backup, or remove it and freeze again:"
+            " the same catalog gives the same snapshot.",
+        ) from error
+
+
 def list_snapshots(settings: Settings) -> list[SnapshotSummary]:
     """Lists the snapshots, in the order in which they were frozen, from their manifests alone.
 
@@ -143,8 +163,7 @@ def _summarise(folder: Path) -> SnapshotSummary:
     return SnapshotSummary(
         id=manifest.id,
         protocol=manifest.protocol,
-        # The file's own date: in the manifest, it would keep two freezings of the same from being the same bytes.
-        frozen_at=datetime.fromtimestamp((folder / NAME).stat().st_mtime, UTC),
+        frozen_at=_read_date(folder),
         patients=total("patients"),  # a patient lies in one split only
         patches=total("patches"),
         positive=total("positive"),

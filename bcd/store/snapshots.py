@@ -26,7 +26,7 @@ from bcd.store.evidence import assert_no_leakage
 from bcd.store.options import SplitOptions
 from bcd.store.snapshot import Snapshot
 from bcd.store.snapshot_counts import patient_keys
-from bcd.store.snapshot_manifest import NAME, Manifest, hash_file, make_manifest, read_manifest
+from bcd.store.snapshot_manifest import NAME, Manifest, hash_file, make_manifest, read_manifest, write_date
 from bcd.store.snapshot_rows import LeftOut, count_left_out, read_rows
 from bcd.store.splits import record_splits
 
@@ -116,6 +116,7 @@ def write_snapshot(settings: Settings, options: SplitOptions, patches: pd.DataFr
                 snapshot.id, options, patches, left_out=left_out, patches_sha256=hash_file(partial / _PATCHES)
             )
             (partial / NAME).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
+            write_date(partial)
     return _open(folder)
 
 

@@ -160,7 +160,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     table = pd.read_parquet(path)
     if not all(isinstance(name, str) for name in table.columns):
         raise ValueError("the names of its columns are not text")
-    table.columns = table.columns.str.strip()
+    table.columns = pd.Index([name.strip() for name in table.columns], dtype="str")
     table.index = pd.RangeIndex(1, len(table) + 1, name="line")
     return table.convert_dtypes().astype("string").fillna("").astype("str")
 

@@ -83,6 +83,9 @@ deliveries = sa.Table(
     sa.Column("unlabelled", sa.Integer, nullable=False),
     sa.Column("flags", sa.JSON, nullable=False),
     sa.Column("reason", sa.Text, nullable=True),
+    sa.Column("label_rows", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("unmatched_rows", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("label_note", sa.Text, nullable=False, server_default=""),
 )
 
 attempts = sa.Table(

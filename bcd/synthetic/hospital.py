@@ -1,6 +1,6 @@
 """The synthetic hospital: its patients' slides, cut like the public IDC set and handed over as two deliveries.
 
-Example:
+Examples:
     >>> from pathlib import Path
     >>> options = HospitalOptions(patients=2, large_patients=0, small_patches=9)
     >>> [path.name for path in draw_hospital(options, Path("/tmp/hospital"))]

@@ -210,17 +210,6 @@ def test_unlabelled_and_one_class_deliveries_are_admitted(
     assert (admission.admitted, admission.positive, admission.unlabelled) == (3, 0, 3)
 
 
-def test_a_delivery_with_nothing_admissible_leaves_nothing_behind(
-    settings: Settings, catalog: Catalog, picture, as_zip
-) -> None:
-    holiday = {f"a_idx5_x{1 + 50 * place}_y1.png": picture(place, 100, 100) for place in range(3)}
-    with pytest.raises(BcdError, match="size 3"):
-        admit(settings, catalog, as_zip(holiday), EAST)
-    assert list_batches(catalog) == []
-    assert not list(settings.batches.iterdir())
-    assert not settings.quarantine.exists()
-
-
 def test_damaged_and_encrypted_members_of_a_zip_are_refused_one_by_one(
     settings: Settings, catalog: Catalog, patch_files, picture, as_zip
 ) -> None:

@@ -45,7 +45,7 @@ def test_a_file_that_is_no_zip_is_named(tmp_path: Path) -> None:
 def test_a_zip_that_was_cut_is_named(patch_files, as_zip) -> None:
     path = as_zip(patch_files("8867"))
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(BcdError, match="Copy it again"):
+    with pytest.raises(BcdError, match="its end is missing"):
         check_delivery(path)
 
 

@@ -64,12 +64,12 @@ def _deliver(settings: Settings, files: dict[str, bytes], as_zip: Callable[..., 
 @pytest.mark.parametrize(
     ("where", "moment", "replacement"),
     [
-        (engine, "examine_files", _kill_after(engine.examine_files)),
+        (engine, "examine_files", _kill_after(engine.examine_files)),  # type: ignore[attr-defined]
         (settling, "write_batch", _kill),
-        (settling, "write_batch", _kill_after(settling.write_batch)),  # renamed, not in the catalog
-        (settling, "keep_refused", _kill_after(settling.keep_refused)),  # all files there, not in the catalog
-        (settling, "record_delivery", _kill_after(settling.record_delivery)),  # committed, still in the inbox
-        (engine, "leave_inbox", _kill_after(engine.leave_inbox)),
+        (settling, "write_batch", _kill_after(settling.write_batch)),  # type: ignore[attr-defined]  # renamed, not in the catalog
+        (settling, "keep_refused", _kill_after(settling.keep_refused)),  # type: ignore[attr-defined]  # all files there, not in the catalog
+        (settling, "record_delivery", _kill_after(settling.record_delivery)),  # type: ignore[attr-defined]  # committed, still in the inbox
+        (engine, "leave_inbox", _kill_after(engine.leave_inbox)),  # type: ignore[attr-defined]
     ],
 )
 def test_killed_and_run_again_ends_as_if_undisturbed(
@@ -160,6 +160,7 @@ def test_a_delivery_is_known_by_hospital_names_and_bytes(
     admit(settings, catalog, as_zip(files), EAST)
     with catalog.engine.connect() as connection:
         identity = connection.scalar(sa.select(tables.deliveries.c.id))
+    assert identity is not None
     record = find_delivery(catalog, identity)
     assert record is not None
     assert record.refused == {"size": 1}

@@ -35,7 +35,7 @@ def found_after(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable
     def find(seconds: float) -> list[str]:
         now = time.time()
         with monkeypatch.context() as patch:
-            patch.setattr(delivery_module.time, "time", lambda: now + seconds)
+            patch.setattr(delivery_module.time, "time", lambda: now + seconds)  # type: ignore[attr-defined]
             return [path.name for _, path in find_deliveries(settings)]
 
     assert settings.inbox_quiet_seconds == QUIET

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from html import unescape
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -71,16 +71,19 @@ def store(settings: Settings, catalog: Catalog) -> Store:
         quarantine = settings.quarantine / identity
         rows = []
         for number, one in enumerate(refused, start=1):
-            kept = None
+            kept: str | None = None
             if one.data is not None:
                 kept = f"{number:06d}-{one.name.rpartition('/')[2]}"
                 quarantine.mkdir(parents=True, exist_ok=True)
                 (quarantine / kept).write_bytes(one.data)
             sha256 = hashlib.sha256(one.data or b"").hexdigest()
-            rows.append(
-                {"delivery": identity, "name": one.name, "rule": one.rule, "message": one.message, "sha256": sha256}
-                | {"kept": kept}
-            )
+            row: dict[str, object] = {
+                "delivery": identity,
+                "name": one.name,
+                "rule": one.rule,
+                "message": one.message,
+            }
+            rows.append(row | {"sha256": sha256, "kept": kept})
         flags = Counter(flag for each in patches for flag in each.flags.split())
         with catalog.write() as connection:
             connection.execute(
@@ -166,9 +169,9 @@ def test_each_rule_is_told_with_its_count_meaning_and_mend(store: Store, report:
     counts = Counter(one.rule for one in refused)
     for rule, meaning in RULES.items():
         files = "3 files" if counts[rule] == 3 else "1 file"
-        assert f"{files} {rule} {meaning.replace('`', '')}" in text
+        assert f"{rule} {files} {meaning.replace('`', '')}" in text
         assert MENDS[rule] in text
-    assert text.index("3 files size") < text.index("1 file name")
+    assert text.index("size 3 files") < text.index("name 1 file")
 
 
 def test_a_refused_picture_is_shown_with_its_true_shape(store: Store, report: Callable[[str], str]) -> None:
@@ -243,12 +246,27 @@ def test_flagged_patches_are_shown_and_said_to_be_admitted(store: Store, report:
     flags = ["", "pen", "", "blur pen", "", "pen"]
     html = report(store([], [Patch("A1", 1 + 50 * n, flags=raised) for n, raised in enumerate(flags)]))
     text = text_of(html)
-    assert "1 patch blur" in text
-    assert "3 patches pen" in text
+    assert "blur 1 patch" in text
+    assert "pen 3 patches" in text
     assert "These patches are admitted." in text
-    assert "patches stain" not in text
+    assert not re.search(r"stain \d+ patch", text)
     assert re.findall(r'title="patient A1, slide 5, x (\d+), y 51"', html) == ["151", "51", "151", "251"]
     assert len(pictures_of(html)) == 4
+
+
+def test_it_is_read_without_being_seen_and_fits_the_screen_and_the_page(
+    store: Store, report: Callable[[str], str], read_page: Callable[[str], Any], measure_page: Callable[[str], None]
+) -> None:
+    long = Refused(f"folder/{120 * 'a'}.png", "name", b"not a picture")
+    small = [Refused(patch_name("A1", 1 + 50 * n), "size", picture((n, n, n), (50, 9))) for n in range(9)]
+    html = report(store([long, *small], [Patch("A1", 501, flags="pen")]))
+    read = read_page(html)
+    assert read.captions == ["Patches of each patient by label", "Refused files, in the order of the delivery"]
+    assert len(read.pictures) == 10
+    assert all(alt.startswith("Picture of ") for alt in read.pictures)
+    assert read.pictures[-1] == "Picture of patient A1, slide 5, x 501, y 51: admitted, and flagged as pen"
+    assert len(read.contents) == 7
+    measure_page(html)
 
 
 def test_a_patient_who_withdrew_is_not_shown(store: Store, report: Callable[[str], str], catalog: Catalog) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 import pytest
 import tifffile
 
-from bcd.admission.admit import admit
+from bcd.admission.admit import Admission, admit
 from bcd.admission.naming import Naming
 from bcd.admission.plan import plan_admission
 from bcd.errors import BcdError
@@ -18,7 +18,9 @@ from bcd.patches import Hospital, PatientId
 from bcd.settings import Settings
 from bcd.store.batches import read_pixels
 from bcd.store.catalog import Catalog
+from bcd.store.complete import list_complete
 from bcd.store.deliveries import list_refusals
+from bcd.store.hospitals import allow_coarse
 from bcd.store.patients import patient_patches
 
 EAST = Hospital("east")
@@ -36,14 +38,16 @@ def _slide(seed: int = 0, size: int = 400) -> np.ndarray:
 def _write_tiff(path: Path, slide: np.ndarray, spacing: float | None = 4.0) -> Path:
     """Writes a tiled TIFF that says its spacing in µm/px."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    said = {} if spacing is None else {"resolution": (1e4 / spacing,) * 2, "resolutionunit": "CENTIMETER"}
+    said: dict[str, Any] = (
+        {} if spacing is None else {"resolution": (1e4 / spacing,) * 2, "resolutionunit": "CENTIMETER"}
+    )
     tifffile.imwrite(path, slide, tile=(256, 256), photometric="rgb", compression="zlib", **said)
     return path
 
 
 def test_a_slide_becomes_the_patches_of_its_tissue(settings: Settings, catalog: Catalog, tmp_path: Path) -> None:
     path = _write_tiff(tmp_path / "8867_idx5.tif", _slide())
-    admission = admit(settings, catalog, path, EAST)
+    admission = admit(settings, catalog, path, EAST, spacing=4.0)
     assert (admission.files, admission.admitted_files, admission.refused) == (1, 1, {})
     assert (admission.admitted, admission.unlabelled) == (16, 16)
     patches = patient_patches(settings, catalog, EAST, PatientId("8867"))
@@ -63,7 +67,7 @@ def test_slides_and_patches_and_labels_may_come_together(
         "slides/9001_idx2.tif": slide,
         "labels.csv": b"patient,slide,x,y,label\n9001,2,101,51,1\n",
     }
-    admission = admit(settings, catalog, request.getfixturevalue(container)(files), EAST)
+    admission = admit(settings, catalog, request.getfixturevalue(container)(files), EAST, spacing=4.0)
     assert (admission.files, admission.admitted_files, admission.admitted) == (6, 6, 20)
     assert (admission.positive, admission.unlabelled) == (3, 15)
     assert not list(settings.scratch.rglob("*.tif"))
@@ -85,7 +89,7 @@ def test_a_slide_that_does_not_say_its_spacing_is_refused_unless_it_is_given(
 def test_a_white_slide_has_no_tissue(settings: Settings, catalog: Catalog, tmp_path: Path) -> None:
     path = _write_tiff(tmp_path / "9001.tif", np.full((400, 400, 3), 240, np.uint8))
     with pytest.raises(BcdError, match="no-tissue 1"):
-        admit(settings, catalog, path, EAST)
+        admit(settings, catalog, path, EAST, spacing=4.0)
     assert not list(settings.batches.iterdir())
 
 
@@ -102,13 +106,13 @@ def test_a_slide_that_is_damaged_is_refused_whole(
 def test_the_same_slide_again_changes_nothing_and_a_copy_is_refused(
     settings: Settings, catalog: Catalog, tmp_path: Path
 ) -> None:
-    first = admit(settings, catalog, _write_tiff(tmp_path / "8867_idx5.tif", _slide()), EAST)
-    assert admit(settings, catalog, tmp_path / "8867_idx5.tif", EAST).already
+    first = admit(settings, catalog, _write_tiff(tmp_path / "8867_idx5.tif", _slide()), EAST, spacing=4.0)
+    assert admit(settings, catalog, tmp_path / "8867_idx5.tif", EAST, spacing=4.0).already
     other_bytes = tmp_path / "again/8867_idx5.tif"
     other_bytes.parent.mkdir()
-    spacing = {"resolution": (2500, 2500), "resolutionunit": "CENTIMETER"}
+    spacing: dict[str, Any] = {"resolution": (2500, 2500), "resolutionunit": "CENTIMETER"}
     tifffile.imwrite(other_bytes, _slide(), tile=(128, 128), photometric="rgb", **spacing)
-    again = admit(settings, catalog, other_bytes, EAST)
+    again = admit(settings, catalog, other_bytes, EAST, spacing=4.0)
     assert (again.id == first.id, again.admitted, again.refused) == (False, 0, {"already-admitted": 1})
 
 
@@ -119,6 +123,63 @@ def test_files_that_belong_to_a_slide_are_not_refused_for_their_names() -> None:
         def hazard(self, member: int) -> None:
             return None
 
-    plan = plan_admission(Listing(), Naming(None), waived={}, labels={})
+    plan = plan_admission(Listing(), Naming(None), waived={}, labels={})  # type: ignore[arg-type]
     assert [(slide.member, slide.companions) for slide in plan.slides] == [(2, [0, 1])]
     assert {member: refusal.rule for member, refusal in plan.refused.items()} == {3: "name"}
+
+
+def _refusals(catalog: Catalog, admission: Admission) -> dict[str, tuple[str, str]]:
+    return {each.name: (each.rule, each.message) for each in list_refusals(catalog, admission.id)}
+
+
+def test_a_slide_of_another_name_is_told_which_character_does_not_fit(
+    settings: Settings, catalog: Catalog, patch_files, as_folder
+) -> None:
+    folder = as_folder(patch_files("8867"))
+    _write_tiff(folder / "no_spacing_idx8.tif", _slide())
+    rule, message = _refusals(catalog, admit(settings, catalog, folder, EAST))["no_spacing_idx8.tif"]
+    assert rule == "name"
+    assert all(text in message for text in ("not named as a slide", '"_"', '"no_spacing"', "slides.csv"))
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "webp", "bmp", "tif"])
+def test_a_patch_that_is_no_png_is_refused_with_the_reason(
+    settings: Settings, catalog: Catalog, patch_files, as_folder, suffix: str
+) -> None:
+    name = f"8868_idx5_x51_y51_class0.{suffix}"
+    folder = as_folder({**patch_files("8867"), name: b"\xff\xd8\xff\xe0"})
+    rule, message = _refusals(catalog, admit(settings, catalog, folder, EAST))[name]
+    assert rule == "not-png"
+    assert "PNG alone is taken" in message
+    with pytest.raises(BcdError, match="not-png 1"):
+        admit(settings, catalog, folder / name, EAST)
+
+
+def test_names_may_be_in_upper_case(
+    settings: Settings, catalog: Catalog, patch_files, as_zip, tmp_path: Path
+) -> None:
+    slide = _write_tiff(tmp_path / "s.tif", _slide(), spacing=1.0).read_bytes()
+    names = {name.upper(): data for name, data in patch_files("8867").items()}
+    labels = b"patient,slide,x,y,label\n9001,2,1,1,1\n"
+    delivery = as_zip({**names, "9001_IDX2.TIF": slide, "LABELS.CSV": labels}, tmp_path / "DELIVERY.ZIP")
+    admission = admit(settings, catalog, delivery, EAST)
+    assert (admission.admitted_files, admission.refused, admission.patients) == (6, {}, 2)
+    assert admission.positive == 3
+
+
+def test_the_hospital_may_have_coarse_slides(settings: Settings, catalog: Catalog, tmp_path: Path) -> None:
+    path = _write_tiff(tmp_path / "9001_idx2.tif", _slide(), spacing=4.99)
+    with pytest.raises(BcdError, match="no-spacing 1"):
+        admit(settings, catalog, path, EAST)
+    allow_coarse(catalog, EAST, 5.0)
+    assert admit(settings, catalog, path, EAST).admitted_files == 1
+
+
+def test_a_slide_that_bcd_cut_is_complete_unless_its_patches_are_refused(
+    settings: Settings, catalog: Catalog, tmp_path: Path
+) -> None:
+    admit(settings, catalog, _write_tiff(tmp_path / "9001_idx2.tif", _slide(), spacing=1.0), EAST)
+    assert list_complete(catalog) == {(EAST, "9001", "2"): "tiled"}
+    again = _write_tiff(tmp_path / "9002_idx3.tif", _slide(), spacing=1.0)  # the same pixels of another patient
+    admit(settings, catalog, again, EAST)
+    assert list_complete(catalog) == {(EAST, "9001", "2"): "tiled"}

@@ -71,6 +71,7 @@ def _draw(path: Path, pixels: np.ndarray) -> None:
 
 
 def test_without_a_batch_it_says_how_to_get_one(settings: Settings) -> None:
+    settings.inbox.mkdir(parents=True)
     assert "bcd ingest DELIVERY --hospital NAME" in said("batches")
 
 

@@ -32,6 +32,7 @@ def bcd(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_patient_s_life_in_the_catalog(settings: Settings, bcd, tmp_path: Path) -> None:
+    settings.inbox.mkdir(parents=True)
     assert "No hospital is declared yet" in bcd("hospital", "list")[1]
     assert bcd("hospital", "declare", "north", "--identifiers", "raw", "--author", "Mary")[0] == 0
     code, said = bcd("hospital", "declare", "north", "--identifiers", "pseudonyms")
@@ -41,7 +42,7 @@ def test_a_patient_s_life_in_the_catalog(settings: Settings, bcd, tmp_path: Path
     (tmp_path / "labels.csv").write_text("name,label\nMiller_idx5_x1_y51.png,1\n")
     labels = ("labels", "import", str(tmp_path / "labels.csv"), "--author", "Dr Lee", "--reason", "a second reading")
     assert bcd(*labels)[0] == 2
-    assert "1 labels changed" in bcd(*labels, "--hospital", "north")[1]
+    assert "1 labels changed: 0 taken back" in bcd(*labels, "--hospital", "north")[1]
     assert "Nothing changes" in bcd(*labels, "--hospital", "north")[1]
     assert "No patch is in doubt" in bcd("labels", "doubts")[1]
 
@@ -55,6 +56,7 @@ def test_a_patient_s_life_in_the_catalog(settings: Settings, bcd, tmp_path: Path
 
 def test_these_commands_do_without_prefect(settings: Settings) -> None:
     script = "import sys; from bcd.cli.main import app; app(['gc'], standalone_mode=False); print(*sys.modules)"
+    settings.inbox.mkdir(parents=True)
     environment = {**os.environ, "BCD_HOME": str(settings.home)}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert "No patient is withdrawn" in done.stdout

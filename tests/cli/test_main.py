@@ -88,6 +88,7 @@ def test_a_demo_on_a_folder_that_is_not_there_ends_at_once() -> None:
 
 
 def test_scoring_without_a_patient_of_that_name_says_so(settings: Settings) -> None:
+    settings.inbox.mkdir(parents=True)
     told = _bcd("score", "12345")
     assert told.returncode == 2
     assert "12345" in told.stderr

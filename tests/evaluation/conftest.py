@@ -39,7 +39,7 @@ def draw_scores(
     return pd.concat(frames, ignore_index=True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_scores() -> MakeScores:
     return draw_scores
 

@@ -41,7 +41,7 @@ def test_spotless_patients_certify_a_target_from_the_number_that_is_said_to_be_n
 ) -> None:
     assert patients_needed(target, 0.95) == needed
     for patients, certifies in ((needed, True), (needed - 1, False)):
-        spotless = certify(target, lambda _, n=patients: (np.zeros(n), np.ones(n)), patients, 0.95)
+        spotless = certify(target, lambda _, n=patients: (np.zeros(n), np.ones(n)), patients, 0.95)  # type: ignore[misc]
         assert (spotless.threshold is not None) is certifies
         assert (upper_bound(np.zeros(patients), 0.95) <= target) is certifies
 

@@ -75,7 +75,7 @@ def test_the_lower_end_of_a_difference_is_seldom_above_the_truth() -> None:
         first, second = draw_patch_pair(MODEL, worse, 29, np.random.default_rng(seed))
         a, b = judge(first, 29), judge(second, 29)
         low, _, _ = interval(
-            lambda weights, a=a, b=b: b.values("auroc", weights) - a.values("auroc", weights),
+            lambda weights, a=a, b=b: b.values("auroc", weights) - a.values("auroc", weights),  # type: ignore[misc]
             a.weights,
             leverage_of("auroc", a.tallies),
             JACKKNIFE,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,17 +17,22 @@ from bcd.synthetic.scores import ScoreModel, draw_scores
 def test_points_are_those_of_scikit_learn(scores: pd.DataFrame) -> None:
     label, p = scores["label"], scores["probability"]
     fpr, tpr, _ = roc_curve(label, p, drop_intermediate=False)
-    np.testing.assert_allclose(curve_points("roc", read_sample(scores)), (fpr, tpr))
+    found = curve_points("roc", read_sample(scores))
+    assert found is not None
+    np.testing.assert_allclose(found, (fpr, tpr))
     precision, recall, _ = precision_recall_curve(label, p)
     found = curve_points("pr", read_sample(scores))
+    assert found is not None
     np.testing.assert_allclose(found, (recall[-2::-1], precision[-2::-1]))
 
 
 @pytest.mark.parametrize("kind", ["roc", "pr"])
-def test_a_band_surrounds_its_curve(kind: str, scores: pd.DataFrame) -> None:
+def test_a_band_surrounds_its_curve(kind: Any, scores: pd.DataFrame) -> None:
     sample = read_sample(scores)
     band = make_band(kind, sample, EvaluateOptions(resamples=300))
-    x, y = curve_points(kind, sample)
+    points = curve_points(kind, sample)
+    assert points is not None
+    x, y = points
     curve = np.interp(band.x, x, y)
     inside = (band.low - 0.02 <= curve) & (curve <= band.high + 0.02)
     assert inside.mean() > 0.9

@@ -113,7 +113,7 @@ def outage(postgres: Any, full_size: bool) -> Iterator[Outage]:
     one.end()
 
 
-MOMENTS = {
+MOMENTS: dict[str, Any] = {
     "it begins": (engine, "find_declared"),
     "files are read": (engine, "examine_files"),
     "the lock is held": (settling, "clear_unsettled"),

@@ -25,8 +25,8 @@ def waiting(settings: Settings) -> Settings:
     """A home whose registry holds one version, with a promotion of it that the gate proposes."""
     from mlflow import MlflowClient
 
-    from bcd.registry.bundle import MODEL
-    from bcd.registry.tracking import KEY_TAG, experiment_id, open_client
+    from bcd.registry.lookup import KEY_TAG, MODEL
+    from bcd.registry.tracking import experiment_id, open_client
 
     client: MlflowClient = open_client(settings)
     client.create_registered_model(MODEL)

@@ -45,7 +45,7 @@ def _home(path: Path) -> Settings:
 
 def _content(settings: Settings) -> dict[str, set[tuple[object, ...]]]:
     """All that the catalog says, but for times and the numbers that follow the order of admission."""
-    content = {}
+    content: dict[str, set[tuple[object, ...]]] = {}
     with open_catalog(settings).engine.connect() as connection:
         for table in (tables.deliveries, tables.refusals, tables.patches, tables.patients, tables.conflicts):
             left_out = {"admitted_at", "number", "batch", "first_batch"}

@@ -12,7 +12,7 @@ import pytest
 
 from bcd.admission.admit import admit
 from bcd.errors import BcdError, InsufficientEvidenceError
-from bcd.patches import Hospital, PatchName
+from bcd.patches import Hospital, PatchName, PatientId, SlideId
 from bcd.registry.plan import plan_retraining
 from bcd.registry.retraining import search_architecture
 from bcd.settings import Settings
@@ -35,7 +35,7 @@ def _deliver(folder: Path, names: list[str]) -> Path:
 
 def _names(patients: int, labels: list[int | None]) -> list[str]:
     return [
-        PatchName(str(10000 + patient), "5", 1 + 50 * column, 1, label).format()
+        PatchName(PatientId(str(10000 + patient)), SlideId("5"), 1 + 50 * column, 1, label).format()
         for patient in range(patients)
         for column, label in enumerate(labels)
     ]

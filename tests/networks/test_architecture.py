@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 from bcd.errors import BcdError
 from bcd.networks.architecture import PRESETS, Architecture, Head, Stage, Stem, describe
 from bcd.networks.files import load_architecture
+from bcd.options import Options
 
 
 def test_an_architecture_survives_json() -> None:
@@ -65,7 +67,14 @@ def test_each_change_changes_the_words() -> None:
     base = Architecture(stem=Stem(), stages=[Stage(filters=8), Stage(filters=8)])
     stems = [Stem(filters=9), Stem(kernel=3), Stem(stride=3), Stem(kernel=1, stride=1), None]
     stems += [Stem(kind="plain", stride=1), Stem(kind="patchify", kernel=2)]
-    stages = [{"filters": 9}, {"depth": 4}, {"kernel": 5}, {"residual": True}, {"pooling": "average"}, {"pool": 3}]
+    stages: list[dict[str, Any]] = [
+        {"filters": 9},
+        {"depth": 4},
+        {"kernel": 5},
+        {"residual": True},
+        {"pooling": "average"},
+        {"pool": 3},
+    ]
     stages += [{"pool": 1}, {"dropout": 0.1}]
     heads = [Head(reduce="max"), Head(reduce="flatten"), Head(dense=8), Head(dropout=0.1)]
     changes: list[dict] = [{"stem": stem} for stem in stems] + [{"head": head} for head in heads]
@@ -111,12 +120,13 @@ def test_the_default_is_known_by_its_fingerprint_alone() -> None:
 
 def test_the_documentation_names_every_field_and_its_example_is_one(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs/reference/architecture.md").read_text()
-    for title, model in {
+    models: dict[str, type[Options]] = {
         "architecture": Architecture,
         "stem": Stem,
         "each of the stages": Stage,
         "head": Head,
-    }.items():
+    }
+    for title, model in models.items():
         table = page.split(f"| {title} | default | |")[1].split("\n\n")[0]
         assert re.findall(r"^\| `(\w+)`", table, re.MULTILINE) == list(model.model_fields)
     (tmp_path / "example.toml").write_text(page.split("```toml")[1].split("```")[0])

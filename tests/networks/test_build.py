@@ -6,6 +6,7 @@ import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def layers_of(name: str) -> list[tuple]:
 
 def test_dissertation_is_the_founding_network_layer_by_layer() -> None:
     order = "conv-relu-norm"
-    expected = [("InputLayer", (50, 50, 3), 0), ("Rescaling", (50, 50, 3), 0)]
+    expected: list[tuple[str, tuple[int, ...], int]] = [("InputLayer", (50, 50, 3), 0), ("Rescaling", (50, 50, 3), 0)]
     expected += [*block(3, 32, 3, 50, order), ("Dropout", (25, 25, 32), 0)]
     expected += [*block(3, 64, 32, 25, order), ("Dropout", (12, 12, 64), 0)]
     expected += [*block(3, 128, 64, 12, order), ("Dropout", (6, 6, 128), 0)]
@@ -55,7 +56,7 @@ def test_the_founding_network_drops_what_the_founding_network_dropped() -> None:
 
 def test_compact_strides_first_and_has_300_thousand_parameters() -> None:
     order = "conv-norm-relu"
-    expected = [("InputLayer", (50, 50, 3), 0), ("Rescaling", (50, 50, 3), 0)]
+    expected: list[tuple[str, tuple[int, ...], int]] = [("InputLayer", (50, 50, 3), 0), ("Rescaling", (50, 50, 3), 0)]
     stem = (25, 25, 32)
     expected += [("Conv2D", stem, 25 * 3 * 32 + 32), ("BatchNormalization", stem, 128), ("ReLU", stem, 0)]
     expected += block(2, 32, 32, 25, order)
@@ -159,7 +160,7 @@ def test_conv_relu_norm_adds_behind_the_last_normalisation() -> None:
 
 
 @pytest.mark.parametrize("order", ["conv-norm-relu", "conv-relu-norm", "norm-relu-conv"])
-def test_without_normalisation_there_is_none_and_nothing_else_is_missing(order: str) -> None:
+def test_without_normalisation_there_is_none_and_nothing_else_is_missing(order: Any) -> None:
     architecture = Architecture(stages=[Stage(filters=4), Stage(filters=8, residual=True)], order=order)
     bare = build_network(architecture.model_copy(update={"normalisation": "none"}))
     assert shapes(bare).keys() == {name for name in shapes(build_network(architecture)) if not name.endswith("_norm")}
@@ -185,7 +186,7 @@ def test_groups_hold_at_least_four_channels_each() -> None:
 
 @pytest.mark.parametrize("order", ["conv-norm-relu", "conv-relu-norm", "norm-relu-conv"])
 @pytest.mark.parametrize("normalisation", ["batch", "group", "none"])
-def test_every_convolution_learns_from_the_first_step(order: str, normalisation: str) -> None:
+def test_every_convolution_learns_from_the_first_step(order: Any, normalisation: Any) -> None:
     architecture = Architecture(
         stem=Stem(kind="patchify", filters=8, kernel=5, stride=5),
         stages=[Stage(filters=8, residual=True, pooling="average"), Stage(filters=12, residual=True, pool=5)],

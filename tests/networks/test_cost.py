@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,7 +73,11 @@ def architectures(draw: st.DrawFn) -> Architecture:
         dense=st.integers(0, 9),
         dropout=st.sampled_from([0.0, 0.5]),
     )
-    parts = {"stem": draw(stems()), "stages": draw(st.lists(stages(), min_size=1, max_size=3)), "head": draw(heads)}
+    parts: dict[str, Any] = {
+        "stem": draw(stems()),
+        "stages": draw(st.lists(stages(), min_size=1, max_size=3)),
+        "head": draw(heads),
+    }
     parts["order"] = draw(st.sampled_from(["conv-norm-relu", "conv-relu-norm", "norm-relu-conv"]))
     parts["normalisation"] = draw(st.sampled_from(["batch", "group", "none"]))
     try:
@@ -116,7 +121,8 @@ class Clock:
     """A network that takes a given number of seconds for each batch, by the clock that it is."""
 
     def __init__(self, seconds: list[float]) -> None:
-        self.now, self.left, self.batches = 0.0, list(seconds), []
+        self.now, self.left = 0.0, list(seconds)
+        self.batches: list[Any] = []
 
     def predict_on_batch(self, pixels: np.ndarray) -> None:
         self.batches.append(pixels)
@@ -130,7 +136,7 @@ def test_latency_is_the_median_without_the_warm_up(monkeypatch: pytest.MonkeyPat
     clock = Clock([30.0, 20.0, 0.3, 0.1, 0.2, 9.0, 0.2])
     monkeypatch.setattr(cost, "time", clock)
     latency = measure_latency(clock, 8)
-    assert latency == replace(latency, batch_size=8, milliseconds=pytest.approx(200.0))
+    assert latency == replace(latency, batch_size=8, milliseconds=pytest.approx(200.0))  # type: ignore[arg-type]
     assert latency.patches_per_second == pytest.approx(40.0)
     assert {batch.shape for batch in clock.batches} == {(8, 50, 50, 3)}
 

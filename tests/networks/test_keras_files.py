@@ -124,7 +124,7 @@ def test_what_is_no_network_is_told_in_a_sentence(case: str, saved: Path, tmp_pa
     assert "Train it again" not in str(told.value)
 
 
-class Custom(layers.Layer):  # type: ignore[misc]
+class Custom(layers.Layer):  # type: ignore[misc, name-defined]
     """A layer of somebody's own."""
 
     def call(self, values: Any) -> Any:

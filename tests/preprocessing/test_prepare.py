@@ -61,7 +61,7 @@ def test_options_keep_the_name_they_had_before_there_were_more_of_them() -> None
 
 def test_the_version_of_the_preparation_is_recorded_counts_and_is_asked_for() -> None:
     assert PrepareOptions().model_dump()["version"] == PREPARATION
-    changed = PrepareOptions.model_construct(sharpen=True, stain="none", version=2)
+    changed = PrepareOptions.model_construct(sharpen=True, stain="none", version=2)  # type: ignore[arg-type]
     assert changed.fingerprint() != PrepareOptions().fingerprint()
     with pytest.raises(ValidationError, match="version"):
         PrepareOptions.model_validate({"version": PREPARATION + 1})

@@ -131,7 +131,7 @@ def test_the_references_are_those_of_the_published_train_patients(deliveries: Pa
 
 def _train_patches(deliveries: Path) -> dict[str, list[np.ndarray]]:
     """Returns the first twenty full-size patches of each published train patient, in the order of their names."""
-    found = defaultdict(dict)
+    found: dict[str, dict[str, bytes]] = defaultdict(dict)
     for path in sorted(deliveries.glob("*.zip")):
         with zipfile.ZipFile(path) as archive:
             for name in archive.namelist():

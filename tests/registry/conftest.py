@@ -29,8 +29,9 @@ from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy import Policy
 from bcd.networks.architecture import PRESETS
 from bcd.preprocessing.options import PrepareOptions
-from bcd.registry.bundle import MODEL, Bundle, register_bundle
+from bcd.registry.bundle import Bundle, register_bundle
 from bcd.registry.history import list_versions
+from bcd.registry.lookup import MODEL
 from bcd.registry.options import GateOptions
 from bcd.registry.promotion import run_gate
 from bcd.registry.record import BundleRecord

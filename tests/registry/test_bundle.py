@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 
 from bcd.errors import BcdError
-from bcd.registry.bundle import MODEL, load_bundle
+from bcd.registry.bundle import load_bundle
 from bcd.registry.history import champion_version, list_versions
+from bcd.registry.lookup import MODEL
 from bcd.registry.record import read_record
 from bcd.registry.scorer import Scorer
 from bcd.registry.tracking import open_client

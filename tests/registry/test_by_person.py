@@ -10,9 +10,9 @@ from mlflow import MlflowClient
 from bcd.errors import BcdError
 from bcd.registry import by_person
 from bcd.registry.aliases import finish_last_decision
-from bcd.registry.bundle import MODEL
 from bcd.registry.by_person import Word, answer_approval, find_waiting, force_promotion, roll_back
 from bcd.registry.history import list_versions, tell_story
+from bcd.registry.lookup import MODEL
 from bcd.registry.tracking import open_client
 from bcd.store.decisions import list_decisions
 
@@ -85,7 +85,7 @@ def test_a_version_that_does_not_load_becomes_champion_for_nobody(champion, cata
     def fail(*_):
         raise BcdError("Its files are gone.", "Retrain.")
 
-    monkeypatch.setattr(by_person, "load_version", fail)
+    monkeypatch.setattr(by_person, "load_bundle", fail)
     with pytest.raises(BcdError, match="files are gone"):
         force_promotion(champion, catalog, RED, LEE)
     assert aliases(champion) == {"champion": GREEN}

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from bcd.errors import BcdError
 from bcd.patches import BatchId, Hospital
 from bcd.registry import erasure as module
-from bcd.registry.bundle import MODEL
 from bcd.registry.erasure import erase_withdrawn
+from bcd.registry.lookup import MODEL
 from bcd.registry.remains import names_patient
 from bcd.registry.tracking import open_client
 from bcd.settings import Settings
@@ -117,7 +117,7 @@ def _recorded(catalog: Catalog) -> list[tuple[str, int, int]]:
     column = tables.erasures.c
     with catalog.engine.connect() as connection:
         rows = connection.execute(sa.select(column.patient, column.batch, column.patches).order_by(column.number))
-        return [tuple(row) for row in rows]  # type: ignore[misc]
+        return [tuple(row) for row in rows]
 
 
 def test_nothing_goes_while_nobody_is_withdrawn(settings: Settings, catalog: Catalog, batches) -> None:

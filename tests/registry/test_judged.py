@@ -325,7 +325,11 @@ def test_evaluating_deals_nobody_and_freezes_nothing(
     listed = home.snapshot.patches.query("patient in @LISTED and split != 'test'")
     outside = write_delivery(tmp_path / "outside", ["q1", "q2", "q3"], seed=2)
     write_predictions(tmp_path / "theirs.csv", listed if "dev" in form else test)
-    places = {"red.keras": networks["red"], "theirs.csv": tmp_path / "theirs.csv", "outside": outside}
+    places: dict[str, object] = {
+        "red.keras": networks["red"],
+        "theirs.csv": tmp_path / "theirs.csv",
+        "outside": outside,
+    }
     places["SNAPSHOT"] = home.snapshot.id
     before = read_store(home)
     monkeypatch.setenv("BCD_HOME", str(home.settings.home))

@@ -9,8 +9,8 @@ from mlflow import MlflowClient
 
 from bcd.errors import BcdError
 from bcd.registry.aliases import finish_last_decision
-from bcd.registry.bundle import MODEL
 from bcd.registry.history import champion_version, list_versions
+from bcd.registry.lookup import MODEL
 from bcd.registry.tracking import experiment_id, open_client
 from bcd.store.decisions import list_decisions, record_decision
 from bcd.store.snapshots import Snapshot, load_snapshot

@@ -9,9 +9,10 @@ import pytest
 from mlflow import MlflowClient
 
 from bcd.patches import Hospital, PatientId
-from bcd.registry.bundle import MODEL, load_bundle
+from bcd.registry.bundle import load_bundle
 from bcd.registry.by_person import Word, force_promotion
 from bcd.registry.history import list_versions, tell_story
+from bcd.registry.lookup import MODEL
 from bcd.registry.retention import remove_versions
 from bcd.registry.tracking import open_client
 from bcd.store.catalog import open_catalog

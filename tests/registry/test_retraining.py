@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 
 from bcd.evaluation.options import EvaluateOptions
-from bcd.evaluation.policy_tables import CALIBRATION_NAMES
 from bcd.evaluation.tables import format_level
 from bcd.networks.architecture import Architecture, Stage, Stem, describe
 from bcd.networks.keras_files import load_network
@@ -19,9 +18,17 @@ from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepare import prepare
 from bcd.registry import training_log
 from bcd.registry.card import find_card
+from bcd.registry.lookup import MODEL
+from bcd.registry.options import GateOptions
 from bcd.registry.plan import Choice, Retraining, plan_retraining
 from bcd.registry.probes import draw_tissue
-from bcd.registry.retraining import evaluate_candidate, register_candidate, train_candidate
+from bcd.registry.retraining import (
+    evaluate_candidate,
+    is_finished,
+    judge_candidate,
+    register_candidate,
+    train_candidate,
+)
 from bcd.registry.tracking import open_client
 from bcd.search.options import SearchOptions
 from bcd.store.batches import read_pixels
@@ -169,14 +176,10 @@ def test_the_bundle_answers_as_its_members_and_its_policy_is_theirs(bundle, shar
     assert bundle.record.policy.model_dump_json(indent=2) == (folder / "policy.json").read_text()
 
 
-def test_the_run_shows_what_the_policy_promises_and_how_calibrations_compare(
-    client, run, retraining, bundle, tmp_path
-):
+def test_the_run_shows_what_the_policy_promises(client, run, retraining, bundle, tmp_path):
     certified = Path(client.download_artifacts(run.info.run_id, "val/certified.md", str(tmp_path))).read_text()
     for target in retraining.evaluation.target_errors:
         assert f"≤ {format_level(target)}" in certified
-    calibrations = Path(client.download_artifacts(run.info.run_id, "val/calibrations.md", str(tmp_path))).read_text()
-    assert all(name in calibrations for name in CALIBRATION_NAMES.values())
 
 
 def test_the_bundle_says_what_it_was_trained_and_calibrated_on(bundle, retraining):
@@ -223,3 +226,29 @@ def test_every_network_is_a_plain_keras_model_with_its_signature_logged_once(
         network = mlflow.keras.load_model(model.model_uri)
         expected = predict_logits(load_network(path), prepared)
         np.testing.assert_allclose(predict_logits(network, prepared), expected, atol=1e-6)
+
+
+def test_a_retraining_with_nothing_new_leaves_its_runs_alone(shared_settings, retraining, trained, bundle, client):
+    assert not is_finished(shared_settings, retraining)
+    verdict = judge_candidate(shared_settings, retraining, GateOptions())
+    before = all_runs(client)
+
+    assert is_finished(shared_settings, retraining)
+    again = train_candidate(shared_settings, retraining)
+    evaluated = evaluate_candidate(shared_settings, retraining, again)
+    assert register_candidate(shared_settings, retraining, again, evaluated).version == bundle.version
+    assert judge_candidate(shared_settings, retraining, GateOptions()) == verdict
+    assert all_runs(client) == before
+
+
+def test_what_a_finished_retraining_left_is_made_again_where_it_is_gone(shared_settings, retraining, bundle, client):
+    judge_candidate(shared_settings, retraining, GateOptions())
+    for alias in ("champion", "challenger"):
+        client.delete_registered_model_alias(MODEL, alias)
+    client.delete_model_version(MODEL, bundle.version)
+    assert not is_finished(shared_settings, retraining)
+
+
+def all_runs(client):
+    found = client.search_runs([client.get_experiment_by_name("bcd").experiment_id])
+    return {one.info.run_id: (one.info.status, one.info.end_time, one.data.to_dictionary()) for one in found}

@@ -15,7 +15,7 @@ import httpx
 import numpy as np
 import pytest
 
-from bcd.registry.bundle import MODEL
+from bcd.registry.lookup import MODEL
 from bcd.registry.tracking import open_client
 
 pytestmark = pytest.mark.integration

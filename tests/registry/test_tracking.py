@@ -16,8 +16,7 @@ from bcd.evaluation.report import evaluate_scores
 from bcd.networks.architecture import PRESETS
 from bcd.registry.run import flatten
 from bcd.registry.tracking import connect, experiment_id, open_client, own_store, start_run
-from bcd.search.records import TrialRecord
-from bcd.search.study import StudyResult
+from bcd.search.records import StudyResult, TrialRecord
 from bcd.settings import Settings
 from bcd.training.options import TrainOptions
 
@@ -62,7 +61,7 @@ def test_all_state_is_under_home(settings, tmp_path, monkeypatch):
         run.log_text("text", "note.md")
 
     assert [path.name for path in tmp_path.iterdir()] == ["home"]
-    assert read(settings, run.id).info.artifact_uri.startswith(str(settings.mlflow / "artifacts"))
+    assert read(settings, run.id).info.artifact_uri.startswith((settings.mlflow / "artifacts").as_uri())
 
 
 def test_settings_win_over_the_variable_and_both_over_the_own_store(settings, tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bcd.cli.main import main
-from bcd.registry.bundle import MODEL
+from bcd.registry.lookup import MODEL
 from bcd.registry.tracking import open_client
 
 PIXELS = np.random.default_rng(5).integers(0, 256, (4, 50, 50, 3), dtype=np.uint8)

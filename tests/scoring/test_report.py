@@ -122,3 +122,13 @@ def test_a_report_of_many_slides_stays_small(tmp_path):
     html = write(tmp_path / "report.html", many)
     assert html.count("<figure>") == 8
     assert len(html) < 3_000_000
+
+
+def test_it_is_read_without_being_seen_and_fits_the_screen_and_the_page(tmp_path, pictures, read_page, measure_page):
+    html = write(tmp_path / "report.html", [pictures], label=[0] * 85 + [1] * 15)
+    read = read_page(html)
+    assert len(read.contents) == html.count("<h2")
+    assert len(read.captions) == 2
+    assert "Slide 5 of patient 1001" in read.pictures[0]
+    assert "10.8 % predicted tumour" in read.pictures[1]
+    measure_page(html)

@@ -58,7 +58,7 @@ def test_hours_alone_end_a_search_and_with_trials_whichever_comes_first(asked: l
 
 def test_the_trials_the_refits_and_the_verdict_are_shown(asked: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     trials = [
-        TrialRecord(number, state, value, {}, PRESETS["compact"], TrainOptions(), 300_000, 29_000_000, 61.0, [])
+        TrialRecord(number, state, value, {}, PRESETS["compact"], TrainOptions(), 300_000, 29_000_000, 61.0, [])  # type: ignore[arg-type]
         for number, state, value in (
             (0, "complete", 0.91),
             (1, "pruned", 0.85),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from workbench import Bench, Killed, write_hospital
@@ -149,7 +150,7 @@ def test_no_trained_network_is_slower_than_allowed(
     study: Study, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trials_module, "_time", lambda architecture: 10.0 * len(architecture.stages))
-    generous = {"epochs": 1, "max_parameters": 10_000_000, "max_cost": 100.0, "seeds": 1}
+    generous: dict[str, Any] = {"epochs": 1, "max_parameters": 10_000_000, "max_cost": 100.0, "seeds": 1}
     without = study(SearchOptions(trials=6, **generous))
     within = study(SearchOptions(trials=6, max_latency=0.8, **generous))
     assert {trial.state for trial in without.trials} == {"complete"}

@@ -15,6 +15,7 @@ from bcd.store.catalog import Catalog
 from bcd.store.conflicts import list_conflicts, open_conflicts
 from bcd.store.hospitals import declare_hospital
 from bcd.store.labels import latest_labels
+from bcd.store.matching import Match
 from bcd.store.pseudonyms import open_pseudonyms
 from bcd.store.revisions import LabelImport, import_labels
 from bcd.store.withdrawals import withdraw
@@ -43,7 +44,7 @@ def revise(settings: Settings, catalog: Catalog, tmp_path: Path):
 def test_labels_come_late_are_corrected_and_taken_back(catalog: Catalog, store_batch, revise) -> None:
     store_batch(["a"], labels=(None, 0, 1, 1))
     done = revise(HEADER + "a,5,1,51,1\na,5,51,51,1\na,5,101,51,\na,5,151,51,1\n")
-    assert done == LabelImport(changed=3, taken_back=1, settled=0, unchanged=1)
+    assert done == LabelImport(changed=3, taken_back=1, settled=0, unchanged=1, unlabelled=1, match=Match(4, 0, ""))
     assert _labels(catalog) == {("a", 1): 1, ("a", 51): 1, ("a", 101): None, ("a", 151): 1}
 
 
@@ -65,7 +66,8 @@ def test_the_same_file_again_changes_nothing(catalog: Catalog, store_batch, revi
     store_batch(["a"], labels=(0, 1))
     text = HEADER + "a,5,1,51,1\na,5,51,51,\n"
     revise(text)
-    assert revise(text) == LabelImport(changed=0, taken_back=0, settled=0, unchanged=2)
+    done = revise(text)
+    assert (done.changed, done.taken_back, done.settled, done.unchanged, done.unlabelled) == (0, 0, 0, 2, 1)
     assert _count(catalog) == 2
 
 
@@ -80,11 +82,13 @@ def test_the_last_revision_counts_and_the_others_stay(catalog: Catalog, store_ba
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("a,5,1,51,2", "line 3: the label is not 0, 1 or empty"),
-        ("a,5,1.5,51,1", "line 3: x is no whole number"),
-        ("a,5,1,,1", "line 3: y is no whole number"),
-        ("a,5,101,51,1", "line 3: the store has no patch a_idx5_x101_y51 of east"),
-        ("b,5,1,51,1", "line 3: the store has no patch b_idx5_x1_y51 of east"),
+        ("a,5,1,51,2", "line 3: label is '2', .*A label is 1, idc, positive or yes, or else 0, none"),
+        ("a,5,1,51,0.5", "line 3: label is '0.5'"),
+        ("a,5,1,51,None", "line 3: label is 'None'"),
+        ("a,5,1.5,51,1", "line 3: x is '1.5', not a whole number"),
+        ("a,5,1.000,51,1", "line 3: x is '1.000', not a whole number"),
+        ("a,5,1,,1", "line 3: y is empty"),
+        (",5,1,51,1", "line 3: patient is empty"),
         ("a,5,51,51,0", "line 2: another line says something else of a_idx5_x51_y51; line 3"),
         ("a,5,51,51,", "line 2: another line says something else of a_idx5_x51_y51; line 3"),
     ],
@@ -100,8 +104,8 @@ def test_one_faulty_line_refuses_the_whole_file(
 
 def test_many_faults_are_counted_and_the_first_are_named(store_batch, revise) -> None:
     store_batch(["a"], labels=(0,))
-    with pytest.raises(BcdError, match=r"1,000 faulty lines.*line 2: .*line 6: [^;]*, …\. Correct"):
-        revise(HEADER + "".join(f"a,5,{1 + 50 * i},101,1\n" for i in range(1000)))
+    with pytest.raises(BcdError, match=r"1,000 faulty lines.*line 2: .*line 6: [^;]*; …\. A label"):
+        revise(HEADER + "".join(f"a,5,{1 + 50 * i},101,perhaps\n" for i in range(1000)))
 
 
 def test_the_same_line_twice_is_no_contradiction(store_batch, revise) -> None:
@@ -132,21 +136,56 @@ def test_a_table_of_a_spreadsheet_is_read(catalog: Catalog, store_batch, revise)
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "lacks the columns label, patient, slide, x, y"),
-        ("patient,label\na,1\n", "lacks the columns slide, x, y"),
+        ("", "lacks the columns label, patient, slide, x, y; it has none"),
+        ("patient,label\na,1\n", "lacks the columns slide, x, y; it has patient, label"),
         ("name,patient\na,1\n", "lacks the columns label"),
         ("patient,slide,x,y,label,label\na,5,1,51,1,0\n", "two columns of one name"),
-        ("a\0\x89PNG", "lacks the columns"),
+        ("a\0\x89PNG", "not text"),
         (HEADER + "a,5,1,51,1,1\n", "line 2 has 6 values and the header 5"),
         (HEADER + 'a,5,1,51,"1\n', "cannot be read"),
-        ("name,label\nMiller.png,1\n", "line 2: the name is not a patch's"),
+        ("name,label\nMiller.png,1\n", "line 2: name is 'Miller.png', not a patch's file name"),
     ],
 )
 def test_what_is_no_table_of_labels_is_refused(store_batch, revise, text: str, message: str) -> None:
     store_batch(["a"])
-    with pytest.raises(BcdError, match=message) as raised:
+    with pytest.raises(BcdError, match=message):
         revise(text)
-    assert "Miller" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Patient ID;Slide No;X;Y;Class\na;5;1,0;51;IDC\na;5,0;51;51;none\n",
+        "case\tidx\txpos\typos\tidc\na\tidx5\t1\t51\tyes\na\t5\t51\t51\tno\n",
+        "File Name,Label\nC:\\export\\a_idx5_x1_y51.png,1.0\n/data/a_idx5_x51_y51_class1,0.0\n",
+        HEADER + "a,5,1.0,51.0,IDC(+)\na,5,51.0,51.0,IDC (-)\n,,,,\nTotal,,,,1\n",
+        HEADER + "a,5,1,51,Positive\na,5,51,51,NEGATIVE\n",
+        HEADER + "a,5,1,51,True\na,5,51,51,False\n",
+    ],
+)
+def test_tables_are_understood_as_people_export_them(catalog: Catalog, store_batch, revise, text: str) -> None:
+    store_batch(["a"], labels=(None, None))
+    done = revise(text)
+    assert (done.changed, done.match) == (2, Match(2, 0, ""))
+    assert _labels(catalog) == {("a", 1): 1, ("a", 51): 0}
+
+
+def test_rows_that_name_no_patch_are_counted_and_the_others_count(catalog: Catalog, store_batch, revise) -> None:
+    store_batch(["a"], labels=(None, None, None))
+    done = revise(HEADER + "a,5,1,51,1\na,5,901,51,1\nb,5,1,51,1\n")
+    assert (done.changed, done.unlabelled, done.match.rows, done.match.unmatched) == (1, 2, 3, 2)
+    assert "line 3: a_idx5_x901_y51" in done.match.note
+    assert _labels(catalog) == {("a", 1): 1, ("a", 51): None, ("a", 101): None}
+
+
+def test_a_table_of_which_no_row_names_a_patch_is_refused_with_rows_and_patches_side_by_side(
+    catalog: Catalog, store_batch, revise
+) -> None:
+    store_batch(["00042"], labels=(None, None))
+    with pytest.raises(BcdError, match=r"None of the 2 rows.*leading zeros.*\(42 in the table, 00042") as raised:
+        revise(HEADER + "42,5,1,51,1\n42,5,51,51,0\n")
+    assert "42_idx5_x1_y51 (line 2) | 00042_idx5_x1_y51" in str(raised.value)
+    assert _count(catalog) == 0
 
 
 def test_a_file_without_hospital_needs_one(store_batch, revise) -> None:
@@ -173,9 +212,21 @@ def test_a_raw_hospital_s_identifiers_become_pseudonyms_and_never_show(
     store_batch([miller], labels=(0, 0), hospital="north")
     revise(HEADER + f"Miller,5,1,51,1\n{miller},5,51,51,1\n", hospital="north")
     assert _labels(catalog, "north") == {(miller, 1): 1, (miller, 51): 1}
-    with pytest.raises(BcdError, match=r"no patch P[A-Z2-7]{20}_idx5_x1_y51") as raised:
-        revise(HEADER + "Smith,5,1,51,1\n", hospital="north")
-    assert "Smith" not in str(raised.value)
+    for text in (HEADER + "Smith,5,1,51,1\n", "name,label\nSmith.png,1\n", HEADER + "Miller,5,1,Smith,1\n"):
+        with pytest.raises(BcdError) as raised:
+            revise(text, hospital="north")
+        assert "Smith" not in str(raised.value)
+
+
+def test_leading_zeros_of_a_raw_hospital_are_named_too(
+    settings: Settings, catalog: Catalog, store_batch, revise
+) -> None:
+    declare_hospital(settings, catalog, "north", "raw", "Mary")
+    pseudonyms = open_pseudonyms(settings, catalog, Hospital("north"))
+    assert pseudonyms is not None
+    store_batch([pseudonyms.patient("00042")], labels=(0, 0), hospital="north")
+    with pytest.raises(BcdError, match="Likely cause: leading zeros of patients differ"):
+        revise(HEADER + "42,5,1,51,1\n", hospital="north")
 
 
 def test_a_withdrawn_patient_gets_no_labels(settings: Settings, catalog: Catalog, store_batch, revise) -> None:
@@ -192,7 +243,7 @@ def test_a_label_settles_a_doubt_even_where_it_says_the_same(catalog: Catalog, s
     _doubt(catalog, x=1)
     assert _in_doubt(catalog) == [("east", "a", "5", 1, 51)]
     done = revise(HEADER + "a,5,1,51,1\na,5,51,51,1\n")
-    assert done == LabelImport(changed=0, taken_back=0, settled=1, unchanged=1)
+    assert (done.changed, done.taken_back, done.settled, done.unchanged) == (0, 0, 1, 1)
     assert _in_doubt(catalog) == []
     assert [conflict.is_open for conflict in list_conflicts(catalog)] == [False, False]
     assert revise(HEADER + "a,5,1,51,1\n").unchanged == 1

@@ -32,7 +32,7 @@ def test_the_next_batches_are_gathered_while_one_is_used() -> None:
 
 def test_waiting_is_counted_batch_by_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count()
-    monkeypatch.setattr(feed.time, "perf_counter", lambda: next(clock))  # every look at it takes a second
+    monkeypatch.setattr(feed.time, "perf_counter", lambda: next(clock))  # type: ignore[attr-defined]  # every look at it takes a second
     batches = Feed(lambda rows: rows, [np.array([i]) for i in range(4)])
     assert len(list(batches)) == 4
     assert batches.waited == 4

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from sklearn.metrics import roc_auc_score
 from bcd.errors import BcdError, InsufficientEvidenceError
 from bcd.networks.architecture import Architecture
 from bcd.networks.keras_files import load_network
+from bcd.patches import SnapshotId
 from bcd.preprocessing.prepared import PreparedSnapshot
 from bcd.progress import Advance, show_progress
 from bcd.training import checkpoint, fit
@@ -128,8 +130,8 @@ def test_a_training_killed_amid_an_epoch_ends_as_an_undisturbed_one(
 
 
 def assert_same(a: TrainedNetwork, b: TrainedNetwork) -> None:
-    for mine, theirs in zip(weights(a), weights(b), strict=True):
-        np.testing.assert_allclose(mine, theirs, atol=1e-5)
+    for here, there in zip(weights(a), weights(b), strict=True):
+        np.testing.assert_allclose(here, there, atol=1e-5)
     for mine, theirs in zip(a.history, b.history, strict=True):
         for figure in ("loss", "val_loss", "val_auroc", "learning_rate"):
             assert mine[figure] == pytest.approx(theirs[figure], abs=1e-5)
@@ -154,7 +156,7 @@ def test_a_folder_of_another_training_is_refused_naming_the_difference(
         train_network(prepared, tiny, other, folder)
     with pytest.raises(BcdError, match="another architecture"):
         train_network(prepared, tiny.model_copy(update={"order": "conv-relu-norm"}), options, folder)
-    snapshot = dataclasses.replace(prepared.snapshot, id="b" * 64)
+    snapshot = dataclasses.replace(prepared.snapshot, id=SnapshotId("b" * 64))
     with pytest.raises(BcdError, match="another snapshot"):
         train_network(dataclasses.replace(prepared, snapshot=snapshot), tiny, options, folder)
     assert json.loads((folder / "inputs.json").read_text())["snapshot"] == "a" * 64
@@ -178,7 +180,7 @@ def test_a_loss_that_is_not_finite_stops_the_training_with_a_mend(
 def test_too_little_evidence_and_leakage_are_refused_before_anything_is_written(
     prepared: PreparedSnapshot, tiny: Architecture, options: TrainOptions, tmp_path: Path
 ) -> None:
-    def with_patches(**columns: object) -> PreparedSnapshot:
+    def with_patches(**columns: Any) -> PreparedSnapshot:
         patches = prepared.snapshot.patches.assign(**columns)
         return dataclasses.replace(prepared, snapshot=dataclasses.replace(prepared.snapshot, patches=patches))
 

@@ -12,6 +12,7 @@ import pytest
 
 from bcd.errors import BcdError, InsufficientEvidenceError
 from bcd.networks.architecture import Architecture
+from bcd.networks.backend import has_gpu
 from bcd.networks.keras_files import load_network
 from bcd.preprocessing.prepared import PreparedSnapshot
 from bcd.training import resident
@@ -43,7 +44,7 @@ def test_patches_on_the_device_train_the_same_network(begin: Any, tmp_path: Path
 
 
 def test_patches_lie_on_a_gpu_that_holds_them_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not resident.fits_on_device(1) or resident.has_gpu()
+    assert not resident.fits_on_device(1) or has_gpu()
     monkeypatch.setattr(resident, "has_gpu", lambda: True)
     monkeypatch.setattr(resident, "smallest_gpu_memory", lambda: 1000)
     assert resident.fits_on_device(400)

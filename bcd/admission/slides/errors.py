@@ -7,7 +7,7 @@ class SlideError(Exception):
     """A slide cannot be admitted; neither text quotes anything that the slide's metadata say.
 
     Args:
-        rule: Code of the rule: no-spacing, no-tissue, unreadable, absurd-size or colour.
+        rule: Code of the rule: no-spacing, no-tissue, unreadable, absurd-size, colour, own-picture or name.
         message: What is wrong, as a sentence for the person who handed it over.
     """
 

@@ -2,19 +2,22 @@
 
 A slide is `PATIENT_idxSLIDE.EXT`, or `PATIENT.EXT` where a patient has one slide, which is then slide "0". A DICOM
 slide is a series of files: the folder that holds it bears the name instead, unless the file itself is called
-`PATIENT_idxSLIDE.dcm`. A PNG or JPEG is a slide only by the long name; anything else is a patch, or nothing.
+`PATIENT_idxSLIDE.dcm`. A PNG or JPEG is a slide only by the long name; anything else is a patch, or nothing. Case
+does not matter in endings and in `_idx`.
 
 Example:
     >>> parse_slide_name(PurePosixPath("8867_idx5.svs"))
     ('8867', '5')
     >>> parse_slide_name(PurePosixPath("march/8867/IMG_0004.dcm"))
     ('8867', '0')
+    >>> explain_misfit(PurePosixPath("Erika Mustermann.svs"))
+    'a blank does not fit into the patient "Erika Mustermann", who is letters, digits and -'
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 
 from bcd.patches import PatientId, SlideId
@@ -31,7 +34,10 @@ PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
 ONLY_SLIDE = SlideId("0")
 """The slide of a file that names none."""
 
-_STEM = re.compile(r"(?P<patient>[A-Za-z0-9-]{1,64})(?:_idx(?P<slide>[0-9]{1,6}))?", re.ASCII)
+SlideName = tuple[PatientId, SlideId]
+
+_STEM = re.compile(r"(?P<patient>[A-Za-z0-9-]{1,64})(?:_idx(?P<slide>[0-9]{1,6}))?", re.ASCII | re.IGNORECASE)
+_PARTS = re.compile(r"(?P<patient>.*?)(?:_idx(?P<slide>.*))?", re.DOTALL | re.IGNORECASE)
 
 
 def is_slide(path: PurePosixPath) -> bool:
@@ -40,16 +46,52 @@ def is_slide(path: PurePosixPath) -> bool:
     return suffix in SLIDE_SUFFIXES or (suffix in PICTURE_SUFFIXES and _is_long(path.stem))
 
 
-def parse_slide_name(path: PurePosixPath) -> tuple[PatientId, SlideId] | None:
+def is_dicom(path: PurePosixPath) -> bool:
+    """Whether a file is named as one of DICOM."""
+    return path.suffix.lower() == ".dcm"
+
+
+def parse_slide_name(path: PurePosixPath) -> SlideName | None:
     """Reads patient and slide off a slide's path; None where it does not follow the grammar."""
-    stem = path.parent.name if path.suffix.lower() == ".dcm" and not _is_long(path.stem) else path.stem
+    return parse_stem(_bearer(path)) if is_slide(path) else None
+
+
+def parse_stem(stem: str) -> SlideName | None:
+    """Reads `PATIENT_idxSLIDE`, or `PATIENT`; None where it does not follow the grammar."""
     match = _STEM.fullmatch(stem)
-    if match is None or not is_slide(path):
-        return None
-    return PatientId(match["patient"]), SlideId(match["slide"] or ONLY_SLIDE)
+    return None if match is None else (PatientId(match["patient"]), SlideId(match["slide"] or ONLY_SLIDE))
 
 
-def companions(names: Sequence[str], member: int) -> list[int]:
+def names_its_slide(path: PurePosixPath) -> bool:
+    """Whether a slide's name says which of the patient's slides it is."""
+    return _is_long(_bearer(path))
+
+
+def explain_misfit(path: PurePosixPath) -> str:
+    """Says what of a slide's name does not follow the grammar."""
+    bearer = _bearer(path)
+    if is_dicom(path) and not bearer:
+        return "a DICOM slide goes by the folder that holds its files, and there is none"
+    parts = _PARTS.fullmatch(bearer)
+    assert parts is not None
+    patient, slide = parts["patient"], parts["slide"]
+    return explain_patient(patient) or f'the slide "{slide}" is no number of one to six digits'
+
+
+def explain_patient(patient: str) -> str:
+    """Says what of a patient's identifier does not follow the grammar; nothing where it does."""
+    odd = next((character for character in patient if not re.fullmatch("[A-Za-z0-9-]", character)), None)
+    if odd is not None:
+        shown = "a blank" if odd.isspace() else f'"{odd}"'
+        return f'{shown} does not fit into the patient "{patient}", who is letters, digits and -'
+    if not 1 <= len(patient) <= 64:
+        return f"the patient has {len(patient)} characters, and 1 to 64 fit"
+    return ""
+
+
+def companions(
+    names: Sequence[str], member: int, name_of: Callable[[int], SlideName | None] | None = None
+) -> list[int]:
     """Finds the other files that a slide consists of.
 
     These are, for `DIR/STEM.mrxs`, all that lies in `DIR/STEM/`; for a DICOM file, those of the same folder that name
@@ -58,6 +100,7 @@ def companions(names: Sequence[str], member: int) -> list[int]:
     Args:
         names: Every file's path in the delivery.
         member: Which of them the slide is.
+        name_of: Which slide a file is; None: the one that its path names.
 
     Returns:
         Their places in `names`, ascending, without `member`.
@@ -68,14 +111,22 @@ def companions(names: Sequence[str], member: int) -> list[int]:
             folder = f"{names[member][: -len(path.suffix)]}/"
             return [i for i, name in enumerate(names) if name.startswith(folder)]
         case ".dcm":
-            slide = parse_slide_name(path)
-            near = _list_beside(names, member, (".dcm",))
-            return [i for i in near if parse_slide_name(PurePosixPath(names[i])) == slide]
+            name_of = name_of or (lambda i: parse_slide_name(PurePosixPath(names[i])))
+            slide = name_of(member)
+            return [i for i in _list_beside(names, member, (".dcm",)) if name_of(i) == slide]
         case ".vms":
             near = _list_beside(names, member, (".jpg", ".opt"))
             return [i for i in near if not is_slide(PurePosixPath(names[i]))]
         case _:
             return []
+
+
+def _bearer(path: PurePosixPath) -> str:
+    """Returns the part of a path that names the slide."""
+    if is_dicom(path) and not _is_long(path.stem):
+        return path.parent.name
+    is_ome = path.suffix.lower() in TIFF_SUFFIXES and path.stem.lower().endswith(".ome")
+    return path.stem[: -len(".ome")] if is_ome else path.stem
 
 
 def _is_long(stem: str) -> bool:

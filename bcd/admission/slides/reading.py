@@ -1,8 +1,8 @@
 """A slide opened for reading regions of it: a scanner's file through OpenSlide, or a plain picture through Pillow.
 
-Nothing but pixels of the scanned area, its spacing and its background colour is read: never the associated images
-(label, macro, thumbnail), whose handwriting may name a patient, and no other metadata. What the libraries say of
-a damaged file is not passed on either, since it may quote both.
+Nothing but pixels of the scanned area, its spacing, its background colour and the program that wrote it is read:
+never the associated images (label, macro, thumbnail), whose handwriting may name a patient, and no other metadata.
+What the libraries say of a damaged file is not passed on either, since it may quote both.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 
 from bcd.admission.slides.errors import SlideError
 from bcd.admission.slides.names import PICTURE_SUFFIXES, TIFF_SUFFIXES
-from bcd.admission.slides.spacing import Spacing, read_spacing, settle_spacing
-from bcd.errors import BcdError
+from bcd.admission.slides.spacing import Spacing, read_ome_spacing, read_spacing, settle_spacing
+from bcd.errors import UnavailableError
+from bcd.files import SOFTWARE
 from bcd.patches import MICRONS_PER_PIXEL
+from bcd.store.hospitals import MOST_COARSE
 
 if TYPE_CHECKING:
     from openslide import OpenSlide
@@ -41,6 +43,10 @@ MOST_DRIFT = 0.02
 """A patch's pixel is a whole number of a level's if the last one of the slide lies off by no more of them."""
 
 WHITE = (255, 255, 255)
+
+_DESCRIPTION, _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _SOFTWARE = 270, 282, 283, 296, 305
+_INCH, _CENTIMETRE = 2, 3
+_MICRONS_OF_UNIT = {_INCH: 25_400.0, _CENTIMETRE: 10_000.0}
 
 
 class Region(Protocol):
@@ -66,10 +72,14 @@ class Region(Protocol):
 
 
 class ScannedSlide:
-    """A slide that OpenSlide reads, at the coarsest level whose averages are those of the finest."""
+    """A slide that OpenSlide reads, at the coarsest level whose averages are those of the finest.
 
-    def __init__(self, slide: OpenSlide, spacing: float | None) -> None:
-        finest = settle_spacing(read_spacing(slide.properties), spacing)
+    Args:
+        slide: The slide.
+        finest: The spacing of its finest level, in µm/px.
+    """
+
+    def __init__(self, slide: OpenSlide, finest: Spacing) -> None:
         self._level, self._scale = _choose_level(slide, finest)
         self._slide = slide
         self._background = _read_background(slide)
@@ -92,11 +102,10 @@ class ScannedSlide:
 
 
 class PlainPicture:
-    """A picture that Pillow has decoded."""
+    """A picture that Pillow has decoded, of some spacing in µm/px."""
 
-    def __init__(self, picture: Image, spacing: float | None) -> None:
-        # The resolution that a PNG or JPEG states is a printer's or a program's default, never a scanner's.
-        self.spacing = settle_spacing(None, spacing)
+    def __init__(self, picture: Image, spacing: Spacing) -> None:
+        self.spacing = spacing
         self.size = picture.size
         self.extent = (picture.width * self.spacing[0], picture.height * self.spacing[1])
         self._picture = picture
@@ -108,37 +117,67 @@ class PlainPicture:
 
 
 @contextmanager
-def open_slide(path: Path, spacing: float | None) -> Iterator[Region]:
+def open_slide(path: Path, spacing: float | None, coarsest: float = MOST_COARSE) -> Iterator[Region]:
     """Opens a slide.
 
     Args:
         path: The slide; files that belong to it lie beside it.
-        spacing: In µm per pixel, for a slide that does not say it.
+        spacing: In µm per pixel, for a slide that does not say it, or to confirm what it says.
+        coarsest: In µm per pixel; a slide whose finest level says more is refused unless `spacing` confirms it.
 
     Raises:
-        SlideError: unreadable, no-spacing, absurd-size, colour.
-        BcdError: OpenSlide is not installed.
+        SlideError: unreadable, no-spacing, absurd-size, colour, own-picture.
+        UnavailableError: OpenSlide is not installed.
     """
     if path.suffix.lower() in PICTURE_SUFFIXES:
         with _decode_picture(path) as picture:
-            yield PlainPicture(picture, spacing)
+            yield PlainPicture(picture, settle_spacing(_read_picture_spacing(picture), spacing, coarsest))
         return
     openslide = _import_openslide()
     try:
-        is_known = openslide.OpenSlide.detect_format(path) is not None
-        slide = openslide.OpenSlide(path) if is_known else None
+        vendor = openslide.OpenSlide.detect_format(path)
+        slide = openslide.OpenSlide(path) if vendor is not None else None
     except (openslide.OpenSlideError, OSError) as error:
         raise SlideError(
             "unreadable", "The slide is damaged, truncated, or misses files that belong to it."
         ) from error
     if slide is not None:
         with slide:
-            yield ScannedSlide(slide, spacing)
+            # A scanner's own format says its spacing in one place; a TIFF of no scanner's may be anybody's.
+            own = _read_tiff_spacing(slide) if vendor == "generic-tiff" else read_spacing(slide.properties)
+            yield ScannedSlide(slide, settle_spacing(own, spacing, coarsest))
     elif path.suffix.lower() in TIFF_SUFFIXES:
         with _decode_picture(path) as picture:
-            yield PlainPicture(picture, spacing)
+            yield PlainPicture(picture, settle_spacing(_read_picture_spacing(picture), spacing, coarsest))
     else:
         raise SlideError("unreadable", "The file is not a slide in any format that OpenSlide knows, or is truncated.")
+
+
+def _read_tiff_spacing(slide: OpenSlide) -> Spacing | None:
+    _refuse_own(slide.properties.get("tiff.Software"))
+    said = read_ome_spacing(slide.properties.get("tiff.ImageDescription", ""))
+    return said or read_spacing(slide.properties)
+
+
+def _read_picture_spacing(picture: Image) -> Spacing | None:
+    """Reads the spacing off a TIFF; the resolution of a PNG or JPEG is a printer's, never a scanner's."""
+    tags: Mapping[int, Any] | None = getattr(picture, "tag_v2", None)
+    if tags is None:
+        _refuse_own(picture.info.get("Software"))
+        return None
+    _refuse_own(tags.get(_SOFTWARE))
+    said = read_ome_spacing(str(tags.get(_DESCRIPTION, "")))
+    unit = _MICRONS_OF_UNIT.get(tags.get(_RESOLUTION_UNIT, _INCH))
+    try:
+        across, down = float(tags[_X_RESOLUTION]), float(tags[_Y_RESOLUTION])
+        return said or (None if unit is None else (unit / across, unit / down))
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return said
+
+
+def _refuse_own(software: object) -> None:
+    if software == SOFTWARE:
+        raise SlideError("own-picture", "bcd drew this picture of a slide itself: hand over the slide.")
 
 
 def _choose_level(slide: OpenSlide, finest: Spacing) -> tuple[int, int]:
@@ -240,7 +279,7 @@ def _import_openslide() -> Any:
     try:
         import openslide
     except ModuleNotFoundError as error:  # openslide-python's own, where its library is missing, too
-        raise BcdError(
+        raise UnavailableError(
             "OpenSlide, which reads slides, is not installed.", 'Run `pip install "bcd[slides]"`.'
         ) from error
     return openslide

@@ -27,6 +27,7 @@ from bcd.admission.slides.reading import Region, open_slide
 from bcd.admission.slides.resampling import area_weights, average_areas
 from bcd.admission.slides.tissue import holds_tissue
 from bcd.patches import MICRONS_PER_PIXEL, PATCH_PIXELS
+from bcd.store.hospitals import MOST_COARSE
 
 __all__ = ["SlideError", "Tiles", "tile_slide"]
 
@@ -79,19 +80,20 @@ class _Axis:
         return [(first, min(first + length, self.patches)) for first in range(0, self.patches, length)]
 
 
-def tile_slide(path: Path, spacing: float | None) -> Iterator[Tiles]:
+def tile_slide(path: Path, spacing: float | None, coarsest: float = MOST_COARSE) -> Iterator[Tiles]:
     """Cuts a slide into patches, in the order of y, then x.
 
     Args:
         path: The slide, or a plain picture of one.
-        spacing: In µm per pixel, for a slide that does not say it.
+        spacing: In µm per pixel, for a slide that does not say it, or to confirm what it says.
+        coarsest: In µm per pixel; a slide whose finest level says more is refused unless `spacing` confirms it.
 
     Raises:
         SlideError: It cannot be admitted; damage may show only after patches have been yielded, which are then not to
             be admitted either.
         BcdError: OpenSlide is not installed.
     """
-    with open_slide(path, spacing) as slide:
+    with open_slide(path, spacing, coarsest) as slide:
         across, down = _lay_grid(slide)
         height = int(np.clip(BAND_PIXELS // down.step, 1, BAND_PATCHES))
         width = max(1, int(BLOCK_PIXELS // (height * down.step * across.step)))

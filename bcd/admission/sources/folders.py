@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from bcd.admission.rules import DeliveryError
 from bcd.admission.sources.hazards import Hazard, clean_name, name_hazard
 from bcd.admission.sources.source import MAX_MEMBERS, UnreadableFileError
-from bcd.errors import BcdError
 
 CHUNK = 1 << 20
 
@@ -35,7 +35,7 @@ class FolderSource:
                 names.append(name)
                 sizes.append(_NO_LISTING if state is None else _size(state))
                 if len(names) > MAX_MEMBERS:
-                    raise BcdError(f"{folder} holds more than {MAX_MEMBERS:,} files.", "Hand over less at a time.")
+                    raise DeliveryError("too-many", f"{folder} holds more than {MAX_MEMBERS:,} files.")
         order = sorted(range(len(names)), key=names.__getitem__)
         self._sizes = np.array(sizes, dtype=np.int64)[order]
         self.names = [clean_name(names[place]) for place in order]
@@ -93,7 +93,7 @@ def walk(folder: Path) -> Iterator[tuple[str, os.stat_result | None]]:
     A folder that cannot be listed comes twice, the second time without its state.
 
     Raises:
-        BcdError: The folder itself cannot be listed.
+        DeliveryError: The folder itself cannot be listed.
     """
     left = [""]
     while left:
@@ -108,7 +108,7 @@ def walk(folder: Path) -> Iterator[tuple[str, os.stat_result | None]]:
                         left.append(f"{name}/")
         except OSError as error:
             if not place:
-                raise BcdError(f"{folder} cannot be listed: {error.strerror}.", "Check who may read it.") from error
+                raise DeliveryError("unreadable", f"{folder} cannot be listed: {error.strerror}.") from error
             yield place.rstrip("/"), None
 
 

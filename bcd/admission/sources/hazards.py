@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from bcd.admission.sources.containers import is_part
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -53,6 +55,8 @@ def name_hazard(name: str) -> Hazard | None:
         return "unsafe-path", "The path is empty, absolute, names a drive, climbs out with .., or holds a NUL."
     if len(name) > MAX_NAME:
         return "unsafe-path", f"The path has more than {MAX_NAME:,} characters."
+    if is_part(name):
+        return "split", "It is a part of an archive that was split into several."
     if name[-5:].lower().endswith(ARCHIVE_SUFFIXES):
         return "nested-archive", "An archive inside the delivery is not opened; hand it over on its own."
     return None

@@ -12,12 +12,15 @@ from contextlib import closing, contextmanager
 from enum import Enum, auto
 from pathlib import Path
 
+from bcd.admission.rules import DeliveryError
 from bcd.admission.slides.names import PICTURE_SUFFIXES, SLIDE_SUFFIXES
 from bcd.admission.sources import tars, zips
+from bcd.admission.sources.containers import archive_kind, describe_file
 from bcd.admission.sources.folders import FolderSource, is_folder, walk
 from bcd.admission.sources.hazards import clean_name
 from bcd.admission.sources.source import Source
 from bcd.errors import BcdError
+from bcd.patches import is_patch_of_another_format
 
 
 class Kind(Enum):
@@ -33,7 +36,8 @@ def find_kind(path: Path) -> Kind:
     """Finds what a delivery is; a single slide or picture, which alone goes by its name, is a delivery of one file.
 
     Raises:
-        BcdError: It is missing, cannot be read, or is nothing that can be opened.
+        BcdError: It is missing.
+        DeliveryError: It cannot be read, or is nothing that can be opened.
     """
     try:
         if path.is_dir():
@@ -43,11 +47,9 @@ def find_kind(path: Path) -> Kind:
         if path.is_file() and (kind := _find_file_kind(path)) is not None:
             return kind
     except OSError as error:
-        raise BcdError(f"{path} cannot be read: {error.strerror}.", "Check who may read it.") from error
-    raise BcdError(
-        f"{path} is neither a folder nor a whole zip, nor a tar (plain or gzip), nor a slide.",
-        "Hand over one of these; if it is one, copy it again.",
-    )
+        raise DeliveryError("unreadable", f"{path} cannot be read: {error.strerror}.") from error
+    rule, what = describe_file(path) if path.is_file() else ("not-a-file", "is no file: a pipe or a device")
+    raise DeliveryError(rule, f"{path} {what}.")
 
 
 @contextmanager
@@ -59,8 +61,8 @@ def open_source(path: Path, scratch: Path) -> Iterator[Source]:
         scratch: Folder for temporary files, of which none is left.
 
     Raises:
-        BcdError: It is missing, is none of these, is damaged or not whole, is encrypted, or is absurd in number or
-            size of what is in it.
+        BcdError: It is missing.
+        DeliveryError: It is none of these, is damaged or not whole, or is absurd in number or size of what is in it.
     """
     match find_kind(path):
         case Kind.FOLDER:
@@ -110,12 +112,13 @@ def is_whole(path: Path) -> bool:
 
 def _find_file_kind(path: Path) -> Kind | None:
     with path.open("rb") as file:
-        head = file.read(4)
-    if head in {b"PK\3\4", b"PK\5\6"}:
+        head = file.read(8)
+    if head[:4] in {b"PK\3\4", b"PK\5\6"}:
         return Kind.ZIP
     if tars.is_tar(path):
         return Kind.TAR
-    if path.suffix.lower() in SLIDE_SUFFIXES | PICTURE_SUFFIXES:
+    is_picture = path.suffix.lower() in SLIDE_SUFFIXES | PICTURE_SUFFIXES
+    if (is_picture or is_patch_of_another_format(path.name)) and archive_kind(head) is None:
         return Kind.PICTURE
     # A zip may have something before it, such as the program that unpacks it.
     return Kind.ZIP if zips.is_whole(path) else None

@@ -54,7 +54,7 @@ def fetch_delivery(url: str, scratch: Path) -> Iterator[Path]:
 
 
 def _fetch(url: str, folder: Path) -> Path:
-    from fsspec.core import url_to_fs  # type: ignore[import-untyped]
+    from fsspec.core import url_to_fs
 
     # Nothing remembered: it is listed again after it was fetched.
     system, root = url_to_fs(url, use_listings_cache=False, skip_instance_cache=True)

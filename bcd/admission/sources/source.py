@@ -29,6 +29,10 @@ LITTER = frozenset(
         "@eadir",
         "__macosx",
         "desktop.ini",
+        "icon\r",  # of a folder with a picture of its own, as macOS names it
+        "icon\\r",  # the same in the listing of a delivery
+        "icon\uf00d",  # and on disks of Windows
+        "icon\\uf00d",
         "ehthumbs.db",
         "lost+found",
         "system volume information",
@@ -45,7 +49,7 @@ MAX_MEMBERS = 5_000_000
 
 
 class UnreadableFileError(Exception):
-    """A file of a delivery cannot be read: encrypted, damaged in its archive, forbidden.
+    """A file of a delivery cannot be read: damaged in its archive, forbidden.
 
     Attributes:
         rule: Code of the rule that it breaks.
@@ -58,6 +62,18 @@ class OverlongFileError(UnreadableFileError):
     """A member of an archive unpacks to more bytes than the archive declares."""
 
     rule = "bomb"
+
+
+class EncryptedFileError(UnreadableFileError):
+    """A member of an archive is encrypted."""
+
+    rule = "encrypted"
+
+
+class PackedFileError(UnreadableFileError):
+    """A member of an archive is packed by a method that is not unpacked."""
+
+    rule = "compression"
 
 
 class Source(Protocol):

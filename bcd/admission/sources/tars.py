@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
 
+from bcd.admission.rules import DeliveryError
 from bcd.admission.sources.archive_file import ArchiveFile
 from bcd.admission.sources.folders import CHUNK, write_whole
 from bcd.admission.sources.hazards import MAX_RATIO, Hazard, clean_name, name_hazard
@@ -209,7 +210,7 @@ def _members(path: Path, tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
         tar.members = []  # type: ignore[attr-defined]  # it would keep them all
         count += 1
         if count > MAX_MEMBERS:
-            raise BcdError(f"{path} has more than {MAX_MEMBERS:,} members.", "Hand over fewer at a time.")
+            raise DeliveryError("too-many", f"{path} has more than {MAX_MEMBERS:,} members.")
         if tar.offset <= reached:
             raise _damaged(path, "a member begins before the one that precedes it")
         if not 0 <= info.size < _MAX_SIZE:
@@ -278,11 +279,8 @@ def _unpack(path: Path) -> Iterator[bytes]:
 
 def _check_ratio(path: Path, unpacked: int, packed: int) -> None:
     if unpacked > HARMLESS_TAR and unpacked > MAX_RATIO * packed:
-        raise BcdError(
-            f"{path} unpacks to more than {MAX_RATIO} times its size: a bomb, not pictures.",
-            "Find out where it comes from.",
-        )
+        raise DeliveryError("bomb", f"{path} unpacks to more than {MAX_RATIO} times its size: a bomb, not pictures.")
 
 
-def _damaged(path: Path, what: object) -> BcdError:
-    return BcdError(f"{path} is damaged or not whole ({what}).", "Copy it again.")
+def _damaged(path: Path, what: object) -> DeliveryError:
+    return DeliveryError("unreadable", f"{path} is damaged or not whole ({what}).")

@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bcd.admission.rules import DeliveryError
 from bcd.admission.sources.hazards import clean_name
 from bcd.admission.sources.source import MAX_MEMBERS
-from bcd.errors import BcdError
 
 ENTRY = np.dtype(
     {
@@ -41,16 +41,21 @@ _RAW = np.dtype(
 _LENGTHS = struct.Struct("<28xHHH")
 _SIGNATURE = int.from_bytes(b"PK\1\2", "little")
 _FULL = 0xFFFFFFFF  # the true value is in the zip64 field
+_NO_DISK = 0xFFFF  # it stands in the zip64 record
 _CHUNK = 8192  # headers that become columns in one go
 
 
 class End(NamedTuple):
-    """Where the list of members begins and ends, what to add to its offsets, how many members it says there are."""
+    """Where the list of members begins and ends, what to add to its offsets, how many members it says there are.
+
+    And how many parts of the same zip precede this file: 0 unless it was split.
+    """
 
     start: int
     stop: int
     shift: int
     members: int
+    disk: int
 
 
 def find_end(data: mmap.mmap | bytes) -> End | None:
@@ -59,24 +64,25 @@ def find_end(data: mmap.mmap | bytes) -> End | None:
     while (place := data.rfind(b"PK\5\6", max(0, len(data) - 65_557), place)) >= 0:
         if place + 22 > len(data):
             continue
-        count, length, start, comment = struct.unpack_from("<10xHIIH", data, place)
+        disk, count, length, start, comment = struct.unpack_from("<4xH4xHIIH", data, place)
         if place + 22 + comment > len(data):
             continue
-        stop, count, length, start = _find_zip64(data, place) or (place, count, length, start)
+        disk = 0 if disk == _NO_DISK else disk
+        stop, disk, count, length, start = _find_zip64(data, place) or (place, disk, count, length, start)
         shift = stop - length - start
-        if shift >= 0:
-            return End(stop - length, stop, shift, count)
+        if shift >= 0 or disk:
+            return End(stop - length, stop, shift, count, disk)
     return None
 
 
-def _find_zip64(data: mmap.mmap | bytes, place: int) -> tuple[int, int, int, int] | None:
+def _find_zip64(data: mmap.mmap | bytes, place: int) -> tuple[int, int, int, int, int] | None:
     if place < 76 or data[place - 20 : place - 16] != b"PK\6\7":
         return None
     (stated,) = struct.unpack_from("<Q", data, place - 12)
     for record in (place - 76, stated):
         if record + 56 <= place and data[record : record + 4] == b"PK\6\6":
-            count, length, start = struct.unpack_from("<32xQQQ", data, record)
-            return record, count, length, start
+            disk, count, length, start = struct.unpack_from("<16xI12xQQQ", data, record)
+            return record, disk, count, length, start
     return None
 
 
@@ -92,7 +98,7 @@ def list_members(path: Path, data: mmap.mmap | bytes, end: End) -> tuple[list[st
         Names, and as many entries of `ENTRY`.
 
     Raises:
-        BcdError: The list is damaged, or has more than `MAX_MEMBERS`.
+        DeliveryError: The list is damaged, or has more than `MAX_MEMBERS`.
     """
     names: list[str] = []
     parts, stops = [np.empty(0, ENTRY)], [np.empty(0, np.uint64)]
@@ -124,7 +130,7 @@ def _find_headers(path: Path, data: mmap.mmap | bytes, end: End) -> Iterator[lis
             raise _damaged(path)
         found += len(places)
         if found > MAX_MEMBERS:
-            raise BcdError(f"{path} has more than {MAX_MEMBERS:,} members.", "Hand over fewer at a time.")
+            raise DeliveryError("too-many", f"{path} has more than {MAX_MEMBERS:,} members.")
         yield places
     # Apple's archiver counts in 16 bits whatever there is.
     if place != end.stop or end.members not in {found, found & 0xFFFF}:
@@ -200,5 +206,5 @@ def _decode(name: bytes) -> str:
         return name.decode("cp437")
 
 
-def _damaged(path: Path) -> BcdError:
-    return BcdError(f"The list of members of {path} is damaged.", "Copy it again.")
+def _damaged(path: Path) -> DeliveryError:
+    return DeliveryError("unreadable", f"The list of members of {path} is damaged.")

@@ -14,15 +14,21 @@ from pathlib import Path
 
 import numpy as np
 
+from bcd.admission.rules import DeliveryError
 from bcd.admission.sources.archive_file import PIECE, ArchiveFile
+from bcd.admission.sources.containers import describe_file
 from bcd.admission.sources.folders import write_whole
 from bcd.admission.sources.hazards import BOMB, Hazard, is_bomb, name_hazard
-from bcd.admission.sources.source import OverlongFileError, UnreadableFileError, is_litter
+from bcd.admission.sources.source import (
+    EncryptedFileError,
+    OverlongFileError,
+    PackedFileError,
+    UnreadableFileError,
+)
 from bcd.admission.sources.zip_listing import NO_FILE, OUTSIDE, OVERLAPS, find_end, list_members
-from bcd.errors import BcdError
 
-_STORED, _DEFLATED = 0, 8
-_METHODS = {9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "Zstandard", 95: "xz", 98: "PPMd", 99: "AES"}
+_STORED, _DEFLATED, _DEFLATE64 = 0, 8, 9
+_METHODS = {1: "Shrink", 6: "Implode", 12: "bzip2", 14: "LZMA", 93: "Zstandard", 95: "xz", 98: "PPMd", 99: "AES"}
 _HEADER = struct.Struct("<4s22xHH")  # of a member: signature, lengths of its name and extra field
 
 _FAULTS = {
@@ -39,7 +45,7 @@ class ZipSource:
         path: The archive.
 
     Raises:
-        BcdError: It is not whole, its list of members is damaged, or all of it is encrypted.
+        DeliveryError: It is not whole, one part of several, or its list of members is damaged.
     """
 
     def __init__(self, path: Path) -> None:
@@ -113,14 +119,14 @@ def _list(path: Path, descriptor: int) -> tuple[list[str], np.ndarray]:
     with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as data:
         end = find_end(data)
         if end is None:
-            raise BcdError(f"{path} is no whole zip: its end is missing.", "Copy it again.")
+            if describe_file(path)[0] == "split":
+                raise DeliveryError("split", f"{path} is one part of a zip that was split into several.")
+            raise DeliveryError("unreadable", f"{path} is no whole zip: its end is missing.")
+        if end.disk:
+            raise DeliveryError("split", f"{path} is the last of {end.disk + 1} parts of a split zip.")
         if end.shift and data[:4] == b"PK\3\4":
-            raise BcdError(f"{path} is several zips in one, or damaged.", "Hand over each on its own.")
-        names, entries = list_members(path, data, end)
-    secret = entries["flags"] & 1 == 1
-    if secret.any() and all(secret[member] or is_litter(name) for member, name in enumerate(names)):
-        raise BcdError(f"{path} is encrypted with a password.", "Hand it over without one.")
-    return names, entries
+            raise DeliveryError("unreadable", f"{path} is several zips in one, or damaged.")
+        return list_members(path, data, end)
 
 
 def _mark(entries: np.ndarray) -> dict[int, Hazard]:
@@ -131,9 +137,11 @@ def _mark(entries: np.ndarray) -> dict[int, Hazard]:
 
 def _check(method: int, flags: int) -> None:
     if flags & 1:
-        raise UnreadableFileError("it is encrypted with a password")
+        raise EncryptedFileError("it is encrypted with a password")
+    if method == _DEFLATE64:
+        raise PackedFileError("it is packed by Deflate64, as Windows Explorer does with large folders")
     if method not in {_STORED, _DEFLATED}:
-        raise UnreadableFileError(f"its compression ({_METHODS.get(method, method)}) is not known")
+        raise PackedFileError(f"it is packed by {_METHODS.get(method, f'method {method}')}, not by Deflate")
 
 
 def _inflate(pieces: Iterator[bytes]) -> Iterator[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -58,6 +59,8 @@ def _tissue() -> np.ndarray:
 
 def _tiff(pixels: np.ndarray, per_centimetre: float | None = 1e4) -> bytes:
     file = io.BytesIO()
-    said = {} if per_centimetre is None else {"resolution": (per_centimetre,) * 2, "resolutionunit": "CENTIMETER"}
+    said: dict[str, Any] = (
+        {} if per_centimetre is None else {"resolution": (per_centimetre,) * 2, "resolutionunit": "CENTIMETER"}
+    )
     tifffile.imwrite(file, pixels, tile=(64, 64), photometric="rgb", metadata=None, **said)
     return file.getvalue()

@@ -14,7 +14,7 @@ HEAD = "patient,slide,x,y,label\n"
 
 
 def bad_tables() -> list[BadFile]:
-    """Returns every table, then the unlabelled patch that it is about."""
+    """Returns every table, then the unlabelled patch beside it, and the patch Z that good tables are about."""
     tables = [*_csv(), *_parquet()]
     patches = [
         BadFile(f"beside: {what}", f"T{n:02}/T{n:02}_idx1_x51_y51.png", patch(), ADMITTED)
@@ -22,7 +22,7 @@ def bad_tables() -> list[BadFile]:
     ]
     return [
         BadFile(f"table: {what}", f"T{n:02}/{name}", data, fate) for n, (what, name, data, fate) in enumerate(tables)
-    ] + patches
+    ] + [*patches, BadFile("what good tables are about", "Z/Z_idx1_x51_y51.png", patch(), ADMITTED)]
 
 
 def _csv() -> Iterator[tuple[str, str, bytes, str]]:
@@ -34,8 +34,8 @@ def _csv() -> Iterator[tuple[str, str, bytes, str]]:
         "no column x": "patient,slide,y,label\nT,1,51,1\n",
         "two columns label": "patient,slide,x,y,label,label\nT,1,51,51,1,1\n",
         "label 2": f"{HEAD}T,1,51,51,2\n",
-        "label in words": f"{HEAD}T,1,51,51,IDC\n",
-        "label 1.0": f"{HEAD}T,1,51,51,1.0\n",
+        "label in unknown words": f"{HEAD}Z,1,51,51,DCIS\n",
+        "label 1.5": f"{HEAD}Z,1,51,51,1.5\n",
         "x negative": f"{HEAD}T,1,-49,51,1\n",
         "x of 300 digits": f"{HEAD}T,1,{'5' * 300},51,1\n",
         "x infinite": f"{HEAD}T,1,inf,51,1\n",
@@ -45,7 +45,8 @@ def _csv() -> Iterator[tuple[str, str, bytes, str]]:
         "fewer fields than columns": f"{HEAD}T,1\n",
         "a quote that never ends": f'{HEAD}"T,1,51,51,1\n' + line * 9,
         "a name that is no patch's": "name,label\nIMG_0001.png,1\n",
-        "separated by tabs": HEAD.replace(",", "\t"),
+        "a patient of nowhere": f"{HEAD}NOBODY,1,51,51,1\n",
+        "a formula for a patient": f"{HEAD}=1+1,1,51,51,1\n",
         "lines that are one": HEAD.strip() + "," + "9" * 1_000_000,
         "a million commas": "," * 1_000_000,
         "a web page": "<!DOCTYPE html><title>404</title>",
@@ -53,7 +54,6 @@ def _csv() -> Iterator[tuple[str, str, bytes, str]]:
         yield what, "labels.csv", text.encode(), "labels-file"
     for what, data in {
         "Latin-1": f"{HEAD}M\xfcller,1,51,51,1\n".encode("latin-1"),
-        "UTF-16": f"{HEAD}T,1,51,51,1\n".encode("utf-16"),
         "random bytes": np.random.default_rng(0).bytes(3000),
         "a NUL in the label": f"{HEAD}T,1,51,51,1\0\n".encode(),
         "gzip": gzip.compress(HEAD.encode()),
@@ -68,14 +68,16 @@ def _csv() -> Iterator[tuple[str, str, bytes, str]]:
         "line ends of old Macs": f"{HEAD}Z,1,51,51,1\n".replace("\n", "\r"),
         "empty lines": f"{HEAD}\n\nZ,1,51,51,1\n\n",
         "capitals and spaces in the header": " Patient , SLIDE,x,y, Label\nZ,1,51,51,1\n",
-        "a patient of nowhere": f"{HEAD}NOBODY,1,51,51,1\n",
+        "label in words": f"{HEAD}Z,1,51,51,IDC\n",
+        "label 1.0": f"{HEAD}Z,1,51,51,1.0\n",
+        "separated by tabs": f"{HEAD}Z,1,51,51,1\n".replace(",", "\t"),
         "a header alone": HEAD,
         "a label taken back": f"{HEAD}Z,1,51,51,\n",
         "the same twice": f"{HEAD}Z,1,51,51,1\nZ,1,51,51,1\n",
-        "a formula for a patient": f"{HEAD}=1+1,1,51,51,1\n",
         "no end of line": f"{HEAD}Z,1,51,51,1",
     }.items():
         yield what, "labels.csv", text.encode(), ADMITTED
+    yield "UTF-16", "labels.csv", f"{HEAD}Z,1,51,51,1\n".encode("utf-16"), ADMITTED
 
 
 def _parquet() -> Iterator[tuple[str, str, bytes, str]]:
@@ -83,7 +85,12 @@ def _parquet() -> Iterator[tuple[str, str, bytes, str]]:
     whole = _as_parquet(pd.DataFrame(row | {"patient": ["Z"]}))
     footer = int.from_bytes(whole[-8:-4], "little")
     yield "whole", "labels.parquet", whole, ADMITTED
-    yield "labels that are bytes", "labels.parquet", _as_parquet(pd.DataFrame(row | {"label": [b"1"]})), ADMITTED
+    yield (
+        "labels that are bytes",
+        "labels.parquet",
+        _as_parquet(pd.DataFrame(row | {"patient": ["Z"], "label": [b"1"]})),
+        ADMITTED,
+    )
     yield "suffix in capitals", "LABELS.PARQUET", whole, ADMITTED
     for what, data in {
         "no bytes": b"",

@@ -198,10 +198,10 @@ def _ends(tars: _Tars) -> None:
     tars.refuse("the checksum of the first header", bytes(first), "neither a folder")
     tars.refuse("zeros", bytes(10_240), "neither a folder")
     tars.refuse("a header that is cut", tars.whole[:300], "neither a folder")
-    tars.refuse("no bytes", b"", "neither a folder")
+    tars.refuse("no bytes", b"", "has no bytes")
     tars.refuse("a text", b"See attachment.", "neither a folder")
     tars.refuse("a folder alone", member("a/", b"", tarfile.DIRTYPE) + END, "holds no files")
-    tars.refuse("a note alone", member("note.txt", b"x") + END, "none is named as a patch")
+    tars.refuse("a note alone", member("note.txt", b"x") + END, "note.txt is not named as a patch")
     tars.refuse("a patch that is none", member(tars.path, b"x") + END, "Nothing in")
 
 
@@ -226,16 +226,28 @@ def _packed(tars: _Tars) -> None:
         "of a method that is none": b"\x1f\x8b\x07" + gzip.compress(tars.whole)[3:],
         "an extra field without end": b"\x1f\x8b\x08\x04" + bytes(6) + b"\xff\xff",
     }.items():
-        tars.refuse(f"gzip {what}", data, "neither a folder", "tar.gz")
+        tars.refuse(f"gzip {what}", data, "is a gzip file that holds no tar", "tar.gz")
     half = len(tars.whole) // 2
     parts = gzip.compress(tars.whole[:half]) + gzip.compress(tars.whole[half:] + END)
     tars.add("gzip in two parts", parts, suffix="tgz")
     tars.add("gzip, zeros after it", gzip.compress(tars.whole + END) + bytes(512), suffix="tgz")
     tars.refuse("gzip of 300 times its size", _bomb(tars), "a bomb", "tar.gz")
-    for kind, pack in {"bz2": bz2.compress, "xz": lzma.compress, "zlib": zlib.compress}.items():
-        tars.refuse(f"{kind} instead of gzip", pack(tars.whole + END), "neither a folder", f"tar.{kind}")
-    for kind, data in {"7z": b"7z\xbc\xaf\x27\x1c", "rar": b"Rar!\x1a\7\1\0", "zst": b"\x28\xb5\x2f\xfd"}.items():
-        tars.refuse(f"{kind} instead of tar", data + bytes(99), "neither a folder", kind)
+    for kind, pack, told in (
+        ("bz2", bz2.compress, "is a bzip2 file"),
+        ("xz", lzma.compress, "is an xz file"),
+        ("zlib", zlib.compress, "neither a folder"),
+    ):
+        tars.refuse(f"{kind} instead of gzip", pack(tars.whole + END), told, f"tar.{kind}")
+    for kind, data, told in (
+        ("7z", b"7z\xbc\xaf\x27\x1c", "is a 7z archive."),
+        ("tar", b"7z\xbc\xaf\x27\x1c", "is a 7z archive, whatever its name says."),
+        ("rar", b"Rar!\x1a\7\1\0", "is a RAR archive."),
+        ("part2.rar", b"Rar!\x1a\7\1\0", "is one part of a RAR archive that was split into several"),
+        ("zst", b"\x28\xb5\x2f\xfd", "is a Zstandard file"),
+        ("zip", b"<!DOCTYPE html><title>Log in", "is a web page"),
+        ("svs", b"Rar!\x1a\7\1\0", "is a RAR archive, whatever its name says."),
+    ):
+        tars.refuse(f"{kind} instead of tar", data + bytes(99), told, kind)
 
 
 def _bomb(tars: _Tars) -> bytes:

@@ -41,7 +41,7 @@ class _Zips:
     def beside(self, what: str, fate: str, shown: str | None = None, /, **wrong: object) -> None:
         """Adds a delivery of the whole patches and one that is wrong."""
         one = Member(self.path, patch())
-        one = dataclasses.replace(one, **wrong)  # type: ignore[arg-type]
+        one = dataclasses.replace(one, **wrong)
         self.add(what, zip_of(*self.whole, one), (one.name if shown is None else shown, fate))
 
 
@@ -92,7 +92,10 @@ def _kinds(zips: _Zips) -> None:
     inner = zip_of(Member("inner.png", patch()))
     for suffix in ("zip", "tar", "tar.gz", "TGZ", "7z", "rar", "bz2", "xz", "zst"):
         zips.beside(f"a .{suffix} in it", "nested-archive", name=f"{zips.p}/more.{suffix}", data=inner)
+    for part in ("z01", "zip.001", "7z.002", "part3.rar", "r00"):
+        zips.beside(f"a .{part} in it", "split", name=f"{zips.p}/more.{part}", data=inner)
     zips.beside("a zip in it, named .png", "nested-archive", data=inner)
+    zips.beside("a zip in it, named as nothing", "nested-archive", name="more", data=inner)
     zips.beside("an empty member", "empty", data=b"")
 
 
@@ -104,13 +107,13 @@ def _members(zips: _Zips) -> None:
     zips.beside("another path in the local header", ADMITTED, local=zips.path.replace("class0", "class1"))
     zips.beside("a local path that reaches too far", "unreadable", local_length=60_000)
     zips.beside("a local path that begins too late", "unreadable", local_length=9)
-    zips.beside("an encrypted member", "unreadable", flags=1)
-    zips.beside("a member with strong encryption", "unreadable", flags=0x41, method=99)
+    zips.beside("an encrypted member", "encrypted", flags=1)
+    zips.beside("a member with strong encryption", "encrypted", flags=0x41, method=99)
     zips.beside("sizes after the data", ADMITTED, flags=8)
-    zips.beside("bzip2", "unreadable", data=data, method=12, raw=bz2.compress(data))
-    zips.beside("LZMA", "unreadable", data=data, method=14, raw=lzma.compress(data))
+    zips.beside("bzip2", "compression", data=data, method=12, raw=bz2.compress(data))
+    zips.beside("LZMA", "compression", data=data, method=14, raw=lzma.compress(data))
     for method in (1, 6, 9, 93, 98, 65_535):
-        zips.beside(f"method {method}", "unreadable", method=method)
+        zips.beside(f"method {method}", "compression", method=method)
     zips.beside("deflated noise", "unreadable", data=data, method=8, raw=data)
     zips.beside("deflated, cut", "unreadable", data=data, method=8, raw=deflated(data)[:-50])
     zips.beside("deflated, and more bytes", ADMITTED, data=data, method=8, raw=deflated(data) + b"more")
@@ -190,7 +193,12 @@ def _lists(zips: _Zips) -> None:
     ):
         zips.refuse(f"the list is said to be {what}", zip_of(*zips.whole, **said), error)
     secret = [dataclasses.replace(one, flags=1) for one in zips.whole]
-    zips.refuse("all encrypted", zip_of(*secret), "encrypted")
+    zips.refuse("all encrypted", zip_of(*secret), "encrypted 2")
+    large = [dataclasses.replace(one, method=9) for one in zips.whole]
+    zips.refuse(
+        "all by Deflate64", zip_of(*large), "packed by Deflate64, as Windows Explorer does with large folders"
+    )
+    zips.refuse("a zip alone in it", zip_of(Member("a/more.zip", zip_of(*zips.whole))), "hand it over on its own")
 
 
 def _ends(zips: _Zips) -> None:
@@ -210,14 +218,14 @@ def _ends(zips: _Zips) -> None:
     zips.refuse("nothing", zip_of(), "holds no files")
     zips.refuse("folders alone", zip_of(*folders), "holds no files")
     zips.refuse("litter alone", zip_of(Member(".DS_Store", b"x")), "holds no files")
-    zips.refuse("a note alone", zip_of(Member("note.txt", b"x")), "none is named as a patch")
+    zips.refuse("a note alone", zip_of(Member("note.txt", b"x")), "note.txt is not named as a patch")
     zips.refuse("a patch that is none", zip_of(Member(zips.path, b"x")), "Nothing in")
     zips.refuse("two zips in one", whole + zip_of(*zips.whole), "several zips in one, or damaged")
     zips.refuse("a comment like an end", zip_of(*zips.whole, comment=b"PK\5\6" + bytes(18)), "several zips in one")
     zips.add("a comment", zip_of(*zips.whole, comment=b"a word\0" * 9))
     zips.add("a program before it", zip_of(*zips.whole, before=b"MZ" + bytes(3000)))
     zips.add("bytes after it", zip_of(*zips.whole) + b"\r\n")
-    zips.add("the second of two disks", zip_of(*zips.whole, disk=1))
+    zips.refuse("the second of two disks", zip_of(*zips.whole, disk=1), "the last of 2 parts of a split zip")
     record = struct.pack("<4sQHHIIQQQQ", b"PK\6\6", 44, 45, 45, 0, 0, 2**63, 2**63, 2**63, 2**63)
     locator = struct.pack("<4sIQI", b"PK\6\7", 0, 2**64 - 1, 1)
     whole = zip_of(*zips.whole, members_said=0xFFFF, length_said=FULL, start_said=FULL)

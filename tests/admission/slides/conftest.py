@@ -3,6 +3,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,7 +40,9 @@ def as_slide(tmp_path: Path) -> Callable[..., Path]:
         *levels: np.ndarray, spacing: float | tuple[float, float] | None = 1.0, name: str = "1_idx1.tif"
     ) -> Path:
         across, down = spacing if isinstance(spacing, tuple) else (spacing, spacing)
-        said = {} if across is None else {"resolution": (1e4 / across, 1e4 / down), "resolutionunit": "CENTIMETER"}
+        said: dict[str, Any] = (
+            {} if across is None else {"resolution": (1e4 / across, 1e4 / down), "resolutionunit": "CENTIMETER"}
+        )
         path = tmp_path / name
         with tifffile.TiffWriter(path) as file:
             for number, level in enumerate(levels):
@@ -73,13 +76,20 @@ def as_aperio(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def as_dicom(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a DICOM series, a file a level, into a folder named as the slide; returns the last file."""
+    """Writes a DICOM series (of a UID and a number), a file a level, into a folder; returns the last file."""
 
-    def write(*levels: np.ndarray, spacing: float, patient: str = "", folder: str = "1_idx1") -> Path:
-        (tmp_path / folder).mkdir()
+    def write(
+        *levels: np.ndarray,
+        spacing: float,
+        patient: str = "",
+        folder: str = "1_idx1",
+        series: tuple[int, int] = (5, 0),
+    ) -> Path:
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
         for number, level in enumerate(levels):
-            path = tmp_path / folder / f"IMG{number}.dcm"
-            path.write_bytes(_dicom(level, number, spacing * levels[0].shape[1] / level.shape[1], patient))
+            path = tmp_path / folder / f"IMG{10 * series[1] + number}.dcm"
+            said = spacing * levels[0].shape[1] / level.shape[1]
+            path.write_bytes(_dicom(level, number, said, patient, series=series))
         return path
 
     return write
@@ -97,14 +107,14 @@ def tiles_of() -> Callable[..., Tiles]:
     return tile
 
 
-def _dicom(pixels: np.ndarray, number: int, spacing: float, patient: str) -> bytes:
+def _dicom(pixels: np.ndarray, number: int, spacing: float, patient: str, series: tuple[int, int]) -> bytes:
     """A whole-slide image by PS3.3 A.32.8, explicit little endian, its frames tiled in full and not compressed."""
     tile = 64
     height, width = pixels.shape[:2]
     down, across = -(-height // tile), -(-width // tile)
     padded = np.pad(pixels, ((0, down * tile - height), (0, across * tile - width), (0, 0)))
     frames = padded.reshape(down, tile, across, tile, 3).swapaxes(1, 2).tobytes()
-    image, this = "1.2.840.10008.5.1.4.1.1.77.1.6", f"1.2.3.4.5.{number}"
+    image, this = "1.2.840.10008.5.1.4.1.1.77.1.6", f"1.2.3.4.{series[0]}.{number}"
     kind = "DERIVED\\PRIMARY\\VOLUME\\RESAMPLED" if number else "ORIGINAL\\PRIMARY\\VOLUME\\NONE"
     measures = _sequence(0x28, 0x9110, _element(0x28, 0x30, "DS", "\\".join([f"{spacing / 1000:.6f}"] * 2)))
     shorts = [(0x10, tile), (0x11, tile), (0x100, 8), (0x101, 8), (0x102, 7), (0x103, 0)]
@@ -119,9 +129,11 @@ def _dicom(pixels: np.ndarray, number: int, spacing: float, patient: str) -> byt
         _element(8, 0x16, "UI", image),
         _element(8, 0x18, "UI", this),
         _element(8, 0x60, "CS", "SM"),
+        _open_sequence(8, 0x1140, _element(8, 0x1150, "UI", image), _open_sequence(8, 0x1199)),  # before the series
         _element(0x10, 0x10, "PN", patient),
         _element(0x20, 0xD, "UI", "1.2.3.4"),
-        _element(0x20, 0xE, "UI", "1.2.3.5"),
+        _element(0x20, 0xE, "UI", f"1.2.3.{series[0]}"),
+        _element(0x20, 0x11, "IS", str(series[1])),
         _element(0x20, 0x52, "UI", "1.2.3.6"),
         _element(0x20, 0x9311, "CS", "TILED_FULL"),
         _element(0x28, 2, "US", struct.pack("<H", 3)),
@@ -148,3 +160,10 @@ def _element(group: int, place: int, kind: str, value: str | bytes) -> bytes:
 def _sequence(group: int, place: int, *elements: bytes) -> bytes:
     item = b"".join(elements)
     return _element(group, place, "SQ", struct.pack("<HHI", 0xFFFE, 0xE000, len(item)) + item)
+
+
+def _open_sequence(group: int, place: int, *elements: bytes) -> bytes:
+    """A sequence of one item, both of undefined length."""
+    undefined = 0xFFFFFFFF
+    begin = struct.pack("<HH2sHI", group, place, b"SQ", 0, undefined) + struct.pack("<HHI", 0xFFFE, 0xE000, undefined)
+    return begin + b"".join(elements) + struct.pack("<HHIHHI", 0xFFFE, 0xE00D, 0, 0xFFFE, 0xE0DD, 0)

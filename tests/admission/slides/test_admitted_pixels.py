@@ -66,7 +66,9 @@ def test_a_slide_is_averaged_over_areas_at_any_spacing(
 ) -> None:
     slide = _scan(spacing, 2, 1)
     expected = area_average(slide, (spacing, spacing))
-    picture, admitted = admitted_pixels(as_slide(slide, *_levels(slide, *steps), spacing=spacing), expected.shape)
+    picture, admitted = admitted_pixels(
+        as_slide(slide, *_levels(slide, *steps), spacing=spacing), expected.shape, spacing
+    )
     assert admitted == 2
     assert np.nanmax(np.abs(picture - expected)) <= 1
 
@@ -78,7 +80,7 @@ def test_a_slide_of_jpeg_is_averaged_over_areas_at_any_spacing(
     slide = cv2.GaussianBlur(_scan(spacing, 2, 1), (0, 0), 1)
     decoded = _write_jpeg_tiles(tmp_path / "1_idx1.tif", slide, spacing)
     expected = area_average(decoded, (spacing, spacing))
-    picture, admitted = admitted_pixels(tmp_path / "1_idx1.tif", expected.shape)
+    picture, admitted = admitted_pixels(tmp_path / "1_idx1.tif", expected.shape, spacing)
     assert admitted == 2
     assert np.nanmax(np.abs(picture - expected)) <= 1
 

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from bcd.admission.slides.reading import open_slide
 from bcd.admission.slides.tiling import SlideError, tile_slide
 from bcd.errors import BcdError
+from bcd.files import SOFTWARE
+from bcd.scoring.picture import Picture
 
 PINK = (220, 150, 190)
 BLUE = (10, 20, 250)
@@ -223,3 +225,42 @@ def test_without_openslide_the_command_to_install_it_is_named(as_slide, monkeypa
 def test_an_error_of_the_caller_stays_its_own(as_slide) -> None:
     with pytest.raises(ValueError, match="mine"), open_slide(as_slide(_pink()), None):
         raise ValueError("mine")
+
+
+@pytest.mark.parametrize("tiled", [True, False])
+def test_what_an_ome_tiff_says_of_its_pixels_counts(tmp_path: Path, tiles_of, tiled: bool) -> None:
+    path = tmp_path / "1_idx1.ome.tif"
+    size = {"PhysicalSizeX": 500, "PhysicalSizeXUnit": "nm", "PhysicalSizeY": 0.5, "PhysicalSizeYUnit": "µm"}
+    layout = {"tile": (64, 64)} if tiled else {"rowsperstrip": 16}
+    tifffile.imwrite(path, _pink(), photometric="rgb", ome=True, metadata={"axes": "YXS", **size}, **layout)
+    assert len(tiles_of(path).xs) == 1
+    assert "says 0.5 µm/px, but 0.25 was given" in _refusal(path, 0.25).message
+
+
+def test_the_resolution_of_a_tiff_in_strips_counts_as_that_of_a_tiled_one(tmp_path: Path, tiles_of) -> None:
+    for unit, per_unit in (("CENTIMETER", 1e4), ("INCH", 25_400)):
+        path = tmp_path / "1_idx1.tif"
+        tifffile.imwrite(path, _pink(), photometric="rgb", resolution=(per_unit / 0.5,) * 2, resolutionunit=unit)
+        assert len(tiles_of(path).xs) == 1
+    tifffile.imwrite(path, _pink(), photometric="rgb", resolution=(72, 72), resolutionunit="INCH")
+    assert len(tiles_of(path, 0.5).xs) == 1  # a printer's
+    tifffile.imwrite(path, _pink(), photometric="rgb", resolution=(1, 1), resolutionunit="NONE")
+    assert "does not say its spacing" in _refusal(path).message
+
+
+def test_a_finest_level_coarser_than_scanners_have_is_to_be_confirmed(as_slide) -> None:
+    path = as_slide(_pink(), spacing=4.99)
+    with pytest.raises(SlideError) as caught:
+        list(tile_slide(path, None, coarsest=1.2))
+    assert caught.value.rule == "no-spacing"
+    assert all(text in caught.value.message for text in ("4.99 µm/px", "0.499", "--spacing", "slides.csv"))
+    assert [len(tiles.xs) for tiles in tile_slide(path, 4.99, coarsest=1.2)]
+    assert [len(tiles.xs) for tiles in tile_slide(path, None, coarsest=5.0)]
+
+
+@pytest.mark.parametrize("layout", [{"tile": (64, 64)}, {"rowsperstrip": 16}])
+def test_a_picture_that_bcd_drew_is_no_slide(tmp_path: Path, layout: dict[str, object]) -> None:
+    drawn, path = tmp_path / "1_idx1.png", tmp_path / "1_idx2.tif"
+    Picture(_pink(), title="Patient 1, slide 1", longest_edge=2000).save(drawn)
+    tifffile.imwrite(path, _pink(), photometric="rgb", software=SOFTWARE, metadata=None, **layout)
+    assert _refusal(drawn, 1.0).rule == _refusal(path, 1.0).rule == "own-picture"

@@ -20,7 +20,7 @@ def test_each_interval_is_the_mean_of_what_it_covers(n: int, step: float, start:
     sums = np.concatenate([[0.0], np.cumsum(values)])
     integral = np.interp(np.clip(edges, low, high) - low, np.arange(high - low + 1), sums)
     widths = np.diff(np.clip(edges, low, high))
-    weights = area_weights(edges, low, high)
+    weights = area_weights(edges.astype(np.float64), low, high)
     assert np.allclose(weights.toarray() @ values, np.diff(integral) / widths, atol=1e-4)
     assert np.allclose(weights.sum(axis=1), 1, atol=1e-5)
 

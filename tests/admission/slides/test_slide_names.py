@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bcd.admission.slides.names import SLIDE_SUFFIXES, companions, is_slide, parse_slide_name
+from bcd.admission.slides.names import SLIDE_SUFFIXES, companions, explain_misfit, is_slide, parse_slide_name
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,11 @@ from bcd.admission.slides.names import SLIDE_SUFFIXES, companions, is_slide, par
         ("8867_idx5/IMG0.dcm", ("8867", "5")),
         ("8867/1.2.840.dcm", ("8867", "0")),
         ("march/8867_idx5.dcm", ("8867", "5")),
+        ("8867_IDX5.SVS", ("8867", "5")),
+        ("8867_idx5.ome.tif", ("8867", "5")),
+        ("8867.OME.TIFF", ("8867", "0")),
+        ("8867_IDX5/IMG0.DCM", ("8867", "5")),
+        ("8867.ome.svs", None),
         ("8867_idx.svs", None),
         ("8867_idx1234567.svs", None),
         ("Erika Mustermann.svs", None),
@@ -97,3 +102,23 @@ def test_a_hamamatsu_slide_brings_the_pictures_beside_it() -> None:
 
 def test_any_other_slide_stands_alone() -> None:
     assert companions(["1_idx1.svs", "1_idx1/Index.dat", "1_idx1.jpg"], 0) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("Erika Mustermann.svs", 'a blank does not fit into the patient "Erika Mustermann"'),
+        ("no_spacing_idx8.tif", '"_" does not fit into the patient "no_spacing"'),
+        ("TCGA-A1-A0SK-01Z-00-DX1.4F1B.svs", '"." does not fit into the patient'),
+        ("Müller_idx1.svs", '"ü" does not fit into the patient "Müller"'),
+        ("8867_idx5a.svs", 'the slide "5a" is no number of one to six digits'),
+        ("8867_idx1234567.svs", 'the slide "1234567" is no number'),
+        ("_idx5.svs", "the patient has 0 characters"),
+        (f"{'8' * 65}.svs", "the patient has 65 characters"),
+        ("IMG0.dcm", "by the folder that holds its files, and there is none"),
+        ("my slides/IMG0.dcm", 'a blank does not fit into the patient "my slides"'),
+    ],
+)
+def test_a_misfit_is_told_by_what_does_not_fit(path: str, words: str) -> None:
+    assert parse_slide_name(PurePosixPath(path)) is None
+    assert words in explain_misfit(PurePosixPath(path))

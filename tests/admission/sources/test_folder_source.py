@@ -75,7 +75,7 @@ def test_a_folder_that_cannot_be_listed_is_told(as_folder, hazards_of, monkeypat
             raise PermissionError(13, "Permission denied")
         return scandir(place)
 
-    monkeypatch.setattr(folders.os, "scandir", refuse)
+    monkeypatch.setattr(folders.os, "scandir", refuse)  # type: ignore[attr-defined]
     assert hazards_of(folder) == {"locked": "unreadable"}
     assert FolderSource(folder).names == ["a/1.png", "locked"]
     with pytest.raises(BcdError, match="cannot be listed: Permission denied"):

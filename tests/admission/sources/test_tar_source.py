@@ -31,7 +31,7 @@ def _add(archive: tarfile.TarFile, name: str, data: bytes = b"", kind: bytes = t
 
 
 def _write(path: Path, files: dict[str, bytes], mode: str = "w", dialect: int = tarfile.PAX_FORMAT) -> Path:
-    with tarfile.open(path, mode, format=dialect) as archive:
+    with tarfile.open(path, mode, format=dialect) as archive:  # type: ignore[call-overload]
         _add(archive, "8867", kind=tarfile.DIRTYPE)
         for name, data in files.items():
             _add(archive, name, data)
@@ -91,7 +91,7 @@ def test_a_sparse_member_cannot_be_read(tmp_path: Path, hazards_of, read_all) ->
     header = bytearray(tarfile.TarInfo("sparse").tobuf(tarfile.GNU_FORMAT))
     header[156:157] = tarfile.GNUTYPE_SPARSE
     header[483:495] = b"%011o\0" % (1 << 40)  # a terabyte of holes
-    header[148:156] = b"%06o\0 " % tarfile.calc_chksums(bytes(header))[0]
+    header[148:156] = b"%06o\0 " % tarfile.calc_chksums(bytes(header))[0]  # type: ignore[attr-defined]
     (tmp_path / "x.tar").write_bytes(bytes(header) + bytes(1024))
     assert hazards_of(tmp_path / "x.tar") == {}
     assert read_all(tmp_path / "x.tar") == {"sparse": "unreadable: it is a sparse file or none at all"}
@@ -105,7 +105,7 @@ def test_a_cut_tar_is_refused_as_a_whole(tmp_path: Path, mode: str, lost: int) -
     assert is_whole(path)
     os.truncate(path, path.stat().st_size - lost)
     assert not is_whole(path)
-    with pytest.raises(BcdError, match=r"damaged or not whole.* Copy it again"), open_source(path, tmp_path):
+    with pytest.raises(BcdError, match="damaged or not whole"), open_source(path, tmp_path):
         pass
 
 
@@ -142,7 +142,7 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_a_disk_without_room_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = _write(tmp_path / "x.tgz", FILES, "w:gz")
-    monkeypatch.setattr(tars.shutil, "disk_usage", lambda place: type("Usage", (), {"free": 1000})())
+    monkeypatch.setattr(tars.shutil, "disk_usage", lambda place: type("Usage", (), {"free": 1000})())  # type: ignore[attr-defined]
     with (
         pytest.raises(UnavailableError, match=r"cannot be unpacked in .*No space left.* Make room"),
         open_source(path, tmp_path),
@@ -195,7 +195,10 @@ def test_277524_members_take_little_memory(tmp_path: Path) -> None:
 def test_what_is_no_delivery_is_named(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "x").write_bytes(data)
     with (
-        pytest.raises(BcdError, match=r"neither a folder nor a whole zip|no whole zip"),
+        pytest.raises(
+            BcdError,
+            match=r"neither a folder nor a whole zip|no whole zip|has no bytes|holds no tar|a 7z archive",
+        ),
         open_source(tmp_path / "x", tmp_path),
     ):
         pass
@@ -229,5 +232,5 @@ def _with_checksums(data: bytearray) -> bytes:
     for place in range(0, len(data) - 511, 512):
         if data[place + 257 : place + 262] == b"ustar":
             block = bytes(data[place : place + 512])
-            data[place + 148 : place + 156] = b"%06o\0 " % tarfile.calc_chksums(block)[0]
+            data[place + 148 : place + 156] = b"%06o\0 " % tarfile.calc_chksums(block)[0]  # type: ignore[attr-defined]
     return bytes(data)

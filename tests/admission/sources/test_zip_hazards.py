@@ -53,9 +53,10 @@ def two(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("field", "form", "value", "reason"),
     [
-        (FLAGS, "<H", 1, "unreadable: it is encrypted with a password"),
-        (METHOD, "<H", 12, "unreadable: its compression (bzip2) is not known"),
-        (METHOD, "<H", 77, "unreadable: its compression (77) is not known"),
+        (FLAGS, "<H", 1, "encrypted: it is encrypted with a password"),
+        (METHOD, "<H", 12, "compression: it is packed by bzip2, not by Deflate"),
+        (METHOD, "<H", 9, "compression: it is packed by Deflate64, as Windows Explorer does with large folders"),
+        (METHOD, "<H", 77, "compression: it is packed by method 77, not by Deflate"),
         (METHOD, "<H", 0, "unreadable: its checksum is not what the archive says"),
         (CRC, "<I", 1, "unreadable: its checksum is not what the archive says"),
         (SIZE, "<I", 5119, "bomb: it unpacks to more than the 5,119 bytes that are declared"),
@@ -154,25 +155,17 @@ def test_two_members_of_one_name_are_two_members(tmp_path: Path) -> None:
         ]
 
 
-def test_a_zip_that_is_encrypted_as_a_whole_is_refused_as_a_whole(tmp_path: Path) -> None:
-    path = _write(tmp_path / "x.zip", {"a": NOISE, "b": NOISE, "__MACOSX/._a": b"x"})
-    for name in "ab":
-        _patch_listed(path, name, FLAGS, "<H", 1)
-    with pytest.raises(BcdError, match=r"encrypted with a password.*without one"):
-        ZipSource(path)
-
-
 def test_a_damaged_list_refuses_the_whole_zip(two: Path) -> None:
     data = bytearray(two.read_bytes())
     data[data.index(b"PK\1\2") + 28] += 1  # a name is longer than it is
     two.write_bytes(data)
-    with pytest.raises(BcdError, match=r"list of members of .* is damaged\. Copy it again"):
+    with pytest.raises(BcdError, match=r"list of members of .* is damaged"):
         ZipSource(two)
 
 
 def test_a_zip_without_its_end_refuses_the_whole_zip(two: Path) -> None:
     two.write_bytes(two.read_bytes()[:-30])
-    with pytest.raises(BcdError, match=r"no whole zip.* Copy it again"):
+    with pytest.raises(BcdError, match="no whole zip"):
         ZipSource(two)
 
 

@@ -10,6 +10,7 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -66,7 +67,7 @@ def test_an_archive_may_be_streamed_with_sizes_after_the_data(tmp_path: Path, re
         def writable(self) -> bool:
             return True
 
-        def write(self, data: bytes) -> int:
+        def write(self, data: Any) -> int:
             return self._file.write(data)
 
     with (tmp_path / "x.zip").open("wb") as file, zipfile.ZipFile(Pipe(file), "w", zipfile.ZIP_DEFLATED) as archive:

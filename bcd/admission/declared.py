@@ -1,0 +1,256 @@
+"""Slides that a table beside them declares: `slides.csv`, for files that are not named as bcd names slides.
+
+| column | what it says |
+| --- | --- |
+| `file` | the slide: its path in the delivery or the end of it; of DICOM, a file or the folder of a series |
+| `patient`, `slide` | whose it is; `slide` is a number, 0 where the cell is empty |
+| `spacing` | µm per pixel, where the slide does not say it, or to confirm what it says; may be left out |
+| `complete` | 1: every patch with tissue is here, 0: it is a part of a slide; may be left out |
+
+A row without a file declares patches of the delivery: that they are all that their slide has.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from bcd.admission.naming import Naming
+from bcd.admission.rules import Refusal
+from bcd.admission.slides.names import (
+    ONLY_SLIDE,
+    PICTURE_SUFFIXES,
+    SLIDE_SUFFIXES,
+    SlideName,
+    explain_patient,
+    is_dicom,
+    is_slide,
+    parse_stem,
+)
+from bcd.admission.sources.source import Source, UnreadableFileError, is_litter
+from bcd.errors import BcdError
+from bcd.patches import PatchName
+from bcd.progress import say
+from bcd.store.table_files import SUFFIXES, as_numbers, as_whole, read_table, rename_columns
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SLIDES_FILES = frozenset(f"slides{suffix}" for suffix in (*SUFFIXES, ".xlsx", ".xls", ".ods"))
+"""Names of a table of slides, in lower case; a spreadsheet is refused with the way to save it."""
+
+MAX_BYTES = 1 << 20
+"""A larger table is refused; that of 10,000 slides has half of it."""
+
+_COLUMNS = ("file", "patient", "slide")
+_SYNONYMS = {
+    "file": ("filename", "path", "name"),
+    "patient": ("patientid", "case", "caseid"),
+    "slide": ("slideid", "slidenumber"),
+    "spacing": ("mpp", "micronsperpixel", "umpx", "µmpx"),
+    "complete": (),
+}
+_ANSWERS = {
+    "": None,
+    **dict.fromkeys(("1", "yes", "y", "true"), True),
+    **dict.fromkeys(("0", "no", "n", "false"), False),
+}
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What a row says.
+
+    Attributes:
+        name: Patient and slide.
+        spacing: In µm per pixel; None where the row does not say it.
+        complete: Whether the slide is complete; None where the row does not say it.
+    """
+
+    name: SlideName
+    spacing: float | None
+    complete: bool | None
+
+
+@dataclass
+class Declarations:
+    """What the tables of a delivery say of its slides.
+
+    Attributes:
+        tables: Members that are tables of slides.
+        refused: Refusals of tables that are faulty, or of which rows name no file.
+        slides: What a table says of a slide, by the slide's file.
+        complete: Patient and slide of patches that are declared to be complete.
+        fault: Why no slide of the delivery can be admitted: a table that says whose they are cannot be believed.
+    """
+
+    tables: list[int] = field(default_factory=list)
+    refused: dict[int, Refusal] = field(default_factory=dict)
+    slides: dict[int, Declared] = field(default_factory=dict)
+    complete: set[SlideName] = field(default_factory=set)
+    fault: Refusal | None = None
+
+
+def read_declarations(source: Source, naming: Naming, scratch: Path) -> Declarations:
+    """Reads the tables of slides in a delivery.
+
+    A table that cannot be read, or of which no row names a file, is a fault of the whole: the slides that it would
+    have named are not admitted by their own names, which may be others'.
+
+    Args:
+        source: The delivery.
+        naming: How its patients are called.
+        scratch: Folder for a copy of a table.
+    """
+    found = Declarations()
+    for member, name in enumerate(source.names):
+        if name.rpartition("/")[2].lower() in SLIDES_FILES and not is_litter(name) and source.hazard(member) is None:
+            found.tables.append(member)
+            _take_table(found, member, source, naming, scratch)
+    return found
+
+
+def _take_table(found: Declarations, member: int, source: Source, naming: Naming, scratch: Path) -> None:
+    title = PurePosixPath(source.names[member]).name
+    try:
+        rows = dict(_read_rows(_read(source, member, scratch), title))
+        unmatched = _match(found, rows, source.names, title)
+    except UnreadableFileError as error:
+        found.fault = Refusal(error.rule, f"{title} cannot be read: {error}.")
+        found.refused[member] = found.fault
+        return
+    except BcdError as error:
+        message = f"{error.what} {error.mend}".strip()
+        found.fault = naming.show_refusal(Refusal("slides-file", message))
+        found.refused[member] = found.fault
+        return
+    if unmatched:
+        found.refused[member] = naming.show_refusal(Refusal("slides-file", _tell_unmatched(title, rows, unmatched)))
+        say(found.refused[member].message)
+    without = [name for place, name in enumerate(source.names) if _lacks_row(found, place, name)]
+    if without and not naming.hides:
+        shown = ", ".join(without[:_SHOWN])
+        say(f"{title} has no row for {len(without):,} of the slides, which go by their own names: {shown}.")
+
+
+def _tell_unmatched(title: str, rows: dict[int, tuple[str, Declared]], unmatched: list[int]) -> str:
+    shown = ", ".join(f"{rows[line][0]} (line {line})" for line in unmatched[:_SHOWN])
+    return (
+        f"{len(unmatched):,} of the {len(rows):,} rows of {title} name no file of the delivery: {shown}."
+        " The other rows count."
+    )
+
+
+def _lacks_row(found: Declarations, member: int, name: str) -> bool:
+    return member not in found.slides and not is_litter(name) and is_slide(PurePosixPath(name))
+
+
+def _read(source: Source, member: int, scratch: Path) -> pd.DataFrame:
+    if source.size(member) > MAX_BYTES:
+        raise BcdError("The table of slides has more than 1 MiB.", "Hand the slides over in parts.")
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=scratch, prefix="slides-") as folder:
+        path = Path(folder, PurePosixPath(source.names[member]).name.lower())
+        source.copy(member, path)
+        table = rename_columns(path, read_table(path), _SYNONYMS)
+    missing = [name for name in _COLUMNS if name not in table.columns]
+    if missing:
+        raise BcdError(
+            f"{path.name} lacks the columns {', '.join(missing)}; it has {', '.join(table.columns) or 'none'}.",
+            "Give columns file, patient and slide.",
+        )
+    return table.reindex(columns=list(_SYNONYMS), fill_value="")
+
+
+def _read_rows(table: pd.DataFrame, title: str) -> Iterator[tuple[int, tuple[str, Declared]]]:
+    """Yields file and declaration of each row by its line.
+
+    Raises:
+        BcdError: Rows are faulty; the first of them are named.
+    """
+    spacings = as_numbers(table["spacing"])
+    faults = []
+    rows = []
+    for place, (line, row) in enumerate(table.assign(slide=as_whole(table["slide"])).iterrows()):
+        file, patient, slide = (str(row[name]) for name in _COLUMNS)
+        name = parse_stem(f"{patient}_idx{slide or ONLY_SLIDE}")
+        spacing = float(spacings[place]) if row["spacing"] else None
+        answer = str(row["complete"]).casefold()
+        if name is None:
+            faults.append(
+                (line, explain_patient(patient) or f'the slide "{slide}" is no number of one to six digits')
+            )
+        elif spacing is not None and not spacing > 0:
+            faults.append((line, f'the spacing "{row["spacing"]}" is no number of µm per pixel'))
+        elif answer not in _ANSWERS:
+            faults.append((line, f'complete is "{row["complete"]}", and 1 or 0 is understood'))
+        elif not file and _ANSWERS[answer] is not True:
+            faults.append((line, "it names no file, and does not declare patches complete"))
+        else:
+            rows.append((int(str(line)), (file, Declared(name, spacing, _ANSWERS[answer]))))
+    if faults:
+        shown = "; ".join(f"line {line}: {fault}" for line, fault in faults[:_SHOWN])
+        raise BcdError(f"{title} has {len(faults):,} faulty rows: {shown}.", "Correct the table.")
+    yield from rows
+
+
+def _match(found: Declarations, rows: dict[int, tuple[str, Declared]], names: Sequence[str], title: str) -> list[int]:
+    """Finds the slide of each row, and returns the lines of those that have none.
+
+    Raises:
+        BcdError: A row names several slides, or two rows name one; or no row names any.
+    """
+    slides = [member for member, name in enumerate(names) if _may_be_slide(name)]
+    line_of: dict[int, int] = {}
+    unmatched = []
+    for line, (file, declared) in rows.items():
+        if not file:
+            found.complete.add(declared.name)
+            continue
+        members = _find(names, slides, _plain(file))
+        if len({_place(names[member], file) for member in members}) > 1:
+            raise BcdError(f"{file} in line {line} of {title} may be several slides.", "Give its whole path.")
+        for member in members:
+            if member in line_of:
+                raise BcdError(
+                    f"Lines {line_of[member]} and {line} of {title} name one slide, {file}.", "Remove one."
+                )
+            line_of[member] = line
+            found.slides[member] = declared
+        unmatched += [] if members else [line]
+    if unmatched and not line_of:
+        raise BcdError(_tell_unmatched(title, rows, unmatched), "Give file names as they are in the delivery.")
+    return unmatched
+
+
+def _find(names: Sequence[str], slides: Sequence[int], file: str) -> list[int]:
+    """Returns the files that a row means: of its path, or of one that is an end of the other; or of its folder."""
+    plain = {member: _plain(names[member]) for member in slides}
+    of_path = [member for member, name in plain.items() if name == file]
+    ends = of_path or [member for member, name in plain.items() if name.endswith(f"/{file}")]
+    whole = ends or [member for member, name in plain.items() if file.endswith(f"/{name}")]
+    return whole or [member for member, name in plain.items() if _is_in_folder(name, file)]
+
+
+def _place(name: str, file: str) -> str:
+    """Returns what tells one slide that a row may mean from another: its path, or the folder of its series."""
+    return name.rpartition("/")[0] if _is_in_folder(_plain(name), _plain(file)) else name
+
+
+def _is_in_folder(name: str, folder: str) -> bool:
+    return is_dicom(PurePosixPath(name)) and f"/{name.rpartition('/')[0]}".endswith(f"/{folder}")
+
+
+def _may_be_slide(name: str) -> bool:
+    path = PurePosixPath(name)
+    is_picture = path.suffix.lower() in SLIDE_SUFFIXES | PICTURE_SUFFIXES
+    return is_picture and PatchName.parse(path.name) is None and not is_litter(name)
+
+
+def _plain(file: str) -> str:
+    """Returns a path as it is compared: in one case, and with slashes where Windows has another sign."""
+    return file.replace("\\", "/").removeprefix("./").strip("/").casefold()

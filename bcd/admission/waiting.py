@@ -1,0 +1,94 @@
+"""Deliveries of the inbox that no run will ever take, and what a person can do about each.
+
+Example:
+    >>> for stuck in find_stuck(settings, catalog):  # doctest: +SKIP
+    ...     print(stuck)
+    2 deliveries wait in inbox/west: hospital west is not declared. Run `bcd hospital declare west …`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path, PurePosixPath
+
+from bcd.admission.delivery import is_hidden
+from bcd.admission.slides.names import is_slide
+from bcd.admission.sources.open import list_names
+from bcd.errors import BcdError
+from bcd.settings import Settings
+from bcd.store.catalog import Catalog
+from bcd.store.hospitals import find_declared
+
+_MOST_NAMES = 10_000
+"""Names of one delivery that are looked at: a doctor is to answer soon."""
+
+
+@dataclass(frozen=True)
+class Stuck:
+    """Deliveries that wait for a person.
+
+    Attributes:
+        deliveries: How many.
+        what: Where they lie and why they wait.
+        mend: What takes them.
+    """
+
+    deliveries: int
+    what: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.mend}"
+
+
+def find_stuck(settings: Settings, catalog: Catalog) -> list[Stuck]:
+    """Finds deliveries of hospitals that are not declared, and those that lie in no hospital's folder.
+
+    Files are not named: what somebody put beside the folders may be called after a patient.
+    """
+    if not settings.inbox.is_dir():
+        return []
+    stuck = []
+    beside = [path for path in settings.inbox.iterdir() if not path.is_dir() and not is_hidden(path)]
+    if beside:
+        stuck.append(
+            Stuck(
+                len(beside),
+                f"{_count(len(beside))} in {settings.inbox} itself, in no hospital's folder.",
+                f"Move each into {settings.inbox}/HOSPITAL/.",
+            )
+        )
+    for folder in sorted(path for path in settings.inbox.iterdir() if path.is_dir() and not is_hidden(path)):
+        waiting = _list(folder)
+        if not waiting:
+            continue
+        try:
+            find_declared(catalog, folder.name)
+        except BcdError as error:
+            stuck.append(Stuck(waiting, f"{_count(waiting)} in {folder}. {error.what}", error.mend))
+    return stuck
+
+
+def slides_wait(settings: Settings) -> bool:
+    """Whether a delivery of the inbox holds a slide, as far as the first names of each tell."""
+    deliveries = settings.inbox.glob("*/*") if settings.inbox.is_dir() else ()
+    return any(_holds_slide(path) for path in deliveries if not is_hidden(path))
+
+
+def _holds_slide(path: Path) -> bool:
+    try:
+        return any(is_slide(PurePosixPath(name)) for name in islice(list_names(path), _MOST_NAMES))
+    except (BcdError, OSError):  # nothing that can be opened
+        return False
+
+
+def _list(folder: Path) -> int:
+    try:
+        return sum(not is_hidden(path) for path in folder.iterdir())
+    except OSError:  # which the run that looks for deliveries says
+        return 0
+
+
+def _count(deliveries: int) -> str:
+    return f"{deliveries:,} {'delivery waits' if deliveries == 1 else 'deliveries wait'}"

@@ -1,0 +1,109 @@
+"""The patients in the store as a list: their split, their patches, and what they were scored with last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from bcd.patches import Hospital, PatientId
+from bcd.store import tables
+from bcd.store.labels import latest_labels
+
+if TYPE_CHECKING:
+    from bcd.store.catalog import Catalog
+
+
+@dataclass(frozen=True)
+class PatientSummary:
+    """A patient in a list.
+
+    Attributes:
+        hospital: Where the patient is from.
+        patient: The identifier there.
+        split: The split under the protocol; empty: not dealt yet.
+        patches: Number of patches.
+        labelled: How many of them have a label.
+        positive: How many of them are labelled 1.
+        withdrawn: Whether the patient is withdrawn.
+        bundle: What the patient was scored with last; empty: never scored.
+        scored_at: When, in UTC.
+    """
+
+    hospital: Hospital
+    patient: PatientId
+    split: str
+    patches: int
+    labelled: int
+    positive: int
+    withdrawn: bool
+    bundle: str
+    scored_at: datetime | None
+
+
+def find_patients(
+    catalog: Catalog, protocol: str, *, hospital: str = "", split: str = "", scored: bool | None = None
+) -> list[PatientSummary]:
+    """Finds patients, ordered by hospital and identifier.
+
+    Args:
+        catalog: Where they are.
+        protocol: The protocol whose splits are meant, as the catalog calls it.
+        hospital: Only of this one; empty: of all.
+        split: Only of this one; empty: of all, and those not dealt yet.
+        scored: Only those who were scored, or only those who never were; None: both.
+    """
+    labels, dealt, gone, ledger = latest_labels().subquery(), tables.splits, tables.withdrawn, tables.ledger
+    person = ("hospital", "patient")
+
+    def same(one: sa.FromClause, other: sa.FromClause) -> sa.ColumnElement[bool]:
+        return sa.and_(*(one.c[name] == other.c[name] for name in person))
+
+    known = tables.patients
+    last = (
+        sa.select(sa.func.max(ledger.c.number).label("number"), ledger.c.hospital, ledger.c.patient)
+        .where(ledger.c.status == "scored")
+        .group_by(ledger.c.hospital, ledger.c.patient)
+        .subquery()
+    )
+    counts = (
+        sa.select(
+            labels.c.hospital,
+            labels.c.patient,
+            sa.func.count().label("patches"),
+            sa.func.count(labels.c.label).label("labelled"),
+            sa.func.coalesce(sa.func.sum(labels.c.label), 0).label("positive"),
+        )
+        .group_by(labels.c.hospital, labels.c.patient)
+        .subquery()
+    )
+    query = (
+        sa.select(
+            known.c.hospital,
+            known.c.patient,
+            sa.func.coalesce(dealt.c.split, "").label("split"),
+            sa.func.coalesce(counts.c.patches, 0).label("patches"),
+            sa.func.coalesce(counts.c.labelled, 0).label("labelled"),
+            sa.func.coalesce(counts.c.positive, 0).label("positive"),
+            gone.c.withdrawn_at.is_not(None).label("withdrawn"),
+            sa.func.coalesce(ledger.c.bundle, "").label("bundle"),
+            ledger.c.at.label("scored_at"),
+        )
+        .outerjoin_from(known, counts, same(known, counts))
+        .outerjoin(dealt, sa.and_(same(known, dealt), dealt.c.protocol == protocol))
+        .outerjoin(gone, same(known, gone))
+        .outerjoin(last, same(known, last))
+        .outerjoin(ledger, ledger.c.number == last.c.number)
+    )
+    if hospital:
+        query = query.where(known.c.hospital == hospital)
+    if split:
+        query = query.where(dealt.c.split == split)
+    if scored is not None:
+        query = query.where(last.c.number.is_not(None) if scored else last.c.number.is_(None))
+    with catalog.engine.connect() as connection:
+        found = [PatientSummary(**row) for row in connection.execute(query).mappings()]
+    # Sorted here: databases differ in how they order text.
+    return sorted(found, key=lambda each: (each.hospital, each.patient))

@@ -1,0 +1,95 @@
+"""A folder of DICOM files is one slide a series, each admitted or refused by itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bcd.admission.admit import Admission, admit
+from bcd.errors import BcdError
+from bcd.patches import Hospital, PatientId
+from bcd.settings import Settings
+from bcd.store.catalog import Catalog
+from bcd.store.deliveries import list_refusals
+from bcd.store.patients import patient_patches
+
+EAST = Hospital("east")
+
+
+def _tissue(seed: int, patches: int) -> np.ndarray:
+    pixels = np.random.default_rng(seed).integers(60, 256, (400, 400 * patches, 3), dtype=np.uint8)
+    pixels[..., 1] //= 3
+    return pixels
+
+
+def _slides(settings: Settings, catalog: Catalog, patient: str) -> dict[str, int]:
+    patches = patient_patches(settings, catalog, EAST, PatientId(patient))
+    return {str(slide): int(n) for slide, n in patches.groupby("slide", observed=True).size().items()}
+
+
+def _refused(catalog: Catalog, admission: Admission) -> dict[str, tuple[str, str]]:
+    return {each.name: (each.rule, each.message) for each in list_refusals(catalog, admission.id)}
+
+
+@pytest.mark.parametrize("handed_over", ["d", "d/8867"])
+def test_the_series_of_a_patient_are_slides_in_the_order_of_their_numbers(
+    settings: Settings, catalog: Catalog, as_dicom, tmp_path: Path, handed_over: str
+) -> None:
+    as_dicom(_tissue(1, 1), spacing=0.5, folder="d/8867", series=(9, 1))
+    as_dicom(_tissue(2, 2), _tissue(2, 2)[::2, ::2], spacing=0.5, folder="d/8867", series=(4, 2))
+    admission = admit(settings, catalog, tmp_path / handed_over, EAST)
+    assert (admission.files, admission.admitted_files, admission.refused) == (3, 3, {})
+    assert _slides(settings, catalog, "8867") == {"1": 1, "2": 2}
+
+
+def test_a_single_series_of_a_patient_is_slide_0(
+    settings: Settings, catalog: Catalog, as_dicom, tmp_path: Path
+) -> None:
+    as_dicom(_tissue(1, 1), spacing=0.5, folder="d/8867")
+    admit(settings, catalog, tmp_path / "d", EAST)
+    assert _slides(settings, catalog, "8867") == {"0": 1}
+
+
+def test_each_series_is_refused_by_itself(settings: Settings, catalog: Catalog, as_dicom, tmp_path: Path) -> None:
+    as_dicom(np.full((400, 400, 3), 240, np.uint8), spacing=0.5, folder="d/8867", series=(9, 1))
+    as_dicom(_tissue(2, 2), spacing=0.5, folder="d/8867", series=(4, 2))
+    (tmp_path / "d/8867/NOTE.dcm").write_bytes(b"no DICOM")
+    admission = admit(settings, catalog, tmp_path / "d", EAST)
+    assert _slides(settings, catalog, "8867") == {"2": 2}
+    rules = {name: rule for name, (rule, _) in _refused(catalog, admission).items()}
+    assert rules == {"8867/IMG10.dcm": "no-tissue", "8867/NOTE.dcm": "unreadable"}
+
+
+def test_a_folder_of_one_slide_with_several_series_is_refused(
+    *, settings: Settings, catalog: Catalog, as_dicom, patch_files, as_folder, tmp_path: Path
+) -> None:
+    as_folder(patch_files("8868"), tmp_path / "d")
+    as_dicom(_tissue(1, 1), spacing=0.5, folder="d/8867_idx5", series=(9, 1))
+    as_dicom(_tissue(2, 2), spacing=0.5, folder="d/8867_idx5", series=(4, 2))
+    admission = admit(settings, catalog, tmp_path / "d", EAST)
+    assert (admission.admitted, admission.refused) == (4, {"name": 2})
+    assert all("2 series" in message for _, message in _refused(catalog, admission).values())
+
+
+def test_a_table_names_each_series_by_a_file_of_it(
+    settings: Settings, catalog: Catalog, as_dicom, tmp_path: Path
+) -> None:
+    as_dicom(_tissue(1, 1), spacing=0.5, folder="d/export 7", series=(9, 1))
+    as_dicom(_tissue(2, 2), spacing=0.5, folder="d/export 7", series=(4, 2))
+    as_dicom(_tissue(3, 3), spacing=0.5, folder="d/export 8", series=(5, 1))
+    table = "file,patient,slide\nIMG20.dcm,A,7\nexport 7/IMG10.dcm,A,8\nexport 8,B,1\n"
+    (tmp_path / "d/slides.csv").write_text(table)
+    assert admit(settings, catalog, tmp_path / "d", EAST).refused == {}
+    assert _slides(settings, catalog, "A") == {"7": 2, "8": 1}
+    assert _slides(settings, catalog, "B") == {"1": 3}
+
+
+def test_dicom_files_in_an_archive_need_a_folder(
+    settings: Settings, catalog: Catalog, as_dicom, as_zip, tmp_path: Path
+) -> None:
+    last = as_dicom(_tissue(1, 1), spacing=0.5, folder="8867")
+    with pytest.raises(BcdError, match="name 1"):
+        admit(settings, catalog, as_zip({"IMG0.dcm": last.read_bytes()}), EAST)
+    assert admit(settings, catalog, as_zip({"8867/IMG0.dcm": last.read_bytes()}), EAST).admitted == 1

@@ -1,0 +1,166 @@
+"""Slides that a table beside them declares, for names that are not bcd's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from bcd.admission.admit import Admission, admit
+from bcd.errors import BcdError
+from bcd.patches import Hospital
+from bcd.settings import Settings
+from bcd.store.catalog import Catalog
+from bcd.store.complete import list_complete
+from bcd.store.deliveries import list_refusals
+from bcd.store.hospitals import declare_hospital
+from bcd.store.patients import list_patients
+
+EAST = Hospital("east")
+TCGA = "TCGA-A1-A0SK-01Z-00-DX1.4F1B2C3D.svs"
+
+
+@pytest.fixture(scope="session")
+def slide() -> Callable[..., bytes]:
+    """Makes a stained slide of 2 patches."""
+
+    def make(folder: Path, seed: int, spacing: float | None = 0.5) -> bytes:
+        generator = np.random.default_rng(seed)
+        pixels = np.array([200, 110, 170]) + generator.integers(-60, 40, (100, 200, 3))
+        large = pixels.clip(0, 255).astype(np.uint8).repeat(4, 0).repeat(4, 1)
+        said = {} if spacing is None else {"resolution": (1e4 / spacing,) * 2, "resolutionunit": "CENTIMETER"}
+        path = folder / "slide.tif"
+        tifffile.imwrite(path, large, tile=(64, 64), photometric="rgb", compression="zlib", **said)
+        return path.read_bytes()
+
+    return make
+
+
+@pytest.fixture
+def handed_over(settings: Settings, catalog: Catalog, as_folder, tmp_path: Path) -> Callable[..., Admission]:
+    def hand_over(files: dict[str, bytes], hospital: str = EAST) -> Admission:
+        number = len(list(tmp_path.glob("delivery-*")))
+        return admit(settings, catalog, as_folder(files, tmp_path / f"delivery-{number}"), Hospital(hospital))
+
+    return hand_over
+
+
+def _patients(catalog: Catalog) -> set[str]:
+    return set(list_patients(catalog)["patient"])
+
+
+def _messages(catalog: Catalog, admission: Admission) -> dict[str, tuple[str, str]]:
+    return {each.name: (each.rule, each.message) for each in list_refusals(catalog, admission.id)}
+
+
+@pytest.mark.parametrize("table", ["slides.csv", "Slides.TSV", "slides.txt"])
+def test_slides_of_any_name_are_whose_the_table_says(
+    catalog: Catalog, handed_over, slide, tmp_path: Path, table: str
+) -> None:
+    rows = [["File", "Patient", "Slide"], [TCGA, "TCGA-A1-A0SK", "1"], ["patient_004_node_4.tif", "C-004", "4.0"]]
+    separator = "," if table == "slides.csv" else "\t"
+    admission = handed_over(
+        {
+            f"images/{TCGA.upper()}": slide(tmp_path, 1),
+            "images/patient_004_node_4.tif": slide(tmp_path, 2),
+            table: "\n".join(map(separator.join, rows)).encode(),
+        }
+    )
+    assert (admission.admitted_files, admission.refused, admission.admitted) == (3, {}, 4)
+    assert _patients(catalog) == {"TCGA-A1-A0SK", "C-004"}
+    assert list_complete(catalog) == {(EAST, "TCGA-A1-A0SK", "1"): "tiled", (EAST, "C-004", "4"): "tiled"}
+
+
+def test_a_row_says_spacing_and_whether_a_slide_is_complete(
+    catalog: Catalog, handed_over, slide, tmp_path: Path
+) -> None:
+    admission = handed_over(
+        {
+            "a.tif": slide(tmp_path, 1, None),
+            "b.tif": slide(tmp_path, 2, 2.0),
+            "IMG_0012.png": b"",
+            "slides.csv": b"file,patient,slide,spacing,complete\n"
+            b"a.tif,A,1,0.5,no\nb.tif,B,1,2.0,yes\nIMG_0012.png,C,,0.5,\n",
+        }
+    )
+    assert admission.refused == {"unreadable": 1}  # it is taken for a slide, which it is not
+    assert admission.admitted == 2 + 32
+    assert list_complete(catalog) == {(EAST, "B", "1"): "tiled"}
+
+
+def test_patches_are_complete_where_a_row_without_a_file_says_so(catalog: Catalog, handed_over, patch_files) -> None:
+    table = b"file,patient,slide,complete\n,8867,5,1\n,9999,5,1\n"
+    admission = handed_over({**patch_files("8867", "8868"), "slides.csv": table})
+    assert (admission.admitted_files, admission.refused) == (9, {})
+    assert list_complete(catalog) == {(EAST, "8867", "5"): "declared"}
+
+
+def test_rows_without_a_file_are_told_and_the_others_count(
+    catalog: Catalog, handed_over, slide, tmp_path: Path
+) -> None:
+    table = b"file,patient,slide\na.tif,A,1\nlost.tif,B,1\n"
+    admission = handed_over({"a.tif": slide(tmp_path, 1), "9001.tif": slide(tmp_path, 2), "slides.csv": table})
+    assert admission.refused == {"slides-file": 1}
+    assert "1 of the 2 rows" in _messages(catalog, admission)["slides.csv"][1]
+    assert "lost.tif (line 3)" in _messages(catalog, admission)["slides.csv"][1]
+    assert _patients(catalog) == {"A", "9001"}  # the slide without a row goes by its own name
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ("file,patient\n8867.tif,A\n", "lacks the columns slide; it has file, patient"),
+        ("file,patient,slide\n8867.tif,A 1,1\n", 'line 2: a blank does not fit into the patient "A 1"'),
+        ("file,patient,slide\n8867.tif,A,x\n", 'line 2: the slide "x" is no number'),
+        ("file,patient,slide,spacing\n8867.tif,A,1,fine\n", 'line 2: the spacing "fine" is no number'),
+        ("file,patient,slide,complete\n8867.tif,A,1,perhaps\n", 'line 2: complete is "perhaps"'),
+        ("file,patient,slide\n8867.tif,A,1\n8867.TIF,B,1\n", "Lines 2 and 3 of slides.csv name one slide"),
+        ("file,patient,slide\n,A,1\n", "line 2: it names no file"),
+        ("file,patient,slide\nlost.tif,A,1\n", "1 of the 1 rows of slides.csv name no file"),
+    ],
+)
+def test_no_slide_is_admitted_beside_a_table_that_cannot_be_believed(
+    *, catalog: Catalog, handed_over, slide, patch_files, tmp_path: Path, table: str, words: str
+) -> None:
+    files = {**patch_files("8868"), "8867.tif": slide(tmp_path, 1), "slides.csv": table.encode()}
+    admission = handed_over(files)
+    assert (admission.admitted, admission.refused) == (4, {"slides-file": 2})
+    messages = _messages(catalog, admission)
+    assert words in messages["slides.csv"][1]
+    assert words in messages["8867.tif"][1]
+
+
+def test_a_file_name_that_two_slides_have_needs_its_path(
+    catalog: Catalog, handed_over, slide, tmp_path: Path
+) -> None:
+    slides = {"a/1.tif": slide(tmp_path, 1), "b/1.tif": slide(tmp_path, 2)}
+    with pytest.raises(BcdError, match="slides-file"):
+        handed_over({**slides, "slides.csv": b"file,patient,slide\n1.tif,A,1\n"})
+    table = rb"file,patient,slide" b"\n" rb"a\1.tif,A,1" b"\n" rb"D:\scans\b\1.tif,B,1" b"\n"
+    assert handed_over({**slides, "slides.csv": table}).admitted_files == 3
+    assert _patients(catalog) == {"A", "B"}
+
+
+def test_a_raw_hospital_s_table_is_quoted_nowhere(
+    settings: Settings, catalog: Catalog, handed_over, slide, tmp_path: Path
+) -> None:
+    declare_hospital(settings, catalog, "north", "raw", author="test")
+    table = b"file,patient,slide\nErika Mustermann.tif,MRN-1,1\nJohn Doe.tif,MRN-2,1\n"
+    admission = handed_over({"Erika Mustermann.tif": slide(tmp_path, 1), "slides.csv": table}, "north")
+    assert (admission.admitted, admission.refused) == (2, {"slides-file": 1})
+    [(name, (_, message))] = _messages(catalog, admission).items()
+    assert not any(word in name + message for word in ("Erika", "John", "MRN"))
+    [(_, patient, slide_id)] = list_complete(catalog)
+    assert (patient in _patients(catalog), slide_id, "MRN" in patient) == (True, "1", False)
+
+
+def test_a_spreadsheet_is_refused_with_the_way_to_save_it(
+    catalog: Catalog, handed_over, slide, patch_files, tmp_path: Path
+) -> None:
+    spreadsheet = b"PK\x03\x04" + bytes(100)
+    admission = handed_over({**patch_files("8868"), "8867.tif": slide(tmp_path, 1), "slides.xlsx": spreadsheet})
+    assert (admission.admitted, admission.refused) == (4, {"slides-file": 2})
+    assert "CSV" in _messages(catalog, admission)["slides.xlsx"][1]

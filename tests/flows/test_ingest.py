@@ -1,0 +1,130 @@
+"""The scheduled ingest: one delivery never stops another, and what waits for a person is said on the dashboard."""
+
+from __future__ import annotations
+
+import logging
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from bcd.admission import admit as engine
+from bcd.admission.sources.source import Source
+from bcd.settings import Settings
+from bcd.store.batches import list_batches
+from bcd.store.catalog import Catalog, open_catalog
+from bcd.store.delivery_queries import list_deliveries
+from bcd.store.hospitals import declare_hospital
+
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("prefect_server")]
+
+
+@pytest.fixture
+def catalog(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Catalog:
+    monkeypatch.setenv("BCD_INBOX_QUIET_SECONDS", "0")
+    catalog = open_catalog(settings)
+    for hospital in ("east", "west"):
+        declare_hospital(settings, catalog, hospital, "pseudonyms", author="test")
+    return catalog
+
+
+def _deliver(settings: Settings, hospital: str, name: str, patient: str) -> Path:
+    path = settings.inbox / hospital / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(int(patient)).integers(0, 256, (50, 50, 3), dtype=np.uint8)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"{patient}_idx5_x1_y1_class0.png", cv2.imencode(".png", pixels)[1].tobytes())
+    return path
+
+
+def test_one_poisoned_delivery_stops_no_other_of_any_hospital(
+    settings: Settings, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from flows.ingest import ingest
+
+    for hospital, name, patient in (
+        ("east", "a-good.zip", "1"),
+        ("east", "b-poisoned.zip", "666"),
+        ("east", "c-good.zip", "2"),
+        ("west", "good.zip", "3"),
+    ):
+        _deliver(settings, hospital, name, patient)
+    examine = engine.examine_files  # type: ignore[attr-defined]
+
+    def crash(source: Source, *rest: object) -> object:
+        if any(name.startswith("666_") for name in source.names):
+            raise BufferError("memoryview: underlying buffer is not C-contiguous")
+        return examine(source, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(engine, "examine_files", crash)
+    logging.getLogger("prefect.task_runs").addHandler(caplog.handler)
+    try:
+        state = ingest(return_state=True)
+    finally:
+        logging.getLogger("prefect.task_runs").removeHandler(caplog.handler)
+    assert state.is_failed()
+    assert "b-poisoned.zip" in str(state.message)
+    assert "BufferError" in str(state.message)
+    assert "Traceback (most recent call last)" in caplog.text
+    assert {batch.delivery for batch in list_batches(catalog)} == {"a-good.zip", "c-good.zip", "good.zip"}
+    [refused] = [each for each in list_deliveries(catalog) if each.reason]
+    assert refused.refused == {"failed": 1}
+    assert (settings.reports / f"{refused.id[:12]}.html").exists()
+    assert (settings.set_aside / "east" / "b-poisoned.zip").exists()
+    assert ingest() == []
+
+
+def test_a_fault_of_the_machine_leaves_one_delivery_waiting_and_the_others_go_on(
+    settings: Settings, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows.ingest import ingest
+
+    slides = _deliver(settings, "east", "a-slides.zip", "4")
+    _deliver(settings, "west", "good.zip", "5")
+    examine = engine.examine_files  # type: ignore[attr-defined]
+
+    def miss(source: Source, *rest: object) -> object:
+        if any(name.startswith("4_") for name in source.names):
+            raise ModuleNotFoundError("No module named 'openslide'", name="openslide")
+        return examine(source, *rest)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "examine_files", miss)
+        for _ in range(4):
+            state = ingest(return_state=True)
+            assert state.is_failed()
+    assert "The package openslide is missing" in str(state.message)
+    assert slides.exists()
+    [admission] = ingest()
+    assert admission.delivery == "a-slides.zip"
+    assert len(list_batches(catalog)) == 2
+
+
+def test_several_failures_are_all_told(settings: Settings, catalog: Catalog) -> None:
+    from flows.ingest import ingest
+
+    for hospital in ("east", "west"):
+        _deliver(settings, hospital, f"{hospital}.zip", "6").write_bytes(b"7z\xbc\xaf\x27\x1c")
+    _deliver(settings, "west", "good.zip", "7")
+    state = ingest(return_state=True)
+    assert str(state.message).startswith("2 deliveries are not admitted; 1 is.")
+    assert "east.zip is a 7z archive" in str(state.message)
+    assert "west.zip is a 7z archive" in str(state.message)
+
+
+@pytest.mark.usefixtures("catalog")
+def test_deliveries_of_a_hospital_that_nobody_declared_are_a_warning_on_the_dashboard(settings: Settings) -> None:
+    from prefect.artifacts import Artifact
+
+    from flows.ingest import ingest
+
+    for name in ("a.zip", "b.zip"):
+        _deliver(settings, "north", name, "8")
+    assert ingest() == []
+    artifact = Artifact.get("waiting")
+    assert artifact is not None
+    assert "Warning" in str(artifact.description)
+    assert f"2 deliveries wait in {settings.inbox / 'north'}" in str(artifact.data)
+    assert "bcd hospital declare north --identifiers" in str(artifact.data)
