@@ -128,7 +128,7 @@ def test_the_three_uses(hospital: _Hospital, tmp_path: Path) -> None:
 
 
 def _a_form_that_asks_for_what_cannot_be_is_answered_in_a_sentence(hospital: _Hospital) -> None:
-    wrong = {
+    wrong: dict[str, list[tuple[dict[str, Any], str]]] = {
         "score": [({"patient": " nobody "}, "nobody"), ({}, "No patient is named")],
         "ingest": [({"delivery": "/etc/passwd", "hospital": "east"}, "is no delivery in the inbox")],
         "retrain": [({"splits": {"train": 0.9}}, "sum to")],
@@ -137,7 +137,7 @@ def _a_form_that_asks_for_what_cannot_be_is_answered_in_a_sentence(hospital: _Ho
         for parameters, sentence in cases:
             url = f"/deployments/{hospital.deployment(name)['id']}/create_flow_run"
             run = hospital.prefect.post(url, json={"parameters": parameters}).raise_for_status().json()["id"]
-            state = _wait(f"the end of {name}", lambda run=run: hospital.ended(run))
+            state = _wait(f"the end of {name}", partial(hospital.ended, run))
             assert (state["type"], sentence in state["message"]) == ("FAILED", True), state["message"]
             assert "Traceback" not in hospital.log(run)
 
