@@ -176,7 +176,7 @@ class Settings(BaseModel):
         shared = {name: getattr(self, name) for name in inner_options(model) if name in Settings.model_fields}
         try:
             # Not strict: variables are text.
-            return model.model_validate({**getattr(self, table), **shared, **asked}, strict=False)
+            return model.model_validate(_fill({**getattr(self, table), **shared}, asked), strict=False)
         except ValidationError as error:
             given = read_given(self.home)
             if faults := find_faults(model, (table,), given):
@@ -240,3 +240,9 @@ def find_home(home: Path | None = None) -> Path:
 def invalid_configuration(faults: list[str], home: Path) -> BcdError:
     """Returns the error that names every fault of the configuration."""
     return BcdError("\n     ".join(faults), f"Correct {home / FILE} or the variable; `bcd config show` shows all.")
+
+
+def _fill(configured: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+    """Returns what was asked for, with what it leaves open as configured, in tables within it too."""
+    tables = (name for name, value in asked.items() if isinstance(value, dict) and name in configured)
+    return configured | asked | {name: {**configured[name], **asked[name]} for name in tables}

@@ -136,7 +136,6 @@ def time_admission(stages: Stages) -> None:
     for owner, names, stage in (
         (zips.ZipSource, "__init__", "listing the delivery"),
         (folders.FolderSource, "__init__", "listing the delivery"),
-        (admit, "check_names", "listing the delivery"),
         (admit, "plan_admission", "names and places"),
         (examine._Kept, "append as_frame", "gathering columns"),
         (examine, "_take", "gathering columns"),

@@ -17,6 +17,7 @@ from pydantic_core import CoreSchema, core_schema, to_jsonable_python
 
 from bcd.config import TABLES, load_configuration
 from bcd.errors import BcdError
+from bcd.options import Options
 from bcd.registry.options import GateOptions
 from bcd.scoring.options import ScoreOptions
 from bcd.search.options import SearchOptions
@@ -39,9 +40,7 @@ class Configured:
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         shown = handler(schema)
-        fields = handler.resolve_ref_schema(shown)["properties"]
-        for name, value in load_configuration().options(self.table, TABLES[self.table]):
-            fields[name]["default"] = to_jsonable_python(value)
+        _show(shown, load_configuration().options(self.table, TABLES[self.table]), handler)
         return shown
 
     def _complete(self, given: Any) -> Any:
@@ -52,6 +51,15 @@ class Configured:
             return configuration.options(self.table, TABLES[self.table], **given)
         except BcdError as error:
             raise BcdError(error.what, "Correct it in the form and run again.") from error
+
+
+def _show(schema: dict[str, Any], options: Options, handler: GetJsonSchemaHandler) -> None:
+    """Makes what the options say the defaults of a section, and of the sections within it."""
+    fields = handler.resolve_ref_schema(schema)["properties"]
+    for name, value in options:
+        fields[name]["default"] = to_jsonable_python(value)
+        if isinstance(value, Options):
+            _show(fields[name], value, handler)
 
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True)]

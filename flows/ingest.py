@@ -106,12 +106,15 @@ def _sum_up(faults: list[Exception], admitted: int) -> Exception:
     """Returns the one fault, or what all of them say, after every delivery had its turn."""
     if len(faults) == 1:
         return faults[0]
-    said = [fault.what if isinstance(fault, BcdError) else f"{type(fault).__name__}: {fault}" for fault in faults]
+    said = [str(fault) if isinstance(fault, BcdError) else f"{type(fault).__name__}: {fault}" for fault in faults]
     return BcdError(
-        f"{len(faults):,} deliveries are not admitted; {admitted:,} {'is' if admitted == 1 else 'are'}."
-        f" {' '.join(said)}",
-        "`bcd batches` lists them; the log of each task says what to do.",
+        "\n".join([f"{len(faults):,} deliveries are not admitted; {admitted:,} {_is(admitted)}.", *said]),
+        "`bcd batches` lists what was refused.",
     )
+
+
+def _is(number: int) -> str:
+    return "is" if number == 1 else "are"
 
 
 def _describe(settings: Settings, admissions: list[Admission]) -> str:

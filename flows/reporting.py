@@ -19,6 +19,7 @@ from prefect.artifacts import (
     create_progress_artifact,
     update_progress_artifact,
 )
+from prefect.context import FlowRunContext
 from prefect.states import Failed, State
 
 from bcd.errors import BcdError
@@ -97,8 +98,17 @@ def run_name() -> str:
     """Names a flow run by its flow and what it is about, so that the dashboard's list can be read."""
     given = runtime.flow_run.parameters
     about = [given.get("hospital", ""), given.get("patient", ""), Path(given.get("delivery", "")).name]
-    about.append(given.get("snapshot", "").strip()[:8])
+    about.append((given.get("plan") or given.get("snapshot", "")).strip()[:8])
     return " ".join([str(runtime.flow_run.flow_name), *(word.strip() for word in about if word.strip())])
+
+
+def is_scheduled() -> bool:
+    """Whether a schedule started this run, and not a person or an event.
+
+    It cannot be a parameter of the schedule: the server drops those when a person changes the schedule's time.
+    """
+    context = FlowRunContext.get()
+    return context is not None and context.flow_run is not None and bool(context.flow_run.auto_scheduled)
 
 
 def artifact_key(text: str) -> str:

@@ -18,7 +18,7 @@ from bcd.scoring.options import ScoreOptions
 from bcd.scoring.score import PatientScore, patients_to_score, score_patient
 from bcd.store.catalog import open_catalog
 from flows.forms import Scoring, Text
-from flows.reporting import publish_markdown, publish_picture, reporting, run_name, told
+from flows.reporting import is_scheduled, publish_markdown, publish_picture, reporting, run_name, told
 
 if TYPE_CHECKING:
     from bcd.registry.bundle import Bundle
@@ -34,17 +34,17 @@ def score(
     Args:
         patient: The identifier of a patient; needed unless all that wait are scored.
         hospital: The patient's hospital; needed where two hospitals know the identifier.
-        all_that_wait: Score every patient that the champion has not scored yet, and name none.
+        all_that_wait: Score every patient that the champion has not scored yet, and name none; a schedule chooses it.
         options: How patients are scored; empty: as bcd.toml says.
     """
     from bcd.registry.bundle import load_bundle
     from bcd.store.patients import find_hospital
 
-    _check_choice(patient, all_that_wait=all_that_wait)
+    _check_choice(patient, all_that_wait=all_that_wait or (is_scheduled() and not patient))
     settings = load_configuration()
     catalog = open_catalog(settings)
     options = options or settings.options("scoring", ScoreOptions)
-    faults: list[BcdError] = []
+    faults: list[Exception] = []
     scores: list[PatientScore] = []
     with reporting():
         named = PatientId(patient)
@@ -53,7 +53,7 @@ def score(
         for each_hospital, each_patient in chosen or patients_to_score(catalog, settings, bundle, options):
             try:
                 scores.append(score_patient_task(bundle, each_hospital, each_patient, options))
-            except BcdError as error:  # one patient's fault must not keep the others from being scored
+            except Exception as error:  # noqa: BLE001 - no patient's fault keeps another from being scored
                 get_run_logger().error("%s", error)
                 faults.append(error)
     if faults:

@@ -70,3 +70,10 @@ def test_retraining_starts_on_the_event_that_ingest_emits() -> None:
     assert f'event="{trigger["expect"][0]}"' in source
     assert trigger["match"]["prefect.resource.id"] == "bcd.hospital.*"
     assert 'f"bcd.hospital.{hospital}"' in source
+
+
+def test_every_schedule_has_a_name_and_no_parameters() -> None:
+    """Without a name, what a person changed in it is not told from a new one; parameters, the server drops."""
+    for schedule in [schedule for deployment in DEPLOYMENTS for schedule in deployment.get("schedules", [])]:
+        assert schedule["slug"]
+        assert "parameters" not in schedule

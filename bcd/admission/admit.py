@@ -127,8 +127,14 @@ def _open_naming(settings: Settings, catalog: Catalog, hospital: Hospital) -> Na
 
 def _conclude(settings: Settings, catalog: Catalog, path: Path, admission: Admission, *, hides: bool) -> None:
     """Writes the report, then lets the delivery leave the inbox: killed between the two, it is found there again."""
+    failure = None
     try:
-        patiently(lambda: write_report(settings, catalog, admission.id))
+        try:
+            patiently(lambda: write_report(settings, catalog, admission.id))
+        except (BcdError, OSError):
+            raise
+        except Exception as error:  # noqa: BLE001 - raised below: found in the inbox again, it would fail for ever
+            failure = error
         if admission.reason is None:
             leave_inbox(settings, catalog, path, admission, hides=hides)
         elif is_waiting(settings, path, admission.hospital):
@@ -142,6 +148,8 @@ def _conclude(settings: Settings, catalog: Catalog, path: Path, admission: Admis
             f" {error.strerror}.",
             "Mend the disk or its permissions and run the same command again: nothing is admitted twice.",
         ) from error
+    if failure is not None:
+        raise failure
 
 
 def admit_source(

@@ -12,7 +12,7 @@ A row without a file declares patches of the delivery: that they are all that th
 
 from __future__ import annotations
 
-import tempfile
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -32,6 +32,7 @@ from bcd.admission.slides.names import (
 )
 from bcd.admission.sources.source import Source, UnreadableFileError, is_litter
 from bcd.errors import BcdError
+from bcd.files import partial_folder
 from bcd.patches import PatchName
 from bcd.progress import say
 from bcd.store.table_files import SUFFIXES, as_numbers, as_whole, read_table, rename_columns
@@ -118,7 +119,7 @@ def _take_table(found: Declarations, member: int, source: Source, naming: Naming
     title = PurePosixPath(source.names[member]).name
     try:
         rows = dict(_read_rows(_read(source, member, scratch), title))
-        unmatched = _match(found, rows, source.names, title)
+        unmatched = _match(found, rows, source.names, source.names[member])
     except UnreadableFileError as error:
         found.fault = Refusal(error.rule, f"{title} cannot be read: {error}.")
         found.refused[member] = found.fault
@@ -152,9 +153,8 @@ def _lacks_row(found: Declarations, member: int, name: str) -> bool:
 def _read(source: Source, member: int, scratch: Path) -> pd.DataFrame:
     if source.size(member) > MAX_BYTES:
         raise BcdError("The table of slides has more than 1 MiB.", "Hand the slides over in parts.")
-    scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="slides-") as folder:
-        path = Path(folder, PurePosixPath(source.names[member]).name.lower())
+    with partial_folder(scratch) as folder:  # what a killed process leaves goes with the next
+        path = folder.joinpath(PurePosixPath(source.names[member]).name.lower())
         source.copy(member, path)
         table = rename_columns(path, read_table(path), _SYNONYMS)
     missing = [name for name in _COLUMNS if name not in table.columns]
@@ -198,27 +198,28 @@ def _read_rows(table: pd.DataFrame, title: str) -> Iterator[tuple[int, tuple[str
     yield from rows
 
 
-def _match(found: Declarations, rows: dict[int, tuple[str, Declared]], names: Sequence[str], title: str) -> list[int]:
+def _match(found: Declarations, rows: dict[int, tuple[str, Declared]], names: Sequence[str], table: str) -> list[int]:
     """Finds the slide of each row, and returns the lines of those that have none.
 
     Raises:
         BcdError: A row names several slides, or two rows name one; or no row names any.
     """
-    slides = [member for member, name in enumerate(names) if _may_be_slide(name)]
+    title, places = PurePosixPath(table).name, _Places(names, table.rpartition("/")[0])
     line_of: dict[int, int] = {}
     unmatched = []
     for line, (file, declared) in rows.items():
         if not file:
             found.complete.add(declared.name)
             continue
-        members = _find(names, slides, _plain(file))
-        if len({_place(names[member], file) for member in members}) > 1:
+        members, is_clear = places.find(_plain(file))
+        if not is_clear:
             raise BcdError(f"{file} in line {line} of {title} may be several slides.", "Give its whole path.")
         for member in members:
-            if member in line_of:
-                raise BcdError(
-                    f"Lines {line_of[member]} and {line} of {title} name one slide, {file}.", "Remove one."
+            if member in found.slides:
+                lines = (
+                    f"Lines {line_of[member]} and {line}" if member in line_of else f"Line {line} and another table"
                 )
+                raise BcdError(f"{lines} of {title} name one slide, {file}.", "Remove one.")
             line_of[member] = line
             found.slides[member] = declared
         unmatched += [] if members else [line]
@@ -227,22 +228,35 @@ def _match(found: Declarations, rows: dict[int, tuple[str, Declared]], names: Se
     return unmatched
 
 
-def _find(names: Sequence[str], slides: Sequence[int], file: str) -> list[int]:
-    """Returns the files that a row means: of its path, or of one that is an end of the other; or of its folder."""
-    plain = {member: _plain(names[member]) for member in slides}
-    of_path = [member for member, name in plain.items() if name == file]
-    ends = of_path or [member for member, name in plain.items() if name.endswith(f"/{file}")]
-    whole = ends or [member for member, name in plain.items() if file.endswith(f"/{name}")]
-    return whole or [member for member, name in plain.items() if _is_in_folder(name, file)]
+class _Places:
+    """Where slides lie: in the folder of a table and below it, or, where none is there, anywhere in the delivery."""
 
+    def __init__(self, names: Sequence[str], folder: str) -> None:
+        slides = {member: name for member, name in enumerate(names) if _may_be_slide(name)}
+        below = {member: name for member, name in slides.items() if name.startswith(f"{folder}/")} if folder else {}
+        self._paths = {member: _plain(name) for member, name in (below or slides).items()}
+        self._by_title: dict[str, list[int]] = defaultdict(list)  # the last part of a path, which is looked up first
+        self._by_folder: dict[str, list[int]] = defaultdict(list)
+        for member, path in self._paths.items():
+            self._by_title[path.rpartition("/")[2]].append(member)
+            if is_dicom(PurePosixPath(path)):
+                self._by_folder[path.rpartition("/")[0].rpartition("/")[2]].append(member)
 
-def _place(name: str, file: str) -> str:
-    """Returns what tells one slide that a row may mean from another: its path, or the folder of its series."""
-    return name.rpartition("/")[0] if _is_in_folder(_plain(name), _plain(file)) else name
+    def find(self, file: str) -> tuple[list[int], bool]:
+        """Returns the files that a row means, and whether they are one slide.
 
-
-def _is_in_folder(name: str, folder: str) -> bool:
-    return is_dicom(PurePosixPath(name)) and f"/{name.rpartition('/')[0]}".endswith(f"/{folder}")
+        They are the one of that path, or of a path that ends so or is an end of it, or those of a folder of DICOM.
+        """
+        last = file.rpartition("/")[2]
+        alike = {member: self._paths[member] for member in self._by_title[last]}
+        exact = [member for member, path in alike.items() if path == file]
+        ends = [member for member, path in alike.items() if path.endswith(f"/{file}")]
+        whole = exact or ends or [member for member, path in alike.items() if file.endswith(f"/{path}")]
+        if whole:
+            return whole, len(whole) == 1
+        folder_of = {member: self._paths[member].rpartition("/")[0] for member in self._by_folder[last]}
+        inside = [member for member, folder in folder_of.items() if f"/{folder}".endswith(f"/{file}")]
+        return inside, len({folder_of[member] for member in inside}) <= 1
 
 
 def _may_be_slide(name: str) -> bool:

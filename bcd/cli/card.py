@@ -20,7 +20,7 @@ def card(
     from bcd.runtime import enter
     from bcd.settings import load_settings, require_home
 
-    if to is not None and to.suffix not in (".html", ".md"):
+    if to is not None and to.suffix.lower() not in (".html", ".md"):
         raise BcdError(f"{to} is neither .html nor .md.", "Name the file as one of them.")
     settings = load_settings()
     require_home(settings)
@@ -32,5 +32,5 @@ def card(
         typer.echo(found.markdown)
         return
     with whole_file(to) as partial:
-        partial.write_text(found.html if to.suffix == ".html" else found.markdown, encoding="utf-8")
+        partial.write_text(found.html if to.suffix.lower() == ".html" else found.markdown, encoding="utf-8")
     typer.echo(f"{to}: the card of {model}.")

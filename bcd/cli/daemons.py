@@ -6,72 +6,144 @@ written after each start, so that `bcd down` finds them even if `bcd up` was kil
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Container
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from bcd.cli import flow_runs, processes
 from bcd.errors import BcdError
-from bcd.files import whole_file
-from bcd.progress import track
+from bcd.files import lock
+from bcd.progress import say, track
 from bcd.registry.moved import artifacts_address
 from bcd.runtime import answers, environment, read_servers
 from bcd.settings import Settings
 from bcd.store.schemas import prefect_database, require_schema
 
-if TYPE_CHECKING:
-    import psutil
-
-WORK_POOL = "bcd"
 _START_SECONDS = 180.0
-_STOP_SECONDS = 20.0
+_TITLES = {"worker": "The worker", "prefect": "Prefect", "mlflow": "MLflow", "studies": "Optuna's dashboard"}
+_SERVERS = {
+    # Marks one late run in a transaction of its own, all at once: after an hour away, SQLite refuses them by the
+    # hundred ("database is locked"). bcd drops what came due while no worker ran; `bcd status` says that none runs.
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
+    # Four processes of over a gigabyte, for what bcd does not use.
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+}
 
 
-def start(settings: Settings) -> dict[str, str]:
-    """Starts what is not running yet, deploys the flows, and returns the addresses of their pages.
+@dataclass(frozen=True)
+class Started:
+    """What `bcd up` left running.
+
+    Attributes:
+        urls: Addresses of the pages, by server.
+        told: What became of flow runs and deployments, a line each.
+    """
+
+    urls: dict[str, str]
+    told: list[str]
+
+
+def start(settings: Settings, *, reset: bool = False) -> Started:
+    """Starts what is not running yet and deploys the flows.
+
+    Args:
+        settings: The home and the ports.
+        reset: Take deployment.yaml's word for what a person changed on the dashboard.
 
     Raises:
         BcdError: A port is taken, or a process ended instead of answering (its log is named).
     """
+    from bcd.cli.deployments import deploy
+
+    with lock(settings.home / ".locks" / ".servers.lock"):
+        processes.end(processes.leftovers(settings))
+        alive = processes.alive(settings)
+        # What runs keeps the ports that it was started with, whatever the settings say by now.
+        urls = _addresses(settings) | (read_servers(settings)["urls"] if alive else {})
+        with track("Starting Prefect, MLflow, Optuna's dashboard and a worker", total=5) as advance:
+            _start_servers(settings, alive.keys(), urls)
+            for name, page in _pages(settings).items():
+                _await_health(settings, name, f"{urls[name]}{page}")
+                advance(1)
+            settings.inbox.mkdir(parents=True, exist_ok=True)
+            told = [] if "worker" in alive else _end_runs_at_start(settings, urls["prefect"])
+            told += deploy(settings, urls["prefect"], _project_folder(), reset=reset)
+            advance(1)
+            if "worker" not in alive:
+                _launch(settings, "worker", _worker_command(), urls)
+            advance(1)
+    return Started(urls, told)
+
+
+def stop(settings: Settings) -> list[str]:
+    """Ends the processes that `start` started, with the flow runs under way, and returns their names."""
+    with lock(settings.home / ".locks" / ".servers.lock"):
+        alive = processes.alive(settings)
+        if "worker" in alive:
+            processes.end_family(alive["worker"])
+        processes.end(processes.leftovers(settings))
+        if "prefect" in alive:
+            _end_runs_at_stop(settings)
+        for name in processes.NAMES[1:]:
+            if name in alive:
+                processes.end_family(alive[name])
+        processes.forget(settings)
+    return [name for name in processes.NAMES if name in alive]
+
+
+def _end_runs_at_stop(settings: Settings) -> None:
+    import httpx
+
+    from bcd.registry.tracking import end_killed_runs
+
+    try:
+        if flow_runs.end_unfinished(read_servers(settings)["urls"]["prefect"]):
+            end_killed_runs(settings)
+    except (httpx.HTTPError, BcdError) as error:
+        say(f"Runs under way could not be ended on the servers; the next `bcd up` does it: {error}")
+
+
+def _end_runs_at_start(settings: Settings, prefect: str) -> list[str]:
+    from bcd.registry.tracking import end_killed_runs
+
+    ended, dropped = flow_runs.end_unfinished(prefect), flow_runs.drop_missed(prefect)
+    end_killed_runs(settings)
+    told = []
+    if ended:
+        told.append(f"Flow runs whose processes were gone, ended as crashed: {ended}.")
+    if dropped:
+        told.append(
+            f"Scheduled runs that came due while no worker ran: {dropped} dropped, the last of each kind starts."
+        )
+    return told
+
+
+def _start_servers(settings: Settings, alive: Container[str], urls: dict[str, str]) -> None:
     from bcd.registry.tracking import own_store
     from bcd.search.storage import make_storage
 
-    alive = _alive(settings)
-    # What runs keeps the ports that it was started with, whatever the settings say by now.
-    urls = _addresses(settings) | (read_servers(settings)["urls"] if alive else {})
-    with track("Starting Prefect, MLflow, Optuna's dashboard and a worker", total=6) as advance:
-        if "prefect" not in alive:
-            require_schema("prefect", prefect_database(settings))  # the server would end without a reason
-            _require_free_port(settings.prefect_port, "prefect_port")
-        if "mlflow" not in alive and not settings.mlflow_url:
-            _require_free_port(settings.mlflow_port, "mlflow_port")
-            own_store(settings)  # before the server: two first migrations at once would end both
-            _launch(settings, "mlflow", _mlflow_command(settings), urls)
-        if "prefect" not in alive:
-            _launch(settings, "prefect", _prefect_command(settings), urls)
-        if "studies" not in alive:
-            _require_free_port(settings.studies_port, "studies_port")
-            storage = make_storage(settings)  # before the page: its processes would all make it at once
-            _launch(settings, "studies", _studies_command(settings, storage), urls)
-        _await_health(settings, "prefect", f"{urls['prefect']}/api/health")
-        advance(1)
-        if not settings.mlflow_url:
-            _await_health(settings, "mlflow", f"{urls['mlflow']}/health")
-        advance(1)
-        _await_health(settings, "studies", f"{urls['studies']}/dashboard/")
-        advance(1)
-        settings.inbox.mkdir(parents=True, exist_ok=True)
-        _prefect(settings, urls, "work-pool", "create", WORK_POOL, "--type", "process", "--overwrite")
-        advance(1)
-        _prefect(settings, urls, "deploy", "--all", "--prefect-file", "deployment.yaml", cwd=_project_folder())
-        advance(1)
-        if "worker" not in alive:
-            _launch(settings, "worker", _worker_command(), urls)
-        advance(1)
-    return urls
+    if "prefect" not in alive:
+        require_schema("prefect", prefect_database(settings))  # the server would end without a reason
+        _require_free_port(settings.prefect_port, "prefect_port")
+    if "mlflow" not in alive and not settings.mlflow_url:
+        _require_free_port(settings.mlflow_port, "mlflow_port")
+        own_store(settings)  # before the server: two first migrations at once would end both
+        _launch(settings, "mlflow", _mlflow_command(settings), urls)
+    if "prefect" not in alive:
+        _launch(settings, "prefect", _prefect_command(settings), urls)
+    if "studies" not in alive:
+        _require_free_port(settings.studies_port, "studies_port")
+        storage = make_storage(settings)  # before the page: its processes would all make it at once
+        _launch(settings, "studies", _studies_command(settings, storage), urls)
+
+
+def _pages(settings: Settings) -> dict[str, str]:
+    pages = {"prefect": "/api/health", "mlflow": "/health", "studies": "/dashboard/"}
+    return {name: page for name, page in pages.items() if name in needed(settings)}
 
 
 def _addresses(settings: Settings) -> dict[str, str]:
@@ -90,24 +162,6 @@ def runs_page(settings: Settings, mlflow: str) -> str:
     return f"{mlflow}/#/experiments/{experiment}/runs?workflowType=machine_learning"
 
 
-def stop(settings: Settings) -> list[str]:
-    """Ends the processes that `start` started and returns their names."""
-    import psutil
-
-    alive = _alive(settings)
-    # The worker first, so that it does not report the servers lost; its flow runs end with it.
-    order = sorted(alive, key=["worker", "prefect", "mlflow", "studies"].index)
-    for name in order:
-        family = [*alive[name].children(recursive=True), alive[name]]
-        for process in family:
-            _signal(process, "terminate")
-        _, stubborn = psutil.wait_procs(family, timeout=_STOP_SECONDS)
-        for process in stubborn:
-            _signal(process, "kill")
-    settings.servers.unlink(missing_ok=True)
-    return order
-
-
 def end_orphans(settings: Settings) -> None:
     """Ends the temporary Prefect servers that commands of this BCD_HOME left when they were killed."""
     import psutil
@@ -122,58 +176,46 @@ def end_orphans(settings: Settings) -> None:
                 continue  # it has ended meanwhile, or is somebody else's
 
 
-def running(settings: Settings) -> dict[str, str]:
-    """Returns the addresses of the pages where every process of `bcd up` is alive, else nothing."""
-    alive = _alive(settings)
-    urls: dict[str, str] = read_servers(settings).get("urls", {})
-    needed = {"prefect", "worker", "studies"} | (set() if settings.mlflow_url else {"mlflow"})
-    return urls if needed <= set(alive) else {}
+def needed(settings: Settings) -> set[str]:
+    """Returns the names of what `bcd up` starts on this home."""
+    return set(processes.NAMES) - ({"mlflow"} if settings.mlflow_url else set())
 
 
-def _alive(settings: Settings) -> dict[str, psutil.Process]:
-    import psutil
-
-    alive = {}
-    for name, known in read_servers(settings).get("processes", {}).items():
-        try:
-            process = psutil.Process(known["pid"])
-            # A process id may have been given to somebody else since.
-            if process.is_running() and abs(process.create_time() - known["started"]) < 1:
-                alive[name] = process
-        except psutil.NoSuchProcess:
-            continue
-    return alive
+def describe(settings: Settings) -> list[str]:
+    """Returns a line about what runs, and one about each process that ended by itself."""
+    urls = read_servers(settings).get("urls", {})
+    alive = processes.alive(settings)
+    pages = [f"{_TITLES[name]} {urls[name]}" for name in ("prefect", "mlflow", "studies") if name in alive]
+    if settings.mlflow_url:
+        pages.append(f"MLflow {settings.mlflow_url}")
+    lines = [", ".join(pages) + (", and a worker." if "worker" in alive else ".")] if alive else []
+    lines += [f"{what} {mend}" for what, mend in ended(settings)]
+    return lines or ["No servers are running: `bcd up` starts them."]
 
 
-def _signal(process: psutil.Process, verb: str) -> None:
-    import psutil
-
-    try:
-        getattr(process, verb)()
-    except psutil.NoSuchProcess:
-        return
+def ended(settings: Settings) -> list[tuple[str, str]]:
+    """Returns what is to be said, and what to do, about each process that ended although nobody stopped it."""
+    mend = "`bcd up` starts it again."
+    return [
+        (f"{_TITLES[name]} ended by itself; its log: {settings.logs / f'{name}.log'}.", mend)
+        for name in processes.ended(settings)
+    ]
 
 
 def _launch(settings: Settings, name: str, command: list[str], urls: dict[str, str]) -> None:
-    import psutil
-
+    folder = processes.temporary_folder(settings)
     settings.logs.mkdir(parents=True, exist_ok=True)
     with (settings.logs / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(
             command,
-            env=_child_environment(settings, urls, is_client=name == "worker"),
+            env=_child_environment(settings, urls, is_client=name == "worker") | processes.mark(settings, folder),
             cwd=_project_folder() if name == "worker" else settings.home,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    servers = read_servers(settings)
-    processes = servers.get("processes", {})
-    processes[name] = {"pid": process.pid, "started": psutil.Process(process.pid).create_time()}
-    with whole_file(settings.servers) as partial:
-        known = {"home": str(settings.home), "urls": urls, "processes": processes}
-        partial.write_text(json.dumps(known, indent=2))
+    processes.record(settings, name, process.pid, urls)
 
 
 def _child_environment(settings: Settings, urls: dict[str, str], *, is_client: bool) -> dict[str, str]:
@@ -182,6 +224,7 @@ def _child_environment(settings: Settings, urls: dict[str, str], *, is_client: b
         variables.pop(key, None)
     # Where the dashboard's page looks for its server; the default is port 4200, whatever the server's own is.
     variables["PREFECT_SERVER_UI_API_URL"] = f"{urls['prefect']}/api"
+    variables |= _SERVERS
     if is_client:
         variables |= {"PREFECT_API_URL": f"{urls['prefect']}/api", "MLFLOW_TRACKING_URI": urls["mlflow"]}
     return variables
@@ -214,7 +257,7 @@ def _prefect_command(settings: Settings) -> list[str]:
 
 
 def _worker_command() -> list[str]:
-    options = ["--pool", WORK_POOL, "--type", "process", "--name", "bcd-worker", "--install-policy", "never"]
+    options = ["--pool", flow_runs.POOL, "--type", "process", "--name", "bcd-worker", "--install-policy", "never"]
     return [*_prefect_script(), "worker", "start", *options]
 
 
@@ -222,25 +265,9 @@ def _prefect_script() -> list[str]:
     return [str(Path(sys.executable).parent / "prefect"), "--no-prompt"]
 
 
-def _prefect(settings: Settings, urls: dict[str, str], *arguments: str, cwd: Path | None = None) -> None:
-    done = subprocess.run(
-        [*_prefect_script(), *arguments],
-        env=_child_environment(settings, urls, is_client=True),
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise BcdError(
-            f"`prefect {' '.join(arguments)}` failed: {(done.stdout + done.stderr).strip()[-1500:]}",
-            "Mend what it names and run bcd up again.",
-        )
-
-
 def _await_health(settings: Settings, name: str, url: str) -> None:
     deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline and name in _alive(settings):
+    while time.monotonic() < deadline and name in processes.alive(settings):
         if _is_healthy(url):
             return
         time.sleep(0.5)

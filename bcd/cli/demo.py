@@ -128,7 +128,7 @@ def find_data(folder: Path) -> list[Path]:
 
     if not folder.is_dir():
         raise BcdError(f"{folder} is not a folder.", "Name a folder that holds deliveries (zips or folders).")
-    deliveries = sorted(path for path in folder.iterdir() if path.is_dir() or path.suffix == ".zip")
+    deliveries = sorted(path for path in folder.iterdir() if path.is_dir() or path.suffix.lower() == ".zip")
     if len(deliveries) < 2:
         raise BcdError(
             f"{folder} holds {len(deliveries)} deliveries; the demo needs two, the last as the second arrival.",

@@ -266,18 +266,22 @@ def _is_installed(package: str) -> bool:
 
 
 def _look_at_servers(settings: Settings) -> Iterator[Finding]:
-    from bcd.cli import daemons
+    from bcd.cli import daemons, processes
 
-    urls = daemons.running(settings)
-    if urls:
-        yield Finding("ok", f"Servers answer: {urls['prefect']} (Prefect), {urls['mlflow']} (MLflow)")
-        return
+    alive = processes.alive(settings)
+    if alive:
+        yield Finding("ok", daemons.describe(settings)[0])
+    for what, mend in daemons.ended(settings):
+        yield Finding("warning", what, mend)
     ports = {"prefect": settings.prefect_port, "mlflow": settings.mlflow_port, "studies": settings.studies_port}
-    for name, port in ports.items():
+    for name in [name for name in ports if name in daemons.needed(settings) and name not in alive]:
         with socket.socket() as probe:
-            taken = probe.connect_ex(("127.0.0.1", port)) == 0
-        if taken:
-            mend = f"Stop that program, or set BCD_{name.upper()}_PORT."
-            yield Finding("warning", f"Port {port} for {name} is taken by another program.", mend)
+            taken = probe.connect_ex(("127.0.0.1", ports[name])) == 0
+        if not taken:
+            yield Finding("ok", f"Port {ports[name]} is free for {name}; `bcd up` starts it")
+        elif processes.leftovers(settings):
+            what = f"Port {ports[name]} for {name} is held by what an earlier `bcd up` of this BCD_HOME left."
+            yield Finding("warning", what, "`bcd up` ends it and starts anew.")
         else:
-            yield Finding("ok", f"Port {port} is free for {name}; `bcd up` starts it")
+            mend = f"Stop that program, or set BCD_{name.upper()}_PORT."
+            yield Finding("warning", f"Port {ports[name]} for {name} is taken by another program.", mend)

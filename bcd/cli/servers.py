@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 
-def up() -> None:
+import typer
+
+
+def up(
+    *, reset: Annotated[bool, typer.Option("--reset", help="Undo what was changed on the Prefect dashboard.")] = False
+) -> None:
     """Start Prefect's, MLflow's and Optuna's pages and a worker on BCD_HOME, and deploy the flows."""
     from bcd.cli import daemons
     from bcd.cli.terminal import at_work, whole_command
@@ -11,7 +17,10 @@ def up() -> None:
 
     settings = load_settings()
     with at_work(settings, needs_home=False) as console:
-        urls = daemons.start(settings)
+        started = daemons.start(settings, reset=reset)
+        for line in started.told:
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
+        urls = started.urls
         console.print(f"Prefect dashboard  {urls['prefect']}")
         console.print(f"MLflow UI          {daemons.runs_page(settings, urls['mlflow'])}", soft_wrap=True)
         console.print(f"Studies            {urls['studies']}/dashboard/")
@@ -21,12 +30,12 @@ def up() -> None:
 
 def down() -> None:
     """Stop what `bcd up` started."""
-    import typer
-
     from bcd.cli import daemons
+    from bcd.runtime import enter
     from bcd.settings import Settings, find_home, require_home
 
     settings = Settings(home=find_home())  # whatever else bcd.toml says
     require_home(settings)
+    enter(settings)
     stopped = daemons.stop(settings)
     typer.echo(f"Stopped {', '.join(stopped)}." if stopped else "Nothing of bcd is running on this BCD_HOME.")

@@ -28,13 +28,8 @@ def status() -> None:
             console.print(str(stuck), style="yellow", soft_wrap=True, highlight=False)
         _show_models(console, settings, catalog)
         _show_scores(console, catalog)
-        urls = daemons.running(settings)
-        console.print(
-            f"Prefect {urls['prefect']}, MLflow {urls['mlflow']}"
-            if urls
-            else "No servers are running: `bcd up` starts them.",
-            highlight=False,
-        )
+        for line in daemons.describe(settings):
+            console.print(line, soft_wrap=True, highlight=False)
 
 
 def _show_batches(console: Console, catalog: Catalog) -> None:

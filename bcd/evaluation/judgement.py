@@ -98,6 +98,16 @@ def judge_models(
             metrics = compare_scores(scores[first], scores[second], options)
             differences.append(Pair(first=first, second=second, metrics=metrics))
             advance(1)
-    return Judgement(
-        title=title, notes=list(notes), evaluations=evaluations, differences=differences, protocol=protocol
+    notes = [*notes, *(note for name, one in evaluations.items() if (note := _reversal(name, one)))]
+    return Judgement(title=title, notes=notes, evaluations=evaluations, differences=differences, protocol=protocol)
+
+
+def _reversal(name: str, evaluation: Evaluation) -> str:
+    """Says that a model ranks the wrong way round, where the whole interval of its AUROC is below one half."""
+    auroc = evaluation.pooled["auroc"]
+    if auroc.value is None or auroc.high is None or auroc.high >= 0.5:
+        return ""
+    return (
+        f"{name} ranks the wrong way round: its AUROC is {auroc.value:.3f}, below one half in its whole interval. "
+        "If it is the probability of no IDC, give 1 minus it."
     )

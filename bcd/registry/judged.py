@@ -17,7 +17,7 @@ from bcd.errors import BcdError, InsufficientEvidenceError
 from bcd.evaluation.judgement import Judgement, judge_models
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy import Policy
-from bcd.evaluation.predictions import NAMELESS, Predictions
+from bcd.evaluation.predictions import NAMELESS, Predictions, describe_left_out
 from bcd.evaluation.published import FOUNDING_PREVALENCE
 from bcd.patches import Hospital
 from bcd.registry.judged_model import AS_FOUND, FileReading, JudgedModel, open_model
@@ -30,6 +30,8 @@ from bcd.registry.judged_sample import (
 )
 from bcd.settings import Settings
 from bcd.store.batches import read_pixels
+from bcd.store.matching import match_rows
+from bcd.store.snapshots import read_admitted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,6 +105,8 @@ def judge_predictions(
     """
     predictions = predictions.select(select_listed(predictions.patches, protocol))
     notes = [f"Scores of {predictions.path.name}, judged as they are."]
+    if predictions.left_out:
+        notes.append(f"Left out, as no probabilities: {describe_left_out(predictions.left_out)}.")
     if len(predictions.given) < 2:
         notes.append(f"Hospital or slide is called “{NAMELESS}” where the file does not say it.")
     opened = [open_model(settings, which, reading) for which in beside]
@@ -110,10 +114,9 @@ def judge_predictions(
     if opened:
         assert catalog is not None
         predictions, patches, missing = _in_store(catalog, predictions)
+        notes += missing
         for model in opened:
             require_unseen(settings, model, patches)
-        if missing:
-            notes.append(f"{missing:,} patches of the file are not admitted here: all are judged on the others.")
         scored = _score_all(opened, predictions.patches, lambda rows: read_pixels(settings, patches.iloc[rows]))
     _require_once([*predictions.columns, *scored])
     scores = {column: predictions.scores(column) for column in predictions.columns} | scored
@@ -128,17 +131,29 @@ def judge_predictions(
     return judgement, scores
 
 
-def _in_store(catalog: Catalog, predictions: Predictions) -> tuple[Predictions, pd.DataFrame, int]:
-    """Returns the predictions of admitted patches, those patches in the same order, and how many are not admitted."""
-    patches = find_patches(catalog, predictions.patches, predictions.given)
-    if patches.empty:
-        raise BcdError(
-            f"No patch of {predictions.path.name} is admitted here, so no model can be put beside it.",
-            "Admit the patches first, or leave --beside out.",
+def _in_store(catalog: Catalog, predictions: Predictions) -> tuple[Predictions, pd.DataFrame, list[str]]:
+    """Returns the predictions of admitted patches, those patches in the same order, and what finds no partner."""
+    store = read_admitted(catalog)
+    patches = find_patches(store, predictions.patches, predictions.given)
+    kept = np.isin(np.arange(len(predictions.patches)), patches["row_wanted"].to_numpy())
+    not_said = {name: NAMELESS for name in ("hospital", "slide") if name not in predictions.given}
+    rows = predictions.patches.assign(line=predictions.lines, identifier=predictions.patches["patient"], **not_said)
+    match = match_rows(
+        predictions.path.name,
+        "the store",
+        rows,
+        store.assign(**not_said),
+        is_found=kept,
+        call=lambda *_: None,
+        mend="Admit the patches first, name them as the store does, or leave --beside out.",
+    )
+    notes = [f"{match.note} All are judged on the others."] if match.note else []
+    people = store[["hospital", "patient"]].merge(patches[["hospital", "patient"]].drop_duplicates())
+    if len(people) > len(patches):
+        notes.append(
+            f"{len(people) - len(patches):,} admitted patches of these patients have no prediction in the file."
         )
-    total = len(predictions.patches)
-    kept = np.isin(np.arange(total), patches["row_wanted"].to_numpy())
-    return predictions.select(kept), patches, total - len(patches)
+    return predictions.select(kept), patches, notes
 
 
 def judge_on_delivery(

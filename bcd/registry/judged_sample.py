@@ -144,11 +144,11 @@ def require_unseen(settings: Settings, model: JudgedModel, patches: pd.DataFrame
         )
 
 
-def find_patches(catalog: Catalog, wanted: pd.DataFrame, given: frozenset[str]) -> pd.DataFrame:
+def find_patches(store: pd.DataFrame, wanted: pd.DataFrame, given: frozenset[str]) -> pd.DataFrame:
     """Finds admitted patches by their name.
 
     Args:
-        catalog: What is searched.
+        store: The admitted patches.
         wanted: hospital, patient, slide, x, y and label of each patch.
         given: Which of hospital and slide tell patches apart; without them patient, x and y must suffice.
 
@@ -159,7 +159,6 @@ def find_patches(catalog: Catalog, wanted: pd.DataFrame, given: frozenset[str]) 
     Raises:
         BcdError: Two admitted patches fit, or a label differs from the store's.
     """
-    store = read_admitted(catalog)
     key = ["patient", "x", "y", *sorted(given)]
     numbered = wanted[[*key, "label"]].assign(row_wanted=np.arange(len(wanted)))
     found = store.merge(numbered, on=key, suffixes=("", "_wanted"))

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from bcd.registry.owner import PROCESS_TAG, this_process
+
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
@@ -123,6 +125,7 @@ class Run:
             "bcd.state": trial.state,
             "mlflow.parentRunId": self.id,
             "mlflow.source.name": "bcd",
+            PROCESS_TAG: this_process(),
         }
         child = found[0] if found else self._client.create_run(experiment, run_name=name, tags=tags)
         run = Run(self._client, child.info.run_id)

@@ -23,6 +23,7 @@ from bcd.errors import BcdError
 from bcd.files import lock
 from bcd.registry.lookup import KEY_TAG
 from bcd.registry.moved import artifacts_address, follow_home
+from bcd.registry.owner import PROCESS_TAG, has_ended, this_process
 from bcd.registry.run import Run
 from bcd.registry.versions import git_commit
 from bcd.runtime import read_servers
@@ -147,6 +148,20 @@ def find_run(client: MlflowClient, key: str) -> str | None:
     return found[0].info.run_id if found else None
 
 
+def end_killed_runs(settings: Settings) -> int:
+    """Marks as KILLED what a process of this machine left RUNNING when it ended, and returns how many runs that were.
+
+    Raises:
+        BcdError: The MLflow server does not answer.
+    """
+    client = open_client(settings)
+    running = client.search_runs([experiment_id(client)], "attributes.status = 'RUNNING'")
+    killed = [run for run in running if has_ended(run.data.tags.get(PROCESS_TAG, ""))]
+    for run in killed:
+        client.set_terminated(run.info.run_id, "KILLED")
+    return len(killed)
+
+
 def _find_or_create(
     settings: Settings,
     client: MlflowClient,
@@ -159,7 +174,7 @@ def _find_or_create(
 ) -> Run:
     if "'" in key:
         raise BcdError(f"The key {key!r} of a run holds an apostrophe.", "Leave it out.")
-    labels = {KEY_TAG: key, "bcd.kind": kind, "mlflow.source.name": "bcd", **tags}
+    labels = {KEY_TAG: key, "bcd.kind": kind, "mlflow.source.name": "bcd", PROCESS_TAG: this_process(), **tags}
     if parent is not None:
         labels["mlflow.parentRunId"] = parent
     if commit := git_commit():

@@ -37,7 +37,7 @@ Call = Callable[[str, Collection[str]], Mapping[str, str] | None]
 PLACES = ["patient", "slide", "x", "y"]
 
 PLACE_NAMES = {
-    "hospital": {"hospitalid", "hospitalname", "site", "center", "centre", "institution"},
+    "hospital": {"hospitalid", "hospitalname", "center", "centre", "institution"},
     "patient": {"patientid", "patientno", "patientnumber", "pid", "case", "caseid", "subject", "subjectid"},
     "slide": {"slideid", "slideno", "slidenumber", "slideidx", "idx"},
     "x": {"xpos", "xposition", "xcoord", "xcoordinate", "xpx", "xpixel", "posx", "coordx"},

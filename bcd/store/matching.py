@@ -31,6 +31,8 @@ _CELL = CELL[1:]
 _LOOKED_AT = 500
 """Rows by which a difference is sought."""
 
+MEND = "Write patient, slide, x and y as the patches' names do, and import the table: bcd labels import FILE."
+
 _SHOWN = 3
 _WIDEST = 12  # digits of an identifier, to which zeros are put before it
 
@@ -88,7 +90,14 @@ def find_rows(rows: pd.DataFrame, patches: pd.DataFrame) -> NDArray[np.bool_]:
 
 
 def match_rows(
-    name: str, where: str, rows: pd.DataFrame, patches: pd.DataFrame, *, is_found: NDArray[np.bool_], call: Call
+    name: str,
+    where: str,
+    rows: pd.DataFrame,
+    patches: pd.DataFrame,
+    *,
+    is_found: NDArray[np.bool_],
+    call: Call,
+    mend: str = MEND,
 ) -> Match:
     """Says how a table and patches fit together.
 
@@ -99,6 +108,7 @@ def match_rows(
         is_found: Which of them name a patch.
         patches: `CELL` of the patches among which the others should be.
         call: How the store calls patients.
+        mend: What to do where no row names a patch.
 
     Raises:
         BcdError: No row names a patch.
@@ -117,8 +127,8 @@ def match_rows(
     sides = "; ".join(f"{row} | {patch}" for row, patch in found.pairs)
     beside = f" Rows | patches: {sides}." if sides else f" There is no patch of {where}."
     raise BcdError(
-        f"None of the {len(rows):,} rows of {name} names a patch of {where}, so it labels nothing.{likely}{beside}",
-        "Write patient, slide, x and y as the patches' names do, and import it: bcd labels import FILE.",
+        f"None of the {len(rows):,} rows of {name} names a patch of {where}.{likely}{beside}",
+        mend,
     )
 
 

@@ -7,7 +7,7 @@
 | quoting | double quotes; a spreadsheet's `="0042"` and `'0042`, by which it keeps a text a text |
 | numbers | a decimal comma; whole numbers written as `1651.0` |
 | names of columns | in any case, with blanks or underscores; the synonyms that the caller names |
-| rows | empty ones and a total at the end are left out |
+| rows | empty ones, a total at the end, and a column without a name that numbers them are left out |
 
 What could mean two things is refused, with the line, the value and what is accepted.
 
@@ -59,8 +59,8 @@ def read_table(path: Path) -> pd.DataFrame:
 
     Returns:
         A column of text for each of the header's, by its name there; the index, `line`, says where in the file a row
-        stands, counted from 1 with the header (in Parquet: the row). Without empty rows, empty columns that have no
-        name, and a total at the end.
+        stands, counted from 1 with the header (in Parquet: the row). Without empty rows, a total at the
+        end, and columns without a name that are empty or number the rows.
 
     Raises:
         BcdError: The file is missing or no such table; the message says what is wrong with it.
@@ -72,7 +72,9 @@ def read_table(path: Path) -> pd.DataFrame:
     except (OSError, ValueError, csv.Error) as error:  # Arrow's errors and those of decoding are ValueErrors
         raise BcdError(f"{path.name} cannot be read as a table: {error}.", _MEND) from error
     table = table.apply(_clean)
-    is_named = table.columns != ""
+    is_named = np.array(
+        [name != "" or _is_count(table.iloc[:, n]) for n, name in enumerate(table.columns)], dtype=bool
+    )
     unnamed = (table.loc[:, ~is_named] != "").any(axis="columns")
     if unnamed.any():
         place = int(np.flatnonzero(~is_named)[0]) + 1
@@ -80,7 +82,7 @@ def read_table(path: Path) -> pd.DataFrame:
             f"Column {place} of {path.name} has no name (line {unnamed.idxmax()} has a value in it).",
             "Name it in the header.",
         )
-    table = table.loc[:, is_named]
+    table = table.loc[:, table.columns != ""]
     twice = table.columns[table.columns.duplicated()]
     if len(twice):
         raise BcdError(f"{path.name} has two columns of one name, {twice[0]}.", "Rename or remove one of them.")
@@ -141,6 +143,12 @@ def _clean(column: pd.Series[str]) -> pd.Series[str]:
     if marked.any():
         column = column.mask(marked, column.str.replace(_KEPT_TEXT, lambda m: m[1] or m[2], regex=True).str.strip())
     return column
+
+
+def _is_count(column: pd.Series[str]) -> bool:
+    """Whether a column numbers the rows, as pandas writes it without a name."""
+    rows = column[column != ""].tolist()
+    return rows in ([str(row) for row in range(len(rows))], [str(row + 1) for row in range(len(rows))])
 
 
 def _is_total(row: list[str]) -> bool:

@@ -164,3 +164,13 @@ def test_a_spreadsheet_is_refused_with_the_way_to_save_it(
     admission = handed_over({**patch_files("8868"), "8867.tif": slide(tmp_path, 1), "slides.xlsx": spreadsheet})
     assert (admission.admitted, admission.refused) == (4, {"slides-file": 2})
     assert "CSV" in _messages(catalog, admission)["slides.xlsx"][1]
+
+
+def test_a_table_is_of_the_slides_in_its_folder(catalog: Catalog, handed_over, slide, tmp_path: Path) -> None:
+    files = {f"{folder}/1.tif": slide(tmp_path, number) for number, folder in enumerate("ab")}
+    files |= {f"{folder}/slides.csv": f"file,patient,slide\n1.tif,{folder.upper()},1\n".encode() for folder in "ab"}
+    assert handed_over(files).refused == {}
+    assert _patients(catalog) == {"A", "B"}
+    both = {**files, "slides.csv": b"file,patient,slide\na/1.tif,C,1\n"}
+    with pytest.raises(BcdError, match="and another table"):
+        handed_over(both)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import struct
+import zlib
 from pathlib import Path
 
 import pytest
@@ -102,3 +104,53 @@ def test_the_report_is_there_before_the_delivery_leaves(
     again = admit(settings, catalog, waiting, EAST)
     assert again.already
     assert (settings.reports / f"{again.id[:12]}.html").exists()
+
+
+def test_copies_of_admitted_files_are_listed_and_not_copied_so_that_their_delivery_may_be_deleted(
+    settings: Settings, catalog: Catalog, patch_files, as_folder
+) -> None:
+    files = patch_files("8867")
+    folder = as_folder(
+        {**files, **{f"copy/{name}": data for name, data in files.items()}}, settings.inbox / EAST / "d"
+    )
+    admission = admit(_set(settings, after_admission="delete"), catalog, folder, EAST)
+    assert (admission.admitted, admission.refused) == (4, {"duplicate-cell": 4})
+    assert [path.name for path in (settings.quarantine / admission.id).iterdir()] == ["refusals.csv"]
+    assert not folder.exists()
+    assert not settings.received.exists()
+
+
+def test_a_file_that_is_no_byte_for_byte_copy_is_kept(
+    settings: Settings, catalog: Catalog, patch_files, as_folder
+) -> None:
+    """The same pixels, and another text beside them."""
+    [(name, data), *_] = patch_files("8867").items()
+    text = b"tEXtComment\0by hand"
+    other = data[:33] + struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text)) + data[33:]
+    admission = admit(settings, catalog, as_folder({name: data, f"more/{name}": other}), EAST)
+    assert admission.refused == {"duplicate-cell": 1}
+    [kept] = (settings.quarantine / admission.id).glob("*.png")
+    assert kept.read_bytes() == other
+
+
+def test_a_slide_whose_name_does_not_fit_is_listed_and_not_copied(
+    settings: Settings, catalog: Catalog, patch_files, as_folder
+) -> None:
+    """Its label image may name the patient."""
+    admission = admit(settings, catalog, as_folder({**patch_files("8867"), "Mrs Miller.svs": b"II*"}), EAST)
+    assert sum(admission.refused.values()) == 1
+    assert not list((settings.quarantine / admission.id).glob("*.svs"))
+
+
+def test_a_report_that_cannot_be_made_does_not_keep_the_delivery_in_the_inbox(
+    settings: Settings, catalog: Catalog, waiting: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be taken, and fail, at every run."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise KeyError("template")
+
+    monkeypatch.setattr(engine, "write_report", fail)
+    with pytest.raises(KeyError, match="template"):
+        admit(settings, catalog, waiting, EAST)
+    assert (settings.received / EAST / "monday").exists()

@@ -183,3 +183,14 @@ def test_a_slide_that_bcd_cut_is_complete_unless_its_patches_are_refused(
     again = _write_tiff(tmp_path / "9002_idx3.tif", _slide(), spacing=1.0)  # the same pixels of another patient
     admit(settings, catalog, again, EAST)
     assert list_complete(catalog) == {(EAST, "9001", "2"): "tiled"}
+
+
+def test_a_slide_without_a_spacing_is_named_with_the_option_in_the_inbox_too(
+    settings: Settings, catalog: Catalog
+) -> None:
+    path = _write_tiff(settings.inbox / EAST / "9001_idx8.tif", _slide(), spacing=None)
+    with pytest.raises(BcdError, match=r"9001_idx8\.tif.*does not say its spacing.*--spacing"):
+        admit(settings, catalog, path, EAST)
+    reason = (settings.set_aside / EAST / "9001_idx8.tif.txt").read_text("utf-8")
+    assert "9001_idx8.tif" in reason
+    assert "--spacing" in reason

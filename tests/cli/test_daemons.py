@@ -11,7 +11,8 @@ import sys
 import psutil
 import pytest
 
-from bcd.cli import daemons
+from bcd.cli import daemons, processes
+from bcd.cli.doctor import examine
 from bcd.errors import BcdError
 from bcd.settings import Settings, load_settings
 
@@ -33,7 +34,7 @@ def test_a_taken_port_is_named_with_the_setting(
 
 def test_nothing_runs_on_a_new_home(settings: Settings) -> None:
     assert daemons.stop(settings) == []
-    assert daemons.running(settings) == {}
+    assert daemons.describe(settings) == ["No servers are running: `bcd up` starts them."]
 
 
 def test_a_process_that_took_over_the_number_is_never_stopped(settings: Settings) -> None:
@@ -66,3 +67,71 @@ def test_a_server_that_a_killed_command_left_is_ended_if_it_is_of_this_home(ours
     finally:
         if orphan.is_running():
             orphan.kill()
+
+
+URLS = dict.fromkeys(("prefect", "mlflow", "studies"), "http://127.0.0.1:9")
+
+
+def _started(settings: Settings, *names: str) -> dict[str, subprocess.Popen[bytes]]:
+    """Starts processes as `bcd up` does, that only wait."""
+    folder = processes.temporary_folder(settings)
+    environment = {**os.environ, **processes.mark(settings, folder)}
+    begun = {}
+    for name in names:
+        begun[name] = subprocess.Popen(["sleep", "300"], env=environment, start_new_session=True)
+        processes.record(settings, name, begun[name].pid, URLS)
+    return begun
+
+
+def test_what_ended_by_itself_is_named_with_its_log_beside_what_runs(settings: Settings) -> None:
+    begun = _started(settings, "prefect", "worker", "mlflow", "studies")
+    begun["worker"].kill()
+    begun["worker"].wait()
+    lines = daemons.describe(settings)
+    doctor = [finding for finding in examine(settings) if "ended by itself" in finding.what]
+    for process in begun.values():
+        process.kill()
+        process.wait()
+    assert len(lines) == 2
+    assert "Prefect http://127.0.0.1:9" in lines[0]
+    assert "worker" not in lines[0]
+    assert f"The worker ended by itself; its log: {settings.logs / 'worker.log'}. `bcd up`" in lines[1]
+    assert [finding.level for finding in doctor] == ["warning"]
+    assert doctor[0].what in lines[1]
+
+
+def test_a_port_that_our_own_killed_server_holds_is_not_another_program_s(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("BCD_PREFECT_PORT", str(server.getsockname()[1]))
+        begun = _started(settings, "prefect")["prefect"]  # of which the port's holder is a child
+        child = _started(settings, "studies")["studies"]
+        begun.kill()
+        begun.wait()
+        settings.servers.write_text(json.dumps({"home": str(settings.home), "processes": {}}))
+        [found] = [each for each in examine(load_settings()) if "Prefect" in each.what or "for prefect" in each.what]
+        child.kill()
+        child.wait()
+    assert "earlier `bcd up`" in found.what
+
+
+def test_stopping_ends_what_outlived_its_server_removes_the_temporary_files_and_leaves_others_alone(
+    settings: Settings,
+) -> None:
+    orphan = _started(settings, "worker")["worker"]
+    folder = processes.temporary_folder(settings)
+    (folder / "left").write_text("")
+    settings.servers.write_text(json.dumps({"home": str(settings.home), "temporary": str(folder), "processes": {}}))
+    own_terminal = subprocess.Popen(["sleep", "300"], env={**os.environ, "BCD_HOME": str(settings.home)})
+    other_home = _started(settings.model_copy(update={"home": settings.home / "another"}), "worker")["worker"]
+    try:
+        assert daemons.stop(settings) == []
+        orphan.wait(timeout=60)
+        assert not folder.exists()
+        assert own_terminal.poll() is None
+        assert other_home.poll() is None
+    finally:
+        for process in (own_terminal, other_home):
+            process.kill()
+            process.wait()

@@ -36,10 +36,79 @@ def test_every_other_column_is_a_score(write: Callable[[str], Path]) -> None:
 
 
 def test_columns_that_are_no_scores_can_be_left_out(write: Callable[[str], Path]) -> None:
-    named = write(GOOD.replace("theirs", "comment").replace("0.9,1", "0.9,who knows"))
+    named = write(GOOD.replace("0.9,1", "0.9,who knows"))
     assert read_predictions(named, ["ours"]).columns == ("ours",)
-    with pytest.raises(BcdError, match="line 2: comment 'who knows' is not a probability"):
+    with pytest.raises(BcdError, match="line 2: theirs 'who knows' is not a probability"):
         read_predictions(named)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "why"),
+    [
+        ("fold", (0, 1, 2), "no score, by its name"),
+        ("Epoch", (0.5, 0.5, 0.5), "no score, by its name"),
+        ("predicted", (1, 0, 0), "0 and 1 alone, a class"),
+        ("size", (50, 50, 60), "whole numbers from 50 to 60"),
+        ("comment", ("who", "knows", ""), "no numbers"),
+        ("logit", (-4.5, 2.25, 3.5), "values from -4.5 to 3.5, like logits"),
+        ("percent", (90.5, 25.1, 3), "values from 3 to 90.5, like per cent"),
+    ],
+)
+def test_columns_that_hold_no_probabilities_are_left_out_and_named(
+    write: Callable[[str], Path], name: str, values: tuple[object, ...], why: str
+) -> None:
+    lines = GOOD.splitlines()
+    table = [f"{line},{value}" for line, value in zip(lines, (name, *values), strict=True)]
+    predictions = read_predictions(write("\n".join(table)))
+    assert predictions.columns == ("ours", "theirs")
+    assert predictions.left_out == {name: why}
+    alone = [",".join([*line.split(",")[:4], line.rpartition(",")[2]]) for line in table]
+    with pytest.raises(BcdError, match="no column of probabilities") as raised:
+        read_predictions(write("\n".join(alone)))
+    assert why in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        GOOD.replace(",", ";").replace(".", ","),
+        GOOD.replace(",", "\t"),
+        "sep=;\n" + GOOD.replace(",", ";"),
+        GOOD.replace("0.9,1", "90 %,100%").replace("0.25,0", "25%,0 %").replace("0,0.5", "0%,50%"),
+        GOOD.replace("patient,x,y,label", "Patient ID,X,Y,y_true").replace(",51,", ",51.0,"),
+        ",".join(["", *GOOD.splitlines(keepends=True)[:1]])
+        + "".join(f"{row},{line}" for row, line in enumerate(GOOD.splitlines(keepends=True)[1:])),
+        "file,ours,theirs\nC:\\x\\0042_idx1_x1_y51_class1.png,.9,1\n0042_idx1_x51_y51_class0.png,.25,0\n"
+        "7_idx1_x1_y1_class0.png,0,.5\n",
+        GOOD.replace(",1,0.9", ",IDC,0.9").replace(",0,", ",none,", 1).replace("1,0,0,0.5", "1,none,0,0.5"),
+    ],
+    ids=["decimal commas", "tabs", "sep=", "per cent", "headers", "an index of pandas", "file names", "words"],
+)
+def test_several_notations_are_understood(write: Callable[[str], Path], text: str) -> None:
+    predictions = read_predictions(write(text))
+    assert predictions.columns == ("ours", "theirs")
+    assert predictions.patches[["patient", "x", "y", "label"]].to_numpy().tolist() == [
+        ["0042", 1, 51, 1],
+        ["0042", 51, 51, 0],
+        ["7", 1, 1, 0],
+    ]
+    assert predictions.probabilities.tolist() == [[0.9, 1], [0.25, 0], [0, 0.5]]
+
+
+def test_x_and_y_that_count_otherwise_are_said(write: Callable[[str], Path]) -> None:
+    grid = GOOD.replace("0042,1,51", "0042,0,1").replace("0042,51,51", "0042,1,1").replace("7,1,1", "7,0,0")
+    with pytest.raises(BcdError, match=r"x '0' is not .* seem to count patches, not pixels"):
+        read_predictions(write(grid))
+    from_0 = GOOD.replace("0042,1,51", "0042,0,50").replace("0042,51,51", "0042,50,50").replace("7,1,1", "7,0,0")
+    with pytest.raises(BcdError, match="counted from 0: add 1"):
+        read_predictions(write(from_0))
+
+
+def test_a_ranking_the_wrong_way_round_is_said(scores: pd.DataFrame, options: EvaluateOptions) -> None:
+    models = {"ours": scores, "p_benign": scores.assign(probability=1 - scores["probability"])}
+    judgement = judge_models(models, options, title="Two", notes=["first"])
+    assert len(judgement.notes) == 2
+    assert judgement.notes[1].startswith("p_benign ranks the wrong way round")
 
 
 def test_hospital_and_slide_tell_patches_apart(write: Callable[[str], Path]) -> None:
@@ -54,7 +123,7 @@ def test_hospital_and_slide_tell_patches_apart(write: Callable[[str], Path]) -> 
     [
         ("patient,x", "person,x", "lacks the column patient"),
         (",ours,theirs", ",ours,", "Column 6 of .* has no name"),
-        ("0.9", "1.2", r"line 2: ours '1.2' is not a probability in \[0, 1\]"),
+        ("0.9", "1.2", r"line 2: ours '1.2' is not a probability in \[0, 1\].*If these are logits"),
         ("0.25", "", "line 3: ours '' is not a probability"),
         ("0.25", "nan", "line 3: ours 'nan' is not a probability"),
         ("51,0,0.25", "51,2,0.25", "line 3: label '2' is neither 0 nor 1"),
@@ -64,7 +133,7 @@ def test_hospital_and_slide_tell_patches_apart(write: Callable[[str], Path]) -> 
         ("7,1,1", "7,1,500001", "line 4: y '500001' is not 1 more than a multiple of 50, up to 20,000"),
         ("7,1,1", ",1,1", "line 4: patient '' is empty"),
         ("0042,51,51", "0042,1,51", r"lines 2 and 3: the same patch twice \(patient 0042, x 1, y 51\)"),
-        ("7,1,1,0,0,0.5", "7,1,1,0,0,0.5,1", "cannot be read as a CSV"),
+        ("7,1,1,0,0,0.5", "7,1,1,0,0,0.5,1", "line 4 has 7 values and the header 6"),
         ("\n0042,1,51,1,0.9,1\n0042,51,51,0,0.25,0\n7,1,1,0,0,0.5\n", "\n", "no row below its header"),
     ],
 )
@@ -77,7 +146,9 @@ def test_what_breaks_a_rule_is_named_with_its_line(
 
 def test_more_of_the_same_fault_is_counted(write: Callable[[str], Path]) -> None:
     with pytest.raises(BcdError, match=r"line 2: ours .* \(and 2 more rows\)"):
-        read_predictions(write(GOOD.replace("0.9", "9").replace("0.25", "-1").replace("0,0,0.5", "0,7,0.5")))
+        read_predictions(
+            write(GOOD.replace("0.9", "9").replace("0.25", "-1").replace("0,0,0.5", "0,7,0.5")), ["ours"]
+        )
 
 
 @pytest.mark.parametrize("text", ["", "\x00\x01", "patient,x,y,label\n1,1,1,1\n"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import yaml
@@ -12,10 +13,12 @@ from prefect import Flow, flow
 from prefect.utilities.callables import parameter_schema
 
 from bcd.errors import BcdError
+from bcd.evaluation.outcome import OutcomeRule
 from bcd.registry.options import GateOptions
+from bcd.scoring.options import ScoreOptions
 from bcd.search.options import SearchOptions
 from bcd.settings import Settings
-from flows.forms import Gate, Search, Text
+from flows.forms import Gate, Scoring, Search, Text
 
 ROOT = Path(__file__).parents[2]
 ENTRYPOINTS = [each["entrypoint"] for each in yaml.safe_load((ROOT / "deployment.yaml").read_text())["deployments"]]
@@ -27,12 +30,16 @@ margin = 0.03
 [search]
 trials = 7
 workers = 2
+
+[outcome]
+level = 0.9
+min_patches = 40
 """
 
 
 @flow
-def example(snapshot: Text = "", *, gate: Gate = None, search: Search = None) -> None:
-    """A flow of two sections."""
+def example(snapshot: Text = "", *, gate: Gate = None, search: Search = None, scoring: Scoring = None) -> None:
+    """A flow of three sections."""
 
 
 def load_flow(entrypoint: str) -> Flow:
@@ -71,6 +78,13 @@ def test_what_a_form_leaves_open_stays_as_configured() -> None:
     got = example.validate_parameters(sent)
     assert got["gate"] == GateOptions(margin=0.05, approval=True)
     assert got["search"] == SearchOptions(trials=7, workers=2, epochs=3)
+
+
+@pytest.mark.usefixtures("configured")
+def test_a_section_within_a_section_stays_as_configured_too() -> None:
+    got = example.validate_parameters({"scoring": {"outcome": {"level": 0.8}, "opacity": 0.5}})
+    assert got["scoring"] == ScoreOptions(outcome=OutcomeRule(level=0.8, min_patches=40), opacity=0.5)
+    assert (defaults("OutcomeRule")["level"], defaults("OutcomeRule")["min_patches"]) == (0.9, 40)
 
 
 @pytest.mark.usefixtures("configured")
@@ -128,3 +142,20 @@ def test_scoring_wants_a_patient_or_all_that_wait_but_not_both(patient: str, eve
 
     with pytest.raises(BcdError, match="all_that_wait"):
         score.fn.__wrapped__(patient=patient, all_that_wait=everyone)
+
+
+@pytest.mark.parametrize("by_schedule", [True, False])
+@pytest.mark.usefixtures("settings")
+def test_a_schedule_chooses_all_that_wait_whatever_the_server_made_of_its_parameters(by_schedule: bool) -> None:
+    from prefect.client.schemas.objects import FlowRun
+    from prefect.context import FlowRunContext
+
+    from flows.reporting import is_scheduled
+    from flows.score import score
+
+    assert not is_scheduled()
+    with FlowRunContext.model_construct(flow_run=FlowRun(flow_id=uuid4(), auto_scheduled=by_schedule)):
+        assert is_scheduled() == by_schedule
+        # A home without a champion: who may score everyone is told so, and who may not is told that first.
+        with pytest.raises(BcdError, match="champion" if by_schedule else "all_that_wait"):
+            score.fn.__wrapped__()

@@ -3,19 +3,25 @@
 1. A zip dropped into the inbox is admitted by the scheduled `ingest` deployment, whose event starts `retrain`.
 2. The MLflow server lists runs that can be told apart and compared.
 3. `score` runs on a schedule, and is started for one patient with typed parameters; it leaves its pictures.
+
+Then everything is stopped or killed at random moments, and the next delivery is admitted nevertheless: three times,
+thirty with BCD_TEST_FULL=1. What is left in the user's home, in the temporary folder and in shared memory: nothing.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,7 +29,10 @@ from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
+import cv2
 import httpx
+import numpy as np
+import psutil
 import pytest
 
 from bcd.settings import load_settings
@@ -35,6 +44,7 @@ needs_browser = pytest.mark.skipif(shutil.which("chromium") is None, reason="chr
 
 BCD = str(Path(sys.executable).parent / "bcd")
 PATIENCE = 420.0
+SHARED_MEMORY = Path("/dev/shm")
 
 
 def _free_port() -> int:
@@ -57,6 +67,25 @@ def _wait(what: str, look: Callable[[], Any]) -> Any:
     raise AssertionError(f"{what} did not happen within {PATIENCE:.0f} s")
 
 
+def _processes_of(home: Path) -> list[psutil.Process]:
+    """Everything that `bcd up` started on a home, and what that started."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if process.environ().get("UP_OF_BCD_HOME") == str(home):
+                found.append(process)
+    return found
+
+
+def _held_by_nobody(files: set[Path]) -> list[Path]:
+    """Other tests run meanwhile: what a living process uses is not left over."""
+    used = set()
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied, FileNotFoundError, ProcessLookupError):
+            used |= {line.split()[-1] for line in Path(f"/proc/{process.pid}/maps").read_text().splitlines()}
+    return sorted(file for file in files if file.exists() and str(file) not in used)
+
+
 class _Hospital:
     """One BCD_HOME with its servers."""
 
@@ -67,6 +96,10 @@ class _Hospital:
 
     def deployment(self, name: str) -> dict[str, Any]:
         return self.prefect.get(f"/deployments/name/{name}/{name}").raise_for_status().json()
+
+    def start(self, name: str) -> None:
+        url = f"/deployments/{self.deployment(name)['id']}/create_flow_run"
+        self.prefect.post(url, json={}).raise_for_status()
 
     def flow_runs(self, name: str, state: str) -> list[dict[str, Any]]:
         wanted = {
@@ -103,6 +136,10 @@ def hospital(tmp_path_factory: pytest.TempPathFactory, tiny_options: str) -> Ite
         for variable in ("PREFECT_API_URL", "PREFECT_HOME", "MLFLOW_TRACKING_URI"):
             patch.delenv(variable, raising=False)
         patch.setenv("BCD_HOME", str(home))
+        user, temporary = tmp_path_factory.mktemp("user"), Path(tempfile.mkdtemp(prefix="bcd-servers-"))
+        patch.setenv("HOME", str(user))
+        patch.setenv("TMPDIR", str(temporary))
+        shared_before = set(SHARED_MEMORY.iterdir())
         for name, port in ports.items():
             patch.setenv(f"BCD_{name.upper()}_PORT", str(port))
         started = _bcd("up")
@@ -115,6 +152,11 @@ def hospital(tmp_path_factory: pytest.TempPathFactory, tiny_options: str) -> Ite
     for port in ports.values():
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0, "a server outlived `bcd down`"
+    assert _processes_of(home) == []
+    assert list(user.rglob("*")) == []
+    assert list(temporary.iterdir()) == []
+    assert _held_by_nobody(set(SHARED_MEMORY.iterdir()) - shared_before) == []
+    temporary.rmdir()
 
 
 def test_the_three_uses(hospital: _Hospital, tmp_path: Path) -> None:
@@ -175,13 +217,64 @@ def test_the_browser_records_what_a_page_asks_elsewhere(tmp_path: Path) -> None:
     assert asked == {f"127.0.0.1:{server.server_port}", "analytics.invalid"}
 
 
+def _kill(hospital: _Hospital) -> None:
+    while left := _processes_of(hospital.home):
+        for process in left:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(left, timeout=10)
+
+
+def _stop_while_it_works(hospital: _Hospital, how: str, seconds: float) -> None:
+    hospital.start("ingest")
+    if how == "kill while it starts":
+        assert _bcd("down").returncode == 0
+        with subprocess.Popen([BCD, "up"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as starting:
+            time.sleep(3 * seconds)
+            starting.kill()
+    else:
+        time.sleep(seconds)
+    if how == "down":
+        assert _bcd("down").returncode == 0
+    else:
+        _kill(hospital)
+
+
+@pytest.mark.parametrize("moment", range(30 if os.environ.get("BCD_TEST_FULL") else 3))
+def test_whenever_it_was_stopped_or_killed_the_next_delivery_is_admitted(
+    hospital: _Hospital, moment: int, tmp_path: Path
+) -> None:
+    chance = random.Random(moment)
+    how = ("kill", "down", "kill while it starts")[moment % 3]
+    _bcd("hospital", "declare", "west", "--identifiers", "pseudonyms")
+    _deliver(hospital, f"during{moment}", tmp_path)
+    _stop_while_it_works(hospital, how, chance.uniform(0, 8))
+    started = _bcd("up")
+    assert started.returncode == 0, started.stdout + started.stderr
+    _deliver(hospital, f"after{moment}", tmp_path)
+    hospital.start("ingest")
+    for name in (f"during{moment}", f"after{moment}"):
+        _wait(f"admission after {how}", (hospital.home / f"received/west/{name}.zip").exists)
+
+
+def _deliver(hospital: _Hospital, name: str, folder: Path) -> None:
+    """Puts a delivery of one patch, of a patient of that name, into the inbox."""
+    inbox = hospital.home / "inbox/west"
+    inbox.mkdir(parents=True, exist_ok=True)
+    (folder / name).mkdir()
+    picture = np.random.default_rng().integers(60, 200, (50, 50, 3), dtype=np.uint8)
+    cv2.imwrite(str(folder / f"{name}/{name}_idx5_x51_y51_class0.png"), picture)
+    shutil.make_archive(str(inbox / name), "zip", folder, name)
+
+
 def _look(url: str, folder: Path) -> tuple[str, set[str]]:
     """Opens a page in a browser; returns what its scripts made of it, and which hosts it asked for anything."""
     log = folder / "requests.json"
     quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
     command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}/profile", *quiet]
     command += [f"--log-net-log={log}", "--virtual-time-budget=20000", "--dump-dom", url]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    environment = {**os.environ, "HOME": str(folder)}
+    shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120).stdout
     recorded = json.loads(log.read_text())
     start = recorded["constants"]["logEventTypes"]["URL_REQUEST_START_JOB"]
     requests = [event["params"] for event in recorded["events"] if event["type"] == start and "params" in event]

@@ -236,7 +236,8 @@ def test_a_model_is_put_beside_predictions_on_the_same_patches(home: Home, tmp_p
     assert {e.n_patches for e in judgement.evaluations.values()} == {len(test)}
     assert judgement.evaluations["bcd-idc/1"].pooled["auroc"].value == 1
     assert judgement.evaluations["theirs"].pooled["auroc"].value == 0.5
-    assert any(note.startswith("1 patches of the file are not admitted") for note in judgement.notes)
+    [missing] = [note for note in judgement.notes if note.startswith("1 of the")]
+    assert "rows of their.csv name no patch of the store, the first in line 2: unknown_idx" in missing
     assert scores["theirs"]["x"].tolist() == scores["bcd-idc/1"]["x"].tolist()
 
 

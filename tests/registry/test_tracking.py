@@ -14,8 +14,9 @@ from bcd.errors import BcdError
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.report import evaluate_scores
 from bcd.networks.architecture import PRESETS
+from bcd.registry.owner import PROCESS_TAG, has_ended, this_process
 from bcd.registry.run import flatten
-from bcd.registry.tracking import connect, experiment_id, open_client, own_store, start_run
+from bcd.registry.tracking import connect, end_killed_runs, experiment_id, open_client, own_store, start_run
 from bcd.search.records import StudyResult, TrialRecord
 from bcd.settings import Settings
 from bcd.training.options import TrainOptions
@@ -232,3 +233,38 @@ def test_an_evaluation_is_figures_tables_pictures_and_the_scores(settings, run, 
     assert (folder / "thresholds.md").exists()
     assert (folder / "figures" / "roc.png").exists()
     assert len(pd.read_parquet(folder / "scores.parquet")) == 400
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from bcd.registry.tracking import start_run
+from bcd.settings import Settings
+with start_run(Settings(home=Path(sys.argv[1])), key="killed", name="killed", kind="train") as run:
+    print(run.id, flush=True)
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_the_run_of_a_killed_process_is_killed_and_no_other(settings, run):
+    command = [sys.executable, "-c", KILLED, str(settings.home)]
+    killed = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    with start_run(
+        settings, key="elsewhere", name="on another machine", kind="train", tags={PROCESS_TAG: "there 1 1.0"}
+    ):
+        assert read(settings, killed).info.status == "RUNNING"
+        assert end_killed_runs(settings) == 1
+        assert {each.info.run_name: each.info.status for each in runs(settings, "train")} == {
+            "killed": "KILLED",
+            "a run": "RUNNING",
+            "on another machine": "RUNNING",
+        }
+        assert end_killed_runs(settings) == 0
+
+
+def test_a_process_id_that_somebody_else_has_now_is_no_sign_of_life():
+    machine, process, started = this_process().split()
+    assert not has_ended(this_process())
+    assert has_ended(f"{machine} {process} {float(started) - 60:.2f}")
+    assert not has_ended(f"elsewhere {process} {float(started) - 60:.2f}")
+    assert not has_ended("")

@@ -14,6 +14,9 @@ from bcd.admission.sources.source import is_litter
     "name",
     [
         ".DS_Store",
+        "8867/Icon\r",
+        clean_name("8867/Icon\r"),
+        clean_name("Icon\uf00d"),
         "a/Thumbs.db",
         "a/THUMBS.DB",
         "a/Desktop.ini",

@@ -1,0 +1,314 @@
+"""Deploys the flows of deployment.yaml and keeps what a person set on the dashboard.
+
+Each setting is compared three ways: the file now, the file when it was last deployed, the server. What changed in the
+file changes on the server; what a person set stays. Either is told in a line. What the file said last is remembered
+beside Prefect's own database, whose settings it explains.
+
+Prefect's own `prefect deploy` would set everything back, and delete and make again the triggers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from bcd.cli.flow_runs import POOL
+from bcd.files import whole_file
+from bcd.settings import Settings
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import DeploymentSchedule
+    from prefect.client.schemas.responses import DeploymentResponse
+    from prefect.events import DeploymentEventTrigger
+    from prefect.events.schemas.automations import Automation, AutomationCore
+
+FILE = "deployment.yaml"
+
+Tree = dict[str, Any]
+"""Settings as JSON; schedules and triggers are objects in it, by their name."""
+
+_RULES = ("cron", "interval", "rrule")
+
+
+def deploy(settings: Settings, prefect: str, project: Path, *, reset: bool = False) -> list[str]:
+    """Brings the server to what the file and the person at the dashboard want, and returns what is worth telling.
+
+    Args:
+        settings: The home, whose `prefect/deployed.json` says what the file said last.
+        prefect: Address of the Prefect server.
+        project: The folder with deployment.yaml and flows/.
+        reset: Take the file's word for everything.
+    """
+    import yaml
+    from prefect.client.orchestration import SyncPrefectClient
+
+    memory = settings.prefect / "deployed.json"
+    remembered: dict[str, Tree] = json.loads(memory.read_text()) if memory.exists() else {}
+    said: dict[str, Tree] = {}
+    with SyncPrefectClient(api=f"{prefect}/api") as client:
+        told = _keep_pool(client, reset=reset)
+        for declared in yaml.safe_load((project / FILE).read_text())["deployments"]:
+            deployment = _Deployment(client, project, declared)
+            name = declared["name"]
+            said[name] = deployment.wanted
+            told += [f"{name}: {line}" for line in deployment.apply(remembered.get(name), reset=reset)]
+    with whole_file(memory) as partial:
+        partial.write_text(json.dumps(said, indent=2))
+    return told
+
+
+@dataclass
+class Merged:
+    """What the settings shall be, and what is to be told about them."""
+
+    settings: Tree = field(default_factory=dict)
+    told: list[str] = field(default_factory=list)
+
+
+def merge(file: Tree, last: Tree | None, server: Tree, *, reset: bool = False) -> Merged:
+    """Compares settings three ways, and objects among them setting by setting.
+
+    Args:
+        file: What the file says now.
+        last: What it said when it was last deployed; None: nobody remembers, and what the server says stays.
+        server: What the server says.
+        reset: Take the file's word for everything.
+    """
+    merged = Merged()
+    for name in sorted(file.keys() | server.keys()):
+        ours, theirs = file.get(name), server.get(name)
+        before = (None if theirs is None else ours) if last is None else last.get(name)
+        if isinstance(ours, dict) and isinstance(theirs, dict):
+            inner = merge(ours, before if isinstance(before, dict) else {}, theirs, reset=reset)
+            merged.settings[name] = inner.settings
+            merged.told += [f"{name}, {line}" for line in inner.told]
+            continue
+        value = ours if reset or ours != before else theirs
+        if value is not None:
+            merged.settings[name] = value
+        if value != theirs:
+            merged.told.append(f"{name}: {_show(theirs)} becomes {_show(value)}, as the project says.")
+        elif theirs != ours:
+            merged.told.append(
+                f"{name}: {_show(theirs)} stays, as set on the dashboard; the project says {_show(ours)}."
+            )
+    return merged
+
+
+class _Deployment:
+    """One deployment of the file, and the same on the server."""
+
+    def __init__(self, client: SyncPrefectClient, project: Path, declared: Mapping[str, Any]) -> None:
+        path, name = declared["entrypoint"].split(":")
+        self._client = client
+        self._declared = declared
+        self._flow = getattr(import_module(path.removesuffix(".py").replace("/", ".")), name)
+        self._project = project
+        self.wanted = _read_file(declared, self._flow.description)
+
+    def apply(self, last: Tree | None, *, reset: bool) -> list[str]:
+        """Makes the deployment, or changes what is to change."""
+        from prefect.exceptions import ObjectNotFound
+
+        try:
+            found = self._client.read_deployment_by_name(f"{self._flow.name}/{self._declared['name']}")
+        except ObjectNotFound:
+            self._write(self.wanted, None)
+            return ["deployed."]
+        server = _read_server(found, self._find_triggers(str(found.id)))
+        merged = merge(self.wanted, last, server, reset=reset)
+        outdated = any(getattr(found, name) != value for name, value in self._code().items())
+        if outdated or merged.settings != server:
+            self._write(merged.settings, found)
+        return merged.told + (["deployed again: its flow changed or moved."] if outdated else [])
+
+    def _code(self) -> Tree:
+        """What follows from the code and where it lies; nobody sets it on the dashboard."""
+        from prefect.utilities.callables import parameter_schema
+
+        folder = {"prefect.deployments.steps.set_working_directory": {"directory": str(self._project)}}
+        return {
+            "entrypoint": self._declared["entrypoint"],
+            "pull_steps": [folder],
+            "parameter_openapi_schema": parameter_schema(self._flow).model_dump(mode="json", exclude_unset=True),
+        }
+
+    def _write(self, settings: Tree, found: DeploymentResponse | None) -> None:
+        options = found.concurrency_options.model_dump(mode="json") if found and found.concurrency_options else {}
+        strategy = settings.get("collision strategy")
+        payload = {
+            "name": self._declared["name"],
+            "flow_id": str(self._client.create_flow_from_name(self._flow.name)),
+            **self._code(),
+            "paused": settings.get("paused", False),
+            "description": settings.get("description"),
+            "tags": settings.get("tags", []),
+            "parameters": settings.get("parameters", {}),
+            "job_variables": settings.get("job variables", {}),
+            "enforce_parameter_schema": settings.get("enforce parameter schema", True),
+            "work_pool_name": POOL,
+            "work_queue_name": settings.get("work queue"),
+            "concurrency_limit": settings.get("concurrency limit"),
+            "concurrency_options": options | {"collision_strategy": strategy} if strategy else None,
+            # All of them, a person's own too: the server replaces the schedules as a whole.
+            "schedules": _write_schedules(settings.get("schedules", {}), found.schedules if found else []),
+        }
+        made = self._client.request("POST", "/deployments/", json=payload).json()["id"]
+        self._write_triggers(settings.get("triggers", {}), made)
+
+    def _find_triggers(self, deployment: str) -> list[Automation]:
+        """The server does not tell who owns an automation: bcd's are known by what they start."""
+        return [each for each in self._client.read_automations() if deployment in _started(each)]
+
+    def _write_triggers(self, triggers: Tree, deployment: str) -> None:
+        """Changes automations in place: one more of a name would start one more run at each event."""
+        present = self._find_triggers(deployment)
+        deployments = {str(each.id) for each in self._client.read_deployments()}
+        gone = [each for each in self._client.read_automations() if each.name in triggers]
+        for automation in [each for each in present if each.name not in triggers] + [
+            each for each in gone if _started(each) and not _started(each) & deployments
+        ]:
+            self._client.request("DELETE", "/automations/{id}", path_params={"id": automation.id})
+        known = {automation.name: automation for automation in present}
+        for name, trigger in triggers.items():
+            actions = [action | {"deployment_id": deployment} for action in trigger["actions"]]
+            payload = {"name": name, **trigger, "actions": actions}
+            if name not in known:
+                payload["owner_resource"] = f"prefect.deployment.{deployment}"
+                self._client.request("POST", "/automations/", json=payload)
+            elif _read_trigger(known[name]) != trigger:  # an update may not name the owner
+                self._client.request("PUT", "/automations/{id}", path_params={"id": known[name].id}, json=payload)
+
+
+def _keep_pool(client: SyncPrefectClient, *, reset: bool) -> list[str]:
+    """Makes the work pool where there is none; one that a person paused or limited stays so."""
+    from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+    from prefect.exceptions import ObjectNotFound
+    from prefect.workers.process import ProcessWorker
+
+    try:
+        pool = client.read_work_pool(POOL)
+    except ObjectNotFound:
+        template = ProcessWorker.get_default_base_job_template()
+        client.create_work_pool(WorkPoolCreate(name=POOL, type="process", base_job_template=template))
+        return []
+    wanted: Tree = {"paused": False}
+    server = {"paused": pool.is_paused} | _present({"concurrency limit": pool.concurrency_limit})
+    merged = merge(wanted, wanted, server, reset=reset)
+    if merged.settings != server:
+        limit = merged.settings.get("concurrency limit")
+        update = WorkPoolUpdate(is_paused=merged.settings["paused"], concurrency_limit=limit)
+        client.update_work_pool(POOL, update)
+    return [f"work pool {POOL}, {line}" for line in merged.told]
+
+
+def _read_file(declared: Mapping[str, Any], description: str | None) -> Tree:
+    from prefect.events import DeploymentEventTrigger
+
+    limit = declared.get("concurrency_limit", {})
+    pool = declared["work_pool"]
+    return _present(
+        {
+            "paused": declared.get("paused", False),
+            "description": declared.get("description") or description,
+            "tags": declared.get("tags", []),
+            "parameters": declared.get("parameters", {}),
+            "job variables": pool.get("job_variables", {}),
+            "work queue": pool.get("work_queue_name", "default"),
+            "enforce parameter schema": declared.get("enforce_parameter_schema", True),
+            "concurrency limit": limit.get("limit"),
+            "collision strategy": limit.get("collision_strategy"),
+            "schedules": {each["slug"]: _read_schedule(each) for each in declared.get("schedules", [])},
+            "triggers": {
+                each["name"]: _read_trigger(_as_automation(DeploymentEventTrigger.model_validate(each)))
+                for each in declared.get("triggers", [])
+            },
+        }
+    )
+
+
+def _read_server(found: DeploymentResponse, triggers: Sequence[Automation]) -> Tree:
+    limit, options = found.global_concurrency_limit, found.concurrency_options
+    schedules = {}
+    for each in found.schedules:
+        schedules[each.slug or str(each.id)] = _read_schedule(
+            {"active": each.active, **each.schedule.model_dump(mode="json")}
+        )
+    return _present(
+        {
+            "paused": found.paused,
+            "description": found.description,
+            "tags": found.tags,
+            "parameters": found.parameters,
+            "job variables": found.job_variables,
+            "work queue": found.work_queue_name,
+            "enforce parameter schema": found.enforce_parameter_schema,
+            "concurrency limit": limit.limit if limit else None,
+            "collision strategy": options.collision_strategy.value if options else None,
+            "schedules": schedules,
+            "triggers": {each.name: _read_trigger(each) for each in triggers},
+        }
+    )
+
+
+def _read_schedule(schedule: Mapping[str, Any]) -> Tree:
+    rule = next(name for name in _RULES if schedule.get(name))
+    value = f"{float(schedule[rule]):g}" if rule == "interval" else schedule[rule]
+    zone = schedule.get("timezone") or "UTC"
+    return {"rule": f"{rule} {value}", "timezone": zone, "active": schedule.get("active", True)}
+
+
+def _write_schedules(schedules: Tree, present: Sequence[DeploymentSchedule]) -> list[Tree]:
+    """Returns schedules as the server takes them; of one whose rule stays, the rest stays too."""
+    known = {each.slug or str(each.id): each for each in present}
+    written = []
+    for name, wanted in schedules.items():
+        rule, _, value = wanted["rule"].partition(" ")
+        schedule = {rule: float(value) if rule == "interval" else value, "timezone": wanted["timezone"]}
+        each: Tree = {"slug": name, "active": wanted["active"], "schedule": schedule}
+        if name in known:
+            before = known[name].model_dump(
+                mode="json", include={"schedule", "slug", "parameters", "max_scheduled_runs"}
+            )
+            same = _read_schedule(before["schedule"])["rule"] == wanted["rule"]
+            schedule = before["schedule"] | schedule if same else schedule
+            each = before | {"active": wanted["active"], "schedule": schedule}
+        written.append(each)
+    return written
+
+
+def _as_automation(trigger: DeploymentEventTrigger) -> AutomationCore:
+    trigger.set_deployment_id(UUID(int=0))  # the deployment's own takes its place
+    return trigger.as_automation()
+
+
+def _read_trigger(automation: AutomationCore) -> Tree:
+    """Returns an automation without what the server gives it: ids, and the deployment that its actions start."""
+    settings: Tree = automation.model_dump(
+        mode="json", include={"enabled", "description", "trigger", "actions"}, exclude={"trigger": {"id"}}
+    )
+    for name, value in settings["trigger"].items():
+        if isinstance(value, list):  # sets, in any order
+            settings["trigger"][name] = sorted(value)
+    for action in settings["actions"]:
+        del action["deployment_id"]
+    return settings
+
+
+def _started(automation: Automation) -> set[str]:
+    found = (getattr(action, "deployment_id", None) for action in automation.actions)
+    return {str(each) for each in found if each}
+
+
+def _present(settings: Tree) -> Tree:
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def _show(value: Any) -> str:
+    return "nothing" if value is None else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,102 @@
+"""The runs of the Prefect server that nobody carries out any more, or that came due while nobody could.
+
+A run whose process was killed keeps its deployment's only slot: every later run waits, or is cancelled, for ever. So
+`bcd down` and `bcd up` end such runs where no worker lives. Where a worker was away, the scheduled runs that came due
+meanwhile are one.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
+POOL = "bcd"
+_PAGE = 200  # the server's own limit
+_WITH_PROCESS = ["PENDING", "RUNNING", "CANCELLING"]
+
+
+def end_unfinished(prefect: str) -> int:
+    """Ends every run of bcd's pool that has begun, frees the deployments' slots, and returns the number of runs.
+
+    Runs that wait for a slot or for their time are left alone, and those that a person suspended. To be called while
+    no worker lives.
+
+    Args:
+        prefect: Address of the Prefect server.
+    """
+    with _open(prefect) as client:
+        begun = _filter(client, state={"type": {"any_": _WITH_PROCESS}}, pool=True)
+        family = list(begun)
+        while begun:  # the flows that a run calls are runs of their own, of no pool
+            parents = {"any_": [run["id"] for run in begun]}
+            begun = _filter(client, parent_flow_run_id=parents, state={"type": {"any_": _WITH_PROCESS}})
+            family += begun
+        for run in family:
+            cancelled = run["state_type"] == "CANCELLING"
+            state = {
+                "type": "CANCELLED" if cancelled else "CRASHED",
+                "message": "Its process is gone: the worker was stopped or killed.",
+            }
+            url = f"/flow_runs/{run['id']}/set_state"
+            client.request("POST", url, json={"state": state, "force": True})
+        for deployment in _deployments(client):
+            limit = deployment["global_concurrency_limit"]
+            if limit and limit["active_slots"]:
+                client.request("PATCH", f"/v2/concurrency_limits/{limit['id']}", json={"active_slots": 0})
+    return len(family)
+
+
+def drop_missed(prefect: str) -> int:
+    """Deletes the scheduled runs that came due while no worker lived, but each deployment's last; returns how many.
+
+    Args:
+        prefect: Address of the Prefect server.
+    """
+    with _open(prefect) as client:
+        due = _filter(
+            client,
+            state={"name": {"any_": ["Scheduled", "Late"]}},
+            expected_start_time={"before_": datetime.now(UTC).isoformat()},
+            pool=True,
+            sort="EXPECTED_START_TIME_DESC",
+        )
+        kept: set[str] = set()
+        dropped = 0
+        for run in due:
+            if not run["auto_scheduled"]:  # a person or an event asked for this one
+                continue
+            if run["deployment_id"] in kept:
+                client.request("DELETE", f"/flow_runs/{run['id']}")
+                dropped += 1
+            kept.add(run["deployment_id"])
+    return dropped
+
+
+def _open(prefect: str) -> SyncPrefectClient:
+    # Prefect's own: its server answers 503 where its SQLite is busy, and the client asks again.
+    from prefect.client.orchestration import SyncPrefectClient
+
+    return SyncPrefectClient(api=f"{prefect}/api")
+
+
+def _filter(
+    client: SyncPrefectClient, *, pool: bool = False, sort: str = "ID_DESC", **conditions: Any
+) -> list[dict[str, Any]]:
+    wanted: dict[str, Any] = {"flow_runs": conditions, "sort": sort, "limit": _PAGE}
+    if pool:
+        wanted["work_pools"] = {"name": {"any_": [POOL]}}
+    runs: list[dict[str, Any]] = []
+    while True:
+        page = client.request("POST", "/flow_runs/filter", json=wanted | {"offset": len(runs)}).json()
+        runs += page
+        if len(page) < _PAGE:
+            return runs
+
+
+def _deployments(client: SyncPrefectClient) -> list[dict[str, Any]]:
+    wanted = {"work_pools": {"name": {"any_": [POOL]}}}
+    found: list[dict[str, Any]] = client.request("POST", "/deployments/filter", json=wanted).json()
+    return found

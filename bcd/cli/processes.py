@@ -1,0 +1,145 @@
+"""The processes of `bcd up`: which are alive, which ended by themselves, which a killed command left behind.
+
+`servers.json` names what `bcd up` started. Every process and its children carry the home in an environment variable,
+so that those which outlived their parent are found too. A flow run that a person starts in a terminal does not carry
+it and is never touched.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bcd.files import whole_file
+from bcd.runtime import read_servers
+from bcd.settings import Settings
+
+if TYPE_CHECKING:
+    import psutil
+
+NAMES = ("worker", "prefect", "mlflow", "studies")
+"""In the order in which they end: the worker first, so that it does not report the servers lost."""
+
+_MARK = "UP_OF_BCD_HOME"
+_STOP_SECONDS = 20.0
+
+
+def mark(settings: Settings, folder: Path) -> dict[str, str]:
+    """Returns the variables by which a process is known as one of this home, and that keep its files in `folder`.
+
+    Prefect, MLflow, TensorFlow and gunicorn leave files in the temporary folder and in the user's home.
+    """
+    return {_MARK: str(settings.home.resolve()), "TMPDIR": str(folder), "XDG_RUNTIME_DIR": str(folder)}
+
+
+def record(settings: Settings, name: str, process: int, urls: dict[str, str]) -> None:
+    """Writes down a process that was started, after those that were written down before."""
+    import psutil
+
+    servers = read_servers(settings)
+    known = {"pid": process, "started": psutil.Process(process).create_time()}
+    servers |= {"urls": urls, "processes": {**servers.get("processes", {}), name: known}}
+    _write(settings, servers)
+
+
+def temporary_folder(settings: Settings) -> Path:
+    """Returns the folder of the processes' temporary files, made where there is none."""
+    servers = read_servers(settings)
+    folder = Path(servers.get("temporary", ""))
+    if not servers.get("temporary") or not folder.is_dir():
+        # Not in the home: the path of a socket may have 107 characters.
+        folder = Path(tempfile.mkdtemp(prefix="bcd-up-"))
+        _write(settings, servers | {"temporary": str(folder)})
+    return folder
+
+
+def forget(settings: Settings) -> None:
+    """Removes what is written down, and the processes' temporary files."""
+    folder = read_servers(settings).get("temporary")
+    if folder:
+        shutil.rmtree(folder, ignore_errors=True)
+    settings.servers.unlink(missing_ok=True)
+
+
+def alive(settings: Settings) -> dict[str, psutil.Process]:
+    """Returns the processes that `bcd up` started and that live, by name."""
+    import psutil
+
+    living = {}
+    for name, known in read_servers(settings).get("processes", {}).items():
+        try:
+            process = psutil.Process(known["pid"])
+            # A process id may have been given to somebody else since.
+            if abs(process.create_time() - known["started"]) < 1 and process.status() != psutil.STATUS_ZOMBIE:
+                living[name] = process
+        except psutil.NoSuchProcess:
+            continue
+    return living
+
+
+def ended(settings: Settings) -> list[str]:
+    """Returns the names of what `bcd up` started and `bcd down` did not stop, but which is not alive."""
+    known = read_servers(settings).get("processes", {})
+    living = alive(settings)
+    return [name for name in NAMES if name in known and name not in living]
+
+
+def leftovers(settings: Settings) -> list[psutil.Process]:
+    """Returns the processes of this home whose server or worker is gone, such as the runs of a killed worker."""
+    import psutil
+
+    kept = {process.pid for living in alive(settings).values() for process in _family(living)}
+    home = str(settings.home.resolve())
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(_MARK) == home and process.pid not in kept:
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue  # it has ended meanwhile, or is somebody else's
+    return found
+
+
+def end_family(process: psutil.Process) -> None:
+    """Ends a process with all its children."""
+    end(_family(process))
+
+
+def end(processes: Iterable[psutil.Process]) -> None:
+    """Asks processes to end, and kills those that have not after a while."""
+    import psutil
+
+    asked = list(processes)
+    for process in asked:
+        _signal(process, "terminate")
+    _, stubborn = psutil.wait_procs(asked, timeout=_STOP_SECONDS)
+    for process in stubborn:
+        _signal(process, "kill")
+    psutil.wait_procs(stubborn, timeout=_STOP_SECONDS)
+
+
+def _family(process: psutil.Process) -> list[psutil.Process]:
+    import psutil
+
+    try:
+        return [*process.children(recursive=True), process]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _signal(process: psutil.Process, verb: str) -> None:
+    import psutil
+
+    try:
+        getattr(process, verb)()
+    except psutil.NoSuchProcess:
+        return
+
+
+def _write(settings: Settings, servers: dict[str, object]) -> None:
+    with whole_file(settings.servers) as partial:
+        partial.write_text(json.dumps({"home": str(settings.home), **servers}, indent=2))

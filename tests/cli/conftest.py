@@ -1,0 +1,37 @@
+"""A Prefect server as its dashboard speaks to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+
+class PrefectServer:
+    """The interface of a running Prefect server; a busy one is asked again."""
+
+    def __init__(self, url: str) -> None:
+        from prefect.client.orchestration import SyncPrefectClient
+
+        self.url = url
+        self._client = SyncPrefectClient(api=f"{url}/api")
+
+    def ask(self, method: str, path: str, items: list[Any] | None = None, **body: Any) -> Any:
+        answer = self._client.request(method, path, json=body if items is None else items)
+        return answer.json() if answer.content else None
+
+    def put_back(self) -> None:
+        """Removes what a test of deployments and runs left."""
+        for kind in ("flow_runs", "deployments", "automations", "work_pools"):
+            for each in self.ask("POST", f"/{kind}/filter"):
+                self.ask("DELETE", f"/{kind}/{each['name'] if kind == 'work_pools' else each['id']}")
+
+
+@pytest.fixture
+def dashboard(prefect_server: None) -> PrefectServer:
+    """A Prefect server without deployments and runs."""
+    from prefect.settings import PREFECT_API_URL
+
+    server = PrefectServer(PREFECT_API_URL.value().removesuffix("/api"))
+    server.put_back()
+    return server

@@ -1,0 +1,194 @@
+"""What `bcd up` deploys, on a real Prefect server: a person's settings stay, and what the project changed changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bcd.cli.deployments import deploy, merge
+from bcd.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+TRIGGER = "retrain when a batch is admitted"
+
+
+def test_each_setting_is_compared_three_ways() -> None:
+    #                  file, when deployed, server: what shall be
+    table = {
+        "nobody changed it": ("a", "a", "a", "a"),
+        "the project changed it": ("b", "a", "a", "b"),
+        "a person changed it": ("a", "a", "c", "c"),
+        "both changed it": ("b", "a", "c", "b"),
+        "both came to the same": ("b", "a", "b", "b"),
+        "a person removed it": ("a", "a", None, None),
+        "a person added it": (None, None, "c", "c"),
+        "the project removed it": (None, "a", "a", None),
+        "the project added it": ("a", None, None, "a"),
+    }
+    file, last, server, wanted = (
+        {name: row[column] for name, row in table.items() if row[column] is not None} for column in range(4)
+    )
+    assert merge(file, last, server).settings == wanted
+    assert merge(file, last, server, reset=True).settings == file
+    assert len(merge(file, last, server).told) == 7  # all but those where nothing differs and nothing changes
+    nested = merge({"schedule": file}, {"schedule": last}, {"schedule": server})
+    assert nested.settings == {"schedule": wanted}
+    assert all(line.startswith("schedule, ") for line in nested.told)
+
+
+def test_where_nobody_remembers_the_server_keeps_what_it_has_and_gets_what_it_lacks() -> None:
+    assert merge({"cron": "a", "zone": "b"}, None, {"cron": "c"}).settings == {"cron": "c", "zone": "b"}
+
+
+class _Server:
+    """The Prefect server as the dashboard speaks to it."""
+
+    def __init__(self, settings: Settings, project: Path, dashboard: Any) -> None:
+        self.settings = settings
+        self.project = project
+        self.url = dashboard.url
+        self.ask = dashboard.ask
+
+    def deploy(self, *, reset: bool = False) -> list[str]:
+        return deploy(self.settings, self.url, self.project, reset=reset)
+
+    def deployment(self, name: str) -> dict[str, Any]:
+        return self.ask("GET", f"/deployments/name/{name}/{name}")
+
+    def schedule(self, name: str) -> dict[str, Any]:
+        [schedule] = self.deployment(name)["schedules"]
+        return schedule
+
+    def change_schedule(self, name: str, **changes: Any) -> None:
+        deployment, schedule = self.deployment(name)["id"], self.schedule(name)["id"]
+        self.ask("PATCH", f"/deployments/{deployment}/schedules/{schedule}", **changes)
+
+    def triggers(self) -> list[dict[str, Any]]:
+        return self.ask("POST", "/automations/filter")
+
+    def edit_file(self, name: str, **changes: Any) -> None:
+        file = self.project / "deployment.yaml"
+        declared = yaml.safe_load(file.read_text())
+        next(each for each in declared["deployments"] if each["name"] == name).update(changes)
+        file.write_text(yaml.safe_dump(declared))
+
+
+@pytest.fixture
+def server(settings: Settings, tmp_path: Path, dashboard: Any) -> _Server:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "deployment.yaml").write_text((ROOT / "deployment.yaml").read_text())
+    return _Server(settings, project, dashboard)
+
+
+def test_the_first_time_everything_is_as_the_file_says_and_the_second_time_changes_nothing(server: _Server) -> None:
+    assert server.deploy() == [f"{name}: deployed." for name in ("ingest", "retrain", "score", "approve")]
+    made = {name: server.deployment(name) for name in ("ingest", "retrain", "score", "approve")}
+    assert made["ingest"]["schedules"][0]["schedule"]["interval"] == 60
+    assert made["retrain"]["schedules"][0]["schedule"]["cron"] == "0 1 * * *"
+    assert made["ingest"]["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
+    assert made["score"]["global_concurrency_limit"]["limit"] == 1
+    assert made["approve"]["global_concurrency_limit"] is None
+    assert "patient" in made["score"]["parameter_openapi_schema"]["properties"]
+    assert all(each["work_pool_name"] == "bcd" and each["enforce_parameter_schema"] for each in made.values())
+    [trigger] = server.triggers()
+    assert trigger["name"] == TRIGGER
+    assert trigger["actions"][0]["deployment_id"] == made["retrain"]["id"]
+
+    assert server.deploy() == []
+    assert {name: server.deployment(name) for name in made} == made
+    assert server.triggers() == [trigger]
+
+
+def test_what_a_person_set_stays_and_is_told_until_the_file_s_word_is_asked_for(server: _Server) -> None:
+    server.deploy()
+    server.change_schedule("score", schedule={"cron": "30 5 * * *", "timezone": "Europe/Berlin"})
+    server.change_schedule("ingest", active=False)
+    retrain = server.deployment("retrain")["id"]
+    server.ask("PATCH", f"/deployments/{retrain}", paused=True, concurrency_limit=2)
+    server.ask("PATCH", "/work_pools/bcd", is_paused=True, concurrency_limit=3)
+    [trigger] = server.triggers()
+    server.ask("PATCH", f"/automations/{trigger['id']}", enabled=False)
+
+    def state() -> list[object]:
+        pool = server.ask("GET", "/work_pools/bcd")
+        schedule, retraining = server.schedule("score")["schedule"], server.deployment("retrain")
+        [automation] = server.triggers()
+        return [
+            (schedule["cron"], schedule["timezone"]),
+            server.schedule("ingest")["active"],
+            (retraining["paused"], retraining["global_concurrency_limit"]["limit"]),
+            (pool["is_paused"], pool["concurrency_limit"]),
+            (automation["id"], automation["enabled"]),
+        ]
+
+    changed = state()
+    assert changed[:4] == [("30 5 * * *", "Europe/Berlin"), False, (True, 2), (True, 3)]
+    told = server.deploy()
+    assert state() == changed
+    assert len(told) == 8  # two each of a schedule, a deployment and the pool; one of `ingest`, one of the trigger
+    assert all("stays, as set on the dashboard" in line for line in told), told
+    server.edit_file("score", description="Another text.")  # a change elsewhere undoes nothing either
+    assert len(server.deploy()) == 9
+    assert state() == changed
+
+    assert len(server.deploy(reset=True)) == 8
+    assert state() == [("0 3 * * *", "UTC"), True, (False, 1), (False, None), (trigger["id"], True)]
+    assert server.deploy() == []
+
+
+def test_what_changed_in_the_project_changes_and_is_told_whatever_a_person_set(server: _Server) -> None:
+    server.deploy()
+    server.change_schedule("score", schedule={"cron": "30 5 * * *", "timezone": "Europe/Berlin"})
+    server.edit_file("score", schedules=[{"slug": "nightly", "cron": "0 4 * * *"}])
+    told = server.deploy()
+    assert told[0] == (
+        'score: schedules, nightly, rule: "cron 30 5 * * *" becomes "cron 0 4 * * *", as the project says.'
+    )
+    assert len(told) == 2
+    assert told[1].startswith('score: schedules, nightly, timezone: "Europe/Berlin" stays, as set on the dashboard')
+    schedule = server.schedule("score")["schedule"]
+    assert (schedule["cron"], schedule["timezone"]) == ("0 4 * * *", "Europe/Berlin")
+
+
+def test_a_person_s_own_schedule_stays_and_one_that_was_deleted_stays_away(server: _Server) -> None:
+    server.deploy()
+    score = server.deployment("score")
+    url = f"/deployments/{score['id']}/schedules"
+    own = {"schedule": {"cron": "0 12 * * 1"}, "active": True, "parameters": {"hospital": "east"}}
+    server.ask("POST", url, [own])
+    server.ask("DELETE", f"{url}/{score['schedules'][0]['id']}")
+    server.edit_file("score", description="Another text.")
+    server.deploy()
+    schedule = server.schedule("score")
+    assert schedule["schedule"]["cron"] == "0 12 * * 1"
+    assert schedule["parameters"] == {"hospital": "east"}
+    server.deploy(reset=True)
+    assert server.schedule("score")["schedule"]["cron"] == "0 3 * * *"
+
+
+def test_a_trigger_is_changed_in_place_and_never_doubled(server: _Server) -> None:
+    server.deploy()
+    [trigger] = server.triggers()
+    declared = yaml.safe_load((server.project / "deployment.yaml").read_text())["deployments"][1]["triggers"]
+    server.edit_file("retrain", triggers=[declared[0] | {"threshold": 2, "within": 60}])
+    server.deploy()
+    server.deploy()
+    [changed] = server.triggers()
+    assert changed["id"] == trigger["id"]
+    assert (changed["trigger"]["threshold"], changed["trigger"]["within"]) == (2, 60)
+    server.edit_file("retrain", triggers=[])
+    server.deploy()
+    assert server.triggers() == []
+
+
+def test_a_deployment_that_was_deleted_is_made_again_with_one_trigger(server: _Server) -> None:
+    server.deploy()
+    server.ask("DELETE", f"/deployments/{server.deployment('retrain')['id']}")
+    assert server.deploy() == ["retrain: deployed."]
+    started = [trigger["actions"][0]["deployment_id"] for trigger in server.triggers()]
+    assert started.count(server.deployment("retrain")["id"]) == 1
+    assert len(started) == 1
