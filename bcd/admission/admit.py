@@ -71,7 +71,7 @@ def admit(
         catalog: The open catalog.
         path: A folder, an archive or a slide.
         hospital: Where it comes from; it is declared.
-        spacing: In µm per pixel, for slides that do not say it.
+        spacing: In µm per pixel, for slides that do not say it, or to confirm what they say.
 
     Raises:
         RefusedError: It is refused as a whole, which is recorded and reported like any other.
@@ -176,7 +176,7 @@ def admit_source(
         name: What the delivery is called.
         hospital: Where it comes from.
         naming: How its patients are called; None: as the source calls them.
-        spacing: In µm per pixel, for slides that do not say it.
+        spacing: In µm per pixel, for slides that do not say it, or to confirm what they say.
         coarsest: In µm per pixel; slides whose finest level says more are refused unless `spacing` confirms it.
         title: Name of the folder that the delivery is; DICOM files that lie in it go by it.
         waived: For a file's name, the one rule that it may break.

@@ -70,7 +70,7 @@ def look_at(
         path: A folder, an archive or a slide.
         hospital: Where it comes from.
         naming: How its patients are called; None: as the delivery calls them.
-        spacing: In µm per pixel, for slides that do not say it.
+        spacing: In µm per pixel, for slides that do not say it, or to confirm what they say.
 
     Raises:
         BcdError: It cannot be opened, or nothing in it is admissible.

@@ -81,7 +81,7 @@ def _held_by_nobody(files: set[Path]) -> list[Path]:
     """Other tests run meanwhile: what a living process uses is not left over."""
     used = set()
     for process in psutil.process_iter():
-        with suppress(psutil.NoSuchProcess, psutil.AccessDenied, FileNotFoundError, ProcessLookupError):
+        with suppress(OSError):  # it has ended, or is somebody else's
             used |= {line.split()[-1] for line in Path(f"/proc/{process.pid}/maps").read_text().splitlines()}
     return sorted(file for file in files if file.exists() and str(file) not in used)
 
