@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,11 @@ def test_contributing_says_where_code_goes() -> None:
     packages = [path.parent for path in (ROOT / "bcd").glob("*/__init__.py")]
     assert len(packages) > 10
     assert [path.name for path in packages if f"`bcd/{path.name}/`" not in page] == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/getting-started/first-run.md"])
+def test_the_command_after_the_demo_opens_the_home_of_the_demo(page: str) -> None:
+    played = subprocess.run(["make", "-n", "demo"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    program, home = re.search(r"^(\S+/bcd) --home \"(.+)\" demo", played, re.MULTILINE).groups()
+    [opened] = re.findall(r"^(\S+) --home (\S+) up\b", (ROOT / page).read_text(), re.MULTILINE)
+    assert (opened[0], ROOT / opened[1]) == (program, Path(home))

@@ -15,8 +15,9 @@ Example:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -123,7 +124,7 @@ def as_labels(texts: pd.Series[str]) -> pd.Series[int]:
 
 
 def read_names(texts: pd.Series[str]) -> pd.DataFrame:
-    """Reads file names of patches, with folders of any system before them, and with or without `.png`.
+    """Reads file names of patches, with folders of any system before them, and with any ending or none.
 
     Returns:
         patient, slide, x, y (text), label (text, empty where the name says none), and is_patch (bool), with the
@@ -133,8 +134,8 @@ def read_names(texts: pd.Series[str]) -> pd.DataFrame:
 
     rows: list[tuple[str, str, str, str, str, bool]] = []
     for text in texts:
-        name = text.replace("\\", "/").rpartition("/")[2]
-        patch = PatchName.parse(name) or PatchName.parse(f"{name}.png")
+        name = PureWindowsPath(text).name  # which knows both slashes
+        patch = PatchName.parse(re.sub(r"(\.[A-Za-z]{2,4})?$", ".png", name, count=1))
         if patch is None:
             rows.append(("", "", "0", "0", "", False))
         else:

@@ -188,7 +188,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
     for row in reader:
         line = reader.line_num + skipped
         if len(row) > width and any(value.strip() for value in row[width:]):
-            raise ValueError(f"line {line} has {len(row)} values and the header {width}")
+            raise ValueError(f"line {line} has {len(row)} values and the header {width}: {', '.join(header)[:80]}")
         if len(rows) == MAX_ROWS:
             raise ValueError(f"more than {MAX_ROWS:,} rows are too many")
         lines.append(line)
