@@ -44,6 +44,9 @@ _NAME = re.compile(
 )
 
 
+_OTHER_FORMATS = frozenset({"jpg", "jpeg", "jpe", "webp", "bmp", "tif", "tiff", "gif", "jp2", "jxl", "heic", "npy"})
+
+
 @dataclass(frozen=True, slots=True)
 class PatchName:
     """What a patch's file name says.
@@ -93,6 +96,6 @@ class PatchName:
 
 
 def is_patch_of_another_format(name: str) -> bool:
-    """Whether a file (without folders) is named as a patch but is no PNG, as `8867_idx5_x51_y101_class0.jpg`."""
+    """Whether a file (without folders) is named as a patch but as no PNG, as `8867_idx5_x51_y101_class0.jpg`."""
     stem, _, suffix = name.rpartition(".")
-    return suffix.lower() != "png" and PatchName.parse(f"{stem}.png") is not None
+    return suffix.lower() in _OTHER_FORMATS and PatchName.parse(f"{stem}.png") is not None

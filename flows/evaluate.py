@@ -15,33 +15,25 @@ from prefect import flow
 
 from bcd.registry.retraining import evaluate_candidate, register_candidate, train_candidate
 from bcd.training.ensemble import find_ensemble
-from flows.forms import Ensemble, Search, Text, Training
+from flows.forms import Text
 from flows.reporting import publish_markdown, reporting, run_name, told
 from flows.stages import begin
 
 
 @flow(name="evaluate", flow_run_name=run_name)
 @told
-def evaluate(
-    snapshot: Text = "",
-    search: Search = None,
-    training: Training = None,
-    ensemble: Ensemble = None,
-) -> str:
+def evaluate(plan: Text = "") -> str:
     """Judges what was trained by patient and registers it with its policy; returns the version.
 
     Args:
-        snapshot: Id of the snapshot, or its beginning; empty: all that is admitted, frozen now.
-        search: How far the study goes; empty: as bcd.toml says.
-        training: How networks are trained; empty: as bcd.toml says.
-        ensemble: How many networks answer together, in how many views; empty: as bcd.toml says.
+        plan: Id of the plan, or its beginning; empty: the plan that was written last.
     """
     from bcd.evaluation.tables import headline_table, threshold_rows
     from bcd.evaluation.view_tables import tables_of
 
     with reporting():
-        settings, retraining = begin(snapshot, search=search, training=training, ensemble=ensemble)
-        found = find_ensemble(retraining.network(settings), retraining.ensemble)
+        settings, retraining = begin(plan)
+        found = find_ensemble(retraining.network(settings), retraining.plan.ensemble)
         trained = found or train_candidate(settings, retraining)
         evaluated = evaluate_candidate(settings, retraining, trained)
         bundle = register_candidate(settings, retraining, trained, evaluated)

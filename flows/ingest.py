@@ -45,7 +45,7 @@ def ingest(delivery: Text = "", hospital: Text = "", spacing: float | None = Non
     Args:
         delivery: A delivery in the inbox, as HOSPITAL/NAME; empty: all that waits. From elsewhere: `bcd ingest`.
         hospital: The hospital it comes from; empty: as its folder in the inbox says.
-        spacing: In µm per pixel, for slides that do not say it.
+        spacing: In µm per pixel, for slides that do not say it, or to confirm one coarser than 1.2.
     """
     settings = load_configuration()
     faults: list[Exception] = []

@@ -1,4 +1,4 @@
-"""Preprocess: freeze what is admitted into a snapshot, and prepare its patches once.
+"""Preprocess: freeze what is admitted into a snapshot, write the plan of its retraining, and prepare its patches.
 
 Example:
     python flows/preprocess.py
@@ -13,32 +13,72 @@ if __name__ == "__main__":
 
 from prefect import flow
 
-from flows.forms import Splits, Text
+from bcd.config import load_configuration
+from bcd.networks.architecture import Architecture
+from bcd.preprocessing.options import PrepareOptions
+from bcd.progress import say
+from bcd.registry.plan import write_plan
+from bcd.store.catalog import open_catalog
+from bcd.store.options import SplitOptions
+from bcd.store.snapshots import freeze_snapshot, load_snapshot
+from flows.forms import Ensemble, Gate, Search, Splits, Text, Training
 from flows.reporting import publish_markdown, reporting, run_name, told
-from flows.stages import begin
 
 
 @flow(name="preprocess", flow_run_name=run_name)
 @told
-def preprocess(snapshot: Text = "", splits: Splits = None) -> str:
-    """Freezes a snapshot, deals the splits of new patients, and prepares the patches.
+def preprocess(
+    snapshot: Text = "",
+    *,
+    splits: Splits = None,
+    search: Search = None,
+    training: Training = None,
+    ensemble: Ensemble = None,
+    gate: Gate = None,
+    preparation: PrepareOptions | None = None,
+    architecture: Architecture | None = None,
+) -> str:
+    """Freezes a snapshot, deals the splits of new patients, writes the plan and prepares the patches; returns its id.
 
     Args:
         snapshot: Id of the snapshot, or its beginning; empty: all that is admitted, frozen now.
         splits: How patients are split; empty: as bcd.toml says.
+        search: How far the study goes; empty: as bcd.toml says.
+        training: How networks are trained; empty: as bcd.toml says.
+        ensemble: How many networks answer together, in how many turns; empty: as bcd.toml says.
+        gate: Rule and margins of the gate; empty: as bcd.toml says.
+        preparation: How patches are prepared; empty: as bcd.toml says.
+        architecture: The network to train; empty: what the search chooses.
     """
+    settings = load_configuration()
     with reporting():
-        settings, retraining = begin(snapshot, splits=splits)
+        if snapshot:
+            frozen = load_snapshot(settings, snapshot)
+        else:
+            splits = splits or settings.options("splits", SplitOptions)
+            frozen = freeze_snapshot(settings, open_catalog(settings), splits)
+        retraining = write_plan(
+            settings,
+            frozen,
+            preparation=preparation,
+            search=search,
+            training=training,
+            ensemble=ensemble,
+            gate=gate,
+            architecture=architecture,
+        )
+        say(f"Plan {retraining.key} of snapshot {frozen.id[:12]}: {retraining.folder(settings) / 'plan.json'}")
         retraining.prepare(settings)
-    frozen = retraining.snapshot
-    counts = frozen.counts()
-    rows = [f"| {split} | {row.patients} | {row.patches} | {row.positive} |" for split, row in counts.iterrows()]
+    rows = [
+        f"| {split} | {row.patients} | {row.patches} | {row.positive} |" for split, row in frozen.counts().iterrows()
+    ]
     publish_markdown(
         "snapshot",
         "\n".join(["| split | patients | patches | IDC |", "| --- | ---: | ---: | ---: |", *rows]),
         f"Snapshot {frozen.id[:12]} under protocol {frozen.protocol}",
     )
-    return frozen.id
+    publish_markdown("plan", f"```json\n{retraining.plan.model_dump_json(indent=2)}\n```", f"Plan {retraining.key}")
+    return retraining.key
 
 
 if __name__ == "__main__":

@@ -22,38 +22,27 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
 from bcd.progress import say
-from bcd.registry.gate import GateOptions, Verdict
+from bcd.registry.gate import Verdict
 from bcd.registry.gate_plot import draw_checks
 from bcd.registry.rejudge import rejudge_champion
 from bcd.registry.retraining import judge_candidate
 from bcd.store.catalog import open_catalog
-from flows.forms import Ensemble, Gate, Search, Text, Training
+from flows.forms import Text
 from flows.reporting import publish_markdown, publish_picture, reporting, run_name, told
 from flows.stages import begin
 
 
 @flow(name="promote", flow_run_name=run_name)
 @told
-def promote(
-    snapshot: Text = "",
-    search: Search = None,
-    training: Training = None,
-    ensemble: Ensemble = None,
-    gate: Gate = None,
-) -> Verdict:
+def promote(plan: Text = "") -> Verdict:
     """Promotes, holds or rejects the bundle of a retraining, and says why.
 
     Args:
-        snapshot: Id of the snapshot, or its beginning; empty: all that is admitted, frozen now.
-        search: How far the study goes; empty: as bcd.toml says.
-        training: How networks are trained; empty: as bcd.toml says.
-        ensemble: How many networks answer together, in how many views; empty: as bcd.toml says.
-        gate: Rule and margins of the gate; empty: as bcd.toml says.
+        plan: Id of the plan, or its beginning; empty: the plan that was written last.
     """
     with reporting():
-        settings, retraining = begin(snapshot, search=search, training=training, ensemble=ensemble)
-        options = gate or settings.options("gate", GateOptions)
-        verdict = judge_candidate(settings, retraining, options)
+        settings, retraining = begin(plan)
+        verdict = judge_candidate(settings, retraining)
         _publish("gate", verdict, f"The gate: {verdict.verdict}")
         if verdict.awaits_approval:
             _ask(verdict, f"{retraining.key}/{verdict.challenger}")
@@ -61,8 +50,8 @@ def promote(
             settings,
             open_catalog(settings),
             snapshot=retraining.snapshot,
-            options=options,
-            evaluate=retraining.evaluation,
+            options=retraining.plan.gate,
+            evaluate=retraining.plan.evaluation,
         )
         if again is not None:
             _publish("champion-again", again, f"Champion {again.challenger} on the patients of now: {again.verdict}")

@@ -98,7 +98,7 @@ def run_name() -> str:
     """Names a flow run by its flow and what it is about, so that the dashboard's list can be read."""
     given = runtime.flow_run.parameters
     about = [given.get("hospital", ""), given.get("patient", ""), Path(given.get("delivery", "")).name]
-    about.append(given.get("snapshot", "").strip()[:8])
+    about.append((given.get("plan") or given.get("snapshot", "")).strip()[:8])
     return " ".join([str(runtime.flow_run.flow_name), *(word.strip() for word in about if word.strip())])
 
 

@@ -1,4 +1,4 @@
-"""Retrain: snapshot, search, train, evaluate, gate; each stage is found done or done.
+"""Retrain: snapshot and plan, search, train, evaluate, gate; each stage is found done or done.
 
 Example:
     python flows/retrain.py
@@ -47,22 +47,21 @@ def retrain(
         ensemble: How many networks answer together, in how many views; empty: as bcd.toml says.
         gate: Margins of the gate; empty: as bcd.toml says.
     """
-    frozen = preprocess(snapshot, splits)
+    plan = preprocess(snapshot, splits=splits, search=search, training=training, ensemble=ensemble, gate=gate)
     with reporting():
-        settings, plan = begin(frozen, search=search, training=training, ensemble=ensemble)
-        if is_finished(settings, plan):
-            outcome = read_outcome(settings, plan)
+        settings, retraining = begin(plan)
+        if is_finished(settings, retraining):
+            outcome = read_outcome(settings, retraining)
             say(
-                f"Nothing new: snapshot {plan.snapshot.id[:12]} was retrained with these options before;"
+                f"Nothing new: snapshot {retraining.snapshot.id[:12]} was retrained with these options before;"
                 f" the gate decided {outcome.verdict.verdict} on {MODEL}/{outcome.verdict.challenger}."
             )
             return outcome
-    search_flow(frozen, search, training, ensemble)
-    train(frozen, search, training, ensemble)
-    evaluate(frozen, search, training, ensemble)
-    promote(frozen, search, training, ensemble, gate)
-    with reporting():
-        return read_outcome(settings, plan)
+    search_flow(plan)
+    train(plan)
+    evaluate(plan)
+    promote(plan)
+    return read_outcome(settings, retraining)
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def score(
     settings = load_configuration()
     catalog = open_catalog(settings)
     options = options or settings.options("scoring", ScoreOptions)
-    faults: list[BcdError] = []
+    faults: list[Exception] = []
     scores: list[PatientScore] = []
     with reporting():
         named = PatientId(patient)
@@ -58,7 +58,7 @@ def score(
         for each_hospital, each_patient in chosen or patients_to_score(catalog, settings, bundle, options):
             try:
                 scores.append(score_patient_task(bundle, each_hospital, each_patient, options))
-            except BcdError as error:  # one patient's fault must not keep the others from being scored
+            except Exception as error:  # noqa: BLE001 - no patient's fault keeps another from being scored
                 get_run_logger().error("%s", error)
                 faults.append(error)
     if faults:

@@ -6,16 +6,19 @@ Example:
 
 from __future__ import annotations
 
+from typing import Annotated
+
 if __name__ == "__main__":
     from flows.alone import begin_alone
 
     begin_alone()
 
 from prefect import flow
+from pydantic import Field
 
 from bcd.registry.retraining import search_architecture
 from bcd.search.records import StudyResult
-from flows.forms import Ensemble, Search, Text, Training
+from flows.forms import Text
 from flows.reporting import publish_markdown, publish_picture, reporting, run_name, told
 from flows.stages import begin
 
@@ -23,21 +26,17 @@ from flows.stages import begin
 @flow(name="search", flow_run_name=run_name)
 @told
 def search(
-    snapshot: Text = "",
-    options: Search = None,
-    training: Training = None,
-    ensemble: Ensemble = None,
+    plan: Text = "",
+    workers: Annotated[int, Field(ge=0, le=256)] = 0,
 ) -> StudyResult:
     """Searches on train and val patients for what is better than the default by more than chance.
 
     Args:
-        snapshot: Id of the snapshot, or its beginning; empty: all that is admitted, frozen now.
-        options: How far the study goes; empty: as bcd.toml says.
-        training: How networks are trained; empty: as bcd.toml says.
-        ensemble: How many networks answer together after it, in how many views; empty: as bcd.toml says.
+        plan: Id of the plan, or its beginning; empty: the plan that was written last.
+        workers: Trials at a time on this machine; 0: as bcd.toml says.
     """
     with reporting():
-        settings, retraining = begin(snapshot, search=options, training=training, ensemble=ensemble)
+        settings, retraining = begin(plan, workers=workers)
         result = search_architecture(settings, retraining)
     publish_markdown("study", describe(result), f"Study {result.study}")
     for name in ("history", "learning-curves"):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bcd.patches import PatchName, PatientId, SlideId
+from bcd.patches import PatchName, PatientId, SlideId, is_patch_of_another_format
 
 NAMES = st.builds(
     PatchName,
@@ -64,3 +64,26 @@ def test_a_name_of_the_public_set_is_read() -> None:
 )
 def test_what_does_not_follow_the_grammar_is_no_name(name: str) -> None:
     assert PatchName.parse(name) is None
+
+
+@given(NAMES)
+def test_a_name_is_read_in_capitals_too_and_the_patient_is_left_as_written(name: PatchName) -> None:
+    read = PatchName.parse(name.format().upper())
+    assert read is not None
+    assert (read.patient, read.slide, read.x, read.y) == (name.patient.upper(), name.slide, name.x, name.y)
+    assert read.label == name.label
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("8867_idx5_x51_y101_class0.jpg", True),
+        ("8867_IDX5_X51_Y101.WEBP", True),
+        ("8867_idx5_x51_y101_class0.png", False),
+        ("8867_idx5_x51_y101_class0.png~", False),
+        ("8867_idx5_x51_y101_class0.txt", False),
+        ("8867_idx5.jpg", False),
+    ],
+)
+def test_a_patch_of_another_format_is_known_by_its_ending(name: str, expected: bool) -> None:
+    assert is_patch_of_another_format(name) is expected

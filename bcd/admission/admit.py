@@ -71,7 +71,7 @@ def admit(
         catalog: The open catalog.
         path: A folder, an archive or a slide.
         hospital: Where it comes from; it is declared.
-        spacing: In µm per pixel, for slides that do not say it.
+        spacing: In µm per pixel, for slides that do not say it, or to confirm what they say.
 
     Raises:
         RefusedError: It is refused as a whole, which is recorded and reported like any other.
@@ -127,8 +127,14 @@ def _open_naming(settings: Settings, catalog: Catalog, hospital: Hospital) -> Na
 
 def _conclude(settings: Settings, catalog: Catalog, path: Path, admission: Admission, *, hides: bool) -> None:
     """Writes the report, then lets the delivery leave the inbox: killed between the two, it is found there again."""
+    failure = None
     try:
-        patiently(lambda: write_report(settings, catalog, admission.id))
+        try:
+            patiently(lambda: write_report(settings, catalog, admission.id))
+        except (BcdError, OSError):
+            raise
+        except Exception as error:  # noqa: BLE001 - raised below: found in the inbox again, it would fail for ever
+            failure = error
         if admission.reason is None:
             leave_inbox(settings, catalog, path, admission, hides=hides)
         elif is_waiting(settings, path, admission.hospital):
@@ -142,6 +148,8 @@ def _conclude(settings: Settings, catalog: Catalog, path: Path, admission: Admis
             f" {error.strerror}.",
             "Mend the disk or its permissions and run the same command again: nothing is admitted twice.",
         ) from error
+    if failure is not None:
+        raise failure
 
 
 def admit_source(
@@ -168,7 +176,7 @@ def admit_source(
         name: What the delivery is called.
         hospital: Where it comes from.
         naming: How its patients are called; None: as the source calls them.
-        spacing: In µm per pixel, for slides that do not say it.
+        spacing: In µm per pixel, for slides that do not say it, or to confirm what they say.
         coarsest: In µm per pixel; slides whose finest level says more are refused unless `spacing` confirms it.
         title: Name of the folder that the delivery is; DICOM files that lie in it go by it.
         waived: For a file's name, the one rule that it may break.

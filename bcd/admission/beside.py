@@ -7,7 +7,6 @@ patch, is refused, and the patches are admitted without its labels, which can fo
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -21,6 +20,7 @@ from bcd.admission.plan import UNLABELLED
 from bcd.admission.rules import Refusal
 from bcd.admission.sources.source import Source, UnreadableFileError
 from bcd.errors import BcdError
+from bcd.files import partial_folder
 from bcd.patches import Hospital
 from bcd.progress import say
 from bcd.store.batches import CELL
@@ -78,9 +78,8 @@ def _copy(source: Source, member: int, findings: Findings, scratch: Path) -> Ite
     """Copies a table out of the delivery for the time of the block, and hashes it."""
     if source.size(member) > MAX_BYTES:
         raise BcdError(f"The table has more than {MAX_BYTES >> 20} MiB.", "Hand it over in parts.")
-    scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="labels-") as folder:
-        path = Path(folder, PurePosixPath(source.names[member]).name.lower())
+    with partial_folder(scratch) as folder:  # what a killed process leaves goes with the next
+        path = folder.joinpath(PurePosixPath(source.names[member]).name.lower())
         source.copy(member, path)
         findings.digests[member] = np.frombuffer(hashlib.sha256(path.read_bytes()).digest(), np.uint8)
         yield path

@@ -6,7 +6,6 @@ A slide in an archive is copied to a scratch folder first, because OpenSlide rea
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,6 +23,7 @@ from bcd.admission.slides.dicom import group_series
 from bcd.admission.slides.names import is_dicom
 from bcd.admission.slides.tiling import SlideError, Tiles, tile_slide
 from bcd.admission.sources.source import Source, UnreadableFileError
+from bcd.files import partial_folder
 from bcd.progress import say, track
 from bcd.store.complete import CompleteSlide
 from bcd.store.hospitals import COARSEST
@@ -162,11 +162,10 @@ def _in_order(frames: list[pd.DataFrame]) -> pd.DataFrame:
 @contextmanager
 def _on_disk(source: Source, members: list[int], scratch: Path) -> Iterator[list[Path]]:
     """Yields paths of files that belong together, lying to each other as in the delivery."""
-    scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="slide-") as folder:
+    with partial_folder(scratch) as folder:  # what a killed process leaves goes with the next
         paths = []
         for member in members:
-            path = Path(folder, *PurePosixPath(source.names[member]).parts)
+            path = folder.joinpath(*PurePosixPath(source.names[member]).parts)
             if member == members[0]:
                 path = path.with_suffix(path.suffix.lower())  # OpenSlide takes `.MRXS` for no slide
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,6 @@ A row without a file declares patches of the delivery: that they are all that th
 
 from __future__ import annotations
 
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +32,7 @@ from bcd.admission.slides.names import (
 )
 from bcd.admission.sources.source import Source, UnreadableFileError, is_litter
 from bcd.errors import BcdError
+from bcd.files import partial_folder
 from bcd.patches import PatchName
 from bcd.progress import say
 from bcd.store.table_files import SUFFIXES, as_numbers, as_whole, read_table, rename_columns
@@ -153,9 +153,8 @@ def _lacks_row(found: Declarations, member: int, name: str) -> bool:
 def _read(source: Source, member: int, scratch: Path) -> pd.DataFrame:
     if source.size(member) > MAX_BYTES:
         raise BcdError("The table of slides has more than 1 MiB.", "Hand the slides over in parts.")
-    scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="slides-") as folder:
-        path = Path(folder, PurePosixPath(source.names[member]).name.lower())
+    with partial_folder(scratch) as folder:  # what a killed process leaves goes with the next
+        path = folder.joinpath(PurePosixPath(source.names[member]).name.lower())
         source.copy(member, path)
         table = rename_columns(path, read_table(path), _SYNONYMS)
     missing = [name for name in _COLUMNS if name not in table.columns]

@@ -70,6 +70,12 @@ def find_stuck(settings: Settings, catalog: Catalog) -> list[Stuck]:
     return stuck
 
 
+def count_set_aside(settings: Settings) -> int:
+    """Counts deliveries that were refused as a whole and lie in `set-aside/` for somebody to look at."""
+    reasons = settings.set_aside.glob("*/*.txt") if settings.set_aside.is_dir() else ()
+    return sum(reason.with_suffix("").exists() for reason in reasons)
+
+
 def slides_wait(settings: Settings) -> bool:
     """Whether a delivery of the inbox holds a slide, as far as the first names of each tell."""
     deliveries = settings.inbox.glob("*/*") if settings.inbox.is_dir() else ()

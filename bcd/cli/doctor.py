@@ -194,11 +194,13 @@ def _look_at_champion(settings: Settings) -> Iterator[Finding]:
     """Loads the champion and scores two patches with it: what a scoring run would do."""
     from bcd.registry.aliases import find_lost_champion, tell_lost_champion
     from bcd.registry.rows import read_rows
+    from bcd.registry.tracking import follow_moved_home
     from bcd.store.catalog import open_catalog
 
     if not settings.home.exists():
         return
     try:
+        follow_moved_home(settings)  # the champion's files are looked for where the home is now
         rows = read_rows(settings)
         champion = next((row for row in rows if "champion" in row.aliases), None)
         if champion is None:
@@ -208,14 +210,13 @@ def _look_at_champion(settings: Settings) -> Iterator[Finding]:
             else:
                 yield Finding("warning", "No model is champion yet: nothing can be scored.", "Run `bcd retrain`.")
             return
-        from bcd.registry.bundle import load_bundle, require_scores
+        from bcd.registry.fitness import require_fit
 
-        bundle = load_bundle(settings, champion.version)
-        require_scores(bundle)
+        require_fit(settings, champion)
     except BcdError as error:
         yield Finding("fault", error.what, error.mend)
         return
-    yield Finding("ok", f"The champion {bundle.name} loads and scores")
+    yield Finding("ok", f"The champion {champion.name} loads and scores")
 
 
 def _look_at_inbox(settings: Settings) -> Iterator[Finding]:

@@ -142,7 +142,7 @@ def _judge_delivery(settings: Settings, path: Path, hospital: str, models: list[
 
     options, protocol, reading = how
     name, catalog = check_hospital(hospital), open_catalog(settings)
-    declared = any(record.hospital == name for record in list_hospitals(catalog))
+    declared = any(record.hospital.lower() == name.lower() for record in list_hospitals(catalog))
     naming = Naming(borrow_pseudonyms(settings, catalog, name)) if declared else None
     return judge_on_delivery(
         settings, path, name, models, options=options, protocol=protocol, naming=naming, reading=reading

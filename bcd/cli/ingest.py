@@ -13,7 +13,10 @@ def ingest(
         str, typer.Argument(help="Folder, archive, slide or URL (s3://…); none: all that waits in the inbox.")
     ] = "",
     hospital: Annotated[str, typer.Option(help="The hospital that the delivery comes from.")] = "",
-    spacing: Annotated[float | None, typer.Option(help="In µm per pixel, for slides that do not say it.")] = None,
+    spacing: Annotated[
+        float | None,
+        typer.Option(help="In µm per pixel, for slides that do not say it, or to confirm one coarser than 1.2."),
+    ] = None,
 ) -> None:
     """Admit a delivery: each good patch once, each refused file kept with its reason."""
     from bcd.admission.beside import describe_labels

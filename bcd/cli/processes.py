@@ -29,11 +29,19 @@ _STOP_SECONDS = 20.0
 
 
 def mark(settings: Settings, folder: Path) -> dict[str, str]:
-    """Returns the variables by which a process is known as one of this home, and that keep its files in `folder`.
+    """Returns the variables by which a process is known as one of this home, and that keep its files together.
 
-    Prefect, MLflow, TensorFlow and gunicorn leave files in the temporary folder and in the user's home.
+    Prefect, MLflow, TensorFlow and gunicorn leave files in the temporary folder, which are now in `folder`; gunicorn,
+    matplotlib and Keras in the user's home, which are now there or in the cache.
     """
-    return {_MARK: str(settings.home.resolve()), "TMPDIR": str(folder), "XDG_RUNTIME_DIR": str(folder)}
+    cache = settings.home / "cache"
+    return {
+        _MARK: str(settings.home.resolve()),
+        "TMPDIR": str(folder),
+        "XDG_RUNTIME_DIR": str(folder),
+        "MPLCONFIGDIR": str(cache / "matplotlib"),
+        "KERAS_HOME": str(cache / "keras"),
+    }
 
 
 def record(settings: Settings, name: str, process: int, urls: dict[str, str]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +14,7 @@ if TYPE_CHECKING:
 
 def search(
     *,
+    plan: Annotated[str, typer.Option(help="Id of a plan whose search goes on; none: a new plan.")] = "",
     snapshot: Annotated[str, typer.Option(help="Id of the snapshot; none: all that is admitted, frozen now.")] = "",
     trials: Annotated[int | None, typer.Option(min=1, help="Networks to try, those tried before included.")] = None,
     hours: Annotated[
@@ -27,24 +26,28 @@ def search(
     study: Annotated[str | None, typer.Option(help="Name of the study; none: by snapshot and options.")] = None,
 ) -> None:
     """Search for a better network than the default; run it elsewhere too, and both work on the same study."""
-    from bcd.cli.terminal import at_work
+    from bcd.cli.terminal import at_work, whole_command
+    from bcd.errors import BcdError
     from bcd.search.options import SearchOptions
     from bcd.settings import load_settings
 
     settings = load_settings()
     if hours is not None and trials is None:
         trials = 0  # the hours end it
-    asked = {"trials": trials, "hours": hours, "epochs": epochs, "workers": workers, "seeds": seeds, "study": study}
+    asked = {"trials": trials, "hours": hours, "epochs": epochs, "seeds": seeds, "study": study}
+    if plan and (snapshot or any(value is not None for value in asked.values())):
+        raise BcdError("A plan says how far its search goes.", "Leave --plan out, or the other options.")
     options = settings.options("search", SearchOptions, **asked)
     with at_work(settings, runs_flows=True) as console:
+        from flows.preprocess import preprocess
         from flows.search import search as search_flow
-        from flows.stages import begin
 
-        frozen = begin(snapshot)[1].snapshot.id
+        plan = plan or preprocess(snapshot, search=options)
         try:
-            result = search_flow(frozen, options)
+            result = search_flow(plan, workers or 0)
         except KeyboardInterrupt:
-            console.print(f"\nTo go on: {_command(frozen)}", soft_wrap=True, highlight=False)
+            again = whole_command(settings, "search", "--plan", plan)
+            console.print(f"\nTo go on: {again}", soft_wrap=True, highlight=False)
             raise
         show_study(console, result)
 
@@ -92,9 +95,3 @@ def show_study(console: Console, study: StudyResult) -> None:
 def _name(number: int, best: int) -> str:
     known = {0: " (default)", 1: " (dissertation)"}.get(number, "")
     return f"{number}{known}{' (chosen)' * (number == best)}"
-
-
-def _command(snapshot: str) -> str:
-    """Returns this command again, with the snapshot that it means named."""
-    words = [sys.argv[0].rsplit("/", 1)[-1], *sys.argv[1:]]
-    return shlex.join(words if "--snapshot" in words else [*words, "--snapshot", snapshot[:12]])

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def status() -> None:
     """Show batches, patients, models with the gate's verdicts, scored patients, and servers."""
-    from bcd.admission.waiting import find_stuck
+    from bcd.admission.waiting import count_set_aside, find_stuck
     from bcd.cli import daemons
     from bcd.cli.terminal import at_work
     from bcd.settings import load_settings
@@ -26,6 +26,14 @@ def status() -> None:
         _show_batches(console, catalog)
         for stuck in find_stuck(settings, catalog):
             console.print(str(stuck), style="yellow", soft_wrap=True, highlight=False)
+        aside = count_set_aside(settings)
+        if aside:
+            lie = (
+                "delivery was refused as a whole and lies"
+                if aside == 1
+                else "deliveries were refused as a whole and lie"
+            )
+            console.print(f"{aside:,} {lie} in {settings.set_aside}, each beside its reason.", soft_wrap=True)
         _show_models(console, settings, catalog)
         _show_scores(console, catalog)
         for line in daemons.describe(settings):

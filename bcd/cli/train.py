@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from bcd.training.options import TrainOptions
 
 
 def train(
     *,
+    plan: Annotated[
+        str, typer.Option(help="Id of a plan, or its beginning; none: that of the last search, or a new one.")
+    ] = "",
     snapshot: Annotated[
-        str, typer.Option(help="Id of the snapshot, or its beginning; none: all that is admitted.")
+        str, typer.Option(help="Id of a snapshot, or its beginning; none: that of the last search, or all admitted.")
     ] = "",
     architecture: Annotated[
         str, typer.Option(help="A preset's name or a TOML or JSON file; none: what the search chose, or compact.")
@@ -22,19 +29,43 @@ def train(
     by: Annotated[str | None, typer.Option(help="How they differ: seeds or folds of patients.")] = None,
     views: Annotated[int | None, typer.Option(help="Views averaged for an answer: 1 or 8.")] = None,
 ) -> None:
-    """Train on train patients; val patients choose the epoch. Interrupted: the same command goes on."""
+    """Train what the last search chose; options change it in a new plan. Interrupted: the same command goes on."""
     from bcd.cli.terminal import at_work
     from bcd.cli.views import show_trained
+    from bcd.errors import BcdError
     from bcd.networks.files import load_architecture
     from bcd.settings import load_settings
     from bcd.training.options import EnsembleOptions, TrainOptions
 
     settings = load_settings()
+    asked = {"epochs": epochs, "learning_rate": learning_rate, "seed": seed}
+    several = {"members": members, "by": by, "views": views}
+    is_changed = bool(architecture) or any(value is not None for value in (*asked.values(), *several.values()))
+    if plan and (is_changed or snapshot):
+        raise BcdError("A plan says all that is trained.", "Leave --plan out, or the other options.")
     named = load_architecture(architecture) if architecture else None
-    training = settings.options("training", TrainOptions, epochs=epochs, learning_rate=learning_rate, seed=seed)
-    ensemble = settings.options("ensemble", EnsembleOptions, members=members, by=by, views=views)
+    ensemble = settings.options("ensemble", EnsembleOptions, **several)
+    training = settings.options("training", TrainOptions, **asked)  # a fault is told before anything is frozen
     with at_work(settings, runs_flows=True) as console:
+        from bcd.registry.plan import find_searched, read_choice
+        from flows.preprocess import preprocess
         from flows.train import train as train_flow
 
-        trained = train_flow(snapshot=snapshot, training=training, ensemble=ensemble, architecture=named)
-        show_trained(console, trained)
+        searched = None if plan else find_searched(settings, snapshot)
+        if searched is not None and not is_changed:
+            plan = searched.key
+        elif not plan:
+            choice = None if searched is None or named else read_choice(settings, searched)
+            plan = preprocess(
+                searched.snapshot.id if searched else snapshot,
+                training=change(choice.training, asked) if choice else training,
+                ensemble=ensemble,
+                preparation=choice and choice.preparation,
+                architecture=named or (choice and choice.architecture),
+            )
+        show_trained(console, train_flow(plan))
+
+
+def change(training: TrainOptions, asked: Mapping[str, Any]) -> TrainOptions:
+    """Returns options of training with those that were asked for."""
+    return training.model_copy(update={name: value for name, value in asked.items() if value is not None})

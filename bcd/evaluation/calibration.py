@@ -59,7 +59,8 @@ def fit_calibrator(logits: ArrayLike, labels: ArrayLike) -> Calibrator:
     """Fits slope and intercept by maximum likelihood.
 
     The targets are Platt's: (n1 + 1) / (n1 + 2) for a positive and 1 / (n0 + 2) for a negative patch, which
-    keeps the fit finite where the logits separate the classes (Platt 1999; Lin, Lin and Weng 2007).
+    keeps the fit finite where the logits separate the classes (Platt 1999; Lin, Lin and Weng 2007). Of equal logits
+    the slope is 0, and every probability the share of IDC.
 
     Args:
         logits: One logit a patch, shape (n,); of val patients, that is, not of those trained on.
@@ -73,6 +74,8 @@ def fit_calibrator(logits: ArrayLike, labels: ArrayLike) -> Calibrator:
 
     x = np.asarray(logits, dtype=np.float64)
     target = platt_targets(x, labels)
+    if np.ptp(x) == 0:  # nothing is ranked: any slope fits as well, and one that was made up would rank others
+        return Calibrator(slope=0.0, intercept=float(np.log(target.mean() / (1 - target.mean()))))
     # A patch counts twice, as IDC by its target and as none by the rest: a likelihood of shares.
     fitted = LogisticRegression(C=_LOOSE, solver="newton-cholesky", tol=1e-10).fit(
         np.tile(x, 2)[:, None], np.repeat([1, 0], len(x)), sample_weight=np.concatenate([target, 1 - target])

@@ -54,6 +54,8 @@ def interval(
     """Makes the interval of a statistic.
 
     A share of 0 or 1 (no error seen, or nothing else) gets the exact bound over patients: its interval has a width.
+    Another one that is exactly the same whichever patient is left out, such as the AUROC of equal scores, has none:
+    the patients say nothing of how it varies.
 
     Args:
         statistic: A share in [0, 1] or, where `signed`, a difference in [-1, 1].
@@ -77,6 +79,8 @@ def interval(
             return low, high, dropped
         error = 0.0
     if np.isnan(error):
+        return None, None, dropped
+    if not signed and error <= _ROUNDING < value < 1 - _ROUNDING:
         return None, None, dropped
     ends = _student if signed else _exact
     return (*ends(value, error, n_patients, options), dropped)
@@ -136,7 +140,7 @@ def _exact(value: float, error: float, n_patients: int, options: EvaluateOptions
 
     tail = (1 - options.confidence) / 2
     value = min(max(value, 0.0), 1.0)
-    draws = float(n_patients)  # none or all err, or all alike: each patient is one draw
+    draws = float(n_patients)  # none or all err: each patient is one draw
     if error > _ROUNDING and 0 < value < 1:
         draws = value * (1 - value) / error**2 * (ndtri(tail) / stdtrit(n_patients - 1, tail)) ** 2
     hits, misses = value * draws, (1 - value) * draws

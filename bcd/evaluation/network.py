@@ -53,6 +53,19 @@ class EvaluatedNetwork:
         return sorted((self.folder / split).glob("*.png"))
 
 
+def find_evaluated(folder: Path) -> EvaluatedNetwork | None:
+    """Reads what an evaluation left in its folder; None where there is none."""
+    if not folder.exists():
+        return None
+    evaluations = {
+        split: Evaluation.model_validate_json((folder / f"{split}.json").read_text())
+        for split in _SPLITS
+        if (folder / f"{split}.json").exists()
+    }
+    policy = Policy.model_validate_json((folder / "policy.json").read_text())
+    return EvaluatedNetwork(policy, evaluations, folder)
+
+
 def evaluate_network(
     prepared: PreparedSnapshot,
     networks: Sequence[Path],
@@ -78,9 +91,9 @@ def evaluate_network(
     """
     from bcd.store.evidence import assert_no_leakage
 
-    if folder.exists():
+    if found := find_evaluated(folder):
         say("The network is already evaluated.")
-        return _read(folder)
+        return found
     assert_no_leakage(prepared.snapshot)
     scores = _score_splits(prepared, networks, views)
     val = scores["val"]
@@ -95,7 +108,9 @@ def evaluate_network(
         (partial / "policy.json").write_text(policy.model_dump_json(indent=2))
         for split, frame in scores.items():
             _judge_split(frame, options, prepared.snapshot.id, split=split, policy=policy, folder=partial)
-    return _read(folder)
+    found = find_evaluated(folder)
+    assert found is not None
+    return found
 
 
 def _judge_split(
@@ -122,13 +137,3 @@ def _score_splits(prepared: PreparedSnapshot, networks: Sequence[Path], views: V
                 logits = predict_logits(loaded, prepared.pixels[rows], views=views, advance=advance)
             scores[split] = prepared.snapshot.patches.iloc[rows][columns].assign(logit=logits)
     return scores
-
-
-def _read(folder: Path) -> EvaluatedNetwork:
-    evaluations = {
-        split: Evaluation.model_validate_json((folder / f"{split}.json").read_text())
-        for split in _SPLITS
-        if (folder / f"{split}.json").exists()
-    }
-    policy = Policy.model_validate_json((folder / "policy.json").read_text())
-    return EvaluatedNetwork(policy, evaluations, folder)

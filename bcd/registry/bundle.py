@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,22 +153,31 @@ def load_bundle(settings: Settings, which: str = "champion") -> Bundle:
             model = mlflow.pyfunc.load_model(files)
         record: BundleRecord = model.unwrap_python_model().scorer.record
     except (MlflowException, OSError, ValueError) as error:  # its files are gone, cut short or changed
-        raise BcdError(
-            f"{MODEL}/{version} cannot be loaded from the registry: {error}",
-            "Restore its files from a backup, or make another version champion: `bcd history` lists them.",
-        ) from error
+        raise not_loadable(version, error) from error
     return Bundle(version=version, record=record, _model=model)
 
 
-def require_scores(bundle: Bundle) -> None:
+def not_loadable(version: str, error: Exception) -> BcdError:
+    """Returns the error that says that a version's files are gone, cut short or changed."""
+    return BcdError(
+        f"{MODEL}/{version} cannot be loaded from the registry: {error}",
+        "Restore its files from a backup, or make another version champion: `bcd history` lists them.",
+    )
+
+
+def require_scores(name: str, score: Callable[[np.ndarray], pd.DataFrame]) -> None:
     """Makes sure that a bundle scores, on two patches of nobody.
+
+    Args:
+        name: What it is called.
+        score: Its way to score raw patches.
 
     Raises:
         BcdError: It gives no finite probability.
     """
-    scores = bundle.score(np.full((2, PATCH_PIXELS, PATCH_PIXELS, 3), 200, np.uint8))
+    scores = score(np.full((2, PATCH_PIXELS, PATCH_PIXELS, 3), 200, np.uint8))
     if not np.isfinite(scores["probability"].to_numpy(dtype=np.float64)).all():
-        raise BcdError(f"{bundle.name} gives no finite probability.", "Choose another version: `bcd history`.")
+        raise BcdError(f"{name} gives no finite probability.", "Choose another version: `bcd history`.")
 
 
 def require_version(settings: Settings, which: str) -> str:

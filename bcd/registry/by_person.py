@@ -169,7 +169,8 @@ def _make(
 def _take(settings: Settings, client: MlflowClient, catalog: Catalog, decision: Decision) -> Decision:
     """Records a decision and carries it out; what cannot score does not become champion, whoever says so."""
     if decision.promotes:
-        require_scores(load_bundle(settings, decision.challenger))
+        bundle = load_bundle(settings, decision.challenger)
+        require_scores(bundle.name, bundle.score)
     record_decision(catalog, decision)
     carry_out(client, decision)
     return decision

@@ -7,6 +7,7 @@ costs one row.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -41,6 +42,8 @@ def follow_home(settings: Settings, url: sa.URL, experiment: str) -> None:
         url: MLflow's database, SQLite or PostgreSQL.
         experiment: Name of the experiment whose artifacts lie in the home.
     """
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
+        return
     engine = sa.create_engine(url, poolclass=sa.NullPool)
     here = artifacts_address(settings)
     with engine.begin() as connection:

@@ -1,10 +1,10 @@
 """A retraining: from a snapshot to a registered challenger, in stages that are each found done or done.
 
-Every stage keeps its result under `work/KEY`, and KEY follows from the snapshot and the options alone: a retraining
-that was killed goes on where it stopped, and the same retraining again changes nothing.
+Every stage keeps its result under `work/ID`, beside the plan, and ID follows from the plan alone: a retraining that
+was killed goes on where it stopped, and the same retraining again changes nothing.
 
 Example:
-    retraining = plan_retraining(settings, snapshot)
+    retraining = write_plan(settings, snapshot)
     study = search_architecture(settings, retraining)
     trained = train_candidate(settings, retraining)
     evaluated = evaluate_candidate(settings, retraining, trained)
@@ -13,35 +13,34 @@ Example:
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+
+from pydantic import TypeAdapter
 
 from bcd.errors import BcdError
-from bcd.evaluation.network import EvaluatedNetwork, evaluate_network
+from bcd.evaluation.network import EvaluatedNetwork, evaluate_network, find_evaluated
 from bcd.evaluation.policy_tables import certified_table
 from bcd.files import whole_file
 from bcd.networks.architecture import describe
-from bcd.progress import SilentSink, show_progress
 from bcd.registry.bundle import Bundle, load_bundle, register_bundle
 from bcd.registry.card import write_card
 from bcd.registry.card_facts import gather_facts
 from bcd.registry.gate import Verdict
 from bcd.registry.lookup import MODEL, find_version
 from bcd.registry.machine import machine_tags, watch_machine
-from bcd.registry.plan import Choice, Retraining, find_done, open_run, read_choice
+from bcd.registry.plan import Choice, Retraining, find_done, open_run, read_choice, write_choice
 from bcd.registry.probes import draw_tissue
 from bcd.registry.promotion import find_verdict, run_gate
 from bcd.registry.record import BundleRecord
 from bcd.registry.reference import ReferenceStatistics, describe_scores, describe_training
 from bcd.registry.tracking import open_client, start_run
 from bcd.registry.training_log import log_epochs_to, log_networks, log_trained
+from bcd.search.records import StudyResult
 from bcd.settings import Settings
 from bcd.store.snapshots import Snapshot, patient_keys
 from bcd.training.ensemble import TrainedEnsemble, find_ensemble, train_ensemble
-
-if TYPE_CHECKING:
-    from bcd.registry.options import GateOptions
-    from bcd.search.records import StudyResult
 
 
 def search_architecture(settings: Settings, retraining: Retraining) -> StudyResult:
@@ -50,10 +49,12 @@ def search_architecture(settings: Settings, retraining: Retraining) -> StudyResu
     from bcd.search.storage import describe_study, study_name
     from bcd.search.study import run_study
 
-    asked = (retraining.snapshot, retraining.preparation, retraining.search, retraining.training)
-    if "search" in find_done(settings, retraining)[1] and (retraining.folder(settings) / "choice.json").exists():
-        return run_study(settings, *asked)
-    name = study_name(describe_study(*asked), retraining.search)
+    plan = retraining.plan
+    asked = (retraining.snapshot, plan.preparation, plan.search, plan.training)
+    if "search" in find_done(settings, retraining)[1] and (found := _find_study(settings, retraining)):
+        write_choice(settings, retraining, read_choice(settings, retraining))  # it is the last search again
+        return found
+    name = study_name(describe_study(*asked), plan.search)
     with (
         open_run(settings, retraining, stage="search") as parent,
         start_run(
@@ -64,7 +65,7 @@ def search_architecture(settings: Settings, retraining: Retraining) -> StudyResu
             parent=parent.id,
         ) as run,
     ):
-        run.log_options("search", retraining.search)
+        run.log_options("search", plan.search)
         run.log_snapshot(retraining.snapshot, context="training", split="train")
         result = run_study(settings, *asked, on_trial=lambda trial: run.log_trial(name, trial))
         run.log_study(result)
@@ -77,22 +78,24 @@ def search_architecture(settings: Settings, retraining: Retraining) -> StudyResu
             study=result.study,
             note=result.note,
         )
-        with whole_file(retraining.folder(settings) / "choice.json") as partial:
-            partial.write_text(choice.model_dump_json(indent=2))
+        with whole_file(_study_file(settings, retraining)) as partial:
+            # Not dump_json, which turns a figure that is not a number into null.
+            partial.write_text(json.dumps(TypeAdapter(StudyResult).dump_python(result, mode="json"), indent=2))
+        write_choice(settings, retraining, choice)
     return result
 
 
 def train_candidate(settings: Settings, retraining: Retraining) -> TrainedEnsemble:
     """Trains what the search chose, or `compact` where there was no search, logging each epoch as it ends."""
     choice = read_choice(settings, retraining)
-    found = find_ensemble(retraining.network(settings), retraining.ensemble)
+    found = find_ensemble(retraining.network(settings), retraining.plan.ensemble)
     if found is not None and "train" in find_done(settings, retraining)[1]:
         return found
     with open_run(settings, retraining, choice, stage="train") as run, watch_machine(run):
         run.log_options("preparation", choice.preparation)
         run.log_options("architecture", choice.architecture)
         run.log_options("training", choice.training)
-        run.log_options("ensemble", retraining.ensemble)
+        run.log_options("ensemble", retraining.plan.ensemble)
         run.log_snapshot(retraining.snapshot, context="training", split="train")
         run.set_tags({"bcd.snapshot": retraining.snapshot.id, "bcd.protocol": retraining.snapshot.protocol})
         run.set_tags({"bcd.architecture": describe(choice.architecture), "mlflow.note.content": choice.note})
@@ -101,7 +104,7 @@ def train_candidate(settings: Settings, retraining: Retraining) -> TrainedEnsemb
             retraining.prepare(settings),
             choice.architecture,
             choice.training,
-            retraining.ensemble,
+            retraining.plan.ensemble,
             retraining.network(settings),
             on_epoch=log_epochs_to(run),
         )
@@ -116,7 +119,7 @@ def evaluate_candidate(settings: Settings, retraining: Retraining, trained: Trai
     if "evaluate" in find_done(settings, retraining)[1]:
         return evaluated
     with open_run(settings, retraining, stage="evaluate") as run:
-        run.log_options("evaluation", retraining.evaluation)
+        run.log_options("evaluation", retraining.plan.evaluation)
         run.log_options("calibrator", evaluated.policy.calibrator)
         for split, evaluation in evaluated.evaluations.items():
             run.log_snapshot(retraining.snapshot, context=split, split=split)
@@ -168,13 +171,13 @@ def _evaluate(settings: Settings, retraining: Retraining, trained: TrainedEnsemb
     return evaluate_network(
         retraining.prepare(settings),
         trained.paths,
-        retraining.evaluation,
-        retraining.folder(settings) / "evaluation",
+        retraining.plan.evaluation,
+        _evaluation_folder(settings, retraining),
         views=trained.options.views,
     )
 
 
-def judge_candidate(settings: Settings, retraining: Retraining, options: GateOptions) -> Verdict:
+def judge_candidate(settings: Settings, retraining: Retraining) -> Verdict:
     """Lets the gate decide on the registered bundle of a retraining.
 
     Raises:
@@ -187,16 +190,14 @@ def judge_candidate(settings: Settings, retraining: Retraining, options: GateOpt
             "Evaluate it first: bcd retrain does all stages.",
         )
     if is_finished(settings, retraining):
-        return _judge(settings, retraining, options, version, find_done(settings, retraining)[0])
+        return _judge(settings, retraining, version, find_done(settings, retraining)[0])
     with open_run(settings, retraining, stage="gate") as run:
-        verdict = _judge(settings, retraining, options, version, run.id)
+        verdict = _judge(settings, retraining, version, run.id)
         run.set_tags({"bcd.verdict": verdict.verdict, "bcd.bundle": f"{MODEL}/{version}"})
     return verdict
 
 
-def _judge(
-    settings: Settings, retraining: Retraining, options: GateOptions, version: str, parent: str | None
-) -> Verdict:
+def _judge(settings: Settings, retraining: Retraining, version: str, parent: str | None) -> Verdict:
     from bcd.store.catalog import open_catalog
 
     return run_gate(
@@ -205,8 +206,8 @@ def _judge(
         key=f"gate/{retraining.key}",
         snapshot=retraining.snapshot,
         challenger=version,
-        options=options,
-        evaluate=retraining.evaluation,
+        options=retraining.plan.gate,
+        evaluate=retraining.plan.evaluation,
         parent=parent,
     )
 
@@ -215,7 +216,7 @@ def is_finished(settings: Settings, retraining: Retraining) -> bool:
     """Whether a retraining was done before to its end, and all that it left is still there: there is nothing new."""
     return (
         "gate" in find_done(settings, retraining)[1]
-        and find_ensemble(retraining.network(settings), retraining.ensemble) is not None
+        and find_ensemble(retraining.network(settings), retraining.plan.ensemble) is not None
         and _find_verdict(settings, retraining) is not None
     )
 
@@ -250,22 +251,30 @@ class Outcome:
 
 
 def read_outcome(settings: Settings, retraining: Retraining) -> Outcome:
-    """Reads what the stages of a finished retraining left."""
-    from bcd.search.study import run_study
+    """Reads what the stages of a finished retraining left.
 
-    trained = find_ensemble(retraining.network(settings), retraining.ensemble)
+    Raises:
+        BcdError: It is not finished.
+    """
+    study = _find_study(settings, retraining)
+    trained = find_ensemble(retraining.network(settings), retraining.plan.ensemble)
     verdict = _find_verdict(settings, retraining)
-    if verdict is None or trained is None:
+    evaluated = find_evaluated(_evaluation_folder(settings, retraining))
+    if study is None or verdict is None or trained is None or evaluated is None:
         raise BcdError(
             f"The retraining of snapshot {retraining.snapshot.id[:12]} is not finished.", "Run bcd retrain."
         )
-    with show_progress(SilentSink()):  # every stage would say that it was found done
-        return Outcome(
-            snapshot=retraining.snapshot,
-            study=run_study(
-                settings, retraining.snapshot, retraining.preparation, retraining.search, retraining.training
-            ),
-            trained=trained,
-            evaluated=_evaluate(settings, retraining, trained),
-            verdict=verdict,
-        )
+    return Outcome(snapshot=retraining.snapshot, study=study, trained=trained, evaluated=evaluated, verdict=verdict)
+
+
+def _study_file(settings: Settings, retraining: Retraining) -> Path:
+    return retraining.folder(settings) / "study.json"
+
+
+def _find_study(settings: Settings, retraining: Retraining) -> StudyResult | None:
+    file = _study_file(settings, retraining)
+    return TypeAdapter(StudyResult).validate_json(file.read_bytes()) if file.exists() else None
+
+
+def _evaluation_folder(settings: Settings, retraining: Retraining) -> Path:
+    return retraining.folder(settings) / "evaluation"

@@ -36,6 +36,7 @@ class VersionRow:
         tags: By name.
         aliases: Those that it holds, in order.
         metrics: Of its logged model; none where that was deleted.
+        files: Address of the folder that its files lie in; empty: behind a server.
     """
 
     version: str
@@ -46,6 +47,12 @@ class VersionRow:
     tags: dict[str, str]
     aliases: list[str]
     metrics: dict[str, float]
+    files: str
+
+    @property
+    def name(self) -> str:
+        """How it is called everywhere, such as `bcd-idc/3`."""
+        return f"{MODEL}/{self.version}"
 
 
 def read_rows(settings: Settings) -> list[VersionRow]:
@@ -88,7 +95,7 @@ def _read_tables(connection: sa.Connection) -> list[VersionRow]:
     aliases: dict[int, list[str]] = {}
     for row in select("registered_model_aliases", "version", "alias"):
         aliases.setdefault(row.version, []).append(row.alias)
-    columns = ("version", "creation_time", "source", "run_id", "description", "current_stage")
+    columns = ("version", "creation_time", "source", "run_id", "description", "current_stage", "storage_location")
     versions = [row for row in select("model_versions", *columns) if row.current_stage != "Deleted_Internal"]
     metrics = _read_metrics(connection, [_model_id(row.source) for row in versions])
     return [
@@ -101,6 +108,7 @@ def _read_tables(connection: sa.Connection) -> list[VersionRow]:
             tags=tags.get(row.version, {}),
             aliases=sorted(aliases.get(row.version, [])),
             metrics=metrics.get(_model_id(row.source), {}),
+            files=row.storage_location or "",
         )
         for row in sorted(versions, key=lambda row: row.version)
     ]
@@ -132,6 +140,7 @@ def _ask_server(settings: Settings) -> list[VersionRow]:
             tags=dict(found.tags),
             aliases=sorted(alias for alias, version in aliases.items() if str(version) == str(found.version)),
             metrics=_ask_metrics(client, found.source),
+            files="",
         )
         for found in sorted(versions, key=lambda found: int(found.version))
     ]

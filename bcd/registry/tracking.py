@@ -53,6 +53,14 @@ def database_url(settings: Settings) -> sa.URL | None:
     return sync_url(uri)
 
 
+def follow_moved_home(settings: Settings) -> None:
+    """Makes the store's addresses say where the home is now, without importing MLflow."""
+    url = database_url(settings)
+    if url is not None and settings.mlflow.exists():
+        with locked(settings):
+            follow_home(settings, url, EXPERIMENT)
+
+
 def own_store(settings: Settings) -> str:
     """Returns the address of bcd's own store, which several processes may ask for at once.
 

@@ -82,7 +82,7 @@ def declare_hospital(
     """Declares a hospital; the same again changes nothing.
 
     Raises:
-        BcdError: The name or `identifiers` is not one, or the hospital is declared otherwise.
+        BcdError: The name or `identifiers` is not one, or the hospital is declared otherwise, or in another case.
     """
     name = check_hospital(hospital)
     if identifiers not in get_args(Identifiers):
@@ -131,7 +131,7 @@ def find_declared(catalog: Catalog, hospital: str) -> HospitalRecord:
     """Returns a declared hospital.
 
     Raises:
-        BcdError: It is not declared; the command that does it is named.
+        BcdError: It is not declared, and the command that does it is named; or it is declared in another case.
     """
     name = check_hospital(hospital)
     with catalog.engine.connect() as connection:
@@ -155,6 +155,17 @@ def list_hospitals(catalog: Catalog) -> list[HospitalRecord]:
 
 
 def _find(connection: sa.Connection, hospital: Hospital) -> HospitalRecord | None:
-    query = sa.select(tables.hospitals).where(tables.hospitals.c.hospital == hospital)
-    row = connection.execute(query).mappings().one_or_none()
-    return None if row is None else HospitalRecord(**row)
+    """Finds a declared hospital.
+
+    Raises:
+        BcdError: It is declared in another case. Two such names would be one folder on Windows and macOS, and whoever
+            mistypes one would make each patient two people.
+    """
+    query = sa.select(tables.hospitals).where(sa.func.lower(tables.hospitals.c.hospital) == hospital.lower())
+    known = [HospitalRecord(**row) for row in connection.execute(query).mappings()]
+    if known and known[0].hospital != hospital:
+        raise BcdError(
+            f"Hospital {hospital} is declared as {known[0].hospital}; names differing in case only are one hospital.",
+            f"Write {known[0].hospital}, also as the name of its folder in the inbox.",
+        )
+    return known[0] if known else None

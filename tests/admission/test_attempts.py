@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bcd.admission import admit as engine
@@ -16,6 +17,7 @@ from bcd.admission.admit import admit
 from bcd.admission.attempts import MOST_ATTEMPTS
 from bcd.admission.refused import RefusedError
 from bcd.errors import UnavailableError
+from bcd.files import _MACHINE as MACHINE
 from bcd.patches import Hospital
 from bcd.settings import Settings
 from bcd.store.catalog import Catalog
@@ -119,3 +121,15 @@ def test_a_delivery_outside_the_inbox_may_be_tried_for_ever(
             with pytest.raises(UnavailableError):
                 admit(settings, catalog, path, EAST)
     assert admit(settings, catalog, path, EAST).admitted == 4
+
+
+def test_what_a_killed_attempt_copied_of_a_slide_goes_with_the_next(
+    settings: Settings, catalog: Catalog, as_folder, encode
+) -> None:
+    left = settings.scratch / f".partial-{MACHINE}-{(1 << 22) + 1}-x"  # of a process that never lived
+    left.mkdir(parents=True)
+    (left / "slide.svs").write_bytes(b"x")
+    noise = np.random.default_rng(1).integers(0, 40, (200, 200, 1))
+    slide = encode((np.array([200, 120, 190]) + noise).astype(np.uint8))
+    assert admit(settings, catalog, as_folder({"P1_idx3.png": slide}), EAST, spacing=4.0).admitted > 0
+    assert list(settings.scratch.iterdir()) == []

@@ -140,3 +140,17 @@ def test_a_slide_whose_name_does_not_fit_is_listed_and_not_copied(
     admission = admit(settings, catalog, as_folder({**patch_files("8867"), "Mrs Miller.svs": b"II*"}), EAST)
     assert sum(admission.refused.values()) == 1
     assert not list((settings.quarantine / admission.id).glob("*.svs"))
+
+
+def test_a_report_that_cannot_be_made_does_not_keep_the_delivery_in_the_inbox(
+    settings: Settings, catalog: Catalog, waiting: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be taken, and fail, at every run."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise KeyError("template")
+
+    monkeypatch.setattr(engine, "write_report", fail)
+    with pytest.raises(KeyError, match="template"):
+        admit(settings, catalog, waiting, EAST)
+    assert (settings.received / EAST / "monday").exists()

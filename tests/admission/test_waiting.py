@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from bcd.admission.waiting import find_stuck, slides_wait
+from bcd.admission.inbox import set_aside
+from bcd.admission.waiting import count_set_aside, find_stuck, slides_wait
+from bcd.patches import Hospital
 from bcd.settings import Settings
 from bcd.store.catalog import Catalog
 
@@ -51,3 +53,14 @@ def test_slides_are_seen_by_the_names_in_a_delivery(settings: Settings, as_zip, 
     assert not slides_wait(settings)
     as_zip({"8867_idx5.svs": b"x"}, settings.inbox / "north" / "b.zip")
     assert slides_wait(settings)
+
+
+def test_what_is_set_aside_is_counted_as_long_as_it_lies_there(settings: Settings) -> None:
+    assert count_set_aside(settings) == 0
+    for name in ("a.zip", "b"):
+        path = settings.inbox / "east" / name
+        path.mkdir(parents=True)
+        set_aside(settings, path, Hospital("east"), reason="No patch in it.")
+    assert count_set_aside(settings) == 2
+    (settings.set_aside / "east" / "b").rmdir()
+    assert count_set_aside(settings) == 1

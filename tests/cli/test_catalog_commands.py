@@ -71,3 +71,16 @@ def _make_delivery(folder: Path) -> Path:
             picture = random.integers(60, 220, (50, 50, 3), dtype=np.uint8)
             cv2.imwrite(str(folder / f"{patient}_idx5_x{1 + 50 * column}_y51_class0.png"), picture)
     return folder
+
+
+def test_status_says_what_waits_and_what_was_set_aside(settings: Settings, bcd) -> None:
+    (settings.inbox / "north").mkdir(parents=True)
+    (settings.inbox / "north" / "a.zip").write_bytes(b"PK")
+    (settings.set_aside / "east").mkdir(parents=True)
+    (settings.set_aside / "east" / "b.zip").write_bytes(b"7z")
+    (settings.set_aside / "east" / "b.zip.txt").write_text("b.zip is a 7z archive.")
+    code, said = bcd("status")
+    assert code == 0
+    assert "1 delivery waits in" in said
+    assert "bcd hospital declare north" in said
+    assert "1 delivery was refused as a whole" in said

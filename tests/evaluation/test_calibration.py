@@ -48,9 +48,11 @@ def test_stays_finite_on_separable_logits() -> None:
     )  # about 1 / (2 + 2) and (2 + 1) / (2 + 2)
 
 
-def test_gives_the_prevalence_where_all_logits_are_equal() -> None:
-    fitted = fit_calibrator(np.full(400, 5.0), np.arange(400) < 100)
-    assert fitted.apply(5.0) == pytest.approx(0.25, abs=0.01)
+@pytest.mark.parametrize("logit", [0.0, 5.0, -1e8])
+def test_gives_the_prevalence_where_all_logits_are_equal(logit: float) -> None:
+    fitted = fit_calibrator(np.full(400, logit), np.arange(400) < 100)
+    assert fitted.slope == 0
+    assert fitted.apply([logit, logit + 3]) == pytest.approx(0.25, abs=0.01)
 
 
 def test_converges_from_logits_of_any_scale() -> None:

@@ -11,6 +11,7 @@ from bcd.evaluation.bootstrap import draw_resamples, exact_bound, percentiles
 from bcd.evaluation.intervals import Statistic, expected_variance, interval, standard_error
 from bcd.evaluation.metrics import Judged, leverage_of, ratio
 from bcd.evaluation.options import EvaluateOptions
+from bcd.evaluation.report import evaluate_scores
 from bcd.evaluation.sample import read_sample
 
 OPTIONS = EvaluateOptions()
@@ -95,10 +96,21 @@ def test_no_error_seen_is_bounded_exactly_over_patients(n_patients: int, options
 @pytest.mark.parametrize("options", [OPTIONS, PERCENTILE])
 def test_no_interval_has_no_width(options: EvaluateOptions) -> None:
     weights, patches = draw_resamples(12, options), np.ones(12)
-    low, high, _ = interval(constant(0.5), weights, patches, options)
-    assert (low, high) == pytest.approx(tuple(beta.ppf([0.025, 0.975], [6, 7], [7, 6])))  # each patient is one draw
+    assert interval(constant(0.5), weights, patches, options) == (None, None, 0)  # nothing is seen of how it varies
     low, high, _ = interval(constant(0.0), weights, patches, options, signed=True)
     assert -low == high == pytest.approx(exact_bound(12, options))
+
+
+def test_equal_scores_rank_nothing_and_have_no_interval(
+    make_scores: Callable[..., pd.DataFrame],
+) -> None:
+    pooled = evaluate_scores(
+        make_scores([40] * 12).assign(probability=0.5), OPTIONS, snapshot="", split="given"
+    ).pooled
+    for metric, value in (("auroc", 0.5), ("balanced_accuracy", 0.5), ("brier", 0.25)):
+        assert (pooled[metric].value, pooled[metric].low, pooled[metric].high) == (value, None, None)
+    for metric in ("auprc", "accuracy", "ece"):  # these follow the prevalence, which differs between patients
+        assert pooled[metric].low < pooled[metric].value < pooled[metric].high
 
 
 def test_one_patient_has_no_interval() -> None:

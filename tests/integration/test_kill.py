@@ -28,7 +28,7 @@ enter(settings)
 from bcd.admission.admit import admit
 from bcd.progress import show_progress
 from bcd.registry.options import GateOptions
-from bcd.registry.plan import plan_retraining
+from bcd.registry.plan import write_plan
 from bcd.registry.retraining import *
 from bcd.store.catalog import open_catalog
 from bcd.store.hospitals import declare_hospital
@@ -47,13 +47,13 @@ with show_progress(Lines()):
     catalog = open_catalog(settings)
     declare_hospital(settings, catalog, "east", "pseudonyms", author="test")
     admit(settings, catalog, Path(sys.argv[1]), "east")
-    retraining = plan_retraining(settings, freeze_snapshot(settings, catalog, SplitOptions()))
+    retraining = write_plan(settings, freeze_snapshot(settings, catalog, SplitOptions()))
     search_architecture(settings, retraining)
     trained = train_candidate(settings, retraining)
     evaluated = evaluate_candidate(settings, retraining, trained)
     register_candidate(settings, retraining, trained, evaluated)
     print("registered", flush=True)
-    judge_candidate(settings, retraining, settings.options("gate", GateOptions))
+    judge_candidate(settings, retraining)
 print("done", flush=True)
 """
 

@@ -13,7 +13,7 @@ import pytest
 from bcd.admission.admit import admit
 from bcd.errors import BcdError, InsufficientEvidenceError
 from bcd.patches import Hospital, PatchName, PatientId, SlideId
-from bcd.registry.plan import plan_retraining
+from bcd.registry.plan import write_plan
 from bcd.registry.retraining import search_architecture
 from bcd.settings import Settings
 from bcd.store.catalog import open_catalog
@@ -67,7 +67,7 @@ def test_training_refuses_and_names_the_split(
     _admit(settings, tmp_path, _names(patients, labels))
     snapshot = freeze_snapshot(settings, open_catalog(settings), SplitOptions())
     with pytest.raises(InsufficientEvidenceError, match=named):
-        search_architecture(settings, plan_retraining(settings, snapshot))
+        search_architecture(settings, write_plan(settings, snapshot))
     assert not settings.work.exists() or not list(settings.work.rglob("*.keras"))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.tables import format_level
 from bcd.networks.architecture import Architecture, Stage, Stem, describe
 from bcd.networks.keras_files import load_network
@@ -19,8 +17,7 @@ from bcd.preprocessing.prepare import prepare
 from bcd.registry import training_log
 from bcd.registry.card import find_card
 from bcd.registry.lookup import MODEL
-from bcd.registry.options import GateOptions
-from bcd.registry.plan import Choice, Retraining, plan_retraining
+from bcd.registry.plan import Choice, write_choice, write_plan
 from bcd.registry.probes import draw_tissue
 from bcd.registry.retraining import (
     evaluate_candidate,
@@ -30,7 +27,6 @@ from bcd.registry.retraining import (
     train_candidate,
 )
 from bcd.registry.tracking import open_client
-from bcd.search.options import SearchOptions
 from bcd.store.batches import read_pixels
 from bcd.training.ensemble import find_ensemble
 from bcd.training.options import SINGLE, EnsembleOptions, TrainOptions
@@ -45,18 +41,15 @@ ENSEMBLE = EnsembleOptions(members=2, views=8)
 @pytest.fixture(scope="module")
 def retraining(shared_settings, make_hospital):
     """Planned, and with a choice: a network that trains in a second."""
-    made = Retraining(
-        snapshot=make_hospital(shared_settings),
+    made = write_plan(
+        shared_settings.model_copy(update={"evaluation": {"resamples": 100}}),
+        make_hospital(shared_settings),
         preparation=PrepareOptions(sharpen=True),
-        search=SearchOptions(),
         training=TRAINING,
-        evaluation=EvaluateOptions(resamples=100),
         ensemble=ENSEMBLE,
     )
     choice = Choice(architecture=TINY, training=TRAINING, preparation=CHOSEN, study=None, note="Chosen by hand.")
-    folder = made.folder(shared_settings)
-    folder.mkdir(parents=True)
-    (folder / "choice.json").write_text(choice.model_dump_json())
+    write_choice(shared_settings, made, choice)
     return made
 
 
@@ -95,22 +88,10 @@ def run(client, trained):
     return found
 
 
-def key_before_there_were_ensembles(retraining):
-    options = (retraining.preparation, retraining.search, retraining.training, retraining.evaluation)
-    text = "\n".join([retraining.snapshot.id, *(part.model_dump_json() for part in options)])
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def test_work_that_was_finished_before_there_were_ensembles_is_found_again(shared_settings, retraining):
-    options = {"search": retraining.search, "training": retraining.training}
-    plain = plan_retraining(shared_settings, retraining.snapshot, **options, ensemble=SINGLE)
-    assert plain.key == key_before_there_were_ensembles(plain)
-
-
 @pytest.mark.parametrize("ensemble", [{"members": 2}, {"views": 8}, {"members": 2, "by": "folds"}, {"members": 3}])
 def test_another_ensemble_is_another_retraining(shared_settings, retraining, ensemble):
-    other = plan_retraining(shared_settings, retraining.snapshot, ensemble=EnsembleOptions(**ensemble))
-    plain = plan_retraining(shared_settings, retraining.snapshot, ensemble=SINGLE)
+    other = write_plan(shared_settings, retraining.snapshot, ensemble=EnsembleOptions(**ensemble))
+    plain = write_plan(shared_settings, retraining.snapshot, ensemble=SINGLE)
     assert len({other.key, plain.key, retraining.key}) == 3
 
 
@@ -178,7 +159,7 @@ def test_the_bundle_answers_as_its_members_and_its_policy_is_theirs(bundle, shar
 
 def test_the_run_shows_what_the_policy_promises(client, run, retraining, bundle, tmp_path):
     certified = Path(client.download_artifacts(run.info.run_id, "val/certified.md", str(tmp_path))).read_text()
-    for target in retraining.evaluation.target_errors:
+    for target in retraining.plan.evaluation.target_errors:
         assert f"≤ {format_level(target)}" in certified
 
 
@@ -230,19 +211,19 @@ def test_every_network_is_a_plain_keras_model_with_its_signature_logged_once(
 
 def test_a_retraining_with_nothing_new_leaves_its_runs_alone(shared_settings, retraining, trained, bundle, client):
     assert not is_finished(shared_settings, retraining)
-    verdict = judge_candidate(shared_settings, retraining, GateOptions())
+    verdict = judge_candidate(shared_settings, retraining)
     before = all_runs(client)
 
     assert is_finished(shared_settings, retraining)
     again = train_candidate(shared_settings, retraining)
     evaluated = evaluate_candidate(shared_settings, retraining, again)
     assert register_candidate(shared_settings, retraining, again, evaluated).version == bundle.version
-    assert judge_candidate(shared_settings, retraining, GateOptions()) == verdict
+    assert judge_candidate(shared_settings, retraining) == verdict
     assert all_runs(client) == before
 
 
 def test_what_a_finished_retraining_left_is_made_again_where_it_is_gone(shared_settings, retraining, bundle, client):
-    judge_candidate(shared_settings, retraining, GateOptions())
+    judge_candidate(shared_settings, retraining)
     for alias in ("champion", "challenger"):
         client.delete_registered_model_alias(MODEL, alias)
     client.delete_model_version(MODEL, bundle.version)

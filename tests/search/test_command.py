@@ -2,36 +2,47 @@
 
 from __future__ import annotations
 
-import sys
-from types import SimpleNamespace
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from bcd.cli.main import app
+from bcd.errors import BcdError
 from bcd.networks.architecture import PRESETS
 from bcd.search.options import SearchOptions
 from bcd.search.records import StudyResult, TrialRecord
 from bcd.search.verdict import Gain
 from bcd.settings import load_settings
+from bcd.store.catalog import open_catalog
 from bcd.training.options import TrainOptions
+from flows import preprocess as preprocess_flow
 from flows import search as flow
-from flows import stages
+
+PLAN = "4f1c0a9b2d3e"
+
+Asked = list[tuple[SearchOptions | None, str, int]]
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch, tmp_path) -> list[tuple[str, SearchOptions]]:
-    """What the flow was asked for; it answers with `answer`, an exception or a study."""
-    given: list[tuple[str, SearchOptions]] = []
-    monkeypatch.setenv("BCD_HOME", str(tmp_path / "home"))
-    snapshot = SimpleNamespace(id="4f1c0a9b2d3e" + "0" * 52)
-    monkeypatch.setattr(stages, "begin", lambda name: (load_settings(), SimpleNamespace(snapshot=snapshot)))
+def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asked:
+    """What was planned, and the plan and workers that the flow was asked for; it is interrupted."""
+    given: Asked = []
+    planned: list[SearchOptions] = []
+    monkeypatch.setenv("BCD_HOME", str(tmp_path))
+    open_catalog(load_settings())
 
-    def search(snapshot: str, options: SearchOptions) -> StudyResult:
-        given.append((snapshot, options))
+    def preprocess(snapshot: str, *, search: SearchOptions) -> str:
+        planned.append(search)
+        return PLAN
+
+    def search(plan: str, workers: int) -> StudyResult:
+        given.append((planned.pop() if planned else None, plan, workers))
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(preprocess_flow, "preprocess", preprocess)
     monkeypatch.setattr(flow, "search", search)
     return given
 
@@ -40,23 +51,32 @@ def _run(*words: str) -> Any:
     return CliRunner().invoke(app, ["search", *words])
 
 
-def test_ctrl_c_says_how_to_go_on_with_the_same_snapshot(asked: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["/somewhere/bcd", "search", "--trials", "9"])
+def test_ctrl_c_says_how_to_go_on_with_the_same_plan(asked: Asked) -> None:
     shown = _run("--trials", "9")
     assert shown.exit_code == 130
-    assert "To go on: bcd search --trials 9 --snapshot 4f1c0a9b2d3e\n" in shown.output
+    again = re.search(r"^To go on: (/\S+/bcd) --home \S+ search --plan (\S+)$", shown.output, re.MULTILINE)
+    assert again
+    assert again[2] == PLAN
 
 
-def test_hours_alone_end_a_search_and_with_trials_whichever_comes_first(asked: list[Any]) -> None:
+def test_a_plan_that_is_named_goes_on_and_takes_no_option_that_it_says_itself(asked: Asked) -> None:
+    _run("--plan", PLAN, "--workers", "2")
+    assert asked == [(None, PLAN, 2)]
+    assert isinstance(_run("--plan", PLAN, "--trials", "9").exception, BcdError)
+    assert len(asked) == 1
+
+
+def test_hours_alone_end_a_search_and_with_trials_whichever_comes_first(asked: Asked) -> None:
     _run("--hours", "2.5", "--workers", "3")
     _run("--hours", "2.5", "--trials", "7")
-    (snapshot, alone), (_, both) = asked
-    assert snapshot.startswith("4f1c0a9b")
-    assert (alone.trials, alone.hours, alone.workers) == (0, 2.5, 3)
+    (alone, plan, workers), (both, _, _) = asked
+    assert alone is not None
+    assert both is not None
+    assert (alone.trials, alone.hours, plan, workers) == (0, 2.5, PLAN, 3)
     assert (both.trials, both.hours) == (7, 2.5)
 
 
-def test_the_trials_the_refits_and_the_verdict_are_shown(asked: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_trials_the_refits_and_the_verdict_are_shown(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     trials = [
         TrialRecord(number, state, value, {}, PRESETS["compact"], TrainOptions(), 300_000, 29_000_000, 61.0, [])  # type: ignore[arg-type]
         for number, state, value in (
@@ -70,7 +90,7 @@ def test_the_trials_the_refits_and_the_verdict_are_shown(asked: list[Any], monke
     study = StudyResult(
         "study-1", PRESETS["compact"], TrainOptions(), 3, trials, "Trial 3 takes its place.", gains=[gain]
     )
-    monkeypatch.setattr(flow, "search", lambda snapshot, options: study)
+    monkeypatch.setattr(flow, "search", lambda plan, workers: study)
     shown = _run().output
     rows = {line.split()[0]: line for line in shown.splitlines() if line.strip()[:1].isdigit()}
     assert "0 (default)" in shown

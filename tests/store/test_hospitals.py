@@ -3,9 +3,11 @@ from __future__ import annotations
 import pytest
 
 from bcd.errors import BcdError
+from bcd.patches import Hospital
 from bcd.settings import Settings
 from bcd.store.catalog import Catalog
 from bcd.store.hospitals import allow_coarse, check_hospital, declare_hospital, find_declared, list_hospitals
+from bcd.store.pseudonyms import open_pseudonyms
 
 
 def test_a_hospital_is_declared_once_and_again_changes_nothing(settings: Settings, catalog: Catalog) -> None:
@@ -31,9 +33,22 @@ def test_an_undeclared_hospital_is_answered_with_the_command_and_near_names(
 
 
 def test_hospitals_are_listed_by_name(settings: Settings, catalog: Catalog) -> None:
-    for name in ("west", "East", "east"):
+    for name in ("west", "East", "north"):
         declare_hospital(settings, catalog, name, "pseudonyms", "Mary")
-    assert [record.hospital for record in list_hospitals(catalog)] == ["East", "east", "west"]
+    assert [record.hospital for record in list_hospitals(catalog)] == ["East", "north", "west"]
+
+
+def test_names_that_differ_by_case_only_are_one_hospital_and_its_declared_spelling_is_asked_for(
+    settings: Settings, catalog: Catalog
+) -> None:
+    declare_hospital(settings, catalog, "Charite", "raw", "Mary")
+    with pytest.raises(BcdError, match=r"CHARITE is declared as Charite.* Write Charite"):
+        declare_hospital(settings, catalog, "CHARITE", "raw", "Mary")
+    with pytest.raises(BcdError, match=r"charite is declared as Charite"):
+        find_declared(catalog, "charite")
+    with pytest.raises(BcdError, match=r"charite is declared as Charite"):
+        open_pseudonyms(settings, catalog, Hospital("charite"))
+    assert [record.hospital for record in list_hospitals(catalog)] == ["Charite"]
 
 
 @pytest.mark.parametrize("name", ["", "-east", "a b", "a/b", "é", "x" * 65])

@@ -6,9 +6,8 @@ from cases import ADMITTED, IGNORED, BadFile, name_of, noise, patch
 
 NAMES = {
     "no name at all": ".png",
-    "another suffix": "N_idx1_x51_y51_class0.jpg",
+    "another suffix": "N_idx1_x51_y51_class0.txt",
     "no suffix": "N_idx1_x51_y51_class0",
-    "suffix in capitals": "N_idx1_x51_y51_class0.PNG",
     "two suffixes": "N_idx1_x51_y51_class0.png.png",
     "a copy's number": "N_idx1_x51_y51_class0 (1).png",
     "a backup": "N_idx1_x51_y51_class0.png.bak",
@@ -54,7 +53,6 @@ NAMES = {
     "a Turkish letter": "N_\u0131dx1_x51_y51_class0.png",
     "a combining accent": "N\u0301_idx1_x51_y51_class0.png",
     "a hyphen that is none": "N\u20101_idx1_x51_y51_class0.png",
-    "capitals": "N_IDX1_X51_Y51_CLASS0.png",
     "a pattern": "*_idx1_x51_y51_class0.png",
     "a command": "$(touch x)_idx1_x51_y51_class0.png",
     "SQL": "N'; DROP TABLE patches;--.png",

@@ -34,6 +34,8 @@ def bad_slides() -> list[BadFile]:
         "a photograph without spacing": ("_idx1.jpg", picture.getvalue(), "no-spacing"),
         "a picture of text": ("_idx1.png", b"See attachment.", "unreadable"),
         "half a photograph": ("_idx1.jpg", picture.getvalue()[:5000], "unreadable"),
+        "TIFF with a mistyped spacing": (".tif", _tiff(_tissue(), 1e4 / 4.99), "no-spacing"),
+        "a picture that bcd drew": ("_idx1.tif", _tiff(_tissue(), software="bcd"), "own-picture"),
         "glass": (".tif", _tiff(np.full((600, 600, 3), 244, np.uint8)), "no-tissue"),
         "smaller than a patch": (".tif", _tiff(_tissue()[:64, :64]), "no-tissue"),
         "DICOM without a slide": (".dcm", bytes(128) + b"DICM" + bytes(99), "unreadable"),
@@ -50,17 +52,22 @@ def bad_slides() -> list[BadFile]:
         BadFile(f"slide: {what}", f"S{n:02}{end}" if end != ".dcm" else f"S{n:02}/1.dcm", data, fate)
         for n, (what, (end, data, fate)) in enumerate(cases.items())
     ]
-    return [*files, BadFile("slide: a name that is none", "slides/the slide of Mary.svs", whole, "name")]
+    table = b"file,patient,slide\nglass.tif,S99,1\nlost.tif,S99,2\n"
+    return [
+        *files,
+        BadFile("slide: a name that is none", "slides/the slide of Mary.svs", whole, "name"),
+        BadFile("slide: a table with a row of no file", "declared/slides.csv", table, "slides-file"),
+        BadFile("slide: glass in a table", "declared/glass.tif", cases["glass"][1], "no-tissue"),
+    ]
 
 
 def _tissue() -> np.ndarray:
     return (noise(600, 600, 3) // 8 + np.array((180, 100, 150))).astype(np.uint8)
 
 
-def _tiff(pixels: np.ndarray, per_centimetre: float | None = 1e4) -> bytes:
+def _tiff(pixels: np.ndarray, per_centimetre: float | None = 1e4, **said: Any) -> bytes:
     file = io.BytesIO()
-    said: dict[str, Any] = (
-        {} if per_centimetre is None else {"resolution": (per_centimetre,) * 2, "resolutionunit": "CENTIMETER"}
-    )
+    if per_centimetre is not None:
+        said |= {"resolution": (per_centimetre,) * 2, "resolutionunit": "CENTIMETER"}
     tifffile.imwrite(file, pixels, tile=(64, 64), photometric="rgb", metadata=None, **said)
     return file.getvalue()
