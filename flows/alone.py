@@ -17,5 +17,6 @@ def begin_alone() -> None:
         BcdError: Prefect's database is of a newer Prefect, on which the flow's server would end without a reason.
     """
     settings = load_settings()
+    settings.home.mkdir(parents=True, exist_ok=True)  # Prefect makes its own folder, but none above it
     enter(settings)
     require_schema("prefect", prefect_database(settings))

@@ -92,6 +92,7 @@ def at_work(settings: Settings, *, needs_home: bool = True, runs_flows: bool = F
         from bcd.store.schemas import prefect_database, require_schema
 
         require_schema("prefect", prefect_database(settings))
+        settings.home.mkdir(parents=True, exist_ok=True)  # Prefect makes its own folder, but none above it
     console = make_console()
     with show_progress(TerminalSink(console)):
         yield console
