@@ -11,5 +11,7 @@ from bcd.store.schemas import prefect_database, require_schema
 _settings = load_settings()
 # Before any flow module imports Prefect: telemetry off, state under BCD_HOME.
 enter(_settings)
+# Prefect makes its own folder in the home, and not the home.
+_settings.home.mkdir(parents=True, exist_ok=True)
 # Before a server is started for a flow: on a database of a newer Prefect it would end without a reason.
 require_schema("prefect", prefect_database(_settings))
