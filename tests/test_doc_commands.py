@@ -5,7 +5,8 @@
   for the reason in `ACCEPTED`. A command in prose may leave out what it needs; one in a block or in the list of
   commands may not.
 - **Planned** by make (`make -n`): every target, with its variables.
-- **Run at toy size**: the benchmarks in `TOY`. Of the others every option is known, and `--help` answers.
+- **Run at toy size**: the benchmarks in `TOY`. The others train networks or simulate for minutes at any size: of all,
+  every option that a page or the benchmark itself names is known, and `--help` answers.
 - **Neither**: other programs (`OTHERS`).
 """
 
@@ -73,6 +74,7 @@ ACCEPTED = {
 OTHERS = ("curl", "export", "mlflow", "opt_in_out", "pip", "source")
 TOY = {
     "admission": ["--patches", "200", "--turns", "1"],
+    "evaluation": ["--patches", "2000", "--resamples", "100", "--looped", "1"],
     "simulations_intervals": ["--share", "0.002"],
     "slides": ["--width", "1200", "--height", "1000"],
     "snapshots": ["--patches", "300"],

@@ -52,8 +52,9 @@ def test_every_command_is_listed() -> None:
 
 def test_every_report_says_research_use_only() -> None:
     assert "research" in (ROOT / "README.md").read_text().lower()
+    assert "Research use only" in (ROOT / "bcd/pages/layout.html.j2").read_text()
     for template in ("bcd/scoring/report.html.j2", "bcd/admission/report.html.j2"):
-        assert "Research use only" in (ROOT / template).read_text()
+        assert '{% extends "layout.html.j2" %}' in (ROOT / template).read_text()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
