@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bcd.progress import Advance, show_progress
@@ -57,6 +59,11 @@ def make_console() -> Console:
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else 150)
+
+
+def whole_command(settings: Settings, *words: str) -> str:
+    """Returns a command on this home as it works when it is pasted, also where `bcd` is not on the PATH."""
+    return shlex.join([str(Path(sys.executable).with_name("bcd")), "--home", str(settings.home), *words])
 
 
 @contextmanager
