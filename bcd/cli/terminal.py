@@ -116,7 +116,9 @@ def print_table(console: Console, title: str, header: Sequence[str], rows: Seque
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for position, name in enumerate(header):
         figures = position > 0 and all(_is_figure(row[position]) for row in rows)
-        table.add_column(escape(name), justify="right" if figures else "left", overflow="fold", min_width=longest[position])
+        table.add_column(
+            escape(name), justify="right" if figures else "left", overflow="fold", min_width=longest[position]
+        )
     for row in rows:
         table.add_row(*map(Text, row))  # as text: `[n/a]` is no markup
     console.print(table)
