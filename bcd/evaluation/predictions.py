@@ -125,7 +125,7 @@ def read_predictions(path: Path, columns: Sequence[str] = ()) -> Predictions:
         BcdError: It cannot be read, lacks a column or a score, or breaks a rule; the row is named as its line.
     """
     table = rename_columns(path, read_table(path), _NAMES)
-    if "name" in table.columns and not {"patient", "x", "y"} & set(table.columns):
+    if "name" in table.columns and not {"patient", "x", "y"} <= set(table.columns):
         table = _read_names(path, table)
     missing = [name for name in (*NEEDED, *columns) if name not in table.columns]
     if missing:

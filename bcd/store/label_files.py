@@ -76,12 +76,13 @@ def read_labels(path: Path, hospital: str, call: Call) -> pd.DataFrame:
     """
     table = rename_columns(path, read_table(path), {**PLACE_NAMES, "label": _LABEL_NAMES}).reset_index()
     missing = [name for name in ("label", *PLACES) if name not in table.columns]
-    if missing and (missing != PLACES or "name" not in table.columns):
+    by_name = "name" in table.columns and missing and "label" not in missing
+    if missing and not by_name:
         has = ", ".join(table.columns[1:]) or "none"
         raise BcdError(f"{path.name} lacks the columns {', '.join(missing)}; it has {has}.", _MEND)
     table["hospital"] = _complete_hospitals(path, table, hospital)
     is_patch = None
-    if missing:
+    if by_name:
         names = read_names(table["name"])
         table[PLACES], is_patch = names[PLACES], names["is_patch"]
     table["identifier"] = as_whole(table["patient"])
