@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -49,10 +50,12 @@ def test_every_command_is_listed() -> None:
             assert f"`bcd {group.name} {command.name or command.callback.__name__}" in page
 
 
-def test_every_report_says_research_use_only() -> None:
+def test_every_page_says_research_use_only() -> None:
     assert "research" in (ROOT / "README.md").read_text().lower()
-    for template in ("bcd/scoring/report.html.j2", "bcd/admission/report.html.j2"):
-        assert "Research use only" in (ROOT / template).read_text()
+    assert "Research use only" in (ROOT / "bcd/pages/layout.html.j2").read_text()
+    pages = [path for path in (ROOT / "bcd").rglob("*.html.j2") if path.parent.name != "pages"]
+    assert len(pages) > 3
+    assert [path.name for path in pages if not path.read_text().startswith('{% extends "layout.html.j2" %}')] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -67,3 +70,11 @@ def test_contributing_says_where_code_goes() -> None:
     packages = [path.parent for path in (ROOT / "bcd").glob("*/__init__.py")]
     assert len(packages) > 10
     assert [path.name for path in packages if f"`bcd/{path.name}/`" not in page] == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/getting-started/first-run.md"])
+def test_the_command_after_the_demo_opens_the_home_of_the_demo(page: str) -> None:
+    played = subprocess.run(["make", "-n", "demo"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    program, home = re.search(r"^(\S+/bcd) --home \"(.+)\" demo", played, re.MULTILINE).groups()
+    [opened] = re.findall(r"^(\S+) --home (\S+) up\b", (ROOT / page).read_text(), re.MULTILINE)
+    assert (opened[0], ROOT / opened[1]) == (program, Path(home))

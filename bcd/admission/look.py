@@ -48,6 +48,7 @@ class SeenDelivery:
         pixels: Pixels, (rows, 50, 50, 3) uint8 RGB, mapped from a temporary file.
         rows: The row of `pixels` of each patch, shape (n,).
         refused: Files by the rule that they break.
+        label_notes: Rows of its tables of labels that name no patch, and why a table was refused.
     """
 
     name: str
@@ -56,6 +57,7 @@ class SeenDelivery:
     pixels: NDArray[np.uint8]
     rows: NDArray[np.intp]
     refused: dict[str, int]
+    label_notes: list[str]
 
 
 @contextmanager
@@ -97,6 +99,8 @@ def look_at(
                 pixels=spool.finish(),
                 rows=standing["spool_row"].to_numpy().astype(np.intp),
                 refused=refused,
+                label_notes=findings.label_notes
+                + [one.message for one in findings.refused.values() if one.rule == "labels-file"],
             )
         finally:
             spool.close()

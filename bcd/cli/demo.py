@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bcd.cli.terminal import print_table
+from bcd.cli.terminal import print_table, whole_command
 from bcd.cli.views import admission_rows, score_rows, show_outcome
 from bcd.errors import BcdError
 from bcd.files import whole_file
@@ -210,7 +209,7 @@ def summarise(settings: Settings, console: Console, result: Result, *, seconds: 
         console.print(f"  {name:<8} {getattr(result.score, name)}", soft_wrap=True, highlight=False)
     figures = result.second.evaluated.folder / "test"
     console.print(f"  figures  {figures}", soft_wrap=True, highlight=False)
-    command = f"{Path(sys.argv[0])} --home {settings.home} up"
+    command = whole_command(settings, "up")
     console.print(f"\nDone in {seconds / 60:.1f} minutes. Research use only.", highlight=False)
     console.print(f"Prefect dashboard and MLflow UI on what just ran: {command}", soft_wrap=True, highlight=False)
 

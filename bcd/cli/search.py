@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -28,7 +26,7 @@ def search(
     study: Annotated[str | None, typer.Option(help="Name of the study; none: by snapshot and options.")] = None,
 ) -> None:
     """Search for a better network than the default; run it elsewhere too, and both work on the same study."""
-    from bcd.cli.terminal import at_work
+    from bcd.cli.terminal import at_work, whole_command
     from bcd.errors import BcdError
     from bcd.search.options import SearchOptions
     from bcd.settings import load_settings
@@ -48,7 +46,7 @@ def search(
         try:
             result = search_flow(plan, workers or 0)
         except KeyboardInterrupt:
-            again = shlex.join([sys.argv[0].rsplit("/", 1)[-1], "search", "--plan", plan])
+            again = whole_command(settings, "search", "--plan", plan)
             console.print(f"\nTo go on: {again}", soft_wrap=True, highlight=False)
             raise
         show_study(console, result)

@@ -12,7 +12,7 @@ def up(
 ) -> None:
     """Start Prefect's, MLflow's and Optuna's pages and a worker on BCD_HOME, and deploy the flows."""
     from bcd.cli import daemons
-    from bcd.cli.terminal import at_work
+    from bcd.cli.terminal import at_work, whole_command
     from bcd.settings import load_settings
 
     settings = load_settings()
@@ -25,7 +25,7 @@ def up(
         console.print(f"MLflow UI          {daemons.runs_page(settings, urls['mlflow'])}", soft_wrap=True)
         console.print(f"Studies            {urls['studies']}/dashboard/")
         console.print(f"Inbox              {settings.inbox}/HOSPITAL/", soft_wrap=True)
-        console.print("`bcd down` stops them.", highlight=False)
+        console.print(f"To stop them       {whole_command(settings, 'down')}", soft_wrap=True, highlight=False)
 
 
 def down() -> None:

@@ -79,7 +79,7 @@ _NO_SCORES = frozenset(
 )
 """Names of columns that are no probabilities of IDC, whatever their values."""
 
-_LOGITS = "If these are logits, write 1 / (1 + exp(-logit))"
+_LOGITS, _PERCENT = "write 1 / (1 + exp(-logit))", "write 26 % or 0.26"
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def read_predictions(path: Path, columns: Sequence[str] = ()) -> Predictions:
         BcdError: It cannot be read, lacks a column or a score, or breaks a rule; the row is named as its line.
     """
     table = rename_columns(path, read_table(path), _NAMES)
-    if "name" in table.columns and not {"patient", "x", "y"} & set(table.columns):
+    if "name" in table.columns and not {"patient", "x", "y"} <= set(table.columns):
         table = _read_names(path, table)
     missing = [name for name in (*NEEDED, *columns) if name not in table.columns]
     if missing:
@@ -172,7 +172,7 @@ def _why_no_score(name: str, texts: pd.Series[str]) -> str:
         return "0 and 1 alone, a class" if low >= 0 and high <= 1 else f"whole numbers from {low:g} to {high:g}"
     if 2 * ((numbers >= 0) & (numbers <= 1)).sum() >= len(numbers):
         return ""
-    like = ", like logits" if low < 0 else ", like per cent" if high <= 100 else ""
+    like = f", like logits: {_LOGITS}" if low < 0 else f", like per cent: {_PERCENT}" if high <= 100 else ""
     return f"values from {low:g} to {high:g}{like}"
 
 
@@ -226,7 +226,7 @@ def _read_scores(path: Path, table: pd.DataFrame, name: str) -> NDArray[np.float
     scores = as_numbers(table[name])
     mend = f"Mend the file, or name the columns of scores with --column if {name} is none of them"
     if (scores < 0).any() or (scores > 1).any():
-        mend = f"{_LOGITS}; if per cent, write 26 % or 0.26. {mend}"
+        mend = f"If these are logits, {_LOGITS}; if per cent, {_PERCENT}. {mend}"
     _refuse(path, table, name, ~((scores >= 0) & (scores <= 1)), "is not a probability in [0, 1]", mend=mend)
     return scores
 

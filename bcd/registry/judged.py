@@ -25,6 +25,7 @@ from bcd.registry.judged_sample import (
     EvaluationProtocol,
     choose_patients,
     find_patches,
+    note_missing,
     require_unseen,
     select_listed,
 )
@@ -70,7 +71,7 @@ def judge_on_protocol(
         scores,
         at_protocol(options, protocol),
         title=f"{', '.join(scores)}: {sample.title}",
-        notes=_notes(opened),
+        notes=[*note_missing(sample.patches, protocol), *_notes(opened)],
         split=sample.split,
         snapshot=sample.snapshot,
         protocol=protocol,
@@ -124,7 +125,7 @@ def judge_predictions(
         scores,
         at_protocol(options, protocol),
         title=f"Predictions of {predictions.path.name}",
-        notes=notes + _notes(opened),
+        notes=[*notes, *note_missing(predictions.patches, protocol), *_notes(opened)],
         protocol=protocol,
         policies=_policies(opened),
     )
@@ -180,7 +181,9 @@ def judge_on_delivery(
         labelled = delivery.patches["label"].notna().to_numpy(dtype=bool)
         if not labelled.any():
             raise InsufficientEvidenceError(
-                f"No patch of {delivery.name} has a label, so nothing can be judged.",
+                " ".join(
+                    [f"No patch of {delivery.name} has a label, so nothing can be judged.", *delivery.label_notes]
+                ),
                 "Put a labels.csv beside the patches, or admit the delivery and score its patients.",
             )
         patches, rows = delivery.patches[labelled], delivery.rows[labelled]
@@ -193,7 +196,12 @@ def judge_on_delivery(
             scores,
             at_protocol(options, protocol),
             title=f"{', '.join(scores)} on {delivery.name}, which was not admitted",
-            notes=[*_describe(delivery.files, delivery.refused, int((~labelled).sum())), *_notes(opened)],
+            notes=[
+                *_describe(delivery.files, delivery.refused, int((~labelled).sum())),
+                *delivery.label_notes,
+                *note_missing(patches, protocol),
+                *_notes(opened),
+            ],
             protocol=protocol,
             policies=_policies(opened),
         )

@@ -116,6 +116,19 @@ def select_listed(patches: pd.DataFrame, protocol: str) -> NDArray[np.bool_]:
     return chosen
 
 
+def note_missing(patches: pd.DataFrame, protocol: str) -> list[str]:
+    """Says how many patients of a protocol's published list are not among those judged; nothing where all are."""
+    if protocol not in _LISTS:
+        return []
+    published = set(published_list(_LISTS[protocol]))
+    here = len(published & set(patches["patient"]))
+    if here == len(published):
+        return []
+    return [
+        f"{here} of the {len(published)} published {_LISTS[protocol]} patients are here; the others are not judged."
+    ]
+
+
 def require_unseen(settings: Settings, model: JudgedModel, patches: pd.DataFrame) -> None:
     """Refuses a registered model that trained or was calibrated on a patient, or on pixels, that would judge it.
 

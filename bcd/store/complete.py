@@ -38,7 +38,7 @@ def record_complete(connection: sa.Connection, hospital: str, batch: int, slides
     columns = tables.complete_slides.c
     query = sa.select(columns.patient, columns.slide).where(columns.hospital == hospital)
     known = {tuple(row) for row in connection.execute(query)}
-    new = [each for each in slides if (each.patient, each.slide) not in known]
+    new = {each[:2]: each for each in slides if each[:2] not in known}  # several files may be one slide
     if new:
-        rows = [{"hospital": hospital, "batch": batch, **each._asdict()} for each in new]
+        rows = [{"hospital": hospital, "batch": batch, **each._asdict()} for each in new.values()]
         connection.execute(sa.insert(tables.complete_slides), rows)

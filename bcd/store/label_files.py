@@ -15,8 +15,9 @@ Example:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -75,12 +76,13 @@ def read_labels(path: Path, hospital: str, call: Call) -> pd.DataFrame:
     """
     table = rename_columns(path, read_table(path), {**PLACE_NAMES, "label": _LABEL_NAMES}).reset_index()
     missing = [name for name in ("label", *PLACES) if name not in table.columns]
-    if missing and (missing != PLACES or "name" not in table.columns):
+    by_name = "name" in table.columns and missing and "label" not in missing
+    if missing and not by_name:
         has = ", ".join(table.columns[1:]) or "none"
         raise BcdError(f"{path.name} lacks the columns {', '.join(missing)}; it has {has}.", _MEND)
     table["hospital"] = _complete_hospitals(path, table, hospital)
     is_patch = None
-    if missing:
+    if by_name:
         names = read_names(table["name"])
         table[PLACES], is_patch = names[PLACES], names["is_patch"]
     table["identifier"] = as_whole(table["patient"])
@@ -123,7 +125,7 @@ def as_labels(texts: pd.Series[str]) -> pd.Series[int]:
 
 
 def read_names(texts: pd.Series[str]) -> pd.DataFrame:
-    """Reads file names of patches, with folders of any system before them, and with or without `.png`.
+    """Reads file names of patches, with folders of any system before them, and with any ending or none.
 
     Returns:
         patient, slide, x, y (text), label (text, empty where the name says none), and is_patch (bool), with the
@@ -133,8 +135,8 @@ def read_names(texts: pd.Series[str]) -> pd.DataFrame:
 
     rows: list[tuple[str, str, str, str, str, bool]] = []
     for text in texts:
-        name = text.replace("\\", "/").rpartition("/")[2]
-        patch = PatchName.parse(name) or PatchName.parse(f"{name}.png")
+        name = PureWindowsPath(text).name  # which knows both slashes
+        patch = PatchName.parse(re.sub(r"(\.[A-Za-z]{2,4})?$", ".png", name, count=1))
         if patch is None:
             rows.append(("", "", "0", "0", "", False))
         else:

@@ -4,7 +4,7 @@
 | --- | --- |
 | encoding | UTF-8, UTF-16 and UTF-32 with or without a byte order mark, Windows-1252 |
 | delimiter | comma, semicolon, tab or bar, told by the header; a first line `sep=;` says it too |
-| quoting | double quotes; a spreadsheet's `="0042"` and `'0042`, by which it keeps a text a text |
+| quoting | double quotes; a spreadsheet's `="0042"` and `'0042`, which keep a text a text; whole lines quoted |
 | numbers | a decimal comma; whole numbers written as `1651.0` |
 | names of columns | in any case, with blanks or underscores; the synonyms that the caller names |
 | rows | empty ones, a total at the end, and a column without a name that numbers them are left out |
@@ -50,7 +50,7 @@ _MARKS = (
 )
 _SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")  # xlsx and ods; xls
 _TOTALS = frozenset({"total", "totals", "grand total", "sum", "count", "mean", "average", "summe", "gesamt", "somme"})
-_KEPT_TEXT = re.compile(r'="(.*)"|\'(.+)')
+_KEPT_TEXT = re.compile(r"""^(?:="(.*)"|'(.+?)'?)$""")
 _MEND = "Hand over CSV with a header, in UTF-8, or Parquet."
 
 
@@ -79,7 +79,8 @@ def read_table(path: Path) -> pd.DataFrame:
     if unnamed.any():
         place = int(np.flatnonzero(~is_named)[0]) + 1
         raise BcdError(
-            f"Column {place} of {path.name} has no name (line {unnamed.idxmax()} has a value in it).",
+            f"Column {place} of {path.name} has no name (line {unnamed.idxmax()} has a value in it); the header"
+            f" is: {', '.join(table.columns)[:80]}.",
             "Name it in the header.",
         )
     table = table.loc[:, table.columns != ""]
@@ -180,6 +181,11 @@ def _read_csv(path: Path) -> pd.DataFrame:
     delimiter, skipped = _find_delimiter(file)
     reader = csv.reader(file, delimiter=delimiter, strict=True)
     header = [name.strip() for name in next(reader, [])]
+    if len(header) == 1 and any(one in header[0] for one in _DELIMITERS):  # a spreadsheet quoted whole lines
+        inner = io.StringIO("\n".join([header[0], *(row[0] if row else "" for row in reader)]))
+        delimiter, _ = _find_delimiter(inner)
+        reader = csv.reader(inner, delimiter=delimiter, strict=True)
+        header = [name.strip() for name in next(reader, [])]
     if len(header) > MAX_COLUMNS:
         raise ValueError(f"{len(header):,} columns are too many")
     width = len(header)
@@ -188,7 +194,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
     for row in reader:
         line = reader.line_num + skipped
         if len(row) > width and any(value.strip() for value in row[width:]):
-            raise ValueError(f"line {line} has {len(row)} values and the header {width}")
+            raise ValueError(f"line {line} has {len(row)} values and the header {width}: {', '.join(header)[:80]}")
         if len(rows) == MAX_ROWS:
             raise ValueError(f"more than {MAX_ROWS:,} rows are too many")
         lines.append(line)

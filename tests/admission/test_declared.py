@@ -174,3 +174,12 @@ def test_a_table_is_of_the_slides_in_its_folder(catalog: Catalog, handed_over, s
     both = {**files, "slides.csv": b"file,patient,slide\na/1.tif,C,1\n"}
     with pytest.raises(BcdError, match="and another table"):
         handed_over(both)
+
+
+def test_a_slide_that_is_complete_for_several_reasons_is_known_once(
+    catalog: Catalog, handed_over, slide, tmp_path: Path
+) -> None:
+    slides = {"a/8867_idx5.tif": slide(tmp_path, 1), "b/8867_idx5.tif": slide(tmp_path, 1)}
+    admission = handed_over({**slides, "slides.csv": b"file,patient,slide,complete\n,8867,5,1\n"})
+    assert admission.admitted == 2
+    assert list_complete(catalog) == {(EAST, "8867", "5"): "tiled"}

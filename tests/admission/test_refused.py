@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -226,3 +227,16 @@ def test_a_key_of_pseudonyms_that_is_missing_leaves_the_delivery_where_it_is(
     with pytest.raises(UnavailableError, match="key of pseudonyms"):
         admit(settings, catalog, path, Hospital("raw"))
     assert path.exists()
+
+
+def test_without_openslide_slides_wait_and_patches_are_admitted(
+    *, settings: Settings, catalog: Catalog, waiting: Path, as_folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slides = as_folder({"8867_idx5.svs": b"II*\0"}, settings.inbox / EAST / "slides")
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "openslide", None)
+        with pytest.raises(UnavailableError, match=r"bcd\[slides\]"):
+            admit(settings, catalog, slides, EAST)
+        assert admit(settings, catalog, waiting, EAST).admitted == 4
+    assert slides.exists()
+    assert "8867_idx5.svs: " in _refuse(settings, catalog, slides).what  # it is damaged, which OpenSlide tells

@@ -50,8 +50,8 @@ def test_columns_that_are_no_scores_can_be_left_out(write: Callable[[str], Path]
         ("predicted", (1, 0, 0), "0 and 1 alone, a class"),
         ("size", (50, 50, 60), "whole numbers from 50 to 60"),
         ("comment", ("who", "knows", ""), "no numbers"),
-        ("logit", (-4.5, 2.25, 3.5), "values from -4.5 to 3.5, like logits"),
-        ("percent", (90.5, 25.1, 3), "values from 3 to 90.5, like per cent"),
+        ("logit", (-4.5, 2.25, 3.5), "values from -4.5 to 3.5, like logits: write 1 / (1 + exp(-logit))"),
+        ("percent", (90.5, 25.1, 3), "values from 3 to 90.5, like per cent: write 26 % or 0.26"),
     ],
 )
 def test_columns_that_hold_no_probabilities_are_left_out_and_named(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
 import socket
+import subprocess
 from pathlib import Path
 
 import pandas as pd
@@ -47,6 +49,7 @@ def test_a_delivery_goes_in_and_a_scored_patient_comes_out(
     _the_registry_tells_the_story()
     _the_summary_says_it(shown)
     _the_parquet_holds_one_row_a_patch()
+    _the_command_at_the_end_works_from_any_folder(shown, home)
 
     demo(data=None, protocol="")
     again = capsys.readouterr().out
@@ -87,6 +90,17 @@ def _the_summary_says_it(shown: str) -> None:
         assert word in shown
     assert "Traceback" not in shown
     assert re.search(r"\[\.\d+, (1|\.\d+)", shown), "no interval is shown"
+
+
+def _the_command_at_the_end_works_from_any_folder(shown: str, home: Path) -> None:
+    [line] = [line for line in shown.splitlines() if line.endswith(" up")]
+    *command, last = shlex.split(line.partition("just ran: ")[2])
+    assert last == "up"  # which tests/integration/test_servers.py runs
+    assert command[1:] == ["--home", str(home)]
+    outside = {"PATH": "/usr/bin:/bin", "HOME": "/nowhere"}  # no environment is activated, and no BCD_HOME named
+    done = subprocess.run([*command, "history"], cwd="/", env=outside, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "PROMOTE" in done.stdout
 
 
 def _the_parquet_holds_one_row_a_patch() -> None:

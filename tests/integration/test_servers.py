@@ -10,6 +10,7 @@ thirty with BCD_TEST_FULL=1. What is left in the user's home, in the temporary f
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -21,8 +22,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
+from urllib.parse import urlsplit
 
 import cv2
 import httpx
@@ -35,9 +40,11 @@ from bcd.synthetic.hospital import draw_hospital
 from bcd.synthetic.options import HospitalOptions
 
 pytestmark = pytest.mark.integration
+needs_browser = pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
 
 BCD = str(Path(sys.executable).parent / "bcd")
 PATIENCE = 420.0
+JOBS = "MLFLOW_SERVER_ENABLE_JOB_EXECUTION"
 SHARED_MEMORY = Path("/dev/shm")
 
 
@@ -102,6 +109,15 @@ class _Hospital:
         }
         return self.prefect.post("/flow_runs/filter", json=wanted).raise_for_status().json()
 
+    def ended(self, run: str) -> dict[str, Any] | None:
+        state = self.prefect.get(f"/flow_runs/{run}").raise_for_status().json()["state"]
+        return state if state["type"] in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"} else None
+
+    def log(self, run: str) -> str:
+        wanted = {"logs": {"flow_run_id": {"any_": [run]}}}
+        lines = self.prefect.post("/logs/filter", json=wanted).raise_for_status().json()
+        return "\n".join(line["message"] for line in lines)
+
     def finished(self, name: str) -> list[dict[str, Any]]:
         failed = self.flow_runs(name, "FAILED") + self.flow_runs(name, "CRASHED")
         if failed:
@@ -118,7 +134,7 @@ def hospital(tmp_path_factory: pytest.TempPathFactory, tiny_options: str) -> Ite
     ports = {name: _free_port() for name in ("prefect", "mlflow", "studies")}
     with pytest.MonkeyPatch.context() as patch:
         # Flow runs must not be drawn into the server of another test.
-        for variable in ("PREFECT_API_URL", "PREFECT_HOME", "MLFLOW_TRACKING_URI"):
+        for variable in ("PREFECT_API_URL", "PREFECT_HOME", "MLFLOW_TRACKING_URI", JOBS):
             patch.delenv(variable, raising=False)
         patch.setenv("BCD_HOME", str(home))
         user, temporary = tmp_path_factory.mktemp("user"), Path(tempfile.mkdtemp(prefix="bcd-servers-"))
@@ -151,19 +167,55 @@ def test_the_three_uses(hospital: _Hospital, tmp_path: Path) -> None:
     _a_delivery_in_the_inbox_starts_a_retraining(hospital, delivery)
     _mlflow_compares_runs(hospital)
     _a_patient_is_scored_from_the_dashboard(hospital)
+    _a_form_that_asks_for_what_cannot_be_is_answered_in_a_sentence(hospital)
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
-def test_a_browser_shows_the_form_and_the_runs(hospital: _Hospital, tmp_path: Path) -> None:
-    form = f"{hospital.prefect.base_url.copy_with(path='/v2/deployments/deployment/')}"
-    page = _look(f"{form}{hospital.deployment('score')['id']}/run", tmp_path)
-    assert "The identifier of a patient" in page
-    assert "needed where two hospitals know the identifier" in page
-    shown = _bcd("up").stdout
-    page = _look(re.search(r"http://\S+workflowType=machine_learning", shown)[0], tmp_path)
-    assert re.search(r">retrain [^<]+ on [0-9a-f]{8}<", page)
-    page = _look(re.search(r"http://\S+/dashboard/", shown)[0], tmp_path)
-    assert re.search(r"study-[0-9a-f]{12}", page)
+def _a_form_that_asks_for_what_cannot_be_is_answered_in_a_sentence(hospital: _Hospital) -> None:
+    wrong: dict[str, list[tuple[dict[str, Any], str]]] = {
+        "score": [({"patient": " nobody "}, "nobody"), ({}, "No patient is named")],
+        "ingest": [({"delivery": "/etc/passwd", "hospital": "east"}, "is no delivery in the inbox")],
+        "retrain": [({"splits": {"train": 0.9}}, "sum to")],
+    }
+    for name, cases in wrong.items():
+        for parameters, sentence in cases:
+            url = f"/deployments/{hospital.deployment(name)['id']}/create_flow_run"
+            run = hospital.prefect.post(url, json={"parameters": parameters}).raise_for_status().json()["id"]
+            state = _wait(f"the end of {name}", partial(hospital.ended, run))
+            assert (state["type"], sentence in state["message"]) == ("FAILED", True), state["message"]
+            assert "Traceback" not in hospital.log(run)
+
+
+@needs_browser
+def test_a_browser_shows_the_form_and_the_runs_and_asks_nobody_else(hospital: _Hospital, tmp_path: Path) -> None:
+    prefect = hospital.prefect.base_url
+    pages = _bcd("up").stdout
+    form = f"{prefect.copy_with(path='/deployments/deployment/')}{hospital.deployment('score')['id']}/run"
+    shown, asked = _look(form, tmp_path)
+    assert "The identifier of a patient" in shown
+    assert "needed where two hospitals know the identifier" in shown
+    assert asked == {prefect.netloc.decode()}
+    runs = re.search(r"http://\S+workflowType=machine_learning", pages)[0]
+    shown, asked = _look(runs, tmp_path)
+    assert re.search(r">retrain [^<]+ on [0-9a-f]{8}<", shown)
+    assert asked == {urlsplit(runs).netloc}
+    studies = re.search(r"http://\S+/dashboard/", pages)[0]
+    shown, asked = _look(studies, tmp_path)
+    assert re.search(r"study-[0-9a-f]{12}", shown)
+    assert asked == {urlsplit(studies).netloc}
+    # The dashboard that opens by itself is the one that does not ask an analytics host.
+    assert _look(str(prefect.copy_with(path="/")), tmp_path)[1] == {prefect.netloc.decode()}
+
+
+@needs_browser
+def test_the_browser_records_what_a_page_asks_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text(
+        '<script>fetch("http://analytics.invalid/collect")</script><img src="a.png">'
+    )
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(tmp_path)))
+    Thread(target=server.serve_forever, daemon=True).start()
+    _, asked = _look(f"http://127.0.0.1:{server.server_port}/index.html", tmp_path)
+    server.shutdown()
+    assert asked == {f"127.0.0.1:{server.server_port}", "analytics.invalid"}
 
 
 def _kill(hospital: _Hospital) -> None:
@@ -216,13 +268,20 @@ def _deliver(hospital: _Hospital, name: str, folder: Path) -> None:
     shutil.make_archive(str(inbox / name), "zip", folder, name)
 
 
-def _look(url: str, folder: Path) -> str:
-    """Opens a page in a browser and returns what its scripts made of it."""
+def _look(url: str, folder: Path) -> tuple[str, set[str]]:
+    """Opens a page in a browser; returns what its scripts made of it, and which hosts it asked for anything."""
+    log = folder / "requests.json"
     quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
     command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}/profile", *quiet]
-    command += ["--virtual-time-budget=20000", "--dump-dom", url]
+    command += [f"--log-net-log={log}", "--virtual-time-budget=20000", "--dump-dom", url]
     environment = {**os.environ, "HOME": str(folder)}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120).stdout
+    shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120).stdout
+    recorded = json.loads(log.read_text())
+    start = recorded["constants"]["logEventTypes"]["URL_REQUEST_START_JOB"]
+    requests = [event["params"] for event in recorded["events"] if event["type"] == start and "params" in event]
+    # What the browser asks for itself has no page as its initiator.
+    asked = {urlsplit(each["url"]).netloc for each in requests if each.get("initiator", "").startswith("http")}
+    return shown, asked
 
 
 def _a_delivery_in_the_inbox_starts_a_retraining(hospital: _Hospital, delivery: Path) -> None:

@@ -122,6 +122,7 @@ def test_a_protocol_judges_by_the_patients_that_it_lists(home: Home, register: C
     )
     assert set(scores[bundle.name]["patient"]) == set(LISTED)
     assert judgement.evaluations[bundle.name].n_patients == 3
+    assert judgement.notes[0] == "3 of the 29 published val patients are here; the others are not judged."
     with pytest.raises(InsufficientEvidenceError, match="None of the 49 published test patients"):
         judge_on_protocol(home.settings, home.catalog, ["1"], "cruz-roa-2014", options=OPTIONS)
 
@@ -288,6 +289,22 @@ def test_a_delivery_without_labels_cannot_judge(home: Home, tmp_path: Path) -> N
     unlabelled = write_delivery(tmp_path / "unlabelled", ["q1"], seed=4, labelled=False)
     with pytest.raises(InsufficientEvidenceError, match="No patch of unlabelled has a label"):
         judge_on_delivery(home.settings, unlabelled, Hospital("west"), ["1"], options=OPTIONS)
+    (unlabelled / "labels.csv").write_text("patient,slide,x,y,label\nQ1,5,1,1,0\n")
+    with pytest.raises(InsufficientEvidenceError, match=r"None of the 1 rows of labels.csv .* another case"):
+        judge_on_delivery(home.settings, unlabelled, Hospital("west"), ["1"], options=OPTIONS)
+
+
+def test_predictions_that_find_no_partner_in_the_store_are_shown_beside_its_patches(
+    home: Home, tmp_path: Path
+) -> None:
+    test = home.snapshot.of("test")
+    renamed = test.assign(patient="IDC-" + test["patient"])
+    predictions = write_predictions(tmp_path / "their.csv", renamed)
+    with pytest.raises(BcdError, match=r"None of the .* names a patch of the store.*prefix.*line 2\) \| "):
+        judge_predictions(home.settings, home.catalog, predictions, ["1"], options=OPTIONS)
+    predictions = write_predictions(tmp_path / "their.csv", test.iloc[1:])
+    judgement, _ = judge_predictions(home.settings, home.catalog, predictions, ["1"], options=OPTIONS)
+    assert "1 admitted patches of these patients have no prediction in the file." in judgement.notes
 
 
 def test_a_model_is_judged_once(home: Home) -> None:

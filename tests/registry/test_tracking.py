@@ -225,7 +225,7 @@ def test_an_evaluation_is_figures_tables_pictures_and_the_scores(settings, run, 
     run.log_evaluation(evaluation, scores, [picture])
 
     found = read(settings, run.id)
-    folder = Path(found.info.artifact_uri) / "test"
+    folder = Path(found.info.artifact_uri.removeprefix("file://")) / "test"
     assert found.data.metrics["test_auroc_pooled"] == pytest.approx(evaluation.pooled["auroc"].value)
     assert "test_auroc_pooled_low" in found.data.metrics
     assert type(evaluation).model_validate_json((folder / "evaluation.json").read_text()) == evaluation

@@ -157,7 +157,8 @@ def test_what_is_no_table_of_labels_is_refused(store_batch, revise, text: str, m
     [
         "Patient ID;Slide No;X;Y;Class\na;5;1,0;51;IDC\na;5,0;51;51;none\n",
         "case\tidx\txpos\typos\tidc\na\tidx5\t1\t51\tyes\na\t5\t51\t51\tno\n",
-        "File Name,Label\nC:\\export\\a_idx5_x1_y51.png,1.0\n/data/a_idx5_x51_y51_class1,0.0\n",
+        "patch,patient,label\na_idx5_x1_y51.png,a,1\na_idx5_x51_y51.png,a,0\n",
+        "File Name,Label\nC:\\export\\a_idx5_x1_y51.JPG,1.0\n/data/a_idx5_x51_y51_class1,0.0\n",
         HEADER + "a,5,1.0,51.0,IDC(+)\na,5,51.0,51.0,IDC (-)\n,,,,\nTotal,,,,1\n",
         HEADER + "a,5,1,51,Positive\na,5,51,51,NEGATIVE\n",
         HEADER + "a,5,1,51,True\na,5,51,51,False\n",

@@ -43,6 +43,8 @@ def write(tmp_path: Path) -> Callable[..., Path]:
         TEXT.replace(",", " , ").encode(),
         TEXT.replace("00042", '"=""00042"""').encode(),
         TEXT.replace("00042", "'00042").encode(),
+        "\n".join(f'"{line}"' for line in TEXT.splitlines()).encode(),
+        TEXT.replace("00042", "'00042'").encode(),
         TEXT.replace("\n", ",,\n").encode(),
         b'"patient","place","m"\n"00042","K\xc3\xb6ln","0.5"\n"7","","1"',
     ],

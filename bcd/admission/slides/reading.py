@@ -36,9 +36,6 @@ MOST_PICTURE_PIXELS = 300_000_000
 MOST_TILE_PIXELS = 4096 * 4096
 """OpenSlide decodes a tile as a whole; scanners write tiles of 240 to 2,048 px."""
 
-LEAST_PARTS = 2
-"""A level is read if so many of its pixels or more, along each axis, are averaged into a pixel of a patch."""
-
 MOST_DRIFT = 0.02
 """A patch's pixel is a whole number of a level's if the last one of the slide lies off by no more of them."""
 
@@ -194,7 +191,7 @@ def _choose_level(slide: OpenSlide, finest: Spacing) -> tuple[int, int]:
 
     def suits(level: int, block: int) -> bool:
         return all(
-            made in {whole // block, -(-whole // block)} and _divides_a_pixel(spacing * block, made)
+            made in {whole // block, -(-whole // block)} and _averages_alike(block, spacing * block, made)
             for whole, made, spacing in zip(size, slide.level_dimensions[level], finest, strict=True)
         )
 
@@ -204,11 +201,15 @@ def _choose_level(slide: OpenSlide, finest: Spacing) -> tuple[int, int]:
     return chosen, blocks[chosen]
 
 
-def _divides_a_pixel(spacing: float, size: int) -> bool:
-    """Whether a patch's pixel is a whole number of pixels of some spacing, along an axis of `size` of them."""
+def _averages_alike(block: int, spacing: float, size: int) -> bool:
+    """Whether a patch's pixel comes out of a level as from the finest, along an axis of `size` of the level's pixels.
+
+    It must be a whole number of them, all along the axis; and of so many that their rounding, which scanners repeat
+    with every halving, stays below a grey level: 2 along each axis where the level is the first half, 4 of a quarter.
+    """
     parts = MICRONS_PER_PIXEL / spacing
     drift = abs(parts - round(parts)) / parts * size
-    return round(parts) >= LEAST_PARTS and drift <= MOST_DRIFT
+    return drift <= MOST_DRIFT and round(parts) ** 2 >= 2 * block
 
 
 def _decode_picture(path: Path) -> Image:

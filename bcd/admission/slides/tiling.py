@@ -91,7 +91,7 @@ def tile_slide(path: Path, spacing: float | None, coarsest: float = MOST_COARSE)
     Raises:
         SlideError: It cannot be admitted; damage may show only after patches have been yielded, which are then not to
             be admitted either.
-        BcdError: OpenSlide is not installed.
+        UnavailableError: OpenSlide is not installed.
     """
     with open_slide(path, spacing, coarsest) as slide:
         across, down = _lay_grid(slide)

@@ -50,16 +50,16 @@ def _scan(spacing: float, across: int, down: int) -> np.ndarray:
 
 
 def _levels(slide: np.ndarray, *steps: int) -> list[np.ndarray]:
-    """Coarser levels as scanners write them: each the mean over blocks of the finest."""
-    made = []
+    """Coarser levels as scanners write them: each the mean over blocks of the one before, rounded."""
+    made = [slide]
     for step in steps:
-        height, width = slide.shape[0] // step, slide.shape[1] // step
-        blocks = slide[: height * step, : width * step].reshape(height, step, width, step, 3)
+        height, width = made[-1].shape[0] // step, made[-1].shape[1] // step
+        blocks = made[-1][: height * step, : width * step].reshape(height, step, width, step, 3)
         made.append(np.rint(blocks.mean((1, 3))).astype(np.uint8))
-    return made
+    return made[1:]
 
 
-@pytest.mark.parametrize("steps", [(), (2, 4, 8), (4, 16)], ids=["one level", "by twos", "by fours"])
+@pytest.mark.parametrize("steps", [(), (2, 2, 2), (4, 4)], ids=["one level", "by twos", "by fours"])
 @pytest.mark.parametrize("spacing", SPACINGS)
 def test_a_slide_is_averaged_over_areas_at_any_spacing(
     *, as_slide, admitted_pixels, area_average, spacing: float, steps: tuple[int, ...]
