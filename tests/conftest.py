@@ -29,6 +29,8 @@ for _variable in [name for name in os.environ if name.startswith(("BCD_", "PREFE
 # Before any test module imports Prefect or MLflow: importing `flows` enters the BCD_HOME that is named here.
 _home = tempfile.TemporaryDirectory(prefix="bcd-tests-", ignore_cleanup_errors=True)
 os.environ["BCD_HOME"] = _home.name
+# A server of MLflow without it leaves a folder in shared memory, where tests/integration/test_servers.py looks.
+os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
 enter(load_settings())
 
 hypothesis_settings.register_profile("untimed", deadline=None)  # a busy machine is no defect

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 Tree = dict[str, Any]
 """Settings as JSON; schedules and triggers are objects in it, by their name."""
 
+_NONE = str(UUID(int=0))
+_KEPT = {"tags", "actions_on_trigger", "actions_on_resolve"}  # of a trigger; the file never sets them
 _RULES = ("cron", "interval", "rrule")
 
 
@@ -110,6 +112,7 @@ class _Deployment:
         self._flow = getattr(import_module(path.removesuffix(".py").replace("/", ".")), name)
         self._root = root
         self.wanted = _read_file(declared, self._flow.description)
+        self._triggers = set(self.wanted["triggers"])  # what the file names, or named; any other is a person's own
 
     def apply(self, last: Tree | None, *, reset: bool) -> list[str]:
         """Makes the deployment, or changes what is to change."""
@@ -120,6 +123,7 @@ class _Deployment:
         except ObjectNotFound:
             self._write(self.wanted, None)
             return ["deployed."]
+        self._triggers |= (last or {}).get("triggers", {}).keys()
         server = _read_server(found, self._find_triggers(str(found.id)))
         merged = merge(self.wanted, last, server, reset=reset)
         outdated = any(getattr(found, name) != value for name, value in self._code().items())
@@ -162,27 +166,33 @@ class _Deployment:
         self._write_triggers(settings.get("triggers", {}), made)
 
     def _find_triggers(self, deployment: str) -> list[Automation]:
-        """The server does not tell who owns an automation: bcd's are known by what they start."""
-        return [each for each in self._client.read_automations() if deployment in _started(each)]
+        """The server does not tell who owns an automation: bcd's are known by name and by what they start."""
+        named = [each for each in self._client.read_automations() if each.name in self._triggers]
+        return [each for each in named if deployment in _started(each)]
 
     def _write_triggers(self, triggers: Tree, deployment: str) -> None:
         """Changes automations in place: one more of a name would start one more run at each event."""
-        present = self._find_triggers(deployment)
-        deployments = {str(each.id) for each in self._client.read_deployments()}
-        gone = [each for each in self._client.read_automations() if each.name in triggers]
-        for automation in [each for each in present if each.name not in triggers] + [
-            each for each in gone if _started(each) and not _started(each) & deployments
-        ]:
-            self._client.request("DELETE", "/automations/{id}", path_params={"id": automation.id})
-        known = {automation.name: automation for automation in present}
+        self._drop_orphans()
+        known = {each.name: each for each in self._find_triggers(deployment)}
+        for name in known.keys() - triggers.keys():
+            self._client.request("DELETE", "/automations/{id}", path_params={"id": known[name].id})
         for name, trigger in triggers.items():
-            actions = [action | {"deployment_id": deployment} for action in trigger["actions"]]
+            actions = [_give_deployment(action, deployment) for action in trigger["actions"]]
             payload = {"name": name, **trigger, "actions": actions}
             if name not in known:
                 payload["owner_resource"] = f"prefect.deployment.{deployment}"
                 self._client.request("POST", "/automations/", json=payload)
-            elif _read_trigger(known[name]) != trigger:  # an update may not name the owner
-                self._client.request("PUT", "/automations/{id}", path_params={"id": known[name].id}, json=payload)
+            elif _read_trigger(known[name], deployment) != trigger:  # an update may not name the owner
+                kept = known[name].model_dump(mode="json", include=_KEPT)
+                ids = {"id": known[name].id}
+                self._client.request("PUT", "/automations/{id}", path_params=ids, json=kept | payload)
+
+    def _drop_orphans(self) -> None:
+        """Deletes the triggers of a deployment that somebody deleted: the server leaves them."""
+        deployments = {str(each.id) for each in self._client.read_deployments()}
+        for each in self._client.read_automations():
+            if each.name in self._triggers and _started(each) and not _started(each) & deployments:
+                self._client.request("DELETE", "/automations/{id}", path_params={"id": each.id})
 
 
 def _keep_pool(client: SyncPrefectClient, *, reset: bool) -> list[str]:
@@ -225,7 +235,7 @@ def _read_file(declared: Mapping[str, Any], description: str | None) -> Tree:
             "collision strategy": limit.get("collision_strategy"),
             "schedules": {each["slug"]: _read_schedule(each) for each in declared.get("schedules", [])},
             "triggers": {
-                each["name"]: _read_trigger(_as_automation(DeploymentEventTrigger.model_validate(each)))
+                each["name"]: _read_trigger(_as_automation(DeploymentEventTrigger.model_validate(each)), _NONE)
                 for each in declared.get("triggers", [])
             },
         }
@@ -251,7 +261,7 @@ def _read_server(found: DeploymentResponse, triggers: Sequence[Automation]) -> T
             "concurrency limit": limit.limit if limit else None,
             "collision strategy": options.collision_strategy.value if options else None,
             "schedules": schedules,
-            "triggers": {each.name: _read_trigger(each) for each in triggers},
+            "triggers": {each.name: _read_trigger(each, str(found.id)) for each in triggers},
         }
     )
 
@@ -283,21 +293,28 @@ def _write_schedules(schedules: Tree, present: Sequence[DeploymentSchedule]) -> 
 
 
 def _as_automation(trigger: DeploymentEventTrigger) -> AutomationCore:
-    trigger.set_deployment_id(UUID(int=0))  # the deployment's own takes its place
+    trigger.set_deployment_id(UUID(_NONE))
     return trigger.as_automation()
 
 
-def _read_trigger(automation: AutomationCore) -> Tree:
-    """Returns an automation without what the server gives it: ids, and the deployment that its actions start."""
+def _read_trigger(automation: AutomationCore, deployment: str) -> Tree:
+    """Returns an automation without what the server gives it: its ids, and that of the deployment that it starts."""
     settings: Tree = automation.model_dump(
         mode="json", include={"enabled", "description", "trigger", "actions"}, exclude={"trigger": {"id"}}
     )
     for name, value in settings["trigger"].items():
-        if isinstance(value, list):  # sets, in any order
+        if isinstance(value, list) and all(isinstance(each, str) for each in value):  # sets, in any order
             settings["trigger"][name] = sorted(value)
     for action in settings["actions"]:
-        del action["deployment_id"]
+        if action.get("deployment_id") == deployment:
+            del action["deployment_id"]
     return settings
+
+
+def _give_deployment(action: Tree, deployment: str) -> Tree:
+    """Undoes what `_read_trigger` left out; a person may have added actions of other kinds."""
+    starts = action["type"] == "run-deployment"
+    return {"deployment_id": deployment, **action} if starts else action
 
 
 def _started(automation: Automation) -> set[str]:

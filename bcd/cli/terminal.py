@@ -109,9 +109,13 @@ def print_table(console: Console, title: str, header: Sequence[str], rows: Seque
     a table would break words in the middle.
     """
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
-    console.print(f"\n[bold]{title}[/]", highlight=False)  # as a title of the table, it would be folded to its width
+    console.print(
+        f"\n[bold]{escape(title)}[/]", highlight=False
+    )  # as a title of the table, it would be folded to its width
     longest = [_longest_word([name, *(row[at] for row in rows)], at) for at, name in enumerate(header)]
     if sum(longest) + _GAP * (len(header) - 1) > console.width:
         _print_paragraphs(console, header, rows)
@@ -119,9 +123,11 @@ def print_table(console: Console, title: str, header: Sequence[str], rows: Seque
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for position, name in enumerate(header):
         figures = position > 0 and all(_is_figure(row[position]) for row in rows)
-        table.add_column(name, justify="right" if figures else "left", overflow="fold", min_width=longest[position])
+        table.add_column(
+            escape(name), justify="right" if figures else "left", overflow="fold", min_width=longest[position]
+        )
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))  # as text: `[n/a]` is no markup
     console.print(table)
 
 

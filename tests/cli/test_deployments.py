@@ -185,6 +185,32 @@ def test_a_trigger_is_changed_in_place_and_never_doubled(server: _Server) -> Non
     assert server.triggers() == []
 
 
+def test_what_a_person_built_on_automations_stays(server: _Server) -> None:
+    server.deploy()
+    [trigger] = server.triggers()
+    url = f"/automations/{trigger['id']}"
+    added = {"type": "pause-deployment", "source": "selected", "deployment_id": server.deployment("score")["id"]}
+    edited = {name: trigger[name] for name in ("name", "description", "enabled", "trigger")}
+    server.ask("PUT", url, **edited, tags=["ours"], actions=[*trigger["actions"], added])
+    part = {"type": "event", "posture": "Reactive", "threshold": 1, "within": 0, "expect": ["a"]}
+    both = {"type": "compound", "require": "all", "within": 60, "triggers": [part, part | {"expect": ["b"]}]}
+    own = server.ask("POST", "/automations/", name="own", trigger=both, actions=trigger["actions"])
+    declared = yaml.safe_load((server.project / "deployment.yaml").read_text())["deployments"][1]["triggers"]
+    server.edit_file("retrain", triggers=[declared[0] | {"threshold": 2}])
+    server.deploy()
+    changed = server.ask("GET", url)
+    assert changed["trigger"]["threshold"] == 2
+    assert changed["tags"] == ["ours"]
+    assert [action["type"] for action in changed["actions"]] == ["run-deployment", "pause-deployment"]
+    assert [action["deployment_id"] for action in changed["actions"]] == [
+        server.deployment("retrain")["id"],
+        server.deployment("score")["id"],
+    ]
+    server.deploy(reset=True)
+    assert len(server.ask("GET", url)["actions"]) == 1
+    assert server.ask("GET", f"/automations/{own['id']}")["actions"] == own["actions"]
+
+
 def test_a_deployment_that_was_deleted_is_made_again_with_one_trigger(server: _Server) -> None:
     server.deploy()
     server.ask("DELETE", f"/deployments/{server.deployment('retrain')['id']}")

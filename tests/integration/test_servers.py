@@ -44,6 +44,7 @@ needs_browser = pytest.mark.skipif(shutil.which("chromium") is None, reason="chr
 
 BCD = str(Path(sys.executable).parent / "bcd")
 PATIENCE = 420.0
+JOBS = "MLFLOW_SERVER_ENABLE_JOB_EXECUTION"
 SHARED_MEMORY = Path("/dev/shm")
 
 
@@ -133,7 +134,7 @@ def hospital(tmp_path_factory: pytest.TempPathFactory, tiny_options: str) -> Ite
     ports = {name: _free_port() for name in ("prefect", "mlflow", "studies")}
     with pytest.MonkeyPatch.context() as patch:
         # Flow runs must not be drawn into the server of another test.
-        for variable in ("PREFECT_API_URL", "PREFECT_HOME", "MLFLOW_TRACKING_URI"):
+        for variable in ("PREFECT_API_URL", "PREFECT_HOME", "MLFLOW_TRACKING_URI", JOBS):
             patch.delenv(variable, raising=False)
         patch.setenv("BCD_HOME", str(home))
         user, temporary = tmp_path_factory.mktemp("user"), Path(tempfile.mkdtemp(prefix="bcd-servers-"))
