@@ -5,7 +5,8 @@
   for the reason in `ACCEPTED`. A command in prose may leave out what it needs; one in a block or in the list of
   commands may not.
 - **Planned** by make (`make -n`): every target, with its variables.
-- **Run at toy size**: the benchmarks in `TOY`. Of the others every option is known, and `--help` answers.
+- **Run at toy size**: the benchmarks in `TOY`. The others train networks or simulate for minutes at any size: of all,
+  every option that a page or the benchmark itself names is known, and `--help` answers.
 - **Neither**: other programs (`OTHERS`).
 """
 
@@ -55,6 +56,7 @@ RUN = {
     "hospital list",
     "labels doubts",
     "labels import",
+    "patients",
     "refusals",
     "release",
     "snapshot diff",
@@ -70,9 +72,10 @@ ACCEPTED = {
     **dict.fromkeys(["card", "compare", "evaluate", "export", "promote", "rollback", "score"], TRAINED),
     **dict.fromkeys(["up", "down", "ingest", "doctor"], SERVED),
 }
-OTHERS = ("curl", "export", "mlflow", "opt_in_out", "pip", "source")
+OTHERS = ("cp", "curl", "export", "mlflow", "opt_in_out", "pip", "source")
 TOY = {
     "admission": ["--patches", "200", "--turns", "1"],
+    "evaluation": ["--patches", "2000", "--resamples", "100", "--looped", "1"],
     "simulations_intervals": ["--share", "0.002"],
     "slides": ["--width", "1200", "--height", "1000"],
     "snapshots": ["--patches", "300"],
@@ -101,6 +104,7 @@ MEANS_IN = {
     "evaluate": {"RANGE": "0..255"},
     "hospital declare": {"NAME": "west"},
     "labels import": {"FILE": "labels.csv"},
+    "patients": {"S": "gate"},
     "release": {"FILE": BLANK},
     "train": {"NAME": "compact"},
 }
@@ -183,7 +187,7 @@ def put_in(text: str, home: Callable[[str], str] = str) -> list[str]:
 
 def test_pages_name_commands_of_known_kinds_only() -> None:
     assert [each for each in COMMANDS if not COMMAND.match(each.text) and not each.text.startswith(OTHERS)] == []
-    assert {name_of(text) for text in IN_FULL} == RUN | set(ACCEPTED)
+    assert {name_of(text) for text in IN_FULL} == RUN | set(ACCEPTED), "say which: RUN or ACCEPTED"
 
 
 @pytest.mark.parametrize("text", MENTIONED)

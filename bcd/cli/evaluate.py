@@ -164,9 +164,9 @@ def show_judgement(console: Console, judgement: Judgement) -> None:
     from bcd.evaluation.tables import headline_table, threshold_parts
     from bcd.evaluation.view_tables import model_table, pair_table, published_tables, tables_of
 
-    console.print(f"\n[bold]{judgement.title}[/]", highlight=False)
+    console.print(f"\n{judgement.title}", style="bold", highlight=False, markup=False)
     for note in judgement.notes:
-        console.print(note, highlight=False)
+        console.print(note, highlight=False, markup=False)
     evaluations = judgement.evaluations
     if judgement.differences:
         confidence = next(iter(evaluations.values())).options.confidence

@@ -60,3 +60,11 @@ def test_what_fits_is_a_table_with_figures_to_the_right() -> None:
     text = shown(["patient", "patches"], [["a", "1,234"], ["b", "5"]], 80)
     assert re.search(r"a\s+1,234\s*\n\s*b\s+5", text)
     assert len({len(line.rstrip()) for line in text.splitlines() if line.rstrip().endswith(("1,234", " 5"))}) == 1
+
+
+@pytest.mark.parametrize("width", [20, 150])
+def test_square_brackets_in_a_cell_are_printed(width: int) -> None:
+    """Named after a defect: `.500 [n/a]` was printed as `.500`, because it was read as markup."""
+    said = " ".join(shown(["metric", "pooled [bold]"], [["AUROC", ".500 [n/a]"]], width).split())
+    assert ".500 [n/a]" in said
+    assert "pooled [bold]" in said

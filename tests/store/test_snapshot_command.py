@@ -48,6 +48,7 @@ def row(text: str, *beginning: str) -> list[str]:
 
 
 def test_nothing_frozen_says_what_freezes(settings: Settings) -> None:
+    settings.inbox.mkdir(parents=True)
     assert "`bcd retrain` freezes one" in run("snapshots")
 
 
