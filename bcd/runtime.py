@@ -9,7 +9,6 @@ Example:
 from __future__ import annotations
 
 import json
-import logging
 import os
 import socket
 from typing import Any
@@ -51,8 +50,6 @@ def environment(settings: Settings) -> dict[str, str]:
 def enter(settings: Settings) -> None:
     """Makes this process one of bcd's: call it before Prefect, MLflow or Keras are imported."""
     os.environ.update(environment(settings))
-    # TensorFlow's own variable does not reach its Python messages about functions that are traced again.
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def read_servers(settings: Settings) -> dict[str, Any]:

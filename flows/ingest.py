@@ -11,6 +11,11 @@ from __future__ import annotations
 from contextlib import nullcontext
 from pathlib import Path
 
+if __name__ == "__main__":
+    from flows.alone import begin_alone
+
+    begin_alone()
+
 from prefect import flow, get_run_logger, runtime, task
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event

@@ -12,6 +12,11 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+if __name__ == "__main__":
+    from flows.alone import begin_alone
+
+    begin_alone()
+
 from prefect import flow
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound

@@ -8,6 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+if __name__ == "__main__":
+    from flows.alone import begin_alone
+
+    begin_alone()
+
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 

@@ -8,6 +8,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
+if __name__ == "__main__":
+    from flows.alone import begin_alone
+
+    begin_alone()
+
 from prefect import flow
 from pydantic import Field
 

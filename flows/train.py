@@ -6,6 +6,11 @@ Example:
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from flows.alone import begin_alone
+
+    begin_alone()
+
 from prefect import flow
 
 from bcd.registry.retraining import train_candidate

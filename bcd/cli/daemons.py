@@ -14,6 +14,7 @@ from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
+import flows
 from bcd.cli import flow_runs, processes
 from bcd.errors import BcdError
 from bcd.files import lock
@@ -71,7 +72,7 @@ def start(settings: Settings, *, reset: bool = False) -> Started:
                 advance(1)
             settings.inbox.mkdir(parents=True, exist_ok=True)
             told = [] if "worker" in alive else _end_runs_at_start(settings, urls["prefect"])
-            told += deploy(settings, urls["prefect"], _project_folder(), reset=reset)
+            told += deploy(settings, urls["prefect"], flows.DEPLOYMENTS, flows.ROOT, reset=reset)
             advance(1)
             if "worker" not in alive:
                 _launch(settings, "worker", _worker_command(), urls)
@@ -209,7 +210,7 @@ def _launch(settings: Settings, name: str, command: list[str], urls: dict[str, s
         process = subprocess.Popen(
             command,
             env=_child_environment(settings, urls, is_client=name == "worker") | processes.mark(settings, folder),
-            cwd=_project_folder() if name == "worker" else settings.home,
+            cwd=flows.ROOT if name == "worker" else settings.home,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -290,15 +291,3 @@ def _require_free_port(port: int, setting: str) -> None:
             f"Port {port} is taken by another program.",
             f"Stop it, or choose another: BCD_{setting.upper()}=NUMBER bcd up.",
         )
-
-
-def _project_folder() -> Path:
-    import flows
-
-    folder = Path(flows.__file__).parents[1]
-    if not (folder / "deployment.yaml").exists():
-        raise BcdError(
-            f"{folder} has no deployment.yaml: bcd was installed without its project folder.",
-            "Install it from a checkout: make install.",
-        )
-    return folder

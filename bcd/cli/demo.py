@@ -47,7 +47,7 @@ def demo(
     deliveries = [] if data is None else find_data(data)  # before Prefect starts, which takes seconds
     chosen = protocol or settings.splits.get("protocol") or suggest(deliveries)
     splits = settings.options("splits", SplitOptions, protocol=chosen)
-    with at_work(settings, needs_home=False) as console:
+    with at_work(settings, needs_home=False, runs_flows=True) as console:
         started = time.monotonic()
         memory = Memory.open(settings, data=str(data.absolute()) if data else "synthetic", protocol=chosen)
         console.print(

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from prefect.events import DeploymentEventTrigger
     from prefect.events.schemas.automations import Automation, AutomationCore
 
-FILE = "deployment.yaml"
-
 Tree = dict[str, Any]
 """Settings as JSON; schedules and triggers are objects in it, by their name."""
 
@@ -38,13 +36,14 @@ _KEPT = {"tags", "actions_on_trigger", "actions_on_resolve"}  # of a trigger; th
 _RULES = ("cron", "interval", "rrule")
 
 
-def deploy(settings: Settings, prefect: str, project: Path, *, reset: bool = False) -> list[str]:
+def deploy(settings: Settings, prefect: str, file: Path, root: Path, *, reset: bool = False) -> list[str]:
     """Brings the server to what the file and the person at the dashboard want, and returns what is worth telling.
 
     Args:
         settings: The home, whose `prefect/deployed.json` says what the file said last.
         prefect: Address of the Prefect server.
-        project: The folder with deployment.yaml and flows/.
+        file: deployment.yaml.
+        root: What the entrypoints in it are relative to.
         reset: Take the file's word for everything.
     """
     import yaml
@@ -55,8 +54,8 @@ def deploy(settings: Settings, prefect: str, project: Path, *, reset: bool = Fal
     said: dict[str, Tree] = {}
     with SyncPrefectClient(api=f"{prefect}/api") as client:
         told = _keep_pool(client, reset=reset)
-        for declared in yaml.safe_load((project / FILE).read_text())["deployments"]:
-            deployment = _Deployment(client, project, declared)
+        for declared in yaml.safe_load(file.read_text())["deployments"]:
+            deployment = _Deployment(client, root, declared)
             name = declared["name"]
             said[name] = deployment.wanted
             told += [f"{name}: {line}" for line in deployment.apply(remembered.get(name), reset=reset)]
@@ -106,12 +105,12 @@ def merge(file: Tree, last: Tree | None, server: Tree, *, reset: bool = False) -
 class _Deployment:
     """One deployment of the file, and the same on the server."""
 
-    def __init__(self, client: SyncPrefectClient, project: Path, declared: Mapping[str, Any]) -> None:
+    def __init__(self, client: SyncPrefectClient, root: Path, declared: Mapping[str, Any]) -> None:
         path, name = declared["entrypoint"].split(":")
         self._client = client
         self._declared = declared
         self._flow = getattr(import_module(path.removesuffix(".py").replace("/", ".")), name)
-        self._project = project
+        self._root = root
         self.wanted = _read_file(declared, self._flow.description)
         self._triggers = set(self.wanted["triggers"])  # what the file names, or named; any other is a person's own
 
@@ -136,7 +135,7 @@ class _Deployment:
         """What follows from the code and where it lies; nobody sets it on the dashboard."""
         from prefect.utilities.callables import parameter_schema
 
-        folder = {"prefect.deployments.steps.set_working_directory": {"directory": str(self._project)}}
+        folder = {"prefect.deployments.steps.set_working_directory": {"directory": str(self._root)}}
         return {
             "entrypoint": self._declared["entrypoint"],
             "pull_steps": [folder],

@@ -38,7 +38,7 @@ def ingest(
                 raise BcdError(f"There is no delivery {delivery}.", "Check the path.")
             delivery = str(Path(delivery).absolute())
         find_declared(open_catalog(settings), hospital)
-    with at_work(settings, needs_home=not delivery) as console:
+    with at_work(settings, needs_home=not delivery, runs_flows=True) as console:
         from flows.ingest import ingest as ingest_flow
 
         admissions = ingest_flow(delivery, hospital, spacing)

@@ -27,7 +27,7 @@ def retrain(
     splits = settings.options("splits", SplitOptions, protocol=protocol, held_out=held_out)
     search = settings.options("search", SearchOptions, trials=trials)
     training = settings.options("training", TrainOptions, epochs=epochs)
-    with at_work(settings) as console:
+    with at_work(settings, runs_flows=True) as console:
         from flows.retrain import retrain as retrain_flow
 
         outcome = retrain_flow(splits=splits, search=search, training=training)

@@ -24,7 +24,7 @@ def score(
     patient, hospital = patient.strip(), hospital.strip()
     if patient:
         find_hospital(open_catalog(settings), PatientId(patient), hospital or None)  # before Prefect starts
-    with at_work(settings) as console:
+    with at_work(settings, runs_flows=True) as console:
         from flows.score import score as score_flow
 
         scores = score_flow(patient=patient, hospital=hospital, all_that_wait=not patient)

@@ -38,7 +38,7 @@ def search(
     if plan and (snapshot or any(value is not None for value in asked.values())):
         raise BcdError("A plan says how far its search goes.", "Leave --plan out, or the other options.")
     options = settings.options("search", SearchOptions, **asked)
-    with at_work(settings) as console:
+    with at_work(settings, runs_flows=True) as console:
         from flows.preprocess import preprocess
         from flows.search import search as search_flow
 

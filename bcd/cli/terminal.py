@@ -67,15 +67,17 @@ def whole_command(settings: Settings, *words: str) -> str:
 
 
 @contextmanager
-def at_work(settings: Settings, *, needs_home: bool = True) -> Iterator[Console]:
-    """Makes this process one of bcd's, with progress on screen; flows may be imported and run inside.
+def at_work(settings: Settings, *, needs_home: bool = True, runs_flows: bool = False) -> Iterator[Console]:
+    """Makes this process one of bcd's, with progress on screen.
 
     Args:
         settings: Where everything is.
         needs_home: Whether there must be a home already; False: the command begins one, or needs none.
+        runs_flows: Whether flows are imported and run inside.
 
     Raises:
-        BcdError: There is no home, and the command needs one.
+        BcdError: There is no home, and the command needs one; or Prefect's database is of a newer Prefect, on which
+            the server that a flow starts would end without a reason.
     """
     from bcd.cli import daemons
     from bcd.runtime import enter
@@ -86,6 +88,11 @@ def at_work(settings: Settings, *, needs_home: bool = True) -> Iterator[Console]
     # The command tells errors itself, in a sentence; Prefect's log keeps them with their traceback.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     enter(settings)
+    if runs_flows:
+        from bcd.store.schemas import prefect_database, require_schema
+
+        require_schema("prefect", prefect_database(settings))
+        settings.home.mkdir(parents=True, exist_ok=True)  # Prefect makes its own folder, but none above it
     console = make_console()
     with show_progress(TerminalSink(console)):
         yield console

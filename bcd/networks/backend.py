@@ -5,6 +5,7 @@ Everything in bcd takes Keras from here, inside the function that needs it, sinc
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import tempfile
@@ -32,6 +33,9 @@ def _hold_native_messages() -> Iterator[None]:
             os.dup2(terminal, 2)
             os.close(terminal)
 
+
+# TensorFlow's own variable does not reach its Python messages about functions that are traced again.
+logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 # TensorFlow greets with its CPU's features before it reads its own log level.
 with _hold_native_messages():
