@@ -104,6 +104,7 @@ MEANS_IN = {
     "evaluate": {"RANGE": "0..255"},
     "hospital declare": {"NAME": "west"},
     "labels import": {"FILE": "labels.csv"},
+    "patients": {"S": "gate"},
     "release": {"FILE": BLANK},
     "train": {"NAME": "compact"},
 }

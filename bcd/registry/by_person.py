@@ -169,8 +169,7 @@ def _make(
 def _take(settings: Settings, client: MlflowClient, catalog: Catalog, decision: Decision) -> Decision:
     """Records a decision and carries it out; what cannot score does not become champion, whoever says so."""
     if decision.promotes:
-        bundle = load_bundle(settings, decision.challenger)
-        require_scores(bundle.name, bundle.score)
+        _require_loadable(settings, decision.challenger)
     record_decision(catalog, decision)
     carry_out(client, decision)
     return decision
@@ -181,6 +180,11 @@ def _require_version(client: MlflowClient, which: str) -> str:
     if version is None:
         raise BcdError(f"There is no {which} of {MODEL}.", "`bcd history` lists the versions.")
     return version
+
+
+def _require_loadable(settings: Settings, version: str) -> None:
+    bundle = load_bundle(settings, version)
+    require_scores(bundle.name, bundle.score)
 
 
 def _is_repeated(client: MlflowClient, last: Decision, kind: Kind, word: Word) -> bool:

@@ -75,7 +75,6 @@ def test_a_bad_delivery_is_told_in_a_sentence(kind: str, settings: Settings, req
     assert path.name in told.stderr
     assert "Traceback" not in told.stderr + told.stdout
     assert not list(settings.batches.glob("*"))
-    assert not list(settings.quarantine.glob("*"))
 
 
 def test_a_delivery_without_a_hospital_is_told_how_to_name_it(photos: Path) -> None:
