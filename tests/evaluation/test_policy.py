@@ -56,12 +56,6 @@ def test_a_policy_survives_json_exactly() -> None:
     assert Policy.model_validate_json(policy.model_dump_json()) == policy
 
 
-def test_a_policy_of_before_there_were_certified_thresholds_loads() -> None:
-    policy = Policy.model_validate_json('{"calibrator": {"slope": 1.2, "intercept": -0.3}, "levels": [0.8, 0.95]}')
-    assert policy.calibrator.slope == 1.2
-    assert policy.certified == ()
-
-
 def test_the_deployed_calibrator_is_fitted_on_all_patients_and_the_thresholds_are_not() -> None:
     val = draw_patches(ScoreModel(), 100, np.random.default_rng(1))
     policy = fit_policy(val.logit, val.label, val.patient, OPTIONS)

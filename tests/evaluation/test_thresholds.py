@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from bcd.evaluation.metrics import Judged
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.sample import read_sample
-from bcd.evaluation.thresholds import ThresholdRow, threshold_row, threshold_table
+from bcd.evaluation.thresholds import threshold_row, threshold_table
 
 
 def test_a_row_is_computed_from_the_patches_that_it_keeps(scores: pd.DataFrame, options: EvaluateOptions) -> None:
@@ -111,13 +111,6 @@ def test_a_row_can_be_made_at_a_certified_threshold(scores: pd.DataFrame, option
     row = threshold_row(Judged.of(read_sample(scores), options), 0.873)
     p = scores["probability"].to_numpy()
     assert (row.level, row.n) == (0.873, (np.maximum(p, 1 - p) >= 0.873).sum())
-
-
-def test_a_row_of_before_the_table_was_extended_loads(scores: pd.DataFrame, options: EvaluateOptions) -> None:
-    row = threshold_table(Judged.of(read_sample(scores), options))[0].model_dump()
-    for column in ("effective_patients", "accuracy_macro", "npv", "specificity", "specificity_of_all"):
-        del row[column]
-    assert ThresholdRow.model_validate(row).npv is None
 
 
 @pytest.mark.parametrize("levels", [[], [0.95, 0.8], [0.8, 0.8], [0.4], [1.0]])

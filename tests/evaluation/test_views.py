@@ -53,18 +53,6 @@ def test_the_worst_tenth_is_a_mean_over_a_tail(
     assert estimate.low <= estimate.value < estimate.high
 
 
-def test_an_evaluation_of_before_there_were_views_still_loads(scores: pd.DataFrame, options: EvaluateOptions) -> None:
-    now = evaluate(scores, options).model_dump(mode="json")
-    added = {"per_hospital", "per_batch", "worst_tenth", "at_prevalence", "patient_level", "selective", "certified"}
-    older = {key: value for key, value in now.items() if key not in added}
-    rows = {"burden", "dice", "piece", "piece_called", "outcome"}
-    older["per_patient"] = [{k: v for k, v in row.items() if k not in rows} for row in older["per_patient"]]
-    older["options"] = {k: v for k, v in older["options"].items() if k not in {"at_prevalence", "outcome"}}
-    loaded = Evaluation.model_validate(older)
-    assert loaded.headline()["test_auroc_pooled"] == now["pooled"]["auroc"]["value"]
-    assert loaded.per_hospital == []
-
-
 def test_certified_thresholds_are_judged_where_a_policy_has_them(
     scores: pd.DataFrame, options: EvaluateOptions
 ) -> None:
