@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from bcd.cli.main import main
-from bcd.evaluation.judgement import Judgement
 from bcd.settings import Settings
 from bcd.store.catalog import open_catalog
 from bcd.synthetic.scores import ScoreModel, draw_scores
+from bcd.validation.result import Judgement
 
 
 @pytest.fixture
