@@ -1,7 +1,8 @@
 """What becomes of a delivery of the inbox after its admission: moved, deleted, or kept where it is.
 
 A delivery that was named on the command line stays where it is. One that holds refused files of which the
-quarantine has no copy is moved rather than deleted: nothing is lost.
+quarantine has no copy is moved rather than deleted: nothing is lost. One that cannot be admitted at all is set aside:
+left where it was, it would be tried again every minute.
 """
 
 from __future__ import annotations

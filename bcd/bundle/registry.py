@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bcd.bundle.aliases import find_lost_champion, tell_lost_champion
-from bcd.bundle.card.card import _HTML, _MARKDOWN, Card
+from bcd.bundle.card.card import HTML, MARKDOWN, Card
 from bcd.bundle.carried_code import copy_code
 from bcd.bundle.record import BundleRecord, describe_record
 from bcd.bundle.rows import read_rows
@@ -311,5 +311,5 @@ def find_card(settings: Settings, which: str = "champion") -> Card:
         card = files / "card"
         if not card.is_dir():
             raise BcdError(f"{MODEL}/{version} was registered without a card.", "Register it by `bcd retrain`.")
-        markdown, html = ((card / name).read_text("utf-8") for name in (_MARKDOWN, _HTML))
+        markdown, html = ((card / name).read_text("utf-8") for name in (MARKDOWN, HTML))
     return Card(short=found.description or "", markdown=markdown, html=html)

@@ -1,4 +1,4 @@
-"""`bcd promote`: a person's word about a version: force its promotion, or answer the gate that asks for approval."""
+"""`bcd promote` and `bcd rollback`: what a person decides about versions, recorded with name and reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,11 @@
-"""TODO."""
+"""What a probability says: which class, and whether bcd is confident enough of it, in either direction.
+
+That comparison stands here, once.
+
+Examples:
+    >>> is_confident(np.array([0.03, 0.5, 0.95]), 0.95).tolist()
+    [True, False, True]
+"""
 
 from __future__ import annotations
 

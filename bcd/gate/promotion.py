@@ -1,5 +1,6 @@
 """Promotion: the gate is run on the registered models, and its decision moves the aliases.
 
+An evaluation on the gate patients is logged before it is made, scored from the registry, and kept with its ledger.
 The decision is recorded before any alias moves (`bcd.bundle.aliases`), and no two processes decide at once.
 """
 

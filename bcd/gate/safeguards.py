@@ -1,7 +1,7 @@
 """Checks beside the rule: calibration, coverage at 95 %, each hospital, and the patients who lose most.
 
-Each is a difference, challenger minus champion, drawn towards what is likelier (`bcd.gate.safeguards`) and then
-held against a margin of its own. They are alarms, not proofs: an alarm rings when harm beyond the margin is likelier
+Each is a difference, challenger minus champion, drawn towards what is more likely by as much as it is uncertain, and
+then held against a margin of its own. They are alarms, not proofs: an alarm rings when harm beyond the margin is likelier
 than not. They are reported always, and enforced from `GateOptions.enforce_from` patients on.
 """
 

@@ -1,4 +1,4 @@
-"""What a training leaves in its run: every member's curves, best epoch and network.
+"""What a training leaves in its run: the machine's load, and every member's curves, best epoch and network.
 
 The first member's figures have a single network's names.
 """

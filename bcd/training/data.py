@@ -1,4 +1,4 @@
-"""What a training learns from and is judged by: rows, labels and patients of a prepared snapshot."""
+"""What a training learns from and is evaluated by: rows, labels, patients and folds; and what an epoch sees."""
 
 from __future__ import annotations
 

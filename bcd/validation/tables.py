@@ -1,4 +1,4 @@
-"""TODO."""
+"""Tables of several models on the same patches, and of what was published, beside each."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from bcd.evaluation.report.tables import format_estimate, format_percent, thresh
 from bcd.pages import embed_picture, render_page
 from bcd.tracking.lookup import MODEL
 
-_MARKDOWN, _HTML = "card.md", "card.html"
+MARKDOWN, HTML = "card.md", "card.html"
 
 _LONGEST = 5000  # characters of a description in MLflow's database
 _NOT_SHORT = (
@@ -58,8 +58,8 @@ class Card:
     def write(self, folder: Path) -> Path:
         """Writes `card.md` and `card.html` into a new folder and returns it."""
         folder.mkdir(parents=True)
-        (folder / _MARKDOWN).write_text(self.markdown, encoding="utf-8")
-        (folder / _HTML).write_text(self.html, encoding="utf-8")
+        (folder / MARKDOWN).write_text(self.markdown, encoding="utf-8")
+        (folder / HTML).write_text(self.html, encoding="utf-8")
         return folder
 
 

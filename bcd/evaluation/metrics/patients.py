@@ -5,7 +5,8 @@ The patient is the unit: every one counts the same, and those with fewer patches
 - Burden: the mean calibrated probability against the share labelled IDC; mean error, mean absolute error, and Lin's
   concordance correlation coefficient (Lin 1989, Biometrics 45:255), 1 where both are equal for everyone.
 - Dice of the map: 2 TP / (2 TP + FP + FN) of a patient's patches, of those with a patch labelled or called IDC.
-- Largest piece: the same of the largest connected pieces, where slides were delivered whole (`find_pieces`).
+- Largest piece: the same of the largest connected pieces, where slides were delivered whole: its patches
+  have two of their four neighbours, or more, on average (of a slide thinned to 4 %, they have .2).
 - Outcome: by the rule of `bcd.evaluation.outcome`, counted apart for patients with and without a patch of IDC.
 """
 

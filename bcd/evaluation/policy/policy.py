@@ -1,12 +1,4 @@
-"""The policy: calibrator, levels and certified thresholds, fitted on val patients and frozen with the model.
-
-A patch counts at a level if bcd is confident enough of it, in either direction. That comparison stands here,
-once.
-
-Examples:
-    >>> is_confident(np.array([0.03, 0.5, 0.95]), 0.95).tolist()
-    [True, False, True]
-"""
+"""The policy: calibrator, levels and certified thresholds, fitted on val patients and frozen with the model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables of an evaluation's views: by hospital and batch, at a stated prevalence, of patients, of several models."""
+"""Tables of an evaluation's parts: by hospital and batch, at a stated prevalence, of patients."""
 
 from __future__ import annotations
 
