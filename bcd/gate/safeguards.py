@@ -1,8 +1,8 @@
 """Checks beside the rule: calibration, coverage at 95 %, each hospital, and the patients who lose most.
 
 Each is a difference, challenger minus champion, drawn towards what is more likely by as much as it is uncertain, and
-then held against a margin of its own. They are alarms, not proofs: an alarm rings when harm beyond the margin is likelier
-than not. They are reported always, and enforced from `GateOptions.enforce_from` patients on.
+then held against a margin of its own. They are alarms, not proofs: an alarm rings when harm beyond the margin is
+likelier than not. They are reported always, and enforced from `GateOptions.enforce_from` patients on.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 def shrink_to_zero(value: float, error: float, prior_sd: float) -> tuple[float, float]:
     """Returns the posterior mean and standard deviation of a difference with the prior N(0, prior_sd²).
 
+    Versions of the same recipe hardly differ: the prior's standard deviation is the margin that is tolerated.
+
     Args:
         value: The difference that was seen.
         error: Its standard error.
@@ -40,7 +42,10 @@ def shrink_to_zero(value: float, error: float, prior_sd: float) -> tuple[float, 
 
 
 def shrink_groups(values: Array, errors: Array, centre: float, centre_error: float) -> tuple[Array, Array]:
-    """Returns the empirical-Bayes mean and standard deviation of each group's difference.
+    """Returns the empirical-Bayes mean and standard deviation of each group's difference (Efron and Morris 1975).
+
+    The true differences are normal around the pooled one; their spread is estimated by the method of moments
+    (DerSimonian and Laird 1986). Groups that differ by no more than their noise are all drawn to the pooled one.
 
     Args:
         values: The differences that were seen, shape (groups,).
