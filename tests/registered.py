@@ -24,6 +24,7 @@ os.environ.update(
 )
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 
+from bcd.bundle.card.card import Card
 from bcd.bundle.record import BundleRecord
 from bcd.bundle.registry import Bundle, register_bundle
 from bcd.evaluation.options import EvaluateOptions
@@ -167,7 +168,12 @@ def register(networks: dict[str, Path]) -> Register:
     """Registers one of the tiny networks, or several as an ensemble, as the next version."""
 
     def _register(
-        settings: Settings, *members: str, key: str | None = None, snapshot: str = "a" * 64, views: Views = 1
+        settings: Settings,
+        *members: str,
+        key: str | None = None,
+        snapshot: str = "a" * 64,
+        views: Views = 1,
+        card: Card | None = None,
     ) -> Bundle:
         name = " ".join(members)
         with start_run(settings, key=f"train/{key or name}", name=name, kind="train") as run:
@@ -178,6 +184,7 @@ def register(networks: dict[str, Path]) -> Register:
                 networks=[networks[member] for member in members],
                 record=make_record(snapshot, ensemble=EnsembleOptions(members=len(members), views=views)),
                 example=np.zeros((2, 50, 50, 3), np.uint8),
+                card=card,
             )
 
     return _register

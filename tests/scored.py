@@ -1,3 +1,5 @@
+"""Scores of made-up patients, which the tests of evaluation and of `bcd evaluate` share."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
