@@ -83,18 +83,18 @@ def cut_slides(
 def _look_at_misnamed(
     source: Source, findings: Findings, scratch: Path, spacing: float | None, coarsest: float
 ) -> None:
-    """Adds to the refusal of a slide by its name that its spacing is not known either: to be mended in one go."""
+    """Adds to the refusal of a slide by its name whether its spacing is known: all is to be mended in one go."""
     for member, refusal in list(findings.refused.items()):
         if refusal.rule != "name" or PurePosixPath(source.names[member]).suffix.lower() not in TIFF_SUFFIXES:
             continue  # any other format of slides says its spacing
         try:
             with _on_disk(source, [member], scratch) as (path,), open_slide(path, spacing, coarsest):
-                continue
+                said = "" if spacing else " It says its spacing, and needs no --spacing."
         except SlideError as error:
-            if error.rule == "no-spacing":
-                findings.refused[member] = Refusal("name", f"{refusal.message} {error}")
+            said = f" {error}" if error.rule == "no-spacing" else ""
         except UnreadableFileError:  # its name is what it is refused for
             continue
+        findings.refused[member] = Refusal("name", f"{refusal.message}{said}")
 
 
 def _open(source: Source, planned: SlideFile, findings: Findings, scratch: Path) -> Iterator[tuple[SlideFile, Path]]:
