@@ -1,6 +1,6 @@
 """The whole configuration: every table of bcd.toml and every `BCD_*` variable, validated before anything begins.
 
-Example:
+Examples:
     >>> settings = load_configuration()
     >>> TABLES["training"].__name__
     'TrainOptions'
@@ -19,14 +19,14 @@ from pydantic.fields import FieldInfo
 
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.outcome import OutcomeRule
+from bcd.gate.options import GateOptions
 from bcd.options import Options, describe_accepted, find_unit, inner_options
 from bcd.origins import Given, find_faults, find_origin, hide_password, merge, read_given
 from bcd.preprocessing.options import PrepareOptions
-from bcd.registry.options import GateOptions
 from bcd.scoring.options import ScoreOptions
 from bcd.search.options import SearchOptions
 from bcd.settings import Settings, find_home, find_setting_faults, invalid_configuration, load_settings
-from bcd.store.options import SplitOptions
+from bcd.snapshots.options import SplitOptions
 from bcd.synthetic.options import HospitalOptions
 from bcd.training.options import EnsembleOptions, TrainOptions
 

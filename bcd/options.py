@@ -1,6 +1,6 @@
 """The base of every options model: one definition for the command line, bcd.toml and the Prefect form.
 
-Example:
+Examples:
     >>> class Example(Options):
     ...     epochs: Epochs = Field(12, ge=1, le=1000, description="Times that every training patch is seen.")
     >>> describe_accepted(Example.model_fields["epochs"]), find_unit(Example.model_fields["epochs"])

@@ -1,6 +1,6 @@
 """What somebody set, where, and what is wrong with it: bcd.toml by line, the `BCD_*` variables by name.
 
-Example:
+Examples:
     >>> given = [Given(("training", "epochs"), 3, "bcd.toml, line 2"), Given(("training", "epochs"), "5", "BCD_X")]
     >>> merge(given)
     {'training': {'epochs': '5'}}

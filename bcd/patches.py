@@ -4,7 +4,7 @@ A patch of the public IDC set is named `PATIENT_idxSLIDE_xX_yY_classLABEL.png`, 
 `PATIENT_idxSLIDE_xX_yY.png`. x is the column and y the row of its upper left pixel on the slide, counted from 1,
 so both are 1 more than a multiple of 50. Case does not matter but in the patient.
 
-Example:
+Examples:
     >>> name = PatchName.parse("8867_idx5_x51_y1001_class1.png")
     >>> name.patient, name.slide, name.column, name.row, name.label
     ('8867', '5', 1, 20, 1)

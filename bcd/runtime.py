@@ -2,7 +2,7 @@
 
 Telemetry is off, all state goes under BCD_HOME, and the servers that `bcd up` started are used where they run.
 
-Example:
+Examples:
     >>> enter(load_settings())  # doctest: +SKIP
 """
 

@@ -5,7 +5,7 @@ concern (training, search, …) are tables of the same file, read with the optio
 definition serves bcd.toml, the command line and the Prefect form. Commands and flows read the settings with
 `bcd.config.load_configuration`, which validates the tables too.
 
-Example:
+Examples:
     >>> settings = load_settings()
     >>> settings.inbox.name
     'inbox'

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 from sklearn.isotonic import IsotonicRegression
 
-from bcd.evaluation.calibration import fit_calibrator, platt_targets, sigmoid
+from bcd.evaluation.policy.calibration import fit_calibrator, platt_targets, sigmoid
 
 Apply = Callable[[ArrayLike], NDArray[np.float64]]
 """Returns the probability of IDC of each logit."""

@@ -72,7 +72,7 @@ def _time(command: list[str]) -> tuple[float, float]:
 
 
 def _has_champion(home: Path) -> bool:
-    from bcd.registry.rows import read_rows
+    from bcd.bundle.rows import read_rows
     from bcd.settings import load_settings
 
     return any("champion" in row.aliases for row in read_rows(load_settings(home)))
@@ -83,10 +83,10 @@ def _make_home(folder: Path) -> Path:
     from bcd.admission.admit import admit
     from bcd.patches import Hospital
     from bcd.settings import load_settings
+    from bcd.snapshots.freeze import freeze_snapshot
+    from bcd.snapshots.options import SplitOptions
     from bcd.store.catalog import open_catalog
     from bcd.store.hospitals import declare_hospital
-    from bcd.store.options import SplitOptions
-    from bcd.store.snapshots import freeze_snapshot
     from bcd.synthetic.hospital import draw_hospital
     from bcd.synthetic.options import HospitalOptions
 

@@ -74,9 +74,9 @@ def measure(way: str, arguments: argparse.Namespace) -> dict[str, float]:
     """Runs one way and returns its time, and its memory before and at its peak."""
     import sklearn.metrics  # noqa: F401 - not counted
 
-    from bcd.evaluation.metrics import Judged
-    from bcd.evaluation.report import evaluate_scores
-    from bcd.evaluation.sample import read_sample
+    from bcd.evaluation.evaluation import evaluate_scores
+    from bcd.evaluation.metrics.metrics import Judged
+    from bcd.evaluation.metrics.sample import read_sample
 
     scores = make_scores(arguments.patches)
     interval: Literal["jackknife", "percentile"] = "jackknife" if way == "full" else "percentile"
@@ -151,10 +151,10 @@ def make_scores(patches: int) -> pd.DataFrame:
 
 def print_outcomes(patients: int = 5_000) -> None:
     """Prints the outcome of made-up patients with and without tumour, by the AUROC of the scores."""
-    from bcd.evaluation.metrics import Judged
+    from bcd.evaluation.metrics.metrics import Judged
+    from bcd.evaluation.metrics.patients import count_outcomes, find_facts
+    from bcd.evaluation.metrics.sample import read_sample
     from bcd.evaluation.outcome import OUTCOMES, OutcomeRule
-    from bcd.evaluation.patient_level import count_outcomes, find_facts
-    from bcd.evaluation.sample import read_sample
     from bcd.synthetic.scores import ScoreModel, draw_scores, true_value
 
     options = EvaluateOptions(resamples=100)

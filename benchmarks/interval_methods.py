@@ -15,10 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit, logit, ndtr, ndtri
 
-from bcd.evaluation.bootstrap import Array
-from bcd.evaluation.intervals import Statistic, interval, value_of
+from bcd.evaluation.metrics.intervals import Array, Statistic, interval, value_of
+from bcd.evaluation.metrics.ranking import auroc, divide
 from bcd.evaluation.options import EvaluateOptions
-from bcd.evaluation.ranking import auroc, divide
 
 Ends = tuple[float | None, float | None]
 

@@ -25,9 +25,9 @@ from bcd.networks.keras_files import load_network
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepared import PreparedSnapshot, prepare_snapshot
 from bcd.settings import load_settings
-from bcd.store.snapshots import load_snapshot
+from bcd.snapshots.freeze import load_snapshot
+from bcd.training.data import left_out_rows
 from bcd.training.fit import train_network
-from bcd.training.material import left_out_rows
 from bcd.training.options import TrainOptions, Views
 from bcd.training.predict import predict_logits
 
@@ -157,9 +157,9 @@ def compare_all(prepared: PreparedSnapshot, folder: Path) -> None:
 
 def open_test(prepared: PreparedSnapshot, folder: Path, name: str, published: Path) -> None:
     """Trains a recipe on all train patients with three seeds and prints its AUROC on the test patients."""
+    from bcd.evaluation.evaluation import evaluate_scores
     from bcd.evaluation.options import EvaluateOptions
-    from bcd.evaluation.report import evaluate_scores
-    from bcd.evaluation.tables import format_estimate
+    from bcd.evaluation.report.tables import format_estimate
 
     recipe, logits = RECIPES[name], {}
     rows = prepared.rows("test")
@@ -233,8 +233,8 @@ def resample(folds: Folds, draws: list[np.ndarray]) -> np.ndarray:
 
 def balanced_auroc(frame: pd.DataFrame, counts: np.ndarray) -> np.ndarray:
     """Returns the AUROC of each resample, every patient weighing the same."""
-    from bcd.evaluation.ranking import auroc, concordance
-    from bcd.evaluation.sample import Sample
+    from bcd.evaluation.metrics.ranking import auroc, concordance
+    from bcd.evaluation.metrics.sample import Sample
 
     patient, patients = pd.factorize(frame["patient"], sort=True)
     positive = frame["label"].to_numpy() == 1

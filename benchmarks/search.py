@@ -27,7 +27,7 @@ from bcd.runtime import enter
 from bcd.search.options import SearchOptions
 from bcd.search.records import TrialRecord
 from bcd.settings import Settings
-from bcd.store.snapshots import Snapshot
+from bcd.snapshots.freeze import Snapshot
 from bcd.training.options import TrainOptions
 
 DATA = Path(__file__).parents[2] / "shared/data/batches"
@@ -130,10 +130,10 @@ def reach(curve: Curve, goal: float, budget: float) -> float | None:
 def freeze_subset(settings: Settings, data: Path, per_patient: int) -> Snapshot:
     """Admits the deliveries and freezes, of the train and val patients, a few patches each, the same every time."""
     from bcd.admission.admit import admit
+    from bcd.snapshots.freeze import freeze_snapshot, write_snapshot
+    from bcd.snapshots.options import SplitOptions
     from bcd.store.catalog import open_catalog
     from bcd.store.hospitals import declare_hospital
-    from bcd.store.options import SplitOptions
-    from bcd.store.snapshots import freeze_snapshot, write_snapshot
 
     catalog, options = open_catalog(settings), SplitOptions(protocol="cruz-roa-2014-dev")
     declare_hospital(settings, catalog, "public-idc", "pseudonyms", author="benchmark")

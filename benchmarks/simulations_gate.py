@@ -13,11 +13,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gate_simulation import CHALLENGERS, OPTIONS, promotion_rate, simulate
 from scipy.stats import beta
 
-from bcd.evaluation.style import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, page
-from bcd.evaluation.tables import Table
-from bcd.registry.gate_simulation import CHALLENGERS, OPTIONS, promotion_rate, simulate
+from bcd.charts import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, page
+from bcd.evaluation.report.tables import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

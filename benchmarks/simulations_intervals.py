@@ -16,14 +16,13 @@ from functools import partial
 import numpy as np
 from interval_methods import METHODS, Figure, auroc_error, ratio_error
 
-from bcd.evaluation.bootstrap import Array, draw_resamples
-from bcd.evaluation.intervals import Statistic, interval
-from bcd.evaluation.metrics import Judged, basis, leverage_of, ratio
+from bcd.evaluation.calls import is_confident
+from bcd.evaluation.metrics.intervals import Array, Statistic, draw_resamples, interval
+from bcd.evaluation.metrics.metrics import Judged, basis, leverage_of, ratio
+from bcd.evaluation.metrics.sample import Sample
+from bcd.evaluation.metrics.tallies import tally
 from bcd.evaluation.options import EvaluateOptions
-from bcd.evaluation.policy import is_confident
-from bcd.evaluation.sample import Sample
-from bcd.evaluation.tables import Table
-from bcd.evaluation.tallies import tally
+from bcd.evaluation.report.tables import Table
 from bcd.synthetic.scores import ScoredPatches, ScoreModel, draw_patch_pair, draw_patches, true_value, with_auroc
 
 OPTIONS = EvaluateOptions(resamples=1000)

@@ -15,15 +15,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from calibrations import FITS
 
-from bcd.evaluation.bootstrap import draw_resamples
-from bcd.evaluation.calibration import Calibrator, fit_calibrator
-from bcd.evaluation.certified import shares
-from bcd.evaluation.metrics import make_estimate
+from bcd.evaluation.calls import is_confident, is_idc
+from bcd.evaluation.metrics.intervals import draw_resamples
+from bcd.evaluation.metrics.metrics import make_estimate
+from bcd.evaluation.metrics.risk_coverage import make_steps
+from bcd.evaluation.metrics.sample import Sample
 from bcd.evaluation.options import EvaluateOptions
-from bcd.evaluation.policy import fit_policy, is_confident, is_idc
-from bcd.evaluation.sample import Sample
-from bcd.evaluation.selective import make_steps
-from bcd.evaluation.tables import Table
+from bcd.evaluation.policy.calibration import Calibrator, fit_calibrator
+from bcd.evaluation.policy.certified import shares
+from bcd.evaluation.policy.policy import fit_policy
+from bcd.evaluation.report.tables import Table
 from bcd.synthetic.scores import PATIENT_SIZES, ScoredPatches, ScoreModel, draw_patches
 
 OPTIONS = EvaluateOptions()

@@ -33,7 +33,7 @@ from bcd.store import tables
 from bcd.store.catalog import open_catalog
 
 if TYPE_CHECKING:
-    from bcd.store.snapshots import Snapshot
+    from bcd.snapshots.freeze import Snapshot
 
 PER_PATIENT = 995
 BATCHES = 5
@@ -91,15 +91,15 @@ def measure(step: str, settings: Settings) -> dict[str, float]:
 
 
 def freeze(settings: Settings) -> Callable[[], object]:
-    from bcd.store.options import SplitOptions
-    from bcd.store.snapshots import freeze_snapshot
+    from bcd.snapshots.freeze import freeze_snapshot
+    from bcd.snapshots.options import SplitOptions
 
     catalog = open_catalog(settings)
     return lambda: freeze_snapshot(settings, catalog, SplitOptions())
 
 
 def load(settings: Settings) -> Callable[[], Snapshot]:
-    from bcd.store.snapshots import load_snapshot
+    from bcd.snapshots.freeze import load_snapshot
 
     name = next(settings.snapshots.iterdir()).name
     return lambda: load_snapshot(settings, name)

@@ -25,7 +25,7 @@ from bcd.patches import PATCH_PIXELS, Hospital, SnapshotId
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepare import prepare
 from bcd.preprocessing.prepared import PreparedSnapshot
-from bcd.store.snapshots import Snapshot
+from bcd.snapshots.freeze import Snapshot
 from bcd.synthetic.hospital import draw_patches
 from bcd.synthetic.options import HospitalOptions
 from bcd.synthetic.patient import draw_patients

@@ -23,8 +23,8 @@ import numpy as np
 from snapshots import watch_memory
 
 from bcd.networks.architecture import PRESETS
+from bcd.training.data import Material
 from bcd.training.loop import Training
-from bcd.training.material import Material
 from bcd.training.options import TrainOptions
 
 LIMIT_GIB = 6.0

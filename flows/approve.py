@@ -3,8 +3,8 @@
 The run is suspended until somebody presses Resume and fills in the form; no process waits meanwhile. On resuming, the
 flow starts again from the top, and finds the answer. `bcd promote` answers too; the form then finds nothing to ask.
 
-Example:
-    bcd up, and `[gate] approval = true` in bcd.toml
+Examples:
+        bcd up, and `[gate] approval = true` in bcd.toml
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from prefect.input import RunInput
 from pydantic import Field
 
 from bcd.config import load_configuration
-from bcd.registry.by_person import Word, answer_approval, find_waiting
-from bcd.registry.verdict import Verdict
+from bcd.gate.overrides import Word, answer_approval, find_waiting
+from bcd.gate.verdict import Verdict
 from bcd.store.catalog import open_catalog
 from flows.forms import Text
 from flows.reporting import publish_markdown, reporting, told

@@ -1,7 +1,7 @@
 """Evaluate: fit the policy on val patients, judge what was trained on test patients, register the bundle.
 
-Example:
-    python flows/evaluate.py
+Examples:
+        python flows/evaluate.py
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if __name__ == "__main__":
 
 from prefect import flow
 
-from bcd.registry.retraining import evaluate_candidate, register_candidate, train_candidate
+from bcd.retraining.stages import evaluate_candidate, register_candidate, train_candidate
 from bcd.training.ensemble import find_ensemble
 from flows.forms import Text
 from flows.reporting import publish_markdown, reporting, run_name, told
@@ -28,8 +28,8 @@ def evaluate(plan: Text = "") -> str:
     Args:
         plan: Id of the plan, or its beginning; empty: the plan that was written last.
     """
-    from bcd.evaluation.tables import headline_table, threshold_rows
-    from bcd.evaluation.view_tables import tables_of
+    from bcd.evaluation.report.sections import tables_of
+    from bcd.evaluation.report.tables import headline_table, threshold_rows
 
     with reporting():
         settings, retraining = begin(plan)

@@ -3,7 +3,7 @@
 A section of options shows what the home's bcd.toml says when the flow is deployed, and what is left out of it is as
 bcd.toml says when the flow runs. Text is trimmed.
 
-Example:
+Examples:
     >>> def retrain(snapshot: Text = "", gate: Gate = None): ...
 """
 
@@ -17,11 +17,11 @@ from pydantic_core import CoreSchema, core_schema, to_jsonable_python
 
 from bcd.config import TABLES, load_configuration
 from bcd.errors import BcdError
+from bcd.gate.options import GateOptions
 from bcd.options import Options
-from bcd.registry.options import GateOptions
 from bcd.scoring.options import ScoreOptions
 from bcd.search.options import SearchOptions
-from bcd.store.options import SplitOptions
+from bcd.snapshots.options import SplitOptions
 from bcd.training.options import EnsembleOptions, TrainOptions
 
 

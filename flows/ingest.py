@@ -2,8 +2,8 @@
 
 Every batch that is admitted emits the event `bcd.batch.admitted`, which starts the `retrain` deployment.
 
-Example:
-    python flows/ingest.py
+Examples:
+        python flows/ingest.py
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from prefect.events import emit_event
 from bcd.admission.admit import Admission, admit
 from bcd.admission.beside import describe_labels
 from bcd.admission.delivery import find_deliveries
-from bcd.admission.inbox import locate
+from bcd.admission.received import locate
 from bcd.admission.refused import RefusedError
 from bcd.admission.sources.remote import fetch_delivery, is_url
 from bcd.admission.waiting import find_stuck

@@ -1,7 +1,7 @@
 """Preprocess: freeze what is admitted into a snapshot, write the plan of its retraining, and prepare its patches.
 
-Example:
-    python flows/preprocess.py
+Examples:
+        python flows/preprocess.py
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from bcd.config import load_configuration
 from bcd.networks.architecture import Architecture
 from bcd.preprocessing.options import PrepareOptions
 from bcd.progress import say
-from bcd.registry.plan import write_plan
+from bcd.retraining.plan import write_plan
+from bcd.snapshots.freeze import freeze_snapshot, load_snapshot
+from bcd.snapshots.options import SplitOptions
 from bcd.store.catalog import open_catalog
-from bcd.store.options import SplitOptions
-from bcd.store.snapshots import freeze_snapshot, load_snapshot
 from flows.forms import Ensemble, Gate, Search, Splits, Text, Training
 from flows.reporting import publish_markdown, reporting, run_name, told
 

@@ -3,8 +3,8 @@
 The champion is judged again where gate or test patients are new. Where a person has to approve (`[gate] approval`),
 the flow `approve` is started, which asks on the dashboard.
 
-Example:
-    python flows/promote.py
+Examples:
+        python flows/promote.py
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from prefect import flow
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
+from bcd.gate.plot import draw_checks
+from bcd.gate.recheck import rejudge_champion
+from bcd.gate.rule import Verdict
 from bcd.progress import say
-from bcd.registry.gate import Verdict
-from bcd.registry.gate_plot import draw_checks
-from bcd.registry.rejudge import rejudge_champion
-from bcd.registry.retraining import judge_candidate
+from bcd.retraining.stages import judge_candidate
 from bcd.store.catalog import open_catalog
 from flows.forms import Text
 from flows.reporting import publish_markdown, publish_picture, reporting, run_name, told

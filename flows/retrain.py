@@ -1,7 +1,7 @@
 """Retrain: snapshot and plan, search, train, evaluate, gate; each stage is found done or done.
 
-Example:
-    python flows/retrain.py
+Examples:
+        python flows/retrain.py
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ if __name__ == "__main__":
 from prefect import flow
 
 from bcd.progress import say
-from bcd.registry.lookup import MODEL
-from bcd.registry.retraining import Outcome, is_finished, read_outcome
+from bcd.retraining.stages import Outcome, is_finished, read_outcome
+from bcd.tracking.lookup import MODEL
 from flows.evaluate import evaluate
 from flows.forms import Ensemble, Gate, Search, Splits, Text, Training
 from flows.preprocess import preprocess

@@ -1,7 +1,7 @@
 """Score: draw a patient's slide and heatmap with the champion, and write the report.
 
-Example:
-    python flows/score.py
+Examples:
+        python flows/score.py
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from flows.forms import Scoring, Text
 from flows.reporting import is_scheduled, publish_markdown, publish_picture, reporting, run_name, told
 
 if TYPE_CHECKING:
-    from bcd.registry.bundle import Bundle
+    from bcd.bundle.registry import Bundle
 
 
 @flow(name="score", flow_run_name=run_name)
@@ -42,7 +42,7 @@ def score(
         all_that_wait: Score every patient that the champion has not scored yet, and name none; a schedule chooses it.
         options: How patients are scored; empty: as bcd.toml says.
     """
-    from bcd.registry.bundle import load_bundle
+    from bcd.bundle.registry import load_bundle
     from bcd.store.patients import find_hospital
 
     _check_choice(patient, all_that_wait=all_that_wait or (is_scheduled() and not patient))

@@ -1,7 +1,7 @@
 """Search: an Optuna study over networks and their training on one snapshot.
 
-Example:
-    python flows/search.py
+Examples:
+        python flows/search.py
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if __name__ == "__main__":
 from prefect import flow
 from pydantic import Field
 
-from bcd.registry.retraining import search_architecture
+from bcd.retraining.stages import search_architecture
 from bcd.search.records import StudyResult
 from flows.forms import Text
 from flows.reporting import publish_markdown, publish_picture, reporting, run_name, told

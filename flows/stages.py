@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bcd.config import load_configuration
-from bcd.registry.plan import Retraining, read_plan
+from bcd.retraining.plan import Retraining, read_plan
 from bcd.settings import Settings
 
 

@@ -1,7 +1,7 @@
 """Train: what the search of a plan chose, the architecture that the plan names, or `compact`.
 
-Example:
-    python flows/train.py
+Examples:
+        python flows/train.py
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if __name__ == "__main__":
 
 from prefect import flow
 
-from bcd.registry.retraining import train_candidate
+from bcd.retraining.stages import train_candidate
 from bcd.training.ensemble import TrainedEnsemble
 from flows.forms import Text
 from flows.reporting import reporting, run_name, told

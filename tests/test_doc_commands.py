@@ -33,10 +33,10 @@ from bcd.admission.admit import admit
 from bcd.cli.main import app, main
 from bcd.config import load_configuration
 from bcd.patches import Hospital
+from bcd.snapshots.freeze import freeze_snapshot
+from bcd.snapshots.options import SplitOptions
 from bcd.store.catalog import open_catalog
 from bcd.store.hospitals import declare_hospital
-from bcd.store.options import SplitOptions
-from bcd.store.snapshots import freeze_snapshot
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -65,7 +65,7 @@ RUN = {
     "status",
     "withdraw",
 }
-TRAINED = "trains networks, or needs one that is registered: tests/integration/test_demo.py, tests/registry"
+TRAINED = "trains networks, or needs one that is registered: tests/integration/test_demo.py, tests/bundle, tests/gate"
 SERVED = "starts servers or a flow: tests/integration/test_servers.py, tests/cli"
 ACCEPTED = {
     **dict.fromkeys(["demo", "search", "train", "retrain"], TRAINED),

@@ -13,11 +13,11 @@ from bcd.pages import embed_picture, list_contents, open_templates
 
 def test_a_name_that_is_missing_is_an_error() -> None:
     with pytest.raises(UndefinedError, match="nothing"):
-        open_templates("bcd.registry").from_string("{{ nothing }}").render()
+        open_templates("bcd.bundle.card").from_string("{{ nothing }}").render()
 
 
 def test_what_is_shown_is_escaped() -> None:
-    assert open_templates("bcd.registry").from_string("{{ name }}").render(name="<b>") == "&lt;b&gt;"
+    assert open_templates("bcd.bundle.card").from_string("{{ name }}").render(name="<b>") == "&lt;b&gt;"
 
 
 def test_a_picture_lies_in_the_page_itself() -> None:

@@ -3,7 +3,7 @@
 Every file of a delivery is looked at, and what is good becomes one batch. The delivery leaves the inbox after
 that. A run that is killed anywhere is completed by running it again, and the same delivery twice changes nothing.
 
-Example:
+Examples:
     >>> admission = admit(settings, catalog, Path("delivery-1.zip"), Hospital("east"))  # doctest: +SKIP
     >>> admission.admitted, admission.refused  # doctest: +SKIP
     (3390, {'size': 19})
@@ -21,11 +21,10 @@ from bcd.admission.beside import apply_labels
 from bcd.admission.cut import cut_slides
 from bcd.admission.declared import read_declarations
 from bcd.admission.examine import examine_files
-from bcd.admission.inbox import claim, is_waiting, set_aside
 from bcd.admission.machine import told_of_machine
 from bcd.admission.naming import Naming
 from bcd.admission.plan import plan_admission
-from bcd.admission.received import leave_inbox
+from bcd.admission.received import claim, is_waiting, leave_inbox, set_aside
 from bcd.admission.refused import explain_refused, refuse_whole
 from bcd.admission.report import write_report
 from bcd.admission.settle import Draft, settle

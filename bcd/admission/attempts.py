@@ -13,8 +13,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from bcd.admission.inbox import is_waiting
 from bcd.admission.machine import ran_out_of_memory
+from bcd.admission.received import is_waiting
 from bcd.admission.rules import DeliveryError
 from bcd.errors import BcdError, UnavailableError
 from bcd.patches import Hospital

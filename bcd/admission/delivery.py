@@ -10,7 +10,7 @@ A delivery in the inbox is taken when it is whole. It is left alone as long as
 The sure way to hand one over is to write it under a hidden name, or one that ends in `.part`, and to rename it at the
 end: however long the writing rests, nothing is taken before.
 
-Example:
+Examples:
     >>> for hospital, path in find_deliveries(load_settings()):  # doctest: +SKIP
     ...     check_delivery(path)
 """

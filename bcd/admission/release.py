@@ -4,7 +4,7 @@ A release is a small delivery of its own, named `release of NAME`. It passes eve
 person judged. What the rules compare (the same place, the same pixels) is judged again among the chosen files: one
 side of a contradiction is admitted, both sides are not.
 
-Example:
+Examples:
     >>> released = release(
     ...     settings, catalog, "idc-batch-1.zip", ["8867_idx5_x51_y51_class0.png"], author="Ada", reason="mucin"
     ... )  # doctest: +SKIP
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from bcd.admission.judgement import NOT_RELEASABLE, RELEASABLE, WAIVED
+from bcd.admission.rules import NOT_RELEASABLE, RELEASABLE, WAIVED
 from bcd.errors import BcdError
 from bcd.progress import say
 from bcd.store import tables

@@ -3,7 +3,7 @@
 It is computed from the catalog, the quarantine and the batch, so it can be made again at any time and comes out the
 same. It needs neither network nor scripts, and its size is bounded whatever the delivery's.
 
-Example:
+Examples:
     >>> write_report(settings, catalog, delivery.id).name  # doctest: +SKIP
     '3f1c0a9be2d4.html'
 """
@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from bcd.admission.examples import Example, Gallery, choose_evenly, patch_name
 from bcd.admission.findings import commonest_rule
-from bcd.admission.judgement import RELEASABLE
-from bcd.admission.rules import FLAGS, MENDS, RULES
+from bcd.admission.rules import FLAGS, MENDS, RELEASABLE, RULES
 from bcd.files import whole_file
 from bcd.pages import render_page
 from bcd.store.delivery_queries import (

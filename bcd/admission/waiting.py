@@ -1,6 +1,6 @@
 """Deliveries of the inbox that no run will ever take, and what a person can do about each.
 
-Example:
+Examples:
     >>> for stuck in find_stuck(settings, catalog):  # doctest: +SKIP
     ...     print(stuck)
     2 deliveries wait in inbox/west: hospital west is not declared. Run `bcd hospital declare west …`.

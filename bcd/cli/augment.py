@@ -17,7 +17,7 @@ ROWS, VIEWS = 6, 8
 """Patches of a preview, half of them IDC where there are so many, and augmented ones of each."""
 
 _SCALE, _GAP, _WIDE_GAP = 3, 8, 24  # pixels of the picture: a patch's pixel, between patches, behind the first column
-_DPI, _FOOT = 150, 50  # dots an inch, and under the drawing, of `bcd.evaluation.style.page`
+_DPI, _FOOT = 150, 50  # dots an inch, and under the drawing, of `bcd.charts.page`
 
 app = typer.Typer(help="See what augmentation makes of patches.", no_args_is_help=True)
 
@@ -82,7 +82,7 @@ def draw_preview(path: Path, views: NDArray[np.uint8], labels: NDArray[np.int64]
     """
     import numpy as np
 
-    from bcd.evaluation.style import GRID, MUTED, page
+    from bcd.charts import GRID, MUTED, page
 
     rows, columns, edge = len(views), views.shape[1], _SCALE * views.shape[2]
     left, top = 100, 30
@@ -120,7 +120,7 @@ def choose_patches(settings: Settings, identity: str, seed: int) -> tuple[NDArra
     """
     from bcd.preprocessing.options import PrepareOptions
     from bcd.preprocessing.prepare import prepare
-    from bcd.store.snapshot_manifest import list_snapshots
+    from bcd.snapshots.manifest import list_snapshots
 
     if not identity and (found := list_snapshots(settings)):
         identity = found[-1].id
@@ -133,8 +133,8 @@ def _from_snapshot(settings: Settings, identity: str, seed: int) -> tuple[NDArra
     import numpy as np
 
     from bcd.errors import InsufficientEvidenceError
+    from bcd.snapshots.freeze import load_snapshot
     from bcd.store.batches import read_pixels
-    from bcd.store.snapshots import load_snapshot
 
     snapshot = load_snapshot(settings, identity)
     patches = snapshot.of("train")

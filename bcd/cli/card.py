@@ -25,7 +25,7 @@ def card(
     settings = load_settings()
     require_home(settings)
     enter(settings)
-    from bcd.registry.card import find_card
+    from bcd.bundle.registry import find_card
 
     found = find_card(settings, model)
     if to is None:

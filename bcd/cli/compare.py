@@ -19,9 +19,9 @@ def compare(
     """Compare two versions on the same patients: differences with intervals by patient."""
     from bcd.cli.terminal import at_work, print_table
     from bcd.evaluation.options import EvaluateOptions
-    from bcd.evaluation.tables import difference_table, format_level
-    from bcd.registry.by_person import Word
-    from bcd.registry.comparison import compare_versions
+    from bcd.evaluation.report.tables import difference_table, format_level
+    from bcd.gate.comparison import compare_versions
+    from bcd.gate.overrides import Word
     from bcd.settings import load_settings
     from bcd.store.catalog import open_catalog
 

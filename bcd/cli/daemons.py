@@ -19,10 +19,10 @@ from bcd.cli import flow_runs, processes
 from bcd.errors import BcdError
 from bcd.files import lock
 from bcd.progress import say, track
-from bcd.registry.moved import artifacts_address
 from bcd.runtime import answers, environment, read_servers
 from bcd.settings import Settings
 from bcd.store.schemas import prefect_database, require_schema
+from bcd.tracking.moved import artifacts_address
 
 _START_SECONDS = 180.0
 _TITLES = {"worker": "The worker", "prefect": "Prefect", "mlflow": "MLflow", "studies": "Optuna's dashboard"}
@@ -99,7 +99,7 @@ def stop(settings: Settings) -> list[str]:
 def _end_runs_at_stop(settings: Settings) -> None:
     import httpx
 
-    from bcd.registry.tracking import end_killed_runs
+    from bcd.tracking.store import end_killed_runs
 
     try:
         if flow_runs.end_unfinished(read_servers(settings)["urls"]["prefect"]):
@@ -109,7 +109,7 @@ def _end_runs_at_stop(settings: Settings) -> None:
 
 
 def _end_runs_at_start(settings: Settings, prefect: str) -> list[str]:
-    from bcd.registry.tracking import end_killed_runs
+    from bcd.tracking.store import end_killed_runs
 
     ended, dropped = flow_runs.end_unfinished(prefect), flow_runs.drop_missed(prefect)
     end_killed_runs(settings)
@@ -124,8 +124,8 @@ def _end_runs_at_start(settings: Settings, prefect: str) -> list[str]:
 
 
 def _start_servers(settings: Settings, alive: Container[str], urls: dict[str, str]) -> None:
-    from bcd.registry.tracking import own_store
     from bcd.search.storage import make_storage
+    from bcd.tracking.store import own_store
 
     if "prefect" not in alive:
         require_schema("prefect", prefect_database(settings))  # the server would end without a reason
@@ -157,7 +157,7 @@ def _addresses(settings: Settings) -> dict[str, str]:
 
 def runs_page(settings: Settings, mlflow: str) -> str:
     """Returns the address of the table of runs: MLflow's front page takes every visitor for one of its GenAI part."""
-    from bcd.registry.tracking import experiment_id, open_client
+    from bcd.tracking.store import experiment_id, open_client
 
     experiment = experiment_id(open_client(settings))
     return f"{mlflow}/#/experiments/{experiment}/runs?workflowType=machine_learning"

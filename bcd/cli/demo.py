@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bcd.admission.admit import Admission
-    from bcd.registry.retraining import Outcome
+    from bcd.retraining.stages import Outcome
     from bcd.scoring.score import PatientScore
     from bcd.settings import Settings
-    from bcd.store.options import SplitOptions
+    from bcd.snapshots.options import SplitOptions
 
 SYNTHETIC_HOSPITAL = "synthetic"
 REAL_HOSPITAL = "public-idc"
@@ -41,7 +41,7 @@ def demo(
     """Play a hospital: deliveries in, champion trained and challenged, one unseen patient scored."""
     from bcd.cli.terminal import at_work
     from bcd.settings import load_settings
-    from bcd.store.options import SplitOptions
+    from bcd.snapshots.options import SplitOptions
 
     settings = load_settings()
     deliveries = [] if data is None else find_data(data)  # before Prefect starts, which takes seconds
@@ -142,7 +142,7 @@ def find_data(folder: Path) -> list[Path]:
 def suggest(deliveries: list[Path]) -> str:
     """Returns the protocol that suits the patients of the deliveries."""
     from bcd.admission.delivery import patient_ids
-    from bcd.store.splits import suggest_protocol
+    from bcd.snapshots.splits import suggest_protocol
 
     return suggest_protocol(set().union(*(patient_ids(delivery) for delivery in deliveries)))
 

@@ -165,9 +165,9 @@ def _look_at_home(settings: Settings) -> Iterator[Finding]:
 
 def _look_at_databases(settings: Settings) -> Iterator[Finding]:
     """Looks whether the installed libraries work with the databases that are there."""
-    from bcd.registry.tracking import database_url
     from bcd.store.catalog import open_catalog
     from bcd.store.schemas import prefect_database, require_schema
+    from bcd.tracking.store import database_url
 
     store = database_url(settings)
     databases: dict[Library, str] = {"optuna": settings.study_storage, "prefect": prefect_database(settings)}
@@ -192,10 +192,10 @@ def _look_at_databases(settings: Settings) -> Iterator[Finding]:
 
 def _look_at_champion(settings: Settings) -> Iterator[Finding]:
     """Loads the champion and scores two patches with it: what a scoring run would do."""
-    from bcd.registry.aliases import find_lost_champion, tell_lost_champion
-    from bcd.registry.rows import read_rows
-    from bcd.registry.tracking import follow_moved_home
+    from bcd.bundle.aliases import find_lost_champion, tell_lost_champion
+    from bcd.bundle.rows import read_rows
     from bcd.store.catalog import open_catalog
+    from bcd.tracking.store import follow_moved_home
 
     if not settings.home.exists():
         return
@@ -210,7 +210,7 @@ def _look_at_champion(settings: Settings) -> Iterator[Finding]:
             else:
                 yield Finding("warning", "No model is champion yet: nothing can be scored.", "Run `bcd retrain`.")
             return
-        from bcd.registry.fitness import require_fit
+        from bcd.bundle.fitness import require_fit
 
         require_fit(settings, champion)
     except BcdError as error:

@@ -11,13 +11,13 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bcd.evaluation.judgement import Judgement
     from bcd.evaluation.options import EvaluateOptions
-    from bcd.evaluation.tables import Table
-    from bcd.registry.judged import Found
-    from bcd.registry.judged_model import FileReading
-    from bcd.registry.judged_sample import EvaluationProtocol
+    from bcd.evaluation.report.tables import Table
     from bcd.settings import Settings
+    from bcd.validation.model import FileReading
+    from bcd.validation.patients import EvaluationProtocol
+    from bcd.validation.result import Judgement
+    from bcd.validation.validate import Found
 
     How = tuple[EvaluateOptions, EvaluationProtocol, FileReading]
 
@@ -68,10 +68,10 @@ def evaluate(
     """Judge by patient: metrics with intervals, thresholds, patients, and pairwise differences. Chooses nothing."""
     from bcd.cli.terminal import at_work
     from bcd.evaluation.options import EvaluateOptions
-    from bcd.evaluation.page import write_judgement
     from bcd.progress import SilentSink, show_progress
-    from bcd.registry.judged_model import FileReading
     from bcd.settings import load_settings
+    from bcd.validation.model import FileReading
+    from bcd.validation.page import write_judgement
 
     _require_one_subject(model=model, snapshot=snapshot, predictions=predictions, columns=column, data=data)
     settings = load_settings()
@@ -112,7 +112,7 @@ def _require_one_subject(
 
 def _read_protocol(name: str) -> EvaluationProtocol:
     from bcd.errors import BcdError
-    from bcd.registry.judged_sample import PROTOCOLS
+    from bcd.validation.patients import PROTOCOLS
 
     for protocol in PROTOCOLS:
         if protocol == name:
@@ -121,9 +121,9 @@ def _read_protocol(name: str) -> EvaluationProtocol:
 
 
 def _judge_predictions(settings: Settings, path: Path, columns: list[str], beside: list[str], how: How) -> Found:
-    from bcd.evaluation.predictions import read_predictions
-    from bcd.registry.judged import judge_predictions
     from bcd.store.catalog import open_catalog
+    from bcd.validation.predictions import read_predictions
+    from bcd.validation.validate import judge_predictions
 
     options, protocol, reading = how
     predictions = read_predictions(path, columns)
@@ -135,10 +135,10 @@ def _judge_predictions(settings: Settings, path: Path, columns: list[str], besid
 
 def _judge_delivery(settings: Settings, path: Path, hospital: str, models: list[str], how: How) -> Found:
     from bcd.admission.naming import Naming
-    from bcd.registry.judged import judge_on_delivery
     from bcd.store.catalog import open_catalog
     from bcd.store.hospitals import check_hospital, list_hospitals
     from bcd.store.pseudonyms import borrow_pseudonyms
+    from bcd.validation.validate import judge_on_delivery
 
     options, protocol, reading = how
     name, catalog = check_hospital(hospital), open_catalog(settings)
@@ -150,8 +150,8 @@ def _judge_delivery(settings: Settings, path: Path, hospital: str, models: list[
 
 
 def _judge_protocol(settings: Settings, models: list[str], snapshot: str, how: How) -> Found:
-    from bcd.registry.judged import judge_on_protocol
     from bcd.store.catalog import open_catalog
+    from bcd.validation.validate import judge_on_protocol
 
     options, protocol, reading = how
     return judge_on_protocol(
@@ -161,8 +161,9 @@ def _judge_protocol(settings: Settings, models: list[str], snapshot: str, how: H
 
 def show_judgement(console: Console, judgement: Judgement) -> None:
     """Prints a judgement: several models side by side, or all of one."""
-    from bcd.evaluation.tables import headline_table, threshold_parts
-    from bcd.evaluation.view_tables import model_table, pair_table, published_tables, tables_of
+    from bcd.evaluation.report.sections import tables_of
+    from bcd.evaluation.report.tables import headline_table, threshold_parts
+    from bcd.validation.tables import model_table, pair_table, published_tables
 
     console.print(f"\n{judgement.title}", style="bold", highlight=False, markup=False)
     for note in judgement.notes:

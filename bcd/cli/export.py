@@ -21,9 +21,9 @@ def export(
 
     settings = load_settings()
     with at_work(settings) as console:
-        from bcd.registry.bundle import load_bundle
-        from bcd.registry.export import export_bundle
-        from bcd.registry.runtimes import RUNTIMES
+        from bcd.bundle.export.export import export_bundle
+        from bcd.bundle.export.runtimes import RUNTIMES
+        from bcd.bundle.registry import load_bundle
 
         RUNTIMES[format].require(format)
         bundle = load_bundle(settings, model)

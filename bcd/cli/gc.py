@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from bcd.registry.erasure import PatientErasure
-    from bcd.registry.retention import Retention
+    from bcd.retention.patients import PatientErasure
+    from bcd.retention.versions import Retention
 
 
 def gc(
@@ -24,8 +24,8 @@ def gc(
 ) -> None:
     """Remove old versions if asked to, and pixels, scores and refused files of withdrawn patients."""
     from bcd.cli.terminal import at_work
-    from bcd.registry.erasure import erase_withdrawn
-    from bcd.registry.retention import remove_versions
+    from bcd.retention.patients import erase_withdrawn
+    from bcd.retention.versions import remove_versions
     from bcd.settings import load_settings
     from bcd.store.catalog import open_catalog
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from bcd.registry.history import Chapter
+    from bcd.gate.history import Chapter
 
 _COLOURS = {"PROMOTE": "green", "HOLD": "yellow", "REJECT": "red", "LOOK": "dim"}
 
@@ -21,9 +21,9 @@ def history(
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
     """Tell the story of the versions: registered, judged, promoted, rolled back, and by whom."""
-    from bcd.cli.decisions import show_lost_champion
+    from bcd.cli.promote import show_lost_champion
     from bcd.cli.terminal import at_work
-    from bcd.registry.history import list_versions, tell_story
+    from bcd.gate.history import list_versions, tell_story
     from bcd.settings import load_settings
     from bcd.store.catalog import open_catalog
 

@@ -28,11 +28,10 @@ from bcd.cli.gc import gc
 from bcd.cli.history import history
 from bcd.cli.ingest import ingest
 from bcd.cli.patients import patients
-from bcd.cli.promote import promote
+from bcd.cli.promote import promote, rollback
 from bcd.cli.refusals import refusals
 from bcd.cli.release import release
 from bcd.cli.retrain import retrain
-from bcd.cli.rollback import rollback
 from bcd.cli.score import score
 from bcd.cli.search import search
 from bcd.cli.servers import down, up

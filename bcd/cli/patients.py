@@ -26,10 +26,10 @@ def patients(
     from bcd.cli.terminal import at_work, print_table
     from bcd.errors import BcdError
     from bcd.settings import load_settings
+    from bcd.snapshots.options import SplitOptions
+    from bcd.snapshots.splits import SPLITS
     from bcd.store.catalog import open_catalog
-    from bcd.store.options import SplitOptions
     from bcd.store.patient_list import find_patients
-    from bcd.store.splits import SPLITS
 
     if split and split not in SPLITS:
         raise BcdError(f"There is no split {split}.", f"Name one of: {', '.join(SPLITS)}.")

@@ -1,10 +1,39 @@
-"""`bcd promote`: a person's word about a version: force its promotion, or answer the gate that asks for approval."""
+"""`bcd promote` and `bcd rollback`: what a person decides about versions, recorded with name and reason."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bcd.settings import Settings
+    from bcd.store.catalog import Catalog
+    from bcd.store.decisions import Decision
+
+
+def show_decision(console: Console, settings: Settings, decision: Decision) -> None:
+    """Prints what was recorded, and who is champion now."""
+    from bcd.tracking.lookup import MODEL, resolve_version
+    from bcd.tracking.store import open_client
+
+    client = open_client(settings)
+    console.print(f"Recorded: {' '.join(decision.reasons)}", highlight=False)
+    for alias in ("champion", "previous", "challenger"):
+        version = resolve_version(client, alias)
+        console.print(f"  {alias:<10} {f'{MODEL}/{version}' if version else 'none'}", highlight=False)
+
+
+def show_lost_champion(console: Console, settings: Settings, catalog: Catalog) -> None:
+    """Prints which version was champion and the way back, where the alias was deleted by hand."""
+    from bcd.bundle.aliases import find_lost_champion, tell_lost_champion
+    from bcd.bundle.rows import read_rows
+
+    lost = find_lost_champion(read_rows(settings), catalog)
+    if lost is not None:
+        console.print(" ".join(tell_lost_champion(lost)), style="yellow", highlight=False)
 
 
 def promote(
@@ -17,10 +46,9 @@ def promote(
     ] = "PROMOTE",
 ) -> None:
     """Approve a promotion that awaits it, or force one; both are recorded with name and reason."""
-    from bcd.cli.decisions import show_decision
     from bcd.cli.terminal import at_work
     from bcd.errors import BcdError
-    from bcd.registry.by_person import Word, answer_approval, force_promotion
+    from bcd.gate.overrides import Word, answer_approval, force_promotion
     from bcd.settings import load_settings
     from bcd.store.catalog import open_catalog
 
@@ -34,3 +62,18 @@ def promote(
         else:
             decision = answer_approval(settings, catalog, version, word, answer)
         show_decision(console, settings, decision)
+
+
+def rollback(
+    by: Annotated[str, typer.Option(help="Who decides.")],
+    reason: Annotated[str, typer.Option(help="Why; it is kept for ever.")],
+) -> None:
+    """Make the previous champion champion again; with another reason once more, and it is undone."""
+    from bcd.cli.terminal import at_work
+    from bcd.gate.overrides import Word, roll_back
+    from bcd.settings import load_settings
+    from bcd.store.catalog import open_catalog
+
+    settings, word = load_settings(), Word(by, reason)
+    with at_work(settings) as console:
+        show_decision(console, settings, roll_back(settings, open_catalog(settings), word))

@@ -20,7 +20,7 @@ def retrain(
     from bcd.cli.views import show_outcome
     from bcd.search.options import SearchOptions
     from bcd.settings import load_settings
-    from bcd.store.splits import SplitOptions
+    from bcd.snapshots.splits import SplitOptions
     from bcd.training.options import TrainOptions
 
     settings = load_settings()

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bcd.settings import Settings
-    from bcd.store.snapshot_difference import Change, SnapshotDifference
-    from bcd.store.snapshots import Snapshot
+    from bcd.snapshots.difference import Change, SnapshotDifference
+    from bcd.snapshots.freeze import Snapshot
 
 SHOWN = 20
 """Rows of a long table; the manifest has them all."""
@@ -26,7 +26,7 @@ def snapshots() -> None:
     """List the snapshots, oldest first, with the models that were trained on them."""
     from bcd.cli.terminal import at_work, print_table
     from bcd.settings import load_settings
-    from bcd.store.snapshot_manifest import list_snapshots
+    from bcd.snapshots.manifest import list_snapshots
 
     settings = load_settings()
     with at_work(settings) as console:
@@ -57,7 +57,7 @@ def show(snapshot: Annotated[str, typer.Argument(help="Its id, or the beginning 
     """Show a snapshot's counts by split, class, hospital, batch and patient, and what was left out."""
     from bcd.cli.terminal import at_work
     from bcd.settings import load_settings
-    from bcd.store.snapshots import load_snapshot
+    from bcd.snapshots.freeze import load_snapshot
 
     settings = load_settings()
     with at_work(settings) as console:
@@ -75,8 +75,8 @@ def diff(
     """Say what changed from one snapshot to another."""
     from bcd.cli.terminal import at_work
     from bcd.settings import load_settings
-    from bcd.store.snapshot_difference import compare_snapshots
-    from bcd.store.snapshots import load_snapshot
+    from bcd.snapshots.difference import compare_snapshots
+    from bcd.snapshots.freeze import load_snapshot
 
     settings = load_settings()
     with at_work(settings) as console:
@@ -87,8 +87,8 @@ def diff(
 
 def _show(console: Console, snapshot: Snapshot) -> None:
     from bcd.cli.terminal import print_table
-    from bcd.store.snapshot_counts import count_by, patient_keys
-    from bcd.store.snapshot_rows import REASONS
+    from bcd.snapshots.rows import REASONS
+    from bcd.snapshots.snapshot import count_by, patient_keys
 
     console.print(f"Snapshot {snapshot.id}", soft_wrap=True, highlight=False)
     options = ", ".join(f"{name} {value}" for name, value in snapshot.options.items())
@@ -162,7 +162,7 @@ def _share(positive: int, patches: int) -> str:
 
 def _models(settings: Settings) -> dict[str, list[str]]:
     """Returns, for each snapshot's id, the versions that were trained on it."""
-    from bcd.registry.history import list_versions
+    from bcd.gate.history import list_versions
 
     models: dict[str, list[str]] = {}
     for version in list_versions(settings):

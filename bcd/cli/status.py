@@ -66,9 +66,9 @@ def _show_batches(console: Console, catalog: Catalog) -> None:
 
 
 def _show_models(console: Console, settings: Settings, catalog: Catalog) -> None:
-    from bcd.cli.decisions import show_lost_champion
+    from bcd.cli.promote import show_lost_champion
     from bcd.cli.terminal import print_table
-    from bcd.registry.history import list_versions
+    from bcd.gate.history import list_versions
 
     versions = list_versions(settings)
     if not versions:

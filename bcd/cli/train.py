@@ -47,7 +47,7 @@ def train(
     ensemble = settings.options("ensemble", EnsembleOptions, **several)
     training = settings.options("training", TrainOptions, **asked)  # a fault is told before anything is frozen
     with at_work(settings, runs_flows=True) as console:
-        from bcd.registry.plan import find_searched, read_choice
+        from bcd.retraining.plan import find_searched, read_choice
         from flows.preprocess import preprocess
         from flows.train import train as train_flow
 

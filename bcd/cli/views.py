@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bcd.admission.admit import Admission
-    from bcd.registry.retraining import Outcome
+    from bcd.retraining.stages import Outcome
     from bcd.scoring.score import PatientScore
     from bcd.training.ensemble import TrainedEnsemble
 
@@ -74,7 +74,7 @@ def show_trained(console: Console, trained: TrainedEnsemble) -> None:
 
 def show_outcome(console: Console, outcome: Outcome) -> None:
     """Prints what a retraining came to: splits, trials, metrics, threshold table, verdict."""
-    from bcd.evaluation.tables import headline_table, threshold_parts
+    from bcd.evaluation.report.tables import headline_table, threshold_parts
 
     counts = outcome.snapshot.counts()
     print_table(

@@ -15,8 +15,8 @@ def withdraw(
 ) -> None:
     """Withdraw a patient's consent: no later snapshot holds the patient, and `bcd gc` removes the pixels."""
     from bcd.cli.terminal import at_work
-    from bcd.registry.erasure import models_by_snapshot
-    from bcd.registry.history import list_versions
+    from bcd.gate.history import list_versions
+    from bcd.retention.patients import models_by_snapshot
     from bcd.settings import load_settings
     from bcd.store.catalog import open_catalog
     from bcd.store.withdrawals import find_snapshots

@@ -8,7 +8,7 @@ On the public set the outcome is descriptive: nearly all of its patients have ID
 without it is told so. The defaults were chosen on made-up patients with and without tumour: see
 docs/explanation/numbers.md.
 
-Example:
+Examples:
     >>> decide_outcome(confident_idc=5, confident=20, patches=100, rule=OutcomeRule())
     'IDC found'
 """

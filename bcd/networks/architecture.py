@@ -2,7 +2,7 @@
 
 An optional stem, then stages of convolutions that each end in a pooling, then a head that ends in one logit.
 
-Example:
+Examples:
     >>> describe(PRESETS["compact"])
     'compact'
     >>> describe(Architecture(stages=[Stage(filters=16, depth=2)]))

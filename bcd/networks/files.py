@@ -1,6 +1,6 @@
 """Architectures by name or from a file: a preset, or TOML or JSON that a person wrote.
 
-Example:
+Examples:
     >>> load_architecture("compact").stages[0].filters
     32
 """

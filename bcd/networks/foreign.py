@@ -1,8 +1,8 @@
 """Networks that somebody else made: what goes in and what comes out is found, never taken for granted.
 
-Example:
-    foreign = understand_network(load_network(path), path.name)
-    predict_logits(foreign.network, pixels)  # one logit a patch, whatever the file ends in
+Examples:
+        foreign = understand_network(load_network(path), path.name)
+        predict_logits(foreign.network, pixels)  # one logit a patch, whatever the file ends in
 """
 
 from __future__ import annotations

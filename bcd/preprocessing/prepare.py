@@ -1,6 +1,6 @@
 """The one preparation of patches, the same to train, to evaluate and to score.
 
-Example:
+Examples:
     >>> import numpy as np
     >>> from bcd.preprocessing.options import PrepareOptions
     >>> prepare(np.full((2, 50, 50, 3), 7, np.uint8), PrepareOptions()).max()

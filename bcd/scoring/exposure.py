@@ -63,8 +63,8 @@ def find_exposure(
         patient: The patient.
         protocol: The protocol under which splits were dealt.
     """
-    from bcd.store.snapshots import split_in_snapshot
-    from bcd.store.splits import split_of
+    from bcd.snapshots.freeze import split_in_snapshot
+    from bcd.snapshots.splits import split_of
 
     split = split_of(catalog, protocol, hospital, patient)
     try:

@@ -49,7 +49,7 @@ def colours(probability: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
 
 def opacities(probability: NDArray[np.floating[Any]], options: ScoreOptions) -> NDArray[np.float32]:
     """Returns the opacity (n,) with which each patch is coloured: full where confident, faint where not."""
-    from bcd.evaluation.policy import is_confident
+    from bcd.evaluation.calls import is_confident
 
     confident = is_confident(probability, options.outcome.level)
     return np.where(confident, options.opacity, options.opacity * FAINT).astype(np.float32)

@@ -3,7 +3,7 @@
 A slide's size comes from its patches. It is cropped to the box around its tissue with a margin of one cell; a
 cell without a patch is background. x is the column and y the row of a patch's upper left pixel, from 1 on.
 
-Example:
+Examples:
     >>> import numpy as np, pandas as pd
     >>> patches = pd.DataFrame({"slide": ["5"], "x": [101], "y": [51]})
     >>> mosaic = stitch(patches, np.zeros((1, 50, 50, 3), np.uint8))

@@ -92,7 +92,7 @@ def summarise(scores: pd.DataFrame, options: ScoreOptions, levels: Sequence[floa
         options: The level at which patches count, and the rule of the outcome.
         levels: Further levels to count at, such as those of the bundle's policy.
     """
-    from bcd.evaluation.policy import is_idc
+    from bcd.evaluation.calls import is_idc
 
     probability = scores["probability"].to_numpy(np.float64)
     known = scores["label"].notna().to_numpy(bool)
@@ -124,7 +124,7 @@ def _count(
     label: NDArray[np.bool_],
     level: float,
 ) -> LevelCount:
-    from bcd.evaluation.policy import is_confident
+    from bcd.evaluation.calls import is_confident
 
     confident = is_confident(probability, level)
     return LevelCount(

@@ -10,7 +10,7 @@ from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepared import PreparedSnapshot, prepare_snapshot
 from bcd.search.options import SearchOptions
 from bcd.settings import Settings
-from bcd.store.snapshots import Snapshot, load_snapshot
+from bcd.snapshots.freeze import Snapshot, load_snapshot
 from bcd.training.options import TrainOptions
 
 

@@ -26,7 +26,7 @@ from bcd.training.loop import DivergedError
 from bcd.training.predict import predict_logits
 
 if TYPE_CHECKING:
-    from bcd.evaluation.sample import Sample
+    from bcd.evaluation.metrics.sample import Sample
     from bcd.preprocessing.prepared import PreparedSnapshot
 
 _SUFFIX = "-refits"
@@ -113,7 +113,7 @@ def read_refits(study: Any, plan: list[Refit], options: SearchOptions) -> dict[R
 
 def read_val(prepared: PreparedSnapshot, logits: NDArray[Any] | None = None) -> Sample:
     """Returns the val patches as a sample, with logits in the place of probabilities: only their order counts."""
-    from bcd.evaluation.sample import Sample
+    from bcd.evaluation.metrics.sample import Sample
 
     patches = prepared.snapshot.of("val")
     groups = patches.groupby(["hospital", "patient"], sort=True, observed=True)
@@ -169,7 +169,7 @@ def run_refit(job: Job) -> None:
 
 def _train(job: Job, record: TrialRecord, refit: Refit, *, epochs: int, trial: Any, folder: Path) -> float:
     """Trains a trial's recipe with another seed and notes how its network ranks the val patches."""
-    from bcd.evaluation.ranking import concordance
+    from bcd.evaluation.metrics.ranking import concordance
 
     title = f"Refit of trial {refit.trial}, seed {refit.seed}"
     prepared = job.prepare(record.preparation)

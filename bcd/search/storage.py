@@ -20,7 +20,7 @@ from bcd.training.options import TrainOptions
 
 if TYPE_CHECKING:
     from bcd.preprocessing.options import PrepareOptions
-    from bcd.store.snapshots import Snapshot
+    from bcd.snapshots.freeze import Snapshot
 
 _INPUTS = "bcd.inputs"  # what a study searches on, as one of its attributes
 _RETRIES = 5  # of a trial whose worker is lost, so that one that kills its workers ends some time

@@ -41,9 +41,9 @@ from bcd.training.fit import check_evidence
 from bcd.training.options import TrainOptions
 
 if TYPE_CHECKING:
-    from bcd.evaluation.sample import Sample
+    from bcd.evaluation.metrics.sample import Sample
     from bcd.preprocessing.options import PrepareOptions
-    from bcd.store.snapshots import Snapshot
+    from bcd.snapshots.freeze import Snapshot
 
 _GLANCE = 1.0  # seconds between looks at what others do
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from bcd.evaluation.sample import Sample
+    from bcd.evaluation.metrics.sample import Sample
 
 Array = NDArray[np.float64]
 
@@ -98,7 +98,7 @@ def _interval(value: float, parts: list[tuple[float, int]], error: float) -> tup
 
 def _weigh_patients(val: Sample) -> Array:
     """Returns weights of patients by which each weighs the same: of the sample itself, then of the resamples."""
-    from bcd.evaluation.bootstrap import draw_resamples
+    from bcd.evaluation.metrics.intervals import draw_resamples
     from bcd.evaluation.options import EvaluateOptions
 
     drawn = draw_resamples(len(val.patients), EvaluateOptions(resamples=_RESAMPLES))
@@ -107,7 +107,7 @@ def _weigh_patients(val: Sample) -> Array:
 
 def _score(pairs: Array, val: Sample, weights: Array) -> Array:
     """Returns the patient-wise val score (`training.metrics.score_patients`) under each row of weights."""
-    from bcd.evaluation.ranking import auroc
+    from bcd.evaluation.metrics.ranking import auroc
 
     positive: Array = np.bincount(val.patient, weights=val.positive, minlength=len(val.patients)).astype(np.float64)
     return auroc(pairs, positive, val.sizes.astype(np.float64) - positive, weights)

@@ -2,8 +2,8 @@
 
 It is told its job on its input, as JSON, and lives no longer than that stays open: whoever started it may be killed.
 
-Example:
-    python -m bcd.search.worker < job.json
+Examples:
+        python -m bcd.search.worker < job.json
 """
 
 from __future__ import annotations

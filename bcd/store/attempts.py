@@ -1,6 +1,6 @@
 """Attempts to admit a delivery, each entered before it begins: one that kills its process is counted as well.
 
-Example:
+Examples:
     >>> number = begin_attempt(catalog, key)  # doctest: +SKIP
     >>> count_attempts(catalog, key)  # doctest: +SKIP
     1

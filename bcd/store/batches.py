@@ -4,7 +4,7 @@ A batch is `pixels.npy`, (n, 50, 50, 3) uint8 RGB, which NumPy maps into memory,
 row i describes pixels i. Rows lie in canonical order (patient, slide, y, x), and the batch is named by a hash
 of what they say: the same patches make the same batch wherever and with whatever library it is written.
 
-Example:
+Examples:
     >>> newest = list_batches(catalog)[-1]  # doctest: +SKIP
     >>> pixels = read_pixels(settings, patient_patches(settings, catalog, "east", "8867"))  # doctest: +SKIP
 """

@@ -4,7 +4,7 @@ SQLite in WAL mode under BCD_HOME, or the PostgreSQL that `catalog_url` names. O
 date, so that nothing downstream meets a half-made table. On both databases writers follow one another: a transaction
 that writes sees all that was written before it began.
 
-Example:
+Examples:
     >>> catalog = open_catalog(load_settings())  # doctest: +SKIP
     >>> with catalog.engine.connect() as connection:  # doctest: +SKIP
     ...     connection.execute(sa.select(sa.func.count()).select_from(tables.patches)).scalar_one()

@@ -3,7 +3,7 @@
 A batch never changes, so the doubt is a row beside it. A snapshot leaves out a patch with an open conflict; a label
 revision that is younger than the conflict settles it.
 
-Example:
+Examples:
     >>> [conflict.message for conflict in list_conflicts(catalog) if conflict.is_open]  # doctest: +SKIP
     ['8867_idx5_x1_y51 has the pixels of 8867_idx5_x51_y51 and another label.']
 """

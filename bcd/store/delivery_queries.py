@@ -1,6 +1,6 @@
 """What a hospital and its engineer ask about deliveries: counts, refusals with what became of them, doubts raised.
 
-Example:
+Examples:
     >>> delivery = match_delivery(catalog, "idc-batch-1.zip")  # doctest: +SKIP
     >>> list_refused(catalog, delivery.id, rule="size")[0].message  # doctest: +SKIP
     'The picture is 50x42 px, not 50x50.'

@@ -3,7 +3,7 @@
 A hospital is declared once, before its first delivery: its identifiers are `pseudonyms` already, or `raw`, and then
 become pseudonyms (`bcd.store.pseudonyms`) before anything is stored, logged or reported.
 
-Example:
+Examples:
     >>> declare_hospital(settings, catalog, "east", "raw", author="Mary")  # doctest: +SKIP
     >>> find_declared(catalog, "east").identifiers  # doctest: +SKIP
     'raw'

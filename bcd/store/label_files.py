@@ -8,7 +8,7 @@
 
 `bcd.store.table_files` says in which formats; the columns' usual other names are known too.
 
-Example:
+Examples:
     >>> read_labels(Path("labels.csv"), "east", lambda hospital, identifiers: None).columns.tolist()  # doctest: +SKIP
     ['line', 'identifier', 'hospital', 'patient', 'slide', 'x', 'y', 'label']
 """

@@ -3,7 +3,7 @@
 A row that finds none is a fault of the table or of the delivery, and is counted; where none does, the table is
 refused. Then rows and patches are shown side by side, with the difference that would explain it.
 
-Example:
+Examples:
     >>> is_found = find_rows(rows, patches)  # doctest: +SKIP
     >>> explain(rows[~is_found], patches).cause  # doctest: +SKIP
     'leading zeros of patients are missing in the table'

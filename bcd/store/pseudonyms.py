@@ -5,7 +5,7 @@ deliveries and nobody without the key finds the way back, nor tries identifiers 
 first use in `Settings.keys`, apart from the store; the catalog holds its fingerprint and refuses another key, which
 would make every patient a new one.
 
-Example:
+Examples:
     >>> pseudonyms = open_pseudonyms(settings, catalog, Hospital("east"))  # doctest: +SKIP
     >>> pseudonyms.patient("1950-03-14 Miller")  # doctest: +SKIP
     'PQ5N2ZC7XJ4A6WB3TKDMF'

@@ -3,7 +3,7 @@
 Nothing is edited: a revision says what a patch's label is from now on, who says so, when and why, and the latest
 counts (`bcd.store.labels`).
 
-Example:
+Examples:
     >>> done = import_labels(
     ...     settings, catalog, Path("labels.csv"), hospital="east", author="Dr Lee", reason="second reading"
     ... )  # doctest: +SKIP

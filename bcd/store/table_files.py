@@ -11,7 +11,7 @@
 
 What could mean two things is refused, with the line, the value and what is accepted.
 
-Example:
+Examples:
     >>> table = read_table(Path("labels.csv"))  # doctest: +SKIP
     >>> table.index[0], table.loc[2, "patient"]  # doctest: +SKIP
     (2, '00042')

@@ -9,7 +9,7 @@ with standard normal noise, normal shifts, log-normal slopes and logit-normal pr
 infinitely many such patients (a patient's size has nothing to do with its effects), by quadrature and not by
 drawing.
 
-Example:
+Examples:
     >>> scores = draw_scores(ScoreModel(), 49, seed=1)
     >>> round(true_value(ScoreModel(), "auroc"), 3)
     0.96

@@ -2,7 +2,7 @@
 
 Their logits are averaged, and each may look at a patch in all its eight exact turns.
 
-Example:
+Examples:
     >>> from bcd.networks.architecture import PRESETS
     >>> describe_ensemble(PRESETS["compact"], EnsembleOptions(members=3, views=8))
     'compact ×3 8 views'

@@ -16,9 +16,9 @@ from bcd.files import whole_file
 from bcd.networks.architecture import Architecture, describe
 from bcd.progress import say
 from bcd.training.checkpoint import claim_folder
+from bcd.training.data import gather_material
 from bcd.training.history import kept_epoch
 from bcd.training.loop import CHECKPOINT, DivergedError, OnEpoch, Training
-from bcd.training.material import gather_material
 from bcd.training.options import TrainOptions
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def check_evidence(prepared: PreparedSnapshot, options: TrainOptions) -> None:
         InsufficientEvidenceError: The train or val split has too few patients or one class only.
         BcdError: A patient, or the same pixels, are in two splits.
     """
-    from bcd.store.evidence import assert_no_leakage, require_evidence
+    from bcd.snapshots.evidence import assert_no_leakage, require_evidence
 
     for split, least in (("train", options.min_train_patients), ("val", options.min_val_patients)):
         require_evidence(prepared.snapshot, split, min_patients=least, purpose="training")

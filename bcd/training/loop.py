@@ -16,14 +16,12 @@ from bcd.networks.build import build_network
 from bcd.progress import say, track
 from bcd.training.average import WeightAverage
 from bcd.training.checkpoint import State
+from bcd.training.data import Material, order_by_patients, order_naturally, weigh_classes
 from bcd.training.feed import Feed
-from bcd.training.history import has_stalled, kept_epoch
-from bcd.training.material import Material
+from bcd.training.history import has_stalled, judge_epoch, kept_epoch
 from bcd.training.memory import require_memory
-from bcd.training.metrics import judge_epoch
 from bcd.training.options import TrainOptions
 from bcd.training.predict import predict_logits
-from bcd.training.sampling import order_by_patients, order_naturally, weigh_classes
 
 if TYPE_CHECKING:
     from bcd.progress import Advance

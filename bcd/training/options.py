@@ -53,7 +53,6 @@ class TrainOptions(Options):
         1,
         ge=1,
         le=64,
-        exclude_if=lambda devices: devices == 1,  # so that what earlier versions began is known again
         description="GPUs of this machine that share every batch; batch_size must be a multiple.",
     )
     folds: Folds = Field(

@@ -9,11 +9,11 @@ import sqlalchemy as sa
 from bcd.admission.admit import admit
 from bcd.patches import Hospital, PatientId
 from bcd.settings import Settings
+from bcd.snapshots.freeze import freeze_snapshot
+from bcd.snapshots.options import SplitOptions
 from bcd.store import tables
 from bcd.store.catalog import Catalog
-from bcd.store.options import SplitOptions
 from bcd.store.patients import patient_patches
-from bcd.store.snapshots import freeze_snapshot
 
 EAST, WEST = Hospital("east"), Hospital("west")
 

@@ -14,7 +14,7 @@ import pytest
 
 from bcd.admission import delivery as delivery_module
 from bcd.admission.delivery import PATIENCE, find_deliveries
-from bcd.admission.inbox import locate, set_aside
+from bcd.admission.received import locate, set_aside
 from bcd.errors import BcdError
 from bcd.patches import Hospital
 from bcd.progress import SilentSink, show_progress

@@ -12,10 +12,9 @@ import pytest
 import sqlalchemy as sa
 
 from bcd.admission.admit import admit
-from bcd.admission.judgement import NOT_RELEASABLE, RELEASABLE
 from bcd.admission.release import Release, release
 from bcd.admission.report import report_path
-from bcd.admission.rules import RULES
+from bcd.admission.rules import NOT_RELEASABLE, RELEASABLE, RULES
 from bcd.errors import BcdError
 from bcd.patches import Hospital, PatientId
 from bcd.settings import Settings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bcd.admission.inbox import set_aside
+from bcd.admission.received import set_aside
 from bcd.admission.waiting import count_set_aside, find_stuck, slides_wait
 from bcd.patches import Hospital
 from bcd.settings import Settings

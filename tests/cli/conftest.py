@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from bcd.store.catalog import Catalog
+
 
 class PrefectServer:
     """The interface of a running Prefect server; a busy one is asked again."""
@@ -35,3 +37,8 @@ def dashboard(prefect_server: None) -> PrefectServer:
     server = PrefectServer(PREFECT_API_URL.value().removesuffix("/api"))
     server.put_back()
     return server
+
+
+@pytest.fixture
+def catalog(undecided_catalog: Catalog) -> Catalog:
+    return undecided_catalog

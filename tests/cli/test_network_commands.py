@@ -17,10 +17,10 @@ from bcd.patches import Hospital
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepare import prepare
 from bcd.settings import Settings
+from bcd.snapshots.freeze import freeze_snapshot
+from bcd.snapshots.options import SplitOptions
 from bcd.store.batches import read_pixels
 from bcd.store.catalog import open_catalog
-from bcd.store.options import SplitOptions
-from bcd.store.snapshots import freeze_snapshot
 
 TOML = "stem = {filters = 4, stride = 5}\nstages = [{filters = 4}]\n"
 

@@ -12,12 +12,12 @@ from typer.testing import CliRunner
 from bcd.cli.main import app
 from bcd.networks.architecture import PRESETS, Architecture, Stage, Stem
 from bcd.preprocessing.options import PrepareOptions
-from bcd.registry.plan import Choice, Retraining, read_choice, read_plan, write_choice, write_plan
+from bcd.retraining.plan import Choice, Retraining, read_choice, read_plan, write_choice, write_plan
 from bcd.search.options import SearchOptions
 from bcd.settings import Settings
+from bcd.snapshots.freeze import write_snapshot
+from bcd.snapshots.options import SplitOptions
 from bcd.store.catalog import open_catalog
-from bcd.store.options import SplitOptions
-from bcd.store.snapshots import write_snapshot
 from bcd.training.ensemble import TrainedEnsemble
 from bcd.training.fit import TrainedNetwork
 from bcd.training.options import EnsembleOptions, TrainOptions

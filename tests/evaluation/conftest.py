@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bcd.evaluation.calibration import sigmoid
 from bcd.evaluation.options import EvaluateOptions
+from bcd.evaluation.policy.calibration import sigmoid
 
 MakeScores = Callable[..., pd.DataFrame]
 

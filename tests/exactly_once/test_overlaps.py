@@ -12,12 +12,12 @@ from leftovers import differences, opened, read_state
 from bcd.admission.admit import admit
 from bcd.patches import Hospital
 from bcd.settings import Settings
+from bcd.snapshots.freeze import freeze_snapshot
+from bcd.snapshots.options import SplitOptions
 from bcd.store.batches import list_batches
 from bcd.store.catalog import Catalog
 from bcd.store.conflicts import list_conflicts
-from bcd.store.options import SplitOptions
 from bcd.store.revisions import import_labels
-from bcd.store.snapshots import freeze_snapshot
 
 EAST = Hospital("east")
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from prefect.states import State
 
+from bcd.gate.overrides import find_waiting
+from bcd.gate.verdict import Verdict
 from bcd.patches import SnapshotId
-from bcd.registry.by_person import find_waiting
-from bcd.registry.verdict import Verdict
 from bcd.settings import Settings
 from bcd.store.catalog import open_catalog
 from bcd.store.decisions import Decision, list_decisions, record_decision
@@ -25,8 +25,8 @@ def waiting(settings: Settings) -> Settings:
     """A home whose registry holds one version, with a promotion of it that the gate proposes."""
     from mlflow import MlflowClient
 
-    from bcd.registry.lookup import KEY_TAG, MODEL
-    from bcd.registry.tracking import experiment_id, open_client
+    from bcd.tracking.lookup import KEY_TAG, MODEL
+    from bcd.tracking.store import experiment_id, open_client
 
     client: MlflowClient = open_client(settings)
     client.create_registered_model(MODEL)

@@ -14,7 +14,7 @@ from prefect.utilities.callables import parameter_schema
 
 from bcd.errors import BcdError
 from bcd.evaluation.outcome import OutcomeRule
-from bcd.registry.options import GateOptions
+from bcd.gate.options import GateOptions
 from bcd.scoring.options import ScoreOptions
 from bcd.search.options import SearchOptions
 from bcd.settings import Settings

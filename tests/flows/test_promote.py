@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import flows.promote as stage
-from bcd.registry.options import GateOptions
-from bcd.registry.verdict import Check, Verdict
+from bcd.gate.options import GateOptions
+from bcd.gate.verdict import Check, Verdict
 from bcd.settings import Settings
 
 FOUND = Check(

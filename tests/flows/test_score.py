@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-import bcd.registry.bundle
+import bcd.bundle.registry
 
 
 @pytest.mark.integration
@@ -20,7 +20,7 @@ def test_a_patient_whose_scoring_fails_stops_no_other(monkeypatch: pytest.Monkey
         scored.append(patient)
         return patient
 
-    monkeypatch.setattr(bcd.registry.bundle, "load_bundle", lambda _: None)
+    monkeypatch.setattr(bcd.bundle.registry, "load_bundle", lambda _: None)
     monkeypatch.setattr(module, "patients_to_score", lambda *_: [("east", patient) for patient in "123"])
     monkeypatch.setattr(module, "score_patient_task", score)
     state = module.score(all_that_wait=True, return_state=True)

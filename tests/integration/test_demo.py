@@ -71,7 +71,7 @@ def _everything_is_there(home: Path) -> None:
 
 
 def _the_registry_tells_the_story() -> None:
-    from bcd.registry.history import list_versions
+    from bcd.gate.history import list_versions
 
     first, second = list_versions(load_settings())
     assert first.verdict == "PROMOTE"
@@ -104,10 +104,10 @@ def _the_command_at_the_end_works_from_any_folder(shown: str, home: Path) -> Non
 
 
 def _the_parquet_holds_one_row_a_patch() -> None:
+    from bcd.snapshots.splits import split_of
     from bcd.store.catalog import open_catalog
     from bcd.store.ledger import list_scores
     from bcd.store.patients import patient_patches
-    from bcd.store.splits import split_of
 
     settings = load_settings()
     catalog = open_catalog(settings)

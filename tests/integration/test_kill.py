@@ -27,13 +27,13 @@ settings = load_settings()
 enter(settings)
 from bcd.admission.admit import admit
 from bcd.progress import show_progress
-from bcd.registry.options import GateOptions
-from bcd.registry.plan import write_plan
-from bcd.registry.retraining import *
+from bcd.gate.options import GateOptions
+from bcd.retraining.plan import write_plan
+from bcd.retraining.stages import *
 from bcd.store.catalog import open_catalog
 from bcd.store.hospitals import declare_hospital
-from bcd.store.options import SplitOptions
-from bcd.store.snapshots import freeze_snapshot
+from bcd.snapshots.options import SplitOptions
+from bcd.snapshots.freeze import freeze_snapshot
 
 class Lines:
     @contextmanager
@@ -76,7 +76,7 @@ def _run(home: Path, delivery: Path, *, kill_at: str | None = None) -> None:
 
 def _state(settings: Settings) -> dict[str, object]:
     """What must be equal, however often the job was killed."""
-    from bcd.registry.history import list_versions
+    from bcd.gate.history import list_versions
     from bcd.store.batches import list_batches
     from bcd.store.catalog import open_catalog
     from bcd.store.decisions import list_decisions

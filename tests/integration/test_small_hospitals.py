@@ -13,13 +13,13 @@ import pytest
 from bcd.admission.admit import admit
 from bcd.errors import BcdError, InsufficientEvidenceError
 from bcd.patches import Hospital, PatchName, PatientId, SlideId
-from bcd.registry.plan import write_plan
-from bcd.registry.retraining import search_architecture
+from bcd.retraining.plan import write_plan
+from bcd.retraining.stages import search_architecture
 from bcd.settings import Settings
+from bcd.snapshots.freeze import freeze_snapshot
+from bcd.snapshots.options import SplitOptions
 from bcd.store.catalog import open_catalog
 from bcd.store.hospitals import declare_hospital
-from bcd.store.options import SplitOptions
-from bcd.store.snapshots import freeze_snapshot
 
 
 def _deliver(folder: Path, names: list[str]) -> Path:

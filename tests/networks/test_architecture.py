@@ -99,19 +99,6 @@ def test_shortcuts_lead_around_pairs() -> None:
         Stage(filters=8, depth=3, residual=True)
 
 
-def test_an_architecture_of_before_these_fields_came_is_read_as_it_was() -> None:
-    kept = {
-        "stem": {"filters": 32, "kernel": 5, "stride": 2},
-        "stages": [
-            {"filters": width, "depth": 2, "kernel": 3, "pool": 2, "dropout": dropout}
-            for width, dropout in ((32, 0.0), (64, 0.1), (128, 0.1))
-        ],
-        "order": "conv-norm-relu",
-        "head": {"reduce": "average", "dense": 0, "dropout": 0.2},
-    }
-    assert Architecture.model_validate(kept) == PRESETS["compact"]
-
-
 def test_the_default_is_known_by_its_fingerprint_alone() -> None:
     compact = PRESETS["compact"]
     assert compact.fingerprint() == Architecture.model_validate(compact.model_dump()).fingerprint()

@@ -16,7 +16,7 @@ from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepare import prepare
 from bcd.preprocessing.prepared import prepare_snapshot
 from bcd.settings import Settings
-from bcd.store.snapshots import Snapshot
+from bcd.snapshots.freeze import Snapshot
 
 RAW = np.random.default_rng(0).integers(0, 256, (20, 50, 50, 3), dtype=np.uint8)
 

@@ -20,7 +20,7 @@ from bcd.preprocessing.stains import (
     find_stains,
     normalise_stain,
 )
-from bcd.store.splits import published_list
+from bcd.snapshots.splits import published_list
 
 
 def draw_tissue(

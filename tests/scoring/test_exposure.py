@@ -7,8 +7,8 @@ import pandas as pd
 
 from bcd.patches import Hospital, PatientId
 from bcd.scoring.exposure import find_exposure
-from bcd.store.options import SplitOptions
-from bcd.store.snapshots import freeze_snapshot
+from bcd.snapshots.freeze import freeze_snapshot
+from bcd.snapshots.options import SplitOptions
 
 
 def exposure(store, snapshot, patient):

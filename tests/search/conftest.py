@@ -16,7 +16,7 @@ from bcd.search.options import SearchOptions
 from bcd.search.records import StudyResult
 from bcd.search.study import run_study
 from bcd.settings import Settings
-from bcd.store.snapshots import Snapshot
+from bcd.snapshots.freeze import Snapshot
 from bcd.training.options import TrainOptions
 
 sys.path.insert(0, str(Path(__file__).parent))

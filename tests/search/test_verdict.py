@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bcd.evaluation.ranking import concordance
-from bcd.evaluation.sample import Sample
+from bcd.evaluation.metrics.ranking import concordance
+from bcd.evaluation.metrics.sample import Sample
 from bcd.search.verdict import Gain, choose, measure_gain, tell_verdict
-from bcd.training.metrics import score_patients
+from bcd.training.history import score_patients
 
 PATIENTS = 20
 

@@ -26,7 +26,7 @@ from bcd.search.options import SearchOptions
 from bcd.search.records import StudyResult
 from bcd.search.study import run_study
 from bcd.settings import Settings
-from bcd.store.snapshots import Snapshot
+from bcd.snapshots.freeze import Snapshot
 from bcd.training.options import TrainOptions
 
 Study = Callable[..., StudyResult]

@@ -17,8 +17,8 @@ from bcd.search.job import Job
 from bcd.search.relay import PipeSink, Relay
 from bcd.search.worker import work
 from bcd.settings import Settings
-from bcd.store.options import SplitOptions
-from bcd.store.snapshots import Snapshot, write_snapshot
+from bcd.snapshots.freeze import Snapshot, write_snapshot
+from bcd.snapshots.options import SplitOptions
 from bcd.training.checkpoint import State
 from bcd.training.fit import TrainedNetwork
 from bcd.training.loop import CHECKPOINT

@@ -1,94 +1,18 @@
-"""A catalog on SQLite and on a real PostgreSQL, and batches of made-up patches in it."""
+"""A home whose catalog is on SQLite and on a real PostgreSQL."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
-
-import numpy as np
-import pandas as pd
 import pytest
 
-from bcd.patches import BatchId, Hospital
-from bcd.settings import Settings, load_settings
-from bcd.store.batches import CANONICAL, write_batch
-from bcd.store.catalog import Catalog, open_catalog
-from bcd.store.deliveries import DeliveryRecord, Settlement, record_delivery
-from bcd.store.spool import open_spool
-
-StoreBatch = Callable[..., BatchId]
-MakeIndex = Callable[[str, Iterable[str], Iterable[int | None]], pd.DataFrame]
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def settings(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """A fresh BCD_HOME, with its catalog on each database in turn."""
-    monkeypatch.delenv("BCD_CATALOG_URL", raising=False)
-    home = load_settings(tmp_path / "home")
-    if request.param == "sqlite":
-        return home
-    return home.model_copy(update={"catalog_url": request.getfixturevalue("postgres_url")})
+from bcd.settings import Settings
+from bcd.store.catalog import Catalog
 
 
 @pytest.fixture
-def catalog(settings: Settings) -> Iterator[Catalog]:
-    opened = open_catalog(settings)
-    yield opened
-    opened.engine.dispose()
-
-
-@pytest.fixture(scope="session")
-def make_index() -> MakeIndex:
-    return _make_index
-
-
-def _make_index(hospital: str, patients: Iterable[str], labels: Iterable[int | None]) -> pd.DataFrame:
-    """Gives each patient one patch for each label, side by side."""
-    labels = list(labels)
-    rows = [
-        {
-            "hospital": hospital,
-            "patient": patient,
-            "slide": "5",
-            "x": 1 + 50 * column,
-            "y": 51,
-            "label": label,
-            "sha256": f"file {hospital} {patient} {column}",
-            "pixel_sha256": f"pixels {hospital} {patient} {column}",
-            "flags": "",
-        }
-        for patient in patients
-        for column, label in enumerate(labels)
-    ]
-    return pd.DataFrame(rows).astype({"label": "Int8"}).sort_values(CANONICAL, ignore_index=True)
+def settings(stored_settings: Settings) -> Settings:
+    return stored_settings
 
 
 @pytest.fixture
-def store_batch(settings: Settings, catalog: Catalog) -> StoreBatch:
-    """Stores a batch of made-up patches; patch i of a batch has all pixels i."""
-
-    def store(patients: Iterable[str], *, labels: Iterable[int | None] = (0, 1), hospital: str = "east") -> BatchId:
-        index = _make_index(hospital, patients, labels)
-        rows = np.arange(len(index))
-        with open_spool(settings) as spool:
-            spool.append(np.zeros((len(index), 50, 50, 3), np.uint8) + rows.astype(np.uint8)[:, None, None, None])
-            batch = write_batch(settings, index, spool, rows)
-        record = DeliveryRecord(
-            id=f"delivery of {batch}"[:64],
-            hospital=Hospital(hospital),
-            name="delivery.zip",
-            batch=batch,
-            files=len(index),
-            admitted_files=len(index),
-            admitted=len(index),
-            refused={},
-            ignored=0,
-            patients=index["patient"].nunique(),
-            positive=int((index["label"] == 1).sum()),
-            unlabelled=int(index["label"].isna().sum()),
-            flags={},
-        )
-        record_delivery(catalog, Settlement(record, index))
-        return batch
-
-    return store
+def catalog(stored_catalog: Catalog) -> Catalog:
+    return stored_catalog

@@ -13,11 +13,11 @@ from bcd.cli.main import app
 from bcd.errors import BcdError
 from bcd.patches import Hospital, PatientId
 from bcd.settings import Settings
+from bcd.snapshots.freeze import freeze_snapshot
+from bcd.snapshots.options import SplitOptions
 from bcd.store import tables
 from bcd.store.ledger import LedgerEntry, record_score
-from bcd.store.options import SplitOptions
 from bcd.store.patient_list import find_patients
-from bcd.store.snapshots import freeze_snapshot
 
 NOW = datetime(2026, 11, 29, 20, 15, tzinfo=UTC)
 

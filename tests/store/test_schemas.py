@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from bcd.bundle.rows import read_rows
 from bcd.cli.doctor import examine
 from bcd.errors import BcdError
-from bcd.registry.rows import read_rows
-from bcd.registry.tracking import own_store
 from bcd.search.storage import make_storage
 from bcd.settings import Settings
 from bcd.store.catalog import open_catalog
 from bcd.store.schemas import Library, prefect_database, require_schema, sync_url
+from bcd.tracking.store import own_store
 
 NEWER = "ffffffffffff"
 OLDER = {"mlflow": "451aebb31d03", "optuna": "v2.6.0.a", "prefect": "d76326ed0d06"}

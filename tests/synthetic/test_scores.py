@@ -8,7 +8,7 @@ import pytest
 from sklearn import metrics as sk
 
 from bcd.patches import PatchName
-from bcd.store.snapshots import patient_keys
+from bcd.snapshots.freeze import patient_keys
 from bcd.synthetic.scores import (
     PATIENT_SIZES,
     ScoreModel,

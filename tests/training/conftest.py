@@ -10,7 +10,7 @@ from bcd.networks.architecture import Architecture, Head, Stage, Stem
 from bcd.patches import SnapshotId
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepared import PreparedSnapshot
-from bcd.store.snapshots import Snapshot
+from bcd.snapshots.freeze import Snapshot
 from bcd.training.options import TrainOptions
 
 

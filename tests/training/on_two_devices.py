@@ -13,9 +13,9 @@ from bcd.networks.architecture import Architecture
 from bcd.networks.backend import keras
 from bcd.networks.keras_files import load_network
 from bcd.preprocessing.prepared import PreparedSnapshot
+from bcd.training.data import gather_material
 from bcd.training.fit import TrainedNetwork, train_network
 from bcd.training.loop import Training
-from bcd.training.material import gather_material
 from bcd.training.options import TrainOptions
 
 if keras.backend.backend() == "tensorflow":  # JAX is told by XLA_FLAGS

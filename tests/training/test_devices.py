@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from bcd.errors import BcdError
-from bcd.training.options import TrainOptions
 
 TRAININGS = Path(__file__).with_name("on_two_devices.py")
 
@@ -33,8 +32,3 @@ def test_one_device_is_refused_where_two_are_asked_for() -> None:
     there = len(keras.distribution.list_devices())
     with pytest.raises(BcdError, match=f"Set `devices` to at most {there}"):
         open_devices(there + 1)
-
-
-def test_options_of_one_device_are_those_of_before_there_were_several() -> None:
-    assert "devices" not in TrainOptions().model_dump()
-    assert TrainOptions.model_validate(TrainOptions(devices=2).model_dump()).devices == 2

@@ -17,9 +17,9 @@ from bcd.networks.keras_files import load_network
 from bcd.preprocessing.prepared import PreparedSnapshot
 from bcd.training import resident
 from bcd.training.checkpoint import State
+from bcd.training.data import gather_material, left_out_rows
 from bcd.training.fit import train_network
 from bcd.training.loop import CHECKPOINT, Training
-from bcd.training.material import gather_material, left_out_rows
 from bcd.training.options import TrainOptions
 
 

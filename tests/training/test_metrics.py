@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bcd.training.metrics import judge_epoch
+from bcd.training.history import judge_epoch
 
 
 def test_pooled_and_patient_wise_auroc_differ_where_patients_differ_in_level() -> None:

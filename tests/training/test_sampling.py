@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bcd.training.sampling import order_by_patients, order_naturally, weigh_classes
+from bcd.training.data import order_by_patients, order_naturally, weigh_classes
 
 SIZES = st.lists(st.integers(1, 40), min_size=1, max_size=12)
 

@@ -5,7 +5,7 @@ slide is a series of files: the folder that holds it bears the name instead, unl
 `PATIENT_idxSLIDE.dcm`. A PNG or JPEG is a slide only by the long name; anything else is a patch, or nothing. Case
 does not matter in endings and in `_idx`.
 
-Example:
+Examples:
     >>> parse_slide_name(PurePosixPath("8867_idx5.svs"))
     ('8867', '5')
     >>> parse_slide_name(PurePosixPath("march/8867/IMG_0004.dcm"))

@@ -44,7 +44,7 @@ def read_spacing(properties: Mapping[str, str]) -> Spacing | None:
 def read_ome_spacing(description: str) -> Spacing | None:
     """Reads PhysicalSizeX and Y off the OME-XML in a TIFF's description; None where it holds none.
 
-    Example:
+    Examples:
         >>> read_ome_spacing('<OME><Image><Pixels PhysicalSizeX="499" PhysicalSizeXUnit="nm" PhysicalSizeY="0.5"/>')
         (0.499, 0.5)
     """

@@ -6,7 +6,7 @@ is read. Blocks are narrow and high, because neighbours across share decoded til
 
 What is left at the right and lower edge and does not fill a patch is dropped: admission refuses such pieces too.
 
-Example:
+Examples:
     >>> for tiles in tile_slide(Path("8867_idx5.svs"), spacing=None):
     ...     tiles.pixels.shape  # (n, 50, 50, 3)
 """
@@ -18,16 +18,90 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bcd.admission.slides.errors import SlideError
 from bcd.admission.slides.reading import Region, open_slide
-from bcd.admission.slides.resampling import area_weights, average_areas
-from bcd.admission.slides.tissue import holds_tissue
 from bcd.patches import MICRONS_PER_PIXEL, PATCH_PIXELS
 from bcd.store.hospitals import MOST_COARSE
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+
+def area_weights(edges: NDArray[np.float64], low: int, high: int) -> csr_array:
+    """Makes the matrix that averages pixels over intervals along one axis.
+
+    Args:
+        edges: Bounds of the intervals in pixels of the whole axis, ascending, shape (n + 1,).
+        low: The first pixel at hand.
+        high: One past the last pixel at hand; what an interval covers beyond [low, high) does not count.
+
+    Returns:
+        Weights, rows summing to 1, shape (n, high - low).
+    """
+    from scipy.sparse import csr_array
+
+    edges = np.clip(edges, low, high) - low
+    starts, ends = edges[:-1, None], edges[1:, None]
+    taps = int(np.ceil((ends - starts).max())) + 1
+    pixels = np.floor(starts).astype(np.int64) + np.arange(taps)
+    weights = np.clip(np.minimum(ends, pixels + 1) - np.maximum(starts, pixels), 0, None)
+    weights /= weights.sum(axis=1, keepdims=True)
+    places = np.minimum(pixels, high - low - 1).ravel()  # beyond the last pixel the weight is 0
+    lengths = np.arange(0, weights.size + 1, taps)
+    shape = (len(starts), high - low)
+    return csr_array((weights.astype(np.float32).ravel(), places, lengths), shape=shape)
+
+
+def average_areas(pixels: NDArray[np.uint8], rows: csr_array, columns: csr_array) -> NDArray[np.uint8]:
+    """Averages a picture over areas.
+
+    Args:
+        pixels: RGB, shape (height, width, 3).
+        rows: Weights of `area_weights` along y, shape (new height, height).
+        columns: Weights along x, shape (new width, width).
+
+    Returns:
+        RGB, shape (new height, new width, 3), contiguous, as whoever hashes or writes pixels expects.
+    """
+    height, width, channels = pixels.shape
+    lines = rows @ pixels.reshape(height, width * channels).astype(np.float32)
+    turned = lines.reshape(-1, width, channels).transpose(1, 0, 2).reshape(width, -1)
+    averaged = (columns @ turned).reshape(columns.shape[0], -1, channels).transpose(1, 0, 2)
+    # `rint` and a change of type alone would keep the layout of the turned picture.
+    return np.ascontiguousarray(np.rint(averaged), dtype=np.uint8)
+
+
+LEAST_EXCESS = 8
+"""A pixel is stained if red and blue both exceed green by as many grey levels."""
+
+LEAST_SHARE = 0.05
+"""A patch holds tissue if this share of its pixels is stained."""
+
+
+def stained_share(patches: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Returns the share of stained pixels of each patch.
+
+    Args:
+        patches: RGB at 4 µm/px, shape (n, height, width, 3).
+
+    Returns:
+        From 0 to 1, shape (n,).
+    """
+    red, green, blue = patches[..., 0], patches[..., 1], patches[..., 2]
+    lower = np.minimum(red, blue)
+    stained = (lower > green) & (lower - green >= LEAST_EXCESS)  # the first keeps unsigned numbers from wrapping
+    return np.asarray(stained.mean(axis=(1, 2)))
+
+
+def holds_tissue(patches: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Returns whether each patch holds tissue, shape (n,); see `stained_share`."""
+    return stained_share(patches) >= LEAST_SHARE
+
 
 __all__ = ["SlideError", "Tiles", "tile_slide"]
 

@@ -1,6 +1,6 @@
 """Opening a delivery: what it is shows in its first bytes, not in its name.
 
-Example:
+Examples:
     >>> with open_source(Path("delivery.tar.gz"), Path("/var/tmp")) as source:  # doctest: +SKIP
     ...     data = source.read(0, limit=1 << 20)
 """

@@ -3,7 +3,7 @@
 Credentials, region and endpoint are those of the store's own tools: for S3 the `AWS_*` variables and files,
 `AWS_ENDPOINT_URL` for a store other than Amazon's.
 
-Example:
+Examples:
     >>> with fetch_delivery("s3://east/2024-05.zip", Path("/var/tmp")) as path:  # doctest: +SKIP
     ...     path.name
     '2024-05.zip'

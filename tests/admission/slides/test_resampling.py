@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bcd.admission.slides.resampling import area_weights, average_areas
+from bcd.admission.slides.tiling import area_weights, average_areas
 
 
 @given(

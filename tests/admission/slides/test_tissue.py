@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bcd.admission.slides.tissue import holds_tissue, stained_share
+from bcd.admission.slides.tiling import holds_tissue, stained_share
 from bcd.patches import PatchName
 
 BATCHES = Path(__file__).parents[3].parent / "shared/data/batches"

@@ -1,0 +1,123 @@
+"""The aliases follow the decisions: the last decision is carried out, whatever died in between.
+
+A decision is recorded in the catalog before any alias moves, and the tag `bcd.decision` is set on the version after
+the last one did. `previous` moves before `champion`, so that until the end the champion is the old one. A process
+that dies in between leaves a decision without its tag, which the next one to decide carries out; an alias that
+somebody moved by hand later on is left alone.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from bcd.progress import say
+from bcd.store.decisions import Decision, list_decisions
+from bcd.tracking.lookup import KEY_TAG, MODEL, resolve_version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+    from mlflow import MlflowClient
+
+    from bcd.bundle.rows import VersionRow
+    from bcd.store.catalog import Catalog
+
+DONE_TAG = "bcd.decision"
+"""The key of the decision that was carried out on a version last."""
+
+
+def identify(client: MlflowClient, version: str) -> dict[str, Any]:
+    """Returns what tells a version from another one of the same number in a registry that was started anew."""
+    found = client.get_model_version(MODEL, version)
+    return {"bundle": found.tags.get(KEY_TAG), "model": found.source}
+
+
+def is_about(client: MlflowClient, decision: Decision) -> bool:
+    """Whether the version that a decision names is still the very bundle that it was about."""
+    version = resolve_version(client, decision.challenger)
+    if version is None:
+        return False
+    registered = datetime.fromtimestamp(client.get_model_version(MODEL, version).creation_timestamp / 1000, UTC)
+    return _is_same(decision, identify(client, version), registered)
+
+
+def find_row(rows: Iterable[VersionRow], decision: Decision) -> VersionRow | None:
+    """Returns the version that a decision is about; None where it is gone, even if another one has its number."""
+    for row in rows:
+        known = {"bundle": row.tags.get(KEY_TAG), "model": row.source}
+        if row.version == decision.challenger and _is_same(decision, known, row.registered_at):
+            return row
+    return None
+
+
+def find_lost_champion(rows: Sequence[VersionRow], catalog: Catalog) -> Decision | None:
+    """Returns the last decision that made a version champion which is still there, where no version is champion.
+
+    None where there is a champion, or never was one, or all that ever were are gone.
+    """
+    if any("champion" in row.aliases for row in rows):
+        return None
+    promotions = [one for one in list_decisions(catalog) if one.promotes]
+    return next((one for one in reversed(promotions) if find_row(rows, one) is not None), None)
+
+
+def tell_lost_champion(decision: Decision) -> tuple[str, str]:
+    """Says which version was champion, and the command that makes it champion again."""
+    name = f"{MODEL}/{decision.challenger}"
+    what = (
+        f"No version of {MODEL} holds the alias champion, although {name} was made champion"
+        f" on {decision.decided_at:%Y-%m-%d} by {decision.by or 'the gate'}: the alias was deleted by hand."
+    )
+    again = f"bcd promote {decision.challenger} --force --by NAME --reason TEXT"
+    return what, f"`{again}` makes it champion again."
+
+
+def _is_same(decision: Decision, found: dict[str, Any], registered: datetime) -> bool:
+    known = {key: decision.evidence[key] for key in ("bundle", "model") if key in decision.evidence}
+    if known != {key: value for key, value in found.items() if key in known}:
+        return False
+    # Earlier decisions do not name the model; what was registered later cannot have been judged.
+    return "model" in known or registered <= decision.decided_at
+
+
+def last_decision(catalog: Catalog) -> Decision | None:
+    """Returns the newest decision that is one about aliases."""
+    decisions = [one for one in list_decisions(catalog) if one.kind not in {"rejudged", "look"}]
+    return decisions[-1] if decisions else None
+
+
+def finish_last_decision(client: MlflowClient, catalog: Catalog) -> Decision | None:
+    """Carries out the last decision if the process that took it died before its end.
+
+    Returns:
+        The decision that was finished; None where nothing was left to do.
+    """
+    last = last_decision(catalog)
+    if last is None or not is_about(client, last):
+        return None
+    if client.get_model_version(MODEL, last.challenger).tags.get(DONE_TAG) == last.key:
+        return None
+    say(f"The decision on {MODEL}/{last.challenger} was not carried out to its end: it is now.")
+    carry_out(client, last)
+    return last
+
+
+def carry_out(client: MlflowClient, decision: Decision) -> None:
+    """Moves the aliases as a decision says; safe to repeat."""
+    version = decision.challenger
+    tags = {"bcd.verdict": decision.verdict, "bcd.reasons": " ".join(decision.reasons)[:5000]}
+    if decision.promotes:
+        if decision.champion is not None:
+            client.set_registered_model_alias(MODEL, "previous", decision.champion)
+        client.set_registered_model_alias(MODEL, "champion", version)
+        tags["bcd.promoted_at"] = decision.decided_at.isoformat(timespec="seconds")
+        tags["bcd.previous_champion"] = decision.champion or "none"
+    if decision.verdict == "HOLD" or decision.awaits_approval:
+        client.set_registered_model_alias(MODEL, "challenger", version)
+    elif resolve_version(client, "challenger") == version:
+        client.delete_registered_model_alias(MODEL, "challenger")
+    for tag, value in tags.items():
+        client.set_model_version_tag(MODEL, version, tag, value)
+    client.set_model_version_tag(MODEL, version, DONE_TAG, decision.key)  # the last: it says all is done

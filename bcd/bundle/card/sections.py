@@ -1,0 +1,307 @@
+"""What a model card says, section by section: text and tables that Markdown and HTML both show.
+
+A card names no patient: it is handed around with the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from bcd.bundle.card.facts import CardFacts
+from bcd.bundle.record import BundleRecord
+from bcd.evaluation.evaluation import Evaluation
+from bcd.evaluation.report.sections import part_table, promise_table
+from bcd.evaluation.report.tables import (
+    METRIC_NAMES,
+    Table,
+    certified_table,
+    describe,
+    format_estimate,
+    format_level,
+    threshold_parts,
+)
+from bcd.patches import MICRONS_PER_PIXEL
+from bcd.snapshots.snapshot import count_by
+from bcd.training.ensemble import describe_ensemble
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SPLITS = (
+    "Train patients are learned from; val patients choose the epoch and fit calibrator and thresholds; gate patients "
+    "decide on promotion; test patients are only reported. A patient is dealt once, and no patient and no identical "
+    "pixels are in two splits."
+)
+
+_PROTOCOLS = {
+    "dealt": "Every patient is dealt by a keyed hash to the split furthest below its share.",
+    "cruz-roa-2014": "Train, val and test are the published lists of Cruz-Roa et al. (2014); patients on none of "
+    "them are the gate split.",
+    "cruz-roa-2014-dev": "The published test patients of Cruz-Roa et al. (2014) are kept out and the published val "
+    "patients are the test split; the others are dealt to train, val and gate.",
+    "leave-one-hospital-out": "All patients of one hospital are the test split; those of the others are dealt to "
+    "train, val and gate.",
+}
+
+_INTERVALS = {
+    "jackknife": "by leaving out one patient after another",
+    "percentile": "by resampling patients, which is too narrow for few of them",
+}
+
+_NAMED = 3  # hospitals that are named in the sentence; more are in the table only
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a card: paragraphs, then points, then tables."""
+
+    title: str
+    text: Sequence[str] = ()
+    points: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+
+
+def describe_data(facts: CardFacts) -> str:
+    """Says in one sentence what the networks were trained on."""
+    if facts.snapshot is None:
+        return f"Trained on snapshot {facts.record.snapshot[:12]}, which the store no longer has."
+    train = facts.snapshot.counts().loc["train"].to_dict()
+    hospitals = sorted(facts.snapshot.of("train")["hospital"].unique())
+    named = f" ({', '.join(hospitals)})" if len(hospitals) <= _NAMED else ""
+    return (
+        f"Trained on {train['patches']:,} patches of {train['patients']} patients of "
+        f"{format_count(len(hospitals), 'hospital')}{named}, {_share(train['positive'], train['patches'])} IDC; "
+        f"splits by patient ({facts.record.protocol})."
+    )
+
+
+def make_data(facts: CardFacts) -> Section:
+    """Makes the section of the data: counts by split, hospital and batch, with the digests of what they are of."""
+    snapshot = facts.snapshot
+    if snapshot is None:
+        return Section("Data", [describe_data(facts)])
+    text = [
+        describe_data(facts),
+        f"Snapshot {snapshot.id}, frozen from {format_count(len(snapshot.batches), 'batch', 'es')}. Snapshots and "
+        "batches are named by the SHA-256 of what is in them.",
+    ]
+    text += [
+        f"Left out: {count['patches']:,} patches of {count['patients']} patients ({reason})."
+        for reason, count in snapshot.left_out.items()
+        if count["patches"]
+    ]
+    tables = [_count_table("split", snapshot.counts())]
+    if snapshot.patches["hospital"].nunique() > 1:
+        tables.append(_count_table("hospital", count_by(snapshot.patches, "hospital")))
+    tables.append(_count_table("batch", count_by(snapshot.patches, "batch")))
+    return Section("Data", text, tables=tables)
+
+
+def make_protocol(facts: CardFacts) -> Section:
+    """Makes the section of the protocol: who is in which split, and how it was judged."""
+    name, _, held_out = facts.record.protocol.partition(":")
+    held = f" The hospital held out: {held_out}." if held_out else ""
+    text = [f"Protocol {name}. {_PROTOCOLS.get(name, '')}{held} {_SPLITS}".replace("  ", " ")]
+    return Section("Protocol", text if facts.evaluation is None else [*text, _describe_judging(facts.evaluation)])
+
+
+def format_count(n: int, noun: str, plural: str = "s") -> str:
+    """Formats a number of things, as `1 batch` or `2 batches`."""
+    return f"{n:,} {noun}{'' if n == 1 else plural}"
+
+
+def _describe_judging(evaluation: Evaluation) -> str:
+    options = evaluation.options
+    return (
+        f"Metrics are of the test patients with the share of IDC that they have, {_share(evaluation.prevalence)}. "
+        f"Intervals are of {format_level(options.confidence)}, {_INTERVALS[options.interval]}. A rate on under "
+        f"{options.min_patches} patches or {options.min_patients} patients is n/a."
+    )
+
+
+def _count_table(kind: str, counts: pd.DataFrame) -> Table:
+    rows = [
+        [str(name), f"{row['patients']:,}", f"{row['patches']:,}", _share(row["positive"], row["patches"])]
+        for name, row in counts.iterrows()
+    ]
+    return Table(f"Patients and patches by {kind}.", [kind, "patients", "patches", "IDC"], rows)
+
+
+def _share(part: float, whole: float = 1) -> str:
+    return f"{100 * part / whole:.1f} %" if whole else "n/a"
+
+
+USE = "Research use only: not a medical device, not for diagnosis."
+
+INTENDED = (
+    "Finds invasive ductal carcinoma (IDC) in 50x50 RGB patches of haematoxylin-and-eosin stained breast tissue at "
+    f"about {MICRONS_PER_PIXEL:g} µm/px: a calibrated probability a patch, and at each confidence level whether the "
+    "patch is decided or left open.",
+    "For researchers and engineers who study patch classification, and for pathologists who judge such studies.",
+    "Not for: a diagnosis or any decision about a patient; a yes or no for a patient, for which nothing here was "
+    "validated; other tissue, stains, scanners or magnifications than those that it was trained on, unless "
+    "it is judged on them first.",
+)
+
+LOW = 0.7
+"""An accuracy below which a card counts a patient as badly judged."""
+
+_LEFT_OUT = ("effective", "AUPRC", "F1", "Brier score", "AUROC, patient-macro")
+
+
+def make_sections(facts: CardFacts) -> list[Section]:
+    """Makes the sections of a card, in their order."""
+    sections = [
+        Section("Intended use", [USE, *INTENDED]),
+        _limits(facts),
+        make_data(facts),
+        make_protocol(facts),
+        _model(facts),
+        *([] if facts.evaluation is None else _results(facts.evaluation)),
+        *_certified(facts),
+    ]
+    return [*sections, make_compute(facts), _provenance(facts)]
+
+
+def list_limits(facts: CardFacts) -> list[str]:
+    """Says what the figures do not show, and for whom the bundle was shown to do badly."""
+    limits = ["Patches are judged one by one: no architecture of the tissue beyond 200 µm is seen."]
+    if facts.snapshot is not None and (hospitals := facts.snapshot.patches["hospital"].nunique()) < 3:
+        limits.append(
+            f"All patients come from {format_count(hospitals, 'hospital')}: how it does elsewhere, with another "
+            "stain or scanner, is not known."
+        )
+    evaluation = facts.evaluation
+    if evaluation is None:
+        return [
+            *limits,
+            "It was not judged on test patients: nothing is known of how it does on patients it never saw.",
+        ]
+    limits.append(
+        f"The test rests on {evaluation.n_patients} patients, of whom the largest has "
+        f"{100 * evaluation.largest_patches / evaluation.n_patches:.0f} % of the patches: as much evidence as "
+        f"{evaluation.effective_patients:.1f} patients of equal size. Patches of a patient resemble each other; "
+        "intervals by patch would be far too narrow."
+    )
+    without = sum(row.positive == 0 for row in evaluation.per_patient)
+    if without < evaluation.options.min_patients:
+        limits.append(
+            f"Only {without} of the {evaluation.n_patients} test patients "
+            f"{'is' if without == 1 else 'are'} without any IDC patch: too few to say how often IDC would be "
+            "found in such a patient."
+        )
+    limits += _worst(evaluation)
+    unsure = [row for row in evaluation.thresholds if row.accuracy.value is None]
+    if unsure:
+        levels = ", ".join(format_level(row.level) for row in unsure)
+        limits.append(f"Too few test patches or patients are decided at {levels} to give a rate.")
+    missing = [row for row in facts.record.policy.certified if row.threshold is None]
+    if missing:
+        targets = ", ".join(format_level(row.target_error) for row in missing)
+        limits.append(
+            f"No threshold could be certified for a target error of {targets} with the val patients there were."
+        )
+    return limits
+
+
+def _limits(facts: CardFacts) -> Section:
+    return Section("Limits", points=list_limits(facts))
+
+
+def _worst(evaluation: Evaluation) -> list[str]:
+    if not evaluation.worst:
+        return []
+    least = evaluation.options.min_patches
+    judged = [row.accuracy for row in evaluation.per_patient if row.patches >= least]
+    worst, below = evaluation.worst[0].accuracy, sum(each < LOW for each in judged)
+    return [
+        f"Patients differ: of the {len(judged)} test patients with at least {least} patches, the worst has an "
+        f"accuracy of {100 * worst:.0f} %, and {below} have less than {100 * LOW:.0f} %."
+    ]
+
+
+def _model(facts: CardFacts) -> Section:
+    record, compute = facts.record, facts.compute
+    options, calibrator = record.training, record.policy.calibrator
+    sign = "−" if calibrator.intercept < 0 else "+"  # noqa: RUF001
+    calibrated = f"{calibrator.slope:.3f} · logit {sign} {abs(calibrator.intercept):.3f}"
+    parameters = "" if compute.parameters is None else f", {compute.parameters:,} weights"
+    steps = [name for name, used in _steps(record).items() if used]
+    points = [
+        f"Network: {describe_ensemble(record.architecture, record.ensemble)}{parameters}. {facts.note}".strip(),
+        f"Preparation, the same wherever it is used: {', '.join(steps) or 'none'}.",
+        f"Training: at most {options.epochs} epochs of {options.batch_size} patches a step, learning rate "
+        f"{options.learning_rate:g}, seed {options.seed}; flips, turns, and jitter of stain and light.",
+        f"Probability = 1 / (1 + exp(-({calibrated}))), fitted on val patients. A patch is called IDC at one half, "
+        "and is decided at a level where the probability of its likelier class reaches it.",
+    ]
+    return Section("Model", points=points)
+
+
+def _steps(record: BundleRecord) -> dict[str, bool]:
+    preparation = record.preparation
+    return {
+        f"stain normalised ({preparation.stain})": preparation.stain != "none",
+        "sharpened with the 3x3 kernel of the founding work": preparation.sharpen,
+    }
+
+
+def _results(evaluation: Evaluation) -> list[Section]:
+    rows = [
+        [METRIC_NAMES[name], format_estimate(estimate), format_estimate(evaluation.patient_macro[name])]
+        for name, estimate in evaluation.pooled.items()
+    ]
+    metrics = Table(describe(evaluation), ["metric", "all patches (pooled)", "mean over patients"], rows)
+    tables = [metrics]
+    if len(evaluation.per_hospital) > 1:
+        tables.append(part_table(evaluation.per_hospital, kind="hospital").without(_LEFT_OUT))
+    kept, well = threshold_parts(evaluation).values()  # together they are wider than a page
+    return [
+        Section("Results on test patients", tables=tables),
+        Section(
+            "What is decided at which confidence", tables=[kept, replace(well, caption="How right what is kept is.")]
+        ),
+    ]
+
+
+def _certified(facts: CardFacts) -> list[Section]:
+    certified, evaluation = facts.record.policy.certified, facts.evaluation
+    if not certified:
+        return []
+    tables = [certified_table(certified)]
+    if evaluation is not None and any(row.found for row in evaluation.certified):
+        tables += [table for table in [promise_table(evaluation)] if table is not None]
+    return [Section("Thresholds by target error", tables=tables)]
+
+
+def make_compute(facts: CardFacts) -> Section:
+    """Makes the section of what it took to make the bundle."""
+    compute = facts.compute
+    took = (
+        "The run does not say how long training took"
+        if compute.training_hours is None
+        else f"Training took {_hours(compute.training_hours)} on {compute.device}"
+    )
+    if compute.trials:
+        took += f"; a search of {format_count(compute.trials, 'trial')} took {_hours(compute.search_hours)}"
+    return Section("Compute", [f"{took}."])
+
+
+def _provenance(facts: CardFacts) -> Section:
+    record = facts.record
+    versions = ", ".join(f"{name} {number}" for name, number in record.versions.items())
+    points = [
+        f"Made {record.created_at:%Y-%m-%d %H:%M} UTC in run {facts.run}.",
+        f"Code: commit {record.git}." if record.git else "Code: no commit is known.",
+        f"Versions: {versions}.",
+    ]
+    return Section("Where it comes from", points=points)
+
+
+def _hours(hours: float) -> str:
+    minutes = round(60 * hours)
+    if not minutes:
+        return "less than a minute"
+    return format_count(minutes, "minute") if minutes < 120 else f"{hours:.1f} hours"

@@ -1,0 +1,61 @@
+"""The code that a bundle carries, so that it scores where bcd is not installed: what scoring imports, and no more.
+
+Examples:
+    >>> "bcd.bundle.scorer" in find_modules(), "bcd.cli.main" in find_modules()
+    (True, False)
+"""
+
+from __future__ import annotations
+
+import ast
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+_ROOT = Path(__file__).parents[2]
+_START = ("bcd.bundle.record", "bcd.bundle.scorer")
+
+
+def copy_code(folder: Path) -> Path:
+    """Copies the modules that scoring needs as a package.
+
+    Returns:
+        The package's folder, `folder/bcd`.
+    """
+    for module in find_modules():
+        source = _file(module)
+        target = folder / source.relative_to(_ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+    return folder / "bcd"
+
+
+def find_modules() -> list[str]:
+    """Returns the modules of bcd that scoring imports, directly or through others, at once or when called."""
+    found: set[str] = set()
+    waiting = list(_START)
+    while waiting:
+        module = waiting.pop()
+        if module not in found:
+            found.add(module)
+            waiting += _imported(module)
+            waiting += [module.rpartition(".")[0]] if "." in module else []
+    return sorted(found)
+
+
+def _imported(module: str) -> Iterator[str]:
+    waiting: list[ast.AST] = [ast.parse(_file(module).read_text("utf-8"))]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == "bcd":
+            yield node.module
+            inner = (f"{node.module}.{name.name}" for name in node.names)
+            yield from (name for name in inner if _file(name).exists())
+        waiting += ast.iter_child_nodes(node)
+
+
+def _file(module: str) -> Path:
+    path = _ROOT.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")

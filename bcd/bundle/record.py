@@ -1,0 +1,93 @@
+"""The record of a bundle: everything about it but the weights, as one JSON file."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from bcd.bundle.reference import ReferenceStatistics
+from bcd.errors import BcdError
+from bcd.evaluation.policy.policy import Policy
+from bcd.networks.architecture import Architecture
+from bcd.preprocessing.options import PrepareOptions
+from bcd.training.ensemble import describe_ensemble
+from bcd.training.options import SINGLE, EnsembleOptions, TrainOptions
+from bcd.versions import git_commit, package_versions
+
+if TYPE_CHECKING:
+    pass
+
+
+class BundleRecord(BaseModel):
+    """What a bundle is made of, and where it comes from.
+
+    Attributes:
+        preparation: How raw patches are prepared for the network.
+        architecture: The network's description, the same of every member.
+        training: How it was trained, with the seed of the first member.
+        ensemble: How many networks answer together, and in how many views.
+        policy: Calibrator, confidence levels and certified thresholds, of val patients.
+        snapshot: Id of the snapshot that it was trained on.
+        protocol: How that snapshot's patients were split.
+        metrics: Headline metrics on the test split, flat.
+        reference: Statistics of what it was trained and calibrated on; None where none were taken.
+        versions: Installed packages when it was made.
+        git: Commit of the code that made it, where known.
+        created_at: When it was made.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    preparation: PrepareOptions
+    architecture: Architecture
+    training: TrainOptions
+    ensemble: EnsembleOptions = SINGLE
+    policy: Policy
+    snapshot: str
+    protocol: str
+    metrics: dict[str, float]
+    reference: ReferenceStatistics | None = None
+    versions: dict[str, str] = Field(default_factory=package_versions)
+    git: str | None = Field(default_factory=git_commit)
+    created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_earlier_records(cls, values: Any) -> Any:
+        """Reads a record of before the two strengths of augmentation had names of their own."""
+        training = values.get("training")
+        if not isinstance(training, dict) or "augmentation" not in training:
+            return values
+        kept = {key: value for key, value in training.items() if key != "augmentation"}
+        strength = training["augmentation"]
+        return {**values, "training": {**kept, "stain_jitter": strength, "light_jitter": strength}}
+
+
+def read_record(path: Path) -> BundleRecord:
+    """Reads the record of a bundle.
+
+    Raises:
+        BcdError: Another version of bcd made the bundle, and prepares patches or describes networks otherwise.
+    """
+    try:
+        return BundleRecord.model_validate_json(path.read_text("utf-8"))
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise BcdError(
+            f"This version of bcd cannot use the bundle: {faults}.",
+            "Install the version that its record names, or retrain.",
+        ) from error
+
+
+def describe_record(record: BundleRecord) -> str:
+    """Says in one sentence what a bundle is."""
+    auroc = record.metrics.get("test_auroc_pooled")
+    figure = "without a test AUROC" if auroc is None else f"AUROC {auroc:.3f} on the test patients"
+    network = describe_ensemble(record.architecture, record.ensemble)
+    return (
+        f"Trained on snapshot {record.snapshot[:12]} ({record.protocol}): {network}, {figure}, "
+        f"{record.created_at:%Y-%m-%d}; research use only."
+    )

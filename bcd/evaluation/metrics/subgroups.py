@@ -1,0 +1,98 @@
+"""The same metrics seen by hospital, by batch, and over the patients whom the scores serve worst."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from bcd.evaluation.metrics.estimates import Estimate
+from bcd.evaluation.metrics.intervals import Array
+from bcd.evaluation.metrics.metrics import Judged, make_estimate
+from bcd.evaluation.metrics.ranking import divide
+from bcd.evaluation.metrics.sample import Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Metrics = tuple[dict[str, Estimate], dict[str, Estimate]]
+"""Pooled and patient-macro metrics."""
+
+WORST_SHARE = 0.1
+"""Share of the patients that `worst_tenth` is the mean of."""
+
+
+class View(BaseModel):
+    """A part of the sample, judged as a sample of its own.
+
+    Attributes:
+        name: The hospital or the batch.
+        n_patches: Patches of it.
+        n_patients: Patients of it.
+        effective_patients: Kish's effective number of patients.
+        prevalence: Share of patches labelled IDC.
+        pooled: Metrics over all its patches.
+        patient_macro: Metrics as means over its patients.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    n_patches: int
+    n_patients: int
+    effective_patients: float
+    prevalence: float
+    pooled: dict[str, Estimate]
+    patient_macro: dict[str, Estimate]
+
+
+def make_views(judged: Judged, groups: Sequence[str] | np.ndarray, whole: Metrics) -> list[View]:
+    """Judges each group of patches by itself, sorted by name.
+
+    Args:
+        judged: The whole sample.
+        groups: The group of each patch, shape (n,).
+        whole: Pooled and patient-macro metrics of the whole sample, which are those of an only group.
+    """
+    names, code = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    if len(names) == 1:
+        return [_view(str(names[0]), judged.sample, whole)]
+    views = []
+    for number, name in enumerate(names):
+        part = Judged.of(judged.sample.select(code == number), judged.options)
+        views.append(_view(str(name), part.sample, (part.pooled(), part.patient_macro())))
+    return views
+
+
+def _view(name: str, sample: Sample, metrics: Metrics) -> View:
+    return View(
+        name=name,
+        n_patches=len(sample.positive),
+        n_patients=len(sample.patients),
+        effective_patients=sample.effective_patients,
+        prevalence=float(sample.positive.mean()),
+        pooled=metrics[0],
+        patient_macro=metrics[1],
+    )
+
+
+def worst_tenth(judged: Judged) -> Estimate:
+    """Estimates the mean accuracy of the tenth of the patients with the lowest, each counting the same.
+
+    A mean over a tail (Rockafellar and Uryasev 2000) and not the one lowest: that would fall with every patient who
+    is added. Patients with fewer patches than a rate needs are left out.
+    """
+    n = judged.tallies.n
+    enough = n >= judged.options.min_patches
+    accuracy = judged.by_patient("accuracy")
+    order = np.flatnonzero(enough)[np.argsort(accuracy[enough], kind="stable")]
+
+    def statistic(weights: Array) -> Array:
+        drawn = weights[:, order]
+        share = WORST_SHARE * drawn.sum(axis=1, keepdims=True)
+        before = drawn.cumsum(axis=1) - drawn
+        counted = np.clip(share - before, 0, drawn)
+        return divide(counted @ accuracy[order], counted.sum(axis=1))
+
+    return make_estimate(statistic, judged.weights, np.where(enough, n, 0), judged.options, leverage=enough)

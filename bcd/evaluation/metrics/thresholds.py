@@ -1,0 +1,99 @@
+"""The threshold table: what is decided at each confidence, how well, and for how many patients.
+
+The levels are those of the founding work. The number of patches and the coverage fall from row to row by
+construction: a row is the patches of the row before that are also confident at its own level.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from bcd.evaluation.calls import is_confident
+from bcd.evaluation.metrics.estimates import Estimate
+from bcd.evaluation.metrics.intervals import Array
+from bcd.evaluation.metrics.metrics import Judged, make_estimate, ratio
+from bcd.evaluation.metrics.tallies import tally
+
+
+class ThresholdRow(BaseModel):
+    """One level of the threshold table.
+
+    Attributes:
+        level: Confidence from which a patch is kept.
+        n: Patches kept.
+        patients: Patients with a patch kept.
+        effective_patients: Kish's effective number of patients, by their patches kept; 0 where none is.
+        coverage: Share of all patches that is kept.
+        coverage_positive: Share of the patches of IDC that is kept.
+        coverage_negative: Share of the patches without IDC that is kept.
+        accuracy: Among the kept.
+        accuracy_macro: Among the kept of a patient, as the mean over patients; 1 minus it is the error that a
+            certified threshold is about.
+        precision: Among the kept that are called IDC.
+        npv: Among the kept that are called none.
+        recall: Among the kept that are IDC.
+        specificity: Among the kept that are without IDC.
+        recall_of_all: Kept and called IDC, among all that are IDC: what is found without a person.
+        specificity_of_all: Kept and called none, among all without IDC: what is cleared without a person.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    level: float
+    n: int
+    patients: int
+    effective_patients: float
+    coverage: Estimate
+    coverage_positive: Estimate
+    coverage_negative: Estimate
+    accuracy: Estimate
+    accuracy_macro: Estimate
+    precision: Estimate
+    npv: Estimate
+    recall: Estimate
+    specificity: Estimate
+    recall_of_all: Estimate
+    specificity_of_all: Estimate
+
+
+def threshold_table(judged: Judged) -> list[ThresholdRow]:
+    """Makes a row for each level of the options."""
+    return [threshold_row(judged, level) for level in judged.options.levels]
+
+
+def threshold_row(judged: Judged, level: float) -> ThresholdRow:
+    """Makes the row of one level, such as a certified threshold.
+
+    Args:
+        judged: The sample.
+        level: Confidence from which a patch is kept, in [0.5, 1].
+    """
+    kept = tally(judged.sample, is_confident(judged.sample.probability, level))
+    everything = judged.tallies
+    squares = float((kept.n**2).sum())
+
+    def share(part: Array, whole: Array) -> Estimate:
+        return make_estimate(ratio(part, whole), judged.weights, whole, judged.options)
+
+    right = kept.tp + kept.tn
+    each = np.divide(right, kept.n, out=np.zeros_like(right), where=kept.n > 0)
+    counted = (kept.n > 0).astype(np.float64)
+    macro = ratio(each, counted)
+    return ThresholdRow(
+        level=level,
+        n=int(kept.n.sum()),
+        patients=int(np.count_nonzero(kept.n)),
+        effective_patients=float(kept.n.sum() ** 2 / squares) if squares else 0.0,
+        coverage=share(kept.n, everything.n),
+        coverage_positive=share(kept.positive, everything.positive),
+        coverage_negative=share(kept.negative, everything.negative),
+        accuracy=share(right, kept.n),
+        accuracy_macro=make_estimate(macro, judged.weights, kept.n, judged.options, leverage=counted),
+        precision=share(kept.tp, kept.tp + kept.fp),
+        npv=share(kept.tn, kept.tn + kept.fn),
+        recall=share(kept.tp, kept.positive),
+        specificity=share(kept.tn, kept.negative),
+        recall_of_all=share(kept.tp, everything.positive),
+        specificity_of_all=share(kept.tn, everything.negative),
+    )

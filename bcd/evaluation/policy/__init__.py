@@ -1,0 +1,1 @@
+"""What is fitted on val patients and frozen with the model: calibration and thresholds."""

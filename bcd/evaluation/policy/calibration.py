@@ -1,0 +1,167 @@
+"""Calibration: slope and intercept that turn a network's logit into a probability (Platt scaling).
+
+The deployed calibrator is fitted on all val patients. What is said about these very patients, such as the certified
+thresholds, is said of cross-fitted probabilities: each patient's come from a calibrator that never saw the patient.
+
+Examples:
+    >>> calibrator = Calibrator(slope=2.0, intercept=0.0)
+    >>> calibrator.apply(np.array([0.0])).tolist()
+    [0.5]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict
+
+from bcd.errors import BcdError, InsufficientEvidenceError
+
+_LOOSE = 1e9  # a penalty that settles the slope where all logits are equal, too weak to be felt elsewhere
+
+
+class Calibration(Protocol):
+    """Turns logits into probabilities of IDC."""
+
+    def apply(self, logits: ArrayLike) -> NDArray[np.float64]:
+        """Returns the probability of IDC of each logit."""
+        ...
+
+
+Fit = Callable[[ArrayLike, ArrayLike], Calibration]
+"""Fits a calibration to logits and labels (1 = IDC), both of shape (n,)."""
+
+
+class Calibrator(BaseModel):
+    """Probability of IDC = sigmoid(slope * logit + intercept)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    slope: float
+    intercept: float
+
+    def apply(self, logits: ArrayLike) -> NDArray[np.float64]:
+        """Returns the calibrated probability of IDC of each logit, in double precision."""
+        return sigmoid(self.slope * np.asarray(logits, dtype=np.float64) + self.intercept)
+
+
+def sigmoid(logits: ArrayLike) -> NDArray[np.float64]:
+    """Returns 1 / (1 + exp(-logit)), without overflow, in double precision."""
+    from scipy.special import expit
+
+    return np.asarray(expit(np.asarray(logits, dtype=np.float64)))
+
+
+def fit_calibrator(logits: ArrayLike, labels: ArrayLike) -> Calibrator:
+    """Fits slope and intercept by maximum likelihood.
+
+    The targets are Platt's: (n1 + 1) / (n1 + 2) for a positive and 1 / (n0 + 2) for a negative patch, which
+    keeps the fit finite where the logits separate the classes (Platt 1999; Lin, Lin and Weng 2007). Of equal logits
+    the slope is 0, and every probability the share of IDC.
+
+    Args:
+        logits: One logit a patch, shape (n,); of val patients, that is, not of those trained on.
+        labels: 1 = IDC, 0 = none, shape (n,).
+
+    Raises:
+        InsufficientEvidenceError: There is one class only.
+        BcdError: A logit is not finite.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    x = np.asarray(logits, dtype=np.float64)
+    target = platt_targets(x, labels)
+    if np.ptp(x) == 0:  # nothing is ranked: any slope fits as well, and one that was made up would rank others
+        return Calibrator(slope=0.0, intercept=float(np.log(target.mean() / (1 - target.mean()))))
+    # A patch counts twice, as IDC by its target and as none by the rest: a likelihood of shares.
+    fitted = LogisticRegression(C=_LOOSE, solver="newton-cholesky", tol=1e-10).fit(
+        np.tile(x, 2)[:, None], np.repeat([1, 0], len(x)), sample_weight=np.concatenate([target, 1 - target])
+    )
+    return Calibrator(slope=float(fitted.coef_[0, 0]), intercept=float(fitted.intercept_[0]))
+
+
+def deal_folds(patients: ArrayLike, folds: int, seed: int) -> NDArray[np.intp]:
+    """Deals patients, not patches, to folds as equal in patients as can be.
+
+    Args:
+        patients: Whose each patch is, hospital included, shape (n,).
+        folds: How many there are; patients, if they are fewer.
+        seed: Another seed is another deal; the order of the patches is of no account.
+
+    Returns:
+        The fold of each patch, shape (n,).
+    """
+    names, number = np.unique(np.asarray(patients), return_inverse=True)
+    place = np.random.default_rng(seed).permutation(len(names))
+    return np.asarray((place % min(folds, len(names)))[number.reshape(-1)])
+
+
+def cross_fit(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    patients: ArrayLike,
+    *,
+    fit: Fit = fit_calibrator,
+    folds: int = 10,
+    seed: int = 20,
+) -> NDArray[np.float64]:
+    """Calibrates every patient with a calibration that was fitted to patients of the other folds only.
+
+    Args:
+        logits: One logit a patch, shape (n,).
+        labels: 1 = IDC, 0 = none, shape (n,).
+        patients: Whose each patch is, hospital included, shape (n,).
+        fit: What is fitted.
+        folds: Folds that the patients are dealt to.
+        seed: Of the deal.
+
+    Returns:
+        A probability of IDC of each patch, shape (n,).
+
+    Raises:
+        InsufficientEvidenceError: There is one patient only, or all patches of a class are in one fold.
+        BcdError: A logit is not finite.
+    """
+    x, y = np.asarray(logits, dtype=np.float64), np.asarray(labels)
+    fold = deal_folds(patients, folds, seed)
+    probability = np.empty(len(x))
+    for held_out in np.unique(fold):
+        mine = fold == held_out
+        probability[mine] = fit(x[~mine], y[~mine]).apply(x[mine])
+    return probability
+
+
+def cross_fit_or_none(
+    logits: ArrayLike, labels: ArrayLike, patients: ArrayLike, *, fit: Fit = fit_calibrator, folds: int, seed: int
+) -> NDArray[np.float64] | None:
+    """As `cross_fit`; None where there is one patient only, or all patches of a class are in one fold."""
+    try:
+        return cross_fit(logits, labels, patients, fit=fit, folds=folds, seed=seed)
+    except InsufficientEvidenceError:
+        return None
+
+
+def platt_targets(logits: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
+    """Returns Platt's targets: (n1 + 1) / (n1 + 2) for a positive and 1 / (n0 + 2) for a negative patch.
+
+    Raises:
+        InsufficientEvidenceError: There is one class only.
+        BcdError: A logit is not finite.
+    """
+    x, positive = np.asarray(logits, dtype=np.float64), np.asarray(labels) == 1
+    n1, n0 = int(positive.sum()), int((~positive).sum())
+    if n1 == 0 or n0 == 0:
+        missing = "IDC" if n1 == 0 else "no IDC"
+        raise InsufficientEvidenceError(
+            f"The calibrator cannot be fitted: none of the {n0 + n1} val patches is labelled {missing}.",
+            "Admit labelled patches of both classes, so that val has both.",
+        )
+    if not np.isfinite(x).all():
+        raise BcdError(
+            f"{int((~np.isfinite(x)).sum())} logits are not finite.",
+            "Train again with a smaller learning rate.",
+        )
+    return np.where(positive, (n1 + 1) / (n1 + 2), 1 / (n0 + 2))

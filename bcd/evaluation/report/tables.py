@@ -1,0 +1,198 @@
+"""Evaluations as tables: plain rows for the terminal, Markdown for Prefect and MLflow, rows again for HTML.
+
+Examples:
+        headline_table(evaluation).markdown()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from bcd.evaluation.evaluation import Evaluation
+from bcd.evaluation.metrics.estimates import Difference, Estimate
+from bcd.evaluation.metrics.thresholds import ThresholdRow
+from bcd.evaluation.policy.certified import CertifiedThreshold
+
+NOT_AVAILABLE = "n/a"
+
+METRIC_NAMES = {
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "precision": "precision",
+    "recall": "recall",
+    "specificity": "specificity",
+    "npv": "NPV",
+    "f1": "F1",
+    "brier": "Brier score (less is better)",
+    "ece": "calibration error (less is better)",
+}
+"""How metrics are called in front of readers."""
+
+
+_KEPT = ["confidence", "patches", "patients", "effective", "coverage", "of IDC", "of no IDC"]
+_RATES = ["accuracy", "accuracy, patient-macro", "precision", "NPV", "recall of kept", "specificity of kept"]
+_OF_ALL = ["recall of all", "specificity of all"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text, with a sentence that says what it is of."""
+
+    caption: str
+    header: list[str]
+    rows: list[list[str]]
+
+    def without(self, names: Collection[str]) -> Table:
+        """Returns the table without some columns, for where there is little room."""
+        kept = [place for place, name in enumerate(self.header) if name not in names]
+        rows = [[row[place] for place in kept] for row in self.rows]
+        return Table(self.caption, [self.header[place] for place in kept], rows)
+
+    def markdown(self) -> str:
+        """Returns the table in Markdown, the first column to the left and the others to the right."""
+        lines = [self.header, ["---", *["---:"] * (len(self.header) - 1)], *self.rows]
+        cells = (" | ".join(cell.replace("|", r"\|") for cell in line) for line in lines)
+        body = "\n".join(f"| {line} |" for line in cells)
+        return f"{self.caption}\n\n{body}\n"
+
+
+def describe(evaluation: Evaluation) -> str:
+    """Says in one sentence what an evaluation is of."""
+    split = "Given" if evaluation.split == "given" else f"{evaluation.split.capitalize()} split"
+    return (
+        f"{split}: {evaluation.n_patches:,} patches of {evaluation.n_patients} "
+        f"patients ({evaluation.effective_patients:.1f} effective), {100 * evaluation.prevalence:.1f} % IDC; "
+        f"{format_level(evaluation.options.confidence)} intervals by patient."
+    )
+
+
+def headline_table(evaluation: Evaluation) -> Table:
+    """Makes the table of metrics: pooled, patient-macro, and without the largest patient."""
+    largest = f"{evaluation.largest_patient} ({evaluation.largest_patches:,} patches)"
+    views = {
+        "pooled": evaluation.pooled,
+        "patient-macro": evaluation.patient_macro,
+        f"without {largest}": evaluation.without_largest,
+    }
+    views = {name: estimates for name, estimates in views.items() if estimates}
+    rows = [
+        [METRIC_NAMES[metric], *(format_estimate(estimates[metric]) for estimates in views.values())]
+        for metric in evaluation.pooled
+    ]
+    return Table(describe(evaluation), ["metric", *views], rows)
+
+
+def threshold_rows(evaluation: Evaluation) -> Table:
+    """Makes the threshold table."""
+    options = evaluation.options
+    caption = (
+        f"{describe(evaluation)} A patch is kept if the calibrated probability of its likelier class reaches "
+        f"the confidence. A rate on under {options.min_patches} patches or {options.min_patients} patients "
+        "is n/a."
+    )
+    header = [*_KEPT, *_RATES, *_OF_ALL]
+    return Table(caption, header, [_threshold_row(row) for row in evaluation.thresholds])
+
+
+def threshold_parts(evaluation: Evaluation) -> dict[str, Table]:
+    """Makes the threshold table in two parts that a terminal has room for, by what they say."""
+    whole = threshold_rows(evaluation)
+    return {"what is kept": whole.without(_RATES), "how well": whole.without([*_KEPT[1:], *_OF_ALL])}
+
+
+def _threshold_row(row: ThresholdRow) -> list[str]:
+    effective = f"{row.effective_patients:.1f}"
+    rates = (row.accuracy, row.accuracy_macro, row.precision, row.npv, row.recall, row.specificity)
+    of_all = (row.recall_of_all, row.specificity_of_all)
+    return [
+        f"≥ {format_level(row.level)}",
+        f"{row.n:,}",
+        str(row.patients),
+        effective,
+        *(format_percent(e) for e in (row.coverage, row.coverage_positive, row.coverage_negative)),
+        *(NOT_AVAILABLE if e is None else format_estimate(e) for e in (*rates, *of_all)),
+    ]
+
+
+def difference_table(differences: Mapping[str, Difference], *, caption: str) -> Table:
+    """Makes the table of a paired comparison; its counts are of what each metric rests on."""
+    rows = [
+        [METRIC_NAMES[metric], format_difference(d), f"{d.n_patches:,}", str(d.n_patients)]
+        for metric, d in differences.items()
+    ]
+    return Table(caption, ["metric", "difference", "patches it rests on", "their patients"], rows)
+
+
+def format_estimate(estimate: Estimate) -> str:
+    """Formats a metric as `.953 [.921, .974]`; n/a where there is none."""
+    if estimate.value is None:
+        return NOT_AVAILABLE
+    return _with_interval(_decimal(estimate.value), estimate.low, estimate.high)
+
+
+def format_percent(estimate: Estimate) -> str:
+    """Formats a share as `95.3 %`; n/a where there is none."""
+    return NOT_AVAILABLE if estimate.value is None else f"{100 * estimate.value:.1f} %"
+
+
+def format_difference(difference: Difference) -> str:
+    """Formats a difference with its sign, as `+.012 [+.004, +.028]`; n/a where there is none."""
+    if difference.value is None:
+        return NOT_AVAILABLE
+    return _with_interval(_decimal(difference.value, signed=True), difference.low, difference.high, signed=True)
+
+
+def format_level(level: float) -> str:
+    """Formats a confidence level as `99.99 %`."""
+    return f"{100 * level:.10g} %"
+
+
+def _with_interval(value: str, low: float | None, high: float | None, *, signed: bool = False) -> str:
+    if low is None or high is None:
+        return f"{value} [{NOT_AVAILABLE}]"
+    return f"{value} [{_decimal(low, signed=signed)}, {_decimal(high, signed=signed)}]"
+
+
+def _decimal(value: float, *, signed: bool = False) -> str:
+    text = f"{abs(value):.3f}".removeprefix("0")
+    if not signed:
+        return text
+    return f"{'−' if value < 0 and text != '.000' else '+'}{text}"  # noqa: RUF001
+
+
+def certified_table(certified: Sequence[CertifiedThreshold]) -> Table:
+    """Makes the table of thresholds by target error."""
+    caption = (
+        "Val patients, cross-fitted scores. Of what is kept of a patient, a share is wrong: the error is the mean of "
+        "that share over all patients of whom anything is kept, and the bound is an upper one. If no threshold is "
+        "certified, the figures are of the strictest that was tested. The pooled error is not promised."
+    )
+    header = [
+        "target error",
+        "threshold",
+        "tested at",
+        "patches kept",
+        "patients kept",
+        "error",
+        "bound",
+        "pooled error",
+    ]
+    rows = [
+        [
+            f"≤ {format_level(row.target_error)}",
+            row.verdict,
+            f"≥ {format_level(row.tested)}",
+            f"{100 * row.coverage:.1f} %",
+            f"{row.patients} of {row.n_patients}",
+            *(_percent(value) for value in (row.error, row.bound, row.error_pooled)),
+        ]
+        for row in certified
+    ]
+    return Table(caption, header, rows)
+
+
+def _percent(value: float | None) -> str:
+    return NOT_AVAILABLE if value is None else f"{100 * value:.2f} %"

@@ -1,0 +1,117 @@
+"""The checks that carry the rule: AUROC, recall and specificity of both models on the same patients, with margins."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bcd.evaluation.report.tables import METRIC_NAMES, format_difference, format_level
+from bcd.gate.verdict import Check
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+    from bcd.evaluation.metrics.estimates import Difference
+    from bcd.gate.options import GateOptions
+
+
+def check_scores(scores: pd.DataFrame) -> Check:
+    """Checks that the challenger could be loaded and gave every gate patch a probability."""
+    bad = int((~np.isfinite(scores["probability"].to_numpy(dtype=np.float64))).sum())
+    if bad:
+        text = f"The challenger gave {bad} of {len(scores)} gate patches no finite probability."
+    else:
+        text = f"The challenger was loaded from the registry and scored {_say(count_patients(scores), len(scores))}."
+    return Check(name="scores", passed=bad == 0, enforced=True, text=text)
+
+
+def check_evidence(scores: pd.DataFrame, options: GateOptions) -> Check:
+    """Counts patients with patches of each class: the rarer class carries the AUROC."""
+    wanted = options.min_patients
+    found = {
+        "patches": count_patients(scores),
+        "IDC patches": count_patients(scores[scores["label"] == 1]),
+        "patches without IDC": count_patients(scores[scores["label"] == 0]),
+    }
+    short = [
+        f"{count} of at least {wanted} gate patients have {kind} ({wanted - count} missing)"
+        for kind, count in found.items()
+        if count < wanted
+    ]
+    if short:
+        text = f"Insufficient evidence: {'; '.join(short)}."
+    else:
+        text = (
+            f"Both were judged on {_say(found['patches'], len(scores))}; it takes {wanted} patients. "
+            f"Intervals of {format_level(options.confidence)} by patient."
+        )
+    return Check(name="evidence", passed=not short, enforced=True, text=text, value=float(min(found.values())))
+
+
+def check_differences(differences: Mapping[str, Difference], options: GateOptions) -> list[Check]:
+    """Holds the differences, challenger minus champion, against the margins of the rule."""
+    least = 0.0 if options.rule == "superior" else -options.margin
+    return [
+        _check_least("auroc", differences["auroc"], least, enforced=True),
+        _check_itself(differences["auroc"]),
+        *(
+            _check_least(name, differences[name], -options.rate_margin, enforced=options.enforce_rates)
+            for name in ("recall", "specificity")
+        ),
+        *(_report(name, differences[name]) for name in ("accuracy", "brier")),
+    ]
+
+
+def count_patients(scores: pd.DataFrame) -> int:
+    """Counts the patients of a score frame."""
+    return len(scores[["hospital", "patient"]].drop_duplicates())
+
+
+def format_limit(limit: float) -> str:
+    """Formats a limit with its sign and three decimals."""
+    return f"{'−' if limit < 0 else '+' if limit > 0 else ''}{abs(limit):.3f}".replace("0.", ".", 1)  # noqa: RUF001
+
+
+def _check_least(name: str, difference: Difference, least: float, *, enforced: bool) -> Check:
+    passed = difference.low is not None and difference.low > least
+    found = f"{METRIC_NAMES[name]} differs by {format_difference(difference)} from the champion's"
+    if difference.low is None:
+        basis = _say(difference.n_patients, difference.n_patches)
+        end = f"{basis} give no interval: insufficient evidence"
+    else:
+        end = f"its lower end must stay above {format_limit(least)}: it {'does' if passed else 'does not'}"
+    return _check(name, difference, f"{found}; {end}.", passed=passed, enforced=enforced, limit=least)
+
+
+def _check_itself(auroc: Difference) -> Check:
+    passed = auroc.value is not None and auroc.value >= 0
+    found = f"The AUROC itself must not be lower: it differs by {format_difference(auroc)}"
+    text = f"{found}{'' if passed else ', which is lower'}."
+    return _check("not worse", auroc, text, passed=passed, enforced=True, limit=0.0)
+
+
+def _report(name: str, difference: Difference) -> Check:
+    text = f"{METRIC_NAMES[name]} differs by {format_difference(difference)}; reported only."
+    return _check(name, difference, text, passed=True, enforced=False, limit=None)
+
+
+def _check(
+    name: str, difference: Difference, text: str, *, passed: bool, enforced: bool, limit: float | None
+) -> Check:
+    return Check(
+        name=name,
+        passed=passed,
+        enforced=enforced,
+        text=f"{text[0].upper()}{text[1:]}",
+        value=difference.value,
+        low=difference.low,
+        high=difference.high,
+        limit=limit,
+    )
+
+
+def _say(patients: int, patches: int) -> str:
+    return f"{patches:,} patches of {patients} patients"

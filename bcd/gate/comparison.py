@@ -1,0 +1,143 @@
+"""Two versions on the same patients: pairwise differences with their intervals.
+
+Test patients by default, who choose nothing. Whoever looks at gate patients leaves a row in the catalog: a look that
+is not recorded would make later verdicts look better than they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from bcd.bundle.aliases import identify
+from bcd.errors import BcdError
+from bcd.gate.patients import Look, open_look
+from bcd.snapshots.freeze import load_snapshot
+from bcd.store.decisions import Decision, record_decision
+from bcd.tracking.lookup import MODEL, resolve_version
+from bcd.tracking.store import open_client, start_run
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from bcd.evaluation.metrics.estimates import Difference
+    from bcd.evaluation.options import EvaluateOptions
+    from bcd.gate.overrides import Word
+    from bcd.settings import Settings
+    from bcd.store.catalog import Catalog
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What two versions differ by.
+
+    Attributes:
+        a: The version compared with.
+        b: The version in question; every difference is b minus a.
+        snapshot: The snapshot whose patients judge.
+        split: Their split.
+        n_patches: Patches judged.
+        n_patients: Patients judged.
+        differences: By metric.
+    """
+
+    a: str
+    b: str
+    snapshot: str
+    split: str
+    n_patches: int
+    n_patients: int
+    differences: dict[str, Difference]
+
+
+def compare_versions(
+    settings: Settings,
+    catalog: Catalog,
+    a: str,
+    b: str,
+    evaluate: EvaluateOptions,
+    *,
+    split: str = "test",
+    snapshot: str = "",
+    word: Word | None = None,
+) -> Comparison:
+    """Scores the same patients with two versions from the registry and compares them pairwise.
+
+    Args:
+        settings: Where everything is.
+        catalog: Where a look at gate patients is recorded.
+        a: A version or an alias.
+        b: Another one.
+        evaluate: How patients are resampled.
+        split: `test`, `val` or `gate`.
+        snapshot: Id of the snapshot whose patients judge, or its beginning; empty: that of the newer version.
+        word: Who looks and why; needed for gate patients.
+
+    Raises:
+        BcdError: A version is unknown, both are one, a patient was trained on, or nobody says who looks at the gate.
+    """
+    from bcd.evaluation.metrics.compare import compare_scores
+
+    if split == "gate" and word is None:
+        raise BcdError(
+            "Every look at gate patients is recorded, and nobody says who looks.",
+            "Add --by NAME --reason TEXT, or compare on test patients.",
+        )
+    client = open_client(settings)
+    first, second = (_require(client, which) for which in (a, b))
+    if first == second:
+        raise BcdError(f"{a} and {b} are both {MODEL}/{first}.", "Name two versions.")
+    newer = max(first, second, key=int)
+    judges = load_snapshot(settings, snapshot or client.get_model_version(MODEL, newer).tags["bcd.snapshot"])
+    look = open_look(settings, catalog, judges, split)
+    if look.patches.empty:
+        raise BcdError(f"Snapshot {judges.id[:12]} has no {split} patients.", "Name another one with --snapshot.")
+    if word is not None and split == "gate":
+        record_decision(catalog, _log_look(settings, look, first, second, word))
+    scores = [look.score(settings, version)[1] for version in (first, second)]
+    return Comparison(
+        a=f"{MODEL}/{first}",
+        b=f"{MODEL}/{second}",
+        snapshot=judges.id,
+        split=split,
+        n_patches=len(look.patches),
+        n_patients=look.n_patients,
+        differences=compare_scores(scores[0], scores[1], evaluate),
+    )
+
+
+def _require(client: MlflowClient, which: str) -> str:
+    version = resolve_version(client, which)
+    if version is None:
+        raise BcdError(f"There is no {which} of {MODEL}.", "`bcd history` lists the versions.")
+    return version
+
+
+def _log_look(settings: Settings, look: Look, first: str, second: str, word: Word) -> Decision:
+    """Logs a look before anybody looks."""
+    now = datetime.now(UTC)
+    key = f"look/{second}/{first}/{now.isoformat()}"
+    with start_run(settings, key=key, name=f"look {MODEL}/{second}", kind="gate") as run:
+        run.set_tags({"bcd.snapshot": look.snapshot.id, "bcd.gate_digest": look.digest, "bcd.by": word.by})
+        run.set_tags({"bcd.challenger": second, "bcd.champion": first, "mlflow.note.content": word.reason})
+        run.log_snapshot(look.snapshot, context="gate", split="gate")
+    evidence = {
+        "gate_digest": look.digest,
+        "protocol": look.snapshot.protocol,
+        "patients": look.n_patients,
+        "run": run.id,
+    }
+    return Decision(
+        key=key,
+        decided_at=now,
+        verdict="LOOK",
+        challenger=second,
+        champion=first,
+        snapshot=look.snapshot.id,
+        reasons=[f"{word.by} compared them on gate patients: {word.reason}"],
+        evidence=evidence | identify(open_client(settings), second),
+        kind="look",
+        by=word.by,
+        reason=word.reason,
+    )

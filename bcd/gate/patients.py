@@ -1,0 +1,136 @@
+"""A look at judging patients: their patches are read once, checked, and scored by models from the registry."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bcd.bundle.registry import Bundle, load_bundle
+from bcd.errors import BcdError
+from bcd.snapshots.evidence import assert_no_leakage
+from bcd.snapshots.freeze import load_snapshot, patient_keys
+from bcd.store.batches import read_pixels
+from bcd.store.decisions import LOOKS, list_decisions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bcd.settings import Settings
+    from bcd.snapshots.freeze import Snapshot
+    from bcd.store.catalog import Catalog
+
+_ROW = ["hospital", "patient", "slide", "x", "y", "label", "split"]
+
+
+@dataclass(frozen=True)
+class Look:
+    """The patches of one split, as every model is to see them.
+
+    Attributes:
+        snapshot: The snapshot that they are of.
+        patches: Rows of it.
+        pixels: Their raw pixels, uint8, (n, 50, 50, 3), not to be written to.
+        digest: Hash of which patches, with which labels and which pixels.
+    """
+
+    snapshot: Snapshot
+    patches: pd.DataFrame
+    pixels: np.ndarray
+    digest: str
+
+    @property
+    def n_patients(self) -> int:
+        """Patients who are looked at."""
+        return int(patient_keys(self.patches).nunique())
+
+    def score(self, settings: Settings, version: str) -> tuple[Bundle, pd.DataFrame]:
+        """Loads a version from the registry and scores the patches with it.
+
+        Returns:
+            The bundle, and a frame of hospital, patient, slide, x, y, label, split, logit and probability.
+
+        Raises:
+            BcdError: There is no such version, or it has seen a patient.
+        """
+        bundle = load_bundle(settings, version)
+        assert_unseen(settings, bundle, self.patches)
+        return bundle, score_frame(bundle, self.patches, self.pixels)
+
+
+def open_look(settings: Settings, catalog: Catalog, snapshot: Snapshot, split: str) -> Look:
+    """Reads the patches of a split and makes sure that they are what an earlier look saw.
+
+    Raises:
+        BcdError: A patient or the same pixels lie in two splits, or pixels are not what they were.
+    """
+    assert_no_leakage(snapshot)
+    patches = snapshot.of(split)
+    pixels = read_pixels(settings, patches)
+    pixels.flags.writeable = False
+    look = Look(snapshot, patches, pixels, _digest(patches, pixels))
+    if split == "gate":
+        _require_frozen(catalog, look)
+    return look
+
+
+def assert_unseen(settings: Settings, bundle: Bundle, patches: pd.DataFrame) -> None:
+    """Asserts that a bundle neither trained on nor was calibrated on a patient who judges it.
+
+    Raises:
+        BcdError: It did; the patients are named.
+    """
+    seen = find_seen(settings, bundle.record.snapshot, patches)
+    if seen:
+        raise BcdError(
+            f"{bundle.name} has seen {len(seen)} patients who would judge it: {', '.join(seen[:3])}, …",
+            "Judge it on a snapshot of the protocol that it was trained under "
+            f"({bundle.record.protocol}), or retrain the champion under the new one.",
+        )
+
+
+def find_seen(settings: Settings, trained_on: str, patches: pd.DataFrame) -> list[str]:
+    """Returns the patients whom a bundle has seen that was trained on this snapshot."""
+    known = load_snapshot(settings, trained_on).patches
+    used = set(patient_keys(known[known["split"].isin(["train", "val"])]))
+    return sorted(used & set(patient_keys(patches)))
+
+
+def score_frame(bundle: Bundle, patches: pd.DataFrame, pixels: np.ndarray) -> pd.DataFrame:
+    """Scores the patches of a snapshot.
+
+    Args:
+        bundle: What scores them.
+        patches: Rows of a snapshot.
+        pixels: Their raw pixels, in the frame's order.
+
+    Returns:
+        The patches' columns (hospital, patient, slide, x, y, label, split) with logit and probability.
+    """
+    scores = bundle.score(pixels)
+    return patches[_ROW].reset_index(drop=True).join(scores[["logit", "probability"]])
+
+
+def judges_of(snapshot: Snapshot) -> str:
+    """Hashes who judges and who is reported on: the patches of gate and test with their labels and pixels' hashes."""
+    rows = snapshot.patches[snapshot.patches["split"].isin(["gate", "test"])]
+    return hashlib.sha256(rows[[*_ROW, "pixel_sha256"]].to_csv(index=False).encode()).hexdigest()
+
+
+def _digest(patches: pd.DataFrame, pixels: np.ndarray) -> str:
+    digest = hashlib.sha256(patches[_ROW].to_csv(index=False).encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()
+
+
+def _require_frozen(catalog: Catalog, look: Look) -> None:
+    for one in list_decisions(catalog):
+        known = one.evidence.get("gate_digest")
+        if one.kind in LOOKS and one.snapshot == look.snapshot.id and known not in {None, look.digest}:
+            raise BcdError(
+                f"The gate patients of snapshot {look.snapshot.id[:12]} are not what they were on "
+                f"{one.decided_at:%Y-%m-%d}: their digest is {look.digest[:12]} and was {known[:12]}.",
+                "Restore the batches from a backup, or freeze a new snapshot.",
+            )

@@ -1,0 +1,240 @@
+"""Promotion: the gate is run on the registered models, and its decision moves the aliases.
+
+An evaluation on the gate patients is logged before it is made, scored from the registry, and kept with its ledger.
+The decision is recorded before any alias moves (`bcd.bundle.aliases`), and no two processes decide at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from bcd.bundle.aliases import carry_out, finish_last_decision, identify, is_about
+from bcd.errors import BcdError
+from bcd.evaluation.options import EvaluateOptions
+from bcd.gate.patients import Look, judges_of, open_look
+from bcd.gate.rule import GateOptions, judge
+from bcd.gate.verdict import Check, Verdict, report_of
+from bcd.progress import say
+from bcd.settings import Settings
+from bcd.store.decisions import LOOKS, Decision, Kind, find_decision, list_decisions, list_looks, record_decision
+from bcd.tracking.lookup import MODEL, resolve_version
+from bcd.tracking.store import open_client, start_run
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow import MlflowClient
+
+    from bcd.evaluation.options import EvaluateOptions
+    from bcd.gate.options import GateOptions
+    from bcd.settings import Settings
+    from bcd.snapshots.freeze import Snapshot
+    from bcd.store.catalog import Catalog
+    from bcd.tracking.run import Run
+
+
+@dataclass(frozen=True)
+class Judging:
+    """What a judgement is made with.
+
+    Attributes:
+        settings: Where everything is.
+        catalog: Knows the earlier looks.
+        client: The registry.
+        snapshot: The snapshot whose gate patients judge.
+        options: The rule and its margins.
+        evaluate: How patients are resampled.
+    """
+
+    settings: Settings
+    catalog: Catalog
+    client: MlflowClient
+    snapshot: Snapshot
+    options: GateOptions
+    evaluate: EvaluateOptions
+
+    def look(self, run: Run, challenger: str, champion: str | None) -> Look:
+        """Reads the gate patients, and logs who looks at them before anybody does."""
+        look = open_look(self.settings, self.catalog, self.snapshot, "gate")
+        run.log_options("gate", self.options)
+        run.set_tags({"bcd.snapshot": self.snapshot.id, "bcd.protocol": self.snapshot.protocol})
+        run.set_tags(
+            {"bcd.gate_digest": look.digest, "bcd.challenger": challenger, "bcd.champion": champion or "none"}
+        )
+        run.log_snapshot(self.snapshot, context="gate", split="gate")
+        return look
+
+    def compare(self, run: Run, look: Look, challenger: str, champion: str | None) -> Verdict:
+        """Scores the gate patients with both models, from the registry, and judges."""
+        scores: dict[str, pd.DataFrame] = {}
+        reported = []
+        for role, version in {"challenger": challenger, "champion": champion}.items():
+            if version is not None:
+                bundle, scores[role] = look.score(self.settings, version)
+                reported.append(report_of(bundle))
+                run.log_table(scores[role], f"{role}_scores.parquet")
+        verdict = judge(
+            scores["challenger"],
+            scores.get("champion"),
+            self.options,
+            self.evaluate,
+            challenger=challenger,
+            champion=champion,
+        )
+        checks = [*verdict.checks, self._count_look(look)]
+        return verdict.model_copy(update={"reported": reported, "checks": checks})
+
+    def make_decision(
+        self, run: Run, look: Look, verdict: Verdict, *, key: str, kind: Kind = "gate", figures: Any = None
+    ) -> Decision:
+        """Makes the decision that a verdict comes to, with what it is founded on; `figures` belong to that too."""
+        evidence = self._found(run, look, verdict)
+        return Decision(
+            key=key,
+            decided_at=datetime.now(UTC),
+            verdict=verdict.verdict,
+            challenger=verdict.challenger,
+            champion=verdict.champion,
+            snapshot=self.snapshot.id,
+            reasons=verdict.reasons,
+            evidence=evidence if figures is None else evidence | {"figures": figures},
+            kind=kind,
+        )
+
+    def _found(self, run: Run, look: Look, verdict: Verdict) -> dict[str, Any]:
+        """Returns what a decision is founded on, as JSON values."""
+        return {
+            "verdict": verdict.model_dump(mode="json"),
+            "awaits_approval": verdict.awaits_approval,
+            "gate_digest": look.digest,
+            "protocol": self.snapshot.protocol,
+            "judges": judges_of(self.snapshot),
+            "patches": len(look.patches),
+            "patients": look.n_patients,
+            "run": run.id,
+            **identify(self.client, verdict.challenger),
+        }
+
+    def _count_look(self, look: Look) -> Check:
+        """Says how often these very gate patients, and any of the protocol, were looked at: every look wears them."""
+        protocol = self.snapshot.protocol
+        number = len(list_looks(self.catalog, look.digest)) + 1
+        looks = [one for one in list_decisions(self.catalog) if one.kind in LOOKS]
+        # Earlier decisions do not say under which protocol.
+        among = sum(one.evidence.get("protocol", protocol) == protocol for one in looks) + 1
+        text = (
+            f"This is look {number} at exactly these {look.n_patients} gate patients, "
+            f"and look {among} at gate patients of protocol {protocol}."
+        )
+        return Check(name="looks", passed=True, enforced=False, text=text, value=float(number))
+
+
+def log_verdict(run: Run, verdict: Verdict) -> None:
+    """Logs a verdict with its ledger of checks: as JSON, as Markdown and as a picture."""
+    from bcd.gate.plot import draw_checks
+
+    run.set_tags({"bcd.verdict": verdict.verdict, "mlflow.note.content": verdict.markdown()})
+    figures = [check for check in verdict.checks if check.low is not None]
+    run.log_metrics({f"gate_{check.name.replace(' ', '_')}_difference": check.value for check in figures})
+    run.log_text(verdict.model_dump_json(indent=2), "verdict.json")
+    run.log_text(verdict.markdown(), "verdict.md")
+    with TemporaryDirectory() as folder:
+        picture = draw_checks(verdict, Path(folder) / "gate.png")
+        if picture is not None:
+            run.log_file(picture)
+
+
+LOCK = "promotion"
+"""The lock of the catalog under which decisions are taken and aliases move."""
+
+
+def run_gate(
+    settings: Settings,
+    catalog: Catalog,
+    *,
+    key: str,
+    snapshot: Snapshot,
+    challenger: str,
+    options: GateOptions,
+    evaluate: EvaluateOptions,
+    parent: str | None = None,
+) -> Verdict:
+    """Judges a registered challenger against the champion and moves the aliases; the same key decides once.
+
+    Both are loaded from the registry and score the same patches: the gate split of `snapshot`.
+
+    Args:
+        settings: Where everything is.
+        catalog: Where the decision is recorded.
+        key: What the decision is for.
+        snapshot: The snapshot whose gate patients judge.
+        challenger: Version of the bundle in question.
+        options: The rule and its margins.
+        evaluate: How patients are resampled.
+        parent: Run id of the retraining that this belongs to.
+
+    Raises:
+        BcdError: The challenger is unknown or the champion already, a gate patient was trained on, or the gate
+            patients are not what they were.
+    """
+    client = open_client(settings)
+    judging = Judging(settings, catalog, client, snapshot, options, evaluate)
+    with catalog.lock(LOCK) as confirm:
+        finish_last_decision(client, catalog)
+        version = resolve_version(client, challenger)
+        if version is None:
+            raise BcdError(f"There is no {challenger} of {MODEL} to judge.", "`bcd history` lists the versions.")
+        found = find_verdict(client, catalog, key, version)
+        if found is not None:
+            say(f"The gate has decided on {MODEL}/{version} before: {found.verdict}.")
+            return found
+        key = _choose_key(client, catalog, given := key, version)
+        if key != given:
+            say(
+                "The catalog holds a decision for this retraining, but about a bundle that is gone: its version or "
+                f"the whole registry was deleted since. {MODEL}/{version} came later and is judged on its own."
+            )
+        champion = resolve_version(client, "champion")
+        if champion == version:
+            raise BcdError(f"{MODEL}/{version} is the champion already.", "Name a version that is not.")
+        with start_run(settings, key=key, name=f"gate {MODEL}/{version}", kind="gate", parent=parent) as run:
+            look = judging.look(run, version, champion)
+            verdict = judging.compare(run, look, version, champion)
+            log_verdict(run, verdict)
+            decision = judging.make_decision(run, look, verdict, key=key)
+            confirm()
+            record_decision(catalog, decision)
+            carry_out(client, decision)
+    return verdict
+
+
+def find_verdict(client: MlflowClient, catalog: Catalog, key: str, version: str) -> Verdict | None:
+    """Returns what was decided on a version under `key`, with the word of the person who was asked, if any.
+
+    A decision about another bundle, of a registry that was deleted since, is none about this one.
+    """
+    decision = find_decision(catalog, _choose_key(client, catalog, key, version))
+    if decision is None:
+        return None
+    verdict = Verdict.model_validate(decision.evidence["verdict"])
+    answer = find_decision(catalog, approval_key(decision))
+    if answer is None:
+        return verdict
+    changes = {"verdict": answer.verdict, "awaits_approval": False, "reasons": [*answer.reasons, *verdict.reasons]}
+    return verdict.model_copy(update=changes)
+
+
+def approval_key(decision: Decision) -> str:
+    """Returns the key of a person's answer to a decision that awaits approval."""
+    return f"{decision.key}/approval"
+
+
+def _choose_key(client: MlflowClient, catalog: Catalog, key: str, version: str) -> str:
+    """Returns `key`, or one of the version's own where the decision of `key` is about a bundle that is gone."""
+    decision = find_decision(catalog, key)
+    if decision is None or (decision.challenger == version and is_about(client, decision)):
+        return key
+    return f"{key}/{identify(client, version)['model'].removeprefix('models:/')}"

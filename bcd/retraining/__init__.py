@@ -1,0 +1,1 @@
+"""One retraining from the snapshot to the gate: its plan and its stages."""

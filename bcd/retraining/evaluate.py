@@ -1,0 +1,139 @@
+"""The evaluation of a network or an ensemble: scores of val and test patients, the policy, the figures.
+
+The policy is fitted on val patients and then judged, unchanged, on test patients, who chose nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bcd.evaluation.evaluation import Evaluation, evaluate_scores
+from bcd.evaluation.options import EvaluateOptions
+from bcd.evaluation.policy.calibration import cross_fit_or_none
+from bcd.evaluation.policy.policy import Policy, fit_policy
+from bcd.evaluation.report.figures import draw_figures
+from bcd.files import whole_folder
+from bcd.progress import say, track
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bcd.preprocessing.prepared import PreparedSnapshot
+    from bcd.training.options import Views
+
+_SPLITS = ("val", "test")
+
+
+@dataclass(frozen=True)
+class EvaluatedNetwork:
+    """What an evaluation left in its folder.
+
+    Attributes:
+        policy: Calibrator and levels, fitted on the val patients.
+        evaluations: The evaluation of each judged split. That of val, by cross-fitted probabilities, flatters all the
+            same: its patients chose the epoch. A split without patients is left out.
+        folder: Holds `SPLIT.parquet` (scores), `SPLIT.json` and `SPLIT/*.png` of each judged split.
+    """
+
+    policy: Policy
+    evaluations: dict[str, Evaluation]
+    folder: Path
+
+    def scores(self, split: str) -> pd.DataFrame:
+        """Reads the scores of a split."""
+        import pandas as pd
+
+        return pd.read_parquet(self.folder / f"{split}.parquet")
+
+    def figures(self, split: str) -> list[Path]:
+        """Returns the pictures of a split."""
+        return sorted((self.folder / split).glob("*.png"))
+
+
+def find_evaluated(folder: Path) -> EvaluatedNetwork | None:
+    """Reads what an evaluation left in its folder; None where there is none."""
+    if not folder.exists():
+        return None
+    evaluations = {
+        split: Evaluation.model_validate_json((folder / f"{split}.json").read_text())
+        for split in _SPLITS
+        if (folder / f"{split}.json").exists()
+    }
+    policy = Policy.model_validate_json((folder / "policy.json").read_text())
+    return EvaluatedNetwork(policy, evaluations, folder)
+
+
+def evaluate_network(
+    prepared: PreparedSnapshot,
+    networks: Sequence[Path],
+    options: EvaluateOptions,
+    folder: Path,
+    *,
+    views: Views = 1,
+) -> EvaluatedNetwork:
+    """Evaluates a network or an ensemble, or finds it evaluated.
+
+    Policy and figures are of the mean logit over networks and views, which is what a bundle of them answers.
+
+    Args:
+        prepared: The snapshot, prepared as the networks were trained.
+        networks: The Keras files.
+        options: Resamples, levels and minimums.
+        folder: Where the result goes, whole or not at all; of the same networks and options only.
+        views: In how many of its exact turns a patch is looked at.
+
+    Raises:
+        BcdError: A patient is in two splits.
+        InsufficientEvidenceError: The val patches are of one class.
+    """
+    from bcd.snapshots.evidence import assert_no_leakage
+
+    if found := find_evaluated(folder):
+        say("The network is already evaluated.")
+        return found
+    assert_no_leakage(prepared.snapshot)
+    scores = _score_splits(prepared, networks, views)
+    val = scores["val"]
+    whose = val.groupby([val["hospital"].astype(str), val["patient"].astype(str)]).ngroup()
+    policy = fit_policy(val["logit"], val["label"], whose, options)
+    for frame in scores.values():
+        frame["probability"] = policy.calibrator.apply(frame["logit"])
+    crossed = cross_fit_or_none(val["logit"], val["label"], whose, folds=options.folds, seed=options.seed)
+    if crossed is not None:
+        val["probability"] = crossed
+    with whole_folder(folder) as partial:
+        (partial / "policy.json").write_text(policy.model_dump_json(indent=2))
+        for split, frame in scores.items():
+            _judge_split(frame, options, prepared.snapshot.id, split=split, policy=policy, folder=partial)
+    found = find_evaluated(folder)
+    assert found is not None
+    return found
+
+
+def _judge_split(
+    scores: pd.DataFrame, options: EvaluateOptions, snapshot: str, *, split: str, policy: Policy, folder: Path
+) -> None:
+    scores.to_parquet(folder / f"{split}.parquet", index=False)
+    evaluation = evaluate_scores(scores, options, snapshot=snapshot, split=split, policy=policy)
+    (folder / f"{split}.json").write_text(evaluation.model_dump_json(indent=2))
+    (folder / split).mkdir()
+    draw_figures(scores, evaluation, folder / split)
+
+
+def _score_splits(prepared: PreparedSnapshot, networks: Sequence[Path], views: Views) -> dict[str, pd.DataFrame]:
+    from bcd.networks.keras_files import load_network
+    from bcd.training.predict import predict_logits
+
+    loaded = [load_network(network) for network in networks]
+    columns = ["hospital", "patient", "slide", "x", "y", "label", "split", "batch"]
+    scores = {}
+    for split in _SPLITS:
+        rows = prepared.rows(split)
+        if split == "val" or len(rows):  # without val there is no policy; without test, nothing is reported
+            with track(f"Scoring {split} patients", total=len(rows)) as advance:
+                logits = predict_logits(loaded, prepared.pixels[rows], views=views, advance=advance)
+            scores[split] = prepared.snapshot.patches.iloc[rows][columns].assign(logit=logits)
+    return scores

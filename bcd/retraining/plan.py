@@ -1,0 +1,214 @@
+"""The plan of a retraining, written once and read by every stage; what its search chose; its run and folder."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from bcd.errors import BcdError
+from bcd.evaluation.options import EvaluateOptions
+from bcd.files import whole_file
+from bcd.gate.options import GateOptions
+from bcd.networks.architecture import PRESETS, Architecture
+from bcd.options import Options
+from bcd.preprocessing.options import PrepareOptions
+from bcd.preprocessing.prepared import PreparedSnapshot, prepare_snapshot
+from bcd.search.options import SearchOptions
+from bcd.settings import Settings
+from bcd.snapshots.freeze import Snapshot, load_snapshot
+from bcd.tracking.run import Run
+from bcd.tracking.store import find_run, open_client, start_run
+from bcd.training.ensemble import describe_ensemble
+from bcd.training.options import EnsembleOptions, TrainOptions
+
+Stage = Literal["search", "train", "evaluate", "gate"]
+
+_STAGES_TAG = "bcd.stages"
+_PLAN, _CHOICE, _LAST, _SEARCHED = "plan.json", "choice.json", "last-plan", "last-search"
+
+
+class Plan(Options):
+    """Everything that a retraining will do, written once; stages, commands and forms name it by its id."""
+
+    format: Literal[1] = Field(1, description="Version of this format.")
+    snapshot: str = Field(description="Id of the snapshot that is trained on and evaluated by.")
+    protocol: str = Field(description="How the snapshot's patients are split.")
+    preparation: PrepareOptions = Field(description="How patches are prepared, unless the search chooses otherwise.")
+    search: SearchOptions = Field(description="How far the study goes.")
+    training: TrainOptions = Field(description="How networks are trained, unless the search chooses otherwise.")
+    ensemble: EnsembleOptions = Field(description="How many networks answer together, in how many turns.")
+    evaluation: EvaluateOptions = Field(description="How the policy is fitted and the network is evaluated.")
+    gate: GateOptions = Field(description="Rule and margins of the gate; they are no part of the id.")
+    architecture: Architecture | None = Field(description="The network to train; null: what the search chooses.")
+
+    @property
+    def id(self) -> str:
+        """12 hex digits of what is trained and evaluated; another margin of the gate is no other retraining."""
+        return hashlib.sha256(self.model_dump_json(exclude={"gate"}).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """A plan at work, with its snapshot."""
+
+    plan: Plan
+    snapshot: Snapshot
+
+    @property
+    def key(self) -> str:
+        """The id of the plan, by which folder, run and registered version are found again."""
+        return self.plan.id
+
+    def folder(self, settings: Settings) -> Path:
+        """Returns where the plan and the results of its stages lie."""
+        return settings.work / self.key
+
+    def network(self, settings: Settings) -> Path:
+        """Returns where its networks are trained."""
+        return self.folder(settings) / "network"
+
+    def prepare(self, settings: Settings) -> PreparedSnapshot:
+        """Returns its patches, prepared as its search chose, or as planned where there was none."""
+        return prepare_snapshot(settings, self.snapshot, read_choice(settings, self).preparation)
+
+
+class Choice(Options):
+    """What a retraining trains, and why."""
+
+    architecture: Architecture
+    training: TrainOptions
+    preparation: PrepareOptions
+    study: str | None
+    note: str
+
+
+def write_plan(
+    settings: Settings,
+    snapshot: Snapshot,
+    *,
+    preparation: PrepareOptions | None = None,
+    search: SearchOptions | None = None,
+    training: TrainOptions | None = None,
+    ensemble: EnsembleOptions | None = None,
+    gate: GateOptions | None = None,
+    architecture: Architecture | None = None,
+) -> Retraining:
+    """Writes a plan, or finds it written; what is not given is as bcd.toml says, and a search chooses the network."""
+    plan = Plan(
+        snapshot=snapshot.id,
+        protocol=snapshot.protocol,
+        preparation=preparation or settings.options("preparation", PrepareOptions),
+        search=search or settings.options("search", SearchOptions),
+        training=training or settings.options("training", TrainOptions),
+        ensemble=ensemble or settings.options("ensemble", EnsembleOptions),
+        evaluation=settings.options("evaluation", EvaluateOptions),
+        gate=gate or settings.options("gate", GateOptions),
+        architecture=architecture,
+    )
+    file = settings.work / plan.id / _PLAN
+    if not file.exists():
+        with whole_file(file) as partial:
+            partial.write_text(plan.model_dump_json(indent=2) + "\n")
+    with whole_file(settings.work / _LAST) as partial:
+        partial.write_text(plan.id)
+    return read_plan(settings, plan.id)
+
+
+def read_plan(settings: Settings, plan: str = "", *, workers: int = 0) -> Retraining:
+    """Reads a plan with its snapshot.
+
+    Args:
+        settings: Where it lies.
+        plan: Its id, or the beginning of it; empty: the plan that was written last.
+        workers: Trials at a time on this machine, which is no part of a plan; 0: as bcd.toml says.
+
+    Raises:
+        BcdError: There is no such plan, or several begin so.
+    """
+    if not plan and (settings.work / _LAST).exists():
+        plan = (settings.work / _LAST).read_text()
+    found = sorted(settings.work.glob(f"{plan}*/{_PLAN}")) if re.fullmatch("[0-9a-f]{1,12}", plan) else []
+    if len(found) != 1:
+        which = "No plan is written yet" if not plan else f"{len(found) or 'No'} plans begin with {plan!r}"
+        raise BcdError(f"{which}.", "`bcd retrain` and `bcd search` write one and print its id.")
+    read = Plan.model_validate_json(found[0].read_text())
+    here = settings.options("search", SearchOptions)  # what of it is about this machine
+    machine = {"workers": workers or here.workers, "heartbeat_seconds": here.heartbeat_seconds}
+    search = read.search.model_copy(update=machine)
+    return Retraining(read.model_copy(update={"search": search}), load_snapshot(settings, read.snapshot))
+
+
+def find_searched(settings: Settings, snapshot: str = "") -> Retraining | None:
+    """Finds the plan of the last search that has chosen; None: there is none, or it is of another snapshot."""
+    if not (settings.work / _SEARCHED).exists():
+        return None
+    last = read_plan(settings, (settings.work / _SEARCHED).read_text())
+    return last if last.snapshot.id.startswith(snapshot) else None
+
+
+def write_choice(settings: Settings, retraining: Retraining, choice: Choice) -> None:
+    """Writes down what the search of a plan chose, and that it was the last search."""
+    with whole_file(retraining.folder(settings) / _CHOICE) as partial:
+        partial.write_text(choice.model_dump_json(indent=2))
+    with whole_file(settings.work / _SEARCHED) as partial:
+        partial.write_text(retraining.key)
+
+
+def read_choice(settings: Settings, retraining: Retraining) -> Choice:
+    """Reads what the search chose; without one the architecture that was named, or `compact`, as the plan says."""
+    file = retraining.folder(settings) / _CHOICE
+    if file.exists():
+        return Choice.model_validate_json(file.read_text())
+    plan = retraining.plan
+    return Choice(
+        architecture=plan.architecture or PRESETS["compact"],
+        training=plan.training,
+        preparation=plan.preparation,
+        study=None,
+        note="Named by hand, without a search." if plan.architecture else "The default, without a search.",
+    )
+
+
+@contextmanager
+def open_run(
+    settings: Settings, retraining: Retraining, choice: Choice | None = None, *, stage: Stage | None = None
+) -> Iterator[Run]:
+    """Opens the run of a retraining, whose name says what is trained as soon as that is chosen.
+
+    Args:
+        settings: Where the store is.
+        retraining: Whose run it is.
+        choice: What is trained; None: what its folder says.
+        stage: What is done when the block has ended; None: a part of one.
+    """
+    if choice is None and retraining.folder(settings).exists():
+        choice = read_choice(settings, retraining)
+    what = "" if choice is None else f" {describe_ensemble(choice.architecture, retraining.plan.ensemble)}"
+    # What is trained comes first: the table in the UI cuts names.
+    name = f"retrain{what} on {retraining.snapshot.id[:8]}"
+    with start_run(settings, key=_run_key(retraining), name=name, kind="retrain") as run:
+        yield run
+        if stage is not None:
+            done = find_done(settings, retraining)[1] | {stage}
+            run.set_tags({_STAGES_TAG: " ".join(sorted(done))})
+
+
+def find_done(settings: Settings, retraining: Retraining) -> tuple[str | None, set[str]]:
+    """Returns the id of a retraining's run and the stages that were done to their end; None: it never began.
+
+    Whoever finds a stage done leaves the run alone: opened again, a finished run would seem to have lasted until now.
+    """
+    client = open_client(settings)
+    run_id = find_run(client, _run_key(retraining))
+    return run_id, set() if run_id is None else set(client.get_run(run_id).data.tags.get(_STAGES_TAG, "").split())
+
+
+def _run_key(retraining: Retraining) -> str:
+    return f"retrain/{retraining.key}"

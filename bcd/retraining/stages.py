@@ -1,0 +1,279 @@
+"""A retraining: from a snapshot to a registered challenger, in stages that are each found done or done.
+
+Every stage keeps its result under `work/ID`, beside the plan, and ID follows from the plan alone: a retraining that
+was killed goes on where it stopped, and the same retraining again changes nothing.
+
+Examples:
+        retraining = write_plan(settings, snapshot)
+        study = search_architecture(settings, retraining)
+        trained = train_candidate(settings, retraining)
+        evaluated = evaluate_candidate(settings, retraining, trained)
+        bundle = register_candidate(settings, retraining, trained, evaluated)
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from bcd.bundle.card.card import write_card
+from bcd.bundle.card.facts import gather_facts
+from bcd.bundle.probes import draw_tissue
+from bcd.bundle.record import BundleRecord
+from bcd.bundle.reference import ReferenceStatistics, describe_scores, describe_training
+from bcd.bundle.registry import Bundle, load_bundle, register_bundle
+from bcd.errors import BcdError
+from bcd.evaluation.report.tables import certified_table
+from bcd.files import whole_file
+from bcd.gate.promotion import find_verdict, run_gate
+from bcd.gate.rule import Verdict
+from bcd.networks.architecture import describe
+from bcd.retraining.evaluate import EvaluatedNetwork, evaluate_network, find_evaluated
+from bcd.retraining.logging import log_epochs_to, log_networks, log_trained, machine_tags, watch_machine
+from bcd.retraining.plan import Choice, Retraining, find_done, open_run, read_choice, write_choice
+from bcd.search.records import StudyResult
+from bcd.settings import Settings
+from bcd.snapshots.freeze import Snapshot, patient_keys
+from bcd.tracking.lookup import MODEL, find_version
+from bcd.tracking.store import open_client, start_run
+from bcd.training.ensemble import TrainedEnsemble, find_ensemble, train_ensemble
+
+
+def search_architecture(settings: Settings, retraining: Retraining) -> StudyResult:
+    """Searches on train and val patients, and logs the study, with a run for each trial as it ends."""
+    from bcd.search.plots import draw_study
+    from bcd.search.storage import describe_study, study_name
+    from bcd.search.study import run_study
+
+    plan = retraining.plan
+    asked = (retraining.snapshot, plan.preparation, plan.search, plan.training)
+    if "search" in find_done(settings, retraining)[1] and (found := _find_study(settings, retraining)):
+        write_choice(settings, retraining, read_choice(settings, retraining))  # it is the last search again
+        return found
+    name = study_name(describe_study(*asked), plan.search)
+    with (
+        open_run(settings, retraining, stage="search") as parent,
+        start_run(
+            settings,
+            key=f"search/{name}",
+            name=f"search on {retraining.snapshot.id[:8]}",
+            kind="search",
+            parent=parent.id,
+        ) as run,
+    ):
+        run.log_options("search", plan.search)
+        run.log_snapshot(retraining.snapshot, context="training", split="train")
+        result = run_study(settings, *asked, on_trial=lambda trial: run.log_trial(name, trial))
+        run.log_study(result)
+        for picture in draw_study(result, settings.work / name / "pictures"):
+            run.log_file(picture, "study")
+        choice = Choice(
+            architecture=result.architecture,
+            training=result.training,
+            preparation=result.preparation,
+            study=result.study,
+            note=result.note,
+        )
+        with whole_file(_study_file(settings, retraining)) as partial:
+            # Not dump_json, which turns a figure that is not a number into null.
+            partial.write_text(json.dumps(TypeAdapter(StudyResult).dump_python(result, mode="json"), indent=2))
+        write_choice(settings, retraining, choice)
+    return result
+
+
+def train_candidate(settings: Settings, retraining: Retraining) -> TrainedEnsemble:
+    """Trains what the search chose, or `compact` where there was no search, logging each epoch as it ends."""
+    choice = read_choice(settings, retraining)
+    found = find_ensemble(retraining.network(settings), retraining.plan.ensemble)
+    if found is not None and "train" in find_done(settings, retraining)[1]:
+        return found
+    with open_run(settings, retraining, choice, stage="train") as run, watch_machine(run):
+        run.log_options("preparation", choice.preparation)
+        run.log_options("architecture", choice.architecture)
+        run.log_options("training", choice.training)
+        run.log_options("ensemble", retraining.plan.ensemble)
+        run.log_snapshot(retraining.snapshot, context="training", split="train")
+        run.set_tags({"bcd.snapshot": retraining.snapshot.id, "bcd.protocol": retraining.snapshot.protocol})
+        run.set_tags({"bcd.architecture": describe(choice.architecture), "mlflow.note.content": choice.note})
+        run.set_tags(machine_tags(choice.training.precision))
+        trained = train_ensemble(
+            retraining.prepare(settings),
+            choice.architecture,
+            choice.training,
+            retraining.plan.ensemble,
+            retraining.network(settings),
+            on_epoch=log_epochs_to(run),
+        )
+        log_trained(run, trained)
+        log_networks(run, trained)
+    return trained
+
+
+def evaluate_candidate(settings: Settings, retraining: Retraining, trained: TrainedEnsemble) -> EvaluatedNetwork:
+    """Fits the policy on val patients, judges what was trained on test patients, and logs what was found."""
+    evaluated = _evaluate(settings, retraining, trained)
+    if "evaluate" in find_done(settings, retraining)[1]:
+        return evaluated
+    with open_run(settings, retraining, stage="evaluate") as run:
+        run.log_options("evaluation", retraining.plan.evaluation)
+        run.log_options("calibrator", evaluated.policy.calibrator)
+        for split, evaluation in evaluated.evaluations.items():
+            run.log_snapshot(retraining.snapshot, context=split, split=split)
+            run.log_evaluation(evaluation, evaluated.scores(split), evaluated.figures(split))
+        run.log_text(certified_table(evaluated.policy.certified).markdown(), "val/certified.md")
+    return evaluated
+
+
+def register_candidate(
+    settings: Settings, retraining: Retraining, trained: TrainedEnsemble, evaluated: EvaluatedNetwork
+) -> Bundle:
+    """Registers what was trained, with its policy and its model card, as the next version of the model."""
+    version = find_version(open_client(settings), retraining.key)
+    if version is not None:
+        return load_bundle(settings, version)
+    test = evaluated.evaluations.get("test")
+    record = BundleRecord(
+        preparation=read_choice(settings, retraining).preparation,
+        architecture=trained.architecture,
+        training=trained.training,
+        ensemble=trained.options,
+        policy=evaluated.policy,
+        snapshot=retraining.snapshot.id,
+        protocol=retraining.snapshot.protocol,
+        metrics=test.headline() if test else {},
+        reference=_describe_reference(settings, retraining.snapshot, evaluated),
+    )
+    with open_run(settings, retraining) as run:
+        return register_bundle(
+            settings,
+            key=retraining.key,
+            run_id=run.id,
+            networks=trained.paths,
+            record=record,
+            example=draw_tissue(2),
+            card=write_card(gather_facts(settings, record, run.id)),
+        )
+
+
+def _describe_reference(settings: Settings, snapshot: Snapshot, evaluated: EvaluatedNetwork) -> ReferenceStatistics:
+    from bcd.store.batches import read_pixels
+
+    train, val = snapshot.of("train"), evaluated.scores("val")
+    scores = describe_scores(val["logit"], evaluated.policy.calibrator.apply(val["logit"]), patient_keys(val))
+    return describe_training(lambda rows: read_pixels(settings, train.iloc[rows]), patient_keys(train), scores)
+
+
+def _evaluate(settings: Settings, retraining: Retraining, trained: TrainedEnsemble) -> EvaluatedNetwork:
+    return evaluate_network(
+        retraining.prepare(settings),
+        trained.paths,
+        retraining.plan.evaluation,
+        _evaluation_folder(settings, retraining),
+        views=trained.options.views,
+    )
+
+
+def judge_candidate(settings: Settings, retraining: Retraining) -> Verdict:
+    """Lets the gate decide on the registered bundle of a retraining.
+
+    Raises:
+        BcdError: The bundle is not registered yet.
+    """
+    version = find_version(open_client(settings), retraining.key)
+    if version is None:
+        raise BcdError(
+            f"The retraining of snapshot {retraining.snapshot.id[:12]} has no registered bundle to judge.",
+            "Evaluate it first: bcd retrain does all stages.",
+        )
+    if is_finished(settings, retraining):
+        return _judge(settings, retraining, version, find_done(settings, retraining)[0])
+    with open_run(settings, retraining, stage="gate") as run:
+        verdict = _judge(settings, retraining, version, run.id)
+        run.set_tags({"bcd.verdict": verdict.verdict, "bcd.bundle": f"{MODEL}/{version}"})
+    return verdict
+
+
+def _judge(settings: Settings, retraining: Retraining, version: str, parent: str | None) -> Verdict:
+    from bcd.store.catalog import open_catalog
+
+    return run_gate(
+        settings,
+        open_catalog(settings),
+        key=f"gate/{retraining.key}",
+        snapshot=retraining.snapshot,
+        challenger=version,
+        options=retraining.plan.gate,
+        evaluate=retraining.plan.evaluation,
+        parent=parent,
+    )
+
+
+def is_finished(settings: Settings, retraining: Retraining) -> bool:
+    """Whether a retraining was done before to its end, and all that it left is still there: there is nothing new."""
+    return (
+        "gate" in find_done(settings, retraining)[1]
+        and find_ensemble(retraining.network(settings), retraining.plan.ensemble) is not None
+        and _find_verdict(settings, retraining) is not None
+    )
+
+
+def _find_verdict(settings: Settings, retraining: Retraining) -> Verdict | None:
+    from bcd.store.catalog import open_catalog
+
+    client = open_client(settings)
+    version = find_version(client, retraining.key)
+    if version is None:
+        return None
+    return find_verdict(client, open_catalog(settings), f"gate/{retraining.key}", version)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a retraining came to.
+
+    Attributes:
+        snapshot: What it was made from.
+        study: What the search found.
+        trained: The networks.
+        evaluated: Its evaluation, with the policy.
+        verdict: What the gate decided.
+    """
+
+    snapshot: Snapshot
+    study: StudyResult
+    trained: TrainedEnsemble
+    evaluated: EvaluatedNetwork
+    verdict: Verdict
+
+
+def read_outcome(settings: Settings, retraining: Retraining) -> Outcome:
+    """Reads what the stages of a finished retraining left.
+
+    Raises:
+        BcdError: It is not finished.
+    """
+    study = _find_study(settings, retraining)
+    trained = find_ensemble(retraining.network(settings), retraining.plan.ensemble)
+    verdict = _find_verdict(settings, retraining)
+    evaluated = find_evaluated(_evaluation_folder(settings, retraining))
+    if study is None or verdict is None or trained is None or evaluated is None:
+        raise BcdError(
+            f"The retraining of snapshot {retraining.snapshot.id[:12]} is not finished.", "Run bcd retrain."
+        )
+    return Outcome(snapshot=retraining.snapshot, study=study, trained=trained, evaluated=evaluated, verdict=verdict)
+
+
+def _study_file(settings: Settings, retraining: Retraining) -> Path:
+    return retraining.folder(settings) / "study.json"
+
+
+def _find_study(settings: Settings, retraining: Retraining) -> StudyResult | None:
+    file = _study_file(settings, retraining)
+    return TypeAdapter(StudyResult).validate_json(file.read_bytes()) if file.exists() else None
+
+
+def _evaluation_folder(settings: Settings, retraining: Retraining) -> Path:
+    return retraining.folder(settings) / "evaluation"

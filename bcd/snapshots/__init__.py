@@ -1,0 +1,1 @@
+"""Frozen lists of patches with their split, and how patients are dealt."""

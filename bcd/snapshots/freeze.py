@@ -1,0 +1,199 @@
+"""Snapshots: frozen lists of labelled patches with their split; what a model is trained on and judged by.
+
+A snapshot is a folder, `patches.parquet` and `manifest.json`, named by a hash of its protocol and rows: freezing
+twice what has not changed gives the same snapshot and writes nothing, and the same catalog content gives the same
+bytes on any database. Opening one reads its list, not the pixels, checks that nobody has changed it, and asserts that
+no patient and no pixels lie in two splits.
+
+Examples:
+    >>> snapshot = freeze_snapshot(settings, catalog, SplitOptions())  # doctest: +SKIP
+    >>> snapshot.of("val")["label"].mean()  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bcd.errors import BcdError
+from bcd.files import whole_folder
+from bcd.patches import Hospital, PatientId, SnapshotId
+from bcd.settings import Settings
+from bcd.snapshots.evidence import assert_no_leakage
+from bcd.snapshots.manifest import NAME, Manifest, hash_file, make_manifest, read_manifest, write_date
+from bcd.snapshots.options import SplitOptions
+from bcd.snapshots.rows import LeftOut, count_left_out, read_rows
+from bcd.snapshots.snapshot import Snapshot, patient_keys
+from bcd.snapshots.splits import record_splits
+from bcd.store.batches import CANONICAL, hash_rows
+from bcd.store.catalog import Catalog, patiently
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "Snapshot",
+    "find_snapshot",
+    "freeze_snapshot",
+    "load_snapshot",
+    "patient_keys",
+    "read_admitted",
+    "snapshot_id",
+    "write_snapshot",
+]
+
+_PATCHES = "patches.parquet"
+
+
+def snapshot_id(protocol: str, patches: pd.DataFrame) -> SnapshotId:
+    """Returns the content hash of a snapshot, whose rows are in canonical order."""
+    rows = hash_rows(patches, [*CANONICAL, "label", "split", "pixel_sha256"])
+    return SnapshotId(hashlib.sha256(f"{protocol}\n{rows}".encode()).hexdigest())
+
+
+def freeze_snapshot(settings: Settings, catalog: Catalog, options: SplitOptions) -> Snapshot:
+    """Freezes the labelled patches as they stand; deals the splits of new patients first.
+
+    Withdrawn patients, patches in doubt, and patients whom the protocol keeps out are left out, and counted.
+
+    Raises:
+        BcdError: There is no labelled patch, the hospital to hold out has no patient, or the snapshot leaks.
+    """
+    patches, left_out = patiently(lambda: _deal_and_read(catalog, options))
+    if patches.empty:
+        raise BcdError(
+            "There is nothing to train on: no admitted patch has a label"
+            f" and a split under protocol {options.recorded_as}.",
+            "Admit a delivery whose names end in _class0.png and _class1.png.",
+        )
+    return write_snapshot(settings, options, patches, left_out)
+
+
+def _deal_and_read(catalog: Catalog, options: SplitOptions) -> tuple[pd.DataFrame, LeftOut]:
+    # One transaction that writes: nothing is admitted between the dealing and the reading.
+    with catalog.write() as connection:
+        record_splits(connection, options)
+        protocol = options.recorded_as
+        return read_rows(connection, protocol), count_left_out(connection, protocol)
+
+
+def read_admitted(catalog: Catalog, protocol: str = "") -> pd.DataFrame:
+    """Reads what a snapshot would take now; deals nobody and writes nothing.
+
+    Args:
+        catalog: The open catalog.
+        protocol: As `SplitOptions.recorded_as` names it; empty: no protocol keeps anybody out.
+
+    Returns:
+        `Snapshot.patches`; split is missing where a patient is not dealt under the protocol.
+    """
+    with catalog.engine.connect() as connection:
+        return read_rows(connection, protocol)
+
+
+def write_snapshot(settings: Settings, options: SplitOptions, patches: pd.DataFrame, left_out: LeftOut) -> Snapshot:
+    """Writes a snapshot whole, unless it exists, and opens it.
+
+    Args:
+        settings: Where snapshots lie.
+        options: The options that dealt the splits.
+        patches: What `Snapshot.patches` is to be.
+        left_out: What `Snapshot.left_out` is to be.
+
+    Raises:
+        BcdError: The snapshot leaks.
+    """
+    protocol = options.recorded_as
+    snapshot = Snapshot(snapshot_id(protocol, patches), protocol, patches)
+    assert_no_leakage(snapshot)
+    folder = settings.snapshots / snapshot.id
+    if not folder.exists():
+        with whole_folder(folder) as partial:
+            _write_patches(patches, partial / _PATCHES)
+            manifest = make_manifest(
+                snapshot.id, options, patches, left_out=left_out, patches_sha256=hash_file(partial / _PATCHES)
+            )
+            (partial / NAME).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
+            write_date(partial)
+    return _open(folder)
+
+
+def load_snapshot(settings: Settings, identity: str) -> Snapshot:
+    """Opens a snapshot by its id or by a beginning of it that no other snapshot shares.
+
+    Its list is read and checked; the pixels stay where they are until `read_pixels` maps them.
+
+    Raises:
+        BcdError: No snapshot, or more than one, begins so; it was damaged or edited; or it leaks.
+    """
+    snapshot = _open(find_snapshot(settings, identity))
+    assert_no_leakage(snapshot)
+    return snapshot
+
+
+def split_in_snapshot(settings: Settings, identity: str, hospital: Hospital, patient: PatientId) -> str | None:
+    """Returns a patient's split in a snapshot, None where it does not hold the patient; reads no other patient.
+
+    Raises:
+        BcdError: No snapshot, or more than one, begins so.
+    """
+    import pandas as pd
+
+    wanted = [("hospital", "==", hospital), ("patient", "==", patient)]
+    path = find_snapshot(settings, identity) / _PATCHES
+    splits = pd.read_parquet(path, columns=["split"], filters=wanted)["split"]
+    return str(splits.iloc[0]) if len(splits) else None
+
+
+def find_snapshot(settings: Settings, identity: str) -> Path:
+    """Returns the folder of a snapshot, named by its id or by a beginning of it.
+
+    Raises:
+        BcdError: No snapshot, or more than one, begins so.
+    """
+    known = sorted(path.name for path in settings.snapshots.glob("[0-9a-f]*"))
+    found = [name for name in known if identity and name.startswith(identity)]
+    if len(found) != 1:
+        several = f"{len(found)} snapshots begin with {identity!r}" if found else f"no snapshot {identity!r}"
+        shown = ", ".join(name[:12] for name in found or known[:5]) or "none so far"
+        raise BcdError(f"There are {several}." if found else f"There is {several}.", f"Known ones: {shown}.")
+    return settings.snapshots / found[0]
+
+
+def _open(folder: Path) -> Snapshot:
+    import pandas as pd
+    import pyarrow as pa
+
+    manifest = read_manifest(folder)
+    try:
+        patches = pd.read_parquet(folder / _PATCHES)
+        sound = _is_sound(folder, manifest, patches)
+    except (OSError, KeyError, pa.ArrowException):
+        sound = False
+    if not sound:
+        raise BcdError(
+            f"Snapshot {folder.name[:12]} was damaged or edited: {folder} is not what was frozen.",
+            "Restore the folder from a backup, or remove it and freeze again:"
+            " the same catalog gives the same snapshot.",
+        )
+    return Snapshot(SnapshotId(manifest.id), manifest.protocol, patches, manifest.options, manifest.left_out)
+
+
+def _is_sound(folder: Path, manifest: Manifest, patches: pd.DataFrame) -> bool:
+    # The id says what the rows are; the hash of the file also covers where the pixels lie.
+    named = folder.name == manifest.id == snapshot_id(manifest.protocol, patches)
+    return named and manifest.patches_sha256 in {"", hash_file(folder / _PATCHES)}
+
+
+def _write_patches(patches: pd.DataFrame, path: Path) -> None:
+    """Writes the list so that the same rows are the same bytes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    text, whole = pa.string(), pa.int64()
+    types = {"x": whole, "y": whole, "row": whole, "label": pa.int8()}
+    schema = pa.schema([(name, types.get(name, text)) for name in patches.columns])
+    table = pa.Table.from_pandas(patches, schema=schema, preserve_index=False).replace_schema_metadata(None)
+    repeated = [name for name in patches.columns if name != "pixel_sha256"]
+    pq.write_table(table, path, row_group_size=1 << 16, use_dictionary=repeated, compression="zstd")

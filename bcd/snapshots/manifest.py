@@ -1,0 +1,183 @@
+"""A snapshot's manifest: how it was frozen, what it counts, and what was left out, in `manifest.json`.
+
+It says nothing of when or where: the same catalog content gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bcd.errors import BcdError
+from bcd.patches import SnapshotId
+from bcd.settings import Settings
+from bcd.snapshots.options import SplitOptions
+from bcd.snapshots.rows import LeftOut
+from bcd.snapshots.snapshot import Counts, count_by, patient_keys
+from bcd.snapshots.splits import SPLITS, shares_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NAME = "manifest.json"
+
+_FROZEN = "frozen.json"
+"""When the snapshot was frozen: apart from the manifest, so that two freezings of the same are the same manifest."""
+
+
+class Manifest(BaseModel):
+    """What `manifest.json` says; what a manifest of an earlier bcd does not say is empty.
+
+    Attributes:
+        id: The snapshot's content hash.
+        protocol: The protocol that dealt the splits, as `SplitOptions.recorded_as` names it.
+        options: The options that dealt them; of the key, its fingerprint.
+        patches_sha256: Hash of `patches.parquet`.
+        batches: Ids of the batches that the patches lie in, sorted.
+        counts: By split.
+        by_class: By label.
+        by_hospital: By hospital.
+        by_batch: By the batch's id.
+        by_patient: By "hospital/patient".
+        left_out: What was left out, by reason.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    id: SnapshotId
+    protocol: str
+    options: dict[str, str | float] = Field(default_factory=dict)
+    patches_sha256: str = ""
+    batches: list[str] = Field(default_factory=list)
+    counts: Counts = Field(default_factory=dict)
+    by_class: Counts = Field(default_factory=dict)
+    by_hospital: Counts = Field(default_factory=dict)
+    by_batch: Counts = Field(default_factory=dict)
+    by_patient: Counts = Field(default_factory=dict)
+    left_out: LeftOut = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SnapshotSummary:
+    """A snapshot in a list.
+
+    Attributes:
+        id: Its content hash.
+        protocol: The protocol that dealt the splits.
+        frozen_at: When it was frozen, in UTC.
+        patients: Number of patients.
+        patches: Number of patches.
+        positive: Number of patches labelled 1.
+        batches: Number of batches that they lie in.
+    """
+
+    id: SnapshotId
+    protocol: str
+    frozen_at: datetime
+    patients: int
+    patches: int
+    positive: int
+    batches: int
+
+
+def make_manifest(
+    identity: SnapshotId, options: SplitOptions, patches: pd.DataFrame, *, left_out: LeftOut, patches_sha256: str
+) -> Manifest:
+    """Counts a snapshot's patches and writes down how it was frozen."""
+    by_split = count_by(patches, "split").reindex(list(SPLITS), fill_value=0)
+    return Manifest(
+        id=identity,
+        protocol=options.recorded_as,
+        options=_describe(options),
+        patches_sha256=patches_sha256,
+        batches=sorted(patches["batch"].unique()),
+        counts=_as_counts(by_split),
+        by_class=_as_counts(count_by(patches, "label")),
+        by_hospital=_as_counts(count_by(patches, "hospital")),
+        by_batch=_as_counts(count_by(patches, "batch")),
+        by_patient=_as_counts(count_by(patches, patient_keys(patches))),
+        left_out=left_out,
+    )
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Reads the manifest of a snapshot's folder.
+
+    Raises:
+        BcdError: It is missing or damaged.
+    """
+    try:
+        return Manifest.model_validate_json((folder / NAME).read_bytes())
+    except (OSError, ValidationError) as error:
+        raise BcdError(
+            f"The manifest of snapshot {folder.name[:12]} is missing or damaged: {folder / NAME}.",
+            "Restore the folder from a backup, or remove it and freeze again:"
+            " the same catalog gives the same snapshot.",
+        ) from error
+
+
+def write_date(folder: Path) -> None:
+    """Notes in a new snapshot's folder that it is frozen now."""
+    (folder / _FROZEN).write_text(json.dumps({"frozen_at": datetime.now(UTC).isoformat()}), "utf-8")
+
+
+def _read_date(folder: Path) -> datetime:
+    try:
+        return datetime.fromisoformat(json.loads((folder / _FROZEN).read_bytes())["frozen_at"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BcdError(
+            f"The date of snapshot {folder.name[:12]} is missing or damaged: {folder / _FROZEN}.",
+            "Restore the folder from a backup, or remove it and freeze again:"
+            " the same catalog gives the same snapshot.",
+        ) from error
+
+
+def list_snapshots(settings: Settings) -> list[SnapshotSummary]:
+    """Lists the snapshots, in the order in which they were frozen, from their manifests alone.
+
+    Raises:
+        BcdError: A manifest is missing or damaged.
+    """
+    found = [_summarise(folder) for folder in settings.snapshots.glob("[0-9a-f]*")]
+    return sorted(found, key=lambda each: (each.frozen_at, each.id))
+
+
+def hash_file(path: Path) -> str:
+    """Returns the sha256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _summarise(folder: Path) -> SnapshotSummary:
+    manifest = read_manifest(folder)
+
+    def total(figure: str) -> int:
+        return sum(counts[figure] for counts in manifest.counts.values())
+
+    return SnapshotSummary(
+        id=manifest.id,
+        protocol=manifest.protocol,
+        frozen_at=_read_date(folder),
+        patients=total("patients"),  # a patient lies in one split only
+        patches=total("patches"),
+        positive=total("positive"),
+        batches=len(manifest.batches),
+    )
+
+
+def _describe(options: SplitOptions) -> dict[str, str | float]:
+    key = hashlib.sha256(options.key.encode()).hexdigest()[:12]
+    return {"protocol": options.recorded_as, **shares_of(options), "key_fingerprint": key}
+
+
+def _as_counts(counts: pd.DataFrame) -> Counts:
+    return {
+        str(group): {str(name): int(figure) for name, figure in row.items()}
+        for group, row in counts.to_dict(orient="index").items()
+    }

@@ -1,0 +1,116 @@
+"""What a snapshot takes from the catalog, and what it leaves out and why.
+
+Everything is read in pieces: the whole public set is 277,524 rows, and text that repeats (hospital, patient, batch)
+is held once.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from bcd.snapshots.splits import EXCLUDED
+from bcd.store import tables
+from bcd.store.batches import CANONICAL
+from bcd.store.conflicts import open_conflicts
+from bcd.store.labels import latest_labels, same_cell
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+COLUMNS = ["hospital", "patient", "slide", "x", "y", "label", "split", "batch", "row", "pixel_sha256"]
+"""The columns of a snapshot's patches."""
+
+REASONS = {
+    "withdrawn": "the patient withdrew consent",
+    "excluded": "the protocol keeps the patient out",
+    "conflict": "a later delivery made the label or the patient doubtful, and nobody has settled it",
+    "unlabelled": "there is no label",
+}
+"""Why a patch is left out of a snapshot; where several hold, the first is counted."""
+
+LeftOut = dict[str, dict[str, int]]
+"""For each reason of REASONS, how many `patients` and `patches`."""
+
+_CHUNK = 8192
+
+_TYPES = dict.fromkeys(COLUMNS, "str") | {"label": "int8", "x": "int64", "y": "int64", "row": "int64"}
+
+
+def read_rows(connection: sa.Connection, protocol: str) -> pd.DataFrame:
+    """Returns the patches that a snapshot takes, COLUMNS in canonical order; its index counts from 0."""
+    import pandas as pd
+
+    found = _with_reason(protocol).subquery()
+    query = sa.select(*(found.c[name] for name in COLUMNS)).where(found.c.reason.is_(None))
+    with connection.execute(query, execution_options={"yield_per": _CHUNK}) as result:
+        patches = _collect(result)
+    ids = dict(connection.execute(sa.select(tables.batches.c.number, tables.batches.c.id)).tuples().all())
+    patches["batch"] = pd.Categorical(patches["batch"].map(ids), categories=sorted(set(ids.values())))
+    for name in ("hospital", "patient", "slide"):
+        # Codes in the order of the text: sorting by them is quick, and databases differ in how they order text.
+        patches[name] = patches[name].cat.reorder_categories(sorted(patches[name].cat.categories))
+    patches = patches.sort_values(CANONICAL, ignore_index=True)
+    return patches.astype(_TYPES)
+
+
+def count_left_out(connection: sa.Connection, protocol: str) -> LeftOut:
+    """Returns how many patients and patches a snapshot leaves out, by reason."""
+    found = _with_reason(protocol).subquery()
+    query = (
+        sa.select(found.c.reason, found.c.hospital, found.c.patient, sa.func.count().label("patches"))
+        .where(found.c.reason.is_not(None))
+        .group_by(found.c.reason, found.c.hospital, found.c.patient)
+    )
+    counts: LeftOut = defaultdict(lambda: {"patients": 0, "patches": 0})
+    for reason, _, _, patches in connection.execute(query):
+        counts[reason]["patients"] += 1
+        counts[reason]["patches"] += patches
+    return {reason: counts[reason] for reason in REASONS if reason in counts}
+
+
+def _with_reason(protocol: str) -> sa.Select[Any]:
+    labels = latest_labels().subquery()
+    doubts = open_conflicts().subquery()
+    dealt, gone = tables.splits, tables.withdrawn
+
+    def of_patient(table: sa.Table) -> sa.ColumnElement[bool]:
+        return sa.and_(table.c.hospital == labels.c.hospital, table.c.patient == labels.c.patient)
+
+    reason = sa.case(
+        (gone.c.patient.is_not(None), "withdrawn"),
+        (dealt.c.split == EXCLUDED, "excluded"),
+        (doubts.c.patient.is_not(None), "conflict"),
+        (labels.c.label.is_(None), "unlabelled"),
+    )
+    return (
+        sa.select(*labels.c, dealt.c.split, reason.label("reason"))
+        .outerjoin(dealt, sa.and_(dealt.c.protocol == protocol, of_patient(dealt)))
+        .outerjoin(gone, of_patient(gone))
+        .outerjoin(doubts, same_cell(doubts, labels))
+    )
+
+
+def _collect(result: sa.CursorResult[Any]) -> pd.DataFrame:
+    import pyarrow as pa
+
+    text, number = pa.dictionary(pa.int32(), pa.string()), pa.int32()
+    types = {
+        "x": number,
+        "y": number,
+        "row": number,
+        "batch": number,
+        "label": pa.int8(),
+        "pixel_sha256": pa.string(),
+    }
+    schema = pa.schema([(name, types.get(name, text)) for name in COLUMNS])
+    parts: list[pa.Table] = [schema.empty_table()]
+    for rows in result.partitions():
+        columns = zip(*rows, strict=True)
+        arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
+        parts.append(pa.Table.from_arrays(arrays, schema=schema))
+    patches: pd.DataFrame = pa.concat_tables(parts).unify_dictionaries().to_pandas()
+    return patches

@@ -1,0 +1,217 @@
+"""Splits: each patient is dealt to train, val, gate or test once, and that is recorded for ever.
+
+`dealt` takes the labelled new patients of a batch in the order of a keyed hash and deals each to the split
+furthest below its share, so that small hospitals fill every split too. The other protocols fix the split of some
+patients, by the published lists of the public IDC set (`bcd.snapshots.protocols`) or by hospital, and deal the rest:
+
+| protocol | train | val | gate | test | excluded |
+| --- | --- | --- | --- | --- | --- |
+| `cruz-roa-2014` | published train | published val | unlisted | published test | |
+| `cruz-roa-2014-dev` | .70 of published train and unlisted | .15 | .15 | published val | published test |
+| `leave-one-hospital-out` | .70 of the other hospitals | .15 | .15 | the hospital held out | |
+
+A patient of whom a snapshot could take no patch (no label, withdrawn, or in doubt) waits: dealing one would fill a
+seat with nothing to learn from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import sqlalchemy as sa
+
+from bcd.errors import BcdError
+from bcd.patches import Hospital, PatientId
+from bcd.snapshots.options import SplitOptions
+from bcd.store import tables
+from bcd.store.catalog import Catalog
+from bcd.store.conflicts import open_conflicts
+from bcd.store.labels import latest_labels, same_cell
+
+__all__ = [
+    "EXCLUDED",
+    "SPLITS",
+    "SplitOptions",
+    "deal_patients",
+    "deal_splits",
+    "furthest_below",
+    "published_list",
+    "record_splits",
+    "shares_of",
+    "split_of",
+    "suggest_protocol",
+]
+
+SPLITS = ("train", "val", "gate", "test")
+"""The splits a model may see or be judged by."""
+
+EXCLUDED = "excluded"
+"""The split of patients that a protocol keeps out of every snapshot."""
+
+TEST_IS_FIXED = {"train": 0.7, "val": 0.15, "gate": 0.15}
+"""Shares among the patients that are dealt where the protocol itself says who is test."""
+
+Patient = tuple[str, str]
+"""Hospital and identifier."""
+
+
+@cache
+def published_list(name: str) -> frozenset[str]:
+    """Returns a published patient list: `train`, `val` or `test`."""
+    text = (files("bcd.snapshots.protocols") / f"cruz-roa-2014-{name}.txt").read_text("ascii")
+    return frozenset(text.split())
+
+
+def suggest_protocol(patients: Iterable[str]) -> str:
+    """Returns the protocol that suits these patients: the public set's own where they are of that set."""
+    listed = published_list("val").intersection(patients)
+    return "cruz-roa-2014-dev" if len(listed) >= 10 else "dealt"
+
+
+def deal_splits(catalog: Catalog, options: SplitOptions) -> int:
+    """Deals every patient who has no split under this protocol yet and a patch to learn from, batch after batch.
+
+    Returns:
+        Number of patients dealt.
+
+    Raises:
+        BcdError: The hospital to hold out has no patient here.
+    """
+    with catalog.write() as connection:
+        return record_splits(connection, options)
+
+
+def record_splits(connection: sa.Connection, options: SplitOptions) -> int:
+    """Does what `deal_splits` does, inside a transaction that writes."""
+    dealt, protocol = tables.splits.c, options.recorded_as
+    _require_held_out(connection, options)
+    query = sa.select(dealt.split, sa.func.count()).where(dealt.protocol == protocol).group_by(dealt.split)
+    counts = dict(connection.execute(query).tuples().all())
+    rows = [
+        {"protocol": protocol, "hospital": hospital, "patient": patient, "split": split}
+        for (hospital, patient), split in deal_patients(_waiting(connection, protocol), options, counts)
+    ]
+    if rows:
+        connection.execute(sa.insert(tables.splits), rows)
+    return len(rows)
+
+
+def deal_patients(
+    batches: Iterable[Iterable[Patient]], options: SplitOptions, counts: Mapping[str, int]
+) -> list[tuple[Patient, str]]:
+    """Deals patients to splits; touches no catalog.
+
+    Args:
+        batches: The patients to deal, by the batch that brought them first; within one, their order is of no weight.
+        options: The protocol, the shares and the key.
+        counts: Number of patients dealt before, by split.
+
+    Returns:
+        Each patient with the split.
+    """
+    shares = shares_of(options)
+    counts = Counter(counts)
+    dealt = []
+    for batch in batches:
+        for patient in sorted(batch, key=lambda one: _place(options.key, *one)):
+            split = _fixed(options, *patient) or furthest_below(shares, counts)
+            counts[split] += 1
+            dealt.append((patient, split))
+    return dealt
+
+
+def furthest_below(shares: Mapping[str, float], counts: Mapping[str, int]) -> str:
+    """Returns the split that the next patient goes to: furthest below its share, the first on a tie."""
+    total = sum(counts.get(split, 0) for split in shares) + 1
+    return max(shares, key=lambda split: round(shares[split] * total - counts.get(split, 0), 9))
+
+
+def shares_of(options: SplitOptions) -> dict[str, float]:
+    """Returns the share that each split gets of the patients that a protocol deals; none where it deals nobody."""
+    if options.protocol == "cruz-roa-2014":
+        return {}
+    if options.protocol in {"cruz-roa-2014-dev", "leave-one-hospital-out"}:
+        return TEST_IS_FIXED
+    return {split: float(getattr(options, split)) for split in SPLITS}
+
+
+def split_of(catalog: Catalog, protocol: str, hospital: Hospital, patient: PatientId) -> str | None:
+    """Returns a patient's split under a protocol: one of SPLITS, `excluded`, or None where not dealt."""
+    dealt = tables.splits.c
+    query = sa.select(dealt.split).where(
+        dealt.protocol == protocol, dealt.hospital == hospital, dealt.patient == patient
+    )
+    with catalog.engine.connect() as connection:
+        return connection.execute(query).scalar_one_or_none()
+
+
+def _require_held_out(connection: sa.Connection, options: SplitOptions) -> None:
+    if options.protocol != "leave-one-hospital-out":
+        return
+    known = connection.scalars(sa.select(tables.patients.c.hospital).distinct()).all()
+    if options.held_out not in known:
+        raise BcdError(
+            f"Hospital {options.held_out}, which leave-one-hospital-out is to hold out, has no patient in the store.",
+            f"Name one of {', '.join(sorted(known))} as held_out, or admit its deliveries first."
+            if known
+            else "Admit its deliveries first.",
+        )
+
+
+def _waiting(connection: sa.Connection, protocol: str) -> list[list[Patient]]:
+    """Returns the patients to deal, by the batch that brought them first."""
+    known, dealt = tables.patients.c, tables.splits.c
+    undealt = (
+        sa.select(known.first_batch, known.hospital, known.patient)
+        .outerjoin(tables.splits, sa.and_(dealt.protocol == protocol, _same_patient(dealt, known)))
+        .where(dealt.split.is_(None))
+        .order_by(known.first_batch)
+    )
+    waiting = connection.execute(undealt).tuples().all()
+    usable = set(connection.execute(_usable_patients()).tuples()) if waiting else set()
+    batches: dict[int, list[Patient]] = {}
+    for number, hospital, patient in waiting:
+        if (hospital, patient) in usable:
+            batches.setdefault(number, []).append((hospital, patient))
+    return list(batches.values())
+
+
+def _usable_patients() -> sa.Select[tuple[str, str]]:
+    """Returns the query for patients of whom a snapshot may take a patch."""
+    labels, doubts = latest_labels().subquery(), open_conflicts().subquery()
+    gone = tables.withdrawn.c
+    return (
+        sa.select(labels.c.hospital, labels.c.patient)
+        .outerjoin(doubts, same_cell(doubts, labels))
+        .outerjoin(tables.withdrawn, _same_patient(gone, labels.c))
+        .where(labels.c.label.is_not(None), doubts.c.patient.is_(None), gone.patient.is_(None))
+        .distinct()
+    )
+
+
+def _same_patient(one: Any, other: Any) -> sa.ColumnElement[bool]:
+    return sa.and_(one.hospital == other.hospital, one.patient == other.patient)
+
+
+def _place(key: str, hospital: str, patient: str) -> bytes:
+    return hmac.digest(key.encode(), f"{hospital}/{patient}".encode(), hashlib.sha256)
+
+
+def _fixed(options: SplitOptions, hospital: str, patient: str) -> str | None:
+    """Returns the split that a protocol itself gives a patient; None where the patient is dealt."""
+    if options.protocol == "leave-one-hospital-out":
+        return "test" if hospital == options.held_out else None
+    if options.protocol == "cruz-roa-2014":
+        named = (split for split in ("train", "val", "test") if patient in published_list(split))
+        return next(named, "gate")
+    if options.protocol == "cruz-roa-2014-dev":
+        if patient in published_list("val"):
+            return "test"
+        return EXCLUDED if patient in published_list("test") else None
+    return None

@@ -1,0 +1,1 @@
+"""MLflow: the client and runs, nothing else."""

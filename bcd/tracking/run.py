@@ -1,0 +1,240 @@
+"""A run of the experiment, and what bcd logs to it.
+
+Every method may be called again after a kill and leaves the run as if it had been called once.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from bcd.tracking.owner import PROCESS_TAG, this_process
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow import MlflowClient
+
+    from bcd.evaluation.evaluation import Evaluation
+    from bcd.search.records import StudyResult, TrialRecord
+    from bcd.snapshots.freeze import Snapshot
+
+_METRICS, _PARAMS = 900, 100  # in one request; the server takes 1,000 and 100
+_COLUMNS = [
+    {"name": name, "type": kind, "required": True}
+    for kind, names in {"string": ["hospital", "patient", "slide"], "long": ["x", "y", "label"]}.items()
+    for name in names
+]
+_MODELS = "bcd.models"
+"""Tag of a run: the models that it has logged whole."""
+
+_TRIAL_STATUS = {
+    "complete": "FINISHED",
+    "pruned": "KILLED",
+    "diverged": "FAILED",
+    "failed": "FAILED",
+}
+
+
+class Run:
+    """One run, by its id; methods log to it.
+
+    Attributes:
+        id: MLflow's run id.
+    """
+
+    def __init__(self, client: MlflowClient, run_id: str) -> None:
+        self.id = run_id
+        self._client = client
+
+    def log_options(self, prefix: str, options: BaseModel | Mapping[str, Any]) -> None:
+        """Logs options as parameters `prefix.field`, nested ones as `prefix.field.field`."""
+        from mlflow.entities import Param
+
+        values = options.model_dump(mode="json") if isinstance(options, BaseModel) else options
+        # A parameter is written once; a continued run has those of its first part.
+        known = self._client.get_run(self.id).data.params
+        new = [Param(key, value) for key, value in flatten(prefix, values).items() if key not in known]
+        for at in range(0, len(new), _PARAMS):
+            self._client.log_batch(self.id, params=new[at : at + _PARAMS])
+
+    def log_metrics(self, metrics: Mapping[str, float | None], *, step: int = 0, model_id: str | None = None) -> None:
+        """Logs figures, of an epoch or of a logged model if named; those that are None (n/a) are left out."""
+        self._log_metrics([(step, metrics)], model_id)
+
+    def log_history(self, history: Sequence[Mapping[str, float]]) -> None:
+        """Logs the figures of each epoch, the first as step 1, so that the UI draws the curves."""
+        self._log_metrics(list(enumerate(history, start=1)))
+
+    def log_snapshot(self, snapshot: Snapshot, *, context: str, split: str | None = None) -> None:
+        """Logs the snapshot, or one split of it, as the dataset of this run, by which runs are compared.
+
+        Args:
+            snapshot: What was used; the dataset's digest is its content hash.
+            context: What for: `training`, `evaluation`, `gate`.
+            split: The split that was used; None: the whole snapshot.
+        """
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        patches = snapshot.patches if split is None else snapshot.of(split)
+        patients = len(patches[["hospital", "patient"]].drop_duplicates())
+        counts = {"num_rows": len(patches), "patients": patients, "positive": int(patches["label"].sum())}
+        # By hand: MLflow's own way reads the whole frame, and guesses where it came from.
+        dataset = Dataset(
+            name=f"{snapshot.protocol} {split or 'all splits'}",
+            digest=snapshot.id[:36],
+            source_type="snapshot",
+            source=json.dumps({"snapshot": snapshot.id, "split": split}),
+            schema=json.dumps({"mlflow_colspec": _COLUMNS}),
+            profile=json.dumps(counts),
+        )
+        tag = InputTag("mlflow.data.context", context)
+        self._client.log_inputs(self.id, datasets=[DatasetInput(dataset, [tag])])
+
+    def log_study(self, study: StudyResult) -> None:
+        """Logs a study: each trial as a run under this one, what was chosen and what it gains here."""
+        tried = [trial for trial in study.trials if trial.state != "too large"]
+        for trial in tried:
+            self.log_trial(study.study, trial)
+        self.log_options("architecture", study.architecture)
+        complete = [trial.value for trial in study.trials if trial.state == "complete" and trial.value is not None]
+        self.log_metrics({"trials": len(tried), "best_val_score": max(complete, default=None)})
+        for gain in study.gains:
+            found = {"gain": gain.value, "gain_low": gain.low, "gain_high": gain.high}
+            self.log_metrics({f"trial{gain.trial}_{name}": value for name, value in found.items()})
+        self.set_tags({"bcd.study": study.study, "bcd.best_trial": str(study.best)})
+        self.set_tags({"mlflow.note.content": study.note})
+
+    def log_trial(self, study: str, trial: TrialRecord) -> None:
+        """Logs one finished trial of a study as a run under this one."""
+        key = f"trial/{study}/{trial.number}"
+        name = f"trial {trial.number}" + (f" {trial.state}" if trial.state != "complete" else "")
+        experiment = self._client.get_run(self.id).info.experiment_id
+        found = self._client.search_runs([experiment], f"tags.`bcd.key` = '{key}'", max_results=1)
+        tags = {
+            "bcd.key": key,
+            "bcd.kind": "trial",
+            "bcd.study": study,
+            "bcd.state": trial.state,
+            "mlflow.parentRunId": self.id,
+            "mlflow.source.name": "bcd",
+            PROCESS_TAG: this_process(),
+        }
+        child = found[0] if found else self._client.create_run(experiment, run_name=name, tags=tags)
+        run = Run(self._client, child.info.run_id)
+        run.log_options("architecture", trial.architecture)
+        run.log_options("training", trial.training)
+        run.log_options("preparation", trial.preparation)
+        run.log_options("trial", trial.params)
+        run.log_history(trial.history)
+        figures = {"val_score": trial.value, "seconds": trial.seconds, "parameters": trial.parameters}
+        run.log_metrics(figures | {"multiply_adds": trial.multiply_adds})
+        self._client.set_terminated(run.id, _TRIAL_STATUS[trial.state])
+
+    def log_evaluation(
+        self, evaluation: Evaluation, scores: pd.DataFrame | None = None, figures: Sequence[Path] = ()
+    ) -> None:
+        """Logs an evaluation: headline metrics, the whole of it as JSON, tables, figures, and the scores.
+
+        Args:
+            evaluation: What was found on one split.
+            scores: The patches' scores that it was computed from.
+            figures: Pictures of it.
+        """
+        from bcd.evaluation.report import tables
+
+        split = evaluation.split
+        self.log_metrics(evaluation.headline())
+        self.log_text(evaluation.model_dump_json(indent=2), f"{split}/evaluation.json")
+        self.log_text(tables.headline_table(evaluation).markdown(), f"{split}/metrics.md")
+        thresholds = tables.threshold_rows(evaluation)
+        self.log_text(thresholds.markdown(), f"{split}/thresholds.md")
+        self.log_text(to_csv(thresholds.header, thresholds.rows), f"{split}/thresholds.csv")
+        for figure in figures:
+            self.log_file(figure, f"{split}/figures")
+        if scores is not None:
+            self.log_table(scores, f"{split}/scores.parquet")
+
+    def log_text(self, text: str, artifact: str) -> None:
+        """Writes `text` as the artifact of that path."""
+        self._client.log_text(self.id, text, artifact)
+
+    def log_file(self, file: Path, folder: str | None = None) -> None:
+        """Copies a file into the artifacts."""
+        self._client.log_artifact(self.id, str(file), folder)
+
+    def log_table(self, table: pd.DataFrame, artifact: str) -> None:
+        """Writes a table as Parquet."""
+        path = Path(artifact)
+        with TemporaryDirectory() as folder:
+            file = Path(folder) / path.name
+            table.to_parquet(file, index=False)
+            self.log_file(file, None if path.parent == Path() else str(path.parent))
+
+    def has_model(self, name: str) -> bool:
+        """Whether a model of that name was logged whole by this run."""
+        return name in self._client.get_run(self.id).data.tags.get(_MODELS, "").split()
+
+    @contextmanager
+    def logged_model(self, name: str) -> Iterator[str]:
+        """Opens a model of this run; it counts as logged when the block has ended.
+
+        Yields:
+            The model's id, for a flavour's `log_model`.
+        """
+        from mlflow.entities import LoggedModelOutput
+
+        run = self._client.get_run(self.id)
+        model_id = self._client.create_logged_model(run.info.experiment_id, name=name, source_run_id=self.id).model_id
+        yield model_id
+        self._client.log_outputs(self.id, [LoggedModelOutput(model_id, step=0)])
+        self.set_tags({_MODELS: f"{run.data.tags.get(_MODELS, '')} {name}".strip()})
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Sets tags."""
+        for key, value in tags.items():
+            self._client.set_tag(self.id, key, value)
+
+    def _log_metrics(
+        self, steps: Sequence[tuple[int, Mapping[str, float | None]]], model_id: str | None = None
+    ) -> None:
+        from mlflow.entities import Metric
+
+        # The time follows from the step: the same figure logged again is then the same row, not a second one.
+        start = int(self._client.get_run(self.id).info.start_time)
+        rows = [
+            Metric(key, float(value), start + 1000 * step, step, model_id=model_id)
+            for step, figures in steps
+            for key, value in figures.items()
+            if value is not None and key != "epoch"  # the step says it
+        ]
+        for at in range(0, len(rows), _METRICS):
+            self._client.log_batch(self.id, metrics=rows[at : at + _METRICS])
+
+
+def to_csv(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Returns a table as CSV, which the MLflow UI shows as a table."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    return text.getvalue()
+
+
+def flatten(prefix: str, value: object) -> dict[str, str]:
+    """Turns nested options into MLflow parameters, such as `architecture.blocks.0.filters`."""
+    if isinstance(value, Mapping):
+        pairs = [(str(key), item) for key, item in value.items()]
+    elif isinstance(value, list | tuple) and any(isinstance(item, Mapping | list | tuple) for item in value):
+        pairs = [(str(number), item) for number, item in enumerate(value)]
+    else:
+        return {prefix: str(value)[:6000]}
+    flat: dict[str, str] = {}
+    for key, item in pairs:
+        flat |= flatten(f"{prefix}.{key}" if prefix else key, item)
+    return flat

@@ -1,0 +1,258 @@
+"""Where MLflow lives, and the runs that bcd keeps there.
+
+The tracking server and the model registry are one store: the server that `mlflow_url` or
+MLFLOW_TRACKING_URI names, else bcd's own SQLite file under BCD_HOME. Everything goes through `MlflowClient`,
+so that nothing depends on which run happens to be active in a thread.
+
+Examples:
+        with start_run(settings, key="train/4f1c", name="train compact", kind="train") as run:
+            run.log_options("training", options)
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+import sqlalchemy as sa
+
+from bcd.errors import BcdError
+from bcd.files import lock
+from bcd.runtime import read_servers
+from bcd.settings import Settings
+from bcd.store.schemas import require_schema, sync_url
+from bcd.tracking.lookup import KEY_TAG
+from bcd.tracking.moved import artifacts_address, follow_home
+from bcd.tracking.owner import PROCESS_TAG, has_ended, this_process
+from bcd.tracking.run import Run
+from bcd.versions import git_commit
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+    from mlflow import MlflowClient
+
+EXPERIMENT = "bcd"
+"""The one experiment that holds all runs."""
+
+Kind = Literal["retrain", "search", "trial", "train", "evaluate", "gate"]
+
+_HTTP = ("http://", "https://")
+_ready: set[str] = set()  # stores that this process has found or made ready
+
+
+def database_url(settings: Settings) -> sa.URL | None:
+    """Returns the database that holds the store, even while a server runs on it; None: only a server knows it."""
+    uri = settings.mlflow_url or os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not uri or (not settings.mlflow_url and uri == read_servers(settings).get("urls", {}).get("mlflow")):
+        return _own_database(settings)
+    if uri.startswith(_HTTP):
+        return None
+    return sync_url(uri)
+
+
+def follow_moved_home(settings: Settings) -> None:
+    """Makes the store's addresses say where the home is now, without importing MLflow."""
+    url = database_url(settings)
+    if url is not None and settings.mlflow.exists():
+        with locked(settings):
+            follow_home(settings, url, EXPERIMENT)
+
+
+def own_store(settings: Settings) -> str:
+    """Returns the address of bcd's own store, which several processes may ask for at once.
+
+    The experiment in it keeps its artifacts at an absolute local path, so it can be used directly and through
+    a server started on the same database.
+
+    Raises:
+        BcdError: Another version of MLflow made its database.
+    """
+    uri = str(_own_database(settings))
+    if uri not in _ready or not (settings.mlflow / "mlflow.db").exists():
+        _make_ready(settings, uri)
+    return uri
+
+
+def connect(settings: Settings) -> None:
+    """Points MLflow at the store and makes sure that the experiment exists.
+
+    Raises:
+        BcdError: The MLflow server does not answer, or another version of MLflow made the database.
+    """
+    import mlflow
+
+    environment = os.environ.get("MLFLOW_TRACKING_URI")
+    uri = settings.mlflow_url or environment
+    if not uri or uri == str(_own_database(settings)):
+        uri = own_store(settings)
+    elif uri not in _ready:
+        _require_answer(uri)
+        _make_ready(settings, uri)
+    if mlflow.get_tracking_uri() != uri:
+        mlflow.set_tracking_uri(uri)
+    # MLflow writes its own variable, which would outweigh the settings of the next call.
+    if environment is None:
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+    else:
+        os.environ["MLFLOW_TRACKING_URI"] = environment
+
+
+def open_client(settings: Settings) -> MlflowClient:
+    """Connects, and returns the client of the store."""
+    import mlflow
+
+    connect(settings)
+    return _client(mlflow.get_tracking_uri())
+
+
+def experiment_id(client: MlflowClient) -> str:
+    """Returns the id of bcd's experiment in a connected store."""
+    return str(client.get_experiment_by_name(EXPERIMENT).experiment_id)
+
+
+@contextmanager
+def start_run(
+    settings: Settings,
+    *,
+    key: str,
+    name: str,
+    kind: Kind,
+    parent: str | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> Iterator[Run]:
+    """Opens the run of `key`, a new one or the one that an earlier call began, and closes it with the block.
+
+    A run is FINISHED when the block ends, FAILED with the message in tag `bcd.error` when it raises, and
+    KILLED when it is interrupted.
+
+    Args:
+        settings: Where the store is.
+        key: What the run is for; the same key continues the same run.
+        name: What the table in the MLflow UI shows.
+        kind: The stage, as tag `bcd.kind`.
+        parent: Run id of the run that this one is nested under.
+        tags: Further tags.
+
+    Yields:
+        The run, with the methods that log to it.
+    """
+    client = open_client(settings)
+    run = _find_or_create(settings, client, key=key, name=name, kind=kind, parent=parent, tags=tags or {})
+    try:
+        yield run
+    except BaseException as error:
+        client.set_tag(run.id, "bcd.error", f"{type(error).__name__}: {error}"[:5000])
+        client.set_terminated(run.id, "FAILED" if isinstance(error, Exception) else "KILLED")
+        raise
+    client.set_terminated(run.id, "FINISHED")
+
+
+def find_run(client: MlflowClient, key: str) -> str | None:
+    """Returns the run id that `key` belongs to."""
+    found = client.search_runs([experiment_id(client)], f"tags.`{KEY_TAG}` = '{key}'", max_results=1)
+    return found[0].info.run_id if found else None
+
+
+def end_killed_runs(settings: Settings) -> int:
+    """Marks as KILLED what a process of this machine left RUNNING when it ended, and returns how many runs that were.
+
+    Raises:
+        BcdError: The MLflow server does not answer.
+    """
+    client = open_client(settings)
+    running = client.search_runs([experiment_id(client)], "attributes.status = 'RUNNING'")
+    killed = [run for run in running if has_ended(run.data.tags.get(PROCESS_TAG, ""))]
+    for run in killed:
+        client.set_terminated(run.info.run_id, "KILLED")
+    return len(killed)
+
+
+def _find_or_create(
+    settings: Settings,
+    client: MlflowClient,
+    *,
+    key: str,
+    name: str,
+    kind: Kind,
+    parent: str | None,
+    tags: Mapping[str, str],
+) -> Run:
+    if "'" in key:
+        raise BcdError(f"The key {key!r} of a run holds an apostrophe.", "Leave it out.")
+    labels = {KEY_TAG: key, "bcd.kind": kind, "mlflow.source.name": "bcd", PROCESS_TAG: this_process(), **tags}
+    if parent is not None:
+        labels["mlflow.parentRunId"] = parent
+    if commit := git_commit():
+        labels["mlflow.source.git.commit"] = commit
+    with locked(settings):  # two processes with the same key must not both find nothing
+        run_id = find_run(client, key)
+        if run_id is None:
+            created = client.create_run(experiment_id(client), run_name=name, tags=labels)
+            return Run(client, created.info.run_id)
+    client.update_run(run_id, status="RUNNING", name=name)
+    for tag, value in labels.items():
+        client.set_tag(run_id, tag, value)
+    if "bcd.error" in client.get_run(run_id).data.tags:
+        client.delete_tag(run_id, "bcd.error")
+    return Run(client, run_id)
+
+
+def _own_database(settings: Settings) -> sa.URL:
+    return sa.URL.create("sqlite", database=str(settings.mlflow / "mlflow.db"))
+
+
+def _make_ready(settings: Settings, uri: str) -> None:
+    """Makes tables, the experiment, and addresses that say where the home is now."""
+    # MLflow's first migration is not safe against a second process at the same moment.
+    with locked(settings):
+        if not uri.startswith(_HTTP):
+            require_schema("mlflow", uri)
+            follow_home(settings, sync_url(uri), EXPERIMENT)
+        _ensure_experiment(settings, uri)
+    _ready.add(uri)
+
+
+def _ensure_experiment(settings: Settings, uri: str) -> None:
+    client = _client(uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is None:
+        # A server knows where its artifacts go; a database alone would put them into the current folder.
+        location = None if uri.startswith(_HTTP) else artifacts_address(settings)
+        client.create_experiment(EXPERIMENT, artifact_location=location)
+    elif experiment.lifecycle_stage == "deleted":
+        client.restore_experiment(experiment.experiment_id)
+    client.search_registered_models(max_results=1)  # opens the registry's tables too
+
+
+def _require_answer(uri: str) -> None:
+    """Asks the server once: MLflow's own client would retry for minutes."""
+    import httpx
+
+    if not uri.startswith(_HTTP):
+        return
+    try:
+        httpx.get(f"{uri.rstrip('/')}/health", timeout=10).raise_for_status()
+    except httpx.HTTPError as error:
+        raise BcdError(
+            f"The MLflow server at {uri} does not answer ({error}).",
+            "Start it (`bcd up`), or correct mlflow_url in bcd.toml or MLFLOW_TRACKING_URI.",
+        ) from error
+
+
+def _client(uri: str) -> Any:
+    from mlflow import MlflowClient
+
+    # It would print by itself: migrations, downloads of local files, the address of every run that ends.
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def locked(settings: Settings) -> BaseFileLock:
+    """Returns the lock of MLflow's store between the processes of this machine."""
+    return lock(settings.mlflow / ".lock")

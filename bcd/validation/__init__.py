@@ -1,0 +1,1 @@
+"""What `bcd evaluate` does: anybody's model or predictions on patients who are named."""

@@ -1,0 +1,135 @@
+"""What a judgement leaves: a folder with JSON, scores, pictures, and one page that needs nothing beside it.
+
+The folder holds evaluation.json, scores.parquet, NUMBER-MODEL/*.png, with several models differences.png, and
+index.html.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bcd.evaluation.evaluation import Evaluation
+from bcd.evaluation.metrics.estimates import Estimate
+from bcd.evaluation.metrics.sample import KEY
+from bcd.evaluation.report.figures import PICTURES, describe_picture, draw_figures
+from bcd.evaluation.report.forest import draw_differences
+from bcd.evaluation.report.sections import tables_of
+from bcd.evaluation.report.tables import METRIC_NAMES, describe, format_estimate, headline_table, threshold_parts
+from bcd.files import whole_folder
+from bcd.pages import embed_picture, render_page
+from bcd.progress import track
+from bcd.validation.result import Judgement
+from bcd.validation.tables import model_table, name_pair, pair_table, published_tables
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_DRAWN = ("auroc", "accuracy", "brier")
+_BESIDE = ["logit", "probability"]
+
+
+def write_judgement(judgement: Judgement, scores: Mapping[str, pd.DataFrame], parent: Path) -> Path:
+    """Writes a judgement into a folder of `parent`, whole; the same judgement again is found written.
+
+    Args:
+        judgement: What was found.
+        scores: The score frame of each model that it was computed from, with the same patches in the same order.
+        parent: Where the folder goes; it is named by its content.
+
+    Returns:
+        The folder.
+    """
+    table, text = join_scores(scores), judgement.model_dump_json(indent=2)
+    digest = hashlib.sha256(text.encode())
+    digest.update(table.to_csv(index=False).encode())
+    folder = parent / f"evaluation-{digest.hexdigest()[:12]}"
+    if folder.exists():
+        return folder
+    with whole_folder(folder) as partial:
+        (partial / "evaluation.json").write_text(text, encoding="utf-8")
+        table.to_parquet(partial / "scores.parquet", index=False)
+        page = _make_page(judgement, scores, partial)
+        (partial / "index.html").write_text(page, encoding="utf-8")
+    return folder
+
+
+def join_scores(scores: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Joins score frames of the same patches: what names and labels a patch, then each model's columns.
+
+    With one model they are called logit and probability, with several `MODEL probability`.
+    """
+    first = next(iter(scores.values()))
+    table = first[[name for name in [*KEY, "label", "batch", "split"] if name in first.columns]].copy()
+    for name, frame in scores.items():
+        for column in _BESIDE:
+            if column in frame.columns:
+                table[column if len(scores) == 1 else f"{name} {column}"] = frame[column].to_numpy()
+    return table.reset_index(drop=True)
+
+
+def _make_page(judgement: Judgement, scores: Mapping[str, pd.DataFrame], folder: Path) -> str:
+    """Draws every picture into `folder` and returns the page with all of them in it."""
+    first = next(iter(judgement.evaluations.values()))
+    sections = []
+    with track("Drawing", total=len(judgement.evaluations)) as advance:
+        for number, (name, evaluation) in enumerate(judgement.evaluations.items(), 1):
+            pictures = folder / f"{number}-{re.sub(r'[^A-Za-z0-9.-]+', '-', name).strip('-.')[:60]}"
+            pictures.mkdir()
+            sections.append(_section(name, evaluation, draw_figures(scores[name], evaluation, pictures)))
+            advance(1)
+    facts = {
+        "judgement": judgement,
+        "description": describe(first),
+        "sections": sections,
+        "published": published_tables(judgement),
+        **_comparison(judgement, folder / "differences.png", first),
+    }
+    return render_page("bcd.validation", "page.html.j2", facts)
+
+
+def _section(name: str, evaluation: Evaluation, pictures: Mapping[str, Path]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "headline": _headline(evaluation),
+        "metrics": headline_table(evaluation),
+        "thresholds": threshold_parts(evaluation),
+        "tables": tables_of(evaluation),
+        "pictures": [
+            _show(pictures[title], describe_picture(title, evaluation)) for title in PICTURES if title in pictures
+        ],
+    }
+
+
+def _headline(evaluation: Evaluation) -> dict[str, str]:
+    shown: dict[str, Estimate] = {
+        "AUROC, pooled": evaluation.pooled["auroc"],
+        "AUROC, patient-macro": evaluation.patient_macro["auroc"],
+        "balanced accuracy, pooled": evaluation.pooled["balanced_accuracy"],
+        "F1, pooled": evaluation.pooled["f1"],
+    }
+    return {name: format_estimate(estimate) for name, estimate in shown.items()}
+
+
+def _comparison(judgement: Judgement, picture: Path, first: Evaluation) -> dict[str, Any]:
+    if not judgement.differences:
+        return {"models": None, "pairs": None, "differences": None}
+    pairs = {name_pair(pair): pair.metrics for pair in judgement.differences}
+    draw_differences(pairs, picture, note=describe(first), metrics=_DRAWN)
+    return {
+        "models": model_table(judgement.evaluations),
+        "pairs": pair_table(judgement.differences, confidence=first.options.confidence),
+        "differences": _show(picture, _tell_differences(judgement)),
+    }
+
+
+def _tell_differences(judgement: Judgement) -> str:
+    shown = ", ".join(METRIC_NAMES[name] for name in _DRAWN)
+    return f"Differences between models in {shown}, with intervals by patient; pairs: {len(judgement.differences)}"
+
+
+def _show(picture: Path, alt: str) -> dict[str, str]:
+    return {"src": embed_picture(picture.read_bytes(), "png"), "alt": alt}

@@ -1,0 +1,193 @@
+"""The patients that `bcd evaluate` judges a model on: of a snapshot under a protocol, of a file, or of a delivery.
+
+A protocol of evaluation says who is judged, and at which prevalence:
+
+- natural: the test split of a snapshot, as it is.
+- founding: the same patients, the classes weighted to 50:50 as the founding work thinned its test to.
+- cruz-roa-2014: the 49 published test patients; cruz-roa-2014-dev: the published val patients.
+
+Whoever is chosen, a registered model that trained or was calibrated on one of them, or on their pixels, is refused.
+Nobody is dealt to a split and no snapshot is frozen: only retraining does that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcd.errors import BcdError, InsufficientEvidenceError
+from bcd.settings import Settings
+from bcd.snapshots.freeze import load_snapshot, read_admitted
+from bcd.snapshots.options import SplitOptions
+from bcd.snapshots.splits import published_list
+from bcd.validation.model import JudgedModel
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bcd.store.catalog import Catalog
+
+EvaluationProtocol = Literal["natural", "founding", "cruz-roa-2014", "cruz-roa-2014-dev"]
+
+PROTOCOLS: tuple[EvaluationProtocol, ...] = get_args(EvaluationProtocol)
+
+_LISTS = {"cruz-roa-2014": "test", "cruz-roa-2014-dev": "val"}
+
+
+@dataclass(frozen=True)
+class JudgedSample:
+    """Patches that a model is judged on.
+
+    Attributes:
+        patches: The patches' columns of a snapshot: what names and labels them, and where their pixels lie.
+        title: Whose they are.
+        split: What they are called: their split, or `given`.
+        snapshot: Id of the snapshot; empty: none.
+        notes: What a reader must know.
+    """
+
+    patches: pd.DataFrame
+    title: str
+    split: str = "test"
+    snapshot: str = ""
+    notes: list[str] = field(default_factory=list)
+
+
+def choose_patients(
+    settings: Settings, catalog: Catalog, protocol: EvaluationProtocol, snapshot: str, model: JudgedModel
+) -> JudgedSample:
+    """Chooses the patients that a protocol judges by; deals nobody and freezes nothing.
+
+    Args:
+        settings: Where snapshots lie.
+        catalog: What is admitted, where no snapshot is named and the model has none that fits.
+        protocol: Who is judged.
+        snapshot: Id of a snapshot, or its beginning; empty: the one that the model was trained on, or, for a
+            published list and for a file of a network, all that is admitted.
+        model: Who is judged.
+
+    Raises:
+        BcdError: The model has seen a patient, or there is no such snapshot.
+        InsufficientEvidenceError: None of the patients is there.
+    """
+    listed = protocol in _LISTS
+    identity = snapshot or ("" if listed or model.bundle is None else model.bundle.record.snapshot)
+    if identity:
+        opened = load_snapshot(settings, identity)
+        patches, identity = opened.patches, opened.id
+        of = f"snapshot {opened.id[:12]} ({opened.protocol})"
+    else:
+        dealt_by = "" if listed else settings.options("splits", SplitOptions).recorded_as
+        patches = read_admitted(catalog, dealt_by)
+        of = f"all that is admitted{f', dealt by {dealt_by}' if dealt_by else ''}"
+    if listed:
+        patches = patches[select_listed(patches, protocol)].assign(split="test")
+        whose = f"Published {_LISTS[protocol]} patients"
+    else:
+        patches = patches[patches["split"] == "test"]
+        whose = "Test patients"
+    if patches.empty:
+        raise InsufficientEvidenceError(
+            f"There is no test patient in {of}.",
+            "Admit more labelled patients and retrain, which deals them to splits, or name another snapshot.",
+        )
+    require_unseen(settings, model, patches)
+    return JudgedSample(patches.reset_index(drop=True), f"{whose} of {of}, protocol {protocol}", snapshot=identity)
+
+
+def select_listed(patches: pd.DataFrame, protocol: str) -> NDArray[np.bool_]:
+    """Tells which patches are of the patients that a protocol's published list names; without a list, all are.
+
+    Raises:
+        InsufficientEvidenceError: None is.
+    """
+    if protocol not in _LISTS:
+        return np.ones(len(patches), dtype=bool)
+    published = published_list(_LISTS[protocol])
+    chosen = patches["patient"].isin(list(published)).to_numpy(dtype=bool)
+    if not chosen.any():
+        raise InsufficientEvidenceError(
+            f"None of the {len(published)} published {_LISTS[protocol]} patients is here, whom {protocol} judges by.",
+            "Admit their deliveries, or choose another protocol.",
+        )
+    return chosen
+
+
+def note_missing(patches: pd.DataFrame, protocol: str) -> list[str]:
+    """Says how many patients of a protocol's published list are not among those judged; nothing where all are."""
+    if protocol not in _LISTS:
+        return []
+    published = set(published_list(_LISTS[protocol]))
+    here = len(published & set(patches["patient"]))
+    if here == len(published):
+        return []
+    return [
+        f"{here} of the {len(published)} published {_LISTS[protocol]} patients are here; the others are not judged."
+    ]
+
+
+def require_unseen(settings: Settings, model: JudgedModel, patches: pd.DataFrame) -> None:
+    """Refuses a registered model that trained or was calibrated on a patient, or on pixels, that would judge it.
+
+    Args:
+        settings: Where snapshots lie.
+        model: The model in question; of a file nothing is known, which its note says.
+        patches: hospital, patient and pixel_sha256 of what is to judge it.
+
+    Raises:
+        BcdError: It did, naming whom, or its snapshot is not here.
+    """
+    if model.bundle is None:
+        return
+    from bcd.gate.patients import assert_unseen
+
+    assert_unseen(settings, model.bundle, patches)
+    rows = load_snapshot(settings, model.bundle.record.snapshot).patches
+    used = rows.loc[rows["split"].isin(["train", "val"]), ["hospital", "patient", "pixel_sha256"]]
+    same = used[used["pixel_sha256"].isin(patches["pixel_sha256"])]
+    if len(same):
+        first = same.iloc[0]
+        raise BcdError(
+            f"{model.name} was trained or calibrated on the pixels of {len(same):,} of these patches, as patient "
+            f"{first['hospital']}/{first['patient']}'s.",
+            "Judge it on patients that it has not seen.",
+        )
+
+
+def find_patches(store: pd.DataFrame, wanted: pd.DataFrame, given: frozenset[str]) -> pd.DataFrame:
+    """Finds admitted patches by their name.
+
+    Args:
+        store: The admitted patches.
+        wanted: hospital, patient, slide, x, y and label of each patch.
+        given: Which of hospital and slide tell patches apart; without them patient, x and y must suffice.
+
+    Returns:
+        The columns of a snapshot's patches, and `row_wanted`, the row of `wanted`; fewer than were wanted where the
+        store does not hold them all.
+
+    Raises:
+        BcdError: Two admitted patches fit, or a label differs from the store's.
+    """
+    key = ["patient", "x", "y", *sorted(given)]
+    numbered = wanted[[*key, "label"]].assign(row_wanted=np.arange(len(wanted)))
+    found = store.merge(numbered, on=key, suffixes=("", "_wanted"))
+    twice = found[found["row_wanted"].duplicated()]
+    if len(twice):
+        one = twice.iloc[0]
+        raise BcdError(
+            f"Patient {one['patient']}, x {one['x']}, y {one['y']} is admitted of more than one hospital or slide.",
+            "Add the columns hospital and slide to the file.",
+        )
+    other = found[found["label"] != found["label_wanted"]]
+    if len(other):
+        one = other.iloc[0]
+        raise BcdError(
+            f"{len(other):,} labels differ from the store's, such as that of patient {one['patient']}, x {one['x']}, "
+            f"y {one['y']}: {one['label_wanted']} in the file, {one['label']} in the store.",
+            "Find out which is right; `bcd labels` corrects the store's.",
+        )
+    return found.drop(columns="label_wanted").sort_values("row_wanted", ignore_index=True)

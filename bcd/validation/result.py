@@ -1,0 +1,113 @@
+"""A judgement: one or several models on the same patches, each evaluated, and compared pair by pair.
+
+Examples:
+        judgement = judge_models({"a": scores_a, "b": scores_b}, EvaluateOptions(), title="Two networks", notes=[])
+        judgement.differences[0].metrics["auroc"].value  # b minus a
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict
+
+from bcd.evaluation.evaluation import Evaluation, evaluate_scores
+from bcd.evaluation.metrics.compare import compare_scores
+from bcd.evaluation.metrics.estimates import Difference
+from bcd.evaluation.options import EvaluateOptions
+from bcd.evaluation.policy.policy import Policy
+from bcd.progress import track
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Pair(BaseModel):
+    """Two models on the same patches.
+
+    Attributes:
+        first: The model compared with.
+        second: The model in question.
+        metrics: Second minus first, by metric.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    first: str
+    second: str
+    metrics: dict[str, Difference]
+
+
+class Judgement(BaseModel):
+    """Models judged on the same patches.
+
+    Attributes:
+        title: What was judged.
+        notes: What a reader must know of it: where labels come from, what was left out, what could not be checked.
+        evaluations: The evaluation of each model, by its name.
+        differences: Every pair of models.
+        protocol: The protocol that chose the patients, where one did.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str
+    notes: list[str]
+    evaluations: dict[str, Evaluation]
+    differences: list[Pair] = []
+    protocol: str = ""
+
+
+def judge_models(
+    scores: Mapping[str, pd.DataFrame],
+    options: EvaluateOptions,
+    *,
+    title: str,
+    notes: Sequence[str],
+    split: str = "given",
+    snapshot: str = "",
+    protocol: str = "",
+    policies: Mapping[str, Policy] | None = None,
+) -> Judgement:
+    """Evaluates each model and compares every pair of them.
+
+    Args:
+        scores: The score frame of each model, of the same patches.
+        options: How they are judged.
+        title: What is judged.
+        notes: What a reader must know of it.
+        split: What the patches are called: their split, or that they were given.
+        snapshot: The snapshot that they are of; empty: none.
+        protocol: The protocol that chose them; empty: none.
+        policies: The policy of each model that has one, whose certified thresholds are judged too.
+
+    Raises:
+        BcdError: The frames are not of the same patches with the same labels, or cannot be judged.
+    """
+    pairs = list(combinations(scores, 2))
+    with track("Judging by patient", total=len(scores) + len(pairs)) as advance:
+        evaluations = {}
+        for name, frame in scores.items():
+            policy = (policies or {}).get(name)
+            evaluations[name] = evaluate_scores(frame, options, snapshot=snapshot, split=split, policy=policy)
+            advance(1)
+        differences = []
+        for first, second in pairs:
+            metrics = compare_scores(scores[first], scores[second], options)
+            differences.append(Pair(first=first, second=second, metrics=metrics))
+            advance(1)
+    notes = [*notes, *(note for name, one in evaluations.items() if (note := _reversal(name, one)))]
+    return Judgement(title=title, notes=notes, evaluations=evaluations, differences=differences, protocol=protocol)
+
+
+def _reversal(name: str, evaluation: Evaluation) -> str:
+    """Says that a model ranks the wrong way round, where the whole interval of its AUROC is below one half."""
+    auroc = evaluation.pooled["auroc"]
+    if auroc.value is None or auroc.high is None or auroc.high >= 0.5:
+        return ""
+    return (
+        f"{name} ranks the wrong way round: its AUROC is {auroc.value:.3f}, below one half in its whole interval. "
+        "If it is the probability of no IDC, give 1 minus it."
+    )

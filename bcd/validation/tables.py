@@ -1,0 +1,65 @@
+"""Tables of several models on the same patches, and of what was published, beside each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from bcd.evaluation.evaluation import Evaluation
+from bcd.evaluation.report.published import cruz_roa_table, founding_table
+from bcd.evaluation.report.tables import (
+    METRIC_NAMES,
+    Table,
+    describe,
+    format_difference,
+    format_estimate,
+    format_level,
+    format_percent,
+)
+from bcd.validation.result import Judgement, Pair
+
+
+def model_table(evaluations: Mapping[str, Evaluation]) -> Table:
+    """Makes the table of several models on the same patches, a column a model."""
+    first = next(iter(evaluations.values()))
+    rows = [
+        [
+            f"{METRIC_NAMES[metric]}, {view}",
+            *(format_estimate(getattr(e, field)[metric]) for e in evaluations.values()),
+        ]
+        for metric in first.pooled
+        for view, field in (("pooled", "pooled"), ("patient-macro", "patient_macro"))
+        if any(getattr(e, field)[metric].value is not None for e in evaluations.values())
+    ]
+    rows += [
+        [
+            f"coverage at {format_level(level)}",
+            *(format_percent(e.thresholds[i].coverage) for e in evaluations.values()),
+        ]
+        for i, level in enumerate(first.options.levels)
+    ]
+    return Table(describe(first), ["metric", *evaluations], rows)
+
+
+def pair_table(pairs: Sequence[Pair], *, confidence: float) -> Table:
+    """Makes the table of pairwise differences, a row a pair."""
+    metrics = list(pairs[0].metrics)
+    rows = [[name_pair(pair), *(format_difference(pair.metrics[metric]) for metric in metrics)] for pair in pairs]
+    caption = (
+        f"Differences on the same patches, with {format_level(confidence)} intervals by patient, of "
+        "both over the same patients. Not corrected for the number of pairs."
+    )
+    return Table(caption, ["difference", *(METRIC_NAMES[metric] for metric in metrics)], rows)
+
+
+def name_pair(pair: Pair) -> str:
+    """Names a difference by its two models."""
+    return f"{pair.second} − {pair.first}"  # noqa: RUF001
+
+
+def published_tables(judgement: Judgement) -> dict[str, Table]:
+    """Makes the tables that put what a protocol's authors published beside each model, by title."""
+    makers = {"founding": founding_table, "cruz-roa-2014": cruz_roa_table}
+    make = makers.get(judgement.protocol)
+    if make is None:
+        return {}
+    return {f"Published, beside {name}": make(evaluation) for name, evaluation in judgement.evaluations.items()}

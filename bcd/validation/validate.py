@@ -1,0 +1,265 @@
+"""What `bcd evaluate` does: models score the same patches, and all of them are judged by the same code.
+
+Examples:
+        judgement, scores = judge_on_protocol(settings, catalog, ["champion"], "natural", options=EvaluateOptions())
+        write_judgement(judgement, scores, Path("evaluations"))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bcd.errors import BcdError, InsufficientEvidenceError
+from bcd.evaluation.options import EvaluateOptions
+from bcd.evaluation.policy.policy import Policy
+from bcd.evaluation.report.published import FOUNDING_PREVALENCE
+from bcd.patches import Hospital
+from bcd.settings import Settings
+from bcd.snapshots.freeze import read_admitted
+from bcd.store.batches import read_pixels
+from bcd.store.matching import match_rows
+from bcd.validation.model import AS_FOUND, FileReading, JudgedModel, open_model
+from bcd.validation.patients import (
+    EvaluationProtocol,
+    choose_patients,
+    find_patches,
+    note_missing,
+    require_unseen,
+    select_listed,
+)
+from bcd.validation.predictions import NAMELESS, Predictions, describe_left_out
+from bcd.validation.result import Judgement, judge_models
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bcd.admission.naming import Naming
+    from bcd.store.catalog import Catalog
+
+Found = tuple[Judgement, dict[str, "pd.DataFrame"]]
+"""A judgement, and the score frames that it was computed from."""
+
+_CHUNK = 1 << 15  # patches in memory at a time: 250 MB of pixels
+
+
+def judge_on_protocol(
+    settings: Settings,
+    catalog: Catalog,
+    models: Sequence[str],
+    protocol: EvaluationProtocol,
+    *,
+    options: EvaluateOptions,
+    snapshot: str = "",
+    reading: FileReading = AS_FOUND,
+) -> Found:
+    """Judges models on the patients that a protocol chooses; without a snapshot, the first model says which is meant.
+
+    Raises:
+        BcdError: A model or the snapshot is not there, or a model has seen a patient.
+        InsufficientEvidenceError: None of the patients is there.
+    """
+    opened = [open_model(settings, which, reading) for which in models]
+    sample = choose_patients(settings, catalog, protocol, snapshot, opened[0])
+    for model in opened[1:]:
+        require_unseen(settings, model, sample.patches)
+    scores = _score_all(opened, sample.patches, lambda rows: read_pixels(settings, sample.patches.iloc[rows]))
+    judgement = judge_models(
+        scores,
+        at_protocol(options, protocol),
+        title=f"{', '.join(scores)}: {sample.title}",
+        notes=[*note_missing(sample.patches, protocol), *_notes(opened)],
+        split=sample.split,
+        snapshot=sample.snapshot,
+        protocol=protocol,
+        policies=_policies(opened),
+    )
+    return judgement, scores
+
+
+def judge_predictions(
+    settings: Settings,
+    catalog: Catalog | None,
+    predictions: Predictions,
+    beside: Sequence[str],
+    *,
+    options: EvaluateOptions,
+    protocol: EvaluationProtocol = "natural",
+    reading: FileReading = AS_FOUND,
+) -> Found:
+    """Judges anybody's predictions, and models beside them on those of the patches that are admitted.
+
+    Args:
+        settings: Where the store lies.
+        catalog: The open catalog; only needed with `beside`.
+        predictions: What was read of a file.
+        beside: Models to score the same patches.
+        options: How they are judged.
+        protocol: A published list leaves only its patients; `founding` weights the classes.
+        reading: How files of networks among the models are read.
+
+    Raises:
+        BcdError: As `judge_on_protocol`; or none of the patches is admitted.
+    """
+    predictions = predictions.select(select_listed(predictions.patches, protocol))
+    notes = [f"Scores of {predictions.path.name}, judged as they are."]
+    if predictions.left_out:
+        notes.append(f"Left out, as no probabilities: {describe_left_out(predictions.left_out)}.")
+    if len(predictions.given) < 2:
+        notes.append(f"Hospital or slide is called “{NAMELESS}” where the file does not say it.")
+    opened = [open_model(settings, which, reading) for which in beside]
+    scored: dict[str, pd.DataFrame] = {}
+    if opened:
+        assert catalog is not None
+        predictions, patches, missing = _in_store(catalog, predictions)
+        notes += missing
+        for model in opened:
+            require_unseen(settings, model, patches)
+        scored = _score_all(opened, predictions.patches, lambda rows: read_pixels(settings, patches.iloc[rows]))
+    _require_once([*predictions.columns, *scored])
+    scores = {column: predictions.scores(column) for column in predictions.columns} | scored
+    judgement = judge_models(
+        scores,
+        at_protocol(options, protocol),
+        title=f"Predictions of {predictions.path.name}",
+        notes=[*notes, *note_missing(predictions.patches, protocol), *_notes(opened)],
+        protocol=protocol,
+        policies=_policies(opened),
+    )
+    return judgement, scores
+
+
+def _in_store(catalog: Catalog, predictions: Predictions) -> tuple[Predictions, pd.DataFrame, list[str]]:
+    """Returns the predictions of admitted patches, those patches in the same order, and what finds no partner."""
+    store = read_admitted(catalog)
+    patches = find_patches(store, predictions.patches, predictions.given)
+    kept = np.isin(np.arange(len(predictions.patches)), patches["row_wanted"].to_numpy())
+    not_said = {name: NAMELESS for name in ("hospital", "slide") if name not in predictions.given}
+    rows = predictions.patches.assign(line=predictions.lines, identifier=predictions.patches["patient"], **not_said)
+    match = match_rows(
+        predictions.path.name,
+        "the store",
+        rows,
+        store.assign(**not_said),
+        is_found=kept,
+        call=lambda *_: None,
+        mend="Admit the patches first, name them as the store does, or leave --beside out.",
+    )
+    notes = [f"{match.note} All are judged on the others."] if match.note else []
+    people = store[["hospital", "patient"]].merge(patches[["hospital", "patient"]].drop_duplicates())
+    if len(people) > len(patches):
+        notes.append(
+            f"{len(people) - len(patches):,} admitted patches of these patients have no prediction in the file."
+        )
+    return predictions.select(kept), patches, notes
+
+
+def judge_on_delivery(
+    settings: Settings,
+    path: Path,
+    hospital: Hospital,
+    models: Sequence[str],
+    *,
+    options: EvaluateOptions,
+    protocol: EvaluationProtocol = "natural",
+    naming: Naming | None = None,
+    reading: FileReading = AS_FOUND,
+) -> Found:
+    """Judges models on a delivery that is not admitted; neither store nor catalog is touched.
+
+    Raises:
+        BcdError: As `judge_on_protocol`; or the delivery cannot be read.
+        InsufficientEvidenceError: None of its patches has a label.
+    """
+    from bcd.admission.preview import look_at
+
+    opened = [open_model(settings, which, reading) for which in models]
+    with look_at(path, hospital, naming=naming) as delivery:
+        labelled = delivery.patches["label"].notna().to_numpy(dtype=bool)
+        if not labelled.any():
+            raise InsufficientEvidenceError(
+                " ".join(
+                    [f"No patch of {delivery.name} has a label, so nothing can be judged.", *delivery.label_notes]
+                ),
+                "Put a labels.csv beside the patches, or admit the delivery and score its patients.",
+            )
+        patches, rows = delivery.patches[labelled], delivery.rows[labelled]
+        chosen = select_listed(patches, protocol)
+        patches, rows = patches[chosen].reset_index(drop=True), rows[chosen]
+        for model in opened:
+            require_unseen(settings, model, patches)
+        scores = _score_all(opened, patches, lambda chunk: delivery.pixels[rows[chunk]])
+        judgement = judge_models(
+            scores,
+            at_protocol(options, protocol),
+            title=f"{', '.join(scores)} on {delivery.name}, which was not admitted",
+            notes=[
+                *_describe(delivery.files, delivery.refused, int((~labelled).sum())),
+                *delivery.label_notes,
+                *note_missing(patches, protocol),
+                *_notes(opened),
+            ],
+            protocol=protocol,
+            policies=_policies(opened),
+        )
+    return judgement, scores
+
+
+def at_protocol(options: EvaluateOptions, protocol: EvaluationProtocol) -> EvaluateOptions:
+    """Returns the options as a protocol wants them: `founding` states its prevalence.
+
+    Raises:
+        BcdError: Another prevalence was stated.
+    """
+    if protocol != "founding" or options.at_prevalence == FOUNDING_PREVALENCE:
+        return options
+    if options.at_prevalence is not None:
+        raise BcdError(
+            f"Protocol founding is at a prevalence of {FOUNDING_PREVALENCE}, not of {options.at_prevalence}.",
+            "Leave the prevalence out, or choose another protocol.",
+        )
+    return options.model_copy(update={"at_prevalence": FOUNDING_PREVALENCE})
+
+
+def _score_all(
+    models: Sequence[JudgedModel], patches: pd.DataFrame, read: Callable[[slice], np.ndarray]
+) -> dict[str, pd.DataFrame]:
+    """Scores patches with each model, a chunk of pixels at a time."""
+    _require_once([model.name for model in models])
+    parts: dict[str, list[pd.DataFrame]] = {model.name: [] for model in models}
+    for start in range(0, len(patches), _CHUNK):
+        pixels = read(slice(start, min(start + _CHUNK, len(patches))))
+        for model in models:
+            parts[model.name].append(model.score(pixels)[["logit", "probability"]])
+    return {name: _join(patches, part) for name, part in parts.items()}
+
+
+def _join(patches: pd.DataFrame, parts: list[pd.DataFrame]) -> pd.DataFrame:
+    import pandas as pd
+
+    return patches.reset_index(drop=True).join(pd.concat(parts, ignore_index=True))
+
+
+def _require_once(names: Sequence[str]) -> None:
+    for position, name in enumerate(names):
+        if name in names[:position]:
+            raise BcdError(f"{name} is judged twice.", "Name every model, and every column, once.")
+
+
+def _policies(models: Sequence[JudgedModel]) -> dict[str, Policy]:
+    return {model.name: model.bundle.record.policy for model in models if model.bundle is not None}
+
+
+def _notes(models: Sequence[JudgedModel]) -> list[str]:
+    return [model.note for model in models if model.note]
+
+
+def _describe(files: int, refused: dict[str, int], unlabelled: int) -> list[str]:
+    by_rule = ", ".join(f"{rule} {count:,}" for rule, count in refused.items()) or "none"
+    notes = [f"{files:,} files; refused by the rules of admission: {by_rule}. Nothing was admitted or stored."]
+    if unlabelled:
+        notes.append(f"{unlabelled:,} patches without a label were not judged.")
+    return notes

@@ -1,0 +1,90 @@
+"""`bcd card` and `bcd export`, as a person types them."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from bcd.cli.main import main
+from bcd.tracking.lookup import MODEL
+from bcd.tracking.store import open_client
+
+PIXELS = np.random.default_rng(5).integers(0, 256, (4, 50, 50, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def champion(register, shared_settings):
+    """A champion of eight views, behind a version that is none."""
+    register(shared_settings, "red")
+    found = register(shared_settings, "lit", "red", views=8)
+    open_client(shared_settings).set_registered_model_alias(MODEL, "champion", found.version)
+    return found
+
+
+@pytest.fixture
+def bcd(champion, shared_settings, tmp_path, capsys, monkeypatch):
+    """Runs the command in a folder of its own; returns its exit code, what it prints, and what it complains of."""
+    monkeypatch.setenv("BCD_HOME", str(shared_settings.home))
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["bcd", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        code = int(ended.value.code or 0)
+        told, complained = capsys.readouterr()
+        return code, " ".join(told.split()), " ".join(complained.split())
+
+    return run
+
+
+def test_export_writes_the_champion_where_one_stands(bcd, champion, tmp_path):
+    import keras
+
+    code, told, complained = bcd("export")
+
+    assert code == 0, complained
+    assert "bcd-idc-2.keras: bcd-idc/2 as keras, compared with it on 64 patches" in told
+    scores = keras.saving.load_model(tmp_path / "bcd-idc-2.keras")(PIXELS)
+    np.testing.assert_allclose(scores["probability"][:, 0], champion.score(PIXELS)["probability"], atol=1e-4)
+    assert json.loads((tmp_path / "bcd-idc-2.keras.json").read_text())["bundle"] == "bcd-idc/2"
+
+
+def test_export_takes_a_version_a_format_and_a_place(bcd, tmp_path):
+    code, told, complained = bcd("export", "1", "--format", "hdf5", "--to", "here.h5")
+
+    assert code == 0, complained
+    assert "here.h5: bcd-idc/1 as hdf5" in told
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here.h5", "here.h5.json"]
+
+
+def test_export_refuses_a_name_that_misleads(bcd, tmp_path):
+    code, _, complained = bcd("export", "--to", "here.onnx")
+
+    assert code != 0
+    assert "here.onnx is no name for keras" in complained
+    assert not list(tmp_path.iterdir())
+
+
+def test_card_prints_markdown_and_writes_a_page(bcd, tmp_path):
+    code, told, complained = bcd("card")
+
+    assert code == 0, complained
+    assert told.startswith("# Model card: bcd-idc")
+    assert "8 views" in told
+
+    code, told, _ = bcd("card", "1", "--to", "card.html")
+    assert code == 0
+    assert "card.html: the card of 1" in told
+    assert "<h1>Model card: bcd-idc</h1>" in (tmp_path / "card.html").read_text()
+
+
+def test_card_refuses_another_kind_of_file(bcd, tmp_path):
+    code, _, complained = bcd("card", "--to", "card.pdf")
+
+    assert code != 0
+    assert "card.pdf is neither .html nor .md" in complained
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bcd.errors import BcdError, InsufficientEvidenceError
+from bcd.evaluation.evaluation import Evaluation, evaluate_scores
+from bcd.evaluation.options import EvaluateOptions
+
+
+@pytest.fixture
+def evaluation(scores: pd.DataFrame, options: EvaluateOptions) -> Evaluation:
+    return evaluate_scores(scores, options, snapshot="abc", split="test")
+
+
+def test_an_evaluation_survives_json_exactly(evaluation: Evaluation) -> None:
+    assert Evaluation.model_validate_json(evaluation.model_dump_json()) == evaluation
+
+
+def test_the_order_of_rows_changes_nothing(
+    scores: pd.DataFrame, evaluation: Evaluation, options: EvaluateOptions
+) -> None:
+    shuffled = evaluate_scores(scores.sample(frac=1, random_state=4), options, snapshot="abc", split="test")
+    for view in ("pooled", "patient_macro", "without_largest"):
+        for metric, estimate in getattr(evaluation, view).items():
+            other = getattr(shuffled, view)[metric]
+            assert other.model_dump() == pytest.approx(estimate.model_dump(), abs=1e-12), metric
+    assert shuffled.thresholds == evaluation.thresholds
+
+
+def test_the_largest_patient_is_named_and_left_out(scores: pd.DataFrame, evaluation: Evaluation) -> None:
+    assert (evaluation.largest_patient, evaluation.largest_patches) == ("south/100", 400)
+    assert evaluation.without_largest["accuracy"].n_patches == len(scores) - 400
+    assert evaluation.without_largest["accuracy"].n_patients == 19
+
+
+def test_each_patient_has_a_row(scores: pd.DataFrame, evaluation: Evaluation) -> None:
+    assert [(row.hospital, row.patient) for row in evaluation.per_patient] == sorted(
+        set(zip(scores["hospital"], scores["patient"], strict=True))
+    )
+    assert sum(row.patches for row in evaluation.per_patient) == evaluation.n_patches == len(scores)
+    assert sum(row.positive for row in evaluation.per_patient) == scores["label"].sum()
+
+
+def test_the_headline_is_flat_numbers_without_what_is_not_available(evaluation: Evaluation) -> None:
+    headline = evaluation.headline()
+    assert headline["test_auroc_pooled"] == evaluation.pooled["auroc"].value
+    assert headline["test_auroc_pooled_low"] == evaluation.pooled["auroc"].low
+    assert headline["test_recall_macro_high"] == evaluation.patient_macro["recall"].high
+    assert headline["test_patients"] == 20
+    assert "test_ece_macro" not in headline
+    assert all(type(value) is float and np.isfinite(value) for value in headline.values())
+
+
+def test_one_patient_is_evaluated_without_pretending_to_know_more(
+    make_scores: Callable[..., pd.DataFrame], options: EvaluateOptions
+) -> None:
+    alone = evaluate_scores(make_scores([300]), options, snapshot="abc", split="test")
+    assert alone.without_largest == {}
+    assert alone.pooled["auroc"].value is None
+    assert alone.per_patient[0].auroc is not None
+    lowered = options.model_copy(update={"min_patients": 1})
+    estimate = evaluate_scores(make_scores([300]), lowered, snapshot="abc", split="test").pooled["auroc"]
+    assert estimate.value is not None
+    assert estimate.low is estimate.high is None
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda s: s.drop(columns="probability"), "lack the column probability"),
+        (lambda s: s.assign(probability=s["logit"]), "not in \\[0, 1\\]"),
+        (lambda s: s.assign(probability=np.nan), "not in \\[0, 1\\]"),
+        (lambda s: s.assign(label=pd.array([pd.NA] * len(s), dtype="Int8")), "no label 0 or 1"),
+        (lambda s: s.assign(label=2), "no label 0 or 1"),
+    ],
+)
+def test_scores_that_cannot_be_judged_are_refused_by_name(
+    spoil: Callable[[pd.DataFrame], pd.DataFrame], message: str, scores: pd.DataFrame, options: EvaluateOptions
+) -> None:
+    with pytest.raises(BcdError, match=message):
+        evaluate_scores(spoil(scores), options, snapshot="abc", split="test")
+
+
+def test_no_patch_is_insufficient_evidence(scores: pd.DataFrame, options: EvaluateOptions) -> None:
+    with pytest.raises(InsufficientEvidenceError):
+        evaluate_scores(scores.iloc[:0], options, snapshot="abc", split="test")
+
+
+def test_4200_patches_take_about_a_second_with_2000_resamples(make_scores: Callable[..., pd.DataFrame]) -> None:
+    scores = make_scores([1640, *[91] * 28])
+    start = time.process_time()
+    evaluate_scores(scores, EvaluateOptions(), snapshot="abc", split="test")
+    assert time.process_time() - start < 3
+
+
+def test_the_options_are_read_without_heavy_libraries() -> None:
+    code = (
+        "import sys, bcd.evaluation.options\n"
+        "print([m for m in ('numpy', 'pandas', 'scipy', 'sklearn', 'matplotlib') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,114 @@
+"""What a look at judging patients makes sure of: the same patients, unseen ones, and models from the registry."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from bcd.errors import BcdError
+from bcd.gate import patients
+from bcd.gate.history import champion_version, list_versions
+from bcd.gate.patients import open_look
+from bcd.snapshots.freeze import load_snapshot
+from bcd.store.decisions import list_decisions
+from bcd.tracking.store import experiment_id, open_client
+
+GREEN, RED = "12"
+
+
+@pytest.fixture
+def first(undecided):
+    return load_snapshot(undecided, list_versions(undecided)[0].snapshot)
+
+
+def test_gate_patients_whose_pixels_changed_judge_nobody(gate, undecided, catalog, monkeypatch):
+    gate(GREEN)
+    read = patients.read_pixels
+
+    def change(*arguments):
+        pixels = read(*arguments).copy()
+        pixels[0, 0, 0, 0] ^= 1
+        return pixels
+
+    monkeypatch.setattr(patients, "read_pixels", change)
+    with pytest.raises(BcdError, match=r"gate patients of snapshot .* are not what they were"):
+        gate(RED)
+
+    assert len(list_decisions(catalog)) == 1
+    assert champion_version(undecided) == GREEN
+
+
+def test_gate_patients_whose_labels_changed_judge_nobody(gate, catalog, first):
+    gate(GREEN)
+    labels = first.patches["label"].mask(first.patches["patient"] == "1003", 1)
+
+    with pytest.raises(BcdError, match="are not what they were"):
+        gate(RED, on=replace(first, patches=first.patches.assign(label=labels)))
+    assert len(list_decisions(catalog)) == 1
+
+
+def test_a_patient_in_two_splits_is_found_before_anybody_looks(gate, catalog, first):
+    moved = first.patches["split"].mask(first.patches.index == first.patches.index[-1], "train")
+
+    with pytest.raises(BcdError, match="lies in two splits"):
+        gate(GREEN, on=replace(first, patches=first.patches.assign(split=moved)))
+    assert list_decisions(catalog) == []
+
+
+def test_a_snapshot_without_gate_patients_holds_the_first_challenger(gate, undecided, first):
+    nobody = replace(first, id="c" * 64, patches=first.patches[first.patches["split"] != "gate"])
+
+    assert gate(GREEN, on=nobody).verdict == "HOLD"
+    assert champion_version(undecided) is None
+
+
+def test_both_models_are_scored_from_the_registry_on_the_same_patches(gate, undecided, catalog, first):
+    gate(GREEN), gate(RED)
+
+    judged = list_decisions(catalog)[-1]
+    folder = open_client(undecided).get_run(judged.evidence["run"]).info.artifact_uri.removeprefix("file://")
+    seen = open_look(undecided, catalog, first, "gate")
+    for role, version in {"challenger": RED, "champion": GREEN}.items():
+        kept = pd.read_parquet(f"{folder}/{role}_scores.parquet")
+        _, again = seen.score(undecided, version)
+        pd.testing.assert_frame_equal(kept, again, check_dtype=False)
+
+
+def test_swapping_the_roles_of_two_registered_versions_flips_the_verdict(gate):
+    gate(GREEN)
+    there = gate(RED).check("auroc")
+
+    back = gate(GREEN, key="back")
+
+    assert back.verdict == "REJECT"
+    assert back.check("auroc").value == pytest.approx(-there.value)
+
+
+def test_what_is_reported_is_of_test_patients_and_decides_nothing(gate):
+    gate(GREEN)
+
+    verdict = gate(RED)
+
+    shown = [line.partition(":")[0] for line in verdict.reported]
+    assert shown == ["bcd-idc/2 on test patients", "bcd-idc/1 on test patients"]
+    assert "AUROC .953" in verdict.reported[0]
+    assert not any("test patients" in reason for reason in verdict.reasons)
+    assert "Reported, of test patients, who decided nothing" in verdict.markdown()
+
+
+def test_a_challenger_that_cannot_be_loaded_is_told_and_nothing_is_decided(gate, undecided, catalog, monkeypatch):
+    def fail(*_):
+        raise OSError("No such artifact: networks/network-1.keras")
+
+    monkeypatch.setattr(patients, "load_bundle", fail)
+    with pytest.raises(BcdError, match=r"bcd-idc/1 cannot be loaded from the registry: No such artifact"):
+        gate(GREEN)
+
+    assert list_decisions(catalog) == []
+    assert champion_version(undecided) is None
+    client = open_client(undecided)
+    (run,) = client.search_runs([experiment_id(client)], "tags.`bcd.kind` = 'gate'")
+    # The look is logged all the same.
+    assert (run.info.status, len(run.data.tags["bcd.gate_digest"])) == ("FAILED", 64)

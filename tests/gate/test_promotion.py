@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from bcd.bundle.aliases import finish_last_decision
+from bcd.errors import BcdError
+from bcd.gate.history import champion_version, list_versions
+from bcd.snapshots.freeze import Snapshot, load_snapshot
+from bcd.store.decisions import list_decisions, record_decision
+from bcd.tracking.lookup import MODEL
+from bcd.tracking.store import experiment_id, open_client
+
+GREEN, RED, WRONG, RED_AGAIN, LEAKY = "12345"
+"""Versions: a fair network, a good one, one that has it the wrong way round, the good one again, and one that was
+trained on gate patients."""
+
+
+def aliases(settings) -> dict[str, str]:
+    return {alias: found.version for found in list_versions(settings) for alias in found.aliases}
+
+
+def test_a_registry_starts_improves_and_holds_with_a_record_of_each(gate, undecided, catalog):
+
+    assert gate(GREEN).verdict == "PROMOTE"
+    assert aliases(undecided) == {"champion": GREEN}
+    assert gate(RED).verdict == "PROMOTE"
+    assert aliases(undecided) == {"champion": RED, "previous": GREEN}
+    assert gate(WRONG).verdict == "REJECT"
+    assert aliases(undecided) == {"champion": RED, "previous": GREEN}
+
+    decisions = list_decisions(catalog)
+    assert [(d.challenger, d.champion, d.verdict) for d in decisions] == [
+        (GREEN, None, "PROMOTE"),
+        (RED, GREEN, "PROMOTE"),
+        (WRONG, RED, "REJECT"),
+    ]
+    assert len({d.evidence["gate_digest"] for d in decisions}) == 1
+    assert decisions[0].evidence["patients"] == 12
+    assert [found.verdict for found in list_versions(undecided)][:3] == ["PROMOTE", "PROMOTE", "REJECT"]
+    tags = open_client(undecided).get_model_version(MODEL, RED).tags
+    assert tags["bcd.previous_champion"] == GREEN
+    assert tags["bcd.promoted_at"] == decisions[1].decided_at.isoformat(timespec="seconds")
+
+
+def test_a_held_challenger_keeps_an_alias_until_it_is_promoted(gate, undecided):
+    gate(RED)
+    small = gate_of_few_patients(load_snapshot(undecided, list_versions(undecided)[0].snapshot))
+
+    assert gate(GREEN, on=small).verdict == "HOLD"
+    assert aliases(undecided) == {"champion": RED, "challenger": GREEN}
+    assert gate(GREEN, key="once more").verdict == "REJECT"
+    assert aliases(undecided) == {"champion": RED}
+    assert gate(RED_AGAIN, on=small, key="few").verdict == "HOLD"
+    assert gate(RED_AGAIN).verdict == "PROMOTE"
+    assert aliases(undecided) == {"champion": RED_AGAIN, "previous": RED}
+
+
+def gate_of_few_patients(whole):
+    few = whole.patches[~whole.patches["patient"].isin([f"{1000 + i}" for i in range(5)])]
+    return Snapshot("few" * 20, "dealt", few)
+
+
+def test_a_look_at_the_gate_patients_is_logged_with_what_it_saw(gate, undecided):
+    verdict = gate(GREEN)
+
+    client = open_client(undecided)
+    (run,) = client.search_runs([experiment_id(client)], "tags.`bcd.kind` = 'gate'")
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["bcd.verdict"] == "PROMOTE"
+    assert len(run.data.tags["bcd.gate_digest"]) == 64
+    assert run.inputs.dataset_inputs[0].dataset.name == "dealt gate"
+    folder = Path(run.info.artifact_uri.removeprefix("file://"))
+    assert json.loads((folder / "verdict.json").read_text())["reasons"] == verdict.reasons
+    assert {path.name for path in folder.iterdir()} == {"verdict.json", "verdict.md", "challenger_scores.parquet"}
+    assert verdict.check("looks").text.startswith("This is look 1 at exactly these 12 gate patients")
+
+
+def test_the_same_key_decides_once(gate, undecided, catalog):
+    first = gate(GREEN)
+
+    assert gate(GREEN) == first
+    assert len(list_decisions(catalog)) == 1
+
+
+@pytest.mark.parametrize("dies_at", ["previous", "champion"])
+def test_a_promotion_killed_between_the_aliases_is_finished_by_the_next_run(
+    gate, undecided, catalog, *, monkeypatch, dies_at
+):
+    gate(GREEN)
+    move = MlflowClient.set_registered_model_alias
+
+    def die(self, name, alias, version):
+        if alias == dies_at:
+            raise KeyboardInterrupt
+        move(self, name, alias, version)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "set_registered_model_alias", die)
+        with pytest.raises(KeyboardInterrupt):
+            gate(RED)
+    assert champion_version(undecided) == GREEN
+
+    assert gate(RED).verdict == "PROMOTE"
+    assert aliases(undecided) == {"champion": RED, "previous": GREEN}
+    assert len(list_decisions(catalog)) == 2
+
+
+def test_a_gate_killed_before_its_decision_leaves_nothing_and_decides_next_time(
+    gate, undecided, catalog, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr("bcd.gate.promotion.record_decision", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            gate(GREEN)
+    assert (champion_version(undecided), list_decisions(catalog)) == (None, [])
+
+    assert gate(GREEN).verdict == "PROMOTE"
+    client = open_client(undecided)
+    assert len(client.search_runs([experiment_id(client)], "tags.`bcd.kind` = 'gate'")) == 1
+
+
+def test_an_alias_that_a_person_moved_back_stays_where_it_is(gate, undecided):
+    gate(GREEN), gate(RED)
+    open_client(undecided).set_registered_model_alias(MODEL, "champion", GREEN)
+
+    gate(RED)
+    assert champion_version(undecided) == GREEN
+    gate(WRONG)
+    assert champion_version(undecided) == GREEN
+
+
+@pytest.mark.parametrize("role", ["challenger", "champion"])
+def test_a_model_is_not_judged_by_patients_it_learned_from(gate, undecided, catalog, role):
+    champion, challenger = (LEAKY, RED) if role == "champion" else (RED, LEAKY)
+    open_client(undecided).set_registered_model_alias(MODEL, "champion", champion)
+
+    with pytest.raises(BcdError, match=r"has seen 4 patients who would judge it: h1/1000"):
+        gate(challenger)
+    assert list_decisions(catalog) == []
+
+
+def test_the_champion_does_not_challenge_itself(gate):
+    gate(GREEN)
+
+    with pytest.raises(BcdError, match="champion already"):
+        gate(GREEN, key="another look")
+
+
+def test_an_unknown_challenger_is_told(gate):
+    with pytest.raises(BcdError, match=r"no 77 of bcd-idc.*bcd history"):
+        gate("77")
+
+
+def test_a_decision_about_another_registry_s_version_moves_nothing(gate, undecided, catalog):
+    gate(GREEN)
+    (decision,) = list_decisions(catalog)
+    evidence = decision.evidence | {"bundle": "of a registry that is gone"}
+    record_decision(catalog, replace(decision, key="old", challenger=RED, champion=GREEN, evidence=evidence))
+
+    finish_last_decision(open_client(undecided), catalog)
+
+    assert champion_version(undecided) == GREEN

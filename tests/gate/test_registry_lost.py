@@ -1,0 +1,115 @@
+"""The MLflow store was deleted and the catalog was not: no old decision speaks about a bundle of the new store."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from bcd.errors import BcdError
+from bcd.evaluation.options import EvaluateOptions
+from bcd.gate.history import list_versions, tell_story
+from bcd.gate.options import GateOptions
+from bcd.gate.overrides import Word, answer_approval, force_promotion, roll_back
+from bcd.gate.promotion import run_gate
+from bcd.gate.recheck import rejudge_champion
+from bcd.store.catalog import open_catalog
+from bcd.store.decisions import list_decisions
+
+LEE = Word("Dr Lee", "the audit asks for it")
+EVALUATE = EvaluateOptions(resamples=100)
+
+
+@pytest.fixture
+def snapshot(settings, make_hospital, register):
+    """Its two retrainings, `one` and `two`, are registered as versions 1 and 2."""
+    made = make_hospital(settings)
+    for key, network in {"one": "green", "two": "red"}.items():
+        register(settings, network, key=key, snapshot=made.id)
+    return made
+
+
+@pytest.fixture
+def lose(settings, empty_database, register, snapshot):
+    """Begins a new store beside the same catalog, and registers other bundles in it for the same retrainings."""
+
+    def _lose():
+        # Another address: this process has connections to the first file, deleted or not.
+        store = shutil.copy(empty_database, settings.home / "begun-anew.db")
+        anew = settings.model_copy(update={"mlflow_url": f"sqlite:///{store}"})
+        for key, network in {"one": "wrong", "two": "red"}.items():
+            register(anew, network, key=key, snapshot=snapshot.id)
+        return anew
+
+    return _lose
+
+
+def judge(settings, snapshot, key, version, **options):
+    return run_gate(
+        settings,
+        open_catalog(settings),
+        key=f"gate/{key}",
+        snapshot=snapshot,
+        challenger=version,
+        options=GateOptions(**options),
+        evaluate=EVALUATE,
+    )
+
+
+def aliases(settings) -> dict[str, str]:
+    return {alias: found.version for found in list_versions(settings) for alias in found.aliases}
+
+
+def test_a_bundle_of_the_same_number_and_retraining_is_judged_anew(settings, snapshot, lose):
+    catalog = open_catalog(settings)
+    judge(settings, snapshot, "one", "1"), judge(settings, snapshot, "two", "2")
+    assert aliases(settings) == {"champion": "2", "previous": "1"}
+
+    anew = lose()
+    first = judge(anew, snapshot, "one", "1")
+
+    assert aliases(anew) == {"champion": "1"}
+    assert first.reasons[0] == "There is no champion yet."
+    second = judge(anew, snapshot, "two", "2")
+    assert (second.verdict, second.champion) == ("PROMOTE", "1")
+    assert second.check("auroc").value > 0.5  # against the one that has it the wrong way round
+    decisions = list_decisions(catalog)
+    assert [one.challenger for one in decisions] == ["1", "2", "1", "2"]
+    assert len({one.evidence["model"] for one in decisions}) == 4
+    assert judge(anew, snapshot, "two", "2") == second
+    gone = [one.is_gone for one in tell_story(anew, catalog) if one.what == "gate"]
+    assert gone == [True, True, False, False]
+
+
+def test_what_a_person_said_about_a_bundle_that_is_gone_is_not_done_to_another(settings, snapshot, lose):
+    catalog = open_catalog(settings)
+    force_promotion(settings, catalog, "1", LEE)
+    judge(settings, snapshot, "two", "2", approval=True)
+
+    anew = lose()
+
+    with pytest.raises(BcdError, match="No promotion of bcd-idc/2 awaits approval"):
+        answer_approval(anew, catalog, "2", LEE, "PROMOTE")
+    with pytest.raises(BcdError, match="no previous champion"):
+        roll_back(anew, catalog, LEE)
+    assert aliases(anew) == {}
+    forced = force_promotion(anew, catalog, "1", LEE)
+    assert forced == list_decisions(catalog)[-1]
+    assert aliases(anew) == {"champion": "1"}
+
+
+def test_a_champion_of_the_same_number_is_judged_again_and_that_is_recorded(settings, snapshot, lose):
+    catalog = open_catalog(settings)
+
+    def again(where):
+        return rejudge_champion(where, catalog, snapshot=snapshot, options=GateOptions(), evaluate=EVALUATE)
+
+    force_promotion(settings, catalog, "1", LEE)
+    assert again(settings).verdict == "PROMOTE"
+    anew = lose()
+    force_promotion(anew, catalog, "1", LEE)
+
+    assert again(anew).verdict == "PROMOTE"
+
+    assert [one.kind for one in list_decisions(catalog)] == ["forced", "rejudged", "forced", "rejudged"]
+    assert again(anew) is None

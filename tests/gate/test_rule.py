@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from bcd.errors import BcdError
+from bcd.evaluation.options import EvaluateOptions
+from bcd.gate.rule import GateOptions, judge
+
+OPTIONS = GateOptions()
+EVALUATE = EvaluateOptions(resamples=300)
+
+
+def make_scores(*, signal: float, patients: int = 20, patches: int = 40, shift: float = 0.0, seed: int = 1):
+    """Scores of the same patches, whatever the signal, which is how far the two classes lie apart."""
+    labels = np.tile([0, 1], patients * patches // 2)
+    noise = np.random.default_rng(seed).normal(size=len(labels))
+    logit = signal * (labels - 0.5) + noise + shift
+    patient = np.repeat(np.arange(patients).astype(str), patches)
+    return pd.DataFrame(
+        {
+            "hospital": "h1",
+            "patient": patient,
+            "slide": "1",
+            "x": 50 * np.arange(len(labels)) + 1,
+            "y": 1,
+            "label": labels,
+            "split": "gate",
+            "logit": logit,
+            "probability": 1 / (1 + np.exp(-logit)),
+        }
+    )
+
+
+def check(verdict, name):
+    return next(check for check in verdict.checks if check.name == name)
+
+
+def test_a_better_challenger_is_promoted_with_its_figures():
+    verdict = judge(make_scores(signal=3), make_scores(signal=2), OPTIONS, EVALUATE)
+
+    assert verdict.verdict == "PROMOTE"
+    assert check(verdict, "auroc").low > 0
+    assert any("AUROC differs by +" in reason and "does." in reason for reason in verdict.reasons)
+    assert all(reason[0].isupper() and reason.endswith(".") for reason in verdict.reasons)
+
+
+def test_swapping_champion_and_challenger_flips_the_verdict():
+    good, bad = make_scores(signal=3), make_scores(signal=2)
+
+    there = judge(good, bad, OPTIONS, EVALUATE)
+    back = judge(bad, good, OPTIONS, EVALUATE)
+
+    assert (there.verdict, back.verdict) == ("PROMOTE", "REJECT")
+    assert check(back, "auroc").value == pytest.approx(-check(there, "auroc").value)
+    assert "clearly worse" in back.reasons[0]
+
+
+@given(signals=st.tuples(st.floats(0.2, 4), st.floats(0.2, 4)), seeds=st.tuples(st.integers(0, 5), st.integers(0, 5)))
+@hypothesis_settings(max_examples=12, deadline=None)
+def test_two_different_models_are_never_promoted_over_each_other(signals, seeds):
+    a, b = (make_scores(signal=signals[i], seed=seeds[i], patients=12) for i in range(2))
+    evaluate = EvaluateOptions(resamples=100)
+    verdicts = [judge(a, b, OPTIONS, evaluate).verdict, judge(b, a, OPTIONS, evaluate).verdict]
+
+    if verdicts == ["PROMOTE", "PROMOTE"]:
+        assert check(judge(a, b, OPTIONS, evaluate), "auroc").value == 0
+    if "REJECT" in verdicts:
+        assert verdicts.count("REJECT") == 1
+
+
+def test_the_same_scores_are_no_worse():
+    scores = make_scores(signal=2)
+
+    assert judge(scores, scores, OPTIONS, EVALUATE).verdict == "PROMOTE"
+
+
+def test_a_little_worse_is_held_not_rejected():
+    verdict = judge(make_scores(signal=2.45), make_scores(signal=2.5), OPTIONS, EVALUATE)
+
+    assert verdict.verdict == "HOLD"
+    assert check(verdict, "auroc").passed
+    assert not check(verdict, "not worse").passed
+    assert "which is lower" in verdict.reasons[0]
+
+
+def test_better_on_average_but_uncertain_is_held():
+    challenger = make_scores(signal=2.3, seed=2, patients=12, patches=8)
+    champion = make_scores(signal=2.0, seed=3, patients=12, patches=8)
+
+    verdict = judge(challenger, champion, OPTIONS, EVALUATE)
+
+    assert check(verdict, "not worse").passed
+    assert check(verdict, "auroc").low < -OPTIONS.margin
+    assert verdict.verdict == "HOLD"
+
+
+def test_lost_recall_holds_a_challenger_that_ranks_better():
+    champion = make_scores(signal=2.5)
+    challenger = make_scores(signal=2.7, shift=-1.0)
+
+    held = judge(challenger, champion, OPTIONS, EVALUATE)
+    let = judge(challenger, champion, GateOptions(enforce_rates=False), EVALUATE)
+
+    assert held.verdict == "HOLD"
+    assert len(held.reasons) == 1
+    assert held.reasons[0].startswith("Recall differs by −.")  # noqa: RUF001
+    assert let.verdict == "PROMOTE"
+    assert not check(let, "recall").passed
+
+
+def test_too_few_gate_patients_are_insufficient_evidence_and_counted():
+    verdict = judge(make_scores(signal=3, patients=7), make_scores(signal=1, patients=7), OPTIONS, EVALUATE)
+
+    assert verdict.verdict == "HOLD"
+    assert "Insufficient evidence: 7 of at least 10 gate patients have patches (3 missing)" in verdict.reasons[0]
+
+
+@pytest.mark.parametrize("champion", [None, make_scores(signal=1).iloc[:0]])
+def test_without_any_gate_patient_nobody_is_promoted_or_rejected(champion):
+    verdict = judge(make_scores(signal=3).iloc[:0], champion, OPTIONS, EVALUATE)
+
+    assert verdict.verdict == "HOLD"
+    assert "Insufficient evidence: 0 of at least 10 gate patients have patches (10 missing)" in verdict.reasons[0]
+
+
+@pytest.mark.parametrize(("left", "missing"), [(0, "IDC patches"), (1, "patches without IDC")])
+def test_one_class_is_insufficient_evidence_and_named(left, missing):
+    challenger, champion = (frame[frame["label"] == left] for frame in (make_scores(signal=3), make_scores(signal=1)))
+
+    verdict = judge(challenger, champion, OPTIONS, EVALUATE)
+
+    assert verdict.verdict == "HOLD"
+    assert f"0 of at least 10 gate patients have {missing} (10 missing)" in verdict.reasons[0]
+
+
+def test_the_gate_s_own_minimum_counts_not_the_evaluation_s():
+    options, evaluate = GateOptions(min_patients=5), EvaluateOptions(resamples=300, min_patients=50)
+
+    verdict = judge(make_scores(signal=4, patients=6), make_scores(signal=2, patients=6), options, evaluate)
+
+    assert verdict.verdict == "PROMOTE"
+
+
+def test_the_first_challenger_is_promoted_for_want_of_a_champion():
+    verdict = judge(make_scores(signal=1, patients=3), None, OPTIONS, EVALUATE)
+
+    assert verdict.verdict == "PROMOTE"
+    assert verdict.champion is None
+    assert verdict.reasons[0] == "There is no champion yet."
+    assert "scored 120 patches of 3 patients" in verdict.reasons[1]
+
+
+@pytest.mark.parametrize("champion", [None, make_scores(signal=1)])
+def test_a_challenger_without_finite_scores_is_rejected(champion):
+    broken = make_scores(signal=3)
+    broken.loc[3, "probability"] = np.nan
+
+    verdict = judge(broken, champion, OPTIONS, EVALUATE)
+
+    assert verdict.verdict == "REJECT"
+    assert "1 of 800 gate patches no finite probability" in verdict.reasons[0]
+
+
+def test_different_patches_are_no_comparison():
+    with pytest.raises(BcdError, match="same patches"):
+        judge(make_scores(signal=2), make_scores(signal=2).iloc[:-1], OPTIONS, EVALUATE)
+
+
+def test_a_verdict_reads_well_and_comes_back_from_json():
+    verdict = judge(make_scores(signal=3), make_scores(signal=2), OPTIONS, EVALUATE, challenger="4", champion="2")
+
+    assert type(verdict).model_validate_json(verdict.model_dump_json()) == verdict
+    text = verdict.markdown()
+    assert text.startswith("## PROMOTE: challenger 4 against champion 2")
+    assert text.count("\n| ") == 2 + len(verdict.checks)
+
+
+def test_the_page_about_the_gate_names_the_numbers_that_decide():
+    page = (Path(__file__).parents[2] / "docs/explanation/gate.md").read_text(encoding="utf-8")
+
+    for limit in (-OPTIONS.margin, -OPTIONS.rate_margin, -OPTIONS.coverage_margin, -OPTIONS.hospital_margin):
+        assert f"above −{-limit:.2f}" in page  # noqa: RUF001
+    assert f"above −{OPTIONS.patient_margin:.2f}" in page  # noqa: RUF001
+    assert f"below +{OPTIONS.calibration_margin:.2f}" in page
+    assert f"its {OPTIONS.confidence:.0%}".replace("%", " %") in page
+    assert f"from {OPTIONS.enforce_from} gate patients on" in page
+    assert f"under {OPTIONS.min_patients} gate patients" in page

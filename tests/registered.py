@@ -1,0 +1,232 @@
+"""Fixtures that several packages share: a registry, tiny networks, and a tiny hospital to evaluate them on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+os.environ.update(
+    {
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
+        "KERAS_BACKEND": "tensorflow",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "GIT_PYTHON_REFRESH": "quiet",
+    }
+)
+os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+from bcd.bundle.record import BundleRecord
+from bcd.bundle.registry import Bundle, register_bundle
+from bcd.evaluation.options import EvaluateOptions
+from bcd.evaluation.policy.calibration import Calibrator
+from bcd.evaluation.policy.policy import Policy
+from bcd.gate.history import list_versions
+from bcd.gate.options import GateOptions
+from bcd.gate.promotion import run_gate
+from bcd.gate.verdict import Verdict
+from bcd.networks.architecture import PRESETS
+from bcd.preprocessing.options import PrepareOptions
+from bcd.settings import Settings
+from bcd.snapshots.freeze import Snapshot, load_snapshot, write_snapshot
+from bcd.snapshots.options import SplitOptions
+from bcd.store.catalog import Catalog, open_catalog
+from bcd.tracking.lookup import MODEL
+from bcd.tracking.store import experiment_id, open_client, start_run
+from bcd.training.options import EnsembleOptions, TrainOptions, Views
+
+PATCHES = 6  # of each patient, half of them IDC
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's tables, made once: they take seconds."""
+    from mlflow import MlflowClient
+
+    file = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    uri = f"sqlite:///{file}"
+    MlflowClient(tracking_uri=uri, registry_uri=uri).search_registered_models()
+    return file
+
+
+def make_settings(home: Path, empty_database: Path) -> Settings:
+    made = Settings(home=home)
+    made.mlflow.mkdir(parents=True)
+    shutil.copy(empty_database, made.mlflow / "mlflow.db")
+    return made
+
+
+@pytest.fixture
+def registry_settings(tmp_path: Path, empty_database: Path) -> Settings:
+    return make_settings(tmp_path / "home", empty_database)
+
+
+@pytest.fixture(scope="module")
+def shared_settings(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Settings:
+    """A home that the tests of one module share: registering a bundle takes a second."""
+    return make_settings(tmp_path_factory.mktemp("shared") / "home", empty_database)
+
+
+@pytest.fixture(scope="module")
+def ensemble_settings(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Settings:
+    """A home that the tests of one module share for an ensemble."""
+    return make_settings(tmp_path_factory.mktemp("ensemble") / "home", empty_database)
+
+
+@pytest.fixture(scope="session")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Networks that know the answer from a patch's brightness: well, badly, and the wrong way round."""
+    import keras
+
+    folder = tmp_path_factory.mktemp("networks")
+    files = {}
+    for name, weights in {"red": (9.0, 0.0), "green": (0.0, 9.0), "wrong": (-9.0, 0.0)}.items():
+        patches = keras.Input((50, 50, 3))
+        values = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(patches))
+        logit = keras.layers.Dense(1, use_bias=True)
+        network = keras.Model(patches, logit(values))
+        logit.set_weights([np.array([[weights[0]], [weights[1]], [0.0]]), np.array([-sum(weights) / 2])])
+        files[name] = folder / f"{name}.keras"
+        network.save(files[name])
+    files["lit"] = folder / "lit.keras"
+    _make_lit().save(files["lit"])
+    return files
+
+
+def _make_lit() -> Any:
+    """Returns a network that looks at a patch's upper left corner only, so that turning the patch matters."""
+    import keras
+
+    patches = keras.Input((50, 50, 3))
+    corner = keras.layers.Cropping2D(((0, 40), (0, 40)))(keras.layers.Rescaling(1 / 255)(patches))
+    logit = keras.layers.Dense(1)
+    network = keras.Model(patches, logit(keras.layers.GlobalAveragePooling2D()(corner)))
+    logit.set_weights([np.array([[20.0], [-20.0], [5.0]]), np.array([0.0])])
+    return network
+
+
+def _make_hospital(settings: Settings, name: str = "a", gate: int = 12, offset: int = 0) -> Snapshot:
+    """Writes a batch and its snapshot: flat patches, red tells IDC exactly, green tells it a little.
+
+    The train patients are named from `offset` on, the gate patients from 1000 on.
+    """
+    random = np.random.default_rng(7)
+    patients = [(f"{offset + i}", "train") for i in range(4)] + [(f"{offset + 100 + i}", "val") for i in range(2)]
+    patients += [(f"{1000 + i}", "gate") for i in range(gate)]
+    rows, colours = [], []
+    for patient, split in patients:
+        for i in range(PATCHES):
+            label = i % 2
+            rows.append(("h1", patient, "1", 50 * i + 1, 1, label, split))
+            red = 60 + 120 * label + random.integers(-20, 21)
+            colours.append((red, 100 + 15 * label + random.integers(-40, 41), 100))
+    pixels = np.repeat(np.array(colours, np.uint8)[:, None, None, :], 2500, axis=1).reshape(-1, 50, 50, 3)
+    batch = settings.batches / name
+    batch.mkdir(parents=True)
+    np.save(batch / "pixels.npy", pixels)
+    columns = ["hospital", "patient", "slide", "x", "y", "label", "split"]
+    patches = pd.DataFrame(rows, columns=columns).astype({"label": "int8"})
+    hashes = [f"pixels {name} {row}" for row in range(len(rows))]
+    patches = patches.assign(batch=name, row=np.arange(len(rows)), pixel_sha256=hashes)
+    return write_snapshot(settings, SplitOptions(), patches, {})
+
+
+@pytest.fixture(scope="session")
+def make_hospital() -> Callable[..., Snapshot]:
+    return _make_hospital
+
+
+Register = Callable[..., Bundle]
+
+
+def make_record(snapshot: str = "a" * 64, **changes: Any) -> BundleRecord:
+    return BundleRecord(
+        **{
+            "preparation": PrepareOptions(),
+            "architecture": PRESETS["compact"],
+            "training": TrainOptions(),
+            "policy": Policy(calibrator=Calibrator(slope=1.0, intercept=0.0), levels=(0.8, 0.95, 0.9999)),
+            "snapshot": snapshot,
+            "protocol": "dealt",
+            "metrics": {"test_auroc_pooled": 0.953, "test_accuracy_pooled": 0.91},
+        }
+        | changes
+    )
+
+
+@pytest.fixture(scope="session")
+def register(networks: dict[str, Path]) -> Register:
+    """Registers one of the tiny networks, or several as an ensemble, as the next version."""
+
+    def _register(
+        settings: Settings, *members: str, key: str | None = None, snapshot: str = "a" * 64, views: Views = 1
+    ) -> Bundle:
+        name = " ".join(members)
+        with start_run(settings, key=f"train/{key or name}", name=name, kind="train") as run:
+            return register_bundle(
+                settings,
+                key=key or name,
+                run_id=run.id,
+                networks=[networks[member] for member in members],
+                record=make_record(snapshot, ensemble=EnsembleOptions(members=len(members), views=views)),
+                example=np.zeros((2, 50, 50, 3), np.uint8),
+            )
+
+    return _register
+
+
+@pytest.fixture(scope="module")
+def versions_home(shared_settings: Settings, register: Register, make_hospital: Callable[..., Snapshot]) -> Settings:
+    """A home with five versions: a fair network, a good one, one that has it the wrong way round, the good one again,
+    and one that was trained on gate patients."""
+    snapshot = make_hospital(shared_settings)
+    leaky = make_hospital(shared_settings, name="b", gate=0, offset=1000)
+    for number, network in enumerate(["green", "red", "wrong", "red", "red"], 1):
+        register(shared_settings, network, key=str(number), snapshot=(leaky if number == 5 else snapshot).id)
+    return shared_settings
+
+
+@pytest.fixture
+def undecided(versions_home: Settings, tmp_path: Path) -> Settings:
+    """The five versions before anything was decided, with a catalog of the test's own."""
+    client = open_client(versions_home)
+    for found in list_versions(versions_home):
+        for alias in found.aliases:
+            client.delete_registered_model_alias(MODEL, alias)
+        for tag in ("bcd.decision", "bcd.verdict", "bcd.promoted_at", "bcd.previous_champion", "bcd.reasons"):
+            client.delete_model_version_tag(MODEL, found.version, tag)
+    for run in client.search_runs([experiment_id(client)], "tags.`bcd.kind` = 'gate'"):
+        client.delete_run(run.info.run_id)
+    return versions_home.model_copy(update={"catalog_url": f"sqlite:///{tmp_path / 'catalog.db'}"})
+
+
+@pytest.fixture
+def undecided_catalog(undecided: Settings) -> Catalog:
+    return open_catalog(undecided)
+
+
+@pytest.fixture
+def gate(undecided: Settings, undecided_catalog: Catalog) -> Callable[..., Verdict]:
+    """Runs the gate on a version, on the snapshot of the first one."""
+    first = list_versions(undecided)[0].snapshot
+
+    def _gate(challenger: str, key: str | None = None, on: Snapshot | None = None, **options: Any) -> Verdict:
+        return run_gate(
+            undecided,
+            undecided_catalog,
+            key=key or f"gate/{challenger}",
+            snapshot=on or load_snapshot(undecided, first),
+            challenger=challenger,
+            options=GateOptions(**options),
+            evaluate=EvaluateOptions(resamples=200),
+        )
+
+    return _gate

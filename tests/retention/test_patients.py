@@ -1,0 +1,289 @@
+"""What `bcd gc` removes of withdrawn patients, what it keeps for a model, and what it says remains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import sqlalchemy as sa
+
+from bcd.errors import BcdError
+from bcd.patches import BatchId, Hospital
+from bcd.retention import patients as module
+from bcd.retention.patients import erase_withdrawn, names_patient
+from bcd.settings import Settings
+from bcd.snapshots.freeze import freeze_snapshot
+from bcd.snapshots.options import SplitOptions
+from bcd.store import tables
+from bcd.store.batches import CANONICAL, open_pixels, read_pixels, write_batch
+from bcd.store.catalog import Catalog, open_catalog
+from bcd.store.deliveries import DeliveryRecord, RefusalRecord, Settlement, list_refusals, record_delivery
+from bcd.store.erasures import assert_not_erased
+from bcd.store.hospitals import declare_hospital
+from bcd.store.spool import open_spool
+from bcd.store.withdrawals import withdraw
+from bcd.tracking.lookup import MODEL
+from bcd.tracking.store import open_client
+
+PATIENTS = ["1001", "1002", "8867"]
+PATCHES = 3  # of each patient in each batch
+
+
+@pytest.fixture
+def catalog(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Catalog]:
+    """On SQLite, where a test does not ask for the other."""
+    url = ""
+    if getattr(request, "param", "") == "postgresql":
+        postgres = request.getfixturevalue("postgres")
+        url = postgres.url(postgres.make_database())
+    opened = open_catalog(settings.model_copy(update={"catalog_url": url}))
+    declare_hospital(settings, opened, "east", "pseudonyms", "Mary")
+    yield opened
+    opened.engine.dispose()
+
+
+@pytest.fixture
+def batches(settings: Settings, catalog: Catalog) -> list[BatchId]:
+    """Two deliveries of the same three patients, the second with refused files and without labels."""
+    first = _deliver(settings, catalog, "one.zip", slide="1", labels=[0, 1, 1], refused=[])
+    names = ["8867/0/8867_idx2_x1_y1_class0.png", "8867/scan.png", "1001/0/1001_idx2_x1_y1_class0.png"]
+    second = _deliver(settings, catalog, "two.zip", slide="2", labels=[None] * 3, refused=names)
+    (settings.received / "east").mkdir(parents=True)
+    (settings.received / "east" / "one.zip").touch()
+    for patient in PATIENTS:
+        folder = settings.scores / "east" / patient / "bcd-idc-1-0"
+        folder.mkdir(parents=True)
+        (folder / "report.html").touch()
+    (settings.prepared / "0").mkdir(parents=True)
+    return [first, second]
+
+
+def _deliver(
+    settings: Settings, catalog: Catalog, name: str, *, slide: str, labels: list[int | None], refused: list[str]
+) -> BatchId:
+    rows = [("east", patient, slide, 1 + 50 * i, 1, label) for patient in PATIENTS for i, label in enumerate(labels)]
+    index = pd.DataFrame(rows, columns=["hospital", "patient", "slide", "x", "y", "label"]).sort_values(CANONICAL)
+    hashes = [f"{slide} {row.patient} {row.x}" for row in index.itertuples()]
+    index = index.astype({"label": "Int8"}).assign(sha256=hashes, pixel_sha256=hashes, flags="")
+    with open_spool(settings) as spool:
+        spool.append(np.full((len(index), 50, 50, 3), 7, np.uint8))
+        batch = write_batch(settings, index, spool, np.arange(len(index)))
+    folder = settings.quarantine / name
+    folder.mkdir(parents=True)
+    refusals = []
+    for number, file in enumerate(refused):
+        (folder / f"{number}").write_bytes(b"PNG")
+        refusals.append(RefusalRecord(file, "size", "m", "0", f"{number}"))
+    record = DeliveryRecord(
+        id=name,
+        hospital=Hospital("east"),
+        name=name,
+        batch=batch,
+        files=len(index) + len(refused),
+        admitted_files=len(index),
+        admitted=len(index),
+        refused={"size": len(refused)},
+        ignored=0,
+        patients=len(PATIENTS),
+        positive=0,
+        unlabelled=0,
+        flags={},
+    )
+    record_delivery(catalog, Settlement(record, index, refusals))
+    return batch
+
+
+def _withdraw(settings: Settings, catalog: Catalog, patient: str = "8867") -> None:
+    withdraw(settings, catalog, patient, hospital="east", author="Mary", reason="a letter")
+
+
+def _rows(settings: Settings, batch: BatchId, patient: str) -> list[int]:
+    index = pd.read_parquet(settings.batches / batch / "index.parquet")
+    return np.flatnonzero(index["patient"] == patient).tolist()
+
+
+def _files(settings: Settings) -> dict[str, bytes]:
+    """Returns every file of the store, the scores and the prepared copies with its bytes."""
+    roots = (settings.batches, settings.quarantine, settings.scores, settings.prepared, settings.received)
+    found = [path for root in roots for path in root.rglob("*") if path.is_file()]
+    return {str(path.relative_to(settings.home)): path.read_bytes() for path in found}
+
+
+def _recorded(catalog: Catalog) -> list[tuple[str, int, int]]:
+    column = tables.erasures.c
+    with catalog.engine.connect() as connection:
+        rows = connection.execute(sa.select(column.patient, column.batch, column.patches).order_by(column.number))
+        return [tuple(row) for row in rows]
+
+
+def test_nothing_goes_while_nobody_is_withdrawn(settings: Settings, catalog: Catalog, batches) -> None:
+    before = _files(settings)
+    assert erase_withdrawn(settings, catalog) == []
+    assert _files(settings) == before
+
+
+@pytest.mark.parametrize("catalog", ["sqlite", "postgresql"], indirect=True)
+def test_what_is_stored_of_a_withdrawn_patient_goes_and_nothing_else(
+    settings: Settings, catalog: Catalog, batches
+) -> None:
+    before = _files(settings)
+    _withdraw(settings, catalog)
+    (done,) = erase_withdrawn(settings, catalog)
+    after = _files(settings)
+    for batch in batches:
+        pixels, erased = open_pixels(settings, batch), _rows(settings, batch, "8867")
+        assert not pixels[erased].any()
+        assert (np.delete(pixels, erased, axis=0) == 7).all()
+        assert after[f"store/batches/{batch}/index.parquet"] == before[f"store/batches/{batch}/index.parquet"]
+    gone = set(before) - set(after)
+    assert gone == {
+        "scores/east/8867/bcd-idc-1-0/report.html",
+        "store/quarantine/two.zip/0",
+        "store/quarantine/two.zip/1",
+    }
+    assert not settings.prepared.exists()
+    assert {refusal.kept for refusal in list_refusals(catalog, "two.zip")} == {"2", None}
+    assert _recorded(catalog) == [("8867", 1, PATCHES), ("8867", 2, PATCHES)]
+    assert (done.erased, done.kept, done.models) == (dict.fromkeys(batches, PATCHES), {}, [])
+
+
+def test_an_erased_row_is_never_read_as_a_black_patch(settings: Settings, catalog: Catalog, batches) -> None:
+    _withdraw(settings, catalog)
+    erase_withdrawn(settings, catalog)
+    for patient in PATIENTS[:2]:
+        assert_not_erased(settings, batches[0], np.array(_rows(settings, batches[0], patient)))
+    rows = np.array(_rows(settings, batches[0], "8867"))[:1]
+    with pytest.raises(BcdError, match=r"patient east/8867 in batch .* were erased.*withdrawn since 20"):
+        assert_not_erased(settings, batches[0], rows)
+    with pytest.raises(BcdError, match="were erased"):
+        read_pixels(settings, pd.DataFrame({"batch": batches[0], "row": rows}))
+
+
+def test_what_remains_is_stated(settings: Settings, catalog: Catalog, batches) -> None:
+    snapshot = freeze_snapshot(settings, catalog, SplitOptions(key="k"))
+    _withdraw(settings, catalog)
+    (done,) = erase_withdrawn(settings, catalog)
+    remains = " ".join(done.remains)
+    assert f"snapshots {snapshot.id[:12]}" in remains
+    assert str(settings.received / "east" / "one.zip") in remains
+    assert "8867" in remains
+    assert "backups" in remains
+
+
+def test_a_dry_run_says_the_same_and_does_nothing(settings: Settings, catalog: Catalog, batches) -> None:
+    _withdraw(settings, catalog)
+    before = _files(settings)
+    (planned,) = erase_withdrawn(settings, catalog, dry_run=True)
+    assert _files(settings) == before
+    assert _recorded(catalog) == []
+    assert planned.removed[-2:] == ["scores/east/8867", "2 files of store/quarantine/two.zip"]
+    assert erase_withdrawn(settings, catalog) == [planned]
+
+
+def test_the_second_run_finds_nothing_to_do(settings: Settings, catalog: Catalog, batches) -> None:
+    _withdraw(settings, catalog)
+    erase_withdrawn(settings, catalog)
+    before, times = _files(settings), _times(settings)
+    (again,) = erase_withdrawn(settings, catalog)
+    assert (again.removed, again.erased) == ([], dict.fromkeys(batches, PATCHES))
+    assert (_files(settings), _times(settings)) == (before, times)
+
+
+def test_a_patient_who_withdraws_later_is_erased_beside_the_first(
+    settings: Settings, catalog: Catalog, batches
+) -> None:
+    for patient in ("8867", "1001"):
+        _withdraw(settings, catalog, patient)
+        erase_withdrawn(settings, catalog)
+    pixels = open_pixels(settings, batches[0])
+    assert [bool(pixels[_rows(settings, batches[0], patient)].any()) for patient in PATIENTS] == [False, True, False]
+    for patient in ("8867", "1001"):
+        with pytest.raises(BcdError, match=f"east/{patient}"):
+            assert_not_erased(settings, batches[0], np.array(_rows(settings, batches[0], patient)))
+
+
+def test_a_registered_model_keeps_the_pixels_that_it_learned_from(
+    settings: Settings, catalog: Catalog, batches, register
+) -> None:
+    snapshot = freeze_snapshot(settings, catalog, SplitOptions(key="k"))  # holds the first batch, which has labels
+    bundle = register(settings, "red", snapshot=snapshot.id)
+    _withdraw(settings, catalog)
+    (done,) = erase_withdrawn(settings, catalog)
+    assert done.models == [f"{bundle.name} (snapshot {snapshot.id[:12]})"]
+    assert (done.kept, done.erased) == ({batches[0]: PATCHES}, {batches[1]: PATCHES})
+    assert (open_pixels(settings, batches[0]) == 7).all()
+    assert not open_pixels(settings, batches[1])[_rows(settings, batches[1], "8867")].any()
+    assert not (settings.scores / "east" / "8867").exists()
+
+    open_client(settings).delete_model_version(MODEL, bundle.version)
+    (done,) = erase_withdrawn(settings, catalog)
+    assert (done.kept, done.models) == ({}, [])
+    assert not open_pixels(settings, batches[0])[_rows(settings, batches[0], "8867")].any()
+
+
+@pytest.mark.parametrize("step", ["mark_erased", "_record", "_renew_reports", "_remove_files", "erase_pixels"])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_run_that_was_killed_is_completed_by_the_next(
+    settings: Settings, catalog: Catalog, batches, monkeypatch: pytest.MonkeyPatch, *, step: str, after: bool
+) -> None:
+    _withdraw(settings, catalog)
+    _kill_at(settings, catalog, monkeypatch, step, after=after)
+    assert erase_withdrawn(settings, catalog)[0].erased == dict.fromkeys(batches, PATCHES)
+    assert _recorded(catalog) == [("8867", 1, PATCHES), ("8867", 2, PATCHES)]
+    for batch in batches:
+        assert not open_pixels(settings, batch)[_rows(settings, batch, "8867")].any()
+        assert sorted(path.name for path in (settings.batches / batch).iterdir()) == [
+            "erased.json",
+            "index.parquet",
+            "pixels.npy",
+        ]
+    assert not settings.prepared.exists()
+    assert not (settings.scores / "east" / "8867").exists()
+    assert sorted(path.name for path in (settings.quarantine / "two.zip").iterdir()) == ["2"]
+    assert {refusal.kept for refusal in list_refusals(catalog, "two.zip")} == {"2", None}
+
+
+def _kill_at(
+    settings: Settings, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, step: str, *, after: bool
+) -> None:
+    original = getattr(module, step)
+
+    def die(*arguments: object) -> None:
+        if after:
+            original(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, step, die)
+        with pytest.raises(KeyboardInterrupt):
+            erase_withdrawn(settings, catalog)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_named"),
+    [
+        ("8867_idx5_x1_y1_class0.png", True),
+        ("top/8867/1/holiday.jpg", True),
+        ("8867.svs", True),
+        ("scan of 8867 (2).tif", True),
+        ("8867/1/9999_idx5_x1_y1_class1.png", True),
+        ("88670_idx5_x1_y1_class0.png", False),
+        ("9999_idx8867_x8867_y1_class0.png", False),
+        ("9999/1/9999_idx5_x1_y1_class1.png", False),
+        ("", False),
+    ],
+)
+def test_a_refused_file_is_a_patient_s_by_its_name_or_folder(name: str, is_named: bool) -> None:
+    assert names_patient(name, "8867") is is_named
+
+
+def test_a_label_s_folder_names_no_patient() -> None:
+    assert not names_patient("9999/1/9999_idx5_x1_y1_class1.png", "1")
+    assert names_patient("1/0/1_idx5_x1_y1_class0.png", "1")
+
+
+def _times(settings: Settings) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in settings.batches.rglob("*")}

@@ -1,0 +1,112 @@
+"""Old versions go with their files; what an alias, a ledger or the last n versions need stays."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from bcd.bundle.registry import load_bundle
+from bcd.gate.history import list_versions, tell_story
+from bcd.gate.overrides import Word, force_promotion
+from bcd.patches import Hospital, PatientId
+from bcd.retention.versions import remove_versions
+from bcd.store.catalog import open_catalog
+from bcd.store.ledger import LedgerEntry, record_score
+from bcd.tracking.lookup import MODEL
+from bcd.tracking.store import open_client
+
+
+@pytest.fixture
+def hospital(settings, register, make_hospital):
+    """Six versions: 2 is previous and 3 champion, 4 has scored a patient."""
+    snapshot = make_hospital(settings)
+    for number in range(1, 7):
+        register(settings, "green", key=str(number), snapshot=snapshot.id)
+    catalog = open_catalog(settings)
+    force_promotion(settings, catalog, "2", Word("Dr Lee", "first"))
+    force_promotion(settings, catalog, "3", Word("Dr Lee", "second"))
+    entry = LedgerEntry(
+        hospital=Hospital("h1"),
+        patient=PatientId("1000"),
+        bundle=f"{MODEL}/4",
+        content="c",
+        status="scored",
+        at=datetime(2026, 1, 2, tzinfo=UTC),
+        folder="scores",
+    )
+    record_score(catalog, entry)
+    return settings, catalog
+
+
+def numbers(settings) -> list[str]:
+    return [found.version for found in list_versions(settings)]
+
+
+def models(settings) -> dict[str, Path]:
+    client = open_client(settings)
+    found = [client.get_logged_model(one.source.removeprefix("models:/")) for one in versions(client)]
+    return {one.model_id: Path(one.artifact_location.removeprefix("file://")) for one in found}
+
+
+def versions(client: MlflowClient):
+    return client.search_model_versions(f"name = '{MODEL}'")
+
+
+def test_only_what_nothing_needs_is_removed_and_a_dry_run_says_it_first(hospital):
+    settings, catalog = hospital
+    folders, runs = models(settings), [found.run_id for found in list_versions(settings)]
+
+    said = remove_versions(settings, catalog, keep=1, dry_run=True)
+    assert numbers(settings) == ["1", "2", "3", "4", "5", "6"]
+    done = remove_versions(settings, catalog, keep=1)
+
+    assert [one.version for one in done if not one.kept_for] == [f"{MODEL}/1", f"{MODEL}/5"]
+    assert [one.kept_for for one in said] == [one.kept_for for one in done]
+    reasons = {one.version.removeprefix(f"{MODEL}/"): one.kept_for for one in done}
+    assert "alias previous" in reasons["2"]
+    assert "alias champion" in reasons["3"]
+    assert reasons["4"] == ["patients were scored with it"]
+    assert reasons["6"] == ["one of the last 1"]
+    assert all(one.size > 10_000 for one in said)
+    assert numbers(settings) == ["2", "3", "4", "6"]
+    left = models(settings)
+    assert len(left) == 4
+    assert all(any(folder.rglob("*.keras")) for folder in left.values())
+    assert not any(any(folder.rglob("*")) for model, folder in folders.items() if model not in left)
+    assert load_bundle(settings, "2").version == "2"
+    client = open_client(settings)
+    assert {client.get_run(run).info.lifecycle_stage for run in runs} == {"active"}  # what they were judged by stays
+    story = {one.version: one.is_gone for one in tell_story(settings, catalog)}
+    assert story == dict.fromkeys([f"{MODEL}/{number}" for number in "2346"], False)
+
+
+@pytest.mark.parametrize("dies_in", ["delete_model_version", "delete_logged_model"])
+def test_a_removal_that_was_killed_is_completed_by_the_next(hospital, monkeypatch, dies_in):
+    settings, catalog = hospital
+    folders = models(settings)
+
+    def die(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, dies_in, die)
+        with pytest.raises(KeyboardInterrupt):
+            remove_versions(settings, catalog, keep=1)
+    remove_versions(settings, catalog, keep=1)
+
+    assert numbers(settings) == ["2", "3", "4", "6"]
+    left = models(settings)
+    assert not any(any(folder.rglob("*")) for model, folder in folders.items() if model not in left)
+
+
+def test_a_retraining_whose_version_was_removed_registers_anew(hospital, register):
+    settings, catalog = hospital
+    remove_versions(settings, catalog, keep=1)
+
+    again = register(settings, "green", key="1", snapshot=list_versions(settings)[0].snapshot)
+
+    assert again.version == "7"
+    assert load_bundle(settings, "7").score.__self__.version == "7"

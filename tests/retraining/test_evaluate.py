@@ -1,0 +1,96 @@
+"""The evaluation of an ensemble: policy and figures are of what its bundle will answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bcd.evaluation.options import EvaluateOptions
+from bcd.evaluation.policy.calibration import cross_fit
+from bcd.evaluation.policy.policy import fit_policy
+from bcd.networks.architecture import Architecture, Stage, Stem
+from bcd.networks.build import build_network
+from bcd.networks.keras_files import load_network
+from bcd.patches import SnapshotId
+from bcd.preprocessing.options import PrepareOptions
+from bcd.preprocessing.prepared import PreparedSnapshot
+from bcd.retraining.evaluate import EvaluatedNetwork, evaluate_network
+from bcd.snapshots.freeze import Snapshot
+from bcd.training.predict import predict_logits
+
+OPTIONS = EvaluateOptions(resamples=100)
+
+
+@pytest.fixture(scope="module")
+def prepared() -> PreparedSnapshot:
+    """160 patches of 16 patients, half of them val, half test; IDC is darker."""
+    random = np.random.default_rng(0)
+    labels = np.tile([0, 1], 80).astype(np.int8)
+    pixels = random.integers(100, 256, (160, 50, 50, 3), dtype=np.uint8)
+    pixels[labels == 1] -= random.integers(0, 100, (80, 1, 1, 1), dtype=np.uint8)
+    patches = pd.DataFrame(
+        {
+            "hospital": "east",
+            "patient": [str(i // 10) for i in range(160)],
+            "slide": "1",
+            "x": [1 + 50 * (i % 10) for i in range(160)],
+            "y": 1,
+            "label": labels,
+            "split": ["val"] * 80 + ["test"] * 80,
+            "batch": "b",
+            "row": range(160),
+            "pixel_sha256": [str(i) for i in range(160)],
+        }
+    )
+    return PreparedSnapshot(Snapshot(SnapshotId("a" * 64), "dealt", patches), PrepareOptions(), pixels)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("networks")
+    tiny = Architecture(stem=Stem(filters=4, stride=5), stages=[Stage(filters=4, depth=1)])
+    for seed in (1, 2):
+        build_network(tiny, seed).save(folder / f"{seed}.keras")
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def evaluated(
+    prepared: PreparedSnapshot, files: list[Path], tmp_path_factory: pytest.TempPathFactory
+) -> EvaluatedNetwork:
+    return evaluate_network(prepared, files, OPTIONS, tmp_path_factory.mktemp("e") / "evaluation", views=8)
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_scores_are_the_ensembles_in_all_its_views(
+    split: str, evaluated: EvaluatedNetwork, prepared: PreparedSnapshot, files: list[Path]
+) -> None:
+    networks = [load_network(file) for file in files]
+    pixels = prepared.pixels[prepared.rows(split)]
+    logits = evaluated.scores(split)["logit"]
+    np.testing.assert_allclose(logits, predict_logits(networks, pixels, views=8), atol=1e-6)
+    for other in (predict_logits(networks, pixels), predict_logits(networks[0], pixels, views=8)):
+        assert np.abs(logits - other).max() > 1e-4
+
+
+def test_the_policy_is_fitted_on_the_ensembles_logits(evaluated: EvaluatedNetwork) -> None:
+    val = evaluated.scores("val")
+    assert evaluated.policy == fit_policy(val["logit"], val["label"], val["patient"], OPTIONS)
+    test = evaluated.scores("test")
+    np.testing.assert_allclose(test["probability"], evaluated.policy.calibrator.apply(test["logit"]))
+
+
+def test_val_is_judged_by_cross_fitted_probabilities(evaluated: EvaluatedNetwork) -> None:
+    val = evaluated.scores("val")
+    crossed = cross_fit(val["logit"], val["label"], val["patient"], folds=OPTIONS.folds, seed=OPTIONS.seed)
+    np.testing.assert_allclose(val["probability"], crossed)
+    assert np.abs(crossed - evaluated.policy.calibrator.apply(val["logit"])).max() > 1e-6
+
+
+def test_an_evaluation_that_is_there_is_read(
+    evaluated: EvaluatedNetwork, prepared: PreparedSnapshot, tmp_path: Path
+) -> None:
+    assert evaluate_network(prepared, [tmp_path / "gone.keras"], OPTIONS, evaluated.folder) == evaluated

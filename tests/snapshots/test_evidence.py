@@ -1,0 +1,100 @@
+"""Evidence: enough patients of both classes in a split, and nothing in two of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bcd.errors import BcdError, InsufficientEvidenceError
+from bcd.patches import SnapshotId
+from bcd.snapshots.evidence import assert_no_leakage, require_evidence
+from bcd.snapshots.freeze import Snapshot, patient_keys
+
+SPLITS = ["train"] * 5 + ["val"] * 2 + ["gate"] + ["test"] * 2
+
+
+@pytest.fixture
+def snapshot() -> Snapshot:
+    """Ten patients with a patch of each label."""
+    patches = pd.DataFrame(
+        {
+            "hospital": "east",
+            "patient": [str(i // 2) for i in range(20)],
+            "label": np.tile([0, 1], 10).astype("int8"),
+            "split": [SPLITS[i // 2] for i in range(20)],
+            "pixel_sha256": [f"pixels {i}" for i in range(20)],
+        }
+    )
+    return Snapshot(SnapshotId("5" * 64), "dealt", patches)
+
+
+def test_too_few_patients_are_named_with_the_split(snapshot: Snapshot) -> None:
+    require_evidence(snapshot, "train", min_patients=5, purpose="training")
+    with pytest.raises(
+        InsufficientEvidenceError, match=r"Split train .* has too few patients: 5; training needs at least 8, 3 more"
+    ):
+        require_evidence(snapshot, "train", min_patients=8, purpose="training")
+
+
+def test_one_class_is_not_evidence(snapshot: Snapshot) -> None:
+    patches = snapshot.patches
+    one_class = replace(snapshot, patches=patches[(patches["split"] != "val") | (patches["label"] == 0)])
+    with pytest.raises(InsufficientEvidenceError, match=r"Split val .* label 0 only"):
+        require_evidence(one_class, "val", min_patients=1, purpose="training")
+
+
+def test_an_honest_snapshot_has_no_leakage(snapshot: Snapshot) -> None:
+    assert_no_leakage(snapshot)
+
+
+def test_a_patient_in_two_splits_is_refused_naming_both(snapshot: Snapshot) -> None:
+    patches = snapshot.patches.copy()
+    patches.loc[0, "split"] = "test" if patches.loc[0, "split"] == "train" else "train"
+    with pytest.raises(BcdError, match=r"Patient east/0 lies in two splits.*train.*"):
+        assert_no_leakage(replace(snapshot, patches=patches))
+
+
+def test_equal_identifiers_of_two_hospitals_are_two_patients(snapshot: Snapshot) -> None:
+    patches = snapshot.patches.assign(patient="1")
+    patches["hospital"] = patches["split"]
+    assert_no_leakage(replace(snapshot, patches=patches))
+
+
+def test_the_same_pixels_twice_in_one_split_are_no_leakage(snapshot: Snapshot) -> None:
+    patches = snapshot.patches.copy()
+    patches.loc[:9, "pixel_sha256"] = "the same"
+    assert_no_leakage(replace(snapshot, patches=patches))
+
+
+@pytest.mark.parametrize("lacking", ["column", "one value", "empty text"])
+def test_without_hashes_of_pixels_nothing_is_vouched_for(snapshot: Snapshot, lacking: str) -> None:
+    patches = snapshot.patches.copy()
+    if lacking == "column":
+        patches = patches.drop(columns="pixel_sha256")
+    else:
+        patches.loc[3, "pixel_sha256"] = None if lacking == "one value" else ""
+    with pytest.raises(BcdError, match="leakage cannot be ruled out"):
+        assert_no_leakage(replace(snapshot, patches=patches))
+
+
+@pytest.mark.parametrize("dtype", ["str", "object", "category"])
+def test_leakage_is_found_whatever_holds_the_text(snapshot: Snapshot, dtype: str) -> None:
+    patches = snapshot.patches.copy()
+    patches.loc[19, "pixel_sha256"] = "pixels 0"
+    text = dict.fromkeys(("hospital", "patient", "split", "pixel_sha256"), dtype)
+    with pytest.raises(BcdError, match=r"train \(patient east/0\) and test \(patient east/9\)"):
+        assert_no_leakage(replace(snapshot, patches=patches.astype(text)))
+
+
+def test_the_same_pixels_in_two_splits_are_refused_naming_both_patients(snapshot: Snapshot) -> None:
+    patches = snapshot.patches.copy()
+    one, other = snapshot.of("train").index[0], snapshot.of("gate").index[0]
+    patches.loc[other, "pixel_sha256"] = patches.loc[one, "pixel_sha256"]
+    keys = patient_keys(patches)
+    with pytest.raises(BcdError, match="Picture") as refusal:
+        assert_no_leakage(replace(snapshot, patches=patches))
+    assert keys[one] in str(refusal.value)
+    assert keys[other] in str(refusal.value)
