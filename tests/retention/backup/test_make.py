@@ -113,11 +113,14 @@ def test_a_file_that_did_not_change_is_not_read_again(
     make_backup(home, catalog, to)
     report = next(home.scores.rglob("report.html"))
     report.write_text("another report")
-    read = []
+    read: list[str] = []
     add = BackupFolder.add
-    monkeypatch.setattr(
-        BackupFolder, "add", lambda self, source, *rest: read.append(source.name) or add(self, source, *rest)
-    )
+
+    def note(folder: BackupFolder, source: Path, partial: Path, advance: Advance) -> tuple[str, int, bool]:
+        read.append(source.name)
+        return add(folder, source, partial, advance)
+
+    monkeypatch.setattr(BackupFolder, "add", note)
 
     make_backup(home, catalog, to)
 
