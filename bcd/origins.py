@@ -113,7 +113,7 @@ def _read_file(path: Path) -> list[Given]:
     try:
         text = path.read_text("utf-8-sig")  # editors of Windows mark the beginning
         tables = tomllib.loads(text)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # a home that is a file is told by whoever opens it
         return []
     except ValueError as error:  # not TOML, or not text
         raise BcdError(f"{path} cannot be read: {error}.", "Correct it there.") from error

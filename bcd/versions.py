@@ -36,7 +36,7 @@ def required_versions() -> dict[str, str]:
 @cache
 def git_commit() -> str | None:
     """Returns the commit of the running code; None where it is not a git checkout or git is absent."""
-    folder = Path(__file__).parents[2]
+    folder = Path(__file__).parents[1]
     if not (folder / ".git").exists() or shutil.which("git") is None:
         return None
     answer = subprocess.run(

@@ -22,7 +22,7 @@ MakeIndex = Callable[[str, Iterable[str], Iterable[int | None]], pd.DataFrame]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def stored_settings(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """A fresh BCD_HOME, with its catalog on each database in turn."""
     monkeypatch.delenv("BCD_CATALOG_URL", raising=False)
     home = load_settings(tmp_path / "home")
@@ -32,8 +32,8 @@ def stored_settings(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch:
 
 
 @pytest.fixture
-def stored_catalog(stored_settings: Settings) -> Iterator[Catalog]:
-    opened = open_catalog(stored_settings)
+def catalog(settings: Settings) -> Iterator[Catalog]:
+    opened = open_catalog(settings)
     yield opened
     opened.engine.dispose()
 
@@ -65,9 +65,9 @@ def _make_index(hospital: str, patients: Iterable[str], labels: Iterable[int | N
 
 
 @pytest.fixture
-def store_batch(stored_settings: Settings, stored_catalog: Catalog) -> StoreBatch:
+def store_batch(settings: Settings, catalog: Catalog) -> StoreBatch:
     """Stores a batch of made-up patches; patch i of a batch has all pixels i."""
-    return partial(store_patients, stored_settings, stored_catalog)
+    return partial(store_patients, settings, catalog)
 
 
 def store_patients(

@@ -33,7 +33,8 @@ def make_verdict(**changes: Any) -> Verdict:
 def done(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What the flow does, in its order; the gate proposes a promotion that a person has to approve."""
     steps: list[Any] = []
-    retraining = SimpleNamespace(snapshot="the snapshot", evaluation="the evaluation", key="k")
+    plan = SimpleNamespace(gate=GateOptions(approval=True), evaluation="the evaluation")
+    retraining = SimpleNamespace(snapshot="the snapshot", plan=plan, key="k")
     answers = {
         "judge_candidate": make_verdict(awaits_approval=True),
         "rejudge_champion": make_verdict(challenger="2", champion="1"),
@@ -57,7 +58,7 @@ def done(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def test_the_ledger_is_published_a_person_asked_and_the_champion_judged_again(done: list[Any]) -> None:
-    verdict = stage.promote.fn(gate=GateOptions(approval=True))
+    verdict = stage.promote.fn()
 
     names = [name for name, _, _ in done]
     assert names == [

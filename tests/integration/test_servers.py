@@ -87,12 +87,24 @@ def _held_by_nobody(files: set[Path]) -> list[Path]:
     return sorted(file for file in files if file.exists() and str(file) not in used)
 
 
+class _PatientClient(httpx.Client):
+    """Asks a server whose database is busy again, as Prefect's own client does."""
+
+    def send(self, request: httpx.Request, **how: Any) -> httpx.Response:
+        for _ in range(60):
+            answer = super().send(request, **how)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+            time.sleep(1)
+        return answer
+
+
 class _Hospital:
     """One BCD_HOME with its servers."""
 
     def __init__(self, home: Path, prefect: str, mlflow: str) -> None:
         self.home = home
-        self.prefect = httpx.Client(base_url=f"{prefect}/api", timeout=30)
+        self.prefect = _PatientClient(base_url=f"{prefect}/api", timeout=30)
         self.mlflow = httpx.Client(base_url=f"{mlflow}/api/2.0/mlflow", timeout=30)
 
     def deployment(self, name: str) -> dict[str, Any]:

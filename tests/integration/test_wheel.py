@@ -62,7 +62,7 @@ def test_it_holds_every_file_of_the_packages_the_deployments_and_nothing_else(wh
     packages = (path for name in ("bcd", "flows") for path in (ROOT / name).rglob("*"))
     files = {str(path.relative_to(ROOT)) for path in packages if path.is_file() and "__pycache__" not in path.parts}
     assert held == files | {"flows/deployment.yaml"}
-    assert {"bcd/py.typed", "bcd/pages/style.css", "bcd/store/protocols/cruz-roa-2014-val.txt"} <= held
+    assert {"bcd/py.typed", "bcd/pages/style.css", "bcd/snapshots/protocols/cruz-roa-2014-val.txt"} <= held
 
 
 def test_its_deployments_name_flows_that_it_holds(installed: Path, tmp_path: Path) -> None:

@@ -1,18 +1,5 @@
 """A home whose catalog is on SQLite and on a real PostgreSQL."""
 
-from __future__ import annotations
+from stored import catalog, make_index, settings, store_batch
 
-import pytest
-
-from bcd.settings import Settings
-from bcd.store.catalog import Catalog
-
-
-@pytest.fixture
-def settings(stored_settings: Settings) -> Settings:
-    return stored_settings
-
-
-@pytest.fixture
-def catalog(stored_catalog: Catalog) -> Catalog:
-    return stored_catalog
+__all__ = ["catalog", "make_index", "settings", "store_batch"]

@@ -45,7 +45,7 @@ def test_confidence_is_compared_in_one_place_only() -> None:
     compared = re.compile(r"confidence\([^)]*\)\s*[<>]|np\.maximum\(p, 1 - p\)")
     root = Path(bcd.__file__).parent
     places = [file.name for file in root.rglob("*.py") if compared.search(file.read_text())]
-    assert places == ["policy.py"]
+    assert places == ["calls.py"]
 
 
 OPTIONS = EvaluateOptions(levels=[0.8, 0.9999])
