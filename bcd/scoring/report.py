@@ -78,10 +78,9 @@ def pick_examples(scores: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def show_examples(picked: pd.DataFrame, pixels: NDArray[np.uint8]) -> list[Example]:
     """Makes picked patches ready for the report; `pixels` are theirs, (n, 50, 50, 3)."""
-    return [
-        Example(row.slide, row.x, row.y, row.probability, embed_photograph(image))
-        for row, image in zip(picked.itertuples(), pixels, strict=True)
-    ]
+    columns = (picked[name].tolist() for name in ("slide", "x", "y", "probability"))
+    pictures = [embed_photograph(image) for image in pixels]
+    return [Example(*shown) for shown in zip(*columns, pictures, strict=True)]
 
 
 def write_report(
