@@ -24,7 +24,7 @@ import numpy as np
 from bcd.errors import BcdError
 from bcd.patches import PATCH_PIXELS, Hospital, PatientId
 from bcd.settings import Settings
-from bcd.store.annotations import Annotations, read_annotations
+from bcd.store.annotations import read_annotations
 from bcd.store.areas import Inside, Polygon, covered
 from bcd.store.catalog import Catalog
 from bcd.store.frames import PATCH_FRAME, Frame, find_frame
@@ -102,13 +102,19 @@ def import_annotations(
             f"Patient {where}/{who} has no slide {which}.", f"Name one of the slides {known} with --slide."
         )
     frame = find_frame(catalog, where, who, which)
-    decided = decide_labels(annotations.polygons, of_slide, frame or PATCH_FRAME, options)
+    polygons = annotations.polygons
+    if beside := _count_beside(polygons, of_slide, frame or PATCH_FRAME):
+        why = f"has {beside:,} annotations beside all patches of the slide"
+        raise _does_not_fit(path, why, polygons, of_slide, frame)
+    decided = decide_labels(polygons, of_slide, frame or PATCH_FRAME, options)
     said = decided.isin(["positive", "negative", "mixed"])
     counts = {
         name: int((decided == name).sum()) for name in ("positive", "negative", "mixed", "contradicted", "silent")
     }
     if not said.any():
-        raise _decides_nothing(path, annotations, of_slide, frame, counts["contradicted"])
+        both = counts["contradicted"]
+        under = f" ({both:,} patches lie under a positive and a negative class at once)" if both else ""
+        raise _does_not_fit(path, f"gives no patch of the slide a label{under}", polygons, of_slide, frame)
     label = decided.map({"positive": 1, "negative": 0}).astype("Int8")
     rows = of_slide.assign(label=label, line=1, identifier=who)[said]
 
@@ -191,24 +197,32 @@ def _find_slide(
     return found
 
 
-def _decides_nothing(
-    path: Path, annotations: Annotations, patches: pd.DataFrame, frame: Frame | None, contradicted: int
+def _count_beside(polygons: list[Polygon], patches: pd.DataFrame, frame: Frame) -> int:
+    """Counts annotated classes that lie beside all patches, as where a picture of another size was annotated."""
+    low, high = _spread(patches, frame)
+    drawn = [np.concatenate(list(one.rings)) for one in polygons if one.kind in {"positive", "negative"}]
+    return sum(bool((each.max(0) <= low).any() or (each.min(0) >= high).any()) for each in drawn)
+
+
+def _spread(patches: pd.DataFrame, frame: Frame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns the upper left and the lower right corner of the box around patches, in the frame's pixels."""
+    corners = frame.corners(patches["x"], patches["y"])
+    return corners.min(0), corners.max(0) + frame.step
+
+
+def _does_not_fit(
+    path: Path, why: str, polygons: list[Polygon], patches: pd.DataFrame, frame: Frame | None
 ) -> BcdError:
-    """Says why no patch gets a label: the areas lie elsewhere, as in other pixels, or cover none enough."""
-    drawn = np.concatenate([ring for polygon in annotations.polygons for ring in polygon.rings])
-    lies = (frame or PATCH_FRAME).corners(patches["x"], patches["y"])
-    # All that can be exported is in one kind of pixels, so that a picture of another size shows at once.
-    places = " and ".join(
-        f"{name} {low:,.0f} to {high:,.0f}"
-        for name, low, high in zip("xy", lies.min(0), (lies + (frame or PATCH_FRAME).step).max(0), strict=True)
+    """Says what is annotated and where the slide's patches lie, from which pixels of another size show."""
+    drawn = np.concatenate([ring for polygon in polygons for ring in polygon.rings])
+    drawn_at, patches_at = (
+        " and ".join(f"{name} {low:,.0f} to {high:,.0f}" for name, low, high in zip("xy", *box, strict=True))
+        for box in ((drawn.min(0), drawn.max(0)), _spread(patches, frame or PATCH_FRAME))
     )
-    spans = " and ".join(
-        f"{name} {low:,.0f} to {high:,.0f}" for name, low, high in zip("xy", drawn.min(0), drawn.max(0), strict=True)
-    )
-    pixels = "pixels of the slide" if frame else "patch pixels (4 µm), since the hospital delivered patches"
-    both = f" {contradicted:,} patches lie under a positive and a negative class at once." if contradicted else ""
+    pixels = "level-0 pixels of the slide" if frame else "patch pixels of 4 µm, since bcd did not cut the slide"
     return BcdError(
-        f"{path.name} gives no patch of the slide a label.{both} It annotates {spans}; the slide's {len(patches):,}"
-        f" patches lie at {places}, in {pixels}.",
-        "A patch needs a positive class over most of it, or any class over all of it (docs/how-to/qupath.md).",
+        f"{path.name} {why}. It annotates {drawn_at}; the slide's {len(patches):,} patches lie at {patches_at}, in"
+        f" {pixels}. Nothing of it was imported.",
+        "Annotate the slide in these pixels; a patch needs a positive class over most of it, or any class over all of"
+        " it.",
     )

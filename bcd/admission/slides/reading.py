@@ -87,7 +87,7 @@ class ScannedSlide:
         self.size = slide.level_dimensions[self._level]
         self.extent = (width * finest[0], height * finest[1])
         self.spacing = (finest[0] * self._scale, finest[1] * self._scale)
-        self.frame = Frame(*finest, *_read_corner(slide))
+        self.frame = Frame(*finest, *read_corner(slide.properties))
         _check_tiles(slide, self._level)
 
     def read(self, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
@@ -263,9 +263,9 @@ def _check_tiles(slide: OpenSlide, level: int) -> None:
         raise SlideError("absurd-size", f"{message}: hand it over with tiles of at most 4,096 x 4,096 px.")
 
 
-def _read_corner(slide: OpenSlide) -> tuple[int, int]:
+def read_corner(properties: Mapping[str, str]) -> tuple[int, int]:
     """Reads where the scanned part begins in the finest level; QuPath, among others, shows no more than it."""
-    return int(slide.properties.get("openslide.bounds-x", 0)), int(slide.properties.get("openslide.bounds-y", 0))
+    return int(properties.get("openslide.bounds-x", 0)), int(properties.get("openslide.bounds-y", 0))
 
 
 def _read_background(slide: OpenSlide) -> tuple[int, int, int]:
