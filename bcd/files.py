@@ -48,11 +48,16 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         yield partial
         partial.chmod(0o644)  # mkstemp lets only the owner read
-        _flush(partial)
-        partial.replace(path)
-        _flush(path.parent)
+        keep_file(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def keep_file(partial: Path, path: Path) -> None:
+    """Flushes a temporary file to disk and names it `path`, instead of what is there."""
+    flush(partial)
+    partial.replace(path)
+    flush(path.parent)
 
 
 @contextmanager
@@ -81,7 +86,7 @@ def partial_folder(parent: Path) -> Iterator[Path]:
 def keep_folder(partial: Path, path: Path) -> None:
     """Flushes a temporary folder to disk and names it `path`, unless that exists."""
     for file in sorted(partial.rglob("*")):
-        _flush(file)
+        flush(file)
     if path.exists():
         return
     try:
@@ -90,7 +95,7 @@ def keep_folder(partial: Path, path: Path) -> None:
         if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
             return  # another process was faster
         raise
-    _flush(path.parent)
+    flush(path.parent)
 
 
 def _make_room(folder: Path) -> str:
@@ -115,7 +120,8 @@ def _is_alive(process: int) -> bool:
     return True
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Writes what the system still holds of a file, or of the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -157,7 +157,7 @@ def time_admission(stages: Stages) -> None:
         (settle, "batch_id", "the batch's hash"),
         (batches, "batch_id", "the batch's hash"),
         (batches, "_write_index", "index.parquet"),
-        (files, "_flush", "flushing to disk"),
+        (files, "flush", "flushing to disk"),
         (settle, "record_delivery", "catalog"),
         (settle, "keep_refused", "quarantine"),
         (admit, "settle admit", "everything else"),

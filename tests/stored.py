@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -66,29 +67,36 @@ def _make_index(hospital: str, patients: Iterable[str], labels: Iterable[int | N
 @pytest.fixture
 def store_batch(stored_settings: Settings, stored_catalog: Catalog) -> StoreBatch:
     """Stores a batch of made-up patches; patch i of a batch has all pixels i."""
+    return partial(store_patients, stored_settings, stored_catalog)
 
-    def store(patients: Iterable[str], *, labels: Iterable[int | None] = (0, 1), hospital: str = "east") -> BatchId:
-        index = _make_index(hospital, patients, labels)
-        rows = np.arange(len(index))
-        with open_spool(stored_settings) as spool:
-            spool.append(np.zeros((len(index), 50, 50, 3), np.uint8) + rows.astype(np.uint8)[:, None, None, None])
-            batch = write_batch(stored_settings, index, spool, rows)
-        record = DeliveryRecord(
-            id=f"delivery of {batch}"[:64],
-            hospital=Hospital(hospital),
-            name="delivery.zip",
-            batch=batch,
-            files=len(index),
-            admitted_files=len(index),
-            admitted=len(index),
-            refused={},
-            ignored=0,
-            patients=index["patient"].nunique(),
-            positive=int((index["label"] == 1).sum()),
-            unlabelled=int(index["label"].isna().sum()),
-            flags={},
-        )
-        record_delivery(stored_catalog, Settlement(record, index))
-        return batch
 
-    return store
+def store_patients(
+    settings: Settings,
+    catalog: Catalog,
+    patients: Iterable[str],
+    *,
+    labels: Iterable[int | None] = (0, 1),
+    hospital: str = "east",
+) -> BatchId:
+    index = _make_index(hospital, patients, labels)
+    rows = np.arange(len(index))
+    with open_spool(settings) as spool:
+        spool.append(np.zeros((len(index), 50, 50, 3), np.uint8) + rows.astype(np.uint8)[:, None, None, None])
+        batch = write_batch(settings, index, spool, rows)
+    record = DeliveryRecord(
+        id=f"delivery of {batch}"[:64],
+        hospital=Hospital(hospital),
+        name="delivery.zip",
+        batch=batch,
+        files=len(index),
+        admitted_files=len(index),
+        admitted=len(index),
+        refused={},
+        ignored=0,
+        patients=index["patient"].nunique(),
+        positive=int((index["label"] == 1).sum()),
+        unlabelled=int(index["label"].isna().sum()),
+        flags={},
+    )
+    record_delivery(catalog, Settlement(record, index))
+    return batch

@@ -72,6 +72,9 @@ ACCEPTED = {
     **dict.fromkeys(["demo", "search", "train", "retrain"], TRAINED),
     **dict.fromkeys(["card", "compare", "evaluate", "export", "promote", "rollback", "score"], TRAINED),
     **dict.fromkeys(["up", "down", "ingest", "doctor"], SERVED),
+    **dict.fromkeys(
+        ["backup", "restore"], "writes to another disk: tests/cli/test_backup.py, tests/retention/backup"
+    ),
 }
 OTHERS = ("cp", "curl", "export", "mlflow", "opt_in_out", "pip", "source")
 TOY = {

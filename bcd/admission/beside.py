@@ -32,6 +32,8 @@ from bcd.store.matching import find_rows, match_rows
 if TYPE_CHECKING:
     import pandas as pd
 
+_ALONE = "It is a table of labels, and no patch or slide that can be admitted lies beside it."
+
 MAX_BYTES = 512 << 20
 """A larger table is refused; that of the whole public set has 10 MiB."""
 
@@ -50,9 +52,13 @@ def apply_labels(
         scratch: Folder for a copy of a table.
     """
     call = _call(naming, findings.patches)
+    is_alone = findings.patches.empty
     for member in members:
         try:
             with _copy(source, member, findings, scratch) as path:
+                if is_alone:
+                    findings.refused[member] = Refusal("labels-alone", _ALONE)
+                    continue
                 labels = read_labels(path, hospital, call)
             _apply(findings, labels, source.names[member], hospital, call)
         except BcdError as error:
@@ -68,8 +74,8 @@ def describe_labels(catalog: Catalog, record: DeliveryRecord) -> list[str]:
     if record.label_note:
         lines.insert(0, record.label_note)
     if lines or record.label_rows:
-        rows = f"Labels: {record.unmatched_rows:,} of {record.label_rows:,} rows name no patch"
-        lines.insert(0, f"{rows}; {record.unlabelled:,} of {record.admitted:,} patches are without a label.")
+        rows = f"{record.unmatched_rows:,} of {record.label_rows:,} rows name no patch; " if record.label_rows else ""
+        lines.insert(0, f"Labels: {rows}{record.unlabelled:,} of {record.admitted:,} patches are without a label.")
     return lines
 
 

@@ -20,7 +20,8 @@ from bcd.admission.pixels import find_blank, hash_pixels, look_at_pixels, raise_
 from bcd.admission.plan import UNLABELLED, Plan, SlideFile
 from bcd.admission.rules import Refusal
 from bcd.admission.slides.dicom import group_series
-from bcd.admission.slides.names import is_dicom
+from bcd.admission.slides.names import TIFF_SUFFIXES, is_dicom
+from bcd.admission.slides.reading import open_slide
 from bcd.admission.slides.tiling import SlideError, Tiles, tile_slide
 from bcd.admission.sources.source import Source, UnreadableFileError
 from bcd.files import partial_folder
@@ -58,6 +59,7 @@ def cut_slides(
         spacing: In µm per pixel, for slides that do not say it; what a table says of a slide counts before it.
         coarsest: In µm per pixel; a slide whose finest level says more is refused unless its spacing is given.
     """
+    _look_at_misnamed(source, findings, scratch, spacing, coarsest)
     findings.complete += [CompleteSlide(patient, slide, "declared") for patient, slide in sorted(plan.complete)]
     if not plan.slides:
         return
@@ -89,6 +91,23 @@ def _cut(
         rows.append(_rows(slide, tiles, spool))
         frame = tiles.frame
     return rows, frame
+
+
+def _look_at_misnamed(
+    source: Source, findings: Findings, scratch: Path, spacing: float | None, coarsest: float
+) -> None:
+    """Adds to the refusal of a slide by its name whether its spacing is known: all is to be mended in one go."""
+    for member, refusal in list(findings.refused.items()):
+        if refusal.rule != "name" or PurePosixPath(source.names[member]).suffix.lower() not in TIFF_SUFFIXES:
+            continue  # any other format of slides says its spacing
+        try:
+            with _on_disk(source, [member], scratch) as (path,), open_slide(path, spacing, coarsest):
+                said = "" if spacing else " It says its spacing, and needs no --spacing."
+        except SlideError as error:
+            said = f" {error}" if error.rule == "no-spacing" else ""
+        except UnreadableFileError:  # its name is what it is refused for
+            continue
+        findings.refused[member] = Refusal("name", f"{refusal.message}{said}")
 
 
 def _open(source: Source, planned: SlideFile, findings: Findings, scratch: Path) -> Iterator[tuple[SlideFile, Path]]:

@@ -35,12 +35,12 @@ from bcd.errors import BcdError
 from bcd.files import partial_folder
 from bcd.patches import PatchName
 from bcd.progress import say
-from bcd.store.table_files import SUFFIXES, as_numbers, as_whole, read_table, rename_columns
+from bcd.store.table_files import SPREADSHEET_SUFFIXES, SUFFIXES, as_numbers, as_whole, read_table, rename_columns
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SLIDES_FILES = frozenset(f"slides{suffix}" for suffix in (*SUFFIXES, ".xlsx", ".xls", ".ods"))
+SLIDES_FILES = frozenset(f"slides{suffix}" for suffix in (*SUFFIXES, *SPREADSHEET_SUFFIXES))
 """Names of a table of slides, in lower case; a spreadsheet is refused with the way to save it."""
 
 MAX_BYTES = 1 << 20
@@ -247,6 +247,10 @@ class _Places:
 
         They are the one of that path, or of a path that ends so or is an end of it, or those of a folder of DICOM.
         """
+        members, is_clear = self._find(file)
+        return (members, is_clear) if members else self._find(f"{file}.dcm")  # a DICOM file that has no ending
+
+    def _find(self, file: str) -> tuple[list[int], bool]:
         last = file.rpartition("/")[2]
         alike = {member: self._paths[member] for member in self._by_title[last]}
         exact = [member for member, path in alike.items() if path == file]

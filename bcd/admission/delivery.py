@@ -24,6 +24,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from bcd.admission.declared import SLIDES_FILES
+from bcd.admission.plan import LABELS_FILES
 from bcd.admission.received import is_settled
 from bcd.admission.slides.names import is_slide
 from bcd.admission.sources.folders import walk
@@ -49,7 +50,7 @@ def check_delivery(path: Path) -> None:
     """Looks at a delivery's names, quickly, before any long work begins.
 
     Raises:
-        BcdError: It is missing, nothing that can be opened, empty, or no file in it is named as a patch or a slide.
+        BcdError: It is missing, cannot be opened, is empty, or no file in it is named as a patch, slide or table.
     """
     check_names(path, list_names(path))
 
@@ -63,7 +64,7 @@ def check_names(path: Path, names: Iterable[str]) -> None:
     count, kinds = 0, set()
     for name in _without_litter(names):
         is_patch = PatchName.parse(name.name) is not None or is_patch_of_another_format(name.name)
-        if is_patch or is_slide(name) or name.name.lower() in SLIDES_FILES:
+        if is_patch or is_slide(name) or name.name.lower() in SLIDES_FILES | LABELS_FILES:
             return
         count += 1
         kinds.add(name.suffix.lower() or "without suffix")

@@ -29,12 +29,12 @@ from bcd.admission.slides.names import (
 )
 from bcd.admission.sources.source import Source, is_litter
 from bcd.patches import PatchName, is_patch_of_another_format
-from bcd.store.table_files import SUFFIXES
+from bcd.store.table_files import SPREADSHEET_SUFFIXES, SUFFIXES
 
 if TYPE_CHECKING:
     import pandas as pd
 
-LABELS_FILES = frozenset(f"labels{suffix}" for suffix in (*SUFFIXES, ".xlsx", ".xls", ".ods"))
+LABELS_FILES = frozenset(f"labels{suffix}" for suffix in (*SUFFIXES, *SPREADSHEET_SUFFIXES))
 """Names of a table of labels beside the patches; a spreadsheet is refused with the way to save it."""
 
 WHY_PNG = "JPEG and WebP change the pixels, and of other formats nothing tells that a file is damaged"
@@ -232,8 +232,7 @@ class _Planner:
             return Refusal("name", f"{title} is not named as a patch, nor as a slide.")
         reason = "" if self._naming.hides else f": {explain_misfit(self._in_title(path))}"
         ways = f"Name it PATIENT_idx5{path.suffix.lower()}, or give its patient and slide in a table slides.csv"
-        spacing = "A slide that does not say its spacing needs --spacing, too"
-        return Refusal("name", f"The file is not named as a slide{reason}. {ways}. {spacing}.")
+        return Refusal("name", f"The file is not named as a slide{reason}. {ways}.")
 
     def _may_belong(self, member: int, slide: PurePosixPath) -> bool:
         """Whether a file beside a slide is nothing of its own, and safe to be copied beside it."""

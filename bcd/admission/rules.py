@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from bcd.errors import BcdError
 from bcd.patches import MICRONS_PER_PIXEL, PATCH_PIXELS, PatchName
+from bcd.store.label_files import IMPORT
 
 WAIVED = frozenset({"folder", "off-slide", "blank"})
 """Rules that a person may overrule."""
@@ -27,6 +28,7 @@ NOT_RELEASABLE = {
     "unsafe-path": "nothing is read from such a path; pack the delivery again",
     "not-a-file": "it has no bytes of its own; deliver the file that it points to",
     "container": "nothing in it was opened; unpack it and deliver the folder",
+    "no-delivery": "nothing in it was read; deliver patches or slides",
     "split": "nothing in it was opened; deliver the whole archive",
     "nested-archive": "deliver the inner archive by itself",
     "encrypted": "it cannot be read; deliver it without a password",
@@ -48,6 +50,7 @@ NOT_RELEASABLE = {
     "no-spacing": "deliver the slide again with --spacing",
     "no-tissue": "a slide is delivered again whole; crop it to its tissue first",
     "labels-file": "mend the table, then `bcd labels import` it",
+    "labels-alone": "`bcd labels import` it once its patches are admitted",
     "withdrawn": "the patient's consent is withdrawn",
     "already-admitted": "the patch is in an earlier batch already",
     "failed": "nothing of the delivery was admitted; deliver it again",
@@ -59,7 +62,8 @@ NOT_RELEASABLE = {
 RULES = {
     "unsafe-path": "The path is absolute, names a drive or climbs out of the delivery with `..`.",
     "not-a-file": "A link, pipe or device: only plain files are read.",
-    "container": "The delivery is an archive of a kind that is not opened (7z, RAR, xz, …), or no archive at all.",
+    "container": "The delivery is an archive of a kind that is not opened (7z, RAR, xz, …).",
+    "no-delivery": "The delivery is no folder, archive or slide: a document, a web page, or something unknown.",
     "split": "A part of an archive that was split into several.",
     "nested-archive": "An archive inside the delivery; only the outermost one is opened.",
     "encrypted": "The file is encrypted with a password.",
@@ -84,6 +88,7 @@ RULES = {
     "no-spacing": "The slide does not say how many µm its pixels span, or says what is doubtful and not confirmed.",
     "no-tissue": "No tissue was found on the slide.",
     "labels-file": "The table of labels cannot be read, lacks a column, contradicts itself, or names no patch.",
+    "labels-alone": "A table of labels without a patch or slide that can be admitted.",
     "withdrawn": "The patient has withdrawn consent.",
     "already-admitted": "An earlier batch holds the same patch.",
     "duplicate-cell": "Another file, here or in an earlier batch, claims the same place on the same slide.",
@@ -98,6 +103,8 @@ MENDS = {
     "unsafe-path": "Pack the delivery again, from inside its folder, with paths relative to it.",
     "not-a-file": "Deliver the file that a link points to.",
     "container": "Unpack it and hand over the folder, or pack it as a zip or a tar.gz.",
+    "no-delivery": "Hand over a folder, a zip or a tar of patches, or a slide. If it was downloaded,"
+    " download it again and look at what came.",
     "split": "Hand over one whole archive, or the folder: unpack all parts together, as 7-Zip does.",
     "nested-archive": "Unpack the inner archive, or deliver it by itself.",
     "encrypted": "Pack it again without a password.",
@@ -122,7 +129,9 @@ MENDS = {
     "own-picture": "Deliver the slide that it was drawn from.",
     "no-spacing": "Deliver the slide again with --spacing and its µm per pixel, or with that in slides.csv.",
     "no-tissue": "Nothing, if the slide is empty. Otherwise look at the slide: it may be pale, or out of focus.",
-    "labels-file": "Mend the table and import it: bcd labels import FILE.",
+    "labels-file": f"Mend the table and import it: {IMPORT}.",
+    "labels-alone": f"If its patches are admitted already, import it: {IMPORT}. Otherwise put it beside them, as"
+    " labels.csv, and deliver them together.",
     "withdrawn": "Nothing: the patient's patches stay out.",
     "already-admitted": "Nothing: the patches are in an earlier batch.",
     "duplicate-cell": "Nothing, if it is a copy. Otherwise find out which picture is right and release that one.",

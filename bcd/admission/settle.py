@@ -148,7 +148,7 @@ def _settle(
         reason = findings.explain(draft.name, refusals)
         if draft.is_release:
             raise DeliveryError(commonest_rule(count_rules(refusals)), reason)
-        identity = hashlib.sha256(f"{identity}\nrefused".encode()).hexdigest()
+        identity = hashlib.sha256(f"{identity}\n{reason}".encode()).hexdigest()
         known = find_delivery(catalog, identity)
         if known is not None:
             return known, True

@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 
 from bcd import __version__
 from bcd.cli import architecture, augment, config, hospital, labels
+from bcd.cli.backup import backup, restore
 from bcd.cli.batches import batches
 from bcd.cli.card import card
 from bcd.cli.compare import compare
@@ -79,7 +80,17 @@ _MAIN: tuple[Callable[..., None], ...] = (
     down,
 )
 _VERSIONS: tuple[Callable[..., None], ...] = (history, compare, promote, rollback, card, export)
-_STORE: tuple[Callable[..., None], ...] = (batches, patients, refusals, release, snapshots, withdraw, gc)
+_STORE: tuple[Callable[..., None], ...] = (
+    batches,
+    patients,
+    refusals,
+    release,
+    snapshots,
+    withdraw,
+    gc,
+    backup,
+    restore,
+)
 for _command in _MAIN:
     app.command()(_command)
 for _command in _VERSIONS:

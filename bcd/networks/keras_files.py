@@ -30,6 +30,12 @@ _OTHERS = {
     b"{": "JSON",
 }
 _SAVE_AGAIN = "Save the network with `model.save('network.keras')`, or judge its predictions with `--predictions`."
+_COPY_AGAIN = "Copy it again."
+_FETCH_AGAIN = {
+    b"version https://git-lfs": "Fetch the file itself with `git lfs pull`.",
+    b"<": "Download it again, and look at what came: the server may have asked for a password.",
+}
+"""What to do about files that are not what was asked for."""
 _UNKNOWN = re.compile(r"(?:Unknown layer: |Could not locate (?:class|function) )('[^']*')")
 _REASON = 200  # characters of what Keras says
 
@@ -55,10 +61,11 @@ def _tell_failure(path: Path, error: Exception, version: str, here: str) -> BcdE
     reason = _reason(error)
     if unknown := _UNKNOWN.search(reason):
         return _tell_code(path, f"{unknown[1]}, which is not one of Keras' own")
-    written = f" written by Keras {version}" if version else ""
+    written = f", which says that Keras {version} wrote it" if version else ""
+    again = "" if version == here else f"Load it where it was made and save it with Keras {here}, or judge"
     return BcdError(
         f"{path}: Keras {here} cannot rebuild this network{written}: {reason}.",
-        f"Load it where it was made and save it with Keras {here}, or judge its predictions with `--predictions`.",
+        f"{again or 'Judge'} its predictions with `--predictions`.",
     )
 
 
@@ -75,14 +82,16 @@ def _look_at(path: Path) -> tuple[Any, str]:
         return _look_at_hdf5(path)
     if start.startswith(_ZIP_SIGNATURE):
         return _look_at_zip(path)
-    what = next((name for signature, name in _OTHERS.items() if start.lstrip().startswith(signature)), "")
-    raise BcdError(f"{path} is {what or 'no Keras file' if start else 'empty'}.", _SAVE_AGAIN)
+    if not start:
+        raise BcdError(f"{path} is empty.", _COPY_AGAIN)
+    signature = next((each for each in _OTHERS if start.lstrip().startswith(each)), b"")
+    what = _OTHERS.get(signature, "no Keras file")
+    raise BcdError(f"{path} is {what}.", _FETCH_AGAIN.get(signature, _SAVE_AGAIN))
 
 
 def _look_at_zip(path: Path) -> tuple[Any, str]:
-    copy_again = "Copy it again."
     if not zipfile.is_zipfile(path):
-        raise BcdError(f"{path} is cut off: it is a zip archive without its end.", copy_again)
+        raise BcdError(f"{path} is cut off: it is a zip archive without its end.", _COPY_AGAIN)
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
@@ -94,11 +103,11 @@ def _look_at_zip(path: Path) -> tuple[Any, str]:
             if not {"model.weights.h5", "model.weights.npz"} & set(names):
                 raise BcdError(f"{path} describes a network, but holds none of its weights.", _SAVE_AGAIN)
             if (damaged := archive.testzip()) is not None:
-                raise BcdError(f"{path} is damaged: {damaged} in it has changed.", copy_again)
+                raise BcdError(f"{path} is damaged: {damaged} in it has changed.", _COPY_AGAIN)
             metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in names else {}
             return json.loads(archive.read("config.json")), str(metadata.get("keras_version", ""))
     except (OSError, EOFError, ValueError, AttributeError, NotImplementedError, zipfile.BadZipFile) as error:
-        raise BcdError(f"{path} is damaged: {_reason(error)}.", copy_again) from error
+        raise BcdError(f"{path} is damaged: {_reason(error)}.", _COPY_AGAIN) from error
 
 
 def _look_at_hdf5(path: Path) -> tuple[Any, str]:
@@ -114,7 +123,7 @@ def _look_at_hdf5(path: Path) -> tuple[Any, str]:
                 raise BcdError(f"{path} holds {held}.", _SAVE_AGAIN)
             return json.loads(described), version.decode() if isinstance(version, bytes) else str(version)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise BcdError(f"{path} is cut off or damaged: {_reason(error)}.", "Copy it again.") from error
+        raise BcdError(f"{path} is cut off or damaged: {_reason(error)}.", _COPY_AGAIN) from error
 
 
 def _require_suffix(path: Path, suffixes: tuple[str, ...], what: str) -> None:

@@ -1,1 +1,6 @@
-"""What is removed: the data of withdrawn patients, and the files of old versions."""
+"""What is removed: data of withdrawn patients and files of old versions; and what is kept elsewhere: backups."""
+
+from typing import Final
+
+LOCK: Final = "retention"
+"""The catalog's lock of whoever removes or backs up: nothing is removed while it is copied."""

@@ -27,6 +27,7 @@ import sqlalchemy as sa
 
 from bcd.patches import BatchId, Hospital, PatchName, PatientId, SnapshotId
 from bcd.progress import track
+from bcd.retention import LOCK
 from bcd.store import tables
 from bcd.store.catalog import patiently
 from bcd.store.erasures import ErasedRows, erase_pixels, is_erased, mark_erased
@@ -219,7 +220,7 @@ def erase_withdrawn(settings: Settings, catalog: Catalog, *, dry_run: bool = Fal
     Raises:
         BcdError: The registry does not answer, so that nobody knows what its models need.
     """
-    with catalog.lock("erasure"):
+    with catalog.lock(LOCK):
         plans = _make_plans(settings, catalog)
         if not dry_run:
             _carry_out(settings, catalog, plans)

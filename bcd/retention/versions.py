@@ -24,8 +24,9 @@ from urllib.request import url2pathname
 from bcd.bundle.aliases import last_decision
 from bcd.gate.history import list_versions
 from bcd.gate.overrides import find_waiting
-from bcd.gate.promotion import LOCK
+from bcd.gate.promotion import LOCK as PROMOTION
 from bcd.progress import track
+from bcd.retention import LOCK
 from bcd.store.ledger import list_scores
 from bcd.tracking.lookup import KEY_TAG, MODEL
 from bcd.tracking.store import experiment_id, locked, open_client
@@ -66,7 +67,7 @@ def remove_versions(settings: Settings, catalog: Catalog, *, keep: int, dry_run:
     """
     client = open_client(settings)
     # Nobody promotes or registers meanwhile.
-    with catalog.lock(LOCK), locked(settings):
+    with catalog.lock(LOCK), catalog.lock(PROMOTION), locked(settings):
         versions = list_versions(settings)
         needs = _find_needs(catalog, versions, keep)
         found = [Retention(one.name, needs[one.version], _size_of(client, one)) for one in versions]

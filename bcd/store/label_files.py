@@ -49,11 +49,15 @@ PLACE_NAMES = {
 
 _LABEL_NAMES = {"labels", "class", "target", "truth", "groundtruth", "ytrue", "idc", "diagnosis"}
 
-_YES = ("1", "idc", "idc+", "idcpositive", "idc-positive", "positive", "pos", "true", "yes", "class1")
-_NO = ("0", "none", "noidc", "no-idc", "nonidc", "non-idc", "idc-", "idcnegative", "idc-negative", "negative", "neg")
-_WORDS = dict.fromkeys(_YES, 1) | dict.fromkeys((*_NO, "false", "no", "class0"), 0)
+_YES = ("1", "idc", "idc+", "idcpositive", "idc-positive", "positive", "positiv", "pos", "class1")
+_NO = ("0", "none", "noidc", "no-idc", "nonidc", "non-idc", "idc-", "idcnegative", "idc-negative", "class0")
+_TRUE, _FALSE = ("true", "wahr", "yes", "ja"), ("negative", "negativ", "neg", "false", "falsch", "no", "nein")
+_WORDS = dict.fromkeys((*_YES, *_TRUE), 1) | dict.fromkeys((*_NO, *_FALSE), 0)
 ACCEPTED = "A label is 1, idc, positive or yes, or else 0, none, negative or no"
 """What is understood, for messages."""
+
+IMPORT = "bcd labels import FILE --hospital NAME --author NAME --reason TEXT"
+"""The command that imports a table, for messages."""
 
 _SHOWN = 5
 _MEND = "Give columns patient, slide, x, y (or name) and label, as CSV with a header or as Parquet."
@@ -106,7 +110,9 @@ def read_labels(path: Path, hospital: str, call: Call) -> pd.DataFrame:
         table[column] = whole.mask(faulty, "0").astype("int64")
     label = as_labels(table["label"])
     note("label", label.isna() & (table["label"] != ""), "which is not understood")
-    refuse_faults(path.name, faults, f"{ACCEPTED}; an empty one is taken back. Correct the file, and try again.")
+    is_of_labels = any(fault.startswith("label is") for fault in faults.values())
+    said = f"{ACCEPTED}; an empty one is taken back. " if is_of_labels else ""
+    refuse_faults(path.name, faults, f"{said}Correct the file, and try again.")
     rows: pd.DataFrame = table.assign(label=label)[COLUMNS]
     _refuse_contradictions(path.name, rows)
     return rows

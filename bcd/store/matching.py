@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from bcd.errors import BcdError
 from bcd.store.batches import CELL
+from bcd.store.label_files import IMPORT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +32,7 @@ _CELL = CELL[1:]
 _LOOKED_AT = 500
 """Rows by which a difference is sought."""
 
-MEND = "Write patient, slide, x and y as the patches' names do, and import the table: bcd labels import FILE."
+MEND = f"Write patient, slide, x and y as the patches' names do, and import the table: {IMPORT}."
 
 _SHOWN = 3
 _WIDEST = 12  # digits of an identifier, to which zeros are put before it

@@ -76,7 +76,7 @@ def open_pseudonyms(settings: Settings, catalog: Catalog, hospital: Hospital) ->
         return None
     path = key_path(settings)
     with catalog.lock("pseudonyms"):
-        expected = _fingerprints(catalog)
+        expected = find_fingerprints(catalog)
         if not path.exists() and not expected:
             _make_key(path)
         key = _read_key(path, expected)
@@ -96,7 +96,7 @@ def borrow_pseudonyms(settings: Settings, catalog: Catalog, hospital: Hospital) 
     """
     if find_declared(catalog, hospital).identifiers == "pseudonyms":
         return None
-    path, expected = key_path(settings), _fingerprints(catalog)
+    path, expected = key_path(settings), find_fingerprints(catalog)
     known = path.exists() or bool(expected)
     return Pseudonyms(hospital, _read_key(path, expected) if known else secrets.token_bytes(KEY_BYTES))
 
@@ -120,7 +120,8 @@ def fingerprint(key: bytes) -> str:
     return hashlib.sha256(key).hexdigest()[:16]
 
 
-def _fingerprints(catalog: Catalog) -> dict[str, str]:
+def find_fingerprints(catalog: Catalog) -> dict[str, str]:
+    """Returns the fingerprint of the key that made a hospital's pseudonyms, by hospital."""
     column = tables.hospitals.c
     query = sa.select(column.hospital, column.key_fingerprint).where(column.key_fingerprint.is_not(None))
     with catalog.engine.connect() as connection:

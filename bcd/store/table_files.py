@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
 """How a table's file name ends."""
 
+SPREADSHEET_SUFFIXES = (".xlsx", ".xls", ".ods")
+"""How that of a spreadsheet ends, which is no table: it is to be saved as one."""
+
 MAX_ROWS, MAX_COLUMNS = 20_000_000, 100
 """More is no table of a row a patch."""
 

@@ -16,12 +16,18 @@ from pydantic import BaseModel, ConfigDict
 from bcd.evaluation.evaluation import Evaluation, evaluate_scores
 from bcd.evaluation.metrics.compare import compare_scores
 from bcd.evaluation.metrics.estimates import Difference
+from bcd.evaluation.metrics.ranking import aurocs_by_patient
+from bcd.evaluation.metrics.sample import read_sample
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy.policy import Policy
 from bcd.progress import track
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+_FEWEST_REVERSED = 3
+"""Patients who must all be ranked the wrong way round before that is said of a model without an interval."""
 
 
 class Pair(BaseModel):
@@ -98,16 +104,21 @@ def judge_models(
             metrics = compare_scores(scores[first], scores[second], options)
             differences.append(Pair(first=first, second=second, metrics=metrics))
             advance(1)
-    notes = [*notes, *(note for name, one in evaluations.items() if (note := _reversal(name, one)))]
+    notes = [*notes, *(note for name, one in evaluations.items() if (note := _reversal(name, one, scores[name])))]
     return Judgement(title=title, notes=notes, evaluations=evaluations, differences=differences, protocol=protocol)
 
 
-def _reversal(name: str, evaluation: Evaluation) -> str:
-    """Says that a model ranks the wrong way round, where the whole interval of its AUROC is below one half."""
+def _reversal(name: str, evaluation: Evaluation, scores: pd.DataFrame) -> str:
+    """Says that a model ranks the wrong way round, with certainty or, where patients are few, in each of them."""
     auroc = evaluation.pooled["auroc"]
-    if auroc.value is None or auroc.high is None or auroc.high >= 0.5:
-        return ""
+    if auroc.value is not None and auroc.high is not None:
+        said = f": its AUROC is {auroc.value:.3f}, below one half in its whole interval" if auroc.high < 0.5 else ""
+    else:
+        own = aurocs_by_patient(read_sample(scores))
+        is_reversed = len(own) >= _FEWEST_REVERSED and bool((own < 0.5).all())
+        said = f" in each of the {len(own)} patients who have both labels" if is_reversed else ""
     return (
-        f"{name} ranks the wrong way round: its AUROC is {auroc.value:.3f}, below one half in its whole interval. "
-        "If it is the probability of no IDC, give 1 minus it."
+        f"{name} ranks the wrong way round{said}. If it is the probability of no IDC, give 1 minus it."
+        if said
+        else ""
     )

@@ -10,12 +10,14 @@ import pytest
 from bcd.admission.admit import admit
 from bcd.admission.beside import describe_labels
 from bcd.admission.report import report_path
+from bcd.errors import BcdError
 from bcd.patches import Hospital, PatientId
 from bcd.settings import Settings
 from bcd.store.catalog import Catalog
 from bcd.store.deliveries import list_refusals
 from bcd.store.delivery_queries import list_deliveries
 from bcd.store.hospitals import Identifiers, declare_hospital
+from bcd.store.label_files import IMPORT
 from bcd.store.patients import patient_patches
 
 EAST = Hospital("east")
@@ -32,6 +34,15 @@ def _labels(settings: Settings, catalog: Catalog) -> list[int | None]:
 
 
 CSV = "patient,slide,x,y,label\n8867,5,1,1,1\n8867,5,51,1,0\n8867,5,101,1,\n9999,5,1,1,1\n"
+
+
+def test_a_table_without_patches_is_refused_with_the_command_that_imports_it(
+    settings: Settings, catalog: Catalog, as_zip
+) -> None:
+    with pytest.raises(BcdError) as caught:
+        admit(settings, catalog, as_zip({"labels.csv": CSV.encode()}), EAST)
+    assert "labels-alone 1" in caught.value.what
+    assert IMPORT in caught.value.mend
 
 
 def _as_parquet(text: str) -> bytes:

@@ -36,7 +36,7 @@ from cases import ADMITTED, IGNORED, BadDelivery, BadFile, name_of, patch
 from make_corpus import bad_archives, bad_files, good_files, odd_names
 
 EAST = Hospital("east")
-WHOLE = {"container", "too-many", "failed", "suspected"}
+WHOLE = {"container", "no-delivery", "labels-alone", "too-many", "failed", "suspected"}
 """Rules that a delivery breaks and no file of it."""
 
 SECONDS = 60

@@ -27,6 +27,7 @@ from bcd.store.hospitals import declare_hospital
 
 EAST = Hospital("east")
 SEVEN_ZIP = b"7z\xbc\xaf\x27\x1c" + bytes(99)
+EMPTY_ZIP = b"PK\5\6" + bytes(18)
 
 
 def _refuse(settings: Settings, catalog: Catalog, path: Path, hospital: Hospital = EAST) -> RefusedError:
@@ -78,7 +79,10 @@ def test_it_is_recorded_and_reported_with_all_refusals(settings: Settings, catal
         ("x.zip.001", b"PK\3\4" + bytes(99), "split"),
         ("x.zip", b"PK\3\4" + bytes(99), "unreadable"),
         ("x.zip", b"", "empty"),
-        ("x.txt", b"Dear all", "container"),
+        ("x.txt", b"Dear all", "no-delivery"),
+        ("x.zip", b"<!DOCTYPE html><html>Log in</html>", "no-delivery"),
+        ("reading.csv", b"patient,slide,x,y,label\n", "labels-alone"),
+        ("reading.xlsx", EMPTY_ZIP, "labels-alone"),
     ],
 )
 def test_what_cannot_be_opened_is_one_refused_file(
@@ -114,6 +118,23 @@ def test_handed_over_again_it_is_refused_again_and_nothing_changes(
     assert str(_refuse(settings, catalog, large)) == first
     assert str(_refuse(settings, catalog, unopened)) == second
     assert list_deliveries(catalog) == before
+
+
+def test_deliveries_of_which_no_byte_can_be_read_have_each_its_own_reason(
+    settings: Settings, catalog: Catalog, picture, as_zip
+) -> None:
+    """Regression: with the same names they were one delivery, and the second was told the reason of the first."""
+    path = as_zip({"a_idx5_x1_y1_class0.png": picture(1)})
+    data = bytearray(path.read_bytes())
+    central = data.index(b"PK\1\2")
+    for rule, place, value in (("compression", 10, 14), ("encrypted", 8, 1)):
+        broken = bytearray(data)
+        broken[central + place] = value
+        mended = settings.home.parent / f"{rule}.zip"
+        mended.write_bytes(broken)
+        error = _refuse(settings, catalog, mended)
+        assert f"Nothing in {rule}.zip" in error.what
+        assert _last(catalog).refused == {rule: 1}
 
 
 def test_slides_that_were_refused_without_a_spacing_are_admitted_with_it(

@@ -218,6 +218,18 @@ def test_files_of_one_slide_that_differ_in_spacing_have_no_frame(
     assert find_frame(catalog, EAST, "9001", "2").spacing_x == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize(
+    ("spacing", "given", "is_told"), [(None, None, True), (None, 1.0, False), (1.0, None, False)]
+)
+def test_a_slide_that_is_refused_by_its_name_is_told_what_else_it_lacks(
+    *, settings: Settings, catalog: Catalog, tmp_path: Path, spacing: float | None, given: float | None, is_told: bool
+) -> None:
+    path = _write_tiff(tmp_path / "no_spacing_idx8.tif", _slide(), spacing=spacing)
+    with pytest.raises(BcdError, match="name 1") as caught:
+        admit(settings, catalog, path, EAST, spacing=given)
+    assert ("does not say its spacing: give it, in µm per pixel, with --spacing" in str(caught.value)) == is_told
+
+
 def test_a_slide_without_a_spacing_is_named_with_the_option_in_the_inbox_too(
     settings: Settings, catalog: Catalog
 ) -> None:

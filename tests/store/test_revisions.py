@@ -162,6 +162,8 @@ def test_what_is_no_table_of_labels_is_refused(store_batch, revise, text: str, m
         HEADER + "a,5,1.0,51.0,IDC(+)\na,5,51.0,51.0,IDC (-)\n,,,,\nTotal,,,,1\n",
         HEADER + "a,5,1,51,Positive\na,5,51,51,NEGATIVE\n",
         HEADER + "a,5,1,51,True\na,5,51,51,False\n",
+        HEADER + "a,5,1,51,WAHR\na,5,51,51,FALSCH\n",
+        HEADER + "a,5,1,51,positiv\na,5,51,51,negativ\n",
     ],
 )
 def test_tables_are_understood_as_people_export_them(catalog: Catalog, store_batch, revise, text: str) -> None:

@@ -111,6 +111,18 @@ def test_a_ranking_the_wrong_way_round_is_said(scores: pd.DataFrame, options: Ev
     assert judgement.notes[1].startswith("p_benign ranks the wrong way round")
 
 
+@pytest.mark.parametrize(("numbers", "is_said"), [(2, True), (1, False)])
+def test_a_ranking_the_wrong_way_round_is_said_of_few_patients_too(
+    scores: pd.DataFrame, options: EvaluateOptions, numbers: int, *, is_said: bool
+) -> None:
+    few = scores[scores["patient"].isin(sorted(set(scores["patient"]))[:numbers])]  # each is two hospitals' patient
+    models = {"ours": few.assign(probability=0.8 * few["label"] + 0.1)}
+    models["p_benign"] = few.assign(probability=1 - models["ours"]["probability"])
+    judgement = judge_models(models, options, title="Few", notes=[])
+    assert judgement.evaluations["p_benign"].pooled["auroc"].value is None
+    assert [note.split(" ", 1)[0] for note in judgement.notes] == (["p_benign"] if is_said else [])
+
+
 def test_hospital_and_slide_tell_patches_apart(write: Callable[[str], Path]) -> None:
     text = "hospital,patient,slide,x,y,label,ours\neast,1,1,1,1,1,.5\nwest,1,1,1,1,0,.5\neast,1,2,1,1,0,.5\n"
     predictions = read_predictions(write(text))

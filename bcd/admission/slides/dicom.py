@@ -13,6 +13,9 @@ from pathlib import Path
 HEADER_BYTES = 1 << 20
 """The series stands within so many bytes of a file; before it come the patient, the study and the equipment."""
 
+MARK_BYTES = 132
+"""By so many bytes a DICOM file shows that it is one."""
+
 MOST_NESTED = 32
 """Sequences within sequences; no header has so many."""
 
@@ -25,6 +28,11 @@ _LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC"
 
 Series = tuple[int, str]
 """SeriesNumber (0 where a file has none) and SeriesInstanceUID."""
+
+
+def begins_as_dicom(head: bytes) -> bool:
+    """Whether the first `MARK_BYTES` bytes of a file are those of DICOM."""
+    return head[_PREAMBLE:MARK_BYTES] == b"DICM"
 
 
 def group_series(paths: Sequence[Path]) -> tuple[list[list[int]], list[int]]:
@@ -49,7 +57,7 @@ def read_series(path: Path) -> Series | None:
     """Reads the series off a DICOM file's header; None where there is none to read."""
     with path.open("rb") as file:
         data = file.read(HEADER_BYTES)
-    if data[_PREAMBLE : _PREAMBLE + 4] != b"DICM":
+    if not begins_as_dicom(data):
         return None
     try:
         said = _read_elements(data)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from bcd.store.table_files import SPREADSHEET_SUFFIXES, SUFFIXES
+
 ARCHIVES = {
     b"PK\x03\x04": "zip",
     b"PK\x05\x06": "zip",
@@ -53,6 +55,12 @@ def is_part(name: str) -> bool:
     return _PART.fullmatch(name) is not None
 
 
+def is_table(path: Path) -> bool:
+    """Whether a file is called as a table or a spreadsheet; plain text is one if it is called `labels.txt`."""
+    suffix = path.suffix.lower()
+    return suffix in {*SUFFIXES, *SPREADSHEET_SUFFIXES} - {".txt"} or path.name.lower() == "labels.txt"
+
+
 def describe_file(path: Path) -> tuple[str, str]:
     """Says why a file cannot be opened as a delivery.
 
@@ -75,8 +83,8 @@ def describe_file(path: Path) -> tuple[str, str]:
         return "empty", "has no bytes"
     other = next((what for beginning, what in _OTHERS.items() if head.lower().startswith(beginning.lower())), None)
     if other is not None:
-        return "container", f"is {other}"
-    return "container", "is neither a folder nor a whole zip, nor a tar (plain or gzip), nor a slide"
+        return "no-delivery", f"is {other}"
+    return "no-delivery", "is neither a folder nor a whole zip, nor a tar (plain or gzip), nor a slide"
 
 
 def _a(kind: str | None) -> str:

@@ -13,9 +13,11 @@ from enum import Enum, auto
 from pathlib import Path
 
 from bcd.admission.rules import DeliveryError
+from bcd.admission.slides.dicom import MARK_BYTES, begins_as_dicom
 from bcd.admission.slides.names import PICTURE_SUFFIXES, SLIDE_SUFFIXES
 from bcd.admission.sources import tars, zips
-from bcd.admission.sources.containers import archive_kind, describe_file
+from bcd.admission.sources.containers import archive_kind, describe_file, is_table
+from bcd.admission.sources.dicom_names import DicomNamedSource
 from bcd.admission.sources.folders import FolderSource, is_folder, walk
 from bcd.admission.sources.hazards import clean_name
 from bcd.admission.sources.source import Source
@@ -48,13 +50,15 @@ def find_kind(path: Path) -> Kind:
             return kind
     except OSError as error:
         raise DeliveryError("unreadable", f"{path} cannot be read: {error.strerror}.") from error
+    if is_table(path):
+        raise DeliveryError("labels-alone", f"{path} is a table, without patches that it may label.")
     rule, what = describe_file(path) if path.is_file() else ("not-a-file", "is no file: a pipe or a device")
     raise DeliveryError(rule, f"{path} {what}.")
 
 
 @contextmanager
 def open_source(path: Path, scratch: Path) -> Iterator[Source]:
-    """Opens a delivery.
+    """Opens a delivery; its DICOM files are named as such, whatever it calls them.
 
     Args:
         path: A folder, a zip, a tar (plain or compressed with gzip), or a single slide or picture.
@@ -66,15 +70,15 @@ def open_source(path: Path, scratch: Path) -> Iterator[Source]:
     """
     match find_kind(path):
         case Kind.FOLDER:
-            yield FolderSource(path)
+            yield DicomNamedSource(FolderSource(path))
         case Kind.PICTURE:
-            yield FolderSource(path.parent, only=path.name)
+            yield DicomNamedSource(FolderSource(path.parent, only=path.name))
         case Kind.ZIP:
             with closing(zips.ZipSource(path)) as source:
-                yield source
+                yield DicomNamedSource(source)
         case Kind.TAR:
             with tars.open_tar(path, scratch) as tar:
-                yield tar
+                yield DicomNamedSource(tar)
 
 
 def list_names(path: Path) -> Iterator[str]:
@@ -112,12 +116,14 @@ def is_whole(path: Path) -> bool:
 
 def _find_file_kind(path: Path) -> Kind | None:
     with path.open("rb") as file:
-        head = file.read(8)
+        head = file.read(MARK_BYTES)
+    if is_table(path):  # a spreadsheet is a zip inside
+        return None
     if head[:4] in {b"PK\3\4", b"PK\5\6"}:
         return Kind.ZIP
     if tars.is_tar(path):
         return Kind.TAR
-    is_picture = path.suffix.lower() in SLIDE_SUFFIXES | PICTURE_SUFFIXES
+    is_picture = path.suffix.lower() in SLIDE_SUFFIXES | PICTURE_SUFFIXES or begins_as_dicom(head)
     if (is_picture or is_patch_of_another_format(path.name)) and archive_kind(head) is None:
         return Kind.PICTURE
     # A zip may have something before it, such as the program that unpacks it.

@@ -29,6 +29,7 @@ LITTER = frozenset(
         "@eadir",
         "__macosx",
         "desktop.ini",
+        "dicomdir",  # the list of contents of a DICOM export
         "icon\r",  # of a folder with a picture of its own, as macOS names it
         "icon\\r",  # the same in the listing of a delivery
         "icon\uf00d",  # and on disks of Windows

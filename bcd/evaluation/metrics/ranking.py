@@ -60,6 +60,16 @@ def auroc(pairs: Array, positive: Array, negative: Array, weights: Array) -> Arr
     return divide(((weights @ pairs) * weights).sum(axis=1), (weights @ positive) * (weights @ negative))
 
 
+def aurocs_by_patient(sample: Sample) -> Array:
+    """Area under the ROC curve of each patient who has both labels, shape (such patients,)."""
+    positive, negative = (
+        np.bincount(sample.patient[chosen], minlength=len(sample.patients)).astype(np.float64)
+        for chosen in (sample.positive, ~sample.positive)
+    )
+    has_both = (positive > 0) & (negative > 0)
+    return np.asarray(concordance(sample).diagonal()[has_both] / (positive * negative)[has_both])
+
+
 @dataclass(frozen=True)
 class Steps:
     """Patches counted by patient and step of falling probability; equal probabilities share a step.

@@ -93,3 +93,48 @@ def test_dicom_files_in_an_archive_need_a_folder(
     with pytest.raises(BcdError, match="name 1"):
         admit(settings, catalog, as_zip({"IMG0.dcm": last.read_bytes()}), EAST)
     assert admit(settings, catalog, as_zip({"8867/IMG0.dcm": last.read_bytes()}), EAST).admitted == 1
+
+
+def _without_endings(folder: Path) -> None:
+    for path in folder.rglob("*.dcm"):
+        path.rename(path.with_suffix(""))
+
+
+def test_dicom_files_are_known_by_what_they_say_and_not_by_their_names(
+    settings: Settings, catalog: Catalog, as_dicom, tmp_path: Path
+) -> None:
+    as_dicom(_tissue(1, 1), spacing=0.5, folder="d/8867", series=(9, 1))
+    as_dicom(_tissue(2, 2), _tissue(2, 2)[::2, ::2], spacing=0.5, folder="d/8867", series=(4, 2))
+    _without_endings(tmp_path / "d")
+    (tmp_path / "d/8867/IMG20").rename(tmp_path / "d/8867/1.2.840.10008.17")
+    (tmp_path / "d/DICOMDIR").write_bytes(b"\0" * 128 + b"DICM")
+    (tmp_path / "d/8867/note").write_bytes(b"x" * 200)
+    admission = admit(settings, catalog, tmp_path / "d", EAST)
+    assert (admission.files, admission.admitted_files, admission.ignored) == (5, 3, 1)
+    assert {name: rule for name, (rule, _) in _refused(catalog, admission).items()} == {"8867/note": "name"}
+    assert _slides(settings, catalog, "8867") == {"1": 1, "2": 2}
+
+
+def test_a_dicom_file_without_an_ending_is_found_alone_in_an_archive_and_by_a_table(
+    settings: Settings, catalog: Catalog, as_dicom, as_zip, tmp_path: Path
+) -> None:
+    alone = as_dicom(_tissue(1, 1), spacing=0.5, folder="a").rename(tmp_path / "8867_idx5")
+    assert admit(settings, catalog, alone, EAST).admitted == 1
+    data = as_dicom(_tissue(2, 1), spacing=0.5, folder="b").read_bytes()
+    assert admit(settings, catalog, as_zip({"8868/IM000001": data}), EAST).admitted == 1
+    data = as_dicom(_tissue(3, 1), spacing=0.5, folder="c").read_bytes()
+    table = b"file,patient,slide\nIM000001,8869,7\n"
+    assert admit(settings, catalog, as_zip({"export 7/IM000001": data, "slides.csv": table}), EAST).refused == {}
+    assert _slides(settings, catalog, "8869") == {"7": 1}
+
+
+def test_a_refused_dicom_file_is_never_kept_whatever_its_name(
+    *, settings: Settings, catalog: Catalog, as_dicom, patch_files, as_folder, tmp_path: Path
+) -> None:
+    as_folder(patch_files("8868"), tmp_path / "d")
+    as_dicom(_tissue(1, 1), spacing=0.5, patient="Mustermann^Erika", folder="d/Erika M")
+    _without_endings(tmp_path / "d")
+    admission = admit(settings, catalog, tmp_path / "d", EAST)
+    assert admission.refused == {"name": 1}
+    kept = (settings.quarantine / admission.id).rglob("*")
+    assert not any(b"Mustermann" in path.read_bytes() for path in kept if path.is_file())

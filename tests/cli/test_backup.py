@@ -1,0 +1,87 @@
+"""`bcd backup` and `bcd restore`, as a person types them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from stored import store_patients
+
+from bcd.cli.main import main
+from bcd.patches import Hospital
+from bcd.settings import Settings
+from bcd.store.catalog import open_catalog
+from bcd.store.hospitals import declare_hospital
+from bcd.store.patients import list_patients
+from bcd.store.pseudonyms import open_pseudonyms
+from bcd.store.withdrawals import withdraw
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def bcd(settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs the command; returns its exit code, what it prints, and what it complains of."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["bcd", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        told, complained = capsys.readouterr()
+        return int(ended.value.code or 0), " ".join(told.split()), " ".join(complained.split())
+
+    return run
+
+
+@pytest.fixture
+def home(settings: Settings) -> Settings:
+    """A home of a hospital with raw identifiers and one with pseudonyms."""
+    catalog = open_catalog(settings)
+    declare_hospital(settings, catalog, "west", "raw", "Dr Lee")
+    open_pseudonyms(settings, catalog, Hospital("west"))
+    declare_hospital(settings, catalog, "east", "pseudonyms", "Dr Lee")
+    store_patients(settings, catalog, ["1001", "1002"])
+    return settings
+
+
+def test_a_backup_says_what_is_new_where_the_key_is_and_what_comes_next(
+    bcd: Run, home: Settings, tmp_path: Path
+) -> None:
+    code, told, complained = bcd("backup", tmp_path / "to")
+    assert code == 0, complained
+    assert "3 files" in told
+    assert f"Not in it: the key of pseudonyms {home.keys}/pseudonyms.key" in told
+    assert "Copying databases" in told
+    assert f"bcd restore {tmp_path}/to --home NEW" in told
+
+    code, told, complained = bcd("backup", tmp_path / "to", "--keys", tmp_path / "apart")
+    assert code == 0, complained
+    assert "0 files and 0.0 MB are new" in told
+    assert (tmp_path / "apart" / "pseudonyms.key").exists()
+
+
+def test_a_restored_home_says_what_is_left_to_do(bcd: Run, home: Settings, tmp_path: Path) -> None:
+    bcd("backup", tmp_path / "to")
+    [first] = [path.stem for path in (tmp_path / "to" / "backups").iterdir()]
+    withdraw(home, open_catalog(home), "1001", hospital="east", author="Dr Lee", reason="a letter")
+    bcd("backup", tmp_path / "to")
+
+    code, told, complained = bcd("restore", tmp_path / "to", "--home", tmp_path / "new", "--backup", first)
+
+    assert code == 0, complained
+    assert "Restoring files" in told
+    assert f"{tmp_path}/new is restored from the backup {first} of {home.home}" in told
+    assert "recorded now: 1 patients" in told
+    assert f"from its own backup into {tmp_path}/new.keys" in told
+    patients = list_patients(open_catalog(Settings(home=tmp_path / "new"))).set_index("patient")["withdrawn"]
+    assert patients.to_dict() == {"1001": True, "1002": False}
+
+
+def test_a_home_in_use_and_a_home_that_is_not_there_are_refused(bcd: Run, home: Settings, tmp_path: Path) -> None:
+    bcd("backup", tmp_path / "to")
+    code, _, complained = bcd("restore", tmp_path / "to")
+    assert (code, f"{home.home} holds something already" in complained) == (2, True)
+    code, _, complained = bcd("--home", tmp_path / "none", "backup", tmp_path / "to")
+    assert (code, f"There is no folder {tmp_path}/none" in complained) == (2, True)
