@@ -1,7 +1,8 @@
 """A slide opened for reading regions of it: a scanner's file through OpenSlide, or a plain picture through Pillow.
 
 Nothing but pixels of the scanned area, its place, spacing and background colour, and the program that wrote it is
-read: never the associated images (label, macro, thumbnail), whose handwriting may name a patient, and no other metadata.
+read: never the associated images (label, macro, thumbnail), whose handwriting may name a patient, nor any other
+metadata.
 What the libraries say of a damaged file is not passed on either, since it may quote both.
 """
 
