@@ -2,7 +2,7 @@
 
 A scored patient is a folder of BCD_HOME, whole or absent, named by bundle and content:
 
-    scores/HOSPITAL/PATIENT/BUNDLE-CONTENT/scores.parquet  slide-5.png  heatmap-5.png  report.html
+    scores/HOSPITAL/PATIENT/BUNDLE-CONTENT/scores.parquet  slide-5.png  heatmap-5.png  patches-5.geojson  report.html
 
 The content hash covers the patient's patches with their labels, and the options: new patches or a corrected
 label are scored anew, and the same again is found done.
@@ -22,6 +22,7 @@ from bcd.files import whole_folder
 from bcd.patches import Hospital, PatientId
 from bcd.progress import say, track
 from bcd.scoring.exposure import find_exposure
+from bcd.scoring.geojson import write_geojson
 from bcd.scoring.heatmap import draw_heatmap, draw_slide
 from bcd.scoring.job import Job, is_recorded, open_job, record_job
 from bcd.scoring.mosaic import stitch
@@ -199,6 +200,7 @@ def _draw(job: Job, folder: Path) -> None:
             draw_heatmap(mosaic, of_slide, job.options, title=title, path=one.heatmap)
             budget = picture_budget(len(of_slide), len(scores))
             slides.append(show_slide(mosaic, of_slide, job.options, budget=budget))
+            _write_geojson(job, of_slide, folder / f"patches-{one.slide}.geojson")
             advance(1)
         suspicious, uncertain = (
             show_examples(picked, read_pixels(job.settings, picked)) for picked in pick_examples(scores)
@@ -206,6 +208,19 @@ def _draw(job: Job, folder: Path) -> None:
         facts = _facts(job, scores)
         write_report(folder / _REPORT, slides=slides, suspicious=suspicious, uncertain=uncertain, facts=facts)
         advance(1)
+
+
+def _write_geojson(job: Job, of_slide: pd.DataFrame, path: Path) -> None:
+    from bcd.store.frames import find_frame
+
+    write_geojson(
+        path,
+        of_slide,
+        frame=find_frame(job.catalog, job.hospital, job.patient, str(of_slide["slide"].iloc[0])),
+        bundle=job.bundle.name,
+        level=job.options.outcome.level,
+        policy=job.bundle.record.policy,
+    )
 
 
 def _facts(job: Job, scores: pd.DataFrame) -> dict[str, Any]:

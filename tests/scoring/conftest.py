@@ -41,7 +41,7 @@ class RednessBundle:
             snapshot=self.snapshot,
             protocol="dealt",
             created_at=pd.Timestamp("2026-11-23T04:00", tz="UTC"),
-            policy=SimpleNamespace(levels=LEVELS),
+            policy=SimpleNamespace(levels=LEVELS, certified=()),
         )
 
     def score(self, pixels: np.ndarray) -> pd.DataFrame:
