@@ -144,6 +144,6 @@ def _add_legend(picture: Picture, tissue: NDArray[np.floating[Any]], options: Sc
     low, high = 1 - options.outcome.level, options.outcome.level
     picture.add_colour_bar(
         blend(strip, probability, options).transpose(1, 0, 2),
-        label="probability of IDC (full: confident; veil: not)",
+        label="calibrated probability of IDC (veiled: not confident)",
         ticks={0.0: "0", low: f"{low:.4g}", 0.5: "0.5", high: f"{high:.4g}", 1.0: "1"},
     )
