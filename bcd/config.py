@@ -27,6 +27,7 @@ from bcd.scoring.options import ScoreOptions
 from bcd.search.options import SearchOptions
 from bcd.settings import Settings, find_home, find_setting_faults, invalid_configuration, load_settings
 from bcd.snapshots.options import SplitOptions
+from bcd.store.options import LabelOptions
 from bcd.synthetic.options import HospitalOptions
 from bcd.training.options import EnsembleOptions, TrainOptions
 
@@ -40,6 +41,7 @@ TABLES: Mapping[str, type[Options]] = {
     "evaluation": EvaluateOptions,
     "gate": GateOptions,
     "scoring": ScoreOptions,
+    "labels": LabelOptions,
     "synthetic": HospitalOptions,
 }
 """The options model of every table of bcd.toml."""

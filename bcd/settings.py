@@ -60,6 +60,7 @@ class Settings(BaseModel):
     outcome: dict[str, Any] = Field({}, description="The table [outcome].")
     gate: dict[str, Any] = Field({}, description="The table [gate].")
     scoring: dict[str, Any] = Field({}, description="The table [scoring].")
+    labels: dict[str, Any] = Field({}, description="The table [labels].")
     synthetic: dict[str, Any] = Field({}, description="The table [synthetic].")
 
     @field_validator("home")

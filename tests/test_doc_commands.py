@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import shlex
@@ -226,6 +227,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Home:
         snapshots[name] = freeze_snapshot(settings, catalog, SplitOptions()).id
     catalog.engine.dispose()
     (folder / "labels.csv").write_text("hospital,name,label\neast,8867_idx5_x1_y1_class0.png,1\n")
+    ring = [[0, 0], [100, 0], [100, 50], [0, 50], [0, 0]]
+    named = {"objectType": "annotation", "name": "east/8867_idx5_x1_y1", "classification": {"name": "Tumor"}}
+    area = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}, "properties": named}
+    (folder / "8867.geojson").write_text(json.dumps(area))
     toml = re.search(r"```toml\n(.+?)```", (ROOT / "docs/reference/architecture.md").read_text(), re.DOTALL)
     (folder / "mine.toml").write_text(toml[1])
     return Home(path, folder, snapshots)

@@ -27,6 +27,7 @@ from bcd.admission.sources.source import Source, UnreadableFileError
 from bcd.files import partial_folder
 from bcd.progress import say, track
 from bcd.store.complete import CompleteSlide
+from bcd.store.frames import Frame, SlideFrame
 from bcd.store.hospitals import COARSEST
 from bcd.store.spool import Spool
 
@@ -68,16 +69,28 @@ def cut_slides(
             for slide, path in _open(source, planned, findings, scratch):
                 try:
                     told = spacing if slide.spacing is None else slide.spacing
-                    cut = [_rows(slide, tiles, spool) for tiles in tile_slide(path, told, coarsest)]
+                    cut, frame = _cut(slide, path, spool, told, coarsest)
                 except SlideError as error:
                     _refuse(findings, slide, Refusal(error.rule, f"{error}"))
                     continue
                 frames += cut
+                findings.frames.append(SlideFrame(slide.patient, slide.slide, frame))
                 if slide.complete is not False:
                     findings.complete.append(CompleteSlide(slide.patient, slide.slide, "tiled"))
                 say(f"{findings.names[slide.member]}: {sum(map(len, cut)):,} patches with tissue.")
             advance(1)
     findings.patches = _in_order(frames)
+
+
+def _cut(
+    slide: SlideFile, path: Path, spool: Spool, spacing: float | None, coarsest: float
+) -> tuple[list[pd.DataFrame], Frame]:
+    """Cuts one slide; returns its rows, and how its pixels and its patches lie to each other."""
+    rows = []
+    for tiles in tile_slide(path, spacing, coarsest):  # one at least, or it raises
+        rows.append(_rows(slide, tiles, spool))
+        frame = tiles.frame
+    return rows, frame
 
 
 def _look_at_misnamed(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bcd.admission.rules import RULES, Refusal
 from bcd.store.complete import CompleteSlide
+from bcd.store.frames import SlideFrame
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,6 +40,7 @@ class Findings:
         patches: A row a patch that its own bytes do not refuse: member, patient, slide (category), x, y, label (int8,
             -1 = none), sha256, pixel_sha256 (hex), flags (bits), red, green, blue (its mean colour), spool_row.
         complete: Its slides that are complete, refused ones among them.
+        frames: Where patches lie in its slides that were cut, refused ones among them.
         label_rows: Rows of the tables of labels.
         unmatched_rows: Those of them that name no patch of the delivery.
         label_notes: What is to be said of those.
@@ -53,6 +55,7 @@ class Findings:
     private: set[int]
     patches: pd.DataFrame
     complete: list[CompleteSlide] = field(default_factory=list)
+    frames: list[SlideFrame] = field(default_factory=list)
     label_rows: int = 0
     unmatched_rows: int = 0
     label_notes: list[str] = field(default_factory=list)

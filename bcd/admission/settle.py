@@ -182,7 +182,8 @@ def _settle(
     )
     present = set(zip(standing["patient"], standing["slide"], strict=True))
     complete = [one for one in findings.complete if (one.patient, one.slide) in present]
-    settlement = Settlement(record, index, kept, conflicts, doubts.labels, stains, complete)
+    frames = [one for one in findings.frames if (one.patient, one.slide) in present]
+    settlement = Settlement(record, index, kept, conflicts, doubts.labels, stains, complete, frames)
     record_delivery(catalog, settlement, confirm)
     with suppress(OSError):  # it is admitted; who settles next removes the note
         note.unlink()

@@ -71,7 +71,7 @@ def restore(
     ]
     if restored.withdrawals:
         lines.append(
-            f"Withdrawn since the backup, and recorded now: {restored.withdrawals} patients."
+            f"Patients who were withdrawn since the backup, recorded now: {restored.withdrawals}."
             " `bcd gc` removes their pixels again."
         )
     keys = load_settings(new).keys

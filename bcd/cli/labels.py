@@ -11,23 +11,59 @@ app = typer.Typer(help="Import labels and corrections; show patches that are in 
 
 
 @app.command(name="import")
-def import_file(
-    file: Annotated[Path, typer.Argument(help="CSV or Parquet: patient, slide, x, y (or name), label, hospital.")],
+def import_file(  # noqa: PLR0917 - they are options
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="CSV or Parquet: patient, slide, x, y (or name), label, hospital; or a slide's annotations: GeoJSON."
+        ),
+    ],
     author: Annotated[str, typer.Option(help="Who says so.")],
     reason: Annotated[str, typer.Option(help="Why; it is kept with the labels for ever.")],
-    hospital: Annotated[str, typer.Option(help="The hospital of lines that name none.")] = "",
+    hospital: Annotated[str, typer.Option(help="The hospital of lines, or of a slide, where it is not said.")] = "",
+    patient: Annotated[str, typer.Option(help="Whose slide is annotated, where the GeoJSON does not say it.")] = "",
+    slide: Annotated[str, typer.Option(help="Which slide of the patient, likewise.")] = "",
 ) -> None:
     """Revise labels by a file, nothing of it where a line is faulty; the latest revision of a label counts."""
     from bcd.cli.terminal import at_work
+    from bcd.errors import BcdError
     from bcd.settings import load_settings
+    from bcd.store.annotated import import_annotations
+    from bcd.store.annotations import SUFFIXES
     from bcd.store.catalog import open_catalog
+    from bcd.store.options import LabelOptions
     from bcd.store.revisions import import_labels
 
     settings = load_settings()
     with at_work(settings) as console:
-        done = import_labels(
-            settings, open_catalog(settings), file, hospital=hospital or None, author=author, reason=reason
-        )
+        catalog = open_catalog(settings)
+        if file.suffix.lower() in SUFFIXES:
+            drawn = import_annotations(
+                settings,
+                catalog,
+                file,
+                settings.options("labels", LabelOptions),
+                hospital=hospital or None,
+                patient=patient or None,
+                slide=slide or None,
+                author=author,
+                reason=reason,
+            )
+            console.print(
+                f"Patches under the annotations: {drawn.positive:,} IDC, {drawn.negative:,} no IDC, {drawn.mixed:,}"
+                f" between the two, {drawn.contradicted:,} under both classes. Nothing is said of {drawn.silent:,}"
+                f" other patches of the slide. {drawn.others:,} objects are no annotations and were passed over.",
+                highlight=False,
+                soft_wrap=True,
+            )
+            done = drawn.labels
+        elif patient or slide:
+            raise BcdError(
+                f"--patient and --slide are for annotations, and {file.name} is a table, which names its patches.",
+                "Leave them out, or give a file that ends in .geojson.",
+            )
+        else:
+            done = import_labels(settings, catalog, file, hospital=hospital or None, author=author, reason=reason)
         changes = "Nothing changes" if not done.changed and not done.settled else f"{done.changed:,} labels changed"
         console.print(
             f"{changes}: {done.taken_back:,} taken back, {done.settled:,} doubts settled, {done.unchanged:,} were as"

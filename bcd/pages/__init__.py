@@ -72,6 +72,6 @@ def _text_of(html: str) -> str:
     return " ".join(re.sub(r"<[^>]*>", "", html).split())
 
 
-def embed_picture(picture: bytes, kind: Literal["png", "jpeg"]) -> str:
+def embed_picture(picture: bytes, kind: Literal["png", "jpeg", "webp"]) -> str:
     """Returns a picture as the address that shows it in a page."""
     return f"data:image/{kind};base64," + base64.b64encode(picture).decode("ascii")

@@ -1,10 +1,11 @@
 """The heatmap: what the champion says of each patch, over the slide it came from.
 
-It shows two things. The colour is the calibrated probability of IDC. The opacity is whether the patch is
-confident: a confident patch carries the full colour, an uncertain one a tint. The tissue beneath is light grey,
-so that a colour is the probability's alone and never the stain's. Background stays as it is.
+The colour is the calibrated probability of IDC, the opacity what the patch says: one that is confidently IDC carries
+the full colour, an uncertain one a veil, and one that is confidently not IDC a tint, so that benign tissue is still
+seen as it was stained. Background stays as it is.
 
-`colour_patches` is exact to the pixel and knows no figures; `draw_heatmap` puts its result in a picture.
+`colour_patches` is exact to the pixel and knows no figures; `draw_heatmap` puts its result in a picture;
+`overlay` is the same as a layer of its own, which the report lays over the slide.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ if TYPE_CHECKING:
 COLOUR_MAP = "cividis"
 """Even to the eye and read alike with and without red-green blindness (Nuñez, Anderton & Renslow 2018)."""
 
-FAINT = 0.45
-"""Opacity of an uncertain patch as a share of a confident one's."""
+VEIL = 0.6
+"""Opacity of an uncertain patch as a share of that of one that is confidently IDC."""
 
-LIGHTEN = 0.2
-"""Share by which the grey tissue beneath is lightened, so that dense tissue does not darken its colour."""
+TINT = 0.15
+"""Opacity of a patch that is confidently not IDC, likewise."""
 
-_LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
-_LABELLED = "#d1006c"
+LABELLED = "#d1006c"
+"""Colour of the line around the labelled IDC region."""
 
 
 def colours(probability: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
@@ -48,11 +49,12 @@ def colours(probability: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
 
 
 def opacities(probability: NDArray[np.floating[Any]], options: ScoreOptions) -> NDArray[np.float32]:
-    """Returns the opacity (n,) with which each patch is coloured: full where confident, faint where not."""
-    from bcd.evaluation.calls import is_confident
+    """Returns the opacity (n,) with which each patch is coloured."""
+    from bcd.evaluation.calls import is_confident, is_idc
 
-    confident = is_confident(probability, options.outcome.level)
-    return np.where(confident, options.opacity, options.opacity * FAINT).astype(np.float32)
+    clear = np.where(is_idc(probability), 1.0, TINT)
+    share = np.where(is_confident(probability, options.outcome.level), clear, VEIL)
+    return (options.opacity * share).astype(np.float32)
 
 
 def blend(tissue: NDArray[np.uint8], probability: NDArray[Any], options: ScoreOptions) -> NDArray[np.uint8]:
@@ -69,9 +71,14 @@ def blend(tissue: NDArray[np.uint8], probability: NDArray[Any], options: ScoreOp
     over = (len(probability), *[1] * (tissue.ndim - 2))
     alpha = opacities(probability, options).reshape(*over, 1)
     colour = colours(probability).reshape(*over, 3).astype(np.float32)
-    grey = 255 - (1 - LIGHTEN) * (255 - tissue @ _LUMINANCE)[..., None]
-    blended: NDArray[np.uint8] = np.rint(alpha * colour + (1 - alpha) * grey).astype(np.uint8)
+    blended: NDArray[np.uint8] = np.rint(alpha * colour + (1 - alpha) * tissue).astype(np.uint8)
     return blended
+
+
+def overlay(probability: NDArray[Any], options: ScoreOptions) -> NDArray[np.uint8]:
+    """Returns the colour of each patch as a layer over the tissue: RGBA, uint8, (n, 4)."""
+    alpha = np.rint(255 * opacities(probability, options)).astype(np.uint8)
+    return np.concatenate([colours(probability), alpha[:, None]], axis=1)
 
 
 def colour_patches(mosaic: Mosaic, scores: pd.DataFrame, options: ScoreOptions) -> NDArray[np.uint8]:
@@ -118,8 +125,8 @@ def draw_heatmap(mosaic: Mosaic, scores: pd.DataFrame, options: ScoreOptions, *,
         region = np.zeros_like(mosaic.present)
         rows, columns = mosaic.cells(scores)
         region[rows[positive], columns[positive]] = True
-        picture.add_lines(outline(region), colour=_LABELLED)
-        picture.add_key("labelled IDC region", colour=_LABELLED)
+        picture.add_lines(outline(region), colour=LABELLED)
+        picture.add_key("labelled IDC region", colour=LABELLED)
     tissue = mosaic.image[np.repeat(np.repeat(mosaic.present, PATCH_PIXELS, 0), PATCH_PIXELS, 1)]
     _add_legend(picture, tissue.mean(axis=0), options)
     picture.save(path)
@@ -137,6 +144,6 @@ def _add_legend(picture: Picture, tissue: NDArray[np.floating[Any]], options: Sc
     low, high = 1 - options.outcome.level, options.outcome.level
     picture.add_colour_bar(
         blend(strip, probability, options).transpose(1, 0, 2),
-        label="calibrated probability of IDC (faint: not confident)",
+        label="calibrated probability of IDC (veiled: not confident)",
         ticks={0.0: "0", low: f"{low:.4g}", 0.5: "0.5", high: f"{high:.4g}", 1.0: "1"},
     )

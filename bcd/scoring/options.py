@@ -18,7 +18,7 @@ class ScoreOptions(Options):
         0.55,
         gt=0.0,
         le=1.0,
-        description="Opacity of a confident patch's colour in the heatmap; an uncertain one has under half.",
+        description="Opacity in the heatmap of a patch that is confidently IDC; every other has less.",
     )
     outline_labels: bool = Field(
         True, description="Outline the labelled IDC region in the heatmap where labels are known."

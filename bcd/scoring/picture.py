@@ -99,10 +99,7 @@ class Picture:
         self._figure.savefig(path, dpi=_DPI, metadata={"Software": SOFTWARE})
 
     def _add_scale_bar(self, full_width: int) -> None:
-        microns = max(
-            (length for length in _LENGTHS if length / MICRONS_PER_PIXEL <= full_width / 4),
-            default=_LENGTHS[0],
-        )
+        microns = pick_length(full_width)
         width = round(microns / MICRONS_PER_PIXEL * self.scale)
         top = self._above + self._height + self._px(4)
         axes = self._add_axes(self._left, top, width, self._px(0.7))
@@ -141,6 +138,11 @@ class Picture:
 
     def _points(self, units: float) -> float:
         return units * self._unit * 72 / _DPI
+
+
+def pick_length(width: int) -> int:
+    """Returns the length of the scale bar of an image of that width in pixels, in µm: about a quarter of it."""
+    return max((each for each in _LENGTHS if each / MICRONS_PER_PIXEL <= width / 4), default=_LENGTHS[0])
 
 
 def fit(image: NDArray[np.uint8], longest_edge: int) -> tuple[NDArray[np.uint8], float]:

@@ -2,7 +2,7 @@
 
 A scored patient is a folder of BCD_HOME, whole or absent, named by bundle and content:
 
-    scores/HOSPITAL/PATIENT/BUNDLE-CONTENT/scores.parquet  slide-5.png  heatmap-5.png  report.html
+    scores/HOSPITAL/PATIENT/BUNDLE-CONTENT/scores.parquet  slide-5.png  heatmap-5.png  patches-5.geojson  report.html
 
 The content hash covers the patient's patches with their labels, and the options: new patches or a corrected
 label are scored anew, and the same again is found done.
@@ -22,11 +22,13 @@ from bcd.files import whole_folder
 from bcd.patches import Hospital, PatientId
 from bcd.progress import say, track
 from bcd.scoring.exposure import find_exposure
+from bcd.scoring.geojson import write_geojson
 from bcd.scoring.heatmap import draw_heatmap, draw_slide
 from bcd.scoring.job import Job, is_recorded, open_job, record_job
 from bcd.scoring.mosaic import stitch
 from bcd.scoring.options import ScoreOptions
-from bcd.scoring.report import SlidePictures, write_report
+from bcd.scoring.report import pick_examples, picture_budget, show_examples, write_report
+from bcd.scoring.shown import show_slide
 from bcd.scoring.summary import Summary, summarise
 
 if TYPE_CHECKING:
@@ -37,6 +39,15 @@ if TYPE_CHECKING:
 
 _SCORES = "scores.parquet"
 _REPORT = "report.html"
+
+
+@dataclass(frozen=True)
+class SlidePictures:
+    """The two pictures of one slide, on the same canvas and scale."""
+
+    slide: str
+    picture: Path
+    heatmap: Path
 
 
 @dataclass(frozen=True)
@@ -178,6 +189,7 @@ def _draw(job: Job, folder: Path) -> None:
 
     scores = pd.read_parquet(folder / _SCORES)
     pictures = _pictures(folder, scores)
+    slides = []
     with track(f"Drawing patient {job.key}", total=len(pictures) + 1) as advance:
         for one in pictures:
             of_slide = scores[scores["slide"] == one.slide]
@@ -186,9 +198,29 @@ def _draw(job: Job, folder: Path) -> None:
             draw_slide(mosaic, job.options, title=title, path=one.picture)
             title = f"{title}, scored by {job.bundle.name}"
             draw_heatmap(mosaic, of_slide, job.options, title=title, path=one.heatmap)
+            budget = picture_budget(len(of_slide), len(scores))
+            slides.append(show_slide(mosaic, of_slide, job.options, budget=budget))
+            _write_geojson(job, of_slide, folder / f"patches-{one.slide}.geojson")
             advance(1)
-        write_report(folder / _REPORT, pictures=pictures, facts=_facts(job, scores))
+        suspicious, uncertain = (
+            show_examples(picked, read_pixels(job.settings, picked)) for picked in pick_examples(scores)
+        )
+        facts = _facts(job, scores)
+        write_report(folder / _REPORT, slides=slides, suspicious=suspicious, uncertain=uncertain, facts=facts)
         advance(1)
+
+
+def _write_geojson(job: Job, of_slide: pd.DataFrame, path: Path) -> None:
+    from bcd.store.frames import find_frame
+
+    write_geojson(
+        path,
+        of_slide,
+        frame=find_frame(job.catalog, job.hospital, job.patient, str(of_slide["slide"].iloc[0])),
+        bundle=job.bundle.name,
+        level=job.options.outcome.level,
+        policy=job.bundle.record.policy,
+    )
 
 
 def _facts(job: Job, scores: pd.DataFrame) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from bcd.files import lock
 from bcd.progress import say
 from bcd.settings import Settings
 
-SCHEMA = "0006"
+SCHEMA = "0007"
 """The revision of `bcd.store.migrations` that this code works with."""
 
 BUSY_SECONDS = 60

@@ -16,6 +16,7 @@ from bcd.progress import track
 from bcd.store import tables
 from bcd.store.catalog import Catalog
 from bcd.store.complete import CompleteSlide, record_complete
+from bcd.store.frames import SlideFrame, record_frames
 from bcd.store.known import KnownPatch, StainRecord, in_chunks
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ class Settlement:
         labels: Labels that it brings for patches that were admitted without one.
         stains: The colours of its slides.
         complete: Those of its slides that are complete.
+        frames: Where patches lie in the slides that were cut.
     """
 
     record: DeliveryRecord
@@ -108,6 +110,7 @@ class Settlement:
     labels: Sequence[tuple[KnownPatch, int]] = ()
     stains: Sequence[StainRecord] = ()
     complete: Sequence[CompleteSlide] = ()
+    frames: Sequence[SlideFrame] = ()
 
 
 def find_delivery(catalog: Catalog, identity: str) -> DeliveryRecord | None:
@@ -164,6 +167,7 @@ def record_delivery(catalog: Catalog, settlement: Settlement, confirm: Callable[
             number = _insert_batch(connection, record, settlement.index)
             _insert(connection, tables.stains, ({"batch": number, **vars(stain)} for stain in settlement.stains))
             record_complete(connection, record.hospital, number, list(settlement.complete))
+            record_frames(connection, record.hospital, number, settlement.frames)
         refusals = ({"delivery": record.id, **vars(refusal)} for refusal in settlement.refusals)
         _insert(connection, tables.refusals, refusals)
         # No clock is trusted: a doubt is never older than the labels that it was raised against.

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -125,7 +126,7 @@ def match_rows(
             f"{len(lost):,} of the {len(rows):,} rows of {name} name no patch of {where}, the first in line {line}:"
         )
         return Match(len(rows), len(lost), f"{note} {first}.{likely}")
-    sides = "; ".join(f"{row} | {patch}" for row, patch in found.pairs)
+    sides = "; ".join(f"{row} | {patch or 'no patch'}" for row, patch in found.pairs)
     beside = f" Rows | patches: {sides}." if sides else f" There is no patch of {where}."
     raise BcdError(
         f"None of the {len(rows):,} rows of {name} names a patch of {where}.{likely}{beside}",
@@ -169,8 +170,10 @@ def _find_patients(sample: pd.DataFrame, known: set[str], call: Call, causes: li
     said: list[str] = sample["patient"].tolist()
     hits = _count(said, known)
     for cause, same in _PATIENTS.items():
-        by_key = {same(patient): patient for patient in known if same(patient)}
-        meant = [by_key.get(same(patient), patient) for patient in said]
+        by_key: dict[str, list[str]] = {}
+        for patient in sorted(known):
+            by_key.setdefault(same(patient), []).append(patient)
+        meant = [_find_likest(patient, by_key.get(same(patient), []) if same(patient) else []) for patient in said]
         if _count(meant, known) > hits and 2 * _count(meant, known) >= len(said):
             one, other = next(pair for pair in zip(said, meant, strict=True) if pair[0] != pair[1])
             causes.append(f"{cause} ({one} in the table, {other} in the patches' names)")
@@ -184,6 +187,16 @@ def _find_patients(sample: pd.DataFrame, known: set[str], call: Call, causes: li
             causes.append(next(iter(_PATIENTS)))
             return meant
     return said
+
+
+def _find_likest(patient: str, others: list[str]) -> str:
+    """Returns the identifier whose end is most like a patient's; the patient's own where there is none."""
+
+    def count_alike(other: str) -> int:
+        ends = zip(reversed(patient), reversed(other), strict=False)
+        return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], ends))
+
+    return max(others, key=count_alike, default=patient)
 
 
 def _find_slides(meant: pd.DataFrame, near: pd.DataFrame, causes: list[str]) -> list[str]:

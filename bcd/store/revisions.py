@@ -32,7 +32,7 @@ from bcd.store.batches import CELL
 from bcd.store.catalog import Catalog, patiently
 from bcd.store.conflicts import open_conflicts
 from bcd.store.hospitals import find_declared
-from bcd.store.label_files import read_labels, refuse_faults
+from bcd.store.label_files import Call, read_labels, refuse_faults
 from bcd.store.labels import latest_labels
 from bcd.store.matching import Match, find_rows, match_rows
 from bcd.store.patients import name_patients, withdrawn_patients
@@ -102,19 +102,39 @@ def import_labels(
             return None
         return name_patients(settings, catalog, Hospital(name), identifiers)
 
-    rows = read_labels(path, hospital or "", call)
+    return revise_labels(
+        catalog, path.name, read_labels(path, hospital or "", call), call, author=author, reason=reason
+    )
+
+
+def revise_labels(
+    catalog: Catalog, name: str, rows: pd.DataFrame, call: Call, *, author: str, reason: str
+) -> LabelImport:
+    """Revises labels by rows as `read_labels` returns them: nothing of it where a patient is withdrawn.
+
+    Args:
+        catalog: The open catalog.
+        name: Of the file that they are from.
+        rows: What is said; one at least.
+        call: How the store calls patients.
+        author: Who says so.
+        reason: Why, in a sentence.
+
+    Raises:
+        BcdError: Rows are of a withdrawn patient, or none names a patch of the store.
+    """
 
     def revise() -> tuple[dict[str, int], NDArray[np.bool_]]:
         with catalog.write() as connection:
             standing = _find_standing(connection, rows)
-            refuse_faults(path.name, _find_withdrawn(connection, rows), "Take the patient out of the file.")
+            refuse_faults(name, _find_withdrawn(connection, rows), "Take the patient out of the file.")
             return _append(connection, _compare(rows, standing), author, reason), find_rows(rows, standing)
 
     done, is_found = patiently(revise)
     hospitals = sorted(set(rows["hospital"]))
     # Only now: to name patients takes a lock of its own.
     others = rows if is_found.all() else _some_patches(catalog, hospitals)
-    match = match_rows(path.name, f"{', '.join(hospitals)} in the store", rows, others, is_found=is_found, call=call)
+    match = match_rows(name, f"{', '.join(hospitals)} in the store", rows, others, is_found=is_found, call=call)
     return LabelImport(**done, match=match)
 
 

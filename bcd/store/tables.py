@@ -179,6 +179,19 @@ complete_slides = sa.Table(
     sa.PrimaryKeyConstraint("hospital", "patient", "slide"),
 )
 
+slide_frames = sa.Table(
+    "slide_frames",
+    metadata,
+    *_patient(),
+    sa.Column("slide", sa.String(16), nullable=False),
+    sa.Column("spacing_x", sa.Float, nullable=False),
+    sa.Column("spacing_y", sa.Float, nullable=False),
+    sa.Column("left", sa.Integer, nullable=False),
+    sa.Column("top", sa.Integer, nullable=False),
+    sa.Column("batch", sa.ForeignKey("batches.number"), nullable=False),
+    sa.PrimaryKeyConstraint("hospital", "patient", "slide"),
+)
+
 label_revisions = sa.Table(
     "label_revisions",
     metadata,

@@ -77,6 +77,7 @@ def test_it_is_recorded_and_reported_with_all_refusals(settings: Settings, catal
     [
         ("x.zip", SEVEN_ZIP, "container"),
         ("x.zip.001", b"PK\3\4" + bytes(99), "split"),
+        ("x.tar.gz.ab", b"whatever", "split"),
         ("x.zip", b"PK\3\4" + bytes(99), "unreadable"),
         ("x.zip", b"", "empty"),
         ("x.txt", b"Dear all", "no-delivery"),

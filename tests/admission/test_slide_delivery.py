@@ -13,6 +13,7 @@ import tifffile
 from bcd.admission.admit import Admission, admit
 from bcd.admission.naming import Naming
 from bcd.admission.plan import plan_admission
+from bcd.admission.slides.reading import read_corner
 from bcd.errors import BcdError
 from bcd.patches import Hospital, PatientId
 from bcd.settings import Settings
@@ -20,6 +21,7 @@ from bcd.store.batches import read_pixels
 from bcd.store.catalog import Catalog
 from bcd.store.complete import list_complete
 from bcd.store.deliveries import list_refusals
+from bcd.store.frames import Frame, SlideFrame, find_frame, record_frames
 from bcd.store.hospitals import allow_coarse
 from bcd.store.patients import patient_patches
 
@@ -183,6 +185,37 @@ def test_a_slide_that_bcd_cut_is_complete_unless_its_patches_are_refused(
     again = _write_tiff(tmp_path / "9002_idx3.tif", _slide(), spacing=1.0)  # the same pixels of another patient
     admit(settings, catalog, again, EAST)
     assert list_complete(catalog) == {(EAST, "9001", "2"): "tiled"}
+
+
+def test_where_patches_lie_in_a_slide_that_bcd_cut_is_known_and_of_patches_it_is_not(
+    settings: Settings, catalog: Catalog, tmp_path: Path
+) -> None:
+    path = _write_tiff(tmp_path / "9001_idx2.tif", _slide(), spacing=1.0)
+    admit(settings, catalog, path, EAST)
+    assert find_frame(catalog, EAST, "9001", "2") == pytest.approx((1.0, 1.0, 0, 0))
+    assert find_frame(catalog, EAST, "9001", "3") is None
+    again = _write_tiff(tmp_path / "9002_idx3.tif", _slide(), spacing=1.0)  # refused: the same pixels
+    admit(settings, catalog, again, EAST)
+    assert find_frame(catalog, EAST, "9002", "3") is None
+
+
+def test_viewers_begin_where_the_file_says_that_the_scan_begins() -> None:
+    said = {"openslide.bounds-x": "1200", "openslide.bounds-y": "80"}
+    assert read_corner(said) == (1200, 80)
+    assert read_corner({}) == (0, 0)
+
+
+def test_files_of_one_slide_that_differ_in_spacing_have_no_frame(
+    catalog: Catalog, settings: Settings, tmp_path
+) -> None:
+    admit(settings, catalog, _write_tiff(tmp_path / "9001_idx2.tif", _slide(), spacing=1.0), EAST)
+    one, other = Frame(0.5, 0.5, 0, 0), Frame(0.25, 0.25, 0, 0)
+    with catalog.write() as connection:
+        frames = [SlideFrame("9", "1", one), SlideFrame("9", "1", other), SlideFrame("9", "2", one)]
+        record_frames(connection, EAST, 1, [*frames, SlideFrame("9001", "2", other)])
+    assert find_frame(catalog, EAST, "9", "1") is None
+    assert find_frame(catalog, EAST, "9", "2") == one
+    assert find_frame(catalog, EAST, "9001", "2").spacing_x == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_a_restored_home_says_what_is_left_to_do(bcd: Run, home: Settings, tmp_p
     assert code == 0, complained
     assert "Restoring files" in told
     assert f"{tmp_path}/new is restored from the backup {first} of {home.home}" in told
-    assert "recorded now: 1 patients" in told
+    assert "recorded now: 1." in told
     assert f"from its own backup into {tmp_path}/new.keys" in told
     patients = list_patients(open_catalog(Settings(home=tmp_path / "new"))).set_index("patient")["withdrawn"]
     assert patients.to_dict() == {"1001": True, "1002": False}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -45,6 +46,19 @@ def test_a_patient_s_life_in_the_catalog(settings: Settings, bcd, tmp_path: Path
     assert "1 labels changed: 0 taken back" in bcd(*labels, "--hospital", "north")[1]
     assert "Nothing changes" in bcd(*labels, "--hospital", "north")[1]
     assert "No patch is in doubt" in bcd("labels", "doubts")[1]
+
+    ring = [[0, 50], [100, 50], [100, 100], [0, 100], [0, 50]]
+    said = {"objectType": "annotation", "classification": {"name": "Benign", "color": [0, 200, 0]}}
+    area = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}, "properties": said}
+    (tmp_path / "drawn.geojson").write_text(json.dumps(area))
+    drawn = ("labels", "import", str(tmp_path / "drawn.geojson"), *labels[3:])
+    assert "--hospital, --patient and --slide" in bcd(*drawn)[1]
+    code, told = bcd(*drawn, "--hospital", "north", "--patient", "Miller", "--slide", "5")
+    assert (code, "Miller" in told) == (0, False)
+    assert "0 IDC, 2 no IDC, 0 between the two, 0 under both classes" in told
+    assert "1 labels changed: 0 taken back" in told
+    code, told = bcd(*labels, "--hospital", "north", "--slide", "5")
+    assert (code, "--patient and --slide are for annotations" in told) == (2, True)
 
     assert "No patient is withdrawn" in bcd("gc")[1]
     code, said = bcd("withdraw", "Miller", "--hospital", "north", "--author", "Mary", "--reason", "a letter")

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +12,12 @@ import pandas as pd
 import pytest
 
 from bcd.patches import Hospital
+from bcd.scoring.exposure import Exposure
+from bcd.scoring.mosaic import stitch
+from bcd.scoring.options import ScoreOptions
+from bcd.scoring.report import pick_examples, picture_budget, show_examples, write_report
+from bcd.scoring.shown import show_slide
+from bcd.scoring.summary import summarise
 from bcd.settings import Settings
 from bcd.store.batches import write_batch
 from bcd.store.catalog import Catalog, open_catalog
@@ -32,7 +41,7 @@ class RednessBundle:
             snapshot=self.snapshot,
             protocol="dealt",
             created_at=pd.Timestamp("2026-11-23T04:00", tz="UTC"),
-            policy=SimpleNamespace(levels=LEVELS),
+            policy=SimpleNamespace(levels=LEVELS, certified=()),
         )
 
     def score(self, pixels: np.ndarray) -> pd.DataFrame:
@@ -122,3 +131,38 @@ def _make_patches():
 @pytest.fixture(name="redness")
 def _redness():
     return redness
+
+
+@pytest.fixture
+def make_report(tmp_path: Path) -> Callable[..., str]:
+    """Writes the report of scored patches, as scoring does, and returns its HTML; facts may be changed."""
+
+    def make(scores: pd.DataFrame, pixels: np.ndarray, **changed) -> str:
+        options = ScoreOptions()
+        slides = [
+            show_slide(
+                stitch(of_slide, pixels[of_slide.index]),
+                of_slide,
+                options,
+                budget=picture_budget(len(of_slide), len(scores)),
+            )
+            for _, of_slide in scores.groupby("slide", sort=False)
+        ]
+        suspicious, uncertain = (show_examples(picked, pixels[picked.index]) for picked in pick_examples(scores))
+        facts = {
+            "hospital": "east",
+            "patient": "1001",
+            "bundle": "bcd-idc/7",
+            "record": SimpleNamespace(snapshot="abc123", created_at=datetime(2026, 11, 20, tzinfo=UTC)),
+            "exposure": Exposure("test", True, "Never seen in training, and nothing was chosen on this patient."),
+            "protocol": "dealt",
+            "summary": summarise(scores, options, (0.8, 0.99)),
+            "options": options,
+            "content": "f" * 64,
+            "scored_at": datetime(2026, 11, 23, 4, tzinfo=UTC),
+        }
+        path = tmp_path / "report.html"
+        write_report(path, slides=slides, suspicious=suspicious, uncertain=uncertain, facts=facts | changed)
+        return path.read_text(encoding="utf-8")
+
+    return make

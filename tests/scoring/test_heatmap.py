@@ -7,13 +7,15 @@ from matplotlib import colormaps
 
 from bcd.scoring.heatmap import (
     COLOUR_MAP,
-    FAINT,
-    LIGHTEN,
+    TINT,
+    VEIL,
     _add_legend,
+    blend,
     colour_patches,
     draw_heatmap,
     draw_slide,
     outline,
+    overlay,
 )
 from bcd.scoring.mosaic import stitch
 from bcd.scoring.options import ScoreOptions
@@ -42,13 +44,29 @@ def cell(image, mosaic, patch):
 def test_each_cell_is_coloured_as_the_colour_map_and_its_confidence_say(slide):
     mosaic, scores = slide
     image = colour_patches(mosaic, scores, OPTIONS)
-    for patch, share in zip(scores.itertuples(), [1, FAINT, 1, 1], strict=True):
+    for patch, share in zip(scores.itertuples(), [TINT, VEIL, 1, 1], strict=True):
         colour = np.array(colormaps[COLOUR_MAP](patch.probability)[:3]) * 255
-        light = cell(mosaic.image, mosaic, patch) @ np.array([0.299, 0.587, 0.114])
-        grey = (255 - (1 - LIGHTEN) * (255 - light))[..., None]
         alpha = OPTIONS.opacity * share
-        expected = alpha * colour + (1 - alpha) * grey
+        expected = alpha * colour + (1 - alpha) * cell(mosaic.image, mosaic, patch)
         assert np.abs(cell(image, mosaic, patch) - expected).max() <= 1  # rounding
+
+
+def test_benign_tissue_stays_visible_as_it_was_stained(slide):
+    mosaic, scores = slide
+    before, after = mosaic.image.astype(int), colour_patches(mosaic, scores, OPTIONS).astype(int)
+    benign, _, _, idc = (np.abs(cell(after - before, mosaic, patch)).mean() for patch in scores.itertuples())
+    assert benign < 15
+    assert idc > 30
+
+
+def test_a_layer_over_the_tissue_is_the_heatmap(slide):
+    mosaic, scores = slide
+    layer = overlay(scores["probability"].to_numpy(), OPTIONS)
+    image = colour_patches(mosaic, scores, OPTIONS)
+    assert (layer.shape, layer.dtype) == ((4, 4), np.uint8)
+    for patch, (*colour, alpha) in zip(scores.itertuples(), layer.astype(float), strict=True):
+        over = alpha / 255 * np.array(colour) + (1 - alpha / 255) * cell(mosaic.image, mosaic, patch)
+        assert np.abs(cell(image, mosaic, patch) - over).max() <= 1.5  # rounding, of the opacity too
 
 
 def test_background_is_not_coloured(slide):
@@ -75,10 +93,10 @@ def test_a_score_colours_its_own_patch_and_all_of_it(slide):
 
 def test_likely_is_yellow_and_unlikely_blue_in_rgb_order(slide):
     mosaic, scores = slide
-    image = colour_patches(mosaic, scores, OPTIONS).astype(int)
-    unlikely, *_, likely = (cell(image, mosaic, patch) for patch in scores.itertuples())
-    assert (likely[..., 0] > likely[..., 2] + 40).all()
-    assert (unlikely[..., 2] > unlikely[..., 0] + 20).all()
+    change = colour_patches(mosaic, scores, OPTIONS).astype(int) - mosaic.image
+    unlikely, *_, likely = (cell(change, mosaic, patch).mean(axis=(0, 1)) for patch in scores.itertuples())
+    assert likely[0] > likely[2] + 40
+    assert unlikely[2] > unlikely[0]
 
 
 def test_lightness_grows_evenly_with_probability():
@@ -152,9 +170,14 @@ def test_the_legend_shows_the_colours_that_the_patches_have(slide, tmp_path):
     draw_heatmap(mosaic, scores, OPTIONS, title="Heatmap", path=tmp_path / "heatmap.png")
     _, _, _, bottom = Picture(mosaic.image, title="", longest_edge=2000).box
     beneath = read(tmp_path / "heatmap.png")[bottom:].astype(int)
-    yellow = (beneath[..., 0] > beneath[..., 2] + 60).sum(axis=1).max()
-    coloured = (beneath.max(axis=2) - beneath.min(axis=2) > 15).any(axis=0).sum()
-    assert 0.03 < yellow / coloured < 0.12  # from .95 on the colour is full
+    tissue = np.rint(mosaic.image[np.repeat(np.repeat(mosaic.present, 50, 0), 50, 1)].mean(axis=0)).astype(np.uint8)
+    probability = np.linspace(0.0005, 0.9995, 1000)
+    expected = blend(np.broadcast_to(tissue, (1000, 1, 3)), probability, OPTIONS)[:, 0].astype(int)
+    bar = beneath[(beneath.max(axis=2) - beneath.min(axis=2)).sum(axis=1).argmax()]
+    full, every = (
+        (np.abs(bar[:, None] - shown).max(axis=2).min(axis=1) <= 1).sum() for shown in (expected[950:], expected)
+    )
+    assert 0.04 < full / every < 0.06  # from .95 on the colour is full
     plain = read(tmp_path / "slide.png")[bottom:].astype(int)
     assert (plain.max(axis=2) - plain.min(axis=2)).max() == 0
 

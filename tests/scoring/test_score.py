@@ -40,6 +40,7 @@ def test_a_patient_becomes_scores_slide_heatmap_report_and_a_ledger_entry(store,
         "scores.parquet",
         "slide-5.png",
         "heatmap-5.png",
+        "patches-5.geojson",
         "report.html",
     }
     assert all(path.exists() for path in (scored.scores, scored.slide, scored.heatmap, scored.report))

@@ -98,3 +98,10 @@ def test_a_store_without_a_patch_is_said() -> None:
     nothing = PATCHES.iloc[:0]
     with pytest.raises(BcdError, match="There is no patch of east"):
         match_rows("t.csv", "east", rows, nothing, is_found=find_rows(rows, nothing), call=lambda *_: None)
+
+
+@pytest.mark.parametrize("meant", ["B2", "C2", "D2"])
+def test_of_several_patients_of_one_number_the_one_that_is_meant_is_named(meant: str) -> None:
+    patches = pd.concat([PATCHES.assign(patient=patient) for patient in ("B2", "C2", "D2")])
+    found = explain(_rows(PATCHES.iloc[:12], patient=f"PAT-{meant}"), patches, lambda hospital, identifiers: None)
+    assert f"(PAT-{meant} in the table, {meant} in the patches' names)" in found.cause

@@ -34,6 +34,11 @@ PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
 ONLY_SLIDE = SlideId("0")
 """The slide of a file that names none."""
 
+_OF_AN_EXPORT = re.compile(
+    r"(se|ser|series|st|std|stu|study|im|img|images?|dicom|dcm)[0-9]*", re.ASCII | re.IGNORECASE
+)
+"""Folders that a DICOM export counts within a patient: taken for the patient, one would become several."""
+
 SlideName = tuple[PatientId, SlideId]
 
 _STEM = re.compile(r"(?P<patient>[A-Za-z0-9-]{1,64})(?:_idx(?P<slide>[0-9]{1,6}))?", re.ASCII | re.IGNORECASE)
@@ -53,7 +58,7 @@ def is_dicom(path: PurePosixPath) -> bool:
 
 def parse_slide_name(path: PurePosixPath) -> SlideName | None:
     """Reads patient and slide off a slide's path; None where it does not follow the grammar."""
-    return parse_stem(_bearer(path)) if is_slide(path) else None
+    return parse_stem(_bearer(path)) if is_slide(path) and not _is_of_an_export(path) else None
 
 
 def parse_stem(stem: str) -> SlideName | None:
@@ -72,6 +77,8 @@ def explain_misfit(path: PurePosixPath) -> str:
     bearer = _bearer(path)
     if is_dicom(path) and not bearer:
         return "a DICOM slide goes by the folder that holds its files, and there is none"
+    if _is_of_an_export(path):
+        return f'the folder "{bearer}" is one that a DICOM export counts (a study or series), and names no patient'
     parts = _PARTS.fullmatch(bearer)
     assert parts is not None
     patient, slide = parts["patient"], parts["slide"]
@@ -127,6 +134,11 @@ def _bearer(path: PurePosixPath) -> str:
         return path.parent.name
     is_ome = path.suffix.lower() in TIFF_SUFFIXES and path.stem.lower().endswith(".ome")
     return path.stem[: -len(".ome")] if is_ome else path.stem
+
+
+def _is_of_an_export(path: PurePosixPath) -> bool:
+    """Whether a DICOM file lies in a folder that names no patient."""
+    return is_dicom(path) and _OF_AN_EXPORT.fullmatch(_bearer(path)) is not None
 
 
 def _is_long(stem: str) -> bool:

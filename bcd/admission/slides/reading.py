@@ -1,7 +1,8 @@
 """A slide opened for reading regions of it: a scanner's file through OpenSlide, or a plain picture through Pillow.
 
-Nothing but pixels of the scanned area, its spacing, its background colour and the program that wrote it is read:
-never the associated images (label, macro, thumbnail), whose handwriting may name a patient, and no other metadata.
+Nothing but pixels of the scanned area, its place, spacing and background colour, and the program that wrote it is
+read: never the associated images (label, macro, thumbnail), whose handwriting may name a patient, nor any other
+metadata.
 What the libraries say of a damaged file is not passed on either, since it may quote both.
 """
 
@@ -24,6 +25,7 @@ from bcd.admission.slides.spacing import Spacing, read_ome_spacing, read_spacing
 from bcd.errors import UnavailableError
 from bcd.files import SOFTWARE
 from bcd.patches import MICRONS_PER_PIXEL
+from bcd.store.frames import Frame
 from bcd.store.hospitals import MOST_COARSE
 
 if TYPE_CHECKING:
@@ -53,11 +55,13 @@ class Region(Protocol):
         size: Width and height, in pixels as they are read.
         extent: Width and height of the scanned area, in µm.
         spacing: Along x and y, in µm per pixel as it is read.
+        frame: Of its finest level, whichever is read.
     """
 
     size: tuple[int, int]
     extent: tuple[float, float]
     spacing: Spacing
+    frame: Frame
 
     def read(self, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
         """Reads a region within the slide as RGB, shape (height, width, 3); several threads may.
@@ -84,6 +88,7 @@ class ScannedSlide:
         self.size = slide.level_dimensions[self._level]
         self.extent = (width * finest[0], height * finest[1])
         self.spacing = (finest[0] * self._scale, finest[1] * self._scale)
+        self.frame = Frame(*finest, *read_corner(slide.properties))
         _check_tiles(slide, self._level)
 
     def read(self, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
@@ -105,6 +110,7 @@ class PlainPicture:
         self.spacing = spacing
         self.size = picture.size
         self.extent = (picture.width * self.spacing[0], picture.height * self.spacing[1])
+        self.frame = Frame(*spacing, 0, 0)
         self._picture = picture
 
     def read(self, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
@@ -256,6 +262,11 @@ def _check_tiles(slide: OpenSlide, level: int) -> None:
     if width * height > MOST_TILE_PIXELS:
         message = f"The slide is stored in tiles of {width:,} x {height:,} px"
         raise SlideError("absurd-size", f"{message}: hand it over with tiles of at most 4,096 x 4,096 px.")
+
+
+def read_corner(properties: Mapping[str, str]) -> tuple[int, int]:
+    """Reads where the scanned part begins in the finest level; QuPath, among others, shows no more than it."""
+    return int(properties.get("openslide.bounds-x", 0)), int(properties.get("openslide.bounds-y", 0))
 
 
 def _read_background(slide: OpenSlide) -> tuple[int, int, int]:

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from bcd.admission.slides.errors import SlideError
 from bcd.admission.slides.reading import Region, open_slide
 from bcd.patches import MICRONS_PER_PIXEL, PATCH_PIXELS
+from bcd.store.frames import Frame
 from bcd.store.hospitals import MOST_COARSE
 
 if TYPE_CHECKING:
@@ -129,11 +130,13 @@ class Tiles:
         xs: Column of each patch's upper left pixel at 4 µm/px, counted from 1, shape (n,).
         ys: Row of the same, shape (n,).
         pixels: RGB, shape (n, 50, 50, 3).
+        frame: How the slide's pixels and patches lie to each other.
     """
 
     xs: NDArray[np.int64]
     ys: NDArray[np.int64]
     pixels: NDArray[np.uint8]
+    frame: Frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +216,7 @@ def _cut(slide: Region, across: _Axis, down: _Axis, columns: tuple[int, int], ro
     patches = patches.reshape(-1, PATCH_PIXELS, PATCH_PIXELS, 3)
     kept = holds_tissue(patches)
     ys, xs = np.mgrid[rows[0] : rows[1], columns[0] : columns[1]].reshape(2, -1)[:, kept] * PATCH_PIXELS + 1
-    return Tiles(xs, ys, patches[kept])
+    return Tiles(xs, ys, patches[kept], slide.frame)
 
 
 def _bounds(edges: NDArray[np.float64], size: int) -> tuple[int, int]:
@@ -225,4 +228,5 @@ def _join(blocks: list[Tiles]) -> Tiles:
     xs = np.concatenate([block.xs for block in blocks])
     ys = np.concatenate([block.ys for block in blocks])
     order = np.lexsort((xs, ys))
-    return Tiles(xs[order], ys[order], np.concatenate([block.pixels for block in blocks])[order])
+    pixels = np.concatenate([block.pixels for block in blocks])
+    return Tiles(xs[order], ys[order], pixels[order], blocks[0].frame)

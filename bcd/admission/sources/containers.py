@@ -37,7 +37,7 @@ _OTHERS = {
 }
 
 _PART = re.compile(
-    r".*\.(z[0-9]{2,3}|r[0-9]{2}|part[0-9]+\.(rar|zip|7z)|(zip|7z|rar|tar|gz|tgz)\.[0-9]{3})",
+    r".*\.(z[0-9]{2,3}|r[0-9]{2}|part[0-9]+\.(rar|zip|7z)|(zip|7z|rar|tar|gz|tgz)\.([0-9]{3}|a[a-z]))",
     re.IGNORECASE | re.DOTALL,
 )
 _NUMBERED = re.compile(r"\.[0-9]{3}", re.ASCII)  # of any file, such as a DICOM one; of an archive, a part

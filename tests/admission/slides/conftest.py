@@ -102,7 +102,7 @@ def tiles_of() -> Callable[..., Tiles]:
     def tile(path: Path, spacing: float | None = None) -> Tiles:
         parts = list(tile_slide(path, spacing))
         xs, ys, pixels = (np.concatenate([getattr(part, name) for part in parts]) for name in ("xs", "ys", "pixels"))
-        return Tiles(xs, ys, pixels)
+        return Tiles(xs, ys, pixels, parts[0].frame)
 
     return tile
 

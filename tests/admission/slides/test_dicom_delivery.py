@@ -138,3 +138,16 @@ def test_a_refused_dicom_file_is_never_kept_whatever_its_name(
     assert admission.refused == {"name": 1}
     kept = (settings.quarantine / admission.id).rglob("*")
     assert not any(b"Mustermann" in path.read_bytes() for path in kept if path.is_file())
+
+
+@pytest.mark.parametrize("folder", ["SE000001", "ser2", "STUDY1", "IMAGES", "DICOM"])
+def test_the_folders_that_an_export_counts_are_no_patients(
+    settings: Settings, catalog: Catalog, as_dicom, tmp_path: Path, folder: str
+) -> None:
+    """Regression: two series of a patient were two patients, who might come into two splits."""
+    as_dicom(_tissue(1, 1), spacing=0.5, folder=f"d/8867/{folder}")
+    with pytest.raises(BcdError, match=f'the folder "{folder}" .* names no patient.*slides.csv'):
+        admit(settings, catalog, tmp_path / "d", EAST)
+    (tmp_path / "d/slides.csv").write_text(f"file,patient,slide\n{folder},8867,1\n")
+    admit(settings, catalog, tmp_path / "d", EAST)
+    assert _slides(settings, catalog, "8867") == {"1": 1}

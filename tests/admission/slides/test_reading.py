@@ -70,6 +70,8 @@ def test_nothing_but_the_scanned_area_reaches_the_patches(
     assert asked == {
         "openslide.mpp-x",
         "openslide.mpp-y",
+        "openslide.bounds-x",
+        "openslide.bounds-y",
         "openslide.background-color",
         "openslide.level[0].tile-width",
         "openslide.level[0].tile-height",

@@ -264,6 +264,15 @@ def test_databases_elsewhere_are_named_with_the_command_and_without_a_password(
     assert f"sqlite3 {tmp_path}/other.db '.backup '" in told
 
 
+def test_a_catalog_on_postgresql_is_left_to_pg_dump(home: Settings, to: Path, postgres_url: str) -> None:
+    (home.home / "catalog.db").unlink()
+    settings = home.model_copy(update={"catalog_url": postgres_url})
+    manifest = make_backup(settings, open_catalog(settings), to).manifest
+    assert "catalog.db" not in contents(manifest)
+    [told] = manifest.elsewhere
+    assert "pg_dump --format=custom --file=catalog.dump" in told
+
+
 @pytest.fixture
 def raw_home(home: Settings, catalog: Catalog) -> Settings:
     declare_hospital(home, catalog, "west", "raw", "Dr Lee")

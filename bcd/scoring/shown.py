@@ -1,0 +1,165 @@
+"""One slide as the report shows it: its picture, a layer of colours over it, and its scores as compact data.
+
+The picture is embedded once and shown twice, plain and under the colours. Scores are
+the stored ones, bit for bit, so that what the report's script counts is what `scores.parquet` says.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bcd.pages import embed_picture
+from bcd.patches import MICRONS_PER_PIXEL, PATCH_PIXELS
+from bcd.scoring.heatmap import outline, overlay
+from bcd.scoring.mosaic import by_cell
+from bcd.scoring.picture import pick_length
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from bcd.scoring.mosaic import Mosaic
+    from bcd.scoring.options import ScoreOptions
+
+_QUALITY, _FINE = 62, 90
+_SMALL = 500_000  # pixels of a picture that is shown enlarged
+_TINY = 100  # pixels of the longest edge, below which nothing is reduced
+_LONGEST = 8000  # a browser decodes the whole picture
+_CRISP, _LAYER = 8, 1200  # pixels of a cell, of the layer: printers blur what they enlarge
+
+
+@dataclass(frozen=True, eq=False)
+class ShownSlide:
+    """A slide in the report.
+
+    Attributes:
+        slide: The slide.
+        width: Of the mosaic, in its pixels.
+        height: Likewise.
+        picture: The slide as an address that shows it.
+        scale: Size of the picture as a share of the mosaic, in each direction; 1 where no pixel is lost.
+        colours: The layer of colours as an address that shows it, a few pixels a cell.
+        labelled: The line around the labelled IDC region as an SVG path in cells; empty where there is none.
+        tissue: Mean colour of its tissue, as CSS says it.
+        bar: Length of the scale bar in µm.
+        data: What the script reads: the cells of the patches, their probabilities and labels, and where cell 0 lies.
+    """
+
+    slide: str
+    width: int
+    height: int
+    picture: str
+    scale: float
+    colours: str
+    labelled: str
+    tissue: str
+    bar: int
+    data: dict[str, Any]
+
+    @property
+    def bar_share(self) -> float:
+        """Length of the scale bar as a share of the slide's width."""
+        return self.bar / MICRONS_PER_PIXEL / self.width
+
+
+def show_slide(mosaic: Mosaic, scores: pd.DataFrame, options: ScoreOptions, *, budget: int) -> ShownSlide:
+    """Makes a slide ready for the report.
+
+    Args:
+        mosaic: The stitched slide.
+        scores: Columns slide, x, y, label (NA = unlabelled), probability; patches of that slide.
+        options: Level, opacity, outline.
+        budget: Bytes that its picture may have; a larger one is reduced.
+    """
+    rows, columns = mosaic.cells(scores)
+    probability = scores["probability"].to_numpy(np.float64)
+    label = scores["label"].fillna(-1).to_numpy(np.int8)
+    enlarged = max(min(_CRISP, _LAYER // max(mosaic.present.shape)), 1)
+    layer = np.zeros((*mosaic.present.shape, 4), np.uint8)
+    layer[rows, columns] = overlay(probability, options)
+    region = np.zeros_like(mosaic.present)
+    region[rows, columns] = options.outline_labels & (label == 1)
+    picture, scale = _reduce(mosaic.image, budget)
+    height, width = mosaic.image.shape[:2]
+    return ShownSlide(
+        slide=str(scores["slide"].iloc[0]),
+        width=width,
+        height=height,
+        picture=embed_picture(picture, "webp"),
+        scale=scale,
+        colours=embed_layer(layer.repeat(enlarged, 0).repeat(enlarged, 1)),
+        labelled=_path(outline(region)),
+        tissue=_mean_colour(mosaic, rows, columns),
+        bar=pick_length(width),
+        data={
+            "rows": mosaic.present.shape[0],
+            "columns": mosaic.present.shape[1],
+            "column": mosaic.column,
+            "row": mosaic.row,
+            "enlarged": enlarged,
+            "cells": _pack(rows * mosaic.present.shape[1] + columns, "<u4"),
+            "probability": _pack(probability, "<f8"),
+            "label": _pack(label, "<i1"),
+        },
+    )
+
+
+def embed_layer(layer: NDArray[np.uint8]) -> str:
+    """Returns RGBA (height, width, 4) as the address that shows it, exact in each pixel."""
+    import cv2
+
+    return embed_picture(
+        cv2.imencode(".png", cv2.cvtColor(layer, cv2.COLOR_RGBA2BGRA), [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes(),
+        "png",
+    )
+
+
+def embed_photograph(image: NDArray[np.uint8]) -> str:
+    """Returns a small picture, RGB (height, width, 3), as the address that shows it."""
+    return embed_picture(_encode(image, _FINE), "webp")
+
+
+def _mean_colour(mosaic: Mosaic, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> str:
+    """The mean colour of the tissue, of at most about a thousand patches, as CSS says it."""
+    some = slice(None, None, len(rows) // 1000 + 1)
+    mean = by_cell(mosaic.image)[rows[some], :, columns[some]].mean(axis=(0, 1, 2))
+    return "rgb({:.0f} {:.0f} {:.0f})".format(*mean)
+
+
+def _encode(image: NDArray[np.uint8], quality: int) -> bytes:
+    import cv2
+
+    encoded = cv2.imencode(".webp", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_WEBP_QUALITY, quality])[1]
+    return bytes(encoded.tobytes())
+
+
+def _reduce(image: NDArray[np.uint8], budget: int) -> tuple[bytes, float]:
+    """Encodes an image in at most `budget` bytes, reduced as little as that needs."""
+    import cv2
+
+    # A pixel of tissue takes a fifth of a byte or more: what cannot fit is not encoded.
+    height, width = image.shape[:2]
+    quality = _FINE if image[..., 0].size <= _SMALL else _QUALITY
+    scale = min(1.0, _LONGEST / max(image.shape[:2]), (5 * budget / image[..., 0].size) ** 0.5)
+    while True:
+        if scale < 1:
+            size = max(round(width * scale), 1), max(round(height * scale), 1)
+            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        encoded = _encode(image, quality)
+        if len(encoded) <= budget or max(image.shape) <= _TINY:
+            return encoded, scale
+        scale *= min(0.95, 0.98 * (budget / len(encoded)) ** 0.5)
+
+
+def _path(lines: NDArray[np.int64]) -> str:
+    """Returns lines of the mosaic's pixels as an SVG path in cells."""
+    cells = (lines // PATCH_PIXELS).tolist()
+    return "".join(f"M{x} {y}{'h1' if y == end else 'v1'}" for (x, y), (_, end) in cells)
+
+
+def _pack(values: NDArray[Any], kind: str) -> str:
+    return base64.b64encode(np.ascontiguousarray(values, kind).tobytes()).decode("ascii")
