@@ -49,6 +49,10 @@ def evaluate(
         Path | None, typer.Option(help="A delivery to judge on without admitting it: a folder, a zip or tar.")
     ] = None,
     hospital: Annotated[str, typer.Option(help="The hospital of that delivery.")] = "given",
+    spacing: Annotated[
+        float | None,
+        typer.Option(help="µm per pixel, for slides in it that do not say it, or to confirm."),
+    ] = None,
     pixels: Annotated[
         Literal["0..255", "0..1", "-1..1"] | None,
         typer.Option(help="The pixel values that a Keras file expects, where it does not show them."),
@@ -73,7 +77,9 @@ def evaluate(
     from bcd.validation.model import FileReading
     from bcd.validation.page import write_judgement
 
-    _require_one_subject(model=model, snapshot=snapshot, predictions=predictions, columns=column, data=data)
+    _require_one_subject(
+        model=model, snapshot=snapshot, predictions=predictions, columns=column, data=data, spacing=spacing
+    )
     settings = load_settings()
     options = settings.options("evaluation", EvaluateOptions, at_prevalence=prevalence, resamples=resamples)
     models = [model or "champion", *(beside or [])]
@@ -83,7 +89,7 @@ def evaluate(
         if predictions:
             found = _judge_predictions(settings, predictions, column or [], beside or [], how)
         elif data:
-            found = _judge_delivery(settings, data, hospital, models, how)
+            found = _judge_delivery(settings, data, hospital, models, how, spacing=spacing)
         else:
             found = _judge_protocol(settings, models, snapshot, how)
         folder = write_judgement(*found, out or settings.home / FOLDER)
@@ -96,7 +102,13 @@ def evaluate(
 
 
 def _require_one_subject(
-    *, model: str, snapshot: str, predictions: Path | None, columns: list[str] | None, data: Path | None
+    *,
+    model: str,
+    snapshot: str,
+    predictions: Path | None,
+    columns: list[str] | None,
+    data: Path | None,
+    spacing: float | None,
 ) -> None:
     from bcd.errors import BcdError
 
@@ -104,6 +116,8 @@ def _require_one_subject(
         raise BcdError("--predictions and --data name two things to judge.", "Name one of them.")
     if snapshot and (predictions or data):
         raise BcdError("--snapshot names other patients than the file or the delivery.", "Leave one of them out.")
+    if spacing is not None and not data:
+        raise BcdError("--spacing is of slides in a delivery.", "Name the delivery with --data.")
     if columns and not predictions:
         raise BcdError("--column names columns of no file.", "Name the file with --predictions.")
     if model and predictions:
@@ -133,7 +147,9 @@ def _judge_predictions(settings: Settings, path: Path, columns: list[str], besid
     )
 
 
-def _judge_delivery(settings: Settings, path: Path, hospital: str, models: list[str], how: How) -> Found:
+def _judge_delivery(
+    settings: Settings, path: Path, hospital: str, models: list[str], how: How, *, spacing: float | None
+) -> Found:
     from bcd.admission.naming import Naming
     from bcd.store.catalog import open_catalog
     from bcd.store.hospitals import check_hospital, list_hospitals
@@ -145,7 +161,15 @@ def _judge_delivery(settings: Settings, path: Path, hospital: str, models: list[
     declared = any(record.hospital.lower() == name.lower() for record in list_hospitals(catalog))
     naming = Naming(borrow_pseudonyms(settings, catalog, name)) if declared else None
     return judge_on_delivery(
-        settings, path, name, models, options=options, protocol=protocol, naming=naming, reading=reading
+        settings,
+        path,
+        name,
+        models,
+        options=options,
+        protocol=protocol,
+        naming=naming,
+        reading=reading,
+        spacing=spacing,
     )
 
 

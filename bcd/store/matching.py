@@ -128,8 +128,9 @@ def match_rows(
         return Match(len(rows), len(lost), f"{note} {first}.{likely}")
     sides = "; ".join(f"{row} | {patch or 'no patch'}" for row, patch in found.pairs)
     beside = f" Rows | patches: {sides}." if sides else f" There is no patch of {where}."
+    none = f"None of the {len(rows):,} rows" if len(rows) > 1 else "Not even the one row"
     raise BcdError(
-        f"None of the {len(rows):,} rows of {name} names a patch of {where}.{likely}{beside}",
+        f"{none} of {name} names a patch of {where}.{likely}{beside}",
         mend,
     )
 

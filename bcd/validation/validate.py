@@ -167,8 +167,11 @@ def judge_on_delivery(
     protocol: EvaluationProtocol = "natural",
     naming: Naming | None = None,
     reading: FileReading = AS_FOUND,
+    spacing: float | None = None,
 ) -> Found:
     """Judges models on a delivery that is not admitted; neither store nor catalog is touched.
+
+    A spacing, in µm per pixel, is of slides that do not say it, or confirms what they say.
 
     Raises:
         BcdError: As `judge_on_protocol`; or the delivery cannot be read.
@@ -177,7 +180,7 @@ def judge_on_delivery(
     from bcd.admission.preview import look_at
 
     opened = [open_model(settings, which, reading) for which in models]
-    with look_at(path, hospital, naming=naming) as delivery:
+    with look_at(path, hospital, naming=naming, spacing=spacing) as delivery:
         labelled = delivery.patches["label"].notna().to_numpy(dtype=bool)
         if not labelled.any():
             raise InsufficientEvidenceError(

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sqlalchemy as sa
+import tifffile
 from typer.testing import CliRunner
 
 from bcd.admission.admit import admit
@@ -290,8 +291,23 @@ def test_a_delivery_without_labels_cannot_judge(home: Home, tmp_path: Path) -> N
     with pytest.raises(InsufficientEvidenceError, match="No patch of unlabelled has a label"):
         judge_on_delivery(home.settings, unlabelled, Hospital("west"), ["1"], options=OPTIONS)
     (unlabelled / "labels.csv").write_text("patient,slide,x,y,label\nQ1,5,1,1,0\n")
-    with pytest.raises(InsufficientEvidenceError, match=r"None of the 1 rows of labels.csv .* another case"):
+    with pytest.raises(InsufficientEvidenceError, match=r"Not even the one row of labels.csv .* another case"):
         judge_on_delivery(home.settings, unlabelled, Hospital("west"), ["1"], options=OPTIONS)
+
+
+def test_slides_that_do_not_say_their_spacing_are_judged_on_at_the_one_that_is_given(
+    home: Home, tmp_path: Path
+) -> None:
+    delivery = tmp_path / "slides"
+    delivery.mkdir()
+    tissue = np.random.default_rng(6).integers(90, 200, (600, 600, 3), dtype=np.uint8)
+    tifffile.imwrite(delivery / "q9_idx1.tif", tissue, tile=(64, 64), photometric="rgb")
+    rows = [f"q9,1,{x},{y},{(x + y) // 50 % 2}" for x in (1, 51, 101) for y in (1, 51, 101)]
+    (delivery / "labels.csv").write_text("\n".join(["patient,slide,x,y,label", *rows]))
+    with pytest.raises(BcdError, match="spacing"):
+        judge_on_delivery(home.settings, delivery, Hospital("west"), ["1"], options=OPTIONS)
+    judgement, _ = judge_on_delivery(home.settings, delivery, Hospital("west"), ["1"], options=OPTIONS, spacing=1.0)
+    assert judgement.evaluations["bcd-idc/1"].n_patches == 9
 
 
 def test_predictions_that_find_no_partner_in_the_store_are_shown_beside_its_patches(
