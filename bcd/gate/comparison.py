@@ -15,12 +15,10 @@ from bcd.errors import BcdError
 from bcd.gate.patients import Look, open_look
 from bcd.snapshots.freeze import load_snapshot
 from bcd.store.decisions import Decision, record_decision
-from bcd.tracking.lookup import MODEL, resolve_version
+from bcd.tracking.lookup import MODEL, known_version
 from bcd.tracking.store import open_client, start_run
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
     from bcd.evaluation.metrics.estimates import Difference
     from bcd.evaluation.options import EvaluateOptions
     from bcd.gate.overrides import Word
@@ -85,7 +83,7 @@ def compare_versions(
             "Add --by NAME --reason TEXT, or compare on test patients.",
         )
     client = open_client(settings)
-    first, second = (_require(client, which) for which in (a, b))
+    first, second = (known_version(client, which) for which in (a, b))
     if first == second:
         raise BcdError(f"{a} and {b} are both {MODEL}/{first}.", "Name two versions.")
     newer = max(first, second, key=int)
@@ -105,13 +103,6 @@ def compare_versions(
         n_patients=look.n_patients,
         differences=compare_scores(scores[0], scores[1], evaluate),
     )
-
-
-def _require(client: MlflowClient, which: str) -> str:
-    version = resolve_version(client, which)
-    if version is None:
-        raise BcdError(f"There is no {which} of {MODEL}.", "`bcd history` lists the versions.")
-    return version
 
 
 def _log_look(settings: Settings, look: Look, first: str, second: str, word: Word) -> Decision:

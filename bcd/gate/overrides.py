@@ -16,7 +16,7 @@ from bcd.errors import BcdError
 from bcd.gate.promotion import LOCK, approval_key
 from bcd.patches import SnapshotId
 from bcd.store.decisions import Decision, Kind, list_decisions, record_decision
-from bcd.tracking.lookup import MODEL, resolve_version
+from bcd.tracking.lookup import MODEL, known_version, resolve_version
 from bcd.tracking.store import open_client
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def force_promotion(settings: Settings, catalog: Catalog, which: str, word: Word
     client = open_client(settings)
     with catalog.lock(LOCK):
         finish_last_decision(client, catalog)
-        version = _require_version(client, which)
+        version = known_version(client, which)
         last = last_decision(catalog)
         if last is not None and last.challenger == version and _is_repeated(client, last, "forced", word):
             return last
@@ -105,7 +105,7 @@ def answer_approval(settings: Settings, catalog: Catalog, which: str, word: Word
     client = open_client(settings)
     with catalog.lock(LOCK):
         finish_last_decision(client, catalog)
-        version = _require_version(client, which)
+        version = known_version(client, which)
         last = last_decision(catalog)
         if last is not None and last.challenger == version and _is_repeated(client, last, "approval", word):
             return last
@@ -173,13 +173,6 @@ def _take(settings: Settings, client: MlflowClient, catalog: Catalog, decision: 
     record_decision(catalog, decision)
     carry_out(client, decision)
     return decision
-
-
-def _require_version(client: MlflowClient, which: str) -> str:
-    version = resolve_version(client, which)
-    if version is None:
-        raise BcdError(f"There is no {which} of {MODEL}.", "`bcd history` lists the versions.")
-    return version
 
 
 def _require_loadable(settings: Settings, version: str) -> None:

@@ -118,7 +118,8 @@ def write_plan(
             partial.write_text(plan.model_dump_json(indent=2) + "\n")
     with whole_file(settings.work / _LAST) as partial:
         partial.write_text(plan.id)
-    return read_plan(settings, plan.id)
+    written = Plan.model_validate_json(file.read_text())  # with the gate's options that it was written with first
+    return Retraining(_for_machine(settings, written), snapshot)
 
 
 def read_plan(settings: Settings, plan: str = "", *, workers: int = 0) -> Retraining:
@@ -139,10 +140,14 @@ def read_plan(settings: Settings, plan: str = "", *, workers: int = 0) -> Retrai
         which = "No plan is written yet" if not plan else f"{len(found) or 'No'} plans begin with {plan!r}"
         raise BcdError(f"{which}.", "`bcd retrain` and `bcd search` write one and print its id.")
     read = Plan.model_validate_json(found[0].read_text())
-    here = settings.options("search", SearchOptions)  # what of it is about this machine
+    return Retraining(_for_machine(settings, read, workers), load_snapshot(settings, read.snapshot))
+
+
+def _for_machine(settings: Settings, plan: Plan, workers: int = 0) -> Plan:
+    """Completes a plan that was read by what is about this machine and no part of it."""
+    here = settings.options("search", SearchOptions)
     machine = {"workers": workers or here.workers, "heartbeat_seconds": here.heartbeat_seconds}
-    search = read.search.model_copy(update=machine)
-    return Retraining(read.model_copy(update={"search": search}), load_snapshot(settings, read.snapshot))
+    return plan.model_copy(update={"search": plan.search.model_copy(update=machine)})
 
 
 def find_searched(settings: Settings, snapshot: str = "") -> Retraining | None:
@@ -157,6 +162,11 @@ def write_choice(settings: Settings, retraining: Retraining, choice: Choice) -> 
     """Writes down what the search of a plan chose, and that it was the last search."""
     with whole_file(retraining.folder(settings) / _CHOICE) as partial:
         partial.write_text(choice.model_dump_json(indent=2))
+    mark_searched(settings, retraining)
+
+
+def mark_searched(settings: Settings, retraining: Retraining) -> None:
+    """Writes down that the search of a plan was the last one."""
     with whole_file(settings.work / _SEARCHED) as partial:
         partial.write_text(retraining.key)
 

@@ -33,7 +33,7 @@ from bcd.gate.rule import Verdict
 from bcd.networks.architecture import describe
 from bcd.retraining.evaluate import EvaluatedNetwork, evaluate_network, find_evaluated
 from bcd.retraining.logging import log_epochs_to, log_networks, log_trained, machine_tags, watch_machine
-from bcd.retraining.plan import Choice, Retraining, find_done, open_run, read_choice, write_choice
+from bcd.retraining.plan import Choice, Retraining, find_done, mark_searched, open_run, read_choice, write_choice
 from bcd.search.records import StudyResult
 from bcd.settings import Settings
 from bcd.snapshots.freeze import Snapshot, patient_keys
@@ -51,7 +51,7 @@ def search_architecture(settings: Settings, retraining: Retraining) -> StudyResu
     plan = retraining.plan
     asked = (retraining.snapshot, plan.preparation, plan.search, plan.training)
     if "search" in find_done(settings, retraining)[1] and (found := _find_study(settings, retraining)):
-        write_choice(settings, retraining, read_choice(settings, retraining))  # it is the last search again
+        mark_searched(settings, retraining)
         return found
     name = study_name(describe_study(*asked), plan.search)
     with (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bcd.errors import BcdError
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -30,6 +32,18 @@ def resolve_version(client: MlflowClient, which: str) -> str | None:
             return None
         raise
     return str(found.version)
+
+
+def known_version(client: MlflowClient, which: str) -> str:
+    """Returns the version that an alias, `3` or `bcd-idc/3` names.
+
+    Raises:
+        BcdError: There is no such version.
+    """
+    version = resolve_version(client, which)
+    if version is None:
+        raise BcdError(f"There is no {which} of {MODEL}.", "`bcd history` lists the versions.")
+    return version
 
 
 def find_version(client: MlflowClient, key: str) -> str | None:
