@@ -75,7 +75,7 @@ def measure(way: str, arguments: argparse.Namespace) -> dict[str, float]:
     import sklearn.metrics  # noqa: F401 - not counted
 
     from bcd.evaluation.evaluation import evaluate_scores
-    from bcd.evaluation.metrics.metrics import Judged
+    from bcd.evaluation.metrics.metrics import Resampled
     from bcd.evaluation.metrics.sample import read_sample
 
     scores = make_scores(arguments.patches)
@@ -87,7 +87,7 @@ def measure(way: str, arguments: argparse.Namespace) -> dict[str, float]:
         if way in {"full", "resampled"}:
             evaluate_scores(scores, options, snapshot="benchmark", split="test")
         elif way == "pooled":
-            Judged.of(read_sample(scores), options).pooled()
+            Resampled.of(read_sample(scores), options).pooled()
         else:
             loop_over_resamples(scores, arguments.looped)
             factor = arguments.resamples / arguments.looped
@@ -151,7 +151,7 @@ def make_scores(patches: int) -> pd.DataFrame:
 
 def print_outcomes(patients: int = 5_000) -> None:
     """Prints the outcome of made-up patients with and without tumour, by the AUROC of the scores."""
-    from bcd.evaluation.metrics.metrics import Judged
+    from bcd.evaluation.metrics.metrics import Resampled
     from bcd.evaluation.metrics.patients import count_outcomes, find_facts
     from bcd.evaluation.metrics.sample import read_sample
     from bcd.evaluation.outcome import OUTCOMES, OutcomeRule
@@ -164,7 +164,7 @@ def print_outcomes(patients: int = 5_000) -> None:
         model = ScoreModel(separation=separation, tumour_free=0.5)
         scores = draw_scores(model, patients, seed=1)
         scores = scores[scores.groupby("patient")["label"].transform("size") >= options.min_patches]
-        judged = Judged.of(read_sample(scores), options)
+        judged = Resampled.of(read_sample(scores), options)
         counts = count_outcomes(find_facts(judged, scores).outcomes, judged.tallies.positive > 0)
         for group, found in counts.items():
             total = sum(found.values())

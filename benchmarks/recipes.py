@@ -28,7 +28,7 @@ from bcd.settings import load_settings
 from bcd.snapshots.freeze import load_snapshot
 from bcd.training.data import left_out_rows
 from bcd.training.fit import train_network
-from bcd.training.options import TrainOptions, Views
+from bcd.training.options import TrainOptions, Turns
 from bcd.training.predict import predict_logits
 
 PUBLISHED = Path(__file__).parents[2] / "shared/data/peer-predictions-val.csv"
@@ -123,21 +123,21 @@ def compare_all(prepared: PreparedSnapshot, folder: Path) -> None:
     judged: dict[str, tuple[list[int], Folds]] = {}
     for name, recipe in RECIPES.items():
         seeds = [each for each in SEEDS if all(place(folder, name, fold, each).exists() for fold in range(FOLDS))]
-        for views in (1, 8) if seeds else ():
-            judged[f"{name}, {views} view{'s' * (views > 1)}"] = (
+        for turns in (1, 8) if seeds else ():
+            judged[f"{name}, {turns} view{'s' * (turns > 1)}"] = (
                 seeds,
                 [
                     [
-                        score_fold(prepared, place(folder, name, fold, seed), of_fold(recipe, fold, seed), views)
+                        score_fold(prepared, place(folder, name, fold, seed), of_fold(recipe, fold, seed), turns)
                         for seed in seeds
                     ]
                     for fold in range(FOLDS)
                 ],
             )
         if len(seeds) > 1:
-            judged[f"{name}, 8 views, both seeds averaged"] = (
+            judged[f"{name}, 8 turns, both seeds averaged"] = (
                 seeds,
-                [[average(*frames)] for frames in judged[f"{name}, 8 views"][1]],
+                [[average(*frames)] for frames in judged[f"{name}, 8 turns"][1]],
             )
     default = judged["default, 1 view"][1]
     draws = [draw_patients(fold[0]) for fold in default]
@@ -169,10 +169,10 @@ def open_test(prepared: PreparedSnapshot, folder: Path, name: str, published: Pa
         training = recipe.training.model_copy(update={"seed": seed})
         path = folder / name.replace(" ", "-") / f"all-seed{seed}"
         network = load_network(train_network(prepared, recipe.architecture, training, path).path)
-        for views in (1, 8):
-            logits[seed, views] = predict_logits(network, prepared.pixels[rows], views=views)
-    cases = {f"seed {seed}, {views} views": logits[seed, views] for seed, views in logits}
-    cases["three seeds, 8 views"] = np.mean([logits[seed, 8] for seed in (1, 2, 3)], axis=0)
+        for turns in (1, 8):
+            logits[seed, turns] = predict_logits(network, prepared.pixels[rows], turns=turns)
+    cases = {f"seed {seed}, {turns} turns": logits[seed, turns] for seed, turns in logits}
+    cases["three seeds, 8 turns"] = np.mean([logits[seed, 8] for seed in (1, 2, 3)], axis=0)
     probabilities = {case: 1 / (1 + np.exp(-values.astype(np.float64))) for case, values in cases.items()}
     print(
         f"AUROC of {name} on {frame['patient'].nunique()} test patients: pooled, patient-macro, without the largest"
@@ -198,14 +198,14 @@ def read_published(frame: pd.DataFrame, file: Path) -> dict[str, np.ndarray]:
     return {column: merged[column].to_numpy(np.float64) for column in columns}
 
 
-def score_fold(prepared: PreparedSnapshot, path: Path, training: TrainOptions, views: Views) -> pd.DataFrame:
+def score_fold(prepared: PreparedSnapshot, path: Path, training: TrainOptions, turns: Turns) -> pd.DataFrame:
     """Scores the fold that a training left out, or finds it scored."""
-    kept = path / f"left-out-{views}.parquet"
+    kept = path / f"left-out-{turns}.parquet"
     if not kept.exists():
         rows = left_out_rows(prepared, training)
         frame = prepared.snapshot.patches.iloc[rows][["patient", "label"]].reset_index(drop=True)
         network = load_network(path / "network.keras")
-        frame.assign(logit=predict_logits(network, prepared.pixels[rows], views=views)).to_parquet(kept)
+        frame.assign(logit=predict_logits(network, prepared.pixels[rows], turns=turns)).to_parquet(kept)
     return pd.read_parquet(kept)
 
 

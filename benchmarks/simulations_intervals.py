@@ -18,7 +18,7 @@ from interval_methods import METHODS, Figure, auroc_error, ratio_error
 
 from bcd.evaluation.calls import is_confident
 from bcd.evaluation.metrics.intervals import Array, Statistic, draw_resamples, interval
-from bcd.evaluation.metrics.metrics import Judged, basis, leverage_of, ratio
+from bcd.evaluation.metrics.metrics import Resampled, basis, leverage_of, ratio
 from bcd.evaluation.metrics.sample import Sample
 from bcd.evaluation.metrics.tallies import tally
 from bcd.evaluation.options import EvaluateOptions
@@ -166,13 +166,13 @@ def _try_methods(
                 records[key, n, method].add(low, high, true_value(model, key))
 
 
-def _judge(patches: ScoredPatches, n: int, weights: Array) -> Judged:
+def _judge(patches: ScoredPatches, n: int, weights: Array) -> Resampled:
     patients = [("hospital", str(number)) for number in range(n)]
     sample = Sample(patches.label == 1, patches.probability, patches.patient, patients)
-    return replace(Judged.of(sample, OPTIONS), weights=weights)
+    return replace(Resampled.of(sample, OPTIONS), weights=weights)
 
 
-def _figure(judged: Judged, key: str) -> Figure:
+def _figure(judged: Resampled, key: str) -> Figure:
     t = judged.tallies
     if key == "auroc":
         patches = basis(key, t)
@@ -191,12 +191,12 @@ def _difference(first: Statistic, second: Statistic, weights: Array) -> Array:
     return second(weights) - first(weights)
 
 
-def _values(judged: Judged, key: str) -> Statistic:
+def _values(judged: Resampled, key: str) -> Statistic:
     return lambda weights: judged.values(key, weights)
 
 
 def _compare(
-    records: Records, pair: tuple[Judged, Judged], keys: tuple[str, ...], models: tuple[ScoreModel, ScoreModel]
+    records: Records, pair: tuple[Resampled, Resampled], keys: tuple[str, ...], models: tuple[ScoreModel, ScoreModel]
 ) -> None:
     a, b = pair
     n = len(a.sample.patients)

@@ -14,7 +14,7 @@ from pathlib import Path
 from bcd.admission.findings import commonest_rule
 from bcd.admission.naming import Naming
 from bcd.admission.report import report_path
-from bcd.admission.rules import MENDS, DeliveryError, Refusal
+from bcd.admission.rules import FIXES, DeliveryError, Refusal
 from bcd.admission.settle import settle_whole
 from bcd.errors import BcdError
 from bcd.patches import Hospital
@@ -71,8 +71,8 @@ def explain_refused(
         failure: What it ended in, where that was an error.
         hides: Whether nothing may be quoted that may name somebody.
     """
-    mend = MENDS[commonest_rule(record.refused)]
-    refused = RefusedError(str(record.reason), f"{mend} The report: {report_path(settings, record.id)}")
+    fix = FIXES[commonest_rule(record.refused)]
+    refused = RefusedError(str(record.reason), f"{fix} The report: {report_path(settings, record.id)}")
     if failure is not None and not isinstance(failure, BcdError):
         lines = traceback.format_tb(failure.__traceback__) if hides else traceback.format_exception(failure)
         refused.trace = "".join(lines)

@@ -84,7 +84,7 @@ def _is_same(decision: Decision, found: dict[str, Any], registered: datetime) ->
 
 def last_decision(catalog: Catalog) -> Decision | None:
     """Returns the newest decision that is one about aliases."""
-    decisions = [one for one in list_decisions(catalog) if one.kind not in {"rejudged", "look"}]
+    decisions = [one for one in list_decisions(catalog) if one.kind not in {"recheck", "look"}]
     return decisions[-1] if decisions else None
 
 

@@ -113,7 +113,7 @@ def score_frame(bundle: Bundle, patches: pd.DataFrame, pixels: np.ndarray) -> pd
     return patches[_ROW].reset_index(drop=True).join(scores[["logit", "probability"]])
 
 
-def judges_of(snapshot: Snapshot) -> str:
+def identify_patients(snapshot: Snapshot) -> str:
     """Hashes who judges and who is reported on: the patches of gate and test with their labels and pixels' hashes."""
     rows = snapshot.patches[snapshot.patches["split"].isin(["gate", "test"])]
     return hashlib.sha256(rows[[*_ROW, "pixel_sha256"]].to_csv(index=False).encode()).hexdigest()

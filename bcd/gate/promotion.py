@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from bcd.bundle.aliases import carry_out, finish_last_decision, identify, is_about
 from bcd.errors import BcdError
 from bcd.evaluation.options import EvaluateOptions
-from bcd.gate.patients import Look, judges_of, open_look
+from bcd.gate.patients import Look, identify_patients, open_look
 from bcd.gate.rule import GateOptions, judge
 from bcd.gate.verdict import Check, Verdict, report_of
 from bcd.progress import say
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Judging:
+class Gate:
     """What a judgement is made with.
 
     Attributes:
@@ -111,7 +111,7 @@ class Judging:
             "awaits_approval": verdict.awaits_approval,
             "gate_digest": look.digest,
             "protocol": self.snapshot.protocol,
-            "judges": judges_of(self.snapshot),
+            "judges": identify_patients(self.snapshot),
             "patches": len(look.patches),
             "patients": look.n_patients,
             "run": run.id,
@@ -181,7 +181,7 @@ def run_gate(
             patients are not what they were.
     """
     client = open_client(settings)
-    judging = Judging(settings, catalog, client, snapshot, options, evaluate)
+    gate = Gate(settings, catalog, client, snapshot, options, evaluate)
     with catalog.lock(LOCK) as confirm:
         finish_last_decision(client, catalog)
         version = resolve_version(client, challenger)
@@ -201,10 +201,10 @@ def run_gate(
         if champion == version:
             raise BcdError(f"{MODEL}/{version} is the champion already.", "Name a version that is not.")
         with start_run(settings, key=key, name=f"gate {MODEL}/{version}", kind="gate", parent=parent) as run:
-            look = judging.look(run, version, champion)
-            verdict = judging.compare(run, look, version, champion)
+            look = gate.look(run, version, champion)
+            verdict = gate.compare(run, look, version, champion)
             log_verdict(run, verdict)
-            decision = judging.make_decision(run, look, verdict, key=key)
+            decision = gate.make_decision(run, look, verdict, key=key)
             confirm()
             record_decision(catalog, decision)
             carry_out(client, decision)

@@ -172,11 +172,11 @@ def _evaluate(settings: Settings, retraining: Retraining, trained: TrainedEnsemb
         trained.paths,
         retraining.plan.evaluation,
         _evaluation_folder(settings, retraining),
-        views=trained.options.views,
+        turns=trained.options.turns,
     )
 
 
-def judge_candidate(settings: Settings, retraining: Retraining) -> Verdict:
+def gate_candidate(settings: Settings, retraining: Retraining) -> Verdict:
     """Lets the gate decide on the registered bundle of a retraining.
 
     Raises:

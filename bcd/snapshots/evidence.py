@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from bcd.snapshots.snapshot import Snapshot
 
-_MEND = "Find out which is right and freeze a new snapshot; nothing is trained on what judges it."
+_FIX = "Find out which is right and freeze a new snapshot; nothing is trained on what judges it."
 
 
 def require_evidence(snapshot: Snapshot, split: str, *, min_patients: int, purpose: str) -> None:
@@ -95,4 +95,4 @@ def _patient(patches: pd.DataFrame, row: int) -> str:
 def _leakage(snapshot: Snapshot, what: str, rows: tuple[int, int]) -> BcdError:
     patches = snapshot.patches
     sides = [f"{patches['split'].iloc[row]} (patient {_patient(patches, row)})" for row in rows]
-    return BcdError(f"{what} lies in two splits of snapshot {snapshot.id[:12]}: {' and '.join(sides)}.", _MEND)
+    return BcdError(f"{what} lies in two splits of snapshot {snapshot.id[:12]}: {' and '.join(sides)}.", _FIX)

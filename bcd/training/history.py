@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def judge_epoch(logits: NDArray[Any], labels: NDArray[Any], patients: NDArray[Any]) -> dict[str, float]:
+def score_epoch(logits: NDArray[Any], labels: NDArray[Any], patients: NDArray[Any]) -> dict[str, float]:
     """Judges an epoch on val patches.
 
     Args:

@@ -18,7 +18,7 @@ from bcd.training.average import WeightAverage
 from bcd.training.checkpoint import State
 from bcd.training.data import Material, order_by_patients, order_naturally, weigh_classes
 from bcd.training.feed import Feed
-from bcd.training.history import has_stalled, judge_epoch, kept_epoch
+from bcd.training.history import has_stalled, kept_epoch, score_epoch
 from bcd.training.memory import require_memory
 from bcd.training.options import TrainOptions
 from bcd.training.predict import predict_logits
@@ -188,7 +188,7 @@ class Training:
         judged = self.average.weights or live
         self.judge.set_weights(judged)
         logits = predict_logits(self.judge, material.val_pixels, advance=advance)
-        row |= judge_epoch(logits, material.val_labels, material.val_patients)
+        row |= score_epoch(logits, material.val_labels, material.val_patients)
         state.history.append(row)
         if kept_epoch(state.history, self.options.keep) == len(state.history):
             state.best = [weight.copy() for weight in judged]

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from bcd.errors import BcdError
 from bcd.options import Epochs, Folds, Options, Patches, Patients, Share, Unit
 
-Views = Literal[1, 8]
+Turns = Literal[1, 8]
 """How many of the eight exact turns of a patch are looked at."""
 
 
@@ -90,7 +90,7 @@ class EnsembleOptions(Options):
     by: Literal["seeds", "folds"] = Field(
         "seeds", description="Members differ in their seed, or each leaves out one fold of the train patients."
     )
-    views: Annotated[Views, BeforeValidator(_read_number)] = Field(
+    turns: Annotated[Turns, BeforeValidator(_read_number)] = Field(
         1, description="1: a patch as it lies; 8: the mean over its eight exact turns, at eight times the work."
     )
 
@@ -101,5 +101,5 @@ class EnsembleOptions(Options):
         return self
 
 
-SINGLE = EnsembleOptions(members=1, by="seeds", views=1)
+SINGLE = EnsembleOptions(members=1, by="seeds", turns=1)
 """One network that looks once: what every bundle was before ensembles."""

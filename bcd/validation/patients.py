@@ -23,7 +23,7 @@ from bcd.settings import Settings
 from bcd.snapshots.freeze import load_snapshot, read_admitted
 from bcd.snapshots.options import SplitOptions
 from bcd.snapshots.splits import published_list
-from bcd.validation.model import JudgedModel
+from bcd.validation.model import EvaluatedModel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +38,7 @@ _LISTS = {"cruz-roa-2014": "test", "cruz-roa-2014-dev": "val"}
 
 
 @dataclass(frozen=True)
-class JudgedSample:
+class EvaluationSample:
     """Patches that a model is judged on.
 
     Attributes:
@@ -57,8 +57,8 @@ class JudgedSample:
 
 
 def choose_patients(
-    settings: Settings, catalog: Catalog, protocol: EvaluationProtocol, snapshot: str, model: JudgedModel
-) -> JudgedSample:
+    settings: Settings, catalog: Catalog, protocol: EvaluationProtocol, snapshot: str, model: EvaluatedModel
+) -> EvaluationSample:
     """Chooses the patients that a protocol judges by; deals nobody and freezes nothing.
 
     Args:
@@ -95,7 +95,9 @@ def choose_patients(
             "Admit more labelled patients and retrain, which deals them to splits, or name another snapshot.",
         )
     require_unseen(settings, model, patches)
-    return JudgedSample(patches.reset_index(drop=True), f"{whose} of {of}, protocol {protocol}", snapshot=identity)
+    return EvaluationSample(
+        patches.reset_index(drop=True), f"{whose} of {of}, protocol {protocol}", snapshot=identity
+    )
 
 
 def select_listed(patches: pd.DataFrame, protocol: str) -> NDArray[np.bool_]:
@@ -129,7 +131,7 @@ def note_missing(patches: pd.DataFrame, protocol: str) -> list[str]:
     ]
 
 
-def require_unseen(settings: Settings, model: JudgedModel, patches: pd.DataFrame) -> None:
+def require_unseen(settings: Settings, model: EvaluatedModel, patches: pd.DataFrame) -> None:
     """Refuses a registered model that trained or was calibrated on a patient, or on pixels, that would judge it.
 
     Args:

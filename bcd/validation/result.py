@@ -1,8 +1,8 @@
-"""A judgement: one or several models on the same patches, each evaluated, and compared pair by pair.
+"""A validation: one or several models on the same patches, each evaluated, and compared pair by pair.
 
 Examples:
-        judgement = judge_models({"a": scores_a, "b": scores_b}, EvaluateOptions(), title="Two networks", notes=[])
-        judgement.differences[0].metrics["auroc"].value  # b minus a
+        validation = evaluate_models({"a": scores_a, "b": scores_b}, EvaluateOptions(), title="Two networks", notes=[])
+        validation.differences[0].metrics["auroc"].value  # b minus a
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Pair(BaseModel):
     metrics: dict[str, Difference]
 
 
-class Judgement(BaseModel):
+class Validation(BaseModel):
     """Models judged on the same patches.
 
     Attributes:
@@ -66,7 +66,7 @@ class Judgement(BaseModel):
     protocol: str = ""
 
 
-def judge_models(
+def evaluate_models(
     scores: Mapping[str, pd.DataFrame],
     options: EvaluateOptions,
     *,
@@ -76,7 +76,7 @@ def judge_models(
     snapshot: str = "",
     protocol: str = "",
     policies: Mapping[str, Policy] | None = None,
-) -> Judgement:
+) -> Validation:
     """Evaluates each model and compares every pair of them.
 
     Args:
@@ -105,7 +105,7 @@ def judge_models(
             differences.append(Pair(first=first, second=second, metrics=metrics))
             advance(1)
     notes = [*notes, *(note for name, one in evaluations.items() if (note := _reversal(name, one, scores[name])))]
-    return Judgement(title=title, notes=notes, evaluations=evaluations, differences=differences, protocol=protocol)
+    return Validation(title=title, notes=notes, evaluations=evaluations, differences=differences, protocol=protocol)
 
 
 def _reversal(name: str, evaluation: Evaluation, scores: pd.DataFrame) -> str:

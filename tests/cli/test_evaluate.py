@@ -12,7 +12,7 @@ from bcd.cli.main import main
 from bcd.settings import Settings
 from bcd.store.catalog import open_catalog
 from bcd.synthetic.scores import ScoreModel, draw_scores
-from bcd.validation.result import Judgement
+from bcd.validation.result import Validation
 
 
 @pytest.fixture
@@ -43,9 +43,9 @@ def test_json_is_printed_and_nothing_else(settings: Settings, bcd, predictions: 
     options = ["--resamples", "100", "--out", str(out), "--protocol", "founding"]
     code, said, _ = bcd("evaluate", "--predictions", str(predictions), *options, "--json")
     assert code == 0
-    judgement = Judgement.model_validate(json.loads(said))
-    assert list(judgement.evaluations) == ["ours", "theirs"]
-    assert judgement.evaluations["ours"].at_prevalence.prevalence == 0.5
+    validation = Validation.model_validate(json.loads(said))
+    assert list(validation.evaluations) == ["ours", "theirs"]
+    assert validation.evaluations["ours"].at_prevalence.prevalence == 0.5
     (folder,) = out.iterdir()
     assert json.loads((folder / "evaluation.json").read_text()) == json.loads(said)
 

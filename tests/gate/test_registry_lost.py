@@ -8,11 +8,11 @@ import pytest
 
 from bcd.errors import BcdError
 from bcd.evaluation.options import EvaluateOptions
-from bcd.gate.history import list_versions, tell_story
+from bcd.gate.history import list_events, list_versions
 from bcd.gate.options import GateOptions
 from bcd.gate.overrides import Word, answer_approval, force_promotion, roll_back
 from bcd.gate.promotion import run_gate
-from bcd.gate.recheck import rejudge_champion
+from bcd.gate.recheck import recheck_champion
 from bcd.store.catalog import open_catalog
 from bcd.store.decisions import list_decisions
 
@@ -77,7 +77,7 @@ def test_a_bundle_of_the_same_number_and_retraining_is_judged_anew(settings, sna
     assert [one.challenger for one in decisions] == ["1", "2", "1", "2"]
     assert len({one.evidence["model"] for one in decisions}) == 4
     assert judge(anew, snapshot, "two", "2") == second
-    gone = [one.is_gone for one in tell_story(anew, catalog) if one.what == "gate"]
+    gone = [one.is_gone for one in list_events(anew, catalog) if one.what == "gate"]
     assert gone == [True, True, False, False]
 
 
@@ -102,7 +102,7 @@ def test_a_champion_of_the_same_number_is_judged_again_and_that_is_recorded(sett
     catalog = open_catalog(settings)
 
     def again(where):
-        return rejudge_champion(where, catalog, snapshot=snapshot, options=GateOptions(), evaluate=EVALUATE)
+        return recheck_champion(where, catalog, snapshot=snapshot, options=GateOptions(), evaluate=EVALUATE)
 
     force_promotion(settings, catalog, "1", LEE)
     assert again(settings).verdict == "PROMOTE"
@@ -111,5 +111,5 @@ def test_a_champion_of_the_same_number_is_judged_again_and_that_is_recorded(sett
 
     assert again(anew).verdict == "PROMOTE"
 
-    assert [one.kind for one in list_decisions(catalog)] == ["forced", "rejudged", "forced", "rejudged"]
+    assert [one.kind for one in list_decisions(catalog)] == ["forced", "recheck", "forced", "recheck"]
     assert again(anew) is None

@@ -162,7 +162,7 @@ def test_a_folder_of_another_training_is_refused_naming_the_difference(
     assert json.loads((folder / "inputs.json").read_text())["snapshot"] == "a" * 64
 
 
-def test_a_loss_that_is_not_finite_stops_the_training_with_a_mend(
+def test_a_loss_that_is_not_finite_stops_the_training_with_a_fix(
     prepared: PreparedSnapshot,
     tiny: Architecture,
     options: TrainOptions,

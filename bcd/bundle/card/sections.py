@@ -104,7 +104,7 @@ def make_protocol(facts: CardFacts) -> Section:
     name, _, held_out = facts.record.protocol.partition(":")
     held = f" The hospital held out: {held_out}." if held_out else ""
     text = [f"Protocol {name}. {_PROTOCOLS.get(name, '')}{held} {_SPLITS}".replace("  ", " ")]
-    return Section("Protocol", text if facts.evaluation is None else [*text, _describe_judging(facts.evaluation)])
+    return Section("Protocol", text if facts.evaluation is None else [*text, _describe_scoring(facts.evaluation)])
 
 
 def format_count(n: int, noun: str, plural: str = "s") -> str:
@@ -112,7 +112,7 @@ def format_count(n: int, noun: str, plural: str = "s") -> str:
     return f"{n:,} {noun}{'' if n == 1 else plural}"
 
 
-def _describe_judging(evaluation: Evaluation) -> str:
+def _describe_scoring(evaluation: Evaluation) -> str:
     options = evaluation.options
     return (
         f"Metrics are of the test patients with the share of IDC that they have, {_share(evaluation.prevalence)}. "

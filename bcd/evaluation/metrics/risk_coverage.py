@@ -8,7 +8,7 @@ Two areas sum the curve up; less is better in both, and both are at the sample's
   patches weigh most, as the other does.
 
 Examples:
-        curve = risk_coverage(Judged.of(sample, EvaluateOptions()))
+        curve = risk_coverage(Resampled.of(sample, EvaluateOptions()))
         curve.augrc.value, curve.augrc.low, curve.augrc.high
 """
 
@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict
 from bcd.evaluation.calls import confidence, is_idc
 from bcd.evaluation.metrics.estimates import Estimate
 from bcd.evaluation.metrics.intervals import Array
-from bcd.evaluation.metrics.metrics import Judged, make_estimate, ratio
+from bcd.evaluation.metrics.metrics import Resampled, make_estimate, ratio
 from bcd.evaluation.metrics.ranking import divide
 from bcd.evaluation.metrics.sample import Sample
 
@@ -94,21 +94,21 @@ class Steps:
         return divide((middle * np.diff(kept, axis=1, prepend=0)).sum(axis=1), kept[:, -1] ** 2)
 
 
-def risk_coverage(judged: Judged) -> RiskCoverage:
+def risk_coverage(resampled: Resampled) -> RiskCoverage:
     """Makes the curve of a sample, and its areas with intervals by patient."""
-    steps = make_steps(judged.sample)
-    patches, options = judged.tallies.n, judged.options
+    steps = make_steps(resampled.sample)
+    patches, options = resampled.tallies.n, resampled.options
     coverage = steps.kept.sum(axis=0) / patches.sum()
     shown = np.unique(np.searchsorted(coverage, np.arange(1, POINTS + 1) / POINTS - 1e-9).clip(max=len(coverage) - 1))
     return RiskCoverage(
-        aurc=make_estimate(steps.aurc, judged.weights, patches, options),
-        augrc=make_estimate(steps.augrc, judged.weights, patches, options),
+        aurc=make_estimate(steps.aurc, resampled.weights, patches, options),
+        augrc=make_estimate(steps.augrc, resampled.weights, patches, options),
         points=[
             RiskPoint(
                 confidence=float(steps.confidence[i]),
                 coverage=float(coverage[i]),
                 risk=make_estimate(
-                    ratio(steps.wrong[:, i], steps.kept[:, i]), judged.weights, steps.kept[:, i], options
+                    ratio(steps.wrong[:, i], steps.kept[:, i]), resampled.weights, steps.kept[:, i], options
                 ),
             )
             for i in shown

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from bcd.evaluation.calls import is_confident
 from bcd.evaluation.metrics.estimates import Estimate
 from bcd.evaluation.metrics.intervals import Array
-from bcd.evaluation.metrics.metrics import Judged, make_estimate, ratio
+from bcd.evaluation.metrics.metrics import Resampled, make_estimate, ratio
 from bcd.evaluation.metrics.tallies import tally
 
 
@@ -57,24 +57,24 @@ class ThresholdRow(BaseModel):
     specificity_of_all: Estimate
 
 
-def threshold_table(judged: Judged) -> list[ThresholdRow]:
+def threshold_table(resampled: Resampled) -> list[ThresholdRow]:
     """Makes a row for each level of the options."""
-    return [threshold_row(judged, level) for level in judged.options.levels]
+    return [threshold_row(resampled, level) for level in resampled.options.levels]
 
 
-def threshold_row(judged: Judged, level: float) -> ThresholdRow:
+def threshold_row(resampled: Resampled, level: float) -> ThresholdRow:
     """Makes the row of one level, such as a certified threshold.
 
     Args:
-        judged: The sample.
+        resampled: The sample.
         level: Confidence from which a patch is kept, in [0.5, 1].
     """
-    kept = tally(judged.sample, is_confident(judged.sample.probability, level))
-    everything = judged.tallies
+    kept = tally(resampled.sample, is_confident(resampled.sample.probability, level))
+    everything = resampled.tallies
     squares = float((kept.n**2).sum())
 
     def share(part: Array, whole: Array) -> Estimate:
-        return make_estimate(ratio(part, whole), judged.weights, whole, judged.options)
+        return make_estimate(ratio(part, whole), resampled.weights, whole, resampled.options)
 
     right = kept.tp + kept.tn
     each = np.divide(right, kept.n, out=np.zeros_like(right), where=kept.n > 0)
@@ -89,7 +89,7 @@ def threshold_row(judged: Judged, level: float) -> ThresholdRow:
         coverage_positive=share(kept.positive, everything.positive),
         coverage_negative=share(kept.negative, everything.negative),
         accuracy=share(right, kept.n),
-        accuracy_macro=make_estimate(macro, judged.weights, kept.n, judged.options, leverage=counted),
+        accuracy_macro=make_estimate(macro, resampled.weights, kept.n, resampled.options, leverage=counted),
         precision=share(kept.tp, kept.tp + kept.fp),
         npv=share(kept.tn, kept.tn + kept.fn),
         recall=share(kept.tp, kept.positive),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bcd.evaluation.evaluation import Evaluation, PatientRow
 from bcd.evaluation.metrics.estimates import Estimate
-from bcd.evaluation.metrics.subgroups import View
+from bcd.evaluation.metrics.subgroups import Subgroup
 from bcd.evaluation.outcome import OUTCOMES
 from bcd.evaluation.report.tables import (
     METRIC_NAMES,
@@ -21,7 +21,7 @@ SHOWN = ("auroc", "auprc", "accuracy", "recall", "specificity", "f1", "brier")
 """Metrics of tables with little room."""
 
 
-def part_table(parts: Sequence[View], *, kind: str) -> Table:
+def part_table(parts: Sequence[Subgroup], *, kind: str) -> Table:
     """Makes the table of hospitals or batches.
 
     Args:
@@ -161,7 +161,7 @@ def _patient(row: PatientRow) -> list[str]:
 
 
 def tables_of(evaluation: Evaluation) -> dict[str, Table]:
-    """Makes the tables of an evaluation's views that have something to show, by title."""
+    """Makes the tables of an evaluation's subgroups that have something to show, by title."""
     tables: dict[str, Table | None] = {
         "Thresholds by target error": promise_table(evaluation),
         "Risk and coverage": selective_table(evaluation),

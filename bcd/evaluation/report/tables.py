@@ -72,17 +72,17 @@ def describe(evaluation: Evaluation) -> str:
 def headline_table(evaluation: Evaluation) -> Table:
     """Makes the table of metrics: pooled, patient-macro, and without the largest patient."""
     largest = f"{evaluation.largest_patient} ({evaluation.largest_patches:,} patches)"
-    views = {
+    subgroups = {
         "pooled": evaluation.pooled,
         "patient-macro": evaluation.patient_macro,
         f"without {largest}": evaluation.without_largest,
     }
-    views = {name: estimates for name, estimates in views.items() if estimates}
+    subgroups = {name: estimates for name, estimates in subgroups.items() if estimates}
     rows = [
-        [METRIC_NAMES[metric], *(format_estimate(estimates[metric]) for estimates in views.values())]
+        [METRIC_NAMES[metric], *(format_estimate(estimates[metric]) for estimates in subgroups.values())]
         for metric in evaluation.pooled
     ]
-    return Table(describe(evaluation), ["metric", *views], rows)
+    return Table(describe(evaluation), ["metric", *subgroups], rows)
 
 
 def threshold_rows(evaluation: Evaluation) -> Table:

@@ -183,9 +183,9 @@ def test_each_hospital_has_its_counts_and_its_results(two_hospitals):
     text = write_card(two_hospitals).markdown
 
     assert "| east | 9 | 54 | 50.0 % |" in text
-    for view in two_hospitals.evaluation.per_hospital:
-        assert f"| {view.name} | {view.n_patches:,} | {view.n_patients} |" in text
-        assert format_estimate(view.pooled["auroc"]) in text
+    for turn in two_hospitals.evaluation.per_hospital:
+        assert f"| {turn.name} | {turn.n_patches:,} | {turn.n_patients} |" in text
+        assert format_estimate(turn.pooled["auroc"]) in text
 
 
 def test_limits_follow_from_the_figures(card, facts):
@@ -312,7 +312,7 @@ def test_a_version_that_was_registered_without_a_card_is_named(facts, shared_set
         find_card(shared_settings, "1")
 
 
-def test_a_missing_version_is_told_with_the_mend(settings):
+def test_a_missing_version_is_told_with_the_fix(settings):
     with pytest.raises(BcdError, match=r"no 7 of bcd-idc.*bcd status"):
         find_card(settings, "7")
 

@@ -9,7 +9,7 @@ import pytest
 
 from bcd.evaluation.calls import is_confident
 from bcd.evaluation.metrics.intervals import Statistic, draw_resamples, interval
-from bcd.evaluation.metrics.metrics import Judged, basis, leverage_of, ratio
+from bcd.evaluation.metrics.metrics import Resampled, basis, leverage_of, ratio
 from bcd.evaluation.metrics.sample import Sample
 from bcd.evaluation.metrics.tallies import tally
 from bcd.evaluation.options import EvaluateOptions
@@ -25,12 +25,12 @@ JACKKNIFE = EvaluateOptions(resamples=300)
 PERCENTILE = EvaluateOptions(resamples=300, interval="percentile")
 
 
-def judge(patches: ScoredPatches, n_patients: int) -> Judged:
+def judge(patches: ScoredPatches, n_patients: int) -> Resampled:
     patients = [("hospital", str(number)) for number in range(n_patients)]
-    return Judged.of(Sample(patches.label == 1, patches.probability, patches.patient, patients), JACKKNIFE)
+    return Resampled.of(Sample(patches.label == 1, patches.probability, patches.patient, patients), JACKKNIFE)
 
 
-def figure(judged: Judged, name: str) -> tuple[Statistic, np.ndarray, int]:
+def figure(judged: Resampled, name: str) -> tuple[Statistic, np.ndarray, int]:
     """A statistic, its leverage, and the number of patients that it rests on."""
     if name != "selective_error":
         patients = np.count_nonzero(basis(name, judged.tallies))

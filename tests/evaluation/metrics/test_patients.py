@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bcd.evaluation.metrics.metrics import Judged
-from bcd.evaluation.metrics.patients import PatientLevel, find_facts, judge_patients
+from bcd.evaluation.metrics.metrics import Resampled
+from bcd.evaluation.metrics.patients import PatientLevel, evaluate_patients, find_facts
 from bcd.evaluation.metrics.sample import read_sample
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.outcome import FOUND, NOT_FOUND, UNDECIDED, OutcomeRule, decide_outcome
@@ -19,8 +19,8 @@ RULE = OutcomeRule()
 
 
 def judge(scores: pd.DataFrame, options: EvaluateOptions) -> PatientLevel:
-    judged = Judged.of(read_sample(scores), options)
-    return judge_patients(judged, find_facts(judged, scores))
+    judged = Resampled.of(read_sample(scores), options)
+    return evaluate_patients(judged, find_facts(judged, scores))
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,14 @@ import pytest
 from sklearn import metrics as sk
 
 from bcd.evaluation.calls import is_confident
-from bcd.evaluation.metrics.metrics import Judged
+from bcd.evaluation.metrics.metrics import Resampled
 from bcd.evaluation.metrics.prevalence import AtPrevalence, at_prevalence
 from bcd.evaluation.metrics.sample import read_sample
 from bcd.evaluation.options import EvaluateOptions
 
 
 def judge(scores: pd.DataFrame, prevalence: float, options: EvaluateOptions) -> AtPrevalence:
-    return at_prevalence(Judged.of(read_sample(scores), options), prevalence)
+    return at_prevalence(Resampled.of(read_sample(scores), options), prevalence)
 
 
 def weights_of(scores: pd.DataFrame, prevalence: float) -> np.ndarray:
@@ -54,7 +54,7 @@ def test_the_threshold_table_is_weighted_too(scores: pd.DataFrame, options: Eval
 
 
 def test_at_its_own_prevalence_nothing_changes(scores: pd.DataFrame, options: EvaluateOptions) -> None:
-    judged = Judged.of(read_sample(scores), options)
+    judged = Resampled.of(read_sample(scores), options)
     own = at_prevalence(judged, float(scores["label"].mean())).metrics
     pooled = judged.pooled()
     assert {name: own[name].value for name in own} == pytest.approx({name: pooled[name].value for name in own})

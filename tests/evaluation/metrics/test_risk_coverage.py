@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from bcd.evaluation.metrics.metrics import Judged
+from bcd.evaluation.metrics.metrics import Resampled
 from bcd.evaluation.metrics.risk_coverage import RiskCoverage, make_steps, risk_coverage
 from bcd.evaluation.metrics.sample import Sample, read_sample
 from bcd.evaluation.options import EvaluateOptions
@@ -60,7 +60,7 @@ def test_a_resample_is_the_sample_with_its_patients_repeated(scores: pd.DataFram
 
 
 def test_the_curve_ends_at_all_patches_with_the_error_of_all(scores: pd.DataFrame, options: EvaluateOptions) -> None:
-    judged = Judged.of(read_sample(scores), options)
+    judged = Resampled.of(read_sample(scores), options)
     curve = risk_coverage(judged)
     last = curve.points[-1]
     assert last.coverage == 1
@@ -76,7 +76,7 @@ def test_the_curve_ends_at_all_patches_with_the_error_of_all(scores: pd.DataFram
 def test_coverage_rises_as_confidence_falls(rows: list[tuple[bool, float, int]]) -> None:
     label, p, patient = zip(*rows, strict=True)
     frame = pd.DataFrame({"hospital": "north", "patient": patient, "label": label, "probability": p})
-    points = risk_coverage(Judged.of(read_sample(frame), EvaluateOptions(resamples=100))).points
+    points = risk_coverage(Resampled.of(read_sample(frame), EvaluateOptions(resamples=100))).points
     assert points[-1].coverage == 1
     assert (np.diff([point.coverage for point in points]) > 0).all()
     assert (np.diff([point.confidence for point in points]) < 0).all()
