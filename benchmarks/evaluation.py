@@ -2,12 +2,12 @@
 
     .venv/bin/python benchmarks/evaluation.py
 
-277,524 predictions of 279 patients are made up and judged: every metric pooled, by patient, without the largest, by
-hospital and by batch, the threshold table, risk and coverage, patients. Once with the default intervals (full), once
-with those of 2,000 resamples of the patients (resampled). Beside it stand the pooled metrics of 2,000 resamples, and
-the same by scikit-learn, called once a resample: a few resamples are measured and scaled to all. Every way runs in a
-process of its own; memory is its own (RssAnon), at its peak. `--outcomes` prints instead how often the outcome is
-right on made-up patients, for docs/explanation/numbers.md.
+277,524 predictions of 279 patients are made up and evaluated: every metric pooled, by patient, without the largest,
+by hospital and by batch, the threshold table, risk and coverage, patients. Once with the default intervals (full),
+once with those of 2,000 resamples of the patients (resampled). Beside it stand the pooled metrics of 2,000
+resamples, and the same by scikit-learn, called once a resample: a few resamples are measured and scaled to all.
+Every way runs in a process of its own; memory is its own (RssAnon), at its peak. `--outcomes` prints instead how
+often the outcome is right on made-up patients, for docs/explanation/numbers.md.
 """
 
 from __future__ import annotations
@@ -164,8 +164,8 @@ def print_outcomes(patients: int = 5_000) -> None:
         model = ScoreModel(separation=separation, tumour_free=0.5)
         scores = draw_scores(model, patients, seed=1)
         scores = scores[scores.groupby("patient")["label"].transform("size") >= options.min_patches]
-        judged = Resampled.of(read_sample(scores), options)
-        counts = count_outcomes(find_facts(judged, scores).outcomes, judged.tallies.positive > 0)
+        resampled = Resampled.of(read_sample(scores), options)
+        counts = count_outcomes(find_facts(resampled, scores).outcomes, resampled.tallies.positive > 0)
         for group, found in counts.items():
             total = sum(found.values())
             shares = " | ".join(f"{100 * found[each] / total:.1f} %" for each in OUTCOMES)

@@ -1,8 +1,9 @@
 """Recipes compared by patient folds of the train patients, and the chosen one opened on the test patients.
 
 Every recipe is trained on each fold's other train patients, with every seed; the snapshot's val patients choose the
-epoch and the left-out fold judges. A recipe counts as better where the whole interval of its gain over the default,
-by patient and seed, lies above zero. Everything is kept in --folder, so the same command goes on after a kill.
+epoch and the left-out fold is evaluated. A recipe counts as better where the whole interval of its gain over the
+default, by patient and seed, lies above zero.
+Everything is kept in --folder, so the same command goes on after a kill.
 
     .venv/bin/python benchmarks/recipes.py train --home HOME --folder FOLDER       # 3 folds x 2 seeds x 5 recipes
     .venv/bin/python benchmarks/recipes.py compare --home HOME --folder FOLDER     # the table; test patients unread
@@ -120,11 +121,11 @@ def place(folder: Path, name: str, fold: int, seed: int) -> Path:
 
 def compare_all(prepared: PreparedSnapshot, folder: Path) -> None:
     """Prints what every recipe gains over the default of the same seeds on the folds that it never saw."""
-    judged: dict[str, tuple[list[int], Folds]] = {}
+    evaluated: dict[str, tuple[list[int], Folds]] = {}
     for name, recipe in RECIPES.items():
         seeds = [each for each in SEEDS if all(place(folder, name, fold, each).exists() for fold in range(FOLDS))]
         for turns in (1, 8) if seeds else ():
-            judged[f"{name}, {turns} view{'s' * (turns > 1)}"] = (
+            evaluated[f"{name}, {turns} turn{'s' * (turns > 1)}"] = (
                 seeds,
                 [
                     [
@@ -135,15 +136,15 @@ def compare_all(prepared: PreparedSnapshot, folder: Path) -> None:
                 ],
             )
         if len(seeds) > 1:
-            judged[f"{name}, 8 turns, both seeds averaged"] = (
+            evaluated[f"{name}, 8 turns, both seeds averaged"] = (
                 seeds,
-                [[average(*frames)] for frames in judged[f"{name}, 8 turns"][1]],
+                [[average(*frames)] for frames in evaluated[f"{name}, 8 turns"][1]],
             )
-    default = judged["default, 1 view"][1]
+    default = evaluated["default, 1 turn"][1]
     draws = [draw_patients(fold[0]) for fold in default]
     base = resample(default, draws)
     print(f"AUROC, every patient weighing the same, mean of {FOLDS} left-out folds; gain over the default")
-    for name, (seeds, folds) in judged.items():
+    for name, (seeds, folds) in evaluated.items():
         values = resample(folds, draws)
         same = base[:, [SEEDS.index(seed) for seed in seeds]]
         gain = pick_seeds(values, 0) - pick_seeds(same, 1)
@@ -178,10 +179,10 @@ def open_test(prepared: PreparedSnapshot, folder: Path, name: str, published: Pa
         f"AUROC of {name} on {frame['patient'].nunique()} test patients: pooled, patient-macro, without the largest"
     )
     for case, probability in (probabilities | read_published(frame, published)).items():
-        judged = evaluate_scores(
+        evaluated = evaluate_scores(
             frame.assign(probability=probability), EvaluateOptions(), snapshot=prepared.snapshot.id, split="test"
         )
-        ways = (judged.pooled, judged.patient_macro, judged.without_largest)
+        ways = (evaluated.pooled, evaluated.patient_macro, evaluated.without_largest)
         print(f"  {case:22s}", "   ".join(format_estimate(way["auroc"]) for way in ways))
 
 

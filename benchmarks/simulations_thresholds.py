@@ -74,7 +74,7 @@ def certificates(hospitals: int) -> Table:
     for name, model in WORLDS.items():
         everybody = Everybody(model)
         best = Calibrator(slope=model.slope, intercept=model.intercept)
-        known = {level: everybody.judge(best, level) for level in LEVELS}
+        known = {level: everybody.evaluate(best, level) for level in LEVELS}
         for n_patients in (80, 150, 300, 600) if model is NETWORK else (80, 150, 300):
             found = list(_certify_many(everybody, n_patients, hospitals))
             for target in OPTIONS.target_errors:
@@ -103,13 +103,13 @@ def _certify_many(everybody: Everybody, n_patients: int, hospitals: int) -> Iter
         val = _draw(everybody.model, n_patients, seed)
         policy = fit_policy(val.logit, val.label, val.patient, OPTIONS)
         p = policy.calibrator.apply(val.logit)
-        own = {level: _judge(val, p, level) for level in LEVELS}
+        own = {level: _evaluate(val, p, level) for level in LEVELS}
         for row in policy.certified:
             careless, _ = _loosest(own, row.target_error)
             yield (
                 row.target_error,
-                None if row.threshold is None else everybody.judge(policy.calibrator, row.threshold),
-                everybody.judge(policy.calibrator, careless),
+                None if row.threshold is None else everybody.evaluate(policy.calibrator, row.threshold),
+                everybody.evaluate(policy.calibrator, careless),
             )
 
 
@@ -129,7 +129,7 @@ class Everybody:
         none = (1 - self.chance[:, None]) ** np.array(PATIENT_SIZES)
         self.anything = 1 - none.mean(axis=1)
 
-    def judge(self, calibrator: Calibrator, level: float) -> Kept:
+    def evaluate(self, calibrator: Calibrator, level: float) -> Kept:
         """Returns what a threshold on calibrated probabilities does to all patients."""
         from scipy.special import logit, ndtr
 
@@ -150,7 +150,7 @@ class Everybody:
         return Kept(float(share @ present / present.sum()), float(wrong.sum() / kept.sum()), float(kept.mean()))
 
 
-def _judge(patches: ScoredPatches, p: np.ndarray, level: float) -> Kept:
+def _evaluate(patches: ScoredPatches, p: np.ndarray, level: float) -> Kept:
     kept = is_confident(p, level)
     wrong = kept & (is_idc(p) != (patches.label == 1))
     size = patches.patient[-1] + 1

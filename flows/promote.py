@@ -1,7 +1,7 @@
 """Promote: the gate compares a registered challenger with the champion on the gate patients, and decides.
 
-The champion is judged again where gate or test patients are new. Where a person has to approve (`[gate] approval`),
-the flow `approve` is started, which asks on the dashboard.
+The champion is evaluated again where gate or test patients are new. Where a person has to approve (`[gate]
+approval`), the flow `approve` is started, which asks on the dashboard.
 
 Examples:
         python flows/promote.py

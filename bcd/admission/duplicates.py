@@ -131,13 +131,13 @@ def _title(known: KnownPatch) -> str:
 
 def refuse_duplicates(findings: Findings) -> None:
     """Refuses files of one delivery that repeat or contradict each other, in the order of the rules."""
-    for columns, judge in (
+    for columns, check in (
         (CELL, _refuse_same_cell),
         (["pixel_sha256"], _refuse_two_patients),
         (["pixel_sha256"], _refuse_two_labels),
     ):
         for group in _groups(findings, columns):
-            judge(findings, group)
+            check(findings, group)
 
 
 def _groups(findings: Findings, columns: Sequence[str]) -> Iterator[list[Patch]]:

@@ -53,7 +53,7 @@ def refuse_whole(
         Its record, whose `reason` is a sentence.
     """
     name = naming.show_title(path.name)
-    refusal = _judge(name, path, naming, error)
+    refusal = _refuse(name, path, naming, error)
     digest = (
         _digest(path) if refusal.rule not in _EVENTS else hashlib.sha256(str(time.time_ns()).encode()).hexdigest()
     )
@@ -79,7 +79,7 @@ def explain_refused(
     return refused
 
 
-def _judge(name: str, path: Path, naming: Naming, error: Exception) -> Refusal:
+def _refuse(name: str, path: Path, naming: Naming, error: Exception) -> Refusal:
     if isinstance(error, DeliveryError):
         return Refusal(error.rule, naming.show_text(error.what, path))
     if isinstance(error, BcdError):

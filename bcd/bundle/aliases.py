@@ -78,7 +78,7 @@ def _is_same(decision: Decision, found: dict[str, Any], registered: datetime) ->
     known = {key: decision.evidence[key] for key in ("bundle", "model") if key in decision.evidence}
     if known != {key: value for key, value in found.items() if key in known}:
         return False
-    # Earlier decisions do not name the model; what was registered later cannot have been judged.
+    # Earlier decisions do not name the model; what was registered later cannot have been decided on.
     return "model" in known or registered <= decision.decided_at
 
 

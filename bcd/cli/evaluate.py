@@ -1,4 +1,4 @@
-"""`bcd evaluate`: judge a model on a snapshot or on a delivery that is not admitted, or anybody's predictions."""
+"""`bcd evaluate`: evaluate a model on a snapshot or on a delivery that is not admitted, or anybody's predictions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def evaluate(
         list[str] | None, typer.Option(help="A further model on the same patches; may be repeated.")
     ] = None,
     protocol: Annotated[
-        str, typer.Option(help="Who judges: natural, founding, cruz-roa-2014 or cruz-roa-2014-dev.")
+        str, typer.Option(help="Whose patients: natural, founding, cruz-roa-2014 or cruz-roa-2014-dev.")
     ] = "natural",
     snapshot: Annotated[
         str, typer.Option(help="Id of a snapshot, or its beginning; none: the one that the model was trained on.")
@@ -46,7 +46,7 @@ def evaluate(
         list[str] | None, typer.Option(help="A column of scores in that file; may be repeated; none: all others.")
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="A delivery to judge on without admitting it: a folder, a zip or tar.")
+        Path | None, typer.Option(help="A delivery to evaluate on, without admitting it: a folder, a zip or tar.")
     ] = None,
     hospital: Annotated[str, typer.Option(help="The hospital of that delivery.")] = "given",
     spacing: Annotated[
@@ -69,7 +69,7 @@ def evaluate(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the evaluation as JSON, and nothing else.")] = False,
 ) -> None:
-    """Judge by patient: metrics with intervals, thresholds, patients, and pairwise differences. Chooses nothing."""
+    """Evaluate by patient: metrics with intervals, thresholds, patients, pairwise differences. Chooses nothing."""
     from bcd.cli.terminal import at_work
     from bcd.evaluation.options import EvaluateOptions
     from bcd.progress import SilentSink, show_progress
@@ -113,7 +113,7 @@ def _require_one_subject(
     from bcd.errors import BcdError
 
     if predictions and data:
-        raise BcdError("--predictions and --data name two things to judge.", "Name one of them.")
+        raise BcdError("--predictions and --data name two things to evaluate.", "Name one of them.")
     if snapshot and (predictions or data):
         raise BcdError("--snapshot names other patients than the file or the delivery.", "Leave one of them out.")
     if spacing is not None and not data:
@@ -121,7 +121,7 @@ def _require_one_subject(
     if columns and not predictions:
         raise BcdError("--column names columns of no file.", "Name the file with --predictions.")
     if model and predictions:
-        raise BcdError("--model judges patients of the store.", "Put a model beside predictions with --beside.")
+        raise BcdError("--model evaluates patients of the store.", "Put a model beside predictions with --beside.")
 
 
 def _read_protocol(name: str) -> EvaluationProtocol:

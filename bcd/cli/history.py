@@ -20,7 +20,7 @@ def history(
     version: Annotated[str, typer.Argument(help="Only what concerns this version, such as 3.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
-    """Tell the events of the versions: registered, judged, promoted, rolled back, and by whom."""
+    """List what happened to the versions: registered, evaluated, promoted, rolled back, and by whom."""
     from bcd.cli.promote import show_lost_champion
     from bcd.cli.terminal import at_work
     from bcd.gate.history import list_events, list_versions
@@ -46,7 +46,7 @@ def history(
 
 
 def _show(console: Console, event: Event) -> None:
-    what = {"gate": "the gate", "recheck": "judged again", "look": "looked at"}.get(event.what, event.what)
+    what = {"gate": "the gate", "recheck": "evaluated again", "look": "looked at"}.get(event.what, event.what)
     verdict = f" [bold {_COLOURS[event.verdict]}]{event.verdict}[/]" if event.verdict else ""
     against = f" against {event.against}" if event.against and event.what != "registered" else ""
     gone = " [dim](no longer in the registry)[/]" if event.is_gone else ""

@@ -1,4 +1,4 @@
-"""`bcd retrain`: from the batches in the store to a judged challenger."""
+"""`bcd retrain`: from the batches in the store to a challenger at the gate."""
 
 from __future__ import annotations
 

@@ -165,7 +165,7 @@ class Evaluation(BaseModel):
 def evaluate_scores(
     scores: pd.DataFrame, options: EvaluateOptions, *, snapshot: str, split: str, policy: Policy | None = None
 ) -> Evaluation:
-    """Judges the scores of one split.
+    """Evaluates the scores of one split.
 
     Args:
         scores: A row a patch, with the columns hospital, patient, label and probability (calibrated); slide, x and y
@@ -173,7 +173,7 @@ def evaluate_scores(
         options: Resamples, confidence, levels and minimums.
         snapshot: The snapshot that the patches are of.
         split: The split that the patches are of.
-        policy: Whose certified thresholds are judged too.
+        policy: Whose certified thresholds are evaluated too.
 
     Raises:
         BcdError: A column is missing, there is no row, a label is neither 0 nor 1, or a probability is none.

@@ -12,7 +12,7 @@ from bcd.options import Folds, Options, Patches, Patients, Probability, Unit
 
 
 class EvaluateOptions(Options):
-    """How scores are judged; every interval is by patient."""
+    """How scores are evaluated; every interval is by patient."""
 
     interval: Literal["jackknife", "percentile"] = Field(
         "jackknife",

@@ -1,4 +1,4 @@
-"""The versions in the registry with what became of each, and the story of all decisions."""
+"""The versions in the registry with what became of each, and all decisions in order."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class VersionSummary:
         version: Its number.
         registered_at: When it was registered.
         aliases: `champion`, `previous`, `challenger`, where it holds them.
-        verdict: PROMOTE, HOLD or REJECT; None: the gate has not judged it.
+        verdict: PROMOTE, HOLD or REJECT; None: the gate has not decided on it.
         reasons: Why.
         snapshot: Id of the snapshot that it was trained on.
         protocol: How that snapshot was split.

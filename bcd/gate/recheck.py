@@ -1,4 +1,4 @@
-"""The champion is judged again when new gate or test patients have arrived: a recorded look that moves no alias.
+"""The champion is evaluated again when new gate or test patients have arrived: a recorded look that moves no alias.
 
 On the gate patients of today it is compared with the version that it replaced, by the rule of the gate; on the test
 patients of today its metrics are reported anew. What to do about one that no longer holds is a person's choice.
@@ -36,19 +36,19 @@ def recheck_champion(
     evaluate: EvaluateOptions,
     parent: str | None = None,
 ) -> Verdict | None:
-    """Judges the champion on the gate and test patients of a snapshot, unless it was judged on these very ones.
+    """Evaluates the champion on the gate and test patients of a snapshot, unless it was evaluated on these very ones.
 
     Args:
         settings: Where everything is.
         catalog: Where the look is recorded.
-        snapshot: The snapshot whose gate and test patients judge.
+        snapshot: The snapshot whose gate and test patients are read.
         options: The rule and its margins.
         evaluate: How patients are resampled.
         parent: Run id of the retraining that this belongs to.
 
     Returns:
         PROMOTE: it stands; HOLD: it is not shown to be no worse than what it replaced; REJECT: it is clearly worse.
-        None where there is no champion, or nothing new to judge it by.
+        None where there is no champion, or nothing new to evaluate it on.
     """
     client = open_client(settings)
     options = options.model_copy(update={"approval": False})  # nothing is promoted
@@ -77,27 +77,27 @@ def recheck_champion(
 
 
 def _is_due(gate: Gate, champion: str) -> bool:
-    """Whether gate or test patients are others than those on which this champion was judged last."""
+    """Whether gate or test patients are others than those on which this champion was evaluated last."""
     if gate.snapshot.of("gate").empty:
         return False
-    judged = [
+    evaluated = [
         one
         for one in list_decisions(gate.catalog)
         if one.kind in {"gate", "recheck"} and one.challenger == champion and is_about(gate.client, one)
     ]
-    if not judged or judged[-1].snapshot == gate.snapshot.id:
-        return not judged
-    return bool(judged[-1].evidence.get("judges") != identify_patients(gate.snapshot))
+    if not evaluated or evaluated[-1].snapshot == gate.snapshot.id:
+        return not evaluated
+    return bool(evaluated[-1].evidence.get("patients_sha256") != identify_patients(gate.snapshot))
 
 
 def _find_comparable(gate: Gate, champion: str) -> str | None:
-    """Returns the version that the champion replaced, unless it has seen those who would judge it."""
+    """Returns the version that the champion replaced, unless it has seen patients that it would be evaluated on."""
     previous = resolve_version(gate.client, "previous")
     if previous is None or previous == champion:
         return None
     trained_on = gate.client.get_model_version(MODEL, previous).tags["bcd.snapshot"]
     if find_seen(gate.settings, trained_on, gate.snapshot.of("gate")):
-        say(f"{MODEL}/{previous} has seen gate patients of now: the champion is judged without it.")
+        say(f"{MODEL}/{previous} has seen gate patients of now: the champion is evaluated without it.")
         return None
     return previous
 

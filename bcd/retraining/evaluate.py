@@ -1,6 +1,6 @@
 """The evaluation of a network or an ensemble: scores of val and test patients, the policy, the figures.
 
-The policy is fitted on val patients and then judged, unchanged, on test patients, who chose nothing.
+The policy is fitted on val patients and then evaluated, unchanged, on test patients, who chose nothing.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class EvaluatedNetwork:
 
     Attributes:
         policy: Calibrator and levels, fitted on the val patients.
-        evaluations: The evaluation of each judged split. That of val, by cross-fitted probabilities, flatters all the
-            same: its patients chose the epoch. A split without patients is left out.
-        folder: Holds `SPLIT.parquet` (scores), `SPLIT.json` and `SPLIT/*.png` of each judged split.
+        evaluations: The evaluation of each split. That of val, by cross-fitted probabilities, flatters all
+            the same: its patients chose the epoch. A split without patients is left out.
+        folder: Holds `SPLIT.parquet` (scores), `SPLIT.json` and `SPLIT/*.png` of each evaluated split.
     """
 
     policy: Policy

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
     from bcd.snapshots.snapshot import Snapshot
 
-_FIX = "Find out which is right and freeze a new snapshot; nothing is trained on what judges it."
+_FIX = "Find out which is right and freeze a new snapshot; no model is evaluated on what it was trained on."
 
 
 def require_evidence(snapshot: Snapshot, split: str, *, min_patients: int, purpose: str) -> None:
     """Refuses a split that has too few patients or one class only.
 
     Args:
-        snapshot: What is to be trained on or judged by.
+        snapshot: What is to be trained on or evaluated on.
         split: The split that is needed.
         min_patients: How many patients it needs.
         purpose: What for, as in "training a network".

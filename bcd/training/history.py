@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 def score_epoch(logits: NDArray[Any], labels: NDArray[Any], patients: NDArray[Any]) -> dict[str, float]:
-    """Judges an epoch on val patches.
+    """Evaluates an epoch on val patches.
 
     Args:
         logits: (n,).

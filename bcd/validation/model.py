@@ -1,4 +1,4 @@
-"""The model that `bcd evaluate` judges: a registered bundle, or a file of a network.
+"""The model that `bcd evaluate` is given: a registered bundle, or a file of a network.
 
 Examples:
         model = open_model(load_settings(), "models:/bcd-idc@champion")
@@ -34,7 +34,7 @@ _BATCH = 256
 
 @dataclass(frozen=True)
 class EvaluatedModel:
-    """A model that can be judged.
+    """A model that can be evaluated.
 
     Attributes:
         name: What it is called.

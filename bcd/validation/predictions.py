@@ -1,10 +1,10 @@
-"""Anybody's predictions, a row a patch in a table, judged with the same code as bcd's own.
+"""Anybody's predictions, a row a patch in a table, evaluated with the same code as bcd's own.
 
 The columns patient, x, y (or name, the patch's file name) and label are needed; hospital and slide are known where
 they are given. Every other column that holds probabilities is a score: somebody's probability of IDC, in [0, 1],
-judged as it is. Columns that hold something else, such as a fold or a class, are left out and named. x and y are the
-upper left pixel of a patch, on the grid and the glass as admission knows them. `bcd.store.table_files` says in which
-formats.
+evaluated as it is. Columns that hold something else, such as a fold or a class, are left out and named. x and y are
+the upper left pixel of a patch, on the grid and the glass as admission knows them. `bcd.store.table_files` says in
+which formats.
 
 Examples:
         predictions = read_predictions(Path("predictions.csv"))

@@ -1,7 +1,7 @@
 """A validation: one or several models on the same patches, each evaluated, and compared pair by pair.
 
 Examples:
-        validation = evaluate_models({"a": scores_a, "b": scores_b}, EvaluateOptions(), title="Two networks", notes=[])
+        validation = evaluate_models({"a": first, "b": second}, EvaluateOptions(), title="Two networks", notes=[])
         validation.differences[0].metrics["auroc"].value  # b minus a
 """
 
@@ -47,10 +47,10 @@ class Pair(BaseModel):
 
 
 class Validation(BaseModel):
-    """Models judged on the same patches.
+    """Models evaluated on the same patches.
 
     Attributes:
-        title: What was judged.
+        title: What was evaluated.
         notes: What a reader must know of it: where labels come from, what was left out, what could not be checked.
         evaluations: The evaluation of each model, by its name.
         differences: Every pair of models.
@@ -81,19 +81,19 @@ def evaluate_models(
 
     Args:
         scores: The score frame of each model, of the same patches.
-        options: How they are judged.
-        title: What is judged.
+        options: How they are evaluated.
+        title: What is evaluated.
         notes: What a reader must know of it.
         split: What the patches are called: their split, or that they were given.
         snapshot: The snapshot that they are of; empty: none.
         protocol: The protocol that chose them; empty: none.
-        policies: The policy of each model that has one, whose certified thresholds are judged too.
+        policies: The policy of each model that has one, whose certified thresholds are evaluated too.
 
     Raises:
-        BcdError: The frames are not of the same patches with the same labels, or cannot be judged.
+        BcdError: The frames are not of the same patches with the same labels, or cannot be evaluated.
     """
     pairs = list(combinations(scores, 2))
-    with track("Judging by patient", total=len(scores) + len(pairs)) as advance:
+    with track("Evaluating by patient", total=len(scores) + len(pairs)) as advance:
         evaluations = {}
         for name, frame in scores.items():
             policy = (policies or {}).get(name)

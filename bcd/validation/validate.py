@@ -1,7 +1,7 @@
-"""What `bcd evaluate` does: models score the same patches, and all of them are judged by the same code.
+"""What `bcd evaluate` does: models score the same patches, and all of them are evaluated by the same code.
 
 Examples:
-        validation, scores = evaluate_on_protocol(settings, catalog, ["champion"], "natural", options=EvaluateOptions())
+        validation, scores = evaluate_on_protocol(settings, catalog, ["champion"], "natural", options=options)
         write_validation(validation, scores, Path("evaluations"))
 """
 
@@ -56,7 +56,7 @@ def evaluate_on_protocol(
     snapshot: str = "",
     reading: FileReading = AS_FOUND,
 ) -> Found:
-    """Judges models on the patients that a protocol chooses; without a snapshot, the first model says which is meant.
+    """Evaluates models on a protocol's patients; without a snapshot, the first model says which is meant.
 
     Raises:
         BcdError: A model or the snapshot is not there, or a model has seen a patient.
@@ -90,14 +90,14 @@ def evaluate_predictions(
     protocol: EvaluationProtocol = "natural",
     reading: FileReading = AS_FOUND,
 ) -> Found:
-    """Judges anybody's predictions, and models beside them on those of the patches that are admitted.
+    """Evaluates anybody's predictions, and models beside them on those of the patches that are admitted.
 
     Args:
         settings: Where the store lies.
         catalog: The open catalog; only needed with `beside`.
         predictions: What was read of a file.
         beside: Models to score the same patches.
-        options: How they are judged.
+        options: How they are evaluated.
         protocol: A published list leaves only its patients; `founding` weights the classes.
         reading: How files of networks among the models are read.
 
@@ -105,7 +105,7 @@ def evaluate_predictions(
         BcdError: As `evaluate_on_protocol`; or none of the patches is admitted.
     """
     predictions = predictions.select(select_listed(predictions.patches, protocol))
-    notes = [f"Scores of {predictions.path.name}, judged as they are."]
+    notes = [f"Scores of {predictions.path.name}, evaluated as they are."]
     if predictions.left_out:
         notes.append(f"Left out, as no probabilities: {describe_left_out(predictions.left_out)}.")
     if len(predictions.given) < 2:
@@ -148,7 +148,7 @@ def _in_store(catalog: Catalog, predictions: Predictions) -> tuple[Predictions, 
         call=lambda *_: None,
         fix="Admit the patches first, name them as the store does, or leave --beside out.",
     )
-    notes = [f"{match.note} All are judged on the others."] if match.note else []
+    notes = [f"{match.note} All are evaluated on the others."] if match.note else []
     people = store[["hospital", "patient"]].merge(patches[["hospital", "patient"]].drop_duplicates())
     if len(people) > len(patches):
         notes.append(
@@ -169,7 +169,7 @@ def evaluate_on_delivery(
     reading: FileReading = AS_FOUND,
     spacing: float | None = None,
 ) -> Found:
-    """Judges models on a delivery that is not admitted; neither store nor catalog is touched.
+    """Evaluates models on a delivery that is not admitted; neither store nor catalog is touched.
 
     A spacing, in µm per pixel, is of slides that do not say it, or confirms what they say.
 
@@ -185,7 +185,7 @@ def evaluate_on_delivery(
         if not labelled.any():
             raise InsufficientEvidenceError(
                 " ".join(
-                    [f"No patch of {delivery.name} has a label, so nothing can be judged.", *delivery.label_notes]
+                    [f"No patch of {delivery.name} has a label, so nothing can be evaluated.", *delivery.label_notes]
                 ),
                 "Put a labels.csv beside the patches, or admit the delivery and score its patients.",
             )
@@ -249,7 +249,7 @@ def _join(patches: pd.DataFrame, parts: list[pd.DataFrame]) -> pd.DataFrame:
 def _require_once(names: Sequence[str]) -> None:
     for position, name in enumerate(names):
         if name in names[:position]:
-            raise BcdError(f"{name} is judged twice.", "Name every model, and every column, once.")
+            raise BcdError(f"{name} is evaluated twice.", "Name every model, and every column, once.")
 
 
 def _policies(models: Sequence[EvaluatedModel]) -> dict[str, Policy]:
@@ -264,5 +264,5 @@ def _describe(files: int, refused: dict[str, int], unlabelled: int) -> list[str]
     by_rule = ", ".join(f"{rule} {count:,}" for rule, count in refused.items()) or "none"
     notes = [f"{files:,} files; refused by the rules of admission: {by_rule}. Nothing was admitted or stored."]
     if unlabelled:
-        notes.append(f"{unlabelled:,} patches without a label were not judged.")
+        notes.append(f"{unlabelled:,} patches without a label were not evaluated.")
     return notes

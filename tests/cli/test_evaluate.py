@@ -64,7 +64,7 @@ def test_a_person_sees_tables_and_where_the_page_is(settings: Settings, bcd, pre
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--predictions", "a.csv", "--data", "b"], "two things to judge"),
+        (["--predictions", "a.csv", "--data", "b"], "two things to evaluate"),
         (["--predictions", "a.csv", "--model", "champion"], "--beside"),
         (["--data", "b", "--snapshot", "1a"], "--snapshot names other patients"),
         (["--column", "ours"], "columns of no file"),
@@ -74,7 +74,7 @@ def test_a_person_sees_tables_and_where_the_page_is(settings: Settings, bcd, pre
         ([], "There is no champion"),
     ],
 )
-def test_what_cannot_be_judged_is_told_in_a_sentence(
+def test_what_cannot_be_evaluated_is_told_in_a_sentence(
     arguments: list[str], message: str, settings: Settings, bcd
 ) -> None:
     open_catalog(settings)  # a home

@@ -81,7 +81,7 @@ def test_one_patient_is_evaluated_without_pretending_to_know_more(
         (lambda s: s.assign(label=2), "no label 0 or 1"),
     ],
 )
-def test_scores_that_cannot_be_judged_are_refused_by_name(
+def test_scores_that_cannot_be_evaluated_are_refused_by_name(
     spoil: Callable[[pd.DataFrame], pd.DataFrame], message: str, scores: pd.DataFrame, options: EvaluateOptions
 ) -> None:
     with pytest.raises(BcdError, match=message):

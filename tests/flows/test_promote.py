@@ -57,7 +57,7 @@ def done(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return steps
 
 
-def test_the_ledger_is_published_a_person_asked_and_the_champion_judged_again(done: list[Any]) -> None:
+def test_the_ledger_is_published_a_person_asked_and_the_champion_evaluated_again(done: list[Any]) -> None:
     verdict = stage.promote.fn()
 
     names = [name for name, _, _ in done]

@@ -1,4 +1,4 @@
-"""New gate or test patients judge the champion too, once, and no alias moves by it."""
+"""New gate or test patients evaluate the champion too, once, and no alias moves by it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def aliases(settings) -> dict[str, str]:
     return {alias: found.version for found in list_versions(settings) for alias in found.aliases}
 
 
-def test_the_champion_is_judged_again_on_new_patients_and_only_then(undecided, catalog, gate, first, grown):
+def test_the_champion_is_evaluated_again_on_new_patients_and_only_then(undecided, catalog, gate, first, grown):
     gate(GREEN), gate(RED)
     assert recheck(undecided, catalog, first) is None  # these very patients made it champion
 
@@ -63,7 +63,7 @@ def test_a_champion_that_no_longer_holds_is_told_and_stays(undecided, catalog, g
     assert aliases(undecided) == {"champion": WRONG, "previous": RED}
 
 
-def test_without_champion_nobody_is_judged_and_without_previous_it_stands_alone(undecided, catalog, gate, grown):
+def test_without_champion_nobody_is_evaluated_and_without_previous_it_stands_alone(undecided, catalog, gate, grown):
     assert recheck(undecided, catalog, grown) is None
     gate(GREEN)
 

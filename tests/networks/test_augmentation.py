@@ -18,14 +18,14 @@ def patches(n: int = 8) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (n, 50, 50, 3)).astype(np.float32)
 
 
-def turn(batch: np.ndarray, choice: tuple[bool, ...]) -> np.ndarray:
+def turned(batch: np.ndarray, choice: tuple[bool, ...]) -> np.ndarray:
     flags = [np.full(len(batch), flag) for flag in choice]
     return keras.ops.convert_to_numpy(turn(batch, *flags))
 
 
 def test_the_eight_turns_are_all_different_and_keep_every_pixel() -> None:
     patch = patches(1)
-    turns = [turn(patch, choice) for choice in TURNS]
+    turns = [turned(patch, choice) for choice in TURNS]
     assert len({seen.tobytes() for seen in turns}) == 8
     for seen in turns:
         np.testing.assert_array_equal(np.sort(seen.ravel()), np.sort(patch.ravel()))
@@ -33,9 +33,9 @@ def test_the_eight_turns_are_all_different_and_keep_every_pixel() -> None:
 
 def test_the_eight_turns_are_a_group_each_undone_by_another() -> None:
     patch = patches(1)
-    known = {turn(patch, choice).tobytes() for choice in TURNS}
+    known = {turned(patch, choice).tobytes() for choice in TURNS}
     for choice in TURNS:
-        after = {turn(turn(patch, choice), other).tobytes() for other in TURNS}
+        after = {turned(turned(patch, choice), other).tobytes() for other in TURNS}
         assert after == known  # so one of them is the patch itself
 
 
@@ -127,7 +127,7 @@ def test_strength_zero_only_turns_and_reaches_all_eight_turns_alike() -> None:
     patch = patches(1)
     seen = np.asarray(Augment(0.0, 0.0, seed=3)(np.repeat(patch, 800, axis=0), training=True))
     counts = Counter(each.tobytes() for each in seen)
-    assert counts.keys() == {turn(patch, choice).tobytes() for choice in TURNS}
+    assert counts.keys() == {turned(patch, choice).tobytes() for choice in TURNS}
     assert min(counts.values()) > 60  # of 100 expected; four deviations
 
 

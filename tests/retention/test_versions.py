@@ -78,7 +78,7 @@ def test_only_what_nothing_needs_is_removed_and_a_dry_run_says_it_first(hospital
     assert not any(any(folder.rglob("*")) for model, folder in folders.items() if model not in left)
     assert load_bundle(settings, "2").version == "2"
     client = open_client(settings)
-    assert {client.get_run(run).info.lifecycle_stage for run in runs} == {"active"}  # what they were judged by stays
+    assert {client.get_run(run).info.lifecycle_stage for run in runs} == {"active"}  # their evaluations stay
     events = {one.version: one.is_gone for one in list_events(settings, catalog)}
     assert events == dict.fromkeys([f"{MODEL}/{number}" for number in "2346"], False)
 

@@ -83,7 +83,7 @@ def test_the_policy_is_fitted_on_the_ensembles_logits(evaluated: EvaluatedNetwor
     np.testing.assert_allclose(test["probability"], evaluated.policy.calibrator.apply(test["logit"]))
 
 
-def test_val_is_judged_by_cross_fitted_probabilities(evaluated: EvaluatedNetwork) -> None:
+def test_val_is_evaluated_by_cross_fitted_probabilities(evaluated: EvaluatedNetwork) -> None:
     val = evaluated.scores("val")
     crossed = cross_fit(val["logit"], val["label"], val["patient"], folds=OPTIONS.folds, seed=OPTIONS.seed)
     np.testing.assert_allclose(val["probability"], crossed)

@@ -62,7 +62,7 @@ def test_every_epoch_has_its_figures(undisturbed: TrainedNetwork) -> None:
     assert undisturbed.parameters == load_network(undisturbed.path).count_params()
 
 
-def test_what_was_judged_is_what_is_saved(undisturbed: TrainedNetwork, prepared: PreparedSnapshot) -> None:
+def test_what_was_evaluated_is_what_is_saved(undisturbed: TrainedNetwork, prepared: PreparedSnapshot) -> None:
     pixels, labels, _ = prepared.split("val")
     logits = predict_logits(load_network(undisturbed.path), pixels)
     row = undisturbed.history[undisturbed.best_epoch - 1]

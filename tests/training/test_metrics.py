@@ -1,4 +1,4 @@
-"""The figures that judge an epoch."""
+"""The figures that evaluate an epoch."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def test_the_published_networks_can_be_compared() -> None:
     assert difference.value == pytest.approx(0.0046, abs=5e-5)
 
 
-def test_the_published_file_is_judged_as_it_is() -> None:
+def test_the_published_file_is_evaluated_as_it_is() -> None:
     predictions = read_predictions(FILE)
     assert predictions.columns == tuple(POOLED)
     scores = {column: predictions.scores(column) for column in predictions.columns}

@@ -174,7 +174,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read_predictions(tmp_path / "nowhere.csv")
 
 
-def test_predictions_are_judged_by_the_same_code(
+def test_predictions_are_evaluated_by_the_same_code(
     scores: pd.DataFrame, options: EvaluateOptions, write: Callable[[str], Path]
 ) -> None:
     columns = ["hospital", "patient", "slide", "x", "y", "label", "probability"]

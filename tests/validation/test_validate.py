@@ -88,7 +88,7 @@ def read_store(home: Home) -> dict[str, Any]:
     return rows | {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def test_the_test_patients_of_its_snapshot_judge_a_model(home: Home) -> None:
+def test_the_test_patients_of_its_snapshot_evaluate_a_model(home: Home) -> None:
     validation, scores = evaluate_on_protocol(home.settings, home.catalog, ["1", "2"], "natural", options=OPTIONS)
     evaluation = validation.evaluations["bcd-idc/1"]
     test = home.snapshot.of("test")
@@ -115,7 +115,7 @@ def test_a_model_that_has_seen_a_listed_patient_is_refused(home: Home) -> None:
         evaluate_on_protocol(home.settings, home.catalog, ["1"], "cruz-roa-2014-dev", options=OPTIONS)
 
 
-def test_a_protocol_judges_by_the_patients_that_it_lists(home: Home, register: Callable[..., Any]) -> None:
+def test_a_protocol_evaluates_by_the_patients_that_it_lists(home: Home, register: Callable[..., Any]) -> None:
     dev = freeze_snapshot(home.settings, home.catalog, SplitOptions(protocol="cruz-roa-2014-dev"))
     bundle = register(home.settings, "red", key="dev", snapshot=dev.id)
     validation, scores = evaluate_on_protocol(
@@ -123,7 +123,7 @@ def test_a_protocol_judges_by_the_patients_that_it_lists(home: Home, register: C
     )
     assert set(scores[bundle.name]["patient"]) == set(LISTED)
     assert validation.evaluations[bundle.name].n_patients == 3
-    assert validation.notes[0] == "3 of the 29 published val patients are here; the others are not judged."
+    assert validation.notes[0] == "3 of the 29 published val patients are here; the others are left out."
     with pytest.raises(InsufficientEvidenceError, match="None of the 49 published test patients"):
         evaluate_on_protocol(home.settings, home.catalog, ["1"], "cruz-roa-2014", options=OPTIONS)
 
@@ -139,7 +139,7 @@ def test_a_model_that_is_not_there_is_an_error(which: str, home: Home) -> None:
         open_model(home.settings, which)
 
 
-def test_a_file_of_a_network_is_judged_and_said_to_be_uncalibrated(home: Home, networks: dict[str, Path]) -> None:
+def test_a_file_of_a_network_is_evaluated_and_said_to_be_uncalibrated(home: Home, networks: dict[str, Path]) -> None:
     validation, scores = evaluate_on_protocol(
         home.settings, home.catalog, [str(networks["red"])], "natural", options=OPTIONS, snapshot=home.snapshot.id
     )
@@ -264,7 +264,7 @@ def test_predictions_need_no_store(home: Home, tmp_path: Path) -> None:
     assert not nowhere.home.exists()
 
 
-def test_a_delivery_is_judged_on_and_nothing_is_stored(home: Home, tmp_path: Path) -> None:
+def test_a_delivery_is_evaluated_on_and_nothing_is_stored(home: Home, tmp_path: Path) -> None:
     delivery = write_delivery(tmp_path / "outside", ["q1", "q2", "q3"], seed=2)
     write_delivery(delivery, ["q4"], seed=3, labelled=False)
     (delivery / "notes.txt").write_text("not a patch")
@@ -276,7 +276,7 @@ def test_a_delivery_is_judged_on_and_nothing_is_stored(home: Home, tmp_path: Pat
     assert evaluation.pooled["accuracy"].value == 1
     assert set(scores["bcd-idc/1"]["hospital"]) == {"west"}
     assert "name 1" in validation.notes[0]
-    assert validation.notes[1] == "6 patches without a label were not judged."
+    assert validation.notes[1] == "6 patches without a label were not evaluated."
 
 
 def test_pixels_that_a_model_was_trained_on_are_known_under_any_name(home: Home, tmp_path: Path) -> None:
@@ -286,7 +286,7 @@ def test_pixels_that_a_model_was_trained_on_are_known_under_any_name(home: Home,
         evaluate_on_delivery(home.settings, copied, Hospital("west"), ["1"], options=OPTIONS)
 
 
-def test_a_delivery_without_labels_cannot_judge(home: Home, tmp_path: Path) -> None:
+def test_a_delivery_without_labels_cannot_evaluate(home: Home, tmp_path: Path) -> None:
     unlabelled = write_delivery(tmp_path / "unlabelled", ["q1"], seed=4, labelled=False)
     with pytest.raises(InsufficientEvidenceError, match="No patch of unlabelled has a label"):
         evaluate_on_delivery(home.settings, unlabelled, Hospital("west"), ["1"], options=OPTIONS)
@@ -295,7 +295,7 @@ def test_a_delivery_without_labels_cannot_judge(home: Home, tmp_path: Path) -> N
         evaluate_on_delivery(home.settings, unlabelled, Hospital("west"), ["1"], options=OPTIONS)
 
 
-def test_slides_that_do_not_say_their_spacing_are_judged_on_at_the_one_that_is_given(
+def test_slides_that_do_not_say_their_spacing_are_evaluated_on_at_the_one_that_is_given(
     home: Home, tmp_path: Path
 ) -> None:
     delivery = tmp_path / "slides"
@@ -325,8 +325,8 @@ def test_predictions_that_find_no_partner_in_the_store_are_shown_beside_its_patc
     assert "1 admitted patches of these patients have no prediction in the file." in validation.notes
 
 
-def test_a_model_is_judged_once(home: Home) -> None:
-    with pytest.raises(BcdError, match="judged twice"):
+def test_a_model_is_evaluated_once(home: Home) -> None:
+    with pytest.raises(BcdError, match="evaluated twice"):
         evaluate_on_protocol(home.settings, home.catalog, ["1", "bcd-idc/1"], "natural", options=OPTIONS)
 
 
@@ -383,7 +383,7 @@ def test_test_patients_are_as_dealt_where_a_file_has_no_snapshot(home: Home, net
     assert set(scores["red.keras"]["patient"]) == set(home.snapshot.of("test")["patient"])
 
 
-def test_nobody_judges_where_nobody_is_dealt(home: Home, networks: dict[str, Path]) -> None:
+def test_nothing_is_evaluated_where_nobody_is_dealt(home: Home, networks: dict[str, Path]) -> None:
     never = home.settings.model_copy(update={"splits": {"protocol": "leave-one-hospital-out", "held_out": "north"}})
     with pytest.raises(InsufficientEvidenceError, match="no test patient in all that is admitted"):
         evaluate_on_protocol(never, home.catalog, [str(networks["red"])], "natural", options=OPTIONS)

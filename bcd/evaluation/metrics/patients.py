@@ -191,7 +191,7 @@ def find_facts(resampled: Resampled, scores: pd.DataFrame) -> PatientFacts:
 
 
 def evaluate_patients(resampled: Resampled, facts: PatientFacts) -> PatientLevel:
-    """Judges what the patches say of their patients."""
+    """Evaluates what the patches say of their patients."""
     n, options = resampled.tallies.n, resampled.options
     enough = n >= options.min_patches
     true, said = np.where(enough, facts.true_burden, 0), np.where(enough, facts.burden, 0)

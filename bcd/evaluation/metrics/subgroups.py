@@ -24,7 +24,7 @@ WORST_SHARE = 0.1
 
 
 class Subgroup(BaseModel):
-    """A part of the sample, judged as a sample of its own.
+    """A part of the sample, evaluated as a sample of its own.
 
     Attributes:
         name: The hospital or the batch.
@@ -48,10 +48,10 @@ class Subgroup(BaseModel):
 
 
 def make_subgroups(resampled: Resampled, groups: Sequence[str] | np.ndarray, whole: Metrics) -> list[Subgroup]:
-    """Judges each group of patches by itself, sorted by name.
+    """Evaluates each group of patches by itself, sorted by name.
 
     Args:
-        judged: The whole sample.
+        resampled: The whole sample.
         groups: The group of each patch, shape (n,).
         whole: Pooled and patient-macro metrics of the whole sample, which are those of an only group.
     """

@@ -130,9 +130,9 @@ def promise_table(evaluation: Evaluation) -> Table | None:
     if not evaluation.certified:
         return None
     rows = []
-    for judged in evaluation.certified:
-        row = [f"≤ {format_level(judged.promised.target_error)}", judged.promised.verdict]
-        found = judged.found
+    for evaluated in evaluation.certified:
+        row = [f"≤ {format_level(evaluated.promised.target_error)}", evaluated.promised.verdict]
+        found = evaluated.found
         if found is None:
             rows.append([*row, *[NOT_AVAILABLE] * 4])
             continue

@@ -131,8 +131,8 @@ def test_a_metric_undefined_without_one_of_its_patients_has_no_interval(
 ) -> None:
     scores = make_scores([30] * 14)
     scores.loc[(scores["hospital"] == "north") | (scores["patient"] != "100"), "label"] = 0
-    judged = Resampled.of(read_sample(scores), EvaluateOptions(min_patients=1, min_patches=1))
-    auroc = judged.pooled()["auroc"]
+    evaluated = Resampled.of(read_sample(scores), EvaluateOptions(min_patients=1, min_patches=1))
+    auroc = evaluated.pooled()["auroc"]
     assert auroc.value is not None
     assert auroc.low is auroc.high is None
 
@@ -181,12 +181,12 @@ def test_the_rate_of_a_class_that_only_some_patients_have_counts_those(
 ) -> None:
     scores = make_scores([30] * 14)
     scores.loc[scores["hospital"] == "north", "label"] = 0
-    judged = Resampled.of(read_sample(scores), OPTIONS).pooled()
+    evaluated = Resampled.of(read_sample(scores), OPTIONS).pooled()
     positive = scores[scores["label"] == 1]
-    assert (judged["recall"].n_patches, judged["recall"].n_patients) == (len(positive), 7)
-    assert judged["recall"].value is None  # under 10 patients
-    assert judged["auroc"].value is None  # its rarer class is in under 10 patients
-    assert judged["accuracy"].value is not None
+    assert (evaluated["recall"].n_patches, evaluated["recall"].n_patients) == (len(positive), 7)
+    assert evaluated["recall"].value is None  # under 10 patients
+    assert evaluated["auroc"].value is None  # its rarer class is in under 10 patients
+    assert evaluated["accuracy"].value is not None
     lowered = Resampled.of(read_sample(scores), EvaluateOptions(min_patients=5)).pooled()
     assert lowered["recall"].value is not None
     assert lowered["auroc"].n_patients == 7

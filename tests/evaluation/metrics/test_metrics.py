@@ -40,8 +40,8 @@ ORACLES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 }
 
 
-def every_value(judged: Resampled, weights: np.ndarray) -> dict[str, np.ndarray]:
-    return {metric: judged.values(metric, weights) for metric in METRICS}
+def every_value(evaluated: Resampled, weights: np.ndarray) -> dict[str, np.ndarray]:
+    return {metric: evaluated.values(metric, weights) for metric in METRICS}
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -56,7 +56,7 @@ def test_resampling_by_weights_is_resampling_patients_one_by_one(
     metric: str, scores: pd.DataFrame, options: EvaluateOptions
 ) -> None:
     sample = read_sample(scores)
-    judged = Resampled.of(sample, options)
+    evaluated = Resampled.of(sample, options)
     n_patients = len(sample.patients)
     drawn = np.random.default_rng(options.seed).integers(n_patients, size=(options.resamples, n_patients))
     rows = [np.flatnonzero(sample.patient == patient) for patient in range(n_patients)]
@@ -64,7 +64,7 @@ def test_resampling_by_weights_is_resampling_patients_one_by_one(
     for draw in drawn[:40]:
         chosen = np.concatenate([rows[patient] for patient in draw])
         naive.append(ORACLES[metric](sample.positive[chosen], sample.probability[chosen]))
-    assert judged.values(metric, judged.weights[:40]) == pytest.approx(naive, abs=1e-12)
+    assert evaluated.values(metric, evaluated.weights[:40]) == pytest.approx(naive, abs=1e-12)
 
 
 def test_patient_macro_is_the_mean_over_the_patients_that_have_the_metric(
@@ -109,11 +109,11 @@ def test_ranking_agrees_with_scikit_learn_for_any_ties_and_weights(
 ) -> None:
     positive, p, patient = (np.array(column) for column in zip(*rows, strict=True))
     sample = Sample(positive, p, patient, [("north", str(i)) for i in range(5)])
-    judged = Resampled.of(sample, EvaluateOptions(resamples=100))
+    evaluated = Resampled.of(sample, EvaluateOptions(resamples=100))
     weights = np.array([data.draw(st.lists(st.integers(0, 3), min_size=5, max_size=5))], dtype=float)
     each = weights[0][patient]
     has = [each[positive].sum() > 0, each[~positive].sum() > 0]
-    auroc, auprc = (judged.values(metric, weights)[0] for metric in ("auroc", "auprc"))
+    auroc, auprc = (evaluated.values(metric, weights)[0] for metric in ("auroc", "auprc"))
     if all(has):
         assert auroc == pytest.approx(sk.roc_auc_score(positive, p, sample_weight=each), abs=1e-9)
     else:
@@ -153,8 +153,8 @@ def test_many_distinct_probabilities_are_taken_in_steps_that_hardly_tell() -> No
 
 
 def test_a_patients_own_average_precision_is_exact_with_ties(scores: pd.DataFrame, options: EvaluateOptions) -> None:
-    judged = Resampled.of(read_sample(scores), options)
+    evaluated = Resampled.of(read_sample(scores), options)
     groups = [group for _, group in scores.groupby(["hospital", "patient"])]
-    assert judged.by_patient("auprc") == pytest.approx(
+    assert evaluated.by_patient("auprc") == pytest.approx(
         [sk.average_precision_score(group["label"], group["probability"]) for group in groups]
     )

@@ -60,11 +60,11 @@ def test_a_resample_is_the_sample_with_its_patients_repeated(scores: pd.DataFram
 
 
 def test_the_curve_ends_at_all_patches_with_the_error_of_all(scores: pd.DataFrame, options: EvaluateOptions) -> None:
-    judged = Resampled.of(read_sample(scores), options)
-    curve = risk_coverage(judged)
+    evaluated = Resampled.of(read_sample(scores), options)
+    curve = risk_coverage(evaluated)
     last = curve.points[-1]
     assert last.coverage == 1
-    assert last.risk.value == pytest.approx(1 - judged.pooled()["accuracy"].value)
+    assert last.risk.value == pytest.approx(1 - evaluated.pooled()["accuracy"].value)
     assert last.risk.low < last.risk.value < last.risk.high
     assert curve.augrc.low < curve.augrc.value < curve.augrc.high
     assert curve.aurc.low < curve.aurc.value < curve.aurc.high

@@ -17,7 +17,7 @@ def evaluate(scores: pd.DataFrame, options: EvaluateOptions) -> Evaluation:
     return evaluate_scores(scores, options, snapshot="abc", split="test")
 
 
-def test_each_hospital_is_judged_as_if_it_were_alone(scores: pd.DataFrame, options: EvaluateOptions) -> None:
+def test_each_hospital_is_evaluated_as_if_it_were_alone(scores: pd.DataFrame, options: EvaluateOptions) -> None:
     both = evaluate(scores, options)
     assert [subgroup.name for subgroup in both.per_hospital] == ["north", "south"]
     for subgroup in both.per_hospital:
@@ -53,14 +53,14 @@ def test_the_worst_tenth_is_a_mean_over_a_tail(
     assert estimate.low <= estimate.value < estimate.high
 
 
-def test_certified_thresholds_are_judged_where_a_policy_has_them(
+def test_certified_thresholds_are_evaluated_where_a_policy_has_them(
     scores: pd.DataFrame, options: EvaluateOptions
 ) -> None:
     lenient = options.model_copy(update={"target_errors": [0.45]})
     whose = scores["hospital"] + scores["patient"]
     policy = fit_policy(scores["logit"], scores["label"], whose, lenient)
-    (judged,) = evaluate_scores(scores, lenient, snapshot="abc", split="test", policy=policy).certified
-    assert judged.promised.threshold is not None
-    assert judged.found.level == judged.promised.threshold
-    assert judged.found.accuracy_macro.value > 0.55
+    (evaluated,) = evaluate_scores(scores, lenient, snapshot="abc", split="test", policy=policy).certified
+    assert evaluated.promised.threshold is not None
+    assert evaluated.found.level == evaluated.promised.threshold
+    assert evaluated.found.accuracy_macro.value > 0.55
     assert evaluate(scores, options).certified == []
