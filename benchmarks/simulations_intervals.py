@@ -179,8 +179,8 @@ def _figure(resampled: Resampled, key: str) -> Figure:
         error = auroc_error(resampled.pairs, t.positive, t.negative)
         return Figure(_values(resampled, key), resampled.weights, leverage_of(key, t), patches, error)
     if key == "selective_error":
-        kept = tally(resampled.sample, is_confident(resampled.sample.probability, _LEVEL))
-        part, whole = kept.fp + kept.fn, kept.n
+        confident = tally(resampled.sample, is_confident(resampled.sample.probability, _LEVEL))
+        part, whole = confident.fp + confident.fn, confident.n
     else:
         part = {"accuracy": t.tp + t.tn, "recall": t.tp, "specificity": t.tn}[key]
         whole = {"accuracy": t.n, "recall": t.positive, "specificity": t.negative}[key]

@@ -229,8 +229,8 @@ def count_outcomes(outcomes: list[Outcome], has_idc: NDArray[np.bool_]) -> dict[
 
 def _outcomes(resampled: Resampled) -> list[Outcome]:
     rule = resampled.options.outcome
-    kept = tally(resampled.sample, is_confident(resampled.sample.probability, rule.level))
-    counts = zip(kept.tp + kept.fp, kept.n, resampled.tallies.n, strict=True)
+    confident = tally(resampled.sample, is_confident(resampled.sample.probability, rule.level))
+    counts = zip(confident.tp + confident.fp, confident.n, resampled.tallies.n, strict=True)
     return [
         decide_outcome(confident_idc=int(idc), confident=int(confident), patches=int(patches), rule=rule)
         for idc, confident, patches in counts

@@ -33,11 +33,11 @@ class LevelAtPrevalence(BaseModel):
     """A row of the threshold table at the stated prevalence.
 
     Attributes:
-        level: Confidence from which a patch is kept.
-        coverage: Share of patches that is kept.
-        accuracy: Among the kept.
-        precision: Among the kept that are called IDC.
-        recall: Among the kept that are IDC.
+        level: Confidence from which a patch counts as confident.
+        coverage: Share of patches that is confident.
+        accuracy: Among the confident.
+        precision: Among the confident that are called IDC.
+        recall: Among the confident that are IDC.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -144,16 +144,16 @@ def _average_precision(sample: Sample, prevalence: float) -> Statistic:
 
 def _level(resampled: Resampled, level: float, prevalence: float) -> LevelAtPrevalence:
     everything = resampled.tallies
-    kept = tally(resampled.sample, is_confident(resampled.sample.probability, level))
+    confident = tally(resampled.sample, is_confident(resampled.sample.probability, level))
     p = prevalence
 
     def estimate(formula: Callable[[Tallies, Array, Array], Array], patches: Array, of: Tallies) -> Estimate:
-        """Gives `formula` the kept patches with the weight that each class has; patients count as they do in `of`."""
+        """Gives `formula` the confident patches with their class's weight; patients count as they do in `of`."""
 
         def statistic(weights: Array) -> Array:
             total = everything.total(weights)
             idc, none = np.full(len(weights), p), np.full(len(weights), 1 - p)
-            return formula(kept.total(weights), divide(idc, total.positive), divide(none, total.negative))
+            return formula(confident.total(weights), divide(idc, total.positive), divide(none, total.negative))
 
         return make_estimate(statistic, resampled.weights, patches, resampled.options, leverage=_leverage(of))
 
@@ -162,11 +162,13 @@ def _level(resampled: Resampled, level: float, prevalence: float) -> LevelAtPrev
         coverage=estimate(lambda k, idc, none: idc * k.positive + none * k.negative, everything.n, everything),
         accuracy=estimate(
             lambda k, idc, none: divide(idc * k.tp + none * k.tn, idc * k.positive + none * k.negative),
-            kept.n,
-            kept,
+            confident.n,
+            confident,
         ),
         precision=estimate(
-            lambda k, idc, none: divide(idc * k.tp, idc * k.tp + none * k.fp), kept.tp + kept.fp, kept
+            lambda k, idc, none: divide(idc * k.tp, idc * k.tp + none * k.fp), confident.tp + confident.fp, confident
         ),
-        recall=make_estimate(ratio(kept.tp, kept.positive), resampled.weights, kept.positive, resampled.options),
+        recall=make_estimate(
+            ratio(confident.tp, confident.positive), resampled.weights, confident.positive, resampled.options
+        ),
     )

@@ -118,8 +118,8 @@ def selective_table(evaluation: Evaluation) -> Table:
     """Makes the table of the areas of the risk-coverage curve."""
     curve = evaluation.selective
     caption = (
-        "Less is better. AURC: mean error among the kept over all coverages; AUGRC: mean share of all patches that "
-        "is kept and wrong."
+        "Less is better. AURC: mean error among the confident over all coverages; AUGRC: mean share of patches that "
+        "is confident and wrong."
     )
     rows = [["AURC", format_estimate(curve.aurc)], ["AUGRC", format_estimate(curve.augrc)]]
     return Table(caption, ["risk and coverage", "area"], rows)
@@ -140,7 +140,7 @@ def promise_table(evaluation: Evaluation) -> Table | None:
         rows.append([*row, format_percent(found.coverage), str(found.patients), *rates])
     caption = (
         "Certified on val patients, and how they do here; the promise is about the mean over patients of the share "
-        "of wrong patches among those kept, which is 1 minus the first accuracy."
+        "of wrong patches among the confident ones, which is 1 minus the first accuracy."
     )
     header = ["target error", "threshold", "coverage", "patients", "accuracy, patient-macro", "accuracy, pooled"]
     return Table(caption, header, rows)

@@ -35,8 +35,8 @@ def figure(evaluated: Resampled, name: str) -> tuple[Statistic, np.ndarray, int]
     if name != "selective_error":
         patients = np.count_nonzero(basis(name, evaluated.tallies))
         return lambda weights: evaluated.values(name, weights), leverage_of(name, evaluated.tallies), int(patients)
-    kept = tally(evaluated.sample, is_confident(evaluated.sample.probability, 0.95))
-    return ratio(kept.fp + kept.fn, kept.n), kept.n, int(np.count_nonzero(kept.n))
+    confident = tally(evaluated.sample, is_confident(evaluated.sample.probability, 0.95))
+    return ratio(confident.fp + confident.fn, confident.n), confident.n, int(np.count_nonzero(confident.n))
 
 
 @pytest.fixture(scope="module")

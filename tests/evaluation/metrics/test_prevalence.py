@@ -45,11 +45,11 @@ def test_metrics_are_those_of_weighted_classes(
 def test_the_threshold_table_is_weighted_too(scores: pd.DataFrame, options: EvaluateOptions) -> None:
     w = weights_of(scores, 0.5)
     row = evaluate(scores, 0.5, options).thresholds[0]
-    kept = is_confident(scores["probability"], row.level)
-    label, called = scores["label"][kept], scores["probability"][kept] >= 0.5
-    assert row.coverage.value == pytest.approx(w[kept].sum() / w.sum())
-    assert row.accuracy.value == pytest.approx(sk.accuracy_score(label, called, sample_weight=w[kept]))
-    assert row.precision.value == pytest.approx(sk.precision_score(label, called, sample_weight=w[kept]))
+    confident = is_confident(scores["probability"], row.level)
+    label, called = scores["label"][confident], scores["probability"][confident] >= 0.5
+    assert row.coverage.value == pytest.approx(w[confident].sum() / w.sum())
+    assert row.accuracy.value == pytest.approx(sk.accuracy_score(label, called, sample_weight=w[confident]))
+    assert row.precision.value == pytest.approx(sk.precision_score(label, called, sample_weight=w[confident]))
     assert row.recall.value == pytest.approx(sk.recall_score(label, called))
 
 

@@ -44,7 +44,7 @@ def test_areas_are_those_of_the_definitions_with_ties(scores: pd.DataFrame) -> N
 def test_many_confidences_in_few_steps_change_hardly_anything() -> None:
     sample = read_sample(draw_scores(ScoreModel(), 60, seed=1))
     steps = make_steps(sample)
-    assert steps.kept.shape[1] == 1000
+    assert steps.confident.shape[1] == 1000
     assert steps.augrc(_once(sample))[0] == pytest.approx(_augrc_of_traub(sample), rel=1e-3)
     assert steps.aurc(_once(sample))[0] == pytest.approx(_aurc_by_definition(sample), rel=5e-3)
 

@@ -18,21 +18,23 @@ from bcd.evaluation.options import EvaluateOptions
 def test_a_row_is_computed_from_the_patches_that_it_keeps(scores: pd.DataFrame, options: EvaluateOptions) -> None:
     row = threshold_table(Resampled.of(read_sample(scores), options))[0]
     p, positive = scores["probability"].to_numpy(), scores["label"].to_numpy() == 1
-    kept, called = np.maximum(p, 1 - p) >= 0.8, p >= 0.5
+    confident, called = np.maximum(p, 1 - p) >= 0.8, p >= 0.5
     assert row.level == 0.8
-    assert row.n == kept.sum()
-    assert row.patients == scores[kept].groupby(["hospital", "patient"]).ngroups
-    assert row.coverage.value == pytest.approx(kept.mean())
-    assert row.coverage_positive.value == pytest.approx(kept[positive].mean())
-    assert row.coverage_negative.value == pytest.approx(kept[~positive].mean())
-    assert row.accuracy.value == pytest.approx((called == positive)[kept].mean())
-    assert row.precision.value == pytest.approx(positive[kept & called].mean())
-    assert row.recall.value == pytest.approx(called[kept & positive].mean())
-    assert row.recall_of_all.value == pytest.approx((kept & called)[positive].mean())
-    assert row.specificity.value == pytest.approx(1 - called[kept & ~positive].mean())
-    assert row.npv.value == pytest.approx(1 - positive[kept & ~called].mean())
-    assert row.specificity_of_all.value == pytest.approx((kept & ~called)[~positive].mean())
-    by_patient = scores[kept].assign(right=(called == positive)[kept]).groupby(["hospital", "patient"])["right"]
+    assert row.n == confident.sum()
+    assert row.patients == scores[confident].groupby(["hospital", "patient"]).ngroups
+    assert row.coverage.value == pytest.approx(confident.mean())
+    assert row.coverage_positive.value == pytest.approx(confident[positive].mean())
+    assert row.coverage_negative.value == pytest.approx(confident[~positive].mean())
+    assert row.accuracy.value == pytest.approx((called == positive)[confident].mean())
+    assert row.precision.value == pytest.approx(positive[confident & called].mean())
+    assert row.recall.value == pytest.approx(called[confident & positive].mean())
+    assert row.recall_of_all.value == pytest.approx((confident & called)[positive].mean())
+    assert row.specificity.value == pytest.approx(1 - called[confident & ~positive].mean())
+    assert row.npv.value == pytest.approx(1 - positive[confident & ~called].mean())
+    assert row.specificity_of_all.value == pytest.approx((confident & ~called)[~positive].mean())
+    by_patient = (
+        scores[confident].assign(right=(called == positive)[confident]).groupby(["hospital", "patient"])["right"]
+    )
     assert row.accuracy_macro.value == pytest.approx(by_patient.mean().mean())
     assert row.effective_patients == pytest.approx(by_patient.size().sum() ** 2 / (by_patient.size() ** 2).sum())
     assert row.accuracy.low < row.accuracy.value < row.accuracy.high
@@ -66,7 +68,7 @@ def test_a_row_that_keeps_too_little_has_no_rates_but_its_coverage(
     scores["probability"] = scores["probability"].clip(0.001, 0.9989)
     last = threshold_table(Resampled.of(read_sample(scores), options))[-1]
     assert (last.n, last.patients, last.coverage.value) == (0, 0, 0)
-    assert last.coverage.high > 0  # nothing kept of 20 patients does not show that nothing ever will be
+    assert last.coverage.high > 0  # nothing confident of 20 patients does not show that nothing ever will be
     assert last.accuracy.value is last.precision.value is last.recall.value is None
     assert last.npv.value is last.specificity.value is last.accuracy_macro.value is None
     assert last.effective_patients == 0
