@@ -4,8 +4,8 @@ Two areas sum the curve up; less is better in both, and both are at the sample's
 
 - aurc: mean of the error among the confident over all coverages (Geifman, Uziel and El-Yaniv, ICLR 2019).
 - augrc: mean over all coverages of the share of all patches that is confident and wrong (Traub et al., "Overcoming
-  common flaws in the evaluation of selective classification systems", NeurIPS 2024). It does not let the few most confident
-  patches weigh most, as the other does.
+  common flaws in the evaluation of selective classification systems", NeurIPS 2024). It does not let the few most
+  confident patches weigh most, as the other does.
 
 Examples:
         curve = risk_coverage(Resampled.of(sample, EvaluateOptions()))
