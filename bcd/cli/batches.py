@@ -8,12 +8,12 @@ def batches() -> None:
     from bcd.admission.report import report_path
     from bcd.cli.terminal import at_work, print_table
     from bcd.settings import load_settings
-    from bcd.store.catalog import open_catalog
     from bcd.store.delivery_queries import list_deliveries
+    from bcd.store.store import open_store
 
     settings = load_settings()
     with at_work(settings) as console:
-        deliveries = list_deliveries(open_catalog(settings))
+        deliveries = list_deliveries(open_store(settings))
         if not deliveries:
             console.print("No batch is admitted yet: `bcd ingest DELIVERY --hospital NAME`.", highlight=False)
             return

@@ -23,15 +23,13 @@ def compare(
     from bcd.gate.comparison import compare_versions
     from bcd.gate.overrides import Word
     from bcd.settings import load_settings
-    from bcd.store.catalog import open_catalog
+    from bcd.store.store import open_store
 
     settings = load_settings()
     word = Word(by, reason) if by or reason else None
     with at_work(settings) as console:
         evaluate = settings.options("evaluation", EvaluateOptions)
-        found = compare_versions(
-            settings, open_catalog(settings), a, b, evaluate, split=split, snapshot=snapshot, word=word
-        )
+        found = compare_versions(open_store(settings), a, b, evaluate, split=split, snapshot=snapshot, word=word)
         caption = (
             f"Snapshot {found.snapshot[:12]}, {found.n_patches:,} patches of {found.n_patients} {split} patients; "
             f"{format_level(evaluate.confidence)} intervals by patient."

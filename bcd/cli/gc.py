@@ -27,16 +27,14 @@ def gc(
     from bcd.retention.patients import erase_withdrawn
     from bcd.retention.versions import remove_versions
     from bcd.settings import load_settings
-    from bcd.store.catalog import open_catalog
+    from bcd.store.store import open_store
 
     settings = load_settings()
     with at_work(settings) as console:
-        catalog = open_catalog(settings)
+        store = open_store(settings)
         if keep_versions is not None:  # first: pixels may go that these versions needed
-            _show_versions(
-                console, remove_versions(settings, catalog, keep=keep_versions, dry_run=dry_run), dry_run=dry_run
-            )
-        erasures = erase_withdrawn(settings, catalog, dry_run=dry_run)
+            _show_versions(console, remove_versions(store, keep=keep_versions, dry_run=dry_run), dry_run=dry_run)
+        erasures = erase_withdrawn(store, dry_run=dry_run)
         if not erasures:
             console.print("No patient is withdrawn: nothing to remove.", highlight=False)
         for erasure in erasures:

@@ -25,12 +25,12 @@ def history(
     from bcd.cli.terminal import at_work
     from bcd.gate.history import list_events, list_versions
     from bcd.settings import load_settings
-    from bcd.store.catalog import open_catalog
+    from bcd.store.store import open_store
 
     settings = load_settings()
     with at_work(settings) as console:
-        catalog = open_catalog(settings)
-        events = list_events(settings, catalog, version)
+        store = open_store(settings)
+        events = list_events(store, version)
         if as_json:
             _print_json(events)
             return
@@ -42,7 +42,7 @@ def history(
         aliases = {alias: one.name for one in list_versions(settings) for alias in one.aliases}
         now = ", ".join(f"{alias} {name}" for alias, name in sorted(aliases.items())) or "no champion"
         console.print(f"\nNow: {now}.", highlight=False)
-        show_lost_champion(console, settings, catalog)
+        show_lost_champion(console, store)
 
 
 def _show(console: Console, event: Event) -> None:

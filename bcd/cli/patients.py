@@ -28,15 +28,15 @@ def patients(
     from bcd.settings import load_settings
     from bcd.snapshots.options import SplitOptions
     from bcd.snapshots.splits import SPLITS
-    from bcd.store.catalog import open_catalog
     from bcd.store.patient_list import find_patients
+    from bcd.store.store import open_store
 
     if split and split not in SPLITS:
         raise BcdError(f"There is no split {split}.", f"Name one of: {', '.join(SPLITS)}.")
     settings = load_settings()
     protocol = settings.options("splits", SplitOptions).recorded_as
     with at_work(settings) as console:
-        found = find_patients(open_catalog(settings), protocol, hospital=hospital, split=split, scored=scored)
+        found = find_patients(open_store(settings), protocol, hospital=hospital, split=split, scored=scored)
         if as_json:
             _print_json(found)
             return

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bcd.settings import Settings
-    from bcd.store.catalog import Catalog
     from bcd.store.decisions import Decision
+    from bcd.store.store import Store
 
 
 def show_decision(console: Console, settings: Settings, decision: Decision) -> None:
@@ -26,12 +26,12 @@ def show_decision(console: Console, settings: Settings, decision: Decision) -> N
         console.print(f"  {alias:<10} {f'{MODEL}/{version}' if version else 'none'}", highlight=False)
 
 
-def show_lost_champion(console: Console, settings: Settings, catalog: Catalog) -> None:
+def show_lost_champion(console: Console, store: Store) -> None:
     """Prints which version was champion and the way back, where the alias was deleted by hand."""
     from bcd.bundle.aliases import find_lost_champion, tell_lost_champion
     from bcd.bundle.rows import read_rows
 
-    lost = find_lost_champion(read_rows(settings), catalog)
+    lost = find_lost_champion(read_rows(store.settings), store)
     if lost is not None:
         console.print(" ".join(tell_lost_champion(lost)), style="yellow", highlight=False)
 
@@ -50,17 +50,14 @@ def promote(
     from bcd.errors import BcdError
     from bcd.gate.overrides import Word, answer_approval, force_promotion
     from bcd.settings import load_settings
-    from bcd.store.catalog import open_catalog
+    from bcd.store.store import open_store
 
     if force and answer != "PROMOTE":
         raise BcdError(f"--force promotes, and --answer says {answer}.", "Leave one of them out.")
     settings, word = load_settings(), Word(by, reason)
     with at_work(settings) as console:
-        catalog = open_catalog(settings)
-        if force:
-            decision = force_promotion(settings, catalog, version, word)
-        else:
-            decision = answer_approval(settings, catalog, version, word, answer)
+        store = open_store(settings)
+        decision = force_promotion(store, version, word) if force else answer_approval(store, version, word, answer)
         show_decision(console, settings, decision)
 
 
@@ -72,8 +69,8 @@ def rollback(
     from bcd.cli.terminal import at_work
     from bcd.gate.overrides import Word, roll_back
     from bcd.settings import load_settings
-    from bcd.store.catalog import open_catalog
+    from bcd.store.store import open_store
 
     settings, word = load_settings(), Word(by, reason)
     with at_work(settings) as console:
-        show_decision(console, settings, roll_back(settings, open_catalog(settings), word))
+        show_decision(console, settings, roll_back(open_store(settings), word))

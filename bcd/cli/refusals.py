@@ -27,16 +27,16 @@ def refusals(
     from bcd.cli.terminal import at_work, print_table
     from bcd.errors import BcdError
     from bcd.settings import load_settings
-    from bcd.store.catalog import open_catalog
     from bcd.store.delivery_queries import list_refused, match_delivery
+    from bcd.store.store import open_store
 
     if rule and rule not in RULES:
         raise BcdError(f"There is no rule {rule}.", f"Name one of: {', '.join(RULES)}.")
     settings = load_settings()
     with at_work(settings) as console:
-        catalog = open_catalog(settings)
-        found = match_delivery(catalog, delivery)
-        files = list_refused(catalog, found.id, rule=rule or None, limit=None if as_csv else limit)
+        store = open_store(settings)
+        found = match_delivery(store, delivery)
+        files = list_refused(store, found.id, rule=rule or None, limit=None if as_csv else limit)
         if as_csv:
             _write_csv(files)
             return

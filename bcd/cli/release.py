@@ -21,13 +21,11 @@ def release(
     from bcd.admission.report import report_path
     from bcd.cli.terminal import at_work, print_table
     from bcd.settings import load_settings
-    from bcd.store.catalog import open_catalog
+    from bcd.store.store import open_store
 
     settings = load_settings()
     with at_work(settings) as console:
-        done = release_files(
-            settings, open_catalog(settings), delivery, files, author=author, reason=reason, label=label
-        )
+        done = release_files(open_store(settings), delivery, files, author=author, reason=reason, label=label)
         if done.released:
             console.print(f"Released {len(done.released):,} of {done.delivery.name}.", highlight=False)
         if done.refused:

@@ -18,15 +18,13 @@ def withdraw(
     from bcd.gate.history import list_versions
     from bcd.retention.patients import models_by_snapshot
     from bcd.settings import load_settings
-    from bcd.store.catalog import open_catalog
+    from bcd.store.store import open_store
     from bcd.store.withdrawals import find_snapshots
     from bcd.store.withdrawals import withdraw as record
 
     settings = load_settings()
     with at_work(settings) as console:
-        done, is_new = record(
-            settings, open_catalog(settings), patient, hospital=hospital or None, author=author, reason=reason
-        )
+        done, is_new = record(open_store(settings), patient, hospital=hospital or None, author=author, reason=reason)
         name = f"Patient {done.hospital}/{done.patient}"
         when = f"{done.withdrawn_at:%Y-%m-%d} by {done.author}"
         console.print(

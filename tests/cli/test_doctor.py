@@ -10,8 +10,8 @@ import pytest
 
 from bcd.cli.doctor import examine
 from bcd.settings import Settings, load_settings
-from bcd.store.catalog import open_catalog
 from bcd.store.hospitals import declare_hospital
+from bcd.store.store import open_store
 
 module = import_module("bcd.cli.doctor")
 
@@ -74,7 +74,7 @@ def test_deliveries_that_no_run_takes_are_a_warning_with_the_command(settings: S
 def test_slides_that_wait_for_a_missing_package_are_a_fault_that_names_it(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    declare_hospital(settings, open_catalog(settings), "east", "pseudonyms", author="test")
+    declare_hospital(open_store(settings), "east", "pseudonyms", author="test")
     (settings.inbox / "east").mkdir(parents=True)
     (settings.inbox / "east" / "8867_idx5.svs").write_bytes(b"II*")
     assert list(module._look_at_inbox(settings)) == []
