@@ -10,8 +10,6 @@ import pytest
 
 from bcd.cli.doctor import examine
 from bcd.settings import Settings, load_settings
-from bcd.store.catalog import open_catalog
-from bcd.store.hospitals import declare_hospital
 
 module = import_module("bcd.cli.doctor")
 
