@@ -3,14 +3,12 @@
     bundle.json  networks/network-1.keras …  seen.npz (only of one that came from elsewhere)
 
 Examples:
-        bundle = open_folder(Path("bundle"))
+        bundle = load_folder(Path("bundle"))
         bundle.score(pixels)  # logit, probability, label, confident_80, …
 """
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,11 +78,11 @@ class FolderBundle:
             require_raw(distance, "The array", tiled=True)
 
 
-def open_folder(folder: Path, name: str = "") -> FolderBundle:
-    """Opens a bundle that lies in a folder.
+def load_folder(folder: Path, name: str = "") -> FolderBundle:
+    """Loads a bundle from a folder, ready to score.
 
     Args:
-        folder: The folder, as `write_folder` makes it, or `artifacts` of a registered one.
+        folder: The folder.
         name: What it is called; empty: the folder's own name.
 
     Raises:
@@ -102,20 +100,3 @@ def open_folder(folder: Path, name: str = "") -> FolderBundle:
         scorer=Scorer(folder / NETWORKS, read),
         seen=Seen.read(seen) if seen.is_file() else None,
     )
-
-
-def write_folder(folder: Path, networks: Sequence[Path], record: BundleRecord, seen: Seen | None = None) -> None:
-    """Writes a bundle's files into a folder that is there.
-
-    Args:
-        folder: Where they go.
-        networks: The Keras files, as many as the record says.
-        record: Everything else.
-        seen: Who it was trained on, of a bundle that leaves the home of its snapshot.
-    """
-    (folder / RECORD).write_text(record.model_dump_json(indent=2), "utf-8")
-    (folder / NETWORKS).mkdir()
-    for number, network in enumerate(networks, 1):
-        shutil.copyfile(network, folder / NETWORKS / f"network-{number}.keras")
-    if seen is not None:
-        seen.write(folder / SEEN)

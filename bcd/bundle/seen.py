@@ -1,4 +1,4 @@
-"""Who a bundle was trained and calibrated on, where no snapshot of this home can tell: patients, and hashes of pixels.
+"""Who a bundle was trained on, where no snapshot of this home can tell: patients, and hashes of their pixels.
 
 A bundle of this home names its snapshot. One that came from elsewhere carries this record, so that nobody among its
 patients evaluates it, whatever a hospital calls them.
