@@ -96,8 +96,8 @@ def release(
     Args:
         store: The open store.
         delivery: The delivery's or its batch's id, the beginning of either, or its name.
-        files: Their paths in the delivery, as `bcd refusals` shows them, or just their last part, or the names of
-            their copies in the quarantine; `*` stands for any text.
+        files: Their paths in the delivery, as `bcd batch refusals` shows them, or just their last part, or the names
+            of their copies in the quarantine; `*` stands for any text.
         author: Who decided.
         reason: Why.
         label: The patches' label, instead of what their names say.
@@ -144,7 +144,7 @@ def _admit(store: Store, found: Delivery, files: Sequence[RefusedFile], label: i
 
 
 def _check_words(author: str, reason: str) -> None:
-    for option, text in (("--author", author), ("--reason", reason)):
+    for option, text in (("--by", author), ("--reason", reason)):
         if not text.strip():
             raise BcdError(f"A release without {option} says nothing.", "Name who decided, and why.")
 
@@ -168,7 +168,9 @@ def _match(found: Delivery, refused: Sequence[RefusedFile], text: str) -> list[R
                 "Name one as it lies in the quarantine.",
             )
     if not alike:
-        raise BcdError(f"{found.name} has no refused file {text}.", f"`bcd refusals {found.id[:12]}` lists them.")
+        raise BcdError(
+            f"{found.name} has no refused file {text}.", f"`bcd batch refusals {found.id[:12]}` lists them."
+        )
     return alike
 
 
