@@ -48,14 +48,15 @@ PATCHES = 6  # of each patient, half of them IDC
 
 
 @pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def empty_database(make_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
     """MLflow's tables, made once: they take seconds."""
     from mlflow import MlflowClient
 
-    file = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    uri = f"sqlite:///{file}"
-    MlflowClient(tracking_uri=uri, registry_uri=uri).search_registered_models()
-    return file
+    def fill(folder: Path) -> None:
+        uri = f"sqlite:///{folder / 'mlflow.db'}"
+        MlflowClient(tracking_uri=uri, registry_uri=uri).search_registered_models()
+
+    return make_once("mlflow", fill) / "mlflow.db"
 
 
 def make_settings(home: Path, empty_database: Path) -> Settings:
