@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from bcd.admission.admit import Admission
     from bcd.retraining.stages import Outcome
-    from bcd.scoring.score import PatientScore
+    from bcd.scoring.result import PatientScore
     from bcd.training.ensemble import TrainedEnsemble
 
 Rows = tuple[list[str], list[list[str]]]
