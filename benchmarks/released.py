@@ -1,6 +1,6 @@
 """The released model: trained on all patients, evaluated out of fold.
 
-    .venv/bin/python benchmarks/released.py train --data FOLDER --folder FOLDER   # resumable; a member at a time
+.venv/bin/python benchmarks/released.py train --data FOLDER --folder FOLDER   # resumable; a member at a time
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bcd.preprocessing.prepared import PreparedSnapshot, prepare_snapshot
 from bcd.settings import Settings, load_settings
 from bcd.training.data import left_out_rows
 from bcd.training.fit import train_network
-from bcd.training.options import TrainOptions, Views
+from bcd.training.options import TrainOptions, Turns
 from bcd.training.predict import predict_logits
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Recipe:
     architecture: Architecture
     training: TrainOptions
     preparation: PrepareOptions = PrepareOptions()
-    views: Views = 8
+    turns: Turns = 8
 
 
 RECIPE = Recipe(
@@ -113,7 +113,7 @@ def score_left_out(prepared: PreparedSnapshot, recipe: Recipe, options: TrainOpt
     kept = path / "left-out.parquet"
     if not kept.exists():
         rows = left_out_rows(prepared, options)
-        logit = predict_logits(load_network(path / "network.keras"), prepared.pixels[rows], views=recipe.views)
+        logit = predict_logits(load_network(path / "network.keras"), prepared.pixels[rows], turns=recipe.turns)
         columns = ["hospital", "patient", "slide", "x", "y", "label"]
         frame = prepared.snapshot.patches.iloc[rows][columns].reset_index(drop=True)
         with whole_file(kept) as partial:

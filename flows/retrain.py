@@ -44,7 +44,7 @@ def retrain(
         splits: How patients are split; empty: as bcd.toml says.
         search: How far the study goes; empty: as bcd.toml says.
         training: How networks are trained; empty: as bcd.toml says.
-        ensemble: How many networks answer together, in how many views; empty: as bcd.toml says.
+        ensemble: How many networks answer together, in how many turns; empty: as bcd.toml says.
         gate: Margins of the gate; empty: as bcd.toml says.
     """
     plan = preprocess(snapshot, splits=splits, search=search, training=training, ensemble=ensemble, gate=gate)

@@ -42,7 +42,7 @@ from bcd.snapshots.options import SplitOptions
 from bcd.store.catalog import Catalog, open_catalog
 from bcd.tracking.lookup import MODEL
 from bcd.tracking.store import experiment_id, open_client, start_run
-from bcd.training.options import EnsembleOptions, TrainOptions, Views
+from bcd.training.options import EnsembleOptions, TrainOptions, Turns
 
 PATCHES = 6  # of each patient, half of them IDC
 
@@ -172,7 +172,7 @@ def register(networks: dict[str, Path]) -> Register:
         *members: str,
         key: str | None = None,
         snapshot: str = "a" * 64,
-        views: Views = 1,
+        turns: Turns = 1,
         card: Card | None = None,
     ) -> Bundle:
         name = " ".join(members)
@@ -182,7 +182,7 @@ def register(networks: dict[str, Path]) -> Register:
                 key=key or name,
                 run_id=run.id,
                 networks=[networks[member] for member in members],
-                record=make_record(snapshot, ensemble=EnsembleOptions(members=len(members), views=views)),
+                record=make_record(snapshot, ensemble=EnsembleOptions(members=len(members), turns=turns)),
                 example=np.zeros((2, 50, 50, 3), np.uint8),
                 card=card,
             )

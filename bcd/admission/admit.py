@@ -121,7 +121,7 @@ def _open_naming(settings: Settings, catalog: Catalog, hospital: Hospital) -> Na
     try:
         return Naming(patiently(lambda: open_pseudonyms(settings, catalog, hospital)))
     except BcdError as error:  # a key that is missing is no fault of the delivery, which waits for it
-        raise UnavailableError(error.what, error.mend) from error
+        raise UnavailableError(error.what, error.fix) from error
 
 
 def _conclude(settings: Settings, catalog: Catalog, path: Path, admission: Admission, *, hides: bool) -> None:
@@ -145,7 +145,7 @@ def _conclude(settings: Settings, catalog: Catalog, path: Path, admission: Admis
         raise UnavailableError(
             f"{admission.name} is {became}, but its report cannot be written, or it cannot leave the inbox:"
             f" {error.strerror}.",
-            "Mend the disk or its permissions and run the same command again: nothing is admitted twice.",
+            "Fix the disk or its permissions and run the same command again: nothing is admitted twice.",
         ) from error
     if failure is not None:
         raise failure

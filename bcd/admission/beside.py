@@ -62,7 +62,7 @@ def apply_labels(
                 labels = read_labels(path, hospital, call)
             _apply(findings, labels, source.names[member], hospital, call)
         except BcdError as error:
-            findings.refused[member] = Refusal("labels-file", f"{error.what} {error.mend}")
+            findings.refused[member] = Refusal("labels-file", f"{error.what} {error.fix}")
             say(error.what)
         except UnreadableFileError as error:
             findings.refused[member] = Refusal(error.rule, f"The file cannot be read: {error}.")

@@ -1,8 +1,8 @@
 """Re-admits refused files after a human decision, on the record: who released what, and why.
 
 A release is a small delivery of its own, named `release of NAME`. It passes every rule again but the one that a
-person judged. What the rules compare (the same place, the same pixels) is judged again among the chosen files: one
-side of a contradiction is admitted, both sides are not.
+person decided on. What the rules compare (the same place, the same pixels) is checked again among the chosen files:
+one side of a contradiction is admitted, both sides are not.
 
 Examples:
     >>> released = release(
@@ -46,7 +46,7 @@ class Release:
         delivery: The delivery that they were refused from.
         made: Id of the small delivery that the release became; None where all of them had been released before.
         released: Files that are admitted now.
-        refused: Files that broke another rule when they were judged again.
+        refused: Files that broke another rule when they were checked again.
         before: Files that had been released before.
     """
 

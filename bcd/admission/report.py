@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from bcd.admission.examples import Example, Gallery, choose_evenly, patch_name
 from bcd.admission.findings import commonest_rule
-from bcd.admission.rules import FLAGS, MENDS, RELEASABLE, RULES
+from bcd.admission.rules import FIXES, FLAGS, RELEASABLE, RULES
 from bcd.files import whole_file
 from bcd.pages import render_page
 from bcd.store.delivery_queries import (
@@ -81,7 +81,7 @@ def _gather_facts(settings: Settings, catalog: Catalog, found: Delivery) -> dict
     places = refusal_numbers(catalog, found.id)
     return {
         "delivery": found,
-        "mend": MENDS[commonest_rule(found.refused)] if found.reason else "",
+        "fix": FIXES[commonest_rule(found.refused)] if found.reason else "",
         "parts": _bar(found),
         "patients": count_by_patient(catalog, found.batch) if found.batch else [],
         "rules": _rule_sections(gallery, places),
@@ -106,7 +106,7 @@ def _rule_sections(gallery: Gallery, places: Places) -> list[dict[str, Any]]:
             "rule": rule,
             "files": len(of_rule),
             "meaning": RULES[rule],
-            "mend": MENDS[rule],
+            "fix": FIXES[rule],
             "releasable": rule in RELEASABLE,
             "examples": _rule_examples(gallery, rule, of_rule),
         }

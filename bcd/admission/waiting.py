@@ -31,15 +31,15 @@ class Stuck:
     Attributes:
         deliveries: How many.
         what: Where they lie and why they wait.
-        mend: What takes them.
+        fix: What takes them.
     """
 
     deliveries: int
     what: str
-    mend: str
+    fix: str
 
     def __str__(self) -> str:
-        return f"{self.what} {self.mend}"
+        return f"{self.what} {self.fix}"
 
 
 def find_stuck(settings: Settings, catalog: Catalog) -> list[Stuck]:
@@ -66,7 +66,7 @@ def find_stuck(settings: Settings, catalog: Catalog) -> list[Stuck]:
         try:
             find_declared(catalog, folder.name)
         except BcdError as error:
-            stuck.append(Stuck(waiting, f"{_count(waiting)} in {folder}. {error.what}", error.mend))
+            stuck.append(Stuck(waiting, f"{_count(waiting)} in {folder}. {error.what}", error.fix))
     return stuck
 
 

@@ -78,13 +78,13 @@ def _is_same(decision: Decision, found: dict[str, Any], registered: datetime) ->
     known = {key: decision.evidence[key] for key in ("bundle", "model") if key in decision.evidence}
     if known != {key: value for key, value in found.items() if key in known}:
         return False
-    # Earlier decisions do not name the model; what was registered later cannot have been judged.
+    # Earlier decisions do not name the model; what was registered later cannot have been decided on.
     return "model" in known or registered <= decision.decided_at
 
 
 def last_decision(catalog: Catalog) -> Decision | None:
     """Returns the newest decision that is one about aliases."""
-    decisions = [one for one in list_decisions(catalog) if one.kind not in {"rejudged", "look"}]
+    decisions = [one for one in list_decisions(catalog) if one.kind not in {"recheck", "look"}]
     return decisions[-1] if decisions else None
 
 

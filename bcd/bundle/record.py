@@ -28,7 +28,7 @@ class BundleRecord(BaseModel):
         preparation: How raw patches are prepared for the network.
         architecture: The network's description, the same of every member.
         training: How it was trained, with the seed of the first member.
-        ensemble: How many networks answer together, and in how many views.
+        ensemble: How many networks answer together, and in how many turns.
         policy: Calibrator, confidence levels and certified thresholds, of val patients.
         snapshot: Id of the snapshot that it was trained on.
         protocol: How that snapshot's patients were split.

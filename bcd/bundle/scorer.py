@@ -60,7 +60,7 @@ class Scorer:
             pixels: RGB patches, uint8, shape (n, 50, 50, 3).
 
         Returns:
-            A row a patch, in order: logit (mean over networks and views), probability (calibrated), label, and
+            A row a patch, in order: logit (mean over networks and turns), probability (calibrated), label, and
             whether it is confident at each level.
 
         Raises:
@@ -72,9 +72,9 @@ class Scorer:
         from bcd.training.predict import predict_logits
 
         require_patches(pixels)
-        views = self.record.ensemble.views
+        turns = self.record.ensemble.turns
         logits = (
-            predict_logits(self.networks, prepare(pixels, self.record.preparation), views=views)
+            predict_logits(self.networks, prepare(pixels, self.record.preparation), turns=turns)
             if len(pixels)
             else np.empty(0, np.float32)
         )

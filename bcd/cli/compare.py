@@ -11,7 +11,7 @@ def compare(
     a: Annotated[str, typer.Argument(help="A version, such as 2, or an alias, such as champion.")],
     b: Annotated[str, typer.Argument(help="Another one; differences are of this one minus the first.")],
     *,
-    split: Annotated[Literal["test", "val", "gate"], typer.Option(help="Whose patients judge.")] = "test",
+    split: Annotated[Literal["test", "val", "gate"], typer.Option(help="On whose patients.")] = "test",
     snapshot: Annotated[str, typer.Option(help="Of which snapshot; none: that of the newer version.")] = "",
     by: Annotated[str, typer.Option(help="Who looks; needed for gate patients.")] = "",
     reason: Annotated[str, typer.Option(help="Why; needed for gate patients.")] = "",

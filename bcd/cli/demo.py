@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bcd.cli.tables import admission_rows, score_rows, show_outcome
 from bcd.cli.terminal import print_table, whole_command
-from bcd.cli.views import admission_rows, score_rows, show_outcome
 from bcd.errors import BcdError
 from bcd.files import whole_file
 

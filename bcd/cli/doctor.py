@@ -1,4 +1,4 @@
-"""`bcd doctor`: is this machine fit? Each line says ok, warning or fault, and the mend."""
+"""`bcd doctor`: is this machine fit? Each line says ok, warning or fault, and the fix."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class Finding:
     Attributes:
         level: Whether bcd works (ok), works less well (warning) or does not work (fault).
         what: What was found.
-        mend: What to do about it; empty where all is well.
+        fix: What to do about it; empty where all is well.
     """
 
     level: Literal["ok", "warning", "fault"]
     what: str
-    mend: str = ""
+    fix: str = ""
 
 
 def doctor() -> None:
@@ -60,7 +60,7 @@ def doctor() -> None:
     findings = list(examine(settings))
     for finding in findings:
         typer.secho(f"{finding.level:<8}", fg=_COLOURS[finding.level], nl=False)
-        typer.echo(finding.what + (f" {finding.mend}" if finding.mend else ""))
+        typer.echo(finding.what + (f" {finding.fix}" if finding.fix else ""))
     if any(finding.level == "fault" for finding in findings):
         raise typer.Exit(1)
 
@@ -152,7 +152,7 @@ def _look_at_home(settings: Settings) -> Iterator[Finding]:
         require_home(settings)
     except BcdError as error:
         is_wrong = "BCD_HOME" in os.environ and not settings.home.exists()
-        yield Finding("fault" if is_wrong else "warning", error.what, error.mend)
+        yield Finding("fault" if is_wrong else "warning", error.what, error.fix)
         return
     probe = settings.home / ".doctor"
     try:
@@ -179,13 +179,13 @@ def _look_at_databases(settings: Settings) -> Iterator[Finding]:
             require_schema(library, url)
         except BcdError as error:
             faults += 1
-            yield Finding("fault", error.what, error.mend)
+            yield Finding("fault", error.what, error.fix)
     if settings.home.exists():
         try:
             open_catalog(settings)
         except BcdError as error:
             faults += 1
-            yield Finding("fault", error.what, error.mend)
+            yield Finding("fault", error.what, error.fix)
     if not faults:
         yield Finding("ok", "The databases are of the versions that are installed")
 
@@ -214,7 +214,7 @@ def _look_at_champion(settings: Settings) -> Iterator[Finding]:
 
         require_fit(settings, champion)
     except BcdError as error:
-        yield Finding("fault", error.what, error.mend)
+        yield Finding("fault", error.what, error.fix)
         return
     yield Finding("ok", f"The champion {champion.name} loads and scores")
 
@@ -229,9 +229,9 @@ def _look_at_inbox(settings: Settings) -> Iterator[Finding]:
     try:
         stuck = find_stuck(settings, open_catalog(settings))
     except BcdError as error:
-        yield Finding("fault", error.what, error.mend)
+        yield Finding("fault", error.what, error.fix)
     else:
-        yield from (Finding("warning", each.what, each.mend) for each in stuck)
+        yield from (Finding("warning", each.what, each.fix) for each in stuck)
     missing = _missing_for_slides() if slides_wait(settings) else []
     if missing:
         what = f"Slides wait in the inbox, and they need what is not installed: {', '.join(missing)}."
@@ -272,8 +272,8 @@ def _look_at_servers(settings: Settings) -> Iterator[Finding]:
     alive = processes.alive(settings)
     if alive:
         yield Finding("ok", daemons.describe(settings)[0])
-    for what, mend in daemons.ended(settings):
-        yield Finding("warning", what, mend)
+    for what, fix in daemons.ended(settings):
+        yield Finding("warning", what, fix)
     ports = {"prefect": settings.prefect_port, "mlflow": settings.mlflow_port, "studies": settings.studies_port}
     for name in [name for name in ports if name in daemons.needed(settings) and name not in alive]:
         with socket.socket() as probe:
@@ -284,5 +284,5 @@ def _look_at_servers(settings: Settings) -> Iterator[Finding]:
             what = f"Port {ports[name]} for {name} is held by what an earlier `bcd up` of this BCD_HOME left."
             yield Finding("warning", what, "`bcd up` ends it and starts anew.")
         else:
-            mend = f"Stop that program, or set BCD_{name.upper()}_PORT."
-            yield Finding("warning", f"Port {ports[name]} for {name} is taken by another program.", mend)
+            fix = f"Stop that program, or set BCD_{name.upper()}_PORT."
+            yield Finding("warning", f"Port {ports[name]} for {name} is taken by another program.", fix)

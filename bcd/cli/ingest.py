@@ -22,8 +22,8 @@ def ingest(
     from bcd.admission.beside import describe_labels
     from bcd.admission.sources.remote import is_url
     from bcd.admission.waiting import find_stuck
+    from bcd.cli.tables import admission_rows
     from bcd.cli.terminal import at_work
-    from bcd.cli.views import admission_rows
     from bcd.errors import BcdError
     from bcd.settings import load_settings
     from bcd.store.catalog import open_catalog

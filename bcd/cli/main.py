@@ -121,11 +121,11 @@ def _begin(
 
 
 def main() -> None:
-    """Runs the command: what a user can mend is told in a sentence, with exit code 2 and no traceback."""
+    """Runs the command: what a user can fix is told in a sentence, with exit code 2 and no traceback."""
     try:
         app()
     except BcdError as error:
-        typer.secho(f"bcd: {error.what}\n     {error.mend}", err=True, fg=typer.colors.RED)
+        typer.secho(f"bcd: {error.what}\n     {error.fix}", err=True, fg=typer.colors.RED)
         sys.exit(2)
     except SystemExit as end:
         if end.code == INTERRUPTED:  # Typer has caught the KeyboardInterrupt

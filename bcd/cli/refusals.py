@@ -23,7 +23,7 @@ def refusals(
     """Show the refused files of a delivery: counts by rule, then each file with its reason."""
     from bcd.admission.findings import commonest_rule
     from bcd.admission.report import report_path
-    from bcd.admission.rules import MENDS, RULES
+    from bcd.admission.rules import FIXES, RULES
     from bcd.cli.terminal import at_work, print_table
     from bcd.errors import BcdError
     from bcd.settings import load_settings
@@ -48,7 +48,7 @@ def refusals(
             highlight=False,
         )
         if found.reason:
-            console.print(f"{found.reason} {MENDS[commonest_rule(found.refused)]}", soft_wrap=True, highlight=False)
+            console.print(f"{found.reason} {FIXES[commonest_rule(found.refused)]}", soft_wrap=True, highlight=False)
         if not files:
             return
         print_table(

@@ -12,8 +12,8 @@ def score(
     hospital: Annotated[str, typer.Option(help="The patient's hospital; needed where two know the identifier.")] = "",
 ) -> None:
     """Score a patient with the champion: slide, heatmap, scores as Parquet, report."""
+    from bcd.cli.tables import score_rows
     from bcd.cli.terminal import at_work, print_table
-    from bcd.cli.views import score_rows
     from bcd.patches import PatientId
     from bcd.settings import load_settings, require_home
     from bcd.store.catalog import open_catalog

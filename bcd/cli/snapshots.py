@@ -136,7 +136,7 @@ def _show_difference(console: Console, difference: SnapshotDifference) -> None:
     if difference.moved and difference.same_protocol:
         console.print(
             f"{len(difference.moved)} patients moved to another split under one protocol, which must never happen:"
-            " a model that saw them may judge itself. The catalog's table of splits was changed by hand.",
+            " a model may be evaluated on what it saw. The catalog's table of splits was changed by hand.",
             style="red",
             highlight=False,
         )

@@ -78,7 +78,7 @@ def _show_models(console: Console, settings: Settings, catalog: Catalog) -> None
         [
             each.name,
             ", ".join(each.aliases),
-            each.verdict or "not judged",
+            each.verdict or "not at the gate yet",
             each.snapshot[:8],
             _first_sentence(each.reasons),
         ]

@@ -40,7 +40,7 @@ def withdraw(
             held = ", ".join(snapshot[:12] for snapshot in snapshots)
             console.print(f"Earlier snapshots that hold the patient: {held}.", highlight=False, soft_wrap=True)
             console.print(
-                f"Models that learned from the patient or were judged by it: {', '.join(trained) or 'none'}.",
+                f"Models that learned from the patient or were evaluated on it: {', '.join(trained) or 'none'}.",
                 highlight=False,
                 soft_wrap=True,
             )

@@ -33,10 +33,10 @@ class Comparison:
     Attributes:
         a: The version compared with.
         b: The version in question; every difference is b minus a.
-        snapshot: The snapshot whose patients judge.
+        snapshot: The snapshot whose patients it is evaluated on.
         split: Their split.
-        n_patches: Patches judged.
-        n_patients: Patients judged.
+        n_patches: Patches evaluated.
+        n_patients: Patients evaluated.
         differences: By metric.
     """
 
@@ -69,7 +69,7 @@ def compare_versions(
         b: Another one.
         evaluate: How patients are resampled.
         split: `test`, `val` or `gate`.
-        snapshot: Id of the snapshot whose patients judge, or its beginning; empty: that of the newer version.
+        snapshot: Id of the snapshot whose patients are read, or its beginning; empty: that of the newer version.
         word: Who looks and why; needed for gate patients.
 
     Raises:
@@ -87,17 +87,17 @@ def compare_versions(
     if first == second:
         raise BcdError(f"{a} and {b} are both {MODEL}/{first}.", "Name two versions.")
     newer = max(first, second, key=int)
-    judges = load_snapshot(settings, snapshot or client.get_model_version(MODEL, newer).tags["bcd.snapshot"])
-    look = open_look(settings, catalog, judges, split)
+    shown = load_snapshot(settings, snapshot or client.get_model_version(MODEL, newer).tags["bcd.snapshot"])
+    look = open_look(settings, catalog, shown, split)
     if look.patches.empty:
-        raise BcdError(f"Snapshot {judges.id[:12]} has no {split} patients.", "Name another one with --snapshot.")
+        raise BcdError(f"Snapshot {shown.id[:12]} has no {split} patients.", "Name another one with --snapshot.")
     if word is not None and split == "gate":
         record_decision(catalog, _log_look(settings, look, first, second, word))
     scores = [look.score(settings, version)[1] for version in (first, second)]
     return Comparison(
         a=f"{MODEL}/{first}",
         b=f"{MODEL}/{second}",
-        snapshot=judges.id,
+        snapshot=shown.id,
         split=split,
         n_patches=len(look.patches),
         n_patients=look.n_patients,

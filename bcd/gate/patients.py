@@ -1,4 +1,4 @@
-"""A look at judging patients: their patches are read once, checked, and scored by models from the registry."""
+"""A look at gate or test patients: their patches are read once, checked, and scored by models from the registry."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def open_look(settings: Settings, catalog: Catalog, snapshot: Snapshot, split: s
 
 
 def assert_unseen(settings: Settings, bundle: Bundle, patches: pd.DataFrame) -> None:
-    """Asserts that a bundle neither trained on nor was calibrated on a patient who judges it.
+    """Asserts that a bundle neither trained on nor was calibrated on a patient that it is evaluated on.
 
     Raises:
         BcdError: It did; the patients are named.
@@ -85,8 +85,8 @@ def assert_unseen(settings: Settings, bundle: Bundle, patches: pd.DataFrame) -> 
     seen = find_seen(settings, bundle.record.snapshot, patches)
     if seen:
         raise BcdError(
-            f"{bundle.name} has seen {len(seen)} patients who would judge it: {', '.join(seen[:3])}, …",
-            "Judge it on a snapshot of the protocol that it was trained under "
+            f"{bundle.name} has seen {len(seen)} patients that it would be evaluated on: {', '.join(seen[:3])}, …",
+            "Evaluate it on a snapshot of the protocol that it was trained under "
             f"({bundle.record.protocol}), or retrain the champion under the new one.",
         )
 
@@ -113,8 +113,8 @@ def score_frame(bundle: Bundle, patches: pd.DataFrame, pixels: np.ndarray) -> pd
     return patches[_ROW].reset_index(drop=True).join(scores[["logit", "probability"]])
 
 
-def judges_of(snapshot: Snapshot) -> str:
-    """Hashes who judges and who is reported on: the patches of gate and test with their labels and pixels' hashes."""
+def identify_patients(snapshot: Snapshot) -> str:
+    """Hashes the patches of gate and test patients with their labels and their pixels' hashes."""
     rows = snapshot.patches[snapshot.patches["split"].isin(["gate", "test"])]
     return hashlib.sha256(rows[[*_ROW, "pixel_sha256"]].to_csv(index=False).encode()).hexdigest()
 

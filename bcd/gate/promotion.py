@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from bcd.bundle.aliases import carry_out, finish_last_decision, identify, is_about
 from bcd.errors import BcdError
 from bcd.evaluation.options import EvaluateOptions
-from bcd.gate.patients import Look, judges_of, open_look
-from bcd.gate.rule import GateOptions, judge
+from bcd.gate.patients import Look, identify_patients, open_look
+from bcd.gate.rule import GateOptions, decide
 from bcd.gate.verdict import Check, Verdict, report_of
 from bcd.progress import say
 from bcd.settings import Settings
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Judging:
-    """What a judgement is made with.
+class Gate:
+    """What a decision is made with.
 
     Attributes:
         settings: Where everything is.
         catalog: Knows the earlier looks.
         client: The registry.
-        snapshot: The snapshot whose gate patients judge.
+        snapshot: The snapshot whose gate patients are read.
         options: The rule and its margins.
         evaluate: How patients are resampled.
     """
@@ -68,7 +68,7 @@ class Judging:
         return look
 
     def compare(self, run: Run, look: Look, challenger: str, champion: str | None) -> Verdict:
-        """Scores the gate patients with both models, from the registry, and judges."""
+        """Scores the gate patients with both models, from the registry, and decides."""
         scores: dict[str, pd.DataFrame] = {}
         reported = []
         for role, version in {"challenger": challenger, "champion": champion}.items():
@@ -76,7 +76,7 @@ class Judging:
                 bundle, scores[role] = look.score(self.settings, version)
                 reported.append(report_of(bundle))
                 run.log_table(scores[role], f"{role}_scores.parquet")
-        verdict = judge(
+        verdict = decide(
             scores["challenger"],
             scores.get("champion"),
             self.options,
@@ -111,7 +111,7 @@ class Judging:
             "awaits_approval": verdict.awaits_approval,
             "gate_digest": look.digest,
             "protocol": self.snapshot.protocol,
-            "judges": judges_of(self.snapshot),
+            "patients_sha256": identify_patients(self.snapshot),
             "patches": len(look.patches),
             "patients": look.n_patients,
             "run": run.id,
@@ -119,7 +119,7 @@ class Judging:
         }
 
     def _count_look(self, look: Look) -> Check:
-        """Says how often these very gate patients, and any of the protocol, were looked at: every look wears them."""
+        """Says how often these very gate patients, and any of the protocol, were looked at: every look costs."""
         protocol = self.snapshot.protocol
         number = len(list_looks(self.catalog, look.digest)) + 1
         looks = [one for one in list_decisions(self.catalog) if one.kind in LOOKS]
@@ -162,7 +162,7 @@ def run_gate(
     evaluate: EvaluateOptions,
     parent: str | None = None,
 ) -> Verdict:
-    """Judges a registered challenger against the champion and moves the aliases; the same key decides once.
+    """Decides on a registered challenger and moves the aliases; the same key decides once.
 
     Both are loaded from the registry and score the same patches: the gate split of `snapshot`.
 
@@ -170,7 +170,7 @@ def run_gate(
         settings: Where everything is.
         catalog: Where the decision is recorded.
         key: What the decision is for.
-        snapshot: The snapshot whose gate patients judge.
+        snapshot: The snapshot whose gate patients are read.
         challenger: Version of the bundle in question.
         options: The rule and its margins.
         evaluate: How patients are resampled.
@@ -181,12 +181,12 @@ def run_gate(
             patients are not what they were.
     """
     client = open_client(settings)
-    judging = Judging(settings, catalog, client, snapshot, options, evaluate)
+    gate = Gate(settings, catalog, client, snapshot, options, evaluate)
     with catalog.lock(LOCK) as confirm:
         finish_last_decision(client, catalog)
         version = resolve_version(client, challenger)
         if version is None:
-            raise BcdError(f"There is no {challenger} of {MODEL} to judge.", "`bcd history` lists the versions.")
+            raise BcdError(f"There is no {challenger} of {MODEL} to promote.", "`bcd history` lists the versions.")
         found = find_verdict(client, catalog, key, version)
         if found is not None:
             say(f"The gate has decided on {MODEL}/{version} before: {found.verdict}.")
@@ -195,16 +195,16 @@ def run_gate(
         if key != given:
             say(
                 "The catalog holds a decision for this retraining, but about a bundle that is gone: its version or "
-                f"the whole registry was deleted since. {MODEL}/{version} came later and is judged on its own."
+                f"the whole registry was deleted since. {MODEL}/{version} came later and is decided on by itself."
             )
         champion = resolve_version(client, "champion")
         if champion == version:
             raise BcdError(f"{MODEL}/{version} is the champion already.", "Name a version that is not.")
         with start_run(settings, key=key, name=f"gate {MODEL}/{version}", kind="gate", parent=parent) as run:
-            look = judging.look(run, version, champion)
-            verdict = judging.compare(run, look, version, champion)
+            look = gate.look(run, version, champion)
+            verdict = gate.compare(run, look, version, champion)
             log_verdict(run, verdict)
-            decision = judging.make_decision(run, look, verdict, key=key)
+            decision = gate.make_decision(run, look, verdict, key=key)
             confirm()
             record_decision(catalog, decision)
             carry_out(client, decision)

@@ -113,7 +113,7 @@ def train_candidate(settings: Settings, retraining: Retraining) -> TrainedEnsemb
 
 
 def evaluate_candidate(settings: Settings, retraining: Retraining, trained: TrainedEnsemble) -> EvaluatedNetwork:
-    """Fits the policy on val patients, judges what was trained on test patients, and logs what was found."""
+    """Fits the policy on val patients, evaluates what was trained on test patients, and logs what was found."""
     evaluated = _evaluate(settings, retraining, trained)
     if "evaluate" in find_done(settings, retraining)[1]:
         return evaluated
@@ -172,11 +172,11 @@ def _evaluate(settings: Settings, retraining: Retraining, trained: TrainedEnsemb
         trained.paths,
         retraining.plan.evaluation,
         _evaluation_folder(settings, retraining),
-        views=trained.options.views,
+        turns=trained.options.turns,
     )
 
 
-def judge_candidate(settings: Settings, retraining: Retraining) -> Verdict:
+def gate_candidate(settings: Settings, retraining: Retraining) -> Verdict:
     """Lets the gate decide on the registered bundle of a retraining.
 
     Raises:
@@ -185,18 +185,18 @@ def judge_candidate(settings: Settings, retraining: Retraining) -> Verdict:
     version = find_version(open_client(settings), retraining.key)
     if version is None:
         raise BcdError(
-            f"The retraining of snapshot {retraining.snapshot.id[:12]} has no registered bundle to judge.",
+            f"The retraining of snapshot {retraining.snapshot.id[:12]} has no registered bundle for the gate.",
             "Evaluate it first: bcd retrain does all stages.",
         )
     if is_finished(settings, retraining):
-        return _judge(settings, retraining, version, find_done(settings, retraining)[0])
+        return _run(settings, retraining, version, find_done(settings, retraining)[0])
     with open_run(settings, retraining, stage="gate") as run:
-        verdict = _judge(settings, retraining, version, run.id)
+        verdict = _run(settings, retraining, version, run.id)
         run.set_tags({"bcd.verdict": verdict.verdict, "bcd.bundle": f"{MODEL}/{version}"})
     return verdict
 
 
-def _judge(settings: Settings, retraining: Retraining, version: str, parent: str | None) -> Verdict:
+def _run(settings: Settings, retraining: Retraining, version: str, parent: str | None) -> Verdict:
     from bcd.store.catalog import open_catalog
 
     return run_gate(

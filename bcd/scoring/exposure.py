@@ -16,7 +16,7 @@ _STATEMENTS: dict[str | None, str] = {
     "train": "The model was trained on this patient, so these scores flatter it.",
     "val": "The model was not trained on this patient, but early stopping, calibration and thresholds were "
     "chosen on val patients, this one among them, so these scores flatter it a little.",
-    "gate": "The model was not trained on this patient, but the gate judged it by gate patients, this one "
+    "gate": "The model was not trained on this patient, but the gate decided on it by gate patients, this one "
     "among them.",
     "test": "Never seen in training, and nothing was chosen on this patient.",
     "excluded": "Never seen by the model: the protocol keeps this patient out.",

@@ -271,7 +271,7 @@ def _read_back(job: Job, *, skipped: bool) -> PatientScore:
 
 def _named(error: Exception, job: Job) -> BcdError:
     if isinstance(error, BcdError):
-        return BcdError(f"Patient {job.key} could not be scored: {error.what}", error.mend)
+        return BcdError(f"Patient {job.key} could not be scored: {error.what}", error.fix)
     return BcdError(
         f"Patient {job.key} could not be scored: {type(error).__name__}: {error}.",
         "The ledger keeps this failure; the next run tries the patient again.",

@@ -1,4 +1,4 @@
-"""Snapshots: frozen lists of labelled patches with their split; what a model is trained on and judged by.
+"""Snapshots: frozen lists of labelled patches with their split; what a model is trained on and evaluated on.
 
 A snapshot is a folder, `patches.parquet` and `manifest.json`, named by a hash of its protocol and rows: freezing
 twice what has not changed gives the same snapshot and writes nothing, and the same catalog content gives the same

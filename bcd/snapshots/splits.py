@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 SPLITS = ("train", "val", "gate", "test")
-"""The splits a model may see or be judged by."""
+"""The splits a model may see or be evaluated on."""
 
 EXCLUDED = "excluded"
 """The split of patients that a protocol keeps out of every snapshot."""

@@ -141,7 +141,7 @@ def patiently(action: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T:
             if _is_unwritable(error):
                 raise UnavailableError(
                     f"The catalog cannot be written ({_reason(error)}).",
-                    "Make room, mend its permissions or end what locks it, and run the same command again:"
+                    "Make room, fix its permissions or end what locks it, and run the same command again:"
                     " nothing is half done.",
                 ) from error
             if not _is_away(error):

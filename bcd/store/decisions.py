@@ -12,9 +12,9 @@ from bcd.patches import SnapshotId
 from bcd.store import tables
 from bcd.store.catalog import Catalog, patiently
 
-Kind = Literal["gate", "forced", "rollback", "approval", "rejudged", "look"]
+Kind = Literal["gate", "forced", "rollback", "approval", "recheck", "look"]
 
-LOOKS: tuple[Kind, ...] = ("gate", "rejudged", "look")
+LOOKS: tuple[Kind, ...] = ("gate", "recheck", "look")
 """The kinds for which gate patients were looked at."""
 
 _COLUMNS = [column for column in tables.gate_decisions.c if column.name != "number"]
@@ -33,7 +33,7 @@ class Decision:
         snapshot: The snapshot whose gate patients were read, or that the challenger was trained on.
         reasons: Why, in sentences.
         evidence: The figures, as JSON values.
-        kind: `gate`: the rule decided; `forced`, `rollback`, `approval`: a person; `rejudged`: the champion on new
+        kind: `gate`: the rule decided; `forced`, `rollback`, `approval`: a person; `recheck`: the champion on new
             patients; `look`: a comparison on gate patients.
         by: The person, where one decided.
         reason: That person's reason.
@@ -59,7 +59,7 @@ class Decision:
     @property
     def promotes(self) -> bool:
         """Whether the champion becomes another one by it."""
-        return self.verdict == "PROMOTE" and self.kind not in {"rejudged", "look"} and not self.awaits_approval
+        return self.verdict == "PROMOTE" and self.kind not in {"recheck", "look"} and not self.awaits_approval
 
 
 def record_decision(catalog: Catalog, decision: Decision) -> None:

@@ -158,5 +158,5 @@ def _unknown(catalog: Catalog, patient: str, hospital: str | None) -> BcdError:
     with catalog.engine.connect() as connection:
         near = get_close_matches(patient, connection.scalars(query).all(), n=3)
     where = "in the store" if hospital is None else f"of hospital {hospital} in the store"
-    mend = f"Near ones are {', '.join(near)}." if near else "Admit a delivery that holds the patient first."
-    return BcdError(f"There is no patient {patient} {where}.", mend)
+    fix = f"Near ones are {', '.join(near)}." if near else "Admit a delivery that holds the patient first."
+    return BcdError(f"There is no patient {patient} {where}.", fix)

@@ -1,6 +1,6 @@
 """Fits a network on a prepared snapshot, and survives being killed.
 
-After every epoch the averaged weights are judged on the val patients and the whole state is written. The
+After every epoch the averaged weights are evaluated on the val patients and the whole state is written. The
 order of patches, the augmentation and the dropout of an epoch are seeded by its number, so a training that
 was killed and called again ends as an undisturbed one does.
 """

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from bcd.errors import BcdError
 from bcd.options import Epochs, Folds, Options, Patches, Patients, Share, Unit
 
-Views = Literal[1, 8]
+Turns = Literal[1, 8]
 """How many of the eight exact turns of a patch are looked at."""
 
 
@@ -62,7 +62,9 @@ class TrainOptions(Options):
     seed: int = Field(1, ge=0, le=2**20, description="Seeds initial weights, order of patches and augmentation.")
     min_train_patients: Patients = Field(10, ge=1, description="Training refuses with fewer train patients.")
     min_val_patients: Patients = Field(
-        5, ge=0, description="Training refuses with fewer val patients; 0: none is looked at, and the last epoch is kept."
+        5,
+        ge=0,
+        description="Training refuses with fewer val patients; 0: none is looked at, and the last epoch is kept.",
     )
 
     @model_validator(mode="after")
@@ -102,7 +104,7 @@ class EnsembleOptions(Options):
     by: Literal["seeds", "folds"] = Field(
         "seeds", description="Members differ in their seed, or each leaves out one fold of the train patients."
     )
-    views: Annotated[Views, BeforeValidator(_read_number)] = Field(
+    turns: Annotated[Turns, BeforeValidator(_read_number)] = Field(
         1, description="1: a patch as it lies; 8: the mean over its eight exact turns, at eight times the work."
     )
 
@@ -113,5 +115,5 @@ class EnsembleOptions(Options):
         return self
 
 
-SINGLE = EnsembleOptions(members=1, by="seeds", views=1)
+SINGLE = EnsembleOptions(members=1, by="seeds", turns=1)
 """One network that looks once: what every bundle was before ensembles."""

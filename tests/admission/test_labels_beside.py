@@ -42,7 +42,7 @@ def test_a_table_without_patches_is_refused_with_the_command_that_imports_it(
     with pytest.raises(BcdError) as caught:
         admit(settings, catalog, as_zip({"labels.csv": CSV.encode()}), EAST)
     assert "labels-alone 1" in caught.value.what
-    assert IMPORT in caught.value.mend
+    assert IMPORT in caught.value.fix
 
 
 def _as_parquet(text: str) -> bytes:

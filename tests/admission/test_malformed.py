@@ -193,7 +193,7 @@ def test_a_malformed_archive_is_refused_or_its_bad_members_are(
         with pytest.raises(BcdError) as caught:
             admit(settings, catalog, path, EAST)
         assert case.error in str(caught.value)
-        assert caught.value.mend
+        assert caught.value.fix
     else:
         admission = admit(settings, catalog, path, EAST)
         refused = sorted((one.name, one.rule) for one in list_refusals(catalog, admission.id))

@@ -15,7 +15,7 @@ from bcd.admission import admit as engine
 from bcd.admission.admit import admit
 from bcd.admission.delivery import find_deliveries
 from bcd.admission.refused import RefusedError
-from bcd.admission.rules import MENDS
+from bcd.admission.rules import FIXES
 from bcd.errors import UnavailableError
 from bcd.patches import Hospital
 from bcd.settings import Settings
@@ -53,7 +53,7 @@ def test_the_sentence_is_the_commonest_refusals_own_with_its_own_fix(
     error = _refuse(settings, catalog, large)
     assert "a_idx5_x1_y1_class0.png: The picture is 100x100 px, not 50x50." in error.what
     assert "name 1, size 3" in error.what
-    assert error.mend.startswith(MENDS["size"])
+    assert error.fix.startswith(FIXES["size"])
 
 
 def test_it_is_recorded_and_reported_with_all_refusals(settings: Settings, catalog: Catalog, large: Path) -> None:
@@ -94,7 +94,7 @@ def test_what_cannot_be_opened_is_one_refused_file(
     error = _refuse(settings, catalog, path)
     delivery = _last(catalog)
     assert (delivery.name, delivery.files, delivery.refused) == (name, 1, {rule: 1})
-    assert error.mend.startswith(MENDS[rule])
+    assert error.fix.startswith(FIXES[rule])
     [refused] = list_refused(catalog, delivery.id)
     assert (refused.name, refused.rule, refused.kept) == (name, rule, None)
     with (settings.quarantine / delivery.id / "refusals.csv").open(encoding="utf-8") as file:
@@ -131,9 +131,9 @@ def test_deliveries_of_which_no_byte_can_be_read_have_each_its_own_reason(
     for rule, place, value in (("compression", 10, 14), ("encrypted", 8, 1)):
         broken = bytearray(data)
         broken[central + place] = value
-        mended = settings.home.parent / f"{rule}.zip"
-        mended.write_bytes(broken)
-        error = _refuse(settings, catalog, mended)
+        fixed = settings.home.parent / f"{rule}.zip"
+        fixed.write_bytes(broken)
+        error = _refuse(settings, catalog, fixed)
         assert f"Nothing in {rule}.zip" in error.what
         assert _last(catalog).refused == {rule: 1}
 
@@ -232,7 +232,7 @@ def test_a_fault_of_the_machine_leaves_the_delivery_where_it_is(
         for _ in range(2):
             with pytest.raises(UnavailableError) as caught:
                 admit(settings, catalog, waiting, EAST)
-    assert caught.value.mend
+    assert caught.value.fix
     assert list_deliveries(catalog) == []
     settings = settings.model_copy(update={"inbox_quiet_seconds": 0.0})
     assert find_deliveries(settings) == [(EAST, waiting)]

@@ -164,7 +164,7 @@ def test_one_side_of_a_contradiction_is_admitted_and_both_are_not(ward: Ward, pi
     assert ward.labels("P9") == {1: 0}
     with pytest.raises(BcdError, match="two-patients"):  # the same tissue is never two patients'
         ward.release(names[0])
-    assert list_conflicts(ward.catalog) == []  # a person has judged: the attempt puts nothing in doubt
+    assert list_conflicts(ward.catalog) == []  # a person has decided: the attempt puts nothing in doubt
 
 
 def test_a_name_that_is_right_against_its_folder_counts(ward: Ward, picture: Callable[..., bytes]) -> None:

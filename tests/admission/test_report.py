@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from PIL import Image
 
 from bcd.admission.report import EXAMPLES, write_report
-from bcd.admission.rules import MENDS, RULES
+from bcd.admission.rules import FIXES, RULES
 from bcd.errors import BcdError
 from bcd.settings import Settings
 from bcd.store import tables
@@ -149,7 +149,7 @@ def pictures_of(html: str) -> list[Image.Image]:
 
 
 def test_every_rule_says_what_to_do() -> None:
-    assert MENDS.keys() == RULES.keys()
+    assert FIXES.keys() == RULES.keys()
 
 
 def test_the_counts_add_up_to_the_files(store: Store, report: Callable[[str], str]) -> None:
@@ -163,14 +163,14 @@ def test_the_counts_add_up_to_the_files(store: Store, report: Callable[[str], st
     assert "Research use only. Not for diagnosis." in text
 
 
-def test_each_rule_is_told_with_its_count_meaning_and_mend(store: Store, report: Callable[[str], str]) -> None:
+def test_each_rule_is_told_with_its_count_meaning_and_fix(store: Store, report: Callable[[str], str]) -> None:
     refused = [Refused(f"file-{number}", rule, b"?") for number, rule in enumerate([*RULES, "size", "size"])]
     text = text_of(report(store(refused, [Patch("A1", 1)])))
     counts = Counter(one.rule for one in refused)
     for rule, meaning in RULES.items():
         files = "3 files" if counts[rule] == 3 else "1 file"
         assert f"{rule} {files} {meaning.replace('`', '')}" in text
-        assert MENDS[rule] in text
+        assert FIXES[rule] in text
     assert text.index("size 3 files") < text.index("name 1 file")
 
 

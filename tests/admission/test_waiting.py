@@ -32,7 +32,7 @@ def test_an_undeclared_hospital_is_named_with_the_command_that_declares_it(
     [stuck] = find_stuck(settings, catalog)
     assert stuck.deliveries == 2
     assert str(settings.inbox / "north") in stuck.what
-    assert "bcd hospital declare north --identifiers" in stuck.mend
+    assert "bcd hospital declare north --identifiers" in stuck.fix
 
 
 def test_a_folder_that_cannot_be_a_hospital_and_files_outside_of_any_are_told_without_their_names(
@@ -42,7 +42,7 @@ def test_a_folder_that_cannot_be_a_hospital_and_files_outside_of_any_are_told_wi
     as_zip(patch_files("1"), settings.inbox / "not a hospital" / "Mrs Miller.zip")
     beside, folder = find_stuck(settings, catalog)
     assert (beside.deliveries, folder.deliveries) == (1, 1)
-    assert "HOSPITAL" in beside.mend
+    assert "HOSPITAL" in beside.fix
     assert "'not a hospital' is not a name for a hospital" in folder.what
     assert "Miller" not in f"{beside}{folder}"
 

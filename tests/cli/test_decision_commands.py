@@ -50,8 +50,8 @@ def test_a_person_forces_rolls_back_and_reads_the_story(bcd, catalog):
     assert "bcd-idc/1 rollback PROMOTE against bcd-idc/2" in said
     assert "Dr Lee rolled back from bcd-idc/2: the audit asks for it." in said
     assert "Now: champion bcd-idc/1, previous bcd-idc/2." in said
-    story = json.loads(bcd("history", "3", "--json")[1])
-    assert [(one["version"], one["what"]) for one in story] == [("bcd-idc/3", "registered")]
+    events = json.loads(bcd("history", "3", "--json")[1])
+    assert [(one["version"], one["what"]) for one in events] == [("bcd-idc/3", "registered")]
 
 
 def test_an_approval_is_given_in_a_terminal(bcd, gate, catalog):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bcd.admission.admit import admit
-from bcd.cli.augment import ROWS, VIEWS, augment_patches, choose_patches, draw_preview
+from bcd.cli.augment import ROWS, TIMES, augment_patches, choose_patches, draw_preview
 from bcd.cli.main import main
 from bcd.patches import Hospital
 from bcd.preprocessing.options import PrepareOptions
@@ -94,18 +94,18 @@ def test_a_preview_of_synthetic_tissue_is_a_picture_of_patches_and_their_views(
     assert str(out) in shown
     picture = cv2.imread(str(out))
     assert picture.shape[0] > ROWS * 150
-    assert picture.shape[1] > (VIEWS + 1) * 150
+    assert picture.shape[1] > (TIMES + 1) * 150
     again = tmp_path / "again.png"
     bcd("augment", "preview", "--out", str(again), "--stain", "2", "--light", "0", "--seed", "5")
     assert again.read_bytes() == out.read_bytes()
 
 
 def test_the_picture_shows_every_pixel_of_each_patch_in_its_place(tmp_path: Path) -> None:
-    views = np.random.default_rng(0).integers(0, 256, (2, 1 + VIEWS, 50, 50, 3), dtype=np.uint8)
-    draw_preview(tmp_path / "a.png", views, np.array([0, 1]), title="t", note="n")
+    augmented = np.random.default_rng(0).integers(0, 256, (2, 1 + TIMES, 50, 50, 3), dtype=np.uint8)
+    draw_preview(tmp_path / "a.png", augmented, np.array([0, 1]), title="t", note="n")
     drawn = cv2.cvtColor(cv2.imread(str(tmp_path / "a.png")), cv2.COLOR_BGR2RGB)
     places = []
-    for patch in views.reshape(-1, 50, 50, 3):
+    for patch in augmented.reshape(-1, 50, 50, 3):
         large = patch.repeat(3, axis=0).repeat(3, axis=1)
         fit = cv2.matchTemplate(drawn, large, cv2.TM_SQDIFF)
         y, x = np.unravel_index(fit.argmin(), fit.shape)
@@ -118,10 +118,10 @@ def test_the_picture_shows_every_pixel_of_each_patch_in_its_place(tmp_path: Path
 
 def test_the_first_column_is_the_patch_as_prepared() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, 50, 50, 3), dtype=np.uint8)
-    views = augment_patches(pixels, 1.0, 1.0, seed=1)
-    assert views.shape == (2, 1 + VIEWS, 50, 50, 3)
-    np.testing.assert_array_equal(views[:, 0], pixels)
-    assert len({view.tobytes() for view in views[0]}) == 1 + VIEWS
+    augmented = augment_patches(pixels, 1.0, 1.0, seed=1)
+    assert augmented.shape == (2, 1 + TIMES, 50, 50, 3)
+    np.testing.assert_array_equal(augmented[:, 0], pixels)
+    assert len({one.tobytes() for one in augmented[0]}) == 1 + TIMES
 
 
 def test_a_preview_takes_the_strengths_of_training_unless_told(settings: Settings, bcd, tmp_path: Path) -> None:

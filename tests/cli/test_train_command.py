@@ -88,7 +88,7 @@ def test_options_on_the_line_go_over_those_of_the_file(asked: list[dict[str, Any
     assert _run("--epochs", "3", "--seed", "7", "--members", "2").exit_code == 0
     given, trained = asked
     assert given["training"] == TrainOptions(epochs=3, seed=7, patience=2)
-    assert given["ensemble"] == EnsembleOptions(members=2, views=8)
+    assert given["ensemble"] == EnsembleOptions(members=2, turns=8)
     assert given["architecture"] is None
     assert trained == {"plan": "new"}
 
@@ -134,7 +134,7 @@ def test_every_member_is_shown_with_its_kept_epoch(asked: list[dict[str, Any]]) 
     ("words", "why"),
     [
         (["--architecture", "nowhere.toml"], "nowhere.toml"),
-        (["--views", "3"], "views = 3: one of 1, 8"),
+        (["--turns", "3"], "turns = 3: one of 1, 8"),
         (["--by", "luck"], "one of seeds, folds"),
         (["--by", "folds"], "An ensemble by folds has one member"),
         (["--plan", "4f1c", "--epochs", "3"], "A plan says all that is trained"),

@@ -18,12 +18,12 @@ PIXELS = np.random.default_rng(5).integers(0, 256, (4, 50, 50, 3), dtype=np.uint
 
 @pytest.fixture(scope="module")
 def champion(register, shared_settings):
-    """A champion of eight views, behind a version that is none."""
+    """A champion of eight turns, behind a version that is none."""
     card = Card(
         short="Short.", markdown="# Model card: bcd-idc\n\nTwo networks.\n", html="<h1>Model card: bcd-idc</h1>"
     )
     register(shared_settings, "red", card=card)
-    found = register(shared_settings, "lit", "red", views=8, card=card)
+    found = register(shared_settings, "lit", "red", turns=8, card=card)
     open_client(shared_settings).set_registered_model_alias(MODEL, "champion", found.version)
     return found
 

@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from bcd.bundle.aliases import finish_last_decision
 from bcd.errors import BcdError
 from bcd.gate import overrides
-from bcd.gate.history import list_versions, tell_story
+from bcd.gate.history import list_events, list_versions
 from bcd.gate.overrides import Word, answer_approval, find_waiting, force_promotion, roll_back
 from bcd.store.decisions import list_decisions
 from bcd.tracking.lookup import MODEL
@@ -117,7 +117,7 @@ def run_killed(monkeypatch, at, action):
 
 
 @pytest.mark.parametrize("command", ["forced", "rollback"])
-def test_a_death_between_any_two_steps_is_mended_by_the_same_command(champion, catalog, monkeypatch, command):
+def test_a_death_between_any_two_steps_is_fixed_by_the_same_command(champion, catalog, monkeypatch, command):
     monkeypatch.setattr(overrides, "_require_loadable", lambda *_: None)  # tested above, and slow
     client = open_client(champion)
     for at in range(20):
@@ -172,7 +172,7 @@ def test_where_a_person_has_to_approve_the_gate_only_proposes(champion, catalog,
     again = gate(RED, approval=True)
     assert (again.verdict, again.awaits_approval) == ("PROMOTE", False)
     assert again.reasons[0] == "Dr Lee answered PROMOTE: the audit asks for it."
-    assert [one.what for one in tell_story(champion, catalog)][-2:] == ["awaits approval", "approval"]
+    assert [one.what for one in list_events(champion, catalog)][-2:] == ["awaits approval", "approval"]
 
 
 @pytest.mark.parametrize(("answer", "kept"), [("HOLD", {"challenger": RED}), ("REJECT", {})])
@@ -207,12 +207,12 @@ def test_what_was_forced_meanwhile_needs_no_approval_any_more(champion, catalog,
 def test_history_tells_who_did_what_and_why_and_of_versions_that_are_gone(champion, catalog):
     force_promotion(champion, catalog, RED, LEE)
     roll_back(champion, catalog, Word("Dr May", "it misses lobules"))
-    story = [one for one in tell_story(champion, catalog) if one.what != "registered"]
+    events = [one for one in list_events(champion, catalog) if one.what != "registered"]
 
-    assert [(one.version, one.what, one.by) for one in story] == [
+    assert [(one.version, one.what, one.by) for one in events] == [
         (f"{MODEL}/{GREEN}", "forced", "Dr May"),
         (f"{MODEL}/{RED}", "forced", "Dr Lee"),
         (f"{MODEL}/{GREEN}", "rollback", "Dr May"),
     ]
-    assert story[-1].why == [f"Dr May rolled back from {MODEL}/{RED}: it misses lobules."]
-    assert not any(one.is_gone for one in story)
+    assert events[-1].why == [f"Dr May rolled back from {MODEL}/{RED}: it misses lobules."]
+    assert not any(one.is_gone for one in events)

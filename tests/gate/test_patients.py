@@ -1,4 +1,4 @@
-"""What a look at judging patients makes sure of: the same patients, unseen ones, and models from the registry."""
+"""What a look at evaluating patients makes sure of: the same patients, unseen ones, and models from the registry."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def first(undecided):
     return load_snapshot(undecided, list_versions(undecided)[0].snapshot)
 
 
-def test_gate_patients_whose_pixels_changed_judge_nobody(gate, undecided, catalog, monkeypatch):
+def test_gate_patients_whose_pixels_changed_decide_nothing(gate, undecided, catalog, monkeypatch):
     gate(GREEN)
     read = patients.read_pixels
 
@@ -40,7 +40,7 @@ def test_gate_patients_whose_pixels_changed_judge_nobody(gate, undecided, catalo
     assert champion_version(undecided) == GREEN
 
 
-def test_gate_patients_whose_labels_changed_judge_nobody(gate, catalog, first):
+def test_gate_patients_whose_labels_changed_decide_nothing(gate, catalog, first):
     gate(GREEN)
     labels = first.patches["label"].mask(first.patches["patient"] == "1003", 1)
 
@@ -67,8 +67,8 @@ def test_a_snapshot_without_gate_patients_holds_the_first_challenger(gate, undec
 def test_both_models_are_scored_from_the_registry_on_the_same_patches(gate, undecided, catalog, first):
     gate(GREEN), gate(RED)
 
-    judged = list_decisions(catalog)[-1]
-    folder = open_client(undecided).get_run(judged.evidence["run"]).info.artifact_uri.removeprefix("file://")
+    evaluated = list_decisions(catalog)[-1]
+    folder = open_client(undecided).get_run(evaluated.evidence["run"]).info.artifact_uri.removeprefix("file://")
     seen = open_look(undecided, catalog, first, "gate")
     for role, version in {"challenger": RED, "champion": GREEN}.items():
         kept = pd.read_parquet(f"{folder}/{role}_scores.parquet")

@@ -135,11 +135,11 @@ def test_an_alias_that_a_person_moved_back_stays_where_it_is(gate, undecided):
 
 
 @pytest.mark.parametrize("role", ["challenger", "champion"])
-def test_a_model_is_not_judged_by_patients_it_learned_from(gate, undecided, catalog, role):
+def test_a_model_is_not_evaluated_by_patients_it_learned_from(gate, undecided, catalog, role):
     champion, challenger = (LEAKY, RED) if role == "champion" else (RED, LEAKY)
     open_client(undecided).set_registered_model_alias(MODEL, "champion", champion)
 
-    with pytest.raises(BcdError, match=r"has seen 4 patients who would judge it: h1/1000"):
+    with pytest.raises(BcdError, match=r"has seen 4 patients that it would be evaluated on: h1/1000"):
         gate(challenger)
     assert list_decisions(catalog) == []
 

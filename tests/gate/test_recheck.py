@@ -1,4 +1,4 @@
-"""New gate or test patients judge the champion too, once, and no alias moves by it."""
+"""New gate or test patients evaluate the champion too, once, and no alias moves by it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bcd.gate.comparison import compare_versions
 from bcd.gate.history import list_versions
 from bcd.gate.options import GateOptions
 from bcd.gate.overrides import Word, force_promotion
-from bcd.gate.recheck import rejudge_champion
+from bcd.gate.recheck import recheck_champion
 from bcd.snapshots.freeze import load_snapshot
 from bcd.store.decisions import list_decisions
 
@@ -33,41 +33,41 @@ def grown(first):
     return replace(first, id="b" * 64, patches=patches)
 
 
-def rejudge(settings, catalog, snapshot):
-    return rejudge_champion(settings, catalog, snapshot=snapshot, options=GateOptions(), evaluate=EVALUATE)
+def recheck(settings, catalog, snapshot):
+    return recheck_champion(settings, catalog, snapshot=snapshot, options=GateOptions(), evaluate=EVALUATE)
 
 
 def aliases(settings) -> dict[str, str]:
     return {alias: found.version for found in list_versions(settings) for alias in found.aliases}
 
 
-def test_the_champion_is_judged_again_on_new_patients_and_only_then(undecided, catalog, gate, first, grown):
+def test_the_champion_is_evaluated_again_on_new_patients_and_only_then(undecided, catalog, gate, first, grown):
     gate(GREEN), gate(RED)
-    assert rejudge(undecided, catalog, first) is None  # these very patients made it champion
+    assert recheck(undecided, catalog, first) is None  # these very patients made it champion
 
-    verdict = rejudge(undecided, catalog, grown)
+    verdict = recheck(undecided, catalog, grown)
 
     assert (verdict.verdict, verdict.challenger, verdict.champion) == ("PROMOTE", RED, GREEN)
     assert verdict.reported[0].startswith("bcd-idc/2 on 2 test patients")
     last = list_decisions(catalog)[-1]
-    assert (last.kind, last.evidence["figures"]["test_patients"]) == ("rejudged", 2)
+    assert (last.kind, last.evidence["figures"]["test_patients"]) == ("recheck", 2)
     assert aliases(undecided) == {"champion": RED, "previous": GREEN}
-    assert rejudge(undecided, catalog, grown) is None
+    assert recheck(undecided, catalog, grown) is None
 
 
 def test_a_champion_that_no_longer_holds_is_told_and_stays(undecided, catalog, gate, grown):
     gate(RED)
     force_promotion(undecided, catalog, WRONG, Word("Dr Lee", "by mistake"))
 
-    assert rejudge(undecided, catalog, grown).verdict == "REJECT"
+    assert recheck(undecided, catalog, grown).verdict == "REJECT"
     assert aliases(undecided) == {"champion": WRONG, "previous": RED}
 
 
-def test_without_champion_nobody_is_judged_and_without_previous_it_stands_alone(undecided, catalog, gate, grown):
-    assert rejudge(undecided, catalog, grown) is None
+def test_without_champion_nobody_is_evaluated_and_without_previous_it_stands_alone(undecided, catalog, gate, grown):
+    assert recheck(undecided, catalog, grown) is None
     gate(GREEN)
 
-    verdict = rejudge(undecided, catalog, grown)
+    verdict = recheck(undecided, catalog, grown)
 
     assert verdict.reasons[0] == "There is no previous champion to compare it with on these patients."
 
@@ -76,11 +76,11 @@ def test_a_previous_champion_who_has_seen_the_gate_patients_is_left_out(undecide
     for version in (LEAKY, RED):
         force_promotion(undecided, catalog, version, Word("Dr Lee", "another protocol"))
 
-    verdict = rejudge(undecided, catalog, first)
+    verdict = recheck(undecided, catalog, first)
 
     assert (verdict.verdict, verdict.champion) == ("PROMOTE", None)
     assert aliases(undecided) == {"champion": RED, "previous": LEAKY}
-    assert rejudge(undecided, catalog, first) is None
+    assert recheck(undecided, catalog, first) is None
 
 
 def test_two_versions_are_compared_on_the_same_test_patients(undecided, catalog, grown, monkeypatch):

@@ -8,11 +8,11 @@ import pytest
 
 from bcd.errors import BcdError
 from bcd.evaluation.options import EvaluateOptions
-from bcd.gate.history import list_versions, tell_story
+from bcd.gate.history import list_events, list_versions
 from bcd.gate.options import GateOptions
 from bcd.gate.overrides import Word, answer_approval, force_promotion, roll_back
 from bcd.gate.promotion import run_gate
-from bcd.gate.recheck import rejudge_champion
+from bcd.gate.recheck import recheck_champion
 from bcd.store.catalog import open_catalog
 from bcd.store.decisions import list_decisions
 
@@ -44,7 +44,7 @@ def lose(settings, empty_database, register, snapshot):
     return _lose
 
 
-def judge(settings, snapshot, key, version, **options):
+def decide(settings, snapshot, key, version, **options):
     return run_gate(
         settings,
         open_catalog(settings),
@@ -60,31 +60,31 @@ def aliases(settings) -> dict[str, str]:
     return {alias: found.version for found in list_versions(settings) for alias in found.aliases}
 
 
-def test_a_bundle_of_the_same_number_and_retraining_is_judged_anew(settings, snapshot, lose):
+def test_a_bundle_of_the_same_number_and_retraining_is_evaluated_anew(settings, snapshot, lose):
     catalog = open_catalog(settings)
-    judge(settings, snapshot, "one", "1"), judge(settings, snapshot, "two", "2")
+    decide(settings, snapshot, "one", "1"), decide(settings, snapshot, "two", "2")
     assert aliases(settings) == {"champion": "2", "previous": "1"}
 
     anew = lose()
-    first = judge(anew, snapshot, "one", "1")
+    first = decide(anew, snapshot, "one", "1")
 
     assert aliases(anew) == {"champion": "1"}
     assert first.reasons[0] == "There is no champion yet."
-    second = judge(anew, snapshot, "two", "2")
+    second = decide(anew, snapshot, "two", "2")
     assert (second.verdict, second.champion) == ("PROMOTE", "1")
     assert second.check("auroc").value > 0.5  # against the one that has it the wrong way round
     decisions = list_decisions(catalog)
     assert [one.challenger for one in decisions] == ["1", "2", "1", "2"]
     assert len({one.evidence["model"] for one in decisions}) == 4
-    assert judge(anew, snapshot, "two", "2") == second
-    gone = [one.is_gone for one in tell_story(anew, catalog) if one.what == "gate"]
+    assert decide(anew, snapshot, "two", "2") == second
+    gone = [one.is_gone for one in list_events(anew, catalog) if one.what == "gate"]
     assert gone == [True, True, False, False]
 
 
 def test_what_a_person_said_about_a_bundle_that_is_gone_is_not_done_to_another(settings, snapshot, lose):
     catalog = open_catalog(settings)
     force_promotion(settings, catalog, "1", LEE)
-    judge(settings, snapshot, "two", "2", approval=True)
+    decide(settings, snapshot, "two", "2", approval=True)
 
     anew = lose()
 
@@ -98,11 +98,11 @@ def test_what_a_person_said_about_a_bundle_that_is_gone_is_not_done_to_another(s
     assert aliases(anew) == {"champion": "1"}
 
 
-def test_a_champion_of_the_same_number_is_judged_again_and_that_is_recorded(settings, snapshot, lose):
+def test_a_champion_of_the_same_number_is_evaluated_again_and_that_is_recorded(settings, snapshot, lose):
     catalog = open_catalog(settings)
 
     def again(where):
-        return rejudge_champion(where, catalog, snapshot=snapshot, options=GateOptions(), evaluate=EVALUATE)
+        return recheck_champion(where, catalog, snapshot=snapshot, options=GateOptions(), evaluate=EVALUATE)
 
     force_promotion(settings, catalog, "1", LEE)
     assert again(settings).verdict == "PROMOTE"
@@ -111,5 +111,5 @@ def test_a_champion_of_the_same_number_is_judged_again_and_that_is_recorded(sett
 
     assert again(anew).verdict == "PROMOTE"
 
-    assert [one.kind for one in list_decisions(catalog)] == ["forced", "rejudged", "forced", "rejudged"]
+    assert [one.kind for one in list_decisions(catalog)] == ["forced", "recheck", "forced", "recheck"]
     assert again(anew) is None

@@ -9,7 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from bcd.bundle.registry import load_bundle
-from bcd.gate.history import list_versions, tell_story
+from bcd.gate.history import list_events, list_versions
 from bcd.gate.overrides import Word, force_promotion
 from bcd.patches import Hospital, PatientId
 from bcd.retention.versions import remove_versions
@@ -78,9 +78,9 @@ def test_only_what_nothing_needs_is_removed_and_a_dry_run_says_it_first(hospital
     assert not any(any(folder.rglob("*")) for model, folder in folders.items() if model not in left)
     assert load_bundle(settings, "2").version == "2"
     client = open_client(settings)
-    assert {client.get_run(run).info.lifecycle_stage for run in runs} == {"active"}  # what they were judged by stays
-    story = {one.version: one.is_gone for one in tell_story(settings, catalog)}
-    assert story == dict.fromkeys([f"{MODEL}/{number}" for number in "2346"], False)
+    assert {client.get_run(run).info.lifecycle_stage for run in runs} == {"active"}  # their evaluations stay
+    events = {one.version: one.is_gone for one in list_events(settings, catalog)}
+    assert events == dict.fromkeys([f"{MODEL}/{number}" for number in "2346"], False)
 
 
 @pytest.mark.parametrize("dies_in", ["delete_model_version", "delete_logged_model"])

@@ -61,7 +61,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def evaluated(
     prepared: PreparedSnapshot, files: list[Path], tmp_path_factory: pytest.TempPathFactory
 ) -> EvaluatedNetwork:
-    return evaluate_network(prepared, files, OPTIONS, tmp_path_factory.mktemp("e") / "evaluation", views=8)
+    return evaluate_network(prepared, files, OPTIONS, tmp_path_factory.mktemp("e") / "evaluation", turns=8)
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
@@ -71,8 +71,8 @@ def test_scores_are_the_ensembles_in_all_its_views(
     networks = [load_network(file) for file in files]
     pixels = prepared.pixels[prepared.rows(split)]
     logits = evaluated.scores(split)["logit"]
-    np.testing.assert_allclose(logits, predict_logits(networks, pixels, views=8), atol=1e-6)
-    for other in (predict_logits(networks, pixels), predict_logits(networks[0], pixels, views=8)):
+    np.testing.assert_allclose(logits, predict_logits(networks, pixels, turns=8), atol=1e-6)
+    for other in (predict_logits(networks, pixels), predict_logits(networks[0], pixels, turns=8)):
         assert np.abs(logits - other).max() > 1e-4
 
 
@@ -83,7 +83,7 @@ def test_the_policy_is_fitted_on_the_ensembles_logits(evaluated: EvaluatedNetwor
     np.testing.assert_allclose(test["probability"], evaluated.policy.calibrator.apply(test["logit"]))
 
 
-def test_val_is_judged_by_cross_fitted_probabilities(evaluated: EvaluatedNetwork) -> None:
+def test_val_is_evaluated_by_cross_fitted_probabilities(evaluated: EvaluatedNetwork) -> None:
     val = evaluated.scores("val")
     crossed = cross_fit(val["logit"], val["label"], val["patient"], folds=OPTIONS.folds, seed=OPTIONS.seed)
     np.testing.assert_allclose(val["probability"], crossed)

@@ -45,7 +45,7 @@ def old(settings: Settings) -> Iterator[Catalog]:
     catalog = Catalog(module._connect(settings.catalog))
     config = Config()
     config.set_main_option("script_location", "bcd.store:migrations")
-    judged = {"champion": "1", "snapshot": "s", "reasons": ["r"], "evidence": {"patients": 3}}
+    evaluated = {"champion": "1", "snapshot": "s", "reasons": ["r"], "evidence": {"patients": 3}}
     cell = {"hospital": "east", "patient": "8867", "slide": "5", "x": 1, "y": 51, "label": 1}
     with catalog.write() as connection:
         config.attributes["connection"] = connection
@@ -61,7 +61,7 @@ def old(settings: Settings) -> Iterator[Catalog]:
             ("refusals", {"delivery": "d", "name": "n", "rule": "size", "message": "m", "sha256": "0"}),
             ("label_revisions", {**cell, "author": "a", "reason": "r", "revised_at": NOW}),
             ("withdrawn", {"hospital": "east", "patient": "8867", "withdrawn_at": NOW, "reason": "r"}),
-            ("gate_decisions", {"key": "k", "decided_at": NOW, "verdict": "HOLD", "challenger": "2", **judged}),
+            ("gate_decisions", {"key": "k", "decided_at": NOW, "verdict": "HOLD", "challenger": "2", **evaluated}),
         ):
             connection.execute(sa.insert(old.tables[table]).values(row))
     yield catalog

@@ -67,7 +67,7 @@ def test_a_person_s_decision_keeps_name_reason_and_kind(catalog: Catalog) -> Non
     assert list_decisions(catalog) == [DECISION, forced]
     assert (DECISION.kind, DECISION.by, DECISION.reason) == ("gate", "", "")
     assert forced.promotes
-    assert not replace(forced, kind="rejudged").promotes
+    assert not replace(forced, kind="recheck").promotes
 
 
 def test_earlier_looks_at_the_same_gate_patients_are_found(catalog: Catalog) -> None:
@@ -75,5 +75,5 @@ def test_earlier_looks_at_the_same_gate_patients_are_found(catalog: Catalog) -> 
     record_decision(catalog, seen)
     record_decision(catalog, replace(seen, key="other", evidence={"gate_digest": "e"}))
     record_decision(catalog, replace(seen, key="word", kind="forced"))
-    record_decision(catalog, replace(seen, key="again", kind="rejudged"))
+    record_decision(catalog, replace(seen, key="again", kind="recheck"))
     assert [look.key for look in list_looks(catalog, "d")] == ["retrain-1", "again"]

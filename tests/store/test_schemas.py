@@ -51,7 +51,7 @@ def test_a_newer_database_names_what_to_install(settings: Settings, library: Lib
     with pytest.raises(BcdError) as told:
         require_schema(library, url)
     assert NEWER in told.value.what
-    assert f"pip install --upgrade {library}" in told.value.mend
+    assert f"pip install --upgrade {library}" in told.value.fix
 
 
 @pytest.mark.parametrize("library", ["mlflow", "optuna"])
@@ -60,7 +60,7 @@ def test_an_older_database_names_the_command_that_upgrades_it(settings: Settings
     make_database(url, OLDER[library])
     with pytest.raises(BcdError) as told:
         require_schema(library, url)
-    assert f"`{UPGRADES[library]} {url}`" in told.value.mend
+    assert f"`{UPGRADES[library]} {url}`" in told.value.fix
 
 
 def test_an_older_database_of_prefect_is_upgraded_by_its_server(settings: Settings) -> None:
@@ -111,7 +111,7 @@ def test_the_doctor_tells_of_every_database(settings: Settings) -> None:
     catalog = open_catalog(settings)
     with catalog.write() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
-    faults = " ".join(found.what + found.mend for found in examine(settings) if found.level == "fault")
+    faults = " ".join(found.what + found.fix for found in examine(settings) if found.level == "fault")
     for name in (
         "mlflow.db",
         "optuna.db",

@@ -35,7 +35,7 @@ from bcd.store.hospitals import declare_hospital, list_hospitals
 from bcd.store.tables import metadata
 from bcd.validation.model import FileReading, open_model
 from bcd.validation.predictions import Predictions, read_predictions
-from bcd.validation.validate import judge_on_delivery, judge_on_protocol, judge_predictions
+from bcd.validation.validate import evaluate_on_delivery, evaluate_on_protocol, evaluate_predictions
 
 OPTIONS = EvaluateOptions(resamples=100, min_patients=2, min_patches=5)
 LISTED = sorted(published_list("val"))[:3]
@@ -88,44 +88,44 @@ def read_store(home: Home) -> dict[str, Any]:
     return rows | {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def test_the_test_patients_of_its_snapshot_judge_a_model(home: Home) -> None:
-    judgement, scores = judge_on_protocol(home.settings, home.catalog, ["1", "2"], "natural", options=OPTIONS)
-    evaluation = judgement.evaluations["bcd-idc/1"]
+def test_the_test_patients_of_its_snapshot_evaluate_a_model(home: Home) -> None:
+    validation, scores = evaluate_on_protocol(home.settings, home.catalog, ["1", "2"], "natural", options=OPTIONS)
+    evaluation = validation.evaluations["bcd-idc/1"]
     test = home.snapshot.of("test")
     assert (evaluation.snapshot, evaluation.split) == (home.snapshot.id, "test")
     assert (evaluation.n_patches, evaluation.n_patients) == (len(test), test["patient"].nunique())
     assert evaluation.per_batch[0].name == test["batch"].iloc[0]
-    assert [(pair.first, pair.second) for pair in judgement.differences] == [("bcd-idc/1", "bcd-idc/2")]
+    assert [(pair.first, pair.second) for pair in validation.differences] == [("bcd-idc/1", "bcd-idc/2")]
     own = open_model(home.settings, "1").score(read_pixels(home.settings, test))
     np.testing.assert_allclose(scores["bcd-idc/1"]["probability"], own["probability"], atol=1e-6)
 
 
 def test_founding_states_its_class_balance(home: Home) -> None:
-    judgement, _ = judge_on_protocol(home.settings, home.catalog, ["1"], "founding", options=OPTIONS)
-    assert judgement.evaluations["bcd-idc/1"].at_prevalence.prevalence == 0.5
+    validation, _ = evaluate_on_protocol(home.settings, home.catalog, ["1"], "founding", options=OPTIONS)
+    assert validation.evaluations["bcd-idc/1"].at_prevalence.prevalence == 0.5
     other = OPTIONS.model_copy(update={"at_prevalence": 0.3})
     with pytest.raises(BcdError, match=r"prevalence of 0\.5, not of 0\.3"):
-        judge_on_protocol(home.settings, home.catalog, ["1"], "founding", options=other)
+        evaluate_on_protocol(home.settings, home.catalog, ["1"], "founding", options=other)
 
 
 def test_a_model_that_has_seen_a_listed_patient_is_refused(home: Home) -> None:
     seen = set(home.snapshot.patches.query("split in ('train', 'val')")["patient"])
     assert seen & set(LISTED)  # as `dealt` dealt them
     with pytest.raises(BcdError, match="has seen"):
-        judge_on_protocol(home.settings, home.catalog, ["1"], "cruz-roa-2014-dev", options=OPTIONS)
+        evaluate_on_protocol(home.settings, home.catalog, ["1"], "cruz-roa-2014-dev", options=OPTIONS)
 
 
-def test_a_protocol_judges_by_the_patients_that_it_lists(home: Home, register: Callable[..., Any]) -> None:
+def test_a_protocol_evaluates_by_the_patients_that_it_lists(home: Home, register: Callable[..., Any]) -> None:
     dev = freeze_snapshot(home.settings, home.catalog, SplitOptions(protocol="cruz-roa-2014-dev"))
     bundle = register(home.settings, "red", key="dev", snapshot=dev.id)
-    judgement, scores = judge_on_protocol(
+    validation, scores = evaluate_on_protocol(
         home.settings, home.catalog, [bundle.version], "cruz-roa-2014-dev", options=OPTIONS
     )
     assert set(scores[bundle.name]["patient"]) == set(LISTED)
-    assert judgement.evaluations[bundle.name].n_patients == 3
-    assert judgement.notes[0] == "3 of the 29 published val patients are here; the others are not judged."
+    assert validation.evaluations[bundle.name].n_patients == 3
+    assert validation.notes[0] == "3 of the 29 published val patients are here; the others are left out."
     with pytest.raises(InsufficientEvidenceError, match="None of the 49 published test patients"):
-        judge_on_protocol(home.settings, home.catalog, ["1"], "cruz-roa-2014", options=OPTIONS)
+        evaluate_on_protocol(home.settings, home.catalog, ["1"], "cruz-roa-2014", options=OPTIONS)
 
 
 @pytest.mark.parametrize("which", ["models:/bcd-idc/1", "bcd-idc/1", "1"])
@@ -139,12 +139,12 @@ def test_a_model_that_is_not_there_is_an_error(which: str, home: Home) -> None:
         open_model(home.settings, which)
 
 
-def test_a_file_of_a_network_is_judged_and_said_to_be_uncalibrated(home: Home, networks: dict[str, Path]) -> None:
-    judgement, scores = judge_on_protocol(
+def test_a_file_of_a_network_is_evaluated_and_said_to_be_uncalibrated(home: Home, networks: dict[str, Path]) -> None:
+    validation, scores = evaluate_on_protocol(
         home.settings, home.catalog, [str(networks["red"])], "natural", options=OPTIONS, snapshot=home.snapshot.id
     )
-    assert judgement.evaluations["red.keras"].pooled["auroc"].value == 1
-    assert any("not calibrated" in note for note in judgement.notes)
+    assert validation.evaluations["red.keras"].pooled["auroc"].value == 1
+    assert any("not calibrated" in note for note in validation.notes)
     logits = scores["red.keras"]["logit"]
     np.testing.assert_allclose(scores["red.keras"]["probability"], 1 / (1 + np.exp(-logits)), rtol=1e-6)
 
@@ -233,12 +233,12 @@ def test_a_model_is_put_beside_predictions_on_the_same_patches(home: Home, tmp_p
     test = home.snapshot.of("test").sample(frac=1, random_state=2)  # in any order
     extra = test.iloc[:1].assign(patient="unknown")
     predictions = write_predictions(tmp_path / "their.csv", pd.concat([extra, test]))
-    judgement, scores = judge_predictions(home.settings, home.catalog, predictions, ["1"], options=OPTIONS)
-    assert list(judgement.evaluations) == ["theirs", "bcd-idc/1"]
-    assert {e.n_patches for e in judgement.evaluations.values()} == {len(test)}
-    assert judgement.evaluations["bcd-idc/1"].pooled["auroc"].value == 1
-    assert judgement.evaluations["theirs"].pooled["auroc"].value == 0.5
-    [missing] = [note for note in judgement.notes if note.startswith("1 of the")]
+    validation, scores = evaluate_predictions(home.settings, home.catalog, predictions, ["1"], options=OPTIONS)
+    assert list(validation.evaluations) == ["theirs", "bcd-idc/1"]
+    assert {e.n_patches for e in validation.evaluations.values()} == {len(test)}
+    assert validation.evaluations["bcd-idc/1"].pooled["auroc"].value == 1
+    assert validation.evaluations["theirs"].pooled["auroc"].value == 0.5
+    [missing] = [note for note in validation.notes if note.startswith("1 of the")]
     assert "rows of their.csv name no patch of the store, the first in line 2: unknown_idx" in missing
     assert scores["theirs"]["x"].tolist() == scores["bcd-idc/1"]["x"].tolist()
 
@@ -246,56 +246,56 @@ def test_a_model_is_put_beside_predictions_on_the_same_patches(home: Home, tmp_p
 def test_predictions_of_patients_that_the_model_has_seen_are_refused(home: Home, tmp_path: Path) -> None:
     predictions = write_predictions(tmp_path / "their.csv", home.snapshot.of("train"))
     with pytest.raises(BcdError, match="has seen"):
-        judge_predictions(home.settings, home.catalog, predictions, ["1"], options=OPTIONS)
+        evaluate_predictions(home.settings, home.catalog, predictions, ["1"], options=OPTIONS)
 
 
 def test_a_label_that_differs_from_the_store_s_is_named(home: Home, tmp_path: Path) -> None:
     test = home.snapshot.of("test")
     predictions = write_predictions(tmp_path / "their.csv", test.assign(label=1 - test["label"]))
     with pytest.raises(BcdError, match=f"{len(test)} labels differ from the store's"):
-        judge_predictions(home.settings, home.catalog, predictions, ["1"], options=OPTIONS)
+        evaluate_predictions(home.settings, home.catalog, predictions, ["1"], options=OPTIONS)
 
 
 def test_predictions_need_no_store(home: Home, tmp_path: Path) -> None:
     predictions = write_predictions(tmp_path / "their.csv", home.snapshot.of("train"), second=0.25)
     nowhere = Settings(home=tmp_path / "nowhere")
-    judgement, _ = judge_predictions(nowhere, None, predictions, [], options=OPTIONS)
-    assert list(judgement.evaluations) == ["theirs", "second"]
+    validation, _ = evaluate_predictions(nowhere, None, predictions, [], options=OPTIONS)
+    assert list(validation.evaluations) == ["theirs", "second"]
     assert not nowhere.home.exists()
 
 
-def test_a_delivery_is_judged_on_and_nothing_is_stored(home: Home, tmp_path: Path) -> None:
+def test_a_delivery_is_evaluated_on_and_nothing_is_stored(home: Home, tmp_path: Path) -> None:
     delivery = write_delivery(tmp_path / "outside", ["q1", "q2", "q3"], seed=2)
     write_delivery(delivery, ["q4"], seed=3, labelled=False)
     (delivery / "notes.txt").write_text("not a patch")
     before = read_store(home)
-    judgement, scores = judge_on_delivery(home.settings, delivery, Hospital("west"), ["1"], options=OPTIONS)
+    validation, scores = evaluate_on_delivery(home.settings, delivery, Hospital("west"), ["1"], options=OPTIONS)
     assert read_store(home) == before
-    evaluation = judgement.evaluations["bcd-idc/1"]
+    evaluation = validation.evaluations["bcd-idc/1"]
     assert (evaluation.n_patches, evaluation.n_patients) == (18, 3)
     assert evaluation.pooled["accuracy"].value == 1
     assert set(scores["bcd-idc/1"]["hospital"]) == {"west"}
-    assert "name 1" in judgement.notes[0]
-    assert judgement.notes[1] == "6 patches without a label were not judged."
+    assert "name 1" in validation.notes[0]
+    assert validation.notes[1] == "6 patches without a label were not evaluated."
 
 
 def test_pixels_that_a_model_was_trained_on_are_known_under_any_name(home: Home, tmp_path: Path) -> None:
     patients = [f"other{number}" for number in range(20)]
     copied = write_delivery(tmp_path / "copied", patients, seed=1)
     with pytest.raises(BcdError, match="trained or calibrated on the pixels"):
-        judge_on_delivery(home.settings, copied, Hospital("west"), ["1"], options=OPTIONS)
+        evaluate_on_delivery(home.settings, copied, Hospital("west"), ["1"], options=OPTIONS)
 
 
-def test_a_delivery_without_labels_cannot_judge(home: Home, tmp_path: Path) -> None:
+def test_a_delivery_without_labels_cannot_evaluate(home: Home, tmp_path: Path) -> None:
     unlabelled = write_delivery(tmp_path / "unlabelled", ["q1"], seed=4, labelled=False)
     with pytest.raises(InsufficientEvidenceError, match="No patch of unlabelled has a label"):
-        judge_on_delivery(home.settings, unlabelled, Hospital("west"), ["1"], options=OPTIONS)
+        evaluate_on_delivery(home.settings, unlabelled, Hospital("west"), ["1"], options=OPTIONS)
     (unlabelled / "labels.csv").write_text("patient,slide,x,y,label\nQ1,5,1,1,0\n")
     with pytest.raises(InsufficientEvidenceError, match=r"Not even the one row of labels.csv .* another case"):
-        judge_on_delivery(home.settings, unlabelled, Hospital("west"), ["1"], options=OPTIONS)
+        evaluate_on_delivery(home.settings, unlabelled, Hospital("west"), ["1"], options=OPTIONS)
 
 
-def test_slides_that_do_not_say_their_spacing_are_judged_on_at_the_one_that_is_given(
+def test_slides_that_do_not_say_their_spacing_are_evaluated_on_at_the_one_that_is_given(
     home: Home, tmp_path: Path
 ) -> None:
     delivery = tmp_path / "slides"
@@ -305,9 +305,11 @@ def test_slides_that_do_not_say_their_spacing_are_judged_on_at_the_one_that_is_g
     rows = [f"q9,1,{x},{y},{(x + y) // 50 % 2}" for x in (1, 51, 101) for y in (1, 51, 101)]
     (delivery / "labels.csv").write_text("\n".join(["patient,slide,x,y,label", *rows]))
     with pytest.raises(BcdError, match="spacing"):
-        judge_on_delivery(home.settings, delivery, Hospital("west"), ["1"], options=OPTIONS)
-    judgement, _ = judge_on_delivery(home.settings, delivery, Hospital("west"), ["1"], options=OPTIONS, spacing=1.0)
-    assert judgement.evaluations["bcd-idc/1"].n_patches == 9
+        evaluate_on_delivery(home.settings, delivery, Hospital("west"), ["1"], options=OPTIONS)
+    validation, _ = evaluate_on_delivery(
+        home.settings, delivery, Hospital("west"), ["1"], options=OPTIONS, spacing=1.0
+    )
+    assert validation.evaluations["bcd-idc/1"].n_patches == 9
 
 
 def test_predictions_that_find_no_partner_in_the_store_are_shown_beside_its_patches(
@@ -317,15 +319,15 @@ def test_predictions_that_find_no_partner_in_the_store_are_shown_beside_its_patc
     renamed = test.assign(patient="IDC-" + test["patient"])
     predictions = write_predictions(tmp_path / "their.csv", renamed)
     with pytest.raises(BcdError, match=r"None of the .* names a patch of the store.*prefix.*line 2\) \| "):
-        judge_predictions(home.settings, home.catalog, predictions, ["1"], options=OPTIONS)
+        evaluate_predictions(home.settings, home.catalog, predictions, ["1"], options=OPTIONS)
     predictions = write_predictions(tmp_path / "their.csv", test.iloc[1:])
-    judgement, _ = judge_predictions(home.settings, home.catalog, predictions, ["1"], options=OPTIONS)
-    assert "1 admitted patches of these patients have no prediction in the file." in judgement.notes
+    validation, _ = evaluate_predictions(home.settings, home.catalog, predictions, ["1"], options=OPTIONS)
+    assert "1 admitted patches of these patients have no prediction in the file." in validation.notes
 
 
-def test_a_model_is_judged_once(home: Home) -> None:
-    with pytest.raises(BcdError, match="judged twice"):
-        judge_on_protocol(home.settings, home.catalog, ["1", "bcd-idc/1"], "natural", options=OPTIONS)
+def test_a_model_is_evaluated_once(home: Home) -> None:
+    with pytest.raises(BcdError, match="evaluated twice"):
+        evaluate_on_protocol(home.settings, home.catalog, ["1", "bcd-idc/1"], "natural", options=OPTIONS)
 
 
 @pytest.mark.parametrize(
@@ -377,11 +379,11 @@ def test_evaluating_deals_nobody_and_freezes_nothing(
 
 def test_test_patients_are_as_dealt_where_a_file_has_no_snapshot(home: Home, networks: dict[str, Path]) -> None:
     model = [str(networks["red"])]
-    _, scores = judge_on_protocol(home.settings, home.catalog, model, "natural", options=OPTIONS)
+    _, scores = evaluate_on_protocol(home.settings, home.catalog, model, "natural", options=OPTIONS)
     assert set(scores["red.keras"]["patient"]) == set(home.snapshot.of("test")["patient"])
 
 
-def test_nobody_judges_where_nobody_is_dealt(home: Home, networks: dict[str, Path]) -> None:
+def test_nothing_is_evaluated_where_nobody_is_dealt(home: Home, networks: dict[str, Path]) -> None:
     never = home.settings.model_copy(update={"splits": {"protocol": "leave-one-hospital-out", "held_out": "north"}})
     with pytest.raises(InsufficientEvidenceError, match="no test patient in all that is admitted"):
-        judge_on_protocol(never, home.catalog, [str(networks["red"])], "natural", options=OPTIONS)
+        evaluate_on_protocol(never, home.catalog, [str(networks["red"])], "natural", options=OPTIONS)

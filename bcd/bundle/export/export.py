@@ -55,7 +55,7 @@ class ExportNote(BaseModel):
     format: Format
     input: str = "patches: uint8 (n, 50, 50, 3), RGB as cut, neither scaled nor sharpened"
     outputs: dict[str, str] = {
-        "logit": "float32 (n, 1), mean over networks and views",
+        "logit": "float32 (n, 1), mean over networks and turns",
         "probability": "float32 (n, 1), calibrated probability of invasive ductal carcinoma",
     }
     levels: tuple[float, ...]
@@ -93,7 +93,7 @@ def export_bundle(bundle: Bundle, format: Format, path: Path) -> ExportNote:  # 
         record = bundle.record
         expected = bundle.score(probes)
         file = folder / path.name
-        runtime.write(build_graph(bundle.scorer.networks, record, fold_views=runtime.converts), file)
+        runtime.write(build_graph(bundle.scorer.networks, record, fold_turns=runtime.converts), file)
         difference = _compare(
             runtime.score(file, probes), {name: expected[name].to_numpy() for name in ("logit", "probability")}
         )

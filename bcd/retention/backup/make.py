@@ -109,7 +109,7 @@ def make_backup(
     except OSError as error:
         raise UnavailableError(
             f"The backup stopped at {error.filename or to}: {error.strerror or error}.",
-            "Make room or mend the permissions, and run the same command again: it goes on with what is copied.",
+            "Make room or fix the permissions, and run the same command again: it goes on with what is copied.",
         ) from error
 
 

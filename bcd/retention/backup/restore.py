@@ -73,7 +73,7 @@ def restore_backup(source: Path, home: Path, *, name: str | None = None) -> Rest
     except OSError as error:
         raise UnavailableError(
             f"The home {home} was not restored, at {error.filename or home}: {error.strerror or error}.",
-            "Make room, mend the permissions or name another folder; nothing is half done.",
+            "Make room, fix the permissions or name another folder; nothing is half done.",
         ) from error
     return Restored(manifest, withdrawals)
 
