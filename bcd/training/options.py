@@ -64,7 +64,7 @@ class TrainOptions(Options):
     min_val_patients: Patients = Field(
         5,
         ge=0,
-        description="Training refuses with fewer val patients; 0: none is looked at, and the last epoch is kept.",
+        description="Training refuses with fewer val patients; 0: none is looked at, which takes `keep` = last.",
     )
 
     @model_validator(mode="after")
