@@ -83,7 +83,7 @@ def test_an_architecture_that_is_not_there_is_told_before_anything_is_built(
     assert "Traceback" not in told
 
 
-def test_a_preview_of_synthetic_tissue_is_a_picture_of_patches_and_their_views(
+def test_a_preview_of_synthetic_tissue_is_a_picture_of_patches_and_their_augmentation(
     settings: Settings, bcd, tmp_path: Path
 ) -> None:
     out = tmp_path / "deep" / "preview.png"
