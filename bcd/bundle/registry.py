@@ -161,7 +161,7 @@ def not_loadable(version: str, error: Exception) -> BcdError:
     """Returns the error that says that a version's files are gone, cut short or changed."""
     return BcdError(
         f"{MODEL}/{version} cannot be loaded from the registry: {error}",
-        "Restore its files from a backup, or make another version champion: `bcd history` lists them.",
+        "Restore its files from a backup, or make another version champion: `bcd model list` lists them.",
     )
 
 
@@ -177,7 +177,7 @@ def require_scores(name: str, score: Callable[[np.ndarray], pd.DataFrame]) -> No
     """
     scores = score(np.full((2, PATCH_PIXELS, PATCH_PIXELS, 3), 200, np.uint8))
     if not np.isfinite(scores["probability"].to_numpy(dtype=np.float64)).all():
-        raise BcdError(f"{name} gives no finite probability.", "Choose another version: `bcd history`.")
+        raise BcdError(f"{name} gives no finite probability.", "Choose another version: `bcd model list`.")
 
 
 def require_version(settings: Settings, which: str) -> str:

@@ -72,7 +72,10 @@ def recheck_champion(
             confirm()
             record_decision(catalog, decision)
     if verdict.verdict == "REJECT":
-        say(f"The champion is clearly worse than {MODEL}/{previous} on the gate patients of today: see bcd rollback.")
+        say(
+            f"The champion is clearly worse than {MODEL}/{previous} on the gate patients of today."
+            " `bcd model rollback` makes that version champion again."
+        )
     return verdict
 
 
