@@ -1,124 +1,104 @@
-"""The released model: trained on all patients, evaluated out of fold.
+"""The released model: trained on every patient of the deliveries, evaluated out of fold, written into the package.
 
-.venv/bin/python benchmarks/released.py train --data FOLDER --folder FOLDER   # resumable; a member at a time
+The patients are dealt to three folds. Each member of the ensemble is trained once without each fold, which it then
+scores, and once on everybody: that copy is released. No patient is kept for val: epochs are fixed, and the last
+averaged weights are kept. A member is finished before the next begins, so that a run that is stopped leaves a smaller
+ensemble that is whole; the same command goes on after the last finished epoch.
+
+    .venv/bin/python benchmarks/released.py train --data FOLDER       # hours on two cores; goes on after a kill
+    .venv/bin/python benchmarks/released.py write --data FOLDER       # what is trained, as package data
+    .venv/bin/python benchmarks/released.py compare --beside FILE     # other networks on the same patches
+    .venv/bin/python benchmarks/released.py --check                   # the stored figures, from the stored scores
+
+FOLDER holds the deliveries as zip files; --natural names the list of the patches that are a random sample of every
+patient, on which alone the policy is fitted. --check and compare read the package: they need no training data.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+import json
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
-
-from bcd.networks.architecture import PRESETS, Architecture
-from bcd.networks.keras_files import load_network
-from bcd.preprocessing.options import PrepareOptions
-from bcd.preprocessing.prepared import PreparedSnapshot, prepare_snapshot
-from bcd.settings import Settings, load_settings
-from bcd.training.data import left_out_rows
-from bcd.training.fit import train_network
-from bcd.training.options import TrainOptions, Turns
-from bcd.training.predict import predict_logits
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-HOSPITAL = "public-idc"
-PROTOCOL = "all-train"
-FOLDS = 3
-MEMBERS = 3
-ARTIFACTS = Path(__file__).parents[1] / "artifacts/released"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What is trained, how, and how often it looks at a patch."""
-
-    architecture: Architecture
-    training: TrainOptions
-    preparation: PrepareOptions = PrepareOptions()
-    turns: Turns = 8
-
-
-RECIPE = Recipe(
-    PRESETS["compact"], TrainOptions(epochs=24, keep="last", min_val_patients=0, precision="mixed", seed=1)
+import pandas as pd
+from released_figures import OURS, compare_with, compute, differences
+from released_folder import gather_release, write_released
+from released_training import (
+    MEMBERS,
+    RECIPE,
+    digest_files,
+    find_deliveries,
+    open_patients,
+    read_natural,
+    train_member,
 )
+
+from bcd.bundle.folder import RECORD
+from bcd.bundle.record import read_record
+from bcd.bundle.released import OUT_OF_FOLD, released_folder
+from bcd.bundle.released.figures import read_figures
+from bcd.evaluation.report.tables import format_estimate
+
+ROOT = Path(__file__).parents[1]
+DATA = ROOT.parent / "shared/data"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", choices=("train",))
-    parser.add_argument("--data", type=Path, required=True, help="folder of the deliveries of the public set")
-    parser.add_argument("--folder", type=Path, default=ARTIFACTS, help="where everything is kept")
-    parser.add_argument("--members", type=int, default=MEMBERS)
+    parser.add_argument("step", nargs="?", choices=("train", "write", "compare"), help="what to do; none: --check")
+    parser.add_argument("--data", type=Path, default=DATA / "batches", help="folder of the deliveries")
+    parser.add_argument("--natural", type=Path, default=DATA / "natural-sample.txt", help="its list")
+    parser.add_argument("--folder", type=Path, default=ROOT / "artifacts/released", help="where trainings are kept")
+    parser.add_argument("--members", type=int, default=MEMBERS, help="networks to train")
+    parser.add_argument("--to", type=Path, default=released_folder(), help="folder of the released model")
+    parser.add_argument("--beside", type=Path, default=DATA / "peer-predictions-unlisted.csv", help="predictions")
+    parser.add_argument("--check", action="store_true", help="end with 1 where a stored figure does not follow")
     arguments = parser.parse_args()
-    prepared = open_patients(arguments.data, arguments.folder / "home")
-    for member in range(arguments.members):
-        train_member(prepared, RECIPE, member, arguments.folder)
+    if arguments.check:
+        sys.exit(check(arguments.to))
+    if arguments.step is None:
+        parser.error("name a step, or --check")
+    if arguments.step == "compare":
+        print_comparison(pd.read_parquet(arguments.to / OUT_OF_FOLD), arguments.beside)
+    else:
+        release(arguments)
 
 
-def open_patients(data: Path, home: Path) -> PreparedSnapshot:
-    """Admits the deliveries of a folder into a home of their own and prepares every patient as one to learn from."""
-    from bcd.admission.admit import admit
-    from bcd.patches import Hospital
-    from bcd.snapshots.freeze import Snapshot, read_admitted, snapshot_id
-    from bcd.store.catalog import open_catalog
-    from bcd.store.hospitals import declare_hospital
-
-    settings: Settings = load_settings(home)
-    catalog = open_catalog(settings)
-    declare_hospital(settings, catalog, HOSPITAL, "pseudonyms", author="benchmarks/released.py")
-    for delivery in sorted(data.glob("*.zip")):
-        admit(settings, catalog, delivery, Hospital(HOSPITAL))
-    patches = read_admitted(catalog).assign(split="train")
-    snapshot = Snapshot(snapshot_id(PROTOCOL, patches), PROTOCOL, patches)
-    return prepare_snapshot(settings, snapshot, RECIPE.preparation)
+def release(arguments: argparse.Namespace) -> None:
+    """Trains what is not trained yet, if asked to, and writes the folder of the released model."""
+    patients = open_patients(arguments.data, arguments.folder / "home", RECIPE)
+    for member in range(arguments.members if arguments.step == "train" else 0):
+        train_member(patients.prepared, RECIPE, member, arguments.folder)
+    digests = digest_files([*find_deliveries(arguments.data), arguments.natural])
+    natural = read_natural(arguments.natural)
+    found = gather_release(patients, RECIPE, arguments.folder, natural, digests)
+    size = write_released(found, arguments.to)
+    print(f"{len(found.members)} of {MEMBERS} members in {arguments.to}, {size / 1e6:.2f} MB.")
 
 
-def train_member(prepared: PreparedSnapshot, recipe: Recipe, member: int, folder: Path) -> None:
-    """Trains a member without each fold, scores the patients left out, then trains it on everybody."""
-    for fold in range(FOLDS):
-        path = folder / f"member-{member}" / f"fold-{fold}"
-        options = member_options(recipe, member, fold)
-        train(prepared, recipe, options, path)
-        score_left_out(prepared, recipe, options, path)
-    train(prepared, recipe, member_options(recipe, member), folder / f"member-{member}" / "all")
+def check(folder: Path) -> int:
+    """Recomputes policy, metrics and figures from the stored scores; returns 1 where they are not those stored."""
+    stored, record = read_figures(folder), read_record(folder / "bundle" / RECORD)
+    found = compute(pd.read_parquet(folder / OUT_OF_FOLD), record.snapshot).plain()
+    kept = {"policy": record.policy.model_dump(mode="json"), "metrics": record.metrics}
+    kept |= json.loads(stored.model_dump_json(include={"natural", "everything", "yardsticks"}))
+    wrong = list(differences(found, kept))
+    for line in wrong:
+        print(f"differs: {line}")
+    for name, evaluation in (("natural sample", stored.natural), ("every patch", stored.everything)):
+        pooled, macro = (format_estimate(each["auroc"]) for each in (evaluation.pooled, evaluation.patient_macro))
+        print(f"{name}, {evaluation.n_patients} patients out of fold: AUROC {pooled} pooled, {macro} patient-macro")
+    print(f"{len(wrong)} values differ." if wrong else "Every figure follows from the stored scores.")
+    return 1 if wrong else 0
 
 
-def train(prepared: PreparedSnapshot, recipe: Recipe, options: TrainOptions, path: Path) -> None:
-    """Trains, goes on training, or finds trained what lies in a folder, and prints every epoch."""
-    name = f"{path.parent.name}/{path.name}"
-
-    def report(epoch: int, row: dict[str, float]) -> None:
-        speed = f"{row['patches_per_second']:.0f} patches/s, {row['seconds']:.0f} s"
-        print(f"{name}: epoch {epoch} of {options.epochs}, loss {row['loss']:.4f}, {speed}", flush=True)
-
-    train_network(prepared, recipe.architecture, options, path, on_epoch=report)
-
-
-def member_options(recipe: Recipe, member: int, fold: int | None = None) -> TrainOptions:
-    """Returns how a member is trained: on its own seed, without a fold or, for None, on everybody."""
-    left_out = {} if fold is None else {"folds": FOLDS, "fold": fold}
-    return recipe.training.model_copy(update={"seed": recipe.training.seed + member, **left_out})
-
-
-def score_left_out(prepared: PreparedSnapshot, recipe: Recipe, options: TrainOptions, path: Path) -> pd.DataFrame:
-    """Scores the fold that a training left out, or finds it scored."""
-    import pandas as pd
-
-    from bcd.files import whole_file
-
-    kept = path / "left-out.parquet"
-    if not kept.exists():
-        rows = left_out_rows(prepared, options)
-        logit = predict_logits(load_network(path / "network.keras"), prepared.pixels[rows], turns=recipe.turns)
-        columns = ["hospital", "patient", "slide", "x", "y", "label"]
-        frame = prepared.snapshot.patches.iloc[rows][columns].reset_index(drop=True)
-        with whole_file(kept) as partial:
-            frame.assign(fold=options.fold, logit=logit).to_parquet(partial)
-    return pd.read_parquet(kept)
+def print_comparison(scores: pd.DataFrame, beside: Path) -> None:
+    """Prints AUROC of the out-of-fold scores beside other networks', and the paired gain by patient."""
+    print("AUROC on the same patches: pooled; patient-macro; how much higher ours is, patient-macro, paired")
+    for name, pooled, macro, gain in compare_with(scores, beside):
+        shown = "" if name == OURS else f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
+        print(f"  {name:18s} {format_estimate(pooled)}   {format_estimate(macro)}   {shown}")
 
 
 if __name__ == "__main__":
