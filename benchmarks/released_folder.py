@@ -17,12 +17,12 @@ import pandas as pd
 from released_figures import Computed, compute
 from released_training import FOLDS, HOSPITAL, PLACE, PROTOCOL, Patients, Recipe, find_members, gather_scores
 
-from bcd.bundle.folder import NETWORKS, RECORD, SEEN
+from bcd.bundle.folder import NETWORKS, RECORD
 from bcd.bundle.record import BundleRecord
 from bcd.bundle.reference import describe_scores, describe_training
 from bcd.bundle.released import OUT_OF_FOLD
 from bcd.bundle.released.figures import FILE, Figures, Source
-from bcd.bundle.seen import Seen
+from bcd.bundle.seen import SEEN, Seen
 from bcd.errors import BcdError
 from bcd.files import whole_file
 from bcd.snapshots.snapshot import patient_keys

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import pandas as pd
 
-FILE = "seen.npz"
+SEEN = "seen.npz"
 """The record among the files of a bundle."""
 
 _DIGITS = 16  # of a hash in hex: 64 bits tell 277,524 patches from any others
@@ -76,7 +76,7 @@ class Seen:
 
 def read_seen(folder: Path) -> Seen | None:
     """Reads the record of the bundle in a folder; None: it carries none, for its home has its snapshot."""
-    path = folder / FILE
+    path = folder / SEEN
     return Seen.read(path) if path.is_file() else None
 
 

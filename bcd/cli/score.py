@@ -88,7 +88,7 @@ def _score_files(
     enter(settings)
     console = make_console()
     with show_work(console):
-        from bcd.cli.models import open_model
+        from bcd.cli.chosen_model import open_model
         from bcd.scoring.given import HOSPITAL, score_given
         from bcd.store.hospitals import check_hospital
 
