@@ -1,4 +1,4 @@
-"""Search: the best val score against the compute that was spent, this search beside random search without cutting.
+"""Search: the best val score against the compute that was spent, this search beside random search without pruning.
 
 Both try networks of the same space on the same real patches, from the same default on, each to the same budget,
 several times with other seeds. Compute is counted in epochs of `compact`: multiply-adds of all epochs that a trial
@@ -108,7 +108,7 @@ def print_table(curves: dict[str, list[Curve]], budget: float) -> None:
 
 
 def print_foresight(trials: Sequence[TrialRecord], epochs: int) -> None:
-    """Prints how well the score after some epochs foretells a trial's own: what cutting there has to go by."""
+    """Prints how well the score after some epochs foretells a trial's own: what pruning there has to go by."""
     from scipy.stats import spearmanr
 
     scores = np.array([[row["val_score"] for row in trial.history] for trial in trials])

@@ -1,7 +1,8 @@
 """Approve: a person is asked on the dashboard whether a promotion that the gate proposes is to be carried out.
 
 The run is suspended until somebody presses Resume and fills in the form; no process waits meanwhile. On resuming, the
-flow starts again from the top, and finds the answer. `bcd promote` answers too; the form then finds nothing to ask.
+flow starts again from the top, and finds the answer. `bcd model approve` answers too; the form then finds nothing to
+ask.
 
 Examples:
         bcd up, and `[gate] approval = true` in bcd.toml

@@ -114,7 +114,7 @@ def _sum_up(faults: list[Exception], admitted: int) -> Exception:
     said = [str(fault) if isinstance(fault, BcdError) else f"{type(fault).__name__}: {fault}" for fault in faults]
     return BcdError(
         "\n".join([f"{len(faults):,} deliveries are not admitted; {admitted:,} {_is(admitted)}.", *said]),
-        "`bcd batches` lists what was refused.",
+        "`bcd batch list` lists what was refused.",
     )
 
 

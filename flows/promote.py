@@ -68,7 +68,7 @@ def _publish(key: str, verdict: Verdict, description: str) -> None:
 
 def _ask(verdict: Verdict, key: str) -> None:
     """Starts the flow that asks a person, once for each decision."""
-    command = f'`bcd promote {verdict.challenger} --by NAME --reason "…"`'
+    command = f'`bcd model approve {verdict.challenger} --by NAME --reason "…"`'
     try:
         run_deployment(
             "approve/approve",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Callable
@@ -136,7 +137,7 @@ def _make_hospital(settings: Settings, name: str = "a", gate: int = 12, offset: 
     np.save(batch / "pixels.npy", pixels)
     columns = ["hospital", "patient", "slide", "x", "y", "label", "split"]
     patches = pd.DataFrame(rows, columns=columns).astype({"label": "int8"})
-    hashes = [f"pixels {name} {row}" for row in range(len(rows))]
+    hashes = [hashlib.sha256(f"pixels {name} {row}".encode()).hexdigest() for row in range(len(rows))]
     patches = patches.assign(batch=name, row=np.arange(len(rows)), pixel_sha256=hashes)
     return write_snapshot(settings, SplitOptions(), patches, {})
 

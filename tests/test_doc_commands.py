@@ -45,32 +45,37 @@ BENCHMARKS = sorted(path for path in (ROOT / "benchmarks").glob("*.py") if "Argu
 BLANK = "8867_idx5_x901_y901_class0.png"
 
 RUN = {
-    "architecture list",
-    "architecture show",
-    "augment preview",
-    "batches",
+    "batch list",
+    "batch refusals",
+    "batch release",
     "config show",
-    "gc",
-    "history",
     "hospital allow",
     "hospital declare",
     "hospital list",
     "labels doubts",
     "labels import",
-    "patients",
-    "refusals",
-    "release",
+    "model history",
+    "model list",
+    "model prune",
+    "network list",
+    "network preview",
+    "network show",
+    "patient erase",
+    "patient list",
+    "patient withdraw",
     "snapshot diff",
+    "snapshot list",
     "snapshot show",
-    "snapshots",
     "status",
-    "withdraw",
 }
 TRAINED = "trains networks, or needs one that is registered: tests/integration/test_demo.py, tests/bundle, tests/gate"
 SERVED = "starts servers or a flow: tests/integration/test_servers.py, tests/cli"
 ACCEPTED = {
     **dict.fromkeys(["demo", "search", "train", "retrain"], TRAINED),
-    **dict.fromkeys(["card", "compare", "evaluate", "export", "promote", "rollback", "score"], TRAINED),
+    **dict.fromkeys(["evaluate", "score"], TRAINED),
+    **dict.fromkeys(
+        [f"model {verb}" for verb in ("approve", "card", "compare", "export", "promote", "rollback")], TRAINED
+    ),
     **dict.fromkeys(["up", "down", "ingest", "doctor"], SERVED),
     **dict.fromkeys(
         ["backup", "restore"], "writes to another disk: tests/cli/test_backup.py, tests/retention/backup"
@@ -104,12 +109,12 @@ MEANS = {
 }
 """What the capitals of the pages stand for; FIRST and SECOND are snapshots of the home."""
 MEANS_IN = {
-    "architecture show": {"NAME": "compact", "FILE": "mine.toml"},
+    "batch release": {"FILE": BLANK},
     "evaluate": {"RANGE": "0..255"},
     "hospital declare": {"NAME": "west"},
     "labels import": {"FILE": "labels.csv"},
-    "patients": {"S": "gate"},
-    "release": {"FILE": BLANK},
+    "network show": {"NAME": "compact", "FILE": "mine.toml"},
+    "patient list": {"S": "gate"},
     "train": {"NAME": "compact"},
 }
 

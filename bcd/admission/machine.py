@@ -70,7 +70,7 @@ def _tell_disk(settings: Settings, error: OSError) -> tuple[str, str] | None:
     if error.errno in _FULL:
         return (
             f"The disk of {settings.home} is full: nothing of the delivery is admitted.",
-            "Make room (`bcd gc` lists what may go) and run the same command again.",
+            "Make room (`bcd model prune --keep 5 --dry-run` lists what may go) and run the same command again.",
         )
     if error.errno in _FORBIDDEN | _AWAY:
         return (

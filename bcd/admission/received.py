@@ -74,7 +74,7 @@ def claim(settings: Settings, path: Path) -> Iterator[None]:
         if found is None or (now := _look(path)) is None or not os.path.samestat(now, found):
             raise UnavailableError(
                 f"{path} is no longer in the inbox: another run has taken it.",
-                "Nothing is to be done: `bcd batches` shows what became of it.",
+                "Nothing is to be done: `bcd batch list` shows what became of it.",
             )
         yield
 

@@ -98,8 +98,8 @@ def release(
         settings: Where the quarantine lies.
         catalog: The open catalog.
         delivery: The delivery's or its batch's id, the beginning of either, or its name.
-        files: Their paths in the delivery, as `bcd refusals` shows them, or just their last part, or the names of
-            their copies in the quarantine; `*` stands for any text.
+        files: Their paths in the delivery, as `bcd batch refusals` shows them, or just their last part, or the names
+            of their copies in the quarantine; `*` stands for any text.
         author: Who decided.
         reason: Why.
         label: The patches' label, instead of what their names say.
@@ -149,7 +149,7 @@ def _admit(
 
 
 def _check_words(author: str, reason: str) -> None:
-    for option, text in (("--author", author), ("--reason", reason)):
+    for option, text in (("--by", author), ("--reason", reason)):
         if not text.strip():
             raise BcdError(f"A release without {option} says nothing.", "Name who decided, and why.")
 
@@ -173,7 +173,9 @@ def _match(found: Delivery, refused: Sequence[RefusedFile], text: str) -> list[R
                 "Name one as it lies in the quarantine.",
             )
     if not alike:
-        raise BcdError(f"{found.name} has no refused file {text}.", f"`bcd refusals {found.id[:12]}` lists them.")
+        raise BcdError(
+            f"{found.name} has no refused file {text}.", f"`bcd batch refusals {found.id[:12]}` lists them."
+        )
     return alike
 
 

@@ -9,19 +9,13 @@ Examples:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from bcd.admission.delivery import is_hidden
-from bcd.admission.slides.names import is_slide
-from bcd.admission.sources.open import list_names
 from bcd.errors import BcdError
 from bcd.settings import Settings
 from bcd.store.catalog import Catalog
 from bcd.store.hospitals import find_declared
-
-_MOST_NAMES = 10_000
-"""Names of one delivery that are looked at: a doctor is to answer soon."""
 
 
 @dataclass(frozen=True)
@@ -74,19 +68,6 @@ def count_set_aside(settings: Settings) -> int:
     """Counts deliveries that were refused as a whole and lie in `set-aside/` for somebody to look at."""
     reasons = settings.set_aside.glob("*/*.txt") if settings.set_aside.is_dir() else ()
     return sum(reason.with_suffix("").exists() for reason in reasons)
-
-
-def slides_wait(settings: Settings) -> bool:
-    """Whether a delivery of the inbox holds a slide, as far as the first names of each tell."""
-    deliveries = settings.inbox.glob("*/*") if settings.inbox.is_dir() else ()
-    return any(_holds_slide(path) for path in deliveries if not is_hidden(path))
-
-
-def _holds_slide(path: Path) -> bool:
-    try:
-        return any(is_slide(PurePosixPath(name)) for name in islice(list_names(path), _MOST_NAMES))
-    except (BcdError, OSError):  # nothing that can be opened
-        return False
 
 
 def _list(folder: Path) -> int:

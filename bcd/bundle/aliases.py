@@ -70,7 +70,7 @@ def tell_lost_champion(decision: Decision) -> tuple[str, str]:
         f"No version of {MODEL} holds the alias champion, although {name} was made champion"
         f" on {decision.decided_at:%Y-%m-%d} by {decision.by or 'the gate'}: the alias was deleted by hand."
     )
-    again = f"bcd promote {decision.challenger} --force --by NAME --reason TEXT"
+    again = f"bcd model promote {decision.challenger} --by NAME --reason TEXT"
     return what, f"`{again}` makes it champion again."
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -34,6 +34,7 @@ class BundleRecord(BaseModel):
         protocol: How that snapshot's patients were split.
         metrics: Headline metrics on the test split, flat.
         reference: Statistics of what it was trained and calibrated on; None where none were taken.
+        origin: Whether a retraining of this home made it, or it came released with bcd.
         versions: Installed packages when it was made.
         git: Commit of the code that made it, where known.
         created_at: When it was made.
@@ -50,6 +51,7 @@ class BundleRecord(BaseModel):
     protocol: str
     metrics: dict[str, float]
     reference: ReferenceStatistics | None = None
+    origin: Literal["retraining", "released"] = "retraining"
     versions: dict[str, str] = Field(default_factory=package_versions)
     git: str | None = Field(default_factory=git_commit)
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))

@@ -72,7 +72,7 @@ def restore(
     if restored.withdrawals:
         lines.append(
             f"Patients who were withdrawn since the backup, recorded now: {restored.withdrawals}."
-            " `bcd gc` removes their pixels again."
+            " `bcd patient erase` removes their pixels again."
         )
     keys = load_settings(new).keys
     if manifest.key is not None and not (keys / "pseudonyms.key").exists():

@@ -8,7 +8,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distribution, requires, version
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -27,6 +27,8 @@ _PACKAGES = (
     "keras",
     "optuna",
     "opencv-python-headless",
+    "openslide-python",
+    "openslide-bin",
     "numpy",
     "scikit-learn",
 )
@@ -220,8 +222,8 @@ def _look_at_champion(settings: Settings) -> Iterator[Finding]:
 
 
 def _look_at_inbox(settings: Settings) -> Iterator[Finding]:
-    """Looks at what waits: what no run takes, and slides that no installed package reads."""
-    from bcd.admission.waiting import find_stuck, slides_wait
+    """Looks at what waits and no run takes."""
+    from bcd.admission.waiting import find_stuck
     from bcd.store.catalog import open_catalog
 
     if not settings.inbox.is_dir():
@@ -232,38 +234,6 @@ def _look_at_inbox(settings: Settings) -> Iterator[Finding]:
         yield Finding("fault", error.what, error.fix)
     else:
         yield from (Finding("warning", each.what, each.fix) for each in stuck)
-    missing = _missing_for_slides() if slides_wait(settings) else []
-    if missing:
-        what = f"Slides wait in the inbox, and they need what is not installed: {', '.join(missing)}."
-        yield Finding("fault", what, 'Run pip install "bcd[slides]".')
-
-
-def _missing_for_slides() -> list[str]:
-    """Names the packages of the extra `slides` that are not installed, or whose library is missing."""
-    from packaging.requirements import Requirement
-
-    wanted = [Requirement(text) for text in requires("bcd") or []]
-    missing = [
-        one.name
-        for one in wanted
-        if one.marker is not None
-        and one.marker.evaluate({"extra": "slides"})
-        and not one.marker.evaluate({"extra": ""})
-        and not _is_installed(one.name)
-    ]
-    try:
-        import openslide  # noqa: F401 - the package may be there without the library that it needs
-    except (ImportError, OSError):
-        missing = missing or ["openslide-bin"]
-    return missing
-
-
-def _is_installed(package: str) -> bool:
-    try:
-        version(package)
-    except PackageNotFoundError:
-        return False
-    return True
 
 
 def _look_at_servers(settings: Settings) -> Iterator[Finding]:

@@ -64,7 +64,7 @@ def evaluate(
         float | None, typer.Option(min=0, max=1, help="State precision, F1, … at this prevalence as well.")
     ] = None,
     resamples: Annotated[int | None, typer.Option(help="Bootstrap resamples of the patients.")] = None,
-    out: Annotated[
+    to: Annotated[
         Path | None, typer.Option(help="Folder for JSON, scores, pictures and page; none: BCD_HOME/evaluations.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the evaluation as JSON, and nothing else.")] = False,
@@ -92,7 +92,7 @@ def evaluate(
             found = _evaluate_delivery(settings, data, hospital, models, how, spacing=spacing)
         else:
             found = _evaluate_protocol(settings, models, snapshot, how)
-        folder = write_validation(*found, out or settings.home / FOLDER)
+        folder = write_validation(*found, to or settings.home / FOLDER)
         if json:
             typer.echo(found[0].model_dump_json(indent=2))
             return

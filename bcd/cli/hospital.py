@@ -7,8 +7,12 @@ from typing import Annotated, Literal
 
 import typer
 
-app = typer.Typer(
-    help="Say where deliveries come from, and whether identifiers are pseudonyms.", no_args_is_help=True
+from bcd.cli.options import command_group
+
+app = command_group(
+    "Say where deliveries come from, and whether identifiers are pseudonyms.",
+    "bcd hospital list",
+    'bcd hospital declare east --identifiers pseudonyms --by "Dr Lee"',
 )
 
 
@@ -21,7 +25,7 @@ def declare(
             help="pseudonyms: nobody can tell a patient by one. raw: bcd makes pseudonyms before it stores."
         ),
     ],
-    author: Annotated[str, typer.Option(help="Who says so; your user name if left out.")] = "",
+    by: Annotated[str, typer.Option(help="Who says so; your user name if left out.")] = "",
 ) -> None:
     """Declare a hospital, once and for ever, before its first delivery."""
     from bcd.cli.terminal import at_work
@@ -32,7 +36,7 @@ def declare(
 
     settings = load_settings()
     with at_work(settings, needs_home=False) as console:
-        record = declare_hospital(settings, open_catalog(settings), name, identifiers, author or getpass.getuser())
+        record = declare_hospital(settings, open_catalog(settings), name, identifiers, by or getpass.getuser())
         console.print(f"Hospital {record.hospital}: identifiers are {record.identifiers}.", highlight=False)
         if record.identifiers == "raw":
             console.print(

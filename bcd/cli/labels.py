@@ -7,7 +7,13 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Import labels and corrections; show patches that are in doubt.", no_args_is_help=True)
+from bcd.cli.options import By, Reason, command_group
+
+app = command_group(
+    "Import labels and corrections; show patches that are in doubt.",
+    'bcd labels import labels.csv --hospital east --by "Dr Lee" --reason "second reading"',
+    "bcd labels doubts",
+)
 
 
 @app.command(name="import")
@@ -18,8 +24,8 @@ def import_file(  # noqa: PLR0917 - they are options
             help="CSV or Parquet: patient, slide, x, y (or name), label, hospital; or a slide's annotations: GeoJSON."
         ),
     ],
-    author: Annotated[str, typer.Option(help="Who says so.")],
-    reason: Annotated[str, typer.Option(help="Why; it is kept with the labels for ever.")],
+    by: By,
+    reason: Reason,
     hospital: Annotated[str, typer.Option(help="The hospital of lines, or of a slide, where it is not said.")] = "",
     patient: Annotated[str, typer.Option(help="Whose slide is annotated, where the GeoJSON does not say it.")] = "",
     slide: Annotated[str, typer.Option(help="Which slide of the patient, likewise.")] = "",
@@ -46,7 +52,7 @@ def import_file(  # noqa: PLR0917 - they are options
                 hospital=hospital or None,
                 patient=patient or None,
                 slide=slide or None,
-                author=author,
+                author=by,
                 reason=reason,
             )
             console.print(
@@ -63,7 +69,7 @@ def import_file(  # noqa: PLR0917 - they are options
                 "Leave them out, or give a file that ends in .geojson.",
             )
         else:
-            done = import_labels(settings, catalog, file, hospital=hospital or None, author=author, reason=reason)
+            done = import_labels(settings, catalog, file, hospital=hospital or None, author=by, reason=reason)
         changes = "Nothing changes" if not done.changed and not done.settled else f"{done.changed:,} labels changed"
         console.print(
             f"{changes}: {done.taken_back:,} taken back, {done.settled:,} doubts settled, {done.unchanged:,} were as"

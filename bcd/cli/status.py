@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bcd.settings import Settings
     from bcd.store.catalog import Catalog
 
 
@@ -15,6 +14,7 @@ def status() -> None:
     """Show batches, patients, models with the gate's verdicts, scored patients, and servers."""
     from bcd.admission.waiting import count_set_aside, find_stuck
     from bcd.cli import daemons
+    from bcd.cli.model import show_models
     from bcd.cli.terminal import at_work
     from bcd.settings import load_settings
     from bcd.store.catalog import open_catalog
@@ -34,7 +34,7 @@ def status() -> None:
                 else "deliveries were refused as a whole and lie"
             )
             console.print(f"{aside:,} {lie} in {settings.set_aside}, each beside its reason.", soft_wrap=True)
-        _show_models(console, settings, catalog)
+        show_models(console, settings, catalog)
         _show_scores(console, catalog)
         for line in daemons.describe(settings):
             console.print(line, soft_wrap=True, highlight=False)
@@ -65,29 +65,6 @@ def _show_batches(console: Console, catalog: Catalog) -> None:
     print_table(console, "Batches", header, rows)
 
 
-def _show_models(console: Console, settings: Settings, catalog: Catalog) -> None:
-    from bcd.cli.promote import show_lost_champion
-    from bcd.cli.terminal import print_table
-    from bcd.gate.history import list_versions
-
-    versions = list_versions(settings)
-    if not versions:
-        console.print("No model is registered yet: `bcd retrain`.", highlight=False)
-        return
-    rows = [
-        [
-            each.name,
-            ", ".join(each.aliases),
-            each.verdict or "not at the gate yet",
-            each.snapshot[:8],
-            _first_sentence(each.reasons),
-        ]
-        for each in versions
-    ]
-    print_table(console, "Models", ["bundle", "alias", "verdict", "snapshot", "why"], rows)
-    show_lost_champion(console, settings, catalog)
-
-
 def _show_scores(console: Console, catalog: Catalog) -> None:
     from bcd.cli.terminal import print_table
     from bcd.store.ledger import list_scores
@@ -99,9 +76,3 @@ def _show_scores(console: Console, catalog: Catalog) -> None:
             for each in scores
         ]
         print_table(console, "Last scores", ["patient", "bundle", "at", "where"], rows)
-
-
-def _first_sentence(reasons: str) -> str:
-    """Returns what a verdict says first; `bcd history` tells the rest."""
-    first, more, _ = reasons.partition(". ")
-    return f"{first}." if more else first

@@ -86,7 +86,7 @@ def roll_back(settings: Settings, catalog: Catalog, word: Word) -> Decision:
         if previous is None or previous == champion:
             raise BcdError(
                 "There is no previous champion to go back to.",
-                f"`bcd promote VERSION --force` makes any version of {MODEL} champion.",
+                f"`bcd model promote VERSION` makes any version of {MODEL} champion.",
             )
         said = f"{word.by} rolled back from {MODEL}/{champion}: {word.reason}"
         decision = _make(client, previous, champion, word, kind="rollback", said=said)
@@ -113,7 +113,7 @@ def answer_approval(settings: Settings, catalog: Catalog, which: str, word: Word
         if waiting is None or not is_about(client, waiting):
             raise BcdError(
                 f"No promotion of {MODEL}/{version} awaits approval.",
-                "`bcd history` tells what the gate decided; --force promotes a version all the same.",
+                "`bcd model history` tells what the gate decided; `bcd model promote` overrules it.",
             )
         champion = resolve_version(client, "champion")
         said, verdict = f"{word.by} answered {answer}: {word.reason}", answer

@@ -186,7 +186,7 @@ def run_gate(
         finish_last_decision(client, catalog)
         version = resolve_version(client, challenger)
         if version is None:
-            raise BcdError(f"There is no {challenger} of {MODEL} to promote.", "`bcd history` lists the versions.")
+            raise BcdError(f"There is no {challenger} of {MODEL} to promote.", "`bcd model list` lists the versions.")
         found = find_verdict(client, catalog, key, version)
         if found is not None:
             say(f"The gate has decided on {MODEL}/{version} before: {found.verdict}.")

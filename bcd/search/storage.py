@@ -128,9 +128,9 @@ def _tell_difference(key: str, kept: Any, asked: Any) -> str:
 
 
 def _make_pruner(options: SearchOptions) -> Any:
-    """Hyperband (Li 2018) by epoch: trials in log3(epochs) + 1 brackets, the first cut hardest and the last least.
+    """Hyperband (Li 2018) by epoch: trials in log3(epochs) + 1 brackets, the first prunes hardest and the last least.
 
-    Under four epochs there is nothing to halve: a trial is cut where it is below the median of the complete ones at
+    Under four epochs there is nothing to halve: a trial below the median of the complete ones is pruned, at
     its epoch (Golovin 2017).
     """
     import optuna

@@ -177,7 +177,7 @@ def match_delivery(catalog: Catalog, text: str) -> Delivery:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise BcdError(f"No delivery or batch is called {text!r}.", "`bcd batches` lists them.")
+        raise BcdError(f"No delivery or batch is called {text!r}.", "`bcd batch list` lists them.")
     raise BcdError(
         f"{text!r} may be {len(found)} deliveries: {'; '.join(_title(each) for each in found[:10])}"
         f"{'; …' if len(found) > 10 else ''}.",

@@ -56,7 +56,7 @@ _WORDS = dict.fromkeys((*_YES, *_TRUE), 1) | dict.fromkeys((*_NO, *_FALSE), 0)
 ACCEPTED = "A label is 1, idc, positive or yes, or else 0, none, negative or no"
 """What is understood, for messages."""
 
-IMPORT = "bcd labels import FILE --hospital NAME --author NAME --reason TEXT"
+IMPORT = "bcd labels import FILE --hospital NAME --by NAME --reason TEXT"
 """The command that imports a table, for messages."""
 
 _SHOWN = 5

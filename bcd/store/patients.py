@@ -146,7 +146,7 @@ def _require_consent(catalog: Catalog, hospital: Hospital, patient: PatientId) -
     if row is not None:
         raise BcdError(
             f"Patient {hospital}/{patient} is withdrawn since {row.withdrawn_at:%Y-%m-%d} (by {row.author}).",
-            "Leave the patient out; `bcd gc` removes what is stored.",
+            "Leave the patient out; `bcd patient erase` removes what is stored.",
         )
 
 

@@ -1,7 +1,7 @@
 """Withdrawals: patients who take their consent back.
 
 From then on they are left out of every new snapshot, their files are refused, and nobody scores them. What is stored
-of them already is removed by `bcd gc` (`bcd.retention.patients`), which states what remains.
+of them already is removed by `bcd patient erase` (`bcd.retention.patients`), which states what remains.
 
 Examples:
     >>> withdraw(settings, catalog, "8867", hospital="east", author="Dr Lee", reason="a letter")  # doctest: +SKIP

@@ -131,7 +131,7 @@ def _ask_network(network: Any, options: PrepareOptions, pixels: np.ndarray) -> p
 
 
 def _ask_exported(network: Any, pixels: np.ndarray) -> pd.DataFrame:
-    """Asks a network that `bcd export` wrote: preparation and calibrator are inside."""
+    """Asks a network that `bcd model export` wrote: preparation and calibrator are inside."""
     import pandas as pd
 
     answers = []

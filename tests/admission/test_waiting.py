@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bcd.admission.received import set_aside
-from bcd.admission.waiting import count_set_aside, find_stuck, slides_wait
+from bcd.admission.waiting import count_set_aside, find_stuck
 from bcd.patches import Hospital
 from bcd.settings import Settings
 from bcd.store.catalog import Catalog
@@ -11,7 +11,6 @@ from bcd.store.catalog import Catalog
 
 def test_without_an_inbox_nothing_is_stuck(settings: Settings, catalog: Catalog) -> None:
     assert find_stuck(settings, catalog) == []
-    assert not slides_wait(settings)
 
 
 def test_deliveries_of_declared_hospitals_are_not_stuck(
@@ -45,14 +44,6 @@ def test_a_folder_that_cannot_be_a_hospital_and_files_outside_of_any_are_told_wi
     assert "HOSPITAL" in beside.fix
     assert "'not a hospital' is not a name for a hospital" in folder.what
     assert "Miller" not in f"{beside}{folder}"
-
-
-def test_slides_are_seen_by_the_names_in_a_delivery(settings: Settings, as_zip, patch_files) -> None:
-    as_zip(patch_files("1"), settings.inbox / "east" / "a.zip")
-    (settings.inbox / "east" / "damaged.zip").write_bytes(b"PK\3\4")
-    assert not slides_wait(settings)
-    as_zip({"8867_idx5.svs": b"x"}, settings.inbox / "north" / "b.zip")
-    assert slides_wait(settings)
 
 
 def test_what_is_set_aside_is_counted_as_long_as_it_lies_there(settings: Settings) -> None:

@@ -31,7 +31,16 @@ LEE = Word("Dr Lee", "the alias was deleted")
 
 HEAVY = ("mlflow", "tensorflow", "keras", "prefect", "optuna", "pandas", "scipy", "sklearn", "matplotlib")
 
-COMMANDS = ["status", "history", "history 1", "snapshots", "batches", "patients", "refusals nowhere", "hospital list"]
+COMMANDS = [
+    "status",
+    "model list",
+    "model history 1",
+    "snapshot list",
+    "batch list",
+    "patient list",
+    "batch refusals nowhere",
+    "hospital list",
+]
 
 
 @pytest.fixture
@@ -92,7 +101,7 @@ def test_a_missing_alias_is_told_with_the_way_back(tidied: Settings, catalog: Ca
     with pytest.raises(BcdError) as told:
         require_version(tidied, "champion")
     assert "bcd-idc/2 was made champion" in told.value.what
-    assert told.value.fix == "`bcd promote 2 --force --by NAME --reason TEXT` makes it champion again."
+    assert told.value.fix == "`bcd model promote 2 --by NAME --reason TEXT` makes it champion again."
 
     force_promotion(tidied, catalog, "2", LEE)
 
@@ -166,4 +175,4 @@ def test_the_doctor_says_that_the_champion_cannot_be_loaded(tidied: Settings) ->
 def test_the_doctor_tells_the_way_back_to_the_champion(tidied: Settings) -> None:
     open_client(tidied).delete_registered_model_alias(MODEL, "champion")
     [fault] = [found for found in examine(tidied) if found.level == "fault"]
-    assert fault.fix.startswith("`bcd promote 2 --force")
+    assert fault.fix.startswith("`bcd model promote 2")

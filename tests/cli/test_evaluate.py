@@ -40,7 +40,7 @@ def predictions(tmp_path: Path) -> Path:
 
 def test_json_is_printed_and_nothing_else(settings: Settings, bcd, predictions: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    options = ["--resamples", "100", "--out", str(out), "--protocol", "founding"]
+    options = ["--resamples", "100", "--to", str(out), "--protocol", "founding"]
     code, said, _ = bcd("evaluate", "--predictions", str(predictions), *options, "--json")
     assert code == 0
     validation = Validation.model_validate(json.loads(said))

@@ -84,7 +84,7 @@ def _run(*words: str) -> Any:
 
 def test_options_on_the_line_go_over_those_of_the_file(asked: list[dict[str, Any]], settings: Settings) -> None:
     settings.home.mkdir(parents=True, exist_ok=True)
-    (settings.home / "bcd.toml").write_text("[training]\nepochs = 5\npatience = 2\n[ensemble]\nviews = 8\n")
+    (settings.home / "bcd.toml").write_text("[training]\nepochs = 5\npatience = 2\n[ensemble]\nturns = 8\n")
     assert _run("--epochs", "3", "--seed", "7", "--members", "2").exit_code == 0
     given, trained = asked
     assert given["training"] == TrainOptions(epochs=3, seed=7, patience=2)

@@ -152,7 +152,7 @@ def test_the_champion_does_not_challenge_itself(gate):
 
 
 def test_an_unknown_challenger_is_told(gate):
-    with pytest.raises(BcdError, match=r"no 77 of bcd-idc.*bcd history"):
+    with pytest.raises(BcdError, match=r"no 77 of bcd-idc.*bcd model list"):
         gate("77")
 
 

@@ -110,7 +110,9 @@ def test_the_command_at_the_end_works_from_any_folder(played: Played) -> None:
     assert last == "up"  # which tests/integration/test_servers.py runs
     assert command[1:] == ["--home", str(played.settings.home)]
     outside = {"PATH": "/usr/bin:/bin", "HOME": "/nowhere"}  # no environment is activated, and no BCD_HOME named
-    done = subprocess.run([*command, "history"], cwd="/", env=outside, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, "model", "history"], cwd="/", env=outside, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "PROMOTE" in done.stdout
 

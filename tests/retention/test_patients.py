@@ -1,4 +1,4 @@
-"""What `bcd gc` removes of withdrawn patients, what it keeps for a model, and what it says remains."""
+"""What `bcd patient erase` removes of withdrawn patients, what it keeps for a model, and what it says remains."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def evaluated(
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
-def test_scores_are_the_ensembles_in_all_its_views(
+def test_scores_are_the_ensembles_in_all_its_turns(
     split: str, evaluated: EvaluatedNetwork, prepared: PreparedSnapshot, files: list[Path]
 ) -> None:
     networks = [load_network(file) for file in files]

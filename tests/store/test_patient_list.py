@@ -66,12 +66,12 @@ def test_patients_are_found_by_hospital_split_and_score(known) -> None:
 def test_the_command_lists_them_and_writes_json(known, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BCD_HOME", str(settings.home))
     monkeypatch.setenv("BCD_CATALOG_URL", settings.catalog_url)
-    listed = json.loads(CliRunner().invoke(app, ["patients", "--scored", "--json"]).output)
+    listed = json.loads(CliRunner().invoke(app, ["patient", "list", "--scored", "--json"]).output)
     assert [(one["hospital"], one["patient"], one["bundle"]) for one in listed] == [("east", "3", "bcd-idc/2")]
-    told = CliRunner().invoke(app, ["patients", "--hospital", "east", "--limit", "5"]).output
+    told = CliRunner().invoke(app, ["patient", "list", "--hospital", "east", "--limit", "5"]).output
     assert "30 patients, 5 of them shown." in told
     with pytest.raises(BcdError, match="There is no split dev"):
-        app(["patients", "--split", "dev"], standalone_mode=False)
+        app(["patient", "list", "--split", "dev"], standalone_mode=False)
 
 
 def test_withdrawn_patients_are_marked(known) -> None:

@@ -1,4 +1,4 @@
-"""The threshold table: what is decided at each confidence, how well, and for how many patients.
+"""The threshold table: what is confident at each level, how well, and for how many patients.
 
 The levels are those of the founding work. The number of patches and the coverage fall from row to row by
 construction: a row is the patches of the row before that are also confident at its own level.

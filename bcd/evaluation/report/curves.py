@@ -172,7 +172,9 @@ def draw_curves(scores: pd.DataFrame, evaluation: Evaluation, path: Path) -> Non
                 axes.fill_between(band.x, band.low, band.high, color=BLUE, alpha=0.18, linewidth=0)
             _draw_curve(axes, kind, sample, _label("pooled", metric, evaluation.pooled), color=BLUE)
             if rest is not None:
-                label = _label(f"without {evaluation.largest_patient}", metric, evaluation.without_largest)
+                label = _label(
+                    f"leave-one-patient-out ({evaluation.largest_patient})", metric, evaluation.without_largest
+                )
                 _draw_curve(axes, kind, rest, label, color=ORANGE, linestyle="--")
             axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
         roc, pr = panels

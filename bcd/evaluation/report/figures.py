@@ -72,7 +72,12 @@ def draw_figures(scores: pd.DataFrame, evaluation: Evaluation, folder: Path) -> 
 def draw_thresholds(evaluation: Evaluation, path: Path) -> None:
     """Draws how accurate the confident patches are, and how much is confident, by confidence level."""
     rows = evaluation.thresholds
-    with page(path, title="What is decided, and how well", note=describe(evaluation), size=(7.2, 5)) as figure:
+    with page(
+        path,
+        title="How many patches are confident, and how accurate they are",
+        note=describe(evaluation),
+        size=(7.2, 5),
+    ) as figure:
         above, below = figure.subplots(2, 1, sharex=True)
         marks = [100 * row.level for row in rows]
         above.plot(marks, color=MUTED, marker="_", markersize=22, linestyle="", label="the confidence itself")

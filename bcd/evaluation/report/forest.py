@@ -43,7 +43,7 @@ def draw_patients(evaluation: Evaluation, path: Path) -> None:
 def _subgroups(evaluation: Evaluation) -> dict[str, dict[str, Estimate]]:
     subgroups = {"pooled": evaluation.pooled, "patient-macro": evaluation.patient_macro}
     if evaluation.without_largest:
-        subgroups[f"without {evaluation.largest_patient}"] = evaluation.without_largest
+        subgroups[f"leave-one-patient-out ({evaluation.largest_patient})"] = evaluation.without_largest
     for kind, parts in (("hospital", evaluation.per_hospital), ("batch", evaluation.per_batch)):
         if len(parts) > 1:
             subgroups |= {f"{kind} {part.name[:12]}  ({part.n_patches:,})": part.pooled for part in parts}
@@ -100,13 +100,13 @@ def _draw_difference(axes: Axes, y: int, difference: Difference) -> None:
     if difference.value is None or difference.low is None or difference.high is None:
         _write_not_available(axes, y)
         return
-    decided = difference.low > 0 or difference.high < 0
-    axes.hlines(y, difference.low, difference.high, color=INK if decided else MUTED, linewidth=1.6)
+    is_clear = difference.low > 0 or difference.high < 0
+    axes.hlines(y, difference.low, difference.high, color=INK if is_clear else MUTED, linewidth=1.6)
     axes.plot(
         difference.value,
         y,
         marker="D",
         markersize=4.5,
-        color=INK if decided else MUTED,
-        markerfacecolor=INK if decided else "white",
+        color=INK if is_clear else MUTED,
+        markerfacecolor=INK if is_clear else "white",
     )

@@ -82,7 +82,7 @@ def headline_table(evaluation: Evaluation) -> Table:
     subgroups = {
         "pooled": evaluation.pooled,
         "patient-macro": evaluation.patient_macro,
-        f"without {largest}": evaluation.without_largest,
+        f"leave-one-patient-out: {largest}": evaluation.without_largest,
     }
     subgroups = {name: estimates for name, estimates in subgroups.items() if estimates}
     rows = [

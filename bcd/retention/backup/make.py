@@ -7,7 +7,7 @@ written later is named by none. Three things make this whole:
 
 - Databases are copied with SQLite's own backup, which reads between two transactions of whoever writes.
 - Nobody promotes while they are copied, so that the catalog's decisions and the registry's aliases agree.
-- Nothing is removed before the last file is copied: `bcd gc` waits, as the backup waits for it.
+- Nothing is removed before the last file is copied: `bcd patient erase` waits, as the backup waits for it.
 
 Files are renamed into place when they are whole, so that each is copied as it was or as it is. A file that is gone
 when its turn comes was removed after all, and is left out.

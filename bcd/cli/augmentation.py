@@ -1,11 +1,9 @@
-"""`bcd augment preview`: what augmentation makes of patches, as a picture."""
+"""The picture that `bcd network preview` draws: train patches, and each as a training would see it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,45 +16,6 @@ ROWS, TIMES = 6, 8
 
 _SCALE, _GAP, _WIDE_GAP = 3, 8, 24  # pixels of the picture: a patch's pixel, between patches, behind the first column
 _DPI, _FOOT = 150, 50  # dots an inch, and under the drawing, of `bcd.charts.page`
-
-app = typer.Typer(help="See what augmentation makes of patches.", no_args_is_help=True)
-
-
-@app.callback()
-def _augment() -> None:
-    """Keeps `preview` a command of its own, although it is the only one."""
-
-
-@app.command()
-def preview(
-    snapshot: Annotated[str, typer.Option(help="Its id, or the beginning of it; else the latest.")] = "",
-    stain: Annotated[float | None, typer.Option(min=0, help="Strength of stain jitter; else bcd.toml's.")] = None,
-    light: Annotated[float | None, typer.Option(min=0, help="Strength of light jitter; else bcd.toml's.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed chooses other patches and draws.")] = 1,
-    out: Annotated[Path, typer.Option(help="The PNG to write.")] = Path("augmentation.png"),
-) -> None:
-    """Draw some train patches as they are prepared, and each as eight epochs of a training would see it.
-
-    Where no snapshot is frozen yet, the patches are of synthetic tissue.
-    """
-    from bcd.cli.terminal import at_work
-    from bcd.errors import BcdError
-    from bcd.settings import load_settings
-    from bcd.training.options import TrainOptions
-
-    settings = load_settings()
-    training = settings.options("training", TrainOptions, stain_jitter=stain, light_jitter=light)
-    stain, light = training.stain_jitter, training.light_jitter
-    if out.suffix.lower() != ".png":
-        raise BcdError(f"{out} is no name of a PNG.", "Let --out end in .png.")
-    with at_work(settings, needs_home=False) as console:
-        pixels, labels, source = choose_patches(settings, snapshot, seed)
-        note = f"{len(pixels)} {source}; each as prepared, then as {TIMES} epochs of a training would see it"
-        strengths = f"stain jitter {stain:g}, light jitter {light:g}, seed {seed}"
-        augmented = augment_patches(pixels, stain, light, seed)
-        draw_preview(out, augmented, labels, title=f"Augmentation: {strengths}", note=note)
-        console.print(f"{len(pixels)} {source}: {strengths}", highlight=False)
-        console.print(f"Written to {out.absolute()}", highlight=False, soft_wrap=True)
 
 
 def augment_patches(pixels: NDArray[np.uint8], stain: float, light: float, seed: int) -> NDArray[np.uint8]:
