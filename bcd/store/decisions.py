@@ -12,7 +12,7 @@ from bcd.patches import SnapshotId
 from bcd.store import tables
 from bcd.store.catalog import Catalog, patiently
 
-Kind = Literal["gate", "forced", "rollback", "approval", "recheck", "look"]
+Kind = Literal["gate", "forced", "rollback", "approval", "adopted", "recheck", "look"]
 
 LOOKS: tuple[Kind, ...] = ("gate", "recheck", "look")
 """The kinds for which gate patients were looked at."""
@@ -33,8 +33,8 @@ class Decision:
         snapshot: The snapshot whose gate patients were read, or that the challenger was trained on.
         reasons: Why, in sentences.
         evidence: The figures, as JSON values.
-        kind: `gate`: the rule decided; `forced`, `rollback`, `approval`: a person; `recheck`: the champion on new
-            patients; `look`: a comparison on gate patients.
+        kind: `gate`: the rule decided; `forced`, `rollback`, `approval`, `adopted`: a person; `recheck`: the champion
+            on new patients; `look`: a comparison on gate patients.
         by: The person, where one decided.
         reason: That person's reason.
     """
