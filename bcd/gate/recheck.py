@@ -96,7 +96,7 @@ def _find_comparable(gate: Gate, champion: str) -> str | None:
     previous = resolve_version(gate.client, "previous")
     if previous is None or previous == champion:
         return None
-    if find_seen(gate.store.settings, load_bundle(gate.settings, previous), gate.snapshot.of("gate")):
+    if find_seen(gate.store.settings, load_bundle(gate.store.settings, previous), gate.snapshot.of("gate")):
         say(f"{MODEL}/{previous} has seen gate patients of now: the champion is evaluated without it.")
         return None
     return previous
