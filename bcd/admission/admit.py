@@ -34,7 +34,7 @@ from bcd.errors import BcdError, UnavailableError
 from bcd.patches import Hospital
 from bcd.progress import say
 from bcd.store.catalog import patiently
-from bcd.store.deliveries import DeliveryRecord
+from bcd.store.deliveries import Delivery
 from bcd.store.hospitals import COARSEST, find_declared
 from bcd.store.pseudonyms import open_pseudonyms
 from bcd.store.spool import open_spool
@@ -45,7 +45,7 @@ _NO_LABELS: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
-class Admission(DeliveryRecord):
+class Admission(Delivery):
     """What became of a delivery; admitted_files, the refused files and `ignored` add up to `files`.
 
     Attributes:
