@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
 _DPI = 100
@@ -109,7 +110,7 @@ class Picture:
         text = f"{microns / 1000:g} mm" if microns >= 1000 else f"{microns} µm"
         self._write(self._left, top - self._px(0.8), text, size=1.7, va="baseline")
 
-    def _add_axes(self, left: int, top: int, width: int, height: int) -> Any:
+    def _add_axes(self, left: int, top: int, width: int, height: int) -> Axes:
         total_width, total_height = self._size
         return self._figure.add_axes(
             (
