@@ -31,6 +31,7 @@ from bcd.admission.settle import Draft, settle
 from bcd.admission.sources.open import open_source
 from bcd.admission.sources.source import Source
 from bcd.errors import BcdError, UnavailableError
+from bcd.options import Microns
 from bcd.patches import Hospital
 from bcd.progress import say
 from bcd.store.catalog import patiently
@@ -60,7 +61,7 @@ class Admission(Delivery):
         return self.name
 
 
-def admit(store: Store, path: Path, hospital: Hospital, *, spacing: float | None = None) -> Admission:
+def admit(store: Store, path: Path, hospital: Hospital, *, spacing: Microns | None = None) -> Admission:
     """Admits a delivery; one of the inbox leaves it, as `after_admission` says, or to be set aside.
 
     Args:
@@ -157,8 +158,8 @@ def admit_source(
     name: str,
     hospital: Hospital,
     naming: Naming | None = None,
-    spacing: float | None = None,
-    coarsest: float = COARSEST,
+    spacing: Microns | None = None,
+    coarsest: Microns = COARSEST,
     title: str = "",
     waived: Mapping[str, str] = _NONE,
     labels: Mapping[str, int] = _NO_LABELS,

@@ -26,6 +26,7 @@ from bcd.admission.quarantine import keep_refused, list_whole
 from bcd.admission.rules import DeliveryError, Refusal
 from bcd.admission.sources.source import Source
 from bcd.files import whole_file
+from bcd.options import Microns
 from bcd.patches import Hospital
 from bcd.settings import Settings
 from bcd.store import tables
@@ -62,8 +63,8 @@ class Draft:
     findings: Findings
     hides: bool
     is_release: bool = False
-    spacing: float | None = None
-    coarsest: float = COARSEST
+    spacing: Microns | None = None
+    coarsest: Microns = COARSEST
 
     @property
     def identity(self) -> str:

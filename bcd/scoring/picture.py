@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bcd.files import SOFTWARE
+from bcd.options import Pixels
 from bcd.patches import MICRONS_PER_PIXEL
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Picture:
             a whole number.
     """
 
-    def __init__(self, image: NDArray[np.uint8], *, title: str, longest_edge: int) -> None:
+    def __init__(self, image: NDArray[np.uint8], *, title: str, longest_edge: Pixels) -> None:
         from matplotlib.figure import Figure
 
         shown, self.scale = fit(image, longest_edge)
@@ -146,7 +147,7 @@ def pick_length(width: int) -> int:
     return max((each for each in _LENGTHS if each / MICRONS_PER_PIXEL <= width / 4), default=_LENGTHS[0])
 
 
-def fit(image: NDArray[np.uint8], longest_edge: int) -> tuple[NDArray[np.uint8], float]:
+def fit(image: NDArray[np.uint8], longest_edge: Pixels) -> tuple[NDArray[np.uint8], float]:
     """Returns the image at the size in which it is shown, and the factor by which it was scaled."""
     import cv2
 
