@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from bcd.settings import Settings
     from bcd.store.catalog import Catalog
 
 
@@ -34,6 +35,7 @@ def status() -> None:
                 else "deliveries were refused as a whole and lie"
             )
             console.print(f"{aside:,} {lie} in {settings.set_aside}, each beside its reason.", soft_wrap=True)
+        console.print(_describe_due(settings, catalog), soft_wrap=True, highlight=False)
         show_models(console, settings, catalog)
         _show_scores(console, catalog)
         for line in daemons.describe(settings):
@@ -63,6 +65,15 @@ def _show_batches(console: Console, catalog: Catalog) -> None:
         for each in batches
     ]
     print_table(console, "Batches", header, rows)
+
+
+def _describe_due(settings: Settings, catalog: Catalog) -> str:
+    from bcd.retraining.due import find_due
+    from bcd.retraining.options import RetrainOptions
+    from bcd.snapshots.options import SplitOptions
+
+    protocol = settings.options("splits", SplitOptions).recorded_as
+    return find_due(settings, catalog, settings.options("retrain", RetrainOptions), protocol).sentence
 
 
 def _show_scores(console: Console, catalog: Catalog) -> None:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from bcd.snapshots.splits import EXCLUDED
 from bcd.store import tables
 from bcd.store.batches import CANONICAL
+from bcd.store.catalog import Catalog
 from bcd.store.conflicts import open_conflicts
 from bcd.store.labels import latest_labels, same_cell
 
@@ -55,6 +56,14 @@ def read_rows(connection: sa.Connection, protocol: str) -> pd.DataFrame:
         patches[name] = patches[name].cat.reorder_categories(sorted(patches[name].cat.categories))
     patches = patches.sort_values(CANONICAL, ignore_index=True)
     return patches.astype(_TYPES)
+
+
+def list_patients(catalog: Catalog, protocol: str) -> set[str]:
+    """Returns the patients, as "hospital/patient", of whom a snapshot would take a patch now; deals nobody."""
+    found = _with_reason(protocol).subquery()
+    query = sa.select(found.c.hospital, found.c.patient).where(found.c.reason.is_(None)).distinct()
+    with catalog.engine.connect() as connection:
+        return {f"{hospital}/{patient}" for hospital, patient in connection.execute(query)}
 
 
 def count_left_out(connection: sa.Connection, protocol: str) -> LeftOut:

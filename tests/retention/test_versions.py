@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from registered import copy_home
 
 from bcd.bundle.registry import load_bundle
 from bcd.gate.history import list_events, list_versions
@@ -19,15 +20,15 @@ from bcd.tracking.lookup import MODEL
 from bcd.tracking.store import open_client
 
 
-@pytest.fixture
-def hospital(settings, register, make_hospital):
+@pytest.fixture(scope="module")
+def six_versions(shared_settings, register, make_hospital):
     """Six versions: 2 is previous and 3 champion, 4 has scored a patient."""
-    snapshot = make_hospital(settings)
+    snapshot = make_hospital(shared_settings)
     for number in range(1, 7):
-        register(settings, "green", key=str(number), snapshot=snapshot.id)
-    catalog = open_catalog(settings)
-    force_promotion(settings, catalog, "2", Word("Dr Lee", "first"))
-    force_promotion(settings, catalog, "3", Word("Dr Lee", "second"))
+        register(shared_settings, "green", key=str(number), snapshot=snapshot.id)
+    catalog = open_catalog(shared_settings)
+    force_promotion(shared_settings, catalog, "2", Word("Dr Lee", "first"))
+    force_promotion(shared_settings, catalog, "3", Word("Dr Lee", "second"))
     entry = LedgerEntry(
         hospital=Hospital("h1"),
         patient=PatientId("1000"),
@@ -38,7 +39,15 @@ def hospital(settings, register, make_hospital):
         folder="scores",
     )
     record_score(catalog, entry)
-    return settings, catalog
+    catalog.engine.dispose()
+    return shared_settings.home
+
+
+@pytest.fixture
+def hospital(six_versions, tmp_path):
+    """A copy of the home with its six versions."""
+    settings = copy_home(six_versions, tmp_path / "home")
+    return settings, open_catalog(settings)
 
 
 def numbers(settings) -> list[str]:
