@@ -137,14 +137,14 @@ def adopt(
     from bcd.gate.adoption import adopt_released, find_training_patients
     from bcd.gate.overrides import Word
     from bcd.settings import load_settings
-    from bcd.store.catalog import open_catalog
+    from bcd.store.store import open_store
 
     settings, word = load_settings(), Word(by, reason)
     with at_work(settings, needs_home=False) as console:
-        catalog = open_catalog(settings)
-        decision = adopt_released(settings, catalog, word)
+        store = open_store(settings)
+        decision = adopt_released(store, word)
         show_decision(console, settings, decision)
-        known = find_training_patients(settings, catalog, decision.challenger)
+        known = find_training_patients(store, decision.challenger)
         if known:
             console.print(
                 f"It was trained on {len(known)} of the admitted patients, by name or by their pixels, and cannot be"

@@ -34,19 +34,20 @@ from bcd.tracking.store import open_client, start_run
 if TYPE_CHECKING:
     from bcd.gate.overrides import Word
     from bcd.settings import Settings
-    from bcd.store.catalog import Catalog
+    from bcd.store.store import Store
 
 
-def adopt_released(settings: Settings, catalog: Catalog, word: Word) -> Decision:
+def adopt_released(store: Store, word: Word) -> Decision:
     """Registers the released model and makes it champion of a home that has none.
 
     Raises:
         BcdError: There is a champion, or was one whose alias was deleted; or this copy of bcd holds no such model.
     """
+    settings = store.settings
     client = open_client(settings)
-    with catalog.lock(LOCK) as confirm:
-        finish_last_decision(client, catalog)
-        last = last_decision(catalog)
+    with store.lock(LOCK) as confirm:
+        finish_last_decision(client, store)
+        last = last_decision(store)
         repeated = last is not None and (last.kind, last.by, last.reason) == ("adopted", word.by, word.reason)
         if last is not None and repeated and is_about(client, last):
             return last
@@ -56,7 +57,7 @@ def adopt_released(settings: Settings, catalog: Catalog, word: Word) -> Decision
                 f"{MODEL}/{champion} is champion, and the released model is a first champion only.",
                 "`bcd evaluate --model released` compares it with the champion; `bcd retrain` makes a challenger.",
             )
-        lost = find_lost_champion(read_rows(settings), catalog)
+        lost = find_lost_champion(read_rows(settings), store)
         if lost is not None:
             raise BcdError(*tell_lost_champion(lost))
         bundle = _register(settings, word)
@@ -75,16 +76,16 @@ def adopt_released(settings: Settings, catalog: Catalog, word: Word) -> Decision
             reason=word.reason,
         )
         confirm()
-        record_decision(catalog, decision)
+        record_decision(store, decision)
         carry_out(client, decision)
     return decision
 
 
-def find_training_patients(settings: Settings, catalog: Catalog, version: str) -> list[str]:
+def find_training_patients(store: Store, version: str) -> list[str]:
     """Returns the labelled patients who are among those that a version was trained on, as `hospital/patient`."""
     from bcd.snapshots.freeze import read_admitted
 
-    return find_seen(settings, load_bundle(settings, version), read_admitted(catalog))
+    return find_seen(store.settings, load_bundle(store.settings, version), read_admitted(store))
 
 
 def _register(settings: Settings, word: Word) -> Bundle:

@@ -22,7 +22,7 @@ from bcd.cli.main import main
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepare import prepare
 from bcd.settings import Settings
-from bcd.store.catalog import open_catalog
+from bcd.store.store import open_store
 
 RESULT = {"scores.parquet", "scores.csv", "slide-0.png", "heatmap-0.png", "patches-0.geojson", "report.html"}
 
@@ -200,24 +200,17 @@ def test_an_earlier_result_is_replaced_and_anything_else_is_not(bcd, released: P
     assert (tmp_path / "out/A/mine.txt").read_text() == "x"
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
+def test_what_is_missing_is_told(bcd, released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_patches(tmp_path / "a", TISSUE[:4])
+    monkeypatch.chdir(tmp_path)
+    for words, said in [
         (["a"], "--to"),
         (["--to", "out"], "No file"),
         (["nothing.svs", "--to", "out"], "nothing.svs"),
         (["8867", "--model", "released"], "--model"),
-        (["a", "--to", "out", "--model", "a"], "a"),
-    ],
-)
-def test_what_is_missing_is_told(
-    bcd, released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
-) -> None:
-    write_patches(tmp_path / "a", TISSUE[:4])
-    monkeypatch.chdir(tmp_path)
-    code, _, err = bcd("score", *words)
-    assert code == 2
-    assert said in err
+    ]:
+        code, _, err = bcd("score", *words)
+        assert (code, said in err) == (2, True), words
 
 
 def test_a_home_with_a_champion_scores_with_it(
@@ -227,7 +220,7 @@ def test_a_home_with_a_champion_scores_with_it(
     from bcd.gate.overrides import Word
 
     monkeypatch.setenv("BCD_HOME", str(registry_settings.home))
-    adopt_released(registry_settings, open_catalog(registry_settings), Word("Dr Lee", "to begin with"))
+    adopt_released(open_store(registry_settings), Word("Dr Lee", "to begin with"))
     write_patches(tmp_path / "a", TISSUE[:4])
     code, out, _ = bcd("score", tmp_path / "a", "--to", tmp_path / "out")
     assert (code, "Scored by bcd-idc/1" in out) == (0, True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,7 @@ def test_it_says_what_the_figures_are_of_and_all_that_is_known(released: Path) -
 
 
 def test_its_page_reads_well_and_shows_its_pictures(
-    released: Path, read_page: Callable[[str], object], measure_page: Callable[[str], None]
+    released: Path, read_page: Callable[[str], Any], measure_page: Callable[[str], None]
 ) -> None:
     html = write_released_card().html
     assert "Patches of the worst patients" in read_page(html).pictures
