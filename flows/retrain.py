@@ -20,7 +20,7 @@ from bcd.retraining.due import find_due
 from bcd.retraining.options import RetrainOptions
 from bcd.retraining.stages import Outcome, is_finished, read_outcome
 from bcd.snapshots.options import SplitOptions
-from bcd.store.catalog import open_catalog
+from bcd.store.store import open_store
 from bcd.tracking.lookup import MODEL
 from flows.evaluate import evaluate
 from flows.forms import Ensemble, Gate, Search, Splits, Text, Training
@@ -58,7 +58,7 @@ def retrain(
     if when_due:
         settings = load_configuration()
         protocol = (splits or settings.options("splits", SplitOptions)).recorded_as
-        due = find_due(settings, open_catalog(settings), settings.options("retrain", RetrainOptions), protocol)
+        due = find_due(open_store(settings), settings.options("retrain", RetrainOptions), protocol)
         with reporting():
             say(due.sentence)
         if not due.is_due:

@@ -50,31 +50,31 @@ def render_index(settings: Settings) -> str:
     from bcd.admission.report import report_path
     from bcd.pages import render_page
     from bcd.scoring.result import REPORT
-    from bcd.store.catalog import open_catalog
     from bcd.store.delivery_queries import list_deliveries
     from bcd.store.ledger import list_scores
+    from bcd.store.store import open_store
 
-    catalog = open_catalog(settings)
-    scores = [
-        {
-            "patient": entry.patient,
-            "hospital": entry.hospital,
-            "bundle": entry.bundle,
-            "at": entry.at,
-            "error": entry.error,
-            "report": f"/{entry.folder}/{REPORT}" if (settings.home / entry.folder / REPORT).exists() else "",
-        }
-        for entry in list_scores(catalog, limit=_MOST)
-    ]
-    deliveries = [
-        {
-            "name": each.name,
-            "hospital": each.hospital,
-            "at": each.admitted_at,
-            "admitted": each.admitted,
-            "refused": sum(each.refused.values()),
-            "report": f"/reports/{path.name}" if (path := report_path(settings, each.id)).exists() else "",
-        }
-        for each in reversed(list_deliveries(catalog)[-_MOST:])
-    ]
+    with open_store(settings) as store:
+        scores = [
+            {
+                "patient": entry.patient,
+                "hospital": entry.hospital,
+                "bundle": entry.bundle,
+                "at": entry.at,
+                "error": entry.error,
+                "report": f"/{entry.folder}/{REPORT}" if (settings.home / entry.folder / REPORT).exists() else "",
+            }
+            for entry in list_scores(store, limit=_MOST)
+        ]
+        deliveries = [
+            {
+                "name": each.name,
+                "hospital": each.hospital,
+                "at": each.admitted_at,
+                "admitted": each.admitted,
+                "refused": sum(each.refused.values()),
+                "report": f"/reports/{path.name}" if (path := report_path(settings, each.id)).exists() else "",
+            }
+            for each in reversed(list_deliveries(store)[-_MOST:])
+        ]
     return render_page(__package__, "reports.html.j2", {"scores": scores, "deliveries": deliveries, "most": _MOST})

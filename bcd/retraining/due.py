@@ -1,7 +1,7 @@
 """Whether a retraining is due: the catalog decides, so that an event that was lost delays it and no more.
 
 Examples:
-        due = find_due(settings, catalog, RetrainOptions(), "dealt")
+        due = find_due(store, RetrainOptions(), "dealt")
         due.is_due, due.sentence
 """
 
@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from bcd.retraining.options import RetrainOptions
-from bcd.settings import Settings
 from bcd.snapshots.freeze import find_snapshot
 from bcd.snapshots.manifest import read_manifest
 from bcd.snapshots.rows import list_patients
-from bcd.store.catalog import Catalog
 from bcd.store.decisions import Decision, list_decisions
+from bcd.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -34,22 +33,19 @@ class Due:
     sentence: str
 
 
-def find_due(
-    settings: Settings, catalog: Catalog, options: RetrainOptions, protocol: str, now: datetime | None = None
-) -> Due:
+def find_due(store: Store, options: RetrainOptions, protocol: str, now: datetime | None = None) -> Due:
     """Compares the labelled patients of the catalog with those of the last retraining that reached the gate.
 
     A retraining that died before the gate does not count, so that its patients are new still.
 
     Args:
-        settings: Where snapshots lie.
-        catalog: The open catalog.
+        store: The open store.
         options: How many new patients, and how many days, it takes.
         protocol: As `SplitOptions.recorded_as` names it; retrainings under another one do not count.
         now: The time; None: the clock's.
     """
-    last, known = _find_last(settings, catalog, protocol)
-    new = len(list_patients(catalog, protocol) - known)
+    last, known = _find_last(store, protocol)
+    new = len(list_patients(store, protocol) - known)
     since = f"since the retraining of {last.decided_at:%Y-%m-%d}" if last else "and no retraining yet"
     waits = timedelta() if last is None else (now or datetime.now(UTC)) - last.decided_at
     counted = f"{new:,} new labelled patient{'s' * (new != 1)} {since}"
@@ -63,11 +59,11 @@ def find_due(
     return Due(False, new, f"{counted}: no retraining is due; {wanted}.")
 
 
-def _find_last(settings: Settings, catalog: Catalog, protocol: str) -> tuple[Decision | None, set[str]]:
+def _find_last(store: Store, protocol: str) -> tuple[Decision | None, set[str]]:
     """Returns the gate's last decision under a protocol, with the patients ("hospital/patient") of its snapshot."""
-    for decision in reversed(list_decisions(catalog)):
+    for decision in reversed(list_decisions(store)):
         if decision.kind == "gate":
-            manifest = read_manifest(find_snapshot(settings, decision.snapshot))
+            manifest = read_manifest(find_snapshot(store.settings, decision.snapshot))
             if manifest.protocol == protocol:
                 return decision, set(manifest.by_patient)
     return None, set()

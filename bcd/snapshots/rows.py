@@ -14,9 +14,9 @@ import sqlalchemy as sa
 from bcd.snapshots.splits import EXCLUDED
 from bcd.store import tables
 from bcd.store.batches import CANONICAL
-from bcd.store.catalog import Catalog
 from bcd.store.conflicts import open_conflicts
 from bcd.store.labels import latest_labels, same_cell
+from bcd.store.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,11 +58,11 @@ def read_rows(connection: sa.Connection, protocol: str) -> pd.DataFrame:
     return patches.astype(_TYPES)
 
 
-def list_patients(catalog: Catalog, protocol: str) -> set[str]:
+def list_patients(store: Store, protocol: str) -> set[str]:
     """Returns the patients, as "hospital/patient", of whom a snapshot would take a patch now; deals nobody."""
     found = _with_reason(protocol).subquery()
     query = sa.select(found.c.hospital, found.c.patient).where(found.c.reason.is_(None)).distinct()
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         return {f"{hospital}/{patient}" for hospital, patient in connection.execute(query)}
 
 

@@ -17,8 +17,8 @@ from bcd.cli.reports import make_app
 from bcd.patches import Hospital, PatientId
 from bcd.runtime import find_report_page
 from bcd.settings import Settings
-from bcd.store.catalog import open_catalog
 from bcd.store.ledger import LedgerEntry, record_score
+from bcd.store.store import open_store
 
 AT = datetime(2026, 11, 30, 3, 4, tzinfo=UTC)
 
@@ -48,12 +48,11 @@ def test_scored_patients_stand_there_with_their_reports_and_reasons(settings: Se
     folder.mkdir(parents=True)
     (folder / "report.html").write_text("the report of a b")
     given: dict[str, Any] = {"hospital": Hospital("east"), "bundle": "bcd-idc/3", "content": "00ff", "at": AT}
-    catalog = open_catalog(settings)
+    store = open_store(settings)
     where = folder.relative_to(settings.home).as_posix()
-    record_score(catalog, LedgerEntry(patient=PatientId("a b"), status="scored", folder=where, **given))
-    record_score(
-        catalog, LedgerEntry(patient=PatientId("c"), status="failed", folder="", error="<no patch>", **given)
-    )
+    record_score(store, LedgerEntry(patient=PatientId("a b"), status="scored", folder=where, **given))
+    failed = LedgerEntry(patient=PatientId("c"), status="failed", folder="", error="<no patch>", **given)
+    record_score(store, failed)
     shown = get("/").text
     assert shown.index(">c<") < shown.index(">a b<")  # the newest first
     assert "&lt;no patch&gt;" in shown

@@ -8,7 +8,7 @@ import pytest
 from stored import StoreBatch, store_patients
 
 from bcd.settings import Settings
-from bcd.store.catalog import Catalog, open_catalog
+from bcd.store.store import Store, open_store
 
 
 @pytest.fixture
@@ -17,10 +17,10 @@ def settings(registry_settings: Settings) -> Settings:
 
 
 @pytest.fixture
-def catalog(settings: Settings) -> Catalog:
-    return open_catalog(settings)
+def store(settings: Settings) -> Store:
+    return open_store(settings)
 
 
 @pytest.fixture
-def store_batch(settings: Settings, catalog: Catalog) -> StoreBatch:
-    return partial(store_patients, settings, catalog)
+def store_batch(store: Store) -> StoreBatch:
+    return partial(store_patients, store)

@@ -17,29 +17,29 @@ OPTIONS = RetrainOptions(min_new_patients=3, max_days=7)
 
 
 @pytest.fixture
-def retrained(settings, catalog, store_batch):
+def retrained(store, store_batch):
     """The gate has decided on a model of two patients."""
     store_batch(["a", "b"])
-    decide(settings, catalog, "first")
+    decide(store, "first")
 
 
-def decide(settings, catalog, key, kind="gate"):
-    snapshot = freeze_snapshot(settings, catalog, SplitOptions())
+def decide(store, key, kind="gate"):
+    snapshot = freeze_snapshot(store, SplitOptions())
     given = {"verdict": "HOLD", "challenger": "1", "champion": None, "reasons": [], "evidence": {}}
-    record_decision(catalog, Decision(key=key, decided_at=NOW, snapshot=snapshot.id, kind=kind, **given))
+    record_decision(store, Decision(key=key, decided_at=NOW, snapshot=snapshot.id, kind=kind, **given))
 
 
-def ask(settings, catalog, days=0, protocol="dealt"):
-    due = find_due(settings, catalog, OPTIONS, protocol, now=NOW + timedelta(days=days))
+def ask(store, days=0, protocol="dealt"):
+    due = find_due(store, OPTIONS, protocol, now=NOW + timedelta(days=days))
     return due.is_due, due.new_patients
 
 
 @pytest.mark.parametrize(("patients", "due"), [("", False), ("ab", False), ("abc", True)])
-def test_the_first_retraining_waits_for_enough_labelled_patients(settings, catalog, store_batch, patients, due):
+def test_the_first_retraining_waits_for_enough_labelled_patients(store, store_batch, patients, due):
     if patients:
         store_batch(list(patients))
     store_batch(["unlabelled"], labels=[None])
-    assert ask(settings, catalog, days=100) == (due, len(patients))
+    assert ask(store, days=100) == (due, len(patients))
 
 
 @pytest.mark.usefixtures("retrained")
@@ -47,19 +47,17 @@ def test_the_first_retraining_waits_for_enough_labelled_patients(settings, catal
     ("patients", "days", "due"),
     [("", 100, False), ("c", 6, False), ("c", 7, True), ("cd", 0, False), ("cde", 0, True)],
 )
-def test_the_next_one_begins_with_enough_new_patients_or_after_so_many_days(  # noqa: PLR0917 - a table
-    settings, catalog, store_batch, patients, days, due
-):
+def test_the_next_one_begins_with_enough_new_patients_or_after_so_many_days(store, store_batch, patients, days, due):
     if patients:
         store_batch(list(patients))
-    assert ask(settings, catalog, days) == (due, len(patients))
+    assert ask(store, days) == (due, len(patients))
 
 
 @pytest.mark.usefixtures("retrained")
-def test_what_was_looked_at_by_hand_or_under_another_protocol_is_no_retraining(settings, catalog, store_batch):
+def test_what_was_looked_at_by_hand_or_under_another_protocol_is_no_retraining(store, store_batch):
     store_batch(["c", "d", "e"])
-    decide(settings, catalog, "look", kind="look")
-    assert ask(settings, catalog) == (True, 3)
-    assert ask(settings, catalog, protocol="cruz-roa-2014") == (True, 5)
-    decide(settings, catalog, "second")
-    assert ask(settings, catalog) == (False, 0)
+    decide(store, "look", kind="look")
+    assert ask(store) == (True, 3)
+    assert ask(store, protocol="cruz-roa-2014") == (True, 5)
+    decide(store, "second")
+    assert ask(store) == (False, 0)
