@@ -246,7 +246,7 @@ def _look_at_servers(settings: Settings) -> Iterator[Finding]:
         yield Finding("ok", daemons.describe(settings)[0])
     for what, fix in daemons.ended(settings):
         yield Finding("warning", what, fix)
-    ports = {"prefect": settings.prefect_port, "mlflow": settings.mlflow_port, "studies": settings.studies_port}
+    ports = {name: getattr(settings, f"{name}_port") for name in processes.NAMES if name != "worker"}
     for name in [name for name in ports if name in daemons.needed(settings) and name not in alive]:
         with socket.socket() as probe:
             taken = probe.connect_ex(("127.0.0.1", ports[name])) == 0
