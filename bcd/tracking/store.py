@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 EXPERIMENT = "bcd"
 """The one experiment that holds all runs."""
 
-Kind = Literal["retrain", "search", "trial", "train", "evaluate", "gate"]
+Kind = Literal["retrain", "search", "trial", "train", "evaluate", "gate", "adopt"]
 
 _HTTP = ("http://", "https://")
 _ready: set[str] = set()  # stores that this process has found or made ready
