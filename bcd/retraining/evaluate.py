@@ -101,7 +101,7 @@ def evaluate_network(
     policy = fit_policy(val["logit"], val["label"], whose, options)
     for frame in scores.values():
         frame["probability"] = policy.calibrator.apply(frame["logit"])
-    crossed = cross_fit_or_none(val["logit"], val["label"], whose, folds=options.folds, seed=options.seed)
+    crossed = cross_fit_or_none(val["logit"], val["label"], whose, folds=options.folds)
     if crossed is not None:
         val["probability"] = crossed
     with whole_folder(folder) as partial:
