@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bcd.evaluation.report.tables import METRIC_NAMES, format_difference, format_level
+from bcd.evaluation.report.tables import METRIC_NAMES, format_difference, format_level, format_signed
 from bcd.gate.verdict import Check
 
 if TYPE_CHECKING:
@@ -70,11 +70,6 @@ def count_patients(scores: pd.DataFrame) -> int:
     return len(scores[["hospital", "patient"]].drop_duplicates())
 
 
-def format_limit(limit: float) -> str:
-    """Formats a limit with its sign and three decimals."""
-    return f"{'−' if limit < 0 else '+' if limit > 0 else ''}{abs(limit):.3f}".replace("0.", ".", 1)  # noqa: RUF001
-
-
 def _check_least(name: str, difference: Difference, least: float, *, enforced: bool) -> Check:
     passed = difference.low is not None and difference.low > least
     found = f"{METRIC_NAMES[name]} differs by {format_difference(difference)} from the champion's"
@@ -82,7 +77,7 @@ def _check_least(name: str, difference: Difference, least: float, *, enforced: b
         basis = _say(difference.n_patients, difference.n_patches)
         end = f"{basis} give no interval: insufficient evidence"
     else:
-        end = f"its lower end must stay above {format_limit(least)}: it {'does' if passed else 'does not'}"
+        end = f"its lower end must stay above {format_signed(least)}: it {'does' if passed else 'does not'}"
     return _check(name, difference, f"{found}; {end}.", passed=passed, enforced=enforced, limit=least)
 
 
