@@ -8,6 +8,7 @@ import numpy as np
 
 from bcd.evaluation.report.tables import METRIC_NAMES, format_difference, format_level, format_signed
 from bcd.gate.verdict import Check
+from bcd.patches import PERSON
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,7 +68,7 @@ def check_differences(differences: Mapping[str, Difference], options: GateOption
 
 def count_patients(scores: pd.DataFrame) -> int:
     """Counts the patients of a score frame."""
-    return len(scores[["hospital", "patient"]].drop_duplicates())
+    return len(scores[PERSON].drop_duplicates())
 
 
 def _check_least(name: str, difference: Difference, least: float, *, enforced: bool) -> Check:

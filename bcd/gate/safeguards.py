@@ -16,10 +16,11 @@ from bcd.evaluation.calls import is_confident, is_idc
 from bcd.evaluation.metrics.intervals import Array, Statistic, standard_error, value_of
 from bcd.evaluation.metrics.metrics import RATES, ratio
 from bcd.evaluation.metrics.ranking import auroc, concordance
-from bcd.evaluation.metrics.sample import KEY, Sample, read_sample
+from bcd.evaluation.metrics.sample import Sample, read_sample
 from bcd.evaluation.metrics.tallies import tally
 from bcd.evaluation.report.tables import format_signed
 from bcd.gate.verdict import Check
+from bcd.patches import CELL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,7 +93,7 @@ def check_safeguards(champion: pd.DataFrame, challenger: pd.DataFrame, options: 
         challenger: Scores of the same patches by the challenger.
         options: Margins, and from how many patients the checks are enforced.
     """
-    a, b = (read_sample(scores.sort_values(KEY, ignore_index=True)) for scores in (champion, challenger))
+    a, b = (read_sample(scores.sort_values(CELL, ignore_index=True)) for scores in (champion, challenger))
     return [
         _check_calibration(a, b, options),
         _check_coverage(a, b, options),
