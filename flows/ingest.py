@@ -111,15 +111,10 @@ def _declared_deliveries(settings: Settings) -> list[tuple[Hospital, Path]]:
 def _sum_up(admissions: list[Admission]) -> str:
     if not admissions:
         return "Nothing waits in the inbox."
-    totals = {
-        "patch": sum(each.admitted for each in admissions),
-        "patient": sum(each.patients for each in admissions),
-    }
+    named = ", ".join(each.delivery for each in admissions[:3]) + " and others" * (len(admissions) > 3)
+    patches, patients = (sum(getattr(each, what) for each in admissions) for what in ("admitted", "patients"))
     refused = sum(sum(each.refused.values()) for each in admissions)
-    return (
-        f"{', '.join(each.delivery for each in admissions[:3])}{' and others' * (len(admissions) > 3)}:"
-        f" {totals['patch']:,} patches of {count_of(totals['patient'], 'patient')}, {count_of(refused, 'file')} refused."
-    )
+    return f"{named}: {patches:,} patches of {count_of(patients, 'patient')}, {count_of(refused, 'file')} refused."
 
 
 def _join(faults: list[Exception], admitted: int) -> Exception:

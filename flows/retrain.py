@@ -80,9 +80,8 @@ def retrain(
 
 def _tell(outcome: Outcome) -> str:
     snapshot, verdict = outcome.snapshot, outcome.verdict
-    patients, hospitals = (
-        len(snapshot.patches[by].drop_duplicates()) for by in (["hospital", "patient"], ["hospital"])
-    )
+    patients = len(snapshot.patches.drop_duplicates(["hospital", "patient"]))
+    hospitals = snapshot.patches["hospital"].nunique()
     return (
         f"snapshot {snapshot.id[:8]}, {patients:,} patients of {count_of(hospitals, 'hospital')}:"
         f" the gate decided {verdict.verdict} on {MODEL}/{verdict.challenger}."
