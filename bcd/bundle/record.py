@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bcd.bundle.reference import ReferenceStatistics
 from bcd.errors import BcdError
@@ -55,17 +55,6 @@ class BundleRecord(BaseModel):
     versions: dict[str, str] = Field(default_factory=package_versions)
     git: str | None = Field(default_factory=git_commit)
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_earlier_records(cls, values: Any) -> Any:
-        """Reads a record of before the two strengths of augmentation had names of their own."""
-        training = values.get("training")
-        if not isinstance(training, dict) or "augmentation" not in training:
-            return values
-        kept = {key: value for key, value in training.items() if key != "augmentation"}
-        strength = training["augmentation"]
-        return {**values, "training": {**kept, "stain_jitter": strength, "light_jitter": strength}}
 
 
 def read_record(path: Path) -> BundleRecord:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -41,31 +40,6 @@ assert "flows" not in sys.modules
 """
 
 
-EARLIER_CODE = """
-from __future__ import annotations
-
-from pathlib import Path
-from typing import Any
-
-import mlflow
-import numpy as np
-from mlflow.pyfunc import PythonModel
-
-from bcd.bundle.record import read_record
-from bcd.bundle.scorer import Scorer
-
-
-class BundleModel(PythonModel):
-    def load_context(self, context: Any) -> None:
-        record = read_record(Path(context.artifacts["record"]))
-        self.scorer = Scorer(Path(context.artifacts["network"]), record)
-
-    def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> Any:
-        return self.scorer.score(np.asarray(model_input))
-
-
-mlflow.models.set_model(BundleModel())
-"""
 """What is stored with bundles that were registered before there were ensembles."""
 
 
@@ -157,35 +131,6 @@ def test_a_bundle_that_lost_a_network_is_refused(ensemble, networks, tmp_path):
 
     with pytest.raises(BcdError, match="holds 1 networks, and its record says 2"):
         Scorer(tmp_path, ensemble.record)
-
-
-def test_a_bundle_registered_before_there_were_ensembles_still_scores(bundle, networks, tmp_path):
-    import mlflow.pyfunc
-
-    record = json.loads(bundle.record.model_dump_json())
-    del record["ensemble"]
-    trained = {"epochs": 8, "batch_size": 64, "learning_rate": 0.002, "warmup": 0.1, "weight_decay": 0.001}
-    trained |= {"clip": 1.0, "ema": 0.5, "augmentation": 0.5, "seed": 1, "min_train_patients": 10}
-    record["training"] = trained | {"min_val_patients": 5}
-    del record["architecture"]["normalisation"], record["architecture"]["stem"]["kind"]
-    for stage in record["architecture"]["stages"]:
-        del stage["residual"], stage["pooling"]
-    (tmp_path / "bundle.json").write_text(json.dumps(record))
-    (tmp_path / "pyfunc_model.py").write_text(EARLIER_CODE)
-    mlflow.pyfunc.save_model(
-        tmp_path / "model",
-        python_model=str(tmp_path / "pyfunc_model.py"),
-        artifacts={"network": str(networks["red"]), "record": str(tmp_path / "bundle.json")},
-        pip_requirements=["bcd"],
-    )
-
-    model = mlflow.pyfunc.load_model(str(tmp_path / "model"))
-
-    pd.testing.assert_frame_equal(model.predict(PIXELS), bundle.score(PIXELS), rtol=0, atol=1e-6)
-    read = model.unwrap_python_model().scorer.record
-    assert (read.ensemble.members, read.ensemble.turns) == (1, 1)
-    assert (read.training.stain_jitter, read.training.light_jitter) == (0.5, 0.5)
-    assert read.architecture == bundle.record.architecture
 
 
 def test_a_bundle_is_code_and_keras_files_and_nothing_in_it_is_pickled(bundle, shared_settings):

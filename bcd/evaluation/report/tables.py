@@ -146,7 +146,7 @@ def format_estimate(estimate: Estimate) -> str:
 
 def format_percent(estimate: Estimate) -> str:
     """Formats a share as `95.3 %`; n/a where there is none."""
-    return NOT_AVAILABLE if estimate.value is None else f"{100 * estimate.value:.1f} %"
+    return NOT_AVAILABLE if estimate.value is None else format_share(estimate.value)
 
 
 class _Found(Protocol):
@@ -171,6 +171,11 @@ def format_signed(value: float) -> str:
     """Formats a figure that may lie on either side of zero, as `+.012` or `−.003`."""  # noqa: RUF002
     text = _decimal(value)
     return text if text.startswith(_MINUS) else f"+{text}"
+
+
+def format_share(part: float, whole: float = 1) -> str:
+    """Formats a part of a whole as `95.3 %`; n/a of nothing."""
+    return f"{100 * part / whole:.1f} %" if whole else NOT_AVAILABLE
 
 
 def format_level(level: Probability) -> str:
