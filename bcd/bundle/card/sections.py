@@ -118,8 +118,9 @@ def _describe_scoring(evaluation: Evaluation) -> str:
     options = evaluation.options
     return (
         "Metrics are of the test patients with the share of IDC that they have,"
-        f" {format_share(evaluation.prevalence)}. Intervals are of {format_level(options.confidence)}, {_INTERVALS[options.interval]}. A rate on under "
-        f"{options.min_patches} patches or {options.min_patients} patients is n/a."
+        f" {format_share(evaluation.prevalence)}. Intervals are of {format_level(options.confidence)},"
+        f" {_INTERVALS[options.interval]}. A rate on under {options.min_patches} patches or {options.min_patients}"
+        " patients is n/a."
     )
 
 
