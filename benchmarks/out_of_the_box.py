@@ -68,13 +68,7 @@ def _score(slide: Path, model: str, folder: Path, turn: int) -> tuple[float, flo
     command += ["--model", model]
     environment["HOME"] = str(home)
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run(
-        [*command, "--model", model],
-        env=environment | {"HOME": str(home)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         raise SystemExit(f"The command failed:\n{done.stdout}{done.stderr}")
