@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -39,6 +39,8 @@ from bcd.tracking.store import locked, open_client
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
+    from mlflow.models import ModelSignature
+    from mlflow.pyfunc import PyFuncModel
 
     from bcd.bundle.card.card import Card
 
@@ -61,7 +63,7 @@ class Bundle:
 
     version: str
     record: BundleRecord
-    _model: Any
+    _model: PyFuncModel
     seen: Seen | None = None
 
     @property
@@ -303,7 +305,7 @@ def _write_model(
     )
 
 
-def _signature(record: BundleRecord) -> Any:
+def _signature(record: BundleRecord) -> ModelSignature:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec
 

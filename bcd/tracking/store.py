@@ -15,7 +15,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import sqlalchemy as sa
 
@@ -242,7 +242,7 @@ def _require_answer(uri: str) -> None:
         ) from error
 
 
-def _client(uri: str) -> Any:
+def _client(uri: str) -> MlflowClient:
     from mlflow import MlflowClient
 
     # It would print by itself: migrations, downloads of local files, the address of every run that ends.
