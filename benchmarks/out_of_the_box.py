@@ -1,7 +1,7 @@
 """How soon a slide is scored by the model that comes with bcd, from the moment of the command.
 
 Makes a slide of about 3,000 patches with tissue at 0.25 µm/px, runs `bcd score SLIDE --to FOLDER` on an empty HOME,
-and prints the seconds beside their limit of 30, the processor time, and the peak of memory. Run it on two quiet cores.
+and prints the seconds beside their limit of 30, the processor time, and the peak of memory. It wants two quiet cores.
 
     .venv/bin/python benchmarks/out_of_the_box.py                     # the released model
     .venv/bin/python benchmarks/out_of_the_box.py --model FOLDER      # the bundle in a folder
