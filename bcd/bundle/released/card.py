@@ -10,7 +10,7 @@ from bcd.bundle.card.sections import INTENDED, USE, Section, describe_scoring, f
 from bcd.bundle.folder import RECORD
 from bcd.bundle.record import BundleRecord, read_record
 from bcd.bundle.released import released_bundle, released_folder
-from bcd.bundle.released.figures import Figures, Source, Yardstick, read_figures
+from bcd.bundle.released.figures import Figures, Yardstick, read_figures
 from bcd.evaluation.evaluation import Evaluation
 from bcd.evaluation.metrics.estimates import Estimate
 from bcd.evaluation.report.tables import (
@@ -19,6 +19,7 @@ from bcd.evaluation.report.tables import (
     Table,
     certified_table,
     format_estimate,
+    format_share,
     threshold_parts,
 )
 from bcd.training.ensemble import describe_ensemble
@@ -109,15 +110,11 @@ def _make_data(figures: Figures) -> Section:
     data = figures.data
     text = [
         f"{data.name}. {data.citation} Licence: {data.licence}.",
-        f"{data.patches:,} whole patches of {data.patients} patients, {_share(data)} IDC."
+        f"{data.patches:,} whole patches of {data.patients} patients, {format_share(data.positive, data.patches)} IDC."
         f" Hospital {data.hospital} in the record of training patients, which lies in the bundle.",
     ]
     digests = Table("Files that it came from.", ["file", "SHA-256"], [[*row] for row in data.digests.items()])
     return Section("Data", text, tables=[digests] if data.digests else [])
-
-
-def _share(data: Source) -> str:
-    return f"{100 * data.positive / data.patches:.1f} %"
 
 
 def _make_model(record: BundleRecord, figures: Figures) -> Section:
