@@ -110,7 +110,8 @@ def _make_data(figures: Figures) -> Section:
     data = figures.data
     text = [
         f"{data.name}. {data.citation} Licence: {data.licence}.",
-        f"{data.patches:,} whole patches of {data.patients} patients, {format_share(data.positive, data.patches)} IDC."
+        f"{data.patches:,} whole patches of {data.patients} patients,"
+        f" {format_share(data.positive, data.patches)} IDC."
         f" Hospital {data.hospital} in the record of training patients, which lies in the bundle.",
     ]
     digests = Table("Files that it came from.", ["file", "SHA-256"], [[*row] for row in data.digests.items()])
