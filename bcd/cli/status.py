@@ -43,7 +43,7 @@ def status() -> None:
 
 def _show_batches(console: Console, store: Store) -> None:
     from bcd.cli.terminal import print_table
-    from bcd.store.batches import list_batches
+    from bcd.store.delivery_queries import list_batches
 
     batches = list_batches(store)
     if not batches:
@@ -52,13 +52,13 @@ def _show_batches(console: Console, store: Store) -> None:
     header = ["batch", "hospital", "delivery", "admitted at", "patients", "patches", "refused", "ignored"]
     rows = [
         [
-            each.id[:8],
+            str(each.batch)[:8],
             each.hospital,
-            each.delivery,
+            each.name,
             f"{each.admitted_at:%Y-%m-%d %H:%M}",
             str(each.patients),
-            f"{each.patches:,}",
-            str(each.refused),
+            f"{each.admitted:,}",
+            str(each.refused_files),
             str(each.ignored),
         ]
         for each in batches

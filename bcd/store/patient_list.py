@@ -98,7 +98,6 @@ def find_patients(
         query = query.where(dealt.c.split == split)
     if scored is not None:
         query = query.where(last.c.number.is_not(None) if scored else last.c.number.is_(None))
-    with store.read() as connection:
-        found = [PatientSummary(**row) for row in connection.execute(query).mappings()]
+    found = [PatientSummary(**row._mapping) for row in store.rows(query)]
     # Sorted here: databases differ in how they order text.
     return sorted(found, key=lambda each: (each.hospital, each.patient))

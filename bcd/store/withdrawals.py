@@ -91,9 +91,8 @@ def list_withdrawals(store: Store, hospital: Hospital | None = None) -> list[Wit
     query = sa.select(tables.withdrawn)
     if hospital is not None:
         query = query.where(tables.withdrawn.c.hospital == hospital)
-    with store.read() as connection:
-        rows = connection.execute(query).mappings().all()
-    return sorted((Withdrawal(**row) for row in rows), key=lambda one: (one.withdrawn_at, one.person))
+    found = (Withdrawal(**row._mapping) for row in store.rows(query))
+    return sorted(found, key=lambda one: (one.withdrawn_at, one.person))
 
 
 def find_snapshots(settings: Settings, persons: Collection[Person]) -> dict[Person, dict[SnapshotId, set[BatchId]]]:
