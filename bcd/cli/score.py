@@ -16,14 +16,14 @@ def score(
     from bcd.cli.terminal import at_work, print_table
     from bcd.patches import PatientId
     from bcd.settings import load_settings, require_home
-    from bcd.store.catalog import open_catalog
     from bcd.store.patients import find_hospital
+    from bcd.store.store import open_store
 
     settings = load_settings()
     require_home(settings)
     patient, hospital = patient.strip(), hospital.strip()
     if patient:
-        find_hospital(open_catalog(settings), PatientId(patient), hospital or None)  # before Prefect starts
+        find_hospital(open_store(settings), PatientId(patient), hospital or None)  # before Prefect starts
     with at_work(settings, runs_flows=True) as console:
         from flows.score import score as score_flow
 

@@ -9,8 +9,7 @@ from bcd.errors import BcdError
 
 if TYPE_CHECKING:
     from bcd.patches import Hospital, PatientId
-    from bcd.settings import Settings
-    from bcd.store.catalog import Catalog
+    from bcd.store.store import Store
 
 _STATEMENTS: dict[str | None, str] = {
     "train": "The model was trained on this patient, so these scores flatter it.",
@@ -41,23 +40,14 @@ class Exposure:
     statement: str
 
 
-def find_exposure(
-    settings: Settings,
-    catalog: Catalog,
-    record: Any,
-    *,
-    hospital: Hospital,
-    patient: PatientId,
-    protocol: str,
-) -> Exposure:
+def find_exposure(store: Store, record: Any, *, hospital: Hospital, patient: PatientId, protocol: str) -> Exposure:
     """Says what a bundle knew of a patient.
 
     A patient who was dealt to train only after the bundle's snapshot was frozen is unseen by that bundle, so
     the snapshot has the last word; where it is gone, the split has.
 
     Args:
-        settings: Where the snapshots lie.
-        catalog: Knows the splits.
+        store: Knows the splits.
         record: The record of the bundle that scores, with `snapshot`.
         hospital: The patient's hospital.
         patient: The patient.
@@ -66,9 +56,9 @@ def find_exposure(
     from bcd.snapshots.freeze import split_in_snapshot
     from bcd.snapshots.splits import split_of
 
-    split = split_of(catalog, protocol, hospital, patient)
+    split = split_of(store, protocol, hospital, patient)
     try:
-        frozen = split_in_snapshot(settings, record.snapshot, hospital, patient)
+        frozen = split_in_snapshot(store.settings, record.snapshot, hospital, patient)
     except BcdError:
         return Exposure(split, split in _UNSEEN, _STATEMENTS[split])
     if frozen is not None:

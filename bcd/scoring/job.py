@@ -14,8 +14,7 @@ from bcd.scoring.options import ScoreOptions
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bcd.settings import Settings
-    from bcd.store.catalog import Catalog
+    from bcd.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -23,8 +22,7 @@ class Job:
     """What is to be scored, with what.
 
     Attributes:
-        settings: Where pixels are read and scores are written.
-        catalog: Knows the patient and keeps the ledger.
+        store: Knows the patient and keeps the ledger.
         bundle: What scores.
         options: Level, outcome and drawing.
         protocol: The protocol under which the report names the patient's split.
@@ -32,8 +30,7 @@ class Job:
         content: Hash of the patches, their labels and the options.
     """
 
-    settings: Settings
-    catalog: Catalog
+    store: Store
     bundle: Any
     options: ScoreOptions
     protocol: str
@@ -59,12 +56,11 @@ class Job:
     def folder(self) -> Path:
         """Where the result belongs."""
         name = f"{self.bundle.name.replace('/', '-')}-{self.content[:12]}"
-        return self.settings.scores / self.hospital / self.patient / name
+        return self.store.settings.scores / self.hospital / self.patient / name
 
 
 def open_job(  # noqa: PLR0917 the order of these is the same everywhere
-    settings: Settings,
-    catalog: Catalog,
+    store: Store,
     bundle: Any,
     hospital: Hospital,
     patient: PatientId,
@@ -78,11 +74,10 @@ def open_job(  # noqa: PLR0917 the order of these is the same everywhere
     """
     from bcd.store.patients import patient_patches
 
-    patches = patient_patches(settings, catalog, hospital, patient)
+    patches = patient_patches(store, hospital, patient)
     rows = patches[["slide", "x", "y", "label", "batch", "row"]].to_csv(index=False, na_rep="?")
     return Job(
-        settings=settings,
-        catalog=catalog,
+        store=store,
         bundle=bundle,
         options=options,
         protocol=protocol or bundle.record.protocol,
@@ -95,7 +90,7 @@ def is_recorded(job: Job) -> bool:
     """Whether the ledger says that this was done."""
     from bcd.store.ledger import find_score
 
-    return find_score(job.catalog, job.hospital, job.patient, job.bundle.name, job.content) is not None
+    return find_score(job.store, job.hospital, job.patient, job.bundle.name, job.content) is not None
 
 
 def record_job(job: Job, error: Exception | None = None) -> None:
@@ -109,7 +104,7 @@ def record_job(job: Job, error: Exception | None = None) -> None:
         content=job.content,
         status="scored" if error is None else "failed",
         at=datetime.now(UTC),
-        folder=job.folder.relative_to(job.settings.home).as_posix(),
+        folder=job.folder.relative_to(job.store.settings.home).as_posix(),
         error=None if error is None else f"{type(error).__name__}: {error}",
     )
-    record_score(job.catalog, entry)
+    record_score(job.store, entry)

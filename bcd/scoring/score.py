@@ -34,8 +34,7 @@ from bcd.scoring.summary import Summary, summarise
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bcd.settings import Settings
-    from bcd.store.catalog import Catalog
+    from bcd.store.store import Store
 
 _SCORES = "scores.parquet"
 _REPORT = "report.html"
@@ -108,9 +107,8 @@ class PatientScore:
         return self.summary.tumour_fraction
 
 
-def score_patient(  # noqa: PLR0917 the order of these is the same everywhere
-    settings: Settings,
-    catalog: Catalog,
+def score_patient(
+    store: Store,
     bundle: Any,
     hospital: Hospital,
     patient: PatientId,
@@ -121,8 +119,7 @@ def score_patient(  # noqa: PLR0917 the order of these is the same everywhere
     """Scores one patient with a bundle, once: the same patches, options and bundle again are found done.
 
     Args:
-        settings: Where pixels are read and scores are written.
-        catalog: Knows the patient and keeps the ledger.
+        store: Knows the patient and keeps the ledger.
         bundle: What scores: `name`, `record`, `score(pixels)` -> a frame of logit, probability, confident_*.
         hospital: The patient's hospital.
         patient: The patient.
@@ -132,7 +129,7 @@ def score_patient(  # noqa: PLR0917 the order of these is the same everywhere
     Raises:
         BcdError: The patient is unknown, or could not be scored; the latter is in the ledger.
     """
-    job = open_job(settings, catalog, bundle, hospital, patient, options, protocol)
+    job = open_job(store, bundle, hospital, patient, options, protocol)
     found = job.folder.exists()
     if not found:
         try:
@@ -150,17 +147,15 @@ def score_patient(  # noqa: PLR0917 the order of these is the same everywhere
     return _read_back(job, skipped=found and recorded)
 
 
-def patients_to_score(
-    catalog: Catalog, settings: Settings, bundle: Any, options: ScoreOptions
-) -> list[tuple[Hospital, PatientId]]:
+def patients_to_score(store: Store, bundle: Any, options: ScoreOptions) -> list[tuple[Hospital, PatientId]]:
     """Lists the patients who, as they are now, were not yet scored with this bundle and these options."""
     from bcd.store.patients import list_patients
 
     waiting: list[tuple[Hospital, PatientId]] = []
-    patients = list_patients(catalog)
+    patients = list_patients(store)
     present = patients.loc[~patients["withdrawn"], ["hospital", "patient"]]
     for hospital, patient in present.itertuples(index=False):
-        job = open_job(settings, catalog, bundle, hospital, patient, options)
+        job = open_job(store, bundle, hospital, patient, options)
         if not (job.folder.exists() and is_recorded(job)):
             waiting.append((job.hospital, job.patient))
     return sorted(waiting)
@@ -171,7 +166,7 @@ def _store_scores(job: Job, folder: Path) -> None:
 
     from bcd.store.batches import read_pixels
 
-    given = job.bundle.score(read_pixels(job.settings, job.patches)).reset_index(drop=True)
+    given = job.bundle.score(read_pixels(job.store.settings, job.patches)).reset_index(drop=True)
     if not np.isfinite(given[["logit", "probability"]].to_numpy(np.float64)).all():
         raise BcdError(f"{job.bundle.name} gave scores that are no numbers.", "Go back to the previous champion.")
     # The label kept is the pathologist's; what the bundle calls a patch follows from its probability.
@@ -193,7 +188,7 @@ def _draw(job: Job, folder: Path) -> None:
     with track(f"Drawing patient {job.key}", total=len(pictures) + 1) as advance:
         for one in pictures:
             of_slide = scores[scores["slide"] == one.slide]
-            mosaic = stitch(of_slide, read_pixels(job.settings, of_slide))
+            mosaic = stitch(of_slide, read_pixels(job.store.settings, of_slide))
             title = f"Patient {job.key}, slide {one.slide}"
             draw_slide(mosaic, job.options, title=title, path=one.picture)
             title = f"{title}, scored by {job.bundle.name}"
@@ -203,7 +198,7 @@ def _draw(job: Job, folder: Path) -> None:
             _write_geojson(job, of_slide, folder / f"patches-{one.slide}.geojson")
             advance(1)
         suspicious, uncertain = (
-            show_examples(picked, read_pixels(job.settings, picked)) for picked in pick_examples(scores)
+            show_examples(picked, read_pixels(job.store.settings, picked)) for picked in pick_examples(scores)
         )
         facts = _facts(job, scores)
         write_report(folder / _REPORT, slides=slides, suspicious=suspicious, uncertain=uncertain, facts=facts)
@@ -216,7 +211,7 @@ def _write_geojson(job: Job, of_slide: pd.DataFrame, path: Path) -> None:
     write_geojson(
         path,
         of_slide,
-        frame=find_frame(job.catalog, job.hospital, job.patient, str(of_slide["slide"].iloc[0])),
+        frame=find_frame(job.store, job.hospital, job.patient, str(of_slide["slide"].iloc[0])),
         bundle=job.bundle.name,
         level=job.options.outcome.level,
         policy=job.bundle.record.policy,
@@ -231,12 +226,7 @@ def _facts(job: Job, scores: pd.DataFrame) -> dict[str, Any]:
         "bundle": job.bundle.name,
         "record": record,
         "exposure": find_exposure(
-            job.settings,
-            job.catalog,
-            record,
-            hospital=job.hospital,
-            patient=job.patient,
-            protocol=job.protocol,
+            job.store, record, hospital=job.hospital, patient=job.patient, protocol=job.protocol
         ),
         "protocol": job.protocol,
         "summary": summarise(scores, job.options, record.policy.levels),

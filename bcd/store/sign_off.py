@@ -1,6 +1,6 @@
 """Sign-offs: who answers for a decision, why, and since when. It is the same for every decision that a person takes.
 
-Rows of the catalog that a person answers for have the columns `by` and `reason` and the time at which it was recorded.
+Rows of the catalog that somebody answers for have its columns: `by`, `reason` and `at`.
 
 Examples:
     >>> SignOff("Dr Lee", "second reading").by
@@ -41,7 +41,9 @@ class SignOff:
         for option, longest in LONGEST.items():
             said = getattr(self, option).strip()
             if not said:
-                raise BcdError(f"The decision has no --{option}.", "Say who decides with --by, and why with --reason.")
+                raise BcdError(
+                    f"The decision has no --{option}.", "Say who decides with --by, and why with --reason."
+                )
             if len(said) > longest:
                 raise BcdError(
                     f"--{option} has {len(said):,} characters, and {longest:,} are recorded.", "Say it shorter."

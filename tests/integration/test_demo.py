@@ -105,15 +105,15 @@ def _the_command_at_the_end_works_from_any_folder(shown: str, home: Path) -> Non
 
 def _the_parquet_holds_one_row_a_patch() -> None:
     from bcd.snapshots.splits import split_of
-    from bcd.store.catalog import open_catalog
     from bcd.store.ledger import list_scores
     from bcd.store.patients import patient_patches
+    from bcd.store.store import open_store
 
     settings = load_settings()
-    catalog = open_catalog(settings)
-    [entry] = list_scores(catalog)
+    store = open_store(settings)
+    [entry] = list_scores(store)
     scores = pd.read_parquet(settings.home / entry.folder / "scores.parquet")
-    patches = patient_patches(settings, catalog, entry.hospital, entry.patient)
+    patches = patient_patches(store, entry.hospital, entry.patient)
     assert len(scores) == len(patches)
     assert scores["probability"].between(0, 1).all()
-    assert split_of(catalog, "dealt", entry.hospital, entry.patient) == "test"
+    assert split_of(store, "dealt", entry.hospital, entry.patient) == "test"
