@@ -37,6 +37,7 @@ from bcd.patches import Hospital
 from bcd.snapshots.freeze import freeze_snapshot
 from bcd.snapshots.options import SplitOptions
 from bcd.store.hospitals import declare_hospital
+from bcd.store.sign_off import SignOff
 from bcd.store.store import open_store
 
 ROOT = Path(__file__).parents[1]
@@ -224,7 +225,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Home:
     path, folder = tmp_path_factory.mktemp("made") / "home", tmp_path_factory.mktemp("given")
     settings = load_configuration(path)
     store = open_store(settings)
-    declare_hospital(store, "east", "pseudonyms", author="a test")
+    declare_hospital(store, "east", "pseudonyms", SignOff("a test", "test"))
     snapshots = {}
     for name, day, first in (("FIRST", "monday", 8860), ("SECOND", "tuesday", 9000)):
         deliver(folder / day, first)

@@ -141,11 +141,12 @@ def release(
     from bcd.admission.report import report_path
     from bcd.cli.terminal import at_work, print_table
     from bcd.settings import load_settings
+    from bcd.store.sign_off import SignOff
     from bcd.store.store import open_store
 
     settings = load_settings()
     with at_work(settings) as console:
-        done = release_files(open_store(settings), delivery, files, author=by, reason=reason, label=label)
+        done = release_files(open_store(settings), delivery, files, sign_off=SignOff(by, reason), label=label)
         if done.released:
             console.print(f"Released {len(done.released):,} of {done.delivery.name}.", highlight=False)
         if done.refused:

@@ -38,9 +38,10 @@ def import_file(  # noqa: PLR0917 - they are options
     from bcd.store.annotations import SUFFIXES
     from bcd.store.options import LabelOptions
     from bcd.store.revisions import import_labels
+    from bcd.store.sign_off import SignOff
     from bcd.store.store import open_store
 
-    settings = load_settings()
+    settings, sign_off = load_settings(), SignOff(by, reason)
     with at_work(settings) as console:
         store = open_store(settings)
         if file.suffix.lower() in SUFFIXES:
@@ -51,8 +52,7 @@ def import_file(  # noqa: PLR0917 - they are options
                 hospital=hospital or None,
                 patient=patient or None,
                 slide=slide or None,
-                author=by,
-                reason=reason,
+                sign_off=sign_off,
             )
             console.print(
                 f"Patches under the annotations: {drawn.positive:,} IDC, {drawn.negative:,} no IDC, {drawn.mixed:,}"
@@ -68,7 +68,7 @@ def import_file(  # noqa: PLR0917 - they are options
                 "Leave them out, or give a file that ends in .geojson.",
             )
         else:
-            done = import_labels(store, file, hospital=hospital or None, author=by, reason=reason)
+            done = import_labels(store, file, hospital=hospital or None, sign_off=sign_off)
         changes = "Nothing changes" if not done.changed and not done.settled else f"{done.changed:,} labels changed"
         console.print(
             f"{changes}: {done.taken_back:,} taken back, {done.settled:,} doubts settled, {done.unchanged:,} were as"

@@ -95,15 +95,17 @@ def compare(
     from bcd.evaluation.options import EvaluateOptions
     from bcd.evaluation.report.tables import difference_table, format_level
     from bcd.gate.comparison import compare_versions
-    from bcd.gate.overrides import Word
     from bcd.settings import load_settings
+    from bcd.store.sign_off import SignOff
     from bcd.store.store import open_store
 
     settings = load_settings()
-    word = Word(by, reason) if by or reason else None
+    sign_off = SignOff(by, reason) if by or reason else None
     with at_work(settings) as console:
         evaluate = settings.options("evaluation", EvaluateOptions)
-        found = compare_versions(open_store(settings), a, b, evaluate, split=split, snapshot=snapshot, word=word)
+        found = compare_versions(
+            open_store(settings), a, b, evaluate, split=split, snapshot=snapshot, sign_off=sign_off
+        )
         caption = (
             f"Snapshot {found.snapshot[:12]}, {found.n_patches:,} patches of {found.n_patients} {split} patients; "
             f"{format_level(evaluate.confidence)} intervals by patient."
@@ -184,13 +186,14 @@ def approve(
 ) -> None:
     """Answer the gate where it proposes a promotion and asks a person."""
     from bcd.cli.terminal import at_work
-    from bcd.gate.overrides import Word, answer_approval
+    from bcd.gate.overrides import answer_approval
     from bcd.settings import load_settings
+    from bcd.store.sign_off import SignOff
     from bcd.store.store import open_store
 
-    settings, word = load_settings(), Word(by, reason)
+    settings, sign_off = load_settings(), SignOff(by, reason)
     with at_work(settings) as console:
-        decision = answer_approval(open_store(settings), version, word, answer)
+        decision = answer_approval(open_store(settings), version, sign_off, answer)
         show_decision(console, settings, decision)
 
 
@@ -198,26 +201,28 @@ def approve(
 def promote(version: Version, by: By, reason: Reason) -> None:
     """Make a version champion, whatever the gate says."""
     from bcd.cli.terminal import at_work
-    from bcd.gate.overrides import Word, force_promotion
+    from bcd.gate.overrides import force_promotion
     from bcd.settings import load_settings
+    from bcd.store.sign_off import SignOff
     from bcd.store.store import open_store
 
-    settings, word = load_settings(), Word(by, reason)
+    settings, sign_off = load_settings(), SignOff(by, reason)
     with at_work(settings) as console:
-        show_decision(console, settings, force_promotion(open_store(settings), version, word))
+        show_decision(console, settings, force_promotion(open_store(settings), version, sign_off))
 
 
 @app.command()
 def rollback(by: By, reason: Reason) -> None:
     """Make the previous champion champion again. Run it once more, with another reason, to undo that."""
     from bcd.cli.terminal import at_work
-    from bcd.gate.overrides import Word, roll_back
+    from bcd.gate.overrides import roll_back
     from bcd.settings import load_settings
+    from bcd.store.sign_off import SignOff
     from bcd.store.store import open_store
 
-    settings, word = load_settings(), Word(by, reason)
+    settings, sign_off = load_settings(), SignOff(by, reason)
     with at_work(settings) as console:
-        show_decision(console, settings, roll_back(open_store(settings), word))
+        show_decision(console, settings, roll_back(open_store(settings), sign_off))
 
 
 @app.command()

@@ -85,15 +85,16 @@ def withdraw(
     from bcd.gate.history import list_versions
     from bcd.retention.patients import models_by_snapshot
     from bcd.settings import load_settings
+    from bcd.store.sign_off import SignOff
     from bcd.store.store import open_store
     from bcd.store.withdrawals import find_snapshots
     from bcd.store.withdrawals import withdraw as record
 
     settings = load_settings()
     with at_work(settings) as console:
-        done, is_new = record(open_store(settings), patient, hospital=hospital or None, author=by, reason=reason)
+        done, is_new = record(open_store(settings), patient, hospital=hospital or None, sign_off=SignOff(by, reason))
         name = f"Patient {done.hospital}/{done.patient}"
-        when = f"{done.withdrawn_at:%Y-%m-%d} by {done.author}"
+        when = f"{done.sign_off.at:%Y-%m-%d} by {done.sign_off.by}"
         console.print(
             f"{name} is withdrawn." if is_new else f"{name} was withdrawn on {when}: nothing changes.",
             highlight=False,

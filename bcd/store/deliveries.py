@@ -17,6 +17,7 @@ from bcd.store import tables
 from bcd.store.complete import CompleteSlide, record_complete
 from bcd.store.frames import SlideFrame, record_frames
 from bcd.store.known import KnownPatch, StainRecord, in_chunks
+from bcd.store.sign_off import LONGEST, SignOff
 from bcd.store.store import Store
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def record_delivery(store: Store, settlement: Settlement, confirm: Callable[[], 
         refusals = ({"delivery": record.id, **vars(refusal)} for refusal in settlement.refusals)
         _insert(connection, tables.refusals, refusals)
         # No clock is trusted: a doubt is never older than the labels that it was raised against.
-        latest = connection.scalar(sa.select(sa.func.max(tables.label_revisions.c.revised_at)))
+        latest = connection.scalar(sa.select(sa.func.max(tables.label_revisions.c.at)))
         _insert(connection, tables.conflicts, _conflict_rows(settlement, max(now, latest or now)))
         _insert(connection, tables.label_revisions, _revision_rows(settlement, now))
 
@@ -187,9 +188,10 @@ def _conflict_rows(settlement: Settlement, now: datetime) -> Iterator[dict[str, 
 
 
 def _revision_rows(settlement: Settlement, now: datetime) -> Iterator[dict[str, object]]:
-    author, reason = f"delivery {settlement.record.name}", "Delivered with a label after it was admitted without one."
+    by, reason = f"delivery {settlement.record.name}", "Delivered with a label after it was admitted without one."
+    sign_off = SignOff(by[: LONGEST["by"]], reason, now)
     for known, label in settlement.labels:
-        yield {**_cell(known), "label": label, "author": author[:255], "reason": reason, "revised_at": now}
+        yield {**_cell(known), "label": label, **vars(sign_off)}
 
 
 def _cell(known: KnownPatch) -> dict[str, object]:

@@ -12,13 +12,15 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from bcd.errors import BcdError
 from bcd.patches import BatchId, Hospital, PatchName
 from bcd.store import tables
+from bcd.store.sign_off import COLUMNS as SIGNED
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 
 
@@ -87,9 +89,7 @@ class RefusedFile:
         message: What is wrong, in a sentence.
         sha256: Hash of its bytes.
         kept: Its name in the quarantine; None where its bytes were not kept.
-        author: Who released it; None where it still stands refused.
-        reason: Why.
-        released_at: When, in UTC.
+        released: Who released it, why and when; None where it still stands refused.
     """
 
     number: int
@@ -98,16 +98,12 @@ class RefusedFile:
     message: str
     sha256: str
     kept: str | None
-    author: str | None
-    reason: str | None
-    released_at: datetime | None
+    released: SignOff | None
 
     @property
     def state(self) -> str:
         """Whether it is refused still, or by whom and why it was released."""
-        if self.author is None or self.released_at is None:
-            return "refused"
-        return f"released by {self.author} on {self.released_at:%Y-%m-%d}: {self.reason}"
+        return "refused" if self.released is None else f"released {self.released}"
 
 
 class PatientCounts(NamedTuple):
@@ -208,12 +204,9 @@ def list_refused(
         numbers: Only those of these numbers; fewer than a database takes in one query.
     """
     refusals, releases = tables.refusals.c, tables.releases.c
-    columns: list[sa.ColumnElement[Any]] = [
-        *(refusals[name] for name in ("number", "name", "rule", "message", "sha256", "kept")),
-        *(releases[name] for name in ("author", "reason", "released_at")),
-    ]
+    names = ("number", "name", "rule", "message", "sha256", "kept")
     query = (
-        sa.select(*columns)
+        sa.select(*(refusals[name] for name in names), *(releases[name] for name in SIGNED))
         .outerjoin_from(tables.refusals, tables.releases, releases.refusal == refusals.number)
         .where(refusals.delivery == delivery)
         .order_by(refusals.number)
@@ -224,7 +217,12 @@ def list_refused(
     if numbers is not None:
         query = query.where(refusals.number.in_(numbers))
     with store.read() as connection:
-        return [RefusedFile(**row) for row in connection.execute(query).mappings()]
+        return [
+            RefusedFile(
+                **{name: row[name] for name in names}, released=None if row["by"] is None else SignOff.of(row)
+            )
+            for row in connection.execute(query).mappings()
+        ]
 
 
 def refusal_numbers(store: Store, delivery: str) -> dict[str, list[tuple[int, int]]]:

@@ -87,7 +87,7 @@ def find_patients(
             sa.func.coalesce(counts.c.patches, 0).label("patches"),
             sa.func.coalesce(counts.c.labelled, 0).label("labelled"),
             sa.func.coalesce(counts.c.positive, 0).label("positive"),
-            gone.c.withdrawn_at.is_not(None).label("withdrawn"),
+            gone.c.at.is_not(None).label("withdrawn"),
             sa.func.coalesce(ledger.c.bundle, "").label("bundle"),
             ledger.c.at.label("scored_at"),
         )

@@ -33,6 +33,7 @@ from bcd.store.batches import list_batches
 from bcd.store.deliveries import list_refusals
 from bcd.store.delivery_queries import list_deliveries
 from bcd.store.hospitals import declare_hospital
+from bcd.store.sign_off import SignOff
 from bcd.store.store import open_store
 
 sys.path.insert(0, str(Path(__file__).parent / "malformed"))
@@ -264,7 +265,7 @@ def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home in which nothing was admitted yet, to copy."""
     home = tmp_path_factory.mktemp("empty") / "home"
     store = open_store(load_settings(home))
-    declare_hospital(store, "east", "pseudonyms", author="test")
+    declare_hospital(store, "east", "pseudonyms", SignOff("test", "test"))
     store.engine.dispose()
     return home
 
