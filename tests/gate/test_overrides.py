@@ -38,7 +38,7 @@ def test_a_forced_promotion_is_recorded_with_name_and_reason(champion, store):
 
     assert aliases(champion) == {"champion": WRONG, "previous": GREEN}
     kept = list_decisions(store)[-1]
-    assert (kept.key, kept.kind, kept.by, kept.reason) == (made.key, "forced", "Dr Lee", "the audit asks for it")
+    assert (kept.key, kept.kind, kept.sign_off) == (made.key, "forced", LEE)
     assert (kept.challenger, kept.champion, kept.verdict) == (WRONG, GREEN, "PROMOTE")
     assert kept.reasons == ["Dr Lee forced the promotion: the audit asks for it."]
 
