@@ -20,7 +20,8 @@ from bcd.config import load_configuration
 from bcd.errors import BcdError
 from bcd.patches import Hospital, PatientId
 from bcd.scoring.options import ScoreOptions
-from bcd.scoring.score import PatientScore, patients_to_score, score_patient
+from bcd.scoring.result import PatientScore
+from bcd.scoring.score import patients_to_score, score_patient
 from bcd.store.store import open_store
 from flows.forms import Scoring, Text
 from flows.reporting import is_scheduled, publish_markdown, publish_picture, reporting, run_name, told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Callable
@@ -48,14 +49,15 @@ PATCHES = 6  # of each patient, half of them IDC
 
 
 @pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def empty_database(make_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
     """MLflow's tables, made once: they take seconds."""
     from mlflow import MlflowClient
 
-    file = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    uri = f"sqlite:///{file}"
-    MlflowClient(tracking_uri=uri, registry_uri=uri).search_registered_models()
-    return file
+    def fill(folder: Path) -> None:
+        uri = f"sqlite:///{folder / 'mlflow.db'}"
+        MlflowClient(tracking_uri=uri, registry_uri=uri).search_registered_models()
+
+    return make_once("mlflow", fill) / "mlflow.db"
 
 
 def make_settings(home: Path, empty_database: Path) -> Settings:
@@ -135,7 +137,7 @@ def _make_hospital(settings: Settings, name: str = "a", gate: int = 12, offset: 
     np.save(batch / "pixels.npy", pixels)
     columns = ["hospital", "patient", "slide", "x", "y", "label", "split"]
     patches = pd.DataFrame(rows, columns=columns).astype({"label": "int8"})
-    hashes = [f"pixels {name} {row}" for row in range(len(rows))]
+    hashes = [hashlib.sha256(f"pixels {name} {row}".encode()).hexdigest() for row in range(len(rows))]
     patches = patches.assign(batch=name, row=np.arange(len(rows)), pixel_sha256=hashes)
     return write_snapshot(settings, SplitOptions(), patches, {})
 
@@ -190,15 +192,36 @@ def register(networks: dict[str, Path]) -> Register:
     return _register
 
 
+def copy_home(home: Path, to: Path) -> Settings:
+    """Copies a home with its registry: the addresses in it follow when it is opened."""
+    shutil.copytree(home, to)
+    return Settings(home=to)
+
+
+@pytest.fixture(scope="session")
+def five_versions(
+    make_once: Callable[[str, Callable[[Path], object]], Path],
+    empty_database: Path,
+    register: Register,
+    make_hospital: Callable[..., Snapshot],
+) -> Path:
+    """A home with five versions, to be copied: registering a bundle takes a second."""
+
+    def fill(folder: Path) -> None:
+        settings = make_settings(folder / "home", empty_database)
+        snapshot = make_hospital(settings)
+        leaky = make_hospital(settings, name="b", gate=0, offset=1000)
+        for number, network in enumerate(["green", "red", "wrong", "red", "red"], 1):
+            register(settings, network, key=str(number), snapshot=(leaky if number == 5 else snapshot).id)
+
+    return make_once("versions", fill) / "home"
+
+
 @pytest.fixture(scope="module")
-def versions_home(shared_settings: Settings, register: Register, make_hospital: Callable[..., Snapshot]) -> Settings:
+def versions_home(five_versions: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A home with five versions: a fair network, a good one, one that has it the wrong way round, the good one again,
     and one that was trained on gate patients."""
-    snapshot = make_hospital(shared_settings)
-    leaky = make_hospital(shared_settings, name="b", gate=0, offset=1000)
-    for number, network in enumerate(["green", "red", "wrong", "red", "red"], 1):
-        register(shared_settings, network, key=str(number), snapshot=(leaky if number == 5 else snapshot).id)
-    return shared_settings
+    return copy_home(five_versions, tmp_path_factory.mktemp("versions") / "home")
 
 
 @pytest.fixture

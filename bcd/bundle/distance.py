@@ -62,6 +62,29 @@ class Distance:
             )
         return told
 
+    def require_raw(self, name: str, *, tiled: bool = False) -> None:
+        """Refuses patches that are not as they were cut, where the numbers show it.
+
+        Args:
+            name: What they are called in the error.
+            tiled: Whether bcd cut them itself from a slide of known spacing.
+
+        Raises:
+            BcdError: They were sharpened; or, unless bcd cut them, are of a finer magnification than 4 µm/px.
+        """
+        if self.detail >= SHARPENED:
+            raise BcdError(
+                f"{name}: the patches were sharpened before, by all appearances: neighbouring pixels differ by"
+                f" {self.detail:.1f} standard deviations more than in the training patients' patches.",
+                "Give the patches as they were cut; bcd sharpens them itself.",
+            )
+        if self.detail <= MAGNIFIED and not tiled:
+            raise BcdError(
+                f"{name}: the patches show {-self.detail:.1f} standard deviations less detail than those of the"
+                " training patients at 4 µm/px: they were cut at a finer magnification, or are out of focus.",
+                "Give patches of 50 x 50 pixels at about 4 µm/px, or the slide itself.",
+            )
+
 
 def measure_distance(reference: ReferenceStatistics, pixels: NDArray[np.uint8]) -> Distance:
     """Measures how far raw patches of one patient, uint8 (n, 50, 50, 3), n at least 1, lie from a reference."""
@@ -70,31 +93,6 @@ def measure_distance(reference: ReferenceStatistics, pixels: NDArray[np.uint8]) 
     off = {name: _standardise(reference.features[name], found[name]) for name in (*_DENSITIES, "contrast")}
     farthest = max(_DENSITIES, key=lambda name: abs(off[name]))
     return Distance(stain=off[farthest], channel=_DENSITIES[farthest], detail=off["contrast"])
-
-
-def require_raw(distance: Distance, name: str, *, tiled: bool = False) -> None:
-    """Refuses patches that are not as they were cut, where the numbers show it.
-
-    Args:
-        distance: How far they lie.
-        name: What they are called in the error.
-        tiled: Whether bcd cut them itself from a slide of known spacing.
-
-    Raises:
-        BcdError: They were sharpened; or, unless bcd cut them, are of a finer magnification than 4 µm/px.
-    """
-    if distance.detail >= SHARPENED:
-        raise BcdError(
-            f"{name}: the patches were sharpened before, by all appearances: neighbouring pixels differ by"
-            f" {distance.detail:.1f} standard deviations more than in any patch as it was cut.",
-            "Give the patches as they were cut; bcd sharpens them itself.",
-        )
-    if distance.detail <= MAGNIFIED and not tiled:
-        raise BcdError(
-            f"{name}: the patches show {-distance.detail:.1f} standard deviations less detail than those at 4 µm/px:"
-            " they were cut at a finer magnification, or are out of focus.",
-            "Give patches of 50 x 50 pixels at about 4 µm/px, or the slide itself.",
-        )
 
 
 def _standardise(feature: Feature, values: NDArray[np.float64]) -> float:

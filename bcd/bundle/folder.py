@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bcd.bundle.distance import Distance, measure_distance, require_raw
+from bcd.bundle.distance import Distance, measure_distance
 from bcd.bundle.record import BundleRecord, read_record
 from bcd.bundle.scorer import Scorer, require_patches
-from bcd.bundle.seen import Seen
+from bcd.bundle.seen import Seen, read_seen
 from bcd.errors import BcdError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RECORD, NETWORKS, SEEN = "bundle.json", "networks", "seen.npz"
+RECORD, NETWORKS = "bundle.json", "networks"
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class FolderBundle:
             )
         distance = self.measure(pixels)
         if distance is not None:
-            require_raw(distance, "The array", tiled=True)
+            distance.require_raw("The array", tiled=True)
 
 
 def load_folder(folder: Path, name: str = "") -> FolderBundle:
@@ -92,11 +92,10 @@ def load_folder(folder: Path, name: str = "") -> FolderBundle:
     if not record.is_file():
         raise BcdError(f"{folder} holds no bundle: there is no {RECORD} in it.", "Name the folder of a bundle.")
     read = read_record(record)
-    seen = folder / SEEN
     return FolderBundle(
         name=name or folder.resolve().name,
         folder=folder,
         record=read,
         scorer=Scorer(folder / NETWORKS, read),
-        seen=Seen.read(seen) if seen.is_file() else None,
+        seen=read_seen(folder),
     )

@@ -23,9 +23,11 @@ import numpy as np
 from bcd.bundle.aliases import find_lost_champion, tell_lost_champion
 from bcd.bundle.card.card import HTML, MARKDOWN, Card
 from bcd.bundle.carried_code import copy_code
+from bcd.bundle.distance import Distance, measure_distance
 from bcd.bundle.record import BundleRecord, describe_record
 from bcd.bundle.rows import read_rows
 from bcd.bundle.scorer import Scorer, confident_column, require_patches
+from bcd.bundle.seen import Seen, read_seen
 from bcd.errors import BcdError
 from bcd.patches import PATCH_PIXELS
 from bcd.settings import Settings
@@ -54,11 +56,13 @@ class Bundle:
     Attributes:
         version: Its version in the registry.
         record: What it is made of and where it comes from.
+        seen: Who it was trained on, of one that came from elsewhere; None: its snapshot says it.
     """
 
     version: str
     record: BundleRecord
     _model: Any
+    seen: Seen | None = None
 
     @property
     def name(self) -> str:
@@ -86,6 +90,10 @@ class Bundle:
         require_patches(pixels)
         scores: pd.DataFrame = self._model.predict(pixels)
         return scores
+
+    def measure(self, pixels: np.ndarray) -> Distance | None:
+        """Measures how far patches of a patient lie from those that it was trained on; None where it cannot say."""
+        return None if self.record.reference is None else measure_distance(self.record.reference, pixels)
 
 
 def register_bundle(
@@ -151,10 +159,11 @@ def load_bundle(settings: Settings, which: str = "champion") -> Bundle:
         with _keep_path(), TemporaryDirectory() as folder:
             files = mlflow.artifacts.download_artifacts(f"models:/{MODEL}/{version}", dst_path=folder)
             model = mlflow.pyfunc.load_model(files)
+            seen = read_seen(Path(files) / "artifacts")
         record: BundleRecord = model.unwrap_python_model().scorer.record
     except (MlflowException, OSError, ValueError) as error:  # its files are gone, cut short or changed
         raise not_loadable(version, error) from error
-    return Bundle(version=version, record=record, _model=model)
+    return Bundle(version=version, record=record, _model=model, seen=seen)
 
 
 def not_loadable(version: str, error: Exception) -> BcdError:

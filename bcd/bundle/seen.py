@@ -22,6 +22,9 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import pandas as pd
 
+SEEN = "seen.npz"
+"""The record among the files of a bundle."""
+
 _DIGITS = 16  # of a hash in hex: 64 bits tell 277,524 patches from any others
 
 
@@ -69,6 +72,12 @@ class Seen:
     def knows_name(self, patient: str) -> bool:
         """Whether a patient of any hospital has this identifier."""
         return any(known.partition("/")[2] == patient for known in self.patients)
+
+
+def read_seen(folder: Path) -> Seen | None:
+    """Reads the record of the bundle in a folder; None: it carries none, for its home has its snapshot."""
+    path = folder / SEEN
+    return Seen.read(path) if path.is_file() else None
 
 
 def _keys(patches: pd.DataFrame) -> list[str]:

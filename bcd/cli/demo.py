@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from bcd.admission.admit import Admission
     from bcd.retraining.stages import Outcome
-    from bcd.scoring.score import PatientScore
+    from bcd.scoring.result import PatientScore
     from bcd.settings import Settings
     from bcd.snapshots.options import SplitOptions
 

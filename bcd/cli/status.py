@@ -34,6 +34,7 @@ def status() -> None:
                 else "deliveries were refused as a whole and lie"
             )
             console.print(f"{aside:,} {lie} in {settings.set_aside}, each beside its reason.", soft_wrap=True)
+        console.print(_describe_due(store), soft_wrap=True, highlight=False)
         show_models(console, store)
         _show_scores(console, store)
         for line in daemons.describe(settings):
@@ -63,6 +64,15 @@ def _show_batches(console: Console, store: Store) -> None:
         for each in batches
     ]
     print_table(console, "Batches", header, rows)
+
+
+def _describe_due(store: Store) -> str:
+    from bcd.retraining.due import find_due
+    from bcd.retraining.options import RetrainOptions
+    from bcd.snapshots.options import SplitOptions
+
+    protocol = store.settings.options("splits", SplitOptions).recorded_as
+    return find_due(store, store.settings.options("retrain", RetrainOptions), protocol).sentence
 
 
 def _show_scores(console: Console, store: Store) -> None:

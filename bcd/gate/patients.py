@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bcd.bundle.registry import Bundle, load_bundle
+from bcd.bundle.seen import Seen
 from bcd.errors import BcdError
 from bcd.snapshots.evidence import assert_no_leakage
 from bcd.snapshots.freeze import load_snapshot, patient_keys
@@ -77,25 +78,36 @@ def open_look(store: Store, snapshot: Snapshot, split: str) -> Look:
 
 
 def assert_unseen(settings: Settings, bundle: Bundle, patches: pd.DataFrame) -> None:
-    """Asserts that a bundle neither trained on nor was calibrated on a patient that it is evaluated on.
+    """Asserts that a bundle saw neither a patient nor pixels that it is evaluated on, in training or calibration.
 
     Raises:
         BcdError: It did; the patients are named.
     """
-    seen = find_seen(settings, bundle.record.snapshot, patches)
+    seen = find_seen(settings, bundle, patches)
     if seen:
         raise BcdError(
-            f"{bundle.name} has seen {len(seen)} patients that it would be evaluated on: {', '.join(seen[:3])}, …",
+            f"{bundle.name} has seen {len(seen)} patients that it would be evaluated on, by name or by their pixels:"
+            f" {', '.join(seen[:3])}{', …' if len(seen) > 3 else ''}",
             "Evaluate it on a snapshot of the protocol that it was trained under "
             f"({bundle.record.protocol}), or retrain the champion under the new one.",
         )
 
 
-def find_seen(settings: Settings, trained_on: str, patches: pd.DataFrame) -> list[str]:
-    """Returns the patients whom a bundle has seen that was trained on this snapshot."""
-    known = load_snapshot(settings, trained_on).patches
-    used = set(patient_keys(known[known["split"].isin(["train", "val"])]))
-    return sorted(used & set(patient_keys(patches)))
+def find_seen(settings: Settings, bundle: Bundle, patches: pd.DataFrame) -> list[str]:
+    """Returns the patients of patches whom a bundle has seen, by name or by their pixels, as `hospital/patient`."""
+    return find_trained_on(settings, bundle).find(patches)
+
+
+def find_trained_on(settings: Settings, bundle: Bundle) -> Seen:
+    """Returns who a bundle was trained and calibrated on: as its snapshot says, or as it says itself.
+
+    Raises:
+        BcdError: It carries no record, and its snapshot is not in the store.
+    """
+    if bundle.seen is not None:
+        return bundle.seen
+    known = load_snapshot(settings, bundle.record.snapshot).patches
+    return Seen.of(known[known["split"].isin(["train", "val"])])
 
 
 def score_frame(bundle: Bundle, patches: pd.DataFrame, pixels: np.ndarray) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bcd.bundle.aliases import finish_last_decision, identify, is_about
+from bcd.bundle.registry import load_bundle
 from bcd.gate.patients import find_seen, identify_patients, open_look
 from bcd.gate.promotion import LOCK, Gate, log_verdict
 from bcd.gate.verdict import describe_figures
@@ -95,8 +96,7 @@ def _find_comparable(gate: Gate, champion: str) -> str | None:
     previous = resolve_version(gate.client, "previous")
     if previous is None or previous == champion:
         return None
-    trained_on = gate.client.get_model_version(MODEL, previous).tags["bcd.snapshot"]
-    if find_seen(gate.store.settings, trained_on, gate.snapshot.of("gate")):
+    if find_seen(gate.store.settings, load_bundle(gate.store.settings, previous), gate.snapshot.of("gate")):
         say(f"{MODEL}/{previous} has seen gate patients of now: the champion is evaluated without it.")
         return None
     return previous

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bcd.errors import BcdError
 
 if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
     from bcd.patches import Hospital, PatientId
     from bcd.store.store import Store
 
@@ -23,6 +27,9 @@ _STATEMENTS: dict[str | None, str] = {
 }
 
 _UNSEEN = {"test", "excluded", None}
+
+ENOUGH = 10
+"""Labelled patients of a hospital on which a model from elsewhere counts as evaluated there."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,86 @@ class Exposure:
     statement: str
 
 
-def find_exposure(store: Store, record: Any, *, hospital: Hospital, patient: PatientId, protocol: str) -> Exposure:
+class Seen(Protocol):
+    """Who a bundle was trained on, as `bcd.bundle.seen` keeps it."""
+
+    def find(self, patches: pd.DataFrame) -> list[str]:
+        """Returns the patients that it knows."""
+        ...
+
+    def find_pixels(self, patches: pd.DataFrame) -> NDArray[np.bool_]:
+        """Tells which patches have the pixels of one that it knows."""
+        ...
+
+    def knows_name(self, patient: str) -> bool:
+        """Whether a patient of any hospital has this identifier."""
+        ...
+
+
+def expose_to(seen: Seen, patches: pd.DataFrame, pixels: NDArray[np.uint8]) -> Exposure:
+    """Says what a bundle that came from elsewhere knew of a patient.
+
+    Args:
+        seen: Who it was trained on.
+        patches: hospital and patient of the patient's patches.
+        pixels: Their pixels, (n, 50, 50, 3).
+    """
+    from bcd.admission.examine import as_hex
+    from bcd.admission.pixels import hash_pixels
+
+    hashed = patches[["hospital", "patient"]].assign(pixel_sha256=as_hex(hash_pixels(pixels)).to_numpy())
+    if seen.find(hashed):
+        same = int(seen.find_pixels(hashed).sum())
+        how = f": {same:,} of the {len(hashed):,} patches are among those that it learned from" if same else ""
+        return Exposure("train", False, f"The model was trained on this patient, so these scores flatter it{how}.")
+    statement = "Never seen by the model: no patch has the pixels of one that it learned from."
+    if seen.knows_name(str(patches["patient"].iloc[0])):
+        statement += " One of its training patients, of another hospital, has the same identifier."
+    return Exposure(None, True, statement)
+
+
+def list_doubts(store: Store, bundle: Any, hospital: Hospital) -> list[str]:
+    """Says that a bundle from elsewhere was not evaluated on a hospital's patients, until `ENOUGH` labelled ones are.
+
+    They are the gate patients of that hospital at the looks since the bundle was adopted.
+    """
+    from bcd.snapshots.freeze import load_snapshot
+    from bcd.store.decisions import LOOKS, list_decisions
+
+    if bundle.record.origin != "released":
+        return []
+    version = bundle.name.rpartition("/")[2]
+    evaluated, looks = 0, list[str]()
+    for one in list_decisions(store):
+        if one.kind == "adopted" and one.challenger == version:
+            looks = []  # what was decided earlier was about another registry's version of this number
+        elif one.kind in LOOKS and version in {one.challenger, one.champion}:
+            looks.append(one.snapshot)
+    for snapshot in dict.fromkeys(reversed(looks)):
+        try:
+            gate = load_snapshot(store.settings, snapshot).of("gate")
+        except BcdError:  # pruned since
+            continue
+        evaluated = max(evaluated, gate.loc[gate["hospital"] == hospital, "patient"].nunique())
+        if evaluated >= ENOUGH:
+            return []
+    return [tell_unproven(evaluated)]
+
+
+def tell_unproven(evaluated: int = 0) -> str:
+    """Says that a bundle was not evaluated on a hospital's patients, and on how many labelled ones it was."""
+    so_far = f": {evaluated} labelled of the {ENOUGH} that it takes" if evaluated else ""
+    return f"The model was not evaluated on this hospital's patients{so_far}."
+
+
+def find_exposure(
+    store: Store,
+    record: Any,
+    *,
+    hospital: Hospital,
+    patient: PatientId,
+    protocol: str,
+) -> Exposure:
     """Says what a bundle knew of a patient.
 
     A patient who was dealt to train only after the bundle's snapshot was frozen is unseen by that bundle, so

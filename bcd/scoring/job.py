@@ -6,13 +6,19 @@ import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bcd.patches import Hospital, PatientId
+from bcd.scoring.exposure import Exposure, expose_to, find_exposure, list_doubts
 from bcd.scoring.options import ScoreOptions
+from bcd.scoring.result import ScoringBundle, Subject
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
     from bcd.store.store import Store
 
@@ -31,7 +37,7 @@ class Job:
     """
 
     store: Store
-    bundle: Any
+    bundle: ScoringBundle
     options: ScoreOptions
     protocol: str
     patches: pd.DataFrame
@@ -61,7 +67,7 @@ class Job:
 
 def open_job(  # noqa: PLR0917 the order of these is the same everywhere
     store: Store,
-    bundle: Any,
+    bundle: ScoringBundle,
     hospital: Hospital,
     patient: PatientId,
     options: ScoreOptions,
@@ -83,6 +89,42 @@ def open_job(  # noqa: PLR0917 the order of these is the same everywhere
         protocol=protocol or bundle.record.protocol,
         patches=patches,
         content=hashlib.sha256(f"{options.fingerprint()}\n{rows}".encode()).hexdigest(),
+    )
+
+
+def make_subject(job: Job) -> Subject:
+    """Returns the patient of a job with all that scoring and report need of the store."""
+    from bcd.store.batches import read_pixels
+    from bcd.store.frames import find_frame
+
+    slides = job.patches["slide"].unique().tolist()
+    found = {slide: find_frame(job.store, job.hospital, job.patient, slide) for slide in slides}
+
+    def read(patches: pd.DataFrame) -> NDArray[np.uint8]:
+        return read_pixels(job.store.settings, patches)
+
+    return Subject(
+        hospital=job.hospital,
+        patient=job.patient,
+        patches=job.patches,
+        read=read,
+        frames={slide: frame for slide, frame in found.items() if frame is not None},
+        exposure=_find_exposure(job, read),
+        protocol=job.protocol,
+        content=job.content,
+        warnings=tuple(list_doubts(job.store, job.bundle, job.hospital)),
+    )
+
+
+def _find_exposure(job: Job, read: Callable[[pd.DataFrame], NDArray[np.uint8]]) -> Exposure:
+    if job.bundle.seen is not None:
+        return expose_to(job.bundle.seen, job.patches, read(job.patches))
+    return find_exposure(
+        job.store,
+        job.bundle.record,
+        hospital=job.hospital,
+        patient=job.patient,
+        protocol=job.protocol,
     )
 
 

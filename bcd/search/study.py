@@ -72,10 +72,15 @@ def run_study(
 
     Raises:
         InsufficientEvidenceError: The train or val split has too few patients or one class only.
-        BcdError: The study of that name is of something else, the limits leave no network to try, or no trial
-            finished.
+        BcdError: The study of that name is of something else, its trainings look at no val patient, the limits leave
+            no network to try, or no trial finished.
     """
     prepared = prepare_once(settings, snapshot, preparation)
+    if not training.min_val_patients:
+        raise BcdError(
+            "A study compares by val patients, and its trainings look at none (min_val_patients = 0).",
+            "Set `min_val_patients` of [training] to at least 1.",
+        )
     check_evidence(prepared, training)
     inputs = describe_study(snapshot, preparation, options, training)
     name = study_name(inputs, options)

@@ -15,7 +15,7 @@ from bcd.store.catalog import patiently
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 
-Kind = Literal["gate", "forced", "rollback", "approval", "recheck", "look"]
+Kind = Literal["gate", "forced", "rollback", "approval", "adopted", "recheck", "look"]
 
 LOOKS: tuple[Kind, ...] = ("gate", "recheck", "look")
 """The kinds for which gate patients were looked at."""
@@ -34,8 +34,8 @@ class Decision:
         snapshot: The snapshot whose gate patients were read, or that the challenger was trained on.
         reasons: Why, in sentences.
         evidence: The figures, as JSON values.
-        kind: `gate`: the rule decided; `forced`, `rollback`, `approval`: a person; `recheck`: the champion on new
-            patients; `look`: a comparison on gate patients.
+        kind: `gate`: the rule decided; `forced`, `rollback`, `approval`, `adopted`: a person; `recheck`: the champion
+            on new patients; `look`: a comparison on gate patients.
         sign_off: Who decided, and why; None where no person did.
     """
 

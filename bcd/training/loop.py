@@ -95,10 +95,8 @@ class Training:
                 epoch = len(history) + 1
                 row = self._epoch(epoch, advance)
                 self.state.save(self.folder / CHECKPOINT)
-                say(
-                    f"Epoch {epoch} of {options.epochs}: AUROC {row['val_auroc']:.3f} on val patients, "
-                    f"{row['patches_per_second']:.0f} patches/s."
-                )
+                on_val = f"AUROC {row['val_auroc']:.3f} on val patients, " if "val_auroc" in row else ""
+                say(f"Epoch {epoch} of {options.epochs}: {on_val}{row['patches_per_second']:.0f} patches/s.")
                 if on_epoch is not None:
                     on_epoch(epoch, row)
         if len(history) < options.epochs:
@@ -183,12 +181,13 @@ class Training:
         return patches, material.labels[chosen, None], weights
 
     def _score(self, row: dict[str, float], advance: Advance) -> None:
-        """Evaluates the averaged weights on the val patients and takes the epoch into the state."""
+        """Evaluates the averaged weights on the val patients, if any, and takes the epoch into the state."""
         material, state, live = self.material, self.state, self.network.get_weights()
         weights = self.average.weights or live
-        self.averaged.set_weights(weights)
-        logits = predict_logits(self.averaged, material.val_pixels, advance=advance)
-        row |= score_epoch(logits, material.val_labels, material.val_patients)
+        if len(material.val_labels):
+            self.averaged.set_weights(weights)
+            logits = predict_logits(self.averaged, material.val_pixels, advance=advance)
+            row |= score_epoch(logits, material.val_labels, material.val_patients)
         state.history.append(row)
         if kept_epoch(state.history, self.options.keep) == len(state.history):
             state.best = [weight.copy() for weight in weights]

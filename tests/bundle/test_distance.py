@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bcd.bundle.distance import FAR, Distance, measure_distance, require_raw
+from bcd.bundle.distance import FAR, Distance, measure_distance
 from bcd.bundle.probes import draw_tissue
 from bcd.bundle.reference import ReferenceStatistics, describe_scores, describe_training
 from bcd.errors import BcdError
@@ -31,7 +31,7 @@ def test_tissue_like_that_learned_from_is_near(reference: ReferenceStatistics) -
     distance = measure_distance(reference, TISSUE)
     assert max(abs(distance.stain), abs(distance.detail)) < 2
     assert distance.warnings() == []
-    require_raw(distance, "x")
+    distance.require_raw("x")
 
 
 def test_a_pale_stain_is_told_with_its_distance_and_its_channel(reference: ReferenceStatistics) -> None:
@@ -45,7 +45,7 @@ def test_sharpened_patches_are_refused_whoever_cut_them(reference: ReferenceStat
     distance = measure_distance(reference, prepare(TISSUE, PrepareOptions(sharpen=True)))
     for tiled in (True, False):
         with pytest.raises(BcdError, match="sharpened"):
-            require_raw(distance, "x", tiled=tiled)
+            distance.require_raw("x", tiled=tiled)
 
 
 def test_patches_of_a_finer_magnification_are_refused_but_not_what_was_cut_at_a_known_one(
@@ -54,8 +54,8 @@ def test_patches_of_a_finer_magnification_are_refused_but_not_what_was_cut_at_a_
     finer = np.stack([cv2.resize(patch[20:24, 20:24], (50, 50), interpolation=cv2.INTER_CUBIC) for patch in TISSUE])
     distance = measure_distance(reference, finer)
     with pytest.raises(BcdError, match="finer magnification"):
-        require_raw(distance, "x")
-    require_raw(distance, "x", tiled=True)
+        distance.require_raw("x")
+    distance.require_raw("x", tiled=True)
     assert [told for told in distance.warnings() if "out of focus" in told]
 
 

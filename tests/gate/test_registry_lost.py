@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from registered import copy_home
 
 from bcd.errors import BcdError
 from bcd.evaluation.options import EvaluateOptions
@@ -13,6 +14,7 @@ from bcd.gate.options import GateOptions
 from bcd.gate.overrides import answer_approval, force_promotion, roll_back
 from bcd.gate.promotion import run_gate
 from bcd.gate.recheck import recheck_champion
+from bcd.snapshots.freeze import load_snapshot
 from bcd.store.decisions import list_decisions
 from bcd.store.sign_off import SignOff
 from bcd.store.store import open_store
@@ -21,28 +23,33 @@ LEE = SignOff("Dr Lee", "the audit asks for it")
 EVALUATE = EvaluateOptions(resamples=100)
 
 
-@pytest.fixture
-def snapshot(settings, make_hospital, register):
-    """Its two retrainings, `one` and `two`, are registered as versions 1 and 2."""
-    made = make_hospital(settings)
-    for key, network in {"one": "green", "two": "red"}.items():
-        register(settings, network, key=key, snapshot=made.id)
-    return made
+@pytest.fixture(scope="module")
+def stores(shared_settings, empty_database, make_hospital, register):
+    """Two retrainings, `one` and `two`, are versions 1 and 2 of a store; a new store beside it has other bundles."""
+    made = make_hospital(shared_settings)
+    # Another address: this process has connections to the first file, deleted or not.
+    begun_anew = shutil.copy(empty_database, shared_settings.home / "begun-anew.db")
+    anew = shared_settings.model_copy(update={"mlflow_url": f"sqlite:///{begun_anew}"})
+    for settings, networks in ((shared_settings, ("green", "red")), (anew, ("wrong", "red"))):
+        for key, network in zip(("one", "two"), networks, strict=True):
+            register(settings, network, key=key, snapshot=made.id)
+    return shared_settings.home, made.id
 
 
 @pytest.fixture
-def lose(settings, empty_database, register, snapshot):
-    """Begins a new store beside the same catalog, and registers other bundles in it for the same retrainings."""
+def settings(stores, tmp_path):
+    return copy_home(stores[0], tmp_path / "home")
 
-    def _lose():
-        # Another address: this process has connections to the first file, deleted or not.
-        database = shutil.copy(empty_database, settings.home / "begun-anew.db")
-        anew = settings.model_copy(update={"mlflow_url": f"sqlite:///{database}"})
-        for key, network in {"one": "wrong", "two": "red"}.items():
-            register(anew, network, key=key, snapshot=snapshot.id)
-        return anew
 
-    return _lose
+@pytest.fixture
+def snapshot(stores, settings):
+    return load_snapshot(settings, stores[1])
+
+
+@pytest.fixture
+def lose(settings):
+    """The new store takes the place of the old one beside the same catalog."""
+    return lambda: settings.model_copy(update={"mlflow_url": f"sqlite:///{settings.home / 'begun-anew.db'}"})
 
 
 def decide(settings, snapshot, key, version, **options):

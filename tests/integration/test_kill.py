@@ -53,7 +53,7 @@ with show_progress(Lines()):
     evaluated = evaluate_candidate(settings, retraining, trained)
     register_candidate(settings, retraining, trained, evaluated)
     print("registered", flush=True)
-    run_gate(settings, retraining)
+    gate_candidate(settings, retraining)
 print("done", flush=True)
 """
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from registered import copy_home
 
 from bcd.bundle.registry import load_bundle
 from bcd.gate.history import list_events, list_versions
@@ -20,13 +21,13 @@ from bcd.tracking.lookup import MODEL
 from bcd.tracking.store import open_client
 
 
-@pytest.fixture
-def hospital(settings, register, make_hospital):
+@pytest.fixture(scope="module")
+def six_versions(shared_settings, register, make_hospital):
     """Six versions: 2 is previous and 3 champion, 4 has scored a patient."""
-    snapshot = make_hospital(settings)
+    snapshot = make_hospital(shared_settings)
     for number in range(1, 7):
-        register(settings, "green", key=str(number), snapshot=snapshot.id)
-    store = open_store(settings)
+        register(shared_settings, "green", key=str(number), snapshot=snapshot.id)
+    store = open_store(shared_settings)
     force_promotion(store, "2", SignOff("Dr Lee", "first"))
     force_promotion(store, "3", SignOff("Dr Lee", "second"))
     entry = LedgerEntry(
@@ -39,7 +40,15 @@ def hospital(settings, register, make_hospital):
         folder="scores",
     )
     record_score(store, entry)
-    return settings, store
+    store.engine.dispose()
+    return shared_settings.home
+
+
+@pytest.fixture
+def hospital(six_versions, tmp_path):
+    """A copy of the home with its six versions."""
+    settings = copy_home(six_versions, tmp_path / "home")
+    return settings, open_store(settings)
 
 
 def numbers(settings) -> list[str]:

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from bcd.bundle.distance import Distance
 from bcd.patches import Hospital
 from bcd.scoring.exposure import Exposure
 from bcd.scoring.mosaic import stitch
@@ -34,15 +36,20 @@ class RednessBundle:
     name: str = "bcd-idc/7"
     snapshot: str = "0" * 64
     calls: int = 0
+    seen: Any = None
     record: SimpleNamespace = field(init=False)
 
     def __post_init__(self) -> None:
         self.record = SimpleNamespace(
             snapshot=self.snapshot,
             protocol="dealt",
+            origin="retraining",
             created_at=pd.Timestamp("2026-11-23T04:00", tz="UTC"),
             policy=SimpleNamespace(levels=LEVELS, certified=()),
         )
+
+    def measure(self, pixels: np.ndarray) -> Distance:
+        return Distance(stain=0.5, channel="red", detail=0.1)
 
     def score(self, pixels: np.ndarray) -> pd.DataFrame:
         self.calls += 1
@@ -152,6 +159,8 @@ def make_report(tmp_path: Path) -> Callable[..., str]:
             "record": SimpleNamespace(snapshot="abc123", created_at=datetime(2026, 11, 20, tzinfo=UTC)),
             "exposure": Exposure("test", True, "Never seen in training, and nothing was chosen on this patient."),
             "protocol": "dealt",
+            "warnings": [],
+            "distance": None,
             "summary": summarise(scores, options, (0.8, 0.99)),
             "options": options,
             "content": "f" * 64,

@@ -36,7 +36,7 @@ def test_the_split_says_what_the_scores_are_worth(store, make_patches):
     for split, unseen, said in [
         ("train", False, "was trained on this patient"),
         ("val", False, "calibration and thresholds"),
-        ("gate", False, "the gate evaluated it"),
+        ("gate", False, "the gate decided on it"),
         ("test", True, "Never seen in training"),
     ]:
         found = exposure(store, snapshot.id, snapshot.of(split)["patient"].iloc[0])

@@ -101,7 +101,7 @@ def test_a_failure_is_in_the_ledger_named_and_leaves_nothing_half_made(store, ad
         raise OSError("No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("bcd.scoring.score.write_report", fail)
+        patched.setattr("bcd.scoring.result.write_report", fail)
         with pytest.raises(BcdError, match=r"Patient east/1001 could not be scored: OSError: No space left"):
             score(store, bundle)
     assert list((store.settings.scores / "east" / "1001").iterdir()) == []

@@ -264,6 +264,14 @@ def test_too_little_evidence_is_refused_before_the_study_exists(
     assert not (settings.home / "optuna.db").exists()
 
 
+def test_a_study_without_val_patients_is_refused_before_it_exists(
+    study: Study, bench: Bench, settings: Settings
+) -> None:
+    with pytest.raises(BcdError, match="min_val_patients = 0"):
+        study(training=TrainOptions(min_val_patients=0, keep="last"))
+    assert not (settings.home / "optuna.db").exists()
+
+
 def test_a_worker_that_comes_too_late_does_nothing(study: Study, bench: Bench, jobs: list[Job]) -> None:
     result = study(SearchOptions(trials=3, seeds=1))
     work(jobs[0])  # the budget was spent while it started

@@ -119,9 +119,9 @@ def test_options_out_of_bounds_are_refused(wrong: dict[str, object]) -> None:
 def test_options_come_from_bcd_toml_and_variables(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.home.mkdir()
     (settings.home / "bcd.toml").write_text('[ensemble]\nmembers = 2\nby = "folds"\n')
-    monkeypatch.setenv("BCD_ENSEMBLE__VIEWS", "8")
+    monkeypatch.setenv("BCD_ENSEMBLE__TURNS", "8")
     assert load_settings().options("ensemble", EnsembleOptions) == FOLDS
-    monkeypatch.setenv("BCD_ENSEMBLE__VIEWS", "5")
+    monkeypatch.setenv("BCD_ENSEMBLE__TURNS", "5")
     with pytest.raises(BcdError, match=r"\[ensemble\].*turns"):
         load_settings().options("ensemble", EnsembleOptions)
 

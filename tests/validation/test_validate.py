@@ -278,7 +278,7 @@ def test_a_delivery_is_evaluated_on_and_nothing_is_stored(home: Home, tmp_path: 
 def test_pixels_that_a_model_was_trained_on_are_known_under_any_name(home: Home, tmp_path: Path) -> None:
     patients = [f"other{number}" for number in range(20)]
     copied = write_delivery(tmp_path / "copied", patients, seed=1)
-    with pytest.raises(BcdError, match="trained or calibrated on the pixels"):
+    with pytest.raises(BcdError, match="by name or by their pixels"):
         evaluate_on_delivery(home.store.settings, copied, Hospital("west"), ["1"], options=OPTIONS)
 
 

@@ -20,7 +20,8 @@ from bcd.retention.backup.make import make_backup
 from bcd.retention.backup.restore import restore_backup
 from bcd.retention.patients import erase_withdrawn
 from bcd.scoring.options import ScoreOptions
-from bcd.scoring.score import PatientScore, score_patient
+from bcd.scoring.result import PatientScore
+from bcd.scoring.score import score_patient
 from bcd.settings import Settings
 from bcd.snapshots.freeze import Snapshot
 from bcd.store.batches import open_pixels
