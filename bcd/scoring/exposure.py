@@ -119,14 +119,7 @@ def tell_unproven(evaluated: int = 0) -> str:
     return f"The model was not evaluated on this hospital's patients{so_far}."
 
 
-def find_exposure(
-    store: Store,
-    record: Any,
-    *,
-    hospital: Hospital,
-    patient: PatientId,
-    protocol: str,
-) -> Exposure:
+def find_exposure(store: Store, record: Any, *, hospital: Hospital, patient: PatientId, protocol: str) -> Exposure:
     """Says what a bundle knew of a patient.
 
     A patient who was dealt to train only after the bundle's snapshot was frozen is unseen by that bundle, so

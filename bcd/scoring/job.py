@@ -120,11 +120,7 @@ def _find_exposure(job: Job, read: Callable[[pd.DataFrame], NDArray[np.uint8]]) 
     if job.bundle.seen is not None:
         return expose_to(job.bundle.seen, job.patches, read(job.patches))
     return find_exposure(
-        job.store,
-        job.bundle.record,
-        hospital=job.hospital,
-        patient=job.patient,
-        protocol=job.protocol,
+        job.store, job.bundle.record, hospital=job.hospital, patient=job.patient, protocol=job.protocol
     )
 
 

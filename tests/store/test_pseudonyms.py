@@ -150,7 +150,7 @@ def test_processes_that_need_the_key_at_once_end_with_one(store: Store) -> None:
     declare_hospital(store, "east", "raw", SignOff("Mary", "test"))
     script = (
         "from bcd.settings import load_settings as s; from bcd.store.store import open_store as c;"
-        " from bcd.store.pseudonyms import open_pseudonyms as p; print(p(s(), c(s()), 'east').patient('1'))"
+        " from bcd.store.pseudonyms import open_pseudonyms as p; print(p(c(s()), 'east').patient('1'))"
     )
     environment = {**os.environ, "BCD_HOME": str(store.settings.home), "BCD_CATALOG_URL": store.settings.catalog_url}
     runs = [
