@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from bcd.cli.completion import complete_snapshot
+from bcd.cli.options import AsJson
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,7 +39,11 @@ def evaluate(
         str, typer.Option(help="Whose patients: natural, founding, cruz-roa-2014 or cruz-roa-2014-dev.")
     ] = "natural",
     snapshot: Annotated[
-        str, typer.Option(help="Id of a snapshot, or its beginning; none: the one that the model was trained on.")
+        str,
+        typer.Option(
+            help="Id of a snapshot, or its beginning; none: the one that the model was trained on.",
+            autocompletion=complete_snapshot,
+        ),
     ] = "",
     predictions: Annotated[
         Path | None, typer.Option(help="A CSV of anybody's predictions: patient, x, y, label, and scores in [0, 1].")
@@ -67,12 +73,11 @@ def evaluate(
     to: Annotated[
         Path | None, typer.Option(help="Folder for JSON, scores, pictures and page; none: BCD_HOME/evaluations.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the evaluation as JSON, and nothing else.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Evaluate by patient: metrics with intervals, thresholds, patients, pairwise differences. Chooses nothing."""
     from bcd.cli.terminal import at_work
     from bcd.evaluation.options import EvaluateOptions
-    from bcd.progress import SilentSink, show_progress
     from bcd.settings import load_settings
     from bcd.validation.model import FileReading
     from bcd.validation.page import write_validation
@@ -84,7 +89,7 @@ def evaluate(
     options = settings.options("evaluation", EvaluateOptions, at_prevalence=prevalence, resamples=resamples)
     models = [model or "champion", *(beside or [])]
     needs_home = not (predictions or data)
-    with at_work(settings, needs_home=needs_home) as console, show_progress(SilentSink()) if json else nullcontext():
+    with at_work(settings, needs_home=needs_home, as_json=as_json) as console:
         how = (options, _read_protocol(protocol), FileReading(pixels, prepared))
         if predictions:
             found = _evaluate_predictions(settings, predictions, column or [], beside or [], how)
@@ -93,9 +98,7 @@ def evaluate(
         else:
             found = _evaluate_protocol(settings, models, snapshot, how)
         folder = write_validation(*found, to or settings.home / FOLDER)
-        if json:
-            typer.echo(found[0].model_dump_json(indent=2))
-            return
+        console.facts(found[0])
         show_validation(console, found[0])
         console.print(f"\nPage: {folder / 'index.html'}", soft_wrap=True, highlight=False)
         console.print("Research use only. Not for diagnosis.", style="dim")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from bcd.cli.options import By, Reason, command_group
+from bcd.cli.options import AsJson, By, Reason, command_group
 
 app = command_group(
     "Say where deliveries come from, and whether identifiers are pseudonyms.",
@@ -73,32 +73,32 @@ def allow(
 
 
 @app.command(name="list")
-def list_declared() -> None:
+def list_all(*, as_json: AsJson = False) -> None:
     """Show the declared hospitals."""
-    from bcd.cli.terminal import at_work, print_table
+    from bcd.cli.terminal import at_work
     from bcd.settings import load_settings
     from bcd.store.hospitals import list_hospitals
     from bcd.store.store import open_store
 
     settings = load_settings()
-    with at_work(settings) as console:
+    with at_work(settings, as_json=as_json) as console:
         records = list_hospitals(open_store(settings))
+        console.table(
+            "Hospitals",
+            records,
+            {
+                "hospital": lambda each: each.hospital,
+                "identifiers": lambda each: each.identifiers,
+                "key": lambda each: each.key_fingerprint or "",
+                "µm/px": lambda each: f"{each.coarsest:g}",
+                "declared": lambda each: f"{each.declared.at:%Y-%m-%d}",
+                "by": lambda each: each.declared.by,
+            },
+        )
         if not records:
             console.print(
-                "No hospital is declared yet: `bcd hospital declare NAME --identifiers pseudonyms|raw`.",
+                "No hospital is declared yet: `bcd hospital declare NAME --identifiers pseudonyms|raw"
+                " --by NAME --reason TEXT`.",
                 highlight=False,
                 markup=False,
             )
-            return
-        rows = [
-            [
-                each.hospital,
-                each.identifiers,
-                each.key_fingerprint or "",
-                f"{each.coarsest:g}",
-                f"{each.declared.at:%Y-%m-%d}",
-                each.declared.by,
-            ]
-            for each in records
-        ]
-        print_table(console, "Hospitals", ["hospital", "identifiers", "key", "µm/px", "declared", "by"], rows)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bcd.cli.options import By, Reason, command_group
+from bcd.cli.options import AsJson, By, Reason, command_group
 
 app = command_group(
     "Import labels and corrections; show patches that are in doubt.",
@@ -82,28 +82,27 @@ def import_file(  # noqa: PLR0917 - they are options
 
 
 @app.command()
-def doubts() -> None:
+def doubts(*, as_json: AsJson = False) -> None:
     """Show the patches that a later delivery made doubtful; a label import settles them."""
-    from bcd.cli.terminal import at_work, print_table
+    from bcd.cli.terminal import at_work
     from bcd.patches import PatchName
     from bcd.settings import load_settings
     from bcd.store.conflicts import list_conflicts
     from bcd.store.store import open_store
 
     settings = load_settings()
-    with at_work(settings) as console:
+    with at_work(settings, as_json=as_json) as console:
         found = [each for each in list_conflicts(open_store(settings)) if each.is_open]
+        console.table(
+            "In doubt",
+            found,
+            {
+                "hospital": lambda each: each.hospital,
+                "patch": lambda each: PatchName(each.patient, each.slide, each.x, each.y, None).format(),
+                "rule": lambda each: each.rule,
+                "since": lambda each: f"{each.found_at:%Y-%m-%d}",
+                "why": lambda each: each.message,
+            },
+        )
         if not found:
             console.print("No patch is in doubt.", highlight=False)
-            return
-        rows = [
-            [
-                each.hospital,
-                PatchName(each.patient, each.slide, each.x, each.y, None).format(),
-                each.rule,
-                f"{each.found_at:%Y-%m-%d}",
-                each.message,
-            ]
-            for each in found
-        ]
-        print_table(console, "In doubt", ["hospital", "patch", "rule", "since", "why"], rows)

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bcd.cli.options import By, Reason, command_group
+from bcd.cli.completion import complete_snapshot, complete_version
+from bcd.cli.options import AsJson, By, DryRun, Reason, command_group
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console
 
+    from bcd.cli.screen import Screen
     from bcd.gate.history import Event
     from bcd.retention.versions import Retention
     from bcd.settings import Settings
@@ -26,7 +28,12 @@ Format = Literal["keras", "hdf5", "onnx", "openvino"]
 Answer = Literal["PROMOTE", "HOLD", "REJECT"]
 
 Version = Annotated[
-    str, typer.Argument(metavar="VERSION", help="A version, such as 3, or an alias, such as champion.")
+    str,
+    typer.Argument(
+        metavar="VERSION",
+        help="A version, such as 3, or an alias, such as champion.",
+        autocompletion=complete_version,
+    ),
 ]
 
 app = command_group(
@@ -40,21 +47,24 @@ app = command_group(
 
 
 @app.command(name="list")
-def list_all() -> None:
+def list_all(*, as_json: AsJson = False) -> None:
     """List the versions with their aliases, the gate's verdicts, and their snapshots."""
     from bcd.cli.terminal import at_work
     from bcd.settings import load_settings
     from bcd.store.store import open_store
 
     settings = load_settings()
-    with at_work(settings) as console:
+    with at_work(settings, as_json=as_json) as console:
         show_models(console, open_store(settings))
 
 
 @app.command()
 def history(
-    version: Annotated[str, typer.Argument(help="Only what concerns this version, such as 3.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    version: Annotated[
+        str, typer.Argument(help="Only what concerns this version, such as 3.", autocompletion=complete_version)
+    ] = "",
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """List what happened to the versions: registered, evaluated, promoted, rolled back, and by whom."""
     from bcd.cli.terminal import at_work
@@ -63,12 +73,10 @@ def history(
     from bcd.store.store import open_store
 
     settings = load_settings()
-    with at_work(settings) as console:
+    with at_work(settings, as_json=as_json) as console:
         store = open_store(settings)
         events = list_events(store, version)
-        if as_json:
-            _print_events(events)
-            return
+        console.facts(events)
         if not events:
             console.print("Nothing has been registered or decided yet: `bcd retrain`.", highlight=False)
             return
@@ -82,15 +90,26 @@ def history(
 
 @app.command()
 def compare(
-    a: Annotated[str, typer.Argument(help="A version, such as 2, or an alias, such as champion.")],
-    b: Annotated[str, typer.Argument(help="Another version; differences are of this one minus the first.")],
+    a: Version,
+    b: Annotated[
+        str,
+        typer.Argument(
+            metavar="OTHER",
+            help="Another version; differences are of this one minus the first.",
+            autocompletion=complete_version,
+        ),
+    ],
     *,
     split: Annotated[Literal["test", "val", "gate"], typer.Option(help="On whose patients.")] = "test",
-    snapshot: Annotated[str, typer.Option(help="Of which snapshot; none: that of the newer version.")] = "",
-    by: Annotated[str, typer.Option(help="Who looks; needed for gate patients.")] = "",
-    reason: Annotated[str, typer.Option(help="Why; needed for gate patients.")] = "",
+    snapshot: Annotated[
+        str,
+        typer.Option(help="Of which snapshot; none: that of the newer version.", autocompletion=complete_snapshot),
+    ] = "",
+    by: By = "",
+    reason: Reason = "",
+    as_json: AsJson = False,
 ) -> None:
-    """Compare two versions on the same patients: differences with intervals by patient."""
+    """Compare two versions on the same patients: differences with intervals. Gate patients need --by and --reason."""
     from bcd.cli.terminal import at_work, print_table
     from bcd.evaluation.options import EvaluateOptions
     from bcd.evaluation.report.tables import difference_table, format_level
@@ -101,11 +120,12 @@ def compare(
 
     settings = load_settings()
     sign_off = SignOff(by, reason) if by or reason else None
-    with at_work(settings) as console:
+    with at_work(settings, as_json=as_json) as console:
         evaluate = settings.options("evaluation", EvaluateOptions)
         found = compare_versions(
             open_store(settings), a, b, evaluate, split=split, snapshot=snapshot, sign_off=sign_off
         )
+        console.facts(found)
         caption = (
             f"Snapshot {found.snapshot[:12]}, {found.n_patches:,} patches of {found.n_patients} {split} patients; "
             f"{format_level(evaluate.confidence)} intervals by patient."
@@ -229,7 +249,7 @@ def rollback(by: By, reason: Reason) -> None:
 def prune(
     keep: Annotated[int, typer.Option(min=1, help="How many of the newest versions stay.")],
     *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say only what would be removed.")] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Remove old versions with their files. Versions with an alias, scores or another use stay."""
     from bcd.cli.terminal import at_work
@@ -243,26 +263,26 @@ def prune(
         _show_retention(console, versions, dry_run=dry_run)
 
 
-def show_models(console: Console, store: Store) -> None:
-    """Prints the versions with the gate's verdicts, and what is lost."""
-    from bcd.cli.terminal import print_table
+def show_models(console: Screen, store: Store, key: str = "") -> None:
+    """Shows the versions with the gate's verdicts, and what is lost."""
     from bcd.gate.history import list_versions
 
     versions = list_versions(store.settings)
+    console.table(
+        "Models",
+        versions,
+        {
+            "bundle": lambda each: each.name,
+            "alias": lambda each: ", ".join(each.aliases),
+            "verdict": lambda each: each.verdict or "not at the gate yet",
+            "snapshot": lambda each: each.snapshot[:8],
+            "why": lambda each: _first_sentence(each.reasons),
+        },
+        key=key,
+    )
     if not versions:
         console.print("No model is registered yet: `bcd retrain`.", highlight=False)
         return
-    rows = [
-        [
-            each.name,
-            ", ".join(each.aliases),
-            each.verdict or "not at the gate yet",
-            each.snapshot[:8],
-            _first_sentence(each.reasons),
-        ]
-        for each in versions
-    ]
-    print_table(console, "Models", ["bundle", "alias", "verdict", "snapshot", "why"], rows)
     show_lost_champion(console, store)
 
 
@@ -303,13 +323,6 @@ def _show_event(console: Console, event: Event) -> None:
     console.print(f"{when}  [bold]{event.version}[/]{gone} {what}{verdict}{against}", highlight=False)
     for reason in event.why:
         console.print(f"    {reason}", highlight=False, markup=False)
-
-
-def _print_events(events: Sequence[Event]) -> None:
-    import json
-    from dataclasses import asdict
-
-    typer.echo(json.dumps([asdict(one) | {"at": one.at.isoformat()} for one in events], indent=2))
 
 
 def _show_retention(console: Console, versions: Sequence[Retention], *, dry_run: bool) -> None:

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from bcd.cli.options import AsJson
+
 
 def retrain(
     protocol: Annotated[str | None, typer.Option(help="How patients are split; none: as bcd.toml says.")] = None,
@@ -14,6 +16,8 @@ def retrain(
     ] = None,
     trials: Annotated[int | None, typer.Option(min=1, help="Trials of the search.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of the final training.")] = None,
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """Freeze a snapshot, search, train, evaluate, and let the gate decide. Nothing new: says so and ends."""
     from bcd.cli.tables import show_outcome
@@ -27,7 +31,7 @@ def retrain(
     splits = settings.options("splits", SplitOptions, protocol=protocol, held_out=held_out)
     search = settings.options("search", SearchOptions, trials=trials)
     training = settings.options("training", TrainOptions, epochs=epochs)
-    with at_work(settings, runs_flows=True) as console:
+    with at_work(settings, runs_flows=True, as_json=as_json) as console:
         from flows.retrain import retrain as retrain_flow
 
         outcome = retrain_flow(splits=splits, search=search, training=training)

@@ -1,4 +1,4 @@
-"""What commands show: tables and sentences to a person, or the tables as JSON to a program."""
+"""What commands show: tables and sentences to a person, or the same facts as JSON to a program."""
 
 from __future__ import annotations
 
@@ -18,15 +18,12 @@ Record = TypeVar("Record")
 
 
 class Screen(Console):
-    """A terminal that shows records as a table, or as JSON.
-
-    With `as_json`, the records go to the standard output as they are, and sentences to the standard error, so that a
-    program reads nothing else.
+    """A terminal that shows records as tables; with `as_json` it prints nothing but the records, when it is closed.
 
     Examples:
         >>> screen = Screen(as_json=True)
-        >>> screen.table("Batches", [{"batch": "1a2b", "patches": 1234}], {"batch": lambda each: each["batch"]})
-        >>> screen.finish()
+        >>> screen.table("Batches", [{"batch": "1a2b", "patches": 1234}], {"batch": lambda each: str(each["batch"])})
+        >>> screen.close()
         [
           {
             "batch": "1a2b",
@@ -36,13 +33,9 @@ class Screen(Console):
     """
 
     def __init__(self, *, as_json: bool = False) -> None:
-        super().__init__(stderr=as_json, width=None if sys.stdout.isatty() else 150)
-        self.as_json = as_json
-        self._answer: Any = None
-
-    def say(self, text: str, style: str = "") -> None:
-        """Prints a line as it is: nothing in it is markup, and it is not folded."""
-        self.print(text, style=style or None, highlight=False, markup=False, soft_wrap=True)
+        super().__init__(quiet=as_json, width=None if sys.stdout.isatty() else 150)
+        self._as_json = as_json
+        self._facts: Any = None
 
     def table(
         self,
@@ -53,46 +46,34 @@ class Screen(Console):
         key: str = "",
         limit: int | None = None,
     ) -> None:
-        """Shows records, one a row; no records: nothing, or an empty list as JSON.
+        """Shows records, one a row; without records, the terminal shows nothing.
 
         Args:
             title: Printed above.
             records: Dataclasses, models or mappings; JSON has all that is in them.
             columns: How the terminal shows a record, by the column's name.
-            key: The name of the list, where a command has several tables; empty: the list is all that it answers.
+            key: What the list is called in JSON, where a command shows more than it; empty: the list is all.
             limit: The terminal shows so many at most.
         """
-        if self.as_json:
-            facts = [_plain(record) for record in records]
-            self.answer({key: facts} if key else facts)
-        elif records:
+        self.facts({key: records} if key else records)
+        if records:
             rows = [[show(record) for show in columns.values()] for record in records[:limit]]
             print_table(self, title, list(columns), rows)
 
-    def text_table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Prints a table of text, for whose figures the command gives an `answer` beside it."""
-        if not self.as_json:
-            print_table(self, title, header, rows)
+    def facts(self, facts: Any) -> None:
+        """Adds what JSON has and no table shows; several mappings become one."""
+        self._facts = {**self._facts, **facts} if isinstance(self._facts, dict) else facts
 
-    def answer(self, facts: Any) -> None:
-        """Sets what the command answers as JSON; several mappings become one."""
-        facts = _plain(facts)
-        self._answer = self._answer | facts if isinstance(self._answer, dict) else facts
-
-    def finish(self) -> None:
-        """Prints what was answered as JSON, if JSON is wanted."""
-        if self.as_json:
-            print(json.dumps(self._answer, indent=2, ensure_ascii=False, default=_write))  # noqa: T201
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+    def close(self) -> None:
+        """Prints the facts as JSON, if JSON is wanted."""
+        if self._as_json:
+            print(json.dumps(self._facts, indent=2, ensure_ascii=False, default=_write))  # noqa: T201
 
 
 def _write(value: Any) -> Any:
     """Writes what JSON does not know."""
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return _plain(value) if isinstance(value, BaseModel) else str(value)
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -136,8 +136,8 @@ def find_declared(store: Store, hospital: str) -> HospitalRecord:
     meant = f", or correct the name: near ones are {', '.join(near)}" if near else ""
     raise BcdError(
         f"Hospital {name} is not declared.",
-        f"Run `bcd hospital declare {name} --identifiers pseudonyms` where nobody can tell a patient by the"
-        f" identifier, with `--identifiers raw` where somebody could{meant}.",
+        f"Run `bcd hospital declare {name} --identifiers pseudonyms --by NAME --reason TEXT` where nobody can tell a"
+        f" patient by the identifier, with `--identifiers raw` where somebody could{meant}.",
     )
 
 
