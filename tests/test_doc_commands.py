@@ -1,9 +1,9 @@
 """Every command that a page or a message names runs, or is at least accepted.
 
 - **Run**, each on a copy of one small home, which has no model: what reads or changes the store (`RUN`).
-- **Accepted**: the words of every other `bcd` command, those in messages and docstrings of the code too, are read by the
-  command itself, and its function is not called, for the reason in `ACCEPTED`. A command in prose may leave out what it
-  needs; one in a block or in the list of commands may not.
+- **Accepted**: the words of every other `bcd` command, those in messages and docstrings of the code too, are read by
+  the command itself, and its function is not called, for the reason in `ACCEPTED`. A command in prose may leave out
+  what it needs; one in a block or in the list of commands may not.
 - **Planned** by make (`make -n`): every target, with its variables.
 - **Run at toy size**: the benchmarks in `TOY`. The others train networks or simulate for minutes at any size: of all,
   every option that a page or the benchmark itself names is known, and `--help` answers.
