@@ -25,6 +25,7 @@ from bcd.admission.beside import describe_labels
 from bcd.admission.delivery import find_deliveries
 from bcd.admission.received import locate
 from bcd.admission.refused import RefusedError
+from bcd.admission.report import report_path
 from bcd.admission.sources.remote import fetch_delivery, is_url
 from bcd.admission.waiting import find_stuck
 from bcd.config import load_configuration
@@ -34,7 +35,7 @@ from bcd.settings import Settings
 from bcd.store.hospitals import list_hospitals
 from bcd.store.store import open_store
 from flows.forms import Text
-from flows.reporting import publish_markdown, reporting, run_name, told
+from flows.reporting import link_report, publish_markdown, reporting, run_name, told
 
 
 @flow(name="ingest", flow_run_name=run_name)
@@ -130,9 +131,9 @@ def _describe(settings: Settings, admissions: list[Admission]) -> str:
     for each in admissions:
         refused, flags = _counts(each.refused), _counts(each.flags)
         note = " (admitted before)" if each.already else ""
-        report = (settings.reports / f"{each.id[:12]}.html").relative_to(settings.home)
+        report = link_report(settings, report_path(settings, each.id))
         counts = f"{each.admitted} | {refused} | {each.ignored} | {each.patients} | {flags}"
-        lines.append(f"| {each.delivery}{note} | {each.hospital} | {counts} | `{report}` |")
+        lines.append(f"| {each.delivery}{note} | {each.hospital} | {counts} | {report} |")
     store = open_store(settings)
     lines += [f"\n{each.delivery}: {line}" for each in admissions for line in describe_labels(store, each)]
     return "\n".join(lines)

@@ -24,6 +24,8 @@ from prefect.states import Failed, State
 
 from bcd.errors import BcdError
 from bcd.progress import Advance, is_shown, show_progress
+from bcd.runtime import find_report_page
+from bcd.settings import Settings
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -119,6 +121,12 @@ def artifact_key(text: str) -> str:
 def publish_markdown(key: str, markdown: str, description: str) -> None:
     """Leaves a text or a table at the flow run."""
     create_markdown_artifact(markdown, key=artifact_key(key), description=description)
+
+
+def link_report(settings: Settings, report: Path) -> str:
+    """Returns Markdown that opens a report: a link where `bcd up` serves it, else its path."""
+    page = find_report_page(settings, report)
+    return f"[open the report]({page})" if page else f"`{report}`"
 
 
 def publish_picture(key: str, picture: Path, description: str) -> None:

@@ -14,7 +14,7 @@ from bcd.cli.options import AsJson, By, Reason, command_group
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from bcd.store.delivery_queries import Delivery, RefusedFile
+    from bcd.store.deliveries import Delivery, RefusedFile
 
 NamedDelivery = Annotated[
     str,

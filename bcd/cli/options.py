@@ -11,6 +11,9 @@ Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it i
 AsJson = Annotated[bool, typer.Option("--json", help="Print the facts as JSON, and nothing else.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say only what would be done.")]
 
+ADOPT = "`bcd model adopt released --by NAME --reason TEXT`"
+"""The command that gives a home its first champion."""
+
 
 def command_group(noun: str, *examples: str) -> typer.Typer:
     """Returns an empty group of commands, whose help ends with examples.

@@ -20,6 +20,7 @@ from typing import Any, Literal, get_args
 import sqlalchemy as sa
 
 from bcd.errors import BcdError
+from bcd.options import Microns
 from bcd.patches import Hospital
 from bcd.store import tables
 from bcd.store.sign_off import SignOff
@@ -53,7 +54,7 @@ class HospitalRecord:
     identifiers: Identifiers
     key_fingerprint: str | None
     declared: SignOff
-    coarsest: float = COARSEST
+    coarsest: Microns = COARSEST
 
 
 def check_hospital(name: str) -> Hospital:
@@ -96,7 +97,7 @@ def declare_hospital(store: Store, hospital: str, identifiers: Identifiers, sign
     return known
 
 
-def allow_coarse(store: Store, hospital: str, coarsest: float, sign_off: SignOff) -> HospitalRecord:
+def allow_coarse(store: Store, hospital: str, coarsest: Microns, sign_off: SignOff) -> HospitalRecord:
     """Sets how coarse the finest level of a hospital's slides may be.
 
     Args:

@@ -78,10 +78,13 @@ def withdraw(store: Store, patient: str, *, hospital: str | None, sign_off: Sign
     return patiently(record)
 
 
-def list_withdrawals(store: Store) -> list[Withdrawal]:
-    """Returns all withdrawals, oldest first."""
+def list_withdrawals(store: Store, hospital: Hospital | None = None) -> list[Withdrawal]:
+    """Returns the withdrawals of all hospitals, or of one, oldest first."""
+    query = sa.select(tables.withdrawn)
+    if hospital is not None:
+        query = query.where(tables.withdrawn.c.hospital == hospital)
     with store.read() as connection:
-        rows = connection.execute(sa.select(tables.withdrawn)).mappings().all()
+        rows = connection.execute(query).mappings().all()
     return sorted(map(_read, rows), key=lambda one: (one.sign_off.at, one.person))
 
 
