@@ -291,6 +291,26 @@ def test_the_command_runs(
     assert not ended.value.code, "".join(capsys.readouterr())
 
 
+AS_JSON = {name_of(text): text for text in sorted(IN_FULL, key=len, reverse=True) if name_of(text) in RUN}
+AS_JSON = {name: text for name, text in AS_JSON.items() if name.split()[-1] in {"list", "show", "status", "refusals"}}
+
+
+@pytest.mark.parametrize("name", AS_JSON)
+def test_the_command_prints_json_and_nothing_else(
+    name: str, made: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BCD_HOME", str(made.path))
+    monkeypatch.chdir(made.folder)
+    words = put_in(AS_JSON[name], lambda word: made.snapshots.get(word, word))
+    monkeypatch.setattr(sys, "argv", ["bcd", *words, "--json"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    told, complained = capsys.readouterr()
+    assert (ended.value.code or 0, complained) == (0, "")
+    is_list = name.rsplit(maxsplit=1)[-1] in {"list", "refusals"} or name == "config show"
+    assert isinstance(json.loads(told), list if is_list else dict)
+
+
 @pytest.mark.parametrize("text", sorted({each.text for each in COMMANDS if each.text.startswith("make ")}))
 def test_make_knows_the_target(text: str) -> None:
     planned = ["make", "-n", *shlex.split(text)[1:]]

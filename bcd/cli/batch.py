@@ -181,7 +181,7 @@ def release(
         int | None, typer.Option(min=0, max=1, help="The label that is right, instead of the name's.")
     ] = None,
 ) -> None:
-    """Admit refused files after a person has looked at them; who and why is recorded."""
+    """Admit refused files after a person has looked at them."""
     from bcd.admission.release import release as release_files
     from bcd.admission.report import report_path
     from bcd.cli.terminal import at_work, print_table

@@ -15,7 +15,7 @@ def show(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Print every setting and option as it stands, where it comes from, and what is wrong; exit 2 on a fault."""
+    """Show every setting and option, where its value comes from, and what is wrong. A fault ends with exit code 2."""
     import json
 
     from bcd.cli.terminal import make_console

@@ -31,13 +31,16 @@ _MEMORY = "demo.json"
 def demo(
     data: Annotated[
         Path | None,
-        typer.Option(help="Folder of real deliveries, the last of which arrives second; none: synthetic ones."),
+        typer.Option(
+            help="A folder of real deliveries; the last one arrives second. By default bcd draws synthetic ones."
+        ),
     ] = None,
     protocol: Annotated[
-        str, typer.Option(help="How patients are split; none: what suits the patients, and it is said.")
+        str,
+        typer.Option(help="The protocol that deals patients to splits. By default the one that suits them."),
     ] = "",
 ) -> None:
-    """Play a hospital: deliveries in, champion trained and challenged, one unseen patient scored."""
+    """Play a hospital: admit deliveries, train a champion, challenge it, and score an unseen patient."""
     from bcd.cli.terminal import at_work
     from bcd.settings import load_settings
     from bcd.snapshots.options import SplitOptions

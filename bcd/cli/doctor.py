@@ -54,7 +54,7 @@ class Finding:
 
 
 def doctor(*, as_json: AsJson = False) -> None:
-    """Look whether this machine is fit: Python, packages, GPU, disk, ports, folders, databases, champion, servers."""
+    """Check this machine: Python, packages, GPU, disk, ports, folders, databases, champion and servers."""
     from rich.text import Text
 
     from bcd.cli.terminal import make_console

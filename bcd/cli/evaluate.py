@@ -30,7 +30,8 @@ FOLDER = "evaluations"
 def evaluate(
     *,
     model: Annotated[
-        str, typer.Option(help="models:/bcd-idc@champion, an alias, a version, or a Keras file; none: the champion.")
+        str,
+        typer.Option(help="models:/bcd-idc@champion, an alias, a version, or a Keras file. By default the champion."),
     ] = "",
     beside: Annotated[
         list[str] | None, typer.Option(help="A further model on the same patches; may be repeated.")
@@ -41,7 +42,7 @@ def evaluate(
     snapshot: Annotated[
         str,
         typer.Option(
-            help="Id of a snapshot, or its beginning; none: the one that the model was trained on.",
+            help="A snapshot's id, or its beginning. By default the one that the model was trained on.",
             autocompletion=complete_snapshot,
         ),
     ] = "",
@@ -49,7 +50,8 @@ def evaluate(
         Path | None, typer.Option(help="A CSV of anybody's predictions: patient, x, y, label, and scores in [0, 1].")
     ] = None,
     column: Annotated[
-        list[str] | None, typer.Option(help="A column of scores in that file; may be repeated; none: all others.")
+        list[str] | None,
+        typer.Option(help="A column of scores in that file; may be repeated. By default all others."),
     ] = None,
     data: Annotated[
         Path | None, typer.Option(help="A delivery to evaluate on, without admitting it: a folder, a zip or tar.")
@@ -57,25 +59,27 @@ def evaluate(
     hospital: Annotated[str, typer.Option(help="The hospital of that delivery.")] = "given",
     spacing: Annotated[
         float | None,
-        typer.Option(help="µm per pixel, for slides in it that do not say it, or to confirm."),
+        typer.Option(help="µm per pixel of slides in it that do not state it; or a confirmation."),
     ] = None,
     pixels: Annotated[
         Literal["0..255", "0..1", "-1..1"] | None,
         typer.Option(help="The pixel values that a Keras file expects, where it does not show them."),
     ] = None,
     prepared: Annotated[
-        bool, typer.Option("--prepared", help="Prepare patches for a Keras file of others as for bcd's own networks.")
+        bool,
+        typer.Option("--prepared", help="Prepare patches for a Keras file from elsewhere as for bcd's own networks."),
     ] = False,
     prevalence: Annotated[
-        float | None, typer.Option(min=0, max=1, help="State precision, F1, … at this prevalence as well.")
+        float | None, typer.Option(min=0, max=1, help="State precision, F1 and others at this prevalence too.")
     ] = None,
-    resamples: Annotated[int | None, typer.Option(help="Bootstrap resamples of the patients.")] = None,
+    resamples: Annotated[int | None, typer.Option(help="How often the patients are resampled.")] = None,
     to: Annotated[
-        Path | None, typer.Option(help="Folder for JSON, scores, pictures and page; none: BCD_HOME/evaluations.")
+        Path | None,
+        typer.Option(help="The folder for JSON, scores, pictures and page. By default BCD_HOME/evaluations."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate by patient: metrics with intervals, thresholds, patients, pairwise differences. Chooses nothing."""
+    """Evaluate a model, or predictions, by patient: metrics, thresholds, differences. Nothing is chosen by it."""
     from bcd.cli.terminal import at_work
     from bcd.evaluation.options import EvaluateOptions
     from bcd.settings import load_settings

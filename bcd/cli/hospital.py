@@ -52,7 +52,7 @@ def declare(
 def allow(
     name: Annotated[str, typer.Argument(help="The hospital.")],
     coarsest: Annotated[
-        float, typer.Option(help="µm per pixel: slides of a coarser finest level are refused unless confirmed.")
+        float, typer.Option(help="µm per pixel of the coarsest finest level that is admitted without confirmation.")
     ],
     by: By,
     reason: Reason,

@@ -13,19 +13,19 @@ from bcd.cli.options import AsJson
 
 def ingest(
     delivery: Annotated[
-        str, typer.Argument(help="Folder, archive, slide or URL (s3://…); none: all that waits in the inbox.")
+        str, typer.Argument(help="A folder, archive, slide or URL (s3://…). By default all that waits in the inbox.")
     ] = "",
     hospital: Annotated[
         str, typer.Option(help="The hospital that the delivery comes from.", autocompletion=complete_hospital)
     ] = "",
     spacing: Annotated[
         float | None,
-        typer.Option(help="In µm per pixel, for slides that do not say it, or to confirm one coarser than 1.2."),
+        typer.Option(help="µm per pixel of slides that do not state it; or a confirmation of one coarser than 1.2."),
     ] = None,
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Admit a delivery: each good patch once, each refused file kept with its reason."""
+    """Admit a delivery: each good patch once. Every refused file is kept with its reason."""
     from bcd.admission.beside import describe_labels
     from bcd.admission.sources.remote import is_url
     from bcd.admission.waiting import find_stuck

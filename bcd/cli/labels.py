@@ -26,11 +26,13 @@ def import_file(  # noqa: PLR0917 - they are options
     ],
     by: By,
     reason: Reason,
-    hospital: Annotated[str, typer.Option(help="The hospital of lines, or of a slide, where it is not said.")] = "",
-    patient: Annotated[str, typer.Option(help="Whose slide is annotated, where the GeoJSON does not say it.")] = "",
-    slide: Annotated[str, typer.Option(help="Which slide of the patient, likewise.")] = "",
+    hospital: Annotated[str, typer.Option(help="The hospital, where the file does not name it.")] = "",
+    patient: Annotated[
+        str, typer.Option(help="The patient whose slide is annotated, where the GeoJSON does not name it.")
+    ] = "",
+    slide: Annotated[str, typer.Option(help="The annotated slide, where the GeoJSON does not name it.")] = "",
 ) -> None:
-    """Revise labels by a file, nothing of it where a line is faulty; the latest revision of a label counts."""
+    """Revise labels by a file, all of it or nothing. The latest revision of a label counts."""
     from bcd.cli.terminal import at_work
     from bcd.errors import BcdError
     from bcd.settings import load_settings

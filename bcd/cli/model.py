@@ -105,10 +105,15 @@ def compare(
         ),
     ],
     *,
-    split: Annotated[Literal["test", "val", "gate"], typer.Option(help="On whose patients.")] = "test",
+    split: Annotated[
+        Literal["test", "val", "gate"], typer.Option(help="The split whose patients are compared on.")
+    ] = "test",
     snapshot: Annotated[
         str,
-        typer.Option(help="Of which snapshot; none: that of the newer version.", autocompletion=complete_snapshot),
+        typer.Option(
+            help="A snapshot's id, or its beginning. By default the newer version's.",
+            autocompletion=complete_snapshot,
+        ),
     ] = "",
     by: By = "",
     reason: Reason = "",
@@ -179,9 +184,7 @@ def adopt(
 @app.command()
 def card(
     version: VersionOrReleased = "champion",
-    to: Annotated[
-        Path | None, typer.Option(help="Write it to this .html or .md file instead of printing it.")
-    ] = None,
+    to: Annotated[Path | None, typer.Option(help="An .html or .md file to write, instead of printing it.")] = None,
 ) -> None:
     """Print the model card of a version, or write it to a file."""
     from bcd.errors import BcdError
@@ -214,7 +217,9 @@ def card(
 def export(
     version: VersionOrReleased = "champion",
     format: Annotated[Format, typer.Option(help="The kind of file.")] = "keras",  # noqa: A002
-    to: Annotated[Path | None, typer.Option(help="The file; by default bcd-idc-VERSION here.")] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="The file to write. By default bcd-idc-VERSION in this folder.")
+    ] = None,
 ) -> None:
     """Write a version as one file from raw patches to calibrated probability, checked against the bundle."""
     from bcd.cli.terminal import at_work

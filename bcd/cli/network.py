@@ -83,11 +83,17 @@ def list_all(*, as_json: AsJson = False) -> None:
 def preview(
     snapshot: Annotated[
         str,
-        typer.Option(help="Its id, or the beginning of it; else the latest.", autocompletion=complete_snapshot),
+        typer.Option(
+            help="A snapshot's id, or its beginning. By default the latest.", autocompletion=complete_snapshot
+        ),
     ] = "",
-    stain: Annotated[float | None, typer.Option(min=0, help="Strength of stain jitter; else bcd.toml's.")] = None,
-    light: Annotated[float | None, typer.Option(min=0, help="Strength of light jitter; else bcd.toml's.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed chooses other patches and draws.")] = 1,
+    stain: Annotated[
+        float | None, typer.Option(min=0, help="The strength of stain jitter. By default bcd.toml's.")
+    ] = None,
+    light: Annotated[
+        float | None, typer.Option(min=0, help="The strength of light jitter. By default bcd.toml's.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The seed that chooses the patches and augments them.")] = 1,
     to: Annotated[Path, typer.Option(help="The PNG to write.")] = Path("augmentation.png"),
 ) -> None:
     """Draw some train patches as they are prepared, and each as eight epochs of a training would see it.

@@ -18,7 +18,7 @@ def score(
     what: Annotated[
         list[str] | None,
         typer.Argument(
-            help="A patient; or, with --to, slides, folders, archives; none: all patients that wait.",
+            help="A patient; with --to: slides, folders or archives. By default all patients that wait.",
             metavar="WHAT",
             autocompletion=complete_patient,
         ),
@@ -29,10 +29,12 @@ def score(
     ] = None,
     model: Annotated[
         str,
-        typer.Option(help="released, a bundle's folder, an alias or a version; none: the champion, else released."),
+        typer.Option(
+            help="released, a bundle's folder, an alias or a version. By default the champion, else released."
+        ),
     ] = "",
     spacing: Annotated[
-        float | None, typer.Option(help="µm per pixel, for given slides that do not say it, or to confirm.")
+        float | None, typer.Option(help="µm per pixel of given slides that do not state it; or a confirmation.")
     ] = None,
     hospital: Annotated[
         str,

@@ -16,24 +16,35 @@ if TYPE_CHECKING:
 
 def search(
     *,
-    plan: Annotated[str, typer.Option(help="Id of a plan whose search goes on; none: a new plan.")] = "",
+    plan: Annotated[str, typer.Option(help="The id of a plan whose search goes on. By default a new plan.")] = "",
     snapshot: Annotated[
         str,
         typer.Option(
-            help="Id of the snapshot; none: all that is admitted, frozen now.", autocompletion=complete_snapshot
+            help="The snapshot's id, or its beginning. By default all that is admitted is frozen now.",
+            autocompletion=complete_snapshot,
         ),
     ] = "",
-    trials: Annotated[int | None, typer.Option(min=1, help="Networks to try, those tried before included.")] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="How many networks are tried, earlier ones of the study included.")
+    ] = None,
     hours: Annotated[
-        float | None, typer.Option(min=0.001, help="Hours of training of all workers together, instead or besides.")
+        float | None,
+        typer.Option(
+            min=0.001,
+            help="Hours of training of all workers together; the search ends at whichever limit comes first.",
+        ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of a trial.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Trials at a time on this machine.")] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds with which the best are refitted.")] = None,
-    study: Annotated[str | None, typer.Option(help="Name of the study; none: by snapshot and options.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="How many trials run at a time on this machine.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="How many seeds the best networks are refitted with.")
+    ] = None,
+    study: Annotated[
+        str | None, typer.Option(help="The name of the study. By default bcd names it by snapshot and options.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Search for a better network than the default; run it elsewhere too, and both work on the same study."""
+    """Search for a better network than the default. The same command on another machine joins the study."""
     from bcd.cli.terminal import at_work, whole_command
     from bcd.errors import BcdError
     from bcd.search.options import SearchOptions

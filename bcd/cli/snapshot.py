@@ -87,7 +87,10 @@ def show(snapshot: NamedSnapshot, *, as_json: AsJson = False) -> None:
 def diff(
     before: NamedSnapshot,
     after: Annotated[
-        str, typer.Argument(metavar="LATER", help="Likewise, of a later one.", autocompletion=complete_snapshot)
+        str,
+        typer.Argument(
+            metavar="LATER", help="A later snapshot's id, or the beginning of it.", autocompletion=complete_snapshot
+        ),
     ],
     *,
     as_json: AsJson = False,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def status(*, as_json: AsJson = False) -> None:
-    """Show batches, patients, models with the gate's verdicts, scored patients, and servers."""
+    """Show batches, models with the gate's verdicts, the last scores, what waits, and the servers."""
     from bcd.admission.waiting import count_set_aside, find_stuck
     from bcd.cli import daemons
     from bcd.cli.model import show_models

@@ -30,17 +30,6 @@ def test_help_names_every_command() -> None:
         assert command in shown.stdout
 
 
-@pytest.mark.parametrize(
-    ("typed", "offered"), [("bcd sna", "snapshot"), ("bcd train --ep", "--epochs"), ("bcd snapshot di", "diff")]
-)
-def test_tab_completes_commands_and_options(typed: str, offered: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "complete" in _bcd("--show-completion", "bash").stdout
-    monkeypatch.setenv("_BCD_COMPLETE", "complete_bash")
-    monkeypatch.setenv("COMP_WORDS", typed)
-    monkeypatch.setenv("COMP_CWORD", str(typed.count(" ")))
-    assert offered in _bcd().stdout.split()
-
-
 def test_version_is_printed() -> None:
     assert _bcd("--version").stdout.startswith("bcd 0.")
 
