@@ -73,6 +73,8 @@ def search(
 
 def show_study(console: Screen, study: StudyResult) -> None:
     """Prints the trials of a study, what its candidates gain, and the verdict."""
+    from bcd.evaluation.report.tables import format_difference
+
     console.table(
         f"Trials of {study.study}",
         [trial for trial in study.trials if trial.state != "too large"],
@@ -93,10 +95,7 @@ def show_study(console: Screen, study: StudyResult) -> None:
             "trial": lambda each: str(each.trial),
             "val scores": lambda each: " ".join(f"{score:.3f}" for score in each.scores),
             "the default's": lambda each: " ".join(f"{score:.3f}" for score in each.default),
-            "gain": lambda each: f"{each.value:+.3f}",
-            "interval": lambda each: (
-                "n/a" if each.low is None or each.high is None else f"{each.low:+.3f} to {each.high:+.3f}"
-            ),
+            "gain": format_difference,
         },
         key="gains",
     )
