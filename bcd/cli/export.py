@@ -23,12 +23,13 @@ def export(
     with at_work(settings) as console:
         from bcd.bundle.export.export import export_bundle
         from bcd.bundle.export.runtimes import RUNTIMES
-        from bcd.bundle.registry import load_bundle
+        from bcd.bundle.registry import open_folder, require_row
 
         RUNTIMES[format].require(format)
-        bundle = load_bundle(settings, model)
-        path = to or Path(bundle.name.replace("/", "-") + RUNTIMES[format].suffix)
-        note = export_bundle(bundle, format, path)
+        row = require_row(settings, model)
+        path = to or Path(row.name.replace("/", "-") + RUNTIMES[format].suffix)
+        with open_folder(settings, row) as folder:
+            note = export_bundle(folder, row.name, format, path)
         found = ", ".join(f"{name} within {off:.1g}" for name, off in note.difference.items())
         console.print(f"{path}: {note.bundle} as {format}, compared with it on {note.probes} patches: {found}.")
         console.print(f"What goes in and comes out: {path}.json", soft_wrap=True)

@@ -45,7 +45,7 @@ def build_graph(networks: Sequence[Any], record: BundleRecord, *, fold_views: bo
     """
     raw = keras.Input(_SHAPE, dtype="uint8", name="patches")
     views = _turn(_prepare(raw, record.preparation), record.ensemble.views)
-    answer = _join(networks)
+    answer = join_networks(networks)
     if fold_views and len(views) > 1:
         each = answer(layers.Concatenate(axis=0, name="views")(views))
         logit = keras.ops.reshape(keras.ops.mean(keras.ops.reshape(each, (len(views), -1)), axis=0), (-1, 1))
@@ -107,8 +107,8 @@ def _flip(equation: str, name: str) -> Any:
     return layer
 
 
-def _join(networks: Sequence[Any]) -> Any:
-    """Joins the networks to a model that answers with the mean of their logits."""
+def join_networks(networks: Sequence[Any]) -> Any:
+    """Joins networks to a keras.Model from prepared patches (n, 50, 50, 3) to the mean of their logits (n, 1)."""
     prepared = keras.Input(_SHAPE, name="prepared")
     members = [_rename(network, f"network_{number}") for number, network in enumerate(networks, 1)]
     return keras.Model(prepared, _mean([member(prepared) for member in members], "members"), name="networks")
