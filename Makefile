@@ -18,8 +18,8 @@ install: $(VENV)/.run ## set up .venv with what bcd needs to run
 demo: $(VENV)/.run ## play a hospital end to end; DATA=FOLDER uses real deliveries, PROTOCOL=NAME fixes their splits
 	$(BIN)/bcd --home "$(DEMO_HOME)" demo $(if $(DATA),--data "$(DATA)") $(if $(PROTOCOL),--protocol $(PROTOCOL))
 
-test: $(VENV)/.dev ## run all tests on up to four cores, a file at a time on each (ARGS=… goes to pytest)
-	$(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile $(ARGS)
+test: $(VENV)/.dev ## run all tests in up to four processes, a file at a time in each (ARGS=… goes to pytest)
+	$(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 exactly-once: $(VENV)/.dev ## fifty kills on each database, eight processes, every step on a full disk (about 8 min)
 	BCD_TEST_FULL=1 $(BIN)/pytest --log-cli-level=INFO --durations=10 tests/exactly_once $(ARGS)
@@ -40,7 +40,7 @@ check: $(VENV)/.dev ## ruff, mypy, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(VENV)/.dev ## let ruff mend what it can
+format: $(VENV)/.dev ## let ruff fix what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

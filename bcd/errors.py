@@ -1,23 +1,23 @@
-"""Errors that a user can mend: each names the thing, what is wrong with it, and what to do."""
+"""Errors that a user can fix: each names the thing, what is wrong with it, and what to do."""
 
 from __future__ import annotations
 
 
 class BcdError(Exception):
-    """A condition that the user can mend; the command prints it without a traceback and exits with 2.
+    """A condition that the user can fix; the command prints it without a traceback and exits with 2.
 
     Args:
         what: What is wrong, naming the file, patient, split or setting.
-        mend: What to do about it, as an instruction.
+        fix: What to do about it, as an instruction.
     """
 
-    def __init__(self, what: str, mend: str) -> None:
-        super().__init__(what, mend)  # both in args, so that the error survives pickling between processes
+    def __init__(self, what: str, fix: str) -> None:
+        super().__init__(what, fix)  # both in args, so that the error survives pickling between processes
         self.what = what
-        self.mend = mend
+        self.fix = fix
 
     def __str__(self) -> str:
-        return f"{self.what} {self.mend}"
+        return f"{self.what} {self.fix}"
 
 
 class UnavailableError(BcdError):

@@ -104,7 +104,7 @@ def compare_speed(scratch: Path, real: Path | None, patches: int, turns: int) ->
     _print_speed(limits, runs, patches)
     for name in ("zip", "folder"):
         _print_stages(run("stages", ways[name][1], scratch), name, patches)
-    return _judge_speed(runs)
+    return _check_speed(runs)
 
 
 def _take_turns(
@@ -138,7 +138,7 @@ def _print_speed(limits: Sequence[Run], runs: dict[str, list[Run]], patches: int
         print(f"{name:9s}{rates:>26s}{shares[0]:>22s}{shares[1]:>22s}{used:12.1f}")
 
 
-def _judge_speed(runs: dict[str, list[Run]]) -> bool:
+def _check_speed(runs: dict[str, list[Run]]) -> bool:
     is_met = True
     print()
     for name in ("zip", "folder"):
@@ -190,7 +190,7 @@ def measure_size(scratch: Path, real: Path | None, size: int, turns: int) -> boo
             _print_step(patches, "admit", runs[patches])
             for step in STEPS:
                 _print_step(patches, step, [run(step, zips[patches], scratch, Path(homes) / f"{patches}")])
-    return _judge_size(runs)
+    return _check_size(runs)
 
 
 def _print_step(patches: int, step: str, runs: Sequence[Run]) -> None:
@@ -202,7 +202,7 @@ def _print_step(patches: int, step: str, runs: Sequence[Run]) -> None:
     )
 
 
-def _judge_size(runs: dict[int, list[Run]]) -> bool:
+def _check_size(runs: dict[int, list[Run]]) -> bool:
     (few, small), (many, large) = runs.items()
     times = [big["seconds"] / many / (tenth["seconds"] / few) for tenth, big in zip(small, large, strict=True)]
     used = [big["processor"] / many / (tenth["processor"] / few) for tenth, big in zip(small, large, strict=True)]

@@ -2,12 +2,12 @@
 
     .venv/bin/python benchmarks/evaluation.py
 
-277,524 predictions of 279 patients are made up and judged: every metric pooled, by patient, without the largest, by
-hospital and by batch, the threshold table, risk and coverage, patients. Once with the default intervals (full), once
-with those of 2,000 resamples of the patients (resampled). Beside it stand the pooled metrics of 2,000 resamples, and
-the same by scikit-learn, called once a resample: a few resamples are measured and scaled to all. Every way runs in a
-process of its own; memory is its own (RssAnon), at its peak. `--outcomes` prints instead how often the outcome is
-right on made-up patients, for docs/explanation/numbers.md.
+277,524 predictions of 279 patients are made up and evaluated: every metric pooled, by patient, without the largest,
+by hospital and by batch, the threshold table, risk and coverage, patients. Once with the default intervals (full),
+once with those of 2,000 resamples of the patients (resampled). Beside it stand the pooled metrics of 2,000
+resamples, and the same by scikit-learn, called once a resample: a few resamples are measured and scaled to all.
+Every way runs in a process of its own; memory is its own (RssAnon), at its peak. `--outcomes` prints instead how
+often the outcome is right on made-up patients, for docs/explanation/numbers.md.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def measure(way: str, arguments: argparse.Namespace) -> dict[str, float]:
     import sklearn.metrics  # noqa: F401 - not counted
 
     from bcd.evaluation.evaluation import evaluate_scores
-    from bcd.evaluation.metrics.metrics import Judged
+    from bcd.evaluation.metrics.metrics import Resampled
     from bcd.evaluation.metrics.sample import read_sample
 
     scores = make_scores(arguments.patches)
@@ -87,7 +87,7 @@ def measure(way: str, arguments: argparse.Namespace) -> dict[str, float]:
         if way in {"full", "resampled"}:
             evaluate_scores(scores, options, snapshot="benchmark", split="test")
         elif way == "pooled":
-            Judged.of(read_sample(scores), options).pooled()
+            Resampled.of(read_sample(scores), options).pooled()
         else:
             loop_over_resamples(scores, arguments.looped)
             factor = arguments.resamples / arguments.looped
@@ -151,7 +151,7 @@ def make_scores(patches: int) -> pd.DataFrame:
 
 def print_outcomes(patients: int = 5_000) -> None:
     """Prints the outcome of made-up patients with and without tumour, by the AUROC of the scores."""
-    from bcd.evaluation.metrics.metrics import Judged
+    from bcd.evaluation.metrics.metrics import Resampled
     from bcd.evaluation.metrics.patients import count_outcomes, find_facts
     from bcd.evaluation.metrics.sample import read_sample
     from bcd.evaluation.outcome import OUTCOMES, OutcomeRule
@@ -164,8 +164,8 @@ def print_outcomes(patients: int = 5_000) -> None:
         model = ScoreModel(separation=separation, tumour_free=0.5)
         scores = draw_scores(model, patients, seed=1)
         scores = scores[scores.groupby("patient")["label"].transform("size") >= options.min_patches]
-        judged = Judged.of(read_sample(scores), options)
-        counts = count_outcomes(find_facts(judged, scores).outcomes, judged.tallies.positive > 0)
+        resampled = Resampled.of(read_sample(scores), options)
+        counts = count_outcomes(find_facts(resampled, scores).outcomes, resampled.tallies.positive > 0)
         for group, found in counts.items():
             total = sum(found.values())
             shares = " | ".join(f"{100 * found[each] / total:.1f} %" for each in OUTCOMES)

@@ -1,4 +1,4 @@
-"""How often the gate promotes challengers whose truth is known: made-up hospitals, judged by the rule as it stands.
+"""How often the gate promotes challengers whose truth is known: made-up hospitals, decided by the rule as it stands.
 
 Patients have the sizes of the real set's and effects of their own (`bcd.synthetic.scores`). A challenger's true
 AUROC, recall and specificity are set, so that every promotion is known to be right or wrong.
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bcd.evaluation.options import EvaluateOptions
 from bcd.gate.options import GateOptions
-from bcd.gate.rule import judge
+from bcd.gate.rule import decide
 from bcd.synthetic.scores import ScoreModel, draw_patch_series, population, true_value, with_auroc
 
 if TYPE_CHECKING:
@@ -71,13 +71,13 @@ def simulate(
     seed: int = 1,
     options: GateOptions = OPTIONS,
 ) -> NDArray[np.bool_]:
-    """Judges challengers of known truth.
+    """Evaluates challengers of known truth.
 
     Args:
         challenger: What is true of every challenger.
         n_patients: Gate patients.
         runs: Hospitals that are drawn.
-        looks: Challengers of one hospital, one after the other, judged on the same gate patients.
+        looks: Challengers of one hospital, one after the other, evaluated on the same gate patients.
         seed: Another seed draws other hospitals.
         options: The rule and its margins.
 
@@ -88,7 +88,7 @@ def simulate(
     for run in range(runs):
         champion, *others = _draw(challenger, n_patients, looks, np.random.default_rng([seed, run]))
         for look, other in enumerate(others):
-            promoted[run, look] = judge(other, champion, options, EVALUATE).verdict == "PROMOTE"
+            promoted[run, look] = decide(other, champion, options, EVALUATE).verdict == "PROMOTE"
     return promoted
 
 

@@ -2,7 +2,7 @@
 
 - BCa: the bias-corrected and accelerated bootstrap (Efron 1987), the acceleration by the jackknife over patients.
 - bootstrap-t: studentised by the infinitesimal jackknife within each resample, on the logit scale (Efron and
-  Tibshirani 1993, chapter 12).
+  Tibshirani 1993, event 12).
 
 Where no error was seen, all give the exact bound over patients, as bcd does.
 """

@@ -1,8 +1,9 @@
 """Recipes compared by patient folds of the train patients, and the chosen one opened on the test patients.
 
 Every recipe is trained on each fold's other train patients, with every seed; the snapshot's val patients choose the
-epoch and the left-out fold judges. A recipe counts as better where the whole interval of its gain over the default,
-by patient and seed, lies above zero. Everything is kept in --folder, so the same command goes on after a kill.
+epoch and the left-out fold is evaluated. A recipe counts as better where the whole interval of its gain over the
+default, by patient and seed, lies above zero.
+Everything is kept in --folder, so the same command goes on after a kill.
 
     .venv/bin/python benchmarks/recipes.py train --home HOME --folder FOLDER       # 3 folds x 2 seeds x 5 recipes
     .venv/bin/python benchmarks/recipes.py compare --home HOME --folder FOLDER     # the table; test patients unread
@@ -28,7 +29,7 @@ from bcd.settings import load_settings
 from bcd.snapshots.freeze import load_snapshot
 from bcd.training.data import left_out_rows
 from bcd.training.fit import train_network
-from bcd.training.options import TrainOptions, Views
+from bcd.training.options import TrainOptions, Turns
 from bcd.training.predict import predict_logits
 
 PUBLISHED = Path(__file__).parents[2] / "shared/data/peer-predictions-val.csv"
@@ -120,30 +121,30 @@ def place(folder: Path, name: str, fold: int, seed: int) -> Path:
 
 def compare_all(prepared: PreparedSnapshot, folder: Path) -> None:
     """Prints what every recipe gains over the default of the same seeds on the folds that it never saw."""
-    judged: dict[str, tuple[list[int], Folds]] = {}
+    evaluated: dict[str, tuple[list[int], Folds]] = {}
     for name, recipe in RECIPES.items():
         seeds = [each for each in SEEDS if all(place(folder, name, fold, each).exists() for fold in range(FOLDS))]
-        for views in (1, 8) if seeds else ():
-            judged[f"{name}, {views} view{'s' * (views > 1)}"] = (
+        for turns in (1, 8) if seeds else ():
+            evaluated[f"{name}, {turns} turn{'s' * (turns > 1)}"] = (
                 seeds,
                 [
                     [
-                        score_fold(prepared, place(folder, name, fold, seed), of_fold(recipe, fold, seed), views)
+                        score_fold(prepared, place(folder, name, fold, seed), of_fold(recipe, fold, seed), turns)
                         for seed in seeds
                     ]
                     for fold in range(FOLDS)
                 ],
             )
         if len(seeds) > 1:
-            judged[f"{name}, 8 views, both seeds averaged"] = (
+            evaluated[f"{name}, 8 turns, both seeds averaged"] = (
                 seeds,
-                [[average(*frames)] for frames in judged[f"{name}, 8 views"][1]],
+                [[average(*frames)] for frames in evaluated[f"{name}, 8 turns"][1]],
             )
-    default = judged["default, 1 view"][1]
+    default = evaluated["default, 1 turn"][1]
     draws = [draw_patients(fold[0]) for fold in default]
     base = resample(default, draws)
     print(f"AUROC, every patient weighing the same, mean of {FOLDS} left-out folds; gain over the default")
-    for name, (seeds, folds) in judged.items():
+    for name, (seeds, folds) in evaluated.items():
         values = resample(folds, draws)
         same = base[:, [SEEDS.index(seed) for seed in seeds]]
         gain = pick_seeds(values, 0) - pick_seeds(same, 1)
@@ -169,19 +170,19 @@ def open_test(prepared: PreparedSnapshot, folder: Path, name: str, published: Pa
         training = recipe.training.model_copy(update={"seed": seed})
         path = folder / name.replace(" ", "-") / f"all-seed{seed}"
         network = load_network(train_network(prepared, recipe.architecture, training, path).path)
-        for views in (1, 8):
-            logits[seed, views] = predict_logits(network, prepared.pixels[rows], views=views)
-    cases = {f"seed {seed}, {views} views": logits[seed, views] for seed, views in logits}
-    cases["three seeds, 8 views"] = np.mean([logits[seed, 8] for seed in (1, 2, 3)], axis=0)
+        for turns in (1, 8):
+            logits[seed, turns] = predict_logits(network, prepared.pixels[rows], turns=turns)
+    cases = {f"seed {seed}, {turns} turns": logits[seed, turns] for seed, turns in logits}
+    cases["three seeds, 8 turns"] = np.mean([logits[seed, 8] for seed in (1, 2, 3)], axis=0)
     probabilities = {case: 1 / (1 + np.exp(-values.astype(np.float64))) for case, values in cases.items()}
     print(
         f"AUROC of {name} on {frame['patient'].nunique()} test patients: pooled, patient-macro, without the largest"
     )
     for case, probability in (probabilities | read_published(frame, published)).items():
-        judged = evaluate_scores(
+        evaluated = evaluate_scores(
             frame.assign(probability=probability), EvaluateOptions(), snapshot=prepared.snapshot.id, split="test"
         )
-        ways = (judged.pooled, judged.patient_macro, judged.without_largest)
+        ways = (evaluated.pooled, evaluated.patient_macro, evaluated.without_largest)
         print(f"  {case:22s}", "   ".join(format_estimate(way["auroc"]) for way in ways))
 
 
@@ -198,14 +199,14 @@ def read_published(frame: pd.DataFrame, file: Path) -> dict[str, np.ndarray]:
     return {column: merged[column].to_numpy(np.float64) for column in columns}
 
 
-def score_fold(prepared: PreparedSnapshot, path: Path, training: TrainOptions, views: Views) -> pd.DataFrame:
+def score_fold(prepared: PreparedSnapshot, path: Path, training: TrainOptions, turns: Turns) -> pd.DataFrame:
     """Scores the fold that a training left out, or finds it scored."""
-    kept = path / f"left-out-{views}.parquet"
+    kept = path / f"left-out-{turns}.parquet"
     if not kept.exists():
         rows = left_out_rows(prepared, training)
         frame = prepared.snapshot.patches.iloc[rows][["patient", "label"]].reset_index(drop=True)
         network = load_network(path / "network.keras")
-        frame.assign(logit=predict_logits(network, prepared.pixels[rows], views=views)).to_parquet(kept)
+        frame.assign(logit=predict_logits(network, prepared.pixels[rows], turns=turns)).to_parquet(kept)
     return pd.read_parquet(kept)
 
 

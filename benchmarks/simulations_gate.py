@@ -2,7 +2,7 @@
 
 A challenger that is worse by a margin must be promoted in at most 5 % of runs. How often an equal one and better ones
 are promoted is the price, drawn against the number of gate patients; and what happens where several challengers, one
-after the other, are judged on the same patients.
+after the other, are evaluated on the same patients.
 
     .venv/bin/python benchmarks/simulations_gate.py --runs 50 --picture docs/images/gate-promotions.png
 """
@@ -140,7 +140,7 @@ def _rates(rates: Rates, runs: int) -> Table:
 def _looks(repeated: Rates, runs: int) -> Table:
     caption = (
         f"Share of {_fewer(runs)} hospitals in which at least one of {LOOKS} such challengers is promoted, all "
-        "judged on the same gate patients against the same champion."
+        "evaluated on the same gate patients against the same champion."
     )
     rows = [[name, *map(_percent, values)] for name, values in repeated.items()]
     return Table(caption, [f"the {LOOKS} challengers in truth", *map(str, SIZES)], rows)

@@ -18,7 +18,7 @@ from interval_methods import METHODS, Figure, auroc_error, ratio_error
 
 from bcd.evaluation.calls import is_confident
 from bcd.evaluation.metrics.intervals import Array, Statistic, draw_resamples, interval
-from bcd.evaluation.metrics.metrics import Judged, basis, leverage_of, ratio
+from bcd.evaluation.metrics.metrics import Resampled, basis, leverage_of, ratio
 from bcd.evaluation.metrics.sample import Sample
 from bcd.evaluation.metrics.tallies import tally
 from bcd.evaluation.options import EvaluateOptions
@@ -138,7 +138,7 @@ def difference_table(sizes: dict[int, int]) -> Table:
         weights = draw_resamples(n, OPTIONS)
         for number in range(samples):
             a, b = draw_patch_pair(first, second, n, np.random.default_rng((2, n, number)))
-            _compare(records, (_judge(a, n, weights), _judge(b, n, weights)), keys, (first, second))
+            _compare(records, (_evaluate(a, n, weights), _evaluate(b, n, weights)), keys, (first, second))
         for key in keys:
             found = [records[key, n, method] for method in ("percentile", "jackknife")]
             high = [f"{100 * record.above / max(record.samples, 1):.1f} %" for record in found]
@@ -158,45 +158,45 @@ def _try_methods(
 ) -> None:
     weights = draw_resamples(n, OPTIONS)
     for number in range(samples):
-        judged = _judge(draw_patches(model, n, np.random.default_rng((1, n, number))), n, weights)
+        resampled = _evaluate(draw_patches(model, n, np.random.default_rng((1, n, number))), n, weights)
         for key in STATISTICS:
-            figure = _figure(judged, key)
+            figure = _figure(resampled, key)
             for method in methods:
                 low, high = METHODS[method](figure, OPTIONS)
                 records[key, n, method].add(low, high, true_value(model, key))
 
 
-def _judge(patches: ScoredPatches, n: int, weights: Array) -> Judged:
+def _evaluate(patches: ScoredPatches, n: int, weights: Array) -> Resampled:
     patients = [("hospital", str(number)) for number in range(n)]
     sample = Sample(patches.label == 1, patches.probability, patches.patient, patients)
-    return replace(Judged.of(sample, OPTIONS), weights=weights)
+    return replace(Resampled.of(sample, OPTIONS), weights=weights)
 
 
-def _figure(judged: Judged, key: str) -> Figure:
-    t = judged.tallies
+def _figure(resampled: Resampled, key: str) -> Figure:
+    t = resampled.tallies
     if key == "auroc":
         patches = basis(key, t)
-        error = auroc_error(judged.pairs, t.positive, t.negative)
-        return Figure(_values(judged, key), judged.weights, leverage_of(key, t), patches, error)
+        error = auroc_error(resampled.pairs, t.positive, t.negative)
+        return Figure(_values(resampled, key), resampled.weights, leverage_of(key, t), patches, error)
     if key == "selective_error":
-        kept = tally(judged.sample, is_confident(judged.sample.probability, _LEVEL))
-        part, whole = kept.fp + kept.fn, kept.n
+        confident = tally(resampled.sample, is_confident(resampled.sample.probability, _LEVEL))
+        part, whole = confident.fp + confident.fn, confident.n
     else:
         part = {"accuracy": t.tp + t.tn, "recall": t.tp, "specificity": t.tn}[key]
         whole = {"accuracy": t.n, "recall": t.positive, "specificity": t.negative}[key]
-    return Figure(ratio(part, whole), judged.weights, whole, whole, ratio_error(part, whole))
+    return Figure(ratio(part, whole), resampled.weights, whole, whole, ratio_error(part, whole))
 
 
 def _difference(first: Statistic, second: Statistic, weights: Array) -> Array:
     return second(weights) - first(weights)
 
 
-def _values(judged: Judged, key: str) -> Statistic:
-    return lambda weights: judged.values(key, weights)
+def _values(resampled: Resampled, key: str) -> Statistic:
+    return lambda weights: resampled.values(key, weights)
 
 
 def _compare(
-    records: Records, pair: tuple[Judged, Judged], keys: tuple[str, ...], models: tuple[ScoreModel, ScoreModel]
+    records: Records, pair: tuple[Resampled, Resampled], keys: tuple[str, ...], models: tuple[ScoreModel, ScoreModel]
 ) -> None:
     a, b = pair
     n = len(a.sample.patients)

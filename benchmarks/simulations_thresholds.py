@@ -40,7 +40,7 @@ NODES = 14  # two to this power: patients that stand for all where they are inte
 
 
 @dataclass(frozen=True)
-class Kept:
+class Confident:
     """What a threshold does: mean over patients of the error, pooled error, coverage."""
 
     error: float
@@ -69,47 +69,49 @@ def report(hospitals: int = 100) -> str:
 def certificates(hospitals: int) -> Table:
     """Certifies thresholds on val patients of many hospitals, and sees what they do to everybody else."""
     header = ["hospitals", "val patients", "target", "certified", "promise broken", "by the mean instead"]
-    header += ["pooled above target", "true error", "kept", "kept at best"]
+    header += ["pooled above target", "true error", "confident", "confident at best"]
     rows = []
     for name, model in WORLDS.items():
         everybody = Everybody(model)
         best = Calibrator(slope=model.slope, intercept=model.intercept)
-        known = {level: everybody.judge(best, level) for level in LEVELS}
+        known = {level: everybody.evaluate(best, level) for level in LEVELS}
         for n_patients in (80, 150, 300, 600) if model is NETWORK else (80, 150, 300):
             found = list(_certify_many(everybody, n_patients, hospitals))
             for target in OPTIONS.target_errors:
-                mine = [(kept, careless) for at, kept, careless in found if at == target]
-                promised = [kept for kept, _ in mine if kept is not None]
+                mine = [(confident, careless) for at, confident, careless in found if at == target]
+                promised = [confident for confident, _ in mine if confident is not None]
                 rows.append(
                     [
                         name,
                         str(n_patients),
                         _percent(target),
                         _percent(len(promised) / hospitals),
-                        _percent(sum(kept.error > target for kept in promised) / hospitals, 1),
+                        _percent(sum(confident.error > target for confident in promised) / hospitals, 1),
                         _percent(sum(careless.error > target for _, careless in mine) / hospitals),
-                        _percent(sum(kept.pooled > target for kept in promised) / hospitals, 1),
-                        _percent(float(np.mean([kept.error for kept in promised])), 2) if promised else "",
-                        _percent(float(np.mean([kept.coverage for kept in promised]))) if promised else "",
+                        _percent(sum(confident.pooled > target for confident in promised) / hospitals, 1),
+                        _percent(float(np.mean([confident.error for confident in promised])), 2) if promised else "",
+                        _percent(float(np.mean([confident.coverage for confident in promised]))) if promised else "",
                         _percent(_loosest(known, target)[1].coverage),
                     ]
                 )
     return Table(f"Certified thresholds in {hospitals} hospitals of each kind and size.", header, rows)
 
 
-def _certify_many(everybody: Everybody, n_patients: int, hospitals: int) -> Iterator[tuple[float, Kept | None, Kept]]:
+def _certify_many(
+    everybody: Everybody, n_patients: int, hospitals: int
+) -> Iterator[tuple[float, Confident | None, Confident]]:
     """Yields each target, what its certified threshold does, and what the one chosen by the mean does."""
     for seed in range(hospitals):
         val = _draw(everybody.model, n_patients, seed)
         policy = fit_policy(val.logit, val.label, val.patient, OPTIONS)
         p = policy.calibrator.apply(val.logit)
-        own = {level: _judge(val, p, level) for level in LEVELS}
+        own = {level: _evaluate(val, p, level) for level in LEVELS}
         for row in policy.certified:
             careless, _ = _loosest(own, row.target_error)
             yield (
                 row.target_error,
-                None if row.threshold is None else everybody.judge(policy.calibrator, row.threshold),
-                everybody.judge(policy.calibrator, careless),
+                None if row.threshold is None else everybody.evaluate(policy.calibrator, row.threshold),
+                everybody.evaluate(policy.calibrator, careless),
             )
 
 
@@ -124,17 +126,17 @@ class Everybody:
         self.slope = np.exp(model.slope_sd * nodes[:, 0])
         self.shift = model.patient_sd * nodes[:, 1]
         self.prevalence = 1 / (1 + (1 / model.prevalence - 1) * np.exp(-model.prevalence_sd * nodes[:, 2]))
-        # The chance that anything is kept of a patient, by the chance of a patch.
+        # The chance that a patient has a confident patch, by the chance of a patch.
         self.chance = np.linspace(0, 1, 2001) ** 2
         none = (1 - self.chance[:, None]) ** np.array(PATIENT_SIZES)
         self.anything = 1 - none.mean(axis=1)
 
-    def judge(self, calibrator: Calibrator, level: float) -> Kept:
+    def evaluate(self, calibrator: Calibrator, level: float) -> Confident:
         """Returns what a threshold on calibrated probabilities does to all patients."""
         from scipy.special import logit, ndtr
 
         if level >= 1:
-            return Kept(0.0, 0.0, 0.0)
+            return Confident(0.0, 0.0, 0.0)
         cuts = (np.array([-1, 1]) * logit(level) - calibrator.intercept) / calibrator.slope
         start, per_unit = self.model.logit(np.zeros(1)), np.diff(self.model.logit(np.arange(2.0)))
         below, above = (cuts - start) / per_unit
@@ -143,26 +145,28 @@ class Everybody:
             middle = self.slope * self.model.separation * (side - 0.5) + self.shift
             called[side] = ndtr((below - middle) / self.slope), ndtr((middle - above) / self.slope)
         wrong = self.prevalence * called[1][0] + (1 - self.prevalence) * called[0][1]
-        kept = wrong + self.prevalence * called[1][1] + (1 - self.prevalence) * called[0][0]
-        present = np.interp(kept, self.chance, self.anything)
-        # Of what is kept of a patient, each patch has the same chance to be wrong, however many there are.
-        share = np.divide(wrong, kept, out=np.zeros_like(kept), where=kept > 0)
-        return Kept(float(share @ present / present.sum()), float(wrong.sum() / kept.sum()), float(kept.mean()))
+        confident = wrong + self.prevalence * called[1][1] + (1 - self.prevalence) * called[0][0]
+        present = np.interp(confident, self.chance, self.anything)
+        # Of a patient's confident patches, each patch has the same chance to be wrong, however many there are.
+        share = np.divide(wrong, confident, out=np.zeros_like(confident), where=confident > 0)
+        return Confident(
+            float(share @ present / present.sum()), float(wrong.sum() / confident.sum()), float(confident.mean())
+        )
 
 
-def _judge(patches: ScoredPatches, p: np.ndarray, level: float) -> Kept:
-    kept = is_confident(p, level)
-    wrong = kept & (is_idc(p) != (patches.label == 1))
+def _evaluate(patches: ScoredPatches, p: np.ndarray, level: float) -> Confident:
+    confident = is_confident(p, level)
+    wrong = confident & (is_idc(p) != (patches.label == 1))
     size = patches.patient[-1] + 1
-    counts = [np.bincount(patches.patient[which], minlength=size).astype(np.float64) for which in (wrong, kept)]
+    counts = [np.bincount(patches.patient[which], minlength=size).astype(np.float64) for which in (wrong, confident)]
     share = shares(*counts)
     if not len(share):
-        return Kept(0.0, 0.0, 0.0)
-    return Kept(float(share.mean()), float(wrong.sum() / kept.sum()), float(kept.mean()))
+        return Confident(0.0, 0.0, 0.0)
+    return Confident(float(share.mean()), float(wrong.sum() / confident.sum()), float(confident.mean()))
 
 
-def _loosest(levels: dict[float, Kept], target: float) -> tuple[float, Kept]:
-    return next((level, kept) for level, kept in levels.items() if kept.error <= target)
+def _loosest(levels: dict[float, Confident], target: float) -> tuple[float, Confident]:
+    return next((level, confident) for level, confident in levels.items() if confident.error <= target)
 
 
 def recovery(hospitals: int, sizes: tuple[int, ...] = (15, 29, 49, 150, 300)) -> Table:
@@ -204,7 +208,7 @@ def areas(hospitals: int, sizes: tuple[int, ...] = (29, 49, 150)) -> Table:
         cells = [str(n_patients)]
         samples = [_sample(_draw(model, n_patients, seed)) for seed in range(hospitals)]
         for area in ("aurc", "augrc"):
-            truth = getattr(everybody, area)(np.ones((1, len(everybody.kept))))[0]
+            truth = getattr(everybody, area)(np.ones((1, len(everybody.confident))))[0]
             found = [
                 make_estimate(getattr(make_steps(s), area), weights, s.sizes.astype(np.float64), OPTIONS)
                 for s in samples

@@ -1,6 +1,6 @@
 """How hard the synthetic hospital is: colour alone must not suffice, and the default network must find more.
 
-For each seed a hospital is drawn and split by patient. On the judged patients the pooled AUROC of a
+For each seed a hospital is drawn and split by patient. On the evaluated patients the pooled AUROC of a
 logistic regression on each patch's mean and standard deviation of colour (six numbers) stands beside that of the
 default network.
 
@@ -35,40 +35,40 @@ from bcd.training.predict import predict_logits
 
 MOST_BY_COLOUR = 0.90
 LEAST_GAIN = 0.04
-JUDGED = 24
+EVALUATED = 24
 VAL = 12
 
 
 def main() -> int:
     """Prints a line for every seed and returns 1 where a limit is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5, help="judge hospitals of seeds 1 to this (default 5)")
+    parser.add_argument("--seeds", type=int, default=5, help="evaluate hospitals of seeds 1 to this (default 5)")
     parser.add_argument("--first", type=int, default=1, help="begin with this seed (default 1)")
     parser.add_argument("--epochs", type=int, default=TrainOptions().epochs, help="epochs of the default network")
     arguments = parser.parse_args()
     print(f"Limits: colour at most {MOST_BY_COLOUR:.2f}, network at least {LEAST_GAIN:.2f} above it.")
-    print("seed patches IDC+ judged  colour network    gain  draw s  train s")
+    print("seed patches IDC+ evaluated  colour network    gain  draw s  train s")
     missed = 0
     for seed in range(arguments.first, arguments.first + arguments.seeds):
-        missed += not _judge(seed, TrainOptions(epochs=arguments.epochs))
+        missed += not _evaluate(seed, TrainOptions(epochs=arguments.epochs))
     print(f"{arguments.seeds - missed} of {arguments.seeds} seeds within the limits.")
     return int(missed > 0)
 
 
-def _judge(seed: int, training: TrainOptions) -> bool:
+def _evaluate(seed: int, training: TrainOptions) -> bool:
     from sklearn.metrics import roc_auc_score
 
     started = time.perf_counter()
     patches, pixels = _draw(seed)
     drawn = time.perf_counter()
-    judged = (patches["split"] == "test").to_numpy()
+    evaluated = (patches["split"] == "test").to_numpy()
     labels = patches["label"].to_numpy()
-    by_colour = roc_auc_score(labels[judged], _colour_baseline(pixels, labels, ~judged)[judged])
-    by_network = roc_auc_score(labels[judged], _network(patches, pixels, training)[judged])
+    by_colour = roc_auc_score(labels[evaluated], _colour_baseline(pixels, labels, ~evaluated)[evaluated])
+    by_network = roc_auc_score(labels[evaluated], _network(patches, pixels, training)[evaluated])
     gain = by_network - by_colour
     passed = bool(by_colour <= MOST_BY_COLOUR and gain >= LEAST_GAIN)
     print(
-        f"{seed:4d} {len(labels):7d} {labels.mean():4.2f} {patches.loc[judged, 'patient'].nunique():6d}"
+        f"{seed:4d} {len(labels):7d} {labels.mean():4.2f} {patches.loc[evaluated, 'patient'].nunique():6d}"
         f"  {by_colour:6.3f}  {by_network:6.3f}  {gain:+6.3f}  {drawn - started:6.0f}"
         f"  {time.perf_counter() - drawn:7.0f}  {'ok' if passed else 'MISSED'}",
         flush=True,
@@ -81,7 +81,7 @@ def _draw(seed: int) -> tuple[pd.DataFrame, NDArray[np.uint8]]:
     rows, pixels = [], []
     patients = draw_patients(HospitalOptions(seed=seed))
     order = np.random.default_rng(seed).permutation(len(patients))
-    dealt = ["test"] * JUDGED + ["val"] * VAL + ["train"] * (len(order) - JUDGED - VAL)
+    dealt = ["test"] * EVALUATED + ["val"] * VAL + ["train"] * (len(order) - EVALUATED - VAL)
     split = {patients[i].id: name for i, name in zip(order, dealt, strict=True)}
     for patient, patches in draw_patches(patients):
         for patch in patches:

@@ -92,7 +92,7 @@ def run_limit(training: Training) -> float:
 
 
 def run_epoch(training: Training) -> float:
-    """Returns patches a second of an epoch's training; judging the val patients has its own time."""
+    """Returns patches a second of an epoch's training; evaluating the val patients has its own time."""
     return training._epoch(len(training.state.history) + 1, lambda _amount: None)["patches_per_second"]
 
 
@@ -127,7 +127,7 @@ def make_peer(folder: Path, material: Material, arguments: argparse.Namespace) -
 
 
 def measure_memory(folder: Path, n: int) -> None:
-    """Prints the memory of gathering from N patches, training on a part of them and judging all val patches."""
+    """Prints the memory of gathering from N patches, training on a part of them and evaluating all val patches."""
     material = make_material(folder, n, val=n // 10)
     from bcd.networks.backend import keras
 

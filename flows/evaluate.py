@@ -1,4 +1,4 @@
-"""Evaluate: fit the policy on val patients, judge what was trained on test patients, register the bundle.
+"""Evaluate: fit the policy on val patients, evaluate what was trained on test patients, register the bundle.
 
 Examples:
         python flows/evaluate.py
@@ -23,7 +23,7 @@ from flows.stages import begin
 @flow(name="evaluate", flow_run_name=run_name)
 @told
 def evaluate(plan: Text = "") -> str:
-    """Judges what was trained by patient and registers it with its policy; returns the version.
+    """Evaluates what was trained by patient and registers it with its policy; returns the version.
 
     Args:
         plan: Id of the plan, or its beginning; empty: the plan that was written last.

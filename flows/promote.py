@@ -1,7 +1,7 @@
 """Promote: the gate compares a registered challenger with the champion on the gate patients, and decides.
 
-The champion is judged again where gate or test patients are new. Where a person has to approve (`[gate] approval`),
-the flow `approve` is started, which asks on the dashboard.
+The champion is evaluated again where gate or test patients are new. Where a person has to approve (`[gate]
+approval`), the flow `approve` is started, which asks on the dashboard.
 
 Examples:
         python flows/promote.py
@@ -22,11 +22,11 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
 from bcd.gate.plot import draw_checks
-from bcd.gate.recheck import rejudge_champion
+from bcd.gate.recheck import recheck_champion
 from bcd.gate.rule import Verdict
 from bcd.progress import say
-from bcd.retraining.stages import judge_candidate
-from bcd.store.catalog import open_catalog
+from bcd.retraining.stages import gate_candidate
+from bcd.store.store import open_store
 from flows.forms import Text
 from flows.reporting import publish_markdown, publish_picture, reporting, run_name, told
 from flows.stages import begin
@@ -42,13 +42,12 @@ def promote(plan: Text = "") -> Verdict:
     """
     with reporting():
         settings, retraining = begin(plan)
-        verdict = judge_candidate(settings, retraining)
+        verdict = gate_candidate(settings, retraining)
         _publish("gate", verdict, f"The gate: {verdict.verdict}")
         if verdict.awaits_approval:
             _ask(verdict, f"{retraining.key}/{verdict.challenger}")
-        again = rejudge_champion(
-            settings,
-            open_catalog(settings),
+        again = recheck_champion(
+            open_store(settings),
             snapshot=retraining.snapshot,
             options=retraining.plan.gate,
             evaluate=retraining.plan.evaluation,
@@ -68,7 +67,7 @@ def _publish(key: str, verdict: Verdict, description: str) -> None:
 
 def _ask(verdict: Verdict, key: str) -> None:
     """Starts the flow that asks a person, once for each decision."""
-    command = f'`bcd promote {verdict.challenger} --by NAME --reason "…"`'
+    command = f'`bcd model approve {verdict.challenger} --by NAME --reason "…"`'
     try:
         run_deployment(
             "approve/approve",

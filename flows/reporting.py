@@ -65,7 +65,7 @@ def reporting() -> AbstractContextManager[None]:
 
 
 def told(run: Callable[P, R]) -> Callable[P, R]:
-    """Ends a flow with the sentence of what a person can mend as the message of its state.
+    """Ends a flow with the sentence of what a person can fix as the message of its state.
 
     It stands between `@flow` and the function. Whoever calls the flow, another flow or a command, gets the error.
     """
@@ -83,7 +83,7 @@ def told(run: Callable[P, R]) -> Callable[P, R]:
 
 
 def log_sentence(record: logging.LogRecord) -> bool:
-    """Logs the sentence of what a person can mend instead of its traceback."""
+    """Logs the sentence of what a person can fix instead of its traceback."""
     error = record.exc_info[1] if record.exc_info else None
     if isinstance(error, BcdError):
         record.msg, record.args, record.exc_info = str(error), None, None

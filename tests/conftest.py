@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from html import escape
@@ -19,9 +20,10 @@ import psycopg
 import pytest
 from hypothesis import settings as hypothesis_settings
 
+from bcd.files import lock, whole_folder
 from bcd.runtime import enter
 from bcd.settings import Settings, load_settings
-from bcd.store.catalog import open_catalog
+from bcd.store.store import open_store
 
 pytest_plugins = ["registered", "scored"]  # fixtures that several packages' tests share
 
@@ -37,6 +39,45 @@ enter(load_settings())
 
 hypothesis_settings.register_profile("untimed", deadline=None)  # a busy machine is no defect
 hypothesis_settings.load_profile("untimed")
+
+LONGEST_FIRST = (
+    "integration/test_servers.py",
+    "integration/test_demo.py",
+    "training/test_devices.py",
+    "integration/test_kill.py",
+)
+"""Files that take a minute and more: begun last, one of them would run alone (`make test ARGS=--durations=30`)."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the longest files first, and leaves the others in their order."""
+    places = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more process than cores: tests of servers and of processes wait for much of their time."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
+MakeOnce = Callable[[str, Callable[[Path], object]], Path]
+
+
+@pytest.fixture(scope="session")
+def make_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
+    """Fills a folder of a name once in a run, in whichever of its processes asks first."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent / "made-once" if "PYTEST_XDIST_WORKER" in os.environ else base / "made-once"
+
+    def make(name: str, fill: Callable[[Path], object]) -> Path:
+        with lock(shared / f".{name}.lock"):
+            if not (shared / name).exists():
+                with whole_folder(shared / name) as partial:
+                    fill(partial)
+        return shared / name
+
+    return make
 
 
 @pytest.fixture
@@ -57,13 +98,39 @@ def deliveries() -> Path:
 
 
 @pytest.fixture(scope="session")
-def prefect_server() -> Iterator[None]:
+def prefect_database(make_once: MakeOnce) -> Path:
+    """The database of a Prefect server that has seen nothing, to be copied: its tables take seconds."""
+    code = """
+import asyncio, os
+from prefect.server.database import provide_database_interface
+
+async def make():
+    database = provide_database_interface()
+    await database.create_db()
+    await (await database.engine()).dispose()
+
+asyncio.run(make())
+"""
+
+    def fill(folder: Path) -> None:
+        environment = os.environ | {"PREFECT_HOME": str(folder)}
+        subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True)
+
+    return make_once("prefect", fill) / "prefect.db"
+
+
+@pytest.fixture(scope="session")
+def prefect_server(prefect_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A Prefect server on a database of its own."""
     from prefect.testing.utilities import prefect_test_harness
 
-    # The default of 30 s is too short for a cold start on two cores.
-    with prefect_test_harness(server_startup_timeout=180):
-        yield
+    folder = tmp_path_factory.mktemp("prefect")
+    shutil.copy(prefect_database, folder / "prefect-test.db")
+    with pytest.MonkeyPatch.context() as patch:
+        # The harness makes its database in a new folder: this one has the tables.
+        patch.setattr("prefect.testing.utilities.mkdtemp", lambda: str(folder))
+        with prefect_test_harness(server_startup_timeout=180):  # 30 s is too short for a cold start on two cores
+            yield
 
 
 class Postgres:
@@ -116,7 +183,7 @@ def empty_catalog(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) 
     """A database with bcd's tables, to be copied: making them takes longer."""
     name = postgres.make_database()
     settings = load_settings(tmp_path_factory.mktemp("empty") / "home")
-    open_catalog(settings.model_copy(update={"catalog_url": postgres.url(name)})).engine.dispose()
+    open_store(settings.model_copy(update={"catalog_url": postgres.url(name)})).engine.dispose()
     return name
 
 

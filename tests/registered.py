@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Callable
@@ -42,23 +43,24 @@ from bcd.preprocessing.options import PrepareOptions
 from bcd.settings import Settings
 from bcd.snapshots.freeze import Snapshot, load_snapshot, write_snapshot
 from bcd.snapshots.options import SplitOptions
-from bcd.store.catalog import Catalog, open_catalog
+from bcd.store.store import Store, open_store
 from bcd.tracking.lookup import MODEL
 from bcd.tracking.store import experiment_id, open_client, start_run
-from bcd.training.options import EnsembleOptions, TrainOptions, Views
+from bcd.training.options import EnsembleOptions, TrainOptions, Turns
 
 PATCHES = 6  # of each patient, half of them IDC
 
 
 @pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def empty_database(make_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
     """MLflow's tables, made once: they take seconds."""
     from mlflow import MlflowClient
 
-    file = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    uri = f"sqlite:///{file}"
-    MlflowClient(tracking_uri=uri, registry_uri=uri).search_registered_models()
-    return file
+    def fill(folder: Path) -> None:
+        uri = f"sqlite:///{folder / 'mlflow.db'}"
+        MlflowClient(tracking_uri=uri, registry_uri=uri).search_registered_models()
+
+    return make_once("mlflow", fill) / "mlflow.db"
 
 
 def make_settings(home: Path, empty_database: Path) -> Settings:
@@ -138,7 +140,7 @@ def _make_hospital(settings: Settings, name: str = "a", gate: int = 12, offset: 
     np.save(batch / "pixels.npy", pixels)
     columns = ["hospital", "patient", "slide", "x", "y", "label", "split"]
     patches = pd.DataFrame(rows, columns=columns).astype({"label": "int8"})
-    hashes = [f"pixels {name} {row}" for row in range(len(rows))]
+    hashes = [hashlib.sha256(f"pixels {name} {row}".encode()).hexdigest() for row in range(len(rows))]
     patches = patches.assign(batch=name, row=np.arange(len(rows)), pixel_sha256=hashes)
     return write_snapshot(settings, SplitOptions(), patches, {})
 
@@ -189,11 +191,11 @@ def register(networks: dict[str, Path], make_graph: Callable[..., Path]) -> Regi
         *members: str,
         key: str | None = None,
         snapshot: str = "a" * 64,
-        views: Views = 1,
+        turns: Turns = 1,
         card: Card | None = None,
     ) -> Bundle:
         name, graph = " ".join(members), make_graph(*members)
-        ensemble = EnsembleOptions(members=len(members), views=views)
+        ensemble = EnsembleOptions(members=len(members), turns=turns)
         with start_run(settings, key=f"train/{key or name}", name=name, kind="train") as run:
             return register_bundle(
                 settings,
@@ -209,15 +211,36 @@ def register(networks: dict[str, Path], make_graph: Callable[..., Path]) -> Regi
     return _register
 
 
+def copy_home(home: Path, to: Path) -> Settings:
+    """Copies a home with its registry: the addresses in it follow when it is opened."""
+    shutil.copytree(home, to)
+    return Settings(home=to)
+
+
+@pytest.fixture(scope="session")
+def five_versions(
+    make_once: Callable[[str, Callable[[Path], object]], Path],
+    empty_database: Path,
+    register: Register,
+    make_hospital: Callable[..., Snapshot],
+) -> Path:
+    """A home with five versions, to be copied: registering a bundle takes a second."""
+
+    def fill(folder: Path) -> None:
+        settings = make_settings(folder / "home", empty_database)
+        snapshot = make_hospital(settings)
+        leaky = make_hospital(settings, name="b", gate=0, offset=1000)
+        for number, network in enumerate(["green", "red", "wrong", "red", "red"], 1):
+            register(settings, network, key=str(number), snapshot=(leaky if number == 5 else snapshot).id)
+
+    return make_once("versions", fill) / "home"
+
+
 @pytest.fixture(scope="module")
-def versions_home(shared_settings: Settings, register: Register, make_hospital: Callable[..., Snapshot]) -> Settings:
+def versions_home(five_versions: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A home with five versions: a fair network, a good one, one that has it the wrong way round, the good one again,
     and one that was trained on gate patients."""
-    snapshot = make_hospital(shared_settings)
-    leaky = make_hospital(shared_settings, name="b", gate=0, offset=1000)
-    for number, network in enumerate(["green", "red", "wrong", "red", "red"], 1):
-        register(shared_settings, network, key=str(number), snapshot=(leaky if number == 5 else snapshot).id)
-    return shared_settings
+    return copy_home(five_versions, tmp_path_factory.mktemp("versions") / "home")
 
 
 @pytest.fixture
@@ -235,19 +258,18 @@ def undecided(versions_home: Settings, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def undecided_catalog(undecided: Settings) -> Catalog:
-    return open_catalog(undecided)
+def undecided_store(undecided: Settings) -> Store:
+    return open_store(undecided)
 
 
 @pytest.fixture
-def gate(undecided: Settings, undecided_catalog: Catalog) -> Callable[..., Verdict]:
+def gate(undecided: Settings, undecided_store: Store) -> Callable[..., Verdict]:
     """Runs the gate on a version, on the snapshot of the first one."""
     first = list_versions(undecided)[0].snapshot
 
     def _gate(challenger: str, key: str | None = None, on: Snapshot | None = None, **options: Any) -> Verdict:
         return run_gate(
-            undecided,
-            undecided_catalog,
+            undecided_store,
             key=key or f"gate/{challenger}",
             snapshot=on or load_snapshot(undecided, first),
             challenger=challenger,

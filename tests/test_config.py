@@ -49,7 +49,7 @@ def test_every_table_of_the_settings_has_a_model() -> None:
 def test_what_is_valid_is_read(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     write(
         "prefect_port = 4300\n[training]\nepochs = 3\nclip = 2\n[evaluation]\nlevels = [0.8, 0.9]\n"
-        "[ensemble]\nviews = 8\n"
+        "[ensemble]\nturns = 8\n"
     )
     for name, text in {
         "TRAINING__FOLDS": "5",
@@ -65,7 +65,7 @@ def test_what_is_valid_is_read(write: Write, monkeypatch: pytest.MonkeyPatch) ->
     assert settings.prefect_port == 4300
     assert [found["training"][key] for key in ("epochs", "clip", "folds", "class_weights")] == [3, 2.0, 5, True]
     assert found["splits"]["held_out"] == "12"
-    assert found["ensemble"]["views"] == 8
+    assert found["ensemble"]["turns"] == 8
     assert found["evaluation"]["target_errors"] == [0.05, 0.01]
 
 
@@ -99,7 +99,7 @@ def test_an_unknown_key_of_any_table_is_named_with_its_line_and_the_nearest(writ
         ("training = 3\n", 1, ["training = 3", "a table"]),
         ("training.clip = 0\n", 1, ["[training] clip = 0", "above 0"]),
         ("[gate]\nrule = 'better'\n", 2, ["better", "non-inferior, superior"]),
-        ("[ensemble]\nviews = 4\n", 2, ["views = 4", "one of 1, 8"]),
+        ("[ensemble]\nturns = 4\n", 2, ["turns = 4", "one of 1, 8"]),
         ("[evaluation]\nlevels = [\n  0.9,\n  0.8,\n]\n", 2, ["[0.9, 0.8]", "rise"]),
         ("outcome = {level = 2}\n", 1, ["[outcome] level = 2", "below 1"]),
         ("[evaluation.outcome]\nlevel = 0.9\n", 2, ["[evaluation] has no option outcome", "[outcome]"]),

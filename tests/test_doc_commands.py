@@ -36,8 +36,8 @@ from bcd.config import load_configuration
 from bcd.patches import Hospital
 from bcd.snapshots.freeze import freeze_snapshot
 from bcd.snapshots.options import SplitOptions
-from bcd.store.catalog import open_catalog
 from bcd.store.hospitals import declare_hospital
+from bcd.store.store import open_store
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -45,32 +45,37 @@ BENCHMARKS = sorted(path for path in (ROOT / "benchmarks").glob("*.py") if "Argu
 BLANK = "8867_idx5_x901_y901_class0.png"
 
 RUN = {
-    "architecture list",
-    "architecture show",
-    "augment preview",
-    "batches",
+    "batch list",
+    "batch refusals",
+    "batch release",
     "config show",
-    "gc",
-    "history",
     "hospital allow",
     "hospital declare",
     "hospital list",
     "labels doubts",
     "labels import",
-    "patients",
-    "refusals",
-    "release",
+    "model history",
+    "model list",
+    "model prune",
+    "network list",
+    "network preview",
+    "network show",
+    "patient erase",
+    "patient list",
+    "patient withdraw",
     "snapshot diff",
+    "snapshot list",
     "snapshot show",
-    "snapshots",
     "status",
-    "withdraw",
 }
 TRAINED = "trains networks, or needs one that is registered: tests/integration/test_demo.py, tests/bundle, tests/gate"
 SERVED = "starts servers or a flow: tests/integration/test_servers.py, tests/cli"
 ACCEPTED = {
     **dict.fromkeys(["demo", "search", "train", "retrain"], TRAINED),
-    **dict.fromkeys(["card", "compare", "evaluate", "export", "promote", "rollback", "score"], TRAINED),
+    **dict.fromkeys(["evaluate", "score"], TRAINED),
+    **dict.fromkeys(
+        [f"model {verb}" for verb in ("approve", "card", "compare", "export", "promote", "rollback")], TRAINED
+    ),
     **dict.fromkeys(["up", "down", "ingest", "doctor"], SERVED),
     **dict.fromkeys(
         ["backup", "restore"], "writes to another disk: tests/cli/test_backup.py, tests/retention/backup"
@@ -104,12 +109,12 @@ MEANS = {
 }
 """What the capitals of the pages stand for; FIRST and SECOND are snapshots of the home."""
 MEANS_IN = {
-    "architecture show": {"NAME": "compact", "FILE": "mine.toml"},
+    "batch release": {"FILE": BLANK},
     "evaluate": {"RANGE": "0..255"},
     "hospital declare": {"NAME": "west"},
     "labels import": {"FILE": "labels.csv"},
-    "patients": {"S": "gate"},
-    "release": {"FILE": BLANK},
+    "network show": {"NAME": "compact", "FILE": "mine.toml"},
+    "patient list": {"S": "gate"},
     "train": {"NAME": "compact"},
 }
 
@@ -218,14 +223,14 @@ class Home:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Home:
     path, folder = tmp_path_factory.mktemp("made") / "home", tmp_path_factory.mktemp("given")
     settings = load_configuration(path)
-    catalog = open_catalog(settings)
-    declare_hospital(settings, catalog, "east", "pseudonyms", author="a test")
+    store = open_store(settings)
+    declare_hospital(store, "east", "pseudonyms", author="a test")
     snapshots = {}
     for name, day, first in (("FIRST", "monday", 8860), ("SECOND", "tuesday", 9000)):
         deliver(folder / day, first)
-        admit(settings, catalog, folder / day, Hospital("east"))
-        snapshots[name] = freeze_snapshot(settings, catalog, SplitOptions()).id
-    catalog.engine.dispose()
+        admit(store, folder / day, Hospital("east"))
+        snapshots[name] = freeze_snapshot(store, SplitOptions()).id
+    store.engine.dispose()
     (folder / "labels.csv").write_text("hospital,name,label\neast,8867_idx5_x1_y1_class0.png,1\n")
     ring = [[0, 0], [100, 0], [100, 50], [0, 50], [0, 0]]
     named = {"objectType": "annotation", "name": "east/8867_idx5_x1_y1", "classification": {"name": "Tumor"}}

@@ -96,7 +96,7 @@ def _cut(
 def _look_at_misnamed(
     source: Source, findings: Findings, scratch: Path, spacing: float | None, coarsest: float
 ) -> None:
-    """Adds to the refusal of a slide by its name whether its spacing is known: all is to be mended in one go."""
+    """Adds to the refusal of a slide by its name whether its spacing is known: all is to be fixed in one go."""
     for member, refusal in list(findings.refused.items()):
         if refusal.rule != "name" or PurePosixPath(source.names[member]).suffix.lower() not in TIFF_SUFFIXES:
             continue  # any other format of slides says its spacing

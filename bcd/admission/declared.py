@@ -125,7 +125,7 @@ def _take_table(found: Declarations, member: int, source: Source, naming: Naming
         found.refused[member] = found.fault
         return
     except BcdError as error:
-        message = f"{error.what} {error.mend}".strip()
+        message = f"{error.what} {error.fix}".strip()
         found.fault = naming.show_refusal(Refusal("slides-file", message))
         found.refused[member] = found.fault
         return

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from bcd.admission.findings import Findings
 from bcd.admission.rules import Refusal
 from bcd.patches import Hospital
-from bcd.store.catalog import Catalog
 from bcd.store.known import KnownPatch, in_chunks, known_cells, known_pixels
+from bcd.store.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,32 +61,32 @@ def refuse_withdrawn(withdrawn: set[str], findings: Findings) -> None:
         findings.private.add(int(member))
 
 
-def refuse_known(catalog: Catalog, hospital: Hospital, findings: Findings) -> Doubts:
+def refuse_known(store: Store, hospital: Hospital, findings: Findings) -> Doubts:
     """Refuses what earlier batches hold already, or contradict."""
     doubts = Doubts()
     standing = findings.standing()
     patients = {str(patient) for patient in standing["patient"].unique()}
     for some in in_chunks(sorted(patients), 100):
-        cells = {(one.patient, one.slide, one.x, one.y): one for one in known_cells(catalog, hospital, some)}
+        cells = {(one.patient, one.slide, one.x, one.y): one for one in known_cells(store, hospital, some)}
         if cells:
             for patch in _patches(standing[standing["patient"].isin(some)]):
                 known = cells.get((patch.patient, patch.slide, patch.x, patch.y))
                 if known is not None:
-                    findings.reject(patch.row, _judge_cell(patch, known, doubts))
+                    findings.reject(patch.row, _check_cell(patch, known, doubts))
     standing = findings.standing()
     for start in range(0, len(standing), CHUNK):
         part = standing.iloc[start : start + CHUNK]
         of_pixels: dict[str, list[KnownPatch]] = {}
-        for known in known_pixels(catalog, part["pixel_sha256"].tolist()):
+        for known in known_pixels(store, part["pixel_sha256"].tolist()):
             of_pixels.setdefault(known.pixel_sha256, []).append(known)
         for patch in _patches(part[part["pixel_sha256"].isin(list(of_pixels))]):
-            refusal = _judge_pixels(hospital, patch, of_pixels[patch.pixel_sha256], doubts)
+            refusal = _check_pixels(hospital, patch, of_pixels[patch.pixel_sha256], doubts)
             if refusal is not None:
                 findings.reject(patch.row, refusal)
     return doubts
 
 
-def _judge_cell(patch: Patch, known: KnownPatch, doubts: Doubts) -> Refusal:
+def _check_cell(patch: Patch, known: KnownPatch, doubts: Doubts) -> Refusal:
     if patch.pixel_sha256 != known.pixel_sha256:
         return Refusal("duplicate-cell", f"Other pixels lie there already: {_title(known)}.")
     if patch.label is None or patch.label == known.label:
@@ -105,7 +105,7 @@ def _judge_cell(patch: Patch, known: KnownPatch, doubts: Doubts) -> Refusal:
     )
 
 
-def _judge_pixels(hospital: Hospital, patch: Patch, same: Sequence[KnownPatch], doubts: Doubts) -> Refusal | None:
+def _check_pixels(hospital: Hospital, patch: Patch, same: Sequence[KnownPatch], doubts: Doubts) -> Refusal | None:
     others = [known for known in same if (known.hospital, known.patient) != (hospital, patch.patient)]
     if others:
         who = f"{hospital}/{patch.patient}"
@@ -131,13 +131,13 @@ def _title(known: KnownPatch) -> str:
 
 def refuse_duplicates(findings: Findings) -> None:
     """Refuses files of one delivery that repeat or contradict each other, in the order of the rules."""
-    for columns, judge in (
+    for columns, check in (
         (CELL, _refuse_same_cell),
         (["pixel_sha256"], _refuse_two_patients),
         (["pixel_sha256"], _refuse_two_labels),
     ):
         for group in _groups(findings, columns):
-            judge(findings, group)
+            check(findings, group)
 
 
 def _groups(findings: Findings, columns: Sequence[str]) -> Iterator[list[Patch]]:

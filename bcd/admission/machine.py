@@ -1,4 +1,4 @@
-"""Faults of the machine while a delivery is admitted: it is not to blame, and waits until they are mended."""
+"""Faults of the machine while a delivery is admitted: it is not to blame, and waits until they are fixed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NO_THREAD = "can't start new thread"
 
 @contextmanager
 def told_of_machine(settings: Settings) -> Iterator[None]:
-    """Turns a fault of the machine into an error that a user can mend; what was written by then is removed.
+    """Turns a fault of the machine into an error that a user can fix; what was written by then is removed.
 
     Raises:
         UnavailableError: A disk is full or forbidden, memory or a package is missing, or the database fails.
@@ -61,7 +61,7 @@ def _tell(settings: Settings, error: Exception) -> tuple[str, str] | None:
         reason = str(error.orig).strip().rstrip(".")
         return (
             f"The catalog cannot be used ({reason}): nothing of the delivery is admitted.",
-            "Mend the database and run the same command again.",
+            "Fix the database and run the same command again.",
         )
     return _tell_disk(settings, error) if isinstance(error, OSError) else None
 
@@ -70,12 +70,12 @@ def _tell_disk(settings: Settings, error: OSError) -> tuple[str, str] | None:
     if error.errno in _FULL:
         return (
             f"The disk of {settings.home} is full: nothing of the delivery is admitted.",
-            "Make room (`bcd gc` lists what may go) and run the same command again.",
+            "Make room (`bcd model prune --keep 5 --dry-run` lists what may go) and run the same command again.",
         )
     if error.errno in _FORBIDDEN | _AWAY:
         return (
             f"The store cannot be written: {error.strerror} ({error.filename or settings.home}).",
-            "Nothing of the delivery is admitted; mend the disk or its permissions and run the command again.",
+            "Nothing of the delivery is admitted; fix the disk or its permissions and run the command again.",
         )
     if error.errno in _SHORT:
         return (

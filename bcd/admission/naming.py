@@ -64,7 +64,7 @@ class Naming:
         if not self.hides:
             return error
         kind = UnavailableError if isinstance(error, UnavailableError) else BcdError
-        return kind(self.show_text(error.what, path), self.show_text(error.mend, path))
+        return kind(self.show_text(error.what, path), self.show_text(error.fix, path))
 
     def show_text(self, text: str, path: Path) -> str:
         """Returns a text that names a delivery, with the delivery's name as it may be seen and without its folder."""

@@ -101,6 +101,9 @@ def spread_of(colours: NDArray[np.uint8]) -> NDArray[np.int16]:
 def blank_refusal(colour: NDArray[np.uint8]) -> Refusal:
     """Returns the refusal of a blank patch."""
     red, green, blue = (int(value) for value in colour)
+    if max(red, green, blue) <= 1:
+        said = "The patch is black: its values may have been scaled to 0..1 before it was saved."
+        return Refusal("blank", said)
     return Refusal("blank", f"The patch shows nothing: all of it is about red {red}, green {green}, blue {blue}.")
 
 

@@ -19,11 +19,13 @@ from bcd.admission.declared import SLIDES_FILES, Declarations
 from bcd.admission.naming import Naming
 from bcd.admission.rules import Refusal, check_folders, check_place, folder_label
 from bcd.admission.slides.names import (
+    PICTURE_SUFFIXES,
     SlideName,
     companions,
     explain_misfit,
     is_dicom,
     is_slide,
+    name_by_file,
     names_its_slide,
     parse_slide_name,
 )
@@ -104,6 +106,7 @@ def plan_admission(
     *,
     declared: Declarations | None = None,
     title: str = "",
+    any_name: bool = False,
     waived: Mapping[str, str] = _NONE,
     labels: Mapping[str, int] = _NO_LABELS,
 ) -> Plan:
@@ -114,10 +117,15 @@ def plan_admission(
         naming: How its patients and files are called.
         declared: What its tables say of its slides; None: nothing.
         title: Name of the folder that the delivery is, which DICOM files that lie in it go by.
+        any_name: Whether a slide whose name is none of bcd's goes by whatever it is called, and a picture that is the
+            only file is a slide.
         waived: For a file's name, the one rule that it may break.
         labels: For a file's name, the label that counts instead of what its name says.
     """
-    return _Planner(source, naming, declared or Declarations(), title=title, waived=waived, labels=labels).plan()
+    planner = _Planner(
+        source, naming, declared or Declarations(), title=title, any_name=any_name, waived=waived, labels=labels
+    )
+    return planner.plan()
 
 
 class _Planner:
@@ -130,11 +138,12 @@ class _Planner:
         declared: Declarations,
         *,
         title: str,
+        any_name: bool,
         waived: Mapping[str, str],
         labels: Mapping[str, int],
     ) -> None:
         self._source, self._naming, self._waived, self._labels = source, naming, waived, labels
-        self._declared, self._title = declared, title
+        self._declared, self._title, self._any_name = declared, title, any_name
         self._top = _enclosing_folders(source.names)
         self._columns = _Columns(naming)
         self._taken: set[int] = set()  # by a slide, of which they are a part
@@ -218,7 +227,11 @@ class _Planner:
         if declared is not None:
             return declared.name
         path = PurePosixPath(self._source.names[member])
-        return None if is_patch_of_another_format(path.name) else parse_slide_name(self._in_title(path))
+        if is_patch_of_another_format(path.name):
+            return None
+        name = parse_slide_name(self._in_title(path))
+        is_meant = self._any_name and (is_slide(path) or _is_only_picture(self._source.names, path))
+        return name_by_file(self._in_title(path)) if name is None and is_meant else name
 
     def _in_title(self, path: PurePosixPath) -> PurePosixPath:
         """Returns a path with the delivery's own folder, where that is the one which a DICOM file lies in."""
@@ -241,6 +254,10 @@ class _Planner:
         own = PatchName.parse(path.name) is not None or is_table or is_litter(str(path))
         is_other_slide = is_slide(path) and not is_dicom(slide)
         return not own and not is_other_slide and self._source.hazard(member) is None
+
+
+def _is_only_picture(names: Sequence[str], path: PurePosixPath) -> bool:
+    return path.suffix.lower() in PICTURE_SUFFIXES and len(names) == 1
 
 
 def _enclosing_folders(names: Sequence[str]) -> int:

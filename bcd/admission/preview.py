@@ -30,6 +30,7 @@ from bcd.admission.plan import plan_admission
 from bcd.admission.rules import DeliveryError
 from bcd.admission.sources.open import open_source
 from bcd.patches import Hospital
+from bcd.store.frames import Frame
 from bcd.store.spool import Spool
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class SeenDelivery:
         pixels: Pixels, (rows, 50, 50, 3) uint8 RGB, mapped from a temporary file.
         rows: The row of `pixels` of each patch, shape (n,).
         refused: Files by the rule that they break.
+        reasons: Why each of those was refused, as `FILE: reason`.
+        frames: Of the slides that were cut, by patient and slide.
         label_notes: Rows of its tables of labels that name no patch, and why a table was refused.
     """
 
@@ -57,12 +60,19 @@ class SeenDelivery:
     pixels: NDArray[np.uint8]
     rows: NDArray[np.intp]
     refused: dict[str, int]
+    reasons: list[str]
+    frames: dict[tuple[str, str], Frame]
     label_notes: list[str]
 
 
 @contextmanager
 def look_at(
-    path: Path, hospital: Hospital, *, naming: Naming | None = None, spacing: float | None = None
+    path: Path,
+    hospital: Hospital,
+    *,
+    naming: Naming | None = None,
+    spacing: float | None = None,
+    any_name: bool = False,
 ) -> Iterator[SeenDelivery]:
     """Opens a delivery, reads it, and forgets it with the block; neither store nor catalog is touched.
 
@@ -73,24 +83,28 @@ def look_at(
         hospital: Where it comes from.
         naming: How its patients are called; None: as the delivery calls them.
         spacing: In µm per pixel, for slides that do not say it, or to confirm what they say.
+        any_name: Whether slides may have any name.
 
     Raises:
         BcdError: It cannot be opened, or nothing in it is admissible.
     """
     naming = naming or Naming(None)
     with tempfile.TemporaryDirectory(prefix="bcd-look-") as scratch, open_source(path, Path(scratch)) as source:
-        check_names(path, source.names)
+        if not (any_name and len(source.names) == 1):
+            check_names(path, source.names)
         spool = Spool(Path(scratch))
         try:
             declared = read_declarations(source, naming, Path(scratch))
-            plan = plan_admission(source, naming, declared=declared, title=path.name if path.is_dir() else "")
+            title = path.resolve().name if path.is_dir() else ""
+            plan = plan_admission(source, naming, declared=declared, title=title, any_name=any_name)
             findings = examine_files(source, plan, spool)
             cut_slides(source, plan, findings, spool, scratch=Path(scratch), spacing=spacing)
             apply_labels(source, findings, plan.tables, hospital=hospital, naming=naming, scratch=Path(scratch))
             refuse_duplicates(findings)
-            standing, refused = findings.standing(), count_rules(findings.refusals())
+            standing, refusals = findings.standing(), findings.refusals()
+            refused = count_rules(refusals)
             if standing.empty:
-                reason = findings.explain(naming.show_title(path.name), findings.refusals())
+                reason = findings.explain(naming.show_title(path.name), refusals)
                 raise DeliveryError(commonest_rule(refused), reason)
             yield SeenDelivery(
                 name=naming.show_title(path.name),
@@ -99,6 +113,8 @@ def look_at(
                 pixels=spool.finish(),
                 rows=standing["spool_row"].to_numpy().astype(np.intp),
                 refused=refused,
+                reasons=[f"{findings.names[member]}: {one.message}" for member, one in refusals.items()],
+                frames={(one.patient, one.slide): one.frame for one in findings.frames},
                 label_notes=findings.label_notes
                 + [one.message for one in findings.refused.values() if one.rule == "labels-file"],
             )

@@ -14,13 +14,13 @@ from pathlib import Path
 from bcd.admission.findings import commonest_rule
 from bcd.admission.naming import Naming
 from bcd.admission.report import report_path
-from bcd.admission.rules import MENDS, DeliveryError, Refusal
+from bcd.admission.rules import FIXES, DeliveryError, Refusal
 from bcd.admission.settle import settle_whole
 from bcd.errors import BcdError
 from bcd.patches import Hospital
 from bcd.settings import Settings
-from bcd.store.catalog import Catalog
 from bcd.store.deliveries import DeliveryRecord
+from bcd.store.store import Store
 
 _EVENTS = frozenset({"failed", "suspected"})
 """Rules that say nothing of the delivery's bytes: handed over again it is tried again, and then recorded anew."""
@@ -36,14 +36,11 @@ class RefusedError(BcdError):
     trace = ""
 
 
-def refuse_whole(
-    settings: Settings, catalog: Catalog, path: Path, hospital: Hospital, *, naming: Naming, error: Exception
-) -> DeliveryRecord:
+def refuse_whole(store: Store, path: Path, hospital: Hospital, *, naming: Naming, error: Exception) -> DeliveryRecord:
     """Records a delivery that ended in an error, itself in place of its files.
 
     Args:
-        settings: Where the quarantine lies.
-        catalog: Where to.
+        store: Where to.
         path: The delivery.
         hospital: Where it comes from.
         naming: How it may be called.
@@ -53,11 +50,11 @@ def refuse_whole(
         Its record, whose `reason` is a sentence.
     """
     name = naming.show_title(path.name)
-    refusal = _judge(name, path, naming, error)
+    refusal = _refuse(name, path, naming, error)
     digest = (
         _digest(path) if refusal.rule not in _EVENTS else hashlib.sha256(str(time.time_ns()).encode()).hexdigest()
     )
-    return settle_whole(settings, catalog, hospital, name=name, refusal=refusal, sha256=digest)
+    return settle_whole(store, hospital, name=name, refusal=refusal, sha256=digest)
 
 
 def explain_refused(
@@ -71,15 +68,15 @@ def explain_refused(
         failure: What it ended in, where that was an error.
         hides: Whether nothing may be quoted that may name somebody.
     """
-    mend = MENDS[commonest_rule(record.refused)]
-    refused = RefusedError(str(record.reason), f"{mend} The report: {report_path(settings, record.id)}")
+    fix = FIXES[commonest_rule(record.refused)]
+    refused = RefusedError(str(record.reason), f"{fix} The report: {report_path(settings, record.id)}")
     if failure is not None and not isinstance(failure, BcdError):
         lines = traceback.format_tb(failure.__traceback__) if hides else traceback.format_exception(failure)
         refused.trace = "".join(lines)
     return refused
 
 
-def _judge(name: str, path: Path, naming: Naming, error: Exception) -> Refusal:
+def _refuse(name: str, path: Path, naming: Naming, error: Exception) -> Refusal:
     if isinstance(error, DeliveryError):
         return Refusal(error.rule, naming.show_text(error.what, path))
     if isinstance(error, BcdError):

@@ -1,6 +1,6 @@
 """The rules that a file must keep to be admitted: a stable code each, and one small function.
 
-`RULES` and `MENDS` are what documentation, messages and reports show. The rules about names and places are in this
+`RULES` and `FIXES` are what documentation, messages and reports show. The rules about names and places are in this
 module, those about bytes in `bcd.admission.png`, about pixels in `bcd.admission.pixels`, and those that compare
 patches with each other in `bcd.admission.duplicates`.
 """
@@ -23,7 +23,7 @@ CHOSEN = frozenset({"duplicate-cell", "two-patients", "two-labels"})
 RELEASABLE = WAIVED | CHOSEN
 """Rules whose refusals can be released."""
 
-_MEND_FILE = "mend the file and deliver it again"
+_FIX_FILE = "fix the file and deliver it again"
 NOT_RELEASABLE = {
     "unsafe-path": "nothing is read from such a path; pack the delivery again",
     "not-a-file": "it has no bytes of its own; deliver the file that it points to",
@@ -36,20 +36,20 @@ NOT_RELEASABLE = {
     "bomb": "it was never unpacked; deliver the file by itself if it is what it says",
     "name": "without patient and place it is no patch; rename the file and deliver it again",
     "off-grid": "it overlaps the patches of the grid; cut the slide again on the grid",
-    "unreadable": f"it has no pixels to admit; {_MEND_FILE}",
-    "empty": f"it has no bytes; {_MEND_FILE}",
+    "unreadable": f"it has no pixels to admit; {_FIX_FILE}",
+    "empty": f"it has no bytes; {_FIX_FILE}",
     "too-many": "nothing in it was opened; deliver it in parts",
-    "too-large": f"it was not read whole; {_MEND_FILE}",
-    "not-png": f"it has no 50x50 RGB pixels; {_MEND_FILE}",
-    "truncated": f"it has no 50x50 RGB pixels; {_MEND_FILE}",
-    "absurd-size": f"it has no 50x50 RGB pixels; {_MEND_FILE}",
-    "colour": f"it has no 50x50 RGB pixels; {_MEND_FILE}",
-    "size": f"it has no 50x50 RGB pixels; {_MEND_FILE}",
+    "too-large": f"it was not read whole; {_FIX_FILE}",
+    "not-png": f"it has no 50x50 RGB pixels; {_FIX_FILE}",
+    "truncated": f"it has no 50x50 RGB pixels; {_FIX_FILE}",
+    "absurd-size": f"it has no 50x50 RGB pixels; {_FIX_FILE}",
+    "colour": f"it has no 50x50 RGB pixels; {_FIX_FILE}",
+    "size": f"it has no 50x50 RGB pixels; {_FIX_FILE}",
     "slides-file": "correct the table and deliver it again, with the slides",
     "own-picture": "deliver the slide that it was drawn from",
     "no-spacing": "deliver the slide again with --spacing",
     "no-tissue": "a slide is delivered again whole; crop it to its tissue first",
-    "labels-file": "mend the table, then `bcd labels import` it",
+    "labels-file": "fix the table, then `bcd labels import` it",
     "labels-alone": "`bcd labels import` it once its patches are admitted",
     "withdrawn": "the patient's consent is withdrawn",
     "already-admitted": "the patch is in an earlier batch already",
@@ -99,7 +99,7 @@ RULES = {
 }
 """Code of each rule and what breaks it, in the order in which they are looked at."""
 
-MENDS = {
+FIXES = {
     "unsafe-path": "Pack the delivery again, from inside its folder, with paths relative to it.",
     "not-a-file": "Deliver the file that a link points to.",
     "container": "Unpack it and hand over the folder, or pack it as a zip or a tar.gz.",
@@ -129,7 +129,7 @@ MENDS = {
     "own-picture": "Deliver the slide that it was drawn from.",
     "no-spacing": "Deliver the slide again with --spacing and its µm per pixel, or with that in slides.csv.",
     "no-tissue": "Nothing, if the slide is empty. Otherwise look at the slide: it may be pale, or out of focus.",
-    "labels-file": f"Mend the table and import it: {IMPORT}.",
+    "labels-file": f"Fix the table and import it: {IMPORT}.",
     "labels-alone": f"If its patches are admitted already, import it: {IMPORT}. Otherwise put it beside them, as"
     " labels.csv, and deliver them together.",
     "withdrawn": "Nothing: the patient's patches stay out.",
@@ -161,7 +161,7 @@ class Refusal(NamedTuple):
 
 
 class DeliveryError(BcdError):
-    """A delivery cannot be admitted as a whole: it breaks a rule, and what to do is what `MENDS` says of that.
+    """A delivery cannot be admitted as a whole: it breaks a rule, and what to do is what `FIXES` says of that.
 
     Args:
         rule: Code of the rule.
@@ -169,7 +169,7 @@ class DeliveryError(BcdError):
     """
 
     def __init__(self, rule: str, what: str) -> None:
-        super().__init__(what, MENDS[rule])
+        super().__init__(what, FIXES[rule])
         self.args = (rule, what)
         self.rule = rule
 

@@ -1,7 +1,7 @@
 """Deliveries of the inbox that no run will ever take, and what a person can do about each.
 
 Examples:
-    >>> for stuck in find_stuck(settings, catalog):  # doctest: +SKIP
+    >>> for stuck in find_stuck(store):  # doctest: +SKIP
     ...     print(stuck)
     2 deliveries wait in inbox/west: hospital west is not declared. Run `bcd hospital declare west …`.
 """
@@ -9,19 +9,13 @@ Examples:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from bcd.admission.delivery import is_hidden
-from bcd.admission.slides.names import is_slide
-from bcd.admission.sources.open import list_names
 from bcd.errors import BcdError
 from bcd.settings import Settings
-from bcd.store.catalog import Catalog
 from bcd.store.hospitals import find_declared
-
-_MOST_NAMES = 10_000
-"""Names of one delivery that are looked at: a doctor is to answer soon."""
+from bcd.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -31,42 +25,42 @@ class Stuck:
     Attributes:
         deliveries: How many.
         what: Where they lie and why they wait.
-        mend: What takes them.
+        fix: What takes them.
     """
 
     deliveries: int
     what: str
-    mend: str
+    fix: str
 
     def __str__(self) -> str:
-        return f"{self.what} {self.mend}"
+        return f"{self.what} {self.fix}"
 
 
-def find_stuck(settings: Settings, catalog: Catalog) -> list[Stuck]:
+def find_stuck(store: Store) -> list[Stuck]:
     """Finds deliveries of hospitals that are not declared, and those that lie in no hospital's folder.
 
     Files are not named: what somebody put beside the folders may be called after a patient.
     """
-    if not settings.inbox.is_dir():
+    if not store.settings.inbox.is_dir():
         return []
     stuck = []
-    beside = [path for path in settings.inbox.iterdir() if not path.is_dir() and not is_hidden(path)]
+    beside = [path for path in store.settings.inbox.iterdir() if not path.is_dir() and not is_hidden(path)]
     if beside:
         stuck.append(
             Stuck(
                 len(beside),
-                f"{_count(len(beside))} in {settings.inbox} itself, in no hospital's folder.",
-                f"Move each into {settings.inbox}/HOSPITAL/.",
+                f"{_count(len(beside))} in {store.settings.inbox} itself, in no hospital's folder.",
+                f"Move each into {store.settings.inbox}/HOSPITAL/.",
             )
         )
-    for folder in sorted(path for path in settings.inbox.iterdir() if path.is_dir() and not is_hidden(path)):
+    for folder in sorted(path for path in store.settings.inbox.iterdir() if path.is_dir() and not is_hidden(path)):
         waiting = _list(folder)
         if not waiting:
             continue
         try:
-            find_declared(catalog, folder.name)
+            find_declared(store, folder.name)
         except BcdError as error:
-            stuck.append(Stuck(waiting, f"{_count(waiting)} in {folder}. {error.what}", error.mend))
+            stuck.append(Stuck(waiting, f"{_count(waiting)} in {folder}. {error.what}", error.fix))
     return stuck
 
 
@@ -74,19 +68,6 @@ def count_set_aside(settings: Settings) -> int:
     """Counts deliveries that were refused as a whole and lie in `set-aside/` for somebody to look at."""
     reasons = settings.set_aside.glob("*/*.txt") if settings.set_aside.is_dir() else ()
     return sum(reason.with_suffix("").exists() for reason in reasons)
-
-
-def slides_wait(settings: Settings) -> bool:
-    """Whether a delivery of the inbox holds a slide, as far as the first names of each tell."""
-    deliveries = settings.inbox.glob("*/*") if settings.inbox.is_dir() else ()
-    return any(_holds_slide(path) for path in deliveries if not is_hidden(path))
-
-
-def _holds_slide(path: Path) -> bool:
-    try:
-        return any(is_slide(PurePosixPath(name)) for name in islice(list_names(path), _MOST_NAMES))
-    except (BcdError, OSError):  # nothing that can be opened
-        return False
 
 
 def _list(folder: Path) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import shutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 _ROOT = Path(__file__).parents[2]
@@ -30,7 +31,8 @@ def copy_code(folder: Path) -> Path:
     return folder / "bcd"
 
 
-def find_modules() -> list[str]:
+@cache
+def find_modules() -> tuple[str, ...]:
     """Returns the modules of bcd that scoring imports, directly or through others, at once or when called."""
     found: set[str] = set()
     waiting = [_START]
@@ -40,7 +42,7 @@ def find_modules() -> list[str]:
             found.add(module)
             waiting += _imported(module)
             waiting += [module.rpartition(".")[0]] if "." in module else []
-    return sorted(found)
+    return tuple(sorted(found))
 
 
 def _imported(module: str) -> Iterator[str]:

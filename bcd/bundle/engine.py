@@ -6,7 +6,7 @@ for bit, whatever it is scored together with and on however many cores. Another 
 
 Examples:
         engine = Engine(folder / "graph", "float32")
-        logits = engine.predict(prepare(pixels, options), views=8)
+        logits = engine.predict(prepare(pixels, options), turns=8)
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from bcd.training.predict import turn_patches
 
 if TYPE_CHECKING:
     from bcd.progress import Advance
-    from bcd.training.options import Views
+    from bcd.training.options import Turns
 
 GRAPH, WEIGHTS = "networks.xml", "networks.bin"
 """The files of a graph."""
@@ -112,13 +112,13 @@ class Engine:
             ) from error
 
     def predict(
-        self, prepared: NDArray[np.uint8], *, views: Views = 1, advance: Advance | None = None
+        self, prepared: NDArray[np.uint8], *, turns: Turns = 1, advance: Advance | None = None
     ) -> NDArray[np.float32]:
-        """Predicts one logit a patch: the mean over networks and views.
+        """Predicts one logit a patch: the mean over networks and turns.
 
         Args:
             prepared: Prepared patches (n, 50, 50, 3) uint8, in memory or memory-mapped; n may be 0.
-            views: 1, the patch as it lies; or 8, all its exact turns.
+            turns: 1, the patch as it lies; or 8, all its exact turns.
             advance: Told of every few patches; None: a progress of its own.
 
         Returns:
@@ -126,8 +126,8 @@ class Engine:
         """
         if advance is None:
             with track("Predicting patches", total=len(prepared)) as shown:
-                return self.predict(prepared, views=views, advance=shown)
-        answers = np.empty((views, len(prepared)), np.float32)
+                return self.predict(prepared, turns=turns, advance=shown)
+        answers = np.empty((turns, len(prepared)), np.float32)
         # Requests in turn, without callbacks: those run in OpenVINO's threads, which then wait for Python's lock when
         # the engine or the process ends.
         requests = [self._compiled.create_infer_request() for _ in range(self._requests)]
@@ -135,7 +135,7 @@ class Engine:
         padded = np.zeros((BATCH, PATCH_PIXELS, PATCH_PIXELS, 3), np.uint8)
         for start in range(0, len(prepared), BATCH):
             patches = prepared[start : start + BATCH]
-            for view, turned in enumerate(turn_patches(patches, views)):
+            for view, turned in enumerate(turn_patches(patches, turns)):
                 request = requests.pop() if requests else _finish(*running.popleft())
                 padded[: len(patches)] = turned
                 request.start_async({0: padded})  # which copies them

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -24,13 +25,14 @@ class BundleRecord(BaseModel):
         preparation: How raw patches are prepared for the network.
         architecture: The network's description, the same of every member.
         training: How it was trained, with the seed of the first member.
-        ensemble: How many networks answer together, and in how many views.
+        ensemble: How many networks answer together, and in how many turns.
         engine: What scores with its networks.
         policy: Calibrator, confidence levels and certified thresholds, of val patients.
         snapshot: Id of the snapshot that it was trained on.
         protocol: How that snapshot's patients were split.
         metrics: Headline metrics on the test split, flat.
         reference: Statistics of what it was trained and calibrated on; None where none were taken.
+        origin: Whether a retraining of this home made it, or it came released with bcd.
         versions: Installed packages when it was made.
         git: Commit of the code that made it, where known.
         created_at: When it was made.
@@ -48,6 +50,7 @@ class BundleRecord(BaseModel):
     protocol: str
     metrics: dict[str, float]
     reference: ReferenceStatistics | None = None
+    origin: Literal["retraining", "released"] = "retraining"
     versions: dict[str, str] = Field(default_factory=package_versions)
     git: str | None = Field(default_factory=git_commit)
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))

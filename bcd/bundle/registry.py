@@ -23,14 +23,16 @@ import numpy as np
 from bcd.bundle.aliases import find_lost_champion, tell_lost_champion
 from bcd.bundle.card.card import HTML, MARKDOWN, Card, describe_record
 from bcd.bundle.carried_code import copy_code
+from bcd.bundle.distance import Distance, measure_distance
 from bcd.bundle.record import BundleRecord
 from bcd.bundle.rows import VersionRow, read_rows
 from bcd.bundle.scorer import CARD, RECORD, Scorer, confident_column, load_scorer
+from bcd.bundle.seen import Seen, read_seen
 from bcd.bundle.write import write_bundle
 from bcd.errors import BcdError
 from bcd.patches import PATCH_PIXELS
 from bcd.settings import Settings
-from bcd.store.catalog import open_catalog
+from bcd.store.store import open_store
 from bcd.tracking.lookup import KEY_TAG, MODEL, find_version, resolve_version
 from bcd.tracking.run import Run
 from bcd.tracking.store import locked, open_client
@@ -58,10 +60,12 @@ class Bundle:
     Attributes:
         version: Its version in the registry.
         scorer: Its preparation, engine and policy.
+        seen: Who it was trained on, of one that came from elsewhere; None: its snapshot says it.
     """
 
     version: str
     scorer: Scorer
+    seen: Seen | None = None
 
     @property
     def name(self) -> str:
@@ -86,6 +90,10 @@ class Bundle:
             BcdError: The array is not of that type and shape.
         """
         return self.scorer.score(pixels)
+
+    def measure(self, pixels: np.ndarray) -> Distance | None:
+        """Measures how far patches of a patient lie from those that it was trained on; None where it cannot say."""
+        return None if self.record.reference is None else measure_distance(self.record.reference, pixels)
 
 
 def register_bundle(
@@ -158,7 +166,7 @@ def load_row(settings: Settings, row: VersionRow) -> Bundle:
     """
     try:
         with open_folder(settings, row) as folder:
-            return Bundle(row.version, load_scorer(folder))
+            return Bundle(row.version, load_scorer(folder), read_seen(folder))
     except (OSError, ValueError) as error:
         raise _not_loadable(row.version, error) from error
 
@@ -193,7 +201,7 @@ def require_scores(bundle: Bundle) -> None:
     """
     scores = bundle.score(np.full((2, PATCH_PIXELS, PATCH_PIXELS, 3), 200, np.uint8))
     if not np.isfinite(scores["probability"].to_numpy(dtype=np.float64)).all():
-        raise BcdError(f"{bundle.name} gives no finite probability.", "Choose another version: `bcd history`.")
+        raise BcdError(f"{bundle.name} gives no finite probability.", "Choose another version: `bcd model list`.")
 
 
 def require_version(settings: Settings, which: str) -> str:
@@ -206,7 +214,7 @@ def require_version(settings: Settings, which: str) -> str:
     if version is not None:
         return version
     if which == "champion":
-        lost = find_lost_champion(read_rows(settings), open_catalog(settings))
+        lost = find_lost_champion(read_rows(settings), open_store(settings))
         if lost is not None:
             raise BcdError(*tell_lost_champion(lost))
     raise BcdError(

@@ -52,7 +52,7 @@ class Scorer:
             pixels: RGB patches, uint8, shape (n, 50, 50, 3).
 
         Returns:
-            A row a patch, in order: logit (mean over networks and views), probability (calibrated), label, and
+            A row a patch, in order: logit (mean over networks and turns), probability (calibrated), label, and
             whether it is confident at each level.
 
         Raises:
@@ -63,7 +63,7 @@ class Scorer:
         from bcd.preprocessing.prepare import prepare
 
         require_patches(pixels)
-        logits = self._engine.predict(prepare(pixels, self.record.preparation), views=self.record.ensemble.views)
+        logits = self._engine.predict(prepare(pixels, self.record.preparation), turns=self.record.ensemble.turns)
         probability = self.record.policy.calibrator.apply(logits)
         columns = {"logit": logits, "probability": probability, "label": is_idc(probability).astype(np.int32)}
         confident = {confident_column(v): is_confident(probability, v) for v in self.record.policy.levels}

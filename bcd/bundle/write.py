@@ -14,19 +14,22 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bcd.bundle.engine import GRAPH
+from bcd.bundle.engine import GRAPH, import_openvino
 from bcd.bundle.probes import draw_probes
 from bcd.bundle.scorer import CARD, GRAPH_FOLDER, NETWORKS, RECORD, load_scorer
+from bcd.bundle.seen import SEEN
 from bcd.errors import BcdError
 from bcd.files import whole_folder
 
 if TYPE_CHECKING:
     from bcd.bundle.card.card import Card
     from bcd.bundle.record import BundleRecord
+    from bcd.bundle.seen import Seen
 
 TOLERANCE = 1e-4
 """How far a calibrated probability of the engine may be from that of the Keras files."""
@@ -35,7 +38,7 @@ _PROBES = 32
 
 
 def write_graph(networks: Sequence[Path], folder: Path) -> None:
-    """Writes the graph of several networks, unless the folder is there.
+    """Writes the graph of several networks, unless the folder is there; the same networks make the same bytes.
 
     Args:
         networks: The Keras files, each from prepared patches to one logit.
@@ -53,14 +56,32 @@ def write_graph(networks: Sequence[Path], folder: Path) -> None:
     from bcd.patches import PATCH_PIXELS
 
     patches = keras.Input((PATCH_PIXELS, PATCH_PIXELS, 3), dtype="uint8", name="patches")
-    with whole_folder(folder) as partial, on_processor():
+    with whole_folder(folder) as partial, TemporaryDirectory() as work, on_processor():
         joined = join_networks([load_network(network) for network in networks])
         logit = joined(keras.layers.Rescaling(1.0, name="float")(patches))
-        write_openvino(keras.Model(patches, logit), partial / GRAPH)
+        write_openvino(keras.Model(patches, logit), Path(work) / GRAPH)
+        _name_by_order(Path(work) / GRAPH, partial / GRAPH)
+
+
+def _name_by_order(source: Path, target: Path) -> None:
+    """Copies a graph, its operations named by their order: by themselves they have a process's running numbers."""
+    openvino = import_openvino()
+    model = openvino.Core().read_model(source)
+    for number, operation in enumerate(model.get_ordered_ops()):
+        operation.set_friendly_name(f"{operation.get_type_name()}_{number}")
+        for output in operation.outputs():
+            output.get_tensor().set_names(set())
+    openvino.serialize(model, target)
 
 
 def write_bundle(
-    folder: Path, *, networks: Sequence[Path], graph: Path, record: BundleRecord, card: Card | None = None
+    folder: Path,
+    *,
+    networks: Sequence[Path],
+    graph: Path,
+    record: BundleRecord,
+    card: Card | None = None,
+    seen: Seen | None = None,
 ) -> None:
     """Writes a bundle into a folder, and makes sure that its engine answers as its Keras files do.
 
@@ -70,6 +91,7 @@ def write_bundle(
         graph: The folder of their graph.
         record: Everything else.
         card: Its model card.
+        seen: Who it was trained on, where it is to leave this home.
 
     Raises:
         BcdError: There are not as many networks as the record says, or the engine answers otherwise.
@@ -87,6 +109,8 @@ def write_bundle(
         shutil.copytree(graph, partial / GRAPH_FOLDER)
         if card is not None:
             card.write(partial / CARD)
+        if seen is not None:
+            seen.write(partial / SEEN)
         _require_agreement(partial, record)
 
 
@@ -106,7 +130,7 @@ def _require_agreement(folder: Path, record: BundleRecord) -> None:
     scored = load_scorer(folder).score(probes)["probability"].to_numpy()
     with on_processor():
         logits = predict_logits(
-            load_networks(folder), prepare(probes, record.preparation), views=record.ensemble.views
+            load_networks(folder), prepare(probes, record.preparation), turns=record.ensemble.turns
         )
     off = np.abs(scored - record.policy.calibrator.apply(logits))
     if not (off <= TOLERANCE).all():  # not a number is off, too

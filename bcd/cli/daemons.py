@@ -190,15 +190,15 @@ def describe(settings: Settings) -> list[str]:
     if settings.mlflow_url:
         pages.append(f"MLflow {settings.mlflow_url}")
     lines = [", ".join(pages) + (", and a worker." if "worker" in alive else ".")] if alive else []
-    lines += [f"{what} {mend}" for what, mend in ended(settings)]
+    lines += [f"{what} {fix}" for what, fix in ended(settings)]
     return lines or ["No servers are running: `bcd up` starts them."]
 
 
 def ended(settings: Settings) -> list[tuple[str, str]]:
     """Returns what is to be said, and what to do, about each process that ended although nobody stopped it."""
-    mend = "`bcd up` starts it again."
+    fix = "`bcd up` starts it again."
     return [
-        (f"{_TITLES[name]} ended by itself; its log: {settings.logs / f'{name}.log'}.", mend)
+        (f"{_TITLES[name]} ended by itself; its log: {settings.logs / f'{name}.log'}.", fix)
         for name in processes.ended(settings)
     ]
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bcd.cli.tables import admission_rows, score_rows, show_outcome
 from bcd.cli.terminal import print_table, whole_command
-from bcd.cli.views import admission_rows, score_rows, show_outcome
 from bcd.errors import BcdError
 from bcd.files import whole_file
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from bcd.admission.admit import Admission
     from bcd.retraining.stages import Outcome
-    from bcd.scoring.score import PatientScore
+    from bcd.scoring.result import PatientScore
     from bcd.settings import Settings
     from bcd.snapshots.options import SplitOptions
 
@@ -161,15 +161,15 @@ def play(
 ) -> Result:
     """Runs the flows, as the inbox and the schedules would."""
     from bcd.search.options import SearchOptions
-    from bcd.store.catalog import open_catalog
     from bcd.store.hospitals import declare_hospital
+    from bcd.store.store import open_store
     from flows.ingest import ingest
     from flows.retrain import retrain
     from flows.score import score
 
     hospital = SYNTHETIC_HOSPITAL if memory.data == "synthetic" else REAL_HOSPITAL
     # Drawn patients are nobody, and the public set's identifiers are pseudonyms.
-    declare_hospital(settings, open_catalog(settings), hospital, "pseudonyms", author="bcd demo")
+    declare_hospital(open_store(settings), hospital, "pseudonyms", author="bcd demo")
     *early, late = deliveries
     heading(console, 2, f"{', '.join(path.name for path in early)} of {hospital}: the first champion")
     admissions = [ingest(str(path.absolute()), hospital)[0] for path in early]

@@ -1,4 +1,4 @@
-"""`bcd doctor`: is this machine fit? Each line says ok, warning or fault, and the mend."""
+"""`bcd doctor`: is this machine fit? Each line says ok, warning or fault, and the fix."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distribution, requires, version
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -27,6 +27,8 @@ _PACKAGES = (
     "keras",
     "optuna",
     "opencv-python-headless",
+    "openslide-python",
+    "openslide-bin",
     "numpy",
     "scikit-learn",
 )
@@ -40,12 +42,12 @@ class Finding:
     Attributes:
         level: Whether bcd works (ok), works less well (warning) or does not work (fault).
         what: What was found.
-        mend: What to do about it; empty where all is well.
+        fix: What to do about it; empty where all is well.
     """
 
     level: Literal["ok", "warning", "fault"]
     what: str
-    mend: str = ""
+    fix: str = ""
 
 
 def doctor() -> None:
@@ -60,7 +62,7 @@ def doctor() -> None:
     findings = list(examine(settings))
     for finding in findings:
         typer.secho(f"{finding.level:<8}", fg=_COLOURS[finding.level], nl=False)
-        typer.echo(finding.what + (f" {finding.mend}" if finding.mend else ""))
+        typer.echo(finding.what + (f" {finding.fix}" if finding.fix else ""))
     if any(finding.level == "fault" for finding in findings):
         raise typer.Exit(1)
 
@@ -152,7 +154,7 @@ def _look_at_home(settings: Settings) -> Iterator[Finding]:
         require_home(settings)
     except BcdError as error:
         is_wrong = "BCD_HOME" in os.environ and not settings.home.exists()
-        yield Finding("fault" if is_wrong else "warning", error.what, error.mend)
+        yield Finding("fault" if is_wrong else "warning", error.what, error.fix)
         return
     probe = settings.home / ".doctor"
     try:
@@ -165,8 +167,8 @@ def _look_at_home(settings: Settings) -> Iterator[Finding]:
 
 def _look_at_databases(settings: Settings) -> Iterator[Finding]:
     """Looks whether the installed libraries work with the databases that are there."""
-    from bcd.store.catalog import open_catalog
     from bcd.store.schemas import prefect_database, require_schema
+    from bcd.store.store import open_store
     from bcd.tracking.store import database_url
 
     store = database_url(settings)
@@ -179,13 +181,13 @@ def _look_at_databases(settings: Settings) -> Iterator[Finding]:
             require_schema(library, url)
         except BcdError as error:
             faults += 1
-            yield Finding("fault", error.what, error.mend)
+            yield Finding("fault", error.what, error.fix)
     if settings.home.exists():
         try:
-            open_catalog(settings)
+            open_store(settings)
         except BcdError as error:
             faults += 1
-            yield Finding("fault", error.what, error.mend)
+            yield Finding("fault", error.what, error.fix)
     if not faults:
         yield Finding("ok", "The databases are of the versions that are installed")
 
@@ -194,7 +196,7 @@ def _look_at_champion(settings: Settings) -> Iterator[Finding]:
     """Loads the champion and scores two patches with it: what a scoring run would do."""
     from bcd.bundle.aliases import find_lost_champion, tell_lost_champion
     from bcd.bundle.rows import read_rows
-    from bcd.store.catalog import open_catalog
+    from bcd.store.store import open_store
     from bcd.tracking.store import follow_moved_home
 
     if not settings.home.exists():
@@ -204,7 +206,7 @@ def _look_at_champion(settings: Settings) -> Iterator[Finding]:
         rows = read_rows(settings)
         champion = next((row for row in rows if "champion" in row.aliases), None)
         if champion is None:
-            lost = find_lost_champion(rows, open_catalog(settings))
+            lost = find_lost_champion(rows, open_store(settings))
             if lost is not None:
                 yield Finding("fault", *tell_lost_champion(lost))
             else:
@@ -214,56 +216,24 @@ def _look_at_champion(settings: Settings) -> Iterator[Finding]:
 
         require_scores(load_row(settings, champion))
     except BcdError as error:
-        yield Finding("fault", error.what, error.mend)
+        yield Finding("fault", error.what, error.fix)
         return
     yield Finding("ok", f"The champion {champion.name} loads and scores")
 
 
 def _look_at_inbox(settings: Settings) -> Iterator[Finding]:
-    """Looks at what waits: what no run takes, and slides that no installed package reads."""
-    from bcd.admission.waiting import find_stuck, slides_wait
-    from bcd.store.catalog import open_catalog
+    """Looks at what waits and no run takes."""
+    from bcd.admission.waiting import find_stuck
+    from bcd.store.store import open_store
 
     if not settings.inbox.is_dir():
         return
     try:
-        stuck = find_stuck(settings, open_catalog(settings))
+        stuck = find_stuck(open_store(settings))
     except BcdError as error:
-        yield Finding("fault", error.what, error.mend)
+        yield Finding("fault", error.what, error.fix)
     else:
-        yield from (Finding("warning", each.what, each.mend) for each in stuck)
-    missing = _missing_for_slides() if slides_wait(settings) else []
-    if missing:
-        what = f"Slides wait in the inbox, and they need what is not installed: {', '.join(missing)}."
-        yield Finding("fault", what, 'Run pip install "bcd[slides]".')
-
-
-def _missing_for_slides() -> list[str]:
-    """Names the packages of the extra `slides` that are not installed, or whose library is missing."""
-    from packaging.requirements import Requirement
-
-    wanted = [Requirement(text) for text in requires("bcd") or []]
-    missing = [
-        one.name
-        for one in wanted
-        if one.marker is not None
-        and one.marker.evaluate({"extra": "slides"})
-        and not one.marker.evaluate({"extra": ""})
-        and not _is_installed(one.name)
-    ]
-    try:
-        import openslide  # noqa: F401 - the package may be there without the library that it needs
-    except (ImportError, OSError):
-        missing = missing or ["openslide-bin"]
-    return missing
-
-
-def _is_installed(package: str) -> bool:
-    try:
-        version(package)
-    except PackageNotFoundError:
-        return False
-    return True
+        yield from (Finding("warning", each.what, each.fix) for each in stuck)
 
 
 def _look_at_servers(settings: Settings) -> Iterator[Finding]:
@@ -272,8 +242,8 @@ def _look_at_servers(settings: Settings) -> Iterator[Finding]:
     alive = processes.alive(settings)
     if alive:
         yield Finding("ok", daemons.describe(settings)[0])
-    for what, mend in daemons.ended(settings):
-        yield Finding("warning", what, mend)
+    for what, fix in daemons.ended(settings):
+        yield Finding("warning", what, fix)
     ports = {"prefect": settings.prefect_port, "mlflow": settings.mlflow_port, "studies": settings.studies_port}
     for name in [name for name in ports if name in daemons.needed(settings) and name not in alive]:
         with socket.socket() as probe:
@@ -284,5 +254,5 @@ def _look_at_servers(settings: Settings) -> Iterator[Finding]:
             what = f"Port {ports[name]} for {name} is held by what an earlier `bcd up` of this BCD_HOME left."
             yield Finding("warning", what, "`bcd up` ends it and starts anew.")
         else:
-            mend = f"Stop that program, or set BCD_{name.upper()}_PORT."
-            yield Finding("warning", f"Port {ports[name]} for {name} is taken by another program.", mend)
+            fix = f"Stop that program, or set BCD_{name.upper()}_PORT."
+            yield Finding("warning", f"Port {ports[name]} for {name} is taken by another program.", fix)

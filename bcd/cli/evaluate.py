@@ -1,4 +1,4 @@
-"""`bcd evaluate`: judge a model on a snapshot or on a delivery that is not admitted, or anybody's predictions."""
+"""`bcd evaluate`: evaluate a model on a snapshot or on a delivery that is not admitted, or anybody's predictions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bcd.settings import Settings
     from bcd.validation.model import FileReading
     from bcd.validation.patients import EvaluationProtocol
-    from bcd.validation.result import Judgement
+    from bcd.validation.result import Validation
     from bcd.validation.validate import Found
 
     How = tuple[EvaluateOptions, EvaluationProtocol, FileReading]
@@ -34,7 +34,7 @@ def evaluate(
         list[str] | None, typer.Option(help="A further model on the same patches; may be repeated.")
     ] = None,
     protocol: Annotated[
-        str, typer.Option(help="Who judges: natural, founding, cruz-roa-2014 or cruz-roa-2014-dev.")
+        str, typer.Option(help="Whose patients: natural, founding, cruz-roa-2014 or cruz-roa-2014-dev.")
     ] = "natural",
     snapshot: Annotated[
         str, typer.Option(help="Id of a snapshot, or its beginning; none: the one that the model was trained on.")
@@ -46,7 +46,7 @@ def evaluate(
         list[str] | None, typer.Option(help="A column of scores in that file; may be repeated; none: all others.")
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="A delivery to judge on without admitting it: a folder, a zip or tar.")
+        Path | None, typer.Option(help="A delivery to evaluate on, without admitting it: a folder, a zip or tar.")
     ] = None,
     hospital: Annotated[str, typer.Option(help="The hospital of that delivery.")] = "given",
     spacing: Annotated[
@@ -64,18 +64,18 @@ def evaluate(
         float | None, typer.Option(min=0, max=1, help="State precision, F1, … at this prevalence as well.")
     ] = None,
     resamples: Annotated[int | None, typer.Option(help="Bootstrap resamples of the patients.")] = None,
-    out: Annotated[
+    to: Annotated[
         Path | None, typer.Option(help="Folder for JSON, scores, pictures and page; none: BCD_HOME/evaluations.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the evaluation as JSON, and nothing else.")] = False,
 ) -> None:
-    """Judge by patient: metrics with intervals, thresholds, patients, and pairwise differences. Chooses nothing."""
+    """Evaluate by patient: metrics with intervals, thresholds, patients, pairwise differences. Chooses nothing."""
     from bcd.cli.terminal import at_work
     from bcd.evaluation.options import EvaluateOptions
     from bcd.progress import SilentSink, show_progress
     from bcd.settings import load_settings
     from bcd.validation.model import FileReading
-    from bcd.validation.page import write_judgement
+    from bcd.validation.page import write_validation
 
     _require_one_subject(
         model=model, snapshot=snapshot, predictions=predictions, columns=column, data=data, spacing=spacing
@@ -87,16 +87,16 @@ def evaluate(
     with at_work(settings, needs_home=needs_home) as console, show_progress(SilentSink()) if json else nullcontext():
         how = (options, _read_protocol(protocol), FileReading(pixels, prepared))
         if predictions:
-            found = _judge_predictions(settings, predictions, column or [], beside or [], how)
+            found = _evaluate_predictions(settings, predictions, column or [], beside or [], how)
         elif data:
-            found = _judge_delivery(settings, data, hospital, models, how, spacing=spacing)
+            found = _evaluate_delivery(settings, data, hospital, models, how, spacing=spacing)
         else:
-            found = _judge_protocol(settings, models, snapshot, how)
-        folder = write_judgement(*found, out or settings.home / FOLDER)
+            found = _evaluate_protocol(settings, models, snapshot, how)
+        folder = write_validation(*found, to or settings.home / FOLDER)
         if json:
             typer.echo(found[0].model_dump_json(indent=2))
             return
-        show_judgement(console, found[0])
+        show_validation(console, found[0])
         console.print(f"\nPage: {folder / 'index.html'}", soft_wrap=True, highlight=False)
         console.print("Research use only. Not for diagnosis.", style="dim")
 
@@ -113,7 +113,7 @@ def _require_one_subject(
     from bcd.errors import BcdError
 
     if predictions and data:
-        raise BcdError("--predictions and --data name two things to judge.", "Name one of them.")
+        raise BcdError("--predictions and --data name two things to evaluate.", "Name one of them.")
     if snapshot and (predictions or data):
         raise BcdError("--snapshot names other patients than the file or the delivery.", "Leave one of them out.")
     if spacing is not None and not data:
@@ -121,7 +121,7 @@ def _require_one_subject(
     if columns and not predictions:
         raise BcdError("--column names columns of no file.", "Name the file with --predictions.")
     if model and predictions:
-        raise BcdError("--model judges patients of the store.", "Put a model beside predictions with --beside.")
+        raise BcdError("--model evaluates patients of the store.", "Put a model beside predictions with --beside.")
 
 
 def _read_protocol(name: str) -> EvaluationProtocol:
@@ -134,33 +134,31 @@ def _read_protocol(name: str) -> EvaluationProtocol:
     raise BcdError(f"There is no protocol {name}.", f"Name one of {', '.join(PROTOCOLS)}.")
 
 
-def _judge_predictions(settings: Settings, path: Path, columns: list[str], beside: list[str], how: How) -> Found:
-    from bcd.store.catalog import open_catalog
+def _evaluate_predictions(settings: Settings, path: Path, columns: list[str], beside: list[str], how: How) -> Found:
+    from bcd.store.store import open_store
     from bcd.validation.predictions import read_predictions
-    from bcd.validation.validate import judge_predictions
+    from bcd.validation.validate import evaluate_predictions
 
     options, protocol, reading = how
     predictions = read_predictions(path, columns)
-    catalog = open_catalog(settings) if beside else None
-    return judge_predictions(
-        settings, catalog, predictions, beside, options=options, protocol=protocol, reading=reading
-    )
+    store = open_store(settings) if beside else None
+    return evaluate_predictions(store, predictions, beside, options=options, protocol=protocol, reading=reading)
 
 
-def _judge_delivery(
+def _evaluate_delivery(
     settings: Settings, path: Path, hospital: str, models: list[str], how: How, *, spacing: float | None
 ) -> Found:
     from bcd.admission.naming import Naming
-    from bcd.store.catalog import open_catalog
     from bcd.store.hospitals import check_hospital, list_hospitals
     from bcd.store.pseudonyms import borrow_pseudonyms
-    from bcd.validation.validate import judge_on_delivery
+    from bcd.store.store import open_store
+    from bcd.validation.validate import evaluate_on_delivery
 
     options, protocol, reading = how
-    name, catalog = check_hospital(hospital), open_catalog(settings)
-    declared = any(record.hospital.lower() == name.lower() for record in list_hospitals(catalog))
-    naming = Naming(borrow_pseudonyms(settings, catalog, name)) if declared else None
-    return judge_on_delivery(
+    name, store = check_hospital(hospital), open_store(settings)
+    declared = any(record.hospital.lower() == name.lower() for record in list_hospitals(store))
+    naming = Naming(borrow_pseudonyms(store, name)) if declared else None
+    return evaluate_on_delivery(
         settings,
         path,
         name,
@@ -173,30 +171,30 @@ def _judge_delivery(
     )
 
 
-def _judge_protocol(settings: Settings, models: list[str], snapshot: str, how: How) -> Found:
-    from bcd.store.catalog import open_catalog
-    from bcd.validation.validate import judge_on_protocol
+def _evaluate_protocol(settings: Settings, models: list[str], snapshot: str, how: How) -> Found:
+    from bcd.store.store import open_store
+    from bcd.validation.validate import evaluate_on_protocol
 
     options, protocol, reading = how
-    return judge_on_protocol(
-        settings, open_catalog(settings), models, protocol, options=options, snapshot=snapshot, reading=reading
+    return evaluate_on_protocol(
+        open_store(settings), models, protocol, options=options, snapshot=snapshot, reading=reading
     )
 
 
-def show_judgement(console: Console, judgement: Judgement) -> None:
-    """Prints a judgement: several models side by side, or all of one."""
+def show_validation(console: Console, validation: Validation) -> None:
+    """Prints a validation: several models side by side, or all of one."""
     from bcd.evaluation.report.sections import tables_of
     from bcd.evaluation.report.tables import headline_table, threshold_parts
     from bcd.validation.tables import model_table, pair_table, published_tables
 
-    console.print(f"\n{judgement.title}", style="bold", highlight=False, markup=False)
-    for note in judgement.notes:
+    console.print(f"\n{validation.title}", style="bold", highlight=False, markup=False)
+    for note in validation.notes:
         console.print(note, highlight=False, markup=False)
-    evaluations = judgement.evaluations
-    if judgement.differences:
+    evaluations = validation.evaluations
+    if validation.differences:
         confidence = next(iter(evaluations.values())).options.confidence
         _show(console, "Side by side", model_table(evaluations))
-        _show(console, "Pair by pair", pair_table(judgement.differences, confidence=confidence))
+        _show(console, "Pair by pair", pair_table(validation.differences, confidence=confidence))
     else:
         for evaluation in evaluations.values():
             _show(console, "Metrics at the sample's own prevalence", headline_table(evaluation))
@@ -204,7 +202,7 @@ def show_judgement(console: Console, judgement: Judgement) -> None:
                 _show(console, f"Threshold table: {title}", table)
             for title, table in tables_of(evaluation).items():
                 _show(console, title, table)
-    for title, table in published_tables(judgement).items():
+    for title, table in published_tables(validation).items():
         _show(console, title, table)
 
 

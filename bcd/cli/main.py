@@ -16,30 +16,18 @@ import typer
 from typer.core import TyperGroup
 
 from bcd import __version__
-from bcd.cli import architecture, augment, config, hospital, labels
+from bcd.cli import batch, config, hospital, labels, model, network, patient, snapshot
 from bcd.cli.backup import backup, restore
-from bcd.cli.batches import batches
-from bcd.cli.card import card
-from bcd.cli.compare import compare
 from bcd.cli.demo import demo
 from bcd.cli.doctor import doctor
 from bcd.cli.evaluate import evaluate
-from bcd.cli.export import export
-from bcd.cli.gc import gc
-from bcd.cli.history import history
 from bcd.cli.ingest import ingest
-from bcd.cli.patients import patients
-from bcd.cli.promote import promote, rollback
-from bcd.cli.refusals import refusals
-from bcd.cli.release import release
 from bcd.cli.retrain import retrain
 from bcd.cli.score import score
 from bcd.cli.search import search
 from bcd.cli.servers import down, up
-from bcd.cli.snapshots import snapshot_app, snapshots
 from bcd.cli.status import status
 from bcd.cli.train import train
-from bcd.cli.withdraw import withdraw
 from bcd.config import load_configuration
 from bcd.errors import BcdError
 
@@ -66,43 +54,35 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": [*_HELP]},
 )
-_MAIN: tuple[Callable[..., None], ...] = (
+_DAILY: tuple[Callable[..., None], ...] = (
     demo,
     doctor,
+    up,
+    down,
+    status,
     ingest,
     search,
     train,
     retrain,
     evaluate,
     score,
-    status,
-    up,
-    down,
-)
-_VERSIONS: tuple[Callable[..., None], ...] = (history, compare, promote, rollback, card, export)
-_STORE: tuple[Callable[..., None], ...] = (
-    batches,
-    patients,
-    refusals,
-    release,
-    snapshots,
-    withdraw,
-    gc,
     backup,
     restore,
 )
-for _command in _MAIN:
+for _command in _DAILY:
     app.command()(_command)
-for _command in _VERSIONS:
-    app.command(rich_help_panel="Versions")(_command)
-for _command in _STORE:
-    app.command(rich_help_panel="The store")(_command)
-app.add_typer(architecture.app, name="architecture", rich_help_panel="Networks")
-app.add_typer(augment.app, name="augment", rich_help_panel="Networks")
 app.add_typer(config.app, name="config")
-app.add_typer(hospital.app, name="hospital", rich_help_panel="The store")
-app.add_typer(labels.app, name="labels", rich_help_panel="The store")
-app.add_typer(snapshot_app, name="snapshot", rich_help_panel="The store")
+_NOUNS = {
+    "batch": batch,
+    "hospital": hospital,
+    "labels": labels,
+    "model": model,
+    "network": network,
+    "patient": patient,
+    "snapshot": snapshot,
+}
+for _noun, _module in _NOUNS.items():
+    app.add_typer(_module.app, name=_noun, rich_help_panel="Groups: bcd GROUP --help lists their commands")
 
 
 @app.callback(invoke_without_command=True)
@@ -121,11 +101,11 @@ def _begin(
 
 
 def main() -> None:
-    """Runs the command: what a user can mend is told in a sentence, with exit code 2 and no traceback."""
+    """Runs the command: what a user can fix is told in a sentence, with exit code 2 and no traceback."""
     try:
         app()
     except BcdError as error:
-        typer.secho(f"bcd: {error.what}\n     {error.mend}", err=True, fg=typer.colors.RED)
+        typer.secho(f"bcd: {error.what}\n     {error.fix}", err=True, fg=typer.colors.RED)
         sys.exit(2)
     except SystemExit as end:
         if end.code == INTERRUPTED:  # Typer has caught the KeyboardInterrupt

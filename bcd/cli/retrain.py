@@ -1,4 +1,4 @@
-"""`bcd retrain`: from the batches in the store to a judged challenger."""
+"""`bcd retrain`: from the batches in the store to a challenger at the gate."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def retrain(
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of the final training.")] = None,
 ) -> None:
     """Freeze a snapshot, search, train, evaluate, and let the gate decide. Nothing new: says so and ends."""
+    from bcd.cli.tables import show_outcome
     from bcd.cli.terminal import at_work
-    from bcd.cli.views import show_outcome
     from bcd.search.options import SearchOptions
     from bcd.settings import load_settings
     from bcd.snapshots.splits import SplitOptions

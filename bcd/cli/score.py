@@ -1,29 +1,64 @@
-"""`bcd score`: score patients with the champion."""
+"""`bcd score`: score admitted patients with the champion, or files that are not admitted with any model."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from bcd.settings import Settings
+
 
 def score(
-    patient: Annotated[str, typer.Argument(help="The patient; none: all that the champion has not scored yet.")] = "",
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="A patient; or, with --to, slides, folders, archives; none: all patients that wait.", metavar="WHAT"
+        ),
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="Folder for the scores of files that are given, and are not admitted.")
+    ] = None,
+    model: Annotated[
+        str,
+        typer.Option(help="released, a bundle's folder, an alias or a version; none: the champion, else released."),
+    ] = "",
+    spacing: Annotated[
+        float | None, typer.Option(help="µm per pixel, for given slides that do not say it, or to confirm.")
+    ] = None,
     hospital: Annotated[str, typer.Option(help="The patient's hospital; needed where two know the identifier.")] = "",
 ) -> None:
-    """Score a patient with the champion: slide, heatmap, scores as Parquet, report."""
-    from bcd.cli.terminal import at_work, print_table
-    from bcd.cli.views import score_rows
-    from bcd.patches import PatientId
-    from bcd.settings import load_settings, require_home
-    from bcd.store.catalog import open_catalog
-    from bcd.store.patients import find_hospital
+    """Score a patient, or with --to files that are not admitted: slide, heatmap, scores, report."""
+    from bcd.errors import BcdError
+    from bcd.settings import load_settings
 
     settings = load_settings()
+    given = [one.strip() for one in what or [] if one.strip()]
+    if to is not None:
+        _score_files(settings, [Path(one) for one in given], to, model, spacing=spacing, hospital=hospital.strip())
+        return
+    if any(Path(one).exists() for one in given):
+        raise BcdError(f"{given[0]} is a file or folder, and no folder for its scores is named.", "Add --to FOLDER.")
+    if model or spacing is not None:
+        raise BcdError("--model and --spacing are of files that are given.", "Name them, and --to FOLDER.")
+    if len(given) > 1:
+        raise BcdError("One patient is scored at a time, or all that wait.", "Name one, or none.")
+    _score_admitted(settings, "".join(given), hospital.strip())
+
+
+def _score_admitted(settings: Settings, patient: str, hospital: str) -> None:
+    from bcd.cli.tables import score_rows
+    from bcd.cli.terminal import at_work, print_table
+    from bcd.patches import PatientId
+    from bcd.settings import require_home
+    from bcd.store.patients import find_hospital
+    from bcd.store.store import open_store
+
     require_home(settings)
-    patient, hospital = patient.strip(), hospital.strip()
     if patient:
-        find_hospital(open_catalog(settings), PatientId(patient), hospital or None)  # before Prefect starts
+        find_hospital(open_store(settings), PatientId(patient), hospital or None)  # before Prefect starts
     with at_work(settings, runs_flows=True) as console:
         from flows.score import score as score_flow
 
@@ -34,3 +69,44 @@ def score(
         print_table(console, "Scores", *score_rows(scores))
         for each in scores:
             console.print(f"{each.hospital}/{each.patient}: {each.report}", soft_wrap=True)
+
+
+def _score_files(
+    settings: Settings, paths: list[Path], to: Path, model: str, *, spacing: float | None, hospital: str
+) -> None:
+    """Scores files; no home is begun, no server asked, nothing stored but under `to`."""
+    from bcd.cli.tables import score_rows
+    from bcd.cli.terminal import make_console, print_table, show_work
+    from bcd.errors import BcdError
+    from bcd.patches import Hospital
+    from bcd.runtime import enter
+    from bcd.scoring.options import ScoreOptions
+
+    if not paths:
+        raise BcdError("No file is named that is to be scored.", "Name slides, folders or archives before --to.")
+    options = settings.options("scoring", ScoreOptions)
+    enter(settings)
+    console = make_console()
+    with show_work(console):
+        from bcd.cli.chosen_model import open_model
+        from bcd.scoring.given import HOSPITAL, score_given
+        from bcd.store.hospitals import check_hospital
+
+        named = check_hospital(hospital) if hospital else HOSPITAL
+        opened = open_model(settings, model)
+        console.print(f"Scored by {opened.bundle.name}: {opened.said}", highlight=False, soft_wrap=True)
+        scores = score_given(
+            paths,
+            to,
+            opened.bundle,
+            options,
+            seen=opened.seen,
+            hospital=Hospital(named),
+            spacing=spacing,
+            warnings=opened.warnings,
+        )
+        done = list(scores)
+        print_table(console, "Scores", *score_rows(done))
+        for each in done:
+            console.print(f"{each.patient}: {each.report}", soft_wrap=True, highlight=False)
+        console.print("Nothing was admitted or stored elsewhere. Research use only. Not for diagnosis.", style="dim")

@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bcd.settings import Settings
-    from bcd.store.catalog import Catalog
+    from bcd.store.store import Store
 
 
 def status() -> None:
     """Show batches, patients, models with the gate's verdicts, scored patients, and servers."""
     from bcd.admission.waiting import count_set_aside, find_stuck
     from bcd.cli import daemons
+    from bcd.cli.model import show_models
     from bcd.cli.terminal import at_work
     from bcd.settings import load_settings
-    from bcd.store.catalog import open_catalog
+    from bcd.store.store import open_store
 
     settings = load_settings()
     with at_work(settings) as console:
-        catalog = open_catalog(settings)
+        store = open_store(settings)
         console.print(f"BCD_HOME {settings.home}", soft_wrap=True, highlight=False)
-        _show_batches(console, catalog)
-        for stuck in find_stuck(settings, catalog):
+        _show_batches(console, store)
+        for stuck in find_stuck(store):
             console.print(str(stuck), style="yellow", soft_wrap=True, highlight=False)
         aside = count_set_aside(settings)
         if aside:
@@ -34,17 +34,18 @@ def status() -> None:
                 else "deliveries were refused as a whole and lie"
             )
             console.print(f"{aside:,} {lie} in {settings.set_aside}, each beside its reason.", soft_wrap=True)
-        _show_models(console, settings, catalog)
-        _show_scores(console, catalog)
+        console.print(_describe_due(store), soft_wrap=True, highlight=False)
+        show_models(console, store)
+        _show_scores(console, store)
         for line in daemons.describe(settings):
             console.print(line, soft_wrap=True, highlight=False)
 
 
-def _show_batches(console: Console, catalog: Catalog) -> None:
+def _show_batches(console: Console, store: Store) -> None:
     from bcd.cli.terminal import print_table
     from bcd.store.batches import list_batches
 
-    batches = list_batches(catalog)
+    batches = list_batches(store)
     if not batches:
         console.print("No batch is admitted yet: `bcd ingest DELIVERY --hospital NAME`.", highlight=False)
         return
@@ -65,43 +66,23 @@ def _show_batches(console: Console, catalog: Catalog) -> None:
     print_table(console, "Batches", header, rows)
 
 
-def _show_models(console: Console, settings: Settings, catalog: Catalog) -> None:
-    from bcd.cli.promote import show_lost_champion
-    from bcd.cli.terminal import print_table
-    from bcd.gate.history import list_versions
+def _describe_due(store: Store) -> str:
+    from bcd.retraining.due import find_due
+    from bcd.retraining.options import RetrainOptions
+    from bcd.snapshots.options import SplitOptions
 
-    versions = list_versions(settings)
-    if not versions:
-        console.print("No model is registered yet: `bcd retrain`.", highlight=False)
-        return
-    rows = [
-        [
-            each.name,
-            ", ".join(each.aliases),
-            each.verdict or "not judged",
-            each.snapshot[:8],
-            _first_sentence(each.reasons),
-        ]
-        for each in versions
-    ]
-    print_table(console, "Models", ["bundle", "alias", "verdict", "snapshot", "why"], rows)
-    show_lost_champion(console, settings, catalog)
+    protocol = store.settings.options("splits", SplitOptions).recorded_as
+    return find_due(store, store.settings.options("retrain", RetrainOptions), protocol).sentence
 
 
-def _show_scores(console: Console, catalog: Catalog) -> None:
+def _show_scores(console: Console, store: Store) -> None:
     from bcd.cli.terminal import print_table
     from bcd.store.ledger import list_scores
 
-    scores = list_scores(catalog, limit=10)
+    scores = list_scores(store, limit=10)
     if scores:
         rows = [
             [f"{each.hospital}/{each.patient}", each.bundle, f"{each.at:%Y-%m-%d %H:%M}", each.error or each.folder]
             for each in scores
         ]
         print_table(console, "Last scores", ["patient", "bundle", "at", "where"], rows)
-
-
-def _first_sentence(reasons: str) -> str:
-    """Returns what a verdict says first; `bcd history` tells the rest."""
-    first, more, _ = reasons.partition(". ")
-    return f"{first}." if more else first

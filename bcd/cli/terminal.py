@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,8 +94,13 @@ def at_work(settings: Settings, *, needs_home: bool = True, runs_flows: bool = F
         require_schema("prefect", prefect_database(settings))
         settings.home.mkdir(parents=True, exist_ok=True)  # Prefect makes its own folder, but none above it
     console = make_console()
-    with show_progress(TerminalSink(console)):
+    with show_work(console):
         yield console
+
+
+def show_work(console: Console) -> AbstractContextManager[None]:
+    """Shows on a console what is under way."""
+    return show_progress(TerminalSink(console))
 
 
 def _is_figure(cell: str) -> bool:

@@ -27,11 +27,11 @@ def train(
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of weights, order and augmentation.")] = None,
     members: Annotated[int | None, typer.Option(min=1, help="Networks that answer together.")] = None,
     by: Annotated[str | None, typer.Option(help="How they differ: seeds or folds of patients.")] = None,
-    views: Annotated[int | None, typer.Option(help="Views averaged for an answer: 1 or 8.")] = None,
+    turns: Annotated[int | None, typer.Option(help="Turns of a patch averaged for an answer: 1 or 8.")] = None,
 ) -> None:
     """Train what the last search chose; options change it in a new plan. Interrupted: the same command goes on."""
+    from bcd.cli.tables import show_trained
     from bcd.cli.terminal import at_work
-    from bcd.cli.views import show_trained
     from bcd.errors import BcdError
     from bcd.networks.files import load_architecture
     from bcd.settings import load_settings
@@ -39,7 +39,7 @@ def train(
 
     settings = load_settings()
     asked = {"epochs": epochs, "learning_rate": learning_rate, "seed": seed}
-    several = {"members": members, "by": by, "views": views}
+    several = {"members": members, "by": by, "turns": turns}
     is_changed = bool(architecture) or any(value is not None for value in (*asked.values(), *several.values()))
     if plan and (is_changed or snapshot):
         raise BcdError("A plan says all that is trained.", "Leave --plan out, or the other options.")

@@ -20,7 +20,7 @@ def confidence(probability: ArrayLike) -> NDArray[np.float64]:
 
 
 def is_confident(probability: ArrayLike, level: float) -> NDArray[np.bool_]:
-    """Whether a patch is decided at `level`: the one place where confidence is compared."""
+    """Whether a patch is confident at `level`: the one place where confidence is compared."""
     return confidence(probability) >= level
 
 

@@ -13,12 +13,12 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from bcd.evaluation.metrics.estimates import Estimate
-from bcd.evaluation.metrics.metrics import Judged
-from bcd.evaluation.metrics.patients import PatientFacts, PatientLevel, find_facts, judge_patients
+from bcd.evaluation.metrics.metrics import Resampled
+from bcd.evaluation.metrics.patients import PatientFacts, PatientLevel, evaluate_patients, find_facts
 from bcd.evaluation.metrics.prevalence import AtPrevalence, at_prevalence
 from bcd.evaluation.metrics.risk_coverage import RiskCoverage, risk_coverage
 from bcd.evaluation.metrics.sample import read_sample
-from bcd.evaluation.metrics.subgroups import View, make_views, worst_tenth
+from bcd.evaluation.metrics.subgroups import Subgroup, make_subgroups, worst_tenth
 from bcd.evaluation.metrics.thresholds import ThresholdRow, threshold_row, threshold_table
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.outcome import Outcome
@@ -63,7 +63,7 @@ class PatientRow(BaseModel):
     outcome: Outcome | None = None
 
 
-class JudgedThreshold(BaseModel):
+class EvaluatedThreshold(BaseModel):
     """A certified threshold, and how it does on these patients.
 
     Attributes:
@@ -81,11 +81,11 @@ class Evaluation(BaseModel):
     """How well scores hold on one split, at the sample's own prevalence.
 
     Attributes:
-        split: The split that was judged.
+        split: The split that was resampled.
         snapshot: The snapshot that it is of.
-        options: How it was judged.
-        n_patches: Patches judged.
-        n_patients: Patients judged.
+        options: How it was resampled.
+        n_patches: Patches resampled.
+        n_patients: Patients resampled.
         effective_patients: Kish's effective number of patients.
         prevalence: Share of patches labelled IDC.
         largest_patient: "hospital/patient" with the most patches.
@@ -120,13 +120,13 @@ class Evaluation(BaseModel):
     without_largest: dict[str, Estimate]
     thresholds: list[ThresholdRow]
     per_patient: list[PatientRow]
-    per_hospital: list[View] = []
-    per_batch: list[View] = []
+    per_hospital: list[Subgroup] = []
+    per_batch: list[Subgroup] = []
     worst_tenth: Estimate | None = None
     at_prevalence: AtPrevalence | None = None
     patient_level: PatientLevel | None = None
     selective: RiskCoverage
-    certified: list[JudgedThreshold] = []
+    certified: list[EvaluatedThreshold] = []
 
     @property
     def worst(self) -> list[PatientRow]:
@@ -142,8 +142,10 @@ class Evaluation(BaseModel):
             f"{self.split}_effective_patients": self.effective_patients,
             f"{self.split}_prevalence": self.prevalence,
         }
-        views = {"pooled": self.pooled, "macro": self.patient_macro, "without_largest": self.without_largest}
-        named = {f"{metric}_{view}": e for view, estimates in views.items() for metric, e in estimates.items()}
+        subgroups = {"pooled": self.pooled, "macro": self.patient_macro, "without_largest": self.without_largest}
+        named = {
+            f"{metric}_{subgroup}": e for subgroup, estimates in subgroups.items() for metric, e in estimates.items()
+        }
         if self.worst_tenth:
             named["accuracy_worst_tenth"] = self.worst_tenth
         if self.at_prevalence:
@@ -163,25 +165,25 @@ class Evaluation(BaseModel):
 def evaluate_scores(
     scores: pd.DataFrame, options: EvaluateOptions, *, snapshot: str, split: str, policy: Policy | None = None
 ) -> Evaluation:
-    """Judges the scores of one split.
+    """Evaluates the scores of one split.
 
     Args:
         scores: A row a patch, with the columns hospital, patient, label and probability (calibrated); slide, x and y
-            for maps, batch for views by batch.
+            for maps, batch for subgroups by batch.
         options: Resamples, confidence, levels and minimums.
         snapshot: The snapshot that the patches are of.
         split: The split that the patches are of.
-        policy: Whose certified thresholds are judged too.
+        policy: Whose certified thresholds are evaluated too.
 
     Raises:
         BcdError: A column is missing, there is no row, a label is neither 0 nor 1, or a probability is none.
     """
     sample = read_sample(scores)
-    judged = Judged.of(sample, options)
+    resampled = Resampled.of(sample, options)
     largest = sample.largest
     several = len(sample.patients) > 1
-    pooled, macro = judged.pooled(), judged.patient_macro()
-    facts = find_facts(judged, scores)
+    pooled, macro = resampled.pooled(), resampled.patient_macro()
+    facts = find_facts(resampled, scores)
     batches = scores["batch"].to_numpy() if "batch" in scores.columns else None
     return Evaluation(
         split=split,
@@ -195,28 +197,28 @@ def evaluate_scores(
         largest_patches=int(sample.sizes[largest]),
         pooled=pooled,
         patient_macro=macro,
-        without_largest=Judged.of(sample.without(largest), options).pooled() if several else {},
-        thresholds=threshold_table(judged),
-        per_patient=_per_patient(judged, facts),
-        per_hospital=make_views(judged, scores["hospital"].to_numpy(), (pooled, macro)),
-        per_batch=[] if batches is None else make_views(judged, batches, (pooled, macro)),
-        worst_tenth=worst_tenth(judged),
-        at_prevalence=None if options.at_prevalence is None else at_prevalence(judged, options.at_prevalence),
-        patient_level=judge_patients(judged, facts),
-        selective=risk_coverage(judged),
-        certified=[_judge_threshold(judged, promised) for promised in (policy.certified if policy else ())],
+        without_largest=Resampled.of(sample.without(largest), options).pooled() if several else {},
+        thresholds=threshold_table(resampled),
+        per_patient=_per_patient(resampled, facts),
+        per_hospital=make_subgroups(resampled, scores["hospital"].to_numpy(), (pooled, macro)),
+        per_batch=[] if batches is None else make_subgroups(resampled, batches, (pooled, macro)),
+        worst_tenth=worst_tenth(resampled),
+        at_prevalence=None if options.at_prevalence is None else at_prevalence(resampled, options.at_prevalence),
+        patient_level=evaluate_patients(resampled, facts),
+        selective=risk_coverage(resampled),
+        certified=[_evaluate_threshold(resampled, promised) for promised in (policy.certified if policy else ())],
     )
 
 
-def _judge_threshold(judged: Judged, promised: CertifiedThreshold) -> JudgedThreshold:
-    found = None if promised.threshold is None else threshold_row(judged, promised.threshold)
-    return JudgedThreshold(promised=promised, found=found)
+def _evaluate_threshold(resampled: Resampled, promised: CertifiedThreshold) -> EvaluatedThreshold:
+    found = None if promised.threshold is None else threshold_row(resampled, promised.threshold)
+    return EvaluatedThreshold(promised=promised, found=found)
 
 
-def _per_patient(judged: Judged, facts: PatientFacts) -> list[PatientRow]:
+def _per_patient(resampled: Resampled, facts: PatientFacts) -> list[PatientRow]:
     names = ("auroc", "accuracy", "recall", "specificity", "brier")
-    metrics = {name: judged.by_patient(name) for name in names}
-    t = judged.tallies
+    metrics = {name: resampled.by_patient(name) for name in names}
+    t = resampled.tallies
     return [
         PatientRow(
             hospital=hospital,
@@ -235,7 +237,7 @@ def _per_patient(judged: Judged, facts: PatientFacts) -> list[PatientRow]:
             piece_called=None if pieces is None else pieces.called,
             outcome=facts.outcomes[i],
         )
-        for i, ((hospital, patient), pieces) in enumerate(zip(judged.sample.patients, facts.pieces, strict=True))
+        for i, ((hospital, patient), pieces) in enumerate(zip(resampled.sample.patients, facts.pieces, strict=True))
     ]
 
 

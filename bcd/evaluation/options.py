@@ -12,7 +12,7 @@ from bcd.options import Folds, Options, Patches, Patients, Probability, Unit
 
 
 class EvaluateOptions(Options):
-    """How scores are judged; every interval is by patient."""
+    """How scores are evaluated; every interval is by patient."""
 
     interval: Literal["jackknife", "percentile"] = Field(
         "jackknife",
@@ -31,7 +31,7 @@ class EvaluateOptions(Options):
     )
     target_errors: list[Annotated[float, Field(gt=0, lt=0.5)]] = Field(
         [0.05, 0.02, 0.01],
-        description="Errors among a patient's kept patches for which a threshold is certified on val patients.",
+        description="Errors among a patient's confident patches for which a threshold is certified on val patients.",
     )
     folds: Folds = Field(10, ge=2, description="Folds of val patients over which calibrators are cross-fitted.")
     min_patches: Patches = Field(30, ge=1, description="A rate on fewer patches is n/a.")

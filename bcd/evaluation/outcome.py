@@ -55,7 +55,7 @@ def decide_outcome(*, confident_idc: int, confident: int, patches: int, rule: Ou
 
     Args:
         confident_idc: Patches called IDC with confidence.
-        confident: Patches decided with confidence, either way.
+        confident: Confident patches, either way.
         patches: All patches of the patient.
         rule: The minimums.
     """

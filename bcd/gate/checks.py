@@ -45,7 +45,7 @@ def check_evidence(scores: pd.DataFrame, options: GateOptions) -> Check:
         text = f"Insufficient evidence: {'; '.join(short)}."
     else:
         text = (
-            f"Both were judged on {_say(found['patches'], len(scores))}; it takes {wanted} patients. "
+            f"Both were evaluated on {_say(found['patches'], len(scores))}; it takes {wanted} patients. "
             f"Intervals of {format_level(options.confidence)} by patient."
         )
     return Check(name="evidence", passed=not short, enforced=True, text=text, value=float(min(found.values())))

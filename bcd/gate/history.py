@@ -1,4 +1,4 @@
-"""The versions in the registry with what became of each, and the story of all decisions."""
+"""The versions in the registry with what became of each, and all decisions in order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bcd.store.decisions import Decision, list_decisions
 from bcd.tracking.lookup import KEY_TAG, MODEL
 
 if TYPE_CHECKING:
-    from bcd.store.catalog import Catalog
+    from bcd.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class VersionSummary:
         version: Its number.
         registered_at: When it was registered.
         aliases: `champion`, `previous`, `challenger`, where it holds them.
-        verdict: PROMOTE, HOLD or REJECT; None: the gate has not judged it.
+        verdict: PROMOTE, HOLD or REJECT; None: the gate has not decided on it.
         reasons: Why.
         snapshot: Id of the snapshot that it was trained on.
         protocol: How that snapshot was split.
@@ -54,7 +54,7 @@ class VersionSummary:
 
 
 @dataclass(frozen=True)
-class Chapter:
+class Event:
     """One thing that happened to a version.
 
     Attributes:
@@ -104,35 +104,34 @@ def _summarise(row: VersionRow) -> VersionSummary:
     )
 
 
-def tell_story(settings: Settings, catalog: Catalog, version: str = "") -> list[Chapter]:
+def list_events(store: Store, version: str = "") -> list[Event]:
     """Tells what happened to all versions, oldest first: when each was registered, and every decision with reasons.
 
     What was decided about versions that are gone is told too: the catalog forgets nothing.
 
     Args:
-        settings: Where the registry is.
-        catalog: Knows the decisions.
+        store: Knows the decisions.
         version: Only what concerns this one, as `3` or `bcd-idc/3`; empty: all.
 
     Raises:
         BcdError: There is no such version and never was.
     """
-    rows = read_rows(settings)
-    chapters = [
-        Chapter(one.registered_at, one.name, "registered", "", "", "", [one.description], is_gone=False)
+    rows = read_rows(store.settings)
+    events = [
+        Event(one.registered_at, one.name, "registered", "", "", "", [one.description], is_gone=False)
         for one in map(_summarise, rows)
     ]
-    chapters += [_chapter(one, is_gone=find_row(rows, one) is None) for one in list_decisions(catalog)]
+    events += [_event(one, is_gone=find_row(rows, one) is None) for one in list_decisions(store)]
     name = f"{MODEL}/{version.removeprefix(f'{MODEL}/')}"
-    told = [one for one in chapters if not version or name in {one.version, one.against}]
+    told = [one for one in events if not version or name in {one.version, one.against}]
     if version and not told:
-        known = ", ".join(sorted({one.version.rpartition("/")[2] for one in chapters}, key=int)) or "none"
+        known = ", ".join(sorted({one.version.rpartition("/")[2] for one in events}, key=int)) or "none"
         raise BcdError(f"There is no version {name}, and nothing was ever decided on it.", f"Versions: {known}.")
-    return sorted(told, key=lambda chapter: chapter.at)
+    return sorted(told, key=lambda event: event.at)
 
 
-def _chapter(decision: Decision, *, is_gone: bool) -> Chapter:
-    return Chapter(
+def _event(decision: Decision, *, is_gone: bool) -> Event:
+    return Event(
         at=decision.decided_at,
         version=f"{MODEL}/{decision.challenger}",
         what="awaits approval" if decision.awaits_approval else decision.kind,

@@ -10,7 +10,7 @@ from bcd.options import Options, Patients, Probability, Share, Unit
 
 
 class GateOptions(Options):
-    """When a challenger replaces the champion, judged by patient on the gate split."""
+    """When a challenger replaces the champion, compared by patient on the gate split."""
 
     rule: Literal["non-inferior", "superior"] = Field(
         "non-inferior",

@@ -1,4 +1,4 @@
-"""A look at judging patients: their patches are read once, checked, and scored by models from the registry."""
+"""A look at gate or test patients: their patches are read once, checked, and scored by models from the registry."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bcd.bundle.registry import Bundle, load_bundle
+from bcd.bundle.seen import Seen
 from bcd.errors import BcdError
 from bcd.snapshots.evidence import assert_no_leakage
 from bcd.snapshots.freeze import load_snapshot, patient_keys
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from bcd.settings import Settings
     from bcd.snapshots.freeze import Snapshot
-    from bcd.store.catalog import Catalog
+    from bcd.store.store import Store
 
 _ROW = ["hospital", "patient", "slide", "x", "y", "label", "split"]
 
@@ -60,7 +61,7 @@ class Look:
         return bundle, score_frame(bundle, self.patches, self.pixels)
 
 
-def open_look(settings: Settings, catalog: Catalog, snapshot: Snapshot, split: str) -> Look:
+def open_look(store: Store, snapshot: Snapshot, split: str) -> Look:
     """Reads the patches of a split and makes sure that they are what an earlier look saw.
 
     Raises:
@@ -68,34 +69,45 @@ def open_look(settings: Settings, catalog: Catalog, snapshot: Snapshot, split: s
     """
     assert_no_leakage(snapshot)
     patches = snapshot.of(split)
-    pixels = read_pixels(settings, patches)
+    pixels = read_pixels(store.settings, patches)
     pixels.flags.writeable = False
     look = Look(snapshot, patches, pixels, _digest(patches, pixels))
     if split == "gate":
-        _require_frozen(catalog, look)
+        _require_frozen(store, look)
     return look
 
 
 def assert_unseen(settings: Settings, bundle: Bundle, patches: pd.DataFrame) -> None:
-    """Asserts that a bundle neither trained on nor was calibrated on a patient who judges it.
+    """Asserts that a bundle saw neither a patient nor pixels that it is evaluated on, in training or calibration.
 
     Raises:
         BcdError: It did; the patients are named.
     """
-    seen = find_seen(settings, bundle.record.snapshot, patches)
+    seen = find_seen(settings, bundle, patches)
     if seen:
         raise BcdError(
-            f"{bundle.name} has seen {len(seen)} patients who would judge it: {', '.join(seen[:3])}, …",
-            "Judge it on a snapshot of the protocol that it was trained under "
+            f"{bundle.name} has seen {len(seen)} patients that it would be evaluated on, by name or by their pixels:"
+            f" {', '.join(seen[:3])}{', …' if len(seen) > 3 else ''}",
+            "Evaluate it on a snapshot of the protocol that it was trained under "
             f"({bundle.record.protocol}), or retrain the champion under the new one.",
         )
 
 
-def find_seen(settings: Settings, trained_on: str, patches: pd.DataFrame) -> list[str]:
-    """Returns the patients whom a bundle has seen that was trained on this snapshot."""
-    known = load_snapshot(settings, trained_on).patches
-    used = set(patient_keys(known[known["split"].isin(["train", "val"])]))
-    return sorted(used & set(patient_keys(patches)))
+def find_seen(settings: Settings, bundle: Bundle, patches: pd.DataFrame) -> list[str]:
+    """Returns the patients of patches whom a bundle has seen, by name or by their pixels, as `hospital/patient`."""
+    return find_trained_on(settings, bundle).find(patches)
+
+
+def find_trained_on(settings: Settings, bundle: Bundle) -> Seen:
+    """Returns who a bundle was trained and calibrated on: as its snapshot says, or as it says itself.
+
+    Raises:
+        BcdError: It carries no record, and its snapshot is not in the store.
+    """
+    if bundle.seen is not None:
+        return bundle.seen
+    known = load_snapshot(settings, bundle.record.snapshot).patches
+    return Seen.of(known[known["split"].isin(["train", "val"])])
 
 
 def score_frame(bundle: Bundle, patches: pd.DataFrame, pixels: np.ndarray) -> pd.DataFrame:
@@ -113,8 +125,8 @@ def score_frame(bundle: Bundle, patches: pd.DataFrame, pixels: np.ndarray) -> pd
     return patches[_ROW].reset_index(drop=True).join(scores[["logit", "probability"]])
 
 
-def judges_of(snapshot: Snapshot) -> str:
-    """Hashes who judges and who is reported on: the patches of gate and test with their labels and pixels' hashes."""
+def identify_patients(snapshot: Snapshot) -> str:
+    """Hashes the patches of gate and test patients with their labels and their pixels' hashes."""
     rows = snapshot.patches[snapshot.patches["split"].isin(["gate", "test"])]
     return hashlib.sha256(rows[[*_ROW, "pixel_sha256"]].to_csv(index=False).encode()).hexdigest()
 
@@ -125,8 +137,8 @@ def _digest(patches: pd.DataFrame, pixels: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def _require_frozen(catalog: Catalog, look: Look) -> None:
-    for one in list_decisions(catalog):
+def _require_frozen(store: Store, look: Look) -> None:
+    for one in list_decisions(store):
         known = one.evidence.get("gate_digest")
         if one.kind in LOOKS and one.snapshot == look.snapshot.id and known not in {None, look.digest}:
             raise BcdError(

@@ -1,4 +1,4 @@
-"""The champion is judged again when new gate or test patients have arrived: a recorded look that moves no alias.
+"""The champion is evaluated again when new gate or test patients have arrived: a recorded look that moves no alias.
 
 On the gate patients of today it is compared with the version that it replaced, by the rule of the gate; on the test
 patients of today its metrics are reported anew. What to do about one that no longer holds is a person's choice.
@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bcd.bundle.aliases import finish_last_decision, identify, is_about
-from bcd.gate.patients import find_seen, judges_of, open_look
-from bcd.gate.promotion import LOCK, Judging, log_verdict
+from bcd.bundle.registry import load_bundle
+from bcd.gate.patients import find_seen, identify_patients, open_look
+from bcd.gate.promotion import LOCK, Gate, log_verdict
 from bcd.gate.verdict import describe_figures
 from bcd.progress import say
 from bcd.store.decisions import list_decisions, record_decision
@@ -21,96 +22,95 @@ if TYPE_CHECKING:
     from bcd.evaluation.options import EvaluateOptions
     from bcd.gate.options import GateOptions
     from bcd.gate.verdict import Verdict
-    from bcd.settings import Settings
     from bcd.snapshots.freeze import Snapshot
-    from bcd.store.catalog import Catalog
+    from bcd.store.store import Store
     from bcd.tracking.run import Run
 
 
-def rejudge_champion(
-    settings: Settings,
-    catalog: Catalog,
+def recheck_champion(
+    store: Store,
     *,
     snapshot: Snapshot,
     options: GateOptions,
     evaluate: EvaluateOptions,
     parent: str | None = None,
 ) -> Verdict | None:
-    """Judges the champion on the gate and test patients of a snapshot, unless it was judged on these very ones.
+    """Evaluates the champion on the gate and test patients of a snapshot, unless it was evaluated on these very ones.
 
     Args:
-        settings: Where everything is.
-        catalog: Where the look is recorded.
-        snapshot: The snapshot whose gate and test patients judge.
+        store: Where the look is recorded.
+        snapshot: The snapshot whose gate and test patients are read.
         options: The rule and its margins.
         evaluate: How patients are resampled.
         parent: Run id of the retraining that this belongs to.
 
     Returns:
         PROMOTE: it stands; HOLD: it is not shown to be no worse than what it replaced; REJECT: it is clearly worse.
-        None where there is no champion, or nothing new to judge it by.
+        None where there is no champion, or nothing new to evaluate it on.
     """
-    client = open_client(settings)
+    client = open_client(store.settings)
     options = options.model_copy(update={"approval": False})  # nothing is promoted
-    judging = Judging(settings, catalog, client, snapshot, options, evaluate)
-    with catalog.lock(LOCK) as confirm:
-        finish_last_decision(client, catalog)
+    gate = Gate(store, client, snapshot, options, evaluate)
+    with store.lock(LOCK) as confirm:
+        finish_last_decision(client, store)
         champion = resolve_version(client, "champion")
-        if champion is None or not _is_due(judging, champion):
+        if champion is None or not _is_due(gate, champion):
             return None
-        previous = _find_comparable(judging, champion)
+        previous = _find_comparable(gate, champion)
         model = identify(client, champion)["model"].removeprefix("models:/")
-        key = f"rejudged/{champion}/{model}/{previous or 'alone'}/{judges_of(snapshot)[:16]}"
+        key = f"recheck/{champion}/{model}/{previous or 'alone'}/{identify_patients(snapshot)[:16]}"
         name = f"gate {MODEL}/{champion} again"
-        with start_run(settings, key=key, name=name, kind="gate", parent=parent) as run:
-            look = judging.look(run, champion, previous)
-            verdict = judging.compare(run, look, champion, previous)
-            figures = _report_test(judging, run, champion)
+        with start_run(store.settings, key=key, name=name, kind="gate", parent=parent) as run:
+            look = gate.look(run, champion, previous)
+            verdict = gate.compare(run, look, champion, previous)
+            figures = _report_test(gate, run, champion)
             verdict = _word(verdict, describe_figures(f"{MODEL}/{champion}", figures))
             log_verdict(run, verdict)
-            decision = judging.make_decision(run, look, verdict, key=key, kind="rejudged", figures=figures)
+            decision = gate.make_decision(run, look, verdict, key=key, kind="recheck", figures=figures)
             confirm()
-            record_decision(catalog, decision)
+            record_decision(store, decision)
     if verdict.verdict == "REJECT":
-        say(f"The champion is clearly worse than {MODEL}/{previous} on the gate patients of today: see bcd rollback.")
+        say(
+            f"The champion is clearly worse than {MODEL}/{previous} on the gate patients of today."
+            " `bcd model rollback` makes that version champion again."
+        )
     return verdict
 
 
-def _is_due(judging: Judging, champion: str) -> bool:
-    """Whether gate or test patients are others than those on which this champion was judged last."""
-    if judging.snapshot.of("gate").empty:
+def _is_due(gate: Gate, champion: str) -> bool:
+    """Whether gate or test patients are others than those on which this champion was evaluated last."""
+    if gate.snapshot.of("gate").empty:
         return False
-    judged = [
+    evaluated = [
         one
-        for one in list_decisions(judging.catalog)
-        if one.kind in {"gate", "rejudged"} and one.challenger == champion and is_about(judging.client, one)
+        for one in list_decisions(gate.store)
+        if one.kind in {"gate", "recheck"} and one.challenger == champion and is_about(gate.client, one)
     ]
-    if not judged or judged[-1].snapshot == judging.snapshot.id:
-        return not judged
-    return bool(judged[-1].evidence.get("judges") != judges_of(judging.snapshot))
+    if not evaluated or evaluated[-1].snapshot == gate.snapshot.id:
+        return not evaluated
+    return bool(evaluated[-1].evidence.get("patients_sha256") != identify_patients(gate.snapshot))
 
 
-def _find_comparable(judging: Judging, champion: str) -> str | None:
-    """Returns the version that the champion replaced, unless it has seen those who would judge it."""
-    previous = resolve_version(judging.client, "previous")
+def _find_comparable(gate: Gate, champion: str) -> str | None:
+    """Returns the version that the champion replaced, unless it has seen patients that it would be evaluated on."""
+    previous = resolve_version(gate.client, "previous")
     if previous is None or previous == champion:
         return None
-    trained_on = judging.client.get_model_version(MODEL, previous).tags["bcd.snapshot"]
-    if find_seen(judging.settings, trained_on, judging.snapshot.of("gate")):
-        say(f"{MODEL}/{previous} has seen gate patients of now: the champion is judged without it.")
+    if find_seen(gate.store.settings, load_bundle(gate.store.settings, previous), gate.snapshot.of("gate")):
+        say(f"{MODEL}/{previous} has seen gate patients of now: the champion is evaluated without it.")
         return None
     return previous
 
 
-def _report_test(judging: Judging, run: Run, champion: str) -> dict[str, float]:
+def _report_test(gate: Gate, run: Run, champion: str) -> dict[str, float]:
     """Evaluates the champion on the test patients of the snapshot, and logs what was found; without any, nothing."""
     from bcd.evaluation.evaluation import evaluate_scores
 
-    if judging.snapshot.of("test").empty:
+    if gate.snapshot.of("test").empty:
         return {}
-    look = open_look(judging.settings, judging.catalog, judging.snapshot, "test")
-    _, scores = look.score(judging.settings, champion)
-    evaluation = evaluate_scores(scores, judging.evaluate, snapshot=judging.snapshot.id, split="test")
+    look = open_look(gate.store, gate.snapshot, "test")
+    _, scores = look.score(gate.store.settings, champion)
+    evaluation = evaluate_scores(scores, gate.evaluate, snapshot=gate.snapshot.id, split="test")
     run.log_evaluation(evaluation, scores)
     headline = evaluation.headline()
     return {name: value for name, value in headline.items() if "_pooled" in name or name == "test_patients"}

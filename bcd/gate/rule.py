@@ -1,4 +1,4 @@
-"""The gate: does a challenger become champion? A pure judgement of scores of the same gate patients.
+"""The gate: does a challenger become champion? A pure function of scores of the same gate patients.
 
 With d = challenger minus champion and its interval by patient, the rule `non-inferior`, the default, says
 
@@ -27,10 +27,10 @@ from bcd.gate.verdict import Check, Verdict
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Check", "GateOptions", "Verdict", "judge"]
+__all__ = ["Check", "GateOptions", "Verdict", "decide"]
 
 
-def judge(
+def decide(
     challenger_scores: pd.DataFrame,
     champion_scores: pd.DataFrame | None,
     options: GateOptions,
@@ -39,7 +39,7 @@ def judge(
     challenger: str = "challenger",
     champion: str | None = "champion",
 ) -> Verdict:
-    """Judges a challenger by the scores of the gate patients.
+    """Decides on a challenger by the scores of the gate patients.
 
     Args:
         challenger_scores: Scores of the gate patients by the challenger.

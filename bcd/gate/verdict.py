@@ -46,7 +46,7 @@ class Check(BaseModel):
         passed: Whether the condition holds.
         enforced: Whether a promotion needs it.
         text: The condition and what was found, as a sentence.
-        value: The figure that was judged, where there is one.
+        value: The figure that was compared, where there is one.
         low: Lower end of its interval.
         high: Upper end of its interval.
         limit: What the figure is held against, where there is one: it must lie above, or below a positive one.

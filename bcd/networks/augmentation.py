@@ -28,7 +28,7 @@ BRIGHTNESS, CONTRAST = 12.0, 0.10
 
 
 def turn(patches: Any, transpose: Any, upside_down: Any, mirrored: Any) -> Any:
-    """Turns patches without interpolation: the three choices together are the eight views of a square.
+    """Turns patches without interpolation: the three choices together are the eight turns of a square.
 
     Args:
         patches: (n, edge, edge, channels).
@@ -76,7 +76,7 @@ def relight(patches: Any, contrast: Any, brightness: Any) -> Any:
 
 
 class Augment(keras.layers.Layer):  # type: ignore[misc]  # Keras is untyped
-    """One of eight exact views, and jitter of stain and of light, of every patch, while training.
+    """One of eight exact turns, and jitter of stain and of light, of every patch, while training.
 
     Args:
         stain: Scale of the jitter of haematoxylin, eosin and residual in optical density; 0: none.

@@ -38,9 +38,9 @@ def load_architecture(named: str | Path) -> Architecture:
         return Architecture.model_validate(values.get("architecture", values))
     except ValidationError as error:
         faults = "; ".join(_tell(fault) for fault in error.errors())
-        raise BcdError(f"{path} describes no architecture: {faults}.", _mend(error)) from error
+        raise BcdError(f"{path} describes no architecture: {faults}.", _fix(error)) from error
     except BcdError as error:
-        raise BcdError(f"{path}: {error.what}", error.mend) from error
+        raise BcdError(f"{path}: {error.what}", error.fix) from error
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def _read(path: Path) -> dict[str, Any]:
         values = reader(path.read_text("utf-8"))
     except (OSError, ValueError) as error:  # what is no TOML, no JSON or no UTF-8 are ValueErrors
         raise BcdError(
-            f"{path} cannot be read: {error}.", f"Mend it; it must be {path.suffix[1:].upper()}."
+            f"{path} cannot be read: {error}.", f"Fix it; it must be {path.suffix[1:].upper()}."
         ) from error
     if not isinstance(values, dict) or not isinstance(values.get("architecture", {}), dict):
         raise BcdError(f"{path} describes no architecture: it is no table of keys.", "Give it a list of `stages`.")
@@ -69,7 +69,7 @@ def _tell(fault: Any) -> str:
     return f"{', '.join(parts[len(parts) > 1 and parts[0] == 'stages' :])}: {what}"
 
 
-def _mend(error: ValidationError) -> str:
+def _fix(error: ValidationError) -> str:
     """Says which keys there are, where one is unknown; else to correct it."""
     unknown = [fault["loc"][:-1] for fault in error.errors() if fault["type"] == "extra_forbidden"]
     if not unknown:

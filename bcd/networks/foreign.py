@@ -27,7 +27,7 @@ _SCALES: dict[PixelRange, tuple[float, float]] = {
     "-1..1": (1 / 127.5, -1.0),
 }
 _SHAPE = (PATCH_PIXELS, PATCH_PIXELS, 3)
-_PREDICTIONS = "Judge its predictions with `--predictions`, or save it so that it ends in one logit."
+_PREDICTIONS = "Evaluate its predictions with `--predictions`, or save it so that it ends in one logit."
 _SAME_VALUES = ("Flatten", "Reshape", "Dropout", "SpatialDropout2D", "Identity", "InputLayer")
 _SAME_RANGE = ("Cropping2D", "ZeroPadding2D", "Resizing", "UpSampling2D", "Permute", "GaussianNoise", *_SAME_VALUES)
 _LARGEST_INPUT = 8.0  # no network is fed values beyond: what a Rescaling makes of its true range stays below
@@ -85,7 +85,7 @@ def _require_shapes(network: Any, name: str) -> int:
         taken = " and ".join(map(_tell_shape, takes)) or "nothing that the file says"
         raise BcdError(
             f"{name} takes {taken}, not RGB patches of {PATCH_PIXELS}x{PATCH_PIXELS}x3.",
-            "Give a network of such patches, or judge its predictions with `--predictions`.",
+            "Give a network of such patches, or evaluate its predictions with `--predictions`.",
         )
     if len(gives) != 1 or len(gives[0]) != 2 or gives[0][1] is None:
         given = " and ".join(map(_tell_shape, gives))

@@ -29,7 +29,7 @@ _OTHERS = {
     b"<": "an HTML or XML page",
     b"{": "JSON",
 }
-_SAVE_AGAIN = "Save the network with `model.save('network.keras')`, or judge its predictions with `--predictions`."
+_SAVE_AGAIN = "Save the network with `model.save('network.keras')`, or evaluate its predictions with `--predictions`."
 _COPY_AGAIN = "Copy it again."
 _FETCH_AGAIN = {
     b"version https://git-lfs": "Fetch the file itself with `git lfs pull`.",
@@ -62,10 +62,10 @@ def _tell_failure(path: Path, error: Exception, version: str, here: str) -> BcdE
     if unknown := _UNKNOWN.search(reason):
         return _tell_code(path, f"{unknown[1]}, which is not one of Keras' own")
     written = f", which says that Keras {version} wrote it" if version else ""
-    again = "" if version == here else f"Load it where it was made and save it with Keras {here}, or judge"
+    again = "" if version == here else f"Load it where it was made and save it with Keras {here}, or evaluate"
     return BcdError(
         f"{path}: Keras {here} cannot rebuild this network{written}: {reason}.",
-        f"{again or 'Judge'} its predictions with `--predictions`.",
+        f"{again or 'Evaluate'} its predictions with `--predictions`.",
     )
 
 
@@ -153,7 +153,7 @@ def _refuse_code(path: Path, config: Any) -> None:
 def _tell_code(path: Path, what: str) -> BcdError:
     return BcdError(
         f"{path} needs {what}; code that a file brings along is never executed.",
-        "Rebuild the network of Keras' own layers, or judge its predictions with `--predictions`.",
+        "Rebuild the network of Keras' own layers, or evaluate its predictions with `--predictions`.",
     )
 
 

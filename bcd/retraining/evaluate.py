@@ -1,6 +1,6 @@
 """The evaluation of a network or an ensemble: scores of val and test patients, the policy, the figures.
 
-The policy is fitted on val patients and then judged, unchanged, on test patients, who chose nothing.
+The policy is fitted on val patients and then evaluated, unchanged, on test patients, who chose nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bcd.preprocessing.prepared import PreparedSnapshot
-    from bcd.training.options import Views
+    from bcd.training.options import Turns
 
 _SPLITS = ("val", "test")
 
@@ -33,9 +33,9 @@ class EvaluatedNetwork:
 
     Attributes:
         policy: Calibrator and levels, fitted on the val patients.
-        evaluations: The evaluation of each judged split. That of val, by cross-fitted probabilities, flatters all the
-            same: its patients chose the epoch. A split without patients is left out.
-        folder: Holds `SPLIT.parquet` (scores), `SPLIT.json` and `SPLIT/*.png` of each judged split.
+        evaluations: The evaluation of each split. That of val, by cross-fitted probabilities, flatters all
+            the same: its patients chose the epoch. A split without patients is left out.
+        folder: Holds `SPLIT.parquet` (scores), `SPLIT.json` and `SPLIT/*.png` of each evaluated split.
     """
 
     policy: Policy
@@ -72,18 +72,18 @@ def evaluate_network(
     options: EvaluateOptions,
     folder: Path,
     *,
-    views: Views = 1,
+    turns: Turns = 1,
 ) -> EvaluatedNetwork:
     """Evaluates a network or an ensemble, or finds it evaluated.
 
-    Policy and figures are of the mean logit over networks and views, which is what a bundle of them answers.
+    Policy and figures are of the mean logit over networks and turns, which is what a bundle of them answers.
 
     Args:
         prepared: The snapshot, prepared as the networks were trained.
         graph: The graph of the networks, which the bundle will score with.
         options: Resamples, levels and minimums.
         folder: Where the result goes, whole or not at all; of the same networks and options only.
-        views: In how many of its exact turns a patch is looked at.
+        turns: In how many of its exact turns a patch is looked at.
 
     Raises:
         BcdError: A patient is in two splits.
@@ -95,7 +95,7 @@ def evaluate_network(
         say("The network is already evaluated.")
         return found
     assert_no_leakage(prepared.snapshot)
-    scores = _score_splits(prepared, graph, views)
+    scores = _score_splits(prepared, graph, turns)
     val = scores["val"]
     whose = val.groupby([val["hospital"].astype(str), val["patient"].astype(str)]).ngroup()
     policy = fit_policy(val["logit"], val["label"], whose, options)
@@ -107,13 +107,13 @@ def evaluate_network(
     with whole_folder(folder) as partial:
         (partial / "policy.json").write_text(policy.model_dump_json(indent=2))
         for split, frame in scores.items():
-            _judge_split(frame, options, prepared.snapshot.id, split=split, policy=policy, folder=partial)
+            _evaluate_split(frame, options, prepared.snapshot.id, split=split, policy=policy, folder=partial)
     found = find_evaluated(folder)
     assert found is not None
     return found
 
 
-def _judge_split(
+def _evaluate_split(
     scores: pd.DataFrame, options: EvaluateOptions, snapshot: str, *, split: str, policy: Policy, folder: Path
 ) -> None:
     scores.to_parquet(folder / f"{split}.parquet", index=False)
@@ -123,7 +123,7 @@ def _judge_split(
     draw_figures(scores, evaluation, folder / split)
 
 
-def _score_splits(prepared: PreparedSnapshot, graph: Path, views: Views) -> dict[str, pd.DataFrame]:
+def _score_splits(prepared: PreparedSnapshot, graph: Path, turns: Turns) -> dict[str, pd.DataFrame]:
     engine = Engine(graph)
     columns = ["hospital", "patient", "slide", "x", "y", "label", "split", "batch"]
     scores = {}
@@ -131,6 +131,6 @@ def _score_splits(prepared: PreparedSnapshot, graph: Path, views: Views) -> dict
         rows = prepared.rows(split)
         if split == "val" or len(rows):  # without val there is no policy; without test, nothing is reported
             with track(f"Scoring {split} patients", total=len(rows)) as advance:
-                logits = engine.predict(prepared.pixels[rows], views=views, advance=advance)
+                logits = engine.predict(prepared.pixels[rows], turns=turns, advance=advance)
             scores[split] = prepared.snapshot.patches.iloc[rows][columns].assign(logit=logits)
     return scores

@@ -68,7 +68,9 @@ def log_trained(run: Run, trained: TrainedEnsemble) -> None:
     """Logs the curves whole, also where a kill fell between an epoch and its logging, and what was kept of them."""
     for number, member in enumerate(trained.members, 1):
         run.log_history([_name_figures(number, row) for row in member.history])
-        best = {"best_epoch": float(member.best_epoch), "best_val_score": member.val_score}
+        best = {"best_epoch": float(member.best_epoch)}
+        kept = member.history[member.best_epoch - 1]
+        best |= {"best_val_score": kept["val_score"]} if "val_score" in kept else {}  # it may have looked at no val
         run.log_metrics(_name_figures(number, best))
     run.log_metrics({"parameters": trained.parameters})
 

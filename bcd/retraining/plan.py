@@ -38,7 +38,7 @@ class Plan(Options):
     """Everything that a retraining will do, written once; stages, commands and forms name it by its id."""
 
     format: Literal[1] = Field(1, description="Version of this format.")
-    snapshot: str = Field(description="Id of the snapshot that is trained on and evaluated by.")
+    snapshot: str = Field(description="Id of the snapshot that is trained on and evaluated on.")
     protocol: str = Field(description="How the snapshot's patients are split.")
     preparation: PrepareOptions = Field(description="How patches are prepared, unless the search chooses otherwise.")
     search: SearchOptions = Field(description="How far the study goes.")

@@ -115,7 +115,7 @@ def train_candidate(settings: Settings, retraining: Retraining) -> TrainedEnsemb
 
 
 def evaluate_candidate(settings: Settings, retraining: Retraining, trained: TrainedEnsemble) -> EvaluatedNetwork:
-    """Fits the policy on val patients, judges what was trained on test patients, and logs what was found."""
+    """Fits the policy on val patients, evaluates what was trained on test patients, and logs what was found."""
     evaluated = _evaluate(settings, retraining, trained)
     if "evaluate" in find_done(settings, retraining)[1]:
         return evaluated
@@ -177,11 +177,11 @@ def _evaluate(settings: Settings, retraining: Retraining, trained: TrainedEnsemb
         _graph(settings, retraining),
         retraining.plan.evaluation,
         _evaluation_folder(settings, retraining),
-        views=trained.options.views,
+        turns=trained.options.turns,
     )
 
 
-def judge_candidate(settings: Settings, retraining: Retraining) -> Verdict:
+def gate_candidate(settings: Settings, retraining: Retraining) -> Verdict:
     """Lets the gate decide on the registered bundle of a retraining.
 
     Raises:
@@ -190,23 +190,22 @@ def judge_candidate(settings: Settings, retraining: Retraining) -> Verdict:
     version = find_version(open_client(settings), retraining.key)
     if version is None:
         raise BcdError(
-            f"The retraining of snapshot {retraining.snapshot.id[:12]} has no registered bundle to judge.",
+            f"The retraining of snapshot {retraining.snapshot.id[:12]} has no registered bundle for the gate.",
             "Evaluate it first: bcd retrain does all stages.",
         )
     if is_finished(settings, retraining):
-        return _judge(settings, retraining, version, find_done(settings, retraining)[0])
+        return _run(settings, retraining, version, find_done(settings, retraining)[0])
     with open_run(settings, retraining, stage="gate") as run:
-        verdict = _judge(settings, retraining, version, run.id)
+        verdict = _run(settings, retraining, version, run.id)
         run.set_tags({"bcd.verdict": verdict.verdict, "bcd.bundle": f"{MODEL}/{version}"})
     return verdict
 
 
-def _judge(settings: Settings, retraining: Retraining, version: str, parent: str | None) -> Verdict:
-    from bcd.store.catalog import open_catalog
+def _run(settings: Settings, retraining: Retraining, version: str, parent: str | None) -> Verdict:
+    from bcd.store.store import open_store
 
     return run_gate(
-        settings,
-        open_catalog(settings),
+        open_store(settings),
         key=f"gate/{retraining.key}",
         snapshot=retraining.snapshot,
         challenger=version,
@@ -226,13 +225,13 @@ def is_finished(settings: Settings, retraining: Retraining) -> bool:
 
 
 def _find_verdict(settings: Settings, retraining: Retraining) -> Verdict | None:
-    from bcd.store.catalog import open_catalog
+    from bcd.store.store import open_store
 
     client = open_client(settings)
     version = find_version(client, retraining.key)
     if version is None:
         return None
-    return find_verdict(client, open_catalog(settings), f"gate/{retraining.key}", version)
+    return find_verdict(client, open_store(settings), f"gate/{retraining.key}", version)
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,21 @@ import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bcd.patches import Hospital, PatientId
+from bcd.scoring.exposure import Exposure, expose_to, find_exposure, list_doubts
 from bcd.scoring.options import ScoreOptions
+from bcd.scoring.result import ScoringBundle, Subject
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from collections.abc import Callable
 
-    from bcd.settings import Settings
-    from bcd.store.catalog import Catalog
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from bcd.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -23,8 +28,7 @@ class Job:
     """What is to be scored, with what.
 
     Attributes:
-        settings: Where pixels are read and scores are written.
-        catalog: Knows the patient and keeps the ledger.
+        store: Knows the patient and keeps the ledger.
         bundle: What scores.
         options: Level, outcome and drawing.
         protocol: The protocol under which the report names the patient's split.
@@ -32,9 +36,8 @@ class Job:
         content: Hash of the patches, their labels and the options.
     """
 
-    settings: Settings
-    catalog: Catalog
-    bundle: Any
+    store: Store
+    bundle: ScoringBundle
     options: ScoreOptions
     protocol: str
     patches: pd.DataFrame
@@ -59,13 +62,12 @@ class Job:
     def folder(self) -> Path:
         """Where the result belongs."""
         name = f"{self.bundle.name.replace('/', '-')}-{self.content[:12]}"
-        return self.settings.scores / self.hospital / self.patient / name
+        return self.store.settings.scores / self.hospital / self.patient / name
 
 
 def open_job(  # noqa: PLR0917 the order of these is the same everywhere
-    settings: Settings,
-    catalog: Catalog,
-    bundle: Any,
+    store: Store,
+    bundle: ScoringBundle,
     hospital: Hospital,
     patient: PatientId,
     options: ScoreOptions,
@@ -78,11 +80,10 @@ def open_job(  # noqa: PLR0917 the order of these is the same everywhere
     """
     from bcd.store.patients import patient_patches
 
-    patches = patient_patches(settings, catalog, hospital, patient)
+    patches = patient_patches(store, hospital, patient)
     rows = patches[["slide", "x", "y", "label", "batch", "row"]].to_csv(index=False, na_rep="?")
     return Job(
-        settings=settings,
-        catalog=catalog,
+        store=store,
         bundle=bundle,
         options=options,
         protocol=protocol or bundle.record.protocol,
@@ -91,11 +92,43 @@ def open_job(  # noqa: PLR0917 the order of these is the same everywhere
     )
 
 
+def make_subject(job: Job) -> Subject:
+    """Returns the patient of a job with all that scoring and report need of the store."""
+    from bcd.store.batches import read_pixels
+    from bcd.store.frames import find_frame
+
+    slides = job.patches["slide"].unique().tolist()
+    found = {slide: find_frame(job.store, job.hospital, job.patient, slide) for slide in slides}
+
+    def read(patches: pd.DataFrame) -> NDArray[np.uint8]:
+        return read_pixels(job.store.settings, patches)
+
+    return Subject(
+        hospital=job.hospital,
+        patient=job.patient,
+        patches=job.patches,
+        read=read,
+        frames={slide: frame for slide, frame in found.items() if frame is not None},
+        exposure=_find_exposure(job, read),
+        protocol=job.protocol,
+        content=job.content,
+        warnings=tuple(list_doubts(job.store, job.bundle, job.hospital)),
+    )
+
+
+def _find_exposure(job: Job, read: Callable[[pd.DataFrame], NDArray[np.uint8]]) -> Exposure:
+    if job.bundle.seen is not None:
+        return expose_to(job.bundle.seen, job.patches, read(job.patches))
+    return find_exposure(
+        job.store, job.bundle.record, hospital=job.hospital, patient=job.patient, protocol=job.protocol
+    )
+
+
 def is_recorded(job: Job) -> bool:
     """Whether the ledger says that this was done."""
     from bcd.store.ledger import find_score
 
-    return find_score(job.catalog, job.hospital, job.patient, job.bundle.name, job.content) is not None
+    return find_score(job.store, job.hospital, job.patient, job.bundle.name, job.content) is not None
 
 
 def record_job(job: Job, error: Exception | None = None) -> None:
@@ -109,7 +142,7 @@ def record_job(job: Job, error: Exception | None = None) -> None:
         content=job.content,
         status="scored" if error is None else "failed",
         at=datetime.now(UTC),
-        folder=job.folder.relative_to(job.settings.home).as_posix(),
+        folder=job.folder.relative_to(job.store.settings.home).as_posix(),
         error=None if error is None else f"{type(error).__name__}: {error}",
     )
-    record_score(job.catalog, entry)
+    record_score(job.store, entry)

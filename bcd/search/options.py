@@ -29,7 +29,7 @@ class SearchOptions(Options):
     epochs: Epochs = Field(2, ge=1, le=1000, description="Epochs of a trial, on a schedule of that length.")
     objective: Literal["score", "score-and-cost"] = Field(
         "score",
-        description="The val score alone, or with multiply-adds as a second objective; two objectives cut no trial.",
+        description="The val score alone, or multiply-adds too; two objectives prune no trial.",
     )
     max_parameters: Annotated[int, Unit("weights")] = Field(
         400_000, ge=1000, description="Weights that a proposed network may have."
@@ -48,7 +48,7 @@ class SearchOptions(Options):
     sampler: Literal["tpe", "random"] = Field(
         "tpe", description="Who proposes after the known networks: Bayesian (TPE), or chance, after `compact` alone."
     )
-    pruning: bool = Field(True, description="Whether trials that lag behind are cut at an epoch.")
+    pruning: bool = Field(True, description="Whether trials that lag behind are pruned at an epoch.")
     best: Annotated[int, Unit("trials")] = Field(
         2, ge=0, le=20, description="Trials that are refitted beside the default; 0: none, and the default stays."
     )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _LOOKS: dict[str, tuple[str, str, str]] = {
     "complete": (BLUE, "o", "complete"),
-    "pruned": (MUTED, "x", "cut"),
+    "pruned": (MUTED, "x", "pruned"),
 }
 """Colour, marker and name of trials that have a score."""
 
@@ -75,7 +75,7 @@ def draw_history(study: StudyResult, trials: Sequence[TrialRecord], path: Path) 
 
 
 def draw_curves(study: StudyResult, trials: Sequence[TrialRecord], path: Path) -> None:
-    """Draws the val score of every trial over its epochs; cut ones end early."""
+    """Draws the val score of every trial over its epochs; pruned ones end early."""
     epochs = max(len(trial.history) for trial in trials)
     with page(path, title="Learning curves", note=_describe(study), size=(8.6, 3.6)) as figure:
         axes = figure.subplots()
@@ -185,9 +185,7 @@ def draw_importances(study: StudyResult, path: Path) -> None:
 
 def _describe(study: StudyResult) -> str:
     ends = [trial.state for trial in study.trials]
-    counts = [
-        f"{ends.count(end)} {word}" for end, word in (("complete", "complete"), ("pruned", "cut")) if end in ends
-    ]
+    counts = [f"{ends.count(end)} {end}" for end in ("complete", "pruned") if end in ends]
     failed = ends.count("diverged") + ends.count("failed")
     if failed:
         counts.append(f"{failed} failed")
@@ -228,7 +226,7 @@ def _curve_look(trial: TrialRecord, best: int) -> tuple[str, float, str]:
         return ORANGE, 2.2, "chosen" if best else "the default, which stays"
     if trial.number == 0:
         return INK, 1.8, "the default"
-    return (MUTED, 0.9, "cut") if trial.state == "pruned" else (BLUE, 1.0, "complete")
+    return (MUTED, 0.9, "pruned") if trial.state == "pruned" else (BLUE, 1.0, "complete")
 
 
 def _millions(trial: TrialRecord) -> float:

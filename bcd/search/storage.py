@@ -128,9 +128,9 @@ def _tell_difference(key: str, kept: Any, asked: Any) -> str:
 
 
 def _make_pruner(options: SearchOptions) -> Any:
-    """Hyperband (Li 2018) by epoch: trials in log3(epochs) + 1 brackets, the first cut hardest and the last least.
+    """Hyperband (Li 2018) by epoch: trials in log3(epochs) + 1 brackets, the first prunes hardest and the last least.
 
-    Under four epochs there is nothing to halve: a trial is cut where it is below the median of the complete ones at
+    Under four epochs there is nothing to halve: a trial below the median of the complete ones is pruned, at
     its epoch (Golovin 2017).
     """
     import optuna
@@ -149,7 +149,7 @@ def _open_storage(settings: Settings, heartbeat: int, *, is_new: bool = True) ->
     try:
         url = sa.make_url(settings.study_storage)
     except sa.exc.ArgumentError as error:
-        raise BcdError("study_url is no address of a database.", _MEND) from error
+        raise BcdError("study_url is no address of a database.", _FIX) from error
     local = url.get_backend_name() == "sqlite"
     if not local:
         url = url.set(drivername="postgresql+psycopg")
@@ -169,7 +169,7 @@ def _open_storage(settings: Settings, heartbeat: int, *, is_new: bool = True) ->
         )
     except (sa.exc.SQLAlchemyError, ImportError) as error:
         shown = url.render_as_string(hide_password=True)
-        raise BcdError(f"The storage of studies {shown} cannot be opened: {error}.", _MEND) from error
+        raise BcdError(f"The storage of studies {shown} cannot be opened: {error}.", _FIX) from error
     if local:
         sa.event.listen(storage.engine, "connect", _prepare_sqlite)
         storage.engine.dispose()  # the connections that were made before
@@ -182,4 +182,4 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
-_MEND = "BCD_STUDY_URL is empty (SQLite in BCD_HOME) or postgresql://USER:PASSWORD@HOST/DATABASE with bcd[postgres]."
+_FIX = "BCD_STUDY_URL is empty (SQLite in BCD_HOME) or postgresql://USER:PASSWORD@HOST/DATABASE with bcd[postgres]."

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from bcd.errors import BcdError
 from bcd.networks.architecture import PRESETS
 from bcd.progress import say
-from bcd.search.crew import Crew
 from bcd.search.job import Job, make_job, prepare_once
 from bcd.search.options import SearchOptions
 from bcd.search.queue import Queue, Standing
@@ -36,6 +35,7 @@ from bcd.search.space import Recipe
 from bcd.search.storage import describe_study, open_study, quiet_optuna, study_name
 from bcd.search.trial import open_trials
 from bcd.search.verdict import Gain, choose, measure_gain, tell_verdict
+from bcd.search.workers import Workers
 from bcd.settings import Settings
 from bcd.training.fit import check_evidence
 from bcd.training.options import TrainOptions
@@ -72,30 +72,35 @@ def run_study(
 
     Raises:
         InsufficientEvidenceError: The train or val split has too few patients or one class only.
-        BcdError: The study of that name is of something else, the limits leave no network to try, or no trial
-            finished.
+        BcdError: The study of that name is of something else, its trainings look at no val patient, the limits leave
+            no network to try, or no trial finished.
     """
     prepared = prepare_once(settings, snapshot, preparation)
+    if not training.min_val_patients:
+        raise BcdError(
+            "A study compares by val patients, and its trainings look at none (min_val_patients = 0).",
+            "Set `min_val_patients` of [training] to at least 1.",
+        )
     check_evidence(prepared, training)
     inputs = describe_study(snapshot, preparation, options, training)
     name = study_name(inputs, options)
     job = make_job(settings, name, snapshot=snapshot, preparation=preparation, training=training, options=options)
-    crew = Crew(options.workers)
+    workers = Workers(options.workers)
     try:
         with quiet_optuna():
             study = open_study(settings, name, options, inputs)
-            _run_trials(settings, study, job, crew, on_trial)
+            _run_trials(settings, study, job, workers, on_trial)
             trials = read_trials(study)
             if not any(trial.state == "complete" for trial in trials):
                 raise BcdError(f"No trial of {name} finished.", "Lower the learning rate of the training.")
-            gains = _run_refits(settings, job, crew, trials, read_val(prepared))
+            gains = _run_refits(settings, job, workers, trials, read_val(prepared))
             return _sum_up(study, trials, gains, job)
     finally:
-        crew.dismiss()
+        workers.dismiss()
 
 
 def _run_trials(
-    settings: Settings, study: Any, job: Job, crew: Crew, on_trial: Callable[[TrialRecord], None] | None
+    settings: Settings, study: Any, job: Job, workers: Workers, on_trial: Callable[[TrialRecord], None] | None
 ) -> None:
     """Tries networks until the budget is spent and nobody works on one any more."""
     options = job.options
@@ -109,12 +114,12 @@ def _run_trials(
                     on_trial(trial)
         if 0 < options.hours <= standing.seconds / 3600:
             return 0
-        return options.trials - standing.ended if options.trials else crew.size
+        return options.trials - standing.ended if options.trials else workers.size
 
-    _work_off(open_trials(settings, study), job, crew, count_left)
+    _work_off(open_trials(settings, study), job, workers, count_left)
 
 
-def _run_refits(settings: Settings, job: Job, crew: Crew, trials: list[TrialRecord], val: Sample) -> list[Gain]:
+def _run_refits(settings: Settings, job: Job, workers: Workers, trials: list[TrialRecord], val: Sample) -> list[Gain]:
     """Refits the best trials and the default, and measures what each gains."""
     options = job.options
     plan = plan_refits(trials, options)
@@ -126,25 +131,25 @@ def _run_refits(settings: Settings, job: Job, crew: Crew, trials: list[TrialReco
     _work_off(
         queue,
         job.model_copy(update={"task": "refit"}),
-        crew,
+        workers,
         lambda _standing: len(plan) - len(read_refits(study, plan, options)),
     )
     return _measure_gains(plan, read_refits(study, plan, options), val)
 
 
-def _work_off(queue: Queue, job: Job, crew: Crew, count_left: Callable[[Standing], int]) -> None:
-    """Lets the crew work on a queue until nothing is left that may begin and nobody works on it any more."""
+def _work_off(queue: Queue, job: Job, workers: Workers, count_left: Callable[[Standing], int]) -> None:
+    """Lets the workers work on a queue until nothing is left that may begin and nobody works on it any more."""
     waited = False
     while True:
         standing = queue.look()
         left = count_left(standing)
-        if left <= 0 and not standing.running and not crew.busy:
+        if left <= 0 and not standing.running and not workers.busy:
             return
         # Workers that have just started are not seen as running yet.
-        for _ in range(min(crew.free, left - max(standing.running, crew.busy))):
-            crew.start(job)
-        if crew.busy:
-            crew.wait(_GLANCE)
+        for _ in range(min(workers.free, left - max(standing.running, workers.busy))):
+            workers.start(job)
+        if workers.busy:
+            workers.wait(_GLANCE)
             continue
         if not waited:
             say(f"Waiting for other workers, at {standing.running} of this study's trials.")

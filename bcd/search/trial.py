@@ -96,7 +96,7 @@ class _Trial:
         try:
             score = self._train(trial, recipe, place, most=self._count_affordable(cost))
         except TrialPruned:
-            say(f"{title} was cut: it lags behind the others, or costs too much to go on.")
+            say(f"{title} was pruned: it lags behind the others, or costs too much to go on.")
             self._note_end(trial, "pruned")
             raise
         except Exception as error:

@@ -53,7 +53,7 @@ def measure_gain(
 ) -> Gain:
     """Measures what a candidate gains over the default, with an interval for both seed and patient noise.
 
-    Both are judged on the same val patients, so patients are resampled together (the paired patient bootstrap) for
+    Both are evaluated on the same val patients, so patients are resampled together (the paired patient bootstrap) for
     the variance that comes with them. The variance that comes with seeds is that of the mean of the refits. The
     interval is Student's with Welch and Satterthwaite's degrees of freedom: resampling three seeds like patients
     would take a candidate that is no better for better up to one time in 11 instead of one in 40. Its confidence is

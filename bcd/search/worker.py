@@ -20,7 +20,7 @@ from bcd.search.job import Job
 from bcd.search.relay import PipeSink
 
 USER_ERROR = 2
-"""Exit code where the last event says what the user can mend."""
+"""Exit code where the last event says what the user can fix."""
 
 
 def work(job: Job) -> None:
@@ -50,7 +50,7 @@ def main() -> int:
         with show_progress(sink):
             work(job)
     except BcdError as error:
-        sink.send(error=[error.what, error.mend])
+        sink.send(error=[error.what, error.fix])
         return USER_ERROR
     return 0
 

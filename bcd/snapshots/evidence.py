@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
     from bcd.snapshots.snapshot import Snapshot
 
-_MEND = "Find out which is right and freeze a new snapshot; nothing is trained on what judges it."
+_FIX = "Find out which is right and freeze a new snapshot; no model is evaluated on what it was trained on."
 
 
 def require_evidence(snapshot: Snapshot, split: str, *, min_patients: int, purpose: str) -> None:
     """Refuses a split that has too few patients or one class only.
 
     Args:
-        snapshot: What is to be trained on or judged by.
+        snapshot: What is to be trained on or evaluated on.
         split: The split that is needed.
         min_patients: How many patients it needs.
         purpose: What for, as in "training a network".
@@ -95,4 +95,4 @@ def _patient(patches: pd.DataFrame, row: int) -> str:
 def _leakage(snapshot: Snapshot, what: str, rows: tuple[int, int]) -> BcdError:
     patches = snapshot.patches
     sides = [f"{patches['split'].iloc[row]} (patient {_patient(patches, row)})" for row in rows]
-    return BcdError(f"{what} lies in two splits of snapshot {snapshot.id[:12]}: {' and '.join(sides)}.", _MEND)
+    return BcdError(f"{what} lies in two splits of snapshot {snapshot.id[:12]}: {' and '.join(sides)}.", _FIX)

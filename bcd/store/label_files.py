@@ -56,11 +56,11 @@ _WORDS = dict.fromkeys((*_YES, *_TRUE), 1) | dict.fromkeys((*_NO, *_FALSE), 0)
 ACCEPTED = "A label is 1, idc, positive or yes, or else 0, none, negative or no"
 """What is understood, for messages."""
 
-IMPORT = "bcd labels import FILE --hospital NAME --author NAME --reason TEXT"
+IMPORT = "bcd labels import FILE --hospital NAME --by NAME --reason TEXT"
 """The command that imports a table, for messages."""
 
 _SHOWN = 5
-_MEND = "Give columns patient, slide, x, y (or name) and label, as CSV with a header or as Parquet."
+_FIX = "Give columns patient, slide, x, y (or name) and label, as CSV with a header or as Parquet."
 
 
 def read_labels(path: Path, hospital: str, call: Call) -> pd.DataFrame:
@@ -83,7 +83,7 @@ def read_labels(path: Path, hospital: str, call: Call) -> pd.DataFrame:
     by_name = "name" in table.columns and missing and "label" not in missing
     if missing and not by_name:
         has = ", ".join(table.columns[1:]) or "none"
-        raise BcdError(f"{path.name} lacks the columns {', '.join(missing)}; it has {has}.", _MEND)
+        raise BcdError(f"{path.name} lacks the columns {', '.join(missing)}; it has {has}.", _FIX)
     table["hospital"] = _complete_hospitals(path, table, hospital)
     is_patch = None
     if by_name:
@@ -151,13 +151,13 @@ def read_names(texts: pd.Series[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*PLACES, "label", "is_patch"], index=texts.index)
 
 
-def refuse_faults(name: str, faults: Mapping[int, str], mend: str) -> None:
+def refuse_faults(name: str, faults: Mapping[int, str], fix: str) -> None:
     """Refuses a file of which lines are faulty.
 
     Args:
         name: The file's name.
         faults: What is wrong, by line.
-        mend: What to do about it.
+        fix: What to do about it.
 
     Raises:
         BcdError: There is a fault.
@@ -168,7 +168,7 @@ def refuse_faults(name: str, faults: Mapping[int, str], mend: str) -> None:
         raise BcdError(
             f"{name} has {len(faults):,} faulty line{'s' if len(faults) > 1 else ''},"
             f" nothing of it was imported: {shown}{more}.",
-            mend,
+            fix,
         )
 
 

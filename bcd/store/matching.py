@@ -33,7 +33,7 @@ _CELL = CELL[1:]
 _LOOKED_AT = 500
 """Rows by which a difference is sought."""
 
-MEND = f"Write patient, slide, x and y as the patches' names do, and import the table: {IMPORT}."
+FIX = f"Write patient, slide, x and y as the patches' names do, and import the table: {IMPORT}."
 
 _SHOWN = 3
 _WIDEST = 12  # digits of an identifier, to which zeros are put before it
@@ -99,7 +99,7 @@ def match_rows(
     *,
     is_found: NDArray[np.bool_],
     call: Call,
-    mend: str = MEND,
+    fix: str = FIX,
 ) -> Match:
     """Says how a table and patches fit together.
 
@@ -110,7 +110,7 @@ def match_rows(
         is_found: Which of them name a patch.
         patches: `CELL` of the patches among which the others should be.
         call: How the store calls patients.
-        mend: What to do where no row names a patch.
+        fix: What to do where no row names a patch.
 
     Raises:
         BcdError: No row names a patch.
@@ -131,7 +131,7 @@ def match_rows(
     none = f"None of the {len(rows):,} rows" if len(rows) > 1 else "Not even the one row"
     raise BcdError(
         f"{none} of {name} names a patch of {where}.{likely}{beside}",
-        mend,
+        fix,
     )
 
 

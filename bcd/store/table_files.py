@@ -54,7 +54,7 @@ _MARKS = (
 _SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")  # xlsx and ods; xls
 _TOTALS = frozenset({"total", "totals", "grand total", "sum", "count", "mean", "average", "summe", "gesamt", "somme"})
 _KEPT_TEXT = re.compile(r"""^(?:="(.*)"|'(.+?)'?)$""")
-_MEND = "Hand over CSV with a header, in UTF-8, or Parquet."
+_FIX = "Hand over CSV with a header, in UTF-8, or Parquet."
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -73,7 +73,7 @@ def read_table(path: Path) -> pd.DataFrame:
     except FileNotFoundError as error:
         raise BcdError(f"There is no file {path}.", "Check the path.") from error
     except (OSError, ValueError, csv.Error) as error:  # Arrow's errors and those of decoding are ValueErrors
-        raise BcdError(f"{path.name} cannot be read as a table: {error}.", _MEND) from error
+        raise BcdError(f"{path.name} cannot be read as a table: {error}.", _FIX) from error
     table = table.apply(_clean)
     is_named = np.array(
         [name != "" or _is_count(table.iloc[:, n]) for n, name in enumerate(table.columns)], dtype=bool

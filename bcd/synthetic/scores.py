@@ -226,7 +226,7 @@ def true_value(model: ScoreModel, metric: str, level: float = 0.95) -> float:
         model: The patients and the network.
         metric: auroc, auprc, accuracy, balanced_accuracy, precision, recall, specificity, npv, f1, brier, or, of the
             patches whose probability or its complement reaches `level`: coverage, selective_error.
-        level: Confidence from which a patch is kept.
+        level: Confidence from which a patch counts as confident.
     """
     logit, idc, none = population(model)
     p = 1 / (1 + np.exp(-(model.slope * logit + model.intercept)))
@@ -240,8 +240,8 @@ def true_value(model: ScoreModel, metric: str, level: float = 0.95) -> float:
         return float(idc @ (1 - p) ** 2 + none @ p**2)
     if metric in {"coverage", "selective_error"}:
         sure, sure_not = p >= level, 1 - p >= level
-        kept = (idc + none)[sure | sure_not].sum()
-        return float(kept if metric == "coverage" else (none[sure].sum() + idc[sure_not].sum()) / kept)
+        confident = (idc + none)[sure | sure_not].sum()
+        return float(confident if metric == "coverage" else (none[sure].sum() + idc[sure_not].sum()) / confident)
     tp, fp = idc[p >= 0.5].sum(), none[p >= 0.5].sum()
     fn, tn = share - tp, none.sum() - fp
     rates = {

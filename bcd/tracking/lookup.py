@@ -42,7 +42,7 @@ def known_version(client: MlflowClient, which: str) -> str:
     """
     version = resolve_version(client, which)
     if version is None:
-        raise BcdError(f"There is no {which} of {MODEL}.", "`bcd history` lists the versions.")
+        raise BcdError(f"There is no {which} of {MODEL}.", "`bcd model list` lists the versions.")
     return version
 
 

@@ -78,7 +78,7 @@ class Material:
         rows: Rows of `pixels` to learn from.
         labels: Their labels.
         patients: Their patients' numbers, from 0 without gaps.
-        val_pixels: Prepared val patches.
+        val_pixels: Prepared val patches; none where the training looks at none.
         val_labels: Their labels.
         val_patients: Their patients' keys.
     """
@@ -111,7 +111,10 @@ def gather_material(prepared: PreparedSnapshot, options: TrainOptions) -> Materi
             "Use fewer folds, or admit deliveries with more labelled patients.",
         )
     patients = np.unique(keys.astype(str), return_inverse=True)[1].astype(np.int64)
-    return Material(prepared.pixels, rows, labels, patients, *prepared.split("val"))
+    pixels, val_labels, val_keys = prepared.split("val")
+    looked_at = len(pixels) if options.min_val_patients else 0
+    val = pixels[:looked_at], val_labels[:looked_at], val_keys[:looked_at]
+    return Material(prepared.pixels, rows, labels, patients, *val)
 
 
 def left_out_rows(prepared: PreparedSnapshot, options: TrainOptions) -> NDArray[np.int64]:

@@ -4,8 +4,8 @@ Their logits are averaged, and each may look at a patch in all its eight exact t
 
 Examples:
     >>> from bcd.networks.architecture import PRESETS
-    >>> describe_ensemble(PRESETS["compact"], EnsembleOptions(members=3, views=8))
-    'compact ×3 8 views'
+    >>> describe_ensemble(PRESETS["compact"], EnsembleOptions(members=3, turns=8))
+    'compact ×3 8 turns'
 """  # noqa: RUF002
 
 from __future__ import annotations
@@ -110,11 +110,11 @@ def find_ensemble(folder: Path, ensemble: EnsembleOptions) -> TrainedEnsemble | 
 
 
 def describe_ensemble(architecture: Architecture, ensemble: EnsembleOptions) -> str:
-    """Says in short what answers: the architecture, how many of it where several, and the views where eight."""
+    """Says in short what answers: the architecture, how many of it where several, and the turns where eight."""
     words = [describe(architecture)]
     words += [f"×{ensemble.members}"] if ensemble.members > 1 else []  # noqa: RUF001
     words += ["by folds"] if ensemble.by == "folds" else []
-    words += [f"{ensemble.views} views"] if ensemble.views > 1 else []
+    words += [f"{ensemble.turns} turns"] if ensemble.turns > 1 else []
     return " ".join(words)
 
 

@@ -1,6 +1,6 @@
 """Fits a network on a prepared snapshot, and survives being killed.
 
-After every epoch the averaged weights are judged on the val patients and the whole state is written. The
+After every epoch the averaged weights are evaluated on the val patients and the whole state is written. The
 order of patches, the augmentation and the dropout of an epoch are seeded by its number, so a training that
 was killed and called again ends as an undisturbed one does.
 """
@@ -37,7 +37,7 @@ class TrainedNetwork:
         architecture: What was trained.
         options: How.
         history: A row for every epoch: loss, gradient_norm, learning_rate, val_score, val_loss, val_auroc,
-            val_auroc_patients, patches_per_second, waiting_seconds, seconds.
+            val_auroc_patients, patches_per_second, waiting_seconds, seconds; nothing of val where none is looked at.
         parameters: Number of weights.
     """
 
@@ -74,7 +74,7 @@ def train_network(
     """Trains a network, continues a training that was killed, or returns a finished one.
 
     Args:
-        prepared: The snapshot; train patients are learned from, val patients choose the epoch.
+        prepared: The snapshot; train patients are learned from, val patients, if any are looked at, choose the epoch.
         architecture: What to train.
         options: How to train it.
         folder: Where its files lie; of one training only.
@@ -112,7 +112,10 @@ def check_evidence(prepared: PreparedSnapshot, options: TrainOptions) -> None:
     """
     from bcd.snapshots.evidence import assert_no_leakage, require_evidence
 
-    for split, least in (("train", options.min_train_patients), ("val", options.min_val_patients)):
+    needed = {"train": options.min_train_patients}
+    if options.min_val_patients:
+        needed["val"] = options.min_val_patients
+    for split, least in needed.items():
         require_evidence(prepared.snapshot, split, min_patients=least, purpose="training")
     assert_no_leakage(prepared.snapshot)
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def judge_epoch(logits: NDArray[Any], labels: NDArray[Any], patients: NDArray[Any]) -> dict[str, float]:
-    """Judges an epoch on val patches.
+def score_epoch(logits: NDArray[Any], labels: NDArray[Any], patients: NDArray[Any]) -> dict[str, float]:
+    """Evaluates an epoch on val patches.
 
     Args:
         logits: (n,).

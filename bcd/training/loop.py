@@ -1,4 +1,4 @@
-"""The loop: epochs of steps, each epoch judged on the val patients and written down before the next begins."""
+"""The loop: epochs of steps, each epoch evaluated on the val patients and written down before the next begins."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bcd.training.average import WeightAverage
 from bcd.training.checkpoint import State
 from bcd.training.data import Material, order_by_patients, order_naturally, weigh_classes
 from bcd.training.feed import Feed
-from bcd.training.history import has_stalled, judge_epoch, kept_epoch
+from bcd.training.history import has_stalled, kept_epoch, score_epoch
 from bcd.training.memory import require_memory
 from bcd.training.options import TrainOptions
 from bcd.training.predict import predict_logits
@@ -39,7 +39,7 @@ class Training:
     """One training in progress: the network, its optimiser, and the state written after every epoch.
 
     Args:
-        material: What to learn from and be judged by.
+        material: What to learn from and be evaluated on.
         architecture: What to train.
         options: How.
         folder: Where the checkpoint lies.
@@ -69,8 +69,8 @@ class Training:
         self.resident = fits_on_device(size) if resident is None else resident
         self.weights = weigh_classes(material.labels) if options.class_weights else None
         with use_precision(options.precision):
-            self.judge = build_network(architecture, options.seed)
-            require_memory(self.judge, self.batch, material.val_pixels.nbytes)
+            self.averaged = build_network(architecture, options.seed)
+            require_memory(self.averaged, self.batch, material.val_pixels.nbytes)
             with self.devices.scope():
                 self.network = build_network(architecture, options.seed)
                 self.learner = self._compile()
@@ -95,10 +95,8 @@ class Training:
                 epoch = len(history) + 1
                 row = self._epoch(epoch, advance)
                 self.state.save(self.folder / CHECKPOINT)
-                say(
-                    f"Epoch {epoch} of {options.epochs}: AUROC {row['val_auroc']:.3f} on val patients, "
-                    f"{row['patches_per_second']:.0f} patches/s."
-                )
+                on_val = f"AUROC {row['val_auroc']:.3f} on val patients, " if "val_auroc" in row else ""
+                say(f"Epoch {epoch} of {options.epochs}: {on_val}{row['patches_per_second']:.0f} patches/s.")
                 if on_epoch is not None:
                     on_epoch(epoch, row)
         if len(history) < options.epochs:
@@ -115,7 +113,7 @@ class Training:
             )
 
     def _compile(self) -> Any:
-        """Returns the network behind its augmentation; the network alone is what is judged and saved."""
+        """Returns the network behind its augmentation; the network alone is what is evaluated and saved."""
         from bcd.networks.augmentation import Augment
         from bcd.networks.backend import keras
         from bcd.training.optimizer import make_optimizer
@@ -142,7 +140,7 @@ class Training:
         return [numbers, ResidentPatches(self.material.pixels[self.material.rows])]
 
     def _epoch(self, epoch: int, advance: Advance) -> dict[str, float]:
-        """Trains one epoch, judges it, and brings the state up to date."""
+        """Trains one epoch, evaluates it, and brings the state up to date."""
         started = time.perf_counter()
         self._seed(epoch)
         feed = Feed(self._gather, np.split(self._order(epoch)[: self.steps * self.batch], self.steps))
@@ -166,7 +164,7 @@ class Training:
             "patches_per_second": self.steps * self.batch / (trained - started),
             "waiting_seconds": feed.waited,
         }
-        self._judge(row, advance)
+        self._score(row, advance)
         row["seconds"] = time.perf_counter() - started
         return row
 
@@ -182,16 +180,17 @@ class Training:
         patches = chosen.astype(np.int32) if self.resident else material.pixels[material.rows[chosen]]
         return patches, material.labels[chosen, None], weights
 
-    def _judge(self, row: dict[str, float], advance: Advance) -> None:
-        """Judges the averaged weights on the val patients and takes the epoch into the state."""
+    def _score(self, row: dict[str, float], advance: Advance) -> None:
+        """Evaluates the averaged weights on the val patients, if any, and takes the epoch into the state."""
         material, state, live = self.material, self.state, self.network.get_weights()
-        judged = self.average.weights or live
-        self.judge.set_weights(judged)
-        logits = predict_logits(self.judge, material.val_pixels, advance=advance)
-        row |= judge_epoch(logits, material.val_labels, material.val_patients)
+        weights = self.average.weights or live
+        if len(material.val_labels):
+            self.averaged.set_weights(weights)
+            logits = predict_logits(self.averaged, material.val_pixels, advance=advance)
+            row |= score_epoch(logits, material.val_labels, material.val_patients)
         state.history.append(row)
         if kept_epoch(state.history, self.options.keep) == len(state.history):
-            state.best = [weight.copy() for weight in judged]
+            state.best = [weight.copy() for weight in weights]
         state.weights, state.average, state.looks = live, self.average.weights, self.average.looks
         state.optimizer = [np.asarray(variable) for variable in self.learner.optimizer.variables]
 

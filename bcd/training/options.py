@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from bcd.errors import BcdError
 from bcd.options import Epochs, Folds, Options, Patches, Patients, Share, Unit
 
-Views = Literal[1, 8]
+Turns = Literal[1, 8]
 """How many of the eight exact turns of a patch are looked at."""
 
 
@@ -17,7 +17,7 @@ class TrainOptions(Options):
     """How a network is trained; the defaults suit `compact` on some thousands of patches.
 
     Raises:
-        BcdError: The fold to leave out is not one of the folds.
+        BcdError: The fold to leave out is not one of the folds, or val patients are to choose and none is looked at.
     """
 
     epochs: Epochs = Field(12, ge=1, le=1000, description="Times that every training patch is seen.")
@@ -61,7 +61,11 @@ class TrainOptions(Options):
     fold: int = Field(0, ge=0, description="The fold whose patients are left out, from 0.")
     seed: int = Field(1, ge=0, le=2**20, description="Seeds initial weights, order of patches and augmentation.")
     min_train_patients: Patients = Field(10, ge=1, description="Training refuses with fewer train patients.")
-    min_val_patients: Patients = Field(5, ge=1, description="Training refuses with fewer val patients.")
+    min_val_patients: Patients = Field(
+        5,
+        ge=0,
+        description="Training refuses with fewer val patients; 0: none is looked at, which takes `keep` = last.",
+    )
 
     @model_validator(mode="after")
     def _leaves_out_a_fold_that_there_is(self) -> TrainOptions:
@@ -69,6 +73,16 @@ class TrainOptions(Options):
             raise BcdError(
                 f"Fold {self.fold} of {self.folds} cannot be left out.",
                 "Use at least two folds, and a fold from 0 to their number less one; or folds = 0.",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _chooses_nothing_without_val_patients(self) -> TrainOptions:
+        if self.min_val_patients == 0 and (self.keep == "best" or self.patience):
+            chosen = "the best epoch is kept" if self.keep == "best" else f"patience is {self.patience}"
+            raise BcdError(
+                f"Training looks at no val patients (min_val_patients = 0), and {chosen}: only they could tell.",
+                'Use `keep = "last"` and `patience = 0`, or at least one val patient.',
             )
         return self
 
@@ -90,7 +104,7 @@ class EnsembleOptions(Options):
     by: Literal["seeds", "folds"] = Field(
         "seeds", description="Members differ in their seed, or each leaves out one fold of the train patients."
     )
-    views: Annotated[Views, BeforeValidator(_read_number)] = Field(
+    turns: Annotated[Turns, BeforeValidator(_read_number)] = Field(
         1, description="1: a patch as it lies; 8: the mean over its eight exact turns, at eight times the work."
     )
 
@@ -101,5 +115,5 @@ class EnsembleOptions(Options):
         return self
 
 
-SINGLE = EnsembleOptions(members=1, by="seeds", views=1)
+SINGLE = EnsembleOptions(members=1, by="seeds", turns=1)
 """One network that looks once: what every bundle was before ensembles."""

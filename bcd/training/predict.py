@@ -1,4 +1,4 @@
-"""Logits of prepared patches, by one network or the mean of several, in one view or the mean of all eight."""
+"""Logits of prepared patches, by one network or the mean of several, in one turn or the mean of all eight."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcd.progress import track
-from bcd.training.options import Views
+from bcd.training.options import Turns
 
 if TYPE_CHECKING:
     from bcd.progress import Advance
@@ -21,16 +21,16 @@ def predict_logits(
     pixels: NDArray[np.uint8],
     batch_size: int = 256,
     *,
-    views: Views = 1,
+    turns: Turns = 1,
     advance: Advance | None = None,
 ) -> NDArray[np.float32]:
-    """Predicts one logit a patch: the mean over networks and views, which are never held all at once.
+    """Predicts one logit a patch: the mean over networks and turns, which are never held all at once.
 
     Args:
         network: What `load_network` or `build_network` returned, or several of them.
         pixels: Prepared patches (n, 50, 50, 3) uint8, in memory or memory-mapped; n may be 0.
         batch_size: Patches at a time.
-        views: 1, the patch as it lies; or 8, all its exact turns, so that a turned patch has the same logit.
+        turns: 1, the patch as it lies; or 8, all its exact turns, so that a turned patch has the same logit.
         advance: Told of every batch; None: a progress of its own.
 
     Returns:
@@ -38,24 +38,24 @@ def predict_logits(
     """
     if advance is None:
         with track("Predicting patches", total=len(pixels)) as shown:
-            return predict_logits(network, pixels, batch_size, views=views, advance=shown)
+            return predict_logits(network, pixels, batch_size, turns=turns, advance=shown)
     networks = network if isinstance(network, Sequence) else [network]
     logits = np.empty(len(pixels), np.float32)
     for start in range(0, len(pixels), batch_size):
         batch = pixels[start : start + batch_size]
         total = np.zeros(len(batch), np.float64)
-        for view in turn_patches(batch, views):
+        for turn in turn_patches(batch, turns):
             for each in networks:
                 # A compiled function, without the set-up that keras.Model.predict does at every call.
-                total += np.asarray(each.predict_on_batch(view))[:, 0]
-        logits[start : start + len(batch)] = total / (views * len(networks))
+                total += np.asarray(each.predict_on_batch(turn))[:, 0]
+        logits[start : start + len(batch)] = total / (turns * len(networks))
         advance(len(batch))
     return logits
 
 
-def turn_patches(patches: NDArray[np.uint8], views: Views = 8) -> Iterator[NDArray[np.uint8]]:
-    """Yields patches (n, edge, edge, 3) as they lie, then, of eight views, in their other exact turns."""
-    for transposed, upside_down, mirrored in islice(product((False, True), repeat=3), views):
-        view = patches.transpose(0, 2, 1, 3) if transposed else patches
-        view = view[:, ::-1] if upside_down else view
-        yield np.ascontiguousarray(view[:, :, ::-1] if mirrored else view)
+def turn_patches(patches: NDArray[np.uint8], turns: Turns = 8) -> Iterator[NDArray[np.uint8]]:
+    """Yields patches (n, edge, edge, 3) as they lie, then, of eight turns, in their other exact turns."""
+    for transposed, upside_down, mirrored in islice(product((False, True), repeat=3), turns):
+        turn = patches.transpose(0, 2, 1, 3) if transposed else patches
+        turn = turn[:, ::-1] if upside_down else turn
+        yield np.ascontiguousarray(turn[:, :, ::-1] if mirrored else turn)

@@ -1,4 +1,4 @@
-"""The model that `bcd evaluate` judges: a registered bundle, or a file of a network.
+"""The model that `bcd evaluate` is given: a registered bundle, or a file of a network.
 
 Examples:
         model = open_model(load_settings(), "models:/bcd-idc@champion")
@@ -33,8 +33,8 @@ _BATCH = 256
 
 
 @dataclass(frozen=True)
-class JudgedModel:
-    """A model that can be judged.
+class EvaluatedModel:
+    """A model that can be evaluated.
 
     Attributes:
         name: What it is called.
@@ -67,7 +67,7 @@ AS_FOUND = FileReading()
 """A file is read by what it shows."""
 
 
-def open_model(settings: Settings, which: str, reading: FileReading = AS_FOUND) -> JudgedModel:
+def open_model(settings: Settings, which: str, reading: FileReading = AS_FOUND) -> EvaluatedModel:
     """Opens a model.
 
     Args:
@@ -82,7 +82,7 @@ def open_model(settings: Settings, which: str, reading: FileReading = AS_FOUND) 
     if path.suffix.lower() in SUFFIXES or path.is_file() or (path / "saved_model.pb").is_file():
         return _open_file(settings, path, reading)
     bundle = load_bundle(settings, _version_or_alias(which))
-    return JudgedModel(bundle.name, bundle.score, bundle, "")
+    return EvaluatedModel(bundle.name, bundle.score, bundle, "")
 
 
 def _version_or_alias(which: str) -> str:
@@ -98,11 +98,13 @@ def _version_or_alias(which: str) -> str:
     return rest
 
 
-def _open_file(settings: Settings, path: Path, reading: FileReading) -> JudgedModel:
+def _open_file(settings: Settings, path: Path, reading: FileReading) -> EvaluatedModel:
     network = load_network(path)
     unknown = "What it was trained on is not known, so that nobody can rule out that it saw these patients."
     if network.name == EXPORTED and set(getattr(network, "output_names", ())) == set(OUTPUTS):
-        return JudgedModel(path.name, lambda pixels: _ask_exported(network, pixels), None, f"{path.name}: {unknown}")
+        return EvaluatedModel(
+            path.name, lambda pixels: _ask_exported(network, pixels), None, f"{path.name}: {unknown}"
+        )
     understood = understand_network(network, path.name, reading.pixels)
     prepared = is_built_here(network) or reading.prepared
     options = settings.options("preparation", PrepareOptions) if prepared else PrepareOptions(sharpen=False)
@@ -114,7 +116,7 @@ def _open_file(settings: Settings, path: Path, reading: FileReading) -> JudgedMo
             unknown,
         ]
     )
-    return JudgedModel(path.name, lambda pixels: _ask_network(understood.network, options, pixels), None, note)
+    return EvaluatedModel(path.name, lambda pixels: _ask_network(understood.network, options, pixels), None, note)
 
 
 def _ask_network(network: Any, options: PrepareOptions, pixels: np.ndarray) -> pd.DataFrame:
@@ -129,7 +131,7 @@ def _ask_network(network: Any, options: PrepareOptions, pixels: np.ndarray) -> p
 
 
 def _ask_exported(network: Any, pixels: np.ndarray) -> pd.DataFrame:
-    """Asks a network that `bcd export` wrote: preparation and calibrator are inside."""
+    """Asks a network that `bcd model export` wrote: preparation and calibrator are inside."""
     import pandas as pd
 
     answers = []

@@ -1,4 +1,4 @@
-"""What a judgement leaves: a folder with JSON, scores, pictures, and one page that needs nothing beside it.
+"""What a validation leaves: a folder with JSON, scores, pictures, and one page that needs nothing beside it.
 
 The folder holds evaluation.json, scores.parquet, NUMBER-MODEL/*.png, with several models differences.png, and
 index.html.
@@ -22,7 +22,7 @@ from bcd.evaluation.report.tables import METRIC_NAMES, describe, format_estimate
 from bcd.files import whole_folder
 from bcd.pages import embed_picture, render_page
 from bcd.progress import track
-from bcd.validation.result import Judgement
+from bcd.validation.result import Validation
 from bcd.validation.tables import model_table, name_pair, pair_table, published_tables
 
 if TYPE_CHECKING:
@@ -32,18 +32,18 @@ _DRAWN = ("auroc", "accuracy", "brier")
 _BESIDE = ["logit", "probability"]
 
 
-def write_judgement(judgement: Judgement, scores: Mapping[str, pd.DataFrame], parent: Path) -> Path:
-    """Writes a judgement into a folder of `parent`, whole; the same judgement again is found written.
+def write_validation(validation: Validation, scores: Mapping[str, pd.DataFrame], parent: Path) -> Path:
+    """Writes a validation into a folder of `parent`, whole; the same validation again is found written.
 
     Args:
-        judgement: What was found.
+        validation: What was found.
         scores: The score frame of each model that it was computed from, with the same patches in the same order.
         parent: Where the folder goes; it is named by its content.
 
     Returns:
         The folder.
     """
-    table, text = join_scores(scores), judgement.model_dump_json(indent=2)
+    table, text = join_scores(scores), validation.model_dump_json(indent=2)
     digest = hashlib.sha256(text.encode())
     digest.update(table.to_csv(index=False).encode())
     folder = parent / f"evaluation-{digest.hexdigest()[:12]}"
@@ -52,7 +52,7 @@ def write_judgement(judgement: Judgement, scores: Mapping[str, pd.DataFrame], pa
     with whole_folder(folder) as partial:
         (partial / "evaluation.json").write_text(text, encoding="utf-8")
         table.to_parquet(partial / "scores.parquet", index=False)
-        page = _make_page(judgement, scores, partial)
+        page = _make_page(validation, scores, partial)
         (partial / "index.html").write_text(page, encoding="utf-8")
     return folder
 
@@ -71,22 +71,22 @@ def join_scores(scores: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return table.reset_index(drop=True)
 
 
-def _make_page(judgement: Judgement, scores: Mapping[str, pd.DataFrame], folder: Path) -> str:
+def _make_page(validation: Validation, scores: Mapping[str, pd.DataFrame], folder: Path) -> str:
     """Draws every picture into `folder` and returns the page with all of them in it."""
-    first = next(iter(judgement.evaluations.values()))
+    first = next(iter(validation.evaluations.values()))
     sections = []
-    with track("Drawing", total=len(judgement.evaluations)) as advance:
-        for number, (name, evaluation) in enumerate(judgement.evaluations.items(), 1):
+    with track("Drawing", total=len(validation.evaluations)) as advance:
+        for number, (name, evaluation) in enumerate(validation.evaluations.items(), 1):
             pictures = folder / f"{number}-{re.sub(r'[^A-Za-z0-9.-]+', '-', name).strip('-.')[:60]}"
             pictures.mkdir()
             sections.append(_section(name, evaluation, draw_figures(scores[name], evaluation, pictures)))
             advance(1)
     facts = {
-        "judgement": judgement,
+        "validation": validation,
         "description": describe(first),
         "sections": sections,
-        "published": published_tables(judgement),
-        **_comparison(judgement, folder / "differences.png", first),
+        "published": published_tables(validation),
+        **_comparison(validation, folder / "differences.png", first),
     }
     return render_page("bcd.validation", "page.html.j2", facts)
 
@@ -114,21 +114,21 @@ def _headline(evaluation: Evaluation) -> dict[str, str]:
     return {name: format_estimate(estimate) for name, estimate in shown.items()}
 
 
-def _comparison(judgement: Judgement, picture: Path, first: Evaluation) -> dict[str, Any]:
-    if not judgement.differences:
+def _comparison(validation: Validation, picture: Path, first: Evaluation) -> dict[str, Any]:
+    if not validation.differences:
         return {"models": None, "pairs": None, "differences": None}
-    pairs = {name_pair(pair): pair.metrics for pair in judgement.differences}
+    pairs = {name_pair(pair): pair.metrics for pair in validation.differences}
     draw_differences(pairs, picture, note=describe(first), metrics=_DRAWN)
     return {
-        "models": model_table(judgement.evaluations),
-        "pairs": pair_table(judgement.differences, confidence=first.options.confidence),
-        "differences": _show(picture, _tell_differences(judgement)),
+        "models": model_table(validation.evaluations),
+        "pairs": pair_table(validation.differences, confidence=first.options.confidence),
+        "differences": _show(picture, _tell_differences(validation)),
     }
 
 
-def _tell_differences(judgement: Judgement) -> str:
+def _tell_differences(validation: Validation) -> str:
     shown = ", ".join(METRIC_NAMES[name] for name in _DRAWN)
-    return f"Differences between models in {shown}, with intervals by patient; pairs: {len(judgement.differences)}"
+    return f"Differences between models in {shown}, with intervals by patient; pairs: {len(validation.differences)}"
 
 
 def _show(picture: Path, alt: str) -> dict[str, str]:

@@ -1,6 +1,6 @@
-"""The patients that `bcd evaluate` judges a model on: of a snapshot under a protocol, of a file, or of a delivery.
+"""The patients that `bcd evaluate` evaluates a model on: of a snapshot under a protocol, of a file, or of a delivery.
 
-A protocol of evaluation says who is judged, and at which prevalence:
+A protocol of evaluation says on which patients, and at which prevalence:
 
 - natural: the test split of a snapshot, as it is.
 - founding: the same patients, the classes weighted to 50:50 as the founding work thinned its test to.
@@ -23,12 +23,12 @@ from bcd.settings import Settings
 from bcd.snapshots.freeze import load_snapshot, read_admitted
 from bcd.snapshots.options import SplitOptions
 from bcd.snapshots.splits import published_list
-from bcd.validation.model import JudgedModel
+from bcd.validation.model import EvaluatedModel
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bcd.store.catalog import Catalog
+    from bcd.store.store import Store
 
 EvaluationProtocol = Literal["natural", "founding", "cruz-roa-2014", "cruz-roa-2014-dev"]
 
@@ -38,8 +38,8 @@ _LISTS = {"cruz-roa-2014": "test", "cruz-roa-2014-dev": "val"}
 
 
 @dataclass(frozen=True)
-class JudgedSample:
-    """Patches that a model is judged on.
+class EvaluationSample:
+    """Patches that a model is evaluated on.
 
     Attributes:
         patches: The patches' columns of a snapshot: what names and labels them, and where their pixels lie.
@@ -57,31 +57,31 @@ class JudgedSample:
 
 
 def choose_patients(
-    settings: Settings, catalog: Catalog, protocol: EvaluationProtocol, snapshot: str, model: JudgedModel
-) -> JudgedSample:
-    """Chooses the patients that a protocol judges by; deals nobody and freezes nothing.
+    store: Store, protocol: EvaluationProtocol, snapshot: str, model: EvaluatedModel
+) -> EvaluationSample:
+    """Chooses the patients of a protocol; deals nobody and freezes nothing.
 
     Args:
-        settings: Where snapshots lie.
-        catalog: What is admitted, where no snapshot is named and the model has none that fits.
-        protocol: Who is judged.
+        store: What is admitted, where no snapshot is named and the model has none that fits.
+        protocol: On whose patients.
         snapshot: Id of a snapshot, or its beginning; empty: the one that the model was trained on, or, for a
             published list and for a file of a network, all that is admitted.
-        model: Who is judged.
+        model: Who is evaluated.
 
     Raises:
         BcdError: The model has seen a patient, or there is no such snapshot.
         InsufficientEvidenceError: None of the patients is there.
     """
     listed = protocol in _LISTS
-    identity = snapshot or ("" if listed or model.bundle is None else model.bundle.record.snapshot)
+    bundle = model.bundle if model.bundle is not None and model.bundle.seen is None else None  # made in this home
+    identity = snapshot or ("" if listed or bundle is None else bundle.record.snapshot)
     if identity:
-        opened = load_snapshot(settings, identity)
+        opened = load_snapshot(store.settings, identity)
         patches, identity = opened.patches, opened.id
         of = f"snapshot {opened.id[:12]} ({opened.protocol})"
     else:
-        dealt_by = "" if listed else settings.options("splits", SplitOptions).recorded_as
-        patches = read_admitted(catalog, dealt_by)
+        dealt_by = "" if listed else store.settings.options("splits", SplitOptions).recorded_as
+        patches = read_admitted(store, dealt_by)
         of = f"all that is admitted{f', dealt by {dealt_by}' if dealt_by else ''}"
     if listed:
         patches = patches[select_listed(patches, protocol)].assign(split="test")
@@ -94,8 +94,10 @@ def choose_patients(
             f"There is no test patient in {of}.",
             "Admit more labelled patients and retrain, which deals them to splits, or name another snapshot.",
         )
-    require_unseen(settings, model, patches)
-    return JudgedSample(patches.reset_index(drop=True), f"{whose} of {of}, protocol {protocol}", snapshot=identity)
+    require_unseen(store.settings, model, patches)
+    return EvaluationSample(
+        patches.reset_index(drop=True), f"{whose} of {of}, protocol {protocol}", snapshot=identity
+    )
 
 
 def select_listed(patches: pd.DataFrame, protocol: str) -> NDArray[np.bool_]:
@@ -110,14 +112,14 @@ def select_listed(patches: pd.DataFrame, protocol: str) -> NDArray[np.bool_]:
     chosen = patches["patient"].isin(list(published)).to_numpy(dtype=bool)
     if not chosen.any():
         raise InsufficientEvidenceError(
-            f"None of the {len(published)} published {_LISTS[protocol]} patients is here, whom {protocol} judges by.",
+            f"None of the {len(published)} published {_LISTS[protocol]} patients is here, whom {protocol} names.",
             "Admit their deliveries, or choose another protocol.",
         )
     return chosen
 
 
 def note_missing(patches: pd.DataFrame, protocol: str) -> list[str]:
-    """Says how many patients of a protocol's published list are not among those judged; nothing where all are."""
+    """Says how many patients of a protocol's published list are not among those evaluated; nothing where all are."""
     if protocol not in _LISTS:
         return []
     published = set(published_list(_LISTS[protocol]))
@@ -125,17 +127,17 @@ def note_missing(patches: pd.DataFrame, protocol: str) -> list[str]:
     if here == len(published):
         return []
     return [
-        f"{here} of the {len(published)} published {_LISTS[protocol]} patients are here; the others are not judged."
+        f"{here} of the {len(published)} published {_LISTS[protocol]} patients are here; the others are left out."
     ]
 
 
-def require_unseen(settings: Settings, model: JudgedModel, patches: pd.DataFrame) -> None:
-    """Refuses a registered model that trained or was calibrated on a patient, or on pixels, that would judge it.
+def require_unseen(settings: Settings, model: EvaluatedModel, patches: pd.DataFrame) -> None:
+    """Refuses a registered model that has trained or was calibrated on a patient, or on pixels, in the sample.
 
     Args:
         settings: Where snapshots lie.
         model: The model in question; of a file nothing is known, which its note says.
-        patches: hospital, patient and pixel_sha256 of what is to judge it.
+        patches: hospital, patient and pixel_sha256 of what it is to be evaluated on.
 
     Raises:
         BcdError: It did, naming whom, or its snapshot is not here.
@@ -145,16 +147,6 @@ def require_unseen(settings: Settings, model: JudgedModel, patches: pd.DataFrame
     from bcd.gate.patients import assert_unseen
 
     assert_unseen(settings, model.bundle, patches)
-    rows = load_snapshot(settings, model.bundle.record.snapshot).patches
-    used = rows.loc[rows["split"].isin(["train", "val"]), ["hospital", "patient", "pixel_sha256"]]
-    same = used[used["pixel_sha256"].isin(patches["pixel_sha256"])]
-    if len(same):
-        first = same.iloc[0]
-        raise BcdError(
-            f"{model.name} was trained or calibrated on the pixels of {len(same):,} of these patches, as patient "
-            f"{first['hospital']}/{first['patient']}'s.",
-            "Judge it on patients that it has not seen.",
-        )
 
 
 def find_patches(store: pd.DataFrame, wanted: pd.DataFrame, given: frozenset[str]) -> pd.DataFrame:

@@ -1,10 +1,10 @@
-"""Anybody's predictions, a row a patch in a table, judged with the same code as bcd's own.
+"""Anybody's predictions, a row a patch in a table, evaluated with the same code as bcd's own.
 
 The columns patient, x, y (or name, the patch's file name) and label are needed; hospital and slide are known where
 they are given. Every other column that holds probabilities is a score: somebody's probability of IDC, in [0, 1],
-judged as it is. Columns that hold something else, such as a fold or a class, are left out and named. x and y are the
-upper left pixel of a patch, on the grid and the glass as admission knows them. `bcd.store.table_files` says in which
-formats.
+evaluated as it is. Columns that hold something else, such as a fold or a class, are left out and named. x and y are
+the upper left pixel of a patch, on the grid and the glass as admission knows them. `bcd.store.table_files` says in
+which formats.
 
 Examples:
         predictions = read_predictions(Path("predictions.csv"))
@@ -224,10 +224,10 @@ def _how_counted(places: Mapping[str, NDArray[np.float64]]) -> str:
 
 def _read_scores(path: Path, table: pd.DataFrame, name: str) -> NDArray[np.float64]:
     scores = as_numbers(table[name])
-    mend = f"Mend the file, or name the columns of scores with --column if {name} is none of them"
+    fix = f"Fix the file, or name the columns of scores with --column if {name} is none of them"
     if (scores < 0).any() or (scores > 1).any():
-        mend = f"If these are logits, {_LOGITS}; if per cent, {_PERCENT}. {mend}"
-    _refuse(path, table, name, ~((scores >= 0) & (scores <= 1)), "is not a probability in [0, 1]", mend=mend)
+        fix = f"If these are logits, {_LOGITS}; if per cent, {_PERCENT}. {fix}"
+    _refuse(path, table, name, ~((scores >= 0) & (scores <= 1)), "is not a probability in [0, 1]", fix=fix)
     return scores
 
 
@@ -238,10 +238,10 @@ def _refuse(
     broken: NDArray[np.bool_] | pd.Series[bool],
     rule: str,
     *,
-    mend: str = "Mend the file",
+    fix: str = "Fix the file",
 ) -> None:
     rows = np.flatnonzero(np.asarray(broken))
     if len(rows):
         more = f" (and {len(rows) - 1:,} more rows)" if len(rows) > 1 else ""
         found = str(table[column].iloc[rows[0]])[:40]
-        raise BcdError(f"{path}, line {table.index[rows[0]]}: {column} {found!r} {rule}{more}.", f"{mend}.")
+        raise BcdError(f"{path}, line {table.index[rows[0]]}: {column} {found!r} {rule}{more}.", f"{fix}.")

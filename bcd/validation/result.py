@@ -1,8 +1,8 @@
-"""A judgement: one or several models on the same patches, each evaluated, and compared pair by pair.
+"""A validation: one or several models on the same patches, each evaluated, and compared pair by pair.
 
 Examples:
-        judgement = judge_models({"a": scores_a, "b": scores_b}, EvaluateOptions(), title="Two networks", notes=[])
-        judgement.differences[0].metrics["auroc"].value  # b minus a
+        validation = evaluate_models({"a": first, "b": second}, EvaluateOptions(), title="Two networks", notes=[])
+        validation.differences[0].metrics["auroc"].value  # b minus a
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ class Pair(BaseModel):
     metrics: dict[str, Difference]
 
 
-class Judgement(BaseModel):
-    """Models judged on the same patches.
+class Validation(BaseModel):
+    """Models evaluated on the same patches.
 
     Attributes:
-        title: What was judged.
+        title: What was evaluated.
         notes: What a reader must know of it: where labels come from, what was left out, what could not be checked.
         evaluations: The evaluation of each model, by its name.
         differences: Every pair of models.
@@ -66,7 +66,7 @@ class Judgement(BaseModel):
     protocol: str = ""
 
 
-def judge_models(
+def evaluate_models(
     scores: Mapping[str, pd.DataFrame],
     options: EvaluateOptions,
     *,
@@ -76,24 +76,24 @@ def judge_models(
     snapshot: str = "",
     protocol: str = "",
     policies: Mapping[str, Policy] | None = None,
-) -> Judgement:
+) -> Validation:
     """Evaluates each model and compares every pair of them.
 
     Args:
         scores: The score frame of each model, of the same patches.
-        options: How they are judged.
-        title: What is judged.
+        options: How they are evaluated.
+        title: What is evaluated.
         notes: What a reader must know of it.
         split: What the patches are called: their split, or that they were given.
         snapshot: The snapshot that they are of; empty: none.
         protocol: The protocol that chose them; empty: none.
-        policies: The policy of each model that has one, whose certified thresholds are judged too.
+        policies: The policy of each model that has one, whose certified thresholds are evaluated too.
 
     Raises:
-        BcdError: The frames are not of the same patches with the same labels, or cannot be judged.
+        BcdError: The frames are not of the same patches with the same labels, or cannot be evaluated.
     """
     pairs = list(combinations(scores, 2))
-    with track("Judging by patient", total=len(scores) + len(pairs)) as advance:
+    with track("Evaluating by patient", total=len(scores) + len(pairs)) as advance:
         evaluations = {}
         for name, frame in scores.items():
             policy = (policies or {}).get(name)
@@ -105,7 +105,7 @@ def judge_models(
             differences.append(Pair(first=first, second=second, metrics=metrics))
             advance(1)
     notes = [*notes, *(note for name, one in evaluations.items() if (note := _reversal(name, one, scores[name])))]
-    return Judgement(title=title, notes=notes, evaluations=evaluations, differences=differences, protocol=protocol)
+    return Validation(title=title, notes=notes, evaluations=evaluations, differences=differences, protocol=protocol)
 
 
 def _reversal(name: str, evaluation: Evaluation, scores: pd.DataFrame) -> str:

@@ -15,7 +15,7 @@ from bcd.evaluation.report.tables import (
     format_level,
     format_percent,
 )
-from bcd.validation.result import Judgement, Pair
+from bcd.validation.result import Pair, Validation
 
 
 def model_table(evaluations: Mapping[str, Evaluation]) -> Table:
@@ -23,11 +23,11 @@ def model_table(evaluations: Mapping[str, Evaluation]) -> Table:
     first = next(iter(evaluations.values()))
     rows = [
         [
-            f"{METRIC_NAMES[metric]}, {view}",
+            f"{METRIC_NAMES[metric]}, {average}",
             *(format_estimate(getattr(e, field)[metric]) for e in evaluations.values()),
         ]
         for metric in first.pooled
-        for view, field in (("pooled", "pooled"), ("patient-macro", "patient_macro"))
+        for average, field in (("pooled", "pooled"), ("patient-macro", "patient_macro"))
         if any(getattr(e, field)[metric].value is not None for e in evaluations.values())
     ]
     rows += [
@@ -56,10 +56,10 @@ def name_pair(pair: Pair) -> str:
     return f"{pair.second} − {pair.first}"  # noqa: RUF001
 
 
-def published_tables(judgement: Judgement) -> dict[str, Table]:
+def published_tables(validation: Validation) -> dict[str, Table]:
     """Makes the tables that put what a protocol's authors published beside each model, by title."""
     makers = {"founding": founding_table, "cruz-roa-2014": cruz_roa_table}
-    make = makers.get(judgement.protocol)
+    make = makers.get(validation.protocol)
     if make is None:
         return {}
-    return {f"Published, beside {name}": make(evaluation) for name, evaluation in judgement.evaluations.items()}
+    return {f"Published, beside {name}": make(evaluation) for name, evaluation in validation.evaluations.items()}

@@ -1,8 +1,8 @@
-"""What `bcd evaluate` does: models score the same patches, and all of them are judged by the same code.
+"""What `bcd evaluate` does: models score the same patches, and all of them are evaluated by the same code.
 
 Examples:
-        judgement, scores = judge_on_protocol(settings, catalog, ["champion"], "natural", options=EvaluateOptions())
-        write_judgement(judgement, scores, Path("evaluations"))
+        validation, scores = evaluate_on_protocol(store, ["champion"], "natural", options=options)
+        write_validation(validation, scores, Path("evaluations"))
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bcd.settings import Settings
 from bcd.snapshots.freeze import read_admitted
 from bcd.store.batches import read_pixels
 from bcd.store.matching import match_rows
-from bcd.validation.model import AS_FOUND, FileReading, JudgedModel, open_model
+from bcd.validation.model import AS_FOUND, EvaluatedModel, FileReading, open_model
 from bcd.validation.patients import (
     EvaluationProtocol,
     choose_patients,
@@ -32,23 +32,22 @@ from bcd.validation.patients import (
     select_listed,
 )
 from bcd.validation.predictions import NAMELESS, Predictions, describe_left_out
-from bcd.validation.result import Judgement, judge_models
+from bcd.validation.result import Validation, evaluate_models
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from bcd.admission.naming import Naming
-    from bcd.store.catalog import Catalog
+    from bcd.store.store import Store
 
-Found = tuple[Judgement, dict[str, "pd.DataFrame"]]
-"""A judgement, and the score frames that it was computed from."""
+Found = tuple[Validation, dict[str, "pd.DataFrame"]]
+"""A validation, and the score frames that it was computed from."""
 
 _CHUNK = 1 << 15  # patches in memory at a time: 250 MB of pixels
 
 
-def judge_on_protocol(
-    settings: Settings,
-    catalog: Catalog,
+def evaluate_on_protocol(
+    store: Store,
     models: Sequence[str],
     protocol: EvaluationProtocol,
     *,
@@ -56,18 +55,18 @@ def judge_on_protocol(
     snapshot: str = "",
     reading: FileReading = AS_FOUND,
 ) -> Found:
-    """Judges models on the patients that a protocol chooses; without a snapshot, the first model says which is meant.
+    """Evaluates models on a protocol's patients; without a snapshot, the first model says which is meant.
 
     Raises:
         BcdError: A model or the snapshot is not there, or a model has seen a patient.
         InsufficientEvidenceError: None of the patients is there.
     """
-    opened = [open_model(settings, which, reading) for which in models]
-    sample = choose_patients(settings, catalog, protocol, snapshot, opened[0])
+    opened = [open_model(store.settings, which, reading) for which in models]
+    sample = choose_patients(store, protocol, snapshot, opened[0])
     for model in opened[1:]:
-        require_unseen(settings, model, sample.patches)
-    scores = _score_all(opened, sample.patches, lambda rows: read_pixels(settings, sample.patches.iloc[rows]))
-    judgement = judge_models(
+        require_unseen(store.settings, model, sample.patches)
+    scores = _score_all(opened, sample.patches, lambda rows: read_pixels(store.settings, sample.patches.iloc[rows]))
+    validation = evaluate_models(
         scores,
         at_protocol(options, protocol),
         title=f"{', '.join(scores)}: {sample.title}",
@@ -77,12 +76,11 @@ def judge_on_protocol(
         protocol=protocol,
         policies=_policies(opened),
     )
-    return judgement, scores
+    return validation, scores
 
 
-def judge_predictions(
-    settings: Settings,
-    catalog: Catalog | None,
+def evaluate_predictions(
+    store: Store | None,
     predictions: Predictions,
     beside: Sequence[str],
     *,
@@ -90,38 +88,38 @@ def judge_predictions(
     protocol: EvaluationProtocol = "natural",
     reading: FileReading = AS_FOUND,
 ) -> Found:
-    """Judges anybody's predictions, and models beside them on those of the patches that are admitted.
+    """Evaluates anybody's predictions, and models beside them on those of the patches that are admitted.
 
     Args:
-        settings: Where the store lies.
-        catalog: The open catalog; only needed with `beside`.
+        store: The open store; only needed with `beside`.
         predictions: What was read of a file.
         beside: Models to score the same patches.
-        options: How they are judged.
+        options: How they are evaluated.
         protocol: A published list leaves only its patients; `founding` weights the classes.
         reading: How files of networks among the models are read.
 
     Raises:
-        BcdError: As `judge_on_protocol`; or none of the patches is admitted.
+        BcdError: As `evaluate_on_protocol`; or none of the patches is admitted.
     """
     predictions = predictions.select(select_listed(predictions.patches, protocol))
-    notes = [f"Scores of {predictions.path.name}, judged as they are."]
+    notes = [f"Scores of {predictions.path.name}, evaluated as they are."]
     if predictions.left_out:
         notes.append(f"Left out, as no probabilities: {describe_left_out(predictions.left_out)}.")
     if len(predictions.given) < 2:
         notes.append(f"Hospital or slide is called “{NAMELESS}” where the file does not say it.")
-    opened = [open_model(settings, which, reading) for which in beside]
+    opened: list[EvaluatedModel] = []
     scored: dict[str, pd.DataFrame] = {}
-    if opened:
-        assert catalog is not None
-        predictions, patches, missing = _in_store(catalog, predictions)
+    if beside:
+        assert store is not None
+        opened = [open_model(store.settings, which, reading) for which in beside]
+        predictions, patches, missing = _in_store(store, predictions)
         notes += missing
         for model in opened:
-            require_unseen(settings, model, patches)
-        scored = _score_all(opened, predictions.patches, lambda rows: read_pixels(settings, patches.iloc[rows]))
+            require_unseen(store.settings, model, patches)
+        scored = _score_all(opened, predictions.patches, lambda rows: read_pixels(store.settings, patches.iloc[rows]))
     _require_once([*predictions.columns, *scored])
     scores = {column: predictions.scores(column) for column in predictions.columns} | scored
-    judgement = judge_models(
+    validation = evaluate_models(
         scores,
         at_protocol(options, protocol),
         title=f"Predictions of {predictions.path.name}",
@@ -129,13 +127,13 @@ def judge_predictions(
         protocol=protocol,
         policies=_policies(opened),
     )
-    return judgement, scores
+    return validation, scores
 
 
-def _in_store(catalog: Catalog, predictions: Predictions) -> tuple[Predictions, pd.DataFrame, list[str]]:
+def _in_store(store: Store, predictions: Predictions) -> tuple[Predictions, pd.DataFrame, list[str]]:
     """Returns the predictions of admitted patches, those patches in the same order, and what finds no partner."""
-    store = read_admitted(catalog)
-    patches = find_patches(store, predictions.patches, predictions.given)
+    admitted = read_admitted(store)
+    patches = find_patches(admitted, predictions.patches, predictions.given)
     kept = np.isin(np.arange(len(predictions.patches)), patches["row_wanted"].to_numpy())
     not_said = {name: NAMELESS for name in ("hospital", "slide") if name not in predictions.given}
     rows = predictions.patches.assign(line=predictions.lines, identifier=predictions.patches["patient"], **not_said)
@@ -143,13 +141,13 @@ def _in_store(catalog: Catalog, predictions: Predictions) -> tuple[Predictions, 
         predictions.path.name,
         "the store",
         rows,
-        store.assign(**not_said),
+        admitted.assign(**not_said),
         is_found=kept,
         call=lambda *_: None,
-        mend="Admit the patches first, name them as the store does, or leave --beside out.",
+        fix="Admit the patches first, name them as the store does, or leave --beside out.",
     )
-    notes = [f"{match.note} All are judged on the others."] if match.note else []
-    people = store[["hospital", "patient"]].merge(patches[["hospital", "patient"]].drop_duplicates())
+    notes = [f"{match.note} All are evaluated on the others."] if match.note else []
+    people = admitted[["hospital", "patient"]].merge(patches[["hospital", "patient"]].drop_duplicates())
     if len(people) > len(patches):
         notes.append(
             f"{len(people) - len(patches):,} admitted patches of these patients have no prediction in the file."
@@ -157,7 +155,7 @@ def _in_store(catalog: Catalog, predictions: Predictions) -> tuple[Predictions, 
     return predictions.select(kept), patches, notes
 
 
-def judge_on_delivery(
+def evaluate_on_delivery(
     settings: Settings,
     path: Path,
     hospital: Hospital,
@@ -169,12 +167,12 @@ def judge_on_delivery(
     reading: FileReading = AS_FOUND,
     spacing: float | None = None,
 ) -> Found:
-    """Judges models on a delivery that is not admitted; neither store nor catalog is touched.
+    """Evaluates models on a delivery that is not admitted; neither store nor catalog is touched.
 
     A spacing, in µm per pixel, is of slides that do not say it, or confirms what they say.
 
     Raises:
-        BcdError: As `judge_on_protocol`; or the delivery cannot be read.
+        BcdError: As `evaluate_on_protocol`; or the delivery cannot be read.
         InsufficientEvidenceError: None of its patches has a label.
     """
     from bcd.admission.preview import look_at
@@ -185,7 +183,7 @@ def judge_on_delivery(
         if not labelled.any():
             raise InsufficientEvidenceError(
                 " ".join(
-                    [f"No patch of {delivery.name} has a label, so nothing can be judged.", *delivery.label_notes]
+                    [f"No patch of {delivery.name} has a label, so nothing can be evaluated.", *delivery.label_notes]
                 ),
                 "Put a labels.csv beside the patches, or admit the delivery and score its patients.",
             )
@@ -195,7 +193,7 @@ def judge_on_delivery(
         for model in opened:
             require_unseen(settings, model, patches)
         scores = _score_all(opened, patches, lambda chunk: delivery.pixels[rows[chunk]])
-        judgement = judge_models(
+        validation = evaluate_models(
             scores,
             at_protocol(options, protocol),
             title=f"{', '.join(scores)} on {delivery.name}, which was not admitted",
@@ -208,7 +206,7 @@ def judge_on_delivery(
             protocol=protocol,
             policies=_policies(opened),
         )
-    return judgement, scores
+    return validation, scores
 
 
 def at_protocol(options: EvaluateOptions, protocol: EvaluationProtocol) -> EvaluateOptions:
@@ -228,7 +226,7 @@ def at_protocol(options: EvaluateOptions, protocol: EvaluationProtocol) -> Evalu
 
 
 def _score_all(
-    models: Sequence[JudgedModel], patches: pd.DataFrame, read: Callable[[slice], np.ndarray]
+    models: Sequence[EvaluatedModel], patches: pd.DataFrame, read: Callable[[slice], np.ndarray]
 ) -> dict[str, pd.DataFrame]:
     """Scores patches with each model, a chunk of pixels at a time."""
     _require_once([model.name for model in models])
@@ -249,14 +247,14 @@ def _join(patches: pd.DataFrame, parts: list[pd.DataFrame]) -> pd.DataFrame:
 def _require_once(names: Sequence[str]) -> None:
     for position, name in enumerate(names):
         if name in names[:position]:
-            raise BcdError(f"{name} is judged twice.", "Name every model, and every column, once.")
+            raise BcdError(f"{name} is evaluated twice.", "Name every model, and every column, once.")
 
 
-def _policies(models: Sequence[JudgedModel]) -> dict[str, Policy]:
+def _policies(models: Sequence[EvaluatedModel]) -> dict[str, Policy]:
     return {model.name: model.bundle.record.policy for model in models if model.bundle is not None}
 
 
-def _notes(models: Sequence[JudgedModel]) -> list[str]:
+def _notes(models: Sequence[EvaluatedModel]) -> list[str]:
     return [model.note for model in models if model.note]
 
 
@@ -264,5 +262,5 @@ def _describe(files: int, refused: dict[str, int], unlabelled: int) -> list[str]
     by_rule = ", ".join(f"{rule} {count:,}" for rule, count in refused.items()) or "none"
     notes = [f"{files:,} files; refused by the rules of admission: {by_rule}. Nothing was admitted or stored."]
     if unlabelled:
-        notes.append(f"{unlabelled:,} patches without a label were not judged.")
+        notes.append(f"{unlabelled:,} patches without a label were not evaluated.")
     return notes

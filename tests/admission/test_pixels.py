@@ -66,7 +66,7 @@ def test_a_sliver_of_tissue_on_glass_is_not_blank(size: int) -> None:
     assert _blank(_tissue(size)) == [False]
 
 
-def test_each_patch_is_judged_by_itself_wherever_it_stands_in_the_chunk() -> None:
+def test_each_patch_is_checked_by_itself_wherever_it_stands_in_the_chunk() -> None:
     glass = _flat(240, 240, 240)
     assert _blank(glass, _tissue(), glass, glass, _tissue()) == [True, False, True, True, False]
 

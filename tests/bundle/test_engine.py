@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from registered import make_record
 
-from bcd.bundle.engine import BATCH, GRAPH, WEIGHTS, Engine, describe_engine
+from bcd.bundle.engine import BATCH, GRAPH, WEIGHTS, Engine, describe_engine, digest_graph
 from bcd.bundle.probes import draw_probes
 from bcd.bundle.scorer import load_scorer
 from bcd.bundle.write import write_bundle, write_graph
@@ -36,25 +36,31 @@ assert not {name for name in heavy if sys.modules.get(name)}, heavy & set(sys.mo
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A bundle of two `compact` networks with eight views, beside its parts."""
+    """A bundle of two `compact` networks with eight turns, beside its parts."""
     folder = tmp_path_factory.mktemp("engine")
     networks = [folder / f"{seed}.keras" for seed in (1, 2)]
-    for seed, path in enumerate(networks):
+    for seed, path in enumerate(networks, 1):
         build_network(PRESETS["compact"], seed).save(path)
     write_graph(networks, folder / "graph")
     record = make_record(
-        engine=describe_engine(folder / "graph"), ensemble=EnsembleOptions(members=2, views=8), reference=None
+        engine=describe_engine(folder / "graph"), ensemble=EnsembleOptions(members=2, turns=8), reference=None
     )
     write_bundle(folder / "bundle", networks=networks, graph=folder / "graph", record=record)
     return folder
 
 
-@pytest.mark.parametrize("views", [1, 8])
-def test_the_engine_predicts_as_keras_does(folder, views):
+def test_the_same_networks_make_the_same_graph(folder, tmp_path):
+    write_graph([folder / f"{seed}.keras" for seed in (1, 2)], tmp_path / "again")
+
+    assert digest_graph(tmp_path / "again") == digest_graph(folder / "graph")
+
+
+@pytest.mark.parametrize("turns", [1, 8])
+def test_the_engine_predicts_as_keras_does(folder, turns):
     networks = [load_network(folder / f"{seed}.keras") for seed in (1, 2)]
 
-    expected = predict_logits(networks, PIXELS, views=views)
-    found = Engine(folder / "graph").predict(PIXELS, views=views)
+    expected = predict_logits(networks, PIXELS, turns=turns)
+    found = Engine(folder / "graph").predict(PIXELS, turns=turns)
 
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
     assert np.ptp(expected) > 0.01
@@ -72,13 +78,13 @@ def test_a_patch_scores_the_same_bit_for_bit_in_any_company_on_any_number_of_cor
 
 
 def test_no_patch_has_no_logit(folder):
-    assert Engine(folder / "graph").predict(PIXELS[:0], views=8).shape == (0,)
+    assert Engine(folder / "graph").predict(PIXELS[:0], turns=8).shape == (0,)
 
 
 def test_progress_counts_every_patch_once(folder):
     advanced: list[float] = []
 
-    Engine(folder / "graph").predict(PIXELS, views=8, advance=advanced.append)
+    Engine(folder / "graph").predict(PIXELS, turns=8, advance=advanced.append)
 
     assert sum(advanced) == len(PIXELS)
 
@@ -120,7 +126,7 @@ def test_a_graph_that_was_changed_is_refused(folder, tmp_path, name):
 def test_a_bundle_whose_engine_answers_otherwise_than_its_networks_is_not_written(folder, tmp_path):
     build_network(PRESETS["compact"], 9).save(tmp_path / "other.keras")
     record = make_record(
-        engine=describe_engine(folder / "graph"), ensemble=EnsembleOptions(members=2, views=8), reference=None
+        engine=describe_engine(folder / "graph"), ensemble=EnsembleOptions(members=2, turns=8), reference=None
     )
     networks = [folder / "1.keras", tmp_path / "other.keras"]
 

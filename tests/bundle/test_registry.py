@@ -45,7 +45,7 @@ def bundle(register, shared_settings):
 
 @pytest.fixture(scope="module")
 def ensemble(register, ensemble_settings):
-    return register(ensemble_settings, "lit", "red", views=8)
+    return register(ensemble_settings, "lit", "red", turns=8)
 
 
 def test_scores_are_prepared_calibrated_and_decided_by_the_policy(bundle):
@@ -100,7 +100,7 @@ def test_a_notebook_without_bcd_gets_the_same_scores_from_mlflow_alone(ensemble,
     pd.testing.assert_frame_equal(there, ensemble.score(PIXELS), rtol=0, atol=1e-6)
 
 
-def test_an_ensemble_answers_with_the_mean_of_its_networks_in_all_views(ensemble, networks):
+def test_an_ensemble_answers_with_the_mean_of_its_networks_in_all_turns(ensemble, networks):
     from bcd.networks.keras_files import load_network
     from bcd.preprocessing.options import PrepareOptions
     from bcd.preprocessing.prepare import prepare
@@ -108,11 +108,11 @@ def test_an_ensemble_answers_with_the_mean_of_its_networks_in_all_views(ensemble
 
     prepared = prepare(PIXELS, PrepareOptions())
     loaded = [load_network(networks[name]) for name in ("lit", "red")]
-    answers = [network.predict_on_batch(view)[:, 0] for network in loaded for view in turn_patches(prepared)]
+    answers = [network.predict_on_batch(turn)[:, 0] for network in loaded for turn in turn_patches(prepared)]
 
     assert np.ptp(answers, axis=0).max() > 1e-2
     np.testing.assert_allclose(ensemble.score(PIXELS)["logit"], np.mean(answers, axis=0), atol=1e-5)
-    assert (ensemble.record.ensemble.members, ensemble.record.ensemble.views) == (2, 8)
+    assert (ensemble.record.ensemble.members, ensemble.record.ensemble.turns) == (2, 8)
 
 
 def test_an_ensemble_turned_is_scored_the_same(ensemble):
@@ -251,14 +251,14 @@ def test_a_bundle_comes_back_with_its_record(bundle, shared_settings):
     assert found.record.versions["keras"]
 
 
-def test_a_missing_champion_is_told_with_the_mend(settings):
+def test_a_missing_champion_is_told_with_the_fix(settings):
     assert champion_version(settings) is None
     with pytest.raises(BcdError, match=r"no champion of bcd-idc.*bcd retrain"):
         load_bundle(settings)
 
 
 @pytest.mark.parametrize("which", ["7", "bcd-idc/7", "previous"])
-def test_a_missing_version_is_told_with_the_mend(bundle, shared_settings, which):
+def test_a_missing_version_is_told_with_the_fix(bundle, shared_settings, which):
     with pytest.raises(BcdError, match=rf"no {which} of bcd-idc.*bcd status"):
         load_bundle(shared_settings, which)
 

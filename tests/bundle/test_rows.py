@@ -19,10 +19,10 @@ from bcd.bundle.registry import load_bundle, require_version
 from bcd.bundle.rows import read_rows
 from bcd.cli.doctor import examine
 from bcd.errors import BcdError
-from bcd.gate.history import list_versions, tell_story
+from bcd.gate.history import list_events, list_versions
 from bcd.gate.overrides import Word, force_promotion
 from bcd.settings import Settings
-from bcd.store.catalog import Catalog
+from bcd.store.store import Store, open_store
 from bcd.tracking import store
 from bcd.tracking.lookup import MODEL
 from bcd.tracking.store import experiment_id, open_client
@@ -31,7 +31,16 @@ LEE = Word("Dr Lee", "the alias was deleted")
 
 HEAVY = ("mlflow", "tensorflow", "keras", "prefect", "optuna", "pandas", "scipy", "sklearn", "matplotlib")
 
-COMMANDS = ["status", "history", "history 1", "snapshots", "batches", "patients", "refusals nowhere", "hospital list"]
+COMMANDS = [
+    "status",
+    "model list",
+    "model history 1",
+    "snapshot list",
+    "batch list",
+    "patient list",
+    "batch refusals nowhere",
+    "hospital list",
+]
 
 
 @pytest.fixture
@@ -63,8 +72,9 @@ def test_a_damaged_database_is_told_in_a_sentence(tmp_path: Path) -> None:
         read_rows(settings)
 
 
-def test_deleted_runs_models_and_experiments_change_nothing_in_the_story(tidied: Settings, catalog: Catalog) -> None:
-    told = [(one.version, one.what, one.verdict) for one in tell_story(tidied, catalog)]
+def test_deleted_runs_models_and_experiments_change_nothing_in_the_story(tidied: Settings) -> None:
+    store = open_store(tidied)
+    told = [(one.version, one.what, one.verdict) for one in list_events(store)]
     with _database(tidied).begin() as connection:  # as `mlflow gc` deletes them
         for table in ("logged_model_metrics", "logged_model_tags", "logged_model_params", "logged_models"):
             connection.execute(sa.text(f"DELETE FROM {table}"))
@@ -72,48 +82,50 @@ def test_deleted_runs_models_and_experiments_change_nothing_in_the_story(tidied:
             connection.execute(sa.text(f"DELETE FROM {table}"))
     shutil.rmtree(tidied.mlflow / "artifacts")
 
-    assert [(one.version, one.what, one.verdict) for one in tell_story(tidied, catalog)] == told
+    assert [(one.version, one.what, one.verdict) for one in list_events(store)] == told
     assert [one.metrics for one in list_versions(tidied)] == [{}] * 5
     with pytest.raises(BcdError, match="bcd-idc/2 cannot be loaded"):
         load_bundle(tidied)
 
 
-def test_versions_deleted_by_hand_are_told_as_gone(tidied: Settings, catalog: Catalog) -> None:
+def test_versions_deleted_by_hand_are_told_as_gone(tidied: Settings) -> None:
+    store = open_store(tidied)
     open_client(tidied).delete_model_version(MODEL, "2")
-    story = tell_story(tidied, catalog)
-    assert [one.is_gone for one in story if one.what == "gate"] == [False, True]
-    lost = find_lost_champion(read_rows(tidied), catalog)
+    events = list_events(store)
+    assert [one.is_gone for one in events if one.what == "gate"] == [False, True]
+    lost = find_lost_champion(read_rows(tidied), store)
     assert lost is not None
     assert lost.challenger == "1"  # the last one that was champion and is still there
 
 
-def test_a_missing_alias_is_told_with_the_way_back(tidied: Settings, catalog: Catalog) -> None:
+def test_a_missing_alias_is_told_with_the_way_back(tidied: Settings) -> None:
+    store = open_store(tidied)
     open_client(tidied).delete_registered_model_alias(MODEL, "champion")
     with pytest.raises(BcdError) as told:
         require_version(tidied, "champion")
     assert "bcd-idc/2 was made champion" in told.value.what
-    assert told.value.mend == "`bcd promote 2 --force --by NAME --reason TEXT` makes it champion again."
+    assert told.value.fix == "`bcd model promote 2 --by NAME --reason TEXT` makes it champion again."
 
-    force_promotion(tidied, catalog, "2", LEE)
+    force_promotion(store, "2", LEE)
 
     assert require_version(tidied, "champion") == "2"
-    assert find_lost_champion(read_rows(tidied), catalog) is None
+    assert find_lost_champion(read_rows(tidied), store) is None
 
 
 def test_where_nothing_was_champion_the_way_is_to_retrain(undecided: Settings) -> None:
     with pytest.raises(BcdError) as told:
         require_version(undecided, "champion")
-    assert told.value.mend == "Run `bcd retrain` first."
+    assert told.value.fix == "Run `bcd retrain` first."
 
 
-def test_a_version_that_never_was_is_an_error(undecided: Settings, catalog: Catalog) -> None:
+def test_a_version_that_never_was_is_an_error(undecided: Settings, store: Store) -> None:
     with pytest.raises(BcdError) as told:
-        tell_story(undecided, catalog, "77")
-    assert (told.value.what.split(",")[0], told.value.mend) == (
+        list_events(store, "77")
+    assert (told.value.what.split(",")[0], told.value.fix) == (
         "There is no version bcd-idc/77",
         "Versions: 1, 2, 3, 4, 5.",
     )
-    assert {one.version for one in tell_story(undecided, catalog, "3")} == {"bcd-idc/3"}
+    assert {one.version for one in list_events(store, "3")} == {"bcd-idc/3"}
 
 
 def test_an_experiment_deleted_by_hand_comes_back(tidied: Settings) -> None:
@@ -160,10 +172,10 @@ def test_the_doctor_says_that_the_champion_cannot_be_loaded(tidied: Settings) ->
     for network in tidied.mlflow.rglob("networks.bin"):
         network.write_bytes(network.read_bytes()[:1000])
     [fault] = [found for found in examine(tidied) if found.level == "fault"]
-    assert "bcd-idc/2" in fault.what + fault.mend or "network" in fault.what
+    assert "bcd-idc/2" in fault.what + fault.fix or "network" in fault.what
 
 
 def test_the_doctor_tells_the_way_back_to_the_champion(tidied: Settings) -> None:
     open_client(tidied).delete_registered_model_alias(MODEL, "champion")
     [fault] = [found for found in examine(tidied) if found.level == "fault"]
-    assert fault.mend.startswith("`bcd promote 2 --force")
+    assert fault.fix.startswith("`bcd model promote 2")

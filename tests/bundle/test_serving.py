@@ -25,7 +25,7 @@ PIXELS = np.random.default_rng(3).integers(0, 256, (4, 50, 50, 3), dtype=np.uint
 
 @pytest.fixture(scope="module")
 def bundle(register, shared_settings):
-    found = register(shared_settings, "lit", "red", views=8)
+    found = register(shared_settings, "lit", "red", turns=8)
     open_client(shared_settings).set_registered_model_alias(MODEL, "champion", found.version)
     return found
 

@@ -1,4 +1,4 @@
-"""`bcd batches`, `bcd refusals` and `bcd release`, as a user meets them."""
+"""`bcd batch list`, `refusals` and `release`, as a user meets them."""
 
 from __future__ import annotations
 
@@ -10,27 +10,21 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import typer
 from typer.testing import CliRunner, Result
 
 from bcd.admission.admit import Admission, admit
-from bcd.cli.batches import batches
-from bcd.cli.refusals import refusals
-from bcd.cli.release import release
+from bcd.cli.batch import app
 from bcd.errors import BcdError
 from bcd.patches import Hospital
 from bcd.settings import Settings
-from bcd.store.catalog import Catalog, open_catalog
 from bcd.store.hospitals import declare_hospital
+from bcd.store.store import Store, open_store
 
 EDGE = "P1/0/P1_idx5_x1_y101_class0.png"
 BLANK = "P2/0/P2_idx5_x1_y101_class0.png"
 
 
 def bcd(*arguments: str) -> Result:
-    app = typer.Typer()
-    for command in (batches, refusals, release):
-        app.command()(command)
     return CliRunner().invoke(app, list(arguments))
 
 
@@ -46,14 +40,14 @@ def squeezed(text: str) -> str:
 
 
 @pytest.fixture
-def catalog(settings: Settings) -> Catalog:
-    opened = open_catalog(settings)
-    declare_hospital(settings, opened, "east", "pseudonyms", author="Ada")
+def store(settings: Settings) -> Store:
+    opened = open_store(settings)
+    declare_hospital(opened, "east", "pseudonyms", author="Ada")
     return opened
 
 
 @pytest.fixture
-def admitted(settings: Settings, catalog: Catalog, tmp_path: Path) -> Admission:
+def admitted(store: Store, tmp_path: Path) -> Admission:
     generator = np.random.default_rng(0)
     for patient in ("P1", "P2"):
         for label in (0, 1):
@@ -62,7 +56,7 @@ def admitted(settings: Settings, catalog: Catalog, tmp_path: Path) -> Admission:
     _draw(tmp_path / "first" / EDGE, generator.integers(0, 256, (42, 50, 3), dtype=np.uint8))
     _draw(tmp_path / "first" / BLANK, np.full((50, 50, 3), 245, np.uint8))
     (tmp_path / "first" / ".DS_Store").write_bytes(b"")
-    return admit(settings, catalog, tmp_path / "first", Hospital("east"))
+    return admit(store, tmp_path / "first", Hospital("east"))
 
 
 def _draw(path: Path, pixels: np.ndarray) -> None:
@@ -72,11 +66,11 @@ def _draw(path: Path, pixels: np.ndarray) -> None:
 
 def test_without_a_batch_it_says_how_to_get_one(settings: Settings) -> None:
     settings.inbox.mkdir(parents=True)
-    assert "bcd ingest DELIVERY --hospital NAME" in said("batches")
+    assert "bcd ingest DELIVERY --hospital NAME" in said("list")
 
 
 def test_batches_show_what_each_delivery_became(admitted: Admission, settings: Settings) -> None:
-    shown = said("batches")
+    shown = said("list")
     [row] = [line.split() for line in shown.splitlines() if line.strip().startswith(str(admitted.batch)[:8])]
     assert row[1:3] == ["east", "first"]
     assert row[5:11] == ["2", "4", "2", "0", "2", "1"]  # patients, patches, IDC, unlabelled, refused, ignored
@@ -109,11 +103,11 @@ def test_refusals_as_csv(admitted: Admission) -> None:
 
 
 def test_a_release_is_shown_with_who_and_why(admitted: Admission) -> None:
-    assert "Released 1 of first." in said("release", "first", BLANK, "--author", "Ada", "--reason", "mucin")
+    assert "Released 1 of first." in said("release", "first", BLANK, "--by", "Ada", "--reason", "mucin")
     assert "1 of them released since" in said("refusals", "first")
     [row] = csv.DictReader(io.StringIO(said("refusals", "first", "--csv", "--rule", "blank")))
     assert re.fullmatch(r"released by Ada on \d{4}-\d\d-\d\d: mucin", row["state"])
-    assert "releaseoffirst" in squeezed(said("batches"))
+    assert "releaseoffirst" in squeezed(said("list"))
 
 
 @pytest.mark.parametrize(
@@ -121,7 +115,7 @@ def test_a_release_is_shown_with_who_and_why(admitted: Admission) -> None:
     [
         (["refusals", "nowhere"], "No delivery or batch is called 'nowhere'"),
         (["refusals", "first", "--rule", "ugly"], "There is no rule ugly"),
-        (["release", "first", EDGE, "--author", "Ada", "--reason", "so"], "size, which no release lifts"),
+        (["release", "first", EDGE, "--by", "Ada", "--reason", "so"], "size, which no release lifts"),
     ],
 )
 def test_what_cannot_be_is_told(arguments: list[str], told: str, admitted: Admission) -> None:
@@ -130,12 +124,10 @@ def test_what_cannot_be_is_told(arguments: list[str], told: str, admitted: Admis
     assert told in str(result.exception)
 
 
-def test_a_name_that_may_be_several_deliveries_lists_them(
-    admitted: Admission, settings: Settings, catalog: Catalog, tmp_path: Path
-) -> None:
+def test_a_name_that_may_be_several_deliveries_lists_them(admitted: Admission, store: Store, tmp_path: Path) -> None:
     noise = np.random.default_rng(1).integers(0, 256, (50, 50, 3), dtype=np.uint8)
     _draw(tmp_path / "again" / "first" / "P3/0/P3_idx5_x1_y1_class0.png", noise)
-    other = admit(settings, catalog, tmp_path / "again" / "first", Hospital("east"))
+    other = admit(store, tmp_path / "again" / "first", Hospital("east"))
     result = bcd("refusals", "first")
     assert isinstance(result.exception, BcdError)
     assert "may be 2 deliveries" in result.exception.what

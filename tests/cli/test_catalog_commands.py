@@ -1,4 +1,4 @@
-"""`bcd hospital`, `labels`, `withdraw` and `gc`, as a person types them."""
+"""`bcd hospital`, `labels` and `patient`, as a person types them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bcd.admission.admit import admit
 from bcd.cli.main import main
 from bcd.patches import Hospital
 from bcd.settings import Settings
-from bcd.store.catalog import open_catalog
+from bcd.store.store import open_store
 
 
 @pytest.fixture
@@ -35,13 +35,13 @@ def bcd(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
 def test_a_patient_s_life_in_the_catalog(settings: Settings, bcd, tmp_path: Path) -> None:
     settings.inbox.mkdir(parents=True)
     assert "No hospital is declared yet" in bcd("hospital", "list")[1]
-    assert bcd("hospital", "declare", "north", "--identifiers", "raw", "--author", "Mary")[0] == 0
+    assert bcd("hospital", "declare", "north", "--identifiers", "raw", "--by", "Mary")[0] == 0
     code, said = bcd("hospital", "declare", "north", "--identifiers", "pseudonyms")
     assert (code, "by Mary" in said) == (2, True)
-    admit(settings, open_catalog(settings), _make_delivery(tmp_path / "delivery"), Hospital("north"))
+    admit(open_store(settings), _make_delivery(tmp_path / "delivery"), Hospital("north"))
 
     (tmp_path / "labels.csv").write_text("name,label\nMiller_idx5_x1_y51.png,1\n")
-    labels = ("labels", "import", str(tmp_path / "labels.csv"), "--author", "Dr Lee", "--reason", "a second reading")
+    labels = ("labels", "import", str(tmp_path / "labels.csv"), "--by", "Dr Lee", "--reason", "a second reading")
     assert bcd(*labels)[0] == 2
     assert "1 labels changed: 0 taken back" in bcd(*labels, "--hospital", "north")[1]
     assert "Nothing changes" in bcd(*labels, "--hospital", "north")[1]
@@ -60,16 +60,17 @@ def test_a_patient_s_life_in_the_catalog(settings: Settings, bcd, tmp_path: Path
     code, told = bcd(*labels, "--hospital", "north", "--slide", "5")
     assert (code, "--patient and --slide are for annotations" in told) == (2, True)
 
-    assert "No patient is withdrawn" in bcd("gc")[1]
-    code, said = bcd("withdraw", "Miller", "--hospital", "north", "--author", "Mary", "--reason", "a letter")
+    assert "No patient is withdrawn" in bcd("patient", "erase")[1]
+    code, said = bcd("patient", "withdraw", "Miller", "--hospital", "north", "--by", "Mary", "--reason", "a letter")
     assert (code, "is withdrawn" in said, "Miller" in said) == (0, True, False)
-    assert "would remove: pixels of 2 patches" in bcd("gc", "--dry-run")[1]
-    assert "removed: pixels of 2 patches" in bcd("gc")[1]
-    assert "nothing is left to remove" in bcd("gc")[1]
+    assert "would remove: pixels of 2 patches" in bcd("patient", "erase", "--dry-run")[1]
+    assert "removed: pixels of 2 patches" in bcd("patient", "erase")[1]
+    assert "nothing is left to remove" in bcd("patient", "erase")[1]
 
 
 def test_these_commands_do_without_prefect(settings: Settings) -> None:
-    script = "import sys; from bcd.cli.main import app; app(['gc'], standalone_mode=False); print(*sys.modules)"
+    run = "app(['patient', 'erase'], standalone_mode=False)"
+    script = f"import sys; from bcd.cli.main import app; {run}; print(*sys.modules)"
     settings.inbox.mkdir(parents=True)
     environment = {**os.environ, "BCD_HOME": str(settings.home)}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)

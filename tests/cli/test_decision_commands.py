@@ -1,4 +1,4 @@
-"""`bcd history`, `promote`, `rollback`, `compare` and `gc --keep-versions`, as a person types them."""
+"""`bcd model`: history, approve, promote, rollback, compare and prune, as a person types them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIGNED = ("--by", "Dr Lee", "--reason", "the audit asks for it")
 
 
 @pytest.fixture
-def bcd(undecided, catalog, capsys, monkeypatch):
+def bcd(undecided, store, capsys, monkeypatch):
     """Runs the command and returns its exit code and all that it says."""
     monkeypatch.setenv("BCD_HOME", str(undecided.home))
     monkeypatch.setenv("BCD_CATALOG_URL", undecided.catalog_url)
@@ -33,59 +33,58 @@ def bcd(undecided, catalog, capsys, monkeypatch):
     return run
 
 
-def test_a_person_forces_rolls_back_and_reads_the_story(bcd, catalog):
-    assert bcd("promote", GREEN, "--force")[0] == 2  # nobody says who
-    assert bcd("promote", GREEN, "--force", "--by", "Dr Lee", "--reason", " ")[0] == 2
-    assert bcd("promote", GREEN, "--force", *SIGNED, "--answer", "HOLD")[0] == 2
-    assert list_decisions(catalog) == []
+def test_a_person_forces_rolls_back_and_reads_the_story(bcd, store):
+    assert bcd("model", "promote", GREEN)[0] == 2  # nobody says who
+    assert bcd("model", "promote", GREEN, "--by", "Dr Lee", "--reason", " ")[0] == 2
+    assert list_decisions(store) == []
 
-    code, said = bcd("promote", GREEN, "--force", *SIGNED)
+    code, said = bcd("model", "promote", GREEN, *SIGNED)
     assert (code, "champion   bcd-idc/1" in said, "Dr Lee forced" in said) == (0, True, True)
-    assert bcd("promote", RED, "--force", *SIGNED)[0] == 0
-    code, said = bcd("rollback", *SIGNED)
+    assert bcd("model", "promote", RED, *SIGNED)[0] == 0
+    code, said = bcd("model", "rollback", *SIGNED)
     assert (code, "champion   bcd-idc/1" in said, "previous   bcd-idc/2" in said) == (0, True, True)
 
-    code, said = bcd("history")
+    code, said = bcd("model", "history")
     assert code == 0
     assert "bcd-idc/1 rollback PROMOTE against bcd-idc/2" in said
     assert "Dr Lee rolled back from bcd-idc/2: the audit asks for it." in said
     assert "Now: champion bcd-idc/1, previous bcd-idc/2." in said
-    story = json.loads(bcd("history", "3", "--json")[1])
-    assert [(one["version"], one["what"]) for one in story] == [("bcd-idc/3", "registered")]
+    events = json.loads(bcd("model", "history", "3", "--json")[1])
+    assert [(one["version"], one["what"]) for one in events] == [("bcd-idc/3", "registered")]
 
 
-def test_an_approval_is_given_in_a_terminal(bcd, gate, catalog):
+def test_an_approval_is_given_in_a_terminal(bcd, gate, store):
     gate(GREEN)
     gate(RED, approval=True)
 
-    assert bcd("promote", "challenger", *SIGNED, "--answer", "REJECT")[0] == 0
+    assert bcd("model", "approve", "challenger", *SIGNED, "--answer", "REJECT")[0] == 0
 
-    assert (list_decisions(catalog)[-1].kind, list_decisions(catalog)[-1].verdict) == ("approval", "REJECT")
-    code, said = bcd("promote", RED, "--by", "Dr May", "--reason", "but I like it")
+    assert (list_decisions(store)[-1].kind, list_decisions(store)[-1].verdict) == ("approval", "REJECT")
+    code, said = bcd("model", "approve", RED, "--by", "Dr May", "--reason", "but I like it")
     assert (code, "No promotion of bcd-idc/2 awaits approval" in " ".join(said.split())) == (2, True)
 
 
-def test_versions_are_compared_in_a_terminal_and_the_gate_only_with_a_name(bcd, undecided, catalog, monkeypatch):
+def test_versions_are_compared_in_a_terminal_and_the_gate_only_with_a_name(bcd, undecided, store, monkeypatch):
     first = load_snapshot(undecided, list_versions(undecided)[0].snapshot)
     as_test = replace(first, patches=first.patches.assign(split=first.patches["split"].replace("gate", "test")))
     with monkeypatch.context() as patch:
         patch.setattr("bcd.gate.comparison.load_snapshot", lambda *_: as_test)
-        code, said = bcd("compare", GREEN, RED)
+        code, said = bcd("model", "compare", GREEN, RED)
     assert (code, "bcd-idc/2 minus bcd-idc/1" in said, "of 12 test patients" in said) == (0, True, True)
-    assert bcd("compare", GREEN, RED)[0] == 2  # the snapshot has no test patients
-    assert list_decisions(catalog) == []
+    assert bcd("model", "compare", GREEN, RED)[0] == 2  # the snapshot has no test patients
+    assert list_decisions(store) == []
 
-    code, said = bcd("compare", GREEN, RED, "--split", "gate")
+    code, said = bcd("model", "compare", GREEN, RED, "--split", "gate")
     assert (code, "every look" in said.lower()) == (2, True)
-    assert bcd("compare", GREEN, RED, "--split", "gate", *SIGNED)[0] == 0
-    assert [one.kind for one in list_decisions(catalog)] == ["look"]
+    assert bcd("model", "compare", GREEN, RED, "--split", "gate", *SIGNED)[0] == 0
+    assert [one.kind for one in list_decisions(store)] == ["look"]
 
 
-def test_a_dry_run_of_gc_says_why_each_version_stays(bcd, gate, undecided):
+def test_a_dry_run_of_prune_says_why_each_version_stays(bcd, gate, undecided):
     gate(GREEN)
     gate(RED, approval=True)
 
-    code, said = bcd("gc", "--keep-versions", "1", "--dry-run")
+    code, said = bcd("model", "prune", "--keep", "1", "--dry-run")
 
     assert code == 0
     assert "bcd-idc/1  kept: alias champion" in said

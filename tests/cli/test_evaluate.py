@@ -10,9 +10,9 @@ import pytest
 
 from bcd.cli.main import main
 from bcd.settings import Settings
-from bcd.store.catalog import open_catalog
+from bcd.store.store import open_store
 from bcd.synthetic.scores import ScoreModel, draw_scores
-from bcd.validation.result import Judgement
+from bcd.validation.result import Validation
 
 
 @pytest.fixture
@@ -40,12 +40,12 @@ def predictions(tmp_path: Path) -> Path:
 
 def test_json_is_printed_and_nothing_else(settings: Settings, bcd, predictions: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    options = ["--resamples", "100", "--out", str(out), "--protocol", "founding"]
+    options = ["--resamples", "100", "--to", str(out), "--protocol", "founding"]
     code, said, _ = bcd("evaluate", "--predictions", str(predictions), *options, "--json")
     assert code == 0
-    judgement = Judgement.model_validate(json.loads(said))
-    assert list(judgement.evaluations) == ["ours", "theirs"]
-    assert judgement.evaluations["ours"].at_prevalence.prevalence == 0.5
+    validation = Validation.model_validate(json.loads(said))
+    assert list(validation.evaluations) == ["ours", "theirs"]
+    assert validation.evaluations["ours"].at_prevalence.prevalence == 0.5
     (folder,) = out.iterdir()
     assert json.loads((folder / "evaluation.json").read_text()) == json.loads(said)
 
@@ -64,7 +64,7 @@ def test_a_person_sees_tables_and_where_the_page_is(settings: Settings, bcd, pre
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--predictions", "a.csv", "--data", "b"], "two things to judge"),
+        (["--predictions", "a.csv", "--data", "b"], "two things to evaluate"),
         (["--predictions", "a.csv", "--model", "champion"], "--beside"),
         (["--data", "b", "--snapshot", "1a"], "--snapshot names other patients"),
         (["--column", "ours"], "columns of no file"),
@@ -74,17 +74,17 @@ def test_a_person_sees_tables_and_where_the_page_is(settings: Settings, bcd, pre
         ([], "There is no champion"),
     ],
 )
-def test_what_cannot_be_judged_is_told_in_a_sentence(
+def test_what_cannot_be_evaluated_is_told_in_a_sentence(
     arguments: list[str], message: str, settings: Settings, bcd
 ) -> None:
-    open_catalog(settings)  # a home
+    open_store(settings)  # a home
     code, _, complained = bcd("evaluate", *arguments)
     assert code == 2
     assert message in complained
 
 
 def test_half_a_file_of_a_network_is_told_in_a_sentence(settings: Settings, bcd, tmp_path: Path) -> None:
-    open_catalog(settings)  # a home
+    open_store(settings)  # a home
     (tmp_path / "half.keras").write_bytes(b"PK\x03\x04" + bytes(3000))
     code, _, complained = bcd("evaluate", "--model", str(tmp_path / "half.keras"), "--pixels", "0..1")
     assert code == 2

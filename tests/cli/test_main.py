@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from bcd.settings import Settings
-from bcd.store.catalog import open_catalog
 from bcd.store.hospitals import declare_hospital
+from bcd.store.store import open_store
 
 BCD = str(Path(sys.executable).parent / "bcd")
 
@@ -69,7 +69,7 @@ def not_a_zip(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("kind", ["missing", "empty_zip", "not_a_zip", "photos"])
 def test_a_bad_delivery_is_told_in_a_sentence(kind: str, settings: Settings, request: pytest.FixtureRequest) -> None:
     path = Path("missing.zip") if kind == "missing" else request.getfixturevalue(kind)
-    declare_hospital(settings, open_catalog(settings), "east", "pseudonyms", "a test")
+    declare_hospital(open_store(settings), "east", "pseudonyms", "a test")
     told = _bcd("ingest", str(path), "--hospital", "east")
     assert told.returncode == 2
     assert path.name in told.stderr

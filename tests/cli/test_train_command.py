@@ -17,7 +17,7 @@ from bcd.search.options import SearchOptions
 from bcd.settings import Settings
 from bcd.snapshots.freeze import write_snapshot
 from bcd.snapshots.options import SplitOptions
-from bcd.store.catalog import open_catalog
+from bcd.store.store import open_store
 from bcd.training.ensemble import TrainedEnsemble
 from bcd.training.fit import TrainedNetwork
 from bcd.training.options import EnsembleOptions, TrainOptions
@@ -32,7 +32,7 @@ TOML = "stem = {filters = 4, stride = 5}\nstages = [{filters = 4}]\n"
 def asked(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What was planned, and the plan that was trained; it answers with two members, kept at their second epoch."""
     given: list[dict[str, Any]] = []
-    open_catalog(settings)
+    open_store(settings)
 
     def preprocess(snapshot: str, **words: Any) -> str:
         given.append({"snapshot": snapshot, **words})
@@ -84,11 +84,11 @@ def _run(*words: str) -> Any:
 
 def test_options_on_the_line_go_over_those_of_the_file(asked: list[dict[str, Any]], settings: Settings) -> None:
     settings.home.mkdir(parents=True, exist_ok=True)
-    (settings.home / "bcd.toml").write_text("[training]\nepochs = 5\npatience = 2\n[ensemble]\nviews = 8\n")
+    (settings.home / "bcd.toml").write_text("[training]\nepochs = 5\npatience = 2\n[ensemble]\nturns = 8\n")
     assert _run("--epochs", "3", "--seed", "7", "--members", "2").exit_code == 0
     given, trained = asked
     assert given["training"] == TrainOptions(epochs=3, seed=7, patience=2)
-    assert given["ensemble"] == EnsembleOptions(members=2, views=8)
+    assert given["ensemble"] == EnsembleOptions(members=2, turns=8)
     assert given["architecture"] is None
     assert trained == {"plan": "new"}
 
@@ -134,7 +134,7 @@ def test_every_member_is_shown_with_its_kept_epoch(asked: list[dict[str, Any]]) 
     ("words", "why"),
     [
         (["--architecture", "nowhere.toml"], "nowhere.toml"),
-        (["--views", "3"], "views = 3: one of 1, 8"),
+        (["--turns", "3"], "turns = 3: one of 1, 8"),
         (["--by", "luck"], "one of seeds, folds"),
         (["--by", "folds"], "An ensemble by folds has one member"),
         (["--plan", "4f1c", "--epochs", "3"], "A plan says all that is trained"),

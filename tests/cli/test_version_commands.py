@@ -1,4 +1,4 @@
-"""`bcd card` and `bcd export`, as a person types them."""
+"""`bcd model card` and `bcd model export`, as a person types them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ PIXELS = np.random.default_rng(5).integers(0, 256, (4, 50, 50, 3), dtype=np.uint
 
 @pytest.fixture(scope="module")
 def champion(register, shared_settings):
-    """A champion of eight views, behind a version that is none."""
+    """A champion of eight turns, behind a version that is none."""
     card = Card(
         short="Short.", markdown="# Model card: bcd-idc\n\nTwo networks.\n", html="<h1>Model card: bcd-idc</h1>"
     )
     register(shared_settings, "red", card=card)
-    found = register(shared_settings, "lit", "red", views=8, card=card)
+    found = register(shared_settings, "lit", "red", turns=8, card=card)
     open_client(shared_settings).set_registered_model_alias(MODEL, "champion", found.version)
     return found
 
@@ -48,7 +48,7 @@ def bcd(champion, shared_settings, tmp_path, capsys, monkeypatch):
 def test_export_writes_the_champion_where_one_stands(bcd, champion, tmp_path):
     import keras
 
-    code, told, complained = bcd("export")
+    code, told, complained = bcd("model", "export")
 
     assert code == 0, complained
     assert "bcd-idc-2.keras: bcd-idc/2 as keras, compared with it on 64 patches" in told
@@ -58,7 +58,7 @@ def test_export_writes_the_champion_where_one_stands(bcd, champion, tmp_path):
 
 
 def test_export_takes_a_version_a_format_and_a_place(bcd, tmp_path):
-    code, told, complained = bcd("export", "1", "--format", "hdf5", "--to", "here.h5")
+    code, told, complained = bcd("model", "export", "1", "--format", "hdf5", "--to", "here.h5")
 
     assert code == 0, complained
     assert "here.h5: bcd-idc/1 as hdf5" in told
@@ -66,7 +66,7 @@ def test_export_takes_a_version_a_format_and_a_place(bcd, tmp_path):
 
 
 def test_export_refuses_a_name_that_misleads(bcd, tmp_path):
-    code, _, complained = bcd("export", "--to", "here.onnx")
+    code, _, complained = bcd("model", "export", "--to", "here.onnx")
 
     assert code != 0
     assert "here.onnx is no name for keras" in complained
@@ -74,19 +74,19 @@ def test_export_refuses_a_name_that_misleads(bcd, tmp_path):
 
 
 def test_card_prints_markdown_and_writes_a_page(bcd, tmp_path):
-    code, told, complained = bcd("card")
+    code, told, complained = bcd("model", "card")
 
     assert code == 0, complained
     assert told == "# Model card: bcd-idc Two networks."
 
-    code, told, _ = bcd("card", "1", "--to", "card.html")
+    code, told, _ = bcd("model", "card", "1", "--to", "card.html")
     assert code == 0
     assert "card.html: the card of 1" in told
     assert "<h1>Model card: bcd-idc</h1>" in (tmp_path / "card.html").read_text()
 
 
 def test_card_refuses_another_kind_of_file(bcd, tmp_path):
-    code, _, complained = bcd("card", "--to", "card.pdf")
+    code, _, complained = bcd("model", "card", "--to", "card.pdf")
 
     assert code != 0
     assert "card.pdf is neither .html nor .md" in complained

@@ -27,9 +27,9 @@ def test_the_order_of_rows_changes_nothing(
     scores: pd.DataFrame, evaluation: Evaluation, options: EvaluateOptions
 ) -> None:
     shuffled = evaluate_scores(scores.sample(frac=1, random_state=4), options, snapshot="abc", split="test")
-    for view in ("pooled", "patient_macro", "without_largest"):
-        for metric, estimate in getattr(evaluation, view).items():
-            other = getattr(shuffled, view)[metric]
+    for subgroup in ("pooled", "patient_macro", "without_largest"):
+        for metric, estimate in getattr(evaluation, subgroup).items():
+            other = getattr(shuffled, subgroup)[metric]
             assert other.model_dump() == pytest.approx(estimate.model_dump(), abs=1e-12), metric
     assert shuffled.thresholds == evaluation.thresholds
 
@@ -81,7 +81,7 @@ def test_one_patient_is_evaluated_without_pretending_to_know_more(
         (lambda s: s.assign(label=2), "no label 0 or 1"),
     ],
 )
-def test_scores_that_cannot_be_judged_are_refused_by_name(
+def test_scores_that_cannot_be_evaluated_are_refused_by_name(
     spoil: Callable[[pd.DataFrame], pd.DataFrame], message: str, scores: pd.DataFrame, options: EvaluateOptions
 ) -> None:
     with pytest.raises(BcdError, match=message):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,14 @@ import pytest
 from bcd.settings import Settings
 
 FLOWS = Path(__file__).parents[2] / "flows"
+
+
+@pytest.fixture
+def settings(settings: Settings, prefect_database: Path) -> Settings:
+    """A home whose Prefect has its tables already."""
+    settings.prefect.mkdir(parents=True)
+    shutil.copy(prefect_database, settings.prefect)
+    return settings
 
 
 def _run(flow: str, settings: Settings, cwd: Path) -> subprocess.CompletedProcess[str]:

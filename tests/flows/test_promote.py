@@ -36,8 +36,8 @@ def done(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     plan = SimpleNamespace(gate=GateOptions(approval=True), evaluation="the evaluation")
     retraining = SimpleNamespace(snapshot="the snapshot", plan=plan, key="k")
     answers = {
-        "judge_candidate": make_verdict(awaits_approval=True),
-        "rejudge_champion": make_verdict(challenger="2", champion="1"),
+        "gate_candidate": make_verdict(awaits_approval=True),
+        "recheck_champion": make_verdict(challenger="2", champion="1"),
         "run_deployment": None,
         "publish_markdown": None,
         "publish_picture": None,
@@ -57,16 +57,16 @@ def done(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return steps
 
 
-def test_the_ledger_is_published_a_person_asked_and_the_champion_judged_again(done: list[Any]) -> None:
+def test_the_ledger_is_published_a_person_asked_and_the_champion_evaluated_again(done: list[Any]) -> None:
     verdict = stage.promote.fn()
 
     names = [name for name, _, _ in done]
     assert names == [
-        "judge_candidate",
+        "gate_candidate",
         "publish_markdown",
         "publish_picture",
         "run_deployment",
-        "rejudge_champion",
+        "recheck_champion",
         "publish_markdown",
         "publish_picture",
     ]

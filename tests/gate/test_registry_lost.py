@@ -5,49 +5,55 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from registered import copy_home
 
 from bcd.errors import BcdError
 from bcd.evaluation.options import EvaluateOptions
-from bcd.gate.history import list_versions, tell_story
+from bcd.gate.history import list_events, list_versions
 from bcd.gate.options import GateOptions
 from bcd.gate.overrides import Word, answer_approval, force_promotion, roll_back
 from bcd.gate.promotion import run_gate
-from bcd.gate.recheck import rejudge_champion
-from bcd.store.catalog import open_catalog
+from bcd.gate.recheck import recheck_champion
+from bcd.snapshots.freeze import load_snapshot
 from bcd.store.decisions import list_decisions
+from bcd.store.store import open_store
 
 LEE = Word("Dr Lee", "the audit asks for it")
 EVALUATE = EvaluateOptions(resamples=100)
 
 
-@pytest.fixture
-def snapshot(settings, make_hospital, register):
-    """Its two retrainings, `one` and `two`, are registered as versions 1 and 2."""
-    made = make_hospital(settings)
-    for key, network in {"one": "green", "two": "red"}.items():
-        register(settings, network, key=key, snapshot=made.id)
-    return made
+@pytest.fixture(scope="module")
+def stores(shared_settings, empty_database, make_hospital, register):
+    """Two retrainings, `one` and `two`, are versions 1 and 2 of a store; a new store beside it has other bundles."""
+    made = make_hospital(shared_settings)
+    # Another address: this process has connections to the first file, deleted or not.
+    begun_anew = shutil.copy(empty_database, shared_settings.home / "begun-anew.db")
+    anew = shared_settings.model_copy(update={"mlflow_url": f"sqlite:///{begun_anew}"})
+    for settings, networks in ((shared_settings, ("green", "red")), (anew, ("wrong", "red"))):
+        for key, network in zip(("one", "two"), networks, strict=True):
+            register(settings, network, key=key, snapshot=made.id)
+    return shared_settings.home, made.id
 
 
 @pytest.fixture
-def lose(settings, empty_database, register, snapshot):
-    """Begins a new store beside the same catalog, and registers other bundles in it for the same retrainings."""
-
-    def _lose():
-        # Another address: this process has connections to the first file, deleted or not.
-        store = shutil.copy(empty_database, settings.home / "begun-anew.db")
-        anew = settings.model_copy(update={"mlflow_url": f"sqlite:///{store}"})
-        for key, network in {"one": "wrong", "two": "red"}.items():
-            register(anew, network, key=key, snapshot=snapshot.id)
-        return anew
-
-    return _lose
+def settings(stores, tmp_path):
+    return copy_home(stores[0], tmp_path / "home")
 
 
-def judge(settings, snapshot, key, version, **options):
+@pytest.fixture
+def snapshot(stores, settings):
+    return load_snapshot(settings, stores[1])
+
+
+@pytest.fixture
+def lose(settings):
+    """The new store takes the place of the old one beside the same catalog."""
+    return lambda: settings.model_copy(update={"mlflow_url": f"sqlite:///{settings.home / 'begun-anew.db'}"})
+
+
+def decide(settings, snapshot, key, version, **options):
     return run_gate(
-        settings,
-        open_catalog(settings),
+        open_store(settings),
         key=f"gate/{key}",
         snapshot=snapshot,
         challenger=version,
@@ -60,56 +66,57 @@ def aliases(settings) -> dict[str, str]:
     return {alias: found.version for found in list_versions(settings) for alias in found.aliases}
 
 
-def test_a_bundle_of_the_same_number_and_retraining_is_judged_anew(settings, snapshot, lose):
-    catalog = open_catalog(settings)
-    judge(settings, snapshot, "one", "1"), judge(settings, snapshot, "two", "2")
+def test_a_bundle_of_the_same_number_and_retraining_is_evaluated_anew(settings, snapshot, lose):
+    store = open_store(settings)
+    decide(settings, snapshot, "one", "1"), decide(settings, snapshot, "two", "2")
     assert aliases(settings) == {"champion": "2", "previous": "1"}
 
     anew = lose()
-    first = judge(anew, snapshot, "one", "1")
+    first = decide(anew, snapshot, "one", "1")
 
     assert aliases(anew) == {"champion": "1"}
     assert first.reasons[0] == "There is no champion yet."
-    second = judge(anew, snapshot, "two", "2")
+    second = decide(anew, snapshot, "two", "2")
     assert (second.verdict, second.champion) == ("PROMOTE", "1")
     assert second.check("auroc").value > 0.5  # against the one that has it the wrong way round
-    decisions = list_decisions(catalog)
+    decisions = list_decisions(store)
     assert [one.challenger for one in decisions] == ["1", "2", "1", "2"]
     assert len({one.evidence["model"] for one in decisions}) == 4
-    assert judge(anew, snapshot, "two", "2") == second
-    gone = [one.is_gone for one in tell_story(anew, catalog) if one.what == "gate"]
+    assert decide(anew, snapshot, "two", "2") == second
+    gone = [one.is_gone for one in list_events(open_store(anew)) if one.what == "gate"]
     assert gone == [True, True, False, False]
 
 
 def test_what_a_person_said_about_a_bundle_that_is_gone_is_not_done_to_another(settings, snapshot, lose):
-    catalog = open_catalog(settings)
-    force_promotion(settings, catalog, "1", LEE)
-    judge(settings, snapshot, "two", "2", approval=True)
+    store = open_store(settings)
+    force_promotion(store, "1", LEE)
+    decide(settings, snapshot, "two", "2", approval=True)
 
     anew = lose()
+    store = open_store(anew)
 
     with pytest.raises(BcdError, match="No promotion of bcd-idc/2 awaits approval"):
-        answer_approval(anew, catalog, "2", LEE, "PROMOTE")
+        answer_approval(store, "2", LEE, "PROMOTE")
     with pytest.raises(BcdError, match="no previous champion"):
-        roll_back(anew, catalog, LEE)
+        roll_back(store, LEE)
     assert aliases(anew) == {}
-    forced = force_promotion(anew, catalog, "1", LEE)
-    assert forced == list_decisions(catalog)[-1]
+    forced = force_promotion(store, "1", LEE)
+    assert forced == list_decisions(store)[-1]
     assert aliases(anew) == {"champion": "1"}
 
 
-def test_a_champion_of_the_same_number_is_judged_again_and_that_is_recorded(settings, snapshot, lose):
-    catalog = open_catalog(settings)
+def test_a_champion_of_the_same_number_is_evaluated_again_and_that_is_recorded(settings, snapshot, lose):
+    store = open_store(settings)
 
     def again(where):
-        return rejudge_champion(where, catalog, snapshot=snapshot, options=GateOptions(), evaluate=EVALUATE)
+        return recheck_champion(open_store(where), snapshot=snapshot, options=GateOptions(), evaluate=EVALUATE)
 
-    force_promotion(settings, catalog, "1", LEE)
+    force_promotion(store, "1", LEE)
     assert again(settings).verdict == "PROMOTE"
     anew = lose()
-    force_promotion(anew, catalog, "1", LEE)
+    force_promotion(open_store(anew), "1", LEE)
 
     assert again(anew).verdict == "PROMOTE"
 
-    assert [one.kind for one in list_decisions(catalog)] == ["forced", "rejudged", "forced", "rejudged"]
+    assert [one.kind for one in list_decisions(store)] == ["forced", "recheck", "forced", "recheck"]
     assert again(anew) is None

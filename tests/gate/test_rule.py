@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bcd.errors import BcdError
 from bcd.evaluation.options import EvaluateOptions
-from bcd.gate.rule import GateOptions, judge
+from bcd.gate.rule import GateOptions, decide
 
 OPTIONS = GateOptions()
 EVALUATE = EvaluateOptions(resamples=300)
@@ -43,7 +43,7 @@ def check(verdict, name):
 
 
 def test_a_better_challenger_is_promoted_with_its_figures():
-    verdict = judge(make_scores(signal=3), make_scores(signal=2), OPTIONS, EVALUATE)
+    verdict = decide(make_scores(signal=3), make_scores(signal=2), OPTIONS, EVALUATE)
 
     assert verdict.verdict == "PROMOTE"
     assert check(verdict, "auroc").low > 0
@@ -54,8 +54,8 @@ def test_a_better_challenger_is_promoted_with_its_figures():
 def test_swapping_champion_and_challenger_flips_the_verdict():
     good, bad = make_scores(signal=3), make_scores(signal=2)
 
-    there = judge(good, bad, OPTIONS, EVALUATE)
-    back = judge(bad, good, OPTIONS, EVALUATE)
+    there = decide(good, bad, OPTIONS, EVALUATE)
+    back = decide(bad, good, OPTIONS, EVALUATE)
 
     assert (there.verdict, back.verdict) == ("PROMOTE", "REJECT")
     assert check(back, "auroc").value == pytest.approx(-check(there, "auroc").value)
@@ -67,10 +67,10 @@ def test_swapping_champion_and_challenger_flips_the_verdict():
 def test_two_different_models_are_never_promoted_over_each_other(signals, seeds):
     a, b = (make_scores(signal=signals[i], seed=seeds[i], patients=12) for i in range(2))
     evaluate = EvaluateOptions(resamples=100)
-    verdicts = [judge(a, b, OPTIONS, evaluate).verdict, judge(b, a, OPTIONS, evaluate).verdict]
+    verdicts = [decide(a, b, OPTIONS, evaluate).verdict, decide(b, a, OPTIONS, evaluate).verdict]
 
     if verdicts == ["PROMOTE", "PROMOTE"]:
-        assert check(judge(a, b, OPTIONS, evaluate), "auroc").value == 0
+        assert check(decide(a, b, OPTIONS, evaluate), "auroc").value == 0
     if "REJECT" in verdicts:
         assert verdicts.count("REJECT") == 1
 
@@ -78,11 +78,11 @@ def test_two_different_models_are_never_promoted_over_each_other(signals, seeds)
 def test_the_same_scores_are_no_worse():
     scores = make_scores(signal=2)
 
-    assert judge(scores, scores, OPTIONS, EVALUATE).verdict == "PROMOTE"
+    assert decide(scores, scores, OPTIONS, EVALUATE).verdict == "PROMOTE"
 
 
 def test_a_little_worse_is_held_not_rejected():
-    verdict = judge(make_scores(signal=2.45), make_scores(signal=2.5), OPTIONS, EVALUATE)
+    verdict = decide(make_scores(signal=2.45), make_scores(signal=2.5), OPTIONS, EVALUATE)
 
     assert verdict.verdict == "HOLD"
     assert check(verdict, "auroc").passed
@@ -94,7 +94,7 @@ def test_better_on_average_but_uncertain_is_held():
     challenger = make_scores(signal=2.3, seed=2, patients=12, patches=8)
     champion = make_scores(signal=2.0, seed=3, patients=12, patches=8)
 
-    verdict = judge(challenger, champion, OPTIONS, EVALUATE)
+    verdict = decide(challenger, champion, OPTIONS, EVALUATE)
 
     assert check(verdict, "not worse").passed
     assert check(verdict, "auroc").low < -OPTIONS.margin
@@ -105,8 +105,8 @@ def test_lost_recall_holds_a_challenger_that_ranks_better():
     champion = make_scores(signal=2.5)
     challenger = make_scores(signal=2.7, shift=-1.0)
 
-    held = judge(challenger, champion, OPTIONS, EVALUATE)
-    let = judge(challenger, champion, GateOptions(enforce_rates=False), EVALUATE)
+    held = decide(challenger, champion, OPTIONS, EVALUATE)
+    let = decide(challenger, champion, GateOptions(enforce_rates=False), EVALUATE)
 
     assert held.verdict == "HOLD"
     assert len(held.reasons) == 1
@@ -116,7 +116,7 @@ def test_lost_recall_holds_a_challenger_that_ranks_better():
 
 
 def test_too_few_gate_patients_are_insufficient_evidence_and_counted():
-    verdict = judge(make_scores(signal=3, patients=7), make_scores(signal=1, patients=7), OPTIONS, EVALUATE)
+    verdict = decide(make_scores(signal=3, patients=7), make_scores(signal=1, patients=7), OPTIONS, EVALUATE)
 
     assert verdict.verdict == "HOLD"
     assert "Insufficient evidence: 7 of at least 10 gate patients have patches (3 missing)" in verdict.reasons[0]
@@ -124,7 +124,7 @@ def test_too_few_gate_patients_are_insufficient_evidence_and_counted():
 
 @pytest.mark.parametrize("champion", [None, make_scores(signal=1).iloc[:0]])
 def test_without_any_gate_patient_nobody_is_promoted_or_rejected(champion):
-    verdict = judge(make_scores(signal=3).iloc[:0], champion, OPTIONS, EVALUATE)
+    verdict = decide(make_scores(signal=3).iloc[:0], champion, OPTIONS, EVALUATE)
 
     assert verdict.verdict == "HOLD"
     assert "Insufficient evidence: 0 of at least 10 gate patients have patches (10 missing)" in verdict.reasons[0]
@@ -134,7 +134,7 @@ def test_without_any_gate_patient_nobody_is_promoted_or_rejected(champion):
 def test_one_class_is_insufficient_evidence_and_named(left, missing):
     challenger, champion = (frame[frame["label"] == left] for frame in (make_scores(signal=3), make_scores(signal=1)))
 
-    verdict = judge(challenger, champion, OPTIONS, EVALUATE)
+    verdict = decide(challenger, champion, OPTIONS, EVALUATE)
 
     assert verdict.verdict == "HOLD"
     assert f"0 of at least 10 gate patients have {missing} (10 missing)" in verdict.reasons[0]
@@ -143,13 +143,13 @@ def test_one_class_is_insufficient_evidence_and_named(left, missing):
 def test_the_gate_s_own_minimum_counts_not_the_evaluation_s():
     options, evaluate = GateOptions(min_patients=5), EvaluateOptions(resamples=300, min_patients=50)
 
-    verdict = judge(make_scores(signal=4, patients=6), make_scores(signal=2, patients=6), options, evaluate)
+    verdict = decide(make_scores(signal=4, patients=6), make_scores(signal=2, patients=6), options, evaluate)
 
     assert verdict.verdict == "PROMOTE"
 
 
 def test_the_first_challenger_is_promoted_for_want_of_a_champion():
-    verdict = judge(make_scores(signal=1, patients=3), None, OPTIONS, EVALUATE)
+    verdict = decide(make_scores(signal=1, patients=3), None, OPTIONS, EVALUATE)
 
     assert verdict.verdict == "PROMOTE"
     assert verdict.champion is None
@@ -162,7 +162,7 @@ def test_a_challenger_without_finite_scores_is_rejected(champion):
     broken = make_scores(signal=3)
     broken.loc[3, "probability"] = np.nan
 
-    verdict = judge(broken, champion, OPTIONS, EVALUATE)
+    verdict = decide(broken, champion, OPTIONS, EVALUATE)
 
     assert verdict.verdict == "REJECT"
     assert "1 of 800 gate patches no finite probability" in verdict.reasons[0]
@@ -170,11 +170,11 @@ def test_a_challenger_without_finite_scores_is_rejected(champion):
 
 def test_different_patches_are_no_comparison():
     with pytest.raises(BcdError, match="same patches"):
-        judge(make_scores(signal=2), make_scores(signal=2).iloc[:-1], OPTIONS, EVALUATE)
+        decide(make_scores(signal=2), make_scores(signal=2).iloc[:-1], OPTIONS, EVALUATE)
 
 
 def test_a_verdict_reads_well_and_comes_back_from_json():
-    verdict = judge(make_scores(signal=3), make_scores(signal=2), OPTIONS, EVALUATE, challenger="4", champion="2")
+    verdict = decide(make_scores(signal=3), make_scores(signal=2), OPTIONS, EVALUATE, challenger="4", champion="2")
 
     assert type(verdict).model_validate_json(verdict.model_dump_json()) == verdict
     text = verdict.markdown()

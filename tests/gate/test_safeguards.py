@@ -9,7 +9,7 @@ from scipy.stats import binom
 
 from bcd.gate.options import GateOptions
 from bcd.gate.plot import draw_checks
-from bcd.gate.rule import judge
+from bcd.gate.rule import decide
 from bcd.gate.safeguards import check_safeguards, estimate_spread, shrink_groups, shrink_to_zero
 from bcd.synthetic.scores import ScoreModel, draw_pair
 
@@ -74,7 +74,7 @@ def test_a_bias_rings_the_alarm_of_calibration_and_timidity_that_of_coverage():
 
     assert not named(check_safeguards(champion, biased, OPTIONS))["calibration"].passed
     assert not named(check_safeguards(champion, timid, OPTIONS))["coverage"].passed
-    verdict = judge(timid, champion, OPTIONS, EVALUATE)  # ranks and calls as the equal challenger does
+    verdict = decide(timid, champion, OPTIONS, EVALUATE)  # ranks and calls as the equal challenger does
     assert verdict.verdict == "HOLD"
     assert verdict.check("coverage").text in verdict.reasons
 
@@ -126,8 +126,8 @@ def test_a_hospital_of_few_patients_has_no_figure():
 def test_the_superior_rule_asks_for_more():
     champion, challenger = pair(60)
 
-    lenient = judge(challenger, champion, GateOptions(), EVALUATE).check("auroc")
-    strict = judge(challenger, champion, GateOptions(rule="superior"), EVALUATE).check("auroc")
+    lenient = decide(challenger, champion, GateOptions(), EVALUATE).check("auroc")
+    strict = decide(challenger, champion, GateOptions(rule="superior"), EVALUATE).check("auroc")
 
     assert (lenient.limit, lenient.passed) == (-0.02, True)
     assert (strict.limit, strict.passed) == (0.0, False)
@@ -135,19 +135,19 @@ def test_the_superior_rule_asks_for_more():
 
 def test_the_confidence_of_the_gate_is_its_own():
     champion, challenger = pair()
-    wide = judge(challenger, champion, GateOptions(), EVALUATE)
-    same = judge(challenger, champion, GateOptions(), EVALUATE.model_copy(update={"confidence": 0.6}))
+    wide = decide(challenger, champion, GateOptions(), EVALUATE)
+    same = decide(challenger, champion, GateOptions(), EVALUATE.model_copy(update={"confidence": 0.6}))
     assert wide.check("auroc") == same.check("auroc")
-    narrow = judge(challenger, champion, GateOptions(confidence=0.6), EVALUATE).check("auroc")
+    narrow = decide(challenger, champion, GateOptions(confidence=0.6), EVALUATE).check("auroc")
     assert narrow.low > wide.check("auroc").low
 
 
 def test_the_forest_plot_is_drawn_where_something_was_compared(tmp_path):
     champion, challenger = pair()
-    verdict = judge(challenger, champion, OPTIONS, EVALUATE)
+    verdict = decide(challenger, champion, OPTIONS, EVALUATE)
 
     assert draw_checks(verdict, tmp_path / "gate.png").read_bytes().startswith(b"\x89PNG")
-    assert draw_checks(judge(challenger, None, OPTIONS, EVALUATE), tmp_path / "none.png") is None
+    assert draw_checks(decide(challenger, None, OPTIONS, EVALUATE), tmp_path / "none.png") is None
     assert not (tmp_path / "none.png").exists()
 
 

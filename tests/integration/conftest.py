@@ -1,10 +1,13 @@
-"""A hospital so small that everything about it takes seconds, for tests of the whole."""
+"""A hospital so small that everything about it takes seconds, and bcd as an installation has it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from installed import installation, site, wheel
+
+__all__ = ["installation", "site", "wheel"]
 
 TINY = """
 inbox_quiet_seconds = 1

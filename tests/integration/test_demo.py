@@ -1,79 +1,130 @@
-"""The main job at a small size: real flows on a Prefect server, a real MLflow store, real training."""
+"""The main job at a small size, from the wheel: real flows on a Prefect server, a real MLflow, real training."""
 
 from __future__ import annotations
 
 import re
 import shlex
-import socket
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from installed import Installation
 
-from bcd.cli.demo import demo
-from bcd.errors import BcdError
-from bcd.settings import load_settings
+from bcd.gate.history import list_versions
+from bcd.settings import Settings, load_settings
+from bcd.snapshots.splits import split_of
+from bcd.store.ledger import list_scores
+from bcd.store.patients import patient_patches
+from bcd.store.store import open_store
 
 pytestmark = pytest.mark.integration
 
 
-@pytest.fixture
-def addresses(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Every address that this process connects to."""
-    asked: list[str] = []
-    connect = socket.socket.connect
+# What every process of the demo does first.
+NOTE_ADDRESSES = """
+import os, socket
 
-    def note(self: socket.socket, address: object) -> None:
-        if isinstance(address, tuple):
-            asked.append(str(address[0]))
-        connect(self, address)  # type: ignore[arg-type]
+connect = socket.socket.connect
 
-    monkeypatch.setattr(socket.socket, "connect", note)
-    return asked
+def note(self, address):
+    if isinstance(address, tuple):
+        with open(os.environ["ADDRESSES"], "a") as file:
+            file.write(f"{address[0]}\\n")
+    return connect(self, address)
 
-
-@pytest.fixture
-def played(tiny_home: Path, prefect_server: None, capsys: pytest.CaptureFixture[str]) -> tuple[Path, str]:
-    demo(data=None, protocol="")
-    return tiny_home, capsys.readouterr().out
+socket.socket.connect = note
+"""
 
 
-def test_a_delivery_goes_in_and_a_scored_patient_comes_out(
-    addresses: list[str], played: tuple[Path, str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    home, shown = played
-    assert set(addresses) <= {"127.0.0.1", "::1", "localhost"}, "something reached out of this machine"
-    settings = load_settings()
-    _everything_is_there(home)
-    _the_registry_tells_the_story()
-    _the_summary_says_it(shown)
-    _the_parquet_holds_one_row_a_patch()
-    _the_command_at_the_end_works_from_any_folder(shown, home)
+@dataclass(frozen=True)
+class Played:
+    """A demo that was played in an empty folder, from the installed wheel.
 
-    demo(data=None, protocol="")
-    again = capsys.readouterr().out
-    assert "holds a demo already" in again
-    _the_registry_tells_the_story()  # and no third version
+    Attributes:
+        installation: The wheel and the folder.
+        settings: Those of the demo's home.
+        shown: What the command printed.
+        addresses: What the demo's processes connected to.
+    """
 
-    with pytest.raises(BcdError, match="holds a demo on synthetic"):
-        demo(data=None, protocol="cruz-roa-2014")
-    assert settings.home == home
+    installation: Installation
+    settings: Settings
+    shown: str
+    addresses: set[str]
 
 
-def _everything_is_there(home: Path) -> None:
+@pytest.fixture(scope="module")
+def played(site: Path, tiny_options: str, tmp_path_factory: pytest.TempPathFactory) -> Played:
+    installation = Installation(site, tmp_path_factory.mktemp("demo"))
+    installation.home.mkdir()
+    (installation.home / "bcd.toml").write_text(tiny_options)
+    first = tmp_path_factory.mktemp("first")
+    (first / "sitecustomize.py").write_text(NOTE_ADDRESSES)
+    shown = installation.bcd("demo", PYTHONPATH=str(first), ADDRESSES=str(first / "addresses"))
+    addresses = set((first / "addresses").read_text().split())
+    return Played(installation, load_settings(installation.home), shown, addresses)
+
+
+def test_it_reaches_nothing_outside_this_machine(played: Played) -> None:
+    assert played.addresses <= {"127.0.0.1", "::1", "localhost"}
+
+
+def test_a_delivery_goes_in_and_a_scored_patient_comes_out(played: Played) -> None:
+    home = played.settings.home
     assert len(list((home / "store/batches").glob("*/pixels.npy"))) == 2
     assert len(list((home / "store/snapshots").glob("*/manifest.json"))) == 2
     [report] = home.glob("scores/synthetic/*/*/report.html")
     assert "Research use only" in report.read_text()
     assert list(report.parent.glob("heatmap-*.png"))
-    assert not list(home.rglob(".partial-*"))
 
 
-def _the_registry_tells_the_story() -> None:
-    from bcd.gate.history import list_versions
+def test_nothing_half_done_is_left_and_nothing_where_the_command_was_typed(played: Played) -> None:
+    assert not list(played.settings.home.rglob(".partial-*"))
+    assert {path.name for path in played.installation.folder.iterdir()} <= {"home", "user"}
 
-    first, second = list_versions(load_settings())
+
+def test_the_parquet_holds_one_row_a_patch_of_a_test_patient(played: Played) -> None:
+    store = open_store(played.settings)
+    [entry] = list_scores(store)
+    scores = pd.read_parquet(played.settings.home / entry.folder / "scores.parquet")
+    patches = patient_patches(store, entry.hospital, entry.patient)
+    assert len(scores) == len(patches)
+    assert scores["probability"].between(0, 1).all()
+    assert split_of(store, "dealt", entry.hospital, entry.patient) == "test"
+
+
+def test_the_summary_names_deliveries_figures_and_pages(played: Played) -> None:
+    for step in range(1, 6):
+        assert f"{step}/5" in played.shown
+    for word in ("delivery-1.zip", "delivery-2.zip", "AUROC", "99.99 %", "PROMOTE", "report.html", " up"):
+        assert word in played.shown
+    assert "Traceback" not in played.shown
+    assert re.search(r"\[\.\d+, (1|\.\d+)", played.shown), "no interval is shown"
+
+
+def test_the_command_at_the_end_works_from_any_folder(played: Played) -> None:
+    [line] = [line for line in played.shown.splitlines() if line.endswith(" up")]
+    *command, last = shlex.split(line.partition("just ran: ")[2])
+    assert last == "up"  # which tests/integration/test_servers.py runs
+    assert command[1:] == ["--home", str(played.settings.home)]
+    outside = {"PATH": "/usr/bin:/bin", "HOME": "/nowhere"}  # no environment is activated, and no BCD_HOME named
+    done = subprocess.run(
+        [*command, "model", "history"], cwd="/", env=outside, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "PROMOTE" in done.stdout
+
+
+def test_played_again_everything_is_found_done(played: Played) -> None:
+    _the_second_version_challenged_the_first(played)
+    assert "holds a demo already" in played.installation.bcd("demo")
+    _the_second_version_challenged_the_first(played)  # and no third
+
+
+def _the_second_version_challenged_the_first(played: Played) -> None:
+    first, second = list_versions(played.settings)
     assert first.verdict == "PROMOTE"
     assert "no champion" in first.reasons
     assert second.verdict in {"PROMOTE", "HOLD", "REJECT"}
@@ -81,39 +132,3 @@ def _the_registry_tells_the_story() -> None:
     champion = second if second.verdict == "PROMOTE" else first
     assert "champion" in champion.aliases
     assert 0 <= second.metrics["test_auroc_pooled"] <= 1
-
-
-def _the_summary_says_it(shown: str) -> None:
-    for step in range(1, 6):
-        assert f"{step}/5" in shown
-    for word in ("delivery-1.zip", "delivery-2.zip", "AUROC", "99.99 %", "PROMOTE", "report.html", " up"):
-        assert word in shown
-    assert "Traceback" not in shown
-    assert re.search(r"\[\.\d+, (1|\.\d+)", shown), "no interval is shown"
-
-
-def _the_command_at_the_end_works_from_any_folder(shown: str, home: Path) -> None:
-    [line] = [line for line in shown.splitlines() if line.endswith(" up")]
-    *command, last = shlex.split(line.partition("just ran: ")[2])
-    assert last == "up"  # which tests/integration/test_servers.py runs
-    assert command[1:] == ["--home", str(home)]
-    outside = {"PATH": "/usr/bin:/bin", "HOME": "/nowhere"}  # no environment is activated, and no BCD_HOME named
-    done = subprocess.run([*command, "history"], cwd="/", env=outside, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "PROMOTE" in done.stdout
-
-
-def _the_parquet_holds_one_row_a_patch() -> None:
-    from bcd.snapshots.splits import split_of
-    from bcd.store.catalog import open_catalog
-    from bcd.store.ledger import list_scores
-    from bcd.store.patients import patient_patches
-
-    settings = load_settings()
-    catalog = open_catalog(settings)
-    [entry] = list_scores(catalog)
-    scores = pd.read_parquet(settings.home / entry.folder / "scores.parquet")
-    patches = patient_patches(settings, catalog, entry.hospital, entry.patient)
-    assert len(scores) == len(patches)
-    assert scores["probability"].between(0, 1).all()
-    assert split_of(catalog, "dealt", entry.hospital, entry.patient) == "test"

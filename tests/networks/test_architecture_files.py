@@ -53,7 +53,7 @@ def test_json_and_the_record_of_a_training_are_read_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "what", "mend"),
+    ("name", "text", "what", "fix"),
     [
         (
             "a.toml",
@@ -82,8 +82,8 @@ def test_json_and_the_record_of_a_training_are_read_too(tmp_path: Path) -> None:
         ("a.yaml", "stages: []", "neither .toml nor .json", "Write"),
     ],
 )
-def test_what_does_not_fit_is_told_with_file_rule_and_mend(
-    name: str, text: str, what: str, mend: str, tmp_path: Path
+def test_what_does_not_fit_is_told_with_file_rule_and_fix(
+    name: str, text: str, what: str, fix: str, tmp_path: Path
 ) -> None:
     file = tmp_path / name
     file.write_text(text)
@@ -91,7 +91,7 @@ def test_what_does_not_fit_is_told_with_file_rule_and_mend(
         load_architecture(file)
     assert told.value.what.startswith(str(file))
     assert re.search(what, told.value.what)
-    assert mend in told.value.mend
+    assert fix in told.value.fix
 
 
 def test_what_is_no_text_is_told(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Augmentation: exact views, stain in optical density, seeded, and inert outside training."""
+"""Augmentation: exact turns, stain in optical density, seeded, and inert outside training."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ import pytest
 from bcd.networks.augmentation import CONTRAST, STAIN_SCALE, Augment, relight, restain, turn
 from bcd.networks.backend import keras
 
-VIEWS = list(product([False, True], repeat=3))
+TURNS = list(product([False, True], repeat=3))
 
 
 def patches(n: int = 8) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (n, 50, 50, 3)).astype(np.float32)
 
 
-def view(batch: np.ndarray, choice: tuple[bool, ...]) -> np.ndarray:
+def turned(batch: np.ndarray, choice: tuple[bool, ...]) -> np.ndarray:
     flags = [np.full(len(batch), flag) for flag in choice]
     return keras.ops.convert_to_numpy(turn(batch, *flags))
 
 
-def test_the_eight_views_are_all_different_and_keep_every_pixel() -> None:
+def test_the_eight_turns_are_all_different_and_keep_every_pixel() -> None:
     patch = patches(1)
-    views = [view(patch, choice) for choice in VIEWS]
-    assert len({seen.tobytes() for seen in views}) == 8
-    for seen in views:
+    turns = [turned(patch, choice) for choice in TURNS]
+    assert len({seen.tobytes() for seen in turns}) == 8
+    for seen in turns:
         np.testing.assert_array_equal(np.sort(seen.ravel()), np.sort(patch.ravel()))
 
 
-def test_the_eight_views_are_a_group_each_undone_by_another() -> None:
+def test_the_eight_turns_are_a_group_each_undone_by_another() -> None:
     patch = patches(1)
-    known = {view(patch, choice).tobytes() for choice in VIEWS}
-    for choice in VIEWS:
-        after = {view(view(patch, choice), other).tobytes() for other in VIEWS}
+    known = {turned(patch, choice).tobytes() for choice in TURNS}
+    for choice in TURNS:
+        after = {turned(turned(patch, choice), other).tobytes() for other in TURNS}
         assert after == known  # so one of them is the patch itself
 
 
-def test_views_are_what_numpy_calls_them_and_chosen_patch_by_patch() -> None:
+def test_turns_are_what_numpy_calls_them_and_chosen_patch_by_patch() -> None:
     batch = patches(4)
     flags = np.array([[0, 1, 0, 1], [0, 0, 1, 1], [0, 0, 0, 1]], bool)
     seen = keras.ops.convert_to_numpy(turn(batch, *flags))
@@ -123,11 +123,11 @@ def test_the_same_seed_augments_alike_and_every_batch_differently() -> None:
     assert not np.array_equal(one, other(batch, training=True))
 
 
-def test_strength_zero_only_turns_and_reaches_all_eight_views_alike() -> None:
+def test_strength_zero_only_turns_and_reaches_all_eight_turns_alike() -> None:
     patch = patches(1)
     seen = np.asarray(Augment(0.0, 0.0, seed=3)(np.repeat(patch, 800, axis=0), training=True))
     counts = Counter(each.tobytes() for each in seen)
-    assert counts.keys() == {view(patch, choice).tobytes() for choice in VIEWS}
+    assert counts.keys() == {turned(patch, choice).tobytes() for choice in TURNS}
     assert min(counts.values()) > 60  # of 100 expected; four deviations
 
 

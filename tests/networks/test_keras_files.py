@@ -125,7 +125,7 @@ def test_what_is_no_network_is_told_in_a_sentence(case: str, saved: Path, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("case", "mend"),
+    ("case", "fix"),
     [
         ("pointer", "git lfs pull"),
         ("web page", "Download it again"),
@@ -133,16 +133,16 @@ def test_what_is_no_network_is_told_in_a_sentence(case: str, saved: Path, tmp_pa
         ("text", "model.save"),
     ],
 )
-def test_what_to_do_about_a_file_is_something_that_helps(case: str, mend: str, saved: Path, tmp_path: Path) -> None:
+def test_what_to_do_about_a_file_is_something_that_helps(case: str, fix: str, saved: Path, tmp_path: Path) -> None:
     with pytest.raises(BcdError) as told:
         load_network(MALFORMED[case][0](saved, tmp_path))
-    assert mend in told.value.mend
+    assert fix in told.value.fix
 
 
 def test_a_file_of_this_keras_is_not_to_be_saved_with_it_again(saved: Path, tmp_path: Path) -> None:
     with pytest.raises(BcdError) as told:
         load_network(newer(saved, tmp_path / "a.keras"))
-    assert "save it with" not in told.value.mend
+    assert "save it with" not in told.value.fix
 
 
 class Custom(layers.Layer):  # type: ignore[misc, name-defined]

@@ -64,18 +64,18 @@ def evaluated(
 ) -> EvaluatedNetwork:
     folder = tmp_path_factory.mktemp("e")
     write_graph(files, folder / "graph")
-    return evaluate_network(prepared, folder / "graph", OPTIONS, folder / "evaluation", views=8)
+    return evaluate_network(prepared, folder / "graph", OPTIONS, folder / "evaluation", turns=8)
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
-def test_scores_are_the_ensembles_in_all_its_views(
+def test_scores_are_the_ensembles_in_all_its_turns(
     split: str, evaluated: EvaluatedNetwork, prepared: PreparedSnapshot, files: list[Path]
 ) -> None:
     networks = [load_network(file) for file in files]
     pixels = prepared.pixels[prepared.rows(split)]
     logits = evaluated.scores(split)["logit"]
-    np.testing.assert_allclose(logits, predict_logits(networks, pixels, views=8), atol=1e-5)
-    for other in (predict_logits(networks, pixels), predict_logits(networks[0], pixels, views=8)):
+    np.testing.assert_allclose(logits, predict_logits(networks, pixels, turns=8), atol=1e-5)
+    for other in (predict_logits(networks, pixels), predict_logits(networks[0], pixels, turns=8)):
         assert np.abs(logits - other).max() > 1e-4
 
 
@@ -86,7 +86,7 @@ def test_the_policy_is_fitted_on_the_ensembles_logits(evaluated: EvaluatedNetwor
     np.testing.assert_allclose(test["probability"], evaluated.policy.calibrator.apply(test["logit"]))
 
 
-def test_val_is_judged_by_cross_fitted_probabilities(evaluated: EvaluatedNetwork) -> None:
+def test_val_is_evaluated_by_cross_fitted_probabilities(evaluated: EvaluatedNetwork) -> None:
     val = evaluated.scores("val")
     crossed = cross_fit(val["logit"], val["label"], val["patient"], folds=OPTIONS.folds, seed=OPTIONS.seed)
     np.testing.assert_allclose(val["probability"], crossed)

@@ -20,8 +20,8 @@ from bcd.retraining import logging
 from bcd.retraining.plan import Choice, write_choice, write_plan
 from bcd.retraining.stages import (
     evaluate_candidate,
+    gate_candidate,
     is_finished,
-    judge_candidate,
     register_candidate,
     train_candidate,
 )
@@ -35,7 +35,7 @@ from bcd.training.predict import predict_logits
 TINY = Architecture(stem=Stem(filters=4, stride=5), stages=[Stage(filters=4, depth=1)])
 TRAINING = TrainOptions(epochs=2, batch_size=8, min_train_patients=2, min_val_patients=2, seed=3)
 CHOSEN = PrepareOptions(sharpen=False)
-ENSEMBLE = EnsembleOptions(members=2, views=8)
+ENSEMBLE = EnsembleOptions(members=2, turns=8)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def run(client, trained):
     return found
 
 
-@pytest.mark.parametrize("ensemble", [{"members": 2}, {"views": 8}, {"members": 2, "by": "folds"}, {"members": 3}])
+@pytest.mark.parametrize("ensemble", [{"members": 2}, {"turns": 8}, {"members": 2, "by": "folds"}, {"members": 3}])
 def test_another_ensemble_is_another_retraining(shared_settings, retraining, ensemble):
     other = write_plan(shared_settings, retraining.snapshot, ensemble=EnsembleOptions(**ensemble))
     plain = write_plan(shared_settings, retraining.snapshot, ensemble=SINGLE)
@@ -96,7 +96,7 @@ def test_another_ensemble_is_another_retraining(shared_settings, retraining, ens
 
 
 def test_the_run_is_named_by_what_is_trained(run, bundle, client, retraining):
-    name = f"retrain {describe(TINY)} ×2 8 views on {retraining.snapshot.id[:8]}"  # noqa: RUF001
+    name = f"retrain {describe(TINY)} ×2 8 turns on {retraining.snapshot.id[:8]}"  # noqa: RUF001
     assert run.info.run_name == name
     assert client.get_run(run.info.run_id).info.run_name == name  # by every stage
 
@@ -122,7 +122,7 @@ def test_what_was_kept_is_in_the_row(run, trained):
 
 def test_options_data_code_and_machine_are_in_the_row(run, retraining):
     assert run.data.params["ensemble.members"] == "2"
-    assert run.data.params["ensemble.views"] == "8"
+    assert run.data.params["ensemble.turns"] == "8"
     assert run.data.params["training.seed"] == "3"
     assert run.data.params["preparation.sharpen"] == "False"
     assert run.data.params["architecture.stem.filters"] == "4"
@@ -150,7 +150,7 @@ def test_the_bundle_answers_as_its_members_and_its_policy_is_theirs(bundle, shar
     val = retraining.snapshot.of("val")
     raw = read_pixels(shared_settings, val)
     networks = [load_network(path) for path in trained.paths]
-    logits = predict_logits(networks, prepare(raw, CHOSEN), views=8)
+    logits = predict_logits(networks, prepare(raw, CHOSEN), turns=8)
     np.testing.assert_allclose(bundle.score(raw)["logit"], logits, atol=1e-6)
     folder = retraining.folder(shared_settings) / "evaluation"
     np.testing.assert_allclose(pd.read_parquet(folder / "val.parquet")["logit"], logits, atol=1e-6)
@@ -211,19 +211,19 @@ def test_every_network_is_a_plain_keras_model_with_its_signature_logged_once(
 
 def test_a_retraining_with_nothing_new_leaves_its_runs_alone(shared_settings, retraining, trained, bundle, client):
     assert not is_finished(shared_settings, retraining)
-    verdict = judge_candidate(shared_settings, retraining)
+    verdict = gate_candidate(shared_settings, retraining)
     before = all_runs(client)
 
     assert is_finished(shared_settings, retraining)
     again = train_candidate(shared_settings, retraining)
     evaluated = evaluate_candidate(shared_settings, retraining, again)
     assert register_candidate(shared_settings, retraining, again, evaluated).version == bundle.version
-    assert judge_candidate(shared_settings, retraining) == verdict
+    assert gate_candidate(shared_settings, retraining) == verdict
     assert all_runs(client) == before
 
 
 def test_what_a_finished_retraining_left_is_made_again_where_it_is_gone(shared_settings, retraining, bundle, client):
-    judge_candidate(shared_settings, retraining)
+    gate_candidate(shared_settings, retraining)
     for alias in ("champion", "challenger"):
         client.delete_registered_model_alias(MODEL, alias)
     client.delete_model_version(MODEL, bundle.version)

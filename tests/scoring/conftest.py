@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from bcd.bundle.distance import Distance
 from bcd.patches import Hospital
 from bcd.scoring.exposure import Exposure
 from bcd.scoring.mosaic import stitch
@@ -20,9 +22,9 @@ from bcd.scoring.shown import show_slide
 from bcd.scoring.summary import summarise
 from bcd.settings import Settings
 from bcd.store.batches import write_batch
-from bcd.store.catalog import Catalog, open_catalog
 from bcd.store.deliveries import DeliveryRecord, Settlement, record_delivery
 from bcd.store.spool import open_spool
+from bcd.store.store import Store, open_store
 
 LEVELS = (0.8, 0.95, 0.99)
 
@@ -34,15 +36,20 @@ class RednessBundle:
     name: str = "bcd-idc/7"
     snapshot: str = "0" * 64
     calls: int = 0
+    seen: Any = None
     record: SimpleNamespace = field(init=False)
 
     def __post_init__(self) -> None:
         self.record = SimpleNamespace(
             snapshot=self.snapshot,
             protocol="dealt",
+            origin="retraining",
             created_at=pd.Timestamp("2026-11-23T04:00", tz="UTC"),
             policy=SimpleNamespace(levels=LEVELS, certified=()),
         )
+
+    def measure(self, pixels: np.ndarray) -> Distance:
+        return Distance(stain=0.5, channel="red", detail=0.1)
 
     def score(self, pixels: np.ndarray) -> pd.DataFrame:
         self.calls += 1
@@ -58,12 +65,8 @@ def redness(pixels: np.ndarray) -> np.ndarray:
     return np.clip((255 + red - blue) / 510, 0.001, 0.999)
 
 
-@dataclass
-class Store:
-    """A real catalog and real batches, filled without a delivery."""
-
-    settings: Settings
-    catalog: Catalog
+class FilledStore(Store):
+    """A real store, filled without a delivery."""
 
     def admit(self, patches: pd.DataFrame, pixels: np.ndarray, hospital: str = "east") -> str:
         order = patches.assign(at=range(len(patches))).sort_values(["patient", "slide", "y", "x"])["at"]
@@ -90,14 +93,14 @@ class Store:
             unlabelled=int(index["label"].isna().sum()),
             flags={},
         )
-        record_delivery(self.catalog, Settlement(record, index))
+        record_delivery(self, Settlement(record, index))
         return batch
 
 
 @pytest.fixture
-def store(tmp_path) -> Store:
-    settings = Settings(home=tmp_path / "home")
-    return Store(settings, open_catalog(settings))
+def store(tmp_path) -> FilledStore:
+    opened = open_store(Settings(home=tmp_path / "home"))
+    return FilledStore(opened.settings, opened.engine)
 
 
 @pytest.fixture
@@ -156,6 +159,8 @@ def make_report(tmp_path: Path) -> Callable[..., str]:
             "record": SimpleNamespace(snapshot="abc123", created_at=datetime(2026, 11, 20, tzinfo=UTC)),
             "exposure": Exposure("test", True, "Never seen in training, and nothing was chosen on this patient."),
             "protocol": "dealt",
+            "warnings": [],
+            "distance": None,
             "summary": summarise(scores, options, (0.8, 0.99)),
             "options": options,
             "content": "f" * 64,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bcd.preprocessing.options import PrepareOptions
-from bcd.search import crew, refit, trial
+from bcd.search import refit, trial, workers
 from bcd.search.job import Job
 from bcd.search.options import SearchOptions
 from bcd.search.records import StudyResult
@@ -69,7 +69,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
         given.append(job)
         return Here(job)
 
-    monkeypatch.setattr(crew, "Worker", start)
+    monkeypatch.setattr(workers, "Worker", start)
     return given
 
 

@@ -54,7 +54,7 @@ def test_what_was_lucky_once_does_not_take_the_default_s_place(study: Study, ben
     assert result.note.startswith("The default stays")
 
 
-def test_one_seed_judges_the_trials_themselves(study: Study, bench: Bench) -> None:
+def test_one_seed_evaluates_the_trials_themselves(study: Study, bench: Bench) -> None:
     result = study(SearchOptions(trials=4, seeds=1, pruning=False))
     assert not _refits(bench)
     assert len(result.gains) == 2

@@ -60,7 +60,7 @@ def test_the_dissertation_is_cut_like_any_other(study: Study, bench: Bench) -> N
 
 
 def test_a_known_network_over_the_limit_spends_no_more_than_one_within_it(study: Study, bench: Bench) -> None:
-    bench.score = lambda number, seed, epoch: 0.9 if number == 1 else 0.6  # it leads, so no rung would cut it
+    bench.score = lambda number, seed, epoch: 0.9 if number == 1 else 0.6  # it leads, so no rung would prune it
     result = study(SearchOptions(trials=2, epochs=9, seeds=1))
     compact, dissertation = result.trials
     assert [compact.state, dissertation.state] == ["complete", "pruned"]
@@ -77,9 +77,9 @@ def test_a_trial_that_lags_is_cut_and_counts(study: Study, bench: Bench) -> None
     tried = [trial for trial in result.trials if trial.state != "too large"]
     assert len(tried) == 8
     assert ended == tried
-    cut = [trial for trial in tried if trial.state == "pruned"]
-    assert len(cut) >= 2
-    assert all(trial.value == trial.history[-1]["val_score"] for trial in cut)
+    pruned = [trial for trial in tried if trial.state == "pruned"]
+    assert len(pruned) >= 2
+    assert all(trial.value == trial.history[-1]["val_score"] for trial in pruned)
     assert sum(len(trial.history) for trial in tried) < 8 * 4
 
 
@@ -261,6 +261,14 @@ def test_too_little_evidence_is_refused_before_the_study_exists(
 ) -> None:
     with pytest.raises(InsufficientEvidenceError, match="val"):
         study(training=TrainOptions(min_val_patients=9))
+    assert not (settings.home / "optuna.db").exists()
+
+
+def test_a_study_without_val_patients_is_refused_before_it_exists(
+    study: Study, bench: Bench, settings: Settings
+) -> None:
+    with pytest.raises(BcdError, match="min_val_patients = 0"):
+        study(training=TrainOptions(min_val_patients=0, keep="last"))
     assert not (settings.home / "optuna.db").exists()
 
 

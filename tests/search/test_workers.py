@@ -20,7 +20,7 @@ from workbench import Bench, Killed, write_hospital
 from bcd.errors import BcdError
 from bcd.preprocessing.options import PrepareOptions
 from bcd.progress import show_progress
-from bcd.search import crew
+from bcd.search import workers
 from bcd.search.job import Job
 from bcd.search.options import SearchOptions
 from bcd.search.records import StudyResult
@@ -50,7 +50,7 @@ class Notes:
             self.at.pop(words)()
 
 
-def _wait(worker: crew.Worker) -> None:
+def _wait(worker: workers.Worker) -> None:
     while not worker.has_ended(1):
         pass
 
@@ -139,7 +139,7 @@ def test_a_crash_is_told_with_the_last_words_of_the_worker(tmp_path: Path) -> No
         training=TrainOptions(),
         search=SearchOptions().model_dump(mode="json"),
     )
-    worker = crew.Worker(job, {}, bars=False)
+    worker = workers.Worker(job, {}, bars=False)
     with pytest.raises(BcdError, match=r"A worker of the search failed: (.|\n)*StorageInternalError"):
         _wait(worker)
 
@@ -147,8 +147,8 @@ def test_a_crash_is_told_with_the_last_words_of_the_worker(tmp_path: Path) -> No
 def test_workers_share_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
-    assert crew._share(0, 1) == {}
-    shares = [crew._share(place, 3) for place in range(3)]
+    assert workers._share(0, 1) == {}
+    shares = [workers._share(place, 3) for place in range(3)]
     assert [share["CUDA_VISIBLE_DEVICES"] for share in shares] == ["2", "5", "2"]
     assert {share["TF_NUM_INTRAOP_THREADS"] for share in shares} == {"2"}
 

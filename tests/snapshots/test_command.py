@@ -1,4 +1,4 @@
-"""`bcd snapshots` and `bcd snapshot show | diff` say in a terminal what the store knows."""
+"""`bcd snapshot list` and `bcd snapshot show | diff` say in a terminal what the store knows."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from bcd.cli.snapshots import snapshot_app, snapshots
+from bcd.cli.snapshot import app
 from bcd.errors import BcdError
 from bcd.settings import Settings, load_settings
 from bcd.snapshots.freeze import Snapshot, freeze_snapshot
@@ -23,18 +22,15 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 @pytest.fixture
-def frozen(settings: Settings, catalog, store_batch) -> list[Snapshot]:
+def frozen(store, store_batch) -> list[Snapshot]:
     """Before and after a second delivery."""
     store_batch([str(i) for i in range(25)], labels=(0, 1, 1, None))
-    first = freeze_snapshot(settings, catalog, SplitOptions())
+    first = freeze_snapshot(store, SplitOptions())
     store_batch(["new"], hospital="west")
-    return [first, freeze_snapshot(settings, catalog, SplitOptions())]
+    return [first, freeze_snapshot(store, SplitOptions())]
 
 
 def run(*arguments: str) -> str:
-    app = typer.Typer()
-    app.command()(snapshots)
-    app.add_typer(snapshot_app, name="snapshot")
     done = CliRunner().invoke(app, arguments)
     if done.exception is not None:
         raise done.exception
@@ -49,18 +45,18 @@ def row(text: str, *beginning: str) -> list[str]:
 
 def test_nothing_frozen_says_what_freezes(settings: Settings) -> None:
     settings.inbox.mkdir(parents=True)
-    assert "`bcd retrain` freezes one" in run("snapshots")
+    assert "`bcd retrain` freezes one" in run("list")
 
 
 def test_the_list_has_every_snapshot_with_its_figures(frozen: list[Snapshot]) -> None:
-    text = run("snapshots")
+    text = run("list")
     first, second = (row(text, each.id[:12]) for each in frozen)
     assert first[2:] == ["dealt", "25", "75", "66.7%", "1"]
     assert second[2:] == ["dealt", "26", "77", "66.2%", "2"]
 
 
 def test_one_snapshot_is_shown_with_its_counts_and_what_was_left_out(frozen: list[Snapshot]) -> None:
-    text = run("snapshot", "show", frozen[1].id[:8])
+    text = run("show", frozen[1].id[:8])
     assert frozen[1].id in text
     assert row(text, "1") == ["1", "26", "51", "100.0%"]
     assert row(text, "east") == ["east", "25", "75", "66.7%"]
@@ -70,7 +66,7 @@ def test_one_snapshot_is_shown_with_its_counts_and_what_was_left_out(frozen: lis
 
 
 def test_a_difference_names_what_came(frozen: list[Snapshot]) -> None:
-    text = run("snapshot", "diff", frozen[0].id, frozen[1].id)
+    text = run("diff", frozen[0].id, frozen[1].id)
     assert row(text, "patches") == ["patches", "2", "0"]
     assert row(text, "patients")[1:] == ["1", "0", "+west/new"]
     assert "another split" not in text
@@ -78,4 +74,4 @@ def test_a_difference_names_what_came(frozen: list[Snapshot]) -> None:
 
 def test_a_name_that_is_none_is_refused(frozen: list[Snapshot]) -> None:
     with pytest.raises(BcdError, match="no snapshot 'zz'"):
-        run("snapshot", "show", "zz")
+        run("show", "zz")

@@ -23,15 +23,15 @@ NOW = datetime(2026, 11, 29, 20, 15, tzinfo=UTC)
 
 
 @pytest.fixture
-def known(settings: Settings, catalog, store_batch):
+def known(store, store_batch):
     """Thirty patients of east, dealt; one of west, who came later; 3 was scored twice, and 4 was tried in vain."""
     store_batch([str(number) for number in range(30)], labels=(0, 1, None), hospital="east")
-    freeze_snapshot(settings, catalog, SplitOptions())
+    freeze_snapshot(store, SplitOptions())
     store_batch(["3"], labels=(1,), hospital="west")
     for patient, bundle, status in (("3", "bcd-idc/1", "scored"), ("3", "bcd-idc/2", "scored"), ("4", "x", "failed")):
-        entry = LedgerEntry(Hospital("east"), PatientId(patient), bundle, "c" * 64, status, NOW, "scores/x")  # type: ignore[arg-type]
-        record_score(catalog, entry)
-    return catalog
+        entry = LedgerEntry(Hospital("east"), PatientId(patient), bundle, "c" * 64, status, NOW, "scores/x")
+        record_score(store, entry)
+    return store
 
 
 def names(found) -> list[str]:
@@ -66,12 +66,12 @@ def test_patients_are_found_by_hospital_split_and_score(known) -> None:
 def test_the_command_lists_them_and_writes_json(known, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BCD_HOME", str(settings.home))
     monkeypatch.setenv("BCD_CATALOG_URL", settings.catalog_url)
-    listed = json.loads(CliRunner().invoke(app, ["patients", "--scored", "--json"]).output)
+    listed = json.loads(CliRunner().invoke(app, ["patient", "list", "--scored", "--json"]).output)
     assert [(one["hospital"], one["patient"], one["bundle"]) for one in listed] == [("east", "3", "bcd-idc/2")]
-    told = CliRunner().invoke(app, ["patients", "--hospital", "east", "--limit", "5"]).output
+    told = CliRunner().invoke(app, ["patient", "list", "--hospital", "east", "--limit", "5"]).output
     assert "30 patients, 5 of them shown." in told
     with pytest.raises(BcdError, match="There is no split dev"):
-        app(["patients", "--split", "dev"], standalone_mode=False)
+        app(["patient", "list", "--split", "dev"], standalone_mode=False)
 
 
 def test_withdrawn_patients_are_marked(known) -> None:

@@ -114,9 +114,9 @@ def test_a_run_that_breaks_says_so_until_it_is_mended(settings, error, status):
 
     with start_run(settings, key="k", name="n", kind="train"):
         pass
-    mended = read(settings, run.id)
-    assert mended.info.status == "FINISHED"
-    assert "bcd.error" not in mended.data.tags
+    fixed = read(settings, run.id)
+    assert fixed.info.status == "FINISHED"
+    assert "bcd.error" not in fixed.data.tags
 
 
 def test_runs_nest_in_the_table_of_the_ui(settings):

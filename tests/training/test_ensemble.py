@@ -18,7 +18,7 @@ from bcd.training.fit import train_network
 from bcd.training.options import SINGLE, EnsembleOptions, TrainOptions
 
 SEEDS = EnsembleOptions(members=2)
-FOLDS = EnsembleOptions(members=2, by="folds", views=8)
+FOLDS = EnsembleOptions(members=2, by="folds", turns=8)
 
 
 class KilledError(Exception):
@@ -110,7 +110,7 @@ def test_one_member_cannot_leave_out_a_fold() -> None:
         EnsembleOptions(members=1, by="folds")
 
 
-@pytest.mark.parametrize("wrong", [{"views": 4}, {"members": 0}, {"members": 21}, {"by": "luck"}])
+@pytest.mark.parametrize("wrong", [{"turns": 4}, {"members": 0}, {"members": 21}, {"by": "luck"}])
 def test_options_out_of_bounds_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         EnsembleOptions.model_validate(wrong)
@@ -119,10 +119,10 @@ def test_options_out_of_bounds_are_refused(wrong: dict[str, object]) -> None:
 def test_options_come_from_bcd_toml_and_variables(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.home.mkdir()
     (settings.home / "bcd.toml").write_text('[ensemble]\nmembers = 2\nby = "folds"\n')
-    monkeypatch.setenv("BCD_ENSEMBLE__VIEWS", "8")
+    monkeypatch.setenv("BCD_ENSEMBLE__TURNS", "8")
     assert load_settings().options("ensemble", EnsembleOptions) == FOLDS
-    monkeypatch.setenv("BCD_ENSEMBLE__VIEWS", "5")
-    with pytest.raises(BcdError, match=r"\[ensemble\].*views"):
+    monkeypatch.setenv("BCD_ENSEMBLE__TURNS", "5")
+    with pytest.raises(BcdError, match=r"\[ensemble\].*turns"):
         load_settings().options("ensemble", EnsembleOptions)
 
 
@@ -130,7 +130,7 @@ def test_options_come_from_bcd_toml_and_variables(settings: Settings, monkeypatc
     ("options", "words"),
     [
         (SINGLE, "compact"),
-        (EnsembleOptions(members=3, views=8), "compact ×3 8 views"),  # noqa: RUF001
+        (EnsembleOptions(members=3, turns=8), "compact ×3 8 turns"),  # noqa: RUF001
         (EnsembleOptions(members=5, by="folds"), "compact ×5 by folds"),  # noqa: RUF001
     ],
 )

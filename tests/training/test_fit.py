@@ -62,7 +62,7 @@ def test_every_epoch_has_its_figures(undisturbed: TrainedNetwork) -> None:
     assert undisturbed.parameters == load_network(undisturbed.path).count_params()
 
 
-def test_what_was_judged_is_what_is_saved(undisturbed: TrainedNetwork, prepared: PreparedSnapshot) -> None:
+def test_what_was_evaluated_is_what_is_saved(undisturbed: TrainedNetwork, prepared: PreparedSnapshot) -> None:
     pixels, labels, _ = prepared.split("val")
     logits = predict_logits(load_network(undisturbed.path), pixels)
     row = undisturbed.history[undisturbed.best_epoch - 1]
@@ -82,6 +82,31 @@ def test_averaged_weights_are_kept_and_the_live_ones_trained_on(
     one = options.model_copy(update={"epochs": 1})
     train_network(prepared, tiny, one, tmp_path / "a", on_epoch=look)
     assert seen[0] > 1e-3
+
+
+def test_a_training_that_looks_at_no_val_patients_learns_without_any(
+    prepared: PreparedSnapshot, tiny: Architecture, options: TrainOptions, tmp_path: Path
+) -> None:
+    everyone = prepared.snapshot.patches.assign(split="train")
+    all_train = dataclasses.replace(prepared, snapshot=dataclasses.replace(prepared.snapshot, patches=everyone))
+    blind = options.model_copy(update={"epochs": 2, "keep": "last", "min_val_patients": 0})
+    trained = train_network(all_train, tiny, blind, tmp_path / "all")
+    assert (len(trained.history), trained.best_epoch) == (2, 2)
+    assert not any(name.startswith("val") for row in trained.history for name in row)
+    with pytest.raises(InsufficientEvidenceError):
+        train_network(all_train, tiny, blind.model_copy(update={"min_val_patients": 1}), tmp_path / "refused")
+
+
+def test_val_patients_that_are_not_looked_at_change_nothing(
+    prepared: PreparedSnapshot, tiny: Architecture, options: TrainOptions, tmp_path: Path
+) -> None:
+    last = options.model_copy(update={"epochs": 1, "keep": "last"})
+    seen = train_network(prepared, tiny, last, tmp_path / "seen")
+    blind = train_network(prepared, tiny, last.model_copy(update={"min_val_patients": 0}), tmp_path / "blind")
+    assert "val_score" in seen.history[0]
+    assert "val_score" not in blind.history[0]
+    for here, there in zip(weights(seen), weights(blind), strict=True):
+        np.testing.assert_allclose(here, there, atol=1e-5)
 
 
 @pytest.mark.parametrize("after", [1, 2])
@@ -162,7 +187,7 @@ def test_a_folder_of_another_training_is_refused_naming_the_difference(
     assert json.loads((folder / "inputs.json").read_text())["snapshot"] == "a" * 64
 
 
-def test_a_loss_that_is_not_finite_stops_the_training_with_a_mend(
+def test_a_loss_that_is_not_finite_stops_the_training_with_a_fix(
     prepared: PreparedSnapshot,
     tiny: Architecture,
     options: TrainOptions,

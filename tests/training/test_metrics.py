@@ -1,29 +1,29 @@
-"""The figures that judge an epoch."""
+"""The figures that evaluate an epoch."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from bcd.training.history import judge_epoch
+from bcd.training.history import score_epoch
 
 
 def test_pooled_and_patient_wise_auroc_differ_where_patients_differ_in_level() -> None:
     # Each patient is ranked perfectly, but the second one's logits lie all above the first one's.
     logits = np.array([-3.0, -2.0, 2.0, 3.0])
-    figures = judge_epoch(logits, np.array([0, 1, 0, 1]), np.array(["a", "a", "b", "b"]))
+    figures = score_epoch(logits, np.array([0, 1, 0, 1]), np.array(["a", "a", "b", "b"]))
     assert figures["val_auroc"] == pytest.approx(0.75)
     assert figures["val_auroc_patients"] == 1.0
 
 
 def test_a_patient_of_one_class_has_no_auroc_and_does_not_count() -> None:
     labels = np.array([0, 1, 1, 1])
-    figures = judge_epoch(np.array([0.0, 1.0, -5.0, -6.0]), labels, np.array(["a", "a", "b", "b"]))
+    figures = score_epoch(np.array([0.0, 1.0, -5.0, -6.0]), labels, np.array(["a", "a", "b", "b"]))
     assert figures["val_auroc_patients"] == 1.0
-    apart = judge_epoch(np.array([0.0, 1.0]), labels[:2], np.array(["a", "b"]))
+    apart = score_epoch(np.array([0.0, 1.0]), labels[:2], np.array(["a", "b"]))
     assert "val_auroc_patients" not in apart
 
 
 def test_the_loss_is_cross_entropy_of_logits() -> None:
-    figures = judge_epoch(np.array([0.0, 2.0]), np.array([0, 1]), np.array(["a", "a"]))
+    figures = score_epoch(np.array([0.0, 2.0]), np.array([0, 1]), np.array(["a", "a"]))
     assert figures["val_loss"] == pytest.approx((np.log(2) + np.log1p(np.exp(-2))) / 2)

@@ -1,4 +1,4 @@
-"""Prediction: one logit a patch, whatever the batches; the mean of networks and views."""
+"""Prediction: one logit a patch, whatever the batches; the mean of networks and turns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from bcd.networks.architecture import Architecture
 from bcd.networks.build import build_network
-from bcd.training.options import Views
+from bcd.training.options import Turns
 from bcd.training.predict import predict_logits, turn_patches
 
 
@@ -48,41 +48,41 @@ def turned(pixels: np.ndarray, choices: tuple[int, int, int]) -> np.ndarray:
     return np.asarray(turn(pixels, *(np.full(len(pixels), bool(choice)) for choice in choices)))
 
 
-def test_the_eight_views_are_the_eight_turns_of_the_augmentation(pixels: np.ndarray) -> None:
-    views = list(turn_patches(pixels))
-    assert len({view.tobytes() for view in views}) == 8
-    for view, choices in zip(views, TURNS, strict=True):
-        np.testing.assert_array_equal(view, turned(pixels, choices))
-    assert [view.tobytes() for view in turn_patches(pixels, 1)] == [pixels.tobytes()]
+def test_the_eight_turns_are_the_eight_turns_of_the_augmentation(pixels: np.ndarray) -> None:
+    turns = list(turn_patches(pixels))
+    assert len({turn.tobytes() for turn in turns}) == 8
+    for turn, choices in zip(turns, TURNS, strict=True):
+        np.testing.assert_array_equal(turn, turned(pixels, choices))
+    assert [turn.tobytes() for turn in turn_patches(pixels, 1)] == [pixels.tobytes()]
 
 
-def test_eight_views_are_the_mean_logit_of_the_turns(networks: list[Any], pixels: np.ndarray) -> None:
+def test_eight_turns_are_the_mean_logit_of_the_turns(networks: list[Any], pixels: np.ndarray) -> None:
     one_by_one = [predict_logits(networks[0], turned(pixels, choices)) for choices in TURNS]
     assert np.ptp(one_by_one, axis=0).max() > 1e-3
-    whole = predict_logits(networks[0], pixels, views=8)
+    whole = predict_logits(networks[0], pixels, turns=8)
     assert whole.dtype == np.float32
     np.testing.assert_allclose(whole, np.mean(one_by_one, axis=0), atol=1e-5)
 
 
 @pytest.mark.parametrize("choices", TURNS)
-def test_with_eight_views_a_turned_patch_has_the_same_logit(
+def test_with_eight_turns_a_turned_patch_has_the_same_logit(
     choices: tuple[int, int, int], networks: list[Any], pixels: np.ndarray
 ) -> None:
     np.testing.assert_allclose(
-        predict_logits(networks[0], turned(pixels, choices), views=8),
-        predict_logits(networks[0], pixels, views=8),
+        predict_logits(networks[0], turned(pixels, choices), turns=8),
+        predict_logits(networks[0], pixels, turns=8),
         atol=1e-5,
     )
 
 
-@pytest.mark.parametrize("views", [1, 8])
-def test_several_networks_answer_with_their_mean_logit(views: Views, networks: list[Any], pixels: np.ndarray) -> None:
-    one_by_one = [predict_logits(network, pixels, views=views) for network in networks]
-    together = predict_logits(networks, pixels, batch_size=3, views=views)
+@pytest.mark.parametrize("turns", [1, 8])
+def test_several_networks_answer_with_their_mean_logit(turns: Turns, networks: list[Any], pixels: np.ndarray) -> None:
+    one_by_one = [predict_logits(network, pixels, turns=turns) for network in networks]
+    together = predict_logits(networks, pixels, batch_size=3, turns=turns)
     np.testing.assert_allclose(together, np.mean(one_by_one, axis=0), atol=1e-5)
 
 
 def test_progress_counts_every_patch_once(networks: list[Any], pixels: np.ndarray) -> None:
     advanced: list[float] = []
-    predict_logits(networks, pixels, batch_size=4, views=8, advance=advanced.append)
+    predict_logits(networks, pixels, batch_size=4, turns=8, advance=advanced.append)
     assert advanced == [4, 3]

@@ -10,8 +10,8 @@ import pytest
 
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.report.figures import PICTURES
-from bcd.validation.page import write_judgement
-from bcd.validation.result import Judgement, judge_models
+from bcd.validation.page import write_validation
+from bcd.validation.result import Validation, evaluate_models
 
 
 @pytest.fixture
@@ -19,9 +19,9 @@ def models(scores: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {"one/1": scores, "the other": scores.assign(probability=scores["probability"].to_numpy() ** 2)}
 
 
-def judge(models: dict[str, pd.DataFrame], protocol: str = "") -> Judgement:
+def evaluate(models: dict[str, pd.DataFrame], protocol: str = "") -> Validation:
     options = EvaluateOptions(resamples=100, at_prevalence=0.5)
-    return judge_models(models, options, title="Two <networks>", notes=["A note."], protocol=protocol)
+    return evaluate_models(models, options, title="Two <networks>", notes=["A note."], protocol=protocol)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def page(make_scores: Callable[..., pd.DataFrame], tmp_path_factory: pytest.Temp
     """The page of two models at the protocol of the founding work."""
     scores = make_scores([400, 90, *range(5, 41, 2)], decimals=1)
     both = {"one/1": scores, "the other": scores.assign(probability=scores["probability"].to_numpy() ** 2)}
-    folder = write_judgement(judge(both, protocol="founding"), both, tmp_path_factory.mktemp("page"))
+    folder = write_validation(evaluate(both, protocol="founding"), both, tmp_path_factory.mktemp("page"))
     return (folder / "index.html").read_text()
 
 
@@ -59,21 +59,21 @@ def test_the_page_is_no_wider_than_a_telephone_or_a_printed_page(
 
 
 def test_the_folder_holds_what_the_page_was_made_from(models: dict[str, pd.DataFrame], tmp_path: Path) -> None:
-    judgement = judge(models)
-    folder = write_judgement(judgement, models, tmp_path)
-    assert Judgement.model_validate_json((folder / "evaluation.json").read_text()) == judgement
+    validation = evaluate(models)
+    folder = write_validation(validation, models, tmp_path)
+    assert Validation.model_validate_json((folder / "evaluation.json").read_text()) == validation
     table = pd.read_parquet(folder / "scores.parquet")
     assert table["the other probability"].tolist() == models["the other"]["probability"].tolist()
     assert {path.name for path in (folder / "1-one-1").iterdir()} == {f"{name}.png" for name in PICTURES}
     assert (folder / "differences.png").exists()
 
 
-def test_the_same_judgement_again_is_found_written(models: dict[str, pd.DataFrame], tmp_path: Path) -> None:
+def test_the_same_evaluation_again_is_found_written(models: dict[str, pd.DataFrame], tmp_path: Path) -> None:
     alone = {"one/1": models["one/1"]}
-    folder = write_judgement(judge(alone), alone, tmp_path)
+    folder = write_validation(evaluate(alone), alone, tmp_path)
     changed_at = (folder / "index.html").stat().st_mtime_ns
-    assert write_judgement(judge(alone), alone, tmp_path) == folder
+    assert write_validation(evaluate(alone), alone, tmp_path) == folder
     assert (folder / "index.html").stat().st_mtime_ns == changed_at
     assert "Pair by pair" not in (folder / "index.html").read_text()
     other = {"one/1": models["the other"]}
-    assert write_judgement(judge(other), other, tmp_path) != folder
+    assert write_validation(evaluate(other), other, tmp_path) != folder

@@ -10,7 +10,7 @@ from bcd.evaluation.evaluation import evaluate_scores
 from bcd.evaluation.metrics.compare import compare_scores
 from bcd.evaluation.options import EvaluateOptions
 from bcd.validation.predictions import read_predictions
-from bcd.validation.result import judge_models
+from bcd.validation.result import evaluate_models
 
 FILE = Path(__file__).parents[2].parent / "shared/data/peer-predictions-val.csv"
 
@@ -50,15 +50,15 @@ def test_the_published_networks_can_be_compared() -> None:
     assert difference.value == pytest.approx(0.0046, abs=5e-5)
 
 
-def test_the_published_file_is_judged_as_it_is() -> None:
+def test_the_published_file_is_evaluated_as_it_is() -> None:
     predictions = read_predictions(FILE)
     assert predictions.columns == tuple(POOLED)
     scores = {column: predictions.scores(column) for column in predictions.columns}
-    judgement = judge_models(scores, EvaluateOptions(), title="peers", notes=[])
-    assert len(judgement.differences) == 6
+    validation = evaluate_models(scores, EvaluateOptions(), title="peers", notes=[])
+    assert len(validation.differences) == 6
     for column, pooled in POOLED.items():
-        estimate = judgement.evaluations[column].pooled["auroc"]
+        estimate = validation.evaluations[column].pooled["auroc"]
         assert round(estimate.value or 0, 3) == pooled
         assert estimate.low < pooled < estimate.high
-    level = judgement.evaluations["jm_crop"].patient_level
+    level = validation.evaluations["jm_crop"].patient_level
     assert level.descriptive

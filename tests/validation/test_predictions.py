@@ -10,7 +10,7 @@ from bcd.errors import BcdError
 from bcd.evaluation.evaluation import evaluate_scores
 from bcd.evaluation.options import EvaluateOptions
 from bcd.validation.predictions import read_predictions
-from bcd.validation.result import judge_models
+from bcd.validation.result import evaluate_models
 
 GOOD = "patient,x,y,label,ours,theirs\n0042,1,51,1,0.9,1\n0042,51,51,0,0.25,0\n7,1,1,0,0,0.5\n"
 
@@ -106,9 +106,9 @@ def test_x_and_y_that_count_otherwise_are_said(write: Callable[[str], Path]) -> 
 
 def test_a_ranking_the_wrong_way_round_is_said(scores: pd.DataFrame, options: EvaluateOptions) -> None:
     models = {"ours": scores, "p_benign": scores.assign(probability=1 - scores["probability"])}
-    judgement = judge_models(models, options, title="Two", notes=["first"])
-    assert len(judgement.notes) == 2
-    assert judgement.notes[1].startswith("p_benign ranks the wrong way round")
+    validation = evaluate_models(models, options, title="Two", notes=["first"])
+    assert len(validation.notes) == 2
+    assert validation.notes[1].startswith("p_benign ranks the wrong way round")
 
 
 @pytest.mark.parametrize(("numbers", "is_said"), [(2, True), (1, False)])
@@ -118,9 +118,9 @@ def test_a_ranking_the_wrong_way_round_is_said_of_few_patients_too(
     few = scores[scores["patient"].isin(sorted(set(scores["patient"]))[:numbers])]  # each is two hospitals' patient
     models = {"ours": few.assign(probability=0.8 * few["label"] + 0.1)}
     models["p_benign"] = few.assign(probability=1 - models["ours"]["probability"])
-    judgement = judge_models(models, options, title="Few", notes=[])
-    assert judgement.evaluations["p_benign"].pooled["auroc"].value is None
-    assert [note.split(" ", 1)[0] for note in judgement.notes] == (["p_benign"] if is_said else [])
+    validation = evaluate_models(models, options, title="Few", notes=[])
+    assert validation.evaluations["p_benign"].pooled["auroc"].value is None
+    assert [note.split(" ", 1)[0] for note in validation.notes] == (["p_benign"] if is_said else [])
 
 
 def test_hospital_and_slide_tell_patches_apart(write: Callable[[str], Path]) -> None:
@@ -174,7 +174,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read_predictions(tmp_path / "nowhere.csv")
 
 
-def test_predictions_are_judged_by_the_same_code(
+def test_predictions_are_evaluated_by_the_same_code(
     scores: pd.DataFrame, options: EvaluateOptions, write: Callable[[str], Path]
 ) -> None:
     columns = ["hospital", "patient", "slide", "x", "y", "label", "probability"]
@@ -186,11 +186,11 @@ def test_predictions_are_judged_by_the_same_code(
 def test_every_pair_of_columns_is_compared(scores: pd.DataFrame, options: EvaluateOptions) -> None:
     worse = scores.assign(probability=scores["probability"].sample(frac=1, random_state=1).to_numpy())
     models = {"a": scores, "b": scores, "c": worse}
-    judgement = judge_models(models, options, title="Three", notes=[])
-    assert [(pair.first, pair.second) for pair in judgement.differences] == [("a", "b"), ("a", "c"), ("b", "c")]
-    same, lower, _ = (pair.metrics["auroc"] for pair in judgement.differences)
+    validation = evaluate_models(models, options, title="Three", notes=[])
+    assert [(pair.first, pair.second) for pair in validation.differences] == [("a", "b"), ("a", "c"), ("b", "c")]
+    same, lower, _ = (pair.metrics["auroc"] for pair in validation.differences)
     assert same.value == 0
     assert lower.high < 0
     assert lower.value == pytest.approx(
-        judgement.evaluations["c"].pooled["auroc"].value - judgement.evaluations["a"].pooled["auroc"].value
+        validation.evaluations["c"].pooled["auroc"].value - validation.evaluations["a"].pooled["auroc"].value
     )

@@ -67,6 +67,15 @@ def parse_stem(stem: str) -> SlideName | None:
     return None if match is None else (PatientId(match["patient"]), SlideId(match["slide"] or ONLY_SLIDE))
 
 
+def name_by_file(path: PurePosixPath) -> SlideName | None:
+    """Makes a patient of whatever a slide is called, for one that is not to be kept: `a_b c.svs` is patient a-b-c.
+
+    None where the name holds no letter and no digit that an identifier may have.
+    """
+    patient = "-".join(re.findall("[A-Za-z0-9]+", _bearer(path)))[:64]
+    return (PatientId(patient), ONLY_SLIDE) if patient else None
+
+
 def names_its_slide(path: PurePosixPath) -> bool:
     """Whether a slide's name says which of the patient's slides it is."""
     return _is_long(_bearer(path))

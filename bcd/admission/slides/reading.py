@@ -292,6 +292,6 @@ def _import_openslide() -> Any:
         import openslide
     except ModuleNotFoundError as error:  # openslide-python's own, where its library is missing, too
         raise UnavailableError(
-            "OpenSlide, which reads slides, is not installed.", 'Run `pip install "bcd[slides]"`.'
+            "OpenSlide, which reads slides, is not installed.", "Run `pip install openslide-bin openslide-python`."
         ) from error
     return openslide

@@ -129,7 +129,7 @@ def show_url(text: str) -> str:
 
 @contextmanager
 def _explained(url: str) -> Iterator[None]:
-    """Turns whatever a file system raises into what a user can mend; each has errors of its own."""
+    """Turns whatever a file system raises into what a user can fix; each has errors of its own."""
     shown = show_url(url)
     try:
         yield
@@ -139,15 +139,15 @@ def _explained(url: str) -> Iterator[None]:
         name, reason = type(error).__name__, show_url(str(error))
         match error:
             case ImportError():
-                what, mend = f"needs a package that is missing ({reason})", "Run `pip install 'bcd[remote]'`."
+                what, fix = f"needs a package that is missing ({reason})", "Run `pip install 'bcd[remote]'`."
             case FileNotFoundError():
-                what, mend = f"is not there ({reason})", "Check the bucket and the path."
+                what, fix = f"is not there ({reason})", "Check the bucket and the path."
             case PermissionError():
-                what, mend = f"may not be read ({reason})", "Check the credentials and what they allow."
+                what, fix = f"may not be read ({reason})", "Check the credentials and what they allow."
             case _ if "Credential" in name:
                 what = f"needs credentials ({reason})"
-                mend = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or what else the store asks for."
+                fix = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or what else the store asks for."
             case _:
-                what, mend = f"cannot be fetched ({name}: {reason})", "Check the URL, the store and the network."
+                what, fix = f"cannot be fetched ({name}: {reason})", "Check the URL, the store and the network."
         kind = BcdError if isinstance(error, FileNotFoundError) else UnavailableError
-        raise kind(f"The delivery {shown} {what}.", mend) from error
+        raise kind(f"The delivery {shown} {what}.", fix) from error

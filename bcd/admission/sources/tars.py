@@ -184,7 +184,7 @@ class _Headers:
 def _check_records(header: bytes) -> None:
     """Asks for records `LENGTH KEY=VALUE` and nothing else: with others, tarfile takes hours or all memory.
 
-    The former is CVE-2024-6232, mended in Python 3.11.10.
+    The former is CVE-2024-6232, fixed in Python 3.11.10.
     """
     place = 0
     while match := _RECORD.match(header, place):

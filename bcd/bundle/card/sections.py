@@ -100,11 +100,11 @@ def make_data(facts: CardFacts) -> Section:
 
 
 def make_protocol(facts: CardFacts) -> Section:
-    """Makes the section of the protocol: who is in which split, and how it was judged."""
+    """Makes the section of the protocol: who is in which split, and how it was evaluated."""
     name, _, held_out = facts.record.protocol.partition(":")
     held = f" The hospital held out: {held_out}." if held_out else ""
     text = [f"Protocol {name}. {_PROTOCOLS.get(name, '')}{held} {_SPLITS}".replace("  ", " ")]
-    return Section("Protocol", text if facts.evaluation is None else [*text, _describe_judging(facts.evaluation)])
+    return Section("Protocol", text if facts.evaluation is None else [*text, _describe_scoring(facts.evaluation)])
 
 
 def format_count(n: int, noun: str, plural: str = "s") -> str:
@@ -112,7 +112,7 @@ def format_count(n: int, noun: str, plural: str = "s") -> str:
     return f"{n:,} {noun}{'' if n == 1 else plural}"
 
 
-def _describe_judging(evaluation: Evaluation) -> str:
+def _describe_scoring(evaluation: Evaluation) -> str:
     options = evaluation.options
     return (
         f"Metrics are of the test patients with the share of IDC that they have, {_share(evaluation.prevalence)}. "
@@ -139,14 +139,14 @@ INTENDED = (
     "Finds invasive ductal carcinoma (IDC) in 50x50 RGB patches of haematoxylin-and-eosin stained breast tissue at "
     f"about {MICRONS_PER_PIXEL:g} µm/px: a calibrated probability a patch, and at each confidence level whether the "
     "patch is decided or left open.",
-    "For researchers and engineers who study patch classification, and for pathologists who judge such studies.",
+    "For researchers and engineers who study patch classification, and for pathologists who assess such studies.",
     "Not for: a diagnosis or any decision about a patient; a yes or no for a patient, for which nothing here was "
     "validated; other tissue, stains, scanners or magnifications than those that it was trained on, unless "
-    "it is judged on them first.",
+    "it is evaluated on them first.",
 )
 
 LOW = 0.7
-"""An accuracy below which a card counts a patient as badly judged."""
+"""An accuracy below which a card counts a patient as badly classified."""
 
 _LEFT_OUT = ("effective", "AUPRC", "F1", "Brier score", "AUROC, patient-macro")
 
@@ -167,7 +167,7 @@ def make_sections(facts: CardFacts) -> list[Section]:
 
 def list_limits(facts: CardFacts) -> list[str]:
     """Says what the figures do not show, and for whom the bundle was shown to do badly."""
-    limits = ["Patches are judged one by one: no architecture of the tissue beyond 200 µm is seen."]
+    limits = ["Patches are classified one by one: no architecture of the tissue beyond 200 µm is seen."]
     if facts.snapshot is not None and (hospitals := facts.snapshot.patches["hospital"].nunique()) < 3:
         limits.append(
             f"All patients come from {format_count(hospitals, 'hospital')}: how it does elsewhere, with another "
@@ -177,7 +177,7 @@ def list_limits(facts: CardFacts) -> list[str]:
     if evaluation is None:
         return [
             *limits,
-            "It was not judged on test patients: nothing is known of how it does on patients it never saw.",
+            "It was not evaluated on test patients: nothing is known of how it does on patients it never saw.",
         ]
     limits.append(
         f"The test rests on {evaluation.n_patients} patients, of whom the largest has "
@@ -214,10 +214,10 @@ def _worst(evaluation: Evaluation) -> list[str]:
     if not evaluation.worst:
         return []
     least = evaluation.options.min_patches
-    judged = [row.accuracy for row in evaluation.per_patient if row.patches >= least]
-    worst, below = evaluation.worst[0].accuracy, sum(each < LOW for each in judged)
+    evaluated = [row.accuracy for row in evaluation.per_patient if row.patches >= least]
+    worst, below = evaluation.worst[0].accuracy, sum(each < LOW for each in evaluated)
     return [
-        f"Patients differ: of the {len(judged)} test patients with at least {least} patches, the worst has an "
+        f"Patients differ: of the {len(evaluated)} test patients with at least {least} patches, the worst has an "
         f"accuracy of {100 * worst:.0f} %, and {below} have less than {100 * LOW:.0f} %."
     ]
 

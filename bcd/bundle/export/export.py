@@ -57,7 +57,7 @@ class ExportNote(BaseModel):
     format: Format
     input: str = "patches: uint8 (n, 50, 50, 3), RGB as cut, neither scaled nor sharpened"
     outputs: dict[str, str] = {
-        "logit": "float32 (n, 1), mean over networks and views",
+        "logit": "float32 (n, 1), mean over networks and turns",
         "probability": "float32 (n, 1), calibrated probability of invasive ductal carcinoma",
     }
     levels: tuple[float, ...]
@@ -96,7 +96,7 @@ def export_bundle(bundle: Path, name: str, format: Format, path: Path) -> Export
         scorer = load_scorer(bundle)
         record, expected = scorer.record, scorer.score(probes)
         file = folder / path.name
-        runtime.write(build_graph(load_networks(bundle), record, fold_views=runtime.converts), file)
+        runtime.write(build_graph(load_networks(bundle), record, fold_turns=runtime.converts), file)
         difference = _compare(runtime.score(file, probes), {score: expected[score].to_numpy() for score in OUTPUTS})
         note = ExportNote(
             bundle=name,

@@ -1,6 +1,6 @@
 """A bundle as one Keras model, from raw patches to the calibrated probability, of Keras' own layers only.
 
-Preparation, views, ensemble and calibrator are inside, so nobody can feed it unprepared patches unknowingly, and it
+Preparation, turns, ensemble and calibrator are inside, so nobody can feed it unprepared patches unknowingly, and it
 loads wherever Keras does. It takes Keras at import, so import this module inside the function that needs it.
 """
 
@@ -20,21 +20,21 @@ from bcd.networks.backend import keras
 from bcd.patches import PATCH_PIXELS
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepare import SHARPEN
-from bcd.training.options import Views
+from bcd.training.options import Turns
 
 layers = keras.layers
 
 _SHAPE = (PATCH_PIXELS, PATCH_PIXELS, 3)
 
 
-def build_graph(networks: Sequence[Any], record: BundleRecord, *, fold_views: bool) -> Any:
+def build_graph(networks: Sequence[Any], record: BundleRecord, *, fold_turns: bool) -> Any:
     """Builds the model that scores as the bundle does.
 
     Args:
         networks: The bundle's networks.
         record: The bundle's record.
-        fold_views: Whether all views go through a network as one batch. A converter then sees each network once and
-            not once a view, but the model holds Keras operations that are no layers, which a file should not.
+        fold_turns: Whether all turns go through a network as one batch. A converter then sees each network once and
+            not once a turn, but the model holds Keras operations that are no layers, which a file should not.
 
     Returns:
         A keras.Model from raw patches `patches` (n, 50, 50, 3) uint8 to a dict of `logit` and `probability`, each
@@ -44,13 +44,13 @@ def build_graph(networks: Sequence[Any], record: BundleRecord, *, fold_views: bo
         BcdError: The bundle normalises the stain of each patch, which no layer does.
     """
     raw = keras.Input(_SHAPE, dtype="uint8", name="patches")
-    views = _turn(_prepare(raw, record.preparation), record.ensemble.views)
+    turns = _turn(_prepare(raw, record.preparation), record.ensemble.turns)
     answer = join_networks(networks)
-    if fold_views and len(views) > 1:
-        each = answer(layers.Concatenate(axis=0, name="views")(views))
-        logit = keras.ops.reshape(keras.ops.mean(keras.ops.reshape(each, (len(views), -1)), axis=0), (-1, 1))
+    if fold_turns and len(turns) > 1:
+        each = answer(layers.Concatenate(axis=0, name="turns")(turns))
+        logit = keras.ops.reshape(keras.ops.mean(keras.ops.reshape(each, (len(turns), -1)), axis=0), (-1, 1))
     else:
-        logit = _mean([answer(view) for view in views], "views")
+        logit = _mean([answer(turn) for turn in turns], "turns")
     logit = layers.Rescaling(1.0, name="logit")(logit)
     calibrator = record.policy.calibrator
     calibrated = layers.Rescaling(calibrator.slope, calibrator.intercept, name="calibrate")(logit)
@@ -85,18 +85,18 @@ def _mirror_border(values: Any, axis: int, name: str) -> Any:
     return layers.Concatenate(axis=axis, name=name)([crop(1, last, "first"), values, crop(last, 1, "last")])
 
 
-def _turn(values: Any, views: Views) -> list[Any]:
+def _turn(values: Any, turns: Turns) -> list[Any]:
     """Turns patches as `turn_patches` does; a flip is a product with a permutation, which is exact."""
     transposed = layers.Permute((2, 1, 3), name="transposed")
     upside_down, mirrored = _flip("bhwc,hv->bvwc", "upside_down"), _flip("bhwc,wv->bhvc", "mirrored")
     turned = []
-    for choices in islice(product((False, True), repeat=3), views):
-        view = values
+    for choices in islice(product((False, True), repeat=3), turns):
+        turn = values
         for layer in (
             layer for layer, chosen in zip((transposed, upside_down, mirrored), choices, strict=True) if chosen
         ):
-            view = layer(view)
-        turned.append(view)
+            turn = layer(turn)
+        turned.append(turn)
     return turned
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from bcd.errors import BcdError
 from bcd.evaluation.metrics.estimates import Difference
 from bcd.evaluation.metrics.intervals import Array, Interval, interval, value_of
-from bcd.evaluation.metrics.metrics import Judged, basis, leverage_of
+from bcd.evaluation.metrics.metrics import Resampled, basis, leverage_of
 from bcd.evaluation.metrics.sample import KEY, read_sample
 from bcd.evaluation.options import EvaluateOptions
 
@@ -41,13 +41,13 @@ def compare_scores(a: pd.DataFrame, b: pd.DataFrame, options: EvaluateOptions) -
     """
     a, b = _by_key(a), _by_key(b)
     _require_same_patches(a, b)
-    first = Judged.of(read_sample(a), options)
-    second = Judged.of(read_sample(b), options)
+    first = Resampled.of(read_sample(a), options)
+    second = Resampled.of(read_sample(b), options)
     same = bool(np.array_equal(first.sample.probability, second.sample.probability))
     return {metric: _difference(metric, first, second, same) for metric in COMPARED}
 
 
-def _difference(metric: str, a: Judged, b: Judged, same: bool) -> Difference:
+def _difference(metric: str, a: Resampled, b: Resampled, same: bool) -> Difference:
     def statistic(weights: Array) -> Array:
         return b.values(metric, weights) - a.values(metric, weights)
 

@@ -123,7 +123,7 @@ def make_estimate(
 
 
 @dataclass(frozen=True)
-class Judged:
+class Resampled:
     """A sample with its sums, its concordant pairs and its resamples: all that its metrics need."""
 
     sample: Sample
@@ -133,7 +133,7 @@ class Judged:
     options: EvaluateOptions
 
     @classmethod
-    def of(cls, sample: Sample, options: EvaluateOptions) -> Judged:
+    def of(cls, sample: Sample, options: EvaluateOptions) -> Resampled:
         """Counts once what every metric then shares."""
         weights = draw_resamples(len(sample.patients), options)
         return cls(sample, tally(sample), concordance(sample), weights, options)

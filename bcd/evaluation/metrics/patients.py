@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from bcd.evaluation.calls import is_confident, is_idc
 from bcd.evaluation.metrics.estimates import Estimate
 from bcd.evaluation.metrics.intervals import Array, Statistic
-from bcd.evaluation.metrics.metrics import Judged, make_estimate, ratio
+from bcd.evaluation.metrics.metrics import Resampled, make_estimate, ratio
 from bcd.evaluation.metrics.ranking import divide
 from bcd.evaluation.metrics.tallies import tally
 from bcd.evaluation.outcome import OUTCOMES, Outcome, decide_outcome
@@ -171,14 +171,14 @@ class PatientFacts:
     outcomes: list[Outcome]
 
 
-def find_facts(judged: Judged, scores: pd.DataFrame) -> PatientFacts:
+def find_facts(resampled: Resampled, scores: pd.DataFrame) -> PatientFacts:
     """Finds each patient's figures.
 
     Args:
-        judged: The sample.
+        resampled: The sample.
         scores: Its frame, in the same order; without the columns slide, x and y there are no maps.
     """
-    sample, t = judged.sample, judged.tallies
+    sample, t = resampled.sample, resampled.tallies
     probability = np.bincount(sample.patient, weights=sample.probability, minlength=len(sample.patients))
     placed = set(PLACE) <= set(scores.columns)
     return PatientFacts(
@@ -186,25 +186,25 @@ def find_facts(judged: Judged, scores: pd.DataFrame) -> PatientFacts:
         burden=probability / t.n,
         dice=divide(2 * t.tp, 2 * t.tp + t.fp + t.fn),
         pieces=find_pieces(scores, sample, is_idc(sample.probability)) if placed else [None] * len(t.n),
-        outcomes=_outcomes(judged),
+        outcomes=_outcomes(resampled),
     )
 
 
-def judge_patients(judged: Judged, facts: PatientFacts) -> PatientLevel:
-    """Judges what the patches say of their patients."""
-    n, options = judged.tallies.n, judged.options
+def evaluate_patients(resampled: Resampled, facts: PatientFacts) -> PatientLevel:
+    """Evaluates what the patches say of their patients."""
+    n, options = resampled.tallies.n, resampled.options
     enough = n >= options.min_patches
     true, said = np.where(enough, facts.true_burden, 0), np.where(enough, facts.burden, 0)
     piece_dice = np.array([np.nan if p is None or p.dice is None else p.dice for p in facts.pieces])
 
     def estimate(statistic: Statistic, chosen: NDArray[np.bool_]) -> Estimate:
-        return make_estimate(statistic, judged.weights, np.where(chosen, n, 0), options, leverage=chosen)
+        return make_estimate(statistic, resampled.weights, np.where(chosen, n, 0), options, leverage=chosen)
 
     def mean(values: Array, chosen: NDArray[np.bool_]) -> Statistic:
         return ratio(np.where(chosen, values, 0), chosen.astype(np.float64))
 
     has_map, has_pieces = enough & ~np.isnan(facts.dice), enough & ~np.isnan(piece_dice)
-    outcomes = count_outcomes(facts.outcomes, judged.tallies.positive > 0)
+    outcomes = count_outcomes(facts.outcomes, resampled.tallies.positive > 0)
     return PatientLevel(
         burden_error=_unfold(estimate(mean((said - true + 1) / 2, enough), enough)),
         burden_absolute_error=estimate(mean(np.abs(said - true), enough), enough),
@@ -227,10 +227,10 @@ def count_outcomes(outcomes: list[Outcome], has_idc: NDArray[np.bool_]) -> dict[
     }
 
 
-def _outcomes(judged: Judged) -> list[Outcome]:
-    rule = judged.options.outcome
-    kept = tally(judged.sample, is_confident(judged.sample.probability, rule.level))
-    counts = zip(kept.tp + kept.fp, kept.n, judged.tallies.n, strict=True)
+def _outcomes(resampled: Resampled) -> list[Outcome]:
+    rule = resampled.options.outcome
+    confident = tally(resampled.sample, is_confident(resampled.sample.probability, rule.level))
+    counts = zip(confident.tp + confident.fp, confident.n, resampled.tallies.n, strict=True)
     return [
         decide_outcome(confident_idc=int(idc), confident=int(confident), patches=int(patches), rule=rule)
         for idc, confident, patches in counts

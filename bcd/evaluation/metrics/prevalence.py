@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict
 from bcd.evaluation.calls import is_confident
 from bcd.evaluation.metrics.estimates import Estimate
 from bcd.evaluation.metrics.intervals import Array, Statistic
-from bcd.evaluation.metrics.metrics import Judged, basis, leverage_of, make_estimate, ratio
+from bcd.evaluation.metrics.metrics import Resampled, basis, leverage_of, make_estimate, ratio
 from bcd.evaluation.metrics.ranking import divide
 from bcd.evaluation.metrics.sample import Sample
 from bcd.evaluation.metrics.tallies import Tallies, tally
@@ -33,11 +33,11 @@ class LevelAtPrevalence(BaseModel):
     """A row of the threshold table at the stated prevalence.
 
     Attributes:
-        level: Confidence from which a patch is kept.
-        coverage: Share of patches that is kept.
-        accuracy: Among the kept.
-        precision: Among the kept that are called IDC.
-        recall: Among the kept that are IDC.
+        level: Confidence from which a patch counts as confident.
+        coverage: Share of patches that is confident.
+        accuracy: Among the confident.
+        precision: Among the confident that are called IDC.
+        recall: Among the confident that are IDC.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -75,17 +75,17 @@ _RATES: dict[str, Rate] = {
 }
 
 
-def at_prevalence(judged: Judged, prevalence: float) -> AtPrevalence:
+def at_prevalence(resampled: Resampled, prevalence: float) -> AtPrevalence:
     """Weights the classes of a sample to a stated prevalence, in (0, 1)."""
-    t = judged.tallies
+    t = resampled.tallies
     statistics: dict[str, Statistic] = {name: _rate(rate, t, prevalence) for name, rate in _RATES.items()}
-    statistics["auprc"] = _average_precision(judged.sample, prevalence)
-    statistics["brier"] = _brier(judged.sample, t, prevalence)
+    statistics["auprc"] = _average_precision(resampled.sample, prevalence)
+    statistics["brier"] = _brier(resampled.sample, t, prevalence)
     metrics = {
-        name: make_estimate(statistic, judged.weights, basis(name, t), judged.options, leverage=_leverage(t))
+        name: make_estimate(statistic, resampled.weights, basis(name, t), resampled.options, leverage=_leverage(t))
         for name, statistic in statistics.items()
     }
-    rows = [_level(judged, level, prevalence) for level in judged.options.levels]
+    rows = [_level(resampled, level, prevalence) for level in resampled.options.levels]
     return AtPrevalence(prevalence=prevalence, metrics=metrics, thresholds=rows)
 
 
@@ -142,31 +142,33 @@ def _average_precision(sample: Sample, prevalence: float) -> Statistic:
     return lambda weights: np.array([one(weight) for weight in weights.astype(np.float32)])
 
 
-def _level(judged: Judged, level: float, prevalence: float) -> LevelAtPrevalence:
-    everything = judged.tallies
-    kept = tally(judged.sample, is_confident(judged.sample.probability, level))
+def _level(resampled: Resampled, level: float, prevalence: float) -> LevelAtPrevalence:
+    everything = resampled.tallies
+    confident = tally(resampled.sample, is_confident(resampled.sample.probability, level))
     p = prevalence
 
     def estimate(formula: Callable[[Tallies, Array, Array], Array], patches: Array, of: Tallies) -> Estimate:
-        """Gives `formula` the kept patches with the weight that each class has; patients count as they do in `of`."""
+        """Gives `formula` the confident patches with their class's weight; patients count as they do in `of`."""
 
         def statistic(weights: Array) -> Array:
             total = everything.total(weights)
             idc, none = np.full(len(weights), p), np.full(len(weights), 1 - p)
-            return formula(kept.total(weights), divide(idc, total.positive), divide(none, total.negative))
+            return formula(confident.total(weights), divide(idc, total.positive), divide(none, total.negative))
 
-        return make_estimate(statistic, judged.weights, patches, judged.options, leverage=_leverage(of))
+        return make_estimate(statistic, resampled.weights, patches, resampled.options, leverage=_leverage(of))
 
     return LevelAtPrevalence(
         level=level,
         coverage=estimate(lambda k, idc, none: idc * k.positive + none * k.negative, everything.n, everything),
         accuracy=estimate(
             lambda k, idc, none: divide(idc * k.tp + none * k.tn, idc * k.positive + none * k.negative),
-            kept.n,
-            kept,
+            confident.n,
+            confident,
         ),
         precision=estimate(
-            lambda k, idc, none: divide(idc * k.tp, idc * k.tp + none * k.fp), kept.tp + kept.fp, kept
+            lambda k, idc, none: divide(idc * k.tp, idc * k.tp + none * k.fp), confident.tp + confident.fp, confident
         ),
-        recall=make_estimate(ratio(kept.tp, kept.positive), judged.weights, kept.positive, judged.options),
+        recall=make_estimate(
+            ratio(confident.tp, confident.positive), resampled.weights, confident.positive, resampled.options
+        ),
     )

@@ -1,14 +1,14 @@
-"""Risk and coverage: how the error among the kept patches falls as fewer are kept, at every confidence at once.
+"""Risk and coverage: the error among the confident patches, and how many these are, at every confidence at once.
 
 Two areas sum the curve up; less is better in both, and both are at the sample's own prevalence.
 
-- aurc: mean of the error among the kept over all coverages (Geifman, Uziel and El-Yaniv, ICLR 2019).
-- augrc: mean over all coverages of the share of all patches that is kept and wrong (Traub et al., "Overcoming common
-  flaws in the evaluation of selective classification systems", NeurIPS 2024). It does not let the few most confident
-  patches weigh most, as the other does.
+- aurc: mean of the error among the confident over all coverages (Geifman, Uziel and El-Yaniv, ICLR 2019).
+- augrc: mean over all coverages of the share of all patches that is confident and wrong (Traub et al., "Overcoming
+  common flaws in the evaluation of selective classification systems", NeurIPS 2024). It does not let the few most
+  confident patches weigh most, as the other does.
 
 Examples:
-        curve = risk_coverage(Judged.of(sample, EvaluateOptions()))
+        curve = risk_coverage(Resampled.of(sample, EvaluateOptions()))
         curve.augrc.value, curve.augrc.low, curve.augrc.high
 """
 
@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict
 from bcd.evaluation.calls import confidence, is_idc
 from bcd.evaluation.metrics.estimates import Estimate
 from bcd.evaluation.metrics.intervals import Array
-from bcd.evaluation.metrics.metrics import Judged, make_estimate, ratio
+from bcd.evaluation.metrics.metrics import Resampled, make_estimate, ratio
 from bcd.evaluation.metrics.ranking import divide
 from bcd.evaluation.metrics.sample import Sample
 
@@ -38,9 +38,9 @@ class RiskPoint(BaseModel):
     """One point of the curve.
 
     Attributes:
-        confidence: Smallest confidence that is kept.
-        coverage: Share of all patches that is kept.
-        risk: Share of wrong patches among the kept; n/a under the minimums of the options.
+        confidence: Smallest confidence of those patches.
+        coverage: Share of all patches that is confident.
+        risk: Share of wrong patches among the confident; n/a under the minimums of the options.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -68,47 +68,47 @@ class RiskCoverage(BaseModel):
 
 @dataclass(frozen=True)
 class Steps:
-    """What is kept and wrong from each confidence on, by patient.
+    """What is confident and wrong from each confidence on, by patient.
 
     Attributes:
         confidence: Smallest confidence of each step, falling, shape (steps,).
-        kept: Patches of each patient kept at each step, shape (patients, steps).
+        confident: Confident patches of each patient at each step, shape (patients, steps).
         wrong: Those of them that are wrong, shape (patients, steps).
     """
 
     confidence: Array
-    kept: Array
+    confident: Array
     wrong: Array
 
     def aurc(self, weights: Array) -> Array:
-        """Mean error among the kept over the patches of each row of weights; NaN where there is none."""
-        kept, wrong = weights @ self.kept, weights @ self.wrong
-        risk = np.divide(wrong, kept, out=np.zeros_like(kept), where=kept > 0)
-        return divide((risk * np.diff(kept, axis=1, prepend=0)).sum(axis=1), kept[:, -1])
+        """Mean error among the confident over the patches of each row of weights; NaN where there is none."""
+        confident, wrong = weights @ self.confident, weights @ self.wrong
+        risk = np.divide(wrong, confident, out=np.zeros_like(confident), where=confident > 0)
+        return divide((risk * np.diff(confident, axis=1, prepend=0)).sum(axis=1), confident[:, -1])
 
     def augrc(self, weights: Array) -> Array:
-        """Mean share that is kept and wrong over the patches of each row of weights; NaN where there is none."""
-        kept, wrong = weights @ self.kept, weights @ self.wrong
+        """Mean share that is confident and wrong over the patches of each row of weights; NaN where there is none."""
+        confident, wrong = weights @ self.confident, weights @ self.wrong
         # Within a step, order is by chance: the middle between its ends.
         middle = wrong - np.diff(wrong, axis=1, prepend=0) / 2
-        return divide((middle * np.diff(kept, axis=1, prepend=0)).sum(axis=1), kept[:, -1] ** 2)
+        return divide((middle * np.diff(confident, axis=1, prepend=0)).sum(axis=1), confident[:, -1] ** 2)
 
 
-def risk_coverage(judged: Judged) -> RiskCoverage:
+def risk_coverage(resampled: Resampled) -> RiskCoverage:
     """Makes the curve of a sample, and its areas with intervals by patient."""
-    steps = make_steps(judged.sample)
-    patches, options = judged.tallies.n, judged.options
-    coverage = steps.kept.sum(axis=0) / patches.sum()
+    steps = make_steps(resampled.sample)
+    patches, options = resampled.tallies.n, resampled.options
+    coverage = steps.confident.sum(axis=0) / patches.sum()
     shown = np.unique(np.searchsorted(coverage, np.arange(1, POINTS + 1) / POINTS - 1e-9).clip(max=len(coverage) - 1))
     return RiskCoverage(
-        aurc=make_estimate(steps.aurc, judged.weights, patches, options),
-        augrc=make_estimate(steps.augrc, judged.weights, patches, options),
+        aurc=make_estimate(steps.aurc, resampled.weights, patches, options),
+        augrc=make_estimate(steps.augrc, resampled.weights, patches, options),
         points=[
             RiskPoint(
                 confidence=float(steps.confidence[i]),
                 coverage=float(coverage[i]),
                 risk=make_estimate(
-                    ratio(steps.wrong[:, i], steps.kept[:, i]), judged.weights, steps.kept[:, i], options
+                    ratio(steps.wrong[:, i], steps.confident[:, i]), resampled.weights, steps.confident[:, i], options
                 ),
             )
             for i in shown
@@ -117,7 +117,7 @@ def risk_coverage(judged: Judged) -> RiskCoverage:
 
 
 def make_steps(sample: Sample, steps: int = STEPS) -> Steps:
-    """Counts what is kept and wrong from each confidence on.
+    """Counts what is confident and wrong from each confidence on.
 
     Args:
         sample: The patches.
@@ -131,7 +131,7 @@ def make_steps(sample: Sample, steps: int = STEPS) -> Steps:
     step = np.searchsorted(-levels, -sure, side="left")
     return Steps(
         confidence=levels,
-        kept=_cumulate(sample, step, len(levels), np.ones(len(sure), dtype=bool)),
+        confident=_cumulate(sample, step, len(levels), np.ones(len(sure), dtype=bool)),
         wrong=_cumulate(sample, step, len(levels), is_idc(sample.probability) != sample.positive),
     )
 

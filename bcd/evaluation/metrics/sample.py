@@ -1,4 +1,4 @@
-"""The sample under judgement: arrays of a score frame, with patches numbered by patient.
+"""The sample under evaluation: arrays of a score frame, with patches numbered by patient.
 
 Patients are identified by hospital and patient and sorted, so that results do not depend on the order of the
 rows.

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from bcd.evaluation.metrics.estimates import Estimate
 from bcd.evaluation.metrics.intervals import Array
-from bcd.evaluation.metrics.metrics import Judged, make_estimate
+from bcd.evaluation.metrics.metrics import Resampled, make_estimate
 from bcd.evaluation.metrics.ranking import divide
 from bcd.evaluation.metrics.sample import Sample
 
@@ -23,8 +23,8 @@ WORST_SHARE = 0.1
 """Share of the patients that `worst_tenth` is the mean of."""
 
 
-class View(BaseModel):
-    """A part of the sample, judged as a sample of its own.
+class Subgroup(BaseModel):
+    """A part of the sample, evaluated as a sample of its own.
 
     Attributes:
         name: The hospital or the batch.
@@ -47,26 +47,26 @@ class View(BaseModel):
     patient_macro: dict[str, Estimate]
 
 
-def make_views(judged: Judged, groups: Sequence[str] | np.ndarray, whole: Metrics) -> list[View]:
-    """Judges each group of patches by itself, sorted by name.
+def make_subgroups(resampled: Resampled, groups: Sequence[str] | np.ndarray, whole: Metrics) -> list[Subgroup]:
+    """Evaluates each group of patches by itself, sorted by name.
 
     Args:
-        judged: The whole sample.
+        resampled: The whole sample.
         groups: The group of each patch, shape (n,).
         whole: Pooled and patient-macro metrics of the whole sample, which are those of an only group.
     """
     names, code = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
     if len(names) == 1:
-        return [_view(str(names[0]), judged.sample, whole)]
-    views = []
+        return [_subgroup(str(names[0]), resampled.sample, whole)]
+    subgroups = []
     for number, name in enumerate(names):
-        part = Judged.of(judged.sample.select(code == number), judged.options)
-        views.append(_view(str(name), part.sample, (part.pooled(), part.patient_macro())))
-    return views
+        part = Resampled.of(resampled.sample.select(code == number), resampled.options)
+        subgroups.append(_subgroup(str(name), part.sample, (part.pooled(), part.patient_macro())))
+    return subgroups
 
 
-def _view(name: str, sample: Sample, metrics: Metrics) -> View:
-    return View(
+def _subgroup(name: str, sample: Sample, metrics: Metrics) -> Subgroup:
+    return Subgroup(
         name=name,
         n_patches=len(sample.positive),
         n_patients=len(sample.patients),
@@ -77,15 +77,15 @@ def _view(name: str, sample: Sample, metrics: Metrics) -> View:
     )
 
 
-def worst_tenth(judged: Judged) -> Estimate:
+def worst_tenth(resampled: Resampled) -> Estimate:
     """Estimates the mean accuracy of the tenth of the patients with the lowest, each counting the same.
 
     A mean over a tail (Rockafellar and Uryasev 2000) and not the one lowest: that would fall with every patient who
     is added. Patients with fewer patches than a rate needs are left out.
     """
-    n = judged.tallies.n
-    enough = n >= judged.options.min_patches
-    accuracy = judged.by_patient("accuracy")
+    n = resampled.tallies.n
+    enough = n >= resampled.options.min_patches
+    accuracy = resampled.by_patient("accuracy")
     order = np.flatnonzero(enough)[np.argsort(accuracy[enough], kind="stable")]
 
     def statistic(weights: Array) -> Array:
@@ -95,4 +95,4 @@ def worst_tenth(judged: Judged) -> Estimate:
         counted = np.clip(share - before, 0, drawn)
         return divide(counted @ accuracy[order], counted.sum(axis=1))
 
-    return make_estimate(statistic, judged.weights, np.where(enough, n, 0), judged.options, leverage=enough)
+    return make_estimate(statistic, resampled.weights, np.where(enough, n, 0), resampled.options, leverage=enough)

@@ -1,7 +1,7 @@
 """Thresholds by target error: the loosest confidence at which bcd can promise that it seldom errs, or none.
 
-The promise: of what is kept of a patient (confident at the threshold), a share is wrong; the mean of that share over
-all patients of whom anything is kept is at most the target, with the confidence of the options. Patients are the
+The promise: of a patient's patches that are confident at the threshold, a share is wrong; the mean of that share over
+all patients with a confident patch is at most the target, with the confidence of the options. Patients are the
 exchangeable unit, so a patient counts once, whatever its size.
 
 A threshold is tested by a bet. Under the null hypothesis (the mean share wrong is `target` or more) the stake
@@ -43,24 +43,24 @@ _STEP = 0.05  # of the sequence, in log odds of the confidence
 _ALMOST_ONE = 1 - 1e-9
 
 ByPatient = Callable[[float], tuple[Array, Array]]
-"""Takes a confidence; returns patches kept and wrong, and patches kept, by patient, both of shape (patients,)."""
+"""Takes a confidence; returns confident patches that are wrong, and all confident ones, both of shape (patients,)."""
 
 
 class CertifiedThreshold(BaseModel):
     """The threshold for one target error, certified on val patients by cross-fitted scores, or none.
 
     Attributes:
-        target_error: Largest mean, over patients, of the share of wrong patches among those kept.
+        target_error: Largest mean, over patients, of the share of wrong patches among the confident ones.
         confidence: How sure the promise is.
-        threshold: Confidence from which a patch is kept; None: not certifiable with these patients.
+        threshold: Confidence from which a patch counts as confident; None: not certifiable with these patients.
         n_patients: Patients that the test had.
         patients_needed: Patients that it takes at least, with no failing patient at all.
         tested: The confidence that the figures below are of: the threshold, or else the strictest that was tested.
-        error: Mean over patients of the share of wrong patches among those kept; None where nothing is kept.
-        bound: Upper bound of that mean with `confidence`; None where nothing is kept.
-        error_pooled: Share of wrong patches among all that are kept; not what is promised.
-        coverage: Share of all patches that is kept.
-        patients: Patients of whom anything is kept.
+        error: Mean over patients of the share of wrong patches among the confident ones; None where there are none.
+        bound: Upper bound of that mean with `confidence`; None where nothing is confident.
+        error_pooled: Share of wrong patches among all that are confident; not what is promised.
+        coverage: Share of all patches that is confident.
+        patients: Patients with a confident patch.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -91,27 +91,27 @@ def certify(target: float, by_patient: ByPatient, n_patches: int, confidence: fl
     """Finds the smallest threshold that keeps the error at or under `target`, if one can be certified.
 
     Args:
-        target: Largest mean, over patients, of the share of wrong patches among those kept.
-        by_patient: Tells what is wrong and what is kept at a confidence, by cross-fitted scores.
+        target: Largest mean, over patients, of the share of wrong patches among the confident ones.
+        by_patient: Tells what is wrong and what is confident at a confidence, by cross-fitted scores.
         n_patches: All patches.
         confidence: How sure the promise is to be.
     """
     sequence = threshold_sequence(target)
     tests = ((level, *by_patient(level)) for level in sequence)
     passed = list(takewhile(lambda test: upper_bound(shares(*test[1:]), confidence) <= target, tests))
-    tested, wrong, kept = passed[-1] if passed else (sequence[0], *by_patient(sequence[0]))
-    share = shares(wrong, kept)
+    tested, wrong, confident = passed[-1] if passed else (sequence[0], *by_patient(sequence[0]))
+    share = shares(wrong, confident)
     return CertifiedThreshold(
         target_error=target,
         confidence=confidence,
         threshold=tested if passed else None,
-        n_patients=len(kept),
+        n_patients=len(confident),
         patients_needed=patients_needed(target, confidence),
         tested=tested,
         error=float(share.mean()) if len(share) else None,
         bound=upper_bound(share, confidence) if len(share) else None,
-        error_pooled=float(wrong.sum() / kept.sum()) if len(share) else None,
-        coverage=float(kept.sum() / n_patches),
+        error_pooled=float(wrong.sum() / confident.sum()) if len(share) else None,
+        coverage=float(confident.sum() / n_patches),
         patients=len(share),
     )
 
@@ -123,9 +123,9 @@ def threshold_sequence(target: float) -> list[float]:
     return [float(level) for level in np.unique(np.round(1 / (1 + np.exp(-odds)), 4))[::-1]]
 
 
-def shares(wrong: Array, kept: Array) -> Array:
-    """Returns the share of wrong patches among those kept, of each patient of whom anything is kept."""
-    return np.asarray(wrong[kept > 0] / kept[kept > 0])
+def shares(wrong: Array, confident: Array) -> Array:
+    """Returns the share of wrong patches among the confident ones, of each patient with a confident patch."""
+    return np.asarray(wrong[confident > 0] / confident[confident > 0])
 
 
 def upper_bound(share: Array, confidence: float) -> float:
@@ -146,5 +146,5 @@ def upper_bound(share: Array, confidence: float) -> float:
 
 
 def patients_needed(target: float, confidence: float) -> int:
-    """Returns how many patients it takes to certify a target error if nothing that is kept of them is wrong."""
+    """Returns how many patients it takes to certify a target error if no confident patch of theirs is wrong."""
     return math.ceil(math.log(1 / (1 - confidence)) / math.log1p(STAKE * target / (1 - target)))

@@ -54,12 +54,12 @@ def _certify(
     patient = number.reshape(-1)
     p = cross_fit_or_none(logits, labels, patients, folds=options.folds, seed=options.seed)
     if p is None:
-        p = np.full(len(patient), np.nan)  # no patch has an honest score, so that none is kept
+        p = np.full(len(patient), np.nan)  # no patch has an honest score, so that none is confident
     wrong = is_idc(p) != (np.asarray(labels) == 1)
 
     def by_patient(level: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        kept = is_confident(p, level)
-        errors = np.bincount(patient[kept & wrong], minlength=len(names))
-        return errors.astype(np.float64), np.bincount(patient[kept], minlength=len(names)).astype(np.float64)
+        confident = is_confident(p, level)
+        errors = np.bincount(patient[confident & wrong], minlength=len(names))
+        return errors.astype(np.float64), np.bincount(patient[confident], minlength=len(names)).astype(np.float64)
 
     return tuple(certify(target, by_patient, len(p), options.confidence) for target in options.target_errors)

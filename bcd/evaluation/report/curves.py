@@ -46,7 +46,7 @@ def draw_risk_coverage(evaluation: Evaluation, path: Path) -> None:
             [100 * point.coverage for point in points],
             [100 * (point.risk.value or 0) for point in points],
             color=BLUE,
-            label=f"patches that are wrong, of those kept\n{areas}",
+            label=f"patches that are wrong, of the confident\n{areas}",
         )
         known = [point for point in points if point.risk.low is not None and point.risk.high is not None]
         axes.fill_between(
@@ -62,8 +62,8 @@ def draw_risk_coverage(evaluation: Evaluation, path: Path) -> None:
         axes.set(
             xlim=(-1, 101),
             ylim=(-0.5, None),
-            xlabel="coverage: patches kept, the most confident first (per cent)",
-            ylabel="error among the kept (per cent)",
+            xlabel="coverage: confident patches, the most confident first (per cent)",
+            ylabel="error among the confident (per cent)",
         )
         axes.legend(loc="upper center")
 
@@ -172,7 +172,9 @@ def draw_curves(scores: pd.DataFrame, evaluation: Evaluation, path: Path) -> Non
                 axes.fill_between(band.x, band.low, band.high, color=BLUE, alpha=0.18, linewidth=0)
             _draw_curve(axes, kind, sample, _label("pooled", metric, evaluation.pooled), color=BLUE)
             if rest is not None:
-                label = _label(f"without {evaluation.largest_patient}", metric, evaluation.without_largest)
+                label = _label(
+                    f"leave-one-patient-out ({evaluation.largest_patient})", metric, evaluation.without_largest
+                )
                 _draw_curve(axes, kind, rest, label, color=ORANGE, linestyle="--")
             axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
         roc, pr = panels

@@ -25,8 +25,8 @@ PICTURES = {
     "curves": "ROC curve (recall over 1 minus specificity) and precision-recall curve, with bands by patient",
     "reliability": "Observed share of IDC over the predicted probability, and how many patches have it",
     "confusion": "Patches by their label and by what they are called",
-    "risk-coverage": "Error among the kept patches over the share of patches kept, the most confident first",
-    "thresholds": "Accuracy and share of the patches kept at each confidence level, with intervals",
+    "risk-coverage": "Error among the confident patches over their share of all, the most confident first",
+    "thresholds": "Accuracy and share of the confident patches at each confidence level, with intervals",
     "patients": "AUROC and accuracy of each patient, one below the other, under those of all patients",
 }
 """The pictures by name, in the order in which they are shown, and what each shows."""
@@ -70,20 +70,25 @@ def draw_figures(scores: pd.DataFrame, evaluation: Evaluation, folder: Path) -> 
 
 
 def draw_thresholds(evaluation: Evaluation, path: Path) -> None:
-    """Draws how accurate the kept patches are, and how much is kept, by confidence level."""
+    """Draws how accurate the confident patches are, and how much is confident, by confidence level."""
     rows = evaluation.thresholds
-    with page(path, title="What is decided, and how well", note=describe(evaluation), size=(7.2, 5)) as figure:
+    with page(
+        path,
+        title="How many patches are confident, and how accurate they are",
+        note=describe(evaluation),
+        size=(7.2, 5),
+    ) as figure:
         above, below = figure.subplots(2, 1, sharex=True)
         marks = [100 * row.level for row in rows]
         above.plot(marks, color=MUTED, marker="_", markersize=22, linestyle="", label="the confidence itself")
         _draw_series(
-            above, 0, [row.accuracy for row in rows], label="accuracy of what is kept", color=BLUE, marker="o"
+            above, 0, [row.accuracy for row in rows], label="accuracy of confident patches", color=BLUE, marker="o"
         )
         _draw_series(
             below,
             -0.06,
             [row.coverage for row in rows],
-            label="kept, of all patches",
+            label="confident, of all patches",
             color=ORANGE,
             marker="s",
         )
@@ -91,7 +96,7 @@ def draw_thresholds(evaluation: Evaluation, path: Path) -> None:
             below,
             0.06,
             [row.recall_of_all for row in rows],
-            label="kept and found, of all IDC",
+            label="confident and found, of all IDC",
             color=GREEN,
             marker="^",
         )
@@ -102,7 +107,7 @@ def draw_thresholds(evaluation: Evaluation, path: Path) -> None:
         below.set(xlim=(-0.4, len(rows) - 0.6), ylim=(-3, 103))
         ticks = [f"≥ {format_level(row.level)}\n{row.n:,} patches\n{row.patients} patients" for row in rows]
         below.set_xticks(range(len(rows)), ticks)
-        below.set_xlabel("confidence (calibrated probability of the likelier class), and what is kept at it")
+        below.set_xlabel("confidence (calibrated probability of the likelier class), and what is confident at it")
 
 
 def _draw_series(axes: Axes, shift: float, estimates: list[Estimate], *, label: str, color: str, marker: str) -> None:

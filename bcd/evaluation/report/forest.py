@@ -23,16 +23,16 @@ def draw_patients(evaluation: Evaluation, path: Path) -> None:
     shown = sorted(evaluation.per_patient, key=lambda row: row.accuracy)[:_MOST_PATIENTS]
     all_shown = len(shown) == evaluation.n_patients
     title = "Patients" if all_shown else f"The {len(shown)} patients with the lowest accuracy"
-    views = _views(evaluation)
-    names = [*views, *(f"{row.hospital}/{row.patient}  ({row.patches:,})" for row in shown)]
+    subgroups = _subgroups(evaluation)
+    names = [*subgroups, *(f"{row.hospital}/{row.patient}  ({row.patches:,})" for row in shown)]
     height = 1.0 + 0.17 * len(names)
     with page(path, title=title, note=describe(evaluation), size=(7.2, height)) as figure:
         panels = figure.subplots(1, 2, sharey=True)
         for axes, metric in zip(panels, ("auroc", "accuracy"), strict=True):
-            for y, estimates in enumerate(views.values()):
+            for y, estimates in enumerate(subgroups.values()):
                 _draw_estimate(axes, y, estimates[metric])
-            _draw_dots(axes, len(views), shown, metric)
-            axes.axhline(len(views) - 0.5, color=MUTED, linewidth=0.8)
+            _draw_dots(axes, len(subgroups), shown, metric)
+            axes.axhline(len(subgroups) - 0.5, color=MUTED, linewidth=0.8)
             axes.set(ylim=(len(names) - 0.4, -0.6), xlim=(min(axes.get_xlim()[0], 0.795), 1.015))
         panels[0].set_yticks(range(len(names)), names, fontsize=7.5)
         panels[0].set_ylabel("hospital/patient (patches,\nalso the area of the dot)")
@@ -40,14 +40,14 @@ def draw_patients(evaluation: Evaluation, path: Path) -> None:
         panels[1].set_xlabel("accuracy")
 
 
-def _views(evaluation: Evaluation) -> dict[str, dict[str, Estimate]]:
-    views = {"pooled": evaluation.pooled, "patient-macro": evaluation.patient_macro}
+def _subgroups(evaluation: Evaluation) -> dict[str, dict[str, Estimate]]:
+    subgroups = {"pooled": evaluation.pooled, "patient-macro": evaluation.patient_macro}
     if evaluation.without_largest:
-        views[f"without {evaluation.largest_patient}"] = evaluation.without_largest
+        subgroups[f"leave-one-patient-out ({evaluation.largest_patient})"] = evaluation.without_largest
     for kind, parts in (("hospital", evaluation.per_hospital), ("batch", evaluation.per_batch)):
         if len(parts) > 1:
-            views |= {f"{kind} {part.name[:12]}  ({part.n_patches:,})": part.pooled for part in parts}
-    return views
+            subgroups |= {f"{kind} {part.name[:12]}  ({part.n_patches:,})": part.pooled for part in parts}
+    return subgroups
 
 
 def _draw_estimate(axes: Axes, y: int, estimate: Estimate) -> None:
@@ -100,13 +100,13 @@ def _draw_difference(axes: Axes, y: int, difference: Difference) -> None:
     if difference.value is None or difference.low is None or difference.high is None:
         _write_not_available(axes, y)
         return
-    decided = difference.low > 0 or difference.high < 0
-    axes.hlines(y, difference.low, difference.high, color=INK if decided else MUTED, linewidth=1.6)
+    is_clear = difference.low > 0 or difference.high < 0
+    axes.hlines(y, difference.low, difference.high, color=INK if is_clear else MUTED, linewidth=1.6)
     axes.plot(
         difference.value,
         y,
         marker="D",
         markersize=4.5,
-        color=INK if decided else MUTED,
-        markerfacecolor=INK if decided else "white",
+        color=INK if is_clear else MUTED,
+        markerfacecolor=INK if is_clear else "white",
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bcd.evaluation.evaluation import Evaluation, PatientRow
 from bcd.evaluation.metrics.estimates import Estimate
-from bcd.evaluation.metrics.subgroups import View
+from bcd.evaluation.metrics.subgroups import Subgroup
 from bcd.evaluation.outcome import OUTCOMES
 from bcd.evaluation.report.tables import (
     METRIC_NAMES,
@@ -21,7 +21,7 @@ SHOWN = ("auroc", "auprc", "accuracy", "recall", "specificity", "f1", "brier")
 """Metrics of tables with little room."""
 
 
-def part_table(parts: Sequence[View], *, kind: str) -> Table:
+def part_table(parts: Sequence[Subgroup], *, kind: str) -> Table:
     """Makes the table of hospitals or batches.
 
     Args:
@@ -118,8 +118,8 @@ def selective_table(evaluation: Evaluation) -> Table:
     """Makes the table of the areas of the risk-coverage curve."""
     curve = evaluation.selective
     caption = (
-        "Less is better. AURC: mean error among the kept over all coverages; AUGRC: mean share of all patches that "
-        "is kept and wrong."
+        "Less is better. AURC: mean error among the confident over all coverages; AUGRC: mean share of patches that "
+        "is confident and wrong."
     )
     rows = [["AURC", format_estimate(curve.aurc)], ["AUGRC", format_estimate(curve.augrc)]]
     return Table(caption, ["risk and coverage", "area"], rows)
@@ -130,9 +130,9 @@ def promise_table(evaluation: Evaluation) -> Table | None:
     if not evaluation.certified:
         return None
     rows = []
-    for judged in evaluation.certified:
-        row = [f"≤ {format_level(judged.promised.target_error)}", judged.promised.verdict]
-        found = judged.found
+    for evaluated in evaluation.certified:
+        row = [f"≤ {format_level(evaluated.promised.target_error)}", evaluated.promised.verdict]
+        found = evaluated.found
         if found is None:
             rows.append([*row, *[NOT_AVAILABLE] * 4])
             continue
@@ -140,7 +140,7 @@ def promise_table(evaluation: Evaluation) -> Table | None:
         rows.append([*row, format_percent(found.coverage), str(found.patients), *rates])
     caption = (
         "Certified on val patients, and how they do here; the promise is about the mean over patients of the share "
-        "of wrong patches among those kept, which is 1 minus the first accuracy."
+        "of wrong patches among the confident ones, which is 1 minus the first accuracy."
     )
     header = ["target error", "threshold", "coverage", "patients", "accuracy, patient-macro", "accuracy, pooled"]
     return Table(caption, header, rows)
@@ -161,7 +161,7 @@ def _patient(row: PatientRow) -> list[str]:
 
 
 def tables_of(evaluation: Evaluation) -> dict[str, Table]:
-    """Makes the tables of an evaluation's views that have something to show, by title."""
+    """Makes the tables of an evaluation's subgroups that have something to show, by title."""
     tables: dict[str, Table | None] = {
         "Thresholds by target error": promise_table(evaluation),
         "Risk and coverage": selective_table(evaluation),

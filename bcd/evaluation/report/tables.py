@@ -32,8 +32,15 @@ METRIC_NAMES = {
 """How metrics are called in front of readers."""
 
 
-_KEPT = ["confidence", "patches", "patients", "effective", "coverage", "of IDC", "of no IDC"]
-_RATES = ["accuracy", "accuracy, patient-macro", "precision", "NPV", "recall of kept", "specificity of kept"]
+_CONFIDENT = ["confidence", "patches", "patients", "effective", "coverage", "of IDC", "of no IDC"]
+_RATES = [
+    "accuracy",
+    "accuracy, patient-macro",
+    "precision",
+    "NPV",
+    "recall of confident",
+    "specificity of confident",
+]
 _OF_ALL = ["recall of all", "specificity of all"]
 
 
@@ -47,9 +54,9 @@ class Table:
 
     def without(self, names: Collection[str]) -> Table:
         """Returns the table without some columns, for where there is little room."""
-        kept = [place for place, name in enumerate(self.header) if name not in names]
-        rows = [[row[place] for place in kept] for row in self.rows]
-        return Table(self.caption, [self.header[place] for place in kept], rows)
+        chosen = [place for place, name in enumerate(self.header) if name not in names]
+        rows = [[row[place] for place in chosen] for row in self.rows]
+        return Table(self.caption, [self.header[place] for place in chosen], rows)
 
     def markdown(self) -> str:
         """Returns the table in Markdown, the first column to the left and the others to the right."""
@@ -72,35 +79,35 @@ def describe(evaluation: Evaluation) -> str:
 def headline_table(evaluation: Evaluation) -> Table:
     """Makes the table of metrics: pooled, patient-macro, and without the largest patient."""
     largest = f"{evaluation.largest_patient} ({evaluation.largest_patches:,} patches)"
-    views = {
+    subgroups = {
         "pooled": evaluation.pooled,
         "patient-macro": evaluation.patient_macro,
-        f"without {largest}": evaluation.without_largest,
+        f"leave-one-patient-out: {largest}": evaluation.without_largest,
     }
-    views = {name: estimates for name, estimates in views.items() if estimates}
+    subgroups = {name: estimates for name, estimates in subgroups.items() if estimates}
     rows = [
-        [METRIC_NAMES[metric], *(format_estimate(estimates[metric]) for estimates in views.values())]
+        [METRIC_NAMES[metric], *(format_estimate(estimates[metric]) for estimates in subgroups.values())]
         for metric in evaluation.pooled
     ]
-    return Table(describe(evaluation), ["metric", *views], rows)
+    return Table(describe(evaluation), ["metric", *subgroups], rows)
 
 
 def threshold_rows(evaluation: Evaluation) -> Table:
     """Makes the threshold table."""
     options = evaluation.options
     caption = (
-        f"{describe(evaluation)} A patch is kept if the calibrated probability of its likelier class reaches "
+        f"{describe(evaluation)} A patch is confident if the calibrated probability of its likelier class reaches "
         f"the confidence. A rate on under {options.min_patches} patches or {options.min_patients} patients "
         "is n/a."
     )
-    header = [*_KEPT, *_RATES, *_OF_ALL]
+    header = [*_CONFIDENT, *_RATES, *_OF_ALL]
     return Table(caption, header, [_threshold_row(row) for row in evaluation.thresholds])
 
 
 def threshold_parts(evaluation: Evaluation) -> dict[str, Table]:
     """Makes the threshold table in two parts that a terminal has room for, by what they say."""
     whole = threshold_rows(evaluation)
-    return {"what is kept": whole.without(_RATES), "how well": whole.without([*_KEPT[1:], *_OF_ALL])}
+    return {"what is confident": whole.without(_RATES), "how well": whole.without([*_CONFIDENT[1:], *_OF_ALL])}
 
 
 def _threshold_row(row: ThresholdRow) -> list[str]:
@@ -166,16 +173,16 @@ def _decimal(value: float, *, signed: bool = False) -> str:
 def certified_table(certified: Sequence[CertifiedThreshold]) -> Table:
     """Makes the table of thresholds by target error."""
     caption = (
-        "Val patients, cross-fitted scores. Of what is kept of a patient, a share is wrong: the error is the mean of "
-        "that share over all patients of whom anything is kept, and the bound is an upper one. If no threshold is "
+        "Val patients, cross-fitted scores. Of a patient's confident patches a share is wrong: the error is the mean "
+        "of that share over all patients with a confident patch, and the bound is an upper one. If no threshold is "
         "certified, the figures are of the strictest that was tested. The pooled error is not promised."
     )
     header = [
         "target error",
         "threshold",
         "tested at",
-        "patches kept",
-        "patients kept",
+        "confident patches",
+        "patients with confident patches",
         "error",
         "bound",
         "pooled error",

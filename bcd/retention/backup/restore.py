@@ -5,7 +5,8 @@ renamed when all of them are right. The home may have another path than it had: 
 store rewrites the addresses in it (`bcd.tracking.moved`).
 
 A backup from before a withdrawal still holds the patient. Withdrawals that a later backup in the same folder knows
-are recorded in the restored catalog, so that no snapshot takes the patient and `bcd gc` removes the pixels again.
+are recorded in the restored catalog, so that no snapshot takes the patient and `bcd patient erase` removes the pixels
+again.
 
 Examples:
     >>> restored = restore_backup(Path("/backups/bcd"), Path("/data/bcd"))  # doctest: +SKIP
@@ -73,7 +74,7 @@ def restore_backup(source: Path, home: Path, *, name: str | None = None) -> Rest
     except OSError as error:
         raise UnavailableError(
             f"The home {home} was not restored, at {error.filename or home}: {error.strerror or error}.",
-            "Make room, mend the permissions or name another folder; nothing is half done.",
+            "Make room, fix the permissions or name another folder; nothing is half done.",
         ) from error
     return Restored(manifest, withdrawals)
 

@@ -36,13 +36,13 @@ def _draw(sizes, seed=2):
     return frame.assign(x=1, y=50 * np.arange(len(patient)) + 1, probability=probability)
 
 
-def judge(sizes, **known):
+def evaluate(sizes, **known):
     return evaluate_scores(_draw(sizes), EvaluateOptions(resamples=100), snapshot="a" * 64, split="test", **known)
 
 
 @pytest.fixture(scope="module")
 def evaluation():
-    return judge([40] * 14 + [400])
+    return evaluate([40] * 14 + [400])
 
 
 @pytest.fixture(scope="module")
@@ -183,9 +183,9 @@ def test_each_hospital_has_its_counts_and_its_results(two_hospitals):
     text = write_card(two_hospitals).markdown
 
     assert "| east | 9 | 54 | 50.0 % |" in text
-    for view in two_hospitals.evaluation.per_hospital:
-        assert f"| {view.name} | {view.n_patches:,} | {view.n_patients} |" in text
-        assert format_estimate(view.pooled["auroc"]) in text
+    for turn in two_hospitals.evaluation.per_hospital:
+        assert f"| {turn.name} | {turn.n_patches:,} | {turn.n_patients} |" in text
+        assert format_estimate(turn.pooled["auroc"]) in text
 
 
 def test_limits_follow_from_the_figures(card, facts):
@@ -196,7 +196,7 @@ def test_limits_follow_from_the_figures(card, facts):
 
 
 def test_limits_that_do_not_hold_are_not_claimed(facts):
-    even = replace(facts, evaluation=judge([200] * 40), snapshot=None)
+    even = replace(facts, evaluation=evaluate([200] * 40), snapshot=None)
 
     text = write_card(even).markdown
 
@@ -212,7 +212,7 @@ def with_threshold(facts, threshold, target=0.01):
     row = CertifiedThreshold.model_validate(fields | {"target_error": target})
     policy = facts.record.policy.model_copy(update={"certified": (row,)})
     record = facts.record.model_copy(update={"policy": policy})
-    return replace(facts, record=record, evaluation=judge([40] * 14 + [400], policy=policy))
+    return replace(facts, record=record, evaluation=evaluate([40] * 14 + [400], policy=policy))
 
 
 def test_a_target_that_could_not_be_certified_is_a_limit(facts):
@@ -226,13 +226,13 @@ def test_a_target_that_could_not_be_certified_is_a_limit(facts):
 
 def test_a_certified_threshold_stands_beside_how_it_does_on_test_patients(facts):
     found = with_threshold(facts, 0.85, target=0.25)
-    (judged,) = found.evaluation.certified
+    (evaluated,) = found.evaluation.certified
 
     text = write_card(found).markdown
 
     assert "No threshold could be certified" not in text
     assert "certified at ≥ 85 %" in text
-    assert f"| {format_percent(judged.found.coverage)} | {judged.found.patients} |" in text
+    assert f"| {format_percent(evaluated.found.coverage)} | {evaluated.found.patients} |" in text
 
 
 def test_without_a_test_the_card_says_that_nothing_is_known(facts):
@@ -312,7 +312,7 @@ def test_a_version_that_was_registered_without_a_card_is_named(facts, shared_set
         find_card(shared_settings, "1")
 
 
-def test_a_missing_version_is_told_with_the_mend(settings):
+def test_a_missing_version_is_told_with_the_fix(settings):
     with pytest.raises(BcdError, match=r"no 7 of bcd-idc.*bcd status"):
         find_card(settings, "7")
 

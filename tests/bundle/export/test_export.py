@@ -55,7 +55,7 @@ Path(sys.argv[3]).write_text(json.dumps({name: to_lists(scores) for name, scores
 
 @pytest.fixture(scope="module")
 def bundle(register, shared_settings, networks, tmp_path_factory):
-    """An ensemble of eight views: a network that minds how a patch lies, and two that have every kind of layer."""
+    """An ensemble of eight turns: a network that minds how a patch lies, and two that have every kind of layer."""
     stages = [Stage(filters=8, depth=2, residual=True, dropout=0.2), Stage(filters=12, pooling="average")]
     tiles, wide = Stem(kind="patchify", filters=6, kernel=5, stride=5), Head(reduce="flatten", dense=8, dropout=0.2)
     kinds = {
@@ -65,7 +65,7 @@ def bundle(register, shared_settings, networks, tmp_path_factory):
     for name, architecture in kinds.items():
         networks[name] = tmp_path_factory.mktemp(name) / f"{name}.keras"
         build_network(architecture, seed=4).save(networks[name])
-    return register(shared_settings, "lit", *kinds, views=8)
+    return register(shared_settings, "lit", *kinds, turns=8)
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +185,7 @@ def test_openvino_tells_nobody_that_it_was_used(exported):
 def test_the_preparation_inside_is_the_one_that_trains(single, folder_of):
     from bcd.networks.backend import keras
 
-    model = build_graph(load_networks(folder_of(single)), single.record, fold_views=False)
+    model = build_graph(load_networks(folder_of(single)), single.record, fold_turns=False)
     prepared = keras.Model(model.input, model.get_layer("saturate").output).predict_on_batch(PIXELS)
 
     np.testing.assert_array_equal(prepared, prepare(PIXELS, PrepareOptions()))
@@ -196,7 +196,7 @@ def test_the_preparation_inside_is_the_one_that_trains(single, folder_of):
 def test_a_saved_file_consists_of_layers_that_keras_documents(bundle, folder_of):
     networks = load_networks(folder_of(bundle))
     saved, converted = (
-        json.dumps(build_graph(networks, bundle.record, fold_views=folded).get_config()) for folded in (False, True)
+        json.dumps(build_graph(networks, bundle.record, fold_turns=folded).get_config()) for folded in (False, True)
     )
 
     assert "bcd." not in saved
@@ -208,7 +208,7 @@ def test_a_bundle_that_does_not_sharpen_is_exported_so(single, folder_of):
     networks = load_networks(folder_of(single))
     record = single.record.model_copy(update={"preparation": PrepareOptions(sharpen=False)})
 
-    model = build_graph(networks, record, fold_views=False)
+    model = build_graph(networks, record, fold_turns=False)
 
     expected = networks[0].predict_on_batch(PIXELS)
     np.testing.assert_allclose(model.predict_on_batch(PIXELS)["logit"], expected, atol=1e-6)
@@ -216,7 +216,7 @@ def test_a_bundle_that_does_not_sharpen_is_exported_so(single, folder_of):
 
 def test_a_file_that_scores_otherwise_is_not_kept(single, bundle, folder_of, tmp_path, monkeypatch):
     other = bundle.record.model_copy(update={"ensemble": EnsembleOptions()})
-    wrong = build_graph(load_networks(folder_of(bundle))[:1], other, fold_views=False)
+    wrong = build_graph(load_networks(folder_of(bundle))[:1], other, fold_turns=False)
     monkeypatch.setitem(RUNTIMES, "keras", replace(RUNTIMES["keras"], write=lambda _model, path: wrong.save(path)))
 
     with pytest.raises(BcdError, match=r"logit that is .* from the bundle's, more than 0.0001; it was not kept"):

@@ -9,7 +9,7 @@ import pytest
 
 from bcd.evaluation.calls import is_confident
 from bcd.evaluation.metrics.intervals import Statistic, draw_resamples, interval
-from bcd.evaluation.metrics.metrics import Judged, basis, leverage_of, ratio
+from bcd.evaluation.metrics.metrics import Resampled, basis, leverage_of, ratio
 from bcd.evaluation.metrics.sample import Sample
 from bcd.evaluation.metrics.tallies import tally
 from bcd.evaluation.options import EvaluateOptions
@@ -25,18 +25,18 @@ JACKKNIFE = EvaluateOptions(resamples=300)
 PERCENTILE = EvaluateOptions(resamples=300, interval="percentile")
 
 
-def judge(patches: ScoredPatches, n_patients: int) -> Judged:
+def evaluate(patches: ScoredPatches, n_patients: int) -> Resampled:
     patients = [("hospital", str(number)) for number in range(n_patients)]
-    return Judged.of(Sample(patches.label == 1, patches.probability, patches.patient, patients), JACKKNIFE)
+    return Resampled.of(Sample(patches.label == 1, patches.probability, patches.patient, patients), JACKKNIFE)
 
 
-def figure(judged: Judged, name: str) -> tuple[Statistic, np.ndarray, int]:
+def figure(evaluated: Resampled, name: str) -> tuple[Statistic, np.ndarray, int]:
     """A statistic, its leverage, and the number of patients that it rests on."""
     if name != "selective_error":
-        patients = np.count_nonzero(basis(name, judged.tallies))
-        return lambda weights: judged.values(name, weights), leverage_of(name, judged.tallies), int(patients)
-    kept = tally(judged.sample, is_confident(judged.sample.probability, 0.95))
-    return ratio(kept.fp + kept.fn, kept.n), kept.n, int(np.count_nonzero(kept.n))
+        patients = np.count_nonzero(basis(name, evaluated.tallies))
+        return lambda weights: evaluated.values(name, weights), leverage_of(name, evaluated.tallies), int(patients)
+    confident = tally(evaluated.sample, is_confident(evaluated.sample.probability, 0.95))
+    return ratio(confident.fp + confident.fn, confident.n), confident.n, int(np.count_nonzero(confident.n))
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +45,9 @@ def coverage() -> dict[tuple[str, str], float]:
     held: Counter[tuple[str, str]] = Counter()
     weights = draw_resamples(49, JACKKNIFE)
     for seed in range(SAMPLES):
-        judged = judge(draw_patches(MODEL, 49, np.random.default_rng(seed)), 49)
+        evaluated = evaluate(draw_patches(MODEL, 49, np.random.default_rng(seed)), 49)
         for name in STATISTICS:
-            statistic, leverage, patients = figure(judged, name)
+            statistic, leverage, patients = figure(evaluated, name)
             for options in (JACKKNIFE, PERCENTILE):
                 low, high, _ = interval(statistic, weights, leverage, options, n_patients=patients)
                 assert low < high
@@ -72,7 +72,7 @@ def test_the_lower_end_of_a_difference_is_seldom_above_the_truth() -> None:
     above = 0
     for seed in range(200):
         first, second = draw_patch_pair(MODEL, worse, 29, np.random.default_rng(seed))
-        a, b = judge(first, 29), judge(second, 29)
+        a, b = evaluate(first, 29), evaluate(second, 29)
         low, _, _ = interval(
             lambda weights, a=a, b=b: b.values("auroc", weights) - a.values("auroc", weights),  # type: ignore[misc]
             a.weights,

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from bcd.evaluation.metrics.metrics import METRICS, Judged
+from bcd.evaluation.metrics.metrics import METRICS, Resampled
 from bcd.evaluation.metrics.ranking import average_precision, count_steps
 from bcd.evaluation.metrics.sample import Sample, read_sample
 from bcd.evaluation.options import EvaluateOptions
@@ -40,13 +40,13 @@ ORACLES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 }
 
 
-def every_value(judged: Judged, weights: np.ndarray) -> dict[str, np.ndarray]:
-    return {metric: judged.values(metric, weights) for metric in METRICS}
+def every_value(evaluated: Resampled, weights: np.ndarray) -> dict[str, np.ndarray]:
+    return {metric: evaluated.values(metric, weights) for metric in METRICS}
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_each_metric_agrees_with_scikit_learn(metric: str, scores: pd.DataFrame, options: EvaluateOptions) -> None:
-    estimate = Judged.of(read_sample(scores), options).pooled()[metric]
+    estimate = Resampled.of(read_sample(scores), options).pooled()[metric]
     expected = ORACLES[metric](scores["label"].to_numpy() == 1, scores["probability"].to_numpy())
     assert estimate.value == pytest.approx(expected, abs=1e-12)
 
@@ -56,7 +56,7 @@ def test_resampling_by_weights_is_resampling_patients_one_by_one(
     metric: str, scores: pd.DataFrame, options: EvaluateOptions
 ) -> None:
     sample = read_sample(scores)
-    judged = Judged.of(sample, options)
+    evaluated = Resampled.of(sample, options)
     n_patients = len(sample.patients)
     drawn = np.random.default_rng(options.seed).integers(n_patients, size=(options.resamples, n_patients))
     rows = [np.flatnonzero(sample.patient == patient) for patient in range(n_patients)]
@@ -64,14 +64,14 @@ def test_resampling_by_weights_is_resampling_patients_one_by_one(
     for draw in drawn[:40]:
         chosen = np.concatenate([rows[patient] for patient in draw])
         naive.append(ORACLES[metric](sample.positive[chosen], sample.probability[chosen]))
-    assert judged.values(metric, judged.weights[:40]) == pytest.approx(naive, abs=1e-12)
+    assert evaluated.values(metric, evaluated.weights[:40]) == pytest.approx(naive, abs=1e-12)
 
 
 def test_patient_macro_is_the_mean_over_the_patients_that_have_the_metric(
     scores: pd.DataFrame, options: EvaluateOptions
 ) -> None:
     scores.loc[scores["patient"] == "103", "label"] = 0  # two patients without IDC have no AUROC and no recall
-    macro = Judged.of(read_sample(scores), options).patient_macro()
+    macro = Resampled.of(read_sample(scores), options).patient_macro()
     groups = [group for _, group in scores.groupby(["hospital", "patient"])]
     both = [group for group in groups if group["label"].nunique() == 2]
     aurocs = [sk.roc_auc_score(group["label"], group["probability"]) for group in both]
@@ -87,7 +87,7 @@ def test_leaving_a_patient_out_is_leaving_its_rows_out(scores: pd.DataFrame, opt
     hospital, patient = read_sample(scores).patients[3]
     rest = read_sample(scores[(scores["hospital"] != hospital) | (scores["patient"] != patient)])
     assert without.patients == rest.patients
-    assert Judged.of(without, options).pooled() == Judged.of(rest, options).pooled()
+    assert Resampled.of(without, options).pooled() == Resampled.of(rest, options).pooled()
 
 
 def test_the_same_number_in_two_hospitals_is_two_patients(scores: pd.DataFrame) -> None:
@@ -109,11 +109,11 @@ def test_ranking_agrees_with_scikit_learn_for_any_ties_and_weights(
 ) -> None:
     positive, p, patient = (np.array(column) for column in zip(*rows, strict=True))
     sample = Sample(positive, p, patient, [("north", str(i)) for i in range(5)])
-    judged = Judged.of(sample, EvaluateOptions(resamples=100))
+    evaluated = Resampled.of(sample, EvaluateOptions(resamples=100))
     weights = np.array([data.draw(st.lists(st.integers(0, 3), min_size=5, max_size=5))], dtype=float)
     each = weights[0][patient]
     has = [each[positive].sum() > 0, each[~positive].sum() > 0]
-    auroc, auprc = (judged.values(metric, weights)[0] for metric in ("auroc", "auprc"))
+    auroc, auprc = (evaluated.values(metric, weights)[0] for metric in ("auroc", "auprc"))
     if all(has):
         assert auroc == pytest.approx(sk.roc_auc_score(positive, p, sample_weight=each), abs=1e-9)
     else:
@@ -131,9 +131,9 @@ def test_auroc_depends_on_the_order_of_scores_only(rows: list[tuple[bool, float,
     patients = [("north", str(i)) for i in range(5)]
     once = np.ones((1, 5))
     some = EvaluateOptions(resamples=100)
-    plain = Judged.of(Sample(positive, p, patient, patients), some).values("auroc", once)
-    bent = Judged.of(Sample(positive, p**3 / 2, patient, patients), some).values("auroc", once)
-    flipped = Judged.of(Sample(positive, 1 - p, patient, patients), some).values("auroc", once)
+    plain = Resampled.of(Sample(positive, p, patient, patients), some).values("auroc", once)
+    bent = Resampled.of(Sample(positive, p**3 / 2, patient, patients), some).values("auroc", once)
+    flipped = Resampled.of(Sample(positive, 1 - p, patient, patients), some).values("auroc", once)
     np.testing.assert_array_equal(plain, bent)
     np.testing.assert_allclose(plain, 1 - flipped)
 
@@ -153,8 +153,8 @@ def test_many_distinct_probabilities_are_taken_in_steps_that_hardly_tell() -> No
 
 
 def test_a_patients_own_average_precision_is_exact_with_ties(scores: pd.DataFrame, options: EvaluateOptions) -> None:
-    judged = Judged.of(read_sample(scores), options)
+    evaluated = Resampled.of(read_sample(scores), options)
     groups = [group for _, group in scores.groupby(["hospital", "patient"])]
-    assert judged.by_patient("auprc") == pytest.approx(
+    assert evaluated.by_patient("auprc") == pytest.approx(
         [sk.average_precision_score(group["label"], group["probability"]) for group in groups]
     )

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bcd.evaluation.metrics.metrics import Judged
-from bcd.evaluation.metrics.patients import PatientLevel, find_facts, judge_patients
+from bcd.evaluation.metrics.metrics import Resampled
+from bcd.evaluation.metrics.patients import PatientLevel, evaluate_patients, find_facts
 from bcd.evaluation.metrics.sample import read_sample
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.outcome import FOUND, NOT_FOUND, UNDECIDED, OutcomeRule, decide_outcome
@@ -18,9 +18,9 @@ from bcd.synthetic.scores import ScoreModel, draw_scores
 RULE = OutcomeRule()
 
 
-def judge(scores: pd.DataFrame, options: EvaluateOptions) -> PatientLevel:
-    judged = Judged.of(read_sample(scores), options)
-    return judge_patients(judged, find_facts(judged, scores))
+def evaluate(scores: pd.DataFrame, options: EvaluateOptions) -> PatientLevel:
+    evaluated = Resampled.of(read_sample(scores), options)
+    return evaluate_patients(evaluated, find_facts(evaluated, scores))
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_the_rule_holds_on_made_up_patients_with_and_without_tumour() -> None:
     """The table of docs/explanation/numbers.md, at a fifth of its size."""
     scores = draw_scores(ScoreModel(tumour_free=0.5), 1000, seed=1)
     sizes = scores.groupby("patient")["label"].transform("size")
-    level = judge(scores[sizes >= RULE.min_patches], EvaluateOptions(resamples=100))
+    level = evaluate(scores[sizes >= RULE.min_patches], EvaluateOptions(resamples=100))
     counts = level.outcomes
     with_idc, without = (sum(counts[group].values()) for group in ("with IDC", "without IDC"))
     assert min(with_idc, without) > 150
@@ -55,7 +55,7 @@ def test_the_rule_holds_on_made_up_patients_with_and_without_tumour() -> None:
 
 
 def test_with_hardly_anybody_without_idc_the_outcome_is_descriptive(options: EvaluateOptions) -> None:
-    level = judge(draw_scores(ScoreModel(), 30, seed=2), options)
+    level = evaluate(draw_scores(ScoreModel(), 30, seed=2), options)
     assert level.descriptive
     assert sum(sum(counts.values()) for counts in level.outcomes.values()) == 30
 
@@ -64,7 +64,7 @@ def test_burden_agrees_perfectly_where_the_probability_is_the_truth(
     make_scores: Callable[..., pd.DataFrame], options: EvaluateOptions
 ) -> None:
     scores = make_scores([40 + 5 * i for i in range(12)])
-    level = judge(scores.assign(probability=scores["label"].astype(float)), options)
+    level = evaluate(scores.assign(probability=scores["label"].astype(float)), options)
     assert level.burden_concordance.value == pytest.approx(1)
     assert level.burden_error.value == pytest.approx(0)
     assert level.dice.value == 1
@@ -74,7 +74,7 @@ def test_burden_is_measured_by_patient_and_only_of_those_with_enough_patches(
     make_scores: Callable[..., pd.DataFrame], options: EvaluateOptions
 ) -> None:
     scores = make_scores([40 + 5 * i for i in range(12)] + [29] * 5)
-    level = judge(scores, options)
+    level = evaluate(scores, options)
     enough = scores.groupby(["hospital", "patient"]).filter(lambda patient: len(patient) >= 30)
     each = enough.groupby(["hospital", "patient"]).agg(said=("probability", "mean"), true=("label", "mean"))
     error = each["said"] - each["true"]

@@ -8,14 +8,14 @@ import pytest
 from sklearn import metrics as sk
 
 from bcd.evaluation.calls import is_confident
-from bcd.evaluation.metrics.metrics import Judged
+from bcd.evaluation.metrics.metrics import Resampled
 from bcd.evaluation.metrics.prevalence import AtPrevalence, at_prevalence
 from bcd.evaluation.metrics.sample import read_sample
 from bcd.evaluation.options import EvaluateOptions
 
 
-def judge(scores: pd.DataFrame, prevalence: float, options: EvaluateOptions) -> AtPrevalence:
-    return at_prevalence(Judged.of(read_sample(scores), options), prevalence)
+def evaluate(scores: pd.DataFrame, prevalence: float, options: EvaluateOptions) -> AtPrevalence:
+    return at_prevalence(Resampled.of(read_sample(scores), options), prevalence)
 
 
 def weights_of(scores: pd.DataFrame, prevalence: float) -> np.ndarray:
@@ -37,26 +37,26 @@ def test_metrics_are_those_of_weighted_classes(
         "auprc": sk.average_precision_score(label, p, sample_weight=w),
         "brier": sk.brier_score_loss(label, p, sample_weight=w),
     }
-    found = judge(scores, prevalence, options).metrics
+    found = evaluate(scores, prevalence, options).metrics
     assert {name: estimate.value for name, estimate in found.items()} == pytest.approx(known)
     assert all(e.low < e.value < e.high for e in found.values())
 
 
 def test_the_threshold_table_is_weighted_too(scores: pd.DataFrame, options: EvaluateOptions) -> None:
     w = weights_of(scores, 0.5)
-    row = judge(scores, 0.5, options).thresholds[0]
-    kept = is_confident(scores["probability"], row.level)
-    label, called = scores["label"][kept], scores["probability"][kept] >= 0.5
-    assert row.coverage.value == pytest.approx(w[kept].sum() / w.sum())
-    assert row.accuracy.value == pytest.approx(sk.accuracy_score(label, called, sample_weight=w[kept]))
-    assert row.precision.value == pytest.approx(sk.precision_score(label, called, sample_weight=w[kept]))
+    row = evaluate(scores, 0.5, options).thresholds[0]
+    confident = is_confident(scores["probability"], row.level)
+    label, called = scores["label"][confident], scores["probability"][confident] >= 0.5
+    assert row.coverage.value == pytest.approx(w[confident].sum() / w.sum())
+    assert row.accuracy.value == pytest.approx(sk.accuracy_score(label, called, sample_weight=w[confident]))
+    assert row.precision.value == pytest.approx(sk.precision_score(label, called, sample_weight=w[confident]))
     assert row.recall.value == pytest.approx(sk.recall_score(label, called))
 
 
 def test_at_its_own_prevalence_nothing_changes(scores: pd.DataFrame, options: EvaluateOptions) -> None:
-    judged = Judged.of(read_sample(scores), options)
-    own = at_prevalence(judged, float(scores["label"].mean())).metrics
-    pooled = judged.pooled()
+    evaluated = Resampled.of(read_sample(scores), options)
+    own = at_prevalence(evaluated, float(scores["label"].mean())).metrics
+    pooled = evaluated.pooled()
     assert {name: own[name].value for name in own} == pytest.approx({name: pooled[name].value for name in own})
 
 
@@ -64,13 +64,13 @@ def test_with_one_class_there_is_nothing_to_weight(
     make_scores: Callable[..., pd.DataFrame], options: EvaluateOptions
 ) -> None:
     one_class = make_scores([40] * 12).assign(label=0)
-    found = judge(one_class, 0.5, options)
+    found = evaluate(one_class, 0.5, options)
     assert {estimate.value for estimate in found.metrics.values()} == {None}
 
 
 def test_what_is_kept_may_be_of_one_class(make_scores: Callable[..., pd.DataFrame], options: EvaluateOptions) -> None:
     scores = make_scores([40] * 12)
     sure = scores.assign(probability=np.where(scores["label"] == 1, 0.7, 0.01))
-    row = judge(sure, 0.5, options).thresholds[1]
+    row = evaluate(sure, 0.5, options).thresholds[1]
     assert (row.accuracy.value, row.recall.value) == (1, None)
     assert row.coverage.value == pytest.approx(0.5)

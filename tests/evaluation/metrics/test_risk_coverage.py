@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from bcd.evaluation.metrics.metrics import Judged
+from bcd.evaluation.metrics.metrics import Resampled
 from bcd.evaluation.metrics.risk_coverage import RiskCoverage, make_steps, risk_coverage
 from bcd.evaluation.metrics.sample import Sample, read_sample
 from bcd.evaluation.options import EvaluateOptions
@@ -44,7 +44,7 @@ def test_areas_are_those_of_the_definitions_with_ties(scores: pd.DataFrame) -> N
 def test_many_confidences_in_few_steps_change_hardly_anything() -> None:
     sample = read_sample(draw_scores(ScoreModel(), 60, seed=1))
     steps = make_steps(sample)
-    assert steps.kept.shape[1] == 1000
+    assert steps.confident.shape[1] == 1000
     assert steps.augrc(_once(sample))[0] == pytest.approx(_augrc_of_traub(sample), rel=1e-3)
     assert steps.aurc(_once(sample))[0] == pytest.approx(_aurc_by_definition(sample), rel=5e-3)
 
@@ -60,11 +60,11 @@ def test_a_resample_is_the_sample_with_its_patients_repeated(scores: pd.DataFram
 
 
 def test_the_curve_ends_at_all_patches_with_the_error_of_all(scores: pd.DataFrame, options: EvaluateOptions) -> None:
-    judged = Judged.of(read_sample(scores), options)
-    curve = risk_coverage(judged)
+    evaluated = Resampled.of(read_sample(scores), options)
+    curve = risk_coverage(evaluated)
     last = curve.points[-1]
     assert last.coverage == 1
-    assert last.risk.value == pytest.approx(1 - judged.pooled()["accuracy"].value)
+    assert last.risk.value == pytest.approx(1 - evaluated.pooled()["accuracy"].value)
     assert last.risk.low < last.risk.value < last.risk.high
     assert curve.augrc.low < curve.augrc.value < curve.augrc.high
     assert curve.aurc.low < curve.aurc.value < curve.aurc.high
@@ -76,7 +76,7 @@ def test_the_curve_ends_at_all_patches_with_the_error_of_all(scores: pd.DataFram
 def test_coverage_rises_as_confidence_falls(rows: list[tuple[bool, float, int]]) -> None:
     label, p, patient = zip(*rows, strict=True)
     frame = pd.DataFrame({"hospital": "north", "patient": patient, "label": label, "probability": p})
-    points = risk_coverage(Judged.of(read_sample(frame), EvaluateOptions(resamples=100))).points
+    points = risk_coverage(Resampled.of(read_sample(frame), EvaluateOptions(resamples=100))).points
     assert points[-1].coverage == 1
     assert (np.diff([point.coverage for point in points]) > 0).all()
     assert (np.diff([point.confidence for point in points]) < 0).all()

@@ -29,10 +29,10 @@ OPTIONS = EvaluateOptions(target_errors=[0.05])
 def true_error(patches: ScoredPatches, policy: Policy, threshold: float) -> float:
     """What is promised, on patients so many that they are the population."""
     p = policy.calibrator.apply(patches.logit)
-    kept = is_confident(p, threshold)
-    wrong = kept & (is_idc(p) != (patches.label == 1))
+    confident = is_confident(p, threshold)
+    wrong = confident & (is_idc(p) != (patches.label == 1))
     size = patches.patient.max() + 1
-    counts = [np.bincount(patches.patient[which], minlength=size).astype(float) for which in (wrong, kept)]
+    counts = [np.bincount(patches.patient[which], minlength=size).astype(float) for which in (wrong, confident)]
     return float(shares(*counts).mean())
 
 

@@ -63,12 +63,14 @@ def test_the_deployed_calibrator_is_fitted_on_all_patients_and_the_thresholds_ar
     assert policy.calibrator == fit_calibrator(val.logit, val.label)
     crossed = cross_fit(val.logit, val.label, val.patient, folds=OPTIONS.folds, seed=OPTIONS.seed)
     for row in policy.certified:
-        kept = is_confident(crossed, row.tested)
-        assert row.coverage == kept.mean()
-        wrong = kept & (is_idc(crossed) != (val.label == 1))
-        shares = [wrong[mine].sum() / mine.sum() for i in range(100) if (mine := kept & (val.patient == i)).any()]
+        confident = is_confident(crossed, row.tested)
+        assert row.coverage == confident.mean()
+        wrong = confident & (is_idc(crossed) != (val.label == 1))
+        shares = [
+            wrong[mine].sum() / mine.sum() for i in range(100) if (mine := confident & (val.patient == i)).any()
+        ]
         assert row.error == pytest.approx(np.mean(shares))
-        assert row.error_pooled == pytest.approx(wrong.sum() / kept.sum())
+        assert row.error_pooled == pytest.approx(wrong.sum() / confident.sum())
         assert (row.patients, row.n_patients) == (len(shares), 100)
 
 

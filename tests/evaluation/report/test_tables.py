@@ -68,7 +68,7 @@ def test_tables_say_what_they_are_of(scores: pd.DataFrame, options: EvaluateOpti
     for table in (metrics, thresholds):
         assert table.caption.startswith(expected)
         assert all(len(row) == len(table.header) for row in table.rows)
-    assert metrics.header == ["metric", "pooled", "patient-macro", "without south/100 (400 patches)"]
+    assert metrics.header == ["metric", "pooled", "patient-macro", "leave-one-patient-out: south/100 (400 patches)"]
     assert metrics.rows[0] == [
         "AUROC",
         format_estimate(evaluation.pooled["auroc"]),

@@ -41,7 +41,7 @@ class Worker:
             text=True,
         )
         self._events: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-        self._relay, self._mended = Relay(bars=bars), ("", "")
+        self._relay, self._fault = Relay(bars=bars), ("", "")
         threading.Thread(target=self._read, daemon=True).start()
         assert self._process.stdin is not None
         try:
@@ -54,14 +54,14 @@ class Worker:
         """Shows what the worker says for so long, and returns whether it has ended.
 
         Raises:
-            BcdError: It ended because of something that the user can mend, or that nobody foresaw.
+            BcdError: It ended because of something that the user can fix, or that nobody foresaw.
         """
         try:
             event = self._events.get(timeout=seconds)
             while event is not None:
                 self._relay.show(event)
                 if "error" in event:
-                    self._mended = event["error"]
+                    self._fault = event["error"]
                 event = self._events.get_nowait()
         except queue.Empty:
             return False
@@ -89,15 +89,15 @@ class Worker:
         if code < 0:
             say(f"A worker was killed (signal {-code}); its trial is tried again.")
         elif code == USER_ERROR:
-            raise BcdError(*self._mended)
+            raise BcdError(*self._fault)
         elif code:
             raise BcdError(
                 f"A worker of the search failed: {chr(10).join(written)}",
-                "Mend what it names and run the same command again; what was finished is kept.",
+                "Fix what it names and run the same command again; what was finished is kept.",
             )
 
 
-class Crew:
+class Workers:
     """The workers of this process, at most so many at a time.
 
     Args:

@@ -1,12 +1,15 @@
-"""`bcd architecture show | list`: what a network is made of, and what it costs."""
+"""`bcd network`: what a network is made of, what it costs, and what augmentation makes of patches."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from bcd.cli.options import command_group
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,7 +20,12 @@ if TYPE_CHECKING:
 BATCHES = (1, 256)
 """Patches at a time for which the latency is measured: one alone, and as many as scoring takes."""
 
-app = typer.Typer(help="Show networks layer by layer, with what they cost.", no_args_is_help=True)
+app = command_group(
+    "Show networks layer by layer with what they cost, and what augmentation makes of patches.",
+    "bcd network list",
+    "bcd network show compact",
+    "bcd network preview --to augmentation.png",
+)
 
 
 @app.command()
@@ -60,8 +68,41 @@ def list_presets() -> None:
             rows.append([name, spell_out(architecture), f"{cost.parameters:,}", f"{cost.flops / 1e6:,.1f}"])
         print_table(console, "Architectures", ["name", "what it is", "parameters", "MFLOPs a patch"], rows)
         console.print(
-            "Any other is described in a file: `bcd architecture show FILE`. The default is compact.", highlight=False
+            "Any other is described in a file: `bcd network show FILE`. The default is compact.", highlight=False
         )
+
+
+@app.command()
+def preview(
+    snapshot: Annotated[str, typer.Option(help="Its id, or the beginning of it; else the latest.")] = "",
+    stain: Annotated[float | None, typer.Option(min=0, help="Strength of stain jitter; else bcd.toml's.")] = None,
+    light: Annotated[float | None, typer.Option(min=0, help="Strength of light jitter; else bcd.toml's.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed chooses other patches and draws.")] = 1,
+    to: Annotated[Path, typer.Option(help="The PNG to write.")] = Path("augmentation.png"),
+) -> None:
+    """Draw some train patches as they are prepared, and each as eight epochs of a training would see it.
+
+    Where no snapshot is frozen yet, the patches are of synthetic tissue.
+    """
+    from bcd.cli.augmentation import TIMES, augment_patches, choose_patches, draw_preview
+    from bcd.cli.terminal import at_work
+    from bcd.errors import BcdError
+    from bcd.settings import load_settings
+    from bcd.training.options import TrainOptions
+
+    settings = load_settings()
+    training = settings.options("training", TrainOptions, stain_jitter=stain, light_jitter=light)
+    stain, light = training.stain_jitter, training.light_jitter
+    if to.suffix.lower() != ".png":
+        raise BcdError(f"{to} is no name of a PNG.", "Let --to end in .png.")
+    with at_work(settings, needs_home=False) as console:
+        pixels, labels, source = choose_patches(settings, snapshot, seed)
+        note = f"{len(pixels)} {source}; each as prepared, then as {TIMES} epochs of a training would see it"
+        strengths = f"stain jitter {stain:g}, light jitter {light:g}, seed {seed}"
+        augmented = augment_patches(pixels, stain, light, seed)
+        draw_preview(to, augmented, labels, title=f"Augmentation: {strengths}", note=note)
+        console.print(f"{len(pixels)} {source}: {strengths}", highlight=False)
+        console.print(f"Written to {to.absolute()}", highlight=False, soft_wrap=True)
 
 
 def _measure(architecture: Architecture) -> dict[str, Any]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from bcd.admission.admit import Admission
     from bcd.retraining.stages import Outcome
-    from bcd.scoring.score import PatientScore
+    from bcd.scoring.result import PatientScore
     from bcd.training.ensemble import TrainedEnsemble
 
 Rows = tuple[list[str], list[list[str]]]
@@ -64,7 +64,7 @@ def show_trained(console: Console, trained: TrainedEnsemble) -> None:
     rows = []
     for number, member in enumerate(trained.members, 1):
         kept = member.history[member.best_epoch - 1]
-        figures = [f"{kept[name]:.3f}" for name in ("val_score", "val_auroc", "loss")]
+        figures = [f"{kept[name]:.3f}" if name in kept else "n/a" for name in ("val_score", "val_auroc", "loss")]
         epoch = f"{member.best_epoch} of {len(member.history)}"
         rows.append([str(number), epoch, *figures, f"{kept['patches_per_second']:,.0f}", str(member.path)])
     title = f"{describe_ensemble(trained.architecture, trained.options)}, {trained.parameters:,} parameters"

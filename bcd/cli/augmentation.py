@@ -1,11 +1,9 @@
-"""`bcd augment preview`: what augmentation makes of patches, as a picture."""
+"""The picture that `bcd network preview` draws: train patches, and each as a training would see it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,50 +11,11 @@ if TYPE_CHECKING:
 
     from bcd.settings import Settings
 
-ROWS, VIEWS = 6, 8
+ROWS, TIMES = 6, 8
 """Patches of a preview, half of them IDC where there are so many, and augmented ones of each."""
 
 _SCALE, _GAP, _WIDE_GAP = 3, 8, 24  # pixels of the picture: a patch's pixel, between patches, behind the first column
 _DPI, _FOOT = 150, 50  # dots an inch, and under the drawing, of `bcd.charts.page`
-
-app = typer.Typer(help="See what augmentation makes of patches.", no_args_is_help=True)
-
-
-@app.callback()
-def _augment() -> None:
-    """Keeps `preview` a command of its own, although it is the only one."""
-
-
-@app.command()
-def preview(
-    snapshot: Annotated[str, typer.Option(help="Its id, or the beginning of it; else the latest.")] = "",
-    stain: Annotated[float | None, typer.Option(min=0, help="Strength of stain jitter; else bcd.toml's.")] = None,
-    light: Annotated[float | None, typer.Option(min=0, help="Strength of light jitter; else bcd.toml's.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed chooses other patches and draws.")] = 1,
-    out: Annotated[Path, typer.Option(help="The PNG to write.")] = Path("augmentation.png"),
-) -> None:
-    """Draw some train patches as they are prepared, and each as eight epochs of a training would see it.
-
-    Where no snapshot is frozen yet, the patches are of synthetic tissue.
-    """
-    from bcd.cli.terminal import at_work
-    from bcd.errors import BcdError
-    from bcd.settings import load_settings
-    from bcd.training.options import TrainOptions
-
-    settings = load_settings()
-    training = settings.options("training", TrainOptions, stain_jitter=stain, light_jitter=light)
-    stain, light = training.stain_jitter, training.light_jitter
-    if out.suffix.lower() != ".png":
-        raise BcdError(f"{out} is no name of a PNG.", "Let --out end in .png.")
-    with at_work(settings, needs_home=False) as console:
-        pixels, labels, source = choose_patches(settings, snapshot, seed)
-        note = f"{len(pixels)} {source}; each as prepared, then as {VIEWS} epochs of a training would see it"
-        strengths = f"stain jitter {stain:g}, light jitter {light:g}, seed {seed}"
-        views = augment_patches(pixels, stain, light, seed)
-        draw_preview(out, views, labels, title=f"Augmentation: {strengths}", note=note)
-        console.print(f"{len(pixels)} {source}: {strengths}", highlight=False)
-        console.print(f"Written to {out.absolute()}", highlight=False, soft_wrap=True)
 
 
 def augment_patches(pixels: NDArray[np.uint8], stain: float, light: float, seed: int) -> NDArray[np.uint8]:
@@ -66,16 +25,18 @@ def augment_patches(pixels: NDArray[np.uint8], stain: float, light: float, seed:
     from bcd.networks.augmentation import Augment
 
     augment = Augment(stain, light, seed)
-    views = [np.asarray(augment(pixels, training=True)) for _ in range(VIEWS)]
-    return np.stack([pixels, *(np.rint(view).astype(np.uint8) for view in views)], axis=1)
+    augmented = [np.asarray(augment(pixels, training=True)) for _ in range(TIMES)]
+    return np.stack([pixels, *(np.rint(one).astype(np.uint8) for one in augmented)], axis=1)
 
 
-def draw_preview(path: Path, views: NDArray[np.uint8], labels: NDArray[np.int64], *, title: str, note: str) -> None:
+def draw_preview(
+    path: Path, augmented: NDArray[np.uint8], labels: NDArray[np.int64], *, title: str, note: str
+) -> None:
     """Draws a row a patch at whole multiples of its pixels: as prepared, then augmented.
 
     Args:
         path: The PNG to write.
-        views: What `augment_patches` returned.
+        augmented: What `augment_patches` returned.
         labels: Labels (n,) of the patches.
         title: What is shown.
         note: Where the patches come from.
@@ -84,14 +45,14 @@ def draw_preview(path: Path, views: NDArray[np.uint8], labels: NDArray[np.int64]
 
     from bcd.charts import GRID, MUTED, page
 
-    rows, columns, edge = len(views), views.shape[1], _SCALE * views.shape[2]
+    rows, columns, edge = len(augmented), augmented.shape[1], _SCALE * augmented.shape[2]
     left, top = 100, 30
     width = left + columns * (edge + _GAP) + _WIDE_GAP + _GAP
     frame = [int(GRID[at : at + 2], 16) for at in (1, 3, 5)]
     height = top + rows * (edge + _GAP)
     canvas = np.full((height, width, 3), 255, np.uint8)
     starts = [left + column * (edge + _GAP) + (_WIDE_GAP if column else 0) for column in range(columns)]
-    for row, patches in enumerate(views):
+    for row, patches in enumerate(augmented):
         y = top + row * (edge + _GAP)
         for x, patch in zip(starts, patches, strict=True):
             canvas[y - 1 : y + edge + 1, x - 1 : x + edge + 1] = frame

@@ -1,10 +1,12 @@
-"""`bcd snapshots` and `bcd snapshot show | diff`: what was frozen, and what changed between two freezings."""
+"""`bcd snapshot`: what was frozen, and what changed between two snapshots."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from bcd.cli.options import command_group
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,10 +21,16 @@ if TYPE_CHECKING:
 SHOWN = 20
 """Rows of a long table; the manifest has them all."""
 
-snapshot_app = typer.Typer(help="Show one snapshot, or what changed between two.", no_args_is_help=True)
+app = command_group(
+    "Show snapshots, and what changed between two.",
+    "bcd snapshot list",
+    "bcd snapshot show 1a2b3c4d",
+    "bcd snapshot diff 1a2b3c4d 5e6f7a8b",
+)
 
 
-def snapshots() -> None:
+@app.command(name="list")
+def list_all() -> None:
     """List the snapshots, oldest first, with the models that were trained on them."""
     from bcd.cli.terminal import at_work, print_table
     from bcd.settings import load_settings
@@ -52,7 +60,7 @@ def snapshots() -> None:
         print_table(console, "Snapshots", header, rows)
 
 
-@snapshot_app.command()
+@app.command()
 def show(snapshot: Annotated[str, typer.Argument(help="Its id, or the beginning of it.")]) -> None:
     """Show a snapshot's counts by split, class, hospital, batch and patient, and what was left out."""
     from bcd.cli.terminal import at_work
@@ -67,7 +75,7 @@ def show(snapshot: Annotated[str, typer.Argument(help="Its id, or the beginning 
         console.print(f"All of it: {manifest}", soft_wrap=True, highlight=False)
 
 
-@snapshot_app.command()
+@app.command()
 def diff(
     before: Annotated[str, typer.Argument(help="The earlier snapshot's id, or the beginning of it.")],
     after: Annotated[str, typer.Argument(help="The later one's.")],
@@ -136,7 +144,7 @@ def _show_difference(console: Console, difference: SnapshotDifference) -> None:
     if difference.moved and difference.same_protocol:
         console.print(
             f"{len(difference.moved)} patients moved to another split under one protocol, which must never happen:"
-            " a model that saw them may judge itself. The catalog's table of splits was changed by hand.",
+            " a model may be evaluated on what it saw. The catalog's table of splits was changed by hand.",
             style="red",
             highlight=False,
         )

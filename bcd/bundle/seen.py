@@ -1,0 +1,90 @@
+"""Who a bundle was trained on, where no snapshot of this home can tell: patients, and hashes of their pixels.
+
+A bundle of this home names its snapshot. One that came from elsewhere carries this record, so that nobody among its
+patients evaluates it, whatever a hospital calls them.
+
+Examples:
+    >>> import pandas as pd
+    >>> patches = pd.DataFrame({"hospital": ["a"], "patient": ["1"], "pixel_sha256": ["00" * 32]})
+    >>> Seen.of(patches).find(patches.assign(hospital="b", patient="7"))
+    ['b/7']
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SEEN = "seen.npz"
+"""The record among the files of a bundle."""
+
+_DIGITS = 16  # of a hash in hex: 64 bits tell 277,524 patches from any others
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """Patients that a bundle was trained and calibrated on.
+
+    Attributes:
+        patients: As `hospital/patient`, in order.
+        pixels: The first 64 bits of the SHA-256 of the pixels of each of their patches, ascending, (n,) uint64.
+    """
+
+    patients: tuple[str, ...]
+    pixels: NDArray[np.uint64]
+
+    @classmethod
+    def of(cls, patches: pd.DataFrame) -> Seen:
+        """Records patches with the columns hospital, patient and pixel_sha256."""
+        return cls(tuple(sorted(set(_keys(patches)))), np.unique(_shorten(patches)))
+
+    @classmethod
+    def read(cls, path: Path) -> Seen:
+        """Reads what `write` wrote."""
+        with np.load(path, allow_pickle=False) as held:
+            return cls(tuple(held["patients"].tolist()), held["pixels"])
+
+    def write(self, path: Path) -> None:
+        """Writes the record as .npz; the same record makes the same bytes."""
+        np.savez_compressed(path, patients=np.array(self.patients), pixels=self.pixels)
+
+    def find(self, patches: pd.DataFrame) -> list[str]:
+        """Returns whom of patches' patients it knows, as `hospital/patient`: by hospital and name, or by any pixels.
+
+        Args:
+            patches: Columns hospital, patient and pixel_sha256.
+        """
+        keys = np.array(_keys(patches), dtype=str)
+        known = np.isin(keys, self.patients) | self.find_pixels(patches)
+        return sorted(set(keys[known].tolist()))
+
+    def find_pixels(self, patches: pd.DataFrame) -> NDArray[np.bool_]:
+        """Tells which patches have the pixels of one that it knows, (n,)."""
+        return np.isin(_shorten(patches), self.pixels)
+
+    def knows_name(self, patient: str) -> bool:
+        """Whether a patient of any hospital has this identifier."""
+        return any(known.partition("/")[2] == patient for known in self.patients)
+
+
+def read_seen(folder: Path) -> Seen | None:
+    """Reads the record of the bundle in a folder; None: it carries none, for its home has its snapshot."""
+    path = folder / SEEN
+    return Seen.read(path) if path.is_file() else None
+
+
+def _keys(patches: pd.DataFrame) -> list[str]:
+    return [
+        f"{hospital}/{patient}" for hospital, patient in zip(patches["hospital"], patches["patient"], strict=True)
+    ]
+
+
+def _shorten(patches: pd.DataFrame) -> NDArray[np.uint64]:
+    return np.array([int(digest[:_DIGITS], 16) for digest in patches["pixel_sha256"]], np.uint64)

@@ -1,0 +1,166 @@
+"""`bcd batch`: what every delivery became, which of its files were refused, and files released after all."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bcd.cli.options import By, Reason, command_group
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bcd.store.delivery_queries import RefusedFile
+
+NamedDelivery = Annotated[
+    str, typer.Argument(metavar="BATCH", help="Id of a batch or delivery, its beginning, or a delivery's name.")
+]
+
+app = command_group(
+    "Show what deliveries became; release refused files.",
+    "bcd batch list",
+    "bcd batch refusals monday.zip --rule blank",
+    'bcd batch release monday.zip 8867_idx5_x51_y51_class0.png --by "Dr Lee" --reason "mucin, not blank"',
+)
+
+
+@app.command(name="list")
+def list_batches() -> None:
+    """Show every delivery with its batch, its counts, its flags and its admission report."""
+    from bcd.admission.report import report_path
+    from bcd.cli.terminal import at_work, print_table
+    from bcd.settings import load_settings
+    from bcd.store.delivery_queries import list_deliveries
+    from bcd.store.store import open_store
+
+    settings = load_settings()
+    with at_work(settings) as console:
+        deliveries = list_deliveries(open_store(settings))
+        if not deliveries:
+            console.print("No batch is admitted yet: `bcd ingest DELIVERY --hospital NAME`.", highlight=False)
+            return
+        header = [
+            "batch",
+            "hospital",
+            "delivery",
+            "admitted at",
+            "patients",
+            "patches",
+            "IDC",
+            "unlabelled",
+            "refused",
+        ]
+        rows = [
+            [
+                (each.batch or ("refused" if each.reason else "none"))[:8],
+                each.hospital,
+                each.name,
+                f"{each.admitted_at:%Y-%m-%d %H:%M}",
+                f"{each.patients:,}",
+                f"{each.admitted:,}",
+                f"{each.positive:,}",
+                f"{each.unlabelled:,}"
+                + (f" ({each.unmatched_rows:,} rows unmatched)" if each.unmatched_rows else ""),
+                f"{each.refused_files:,}" + (f" ({each.released:,} released)" if each.released else ""),
+                f"{each.ignored:,}",
+                ", ".join(f"{count:,} {flag}" for flag, count in sorted(each.flags.items()) if count),
+                report_path(settings, each.id).stem,
+            ]
+            for each in deliveries
+        ]
+        print_table(console, "Batches", [*header, "ignored", "flags", "report"], rows)
+        console.print(f"Reports    {settings.reports}/REPORT.html", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def refusals(
+    delivery: NamedDelivery,
+    rule: Annotated[str, typer.Option(help="Only files that broke this rule.")] = "",
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print all of them as CSV, without counts.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="Print at most so many rows; --csv prints all.")] = 200,
+) -> None:
+    """Show the refused files of a delivery: counts by rule, then each file with its reason."""
+    from bcd.admission.findings import commonest_rule
+    from bcd.admission.report import report_path
+    from bcd.admission.rules import FIXES, RULES
+    from bcd.cli.terminal import at_work, print_table
+    from bcd.errors import BcdError
+    from bcd.settings import load_settings
+    from bcd.store.delivery_queries import list_refused, match_delivery
+    from bcd.store.store import open_store
+
+    if rule and rule not in RULES:
+        raise BcdError(f"There is no rule {rule}.", f"Name one of: {', '.join(RULES)}.")
+    settings = load_settings()
+    with at_work(settings) as console:
+        store = open_store(settings)
+        found = match_delivery(store, delivery)
+        files = list_refused(store, found.id, rule=rule or None, limit=None if as_csv else limit)
+        if as_csv:
+            _write_csv(files)
+            return
+        counts = {code: count for code, count in found.refused.items() if not rule or code == rule}
+        total = sum(counts.values())
+        console.print(
+            f"{found.name} of {found.hospital}: {total:,} refused"
+            + (f" by {rule}" if rule else f" of {found.files:,} files, {found.released:,} of them released since"),
+            highlight=False,
+        )
+        if found.reason:
+            console.print(f"{found.reason} {FIXES[commonest_rule(found.refused)]}", soft_wrap=True, highlight=False)
+        if not files:
+            return
+        print_table(
+            console, "By rule", ["rule", "files", ""], [[code, f"{n:,}", RULES[code]] for code, n in counts.items()]
+        )
+        rows = [[each.name, each.rule, each.message, each.state] for each in files]
+        print_table(console, "Files", ["file", "rule", "what is wrong", "now"], rows)
+        if total > len(files):
+            console.print(f"The first {len(files):,} of {total:,}; --csv prints all.", highlight=False)
+        console.print(f"Quarantine {settings.quarantine / found.id}", soft_wrap=True, highlight=False)
+        console.print(f"Report     {report_path(settings, found.id)}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def release(
+    delivery: NamedDelivery,
+    files: Annotated[
+        list[str], typer.Argument(help="Refused files, as `bcd batch refusals` shows them; * is any text.")
+    ],
+    by: By,
+    reason: Reason,
+    label: Annotated[
+        int | None, typer.Option(min=0, max=1, help="The label that is right, instead of the name's.")
+    ] = None,
+) -> None:
+    """Admit refused files after a person has looked at them; who and why is recorded."""
+    from bcd.admission.release import release as release_files
+    from bcd.admission.report import report_path
+    from bcd.cli.terminal import at_work, print_table
+    from bcd.settings import load_settings
+    from bcd.store.store import open_store
+
+    settings = load_settings()
+    with at_work(settings) as console:
+        done = release_files(open_store(settings), delivery, files, author=by, reason=reason, label=label)
+        if done.released:
+            console.print(f"Released {len(done.released):,} of {done.delivery.name}.", highlight=False)
+        if done.refused:
+            rows = [[each.name, each.rule, each.message] for each in done.refused]
+            print_table(console, "Refused again", ["file", "rule", "what is wrong"], rows)
+            console.print(
+                "A patch that is admitted already gets another label by `bcd labels import`.", highlight=False
+            )
+        console.print(
+            f"Report {report_path(settings, done.made or done.delivery.id)}", soft_wrap=True, highlight=False
+        )
+
+
+def _write_csv(files: Sequence[RefusedFile]) -> None:
+    columns = ["file", "rule", "message", "sha256", "kept", "state"]
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([each.name, each.rule, each.message, each.sha256, each.kept or "", each.state] for each in files)

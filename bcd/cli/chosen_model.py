@@ -1,0 +1,69 @@
+"""Which model a command means: the released one, one in a folder, or one of the registry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bcd.bundle.folder import load_folder
+from bcd.bundle.released import RELEASED, load_released
+from bcd.bundle.scorer import RECORD
+from bcd.scoring.exposure import tell_unproven
+
+if TYPE_CHECKING:
+    from bcd.bundle.seen import Seen
+    from bcd.settings import Settings
+
+
+@dataclass(frozen=True)
+class OpenModel:
+    """A model that scores files which are not admitted.
+
+    Attributes:
+        bundle: What scores.
+        said: What it is and why it was chosen, as a sentence.
+        seen: Who it was trained on; None: nobody knows.
+        warnings: What whoever reads its scores must know.
+    """
+
+    bundle: Any
+    said: str
+    seen: Seen | None
+    warnings: tuple[str, ...]
+
+
+def open_model(settings: Settings, which: str = "") -> OpenModel:
+    """Opens the model that `--model` names; none: the champion of the home, where there is one, else the released.
+
+    Raises:
+        BcdError: There is no such model, or its files are damaged.
+    """
+    if which == RELEASED or not (which or _has_champion(settings)):
+        why = "" if which else ", since this home has no champion" if settings.home.exists() else ""
+        bundle = load_released()
+        return OpenModel(bundle, f"the model that comes with bcd{why}.", bundle.seen, (tell_unproven(),))
+    if (Path(which) / RECORD).is_file():
+        bundle = load_folder(Path(which))
+        return OpenModel(bundle, f"the bundle in {which}.", bundle.seen, (tell_unproven(),))
+    return _open_registered(settings, which or "champion")
+
+
+def _has_champion(settings: Settings) -> bool:
+    from bcd.bundle.rows import read_rows
+
+    return any("champion" in row.aliases for row in read_rows(settings))
+
+
+def _open_registered(settings: Settings, which: str) -> OpenModel:
+    from bcd.bundle.registry import load_bundle
+    from bcd.errors import BcdError
+    from bcd.gate.patients import find_trained_on
+
+    bundle = load_bundle(settings, which)
+    try:
+        seen = find_trained_on(settings, bundle)
+    except BcdError:  # its snapshot is not here any more
+        seen = None
+    warnings = (tell_unproven(),) if bundle.record.origin == RELEASED else ()
+    return OpenModel(bundle, f"{which} of {settings.home}.", seen, warnings)

@@ -1,0 +1,318 @@
+"""`bcd model`: the registered versions, what became of each, and what people decide about them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from bcd.cli.options import By, Reason, command_group
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from bcd.gate.history import Event
+    from bcd.retention.versions import Retention
+    from bcd.settings import Settings
+    from bcd.store.decisions import Decision
+    from bcd.store.store import Store
+
+_COLOURS = {"PROMOTE": "green", "HOLD": "yellow", "REJECT": "red", "LOOK": "dim"}
+
+Format = Literal["keras", "hdf5", "onnx", "openvino"]
+Answer = Literal["PROMOTE", "HOLD", "REJECT"]
+
+Version = Annotated[
+    str, typer.Argument(metavar="VERSION", help="A version, such as 3, or an alias, such as champion.")
+]
+
+app = command_group(
+    "Show versions of the model, compare and export them; approve, promote, roll back, prune.",
+    "bcd model list",
+    "bcd model compare champion challenger",
+    'bcd model approve challenger --by "Dr Lee" --reason "checked on 30 slides"',
+    "bcd model export champion --format onnx --to bcd-idc.onnx",
+    "bcd model prune --keep 5 --dry-run",
+)
+
+
+@app.command(name="list")
+def list_all() -> None:
+    """List the versions with their aliases, the gate's verdicts, and their snapshots."""
+    from bcd.cli.terminal import at_work
+    from bcd.settings import load_settings
+    from bcd.store.store import open_store
+
+    settings = load_settings()
+    with at_work(settings) as console:
+        show_models(console, open_store(settings))
+
+
+@app.command()
+def history(
+    version: Annotated[str, typer.Argument(help="Only what concerns this version, such as 3.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """List what happened to the versions: registered, evaluated, promoted, rolled back, and by whom."""
+    from bcd.cli.terminal import at_work
+    from bcd.gate.history import list_events, list_versions
+    from bcd.settings import load_settings
+    from bcd.store.store import open_store
+
+    settings = load_settings()
+    with at_work(settings) as console:
+        store = open_store(settings)
+        events = list_events(store, version)
+        if as_json:
+            _print_events(events)
+            return
+        if not events:
+            console.print("Nothing has been registered or decided yet: `bcd retrain`.", highlight=False)
+            return
+        for event in events:
+            _show_event(console, event)
+        aliases = {alias: one.name for one in list_versions(settings) for alias in one.aliases}
+        now = ", ".join(f"{alias} {name}" for alias, name in sorted(aliases.items())) or "no champion"
+        console.print(f"\nNow: {now}.", highlight=False)
+        show_lost_champion(console, store)
+
+
+@app.command()
+def compare(
+    a: Annotated[str, typer.Argument(help="A version, such as 2, or an alias, such as champion.")],
+    b: Annotated[str, typer.Argument(help="Another version; differences are of this one minus the first.")],
+    *,
+    split: Annotated[Literal["test", "val", "gate"], typer.Option(help="On whose patients.")] = "test",
+    snapshot: Annotated[str, typer.Option(help="Of which snapshot; none: that of the newer version.")] = "",
+    by: Annotated[str, typer.Option(help="Who looks; needed for gate patients.")] = "",
+    reason: Annotated[str, typer.Option(help="Why; needed for gate patients.")] = "",
+) -> None:
+    """Compare two versions on the same patients: differences with intervals by patient."""
+    from bcd.cli.terminal import at_work, print_table
+    from bcd.evaluation.options import EvaluateOptions
+    from bcd.evaluation.report.tables import difference_table, format_level
+    from bcd.gate.comparison import compare_versions
+    from bcd.gate.overrides import Word
+    from bcd.settings import load_settings
+    from bcd.store.store import open_store
+
+    settings = load_settings()
+    word = Word(by, reason) if by or reason else None
+    with at_work(settings) as console:
+        evaluate = settings.options("evaluation", EvaluateOptions)
+        found = compare_versions(open_store(settings), a, b, evaluate, split=split, snapshot=snapshot, word=word)
+        caption = (
+            f"Snapshot {found.snapshot[:12]}, {found.n_patches:,} patches of {found.n_patients} {split} patients; "
+            f"{format_level(evaluate.confidence)} intervals by patient."
+        )
+        table = difference_table(found.differences, caption=caption)
+        print_table(console, f"{found.b} minus {found.a}", table.header, table.rows)
+        console.print(caption, style="dim", highlight=False)
+        console.print(
+            "A rate rests on the patches of its denominator (recall: those labelled IDC; specificity: those labelled"
+            " none), a metric that needs both classes on those of the rarer one.",
+            style="dim",
+            highlight=False,
+        )
+        if split == "val":
+            console.print("Val patients chose the epoch and fitted the calibrator: they flatter.", style="yellow")
+
+
+@app.command()
+def card(
+    version: Version = "champion",
+    to: Annotated[
+        Path | None, typer.Option(help="Write it to this .html or .md file instead of printing it.")
+    ] = None,
+) -> None:
+    """Print the model card of a version, or write it to a file."""
+    from bcd.errors import BcdError
+    from bcd.files import whole_file
+    from bcd.runtime import enter
+    from bcd.settings import load_settings, require_home
+
+    if to is not None and to.suffix.lower() not in (".html", ".md"):
+        raise BcdError(f"{to} is neither .html nor .md.", "Name the file as one of them.")
+    settings = load_settings()
+    require_home(settings)
+    enter(settings)
+    from bcd.bundle.registry import find_card
+
+    found = find_card(settings, version)
+    if to is None:
+        typer.echo(found.markdown)
+        return
+    with whole_file(to) as partial:
+        partial.write_text(found.html if to.suffix.lower() == ".html" else found.markdown, encoding="utf-8")
+    typer.echo(f"{to}: the card of {version}.")
+
+
+@app.command()
+def export(
+    version: Version = "champion",
+    format: Annotated[Format, typer.Option(help="The kind of file.")] = "keras",  # noqa: A002
+    to: Annotated[Path | None, typer.Option(help="The file; by default bcd-idc-VERSION here.")] = None,
+) -> None:
+    """Write a version as one file from raw patches to calibrated probability, checked against the bundle."""
+    from bcd.cli.terminal import at_work
+    from bcd.settings import load_settings
+
+    settings = load_settings()
+    with at_work(settings) as console:
+        from bcd.bundle.export.export import export_bundle
+        from bcd.bundle.export.runtimes import RUNTIMES
+        from bcd.bundle.registry import open_folder, require_row
+
+        RUNTIMES[format].require(format)
+        row = require_row(settings, version)
+        path = to or Path(row.name.replace("/", "-") + RUNTIMES[format].suffix)
+        with open_folder(settings, row) as folder:
+            note = export_bundle(folder, row.name, format, path)
+        found = ", ".join(f"{name} within {off:.1g}" for name, off in note.difference.items())
+        console.print(f"{path}: {note.bundle} as {format}, compared with it on {note.probes} patches: {found}.")
+        console.print(f"What goes in and comes out: {path}.json", soft_wrap=True)
+
+
+@app.command()
+def approve(
+    version: Version,
+    by: By,
+    reason: Reason,
+    answer: Annotated[Answer, typer.Option(help="The answer: PROMOTE makes the version champion.")] = "PROMOTE",
+) -> None:
+    """Answer the gate where it proposes a promotion and asks a person."""
+    from bcd.cli.terminal import at_work
+    from bcd.gate.overrides import Word, answer_approval
+    from bcd.settings import load_settings
+    from bcd.store.store import open_store
+
+    settings, word = load_settings(), Word(by, reason)
+    with at_work(settings) as console:
+        decision = answer_approval(open_store(settings), version, word, answer)
+        show_decision(console, settings, decision)
+
+
+@app.command()
+def promote(version: Version, by: By, reason: Reason) -> None:
+    """Make a version champion, whatever the gate says."""
+    from bcd.cli.terminal import at_work
+    from bcd.gate.overrides import Word, force_promotion
+    from bcd.settings import load_settings
+    from bcd.store.store import open_store
+
+    settings, word = load_settings(), Word(by, reason)
+    with at_work(settings) as console:
+        show_decision(console, settings, force_promotion(open_store(settings), version, word))
+
+
+@app.command()
+def rollback(by: By, reason: Reason) -> None:
+    """Make the previous champion champion again. Run it once more, with another reason, to undo that."""
+    from bcd.cli.terminal import at_work
+    from bcd.gate.overrides import Word, roll_back
+    from bcd.settings import load_settings
+    from bcd.store.store import open_store
+
+    settings, word = load_settings(), Word(by, reason)
+    with at_work(settings) as console:
+        show_decision(console, settings, roll_back(open_store(settings), word))
+
+
+@app.command()
+def prune(
+    keep: Annotated[int, typer.Option(min=1, help="How many of the newest versions stay.")],
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say only what would be removed.")] = False,
+) -> None:
+    """Remove old versions with their files. Versions with an alias, scores or another use stay."""
+    from bcd.cli.terminal import at_work
+    from bcd.retention.versions import remove_versions
+    from bcd.settings import load_settings
+    from bcd.store.store import open_store
+
+    settings = load_settings()
+    with at_work(settings) as console:
+        versions = remove_versions(open_store(settings), keep=keep, dry_run=dry_run)
+        _show_retention(console, versions, dry_run=dry_run)
+
+
+def show_models(console: Console, store: Store) -> None:
+    """Prints the versions with the gate's verdicts, and what is lost."""
+    from bcd.cli.terminal import print_table
+    from bcd.gate.history import list_versions
+
+    versions = list_versions(store.settings)
+    if not versions:
+        console.print("No model is registered yet: `bcd retrain`.", highlight=False)
+        return
+    rows = [
+        [
+            each.name,
+            ", ".join(each.aliases),
+            each.verdict or "not at the gate yet",
+            each.snapshot[:8],
+            _first_sentence(each.reasons),
+        ]
+        for each in versions
+    ]
+    print_table(console, "Models", ["bundle", "alias", "verdict", "snapshot", "why"], rows)
+    show_lost_champion(console, store)
+
+
+def _first_sentence(reasons: str) -> str:
+    """Returns what a verdict says first; `bcd model history` tells the rest."""
+    first, more, _ = reasons.partition(". ")
+    return f"{first}." if more else first
+
+
+def show_decision(console: Console, settings: Settings, decision: Decision) -> None:
+    """Prints what was recorded, and who is champion now."""
+    from bcd.tracking.lookup import MODEL, resolve_version
+    from bcd.tracking.store import open_client
+
+    client = open_client(settings)
+    console.print(f"Recorded: {' '.join(decision.reasons)}", highlight=False)
+    for alias in ("champion", "previous", "challenger"):
+        version = resolve_version(client, alias)
+        console.print(f"  {alias:<10} {f'{MODEL}/{version}' if version else 'none'}", highlight=False)
+
+
+def show_lost_champion(console: Console, store: Store) -> None:
+    """Prints which version was champion and the way back, where the alias was deleted by hand."""
+    from bcd.bundle.aliases import find_lost_champion, tell_lost_champion
+    from bcd.bundle.rows import read_rows
+
+    lost = find_lost_champion(read_rows(store.settings), store)
+    if lost is not None:
+        console.print(" ".join(tell_lost_champion(lost)), style="yellow", highlight=False)
+
+
+def _show_event(console: Console, event: Event) -> None:
+    what = {"gate": "the gate", "recheck": "evaluated again", "look": "looked at"}.get(event.what, event.what)
+    verdict = f" [bold {_COLOURS[event.verdict]}]{event.verdict}[/]" if event.verdict else ""
+    against = f" against {event.against}" if event.against and event.what != "registered" else ""
+    gone = " [dim](no longer in the registry)[/]" if event.is_gone else ""
+    when = f"{event.at:%Y-%m-%d %H:%M}"
+    console.print(f"{when}  [bold]{event.version}[/]{gone} {what}{verdict}{against}", highlight=False)
+    for reason in event.why:
+        console.print(f"    {reason}", highlight=False, markup=False)
+
+
+def _print_events(events: Sequence[Event]) -> None:
+    import json
+    from dataclasses import asdict
+
+    typer.echo(json.dumps([asdict(one) | {"at": one.at.isoformat()} for one in events], indent=2))
+
+
+def _show_retention(console: Console, versions: Sequence[Retention], *, dry_run: bool) -> None:
+    for one in versions:
+        size = f" ({one.size / 1e6:.1f} MB)" if one.size else ""
+        done = "would remove" if dry_run else "removed"
+        text = f"kept: {', '.join(one.kept_for)}" if one.kept_for else f"{done} with its files{size}"
+        console.print(f"{one.version}  {text}", highlight=False)
+    if not versions:
+        console.print("No version is registered.", highlight=False)

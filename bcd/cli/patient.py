@@ -1,0 +1,157 @@
+"""`bcd patient`: who is in the store, in which split and scored with what, who withdraws, and what is erased."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bcd.cli.options import By, Reason, command_group
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from bcd.retention.patients import PatientErasure
+    from bcd.store.patient_list import PatientSummary
+
+app = command_group(
+    "Show patients; withdraw one, and erase the pixels of those who are withdrawn.",
+    "bcd patient list --split test --unscored",
+    'bcd patient withdraw 8867 --hospital east --by "Dr Lee" --reason "letter of 3 May"',
+    "bcd patient erase --dry-run",
+)
+
+
+@app.command(name="list")
+def list_patients(
+    *,
+    hospital: Annotated[str, typer.Option(help="Only patients of this hospital.")] = "",
+    split: Annotated[str, typer.Option(help="Only of this split: train, val, gate or test.")] = "",
+    scored: Annotated[
+        bool | None, typer.Option("--scored/--unscored", help="Only who was scored, or only who never was.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Print at most so many rows; --json prints all.")] = 200,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all of them as JSON.")] = False,
+) -> None:
+    """List the patients in the store with their split, their patches and what they were scored with last."""
+    from bcd.cli.terminal import at_work, print_table
+    from bcd.errors import BcdError
+    from bcd.settings import load_settings
+    from bcd.snapshots.options import SplitOptions
+    from bcd.snapshots.splits import SPLITS
+    from bcd.store.patient_list import find_patients
+    from bcd.store.store import open_store
+
+    if split and split not in SPLITS:
+        raise BcdError(f"There is no split {split}.", f"Name one of: {', '.join(SPLITS)}.")
+    settings = load_settings()
+    protocol = settings.options("splits", SplitOptions).recorded_as
+    with at_work(settings) as console:
+        found = find_patients(open_store(settings), protocol, hospital=hospital, split=split, scored=scored)
+        if as_json:
+            _print_json(found)
+            return
+        header = ["patient", "hospital", "split", "patches", "IDC", "unlabelled", "scored with", "at (UTC)"]
+        rows = [
+            [
+                each.patient + " (withdrawn)" * each.withdrawn,
+                each.hospital,
+                each.split or "not dealt",
+                f"{each.patches:,}",
+                f"{each.positive:,}",
+                f"{each.patches - each.labelled:,}",
+                each.bundle or "never",
+                f"{each.scored_at:%Y-%m-%d %H:%M}" if each.scored_at else "",
+            ]
+            for each in found[:limit]
+        ]
+        if rows:
+            print_table(console, f"Patients, splits of protocol {protocol}", header, rows)
+        shown = f", {limit:,} of them shown" if len(found) > limit else ""
+        console.print(f"{len(found):,} patients{shown}.", highlight=False)
+
+
+@app.command()
+def withdraw(
+    patient: Annotated[str, typer.Argument(help="The patient: pseudonym, or the hospital's own identifier.")],
+    by: By,
+    reason: Reason,
+    hospital: Annotated[str, typer.Option(help="The patient's hospital.")] = "",
+) -> None:
+    """Record that a patient withdraws consent: no later snapshot holds the patient."""
+    from bcd.cli.terminal import at_work
+    from bcd.gate.history import list_versions
+    from bcd.retention.patients import models_by_snapshot
+    from bcd.settings import load_settings
+    from bcd.store.store import open_store
+    from bcd.store.withdrawals import find_snapshots
+    from bcd.store.withdrawals import withdraw as record
+
+    settings = load_settings()
+    with at_work(settings) as console:
+        done, is_new = record(open_store(settings), patient, hospital=hospital or None, author=by, reason=reason)
+        name = f"Patient {done.hospital}/{done.patient}"
+        when = f"{done.withdrawn_at:%Y-%m-%d} by {done.author}"
+        console.print(
+            f"{name} is withdrawn." if is_new else f"{name} was withdrawn on {when}: nothing changes.",
+            highlight=False,
+        )
+        snapshots = find_snapshots(settings, [done.person])[done.person]
+        if snapshots:
+            models = models_by_snapshot(list_versions(settings))
+            trained = [model for snapshot in snapshots for model in models.get(snapshot, [])]
+            held = ", ".join(snapshot[:12] for snapshot in snapshots)
+            console.print(f"Earlier snapshots that hold the patient: {held}.", highlight=False, soft_wrap=True)
+            console.print(
+                f"Models that learned from the patient or were evaluated on it: {', '.join(trained) or 'none'}.",
+                highlight=False,
+                soft_wrap=True,
+            )
+        console.print(
+            "Next: `bcd patient erase --dry-run`, then `bcd patient erase`, which removes the pixels.",
+            highlight=False,
+        )
+
+
+@app.command()
+def erase(
+    *, dry_run: Annotated[bool, typer.Option("--dry-run", help="Say only what would be erased.")] = False
+) -> None:
+    """Erase pixels, scores and refused files of withdrawn patients, and say what remains."""
+    from bcd.cli.terminal import at_work
+    from bcd.retention.patients import erase_withdrawn
+    from bcd.settings import load_settings
+    from bcd.store.store import open_store
+
+    settings = load_settings()
+    with at_work(settings) as console:
+        erasures = erase_withdrawn(open_store(settings), dry_run=dry_run)
+        if not erasures:
+            console.print("No patient is withdrawn: nothing to erase.", highlight=False)
+        for erasure in erasures:
+            _show(console, erasure, dry_run=dry_run)
+
+
+def _print_json(found: Sequence[PatientSummary]) -> None:
+    import json
+    from dataclasses import asdict
+
+    rows = [asdict(one) | {"scored_at": one.scored_at and one.scored_at.isoformat()} for one in found]
+    typer.echo(json.dumps(rows, indent=2))
+
+
+def _show(console: Console, erasure: PatientErasure, *, dry_run: bool) -> None:
+    console.print(f"\n[bold]{erasure.hospital}/{erasure.patient}[/], withdrawn {erasure.withdrawn_at:%Y-%m-%d}")
+    lines = [f"{'would remove' if dry_run else 'removed'}: {thing}" for thing in erasure.removed]
+    if not erasure.removed:
+        lines.append("nothing can be removed now" if erasure.kept else "nothing is left to remove")
+    if erasure.kept:
+        lines.append(
+            f"kept: pixels of {sum(erasure.kept.values()):,} patches, for {', '.join(erasure.models)};"
+            " let these versions go (`bcd model prune --keep N`, or delete them in MLflow) and run this again"
+        )
+    lines += [f"remains: {sentence}" for sentence in erasure.remains]
+    for line in lines:
+        console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,171 @@
+"""Scoring of files that are given and not admitted: slides, patches, archives of them; nothing of them is stored.
+
+They are read by admission's own rules, and every patient leaves a folder with what scoring leaves of any:
+
+    FOLDER/PATIENT/scores.parquet  scores.csv  slide-0.png  heatmap-0.png  patches-0.geojson  report.html
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcd.admission.preview import SeenDelivery, look_at
+from bcd.errors import BcdError
+from bcd.files import keep_folder, partial_folder
+from bcd.patches import Hospital, PatientId
+from bcd.progress import say
+from bcd.scoring.exposure import Exposure, expose_to
+from bcd.scoring.options import ScoreOptions
+from bcd.scoring.result import SCORES, PatientScore, ScoringBundle, Subject, read_result, write_result
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bcd.scoring.exposure import Seen
+    from bcd.store.frames import Frame
+
+HOSPITAL = Hospital("given")
+"""What the hospital of given files is called where nobody says it."""
+
+_SHOWN = 5
+_PLACE = ["patient", "slide", "x", "y"]
+_UNKNOWN = Exposure(
+    None, False, "Whether the model was trained on this patient is not known: it does not say who its patients were."
+)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """All that was given, as one table of patches.
+
+    Attributes:
+        patches: What a subject's patches have, and pixel_sha256; `batch` is the file or folder that they came from.
+        pixels: Of each file or folder.
+        frames: Of the slides that were cut, by patient and slide.
+    """
+
+    patches: pd.DataFrame
+    pixels: dict[str, NDArray[np.uint8]]
+    frames: dict[tuple[str, str], Frame]
+
+    def read(self, patches: pd.DataFrame) -> NDArray[np.uint8]:
+        """Reads the pixels of rows of the table."""
+        found = np.empty((len(patches), *next(iter(self.pixels.values())).shape[1:]), np.uint8)
+        batches, rows = patches["batch"].to_numpy(), patches["row"].to_numpy(np.int64)
+        for name, pixels in self.pixels.items():
+            chosen = np.flatnonzero(batches == name)
+            found[chosen] = pixels[rows[chosen]]
+        return found
+
+
+def score_given(
+    paths: Sequence[Path],
+    to: Path,
+    bundle: ScoringBundle,
+    options: ScoreOptions,
+    *,
+    seen: Seen | None,
+    hospital: Hospital = HOSPITAL,
+    spacing: float | None = None,
+    warnings: Sequence[str] = (),
+) -> Iterator[PatientScore]:
+    """Scores files that are not admitted, a patient after the other; what an earlier run left of one is replaced.
+
+    Args:
+        paths: Slides, plain pictures, folders, zips or tars.
+        to: The folder that takes a folder a patient.
+        bundle: What scores.
+        options: Level, outcome and drawing.
+        seen: Who it was trained on; None: nobody knows.
+        hospital: What the hospital is called.
+        spacing: In µm per pixel, for slides that do not say it, or to confirm what they say.
+        warnings: What a reader must know before the scores.
+
+    Raises:
+        BcdError: Nothing can be read of a file; patches are not as they were cut; two files hold the same patch; or a
+            folder of that name holds something else.
+    """
+    with ExitStack() as stack:
+        deliveries = {
+            str(path): stack.enter_context(look_at(path, hospital, spacing=spacing, any_name=True)) for path in paths
+        }
+        for delivery in deliveries.values():
+            _tell_refused(delivery)
+        given = _join(deliveries)
+        for patient, patches in given.patches.groupby("patient", sort=True):
+            rows = patches.reset_index(drop=True)
+            frames = {slide: frame for (whose, slide), frame in given.frames.items() if whose == patient}
+            pixels = given.read(rows)
+            distance = bundle.measure(pixels)
+            if distance is not None:
+                distance.require_raw(f"Patient {patient}", tiled=set(rows["slide"]) <= set(frames))
+            subject = Subject(
+                hospital=hospital,
+                patient=PatientId(str(patient)),
+                patches=rows,
+                read=given.read,
+                frames=frames,
+                exposure=_UNKNOWN if seen is None else expose_to(seen, rows, pixels),
+                protocol=bundle.record.protocol,
+                content=_hash(rows, options),
+                warnings=tuple(warnings),
+            )
+            yield _write(to / str(patient), subject, bundle, options)
+
+
+def _join(deliveries: dict[str, SeenDelivery]) -> _Given:
+    """Joins what several files hold.
+
+    Raises:
+        BcdError: Two of them hold the same patch.
+    """
+    import pandas as pd
+
+    parts = [one.patches.assign(batch=name, row=one.rows) for name, one in deliveries.items()]
+    patches = pd.concat(parts, ignore_index=True)
+    twice = patches[patches.duplicated(_PLACE, keep=False)].sort_values(_PLACE)
+    if len(twice):
+        first, second = twice["batch"].iloc[:2]
+        raise BcdError(
+            f"{first} and {second} both hold patches of patient {twice['patient'].iloc[0]},"
+            f" slide {twice['slide'].iloc[0]}, at the same place: {len(twice) // 2:,} in all.",
+            "Give each slide once, or name the files PATIENT_idxSLIDE, as 8867_idx5.svs.",
+        )
+    frames = {key: frame for one in deliveries.values() for key, frame in one.frames.items()}
+    return _Given(patches, {name: one.pixels for name, one in deliveries.items()}, frames)
+
+
+def _hash(patches: pd.DataFrame, options: ScoreOptions) -> str:
+    rows = patches[["slide", "x", "y", "label", "pixel_sha256"]].to_csv(index=False, na_rep="?")
+    return hashlib.sha256(f"{options.fingerprint()}\n{rows}".encode()).hexdigest()
+
+
+def _write(folder: Path, subject: Subject, bundle: ScoringBundle, options: ScoreOptions) -> PatientScore:
+    import pandas as pd
+
+    if folder.exists() and not (folder / SCORES).is_file():
+        raise BcdError(f"{folder} is there and holds no scores of bcd.", "Name another folder with --to.")
+    with partial_folder(folder.parent) as partial:
+        write_result(partial, subject, bundle, options)
+        pd.read_parquet(partial / SCORES).to_csv(partial / "scores.csv", index=False)
+        if folder.exists():
+            shutil.rmtree(folder)
+        keep_folder(partial, folder)
+    return read_result(folder, subject.hospital, subject.patient, bundle, options)
+
+
+def _tell_refused(delivery: SeenDelivery) -> None:
+    for reason in delivery.reasons[:_SHOWN]:
+        say(f"Not scored: {reason}")
+    if len(delivery.reasons) > _SHOWN:
+        by_rule = ", ".join(f"{rule} {count:,}" for rule, count in delivery.refused.items())
+        say(f"Not scored, {len(delivery.reasons):,} files of {delivery.name} in all, by rule: {by_rule}.")

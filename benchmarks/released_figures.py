@@ -1,0 +1,250 @@
+"""The figures of the released model, made from its out-of-fold scores alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from released_training import PLACE
+
+from bcd.bundle.released.figures import Yardstick
+from bcd.errors import BcdError
+from bcd.evaluation.calls import is_confident
+from bcd.evaluation.evaluation import Evaluation, evaluate_scores
+from bcd.evaluation.metrics.estimates import Difference, Estimate
+from bcd.evaluation.metrics.intervals import Array, interval, value_of
+from bcd.evaluation.metrics.metrics import Resampled, make_estimate, ratio
+from bcd.evaluation.metrics.ranking import divide
+from bcd.evaluation.metrics.sample import read_sample
+from bcd.evaluation.metrics.tallies import tally
+from bcd.evaluation.options import EvaluateOptions
+from bcd.evaluation.policy.calibration import sigmoid
+from bcd.evaluation.policy.policy import Policy, fit_policy
+from bcd.evaluation.report.published import FOUNDING_PREVALENCE
+from bcd.snapshots.snapshot import patient_keys
+from bcd.snapshots.splits import published_list
+
+OURS = "released recipe"
+SPLIT = "out_of_fold"
+OPTIONS = EvaluateOptions()
+AT_FOUNDING = EvaluateOptions(at_prevalence=FOUNDING_PREVALENCE)
+_SAME = 1e-6  # relative: another processor rounds otherwise
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What follows from the out-of-fold scores.
+
+    Attributes:
+        scores: With the mean logit, and the probability by a calibrator that never saw the patient's fold.
+        policy: The one that is released: fitted on the natural sample of all patients.
+        natural: The natural sample, cross-fitted.
+        everything: Every patch, cross-fitted.
+        yardsticks: Further figures, cross-fitted.
+    """
+
+    scores: pd.DataFrame
+    policy: Policy
+    natural: Evaluation
+    everything: Evaluation
+    yardsticks: list[Yardstick]
+
+    def plain(self) -> dict[str, Any]:
+        """Returns policy, metrics and figures as plain JSON values."""
+        return {
+            "policy": self.policy.model_dump(mode="json"),
+            "metrics": self.natural.headline(),
+            "natural": self.natural.model_dump(mode="json"),
+            "everything": self.everything.model_dump(mode="json"),
+            "yardsticks": [each.model_dump(mode="json") for each in self.yardsticks],
+        }
+
+
+def compute(scores: pd.DataFrame, snapshot: str) -> Computed:
+    """Computes the policy and every figure of out-of-fold scores.
+
+    Args:
+        scores: hospital, patient, slide, x, y, label, fold, natural, and a column `logit_…` for each member.
+        snapshot: Id of the snapshot that they are of.
+    """
+    scores = scores.assign(logit=scores.filter(regex=r"^logit_\d+$").mean(axis=1))
+    policies = fit_by_fold(scores)
+    scores = cross_fit(scores, policies)
+    natural = scores[scores["natural"]].reset_index(drop=True)
+
+    def evaluate(sample: pd.DataFrame) -> Evaluation:
+        return evaluate_scores(sample, AT_FOUNDING, snapshot=snapshot, split=SPLIT)
+
+    evaluated = evaluate(natural)
+    return Computed(
+        scores=scores,
+        policy=fit_policy(natural["logit"], natural["label"], patient_keys(natural), OPTIONS),
+        natural=evaluated,
+        everything=evaluate(scores),
+        yardsticks=[
+            cross_fitted_thresholds(natural, policies),
+            founding_yardstick(evaluated),
+            *(list_yardstick(scores, name) for name in ("train", "val", "unlisted")),
+        ],
+    )
+
+
+def fit_by_fold(scores: pd.DataFrame) -> dict[int, Policy]:
+    """Fits the policy for each fold on the natural sample of the other folds' patients."""
+    natural = scores[scores["natural"]]
+    policies = {}
+    for fold in sorted(scores["fold"].unique()):
+        others = natural[natural["fold"] != fold]
+        policies[int(fold)] = fit_policy(others["logit"], others["label"], patient_keys(others), OPTIONS)
+    return policies
+
+
+def cross_fit(scores: pd.DataFrame, policies: dict[int, Policy]) -> pd.DataFrame:
+    """Adds the probability of each patch by the calibrator that never saw its patient's fold."""
+    probability = np.empty(len(scores))
+    for fold, policy in policies.items():
+        mine = scores["fold"].to_numpy() == fold
+        probability[mine] = policy.calibrator.apply(scores["logit"].to_numpy()[mine])
+    return scores.assign(probability=probability)
+
+
+def cross_fitted_thresholds(natural: pd.DataFrame, policies: dict[int, Policy]) -> Yardstick:
+    """Evaluates each fold with the thresholds that were certified on the other folds' patients."""
+    sample = read_sample(natural)
+    resampled = Resampled.of(sample, OPTIONS)
+    fold, figures = natural["fold"].to_numpy(), {}
+    for place, target in enumerate(OPTIONS.target_errors):
+        confident = np.zeros(len(natural), bool)
+        for held_out, policy in policies.items():
+            threshold = policy.certified[place].threshold
+            if threshold is not None:
+                confident |= (fold == held_out) & is_confident(sample.probability, threshold)
+        of_all = tally(sample, confident)
+        right = of_all.tp + of_all.tn
+        counted = (of_all.n > 0).astype(np.float64)
+        error = ratio(divide(of_all.n - right, np.maximum(of_all.n, 1)), counted)
+        name = f"at a target error of {target:.0%}"
+        figures[f"share of patches confident {name}"] = make_estimate(
+            ratio(of_all.n, resampled.tallies.n), resampled.weights, resampled.tallies.n, OPTIONS
+        )
+        figures[f"error {name}, mean over patients"] = make_estimate(
+            error, resampled.weights, of_all.n, OPTIONS, leverage=counted
+        )
+    certified = {
+        fold: [f"{row.target_error:.0%}" for row in policy.certified if row.threshold is not None]
+        for fold, policy in policies.items()
+    }
+    told = "; ".join(f"without fold {fold}: {', '.join(targets) or 'none'}" for fold, targets in certified.items())
+    return Yardstick(
+        title=f"Thresholds certified on the other folds' patients, natural sample. Certified {told}.",
+        patients=len(sample.patients),
+        patches=len(natural),
+        figures=figures,
+    )
+
+
+def founding_yardstick(natural: Evaluation) -> Yardstick:
+    """Lays out the founding work's table for the natural sample, weighted to its 50:50."""
+    at = natural.at_prevalence
+    if at is None:
+        raise ValueError("the evaluation is at its own prevalence only")
+    figures = {"accuracy, all patches": at.metrics["accuracy"]}
+    for row in at.thresholds:
+        level = f"at a confidence of {100 * row.level:g} %"
+        figures |= {f"share of patches confident {level}": row.coverage, f"accuracy {level}": row.accuracy}
+    return Yardstick(
+        title="The founding table: natural sample, weighted to 50:50",
+        patients=natural.n_patients,
+        patches=natural.n_patches,
+        figures=figures,
+    )
+
+
+def list_yardstick(scores: pd.DataFrame, name: str) -> Yardstick:
+    """Evaluates the patients of a published list, or those that are in none, on every patch."""
+    mine = scores[of_list(scores, name)].reset_index(drop=True)
+    title = "Patients in no published list" if name == "unlisted" else f"Patients of the published {name} list"
+    if mine["label"].nunique() < 2:
+        return Yardstick(title=title, patients=int(mine["patient"].nunique()), patches=len(mine), figures={})
+    resampled = Resampled.of(read_sample(mine), OPTIONS)
+    figures = {
+        "AUROC, pooled": resampled.pooled()["auroc"],
+        "AUROC, patient-macro": resampled.patient_macro()["auroc"],
+    }
+    return Yardstick(title=title, patients=len(resampled.sample.patients), patches=len(mine), figures=figures)
+
+
+def of_list(scores: pd.DataFrame, name: str) -> pd.Series[bool]:
+    """Tells which patches are of patients of a published list; `unlisted`: of none."""
+    if name != "unlisted":
+        return scores["patient"].isin(list(published_list(name)))
+    return ~scores["patient"].isin(set().union(*(published_list(each) for each in ("train", "val", "test"))))
+
+
+def compare_with(scores: pd.DataFrame, file: Path) -> Iterator[tuple[str, Estimate, Estimate, Difference]]:
+    """Puts other networks' published predictions of the same patches beside the out-of-fold scores.
+
+    Args:
+        scores: The out-of-fold scores.
+        file: CSV of patient, x, y, label and a column of probabilities for each network.
+
+    Yields:
+        A network's name, its pooled and its patient-macro AUROC, and by how much the latter of ours is higher:
+        paired, on the patients with both classes.
+
+    Raises:
+        BcdError: A patch of the file has no out-of-fold score.
+    """
+    theirs = pd.read_csv(file, dtype={"patient": str})
+    ours = scores.assign(probability=sigmoid(scores.filter(regex=r"^logit_\d+$").mean(axis=1)))
+    both = theirs.merge(ours.drop(columns="label"), on=PLACE, how="left", validate="one_to_one")
+    if both["probability"].isna().any():
+        raise BcdError(
+            f"{file}: {both['probability'].isna().sum()} patches have no out-of-fold score.", "Train first."
+        )
+    names = [name for name in theirs.columns if name not in {*PLACE, "label"}]
+    mine = Resampled.of(read_sample(both), OPTIONS)
+    for name in ("probability", *names):
+        other = Resampled.of(read_sample(both.assign(probability=both[name])), OPTIONS)
+        gain = _paired_gain(mine.by_patient("auroc"), other.by_patient("auroc"), mine)
+        title = OURS if name == "probability" else name
+        yield title, other.pooled()["auroc"], other.patient_macro()["auroc"], gain
+
+
+def _paired_gain(ours: Array, theirs: Array, sample: Resampled) -> Difference:
+    has_both = ~np.isnan(ours)
+    counted = has_both.astype(np.float64)
+    gain = np.where(has_both, ours - theirs, 0.0)
+
+    def mean(weights: Array) -> Array:
+        return divide(weights @ gain, weights @ counted)
+
+    low, high, dropped = interval(mean, sample.weights, counted, OPTIONS, signed=True)
+    return Difference(
+        value=value_of(mean, len(gain)),
+        low=low,
+        high=high,
+        n_patches=int(sample.tallies.n[has_both].sum()),
+        n_patients=int(has_both.sum()),
+        dropped=dropped,
+    )
+
+
+def differences(found: Any, stored: Any, place: str = "") -> Iterator[str]:
+    """Names every value of two trees of JSON that differs by more than rounding."""
+    if isinstance(found, dict) and isinstance(stored, dict):
+        for key in sorted(found.keys() | stored.keys()):
+            yield from differences(found.get(key), stored.get(key), f"{place}/{key}")
+    elif isinstance(found, list) and isinstance(stored, list) and len(found) == len(stored):
+        for number, (one, other) in enumerate(zip(found, stored, strict=True)):
+            yield from differences(one, other, f"{place}/{number}")
+    elif isinstance(found, float) and isinstance(stored, float | int):
+        if abs(found - stored) > _SAME * max(1.0, abs(stored)):
+            yield f"{place}: {found!r}, stored {stored!r}"
+    elif json.dumps(found) != json.dumps(stored):
+        yield f"{place}: {found!r}, stored {stored!r}"
