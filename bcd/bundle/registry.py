@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -40,6 +40,7 @@ from bcd.tracking.store import locked, open_client
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
+    from mlflow.models import ModelSignature
 
     from bcd.bundle.card.card import Card
 
@@ -106,6 +107,7 @@ def register_bundle(
     record: BundleRecord,
     example: np.ndarray,
     card: Card | None = None,
+    seen: Seen | None = None,
 ) -> Bundle:
     """Registers a bundle as the next version of `bcd-idc`; the same key again returns the version it has.
 
@@ -119,6 +121,7 @@ def register_bundle(
         example: A few raw patches, uint8 (n, 50, 50, 3), kept as the model's example of its input: of nobody, since
             the registry outlives a patient's withdrawal.
         card: Its model card, kept with it.
+        seen: Who it was trained on, of one that came from elsewhere.
     """
     client = open_client(settings)
     with locked(settings):
@@ -127,7 +130,7 @@ def register_bundle(
             _ensure_model(client)
 
             def write(folder: Path) -> None:
-                write_bundle(folder, networks=networks, graph=graph, record=record, card=card)
+                write_bundle(folder, networks=networks, graph=graph, record=record, card=card, seen=seen)
 
             model_id = _log_model(client, key, run_id, record=record, example=example, write=write)
             version = client.create_model_version(
@@ -139,6 +142,7 @@ def register_bundle(
                     KEY_TAG: key,
                     "bcd.snapshot": record.snapshot,
                     "bcd.protocol": record.protocol,
+                    "bcd.origin": record.origin,
                 },
                 description=describe_record(record) if card is None else card.short,
             ).version
@@ -299,7 +303,7 @@ def _store_model(folder: Path, model_id: str, *, bundle: Path, record: BundleRec
     )
 
 
-def _signature(record: BundleRecord) -> Any:
+def _signature(record: BundleRecord) -> ModelSignature:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec
 

@@ -11,6 +11,7 @@ from bcd.bundle.engine import Engine, digest_graph
 from bcd.bundle.record import BundleRecord, read_record
 from bcd.errors import BcdError
 from bcd.evaluation.calls import is_confident, is_idc
+from bcd.options import Probability
 from bcd.patches import PATCH_PIXELS
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ RECORD, GRAPH_FOLDER, NETWORKS, CARD = "bundle.json", "graph", "networks", "card
 """What a bundle's folder holds: its record, what scores, the Keras files that it was made of, and its card."""
 
 
-def confident_column(level: float) -> str:
+def confident_column(level: Probability) -> str:
     """Names the column that says whether a patch is confident at a level.
 
     Examples:
@@ -68,6 +69,11 @@ class Scorer:
         columns = {"logit": logits, "probability": probability, "label": is_idc(probability).astype(np.int32)}
         confident = {confident_column(v): is_confident(probability, v) for v in self.record.policy.levels}
         return pd.DataFrame(columns | confident)
+
+
+def list_networks(folder: Path) -> list[Path]:
+    """Returns the Keras files of a bundle's folder, in their order."""
+    return sorted((folder / NETWORKS).glob("*.keras"))
 
 
 def load_scorer(folder: Path) -> Scorer:

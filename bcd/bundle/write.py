@@ -15,18 +15,20 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bcd.bundle.engine import GRAPH, import_openvino
 from bcd.bundle.probes import draw_probes
-from bcd.bundle.scorer import CARD, GRAPH_FOLDER, NETWORKS, RECORD, load_scorer
+from bcd.bundle.scorer import CARD, GRAPH_FOLDER, NETWORKS, RECORD, list_networks, load_scorer
 from bcd.bundle.seen import SEEN
 from bcd.errors import BcdError
 from bcd.files import whole_folder
 
 if TYPE_CHECKING:
+    from keras import Model
+
     from bcd.bundle.card.card import Card
     from bcd.bundle.record import BundleRecord
     from bcd.bundle.seen import Seen
@@ -114,11 +116,11 @@ def write_bundle(
         _require_agreement(partial, record)
 
 
-def load_networks(folder: Path) -> list[Any]:
-    """Loads the Keras files of a bundle's folder (keras.Model), in their order: to export and to train on."""
+def load_networks(folder: Path) -> list[Model]:
+    """Loads the Keras files of a bundle's folder, in their order: to export and to train on."""
     from bcd.networks.keras_files import load_network
 
-    return [load_network(file) for file in sorted((folder / NETWORKS).glob("*.keras"))]
+    return [load_network(file) for file in list_networks(folder)]
 
 
 def _require_agreement(folder: Path, record: BundleRecord) -> None:
