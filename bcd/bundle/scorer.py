@@ -83,16 +83,13 @@ def load_scorer(folder: Path) -> Scorer:
         folder: Where `write_bundle` wrote it.
 
     Raises:
-        BcdError: Its record or its graph is damaged, or of another version of bcd.
-        OSError: A file is missing.
+        BcdError: Another version of bcd made it.
+        OSError: A file is missing, or was changed.
     """
     record = read_record(folder / RECORD)
     graph = folder / GRAPH_FOLDER
     if digest_graph(graph) != record.engine.sha256:
-        raise BcdError(
-            f"The graph in {graph} is not the one that the bundle's record names.",
-            "Its files are damaged: restore them from a backup, use another version, or retrain.",
-        )
+        raise OSError(f"The graph in {graph} is not the one that the record names")
     return Scorer(record, Engine(graph, record.engine.precision))
 
 

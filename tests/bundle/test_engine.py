@@ -10,8 +10,8 @@ import pytest
 from registered import make_record
 
 from bcd.bundle.engine import BATCH, GRAPH, WEIGHTS, Engine, describe_engine, digest_graph
+from bcd.bundle.folder import load_folder
 from bcd.bundle.probes import draw_probes
-from bcd.bundle.scorer import load_scorer
 from bcd.bundle.write import write_bundle, write_graph
 from bcd.errors import BcdError
 from bcd.networks.architecture import PRESETS
@@ -26,7 +26,6 @@ WITHOUT_KERAS = """
 import sys
 from pathlib import Path
 import numpy as np
-from bcd.bundle.scorer import load_scorer
 scores = load_scorer(Path(sys.argv[1])).score(np.load(sys.argv[2]))
 scores.to_parquet(sys.argv[3])
 heavy = {"tensorflow", "keras", "mlflow", "prefect", "openvino_telemetry"}
@@ -119,8 +118,10 @@ def test_a_graph_that_was_changed_is_refused(folder, tmp_path, name):
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
 
-    with pytest.raises(BcdError, match="not the one that the bundle's record names"):
-        load_scorer(damaged)
+    with pytest.raises(
+        BcdError, match=r"The bundle in .* is damaged: The graph in .* is not the one that the record"
+    ):
+        load_folder(damaged)
 
 
 def test_a_bundle_whose_engine_answers_otherwise_than_its_networks_is_not_written(folder, tmp_path):
