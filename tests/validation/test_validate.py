@@ -148,9 +148,10 @@ def test_a_file_of_a_network_is_evaluated_and_said_to_be_uncalibrated(home: Home
 
 def test_an_exported_file_gives_the_scores_of_its_bundle(home: Home, tmp_path: Path) -> None:
     from bcd.bundle.export.export import export_bundle
-    from bcd.bundle.registry import load_bundle
+    from bcd.bundle.registry import open_folder, require_row
 
-    export_bundle(load_bundle(home.store.settings, "1"), "keras", tmp_path / "bcd.keras")
+    with open_folder(home.store.settings, require_row(home.store.settings, "1")) as folder:
+        export_bundle(folder, "bcd-idc/1", "keras", tmp_path / "bcd.keras")
     pixels = read_pixels(home.store.settings, home.snapshot.of("test"))
     exported, bundle = (open_model(home.store.settings, which) for which in (str(tmp_path / "bcd.keras"), "1"))
     np.testing.assert_allclose(exported.score(pixels)["probability"], bundle.score(pixels)["probability"], atol=1e-4)
