@@ -220,9 +220,9 @@ def _look_at_champion(settings: Settings) -> Iterator[Finding]:
                 fix = f"Run `bcd retrain`, or {ADOPT}."
                 yield Finding("warning", "No model is champion yet: nothing can be scored.", fix)
             return
-        from bcd.bundle.fitness import require_fit
+        from bcd.bundle.registry import load_row, require_scores
 
-        require_fit(settings, champion)
+        require_scores(load_row(settings, champion))
     except BcdError as error:
         yield Finding("fault", error.what, error.fix)
         return

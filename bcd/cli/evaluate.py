@@ -31,7 +31,9 @@ def evaluate(
     *,
     model: Annotated[
         str,
-        typer.Option(help="models:/bcd-idc@champion, an alias, a version, or a Keras file. By default the champion."),
+        typer.Option(
+            help="models:/bcd-idc@champion, an alias, a version, released, or a Keras file. By default the champion."
+        ),
     ] = "",
     beside: Annotated[
         list[str] | None, typer.Option(help="A further model on the same patches; may be repeated.")

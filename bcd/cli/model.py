@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -230,13 +231,15 @@ def export(
     with at_work(settings, needs_home=not is_released) as console:
         from bcd.bundle.export.export import export_bundle
         from bcd.bundle.export.runtimes import RUNTIMES
-        from bcd.bundle.registry import load_bundle
-        from bcd.bundle.released import load_released
+        from bcd.bundle.registry import open_folder, require_row
+        from bcd.bundle.released import released_bundle
 
         RUNTIMES[format].require(format)
-        bundle = load_released() if is_released else load_bundle(settings, version)
-        path = to or Path(bundle.name.replace("/", "-") + RUNTIMES[format].suffix)
-        note = export_bundle(bundle, format, path)
+        row = None if is_released else require_row(settings, version)
+        name = version if row is None else row.name
+        path = to or Path(name.replace("/", "-") + RUNTIMES[format].suffix)
+        with nullcontext(released_bundle()) if row is None else open_folder(settings, row) as folder:
+            note = export_bundle(folder, name, format, path)
         found = ", ".join(f"{name} within {off:.1g}" for name, off in note.difference.items())
         console.print(f"{path}: {note.bundle} as {format}, compared with it on {note.probes} patches: {found}.")
         console.print(f"What goes in and comes out: {path}.json", soft_wrap=True)

@@ -23,6 +23,7 @@ from bcd.bundle.registry import Bundle, load_bundle, register_bundle, require_sc
 from bcd.bundle.released import RELEASED, digest_released, load_released
 from bcd.bundle.released.card import write_released_card
 from bcd.bundle.rows import read_rows
+from bcd.bundle.scorer import GRAPH_FOLDER, list_networks
 from bcd.errors import BcdError
 from bcd.gate.patients import find_seen
 from bcd.gate.promotion import LOCK
@@ -61,7 +62,7 @@ def adopt_released(store: Store, sign_off: SignOff) -> Decision:
         if lost is not None:
             raise BcdError(*tell_lost_champion(lost))
         bundle = _register(settings, sign_off)
-        require_scores(bundle.name, bundle.score)
+        require_scores(bundle)
         decision = Decision(
             key=f"adopted/{identify(client, bundle.version)['model'].removeprefix('models:/')}",
             decided_at=datetime.now(UTC),
@@ -100,7 +101,8 @@ def _register(settings: Settings, sign_off: SignOff) -> Bundle:
             settings,
             key=key,
             run_id=run.id,
-            networks=sorted((released.folder / "networks").glob("*.keras")),
+            networks=list_networks(released.folder),
+            graph=released.folder / GRAPH_FOLDER,
             record=released.record,
             example=draw_tissue(2),
             card=write_released_card(),

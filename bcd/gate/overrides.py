@@ -162,8 +162,7 @@ def _take(client: MlflowClient, store: Store, decision: Decision) -> Decision:
 
 
 def _require_loadable(settings: Settings, version: str) -> None:
-    bundle = load_bundle(settings, version)
-    require_scores(bundle.name, bundle.score)
+    require_scores(load_bundle(settings, version))
 
 
 def _is_repeated(client: MlflowClient, last: Decision, kind: Kind, sign_off: SignOff) -> bool:

@@ -17,6 +17,7 @@ from bcd.gate import adoption
 from bcd.gate.adoption import adopt_released, find_training_patients
 from bcd.gate.history import champion_version, list_versions
 from bcd.gate.options import GateOptions
+from bcd.gate.patients import assert_unseen
 from bcd.gate.promotion import run_gate
 from bcd.patches import Hospital
 from bcd.scoring.exposure import list_doubts
@@ -134,3 +135,5 @@ def test_gate_patients_whose_pixels_it_learned_from_are_known_whatever_they_are_
     leaking = rows.assign(pixel_sha256=np.where(rows["patient"] == "1003", first, rows["pixel_sha256"]))
     monkeypatch.setattr("bcd.snapshots.freeze.read_admitted", lambda _: leaking)
     assert find_training_patients(store, "1") == ["h1/1003"]
+    with pytest.raises(BcdError, match=r"has seen 1 patients.*h1/1003.*bcd model promote"):
+        assert_unseen(home, bundle, leaking)

@@ -149,9 +149,10 @@ def test_a_file_of_a_network_is_evaluated_and_said_to_be_uncalibrated(home: Home
 
 def test_an_exported_file_gives_the_scores_of_its_bundle(home: Home, tmp_path: Path) -> None:
     from bcd.bundle.export.export import export_bundle
-    from bcd.bundle.registry import load_bundle
+    from bcd.bundle.registry import open_folder, require_row
 
-    export_bundle(load_bundle(home.store.settings, "1"), "keras", tmp_path / "bcd.keras")
+    with open_folder(home.store.settings, require_row(home.store.settings, "1")) as folder:
+        export_bundle(folder, "bcd-idc/1", "keras", tmp_path / "bcd.keras")
     pixels = read_pixels(home.store.settings, home.snapshot.of("test"))
     exported, bundle = (open_model(home.store.settings, which) for which in (str(tmp_path / "bcd.keras"), "1"))
     np.testing.assert_allclose(exported.score(pixels)["probability"], bundle.score(pixels)["probability"], atol=1e-4)
@@ -280,6 +281,18 @@ def test_pixels_that_a_model_was_trained_on_are_known_under_any_name(home: Home,
     copied = write_delivery(tmp_path / "copied", patients, seed=1)
     with pytest.raises(BcdError, match="by name or by their pixels"):
         evaluate_on_delivery(home.store.settings, copied, Hospital("west"), ["1"], options=OPTIONS)
+
+
+def test_the_released_model_is_evaluated_on_patients_that_it_has_not_learned_from(
+    home: Home, released: Path, tmp_path: Path
+) -> None:
+    settings = home.store.settings
+    delivery = write_delivery(tmp_path / "new", [f"new{number}" for number in range(12)], seed=9)
+    found, _ = evaluate_on_delivery(settings, delivery, Hospital("west"), ["released"], options=OPTIONS)
+    assert list(found.evaluations) == ["bcd-idc/released"]
+    same = write_delivery(tmp_path / "same", ["p0", "p1"], seed=9)
+    with pytest.raises(BcdError, match="public/p0"):
+        evaluate_on_delivery(settings, same, Hospital("public"), ["released"], options=OPTIONS)
 
 
 def test_a_delivery_without_labels_cannot_evaluate(home: Home, tmp_path: Path) -> None:
