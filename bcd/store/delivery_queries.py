@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -18,6 +18,8 @@ from bcd.errors import BcdError
 from bcd.patches import Hospital, PatchName
 from bcd.store import tables
 from bcd.store.deliveries import Delivery, RefusedFile
+from bcd.store.sign_off import COLUMNS as SIGNED
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 
 
@@ -123,12 +125,9 @@ def list_refused(
         numbers: Only those of these numbers; fewer than a database takes in one query.
     """
     refusals, releases = tables.refusals.c, tables.releases.c
-    columns: list[sa.ColumnElement[Any]] = [
-        *(refusals[name] for name in ("number", "name", "rule", "message", "sha256", "kept")),
-        *(releases[name] for name in ("author", "reason", "released_at")),
-    ]
+    names = ("number", "name", "rule", "message", "sha256", "kept")
     query = (
-        sa.select(*columns)
+        sa.select(*(refusals[name] for name in names), *(releases[name] for name in SIGNED))
         .outerjoin_from(tables.refusals, tables.releases, releases.refusal == refusals.number)
         .where(refusals.delivery == delivery)
         .order_by(refusals.number)
@@ -138,7 +137,12 @@ def list_refused(
         query = query.where(refusals.rule == rule)
     if numbers is not None:
         query = query.where(refusals.number.in_(numbers))
-    return [RefusedFile(**row._mapping) for row in store.rows(query)]
+    return [
+        RefusedFile(
+            **{name: getattr(row, name) for name in names}, released=SignOff.of(row._mapping) if row.by else None
+        )
+        for row in store.rows(query)
+    ]
 
 
 def refusal_numbers(store: Store, delivery: str) -> dict[str, list[tuple[int, int]]]:
