@@ -186,30 +186,42 @@ def of_list(scores: pd.DataFrame, name: str) -> pd.Series[bool]:
     return ~scores["patient"].isin(set().union(*(published_list(each) for each in ("train", "val", "test"))))
 
 
-def compare_with(scores: pd.DataFrame, file: Path) -> Iterator[tuple[str, Estimate, Estimate, Difference]]:
-    """Puts other networks' published predictions of the same patches beside the out-of-fold scores.
+def match(scores: pd.DataFrame, file: Path) -> tuple[pd.DataFrame, int]:
+    """Puts other networks' predictions beside the out-of-fold scores of the same patches.
 
     Args:
         scores: The out-of-fold scores.
         file: CSV of patient, x, y, label and a column of probabilities for each network.
 
-    Yields:
-        A network's name, its pooled and its patient-macro AUROC, and by how much the latter of ours is higher:
-        paired, on the patients with both classes.
+    Returns:
+        The patches that both have, with the probability of ours uncalibrated; and how many only the file has.
 
     Raises:
-        BcdError: A patch of the file has no out-of-fold score.
+        BcdError: They have no patch in common.
     """
     theirs = pd.read_csv(file, dtype={"patient": str})
     ours = scores.assign(probability=sigmoid(scores.filter(regex=r"^logit_\d+$").mean(axis=1)))
-    both = theirs.merge(ours.drop(columns="label"), on=PLACE, how="left", validate="one_to_one")
-    if both["probability"].isna().any():
+    both = theirs.merge(ours.drop(columns="label"), on=PLACE, validate="one_to_one")
+    if both.empty:
         raise BcdError(
-            f"{file}: {both['probability'].isna().sum()} patches have no out-of-fold score.", "Train first."
+            f"{file} names no patch that has an out-of-fold score.", "Give predictions of trained patients."
         )
-    names = [name for name in theirs.columns if name not in {*PLACE, "label"}]
+    return both, len(theirs) - len(both)
+
+
+def compare(both: pd.DataFrame, networks: list[str]) -> Iterator[tuple[str, Estimate, Estimate, Difference]]:
+    """Compares other networks with the out-of-fold scores.
+
+    Args:
+        both: What `match` returned.
+        networks: The columns of the others' probabilities.
+
+    Yields:
+        A network's name, its pooled and its patient-macro AUROC, and by how much the latter of ours is higher:
+        paired, on the patients with both classes.
+    """
     mine = Resampled.of(read_sample(both), OPTIONS)
-    for name in ("probability", *names):
+    for name in ("probability", *networks):
         other = Resampled.of(read_sample(both.assign(probability=both[name])), OPTIONS)
         gain = _paired_gain(mine.by_patient("auroc"), other.by_patient("auroc"), mine)
         title = OURS if name == "probability" else name
