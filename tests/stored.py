@@ -13,7 +13,7 @@ import pytest
 from bcd.patches import BatchId, Hospital
 from bcd.settings import Settings, load_settings
 from bcd.store.batches import CANONICAL, write_batch
-from bcd.store.deliveries import DeliveryRecord, Settlement, record_delivery
+from bcd.store.deliveries import Delivery, Settlement, record_delivery
 from bcd.store.spool import open_spool
 from bcd.store.store import Store, open_store
 
@@ -82,7 +82,7 @@ def store_patients(
     with open_spool(store.settings) as spool:
         spool.append(np.zeros((len(index), 50, 50, 3), np.uint8) + rows.astype(np.uint8)[:, None, None, None])
         batch = write_batch(store.settings, index, spool, rows)
-    record = DeliveryRecord(
+    record = Delivery(
         id=f"delivery of {batch}"[:64],
         hospital=Hospital(hospital),
         name="delivery.zip",

@@ -16,6 +16,7 @@ from bcd.admission.rules import Refusal
 from bcd.patches import Hospital
 from bcd.store.known import KnownPatch, in_chunks, known_cells, known_pixels
 from bcd.store.store import Store
+from bcd.store.withdrawals import list_withdrawals
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,10 +54,11 @@ class Doubts:
     labels: list[tuple[KnownPatch, int]] = field(default_factory=list)
 
 
-def refuse_withdrawn(withdrawn: set[str], findings: Findings) -> None:
+def refuse_withdrawn(store: Store, hospital: Hospital, findings: Findings) -> None:
     """Refuses the patches of patients who have withdrawn consent; their bytes are never kept."""
+    withdrawn = [one.patient for one in list_withdrawals(store, hospital)]
     patches = findings.patches
-    for row, member in patches.loc[patches["patient"].isin(list(withdrawn)), "member"].items():
+    for row, member in patches.loc[patches["patient"].isin(withdrawn), "member"].items():
         findings.reject(int(str(row)), Refusal("withdrawn", "The patient has withdrawn consent."))
         findings.private.add(int(member))
 

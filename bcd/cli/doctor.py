@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from bcd.cli.options import ADOPT
 from bcd.errors import BcdError
 from bcd.settings import require_home
 
@@ -210,7 +211,8 @@ def _look_at_champion(settings: Settings) -> Iterator[Finding]:
             if lost is not None:
                 yield Finding("fault", *tell_lost_champion(lost))
             else:
-                yield Finding("warning", "No model is champion yet: nothing can be scored.", "Run `bcd retrain`.")
+                fix = f"Run `bcd retrain`, or {ADOPT}."
+                yield Finding("warning", "No model is champion yet: nothing can be scored.", fix)
             return
         from bcd.bundle.fitness import require_fit
 

@@ -12,7 +12,9 @@ def up(
 ) -> None:
     """Start the pages of Prefect, MLflow, Optuna and the reports, and a worker, on BCD_HOME, and deploy the flows."""
     from bcd.cli import daemons
+    from bcd.cli.options import ADOPT
     from bcd.cli.terminal import at_work, whole_command
+    from bcd.gate.history import champion_version
     from bcd.settings import load_settings
 
     settings = load_settings()
@@ -26,6 +28,9 @@ def up(
         console.print(f"Studies            {urls['studies']}/dashboard/")
         console.print(f"Reports            {urls['reports']}")
         console.print(f"Inbox              {settings.inbox}/HOSPITAL/", soft_wrap=True)
+        if champion_version(settings) is None:
+            text = f"No champion yet    {ADOPT} starts with the model that comes with bcd"
+            console.print(text, soft_wrap=True, highlight=False)
         console.print(f"To stop them       {whole_command(settings, 'down')}", soft_wrap=True, highlight=False)
 
 

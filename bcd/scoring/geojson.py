@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bcd.options import Probability
 from bcd.scoring.heatmap import colours
 from bcd.store.annotations import name_patch
 from bcd.store.frames import PATCH_FRAME, Frame
@@ -31,7 +32,7 @@ _GREY = [160, 160, 160]
 
 
 def write_geojson(
-    path: Path, scores: pd.DataFrame, *, frame: Frame | None, bundle: str, level: float, policy: Policy
+    path: Path, scores: pd.DataFrame, *, frame: Frame | None, bundle: str, level: Probability, policy: Policy
 ) -> None:
     """Writes what the stored scores of one slide say; the same scores make the same bytes.
 
@@ -64,7 +65,7 @@ def _compact(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def _features(scores: pd.DataFrame, frame: Frame, level: float, policy: Policy) -> Iterator[dict[str, Any]]:
+def _features(scores: pd.DataFrame, frame: Frame, level: Probability, policy: Policy) -> Iterator[dict[str, Any]]:
     from bcd.evaluation.calls import is_confident, is_idc
 
     probability = scores["probability"].to_numpy(np.float64)

@@ -86,10 +86,13 @@ def withdraw(
     return patiently(record)
 
 
-def list_withdrawals(store: Store) -> list[Withdrawal]:
-    """Returns all withdrawals, oldest first."""
+def list_withdrawals(store: Store, hospital: Hospital | None = None) -> list[Withdrawal]:
+    """Returns the withdrawals of all hospitals, or of one, oldest first."""
+    query = sa.select(tables.withdrawn)
+    if hospital is not None:
+        query = query.where(tables.withdrawn.c.hospital == hospital)
     with store.read() as connection:
-        rows = connection.execute(sa.select(tables.withdrawn)).mappings().all()
+        rows = connection.execute(query).mappings().all()
     return sorted((Withdrawal(**row) for row in rows), key=lambda one: (one.withdrawn_at, one.person))
 
 

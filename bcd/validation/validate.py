@@ -17,6 +17,7 @@ from bcd.errors import BcdError, InsufficientEvidenceError
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy.policy import Policy
 from bcd.evaluation.report.published import FOUNDING_PREVALENCE
+from bcd.options import Microns
 from bcd.patches import Hospital
 from bcd.settings import Settings
 from bcd.snapshots.freeze import read_admitted
@@ -165,7 +166,7 @@ def evaluate_on_delivery(
     protocol: EvaluationProtocol = "natural",
     naming: Naming | None = None,
     reading: FileReading = AS_FOUND,
-    spacing: float | None = None,
+    spacing: Microns | None = None,
 ) -> Found:
     """Evaluates models on a delivery that is not admitted; neither store nor catalog is touched.
 

@@ -19,7 +19,8 @@ from bcd.snapshots.freeze import freeze_snapshot
 from bcd.snapshots.options import SplitOptions
 from bcd.store import tables
 from bcd.store.batches import CANONICAL, open_pixels, read_pixels, write_batch
-from bcd.store.deliveries import DeliveryRecord, RefusalRecord, Settlement, list_refusals, record_delivery
+from bcd.store.deliveries import Delivery, RefusedFile, Settlement, record_delivery
+from bcd.store.delivery_queries import list_refused
 from bcd.store.erasures import assert_not_erased
 from bcd.store.hospitals import declare_hospital
 from bcd.store.spool import open_spool
@@ -74,8 +75,8 @@ def _deliver(store: Store, name: str, *, slide: str, labels: list[int | None], r
     refusals = []
     for number, file in enumerate(refused):
         (folder / f"{number}").write_bytes(b"PNG")
-        refusals.append(RefusalRecord(file, "size", "m", "0", f"{number}"))
-    record = DeliveryRecord(
+        refusals.append(RefusedFile(file, "size", "m", "0", f"{number}"))
+    record = Delivery(
         id=name,
         hospital=Hospital("east"),
         name=name,
@@ -141,7 +142,7 @@ def test_what_is_stored_of_a_withdrawn_patient_goes_and_nothing_else(store: Stor
         "store/quarantine/two.zip/1",
     }
     assert not store.settings.prepared.exists()
-    assert {refusal.kept for refusal in list_refusals(store, "two.zip")} == {"2", None}
+    assert {refusal.kept for refusal in list_refused(store, "two.zip")} == {"2", None}
     assert _recorded(store) == [("8867", 1, PATCHES), ("8867", 2, PATCHES)]
     assert (done.erased, done.kept, done.models) == (dict.fromkeys(batches, PATCHES), {}, [])
 
@@ -239,7 +240,7 @@ def test_a_run_that_was_killed_is_completed_by_the_next(
     assert not store.settings.prepared.exists()
     assert not (store.settings.scores / "east" / "8867").exists()
     assert sorted(path.name for path in (store.settings.quarantine / "two.zip").iterdir()) == ["2"]
-    assert {refusal.kept for refusal in list_refusals(store, "two.zip")} == {"2", None}
+    assert {refusal.kept for refusal in list_refused(store, "two.zip")} == {"2", None}
 
 
 def _kill_at(store: Store, monkeypatch: pytest.MonkeyPatch, step: str, *, after: bool) -> None:

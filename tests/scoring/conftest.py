@@ -22,7 +22,7 @@ from bcd.scoring.shown import show_slide
 from bcd.scoring.summary import summarise
 from bcd.settings import Settings
 from bcd.store.batches import write_batch
-from bcd.store.deliveries import DeliveryRecord, Settlement, record_delivery
+from bcd.store.deliveries import Delivery, Settlement, record_delivery
 from bcd.store.spool import open_spool
 from bcd.store.store import Store, open_store
 
@@ -78,7 +78,7 @@ class FilledStore(Store):
         with open_spool(self.settings) as spool:
             spool.append(pixels)
             batch = write_batch(self.settings, index, spool, order.to_numpy())
-        record = DeliveryRecord(
+        record = Delivery(
             id=batch,
             hospital=Hospital(hospital),
             name="delivery.zip",

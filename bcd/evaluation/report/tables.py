@@ -13,6 +13,7 @@ from bcd.evaluation.evaluation import Evaluation
 from bcd.evaluation.metrics.estimates import Difference, Estimate
 from bcd.evaluation.metrics.thresholds import ThresholdRow
 from bcd.evaluation.policy.certified import CertifiedThreshold
+from bcd.options import Probability
 
 NOT_AVAILABLE = "n/a"
 
@@ -152,7 +153,7 @@ def format_difference(difference: Difference) -> str:
     return _with_interval(_decimal(difference.value, signed=True), difference.low, difference.high, signed=True)
 
 
-def format_level(level: float) -> str:
+def format_level(level: Probability) -> str:
     """Formats a confidence level as `99.99 %`."""
     return f"{100 * level:.10g} %"
 
