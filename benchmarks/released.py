@@ -75,7 +75,7 @@ def release(arguments: argparse.Namespace) -> None:
     natural = read_natural(arguments.natural)
     found = gather_release(patients, RECIPE, arguments.folder, natural, digests)
     size = write_released(found, arguments.to)
-    print(f"{len(found.members)} of {MEMBERS} members in {arguments.to}, {size / 1e6:.2f} MB.")
+    print(f"Networks: {len(found.members)}. {size / 1e6:.2f} MB in {arguments.to}.")
 
 
 def check(folder: Path) -> int:
