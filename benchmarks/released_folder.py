@@ -26,6 +26,7 @@ from bcd.bundle.released.figures import FILE, Figures, Shift, Source
 from bcd.bundle.seen import SEEN, Seen
 from bcd.errors import BcdError
 from bcd.files import whole_file
+from bcd.patches import SLIDE
 from bcd.snapshots.snapshot import patient_keys
 from bcd.training.fit import TrainedNetwork
 from bcd.training.options import EnsembleOptions
@@ -147,7 +148,7 @@ def write_scores(release: Release, path: Path) -> None:
 
     scores = release.computed.scores.drop(columns=["logit", "probability"])  # these follow from the rest
     types = {"label": pa.int8(), "fold": pa.int8(), "x": pa.int32(), "y": pa.int32(), "natural": pa.bool_()}
-    types |= dict.fromkeys(("hospital", "patient", "slide"), pa.string())
+    types |= dict.fromkeys(SLIDE, pa.string())
     schema = pa.schema([(name, types.get(name, pa.float32())) for name in scores.columns])
     table = pa.Table.from_pandas(scores, schema=schema, preserve_index=False).replace_schema_metadata(None)
     pq.write_table(table, path, compression="zstd")

@@ -25,7 +25,17 @@ from bcd.scoring.score import patients_to_score, score_patient
 from bcd.settings import Settings
 from bcd.store.store import open_store
 from flows.forms import Scoring, Text
-from flows.reporting import is_scheduled, link_report, publish_markdown, publish_picture, reporting, run_name, told
+from flows.reporting import (
+    count_of,
+    finish,
+    is_scheduled,
+    link_report,
+    publish_markdown,
+    publish_picture,
+    reporting,
+    run_name,
+    told,
+)
 
 if TYPE_CHECKING:
     from bcd.bundle.registry import Bundle
@@ -65,7 +75,8 @@ def score(
                 faults.append(error)
     if faults:
         raise faults[0]
-    return scores
+    named_one = f"{scores[0].hospital}/{scores[0].patient}" if len(scores) == 1 else count_of(len(scores), "patient")
+    return finish(scores, f"{named_one} scored with {bundle.name}." if scores else "No patient waits to be scored.")
 
 
 def _check_choice(patient: str, *, all_that_wait: bool) -> None:

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bcd.patches import BatchId, Hospital
+from bcd.patches import CANONICAL, BatchId, Hospital
 from bcd.settings import Settings, load_settings
-from bcd.store.batches import CANONICAL, write_batch
+from bcd.store.batches import write_batch
 from bcd.store.deliveries import Delivery, Settlement, record_delivery
 from bcd.store.spool import open_spool
 from bcd.store.store import Store, open_store

@@ -74,7 +74,8 @@ ACCEPTED = {
     **dict.fromkeys(["demo", "search", "train", "retrain"], TRAINED),
     **dict.fromkeys(["evaluate", "score"], TRAINED),
     **dict.fromkeys(
-        [f"model {verb}" for verb in ("approve", "card", "compare", "export", "promote", "rollback")], TRAINED
+        [f"model {verb}" for verb in ("adopt", "approve", "card", "compare", "export", "promote", "rollback")],
+        TRAINED,
     ),
     **dict.fromkeys(["up", "down", "ingest", "doctor"], SERVED),
     **dict.fromkeys(

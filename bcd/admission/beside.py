@@ -21,9 +21,8 @@ from bcd.admission.rules import Refusal
 from bcd.admission.sources.source import Source, UnreadableFileError
 from bcd.errors import BcdError
 from bcd.files import partial_folder
-from bcd.patches import Hospital
+from bcd.patches import CELL, Hospital
 from bcd.progress import say
-from bcd.store.batches import CELL
 from bcd.store.deliveries import Delivery
 from bcd.store.delivery_queries import list_refused
 from bcd.store.label_files import Call, read_labels

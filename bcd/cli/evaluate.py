@@ -28,7 +28,10 @@ FOLDER = "evaluations"
 def evaluate(
     *,
     model: Annotated[
-        str, typer.Option(help="models:/bcd-idc@champion, an alias, a version, or a Keras file; none: the champion.")
+        str,
+        typer.Option(
+            help="models:/bcd-idc@champion, an alias, a version, released, or a Keras file; none: the champion."
+        ),
     ] = "",
     beside: Annotated[
         list[str] | None, typer.Option(help="A further model on the same patches; may be repeated.")

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bcd.bundle.folder import FolderBundle
 from bcd.bundle.registry import Bundle, load_bundle
 from bcd.bundle.seen import Seen
 from bcd.errors import BcdError
+from bcd.patches import CELL
 from bcd.snapshots.evidence import assert_no_leakage
 from bcd.snapshots.freeze import load_snapshot, patient_keys
 from bcd.store.batches import read_pixels
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from bcd.snapshots.freeze import Snapshot
     from bcd.store.store import Store
 
-_ROW = ["hospital", "patient", "slide", "x", "y", "label", "split"]
+_ROW = [*CELL, "label", "split"]
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def open_look(store: Store, snapshot: Snapshot, split: str) -> Look:
     return look
 
 
-def assert_unseen(settings: Settings, bundle: Bundle, patches: pd.DataFrame) -> None:
+def assert_unseen(settings: Settings, bundle: Bundle | FolderBundle, patches: pd.DataFrame) -> None:
     """Asserts that a bundle saw neither a patient nor pixels that it is evaluated on, in training or calibration.
 
     Raises:
@@ -93,12 +95,12 @@ def assert_unseen(settings: Settings, bundle: Bundle, patches: pd.DataFrame) -> 
         )
 
 
-def find_seen(settings: Settings, bundle: Bundle, patches: pd.DataFrame) -> list[str]:
+def find_seen(settings: Settings, bundle: Bundle | FolderBundle, patches: pd.DataFrame) -> list[str]:
     """Returns the patients of patches whom a bundle has seen, by name or by their pixels, as `hospital/patient`."""
     return find_trained_on(settings, bundle).find(patches)
 
 
-def find_trained_on(settings: Settings, bundle: Bundle) -> Seen:
+def find_trained_on(settings: Settings, bundle: Bundle | FolderBundle) -> Seen:
     """Returns who a bundle was trained and calibrated on: as its snapshot says, or as it says itself.
 
     Raises:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bcd.options import Probability
+from bcd.patches import CELL
 from bcd.scoring.heatmap import colours
 from bcd.store.annotations import name_patch
 from bcd.store.frames import PATCH_FRAME, Frame
@@ -80,7 +81,7 @@ def _features(scores: pd.DataFrame, frame: Frame, level: Probability, policy: Po
     classes = [{"name": name, "color": colour} for name, colour in shown]
     corners = frame.corners(scores["x"], scores["y"])
     outlines = np.stack([corners, corners + frame.step], axis=1).round(2).tolist()
-    cells = (scores[name].tolist() for name in ("hospital", "patient", "slide", "x", "y"))
+    cells = (scores[name].tolist() for name in CELL)
     for row, (cell, outline) in enumerate(zip(zip(*cells, strict=True), outlines, strict=True)):
         (left, top), (right, bottom) = ([_plain(each) for each in corner] for corner in outline)
         ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcd.networks.keras_files import load_network
+from bcd.patches import PERSON
 from bcd.progress import say
 from bcd.search.job import Job
 from bcd.search.options import SearchOptions
@@ -119,7 +120,7 @@ def read_val(prepared: PreparedSnapshot, logits: NDArray[Any] | None = None) -> 
     from bcd.evaluation.metrics.sample import Sample
 
     patches = prepared.snapshot.of("val")
-    groups = patches.groupby(["hospital", "patient"], sort=True, observed=True)
+    groups = patches.groupby(PERSON, sort=True, observed=True)
     positive = patches["label"].to_numpy() == 1
     return Sample(
         positive=positive,

@@ -16,9 +16,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from bcd.patches import Hospital, PatientId, SlideId
+from bcd.patches import CELL, Hospital, PatientId, SlideId
 from bcd.store import tables
-from bcd.store.batches import CELL
 from bcd.store.labels import same_cell
 from bcd.store.store import Store
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from bcd.patches import BatchId, Hospital
+from bcd.patches import CELL, BatchId, Hospital
 from bcd.progress import track
 from bcd.store import tables
 from bcd.store.complete import CompleteSlide, record_complete
@@ -191,7 +191,7 @@ def _revision_rows(settlement: Settlement) -> Iterator[dict[str, object]]:
 
 
 def _cell(known: KnownPatch) -> dict[str, object]:
-    return {name: getattr(known, name) for name in ("hospital", "patient", "slide", "x", "y")}
+    return {name: getattr(known, name) for name in CELL}
 
 
 def _insert_batch(connection: sa.Connection, record: Delivery, index: pd.DataFrame) -> int:
@@ -215,9 +215,7 @@ def _insert_batch(connection: sa.Connection, record: Delivery, index: pd.DataFra
 
 def _insert_patches(connection: sa.Connection, part: pd.DataFrame, *, batch: int, first_row: int) -> None:
     """Inserts patches as plain tuples where the database takes those: twice as fast, and there are many patches."""
-    values: dict[str, Iterable[object]] = {
-        name: part[name].tolist() for name in ("hospital", "patient", "slide", "x", "y", "pixel_sha256")
-    }
+    values: dict[str, Iterable[object]] = {name: part[name].tolist() for name in (*CELL, "pixel_sha256")}
     values["label"] = part["label"].astype(object).where(part["label"].notna(), None).tolist()
     values["batch"] = repeat(batch, len(part))
     values["row"] = range(first_row, first_row + len(part))

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
-from bcd.patches import BatchId, Hospital, PatientId, SnapshotId
+from bcd.patches import PERSON, BatchId, Hospital, PatientId, SnapshotId
 from bcd.settings import Settings
 from bcd.store import tables
 from bcd.store.catalog import patiently
@@ -101,7 +101,7 @@ def find_snapshots(settings: Settings, persons: Collection[Person]) -> dict[Pers
     import pyarrow.parquet as pq
 
     found: dict[Person, dict[SnapshotId, set[BatchId]]] = {person: {} for person in persons}
-    columns = ["hospital", "patient", "batch"]
+    columns = [*PERSON, "batch"]
     for path in sorted(settings.snapshots.glob("[0-9a-f]*/patches.parquet")):
         rows = pq.read_table(path, columns=columns).to_pandas().astype("str").drop_duplicates()
         for hospital, patient, batch in rows.itertuples(index=False):

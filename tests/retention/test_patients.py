@@ -11,14 +11,14 @@ import pytest
 import sqlalchemy as sa
 
 from bcd.errors import BcdError
-from bcd.patches import BatchId, Hospital
+from bcd.patches import CANONICAL, BatchId, Hospital
 from bcd.retention import patients as module
 from bcd.retention.patients import erase_withdrawn, names_patient
 from bcd.settings import Settings
 from bcd.snapshots.freeze import freeze_snapshot
 from bcd.snapshots.options import SplitOptions
 from bcd.store import tables
-from bcd.store.batches import CANONICAL, open_pixels, read_pixels, write_batch
+from bcd.store.batches import open_pixels, read_pixels, write_batch
 from bcd.store.deliveries import Delivery, RefusedFile, Settlement, record_delivery
 from bcd.store.delivery_queries import list_refused
 from bcd.store.erasures import assert_not_erased

@@ -281,6 +281,18 @@ def test_pixels_that_a_model_was_trained_on_are_known_under_any_name(home: Home,
         evaluate_on_delivery(home.store.settings, copied, Hospital("west"), ["1"], options=OPTIONS)
 
 
+def test_the_released_model_is_evaluated_on_patients_that_it_has_not_learned_from(
+    home: Home, released: Path, tmp_path: Path
+) -> None:
+    settings = home.store.settings
+    delivery = write_delivery(tmp_path / "new", [f"new{number}" for number in range(12)], seed=9)
+    found, _ = evaluate_on_delivery(settings, delivery, Hospital("west"), ["released"], options=OPTIONS)
+    assert list(found.evaluations) == ["bcd-idc/released"]
+    same = write_delivery(tmp_path / "same", ["p0", "p1"], seed=9)
+    with pytest.raises(BcdError, match="public/p0"):
+        evaluate_on_delivery(settings, same, Hospital("public"), ["released"], options=OPTIONS)
+
+
 def test_a_delivery_without_labels_cannot_evaluate(home: Home, tmp_path: Path) -> None:
     unlabelled = write_delivery(tmp_path / "unlabelled", ["q1"], seed=4, labelled=False)
     with pytest.raises(InsufficientEvidenceError, match="No patch of unlabelled has a label"):

@@ -20,6 +20,7 @@ from bcd.evaluation.report.tables import (
     describe,
     format_estimate,
     format_level,
+    format_signed,
     threshold_parts,
 )
 from bcd.patches import MICRONS_PER_PIXEL
@@ -239,8 +240,7 @@ def _model(facts: CardFacts) -> Section:
 def describe_scoring(record: BundleRecord, whom: str = "val patients") -> tuple[str, str, str]:
     """Says what a bundle does with a patch: by which network, how prepared, and how its probability is made."""
     calibrator = record.policy.calibrator
-    sign = "−" if calibrator.intercept < 0 else "+"  # noqa: RUF001
-    calibrated = f"{calibrator.slope:.3f} · logit {sign} {abs(calibrator.intercept):.3f}"
+    calibrated = f"{calibrator.slope:.3f} · logit {format_signed(calibrator.intercept)}"
     steps = [name for name, used in _steps(record).items() if used]
     return (
         f"Network: {describe_ensemble(record.architecture, record.ensemble)}",

@@ -53,7 +53,7 @@ def _certify(
 ) -> tuple[CertifiedThreshold, ...]:
     names, number = np.unique(np.asarray(patients), return_inverse=True)
     patient = number.reshape(-1)
-    p = cross_fit_or_none(logits, labels, patients, folds=options.folds, seed=options.seed)
+    p = cross_fit_or_none(logits, labels, patients, folds=options.folds)
     if p is None:
         p = np.full(len(patient), np.nan)  # no patch has an honest score, so that none is confident
     wrong = is_idc(p) != (np.asarray(labels) == 1)
