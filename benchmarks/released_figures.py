@@ -137,7 +137,7 @@ def _at_target(resampled: Resampled, fold: Array, policies: dict[int, Policy], p
         "error among them, mean over patients": make_estimate(error, weights, kept.n, OPTIONS, leverage=counted),
     }
     return Yardstick(
-        title=f"Natural sample, thresholds for a target error of {_TARGETS[place]:.0%} from the other folds' patients,"
+        title=f"Natural sample, thresholds of the other folds' patients for a target error of {_TARGETS[place]:.0%},"
         f" certified in {certified} of {len(thresholds)} folds",
         patients=len(sample.patients),
         patches=len(fold),
