@@ -19,6 +19,7 @@ from bcd.evaluation.evaluation import Evaluation, evaluate_scores
 from bcd.evaluation.metrics.estimates import Difference, Estimate
 from bcd.evaluation.metrics.intervals import Array, interval, value_of
 from bcd.evaluation.metrics.metrics import Resampled, make_estimate, ratio
+from bcd.evaluation.metrics.prevalence import at_prevalence
 from bcd.evaluation.metrics.ranking import divide
 from bcd.evaluation.metrics.sample import read_sample
 from bcd.evaluation.metrics.tallies import tally
@@ -32,7 +33,6 @@ from bcd.snapshots.splits import published_list
 OURS = "released recipe"
 SPLIT = "out-of-fold"
 OPTIONS = EvaluateOptions()
-AT_FOUNDING = EvaluateOptions(at_prevalence=FOUNDING_PREVALENCE)
 _TARGETS = OPTIONS.target_errors
 _CONFIDENT = "confident, of all patches"
 _SAME = 1e-6  # relative: another processor rounds otherwise
@@ -80,17 +80,16 @@ def compute(scores: pd.DataFrame, snapshot: str) -> Computed:
     natural = scores[scores["natural"]].reset_index(drop=True)
 
     def evaluate(sample: pd.DataFrame) -> Evaluation:
-        return evaluate_scores(sample, AT_FOUNDING, snapshot=snapshot, split=SPLIT)
+        return evaluate_scores(sample, OPTIONS, snapshot=snapshot, split=SPLIT)
 
-    evaluated = evaluate(natural)
     return Computed(
         scores=scores,
         policy=fit_policy(natural["logit"], natural["label"], patient_keys(natural), OPTIONS),
-        natural=evaluated,
+        natural=evaluate(natural),
         everything=evaluate(scores),
         yardsticks=[
             *cross_fitted_thresholds(natural, policies),
-            *founding_table(evaluated),
+            *founding_table(natural),
             *(list_yardstick(scores, name) for name in ("train", "val", "unlisted")),
         ],
     )
@@ -145,23 +144,18 @@ def _at_target(resampled: Resampled, fold: Array, policies: dict[int, Policy], p
     )
 
 
-def founding_table(natural: Evaluation) -> list[Yardstick]:
+def founding_table(natural: pd.DataFrame) -> list[Yardstick]:
     """Lays out the rows of the founding work's table for the natural sample, weighted to its 50:50."""
-    at = natural.at_prevalence
-    if at is None:
-        raise ValueError("the evaluation is at its own prevalence only")
-    rows = {"all patches": {"accuracy among them": at.metrics["accuracy"]}}
-    for row in at.thresholds:
-        figures = {_CONFIDENT: row.coverage, "accuracy among them": row.accuracy}
-        rows[f"confidence of {100 * row.level:g} %"] = figures
+    options = OPTIONS.model_copy(update={"levels": [0.5, *OPTIONS.levels]})
+    resampled = Resampled.of(read_sample(natural), options)
     return [
         Yardstick(
-            title=f"Natural sample, weighted to the founding work's 50:50, {name}",
-            patients=natural.n_patients,
-            patches=natural.n_patches,
-            figures=figures,
+            title=f"Natural sample, weighted to the founding work's 50:50, confidence of {100 * row.level:g} %",
+            patients=len(resampled.sample.patients),
+            patches=len(natural),
+            figures={_CONFIDENT: row.coverage, "accuracy among them": row.accuracy},
         )
-        for name, figures in rows.items()
+        for row in at_prevalence(resampled, FOUNDING_PREVALENCE).thresholds
     ]
 
 
