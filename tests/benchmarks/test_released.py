@@ -28,12 +28,10 @@ from released_training import (
     released_copy,
     train_member,
 )
-from sklearn.metrics import roc_auc_score
 
 from bcd.bundle.folder import load_folder
 from bcd.bundle.probes import draw_tissue
-from bcd.bundle.released import OUT_OF_FOLD, released_folder
-from bcd.bundle.released.figures import read_figures
+from bcd.bundle.released import released_folder
 from bcd.errors import BcdError
 from bcd.networks.architecture import Architecture, Head, Stage, Stem
 from bcd.preprocessing.options import PrepareOptions
@@ -262,14 +260,8 @@ def test_differences_name_the_place_and_forgive_rounding() -> None:
     assert len(list(differences({"a": [1.0], "c": 1}, stored))) == 3
 
 
-def test_the_headline_of_the_package_follows_from_its_scores() -> None:
-    """The whole of it is recomputed by `benchmarks/released.py --check`, which takes half a minute."""
-    scores = pd.read_parquet(released_folder() / OUT_OF_FOLD)
-    scores = scores.assign(logit=scores.filter(regex=r"^logit_\d+$").mean(axis=1))
-    natural = cross_fit(scores, fit_by_fold(scores)).query("natural")
-    stored = read_figures().natural
-    assert (stored.n_patches, stored.n_patients) == (len(natural), natural["patient"].nunique())
-    assert stored.pooled["auroc"].value == pytest.approx(roc_auc_score(natural["label"], natural["probability"]))
+def test_the_figures_of_the_package_follow_from_its_scores() -> None:
+    assert released.check(released_folder()) == 0
 
 
 def test_the_package_holds_at_most_five_megabytes() -> None:
