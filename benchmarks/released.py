@@ -35,10 +35,10 @@ from released_training import (
     train_member,
 )
 
-from bcd.bundle.folder import RECORD
 from bcd.bundle.record import read_record
 from bcd.bundle.released import OUT_OF_FOLD, released_folder
 from bcd.bundle.released.figures import read_figures
+from bcd.bundle.scorer import RECORD
 from bcd.evaluation.report.tables import format_estimate
 
 ROOT = Path(__file__).parents[1]

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bcd.bundle.folder import RECORD, load_folder
+from bcd.bundle.folder import load_folder
 from bcd.bundle.released import RELEASED, load_released
+from bcd.bundle.scorer import RECORD
 from bcd.gate.history import champion_version
 from bcd.scoring.exposure import tell_unproven
 

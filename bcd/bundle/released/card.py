@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from bcd.bundle.card.card import Card, make_headline, render_card
 from bcd.bundle.card.sections import INTENDED, USE, Section, describe_scoring, format_count
-from bcd.bundle.folder import RECORD
 from bcd.bundle.record import BundleRecord, read_record
 from bcd.bundle.released import released_bundle, released_folder
 from bcd.bundle.released.figures import Figures, Source, Yardstick, read_figures
+from bcd.bundle.scorer import RECORD
 from bcd.evaluation.evaluation import Evaluation
 from bcd.evaluation.report.tables import (
     METRIC_NAMES,
