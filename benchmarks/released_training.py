@@ -70,11 +70,12 @@ def open_patients(data: Path, home: Path, recipe: Recipe) -> Patients:
     from bcd.snapshots.freeze import Snapshot, read_admitted, snapshot_id
     from bcd.store.batches import read_pixels
     from bcd.store.hospitals import declare_hospital
+    from bcd.store.sign_off import SignOff
     from bcd.store.store import open_store
 
     settings: Settings = load_settings(home)
     store = open_store(settings)
-    declare_hospital(store, HOSPITAL, "pseudonyms", author="benchmarks/released.py")
+    declare_hospital(store, HOSPITAL, "pseudonyms", SignOff("benchmarks/released.py", "benchmark"))
     for delivery in find_deliveries(data):
         admit(store, delivery, Hospital(HOSPITAL))
     patches = read_admitted(store).assign(split="train")

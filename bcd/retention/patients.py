@@ -307,7 +307,7 @@ def _carry_out(store: Store, plans: Sequence[_Plan]) -> None:
 
 def _erased_rows(plan: _Plan, batch: BatchId) -> ErasedRows:
     hospital, patient = plan.withdrawal.person
-    return ErasedRows(hospital, patient, plan.withdrawal.withdrawn_at.isoformat(), plan.rows[batch])
+    return ErasedRows(hospital, patient, plan.withdrawal.sign_off.at.isoformat(), plan.rows[batch])
 
 
 def _record(store: Store, batch: BatchId, plans: Sequence[_Plan]) -> None:
@@ -364,7 +364,7 @@ def _summarise(settings: Settings, plan: _Plan) -> PatientErasure:
     return PatientErasure(
         hospital=plan.withdrawal.hospital,
         patient=plan.withdrawal.patient,
-        withdrawn_at=plan.withdrawal.withdrawn_at,
+        withdrawn_at=plan.withdrawal.sign_off.at,
         erased={batch: len(rows) for batch, rows in plan.rows.items() if batch not in needed},
         kept={batch: len(rows) for batch, rows in plan.rows.items() if batch in needed},
         models=sorted(set().union(*plan.models.values())),

@@ -71,7 +71,5 @@ def list_conflicts(store: Store, delivery: str | None = None, limit: int | None 
 def _is_settled() -> sa.ColumnElement[bool]:
     conflicts, revisions = tables.conflicts, tables.label_revisions
     return (
-        sa.exists()
-        .where(same_cell(revisions, conflicts), revisions.c.revised_at > conflicts.c.found_at)
-        .correlate(conflicts)
+        sa.exists().where(same_cell(revisions, conflicts), revisions.c.at > conflicts.c.found_at).correlate(conflicts)
     )

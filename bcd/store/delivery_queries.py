@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -18,6 +18,8 @@ from bcd.errors import BcdError
 from bcd.patches import Hospital, PatchName
 from bcd.store import tables
 from bcd.store.deliveries import Delivery, RefusedFile
+from bcd.store.sign_off import COLUMNS as SIGNED
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 
 
@@ -121,12 +123,9 @@ def list_refused(
         numbers: Only those of these numbers; fewer than a database takes in one query.
     """
     refusals, releases = tables.refusals.c, tables.releases.c
-    columns: list[sa.ColumnElement[Any]] = [
-        *(refusals[name] for name in ("number", "name", "rule", "message", "sha256", "kept")),
-        *(releases[name] for name in ("author", "reason", "released_at")),
-    ]
+    names = ("number", "name", "rule", "message", "sha256", "kept")
     query = (
-        sa.select(*columns)
+        sa.select(*(refusals[name] for name in names), *(releases[name] for name in SIGNED))
         .outerjoin_from(tables.refusals, tables.releases, releases.refusal == refusals.number)
         .where(refusals.delivery == delivery)
         .order_by(refusals.number)
@@ -137,7 +136,12 @@ def list_refused(
     if numbers is not None:
         query = query.where(refusals.number.in_(numbers))
     with store.read() as connection:
-        return [RefusedFile(**row) for row in connection.execute(query).mappings()]
+        return [
+            RefusedFile(
+                **{name: row[name] for name in names}, released=None if row["by"] is None else SignOff.of(row)
+            )
+            for row in connection.execute(query).mappings()
+        ]
 
 
 def refusal_numbers(store: Store, delivery: str) -> dict[str, list[tuple[int, int]]]:

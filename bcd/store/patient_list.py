@@ -43,6 +43,14 @@ class PatientSummary:
     scored_at: datetime | None
 
 
+def list_names(store: Store, beginning: str, limit: int = 100) -> list[str]:
+    """Returns the first patients whose identifier begins so, each once."""
+    column = tables.patients.c.patient
+    query = sa.select(column).where(column.startswith(beginning, autoescape=True)).distinct().order_by(column)
+    with store.read() as connection:
+        return list(connection.scalars(query.limit(limit)))
+
+
 def find_patients(
     store: Store, protocol: str, *, hospital: str = "", split: str = "", scored: bool | None = None
 ) -> list[PatientSummary]:
@@ -86,7 +94,7 @@ def find_patients(
             sa.func.coalesce(counts.c.patches, 0).label("patches"),
             sa.func.coalesce(counts.c.labelled, 0).label("labelled"),
             sa.func.coalesce(counts.c.positive, 0).label("positive"),
-            gone.c.withdrawn_at.is_not(None).label("withdrawn"),
+            gone.c.at.is_not(None).label("withdrawn"),
             sa.func.coalesce(ledger.c.bundle, "").label("bundle"),
             ledger.c.at.label("scored_at"),
         )

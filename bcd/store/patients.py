@@ -135,7 +135,7 @@ def _require_consent(store: Store, hospital: Hospital, patient: PatientId) -> No
         row = connection.execute(query).one_or_none()
     if row is not None:
         raise BcdError(
-            f"Patient {hospital}/{patient} is withdrawn since {row.withdrawn_at:%Y-%m-%d} (by {row.author}).",
+            f"Patient {hospital}/{patient} is withdrawn since {row.at:%Y-%m-%d} (by {row.by}).",
             "Leave the patient out; `bcd patient erase` removes what is stored.",
         )
 

@@ -17,6 +17,7 @@ from bcd.store.batches import list_batches, read_pixels
 from bcd.store.delivery_queries import list_refused
 from bcd.store.hospitals import declare_hospital
 from bcd.store.patients import list_patients, patient_patches
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
 
 EAST, WEST = Hospital("east"), Hospital("west")
@@ -74,7 +75,7 @@ def test_every_layout_in_every_container_makes_the_same_batch(
     home = store.settings.model_copy(update={"home": store.settings.home.with_name("other")})
     delivered = write(other, store.settings.home.parent / "other-delivery")
     store = open_store(home)
-    declare_hospital(store, EAST, "pseudonyms", author="test")
+    declare_hospital(store, EAST, "pseudonyms", SignOff("test", "test"))
     assert admit(store, delivered, EAST).batch == plain
 
 

@@ -17,6 +17,7 @@ from bcd.store import tables
 from bcd.store.batches import list_batches
 from bcd.store.delivery_queries import find_delivery
 from bcd.store.hospitals import declare_hospital
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
 
 EAST = Hospital("east")
@@ -85,7 +86,7 @@ def test_killed_and_run_again_ends_as_if_undisturbed(
     undisturbed = load_settings(store.settings.home.with_name("undisturbed"))
     expected_store = open_store(undisturbed)
     for hospital in ("east", "west"):
-        declare_hospital(expected_store, hospital, "pseudonyms", author="test")
+        declare_hospital(expected_store, hospital, "pseudonyms", SignOff("test", "test"))
     expected = admit(expected_store, _deliver(undisturbed, files, as_zip), EAST)
 
     path = _deliver(store.settings, files, as_zip)

@@ -32,6 +32,7 @@ from bcd.settings import load_settings
 from bcd.store.batches import list_batches
 from bcd.store.delivery_queries import list_deliveries, list_refused
 from bcd.store.hospitals import declare_hospital
+from bcd.store.sign_off import SignOff
 from bcd.store.store import open_store
 
 sys.path.insert(0, str(Path(__file__).parent / "malformed"))
@@ -263,7 +264,7 @@ def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home in which nothing was admitted yet, to copy."""
     home = tmp_path_factory.mktemp("empty") / "home"
     store = open_store(load_settings(home))
-    declare_hospital(store, "east", "pseudonyms", author="test")
+    declare_hospital(store, "east", "pseudonyms", SignOff("test", "test"))
     store.engine.dispose()
     return home
 

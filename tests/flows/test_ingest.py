@@ -16,6 +16,7 @@ from bcd.settings import Settings
 from bcd.store.batches import list_batches
 from bcd.store.delivery_queries import list_deliveries
 from bcd.store.hospitals import declare_hospital
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("prefect_server")]
@@ -26,7 +27,7 @@ def store(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Store:
     monkeypatch.setenv("BCD_INBOX_QUIET_SECONDS", "0")
     store = open_store(settings)
     for hospital in ("east", "west"):
-        declare_hospital(store, hospital, "pseudonyms", author="test")
+        declare_hospital(store, hospital, "pseudonyms", SignOff("test", "test"))
     return store
 
 

@@ -45,7 +45,7 @@ class Lines:
 
 with show_progress(Lines()):
     store = open_store(settings)
-    declare_hospital(store, "east", "pseudonyms", author="test")
+    declare_hospital(store, "east", "pseudonyms", SignOff("test", "test"))
     admit(store, Path(sys.argv[1]), "east")
     retraining = write_plan(settings, freeze_snapshot(store, SplitOptions()))
     search_architecture(settings, retraining)

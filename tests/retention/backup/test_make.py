@@ -30,6 +30,7 @@ from bcd.settings import Settings
 from bcd.store.batches import list_batches, open_pixels
 from bcd.store.hospitals import declare_hospital
 from bcd.store.pseudonyms import open_pseudonyms
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
 
 
@@ -273,7 +274,7 @@ def test_a_catalog_on_postgresql_is_left_to_pg_dump(home: Settings, to: Path, po
 
 @pytest.fixture
 def raw_home(home: Settings, store: Store) -> Settings:
-    declare_hospital(store, "west", "raw", "Dr Lee")
+    declare_hospital(store, "west", "raw", SignOff("Dr Lee", "test"))
     open_pseudonyms(store, Hospital("west"))
     return home
 
