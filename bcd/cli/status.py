@@ -45,20 +45,20 @@ def status(*, as_json: AsJson = False) -> None:
 
 
 def _show_batches(console: Screen, store: Store) -> None:
-    from bcd.store.batches import list_batches
+    from bcd.store.delivery_queries import list_batches
 
     batches = list_batches(store)
     console.table(
         "Batches",
         batches,
         {
-            "batch": lambda each: each.id[:8],
+            "batch": lambda each: str(each.batch)[:8],
             "hospital": lambda each: each.hospital,
-            "delivery": lambda each: each.delivery,
+            "delivery": lambda each: each.name,
             "admitted at": lambda each: f"{each.admitted_at:%Y-%m-%d %H:%M}",
             "patients": lambda each: str(each.patients),
-            "patches": lambda each: f"{each.patches:,}",
-            "refused": lambda each: str(each.refused),
+            "patches": lambda each: f"{each.admitted:,}",
+            "refused": lambda each: str(each.refused_files),
             "ignored": lambda each: str(each.ignored),
         },
         key="batches",

@@ -102,8 +102,7 @@ def find_quarantined(store: Store, hospital: Hospital, patient: PatientId) -> li
         .where(tables.deliveries.c.hospital == hospital, refusals.name.contains(patient, autoescape=True))
         .order_by(refusals.number)
     )
-    with store.read() as connection:
-        rows = connection.execute(query).all()
+    rows = store.rows(query)
     return [Quarantined(row.number, row.delivery, row.kept) for row in rows if names_patient(row.name, patient)]
 
 
@@ -278,9 +277,8 @@ def _find_rows(store: Store, person: Person) -> dict[BatchId, list[int]]:
         .order_by(tables.batches.c.number, patches.row)
     )
     rows: dict[BatchId, list[int]] = {}
-    with store.read() as connection:
-        for batch, row in connection.execute(query):
-            rows.setdefault(BatchId(batch), []).append(row)
+    for batch, row in store.rows(query):
+        rows.setdefault(BatchId(batch), []).append(row)
     return rows
 
 

@@ -81,16 +81,13 @@ def record_decision(store: Store, decision: Decision) -> None:
 def list_decisions(store: Store) -> list[Decision]:
     """Returns all decisions, oldest first."""
     query = sa.select(tables.gate_decisions).order_by(tables.gate_decisions.c.number)
-    with store.read() as connection:
-        return [_read(row) for row in connection.execute(query).mappings()]
+    return [_read(row._mapping) for row in store.rows(query)]
 
 
 def find_decision(store: Store, key: str) -> Decision | None:
     """Returns the decision of this key, or None."""
     query = sa.select(tables.gate_decisions).where(tables.gate_decisions.c.key == key)
-    with store.read() as connection:
-        row = connection.execute(query).mappings().one_or_none()
-    return None if row is None else _read(row)
+    return next((_read(row._mapping) for row in store.rows(query)), None)
 
 
 def list_looks(store: Store, gate_digest: str) -> list[Decision]:

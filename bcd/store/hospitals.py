@@ -144,9 +144,8 @@ def find_declared(store: Store, hospital: str) -> HospitalRecord:
 
 def list_hospitals(store: Store) -> list[HospitalRecord]:
     """Returns the declared hospitals by name."""
-    with store.read() as connection:
-        rows = connection.execute(sa.select(tables.hospitals)).mappings().all()
-    return sorted((_read(row) for row in rows), key=lambda record: record.hospital)
+    records = [_read(row._mapping) for row in store.rows(sa.select(tables.hospitals))]
+    return sorted(records, key=lambda record: record.hospital)
 
 
 def _read(row: Mapping[Any, Any]) -> HospitalRecord:

@@ -157,8 +157,7 @@ def _some_patches(store: Store, hospitals: list[str]) -> pd.DataFrame:
 
     patches = tables.patches.c
     query = sa.select(*(patches[name] for name in CELL)).where(patches.hospital.in_(hospitals)).limit(SOUGHT)
-    with store.read() as connection:
-        return pd.DataFrame(map(tuple, connection.execute(query)), columns=CELL)
+    return pd.DataFrame(map(tuple, store.rows(query)), columns=CELL)
 
 
 def _find_withdrawn(connection: sa.Connection, rows: pd.DataFrame) -> dict[int, str]:

@@ -83,9 +83,8 @@ def list_withdrawals(store: Store, hospital: Hospital | None = None) -> list[Wit
     query = sa.select(tables.withdrawn)
     if hospital is not None:
         query = query.where(tables.withdrawn.c.hospital == hospital)
-    with store.read() as connection:
-        rows = connection.execute(query).mappings().all()
-    return sorted(map(_read, rows), key=lambda one: (one.sign_off.at, one.person))
+    found = [_read(row._mapping) for row in store.rows(query)]
+    return sorted(found, key=lambda one: (one.sign_off.at, one.person))
 
 
 def _read(row: Mapping[Any, Any]) -> Withdrawal:

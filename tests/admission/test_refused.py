@@ -20,9 +20,8 @@ from bcd.errors import UnavailableError
 from bcd.patches import Hospital
 from bcd.settings import Settings
 from bcd.store import tables
-from bcd.store.batches import list_batches
 from bcd.store.deliveries import Delivery
-from bcd.store.delivery_queries import list_deliveries, list_refused
+from bcd.store.delivery_queries import list_batches, list_deliveries, list_refused
 from bcd.store.hospitals import declare_hospital
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store

@@ -14,8 +14,8 @@ from bcd.patches import Hospital
 from bcd.settings import Settings
 from bcd.snapshots.freeze import freeze_snapshot
 from bcd.snapshots.options import SplitOptions
-from bcd.store.batches import list_batches
 from bcd.store.conflicts import list_conflicts
+from bcd.store.delivery_queries import list_batches
 from bcd.store.revisions import import_labels
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
@@ -63,7 +63,7 @@ def test_of_two_deliveries_that_overlap_each_patch_is_admitted_once(
         with opened(settings) as store:
             counts = [admit(store, path, EAST) for path in order]
             admitted.append([(one.admitted, one.refused) for one in counts])
-            assert sum(batch.patches for batch in list_batches(store)) == 8 + 20
+            assert sum(batch.admitted for batch in list_batches(store)) == 8 + 20
     assert admitted == [
         [(10, {}), (10, {"already-admitted": 10})],
         [(20, {}), (0, {"already-admitted": 10})],

@@ -8,7 +8,7 @@ from bcd.bundle.card.card import Card, make_headline, render_card
 from bcd.bundle.card.sections import INTENDED, USE, Section, describe_scoring, format_count
 from bcd.bundle.record import BundleRecord, read_record
 from bcd.bundle.released import released_bundle, released_folder
-from bcd.bundle.released.figures import Figures, Source, Yardstick, read_figures
+from bcd.bundle.released.figures import Figures, Yardstick, read_figures
 from bcd.bundle.scorer import RECORD
 from bcd.evaluation.evaluation import Evaluation
 from bcd.evaluation.report.tables import (
@@ -17,6 +17,7 @@ from bcd.evaluation.report.tables import (
     Table,
     certified_table,
     format_estimate,
+    format_share,
     threshold_parts,
 )
 from bcd.training.ensemble import describe_ensemble
@@ -107,15 +108,12 @@ def _make_data(figures: Figures) -> Section:
     data = figures.data
     text = [
         f"{data.name}. {data.citation} Licence: {data.licence}.",
-        f"{data.patches:,} whole patches of {data.patients} patients, {_share(data)} IDC."
+        f"{data.patches:,} whole patches of {data.patients} patients,"
+        f" {format_share(data.positive, data.patches)} IDC."
         f" Hospital {data.hospital} in the record of training patients, which lies in the bundle.",
     ]
     digests = Table("Files that it came from.", ["file", "SHA-256"], [[*row] for row in data.digests.items()])
     return Section("Data", text, tables=[digests] if data.digests else [])
-
-
-def _share(data: Source) -> str:
-    return f"{100 * data.positive / data.patches:.1f} %"
 
 
 def _make_model(record: BundleRecord, figures: Figures) -> Section:
