@@ -10,8 +10,6 @@ import typer
 if TYPE_CHECKING:
     from bcd.settings import Settings
 
-ALIASES = ("champion", "previous", "challenger")
-
 
 def complete_snapshot(context: typer.Context, incomplete: str) -> list[str]:
     """Offers ids of snapshots."""
