@@ -33,7 +33,7 @@ from bcd.errors import BcdError
 from bcd.patches import PATCH_PIXELS
 from bcd.settings import Settings
 from bcd.store.store import open_store
-from bcd.tracking.lookup import KEY_TAG, MODEL, find_version, resolve_version
+from bcd.tracking.lookup import KEY_TAG, MODEL, find_version, known_version, resolve_version
 from bcd.tracking.run import Run
 from bcd.tracking.store import locked, open_client
 
@@ -214,17 +214,13 @@ def require_version(settings: Settings, which: str) -> str:
     Raises:
         BcdError: There is no such version; where the champion's alias was deleted, the way back is named.
     """
-    version = resolve_version(open_client(settings), which)
-    if version is not None:
-        return version
-    if which == "champion":
-        lost = find_lost_champion(read_rows(settings), open_store(settings))
-        if lost is not None:
-            raise BcdError(*tell_lost_champion(lost))
-    raise BcdError(
-        f"There is no {which} of {MODEL} in the registry.",
-        "Run `bcd retrain` first." if which == "champion" else "`bcd status` lists the versions.",
-    )
+    client = open_client(settings)
+    if which == "champion" and resolve_version(client, which) is None:
+        with open_store(settings) as store:
+            lost = find_lost_champion(read_rows(settings), store)
+        told = tell_lost_champion(lost) if lost else (f"There is no champion of {MODEL}.", "Run `bcd retrain` first.")
+        raise BcdError(*told)
+    return known_version(client, which)
 
 
 def require_row(settings: Settings, which: str) -> VersionRow:

@@ -33,12 +33,12 @@ from bcd.tracking.lookup import MODEL, find_version, resolve_version
 from bcd.tracking.store import open_client, start_run
 
 if TYPE_CHECKING:
-    from bcd.gate.overrides import Word
     from bcd.settings import Settings
+    from bcd.store.sign_off import SignOff
     from bcd.store.store import Store
 
 
-def adopt_released(store: Store, word: Word) -> Decision:
+def adopt_released(store: Store, sign_off: SignOff) -> Decision:
     """Registers the released model and makes it champion of a home that has none.
 
     Raises:
@@ -49,7 +49,7 @@ def adopt_released(store: Store, word: Word) -> Decision:
     with store.lock(LOCK) as confirm:
         finish_last_decision(client, store)
         last = last_decision(store)
-        repeated = last is not None and (last.kind, last.by, last.reason) == ("adopted", word.by, word.reason)
+        repeated = last is not None and (last.kind, last.sign_off) == ("adopted", sign_off)
         if last is not None and repeated and is_about(client, last):
             return last
         champion = resolve_version(client, "champion")
@@ -61,7 +61,7 @@ def adopt_released(store: Store, word: Word) -> Decision:
         lost = find_lost_champion(read_rows(settings), store)
         if lost is not None:
             raise BcdError(*tell_lost_champion(lost))
-        bundle = _register(settings, word)
+        bundle = _register(settings, sign_off)
         require_scores(bundle)
         decision = Decision(
             key=f"adopted/{identify(client, bundle.version)['model'].removeprefix('models:/')}",
@@ -70,11 +70,10 @@ def adopt_released(store: Store, word: Word) -> Decision:
             challenger=bundle.version,
             champion=None,
             snapshot=SnapshotId(bundle.record.snapshot),
-            reasons=[f"{word.by} adopted the released model: {word.reason.rstrip('.')}."],
+            reasons=[f"{sign_off.by} adopted the released model: {sign_off.reason.rstrip('.')}."],
             evidence=identify(client, bundle.version),
             kind="adopted",
-            by=word.by,
-            reason=word.reason,
+            sign_off=sign_off,
         )
         confirm()
         record_decision(store, decision)
@@ -89,7 +88,7 @@ def find_training_patients(store: Store, version: str) -> list[str]:
     return find_seen(store.settings, load_bundle(store.settings, version), read_admitted(store))
 
 
-def _register(settings: Settings, word: Word) -> Bundle:
+def _register(settings: Settings, sign_off: SignOff) -> Bundle:
     """Registers the released model, or finds it registered."""
     key = f"{RELEASED}/{digest_released()}"
     version = find_version(open_client(settings), key)
@@ -97,7 +96,7 @@ def _register(settings: Settings, word: Word) -> Bundle:
         return load_bundle(settings, version)
     released = load_released()
     with start_run(settings, key=key, name="the released model", kind="adopt") as run:
-        run.set_tags({"bcd.origin": RELEASED, "bcd.by": word.by, "mlflow.note.content": word.reason})
+        run.set_tags({"bcd.origin": RELEASED, "bcd.by": sign_off.by, "mlflow.note.content": sign_off.reason})
         return register_bundle(
             settings,
             key=key,

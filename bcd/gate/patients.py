@@ -91,7 +91,10 @@ def assert_unseen(settings: Settings, bundle: Bundle | FolderBundle, patches: pd
             f"{bundle.name} has seen {len(seen)} patients that it would be evaluated on, by name or by their pixels:"
             f" {', '.join(seen[:3])}{', …' if len(seen) > 3 else ''}",
             "Evaluate it on a snapshot of the protocol that it was trained under "
-            f"({bundle.record.protocol}), or retrain the champion under the new one.",
+            f"({bundle.record.protocol}), or retrain the champion under the new one."
+            if bundle.seen is None
+            else "It came with bcd, and these patients are of the public set: `bcd model promote` makes another"
+            " version champion without the comparison.",
         )
 
 

@@ -259,7 +259,7 @@ def test_a_missing_champion_is_told_with_the_fix(settings):
 
 @pytest.mark.parametrize("which", ["7", "bcd-idc/7", "previous"])
 def test_a_missing_version_is_told_with_the_fix(bundle, shared_settings, which):
-    with pytest.raises(BcdError, match=rf"no {which} of bcd-idc.*bcd status"):
+    with pytest.raises(BcdError, match=rf"no {which} of bcd-idc.*bcd model list"):
         load_bundle(shared_settings, which)
 
 

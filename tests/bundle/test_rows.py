@@ -20,14 +20,15 @@ from bcd.bundle.rows import read_rows
 from bcd.cli.doctor import examine
 from bcd.errors import BcdError
 from bcd.gate.history import list_events, list_versions
-from bcd.gate.overrides import Word, force_promotion
+from bcd.gate.overrides import force_promotion
 from bcd.settings import Settings
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
 from bcd.tracking import store
 from bcd.tracking.lookup import MODEL
 from bcd.tracking.store import experiment_id, open_client
 
-LEE = Word("Dr Lee", "the alias was deleted")
+LEE = SignOff("Dr Lee", "the alias was deleted")
 
 HEAVY = ("mlflow", "tensorflow", "keras", "prefect", "optuna", "pandas", "scipy", "sklearn", "matplotlib")
 

@@ -31,6 +31,7 @@ from bcd.snapshots.options import SplitOptions
 from bcd.snapshots.splits import published_list
 from bcd.store.batches import read_pixels
 from bcd.store.hospitals import declare_hospital, list_hospitals
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
 from bcd.store.tables import metadata
 from bcd.validation.model import FileReading, open_model
@@ -65,7 +66,7 @@ class Home:
 def home(shared_settings: Settings, register: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Home:
     """A home with 20 patients, three of them on the published list of val, and two versions trained on it."""
     store = open_store(shared_settings)
-    declare_hospital(store, "north", "pseudonyms", "a test")
+    declare_hospital(store, "north", "pseudonyms", SignOff("a test", "test"))
     patients = LISTED + [f"p{number}" for number in range(17)]
     delivery = write_delivery(tmp_path_factory.mktemp("inbox") / "first", patients, seed=1)
     admit(store, delivery, Hospital("north"))
@@ -362,7 +363,7 @@ def test_evaluating_deals_nobody_and_freezes_nothing(
 ) -> None:
     raw = Hospital("raw")
     if raw not in {each.hospital for each in list_hospitals(home.store)}:
-        declare_hospital(home.store, raw, "raw", "a test")
+        declare_hospital(home.store, raw, "raw", SignOff("a test", "test"))
     new = f"n{len(form)}"  # whom no earlier form can have dealt
     admit(home.store, write_delivery(tmp_path / new, [new], seed=len(form)), Hospital("north"))
     test = home.snapshot.of("test")

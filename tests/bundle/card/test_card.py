@@ -313,7 +313,7 @@ def test_a_version_that_was_registered_without_a_card_is_named(facts, shared_set
 
 
 def test_a_missing_version_is_told_with_the_fix(settings):
-    with pytest.raises(BcdError, match=r"no 7 of bcd-idc.*bcd status"):
+    with pytest.raises(BcdError, match=r"no 7 of bcd-idc.*bcd model list"):
         find_card(settings, "7")
 
 
