@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
 
@@ -151,14 +151,14 @@ def tell_throughput(bundle: Path, patches: int, turns: int) -> None:
 
 
 def run_engine(
-    bundle: Path, views: list[NDArray[np.uint8]], batch: int, settings: dict[str, object]
+    bundle: Path, views: list[NDArray[np.uint8]], batch: int, settings: Mapping[str, object]
 ) -> Callable[[], object]:
     """Returns what runs all patches through OpenVINO's own queue of requests, on the bundle's graph."""
     openvino = import_openvino()
     core = openvino.Core()
     model = core.read_model(bundle / GRAPH_FOLDER / GRAPH)
     model.reshape([batch, *views[0].shape[1:]])
-    compiled = core.compile_model(model, "CPU", settings | {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = core.compile_model(model, "CPU", {**settings, "INFERENCE_PRECISION_HINT": "f32"})
     queue = openvino.AsyncInferQueue(compiled)
 
     def run() -> None:
