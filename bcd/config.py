@@ -23,6 +23,7 @@ from bcd.gate.options import GateOptions
 from bcd.options import Options, describe_accepted, find_unit, inner_options
 from bcd.origins import Given, find_faults, find_origin, hide_password, merge, read_given
 from bcd.preprocessing.options import PrepareOptions
+from bcd.retraining.options import RetrainOptions
 from bcd.scoring.options import ScoreOptions
 from bcd.search.options import SearchOptions
 from bcd.settings import Settings, find_home, find_setting_faults, invalid_configuration, load_settings
@@ -40,6 +41,7 @@ TABLES: Mapping[str, type[Options]] = {
     "outcome": OutcomeRule,
     "evaluation": EvaluateOptions,
     "gate": GateOptions,
+    "retrain": RetrainOptions,
     "scoring": ScoreOptions,
     "labels": LabelOptions,
     "synthetic": HospitalOptions,

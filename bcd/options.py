@@ -43,6 +43,7 @@ class Unit:
     name: str
 
 
+Days = Annotated[int, Unit("days")]
 Epochs = Annotated[int, Unit("epochs")]
 Folds = Annotated[int, Unit("folds")]
 Patches = Annotated[int, Unit("patches")]

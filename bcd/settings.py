@@ -44,6 +44,7 @@ class Settings(BaseModel):
     prefect_port: Port = Field(4200, ge=1, le=65535, description="Port of the Prefect server that `bcd up` starts.")
     mlflow_port: Port = Field(5000, ge=1, le=65535, description="Port of the MLflow server that `bcd up` starts.")
     studies_port: Port = Field(8080, ge=1, le=65535, description="Port of the Optuna dashboard that `bcd up` starts.")
+    timezone: str = Field("UTC", description="Time zone of the schedules of `bcd up`, such as Europe/Berlin.")
     inbox_quiet_seconds: Seconds = Field(
         10.0, ge=0, description="A delivery in the inbox is taken once nothing in it changed for so long."
     )
@@ -59,9 +60,21 @@ class Settings(BaseModel):
     evaluation: dict[str, Any] = Field({}, description="The table [evaluation].")
     outcome: dict[str, Any] = Field({}, description="The table [outcome].")
     gate: dict[str, Any] = Field({}, description="The table [gate].")
+    retrain: dict[str, Any] = Field({}, description="The table [retrain].")
     scoring: dict[str, Any] = Field({}, description="The table [scoring].")
     labels: dict[str, Any] = Field({}, description="The table [labels].")
     synthetic: dict[str, Any] = Field({}, description="The table [synthetic].")
+
+    @field_validator("timezone")
+    @classmethod
+    def _know_zone(cls, name: str) -> str:
+        from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError("a time zone of the IANA database, such as Europe/Berlin") from error
+        return name
 
     @field_validator("home")
     @classmethod

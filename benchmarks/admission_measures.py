@@ -103,19 +103,19 @@ def measure_admission(delivery: Path, folder: Path, begin: Callable[[], None] = 
     """
     from bcd.admission.admit import admit
     from bcd.patches import Hospital
-    from bcd.store.catalog import open_catalog
     from bcd.store.hospitals import declare_hospital
+    from bcd.store.store import open_store
 
     small = folder / "small" / "delivery.zip"
     made_patches.write_zip(small, made_patches.noise_base(), 64)
     result: Run = {}
     for path, home in ((small, small.parent / "home"), (delivery, folder / "home")):
         settings = load_settings(home)
-        catalog = open_catalog(settings)
-        declare_hospital(settings, catalog, "east", "pseudonyms", author="benchmark")
+        store = open_store(settings)
+        declare_hospital(store, "east", "pseudonyms", author="benchmark")
         begin()
         with _clocks(result):
-            admission = admit(settings, catalog, path, Hospital("east"))
+            admission = admit(store, path, Hospital("east"))
         result["admitted"] = admission.admitted
     shutil.rmtree(small.parent)
     return result

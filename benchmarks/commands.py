@@ -92,17 +92,17 @@ def _make_home(folder: Path) -> Path:
     from bcd.settings import load_settings
     from bcd.snapshots.freeze import freeze_snapshot
     from bcd.snapshots.options import SplitOptions
-    from bcd.store.catalog import open_catalog
     from bcd.store.hospitals import declare_hospital
+    from bcd.store.store import open_store
     from bcd.synthetic.hospital import draw_hospital
     from bcd.synthetic.options import HospitalOptions
 
     settings = load_settings(folder / "home")
-    catalog = open_catalog(settings)
-    declare_hospital(settings, catalog, "north", "pseudonyms", author="benchmark")
+    store = open_store(settings)
+    declare_hospital(store, "north", "pseudonyms", author="benchmark")
     for delivery in draw_hospital(HospitalOptions(patients=60, large_patients=0), folder / "deliveries"):
-        admit(settings, catalog, delivery, Hospital("north"))
-    freeze_snapshot(settings, catalog, SplitOptions())
+        admit(store, delivery, Hospital("north"))
+    freeze_snapshot(store, SplitOptions())
     return settings.home
 
 

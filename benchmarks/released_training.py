@@ -68,15 +68,15 @@ def open_patients(data: Path, home: Path, recipe: Recipe) -> Patients:
     from bcd.patches import Hospital
     from bcd.snapshots.freeze import Snapshot, read_admitted, snapshot_id
     from bcd.store.batches import read_pixels
-    from bcd.store.catalog import open_catalog
     from bcd.store.hospitals import declare_hospital
+    from bcd.store.store import open_store
 
     settings: Settings = load_settings(home)
-    catalog = open_catalog(settings)
-    declare_hospital(settings, catalog, HOSPITAL, "pseudonyms", author="benchmarks/released.py")
+    store = open_store(settings)
+    declare_hospital(store, HOSPITAL, "pseudonyms", author="benchmarks/released.py")
     for delivery in find_deliveries(data):
-        admit(settings, catalog, delivery, Hospital(HOSPITAL))
-    patches = read_admitted(catalog).assign(split="train")
+        admit(store, delivery, Hospital(HOSPITAL))
+    patches = read_admitted(store).assign(split="train")
     snapshot = Snapshot(snapshot_id(PROTOCOL, patches), PROTOCOL, patches)
     prepared = prepare_snapshot(settings, snapshot, recipe.preparation)
     return Patients(prepared, lambda rows: read_pixels(settings, patches.iloc[rows]))

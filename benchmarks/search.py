@@ -132,14 +132,14 @@ def freeze_subset(settings: Settings, data: Path, per_patient: int) -> Snapshot:
     from bcd.admission.admit import admit
     from bcd.snapshots.freeze import freeze_snapshot, write_snapshot
     from bcd.snapshots.options import SplitOptions
-    from bcd.store.catalog import open_catalog
     from bcd.store.hospitals import declare_hospital
+    from bcd.store.store import open_store
 
-    catalog, options = open_catalog(settings), SplitOptions(protocol="cruz-roa-2014-dev")
-    declare_hospital(settings, catalog, "public-idc", "pseudonyms", author="benchmark")
+    store, options = open_store(settings), SplitOptions(protocol="cruz-roa-2014-dev")
+    declare_hospital(store, "public-idc", "pseudonyms", author="benchmark")
     for delivery in sorted(data.glob("*.zip")):
-        admit(settings, catalog, delivery, Hospital("public-idc"))
-    whole = freeze_snapshot(settings, catalog, options)
+        admit(store, delivery, Hospital("public-idc"))
+    whole = freeze_snapshot(store, options)
     patches = whole.patches[whole.patches["split"].isin(["train", "val"])]
     shuffled = patches.sample(frac=1, random_state=1)
     chosen: pd.DataFrame = shuffled.groupby("patient", sort=False).head(per_patient).sort_index()

@@ -30,7 +30,7 @@ import sqlalchemy as sa
 from bcd.patches import PATCH_PIXELS
 from bcd.settings import Settings, load_settings
 from bcd.store import tables
-from bcd.store.catalog import open_catalog
+from bcd.store.store import open_store
 
 if TYPE_CHECKING:
     from bcd.snapshots.freeze import Snapshot
@@ -94,8 +94,8 @@ def freeze(settings: Settings) -> Callable[[], object]:
     from bcd.snapshots.freeze import freeze_snapshot
     from bcd.snapshots.options import SplitOptions
 
-    catalog = open_catalog(settings)
-    return lambda: freeze_snapshot(settings, catalog, SplitOptions())
+    store = open_store(settings)
+    return lambda: freeze_snapshot(store, SplitOptions())
 
 
 def load(settings: Settings) -> Callable[[], Snapshot]:
@@ -139,7 +139,7 @@ def own_memory() -> float:
 def fill(settings: Settings, size: int) -> None:
     """Enters labelled patches of random pixels in BATCHES batches, as admission would."""
     draw = np.random.default_rng(0)
-    with open_catalog(settings).write() as connection:
+    with open_store(settings).write() as connection:
         for number, rows in enumerate(np.array_split(np.arange(size), BATCHES), start=1):
             batch = hashlib.sha256(f"batch {number}".encode()).hexdigest()
             enter_batch(connection, number, batch, rows)

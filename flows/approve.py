@@ -25,7 +25,7 @@ from pydantic import Field
 from bcd.config import load_configuration
 from bcd.gate.overrides import Word, answer_approval, find_waiting
 from bcd.gate.verdict import Verdict
-from bcd.store.catalog import open_catalog
+from bcd.store.store import open_store
 from flows.forms import Text
 from flows.reporting import publish_markdown, reporting, told
 
@@ -49,8 +49,8 @@ def approve(version: Text) -> str:
         version: The version that the gate proposes, such as 3.
     """
     settings = load_configuration()
-    catalog = open_catalog(settings)
-    waiting = find_waiting(catalog, version)
+    store = open_store(settings)
+    waiting = find_waiting(store, version)
     if waiting is None:
         get_run_logger().info("No promotion of version %s awaits approval: it was answered before.", version)
         return "answered before"
@@ -59,7 +59,7 @@ def approve(version: Text) -> str:
     form = Approval.with_initial_data(description=text)
     answer = suspend_flow_run(wait_for_input=form, timeout=_DAYS * 24 * 3600)
     with reporting():
-        decision = answer_approval(settings, catalog, version, Word(answer.name, answer.reason), answer.verdict)
+        decision = answer_approval(store, version, Word(answer.name, answer.reason), answer.verdict)
     publish_markdown("approval-answer", "\n".join(decision.reasons), f"The answer: {decision.verdict}")
     return decision.verdict
 

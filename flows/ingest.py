@@ -31,8 +31,8 @@ from bcd.config import load_configuration
 from bcd.errors import BcdError, UnavailableError
 from bcd.patches import Hospital
 from bcd.settings import Settings
-from bcd.store.catalog import open_catalog
 from bcd.store.hospitals import list_hospitals
+from bcd.store.store import open_store
 from flows.forms import Text
 from flows.reporting import publish_markdown, reporting, run_name, told
 
@@ -77,7 +77,7 @@ def admit_delivery(path: Path, hospital: Hospital, spacing: float | None = None)
     """Admits one delivery and tells the server about a new batch."""
     settings = load_configuration()
     try:
-        admission = admit(settings, open_catalog(settings), path, hospital, spacing=spacing)
+        admission = admit(open_store(settings), path, hospital, spacing=spacing)
     except RefusedError as error:
         if error.trace:  # bcd failed at it: the sentence alone does not tell where
             get_run_logger().error("%s", error.trace)
@@ -93,8 +93,8 @@ def admit_delivery(path: Path, hospital: Hospital, spacing: float | None = None)
 
 def _declared_deliveries(settings: Settings) -> list[tuple[Hospital, Path]]:
     """Finds what waits; deliveries that no run takes stay where they are, and the dashboard says so."""
-    catalog = open_catalog(settings)
-    stuck = find_stuck(settings, catalog)
+    store = open_store(settings)
+    stuck = find_stuck(store)
     for each in stuck:
         get_run_logger().warning("%s", each)
     if stuck:
@@ -103,7 +103,7 @@ def _declared_deliveries(settings: Settings) -> list[tuple[Hospital, Path]]:
             *(f"- {each}" for each in stuck),
         ]
         publish_markdown("waiting", "\n".join(lines), "Warning: deliveries that no run takes")
-    declared = {record.hospital for record in list_hospitals(catalog)}
+    declared = {record.hospital for record in list_hospitals(store)}
     return [(hospital, path) for hospital, path in find_deliveries(settings) if hospital in declared]
 
 
@@ -133,8 +133,8 @@ def _describe(settings: Settings, admissions: list[Admission]) -> str:
         report = (settings.reports / f"{each.id[:12]}.html").relative_to(settings.home)
         counts = f"{each.admitted} | {refused} | {each.ignored} | {each.patients} | {flags}"
         lines.append(f"| {each.delivery}{note} | {each.hospital} | {counts} | `{report}` |")
-    catalog = open_catalog(settings)
-    lines += [f"\n{each.delivery}: {line}" for each in admissions for line in describe_labels(catalog, each)]
+    store = open_store(settings)
+    lines += [f"\n{each.delivery}: {line}" for each in admissions for line in describe_labels(store, each)]
     return "\n".join(lines)
 
 

@@ -20,7 +20,7 @@ from bcd.progress import say
 from bcd.retraining.plan import write_plan
 from bcd.snapshots.freeze import freeze_snapshot, load_snapshot
 from bcd.snapshots.options import SplitOptions
-from bcd.store.catalog import open_catalog
+from bcd.store.store import open_store
 from flows.forms import Ensemble, Gate, Search, Splits, Text, Training
 from flows.reporting import publish_markdown, reporting, run_name, told
 
@@ -56,7 +56,7 @@ def preprocess(
             frozen = load_snapshot(settings, snapshot)
         else:
             splits = splits or settings.options("splits", SplitOptions)
-            frozen = freeze_snapshot(settings, open_catalog(settings), splits)
+            frozen = freeze_snapshot(open_store(settings), splits)
         retraining = write_plan(
             settings,
             frozen,

@@ -26,7 +26,7 @@ from bcd.gate.recheck import recheck_champion
 from bcd.gate.rule import Verdict
 from bcd.progress import say
 from bcd.retraining.stages import gate_candidate
-from bcd.store.catalog import open_catalog
+from bcd.store.store import open_store
 from flows.forms import Text
 from flows.reporting import publish_markdown, publish_picture, reporting, run_name, told
 from flows.stages import begin
@@ -47,8 +47,7 @@ def promote(plan: Text = "") -> Verdict:
         if verdict.awaits_approval:
             _ask(verdict, f"{retraining.key}/{verdict.challenger}")
         again = recheck_champion(
-            settings,
-            open_catalog(settings),
+            open_store(settings),
             snapshot=retraining.snapshot,
             options=retraining.plan.gate,
             evaluate=retraining.plan.evaluation,

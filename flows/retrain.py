@@ -12,9 +12,15 @@ if __name__ == "__main__":
     begin_alone()
 
 from prefect import flow
+from prefect.states import Completed, State
 
+from bcd.config import load_configuration
 from bcd.progress import say
+from bcd.retraining.due import find_due
+from bcd.retraining.options import RetrainOptions
 from bcd.retraining.stages import Outcome, is_finished, read_outcome
+from bcd.snapshots.options import SplitOptions
+from bcd.store.store import open_store
 from bcd.tracking.lookup import MODEL
 from flows.evaluate import evaluate
 from flows.forms import Ensemble, Gate, Search, Splits, Text, Training
@@ -31,22 +37,32 @@ from flows.train import train
 def retrain(
     snapshot: Text = "",
     *,
+    when_due: bool = False,
     splits: Splits = None,
     search: Search = None,
     training: Training = None,
     ensemble: Ensemble = None,
     gate: Gate = None,
-) -> Outcome:
+) -> Outcome | State:
     """Makes a challenger of what is admitted and lets the gate decide; nothing new: ends at once.
 
     Args:
         snapshot: Id of the snapshot, or its beginning; empty: all that is admitted, frozen now.
+        when_due: End at once unless as many new labelled patients have come as [retrain] asks for.
         splits: How patients are split; empty: as bcd.toml says.
         search: How far the study goes; empty: as bcd.toml says.
         training: How networks are trained; empty: as bcd.toml says.
         ensemble: How many networks answer together, in how many turns; empty: as bcd.toml says.
         gate: Margins of the gate; empty: as bcd.toml says.
     """
+    if when_due:
+        settings = load_configuration()
+        protocol = (splits or settings.options("splits", SplitOptions)).recorded_as
+        due = find_due(open_store(settings), settings.options("retrain", RetrainOptions), protocol)
+        with reporting():
+            say(due.sentence)
+        if not due.is_due:
+            return Completed(message=due.sentence)
     plan = preprocess(snapshot, splits=splits, search=search, training=training, ensemble=ensemble, gate=gate)
     with reporting():
         settings, retraining = begin(plan)

@@ -22,7 +22,7 @@ from bcd.patches import Hospital, PatientId
 from bcd.scoring.options import ScoreOptions
 from bcd.scoring.result import PatientScore
 from bcd.scoring.score import patients_to_score, score_patient
-from bcd.store.catalog import open_catalog
+from bcd.store.store import open_store
 from flows.forms import Scoring, Text
 from flows.reporting import is_scheduled, publish_markdown, publish_picture, reporting, run_name, told
 
@@ -48,15 +48,15 @@ def score(
 
     _check_choice(patient, all_that_wait=all_that_wait or (is_scheduled() and not patient))
     settings = load_configuration()
-    catalog = open_catalog(settings)
+    store = open_store(settings)
     options = options or settings.options("scoring", ScoreOptions)
     faults: list[Exception] = []
     scores: list[PatientScore] = []
     with reporting():
         named = PatientId(patient)
-        chosen = [(find_hospital(catalog, named, hospital or None), named)] if patient else []
+        chosen = [(find_hospital(store, named, hospital or None), named)] if patient else []
         bundle = load_bundle(settings)
-        for each_hospital, each_patient in chosen or patients_to_score(catalog, settings, bundle, options):
+        for each_hospital, each_patient in chosen or patients_to_score(store, bundle, options):
             try:
                 scores.append(score_patient_task(bundle, each_hospital, each_patient, options))
             except Exception as error:  # noqa: BLE001 - no patient's fault keeps another from being scored
@@ -78,7 +78,7 @@ def _check_choice(patient: str, *, all_that_wait: bool) -> None:
 def score_patient_task(bundle: Bundle, hospital: Hospital, patient: PatientId, options: ScoreOptions) -> PatientScore:
     """Scores one patient and leaves heatmap and figures as artifacts."""
     settings = load_configuration()
-    scored = score_patient(settings, open_catalog(settings), bundle, hospital, patient, options)
+    scored = score_patient(open_store(settings), bundle, hospital, patient, options)
     key = f"{hospital}-{patient}"
     publish_picture(f"heatmap-{key}", scored.heatmap, f"Heatmap of {hospital}/{patient}. Research use only.")
     publish_markdown(f"report-{key}", describe(scored), f"Report of {hospital}/{patient}. Research use only.")

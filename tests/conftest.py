@@ -23,7 +23,7 @@ from hypothesis import settings as hypothesis_settings
 from bcd.files import lock, whole_folder
 from bcd.runtime import enter
 from bcd.settings import Settings, load_settings
-from bcd.store.catalog import open_catalog
+from bcd.store.store import open_store
 
 pytest_plugins = ["registered", "scored"]  # fixtures that several packages' tests share
 
@@ -191,7 +191,7 @@ def empty_catalog(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) 
     """A database with bcd's tables, to be copied: making them takes longer."""
     name = postgres.make_database()
     settings = load_settings(tmp_path_factory.mktemp("empty") / "home")
-    open_catalog(settings.model_copy(update={"catalog_url": postgres.url(name)})).engine.dispose()
+    open_store(settings.model_copy(update={"catalog_url": postgres.url(name)})).engine.dispose()
     return name
 
 

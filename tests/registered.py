@@ -40,7 +40,7 @@ from bcd.preprocessing.options import PrepareOptions
 from bcd.settings import Settings
 from bcd.snapshots.freeze import Snapshot, load_snapshot, write_snapshot
 from bcd.snapshots.options import SplitOptions
-from bcd.store.catalog import Catalog, open_catalog
+from bcd.store.store import Store, open_store
 from bcd.tracking.lookup import MODEL
 from bcd.tracking.store import experiment_id, open_client, start_run
 from bcd.training.options import EnsembleOptions, TrainOptions, Turns
@@ -239,19 +239,18 @@ def undecided(versions_home: Settings, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def undecided_catalog(undecided: Settings) -> Catalog:
-    return open_catalog(undecided)
+def undecided_store(undecided: Settings) -> Store:
+    return open_store(undecided)
 
 
 @pytest.fixture
-def gate(undecided: Settings, undecided_catalog: Catalog) -> Callable[..., Verdict]:
+def gate(undecided: Settings, undecided_store: Store) -> Callable[..., Verdict]:
     """Runs the gate on a version, on the snapshot of the first one."""
     first = list_versions(undecided)[0].snapshot
 
     def _gate(challenger: str, key: str | None = None, on: Snapshot | None = None, **options: Any) -> Verdict:
         return run_gate(
-            undecided,
-            undecided_catalog,
+            undecided_store,
             key=key or f"gate/{challenger}",
             snapshot=on or load_snapshot(undecided, first),
             challenger=challenger,

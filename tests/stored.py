@@ -13,9 +13,9 @@ import pytest
 from bcd.patches import BatchId, Hospital
 from bcd.settings import Settings, load_settings
 from bcd.store.batches import CANONICAL, write_batch
-from bcd.store.catalog import Catalog, open_catalog
 from bcd.store.deliveries import DeliveryRecord, Settlement, record_delivery
 from bcd.store.spool import open_spool
+from bcd.store.store import Store, open_store
 
 StoreBatch = Callable[..., BatchId]
 MakeIndex = Callable[[str, Iterable[str], Iterable[int | None]], pd.DataFrame]
@@ -32,8 +32,8 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.fixture
-def catalog(settings: Settings) -> Iterator[Catalog]:
-    opened = open_catalog(settings)
+def store(settings: Settings) -> Iterator[Store]:
+    opened = open_store(settings)
     yield opened
     opened.engine.dispose()
 
@@ -65,14 +65,13 @@ def _make_index(hospital: str, patients: Iterable[str], labels: Iterable[int | N
 
 
 @pytest.fixture
-def store_batch(settings: Settings, catalog: Catalog) -> StoreBatch:
+def store_batch(store: Store) -> StoreBatch:
     """Stores a batch of made-up patches; patch i of a batch has all pixels i."""
-    return partial(store_patients, settings, catalog)
+    return partial(store_patients, store)
 
 
 def store_patients(
-    settings: Settings,
-    catalog: Catalog,
+    store: Store,
     patients: Iterable[str],
     *,
     labels: Iterable[int | None] = (0, 1),
@@ -80,9 +79,9 @@ def store_patients(
 ) -> BatchId:
     index = _make_index(hospital, patients, labels)
     rows = np.arange(len(index))
-    with open_spool(settings) as spool:
+    with open_spool(store.settings) as spool:
         spool.append(np.zeros((len(index), 50, 50, 3), np.uint8) + rows.astype(np.uint8)[:, None, None, None])
-        batch = write_batch(settings, index, spool, rows)
+        batch = write_batch(store.settings, index, spool, rows)
     record = DeliveryRecord(
         id=f"delivery of {batch}"[:64],
         hospital=Hospital(hospital),
@@ -98,5 +97,5 @@ def store_patients(
         unlabelled=int(index["label"].isna().sum()),
         flags={},
     )
-    record_delivery(catalog, Settlement(record, index))
+    record_delivery(store, Settlement(record, index))
     return batch

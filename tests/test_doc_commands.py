@@ -36,8 +36,8 @@ from bcd.config import load_configuration
 from bcd.patches import Hospital
 from bcd.snapshots.freeze import freeze_snapshot
 from bcd.snapshots.options import SplitOptions
-from bcd.store.catalog import open_catalog
 from bcd.store.hospitals import declare_hospital
+from bcd.store.store import open_store
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -225,14 +225,14 @@ class Home:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Home:
     path, folder = tmp_path_factory.mktemp("made") / "home", tmp_path_factory.mktemp("given")
     settings = load_configuration(path)
-    catalog = open_catalog(settings)
-    declare_hospital(settings, catalog, "east", "pseudonyms", author="a test")
+    store = open_store(settings)
+    declare_hospital(store, "east", "pseudonyms", author="a test")
     snapshots = {}
     for name, day, first in (("FIRST", "monday", 8860), ("SECOND", "tuesday", 9000)):
         deliver(folder / day, first)
-        admit(settings, catalog, folder / day, Hospital("east"))
-        snapshots[name] = freeze_snapshot(settings, catalog, SplitOptions()).id
-    catalog.engine.dispose()
+        admit(store, folder / day, Hospital("east"))
+        snapshots[name] = freeze_snapshot(store, SplitOptions()).id
+    store.engine.dispose()
     (folder / "labels.csv").write_text("hospital,name,label\neast,8867_idx5_x1_y1_class0.png,1\n")
     ring = [[0, 0], [100, 0], [100, 50], [0, 50], [0, 0]]
     named = {"objectType": "annotation", "name": "east/8867_idx5_x1_y1", "classification": {"name": "Tumor"}}

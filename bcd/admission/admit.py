@@ -4,7 +4,7 @@ Every file of a delivery is looked at, and what is good becomes one batch. The d
 that. A run that is killed anywhere is completed by running it again, and the same delivery twice changes nothing.
 
 Examples:
-    >>> admission = admit(settings, catalog, Path("delivery-1.zip"), Hospital("east"))  # doctest: +SKIP
+    >>> admission = admit(store, Path("delivery-1.zip"), Hospital("east"))  # doctest: +SKIP
     >>> admission.admitted, admission.refused  # doctest: +SKIP
     (3390, {'size': 19})
 """
@@ -33,12 +33,12 @@ from bcd.admission.sources.source import Source
 from bcd.errors import BcdError, UnavailableError
 from bcd.patches import Hospital
 from bcd.progress import say
-from bcd.settings import Settings
-from bcd.store.catalog import Catalog, patiently
+from bcd.store.catalog import patiently
 from bcd.store.deliveries import DeliveryRecord
 from bcd.store.hospitals import COARSEST, find_declared
 from bcd.store.pseudonyms import open_pseudonyms
 from bcd.store.spool import open_spool
+from bcd.store.store import Store
 
 _NONE: Mapping[str, str] = MappingProxyType({})
 _NO_LABELS: Mapping[str, int] = MappingProxyType({})
@@ -60,14 +60,11 @@ class Admission(DeliveryRecord):
         return self.name
 
 
-def admit(
-    settings: Settings, catalog: Catalog, path: Path, hospital: Hospital, *, spacing: float | None = None
-) -> Admission:
+def admit(store: Store, path: Path, hospital: Hospital, *, spacing: float | None = None) -> Admission:
     """Admits a delivery; one of the inbox leaves it, as `after_admission` says, or to be set aside.
 
     Args:
-        settings: Where the store lies.
-        catalog: The open catalog.
+        store: The open store.
         path: A folder, an archive or a slide.
         hospital: Where it comes from; it is declared.
         spacing: In µm per pixel, for slides that do not say it, or to confirm what they say.
@@ -77,21 +74,20 @@ def admit(
         UnavailableError: The machine, the store or the key of pseudonyms is at fault; the delivery stays where it is.
         BcdError: There is no such delivery, or its hospital is not declared.
     """
-    declared = patiently(lambda: find_declared(catalog, hospital))
-    naming = _open_naming(settings, catalog, hospital)
+    declared = patiently(lambda: find_declared(store, hospital))
+    naming = _open_naming(store, hospital)
     name = naming.show_title(path.name)
     failure: Exception | None = None
     try:
-        with claim(settings, path):
+        with claim(store.settings, path):
             try:
                 with (
-                    one_attempt(settings, catalog, path, hospital, title=name),
-                    told_of_machine(settings),
-                    open_source(path, settings.scratch) as source,
+                    one_attempt(store, path, hospital, title=name),
+                    told_of_machine(store.settings),
+                    open_source(path, store.settings.scratch) as source,
                 ):
                     admission = admit_source(
-                        settings,
-                        catalog,
+                        store,
                         source,
                         name=name,
                         hospital=hospital,
@@ -106,39 +102,42 @@ def admit(
                 if not path.exists():
                     raise
                 failure = error  # whatever a delivery brings about is its own, and stops no other
-                with told_of_machine(settings):
-                    record = refuse_whole(settings, catalog, path, hospital, naming=naming, error=error)
+                with told_of_machine(store.settings):
+                    record = refuse_whole(store, path, hospital, naming=naming, error=error)
                 admission = Admission(**vars(record))
-            _conclude(settings, catalog, path, admission, hides=naming.hides)
+            _conclude(store, path, admission, hides=naming.hides)
     except BcdError as error:
         raise naming.show_error(error, path) from None
     if admission.reason is not None:
-        raise explain_refused(settings, admission, failure, hides=naming.hides)
+        raise explain_refused(store.settings, admission, failure, hides=naming.hides)
     return admission
 
 
-def _open_naming(settings: Settings, catalog: Catalog, hospital: Hospital) -> Naming:
+def _open_naming(store: Store, hospital: Hospital) -> Naming:
     try:
-        return Naming(patiently(lambda: open_pseudonyms(settings, catalog, hospital)))
+        return Naming(patiently(lambda: open_pseudonyms(store, hospital)))
     except BcdError as error:  # a key that is missing is no fault of the delivery, which waits for it
         raise UnavailableError(error.what, error.fix) from error
 
 
-def _conclude(settings: Settings, catalog: Catalog, path: Path, admission: Admission, *, hides: bool) -> None:
+def _conclude(store: Store, path: Path, admission: Admission, *, hides: bool) -> None:
     """Writes the report, then lets the delivery leave the inbox: killed between the two, it is found there again."""
     failure = None
     try:
         try:
-            patiently(lambda: write_report(settings, catalog, admission.id))
+            patiently(lambda: write_report(store, admission.id))
         except (BcdError, OSError):
             raise
         except Exception as error:  # noqa: BLE001 - raised below: found in the inbox again, it would fail for ever
             failure = error
         if admission.reason is None:
-            leave_inbox(settings, catalog, path, admission, hides=hides)
-        elif is_waiting(settings, path, admission.hospital):
+            leave_inbox(store, path, admission, hides=hides)
+        elif is_waiting(store.settings, path, admission.hospital):
             set_aside(
-                settings, path, admission.hospital, reason=str(explain_refused(settings, admission, hides=hides))
+                store.settings,
+                path,
+                admission.hospital,
+                reason=str(explain_refused(store.settings, admission, hides=hides)),
             )
     except OSError as error:
         became = "admitted" if admission.reason is None else "refused"
@@ -152,8 +151,7 @@ def _conclude(settings: Settings, catalog: Catalog, path: Path, admission: Admis
 
 
 def admit_source(
-    settings: Settings,
-    catalog: Catalog,
+    store: Store,
     source: Source,
     *,
     name: str,
@@ -169,8 +167,7 @@ def admit_source(
     """Admits the files of an open source.
 
     Args:
-        settings: Where the store lies.
-        catalog: The open catalog.
+        store: The open store.
         source: The files.
         name: What the delivery is called.
         hospital: Where it comes from.
@@ -186,16 +183,16 @@ def admit_source(
         BcdError: Nothing in a release is admissible, or the store cannot be written; then nothing is stored.
     """
     naming = naming or Naming(None)
-    with told_of_machine(settings), open_spool(settings) as spool:
-        declared = read_declarations(source, naming, settings.scratch)
+    with told_of_machine(store.settings), open_spool(store.settings) as spool:
+        declared = read_declarations(source, naming, store.settings.scratch)
         plan = plan_admission(source, naming, declared=declared, title=title, waived=waived, labels=labels)
         findings = examine_files(source, plan, spool)
-        cut_slides(source, plan, findings, spool, scratch=settings.scratch, spacing=spacing, coarsest=coarsest)
-        apply_labels(source, findings, plan.tables, hospital=hospital, naming=naming, scratch=settings.scratch)
+        cut_slides(source, plan, findings, spool, scratch=store.settings.scratch, spacing=spacing, coarsest=coarsest)
+        apply_labels(source, findings, plan.tables, hospital=hospital, naming=naming, scratch=store.settings.scratch)
         draft = Draft(name, hospital, source, spool, findings, naming.hides, is_release)
         if plan.slides:
             draft = replace(draft, spacing=spacing, coarsest=coarsest)
-        record, already = settle(settings, catalog, draft)
+        record, already = settle(store, draft)
     if already and record.reason is None:
         say(f"{name} of {hospital} was admitted before: nothing changes.")
     return Admission(**vars(record), already=already)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from bcd.admission.findings import Findings
 from bcd.admission.rules import Refusal
 from bcd.patches import Hospital
-from bcd.store.catalog import Catalog
 from bcd.store.known import KnownPatch, in_chunks, known_cells, known_pixels
+from bcd.store.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,13 +61,13 @@ def refuse_withdrawn(withdrawn: set[str], findings: Findings) -> None:
         findings.private.add(int(member))
 
 
-def refuse_known(catalog: Catalog, hospital: Hospital, findings: Findings) -> Doubts:
+def refuse_known(store: Store, hospital: Hospital, findings: Findings) -> Doubts:
     """Refuses what earlier batches hold already, or contradict."""
     doubts = Doubts()
     standing = findings.standing()
     patients = {str(patient) for patient in standing["patient"].unique()}
     for some in in_chunks(sorted(patients), 100):
-        cells = {(one.patient, one.slide, one.x, one.y): one for one in known_cells(catalog, hospital, some)}
+        cells = {(one.patient, one.slide, one.x, one.y): one for one in known_cells(store, hospital, some)}
         if cells:
             for patch in _patches(standing[standing["patient"].isin(some)]):
                 known = cells.get((patch.patient, patch.slide, patch.x, patch.y))
@@ -77,7 +77,7 @@ def refuse_known(catalog: Catalog, hospital: Hospital, findings: Findings) -> Do
     for start in range(0, len(standing), CHUNK):
         part = standing.iloc[start : start + CHUNK]
         of_pixels: dict[str, list[KnownPatch]] = {}
-        for known in known_pixels(catalog, part["pixel_sha256"].tolist()):
+        for known in known_pixels(store, part["pixel_sha256"].tolist()):
             of_pixels.setdefault(known.pixel_sha256, []).append(known)
         for patch in _patches(part[part["pixel_sha256"].isin(list(of_pixels))]):
             refusal = _check_pixels(hospital, patch, of_pixels[patch.pixel_sha256], doubts)

@@ -22,8 +22,7 @@ from bcd.store.delivery_queries import Delivery, RefusedFile, find_admitted
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from bcd.settings import Settings
-    from bcd.store.catalog import Catalog
+    from bcd.store.store import Store
 
 MAX_EDGE = 200
 """A larger picture is not shown, in pixels: it is no patch, and writing on it could name a patient."""
@@ -67,14 +66,12 @@ class Gallery:
     """Shows the files and patches of one delivery.
 
     Attributes:
-        settings: Where quarantine and batches lie.
-        catalog: The open catalog.
+        store: The open store.
         delivery: The delivery.
         hidden: Its hospital's patients who have withdrawn; they are not shown.
     """
 
-    settings: Settings
-    catalog: Catalog
+    store: Store
     delivery: Delivery
     hidden: set[str]
 
@@ -83,7 +80,7 @@ class Gallery:
         name = patch_name(file)
         image = None
         if file.kept is not None and file.rule != "withdrawn" and (name is None or name.patient not in self.hidden):
-            image = open_small(self.settings.quarantine / self.delivery.id / file.kept)
+            image = open_small(self.store.settings.quarantine / self.delivery.id / file.kept)
         caption = str(place)
         if file.rule == "size" and image is not None:
             caption += f" · {image.width}x{image.height}"
@@ -95,12 +92,12 @@ class Gallery:
 
     def show_held(self, name: PatchName) -> Example | None:
         """Returns the picture that a batch holds of the same place; None where none does or it is not to be shown."""
-        found = None if name.patient in self.hidden else find_admitted(self.catalog, self.delivery.hospital, name)
+        found = None if name.patient in self.hidden else find_admitted(self.store, self.delivery.hospital, name)
         if found is None:
             return None
         batch, row = found
         return Example(
-            _patch_uri(open_pixels(self.settings, batch)[row]),
+            _patch_uri(open_pixels(self.store.settings, batch)[row]),
             "admitted",
             _title(name),
             f"admitted in batch {batch[:12]}",
@@ -111,12 +108,12 @@ class Gallery:
         import pandas as pd
 
         assert self.delivery.batch is not None
-        file = self.settings.batches / self.delivery.batch / "index.parquet"
+        file = self.store.settings.batches / self.delivery.batch / "index.parquet"
         index = pd.read_parquet(file, columns=["patient", "slide", "x", "y", "flags"])
         flagged = index["flags"].str.split().map(lambda names: flag in names).to_numpy(dtype=bool)
         shown = flagged & ~index["patient"].isin(self.hidden).to_numpy()
         rows = choose_evenly(np.flatnonzero(shown).tolist(), number)
-        pixels = open_pixels(self.settings, self.delivery.batch)
+        pixels = open_pixels(self.store.settings, self.delivery.batch)
         columns = (index[column].iloc[rows] for column in ("patient", "slide", "x", "y"))
         names = [PatchName(patient, slide, x, y, None) for patient, slide, x, y in zip(*columns, strict=True)]
         return [

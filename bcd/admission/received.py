@@ -21,8 +21,9 @@ from bcd.files import lock, partial_folder, whole_file
 from bcd.patches import Hospital
 from bcd.progress import say
 from bcd.settings import Settings
-from bcd.store.catalog import Catalog, patiently
+from bcd.store.catalog import patiently
 from bcd.store.deliveries import DeliveryRecord, list_refusals
+from bcd.store.store import Store
 
 _CLAIMS = 64
 """So many deliveries can be taken at once; as many lock files are left."""
@@ -114,37 +115,36 @@ def set_aside(settings: Settings, path: Path, hospital: Hospital, *, reason: str
     return target
 
 
-def leave_inbox(settings: Settings, catalog: Catalog, path: Path, record: DeliveryRecord, *, hides: bool) -> None:
+def leave_inbox(store: Store, path: Path, record: DeliveryRecord, *, hides: bool) -> None:
     """Does with an admitted delivery what `after_admission` says.
 
     Args:
-        settings: Where the inbox is, and the setting.
-        catalog: Knows which refused files were kept.
+        store: Knows which refused files were kept.
         path: The delivery.
         record: What became of it.
         hides: Whether its name may not be told.
     """
-    if not is_waiting(settings, path, record.hospital):
+    if not is_waiting(store.settings, path, record.hospital):
         return
-    if settings.after_admission == "keep":
+    if store.settings.after_admission == "keep":
         mark_settled(path, record.id)
-    elif settings.after_admission == "delete" and patiently(lambda: _is_kept(settings, catalog, record)):
+    elif store.settings.after_admission == "delete" and patiently(lambda: _is_kept(store, record)):
         _remove(path)
     else:
-        if settings.after_admission == "delete":
+        if store.settings.after_admission == "delete":
             title = record.name if hides else path.name
             say(f"{title} is moved to received, not deleted: the quarantine has no copy of some refused files.")
-        _move(settings, path, record)
+        _move(store.settings, path, record)
 
 
-def _is_kept(settings: Settings, catalog: Catalog, record: DeliveryRecord) -> bool:
+def _is_kept(store: Store, record: DeliveryRecord) -> bool:
     """Whether the store has all that was delivered: in a batch, or in the quarantine."""
-    left = [one for one in list_refusals(catalog, record.id) if not one.kept and one.rule != "already-admitted"]
+    left = [one for one in list_refusals(store, record.id) if not one.kept and one.rule != "already-admitted"]
     if not left or record.batch is None:
         return not left
     import pandas as pd
 
-    index = pd.read_parquet(settings.batches / record.batch / "index.parquet", columns=["sha256"])
+    index = pd.read_parquet(store.settings.batches / record.batch / "index.parquet", columns=["sha256"])
     return {one.sha256 for one in left} <= set(index["sha256"])  # copies of files that are admitted
 
 

@@ -19,8 +19,8 @@ from bcd.admission.settle import settle_whole
 from bcd.errors import BcdError
 from bcd.patches import Hospital
 from bcd.settings import Settings
-from bcd.store.catalog import Catalog
 from bcd.store.deliveries import DeliveryRecord
+from bcd.store.store import Store
 
 _EVENTS = frozenset({"failed", "suspected"})
 """Rules that say nothing of the delivery's bytes: handed over again it is tried again, and then recorded anew."""
@@ -36,14 +36,11 @@ class RefusedError(BcdError):
     trace = ""
 
 
-def refuse_whole(
-    settings: Settings, catalog: Catalog, path: Path, hospital: Hospital, *, naming: Naming, error: Exception
-) -> DeliveryRecord:
+def refuse_whole(store: Store, path: Path, hospital: Hospital, *, naming: Naming, error: Exception) -> DeliveryRecord:
     """Records a delivery that ended in an error, itself in place of its files.
 
     Args:
-        settings: Where the quarantine lies.
-        catalog: Where to.
+        store: Where to.
         path: The delivery.
         hospital: Where it comes from.
         naming: How it may be called.
@@ -57,7 +54,7 @@ def refuse_whole(
     digest = (
         _digest(path) if refusal.rule not in _EVENTS else hashlib.sha256(str(time.time_ns()).encode()).hexdigest()
     )
-    return settle_whole(settings, catalog, hospital, name=name, refusal=refusal, sha256=digest)
+    return settle_whole(store, hospital, name=name, refusal=refusal, sha256=digest)
 
 
 def explain_refused(

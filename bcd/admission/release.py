@@ -6,7 +6,7 @@ one side of a contradiction is admitted, both sides are not.
 
 Examples:
     >>> released = release(
-    ...     settings, catalog, "idc-batch-1.zip", ["8867_idx5_x51_y51_class0.png"], author="Ada", reason="mucin"
+    ...     store, "idc-batch-1.zip", ["8867_idx5_x51_y51_class0.png"], author="Ada", reason="mucin"
     ... )  # doctest: +SKIP
 """
 
@@ -32,7 +32,7 @@ from bcd.store.delivery_queries import Delivery, RefusedFile, list_refused, matc
 
 if TYPE_CHECKING:
     from bcd.settings import Settings
-    from bcd.store.catalog import Catalog
+    from bcd.store.store import Store
 
 MAX_NAME = 255
 """Characters of a delivery's name in the catalog."""
@@ -83,8 +83,7 @@ class KeptSource:
 
 
 def release(
-    settings: Settings,
-    catalog: Catalog,
+    store: Store,
     delivery: str,
     files: Sequence[str],
     *,
@@ -95,8 +94,7 @@ def release(
     """Re-admits refused files of a delivery.
 
     Args:
-        settings: Where the quarantine lies.
-        catalog: The open catalog.
+        store: The open store.
         delivery: The delivery's or its batch's id, the beginning of either, or its name.
         files: Their paths in the delivery, as `bcd batch refusals` shows them, or just their last part, or the names
             of their copies in the quarantine; `*` stands for any text.
@@ -111,35 +109,32 @@ def release(
     from bcd.admission.report import write_report
 
     _check_words(author, reason)
-    found = match_delivery(catalog, delivery)
-    chosen = _choose(found, list_refused(catalog, found.id), files)
+    found = match_delivery(store, delivery)
+    chosen = _choose(found, list_refused(store, found.id), files)
     before = [file.name for file in chosen if file.author is not None]
     pending = [file for file in chosen if file.author is None]
     made, released, again = None, [], []
     if pending:
-        _check_releasable(settings, found, pending, label)
-        made = _admit(settings, catalog, found, pending, label)
-        again = list_refused(catalog, made)
-        admitted = _without(pending, again, settings.quarantine / found.id)
+        _check_releasable(store.settings, found, pending, label)
+        made = _admit(store, found, pending, label)
+        again = list_refused(store, made)
+        admitted = _without(pending, again, store.settings.quarantine / found.id)
         released = [file.name for file in admitted]
-        _record(catalog, made, admitted, author=author, reason=reason)
-        write_report(settings, catalog, made)
+        _record(store, made, admitted, author=author, reason=reason)
+        write_report(store, made)
     if before:
         say(f"{len(before):,} of the files had been released before: nothing changes for them.")
-    write_report(settings, catalog, found.id)
+    write_report(store, found.id)
     return Release(found, made, released, again, before)
 
 
-def _admit(
-    settings: Settings, catalog: Catalog, found: Delivery, files: Sequence[RefusedFile], label: int | None
-) -> str:
+def _admit(store: Store, found: Delivery, files: Sequence[RefusedFile], label: int | None) -> str:
     """Admits files of the quarantine as a delivery of their own and returns its id."""
     from bcd.admission.admit import admit_source
 
     return admit_source(
-        settings,
-        catalog,
-        KeptSource(settings.quarantine / found.id, files),
+        store,
+        KeptSource(store.settings.quarantine / found.id, files),
         name=f"release of {found.name}"[:MAX_NAME],
         hospital=found.hospital,
         waived={file.name: file.rule for file in files if file.rule in WAIVED},
@@ -209,11 +204,11 @@ def _without(files: Sequence[RefusedFile], again: Sequence[RefusedFile], folder:
     return admitted
 
 
-def _record(catalog: Catalog, made: str, files: Sequence[RefusedFile], *, author: str, reason: str) -> None:
+def _record(store: Store, made: str, files: Sequence[RefusedFile], *, author: str, reason: str) -> None:
     """Records who released the files; what a killed run had recorded already stays as it is."""
     releases = tables.releases
     now = datetime.now(UTC)
-    with catalog.write() as connection:
+    with store.write() as connection:
         recorded = set(connection.scalars(sa.select(releases.c.refusal).where(releases.c.delivery == made)))
         rows = [
             {"refusal": file.number, "delivery": made, "author": author, "reason": reason, "released_at": now}

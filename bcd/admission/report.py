@@ -4,7 +4,7 @@ It is computed from the catalog, the quarantine and the batch, so it can be made
 same. It needs neither network nor scripts, and its size is bounded whatever the delivery's.
 
 Examples:
-    >>> write_report(settings, catalog, delivery.id).name  # doctest: +SKIP
+    >>> write_report(store, delivery.id).name  # doctest: +SKIP
     '3f1c0a9be2d4.html'
 """
 
@@ -32,7 +32,7 @@ from bcd.store.delivery_queries import (
 
 if TYPE_CHECKING:
     from bcd.settings import Settings
-    from bcd.store.catalog import Catalog
+    from bcd.store.store import Store
 
 Place = tuple[int, int]
 """A refused file's place in the delivery's list, counted from 1, and its number in the catalog."""
@@ -52,12 +52,11 @@ def report_path(settings: Settings, delivery: str) -> Path:
     return settings.reports / f"{delivery[:12]}.html"
 
 
-def write_report(settings: Settings, catalog: Catalog, delivery: str) -> Path:
+def write_report(store: Store, delivery: str) -> Path:
     """Writes the admission report of a delivery.
 
     Args:
-        settings: Where batch, quarantine and reports lie.
-        catalog: The open catalog.
+        store: The open store.
         delivery: The delivery's id.
 
     Returns:
@@ -66,29 +65,29 @@ def write_report(settings: Settings, catalog: Catalog, delivery: str) -> Path:
     Raises:
         BcdError: There is no such delivery, or its batch is missing.
     """
-    found = match_delivery(catalog, delivery)
-    facts = _gather_facts(settings, catalog, found)
+    found = match_delivery(store, delivery)
+    facts = _gather_facts(store, found)
     filters: dict[str, Callable[..., str]] = {"count": "{:,}".format, "share": _share, "short": _short}
     html = render_page("bcd.admission", "report.html.j2", facts, filters)
-    path = report_path(settings, found.id)
+    path = report_path(store.settings, found.id)
     with whole_file(path) as partial:
         partial.write_text(html, encoding="utf-8")
     return path
 
 
-def _gather_facts(settings: Settings, catalog: Catalog, found: Delivery) -> dict[str, Any]:
-    gallery = Gallery(settings, catalog, found, withdrawn_patients(catalog, found.hospital))
-    places = refusal_numbers(catalog, found.id)
+def _gather_facts(store: Store, found: Delivery) -> dict[str, Any]:
+    gallery = Gallery(store, found, withdrawn_patients(store, found.hospital))
+    places = refusal_numbers(store, found.id)
     return {
         "delivery": found,
         "fix": FIXES[commonest_rule(found.refused)] if found.reason else "",
         "parts": _bar(found),
-        "patients": count_by_patient(catalog, found.batch) if found.batch else [],
+        "patients": count_by_patient(store, found.batch) if found.batch else [],
         "rules": _rule_sections(gallery, places),
         "flags": _flag_sections(gallery),
-        "conflicts": list_conflicts(catalog, found.id, MAX_ROWS),
-        "labels": list_refused(catalog, found.id, rule="labels-file"),
-        "files": list(enumerate(list_refused(catalog, found.id, limit=MAX_ROWS), start=1)),
+        "conflicts": list_conflicts(store, found.id, MAX_ROWS),
+        "labels": list_refused(store, found.id, rule="labels-file"),
+        "files": list(enumerate(list_refused(store, found.id, limit=MAX_ROWS), start=1)),
         "csv": f"store/quarantine/{found.id}/refusals.csv",
         "max_rows": MAX_ROWS,
     }
@@ -116,13 +115,13 @@ def _rule_sections(gallery: Gallery, places: Places) -> list[dict[str, Any]]:
 
 def _rule_examples(gallery: Gallery, rule: str, of_rule: Sequence[Place]) -> list[Example]:
     """Pictures of files that broke a rule; what a file contradicts stands beside it."""
-    catalog, delivery = gallery.catalog, gallery.delivery.id
+    store, delivery = gallery.store, gallery.delivery.id
     beside = _SIDE_BY_SIDE.get(rule)
     if beside is None:
         numbers = [number for _, number in choose_evenly(of_rule, EXAMPLES)]
-        files = list_refused(catalog, delivery, numbers=numbers)
+        files = list_refused(store, delivery, numbers=numbers)
     else:
-        files = sorted(list_refused(catalog, delivery, rule=rule, limit=MAX_ROWS), key=beside)[:EXAMPLES]
+        files = sorted(list_refused(store, delivery, rule=rule, limit=MAX_ROWS), key=beside)[:EXAMPLES]
     place_of = {number: place for place, number in of_rule}
     examples: list[Example] = []
     for file in files:

@@ -30,7 +30,7 @@ from bcd.patches import Hospital
 from bcd.settings import Settings
 from bcd.store import tables
 from bcd.store.batches import batch_id, write_batch
-from bcd.store.catalog import Catalog, patiently
+from bcd.store.catalog import patiently
 from bcd.store.deliveries import (
     DeliveryRecord,
     RefusalRecord,
@@ -42,6 +42,7 @@ from bcd.store.delivery_queries import withdrawn_patients
 from bcd.store.hospitals import COARSEST
 from bcd.store.known import known_slides
 from bcd.store.spool import Spool
+from bcd.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Draft:
         return digest.hexdigest()
 
 
-def settle(settings: Settings, catalog: Catalog, draft: Draft) -> tuple[DeliveryRecord, bool]:
+def settle(store: Store, draft: Draft) -> tuple[DeliveryRecord, bool]:
     """Settles a delivery, waiting for whoever settles another one, and for a database that is away.
 
     Returns:
@@ -103,39 +104,37 @@ def settle(settings: Settings, catalog: Catalog, draft: Draft) -> tuple[Delivery
 
     def attempt() -> tuple[DeliveryRecord, bool]:
         nonlocal tried
-        with catalog.lock("admission") as confirm:
-            clear_unsettled(settings, catalog)
-            record = find_delivery(catalog, identity)
+        with store.lock("admission") as confirm:
+            clear_unsettled(store)
+            record = find_delivery(store, identity)
             if record is not None:
                 return record, not tried  # entered by this process, if only its answer was lost
             tried = True
             draft.findings.start_over()
             try:
-                return _settle(settings, catalog, draft, identity, confirm)
+                return _settle(store, draft, identity, confirm)
             except (OSError, sa.exc.OperationalError):  # what was placed on a full disk should not keep it full
-                clear_unsettled(settings, catalog)
+                clear_unsettled(store)
                 raise
 
     return patiently(attempt)
 
 
-def clear_unsettled(settings: Settings, catalog: Catalog) -> None:
+def clear_unsettled(store: Store) -> None:
     """Removes what a killed process placed and did not enter; only under the lock "admission"."""
-    for note in sorted(_notes(settings).glob("[0-9a-f]*.json")):  # not what was still being written
+    for note in sorted(_notes(store.settings).glob("[0-9a-f]*.json")):  # not what was still being written
         placed = json.loads(note.read_text("utf-8"))
-        if find_delivery(catalog, placed["delivery"]) is None:
-            shutil.rmtree(settings.quarantine / placed["delivery"], ignore_errors=True)
-            if placed["batch"] and not _holds_batch(catalog, placed["batch"]):
-                shutil.rmtree(settings.batches / placed["batch"], ignore_errors=True)
+        if find_delivery(store, placed["delivery"]) is None:
+            shutil.rmtree(store.settings.quarantine / placed["delivery"], ignore_errors=True)
+            if placed["batch"] and not _holds_batch(store, placed["batch"]):
+                shutil.rmtree(store.settings.batches / placed["batch"], ignore_errors=True)
         note.unlink()
 
 
-def _settle(
-    settings: Settings, catalog: Catalog, draft: Draft, identity: str, confirm: Callable[[], None]
-) -> tuple[DeliveryRecord, bool]:
+def _settle(store: Store, draft: Draft, identity: str, confirm: Callable[[], None]) -> tuple[DeliveryRecord, bool]:
     findings = draft.findings
-    refuse_withdrawn(withdrawn_patients(catalog, draft.hospital), findings)
-    doubts = refuse_known(catalog, draft.hospital, findings)
+    refuse_withdrawn(withdrawn_patients(store, draft.hospital), findings)
+    doubts = refuse_known(store, draft.hospital, findings)
     refuse_duplicates(findings)
     refusals = findings.refusals()
     standing = findings.standing()
@@ -149,18 +148,18 @@ def _settle(
         if draft.is_release:
             raise DeliveryError(commonest_rule(count_rules(refusals)), reason)
         identity = hashlib.sha256(f"{identity}\n{reason}".encode()).hexdigest()
-        known = find_delivery(catalog, identity)
+        known = find_delivery(store, identity)
         if known is not None:
             return known, True
     stains = measure_stains(standing)
-    index = make_index(draft.hospital, findings, standing, known_slides(catalog), stains)
+    index = make_index(draft.hospital, findings, standing, known_slides(store), stains)
     batch = batch_id(index) if len(index) else None
-    note = _notes(settings) / f"{identity}.json"
+    note = _notes(store.settings) / f"{identity}.json"
     with whole_file(note) as partial:
         partial.write_text(json.dumps({"delivery": identity, "batch": batch}), "utf-8")
     if batch is not None:
-        write_batch(settings, index, draft.spool, standing["spool_row"].to_numpy().astype(np.int64))
-    kept = keep_refused(settings, identity, draft.source, findings, refusals, strip=draft.hides)
+        write_batch(store.settings, index, draft.spool, standing["spool_row"].to_numpy().astype(np.int64))
+    kept = keep_refused(store.settings, identity, draft.source, findings, refusals, strip=draft.hides)
     record = DeliveryRecord(
         id=identity,
         hospital=draft.hospital,
@@ -184,20 +183,17 @@ def _settle(
     complete = [one for one in findings.complete if (one.patient, one.slide) in present]
     frames = [one for one in findings.frames if (one.patient, one.slide) in present]
     settlement = Settlement(record, index, kept, conflicts, doubts.labels, stains, complete, frames)
-    record_delivery(catalog, settlement, confirm)
+    record_delivery(store, settlement, confirm)
     with suppress(OSError):  # it is admitted; who settles next removes the note
         note.unlink()
     return record, False
 
 
-def settle_whole(
-    settings: Settings, catalog: Catalog, hospital: Hospital, *, name: str, refusal: Refusal, sha256: str
-) -> DeliveryRecord:
+def settle_whole(store: Store, hospital: Hospital, *, name: str, refusal: Refusal, sha256: str) -> DeliveryRecord:
     """Settles a delivery that is refused without a look at its files; the same again changes nothing.
 
     Args:
-        settings: Where the quarantine lies.
-        catalog: Where to.
+        store: Where to.
         hospital: Where it comes from.
         name: Its name as it may be seen.
         refusal: Why; the message is a whole sentence that names the delivery.
@@ -224,18 +220,18 @@ def settle_whole(
     )
 
     def attempt() -> DeliveryRecord:
-        with catalog.lock("admission") as confirm:
-            known = find_delivery(catalog, identity)
+        with store.lock("admission") as confirm:
+            known = find_delivery(store, identity)
             if known is None:
-                list_whole(settings, identity, entry)
-                record_delivery(catalog, Settlement(record, refusals=[entry]), confirm)
+                list_whole(store.settings, identity, entry)
+                record_delivery(store, Settlement(record, refusals=[entry]), confirm)
             return known or record
 
     return patiently(attempt)
 
 
-def _holds_batch(catalog: Catalog, batch: str) -> bool:
-    with catalog.engine.connect() as connection:
+def _holds_batch(store: Store, batch: str) -> bool:
+    with store.read() as connection:
         return (
             connection.execute(sa.select(tables.batches.c.id).where(tables.batches.c.id == batch)).first() is not None
         )

@@ -1,7 +1,7 @@
 """Deliveries of the inbox that no run will ever take, and what a person can do about each.
 
 Examples:
-    >>> for stuck in find_stuck(settings, catalog):  # doctest: +SKIP
+    >>> for stuck in find_stuck(store):  # doctest: +SKIP
     ...     print(stuck)
     2 deliveries wait in inbox/west: hospital west is not declared. Run `bcd hospital declare west …`.
 """
@@ -14,8 +14,8 @@ from pathlib import Path
 from bcd.admission.delivery import is_hidden
 from bcd.errors import BcdError
 from bcd.settings import Settings
-from bcd.store.catalog import Catalog
 from bcd.store.hospitals import find_declared
+from bcd.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -36,29 +36,29 @@ class Stuck:
         return f"{self.what} {self.fix}"
 
 
-def find_stuck(settings: Settings, catalog: Catalog) -> list[Stuck]:
+def find_stuck(store: Store) -> list[Stuck]:
     """Finds deliveries of hospitals that are not declared, and those that lie in no hospital's folder.
 
     Files are not named: what somebody put beside the folders may be called after a patient.
     """
-    if not settings.inbox.is_dir():
+    if not store.settings.inbox.is_dir():
         return []
     stuck = []
-    beside = [path for path in settings.inbox.iterdir() if not path.is_dir() and not is_hidden(path)]
+    beside = [path for path in store.settings.inbox.iterdir() if not path.is_dir() and not is_hidden(path)]
     if beside:
         stuck.append(
             Stuck(
                 len(beside),
-                f"{_count(len(beside))} in {settings.inbox} itself, in no hospital's folder.",
-                f"Move each into {settings.inbox}/HOSPITAL/.",
+                f"{_count(len(beside))} in {store.settings.inbox} itself, in no hospital's folder.",
+                f"Move each into {store.settings.inbox}/HOSPITAL/.",
             )
         )
-    for folder in sorted(path for path in settings.inbox.iterdir() if path.is_dir() and not is_hidden(path)):
+    for folder in sorted(path for path in store.settings.inbox.iterdir() if path.is_dir() and not is_hidden(path)):
         waiting = _list(folder)
         if not waiting:
             continue
         try:
-            find_declared(catalog, folder.name)
+            find_declared(store, folder.name)
         except BcdError as error:
             stuck.append(Stuck(waiting, f"{_count(waiting)} in {folder}. {error.what}", error.fix))
     return stuck

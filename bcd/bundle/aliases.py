@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from bcd.bundle.rows import VersionRow
-    from bcd.store.catalog import Catalog
+    from bcd.store.store import Store
 
 DONE_TAG = "bcd.decision"
 """The key of the decision that was carried out on a version last."""
@@ -52,14 +52,14 @@ def find_row(rows: Iterable[VersionRow], decision: Decision) -> VersionRow | Non
     return None
 
 
-def find_lost_champion(rows: Sequence[VersionRow], catalog: Catalog) -> Decision | None:
+def find_lost_champion(rows: Sequence[VersionRow], store: Store) -> Decision | None:
     """Returns the last decision that made a version champion which is still there, where no version is champion.
 
     None where there is a champion, or never was one, or all that ever were are gone.
     """
     if any("champion" in row.aliases for row in rows):
         return None
-    promotions = [one for one in list_decisions(catalog) if one.promotes]
+    promotions = [one for one in list_decisions(store) if one.promotes]
     return next((one for one in reversed(promotions) if find_row(rows, one) is not None), None)
 
 
@@ -82,19 +82,19 @@ def _is_same(decision: Decision, found: dict[str, Any], registered: datetime) ->
     return "model" in known or registered <= decision.decided_at
 
 
-def last_decision(catalog: Catalog) -> Decision | None:
+def last_decision(store: Store) -> Decision | None:
     """Returns the newest decision that is one about aliases."""
-    decisions = [one for one in list_decisions(catalog) if one.kind not in {"recheck", "look"}]
+    decisions = [one for one in list_decisions(store) if one.kind not in {"recheck", "look"}]
     return decisions[-1] if decisions else None
 
 
-def finish_last_decision(client: MlflowClient, catalog: Catalog) -> Decision | None:
+def finish_last_decision(client: MlflowClient, store: Store) -> Decision | None:
     """Carries out the last decision if the process that took it died before its end.
 
     Returns:
         The decision that was finished; None where nothing was left to do.
     """
-    last = last_decision(catalog)
+    last = last_decision(store)
     if last is None or not is_about(client, last):
         return None
     if client.get_model_version(MODEL, last.challenger).tags.get(DONE_TAG) == last.key:

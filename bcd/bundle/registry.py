@@ -31,7 +31,7 @@ from bcd.bundle.seen import Seen, read_seen
 from bcd.errors import BcdError
 from bcd.patches import PATCH_PIXELS
 from bcd.settings import Settings
-from bcd.store.catalog import open_catalog
+from bcd.store.store import open_store
 from bcd.tracking.lookup import KEY_TAG, MODEL, find_version, resolve_version
 from bcd.tracking.run import Run
 from bcd.tracking.store import locked, open_client
@@ -199,7 +199,7 @@ def require_version(settings: Settings, which: str) -> str:
     if version is not None:
         return version
     if which == "champion":
-        lost = find_lost_champion(read_rows(settings), open_catalog(settings))
+        lost = find_lost_champion(read_rows(settings), open_store(settings))
         if lost is not None:
             raise BcdError(*tell_lost_champion(lost))
     raise BcdError(

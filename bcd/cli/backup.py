@@ -21,12 +21,12 @@ def backup(
     from bcd.cli.terminal import at_work
     from bcd.retention.backup.make import make_backup
     from bcd.settings import load_settings
-    from bcd.store.catalog import open_catalog
     from bcd.store.pseudonyms import key_path
+    from bcd.store.store import open_store
 
     settings = load_settings()
     with at_work(settings) as console:
-        made = make_backup(settings, open_catalog(settings), to, keys=keys, deliveries=deliveries)
+        made = make_backup(open_store(settings), to, keys=keys, deliveries=deliveries)
         manifest = made.manifest
         lines = [
             f"Backup {manifest.name} is complete: {len(manifest.files):,} files, {manifest.size / 1e6:,.1f} MB,"

@@ -33,12 +33,12 @@ def list_batches() -> None:
     from bcd.admission.report import report_path
     from bcd.cli.terminal import at_work, print_table
     from bcd.settings import load_settings
-    from bcd.store.catalog import open_catalog
     from bcd.store.delivery_queries import list_deliveries
+    from bcd.store.store import open_store
 
     settings = load_settings()
     with at_work(settings) as console:
-        deliveries = list_deliveries(open_catalog(settings))
+        deliveries = list_deliveries(open_store(settings))
         if not deliveries:
             console.print("No batch is admitted yet: `bcd ingest DELIVERY --hospital NAME`.", highlight=False)
             return
@@ -89,16 +89,16 @@ def refusals(
     from bcd.cli.terminal import at_work, print_table
     from bcd.errors import BcdError
     from bcd.settings import load_settings
-    from bcd.store.catalog import open_catalog
     from bcd.store.delivery_queries import list_refused, match_delivery
+    from bcd.store.store import open_store
 
     if rule and rule not in RULES:
         raise BcdError(f"There is no rule {rule}.", f"Name one of: {', '.join(RULES)}.")
     settings = load_settings()
     with at_work(settings) as console:
-        catalog = open_catalog(settings)
-        found = match_delivery(catalog, delivery)
-        files = list_refused(catalog, found.id, rule=rule or None, limit=None if as_csv else limit)
+        store = open_store(settings)
+        found = match_delivery(store, delivery)
+        files = list_refused(store, found.id, rule=rule or None, limit=None if as_csv else limit)
         if as_csv:
             _write_csv(files)
             return
@@ -141,11 +141,11 @@ def release(
     from bcd.admission.report import report_path
     from bcd.cli.terminal import at_work, print_table
     from bcd.settings import load_settings
-    from bcd.store.catalog import open_catalog
+    from bcd.store.store import open_store
 
     settings = load_settings()
     with at_work(settings) as console:
-        done = release_files(settings, open_catalog(settings), delivery, files, author=by, reason=reason, label=label)
+        done = release_files(open_store(settings), delivery, files, author=by, reason=reason, label=label)
         if done.released:
             console.print(f"Released {len(done.released):,} of {done.delivery.name}.", highlight=False)
         if done.refused:

@@ -161,15 +161,15 @@ def play(
 ) -> Result:
     """Runs the flows, as the inbox and the schedules would."""
     from bcd.search.options import SearchOptions
-    from bcd.store.catalog import open_catalog
     from bcd.store.hospitals import declare_hospital
+    from bcd.store.store import open_store
     from flows.ingest import ingest
     from flows.retrain import retrain
     from flows.score import score
 
     hospital = SYNTHETIC_HOSPITAL if memory.data == "synthetic" else REAL_HOSPITAL
     # Drawn patients are nobody, and the public set's identifiers are pseudonyms.
-    declare_hospital(settings, open_catalog(settings), hospital, "pseudonyms", author="bcd demo")
+    declare_hospital(open_store(settings), hospital, "pseudonyms", author="bcd demo")
     *early, late = deliveries
     heading(console, 2, f"{', '.join(path.name for path in early)} of {hospital}: the first champion")
     admissions = [ingest(str(path.absolute()), hospital)[0] for path in early]

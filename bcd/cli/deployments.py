@@ -55,7 +55,7 @@ def deploy(settings: Settings, prefect: str, file: Path, root: Path, *, reset: b
     with SyncPrefectClient(api=f"{prefect}/api") as client:
         told = _keep_pool(client, reset=reset)
         for declared in yaml.safe_load(file.read_text())["deployments"]:
-            deployment = _Deployment(client, root, declared)
+            deployment = _Deployment(client, root, declared, settings.timezone)
             name = declared["name"]
             said[name] = deployment.wanted
             told += [f"{name}: {line}" for line in deployment.apply(remembered.get(name), reset=reset)]
@@ -105,13 +105,13 @@ def merge(file: Tree, last: Tree | None, server: Tree, *, reset: bool = False) -
 class _Deployment:
     """One deployment of the file, and the same on the server."""
 
-    def __init__(self, client: SyncPrefectClient, root: Path, declared: Mapping[str, Any]) -> None:
+    def __init__(self, client: SyncPrefectClient, root: Path, declared: Mapping[str, Any], timezone: str) -> None:
         path, name = declared["entrypoint"].split(":")
         self._client = client
         self._declared = declared
         self._flow = getattr(import_module(path.removesuffix(".py").replace("/", ".")), name)
         self._root = root
-        self.wanted = _read_file(declared, self._flow.description)
+        self.wanted = _read_file(declared, self._flow.description, timezone)
         self._triggers = set(self.wanted["triggers"])  # what the file names, or named; any other is a person's own
 
     def apply(self, last: Tree | None, *, reset: bool) -> list[str]:
@@ -217,7 +217,7 @@ def _keep_pool(client: SyncPrefectClient, *, reset: bool) -> list[str]:
     return [f"work pool {POOL}, {line}" for line in merged.told]
 
 
-def _read_file(declared: Mapping[str, Any], description: str | None) -> Tree:
+def _read_file(declared: Mapping[str, Any], description: str | None, timezone: str) -> Tree:
     from prefect.events import DeploymentEventTrigger
 
     limit = declared.get("concurrency_limit", {})
@@ -233,7 +233,10 @@ def _read_file(declared: Mapping[str, Any], description: str | None) -> Tree:
             "enforce parameter schema": declared.get("enforce_parameter_schema", True),
             "concurrency limit": limit.get("limit"),
             "collision strategy": limit.get("collision_strategy"),
-            "schedules": {each["slug"]: _read_schedule(each) for each in declared.get("schedules", [])},
+            "schedules": {
+                each["slug"]: _read_schedule({"timezone": timezone, **each} if "cron" in each else each)
+                for each in declared.get("schedules", [])
+            },
             "triggers": {
                 each["name"]: _read_trigger(_as_automation(DeploymentEventTrigger.model_validate(each)), _NONE)
                 for each in declared.get("triggers", [])

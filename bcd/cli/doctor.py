@@ -167,8 +167,8 @@ def _look_at_home(settings: Settings) -> Iterator[Finding]:
 
 def _look_at_databases(settings: Settings) -> Iterator[Finding]:
     """Looks whether the installed libraries work with the databases that are there."""
-    from bcd.store.catalog import open_catalog
     from bcd.store.schemas import prefect_database, require_schema
+    from bcd.store.store import open_store
     from bcd.tracking.store import database_url
 
     store = database_url(settings)
@@ -184,7 +184,7 @@ def _look_at_databases(settings: Settings) -> Iterator[Finding]:
             yield Finding("fault", error.what, error.fix)
     if settings.home.exists():
         try:
-            open_catalog(settings)
+            open_store(settings)
         except BcdError as error:
             faults += 1
             yield Finding("fault", error.what, error.fix)
@@ -196,7 +196,7 @@ def _look_at_champion(settings: Settings) -> Iterator[Finding]:
     """Loads the champion and scores two patches with it: what a scoring run would do."""
     from bcd.bundle.aliases import find_lost_champion, tell_lost_champion
     from bcd.bundle.rows import read_rows
-    from bcd.store.catalog import open_catalog
+    from bcd.store.store import open_store
     from bcd.tracking.store import follow_moved_home
 
     if not settings.home.exists():
@@ -206,7 +206,7 @@ def _look_at_champion(settings: Settings) -> Iterator[Finding]:
         rows = read_rows(settings)
         champion = next((row for row in rows if "champion" in row.aliases), None)
         if champion is None:
-            lost = find_lost_champion(rows, open_catalog(settings))
+            lost = find_lost_champion(rows, open_store(settings))
             if lost is not None:
                 yield Finding("fault", *tell_lost_champion(lost))
             else:
@@ -224,12 +224,12 @@ def _look_at_champion(settings: Settings) -> Iterator[Finding]:
 def _look_at_inbox(settings: Settings) -> Iterator[Finding]:
     """Looks at what waits and no run takes."""
     from bcd.admission.waiting import find_stuck
-    from bcd.store.catalog import open_catalog
+    from bcd.store.store import open_store
 
     if not settings.inbox.is_dir():
         return
     try:
-        stuck = find_stuck(settings, open_catalog(settings))
+        stuck = find_stuck(open_store(settings))
     except BcdError as error:
         yield Finding("fault", error.what, error.fix)
     else:

@@ -135,31 +135,29 @@ def _read_protocol(name: str) -> EvaluationProtocol:
 
 
 def _evaluate_predictions(settings: Settings, path: Path, columns: list[str], beside: list[str], how: How) -> Found:
-    from bcd.store.catalog import open_catalog
+    from bcd.store.store import open_store
     from bcd.validation.predictions import read_predictions
     from bcd.validation.validate import evaluate_predictions
 
     options, protocol, reading = how
     predictions = read_predictions(path, columns)
-    catalog = open_catalog(settings) if beside else None
-    return evaluate_predictions(
-        settings, catalog, predictions, beside, options=options, protocol=protocol, reading=reading
-    )
+    store = open_store(settings) if beside else None
+    return evaluate_predictions(store, predictions, beside, options=options, protocol=protocol, reading=reading)
 
 
 def _evaluate_delivery(
     settings: Settings, path: Path, hospital: str, models: list[str], how: How, *, spacing: float | None
 ) -> Found:
     from bcd.admission.naming import Naming
-    from bcd.store.catalog import open_catalog
     from bcd.store.hospitals import check_hospital, list_hospitals
     from bcd.store.pseudonyms import borrow_pseudonyms
+    from bcd.store.store import open_store
     from bcd.validation.validate import evaluate_on_delivery
 
     options, protocol, reading = how
-    name, catalog = check_hospital(hospital), open_catalog(settings)
-    declared = any(record.hospital.lower() == name.lower() for record in list_hospitals(catalog))
-    naming = Naming(borrow_pseudonyms(settings, catalog, name)) if declared else None
+    name, store = check_hospital(hospital), open_store(settings)
+    declared = any(record.hospital.lower() == name.lower() for record in list_hospitals(store))
+    naming = Naming(borrow_pseudonyms(store, name)) if declared else None
     return evaluate_on_delivery(
         settings,
         path,
@@ -174,12 +172,12 @@ def _evaluate_delivery(
 
 
 def _evaluate_protocol(settings: Settings, models: list[str], snapshot: str, how: How) -> Found:
-    from bcd.store.catalog import open_catalog
+    from bcd.store.store import open_store
     from bcd.validation.validate import evaluate_on_protocol
 
     options, protocol, reading = how
     return evaluate_on_protocol(
-        settings, open_catalog(settings), models, protocol, options=options, snapshot=snapshot, reading=reading
+        open_store(settings), models, protocol, options=options, snapshot=snapshot, reading=reading
     )
 
 

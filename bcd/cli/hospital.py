@@ -30,13 +30,13 @@ def declare(
     """Declare a hospital, once and for ever, before its first delivery."""
     from bcd.cli.terminal import at_work
     from bcd.settings import load_settings
-    from bcd.store.catalog import open_catalog
     from bcd.store.hospitals import declare_hospital
     from bcd.store.pseudonyms import key_path
+    from bcd.store.store import open_store
 
     settings = load_settings()
     with at_work(settings, needs_home=False) as console:
-        record = declare_hospital(settings, open_catalog(settings), name, identifiers, by or getpass.getuser())
+        record = declare_hospital(open_store(settings), name, identifiers, by or getpass.getuser())
         console.print(f"Hospital {record.hospital}: identifiers are {record.identifiers}.", highlight=False)
         if record.identifiers == "raw":
             console.print(
@@ -57,12 +57,12 @@ def allow(
     """Allow slides that are scanned coarser than usual, as by a microscope's camera."""
     from bcd.cli.terminal import at_work
     from bcd.settings import load_settings
-    from bcd.store.catalog import open_catalog
     from bcd.store.hospitals import allow_coarse
+    from bcd.store.store import open_store
 
     settings = load_settings()
     with at_work(settings) as console:
-        record = allow_coarse(open_catalog(settings), name, coarsest)
+        record = allow_coarse(open_store(settings), name, coarsest)
         console.print(
             f"Hospital {record.hospital}: slides of up to {record.coarsest:g} µm/px are admitted.", highlight=False
         )
@@ -73,12 +73,12 @@ def list_declared() -> None:
     """Show the declared hospitals."""
     from bcd.cli.terminal import at_work, print_table
     from bcd.settings import load_settings
-    from bcd.store.catalog import open_catalog
     from bcd.store.hospitals import list_hospitals
+    from bcd.store.store import open_store
 
     settings = load_settings()
     with at_work(settings) as console:
-        records = list_hospitals(open_catalog(settings))
+        records = list_hospitals(open_store(settings))
         if not records:
             console.print(
                 "No hospital is declared yet: `bcd hospital declare NAME --identifiers pseudonyms|raw`.",

@@ -26,8 +26,8 @@ def ingest(
     from bcd.cli.terminal import at_work
     from bcd.errors import BcdError
     from bcd.settings import load_settings
-    from bcd.store.catalog import open_catalog
     from bcd.store.hospitals import find_declared
+    from bcd.store.store import open_store
 
     settings = load_settings()
     if delivery:
@@ -37,13 +37,13 @@ def ingest(
             if not Path(delivery).exists():
                 raise BcdError(f"There is no delivery {delivery}.", "Check the path.")
             delivery = str(Path(delivery).absolute())
-        find_declared(open_catalog(settings), hospital)
+        find_declared(open_store(settings), hospital)
     with at_work(settings, needs_home=not delivery, runs_flows=True) as console:
         from flows.ingest import ingest as ingest_flow
 
         admissions = ingest_flow(delivery, hospital, spacing)
         if not admissions:
-            stuck = find_stuck(settings, open_catalog(settings))
+            stuck = find_stuck(open_store(settings))
             for each in stuck:
                 console.print(str(each), style="yellow", soft_wrap=True, highlight=False)
             if not stuck:
@@ -55,5 +55,5 @@ def ingest(
         for each in admissions:
             report = settings.reports / f"{each.id[:12]}.html"
             console.print(f"  report {report}", soft_wrap=True, highlight=False)
-            for line in describe_labels(open_catalog(settings), each):
+            for line in describe_labels(open_store(settings), each):
                 console.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)

@@ -36,17 +36,16 @@ def import_file(  # noqa: PLR0917 - they are options
     from bcd.settings import load_settings
     from bcd.store.annotated import import_annotations
     from bcd.store.annotations import SUFFIXES
-    from bcd.store.catalog import open_catalog
     from bcd.store.options import LabelOptions
     from bcd.store.revisions import import_labels
+    from bcd.store.store import open_store
 
     settings = load_settings()
     with at_work(settings) as console:
-        catalog = open_catalog(settings)
+        store = open_store(settings)
         if file.suffix.lower() in SUFFIXES:
             drawn = import_annotations(
-                settings,
-                catalog,
+                store,
                 file,
                 settings.options("labels", LabelOptions),
                 hospital=hospital or None,
@@ -69,7 +68,7 @@ def import_file(  # noqa: PLR0917 - they are options
                 "Leave them out, or give a file that ends in .geojson.",
             )
         else:
-            done = import_labels(settings, catalog, file, hospital=hospital or None, author=by, reason=reason)
+            done = import_labels(store, file, hospital=hospital or None, author=by, reason=reason)
         changes = "Nothing changes" if not done.changed and not done.settled else f"{done.changed:,} labels changed"
         console.print(
             f"{changes}: {done.taken_back:,} taken back, {done.settled:,} doubts settled, {done.unchanged:,} were as"
@@ -88,12 +87,12 @@ def doubts() -> None:
     from bcd.cli.terminal import at_work, print_table
     from bcd.patches import PatchName
     from bcd.settings import load_settings
-    from bcd.store.catalog import open_catalog
     from bcd.store.conflicts import list_conflicts
+    from bcd.store.store import open_store
 
     settings = load_settings()
     with at_work(settings) as console:
-        found = [each for each in list_conflicts(open_catalog(settings)) if each.is_open]
+        found = [each for each in list_conflicts(open_store(settings)) if each.is_open]
         if not found:
             console.print("No patch is in doubt.", highlight=False)
             return

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from bcd.gate.history import Event
     from bcd.retention.versions import Retention
     from bcd.settings import Settings
-    from bcd.store.catalog import Catalog
     from bcd.store.decisions import Decision
+    from bcd.store.store import Store
 
 _COLOURS = {"PROMOTE": "green", "HOLD": "yellow", "REJECT": "red", "LOOK": "dim"}
 
@@ -44,11 +44,11 @@ def list_all() -> None:
     """List the versions with their aliases, the gate's verdicts, and their snapshots."""
     from bcd.cli.terminal import at_work
     from bcd.settings import load_settings
-    from bcd.store.catalog import open_catalog
+    from bcd.store.store import open_store
 
     settings = load_settings()
     with at_work(settings) as console:
-        show_models(console, settings, open_catalog(settings))
+        show_models(console, open_store(settings))
 
 
 @app.command()
@@ -60,12 +60,12 @@ def history(
     from bcd.cli.terminal import at_work
     from bcd.gate.history import list_events, list_versions
     from bcd.settings import load_settings
-    from bcd.store.catalog import open_catalog
+    from bcd.store.store import open_store
 
     settings = load_settings()
     with at_work(settings) as console:
-        catalog = open_catalog(settings)
-        events = list_events(settings, catalog, version)
+        store = open_store(settings)
+        events = list_events(store, version)
         if as_json:
             _print_events(events)
             return
@@ -77,7 +77,7 @@ def history(
         aliases = {alias: one.name for one in list_versions(settings) for alias in one.aliases}
         now = ", ".join(f"{alias} {name}" for alias, name in sorted(aliases.items())) or "no champion"
         console.print(f"\nNow: {now}.", highlight=False)
-        show_lost_champion(console, settings, catalog)
+        show_lost_champion(console, store)
 
 
 @app.command()
@@ -97,15 +97,13 @@ def compare(
     from bcd.gate.comparison import compare_versions
     from bcd.gate.overrides import Word
     from bcd.settings import load_settings
-    from bcd.store.catalog import open_catalog
+    from bcd.store.store import open_store
 
     settings = load_settings()
     word = Word(by, reason) if by or reason else None
     with at_work(settings) as console:
         evaluate = settings.options("evaluation", EvaluateOptions)
-        found = compare_versions(
-            settings, open_catalog(settings), a, b, evaluate, split=split, snapshot=snapshot, word=word
-        )
+        found = compare_versions(open_store(settings), a, b, evaluate, split=split, snapshot=snapshot, word=word)
         caption = (
             f"Snapshot {found.snapshot[:12]}, {found.n_patches:,} patches of {found.n_patients} {split} patients; "
             f"{format_level(evaluate.confidence)} intervals by patient."
@@ -188,11 +186,11 @@ def approve(
     from bcd.cli.terminal import at_work
     from bcd.gate.overrides import Word, answer_approval
     from bcd.settings import load_settings
-    from bcd.store.catalog import open_catalog
+    from bcd.store.store import open_store
 
     settings, word = load_settings(), Word(by, reason)
     with at_work(settings) as console:
-        decision = answer_approval(settings, open_catalog(settings), version, word, answer)
+        decision = answer_approval(open_store(settings), version, word, answer)
         show_decision(console, settings, decision)
 
 
@@ -202,11 +200,11 @@ def promote(version: Version, by: By, reason: Reason) -> None:
     from bcd.cli.terminal import at_work
     from bcd.gate.overrides import Word, force_promotion
     from bcd.settings import load_settings
-    from bcd.store.catalog import open_catalog
+    from bcd.store.store import open_store
 
     settings, word = load_settings(), Word(by, reason)
     with at_work(settings) as console:
-        show_decision(console, settings, force_promotion(settings, open_catalog(settings), version, word))
+        show_decision(console, settings, force_promotion(open_store(settings), version, word))
 
 
 @app.command()
@@ -215,11 +213,11 @@ def rollback(by: By, reason: Reason) -> None:
     from bcd.cli.terminal import at_work
     from bcd.gate.overrides import Word, roll_back
     from bcd.settings import load_settings
-    from bcd.store.catalog import open_catalog
+    from bcd.store.store import open_store
 
     settings, word = load_settings(), Word(by, reason)
     with at_work(settings) as console:
-        show_decision(console, settings, roll_back(settings, open_catalog(settings), word))
+        show_decision(console, settings, roll_back(open_store(settings), word))
 
 
 @app.command()
@@ -232,20 +230,20 @@ def prune(
     from bcd.cli.terminal import at_work
     from bcd.retention.versions import remove_versions
     from bcd.settings import load_settings
-    from bcd.store.catalog import open_catalog
+    from bcd.store.store import open_store
 
     settings = load_settings()
     with at_work(settings) as console:
-        versions = remove_versions(settings, open_catalog(settings), keep=keep, dry_run=dry_run)
+        versions = remove_versions(open_store(settings), keep=keep, dry_run=dry_run)
         _show_retention(console, versions, dry_run=dry_run)
 
 
-def show_models(console: Console, settings: Settings, catalog: Catalog) -> None:
+def show_models(console: Console, store: Store) -> None:
     """Prints the versions with the gate's verdicts, and what is lost."""
     from bcd.cli.terminal import print_table
     from bcd.gate.history import list_versions
 
-    versions = list_versions(settings)
+    versions = list_versions(store.settings)
     if not versions:
         console.print("No model is registered yet: `bcd retrain`.", highlight=False)
         return
@@ -260,7 +258,7 @@ def show_models(console: Console, settings: Settings, catalog: Catalog) -> None:
         for each in versions
     ]
     print_table(console, "Models", ["bundle", "alias", "verdict", "snapshot", "why"], rows)
-    show_lost_champion(console, settings, catalog)
+    show_lost_champion(console, store)
 
 
 def _first_sentence(reasons: str) -> str:
@@ -281,12 +279,12 @@ def show_decision(console: Console, settings: Settings, decision: Decision) -> N
         console.print(f"  {alias:<10} {f'{MODEL}/{version}' if version else 'none'}", highlight=False)
 
 
-def show_lost_champion(console: Console, settings: Settings, catalog: Catalog) -> None:
+def show_lost_champion(console: Console, store: Store) -> None:
     """Prints which version was champion and the way back, where the alias was deleted by hand."""
     from bcd.bundle.aliases import find_lost_champion, tell_lost_champion
     from bcd.bundle.rows import read_rows
 
-    lost = find_lost_champion(read_rows(settings), catalog)
+    lost = find_lost_champion(read_rows(store.settings), store)
     if lost is not None:
         console.print(" ".join(tell_lost_champion(lost)), style="yellow", highlight=False)
 

@@ -41,15 +41,15 @@ def list_patients(
     from bcd.settings import load_settings
     from bcd.snapshots.options import SplitOptions
     from bcd.snapshots.splits import SPLITS
-    from bcd.store.catalog import open_catalog
     from bcd.store.patient_list import find_patients
+    from bcd.store.store import open_store
 
     if split and split not in SPLITS:
         raise BcdError(f"There is no split {split}.", f"Name one of: {', '.join(SPLITS)}.")
     settings = load_settings()
     protocol = settings.options("splits", SplitOptions).recorded_as
     with at_work(settings) as console:
-        found = find_patients(open_catalog(settings), protocol, hospital=hospital, split=split, scored=scored)
+        found = find_patients(open_store(settings), protocol, hospital=hospital, split=split, scored=scored)
         if as_json:
             _print_json(found)
             return
@@ -85,15 +85,13 @@ def withdraw(
     from bcd.gate.history import list_versions
     from bcd.retention.patients import models_by_snapshot
     from bcd.settings import load_settings
-    from bcd.store.catalog import open_catalog
+    from bcd.store.store import open_store
     from bcd.store.withdrawals import find_snapshots
     from bcd.store.withdrawals import withdraw as record
 
     settings = load_settings()
     with at_work(settings) as console:
-        done, is_new = record(
-            settings, open_catalog(settings), patient, hospital=hospital or None, author=by, reason=reason
-        )
+        done, is_new = record(open_store(settings), patient, hospital=hospital or None, author=by, reason=reason)
         name = f"Patient {done.hospital}/{done.patient}"
         when = f"{done.withdrawn_at:%Y-%m-%d} by {done.author}"
         console.print(
@@ -125,11 +123,11 @@ def erase(
     from bcd.cli.terminal import at_work
     from bcd.retention.patients import erase_withdrawn
     from bcd.settings import load_settings
-    from bcd.store.catalog import open_catalog
+    from bcd.store.store import open_store
 
     settings = load_settings()
     with at_work(settings) as console:
-        erasures = erase_withdrawn(settings, open_catalog(settings), dry_run=dry_run)
+        erasures = erase_withdrawn(open_store(settings), dry_run=dry_run)
         if not erasures:
             console.print("No patient is withdrawn: nothing to erase.", highlight=False)
         for erasure in erasures:

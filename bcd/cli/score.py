@@ -53,12 +53,12 @@ def _score_admitted(settings: Settings, patient: str, hospital: str) -> None:
     from bcd.cli.terminal import at_work, print_table
     from bcd.patches import PatientId
     from bcd.settings import require_home
-    from bcd.store.catalog import open_catalog
     from bcd.store.patients import find_hospital
+    from bcd.store.store import open_store
 
     require_home(settings)
     if patient:
-        find_hospital(open_catalog(settings), PatientId(patient), hospital or None)  # before Prefect starts
+        find_hospital(open_store(settings), PatientId(patient), hospital or None)  # before Prefect starts
     with at_work(settings, runs_flows=True) as console:
         from flows.score import score as score_flow
 

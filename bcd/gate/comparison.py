@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bcd.evaluation.options import EvaluateOptions
     from bcd.gate.overrides import Word
     from bcd.settings import Settings
-    from bcd.store.catalog import Catalog
+    from bcd.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,7 @@ class Comparison:
 
 
 def compare_versions(
-    settings: Settings,
-    catalog: Catalog,
+    store: Store,
     a: str,
     b: str,
     evaluate: EvaluateOptions,
@@ -63,8 +62,7 @@ def compare_versions(
     """Scores the same patients with two versions from the registry and compares them pairwise.
 
     Args:
-        settings: Where everything is.
-        catalog: Where a look at gate patients is recorded.
+        store: Where a look at gate patients is recorded.
         a: A version or an alias.
         b: Another one.
         evaluate: How patients are resampled.
@@ -82,18 +80,18 @@ def compare_versions(
             "Every look at gate patients is recorded, and nobody says who looks.",
             "Add --by NAME --reason TEXT, or compare on test patients.",
         )
-    client = open_client(settings)
+    client = open_client(store.settings)
     first, second = (known_version(client, which) for which in (a, b))
     if first == second:
         raise BcdError(f"{a} and {b} are both {MODEL}/{first}.", "Name two versions.")
     newer = max(first, second, key=int)
-    shown = load_snapshot(settings, snapshot or client.get_model_version(MODEL, newer).tags["bcd.snapshot"])
-    look = open_look(settings, catalog, shown, split)
+    shown = load_snapshot(store.settings, snapshot or client.get_model_version(MODEL, newer).tags["bcd.snapshot"])
+    look = open_look(store, shown, split)
     if look.patches.empty:
         raise BcdError(f"Snapshot {shown.id[:12]} has no {split} patients.", "Name another one with --snapshot.")
     if word is not None and split == "gate":
-        record_decision(catalog, _log_look(settings, look, first, second, word))
-    scores = [look.score(settings, version)[1] for version in (first, second)]
+        record_decision(store, _log_look(store.settings, look, first, second, word))
+    scores = [look.score(store.settings, version)[1] for version in (first, second)]
     return Comparison(
         a=f"{MODEL}/{first}",
         b=f"{MODEL}/{second}",

@@ -14,7 +14,7 @@ from bcd.store.decisions import Decision, list_decisions
 from bcd.tracking.lookup import KEY_TAG, MODEL
 
 if TYPE_CHECKING:
-    from bcd.store.catalog import Catalog
+    from bcd.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -104,25 +104,24 @@ def _summarise(row: VersionRow) -> VersionSummary:
     )
 
 
-def list_events(settings: Settings, catalog: Catalog, version: str = "") -> list[Event]:
+def list_events(store: Store, version: str = "") -> list[Event]:
     """Tells what happened to all versions, oldest first: when each was registered, and every decision with reasons.
 
     What was decided about versions that are gone is told too: the catalog forgets nothing.
 
     Args:
-        settings: Where the registry is.
-        catalog: Knows the decisions.
+        store: Knows the decisions.
         version: Only what concerns this one, as `3` or `bcd-idc/3`; empty: all.
 
     Raises:
         BcdError: There is no such version and never was.
     """
-    rows = read_rows(settings)
+    rows = read_rows(store.settings)
     events = [
         Event(one.registered_at, one.name, "registered", "", "", "", [one.description], is_gone=False)
         for one in map(_summarise, rows)
     ]
-    events += [_event(one, is_gone=find_row(rows, one) is None) for one in list_decisions(catalog)]
+    events += [_event(one, is_gone=find_row(rows, one) is None) for one in list_decisions(store)]
     name = f"{MODEL}/{version.removeprefix(f'{MODEL}/')}"
     told = [one for one in events if not version or name in {one.version, one.against}]
     if version and not told:

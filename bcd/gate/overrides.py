@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from bcd.settings import Settings
-    from bcd.store.catalog import Catalog
+    from bcd.store.store import Store
 
 Answer = Literal["PROMOTE", "HOLD", "REJECT"]
 
@@ -49,17 +49,17 @@ class Word:
                 )
 
 
-def force_promotion(settings: Settings, catalog: Catalog, which: str, word: Word) -> Decision:
+def force_promotion(store: Store, which: str, word: Word) -> Decision:
     """Makes a version, or what an alias names, champion whatever the gate says.
 
     Raises:
         BcdError: There is no such version, it cannot be loaded, or it is champion already.
     """
-    client = open_client(settings)
-    with catalog.lock(LOCK):
-        finish_last_decision(client, catalog)
+    client = open_client(store.settings)
+    with store.lock(LOCK):
+        finish_last_decision(client, store)
         version = known_version(client, which)
-        last = last_decision(catalog)
+        last = last_decision(store)
         if last is not None and last.challenger == version and _is_repeated(client, last, "forced", word):
             return last
         champion = resolve_version(client, "champion")
@@ -67,19 +67,19 @@ def force_promotion(settings: Settings, catalog: Catalog, which: str, word: Word
             raise BcdError(f"{MODEL}/{version} is the champion already.", "There is nothing to force.")
         said = f"{word.by} forced the promotion: {word.reason}"
         decision = _make(client, version, champion, word, kind="forced", said=said)
-        return _take(settings, client, catalog, decision)
+        return _take(client, store, decision)
 
 
-def roll_back(settings: Settings, catalog: Catalog, word: Word) -> Decision:
+def roll_back(store: Store, word: Word) -> Decision:
     """Makes `previous` champion again, and the champion `previous`; once more undoes it.
 
     Raises:
         BcdError: There is no previous champion, or it cannot be loaded.
     """
-    client = open_client(settings)
-    with catalog.lock(LOCK):
-        finish_last_decision(client, catalog)
-        last = last_decision(catalog)
+    client = open_client(store.settings)
+    with store.lock(LOCK):
+        finish_last_decision(client, store)
+        last = last_decision(store)
         if last is not None and _is_repeated(client, last, "rollback", word):
             return last
         champion, previous = (resolve_version(client, alias) for alias in ("champion", "previous"))
@@ -90,10 +90,10 @@ def roll_back(settings: Settings, catalog: Catalog, word: Word) -> Decision:
             )
         said = f"{word.by} rolled back from {MODEL}/{champion}: {word.reason}"
         decision = _make(client, previous, champion, word, kind="rollback", said=said)
-        return _take(settings, client, catalog, decision)
+        return _take(client, store, decision)
 
 
-def answer_approval(settings: Settings, catalog: Catalog, which: str, word: Word, answer: Answer) -> Decision:
+def answer_approval(store: Store, which: str, word: Word, answer: Answer) -> Decision:
     """Records what a person says about a promotion that awaits approval, and carries it out.
 
     Where the champion has changed since the gate looked, an approval is recorded and the version held: it was never
@@ -102,14 +102,14 @@ def answer_approval(settings: Settings, catalog: Catalog, which: str, word: Word
     Raises:
         BcdError: There is no such version, it cannot be loaded, or nothing awaits approval.
     """
-    client = open_client(settings)
-    with catalog.lock(LOCK):
-        finish_last_decision(client, catalog)
+    client = open_client(store.settings)
+    with store.lock(LOCK):
+        finish_last_decision(client, store)
         version = known_version(client, which)
-        last = last_decision(catalog)
+        last = last_decision(store)
         if last is not None and last.challenger == version and _is_repeated(client, last, "approval", word):
             return last
-        waiting = find_waiting(catalog, version)
+        waiting = find_waiting(store, version)
         if waiting is None or not is_about(client, waiting):
             raise BcdError(
                 f"No promotion of {MODEL}/{version} awaits approval.",
@@ -123,13 +123,13 @@ def answer_approval(settings: Settings, catalog: Catalog, which: str, word: Word
         decision = _make(
             client, version, champion, word, kind="approval", said=said, verdict=verdict, key=approval_key(waiting)
         )
-        return _take(settings, client, catalog, decision)
+        return _take(client, store, decision)
 
 
-def find_waiting(catalog: Catalog, version: str | None = None) -> Decision | None:
+def find_waiting(store: Store, version: str | None = None) -> Decision | None:
     """Returns the newest promotion that awaits a person's word, of one version if named; None: none does."""
     waiting: dict[str, Decision] = {}
-    for one in list_decisions(catalog):
+    for one in list_decisions(store):
         if one.awaits_approval:
             waiting[one.challenger] = one
         elif one.kind in {"approval", "forced", "rollback"}:
@@ -166,11 +166,11 @@ def _make(
     )
 
 
-def _take(settings: Settings, client: MlflowClient, catalog: Catalog, decision: Decision) -> Decision:
+def _take(client: MlflowClient, store: Store, decision: Decision) -> Decision:
     """Records a decision and carries it out; what cannot score does not become champion, whoever says so."""
     if decision.promotes:
-        _require_loadable(settings, decision.challenger)
-    record_decision(catalog, decision)
+        _require_loadable(store.settings, decision.challenger)
+    record_decision(store, decision)
     carry_out(client, decision)
     return decision
 

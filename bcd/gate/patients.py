@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from bcd.settings import Settings
     from bcd.snapshots.freeze import Snapshot
-    from bcd.store.catalog import Catalog
+    from bcd.store.store import Store
 
 _ROW = ["hospital", "patient", "slide", "x", "y", "label", "split"]
 
@@ -61,7 +61,7 @@ class Look:
         return bundle, score_frame(bundle, self.patches, self.pixels)
 
 
-def open_look(settings: Settings, catalog: Catalog, snapshot: Snapshot, split: str) -> Look:
+def open_look(store: Store, snapshot: Snapshot, split: str) -> Look:
     """Reads the patches of a split and makes sure that they are what an earlier look saw.
 
     Raises:
@@ -69,11 +69,11 @@ def open_look(settings: Settings, catalog: Catalog, snapshot: Snapshot, split: s
     """
     assert_no_leakage(snapshot)
     patches = snapshot.of(split)
-    pixels = read_pixels(settings, patches)
+    pixels = read_pixels(store.settings, patches)
     pixels.flags.writeable = False
     look = Look(snapshot, patches, pixels, _digest(patches, pixels))
     if split == "gate":
-        _require_frozen(catalog, look)
+        _require_frozen(store, look)
     return look
 
 
@@ -137,8 +137,8 @@ def _digest(patches: pd.DataFrame, pixels: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def _require_frozen(catalog: Catalog, look: Look) -> None:
-    for one in list_decisions(catalog):
+def _require_frozen(store: Store, look: Look) -> None:
+    for one in list_decisions(store):
         known = one.evidence.get("gate_digest")
         if one.kind in LOOKS and one.snapshot == look.snapshot.id and known not in {None, look.digest}:
             raise BcdError(

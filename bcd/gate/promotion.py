@@ -19,7 +19,6 @@ from bcd.gate.patients import Look, identify_patients, open_look
 from bcd.gate.rule import GateOptions, decide
 from bcd.gate.verdict import Check, Verdict, report_of
 from bcd.progress import say
-from bcd.settings import Settings
 from bcd.store.decisions import LOOKS, Decision, Kind, find_decision, list_decisions, list_looks, record_decision
 from bcd.tracking.lookup import MODEL, resolve_version
 from bcd.tracking.store import open_client, start_run
@@ -30,9 +29,8 @@ if TYPE_CHECKING:
 
     from bcd.evaluation.options import EvaluateOptions
     from bcd.gate.options import GateOptions
-    from bcd.settings import Settings
     from bcd.snapshots.freeze import Snapshot
-    from bcd.store.catalog import Catalog
+    from bcd.store.store import Store
     from bcd.tracking.run import Run
 
 
@@ -41,16 +39,14 @@ class Gate:
     """What a decision is made with.
 
     Attributes:
-        settings: Where everything is.
-        catalog: Knows the earlier looks.
+        store: Knows the earlier looks.
         client: The registry.
         snapshot: The snapshot whose gate patients are read.
         options: The rule and its margins.
         evaluate: How patients are resampled.
     """
 
-    settings: Settings
-    catalog: Catalog
+    store: Store
     client: MlflowClient
     snapshot: Snapshot
     options: GateOptions
@@ -58,7 +54,7 @@ class Gate:
 
     def look(self, run: Run, challenger: str, champion: str | None) -> Look:
         """Reads the gate patients, and logs who looks at them before anybody does."""
-        look = open_look(self.settings, self.catalog, self.snapshot, "gate")
+        look = open_look(self.store, self.snapshot, "gate")
         run.log_options("gate", self.options)
         run.set_tags({"bcd.snapshot": self.snapshot.id, "bcd.protocol": self.snapshot.protocol})
         run.set_tags(
@@ -73,7 +69,7 @@ class Gate:
         reported = []
         for role, version in {"challenger": challenger, "champion": champion}.items():
             if version is not None:
-                bundle, scores[role] = look.score(self.settings, version)
+                bundle, scores[role] = look.score(self.store.settings, version)
                 reported.append(report_of(bundle))
                 run.log_table(scores[role], f"{role}_scores.parquet")
         verdict = decide(
@@ -121,8 +117,8 @@ class Gate:
     def _count_look(self, look: Look) -> Check:
         """Says how often these very gate patients, and any of the protocol, were looked at: every look costs."""
         protocol = self.snapshot.protocol
-        number = len(list_looks(self.catalog, look.digest)) + 1
-        looks = [one for one in list_decisions(self.catalog) if one.kind in LOOKS]
+        number = len(list_looks(self.store, look.digest)) + 1
+        looks = [one for one in list_decisions(self.store) if one.kind in LOOKS]
         # Earlier decisions do not say under which protocol.
         among = sum(one.evidence.get("protocol", protocol) == protocol for one in looks) + 1
         text = (
@@ -152,8 +148,7 @@ LOCK = "promotion"
 
 
 def run_gate(
-    settings: Settings,
-    catalog: Catalog,
+    store: Store,
     *,
     key: str,
     snapshot: Snapshot,
@@ -167,8 +162,7 @@ def run_gate(
     Both are loaded from the registry and score the same patches: the gate split of `snapshot`.
 
     Args:
-        settings: Where everything is.
-        catalog: Where the decision is recorded.
+        store: Where the decision is recorded.
         key: What the decision is for.
         snapshot: The snapshot whose gate patients are read.
         challenger: Version of the bundle in question.
@@ -180,18 +174,18 @@ def run_gate(
         BcdError: The challenger is unknown or the champion already, a gate patient was trained on, or the gate
             patients are not what they were.
     """
-    client = open_client(settings)
-    gate = Gate(settings, catalog, client, snapshot, options, evaluate)
-    with catalog.lock(LOCK) as confirm:
-        finish_last_decision(client, catalog)
+    client = open_client(store.settings)
+    gate = Gate(store, client, snapshot, options, evaluate)
+    with store.lock(LOCK) as confirm:
+        finish_last_decision(client, store)
         version = resolve_version(client, challenger)
         if version is None:
             raise BcdError(f"There is no {challenger} of {MODEL} to promote.", "`bcd model list` lists the versions.")
-        found = find_verdict(client, catalog, key, version)
+        found = find_verdict(client, store, key, version)
         if found is not None:
             say(f"The gate has decided on {MODEL}/{version} before: {found.verdict}.")
             return found
-        key = _choose_key(client, catalog, given := key, version)
+        key = _choose_key(client, store, given := key, version)
         if key != given:
             say(
                 "The catalog holds a decision for this retraining, but about a bundle that is gone: its version or "
@@ -200,27 +194,27 @@ def run_gate(
         champion = resolve_version(client, "champion")
         if champion == version:
             raise BcdError(f"{MODEL}/{version} is the champion already.", "Name a version that is not.")
-        with start_run(settings, key=key, name=f"gate {MODEL}/{version}", kind="gate", parent=parent) as run:
+        with start_run(store.settings, key=key, name=f"gate {MODEL}/{version}", kind="gate", parent=parent) as run:
             look = gate.look(run, version, champion)
             verdict = gate.compare(run, look, version, champion)
             log_verdict(run, verdict)
             decision = gate.make_decision(run, look, verdict, key=key)
             confirm()
-            record_decision(catalog, decision)
+            record_decision(store, decision)
             carry_out(client, decision)
     return verdict
 
 
-def find_verdict(client: MlflowClient, catalog: Catalog, key: str, version: str) -> Verdict | None:
+def find_verdict(client: MlflowClient, store: Store, key: str, version: str) -> Verdict | None:
     """Returns what was decided on a version under `key`, with the word of the person who was asked, if any.
 
     A decision about another bundle, of a registry that was deleted since, is none about this one.
     """
-    decision = find_decision(catalog, _choose_key(client, catalog, key, version))
+    decision = find_decision(store, _choose_key(client, store, key, version))
     if decision is None:
         return None
     verdict = Verdict.model_validate(decision.evidence["verdict"])
-    answer = find_decision(catalog, approval_key(decision))
+    answer = find_decision(store, approval_key(decision))
     if answer is None:
         return verdict
     changes = {"verdict": answer.verdict, "awaits_approval": False, "reasons": [*answer.reasons, *verdict.reasons]}
@@ -232,9 +226,9 @@ def approval_key(decision: Decision) -> str:
     return f"{decision.key}/approval"
 
 
-def _choose_key(client: MlflowClient, catalog: Catalog, key: str, version: str) -> str:
+def _choose_key(client: MlflowClient, store: Store, key: str, version: str) -> str:
     """Returns `key`, or one of the version's own where the decision of `key` is about a bundle that is gone."""
-    decision = find_decision(catalog, key)
+    decision = find_decision(store, key)
     if decision is None or (decision.challenger == version and is_about(client, decision)):
         return key
     return f"{key}/{identify(client, version)['model'].removeprefix('models:/')}"

@@ -22,15 +22,13 @@ if TYPE_CHECKING:
     from bcd.evaluation.options import EvaluateOptions
     from bcd.gate.options import GateOptions
     from bcd.gate.verdict import Verdict
-    from bcd.settings import Settings
     from bcd.snapshots.freeze import Snapshot
-    from bcd.store.catalog import Catalog
+    from bcd.store.store import Store
     from bcd.tracking.run import Run
 
 
 def recheck_champion(
-    settings: Settings,
-    catalog: Catalog,
+    store: Store,
     *,
     snapshot: Snapshot,
     options: GateOptions,
@@ -40,8 +38,7 @@ def recheck_champion(
     """Evaluates the champion on the gate and test patients of a snapshot, unless it was evaluated on these very ones.
 
     Args:
-        settings: Where everything is.
-        catalog: Where the look is recorded.
+        store: Where the look is recorded.
         snapshot: The snapshot whose gate and test patients are read.
         options: The rule and its margins.
         evaluate: How patients are resampled.
@@ -51,11 +48,11 @@ def recheck_champion(
         PROMOTE: it stands; HOLD: it is not shown to be no worse than what it replaced; REJECT: it is clearly worse.
         None where there is no champion, or nothing new to evaluate it on.
     """
-    client = open_client(settings)
+    client = open_client(store.settings)
     options = options.model_copy(update={"approval": False})  # nothing is promoted
-    gate = Gate(settings, catalog, client, snapshot, options, evaluate)
-    with catalog.lock(LOCK) as confirm:
-        finish_last_decision(client, catalog)
+    gate = Gate(store, client, snapshot, options, evaluate)
+    with store.lock(LOCK) as confirm:
+        finish_last_decision(client, store)
         champion = resolve_version(client, "champion")
         if champion is None or not _is_due(gate, champion):
             return None
@@ -63,7 +60,7 @@ def recheck_champion(
         model = identify(client, champion)["model"].removeprefix("models:/")
         key = f"recheck/{champion}/{model}/{previous or 'alone'}/{identify_patients(snapshot)[:16]}"
         name = f"gate {MODEL}/{champion} again"
-        with start_run(settings, key=key, name=name, kind="gate", parent=parent) as run:
+        with start_run(store.settings, key=key, name=name, kind="gate", parent=parent) as run:
             look = gate.look(run, champion, previous)
             verdict = gate.compare(run, look, champion, previous)
             figures = _report_test(gate, run, champion)
@@ -71,7 +68,7 @@ def recheck_champion(
             log_verdict(run, verdict)
             decision = gate.make_decision(run, look, verdict, key=key, kind="recheck", figures=figures)
             confirm()
-            record_decision(catalog, decision)
+            record_decision(store, decision)
     if verdict.verdict == "REJECT":
         say(
             f"The champion is clearly worse than {MODEL}/{previous} on the gate patients of today."
@@ -86,7 +83,7 @@ def _is_due(gate: Gate, champion: str) -> bool:
         return False
     evaluated = [
         one
-        for one in list_decisions(gate.catalog)
+        for one in list_decisions(gate.store)
         if one.kind in {"gate", "recheck"} and one.challenger == champion and is_about(gate.client, one)
     ]
     if not evaluated or evaluated[-1].snapshot == gate.snapshot.id:
@@ -99,7 +96,7 @@ def _find_comparable(gate: Gate, champion: str) -> str | None:
     previous = resolve_version(gate.client, "previous")
     if previous is None or previous == champion:
         return None
-    if find_seen(gate.settings, load_bundle(gate.settings, previous), gate.snapshot.of("gate")):
+    if find_seen(gate.store.settings, load_bundle(gate.store.settings, previous), gate.snapshot.of("gate")):
         say(f"{MODEL}/{previous} has seen gate patients of now: the champion is evaluated without it.")
         return None
     return previous
@@ -111,8 +108,8 @@ def _report_test(gate: Gate, run: Run, champion: str) -> dict[str, float]:
 
     if gate.snapshot.of("test").empty:
         return {}
-    look = open_look(gate.settings, gate.catalog, gate.snapshot, "test")
-    _, scores = look.score(gate.settings, champion)
+    look = open_look(gate.store, gate.snapshot, "test")
+    _, scores = look.score(gate.store.settings, champion)
     evaluation = evaluate_scores(scores, gate.evaluate, snapshot=gate.snapshot.id, split="test")
     run.log_evaluation(evaluation, scores)
     headline = evaluation.headline()

@@ -7,7 +7,7 @@ Pixels stay where a registered model was trained on a snapshot that holds them: 
 Every step may be repeated and pixels go last, so a run that was killed is completed by the next one.
 
 Examples:
-    >>> for erasure in erase_withdrawn(settings, catalog, dry_run=True):  # doctest: +SKIP
+    >>> for erasure in erase_withdrawn(store, dry_run=True):  # doctest: +SKIP
     ...     print(erasure.patient, erasure.models, erasure.remains)
 """
 
@@ -36,7 +36,7 @@ from bcd.store.withdrawals import Person, Withdrawal, find_snapshots, list_withd
 if TYPE_CHECKING:
     from bcd.gate.history import VersionSummary
     from bcd.settings import Settings
-    from bcd.store.catalog import Catalog
+    from bcd.store.store import Store
 
 _WORD = re.compile(r"[A-Za-z0-9-]+", re.ASCII)
 
@@ -93,7 +93,7 @@ def names_patient(name: str, patient: str) -> bool:
     return patient in named or patient in folders
 
 
-def find_quarantined(catalog: Catalog, hospital: Hospital, patient: PatientId) -> list[Quarantined]:
+def find_quarantined(store: Store, hospital: Hospital, patient: PatientId) -> list[Quarantined]:
     """Finds the refused files of a patient by their names, those without bytes too."""
     refusals = tables.refusals.c
     query = (
@@ -102,14 +102,12 @@ def find_quarantined(catalog: Catalog, hospital: Hospital, patient: PatientId) -
         .where(tables.deliveries.c.hospital == hospital, refusals.name.contains(patient, autoescape=True))
         .order_by(refusals.number)
     )
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         rows = connection.execute(query).all()
     return [Quarantined(row.number, row.delivery, row.kept) for row in rows if names_patient(row.name, patient)]
 
 
-def find_delivered(
-    settings: Settings, catalog: Catalog, person: Person, quarantined: Collection[Quarantined]
-) -> list[Delivered]:
+def find_delivered(store: Store, person: Person, quarantined: Collection[Quarantined]) -> list[Delivered]:
     """Finds the deliveries that brought patches or refused files of a patient, oldest first."""
     patches, deliveries, refusals = tables.patches.c, tables.deliveries.c, tables.refusals.c
     brought = (
@@ -118,7 +116,7 @@ def find_delivered(
         .where(patches.hospital == person[0], patches.patient == person[1])
     )
     hidden = sa.select(refusals.delivery).where(refusals.name.contains("hidden-"), refusals.kept.is_not(None))
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         ids = {*connection.scalars(brought), *(file.delivery for file in quarantined)}
         query = sa.select(deliveries.id, deliveries.name, deliveries.id.in_(hidden).label("hides")).where(
             deliveries.hospital == person[0]
@@ -128,8 +126,8 @@ def find_delivered(
     for row in rows:
         if row.id in ids:
             path = PurePosixPath(row.name)
-            folder = settings.received / person[0]
-            aside = settings.set_aside / person[0] / path.name
+            folder = store.settings.received / person[0]
+            aside = store.settings.set_aside / person[0] / path.name
             places = [folder / f"{path.stem}-{row.id[:12]}{path.suffix}", folder / path.name, aside]
             received = next((place for place in places if place.exists()), None)
             found.append(Delivered(row.id, row.name, received, bool(row.hides)))
@@ -137,12 +135,12 @@ def find_delivered(
 
 
 def state_remains(
-    catalog: Catalog, person: Person, snapshots: Collection[str], deliveries: Collection[Delivered]
+    store: Store, person: Person, snapshots: Collection[str], deliveries: Collection[Delivered]
 ) -> list[str]:
     """Says in sentences what stays of a patient after the erasure."""
     ledger = tables.ledger.c
     counted = sa.select(sa.func.count()).where(ledger.hospital == person[0], ledger.patient == person[1])
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         scored = connection.scalar(counted.select_from(tables.ledger))
     stated = [
         f"The identifier {person[1]}, with places, hashes and labels of its patches, in the catalog, in the index of"
@@ -209,22 +207,21 @@ class _Plan:
     remains: list[str]
 
 
-def erase_withdrawn(settings: Settings, catalog: Catalog, *, dry_run: bool = False) -> list[PatientErasure]:
+def erase_withdrawn(store: Store, *, dry_run: bool = False) -> list[PatientErasure]:
     """Removes what may go of every withdrawn patient, and says for each what remains and why.
 
     Args:
-        settings: Where the store and the registry are.
-        catalog: The open catalog.
+        store: The open store.
         dry_run: Whether to say only what would be done.
 
     Raises:
         BcdError: The registry does not answer, so that nobody knows what its models need.
     """
-    with catalog.lock(LOCK):
-        plans = _make_plans(settings, catalog)
+    with store.lock(LOCK):
+        plans = _make_plans(store)
         if not dry_run:
-            _carry_out(settings, catalog, plans)
-    return [_summarise(settings, plan) for plan in plans]
+            _carry_out(store, plans)
+    return [_summarise(store.settings, plan) for plan in plans]
 
 
 def models_by_snapshot(versions: Iterable[VersionSummary]) -> dict[str, list[str]]:
@@ -235,44 +232,43 @@ def models_by_snapshot(versions: Iterable[VersionSummary]) -> dict[str, list[str
     return found
 
 
-def _make_plans(settings: Settings, catalog: Catalog) -> list[_Plan]:
-    withdrawals = list_withdrawals(catalog)
+def _make_plans(store: Store) -> list[_Plan]:
+    withdrawals = list_withdrawals(store)
     if not withdrawals:
         return []
     from bcd.gate.history import list_versions
 
-    models = models_by_snapshot(list_versions(settings))
-    snapshots = find_snapshots(settings, [withdrawal.person for withdrawal in withdrawals])
-    return [_make_plan(settings, catalog, one, snapshots[one.person], models) for one in withdrawals]
+    models = models_by_snapshot(list_versions(store.settings))
+    snapshots = find_snapshots(store.settings, [withdrawal.person for withdrawal in withdrawals])
+    return [_make_plan(store, one, snapshots[one.person], models) for one in withdrawals]
 
 
 def _make_plan(
-    settings: Settings,
-    catalog: Catalog,
+    store: Store,
     withdrawal: Withdrawal,
     snapshots: Mapping[SnapshotId, set[BatchId]],
     models: Mapping[str, Sequence[str]],
 ) -> _Plan:
-    rows = _find_rows(catalog, withdrawal.person)
+    rows = _find_rows(store, withdrawal.person)
     needed: dict[BatchId, set[str]] = {batch: set() for batch in rows}
     for snapshot, batches in snapshots.items():
         for batch in batches & rows.keys():
             needed[batch].update(models.get(snapshot, ()))
-    quarantined = find_quarantined(catalog, withdrawal.hospital, withdrawal.patient)
-    deliveries = find_delivered(settings, catalog, withdrawal.person, quarantined)
+    quarantined = find_quarantined(store, withdrawal.hospital, withdrawal.patient)
+    deliveries = find_delivered(store, withdrawal.person, quarantined)
     return _Plan(
         withdrawal,
         rows,
         needed,
-        [batch for batch in rows if not needed[batch] and not is_erased(settings, batch, rows[batch])],
+        [batch for batch in rows if not needed[batch] and not is_erased(store.settings, batch, rows[batch])],
         [one for one in quarantined if one.kept],
-        [folder for folder in (settings.scores / withdrawal.hospital / withdrawal.patient,) if folder.exists()],
+        [folder for folder in (store.settings.scores / withdrawal.hospital / withdrawal.patient,) if folder.exists()],
         deliveries,
-        state_remains(catalog, withdrawal.person, snapshots, deliveries),
+        state_remains(store, withdrawal.person, snapshots, deliveries),
     )
 
 
-def _find_rows(catalog: Catalog, person: Person) -> dict[BatchId, list[int]]:
+def _find_rows(store: Store, person: Person) -> dict[BatchId, list[int]]:
     """Returns the rows of a patient's patches, by batch."""
     patches = tables.patches.c
     query = (
@@ -282,30 +278,30 @@ def _find_rows(catalog: Catalog, person: Person) -> dict[BatchId, list[int]]:
         .order_by(tables.batches.c.number, patches.row)
     )
     rows: dict[BatchId, list[int]] = {}
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         for batch, row in connection.execute(query):
             rows.setdefault(BatchId(batch), []).append(row)
     return rows
 
 
-def _carry_out(settings: Settings, catalog: Catalog, plans: Sequence[_Plan]) -> None:
+def _carry_out(store: Store, plans: Sequence[_Plan]) -> None:
     by_batch: dict[BatchId, dict[Person, _Plan]] = {}
     for plan in plans:
         for batch in plan.due:
             by_batch.setdefault(batch, {})[plan.withdrawal.person] = plan
     for batch, due in by_batch.items():
-        mark_erased(settings, batch, [_erased_rows(plan, batch) for plan in due.values()])
-        patiently(partial(_record, catalog, batch, list(due.values())))
+        mark_erased(store.settings, batch, [_erased_rows(plan, batch) for plan in due.values()])
+        patiently(partial(_record, store, batch, list(due.values())))
     for plan in plans:
         if plan.due or plan.quarantined:
-            _renew_reports(settings, catalog, plan)
-        _remove_files(settings, catalog, plan)
+            _renew_reports(store, plan)
+        _remove_files(store, plan)
     if not by_batch:
         return
-    shutil.rmtree(settings.prepared, ignore_errors=True)  # copies of what is about to go
+    shutil.rmtree(store.settings.prepared, ignore_errors=True)  # copies of what is about to go
     with track("Erasing pixels", total=len(by_batch)) as advance:
         for batch, due in by_batch.items():
-            erase_pixels(settings, batch, {person: plan.rows[batch] for person, plan in due.items()})
+            erase_pixels(store.settings, batch, {person: plan.rows[batch] for person, plan in due.items()})
             advance(1)
 
 
@@ -314,9 +310,9 @@ def _erased_rows(plan: _Plan, batch: BatchId) -> ErasedRows:
     return ErasedRows(hospital, patient, plan.withdrawal.withdrawn_at.isoformat(), plan.rows[batch])
 
 
-def _record(catalog: Catalog, batch: BatchId, plans: Sequence[_Plan]) -> None:
+def _record(store: Store, batch: BatchId, plans: Sequence[_Plan]) -> None:
     column = tables.erasures.c
-    with catalog.write() as connection:
+    with store.write() as connection:
         number = connection.execute(
             sa.select(tables.batches.c.number).where(tables.batches.c.id == batch)
         ).scalar_one()
@@ -329,25 +325,25 @@ def _record(catalog: Catalog, batch: BatchId, plans: Sequence[_Plan]) -> None:
                 connection.execute(sa.insert(tables.erasures).values(**values, erased_at=datetime.now(UTC)))
 
 
-def _renew_reports(settings: Settings, catalog: Catalog, plan: _Plan) -> None:
+def _renew_reports(store: Store, plan: _Plan) -> None:
     from bcd.admission.report import report_path, write_report
 
     for delivery in plan.deliveries:
-        if report_path(settings, delivery.id).exists():
-            write_report(settings, catalog, delivery.id)
+        if report_path(store.settings, delivery.id).exists():
+            write_report(store, delivery.id)
 
 
-def _remove_files(settings: Settings, catalog: Catalog, plan: _Plan) -> None:
+def _remove_files(store: Store, plan: _Plan) -> None:
     for folder in plan.scores:
         shutil.rmtree(folder)
     if not plan.quarantined:
         return
     for file in plan.quarantined:
-        file.path(settings).unlink(missing_ok=True)
+        file.path(store.settings).unlink(missing_ok=True)
     numbers = [file.number for file in plan.quarantined]
 
     def forget() -> None:
-        with catalog.write() as connection:
+        with store.write() as connection:
             for start in range(0, len(numbers), 500):
                 chosen = tables.refusals.c.number.in_(numbers[start : start + 500])
                 connection.execute(sa.update(tables.refusals).where(chosen).values(kept=None))

@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from bcd.gate.history import VersionSummary
-    from bcd.settings import Settings
-    from bcd.store.catalog import Catalog
+    from bcd.store.store import Store
 
 REMOVED_TAG = "bcd.removed"
 
@@ -56,20 +55,19 @@ class Retention:
     size: int
 
 
-def remove_versions(settings: Settings, catalog: Catalog, *, keep: int, dry_run: bool = False) -> list[Retention]:
+def remove_versions(store: Store, *, keep: int, dry_run: bool = False) -> list[Retention]:
     """Removes the versions that nothing needs, and says of each what becomes of it.
 
     Args:
-        settings: Where the registry is.
-        catalog: Knows the ledger and the decisions.
+        store: Knows the ledger and the decisions.
         keep: The last so many versions stay.
         dry_run: Whether to say only what would be done.
     """
-    client = open_client(settings)
+    client = open_client(store.settings)
     # Nobody promotes or registers meanwhile.
-    with catalog.lock(LOCK), catalog.lock(PROMOTION), locked(settings):
-        versions = list_versions(settings)
-        needs = _find_needs(catalog, versions, keep)
+    with store.lock(LOCK), store.lock(PROMOTION), locked(store.settings):
+        versions = list_versions(store.settings)
+        needs = _find_needs(store, versions, keep)
         found = [Retention(one.name, needs[one.version], _size_of(client, one)) for one in versions]
         if not dry_run:
             going = [one for one in versions if not needs[one.version]]
@@ -81,9 +79,9 @@ def remove_versions(settings: Settings, catalog: Catalog, *, keep: int, dry_run:
     return found
 
 
-def _find_needs(catalog: Catalog, versions: list[VersionSummary], keep: int) -> dict[str, list[str]]:
-    scored = {entry.bundle for entry in list_scores(catalog)}
-    last = last_decision(catalog)
+def _find_needs(store: Store, versions: list[VersionSummary], keep: int) -> dict[str, list[str]]:
+    scored = {entry.bundle for entry in list_scores(store)}
+    last = last_decision(store)
     decided = {last.challenger, last.champion} if last is not None else set()
     newest = {one.version for one in versions[len(versions) - keep :]} if keep else set()
     needs: dict[str, list[str]] = {}
@@ -92,7 +90,7 @@ def _find_needs(catalog: Catalog, versions: list[VersionSummary], keep: int) -> 
         why += [f"one of the last {keep}"] * (one.version in newest)
         why += ["patients were scored with it"] * (one.name in scored)
         why += ["the last decision"] * (one.version in decided)
-        why += ["awaits approval"] * (find_waiting(catalog, one.version) is not None)
+        why += ["awaits approval"] * (find_waiting(store, one.version) is not None)
         needs[one.version] = why
     return needs
 

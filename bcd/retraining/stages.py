@@ -197,11 +197,10 @@ def gate_candidate(settings: Settings, retraining: Retraining) -> Verdict:
 
 
 def _run(settings: Settings, retraining: Retraining, version: str, parent: str | None) -> Verdict:
-    from bcd.store.catalog import open_catalog
+    from bcd.store.store import open_store
 
     return run_gate(
-        settings,
-        open_catalog(settings),
+        open_store(settings),
         key=f"gate/{retraining.key}",
         snapshot=retraining.snapshot,
         challenger=version,
@@ -221,13 +220,13 @@ def is_finished(settings: Settings, retraining: Retraining) -> bool:
 
 
 def _find_verdict(settings: Settings, retraining: Retraining) -> Verdict | None:
-    from bcd.store.catalog import open_catalog
+    from bcd.store.store import open_store
 
     client = open_client(settings)
     version = find_version(client, retraining.key)
     if version is None:
         return None
-    return find_verdict(client, open_catalog(settings), f"gate/{retraining.key}", version)
+    return find_verdict(client, open_store(settings), f"gate/{retraining.key}", version)
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bcd.patches import Hospital, PatientId
-    from bcd.settings import Settings
-    from bcd.store.catalog import Catalog
+    from bcd.store.store import Store
 
 _STATEMENTS: dict[str | None, str] = {
     "train": "The model was trained on this patient, so these scores flatter it.",
@@ -86,7 +85,7 @@ def expose_to(seen: Seen, patches: pd.DataFrame, pixels: NDArray[np.uint8]) -> E
     return Exposure(None, True, statement)
 
 
-def list_doubts(settings: Settings, catalog: Catalog, bundle: Any, hospital: Hospital) -> list[str]:
+def list_doubts(store: Store, bundle: Any, hospital: Hospital) -> list[str]:
     """Says that a bundle from elsewhere was not evaluated on a hospital's patients, until `ENOUGH` labelled ones are.
 
     They are the gate patients of that hospital at the looks since the bundle was adopted.
@@ -98,14 +97,14 @@ def list_doubts(settings: Settings, catalog: Catalog, bundle: Any, hospital: Hos
         return []
     version = bundle.name.rpartition("/")[2]
     evaluated, looks = 0, list[str]()
-    for one in list_decisions(catalog):
+    for one in list_decisions(store):
         if one.kind == "adopted" and one.challenger == version:
             looks = []  # what was decided earlier was about another registry's version of this number
         elif one.kind in LOOKS and version in {one.challenger, one.champion}:
             looks.append(one.snapshot)
     for snapshot in dict.fromkeys(reversed(looks)):
         try:
-            gate = load_snapshot(settings, snapshot).of("gate")
+            gate = load_snapshot(store.settings, snapshot).of("gate")
         except BcdError:  # pruned since
             continue
         evaluated = max(evaluated, gate.loc[gate["hospital"] == hospital, "patient"].nunique())
@@ -120,23 +119,14 @@ def tell_unproven(evaluated: int = 0) -> str:
     return f"The model was not evaluated on this hospital's patients{so_far}."
 
 
-def find_exposure(
-    settings: Settings,
-    catalog: Catalog,
-    record: Any,
-    *,
-    hospital: Hospital,
-    patient: PatientId,
-    protocol: str,
-) -> Exposure:
+def find_exposure(store: Store, record: Any, *, hospital: Hospital, patient: PatientId, protocol: str) -> Exposure:
     """Says what a bundle knew of a patient.
 
     A patient who was dealt to train only after the bundle's snapshot was frozen is unseen by that bundle, so
     the snapshot has the last word; where it is gone, the split has.
 
     Args:
-        settings: Where the snapshots lie.
-        catalog: Knows the splits.
+        store: Knows the splits.
         record: The record of the bundle that scores, with `snapshot`.
         hospital: The patient's hospital.
         patient: The patient.
@@ -145,9 +135,9 @@ def find_exposure(
     from bcd.snapshots.freeze import split_in_snapshot
     from bcd.snapshots.splits import split_of
 
-    split = split_of(catalog, protocol, hospital, patient)
+    split = split_of(store, protocol, hospital, patient)
     try:
-        frozen = split_in_snapshot(settings, record.snapshot, hospital, patient)
+        frozen = split_in_snapshot(store.settings, record.snapshot, hospital, patient)
     except BcdError:
         return Exposure(split, split in _UNSEEN, _STATEMENTS[split])
     if frozen is not None:

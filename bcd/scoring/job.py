@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from bcd.settings import Settings
-    from bcd.store.catalog import Catalog
+    from bcd.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -29,8 +28,7 @@ class Job:
     """What is to be scored, with what.
 
     Attributes:
-        settings: Where pixels are read and scores are written.
-        catalog: Knows the patient and keeps the ledger.
+        store: Knows the patient and keeps the ledger.
         bundle: What scores.
         options: Level, outcome and drawing.
         protocol: The protocol under which the report names the patient's split.
@@ -38,8 +36,7 @@ class Job:
         content: Hash of the patches, their labels and the options.
     """
 
-    settings: Settings
-    catalog: Catalog
+    store: Store
     bundle: ScoringBundle
     options: ScoreOptions
     protocol: str
@@ -65,12 +62,11 @@ class Job:
     def folder(self) -> Path:
         """Where the result belongs."""
         name = f"{self.bundle.name.replace('/', '-')}-{self.content[:12]}"
-        return self.settings.scores / self.hospital / self.patient / name
+        return self.store.settings.scores / self.hospital / self.patient / name
 
 
 def open_job(  # noqa: PLR0917 the order of these is the same everywhere
-    settings: Settings,
-    catalog: Catalog,
+    store: Store,
     bundle: ScoringBundle,
     hospital: Hospital,
     patient: PatientId,
@@ -84,11 +80,10 @@ def open_job(  # noqa: PLR0917 the order of these is the same everywhere
     """
     from bcd.store.patients import patient_patches
 
-    patches = patient_patches(settings, catalog, hospital, patient)
+    patches = patient_patches(store, hospital, patient)
     rows = patches[["slide", "x", "y", "label", "batch", "row"]].to_csv(index=False, na_rep="?")
     return Job(
-        settings=settings,
-        catalog=catalog,
+        store=store,
         bundle=bundle,
         options=options,
         protocol=protocol or bundle.record.protocol,
@@ -103,10 +98,10 @@ def make_subject(job: Job) -> Subject:
     from bcd.store.frames import find_frame
 
     slides = job.patches["slide"].unique().tolist()
-    found = {slide: find_frame(job.catalog, job.hospital, job.patient, slide) for slide in slides}
+    found = {slide: find_frame(job.store, job.hospital, job.patient, slide) for slide in slides}
 
     def read(patches: pd.DataFrame) -> NDArray[np.uint8]:
-        return read_pixels(job.settings, patches)
+        return read_pixels(job.store.settings, patches)
 
     return Subject(
         hospital=job.hospital,
@@ -117,7 +112,7 @@ def make_subject(job: Job) -> Subject:
         exposure=_find_exposure(job, read),
         protocol=job.protocol,
         content=job.content,
-        warnings=tuple(list_doubts(job.settings, job.catalog, job.bundle, job.hospital)),
+        warnings=tuple(list_doubts(job.store, job.bundle, job.hospital)),
     )
 
 
@@ -125,12 +120,7 @@ def _find_exposure(job: Job, read: Callable[[pd.DataFrame], NDArray[np.uint8]]) 
     if job.bundle.seen is not None:
         return expose_to(job.bundle.seen, job.patches, read(job.patches))
     return find_exposure(
-        job.settings,
-        job.catalog,
-        job.bundle.record,
-        hospital=job.hospital,
-        patient=job.patient,
-        protocol=job.protocol,
+        job.store, job.bundle.record, hospital=job.hospital, patient=job.patient, protocol=job.protocol
     )
 
 
@@ -138,7 +128,7 @@ def is_recorded(job: Job) -> bool:
     """Whether the ledger says that this was done."""
     from bcd.store.ledger import find_score
 
-    return find_score(job.catalog, job.hospital, job.patient, job.bundle.name, job.content) is not None
+    return find_score(job.store, job.hospital, job.patient, job.bundle.name, job.content) is not None
 
 
 def record_job(job: Job, error: Exception | None = None) -> None:
@@ -152,7 +142,7 @@ def record_job(job: Job, error: Exception | None = None) -> None:
         content=job.content,
         status="scored" if error is None else "failed",
         at=datetime.now(UTC),
-        folder=job.folder.relative_to(job.settings.home).as_posix(),
+        folder=job.folder.relative_to(job.store.settings.home).as_posix(),
         error=None if error is None else f"{type(error).__name__}: {error}",
     )
-    record_score(job.catalog, entry)
+    record_score(job.store, entry)

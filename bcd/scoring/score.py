@@ -21,13 +21,11 @@ from bcd.scoring.options import ScoreOptions
 from bcd.scoring.result import PatientScore, ScoringBundle, read_result, write_result
 
 if TYPE_CHECKING:
-    from bcd.settings import Settings
-    from bcd.store.catalog import Catalog
+    from bcd.store.store import Store
 
 
-def score_patient(  # noqa: PLR0917 the order of these is the same everywhere
-    settings: Settings,
-    catalog: Catalog,
+def score_patient(
+    store: Store,
     bundle: ScoringBundle,
     hospital: Hospital,
     patient: PatientId,
@@ -38,8 +36,7 @@ def score_patient(  # noqa: PLR0917 the order of these is the same everywhere
     """Scores one patient with a bundle, once: the same patches, options and bundle again are found done.
 
     Args:
-        settings: Where pixels are read and scores are written.
-        catalog: Knows the patient and keeps the ledger.
+        store: Knows the patient and keeps the ledger.
         bundle: What scores.
         hospital: The patient's hospital.
         patient: The patient.
@@ -49,7 +46,7 @@ def score_patient(  # noqa: PLR0917 the order of these is the same everywhere
     Raises:
         BcdError: The patient is unknown, or could not be scored; the latter is in the ledger.
     """
-    job = open_job(settings, catalog, bundle, hospital, patient, options, protocol)
+    job = open_job(store, bundle, hospital, patient, options, protocol)
     found = job.folder.exists()
     if not found:
         try:
@@ -67,17 +64,15 @@ def score_patient(  # noqa: PLR0917 the order of these is the same everywhere
     return read_result(job.folder, job.hospital, job.patient, bundle, options, skipped=skipped)
 
 
-def patients_to_score(
-    catalog: Catalog, settings: Settings, bundle: ScoringBundle, options: ScoreOptions
-) -> list[tuple[Hospital, PatientId]]:
+def patients_to_score(store: Store, bundle: ScoringBundle, options: ScoreOptions) -> list[tuple[Hospital, PatientId]]:
     """Lists the patients who, as they are now, were not yet scored with this bundle and these options."""
     from bcd.store.patients import list_patients
 
     waiting: list[tuple[Hospital, PatientId]] = []
-    patients = list_patients(catalog)
+    patients = list_patients(store)
     present = patients.loc[~patients["withdrawn"], ["hospital", "patient"]]
     for hospital, patient in present.itertuples(index=False):
-        job = open_job(settings, catalog, bundle, hospital, patient, options)
+        job = open_job(store, bundle, hospital, patient, options)
         if not (job.folder.exists() and is_recorded(job)):
             waiting.append((job.hospital, job.patient))
     return sorted(waiting)

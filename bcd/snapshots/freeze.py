@@ -6,7 +6,7 @@ bytes on any database. Opening one reads its list, not the pixels, checks that n
 no patient and no pixels lie in two splits.
 
 Examples:
-    >>> snapshot = freeze_snapshot(settings, catalog, SplitOptions())  # doctest: +SKIP
+    >>> snapshot = freeze_snapshot(store, SplitOptions())  # doctest: +SKIP
     >>> snapshot.of("val")["label"].mean()  # doctest: +SKIP
 """
 
@@ -27,7 +27,8 @@ from bcd.snapshots.rows import LeftOut, count_left_out, read_rows
 from bcd.snapshots.snapshot import Snapshot, patient_keys
 from bcd.snapshots.splits import record_splits
 from bcd.store.batches import CANONICAL, hash_rows
-from bcd.store.catalog import Catalog, patiently
+from bcd.store.catalog import patiently
+from bcd.store.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +53,7 @@ def snapshot_id(protocol: str, patches: pd.DataFrame) -> SnapshotId:
     return SnapshotId(hashlib.sha256(f"{protocol}\n{rows}".encode()).hexdigest())
 
 
-def freeze_snapshot(settings: Settings, catalog: Catalog, options: SplitOptions) -> Snapshot:
+def freeze_snapshot(store: Store, options: SplitOptions) -> Snapshot:
     """Freezes the labelled patches as they stand; deals the splits of new patients first.
 
     Withdrawn patients, patches in doubt, and patients whom the protocol keeps out are left out, and counted.
@@ -60,35 +61,35 @@ def freeze_snapshot(settings: Settings, catalog: Catalog, options: SplitOptions)
     Raises:
         BcdError: There is no labelled patch, the hospital to hold out has no patient, or the snapshot leaks.
     """
-    patches, left_out = patiently(lambda: _deal_and_read(catalog, options))
+    patches, left_out = patiently(lambda: _deal_and_read(store, options))
     if patches.empty:
         raise BcdError(
             "There is nothing to train on: no admitted patch has a label"
             f" and a split under protocol {options.recorded_as}.",
             "Admit a delivery whose names end in _class0.png and _class1.png.",
         )
-    return write_snapshot(settings, options, patches, left_out)
+    return write_snapshot(store.settings, options, patches, left_out)
 
 
-def _deal_and_read(catalog: Catalog, options: SplitOptions) -> tuple[pd.DataFrame, LeftOut]:
+def _deal_and_read(store: Store, options: SplitOptions) -> tuple[pd.DataFrame, LeftOut]:
     # One transaction that writes: nothing is admitted between the dealing and the reading.
-    with catalog.write() as connection:
+    with store.write() as connection:
         record_splits(connection, options)
         protocol = options.recorded_as
         return read_rows(connection, protocol), count_left_out(connection, protocol)
 
 
-def read_admitted(catalog: Catalog, protocol: str = "") -> pd.DataFrame:
+def read_admitted(store: Store, protocol: str = "") -> pd.DataFrame:
     """Reads what a snapshot would take now; deals nobody and writes nothing.
 
     Args:
-        catalog: The open catalog.
+        store: The open store.
         protocol: As `SplitOptions.recorded_as` names it; empty: no protocol keeps anybody out.
 
     Returns:
         `Snapshot.patches`; split is missing where a patient is not dealt under the protocol.
     """
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         return read_rows(connection, protocol)
 
 

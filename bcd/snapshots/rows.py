@@ -16,6 +16,7 @@ from bcd.store import tables
 from bcd.store.batches import CANONICAL
 from bcd.store.conflicts import open_conflicts
 from bcd.store.labels import latest_labels, same_cell
+from bcd.store.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,6 +56,14 @@ def read_rows(connection: sa.Connection, protocol: str) -> pd.DataFrame:
         patches[name] = patches[name].cat.reorder_categories(sorted(patches[name].cat.categories))
     patches = patches.sort_values(CANONICAL, ignore_index=True)
     return patches.astype(_TYPES)
+
+
+def list_patients(store: Store, protocol: str) -> set[str]:
+    """Returns the patients, as "hospital/patient", of whom a snapshot would take a patch now; deals nobody."""
+    found = _with_reason(protocol).subquery()
+    query = sa.select(found.c.hospital, found.c.patient).where(found.c.reason.is_(None)).distinct()
+    with store.read() as connection:
+        return {f"{hospital}/{patient}" for hospital, patient in connection.execute(query)}
 
 
 def count_left_out(connection: sa.Connection, protocol: str) -> LeftOut:

@@ -30,9 +30,9 @@ from bcd.errors import BcdError
 from bcd.patches import Hospital, PatientId
 from bcd.snapshots.options import SplitOptions
 from bcd.store import tables
-from bcd.store.catalog import Catalog
 from bcd.store.conflicts import open_conflicts
 from bcd.store.labels import latest_labels, same_cell
+from bcd.store.store import Store
 
 __all__ = [
     "EXCLUDED",
@@ -74,7 +74,7 @@ def suggest_protocol(patients: Iterable[str]) -> str:
     return "cruz-roa-2014-dev" if len(listed) >= 10 else "dealt"
 
 
-def deal_splits(catalog: Catalog, options: SplitOptions) -> int:
+def deal_splits(store: Store, options: SplitOptions) -> int:
     """Deals every patient who has no split under this protocol yet and a patch to learn from, batch after batch.
 
     Returns:
@@ -83,7 +83,7 @@ def deal_splits(catalog: Catalog, options: SplitOptions) -> int:
     Raises:
         BcdError: The hospital to hold out has no patient here.
     """
-    with catalog.write() as connection:
+    with store.write() as connection:
         return record_splits(connection, options)
 
 
@@ -141,13 +141,13 @@ def shares_of(options: SplitOptions) -> dict[str, float]:
     return {split: float(getattr(options, split)) for split in SPLITS}
 
 
-def split_of(catalog: Catalog, protocol: str, hospital: Hospital, patient: PatientId) -> str | None:
+def split_of(store: Store, protocol: str, hospital: Hospital, patient: PatientId) -> str | None:
     """Returns a patient's split under a protocol: one of SPLITS, `excluded`, or None where not dealt."""
     dealt = tables.splits.c
     query = sa.select(dealt.split).where(
         dealt.protocol == protocol, dealt.hospital == hospital, dealt.patient == patient
     )
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         return connection.execute(query).scalar_one_or_none()
 
 

@@ -23,14 +23,13 @@ import numpy as np
 
 from bcd.errors import BcdError
 from bcd.patches import PATCH_PIXELS, Hospital, PatientId
-from bcd.settings import Settings
 from bcd.store.annotations import read_annotations
 from bcd.store.areas import Inside, Polygon, covered
-from bcd.store.catalog import Catalog
 from bcd.store.frames import PATCH_FRAME, Frame, find_frame
 from bcd.store.options import LabelOptions
 from bcd.store.patients import find_patient, name_patients, patient_patches
 from bcd.store.revisions import LabelImport, require_signature, revise_labels
+from bcd.store.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,8 +62,7 @@ class AnnotationImport:
 
 
 def import_annotations(
-    settings: Settings,
-    catalog: Catalog,
+    store: Store,
     path: Path,
     options: LabelOptions,
     *,
@@ -77,8 +75,7 @@ def import_annotations(
     """Labels patches of one slide by a file of annotations (`bcd.store.annotations`).
 
     Args:
-        settings: Where the key of pseudonyms lies.
-        catalog: The open catalog.
+        store: The open store.
         path: GeoJSON, in level-0 pixels of the slide, or in patch pixels where bcd did not cut it.
         options: From which covered share on a patch is labelled.
         hospital: The slide's hospital; None: as bcd wrote it into the file, or the only one that has the patient.
@@ -93,15 +90,15 @@ def import_annotations(
     """
     require_signature(author, reason)
     annotations = read_annotations(path)
-    where, who, which = _find_slide(settings, catalog, path, annotations.slides, (hospital, patient, slide))
-    patches = patient_patches(settings, catalog, where, who)
+    where, who, which = _find_slide(store, path, annotations.slides, (hospital, patient, slide))
+    patches = patient_patches(store, where, who)
     of_slide = patches[patches["slide"] == which].reset_index(drop=True)
     if of_slide.empty:
         known = ", ".join(sorted(set(patches["slide"])))
         raise BcdError(
             f"Patient {where}/{who} has no slide {which}.", f"Name one of the slides {known} with --slide."
         )
-    frame = find_frame(catalog, where, who, which)
+    frame = find_frame(store, where, who, which)
     polygons = annotations.polygons
     if beside := _count_beside(polygons, of_slide, frame or PATCH_FRAME):
         why = f"has {beside:,} annotations beside all patches of the slide"
@@ -119,9 +116,9 @@ def import_annotations(
     rows = of_slide.assign(label=label, line=1, identifier=who)[said]
 
     def call(name: str, identifiers: Collection[str]) -> Mapping[str, str] | None:
-        return name_patients(settings, catalog, Hospital(name), identifiers)
+        return name_patients(store, Hospital(name), identifiers)
 
-    labels = revise_labels(catalog, path.name, rows, call, author=author, reason=reason)
+    labels = revise_labels(store, path.name, rows, call, author=author, reason=reason)
     return AnnotationImport(labels, **counts, others=annotations.others, frame=frame)
 
 
@@ -168,8 +165,7 @@ def decide_labels(
 
 
 def _find_slide(
-    settings: Settings,
-    catalog: Catalog,
+    store: Store,
     path: Path,
     written: frozenset[tuple[str, str, str]],
     named: tuple[str | None, str | None, str | None],
@@ -186,7 +182,7 @@ def _find_slide(
             f"{path.name} does not say which slide it is of: no patch that bcd exported is in it.",
             "Name it with --hospital, --patient and --slide.",
         )
-    where, who = find_patient(settings, catalog, patient, hospital)
+    where, who = find_patient(store, patient, hospital)
     found = where, who, slide.casefold().removeprefix("idx")
     if written and found not in written:
         of = "{}/{} slide {}".format(*next(iter(written)))

@@ -5,8 +5,8 @@ row i describes pixels i. Rows lie in canonical order (patient, slide, y, x), an
 of what they say: the same patches make the same batch wherever and with whatever library it is written.
 
 Examples:
-    >>> newest = list_batches(catalog)[-1]  # doctest: +SKIP
-    >>> pixels = read_pixels(settings, patient_patches(settings, catalog, "east", "8867"))  # doctest: +SKIP
+    >>> newest = list_batches(store)[-1]  # doctest: +SKIP
+    >>> pixels = read_pixels(settings, patient_patches(store, "east", "8867"))  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from bcd.patches import BatchId, Hospital
 from bcd.progress import track
 from bcd.settings import Settings
 from bcd.store import tables
-from bcd.store.catalog import Catalog
 from bcd.store.erasures import assert_not_erased
 from bcd.store.spool import PATCH_SHAPE, Spool, write_header
+from bcd.store.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,7 +67,7 @@ class Batch:
     ignored: int
 
 
-def list_batches(catalog: Catalog) -> list[Batch]:
+def list_batches(store: Store) -> list[Batch]:
     """Returns all batches in the order of their admission."""
     refused = (
         sa.select(sa.func.count())
@@ -80,7 +80,7 @@ def list_batches(catalog: Catalog) -> list[Batch]:
         .join_from(tables.batches, tables.deliveries)
         .order_by(tables.batches.c.number)
     )
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         rows = connection.execute(query).mappings().all()
     return [
         Batch(

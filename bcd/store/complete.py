@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import sqlalchemy as sa
 
 from bcd.store import tables
-from bcd.store.catalog import Catalog
+from bcd.store.store import Store
 
 Origin = Literal["tiled", "declared"]
 """Why a slide is complete: bcd cut it into patches, or the hospital says so."""
@@ -25,11 +25,11 @@ class CompleteSlide(NamedTuple):
     origin: Origin
 
 
-def list_complete(catalog: Catalog) -> dict[tuple[str, str, str], Origin]:
+def list_complete(store: Store) -> dict[tuple[str, str, str], Origin]:
     """Returns the complete slides by hospital, patient and slide, and why each is complete."""
     columns = tables.complete_slides.c
     query = sa.select(columns.hospital, columns.patient, columns.slide, columns.origin)
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         return {(row.hospital, row.patient, row.slide): row.origin for row in connection.execute(query)}
 
 

@@ -4,7 +4,7 @@ A batch never changes, so the doubt is a row beside it. A snapshot leaves out a 
 revision that is younger than the conflict settles it.
 
 Examples:
-    >>> [conflict.message for conflict in list_conflicts(catalog) if conflict.is_open]  # doctest: +SKIP
+    >>> [conflict.message for conflict in list_conflicts(store) if conflict.is_open]  # doctest: +SKIP
     ['8867_idx5_x1_y51 has the pixels of 8867_idx5_x51_y51 and another label.']
 """
 
@@ -19,8 +19,8 @@ import sqlalchemy as sa
 from bcd.patches import Hospital, PatientId, SlideId
 from bcd.store import tables
 from bcd.store.batches import CELL
-from bcd.store.catalog import Catalog
 from bcd.store.labels import same_cell
+from bcd.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,11 @@ def open_conflicts() -> sa.Select[Any]:
     return sa.select(*(conflicts.c[name] for name in CELL)).where(~_is_settled()).distinct()
 
 
-def list_conflicts(catalog: Catalog) -> list[Conflict]:
+def list_conflicts(store: Store) -> list[Conflict]:
     """Returns all conflicts, settled ones too, oldest first."""
     columns = [column for column in tables.conflicts.c if column.name != "number"]
     query = sa.select(*columns, (~_is_settled()).label("is_open")).order_by(tables.conflicts.c.number)
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         rows = connection.execute(query).mappings().all()
     return [Conflict(**{**row, "is_open": bool(row["is_open"])}) for row in rows]
 

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from bcd.patches import SnapshotId
 from bcd.store import tables
-from bcd.store.catalog import Catalog, patiently
+from bcd.store.catalog import patiently
+from bcd.store.store import Store
 
 Kind = Literal["gate", "forced", "rollback", "approval", "adopted", "recheck", "look"]
 
@@ -62,35 +63,35 @@ class Decision:
         return self.verdict == "PROMOTE" and self.kind not in {"recheck", "look"} and not self.awaits_approval
 
 
-def record_decision(catalog: Catalog, decision: Decision) -> None:
+def record_decision(store: Store, decision: Decision) -> None:
     """Appends a decision; the same key twice changes nothing."""
     table = tables.gate_decisions
 
     def append() -> None:
-        with catalog.write() as connection:
+        with store.write() as connection:
             if connection.execute(sa.select(table.c.number).where(table.c.key == decision.key)).first() is None:
                 connection.execute(sa.insert(table).values(**vars(decision)))
 
     patiently(append)
 
 
-def list_decisions(catalog: Catalog) -> list[Decision]:
+def list_decisions(store: Store) -> list[Decision]:
     """Returns all decisions, oldest first."""
     query = sa.select(*_COLUMNS).order_by(tables.gate_decisions.c.number)
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         return [Decision(**row) for row in connection.execute(query).mappings()]
 
 
-def find_decision(catalog: Catalog, key: str) -> Decision | None:
+def find_decision(store: Store, key: str) -> Decision | None:
     """Returns the decision of this key, or None."""
     query = sa.select(*_COLUMNS).where(tables.gate_decisions.c.key == key)
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         row = connection.execute(query).mappings().one_or_none()
     return None if row is None else Decision(**row)
 
 
-def list_looks(catalog: Catalog, gate_digest: str) -> list[Decision]:
+def list_looks(store: Store, gate_digest: str) -> list[Decision]:
     """Returns the decisions for which these very gate patients were looked at before, oldest first."""
     # By hand rather than in SQL: JSON is asked otherwise on SQLite and PostgreSQL, and there are few.
-    decisions = list_decisions(catalog)
+    decisions = list_decisions(store)
     return [one for one in decisions if one.kind in LOOKS and one.evidence.get("gate_digest") == gate_digest]

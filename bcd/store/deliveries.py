@@ -14,10 +14,10 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from bcd.patches import BatchId, Hospital
 from bcd.progress import track
 from bcd.store import tables
-from bcd.store.catalog import Catalog
 from bcd.store.complete import CompleteSlide, record_complete
 from bcd.store.frames import SlideFrame, record_frames
 from bcd.store.known import KnownPatch, StainRecord, in_chunks
+from bcd.store.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,10 +113,10 @@ class Settlement:
     frames: Sequence[SlideFrame] = ()
 
 
-def find_delivery(catalog: Catalog, identity: str) -> DeliveryRecord | None:
+def find_delivery(store: Store, identity: str) -> DeliveryRecord | None:
     """Returns what became of a delivery, or None where it is new."""
     deliveries, refusals = tables.deliveries, tables.refusals
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         query = (
             sa.select(deliveries, tables.batches.c.id.label("batch"))
             .outerjoin_from(deliveries, tables.batches)
@@ -136,7 +136,7 @@ def find_delivery(catalog: Catalog, identity: str) -> DeliveryRecord | None:
     return DeliveryRecord(**named, refused=refused)
 
 
-def list_refusals(catalog: Catalog, delivery: str) -> list[RefusalRecord]:
+def list_refusals(store: Store, delivery: str) -> list[RefusalRecord]:
     """Returns the refusals of a delivery, in the order of the files' names."""
     refusals = tables.refusals.c
     query = (
@@ -144,20 +144,20 @@ def list_refusals(catalog: Catalog, delivery: str) -> list[RefusalRecord]:
         .where(refusals.delivery == delivery)
         .order_by(refusals.name, refusals.number)
     )
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         return [RefusalRecord(**row) for row in connection.execute(query).mappings()]
 
 
-def record_delivery(catalog: Catalog, settlement: Settlement, confirm: Callable[[], None] = lambda: None) -> None:
+def record_delivery(store: Store, settlement: Settlement, confirm: Callable[[], None] = lambda: None) -> None:
     """Enters a delivery and all that it changes in one transaction; one that is entered already stays as it is.
 
     Args:
-        catalog: Where to.
+        store: Where to.
         settlement: What to enter.
         confirm: Raises if what was decided on may have changed meanwhile, as when a lock was lost.
     """
     record, now = settlement.record, datetime.now(UTC)
-    with catalog.write() as connection:
+    with store.write() as connection:
         confirm()
         if connection.execute(sa.select(tables.deliveries.c.id).where(tables.deliveries.c.id == record.id)).first():
             return

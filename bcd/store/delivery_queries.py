@@ -1,8 +1,8 @@
 """What a hospital and its engineer ask about deliveries: counts, refusals with what became of them, doubts raised.
 
 Examples:
-    >>> delivery = match_delivery(catalog, "idc-batch-1.zip")  # doctest: +SKIP
-    >>> list_refused(catalog, delivery.id, rule="size")[0].message  # doctest: +SKIP
+    >>> delivery = match_delivery(store, "idc-batch-1.zip")  # doctest: +SKIP
+    >>> list_refused(store, delivery.id, rule="size")[0].message  # doctest: +SKIP
     'The picture is 50x42 px, not 50x50.'
 """
 
@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from bcd.errors import BcdError
 from bcd.patches import BatchId, Hospital, PatchName
 from bcd.store import tables
-from bcd.store.catalog import Catalog
+from bcd.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class Conflict(NamedTuple):
     message: str
 
 
-def list_deliveries(catalog: Catalog) -> list[Delivery]:
+def list_deliveries(store: Store) -> list[Delivery]:
     """Returns all deliveries in the order of their admission."""
     deliveries, batches = tables.deliveries, tables.batches
     query = (
@@ -149,7 +149,7 @@ def list_deliveries(catalog: Catalog) -> list[Delivery]:
         .join_from(releases, refusals, releases.c.refusal == refusals.c.number)
         .group_by(refusals.c.delivery),
     }
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         rows = connection.execute(query).mappings().all()
         refused: dict[str, dict[str, int]] = defaultdict(dict)
         for delivery, rule, count in connection.execute(by_rule.order_by(refusals.c.rule)):
@@ -164,13 +164,13 @@ def list_deliveries(catalog: Catalog) -> list[Delivery]:
     ]
 
 
-def match_delivery(catalog: Catalog, text: str) -> Delivery:
+def match_delivery(store: Store, text: str) -> Delivery:
     """Finds a delivery by its id, its batch's id, the beginning of either, or its name.
 
     Raises:
         BcdError: There is none, or several (which are listed).
     """
-    every = list_deliveries(catalog)
+    every = list_deliveries(store)
     found = [each for each in every if text in (each.id, each.batch, each.name)]
     if not found and text:
         found = [each for each in every if each.id.startswith(text) or (each.batch or "").startswith(text)]
@@ -191,7 +191,7 @@ def _title(each: Delivery) -> str:
 
 
 def list_refused(
-    catalog: Catalog,
+    store: Store,
     delivery: str,
     *,
     rule: str | None = None,
@@ -201,7 +201,7 @@ def list_refused(
     """Returns refused files of a delivery, in the order of the quarantine.
 
     Args:
-        catalog: Where they are recorded.
+        store: Where they are recorded.
         delivery: The delivery's id.
         rule: Only those that broke this rule.
         limit: At most so many.
@@ -223,22 +223,22 @@ def list_refused(
         query = query.where(refusals.rule == rule)
     if numbers is not None:
         query = query.where(refusals.number.in_(numbers))
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         return [RefusedFile(**row) for row in connection.execute(query).mappings()]
 
 
-def refusal_numbers(catalog: Catalog, delivery: str) -> dict[str, list[tuple[int, int]]]:
+def refusal_numbers(store: Store, delivery: str) -> dict[str, list[tuple[int, int]]]:
     """Returns, by rule, refused files' places in the delivery's list, from 1, and their numbers in the catalog."""
     refusals = tables.refusals.c
     query = sa.select(refusals.number, refusals.rule).where(refusals.delivery == delivery).order_by(refusals.number)
     found: dict[str, list[tuple[int, int]]] = defaultdict(list)
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         for place, (number, rule) in enumerate(connection.execute(query), start=1):
             found[rule].append((place, number))
     return dict(found)
 
 
-def count_by_patient(catalog: Catalog, batch: str) -> list[PatientCounts]:
+def count_by_patient(store: Store, batch: str) -> list[PatientCounts]:
     """Returns the patients of a batch with their counts, in the order of their identifiers."""
     patches = tables.patches.c
     query = (
@@ -253,11 +253,11 @@ def count_by_patient(catalog: Catalog, batch: str) -> list[PatientCounts]:
         .group_by(patches.patient)
         .order_by(patches.patient)
     )
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         return [PatientCounts(*row) for row in connection.execute(query)]
 
 
-def list_conflicts(catalog: Catalog, delivery: str, limit: int) -> list[Conflict]:
+def list_conflicts(store: Store, delivery: str, limit: int) -> list[Conflict]:
     """Returns the first doubts that a delivery raised about patches of earlier batches."""
     conflicts = tables.conflicts.c
     query = (
@@ -266,18 +266,18 @@ def list_conflicts(catalog: Catalog, delivery: str, limit: int) -> list[Conflict
         .order_by(conflicts.number)
         .limit(limit)
     )
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         return [Conflict(*row) for row in connection.execute(query)]
 
 
-def withdrawn_patients(catalog: Catalog, hospital: Hospital) -> set[str]:
+def withdrawn_patients(store: Store, hospital: Hospital) -> set[str]:
     """Returns the patients of a hospital who have withdrawn consent."""
     query = sa.select(tables.withdrawn.c.patient).where(tables.withdrawn.c.hospital == hospital)
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         return set(connection.scalars(query))
 
 
-def find_admitted(catalog: Catalog, hospital: Hospital, name: PatchName) -> tuple[str, int] | None:
+def find_admitted(store: Store, hospital: Hospital, name: PatchName) -> tuple[str, int] | None:
     """Returns the batch that holds a patch of this place, and its row there; None where none does."""
     patches = tables.patches.c
     query = (
@@ -286,6 +286,6 @@ def find_admitted(catalog: Catalog, hospital: Hospital, name: PatchName) -> tupl
         .where(patches.hospital == hospital, patches.patient == name.patient, patches.slide == name.slide)
         .where(patches.x == name.x, patches.y == name.y)
     )
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         row = connection.execute(query).one_or_none()
     return None if row is None else (row[0], row[1])

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bcd.patches import MICRONS_PER_PIXEL, PATCH_PIXELS
 from bcd.store import tables
-from bcd.store.catalog import Catalog
+from bcd.store.store import Store
 
 
 class Frame(NamedTuple):
@@ -69,13 +69,13 @@ class SlideFrame(NamedTuple):
     frame: Frame
 
 
-def find_frame(catalog: Catalog, hospital: str, patient: str, slide: str) -> Frame | None:
+def find_frame(store: Store, hospital: str, patient: str, slide: str) -> Frame | None:
     """Returns the frame of a slide; None where bcd did not cut it itself."""
     table = tables.slide_frames.c
     query = sa.select(*(table[name] for name in Frame._fields)).where(
         table.hospital == hospital, table.patient == patient, table.slide == slide
     )
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         row = connection.execute(query).one_or_none()
     return None if row is None else Frame(*row)
 

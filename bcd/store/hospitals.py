@@ -4,8 +4,8 @@ A hospital is declared once, before its first delivery: its identifiers are `pse
 become pseudonyms (`bcd.store.pseudonyms`) before anything is stored, logged or reported.
 
 Examples:
-    >>> declare_hospital(settings, catalog, "east", "raw", author="Mary")  # doctest: +SKIP
-    >>> find_declared(catalog, "east").identifiers  # doctest: +SKIP
+    >>> declare_hospital(store, "east", "raw", author="Mary")  # doctest: +SKIP
+    >>> find_declared(store, "east").identifiers  # doctest: +SKIP
     'raw'
 """
 
@@ -21,9 +21,8 @@ import sqlalchemy as sa
 
 from bcd.errors import BcdError
 from bcd.patches import Hospital
-from bcd.settings import Settings
 from bcd.store import tables
-from bcd.store.catalog import Catalog
+from bcd.store.store import Store
 
 Identifiers = Literal["pseudonyms", "raw"]
 """What a hospital's identifiers of patients are when they are delivered."""
@@ -72,13 +71,7 @@ def check_hospital(name: str) -> Hospital:
     return Hospital(name)
 
 
-def declare_hospital(
-    settings: Settings,  # noqa: ARG001 - every function that changes the store takes it
-    catalog: Catalog,
-    hospital: str,
-    identifiers: Identifiers,
-    author: str,
-) -> HospitalRecord:
+def declare_hospital(store: Store, hospital: str, identifiers: Identifiers, author: str) -> HospitalRecord:
     """Declares a hospital; the same again changes nothing.
 
     Raises:
@@ -90,7 +83,7 @@ def declare_hospital(
             f"{identifiers!r} is not a kind of identifiers.",
             "Say `pseudonyms` where nobody can tell a patient by the identifier, else `raw`.",
         )
-    with catalog.write() as connection:
+    with store.write() as connection:
         known = _find(connection, name)
         if known is None:
             known = HospitalRecord(name, identifiers, None, datetime.now(UTC), author)
@@ -104,37 +97,37 @@ def declare_hospital(
     return known
 
 
-def allow_coarse(catalog: Catalog, hospital: str, coarsest: float) -> HospitalRecord:
+def allow_coarse(store: Store, hospital: str, coarsest: float) -> HospitalRecord:
     """Sets how coarse the finest level of a hospital's slides may be.
 
     Args:
-        catalog: The open catalog.
+        store: The open store.
         hospital: A declared hospital.
         coarsest: In µm per pixel.
 
     Raises:
         BcdError: The hospital is not declared, or no slide can be so coarse.
     """
-    known = find_declared(catalog, hospital)
+    known = find_declared(store, hospital)
     if not COARSEST <= coarsest <= MOST_COARSE:
         raise BcdError(
             f"{coarsest:g} µm/px is no limit for slides.", f"Give one from {COARSEST:g} to {MOST_COARSE:g} µm/px."
         )
     columns = tables.hospitals
-    with catalog.write() as connection:
+    with store.write() as connection:
         change = sa.update(columns).where(columns.c.hospital == known.hospital).values(coarsest=coarsest)
         connection.execute(change)
-    return find_declared(catalog, hospital)
+    return find_declared(store, hospital)
 
 
-def find_declared(catalog: Catalog, hospital: str) -> HospitalRecord:
+def find_declared(store: Store, hospital: str) -> HospitalRecord:
     """Returns a declared hospital.
 
     Raises:
         BcdError: It is not declared, and the command that does it is named; or it is declared in another case.
     """
     name = check_hospital(hospital)
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         known = _find(connection, name)
         if known is not None:
             return known
@@ -147,9 +140,9 @@ def find_declared(catalog: Catalog, hospital: str) -> HospitalRecord:
     )
 
 
-def list_hospitals(catalog: Catalog) -> list[HospitalRecord]:
+def list_hospitals(store: Store) -> list[HospitalRecord]:
     """Returns the declared hospitals by name."""
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         rows = connection.execute(sa.select(tables.hospitals)).mappings().all()
     return sorted((HospitalRecord(**row) for row in rows), key=lambda record: record.hospital)
 

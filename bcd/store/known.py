@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from bcd.patches import Hospital
 from bcd.store import tables
-from bcd.store.catalog import Catalog
+from bcd.store.store import Store
 
 LOOKUP = 500
 """Values of one `IN (...)`; SQLite takes 32,766, older ones 999."""
@@ -55,26 +55,26 @@ class StainRecord:
     blue: float
 
 
-def known_slides(catalog: Catalog) -> list[StainRecord]:
+def known_slides(store: Store) -> list[StainRecord]:
     """Returns the colours of all slides of earlier batches."""
     columns = (tables.stains.c[name] for name in StainRecord.__dataclass_fields__)
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         return [StainRecord(**row) for row in connection.execute(sa.select(*columns)).mappings()]
 
 
-def known_cells(catalog: Catalog, hospital: Hospital, patients: Iterable[str]) -> list[KnownPatch]:
+def known_cells(store: Store, hospital: Hospital, patients: Iterable[str]) -> list[KnownPatch]:
     """Returns the patches that earlier batches hold of these patients."""
     patches = tables.patches.c
     condition = sa.and_(patches.hospital == hospital, patches.patient.in_(_VALUES))
-    return _known(catalog, condition, sorted(set(patients)))
+    return _known(store, condition, sorted(set(patients)))
 
 
-def known_pixels(catalog: Catalog, hashes: Iterable[str]) -> list[KnownPatch]:
+def known_pixels(store: Store, hashes: Iterable[str]) -> list[KnownPatch]:
     """Returns the patches of earlier batches, of any patient, with one of these pixel hashes."""
-    return _known(catalog, tables.patches.c.pixel_sha256.in_(_VALUES), sorted(set(hashes)))
+    return _known(store, tables.patches.c.pixel_sha256.in_(_VALUES), sorted(set(hashes)))
 
 
-def _known(catalog: Catalog, condition: sa.ColumnElement[bool], values: Sequence[str]) -> list[KnownPatch]:
+def _known(store: Store, condition: sa.ColumnElement[bool], values: Sequence[str]) -> list[KnownPatch]:
     columns = (tables.patches.c[name] for name in KnownPatch._fields[:7])
     query = (
         sa.select(*columns, tables.batches.c.id)
@@ -83,7 +83,7 @@ def _known(catalog: Catalog, condition: sa.ColumnElement[bool], values: Sequence
         .order_by(tables.batches.c.number, tables.patches.c.row)
     )
     found: list[KnownPatch] = []
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         for chunk in in_chunks(values, LOOKUP):
             found += (KnownPatch(*row) for row in connection.execute(query, {"values": chunk}))
         revised = _latest_revisions(connection, sorted({known.patient for known in found}))

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from bcd.patches import Hospital, PatientId
 from bcd.store import tables
-from bcd.store.catalog import Catalog
+from bcd.store.store import Store
 
 _COLUMNS = [column for column in tables.ledger.c if column.name != "number"]
 
@@ -40,15 +40,13 @@ class LedgerEntry:
     error: str | None = None
 
 
-def record_score(catalog: Catalog, entry: LedgerEntry) -> None:
+def record_score(store: Store, entry: LedgerEntry) -> None:
     """Appends an entry."""
-    with catalog.write() as connection:
+    with store.write() as connection:
         connection.execute(sa.insert(tables.ledger).values(**vars(entry)))
 
 
-def find_score(
-    catalog: Catalog, hospital: Hospital, patient: PatientId, bundle: str, content: str
-) -> LedgerEntry | None:
+def find_score(store: Store, hospital: Hospital, patient: PatientId, bundle: str, content: str) -> LedgerEntry | None:
     """Returns the latest entry that says this patient, with these patches, was scored with this bundle."""
     column = tables.ledger.c
     query = (
@@ -58,13 +56,13 @@ def find_score(
         .order_by(column.number.desc())
         .limit(1)
     )
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         row = connection.execute(query).mappings().first()
     return None if row is None else LedgerEntry(**row)
 
 
-def list_scores(catalog: Catalog, limit: int | None = None) -> list[LedgerEntry]:
+def list_scores(store: Store, limit: int | None = None) -> list[LedgerEntry]:
     """Returns the newest entries first, at most `limit` of them."""
     query = sa.select(*_COLUMNS).order_by(tables.ledger.c.number.desc()).limit(limit)
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         return [LedgerEntry(**row) for row in connection.execute(query).mappings()]

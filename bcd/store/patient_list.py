@@ -13,7 +13,7 @@ from bcd.store import tables
 from bcd.store.labels import latest_labels
 
 if TYPE_CHECKING:
-    from bcd.store.catalog import Catalog
+    from bcd.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class PatientSummary:
 
 
 def find_patients(
-    catalog: Catalog, protocol: str, *, hospital: str = "", split: str = "", scored: bool | None = None
+    store: Store, protocol: str, *, hospital: str = "", split: str = "", scored: bool | None = None
 ) -> list[PatientSummary]:
     """Finds patients, ordered by hospital and identifier.
 
     Args:
-        catalog: Where they are.
+        store: Where they are.
         protocol: The protocol whose splits are meant, as the catalog calls it.
         hospital: Only of this one; empty: of all.
         split: Only of this one; empty: of all, and those not dealt yet.
@@ -103,7 +103,7 @@ def find_patients(
         query = query.where(dealt.c.split == split)
     if scored is not None:
         query = query.where(last.c.number.is_not(None) if scored else last.c.number.is_(None))
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         found = [PatientSummary(**row) for row in connection.execute(query).mappings()]
     # Sorted here: databases differ in how they order text.
     return sorted(found, key=lambda each: (each.hospital, each.patient))

@@ -10,22 +10,16 @@ import sqlalchemy as sa
 
 from bcd.errors import BcdError
 from bcd.patches import Hospital, PatientId
-from bcd.settings import Settings
 from bcd.store import tables
-from bcd.store.catalog import Catalog
 from bcd.store.labels import latest_labels
 from bcd.store.pseudonyms import open_pseudonyms
+from bcd.store.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def patient_patches(
-    settings: Settings,  # noqa: ARG001 - object storage will need it
-    catalog: Catalog,
-    hospital: Hospital,
-    patient: PatientId,
-) -> pd.DataFrame:
+def patient_patches(store: Store, hospital: Hospital, patient: PatientId) -> pd.DataFrame:
     """Returns all patches of one patient in canonical order (slide, y, x).
 
     Returns:
@@ -36,7 +30,7 @@ def patient_patches(
     """
     import pandas as pd
 
-    _require_consent(catalog, hospital, patient)
+    _require_consent(store, hospital, patient)
     labels = latest_labels().subquery()
     columns = ("hospital", "patient", "slide", "x", "y", "label")
     query = (
@@ -45,14 +39,14 @@ def patient_patches(
         .where(labels.c.hospital == hospital, labels.c.patient == patient)
         .order_by(labels.c.slide, labels.c.y, labels.c.x)
     )
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         patches = pd.DataFrame(connection.execute(query).all(), columns=[*columns, "batch", "row"])
     if patches.empty:
-        raise _unknown(catalog, patient, hospital)
+        raise _unknown(store, patient, hospital)
     return patches.astype({"label": "Int8"})
 
 
-def list_patients(catalog: Catalog) -> pd.DataFrame:
+def list_patients(store: Store) -> pd.DataFrame:
     """Returns every patient with counts of patches.
 
     Returns:
@@ -68,7 +62,7 @@ def list_patients(catalog: Catalog) -> pd.DataFrame:
         sa.func.count(labels.c.label).label("labelled"),
         sa.func.coalesce(sa.func.sum(labels.c.label), 0).label("positive"),
     ).group_by(labels.c.hospital, labels.c.patient)
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         rows = connection.execute(query).all()
         withdrawn = withdrawn_patients(connection)
     patients = pd.DataFrame(rows, columns=["hospital", "patient", "patches", "labelled", "positive"])
@@ -84,7 +78,7 @@ def withdrawn_patients(connection: sa.Connection) -> set[tuple[str, str]]:
     return {(row.hospital, row.patient) for row in connection.execute(sa.select(column.hospital, column.patient))}
 
 
-def find_hospital(catalog: Catalog, patient: PatientId, hospital: str | None) -> Hospital:
+def find_hospital(store: Store, patient: PatientId, hospital: str | None) -> Hospital:
     """Returns the hospital of a patient that was named with or without it.
 
     Raises:
@@ -92,14 +86,14 @@ def find_hospital(catalog: Catalog, patient: PatientId, hospital: str | None) ->
     """
     known = tables.patients.c
     query = sa.select(known.hospital).where(known.patient == patient)
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         hospitals = sorted(connection.scalars(query))
     if hospital is not None:
         if hospital not in hospitals:
-            raise _unknown(catalog, patient, hospital)
+            raise _unknown(store, patient, hospital)
         return Hospital(hospital)
     if not hospitals:
-        raise _unknown(catalog, patient, None)
+        raise _unknown(store, patient, None)
     if len(hospitals) > 1:
         raise BcdError(
             f"Patient {patient} is a different person in each of these hospitals: {', '.join(hospitals)}.",
@@ -108,9 +102,7 @@ def find_hospital(catalog: Catalog, patient: PatientId, hospital: str | None) ->
     return Hospital(hospitals[0])
 
 
-def find_patient(
-    settings: Settings, catalog: Catalog, patient: str, hospital: str | None
-) -> tuple[Hospital, PatientId]:
+def find_patient(store: Store, patient: str, hospital: str | None) -> tuple[Hospital, PatientId]:
     """Finds a patient that a person names; of a raw hospital, by the pseudonym or by the hospital's own identifier.
 
     Raises:
@@ -118,30 +110,28 @@ def find_patient(
     """
     name = PatientId(patient)
     if hospital is not None:
-        name = name_patients(settings, catalog, Hospital(hospital), [patient])[patient]
-    return find_hospital(catalog, name, hospital), name
+        name = name_patients(store, Hospital(hospital), [patient])[patient]
+    return find_hospital(store, name, hospital), name
 
 
-def name_patients(
-    settings: Settings, catalog: Catalog, hospital: Hospital, identifiers: Iterable[str]
-) -> dict[str, PatientId]:
+def name_patients(store: Store, hospital: Hospital, identifiers: Iterable[str]) -> dict[str, PatientId]:
     """Returns how the store calls the patients that a person or a file names.
 
     Of a raw hospital, what is no patient of the store is taken for the hospital's own identifier.
     """
-    pseudonyms = open_pseudonyms(settings, catalog, hospital)
+    pseudonyms = open_pseudonyms(store, hospital)
     if pseudonyms is None:
         return {identifier: PatientId(identifier) for identifier in identifiers}
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         query = sa.select(tables.patients.c.patient).where(tables.patients.c.hospital == hospital)
         known = set(connection.scalars(query))
     return {one: PatientId(one) if one in known else pseudonyms.patient(one) for one in identifiers}
 
 
-def _require_consent(catalog: Catalog, hospital: Hospital, patient: PatientId) -> None:
+def _require_consent(store: Store, hospital: Hospital, patient: PatientId) -> None:
     column = tables.withdrawn.c
     query = sa.select(tables.withdrawn).where(column.hospital == hospital, column.patient == patient)
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         row = connection.execute(query).one_or_none()
     if row is not None:
         raise BcdError(
@@ -150,12 +140,12 @@ def _require_consent(catalog: Catalog, hospital: Hospital, patient: PatientId) -
         )
 
 
-def _unknown(catalog: Catalog, patient: str, hospital: str | None) -> BcdError:
+def _unknown(store: Store, patient: str, hospital: str | None) -> BcdError:
     known = tables.patients.c
     query = sa.select(known.patient).distinct()
     if hospital is not None:
         query = query.where(known.hospital == hospital)
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         near = get_close_matches(patient, connection.scalars(query).all(), n=3)
     where = "in the store" if hospital is None else f"of hospital {hospital} in the store"
     fix = f"Near ones are {', '.join(near)}." if near else "Admit a delivery that holds the patient first."

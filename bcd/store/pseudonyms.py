@@ -6,7 +6,7 @@ first use in `Settings.keys`, apart from the store; the catalog holds its finger
 would make every patient a new one.
 
 Examples:
-    >>> pseudonyms = open_pseudonyms(settings, catalog, Hospital("east"))  # doctest: +SKIP
+    >>> pseudonyms = open_pseudonyms(store, Hospital("east"))  # doctest: +SKIP
     >>> pseudonyms.patient("1950-03-14 Miller")  # doctest: +SKIP
     'PQ5N2ZC7XJ4A6WB3TKDMF'
 """
@@ -30,8 +30,8 @@ from bcd.files import lock
 from bcd.patches import Hospital, PatientId
 from bcd.settings import Settings
 from bcd.store import tables
-from bcd.store.catalog import Catalog
 from bcd.store.hospitals import find_declared
+from bcd.store.store import Store
 
 KEY_BYTES = 32
 
@@ -63,7 +63,7 @@ class Pseudonyms:
         return hmac.digest(self._key, message.encode("utf-8", "surrogatepass"), hashlib.sha256)
 
 
-def open_pseudonyms(settings: Settings, catalog: Catalog, hospital: Hospital) -> Pseudonyms | None:
+def open_pseudonyms(store: Store, hospital: Hospital) -> Pseudonyms | None:
     """Opens the pseudonyms of a hospital; None where its identifiers are pseudonyms already.
 
     The first use for any hospital makes the key, the first use for this one records its fingerprint. A process that
@@ -72,20 +72,20 @@ def open_pseudonyms(settings: Settings, catalog: Catalog, hospital: Hospital) ->
     Raises:
         BcdError: The hospital is not declared, or the key is missing, damaged, another one, or inside BCD_HOME.
     """
-    if find_declared(catalog, hospital).identifiers == "pseudonyms":
+    if find_declared(store, hospital).identifiers == "pseudonyms":
         return None
-    path = key_path(settings)
-    with catalog.lock("pseudonyms"):
-        expected = find_fingerprints(catalog)
+    path = key_path(store.settings)
+    with store.lock("pseudonyms"):
+        expected = find_fingerprints(store)
         if not path.exists() and not expected:
             _make_key(path)
         key = _read_key(path, expected)
         if expected.get(hospital) is None:
-            _record_fingerprint(catalog, hospital, fingerprint(key))
+            _record_fingerprint(store, hospital, fingerprint(key))
     return Pseudonyms(hospital, key)
 
 
-def borrow_pseudonyms(settings: Settings, catalog: Catalog, hospital: Hospital) -> Pseudonyms | None:
+def borrow_pseudonyms(store: Store, hospital: Hospital) -> Pseudonyms | None:
     """Opens the pseudonyms of a hospital to look at a delivery, and writes nothing.
 
     Where no delivery of a hospital with raw identifiers was ever admitted there is no key yet: one is drawn then that
@@ -94,9 +94,9 @@ def borrow_pseudonyms(settings: Settings, catalog: Catalog, hospital: Hospital) 
     Raises:
         BcdError: As `open_pseudonyms`.
     """
-    if find_declared(catalog, hospital).identifiers == "pseudonyms":
+    if find_declared(store, hospital).identifiers == "pseudonyms":
         return None
-    path, expected = key_path(settings), find_fingerprints(catalog)
+    path, expected = key_path(store.settings), find_fingerprints(store)
     known = path.exists() or bool(expected)
     return Pseudonyms(hospital, _read_key(path, expected) if known else secrets.token_bytes(KEY_BYTES))
 
@@ -120,18 +120,18 @@ def fingerprint(key: bytes) -> str:
     return hashlib.sha256(key).hexdigest()[:16]
 
 
-def find_fingerprints(catalog: Catalog) -> dict[str, str]:
+def find_fingerprints(store: Store) -> dict[str, str]:
     """Returns the fingerprint of the key that made a hospital's pseudonyms, by hospital."""
     column = tables.hospitals.c
     query = sa.select(column.hospital, column.key_fingerprint).where(column.key_fingerprint.is_not(None))
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         return {row.hospital: row.key_fingerprint for row in connection.execute(query)}
 
 
-def _record_fingerprint(catalog: Catalog, hospital: Hospital, value: str) -> None:
+def _record_fingerprint(store: Store, hospital: Hospital, value: str) -> None:
     column = tables.hospitals.c
     statement = sa.update(tables.hospitals).where(column.hospital == hospital).values(key_fingerprint=value)
-    with catalog.write() as connection:
+    with store.write() as connection:
         connection.execute(statement)
 
 

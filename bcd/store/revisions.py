@@ -5,7 +5,7 @@ counts (`bcd.store.labels`).
 
 Examples:
     >>> done = import_labels(
-    ...     settings, catalog, Path("labels.csv"), hospital="east", author="Dr Lee", reason="second reading"
+    ...     store, Path("labels.csv"), hospital="east", author="Dr Lee", reason="second reading"
     ... )  # doctest: +SKIP
     >>> done.changed, done.unchanged  # doctest: +SKIP
     (120, 3270)
@@ -26,16 +26,16 @@ from numpy.typing import NDArray
 
 from bcd.errors import BcdError
 from bcd.patches import Hospital
-from bcd.settings import Settings
 from bcd.store import tables
 from bcd.store.batches import CELL
-from bcd.store.catalog import Catalog, patiently
+from bcd.store.catalog import patiently
 from bcd.store.conflicts import open_conflicts
 from bcd.store.hospitals import find_declared
 from bcd.store.label_files import Call, read_labels, refuse_faults
 from bcd.store.labels import latest_labels
 from bcd.store.matching import Match, find_rows, match_rows
 from bcd.store.patients import name_patients, withdrawn_patients
+from bcd.store.store import Store
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,17 +75,14 @@ class LabelImport:
     match: Match
 
 
-def import_labels(
-    settings: Settings, catalog: Catalog, path: Path, *, hospital: str | None, author: str, reason: str
-) -> LabelImport:
+def import_labels(store: Store, path: Path, *, hospital: str | None, author: str, reason: str) -> LabelImport:
     """Revises labels by a file (`bcd.store.label_files`): nothing of it where a line is faulty.
 
     The same file again changes nothing. A raw hospital's identifiers become pseudonyms first. Rows that name no patch
     of the store are counted, as beside a delivery.
 
     Args:
-        settings: Where the key of pseudonyms lies.
-        catalog: The open catalog.
+        store: The open store.
         path: CSV or Parquet.
         hospital: The hospital of lines that name none.
         author: Who says so.
@@ -98,22 +95,22 @@ def import_labels(
     require_signature(author, reason)
 
     def call(name: str, identifiers: Collection[str]) -> Mapping[str, str] | None:
-        if find_declared(catalog, name).identifiers == "pseudonyms":
+        if find_declared(store, name).identifiers == "pseudonyms":
             return None
-        return name_patients(settings, catalog, Hospital(name), identifiers)
+        return name_patients(store, Hospital(name), identifiers)
 
     return revise_labels(
-        catalog, path.name, read_labels(path, hospital or "", call), call, author=author, reason=reason
+        store, path.name, read_labels(path, hospital or "", call), call, author=author, reason=reason
     )
 
 
 def revise_labels(
-    catalog: Catalog, name: str, rows: pd.DataFrame, call: Call, *, author: str, reason: str
+    store: Store, name: str, rows: pd.DataFrame, call: Call, *, author: str, reason: str
 ) -> LabelImport:
     """Revises labels by rows as `read_labels` returns them: nothing of it where a patient is withdrawn.
 
     Args:
-        catalog: The open catalog.
+        store: The open store.
         name: Of the file that they are from.
         rows: What is said; one at least.
         call: How the store calls patients.
@@ -125,7 +122,7 @@ def revise_labels(
     """
 
     def revise() -> tuple[dict[str, int], NDArray[np.bool_]]:
-        with catalog.write() as connection:
+        with store.write() as connection:
             standing = _find_standing(connection, rows)
             refuse_faults(name, _find_withdrawn(connection, rows), "Take the patient out of the file.")
             return _append(connection, _compare(rows, standing), author, reason), find_rows(rows, standing)
@@ -133,7 +130,7 @@ def revise_labels(
     done, is_found = patiently(revise)
     hospitals = sorted(set(rows["hospital"]))
     # Only now: to name patients takes a lock of its own.
-    others = rows if is_found.all() else _some_patches(catalog, hospitals)
+    others = rows if is_found.all() else _some_patches(store, hospitals)
     match = match_rows(name, f"{', '.join(hospitals)} in the store", rows, others, is_found=is_found, call=call)
     return LabelImport(**done, match=match)
 
@@ -174,13 +171,13 @@ def _select(connection: sa.Connection, rows: pd.DataFrame, query: sa.Select[Any]
     return found
 
 
-def _some_patches(catalog: Catalog, hospitals: list[str]) -> pd.DataFrame:
+def _some_patches(store: Store, hospitals: list[str]) -> pd.DataFrame:
     """Returns patches of some hospitals, among which a row that names none is sought."""
     import pandas as pd
 
     patches = tables.patches.c
     query = sa.select(*(patches[name] for name in CELL)).where(patches.hospital.in_(hospitals)).limit(SOUGHT)
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         return pd.DataFrame(map(tuple, connection.execute(query)), columns=CELL)
 
 

@@ -4,7 +4,7 @@ From then on they are left out of every new snapshot, their files are refused, a
 of them already is removed by `bcd patient erase` (`bcd.retention.patients`), which states what remains.
 
 Examples:
-    >>> withdraw(settings, catalog, "8867", hospital="east", author="Dr Lee", reason="a letter")  # doctest: +SKIP
+    >>> withdraw(store, "8867", hospital="east", author="Dr Lee", reason="a letter")  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ import sqlalchemy as sa
 from bcd.patches import BatchId, Hospital, PatientId, SnapshotId
 from bcd.settings import Settings
 from bcd.store import tables
-from bcd.store.catalog import Catalog, patiently
+from bcd.store.catalog import patiently
 from bcd.store.patients import find_patient
 from bcd.store.revisions import require_signature
+from bcd.store.store import Store
 
 Person = tuple[Hospital, PatientId]
 """A patient: hospital and identifier."""
@@ -51,13 +52,12 @@ class Withdrawal:
 
 
 def withdraw(
-    settings: Settings, catalog: Catalog, patient: str, *, hospital: str | None, author: str, reason: str
+    store: Store, patient: str, *, hospital: str | None, author: str, reason: str
 ) -> tuple[Withdrawal, bool]:
     """Withdraws a patient; twice is the same as once.
 
     Args:
-        settings: Where the key of pseudonyms lies.
-        catalog: The open catalog.
+        store: The open store.
         patient: The patient; of a raw hospital the pseudonym or the hospital's own identifier.
         hospital: The patient's hospital; may be left out where only one has such a patient.
         author: Who records it.
@@ -70,11 +70,11 @@ def withdraw(
         BcdError: There is no such patient, or author or reason is missing.
     """
     require_signature(author, reason)
-    place, name = find_patient(settings, catalog, patient, hospital)
+    place, name = find_patient(store, patient, hospital)
     column = tables.withdrawn.c
 
     def record() -> tuple[Withdrawal, bool]:
-        with catalog.write() as connection:
+        with store.write() as connection:
             query = sa.select(tables.withdrawn).where(column.hospital == place, column.patient == name)
             row = connection.execute(query).mappings().one_or_none()
             if row is not None:
@@ -86,9 +86,9 @@ def withdraw(
     return patiently(record)
 
 
-def list_withdrawals(catalog: Catalog) -> list[Withdrawal]:
+def list_withdrawals(store: Store) -> list[Withdrawal]:
     """Returns all withdrawals, oldest first."""
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         rows = connection.execute(sa.select(tables.withdrawn)).mappings().all()
     return sorted((Withdrawal(**row) for row in rows), key=lambda one: (one.withdrawn_at, one.person))
 

@@ -28,7 +28,7 @@ from bcd.validation.model import EvaluatedModel
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bcd.store.catalog import Catalog
+    from bcd.store.store import Store
 
 EvaluationProtocol = Literal["natural", "founding", "cruz-roa-2014", "cruz-roa-2014-dev"]
 
@@ -57,13 +57,12 @@ class EvaluationSample:
 
 
 def choose_patients(
-    settings: Settings, catalog: Catalog, protocol: EvaluationProtocol, snapshot: str, model: EvaluatedModel
+    store: Store, protocol: EvaluationProtocol, snapshot: str, model: EvaluatedModel
 ) -> EvaluationSample:
     """Chooses the patients of a protocol; deals nobody and freezes nothing.
 
     Args:
-        settings: Where snapshots lie.
-        catalog: What is admitted, where no snapshot is named and the model has none that fits.
+        store: What is admitted, where no snapshot is named and the model has none that fits.
         protocol: On whose patients.
         snapshot: Id of a snapshot, or its beginning; empty: the one that the model was trained on, or, for a
             published list and for a file of a network, all that is admitted.
@@ -77,12 +76,12 @@ def choose_patients(
     bundle = model.bundle if model.bundle is not None and model.bundle.seen is None else None  # made in this home
     identity = snapshot or ("" if listed or bundle is None else bundle.record.snapshot)
     if identity:
-        opened = load_snapshot(settings, identity)
+        opened = load_snapshot(store.settings, identity)
         patches, identity = opened.patches, opened.id
         of = f"snapshot {opened.id[:12]} ({opened.protocol})"
     else:
-        dealt_by = "" if listed else settings.options("splits", SplitOptions).recorded_as
-        patches = read_admitted(catalog, dealt_by)
+        dealt_by = "" if listed else store.settings.options("splits", SplitOptions).recorded_as
+        patches = read_admitted(store, dealt_by)
         of = f"all that is admitted{f', dealt by {dealt_by}' if dealt_by else ''}"
     if listed:
         patches = patches[select_listed(patches, protocol)].assign(split="test")
@@ -95,7 +94,7 @@ def choose_patients(
             f"There is no test patient in {of}.",
             "Admit more labelled patients and retrain, which deals them to splits, or name another snapshot.",
         )
-    require_unseen(settings, model, patches)
+    require_unseen(store.settings, model, patches)
     return EvaluationSample(
         patches.reset_index(drop=True), f"{whose} of {of}, protocol {protocol}", snapshot=identity
     )

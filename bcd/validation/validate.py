@@ -1,7 +1,7 @@
 """What `bcd evaluate` does: models score the same patches, and all of them are evaluated by the same code.
 
 Examples:
-        validation, scores = evaluate_on_protocol(settings, catalog, ["champion"], "natural", options=options)
+        validation, scores = evaluate_on_protocol(store, ["champion"], "natural", options=options)
         write_validation(validation, scores, Path("evaluations"))
 """
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bcd.admission.naming import Naming
-    from bcd.store.catalog import Catalog
+    from bcd.store.store import Store
 
 Found = tuple[Validation, dict[str, "pd.DataFrame"]]
 """A validation, and the score frames that it was computed from."""
@@ -47,8 +47,7 @@ _CHUNK = 1 << 15  # patches in memory at a time: 250 MB of pixels
 
 
 def evaluate_on_protocol(
-    settings: Settings,
-    catalog: Catalog,
+    store: Store,
     models: Sequence[str],
     protocol: EvaluationProtocol,
     *,
@@ -62,11 +61,11 @@ def evaluate_on_protocol(
         BcdError: A model or the snapshot is not there, or a model has seen a patient.
         InsufficientEvidenceError: None of the patients is there.
     """
-    opened = [open_model(settings, which, reading) for which in models]
-    sample = choose_patients(settings, catalog, protocol, snapshot, opened[0])
+    opened = [open_model(store.settings, which, reading) for which in models]
+    sample = choose_patients(store, protocol, snapshot, opened[0])
     for model in opened[1:]:
-        require_unseen(settings, model, sample.patches)
-    scores = _score_all(opened, sample.patches, lambda rows: read_pixels(settings, sample.patches.iloc[rows]))
+        require_unseen(store.settings, model, sample.patches)
+    scores = _score_all(opened, sample.patches, lambda rows: read_pixels(store.settings, sample.patches.iloc[rows]))
     validation = evaluate_models(
         scores,
         at_protocol(options, protocol),
@@ -81,8 +80,7 @@ def evaluate_on_protocol(
 
 
 def evaluate_predictions(
-    settings: Settings,
-    catalog: Catalog | None,
+    store: Store | None,
     predictions: Predictions,
     beside: Sequence[str],
     *,
@@ -93,8 +91,7 @@ def evaluate_predictions(
     """Evaluates anybody's predictions, and models beside them on those of the patches that are admitted.
 
     Args:
-        settings: Where the store lies.
-        catalog: The open catalog; only needed with `beside`.
+        store: The open store; only needed with `beside`.
         predictions: What was read of a file.
         beside: Models to score the same patches.
         options: How they are evaluated.
@@ -110,15 +107,16 @@ def evaluate_predictions(
         notes.append(f"Left out, as no probabilities: {describe_left_out(predictions.left_out)}.")
     if len(predictions.given) < 2:
         notes.append(f"Hospital or slide is called “{NAMELESS}” where the file does not say it.")
-    opened = [open_model(settings, which, reading) for which in beside]
+    opened: list[EvaluatedModel] = []
     scored: dict[str, pd.DataFrame] = {}
-    if opened:
-        assert catalog is not None
-        predictions, patches, missing = _in_store(catalog, predictions)
+    if beside:
+        assert store is not None
+        opened = [open_model(store.settings, which, reading) for which in beside]
+        predictions, patches, missing = _in_store(store, predictions)
         notes += missing
         for model in opened:
-            require_unseen(settings, model, patches)
-        scored = _score_all(opened, predictions.patches, lambda rows: read_pixels(settings, patches.iloc[rows]))
+            require_unseen(store.settings, model, patches)
+        scored = _score_all(opened, predictions.patches, lambda rows: read_pixels(store.settings, patches.iloc[rows]))
     _require_once([*predictions.columns, *scored])
     scores = {column: predictions.scores(column) for column in predictions.columns} | scored
     validation = evaluate_models(
@@ -132,10 +130,10 @@ def evaluate_predictions(
     return validation, scores
 
 
-def _in_store(catalog: Catalog, predictions: Predictions) -> tuple[Predictions, pd.DataFrame, list[str]]:
+def _in_store(store: Store, predictions: Predictions) -> tuple[Predictions, pd.DataFrame, list[str]]:
     """Returns the predictions of admitted patches, those patches in the same order, and what finds no partner."""
-    store = read_admitted(catalog)
-    patches = find_patches(store, predictions.patches, predictions.given)
+    admitted = read_admitted(store)
+    patches = find_patches(admitted, predictions.patches, predictions.given)
     kept = np.isin(np.arange(len(predictions.patches)), patches["row_wanted"].to_numpy())
     not_said = {name: NAMELESS for name in ("hospital", "slide") if name not in predictions.given}
     rows = predictions.patches.assign(line=predictions.lines, identifier=predictions.patches["patient"], **not_said)
@@ -143,13 +141,13 @@ def _in_store(catalog: Catalog, predictions: Predictions) -> tuple[Predictions, 
         predictions.path.name,
         "the store",
         rows,
-        store.assign(**not_said),
+        admitted.assign(**not_said),
         is_found=kept,
         call=lambda *_: None,
         fix="Admit the patches first, name them as the store does, or leave --beside out.",
     )
     notes = [f"{match.note} All are evaluated on the others."] if match.note else []
-    people = store[["hospital", "patient"]].merge(patches[["hospital", "patient"]].drop_duplicates())
+    people = admitted[["hospital", "patient"]].merge(patches[["hospital", "patient"]].drop_duplicates())
     if len(people) > len(patches):
         notes.append(
             f"{len(people) - len(patches):,} admitted patches of these patients have no prediction in the file."

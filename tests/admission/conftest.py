@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from bcd.settings import Settings, load_settings
-from bcd.store.catalog import Catalog, open_catalog
 from bcd.store.hospitals import declare_hospital
+from bcd.store.store import Store, open_store
 
 Files = Mapping[str, bytes]
 
@@ -22,11 +22,11 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 @pytest.fixture
-def catalog(settings: Settings) -> Catalog:
+def store(settings: Settings) -> Store:
     """A new catalog, in which two hospitals are declared."""
-    opened = open_catalog(settings)
+    opened = open_store(settings)
     for hospital in ("east", "west"):
-        declare_hospital(settings, opened, hospital, "pseudonyms", author="test")
+        declare_hospital(opened, hospital, "pseudonyms", author="test")
     return opened
 
 

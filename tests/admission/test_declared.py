@@ -12,12 +12,11 @@ import tifffile
 from bcd.admission.admit import Admission, admit
 from bcd.errors import BcdError
 from bcd.patches import Hospital
-from bcd.settings import Settings
-from bcd.store.catalog import Catalog
 from bcd.store.complete import list_complete
 from bcd.store.deliveries import list_refusals
 from bcd.store.hospitals import declare_hospital
 from bcd.store.patients import list_patients
+from bcd.store.store import Store
 
 EAST = Hospital("east")
 TCGA = "TCGA-A1-A0SK-01Z-00-DX1.4F1B2C3D.svs"
@@ -40,25 +39,25 @@ def slide() -> Callable[..., bytes]:
 
 
 @pytest.fixture
-def handed_over(settings: Settings, catalog: Catalog, as_folder, tmp_path: Path) -> Callable[..., Admission]:
+def handed_over(store: Store, as_folder, tmp_path: Path) -> Callable[..., Admission]:
     def hand_over(files: dict[str, bytes], hospital: str = EAST) -> Admission:
         number = len(list(tmp_path.glob("delivery-*")))
-        return admit(settings, catalog, as_folder(files, tmp_path / f"delivery-{number}"), Hospital(hospital))
+        return admit(store, as_folder(files, tmp_path / f"delivery-{number}"), Hospital(hospital))
 
     return hand_over
 
 
-def _patients(catalog: Catalog) -> set[str]:
-    return set(list_patients(catalog)["patient"])
+def _patients(store: Store) -> set[str]:
+    return set(list_patients(store)["patient"])
 
 
-def _messages(catalog: Catalog, admission: Admission) -> dict[str, tuple[str, str]]:
-    return {each.name: (each.rule, each.message) for each in list_refusals(catalog, admission.id)}
+def _messages(store: Store, admission: Admission) -> dict[str, tuple[str, str]]:
+    return {each.name: (each.rule, each.message) for each in list_refusals(store, admission.id)}
 
 
 @pytest.mark.parametrize("table", ["slides.csv", "Slides.TSV", "slides.txt"])
 def test_slides_of_any_name_are_whose_the_table_says(
-    catalog: Catalog, handed_over, slide, tmp_path: Path, table: str
+    store: Store, handed_over, slide, tmp_path: Path, table: str
 ) -> None:
     rows = [["File", "Patient", "Slide"], [TCGA, "TCGA-A1-A0SK", "1"], ["patient_004_node_4.tif", "C-004", "4.0"]]
     separator = "," if table == "slides.csv" else "\t"
@@ -70,13 +69,11 @@ def test_slides_of_any_name_are_whose_the_table_says(
         }
     )
     assert (admission.admitted_files, admission.refused, admission.admitted) == (3, {}, 4)
-    assert _patients(catalog) == {"TCGA-A1-A0SK", "C-004"}
-    assert list_complete(catalog) == {(EAST, "TCGA-A1-A0SK", "1"): "tiled", (EAST, "C-004", "4"): "tiled"}
+    assert _patients(store) == {"TCGA-A1-A0SK", "C-004"}
+    assert list_complete(store) == {(EAST, "TCGA-A1-A0SK", "1"): "tiled", (EAST, "C-004", "4"): "tiled"}
 
 
-def test_a_row_says_spacing_and_whether_a_slide_is_complete(
-    catalog: Catalog, handed_over, slide, tmp_path: Path
-) -> None:
+def test_a_row_says_spacing_and_whether_a_slide_is_complete(store: Store, handed_over, slide, tmp_path: Path) -> None:
     admission = handed_over(
         {
             "a.tif": slide(tmp_path, 1, None),
@@ -88,25 +85,23 @@ def test_a_row_says_spacing_and_whether_a_slide_is_complete(
     )
     assert admission.refused == {"unreadable": 1}  # it is taken for a slide, which it is not
     assert admission.admitted == 2 + 32
-    assert list_complete(catalog) == {(EAST, "B", "1"): "tiled"}
+    assert list_complete(store) == {(EAST, "B", "1"): "tiled"}
 
 
-def test_patches_are_complete_where_a_row_without_a_file_says_so(catalog: Catalog, handed_over, patch_files) -> None:
+def test_patches_are_complete_where_a_row_without_a_file_says_so(store: Store, handed_over, patch_files) -> None:
     table = b"file,patient,slide,complete\n,8867,5,1\n,9999,5,1\n"
     admission = handed_over({**patch_files("8867", "8868"), "slides.csv": table})
     assert (admission.admitted_files, admission.refused) == (9, {})
-    assert list_complete(catalog) == {(EAST, "8867", "5"): "declared"}
+    assert list_complete(store) == {(EAST, "8867", "5"): "declared"}
 
 
-def test_rows_without_a_file_are_told_and_the_others_count(
-    catalog: Catalog, handed_over, slide, tmp_path: Path
-) -> None:
+def test_rows_without_a_file_are_told_and_the_others_count(store: Store, handed_over, slide, tmp_path: Path) -> None:
     table = b"file,patient,slide\na.tif,A,1\nlost.tif,B,1\n"
     admission = handed_over({"a.tif": slide(tmp_path, 1), "9001.tif": slide(tmp_path, 2), "slides.csv": table})
     assert admission.refused == {"slides-file": 1}
-    assert "1 of the 2 rows" in _messages(catalog, admission)["slides.csv"][1]
-    assert "lost.tif (line 3)" in _messages(catalog, admission)["slides.csv"][1]
-    assert _patients(catalog) == {"A", "9001"}  # the slide without a row goes by its own name
+    assert "1 of the 2 rows" in _messages(store, admission)["slides.csv"][1]
+    assert "lost.tif (line 3)" in _messages(store, admission)["slides.csv"][1]
+    assert _patients(store) == {"A", "9001"}  # the slide without a row goes by its own name
 
 
 @pytest.mark.parametrize(
@@ -123,63 +118,59 @@ def test_rows_without_a_file_are_told_and_the_others_count(
     ],
 )
 def test_no_slide_is_admitted_beside_a_table_that_cannot_be_believed(
-    *, catalog: Catalog, handed_over, slide, patch_files, tmp_path: Path, table: str, words: str
+    *, store: Store, handed_over, slide, patch_files, tmp_path: Path, table: str, words: str
 ) -> None:
     files = {**patch_files("8868"), "8867.tif": slide(tmp_path, 1), "slides.csv": table.encode()}
     admission = handed_over(files)
     assert (admission.admitted, admission.refused) == (4, {"slides-file": 2})
-    messages = _messages(catalog, admission)
+    messages = _messages(store, admission)
     assert words in messages["slides.csv"][1]
     assert words in messages["8867.tif"][1]
 
 
-def test_a_file_name_that_two_slides_have_needs_its_path(
-    catalog: Catalog, handed_over, slide, tmp_path: Path
-) -> None:
+def test_a_file_name_that_two_slides_have_needs_its_path(store: Store, handed_over, slide, tmp_path: Path) -> None:
     slides = {"a/1.tif": slide(tmp_path, 1), "b/1.tif": slide(tmp_path, 2)}
     with pytest.raises(BcdError, match="slides-file"):
         handed_over({**slides, "slides.csv": b"file,patient,slide\n1.tif,A,1\n"})
     table = rb"file,patient,slide" b"\n" rb"a\1.tif,A,1" b"\n" rb"D:\scans\b\1.tif,B,1" b"\n"
     assert handed_over({**slides, "slides.csv": table}).admitted_files == 3
-    assert _patients(catalog) == {"A", "B"}
+    assert _patients(store) == {"A", "B"}
 
 
-def test_a_raw_hospital_s_table_is_quoted_nowhere(
-    settings: Settings, catalog: Catalog, handed_over, slide, tmp_path: Path
-) -> None:
-    declare_hospital(settings, catalog, "north", "raw", author="test")
+def test_a_raw_hospital_s_table_is_quoted_nowhere(store: Store, handed_over, slide, tmp_path: Path) -> None:
+    declare_hospital(store, "north", "raw", author="test")
     table = b"file,patient,slide\nErika Mustermann.tif,MRN-1,1\nJohn Doe.tif,MRN-2,1\n"
     admission = handed_over({"Erika Mustermann.tif": slide(tmp_path, 1), "slides.csv": table}, "north")
     assert (admission.admitted, admission.refused) == (2, {"slides-file": 1})
-    [(name, (_, message))] = _messages(catalog, admission).items()
+    [(name, (_, message))] = _messages(store, admission).items()
     assert not any(word in name + message for word in ("Erika", "John", "MRN"))
-    [(_, patient, slide_id)] = list_complete(catalog)
-    assert (patient in _patients(catalog), slide_id, "MRN" in patient) == (True, "1", False)
+    [(_, patient, slide_id)] = list_complete(store)
+    assert (patient in _patients(store), slide_id, "MRN" in patient) == (True, "1", False)
 
 
 def test_a_spreadsheet_is_refused_with_the_way_to_save_it(
-    catalog: Catalog, handed_over, slide, patch_files, tmp_path: Path
+    store: Store, handed_over, slide, patch_files, tmp_path: Path
 ) -> None:
     spreadsheet = b"PK\x03\x04" + bytes(100)
     admission = handed_over({**patch_files("8868"), "8867.tif": slide(tmp_path, 1), "slides.xlsx": spreadsheet})
     assert (admission.admitted, admission.refused) == (4, {"slides-file": 2})
-    assert "CSV" in _messages(catalog, admission)["slides.xlsx"][1]
+    assert "CSV" in _messages(store, admission)["slides.xlsx"][1]
 
 
-def test_a_table_is_of_the_slides_in_its_folder(catalog: Catalog, handed_over, slide, tmp_path: Path) -> None:
+def test_a_table_is_of_the_slides_in_its_folder(store: Store, handed_over, slide, tmp_path: Path) -> None:
     files = {f"{folder}/1.tif": slide(tmp_path, number) for number, folder in enumerate("ab")}
     files |= {f"{folder}/slides.csv": f"file,patient,slide\n1.tif,{folder.upper()},1\n".encode() for folder in "ab"}
     assert handed_over(files).refused == {}
-    assert _patients(catalog) == {"A", "B"}
+    assert _patients(store) == {"A", "B"}
     both = {**files, "slides.csv": b"file,patient,slide\na/1.tif,C,1\n"}
     with pytest.raises(BcdError, match="and another table"):
         handed_over(both)
 
 
 def test_a_slide_that_is_complete_for_several_reasons_is_known_once(
-    catalog: Catalog, handed_over, slide, tmp_path: Path
+    store: Store, handed_over, slide, tmp_path: Path
 ) -> None:
     slides = {"a/8867_idx5.tif": slide(tmp_path, 1), "b/8867_idx5.tif": slide(tmp_path, 1)}
     admission = handed_over({**slides, "slides.csv": b"file,patient,slide,complete\n,8867,5,1\n"})
     assert admission.admitted == 2
-    assert list_complete(catalog) == {(EAST, "8867", "5"): "tiled"}
+    assert list_complete(store) == {(EAST, "8867", "5"): "tiled"}

@@ -15,9 +15,9 @@ from bcd.patches import Hospital
 from bcd.settings import Settings, load_settings
 from bcd.store import tables
 from bcd.store.batches import list_batches
-from bcd.store.catalog import Catalog, open_catalog
 from bcd.store.deliveries import find_delivery
 from bcd.store.hospitals import declare_hospital
+from bcd.store.store import Store, open_store
 
 EAST = Hospital("east")
 
@@ -38,17 +38,17 @@ def _kill_after(function: Callable[..., Any]) -> Callable[..., Any]:
     return run_and_die
 
 
-def _state(settings: Settings, catalog: Catalog) -> dict[str, object]:
+def _state(store: Store) -> dict[str, object]:
     """Reads all that admission leaves: rows without their times, and files with their bytes."""
     state: dict[str, object] = {}
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         for table in tables.metadata.sorted_tables:
             columns = [column for column in table.c if not column.name.endswith("_at")]
             state[table.name] = sorted(map(repr, connection.execute(sa.select(*columns))))
-    for root in (settings.home / "store", settings.received, settings.inbox):
+    for root in (store.settings.home / "store", store.settings.received, store.settings.inbox):
         for path in root.rglob("*"):
             if path.is_file():
-                state[str(path.relative_to(settings.home))] = path.read_bytes()
+                state[str(path.relative_to(store.settings.home))] = path.read_bytes()
     return state
 
 
@@ -74,8 +74,7 @@ def _deliver(settings: Settings, files: dict[str, bytes], as_zip: Callable[..., 
 )
 def test_killed_and_run_again_ends_as_if_undisturbed(
     *,
-    settings: Settings,
-    catalog: Catalog,
+    store: Store,
     files: dict[str, bytes],
     as_zip,
     monkeypatch: pytest.MonkeyPatch,
@@ -83,85 +82,81 @@ def test_killed_and_run_again_ends_as_if_undisturbed(
     moment: str,
     replacement: Callable[..., Any],
 ) -> None:
-    undisturbed = load_settings(settings.home.with_name("undisturbed"))
-    expected_catalog = open_catalog(undisturbed)
+    undisturbed = load_settings(store.settings.home.with_name("undisturbed"))
+    expected_store = open_store(undisturbed)
     for hospital in ("east", "west"):
-        declare_hospital(undisturbed, expected_catalog, hospital, "pseudonyms", author="test")
-    expected = admit(undisturbed, expected_catalog, _deliver(undisturbed, files, as_zip), EAST)
+        declare_hospital(expected_store, hospital, "pseudonyms", author="test")
+    expected = admit(expected_store, _deliver(undisturbed, files, as_zip), EAST)
 
-    path = _deliver(settings, files, as_zip)
+    path = _deliver(store.settings, files, as_zip)
     with monkeypatch.context() as patch:
         patch.setattr(where, moment, replacement)
         with pytest.raises(KilledError):
-            admit(settings, catalog, path, EAST)
+            admit(store, path, EAST)
     if path.exists():
-        again = admit(settings, catalog, path, EAST)
+        again = admit(store, path, EAST)
         assert (again.batch, again.admitted, again.refused) == (expected.batch, expected.admitted, expected.refused)
 
-    assert _state(settings, catalog) == _state(undisturbed, expected_catalog)
+    assert _state(store) == _state(expected_store)
 
 
 def test_killed_in_the_middle_of_the_transaction_leaves_none_of_it(
-    settings: Settings, catalog: Catalog, files: dict[str, bytes], as_zip
+    store: Store, files: dict[str, bytes], as_zip
 ) -> None:
     def die_at_the_refusals(_connection, _cursor, statement: str, *_rest: object) -> None:
         if statement.startswith("INSERT INTO refusals"):
             raise KilledError
 
     path = as_zip(files)
-    sa.event.listen(catalog.engine, "before_cursor_execute", die_at_the_refusals)
+    sa.event.listen(store.engine, "before_cursor_execute", die_at_the_refusals)
     with pytest.raises(KilledError):
-        admit(settings, catalog, path, EAST)
-    sa.event.remove(catalog.engine, "before_cursor_execute", die_at_the_refusals)
-    with catalog.engine.connect() as connection:
+        admit(store, path, EAST)
+    sa.event.remove(store.engine, "before_cursor_execute", die_at_the_refusals)
+    with store.read() as connection:
         for table in (tables.deliveries, tables.batches, tables.patients, tables.patches):
             assert connection.scalar(sa.select(sa.func.count()).select_from(table)) == 0
-    assert admit(settings, catalog, path, EAST).admitted == 8
+    assert admit(store, path, EAST).admitted == 8
 
 
 def test_an_admission_killed_before_another_one_that_overlaps_ends_as_in_that_order(
-    *, settings: Settings, catalog: Catalog, patch_files, as_zip, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    *, store: Store, patch_files, as_zip, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     killed = as_zip(patch_files("8867", "8868"), tmp_path / "killed.zip")
     with monkeypatch.context() as patch:
         patch.setattr(settling, "record_delivery", _kill)
         with pytest.raises(KilledError):
-            admit(settings, catalog, killed, EAST)
-    admit(settings, catalog, as_zip(patch_files("8867"), tmp_path / "other.zip"), EAST)
-    again = admit(settings, catalog, killed, EAST)
+            admit(store, killed, EAST)
+    admit(store, as_zip(patch_files("8867"), tmp_path / "other.zip"), EAST)
+    again = admit(store, killed, EAST)
     assert (again.admitted, again.refused) == (4, {"already-admitted": 4})
-    known = {batch.id for batch in list_batches(catalog)}
-    assert {path.name for path in settings.batches.iterdir()} == known
+    known = {batch.id for batch in list_batches(store)}
+    assert {path.name for path in store.settings.batches.iterdir()} == known
 
 
 def test_an_admitted_delivery_leaves_the_inbox_however_often_it_comes(
-    settings: Settings, catalog: Catalog, files: dict[str, bytes], as_zip, as_folder
+    store: Store, files: dict[str, bytes], as_zip, as_folder
 ) -> None:
     for _ in range(3):
-        admit(settings, catalog, _deliver(settings, files, as_zip), EAST)
-        assert not list((settings.inbox / EAST).iterdir())
+        admit(store, _deliver(store.settings, files, as_zip), EAST)
+        assert not list((store.settings.inbox / EAST).iterdir())
     for _ in range(3):
-        admit(settings, catalog, as_folder(files, settings.inbox / EAST / "folder"), EAST)
-        assert not list((settings.inbox / EAST).iterdir())
-    assert len(list((settings.received / EAST).iterdir())) == 4
+        admit(store, as_folder(files, store.settings.inbox / EAST / "folder"), EAST)
+        assert not list((store.settings.inbox / EAST).iterdir())
+    assert len(list((store.settings.received / EAST).iterdir())) == 4
 
 
-def test_a_delivery_from_elsewhere_stays_where_it_is(
-    settings: Settings, catalog: Catalog, files: dict[str, bytes], as_zip
-) -> None:
+def test_a_delivery_from_elsewhere_stays_where_it_is(store: Store, files: dict[str, bytes], as_zip) -> None:
     path = as_zip(files)
-    admit(settings, catalog, path, EAST)
+    admit(store, path, EAST)
     assert path.exists()
 
 
-def test_a_delivery_is_known_by_hospital_names_and_bytes(
-    settings: Settings, catalog: Catalog, files: dict[str, bytes], as_zip
-) -> None:
-    admit(settings, catalog, as_zip(files), EAST)
-    with catalog.engine.connect() as connection:
+def test_a_delivery_is_known_by_hospital_names_and_bytes(store: Store, files: dict[str, bytes], as_zip) -> None:
+    admit(store, as_zip(files), EAST)
+    with store.read() as connection:
         identity = connection.scalar(sa.select(tables.deliveries.c.id))
     assert identity is not None
-    record = find_delivery(catalog, identity)
+    record = find_delivery(store, identity)
     assert record is not None
     assert record.refused == {"size": 1}
-    assert find_delivery(catalog, "another") is None
+    assert find_delivery(store, "another") is None

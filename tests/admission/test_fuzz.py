@@ -30,10 +30,10 @@ from bcd.errors import BcdError
 from bcd.patches import Hospital, PatchName
 from bcd.settings import load_settings
 from bcd.store.batches import list_batches
-from bcd.store.catalog import open_catalog
 from bcd.store.deliveries import list_refusals
 from bcd.store.delivery_queries import list_deliveries
 from bcd.store.hospitals import declare_hospital
+from bcd.store.store import open_store
 
 sys.path.insert(0, str(Path(__file__).parent / "malformed"))
 
@@ -263,9 +263,9 @@ DELIVERIES = st.lists(st.tuples(st.sampled_from(list(FILES)), st.integers(0, 11)
 def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home in which nothing was admitted yet, to copy."""
     home = tmp_path_factory.mktemp("empty") / "home"
-    catalog = open_catalog(load_settings(home))
-    declare_hospital(load_settings(home), catalog, "east", "pseudonyms", author="test")
-    catalog.engine.dispose()
+    store = open_store(load_settings(home))
+    declare_hospital(store, "east", "pseudonyms", author="test")
+    store.engine.dispose()
     return home
 
 
@@ -277,21 +277,21 @@ def test_every_file_of_any_delivery_is_counted_once(kinds: list[tuple[str, int]]
         path = Path(folder, "delivery.zip")
         path.write_bytes(zip_of(*[Member(name, data) for name, data in files]))
         settings = load_settings(Path(shutil.copytree(empty_home, Path(folder, "home"))))
-        catalog = open_catalog(settings)
+        store = open_store(settings)
         try:
-            first = admit(settings, catalog, path, Hospital("east"))
+            first = admit(store, path, Hospital("east"))
         except BcdError:
-            assert list_batches(catalog) == []
-            [whole] = list_deliveries(catalog)
+            assert list_batches(store) == []
+            [whole] = list_deliveries(store)
             assert (whole.admitted, whole.files) == (0, whole.refused_files + whole.ignored)
             return
-        refused = list_refusals(catalog, first.id)
+        refused = list_refusals(store, first.id)
         tables = Counter(name for name, _ in files if name.endswith("labels.csv"))
         tables -= Counter(one.name for one in refused)
         assert first.files == len(files) == first.admitted_files + len(refused) + first.ignored
         assert first.admitted == first.admitted_files - tables.total()  # tables are taken, and no patches
-        again = admit(settings, catalog, path, Hospital("east"))
+        again = admit(store, path, Hospital("east"))
         assert vars(again) == vars(first) | {"already": True}
-        assert list_refusals(catalog, first.id) == refused
-        assert [batch.id for batch in list_batches(catalog)] == [first.batch]
+        assert list_refusals(store, first.id) == refused
+        assert [batch.id for batch in list_batches(store)] == [first.batch]
         assert {one.name for one in Path(folder).iterdir()} <= {"delivery.zip", "home", "home.keys"}

@@ -12,13 +12,12 @@ from bcd.admission.beside import describe_labels
 from bcd.admission.report import report_path
 from bcd.errors import BcdError
 from bcd.patches import Hospital, PatientId
-from bcd.settings import Settings
-from bcd.store.catalog import Catalog
 from bcd.store.deliveries import list_refusals
 from bcd.store.delivery_queries import list_deliveries
 from bcd.store.hospitals import Identifiers, declare_hospital
 from bcd.store.label_files import IMPORT
 from bcd.store.patients import patient_patches
+from bcd.store.store import Store
 
 EAST = Hospital("east")
 
@@ -28,19 +27,17 @@ def unlabelled(picture) -> dict[str, bytes]:
     return {f"8867/8867_idx5_x{1 + 50 * place}_y1.png": picture(place) for place in range(4)}
 
 
-def _labels(settings: Settings, catalog: Catalog) -> list[int | None]:
-    labels = patient_patches(settings, catalog, EAST, PatientId("8867"))["label"]
+def _labels(store: Store) -> list[int | None]:
+    labels = patient_patches(store, EAST, PatientId("8867"))["label"]
     return [None if pd.isna(label) else int(label) for label in labels]
 
 
 CSV = "patient,slide,x,y,label\n8867,5,1,1,1\n8867,5,51,1,0\n8867,5,101,1,\n9999,5,1,1,1\n"
 
 
-def test_a_table_without_patches_is_refused_with_the_command_that_imports_it(
-    settings: Settings, catalog: Catalog, as_zip
-) -> None:
+def test_a_table_without_patches_is_refused_with_the_command_that_imports_it(store: Store, as_zip) -> None:
     with pytest.raises(BcdError) as caught:
-        admit(settings, catalog, as_zip({"labels.csv": CSV.encode()}), EAST)
+        admit(store, as_zip({"labels.csv": CSV.encode()}), EAST)
     assert "labels-alone 1" in caught.value.what
     assert IMPORT in caught.value.fix
 
@@ -64,10 +61,10 @@ def _as_parquet(text: str) -> bytes:
     ids=["csv", "semicolons", "tabs", "sep=", "names", "parquet"],
 )
 def test_it_labels_the_patches_that_it_names(
-    *, settings: Settings, catalog: Catalog, unlabelled: dict[str, bytes], as_zip, name: str, data: bytes
+    *, store: Store, unlabelled: dict[str, bytes], as_zip, name: str, data: bytes
 ) -> None:
-    admission = admit(settings, catalog, as_zip({**unlabelled, name: data}), EAST)
-    assert _labels(settings, catalog) == [1, 0, None, None]
+    admission = admit(store, as_zip({**unlabelled, name: data}), EAST)
+    assert _labels(store) == [1, 0, None, None]
     assert (admission.files, admission.admitted_files, admission.refused) == (5, 5, {})
     assert (admission.positive, admission.unlabelled) == (1, 2)
 
@@ -84,67 +81,63 @@ def test_it_labels_the_patches_that_it_names(
     ids=["empty", "no text", "no label", "label 2", "two labels"],
 )
 def test_a_table_that_cannot_be_used_is_refused_and_the_patches_stay_unlabelled(
-    *, settings: Settings, catalog: Catalog, unlabelled: dict[str, bytes], as_zip, data: bytes
+    *, store: Store, unlabelled: dict[str, bytes], as_zip, data: bytes
 ) -> None:
-    admission = admit(settings, catalog, as_zip({**unlabelled, "labels.csv": data}), EAST)
+    admission = admit(store, as_zip({**unlabelled, "labels.csv": data}), EAST)
     assert (admission.admitted, admission.refused) == (4, {"labels-file": 1})
-    assert _labels(settings, catalog) == [None] * 4
-    [refusal] = list_refusals(catalog, admission.id)
-    assert (settings.quarantine / admission.id / str(refusal.kept)).read_bytes() == data
+    assert _labels(store) == [None] * 4
+    [refusal] = list_refusals(store, admission.id)
+    assert (store.settings.quarantine / admission.id / str(refusal.kept)).read_bytes() == data
 
 
 def test_rows_that_name_no_patch_are_counted_in_the_record_the_report_and_the_closing_lines(
-    settings: Settings, catalog: Catalog, unlabelled: dict[str, bytes], as_zip
+    store: Store, unlabelled: dict[str, bytes], as_zip
 ) -> None:
-    admission = admit(settings, catalog, as_zip({**unlabelled, "labels.csv": CSV.encode()}), EAST)
+    admission = admit(store, as_zip({**unlabelled, "labels.csv": CSV.encode()}), EAST)
     assert (admission.label_rows, admission.unmatched_rows, admission.unlabelled) == (4, 1, 2)
     assert "line 5: 9999_idx5_x1_y1" in admission.label_note
-    lines = describe_labels(catalog, admission)
+    lines = describe_labels(store, admission)
     assert lines == [
         "Labels: 1 of 4 rows name no patch; 2 of 4 patches are without a label.",
         admission.label_note,
     ]
-    report = report_path(settings, admission.id).read_text()
+    report = report_path(store.settings, admission.id).read_text()
     assert "4 rows in tables of labels; 1 of them name no patch" in " ".join(report.split())
-    [delivery] = list_deliveries(catalog)
+    [delivery] = list_deliveries(store)
     assert (delivery.label_rows, delivery.unmatched_rows) == (4, 1)
 
 
 @pytest.mark.parametrize("kind", ["pseudonyms", "raw"])
 def test_a_table_of_which_no_row_names_a_patch_is_refused_with_the_likely_cause(
-    *, settings: Settings, catalog: Catalog, picture, as_zip, kind: Identifiers
+    *, store: Store, picture, as_zip, kind: Identifiers
 ) -> None:
-    declare_hospital(settings, catalog, "north", kind, author="test")
+    declare_hospital(store, "north", kind, author="test")
     files = {f"00042_idx5_x{1 + 50 * place}_y1.png": picture(place) for place in range(2)}
     table = b"patient,slide,x,y,label\n42,5,1,1,1\n42,5,51,1,0\n"
-    admission = admit(settings, catalog, as_zip({**files, "labels.csv": table}), Hospital("north"))
+    admission = admit(store, as_zip({**files, "labels.csv": table}), Hospital("north"))
     assert (admission.admitted, admission.unlabelled, admission.refused) == (2, 2, {"labels-file": 1})
     assert (admission.label_rows, admission.unmatched_rows) == (2, 2)
-    [refusal] = list_refusals(catalog, admission.id)
+    [refusal] = list_refusals(store, admission.id)
     assert "leading zeros" in refusal.message
     assert ("42_idx5_x1_y1 (line 2) | 00042_idx5_x1_y1" in refusal.message) == (kind == "pseudonyms")
-    assert refusal.message in describe_labels(catalog, admission)
-    assert "leading zeros" in report_path(settings, admission.id).read_text()
+    assert refusal.message in describe_labels(store, admission)
+    assert "leading zeros" in report_path(store.settings, admission.id).read_text()
 
 
-def test_a_table_of_another_hospital_labels_nothing(
-    settings: Settings, catalog: Catalog, unlabelled: dict[str, bytes], as_zip
-) -> None:
+def test_a_table_of_another_hospital_labels_nothing(store: Store, unlabelled: dict[str, bytes], as_zip) -> None:
     table = CSV.replace("label", "label,hospital").replace("\n8867", "\n8867").replace("1\n", "1,west\n")
-    admission = admit(settings, catalog, as_zip({**unlabelled, "labels.csv": table.encode()}), EAST)
+    admission = admit(store, as_zip({**unlabelled, "labels.csv": table.encode()}), EAST)
     assert admission.unmatched_rows == table.count("west")
-    assert _labels(settings, catalog) == [None, 0, None, None]
+    assert _labels(store) == [None, 0, None, None]
 
 
-def test_a_spreadsheet_is_refused_with_the_way_to_save_it(
-    settings: Settings, catalog: Catalog, unlabelled: dict[str, bytes], as_zip
-) -> None:
-    admission = admit(settings, catalog, as_zip({**unlabelled, "labels.xlsx": b"PK\x03\x04\x14"}), EAST)
-    [refusal] = list_refusals(catalog, admission.id)
+def test_a_spreadsheet_is_refused_with_the_way_to_save_it(store: Store, unlabelled: dict[str, bytes], as_zip) -> None:
+    admission = admit(store, as_zip({**unlabelled, "labels.xlsx": b"PK\x03\x04\x14"}), EAST)
+    [refusal] = list_refusals(store, admission.id)
     assert (refusal.rule, "save the sheet as CSV" in refusal.message) == ("labels-file", True)
 
 
-def test_a_name_that_says_another_label_is_refused(settings: Settings, catalog: Catalog, picture, as_zip) -> None:
+def test_a_name_that_says_another_label_is_refused(store: Store, picture, as_zip) -> None:
     files = {"8867_idx5_x1_y1_class0.png": picture(1), "8867_idx5_x51_y1_class0.png": picture(2)}
-    admission = admit(settings, catalog, as_zip({**files, "labels.csv": CSV.encode()}), EAST)
+    admission = admit(store, as_zip({**files, "labels.csv": CSV.encode()}), EAST)
     assert (admission.admitted, admission.refused) == (1, {"folder": 1})

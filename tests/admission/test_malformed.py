@@ -25,10 +25,10 @@ from bcd.admission.rules import RULES
 from bcd.admission.sources import folders, tars
 from bcd.errors import BcdError
 from bcd.patches import Hospital
-from bcd.settings import Settings, load_settings
-from bcd.store.catalog import Catalog, open_catalog
+from bcd.settings import load_settings
 from bcd.store.deliveries import RefusalRecord, list_refusals
 from bcd.store.hospitals import declare_hospital
+from bcd.store.store import Store, open_store
 
 sys.path.insert(0, str(Path(__file__).parent / "malformed"))
 
@@ -76,16 +76,15 @@ def guard() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Catalog]:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """One home for all archives; each holds patients of its own."""
     return _open_home(tmp_path_factory.mktemp("malformed") / "home")
 
 
-def _open_home(path: Path) -> tuple[Settings, Catalog]:
-    settings = load_settings(path)
-    catalog = open_catalog(settings)
-    declare_hospital(settings, catalog, EAST, "pseudonyms", author="test")
-    return settings, catalog
+def _open_home(path: Path) -> Store:
+    store = open_store(load_settings(path))
+    declare_hospital(store, EAST, "pseudonyms", author="test")
+    return store
 
 
 def _write_folder(files: dict[str, bytes], path: Path) -> Path:
@@ -124,16 +123,16 @@ def outcome(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     path = tmp_path_factory.mktemp("files")
     files = good_files() | {case.path: case.data for case in [*FILES, *(case for case, _ in ODD)]}
     delivery = WRITERS[request.param](files, path / f"delivery.{request.param}")
-    settings, catalog = _open_home(path / "home")
-    admission = admit(settings, catalog, delivery, EAST)
-    again = admit(settings, catalog, delivery, EAST)
+    store = _open_home(path / "home")
+    admission = admit(store, delivery, EAST)
+    again = admit(store, delivery, EAST)
     assert again.already
     assert vars(again) == vars(admission) | {"already": True}
     return Outcome(
         admission,
-        {one.name: one for one in list_refusals(catalog, admission.id)},
-        pd.read_parquet(settings.batches / str(admission.batch) / "index.parquet"),
-        settings.quarantine / admission.id,
+        {one.name: one for one in list_refusals(store, admission.id)},
+        pd.read_parquet(store.settings.batches / str(admission.batch) / "index.parquet"),
+        store.settings.quarantine / admission.id,
     )
 
 
@@ -183,28 +182,27 @@ def test_good_patches_are_admitted_whatever_lies_beside_them(outcome: Outcome) -
 
 @pytest.mark.parametrize("case", ARCHIVES, ids=lambda case: case.what)
 def test_a_malformed_archive_is_refused_or_its_bad_members_are(
-    case: BadDelivery, home: tuple[Settings, Catalog], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    case: BadDelivery, home: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tars, "HARMLESS_TAR", 1 << 20)
-    settings, catalog = home
     path = tmp_path / case.name
     path.write_bytes(case.data)
     if case.error:
         with pytest.raises(BcdError) as caught:
-            admit(settings, catalog, path, EAST)
+            admit(home, path, EAST)
         assert case.error in str(caught.value)
         assert caught.value.fix
     else:
-        admission = admit(settings, catalog, path, EAST)
-        refused = sorted((one.name, one.rule) for one in list_refusals(catalog, admission.id))
+        admission = admit(home, path, EAST)
+        refused = sorted((one.name, one.rule) for one in list_refusals(home, admission.id))
         assert refused == sorted(one for one in case.fates if one[1] != ADMITTED)
         assert (admission.files, admission.admitted) == (len(case.fates), len(case.fates) - len(refused))
     assert sorted(path.name for path in tmp_path.iterdir()) == [case.name]
-    assert not settings.scratch.exists() or not any(settings.scratch.iterdir())
+    assert not home.settings.scratch.exists() or not any(home.settings.scratch.iterdir())
 
 
 def test_what_is_no_file_in_a_folder_is_refused_and_not_opened(
-    home: tuple[Settings, Catalog], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever opens a pipe waits for ever."""
     whole = patch()
@@ -220,8 +218,8 @@ def test_what_is_no_file_in_a_folder_is_refused_and_not_opened(
     monkeypatch.chdir(place)  # a full path may be too long
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("H0_idx1_x351_y51_class0.png")
-        admission = admit(*home, folder, EAST)
-    refused = {one.name: one.rule for one in list_refusals(home[1], admission.id)}
+        admission = admit(home, folder, EAST)
+    refused = {one.name: one.rule for one in list_refusals(home, admission.id)}
     assert refused.pop("elsewhere/H0_idx1_x101_y51_class0.png") == "folder"
     assert set(refused.values()) == {"not-a-file"}
     assert (len(refused), admission.admitted) == (8, 1)
@@ -229,7 +227,7 @@ def test_what_is_no_file_in_a_folder_is_refused_and_not_opened(
 
 @pytest.mark.parametrize("become", ["nothing", "longer", "shorter", "a pipe", "a link", "a folder"])
 def test_a_file_that_changes_while_it_is_read_is_refused(
-    become: str, home: tuple[Settings, Catalog], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    become: str, home: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     patient = f"C-{become.replace(' ', '-')}"
     folder = _write_folder({name_of(patient, n): patch() for n in (0, 1)}, tmp_path / "d")
@@ -251,5 +249,5 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
         return read(self, member, limit)
 
     monkeypatch.setattr(folders.FolderSource, "read", change_and_read)
-    admission = admit(*home, folder, EAST)
+    admission = admit(home, folder, EAST)
     assert (admission.admitted, admission.refused) == (1, {"unreadable": 1})

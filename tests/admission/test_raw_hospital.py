@@ -14,11 +14,10 @@ from bcd.admission.report import write_report
 from bcd.errors import BcdError
 from bcd.patches import Hospital
 from bcd.progress import show_progress
-from bcd.settings import Settings
-from bcd.store.catalog import Catalog
 from bcd.store.deliveries import list_refusals
 from bcd.store.hospitals import declare_hospital
 from bcd.store.patients import list_patients
+from bcd.store.store import Store
 
 NORTH = Hospital("north")
 SECRET = "MILLER-ADA-1950"
@@ -42,8 +41,8 @@ class _Told:
 
 
 @pytest.fixture
-def north(settings: Settings, catalog: Catalog) -> Hospital:
-    declare_hospital(settings, catalog, NORTH, "raw", author="test")
+def north(store: Store) -> Hospital:
+    declare_hospital(store, NORTH, "raw", author="test")
     return NORTH
 
 
@@ -72,31 +71,31 @@ def delivery(picture, tmp_path: Path) -> Path:
     return path
 
 
-def _admit(settings: Settings, catalog: Catalog, path: Path, told: _Told | None = None) -> Admission:
+def _admit(store: Store, path: Path, told: _Told | None = None) -> Admission:
     with show_progress(told or _Told()):
-        return admit(settings, catalog, path, NORTH)
+        return admit(store, path, NORTH)
 
 
 def test_no_identifier_is_found_in_anything_that_bcd_keeps_or_says(
-    settings: Settings, catalog: Catalog, north: Hospital, delivery: Path
+    store: Store, north: Hospital, delivery: Path
 ) -> None:
     told = _Told()
-    admission = _admit(settings, catalog, delivery, told)
+    admission = _admit(store, delivery, told)
     assert (admission.admitted, admission.refused) == (2, {"empty": 1, "folder": 1, "name": 1, "size": 1})
-    write_report(settings, catalog, admission.id)
-    catalog.engine.dispose()
+    write_report(store, admission.id)
+    store.engine.dispose()
     secret = SECRET.encode()
-    kept = [path for path in settings.home.rglob("*") if path.is_file()]
+    kept = [path for path in store.settings.home.rglob("*") if path.is_file()]
     assert any(path.name == "pixels.npy" for path in kept)
     assert not [path for path in kept if SECRET in str(path) or secret in path.read_bytes()]
     assert SECRET not in "\n".join(told.lines) + repr(admission)
 
 
 def test_the_quarantine_keeps_the_picture_and_drops_what_is_written_in_it(
-    settings: Settings, catalog: Catalog, north: Hospital, delivery: Path
+    store: Store, north: Hospital, delivery: Path
 ) -> None:
-    admission = _admit(settings, catalog, delivery)
-    kept = {refusal.rule: refusal.kept for refusal in list_refusals(catalog, admission.id)}
+    admission = _admit(store, delivery)
+    kept = {refusal.rule: refusal.kept for refusal in list_refusals(store, admission.id)}
     assert kept["size"] is not None
     assert kept["folder"] is not None
     assert kept["name"] is None
@@ -104,13 +103,13 @@ def test_the_quarantine_keeps_the_picture_and_drops_what_is_written_in_it(
 
 
 def test_a_patient_keeps_the_pseudonym_and_is_another_one_elsewhere(
-    *, settings: Settings, catalog: Catalog, north: Hospital, patch_files, as_zip, tmp_path: Path
+    *, store: Store, north: Hospital, patch_files, as_zip, tmp_path: Path
 ) -> None:
-    _admit(settings, catalog, as_zip(patch_files("1001"), tmp_path / "first.zip"))
+    _admit(store, as_zip(patch_files("1001"), tmp_path / "first.zip"))
     later = {name.replace("_y51", "_y951"): data for name, data in patch_files("1001", seed=500).items()}
-    assert _admit(settings, catalog, as_zip(later, tmp_path / "later.zip")).admitted == 4
-    admit(settings, catalog, as_zip(patch_files("1001", seed=900), tmp_path / "east.zip"), Hospital("east"))
-    patients = list_patients(catalog)
+    assert _admit(store, as_zip(later, tmp_path / "later.zip")).admitted == 4
+    admit(store, as_zip(patch_files("1001", seed=900), tmp_path / "east.zip"), Hospital("east"))
+    patients = list_patients(store)
     assert patients["hospital"].tolist() == ["east", "north"]
     assert patients["patches"].tolist() == [4, 8]
     assert patients["patient"].tolist()[0] == "1001"
@@ -118,19 +117,17 @@ def test_a_patient_keeps_the_pseudonym_and_is_another_one_elsewhere(
 
 
 def test_a_delivery_that_cannot_be_admitted_is_told_of_without_its_name(
-    settings: Settings, catalog: Catalog, north: Hospital, picture, tmp_path: Path
+    store: Store, north: Hospital, picture, tmp_path: Path
 ) -> None:
     path = tmp_path / f"{SECRET}.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(f"{SECRET}.jpg", b"x")
     with pytest.raises(BcdError) as caught:
-        _admit(settings, catalog, path)
+        _admit(store, path)
     assert SECRET not in str(caught.value)
 
 
-def test_an_undeclared_hospital_is_refused_with_the_command_to_run(
-    settings: Settings, catalog: Catalog, patch_files, as_zip
-) -> None:
+def test_an_undeclared_hospital_is_refused_with_the_command_to_run(store: Store, patch_files, as_zip) -> None:
     with pytest.raises(BcdError, match="bcd hospital declare nowhere --identifiers"):
-        admit(settings, catalog, as_zip(patch_files("1")), Hospital("nowhere"))
-    assert not settings.batches.exists()
+        admit(store, as_zip(patch_files("1")), Hospital("nowhere"))
+    assert not store.settings.batches.exists()

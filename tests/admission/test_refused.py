@@ -21,23 +21,23 @@ from bcd.patches import Hospital
 from bcd.settings import Settings
 from bcd.store import tables
 from bcd.store.batches import list_batches
-from bcd.store.catalog import Catalog
 from bcd.store.delivery_queries import Delivery, list_deliveries, list_refused
 from bcd.store.hospitals import declare_hospital
+from bcd.store.store import Store
 
 EAST = Hospital("east")
 SEVEN_ZIP = b"7z\xbc\xaf\x27\x1c" + bytes(99)
 EMPTY_ZIP = b"PK\5\6" + bytes(18)
 
 
-def _refuse(settings: Settings, catalog: Catalog, path: Path, hospital: Hospital = EAST) -> RefusedError:
+def _refuse(store: Store, path: Path, hospital: Hospital = EAST) -> RefusedError:
     with pytest.raises(RefusedError) as caught:
-        admit(settings, catalog, path, hospital)
+        admit(store, path, hospital)
     return caught.value
 
 
-def _last(catalog: Catalog) -> Delivery:
-    return list_deliveries(catalog)[-1]
+def _last(store: Store) -> Delivery:
+    return list_deliveries(store)[-1]
 
 
 @pytest.fixture
@@ -47,29 +47,27 @@ def large(picture, as_zip) -> Path:
     return as_zip({**files, "note.txt": b"Dear all"})
 
 
-def test_the_sentence_is_the_commonest_refusals_own_with_its_own_fix(
-    settings: Settings, catalog: Catalog, large: Path
-) -> None:
-    error = _refuse(settings, catalog, large)
+def test_the_sentence_is_the_commonest_refusals_own_with_its_own_fix(store: Store, large: Path) -> None:
+    error = _refuse(store, large)
     assert "a_idx5_x1_y1_class0.png: The picture is 100x100 px, not 50x50." in error.what
     assert "name 1, size 3" in error.what
     assert error.fix.startswith(FIXES["size"])
 
 
-def test_it_is_recorded_and_reported_with_all_refusals(settings: Settings, catalog: Catalog, large: Path) -> None:
-    error = _refuse(settings, catalog, large)
-    delivery = _last(catalog)
+def test_it_is_recorded_and_reported_with_all_refusals(store: Store, large: Path) -> None:
+    error = _refuse(store, large)
+    delivery = _last(store)
     assert (delivery.files, delivery.admitted, delivery.batch) == (4, 0, None)
     assert delivery.refused == {"name": 1, "size": 3}
     assert delivery.reason == error.what
-    refused = list_refused(catalog, delivery.id)
+    refused = list_refused(store, delivery.id)
     assert sorted(one.rule for one in refused) == ["name", "size", "size", "size"]
-    folder = settings.quarantine / delivery.id
+    folder = store.settings.quarantine / delivery.id
     assert all((folder / str(one.kept)).read_bytes() for one in refused)
-    report = (settings.reports / f"{delivery.id[:12]}.html").read_text()
+    report = (store.settings.reports / f"{delivery.id[:12]}.html").read_text()
     assert "The picture is 100x100 px, not 50x50." in report
     assert "Refused as a whole" in report
-    assert list_batches(catalog) == []
+    assert list_batches(store) == []
 
 
 @pytest.mark.parametrize(
@@ -86,44 +84,38 @@ def test_it_is_recorded_and_reported_with_all_refusals(settings: Settings, catal
         ("reading.xlsx", EMPTY_ZIP, "labels-alone"),
     ],
 )
-def test_what_cannot_be_opened_is_one_refused_file(
-    settings: Settings, catalog: Catalog, name: str, data: bytes, rule: str
-) -> None:
-    path = settings.home.parent / name
+def test_what_cannot_be_opened_is_one_refused_file(store: Store, name: str, data: bytes, rule: str) -> None:
+    path = store.settings.home.parent / name
     path.write_bytes(data)
-    error = _refuse(settings, catalog, path)
-    delivery = _last(catalog)
+    error = _refuse(store, path)
+    delivery = _last(store)
     assert (delivery.name, delivery.files, delivery.refused) == (name, 1, {rule: 1})
     assert error.fix.startswith(FIXES[rule])
-    [refused] = list_refused(catalog, delivery.id)
+    [refused] = list_refused(store, delivery.id)
     assert (refused.name, refused.rule, refused.kept) == (name, rule, None)
-    with (settings.quarantine / delivery.id / "refusals.csv").open(encoding="utf-8") as file:
+    with (store.settings.quarantine / delivery.id / "refusals.csv").open(encoding="utf-8") as file:
         assert [row["rule"] for row in csv.DictReader(file)] == [rule]
-    assert (settings.reports / f"{delivery.id[:12]}.html").exists()
+    assert (store.settings.reports / f"{delivery.id[:12]}.html").exists()
 
 
 @pytest.mark.parametrize("files", [{}, {".DS_Store": b"x", "Icon\r": b""}])
-def test_a_delivery_without_files_is_refused_too(settings: Settings, catalog: Catalog, files, as_zip) -> None:
-    assert "holds no files" in _refuse(settings, catalog, as_zip(files)).what
-    assert _last(catalog).refused == {"empty": 1}
+def test_a_delivery_without_files_is_refused_too(store: Store, files, as_zip) -> None:
+    assert "holds no files" in _refuse(store, as_zip(files)).what
+    assert _last(store).refused == {"empty": 1}
 
 
-def test_handed_over_again_it_is_refused_again_and_nothing_changes(
-    settings: Settings, catalog: Catalog, large: Path
-) -> None:
-    first = str(_refuse(settings, catalog, large))
-    unopened = settings.home.parent / "x.zip"
+def test_handed_over_again_it_is_refused_again_and_nothing_changes(store: Store, large: Path) -> None:
+    first = str(_refuse(store, large))
+    unopened = store.settings.home.parent / "x.zip"
     unopened.write_bytes(SEVEN_ZIP)
-    second = str(_refuse(settings, catalog, unopened))
-    before = list_deliveries(catalog)
-    assert str(_refuse(settings, catalog, large)) == first
-    assert str(_refuse(settings, catalog, unopened)) == second
-    assert list_deliveries(catalog) == before
+    second = str(_refuse(store, unopened))
+    before = list_deliveries(store)
+    assert str(_refuse(store, large)) == first
+    assert str(_refuse(store, unopened)) == second
+    assert list_deliveries(store) == before
 
 
-def test_deliveries_of_which_no_byte_can_be_read_have_each_its_own_reason(
-    settings: Settings, catalog: Catalog, picture, as_zip
-) -> None:
+def test_deliveries_of_which_no_byte_can_be_read_have_each_its_own_reason(store: Store, picture, as_zip) -> None:
     """Regression: with the same names they were one delivery, and the second was told the reason of the first."""
     path = as_zip({"a_idx5_x1_y1_class0.png": picture(1)})
     data = bytearray(path.read_bytes())
@@ -131,27 +123,27 @@ def test_deliveries_of_which_no_byte_can_be_read_have_each_its_own_reason(
     for rule, place, value in (("compression", 10, 14), ("encrypted", 8, 1)):
         broken = bytearray(data)
         broken[central + place] = value
-        fixed = settings.home.parent / f"{rule}.zip"
+        fixed = store.settings.home.parent / f"{rule}.zip"
         fixed.write_bytes(broken)
-        error = _refuse(settings, catalog, fixed)
+        error = _refuse(store, fixed)
         assert f"Nothing in {rule}.zip" in error.what
-        assert _last(catalog).refused == {rule: 1}
+        assert _last(store).refused == {rule: 1}
 
 
 def test_slides_that_were_refused_without_a_spacing_are_admitted_with_it(
-    *, settings: Settings, catalog: Catalog, patch_files, as_folder, encode
+    *, store: Store, patch_files, as_folder, encode
 ) -> None:
     """Regression: the same files were the same delivery, admitted before, and so the advice could not be followed."""
     noise = np.random.default_rng(1).integers(0, 40, (200, 200, 1))
     slide = {"P1_idx3.png": encode((np.array([200, 120, 190]) + noise).astype(np.uint8))}  # red and blue: stained
-    alone = as_folder(slide, settings.home.parent / "alone")
-    mixed = as_folder({**patch_files("8867"), **slide}, settings.home.parent / "mixed")
-    assert "no-spacing 1" in _refuse(settings, catalog, alone).what
-    assert admit(settings, catalog, mixed, EAST).refused == {"no-spacing": 1}
-    admission = admit(settings, catalog, mixed, EAST, spacing=4.0)
+    alone = as_folder(slide, store.settings.home.parent / "alone")
+    mixed = as_folder({**patch_files("8867"), **slide}, store.settings.home.parent / "mixed")
+    assert "no-spacing 1" in _refuse(store, alone).what
+    assert admit(store, mixed, EAST).refused == {"no-spacing": 1}
+    admission = admit(store, mixed, EAST, spacing=4.0)
     assert (admission.already, admission.refused) == (False, {"already-admitted": 4})
     assert admission.admitted > 0
-    again = admit(settings, catalog, mixed, EAST, spacing=4.0)
+    again = admit(store, mixed, EAST, spacing=4.0)
     assert again.already
 
 
@@ -161,51 +153,56 @@ def waiting(settings: Settings, patch_files, as_zip) -> Path:
     return as_zip(patch_files("8867"), settings.inbox / EAST / "monday.zip")
 
 
-def test_from_the_inbox_it_is_set_aside_with_its_reason(settings: Settings, catalog: Catalog, waiting: Path) -> None:
+def test_from_the_inbox_it_is_set_aside_with_its_reason(store: Store, waiting: Path) -> None:
     waiting.write_bytes(SEVEN_ZIP)
-    error = _refuse(settings, catalog, waiting)
-    assert (settings.set_aside / EAST / "monday.zip").read_bytes() == SEVEN_ZIP
-    assert (settings.set_aside / EAST / "monday.zip.txt").read_text("utf-8") == f"{error}\n"
+    error = _refuse(store, waiting)
+    assert (store.settings.set_aside / EAST / "monday.zip").read_bytes() == SEVEN_ZIP
+    assert (store.settings.set_aside / EAST / "monday.zip.txt").read_text("utf-8") == f"{error}\n"
     assert not waiting.exists()
 
 
 def test_of_a_raw_hospital_neither_record_nor_report_names_anybody(
-    settings: Settings, catalog: Catalog, picture, as_zip, monkeypatch: pytest.MonkeyPatch
+    store: Store, picture, as_zip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    declare_hospital(settings, catalog, "raw", "raw", author="test")
-    folder = settings.home.parent
+    declare_hospital(store, "raw", "raw", author="test")
+    folder = store.settings.home.parent
     small = as_zip({"Miller_idx5_x1_y1_class0.png": picture(1, 9, 9)}, folder / "Miller.zip")
     (folder / "Miller.7z").write_bytes(SEVEN_ZIP)
-    errors = [_refuse(settings, catalog, path, Hospital("raw")) for path in (small, folder / "Miller.7z")]
+    errors = [_refuse(store, path, Hospital("raw")) for path in (small, folder / "Miller.7z")]
 
     def fail(*_: object, **__: object) -> None:
         raise ValueError(small.stem)
 
     monkeypatch.setattr(engine, "examine_files", fail)
-    errors.append(_refuse(settings, catalog, small, Hospital("raw")))
-    with catalog.engine.connect() as connection:
+    errors.append(_refuse(store, small, Hospital("raw")))
+    with store.read() as connection:
         rows = [str(connection.execute(sa.select(table)).all()) for table in (tables.deliveries, tables.refusals)]
-    kept = [path for root in (settings.quarantine, settings.reports) for path in root.rglob("*") if path.is_file()]
+    kept = [
+        path
+        for root in (store.settings.quarantine, store.settings.reports)
+        for path in root.rglob("*")
+        if path.is_file()
+    ]
     shown = [*rows, *map(str, errors), *(one.trace for one in errors), *(path.read_text("latin-1") for path in kept)]
-    assert len(list_deliveries(catalog)) == 3
+    assert len(list_deliveries(store)) == 3
     assert not any("Miller" in text for text in shown)
 
 
 def test_any_exception_is_recorded_with_its_place_and_traceback_and_the_delivery_is_set_aside(
-    settings: Settings, catalog: Catalog, waiting: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, waiting: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise BufferError("not C-contiguous")
 
     with monkeypatch.context() as patch:
         patch.setattr(engine, "examine_files", fail)
-        error = _refuse(settings, catalog, waiting)
+        error = _refuse(store, waiting)
     assert "BufferError: not C-contiguous; test_refused.py, line" in error.what
     assert "Traceback (most recent call last)" in error.trace
-    assert _last(catalog).refused == {"failed": 1}
-    aside = settings.set_aside / EAST / "monday.zip"
+    assert _last(store).refused == {"failed": 1}
+    aside = store.settings.set_aside / EAST / "monday.zip"
     assert aside.exists()
-    assert admit(settings, catalog, aside, EAST).admitted == 4  # as the fix says
+    assert admit(store, aside, EAST).admitted == 4  # as the fix says
 
 
 @pytest.mark.parametrize(
@@ -222,7 +219,7 @@ def test_any_exception_is_recorded_with_its_place_and_traceback_and_the_delivery
     ids=repr,
 )
 def test_a_fault_of_the_machine_leaves_the_delivery_where_it_is(
-    settings: Settings, catalog: Catalog, waiting: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception
+    settings: Settings, store: Store, waiting: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise fault
@@ -231,34 +228,34 @@ def test_a_fault_of_the_machine_leaves_the_delivery_where_it_is(
         patch.setattr(engine, "examine_files", fail)
         for _ in range(2):
             with pytest.raises(UnavailableError) as caught:
-                admit(settings, catalog, waiting, EAST)
+                admit(store, waiting, EAST)
     assert caught.value.fix
-    assert list_deliveries(catalog) == []
+    assert list_deliveries(store) == []
     settings = settings.model_copy(update={"inbox_quiet_seconds": 0.0})
     assert find_deliveries(settings) == [(EAST, waiting)]
-    assert admit(settings, catalog, waiting, EAST).admitted == 4
+    assert admit(store, waiting, EAST).admitted == 4
 
 
 def test_a_key_of_pseudonyms_that_is_missing_leaves_the_delivery_where_it_is(
-    settings: Settings, catalog: Catalog, patch_files, as_zip
+    store: Store, patch_files, as_zip
 ) -> None:
-    declare_hospital(settings, catalog, "raw", "raw", author="test")
-    admit(settings, catalog, as_zip(patch_files("1")), Hospital("raw"))
-    (settings.keys / "pseudonyms.key").rename(settings.keys / "elsewhere")
-    path = as_zip(patch_files("2", seed=7), settings.inbox / "raw" / "monday.zip")
+    declare_hospital(store, "raw", "raw", author="test")
+    admit(store, as_zip(patch_files("1")), Hospital("raw"))
+    (store.settings.keys / "pseudonyms.key").rename(store.settings.keys / "elsewhere")
+    path = as_zip(patch_files("2", seed=7), store.settings.inbox / "raw" / "monday.zip")
     with pytest.raises(UnavailableError, match="key of pseudonyms"):
-        admit(settings, catalog, path, Hospital("raw"))
+        admit(store, path, Hospital("raw"))
     assert path.exists()
 
 
 def test_without_openslide_slides_wait_and_patches_are_admitted(
-    *, settings: Settings, catalog: Catalog, waiting: Path, as_folder, monkeypatch: pytest.MonkeyPatch
+    *, store: Store, waiting: Path, as_folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slides = as_folder({"8867_idx5.svs": b"II*\0"}, settings.inbox / EAST / "slides")
+    slides = as_folder({"8867_idx5.svs": b"II*\0"}, store.settings.inbox / EAST / "slides")
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "openslide", None)
         with pytest.raises(UnavailableError, match=r"bcd\[slides\]"):
-            admit(settings, catalog, slides, EAST)
-        assert admit(settings, catalog, waiting, EAST).admitted == 4
+            admit(store, slides, EAST)
+        assert admit(store, waiting, EAST).admitted == 4
     assert slides.exists()
-    assert "8867_idx5.svs: " in _refuse(settings, catalog, slides).what  # it is damaged, which OpenSlide tells
+    assert "8867_idx5.svs: " in _refuse(store, slides).what  # it is damaged, which OpenSlide tells

@@ -17,13 +17,12 @@ from bcd.admission.report import report_path
 from bcd.admission.rules import NOT_RELEASABLE, RELEASABLE, RULES
 from bcd.errors import BcdError
 from bcd.patches import Hospital, PatientId
-from bcd.settings import Settings
 from bcd.store import tables
 from bcd.store.batches import read_pixels
-from bcd.store.catalog import Catalog
 from bcd.store.conflicts import list_conflicts
 from bcd.store.delivery_queries import list_deliveries, list_refused, match_delivery
 from bcd.store.patients import patient_patches
+from bcd.store.store import Store
 
 EAST = Hospital("east")
 BLANK = "P9/0/P9_idx5_x1_y51_class0.png"
@@ -33,8 +32,7 @@ BLANK = "P9/0/P9_idx5_x1_y51_class0.png"
 class Ward:
     """Delivers to a hospital, and releases what was refused there."""
 
-    settings: Settings
-    catalog: Catalog
+    store: Store
     folder: Path
     good: dict[str, bytes]
 
@@ -44,14 +42,14 @@ class Ward:
         for path, data in delivered.items():
             (self.folder / name / path).parent.mkdir(parents=True, exist_ok=True)
             (self.folder / name / path).write_bytes(data)
-        return admit(self.settings, self.catalog, self.folder / name, EAST).id
+        return admit(self.store, self.folder / name, EAST).id
 
     def release(self, *files: str, **options: object) -> Release:
         said = {"author": "Ada", "reason": "it is mucin", **options}
-        return release(self.settings, self.catalog, "first", files, **said)  # type: ignore[arg-type]
+        return release(self.store, "first", files, **said)  # type: ignore[arg-type]
 
     def patches(self, patient: str) -> pd.DataFrame:
-        return patient_patches(self.settings, self.catalog, EAST, PatientId(patient))
+        return patient_patches(self.store, EAST, PatientId(patient))
 
     def labels(self, patient: str) -> dict[int, int]:
         """Returns a patient's labels by x."""
@@ -60,8 +58,8 @@ class Ward:
 
 
 @pytest.fixture
-def ward(settings: Settings, catalog: Catalog, tmp_path: Path, patch_files: Callable[..., dict[str, bytes]]) -> Ward:
-    return Ward(settings, catalog, tmp_path, patch_files("P1"))
+def ward(store: Store, tmp_path: Path, patch_files: Callable[..., dict[str, bytes]]) -> Ward:
+    return Ward(store, tmp_path, patch_files("P1"))
 
 
 @pytest.fixture
@@ -69,8 +67,8 @@ def white(encode: Callable[[np.ndarray], bytes]) -> bytes:
     return encode(np.full((50, 50, 3), 245, np.uint8))
 
 
-def dump(catalog: Catalog) -> list[list[tuple[object, ...]]]:
-    with catalog.engine.connect() as connection:
+def dump(store: Store) -> list[list[tuple[object, ...]]]:
+    with store.read() as connection:
         return [
             [tuple(row) for row in connection.execute(sa.select(table).order_by(*table.primary_key))]
             for table in (tables.deliveries, tables.batches, tables.patches, tables.refusals, tables.releases)
@@ -87,26 +85,26 @@ def test_a_blank_patch_is_admitted_and_the_decision_is_kept(ward: Ward, white: b
     done = ward.release(BLANK)
     assert done.released == [BLANK]
     assert ward.labels("P9") == {1: 0}
-    pixels = read_pixels(ward.settings, ward.patches("P9"))
+    pixels = read_pixels(ward.store.settings, ward.patches("P9"))
     assert (pixels == 245).all()
-    [refused] = list_refused(ward.catalog, first)
+    [refused] = list_refused(ward.store, first)
     assert refused.state.startswith("released by Ada on ")
     assert refused.state.endswith(": it is mucin")
-    made = match_delivery(ward.catalog, "release of first")
+    made = match_delivery(ward.store, "release of first")
     assert (made.id, made.files, made.admitted, made.refused) == (done.made, 1, 1, {})
-    assert match_delivery(ward.catalog, first).released == 1
+    assert match_delivery(ward.store, first).released == 1
     for delivery in (first, made.id):
-        assert "Research use only" in report_path(ward.settings, delivery).read_text("utf-8")
-    assert "released by Ada" in report_path(ward.settings, first).read_text("utf-8")
+        assert "Research use only" in report_path(ward.store.settings, delivery).read_text("utf-8")
+    assert "released by Ada" in report_path(ward.store.settings, first).read_text("utf-8")
 
 
 def test_the_same_release_twice_changes_nothing(ward: Ward, white: bytes) -> None:
     ward.deliver({BLANK: white})
     ward.release(BLANK)
-    before = dump(ward.catalog)
+    before = dump(ward.store)
     again = ward.release(BLANK, author="Ben", reason="no, me")
     assert (again.released, again.before, again.made) == ([], [BLANK], None)
-    assert dump(ward.catalog) == before
+    assert dump(ward.store) == before
 
 
 @pytest.mark.parametrize("moment", ["admit_source", "_record"])
@@ -120,8 +118,8 @@ def test_a_killed_release_is_completed_by_running_it_again(
         with pytest.raises(KeyboardInterrupt):
             ward.release(BLANK)
     assert ward.release(BLANK).released == [BLANK]
-    assert [each.name for each in list_deliveries(ward.catalog)] == ["first", "release of first"]
-    assert match_delivery(ward.catalog, "first").released == 1
+    assert [each.name for each in list_deliveries(ward.store)] == ["first", "release of first"]
+    assert match_delivery(ward.store, "first").released == 1
     assert ward.labels("P9") == {1: 0}
 
 
@@ -131,7 +129,7 @@ def test_other_rules_still_hold(ward: Ward, white: bytes, picture: Callable[...,
     with pytest.raises(BcdError, match="duplicate-cell"):
         ward.release(BLANK)
     assert ward.labels("P9") == {1: 0}
-    assert match_delivery(ward.catalog, "first").released == 0
+    assert match_delivery(ward.store, "first").released == 0
 
 
 def test_what_is_refused_again_is_not_called_released(
@@ -143,7 +141,7 @@ def test_what_is_refused_again_is_not_called_released(
     done = ward.release(BLANK, other)
     assert done.released == [other]
     assert [(file.name, file.rule) for file in done.refused] == [(BLANK, "duplicate-cell")]
-    assert {file.name for file in list_refused(ward.catalog, first) if file.author} == {other}
+    assert {file.name for file in list_refused(ward.store, first) if file.author} == {other}
 
 
 def test_two_labels_need_the_one_that_is_right(ward: Ward, picture: Callable[..., bytes]) -> None:
@@ -164,7 +162,7 @@ def test_one_side_of_a_contradiction_is_admitted_and_both_are_not(ward: Ward, pi
     assert ward.labels("P9") == {1: 0}
     with pytest.raises(BcdError, match="two-patients"):  # the same tissue is never two patients'
         ward.release(names[0])
-    assert list_conflicts(ward.catalog) == []  # a person has decided: the attempt puts nothing in doubt
+    assert list_conflicts(ward.store) == []  # a person has decided: the attempt puts nothing in doubt
 
 
 def test_a_name_that_is_right_against_its_folder_counts(ward: Ward, picture: Callable[..., bytes]) -> None:
@@ -191,7 +189,7 @@ def test_files_are_named_as_is_handy(ward: Ward, white: bytes) -> None:
 
 def test_a_file_gone_from_the_quarantine_is_told(ward: Ward, white: bytes) -> None:
     first = ward.deliver({BLANK: white})
-    for path in (ward.settings.quarantine / first).glob("*.png"):
+    for path in (ward.store.settings.quarantine / first).glob("*.png"):
         path.unlink()
     with pytest.raises(BcdError, match="no longer in the quarantine"):
         ward.release(BLANK)

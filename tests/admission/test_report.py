@@ -23,7 +23,7 @@ from bcd.admission.rules import FIXES, RULES
 from bcd.errors import BcdError
 from bcd.settings import Settings
 from bcd.store import tables
-from bcd.store.catalog import Catalog
+from bcd.store.store import Store
 
 NOW = datetime(2026, 11, 23, 7, 30, tzinfo=UTC)
 
@@ -42,7 +42,7 @@ class Patch(NamedTuple):
     flags: str = ""
 
 
-Store = Callable[..., str]
+Settle = Callable[..., str]
 
 
 def picture(colour: Sequence[int], size: tuple[int, int] = (50, 50), kind: str = "PNG") -> bytes:
@@ -56,7 +56,7 @@ def patch_name(patient: str, x: int, label: int = 0) -> str:
 
 
 @pytest.fixture
-def store(settings: Settings, catalog: Catalog) -> Store:
+def settle(store: Store) -> Settle:
     """Stores a delivery as admission leaves it: catalog rows, quarantine, batch."""
 
     def make(
@@ -67,8 +67,8 @@ def store(settings: Settings, catalog: Catalog) -> Store:
         ignored: int = 0,
     ) -> str:
         identity = hashlib.sha256(repr((name, refused, patches)).encode()).hexdigest()
-        batch = _store_batch(settings, identity, patches) if patches else None
-        quarantine = settings.quarantine / identity
+        batch = _store_batch(store.settings, identity, patches) if patches else None
+        quarantine = store.settings.quarantine / identity
         rows = []
         for number, one in enumerate(refused, start=1):
             kept: str | None = None
@@ -85,7 +85,7 @@ def store(settings: Settings, catalog: Catalog) -> Store:
             }
             rows.append(row | {"sha256": sha256, "kept": kept})
         flags = Counter(flag for each in patches for flag in each.flags.split())
-        with catalog.write() as connection:
+        with store.write() as connection:
             connection.execute(
                 sa.insert(tables.deliveries).values(
                     id=identity,
@@ -135,8 +135,8 @@ def _insert_patches(connection: sa.Connection, identity: str, batch: str, patche
 
 
 @pytest.fixture
-def report(settings: Settings, catalog: Catalog) -> Callable[[str], str]:
-    return lambda identity: write_report(settings, catalog, identity).read_text("utf-8")
+def report(store: Store) -> Callable[[str], str]:
+    return lambda identity: write_report(store, identity).read_text("utf-8")
 
 
 def text_of(html: str) -> str:
@@ -152,9 +152,9 @@ def test_every_rule_says_what_to_do() -> None:
     assert FIXES.keys() == RULES.keys()
 
 
-def test_the_counts_add_up_to_the_files(store: Store, report: Callable[[str], str]) -> None:
+def test_the_counts_add_up_to_the_files(settle: Settle, report: Callable[[str], str]) -> None:
     patches = [Patch("A1", 1, 1), Patch("A1", 51), Patch("B2", 1), Patch("B2", 51, None)]
-    identity = store([Refused("notes.txt", "name", b"hello")], patches, ignored=2)
+    identity = settle([Refused("notes.txt", "name", b"hello")], patches, ignored=2)
     text = text_of(report(identity))
     assert "7 files = 4 admitted + 1 refused + 2 ignored" in text
     assert "1 labelled IDC, 33.3 % of the labelled" in text
@@ -163,9 +163,9 @@ def test_the_counts_add_up_to_the_files(store: Store, report: Callable[[str], st
     assert "Research use only. Not for diagnosis." in text
 
 
-def test_each_rule_is_told_with_its_count_meaning_and_fix(store: Store, report: Callable[[str], str]) -> None:
+def test_each_rule_is_told_with_its_count_meaning_and_fix(settle: Settle, report: Callable[[str], str]) -> None:
     refused = [Refused(f"file-{number}", rule, b"?") for number, rule in enumerate([*RULES, "size", "size"])]
-    text = text_of(report(store(refused, [Patch("A1", 1)])))
+    text = text_of(report(settle(refused, [Patch("A1", 1)])))
     counts = Counter(one.rule for one in refused)
     for rule, meaning in RULES.items():
         files = "3 files" if counts[rule] == 3 else "1 file"
@@ -174,58 +174,60 @@ def test_each_rule_is_told_with_its_count_meaning_and_fix(store: Store, report: 
     assert text.index("size 3 files") < text.index("name 1 file")
 
 
-def test_a_refused_picture_is_shown_with_its_true_shape(store: Store, report: Callable[[str], str]) -> None:
-    html = report(store([Refused(patch_name("A1", 1), "size", picture((200, 40, 160), (50, 17)))], [Patch("A1", 51)]))
+def test_a_refused_picture_is_shown_with_its_true_shape(settle: Settle, report: Callable[[str], str]) -> None:
+    html = report(
+        settle([Refused(patch_name("A1", 1), "size", picture((200, 40, 160), (50, 17)))], [Patch("A1", 51)])
+    )
     [shown] = pictures_of(html)
     assert shown.size == (50, 17)
     assert np.abs(np.asarray(shown, int)[8, 25] - (200, 40, 160)).max() < 12
     assert "1 · 50x17" in text_of(html)
 
 
-def test_what_is_no_picture_is_a_placeholder_with_its_name(store: Store, report: Callable[[str], str]) -> None:
+def test_what_is_no_picture_is_a_placeholder_with_its_name(settle: Settle, report: Callable[[str], str]) -> None:
     refused = [
         Refused("a/photo.gif", "not-png", picture((1, 2, 3), kind="GIF")),
         Refused("b/odd.png", "not-png", b"%PDF"),
         Refused("c/gone.png", "not-png"),
     ]
-    html = report(store(refused, [Patch("A1", 1)]))
+    html = report(settle(refused, [Patch("A1", 1)]))
     assert re.findall(r'<div class="none">(.*?)</div>', html) == ["odd.png", "gone.png"]
     assert len(pictures_of(html)) == 1
 
 
-def test_files_of_which_none_is_a_picture_are_named(store: Store, report: Callable[[str], str]) -> None:
-    html = report(store([Refused(f"folder/{n}.png", "empty", b"") for n in range(9)], [Patch("A1", 1)]))
+def test_files_of_which_none_is_a_picture_are_named(settle: Settle, report: Callable[[str], str]) -> None:
+    html = report(settle([Refused(f"folder/{n}.png", "empty", b"") for n in range(9)], [Patch("A1", 1)]))
     assert "1 folder/0.png 2 folder/1.png 3 folder/2.png 4 folder/3.png and 5 more" in text_of(html)
 
 
-def test_a_cut_off_picture_shows_as_much_as_there_is(store: Store, report: Callable[[str], str]) -> None:
+def test_a_cut_off_picture_shows_as_much_as_there_is(settle: Settle, report: Callable[[str], str]) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (50, 50, 3), dtype=np.uint8)
     noise[:10] = (250, 10, 10)
     buffer = io.BytesIO()
     Image.fromarray(noise).save(buffer, "PNG")
     data = buffer.getvalue()
-    html = report(store([Refused("cut.png", "truncated", data[: len(data) * 3 // 4])], [Patch("A1", 1)]))
+    html = report(settle([Refused("cut.png", "truncated", data[: len(data) * 3 // 4])], [Patch("A1", 1)]))
     [shown] = pictures_of(html)
     assert np.asarray(shown)[4, 25, 0] > 200
 
 
-def test_a_large_picture_is_not_decoded_nor_shown(store: Store, report: Callable[[str], str]) -> None:
+def test_a_large_picture_is_not_decoded_nor_shown(settle: Settle, report: Callable[[str], str]) -> None:
     scan = picture((250, 250, 250), (800, 1000), "JPEG")  # a letter, say, with the patient's name on it
-    html = report(store([Refused("scan.jpg", "name", scan)], [Patch("A1", 1)]))
+    html = report(settle([Refused("scan.jpg", "name", scan)], [Patch("A1", 1)]))
     assert not pictures_of(html)
     assert "scan.jpg" in text_of(html)
 
 
-def test_examples_are_spread_over_the_delivery(store: Store, report: Callable[[str], str]) -> None:
+def test_examples_are_spread_over_the_delivery(settle: Settle, report: Callable[[str], str]) -> None:
     refused = [Refused(patch_name("A1", 1 + 50 * n), "size", picture((n, n, n), (50, 9))) for n in range(100)]
-    html = report(store(refused, [Patch("B1", 1)]))
+    html = report(settle(refused, [Patch("B1", 1)]))
     places = [int(place) for place in re.findall(r"<figcaption>(\d+) · 50x9", html)]
     assert len(places) == EXAMPLES
     assert (places[0], places[-1]) == (1, 100)
     assert places == sorted(places)
 
 
-def test_a_contradiction_shows_both_sides(store: Store, report: Callable[[str], str]) -> None:
+def test_a_contradiction_shows_both_sides(settle: Settle, report: Callable[[str], str]) -> None:
     same, other = picture((9, 9, 9)), picture((200, 9, 9))
     refused = [
         Refused(patch_name("A1", 1, 0), "two-labels", same),
@@ -234,7 +236,7 @@ def test_a_contradiction_shows_both_sides(store: Store, report: Callable[[str], 
         Refused(patch_name("A1", 51, 1), "two-labels", same),
         Refused(patch_name("B1", 1), "duplicate-cell", other),
     ]
-    html = report(store(refused, [Patch("B1", 1)]))
+    html = report(settle(refused, [Patch("B1", 1)]))
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", html)
     pairs = {frozenset(captions[:2]), frozenset(captions[2:4])}
     assert pairs == {frozenset(["1 · label 0", "4 · label 1"]), frozenset(["2 · label 0", "3 · label 1"])}
@@ -242,9 +244,9 @@ def test_a_contradiction_shows_both_sides(store: Store, report: Callable[[str], 
     assert len(pictures_of(html)) == 6
 
 
-def test_flagged_patches_are_shown_and_said_to_be_admitted(store: Store, report: Callable[[str], str]) -> None:
+def test_flagged_patches_are_shown_and_said_to_be_admitted(settle: Settle, report: Callable[[str], str]) -> None:
     flags = ["", "pen", "", "blur pen", "", "pen"]
-    html = report(store([], [Patch("A1", 1 + 50 * n, flags=raised) for n, raised in enumerate(flags)]))
+    html = report(settle([], [Patch("A1", 1 + 50 * n, flags=raised) for n, raised in enumerate(flags)]))
     text = text_of(html)
     assert "blur 1 patch" in text
     assert "pen 3 patches" in text
@@ -255,11 +257,11 @@ def test_flagged_patches_are_shown_and_said_to_be_admitted(store: Store, report:
 
 
 def test_it_is_read_without_being_seen_and_fits_the_screen_and_the_page(
-    store: Store, report: Callable[[str], str], read_page: Callable[[str], Any], measure_page: Callable[[str], None]
+    settle: Settle, report: Callable[[str], str], read_page: Callable[[str], Any], measure_page: Callable[[str], None]
 ) -> None:
     long = Refused(f"folder/{120 * 'a'}.png", "name", b"not a picture")
     small = [Refused(patch_name("A1", 1 + 50 * n), "size", picture((n, n, n), (50, 9))) for n in range(9)]
-    html = report(store([long, *small], [Patch("A1", 501, flags="pen")]))
+    html = report(settle([long, *small], [Patch("A1", 501, flags="pen")]))
     read = read_page(html)
     assert read.captions == ["Patches of each patient by label", "Refused files, in the order of the delivery"]
     assert len(read.pictures) == 10
@@ -269,12 +271,12 @@ def test_it_is_read_without_being_seen_and_fits_the_screen_and_the_page(
     measure_page(html)
 
 
-def test_a_patient_who_withdrew_is_not_shown(store: Store, report: Callable[[str], str], catalog: Catalog) -> None:
+def test_a_patient_who_withdrew_is_not_shown(settle: Settle, report: Callable[[str], str], store: Store) -> None:
     refused = [Refused(patch_name(patient, 1), "blank", picture((250, 250, 250))) for patient in ("A1", "B1")]
     patches = [Patch(patient, 51, flags="blur") for patient in ("A1", "B1")]
-    identity = store([*refused, Refused(patch_name("A1", 51), "duplicate-cell", picture((1, 2, 3)))], patches)
+    identity = settle([*refused, Refused(patch_name("A1", 51), "duplicate-cell", picture((1, 2, 3)))], patches)
     assert len(pictures_of(report(identity))) == 6
-    with catalog.write() as connection:
+    with store.write() as connection:
         connection.execute(
             sa.insert(tables.withdrawn).values(
                 hospital="east", patient="A1", withdrawn_at=NOW, author="Ada", reason="asked"
@@ -283,11 +285,9 @@ def test_a_patient_who_withdrew_is_not_shown(store: Store, report: Callable[[str
     assert len(pictures_of(report(identity))) == 2
 
 
-def test_doubts_about_earlier_patches_are_listed(
-    store: Store, report: Callable[[str], str], catalog: Catalog
-) -> None:
-    identity = store([Refused(patch_name("A1", 1), "two-labels", b"x")], [Patch("B1", 1)])
-    with catalog.write() as connection:
+def test_doubts_about_earlier_patches_are_listed(settle: Settle, report: Callable[[str], str], store: Store) -> None:
+    identity = settle([Refused(patch_name("A1", 1), "two-labels", b"x")], [Patch("B1", 1)])
+    with store.write() as connection:
         connection.execute(
             sa.insert(tables.conflicts).values(
                 hospital="east",
@@ -307,10 +307,10 @@ def test_doubts_about_earlier_patches_are_listed(
     assert "bcd labels import FILE" in text
 
 
-def test_it_says_who_released_what(store: Store, report: Callable[[str], str], catalog: Catalog) -> None:
-    identity = store([Refused(patch_name("A1", 1), "blank", b"x")], [Patch("B1", 1)])
-    other = store([], [Patch("A1", 1)], name="release of delivery.zip")
-    with catalog.write() as connection:
+def test_it_says_who_released_what(settle: Settle, report: Callable[[str], str], store: Store) -> None:
+    identity = settle([Refused(patch_name("A1", 1), "blank", b"x")], [Patch("B1", 1)])
+    other = settle([], [Patch("A1", 1)], name="release of delivery.zip")
+    with store.write() as connection:
         connection.execute(
             sa.insert(tables.releases).values(
                 refusal=1, delivery=other, author="Ada", reason="it is mucin", released_at=NOW
@@ -319,40 +319,40 @@ def test_it_says_who_released_what(store: Store, report: Callable[[str], str], c
     assert "released by Ada on 2026-11-23: it is mucin" in text_of(report(identity))
 
 
-def test_nothing_refused_is_said(store: Store, report: Callable[[str], str]) -> None:
-    assert "Nothing was refused." in text_of(report(store([], [Patch("A1", 1)])))
+def test_nothing_refused_is_said(settle: Settle, report: Callable[[str], str]) -> None:
+    assert "Nothing was refused." in text_of(report(settle([], [Patch("A1", 1)])))
 
 
-def test_a_delivery_without_a_batch_is_told(store: Store, report: Callable[[str], str]) -> None:
-    text = text_of(report(store([Refused(patch_name("A1", 1), "already-admitted")])))
+def test_a_delivery_without_a_batch_is_told(settle: Settle, report: Callable[[str], str]) -> None:
+    text = text_of(report(settle([Refused(patch_name("A1", 1), "already-admitted")])))
     assert "no batch" in text
     assert "n/a of the labelled" in text
 
 
-def test_names_are_escaped(store: Store, report: Callable[[str], str]) -> None:
-    html = report(store([Refused('"><script>alert(1)</script>', "name", b"x")], [Patch("A1", 1)], name="<b>x.zip"))
+def test_names_are_escaped(settle: Settle, report: Callable[[str], str]) -> None:
+    html = report(settle([Refused('"><script>alert(1)</script>', "name", b"x")], [Patch("A1", 1)], name="<b>x.zip"))
     assert "<script" not in html
     assert "<b>x.zip" not in html
 
 
-def test_it_needs_neither_network_nor_scripts(store: Store, report: Callable[[str], str]) -> None:
-    html = report(store([Refused(patch_name("A1", 1), "size", picture((1, 2, 3), (50, 9)))], [Patch("A1", 51)]))
+def test_it_needs_neither_network_nor_scripts(settle: Settle, report: Callable[[str], str]) -> None:
+    html = report(settle([Refused(patch_name("A1", 1), "size", picture((1, 2, 3), (50, 9)))], [Patch("A1", 51)]))
     assert "<script" not in html
     assert "http" not in html
     assert "url(" not in html
 
 
-def test_it_comes_out_the_same_again(store: Store, settings: Settings, catalog: Catalog) -> None:
+def test_it_comes_out_the_same_again(settle: Settle, store: Store) -> None:
     refused = [Refused(patch_name("A1", 1 + 50 * n), "size", picture((n, 2, 3), (50, 9))) for n in range(30)]
-    identity = store(refused, [Patch("B1", 1, flags="blur")])
-    path = write_report(settings, catalog, identity)
+    identity = settle(refused, [Patch("B1", 1, flags="blur")])
+    path = write_report(store, identity)
     before = path.read_bytes()
     path.unlink()
-    assert write_report(settings, catalog, identity).read_bytes() == before
-    assert path == settings.reports / f"{identity[:12]}.html"
+    assert write_report(store, identity).read_bytes() == before
+    assert path == store.settings.reports / f"{identity[:12]}.html"
 
 
-def test_twenty_thousand_refusals_make_a_small_report(store: Store, report: Callable[[str], str]) -> None:
+def test_twenty_thousand_refusals_make_a_small_report(settle: Settle, report: Callable[[str], str]) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(noise).save(buffer, "PNG")
@@ -363,11 +363,11 @@ def test_twenty_thousand_refusals_make_a_small_report(store: Store, report: Call
         )
         for n in range(20_000)
     ]
-    html = report(store(refused, [Patch("A1", 1 + 50 * n) for n in range(10)]))
+    html = report(settle(refused, [Patch("A1", 1 + 50 * n) for n in range(10)]))
     assert len(html) < 5_000_000
     assert "The first 1,000 of 20,000 files" in text_of(html)
 
 
-def test_an_unknown_delivery_is_told(settings: Settings, catalog: Catalog) -> None:
+def test_an_unknown_delivery_is_told(store: Store) -> None:
     with pytest.raises(BcdError, match="No delivery or batch"):
-        write_report(settings, catalog, "f" * 64)
+        write_report(store, "f" * 64)

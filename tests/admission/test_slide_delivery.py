@@ -16,14 +16,13 @@ from bcd.admission.plan import plan_admission
 from bcd.admission.slides.reading import read_corner
 from bcd.errors import BcdError
 from bcd.patches import Hospital, PatientId
-from bcd.settings import Settings
 from bcd.store.batches import read_pixels
-from bcd.store.catalog import Catalog
 from bcd.store.complete import list_complete
 from bcd.store.deliveries import list_refusals
 from bcd.store.frames import Frame, SlideFrame, find_frame, record_frames
 from bcd.store.hospitals import allow_coarse
 from bcd.store.patients import patient_patches
+from bcd.store.store import Store
 
 EAST = Hospital("east")
 
@@ -47,21 +46,21 @@ def _write_tiff(path: Path, slide: np.ndarray, spacing: float | None = 4.0) -> P
     return path
 
 
-def test_a_slide_becomes_the_patches_of_its_tissue(settings: Settings, catalog: Catalog, tmp_path: Path) -> None:
+def test_a_slide_becomes_the_patches_of_its_tissue(store: Store, tmp_path: Path) -> None:
     path = _write_tiff(tmp_path / "8867_idx5.tif", _slide())
-    admission = admit(settings, catalog, path, EAST, spacing=4.0)
+    admission = admit(store, path, EAST, spacing=4.0)
     assert (admission.files, admission.admitted_files, admission.refused) == (1, 1, {})
     assert (admission.admitted, admission.unlabelled) == (16, 16)
-    patches = patient_patches(settings, catalog, EAST, PatientId("8867"))
+    patches = patient_patches(store, EAST, PatientId("8867"))
     assert sorted(set(patches["x"])) == [101, 151, 201, 251]
     assert sorted(set(patches["y"])) == [51, 101, 151, 201]
-    pixels = read_pixels(settings, patches)
+    pixels = read_pixels(store.settings, patches)
     assert np.array_equal(pixels[0], _slide()[50:100, 100:150])
 
 
 @pytest.mark.parametrize("container", ["as_zip", "as_folder"])
 def test_slides_and_patches_and_labels_may_come_together(
-    *, settings: Settings, catalog: Catalog, patch_files, container: str, request, tmp_path: Path
+    *, store: Store, patch_files, container: str, request, tmp_path: Path
 ) -> None:
     slide = _write_tiff(tmp_path / "s/9001_idx2.tif", _slide()).read_bytes()
     files = {
@@ -69,52 +68,48 @@ def test_slides_and_patches_and_labels_may_come_together(
         "slides/9001_idx2.tif": slide,
         "labels.csv": b"patient,slide,x,y,label\n9001,2,101,51,1\n",
     }
-    admission = admit(settings, catalog, request.getfixturevalue(container)(files), EAST, spacing=4.0)
+    admission = admit(store, request.getfixturevalue(container)(files), EAST, spacing=4.0)
     assert (admission.files, admission.admitted_files, admission.admitted) == (6, 6, 20)
     assert (admission.positive, admission.unlabelled) == (3, 15)
-    assert not list(settings.scratch.rglob("*.tif"))
+    assert not list(store.settings.scratch.rglob("*.tif"))
 
 
 def test_a_slide_that_does_not_say_its_spacing_is_refused_unless_it_is_given(
-    settings: Settings, catalog: Catalog, patch_files, as_folder
+    store: Store, patch_files, as_folder
 ) -> None:
     folder = as_folder(patch_files("8867"))
     cv2.imwrite(str(folder / "9001_idx2.png"), _slide()[..., ::-1])
-    first = admit(settings, catalog, folder, EAST)
+    first = admit(store, folder, EAST)
     assert first.refused == {"no-spacing": 1}
-    [refusal] = list_refusals(catalog, first.id)
+    [refusal] = list_refusals(store, first.id)
     assert refusal.kept is None  # a slide's label and metadata may name a patient
     cv2.imwrite(str(folder / "9001_idx2.png"), _slide(seed=1)[..., ::-1])
-    assert admit(settings, catalog, folder, EAST, spacing=4.0).admitted == 16
+    assert admit(store, folder, EAST, spacing=4.0).admitted == 16
 
 
-def test_a_white_slide_has_no_tissue(settings: Settings, catalog: Catalog, tmp_path: Path) -> None:
+def test_a_white_slide_has_no_tissue(store: Store, tmp_path: Path) -> None:
     path = _write_tiff(tmp_path / "9001.tif", np.full((400, 400, 3), 240, np.uint8))
     with pytest.raises(BcdError, match="no-tissue 1"):
-        admit(settings, catalog, path, EAST, spacing=4.0)
-    assert not list(settings.batches.iterdir())
+        admit(store, path, EAST, spacing=4.0)
+    assert not list(store.settings.batches.iterdir())
 
 
-def test_a_slide_that_is_damaged_is_refused_whole(
-    settings: Settings, catalog: Catalog, patch_files, as_folder, tmp_path: Path
-) -> None:
+def test_a_slide_that_is_damaged_is_refused_whole(store: Store, patch_files, as_folder, tmp_path: Path) -> None:
     folder = as_folder(patch_files("8867"))
     whole = _write_tiff(tmp_path / "9001.tif", _slide(size=2000)).read_bytes()
     (folder / "9001.tif").write_bytes(whole[: len(whole) // 2])
-    admission = admit(settings, catalog, folder, EAST)
+    admission = admit(store, folder, EAST)
     assert (admission.admitted, admission.refused) == (4, {"unreadable": 1})
 
 
-def test_the_same_slide_again_changes_nothing_and_a_copy_is_refused(
-    settings: Settings, catalog: Catalog, tmp_path: Path
-) -> None:
-    first = admit(settings, catalog, _write_tiff(tmp_path / "8867_idx5.tif", _slide()), EAST, spacing=4.0)
-    assert admit(settings, catalog, tmp_path / "8867_idx5.tif", EAST, spacing=4.0).already
+def test_the_same_slide_again_changes_nothing_and_a_copy_is_refused(store: Store, tmp_path: Path) -> None:
+    first = admit(store, _write_tiff(tmp_path / "8867_idx5.tif", _slide()), EAST, spacing=4.0)
+    assert admit(store, tmp_path / "8867_idx5.tif", EAST, spacing=4.0).already
     other_bytes = tmp_path / "again/8867_idx5.tif"
     other_bytes.parent.mkdir()
     spacing: dict[str, Any] = {"resolution": (2500, 2500), "resolutionunit": "CENTIMETER"}
     tifffile.imwrite(other_bytes, _slide(), tile=(128, 128), photometric="rgb", **spacing)
-    again = admit(settings, catalog, other_bytes, EAST, spacing=4.0)
+    again = admit(store, other_bytes, EAST, spacing=4.0)
     assert (again.id == first.id, again.admitted, again.refused) == (False, 0, {"already-admitted": 1})
 
 
@@ -130,73 +125,65 @@ def test_files_that_belong_to_a_slide_are_not_refused_for_their_names() -> None:
     assert {member: refusal.rule for member, refusal in plan.refused.items()} == {3: "name"}
 
 
-def _refusals(catalog: Catalog, admission: Admission) -> dict[str, tuple[str, str]]:
-    return {each.name: (each.rule, each.message) for each in list_refusals(catalog, admission.id)}
+def _refusals(store: Store, admission: Admission) -> dict[str, tuple[str, str]]:
+    return {each.name: (each.rule, each.message) for each in list_refusals(store, admission.id)}
 
 
-def test_a_slide_of_another_name_is_told_which_character_does_not_fit(
-    settings: Settings, catalog: Catalog, patch_files, as_folder
-) -> None:
+def test_a_slide_of_another_name_is_told_which_character_does_not_fit(store: Store, patch_files, as_folder) -> None:
     folder = as_folder(patch_files("8867"))
     _write_tiff(folder / "no_spacing_idx8.tif", _slide())
-    rule, message = _refusals(catalog, admit(settings, catalog, folder, EAST))["no_spacing_idx8.tif"]
+    rule, message = _refusals(store, admit(store, folder, EAST))["no_spacing_idx8.tif"]
     assert rule == "name"
     assert all(text in message for text in ("not named as a slide", '"_"', '"no_spacing"', "slides.csv"))
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "webp", "bmp", "tif"])
-def test_a_patch_that_is_no_png_is_refused_with_the_reason(
-    settings: Settings, catalog: Catalog, patch_files, as_folder, suffix: str
-) -> None:
+def test_a_patch_that_is_no_png_is_refused_with_the_reason(store: Store, patch_files, as_folder, suffix: str) -> None:
     name = f"8868_idx5_x51_y51_class0.{suffix}"
     folder = as_folder({**patch_files("8867"), name: b"\xff\xd8\xff\xe0"})
-    rule, message = _refusals(catalog, admit(settings, catalog, folder, EAST))[name]
+    rule, message = _refusals(store, admit(store, folder, EAST))[name]
     assert rule == "not-png"
     assert "PNG alone is taken" in message
     with pytest.raises(BcdError, match="not-png 1"):
-        admit(settings, catalog, folder / name, EAST)
+        admit(store, folder / name, EAST)
 
 
-def test_names_may_be_in_upper_case(
-    settings: Settings, catalog: Catalog, patch_files, as_zip, tmp_path: Path
-) -> None:
+def test_names_may_be_in_upper_case(store: Store, patch_files, as_zip, tmp_path: Path) -> None:
     slide = _write_tiff(tmp_path / "s.tif", _slide(), spacing=1.0).read_bytes()
     names = {name.upper(): data for name, data in patch_files("8867").items()}
     labels = b"patient,slide,x,y,label\n9001,2,1,1,1\n"
     delivery = as_zip({**names, "9001_IDX2.TIF": slide, "LABELS.CSV": labels}, tmp_path / "DELIVERY.ZIP")
-    admission = admit(settings, catalog, delivery, EAST)
+    admission = admit(store, delivery, EAST)
     assert (admission.admitted_files, admission.refused, admission.patients) == (6, {}, 2)
     assert admission.positive == 3
 
 
-def test_the_hospital_may_have_coarse_slides(settings: Settings, catalog: Catalog, tmp_path: Path) -> None:
+def test_the_hospital_may_have_coarse_slides(store: Store, tmp_path: Path) -> None:
     path = _write_tiff(tmp_path / "9001_idx2.tif", _slide(), spacing=4.99)
     with pytest.raises(BcdError, match="no-spacing 1"):
-        admit(settings, catalog, path, EAST)
-    allow_coarse(catalog, EAST, 5.0)
-    assert admit(settings, catalog, path, EAST).admitted_files == 1
+        admit(store, path, EAST)
+    allow_coarse(store, EAST, 5.0)
+    assert admit(store, path, EAST).admitted_files == 1
 
 
-def test_a_slide_that_bcd_cut_is_complete_unless_its_patches_are_refused(
-    settings: Settings, catalog: Catalog, tmp_path: Path
-) -> None:
-    admit(settings, catalog, _write_tiff(tmp_path / "9001_idx2.tif", _slide(), spacing=1.0), EAST)
-    assert list_complete(catalog) == {(EAST, "9001", "2"): "tiled"}
+def test_a_slide_that_bcd_cut_is_complete_unless_its_patches_are_refused(store: Store, tmp_path: Path) -> None:
+    admit(store, _write_tiff(tmp_path / "9001_idx2.tif", _slide(), spacing=1.0), EAST)
+    assert list_complete(store) == {(EAST, "9001", "2"): "tiled"}
     again = _write_tiff(tmp_path / "9002_idx3.tif", _slide(), spacing=1.0)  # the same pixels of another patient
-    admit(settings, catalog, again, EAST)
-    assert list_complete(catalog) == {(EAST, "9001", "2"): "tiled"}
+    admit(store, again, EAST)
+    assert list_complete(store) == {(EAST, "9001", "2"): "tiled"}
 
 
 def test_where_patches_lie_in_a_slide_that_bcd_cut_is_known_and_of_patches_it_is_not(
-    settings: Settings, catalog: Catalog, tmp_path: Path
+    store: Store, tmp_path: Path
 ) -> None:
     path = _write_tiff(tmp_path / "9001_idx2.tif", _slide(), spacing=1.0)
-    admit(settings, catalog, path, EAST)
-    assert find_frame(catalog, EAST, "9001", "2") == pytest.approx((1.0, 1.0, 0, 0))
-    assert find_frame(catalog, EAST, "9001", "3") is None
+    admit(store, path, EAST)
+    assert find_frame(store, EAST, "9001", "2") == pytest.approx((1.0, 1.0, 0, 0))
+    assert find_frame(store, EAST, "9001", "3") is None
     again = _write_tiff(tmp_path / "9002_idx3.tif", _slide(), spacing=1.0)  # refused: the same pixels
-    admit(settings, catalog, again, EAST)
-    assert find_frame(catalog, EAST, "9002", "3") is None
+    admit(store, again, EAST)
+    assert find_frame(store, EAST, "9002", "3") is None
 
 
 def test_viewers_begin_where_the_file_says_that_the_scan_begins() -> None:
@@ -205,37 +192,33 @@ def test_viewers_begin_where_the_file_says_that_the_scan_begins() -> None:
     assert read_corner({}) == (0, 0)
 
 
-def test_files_of_one_slide_that_differ_in_spacing_have_no_frame(
-    catalog: Catalog, settings: Settings, tmp_path
-) -> None:
-    admit(settings, catalog, _write_tiff(tmp_path / "9001_idx2.tif", _slide(), spacing=1.0), EAST)
+def test_files_of_one_slide_that_differ_in_spacing_have_no_frame(store: Store, tmp_path) -> None:
+    admit(store, _write_tiff(tmp_path / "9001_idx2.tif", _slide(), spacing=1.0), EAST)
     one, other = Frame(0.5, 0.5, 0, 0), Frame(0.25, 0.25, 0, 0)
-    with catalog.write() as connection:
+    with store.write() as connection:
         frames = [SlideFrame("9", "1", one), SlideFrame("9", "1", other), SlideFrame("9", "2", one)]
         record_frames(connection, EAST, 1, [*frames, SlideFrame("9001", "2", other)])
-    assert find_frame(catalog, EAST, "9", "1") is None
-    assert find_frame(catalog, EAST, "9", "2") == one
-    assert find_frame(catalog, EAST, "9001", "2").spacing_x == pytest.approx(1.0)
+    assert find_frame(store, EAST, "9", "1") is None
+    assert find_frame(store, EAST, "9", "2") == one
+    assert find_frame(store, EAST, "9001", "2").spacing_x == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(
     ("spacing", "given", "is_told"), [(None, None, True), (None, 1.0, False), (1.0, None, False)]
 )
 def test_a_slide_that_is_refused_by_its_name_is_told_what_else_it_lacks(
-    *, settings: Settings, catalog: Catalog, tmp_path: Path, spacing: float | None, given: float | None, is_told: bool
+    *, store: Store, tmp_path: Path, spacing: float | None, given: float | None, is_told: bool
 ) -> None:
     path = _write_tiff(tmp_path / "no_spacing_idx8.tif", _slide(), spacing=spacing)
     with pytest.raises(BcdError, match="name 1") as caught:
-        admit(settings, catalog, path, EAST, spacing=given)
+        admit(store, path, EAST, spacing=given)
     assert ("does not say its spacing: give it, in µm per pixel, with --spacing" in str(caught.value)) == is_told
 
 
-def test_a_slide_without_a_spacing_is_named_with_the_option_in_the_inbox_too(
-    settings: Settings, catalog: Catalog
-) -> None:
-    path = _write_tiff(settings.inbox / EAST / "9001_idx8.tif", _slide(), spacing=None)
+def test_a_slide_without_a_spacing_is_named_with_the_option_in_the_inbox_too(store: Store) -> None:
+    path = _write_tiff(store.settings.inbox / EAST / "9001_idx8.tif", _slide(), spacing=None)
     with pytest.raises(BcdError, match=r"9001_idx8\.tif.*does not say its spacing.*--spacing"):
-        admit(settings, catalog, path, EAST)
-    reason = (settings.set_aside / EAST / "9001_idx8.tif.txt").read_text("utf-8")
+        admit(store, path, EAST)
+    reason = (store.settings.set_aside / EAST / "9001_idx8.tif.txt").read_text("utf-8")
     assert "9001_idx8.tif" in reason
     assert "--spacing" in reason

@@ -6,40 +6,36 @@ from bcd.admission.received import set_aside
 from bcd.admission.waiting import count_set_aside, find_stuck
 from bcd.patches import Hospital
 from bcd.settings import Settings
-from bcd.store.catalog import Catalog
+from bcd.store.store import Store
 
 
-def test_without_an_inbox_nothing_is_stuck(settings: Settings, catalog: Catalog) -> None:
-    assert find_stuck(settings, catalog) == []
+def test_without_an_inbox_nothing_is_stuck(store: Store) -> None:
+    assert find_stuck(store) == []
 
 
-def test_deliveries_of_declared_hospitals_are_not_stuck(
-    settings: Settings, catalog: Catalog, as_zip, patch_files
-) -> None:
-    as_zip(patch_files("1"), settings.inbox / "east" / "a.zip")
-    (settings.inbox / "north").mkdir()
-    (settings.inbox / "north" / ".DS_Store").write_bytes(b"x")
-    (settings.inbox / "north" / "b.zip.part").write_bytes(b"x")
-    assert find_stuck(settings, catalog) == []
+def test_deliveries_of_declared_hospitals_are_not_stuck(store: Store, as_zip, patch_files) -> None:
+    as_zip(patch_files("1"), store.settings.inbox / "east" / "a.zip")
+    (store.settings.inbox / "north").mkdir()
+    (store.settings.inbox / "north" / ".DS_Store").write_bytes(b"x")
+    (store.settings.inbox / "north" / "b.zip.part").write_bytes(b"x")
+    assert find_stuck(store) == []
 
 
-def test_an_undeclared_hospital_is_named_with_the_command_that_declares_it(
-    settings: Settings, catalog: Catalog, as_zip, patch_files
-) -> None:
+def test_an_undeclared_hospital_is_named_with_the_command_that_declares_it(store: Store, as_zip, patch_files) -> None:
     for name in ("a.zip", "b.zip"):
-        as_zip(patch_files("1"), settings.inbox / "north" / name)
-    [stuck] = find_stuck(settings, catalog)
+        as_zip(patch_files("1"), store.settings.inbox / "north" / name)
+    [stuck] = find_stuck(store)
     assert stuck.deliveries == 2
-    assert str(settings.inbox / "north") in stuck.what
+    assert str(store.settings.inbox / "north") in stuck.what
     assert "bcd hospital declare north --identifiers" in stuck.fix
 
 
 def test_a_folder_that_cannot_be_a_hospital_and_files_outside_of_any_are_told_without_their_names(
-    settings: Settings, catalog: Catalog, as_zip, patch_files
+    store: Store, as_zip, patch_files
 ) -> None:
-    as_zip(patch_files("1"), settings.inbox / "Mrs Miller.zip")
-    as_zip(patch_files("1"), settings.inbox / "not a hospital" / "Mrs Miller.zip")
-    beside, folder = find_stuck(settings, catalog)
+    as_zip(patch_files("1"), store.settings.inbox / "Mrs Miller.zip")
+    as_zip(patch_files("1"), store.settings.inbox / "not a hospital" / "Mrs Miller.zip")
+    beside, folder = find_stuck(store)
     assert (beside.deliveries, folder.deliveries) == (1, 1)
     assert "HOSPITAL" in beside.fix
     assert "'not a hospital' is not a name for a hospital" in folder.what

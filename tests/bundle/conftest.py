@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bcd.settings import Settings
-from bcd.store.catalog import Catalog
+from bcd.store.store import Store
 
 
 @pytest.fixture
@@ -14,5 +14,5 @@ def settings(registry_settings: Settings) -> Settings:
 
 
 @pytest.fixture
-def catalog(undecided_catalog: Catalog) -> Catalog:
-    return undecided_catalog
+def store(undecided_store: Store) -> Store:
+    return undecided_store

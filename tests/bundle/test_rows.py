@@ -22,7 +22,7 @@ from bcd.errors import BcdError
 from bcd.gate.history import list_events, list_versions
 from bcd.gate.overrides import Word, force_promotion
 from bcd.settings import Settings
-from bcd.store.catalog import Catalog
+from bcd.store.store import Store, open_store
 from bcd.tracking import store
 from bcd.tracking.lookup import MODEL
 from bcd.tracking.store import experiment_id, open_client
@@ -72,8 +72,9 @@ def test_a_damaged_database_is_told_in_a_sentence(tmp_path: Path) -> None:
         read_rows(settings)
 
 
-def test_deleted_runs_models_and_experiments_change_nothing_in_the_story(tidied: Settings, catalog: Catalog) -> None:
-    told = [(one.version, one.what, one.verdict) for one in list_events(tidied, catalog)]
+def test_deleted_runs_models_and_experiments_change_nothing_in_the_story(tidied: Settings) -> None:
+    store = open_store(tidied)
+    told = [(one.version, one.what, one.verdict) for one in list_events(store)]
     with _database(tidied).begin() as connection:  # as `mlflow gc` deletes them
         for table in ("logged_model_metrics", "logged_model_tags", "logged_model_params", "logged_models"):
             connection.execute(sa.text(f"DELETE FROM {table}"))
@@ -81,32 +82,34 @@ def test_deleted_runs_models_and_experiments_change_nothing_in_the_story(tidied:
             connection.execute(sa.text(f"DELETE FROM {table}"))
     shutil.rmtree(tidied.mlflow / "artifacts")
 
-    assert [(one.version, one.what, one.verdict) for one in list_events(tidied, catalog)] == told
+    assert [(one.version, one.what, one.verdict) for one in list_events(store)] == told
     assert [one.metrics for one in list_versions(tidied)] == [{}] * 5
     with pytest.raises(BcdError, match="bcd-idc/2 cannot be loaded"):
         load_bundle(tidied)
 
 
-def test_versions_deleted_by_hand_are_told_as_gone(tidied: Settings, catalog: Catalog) -> None:
+def test_versions_deleted_by_hand_are_told_as_gone(tidied: Settings) -> None:
+    store = open_store(tidied)
     open_client(tidied).delete_model_version(MODEL, "2")
-    events = list_events(tidied, catalog)
+    events = list_events(store)
     assert [one.is_gone for one in events if one.what == "gate"] == [False, True]
-    lost = find_lost_champion(read_rows(tidied), catalog)
+    lost = find_lost_champion(read_rows(tidied), store)
     assert lost is not None
     assert lost.challenger == "1"  # the last one that was champion and is still there
 
 
-def test_a_missing_alias_is_told_with_the_way_back(tidied: Settings, catalog: Catalog) -> None:
+def test_a_missing_alias_is_told_with_the_way_back(tidied: Settings) -> None:
+    store = open_store(tidied)
     open_client(tidied).delete_registered_model_alias(MODEL, "champion")
     with pytest.raises(BcdError) as told:
         require_version(tidied, "champion")
     assert "bcd-idc/2 was made champion" in told.value.what
     assert told.value.fix == "`bcd model promote 2 --by NAME --reason TEXT` makes it champion again."
 
-    force_promotion(tidied, catalog, "2", LEE)
+    force_promotion(store, "2", LEE)
 
     assert require_version(tidied, "champion") == "2"
-    assert find_lost_champion(read_rows(tidied), catalog) is None
+    assert find_lost_champion(read_rows(tidied), store) is None
 
 
 def test_where_nothing_was_champion_the_way_is_to_retrain(undecided: Settings) -> None:
@@ -115,14 +118,14 @@ def test_where_nothing_was_champion_the_way_is_to_retrain(undecided: Settings) -
     assert told.value.fix == "Run `bcd retrain` first."
 
 
-def test_a_version_that_never_was_is_an_error(undecided: Settings, catalog: Catalog) -> None:
+def test_a_version_that_never_was_is_an_error(undecided: Settings, store: Store) -> None:
     with pytest.raises(BcdError) as told:
-        list_events(undecided, catalog, "77")
+        list_events(store, "77")
     assert (told.value.what.split(",")[0], told.value.fix) == (
         "There is no version bcd-idc/77",
         "Versions: 1, 2, 3, 4, 5.",
     )
-    assert {one.version for one in list_events(undecided, catalog, "3")} == {"bcd-idc/3"}
+    assert {one.version for one in list_events(store, "3")} == {"bcd-idc/3"}
 
 
 def test_an_experiment_deleted_by_hand_comes_back(tidied: Settings) -> None:

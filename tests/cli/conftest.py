@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bcd.store.catalog import Catalog
+from bcd.store.store import Store
 
 
 class PrefectServer:
@@ -40,5 +40,5 @@ def dashboard(prefect_server: None) -> PrefectServer:
 
 
 @pytest.fixture
-def catalog(undecided_catalog: Catalog) -> Catalog:
-    return undecided_catalog
+def store(undecided_store: Store) -> Store:
+    return undecided_store

@@ -12,10 +12,10 @@ from stored import store_patients
 from bcd.cli.main import main
 from bcd.patches import Hospital
 from bcd.settings import Settings
-from bcd.store.catalog import open_catalog
 from bcd.store.hospitals import declare_hospital
 from bcd.store.patients import list_patients
 from bcd.store.pseudonyms import open_pseudonyms
+from bcd.store.store import open_store
 from bcd.store.withdrawals import withdraw
 
 Run = Callable[..., tuple[int, str, str]]
@@ -38,11 +38,11 @@ def bcd(settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
 @pytest.fixture
 def home(settings: Settings) -> Settings:
     """A home of a hospital with raw identifiers and one with pseudonyms."""
-    catalog = open_catalog(settings)
-    declare_hospital(settings, catalog, "west", "raw", "Dr Lee")
-    open_pseudonyms(settings, catalog, Hospital("west"))
-    declare_hospital(settings, catalog, "east", "pseudonyms", "Dr Lee")
-    store_patients(settings, catalog, ["1001", "1002"])
+    store = open_store(settings)
+    declare_hospital(store, "west", "raw", "Dr Lee")
+    open_pseudonyms(store, Hospital("west"))
+    declare_hospital(store, "east", "pseudonyms", "Dr Lee")
+    store_patients(store, ["1001", "1002"])
     return settings
 
 
@@ -65,7 +65,7 @@ def test_a_backup_says_what_is_new_where_the_key_is_and_what_comes_next(
 def test_a_restored_home_says_what_is_left_to_do(bcd: Run, home: Settings, tmp_path: Path) -> None:
     bcd("backup", tmp_path / "to")
     [first] = [path.stem for path in (tmp_path / "to" / "backups").iterdir()]
-    withdraw(home, open_catalog(home), "1001", hospital="east", author="Dr Lee", reason="a letter")
+    withdraw(open_store(home), "1001", hospital="east", author="Dr Lee", reason="a letter")
     bcd("backup", tmp_path / "to")
 
     code, told, complained = bcd("restore", tmp_path / "to", "--home", tmp_path / "new", "--backup", first)
@@ -75,7 +75,7 @@ def test_a_restored_home_says_what_is_left_to_do(bcd: Run, home: Settings, tmp_p
     assert f"{tmp_path}/new is restored from the backup {first} of {home.home}" in told
     assert "recorded now: 1." in told
     assert f"from its own backup into {tmp_path}/new.keys" in told
-    patients = list_patients(open_catalog(Settings(home=tmp_path / "new"))).set_index("patient")["withdrawn"]
+    patients = list_patients(open_store(Settings(home=tmp_path / "new"))).set_index("patient")["withdrawn"]
     assert patients.to_dict() == {"1001": True, "1002": False}
 
 

@@ -17,8 +17,8 @@ from bcd.cli.batch import app
 from bcd.errors import BcdError
 from bcd.patches import Hospital
 from bcd.settings import Settings
-from bcd.store.catalog import Catalog, open_catalog
 from bcd.store.hospitals import declare_hospital
+from bcd.store.store import Store, open_store
 
 EDGE = "P1/0/P1_idx5_x1_y101_class0.png"
 BLANK = "P2/0/P2_idx5_x1_y101_class0.png"
@@ -40,14 +40,14 @@ def squeezed(text: str) -> str:
 
 
 @pytest.fixture
-def catalog(settings: Settings) -> Catalog:
-    opened = open_catalog(settings)
-    declare_hospital(settings, opened, "east", "pseudonyms", author="Ada")
+def store(settings: Settings) -> Store:
+    opened = open_store(settings)
+    declare_hospital(opened, "east", "pseudonyms", author="Ada")
     return opened
 
 
 @pytest.fixture
-def admitted(settings: Settings, catalog: Catalog, tmp_path: Path) -> Admission:
+def admitted(store: Store, tmp_path: Path) -> Admission:
     generator = np.random.default_rng(0)
     for patient in ("P1", "P2"):
         for label in (0, 1):
@@ -56,7 +56,7 @@ def admitted(settings: Settings, catalog: Catalog, tmp_path: Path) -> Admission:
     _draw(tmp_path / "first" / EDGE, generator.integers(0, 256, (42, 50, 3), dtype=np.uint8))
     _draw(tmp_path / "first" / BLANK, np.full((50, 50, 3), 245, np.uint8))
     (tmp_path / "first" / ".DS_Store").write_bytes(b"")
-    return admit(settings, catalog, tmp_path / "first", Hospital("east"))
+    return admit(store, tmp_path / "first", Hospital("east"))
 
 
 def _draw(path: Path, pixels: np.ndarray) -> None:
@@ -124,12 +124,10 @@ def test_what_cannot_be_is_told(arguments: list[str], told: str, admitted: Admis
     assert told in str(result.exception)
 
 
-def test_a_name_that_may_be_several_deliveries_lists_them(
-    admitted: Admission, settings: Settings, catalog: Catalog, tmp_path: Path
-) -> None:
+def test_a_name_that_may_be_several_deliveries_lists_them(admitted: Admission, store: Store, tmp_path: Path) -> None:
     noise = np.random.default_rng(1).integers(0, 256, (50, 50, 3), dtype=np.uint8)
     _draw(tmp_path / "again" / "first" / "P3/0/P3_idx5_x1_y1_class0.png", noise)
-    other = admit(settings, catalog, tmp_path / "again" / "first", Hospital("east"))
+    other = admit(store, tmp_path / "again" / "first", Hospital("east"))
     result = bcd("refusals", "first")
     assert isinstance(result.exception, BcdError)
     assert "may be 2 deliveries" in result.exception.what

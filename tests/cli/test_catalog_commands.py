@@ -16,7 +16,7 @@ from bcd.admission.admit import admit
 from bcd.cli.main import main
 from bcd.patches import Hospital
 from bcd.settings import Settings
-from bcd.store.catalog import open_catalog
+from bcd.store.store import open_store
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_a_patient_s_life_in_the_catalog(settings: Settings, bcd, tmp_path: Path
     assert bcd("hospital", "declare", "north", "--identifiers", "raw", "--by", "Mary")[0] == 0
     code, said = bcd("hospital", "declare", "north", "--identifiers", "pseudonyms")
     assert (code, "by Mary" in said) == (2, True)
-    admit(settings, open_catalog(settings), _make_delivery(tmp_path / "delivery"), Hospital("north"))
+    admit(open_store(settings), _make_delivery(tmp_path / "delivery"), Hospital("north"))
 
     (tmp_path / "labels.csv").write_text("name,label\nMiller_idx5_x1_y51.png,1\n")
     labels = ("labels", "import", str(tmp_path / "labels.csv"), "--by", "Dr Lee", "--reason", "a second reading")

@@ -18,7 +18,7 @@ SIGNED = ("--by", "Dr Lee", "--reason", "the audit asks for it")
 
 
 @pytest.fixture
-def bcd(undecided, catalog, capsys, monkeypatch):
+def bcd(undecided, store, capsys, monkeypatch):
     """Runs the command and returns its exit code and all that it says."""
     monkeypatch.setenv("BCD_HOME", str(undecided.home))
     monkeypatch.setenv("BCD_CATALOG_URL", undecided.catalog_url)
@@ -33,10 +33,10 @@ def bcd(undecided, catalog, capsys, monkeypatch):
     return run
 
 
-def test_a_person_forces_rolls_back_and_reads_the_story(bcd, catalog):
+def test_a_person_forces_rolls_back_and_reads_the_story(bcd, store):
     assert bcd("model", "promote", GREEN)[0] == 2  # nobody says who
     assert bcd("model", "promote", GREEN, "--by", "Dr Lee", "--reason", " ")[0] == 2
-    assert list_decisions(catalog) == []
+    assert list_decisions(store) == []
 
     code, said = bcd("model", "promote", GREEN, *SIGNED)
     assert (code, "champion   bcd-idc/1" in said, "Dr Lee forced" in said) == (0, True, True)
@@ -53,18 +53,18 @@ def test_a_person_forces_rolls_back_and_reads_the_story(bcd, catalog):
     assert [(one["version"], one["what"]) for one in events] == [("bcd-idc/3", "registered")]
 
 
-def test_an_approval_is_given_in_a_terminal(bcd, gate, catalog):
+def test_an_approval_is_given_in_a_terminal(bcd, gate, store):
     gate(GREEN)
     gate(RED, approval=True)
 
     assert bcd("model", "approve", "challenger", *SIGNED, "--answer", "REJECT")[0] == 0
 
-    assert (list_decisions(catalog)[-1].kind, list_decisions(catalog)[-1].verdict) == ("approval", "REJECT")
+    assert (list_decisions(store)[-1].kind, list_decisions(store)[-1].verdict) == ("approval", "REJECT")
     code, said = bcd("model", "approve", RED, "--by", "Dr May", "--reason", "but I like it")
     assert (code, "No promotion of bcd-idc/2 awaits approval" in " ".join(said.split())) == (2, True)
 
 
-def test_versions_are_compared_in_a_terminal_and_the_gate_only_with_a_name(bcd, undecided, catalog, monkeypatch):
+def test_versions_are_compared_in_a_terminal_and_the_gate_only_with_a_name(bcd, undecided, store, monkeypatch):
     first = load_snapshot(undecided, list_versions(undecided)[0].snapshot)
     as_test = replace(first, patches=first.patches.assign(split=first.patches["split"].replace("gate", "test")))
     with monkeypatch.context() as patch:
@@ -72,12 +72,12 @@ def test_versions_are_compared_in_a_terminal_and_the_gate_only_with_a_name(bcd, 
         code, said = bcd("model", "compare", GREEN, RED)
     assert (code, "bcd-idc/2 minus bcd-idc/1" in said, "of 12 test patients" in said) == (0, True, True)
     assert bcd("model", "compare", GREEN, RED)[0] == 2  # the snapshot has no test patients
-    assert list_decisions(catalog) == []
+    assert list_decisions(store) == []
 
     code, said = bcd("model", "compare", GREEN, RED, "--split", "gate")
     assert (code, "every look" in said.lower()) == (2, True)
     assert bcd("model", "compare", GREEN, RED, "--split", "gate", *SIGNED)[0] == 0
-    assert [one.kind for one in list_decisions(catalog)] == ["look"]
+    assert [one.kind for one in list_decisions(store)] == ["look"]
 
 
 def test_a_dry_run_of_prune_says_why_each_version_stays(bcd, gate, undecided):

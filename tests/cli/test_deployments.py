@@ -103,6 +103,12 @@ def test_the_first_time_everything_is_as_the_file_says_and_the_second_time_chang
     assert server.triggers() == [trigger]
 
 
+def test_schedules_run_in_the_hospital_s_time_zone(server: _Server) -> None:
+    server.settings = server.settings.model_copy(update={"timezone": "Asia/Kolkata"})
+    server.deploy()
+    assert [server.schedule(name)["schedule"]["timezone"] for name in ("retrain", "score")] == ["Asia/Kolkata"] * 2
+
+
 def test_what_a_person_set_stays_and_is_told_until_the_file_s_word_is_asked_for(server: _Server) -> None:
     server.deploy()
     server.change_schedule("score", schedule={"cron": "30 5 * * *", "timezone": "Europe/Berlin"})

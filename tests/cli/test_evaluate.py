@@ -10,7 +10,7 @@ import pytest
 
 from bcd.cli.main import main
 from bcd.settings import Settings
-from bcd.store.catalog import open_catalog
+from bcd.store.store import open_store
 from bcd.synthetic.scores import ScoreModel, draw_scores
 from bcd.validation.result import Validation
 
@@ -77,14 +77,14 @@ def test_a_person_sees_tables_and_where_the_page_is(settings: Settings, bcd, pre
 def test_what_cannot_be_evaluated_is_told_in_a_sentence(
     arguments: list[str], message: str, settings: Settings, bcd
 ) -> None:
-    open_catalog(settings)  # a home
+    open_store(settings)  # a home
     code, _, complained = bcd("evaluate", *arguments)
     assert code == 2
     assert message in complained
 
 
 def test_half_a_file_of_a_network_is_told_in_a_sentence(settings: Settings, bcd, tmp_path: Path) -> None:
-    open_catalog(settings)  # a home
+    open_store(settings)  # a home
     (tmp_path / "half.keras").write_bytes(b"PK\x03\x04" + bytes(3000))
     code, _, complained = bcd("evaluate", "--model", str(tmp_path / "half.keras"), "--pixels", "0..1")
     assert code == 2

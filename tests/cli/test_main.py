@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from bcd.settings import Settings
-from bcd.store.catalog import open_catalog
 from bcd.store.hospitals import declare_hospital
+from bcd.store.store import open_store
 
 BCD = str(Path(sys.executable).parent / "bcd")
 
@@ -71,7 +71,7 @@ def test_a_bad_delivery_is_told_in_a_sentence(
     kind: str, prefect_home: Settings, request: pytest.FixtureRequest
 ) -> None:
     path = Path("missing.zip") if kind == "missing" else request.getfixturevalue(kind)
-    declare_hospital(prefect_home, open_catalog(prefect_home), "east", "pseudonyms", "a test")
+    declare_hospital(open_store(prefect_home), "east", "pseudonyms", "a test")
     told = _bcd("ingest", str(path), "--hospital", "east")
     assert told.returncode == 2
     assert path.name in told.stderr

@@ -20,7 +20,7 @@ from bcd.settings import Settings
 from bcd.snapshots.freeze import freeze_snapshot
 from bcd.snapshots.options import SplitOptions
 from bcd.store.batches import read_pixels
-from bcd.store.catalog import open_catalog
+from bcd.store.store import open_store
 
 TOML = "stem = {filters = 4, stride = 5}\nstages = [{filters = 4}]\n"
 
@@ -144,9 +144,9 @@ def test_a_preview_that_cannot_be_made_says_why(options: list[str], what: str, s
 
 def test_a_preview_of_a_snapshot_shows_train_patches_of_both_classes(settings: Settings, bcd, tmp_path: Path) -> None:
     bcd("hospital", "declare", "north", "--identifiers", "pseudonyms", "--by", "Mary")
-    catalog = open_catalog(settings)
-    admit(settings, catalog, _make_delivery(tmp_path / "delivery"), Hospital("north"))
-    snapshot = freeze_snapshot(settings, catalog, SplitOptions())
+    store = open_store(settings)
+    admit(store, _make_delivery(tmp_path / "delivery"), Hospital("north"))
+    snapshot = freeze_snapshot(store, SplitOptions())
     pixels, labels, source = choose_patches(settings, "", seed=2)
     assert labels.tolist() == [0, 0, 0, 1, 1, 1]
     assert source == f"patches of the train split of snapshot {snapshot.id[:12]}"

@@ -17,7 +17,7 @@ from bcd.search.options import SearchOptions
 from bcd.settings import Settings
 from bcd.snapshots.freeze import write_snapshot
 from bcd.snapshots.options import SplitOptions
-from bcd.store.catalog import open_catalog
+from bcd.store.store import open_store
 from bcd.training.ensemble import TrainedEnsemble
 from bcd.training.fit import TrainedNetwork
 from bcd.training.options import EnsembleOptions, TrainOptions
@@ -32,7 +32,7 @@ TOML = "stem = {filters = 4, stride = 5}\nstages = [{filters = 4}]\n"
 def asked(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What was planned, and the plan that was trained; it answers with two members, kept at their second epoch."""
     given: list[dict[str, Any]] = []
-    open_catalog(settings)
+    open_store(settings)
 
     def preprocess(snapshot: str, **words: Any) -> str:
         given.append({"snapshot": snapshot, **words})

@@ -21,7 +21,7 @@ from bcd.admission import admit as engine
 from bcd.admission import settle as settling
 from bcd.patches import Hospital
 from bcd.settings import Settings
-from bcd.store.catalog import open_catalog
+from bcd.store.store import open_store
 
 PRELOAD = ["bcd.admission.admit", "cv2", "pandas", "psycopg", "pyarrow.compute", "pyarrow.parquet", "pytest"]
 """What the process that the others are forked from imports, so that each starts at once."""
@@ -93,7 +93,7 @@ def admit_once(
     _watch_phases(marks)
     marks.begin("open")
     try:
-        admission = engine.admit(settings, open_catalog(settings), path, Hospital("east"))
+        admission = engine.admit(open_store(settings), path, Hospital("east"))
         answer.send(("admitted", str(admission.already)))
     except Exception as error:  # noqa: BLE001 - the test asserts on it
         answer.send((type(error).__name__, str(error)))
@@ -102,12 +102,12 @@ def admit_once(
 
 def admit_all(settings: Settings, paths: list[Path], start: Any, answer: Any) -> None:
     """Admits deliveries of the hospital east one after the other, when all that wait at `start` are ready."""
-    catalog = open_catalog(settings)
+    store = open_store(settings)
     start.wait()
     outcomes = []
     for path in paths:
         try:
-            outcomes.append((path.name, str(engine.admit(settings, catalog, path, Hospital("east")).already)))
+            outcomes.append((path.name, str(engine.admit(store, path, Hospital("east")).already)))
         except Exception as error:  # noqa: BLE001 - the test asserts on it
             outcomes.append((path.name, f"{type(error).__name__}: {error}"))
     answer.send(outcomes)
@@ -152,12 +152,12 @@ def take_inbox(settings: Settings, start: Any, answer: Any) -> None:
     """Admits what waits in the inbox, as the flow does, when all that wait at `start` are ready."""
     from bcd.admission.delivery import find_deliveries
 
-    catalog = open_catalog(settings)
+    store = open_store(settings)
     start.wait()
     outcomes = []
     for hospital, path in find_deliveries(settings):
         try:
-            outcomes.append((path.name, str(engine.admit(settings, catalog, path, hospital).already)))
+            outcomes.append((path.name, str(engine.admit(store, path, hospital).already)))
         except Exception as error:  # noqa: BLE001 - the test asserts on it
             outcomes.append((path.name, type(error).__name__))
     answer.send(outcomes)

@@ -59,9 +59,9 @@ def first_home(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
                 url = postgres.url(postgres.make_database(request.getfixturevalue("empty_catalog")))
                 settings = settings.model_copy(update={"catalog_url": url})
             files = {**patch_files("old", range(8)), "old_idx5_x951_y1_class0.png": picture(99, width=42)}
-            with opened(settings) as catalog:
-                declare_hospital(settings, catalog, EAST, "pseudonyms", author="test")
-                admit(settings, catalog, write_zip(settings.home.with_name("earlier.zip"), files), EAST)
+            with opened(settings) as store:
+                declare_hospital(store, EAST, "pseudonyms", author="test")
+                admit(store, write_zip(settings.home.with_name("earlier.zip"), files), EAST)
             made[database] = settings
         return made[database]
 

@@ -11,25 +11,25 @@ import sqlalchemy as sa
 
 from bcd.settings import Settings
 from bcd.store import tables
-from bcd.store.catalog import Catalog, open_catalog
+from bcd.store.store import Store, open_store
 
 State = dict[str, object]
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[Catalog]:
+def opened(settings: Settings) -> Iterator[Store]:
     """Opens the catalog for the duration of the block."""
-    catalog = open_catalog(settings)
+    store = open_store(settings)
     try:
-        yield catalog
+        yield store
     finally:
-        catalog.engine.dispose()
+        store.engine.dispose()
 
 
 def read_state(settings: Settings) -> State:
     """Reads every row without its times and numbers, and every file's hash."""
     state: State = {}
-    with opened(settings) as catalog, catalog.engine.connect() as connection:
+    with opened(settings) as store, store.read() as connection:
         batches = {row.number: row.id for row in connection.execute(sa.select(tables.batches))}
         for table in tables.metadata.sorted_tables:
             rows = connection.execute(sa.select(table)).mappings()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from bcd.errors import UnavailableError
 from bcd.patches import Hospital
 from bcd.settings import Settings
 from bcd.store import catalog as database_module
-from bcd.store.catalog import Catalog, patiently
+from bcd.store.catalog import patiently
+from bcd.store.store import Store
 
 EAST = Hospital("east")
 
@@ -38,8 +40,8 @@ def _deliver(settings: Settings) -> Path:
 def undisturbed(copy_home: Callable[[str], Settings]) -> State:
     settings = copy_home("undisturbed")
     path = _deliver(settings)
-    with opened(settings) as catalog:
-        admit(settings, catalog, path, EAST)
+    with opened(settings) as store:
+        admit(store, path, EAST)
     return read_state(settings)
 
 
@@ -51,13 +53,13 @@ def home(copy_home: Callable[[str], Settings]) -> Settings:
 
 
 @pytest.fixture
-def catalog(home: Settings) -> Iterator[Catalog]:
-    with opened(home) as catalog:
-        yield catalog
+def store(home: Settings) -> Iterator[Store]:
+    with opened(home) as store:
+        yield store
 
 
-def _admit(settings: Settings, catalog: Catalog) -> Admission:
-    return admit(settings, catalog, settings.inbox / EAST / "delivery.zip", EAST)
+def _admit(store: Store) -> Admission:
+    return admit(store, store.settings.inbox / EAST / "delivery.zip", EAST)
 
 
 class Outage:
@@ -92,7 +94,7 @@ class Outage:
 
         monkeypatch.setattr(where, name, run)
 
-    def begins_at(self, catalog: Catalog, statement: str) -> None:
+    def begins_at(self, store: Store, statement: str) -> None:
         """Begins before a statement that begins so, or a commit after one that did."""
         reached = []
 
@@ -102,8 +104,8 @@ class Outage:
                 if not statement.endswith(" COMMIT"):
                     self()
 
-        sa.event.listen(catalog.engine, "before_cursor_execute", hear)
-        sa.event.listen(catalog.engine, "commit", lambda _: self() if reached else None)
+        sa.event.listen(store.engine, "before_cursor_execute", hear)
+        sa.event.listen(store.engine, "commit", lambda _: self() if reached else None)
 
 
 @pytest.fixture
@@ -128,16 +130,16 @@ MOMENTS: dict[str, Any] = {
 @on_postgresql
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_database_that_goes_away_is_waited_for(
-    *, home: Settings, catalog: Catalog, undisturbed: State, outage: Outage, moment: str, full_size: bool, monkeypatch
+    *, home: Settings, store: Store, undisturbed: State, outage: Outage, moment: str, full_size: bool, monkeypatch
 ) -> None:
     if not full_size and moment in {"files are read", "the batch is written", "it is committed"}:
         pytest.skip("at full size only: make exactly-once")
     where = MOMENTS[moment]
     if isinstance(where, str):
-        outage.begins_at(catalog, where)
+        outage.begins_at(store, where)
     else:
         outage.begins_with(monkeypatch, *where)
-    assert _admit(home, catalog).admitted == 20
+    assert _admit(store).admitted == 20
     assert outage.happened
     outage.end()
     assert differences(read_state(home), undisturbed) == []
@@ -145,10 +147,10 @@ def test_a_database_that_goes_away_is_waited_for(
 
 @on_postgresql
 def test_a_delivery_that_is_to_be_deleted_waits_for_the_database_too(
-    *, home: Settings, catalog: Catalog, outage: Outage, monkeypatch: pytest.MonkeyPatch
+    *, home: Settings, store: Store, outage: Outage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outage.begins_with(monkeypatch, engine, "leave_inbox")
-    _admit(home.model_copy(update={"after_admission": "delete"}), catalog)
+    _admit(replace(store, settings=home.model_copy(update={"after_admission": "delete"})))
     assert outage.happened
     assert not list((home.inbox / EAST).iterdir())
 
@@ -156,25 +158,25 @@ def test_a_delivery_that_is_to_be_deleted_waits_for_the_database_too(
 @on_postgresql
 @pytest.mark.parametrize("moment", ["the lock is held", "it is entered"])
 def test_a_database_that_stays_away_is_told_and_the_same_command_completes(
-    *, home: Settings, catalog: Catalog, undisturbed: State, postgres: Any, moment: str, monkeypatch
+    *, home: Settings, store: Store, undisturbed: State, postgres: Any, moment: str, monkeypatch
 ) -> None:
     outage = Outage(postgres, None)
     where = MOMENTS[moment]
     if isinstance(where, str):
-        outage.begins_at(catalog, where)
+        outage.begins_at(store, where)
     else:
         outage.begins_with(monkeypatch, *where)
     monkeypatch.setattr(settling, "patiently", partial(patiently, seconds=0.5))
     with pytest.raises(UnavailableError, match=r"has been away.*Bring it back and run the same command again"):
-        _admit(home, catalog)
+        _admit(store)
     outage.end()
-    _admit(home, catalog)
+    _admit(store)
     assert differences(read_state(home), undisturbed) == []
 
 
 @on_postgresql
 def test_an_admission_whose_lock_was_lost_in_its_transaction_is_not_cleared_away(
-    *, home: Settings, catalog: Catalog, copy_home: Callable[[str], Settings], tmp_path: Path
+    *, home: Settings, store: Store, copy_home: Callable[[str], Settings], tmp_path: Path
 ) -> None:
     """Regression: whoever had the lock next removed the batch that was just being committed."""
     other = write_zip(tmp_path / "other.zip", patch_files("new", range(100, 130)))
@@ -182,11 +184,11 @@ def test_an_admission_whose_lock_was_lost_in_its_transaction_is_not_cleared_away
 
     def admit_other() -> None:
         with opened(home) as another:
-            admit(home, another, other, EAST)
+            admit(another, other, EAST)
 
     def lose_lock(_connection: Any, _cursor: Any, text: str, *_rest: Any) -> None:
         if text.startswith("INSERT INTO refusals") and not others:
-            with catalog.engine.connect() as connection:
+            with store.read() as connection:
                 connection.execute(
                     sa.text(
                         "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_database d ON d.oid = database"
@@ -198,15 +200,15 @@ def test_an_admission_whose_lock_was_lost_in_its_transaction_is_not_cleared_away
             others[0].start()
             others[0].join(1.5)
 
-    sa.event.listen(catalog.engine, "before_cursor_execute", lose_lock)
-    assert _admit(home, catalog).admitted == 20
+    sa.event.listen(store.engine, "before_cursor_execute", lose_lock)
+    assert _admit(store).admitted == 20
     others[0].join(60)
     assert not others[0].is_alive()
     serial = copy_home("serial")
     path = _deliver(serial)
     with opened(serial) as one:
-        admit(serial, one, path, EAST)
-        admit(serial, one, other, EAST)
+        admit(one, path, EAST)
+        admit(one, other, EAST)
     assert differences(read_state(home), read_state(serial)) == []
 
 
@@ -221,11 +223,11 @@ def locked(home: Settings) -> Iterator[sqlite3.Connection]:
 
 @on_sqlite
 def test_a_catalog_that_another_program_locks_is_waited_for(
-    home: Settings, catalog: Catalog, undisturbed: State, locked: sqlite3.Connection
+    home: Settings, store: Store, undisturbed: State, locked: sqlite3.Connection
 ) -> None:
     done = threading.Timer(2.0, locked.rollback)
     done.start()
-    _admit(home, catalog)
+    _admit(store)
     done.join()
     assert differences(read_state(home), undisturbed) == []
 
@@ -236,10 +238,10 @@ def test_a_catalog_that_stays_locked_is_told_and_the_same_command_completes(
 ) -> None:
     monkeypatch.setattr(database_module, "BUSY_SECONDS", 0.2)
     before = read_state(home)
-    with opened(home) as catalog:
+    with opened(home) as store:
         with pytest.raises(UnavailableError, match=r"database is locked.*end what locks it, and run the same"):
-            _admit(home, catalog)
+            _admit(store)
         assert differences(read_state(home), before) == []
         locked.rollback()
-        _admit(home, catalog)
+        _admit(store)
     assert differences(read_state(home), undisturbed) == []

@@ -33,8 +33,8 @@ def _deliver(settings: Settings, container: str = "zip") -> Path:
 
 def _admit(settings: Settings) -> None:
     [path] = (settings.inbox / EAST).iterdir()
-    with opened(settings) as catalog:
-        admit(settings, catalog, path, EAST)
+    with opened(settings) as store:
+        admit(store, path, EAST)
 
 
 def _admit_apart(processes: Any, settings: Settings, path: Path, **faults: int) -> tuple[Marks, str, str]:
@@ -137,18 +137,18 @@ def test_a_catalog_that_is_full_is_told_and_leaves_no_batch_behind(
     settings = copy_home("home")
     path = _deliver(settings)
     before = read_state(settings)
-    with opened(settings) as catalog:
-        with catalog.engine.connect() as connection:
+    with opened(settings) as store:
+        with store.read() as connection:
             pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
-        catalog.engine.dispose()
+        store.engine.dispose()
         sa.event.listen(
-            catalog.engine,
+            store.engine,
             "connect",
             lambda raw, _: raw.execute(f"PRAGMA max_page_count = {pages + 1}"),
             insert=False,
         )
         with pytest.raises(UnavailableError, match=r"disk is full.*Make room"):
-            admit(settings, catalog, path, EAST)
+            admit(store, path, EAST)
     assert differences(read_state(settings), before) == []
     _admit(settings)
     assert differences(read_state(settings), undisturbed) == []

@@ -49,7 +49,7 @@ def drawn(full_size: bool) -> list[list[dict[str, bytes]]]:
 def _settled_order(settings: Settings) -> list[str]:
     """Returns the names of the deliveries in the order in which they were settled, without the first home's."""
     query = sa.select(tables.deliveries.c.name).order_by(tables.deliveries.c.admitted_at)
-    with opened(settings) as catalog, catalog.engine.connect() as connection:
+    with opened(settings) as store, store.read() as connection:
         return list(connection.scalars(query))[1:]
 
 
@@ -74,9 +74,9 @@ def _run_at_once(
 
 
 def _admit_one_by_one(settings: Settings, paths: list[Path]) -> None:
-    with opened(settings) as catalog:
+    with opened(settings) as store:
         for path in paths:
-            admit(settings, catalog, path, EAST)
+            admit(store, path, EAST)
 
 
 def _leave_alone() -> None:

@@ -112,8 +112,8 @@ class Case:
         if self.after_admission == "delete" and not path.exists():
             self.deliver(settings)  # the hospital hands it over again
         if path.exists():
-            with opened(settings) as catalog:
-                admit(settings, catalog, path, EAST)
+            with opened(settings) as store:
+                admit(store, path, EAST)
         assert differences(read_state(settings), expected.state) == [], victim.marks.phase
         return victim.marks.phase if killed else "too late"
 
@@ -158,6 +158,6 @@ def test_a_note_that_was_half_written_when_its_process_was_killed_stops_nobody(
     never_alive = (1 << 22) + 1
     note = settings.batches.parent / "unsettled" / f".partial-{MACHINE}-{never_alive}-x.json"
     note.write_text("")
-    with opened(settings) as catalog:
-        admit(settings, catalog, write_zip(tmp_path / "next.zip", patch_files("new", range(100, 104))), EAST)
+    with opened(settings) as store:
+        admit(store, write_zip(tmp_path / "next.zip", patch_files("new", range(100, 104))), EAST)
     assert not note.exists()

@@ -15,9 +15,9 @@ from bcd.settings import Settings
 from bcd.snapshots.freeze import freeze_snapshot
 from bcd.snapshots.options import SplitOptions
 from bcd.store.batches import list_batches
-from bcd.store.catalog import Catalog
 from bcd.store.conflicts import list_conflicts
 from bcd.store.revisions import import_labels
+from bcd.store.store import Store
 
 EAST = Hospital("east")
 
@@ -28,25 +28,25 @@ def home(copy_home: Callable[[str], Settings]) -> Settings:
 
 
 @pytest.fixture
-def catalog(home: Settings) -> Iterator[Catalog]:
-    with opened(home) as catalog:
-        yield catalog
+def store(home: Settings) -> Iterator[Store]:
+    with opened(home) as store:
+        yield store
 
 
 def _bytes_of_batches(settings: Settings) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in settings.batches.rglob("*") if path.is_file()}
 
 
-def _places(settings: Settings, catalog: Catalog) -> set[tuple[str, int]]:
-    patches = freeze_snapshot(settings, catalog, SplitOptions()).patches
+def _places(store: Store) -> set[tuple[str, int]]:
+    patches = freeze_snapshot(store, SplitOptions()).patches
     return set(zip(patches["patient"], patches["x"], strict=True))
 
 
-def test_the_same_delivery_twice_changes_nothing(home: Settings, catalog: Catalog, tmp_path: Path) -> None:
+def test_the_same_delivery_twice_changes_nothing(home: Settings, store: Store, tmp_path: Path) -> None:
     files = {**patch_files("new", range(100, 110)), "notes.txt": b"dear colleague"}
-    first = admit(home, catalog, write_zip(tmp_path / "first.zip", files), EAST)
+    first = admit(store, write_zip(tmp_path / "first.zip", files), EAST)
     before = read_state(home)
-    again = admit(home, catalog, write_folder(tmp_path / "again", dict(reversed(files.items()))), EAST)
+    again = admit(store, write_folder(tmp_path / "again", dict(reversed(files.items()))), EAST)
     assert (first.already, again.already, again.id) == (False, True, first.id)
     assert differences(read_state(home), before) == []
 
@@ -59,10 +59,10 @@ def test_of_two_deliveries_that_overlap_each_patch_is_admitted_once(
     admitted = []
     for number, order in enumerate([(early, both), (both, early)]):
         settings = copy_home(f"home-{number}")
-        with opened(settings) as catalog:
-            counts = [admit(settings, catalog, path, EAST) for path in order]
+        with opened(settings) as store:
+            counts = [admit(store, path, EAST) for path in order]
             admitted.append([(one.admitted, one.refused) for one in counts])
-            assert sum(batch.patches for batch in list_batches(catalog)) == 8 + 20
+            assert sum(batch.patches for batch in list_batches(store)) == 8 + 20
     assert admitted == [
         [(10, {}), (10, {"already-admitted": 10})],
         [(20, {}), (0, {"already-admitted": 10})],
@@ -70,31 +70,31 @@ def test_of_two_deliveries_that_overlap_each_patch_is_admitted_once(
 
 
 def test_a_doubt_that_arises_later_marks_the_patch_until_a_label_revision_settles_it(
-    home: Settings, catalog: Catalog, tmp_path: Path
+    home: Settings, store: Store, tmp_path: Path
 ) -> None:
     first = patch_files("new", range(100, 104))
-    admit(home, catalog, write_zip(tmp_path / "first.zip", first), EAST)
-    before, known = _bytes_of_batches(home), _places(home, catalog)
+    admit(store, write_zip(tmp_path / "first.zip", first), EAST)
+    before, known = _bytes_of_batches(home), _places(store)
     contradicting = {
         "new_idx5_x1_y1_class1.png": picture(100),  # the same place with another label
         "new_idx5_x951_y1_class0.png": picture(101),  # elsewhere with another label
         "other_idx5_x1_y1_class0.png": picture(102),  # another patient
         "other_idx5_x51_y1_class0.png": picture(999),
     }
-    admission = admit(home, catalog, write_zip(tmp_path / "later.zip", contradicting), EAST)
+    admission = admit(store, write_zip(tmp_path / "later.zip", contradicting), EAST)
     assert (admission.admitted, admission.refused) == (1, {"two-labels": 2, "two-patients": 1})
     assert _bytes_of_batches(home).items() >= before.items()
-    assert [(one.x, one.rule, one.is_open) for one in list_conflicts(catalog)] == [
+    assert [(one.x, one.rule, one.is_open) for one in list_conflicts(store)] == [
         (1, "two-labels", True),
         (51, "two-labels", True),
         (101, "two-patients", True),
     ]
     doubted = {("new", 1), ("new", 51), ("new", 101)}
-    assert _places(home, catalog) == known - doubted | {("other", 51)}
+    assert _places(store) == known - doubted | {("other", 51)}
 
     labels = tmp_path / "labels.csv"
     labels.write_text("patient,slide,x,y,label\nnew,5,1,1,1\nnew,5,51,1,1\n")
-    revised = import_labels(home, catalog, labels, hospital=EAST, author="Ada", reason="looked again")
+    revised = import_labels(store, labels, hospital=EAST, author="Ada", reason="looked again")
     assert (revised.changed, revised.settled) == (1, 2)
-    assert _places(home, catalog) == known - {("new", 101)} | {("other", 51)}
+    assert _places(store) == known - {("new", 101)} | {("other", 51)}
     assert _bytes_of_batches(home).items() >= before.items()

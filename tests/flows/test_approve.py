@@ -14,8 +14,8 @@ from bcd.gate.overrides import find_waiting
 from bcd.gate.verdict import Verdict
 from bcd.patches import SnapshotId
 from bcd.settings import Settings
-from bcd.store.catalog import open_catalog
 from bcd.store.decisions import Decision, list_decisions, record_decision
+from bcd.store.store import open_store
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,7 +50,7 @@ def waiting(settings: Settings) -> Settings:
         reasons=verdict.reasons,
         evidence={"verdict": verdict.model_dump(mode="json"), "awaits_approval": True, "bundle": "k"},
     )
-    record_decision(open_catalog(settings), decision)
+    record_decision(open_store(settings), decision)
     return settings
 
 
@@ -65,14 +65,14 @@ def test_the_flow_suspends_until_a_person_answers_and_records_the_answer(
     state = asyncio.run(_ask_and_answer({"verdict": "HOLD", "name": "Dr Lee", "reason": "not before the audit"}))
 
     assert state.is_completed()
-    answer = list_decisions(open_catalog(waiting))[-1]
+    answer = list_decisions(open_store(waiting))[-1]
     assert (answer.kind, answer.verdict, answer.by, answer.reason) == (
         "approval",
         "HOLD",
         "Dr Lee",
         "not before the audit",
     )
-    assert find_waiting(open_catalog(waiting)) is None
+    assert find_waiting(open_store(waiting)) is None
 
 
 async def _ask_and_answer(answer: dict[str, str]) -> State:
@@ -101,5 +101,5 @@ async def _ask_and_answer(answer: dict[str, str]) -> State:
 def test_what_was_answered_meanwhile_is_not_asked_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     from flows.approve import approve
 
-    open_catalog(settings)
+    open_store(settings)
     assert approve("1") == "answered before"

@@ -14,20 +14,20 @@ from bcd.admission import admit as engine
 from bcd.admission.sources.source import Source
 from bcd.settings import Settings
 from bcd.store.batches import list_batches
-from bcd.store.catalog import Catalog, open_catalog
 from bcd.store.delivery_queries import list_deliveries
 from bcd.store.hospitals import declare_hospital
+from bcd.store.store import Store, open_store
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("prefect_server")]
 
 
 @pytest.fixture
-def catalog(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Catalog:
+def store(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Store:
     monkeypatch.setenv("BCD_INBOX_QUIET_SECONDS", "0")
-    catalog = open_catalog(settings)
+    store = open_store(settings)
     for hospital in ("east", "west"):
-        declare_hospital(settings, catalog, hospital, "pseudonyms", author="test")
-    return catalog
+        declare_hospital(store, hospital, "pseudonyms", author="test")
+    return store
 
 
 def _deliver(settings: Settings, hospital: str, name: str, patient: str) -> Path:
@@ -40,7 +40,7 @@ def _deliver(settings: Settings, hospital: str, name: str, patient: str) -> Path
 
 
 def test_one_poisoned_delivery_stops_no_other_of_any_hospital(
-    settings: Settings, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     from flows.ingest import ingest
 
@@ -50,7 +50,7 @@ def test_one_poisoned_delivery_stops_no_other_of_any_hospital(
         ("east", "c-good.zip", "2"),
         ("west", "good.zip", "3"),
     ):
-        _deliver(settings, hospital, name, patient)
+        _deliver(store.settings, hospital, name, patient)
     examine = engine.examine_files  # type: ignore[attr-defined]
 
     def crash(source: Source, *rest: object) -> object:
@@ -68,21 +68,21 @@ def test_one_poisoned_delivery_stops_no_other_of_any_hospital(
     assert "b-poisoned.zip" in str(state.message)
     assert "BufferError" in str(state.message)
     assert "Traceback (most recent call last)" in caplog.text
-    assert {batch.delivery for batch in list_batches(catalog)} == {"a-good.zip", "c-good.zip", "good.zip"}
-    [refused] = [each for each in list_deliveries(catalog) if each.reason]
+    assert {batch.delivery for batch in list_batches(store)} == {"a-good.zip", "c-good.zip", "good.zip"}
+    [refused] = [each for each in list_deliveries(store) if each.reason]
     assert refused.refused == {"failed": 1}
-    assert (settings.reports / f"{refused.id[:12]}.html").exists()
-    assert (settings.set_aside / "east" / "b-poisoned.zip").exists()
+    assert (store.settings.reports / f"{refused.id[:12]}.html").exists()
+    assert (store.settings.set_aside / "east" / "b-poisoned.zip").exists()
     assert ingest() == []
 
 
 def test_a_fault_of_the_machine_leaves_one_delivery_waiting_and_the_others_go_on(
-    settings: Settings, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+    store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from flows.ingest import ingest
 
-    slides = _deliver(settings, "east", "a-slides.zip", "4")
-    _deliver(settings, "west", "good.zip", "5")
+    slides = _deliver(store.settings, "east", "a-slides.zip", "4")
+    _deliver(store.settings, "west", "good.zip", "5")
     examine = engine.examine_files  # type: ignore[attr-defined]
 
     def miss(source: Source, *rest: object) -> object:
@@ -99,22 +99,22 @@ def test_a_fault_of_the_machine_leaves_one_delivery_waiting_and_the_others_go_on
     assert slides.exists()
     [admission] = ingest()
     assert admission.delivery == "a-slides.zip"
-    assert len(list_batches(catalog)) == 2
+    assert len(list_batches(store)) == 2
 
 
-def test_several_failures_are_all_told(settings: Settings, catalog: Catalog) -> None:
+def test_several_failures_are_all_told(store: Store) -> None:
     from flows.ingest import ingest
 
     for hospital in ("east", "west"):
-        _deliver(settings, hospital, f"{hospital}.zip", "6").write_bytes(b"7z\xbc\xaf\x27\x1c")
-    _deliver(settings, "west", "good.zip", "7")
+        _deliver(store.settings, hospital, f"{hospital}.zip", "6").write_bytes(b"7z\xbc\xaf\x27\x1c")
+    _deliver(store.settings, "west", "good.zip", "7")
     state = ingest(return_state=True)
     assert str(state.message).startswith("2 deliveries are not admitted; 1 is.")
     assert "east.zip is a 7z archive" in str(state.message)
     assert "west.zip is a 7z archive" in str(state.message)
 
 
-@pytest.mark.usefixtures("catalog")
+@pytest.mark.usefixtures("store")
 def test_deliveries_of_a_hospital_that_nobody_declared_are_a_warning_on_the_dashboard(settings: Settings) -> None:
     from prefect.artifacts import Artifact
 

@@ -26,40 +26,40 @@ def aliases(settings) -> dict[str, str]:
 
 
 @pytest.fixture
-def champion(undecided, catalog):
+def champion(undecided, store):
     """GREEN is champion by a person's word."""
-    force_promotion(undecided, catalog, GREEN, Word("Dr May", "the first one"))
+    force_promotion(store, GREEN, Word("Dr May", "the first one"))
     return undecided
 
 
-def test_a_forced_promotion_is_recorded_with_name_and_reason(champion, catalog):
-    made = force_promotion(champion, catalog, WRONG, LEE)
+def test_a_forced_promotion_is_recorded_with_name_and_reason(champion, store):
+    made = force_promotion(store, WRONG, LEE)
 
     assert aliases(champion) == {"champion": WRONG, "previous": GREEN}
-    kept = list_decisions(catalog)[-1]
+    kept = list_decisions(store)[-1]
     assert (kept.key, kept.kind, kept.by, kept.reason) == (made.key, "forced", "Dr Lee", "the audit asks for it")
     assert (kept.challenger, kept.champion, kept.verdict) == (WRONG, GREEN, "PROMOTE")
     assert kept.reasons == ["Dr Lee forced the promotion: the audit asks for it."]
 
 
-def test_a_rollback_exchanges_champion_and_previous_and_once_more_undoes_it(champion, catalog):
-    force_promotion(champion, catalog, RED, LEE)
+def test_a_rollback_exchanges_champion_and_previous_and_once_more_undoes_it(champion, store):
+    force_promotion(store, RED, LEE)
 
-    back = roll_back(champion, catalog, Word("Dr May", "it misses lobules"))
+    back = roll_back(store, Word("Dr May", "it misses lobules"))
     assert (back.challenger, back.champion, back.kind) == (GREEN, RED, "rollback")
     assert aliases(champion) == {"champion": GREEN, "previous": RED}
 
-    roll_back(champion, catalog, Word("Dr May", "it was the scanner"))
+    roll_back(store, Word("Dr May", "it was the scanner"))
     assert aliases(champion) == {"champion": RED, "previous": GREEN}
 
 
-def test_a_command_that_is_given_twice_decides_once(champion, catalog):
-    force_promotion(champion, catalog, RED, LEE)
-    assert force_promotion(champion, catalog, RED, LEE) == list_decisions(catalog)[-1]
-    roll_back(champion, catalog, LEE)
-    roll_back(champion, catalog, LEE)
+def test_a_command_that_is_given_twice_decides_once(champion, store):
+    force_promotion(store, RED, LEE)
+    assert force_promotion(store, RED, LEE) == list_decisions(store)[-1]
+    roll_back(store, LEE)
+    roll_back(store, LEE)
 
-    assert [one.kind for one in list_decisions(catalog)] == ["forced", "forced", "rollback"]
+    assert [one.kind for one in list_decisions(store)] == ["forced", "forced", "rollback"]
     assert aliases(champion) == {"champion": GREEN, "previous": RED}
 
 
@@ -69,27 +69,27 @@ def test_nobody_decides_without_name_and_reason(word):
         Word(*word)
 
 
-def test_what_cannot_be_done_is_told(champion, catalog):
+def test_what_cannot_be_done_is_told(champion, store):
     with pytest.raises(BcdError, match="champion already"):
-        force_promotion(champion, catalog, "champion", LEE)
+        force_promotion(store, "champion", LEE)
     with pytest.raises(BcdError, match="no 77"):
-        force_promotion(champion, catalog, "77", LEE)
+        force_promotion(store, "77", LEE)
     with pytest.raises(BcdError, match="no previous champion"):
-        roll_back(champion, catalog, LEE)
+        roll_back(store, LEE)
     with pytest.raises(BcdError, match="awaits approval"):
-        answer_approval(champion, catalog, RED, LEE, "PROMOTE")
-    assert len(list_decisions(catalog)) == 1
+        answer_approval(store, RED, LEE, "PROMOTE")
+    assert len(list_decisions(store)) == 1
 
 
-def test_a_version_that_does_not_load_becomes_champion_for_nobody(champion, catalog, monkeypatch):
+def test_a_version_that_does_not_load_becomes_champion_for_nobody(champion, store, monkeypatch):
     def fail(*_):
         raise BcdError("Its files are gone.", "Retrain.")
 
     monkeypatch.setattr(overrides, "load_bundle", fail)
     with pytest.raises(BcdError, match="files are gone"):
-        force_promotion(champion, catalog, RED, LEE)
+        force_promotion(store, RED, LEE)
     assert aliases(champion) == {"champion": GREEN}
-    assert len(list_decisions(catalog)) == 1
+    assert len(list_decisions(store)) == 1
 
 
 def run_killed(monkeypatch, at, action):
@@ -117,97 +117,93 @@ def run_killed(monkeypatch, at, action):
 
 
 @pytest.mark.parametrize("command", ["forced", "rollback"])
-def test_a_death_between_any_two_steps_is_fixed_by_the_same_command(champion, catalog, monkeypatch, command):
+def test_a_death_between_any_two_steps_is_fixed_by_the_same_command(champion, store, monkeypatch, command):
     monkeypatch.setattr(overrides, "_require_loadable", lambda *_: None)  # tested above, and slow
     client = open_client(champion)
     for at in range(20):
         # GREEN is champion and, for a rollback, RED the one before it.
         for version in (RED, GREEN):
             if aliases(champion).get("champion") != version:
-                force_promotion(champion, catalog, version, Word("Dr May", f"before kill {at}"))
-        before, word = len(list_decisions(catalog)), Word("Dr Lee", f"kill {at}")
+                force_promotion(store, version, Word("Dr May", f"before kill {at}"))
+        before, word = len(list_decisions(store)), Word("Dr Lee", f"kill {at}")
 
         def action(word=word):
-            return (
-                force_promotion(champion, catalog, RED, word)
-                if command == "forced"
-                else roll_back(champion, catalog, word)
-            )
+            return force_promotion(store, RED, word) if command == "forced" else roll_back(store, word)
 
         killed = run_killed(monkeypatch, at, action)
-        recorded = len(list_decisions(catalog)) - before
+        recorded = len(list_decisions(store)) - before
         assert recorded == (0 if killed and at == 0 else 1)  # what was not recorded has not happened
         assert aliases(champion)["champion"] in {GREEN, RED}  # there is one at every moment
         action()
         assert aliases(champion) == {"champion": RED, "previous": GREEN}
-        assert len(list_decisions(catalog)) == before + 1
-        assert finish_last_decision(client, catalog) is None
+        assert len(list_decisions(store)) == before + 1
+        assert finish_last_decision(client, store) is None
         if not killed:
             break
     assert at == 8  # the record, two aliases, four tags and the last one; at the ninth nothing is left to be killed
 
 
-def test_an_unfinished_decision_is_finished_by_whoever_decides_next(champion, catalog, monkeypatch):
-    assert run_killed(monkeypatch, 2, lambda: force_promotion(champion, catalog, RED, LEE))
+def test_an_unfinished_decision_is_finished_by_whoever_decides_next(champion, store, monkeypatch):
+    assert run_killed(monkeypatch, 2, lambda: force_promotion(store, RED, LEE))
     assert aliases(champion)["champion"] == GREEN
 
-    roll_back(champion, catalog, Word("Dr May", "no, back"))
+    roll_back(store, Word("Dr May", "no, back"))
 
     assert aliases(champion) == {"champion": GREEN, "previous": RED}
-    assert [one.kind for one in list_decisions(catalog)] == ["forced", "forced", "rollback"]
+    assert [one.kind for one in list_decisions(store)] == ["forced", "forced", "rollback"]
 
 
-def test_where_a_person_has_to_approve_the_gate_only_proposes(champion, catalog, gate):
+def test_where_a_person_has_to_approve_the_gate_only_proposes(champion, store, gate):
     verdict = gate(RED, approval=True)
 
     assert (verdict.verdict, verdict.awaits_approval) == ("PROMOTE", True)
     assert "A person has to approve" in verdict.markdown()
     assert aliases(champion) == {"champion": GREEN, "challenger": RED}
-    assert find_waiting(catalog).challenger == RED
+    assert find_waiting(store).challenger == RED
 
-    answer_approval(champion, catalog, RED, LEE, "PROMOTE")
+    answer_approval(store, RED, LEE, "PROMOTE")
 
     assert aliases(champion) == {"champion": RED, "previous": GREEN}
-    assert find_waiting(catalog) is None
+    assert find_waiting(store) is None
     again = gate(RED, approval=True)
     assert (again.verdict, again.awaits_approval) == ("PROMOTE", False)
     assert again.reasons[0] == "Dr Lee answered PROMOTE: the audit asks for it."
-    assert [one.what for one in list_events(champion, catalog)][-2:] == ["awaits approval", "approval"]
+    assert [one.what for one in list_events(store)][-2:] == ["awaits approval", "approval"]
 
 
 @pytest.mark.parametrize(("answer", "kept"), [("HOLD", {"challenger": RED}), ("REJECT", {})])
-def test_a_person_may_say_no(champion, catalog, gate, answer, kept):
+def test_a_person_may_say_no(champion, store, gate, answer, kept):
     gate(RED, approval=True)
 
-    answer_approval(champion, catalog, RED, LEE, answer)
+    answer_approval(store, RED, LEE, answer)
 
     assert aliases(champion) == {"champion": GREEN, **kept}
-    assert list_decisions(catalog)[-1].verdict == answer
+    assert list_decisions(store)[-1].verdict == answer
 
 
-def test_an_approval_that_comes_after_the_champion_changed_holds(champion, catalog, gate):
+def test_an_approval_that_comes_after_the_champion_changed_holds(champion, store, gate):
     gate(RED, approval=True)
-    force_promotion(champion, catalog, WRONG, LEE)
+    force_promotion(store, WRONG, LEE)
 
-    answered = answer_approval(champion, catalog, RED, Word("Dr May", "fine"), "PROMOTE")
+    answered = answer_approval(store, RED, Word("Dr May", "fine"), "PROMOTE")
 
     assert answered.verdict == "HOLD"
     assert "The champion has changed to 3" in answered.reasons[0]
     assert aliases(champion)["champion"] == WRONG
 
 
-def test_what_was_forced_meanwhile_needs_no_approval_any_more(champion, catalog, gate):
+def test_what_was_forced_meanwhile_needs_no_approval_any_more(champion, store, gate):
     gate(RED, approval=True)
-    force_promotion(champion, catalog, RED, LEE)
+    force_promotion(store, RED, LEE)
 
-    assert find_waiting(catalog) is None
+    assert find_waiting(store) is None
     assert aliases(champion) == {"champion": RED, "previous": GREEN}
 
 
-def test_history_tells_who_did_what_and_why_and_of_versions_that_are_gone(champion, catalog):
-    force_promotion(champion, catalog, RED, LEE)
-    roll_back(champion, catalog, Word("Dr May", "it misses lobules"))
-    events = [one for one in list_events(champion, catalog) if one.what != "registered"]
+def test_history_tells_who_did_what_and_why_and_of_versions_that_are_gone(champion, store):
+    force_promotion(store, RED, LEE)
+    roll_back(store, Word("Dr May", "it misses lobules"))
+    events = [one for one in list_events(store) if one.what != "registered"]
 
     assert [(one.version, one.what, one.by) for one in events] == [
         (f"{MODEL}/{GREEN}", "forced", "Dr May"),

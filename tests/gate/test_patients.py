@@ -23,7 +23,7 @@ def first(undecided):
     return load_snapshot(undecided, list_versions(undecided)[0].snapshot)
 
 
-def test_gate_patients_whose_pixels_changed_decide_nothing(gate, undecided, catalog, monkeypatch):
+def test_gate_patients_whose_pixels_changed_decide_nothing(gate, undecided, store, monkeypatch):
     gate(GREEN)
     read = patients.read_pixels
 
@@ -36,25 +36,25 @@ def test_gate_patients_whose_pixels_changed_decide_nothing(gate, undecided, cata
     with pytest.raises(BcdError, match=r"gate patients of snapshot .* are not what they were"):
         gate(RED)
 
-    assert len(list_decisions(catalog)) == 1
+    assert len(list_decisions(store)) == 1
     assert champion_version(undecided) == GREEN
 
 
-def test_gate_patients_whose_labels_changed_decide_nothing(gate, catalog, first):
+def test_gate_patients_whose_labels_changed_decide_nothing(gate, store, first):
     gate(GREEN)
     labels = first.patches["label"].mask(first.patches["patient"] == "1003", 1)
 
     with pytest.raises(BcdError, match="are not what they were"):
         gate(RED, on=replace(first, patches=first.patches.assign(label=labels)))
-    assert len(list_decisions(catalog)) == 1
+    assert len(list_decisions(store)) == 1
 
 
-def test_a_patient_in_two_splits_is_found_before_anybody_looks(gate, catalog, first):
+def test_a_patient_in_two_splits_is_found_before_anybody_looks(gate, store, first):
     moved = first.patches["split"].mask(first.patches.index == first.patches.index[-1], "train")
 
     with pytest.raises(BcdError, match="lies in two splits"):
         gate(GREEN, on=replace(first, patches=first.patches.assign(split=moved)))
-    assert list_decisions(catalog) == []
+    assert list_decisions(store) == []
 
 
 def test_a_snapshot_without_gate_patients_holds_the_first_challenger(gate, undecided, first):
@@ -64,12 +64,12 @@ def test_a_snapshot_without_gate_patients_holds_the_first_challenger(gate, undec
     assert champion_version(undecided) is None
 
 
-def test_both_models_are_scored_from_the_registry_on_the_same_patches(gate, undecided, catalog, first):
+def test_both_models_are_scored_from_the_registry_on_the_same_patches(gate, undecided, store, first):
     gate(GREEN), gate(RED)
 
-    evaluated = list_decisions(catalog)[-1]
+    evaluated = list_decisions(store)[-1]
     folder = open_client(undecided).get_run(evaluated.evidence["run"]).info.artifact_uri.removeprefix("file://")
-    seen = open_look(undecided, catalog, first, "gate")
+    seen = open_look(store, first, "gate")
     for role, version in {"challenger": RED, "champion": GREEN}.items():
         kept = pd.read_parquet(f"{folder}/{role}_scores.parquet")
         _, again = seen.score(undecided, version)
@@ -98,7 +98,7 @@ def test_what_is_reported_is_of_test_patients_and_decides_nothing(gate):
     assert "Reported, of test patients, who decided nothing" in verdict.markdown()
 
 
-def test_a_challenger_that_cannot_be_loaded_is_told_and_nothing_is_decided(gate, undecided, catalog, monkeypatch):
+def test_a_challenger_that_cannot_be_loaded_is_told_and_nothing_is_decided(gate, undecided, store, monkeypatch):
     def fail(*_, **__):
         raise OSError("No such artifact: networks/network-1.keras")
 
@@ -106,7 +106,7 @@ def test_a_challenger_that_cannot_be_loaded_is_told_and_nothing_is_decided(gate,
     with pytest.raises(BcdError, match=r"bcd-idc/1 cannot be loaded from the registry: No such artifact"):
         gate(GREEN)
 
-    assert list_decisions(catalog) == []
+    assert list_decisions(store) == []
     assert champion_version(undecided) is None
     client = open_client(undecided)
     (run,) = client.search_runs([experiment_id(client)], "tags.`bcd.kind` = 'gate'")

@@ -24,7 +24,7 @@ def aliases(settings) -> dict[str, str]:
     return {alias: found.version for found in list_versions(settings) for alias in found.aliases}
 
 
-def test_a_registry_starts_improves_and_holds_with_a_record_of_each(gate, undecided, catalog):
+def test_a_registry_starts_improves_and_holds_with_a_record_of_each(gate, undecided, store):
 
     assert gate(GREEN).verdict == "PROMOTE"
     assert aliases(undecided) == {"champion": GREEN}
@@ -33,7 +33,7 @@ def test_a_registry_starts_improves_and_holds_with_a_record_of_each(gate, undeci
     assert gate(WRONG).verdict == "REJECT"
     assert aliases(undecided) == {"champion": RED, "previous": GREEN}
 
-    decisions = list_decisions(catalog)
+    decisions = list_decisions(store)
     assert [(d.challenger, d.champion, d.verdict) for d in decisions] == [
         (GREEN, None, "PROMOTE"),
         (RED, GREEN, "PROMOTE"),
@@ -80,16 +80,16 @@ def test_a_look_at_the_gate_patients_is_logged_with_what_it_saw(gate, undecided)
     assert verdict.check("looks").text.startswith("This is look 1 at exactly these 12 gate patients")
 
 
-def test_the_same_key_decides_once(gate, undecided, catalog):
+def test_the_same_key_decides_once(gate, undecided, store):
     first = gate(GREEN)
 
     assert gate(GREEN) == first
-    assert len(list_decisions(catalog)) == 1
+    assert len(list_decisions(store)) == 1
 
 
 @pytest.mark.parametrize("dies_at", ["previous", "champion"])
 def test_a_promotion_killed_between_the_aliases_is_finished_by_the_next_run(
-    gate, undecided, catalog, *, monkeypatch, dies_at
+    gate, undecided, store, *, monkeypatch, dies_at
 ):
     gate(GREEN)
     move = MlflowClient.set_registered_model_alias
@@ -107,17 +107,15 @@ def test_a_promotion_killed_between_the_aliases_is_finished_by_the_next_run(
 
     assert gate(RED).verdict == "PROMOTE"
     assert aliases(undecided) == {"champion": RED, "previous": GREEN}
-    assert len(list_decisions(catalog)) == 2
+    assert len(list_decisions(store)) == 2
 
 
-def test_a_gate_killed_before_its_decision_leaves_nothing_and_decides_next_time(
-    gate, undecided, catalog, monkeypatch
-):
+def test_a_gate_killed_before_its_decision_leaves_nothing_and_decides_next_time(gate, undecided, store, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("bcd.gate.promotion.record_decision", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             gate(GREEN)
-    assert (champion_version(undecided), list_decisions(catalog)) == (None, [])
+    assert (champion_version(undecided), list_decisions(store)) == (None, [])
 
     assert gate(GREEN).verdict == "PROMOTE"
     client = open_client(undecided)
@@ -135,13 +133,13 @@ def test_an_alias_that_a_person_moved_back_stays_where_it_is(gate, undecided):
 
 
 @pytest.mark.parametrize("role", ["challenger", "champion"])
-def test_a_model_is_not_evaluated_by_patients_it_learned_from(gate, undecided, catalog, role):
+def test_a_model_is_not_evaluated_by_patients_it_learned_from(gate, undecided, store, role):
     champion, challenger = (LEAKY, RED) if role == "champion" else (RED, LEAKY)
     open_client(undecided).set_registered_model_alias(MODEL, "champion", champion)
 
     with pytest.raises(BcdError, match=r"has seen 4 patients that it would be evaluated on: h1/1000"):
         gate(challenger)
-    assert list_decisions(catalog) == []
+    assert list_decisions(store) == []
 
 
 def test_the_champion_does_not_challenge_itself(gate):
@@ -156,12 +154,12 @@ def test_an_unknown_challenger_is_told(gate):
         gate("77")
 
 
-def test_a_decision_about_another_registry_s_version_moves_nothing(gate, undecided, catalog):
+def test_a_decision_about_another_registry_s_version_moves_nothing(gate, undecided, store):
     gate(GREEN)
-    (decision,) = list_decisions(catalog)
+    (decision,) = list_decisions(store)
     evidence = decision.evidence | {"bundle": "of a registry that is gone"}
-    record_decision(catalog, replace(decision, key="old", challenger=RED, champion=GREEN, evidence=evidence))
+    record_decision(store, replace(decision, key="old", challenger=RED, champion=GREEN, evidence=evidence))
 
-    finish_last_decision(open_client(undecided), catalog)
+    finish_last_decision(open_client(undecided), store)
 
     assert champion_version(undecided) == GREEN

@@ -33,81 +33,81 @@ def grown(first):
     return replace(first, id="b" * 64, patches=patches)
 
 
-def recheck(settings, catalog, snapshot):
-    return recheck_champion(settings, catalog, snapshot=snapshot, options=GateOptions(), evaluate=EVALUATE)
+def recheck(store, snapshot):
+    return recheck_champion(store, snapshot=snapshot, options=GateOptions(), evaluate=EVALUATE)
 
 
 def aliases(settings) -> dict[str, str]:
     return {alias: found.version for found in list_versions(settings) for alias in found.aliases}
 
 
-def test_the_champion_is_evaluated_again_on_new_patients_and_only_then(undecided, catalog, gate, first, grown):
+def test_the_champion_is_evaluated_again_on_new_patients_and_only_then(undecided, store, gate, first, grown):
     gate(GREEN), gate(RED)
-    assert recheck(undecided, catalog, first) is None  # these very patients made it champion
+    assert recheck(store, first) is None  # these very patients made it champion
 
-    verdict = recheck(undecided, catalog, grown)
+    verdict = recheck(store, grown)
 
     assert (verdict.verdict, verdict.challenger, verdict.champion) == ("PROMOTE", RED, GREEN)
     assert verdict.reported[0].startswith("bcd-idc/2 on 2 test patients")
-    last = list_decisions(catalog)[-1]
+    last = list_decisions(store)[-1]
     assert (last.kind, last.evidence["figures"]["test_patients"]) == ("recheck", 2)
     assert aliases(undecided) == {"champion": RED, "previous": GREEN}
-    assert recheck(undecided, catalog, grown) is None
+    assert recheck(store, grown) is None
 
 
-def test_a_champion_that_no_longer_holds_is_told_and_stays(undecided, catalog, gate, grown):
+def test_a_champion_that_no_longer_holds_is_told_and_stays(undecided, store, gate, grown):
     gate(RED)
-    force_promotion(undecided, catalog, WRONG, Word("Dr Lee", "by mistake"))
+    force_promotion(store, WRONG, Word("Dr Lee", "by mistake"))
 
-    assert recheck(undecided, catalog, grown).verdict == "REJECT"
+    assert recheck(store, grown).verdict == "REJECT"
     assert aliases(undecided) == {"champion": WRONG, "previous": RED}
 
 
-def test_without_champion_nobody_is_evaluated_and_without_previous_it_stands_alone(undecided, catalog, gate, grown):
-    assert recheck(undecided, catalog, grown) is None
+def test_without_champion_nobody_is_evaluated_and_without_previous_it_stands_alone(undecided, store, gate, grown):
+    assert recheck(store, grown) is None
     gate(GREEN)
 
-    verdict = recheck(undecided, catalog, grown)
+    verdict = recheck(store, grown)
 
     assert verdict.reasons[0] == "There is no previous champion to compare it with on these patients."
 
 
-def test_a_previous_champion_who_has_seen_the_gate_patients_is_left_out(undecided, catalog, first):
+def test_a_previous_champion_who_has_seen_the_gate_patients_is_left_out(undecided, store, first):
     for version in (LEAKY, RED):
-        force_promotion(undecided, catalog, version, Word("Dr Lee", "another protocol"))
+        force_promotion(store, version, Word("Dr Lee", "another protocol"))
 
-    verdict = recheck(undecided, catalog, first)
+    verdict = recheck(store, first)
 
     assert (verdict.verdict, verdict.champion) == ("PROMOTE", None)
     assert aliases(undecided) == {"champion": RED, "previous": LEAKY}
-    assert recheck(undecided, catalog, first) is None
+    assert recheck(store, first) is None
 
 
-def test_two_versions_are_compared_on_the_same_test_patients(undecided, catalog, grown, monkeypatch):
+def test_two_versions_are_compared_on_the_same_test_patients(undecided, store, grown, monkeypatch):
     monkeypatch.setattr("bcd.gate.comparison.load_snapshot", lambda *_: grown)
-    there = compare_versions(undecided, catalog, GREEN, RED, EVALUATE)
-    back = compare_versions(undecided, catalog, RED, GREEN, EVALUATE)
+    there = compare_versions(store, GREEN, RED, EVALUATE)
+    back = compare_versions(store, RED, GREEN, EVALUATE)
 
     assert (there.split, there.n_patients, there.a, there.b) == ("test", 2, "bcd-idc/1", "bcd-idc/2")
     assert there.differences["auroc"].value > 0
     assert back.differences["auroc"].value == pytest.approx(-there.differences["auroc"].value)
-    assert list_decisions(catalog) == []  # nobody looked at the gate
+    assert list_decisions(store) == []  # nobody looked at the gate
 
 
-def test_a_comparison_on_gate_patients_leaves_a_look(undecided, catalog, gate, first):
+def test_a_comparison_on_gate_patients_leaves_a_look(undecided, store, gate, first):
     with pytest.raises(BcdError, match="nobody says who looks"):
-        compare_versions(undecided, catalog, GREEN, RED, EVALUATE, split="gate")
-    assert list_decisions(catalog) == []
+        compare_versions(store, GREEN, RED, EVALUATE, split="gate")
+    assert list_decisions(store) == []
 
     word = Word("Dr Lee", "curious")
-    compare_versions(undecided, catalog, GREEN, RED, EVALUATE, split="gate", word=word)
+    compare_versions(store, GREEN, RED, EVALUATE, split="gate", word=word)
 
-    (look,) = list_decisions(catalog)
+    (look,) = list_decisions(store)
     assert (look.kind, look.verdict, look.by, look.evidence["patients"]) == ("look", "LOOK", "Dr Lee", 12)
     assert gate(GREEN).check("looks").text.startswith("This is look 2 at exactly these 12 gate patients, and look 2 ")
     assert aliases(undecided) == {"champion": GREEN}
 
 
-def test_a_version_is_not_compared_with_itself(undecided, catalog):
+def test_a_version_is_not_compared_with_itself(undecided, store):
     with pytest.raises(BcdError, match="both bcd-idc/2"):
-        compare_versions(undecided, catalog, RED, "bcd-idc/2", EVALUATE)
+        compare_versions(store, RED, "bcd-idc/2", EVALUATE)

@@ -15,8 +15,8 @@ from bcd.gate.overrides import Word, answer_approval, force_promotion, roll_back
 from bcd.gate.promotion import run_gate
 from bcd.gate.recheck import recheck_champion
 from bcd.snapshots.freeze import load_snapshot
-from bcd.store.catalog import open_catalog
 from bcd.store.decisions import list_decisions
+from bcd.store.store import open_store
 
 LEE = Word("Dr Lee", "the audit asks for it")
 EVALUATE = EvaluateOptions(resamples=100)
@@ -53,8 +53,7 @@ def lose(settings):
 
 def decide(settings, snapshot, key, version, **options):
     return run_gate(
-        settings,
-        open_catalog(settings),
+        open_store(settings),
         key=f"gate/{key}",
         snapshot=snapshot,
         challenger=version,
@@ -68,7 +67,7 @@ def aliases(settings) -> dict[str, str]:
 
 
 def test_a_bundle_of_the_same_number_and_retraining_is_evaluated_anew(settings, snapshot, lose):
-    catalog = open_catalog(settings)
+    store = open_store(settings)
     decide(settings, snapshot, "one", "1"), decide(settings, snapshot, "two", "2")
     assert aliases(settings) == {"champion": "2", "previous": "1"}
 
@@ -80,43 +79,44 @@ def test_a_bundle_of_the_same_number_and_retraining_is_evaluated_anew(settings, 
     second = decide(anew, snapshot, "two", "2")
     assert (second.verdict, second.champion) == ("PROMOTE", "1")
     assert second.check("auroc").value > 0.5  # against the one that has it the wrong way round
-    decisions = list_decisions(catalog)
+    decisions = list_decisions(store)
     assert [one.challenger for one in decisions] == ["1", "2", "1", "2"]
     assert len({one.evidence["model"] for one in decisions}) == 4
     assert decide(anew, snapshot, "two", "2") == second
-    gone = [one.is_gone for one in list_events(anew, catalog) if one.what == "gate"]
+    gone = [one.is_gone for one in list_events(open_store(anew)) if one.what == "gate"]
     assert gone == [True, True, False, False]
 
 
 def test_what_a_person_said_about_a_bundle_that_is_gone_is_not_done_to_another(settings, snapshot, lose):
-    catalog = open_catalog(settings)
-    force_promotion(settings, catalog, "1", LEE)
+    store = open_store(settings)
+    force_promotion(store, "1", LEE)
     decide(settings, snapshot, "two", "2", approval=True)
 
     anew = lose()
+    store = open_store(anew)
 
     with pytest.raises(BcdError, match="No promotion of bcd-idc/2 awaits approval"):
-        answer_approval(anew, catalog, "2", LEE, "PROMOTE")
+        answer_approval(store, "2", LEE, "PROMOTE")
     with pytest.raises(BcdError, match="no previous champion"):
-        roll_back(anew, catalog, LEE)
+        roll_back(store, LEE)
     assert aliases(anew) == {}
-    forced = force_promotion(anew, catalog, "1", LEE)
-    assert forced == list_decisions(catalog)[-1]
+    forced = force_promotion(store, "1", LEE)
+    assert forced == list_decisions(store)[-1]
     assert aliases(anew) == {"champion": "1"}
 
 
 def test_a_champion_of_the_same_number_is_evaluated_again_and_that_is_recorded(settings, snapshot, lose):
-    catalog = open_catalog(settings)
+    store = open_store(settings)
 
     def again(where):
-        return recheck_champion(where, catalog, snapshot=snapshot, options=GateOptions(), evaluate=EVALUATE)
+        return recheck_champion(open_store(where), snapshot=snapshot, options=GateOptions(), evaluate=EVALUATE)
 
-    force_promotion(settings, catalog, "1", LEE)
+    force_promotion(store, "1", LEE)
     assert again(settings).verdict == "PROMOTE"
     anew = lose()
-    force_promotion(anew, catalog, "1", LEE)
+    force_promotion(open_store(anew), "1", LEE)
 
     assert again(anew).verdict == "PROMOTE"
 
-    assert [one.kind for one in list_decisions(catalog)] == ["forced", "recheck", "forced", "recheck"]
+    assert [one.kind for one in list_decisions(store)] == ["forced", "recheck", "forced", "recheck"]
     assert again(anew) is None

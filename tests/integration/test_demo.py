@@ -15,9 +15,9 @@ from installed import Installation
 from bcd.gate.history import list_versions
 from bcd.settings import Settings, load_settings
 from bcd.snapshots.splits import split_of
-from bcd.store.catalog import open_catalog
 from bcd.store.ledger import list_scores
 from bcd.store.patients import patient_patches
+from bcd.store.store import open_store
 
 pytestmark = pytest.mark.integration
 
@@ -86,13 +86,13 @@ def test_nothing_half_done_is_left_and_nothing_where_the_command_was_typed(playe
 
 
 def test_the_parquet_holds_one_row_a_patch_of_a_test_patient(played: Played) -> None:
-    catalog = open_catalog(played.settings)
-    [entry] = list_scores(catalog)
+    store = open_store(played.settings)
+    [entry] = list_scores(store)
     scores = pd.read_parquet(played.settings.home / entry.folder / "scores.parquet")
-    patches = patient_patches(played.settings, catalog, entry.hospital, entry.patient)
+    patches = patient_patches(store, entry.hospital, entry.patient)
     assert len(scores) == len(patches)
     assert scores["probability"].between(0, 1).all()
-    assert split_of(catalog, "dealt", entry.hospital, entry.patient) == "test"
+    assert split_of(store, "dealt", entry.hospital, entry.patient) == "test"
 
 
 def test_the_summary_names_deliveries_figures_and_pages(played: Played) -> None:

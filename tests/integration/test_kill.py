@@ -30,7 +30,7 @@ from bcd.progress import show_progress
 from bcd.gate.options import GateOptions
 from bcd.retraining.plan import write_plan
 from bcd.retraining.stages import *
-from bcd.store.catalog import open_catalog
+from bcd.store.store import open_store
 from bcd.store.hospitals import declare_hospital
 from bcd.snapshots.options import SplitOptions
 from bcd.snapshots.freeze import freeze_snapshot
@@ -44,16 +44,16 @@ class Lines:
         print(message, flush=True)
 
 with show_progress(Lines()):
-    catalog = open_catalog(settings)
-    declare_hospital(settings, catalog, "east", "pseudonyms", author="test")
-    admit(settings, catalog, Path(sys.argv[1]), "east")
-    retraining = write_plan(settings, freeze_snapshot(settings, catalog, SplitOptions()))
+    store = open_store(settings)
+    declare_hospital(store, "east", "pseudonyms", author="test")
+    admit(store, Path(sys.argv[1]), "east")
+    retraining = write_plan(settings, freeze_snapshot(store, SplitOptions()))
     search_architecture(settings, retraining)
     trained = train_candidate(settings, retraining)
     evaluated = evaluate_candidate(settings, retraining, trained)
     register_candidate(settings, retraining, trained, evaluated)
     print("registered", flush=True)
-    run_gate(settings, retraining)
+    gate_candidate(settings, retraining)
 print("done", flush=True)
 """
 
@@ -78,17 +78,17 @@ def _state(settings: Settings) -> dict[str, object]:
     """What must be equal, however often the job was killed."""
     from bcd.gate.history import list_versions
     from bcd.store.batches import list_batches
-    from bcd.store.catalog import open_catalog
     from bcd.store.decisions import list_decisions
+    from bcd.store.store import open_store
 
-    catalog = open_catalog(settings)
+    store = open_store(settings)
     versions = list_versions(settings)
     [training] = settings.work.glob("*/network/training.json")
     history = json.loads(training.read_text())["history"]
     return {
-        "batches": [batch.id for batch in list_batches(catalog)],
+        "batches": [batch.id for batch in list_batches(store)],
         "snapshots": sorted(path.name for path in settings.snapshots.iterdir()),
-        "decisions": [(decision.key, decision.verdict) for decision in list_decisions(catalog)],
+        "decisions": [(decision.key, decision.verdict) for decision in list_decisions(store)],
         "versions": [(version.version, version.verdict, version.aliases) for version in versions],
         "epochs": [round(row["loss"], 5) for row in history],
         "metrics": {name: round(value, 4) for name, value in versions[0].metrics.items()},

@@ -14,8 +14,8 @@ from bcd.admission.admit import admit
 from bcd.patches import Hospital
 from bcd.settings import Settings, load_settings
 from bcd.store import tables
-from bcd.store.catalog import open_catalog
 from bcd.store.hospitals import declare_hospital
+from bcd.store.store import open_store
 
 DELIVERIES = sorted((Path(__file__).parents[2].parent / "shared/data/batches").glob("*.zip"))
 IDC = Hospital("idc")
@@ -25,9 +25,9 @@ import sys
 from pathlib import Path
 from bcd.admission.admit import admit
 from bcd.settings import load_settings
-from bcd.store.catalog import open_catalog
+from bcd.store.store import open_store
 settings = load_settings(Path(sys.argv[1]))
-admit(settings, open_catalog(settings), Path(sys.argv[2]), "idc")
+admit(open_store(settings), Path(sys.argv[2]), "idc")
 """
 
 pytestmark = [
@@ -39,14 +39,14 @@ pytestmark = [
 
 def _home(path: Path) -> Settings:
     settings = load_settings(path)
-    declare_hospital(settings, open_catalog(settings), IDC, "pseudonyms", author="test")
+    declare_hospital(open_store(settings), IDC, "pseudonyms", author="test")
     return settings
 
 
 def _content(settings: Settings) -> dict[str, set[tuple[object, ...]]]:
     """All that the catalog says, but for times and the numbers that follow the order of admission."""
     content: dict[str, set[tuple[object, ...]]] = {}
-    with open_catalog(settings).engine.connect() as connection:
+    with open_store(settings).engine.connect() as connection:
         for table in (tables.deliveries, tables.refusals, tables.patches, tables.patients, tables.conflicts):
             left_out = {"admitted_at", "number", "batch", "first_batch"}
             columns = [column for column in table.c if column.name not in left_out]
@@ -65,14 +65,14 @@ def _regardless_of_order(column: str, value: Any) -> Any:
 def test_in_any_order_again_and_all_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BCD_CATALOG_URL", raising=False)
     one_by_one, at_once = _home(tmp_path / "serial"), _home(tmp_path / "parallel")
-    catalog = open_catalog(one_by_one)
-    first = [admit(one_by_one, catalog, path, IDC) for path in DELIVERIES]
+    store = open_store(one_by_one)
+    first = [admit(store, path, IDC) for path in DELIVERIES]
     assert sum(each.admitted for each in first) == 16_844
     refused = [each.refused for each in first]
     assert {rule: sum(one.get(rule, 0) for one in refused) for rule in ("size", "blank")} == {"size": 103, "blank": 5}
     assert {rule for one in refused for rule in one} == {"size", "blank"}
     content = _content(one_by_one)
-    assert all(admit(one_by_one, catalog, path, IDC).already for path in reversed(DELIVERIES))
+    assert all(admit(store, path, IDC).already for path in reversed(DELIVERIES))
     assert _content(one_by_one) == content
 
     command = [sys.executable, "-c", ADMIT, str(at_once.home)]

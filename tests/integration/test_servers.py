@@ -347,15 +347,15 @@ def _mlflow_compares_runs(hospital: _Hospital) -> None:
 
 
 def _a_patient_is_scored_from_the_dashboard(hospital: _Hospital) -> None:
-    from bcd.store.catalog import open_catalog
     from bcd.store.patients import list_patients
+    from bcd.store.store import open_store
 
     deployment = hospital.deployment("score")
     assert any(each["active"] and "cron" in each["schedule"] for each in deployment["schedules"])
     form = deployment["parameter_openapi_schema"]["properties"]
     assert form["patient"]["type"] == "string"
     assert form["patient"]["description"]
-    patient = str(list_patients(open_catalog(load_settings()))["patient"].iloc[0])
+    patient = str(list_patients(open_store(load_settings()))["patient"].iloc[0])
     url = f"/deployments/{deployment['id']}/create_flow_run"
     refused = hospital.prefect.post(url, json={"parameters": {"patient": 7, "hospital": "east"}})
     assert refused.status_code in {409, 422}, "the form's types are not enforced"

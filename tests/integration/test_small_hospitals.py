@@ -18,8 +18,8 @@ from bcd.retraining.stages import search_architecture
 from bcd.settings import Settings
 from bcd.snapshots.freeze import freeze_snapshot
 from bcd.snapshots.options import SplitOptions
-from bcd.store.catalog import open_catalog
 from bcd.store.hospitals import declare_hospital
+from bcd.store.store import open_store
 
 
 def _deliver(folder: Path, names: list[str]) -> Path:
@@ -42,9 +42,9 @@ def _names(patients: int, labels: list[int | None]) -> list[str]:
 
 
 def _admit(settings: Settings, tmp_path: Path, names: list[str]) -> None:
-    catalog = open_catalog(settings)
-    declare_hospital(settings, catalog, "small", "pseudonyms", author="test")
-    admission = admit(settings, catalog, _deliver(tmp_path, names), Hospital("small"))
+    store = open_store(settings)
+    declare_hospital(store, "small", "pseudonyms", author="test")
+    admission = admit(store, _deliver(tmp_path, names), Hospital("small"))
     assert admission.admitted == len(names)
 
 
@@ -53,7 +53,7 @@ def test_an_unlabelled_delivery_is_admitted_but_nothing_can_be_learned_from_it(
 ) -> None:
     _admit(settings, tmp_path, _names(3, [None, None]))
     with pytest.raises(BcdError, match="nothing to train on"):
-        freeze_snapshot(settings, open_catalog(settings), SplitOptions())
+        freeze_snapshot(open_store(settings), SplitOptions())
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_training_refuses_and_names_the_split(
     settings: Settings, tmp_path: Path, patients: int, labels: list[int | None], named: str
 ) -> None:
     _admit(settings, tmp_path, _names(patients, labels))
-    snapshot = freeze_snapshot(settings, open_catalog(settings), SplitOptions())
+    snapshot = freeze_snapshot(open_store(settings), SplitOptions())
     with pytest.raises(InsufficientEvidenceError, match=named):
         search_architecture(settings, write_plan(settings, snapshot))
     assert not settings.work.exists() or not list(settings.work.rglob("*.keras"))
@@ -78,7 +78,7 @@ def test_the_whole_inbox_is_worked_through_although_one_delivery_is_bad(
 
     monkeypatch.setenv("BCD_INBOX_QUIET_SECONDS", "0")
     for hospital in ("east", "west"):
-        declare_hospital(settings, open_catalog(settings), hospital, "pseudonyms", author="test")
+        declare_hospital(open_store(settings), hospital, "pseudonyms", author="test")
         (settings.inbox / hospital).mkdir(parents=True)
     shutil.copy(_deliver(tmp_path, _names(2, [0, 1])), settings.inbox / "west/good.zip")
     with zipfile.ZipFile(settings.inbox / "east/holiday.zip", "w") as archive:

@@ -19,11 +19,11 @@ from bcd.snapshots.freeze import freeze_snapshot
 from bcd.snapshots.options import SplitOptions
 from bcd.store import tables
 from bcd.store.batches import CANONICAL, open_pixels, read_pixels, write_batch
-from bcd.store.catalog import Catalog, open_catalog
 from bcd.store.deliveries import DeliveryRecord, RefusalRecord, Settlement, list_refusals, record_delivery
 from bcd.store.erasures import assert_not_erased
 from bcd.store.hospitals import declare_hospital
 from bcd.store.spool import open_spool
+from bcd.store.store import Store, open_store
 from bcd.store.withdrawals import withdraw
 from bcd.tracking.lookup import MODEL
 from bcd.tracking.store import open_client
@@ -33,45 +33,43 @@ PATCHES = 3  # of each patient in each batch
 
 
 @pytest.fixture
-def catalog(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Catalog]:
+def store(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Store]:
     """On SQLite, where a test does not ask for the other."""
     url = ""
     if getattr(request, "param", "") == "postgresql":
         postgres = request.getfixturevalue("postgres")
         url = postgres.url(postgres.make_database())
-    opened = open_catalog(settings.model_copy(update={"catalog_url": url}))
-    declare_hospital(settings, opened, "east", "pseudonyms", "Mary")
+    opened = open_store(settings.model_copy(update={"catalog_url": url}))
+    declare_hospital(opened, "east", "pseudonyms", "Mary")
     yield opened
     opened.engine.dispose()
 
 
 @pytest.fixture
-def batches(settings: Settings, catalog: Catalog) -> list[BatchId]:
+def batches(store: Store) -> list[BatchId]:
     """Two deliveries of the same three patients, the second with refused files and without labels."""
-    first = _deliver(settings, catalog, "one.zip", slide="1", labels=[0, 1, 1], refused=[])
+    first = _deliver(store, "one.zip", slide="1", labels=[0, 1, 1], refused=[])
     names = ["8867/0/8867_idx2_x1_y1_class0.png", "8867/scan.png", "1001/0/1001_idx2_x1_y1_class0.png"]
-    second = _deliver(settings, catalog, "two.zip", slide="2", labels=[None] * 3, refused=names)
-    (settings.received / "east").mkdir(parents=True)
-    (settings.received / "east" / "one.zip").touch()
+    second = _deliver(store, "two.zip", slide="2", labels=[None] * 3, refused=names)
+    (store.settings.received / "east").mkdir(parents=True)
+    (store.settings.received / "east" / "one.zip").touch()
     for patient in PATIENTS:
-        folder = settings.scores / "east" / patient / "bcd-idc-1-0"
+        folder = store.settings.scores / "east" / patient / "bcd-idc-1-0"
         folder.mkdir(parents=True)
         (folder / "report.html").touch()
-    (settings.prepared / "0").mkdir(parents=True)
+    (store.settings.prepared / "0").mkdir(parents=True)
     return [first, second]
 
 
-def _deliver(
-    settings: Settings, catalog: Catalog, name: str, *, slide: str, labels: list[int | None], refused: list[str]
-) -> BatchId:
+def _deliver(store: Store, name: str, *, slide: str, labels: list[int | None], refused: list[str]) -> BatchId:
     rows = [("east", patient, slide, 1 + 50 * i, 1, label) for patient in PATIENTS for i, label in enumerate(labels)]
     index = pd.DataFrame(rows, columns=["hospital", "patient", "slide", "x", "y", "label"]).sort_values(CANONICAL)
     hashes = [f"{slide} {row.patient} {row.x}" for row in index.itertuples()]
     index = index.astype({"label": "Int8"}).assign(sha256=hashes, pixel_sha256=hashes, flags="")
-    with open_spool(settings) as spool:
+    with open_spool(store.settings) as spool:
         spool.append(np.full((len(index), 50, 50, 3), 7, np.uint8))
-        batch = write_batch(settings, index, spool, np.arange(len(index)))
-    folder = settings.quarantine / name
+        batch = write_batch(store.settings, index, spool, np.arange(len(index)))
+    folder = store.settings.quarantine / name
     folder.mkdir(parents=True)
     refusals = []
     for number, file in enumerate(refused):
@@ -92,12 +90,12 @@ def _deliver(
         unlabelled=0,
         flags={},
     )
-    record_delivery(catalog, Settlement(record, index, refusals))
+    record_delivery(store, Settlement(record, index, refusals))
     return batch
 
 
-def _withdraw(settings: Settings, catalog: Catalog, patient: str = "8867") -> None:
-    withdraw(settings, catalog, patient, hospital="east", author="Mary", reason="a letter")
+def _withdraw(store: Store, patient: str = "8867") -> None:
+    withdraw(store, patient, hospital="east", author="Mary", reason="a letter")
 
 
 def _rows(settings: Settings, batch: BatchId, patient: str) -> list[int]:
@@ -112,29 +110,27 @@ def _files(settings: Settings) -> dict[str, bytes]:
     return {str(path.relative_to(settings.home)): path.read_bytes() for path in found}
 
 
-def _recorded(catalog: Catalog) -> list[tuple[str, int, int]]:
+def _recorded(store: Store) -> list[tuple[str, int, int]]:
     column = tables.erasures.c
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         rows = connection.execute(sa.select(column.patient, column.batch, column.patches).order_by(column.number))
         return [tuple(row) for row in rows]
 
 
-def test_nothing_goes_while_nobody_is_withdrawn(settings: Settings, catalog: Catalog, batches) -> None:
-    before = _files(settings)
-    assert erase_withdrawn(settings, catalog) == []
-    assert _files(settings) == before
+def test_nothing_goes_while_nobody_is_withdrawn(store: Store, batches) -> None:
+    before = _files(store.settings)
+    assert erase_withdrawn(store) == []
+    assert _files(store.settings) == before
 
 
-@pytest.mark.parametrize("catalog", ["sqlite", "postgresql"], indirect=True)
-def test_what_is_stored_of_a_withdrawn_patient_goes_and_nothing_else(
-    settings: Settings, catalog: Catalog, batches
-) -> None:
-    before = _files(settings)
-    _withdraw(settings, catalog)
-    (done,) = erase_withdrawn(settings, catalog)
-    after = _files(settings)
+@pytest.mark.parametrize("store", ["sqlite", "postgresql"], indirect=True)
+def test_what_is_stored_of_a_withdrawn_patient_goes_and_nothing_else(store: Store, batches) -> None:
+    before = _files(store.settings)
+    _withdraw(store)
+    (done,) = erase_withdrawn(store)
+    after = _files(store.settings)
     for batch in batches:
-        pixels, erased = open_pixels(settings, batch), _rows(settings, batch, "8867")
+        pixels, erased = open_pixels(store.settings, batch), _rows(store.settings, batch, "8867")
         assert not pixels[erased].any()
         assert (np.delete(pixels, erased, axis=0) == 7).all()
         assert after[f"store/batches/{batch}/index.parquet"] == before[f"store/batches/{batch}/index.parquet"]
@@ -144,111 +140,109 @@ def test_what_is_stored_of_a_withdrawn_patient_goes_and_nothing_else(
         "store/quarantine/two.zip/0",
         "store/quarantine/two.zip/1",
     }
-    assert not settings.prepared.exists()
-    assert {refusal.kept for refusal in list_refusals(catalog, "two.zip")} == {"2", None}
-    assert _recorded(catalog) == [("8867", 1, PATCHES), ("8867", 2, PATCHES)]
+    assert not store.settings.prepared.exists()
+    assert {refusal.kept for refusal in list_refusals(store, "two.zip")} == {"2", None}
+    assert _recorded(store) == [("8867", 1, PATCHES), ("8867", 2, PATCHES)]
     assert (done.erased, done.kept, done.models) == (dict.fromkeys(batches, PATCHES), {}, [])
 
 
-def test_an_erased_row_is_never_read_as_a_black_patch(settings: Settings, catalog: Catalog, batches) -> None:
-    _withdraw(settings, catalog)
-    erase_withdrawn(settings, catalog)
+def test_an_erased_row_is_never_read_as_a_black_patch(store: Store, batches) -> None:
+    _withdraw(store)
+    erase_withdrawn(store)
     for patient in PATIENTS[:2]:
-        assert_not_erased(settings, batches[0], np.array(_rows(settings, batches[0], patient)))
-    rows = np.array(_rows(settings, batches[0], "8867"))[:1]
+        assert_not_erased(store.settings, batches[0], np.array(_rows(store.settings, batches[0], patient)))
+    rows = np.array(_rows(store.settings, batches[0], "8867"))[:1]
     with pytest.raises(BcdError, match=r"patient east/8867 in batch .* were erased.*withdrawn since 20"):
-        assert_not_erased(settings, batches[0], rows)
+        assert_not_erased(store.settings, batches[0], rows)
     with pytest.raises(BcdError, match="were erased"):
-        read_pixels(settings, pd.DataFrame({"batch": batches[0], "row": rows}))
+        read_pixels(store.settings, pd.DataFrame({"batch": batches[0], "row": rows}))
 
 
-def test_what_remains_is_stated(settings: Settings, catalog: Catalog, batches) -> None:
-    snapshot = freeze_snapshot(settings, catalog, SplitOptions(key="k"))
-    _withdraw(settings, catalog)
-    (done,) = erase_withdrawn(settings, catalog)
+def test_what_remains_is_stated(store: Store, batches) -> None:
+    snapshot = freeze_snapshot(store, SplitOptions(key="k"))
+    _withdraw(store)
+    (done,) = erase_withdrawn(store)
     remains = " ".join(done.remains)
     assert f"snapshots {snapshot.id[:12]}" in remains
-    assert str(settings.received / "east" / "one.zip") in remains
+    assert str(store.settings.received / "east" / "one.zip") in remains
     assert "8867" in remains
     assert "backups" in remains
 
 
-def test_a_dry_run_says_the_same_and_does_nothing(settings: Settings, catalog: Catalog, batches) -> None:
-    _withdraw(settings, catalog)
-    before = _files(settings)
-    (planned,) = erase_withdrawn(settings, catalog, dry_run=True)
-    assert _files(settings) == before
-    assert _recorded(catalog) == []
+def test_a_dry_run_says_the_same_and_does_nothing(store: Store, batches) -> None:
+    _withdraw(store)
+    before = _files(store.settings)
+    (planned,) = erase_withdrawn(store, dry_run=True)
+    assert _files(store.settings) == before
+    assert _recorded(store) == []
     assert planned.removed[-2:] == ["scores/east/8867", "2 files of store/quarantine/two.zip"]
-    assert erase_withdrawn(settings, catalog) == [planned]
+    assert erase_withdrawn(store) == [planned]
 
 
-def test_the_second_run_finds_nothing_to_do(settings: Settings, catalog: Catalog, batches) -> None:
-    _withdraw(settings, catalog)
-    erase_withdrawn(settings, catalog)
-    before, times = _files(settings), _times(settings)
-    (again,) = erase_withdrawn(settings, catalog)
+def test_the_second_run_finds_nothing_to_do(store: Store, batches) -> None:
+    _withdraw(store)
+    erase_withdrawn(store)
+    before, times = _files(store.settings), _times(store.settings)
+    (again,) = erase_withdrawn(store)
     assert (again.removed, again.erased) == ([], dict.fromkeys(batches, PATCHES))
-    assert (_files(settings), _times(settings)) == (before, times)
+    assert (_files(store.settings), _times(store.settings)) == (before, times)
 
 
-def test_a_patient_who_withdraws_later_is_erased_beside_the_first(
-    settings: Settings, catalog: Catalog, batches
-) -> None:
+def test_a_patient_who_withdraws_later_is_erased_beside_the_first(store: Store, batches) -> None:
     for patient in ("8867", "1001"):
-        _withdraw(settings, catalog, patient)
-        erase_withdrawn(settings, catalog)
-    pixels = open_pixels(settings, batches[0])
-    assert [bool(pixels[_rows(settings, batches[0], patient)].any()) for patient in PATIENTS] == [False, True, False]
+        _withdraw(store, patient)
+        erase_withdrawn(store)
+    pixels = open_pixels(store.settings, batches[0])
+    assert [bool(pixels[_rows(store.settings, batches[0], patient)].any()) for patient in PATIENTS] == [
+        False,
+        True,
+        False,
+    ]
     for patient in ("8867", "1001"):
         with pytest.raises(BcdError, match=f"east/{patient}"):
-            assert_not_erased(settings, batches[0], np.array(_rows(settings, batches[0], patient)))
+            assert_not_erased(store.settings, batches[0], np.array(_rows(store.settings, batches[0], patient)))
 
 
-def test_a_registered_model_keeps_the_pixels_that_it_learned_from(
-    settings: Settings, catalog: Catalog, batches, register
-) -> None:
-    snapshot = freeze_snapshot(settings, catalog, SplitOptions(key="k"))  # holds the first batch, which has labels
-    bundle = register(settings, "red", snapshot=snapshot.id)
-    _withdraw(settings, catalog)
-    (done,) = erase_withdrawn(settings, catalog)
+def test_a_registered_model_keeps_the_pixels_that_it_learned_from(store: Store, batches, register) -> None:
+    snapshot = freeze_snapshot(store, SplitOptions(key="k"))  # holds the first batch, which has labels
+    bundle = register(store.settings, "red", snapshot=snapshot.id)
+    _withdraw(store)
+    (done,) = erase_withdrawn(store)
     assert done.models == [f"{bundle.name} (snapshot {snapshot.id[:12]})"]
     assert (done.kept, done.erased) == ({batches[0]: PATCHES}, {batches[1]: PATCHES})
-    assert (open_pixels(settings, batches[0]) == 7).all()
-    assert not open_pixels(settings, batches[1])[_rows(settings, batches[1], "8867")].any()
-    assert not (settings.scores / "east" / "8867").exists()
+    assert (open_pixels(store.settings, batches[0]) == 7).all()
+    assert not open_pixels(store.settings, batches[1])[_rows(store.settings, batches[1], "8867")].any()
+    assert not (store.settings.scores / "east" / "8867").exists()
 
-    open_client(settings).delete_model_version(MODEL, bundle.version)
-    (done,) = erase_withdrawn(settings, catalog)
+    open_client(store.settings).delete_model_version(MODEL, bundle.version)
+    (done,) = erase_withdrawn(store)
     assert (done.kept, done.models) == ({}, [])
-    assert not open_pixels(settings, batches[0])[_rows(settings, batches[0], "8867")].any()
+    assert not open_pixels(store.settings, batches[0])[_rows(store.settings, batches[0], "8867")].any()
 
 
 @pytest.mark.parametrize("step", ["mark_erased", "_record", "_renew_reports", "_remove_files", "erase_pixels"])
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_run_that_was_killed_is_completed_by_the_next(
-    settings: Settings, catalog: Catalog, batches, monkeypatch: pytest.MonkeyPatch, *, step: str, after: bool
+    store: Store, batches, monkeypatch: pytest.MonkeyPatch, *, step: str, after: bool
 ) -> None:
-    _withdraw(settings, catalog)
-    _kill_at(settings, catalog, monkeypatch, step, after=after)
-    assert erase_withdrawn(settings, catalog)[0].erased == dict.fromkeys(batches, PATCHES)
-    assert _recorded(catalog) == [("8867", 1, PATCHES), ("8867", 2, PATCHES)]
+    _withdraw(store)
+    _kill_at(store, monkeypatch, step, after=after)
+    assert erase_withdrawn(store)[0].erased == dict.fromkeys(batches, PATCHES)
+    assert _recorded(store) == [("8867", 1, PATCHES), ("8867", 2, PATCHES)]
     for batch in batches:
-        assert not open_pixels(settings, batch)[_rows(settings, batch, "8867")].any()
-        assert sorted(path.name for path in (settings.batches / batch).iterdir()) == [
+        assert not open_pixels(store.settings, batch)[_rows(store.settings, batch, "8867")].any()
+        assert sorted(path.name for path in (store.settings.batches / batch).iterdir()) == [
             "erased.json",
             "index.parquet",
             "pixels.npy",
         ]
-    assert not settings.prepared.exists()
-    assert not (settings.scores / "east" / "8867").exists()
-    assert sorted(path.name for path in (settings.quarantine / "two.zip").iterdir()) == ["2"]
-    assert {refusal.kept for refusal in list_refusals(catalog, "two.zip")} == {"2", None}
+    assert not store.settings.prepared.exists()
+    assert not (store.settings.scores / "east" / "8867").exists()
+    assert sorted(path.name for path in (store.settings.quarantine / "two.zip").iterdir()) == ["2"]
+    assert {refusal.kept for refusal in list_refusals(store, "two.zip")} == {"2", None}
 
 
-def _kill_at(
-    settings: Settings, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, step: str, *, after: bool
-) -> None:
+def _kill_at(store: Store, monkeypatch: pytest.MonkeyPatch, step: str, *, after: bool) -> None:
     original = getattr(module, step)
 
     def die(*arguments: object) -> None:
@@ -259,7 +253,7 @@ def _kill_at(
     with monkeypatch.context() as patched:
         patched.setattr(module, step, die)
         with pytest.raises(KeyboardInterrupt):
-            erase_withdrawn(settings, catalog)
+            erase_withdrawn(store)
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from bcd.gate.history import list_events, list_versions
 from bcd.gate.overrides import Word, force_promotion
 from bcd.patches import Hospital, PatientId
 from bcd.retention.versions import remove_versions
-from bcd.store.catalog import open_catalog
 from bcd.store.ledger import LedgerEntry, record_score
+from bcd.store.store import open_store
 from bcd.tracking.lookup import MODEL
 from bcd.tracking.store import open_client
 
@@ -26,9 +26,9 @@ def six_versions(shared_settings, register, make_hospital):
     snapshot = make_hospital(shared_settings)
     for number in range(1, 7):
         register(shared_settings, "green", key=str(number), snapshot=snapshot.id)
-    catalog = open_catalog(shared_settings)
-    force_promotion(shared_settings, catalog, "2", Word("Dr Lee", "first"))
-    force_promotion(shared_settings, catalog, "3", Word("Dr Lee", "second"))
+    store = open_store(shared_settings)
+    force_promotion(store, "2", Word("Dr Lee", "first"))
+    force_promotion(store, "3", Word("Dr Lee", "second"))
     entry = LedgerEntry(
         hospital=Hospital("h1"),
         patient=PatientId("1000"),
@@ -38,8 +38,8 @@ def six_versions(shared_settings, register, make_hospital):
         at=datetime(2026, 1, 2, tzinfo=UTC),
         folder="scores",
     )
-    record_score(catalog, entry)
-    catalog.engine.dispose()
+    record_score(store, entry)
+    store.engine.dispose()
     return shared_settings.home
 
 
@@ -47,7 +47,7 @@ def six_versions(shared_settings, register, make_hospital):
 def hospital(six_versions, tmp_path):
     """A copy of the home with its six versions."""
     settings = copy_home(six_versions, tmp_path / "home")
-    return settings, open_catalog(settings)
+    return settings, open_store(settings)
 
 
 def numbers(settings) -> list[str]:
@@ -65,12 +65,12 @@ def versions(client: MlflowClient):
 
 
 def test_only_what_nothing_needs_is_removed_and_a_dry_run_says_it_first(hospital):
-    settings, catalog = hospital
+    settings, store = hospital
     folders, runs = models(settings), [found.run_id for found in list_versions(settings)]
 
-    said = remove_versions(settings, catalog, keep=1, dry_run=True)
+    said = remove_versions(store, keep=1, dry_run=True)
     assert numbers(settings) == ["1", "2", "3", "4", "5", "6"]
-    done = remove_versions(settings, catalog, keep=1)
+    done = remove_versions(store, keep=1)
 
     assert [one.version for one in done if not one.kept_for] == [f"{MODEL}/1", f"{MODEL}/5"]
     assert [one.kept_for for one in said] == [one.kept_for for one in done]
@@ -88,13 +88,13 @@ def test_only_what_nothing_needs_is_removed_and_a_dry_run_says_it_first(hospital
     assert load_bundle(settings, "2").version == "2"
     client = open_client(settings)
     assert {client.get_run(run).info.lifecycle_stage for run in runs} == {"active"}  # their evaluations stay
-    events = {one.version: one.is_gone for one in list_events(settings, catalog)}
+    events = {one.version: one.is_gone for one in list_events(store)}
     assert events == dict.fromkeys([f"{MODEL}/{number}" for number in "2346"], False)
 
 
 @pytest.mark.parametrize("dies_in", ["delete_model_version", "delete_logged_model"])
 def test_a_removal_that_was_killed_is_completed_by_the_next(hospital, monkeypatch, dies_in):
-    settings, catalog = hospital
+    settings, store = hospital
     folders = models(settings)
 
     def die(*_):
@@ -103,8 +103,8 @@ def test_a_removal_that_was_killed_is_completed_by_the_next(hospital, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(MlflowClient, dies_in, die)
         with pytest.raises(KeyboardInterrupt):
-            remove_versions(settings, catalog, keep=1)
-    remove_versions(settings, catalog, keep=1)
+            remove_versions(store, keep=1)
+    remove_versions(store, keep=1)
 
     assert numbers(settings) == ["2", "3", "4", "6"]
     left = models(settings)
@@ -112,8 +112,8 @@ def test_a_removal_that_was_killed_is_completed_by_the_next(hospital, monkeypatc
 
 
 def test_a_retraining_whose_version_was_removed_registers_anew(hospital, register):
-    settings, catalog = hospital
-    remove_versions(settings, catalog, keep=1)
+    settings, store = hospital
+    remove_versions(store, keep=1)
 
     again = register(settings, "green", key="1", snapshot=list_versions(settings)[0].snapshot)
 

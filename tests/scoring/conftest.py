@@ -22,9 +22,9 @@ from bcd.scoring.shown import show_slide
 from bcd.scoring.summary import summarise
 from bcd.settings import Settings
 from bcd.store.batches import write_batch
-from bcd.store.catalog import Catalog, open_catalog
 from bcd.store.deliveries import DeliveryRecord, Settlement, record_delivery
 from bcd.store.spool import open_spool
+from bcd.store.store import Store, open_store
 
 LEVELS = (0.8, 0.95, 0.99)
 
@@ -65,12 +65,8 @@ def redness(pixels: np.ndarray) -> np.ndarray:
     return np.clip((255 + red - blue) / 510, 0.001, 0.999)
 
 
-@dataclass
-class Store:
-    """A real catalog and real batches, filled without a delivery."""
-
-    settings: Settings
-    catalog: Catalog
+class FilledStore(Store):
+    """A real store, filled without a delivery."""
 
     def admit(self, patches: pd.DataFrame, pixels: np.ndarray, hospital: str = "east") -> str:
         order = patches.assign(at=range(len(patches))).sort_values(["patient", "slide", "y", "x"])["at"]
@@ -97,14 +93,14 @@ class Store:
             unlabelled=int(index["label"].isna().sum()),
             flags={},
         )
-        record_delivery(self.catalog, Settlement(record, index))
+        record_delivery(self, Settlement(record, index))
         return batch
 
 
 @pytest.fixture
-def store(tmp_path) -> Store:
-    settings = Settings(home=tmp_path / "home")
-    return Store(settings, open_catalog(settings))
+def store(tmp_path) -> FilledStore:
+    opened = open_store(Settings(home=tmp_path / "home"))
+    return FilledStore(opened.settings, opened.engine)
 
 
 @pytest.fixture

@@ -14,8 +14,7 @@ from bcd.snapshots.options import SplitOptions
 def exposure(store, snapshot, patient):
     record = SimpleNamespace(snapshot=snapshot)
     return find_exposure(
-        store.settings,
-        store.catalog,
+        store,
         record,
         hospital=Hospital("east"),
         patient=PatientId(patient),
@@ -33,7 +32,7 @@ TWELVE = [f"1{n:03}" for n in range(12)]
 
 def test_the_split_says_what_the_scores_are_worth(store, make_patches):
     admit_patients(store, make_patches, TWELVE)
-    snapshot = freeze_snapshot(store.settings, store.catalog, SplitOptions())
+    snapshot = freeze_snapshot(store, SplitOptions())
     for split, unseen, said in [
         ("train", False, "was trained on this patient"),
         ("val", False, "calibration and thresholds"),
@@ -48,7 +47,7 @@ def test_the_split_says_what_the_scores_are_worth(store, make_patches):
 def test_an_unlabelled_patient_was_never_seen(store, make_patches):
     admit_patients(store, make_patches, ["1001", "1002"])
     admit_patients(store, make_patches, ["2001"], (None, None))
-    snapshot = freeze_snapshot(store.settings, store.catalog, SplitOptions())
+    snapshot = freeze_snapshot(store, SplitOptions())
     found = exposure(store, snapshot.id, "2001")
     assert (found.split, found.unseen) == (None, True)
     assert "no label yet" in found.statement
@@ -56,9 +55,9 @@ def test_an_unlabelled_patient_was_never_seen(store, make_patches):
 
 def test_a_patient_dealt_after_the_bundles_snapshot_was_never_seen_by_it(store, make_patches):
     admit_patients(store, make_patches, ["1001", "1002"])
-    old = freeze_snapshot(store.settings, store.catalog, SplitOptions())
+    old = freeze_snapshot(store, SplitOptions())
     admit_patients(store, make_patches, [f"3{n:03}" for n in range(12)])
-    new = freeze_snapshot(store.settings, store.catalog, SplitOptions())
+    new = freeze_snapshot(store, SplitOptions())
     trained = new.of("train")
     patient = trained.loc[~trained["patient"].isin(["1001", "1002"]), "patient"].iloc[0]
     assert exposure(store, new.id, patient).unseen is False
@@ -69,6 +68,6 @@ def test_a_patient_dealt_after_the_bundles_snapshot_was_never_seen_by_it(store, 
 
 def test_where_the_snapshot_is_gone_the_split_decides(store, make_patches):
     admit_patients(store, make_patches, TWELVE)
-    snapshot = freeze_snapshot(store.settings, store.catalog, SplitOptions())
+    snapshot = freeze_snapshot(store, SplitOptions())
     patient = snapshot.of("train")["patient"].iloc[0]
     assert exposure(store, "f" * 64, patient).unseen is False

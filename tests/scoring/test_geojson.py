@@ -28,17 +28,17 @@ SCANNED = Frame(0.5, 0.5, left=1000, top=0)  # a patch is 400 pixels of level 0
 
 @pytest.fixture
 def admitted(store, make_patches):
-    declare_hospital(store.settings, store.catalog, "east", "pseudonyms", "Mary")
+    declare_hospital(store, "east", "pseudonyms", "Mary")
     store.admit(*make_patches(CELLS, labels=[None] * len(CELLS)))
 
 
 @pytest.fixture
 def scored(store, admitted, bundle):
-    return lambda: score_patient(store.settings, store.catalog, bundle, EAST, PATIENT, ScoreOptions())
+    return lambda: score_patient(store, bundle, EAST, PATIENT, ScoreOptions())
 
 
 def cut_by_bcd(store) -> None:
-    with store.catalog.write() as connection:
+    with store.write() as connection:
         record_frames(connection, "east", 1, [SlideFrame("1001", "5", SCANNED)])
 
 
@@ -133,8 +133,7 @@ def test_out_to_qupath_edited_and_back(store, scored, tmp_path, version: str, is
     edited.write_text(json.dumps({"type": "FeatureCollection", "features": saved}, indent=1), "utf-8")
 
     done = import_annotations(
-        store.settings,
-        store.catalog,
+        store,
         edited,
         LabelOptions(),
         hospital=None,
@@ -145,7 +144,7 @@ def test_out_to_qupath_edited_and_back(store, scored, tmp_path, version: str, is
     )
     assert (done.positive, done.negative, done.mixed, done.silent) == (2, 1, 1, 1)
     assert (done.others, done.frame is not None) == (len(CELLS), is_cut)
-    after = patient_patches(store.settings, store.catalog, EAST, PATIENT).set_index(["x", "y"])["label"]
+    after = patient_patches(store, EAST, PATIENT).set_index(["x", "y"])["label"]
     assert [None if pd.isna(after[50 * c + 1, 50 * r + 1]) else after[50 * c + 1, 50 * r + 1] for c, r in CELLS] == [
         1,
         1,

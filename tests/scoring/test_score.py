@@ -30,7 +30,7 @@ def admitted(store, make_patches):
 
 
 def score(store, bundle, options=OPTIONS, hospital=EAST, patient=PATIENT):
-    return score_patient(store.settings, store.catalog, bundle, hospital, patient, options)
+    return score_patient(store, bundle, hospital, patient, options)
 
 
 def test_a_patient_becomes_scores_slide_heatmap_report_and_a_ledger_entry(store, admitted, bundle):
@@ -45,7 +45,7 @@ def test_a_patient_becomes_scores_slide_heatmap_report_and_a_ledger_entry(store,
     }
     assert all(path.exists() for path in (scored.scores, scored.slide, scored.heatmap, scored.report))
     assert not scored.skipped
-    (entry,) = list_scores(store.catalog)
+    (entry,) = list_scores(store)
     assert (entry.hospital, entry.patient, entry.bundle, entry.status) == ("east", "1001", "bcd-idc/7", "scored")
     assert store.settings.home / entry.folder == scored.folder
 
@@ -75,24 +75,24 @@ def test_the_same_again_is_found_done(store, admitted, bundle):
     assert again.skipped
     assert (again.folder, again.summary) == (first.folder, first.summary)
     assert bundle.calls == 1
-    assert len(list_scores(store.catalog)) == 1
+    assert len(list_scores(store)) == 1
 
 
 def test_killed_before_the_ledger_entry_the_next_run_makes_it(store, admitted, bundle):
     score(store, bundle)
-    with store.catalog.write() as connection:
+    with store.write() as connection:
         connection.execute(sa.delete(tables.ledger))
-    assert patients_to_score(store.catalog, store.settings, bundle, OPTIONS) == [(EAST, PATIENT)]
+    assert patients_to_score(store, bundle, OPTIONS) == [(EAST, PATIENT)]
     again = score(store, bundle)
     assert bundle.calls == 1
     assert not again.skipped
-    assert [entry.status for entry in list_scores(store.catalog)] == ["scored"]
-    assert patients_to_score(store.catalog, store.settings, bundle, OPTIONS) == []
+    assert [entry.status for entry in list_scores(store)] == ["scored"]
+    assert patients_to_score(store, bundle, OPTIONS) == []
 
 
 def test_a_result_that_was_deleted_is_made_again(store, admitted, bundle):
     shutil.rmtree(score(store, bundle).folder)
-    assert patients_to_score(store.catalog, store.settings, bundle, OPTIONS) == [(EAST, PATIENT)]
+    assert patients_to_score(store, bundle, OPTIONS) == [(EAST, PATIENT)]
     assert score(store, bundle).report.exists()
 
 
@@ -105,11 +105,11 @@ def test_a_failure_is_in_the_ledger_named_and_leaves_nothing_half_made(store, ad
         with pytest.raises(BcdError, match=r"Patient east/1001 could not be scored: OSError: No space left"):
             score(store, bundle)
     assert list((store.settings.scores / "east" / "1001").iterdir()) == []
-    (entry,) = list_scores(store.catalog)
+    (entry,) = list_scores(store)
     assert (entry.status, entry.error) == ("failed", "OSError: No space left on device")
-    assert patients_to_score(store.catalog, store.settings, bundle, OPTIONS) == [(EAST, PATIENT)]
+    assert patients_to_score(store, bundle, OPTIONS) == [(EAST, PATIENT)]
     assert score(store, bundle).report.exists()
-    assert [entry.status for entry in list_scores(store.catalog)] == ["scored", "failed"]
+    assert [entry.status for entry in list_scores(store)] == ["scored", "failed"]
 
 
 def test_scores_that_are_no_numbers_are_refused(store, admitted, bundle, monkeypatch):
@@ -122,14 +122,14 @@ def test_scores_that_are_no_numbers_are_refused(store, admitted, bundle, monkeyp
 def test_an_unknown_patient_is_an_error_and_no_ledger_entry(store, admitted, bundle):
     with pytest.raises(BcdError, match="There is no patient 1009"):
         score(store, bundle, patient=PatientId("1009"))
-    assert list_scores(store.catalog) == []
+    assert list_scores(store) == []
 
 
 def test_new_patches_a_new_bundle_or_another_level_are_scored_anew(store, admitted, bundle, make_patches):
     folders = [score(store, bundle).folder]
     folders.append(score(store, bundle, ScoreOptions(outcome=OutcomeRule(level=0.99))).folder)
     store.admit(*make_patches([(7, 7)], seed=1))
-    assert patients_to_score(store.catalog, store.settings, bundle, OPTIONS) == [(EAST, PATIENT)]
+    assert patients_to_score(store, bundle, OPTIONS) == [(EAST, PATIENT)]
     scored = score(store, bundle)
     assert scored.n == len(CELLS) + 1
     folders.append(scored.folder)
@@ -168,6 +168,6 @@ def test_two_hospitals_patient_1001_are_two_people(store, admitted, bundle, make
 
 def test_the_nightly_list_shrinks_as_patients_are_scored(store, admitted, bundle, make_patches):
     store.admit(*make_patches(CELLS, patient="1000", seed=3))
-    assert patients_to_score(store.catalog, store.settings, bundle, OPTIONS) == [(EAST, "1000"), (EAST, PATIENT)]
+    assert patients_to_score(store, bundle, OPTIONS) == [(EAST, "1000"), (EAST, PATIENT)]
     score(store, bundle)
-    assert patients_to_score(store.catalog, store.settings, bundle, OPTIONS) == [(EAST, "1000")]
+    assert patients_to_score(store, bundle, OPTIONS) == [(EAST, "1000")]

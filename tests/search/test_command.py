@@ -16,7 +16,7 @@ from bcd.search.options import SearchOptions
 from bcd.search.records import StudyResult, TrialRecord
 from bcd.search.verdict import Gain
 from bcd.settings import load_settings
-from bcd.store.catalog import open_catalog
+from bcd.store.store import open_store
 from bcd.training.options import TrainOptions
 from flows import preprocess as preprocess_flow
 from flows import search as flow
@@ -32,7 +32,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asked:
     given: Asked = []
     planned: list[SearchOptions] = []
     monkeypatch.setenv("BCD_HOME", str(tmp_path))
-    open_catalog(load_settings())
+    open_store(load_settings())
 
     def preprocess(snapshot: str, *, search: SearchOptions) -> str:
         planned.append(search)

@@ -1,5 +1,5 @@
 """A home whose catalog is on SQLite and on a real PostgreSQL."""
 
-from stored import catalog, make_index, settings, store_batch
+from stored import make_index, settings, store, store_batch
 
-__all__ = ["catalog", "make_index", "settings", "store_batch"]
+__all__ = ["make_index", "settings", "store", "store_batch"]

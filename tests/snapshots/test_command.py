@@ -22,12 +22,12 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 @pytest.fixture
-def frozen(settings: Settings, catalog, store_batch) -> list[Snapshot]:
+def frozen(store, store_batch) -> list[Snapshot]:
     """Before and after a second delivery."""
     store_batch([str(i) for i in range(25)], labels=(0, 1, 1, None))
-    first = freeze_snapshot(settings, catalog, SplitOptions())
+    first = freeze_snapshot(store, SplitOptions())
     store_batch(["new"], hospital="west")
-    return [first, freeze_snapshot(settings, catalog, SplitOptions())]
+    return [first, freeze_snapshot(store, SplitOptions())]
 
 
 def run(*arguments: str) -> str:

@@ -18,28 +18,28 @@ from bcd.snapshots.freeze import Snapshot, freeze_snapshot, load_snapshot, patie
 from bcd.snapshots.splits import SplitOptions
 from bcd.store import tables
 from bcd.store.batches import CANONICAL, hash_rows, read_pixels
-from bcd.store.catalog import Catalog
+from bcd.store.store import Store
 
 CELL_0 = {"hospital": "east", "patient": "0", "slide": "5", "x": 1, "y": 51}
 
 PATIENTS = [f"{number}" for number in range(10)]
 
 
-def revise(catalog: Catalog, label: int) -> None:
+def revise(store: Store, label: int) -> None:
     revision = {**CELL_0, "label": label, "author": "a test", "reason": "because", "revised_at": datetime.now(UTC)}
-    with catalog.write() as connection:
+    with store.write() as connection:
         connection.execute(sa.insert(tables.label_revisions).values(revision))
 
 
-def doubt(catalog: Catalog) -> None:
+def doubt(store: Store) -> None:
     """Marks the first patch of patient 0, as a later delivery that contradicts it does."""
-    with catalog.write() as connection:
+    with store.write() as connection:
         delivery = connection.scalars(sa.select(tables.deliveries.c.id)).first()
         row = {"rule": "two-labels", "delivery": delivery, "message": "in doubt", "found_at": datetime.now(UTC)}
         connection.execute(sa.insert(tables.conflicts).values(CELL_0 | row))
 
 
-def withdraw(catalog: Catalog, patient: str) -> None:
+def withdraw(store: Store, patient: str) -> None:
     row = {
         "hospital": "east",
         "patient": patient,
@@ -47,14 +47,14 @@ def withdraw(catalog: Catalog, patient: str) -> None:
         "reason": "",
         "withdrawn_at": datetime.now(UTC),
     }
-    with catalog.write() as connection:
+    with store.write() as connection:
         connection.execute(sa.insert(tables.withdrawn).values(row))
 
 
 @pytest.fixture
-def snapshot(settings: Settings, catalog: Catalog, store_batch) -> Snapshot:
+def snapshot(store: Store, store_batch) -> Snapshot:
     store_batch(PATIENTS, labels=(0, 1, None))
-    return freeze_snapshot(settings, catalog, SplitOptions())
+    return freeze_snapshot(store, SplitOptions())
 
 
 def test_a_snapshot_holds_labelled_patches_in_canonical_order(snapshot: Snapshot, settings: Settings) -> None:
@@ -77,36 +77,32 @@ def test_counts_are_by_split_and_name_every_split(snapshot: Snapshot, settings: 
     assert train_only.counts().loc["gate"].tolist() == [0, 0, 0]
 
 
-def test_freezing_twice_writes_nothing(snapshot: Snapshot, settings: Settings, catalog: Catalog) -> None:
-    file = settings.snapshots / snapshot.id / "patches.parquet"
+def test_freezing_twice_writes_nothing(snapshot: Snapshot, store: Store) -> None:
+    file = store.settings.snapshots / snapshot.id / "patches.parquet"
     written = file.stat().st_mtime_ns
-    assert freeze_snapshot(settings, catalog, SplitOptions()).id == snapshot.id
+    assert freeze_snapshot(store, SplitOptions()).id == snapshot.id
     assert file.stat().st_mtime_ns == written
-    assert [path.name for path in settings.snapshots.iterdir()] == [snapshot.id]
+    assert [path.name for path in store.settings.snapshots.iterdir()] == [snapshot.id]
 
 
-def test_a_snapshot_never_changes_when_more_arrives(
-    snapshot: Snapshot, settings: Settings, catalog: Catalog, store_batch
-) -> None:
+def test_a_snapshot_never_changes_when_more_arrives(snapshot: Snapshot, store: Store, store_batch) -> None:
     store_batch(["new"])
-    later = freeze_snapshot(settings, catalog, SplitOptions())
+    later = freeze_snapshot(store, SplitOptions())
     assert later.id != snapshot.id
-    assert load_snapshot(settings, snapshot.id).patches.equals(snapshot.patches)
+    assert load_snapshot(store.settings, snapshot.id).patches.equals(snapshot.patches)
 
 
-def test_a_corrected_label_and_another_protocol_make_another_snapshot(
-    snapshot: Snapshot, settings: Settings, catalog: Catalog
-) -> None:
-    other = freeze_snapshot(settings, catalog, SplitOptions(protocol="cruz-roa-2014"))
-    revise(catalog, 1)
-    corrected = freeze_snapshot(settings, catalog, SplitOptions())
+def test_a_corrected_label_and_another_protocol_make_another_snapshot(snapshot: Snapshot, store: Store) -> None:
+    other = freeze_snapshot(store, SplitOptions(protocol="cruz-roa-2014"))
+    revise(store, 1)
+    corrected = freeze_snapshot(store, SplitOptions())
     assert len({snapshot.id, other.id, corrected.id}) == 3
     assert corrected.patches["label"].sum() == snapshot.patches["label"].sum() + 1
 
 
-def test_excluded_patients_are_in_no_snapshot(settings: Settings, catalog: Catalog, store_batch) -> None:
+def test_excluded_patients_are_in_no_snapshot(store: Store, store_batch) -> None:
     store_batch(["8864", "8867"])
-    snapshot = freeze_snapshot(settings, catalog, SplitOptions(protocol="cruz-roa-2014-dev"))
+    snapshot = freeze_snapshot(store, SplitOptions(protocol="cruz-roa-2014-dev"))
     assert snapshot.patches["patient"].unique().tolist() == ["8867"]
 
 
@@ -121,11 +117,11 @@ def test_a_snapshot_is_found_by_the_beginning_of_its_id(snapshot: Snapshot, sett
         load_snapshot(settings, "")
 
 
-def test_nothing_labelled_is_nothing_to_freeze(settings: Settings, catalog: Catalog, store_batch) -> None:
+def test_nothing_labelled_is_nothing_to_freeze(store: Store, store_batch) -> None:
     store_batch(["a"], labels=(None,))
     with pytest.raises(BcdError, match="nothing to train on"):
-        freeze_snapshot(settings, catalog, SplitOptions())
-    assert not settings.snapshots.exists()
+        freeze_snapshot(store, SplitOptions())
+    assert not store.settings.snapshots.exists()
 
 
 def test_what_a_snapshot_is_called_has_not_changed(snapshot: Snapshot) -> None:
@@ -153,20 +149,18 @@ def test_a_missing_value_hashes_as_nothing() -> None:
 
 
 def test_rows_are_put_together_from_pieces_in_which_other_names_occur(
-    snapshot: Snapshot, settings: Settings, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+    snapshot: Snapshot, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rows, "_CHUNK", 3)
-    again = freeze_snapshot(settings, catalog, SplitOptions())
+    again = freeze_snapshot(store, SplitOptions())
     assert again.patches.equals(snapshot.patches)
 
 
-def test_the_manifest_counts_by_split_class_hospital_batch_and_patient(
-    settings: Settings, catalog: Catalog, store_batch
-) -> None:
+def test_the_manifest_counts_by_split_class_hospital_batch_and_patient(store: Store, store_batch) -> None:
     first = store_batch(["1", "2", "3", "4", "5"], labels=(0, 1, 1))
     second = store_batch(["1", "2"], labels=(0, None), hospital="west")
-    snapshot = freeze_snapshot(settings, catalog, SplitOptions())
-    manifest = json.loads((settings.snapshots / snapshot.id / "manifest.json").read_text())
+    snapshot = freeze_snapshot(store, SplitOptions())
+    manifest = json.loads((store.settings.snapshots / snapshot.id / "manifest.json").read_text())
     assert manifest["by_class"] == {
         "0": {"patients": 7, "patches": 7, "positive": 0},
         "1": {"patients": 5, "patches": 10, "positive": 10},
@@ -182,42 +176,38 @@ def test_the_manifest_counts_by_split_class_hospital_batch_and_patient(
     assert snapshot.options == manifest["options"]
 
 
-def test_the_key_that_deals_is_not_written_down(settings: Settings, catalog: Catalog, store_batch) -> None:
+def test_the_key_that_deals_is_not_written_down(store: Store, store_batch) -> None:
     store_batch(PATIENTS)
-    snapshot = freeze_snapshot(settings, catalog, SplitOptions(key="a secret of ours"))
-    assert "secret" not in (settings.snapshots / snapshot.id / "manifest.json").read_text()
+    snapshot = freeze_snapshot(store, SplitOptions(key="a secret of ours"))
+    assert "secret" not in (store.settings.snapshots / snapshot.id / "manifest.json").read_text()
 
 
-def test_a_patch_in_doubt_is_left_out_until_a_label_revision_settles_it(
-    snapshot: Snapshot, settings: Settings, catalog: Catalog
-) -> None:
-    doubt(catalog)
-    without = freeze_snapshot(settings, catalog, SplitOptions())
+def test_a_patch_in_doubt_is_left_out_until_a_label_revision_settles_it(snapshot: Snapshot, store: Store) -> None:
+    doubt(store)
+    without = freeze_snapshot(store, SplitOptions())
     assert len(without.patches) == len(snapshot.patches) - 1
     assert without.left_out["conflict"] == {"patients": 1, "patches": 1}
-    revise(catalog, 0)  # a human says that the label was right
-    assert freeze_snapshot(settings, catalog, SplitOptions()).id == snapshot.id
-    doubt(catalog)  # a new doubt is younger than that word
-    assert freeze_snapshot(settings, catalog, SplitOptions()).id == without.id
+    revise(store, 0)  # a human says that the label was right
+    assert freeze_snapshot(store, SplitOptions()).id == snapshot.id
+    doubt(store)  # a new doubt is younger than that word
+    assert freeze_snapshot(store, SplitOptions()).id == without.id
 
 
 def test_a_withdrawn_patient_is_left_out_of_later_snapshots_and_stays_in_earlier_ones(
-    snapshot: Snapshot, settings: Settings, catalog: Catalog
+    snapshot: Snapshot, store: Store
 ) -> None:
-    withdraw(catalog, "3")
-    later = freeze_snapshot(settings, catalog, SplitOptions())
+    withdraw(store, "3")
+    later = freeze_snapshot(store, SplitOptions())
     assert "3" not in set(later.patches["patient"])
     assert later.left_out["withdrawn"] == {"patients": 1, "patches": 3}
-    assert "3" in set(load_snapshot(settings, snapshot.id).patches["patient"])
+    assert "3" in set(load_snapshot(store.settings, snapshot.id).patches["patient"])
 
 
-def test_everything_left_out_is_counted_once_with_its_reason(
-    settings: Settings, catalog: Catalog, store_batch
-) -> None:
+def test_everything_left_out_is_counted_once_with_its_reason(store: Store, store_batch) -> None:
     store_batch(["0", "8867", "8864", "8863"], labels=(0, 1, None))  # 8864 is of the published test list
-    doubt(catalog)
-    withdraw(catalog, "8863")
-    snapshot = freeze_snapshot(settings, catalog, SplitOptions(protocol="cruz-roa-2014-dev"))
+    doubt(store)
+    withdraw(store, "8863")
+    snapshot = freeze_snapshot(store, SplitOptions(protocol="cruz-roa-2014-dev"))
     assert snapshot.left_out == {
         "withdrawn": {"patients": 1, "patches": 3},
         "excluded": {"patients": 1, "patches": 3},
@@ -227,32 +217,28 @@ def test_everything_left_out_is_counted_once_with_its_reason(
     assert len(snapshot.patches) + sum(counts["patches"] for counts in snapshot.left_out.values()) == 12
 
 
-def test_another_hospital_held_out_is_another_snapshot_and_rewrites_none(
-    settings: Settings, catalog: Catalog, store_batch
-) -> None:
+def test_another_hospital_held_out_is_another_snapshot_and_rewrites_none(store: Store, store_batch) -> None:
     store_batch(PATIENTS, hospital="east")
     store_batch(PATIENTS, hospital="west")
     frozen = {}
     for hospital in ("east", "west"):
         options = SplitOptions(protocol="leave-one-hospital-out", held_out=hospital)
-        frozen[hospital] = freeze_snapshot(settings, catalog, options)
+        frozen[hospital] = freeze_snapshot(store, options)
         assert frozen[hospital].protocol == f"leave-one-hospital-out:{hospital}"
         assert set(frozen[hospital].of("test")["hospital"]) == {hospital}
-    dealt = freeze_snapshot(settings, catalog, SplitOptions())
+    dealt = freeze_snapshot(store, SplitOptions())
     for snapshot in (*frozen.values(), dealt):
-        assert load_snapshot(settings, snapshot.id).patches.equals(snapshot.patches)
-    again = freeze_snapshot(settings, catalog, SplitOptions(protocol="leave-one-hospital-out", held_out="east"))
+        assert load_snapshot(store.settings, snapshot.id).patches.equals(snapshot.patches)
+    again = freeze_snapshot(store, SplitOptions(protocol="leave-one-hospital-out", held_out="east"))
     assert again.id == frozen["east"].id
-    assert len(list(settings.snapshots.iterdir())) == 3
+    assert len(list(store.settings.snapshots.iterdir())) == 3
 
 
-def test_a_removed_snapshot_is_frozen_again_as_it_was(
-    snapshot: Snapshot, settings: Settings, catalog: Catalog
-) -> None:
-    folder = settings.snapshots / snapshot.id
+def test_a_removed_snapshot_is_frozen_again_as_it_was(snapshot: Snapshot, store: Store) -> None:
+    folder = store.settings.snapshots / snapshot.id
     before = _read_all(folder)
     shutil.rmtree(folder)
-    freeze_snapshot(settings, catalog, SplitOptions())
+    freeze_snapshot(store, SplitOptions())
     assert _read_all(folder) == before
 
 
@@ -261,11 +247,11 @@ def _read_all(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "frozen.json"}
 
 
-def test_a_catalog_that_leaks_is_not_frozen(settings: Settings, catalog: Catalog, store_batch) -> None:
+def test_a_catalog_that_leaks_is_not_frozen(store: Store, store_batch) -> None:
     store_batch(PATIENTS)
-    with catalog.write() as connection:
+    with store.write() as connection:
         same = sa.update(tables.patches).where(tables.patches.c.label == 1)
         connection.execute(same.values(pixel_sha256="the same for all"))
     with pytest.raises(BcdError, match="Picture the same for all lies in two splits"):
-        freeze_snapshot(settings, catalog, SplitOptions())
-    assert not settings.snapshots.exists()
+        freeze_snapshot(store, SplitOptions())
+    assert not store.settings.snapshots.exists()

@@ -12,7 +12,7 @@ from bcd.errors import BcdError
 from bcd.settings import Settings, load_settings
 from bcd.snapshots.freeze import Snapshot, freeze_snapshot, load_snapshot, snapshot_id
 from bcd.snapshots.splits import SplitOptions
-from bcd.store.catalog import Catalog
+from bcd.store.store import Store
 
 
 @pytest.fixture
@@ -21,9 +21,9 @@ def settings(tmp_path) -> Settings:
 
 
 @pytest.fixture
-def snapshot(settings: Settings, catalog: Catalog, store_batch) -> Snapshot:
+def snapshot(store: Store, store_batch) -> Snapshot:
     store_batch([str(number) for number in range(10)])
-    return freeze_snapshot(settings, catalog, SplitOptions())
+    return freeze_snapshot(store, SplitOptions())
 
 
 def test_opening_needs_no_pixels(snapshot: Snapshot, settings: Settings) -> None:

@@ -23,7 +23,7 @@ from bcd.snapshots.splits import (
     suggest_protocol,
 )
 from bcd.store import tables
-from bcd.store.catalog import Catalog
+from bcd.store.store import Store
 
 HELD_OUT = SplitOptions(protocol="leave-one-hospital-out", held_out="west")
 
@@ -43,9 +43,9 @@ BATCHES = st.lists(
 SHARES = {"train": 0.5, "val": 0.15, "gate": 0.15, "test": 0.2}
 
 
-def _recorded(catalog: Catalog, protocol: str = "dealt") -> dict[str, str]:
+def _recorded(store: Store, protocol: str = "dealt") -> dict[str, str]:
     query = sa.select(tables.splits.c.patient, tables.splits.c.split).where(tables.splits.c.protocol == protocol)
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         return {row.patient: row.split for row in connection.execute(query)}
 
 
@@ -90,123 +90,123 @@ def test_what_comes_later_moves_nobody(batches, known: int) -> None:
     assert before + later == deal_patients(batches, SplitOptions(), {})
 
 
-def test_a_hospital_of_five_patients_fills_every_split(catalog: Catalog, store_batch) -> None:
+def test_a_hospital_of_five_patients_fills_every_split(store: Store, store_batch) -> None:
     store_batch(["1", "2", "3", "4", "5"])
-    assert deal_splits(catalog, SplitOptions()) == 5
-    assert set(_recorded(catalog).values()) == set(SPLITS)
+    assert deal_splits(store, SplitOptions()) == 5
+    assert set(_recorded(store).values()) == set(SPLITS)
 
 
-def test_a_patient_is_dealt_once_and_later_batches_inherit(catalog: Catalog, store_batch) -> None:
+def test_a_patient_is_dealt_once_and_later_batches_inherit(store: Store, store_batch) -> None:
     store_batch([str(number) for number in range(20)])
-    deal_splits(catalog, SplitOptions())
-    before = _recorded(catalog)
+    deal_splits(store, SplitOptions())
+    before = _recorded(store)
     store_batch([str(number) for number in range(100, 130)])
-    deal_splits(catalog, SplitOptions(train=0.7, test=0.1, val=0.1, gate=0.1, key="another"))
-    after = _recorded(catalog)
+    deal_splits(store, SplitOptions(train=0.7, test=0.1, val=0.1, gate=0.1, key="another"))
+    after = _recorded(store)
     assert {patient: after[patient] for patient in before} == before
     assert len(after) == 50
-    assert deal_splits(catalog, SplitOptions()) == 0
+    assert deal_splits(store, SplitOptions()) == 0
 
 
-def test_dealing_after_each_batch_or_after_both_gives_the_same(catalog: Catalog, store_batch, tmp_path) -> None:
+def test_dealing_after_each_batch_or_after_both_gives_the_same(store: Store, store_batch, tmp_path) -> None:
     store_batch([str(number) for number in range(13)])
-    deal_splits(catalog, SplitOptions())
+    deal_splits(store, SplitOptions())
     store_batch([str(number) for number in range(20, 37)])
-    deal_splits(catalog, SplitOptions())
-    step_by_step = _recorded(catalog)
-    with catalog.write() as connection:
+    deal_splits(store, SplitOptions())
+    step_by_step = _recorded(store)
+    with store.write() as connection:
         connection.execute(sa.delete(tables.splits))
-    deal_splits(catalog, SplitOptions())
-    assert _recorded(catalog) == step_by_step
+    deal_splits(store, SplitOptions())
+    assert _recorded(store) == step_by_step
 
 
-def test_order_within_a_batch_is_by_keyed_hash_not_by_name(catalog: Catalog, store_batch) -> None:
+def test_order_within_a_batch_is_by_keyed_hash_not_by_name(store: Store, store_batch) -> None:
     store_batch([f"{number:03d}" for number in range(40)])
-    deal_splits(catalog, SplitOptions())
-    first_key = _recorded(catalog)
-    with catalog.write() as connection:
+    deal_splits(store, SplitOptions())
+    first_key = _recorded(store)
+    with store.write() as connection:
         connection.execute(sa.delete(tables.splits))
-    deal_splits(catalog, SplitOptions(key="another"))
-    assert _recorded(catalog) != first_key
+    deal_splits(store, SplitOptions(key="another"))
+    assert _recorded(store) != first_key
     assert (
-        Counter(_recorded(catalog).values())
+        Counter(_recorded(store).values())
         == Counter(first_key.values())
         == {s: round(40 * SHARES[s]) for s in SPLITS}
     )
 
 
-def test_a_patient_without_labels_waits_for_them(catalog: Catalog, store_batch) -> None:
+def test_a_patient_without_labels_waits_for_them(store: Store, store_batch) -> None:
     store_batch(["labelled"])
     store_batch(["unlabelled"], labels=(None,))
-    deal_splits(catalog, SplitOptions())
-    assert split_of(catalog, "dealt", Hospital("east"), PatientId("unlabelled")) is None
-    assert split_of(catalog, "dealt", Hospital("east"), PatientId("labelled")) == "train"
+    deal_splits(store, SplitOptions())
+    assert split_of(store, "dealt", Hospital("east"), PatientId("unlabelled")) is None
+    assert split_of(store, "dealt", Hospital("east"), PatientId("labelled")) == "train"
 
 
-def test_the_catalog_records_what_was_dealt_whatever_the_database(catalog: Catalog, store_batch) -> None:
+def test_the_catalog_records_what_was_dealt_whatever_the_database(store: Store, store_batch) -> None:
     batches = [[f"{letter}{i}" for i in range(12) for letter in "aB-"], ["A", "b", "a"]]
     for batch in batches:
         store_batch(batch)
-    deal_splits(catalog, SplitOptions())
+    deal_splits(store, SplitOptions())
     keyed = [[("east", patient) for patient in batch] for batch in batches]
-    assert _recorded(catalog) == {patient: split for (_, patient), split in deal_patients(keyed, SplitOptions(), {})}
+    assert _recorded(store) == {patient: split for (_, patient), split in deal_patients(keyed, SplitOptions(), {})}
 
 
-def test_a_withdrawn_patient_takes_no_seat(catalog: Catalog, store_batch) -> None:
+def test_a_withdrawn_patient_takes_no_seat(store: Store, store_batch) -> None:
     store_batch(["1", "2"])
     row = {"hospital": "east", "patient": "1", "author": "a test", "reason": "", "withdrawn_at": datetime.now(UTC)}
-    with catalog.write() as connection:
+    with store.write() as connection:
         connection.execute(sa.insert(tables.withdrawn).values(row))
-    deal_splits(catalog, SplitOptions())
-    assert _recorded(catalog) == {"2": "train"}
+    deal_splits(store, SplitOptions())
+    assert _recorded(store) == {"2": "train"}
 
 
-def test_a_patient_whose_every_patch_is_in_doubt_waits(catalog: Catalog, store_batch) -> None:
+def test_a_patient_whose_every_patch_is_in_doubt_waits(store: Store, store_batch) -> None:
     store_batch(["1", "2"], labels=(0,))
-    with catalog.write() as connection:
+    with store.write() as connection:
         delivery = connection.scalars(sa.select(tables.deliveries.c.id)).first()
         cell = {"hospital": "east", "patient": "1", "slide": "5", "x": 1, "y": 51, "rule": "two-labels"}
         doubt = {"delivery": delivery, "message": "", "found_at": datetime.now(UTC)}
         connection.execute(sa.insert(tables.conflicts).values(cell | doubt))
-    assert deal_splits(catalog, SplitOptions()) == 1
-    with catalog.write() as connection:
+    assert deal_splits(store, SplitOptions()) == 1
+    with store.write() as connection:
         connection.execute(sa.delete(tables.conflicts))
-    assert deal_splits(catalog, SplitOptions()) == 1
+    assert deal_splits(store, SplitOptions()) == 1
 
 
-def test_one_hospital_is_held_out_and_the_others_are_dealt(catalog: Catalog, store_batch) -> None:
+def test_one_hospital_is_held_out_and_the_others_are_dealt(store: Store, store_batch) -> None:
     for hospital in ("east", "west", "north"):
         store_batch([f"{hospital}{i}" for i in range(10)], hospital=hospital)
-    assert deal_splits(catalog, HELD_OUT) == 30
-    recorded = _recorded(catalog, "leave-one-hospital-out:west")
+    assert deal_splits(store, HELD_OUT) == 30
+    recorded = _recorded(store, "leave-one-hospital-out:west")
     assert {patient for patient, split in recorded.items() if split == "test"} == {f"west{i}" for i in range(10)}
     assert Counter(recorded.values()) == {"train": 14, "val": 3, "gate": 3, "test": 10}
 
 
-def test_each_hospital_held_out_is_a_protocol_of_its_own(catalog: Catalog, store_batch) -> None:
+def test_each_hospital_held_out_is_a_protocol_of_its_own(store: Store, store_batch) -> None:
     store_batch(["1"], hospital="east")
     store_batch(["2"], hospital="west")
-    deal_splits(catalog, HELD_OUT)
-    deal_splits(catalog, HELD_OUT.model_copy(update={"held_out": "east"}))
-    assert _recorded(catalog, "leave-one-hospital-out:west") == {"1": "train", "2": "test"}
-    assert _recorded(catalog, "leave-one-hospital-out:east") == {"1": "test", "2": "train"}
+    deal_splits(store, HELD_OUT)
+    deal_splits(store, HELD_OUT.model_copy(update={"held_out": "east"}))
+    assert _recorded(store, "leave-one-hospital-out:west") == {"1": "train", "2": "test"}
+    assert _recorded(store, "leave-one-hospital-out:east") == {"1": "test", "2": "train"}
 
 
-def test_a_hospital_of_a_long_name_can_be_held_out(catalog: Catalog, store_batch) -> None:
+def test_a_hospital_of_a_long_name_can_be_held_out(store: Store, store_batch) -> None:
     names = ["h" * 50, "h" * 49 + "i"]  # with the protocol, longer than the catalog takes
     options = [SplitOptions(protocol="leave-one-hospital-out", held_out=name) for name in names]
     for name, each in zip(names, options, strict=True):
         store_batch(["1"], hospital=name)
-        deal_splits(catalog, each)
+        deal_splits(store, each)
     assert len({each.recorded_as for each in options}) == 2
-    assert split_of(catalog, options[0].recorded_as, Hospital(names[0]), PatientId("1")) == "test"
+    assert split_of(store, options[0].recorded_as, Hospital(names[0]), PatientId("1")) == "test"
 
 
-def test_an_unknown_hospital_is_not_held_out(catalog: Catalog, store_batch) -> None:
+def test_an_unknown_hospital_is_not_held_out(store: Store, store_batch) -> None:
     store_batch(["1"], hospital="east")
     with pytest.raises(BcdError, match=r"Hospital west.*no patient.*Name one of east"):
-        deal_splits(catalog, HELD_OUT)
-    assert _recorded(catalog, HELD_OUT.recorded_as) == {}
+        deal_splits(store, HELD_OUT)
+    assert _recorded(store, HELD_OUT.recorded_as) == {}
 
 
 def test_leaving_one_hospital_out_needs_its_name() -> None:
@@ -220,28 +220,28 @@ def test_the_published_lists_are_complete_and_apart() -> None:
     assert len(frozenset.union(*lists)) == 162
 
 
-def test_the_published_protocol_follows_its_lists(catalog: Catalog, store_batch) -> None:
+def test_the_published_protocol_follows_its_lists(store: Store, store_batch) -> None:
     store_batch(["8865", "8867", "8864", "unlisted"])
-    deal_splits(catalog, SplitOptions(protocol="cruz-roa-2014"))
-    assert _recorded(catalog, "cruz-roa-2014") == {"8865": "train", "8867": "val", "8864": "test", "unlisted": "gate"}
+    deal_splits(store, SplitOptions(protocol="cruz-roa-2014"))
+    assert _recorded(store, "cruz-roa-2014") == {"8865": "train", "8867": "val", "8864": "test", "unlisted": "gate"}
 
 
 def test_the_development_protocol_tests_on_published_val_and_excludes_published_test(
-    catalog: Catalog, store_batch
+    store: Store, store_batch
 ) -> None:
     store_batch([*sorted(published_list("train")), "8867", "8864", *(f"unlisted{i}" for i in range(16))])
-    deal_splits(catalog, SplitOptions(protocol="cruz-roa-2014-dev"))
-    recorded = _recorded(catalog, "cruz-roa-2014-dev")
+    deal_splits(store, SplitOptions(protocol="cruz-roa-2014-dev"))
+    recorded = _recorded(store, "cruz-roa-2014-dev")
     assert (recorded["8867"], recorded["8864"]) == ("test", "excluded")
     assert Counter(recorded.values()) == {"train": 70, "val": 15, "gate": 15, "test": 1, "excluded": 1}
 
 
-def test_protocols_do_not_touch_each_other(catalog: Catalog, store_batch) -> None:
+def test_protocols_do_not_touch_each_other(store: Store, store_batch) -> None:
     store_batch(["8867"])
-    deal_splits(catalog, SplitOptions(protocol="cruz-roa-2014"))
-    deal_splits(catalog, SplitOptions())
-    assert _recorded(catalog, "cruz-roa-2014") == {"8867": "val"}
-    assert _recorded(catalog) == {"8867": "train"}
+    deal_splits(store, SplitOptions(protocol="cruz-roa-2014"))
+    deal_splits(store, SplitOptions())
+    assert _recorded(store, "cruz-roa-2014") == {"8867": "val"}
+    assert _recorded(store) == {"8867": "train"}
 
 
 def test_the_public_set_is_recognised_by_its_val_patients() -> None:

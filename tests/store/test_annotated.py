@@ -13,11 +13,11 @@ from bcd.store import tables
 from bcd.store.annotated import AnnotationImport, decide_labels, import_annotations
 from bcd.store.annotations import name_patch
 from bcd.store.areas import Polygon
-from bcd.store.catalog import Catalog
 from bcd.store.frames import PATCH_FRAME, Frame
 from bcd.store.hospitals import declare_hospital
 from bcd.store.labels import latest_labels
 from bcd.store.options import LabelOptions
+from bcd.store.store import Store
 from bcd.store.withdrawals import withdraw
 
 DEFAULTS = LabelOptions()
@@ -74,10 +74,10 @@ def test_areas_are_in_the_pixels_of_the_slide_as_a_viewer_counts_them() -> None:
 
 
 @pytest.fixture
-def bring(settings, catalog: Catalog, tmp_path: Path):
+def bring(store: Store, tmp_path: Path):
     """Imports areas, (class, box), as QuPath would save them."""
     for hospital in ("east", "west"):
-        declare_hospital(settings, catalog, hospital, "pseudonyms", "Mary")
+        declare_hospital(store, hospital, "pseudonyms", "Mary")
 
     def _bring(areas, *, names=(), hospital=None, patient="a", slide="5") -> AnnotationImport:
         features = [_feature("annotation", box(*corners), classification={"name": name}) for name, corners in areas]
@@ -86,7 +86,7 @@ def bring(settings, catalog: Catalog, tmp_path: Path):
         file.write_text(json.dumps({"type": "FeatureCollection", "features": features}), "utf-8")
         place = {"hospital": hospital, "patient": patient, "slide": slide}
         signed = {"author": "Dr Lee", "reason": "second reading"}
-        return import_annotations(settings, catalog, file, DEFAULTS, **place, **signed)
+        return import_annotations(store, file, DEFAULTS, **place, **signed)
 
     return _bring
 
@@ -96,44 +96,44 @@ def _feature(kind: str, ring, **properties):
     return {"type": "Feature", "geometry": geometry, "properties": {"objectType": kind, **properties}}
 
 
-def labels_of(catalog: Catalog, hospital: str = "east") -> list[int | None]:
+def labels_of(store: Store, hospital: str = "east") -> list[int | None]:
     labels = latest_labels().subquery()
     query = sa.select(labels.c.label).where(labels.c.hospital == hospital).order_by(labels.c.patient, labels.c.x)
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         return list(connection.scalars(query))
 
 
-def revisions(catalog: Catalog) -> list[tuple]:
+def revisions(store: Store) -> list[tuple]:
     columns = tables.label_revisions.c
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         query = sa.select(columns.x, columns.label, columns.author, columns.reason).order_by(columns.x)
         return [tuple(row) for row in connection.execute(query)]
 
 
-def test_annotations_become_signed_revisions_of_that_slide_alone(catalog: Catalog, store_batch, bring) -> None:
+def test_annotations_become_signed_revisions_of_that_slide_alone(store: Store, store_batch, bring) -> None:
     store_batch(["a", "b"], labels=(None, 0, 1, 1, 0))
     done = bring([("Reviewed", (50, 50, 200, 100)), ("Tumor", (50, 50, 130, 100))])
     assert (done.positive, done.mixed, done.negative, done.contradicted, done.silent) == (1, 1, 1, 0, 2)
     assert (done.labels.changed, done.labels.taken_back, done.labels.unchanged) == (3, 1, 0)
     signed = ("Dr Lee", "second reading")
-    assert revisions(catalog) == [(51, 1, *signed), (101, None, *signed), (151, 0, *signed)]
-    assert labels_of(catalog) == [None, 1, None, 0, 0, None, 0, 1, 1, 0]
+    assert revisions(store) == [(51, 1, *signed), (101, None, *signed), (151, 0, *signed)]
+    assert labels_of(store) == [None, 1, None, 0, 0, None, 0, 1, 1, 0]
 
 
-def test_the_same_file_again_changes_nothing(catalog: Catalog, store_batch, bring) -> None:
+def test_the_same_file_again_changes_nothing(store: Store, store_batch, bring) -> None:
     store_batch(["a"], labels=(None, 0))
     areas = [("IDC", (0, 50, 100, 100))]
     assert bring(areas).labels.changed == 2
     again = bring(areas).labels
-    assert (again.changed, again.unchanged, len(revisions(catalog))) == (0, 2, 2)
+    assert (again.changed, again.unchanged, len(revisions(store))) == (0, 2, 2)
 
 
-def test_the_file_says_whose_slide_it_is(catalog: Catalog, store_batch, bring) -> None:
+def test_the_file_says_whose_slide_it_is(store: Store, store_batch, bring) -> None:
     for hospital in ("east", "west"):
         store_batch(["a"], labels=(0,), hospital=hospital)
     tumour = [("Tumor", (0, 50, 50, 100))]
     bring(tumour, names=[name_patch("west", "a", "5", 1, 51)], patient=None, slide=None)
-    assert (labels_of(catalog, "east"), labels_of(catalog, "west")) == ([0], [1])
+    assert (labels_of(store, "east"), labels_of(store, "west")) == ([0], [1])
 
 
 @pytest.mark.parametrize(
@@ -147,11 +147,11 @@ def test_the_file_says_whose_slide_it_is(catalog: Catalog, store_batch, bring) -
         ({"names": ["east/a_idx5_x1_y51", "east/b_idx5_x1_y51"]}, "patches of several slides"),
     ],
 )
-def test_a_slide_that_is_not_certain_is_refused(catalog: Catalog, store_batch, bring, asked, message: str) -> None:
+def test_a_slide_that_is_not_certain_is_refused(store: Store, store_batch, bring, asked, message: str) -> None:
     store_batch(["a", "b"], labels=(0,))
     with pytest.raises(BcdError, match=message):
         bring([("Tumor", (0, 50, 50, 100))], **asked)
-    assert revisions(catalog) == []
+    assert revisions(store) == []
 
 
 def test_a_slide_may_be_named_as_in_file_names(store_batch, bring) -> None:
@@ -159,7 +159,7 @@ def test_a_slide_may_be_named_as_in_file_names(store_batch, bring) -> None:
     assert bring([("Tumor", (0, 50, 50, 100))], slide="idx5").positive == 1
 
 
-def test_areas_elsewhere_or_too_small_are_refused_with_both_places(catalog: Catalog, store_batch, bring) -> None:
+def test_areas_elsewhere_or_too_small_are_refused_with_both_places(store: Store, store_batch, bring) -> None:
     store_batch(["a"], labels=(0, 0))
     places = r"It annotates x 0 to 8,000 and y .*lie at x 0 to 100 and y 50 to 100, in patch"
     with pytest.raises(BcdError, match=rf"has 1 annotations beside all patches.* {places}"):
@@ -168,17 +168,17 @@ def test_areas_elsewhere_or_too_small_are_refused_with_both_places(catalog: Cata
         bring([("Tumor", (0, 50, 10, 100))])
     with pytest.raises(BcdError, match="1 patches lie under a positive and a negative class"):
         bring([("Tumor", (0, 50, 50, 100)), ("Benign", (0, 50, 50, 100))])
-    assert revisions(catalog) == []
+    assert revisions(store) == []
 
 
-def test_a_withdrawn_patient_and_a_missing_sign_off_are_refused(settings, catalog, store_batch, bring) -> None:
+def test_a_withdrawn_patient_and_a_missing_sign_off_are_refused(store, store_batch, bring) -> None:
     store_batch(["a"], labels=(0,))
     tumour = [("Tumor", (0, 50, 50, 100))]
     with pytest.raises(BcdError, match="The reason is missing"):
         import_annotations(
-            settings, catalog, Path("x"), DEFAULTS, hospital="east", patient="a", slide="5", author="M", reason=" "
+            store, Path("x"), DEFAULTS, hospital="east", patient="a", slide="5", author="M", reason=" "
         )
-    withdraw(settings, catalog, "a", hospital="east", author="Mary", reason="a letter")
+    withdraw(store, "a", hospital="east", author="Mary", reason="a letter")
     with pytest.raises(BcdError, match="withdrawn"):
         bring(tumour)
-    assert revisions(catalog) == []
+    assert revisions(store) == []

@@ -10,9 +10,9 @@ from bcd.errors import BcdError
 from bcd.patches import Hospital, PatientId
 from bcd.settings import Settings
 from bcd.store.batches import batch_id, list_batches, open_pixels, read_pixels, write_batch
-from bcd.store.catalog import Catalog
 from bcd.store.patients import patient_patches
 from bcd.store.spool import open_spool
+from bcd.store.store import Store
 
 
 def _flat(*values: int) -> np.ndarray:
@@ -33,10 +33,10 @@ def test_pixels_are_mapped_not_read(settings: Settings, store_batch) -> None:
     assert not pixels.flags.writeable
 
 
-def test_rows_of_a_patient_lead_to_its_own_pixels(settings: Settings, catalog: Catalog, store_batch) -> None:
+def test_rows_of_a_patient_lead_to_its_own_pixels(store: Store, store_batch) -> None:
     store_batch(["a", "b"])
-    patches = patient_patches(settings, catalog, Hospital("east"), PatientId("b"))
-    assert read_pixels(settings, patches)[:, 0, 0, 0].tolist() == [2, 3]
+    patches = patient_patches(store, Hospital("east"), PatientId("b"))
+    assert read_pixels(store.settings, patches)[:, 0, 0, 0].tolist() == [2, 3]
 
 
 def test_a_batch_is_gathered_into_canonical_order(settings: Settings, make_index) -> None:
@@ -94,9 +94,9 @@ def test_the_name_of_a_source_file_is_not_part_of_the_identity(make_index) -> No
     assert batch_id(index.assign(sha256="another encoding of the same pixels")) == batch_id(index)
 
 
-def test_batches_are_listed_in_the_order_of_their_admission(catalog: Catalog, store_batch) -> None:
+def test_batches_are_listed_in_the_order_of_their_admission(store: Store, store_batch) -> None:
     ids = [store_batch([name]) for name in ("z", "a", "m")]
-    batches = list_batches(catalog)
+    batches = list_batches(store)
     assert [batch.id for batch in batches] == ids
     assert (batches[0].patches, batches[0].patients, batches[0].refused) == (2, 1, 0)
     assert batches[0].admitted_at.utcoffset() is not None

@@ -17,10 +17,10 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 
 from bcd.settings import Settings, load_settings
-from bcd.store import catalog as module
 from bcd.store import tables
-from bcd.store.catalog import Catalog, open_catalog
+from bcd.store.catalog import connect
 from bcd.store.decisions import list_decisions
+from bcd.store.store import Store, open_store
 
 NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 
@@ -40,14 +40,14 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Setting
 
 
 @pytest.fixture
-def old(settings: Settings) -> Iterator[Catalog]:
+def old(settings: Settings) -> Iterator[Store]:
     """A catalog of schema 0001 with a delivery, its batch and its patches, a label revision and a withdrawal."""
-    catalog = Catalog(module._connect(settings.catalog))
+    store = Store(settings, connect(settings.catalog))
     config = Config()
     config.set_main_option("script_location", "bcd.store:migrations")
     evaluated = {"champion": "1", "snapshot": "s", "reasons": ["r"], "evidence": {"patients": 3}}
     cell = {"hospital": "east", "patient": "8867", "slide": "5", "x": 1, "y": 51, "label": 1}
-    with catalog.write() as connection:
+    with store.write() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
         old = sa.MetaData()
@@ -64,13 +64,13 @@ def old(settings: Settings) -> Iterator[Catalog]:
             ("gate_decisions", {"key": "k", "decided_at": NOW, "verdict": "HOLD", "challenger": "2", **evaluated}),
         ):
             connection.execute(sa.insert(old.tables[table]).values(row))
-    yield catalog
-    catalog.engine.dispose()
+    yield store
+    store.engine.dispose()
 
 
-def test_a_populated_catalog_becomes_what_a_new_one_is(settings: Settings, old: Catalog) -> None:
-    catalog = open_catalog(settings)
-    with catalog.engine.connect() as connection:
+def test_a_populated_catalog_becomes_what_a_new_one_is(settings: Settings, old: Store) -> None:
+    store = open_store(settings)
+    with store.read() as connection:
         assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
         delivery = connection.execute(sa.select(tables.deliveries)).mappings().one()
         assert (delivery["files"], delivery["admitted_files"], delivery["flags"]) == (4, 1, {})
@@ -80,13 +80,13 @@ def test_a_populated_catalog_becomes_what_a_new_one_is(settings: Settings, old: 
         assert connection.scalar(sa.select(tables.withdrawn.c.author)) == ""
         assert connection.scalar(sa.select(tables.patches.c.patient)) == "8867"
         assert connection.scalar(sa.select(tables.label_revisions.c.label)) == 1
-    (decision,) = list_decisions(catalog)
+    (decision,) = list_decisions(store)
     assert (decision.verdict, decision.reasons, decision.evidence) == ("HOLD", ["r"], {"patients": 3})
     assert (decision.kind, decision.by, decision.reason) == ("gate", "", "")
 
 
 def test_a_migration_that_is_interrupted_leaves_the_old_schema(
-    settings: Settings, old: Catalog, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, old: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def die(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -95,13 +95,13 @@ def test_a_migration_that_is_interrupted_leaves_the_old_schema(
     with monkeypatch.context() as patched:
         patched.setattr(op, "create_index", die)  # of the last table
         with pytest.raises(KeyboardInterrupt):
-            open_catalog(settings)
+            open_store(settings)
     assert _describe(old) == before
-    open_catalog(settings)
+    open_store(settings)
     assert "hospitals" in _describe(old)
 
 
-def test_several_processes_may_open_an_old_catalog_at_once(settings: Settings, old: Catalog) -> None:
+def test_several_processes_may_open_an_old_catalog_at_once(settings: Settings, old: Store) -> None:
     _open_at_once(settings)
     assert "hospitals" in _describe(old)
 
@@ -111,14 +111,12 @@ def test_several_processes_may_open_a_new_catalog_at_once(tmp_path: Path) -> Non
 
 
 def _open_at_once(settings: Settings) -> None:
-    script = (
-        "from bcd.settings import load_settings; from bcd.store.catalog import open_catalog as o; o(load_settings())"
-    )
+    script = "from bcd.settings import load_settings; from bcd.store.store import open_store as o; o(load_settings())"
     environment = {**os.environ, "BCD_HOME": str(settings.home), "BCD_CATALOG_URL": settings.catalog_url}
     openers = [subprocess.Popen([sys.executable, "-c", script], env=environment) for _ in range(3)]
     assert [opener.wait(timeout=120) for opener in openers] == [0, 0, 0]
 
 
-def _describe(catalog: Catalog) -> dict[str, list[str]]:
-    inspector = sa.inspect(catalog.engine)
+def _describe(store: Store) -> dict[str, list[str]]:
+    inspector = sa.inspect(store.engine)
     return {name: [column["name"] for column in inspector.get_columns(name)] for name in inspector.get_table_names()}

@@ -23,15 +23,15 @@ NOW = datetime(2026, 11, 29, 20, 15, tzinfo=UTC)
 
 
 @pytest.fixture
-def known(settings: Settings, catalog, store_batch):
+def known(store, store_batch):
     """Thirty patients of east, dealt; one of west, who came later; 3 was scored twice, and 4 was tried in vain."""
     store_batch([str(number) for number in range(30)], labels=(0, 1, None), hospital="east")
-    freeze_snapshot(settings, catalog, SplitOptions())
+    freeze_snapshot(store, SplitOptions())
     store_batch(["3"], labels=(1,), hospital="west")
     for patient, bundle, status in (("3", "bcd-idc/1", "scored"), ("3", "bcd-idc/2", "scored"), ("4", "x", "failed")):
-        entry = LedgerEntry(Hospital("east"), PatientId(patient), bundle, "c" * 64, status, NOW, "scores/x")  # type: ignore[arg-type]
-        record_score(catalog, entry)
-    return catalog
+        entry = LedgerEntry(Hospital("east"), PatientId(patient), bundle, "c" * 64, status, NOW, "scores/x")
+        record_score(store, entry)
+    return store
 
 
 def names(found) -> list[str]:

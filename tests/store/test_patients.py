@@ -7,15 +7,14 @@ import sqlalchemy as sa
 
 from bcd.errors import BcdError
 from bcd.patches import Hospital, PatientId
-from bcd.settings import Settings
 from bcd.store import tables
-from bcd.store.catalog import Catalog
 from bcd.store.patients import find_hospital, list_patients, patient_patches
+from bcd.store.store import Store
 
 
-def _revise(catalog: Catalog, patient: str, x: int, label: int | None) -> None:
+def _revise(store: Store, patient: str, x: int, label: int | None) -> None:
     cell = {"hospital": "east", "patient": patient, "slide": "5", "x": x, "y": 51}
-    with catalog.write() as connection:
+    with store.write() as connection:
         connection.execute(
             sa.insert(tables.label_revisions).values(
                 **cell, label=label, author="a test", reason="because", revised_at=datetime.now(UTC)
@@ -23,45 +22,43 @@ def _revise(catalog: Catalog, patient: str, x: int, label: int | None) -> None:
         )
 
 
-def test_the_same_identifier_in_two_hospitals_is_two_people(
-    settings: Settings, catalog: Catalog, store_batch
-) -> None:
+def test_the_same_identifier_in_two_hospitals_is_two_people(store: Store, store_batch) -> None:
     store_batch(["1001"], hospital="east", labels=(0, 1, 1))
     store_batch(["1001"], hospital="west", labels=(0,))
-    assert len(patient_patches(settings, catalog, Hospital("west"), PatientId("1001"))) == 1
-    assert len(list_patients(catalog)) == 2
+    assert len(patient_patches(store, Hospital("west"), PatientId("1001"))) == 1
+    assert len(list_patients(store)) == 2
     with pytest.raises(BcdError, match=r"east, west.*--hospital"):
-        find_hospital(catalog, PatientId("1001"), None)
-    assert find_hospital(catalog, PatientId("1001"), "west") == "west"
+        find_hospital(store, PatientId("1001"), None)
+    assert find_hospital(store, PatientId("1001"), "west") == "west"
 
 
-def test_a_patient_of_one_hospital_is_found_without_naming_it(catalog: Catalog, store_batch) -> None:
+def test_a_patient_of_one_hospital_is_found_without_naming_it(store: Store, store_batch) -> None:
     store_batch(["1001"], hospital="west")
-    assert find_hospital(catalog, PatientId("1001"), None) == "west"
+    assert find_hospital(store, PatientId("1001"), None) == "west"
 
 
-def test_an_unknown_patient_is_answered_with_near_ones(settings: Settings, catalog: Catalog, store_batch) -> None:
+def test_an_unknown_patient_is_answered_with_near_ones(store: Store, store_batch) -> None:
     store_batch(["8867", "9999"])
     with pytest.raises(BcdError, match=r"no patient 8868 of hospital east.*8867"):
-        patient_patches(settings, catalog, Hospital("east"), PatientId("8868"))
+        patient_patches(store, Hospital("east"), PatientId("8868"))
     with pytest.raises(BcdError, match="no patient 8868"):
-        find_hospital(catalog, PatientId("8868"), None)
+        find_hospital(store, PatientId("8868"), None)
     with pytest.raises(BcdError, match="of hospital north"):
-        find_hospital(catalog, PatientId("8867"), "north")
+        find_hospital(store, PatientId("8867"), "north")
 
 
-def test_the_latest_revision_of_a_label_counts(settings: Settings, catalog: Catalog, store_batch) -> None:
+def test_the_latest_revision_of_a_label_counts(store: Store, store_batch) -> None:
     store_batch(["a"], labels=(0, 0, None))
     for x, label in ((1, 1), (1, 0), (51, None), (101, 1)):
-        _revise(catalog, "a", x, label)
-    patches = patient_patches(settings, catalog, Hospital("east"), PatientId("a"))
+        _revise(store, "a", x, label)
+    patches = patient_patches(store, Hospital("east"), PatientId("a"))
     assert patches["label"].astype(object).where(patches["label"].notna(), None).tolist() == [0, None, 1]
-    assert list_patients(catalog).iloc[0][["patches", "labelled", "positive"]].tolist() == [3, 2, 1]
+    assert list_patients(store).iloc[0][["patches", "labelled", "positive"]].tolist() == [3, 2, 1]
 
 
-def test_a_patient_without_labels_has_patches_too(settings: Settings, catalog: Catalog, store_batch) -> None:
+def test_a_patient_without_labels_has_patches_too(store: Store, store_batch) -> None:
     store_batch(["a"], labels=(None, None))
-    patches = patient_patches(settings, catalog, Hospital("east"), PatientId("a"))
+    patches = patient_patches(store, Hospital("east"), PatientId("a"))
     assert patches.columns.tolist() == ["hospital", "patient", "slide", "x", "y", "label", "batch", "row"]
     assert patches["label"].isna().all()
     assert str(patches["label"].dtype) == "Int8"

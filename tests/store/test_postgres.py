@@ -14,7 +14,8 @@ import sqlalchemy as sa
 from bcd.errors import BcdError
 from bcd.settings import Settings, load_settings
 from bcd.store import tables
-from bcd.store.catalog import Catalog, open_catalog, patiently
+from bcd.store.catalog import patiently
+from bcd.store.store import Store, open_store
 
 ROW = {"protocol": "p", "hospital": "h", "patient": "1", "split": "val"}
 
@@ -25,51 +26,53 @@ def settings(tmp_path: Path, postgres_url: str) -> Settings:
 
 
 @pytest.fixture
-def stopped(postgres, catalog: Catalog) -> Iterator[None]:
+def stopped(postgres, store: Store) -> Iterator[None]:
     """The server is away, and back again after the test."""
-    with catalog.engine.connect() as connection:  # so that the pool holds a connection that is about to break
+    with store.read() as connection:  # so that the pool holds a connection that is about to break
         connection.execute(sa.text("SELECT 1"))
     postgres.stop()
     yield
     postgres.start()
 
 
-def test_an_address_needs_no_driver_in_it(settings: Settings, catalog: Catalog) -> None:
-    assert settings.catalog_url.startswith("postgresql://")
-    assert catalog.engine.dialect.driver == "psycopg"
-    named = settings.model_copy(update={"catalog_url": settings.catalog_url.replace("sql://", "sql+psycopg2://")})
-    assert open_catalog(named).engine.dialect.driver == "psycopg"
+def test_an_address_needs_no_driver_in_it(store: Store) -> None:
+    assert store.settings.catalog_url.startswith("postgresql://")
+    assert store.engine.dialect.driver == "psycopg"
+    named = store.settings.model_copy(
+        update={"catalog_url": store.settings.catalog_url.replace("sql://", "sql+psycopg2://")}
+    )
+    assert open_store(named).engine.dialect.driver == "psycopg"
 
 
-def test_a_database_that_comes_back_is_waited_for(postgres, catalog: Catalog, stopped: None) -> None:
+def test_a_database_that_comes_back_is_waited_for(postgres, store: Store, stopped: None) -> None:
     back = threading.Timer(1.5, postgres.start)
     back.start()
-    patiently(lambda: _insert(catalog))
+    patiently(lambda: _insert(store))
     back.join()
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         assert connection.execute(sa.select(tables.splits)).mappings().all() == [ROW]
 
 
-def test_a_database_that_stays_away_is_told(catalog: Catalog, stopped: None) -> None:
+def test_a_database_that_stays_away_is_told(store: Store, stopped: None) -> None:
     started = time.monotonic()
     with pytest.raises(BcdError, match=r"away for 1 s.*run the same command again"):
-        patiently(lambda: _insert(catalog), seconds=1)
+        patiently(lambda: _insert(store), seconds=1)
     assert time.monotonic() - started < 5
 
 
 def test_opening_waits_for_a_database_that_comes_back(postgres, settings: Settings, stopped: None) -> None:
     back = threading.Timer(1.5, postgres.start)
     back.start()
-    open_catalog(settings).engine.dispose()
+    open_store(settings).engine.dispose()
     back.join()
 
 
-def test_a_database_that_goes_away_in_a_transaction_undoes_it(postgres, catalog: Catalog) -> None:
+def test_a_database_that_goes_away_in_a_transaction_undoes_it(postgres, store: Store) -> None:
     attempts = []
 
     def insert() -> None:
         attempts.append(1)
-        with catalog.write() as connection:
+        with store.write() as connection:
             connection.execute(sa.insert(tables.splits), [ROW])
             if len(attempts) == 1:
                 postgres.stop()
@@ -77,20 +80,20 @@ def test_a_database_that_goes_away_in_a_transaction_undoes_it(postgres, catalog:
 
     patiently(insert)
     assert len(attempts) == 2
-    with catalog.engine.connect() as connection:
+    with store.read() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(tables.splits)) == 1
 
 
-def test_a_lock_that_was_lost_is_noticed_before_anything_is_written(postgres, catalog: Catalog) -> None:
+def test_a_lock_that_was_lost_is_noticed_before_anything_is_written(postgres, store: Store) -> None:
     attempts = []
 
     def settle() -> None:
         attempts.append(1)
-        with catalog.lock("door") as confirm:
+        with store.lock("door") as confirm:
             if len(attempts) == 1:
                 postgres.stop()
                 postgres.start()
-            with catalog.write() as connection:
+            with store.write() as connection:
                 confirm()
                 connection.execute(sa.insert(tables.splits), [ROW])
 
@@ -103,7 +106,7 @@ def test_a_wrong_database_is_told_at_once(settings: Settings, postgres_url: str)
     wrong = settings.model_copy(update={"catalog_url": postgres_url.replace(f"/{name}?", "/nowhere?")})
     started = time.monotonic()
     with pytest.raises(BcdError, match='"nowhere" does not exist'):
-        open_catalog(wrong)
+        open_store(wrong)
     assert time.monotonic() - started < 5
 
 
@@ -112,9 +115,9 @@ def test_a_missing_driver_is_answered_with_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(BcdError, match=r"needs psycopg.*bcd\[postgres\]"):
-        open_catalog(settings)
+        open_store(settings)
 
 
-def _insert(catalog: Catalog) -> None:
-    with catalog.write() as connection:
+def _insert(store: Store) -> None:
+    with store.write() as connection:
         connection.execute(sa.insert(tables.splits), [ROW])

@@ -5,6 +5,7 @@ import stat
 import subprocess
 import sys
 import unicodedata
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -12,11 +13,10 @@ from hypothesis import strategies as st
 
 from bcd.errors import BcdError
 from bcd.patches import Hospital, PatchName
-from bcd.settings import Settings
 from bcd.store import pseudonyms as module
-from bcd.store.catalog import Catalog
 from bcd.store.hospitals import declare_hospital, find_declared
 from bcd.store.pseudonyms import Pseudonyms, fingerprint, key_path, open_pseudonyms
+from bcd.store.store import Store
 
 EAST, WEST = Hospital("east"), Hospital("west")
 KEY = bytes(range(32))
@@ -61,111 +61,107 @@ def test_the_key_never_shows() -> None:
     assert repr(KEY) not in repr(Pseudonyms(EAST, KEY))
 
 
-def test_pseudonyms_are_left_alone_where_identifiers_are_pseudonyms(settings: Settings, catalog: Catalog) -> None:
-    declare_hospital(settings, catalog, "east", "pseudonyms", "Mary")
-    assert open_pseudonyms(settings, catalog, EAST) is None
-    assert not settings.keys.exists()
+def test_pseudonyms_are_left_alone_where_identifiers_are_pseudonyms(store: Store) -> None:
+    declare_hospital(store, "east", "pseudonyms", "Mary")
+    assert open_pseudonyms(store, EAST) is None
+    assert not store.settings.keys.exists()
 
 
-def test_an_undeclared_hospital_has_none(settings: Settings, catalog: Catalog) -> None:
+def test_an_undeclared_hospital_has_none(store: Store) -> None:
     with pytest.raises(BcdError, match="not declared"):
-        open_pseudonyms(settings, catalog, EAST)
+        open_pseudonyms(store, EAST)
 
 
-def test_the_first_use_makes_a_key_that_only_its_owner_reads(settings: Settings, catalog: Catalog) -> None:
-    first = _open(settings, catalog, EAST)
-    path = settings.keys / "pseudonyms.key"
+def test_the_first_use_makes_a_key_that_only_its_owner_reads(store: Store) -> None:
+    first = _open(store, EAST)
+    path = store.settings.keys / "pseudonyms.key"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert not path.is_relative_to(settings.home)
-    assert find_declared(catalog, EAST).key_fingerprint == fingerprint(bytes.fromhex(path.read_text()))
-    assert _open(settings, catalog, EAST).patient("1") == first.patient("1")
-    assert _open(settings, catalog, WEST).patient("1") != first.patient("1")
-    assert find_declared(catalog, WEST).key_fingerprint == find_declared(catalog, EAST).key_fingerprint
+    assert not path.is_relative_to(store.settings.home)
+    assert find_declared(store, EAST).key_fingerprint == fingerprint(bytes.fromhex(path.read_text()))
+    assert _open(store, EAST).patient("1") == first.patient("1")
+    assert _open(store, WEST).patient("1") != first.patient("1")
+    assert find_declared(store, WEST).key_fingerprint == find_declared(store, EAST).key_fingerprint
 
 
-def test_a_missing_key_is_never_made_anew(settings: Settings, catalog: Catalog) -> None:
-    _open(settings, catalog, EAST)
-    known = find_declared(catalog, EAST).key_fingerprint
-    key_path(settings).unlink()
+def test_a_missing_key_is_never_made_anew(store: Store) -> None:
+    _open(store, EAST)
+    known = find_declared(store, EAST).key_fingerprint
+    key_path(store.settings).unlink()
     for hospital in (EAST, WEST):  # another hospital's first use would else make one
         with pytest.raises(BcdError, match=f"pseudonyms.key is missing.*{known}.*backup"):
-            _open(settings, catalog, hospital)
-    assert not key_path(settings).exists()
+            _open(store, hospital)
+    assert not key_path(store.settings).exists()
 
 
-def test_another_key_is_refused_with_both_fingerprints(settings: Settings, catalog: Catalog) -> None:
-    _open(settings, catalog, EAST)
-    known = find_declared(catalog, EAST).key_fingerprint
-    key_path(settings).write_text(KEY.hex())
+def test_another_key_is_refused_with_both_fingerprints(store: Store) -> None:
+    _open(store, EAST)
+    known = find_declared(store, EAST).key_fingerprint
+    key_path(store.settings).write_text(KEY.hex())
     for hospital in (EAST, WEST):
         with pytest.raises(BcdError, match=f"{fingerprint(KEY)}.*{known}.*backup"):
-            _open(settings, catalog, hospital)
-    assert find_declared(catalog, WEST).key_fingerprint is None
+            _open(store, hospital)
+    assert find_declared(store, WEST).key_fingerprint is None
 
 
 @pytest.mark.parametrize("text", ["", "zz", "abcd", "é" * 64])
-def test_a_damaged_key_is_refused(settings: Settings, catalog: Catalog, text: str) -> None:
-    _open(settings, catalog, EAST)
-    key_path(settings).write_text(text)
+def test_a_damaged_key_is_refused(store: Store, text: str) -> None:
+    _open(store, EAST)
+    key_path(store.settings).write_text(text)
     with pytest.raises(BcdError, match="not 64 hex digits"):
-        _open(settings, catalog, EAST)
+        _open(store, EAST)
 
 
-def test_a_key_inside_the_home_is_refused(settings: Settings, catalog: Catalog) -> None:
-    inside = settings.model_copy(update={"keys": settings.home / "keys"})
+def test_a_key_inside_the_home_is_refused(store: Store) -> None:
+    inside = store.settings.model_copy(update={"keys": store.settings.home / "keys"})
     with pytest.raises(BcdError, match="inside BCD_HOME"):
-        _open(inside, catalog, EAST)
+        _open(replace(store, settings=inside), EAST)
     assert not inside.keys.exists()
 
 
-def test_a_run_killed_between_key_and_fingerprint_is_completed(
-    settings: Settings, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_killed_between_key_and_fingerprint_is_completed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def die(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
         patched.setattr(module, "_record_fingerprint", die)
         with pytest.raises(KeyboardInterrupt):
-            _open(settings, catalog, EAST)
-    key = key_path(settings).read_text()
-    _open(settings, catalog, EAST)
-    assert key_path(settings).read_text() == key
-    assert find_declared(catalog, EAST).key_fingerprint == fingerprint(bytes.fromhex(key))
+            _open(store, EAST)
+    key = key_path(store.settings).read_text()
+    _open(store, EAST)
+    assert key_path(store.settings).read_text() == key
+    assert find_declared(store, EAST).key_fingerprint == fingerprint(bytes.fromhex(key))
 
 
-def test_a_run_killed_while_writing_the_key_leaves_none(
-    settings: Settings, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_killed_while_writing_the_key_leaves_none(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def die(_: int) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", die)
         with pytest.raises(KeyboardInterrupt):
-            _open(settings, catalog, EAST)
-    assert not key_path(settings).exists()
-    _open(settings, catalog, EAST)
-    assert sorted(path.name for path in settings.keys.iterdir()) == [".lock", "pseudonyms.key"]
+            _open(store, EAST)
+    assert not key_path(store.settings).exists()
+    _open(store, EAST)
+    assert sorted(path.name for path in store.settings.keys.iterdir()) == [".lock", "pseudonyms.key"]
 
 
-def test_processes_that_need_the_key_at_once_end_with_one(settings: Settings, catalog: Catalog) -> None:
-    declare_hospital(settings, catalog, "east", "raw", "Mary")
+def test_processes_that_need_the_key_at_once_end_with_one(store: Store) -> None:
+    declare_hospital(store, "east", "raw", "Mary")
     script = (
-        "from bcd.settings import load_settings as s; from bcd.store.catalog import open_catalog as c;"
-        " from bcd.store.pseudonyms import open_pseudonyms as p; print(p(s(), c(s()), 'east').patient('1'))"
+        "from bcd.settings import load_settings as s; from bcd.store.store import open_store as c;"
+        " from bcd.store.pseudonyms import open_pseudonyms as p; print(p(c(s()), 'east').patient('1'))"
     )
-    environment = {**os.environ, "BCD_HOME": str(settings.home), "BCD_CATALOG_URL": settings.catalog_url}
+    environment = {**os.environ, "BCD_HOME": str(store.settings.home), "BCD_CATALOG_URL": store.settings.catalog_url}
     runs = [
         subprocess.Popen([sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, text=True)
         for _ in range(4)
     ]
     said = {run.communicate(timeout=120)[0] for run in runs}
-    assert said == {f"{_open(settings, catalog, EAST).patient('1')}\n"}
+    assert said == {f"{_open(store, EAST).patient('1')}\n"}
 
 
-def _open(settings: Settings, catalog: Catalog, hospital: Hospital) -> Pseudonyms:
-    declare_hospital(settings, catalog, hospital, "raw", "Mary")
-    opened = open_pseudonyms(settings, catalog, hospital)
+def _open(store: Store, hospital: Hospital) -> Pseudonyms:
+    declare_hospital(store, hospital, "raw", "Mary")
+    opened = open_pseudonyms(store, hospital)
     assert opened is not None
     return opened

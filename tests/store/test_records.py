@@ -4,9 +4,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 from bcd.patches import Hospital, PatientId, SnapshotId
-from bcd.store.catalog import Catalog
 from bcd.store.decisions import Decision, find_decision, list_decisions, list_looks, record_decision
 from bcd.store.ledger import LedgerEntry, find_score, list_scores, record_score
+from bcd.store.store import Store
 
 DECISION = Decision(
     key="retrain-1",
@@ -29,51 +29,51 @@ ENTRY = LedgerEntry(
 )
 
 
-def test_a_decision_comes_back_as_it_was_made(catalog: Catalog) -> None:
-    record_decision(catalog, DECISION)
-    assert find_decision(catalog, "retrain-1") == DECISION
-    assert find_decision(catalog, "retrain-2") is None
+def test_a_decision_comes_back_as_it_was_made(store: Store) -> None:
+    record_decision(store, DECISION)
+    assert find_decision(store, "retrain-1") == DECISION
+    assert find_decision(store, "retrain-2") is None
 
 
-def test_the_same_key_twice_changes_nothing(catalog: Catalog) -> None:
-    record_decision(catalog, DECISION)
-    record_decision(catalog, replace(DECISION, verdict="PROMOTE"))
-    record_decision(catalog, replace(DECISION, key="retrain-2", champion=None))
-    assert [decision.verdict for decision in list_decisions(catalog)] == ["HOLD", "HOLD"]
-    assert [decision.key for decision in list_decisions(catalog)] == ["retrain-1", "retrain-2"]
+def test_the_same_key_twice_changes_nothing(store: Store) -> None:
+    record_decision(store, DECISION)
+    record_decision(store, replace(DECISION, verdict="PROMOTE"))
+    record_decision(store, replace(DECISION, key="retrain-2", champion=None))
+    assert [decision.verdict for decision in list_decisions(store)] == ["HOLD", "HOLD"]
+    assert [decision.key for decision in list_decisions(store)] == ["retrain-1", "retrain-2"]
 
 
-def test_a_score_is_found_by_patient_bundle_and_content(catalog: Catalog) -> None:
-    record_score(catalog, ENTRY)
-    found = find_score(catalog, ENTRY.hospital, ENTRY.patient, "bcd-idc/3", "c1")
+def test_a_score_is_found_by_patient_bundle_and_content(store: Store) -> None:
+    record_score(store, ENTRY)
+    found = find_score(store, ENTRY.hospital, ENTRY.patient, "bcd-idc/3", "c1")
     assert found == ENTRY
-    assert find_score(catalog, ENTRY.hospital, ENTRY.patient, "bcd-idc/4", "c1") is None
-    assert find_score(catalog, ENTRY.hospital, ENTRY.patient, "bcd-idc/3", "c2") is None
-    assert find_score(catalog, Hospital("west"), ENTRY.patient, "bcd-idc/3", "c1") is None
+    assert find_score(store, ENTRY.hospital, ENTRY.patient, "bcd-idc/4", "c1") is None
+    assert find_score(store, ENTRY.hospital, ENTRY.patient, "bcd-idc/3", "c2") is None
+    assert find_score(store, Hospital("west"), ENTRY.patient, "bcd-idc/3", "c1") is None
 
 
-def test_a_failed_attempt_is_listed_and_is_no_score(catalog: Catalog) -> None:
-    record_score(catalog, replace(ENTRY, status="failed", error="No space left."))
-    assert find_score(catalog, ENTRY.hospital, ENTRY.patient, "bcd-idc/3", "c1") is None
-    record_score(catalog, ENTRY)
-    assert [entry.status for entry in list_scores(catalog)] == ["scored", "failed"]
-    assert len(list_scores(catalog, limit=1)) == 1
+def test_a_failed_attempt_is_listed_and_is_no_score(store: Store) -> None:
+    record_score(store, replace(ENTRY, status="failed", error="No space left."))
+    assert find_score(store, ENTRY.hospital, ENTRY.patient, "bcd-idc/3", "c1") is None
+    record_score(store, ENTRY)
+    assert [entry.status for entry in list_scores(store)] == ["scored", "failed"]
+    assert len(list_scores(store, limit=1)) == 1
 
 
-def test_a_person_s_decision_keeps_name_reason_and_kind(catalog: Catalog) -> None:
+def test_a_person_s_decision_keeps_name_reason_and_kind(store: Store) -> None:
     forced = replace(DECISION, key="forced", kind="forced", by="Dr Lee", reason="the audit", verdict="PROMOTE")
-    record_decision(catalog, DECISION)
-    record_decision(catalog, forced)
-    assert list_decisions(catalog) == [DECISION, forced]
+    record_decision(store, DECISION)
+    record_decision(store, forced)
+    assert list_decisions(store) == [DECISION, forced]
     assert (DECISION.kind, DECISION.by, DECISION.reason) == ("gate", "", "")
     assert forced.promotes
     assert not replace(forced, kind="recheck").promotes
 
 
-def test_earlier_looks_at_the_same_gate_patients_are_found(catalog: Catalog) -> None:
+def test_earlier_looks_at_the_same_gate_patients_are_found(store: Store) -> None:
     seen = replace(DECISION, evidence={"gate_digest": "d"})
-    record_decision(catalog, seen)
-    record_decision(catalog, replace(seen, key="other", evidence={"gate_digest": "e"}))
-    record_decision(catalog, replace(seen, key="word", kind="forced"))
-    record_decision(catalog, replace(seen, key="again", kind="recheck"))
-    assert [look.key for look in list_looks(catalog, "d")] == ["retrain-1", "again"]
+    record_decision(store, seen)
+    record_decision(store, replace(seen, key="other", evidence={"gate_digest": "e"}))
+    record_decision(store, replace(seen, key="word", kind="forced"))
+    record_decision(store, replace(seen, key="again", kind="recheck"))
+    assert [look.key for look in list_looks(store, "d")] == ["retrain-1", "again"]

@@ -15,8 +15,8 @@ from bcd.cli.doctor import examine
 from bcd.errors import BcdError
 from bcd.search.storage import make_storage
 from bcd.settings import Settings
-from bcd.store.catalog import open_catalog
 from bcd.store.schemas import Library, prefect_database, require_schema, sync_url
+from bcd.store.store import open_store
 from bcd.tracking.store import own_store
 
 NEWER = "ffffffffffff"
@@ -108,8 +108,8 @@ def test_prefect_is_asked_before_a_flow_starts_a_server(settings: Settings) -> N
 def test_the_doctor_tells_of_every_database(settings: Settings) -> None:
     for library in ("mlflow", "optuna", "prefect"):
         make_database(address(settings, library), NEWER)
-    catalog = open_catalog(settings)
-    with catalog.write() as connection:
+    store = open_store(settings)
+    with store.write() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
     faults = " ".join(found.what + found.fix for found in examine(settings) if found.level == "fault")
     for name in (

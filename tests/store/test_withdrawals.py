@@ -6,68 +6,66 @@ import pytest
 from bcd.errors import BcdError
 from bcd.patches import Hospital, PatientId
 from bcd.settings import Settings
-from bcd.store.catalog import Catalog
 from bcd.store.hospitals import declare_hospital
 from bcd.store.patients import list_patients, patient_patches
 from bcd.store.pseudonyms import open_pseudonyms
+from bcd.store.store import Store
 from bcd.store.withdrawals import find_snapshots, list_withdrawals, withdraw
 
 EAST = Hospital("east")
 
 
 @pytest.fixture(autouse=True)
-def declared(settings: Settings, catalog: Catalog, store_batch) -> None:
-    declare_hospital(settings, catalog, "east", "pseudonyms", "Mary")
+def declared(store: Store, store_batch) -> None:
+    declare_hospital(store, "east", "pseudonyms", "Mary")
     store_batch(["8867", "9999"])
 
 
-def _withdraw(settings: Settings, catalog: Catalog, patient: str, hospital: str | None = "east"):
-    return withdraw(settings, catalog, patient, hospital=hospital, author="Mary", reason="a letter")
+def _withdraw(store: Store, patient: str, hospital: str | None = "east"):
+    return withdraw(store, patient, hospital=hospital, author="Mary", reason="a letter")
 
 
-def test_a_withdrawal_is_recorded_and_twice_is_once(settings: Settings, catalog: Catalog) -> None:
-    first, is_new = _withdraw(settings, catalog, "8867", None)
+def test_a_withdrawal_is_recorded_and_twice_is_once(store: Store) -> None:
+    first, is_new = _withdraw(store, "8867", None)
     assert is_new
     assert (first.person, first.author, first.reason) == (("east", "8867"), "Mary", "a letter")
-    assert withdraw(settings, catalog, "8867", hospital="east", author="John", reason="again") == (first, False)
-    assert list_withdrawals(catalog) == [first]
+    assert withdraw(store, "8867", hospital="east", author="John", reason="again") == (first, False)
+    assert list_withdrawals(store) == [first]
 
 
-def test_nobody_scores_a_withdrawn_patient(settings: Settings, catalog: Catalog) -> None:
-    _withdraw(settings, catalog, "8867")
+def test_nobody_scores_a_withdrawn_patient(store: Store) -> None:
+    _withdraw(store, "8867")
     with pytest.raises(BcdError, match=r"east/8867 is withdrawn since .*by Mary"):
-        patient_patches(settings, catalog, EAST, PatientId("8867"))
-    assert len(patient_patches(settings, catalog, EAST, PatientId("9999"))) == 2
+        patient_patches(store, EAST, PatientId("8867"))
+    assert len(patient_patches(store, EAST, PatientId("9999"))) == 2
 
 
-def test_the_list_of_patients_marks_who_is_withdrawn(settings: Settings, catalog: Catalog) -> None:
-    _withdraw(settings, catalog, "8867")
-    assert list_patients(catalog)[["patient", "withdrawn"]].values.tolist() == [["8867", True], ["9999", False]]
+def test_the_list_of_patients_marks_who_is_withdrawn(store: Store) -> None:
+    _withdraw(store, "8867")
+    assert list_patients(store)[["patient", "withdrawn"]].values.tolist() == [["8867", True], ["9999", False]]
 
 
-def test_an_unknown_patient_is_answered_with_near_ones(settings: Settings, catalog: Catalog) -> None:
+def test_an_unknown_patient_is_answered_with_near_ones(store: Store) -> None:
     with pytest.raises(BcdError, match=r"no patient 8868 of hospital east.*8867"):
-        _withdraw(settings, catalog, "8868")
-    assert list_withdrawals(catalog) == []
+        _withdraw(store, "8868")
+    assert list_withdrawals(store) == []
 
 
-def test_a_withdrawal_is_signed(settings: Settings, catalog: Catalog) -> None:
+def test_a_withdrawal_is_signed(store: Store) -> None:
     with pytest.raises(BcdError, match="reason is missing"):
-        withdraw(settings, catalog, "8867", hospital="east", author="Mary", reason="")
+        withdraw(store, "8867", hospital="east", author="Mary", reason="")
 
 
-def test_a_raw_hospital_s_patient_is_named_by_identifier_or_pseudonym(
-    settings: Settings, catalog: Catalog, store_batch
-) -> None:
-    declare_hospital(settings, catalog, "north", "raw", "Mary")
-    pseudonyms = open_pseudonyms(settings, catalog, Hospital("north"))
+def test_a_raw_hospital_s_patient_is_named_by_identifier_or_pseudonym(store: Store, store_batch) -> None:
+    declare_hospital(store, "north", "raw", "Mary")
+    pseudonyms = open_pseudonyms(store, Hospital("north"))
     assert pseudonyms is not None
     miller = pseudonyms.patient("Miller")
     store_batch([miller], hospital="north")
-    assert _withdraw(settings, catalog, "Miller", "north")[0].patient == miller
-    assert _withdraw(settings, catalog, miller, "north")[1] is False
+    assert _withdraw(store, "Miller", "north")[0].patient == miller
+    assert _withdraw(store, miller, "north")[1] is False
     with pytest.raises(BcdError, match=r"no patient P[A-Z2-7]{20} of hospital north") as raised:
-        _withdraw(settings, catalog, "Smith", "north")
+        _withdraw(store, "Smith", "north")
     assert "Smith" not in str(raised.value)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,8 @@ from bcd.snapshots.freeze import Snapshot, freeze_snapshot
 from bcd.snapshots.options import SplitOptions
 from bcd.snapshots.splits import published_list
 from bcd.store.batches import read_pixels
-from bcd.store.catalog import Catalog, open_catalog
 from bcd.store.hospitals import declare_hospital, list_hospitals
+from bcd.store.store import Store, open_store
 from bcd.store.tables import metadata
 from bcd.validation.model import FileReading, open_model
 from bcd.validation.predictions import Predictions, read_predictions
@@ -57,91 +57,88 @@ def write_delivery(folder: Path, patients: list[str], *, seed: int, labelled: bo
 
 @dataclass(frozen=True)
 class Home:
-    settings: Settings
-    catalog: Catalog
+    store: Store
     snapshot: Snapshot
 
 
 @pytest.fixture(scope="module")
 def home(shared_settings: Settings, register: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Home:
     """A home with 20 patients, three of them on the published list of val, and two versions trained on it."""
-    catalog = open_catalog(shared_settings)
-    declare_hospital(shared_settings, catalog, "north", "pseudonyms", "a test")
+    store = open_store(shared_settings)
+    declare_hospital(store, "north", "pseudonyms", "a test")
     patients = LISTED + [f"p{number}" for number in range(17)]
     delivery = write_delivery(tmp_path_factory.mktemp("inbox") / "first", patients, seed=1)
-    admit(shared_settings, catalog, delivery, Hospital("north"))
-    snapshot = freeze_snapshot(shared_settings, catalog, SplitOptions())
+    admit(store, delivery, Hospital("north"))
+    snapshot = freeze_snapshot(store, SplitOptions())
     register(shared_settings, "red", snapshot=snapshot.id)
     register(shared_settings, "green", snapshot=snapshot.id)
-    return Home(shared_settings, catalog, snapshot)
+    return Home(store, snapshot)
 
 
 def read_store(home: Home) -> dict[str, Any]:
     """Reads everything that is kept: every file but evaluations and MLflow's, and every row of the catalog."""
-    with home.catalog.engine.connect() as connection:
+    with home.store.read() as connection:
         rows = {
             table.name: sorted(map(repr, connection.execute(sa.select(table)))) for table in metadata.sorted_tables
         }
     left = {"mlflow", "evaluations", "catalog.db", "catalog.db-wal", "catalog.db-shm"}
-    folders = [path for root in (home.settings.home, home.settings.keys) for path in root.rglob("*")]
+    folders = [path for root in (home.store.settings.home, home.store.settings.keys) for path in root.rglob("*")]
     files = [path for path in folders if path.is_file() and left.isdisjoint(path.parts)]
     return rows | {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def test_the_test_patients_of_its_snapshot_evaluate_a_model(home: Home) -> None:
-    validation, scores = evaluate_on_protocol(home.settings, home.catalog, ["1", "2"], "natural", options=OPTIONS)
+    validation, scores = evaluate_on_protocol(home.store, ["1", "2"], "natural", options=OPTIONS)
     evaluation = validation.evaluations["bcd-idc/1"]
     test = home.snapshot.of("test")
     assert (evaluation.snapshot, evaluation.split) == (home.snapshot.id, "test")
     assert (evaluation.n_patches, evaluation.n_patients) == (len(test), test["patient"].nunique())
     assert evaluation.per_batch[0].name == test["batch"].iloc[0]
     assert [(pair.first, pair.second) for pair in validation.differences] == [("bcd-idc/1", "bcd-idc/2")]
-    own = open_model(home.settings, "1").score(read_pixels(home.settings, test))
+    own = open_model(home.store.settings, "1").score(read_pixels(home.store.settings, test))
     np.testing.assert_allclose(scores["bcd-idc/1"]["probability"], own["probability"], atol=1e-6)
 
 
 def test_founding_states_its_class_balance(home: Home) -> None:
-    validation, _ = evaluate_on_protocol(home.settings, home.catalog, ["1"], "founding", options=OPTIONS)
+    validation, _ = evaluate_on_protocol(home.store, ["1"], "founding", options=OPTIONS)
     assert validation.evaluations["bcd-idc/1"].at_prevalence.prevalence == 0.5
     other = OPTIONS.model_copy(update={"at_prevalence": 0.3})
     with pytest.raises(BcdError, match=r"prevalence of 0\.5, not of 0\.3"):
-        evaluate_on_protocol(home.settings, home.catalog, ["1"], "founding", options=other)
+        evaluate_on_protocol(home.store, ["1"], "founding", options=other)
 
 
 def test_a_model_that_has_seen_a_listed_patient_is_refused(home: Home) -> None:
     seen = set(home.snapshot.patches.query("split in ('train', 'val')")["patient"])
     assert seen & set(LISTED)  # as `dealt` dealt them
     with pytest.raises(BcdError, match="has seen"):
-        evaluate_on_protocol(home.settings, home.catalog, ["1"], "cruz-roa-2014-dev", options=OPTIONS)
+        evaluate_on_protocol(home.store, ["1"], "cruz-roa-2014-dev", options=OPTIONS)
 
 
 def test_a_protocol_evaluates_by_the_patients_that_it_lists(home: Home, register: Callable[..., Any]) -> None:
-    dev = freeze_snapshot(home.settings, home.catalog, SplitOptions(protocol="cruz-roa-2014-dev"))
-    bundle = register(home.settings, "red", key="dev", snapshot=dev.id)
-    validation, scores = evaluate_on_protocol(
-        home.settings, home.catalog, [bundle.version], "cruz-roa-2014-dev", options=OPTIONS
-    )
+    dev = freeze_snapshot(home.store, SplitOptions(protocol="cruz-roa-2014-dev"))
+    bundle = register(home.store.settings, "red", key="dev", snapshot=dev.id)
+    validation, scores = evaluate_on_protocol(home.store, [bundle.version], "cruz-roa-2014-dev", options=OPTIONS)
     assert set(scores[bundle.name]["patient"]) == set(LISTED)
     assert validation.evaluations[bundle.name].n_patients == 3
     assert validation.notes[0] == "3 of the 29 published val patients are here; the others are left out."
     with pytest.raises(InsufficientEvidenceError, match="None of the 49 published test patients"):
-        evaluate_on_protocol(home.settings, home.catalog, ["1"], "cruz-roa-2014", options=OPTIONS)
+        evaluate_on_protocol(home.store, ["1"], "cruz-roa-2014", options=OPTIONS)
 
 
 @pytest.mark.parametrize("which", ["models:/bcd-idc/1", "bcd-idc/1", "1"])
 def test_a_bundle_is_named_as_people_name_it(which: str, home: Home) -> None:
-    assert open_model(home.settings, which).name == "bcd-idc/1"
+    assert open_model(home.store.settings, which).name == "bcd-idc/1"
 
 
 @pytest.mark.parametrize("which", ["models:/other/1", "models:/bcd-idc", "models:/bcd-idc@nobody", "nowhere.keras"])
 def test_a_model_that_is_not_there_is_an_error(which: str, home: Home) -> None:
     with pytest.raises(BcdError):
-        open_model(home.settings, which)
+        open_model(home.store.settings, which)
 
 
 def test_a_file_of_a_network_is_evaluated_and_said_to_be_uncalibrated(home: Home, networks: dict[str, Path]) -> None:
     validation, scores = evaluate_on_protocol(
-        home.settings, home.catalog, [str(networks["red"])], "natural", options=OPTIONS, snapshot=home.snapshot.id
+        home.store, [str(networks["red"])], "natural", options=OPTIONS, snapshot=home.snapshot.id
     )
     assert validation.evaluations["red.keras"].pooled["auroc"].value == 1
     assert any("not calibrated" in note for note in validation.notes)
@@ -153,9 +150,9 @@ def test_an_exported_file_gives_the_scores_of_its_bundle(home: Home, tmp_path: P
     from bcd.bundle.export.export import export_bundle
     from bcd.bundle.registry import load_bundle
 
-    export_bundle(load_bundle(home.settings, "1"), "keras", tmp_path / "bcd.keras")
-    pixels = read_pixels(home.settings, home.snapshot.of("test"))
-    exported, bundle = (open_model(home.settings, which) for which in (str(tmp_path / "bcd.keras"), "1"))
+    export_bundle(load_bundle(home.store.settings, "1"), "keras", tmp_path / "bcd.keras")
+    pixels = read_pixels(home.store.settings, home.snapshot.of("test"))
+    exported, bundle = (open_model(home.store.settings, which) for which in (str(tmp_path / "bcd.keras"), "1"))
     np.testing.assert_allclose(exported.score(pixels)["probability"], bundle.score(pixels)["probability"], atol=1e-4)
 
 
@@ -179,15 +176,15 @@ def write_network(file: Path, *, scaled: bool = True, activation: str = "sigmoid
 @pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
 def test_the_answer_of_a_file_of_others_is_its_own(activation: str, home: Home, tmp_path: Path) -> None:
     network = write_network(tmp_path / "theirs.keras", activation=activation)
-    scores = open_model(home.settings, str(tmp_path / "theirs.keras")).score(PIXELS)
+    scores = open_model(home.store.settings, str(tmp_path / "theirs.keras")).score(PIXELS)
     np.testing.assert_allclose(scores["probability"], network.predict_on_batch(PIXELS)[:, -1], rtol=1e-4)
 
 
 def test_pixel_values_that_a_file_does_not_show_are_asked_for(home: Home, tmp_path: Path) -> None:
     network = write_network(tmp_path / "theirs.keras", scaled=False)
     with pytest.raises(BcdError, match="--pixels"):
-        open_model(home.settings, str(tmp_path / "theirs.keras"))
-    model = open_model(home.settings, str(tmp_path / "theirs.keras"), FileReading(pixels="0..1"))
+        open_model(home.store.settings, str(tmp_path / "theirs.keras"))
+    model = open_model(home.store.settings, str(tmp_path / "theirs.keras"), FileReading(pixels="0..1"))
     expected = network.predict_on_batch(PIXELS / 255)[:, 0]
     np.testing.assert_allclose(model.score(PIXELS)["probability"], expected, rtol=1e-4)
 
@@ -195,11 +192,11 @@ def test_pixel_values_that_a_file_does_not_show_are_asked_for(home: Home, tmp_pa
 def test_only_networks_of_bcd_get_prepared_patches_unless_it_is_said(home: Home, tmp_path: Path) -> None:
     sharpened = prepare(PIXELS, PrepareOptions())
     theirs = write_network(tmp_path / "theirs.keras")
-    told = open_model(home.settings, str(tmp_path / "theirs.keras"), FileReading(prepared=True))
+    told = open_model(home.store.settings, str(tmp_path / "theirs.keras"), FileReading(prepared=True))
     np.testing.assert_allclose(told.score(PIXELS)["probability"], theirs.predict_on_batch(sharpened)[:, 0], rtol=1e-4)
     own = build_network(PRESETS["compact"])
     own.save(tmp_path / "own.keras")
-    found = open_model(home.settings, str(tmp_path / "own.keras")).score(PIXELS)
+    found = open_model(home.store.settings, str(tmp_path / "own.keras")).score(PIXELS)
     np.testing.assert_allclose(found["logit"], own.predict_on_batch(sharpened)[:, 0], rtol=1e-4, atol=1e-5)
 
 
@@ -209,7 +206,7 @@ def test_a_network_of_something_else_is_refused(home: Home, tmp_path: Path) -> N
     file = tmp_path / "other.keras"
     keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)]).save(file)
     with pytest.raises(BcdError, match="takes 8, not RGB patches"):
-        open_model(home.settings, str(file))
+        open_model(home.store.settings, str(file))
 
 
 @pytest.mark.parametrize("name", ["a.keras", "a.onnx", "saved"])
@@ -220,7 +217,7 @@ def test_what_is_no_keras_file_is_never_taken_for_a_version(name: str, home: Hom
     else:
         (tmp_path / name).write_bytes(b"\x08")
     with pytest.raises(BcdError, match=rf"{name} is"):
-        open_model(home.settings, str(tmp_path / name))
+        open_model(home.store.settings, str(tmp_path / name))
 
 
 def write_predictions(path: Path, patches: pd.DataFrame, **columns: Any) -> Predictions:
@@ -233,7 +230,7 @@ def test_a_model_is_put_beside_predictions_on_the_same_patches(home: Home, tmp_p
     test = home.snapshot.of("test").sample(frac=1, random_state=2)  # in any order
     extra = test.iloc[:1].assign(patient="unknown")
     predictions = write_predictions(tmp_path / "their.csv", pd.concat([extra, test]))
-    validation, scores = evaluate_predictions(home.settings, home.catalog, predictions, ["1"], options=OPTIONS)
+    validation, scores = evaluate_predictions(home.store, predictions, ["1"], options=OPTIONS)
     assert list(validation.evaluations) == ["theirs", "bcd-idc/1"]
     assert {e.n_patches for e in validation.evaluations.values()} == {len(test)}
     assert validation.evaluations["bcd-idc/1"].pooled["auroc"].value == 1
@@ -246,22 +243,20 @@ def test_a_model_is_put_beside_predictions_on_the_same_patches(home: Home, tmp_p
 def test_predictions_of_patients_that_the_model_has_seen_are_refused(home: Home, tmp_path: Path) -> None:
     predictions = write_predictions(tmp_path / "their.csv", home.snapshot.of("train"))
     with pytest.raises(BcdError, match="has seen"):
-        evaluate_predictions(home.settings, home.catalog, predictions, ["1"], options=OPTIONS)
+        evaluate_predictions(home.store, predictions, ["1"], options=OPTIONS)
 
 
 def test_a_label_that_differs_from_the_store_s_is_named(home: Home, tmp_path: Path) -> None:
     test = home.snapshot.of("test")
     predictions = write_predictions(tmp_path / "their.csv", test.assign(label=1 - test["label"]))
     with pytest.raises(BcdError, match=f"{len(test)} labels differ from the store's"):
-        evaluate_predictions(home.settings, home.catalog, predictions, ["1"], options=OPTIONS)
+        evaluate_predictions(home.store, predictions, ["1"], options=OPTIONS)
 
 
 def test_predictions_need_no_store(home: Home, tmp_path: Path) -> None:
     predictions = write_predictions(tmp_path / "their.csv", home.snapshot.of("train"), second=0.25)
-    nowhere = Settings(home=tmp_path / "nowhere")
-    validation, _ = evaluate_predictions(nowhere, None, predictions, [], options=OPTIONS)
+    validation, _ = evaluate_predictions(None, predictions, [], options=OPTIONS)
     assert list(validation.evaluations) == ["theirs", "second"]
-    assert not nowhere.home.exists()
 
 
 def test_a_delivery_is_evaluated_on_and_nothing_is_stored(home: Home, tmp_path: Path) -> None:
@@ -269,7 +264,7 @@ def test_a_delivery_is_evaluated_on_and_nothing_is_stored(home: Home, tmp_path: 
     write_delivery(delivery, ["q4"], seed=3, labelled=False)
     (delivery / "notes.txt").write_text("not a patch")
     before = read_store(home)
-    validation, scores = evaluate_on_delivery(home.settings, delivery, Hospital("west"), ["1"], options=OPTIONS)
+    validation, scores = evaluate_on_delivery(home.store.settings, delivery, Hospital("west"), ["1"], options=OPTIONS)
     assert read_store(home) == before
     evaluation = validation.evaluations["bcd-idc/1"]
     assert (evaluation.n_patches, evaluation.n_patients) == (18, 3)
@@ -283,16 +278,16 @@ def test_pixels_that_a_model_was_trained_on_are_known_under_any_name(home: Home,
     patients = [f"other{number}" for number in range(20)]
     copied = write_delivery(tmp_path / "copied", patients, seed=1)
     with pytest.raises(BcdError, match="by name or by their pixels"):
-        evaluate_on_delivery(home.settings, copied, Hospital("west"), ["1"], options=OPTIONS)
+        evaluate_on_delivery(home.store.settings, copied, Hospital("west"), ["1"], options=OPTIONS)
 
 
 def test_a_delivery_without_labels_cannot_evaluate(home: Home, tmp_path: Path) -> None:
     unlabelled = write_delivery(tmp_path / "unlabelled", ["q1"], seed=4, labelled=False)
     with pytest.raises(InsufficientEvidenceError, match="No patch of unlabelled has a label"):
-        evaluate_on_delivery(home.settings, unlabelled, Hospital("west"), ["1"], options=OPTIONS)
+        evaluate_on_delivery(home.store.settings, unlabelled, Hospital("west"), ["1"], options=OPTIONS)
     (unlabelled / "labels.csv").write_text("patient,slide,x,y,label\nQ1,5,1,1,0\n")
     with pytest.raises(InsufficientEvidenceError, match=r"Not even the one row of labels.csv .* another case"):
-        evaluate_on_delivery(home.settings, unlabelled, Hospital("west"), ["1"], options=OPTIONS)
+        evaluate_on_delivery(home.store.settings, unlabelled, Hospital("west"), ["1"], options=OPTIONS)
 
 
 def test_slides_that_do_not_say_their_spacing_are_evaluated_on_at_the_one_that_is_given(
@@ -305,9 +300,9 @@ def test_slides_that_do_not_say_their_spacing_are_evaluated_on_at_the_one_that_i
     rows = [f"q9,1,{x},{y},{(x + y) // 50 % 2}" for x in (1, 51, 101) for y in (1, 51, 101)]
     (delivery / "labels.csv").write_text("\n".join(["patient,slide,x,y,label", *rows]))
     with pytest.raises(BcdError, match="spacing"):
-        evaluate_on_delivery(home.settings, delivery, Hospital("west"), ["1"], options=OPTIONS)
+        evaluate_on_delivery(home.store.settings, delivery, Hospital("west"), ["1"], options=OPTIONS)
     validation, _ = evaluate_on_delivery(
-        home.settings, delivery, Hospital("west"), ["1"], options=OPTIONS, spacing=1.0
+        home.store.settings, delivery, Hospital("west"), ["1"], options=OPTIONS, spacing=1.0
     )
     assert validation.evaluations["bcd-idc/1"].n_patches == 9
 
@@ -319,15 +314,15 @@ def test_predictions_that_find_no_partner_in_the_store_are_shown_beside_its_patc
     renamed = test.assign(patient="IDC-" + test["patient"])
     predictions = write_predictions(tmp_path / "their.csv", renamed)
     with pytest.raises(BcdError, match=r"None of the .* names a patch of the store.*prefix.*line 2\) \| "):
-        evaluate_predictions(home.settings, home.catalog, predictions, ["1"], options=OPTIONS)
+        evaluate_predictions(home.store, predictions, ["1"], options=OPTIONS)
     predictions = write_predictions(tmp_path / "their.csv", test.iloc[1:])
-    validation, _ = evaluate_predictions(home.settings, home.catalog, predictions, ["1"], options=OPTIONS)
+    validation, _ = evaluate_predictions(home.store, predictions, ["1"], options=OPTIONS)
     assert "1 admitted patches of these patients have no prediction in the file." in validation.notes
 
 
 def test_a_model_is_evaluated_once(home: Home) -> None:
     with pytest.raises(BcdError, match="evaluated twice"):
-        evaluate_on_protocol(home.settings, home.catalog, ["1", "bcd-idc/1"], "natural", options=OPTIONS)
+        evaluate_on_protocol(home.store, ["1", "bcd-idc/1"], "natural", options=OPTIONS)
 
 
 @pytest.mark.parametrize(
@@ -353,10 +348,10 @@ def test_evaluating_deals_nobody_and_freezes_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     raw = Hospital("raw")
-    if raw not in {each.hospital for each in list_hospitals(home.catalog)}:
-        declare_hospital(home.settings, home.catalog, raw, "raw", "a test")
+    if raw not in {each.hospital for each in list_hospitals(home.store)}:
+        declare_hospital(home.store, raw, "raw", "a test")
     new = f"n{len(form)}"  # whom no earlier form can have dealt
-    admit(home.settings, home.catalog, write_delivery(tmp_path / new, [new], seed=len(form)), Hospital("north"))
+    admit(home.store, write_delivery(tmp_path / new, [new], seed=len(form)), Hospital("north"))
     test = home.snapshot.of("test")
     listed = home.snapshot.patches.query("patient in @LISTED and split != 'test'")
     outside = write_delivery(tmp_path / "outside", ["q1", "q2", "q3"], seed=2)
@@ -368,7 +363,7 @@ def test_evaluating_deals_nobody_and_freezes_nothing(
     }
     places["SNAPSHOT"] = home.snapshot.id
     before = read_store(home)
-    monkeypatch.setenv("BCD_HOME", str(home.settings.home))
+    monkeypatch.setenv("BCD_HOME", str(home.store.settings.home))
     monkeypatch.setenv("BCD_EVALUATION__MIN_PATIENTS", "2")
     words = [str(places.get(word, word)) for word in form.split()]
     result = CliRunner().invoke(app, ["evaluate", *words, "--resamples", "100"], catch_exceptions=False)
@@ -379,11 +374,12 @@ def test_evaluating_deals_nobody_and_freezes_nothing(
 
 def test_test_patients_are_as_dealt_where_a_file_has_no_snapshot(home: Home, networks: dict[str, Path]) -> None:
     model = [str(networks["red"])]
-    _, scores = evaluate_on_protocol(home.settings, home.catalog, model, "natural", options=OPTIONS)
+    _, scores = evaluate_on_protocol(home.store, model, "natural", options=OPTIONS)
     assert set(scores["red.keras"]["patient"]) == set(home.snapshot.of("test")["patient"])
 
 
 def test_nothing_is_evaluated_where_nobody_is_dealt(home: Home, networks: dict[str, Path]) -> None:
-    never = home.settings.model_copy(update={"splits": {"protocol": "leave-one-hospital-out", "held_out": "north"}})
+    held_out = {"splits": {"protocol": "leave-one-hospital-out", "held_out": "north"}}
+    never = replace(home.store, settings=home.store.settings.model_copy(update=held_out))
     with pytest.raises(InsufficientEvidenceError, match="no test patient in all that is admitted"):
-        evaluate_on_protocol(never, home.catalog, [str(networks["red"])], "natural", options=OPTIONS)
+        evaluate_on_protocol(never, [str(networks["red"])], "natural", options=OPTIONS)

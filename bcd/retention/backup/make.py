@@ -18,7 +18,7 @@ refused in the quarantine, and those of a hospital with raw identifiers name its
 to a folder of its own, or nowhere.
 
 Examples:
-    >>> backup = make_backup(settings, catalog, Path("/backups/bcd"))  # doctest: +SKIP
+    >>> backup = make_backup(store, Path("/backups/bcd"))  # doctest: +SKIP
     >>> backup.new_files  # doctest: +SKIP
     12
 """
@@ -52,7 +52,7 @@ from bcd.tracking.store import database_url
 
 if TYPE_CHECKING:
     from bcd.settings import Settings
-    from bcd.store.catalog import Catalog
+    from bcd.store.store import Store
 
 _DELIVERIES = frozenset({"inbox", "received", "set-aside"})
 _LEFT_OUT = frozenset({"cache", "logs", ".locks", "servers.json"})
@@ -79,14 +79,11 @@ class Backup:
     new_bytes: int
 
 
-def make_backup(
-    settings: Settings, catalog: Catalog, to: Path, *, keys: Path | None = None, deliveries: bool = False
-) -> Backup:
+def make_backup(store: Store, to: Path, *, keys: Path | None = None, deliveries: bool = False) -> Backup:
     """Makes a backup, which copies what no earlier one in the same folder holds.
 
     Args:
-        settings: Where the home is.
-        catalog: The open catalog.
+        store: The open store.
         to: The folder of backups.
         keys: Where the key of pseudonyms is copied to; None: nowhere.
         deliveries: Whether the deliveries in `inbox/`, `received/` and `set-aside/` are copied too.
@@ -95,8 +92,8 @@ def make_backup(
         BcdError: A folder lies inside another one, or holds something else.
         UnavailableError: A file cannot be read or written.
     """
-    home, to = settings.home.resolve(), to.expanduser().resolve()
-    key = key_path(settings)
+    home, to = store.settings.home.resolve(), to.expanduser().resolve()
+    key = key_path(store.settings)
     if to.is_relative_to(home) or home.is_relative_to(to):
         raise BcdError(f"The folder of backups {to} and the home {home} lie in one another.", "Name another folder.")
     folder = BackupFolder(to)
@@ -104,8 +101,8 @@ def make_backup(
         folder.begin()
         if keys is not None:
             _copy_key(key, keys.expanduser().resolve(), apart_from=(home, to))
-        with lock(to / ".lock"), partial_folder(to) as partial, catalog.lock(LOCK):
-            return _Copier(settings, folder, partial / "copy", deliveries=deliveries).run(catalog)
+        with lock(to / ".lock"), partial_folder(to) as partial, store.lock(LOCK):
+            return _Copier(store.settings, folder, partial / "copy", deliveries=deliveries).run(store)
     except OSError as error:
         raise UnavailableError(
             f"The backup stopped at {error.filename or to}: {error.strerror or error}.",
@@ -165,10 +162,10 @@ class _Copier:
         self._files: list[StoredFile] = []
         self._new: list[int] = []
 
-    def run(self, catalog: Catalog) -> Backup:
+    def run(self, store: Store) -> Backup:
         begun = datetime.now(UTC)
         home = self._settings.home
-        with catalog.lock(PROMOTION):
+        with store.lock(PROMOTION):
             databases, _ = find_files(home)
             with track("Copying databases", total=len(databases)) as advance:
                 for path in databases:
@@ -185,7 +182,7 @@ class _Copier:
             home=str(home),
             made_at=begun,
             elsewhere=elsewhere,
-            key=next(iter(find_fingerprints(catalog).values()), None),
+            key=next(iter(find_fingerprints(store).values()), None),
             files=sorted(self._files, key=lambda file: file.path),
         )
         self._folder.write(manifest)

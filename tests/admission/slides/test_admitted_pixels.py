@@ -21,15 +21,15 @@ CMU = Path(__file__).parents[3].parent / "shared/data/slides/cmu_small_region.sv
 
 
 @pytest.fixture
-def admitted_pixels(settings, catalog) -> Callable[..., tuple[np.ndarray, int]]:
+def admitted_pixels(store) -> Callable[..., tuple[np.ndarray, int]]:
     """Admits a slide of patient 1; returns it at 4 µm/px, NaN where no patch is, and its number of patches."""
 
     def admit_slide(path: Path, shape: tuple[int, ...], spacing: float | None = None) -> tuple[np.ndarray, int]:
-        admission = admit(settings, catalog, path, EAST, spacing=spacing)
+        admission = admit(store, path, EAST, spacing=spacing)
         assert (admission.admitted_files, admission.refused) == (1, {})
-        patches = patient_patches(settings, catalog, EAST, PatientId("1"))
+        patches = patient_patches(store, EAST, PatientId("1"))
         picture = np.full(shape, np.nan)
-        for x, y, patch in zip(patches["x"], patches["y"], read_pixels(settings, patches), strict=True):
+        for x, y, patch in zip(patches["x"], patches["y"], read_pixels(store.settings, patches), strict=True):
             picture[y - 1 : y + 49, x - 1 : x + 49] = patch
         return picture, admission.admitted
 

@@ -13,8 +13,8 @@ import pytest
 from stored import store_patients
 
 from bcd.settings import Settings
-from bcd.store.catalog import Catalog, open_catalog
 from bcd.store.hospitals import declare_hospital
+from bcd.store.store import Store, open_store
 
 _CHANGES = {"open", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "tempfile.mkstemp", "tempfile.mkdtemp"}
 
@@ -24,10 +24,10 @@ DieAt = Callable[[Callable[[], object], Path, int], bool]
 @pytest.fixture
 def home(tmp_path: Path) -> Settings:
     settings = Settings(home=tmp_path / "home")
-    catalog = open_catalog(settings)
-    declare_hospital(settings, catalog, "east", "pseudonyms", "Dr Lee")
-    store_patients(settings, catalog, ["1001", "1002"])
-    catalog.engine.dispose()
+    store = open_store(settings)
+    declare_hospital(store, "east", "pseudonyms", "Dr Lee")
+    store_patients(store, ["1001", "1002"])
+    store.engine.dispose()
     (settings.home / "bcd.toml").write_text("[training]\nepochs = 3\n")
     folder = settings.scores / "east" / "1001" / "bcd-idc-1-0123456789ab"
     folder.mkdir(parents=True)
@@ -36,8 +36,8 @@ def home(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def catalog(home: Settings) -> Catalog:
-    return open_catalog(home)
+def store(home: Settings) -> Store:
+    return open_store(home)
 
 
 @pytest.fixture

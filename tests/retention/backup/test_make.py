@@ -8,6 +8,8 @@ import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -26,9 +28,9 @@ from bcd.retention.patients import erase_withdrawn
 from bcd.retention.versions import remove_versions
 from bcd.settings import Settings
 from bcd.store.batches import list_batches, open_pixels
-from bcd.store.catalog import Catalog, open_catalog
 from bcd.store.hospitals import declare_hospital
 from bcd.store.pseudonyms import open_pseudonyms
+from bcd.store.store import Store, open_store
 
 
 @pytest.fixture
@@ -49,8 +51,8 @@ def write(path: Path, text: str = "x") -> None:
     path.write_text(text)
 
 
-def test_what_can_be_made_again_is_left_out_and_so_are_deliveries(home: Settings, catalog: Catalog, to: Path) -> None:
-    [batch] = list_batches(catalog)
+def test_what_can_be_made_again_is_left_out_and_so_are_deliveries(home: Settings, store: Store, to: Path) -> None:
+    [batch] = list_batches(store)
     for name in (
         "cache/prepared/p.npy",
         "logs/worker.log",
@@ -64,8 +66,8 @@ def test_what_can_be_made_again_is_left_out_and_so_are_deliveries(home: Settings
         write(home.home / name)
     write(home.mlflow / "artifacts" / "models" / "m-1" / "network.keras")
 
-    manifest = make_backup(home, catalog, to).manifest
-    with_deliveries = make_backup(home, catalog, to, deliveries=True).manifest
+    manifest = make_backup(store, to).manifest
+    with_deliveries = make_backup(store, to, deliveries=True).manifest
 
     expected = {
         "bcd.toml",
@@ -82,23 +84,23 @@ def test_what_can_be_made_again_is_left_out_and_so_are_deliveries(home: Settings
 
 
 def test_a_folder_that_is_linked_to_another_disk_is_copied_and_a_circle_ends(
-    home: Settings, catalog: Catalog, to: Path, tmp_path: Path
+    home: Settings, store: Store, to: Path, tmp_path: Path
 ) -> None:
     write(tmp_path / "disk" / "reports" / "page.html")
     home.reports.symlink_to(tmp_path / "disk" / "reports")
     (tmp_path / "disk" / "reports" / "circle").symlink_to(tmp_path / "disk" / "reports")
 
-    paths = set(contents(make_backup(home, catalog, to).manifest))
+    paths = set(contents(make_backup(store, to).manifest))
 
     assert {path for path in paths if path.startswith("reports")} == {"reports/page.html"}
 
 
-def test_a_second_backup_copies_only_what_is_new(home: Settings, catalog: Catalog, to: Path) -> None:
-    first = make_backup(home, catalog, to)
-    again = make_backup(home, catalog, to)
+def test_a_second_backup_copies_only_what_is_new(home: Settings, store: Store, to: Path) -> None:
+    first = make_backup(store, to)
+    again = make_backup(store, to)
     before = objects(to)
-    batch = store_patients(home, catalog, ["1003"])
-    third = make_backup(home, catalog, to)
+    batch = store_patients(store, ["1003"])
+    third = make_backup(store, to)
 
     assert (first.new_files, again.new_files, again.new_bytes) == (len(first.manifest.files), 0, 0)
     new = {path for path, digest in contents(third.manifest).items() if digest not in before}
@@ -108,9 +110,9 @@ def test_a_second_backup_copies_only_what_is_new(home: Settings, catalog: Catalo
 
 
 def test_a_file_that_did_not_change_is_not_read_again(
-    home: Settings, catalog: Catalog, to: Path, monkeypatch: pytest.MonkeyPatch
+    home: Settings, store: Store, to: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_backup(home, catalog, to)
+    make_backup(store, to)
     report = next(home.scores.rglob("report.html"))
     report.write_text("another report")
     read: list[str] = []
@@ -122,26 +124,26 @@ def test_a_file_that_did_not_change_is_not_read_again(
 
     monkeypatch.setattr(BackupFolder, "add", note)
 
-    make_backup(home, catalog, to)
+    make_backup(store, to)
 
     assert read == ["database", "report.html"]
 
 
-def test_an_object_that_was_lost_is_copied_again(home: Settings, catalog: Catalog, to: Path) -> None:
-    folder, manifest = BackupFolder(to), make_backup(home, catalog, to).manifest
+def test_an_object_that_was_lost_is_copied_again(home: Settings, store: Store, to: Path) -> None:
+    folder, manifest = BackupFolder(to), make_backup(store, to).manifest
     folder.place(manifest.files[-1].sha256).unlink()
-    assert make_backup(home, catalog, to).new_files == 1
+    assert make_backup(store, to).new_files == 1
     assert folder.holds(manifest.files[-1].sha256, manifest.files[-1].size)
 
 
 def test_whatever_a_backup_names_is_there_while_others_write(
-    home: Settings, catalog: Catalog, to: Path, tmp_path: Path
+    home: Settings, store: Store, to: Path, tmp_path: Path
 ) -> None:
     is_done = threading.Event()
     started = threading.Event()
 
     def admit_on() -> None:
-        own = open_catalog(home)
+        own = open_store(home)
         for number in count():
             store_patients(home, own, [f"2{number:03}"])
             started.set()
@@ -152,7 +154,7 @@ def test_whatever_a_backup_names_is_there_while_others_write(
     writer.start()
     assert started.wait(60)
     try:
-        names = [make_backup(home, catalog, to).manifest.name for _ in range(4)]
+        names = [make_backup(store, to).manifest.name for _ in range(4)]
     finally:
         is_done.set()
         writer.join()
@@ -163,38 +165,36 @@ def test_whatever_a_backup_names_is_there_while_others_write(
         restored = Settings(home=tmp_path / name)
         with sqlite3.connect(restored.home / "catalog.db") as connection:
             assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        batches = list_batches(open_catalog(restored))
+        batches = list_batches(open_store(restored))
         assert all(len(open_pixels(restored, batch.id)) == batch.patches for batch in batches)
         seen.append(len(batches))
     assert seen == sorted(seen)
     assert seen[-1] > seen[0] >= 2
 
 
-def test_killed_at_any_step_it_is_completed_by_the_next(
-    home: Settings, catalog: Catalog, tmp_path: Path, die_at
-) -> None:
-    expected = contents(make_backup(home, catalog, tmp_path / "undisturbed").manifest)
-    catalog.engine.dispose()
+def test_killed_at_any_step_it_is_completed_by_the_next(home: Settings, store: Store, tmp_path: Path, die_at) -> None:
+    expected = contents(make_backup(store, tmp_path / "undisturbed").manifest)
+    store.engine.dispose()
     kills = 0
     for step in range(1, 200):
         to = tmp_path / f"killed-{step}"
-        was_killed = die_at(lambda to=to: make_backup(home, open_catalog(home), to), to, step)
+        was_killed = die_at(lambda to=to: make_backup(open_store(home), to), to, step)
         if not was_killed:
             break
         kills += 1
         left = BackupFolder(to).names()
         assert all(contents(BackupFolder(to).read(name)) == expected for name in left)
-        made = make_backup(home, catalog, to).manifest
+        made = make_backup(store, to).manifest
         assert contents(made) == expected
         assert all(BackupFolder(to).holds(file.sha256, file.size) for file in made.files)
         assert not list((to / "objects").rglob(".partial-*"))
         assert not list(to.glob(".partial-*"))
-        catalog.engine.dispose()
+        store.engine.dispose()
     assert kills > 15
 
 
 def test_a_full_disk_is_told_and_the_next_goes_on(
-    home: Settings, catalog: Catalog, to: Path, monkeypatch: pytest.MonkeyPatch
+    home: Settings, store: Store, to: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device", str(to / "objects"))
@@ -202,9 +202,9 @@ def test_a_full_disk_is_told_and_the_next_goes_on(
     with monkeypatch.context() as patch:
         patch.setattr("bcd.retention.backup.folder.keep_file", fail)
         with pytest.raises(UnavailableError, match="No space left"):
-            make_backup(home, catalog, to)
+            make_backup(store, to)
     assert BackupFolder(to).names() == []
-    assert make_backup(home, catalog, to).new_files == 6 - 1
+    assert make_backup(store, to).new_files == 6 - 1
 
 
 class _AtFiles(SilentSink):
@@ -222,16 +222,16 @@ class _AtFiles(SilentSink):
 
 @pytest.mark.parametrize(
     "remove",
-    [erase_withdrawn, lambda settings, catalog: remove_versions(settings, catalog, keep=1)],
+    [erase_withdrawn, partial(remove_versions, keep=1)],
     ids=["patients", "versions"],
 )
 def test_nothing_is_removed_while_it_is_copied(registry_settings: Settings, to: Path, remove) -> None:
-    home, catalog = registry_settings, open_catalog(registry_settings)
+    home, store = registry_settings, open_store(registry_settings)
     removals: list[threading.Thread] = []
     waits: list[bool] = []
 
     def begin_removal() -> None:
-        removals.append(threading.Thread(target=remove, args=(home, open_catalog(home))))
+        removals.append(threading.Thread(target=remove, args=(open_store(home),)))
         removals[0].start()
         removals[0].join(1)
         waits.append(removals[0].is_alive())
@@ -239,86 +239,82 @@ def test_nothing_is_removed_while_it_is_copied(registry_settings: Settings, to: 
             lock(home.home / ".locks" / ".retention.lock").acquire(timeout=0)
 
     with show_progress(_AtFiles(begin_removal)):
-        make_backup(home, catalog, to)
+        make_backup(store, to)
     removals[0].join(60)
     assert (waits, removals[0].is_alive()) == ([True], False)
 
 
 def test_databases_elsewhere_are_named_with_the_command_and_without_a_password(
-    home: Settings, catalog: Catalog, to: Path, tmp_path: Path
+    home: Settings, store: Store, to: Path, tmp_path: Path
 ) -> None:
     write(tmp_path / "other.db")
-    settings = home.model_copy(
-        update={
-            "study_url": "postgresql+psycopg://bcd:secret@db.east:5432/studies",
-            "mlflow_url": "http://mlflow.east:5000",
-        }
-    )
-    studies, mlflow = make_backup(settings, catalog, to).manifest.elsewhere
+    elsewhere = {
+        "study_url": "postgresql+psycopg://bcd:secret@db.east:5432/studies",
+        "mlflow_url": "http://mlflow.east:5000",
+    }
+    studies, mlflow = make_backup(replace(store, settings=home.model_copy(update=elsewhere)), to).manifest.elsewhere
     assert "pg_dump --format=custom --file=studies.dump postgresql://bcd@db.east:5432/studies" in studies
     assert "secret" not in studies
     assert "http://mlflow.east:5000" in mlflow
 
     settings = home.model_copy(update={"catalog_url": f"sqlite:///{tmp_path / 'other.db'}"})
-    [told] = make_backup(settings, catalog, to).manifest.elsewhere
+    [told] = make_backup(replace(store, settings=settings), to).manifest.elsewhere
     assert f"sqlite3 {tmp_path}/other.db '.backup '" in told
 
 
 def test_a_catalog_on_postgresql_is_left_to_pg_dump(home: Settings, to: Path, postgres_url: str) -> None:
     (home.home / "catalog.db").unlink()
     settings = home.model_copy(update={"catalog_url": postgres_url})
-    manifest = make_backup(settings, open_catalog(settings), to).manifest
+    manifest = make_backup(open_store(settings), to).manifest
     assert "catalog.db" not in contents(manifest)
     [told] = manifest.elsewhere
     assert "pg_dump --format=custom --file=catalog.dump" in told
 
 
 @pytest.fixture
-def raw_home(home: Settings, catalog: Catalog) -> Settings:
-    declare_hospital(home, catalog, "west", "raw", "Dr Lee")
-    open_pseudonyms(home, catalog, Hospital("west"))
+def raw_home(home: Settings, store: Store) -> Settings:
+    declare_hospital(store, "west", "raw", "Dr Lee")
+    open_pseudonyms(store, Hospital("west"))
     return home
 
 
-def made(settings: Settings, catalog: Catalog, to: Path, keys: Path | None = None) -> Backup:
-    return make_backup(settings, catalog, to, keys=keys)
+def made(store: Store, to: Path, keys: Path | None = None) -> Backup:
+    return make_backup(store, to, keys=keys)
 
 
 def test_the_key_goes_to_a_folder_of_its_own_or_nowhere(
-    raw_home: Settings, catalog: Catalog, to: Path, tmp_path: Path
+    raw_home: Settings, store: Store, to: Path, tmp_path: Path
 ) -> None:
     key = (raw_home.keys / "pseudonyms.key").read_bytes()
-    backup = made(raw_home, catalog, to)
+    backup = made(store, to)
     assert backup.manifest.key is not None
     assert not any(key.strip() in path.read_bytes() for path in to.rglob("*") if path.is_file())
     assert not list(tmp_path.glob("apart*"))
 
     for _ in range(2):
-        made(raw_home, catalog, to, tmp_path / "apart")
+        made(store, to, tmp_path / "apart")
     copy = tmp_path / "apart" / "pseudonyms.key"
     assert (copy.read_bytes(), stat.S_IMODE(copy.stat().st_mode)) == (key, 0o600)
     assert [path.name for path in copy.parent.iterdir()] == ["pseudonyms.key"]
 
 
 def test_the_key_is_never_put_beside_the_data_nor_over_another_key(
-    raw_home: Settings, catalog: Catalog, to: Path, tmp_path: Path
+    raw_home: Settings, store: Store, to: Path, tmp_path: Path
 ) -> None:
     for beside in (to, to / "keys", raw_home.home / "keys", tmp_path):
         with pytest.raises(BcdError, match="identifiers of patients"):
-            made(raw_home, catalog, to, beside)
+            made(store, to, beside)
     write(tmp_path / "apart" / "pseudonyms.key", "another")
     with pytest.raises(BcdError, match="another key"):
-        made(raw_home, catalog, to, tmp_path / "apart")
+        made(store, to, tmp_path / "apart")
     assert (tmp_path / "apart" / "pseudonyms.key").read_text() == "another"
     assert BackupFolder(to).names() == []
 
 
-def test_a_folder_in_the_home_or_of_somebody_else_is_refused(
-    home: Settings, catalog: Catalog, tmp_path: Path
-) -> None:
+def test_a_folder_in_the_home_or_of_somebody_else_is_refused(home: Settings, store: Store, tmp_path: Path) -> None:
     write(tmp_path / "photos" / "holiday.png")
     for folder in (home.home / "backups", home.home, home.home.parent, tmp_path / "photos"):
         with pytest.raises(BcdError):
-            make_backup(home, catalog, folder)
+            make_backup(store, folder)
     assert [path.name for path in (tmp_path / "photos").iterdir()] == ["holiday.png"]
     assert not (home.home / "backups").exists()

@@ -25,8 +25,8 @@ from bcd.scoring.score import score_patient
 from bcd.settings import Settings
 from bcd.snapshots.freeze import Snapshot
 from bcd.store.batches import open_pixels
-from bcd.store.catalog import Catalog, open_catalog
 from bcd.store.ledger import list_scores
+from bcd.store.store import Store, open_store
 from bcd.store.withdrawals import list_withdrawals, withdraw
 from bcd.tracking.lookup import MODEL
 from bcd.tracking.store import open_client
@@ -37,7 +37,7 @@ DATE = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}\S*")
 
 def score(settings: Settings) -> PatientScore:
     bundle = load_bundle(settings, "champion")
-    return score_patient(settings, open_catalog(settings), bundle, EAST, PatientId("1001"), ScoreOptions())
+    return score_patient(open_store(settings), bundle, EAST, PatientId("1001"), ScoreOptions())
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -49,9 +49,9 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def backup(home: Settings, catalog: Catalog, tmp_path: Path) -> BackupFolder:
-    make_backup(home, catalog, tmp_path / "backups")
-    catalog.engine.dispose()
+def backup(home: Settings, store: Store, tmp_path: Path) -> BackupFolder:
+    make_backup(store, tmp_path / "backups")
+    store.engine.dispose()
     return BackupFolder(tmp_path / "backups")
 
 
@@ -61,13 +61,13 @@ def test_a_home_restored_elsewhere_scores_the_same_patient_to_the_same_report(
     make_hospital: Callable[..., Snapshot],
     tmp_path: Path,
 ) -> None:
-    home, catalog = registry_settings, open_catalog(registry_settings)
-    store_patients(home, catalog, ["1001", "1002"])
+    home, store = registry_settings, open_store(registry_settings)
+    store_patients(store, ["1001", "1002"])
     register(home, "red", snapshot=make_hospital(home).id)
     open_client(home).set_registered_model_alias(MODEL, "champion", "1")
     before = score(home)
-    make_backup(home, catalog, tmp_path / "backups")
-    catalog.engine.dispose()
+    make_backup(store, tmp_path / "backups")
+    store.engine.dispose()
     shutil.move(home.home, tmp_path / "gone")
 
     there = Settings(home=tmp_path / "another place" / "bcd")
@@ -87,7 +87,7 @@ def test_a_home_restored_elsewhere_scores_the_same_patient_to_the_same_report(
         for path in (again.report, tmp_path / "gone" / before.report.relative_to(home.home))
     ]
     assert reports[0] == reports[1]
-    assert [entry.bundle for entry in list_scores(open_catalog(there))] == [f"{MODEL}/1"]
+    assert [entry.bundle for entry in list_scores(open_store(there))] == [f"{MODEL}/1"]
     assert not home.home.exists()
 
 
@@ -101,7 +101,7 @@ def test_a_restored_home_holds_every_byte_and_its_next_backup_copies_nothing(
 
     assert digests(new.home) == {file.path: file.sha256 for file in restored.manifest.files}
     assert restored.manifest.home == str(home.home)
-    assert make_backup(new, open_catalog(new), backup.root).new_files == 0
+    assert make_backup(open_store(new), backup.root).new_files == 0
 
 
 def test_a_home_that_holds_anything_is_left_as_it_is(home: Settings, backup: BackupFolder, tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_an_object_that_was_damaged_and_deleted_is_copied_again(
     home: Settings, backup: BackupFolder, tmp_path: Path
 ) -> None:
     backup.place(backup.read().files[0].sha256).unlink()
-    make_backup(home, open_catalog(home), backup.root)
+    make_backup(open_store(home), backup.root)
     restore_backup(backup.root, tmp_path / "new", name=backup.names()[0])
     assert (tmp_path / "new").exists()
 
@@ -162,7 +162,7 @@ def test_killed_at_any_step_the_home_is_whole_or_absent(backup: BackupFolder, tm
 
 def test_an_earlier_backup_is_restored_by_name(home: Settings, backup: BackupFolder, tmp_path: Path) -> None:
     (home.home / "bcd.toml").write_text("[training]\nepochs = 5\n")
-    make_backup(home, open_catalog(home), backup.root)
+    make_backup(open_store(home), backup.root)
     first, last = backup.names()
 
     restore_backup(backup.root, tmp_path / "first", name=first)
@@ -175,24 +175,24 @@ def test_an_earlier_backup_is_restored_by_name(home: Settings, backup: BackupFol
 
 
 def test_who_was_withdrawn_after_the_backup_is_withdrawn_in_the_restored_home(
-    home: Settings, catalog: Catalog, backup: BackupFolder, empty_database: Path, tmp_path: Path
+    home: Settings, store: Store, backup: BackupFolder, empty_database: Path, tmp_path: Path
 ) -> None:
     for patient in ("1001", "1002"):
-        withdraw(home, catalog, patient, hospital="east", author="Dr Lee", reason="a letter")
-    make_backup(home, catalog, backup.root)
+        withdraw(store, patient, hospital="east", author="Dr Lee", reason="a letter")
+    make_backup(store, backup.root)
     new = Settings(home=tmp_path / "new")
 
     restored = restore_backup(backup.root, new.home, name=backup.names()[0])
 
-    there = open_catalog(new)
+    there = open_store(new)
     assert restored.withdrawals == 2
-    assert list_withdrawals(there) == list_withdrawals(catalog)
+    assert list_withdrawals(there) == list_withdrawals(store)
     assert [path.name for path in new.home.glob(".later*")] == []
     [batch] = [path.name for path in new.batches.iterdir()]
     assert open_pixels(new, batch).any()
     new.mlflow.mkdir()
     shutil.copy(empty_database, new.mlflow / "mlflow.db")
-    erase_withdrawn(new, there)
+    erase_withdrawn(there)
     assert not open_pixels(new, batch).any()
     assert restore_backup(backup.root, tmp_path / "last").withdrawals == 0
 

@@ -1,0 +1,69 @@
+"""Whether a retraining is due: the catalog decides, so that an event that was lost delays it and no more.
+
+Examples:
+        due = find_due(store, RetrainOptions(), "dealt")
+        due.is_due, due.sentence
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from bcd.retraining.options import RetrainOptions
+from bcd.snapshots.freeze import find_snapshot
+from bcd.snapshots.manifest import read_manifest
+from bcd.snapshots.rows import list_patients
+from bcd.store.decisions import Decision, list_decisions
+from bcd.store.store import Store
+
+
+@dataclass(frozen=True)
+class Due:
+    """Whether a retraining is due, and why.
+
+    Attributes:
+        is_due: Whether it is.
+        new_patients: Labelled patients that the last retraining did not have.
+        sentence: What to tell a person.
+    """
+
+    is_due: bool
+    new_patients: int
+    sentence: str
+
+
+def find_due(store: Store, options: RetrainOptions, protocol: str, now: datetime | None = None) -> Due:
+    """Compares the labelled patients of the catalog with those of the last retraining that reached the gate.
+
+    A retraining that died before the gate does not count, so that its patients are new still.
+
+    Args:
+        store: The open store.
+        options: How many new patients, and how many days, it takes.
+        protocol: As `SplitOptions.recorded_as` names it; retrainings under another one do not count.
+        now: The time; None: the clock's.
+    """
+    last, known = _find_last(store, protocol)
+    new = len(list_patients(store, protocol) - known)
+    since = f"since the retraining of {last.decided_at:%Y-%m-%d}" if last else "and no retraining yet"
+    waits = timedelta() if last is None else (now or datetime.now(UTC)) - last.decided_at
+    counted = f"{new:,} new labelled patient{'s' * (new != 1)} {since}"
+    if new >= options.min_new_patients:
+        return Due(True, new, f"{counted}: a retraining is due.")
+    if new and waits >= timedelta(days=options.max_days):
+        return Due(True, new, f"{counted}, {waits.days:,} days ago: a retraining is due.")
+    wanted = f"it begins at {options.min_new_patients:,}"
+    if new and last:
+        wanted += f", or on {last.decided_at + timedelta(days=options.max_days):%Y-%m-%d}"
+    return Due(False, new, f"{counted}: no retraining is due; {wanted}.")
+
+
+def _find_last(store: Store, protocol: str) -> tuple[Decision | None, set[str]]:
+    """Returns the gate's last decision under a protocol, with the patients ("hospital/patient") of its snapshot."""
+    for decision in reversed(list_decisions(store)):
+        if decision.kind == "gate":
+            manifest = read_manifest(find_snapshot(store.settings, decision.snapshot))
+            if manifest.protocol == protocol:
+                return decision, set(manifest.by_patient)
+    return None, set()

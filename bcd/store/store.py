@@ -1,0 +1,146 @@
+"""The open store: all that is kept in one BCD_HOME, and the catalog that knows every batch, patient, split and score.
+
+Opening it brings the catalog's schema up to date, so that nothing downstream meets a half-made table.
+
+Examples:
+    >>> with open_store(load_settings()) as store, store.read() as connection:  # doctest: +SKIP
+    ...     connection.execute(sa.select(sa.func.count()).select_from(tables.patches)).scalar_one()
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import sqlalchemy as sa
+
+from bcd.errors import BcdError, UnavailableError
+from bcd.files import lock
+from bcd.settings import Settings
+from bcd.store.catalog import connect, engine_name, is_postgresql, patiently, reason_of
+
+SCHEMA = "0007"
+"""The revision of `bcd.store.migrations` that this code works with."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open store; a context manager that closes its connections.
+
+    Attributes:
+        settings: Where things live.
+        engine: Connects to the catalog; `read()` and `write()` do.
+    """
+
+    settings: Settings
+    engine: sa.Engine
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.engine.dispose()
+
+    def read(self) -> sa.Connection:
+        """Connects to the catalog, to read from it; a context manager."""
+        return self.engine.connect()
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """Opens one transaction that writes: all of the block happens, or nothing of it; writers take turns."""
+        with self.engine.connect().execution_options(bcd_write=True) as connection, connection.begin():
+            if is_postgresql(self.engine):  # SQLite's BEGIN IMMEDIATE does the same
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_lock_number("write"))))
+            yield connection
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[Callable[[], None]]:
+        """Lets one process at a time into the block; whoever dies in it lets the next one in.
+
+        Not to be entered inside `write()`, nor twice by the same thread.
+
+        Args:
+            name: What is locked, as in "admission".
+
+        Yields:
+            A function that raises OperationalError if the lock was lost, which happens when PostgreSQL goes away.
+            Called inside `write()`, it makes sure that what is written was read under the lock.
+        """
+        if not is_postgresql(self.engine):
+            with lock(_lock_folder(self.engine) / f".{name}.lock"):
+                yield lambda: None
+            return
+        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.detach()  # closed with the block, which ends the session and its lock
+            connection.execute(sa.select(sa.func.pg_advisory_lock(_lock_number(name))))
+            # Whoever held the lock before may have lost it in a transaction: that one must be over, either way.
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_lock_number("write"))))
+            connection.commit()
+
+            def confirm() -> None:
+                connection.execute(sa.text("SELECT 1"))
+                connection.commit()
+
+            yield confirm
+
+
+def open_store(settings: Settings) -> Store:
+    """Opens the store, making its catalog or bringing the schema up to date where needed.
+
+    Raises:
+        BcdError: The home cannot be written, the database cannot be reached, or a newer bcd made the catalog.
+    """
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True)
+        store = Store(settings, connect(settings.catalog))
+        patiently(lambda: _migrate(store))
+    except (OSError, sa.exc.ArgumentError, sa.exc.OperationalError) as error:
+        raise UnavailableError(
+            f"The catalog {engine_name(settings.catalog)} cannot be opened: {reason_of(error)}.",
+            "Check that BCD_HOME can be written and that BCD_CATALOG_URL is right.",
+        ) from error
+    return store
+
+
+def _lock_number(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"bcd {name}".encode()).digest()[:8], signed=True)
+
+
+def _lock_folder(engine: sa.Engine) -> Path:
+    database = engine.url.database
+    if not database or database == ":memory:":
+        raise BcdError("A catalog in memory cannot be locked.", "Keep it in a file.")
+    return Path(database).absolute().parent / ".locks"
+
+
+def _migrate(store: Store) -> None:
+    with store.lock("schema"):  # before the first connection, which turns a new SQLite file to WAL
+        found = _schema_of(store)
+        if found == SCHEMA:
+            return
+        from alembic import command
+        from alembic.config import Config
+        from alembic.script import ScriptDirectory
+
+        config = Config()
+        config.set_main_option("script_location", "bcd.store:migrations")
+        known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+        if found is not None and found not in known:
+            raise BcdError(
+                f"The catalog has schema {found}, which this version of bcd does not know.",
+                "Install the version of bcd that made it, or name another BCD_HOME.",
+            )
+        with store.write() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, SCHEMA)
+
+
+def _schema_of(store: Store) -> str | None:
+    with store.read() as connection:
+        if not sa.inspect(connection).has_table("alembic_version"):
+            return None
+        return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()

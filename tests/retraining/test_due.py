@@ -1,0 +1,63 @@
+"""When the scheduled retraining begins: the catalog decides, not the event."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from bcd.retraining.due import find_due
+from bcd.retraining.options import RetrainOptions
+from bcd.snapshots.freeze import freeze_snapshot
+from bcd.snapshots.options import SplitOptions
+from bcd.store.decisions import Decision, record_decision
+
+NOW = datetime(2026, 11, 2, 8, tzinfo=UTC)
+OPTIONS = RetrainOptions(min_new_patients=3, max_days=7)
+
+
+@pytest.fixture
+def retrained(store, store_batch):
+    """The gate has decided on a model of two patients."""
+    store_batch(["a", "b"])
+    decide(store, "first")
+
+
+def decide(store, key, kind="gate"):
+    snapshot = freeze_snapshot(store, SplitOptions())
+    given = {"verdict": "HOLD", "challenger": "1", "champion": None, "reasons": [], "evidence": {}}
+    record_decision(store, Decision(key=key, decided_at=NOW, snapshot=snapshot.id, kind=kind, **given))
+
+
+def ask(store, days=0, protocol="dealt"):
+    due = find_due(store, OPTIONS, protocol, now=NOW + timedelta(days=days))
+    return due.is_due, due.new_patients
+
+
+@pytest.mark.parametrize(("patients", "due"), [("", False), ("ab", False), ("abc", True)])
+def test_the_first_retraining_waits_for_enough_labelled_patients(store, store_batch, patients, due):
+    if patients:
+        store_batch(list(patients))
+    store_batch(["unlabelled"], labels=[None])
+    assert ask(store, days=100) == (due, len(patients))
+
+
+@pytest.mark.usefixtures("retrained")
+@pytest.mark.parametrize(
+    ("patients", "days", "due"),
+    [("", 100, False), ("c", 6, False), ("c", 7, True), ("cd", 0, False), ("cde", 0, True)],
+)
+def test_the_next_one_begins_with_enough_new_patients_or_after_so_many_days(store, store_batch, patients, days, due):
+    if patients:
+        store_batch(list(patients))
+    assert ask(store, days) == (due, len(patients))
+
+
+@pytest.mark.usefixtures("retrained")
+def test_what_was_looked_at_by_hand_or_under_another_protocol_is_no_retraining(store, store_batch):
+    store_batch(["c", "d", "e"])
+    decide(store, "look", kind="look")
+    assert ask(store) == (True, 3)
+    assert ask(store, protocol="cruz-roa-2014") == (True, 5)
+    decide(store, "second")
+    assert ask(store) == (False, 0)
