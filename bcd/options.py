@@ -46,6 +46,7 @@ class Unit:
 Days = Annotated[int, Unit("days")]
 Epochs = Annotated[int, Unit("epochs")]
 Folds = Annotated[int, Unit("folds")]
+Microns = Annotated[float, Unit("µm per pixel")]
 Patches = Annotated[int, Unit("patches")]
 Patients = Annotated[int, Unit("patients")]
 Pixels = Annotated[int, Unit("pixels")]

@@ -37,6 +37,18 @@ BatchId = NewType("BatchId", str)
 SnapshotId = NewType("SnapshotId", str)
 """Content hash of a snapshot, in hex."""
 
+PERSON = ["hospital", "patient"]
+"""The columns that name a patient."""
+
+SLIDE = [*PERSON, "slide"]
+"""The columns that name a slide."""
+
+CELL = [*SLIDE, "x", "y"]
+"""The columns that name a patch."""
+
+CANONICAL = [*SLIDE, "y", "x"]
+"""The order of rows wherever an identity is taken from them."""
+
 _NAME = re.compile(
     r"(?P<patient>[A-Za-z0-9-]{1,64})_idx(?P<slide>[0-9]{1,6})_x(?P<x>[0-9]{1,7})_y(?P<y>[0-9]{1,7})"
     r"(?:_class(?P<label>[01]))?\.png",

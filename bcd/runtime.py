@@ -11,8 +11,9 @@ from __future__ import annotations
 import json
 import os
 import socket
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from bcd.settings import Settings
 
@@ -62,6 +63,12 @@ def read_servers(settings: Settings) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     return servers if servers.get("home") == str(settings.home) else {}
+
+
+def find_report_page(settings: Settings, file: Path) -> str:
+    """Returns the address at which `bcd up` serves a file under BCD_HOME; empty where it does not run."""
+    url = str(read_servers(settings).get("urls", {}).get("reports", ""))
+    return f"{url}/{quote(file.relative_to(settings.home).as_posix())}" if url else ""
 
 
 def answers(url: str) -> bool:

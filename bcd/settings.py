@@ -44,6 +44,7 @@ class Settings(BaseModel):
     prefect_port: Port = Field(4200, ge=1, le=65535, description="Port of the Prefect server that `bcd up` starts.")
     mlflow_port: Port = Field(5000, ge=1, le=65535, description="Port of the MLflow server that `bcd up` starts.")
     studies_port: Port = Field(8080, ge=1, le=65535, description="Port of the Optuna dashboard that `bcd up` starts.")
+    reports_port: Port = Field(8090, ge=1, le=65535, description="Port of the page of reports that `bcd up` starts.")
     timezone: str = Field("UTC", description="Time zone of the schedules of `bcd up`, such as Europe/Berlin.")
     inbox_quiet_seconds: Seconds = Field(
         10.0, ge=0, description="A delivery in the inbox is taken once nothing in it changed for so long."

@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 
 from bcd.evaluation.options import EvaluateOptions
+from bcd.patches import PERSON
 
 PATCHES, PATIENTS, RESAMPLES = 277_524, 279, 2_000
 HOSPITALS, BATCHES = 2, 5
@@ -101,7 +102,7 @@ def loop_over_resamples(scores: pd.DataFrame, resamples: int) -> list[list[float
 
     rng = np.random.default_rng(20)
     label, p = scores["label"].to_numpy(), scores["probability"].to_numpy()
-    rows = list(scores.groupby(["hospital", "patient"], sort=True).indices.values())
+    rows = list(scores.groupby(PERSON, sort=True).indices.values())
     values = []
     for _ in range(resamples):
         drawn = np.concatenate([rows[i] for i in rng.integers(len(rows), size=len(rows))])

@@ -23,6 +23,7 @@ import pandas as pd
 
 from bcd.networks.architecture import PRESETS, Architecture, Head, Stage, Stem
 from bcd.networks.keras_files import load_network
+from bcd.patches import CELL
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepared import PreparedSnapshot, prepare_snapshot
 from bcd.settings import load_settings
@@ -164,7 +165,7 @@ def open_test(prepared: PreparedSnapshot, folder: Path, name: str, published: Pa
 
     recipe, logits = RECIPES[name], {}
     rows = prepared.rows("test")
-    columns = ["hospital", "patient", "slide", "x", "y", "label"]
+    columns = [*CELL, "label"]
     frame = prepared.snapshot.patches.iloc[rows][columns].reset_index(drop=True)
     for seed in (1, 2, 3):
         training = recipe.training.model_copy(update={"seed": seed})

@@ -30,7 +30,7 @@ from bcd.snapshots.snapshot import patient_keys
 from bcd.snapshots.splits import published_list
 
 OURS = "released recipe"
-SPLIT = "out_of_fold"
+SPLIT = "out-of-fold"
 OPTIONS = EvaluateOptions()
 AT_FOUNDING = EvaluateOptions(at_prevalence=FOUNDING_PREVALENCE)
 _SAME = 1e-6  # relative: another processor rounds otherwise

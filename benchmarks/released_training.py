@@ -14,6 +14,7 @@ from bcd.errors import BcdError
 from bcd.files import whole_file
 from bcd.networks.architecture import PRESETS, Architecture
 from bcd.networks.keras_files import load_network
+from bcd.patches import CANONICAL, CELL
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepared import PreparedSnapshot, prepare_snapshot
 from bcd.settings import Settings, load_settings
@@ -27,7 +28,7 @@ PROTOCOL = "all-train"
 FOLDS, MEMBERS = 3, 3
 PLACE = ["patient", "x", "y"]
 _LEFT_OUT = "left-out.parquet"
-_CELL = ["hospital", "patient", "slide", "x", "y", "label"]
+_CELL = [*CELL, "label"]
 _NAME = r"^(?P<patient>\d+)_idx5_x(?P<x>\d+)_y(?P<y>\d+)_class[01]\.png$"
 
 
@@ -188,4 +189,4 @@ def gather_scores(folder: Path, members: int, natural: pd.DataFrame) -> pd.DataF
     scores = scores.merge(marked, on=PLACE, how="left", validate="one_to_one")
     scores["natural"] = scores["natural"].notna()
     columns = [*_CELL, "fold", "natural", *(f"logit_{number}" for number in range(1, members + 1))]
-    return scores[columns].sort_values(["hospital", "patient", "slide", "y", "x"], ignore_index=True)
+    return scores[columns].sort_values(CANONICAL, ignore_index=True)

@@ -25,6 +25,7 @@ from bcd.admission.beside import describe_labels
 from bcd.admission.delivery import find_deliveries
 from bcd.admission.received import locate
 from bcd.admission.refused import RefusedError
+from bcd.admission.report import report_path
 from bcd.admission.sources.remote import fetch_delivery, is_url
 from bcd.admission.waiting import find_stuck
 from bcd.config import load_configuration
@@ -34,7 +35,7 @@ from bcd.settings import Settings
 from bcd.store.hospitals import list_hospitals
 from bcd.store.store import open_store
 from flows.forms import Text
-from flows.reporting import publish_markdown, reporting, run_name, told
+from flows.reporting import count_of, finish, link_report, publish_markdown, reporting, run_name, told
 
 
 @flow(name="ingest", flow_run_name=run_name)
@@ -68,8 +69,8 @@ def ingest(delivery: Text = "", hospital: Text = "", spacing: float | None = Non
     if admissions:
         publish_markdown("admission", _describe(settings, admissions), "What was admitted and refused")
     if faults:
-        raise _sum_up(faults, len(admissions))
-    return admissions
+        raise _join(faults, len(admissions))
+    return finish(admissions, _sum_up(admissions))
 
 
 @task(name="admit delivery", task_run_name="admit a delivery of {hospital}", cache_policy=NO_CACHE)
@@ -107,7 +108,16 @@ def _declared_deliveries(settings: Settings) -> list[tuple[Hospital, Path]]:
     return [(hospital, path) for hospital, path in find_deliveries(settings) if hospital in declared]
 
 
-def _sum_up(faults: list[Exception], admitted: int) -> Exception:
+def _sum_up(admissions: list[Admission]) -> str:
+    if not admissions:
+        return "Nothing waits in the inbox."
+    named = ", ".join(each.delivery for each in admissions[:3]) + " and others" * (len(admissions) > 3)
+    patches, patients = (sum(getattr(each, what) for each in admissions) for what in ("admitted", "patients"))
+    refused = sum(sum(each.refused.values()) for each in admissions)
+    return f"{named}: {patches:,} patches of {count_of(patients, 'patient')}, {count_of(refused, 'file')} refused."
+
+
+def _join(faults: list[Exception], admitted: int) -> Exception:
     """Returns the one fault, or what all of them say, after every delivery had its turn."""
     if len(faults) == 1:
         return faults[0]
@@ -130,9 +140,9 @@ def _describe(settings: Settings, admissions: list[Admission]) -> str:
     for each in admissions:
         refused, flags = _counts(each.refused), _counts(each.flags)
         note = " (admitted before)" if each.already else ""
-        report = (settings.reports / f"{each.id[:12]}.html").relative_to(settings.home)
+        report = link_report(settings, report_path(settings, each.id))
         counts = f"{each.admitted} | {refused} | {each.ignored} | {each.patients} | {flags}"
-        lines.append(f"| {each.delivery}{note} | {each.hospital} | {counts} | `{report}` |")
+        lines.append(f"| {each.delivery}{note} | {each.hospital} | {counts} | {report} |")
     store = open_store(settings)
     lines += [f"\n{each.delivery}: {line}" for each in admissions for line in describe_labels(store, each)]
     return "\n".join(lines)

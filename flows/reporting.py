@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, cast
 
 from prefect import get_run_logger, runtime
 from prefect.artifacts import (
@@ -20,10 +20,12 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 from prefect.context import FlowRunContext
-from prefect.states import Failed, State
+from prefect.states import Completed, Failed, State
 
 from bcd.errors import BcdError
 from bcd.progress import Advance, is_shown, show_progress
+from bcd.runtime import find_report_page
+from bcd.settings import Settings
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -82,6 +84,14 @@ def told(run: Callable[P, R]) -> Callable[P, R]:
     return telling
 
 
+def finish(result: R, message: str) -> R:
+    """Ends a flow with its answer, and a sentence that the dashboard's list of runs shows.
+
+    Whoever calls the flow gets the answer: Prefect takes it out of the state that is returned here.
+    """
+    return cast("R", Completed(message=message, data=result))
+
+
 def log_sentence(record: logging.LogRecord) -> bool:
     """Logs the sentence of what a person can fix instead of its traceback."""
     error = record.exc_info[1] if record.exc_info else None
@@ -111,6 +121,11 @@ def is_scheduled() -> bool:
     return context is not None and context.flow_run is not None and bool(context.flow_run.auto_scheduled)
 
 
+def count_of(number: int, noun: str) -> str:
+    """Returns a number with its noun, such as `1 patient` or `1,200 patients`."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def artifact_key(text: str) -> str:
     """Makes a key of the form that Prefect accepts: lower case, digits and dashes."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
@@ -119,6 +134,12 @@ def artifact_key(text: str) -> str:
 def publish_markdown(key: str, markdown: str, description: str) -> None:
     """Leaves a text or a table at the flow run."""
     create_markdown_artifact(markdown, key=artifact_key(key), description=description)
+
+
+def link_report(settings: Settings, report: Path) -> str:
+    """Returns Markdown that opens a report: a link where `bcd up` serves it, else its path."""
+    page = find_report_page(settings, report)
+    return f"[open the report]({page})" if page else f"`{report}`"
 
 
 def publish_picture(key: str, picture: Path, description: str) -> None:

@@ -12,7 +12,6 @@ if __name__ == "__main__":
     begin_alone()
 
 from prefect import flow
-from prefect.states import Completed, State
 
 from bcd.config import load_configuration
 from bcd.progress import say
@@ -26,7 +25,7 @@ from flows.evaluate import evaluate
 from flows.forms import Ensemble, Gate, Search, Splits, Text, Training
 from flows.preprocess import preprocess
 from flows.promote import promote
-from flows.reporting import reporting, run_name, told
+from flows.reporting import count_of, finish, reporting, run_name, told
 from flows.search import search as search_flow
 from flows.stages import begin
 from flows.train import train
@@ -43,7 +42,7 @@ def retrain(
     training: Training = None,
     ensemble: Ensemble = None,
     gate: Gate = None,
-) -> Outcome | State:
+) -> Outcome | None:
     """Makes a challenger of what is admitted and lets the gate decide; nothing new: ends at once.
 
     Args:
@@ -62,22 +61,31 @@ def retrain(
         with reporting():
             say(due.sentence)
         if not due.is_due:
-            return Completed(message=due.sentence)
+            return finish(None, due.sentence)
     plan = preprocess(snapshot, splits=splits, search=search, training=training, ensemble=ensemble, gate=gate)
     with reporting():
         settings, retraining = begin(plan)
         if is_finished(settings, retraining):
             outcome = read_outcome(settings, retraining)
-            say(
-                f"Nothing new: snapshot {retraining.snapshot.id[:12]} was retrained with these options before;"
-                f" the gate decided {outcome.verdict.verdict} on {MODEL}/{outcome.verdict.challenger}."
-            )
-            return outcome
+            sentence = f"Nothing new: {_tell(outcome)}"
+            say(sentence)
+            return finish(outcome, sentence)
     search_flow(plan)
     train(plan)
     evaluate(plan)
     promote(plan)
-    return read_outcome(settings, retraining)
+    outcome = read_outcome(settings, retraining)
+    return finish(outcome, _tell(outcome))
+
+
+def _tell(outcome: Outcome) -> str:
+    snapshot, verdict = outcome.snapshot, outcome.verdict
+    patients = len(snapshot.patches.drop_duplicates(["hospital", "patient"]))
+    hospitals = snapshot.patches["hospital"].nunique()
+    return (
+        f"snapshot {snapshot.id[:8]}, {patients:,} patients of {count_of(hospitals, 'hospital')}:"
+        f" the gate decided {verdict.verdict} on {MODEL}/{verdict.challenger}."
+    )
 
 
 if __name__ == "__main__":

@@ -22,9 +22,20 @@ from bcd.patches import Hospital, PatientId
 from bcd.scoring.options import ScoreOptions
 from bcd.scoring.result import PatientScore
 from bcd.scoring.score import patients_to_score, score_patient
+from bcd.settings import Settings
 from bcd.store.store import open_store
 from flows.forms import Scoring, Text
-from flows.reporting import is_scheduled, publish_markdown, publish_picture, reporting, run_name, told
+from flows.reporting import (
+    count_of,
+    finish,
+    is_scheduled,
+    link_report,
+    publish_markdown,
+    publish_picture,
+    reporting,
+    run_name,
+    told,
+)
 
 if TYPE_CHECKING:
     from bcd.bundle.registry import Bundle
@@ -64,7 +75,8 @@ def score(
                 faults.append(error)
     if faults:
         raise faults[0]
-    return scores
+    named_one = f"{scores[0].hospital}/{scores[0].patient}" if len(scores) == 1 else count_of(len(scores), "patient")
+    return finish(scores, f"{named_one} scored with {bundle.name}." if scores else "No patient waits to be scored.")
 
 
 def _check_choice(patient: str, *, all_that_wait: bool) -> None:
@@ -81,11 +93,13 @@ def score_patient_task(bundle: Bundle, hospital: Hospital, patient: PatientId, o
     scored = score_patient(open_store(settings), bundle, hospital, patient, options)
     key = f"{hospital}-{patient}"
     publish_picture(f"heatmap-{key}", scored.heatmap, f"Heatmap of {hospital}/{patient}. Research use only.")
-    publish_markdown(f"report-{key}", describe(scored), f"Report of {hospital}/{patient}. Research use only.")
+    publish_markdown(
+        f"report-{key}", describe(settings, scored), f"Report of {hospital}/{patient}. Research use only."
+    )
     return scored
 
 
-def describe(scored: PatientScore) -> str:
+def describe(settings: Settings, scored: PatientScore) -> str:
     """Returns what the dashboard shows of a scored patient."""
     return "\n".join(
         [
@@ -93,7 +107,7 @@ def describe(scored: PatientScore) -> str:
             "",
             f"- {scored.n:,} patches, {scored.coverage:.0%} of them confident",
             f"- mean calibrated probability of IDC {scored.tumour_fraction:.3f}",
-            f"- report: `{scored.report}`",
+            f"- report: {link_report(settings, scored.report)}",
             f"- scores: `{scored.scores}`",
         ]
     )

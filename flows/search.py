@@ -16,6 +16,7 @@ if __name__ == "__main__":
 from prefect import flow
 from pydantic import Field
 
+from bcd.evaluation.report.tables import format_difference
 from bcd.retraining.stages import search_architecture
 from bcd.search.records import StudyResult
 from flows.forms import Text
@@ -46,12 +47,7 @@ def search(
 
 def describe(study: StudyResult) -> str:
     """Returns the verdict, the refits and the trials of a study as Markdown."""
-    gains = [
-        f"| {gain.trial} | {gain.value:+.3f} | "
-        + ("n/a" if gain.low is None or gain.high is None else f"{gain.low:+.3f} to {gain.high:+.3f}")
-        + " |"
-        for gain in study.gains
-    ]
+    gains = [f"| {gain.trial} | {format_difference(gain)} |" for gain in study.gains]
     trials = [
         f"| {trial.number} | {trial.state} | {'' if trial.value is None else f'{trial.value:.3f}'} "
         f"| {trial.parameters:,} | {trial.multiply_adds / 1e6:.1f} |"
@@ -62,7 +58,7 @@ def describe(study: StudyResult) -> str:
         [
             study.note,
             "",
-            *(["| refitted trial | gain | interval |", "| --- | ---: | --- |", *gains, ""] if gains else []),
+            *(["| refitted trial | gain |", "| --- | --- |", *gains, ""] if gains else []),
             "| trial | end | val score | parameters | million multiply-adds |",
             "| --- | --- | ---: | ---: | ---: |",
             *trials,

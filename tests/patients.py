@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bcd.patches import BatchId, Hospital
+from bcd.patches import CANONICAL, BatchId, Hospital
 from bcd.settings import Settings
 from bcd.snapshots.freeze import Snapshot, write_snapshot
 from bcd.snapshots.options import SplitOptions
-from bcd.store.batches import CANONICAL, write_batch
-from bcd.store.deliveries import DeliveryRecord, RefusalRecord, Settlement, record_delivery
+from bcd.store.batches import write_batch
+from bcd.store.deliveries import Delivery, RefusedFile, Settlement, record_delivery
 from bcd.store.spool import open_spool
 from bcd.store.store import Store
 
@@ -56,7 +56,7 @@ def store_patches(
     pixels: NDArray[np.uint8],
     *,
     name: str = "",
-    refusals: Sequence[RefusalRecord] = (),
+    refusals: Sequence[RefusedFile] = (),
 ) -> BatchId:
     """Enters patches of one hospital as admission leaves them: a batch, and the record of its delivery.
 
@@ -72,7 +72,7 @@ def store_patches(
     with open_spool(store.settings) as spool:
         spool.append(pixels)
         batch = write_batch(store.settings, index, spool, rows)
-    record = DeliveryRecord(
+    record = Delivery(
         id=name or batch,
         hospital=Hospital(index["hospital"].iloc[0]),
         name=name or "delivery.zip",

@@ -123,8 +123,8 @@ def _make_hospital(settings: Settings, name: str = "a", gate: int = 12, offset: 
     splits = {f"{offset + i}": "train" for i in range(4)} | {f"{offset + 100 + i}": "val" for i in range(2)}
     splits |= {f"{1000 + i}": "gate" for i in range(gate)}
     patches = list_patches(splits, [i % 2 for i in range(PATCHES)], hospital="h1", slide="1")
-    label, noise = patches["label"].to_numpy(int), random.integers(-20, 21, (len(patches), 2))
-    colours = np.stack([60 + 120 * label + noise[:, 0], 100 + 15 * label + 2 * noise[:, 1], 100 + 0 * label], axis=1)
+    noise = random.integers([-20, -40, 0], [21, 41, 1], (len(patches), 3))
+    colours = np.array([60, 100, 100]) + np.outer(patches["label"], [120, 15, 0]).astype(int) + noise
     pixels = np.broadcast_to(colours.astype(np.uint8)[:, None, None, :], (len(patches), 50, 50, 3))
     return freeze_patches(settings, patches, pixels, name)
 

@@ -31,10 +31,11 @@ from bcd.admission.settle import Draft, settle
 from bcd.admission.sources.open import open_source
 from bcd.admission.sources.source import Source
 from bcd.errors import BcdError, UnavailableError
+from bcd.options import Microns
 from bcd.patches import Hospital
 from bcd.progress import say
 from bcd.store.catalog import patiently
-from bcd.store.deliveries import DeliveryRecord
+from bcd.store.deliveries import Delivery
 from bcd.store.hospitals import COARSEST, find_declared
 from bcd.store.pseudonyms import open_pseudonyms
 from bcd.store.spool import open_spool
@@ -45,7 +46,7 @@ _NO_LABELS: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
-class Admission(DeliveryRecord):
+class Admission(Delivery):
     """What became of a delivery; admitted_files, the refused files and `ignored` add up to `files`.
 
     Attributes:
@@ -60,7 +61,7 @@ class Admission(DeliveryRecord):
         return self.name
 
 
-def admit(store: Store, path: Path, hospital: Hospital, *, spacing: float | None = None) -> Admission:
+def admit(store: Store, path: Path, hospital: Hospital, *, spacing: Microns | None = None) -> Admission:
     """Admits a delivery; one of the inbox leaves it, as `after_admission` says, or to be set aside.
 
     Args:
@@ -157,8 +158,8 @@ def admit_source(
     name: str,
     hospital: Hospital,
     naming: Naming | None = None,
-    spacing: float | None = None,
-    coarsest: float = COARSEST,
+    spacing: Microns | None = None,
+    coarsest: Microns = COARSEST,
     title: str = "",
     waived: Mapping[str, str] = _NONE,
     labels: Mapping[str, int] = _NO_LABELS,

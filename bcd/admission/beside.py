@@ -21,10 +21,10 @@ from bcd.admission.rules import Refusal
 from bcd.admission.sources.source import Source, UnreadableFileError
 from bcd.errors import BcdError
 from bcd.files import partial_folder
-from bcd.patches import Hospital
+from bcd.patches import CELL, Hospital
 from bcd.progress import say
-from bcd.store.batches import CELL
-from bcd.store.deliveries import DeliveryRecord, list_refusals
+from bcd.store.deliveries import Delivery
+from bcd.store.delivery_queries import list_refused
 from bcd.store.label_files import Call, read_labels
 from bcd.store.matching import find_rows, match_rows
 from bcd.store.store import Store
@@ -68,9 +68,9 @@ def apply_labels(
             findings.refused[member] = Refusal(error.rule, f"The file cannot be read: {error}.")
 
 
-def describe_labels(store: Store, record: DeliveryRecord) -> list[str]:
+def describe_labels(store: Store, record: Delivery) -> list[str]:
     """Says in sentences how a delivery's tables of labels and its patches fit together; nothing where it has none."""
-    lines = [each.message for each in list_refusals(store, record.id) if each.rule == "labels-file"]
+    lines = [each.message for each in list_refused(store, record.id) if each.rule == "labels-file"]
     if record.label_note:
         lines.insert(0, record.label_note)
     if lines or record.label_rows:

@@ -25,6 +25,7 @@ from bcd.admission.slides.reading import open_slide
 from bcd.admission.slides.tiling import SlideError, Tiles, tile_slide
 from bcd.admission.sources.source import Source, UnreadableFileError
 from bcd.files import partial_folder
+from bcd.options import Microns
 from bcd.progress import say, track
 from bcd.store.complete import CompleteSlide
 from bcd.store.frames import Frame, SlideFrame
@@ -42,8 +43,8 @@ def cut_slides(
     spool: Spool,
     *,
     scratch: Path,
-    spacing: float | None,
-    coarsest: float = COARSEST,
+    spacing: Microns | None,
+    coarsest: Microns = COARSEST,
 ) -> None:
     """Cuts slides into patches, appends their pixels to the spool and their rows to the findings.
 
@@ -83,7 +84,7 @@ def cut_slides(
 
 
 def _cut(
-    slide: SlideFile, path: Path, spool: Spool, spacing: float | None, coarsest: float
+    slide: SlideFile, path: Path, spool: Spool, spacing: Microns | None, coarsest: Microns
 ) -> tuple[list[pd.DataFrame], Frame]:
     """Cuts one slide; returns its rows, and how its pixels and its patches lie to each other."""
     rows = []
@@ -94,7 +95,7 @@ def _cut(
 
 
 def _look_at_misnamed(
-    source: Source, findings: Findings, scratch: Path, spacing: float | None, coarsest: float
+    source: Source, findings: Findings, scratch: Path, spacing: Microns | None, coarsest: Microns
 ) -> None:
     """Adds to the refusal of a slide by its name whether its spacing is known: all is to be fixed in one go."""
     for member, refusal in list(findings.refused.items()):

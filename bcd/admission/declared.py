@@ -33,6 +33,7 @@ from bcd.admission.slides.names import (
 from bcd.admission.sources.source import Source, UnreadableFileError, is_litter
 from bcd.errors import BcdError
 from bcd.files import partial_folder
+from bcd.options import Microns
 from bcd.patches import PatchName
 from bcd.progress import say
 from bcd.store.table_files import SPREADSHEET_SUFFIXES, SUFFIXES, as_numbers, as_whole, read_table, rename_columns
@@ -73,7 +74,7 @@ class Declared:
     """
 
     name: SlideName
-    spacing: float | None
+    spacing: Microns | None
     complete: bool | None
 
 

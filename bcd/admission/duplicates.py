@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bcd.admission.findings import Findings
 from bcd.admission.rules import Refusal
-from bcd.patches import Hospital
+from bcd.patches import CELL, Hospital
 from bcd.store.known import KnownPatch, in_chunks, known_cells, known_pixels
 from bcd.store.store import Store
+from bcd.store.withdrawals import list_withdrawals
 
 if TYPE_CHECKING:
     import pandas as pd
 
-CELL = ["patient", "slide", "x", "y"]
+_CELL = CELL[1:]
 """The columns that name a patch within its hospital."""
 
 CHUNK = 20_000
@@ -53,10 +54,11 @@ class Doubts:
     labels: list[tuple[KnownPatch, int]] = field(default_factory=list)
 
 
-def refuse_withdrawn(withdrawn: set[str], findings: Findings) -> None:
+def refuse_withdrawn(store: Store, hospital: Hospital, findings: Findings) -> None:
     """Refuses the patches of patients who have withdrawn consent; their bytes are never kept."""
+    withdrawn = [one.patient for one in list_withdrawals(store, hospital)]
     patches = findings.patches
-    for row, member in patches.loc[patches["patient"].isin(list(withdrawn)), "member"].items():
+    for row, member in patches.loc[patches["patient"].isin(withdrawn), "member"].items():
         findings.reject(int(str(row)), Refusal("withdrawn", "The patient has withdrawn consent."))
         findings.private.add(int(member))
 
@@ -132,7 +134,7 @@ def _title(known: KnownPatch) -> str:
 def refuse_duplicates(findings: Findings) -> None:
     """Refuses files of one delivery that repeat or contradict each other, in the order of the rules."""
     for columns, check in (
-        (CELL, _refuse_same_cell),
+        (_CELL, _refuse_same_cell),
         (["pixel_sha256"], _refuse_two_patients),
         (["pixel_sha256"], _refuse_two_labels),
     ):
@@ -148,7 +150,7 @@ def _groups(findings: Findings, columns: Sequence[str]) -> Iterator[list[Patch]]
 
 
 def _patches(rows: pd.DataFrame) -> Iterator[Patch]:
-    columns = ("member", *CELL, "label", "pixel_sha256")
+    columns = ("member", *_CELL, "label", "pixel_sha256")
     for row, member, patient, slide, x, y, label, pixels in zip(
         rows.index.tolist(), *(rows[column].tolist() for column in columns), strict=True
     ):

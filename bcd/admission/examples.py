@@ -17,7 +17,8 @@ import numpy as np
 from bcd.pages import embed_picture
 from bcd.patches import PatchName
 from bcd.store.batches import open_pixels
-from bcd.store.delivery_queries import Delivery, RefusedFile, find_admitted
+from bcd.store.deliveries import Delivery, RefusedFile
+from bcd.store.delivery_queries import find_admitted
 
 if TYPE_CHECKING:
     from PIL.Image import Image

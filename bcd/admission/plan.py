@@ -30,6 +30,7 @@ from bcd.admission.slides.names import (
     parse_slide_name,
 )
 from bcd.admission.sources.source import Source, is_litter
+from bcd.options import Microns
 from bcd.patches import PatchName, is_patch_of_another_format
 from bcd.store.table_files import SPREADSHEET_SUFFIXES, SUFFIXES
 
@@ -69,7 +70,7 @@ class SlideFile:
     patient: str
     slide: str
     is_numbered: bool = True
-    spacing: float | None = None
+    spacing: Microns | None = None
     complete: bool | None = None
 
 

@@ -29,6 +29,7 @@ from bcd.admission.naming import Naming
 from bcd.admission.plan import plan_admission
 from bcd.admission.rules import DeliveryError
 from bcd.admission.sources.open import open_source
+from bcd.options import Microns
 from bcd.patches import Hospital
 from bcd.store.frames import Frame
 from bcd.store.spool import Spool
@@ -71,7 +72,7 @@ def look_at(
     hospital: Hospital,
     *,
     naming: Naming | None = None,
-    spacing: float | None = None,
+    spacing: Microns | None = None,
     any_name: bool = False,
 ) -> Iterator[SeenDelivery]:
     """Opens a delivery, reads it, and forgets it with the block; neither store nor catalog is touched.

@@ -20,7 +20,7 @@ from bcd.admission.slides.names import is_slide
 from bcd.admission.sources.source import Source, UnreadableFileError
 from bcd.files import whole_folder
 from bcd.settings import Settings
-from bcd.store.deliveries import RefusalRecord
+from bcd.store.deliveries import RefusedFile
 
 MAX_KEPT_BYTES = 64 << 20
 """A refused file of more bytes is listed and not copied."""
@@ -34,7 +34,7 @@ def keep_refused(
     refusals: Mapping[int, Refusal],
     *,
     strip: bool,
-) -> list[RefusalRecord]:
+) -> list[RefusedFile]:
     """Copies refused files to `quarantine/DELIVERY/` and lists them in its `refusals.csv`.
 
     A folder that an interrupted admission of the same delivery left there is replaced: other deliveries may
@@ -66,12 +66,12 @@ def keep_refused(
             is_private = member in findings.private or is_slide(PurePosixPath(shown))
             is_kept = rule != "already-admitted" and not is_private and digest not in admitted
             kept = is_kept and _copy(source, member, partial / name, strip=strip)
-            records.append(RefusalRecord(shown, rule, message, digest, name if kept else None))
+            records.append(RefusedFile(shown, rule, message, digest, name if kept else None))
         _write_list(partial, records)
     return records
 
 
-def list_whole(settings: Settings, delivery: str, refusal: RefusalRecord) -> None:
+def list_whole(settings: Settings, delivery: str, refusal: RefusedFile) -> None:
     """Lists a delivery that was refused without a look at its files, itself in their place; nothing is copied."""
     folder = settings.quarantine / delivery
     if folder.exists():
@@ -80,7 +80,7 @@ def list_whole(settings: Settings, delivery: str, refusal: RefusalRecord) -> Non
         _write_list(partial, [refusal])
 
 
-def _write_list(folder: Path, records: Sequence[RefusalRecord]) -> None:
+def _write_list(folder: Path, records: Sequence[RefusedFile]) -> None:
     with (folder / "refusals.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["file", "rule", "message", "sha256", "kept"])

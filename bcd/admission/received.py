@@ -22,7 +22,8 @@ from bcd.patches import Hospital
 from bcd.progress import say
 from bcd.settings import Settings
 from bcd.store.catalog import patiently
-from bcd.store.deliveries import DeliveryRecord, list_refusals
+from bcd.store.deliveries import Delivery
+from bcd.store.delivery_queries import list_refused
 from bcd.store.store import Store
 
 _CLAIMS = 64
@@ -115,7 +116,7 @@ def set_aside(settings: Settings, path: Path, hospital: Hospital, *, reason: str
     return target
 
 
-def leave_inbox(store: Store, path: Path, record: DeliveryRecord, *, hides: bool) -> None:
+def leave_inbox(store: Store, path: Path, record: Delivery, *, hides: bool) -> None:
     """Does with an admitted delivery what `after_admission` says.
 
     Args:
@@ -137,9 +138,9 @@ def leave_inbox(store: Store, path: Path, record: DeliveryRecord, *, hides: bool
         _move(store.settings, path, record)
 
 
-def _is_kept(store: Store, record: DeliveryRecord) -> bool:
+def _is_kept(store: Store, record: Delivery) -> bool:
     """Whether the store has all that was delivered: in a batch, or in the quarantine."""
-    left = [one for one in list_refusals(store, record.id) if not one.kept and one.rule != "already-admitted"]
+    left = [one for one in list_refused(store, record.id) if not one.kept and one.rule != "already-admitted"]
     if not left or record.batch is None:
         return not left
     import pandas as pd
@@ -171,7 +172,7 @@ def _mark(path: Path) -> Path:
     return path.with_name(f".{path.name}.admitted")
 
 
-def _move(settings: Settings, path: Path, record: DeliveryRecord) -> None:
+def _move(settings: Settings, path: Path, record: Delivery) -> None:
     """Moves a delivery to `received/HOSPITAL/`; its hash joins the name where that is taken."""
     folder = settings.received / record.hospital
     folder.mkdir(parents=True, exist_ok=True)

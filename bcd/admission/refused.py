@@ -19,7 +19,7 @@ from bcd.admission.settle import settle_whole
 from bcd.errors import BcdError
 from bcd.patches import Hospital
 from bcd.settings import Settings
-from bcd.store.deliveries import DeliveryRecord
+from bcd.store.deliveries import Delivery
 from bcd.store.store import Store
 
 _EVENTS = frozenset({"failed", "suspected"})
@@ -36,7 +36,7 @@ class RefusedError(BcdError):
     trace = ""
 
 
-def refuse_whole(store: Store, path: Path, hospital: Hospital, *, naming: Naming, error: Exception) -> DeliveryRecord:
+def refuse_whole(store: Store, path: Path, hospital: Hospital, *, naming: Naming, error: Exception) -> Delivery:
     """Records a delivery that ended in an error, itself in place of its files.
 
     Args:
@@ -58,7 +58,7 @@ def refuse_whole(store: Store, path: Path, hospital: Hospital, *, naming: Naming
 
 
 def explain_refused(
-    settings: Settings, record: DeliveryRecord, failure: Exception | None = None, *, hides: bool
+    settings: Settings, record: Delivery, failure: Exception | None = None, *, hides: bool
 ) -> RefusedError:
     """Returns the error that says why a delivery was refused as a whole, what to do, and where the report lies.
 

@@ -28,7 +28,8 @@ from bcd.admission.rules import NOT_RELEASABLE, RELEASABLE, WAIVED
 from bcd.errors import BcdError
 from bcd.progress import say
 from bcd.store import tables
-from bcd.store.delivery_queries import Delivery, RefusedFile, list_refused, match_delivery
+from bcd.store.deliveries import Delivery, RefusedFile
+from bcd.store.delivery_queries import list_refused, match_delivery
 
 if TYPE_CHECKING:
     from bcd.settings import Settings

@@ -19,16 +19,10 @@ from bcd.admission.findings import commonest_rule
 from bcd.admission.rules import FIXES, FLAGS, RELEASABLE, RULES
 from bcd.files import whole_file
 from bcd.pages import render_page
-from bcd.store.delivery_queries import (
-    Delivery,
-    RefusedFile,
-    count_by_patient,
-    list_conflicts,
-    list_refused,
-    match_delivery,
-    refusal_numbers,
-    withdrawn_patients,
-)
+from bcd.store.conflicts import list_conflicts
+from bcd.store.deliveries import Delivery, RefusedFile
+from bcd.store.delivery_queries import count_by_patient, list_refused, match_delivery, refusal_numbers
+from bcd.store.withdrawals import list_withdrawals
 
 if TYPE_CHECKING:
     from bcd.settings import Settings
@@ -76,7 +70,7 @@ def write_report(store: Store, delivery: str) -> Path:
 
 
 def _gather_facts(store: Store, found: Delivery) -> dict[str, Any]:
-    gallery = Gallery(store, found, withdrawn_patients(store, found.hospital))
+    gallery = Gallery(store, found, {one.patient for one in list_withdrawals(store, found.hospital)})
     places = refusal_numbers(store, found.id)
     return {
         "delivery": found,

@@ -26,19 +26,14 @@ from bcd.admission.quarantine import keep_refused, list_whole
 from bcd.admission.rules import DeliveryError, Refusal
 from bcd.admission.sources.source import Source
 from bcd.files import whole_file
+from bcd.options import Microns
 from bcd.patches import Hospital
 from bcd.settings import Settings
 from bcd.store import tables
 from bcd.store.batches import batch_id, write_batch
 from bcd.store.catalog import patiently
-from bcd.store.deliveries import (
-    DeliveryRecord,
-    RefusalRecord,
-    Settlement,
-    find_delivery,
-    record_delivery,
-)
-from bcd.store.delivery_queries import withdrawn_patients
+from bcd.store.deliveries import Delivery, RefusedFile, Settlement, record_delivery
+from bcd.store.delivery_queries import find_delivery
 from bcd.store.hospitals import COARSEST
 from bcd.store.known import known_slides
 from bcd.store.spool import Spool
@@ -68,8 +63,8 @@ class Draft:
     findings: Findings
     hides: bool
     is_release: bool = False
-    spacing: float | None = None
-    coarsest: float = COARSEST
+    spacing: Microns | None = None
+    coarsest: Microns = COARSEST
 
     @property
     def identity(self) -> str:
@@ -89,7 +84,7 @@ class Draft:
         return digest.hexdigest()
 
 
-def settle(store: Store, draft: Draft) -> tuple[DeliveryRecord, bool]:
+def settle(store: Store, draft: Draft) -> tuple[Delivery, bool]:
     """Settles a delivery, waiting for whoever settles another one, and for a database that is away.
 
     Returns:
@@ -102,7 +97,7 @@ def settle(store: Store, draft: Draft) -> tuple[DeliveryRecord, bool]:
     identity = draft.identity
     tried = False
 
-    def attempt() -> tuple[DeliveryRecord, bool]:
+    def attempt() -> tuple[Delivery, bool]:
         nonlocal tried
         with store.lock("admission") as confirm:
             clear_unsettled(store)
@@ -131,9 +126,9 @@ def clear_unsettled(store: Store) -> None:
         note.unlink()
 
 
-def _settle(store: Store, draft: Draft, identity: str, confirm: Callable[[], None]) -> tuple[DeliveryRecord, bool]:
+def _settle(store: Store, draft: Draft, identity: str, confirm: Callable[[], None]) -> tuple[Delivery, bool]:
     findings = draft.findings
-    refuse_withdrawn(withdrawn_patients(store, draft.hospital), findings)
+    refuse_withdrawn(store, draft.hospital, findings)
     doubts = refuse_known(store, draft.hospital, findings)
     refuse_duplicates(findings)
     refusals = findings.refusals()
@@ -160,7 +155,7 @@ def _settle(store: Store, draft: Draft, identity: str, confirm: Callable[[], Non
     if batch is not None:
         write_batch(store.settings, index, draft.spool, standing["spool_row"].to_numpy().astype(np.int64))
     kept = keep_refused(store.settings, identity, draft.source, findings, refusals, strip=draft.hides)
-    record = DeliveryRecord(
+    record = Delivery(
         id=identity,
         hospital=draft.hospital,
         name=draft.name,
@@ -178,6 +173,7 @@ def _settle(store: Store, draft: Draft, identity: str, confirm: Callable[[], Non
         unmatched_rows=findings.unmatched_rows,
         label_note=" ".join(findings.label_notes),
         reason=reason,
+        conflicts=len(conflicts),
     )
     present = set(zip(standing["patient"], standing["slide"], strict=True))
     complete = [one for one in findings.complete if (one.patient, one.slide) in present]
@@ -189,7 +185,7 @@ def _settle(store: Store, draft: Draft, identity: str, confirm: Callable[[], Non
     return record, False
 
 
-def settle_whole(store: Store, hospital: Hospital, *, name: str, refusal: Refusal, sha256: str) -> DeliveryRecord:
+def settle_whole(store: Store, hospital: Hospital, *, name: str, refusal: Refusal, sha256: str) -> Delivery:
     """Settles a delivery that is refused without a look at its files; the same again changes nothing.
 
     Args:
@@ -201,8 +197,8 @@ def settle_whole(store: Store, hospital: Hospital, *, name: str, refusal: Refusa
     """
     whole = f"{hospital}\n{name}\n{refusal.rule}\n{sha256}"
     identity = hashlib.sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()
-    entry = RefusalRecord(name, refusal.rule, refusal.message, sha256, None)
-    record = DeliveryRecord(
+    entry = RefusedFile(name, refusal.rule, refusal.message, sha256, None)
+    record = Delivery(
         id=identity,
         hospital=hospital,
         name=name,
@@ -219,7 +215,7 @@ def settle_whole(store: Store, hospital: Hospital, *, name: str, refusal: Refusa
         reason=refusal.message,
     )
 
-    def attempt() -> DeliveryRecord:
+    def attempt() -> Delivery:
         with store.lock("admission") as confirm:
             known = find_delivery(store, identity)
             if known is None:

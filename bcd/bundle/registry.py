@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from bcd.bundle.distance import Distance, measure_distance
 from bcd.bundle.record import BundleRecord, describe_record
 from bcd.bundle.rows import read_rows
 from bcd.bundle.scorer import Scorer, confident_column, require_patches
-from bcd.bundle.seen import Seen, read_seen
+from bcd.bundle.seen import SEEN, Seen, read_seen
 from bcd.errors import BcdError
 from bcd.patches import PATCH_PIXELS
 from bcd.settings import Settings
@@ -39,6 +39,8 @@ from bcd.tracking.store import locked, open_client
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
+    from mlflow.models import ModelSignature
+    from mlflow.pyfunc import PyFuncModel
 
     from bcd.bundle.card.card import Card
 
@@ -61,7 +63,7 @@ class Bundle:
 
     version: str
     record: BundleRecord
-    _model: Any
+    _model: PyFuncModel
     seen: Seen | None = None
 
     @property
@@ -105,6 +107,7 @@ def register_bundle(
     record: BundleRecord,
     example: np.ndarray,
     card: Card | None = None,
+    seen: Seen | None = None,
 ) -> Bundle:
     """Registers a bundle as the next version of `bcd-idc`; the same key again returns the version it has.
 
@@ -117,13 +120,16 @@ def register_bundle(
         example: A few raw patches, uint8 (n, 50, 50, 3), kept as the model's example of its input: of nobody, since
             the registry outlives a patient's withdrawal.
         card: Its model card, kept with it.
+        seen: Who it was trained on, of one that came from elsewhere.
     """
     client = open_client(settings)
     with locked(settings):
         version = find_version(client, key)
         if version is None:
             _ensure_model(client)
-            model_id = _log_model(client, key, run_id, networks=networks, record=record, example=example, card=card)
+            model_id = _log_model(
+                client, key, run_id, networks=networks, record=record, example=example, card=card, seen=seen
+            )
             version = client.create_model_version(
                 MODEL,
                 f"models:/{model_id}",
@@ -133,6 +139,7 @@ def register_bundle(
                     KEY_TAG: key,
                     "bcd.snapshot": record.snapshot,
                     "bcd.protocol": record.protocol,
+                    "bcd.origin": record.origin,
                 },
                 description=describe_record(record) if card is None else card.short,
             ).version
@@ -232,6 +239,7 @@ def _log_model(
     record: BundleRecord,
     example: np.ndarray,
     card: Card | None,
+    seen: Seen | None,
 ) -> str:
     """Stores the model of `key` and returns its id, also where a process died before it made a version of it."""
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
@@ -248,7 +256,9 @@ def _log_model(
     model_id = str(logged.model_id)
     if logged.status != LoggedModelStatus.READY:
         with TemporaryDirectory() as folder:
-            _write_model(Path(folder), model_id, networks=networks, record=record, example=example, card=card)
+            _write_model(
+                Path(folder), model_id, networks=networks, record=record, example=example, card=card, seen=seen
+            )
     outputs = client.get_run(run_id).outputs
     if outputs is None or model_id not in {output.model_id for output in outputs.model_outputs}:
         client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
@@ -264,6 +274,7 @@ def _write_model(
     record: BundleRecord,
     example: np.ndarray,
     card: Card | None,
+    seen: Seen | None,
 ) -> None:
     """Gathers the bundle's files in `folder` and stores them; MLflow says that the model is ready when all are."""
     import mlflow.pyfunc
@@ -278,6 +289,9 @@ def _write_model(
     artifacts = {"networks": str(weights), "record": str(file)}
     if card is not None:
         artifacts["card"] = str(card.write(folder / "card"))
+    if seen is not None:
+        seen.write(folder / SEEN)
+        artifacts["seen"] = str(folder / SEEN)
     mlflow.pyfunc.log_model(
         name=MODEL,
         model_id=model_id,
@@ -291,7 +305,7 @@ def _write_model(
     )
 
 
-def _signature(record: BundleRecord) -> Any:
+def _signature(record: BundleRecord) -> ModelSignature:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec
 

@@ -20,6 +20,8 @@ from bcd.tracking.lookup import MODEL
 from bcd.tracking.store import database_url, open_client
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
     from bcd.settings import Settings
 
 
@@ -85,7 +87,7 @@ def _read_database(url: sa.URL) -> list[VersionRow]:
 
 
 def _read_tables(connection: sa.Connection) -> list[VersionRow]:
-    def select(table: str, *columns: str, model: str = "name") -> Iterable[Any]:
+    def select(table: str, *columns: str, model: str = "name") -> Iterable[sa.Row[Any]]:
         rows = sa.table(table, *(sa.column(name) for name in {*columns, model}))
         return connection.execute(sa.select(rows).where(rows.c[model] == MODEL))
 
@@ -146,7 +148,7 @@ def _ask_server(settings: Settings) -> list[VersionRow]:
     ]
 
 
-def _ask_metrics(client: Any, source: str | None) -> dict[str, float]:
+def _ask_metrics(client: MlflowClient, source: str | None) -> dict[str, float]:
     from mlflow.exceptions import MlflowException
 
     try:

@@ -10,13 +10,14 @@ import numpy as np
 from bcd.bundle.record import BundleRecord
 from bcd.errors import BcdError
 from bcd.evaluation.calls import is_confident, is_idc
+from bcd.options import Probability
 from bcd.patches import PATCH_PIXELS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def confident_column(level: float) -> str:
+def confident_column(level: Probability) -> str:
     """Names the column that says whether a patch is confident at a level.
 
     Examples:

@@ -13,7 +13,7 @@ from bcd.cli.options import By, Reason, command_group
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bcd.store.delivery_queries import RefusedFile
+    from bcd.store.deliveries import RefusedFile
 
 NamedDelivery = Annotated[
     str, typer.Argument(metavar="BATCH", help="Id of a batch or delivery, its beginning, or a delivery's name.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bcd.bundle.folder import RECORD, load_folder
 from bcd.bundle.released import RELEASED, load_released
+from bcd.gate.history import champion_version
 from bcd.scoring.exposure import tell_unproven
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def open_model(settings: Settings, which: str = "") -> OpenModel:
     Raises:
         BcdError: There is no such model, or its files are damaged.
     """
-    if which == RELEASED or not (which or _has_champion(settings)):
+    if which == RELEASED or not (which or champion_version(settings)):
         why = "" if which else ", since this home has no champion" if settings.home.exists() else ""
         bundle = load_released()
         return OpenModel(bundle, f"the model that comes with bcd{why}.", bundle.seen, (tell_unproven(),))
@@ -46,12 +47,6 @@ def open_model(settings: Settings, which: str = "") -> OpenModel:
         bundle = load_folder(Path(which))
         return OpenModel(bundle, f"the bundle in {which}.", bundle.seen, (tell_unproven(),))
     return _open_registered(settings, which or "champion")
-
-
-def _has_champion(settings: Settings) -> bool:
-    from bcd.bundle.rows import read_rows
-
-    return any("champion" in row.aliases for row in read_rows(settings))
 
 
 def _open_registered(settings: Settings, which: str) -> OpenModel:

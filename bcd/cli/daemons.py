@@ -25,7 +25,13 @@ from bcd.store.schemas import prefect_database, require_schema
 from bcd.tracking.moved import artifacts_address
 
 _START_SECONDS = 180.0
-_TITLES = {"worker": "The worker", "prefect": "Prefect", "mlflow": "MLflow", "studies": "Optuna's dashboard"}
+_TITLES = {
+    "worker": "The worker",
+    "prefect": "Prefect",
+    "mlflow": "MLflow",
+    "studies": "Optuna's dashboard",
+    "reports": "The page of reports",
+}
 _SERVERS = {
     # Marks one late run in a transaction of its own, all at once: after an hour away, SQLite refuses them by the
     # hundred ("database is locked"). bcd drops what came due while no worker ran; `bcd status` says that none runs.
@@ -65,7 +71,7 @@ def start(settings: Settings, *, reset: bool = False) -> Started:
         alive = processes.alive(settings)
         # What runs keeps the ports that it was started with, whatever the settings say by now.
         urls = _addresses(settings) | (read_servers(settings)["urls"] if alive else {})
-        with track("Starting Prefect, MLflow, Optuna's dashboard and a worker", total=5) as advance:
+        with track("Starting Prefect, MLflow, Optuna's dashboard, the reports and a worker", total=6) as advance:
             _start_servers(settings, alive.keys(), urls)
             for name, page in _pages(settings).items():
                 _await_health(settings, name, f"{urls[name]}{page}")
@@ -140,10 +146,13 @@ def _start_servers(settings: Settings, alive: Container[str], urls: dict[str, st
         _require_free_port(settings.studies_port, "studies_port")
         storage = make_storage(settings)  # before the page: its processes would all make it at once
         _launch(settings, "studies", _studies_command(settings, storage), urls)
+    if "reports" not in alive:
+        _require_free_port(settings.reports_port, "reports_port")
+        _launch(settings, "reports", _reports_command(settings), urls)
 
 
 def _pages(settings: Settings) -> dict[str, str]:
-    pages = {"prefect": "/api/health", "mlflow": "/health", "studies": "/dashboard/"}
+    pages = {"prefect": "/api/health", "mlflow": "/health", "studies": "/dashboard/", "reports": "/health"}
     return {name: page for name, page in pages.items() if name in needed(settings)}
 
 
@@ -152,6 +161,7 @@ def _addresses(settings: Settings) -> dict[str, str]:
         "prefect": f"http://127.0.0.1:{settings.prefect_port}",
         "mlflow": settings.mlflow_url or f"http://127.0.0.1:{settings.mlflow_port}",
         "studies": f"http://127.0.0.1:{settings.studies_port}",
+        "reports": f"http://127.0.0.1:{settings.reports_port}",
     }
 
 
@@ -186,7 +196,7 @@ def describe(settings: Settings) -> list[str]:
     """Returns a line about what runs, and one about each process that ended by itself."""
     urls = read_servers(settings).get("urls", {})
     alive = processes.alive(settings)
-    pages = [f"{_TITLES[name]} {urls[name]}" for name in ("prefect", "mlflow", "studies") if name in alive]
+    pages = [f"{_TITLES[name]} {urls[name]}" for name in ("prefect", "mlflow", "studies", "reports") if name in alive]
     if settings.mlflow_url:
         pages.append(f"MLflow {settings.mlflow_url}")
     lines = [", ".join(pages) + (", and a worker." if "worker" in alive else ".")] if alive else []
@@ -243,6 +253,11 @@ def _mlflow_command(settings: Settings) -> list[str]:
 def _studies_command(settings: Settings, storage: str) -> list[str]:
     script = str(Path(sys.executable).parent / "optuna-dashboard")
     return [script, storage, "--host", "127.0.0.1", "--port", str(settings.studies_port)]
+
+
+def _reports_command(settings: Settings) -> list[str]:
+    server = [sys.executable, "-m", "uvicorn", "--factory", "bcd.cli.reports:make_app"]
+    return [*server, "--host", "127.0.0.1", "--port", str(settings.reports_port), "--no-access-log"]
 
 
 def _prefect_command(settings: Settings) -> list[str]:

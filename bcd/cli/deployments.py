@@ -195,18 +195,35 @@ class _Deployment:
                 self._client.request("DELETE", "/automations/{id}", path_params={"id": each.id})
 
 
-def _keep_pool(client: SyncPrefectClient, *, reset: bool) -> list[str]:
-    """Makes the work pool where there is none; one that a person paused or limited stays so."""
-    from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
-    from prefect.exceptions import ObjectNotFound
+_SUBMITTED = ("command", "env", "working_dir")
+"""What a submitted run may name in Prefect's own template of a process pool, and may not here."""
+
+
+def pool_template() -> Tree:
+    """Returns the base job template of the pool: Prefect's, without the variables by which a run names a command."""
     from prefect.workers.process import ProcessWorker
 
+    template: Tree = ProcessWorker.get_default_base_job_template()
+    for name in _SUBMITTED:
+        del template["job_configuration"][name]  # an `env` that is a placeholder, or {}, would be merged all the same
+        del template["variables"]["properties"][name]
+    return template
+
+
+def _keep_pool(client: SyncPrefectClient, *, reset: bool) -> list[str]:
+    """Makes the work pool, or sets its template back; one that a person paused or limited stays so."""
+    from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+    from prefect.exceptions import ObjectNotFound
+
+    template, told = pool_template(), []
     try:
         pool = client.read_work_pool(POOL)
     except ObjectNotFound:
-        template = ProcessWorker.get_default_base_job_template()
         client.create_work_pool(WorkPoolCreate(name=POOL, type="process", base_job_template=template))
         return []
+    if pool.base_job_template != template:
+        client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template))
+        told.append(f"work pool {POOL}, base job template: set back, so that no run names a command of its own.")
     wanted: Tree = {"paused": False}
     server = {"paused": pool.is_paused} | _present({"concurrency limit": pool.concurrency_limit})
     merged = merge(wanted, wanted, server, reset=reset)
@@ -214,7 +231,7 @@ def _keep_pool(client: SyncPrefectClient, *, reset: bool) -> list[str]:
         limit = merged.settings.get("concurrency limit")
         update = WorkPoolUpdate(is_paused=merged.settings["paused"], concurrency_limit=limit)
         client.update_work_pool(POOL, update)
-    return [f"work pool {POOL}, {line}" for line in merged.told]
+    return told + [f"work pool {POOL}, {line}" for line in merged.told]
 
 
 def _read_file(declared: Mapping[str, Any], description: str | None, timezone: str) -> Tree:

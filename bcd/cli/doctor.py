@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from bcd.cli.options import ADOPT
 from bcd.errors import BcdError
 from bcd.settings import require_home
 
@@ -210,7 +211,8 @@ def _look_at_champion(settings: Settings) -> Iterator[Finding]:
             if lost is not None:
                 yield Finding("fault", *tell_lost_champion(lost))
             else:
-                yield Finding("warning", "No model is champion yet: nothing can be scored.", "Run `bcd retrain`.")
+                fix = f"Run `bcd retrain`, or {ADOPT}."
+                yield Finding("warning", "No model is champion yet: nothing can be scored.", fix)
             return
         from bcd.bundle.fitness import require_fit
 
@@ -244,7 +246,7 @@ def _look_at_servers(settings: Settings) -> Iterator[Finding]:
         yield Finding("ok", daemons.describe(settings)[0])
     for what, fix in daemons.ended(settings):
         yield Finding("warning", what, fix)
-    ports = {"prefect": settings.prefect_port, "mlflow": settings.mlflow_port, "studies": settings.studies_port}
+    ports = {name: getattr(settings, f"{name}_port") for name in processes.NAMES if name != "worker"}
     for name in [name for name in ports if name in daemons.needed(settings) and name not in alive]:
         with socket.socket() as probe:
             taken = probe.connect_ex(("127.0.0.1", ports[name])) == 0

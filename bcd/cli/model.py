@@ -29,12 +29,17 @@ Version = Annotated[
     str, typer.Argument(metavar="VERSION", help="A version, such as 3, or an alias, such as champion.")
 ]
 
+VersionOrReleased = Annotated[
+    str, typer.Argument(metavar="VERSION", help="A version, such as 3, an alias, or released: that of bcd itself.")
+]
+
 app = command_group(
     "Show versions of the model, compare and export them; approve, promote, roll back, prune.",
     "bcd model list",
     "bcd model compare champion challenger",
     'bcd model approve challenger --by "Dr Lee" --reason "checked on 30 slides"',
     "bcd model export champion --format onnx --to bcd-idc.onnx",
+    'bcd model adopt released --by "Dr Lee" --reason "to begin with"',
     "bcd model prune --keep 5 --dry-run",
 )
 
@@ -122,8 +127,36 @@ def compare(
 
 
 @app.command()
+def adopt(
+    model: Annotated[Literal["released"], typer.Argument(help="The model that comes with bcd.")],  # noqa: ARG001
+    by: By,
+    reason: Reason,
+) -> None:
+    """Make the model that comes with bcd the first champion of a home that has none."""
+    from bcd.cli.terminal import at_work
+    from bcd.gate.adoption import adopt_released, find_training_patients
+    from bcd.gate.overrides import Word
+    from bcd.settings import load_settings
+    from bcd.store.store import open_store
+
+    settings, word = load_settings(), Word(by, reason)
+    with at_work(settings, needs_home=False) as console:
+        store = open_store(settings)
+        decision = adopt_released(store, word)
+        show_decision(console, settings, decision)
+        known = find_training_patients(store, decision.challenger)
+        if known:
+            console.print(
+                f"It was trained on {len(known)} of the admitted patients, by name or by their pixels, and cannot be"
+                f" evaluated on them: {', '.join(known[:5])}{', …' if len(known) > 5 else ''}.",
+                style="yellow",
+                highlight=False,
+            )
+
+
+@app.command()
 def card(
-    version: Version = "champion",
+    version: VersionOrReleased = "champion",
     to: Annotated[
         Path | None, typer.Option(help="Write it to this .html or .md file instead of printing it.")
     ] = None,
@@ -137,11 +170,16 @@ def card(
     if to is not None and to.suffix.lower() not in (".html", ".md"):
         raise BcdError(f"{to} is neither .html nor .md.", "Name the file as one of them.")
     settings = load_settings()
-    require_home(settings)
-    enter(settings)
-    from bcd.bundle.registry import find_card
+    if version == "released":
+        from bcd.bundle.released.card import write_released_card
 
-    found = find_card(settings, version)
+        found = write_released_card()
+    else:
+        require_home(settings)
+        enter(settings)
+        from bcd.bundle.registry import find_card
+
+        found = find_card(settings, version)
     if to is None:
         typer.echo(found.markdown)
         return
@@ -152,7 +190,7 @@ def card(
 
 @app.command()
 def export(
-    version: Version = "champion",
+    version: VersionOrReleased = "champion",
     format: Annotated[Format, typer.Option(help="The kind of file.")] = "keras",  # noqa: A002
     to: Annotated[Path | None, typer.Option(help="The file; by default bcd-idc-VERSION here.")] = None,
 ) -> None:
@@ -161,13 +199,15 @@ def export(
     from bcd.settings import load_settings
 
     settings = load_settings()
-    with at_work(settings) as console:
+    is_released = version == "released"
+    with at_work(settings, needs_home=not is_released) as console:
         from bcd.bundle.export.export import export_bundle
         from bcd.bundle.export.runtimes import RUNTIMES
         from bcd.bundle.registry import load_bundle
+        from bcd.bundle.released import load_released
 
         RUNTIMES[format].require(format)
-        bundle = load_bundle(settings, version)
+        bundle = load_released() if is_released else load_bundle(settings, version)
         path = to or Path(bundle.name.replace("/", "-") + RUNTIMES[format].suffix)
         note = export_bundle(bundle, format, path)
         found = ", ".join(f"{name} within {off:.1g}" for name, off in note.difference.items())
@@ -245,7 +285,7 @@ def show_models(console: Console, store: Store) -> None:
 
     versions = list_versions(store.settings)
     if not versions:
-        console.print("No model is registered yet: `bcd retrain`.", highlight=False)
+        console.print("No model is registered yet: `bcd retrain`, or `bcd model adopt released`.", highlight=False)
         return
     rows = [
         [

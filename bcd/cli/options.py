@@ -9,6 +9,9 @@ import typer
 By = Annotated[str, typer.Option("--by", metavar="NAME", help="Who decides this.")]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is recorded for ever.")]
 
+ADOPT = "`bcd model adopt released --by NAME --reason TEXT`"
+"""The command that gives a home its first champion."""
+
 
 def command_group(noun: str, *examples: str) -> typer.Typer:
     """Returns an empty group of commands, whose help ends with examples.

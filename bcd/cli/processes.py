@@ -21,7 +21,7 @@ from bcd.settings import Settings
 if TYPE_CHECKING:
     import psutil
 
-NAMES = ("worker", "prefect", "mlflow", "studies")
+NAMES = ("worker", "prefect", "mlflow", "studies", "reports")
 """In the order in which they end: the worker first, so that it does not report the servers lost."""
 
 _MARK = "UP_OF_BCD_HOME"

@@ -55,6 +55,7 @@ def search(
 def show_study(console: Console, study: StudyResult) -> None:
     """Prints the trials of a study, what its candidates gain, and the verdict."""
     from bcd.cli.terminal import print_table
+    from bcd.evaluation.report.tables import format_difference
 
     print_table(
         console,
@@ -77,14 +78,13 @@ def show_study(console: Console, study: StudyResult) -> None:
         print_table(
             console,
             "Refits, against the default's",
-            ["trial", "val scores", "the default's", "gain", "interval"],
+            ["trial", "val scores", "the default's", "gain"],
             [
                 [
                     str(gain.trial),
                     " ".join(f"{score:.3f}" for score in gain.scores),
                     " ".join(f"{score:.3f}" for score in gain.default),
-                    f"{gain.value:+.3f}",
-                    "n/a" if gain.low is None or gain.high is None else f"{gain.low:+.3f} to {gain.high:+.3f}",
+                    format_difference(gain),
                 ]
                 for gain in study.gains
             ],

@@ -1,4 +1,4 @@
-"""`bcd up` and `bcd down`: Prefect, MLflow, Optuna's dashboard and a worker, on loopback."""
+"""`bcd up` and `bcd down`: Prefect, MLflow, Optuna's dashboard, the reports and a worker, on loopback."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import typer
 def up(
     *, reset: Annotated[bool, typer.Option("--reset", help="Undo what was changed on the Prefect dashboard.")] = False
 ) -> None:
-    """Start Prefect's, MLflow's and Optuna's pages and a worker on BCD_HOME, and deploy the flows."""
+    """Start the pages of Prefect, MLflow, Optuna and the reports, and a worker, on BCD_HOME, and deploy the flows."""
     from bcd.cli import daemons
+    from bcd.cli.options import ADOPT
     from bcd.cli.terminal import at_work, whole_command
+    from bcd.gate.history import champion_version
     from bcd.settings import load_settings
 
     settings = load_settings()
@@ -24,7 +26,11 @@ def up(
         console.print(f"Prefect dashboard  {urls['prefect']}")
         console.print(f"MLflow UI          {daemons.runs_page(settings, urls['mlflow'])}", soft_wrap=True)
         console.print(f"Studies            {urls['studies']}/dashboard/")
+        console.print(f"Reports            {urls['reports']}")
         console.print(f"Inbox              {settings.inbox}/HOSPITAL/", soft_wrap=True)
+        if champion_version(settings) is None:
+            text = f"No champion yet    {ADOPT} starts with the model that comes with bcd"
+            console.print(text, soft_wrap=True, highlight=False)
         console.print(f"To stop them       {whole_command(settings, 'down')}", soft_wrap=True, highlight=False)
 
 

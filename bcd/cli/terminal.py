@@ -46,7 +46,7 @@ class TerminalSink:
         with Progress(*columns, console=self.console) as progress:
             task = progress.add_task(description, total=total)
             yield lambda amount: progress.advance(task, amount)
-            if total is None:
+            if not total:
                 progress.update(task, total=1, completed=1)
 
     def say(self, message: str) -> None:

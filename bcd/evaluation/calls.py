@@ -12,6 +12,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bcd.options import Probability
+
 
 def confidence(probability: ArrayLike) -> NDArray[np.float64]:
     """Returns the probability of the likelier class, in [0.5, 1]."""
@@ -19,7 +21,7 @@ def confidence(probability: ArrayLike) -> NDArray[np.float64]:
     return np.maximum(p, 1 - p)
 
 
-def is_confident(probability: ArrayLike, level: float) -> NDArray[np.bool_]:
+def is_confident(probability: ArrayLike, level: Probability) -> NDArray[np.bool_]:
     """Whether a patch is confident at `level`: the one place where confidence is compared."""
     return confidence(probability) >= level
 

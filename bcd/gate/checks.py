@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bcd.evaluation.report.tables import METRIC_NAMES, format_difference, format_level
+from bcd.evaluation.report.tables import METRIC_NAMES, format_difference, format_level, format_signed
 from bcd.gate.verdict import Check
+from bcd.patches import PERSON
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,12 +68,7 @@ def check_differences(differences: Mapping[str, Difference], options: GateOption
 
 def count_patients(scores: pd.DataFrame) -> int:
     """Counts the patients of a score frame."""
-    return len(scores[["hospital", "patient"]].drop_duplicates())
-
-
-def format_limit(limit: float) -> str:
-    """Formats a limit with its sign and three decimals."""
-    return f"{'−' if limit < 0 else '+' if limit > 0 else ''}{abs(limit):.3f}".replace("0.", ".", 1)  # noqa: RUF001
+    return len(scores[PERSON].drop_duplicates())
 
 
 def _check_least(name: str, difference: Difference, least: float, *, enforced: bool) -> Check:
@@ -82,7 +78,7 @@ def _check_least(name: str, difference: Difference, least: float, *, enforced: b
         basis = _say(difference.n_patients, difference.n_patches)
         end = f"{basis} give no interval: insufficient evidence"
     else:
-        end = f"its lower end must stay above {format_limit(least)}: it {'does' if passed else 'does not'}"
+        end = f"its lower end must stay above {format_signed(least)}: it {'does' if passed else 'does not'}"
     return _check(name, difference, f"{found}; {end}.", passed=passed, enforced=enforced, limit=least)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from bcd.bundle.registry import Bundle, load_bundle
 from bcd.bundle.seen import Seen
 from bcd.errors import BcdError
+from bcd.patches import CELL
 from bcd.snapshots.evidence import assert_no_leakage
 from bcd.snapshots.freeze import load_snapshot, patient_keys
 from bcd.store.batches import read_pixels
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from bcd.snapshots.freeze import Snapshot
     from bcd.store.store import Store
 
-_ROW = ["hospital", "patient", "slide", "x", "y", "label", "split"]
+_ROW = [*CELL, "label", "split"]
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,11 @@ from bcd.evaluation.calls import is_confident, is_idc
 from bcd.evaluation.metrics.intervals import Array, Statistic, standard_error, value_of
 from bcd.evaluation.metrics.metrics import RATES, ratio
 from bcd.evaluation.metrics.ranking import auroc, concordance
-from bcd.evaluation.metrics.sample import KEY, Sample, read_sample
+from bcd.evaluation.metrics.sample import Sample, read_sample
 from bcd.evaluation.metrics.tallies import tally
-from bcd.gate.checks import format_limit
+from bcd.evaluation.report.tables import format_signed
 from bcd.gate.verdict import Check
+from bcd.patches import CELL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,7 +93,7 @@ def check_safeguards(champion: pd.DataFrame, challenger: pd.DataFrame, options: 
         challenger: Scores of the same patches by the challenger.
         options: Margins, and from how many patients the checks are enforced.
     """
-    a, b = (read_sample(scores.sort_values(KEY, ignore_index=True)) for scores in (champion, challenger))
+    a, b = (read_sample(scores.sort_values(CELL, ignore_index=True)) for scores in (champion, challenger))
     return [
         _check_calibration(a, b, options),
         _check_coverage(a, b, options),
@@ -170,7 +171,7 @@ def _check_patients(a: Sample, b: Sample, options: GateOptions) -> Check:
     centre = value_of(pooled, len(sizes)), standard_error(pooled, sizes)
     means, spreads = shrink_groups(values, errors, *centre)
     worst = np.argsort(means, kind="stable")[:_NAMED]
-    named = ", ".join(f"{'/'.join(a.patients[i])} {_signed(means[i])} ({int(sizes[i])} patches)" for i in worst)
+    named = ", ".join(f"{'/'.join(a.patients[i])} {format_signed(means[i])} ({int(sizes[i])} patches)" for i in worst)
     low, high = _interval(float(means[worst[0]]), float(spreads[worst[0]]), options)
     limit = -options.patient_margin
     return Check(
@@ -178,7 +179,7 @@ def _check_patients(a: Sample, b: Sample, options: GateOptions) -> Check:
         passed=bool(means[worst[0]] > limit),
         enforced=len(sizes) >= options.enforce_from,
         text=f"The patients whose accuracy changes worst, after shrinkage: {named}; that must stay above "
-        f"{format_limit(limit)}{_enforcement(len(sizes), options)}.",
+        f"{format_signed(limit)}{_enforcement(len(sizes), options)}.",
         value=float(means[worst[0]]),
         low=low,
         high=high,
@@ -210,8 +211,9 @@ def _hold(found: _Found, options: GateOptions, *, name: str, what: str, limit: f
     """Holds what was found against a limit: a negative one from above, a positive one from below."""
     low, high = _interval(found.mean, found.spread, options)
     text = (
-        f"{what} differs by {_signed(found.seen)}, after shrinkage {_signed(found.mean)} [{_signed(low)}, "
-        f"{_signed(high)}]; that must stay {'above' if limit < 0 else 'below'} {format_limit(limit)}"
+        f"{what} differs by {format_signed(found.seen)}, after shrinkage {format_signed(found.mean)}"
+        f" [{format_signed(low)}, {format_signed(high)}]; that must stay"
+        f" {'above' if limit < 0 else 'below'} {format_signed(limit)}"
         f"{_enforcement(found.patients, options)}."
     )
     return Check(
@@ -237,8 +239,3 @@ def _enforcement(patients: int, options: GateOptions) -> str:
     if patients >= options.enforce_from:
         return ""
     return f" ({patients} of at least {options.enforce_from} patients: reported only)"
-
-
-def _signed(value: float) -> str:
-    text = f"{abs(value):.3f}".removeprefix("0")
-    return f"{'−' if value < 0 and text != '.000' else '+'}{text}"  # noqa: RUF001

@@ -16,7 +16,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from bcd.errors import BcdError
-from bcd.options import Options
+from bcd.options import Options, Pixels
 from bcd.patches import PATCH_PIXELS
 
 Order = Literal["conv-norm-relu", "conv-relu-norm", "norm-relu-conv"]
@@ -51,7 +51,7 @@ class Stem(Options):
         return self
 
     @property
-    def edge(self) -> int:
+    def edge(self) -> Pixels:
         """Pixels that are left of a patch's edge."""
         return PATCH_PIXELS // self.stride if self.kind == "patchify" else -(-PATCH_PIXELS // self.stride)
 

@@ -6,12 +6,15 @@ import this module inside the function that needs it.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bcd.networks.backend import keras
 from bcd.networks.devices import draw_share
+
+if TYPE_CHECKING:
+    from keras import KerasTensor as Tensor
 
 ops = keras.ops
 
@@ -27,7 +30,7 @@ BRIGHTNESS, CONTRAST = 12.0, 0.10
 """Half ranges of what is added to all values (of 255) and of the factor around their mean, at strength 1."""
 
 
-def turn(patches: Any, transpose: Any, upside_down: Any, mirrored: Any) -> Any:
+def turn(patches: Tensor, transpose: Tensor, upside_down: Tensor, mirrored: Tensor) -> Tensor:
     """Turns patches without interpolation: the three choices together are the eight turns of a square.
 
     Args:
@@ -37,7 +40,7 @@ def turn(patches: Any, transpose: Any, upside_down: Any, mirrored: Any) -> Any:
         mirrored: Whether to reverse the columns, (n,) of bool.
     """
 
-    def where(choice: Any, turned: Any, patches: Any) -> Any:
+    def where(choice: Tensor, turned: Tensor, patches: Tensor) -> Tensor:
         return ops.where(ops.reshape(choice, (-1, 1, 1, 1)), turned, patches)
 
     patches = where(transpose, ops.transpose(patches, (0, 2, 1, 3)), patches)
@@ -45,7 +48,7 @@ def turn(patches: Any, transpose: Any, upside_down: Any, mirrored: Any) -> Any:
     return where(mirrored, ops.flip(patches, axis=2), patches)
 
 
-def restain(patches: Any, scale: Any, shift: Any) -> Any:
+def restain(patches: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """Changes the amount of each stain, in optical density (Tellez 2019, after Ruifrok & Johnston 2001).
 
     Args:
@@ -62,7 +65,7 @@ def restain(patches: Any, scale: Any, shift: Any) -> Any:
     return ops.clip(256.0 * ops.exp(-ops.reshape(flat, (-1, height, width, 3))) - 1.0, 0.0, 255.0)
 
 
-def relight(patches: Any, contrast: Any, brightness: Any) -> Any:
+def relight(patches: Tensor, contrast: Tensor, brightness: Tensor) -> Tensor:
     """Changes the contrast around each patch's own mean, then the brightness.
 
     Args:
@@ -89,7 +92,7 @@ class Augment(keras.layers.Layer):  # type: ignore[misc]  # Keras is untyped
         self.stain, self.light = stain, light
         self.seeds = keras.random.SeedGenerator(seed)
 
-    def call(self, patches: Any, training: bool = False) -> Any:
+    def call(self, patches: Tensor, training: bool = False) -> Tensor:
         """Returns the patches as float32, augmented if `training`; values stay within 0 to 255."""
         patches = ops.cast(patches, "float32")
         if not training:
@@ -105,8 +108,8 @@ class Augment(keras.layers.Layer):  # type: ignore[misc]  # Keras is untyped
             patches = relight(patches, contrast, self._draw((n,), BRIGHTNESS * self.light))
         return patches
 
-    def _draw(self, shape: tuple[Any, ...], half_range: float, axis: int = 0) -> Any:
-        def draw(shape: tuple[Any, ...]) -> Any:
+    def _draw(self, shape: tuple[int, ...], half_range: float, axis: int = 0) -> Tensor:
+        def draw(shape: tuple[int, ...]) -> Tensor:
             return keras.random.uniform(shape, -half_range, half_range, seed=self.seeds)
 
         return draw_share(draw, shape, axis)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING
 
 from bcd.networks.architecture import Architecture, Stage, Stem
 from bcd.patches import PATCH_PIXELS
+
+if TYPE_CHECKING:
+    from keras import KerasTensor, Model
 
 _GROUPS = 8
 _LEAST_GROUP = 4  # channels; a group of one would lose what it says of the whole patch
 
 
-def build_network(architecture: Architecture, seed: int = 0) -> Any:
+def build_network(architecture: Architecture, seed: int = 0) -> Model:
     """Builds the network that an architecture describes.
 
     Args:
@@ -25,7 +28,7 @@ def build_network(architecture: Architecture, seed: int = 0) -> Any:
     return _Builder(architecture, seed).build()
 
 
-def is_built_here(network: Any) -> bool:
+def is_built_here(network: Model) -> bool:
     """Whether `build_network` made a network, going by the names that it gives."""
     return (network.name, network.layers[0].name, network.layers[-1].name) == ("network", "patches", "logit")
 
@@ -46,7 +49,7 @@ class _Builder:
         self.is_preactivated = architecture.order == "norm-relu-conv"
         self.seeds = count(seed * 1000)
 
-    def build(self) -> Any:
+    def build(self) -> Model:
         architecture, layers = self.architecture, self.layers
         patches = self.keras.Input((PATCH_PIXELS, PATCH_PIXELS, 3), name="patches")
         self.pixels = values = layers.Rescaling(1 / 127.5, offset=-1.0, name="rescale")(patches)
@@ -58,13 +61,13 @@ class _Builder:
             values = self._activate(values, "stages")
         return self.keras.Model(patches, self._head(values), name="network")
 
-    def _stem(self, values: Any, stem: Stem) -> Any:
+    def _stem(self, values: KerasTensor, stem: Stem) -> KerasTensor:
         # Tiles that the edge would cut are left out, not filled up.
         padding = "valid" if stem.kind == "patchify" else "same"
         values = self._convolve(values, stem.filters, stem.kernel, "stem", stride=stem.stride, padding=padding)
         return values if self.is_preactivated else self._activate(values, "stem")
 
-    def _stage(self, values: Any, stage: Stage, name: str) -> Any:
+    def _stage(self, values: KerasTensor, stage: Stage, name: str) -> KerasTensor:
         names = [f"{name}_{index}" for index in range(1, stage.depth + 1)]
         if stage.residual:
             for first, second in zip(names[::2], names[1::2], strict=True):
@@ -77,12 +80,12 @@ class _Builder:
             values = pooling(stage.pool, name=f"{name}_pool")(values)
         return self._drop(values, stage.dropout, f"{name}_dropout")
 
-    def _add_plain(self, values: Any, stage: Stage, name: str) -> Any:
+    def _add_plain(self, values: KerasTensor, stage: Stage, name: str) -> KerasTensor:
         if self.is_preactivated:
             return self._convolve(self._activate(values, name), stage.filters, stage.kernel, name)
         return self._activate(self._convolve(values, stage.filters, stage.kernel, name), name)
 
-    def _add_residual(self, values: Any, stage: Stage, first: str, second: str) -> Any:
+    def _add_residual(self, values: KerasTensor, stage: Stage, first: str, second: str) -> KerasTensor:
         """Leads a shortcut around two convolutions; a 1x1 convolution widens it where it must.
 
         The sum stands before the last activation (He 2016) and, with pre-activation, behind the last convolution, so
@@ -102,7 +105,7 @@ class _Builder:
             return add([self._activate(inner, second), around])
         return self._rectify(add([self._normalise(inner, second), around]), second)
 
-    def _head(self, values: Any) -> Any:
+    def _head(self, values: KerasTensor) -> KerasTensor:
         head, layers = self.architecture.head, self.layers
         reductions = {"flatten": layers.Flatten, "average": layers.GlobalAveragePooling2D}
         reductions["max"] = layers.GlobalMaxPooling2D
@@ -115,14 +118,14 @@ class _Builder:
         return layers.Dense(1, kernel_initializer=start, dtype="float32", name="logit")(values)
 
     def _convolve(
-        self, values: Any, filters: int, kernel: int, name: str, *, stride: int = 1, padding: str = "same"
-    ) -> Any:
+        self, values: KerasTensor, filters: int, kernel: int, name: str, *, stride: int = 1, padding: str = "same"
+    ) -> KerasTensor:
         start = self.keras.initializers.HeNormal(seed=next(self.seeds))
         return self.layers.Conv2D(
             filters, kernel, strides=stride, padding=padding, kernel_initializer=start, name=name
         )(values)
 
-    def _activate(self, values: Any, name: str) -> Any:
+    def _activate(self, values: KerasTensor, name: str) -> KerasTensor:
         """Normalises and rectifies, in the architecture's order; pixels stay as they are, half of them negative."""
         if values is self.pixels:
             return values
@@ -130,10 +133,10 @@ class _Builder:
             return self._normalise(self._rectify(values, name), name)
         return self._rectify(self._normalise(values, name), name)
 
-    def _rectify(self, values: Any, name: str) -> Any:
+    def _rectify(self, values: KerasTensor, name: str) -> KerasTensor:
         return self.layers.ReLU(name=f"{name}_relu")(values)
 
-    def _normalise(self, values: Any, name: str) -> Any:
+    def _normalise(self, values: KerasTensor, name: str) -> KerasTensor:
         name = f"{name}_norm"
         if self.architecture.normalisation == "none":
             return values
@@ -142,5 +145,5 @@ class _Builder:
         # Keras' own .99 is too slow for short trainings: after 100 steps a third of the start is still in it.
         return self.layers.BatchNormalization(momentum=0.95, name=name)(values)
 
-    def _drop(self, values: Any, share: float, name: str) -> Any:
+    def _drop(self, values: KerasTensor, share: float, name: str) -> KerasTensor:
         return self.layers.Dropout(share, seed=next(self.seeds), name=name)(values) if share else values

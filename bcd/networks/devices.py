@@ -11,10 +11,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bcd.errors import BcdError
 from bcd.networks.backend import keras
+
+if TYPE_CHECKING:
+    from keras import KerasTensor as Tensor
+    from keras import Model
+    from numpy.typing import NDArray
+    from tensorflow.distribute import ReplicaContext, Strategy
+    from tensorflow.distribute.experimental import ValueContext
+
+    Array = NDArray[Any]
 
 
 def open_devices(count: int) -> Devices:
@@ -46,11 +55,11 @@ class Devices:
 
     count = 1
 
-    def scope(self) -> AbstractContextManager[Any]:
+    def scope(self) -> AbstractContextManager[object]:
         """Networks, layers and optimisers made in the block can be trained on the devices."""
         return nullcontext()
 
-    def train(self, learner: Any, patches: Any, labels: Any, weights: Any) -> float:
+    def train(self, learner: Model, patches: Array, labels: Array, weights: Array | None) -> float:
         """Takes one step with a compiled keras.Model.
 
         Args:
@@ -72,11 +81,11 @@ class _ShardedDevices(Devices):
         self.count = len(names)
         self._distribution = keras.distribution.DataParallel(devices=names)
 
-    def scope(self) -> AbstractContextManager[Any]:
-        scope: AbstractContextManager[Any] = self._distribution.scope()
+    def scope(self) -> AbstractContextManager[object]:
+        scope: AbstractContextManager[object] = self._distribution.scope()
         return scope
 
-    def train(self, learner: Any, patches: Any, labels: Any, weights: Any) -> float:
+    def train(self, learner: Model, patches: Array, labels: Array, weights: Array | None) -> float:
         with self.scope():
             return super().train(learner, patches, labels, weights)
 
@@ -88,21 +97,21 @@ class _MirroredDevices(Devices):
         self.count = len(names)
         self._strategy = _mirror(*names)
 
-    def scope(self) -> AbstractContextManager[Any]:
-        scope: AbstractContextManager[Any] = self._strategy.scope()
+    def scope(self) -> AbstractContextManager[object]:
+        scope: AbstractContextManager[object] = self._strategy.scope()
         return scope
 
-    def train(self, learner: Any, patches: Any, labels: Any, weights: Any) -> float:
+    def train(self, learner: Model, patches: Array, labels: Array, weights: Array | None) -> float:
         # `train_on_batch` would give the whole batch to every device.
         learner.make_train_function()
         learner.reset_metrics()
         batch = tuple(None if part is None else self._deal(part) for part in (patches, labels, weights))
         return float(learner.train_function(iter([batch]))["loss"])
 
-    def _deal(self, values: Any) -> Any:
+    def _deal(self, values: Array) -> Tensor:
         share = len(values) // self.count
 
-        def take(context: Any) -> Any:
+        def take(context: ValueContext) -> Tensor:
             start = context.replica_id_in_sync_group * share
             return keras.ops.convert_to_tensor(values[start : start + share])
 
@@ -110,14 +119,14 @@ class _MirroredDevices(Devices):
 
 
 @cache
-def _mirror(*names: str) -> Any:
+def _mirror(*names: str) -> Strategy:
     """Returns the strategy of these devices: one a process, as two would number their sums alike and mix them up."""
     import tensorflow as tf
 
     return tf.distribute.MirroredStrategy([name.upper() for name in names])
 
 
-def draw_share(draw: Callable[[tuple[Any, ...]], Any], shape: tuple[Any, ...], axis: int) -> Any:
+def draw_share(draw: Callable[[tuple[int, ...]], Tensor], shape: tuple[int, ...], axis: int) -> Tensor:
     """Draws for the patches of a step, so that each has the same whether devices share the batch or not.
 
     Args:
@@ -133,7 +142,7 @@ def draw_share(draw: Callable[[tuple[Any, ...]], Any], shape: tuple[Any, ...], a
     return keras.ops.stack(keras.ops.split(whole, count, axis))[replica.replica_id_in_sync_group]
 
 
-def sum_gradients(gradients: list[Any]) -> tuple[list[Any], int]:
+def sum_gradients(gradients: list[Tensor]) -> tuple[list[Tensor], int]:
     """Sums gradients over the devices that share the step, each of which has only those of its share.
 
     Returns:
@@ -145,7 +154,7 @@ def sum_gradients(gradients: list[Any]) -> tuple[list[Any], int]:
     return list(replica.all_reduce("SUM", gradients)), replica.num_replicas_in_sync
 
 
-def _find_replica() -> Any:
+def _find_replica() -> ReplicaContext | None:
     """Returns the tf.distribute.ReplicaContext in which a step is run by each device; None elsewhere."""
     if keras.backend.backend() != "tensorflow":
         return None

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from bcd.errors import BcdError
 from bcd.patches import PATCH_PIXELS
+
+if TYPE_CHECKING:
+    from keras import Layer, Model, Operation
 
 PixelRange = Literal["0..255", "0..1", "-1..1"]
 """Which values of pixels a network expects."""
@@ -43,11 +46,11 @@ class ForeignNetwork:
         notes: What was found and converted, in sentences.
     """
 
-    network: Any
+    network: Model
     notes: tuple[str, ...]
 
 
-def understand_network(network: Any, name: str, pixels: PixelRange | None = None) -> ForeignNetwork:
+def understand_network(network: Model, name: str, pixels: PixelRange | None = None) -> ForeignNetwork:
     """Finds what a network takes and gives, and makes it one from pixels 0 to 255 to one logit.
 
     Args:
@@ -77,7 +80,7 @@ def understand_network(network: Any, name: str, pixels: PixelRange | None = None
     return ForeignNetwork(ready, (f"It expects pixels {used} ({how}).", _tell_output(outputs, activation)))
 
 
-def _require_shapes(network: Any, name: str) -> int:
+def _require_shapes(network: Model, name: str) -> int:
     """Returns how many outputs a network of patches has."""
     inputs, outputs = (getattr(network, side, None) or [] for side in ("inputs", "outputs"))
     takes, gives = ([tuple(tensor.shape) for tensor in side] for side in (inputs, outputs))
@@ -120,7 +123,7 @@ def _tell_output(outputs: int, activation: str) -> str:
     return "It ends in a linear unit, which is taken for the logit."
 
 
-def _operations(network: Any) -> Iterator[Any]:
+def _operations(network: Model) -> Iterator[Operation]:
     """Yields layers and operations from the input to the output, those of networks in it one by one."""
     for operation in network.layers if type(network).__name__ == "Sequential" else network.operations:
         if hasattr(operation, "layers") and hasattr(operation, "inputs"):
@@ -129,17 +132,17 @@ def _operations(network: Any) -> Iterator[Any]:
             yield operation
 
 
-def _find_last(network: Any) -> Any:
+def _find_last(network: Model) -> Operation:
     """Returns what last changes the values: what only gives them another shape is passed over."""
     return next(each for each in reversed(list(_operations(network))) if not _keeps(each, _SAME_VALUES))
 
 
-def _keeps(operation: Any, kinds: tuple[str, ...]) -> bool:
+def _keeps(operation: Operation, kinds: tuple[str, ...]) -> bool:
     kind = type(operation).__name__
     return kind in kinds or (kind == "Activation" and _activation_of(operation) == "linear")
 
 
-def _activation_of(operation: Any) -> str:
+def _activation_of(operation: Operation) -> str:
     if type(operation).__name__ == "Softmax":
         return "softmax"
     activation = getattr(operation, "activation", None)
@@ -148,7 +151,7 @@ def _activation_of(operation: Any) -> str:
     return str(getattr(activation, "__name__", type(activation).__name__))
 
 
-def _see_range(network: Any) -> PixelRange | None:
+def _see_range(network: Model) -> PixelRange | None:
     """Returns which values a network expects, from what it does to them first; None: it cannot be seen."""
     for operation in _operations(network):
         kind = type(operation).__name__
@@ -185,11 +188,11 @@ def _range_around(mean: np.ndarray[Any, Any]) -> PixelRange | None:
     return "0..1" if lowest >= 1 / 30 and highest <= 1 else None
 
 
-def _without_activation(network: Any, last: Any) -> Any:
+def _without_activation(network: Model, last: Operation) -> Model:
     """Copies a network with its last activation left out, in whichever network inside it that stands."""
     from bcd.networks.backend import keras
 
-    def copy(layer: Any) -> Any:
+    def copy(layer: Layer) -> Layer:
         if layer is last and type(layer).__name__ in ("Softmax", "Activation"):
             return keras.layers.Activation("linear", name=layer.name)
         config = layer.get_config()
@@ -200,7 +203,7 @@ def _without_activation(network: Any, last: Any) -> Any:
     return copied
 
 
-def _from_patches(logits: Any, pixels: PixelRange, outputs: int) -> Any:
+def _from_patches(logits: Model, pixels: PixelRange, outputs: int) -> Model:
     """Puts the scaling of pixels before a network, and the difference of two outputs behind it."""
     from bcd.networks.backend import keras
 
@@ -211,7 +214,7 @@ def _from_patches(logits: Any, pixels: PixelRange, outputs: int) -> Any:
     return keras.Model(patches, values[:, 1:] - values[:, :1] if outputs == 2 else values)
 
 
-def _require_agreement(ready: Any, network: Any, pixels: PixelRange, activation: str, name: str) -> None:
+def _require_agreement(ready: Model, network: Model, pixels: PixelRange, activation: str, name: str) -> None:
     """Refuses a network that cannot be asked, gives no numbers, or whose logit is not its answer."""
     probes = np.random.default_rng(0).integers(0, 256, (_PROBES, *_SHAPE)).astype(np.float32)
     scale, offset = _SCALES[pixels]

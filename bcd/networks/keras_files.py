@@ -11,9 +11,12 @@ import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bcd.errors import BcdError
+
+if TYPE_CHECKING:
+    from keras import Model
 
 HDF5 = (".h5", ".hdf5")
 SUFFIXES = (".keras", *HDF5)
@@ -40,7 +43,7 @@ _UNKNOWN = re.compile(r"(?:Unknown layer: |Could not locate (?:class|function) )
 _REASON = 200  # characters of what Keras says
 
 
-def load_network(path: Path) -> Any:
+def load_network(path: Path) -> Model:
     """Loads a network (keras.Model), ready to predict.
 
     Raises:

@@ -16,6 +16,7 @@ from bcd.evaluation.policy.calibration import cross_fit_or_none
 from bcd.evaluation.policy.policy import Policy, fit_policy
 from bcd.evaluation.report.figures import draw_figures
 from bcd.files import whole_folder
+from bcd.patches import CELL
 from bcd.progress import say, track
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def evaluate_network(
     policy = fit_policy(val["logit"], val["label"], whose, options)
     for frame in scores.values():
         frame["probability"] = policy.calibrator.apply(frame["logit"])
-    crossed = cross_fit_or_none(val["logit"], val["label"], whose, folds=options.folds, seed=options.seed)
+    crossed = cross_fit_or_none(val["logit"], val["label"], whose, folds=options.folds)
     if crossed is not None:
         val["probability"] = crossed
     with whole_folder(folder) as partial:
@@ -128,7 +129,7 @@ def _score_splits(prepared: PreparedSnapshot, networks: Sequence[Path], turns: T
     from bcd.training.predict import predict_logits
 
     loaded = [load_network(network) for network in networks]
-    columns = ["hospital", "patient", "slide", "x", "y", "label", "split", "batch"]
+    columns = [*CELL, "label", "split", "batch"]
     scores = {}
     for split in _SPLITS:
         rows = prepared.rows(split)

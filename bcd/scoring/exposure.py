@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from bcd.patches import Hospital, PatientId
+    from bcd.patches import PERSON, Hospital, PatientId
     from bcd.store.store import Store
 
 _STATEMENTS: dict[str | None, str] = {
@@ -74,7 +74,7 @@ def expose_to(seen: Seen, patches: pd.DataFrame, pixels: NDArray[np.uint8]) -> E
     from bcd.admission.examine import as_hex
     from bcd.admission.pixels import hash_pixels
 
-    hashed = patches[["hospital", "patient"]].assign(pixel_sha256=as_hex(hash_pixels(pixels)).to_numpy())
+    hashed = patches[PERSON].assign(pixel_sha256=as_hex(hash_pixels(pixels)).to_numpy())
     if seen.find(hashed):
         same = int(seen.find_pixels(hashed).sum())
         how = f": {same:,} of the {len(hashed):,} patches are among those that it learned from" if same else ""

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bcd.options import Probability
+from bcd.patches import CELL
 from bcd.scoring.heatmap import colours
 from bcd.store.annotations import name_patch
 from bcd.store.frames import PATCH_FRAME, Frame
@@ -31,7 +33,7 @@ _GREY = [160, 160, 160]
 
 
 def write_geojson(
-    path: Path, scores: pd.DataFrame, *, frame: Frame | None, bundle: str, level: float, policy: Policy
+    path: Path, scores: pd.DataFrame, *, frame: Frame | None, bundle: str, level: Probability, policy: Policy
 ) -> None:
     """Writes what the stored scores of one slide say; the same scores make the same bytes.
 
@@ -64,7 +66,7 @@ def _compact(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def _features(scores: pd.DataFrame, frame: Frame, level: float, policy: Policy) -> Iterator[dict[str, Any]]:
+def _features(scores: pd.DataFrame, frame: Frame, level: Probability, policy: Policy) -> Iterator[dict[str, Any]]:
     from bcd.evaluation.calls import is_confident, is_idc
 
     probability = scores["probability"].to_numpy(np.float64)
@@ -79,7 +81,7 @@ def _features(scores: pd.DataFrame, frame: Frame, level: float, policy: Policy) 
     classes = [{"name": name, "color": colour} for name, colour in shown]
     corners = frame.corners(scores["x"], scores["y"])
     outlines = np.stack([corners, corners + frame.step], axis=1).round(2).tolist()
-    cells = (scores[name].tolist() for name in ("hospital", "patient", "slide", "x", "y"))
+    cells = (scores[name].tolist() for name in CELL)
     for row, (cell, outline) in enumerate(zip(zip(*cells, strict=True), outlines, strict=True)):
         (left, top), (right, bottom) = ([_plain(each) for each in corner] for corner in outline)
         ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from bcd.admission.preview import SeenDelivery, look_at
 from bcd.errors import BcdError
 from bcd.files import keep_folder, partial_folder
+from bcd.options import Microns
 from bcd.patches import Hospital, PatientId
 from bcd.progress import say
 from bcd.scoring.exposure import Exposure, expose_to
@@ -75,7 +76,7 @@ def score_given(
     *,
     seen: Seen | None,
     hospital: Hospital = HOSPITAL,
-    spacing: float | None = None,
+    spacing: Microns | None = None,
     warnings: Sequence[str] = (),
 ) -> Iterator[PatientScore]:
     """Scores files that are not admitted, a patient after the other; what an earlier run left of one is replaced.

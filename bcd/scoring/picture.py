@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bcd.files import SOFTWARE
+from bcd.options import Pixels
 from bcd.patches import MICRONS_PER_PIXEL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
 _DPI = 100
@@ -32,7 +34,7 @@ class Picture:
             a whole number.
     """
 
-    def __init__(self, image: NDArray[np.uint8], *, title: str, longest_edge: int) -> None:
+    def __init__(self, image: NDArray[np.uint8], *, title: str, longest_edge: Pixels) -> None:
         from matplotlib.figure import Figure
 
         shown, self.scale = fit(image, longest_edge)
@@ -109,7 +111,7 @@ class Picture:
         text = f"{microns / 1000:g} mm" if microns >= 1000 else f"{microns} µm"
         self._write(self._left, top - self._px(0.8), text, size=1.7, va="baseline")
 
-    def _add_axes(self, left: int, top: int, width: int, height: int) -> Any:
+    def _add_axes(self, left: int, top: int, width: int, height: int) -> Axes:
         total_width, total_height = self._size
         return self._figure.add_axes(
             (
@@ -145,7 +147,7 @@ def pick_length(width: int) -> int:
     return max((each for each in _LENGTHS if each / MICRONS_PER_PIXEL <= width / 4), default=_LENGTHS[0])
 
 
-def fit(image: NDArray[np.uint8], longest_edge: int) -> tuple[NDArray[np.uint8], float]:
+def fit(image: NDArray[np.uint8], longest_edge: Pixels) -> tuple[NDArray[np.uint8], float]:
     """Returns the image at the size in which it is shown, and the factor by which it was scaled."""
     import cv2
 

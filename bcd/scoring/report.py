@@ -16,6 +16,7 @@ import numpy as np
 
 from bcd.evaluation.calls import confidence
 from bcd.evaluation.outcome import UNDECIDED
+from bcd.options import Probability
 from bcd.pages import render_page
 from bcd.patches import MICRONS_PER_PIXEL, PATCH_PIXELS
 from bcd.scoring.heatmap import LABELLED, TINT, VEIL, colours, overlay
@@ -55,7 +56,7 @@ class Example:
     slide: str
     x: int
     y: int
-    probability: float
+    probability: Probability
     picture: str
 
 

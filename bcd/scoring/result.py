@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcd.errors import BcdError
-from bcd.patches import Hospital, PatientId
+from bcd.patches import CELL, Hospital, PatientId
 from bcd.progress import track
 from bcd.scoring.geojson import write_geojson
 from bcd.scoring.heatmap import draw_heatmap, draw_slide
@@ -212,7 +212,7 @@ def _store_scores(folder: Path, subject: Subject, bundle: ScoringBundle) -> None
         raise BcdError(f"{bundle.name} gave scores that are no numbers.", "Go back to the previous champion.")
     # The label kept is the pathologist's; what the bundle calls a patch follows from its probability.
     # Batch and row say where the pixels are, so that the pictures can be drawn again.
-    kept = ["hospital", "patient", "slide", "x", "y", "label", "batch", "row"]
+    kept = [*CELL, "label", "batch", "row"]
     added = ["logit", "probability", *(name for name in given if str(name).startswith("confident"))]
     pd.concat([subject.patches[kept], given[added]], axis=1).to_parquet(folder / SCORES, index=False)
 

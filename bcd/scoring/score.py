@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from bcd.errors import BcdError
 from bcd.files import whole_folder
-from bcd.patches import Hospital, PatientId
+from bcd.patches import PERSON, Hospital, PatientId
 from bcd.progress import say
 from bcd.scoring.job import Job, is_recorded, make_subject, open_job, record_job
 from bcd.scoring.options import ScoreOptions
@@ -70,7 +70,7 @@ def patients_to_score(store: Store, bundle: ScoringBundle, options: ScoreOptions
 
     waiting: list[tuple[Hospital, PatientId]] = []
     patients = list_patients(store)
-    present = patients.loc[~patients["withdrawn"], ["hospital", "patient"]]
+    present = patients.loc[~patients["withdrawn"], PERSON]
     for hospital, patient in present.itertuples(index=False):
         job = open_job(store, bundle, hospital, patient, options)
         if not (job.folder.exists() and is_recorded(job)):

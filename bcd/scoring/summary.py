@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bcd.evaluation.outcome import FOUND, NOT_FOUND, UNDECIDED, Outcome, decide_outcome
+from bcd.options import Probability
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +39,7 @@ class LevelCount:
         agreeing: How many of those are called what the label says.
     """
 
-    level: float
+    level: Probability
     n: int
     share: float
     idc: int
@@ -122,7 +123,7 @@ def _count(
     called: NDArray[np.bool_],
     known: NDArray[np.bool_],
     label: NDArray[np.bool_],
-    level: float,
+    level: Probability,
 ) -> LevelCount:
     from bcd.evaluation.calls import is_confident
 

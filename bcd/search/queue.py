@@ -11,13 +11,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bcd.files import lock
 from bcd.search.records import SURPLUS, is_counted
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
+    from optuna import Study, Trial
+    from optuna.samplers import BaseSampler
+    from optuna.trial import FrozenTrial
 
 
 class DeclinedError(Exception):
@@ -57,16 +60,16 @@ class Queue:
         place: Returns the folder of an optuna.trial.FrozenTrial.
     """
 
-    study: Any
+    study: Study
     folder: Path
-    place: Callable[[Any], Path]
+    place: Callable[[FrozenTrial], Path]
 
     def take(
         self,
         *,
-        make_sampler: Callable[[int], Any],
-        may_begin: Callable[[Any], bool],
-        objective: Callable[[Any, Path], Any],
+        make_sampler: Callable[[int], BaseSampler],
+        may_begin: Callable[[FrozenTrial], bool],
+        objective: Callable[[Trial, Path], float | tuple[float, float]],
     ) -> None:
         """Takes the next trial, one that waits or a new one, and does it.
 
@@ -82,7 +85,7 @@ class Queue:
         choosing.acquire()
         held: list[BaseFileLock] = []
 
-        def begin(trial: Any) -> Any:
+        def begin(trial: Trial) -> float | tuple[float, float]:
             frozen = self.frozen(trial)
             if not may_begin(frozen):
                 trial.set_user_attr("end", SURPLUS)
@@ -109,9 +112,10 @@ class Queue:
             for each in held:  # not before the trial is told, or it would look abandoned
                 each.release()
 
-    def frozen(self, trial: Any) -> Any:
+    def frozen(self, trial: Trial) -> FrozenTrial:
         """Returns an optuna.Trial as the storage has it."""
-        return self.study._storage.get_trial(trial._trial_id)
+        frozen: FrozenTrial = self.study._storage.get_trial(trial._trial_id)
+        return frozen
 
     def look(self) -> Standing:
         """Puts back what dead workers left, and returns how far the study is."""
@@ -164,7 +168,7 @@ class Queue:
         return next((trial.number for trial in trials if trial.state == TrialState.WAITING), len(trials))
 
 
-def is_surplus(study: Any, number: int, budget: int) -> bool:
+def is_surplus(study: Study, number: int, budget: int) -> bool:
     """Whether the trials before this one use up the budget of trials (0: none), so that it must not begin."""
     from optuna.trial import TrialState
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from bcd.networks.architecture import Architecture
 from bcd.preprocessing.options import PrepareOptions
 from bcd.search.space import Recipe
 from bcd.search.verdict import Gain
 from bcd.training.options import TrainOptions
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.trial import FrozenTrial
 
 TrialEnd = Literal["complete", "pruned", "diverged", "failed", "too large"]
 """How a trial ended; `too large` ones were not trained and do not count."""
@@ -87,28 +91,28 @@ class StudyResult:
     importances: dict[str, float] = field(default_factory=dict)
 
 
-def origin(trial: Any) -> int:
+def origin(trial: FrozenTrial) -> int:
     """Returns the number of the first attempt of an optuna.trial.FrozenTrial, which names its folder."""
     return int(trial.system_attrs.get("failed_trial", trial.number))
 
 
-def is_record(trial: Any) -> bool:
+def is_record(trial: FrozenTrial) -> bool:
     """Whether a trial of the storage has ended and is one of the study's, not an attempt that was given up."""
     return bool(trial.state.is_finished()) and trial.user_attrs.get("end", SURPLUS) != SURPLUS
 
 
-def is_counted(trial: Any) -> bool:
+def is_counted(trial: FrozenTrial) -> bool:
     """Whether a trial of the storage has used up one of the budget's trials."""
     return bool(trial.state.is_finished()) and trial.user_attrs.get("end") in COUNTED
 
 
-def read_trials(study: Any) -> list[TrialRecord]:
+def read_trials(study: Study) -> list[TrialRecord]:
     """Reads the trials of an optuna.Study that have ended, by number."""
     ended = [read_trial(trial) for trial in study.get_trials(deepcopy=False) if is_record(trial)]
     return sorted(ended, key=lambda trial: trial.number)
 
 
-def read_trial(trial: Any) -> TrialRecord:
+def read_trial(trial: FrozenTrial) -> TrialRecord:
     """Reads a finished optuna.trial.FrozenTrial of a study of ours."""
     notes = trial.user_attrs
     recipe = Recipe.model_validate_json(notes["recipe"])
@@ -129,7 +133,7 @@ def read_trial(trial: Any) -> TrialRecord:
     )
 
 
-def _value(trial: Any) -> float | None:
+def _value(trial: FrozenTrial) -> float | None:
     if trial.user_attrs["end"] == "complete":
         return float(trial.values[0])
     history = trial.user_attrs.get("history", [])

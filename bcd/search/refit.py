@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcd.networks.keras_files import load_network
+from bcd.patches import PERSON
 from bcd.progress import say
 from bcd.search.job import Job
 from bcd.search.options import SearchOptions
@@ -26,6 +27,9 @@ from bcd.training.loop import DivergedError
 from bcd.training.predict import predict_logits
 
 if TYPE_CHECKING:
+    from optuna import Study, Trial
+    from optuna.trial import FrozenTrial
+
     from bcd.evaluation.metrics.sample import Sample
     from bcd.preprocessing.prepared import PreparedSnapshot
 
@@ -100,7 +104,7 @@ def enqueue_refits(queue: Queue, plan: list[Refit], options: SearchOptions) -> N
                 queue.study.enqueue_trial({"trial": refit.trial, "seed": refit.seed, "epochs": options.refit_epochs})
 
 
-def read_refits(study: Any, plan: list[Refit], options: SearchOptions) -> dict[Refit, NDArray[np.float64] | None]:
+def read_refits(study: Study, plan: list[Refit], options: SearchOptions) -> dict[Refit, NDArray[np.float64] | None]:
     """Returns the pairs that each network of a plan ranks rightly, of the refits that have ended; None: diverged."""
     ended = {}
     for trial in study.get_trials(deepcopy=False):
@@ -116,7 +120,7 @@ def read_val(prepared: PreparedSnapshot, logits: NDArray[Any] | None = None) -> 
     from bcd.evaluation.metrics.sample import Sample
 
     patches = prepared.snapshot.of("val")
-    groups = patches.groupby(["hospital", "patient"], sort=True, observed=True)
+    groups = patches.groupby(PERSON, sort=True, observed=True)
     positive = patches["label"].to_numpy() == 1
     return Sample(
         positive=positive,
@@ -126,12 +130,12 @@ def read_val(prepared: PreparedSnapshot, logits: NDArray[Any] | None = None) -> 
     )
 
 
-def open_refits(settings: Settings, study: Any, options: SearchOptions) -> Queue:
+def open_refits(settings: Settings, study: Study, options: SearchOptions) -> Queue:
     """Returns the queue of a study's refits; one with the trial's own seed and epochs lies where the trial does."""
     folder = settings.work / str(study.study_name)
     trials = settings.work / str(study.study_name).removesuffix(_SUFFIX)
 
-    def place(trial: Any) -> Path:
+    def place(trial: FrozenTrial) -> Path:
         refit, epochs = _read_refit(trial)
         if refit.seed == 0 and epochs in (0, options.epochs):
             return trials / f"trial-{refit.trial}"
@@ -151,7 +155,7 @@ def run_refit(job: Job) -> None:
     queue = open_refits(settings, study, options)
     trained: list[Refit] = []
 
-    def objective(trial: Any, folder: Path) -> float:
+    def objective(trial: Trial, folder: Path) -> float:
         for name in ("trial", "seed", "epochs"):
             trial.suggest_int(name, 0, _MOST)
         refit, epochs = _read_refit(queue.frozen(trial))
@@ -167,7 +171,7 @@ def run_refit(job: Job) -> None:
         )
 
 
-def _train(job: Job, record: TrialRecord, refit: Refit, *, epochs: int, trial: Any, folder: Path) -> float:
+def _train(job: Job, record: TrialRecord, refit: Refit, *, epochs: int, trial: Trial, folder: Path) -> float:
     """Trains a trial's recipe with another seed and notes how its network ranks the val patches."""
     from bcd.evaluation.metrics.ranking import concordance
 
@@ -187,13 +191,13 @@ def _train(job: Job, record: TrialRecord, refit: Refit, *, epochs: int, trial: A
     return trained.val_score
 
 
-def _read_refit(trial: Any) -> tuple[Refit, int]:
+def _read_refit(trial: FrozenTrial) -> tuple[Refit, int]:
     """Returns which refit a trial of their study is, and its epochs; one that is none has no number."""
     point = trial.system_attrs.get("fixed_params", {"trial": -1, "seed": -1, "epochs": -1})
     return Refit(point["trial"], point["seed"]), point["epochs"]
 
 
-def _is_wanted(study: Any, trial: Any) -> bool:
+def _is_wanted(study: Study, trial: FrozenTrial) -> bool:
     """Whether a trial of their study is a refit that no other before it is already."""
     from optuna.trial import TrialState
 

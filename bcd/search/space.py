@@ -8,12 +8,15 @@ is what would be trained without a search, whatever that is. Normalisation and s
 from __future__ import annotations
 
 import hashlib
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bcd.networks.architecture import Architecture, Head, Stage, Stem
 from bcd.options import Options
 from bcd.preprocessing.options import PrepareOptions
 from bcd.training.options import TrainOptions
+
+if TYPE_CHECKING:
+    from optuna import Trial
 
 
 class Whole(NamedTuple):
@@ -130,7 +133,7 @@ def first_points(preparation: PrepareOptions) -> list[dict[str, Any]]:
     return [point | {"sharpen": preparation.sharpen} for point in (DEFAULT, DISSERTATION)]
 
 
-def propose(trial: Any, training: TrainOptions, preparation: PrepareOptions) -> Recipe:
+def propose(trial: Trial, training: TrainOptions, preparation: PrepareOptions) -> Recipe:
     """Asks an optuna.Trial for a recipe; what it does not search is as given."""
     stem = _propose_stem(trial)
     stages = _propose_stages(trial)
@@ -148,7 +151,7 @@ def propose(trial: Any, training: TrainOptions, preparation: PrepareOptions) -> 
     )
 
 
-def _propose_stem(trial: Any) -> Stem | None:
+def _propose_stem(trial: Trial) -> Stem | None:
     kind = _ask(trial, "stem")
     if kind == "none":
         return None
@@ -160,7 +163,7 @@ def _propose_stem(trial: Any) -> Stem | None:
     return Stem(kind=kind, filters=filters, kernel=_ask(trial, "stem_kernel"), stride=stride)
 
 
-def _propose_stages(trial: Any) -> list[Stage]:
+def _propose_stages(trial: Trial) -> list[Stage]:
     filters, growth = _ask(trial, "filters"), _ask(trial, "growth")
     residual, pooling = _ask(trial, "residual"), _ask(trial, "pooling")
     first, later = _ask(trial, "first_dropout"), _ask(trial, "later_dropout")
@@ -176,7 +179,7 @@ def _propose_stages(trial: Any) -> list[Stage]:
     ]
 
 
-def _ask(trial: Any, name: str) -> Any:
+def _ask(trial: Trial, name: str) -> Any:
     values = SPACE[name]
     if isinstance(values, Whole):
         return trial.suggest_int(name, values.low, values.high, step=values.step)

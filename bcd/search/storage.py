@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sqlite3
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,10 @@ from bcd.store.schemas import require_schema
 from bcd.training.options import TrainOptions
 
 if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.pruners import BasePruner
+    from optuna.storages import BaseStorage
+
     from bcd.preprocessing.options import PrepareOptions
     from bcd.snapshots.freeze import Snapshot
 
@@ -56,7 +61,7 @@ def study_name(inputs: dict[str, Any], options: SearchOptions) -> str:
     return options.study or f"study-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
-def open_study(settings: Settings, name: str, options: SearchOptions, inputs: dict[str, Any] | None = None) -> Any:
+def open_study(settings: Settings, name: str, options: SearchOptions, inputs: dict[str, Any] | None = None) -> Study:
     """Opens an optuna.Study, made with the two first trials in its queue where it is new.
 
     Args:
@@ -91,7 +96,7 @@ def make_storage(settings: Settings) -> str:
     return str(storage.url)
 
 
-def find_study(settings: Settings, name: str, options: SearchOptions) -> Any:
+def find_study(settings: Settings, name: str, options: SearchOptions) -> Study:
     """Opens a study that exists, whatever it searches on."""
     import optuna
 
@@ -99,7 +104,7 @@ def find_study(settings: Settings, name: str, options: SearchOptions) -> Any:
     return optuna.load_study(storage=storage, study_name=name, pruner=_make_pruner(options))
 
 
-def _claim_inputs(study: Any, inputs: dict[str, Any]) -> None:
+def _claim_inputs(study: Study, inputs: dict[str, Any]) -> None:
     """Notes what a new study is of and fills its queue, or checks that an old one is of the same."""
     kept = study.user_attrs.get(_INPUTS)
     if kept is None:
@@ -127,7 +132,7 @@ def _tell_difference(key: str, kept: Any, asked: Any) -> str:
     return ", ".join(f"{key}.{name} {kept.get(name)}, not {asked.get(name)}" for name in fields)
 
 
-def _make_pruner(options: SearchOptions) -> Any:
+def _make_pruner(options: SearchOptions) -> BasePruner:
     """Hyperband (Li 2018) by epoch: trials in log3(epochs) + 1 brackets, the first prunes hardest and the last least.
 
     Under four epochs there is nothing to halve: a trial below the median of the complete ones is pruned, at
@@ -142,7 +147,7 @@ def _make_pruner(options: SearchOptions) -> Any:
     return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=options.epochs, reduction_factor=3)
 
 
-def _open_storage(settings: Settings, heartbeat: int, *, is_new: bool = True) -> Any:
+def _open_storage(settings: Settings, heartbeat: int, *, is_new: bool = True) -> BaseStorage:
     import optuna
     import sqlalchemy as sa
 
@@ -176,7 +181,7 @@ def _open_storage(settings: Settings, heartbeat: int, *, is_new: bool = True) ->
     return storage
 
 
-def _prepare_sqlite(connection: Any, _record: object) -> None:
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     # A trial writes a hundred times; without these each waits for the disk, and readers for writers.
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL"):
         connection.execute(f"PRAGMA {pragma}")

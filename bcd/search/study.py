@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,8 @@ from bcd.training.fit import check_evidence
 from bcd.training.options import TrainOptions
 
 if TYPE_CHECKING:
+    from optuna import Study
+
     from bcd.evaluation.metrics.sample import Sample
     from bcd.preprocessing.options import PrepareOptions
     from bcd.snapshots.freeze import Snapshot
@@ -100,7 +102,7 @@ def run_study(
 
 
 def _run_trials(
-    settings: Settings, study: Any, job: Job, workers: Workers, on_trial: Callable[[TrialRecord], None] | None
+    settings: Settings, study: Study, job: Job, workers: Workers, on_trial: Callable[[TrialRecord], None] | None
 ) -> None:
     """Tries networks until the budget is spent and nobody works on one any more."""
     options = job.options
@@ -175,7 +177,7 @@ def _measure_gains(plan: list[Refit], pairs: dict[Refit, NDArray[np.float64] | N
     ]
 
 
-def _sum_up(study: Any, trials: list[TrialRecord], gains: list[Gain], job: Job) -> StudyResult:
+def _sum_up(study: Study, trials: list[TrialRecord], gains: list[Gain], job: Job) -> StudyResult:
     """Puts together what a finished study found."""
     diverged = any(not gain.default for gain in gains)
     best = choose(gains, default_diverged=diverged)
@@ -196,7 +198,7 @@ def _sum_up(study: Any, trials: list[TrialRecord], gains: list[Gain], job: Job) 
     )
 
 
-def _weigh_parameters(study: Any) -> dict[str, float]:
+def _weigh_parameters(study: Study) -> dict[str, float]:
     """Returns how much of the val score's variance each parameter explains (PED-ANOVA, Watanabe 2023)."""
     from optuna.importance import get_param_importances
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from bcd.errors import BcdError
 from bcd.networks.architecture import PRESETS, Architecture, describe
@@ -20,6 +20,10 @@ from bcd.settings import Settings
 from bcd.training.checkpoint import State
 from bcd.training.fit import train_network
 from bcd.training.loop import CHECKPOINT, DivergedError
+
+if TYPE_CHECKING:
+    from optuna import Study, Trial
+    from optuna.samplers import BaseSampler
 
 _TRIES = 50  # proposals in a row that may be too large before the study says that the limits leave nothing
 _ATTEMPTS = 5  # at the same epoch of a trial, after which it is given up: it kills whoever tries it
@@ -42,7 +46,7 @@ def run_trial(job: Job) -> None:
     )
 
 
-def open_trials(settings: Settings, study: Any) -> Queue:
+def open_trials(settings: Settings, study: Study) -> Queue:
     """Returns the queue of a study's trials; a retried one lies where it began."""
     folder = settings.work / str(study.study_name)
     return Queue(study, folder, lambda trial: folder / f"trial-{origin(trial)}")
@@ -72,7 +76,7 @@ class _Trial:
             say("The storage missed this worker for so long that its trial was given to another.")
         return self.end
 
-    def _make_sampler(self, number: int) -> Any:
+    def _make_sampler(self, number: int) -> BaseSampler:
         from optuna.samplers import RandomSampler, TPESampler
 
         # One seed a trial: what is proposed does not depend on where the study was killed.
@@ -81,7 +85,7 @@ class _Trial:
             return RandomSampler(seed=seed)
         return TPESampler(n_startup_trials=_STARTUP, multivariate=True, group=True, seed=seed)
 
-    def _try(self, trial: Any, place: Path) -> float | tuple[float, float]:
+    def _try(self, trial: Trial, place: Path) -> float | tuple[float, float]:
         """Trains one proposal; what it raises tells Optuna how it ended."""
         from optuna import TrialPruned
 
@@ -106,7 +110,7 @@ class _Trial:
         self._note_end(trial, "complete")
         return (score, float(cost.multiply_adds)) if self.options.objective == "score-and-cost" else score
 
-    def _train(self, trial: Any, recipe: Recipe, place: Path, *, most: int) -> float:
+    def _train(self, trial: Trial, recipe: Recipe, place: Path, *, most: int) -> float:
         """Trains on, from where the trial was left, for `most` epochs, and returns the val score."""
         history: list[dict[str, float]] = []
 
@@ -142,7 +146,7 @@ class _Trial:
         """Returns the multiply-adds of a patch that a network may need."""
         return self.options.max_cost * _measure(PRESETS["compact"]).multiply_adds
 
-    def _note_cost(self, trial: Any, architecture: Architecture) -> Cost:
+    def _note_cost(self, trial: Trial, architecture: Architecture) -> Cost:
         """Notes what the network costs, as Optuna's constraint too, and ends a proposal that costs too much."""
         from optuna import TrialPruned
 
@@ -161,7 +165,7 @@ class _Trial:
             raise TrialPruned
         return cost
 
-    def _excess(self, trial: Any, architecture: Architecture, cost: Cost) -> float:
+    def _excess(self, trial: Trial, architecture: Architecture, cost: Cost) -> float:
         """Returns the share by which the network is over the limit that it breaks most; negative within all."""
         shares = [cost.parameters / self.options.max_parameters, cost.multiply_adds / self._allowed_cost()]
         if self.options.max_latency:
@@ -170,7 +174,7 @@ class _Trial:
             shares.append(trial.user_attrs["latency"] / self.options.max_latency)
         return max(shares) - 1
 
-    def _count_attempt(self, trial: Any, title: str) -> None:
+    def _count_attempt(self, trial: Trial, title: str) -> None:
         """Gives a trial up that ended its workers several times without finishing one epoch more."""
         epochs = len(trial.user_attrs.get("history", []))
         at, attempts = trial.user_attrs.get("attempts", (epochs, 0))
@@ -181,7 +185,7 @@ class _Trial:
             self._note_end(trial, "failed")
             raise DeclinedError
 
-    def _note_failure(self, trial: Any, title: str, error: Exception) -> None:
+    def _note_failure(self, trial: Trial, title: str, error: Exception) -> None:
         """Notes an error that is this trial's own; one that every trial would have is left to end the study."""
         diverged = isinstance(error, DivergedError)
         everyone_s = not isinstance(error, BcdError) or self._number(trial) == 0
@@ -191,11 +195,11 @@ class _Trial:
         self._note_end(trial, "diverged" if diverged else "failed")
         raise DeclinedError from error
 
-    def _note_end(self, trial: Any, end: str) -> None:
+    def _note_end(self, trial: Trial, end: str) -> None:
         trial.set_user_attr("end", end)
         self.end = end
 
-    def _number(self, trial: Any) -> int:
+    def _number(self, trial: Trial) -> int:
         return origin(self.queue.frozen(trial))
 
 

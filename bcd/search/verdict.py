@@ -124,21 +124,20 @@ def choose(gains: Sequence[Gain], *, default_diverged: bool = False) -> int:
 
 def tell_verdict(gains: Sequence[Gain], best: int, *, seeds: int, default_diverged: bool = False) -> str:
     """Returns what a study shows and what it does not, in a sentence or two."""
+    from bcd.evaluation.report.tables import format_difference
+
     if not gains:
         return "The default stays: no other trial was refitted."
     if default_diverged:
         return f"The default diverged; trial {best} takes its place."
     leader = next((gain for gain in gains if gain.trial == best), max(gains, key=lambda gain: gain.value))
     noise = f"{seeds} seeds and {leader.patients} val patients" if seeds > 1 else f"{leader.patients} val patients"
-    if leader.low is None or leader.high is None:
-        span = f"no interval can be given on {noise}"
-    else:
-        span = f"interval {leader.low:+.3f} to {leader.high:+.3f} over {noise}"
-    told = f"Trial {leader.trial} gains {leader.value:+.3f} in val score over the default ({span})"
+    found = f"{format_difference(leader)} in val score"
+    told = f"Trial {leader.trial} gains {found} over the default ({noise})"
     if best:
         verdict = f"{told} and takes its place."
     elif leader.value > 0:
         verdict = f"The default stays. {told}, which chance can explain."
     else:
-        verdict = f"The default stays. Trial {leader.trial} is no better: {leader.value:+.3f} in val score ({span})."
+        verdict = f"The default stays. Trial {leader.trial} is no better: {found} ({noise})."
     return verdict if seeds > 1 else f"{verdict} With one seed, seed noise was not checked."

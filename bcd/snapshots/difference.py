@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from bcd.patches import CELL, PERSON
 from bcd.snapshots.freeze import Snapshot
 from bcd.snapshots.snapshot import patient_keys
-from bcd.store.batches import CELL
 
 
 class Change(NamedTuple):
@@ -81,7 +81,7 @@ def compare_snapshots(before: Snapshot, after: Snapshot) -> SnapshotDifference:
 
 
 def _splits(snapshot: Snapshot) -> dict[str, str]:
-    patients = snapshot.patches.drop_duplicates(["hospital", "patient"])
+    patients = snapshot.patches.drop_duplicates(PERSON)
     return dict(zip(patient_keys(patients), patients["split"], strict=True))
 
 

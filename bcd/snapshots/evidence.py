@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bcd.errors import BcdError, InsufficientEvidenceError
+from bcd.patches import PERSON
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +31,7 @@ def require_evidence(snapshot: Snapshot, split: str, *, min_patients: int, purpo
     """
     min_patients = max(min_patients, 1)
     patches = snapshot.of(split)
-    patients = len(patches[["hospital", "patient"]].drop_duplicates())
+    patients = len(patches[PERSON].drop_duplicates())
     name = f"Split {split} of snapshot {snapshot.id[:12]}"
     if patients < min_patients:
         raise InsufficientEvidenceError(

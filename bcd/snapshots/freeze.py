@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from bcd.errors import BcdError
 from bcd.files import whole_folder
-from bcd.patches import Hospital, PatientId, SnapshotId
+from bcd.patches import CANONICAL, Hospital, PatientId, SnapshotId
 from bcd.settings import Settings
 from bcd.snapshots.evidence import assert_no_leakage
 from bcd.snapshots.manifest import NAME, Manifest, hash_file, make_manifest, read_manifest, write_date
@@ -26,7 +26,7 @@ from bcd.snapshots.options import SplitOptions
 from bcd.snapshots.rows import LeftOut, count_left_out, read_rows
 from bcd.snapshots.snapshot import Snapshot, patient_keys
 from bcd.snapshots.splits import record_splits
-from bcd.store.batches import CANONICAL, hash_rows
+from bcd.store.batches import hash_rows
 from bcd.store.catalog import patiently
 from bcd.store.store import Store
 

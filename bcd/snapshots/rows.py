@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from bcd.patches import CANONICAL, CELL, SLIDE
 from bcd.snapshots.splits import EXCLUDED
 from bcd.store import tables
-from bcd.store.batches import CANONICAL
 from bcd.store.conflicts import open_conflicts
 from bcd.store.labels import latest_labels, same_cell
 from bcd.store.store import Store
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-COLUMNS = ["hospital", "patient", "slide", "x", "y", "label", "split", "batch", "row", "pixel_sha256"]
+COLUMNS = [*CELL, "label", "split", "batch", "row", "pixel_sha256"]
 """The columns of a snapshot's patches."""
 
 REASONS = {
@@ -51,7 +51,7 @@ def read_rows(connection: sa.Connection, protocol: str) -> pd.DataFrame:
         patches = _collect(result)
     ids = dict(connection.execute(sa.select(tables.batches.c.number, tables.batches.c.id)).tuples().all())
     patches["batch"] = pd.Categorical(patches["batch"].map(ids), categories=sorted(set(ids.values())))
-    for name in ("hospital", "patient", "slide"):
+    for name in SLIDE:
         # Codes in the order of the text: sorting by them is quick, and databases differ in how they order text.
         patches[name] = patches[name].cat.reorder_categories(sorted(patches[name].cat.categories))
     patches = patches.sort_values(CANONICAL, ignore_index=True)

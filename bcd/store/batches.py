@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from bcd.errors import BcdError
 from bcd.files import keep_folder, whole_folder
-from bcd.patches import BatchId, Hospital
+from bcd.patches import CANONICAL, BatchId, Hospital
 from bcd.progress import track
 from bcd.settings import Settings
 from bcd.store import tables
@@ -34,12 +34,6 @@ from bcd.store.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
-
-CELL = ["hospital", "patient", "slide", "x", "y"]
-"""The columns that name a patch."""
-
-CANONICAL = ["hospital", "patient", "slide", "y", "x"]
-"""The order of rows wherever an identity is taken from them."""
 
 
 @dataclass(frozen=True)

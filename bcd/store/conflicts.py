@@ -16,9 +16,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from bcd.patches import Hospital, PatientId, SlideId
+from bcd.patches import CELL, Hospital, PatientId, SlideId
 from bcd.store import tables
-from bcd.store.batches import CELL
 from bcd.store.labels import same_cell
 from bcd.store.store import Store
 
@@ -58,10 +57,12 @@ def open_conflicts() -> sa.Select[Any]:
     return sa.select(*(conflicts.c[name] for name in CELL)).where(~_is_settled()).distinct()
 
 
-def list_conflicts(store: Store) -> list[Conflict]:
-    """Returns all conflicts, settled ones too, oldest first."""
+def list_conflicts(store: Store, delivery: str | None = None, limit: int | None = None) -> list[Conflict]:
+    """Returns conflicts, settled ones too, oldest first: all, or the first ones that a delivery raised."""
     columns = [column for column in tables.conflicts.c if column.name != "number"]
-    query = sa.select(*columns, (~_is_settled()).label("is_open")).order_by(tables.conflicts.c.number)
+    query = sa.select(*columns, (~_is_settled()).label("is_open")).order_by(tables.conflicts.c.number).limit(limit)
+    if delivery is not None:
+        query = query.where(tables.conflicts.c.delivery == delivery)
     with store.read() as connection:
         rows = connection.execute(query).mappings().all()
     return [Conflict(**{**row, "is_open": bool(row["is_open"])}) for row in rows]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import repeat
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from bcd.patches import BatchId, Hospital
+from bcd.patches import CELL, BatchId, Hospital
 from bcd.progress import track
 from bcd.store import tables
 from bcd.store.complete import CompleteSlide, record_complete
@@ -27,7 +27,7 @@ CHUNK = 5000
 
 
 @dataclass(frozen=True)
-class DeliveryRecord:
+class Delivery:
     """A delivery that was looked at: admitted, whole or in part, or refused as a whole.
 
     Attributes:
@@ -48,6 +48,9 @@ class DeliveryRecord:
         label_rows: Number of rows of its tables of labels.
         unmatched_rows: Number of those that name no patch of it.
         label_note: Which these are, and the likely cause, in a sentence.
+        conflicts: Number of doubts that it raised about patches of earlier batches.
+        released: Number of its refused files that were released since.
+        admitted_at: When, in UTC.
     """
 
     id: str
@@ -67,11 +70,19 @@ class DeliveryRecord:
     label_rows: int = 0
     unmatched_rows: int = 0
     label_note: str = ""
+    conflicts: int = 0
+    released: int = 0
+    admitted_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def refused_files(self) -> int:
+        """Number of refused files."""
+        return sum(self.refused.values())
 
 
 @dataclass(frozen=True)
-class RefusalRecord:
-    """One refused file.
+class RefusedFile:
+    """One refused file, and who released it since.
 
     Attributes:
         name: Its path in the delivery.
@@ -79,6 +90,10 @@ class RefusalRecord:
         message: What is wrong, in a sentence.
         sha256: Hash of its bytes.
         kept: Its name in the quarantine; None where its bytes were not kept.
+        number: Its number in the catalog, once it is there.
+        author: Who released it; None where it still stands refused.
+        reason: Why.
+        released_at: When, in UTC.
     """
 
     name: str
@@ -86,6 +101,17 @@ class RefusalRecord:
     message: str
     sha256: str
     kept: str | None
+    number: int = 0
+    author: str | None = None
+    reason: str | None = None
+    released_at: datetime | None = None
+
+    @property
+    def state(self) -> str:
+        """Whether it is refused still, or by whom and why it was released."""
+        if self.author is None or self.released_at is None:
+            return "refused"
+        return f"released by {self.author} on {self.released_at:%Y-%m-%d}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -103,49 +129,14 @@ class Settlement:
         frames: Where patches lie in the slides that were cut.
     """
 
-    record: DeliveryRecord
+    record: Delivery
     index: pd.DataFrame | None = None
-    refusals: Sequence[RefusalRecord] = ()
+    refusals: Sequence[RefusedFile] = ()
     conflicts: Sequence[tuple[KnownPatch, str, str]] = ()
     labels: Sequence[tuple[KnownPatch, int]] = ()
     stains: Sequence[StainRecord] = ()
     complete: Sequence[CompleteSlide] = ()
     frames: Sequence[SlideFrame] = ()
-
-
-def find_delivery(store: Store, identity: str) -> DeliveryRecord | None:
-    """Returns what became of a delivery, or None where it is new."""
-    deliveries, refusals = tables.deliveries, tables.refusals
-    with store.read() as connection:
-        query = (
-            sa.select(deliveries, tables.batches.c.id.label("batch"))
-            .outerjoin_from(deliveries, tables.batches)
-            .where(deliveries.c.id == identity)
-        )
-        row = connection.execute(query).mappings().one_or_none()
-        if row is None:
-            return None
-        counts = connection.execute(
-            sa.select(refusals.c.rule, sa.func.count().label("files"))
-            .where(refusals.c.delivery == identity)
-            .group_by(refusals.c.rule)
-            .order_by(refusals.c.rule)
-        )
-        refused = {row.rule: row.files for row in counts}
-    named = {key: value for key, value in row.items() if key != "admitted_at"}
-    return DeliveryRecord(**named, refused=refused)
-
-
-def list_refusals(store: Store, delivery: str) -> list[RefusalRecord]:
-    """Returns the refusals of a delivery, in the order of the files' names."""
-    refusals = tables.refusals.c
-    query = (
-        sa.select(refusals.name, refusals.rule, refusals.message, refusals.sha256, refusals.kept)
-        .where(refusals.delivery == delivery)
-        .order_by(refusals.name, refusals.number)
-    )
-    with store.read() as connection:
-        return [RefusalRecord(**row) for row in connection.execute(query).mappings()]
 
 
 def record_delivery(store: Store, settlement: Settlement, confirm: Callable[[], None] = lambda: None) -> None:
@@ -156,24 +147,26 @@ def record_delivery(store: Store, settlement: Settlement, confirm: Callable[[], 
         settlement: What to enter.
         confirm: Raises if what was decided on may have changed meanwhile, as when a lock was lost.
     """
-    record, now = settlement.record, datetime.now(UTC)
+    record = settlement.record
     with store.write() as connection:
         confirm()
         if connection.execute(sa.select(tables.deliveries.c.id).where(tables.deliveries.c.id == record.id)).first():
             return
-        values = {key: value for key, value in vars(record).items() if key not in {"batch", "refused"}}
-        connection.execute(sa.insert(tables.deliveries).values(**values, admitted_at=now))
+        values = {column.name: getattr(record, column.name) for column in tables.deliveries.c}
+        connection.execute(sa.insert(tables.deliveries).values(values))
         if record.batch is not None and settlement.index is not None:
             number = _insert_batch(connection, record, settlement.index)
             _insert(connection, tables.stains, ({"batch": number, **vars(stain)} for stain in settlement.stains))
             record_complete(connection, record.hospital, number, list(settlement.complete))
             record_frames(connection, record.hospital, number, settlement.frames)
-        refusals = ({"delivery": record.id, **vars(refusal)} for refusal in settlement.refusals)
-        _insert(connection, tables.refusals, refusals)
+        written = ("name", "rule", "message", "sha256", "kept")
+        refusals = ({name: getattr(one, name) for name in written} for one in settlement.refusals)
+        _insert(connection, tables.refusals, ({"delivery": record.id, **refusal} for refusal in refusals))
         # No clock is trusted: a doubt is never older than the labels that it was raised against.
         latest = connection.scalar(sa.select(sa.func.max(tables.label_revisions.c.revised_at)))
-        _insert(connection, tables.conflicts, _conflict_rows(settlement, max(now, latest or now)))
-        _insert(connection, tables.label_revisions, _revision_rows(settlement, now))
+        found_at = max(record.admitted_at, latest or record.admitted_at)
+        _insert(connection, tables.conflicts, _conflict_rows(settlement, found_at))
+        _insert(connection, tables.label_revisions, _revision_rows(settlement))
 
 
 def _insert(connection: sa.Connection, table: sa.Table, rows: Iterable[dict[str, object]]) -> None:
@@ -181,22 +174,27 @@ def _insert(connection: sa.Connection, table: sa.Table, rows: Iterable[dict[str,
         connection.execute(sa.insert(table), chunk)
 
 
-def _conflict_rows(settlement: Settlement, now: datetime) -> Iterator[dict[str, object]]:
+def _conflict_rows(settlement: Settlement, found_at: datetime) -> Iterator[dict[str, object]]:
+    entered = {"delivery": settlement.record.id, "found_at": found_at}
     for known, rule, message in settlement.conflicts:
-        yield {**_cell(known), "rule": rule, "message": message, "delivery": settlement.record.id, "found_at": now}
+        yield {**_cell(known), "rule": rule, "message": message, **entered}
 
 
-def _revision_rows(settlement: Settlement, now: datetime) -> Iterator[dict[str, object]]:
-    author, reason = f"delivery {settlement.record.name}", "Delivered with a label after it was admitted without one."
+def _revision_rows(settlement: Settlement) -> Iterator[dict[str, object]]:
+    word = {
+        "author": f"delivery {settlement.record.name}"[:255],
+        "reason": "Delivered with a label after it was admitted without one.",
+        "revised_at": settlement.record.admitted_at,
+    }
     for known, label in settlement.labels:
-        yield {**_cell(known), "label": label, "author": author[:255], "reason": reason, "revised_at": now}
+        yield {**_cell(known), "label": label, **word}
 
 
 def _cell(known: KnownPatch) -> dict[str, object]:
-    return {name: getattr(known, name) for name in ("hospital", "patient", "slide", "x", "y")}
+    return {name: getattr(known, name) for name in CELL}
 
 
-def _insert_batch(connection: sa.Connection, record: DeliveryRecord, index: pd.DataFrame) -> int:
+def _insert_batch(connection: sa.Connection, record: Delivery, index: pd.DataFrame) -> int:
     made = connection.execute(
         sa.insert(tables.batches).values(id=record.batch, delivery=record.id).returning(tables.batches.c.number)
     )
@@ -217,9 +215,7 @@ def _insert_batch(connection: sa.Connection, record: DeliveryRecord, index: pd.D
 
 def _insert_patches(connection: sa.Connection, part: pd.DataFrame, *, batch: int, first_row: int) -> None:
     """Inserts patches as plain tuples where the database takes those: twice as fast, and there are many patches."""
-    values: dict[str, Iterable[object]] = {
-        name: part[name].tolist() for name in ("hospital", "patient", "slide", "x", "y", "pixel_sha256")
-    }
+    values: dict[str, Iterable[object]] = {name: part[name].tolist() for name in (*CELL, "pixel_sha256")}
     values["label"] = part["label"].astype(object).where(part["label"].notna(), None).tolist()
     values["batch"] = repeat(batch, len(part))
     values["row"] = range(first_row, first_row + len(part))

@@ -10,104 +10,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from bcd.errors import BcdError
-from bcd.patches import BatchId, Hospital, PatchName
+from bcd.patches import Hospital, PatchName
 from bcd.store import tables
+from bcd.store.deliveries import Delivery, RefusedFile
 from bcd.store.store import Store
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """A delivery with its counts; admitted_files + refused files + ignored = files.
-
-    Attributes:
-        id: Hash of hospital, names and bytes.
-        hospital: Where it came from.
-        name: Name of the folder or archive.
-        admitted_at: When, in UTC.
-        batch: What its admitted patches became; None where it brought none.
-        files: Number of its files.
-        admitted_files: Number of files that patches were admitted from; a slide is one file of many patches.
-        admitted: Number of admitted patches.
-        ignored: Number of files that are an operating system's litter.
-        patients: Number of patients that admitted patches are of.
-        positive: Number of admitted patches labelled 1.
-        unlabelled: Number of admitted patches without a label.
-        flags: Number of admitted patches by flag.
-        label_rows: Number of rows of its tables of labels.
-        unmatched_rows: Number of those that name no patch of it.
-        label_note: Which these are, and the likely cause, in a sentence.
-        refused: Number of refused files by rule.
-        conflicts: Number of doubts that it raised about patches of earlier batches.
-        released: Number of its refused files that were released since.
-        reason: Why it was refused as a whole, and what to do; None where it was not.
-    """
-
-    id: str
-    hospital: Hospital
-    name: str
-    admitted_at: datetime
-    batch: BatchId | None
-    files: int
-    admitted_files: int
-    admitted: int
-    ignored: int
-    patients: int
-    positive: int
-    unlabelled: int
-    flags: dict[str, int]
-    label_rows: int
-    unmatched_rows: int
-    label_note: str
-    refused: dict[str, int]
-    conflicts: int
-    released: int
-    reason: str | None = None
-
-    @property
-    def refused_files(self) -> int:
-        """Number of refused files."""
-        return sum(self.refused.values())
-
-
-@dataclass(frozen=True)
-class RefusedFile:
-    """One refused file, and who released it since.
-
-    Attributes:
-        number: Its number in the catalog.
-        name: Its path in the delivery.
-        rule: Code of the rule that it broke.
-        message: What is wrong, in a sentence.
-        sha256: Hash of its bytes.
-        kept: Its name in the quarantine; None where its bytes were not kept.
-        author: Who released it; None where it still stands refused.
-        reason: Why.
-        released_at: When, in UTC.
-    """
-
-    number: int
-    name: str
-    rule: str
-    message: str
-    sha256: str
-    kept: str | None
-    author: str | None
-    reason: str | None
-    released_at: datetime | None
-
-    @property
-    def state(self) -> str:
-        """Whether it is refused still, or by whom and why it was released."""
-        if self.author is None or self.released_at is None:
-            return "refused"
-        return f"released by {self.author} on {self.released_at:%Y-%m-%d}: {self.reason}"
 
 
 class PatientCounts(NamedTuple):
@@ -119,29 +30,31 @@ class PatientCounts(NamedTuple):
     unlabelled: int
 
 
-class Conflict(NamedTuple):
-    """A doubt about a patch of an earlier batch."""
-
-    hospital: str
-    patient: str
-    slide: str
-    x: int
-    y: int
-    rule: str
-    message: str
-
-
 def list_deliveries(store: Store) -> list[Delivery]:
     """Returns all deliveries in the order of their admission."""
+    return _read(store, sa.true())
+
+
+def find_delivery(store: Store, identity: str) -> Delivery | None:
+    """Returns what became of a delivery, or None where it is new."""
+    return next(iter(_read(store, tables.deliveries.c.id == identity)), None)
+
+
+def _read(store: Store, condition: sa.ColumnElement[bool]) -> list[Delivery]:
     deliveries, batches = tables.deliveries, tables.batches
+    refusals, releases, conflicts = tables.refusals, tables.releases, tables.conflicts
     query = (
         sa.select(deliveries, batches.c.id.label("batch"))
         .outerjoin_from(deliveries, batches)
+        .where(condition)
         .order_by(deliveries.c.admitted_at, batches.c.number, deliveries.c.id)
     )
-    refusals, releases, conflicts = tables.refusals, tables.releases, tables.conflicts
-    by_rule = sa.select(refusals.c.delivery, refusals.c.rule, sa.func.count()).group_by(
-        refusals.c.delivery, refusals.c.rule
+    asked = sa.select(deliveries.c.id).where(condition)
+    by_rule = (
+        sa.select(refusals.c.delivery, refusals.c.rule, sa.func.count())
+        .where(refusals.c.delivery.in_(asked))
+        .group_by(refusals.c.delivery, refusals.c.rule)
+        .order_by(refusals.c.rule)
     )
     of_delivery = {
         "conflicts": sa.select(conflicts.c.delivery, sa.func.count()).group_by(conflicts.c.delivery),
@@ -152,7 +65,7 @@ def list_deliveries(store: Store) -> list[Delivery]:
     with store.read() as connection:
         rows = connection.execute(query).mappings().all()
         refused: dict[str, dict[str, int]] = defaultdict(dict)
-        for delivery, rule, count in connection.execute(by_rule.order_by(refusals.c.rule)):
+        for delivery, rule, count in connection.execute(by_rule):
             refused[delivery][rule] = count
         counts = {
             name: {delivery: count for delivery, count in connection.execute(one)}  # noqa: C416 (rows are no pairs)
@@ -255,26 +168,6 @@ def count_by_patient(store: Store, batch: str) -> list[PatientCounts]:
     )
     with store.read() as connection:
         return [PatientCounts(*row) for row in connection.execute(query)]
-
-
-def list_conflicts(store: Store, delivery: str, limit: int) -> list[Conflict]:
-    """Returns the first doubts that a delivery raised about patches of earlier batches."""
-    conflicts = tables.conflicts.c
-    query = (
-        sa.select(*(conflicts[name] for name in Conflict._fields))
-        .where(conflicts.delivery == delivery)
-        .order_by(conflicts.number)
-        .limit(limit)
-    )
-    with store.read() as connection:
-        return [Conflict(*row) for row in connection.execute(query)]
-
-
-def withdrawn_patients(store: Store, hospital: Hospital) -> set[str]:
-    """Returns the patients of a hospital who have withdrawn consent."""
-    query = sa.select(tables.withdrawn.c.patient).where(tables.withdrawn.c.hospital == hospital)
-    with store.read() as connection:
-        return set(connection.scalars(query))
 
 
 def find_admitted(store: Store, hospital: Hospital, name: PatchName) -> tuple[str, int] | None:

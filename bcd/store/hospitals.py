@@ -20,6 +20,7 @@ from typing import Literal, get_args
 import sqlalchemy as sa
 
 from bcd.errors import BcdError
+from bcd.options import Microns
 from bcd.patches import Hospital
 from bcd.store import tables
 from bcd.store.store import Store
@@ -54,7 +55,7 @@ class HospitalRecord:
     key_fingerprint: str | None
     declared_at: datetime
     author: str
-    coarsest: float = COARSEST
+    coarsest: Microns = COARSEST
 
 
 def check_hospital(name: str) -> Hospital:
@@ -97,7 +98,7 @@ def declare_hospital(store: Store, hospital: str, identifiers: Identifiers, auth
     return known
 
 
-def allow_coarse(store: Store, hospital: str, coarsest: float) -> HospitalRecord:
+def allow_coarse(store: Store, hospital: str, coarsest: Microns) -> HospitalRecord:
     """Sets how coarse the finest level of a hospital's slides may be.
 
     Args:

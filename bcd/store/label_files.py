@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bcd.errors import BcdError
-from bcd.patches import PatchName
-from bcd.store.batches import CELL
+from bcd.patches import CELL, PatchName
 from bcd.store.table_files import as_whole, read_table, rename_columns
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from bcd.patches import CELL
 from bcd.store import tables
-from bcd.store.batches import CELL
 
 
 def latest_labels() -> sa.Select[Any]:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcd.errors import BcdError
-from bcd.store.batches import CELL
+from bcd.patches import CELL
 from bcd.store.label_files import IMPORT
 
 if TYPE_CHECKING:

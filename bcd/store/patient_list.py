@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from bcd.patches import Hospital, PatientId
+from bcd.patches import PERSON, Hospital, PatientId
 from bcd.store import tables
 from bcd.store.labels import latest_labels
 
@@ -56,10 +56,9 @@ def find_patients(
         scored: Only those who were scored, or only those who never were; None: both.
     """
     labels, dealt, gone, ledger = latest_labels().subquery(), tables.splits, tables.withdrawn, tables.ledger
-    person = ("hospital", "patient")
 
     def same(one: sa.FromClause, other: sa.FromClause) -> sa.ColumnElement[bool]:
-        return sa.and_(*(one.c[name] == other.c[name] for name in person))
+        return sa.and_(*(one.c[name] == other.c[name] for name in PERSON))
 
     known = tables.patients
     last = (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from bcd.errors import BcdError
-from bcd.patches import Hospital, PatientId
+from bcd.patches import CELL, PERSON, Hospital, PatientId
 from bcd.store import tables
 from bcd.store.labels import latest_labels
 from bcd.store.pseudonyms import open_pseudonyms
@@ -32,7 +32,7 @@ def patient_patches(store: Store, hospital: Hospital, patient: PatientId) -> pd.
 
     _require_consent(store, hospital, patient)
     labels = latest_labels().subquery()
-    columns = ("hospital", "patient", "slide", "x", "y", "label")
+    columns = (*CELL, "label")
     query = (
         sa.select(*(labels.c[name] for name in columns), tables.batches.c.id.label("batch"), labels.c.row)
         .join(tables.batches, tables.batches.c.number == labels.c.batch)
@@ -65,11 +65,11 @@ def list_patients(store: Store) -> pd.DataFrame:
     with store.read() as connection:
         rows = connection.execute(query).all()
         withdrawn = withdrawn_patients(connection)
-    patients = pd.DataFrame(rows, columns=["hospital", "patient", "patches", "labelled", "positive"])
+    patients = pd.DataFrame(rows, columns=[*PERSON, "patches", "labelled", "positive"])
     mark = [person in withdrawn for person in zip(patients["hospital"], patients["patient"], strict=True)]
     patients["withdrawn"] = pd.Series(mark, dtype="bool")
     # Sorted here: databases differ in how they order text.
-    return patients.sort_values(["hospital", "patient"], ignore_index=True)
+    return patients.sort_values(PERSON, ignore_index=True)
 
 
 def withdrawn_patients(connection: sa.Connection) -> set[tuple[str, str]]:

@@ -25,9 +25,8 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from bcd.errors import BcdError
-from bcd.patches import Hospital
+from bcd.patches import CELL, Hospital
 from bcd.store import tables
-from bcd.store.batches import CELL
 from bcd.store.catalog import patiently
 from bcd.store.conflicts import open_conflicts
 from bcd.store.hospitals import find_declared

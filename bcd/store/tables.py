@@ -11,6 +11,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from bcd.patches import CELL, PERSON, SLIDE
+
 
 class UtcDateTime(sa.types.TypeDecorator[datetime]):
     """A moment in UTC; SQLite forgets the zone of what it stores, so it is put back on reading."""
@@ -109,7 +111,7 @@ patients = sa.Table(
     metadata,
     *_patient(),
     sa.Column("first_batch", sa.ForeignKey("batches.number"), nullable=False, index=True),
-    sa.PrimaryKeyConstraint("hospital", "patient"),
+    sa.PrimaryKeyConstraint(*PERSON),
 )
 
 patches = sa.Table(
@@ -120,7 +122,7 @@ patches = sa.Table(
     sa.Column("batch", sa.ForeignKey("batches.number"), nullable=False),
     sa.Column("row", sa.Integer, nullable=False),
     sa.Column("pixel_sha256", sa.String(64), nullable=False, index=True),
-    sa.PrimaryKeyConstraint("hospital", "patient", "slide", "x", "y"),
+    sa.PrimaryKeyConstraint(*CELL),
 )
 
 refusals = sa.Table(
@@ -154,7 +156,7 @@ conflicts = sa.Table(
     sa.Column("delivery", sa.ForeignKey("deliveries.id"), nullable=False),
     sa.Column("message", sa.Text, nullable=False),
     sa.Column("found_at", UtcDateTime, nullable=False),
-    sa.Index(None, "hospital", "patient", "slide", "x", "y"),
+    sa.Index(None, *CELL),
 )
 
 stains = sa.Table(
@@ -176,7 +178,7 @@ complete_slides = sa.Table(
     sa.Column("slide", sa.String(16), nullable=False),
     sa.Column("origin", sa.String(16), nullable=False),
     sa.Column("batch", sa.ForeignKey("batches.number"), nullable=False),
-    sa.PrimaryKeyConstraint("hospital", "patient", "slide"),
+    sa.PrimaryKeyConstraint(*SLIDE),
 )
 
 slide_frames = sa.Table(
@@ -189,7 +191,7 @@ slide_frames = sa.Table(
     sa.Column("left", sa.Integer, nullable=False),
     sa.Column("top", sa.Integer, nullable=False),
     sa.Column("batch", sa.ForeignKey("batches.number"), nullable=False),
-    sa.PrimaryKeyConstraint("hospital", "patient", "slide"),
+    sa.PrimaryKeyConstraint(*SLIDE),
 )
 
 label_revisions = sa.Table(
@@ -201,7 +203,7 @@ label_revisions = sa.Table(
     sa.Column("author", sa.String(255), nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("revised_at", UtcDateTime, nullable=False),
-    sa.Index(None, "hospital", "patient", "slide", "x", "y"),
+    sa.Index(None, *CELL),
 )
 
 withdrawn = sa.Table(
@@ -211,7 +213,7 @@ withdrawn = sa.Table(
     sa.Column("withdrawn_at", UtcDateTime, nullable=False),
     sa.Column("author", sa.String(255), nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
-    sa.PrimaryKeyConstraint("hospital", "patient"),
+    sa.PrimaryKeyConstraint(*PERSON),
 )
 
 erasures = sa.Table(
@@ -222,7 +224,7 @@ erasures = sa.Table(
     sa.Column("batch", sa.ForeignKey("batches.number"), nullable=False),
     sa.Column("patches", sa.Integer, nullable=False),
     sa.Column("erased_at", UtcDateTime, nullable=False),
-    sa.UniqueConstraint("hospital", "patient", "batch"),
+    sa.UniqueConstraint(*PERSON, "batch"),
 )
 
 splits = sa.Table(
@@ -231,7 +233,7 @@ splits = sa.Table(
     sa.Column("protocol", sa.String(64), nullable=False),
     *_patient(),
     sa.Column("split", sa.String(16), nullable=False),
-    sa.PrimaryKeyConstraint("protocol", "hospital", "patient"),
+    sa.PrimaryKeyConstraint("protocol", *PERSON),
 )
 
 gate_decisions = sa.Table(
@@ -263,5 +265,5 @@ ledger = sa.Table(
     sa.Column("at", UtcDateTime, nullable=False),
     sa.Column("folder", sa.Text, nullable=False),
     sa.Column("error", sa.Text, nullable=True),
-    sa.Index(None, "hospital", "patient", "bundle"),
+    sa.Index(None, *PERSON, "bundle"),
 )

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
-from bcd.patches import BatchId, Hospital, PatientId, SnapshotId
+from bcd.patches import PERSON, BatchId, Hospital, PatientId, SnapshotId
 from bcd.settings import Settings
 from bcd.store import tables
 from bcd.store.catalog import patiently
@@ -86,10 +86,13 @@ def withdraw(
     return patiently(record)
 
 
-def list_withdrawals(store: Store) -> list[Withdrawal]:
-    """Returns all withdrawals, oldest first."""
+def list_withdrawals(store: Store, hospital: Hospital | None = None) -> list[Withdrawal]:
+    """Returns the withdrawals of all hospitals, or of one, oldest first."""
+    query = sa.select(tables.withdrawn)
+    if hospital is not None:
+        query = query.where(tables.withdrawn.c.hospital == hospital)
     with store.read() as connection:
-        rows = connection.execute(sa.select(tables.withdrawn)).mappings().all()
+        rows = connection.execute(query).mappings().all()
     return sorted((Withdrawal(**row) for row in rows), key=lambda one: (one.withdrawn_at, one.person))
 
 
@@ -98,7 +101,7 @@ def find_snapshots(settings: Settings, persons: Collection[Person]) -> dict[Pers
     import pyarrow.parquet as pq
 
     found: dict[Person, dict[SnapshotId, set[BatchId]]] = {person: {} for person in persons}
-    columns = ["hospital", "patient", "batch"]
+    columns = [*PERSON, "batch"]
     for path in sorted(settings.snapshots.glob("[0-9a-f]*/patches.parquet")):
         rows = pq.read_table(path, columns=columns).to_pandas().astype("str").drop_duplicates()
         for hospital, patient, batch in rows.itertuples(index=False):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from bcd.patches import PERSON, SLIDE
 from bcd.tracking.owner import PROCESS_TAG, this_process
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _METRICS, _PARAMS = 900, 100  # in one request; the server takes 1,000 and 100
 _COLUMNS = [
     {"name": name, "type": kind, "required": True}
-    for kind, names in {"string": ["hospital", "patient", "slide"], "long": ["x", "y", "label"]}.items()
+    for kind, names in {"string": SLIDE, "long": ["x", "y", "label"]}.items()
     for name in names
 ]
 _MODELS = "bcd.models"
@@ -84,7 +85,7 @@ class Run:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         patches = snapshot.patches if split is None else snapshot.of(split)
-        patients = len(patches[["hospital", "patient"]].drop_duplicates())
+        patients = len(patches[PERSON].drop_duplicates())
         counts = {"num_rows": len(patches), "patients": patients, "positive": int(patches["label"].sum())}
         # By hand: MLflow's own way reads the whole frame, and guesses where it came from.
         dataset = Dataset(

@@ -15,7 +15,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import sqlalchemy as sa
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 EXPERIMENT = "bcd"
 """The one experiment that holds all runs."""
 
-Kind = Literal["retrain", "search", "trial", "train", "evaluate", "gate"]
+Kind = Literal["retrain", "search", "trial", "train", "evaluate", "gate", "adopt"]
 
 _HTTP = ("http://", "https://")
 _ready: set[str] = set()  # stores that this process has found or made ready
@@ -242,7 +242,7 @@ def _require_answer(uri: str) -> None:
         ) from error
 
 
-def _client(uri: str) -> Any:
+def _client(uri: str) -> MlflowClient:
     from mlflow import MlflowClient
 
     # It would print by itself: migrations, downloads of local files, the address of every run that ends.

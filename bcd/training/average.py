@@ -7,10 +7,13 @@ needs to predict. Averaged weights with the statistics of the latest ones would 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from keras import Model
 
 SAMPLES = 16
 """How often the weights are looked at while the average forgets to 1/e."""
@@ -33,7 +36,7 @@ class WeightAverage:
         self.weights: list[NDArray[Any]] = []
         self.looks = 0
 
-    def take(self, step: int, network: Any) -> None:
+    def take(self, step: int, network: Model) -> None:
         """Looks at the network after a step, counted from 1 over the whole training, where it is due."""
         if self._every and step % self._every == 0:
             self._blend([np.array(weight) for weight in network.get_weights()])

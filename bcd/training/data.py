@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcd.errors import InsufficientEvidenceError
+from bcd.evaluation.folds import deal_folds
 from bcd.training.options import TrainOptions
 
 if TYPE_CHECKING:
@@ -44,29 +44,6 @@ def weigh_classes(labels: NDArray[np.int64]) -> NDArray[np.float32]:
     """Returns a weight for every patch (n,), mean 1, under which both classes weigh the same in sum."""
     counts = np.bincount(labels, minlength=2)
     return (len(labels) / (2.0 * counts))[labels].astype(np.float32)
-
-
-def deal_folds(patients: NDArray[np.object_], folds: int) -> NDArray[np.int64]:
-    """Deals patients to folds of about equal numbers of patches.
-
-    The largest patient first, each to the fold that has the fewest patches so far; equals in the order of a hash of
-    their keys. Whom a fold holds depends on the patients and their sizes alone.
-
-    Args:
-        patients: The patient's key of every patch (n,).
-        folds: Number of folds, at least 1.
-
-    Returns:
-        The fold of every patch (n,), from 0.
-    """
-    keys, inverse, sizes = np.unique(patients.astype(str), return_inverse=True, return_counts=True)
-    digests = [hashlib.sha256(f"fold {key}".encode()).hexdigest() for key in keys]
-    fold_of = np.empty(len(keys), np.int64)
-    filled = np.zeros(folds, np.int64)
-    for patient in sorted(range(len(keys)), key=lambda i: (-sizes[i], digests[i])):
-        fold_of[patient] = fold = int(filled.argmin())
-        filled[fold] += sizes[patient]
-    return fold_of[inverse]
 
 
 @dataclass(frozen=True)

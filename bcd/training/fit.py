@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bcd.files import whole_file
 from bcd.networks.architecture import Architecture, describe
@@ -22,6 +22,8 @@ from bcd.training.loop import CHECKPOINT, DivergedError, OnEpoch, Training
 from bcd.training.options import TrainOptions
 
 if TYPE_CHECKING:
+    from keras import Model
+
     from bcd.preprocessing.prepared import PreparedSnapshot
 
 
@@ -120,7 +122,7 @@ def check_evidence(prepared: PreparedSnapshot, options: TrainOptions) -> None:
     assert_no_leakage(prepared.snapshot)
 
 
-def _save(folder: Path, network: Any, training: Training) -> TrainedNetwork:
+def _save(folder: Path, network: Model, training: Training) -> TrainedNetwork:
     path = folder / "network.keras"
     with whole_file(path) as partial:
         network.save(partial)

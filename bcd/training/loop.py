@@ -24,6 +24,8 @@ from bcd.training.options import TrainOptions
 from bcd.training.predict import predict_logits
 
 if TYPE_CHECKING:
+    from keras import KerasTensor, Layer, Model
+
     from bcd.progress import Advance
 
 OnEpoch = Callable[[int, dict[str, float]], None]
@@ -77,7 +79,7 @@ class Training:
         self.average = WeightAverage(options.ema * self.steps)
         self.state = State()
 
-    def run(self, on_epoch: OnEpoch | None = None) -> Any:
+    def run(self, on_epoch: OnEpoch | None = None) -> Model:
         """Trains the epochs that are left.
 
         Returns:
@@ -112,7 +114,7 @@ class Training:
                 f"Set `batch_size` to a multiple of {self.devices.count}, of at most {len(self.material.rows)}.",
             )
 
-    def _compile(self) -> Any:
+    def _compile(self) -> Model:
         """Returns the network behind its augmentation; the network alone is what is evaluated and saved."""
         from bcd.networks.augmentation import Augment
         from bcd.networks.backend import keras
@@ -128,7 +130,7 @@ class Training:
         optimizer.build(self.network.trainable_variables)
         return learner
 
-    def _source(self) -> list[Any]:
+    def _source(self) -> list[KerasTensor | Layer]:
         """Returns what stands before the augmentation: patches on the device, or nothing where patches are sent."""
         from bcd.networks.backend import keras
         from bcd.training.resident import ResidentPatches

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING
 
 from bcd.errors import BcdError
+
+if TYPE_CHECKING:
+    from keras import Model
 
 OVERHEAD = 3
 """What a step holds of every layer's output: the output, its gradient, and what the backend works with."""
@@ -14,13 +17,13 @@ SLOTS = 6
 """Copies of the weights: live, gradient, two moments, average and best."""
 
 
-def estimate_step(network: Any, batch: int) -> int:
+def estimate_step(network: Model, batch: int) -> int:
     """Estimates the bytes that a training step holds at its peak, in single precision."""
     outputs = int(sum(prod(layer.output.shape[1:]) for layer in network.layers))
     return 4 * (OVERHEAD * outputs * batch + SLOTS * int(network.count_params()))
 
 
-def require_memory(network: Any, batch: int, resident: int) -> None:
+def require_memory(network: Model, batch: int, resident: int) -> None:
     """Refuses a training that would not fit into what is free of the host's memory.
 
     A GPU's own memory is not asked: its backend says itself, at the first step, how much was missing.

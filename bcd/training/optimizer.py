@@ -6,11 +6,15 @@ Keras at import, so import this module inside the function that needs it.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from bcd.networks.backend import keras
 from bcd.networks.devices import sum_gradients
 from bcd.training.options import TrainOptions
+
+if TYPE_CHECKING:
+    from keras import KerasTensor, Variable
+    from keras.optimizers.schedules import LearningRateSchedule
 
 ops = keras.ops
 
@@ -24,11 +28,11 @@ class ClippingAdamW(keras.optimizers.AdamW):  # type: ignore[misc]  # Keras is u
         clip: Largest norm of a step's gradient.
     """
 
-    def __init__(self, learning_rate: Any, weight_decay: float, clip: float) -> None:
+    def __init__(self, learning_rate: LearningRateSchedule | float, weight_decay: float, clip: float) -> None:
         super().__init__(learning_rate, weight_decay=weight_decay)
         self._clip = clip
 
-    def build(self, variables: list[Any]) -> None:
+    def build(self, variables: list[Variable]) -> None:
         """Makes the state for variables to be trained."""
         if self.built:
             return
@@ -36,7 +40,7 @@ class ClippingAdamW(keras.optimizers.AdamW):  # type: ignore[misc]  # Keras is u
         self.norms = self.add_variable((2,), dtype="float32", aggregation="only_first_replica", name="gradient_norms")
         super().build(variables)
 
-    def apply(self, grads: list[Any], trainable_variables: list[Any] | None = None) -> None:
+    def apply(self, grads: list[KerasTensor], trainable_variables: list[Variable] | None = None) -> None:
         """Takes a step along gradients, which may be larger than it is allowed to be."""
         grads, devices = sum_gradients(grads)
         norm = ops.sqrt(sum(ops.sum(ops.square(ops.cast(grad, "float32"))) for grad in grads))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import islice, product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +13,13 @@ from bcd.progress import track
 from bcd.training.options import Turns
 
 if TYPE_CHECKING:
+    from keras import Model
+
     from bcd.progress import Advance
 
 
 def predict_logits(
-    network: Any | Sequence[Any],
+    network: Model | Sequence[Model],
     pixels: NDArray[np.uint8],
     batch_size: int = 256,
     *,

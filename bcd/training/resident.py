@@ -6,12 +6,15 @@ It takes Keras at import, so import this module inside the function that needs i
 from __future__ import annotations
 
 import subprocess
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bcd.networks.backend import has_gpu, keras
+
+if TYPE_CHECKING:
+    from keras import KerasTensor
 
 SHARE = 0.4
 """Of a GPU's memory that patches may take; the rest is for the network and its steps."""
@@ -34,7 +37,7 @@ class ResidentPatches(keras.layers.Layer):  # type: ignore[misc]  # Keras is unt
             initializer=lambda shape, dtype: keras.ops.convert_to_tensor(pixels, dtype),  # noqa: ARG005
         )
 
-    def call(self, numbers: Any) -> Any:
+    def call(self, numbers: KerasTensor) -> KerasTensor:
         """Returns the patches (batch, 50, 50, 3) of these numbers (batch,)."""
         return keras.ops.take(self.pixels, numbers, axis=0)
 

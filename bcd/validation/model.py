@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from bcd.tracking.lookup import MODEL
 
 if TYPE_CHECKING:
     import pandas as pd
+    from keras import Model
 
 _SCHEME = "models:/"
 _BATCH = 256
@@ -119,7 +120,7 @@ def _open_file(settings: Settings, path: Path, reading: FileReading) -> Evaluate
     return EvaluatedModel(path.name, lambda pixels: _ask_network(understood.network, options, pixels), None, note)
 
 
-def _ask_network(network: Any, options: PrepareOptions, pixels: np.ndarray) -> pd.DataFrame:
+def _ask_network(network: Model, options: PrepareOptions, pixels: np.ndarray) -> pd.DataFrame:
     import pandas as pd
 
     from bcd.evaluation.policy.calibration import sigmoid
@@ -130,7 +131,7 @@ def _ask_network(network: Any, options: PrepareOptions, pixels: np.ndarray) -> p
     return pd.DataFrame({"logit": logits, "probability": sigmoid(logits)})
 
 
-def _ask_exported(network: Any, pixels: np.ndarray) -> pd.DataFrame:
+def _ask_exported(network: Model, pixels: np.ndarray) -> pd.DataFrame:
     """Asks a network that `bcd model export` wrote: preparation and calibrator are inside."""
     import pandas as pd
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from bcd.evaluation.evaluation import Evaluation
 from bcd.evaluation.metrics.estimates import Estimate
-from bcd.evaluation.metrics.sample import KEY
 from bcd.evaluation.report.figures import PICTURES, describe_picture, draw_figures
 from bcd.evaluation.report.forest import draw_differences
 from bcd.evaluation.report.sections import tables_of
 from bcd.evaluation.report.tables import METRIC_NAMES, describe, format_estimate, headline_table, threshold_parts
 from bcd.files import whole_folder
 from bcd.pages import embed_picture, render_page
+from bcd.patches import CELL
 from bcd.progress import track
 from bcd.validation.result import Validation
 from bcd.validation.tables import model_table, name_pair, pair_table, published_tables
@@ -63,7 +63,7 @@ def join_scores(scores: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     With one model they are called logit and probability, with several `MODEL probability`.
     """
     first = next(iter(scores.values()))
-    table = first[[name for name in [*KEY, "label", "batch", "split"] if name in first.columns]].copy()
+    table = first[[name for name in [*CELL, "label", "batch", "split"] if name in first.columns]].copy()
     for name, frame in scores.items():
         for column in _BESIDE:
             if column in frame.columns:

@@ -24,8 +24,7 @@ from numpy.typing import NDArray
 
 from bcd.admission.rules import MAX_PLACE
 from bcd.errors import BcdError
-from bcd.evaluation.metrics.sample import KEY
-from bcd.patches import PATCH_PIXELS
+from bcd.patches import CELL, PATCH_PIXELS, SLIDE
 from bcd.store.label_files import PLACE_NAMES, as_labels, read_names
 from bcd.store.table_files import as_numbers, as_whole, read_table, rename_columns
 
@@ -135,7 +134,7 @@ def read_predictions(path: Path, columns: Sequence[str] = ()) -> Predictions:
         )
     if table.empty:
         raise BcdError(f"{path} has no row below its header.", "Give a row a patch.")
-    others = [name for name in table.columns if name not in {*KEY, "label", "name"}]
+    others = [name for name in table.columns if name not in {*CELL, "label", "name"}]
     left_out = {} if columns else {name: why for name in others if (why := _why_no_score(name, table[name]))}
     scores = tuple(columns) or tuple(name for name in others if name not in left_out)
     if not scores:
@@ -187,7 +186,7 @@ def _read_patches(path: Path, table: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     patches = pd.DataFrame(index=table.index)
-    for name in ("hospital", "patient", "slide"):
+    for name in SLIDE:
         patches[name] = as_whole(table[name]) if name in table.columns else NAMELESS
         _refuse(path, table, name, patches[name] == "", "is empty")
     places = {name: as_numbers(as_whole(table[name])) for name in ("x", "y")}
@@ -199,11 +198,11 @@ def _read_patches(path: Path, table: pd.DataFrame) -> pd.DataFrame:
     label = as_labels(table["label"])
     _refuse(path, table, "label", label.isna(), "is neither 0 nor 1")
     patches["label"] = label.astype("int8")
-    twice = patches.duplicated(KEY).to_numpy()
+    twice = patches.duplicated(CELL).to_numpy()
     if twice.any():
         row = int(twice.argmax())
         one = patches.iloc[row]
-        same = (patches[KEY] == one[KEY]).all(axis=1).to_numpy()
+        same = (patches[CELL] == one[CELL]).all(axis=1).to_numpy()
         raise BcdError(
             f"{path}, lines {table.index[int(same.argmax())]} and {table.index[row]}: the same patch twice"
             f" (patient {one['patient']}, x {one['x']}, y {one['y']}).",

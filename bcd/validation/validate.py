@@ -17,7 +17,8 @@ from bcd.errors import BcdError, InsufficientEvidenceError
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy.policy import Policy
 from bcd.evaluation.report.published import FOUNDING_PREVALENCE
-from bcd.patches import Hospital
+from bcd.options import Microns
+from bcd.patches import PERSON, Hospital
 from bcd.settings import Settings
 from bcd.snapshots.freeze import read_admitted
 from bcd.store.batches import read_pixels
@@ -147,7 +148,7 @@ def _in_store(store: Store, predictions: Predictions) -> tuple[Predictions, pd.D
         fix="Admit the patches first, name them as the store does, or leave --beside out.",
     )
     notes = [f"{match.note} All are evaluated on the others."] if match.note else []
-    people = admitted[["hospital", "patient"]].merge(patches[["hospital", "patient"]].drop_duplicates())
+    people = admitted[PERSON].merge(patches[PERSON].drop_duplicates())
     if len(people) > len(patches):
         notes.append(
             f"{len(people) - len(patches):,} admitted patches of these patients have no prediction in the file."
@@ -165,7 +166,7 @@ def evaluate_on_delivery(
     protocol: EvaluationProtocol = "natural",
     naming: Naming | None = None,
     reading: FileReading = AS_FOUND,
-    spacing: float | None = None,
+    spacing: Microns | None = None,
 ) -> Found:
     """Evaluates models on a delivery that is not admitted; neither store nor catalog is touched.
 

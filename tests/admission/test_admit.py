@@ -14,7 +14,7 @@ from bcd.errors import BcdError
 from bcd.patches import Hospital, PatientId
 from bcd.settings import Settings
 from bcd.store.batches import list_batches, read_pixels
-from bcd.store.deliveries import list_refusals
+from bcd.store.delivery_queries import list_refused
 from bcd.store.hospitals import declare_hospital
 from bcd.store.patients import list_patients, patient_patches
 from bcd.store.store import Store, open_store
@@ -109,7 +109,7 @@ def test_refused_files_are_kept_as_they_were(store: Store, patch_files, picture,
     edge = picture(60, width=42)
     admit(store, as_zip({**patch_files("8867"), "8867/1/8867_idx5_x1001_y1_class1.png": edge}), EAST)
     (folder,) = store.settings.quarantine.iterdir()
-    (refusal,) = list_refusals(store, folder.name)
+    (refusal,) = list_refused(store, folder.name)
     assert refusal.rule == "size"
     assert refusal.message == "The picture is 42x50 px, not 50x50."
     assert (folder / str(refusal.kept)).read_bytes() == edge
@@ -146,7 +146,7 @@ def test_what_contradicts_an_earlier_batch_is_refused_naming_it(store: Store, pi
     admission = admit(store, as_zip(later), EAST)
     assert admission.refused == {"duplicate-cell": 1, "two-labels": 1, "two-patients": 1}
     (delivery,) = [path.name for path in store.settings.quarantine.iterdir()]
-    for refusal in list_refusals(store, delivery):
+    for refusal in list_refused(store, delivery):
         assert str(first.batch)[:12] in refusal.message
         assert "east/a" in refusal.message
 
@@ -174,7 +174,7 @@ def test_within_a_delivery_contradictions_are_refused_and_copies_admitted_once(s
     assert admission.refused == {"duplicate-cell": 3, "two-labels": 4, "two-patients": 2}
     assert (admission.admitted, admission.unlabelled) == (1, 0)
     (folder,) = store.settings.quarantine.iterdir()
-    two = [refusal for refusal in list_refusals(store, folder.name) if refusal.rule == "two-patients"]
+    two = [refusal for refusal in list_refused(store, folder.name) if refusal.rule == "two-patients"]
     assert all("a" in refusal.message and "b" in refusal.message and ".png" in refusal.message for refusal in two)
     assert set(admission.refused) <= set(RULES)
 

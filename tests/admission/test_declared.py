@@ -13,7 +13,7 @@ from bcd.admission.admit import Admission, admit
 from bcd.errors import BcdError
 from bcd.patches import Hospital
 from bcd.store.complete import list_complete
-from bcd.store.deliveries import list_refusals
+from bcd.store.delivery_queries import list_refused
 from bcd.store.hospitals import declare_hospital
 from bcd.store.patients import list_patients
 from bcd.store.store import Store
@@ -52,7 +52,7 @@ def _patients(store: Store) -> set[str]:
 
 
 def _messages(store: Store, admission: Admission) -> dict[str, tuple[str, str]]:
-    return {each.name: (each.rule, each.message) for each in list_refusals(store, admission.id)}
+    return {each.name: (each.rule, each.message) for each in list_refused(store, admission.id)}
 
 
 @pytest.mark.parametrize("table", ["slides.csv", "Slides.TSV", "slides.txt"])

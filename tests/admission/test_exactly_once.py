@@ -15,7 +15,7 @@ from bcd.patches import Hospital
 from bcd.settings import Settings, load_settings
 from bcd.store import tables
 from bcd.store.batches import list_batches
-from bcd.store.deliveries import find_delivery
+from bcd.store.delivery_queries import find_delivery
 from bcd.store.hospitals import declare_hospital
 from bcd.store.store import Store, open_store
 

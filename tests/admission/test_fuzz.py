@@ -30,8 +30,7 @@ from bcd.errors import BcdError
 from bcd.patches import Hospital, PatchName
 from bcd.settings import load_settings
 from bcd.store.batches import list_batches
-from bcd.store.deliveries import list_refusals
-from bcd.store.delivery_queries import list_deliveries
+from bcd.store.delivery_queries import list_deliveries, list_refused
 from bcd.store.hospitals import declare_hospital
 from bcd.store.store import open_store
 
@@ -285,13 +284,13 @@ def test_every_file_of_any_delivery_is_counted_once(kinds: list[tuple[str, int]]
             [whole] = list_deliveries(store)
             assert (whole.admitted, whole.files) == (0, whole.refused_files + whole.ignored)
             return
-        refused = list_refusals(store, first.id)
+        refused = list_refused(store, first.id)
         tables = Counter(name for name, _ in files if name.endswith("labels.csv"))
         tables -= Counter(one.name for one in refused)
         assert first.files == len(files) == first.admitted_files + len(refused) + first.ignored
         assert first.admitted == first.admitted_files - tables.total()  # tables are taken, and no patches
         again = admit(store, path, Hospital("east"))
         assert vars(again) == vars(first) | {"already": True}
-        assert list_refusals(store, first.id) == refused
+        assert list_refused(store, first.id) == refused
         assert [batch.id for batch in list_batches(store)] == [first.batch]
         assert {one.name for one in Path(folder).iterdir()} <= {"delivery.zip", "home", "home.keys"}

@@ -12,8 +12,7 @@ from bcd.admission.beside import describe_labels
 from bcd.admission.report import report_path
 from bcd.errors import BcdError
 from bcd.patches import Hospital, PatientId
-from bcd.store.deliveries import list_refusals
-from bcd.store.delivery_queries import list_deliveries
+from bcd.store.delivery_queries import list_deliveries, list_refused
 from bcd.store.hospitals import Identifiers, declare_hospital
 from bcd.store.label_files import IMPORT
 from bcd.store.patients import patient_patches
@@ -86,7 +85,7 @@ def test_a_table_that_cannot_be_used_is_refused_and_the_patches_stay_unlabelled(
     admission = admit(store, as_zip({**unlabelled, "labels.csv": data}), EAST)
     assert (admission.admitted, admission.refused) == (4, {"labels-file": 1})
     assert _labels(store) == [None] * 4
-    [refusal] = list_refusals(store, admission.id)
+    [refusal] = list_refused(store, admission.id)
     assert (store.settings.quarantine / admission.id / str(refusal.kept)).read_bytes() == data
 
 
@@ -117,7 +116,7 @@ def test_a_table_of_which_no_row_names_a_patch_is_refused_with_the_likely_cause(
     admission = admit(store, as_zip({**files, "labels.csv": table}), Hospital("north"))
     assert (admission.admitted, admission.unlabelled, admission.refused) == (2, 2, {"labels-file": 1})
     assert (admission.label_rows, admission.unmatched_rows) == (2, 2)
-    [refusal] = list_refusals(store, admission.id)
+    [refusal] = list_refused(store, admission.id)
     assert "leading zeros" in refusal.message
     assert ("42_idx5_x1_y1 (line 2) | 00042_idx5_x1_y1" in refusal.message) == (kind == "pseudonyms")
     assert refusal.message in describe_labels(store, admission)
@@ -133,7 +132,7 @@ def test_a_table_of_another_hospital_labels_nothing(store: Store, unlabelled: di
 
 def test_a_spreadsheet_is_refused_with_the_way_to_save_it(store: Store, unlabelled: dict[str, bytes], as_zip) -> None:
     admission = admit(store, as_zip({**unlabelled, "labels.xlsx": b"PK\x03\x04\x14"}), EAST)
-    [refusal] = list_refusals(store, admission.id)
+    [refusal] = list_refused(store, admission.id)
     assert (refusal.rule, "save the sheet as CSV" in refusal.message) == ("labels-file", True)
 
 

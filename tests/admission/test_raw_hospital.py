@@ -14,7 +14,7 @@ from bcd.admission.report import write_report
 from bcd.errors import BcdError
 from bcd.patches import Hospital
 from bcd.progress import show_progress
-from bcd.store.deliveries import list_refusals
+from bcd.store.delivery_queries import list_refused
 from bcd.store.hospitals import declare_hospital
 from bcd.store.patients import list_patients
 from bcd.store.store import Store
@@ -95,7 +95,7 @@ def test_the_quarantine_keeps_the_picture_and_drops_what_is_written_in_it(
     store: Store, north: Hospital, delivery: Path
 ) -> None:
     admission = _admit(store, delivery)
-    kept = {refusal.rule: refusal.kept for refusal in list_refusals(store, admission.id)}
+    kept = {refusal.rule: refusal.kept for refusal in list_refused(store, admission.id)}
     assert kept["size"] is not None
     assert kept["folder"] is not None
     assert kept["name"] is None

@@ -195,8 +195,8 @@ def test_a_file_gone_from_the_quarantine_is_told(ward: Ward, white: bytes) -> No
         ward.release(BLANK)
 
 
-@pytest.mark.parametrize("missing", ["author", "reason"])
-def test_a_release_says_who_and_why(missing: str, ward: Ward, white: bytes) -> None:
+@pytest.mark.parametrize(("missing", "option"), [("author", "--by"), ("reason", "--reason")])
+def test_a_release_says_who_and_why(missing: str, option: str, ward: Ward, white: bytes) -> None:
     ward.deliver({BLANK: white})
-    with pytest.raises(BcdError, match=missing):
+    with pytest.raises(BcdError, match=option):
         ward.release(BLANK, **{missing: " "})

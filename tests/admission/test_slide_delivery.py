@@ -18,7 +18,7 @@ from bcd.errors import BcdError
 from bcd.patches import Hospital, PatientId
 from bcd.store.batches import read_pixels
 from bcd.store.complete import list_complete
-from bcd.store.deliveries import list_refusals
+from bcd.store.delivery_queries import list_refused
 from bcd.store.frames import Frame, SlideFrame, find_frame, record_frames
 from bcd.store.hospitals import allow_coarse
 from bcd.store.patients import patient_patches
@@ -81,7 +81,7 @@ def test_a_slide_that_does_not_say_its_spacing_is_refused_unless_it_is_given(
     cv2.imwrite(str(folder / "9001_idx2.png"), _slide()[..., ::-1])
     first = admit(store, folder, EAST)
     assert first.refused == {"no-spacing": 1}
-    [refusal] = list_refusals(store, first.id)
+    [refusal] = list_refused(store, first.id)
     assert refusal.kept is None  # a slide's label and metadata may name a patient
     cv2.imwrite(str(folder / "9001_idx2.png"), _slide(seed=1)[..., ::-1])
     assert admit(store, folder, EAST, spacing=4.0).admitted == 16
@@ -126,7 +126,7 @@ def test_files_that_belong_to_a_slide_are_not_refused_for_their_names() -> None:
 
 
 def _refusals(store: Store, admission: Admission) -> dict[str, tuple[str, str]]:
-    return {each.name: (each.rule, each.message) for each in list_refusals(store, admission.id)}
+    return {each.name: (each.rule, each.message) for each in list_refused(store, admission.id)}
 
 
 def test_a_slide_of_another_name_is_told_which_character_does_not_fit(store: Store, patch_files, as_folder) -> None:

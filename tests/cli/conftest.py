@@ -1,11 +1,13 @@
-"""A Prefect server as its dashboard speaks to it."""
+"""A Prefect server as its dashboard speaks to it, and the command as a person types it."""
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
 
+from bcd.cli.main import main
 from bcd.store.store import Store
 
 
@@ -42,3 +44,16 @@ def dashboard(prefect_server: None) -> PrefectServer:
 @pytest.fixture
 def store(undecided_store: Store) -> Store:
     return undecided_store
+
+
+@pytest.fixture
+def bcd(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    """Runs the command and returns its exit code and all that it says."""
+
+    def run(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["bcd", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return int(ended.value.code or 0), "".join(capsys.readouterr())
+
+    return run

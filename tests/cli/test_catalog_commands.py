@@ -10,26 +10,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pytest
 
 from bcd.admission.admit import admit
-from bcd.cli.main import main
 from bcd.patches import Hospital
 from bcd.settings import Settings
 from bcd.store.store import open_store
-
-
-@pytest.fixture
-def bcd(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
-    """Runs the command and returns its exit code and all that it says."""
-
-    def run(*arguments: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["bcd", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return int(ended.value.code or 0), "".join(capsys.readouterr())
-
-    return run
 
 
 def test_a_patient_s_life_in_the_catalog(settings: Settings, bcd, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_a_server_that_a_killed_command_left_is_ended_if_it_is_of_this_home(ours
             orphan.kill()
 
 
-URLS = dict.fromkeys(("prefect", "mlflow", "studies"), "http://127.0.0.1:9")
+URLS = dict.fromkeys(("prefect", "mlflow", "studies", "reports"), "http://127.0.0.1:9")
 
 
 def _started(settings: Settings, *names: str) -> dict[str, subprocess.Popen[bytes]]:
@@ -84,7 +84,7 @@ def _started(settings: Settings, *names: str) -> dict[str, subprocess.Popen[byte
 
 
 def test_what_ended_by_itself_is_named_with_its_log_beside_what_runs(settings: Settings) -> None:
-    begun = _started(settings, "prefect", "worker", "mlflow", "studies")
+    begun = _started(settings, "prefect", "worker", "mlflow", "studies", "reports")
     begun["worker"].kill()
     begun["worker"].wait()
     lines = daemons.describe(settings)

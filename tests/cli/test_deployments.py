@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,26 @@ def test_the_first_time_everything_is_as_the_file_says_and_the_second_time_chang
     assert server.deploy() == []
     assert {name: server.deployment(name) for name in made} == made
     assert server.triggers() == [trigger]
+
+
+def test_the_pool_takes_no_command_environment_or_folder_from_a_run(server: _Server) -> None:
+    """Prefect's own template runs what a submitted run names; whoever may start a run could run anything."""
+    from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
+
+    server.deploy()
+    own = ProcessWorker.get_default_base_job_template()
+    server.ask("PATCH", "/work_pools/bcd", base_job_template=own)
+    asked = {"command": "touch /tmp/taken", "env": {"PYTHONPATH": "/elsewhere"}, "working_dir": "/elsewhere"}
+
+    def read() -> dict[str, Any]:
+        template = server.ask("GET", "/work_pools/bcd")["base_job_template"]
+        made = asyncio.run(ProcessJobConfiguration.from_template_and_values(template, asked))
+        return {name: str(getattr(made, name)) for name in asked}
+
+    assert read() == {name: str(value) for name, value in asked.items()}
+    assert len(server.deploy()) == 1
+    assert read() == {"command": "None", "env": "{}", "working_dir": "None"}
+    assert server.deploy() == []
 
 
 def test_schedules_run_in_the_hospital_s_time_zone(server: _Server) -> None:

@@ -8,7 +8,7 @@ import pytest
 from prefect import flow, task
 
 from bcd.errors import BcdError
-from flows.reporting import artifact_key, told
+from flows.reporting import artifact_key, finish, told
 
 SENTENCE = "Patient 8868 is unknown. Name another."
 
@@ -27,6 +27,20 @@ def look(patient: str) -> str:
     if patient != "8867":
         raise BcdError(f"Patient {patient} is unknown.", "Name another.")
     return patient
+
+
+@flow(name="counted")
+@told
+def counted() -> list[int]:
+    """Says what it did."""
+    return finish([1, 2], "Two are done.")
+
+
+@pytest.mark.integration
+@pytest.mark.usefixtures("prefect_server", "settings")
+def test_the_list_of_runs_says_what_a_flow_did_and_its_caller_gets_the_answer() -> None:
+    assert counted() == [1, 2]
+    assert counted(return_state=True).message == "Two are done."
 
 
 @flow(name="inner")

@@ -151,7 +151,7 @@ def hospital(
         (home / name).mkdir(parents=True)
         shutil.copy(database, home / name)
     (home / "bcd.toml").write_text(tiny_options)
-    ports = {name: _free_port() for name in ("prefect", "mlflow", "studies")}
+    ports = {name: _free_port() for name in ("prefect", "mlflow", "studies", "reports")}
     with pytest.MonkeyPatch.context() as patch:
         # Flow runs must not be drawn into the server of another test.
         for variable in ("PREFECT_API_URL", "PREFECT_HOME", "MLFLOW_TRACKING_URI", JOBS):
@@ -368,4 +368,7 @@ def _a_patient_is_scored_from_the_dashboard(hospital: _Hospital) -> None:
     assert "](data:image/jpeg;base64," in str(picture["data"])
     report = keys[f"report-east-{patient}"]["data"]
     assert "Research use only" in report
-    assert "report.html" in report
+    # One click opens it, and the index lists it.
+    link = urlsplit(re.search(r"\]\((http://[^)]+/report\.html)\)", report)[1])
+    assert "Research use only" in httpx.get(link.geturl()).raise_for_status().text
+    assert f'href="{link.path}"' in httpx.get(f"http://{link.netloc}/").raise_for_status().text

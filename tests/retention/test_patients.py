@@ -20,7 +20,8 @@ from bcd.snapshots.freeze import freeze_snapshot
 from bcd.snapshots.options import SplitOptions
 from bcd.store import tables
 from bcd.store.batches import open_pixels, read_pixels
-from bcd.store.deliveries import RefusalRecord, list_refusals
+from bcd.store.deliveries import RefusedFile
+from bcd.store.delivery_queries import list_refused
 from bcd.store.erasures import assert_not_erased
 from bcd.store.hospitals import declare_hospital
 from bcd.store.store import Store, open_store
@@ -66,7 +67,7 @@ def _deliver(store: Store, name: str, *, slide: str, labels: list[int | None], r
     folder.mkdir(parents=True)
     for number in range(len(refused)):
         (folder / f"{number}").write_bytes(b"PNG")
-    refusals = [RefusalRecord(file, "size", "m", "0", f"{number}") for number, file in enumerate(refused)]
+    refusals = [RefusedFile(file, "size", "m", "0", f"{number}") for number, file in enumerate(refused)]
     patches = list_patches(PATIENTS, labels, slide=slide)
     pixels = np.full((len(patches), 50, 50, 3), 7, np.uint8)
     return store_patches(store, patches, pixels, name=name, refusals=refusals)
@@ -119,7 +120,7 @@ def test_what_is_stored_of_a_withdrawn_patient_goes_and_nothing_else(store: Stor
         "store/quarantine/two.zip/1",
     }
     assert not store.settings.prepared.exists()
-    assert {refusal.kept for refusal in list_refusals(store, "two.zip")} == {"2", None}
+    assert {refusal.kept for refusal in list_refused(store, "two.zip")} == {"2", None}
     assert _recorded(store) == [("8867", 1, PATCHES), ("8867", 2, PATCHES)]
     assert (done.erased, done.kept, done.models) == (dict.fromkeys(batches, PATCHES), {}, [])
 
@@ -217,7 +218,7 @@ def test_a_run_that_was_killed_is_completed_by_the_next(
     assert not store.settings.prepared.exists()
     assert not (store.settings.scores / "east" / "8867").exists()
     assert sorted(path.name for path in (store.settings.quarantine / "two.zip").iterdir()) == ["2"]
-    assert {refusal.kept for refusal in list_refusals(store, "two.zip")} == {"2", None}
+    assert {refusal.kept for refusal in list_refused(store, "two.zip")} == {"2", None}
 
 
 def _kill_at(store: Store, monkeypatch: pytest.MonkeyPatch, step: str, *, after: bool) -> None:

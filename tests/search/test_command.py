@@ -97,7 +97,7 @@ def test_the_trials_the_refits_and_the_verdict_are_shown(asked: Asked, monkeypat
     assert "1 (dissertation)" in shown
     assert "3 (chosen)" in shown
     assert "too large" not in shown
-    assert "+0.003 to +0.021" in rows["3"]
+    assert "+.012 [+.003, +.021]" in rows["3"]
     assert shown.strip().endswith("Trial 3 takes its place.")
 
 
@@ -106,5 +106,5 @@ def test_the_flow_tells_the_same_as_a_table() -> None:
     gain = Gain(3, 0.012, None, None, [0.93], [0.91], 1)
     told = flow.describe(StudyResult("s", PRESETS["compact"], TrainOptions(), 0, trials, "It stays.", gains=[gain]))
     assert told.startswith("It stays.")
-    assert "| 3 | +0.012 | n/a |" in told
+    assert "| 3 | +.012 [n/a] |" in told
     assert "| 0 | complete | 0.910 | 300,000 | 29.0 |" in told

@@ -46,7 +46,7 @@ def test_a_large_gain_is_shown_and_chosen() -> None:
 
 
 def test_a_loss_and_a_gain_within_noise_leave_the_default() -> None:
-    for gain, told in ((_gain(1.5, 0.5), "Trial 7 is no better: -"), (_gain(0.97, 1.0), "Trial 7 gains +")):
+    for gain, told in ((_gain(1.5, 0.5), "Trial 7 is no better: −"), (_gain(0.97, 1.0), "Trial 7 gains +")):  # noqa: RUF001
         assert choose([gain]) == 0
         assert tell_verdict([gain], 0, seeds=3).startswith(f"The default stays. {told}")
 

@@ -12,12 +12,13 @@ import pytest
 import sqlalchemy as sa
 
 from bcd.errors import BcdError
+from bcd.patches import CANONICAL
 from bcd.settings import Settings
 from bcd.snapshots import rows
 from bcd.snapshots.freeze import Snapshot, freeze_snapshot, load_snapshot, patient_keys
 from bcd.snapshots.splits import SplitOptions
 from bcd.store import tables
-from bcd.store.batches import CANONICAL, hash_rows, read_pixels
+from bcd.store.batches import hash_rows, read_pixels
 from bcd.store.store import Store
 
 CELL_0 = {"hospital": "east", "patient": "0", "slide": "5", "x": 1, "y": 51}

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from bcd.errors import BcdError
-from bcd.store.batches import CELL
+from bcd.patches import CELL
 from bcd.store.matching import explain, find_rows, match_rows
 
 PATCHES = pd.DataFrame(

@@ -24,6 +24,7 @@ from bcd.admission.slides.names import PICTURE_SUFFIXES, TIFF_SUFFIXES
 from bcd.admission.slides.spacing import Spacing, read_ome_spacing, read_spacing, settle_spacing
 from bcd.errors import UnavailableError
 from bcd.files import SOFTWARE
+from bcd.options import Microns
 from bcd.patches import MICRONS_PER_PIXEL
 from bcd.store.frames import Frame
 from bcd.store.hospitals import MOST_COARSE
@@ -120,7 +121,7 @@ class PlainPicture:
 
 
 @contextmanager
-def open_slide(path: Path, spacing: float | None, coarsest: float = MOST_COARSE) -> Iterator[Region]:
+def open_slide(path: Path, spacing: Microns | None, coarsest: Microns = MOST_COARSE) -> Iterator[Region]:
     """Opens a slide.
 
     Args:
@@ -207,7 +208,7 @@ def _choose_level(slide: OpenSlide, finest: Spacing) -> tuple[int, int]:
     return chosen, blocks[chosen]
 
 
-def _averages_alike(block: int, spacing: float, size: int) -> bool:
+def _averages_alike(block: int, spacing: Microns, size: int) -> bool:
     """Whether a patch's pixel comes out of a level as from the finest, along an axis of `size` of the level's pixels.
 
     It must be a whole number of them, all along the axis; and of so many that their rounding, which scanners repeat

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 
 from bcd.admission.slides.errors import SlideError
+from bcd.options import Microns
 from bcd.patches import MICRONS_PER_PIXEL
 from bcd.store.hospitals import MOST_COARSE
 
@@ -67,7 +68,7 @@ def _plain_unit(unit: str) -> str:
     return unit.replace("Â", "").replace("\N{GREEK SMALL LETTER MU}", "µ")
 
 
-def settle_spacing(own: Spacing | None, given: float | None, coarsest: float = MOST_COARSE) -> Spacing:
+def settle_spacing(own: Spacing | None, given: Microns | None, coarsest: Microns = MOST_COARSE) -> Spacing:
     """Decides a slide's spacing.
 
     Args:

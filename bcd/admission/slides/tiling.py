@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from bcd.admission.slides.errors import SlideError
 from bcd.admission.slides.reading import Region, open_slide
+from bcd.options import Microns
 from bcd.patches import MICRONS_PER_PIXEL, PATCH_PIXELS
 from bcd.store.frames import Frame
 from bcd.store.hospitals import MOST_COARSE
@@ -157,7 +158,7 @@ class _Axis:
         return [(first, min(first + length, self.patches)) for first in range(0, self.patches, length)]
 
 
-def tile_slide(path: Path, spacing: float | None, coarsest: float = MOST_COARSE) -> Iterator[Tiles]:
+def tile_slide(path: Path, spacing: Microns | None, coarsest: Microns = MOST_COARSE) -> Iterator[Tiles]:
     """Cuts a slide into patches, in the order of y, then x.
 
     Args:

@@ -7,7 +7,7 @@ Examples:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from bcd.bundle.card.sections import (
     make_sections,
 )
 from bcd.bundle.record import describe_record
+from bcd.evaluation.evaluation import Evaluation
 from bcd.evaluation.report.figures import describe_picture
 from bcd.evaluation.report.tables import format_estimate, format_percent, threshold_rows
 from bcd.pages import embed_picture, render_page
@@ -65,8 +66,10 @@ class Card:
 
 def write_card(facts: CardFacts) -> Card:
     """Writes the card of what the facts are of."""
-    sections = make_sections(facts)
-    return Card(short=_shorten(facts), markdown=_to_markdown(facts, sections), html=_to_html(facts, sections))
+    pictures = {describe_picture(name, facts.evaluation): png for name, png in facts.pictures.items()}
+    return render_card(
+        _shorten(facts), describe_record(facts.record), _headline(facts), make_sections(facts), pictures
+    )
 
 
 def _shorten(facts: CardFacts) -> str:
@@ -87,23 +90,50 @@ def _shorten(facts: CardFacts) -> str:
 
 
 def _headline(facts: CardFacts) -> dict[str, str]:
+    return {} if facts.evaluation is None else make_headline(facts.evaluation)
+
+
+def make_headline(evaluation: Evaluation) -> dict[str, str]:
     """Returns the figures that a reader looks for first, with their intervals."""
-    evaluation = facts.evaluation
-    if evaluation is None:
-        return {}
     figures = {
         "AUROC, pooled": format_estimate(evaluation.pooled["auroc"]),
         "AUROC, mean over patients": format_estimate(evaluation.patient_macro["auroc"]),
         "balanced accuracy, pooled": format_estimate(evaluation.pooled["balanced_accuracy"]),
     }
-    decided = next((row for row in evaluation.thresholds if row.level == 0.95), None)
-    if decided is not None:
-        figures["decided at 95 %"] = format_percent(decided.coverage)
+    confident = next((row for row in evaluation.thresholds if row.level == 0.95), None)
+    if confident is not None:
+        figures["confident at 95 %"] = format_percent(confident.coverage)
     return figures
 
 
-def _to_markdown(facts: CardFacts, sections: Sequence[Section]) -> str:
-    parts = [f"# Model card: {MODEL}", describe_record(facts.record)]
+def render_card(
+    short: str,
+    sentence: str,
+    headline: Mapping[str, str],
+    sections: Sequence[Section],
+    pictures: Mapping[str, bytes],
+    *,
+    whose: str = "test patients",
+) -> Card:
+    """Renders a card.
+
+    Args:
+        short: What the registry's description has room for.
+        sentence: What the bundle is.
+        headline: The figures that a reader looks for first, by what they are.
+        sections: The rest, in its order.
+        pictures: PNG files, each by the sentence that says what it shows.
+        whose: Whose figures and pictures they are.
+    """
+    return Card(
+        short=short,
+        markdown=_to_markdown(sentence, sections),
+        html=_to_html(sentence, headline, sections, pictures, whose),
+    )
+
+
+def _to_markdown(sentence: str, sections: Sequence[Section]) -> str:
+    parts = [f"# Model card: {MODEL}", sentence]
     for section in sections:
         parts += [f"## {section.title}", *section.text]
         parts += ["\n".join(f"- {point}" for point in section.points)] if section.points else []
@@ -111,15 +141,15 @@ def _to_markdown(facts: CardFacts, sections: Sequence[Section]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _to_html(facts: CardFacts, sections: Sequence[Section]) -> str:
+def _to_html(
+    sentence: str, headline: Mapping[str, str], sections: Sequence[Section], pictures: Mapping[str, bytes], whose: str
+) -> str:
     facts_shown = {
         "model": MODEL,
-        "sentence": describe_record(facts.record),
-        "headline": _headline(facts),
+        "sentence": sentence,
+        "headline": headline,
+        "whose": whose,
         "sections": sections,
-        "pictures": [
-            {"src": embed_picture(png, "png"), "alt": describe_picture(name, facts.evaluation)}
-            for name, png in facts.pictures.items()
-        ],
+        "pictures": [{"src": embed_picture(png, "png"), "alt": said} for said, png in pictures.items()],
     }
     return render_page("bcd.bundle.card", "card.html.j2", facts_shown)

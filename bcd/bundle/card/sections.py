@@ -20,6 +20,7 @@ from bcd.evaluation.report.tables import (
     describe,
     format_estimate,
     format_level,
+    format_signed,
     threshold_parts,
 )
 from bcd.patches import MICRONS_PER_PIXEL
@@ -223,21 +224,30 @@ def _worst(evaluation: Evaluation) -> list[str]:
 
 
 def _model(facts: CardFacts) -> Section:
-    record, compute = facts.record, facts.compute
-    options, calibrator = record.training, record.policy.calibrator
-    sign = "−" if calibrator.intercept < 0 else "+"  # noqa: RUF001
-    calibrated = f"{calibrator.slope:.3f} · logit {sign} {abs(calibrator.intercept):.3f}"
-    parameters = "" if compute.parameters is None else f", {compute.parameters:,} weights"
-    steps = [name for name, used in _steps(record).items() if used]
+    options, parameters = facts.record.training, facts.compute.parameters
+    weights = "" if parameters is None else f", {parameters:,} weights"
+    network, preparation, probability = describe_scoring(facts.record)
     points = [
-        f"Network: {describe_ensemble(record.architecture, record.ensemble)}{parameters}. {facts.note}".strip(),
-        f"Preparation, the same wherever it is used: {', '.join(steps) or 'none'}.",
+        f"{network}{weights}. {facts.note}".strip(),
+        preparation,
         f"Training: at most {options.epochs} epochs of {options.batch_size} patches a step, learning rate "
         f"{options.learning_rate:g}, seed {options.seed}; flips, turns, and jitter of stain and light.",
-        f"Probability = 1 / (1 + exp(-({calibrated}))), fitted on val patients. A patch is called IDC at one half, "
-        "and is decided at a level where the probability of its likelier class reaches it.",
+        probability,
     ]
     return Section("Model", points=points)
+
+
+def describe_scoring(record: BundleRecord, whom: str = "val patients") -> tuple[str, str, str]:
+    """Says what a bundle does with a patch: by which network, how prepared, and how its probability is made."""
+    calibrator = record.policy.calibrator
+    calibrated = f"{calibrator.slope:.3f} · logit {format_signed(calibrator.intercept)}"
+    steps = [name for name, used in _steps(record).items() if used]
+    return (
+        f"Network: {describe_ensemble(record.architecture, record.ensemble)}",
+        f"Preparation, the same wherever it is used: {', '.join(steps) or 'none'}.",
+        f"Probability = 1 / (1 + exp(-({calibrated}))), fitted on {whom}. A patch is called IDC at one half, "
+        "and is confident at a level where the probability of its likelier class reaches it.",
+    )
 
 
 def _steps(record: BundleRecord) -> dict[str, bool]:

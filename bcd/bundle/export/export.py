@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from bcd.bundle.export.runtimes import RUNTIMES, Format, Scores
+from bcd.bundle.folder import FolderBundle
 from bcd.bundle.probes import draw_probes
 from bcd.bundle.registry import Bundle
 from bcd.errors import BcdError
@@ -67,7 +68,7 @@ class ExportNote(BaseModel):
     use: str = "Research use only: not a medical device, not for diagnosis."
 
 
-def export_bundle(bundle: Bundle, format: Format, path: Path) -> ExportNote:  # noqa: A002
+def export_bundle(bundle: Bundle | FolderBundle, format: Format, path: Path) -> ExportNote:  # noqa: A002
     """Writes a bundle as one file of another format, checks it, and says beside it what it is.
 
     Args:

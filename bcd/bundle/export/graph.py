@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice, product
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,12 +22,15 @@ from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepare import SHARPEN
 from bcd.training.options import Turns
 
+if TYPE_CHECKING:
+    from keras import KerasTensor, Layer, Model
+
 layers = keras.layers
 
 _SHAPE = (PATCH_PIXELS, PATCH_PIXELS, 3)
 
 
-def build_graph(networks: Sequence[Any], record: BundleRecord, *, fold_turns: bool) -> Any:
+def build_graph(networks: Sequence[Model], record: BundleRecord, *, fold_turns: bool) -> Model:
     """Builds the model that scores as the bundle does.
 
     Args:
@@ -58,7 +61,7 @@ def build_graph(networks: Sequence[Any], record: BundleRecord, *, fold_turns: bo
     return keras.Model(raw, {"logit": logit, "probability": probability}, name=EXPORTED)
 
 
-def _prepare(raw: Any, options: PrepareOptions) -> Any:
+def _prepare(raw: KerasTensor, options: PrepareOptions) -> KerasTensor:
     """Sharpens as `prepare` does: OpenCV mirrors the border without its last pixel, and saturates to 0 to 255."""
     if options.stain != "none":
         raise BcdError(
@@ -76,8 +79,8 @@ def _prepare(raw: Any, options: PrepareOptions) -> Any:
     return layers.ReLU(max_value=255, name="saturate")(sharpened)
 
 
-def _mirror_border(values: Any, axis: int, name: str) -> Any:
-    def crop(before: int, after: int, side: str) -> Any:
+def _mirror_border(values: KerasTensor, axis: int, name: str) -> KerasTensor:
+    def crop(before: int, after: int, side: str) -> KerasTensor:
         edges = ((before, after), (0, 0)) if axis == 1 else ((0, 0), (before, after))
         return layers.Cropping2D(edges, name=f"{side}_{name}")(values)
 
@@ -85,7 +88,7 @@ def _mirror_border(values: Any, axis: int, name: str) -> Any:
     return layers.Concatenate(axis=axis, name=name)([crop(1, last, "first"), values, crop(last, 1, "last")])
 
 
-def _turn(values: Any, turns: Turns) -> list[Any]:
+def _turn(values: KerasTensor, turns: Turns) -> list[KerasTensor]:
     """Turns patches as `turn_patches` does; a flip is a product with a permutation, which is exact."""
     transposed = layers.Permute((2, 1, 3), name="transposed")
     upside_down, mirrored = _flip("bhwc,hv->bvwc", "upside_down"), _flip("bhwc,wv->bhvc", "mirrored")
@@ -100,24 +103,24 @@ def _turn(values: Any, turns: Turns) -> list[Any]:
     return turned
 
 
-def _flip(equation: str, name: str) -> Any:
+def _flip(equation: str, name: str) -> Layer:
     layer = layers.EinsumDense(equation, output_shape=_SHAPE, name=name)
     layer.build((None, *_SHAPE))
     layer.set_weights([np.eye(PATCH_PIXELS, dtype=np.float32)[::-1]])
     return layer
 
 
-def _join(networks: Sequence[Any]) -> Any:
+def _join(networks: Sequence[Model]) -> Model:
     """Joins the networks to a model that answers with the mean of their logits."""
     prepared = keras.Input(_SHAPE, name="prepared")
     members = [_rename(network, f"network_{number}") for number, network in enumerate(networks, 1)]
     return keras.Model(prepared, _mean([member(prepared) for member in members], "members"), name="networks")
 
 
-def _rename(network: Any, name: str) -> Any:
+def _rename(network: Model, name: str) -> Model:
     """Copies a network under names of its own: the members share theirs, and HDF5 finds weights by name."""
 
-    def rename(layer: Any) -> Any:
+    def rename(layer: Layer) -> Layer:
         settings = layer.get_config()
         return layer.__class__.from_config(settings | {"name": f"{name}_{settings['name']}"})
 
@@ -127,7 +130,7 @@ def _rename(network: Any, name: str) -> Any:
     return copy
 
 
-def _mean(values: list[Any], name: str) -> Any:
+def _mean(values: list[KerasTensor], name: str) -> KerasTensor:
     return layers.Average(name=f"mean_of_{name}")(values) if len(values) > 1 else values[0]
 
 

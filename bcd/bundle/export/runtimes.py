@@ -11,14 +11,20 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bcd.errors import BcdError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from keras import Model
 
 Format = Literal["keras", "hdf5", "onnx", "openvino"]
 
@@ -46,7 +52,7 @@ class Runtime:
     suffix: str
     packages: tuple[str, ...]
     converts: bool
-    write: Callable[[Any, Path], None]
+    write: Callable[[Model, Path], None]
     score: Callable[[Path, NDArray[np.uint8]], Scores]
 
     def require(self, name: str) -> None:
@@ -60,12 +66,12 @@ class Runtime:
             )
 
 
-def _save(model: Any, path: Path) -> None:
+def _save(model: Model, path: Path) -> None:
     with _quietly():
         model.save(path)
 
 
-def _convert(model: Any, path: Path, name: str) -> None:
+def _convert(model: Model, path: Path, name: str) -> None:
     model(np.zeros((1, *model.input_shape[1:]), np.uint8))  # Keras converts no model that was never called
     with _quietly():
         model.export(str(path), format=name, verbose=False)
@@ -78,7 +84,7 @@ def _score_with_keras(path: Path, pixels: NDArray[np.uint8]) -> Scores:
     return {name: np.asarray(scores[name])[:, 0] for name in OUTPUTS}
 
 
-def _write_onnx(model: Any, path: Path) -> None:
+def _write_onnx(model: Model, path: Path) -> None:
     _convert(model, path, "onnx")
 
 
@@ -90,7 +96,7 @@ def _score_with_onnx(path: Path, pixels: NDArray[np.uint8]) -> Scores:
     return {name: values[:, 0] for name, values in zip(OUTPUTS, found, strict=True)}
 
 
-def _write_openvino(model: Any, path: Path) -> None:
+def _write_openvino(model: Model, path: Path) -> None:
     _openvino()
     _convert(model, path, "openvino")
 
@@ -102,12 +108,10 @@ def _score_with_openvino(path: Path, pixels: NDArray[np.uint8]) -> Scores:
     return {name: np.asarray(found[name])[:, 0] for name in OUTPUTS}
 
 
-def _openvino() -> Any:
+def _openvino() -> ModuleType:
     """Imports OpenVINO without its telemetry, which would send a message at the import already."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    import openvino
-
-    return openvino
+    return import_module("openvino")
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bcd.bundle.folder import RECORD, FolderBundle, load_folder
 from bcd.errors import BcdError
+from bcd.tracking.lookup import MODEL
 
 RELEASED = "released"
 """How the model is named in commands, and what the origin of its registered copies is."""
@@ -48,7 +49,7 @@ def load_released() -> FolderBundle:
     Raises:
         BcdError: This copy of bcd holds none.
     """
-    return load_folder(released_bundle(), RELEASED)
+    return load_folder(released_bundle(), f"{MODEL}/{RELEASED}")
 
 
 def digest_released() -> str:

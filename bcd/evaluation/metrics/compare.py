@@ -15,8 +15,9 @@ from bcd.errors import BcdError
 from bcd.evaluation.metrics.estimates import Difference
 from bcd.evaluation.metrics.intervals import Array, Interval, interval, value_of
 from bcd.evaluation.metrics.metrics import Resampled, basis, leverage_of
-from bcd.evaluation.metrics.sample import KEY, read_sample
+from bcd.evaluation.metrics.sample import read_sample
 from bcd.evaluation.options import EvaluateOptions
+from bcd.patches import CELL, SLIDE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,23 +71,23 @@ def _difference(metric: str, a: Resampled, b: Resampled, same: bool) -> Differen
 
 
 def _by_key(scores: pd.DataFrame) -> pd.DataFrame:
-    missing = [column for column in [*KEY, "label"] if column not in scores.columns]
+    missing = [column for column in [*CELL, "label"] if column not in scores.columns]
     if missing:
-        raise BcdError(f"The scores lack the column {', '.join(missing)}.", f"Give the columns {', '.join(KEY)}.")
-    texts = {column: scores[column].astype(str) for column in ("hospital", "patient", "slide")}
-    return scores.assign(**texts).sort_values(KEY, ignore_index=True)
+        raise BcdError(f"The scores lack the column {', '.join(missing)}.", f"Give the columns {', '.join(CELL)}.")
+    texts = {column: scores[column].astype(str) for column in SLIDE}
+    return scores.assign(**texts).sort_values(CELL, ignore_index=True)
 
 
 def _require_same_patches(a: pd.DataFrame, b: pd.DataFrame) -> None:
     for scores in (a, b):
-        twice = scores[scores.duplicated(KEY)]
+        twice = scores[scores.duplicated(CELL)]
         if len(twice):
-            name = "/".join(str(part) for part in twice.iloc[0][KEY])
+            name = "/".join(str(part) for part in twice.iloc[0][CELL])
             raise BcdError(f"Patch {name} is scored twice in one frame.", "Give every patch once.")
-    merged = a[KEY].merge(b[KEY], how="outer", indicator=True)
+    merged = a[CELL].merge(b[CELL], how="outer", indicator=True)
     alone = merged[merged["_merge"] != "both"]
     if len(alone):
-        name = "/".join(str(part) for part in alone.iloc[0][KEY])
+        name = "/".join(str(part) for part in alone.iloc[0][CELL])
         raise BcdError(
             f"The models were not scored on the same patches: {len(alone)} differ, such as {name}.",
             "Score both on the same snapshot.",

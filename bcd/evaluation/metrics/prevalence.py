@@ -27,6 +27,7 @@ from bcd.evaluation.metrics.metrics import Resampled, basis, leverage_of, make_e
 from bcd.evaluation.metrics.ranking import divide
 from bcd.evaluation.metrics.sample import Sample
 from bcd.evaluation.metrics.tallies import Tallies, tally
+from bcd.options import Probability
 
 
 class LevelAtPrevalence(BaseModel):
@@ -42,7 +43,7 @@ class LevelAtPrevalence(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    level: float
+    level: Probability
     coverage: Estimate
     accuracy: Estimate
     precision: Estimate
@@ -142,7 +143,7 @@ def _average_precision(sample: Sample, prevalence: float) -> Statistic:
     return lambda weights: np.array([one(weight) for weight in weights.astype(np.float32)])
 
 
-def _level(resampled: Resampled, level: float, prevalence: float) -> LevelAtPrevalence:
+def _level(resampled: Resampled, level: Probability, prevalence: float) -> LevelAtPrevalence:
     everything = resampled.tallies
     confident = tally(resampled.sample, is_confident(resampled.sample.probability, level))
     p = prevalence

@@ -13,14 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcd.errors import BcdError, InsufficientEvidenceError
+from bcd.patches import PERSON
 
 if TYPE_CHECKING:
     import pandas as pd
 
-KEY = ["hospital", "patient", "slide", "x", "y"]
-"""Columns that name a patch."""
-
-_NEEDED = ["hospital", "patient", "label", "probability"]
+_NEEDED = [*PERSON, "label", "probability"]
 
 
 @dataclass(frozen=True)

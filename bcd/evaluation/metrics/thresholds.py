@@ -14,6 +14,7 @@ from bcd.evaluation.metrics.estimates import Estimate
 from bcd.evaluation.metrics.intervals import Array
 from bcd.evaluation.metrics.metrics import Resampled, make_estimate, ratio
 from bcd.evaluation.metrics.tallies import tally
+from bcd.options import Probability
 
 
 class ThresholdRow(BaseModel):
@@ -40,7 +41,7 @@ class ThresholdRow(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    level: float
+    level: Probability
     n: int
     patients: int
     effective_patients: float
@@ -62,7 +63,7 @@ def threshold_table(resampled: Resampled) -> list[ThresholdRow]:
     return [threshold_row(resampled, level) for level in resampled.options.levels]
 
 
-def threshold_row(resampled: Resampled, level: float) -> ThresholdRow:
+def threshold_row(resampled: Resampled, level: Probability) -> ThresholdRow:
     """Makes the row of one level, such as a certified threshold.
 
     Args:

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict
 
 from bcd.errors import BcdError, InsufficientEvidenceError
+from bcd.evaluation.folds import deal_folds
 
 _LOOSE = 1e9  # a penalty that settles the slope where all logits are equal, too weak to be felt elsewhere
 
@@ -83,22 +84,6 @@ def fit_calibrator(logits: ArrayLike, labels: ArrayLike) -> Calibrator:
     return Calibrator(slope=float(fitted.coef_[0, 0]), intercept=float(fitted.intercept_[0]))
 
 
-def deal_folds(patients: ArrayLike, folds: int, seed: int) -> NDArray[np.intp]:
-    """Deals patients, not patches, to folds as equal in patients as can be.
-
-    Args:
-        patients: Whose each patch is, hospital included, shape (n,).
-        folds: How many there are; patients, if they are fewer.
-        seed: Another seed is another deal; the order of the patches is of no account.
-
-    Returns:
-        The fold of each patch, shape (n,).
-    """
-    names, number = np.unique(np.asarray(patients), return_inverse=True)
-    place = np.random.default_rng(seed).permutation(len(names))
-    return np.asarray((place % min(folds, len(names)))[number.reshape(-1)])
-
-
 def cross_fit(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -106,7 +91,6 @@ def cross_fit(
     *,
     fit: Fit = fit_calibrator,
     folds: int = 10,
-    seed: int = 20,
 ) -> NDArray[np.float64]:
     """Calibrates every patient with a calibration that was fitted to patients of the other folds only.
 
@@ -116,7 +100,6 @@ def cross_fit(
         patients: Whose each patch is, hospital included, shape (n,).
         fit: What is fitted.
         folds: Folds that the patients are dealt to.
-        seed: Of the deal.
 
     Returns:
         A probability of IDC of each patch, shape (n,).
@@ -126,7 +109,7 @@ def cross_fit(
         BcdError: A logit is not finite.
     """
     x, y = np.asarray(logits, dtype=np.float64), np.asarray(labels)
-    fold = deal_folds(patients, folds, seed)
+    fold = deal_folds(patients, folds)
     probability = np.empty(len(x))
     for held_out in np.unique(fold):
         mine = fold == held_out
@@ -135,11 +118,11 @@ def cross_fit(
 
 
 def cross_fit_or_none(
-    logits: ArrayLike, labels: ArrayLike, patients: ArrayLike, *, fit: Fit = fit_calibrator, folds: int, seed: int
+    logits: ArrayLike, labels: ArrayLike, patients: ArrayLike, *, fit: Fit = fit_calibrator, folds: int
 ) -> NDArray[np.float64] | None:
     """As `cross_fit`; None where there is one patient only, or all patches of a class are in one fold."""
     try:
-        return cross_fit(logits, labels, patients, fit=fit, folds=folds, seed=seed)
+        return cross_fit(logits, labels, patients, fit=fit, folds=folds)
     except InsufficientEvidenceError:
         return None
 

@@ -30,6 +30,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from bcd.evaluation.metrics.intervals import Array
+from bcd.options import Probability
 
 STAKE = 0.97
 """Share of the largest possible bet: at 1, a single patient of whom all is wrong would rule out any certificate.
@@ -67,7 +68,7 @@ class CertifiedThreshold(BaseModel):
 
     target_error: float
     confidence: float
-    threshold: float | None
+    threshold: Probability | None
     n_patients: int
     patients_needed: int
     tested: float

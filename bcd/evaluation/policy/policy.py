@@ -10,6 +10,7 @@ from bcd.evaluation.calls import is_confident, is_idc
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy.calibration import Calibrator, cross_fit_or_none, fit_calibrator
 from bcd.evaluation.policy.certified import CertifiedThreshold, certify
+from bcd.options import Probability
 
 
 class Policy(BaseModel):
@@ -52,12 +53,12 @@ def _certify(
 ) -> tuple[CertifiedThreshold, ...]:
     names, number = np.unique(np.asarray(patients), return_inverse=True)
     patient = number.reshape(-1)
-    p = cross_fit_or_none(logits, labels, patients, folds=options.folds, seed=options.seed)
+    p = cross_fit_or_none(logits, labels, patients, folds=options.folds)
     if p is None:
         p = np.full(len(patient), np.nan)  # no patch has an honest score, so that none is confident
     wrong = is_idc(p) != (np.asarray(labels) == 1)
 
-    def by_patient(level: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def by_patient(level: Probability) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         confident = is_confident(p, level)
         errors = np.bincount(patient[confident & wrong], minlength=len(names))
         return errors.astype(np.float64), np.bincount(patient[confident], minlength=len(names)).astype(np.float64)

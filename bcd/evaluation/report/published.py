@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from bcd.evaluation.evaluation import Evaluation
 from bcd.evaluation.report.tables import METRIC_NAMES, NOT_AVAILABLE, Table, format_estimate, format_level
+from bcd.options import Probability
 
 FOUNDING_PREVALENCE = 0.5
 """The founding work dropped patches without IDC until both classes were equal, in training and in its test."""
@@ -19,7 +20,7 @@ FOUNDING_PREVALENCE = 0.5
 class PublishedLevel:
     """One row of the founding work's table; shares in per cent."""
 
-    level: float
+    level: Probability
     coverage: float
     accuracy: float
     precision: float
@@ -84,7 +85,7 @@ def founding_table(evaluation: Evaluation) -> Table:
     return Table(FOUNDING_DIFFERS, ["confidence", "whose", *_RATES], rows)
 
 
-def _ours(evaluation: Evaluation, level: float) -> list[str]:
+def _ours(evaluation: Evaluation, level: Probability) -> list[str]:
     at = evaluation.at_prevalence
     assert at is not None
     assert at.prevalence == FOUNDING_PREVALENCE

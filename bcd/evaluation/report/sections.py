@@ -86,16 +86,7 @@ def patient_table(evaluation: Evaluation) -> Table | None:
 
 
 def _figure(name: str, estimate: Estimate) -> list[str]:
-    return [name, format_signed(estimate), str(estimate.n_patients)]
-
-
-def format_signed(estimate: Estimate) -> str:
-    """Formats an estimate that may be negative."""
-    values = [estimate.value, estimate.low, estimate.high]
-    if all(value is None or value >= 0 for value in values):
-        return format_estimate(estimate)
-    texts = [NOT_AVAILABLE if v is None else f"{v:+.3f}".replace("0.", ".").replace("-", "−") for v in values]  # noqa: RUF001
-    return f"{texts[0]} [{texts[1]}, {texts[2]}]"
+    return [name, format_estimate(estimate), str(estimate.n_patients)]
 
 
 def outcome_table(evaluation: Evaluation) -> Table | None:

@@ -6,15 +6,19 @@ Examples:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from bcd.evaluation.evaluation import Evaluation
 from bcd.evaluation.metrics.estimates import Difference, Estimate
 from bcd.evaluation.metrics.thresholds import ThresholdRow
 from bcd.evaluation.policy.certified import CertifiedThreshold
+from bcd.options import Probability
 
 NOT_AVAILABLE = "n/a"
+
+_MINUS = "−"  # noqa: RUF001
 
 METRIC_NAMES = {
     "auroc": "AUROC",
@@ -137,7 +141,7 @@ def format_estimate(estimate: Estimate) -> str:
     """Formats a metric as `.953 [.921, .974]`; n/a where there is none."""
     if estimate.value is None:
         return NOT_AVAILABLE
-    return _with_interval(_decimal(estimate.value), estimate.low, estimate.high)
+    return _with_interval(_decimal, estimate.value, estimate.low, estimate.high)
 
 
 def format_percent(estimate: Estimate) -> str:
@@ -145,29 +149,43 @@ def format_percent(estimate: Estimate) -> str:
     return NOT_AVAILABLE if estimate.value is None else f"{100 * estimate.value:.1f} %"
 
 
-def format_difference(difference: Difference) -> str:
+class _Found(Protocol):
+    """A figure and its interval, each None where there is none."""
+
+    @property
+    def value(self) -> float | None: ...
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
+
+
+def format_difference(difference: _Found) -> str:
     """Formats a difference with its sign, as `+.012 [+.004, +.028]`; n/a where there is none."""
     if difference.value is None:
         return NOT_AVAILABLE
-    return _with_interval(_decimal(difference.value, signed=True), difference.low, difference.high, signed=True)
+    return _with_interval(format_signed, difference.value, difference.low, difference.high)
 
 
-def format_level(level: float) -> str:
+def format_signed(value: float) -> str:
+    """Formats a figure that may lie on either side of zero, as `+.012` or `−.003`."""  # noqa: RUF002
+    text = _decimal(value)
+    return text if text.startswith(_MINUS) else f"+{text}"
+
+
+def format_level(level: Probability) -> str:
     """Formats a confidence level as `99.99 %`."""
     return f"{100 * level:.10g} %"
 
 
-def _with_interval(value: str, low: float | None, high: float | None, *, signed: bool = False) -> str:
-    if low is None or high is None:
-        return f"{value} [{NOT_AVAILABLE}]"
-    return f"{value} [{_decimal(low, signed=signed)}, {_decimal(high, signed=signed)}]"
+def _with_interval(tell: Callable[[float], str], value: float, low: float | None, high: float | None) -> str:
+    span = NOT_AVAILABLE if low is None or high is None else f"{tell(low)}, {tell(high)}"
+    return f"{tell(value)} [{span}]"
 
 
-def _decimal(value: float, *, signed: bool = False) -> str:
+def _decimal(value: float) -> str:
     text = f"{abs(value):.3f}".removeprefix("0")
-    if not signed:
-        return text
-    return f"{'−' if value < 0 and text != '.000' else '+'}{text}"  # noqa: RUF001
+    return f"{_MINUS}{text}" if value < 0 and text != ".000" else text
 
 
 def certified_table(certified: Sequence[CertifiedThreshold]) -> Table:

@@ -10,7 +10,7 @@ import pytest
 from bcd.admission.admit import Admission, admit
 from bcd.errors import BcdError
 from bcd.patches import Hospital, PatientId
-from bcd.store.deliveries import list_refusals
+from bcd.store.delivery_queries import list_refused
 from bcd.store.patients import patient_patches
 from bcd.store.store import Store
 
@@ -29,7 +29,7 @@ def _slides(store: Store, patient: str) -> dict[str, int]:
 
 
 def _refused(store: Store, admission: Admission) -> dict[str, tuple[str, str]]:
-    return {each.name: (each.rule, each.message) for each in list_refusals(store, admission.id)}
+    return {each.name: (each.rule, each.message) for each in list_refused(store, admission.id)}
 
 
 @pytest.mark.parametrize("handed_over", ["d", "d/8867"])

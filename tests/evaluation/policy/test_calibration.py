@@ -14,7 +14,6 @@ from bcd.evaluation.policy.calibration import (
     Calibrator,
     cross_fit,
     cross_fit_or_none,
-    deal_folds,
     fit_calibrator,
     sigmoid,
 )
@@ -104,13 +103,13 @@ def _remember(logits: ArrayLike, _labels: ArrayLike) -> _Remembered:
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.integers(0, 12), min_size=2, max_size=60), st.integers(2, 15), st.integers(0, 99))
-def test_no_patient_is_calibrated_by_what_saw_it(patients: list[int], folds: int, seed: int) -> None:
+@given(st.lists(st.integers(0, 12), min_size=2, max_size=60), st.integers(2, 15))
+def test_no_patient_is_calibrated_by_what_saw_it(patients: list[int], folds: int) -> None:
     if len(set(patients)) == 1:
         patients = [*patients, 13]
     logits = np.array(patients, dtype=np.float64)  # a patch carries its patient's number
     labels = np.zeros(len(patients))
-    assert not cross_fit(logits, labels, patients, fit=_remember, folds=folds, seed=seed).any()
+    assert not cross_fit(logits, labels, patients, fit=_remember, folds=folds).any()
 
 
 def test_a_patients_own_labels_do_not_move_its_cross_fitted_probabilities() -> None:
@@ -124,18 +123,7 @@ def test_a_patients_own_labels_do_not_move_its_cross_fitted_probabilities() -> N
         assert not np.array_equal(after[~mine], before[~mine])
 
 
-def test_folds_are_dealt_by_patient_and_do_not_depend_on_the_order_of_patches() -> None:
-    patients = np.repeat([f"north/{i}" for i in range(23)], np.arange(1, 24))
-    fold = deal_folds(patients, 5, seed=1)
-    of_patient = {patient: set(fold[patients == patient].tolist()) for patient in patients}
-    assert all(len(folds) == 1 for folds in of_patient.values())
-    sizes = np.bincount([folds.pop() for folds in of_patient.values()])
-    assert sorted(sizes.tolist()) == [4, 4, 5, 5, 5]
-    np.testing.assert_array_equal(deal_folds(patients[::-1], 5, seed=1), fold[::-1])
-    assert not np.array_equal(deal_folds(patients, 5, seed=2), fold)
-
-
 def test_one_patient_cannot_be_cross_fitted() -> None:
     with pytest.raises(InsufficientEvidenceError):
         cross_fit([0.0, 1.0], [0, 1], ["a", "a"])
-    assert cross_fit_or_none([0.0, 1.0], [0, 1], ["a", "a"], folds=5, seed=1) is None
+    assert cross_fit_or_none([0.0, 1.0], [0, 1], ["a", "a"], folds=5) is None

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bcd.training.data import deal_folds
+from bcd.evaluation.folds import deal_folds
 
 
 @given(sizes=st.lists(st.integers(1, 60), min_size=1, max_size=30), folds=st.integers(1, 5))

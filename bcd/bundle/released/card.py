@@ -1,0 +1,221 @@
+"""The card of the released model: its bundle's record, and what is known of its recipe out of fold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from bcd.bundle.card.card import Card, make_headline, render_card
+from bcd.bundle.card.sections import INTENDED, USE, Section, describe_scoring, format_count
+from bcd.bundle.folder import RECORD
+from bcd.bundle.record import BundleRecord, read_record
+from bcd.bundle.released import released_bundle, released_folder
+from bcd.bundle.released.figures import Figures, Source, Yardstick, read_figures
+from bcd.evaluation.evaluation import Evaluation
+from bcd.evaluation.metrics.estimates import Estimate
+from bcd.evaluation.report.tables import (
+    METRIC_NAMES,
+    NOT_AVAILABLE,
+    Table,
+    certified_table,
+    format_estimate,
+    threshold_parts,
+)
+from bcd.training.ensemble import describe_ensemble
+
+OF_THE_RECIPE = (
+    "Every figure, and every certificate, is of the recipe and not of this very file: each patient was scored by "
+    "copies that were trained in the same way without his fold, and calibrated on the other folds. The file itself "
+    "was trained on all of these patients, so there is nobody left on whom it could be evaluated here."
+)
+
+
+def write_released_card() -> Card:
+    """Writes the card of the released model.
+
+    Raises:
+        BcdError: This copy of bcd holds none, or none of its figures.
+    """
+    record, figures = read_record(released_bundle() / RECORD), read_figures()
+    pictures = {said: (released_folder() / name).read_bytes() for name, said in figures.pictures.items()}
+    sentence = _describe(record, figures)
+    headline = make_headline(figures.natural)
+    shown = "; ".join(f"{name} {value}" for name, value in headline.items())
+    short = "\n\n".join(
+        [
+            sentence,
+            f"**{USE}** Out of fold, natural sample: {shown}.",
+            OF_THE_RECIPE,
+            "The whole card: `bcd model card released`.",
+        ]
+    )
+    return render_card(
+        short, sentence, headline, _make_sections(record, figures), pictures, whose="natural sample, out of fold"
+    )
+
+
+def _describe(record: BundleRecord, figures: Figures) -> str:
+    data = figures.data
+    return (
+        f"The model that comes with bcd: {describe_ensemble(record.architecture, record.ensemble)}, trained on "
+        f"{data.patches:,} patches of {data.patients} patients of the {data.name}, {record.created_at:%Y-%m-%d}; "
+        "research use only."
+    )
+
+
+def _make_sections(record: BundleRecord, figures: Figures) -> list[Section]:
+    sections = [
+        Section("Intended use", [USE, *INTENDED]),
+        Section("What the figures are of", [OF_THE_RECIPE, _describe_choice(figures)]),
+        Section("Limits", points=_list_limits(record, figures)),
+        _make_data(figures),
+        _make_model(record, figures),
+        Section("Results out of fold", tables=[_metric_table(figures)]),
+        Section("What is confident at which level", tables=_threshold_tables(figures.natural)),
+        _make_certified(record),
+        *_make_yardsticks(figures.yardsticks),
+        *_make_robustness(figures),
+        _make_failures(figures.natural),
+        Section("Compute", [f"Training took {figures.training_hours:.1f} hours on {figures.device}."]),
+        _make_provenance(record),
+    ]
+    return [section for section in sections if section is not None]
+
+
+def _describe_choice(figures: Figures) -> str:
+    tried = format_count(figures.recipes_tried, "recipe")
+    return (
+        f"The patients were dealt to {figures.folds} folds. Evaluated on these folds before this choice: {tried}."
+        " Where there were several, figures of the best flatter it."
+    )
+
+
+def _list_limits(record: BundleRecord, figures: Figures) -> list[str]:
+    limits = [
+        "Patches are scored one by one: no architecture of the tissue beyond 200 µm is seen.",
+        f"All patients come from one set ({figures.data.name}) of one laboratory's stain: how it does elsewhere is "
+        "not known. bcd says in each report how far the stain is from theirs.",
+        "With another share of IDC than in the natural sample the certificates do not hold.",
+    ]
+    missing = [f"{100 * row.target_error:g} %" for row in record.policy.certified if row.threshold is None]
+    if missing:
+        limits.append(f"No threshold could be certified for a target error of {', '.join(missing)}.")
+    costly = [shift for shift in figures.robustness if shift.loss > 0.03]
+    limits += [f"{shift.name} costs {shift.loss:.3f} of AUROC." for shift in costly]
+    return [*limits, *figures.limits]
+
+
+def _make_data(figures: Figures) -> Section:
+    data = figures.data
+    text = [
+        f"{data.name}. {data.citation} Licence: {data.licence}.",
+        f"{data.patches:,} whole patches of {data.patients} patients, {_share(data)} IDC."
+        f" Hospital {data.hospital} in the record of training patients, which lies in the bundle.",
+    ]
+    digests = Table("Files that it came from.", ["file", "SHA-256"], [[*row] for row in data.digests.items()])
+    return Section("Data", text, tables=[digests] if data.digests else [])
+
+
+def _share(data: Source) -> str:
+    return f"{100 * data.positive / data.patches:.1f} %"
+
+
+def _make_model(record: BundleRecord, figures: Figures) -> Section:
+    network, preparation, probability = describe_scoring(record, "the out-of-fold scores of all patients")
+    return Section("Model and recipe", points=[f"{network}.", preparation, *figures.recipe, probability])
+
+
+def _metric_table(figures: Figures) -> Table:
+    natural, everything = figures.natural, figures.everything
+    rows = [
+        [
+            METRIC_NAMES[name],
+            format_estimate(natural.pooled[name]),
+            format_estimate(natural.patient_macro[name]),
+            format_estimate(everything.pooled[name]),
+            format_estimate(everything.patient_macro[name]),
+        ]
+        for name in natural.pooled
+    ]
+    caption = (
+        f"The natural sample: {_count(natural)}. Every patch: {_count(everything)}; its other patches are whole "
+        "classes of some patients, so that its share of IDC is an artefact. Intervals by patient."
+    )
+    header = ["metric", "natural, pooled", "natural, mean over patients", "all, pooled", "all, mean over patients"]
+    return Table(caption, header, rows)
+
+
+def _count(evaluation: Evaluation) -> str:
+    return (
+        f"{evaluation.n_patches:,} patches of {evaluation.n_patients} patients "
+        f"({evaluation.effective_patients:.1f} effective), {100 * evaluation.prevalence:.1f} % IDC"
+    )
+
+
+def _threshold_tables(evaluation: Evaluation) -> list[Table]:
+    confident, well = threshold_parts(evaluation).values()
+    return [
+        replace(confident, caption=f"Natural sample: {_count(evaluation)}. A rate on too few is n/a."),
+        replace(well, caption="How right what is confident is."),
+    ]
+
+
+def _make_certified(record: BundleRecord) -> Section | None:
+    if not record.policy.certified:
+        return None
+    table = certified_table(record.policy.certified)
+    return Section("Thresholds by target error", tables=[replace(table, caption=f"Out of fold. {table.caption}")])
+
+
+def _make_yardsticks(yardsticks: list[Yardstick]) -> list[Section]:
+    if not yardsticks:
+        return []
+    names = list(dict.fromkeys(name for one in yardsticks for name in one.figures))
+    rows = [
+        [one.title, str(one.patients), f"{one.patches:,}", *_list_figures(one.figures, names)] for one in yardsticks
+    ]
+    table = Table("Further figures out of fold.", ["whose, on whom", "patients", "patches", *names], rows)
+    return [Section("Beside others", tables=[table])]
+
+
+def _list_figures(figures: Mapping[str, Estimate], names: list[str]) -> list[str]:
+    return [format_estimate(figures[name]) if name in figures else NOT_AVAILABLE for name in names]
+
+
+def _make_robustness(figures: Figures) -> list[Section]:
+    if not figures.robustness:
+        return []
+    rows = [
+        [shift.name, f"{shift.auroc:.3f}", f"{shift.loss:+.3f}", f"{shift.calibration_error:.3f}"]
+        for shift in figures.robustness
+    ]
+    caption = "Out-of-fold patches, changed. AUROC is the mean over patients."
+    return [Section("Robustness", tables=[Table(caption, ["shift", "AUROC", "loss", "calibration error"], rows)])]
+
+
+def _make_failures(evaluation: Evaluation) -> Section:
+    rows = [
+        [
+            f"{row.hospital}/{row.patient}",
+            str(row.patches),
+            str(row.positive),
+            str(row.predicted_positive),
+            f"{100 * row.accuracy:.0f} %",
+            NOT_AVAILABLE if row.auroc is None else f"{row.auroc:.3f}",
+        ]
+        for row in evaluation.worst
+    ]
+    least = evaluation.options.min_patches
+    header = ["patient", "patches", "labelled IDC", "called IDC", "accuracy", "AUROC"]
+    table = Table(f"The lowest accuracy among the patients with at least {least} patches.", header, rows)
+    return Section("Where it fails", tables=[table])
+
+
+def _make_provenance(record: BundleRecord) -> Section:
+    versions = ", ".join(f"{name} {number}" for name, number in record.versions.items())
+    points = [
+        f"Made {record.created_at:%Y-%m-%d %H:%M} UTC by benchmarks/released.py, which makes it again.",
+        f"Code: commit {record.git}." if record.git else "Code: no commit is known.",
+        f"Versions: {versions}.",
+    ]
+    return Section("Where it comes from", points=points)

@@ -1,0 +1,80 @@
+"""What `bcd up` serves of the reports, on loopback: an index of scored patients and of deliveries, and their files.
+
+Examples:
+        uvicorn --factory bcd.cli.reports:make_app --host 127.0.0.1 --port 8090
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from bcd.settings import Settings
+
+_MOST = 500  # rows of each table
+
+
+def make_app() -> Starlette:
+    """Makes the application of this BCD_HOME; it answers requests that name this machine and no other."""
+    from starlette.applications import Starlette
+    from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+    from starlette.responses import HTMLResponse, PlainTextResponse
+    from starlette.routing import Mount, Route
+    from starlette.staticfiles import StaticFiles
+
+    from bcd.config import load_configuration
+
+    settings = load_configuration()
+
+    def index(_request: Request) -> Response:
+        return HTMLResponse(render_index(settings))
+
+    return Starlette(
+        routes=[
+            Route("/", index),
+            Route("/health", lambda _request: PlainTextResponse("ok")),
+            Mount("/scores", StaticFiles(directory=settings.scores, check_dir=False)),
+            Mount("/reports", StaticFiles(directory=settings.reports, check_dir=False)),
+        ],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])],
+    )
+
+
+def render_index(settings: Settings) -> str:
+    """Returns the page that lists scored patients and deliveries, the newest first, with links to their reports."""
+    from bcd.admission.report import report_path
+    from bcd.pages import render_page
+    from bcd.scoring.result import REPORT
+    from bcd.store.delivery_queries import list_deliveries
+    from bcd.store.ledger import list_scores
+    from bcd.store.store import open_store
+
+    with open_store(settings) as store:
+        scores = [
+            {
+                "patient": entry.patient,
+                "hospital": entry.hospital,
+                "bundle": entry.bundle,
+                "at": entry.at,
+                "error": entry.error,
+                "report": f"/{entry.folder}/{REPORT}" if (settings.home / entry.folder / REPORT).exists() else "",
+            }
+            for entry in list_scores(store, limit=_MOST)
+        ]
+        deliveries = [
+            {
+                "name": each.name,
+                "hospital": each.hospital,
+                "at": each.admitted_at,
+                "admitted": each.admitted,
+                "refused": sum(each.refused.values()),
+                "report": f"/reports/{path.name}" if (path := report_path(settings, each.id)).exists() else "",
+            }
+            for each in reversed(list_deliveries(store)[-_MOST:])
+        ]
+    return render_page(__package__, "reports.html.j2", {"scores": scores, "deliveries": deliveries, "most": _MOST})

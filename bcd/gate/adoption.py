@@ -1,0 +1,109 @@
+"""The released model becomes the first champion of a home: a hospital's own first network meets an incumbent.
+
+It is registered with its card and its origin; a person's sign-off makes it champion. Killed between any two steps,
+the same command ends as if it had not been.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from bcd.bundle.aliases import (
+    carry_out,
+    find_lost_champion,
+    finish_last_decision,
+    identify,
+    is_about,
+    last_decision,
+    tell_lost_champion,
+)
+from bcd.bundle.probes import draw_tissue
+from bcd.bundle.registry import Bundle, load_bundle, register_bundle, require_scores
+from bcd.bundle.released import RELEASED, digest_released, load_released
+from bcd.bundle.released.card import write_released_card
+from bcd.bundle.rows import read_rows
+from bcd.errors import BcdError
+from bcd.gate.patients import find_seen
+from bcd.gate.promotion import LOCK
+from bcd.patches import SnapshotId
+from bcd.store.decisions import Decision, record_decision
+from bcd.tracking.lookup import MODEL, find_version, resolve_version
+from bcd.tracking.store import open_client, start_run
+
+if TYPE_CHECKING:
+    from bcd.gate.overrides import Word
+    from bcd.settings import Settings
+    from bcd.store.store import Store
+
+
+def adopt_released(store: Store, word: Word) -> Decision:
+    """Registers the released model and makes it champion of a home that has none.
+
+    Raises:
+        BcdError: There is a champion, or was one whose alias was deleted; or this copy of bcd holds no such model.
+    """
+    settings = store.settings
+    client = open_client(settings)
+    with store.lock(LOCK) as confirm:
+        finish_last_decision(client, store)
+        last = last_decision(store)
+        repeated = last is not None and (last.kind, last.by, last.reason) == ("adopted", word.by, word.reason)
+        if last is not None and repeated and is_about(client, last):
+            return last
+        champion = resolve_version(client, "champion")
+        if champion is not None:
+            raise BcdError(
+                f"{MODEL}/{champion} is champion, and the released model is a first champion only.",
+                "`bcd evaluate --model released` compares it with the champion; `bcd retrain` makes a challenger.",
+            )
+        lost = find_lost_champion(read_rows(settings), store)
+        if lost is not None:
+            raise BcdError(*tell_lost_champion(lost))
+        bundle = _register(settings, word)
+        require_scores(bundle.name, bundle.score)
+        decision = Decision(
+            key=f"adopted/{identify(client, bundle.version)['model'].removeprefix('models:/')}",
+            decided_at=datetime.now(UTC),
+            verdict="PROMOTE",
+            challenger=bundle.version,
+            champion=None,
+            snapshot=SnapshotId(bundle.record.snapshot),
+            reasons=[f"{word.by} adopted the released model: {word.reason.rstrip('.')}."],
+            evidence=identify(client, bundle.version),
+            kind="adopted",
+            by=word.by,
+            reason=word.reason,
+        )
+        confirm()
+        record_decision(store, decision)
+        carry_out(client, decision)
+    return decision
+
+
+def find_training_patients(store: Store, version: str) -> list[str]:
+    """Returns the labelled patients who are among those that a version was trained on, as `hospital/patient`."""
+    from bcd.snapshots.freeze import read_admitted
+
+    return find_seen(store.settings, load_bundle(store.settings, version), read_admitted(store))
+
+
+def _register(settings: Settings, word: Word) -> Bundle:
+    """Registers the released model, or finds it registered."""
+    key = f"{RELEASED}/{digest_released()}"
+    version = find_version(open_client(settings), key)
+    if version is not None:
+        return load_bundle(settings, version)
+    released = load_released()
+    with start_run(settings, key=key, name="the released model", kind="adopt") as run:
+        run.set_tags({"bcd.origin": RELEASED, "bcd.by": word.by, "mlflow.note.content": word.reason})
+        return register_bundle(
+            settings,
+            key=key,
+            run_id=run.id,
+            networks=sorted((released.folder / "networks").glob("*.keras")),
+            record=released.record,
+            example=draw_tissue(2),
+            card=write_released_card(),
+            seen=released.seen,
+        )

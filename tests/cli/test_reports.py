@@ -1,0 +1,85 @@
+"""The page of reports that `bcd up` serves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import cv2
+import httpx
+import numpy as np
+import pytest
+
+from bcd.cli.reports import make_app
+from bcd.patches import Hospital, PatientId
+from bcd.runtime import find_report_page
+from bcd.settings import Settings
+from bcd.store.ledger import LedgerEntry, record_score
+from bcd.store.store import open_store
+
+AT = datetime(2026, 11, 30, 3, 4, tzinfo=UTC)
+
+
+Get = Callable[..., httpx.Response]
+
+
+@pytest.fixture
+def get(settings: Settings) -> Get:
+    """Asks the application for a page."""
+    app = httpx.ASGITransport(make_app())
+
+    async def ask(path: str, headers: dict[str, str]) -> httpx.Response:
+        async with httpx.AsyncClient(transport=app, base_url="http://127.0.0.1:8090") as client:
+            return await client.get(path, headers=headers)
+
+    return lambda path, **headers: asyncio.run(ask(path, headers))
+
+
+def test_a_new_home_says_that_nothing_is_there_yet(get: Get) -> None:
+    assert get("/health").text == "ok"
+    assert "<table>" not in get("/").text
+
+
+def test_scored_patients_stand_there_with_their_reports_and_reasons(settings: Settings, get: Get) -> None:
+    folder = settings.scores / "east" / "a b" / "3-00ff"
+    folder.mkdir(parents=True)
+    (folder / "report.html").write_text("the report of a b")
+    given: dict[str, Any] = {"hospital": Hospital("east"), "bundle": "bcd-idc/3", "content": "00ff", "at": AT}
+    store = open_store(settings)
+    where = folder.relative_to(settings.home).as_posix()
+    record_score(store, LedgerEntry(patient=PatientId("a b"), status="scored", folder=where, **given))
+    failed = LedgerEntry(patient=PatientId("c"), status="failed", folder="", error="<no patch>", **given)
+    record_score(store, failed)
+    shown = get("/").text
+    assert shown.index(">c<") < shown.index(">a b<")  # the newest first
+    assert "&lt;no patch&gt;" in shown
+    assert f'href="/{where}/report.html"' in shown
+    assert get(f"/{where}/report.html").text == "the report of a b"
+    assert get("/scores/../bcd.toml").status_code == 404
+
+
+def test_every_delivery_stands_there_with_its_report(settings: Settings, get: Get, bcd, tmp_path: Path) -> None:
+    (tmp_path / "monday").mkdir()
+    picture = np.random.default_rng(1).integers(60, 220, (50, 50, 3), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "monday/8867_idx5_x51_y51_class0.png"), picture)
+    assert bcd("hospital", "declare", "east", "--identifiers", "pseudonyms")[0] == 0
+    assert bcd("ingest", str(tmp_path / "monday"), "--hospital", "east")[0] == 0
+    [report] = settings.reports.glob("*.html")
+    assert f'href="/reports/{report.name}"' in get("/").text
+    assert get(f"/reports/{report.name}").text == report.read_text()
+
+
+def test_another_host_s_name_is_refused(settings: Settings, get: Get) -> None:
+    """A page elsewhere that calls itself by another name for 127.0.0.1 reads nothing."""
+    assert get("/", host="elsewhere.example").status_code == 400
+
+
+def test_a_report_has_an_address_while_bcd_up_runs(settings: Settings) -> None:
+    report = settings.scores / "east" / "a b" / "report.html"
+    assert find_report_page(settings, report) == ""
+    settings.home.mkdir(exist_ok=True)
+    settings.servers.write_text(f'{{"home": "{settings.home}", "urls": {{"reports": "http://127.0.0.1:8090"}}}}')
+    assert find_report_page(settings, report) == "http://127.0.0.1:8090/scores/east/a%20b/report.html"

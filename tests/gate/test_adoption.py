@@ -1,0 +1,136 @@
+"""The released model becomes a home's first champion, once, by a sign-off, however often the command dies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bcd.bundle import aliases
+from bcd.bundle.registry import find_card, load_bundle
+from bcd.errors import BcdError
+from bcd.evaluation.options import EvaluateOptions
+from bcd.gate import adoption
+from bcd.gate.adoption import adopt_released, find_training_patients
+from bcd.gate.history import champion_version, list_versions
+from bcd.gate.options import GateOptions
+from bcd.gate.overrides import Word
+from bcd.gate.promotion import run_gate
+from bcd.patches import Hospital
+from bcd.scoring.exposure import list_doubts
+from bcd.settings import Settings
+from bcd.snapshots.freeze import Snapshot
+from bcd.store.decisions import list_decisions
+from bcd.store.store import Store, open_store
+from bcd.tracking.store import open_client
+
+WORD = Word("Dr Lee", "to begin with")
+
+
+@pytest.fixture
+def home(registry_settings: Settings, released: Path) -> Settings:
+    return registry_settings
+
+
+@pytest.fixture
+def store(home: Settings) -> Store:
+    return open_store(home)
+
+
+def test_it_is_registered_with_card_and_origin_and_made_champion_by_a_sign_off(home: Settings, store: Store) -> None:
+    decision = adopt_released(store, WORD)
+    assert (decision.kind, decision.by, decision.reason) == ("adopted", "Dr Lee", "to begin with")
+    [version] = list_versions(home)
+    assert version.aliases == ["champion"]
+    assert open_client(home).get_model_version("bcd-idc", version.version).tags["bcd.origin"] == "released"
+    bundle = load_bundle(home)
+    assert bundle.record.origin == "released"
+    assert bundle.seen is not None
+    assert "public/p0" in bundle.seen.patients
+    assert "copies that were trained in the same way without his fold" in find_card(home).markdown
+
+
+def test_the_same_sign_off_again_changes_nothing_and_another_finds_a_champion(home: Settings, store: Store) -> None:
+    assert adopt_released(store, WORD) == adopt_released(store, WORD)
+    with pytest.raises(BcdError, match="bcd-idc/1 is champion"):
+        adopt_released(store, Word("Dr Kim", "again"))
+    assert len(list_versions(home)) == len(list_decisions(store)) == 1
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize(
+    "step", ["register_bundle", "require_scores", "record_decision", "carry_out", "alias", "tag"]
+)
+def test_killed_before_any_step_the_same_command_ends_as_if_it_had_not_been(
+    home: Settings, store: Store, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: Any, **__: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        if step == "alias":
+            patch.setattr("mlflow.MlflowClient.set_registered_model_alias", die)
+        elif step == "tag":
+            patch.setattr(aliases, "DONE_TAG", None)  # no tag of that name can be set
+        else:
+            patch.setattr(adoption, step, die)
+        with pytest.raises((Killed, Exception)):
+            adopt_released(store, WORD)
+    decision = adopt_released(store, WORD)
+    assert champion_version(home) == decision.challenger
+    assert len(list_versions(home)) == len(list_decisions(store)) == 1
+    assert open_client(home).get_model_version("bcd-idc", "1").tags["bcd.decision"] == decision.key
+
+
+@pytest.fixture
+def challenged(home: Settings, store: Store, make_hospital: Callable[..., Snapshot], register: Any) -> Snapshot:
+    """The hospital's own first network, registered after the adoption."""
+    snapshot = make_hospital(home)
+    adopt_released(store, WORD)
+    register(home, "green", key="own", snapshot=snapshot.id)
+    return snapshot
+
+
+def run(store: Store, snapshot: Snapshot) -> Any:
+    return run_gate(
+        store,
+        key="gate/own",
+        snapshot=snapshot,
+        challenger="2",
+        options=GateOptions(),
+        evaluate=EvaluateOptions(resamples=200),
+    )
+
+
+def test_the_hospitals_own_network_meets_it_at_the_gate(home: Settings, store: Store, challenged: Snapshot) -> None:
+    verdict = run(store, challenged)
+    assert (verdict.challenger, verdict.champion, verdict.verdict) == ("2", "1", "REJECT")
+
+
+def test_until_ten_labelled_patients_evaluated_it_reports_say_so(
+    home: Settings, store: Store, challenged: Snapshot
+) -> None:
+    bundle = load_bundle(home)
+    assert list_doubts(store, bundle, Hospital("h1")) == ["The model was not evaluated on this hospital's patients."]
+    run(store, challenged)
+    assert list_doubts(store, bundle, Hospital("h1")) == []
+    assert len(list_doubts(store, bundle, Hospital("h2"))) == 1
+    assert list_doubts(store, load_bundle(home, "2"), Hospital("h2")) == []
+
+
+def test_gate_patients_whose_pixels_it_learned_from_are_known_whatever_they_are_called(
+    home: Settings, store: Store, challenged: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = load_bundle(home)
+    assert bundle.seen is not None
+    rows = challenged.patches.reset_index(drop=True)
+    first = f"{int(bundle.seen.pixels[0]):016x}" + "0" * 48
+    leaking = rows.assign(pixel_sha256=np.where(rows["patient"] == "1003", first, rows["pixel_sha256"]))
+    monkeypatch.setattr("bcd.snapshots.freeze.read_admitted", lambda _: leaking)
+    assert find_training_patients(store, "1") == ["h1/1003"]
