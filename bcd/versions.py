@@ -11,21 +11,23 @@ from pathlib import Path
 import bcd
 
 PACKAGES = (
-    "keras",
     "mlflow",
     "numpy",
     "opencv-python-headless",
+    "openvino",
     "pandas",
     "pydantic",
     "scipy",
-    "tensorflow",
 )
 """The packages that a bundle needs to be loaded and to score; its own code it carries."""
 
+_TRAINING = ("keras", "tensorflow")
+"""The packages that trained it."""
+
 
 def package_versions() -> dict[str, str]:
-    """Returns the version of bcd, and the installed version of each package that a bundle needs."""
-    return {"bcd": bcd.__version__} | required_versions()
+    """Returns the version of bcd, and the installed version of each package that trains a bundle or scores."""
+    return {"bcd": bcd.__version__} | required_versions() | {name: version(name) for name in _TRAINING}
 
 
 def required_versions() -> dict[str, str]:

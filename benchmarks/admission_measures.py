@@ -21,6 +21,7 @@ import snapshots
 import stages
 
 from bcd.settings import load_settings
+from bcd.store.sign_off import SignOff
 
 CHUNK = 128
 """Files that a thread decodes in one go: as many as in an admission."""
@@ -112,7 +113,7 @@ def measure_admission(delivery: Path, folder: Path, begin: Callable[[], None] = 
     for path, home in ((small, small.parent / "home"), (delivery, folder / "home")):
         settings = load_settings(home)
         store = open_store(settings)
-        declare_hospital(store, "east", "pseudonyms", author="benchmark")
+        declare_hospital(store, "east", "pseudonyms", SignOff("benchmark", "test"))
         begin()
         with _clocks(result):
             admission = admit(store, path, Hospital("east"))

@@ -20,6 +20,8 @@ import time
 from pathlib import Path
 from statistics import median
 
+from bcd.store.sign_off import SignOff
+
 LIMITS = {
     "status": 1.5,
     "model history": 1.5,
@@ -99,7 +101,7 @@ def _make_home(folder: Path) -> Path:
 
     settings = load_settings(folder / "home")
     store = open_store(settings)
-    declare_hospital(store, "north", "pseudonyms", author="benchmark")
+    declare_hospital(store, "north", "pseudonyms", SignOff("benchmark", "test"))
     for delivery in draw_hospital(HospitalOptions(patients=60, large_patients=0), folder / "deliveries"):
         admit(store, delivery, Hospital("north"))
     freeze_snapshot(store, SplitOptions())

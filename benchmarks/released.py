@@ -22,10 +22,11 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-from released_figures import OURS, compare_with, compute, differences
+from released_figures import OURS, compare, compute, differences, match
 from released_folder import gather_release, write_released
 from released_training import (
     MEMBERS,
+    PLACE,
     RECIPE,
     digest_files,
     find_deliveries,
@@ -34,10 +35,10 @@ from released_training import (
     train_member,
 )
 
-from bcd.bundle.folder import RECORD
 from bcd.bundle.record import read_record
 from bcd.bundle.released import OUT_OF_FOLD, released_folder
 from bcd.bundle.released.figures import read_figures
+from bcd.bundle.scorer import RECORD
 from bcd.evaluation.report.tables import format_estimate
 
 ROOT = Path(__file__).parents[1]
@@ -74,7 +75,7 @@ def release(arguments: argparse.Namespace) -> None:
     natural = read_natural(arguments.natural)
     found = gather_release(patients, RECIPE, arguments.folder, natural, digests)
     size = write_released(found, arguments.to)
-    print(f"{len(found.members)} of {MEMBERS} members in {arguments.to}, {size / 1e6:.2f} MB.")
+    print(f"Networks: {len(found.members)}. {size / 1e6:.2f} MB in {arguments.to}.")
 
 
 def check(folder: Path) -> int:
@@ -95,8 +96,11 @@ def check(folder: Path) -> int:
 
 def print_comparison(scores: pd.DataFrame, beside: Path) -> None:
     """Prints AUROC of the out-of-fold scores beside other networks', and the paired gain by patient."""
-    print("AUROC on the same patches: pooled; patient-macro; how much higher ours is, patient-macro, paired")
-    for name, pooled, macro, gain in compare_with(scores, beside):
+    both, missing = match(scores, beside)
+    networks = [name for name in pd.read_csv(beside, nrows=0).columns if name not in {*PLACE, "label"}]
+    print(f"{len(both):,} patches of {both['patient'].nunique()} patients; {missing} more were not admitted")
+    print("AUROC: pooled; patient-macro; how much higher ours is, patient-macro, paired by patient")
+    for name, pooled, macro, gain in compare(both, networks):
         shown = "" if name == OURS else f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
         print(f"  {name:18s} {format_estimate(pooled)}   {format_estimate(macro)}   {shown}")
 

@@ -19,6 +19,7 @@ from bcd.evaluation.evaluation import Evaluation, evaluate_scores
 from bcd.evaluation.metrics.estimates import Difference, Estimate
 from bcd.evaluation.metrics.intervals import Array, interval, value_of
 from bcd.evaluation.metrics.metrics import Resampled, make_estimate, ratio
+from bcd.evaluation.metrics.prevalence import at_prevalence
 from bcd.evaluation.metrics.ranking import divide
 from bcd.evaluation.metrics.sample import read_sample
 from bcd.evaluation.metrics.tallies import tally
@@ -32,7 +33,8 @@ from bcd.snapshots.splits import published_list
 OURS = "released recipe"
 SPLIT = "out-of-fold"
 OPTIONS = EvaluateOptions()
-AT_FOUNDING = EvaluateOptions(at_prevalence=FOUNDING_PREVALENCE)
+_TARGETS = OPTIONS.target_errors
+_CONFIDENT = "confident, of all patches"
 _SAME = 1e-6  # relative: another processor rounds otherwise
 
 
@@ -78,17 +80,16 @@ def compute(scores: pd.DataFrame, snapshot: str) -> Computed:
     natural = scores[scores["natural"]].reset_index(drop=True)
 
     def evaluate(sample: pd.DataFrame) -> Evaluation:
-        return evaluate_scores(sample, AT_FOUNDING, snapshot=snapshot, split=SPLIT)
+        return evaluate_scores(sample, OPTIONS, snapshot=snapshot, split=SPLIT)
 
-    evaluated = evaluate(natural)
     return Computed(
         scores=scores,
         policy=fit_policy(natural["logit"], natural["label"], patient_keys(natural), OPTIONS),
-        natural=evaluated,
+        natural=evaluate(natural),
         everything=evaluate(scores),
         yardsticks=[
-            cross_fitted_thresholds(natural, policies),
-            founding_yardstick(evaluated),
+            *cross_fitted_thresholds(natural, policies),
+            *founding_table(natural),
             *(list_yardstick(scores, name) for name in ("train", "val", "unlisted")),
         ],
     )
@@ -113,56 +114,49 @@ def cross_fit(scores: pd.DataFrame, policies: dict[int, Policy]) -> pd.DataFrame
     return scores.assign(probability=probability)
 
 
-def cross_fitted_thresholds(natural: pd.DataFrame, policies: dict[int, Policy]) -> Yardstick:
-    """Evaluates each fold with the thresholds that were certified on the other folds' patients."""
-    sample = read_sample(natural)
-    resampled = Resampled.of(sample, OPTIONS)
-    fold, figures = natural["fold"].to_numpy(), {}
-    for place, target in enumerate(OPTIONS.target_errors):
-        confident = np.zeros(len(natural), bool)
-        for held_out, policy in policies.items():
-            threshold = policy.certified[place].threshold
-            if threshold is not None:
-                confident |= (fold == held_out) & is_confident(sample.probability, threshold)
-        of_all = tally(sample, confident)
-        right = of_all.tp + of_all.tn
-        counted = (of_all.n > 0).astype(np.float64)
-        error = ratio(divide(of_all.n - right, np.maximum(of_all.n, 1)), counted)
-        name = f"at a target error of {target:.0%}"
-        figures[f"share of patches confident {name}"] = make_estimate(
-            ratio(of_all.n, resampled.tallies.n), resampled.weights, resampled.tallies.n, OPTIONS
-        )
-        figures[f"error {name}, mean over patients"] = make_estimate(
-            error, resampled.weights, of_all.n, OPTIONS, leverage=counted
-        )
-    certified = {
-        fold: [f"{row.target_error:.0%}" for row in policy.certified if row.threshold is not None]
-        for fold, policy in policies.items()
+def cross_fitted_thresholds(natural: pd.DataFrame, policies: dict[int, Policy]) -> list[Yardstick]:
+    """Evaluates each fold with the thresholds that were certified on the other folds' patients, by target error."""
+    resampled = Resampled.of(read_sample(natural), OPTIONS)
+    return [_at_target(resampled, natural["fold"].to_numpy(), policies, place) for place in range(len(_TARGETS))]
+
+
+def _at_target(resampled: Resampled, fold: Array, policies: dict[int, Policy], place: int) -> Yardstick:
+    sample, everything, weights = resampled.sample, resampled.tallies, resampled.weights
+    thresholds = {held_out: policy.certified[place].threshold for held_out, policy in policies.items()}
+    confident = np.zeros(len(fold), bool)
+    for held_out, threshold in thresholds.items():
+        if threshold is not None:
+            confident |= (fold == held_out) & is_confident(sample.probability, threshold)
+    kept = tally(sample, confident)
+    counted = (kept.n > 0).astype(np.float64)
+    error = ratio((kept.fp + kept.fn) / np.maximum(kept.n, 1), counted)
+    certified = sum(threshold is not None for threshold in thresholds.values())
+    figures = {
+        _CONFIDENT: make_estimate(ratio(kept.n, everything.n), weights, everything.n, OPTIONS),
+        "error among them, mean over patients": make_estimate(error, weights, kept.n, OPTIONS, leverage=counted),
     }
-    told = "; ".join(f"without fold {fold}: {', '.join(targets) or 'none'}" for fold, targets in certified.items())
     return Yardstick(
-        title=f"Thresholds certified on the other folds' patients, natural sample. Certified {told}.",
+        title=f"Natural sample, thresholds of the other folds' patients for a target error of {_TARGETS[place]:.0%},"
+        f" certified in {certified} of {len(thresholds)} folds",
         patients=len(sample.patients),
-        patches=len(natural),
-        figures=figures,
+        patches=len(fold),
+        figures=figures if certified else {},
     )
 
 
-def founding_yardstick(natural: Evaluation) -> Yardstick:
-    """Lays out the founding work's table for the natural sample, weighted to its 50:50."""
-    at = natural.at_prevalence
-    if at is None:
-        raise ValueError("the evaluation is at its own prevalence only")
-    figures = {"accuracy, all patches": at.metrics["accuracy"]}
-    for row in at.thresholds:
-        level = f"at a confidence of {100 * row.level:g} %"
-        figures |= {f"share of patches confident {level}": row.coverage, f"accuracy {level}": row.accuracy}
-    return Yardstick(
-        title="The founding table: natural sample, weighted to 50:50",
-        patients=natural.n_patients,
-        patches=natural.n_patches,
-        figures=figures,
-    )
+def founding_table(natural: pd.DataFrame) -> list[Yardstick]:
+    """Lays out the rows of the founding work's table for the natural sample, weighted to its 50:50."""
+    options = OPTIONS.model_copy(update={"levels": [0.5, *OPTIONS.levels]})
+    resampled = Resampled.of(read_sample(natural), options)
+    return [
+        Yardstick(
+            title=f"Natural sample, weighted to the founding work's 50:50, confidence of {100 * row.level:g} %",
+            patients=len(resampled.sample.patients),
+            patches=len(natural),
+            figures={_CONFIDENT: row.coverage, "accuracy among them": row.accuracy},
+        )
+        for row in at_prevalence(resampled, FOUNDING_PREVALENCE).thresholds
+    ]
 
 
 def list_yardstick(scores: pd.DataFrame, name: str) -> Yardstick:
@@ -186,30 +180,42 @@ def of_list(scores: pd.DataFrame, name: str) -> pd.Series[bool]:
     return ~scores["patient"].isin(set().union(*(published_list(each) for each in ("train", "val", "test"))))
 
 
-def compare_with(scores: pd.DataFrame, file: Path) -> Iterator[tuple[str, Estimate, Estimate, Difference]]:
-    """Puts other networks' published predictions of the same patches beside the out-of-fold scores.
+def match(scores: pd.DataFrame, file: Path) -> tuple[pd.DataFrame, int]:
+    """Puts other networks' predictions beside the out-of-fold scores of the same patches.
 
     Args:
         scores: The out-of-fold scores.
         file: CSV of patient, x, y, label and a column of probabilities for each network.
 
-    Yields:
-        A network's name, its pooled and its patient-macro AUROC, and by how much the latter of ours is higher:
-        paired, on the patients with both classes.
+    Returns:
+        The patches that both have, with the probability of ours uncalibrated; and how many only the file has.
 
     Raises:
-        BcdError: A patch of the file has no out-of-fold score.
+        BcdError: They have no patch in common.
     """
     theirs = pd.read_csv(file, dtype={"patient": str})
     ours = scores.assign(probability=sigmoid(scores.filter(regex=r"^logit_\d+$").mean(axis=1)))
-    both = theirs.merge(ours.drop(columns="label"), on=PLACE, how="left", validate="one_to_one")
-    if both["probability"].isna().any():
+    both = theirs.merge(ours.drop(columns="label"), on=PLACE, validate="one_to_one")
+    if both.empty:
         raise BcdError(
-            f"{file}: {both['probability'].isna().sum()} patches have no out-of-fold score.", "Train first."
+            f"{file} names no patch that has an out-of-fold score.", "Give predictions of trained patients."
         )
-    names = [name for name in theirs.columns if name not in {*PLACE, "label"}]
+    return both, len(theirs) - len(both)
+
+
+def compare(both: pd.DataFrame, networks: list[str]) -> Iterator[tuple[str, Estimate, Estimate, Difference]]:
+    """Compares other networks with the out-of-fold scores.
+
+    Args:
+        both: What `match` returned.
+        networks: The columns of the others' probabilities.
+
+    Yields:
+        A network's name, its pooled and its patient-macro AUROC, and by how much the latter of ours is higher:
+        paired, on the patients with both classes.
+    """
     mine = Resampled.of(read_sample(both), OPTIONS)
-    for name in ("probability", *names):
+    for name in ("probability", *networks):
         other = Resampled.of(read_sample(both.assign(probability=both[name])), OPTIONS)
         gain = _paired_gain(mine.by_patient("auroc"), other.by_patient("auroc"), mine)
         title = OURS if name == "probability" else name

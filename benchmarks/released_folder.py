@@ -11,6 +11,7 @@ import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -18,12 +19,13 @@ from pydantic import TypeAdapter
 from released_figures import Computed, compute
 from released_training import FOLDS, HOSPITAL, PLACE, PROTOCOL, Patients, Recipe, find_members, gather_scores
 
-from bcd.bundle.folder import NETWORKS, RECORD
+from bcd.bundle.engine import describe_engine
 from bcd.bundle.record import BundleRecord
-from bcd.bundle.reference import describe_scores, describe_training
+from bcd.bundle.reference import ScoreReference, describe_scores, describe_training
 from bcd.bundle.released import OUT_OF_FOLD
 from bcd.bundle.released.figures import FILE, Figures, Shift, Source
-from bcd.bundle.seen import SEEN, Seen
+from bcd.bundle.seen import Seen
+from bcd.bundle.write import write_bundle, write_graph
 from bcd.errors import BcdError
 from bcd.files import whole_file
 from bcd.patches import SLIDE
@@ -99,7 +101,7 @@ def write_released(release: Release, to: Path) -> int:
     Raises:
         BcdError: They are more than a wheel should carry.
     """
-    written = [*write_bundle(release, to / "bundle"), *write_pictures(release, to)]
+    written = [*_write_bundle(release, to / "bundle"), *write_pictures(release, to)]
     for name, content in ((OUT_OF_FOLD, write_scores), (FILE, write_figures)):
         with whole_file(to / name) as partial:
             content(release, partial)
@@ -110,20 +112,33 @@ def write_released(release: Release, to: Path) -> int:
     return size
 
 
-def write_bundle(release: Release, to: Path) -> list[Path]:
-    """Writes record, networks and who was trained on; its date is that of the last training."""
-    computed, recipe = release.computed, release.recipe
+def _write_bundle(release: Release, to: Path) -> list[Path]:
+    """Writes the bundle, with who was trained on; its date is that of the last training."""
+    computed = release.computed
     natural = computed.scores[computed.scores["natural"]]
     patches = release.patients.prepared.snapshot.patches
     told = describe_scores(
         natural["logit"], computed.policy.calibrator.apply(natural["logit"]), patient_keys(natural)
     )
+    networks = [network.path for network in release.members]
+    shutil.rmtree(to, ignore_errors=True)
+    with TemporaryDirectory() as work:
+        graph = Path(work) / "graph"
+        write_graph(networks, graph)
+        write_bundle(to, networks=networks, graph=graph, record=_record(release, told, graph), seen=Seen.of(patches))
+    return [path for path in to.rglob("*") if path.is_file()]
+
+
+def _record(release: Release, told: ScoreReference, graph: Path) -> BundleRecord:
+    computed, recipe = release.computed, release.recipe
+    patches = release.patients.prepared.snapshot.patches
     last = max(network.path.stat().st_mtime for network in release.members)
-    record = BundleRecord(
+    return BundleRecord(
         preparation=recipe.preparation,
         architecture=recipe.architecture,
         training=recipe.training,
         ensemble=EnsembleOptions(members=len(release.members), turns=recipe.turns),
+        engine=describe_engine(graph),
         policy=computed.policy,
         snapshot=release.patients.prepared.snapshot.id,
         protocol=PROTOCOL,
@@ -132,13 +147,6 @@ def write_bundle(release: Release, to: Path) -> list[Path]:
         origin="released",
         created_at=datetime.fromtimestamp(int(last), UTC),
     )
-    shutil.rmtree(to, ignore_errors=True)
-    (to / NETWORKS).mkdir(parents=True)
-    for number, network in enumerate(release.members, 1):
-        shutil.copyfile(network.path, to / NETWORKS / f"network-{number}.keras")
-    (to / RECORD).write_text(record.model_dump_json(indent=1) + "\n", "utf-8")
-    Seen.of(patches).write(to / SEEN)
-    return [path for path in to.rglob("*") if path.is_file()]
 
 
 def write_scores(release: Release, path: Path) -> None:

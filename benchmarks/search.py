@@ -28,6 +28,7 @@ from bcd.search.options import SearchOptions
 from bcd.search.records import TrialRecord
 from bcd.settings import Settings
 from bcd.snapshots.freeze import Snapshot
+from bcd.store.sign_off import SignOff
 from bcd.training.options import TrainOptions
 
 DATA = Path(__file__).parents[2] / "shared/data/batches"
@@ -136,7 +137,7 @@ def freeze_subset(settings: Settings, data: Path, per_patient: int) -> Snapshot:
     from bcd.store.store import open_store
 
     store, options = open_store(settings), SplitOptions(protocol="cruz-roa-2014-dev")
-    declare_hospital(store, "public-idc", "pseudonyms", author="benchmark")
+    declare_hospital(store, "public-idc", "pseudonyms", SignOff("benchmark", "test"))
     for delivery in sorted(data.glob("*.zip")):
         admit(store, delivery, Hospital("public-idc"))
     whole = freeze_snapshot(store, options)

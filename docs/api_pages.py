@@ -1,7 +1,7 @@
 """A hook of MkDocs: pages that are made, and pages of the repository that lie outside this folder.
 
-Each module of bcd has a page of the reference, made from its docstrings. A public module, class or function without a
-docstring is told as a warning, and the site is built in strict mode.
+The card of the released model is a page. Each module of bcd has one in the reference, made from its docstrings: a
+public module, class or function without a docstring is told as a warning, and the site is built in strict mode.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ OUTSIDE = {
 }
 """Pages that lie elsewhere in the repository, and their places in the site."""
 
+CARD = "reference/released-model.md"
+"""The page of the released model's card, made from its figures."""
+
 log = logging.getLogger("mkdocs.hooks.api")
 
 _Documented = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
@@ -49,6 +52,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         page = f"# `{name}`\n\n::: {name}\n"
         files.append(File.generated(config, f"{FOLDER}/{name}.md", content=page))
     files.append(File.generated(config, f"{FOLDER}/index.md", content="\n".join(lines) + "\n"))
+    files.append(File.generated(config, CARD, content=_write_card()))
     for path, place in OUTSIDE.items():
         files.append(File.generated(config, place, content=(ROOT / path).read_text("utf-8").replace("](docs/", "](")))
     return files
@@ -61,6 +65,16 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         link = os.path.relpath(path, here)
         markdown = markdown.replace(f"]({link})", f"]({os.path.relpath(place, here.relative_to('docs'))})")
     return markdown
+
+
+def _write_card() -> str:
+    from bcd.bundle.released.card import write_released_card
+    from bcd.errors import BcdError
+
+    try:
+        return write_released_card().markdown
+    except BcdError as error:  # a checkout from before the model was trained
+        return f"# Model card\n\n{error}\n"
 
 
 def _module_name(path: Path) -> str:

@@ -23,8 +23,9 @@ from prefect.input import RunInput
 from pydantic import Field
 
 from bcd.config import load_configuration
-from bcd.gate.overrides import Word, answer_approval, find_waiting
+from bcd.gate.overrides import answer_approval, find_waiting
 from bcd.gate.verdict import Verdict
+from bcd.store.sign_off import LONGEST, SignOff
 from bcd.store.store import open_store
 from flows.forms import Text
 from flows.reporting import publish_markdown, reporting, told
@@ -33,11 +34,11 @@ _DAYS = 90
 
 
 class Approval(RunInput):
-    """A person's word about a promotion."""
+    """What a person answers about a promotion, with name and reason."""
 
     verdict: Literal["PROMOTE", "HOLD", "REJECT"] = Field(description="PROMOTE: it becomes champion now.")
-    name: str = Field(min_length=1, max_length=255, description="Who decides.")
-    reason: str = Field(min_length=1, max_length=5000, description="Why; it is kept for ever.")
+    by: str = Field(min_length=1, max_length=LONGEST["by"], description="Who decides.")
+    reason: str = Field(min_length=1, max_length=LONGEST["reason"], description="Why; it is recorded for ever.")
 
 
 @flow(name="approve", flow_run_name="approve bcd-idc/{version}")
@@ -59,7 +60,7 @@ def approve(version: Text) -> str:
     form = Approval.with_initial_data(description=text)
     answer = suspend_flow_run(wait_for_input=form, timeout=_DAYS * 24 * 3600)
     with reporting():
-        decision = answer_approval(store, version, Word(answer.name, answer.reason), answer.verdict)
+        decision = answer_approval(store, version, SignOff(answer.by, answer.reason), answer.verdict)
     publish_markdown("approval-answer", "\n".join(decision.reasons), f"The answer: {decision.verdict}")
     return decision.verdict
 

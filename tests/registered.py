@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,10 @@ os.environ.update(
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 from bcd.bundle.card.card import Card
+from bcd.bundle.engine import EngineRecord, describe_engine
 from bcd.bundle.record import BundleRecord
 from bcd.bundle.registry import Bundle, register_bundle
+from bcd.bundle.write import write_graph
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy.calibration import Calibrator
 from bcd.evaluation.policy.policy import Policy
@@ -143,6 +146,7 @@ def make_record(snapshot: str = "a" * 64, **changes: Any) -> BundleRecord:
             "preparation": PrepareOptions(),
             "architecture": PRESETS["compact"],
             "training": TrainOptions(),
+            "engine": EngineRecord(version="1", precision="float32", sha256="0" * 64),
             "policy": Policy(calibrator=Calibrator(slope=1.0, intercept=0.0), levels=(0.8, 0.95, 0.9999)),
             "snapshot": snapshot,
             "protocol": "dealt",
@@ -153,7 +157,20 @@ def make_record(snapshot: str = "a" * 64, **changes: Any) -> BundleRecord:
 
 
 @pytest.fixture(scope="session")
-def register(networks: dict[str, Path]) -> Register:
+def make_graph(networks: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Writes the graph of some of the tiny networks, once."""
+
+    @cache
+    def _make_graph(*members: str) -> Path:
+        folder = tmp_path_factory.mktemp("graph") / "graph"
+        write_graph([networks[member] for member in members], folder)
+        return folder
+
+    return _make_graph
+
+
+@pytest.fixture(scope="session")
+def register(networks: dict[str, Path], make_graph: Callable[..., Path]) -> Register:
     """Registers one of the tiny networks, or several as an ensemble, as the next version."""
 
     def _register(
@@ -164,14 +181,16 @@ def register(networks: dict[str, Path]) -> Register:
         turns: Turns = 1,
         card: Card | None = None,
     ) -> Bundle:
-        name = " ".join(members)
+        name, graph = " ".join(members), make_graph(*members)
+        ensemble = EnsembleOptions(members=len(members), turns=turns)
         with start_run(settings, key=f"train/{key or name}", name=name, kind="train") as run:
             return register_bundle(
                 settings,
                 key=key or name,
                 run_id=run.id,
                 networks=[networks[member] for member in members],
-                record=make_record(snapshot, ensemble=EnsembleOptions(members=len(members), turns=turns)),
+                graph=graph,
+                record=make_record(snapshot, engine=describe_engine(graph), ensemble=ensemble),
                 example=np.zeros((2, 50, 50, 3), np.uint8),
                 card=card,
             )

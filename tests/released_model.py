@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,12 @@ import pytest
 from registered import make_record
 from scored import draw_scores
 
-from bcd.bundle.folder import NETWORKS, RECORD
+from bcd.bundle.engine import describe_engine
 from bcd.bundle.probes import draw_tissue
 from bcd.bundle.reference import describe_scores, describe_training
 from bcd.bundle.released.figures import FILE, Figures, Shift, Source, Yardstick
-from bcd.bundle.seen import SEEN, Seen
+from bcd.bundle.seen import Seen
+from bcd.bundle.write import write_bundle
 from bcd.evaluation.evaluation import evaluate_scores
 from bcd.evaluation.options import EvaluateOptions
 
@@ -25,7 +26,9 @@ TISSUE = draw_tissue(40)
 
 
 @pytest.fixture(scope="session")
-def made_released(tmp_path_factory: pytest.TempPathFactory, networks: dict[str, Path]) -> Path:
+def made_released(
+    tmp_path_factory: pytest.TempPathFactory, networks: dict[str, Path], make_graph: Callable[..., Path]
+) -> Path:
     """A folder as `bcd.bundle.released` is, made once."""
     folder = tmp_path_factory.mktemp("released")
     patients = np.repeat([f"p{number}" for number in range(10)], 4)
@@ -35,12 +38,12 @@ def made_released(tmp_path_factory: pytest.TempPathFactory, networks: dict[str, 
     reference = describe_training(
         lambda rows: learned[rows], patients, describe_scores(np.zeros(2), np.full(2, 0.5), ["a", "b"])
     )
-    (folder / "bundle" / NETWORKS).mkdir(parents=True)
-    shutil.copyfile(networks["red"], folder / "bundle" / NETWORKS / "network-1.keras")
-    record = make_record(protocol="all-train", origin="released", reference=reference, metrics={})
-    (folder / "bundle" / RECORD).write_text(record.model_dump_json())
-    seen = pd.DataFrame({"hospital": "public", "patient": patients, "pixel_sha256": hashes})
-    Seen.of(seen).write(folder / "bundle" / SEEN)
+    graph = make_graph("red")
+    record = make_record(
+        protocol="all-train", origin="released", engine=describe_engine(graph), reference=reference, metrics={}
+    )
+    seen = Seen.of(pd.DataFrame({"hospital": "public", "patient": patients, "pixel_sha256": hashes}))
+    write_bundle(folder / "bundle", networks=[networks["red"]], graph=graph, record=record, seen=seen)
     (folder / "worst.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     (folder / FILE).write_text(make_figures().model_dump_json())
     return folder

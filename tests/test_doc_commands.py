@@ -1,9 +1,9 @@
-"""Every command that a page names runs, or is at least accepted.
+"""Every command that a page or a message names runs, or is at least accepted.
 
 - **Run**, each on a copy of one small home, which has no model: what reads or changes the store (`RUN`).
-- **Accepted**: the words of every other `bcd` command are read by the command itself, and its function is not called,
-  for the reason in `ACCEPTED`. A command in prose may leave out what it needs; one in a block or in the list of
-  commands may not.
+- **Accepted**: the words of every other `bcd` command, those in messages and docstrings of the code too, are read by
+  the command itself, and its function is not called, for the reason in `ACCEPTED`. A command in prose may leave out
+  what it needs; one in a block or in the list of commands may not.
 - **Planned** by make (`make -n`): every target, with its variables.
 - **Run at toy size**: the benchmarks in `TOY`. The others train networks or simulate for minutes at any size: of all,
   every option that a page or the benchmark itself names is known, and `--help` answers.
@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import runpy
@@ -37,16 +38,21 @@ from bcd.patches import Hospital
 from bcd.snapshots.freeze import freeze_snapshot
 from bcd.snapshots.options import SplitOptions
 from bcd.store.hospitals import declare_hospital
+from bcd.store.sign_off import SignOff
 from bcd.store.store import open_store
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+OTHER_PAGES = [ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "mlflow/README.md")]
+CODE = sorted(path for folder in ("bcd", "flows", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
+TEMPLATES = sorted((ROOT / "bcd").rglob("*.j2"))
 BENCHMARKS = sorted(path for path in (ROOT / "benchmarks").glob("*.py") if "ArgumentParser(" in path.read_text())
 BLANK = "8867_idx5_x901_y901_class0.png"
 
 RUN = {
     "batch list",
     "batch refusals",
+    "batch show",
     "batch release",
     "config show",
     "hospital allow",
@@ -62,6 +68,7 @@ RUN = {
     "network show",
     "patient erase",
     "patient list",
+    "patient show",
     "patient withdraw",
     "snapshot diff",
     "snapshot list",
@@ -74,7 +81,8 @@ ACCEPTED = {
     **dict.fromkeys(["demo", "search", "train", "retrain"], TRAINED),
     **dict.fromkeys(["evaluate", "score"], TRAINED),
     **dict.fromkeys(
-        [f"model {verb}" for verb in ("approve", "card", "compare", "export", "promote", "rollback")], TRAINED
+        [f"model {verb}" for verb in ("adopt", "approve", "card", "compare", "export", "promote", "rollback")],
+        TRAINED,
     ),
     **dict.fromkeys(["up", "down", "ingest", "doctor"], SERVED),
     **dict.fromkeys(
@@ -144,7 +152,25 @@ def read_commands() -> Iterator[Named]:
                 yield from (Named(text, page.name, in_full) for text in found if COMMAND.match(text))
 
 
+def read_advice() -> Iterator[Named]:
+    """Reads the commands that the code names, in what it says and in its docstrings: what a name stands for is X."""
+    for path in CODE:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                text = "".join(str(part.value) if isinstance(part, ast.Constant) else "X" for part in node.values)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                text = node.value
+            else:
+                continue
+            found = [text] if TYPED.match(text) else re.findall(r"`(bcd (?:--home |[a-z])[^`]+)`", text)
+            yield from (Named(each, path.name, in_full=False) for each in found if COMMAND.match(each))
+    for path in [*OTHER_PAGES, *TEMPLATES]:
+        for each in re.findall(r"(?:`|<code>)(bcd [a-z][^<`]+)(?:`|</code>)", path.read_text()):
+            yield Named(re.sub(r"\{\{.*?\}\}", "X", each), path.name, in_full=False)
+
+
 COMMAND = re.compile(r"([A-Z_]+=\S+ )*(\.venv/bin/)?(bcd [-a-z]|(make|python|mlflow|pip|source) \S|benchmarks/\w)")
+TYPED = re.compile(rf"bcd (--home \S+ )?({'|'.join(typer.main.get_command(app).commands)})\b")  # type: ignore[attr-defined]
 COMMANDS = list(read_commands())
 
 
@@ -182,7 +208,7 @@ def find_command(words: list[str]) -> tuple[str, Any, list[str]]:
 
 
 OF_BCD = [each for each in COMMANDS if re.search(r"\bbcd (--home \S+ )?[a-z]", each.text)]
-MENTIONED = sorted({text for each in OF_BCD for text in expand(each.text)})
+MENTIONED = sorted({text for each in [*OF_BCD, *read_advice()] for text in expand(each.text)})
 IN_FULL = sorted({text for each in OF_BCD if each.in_full for text in expand(each.text)})
 
 
@@ -204,7 +230,8 @@ def test_pages_name_commands_of_known_kinds_only() -> None:
 @pytest.mark.parametrize("text", MENTIONED)
 def test_the_command_accepts_the_words(text: str) -> None:
     name, command, words = find_command(put_in(text))
-    left_out = set() if text in IN_FULL else {"MissingParameter", "NoArgsIsHelpError"}
+    assert not hasattr(command, "commands") or not words or words[0].startswith("-"), f"no command {words[0]}"
+    left_out = set() if text in IN_FULL else {"BadOptionUsage", "MissingParameter", "NoArgsIsHelpError"}
     try:
         command.make_context(name, words)
     except Exception as error:
@@ -226,7 +253,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Home:
     path, folder = tmp_path_factory.mktemp("made") / "home", tmp_path_factory.mktemp("given")
     settings = load_configuration(path)
     store = open_store(settings)
-    declare_hospital(store, "east", "pseudonyms", author="a test")
+    declare_hospital(store, "east", "pseudonyms", SignOff("a test", "test"))
     snapshots = {}
     for name, day, first in (("FIRST", "monday", 8860), ("SECOND", "tuesday", 9000)):
         deliver(folder / day, first)
@@ -265,6 +292,26 @@ def test_the_command_runs(
     with pytest.raises(SystemExit) as ended:
         main()
     assert not ended.value.code, "".join(capsys.readouterr())
+
+
+AS_JSON = {name_of(text): text for text in sorted(IN_FULL, key=len, reverse=True) if name_of(text) in RUN}
+AS_JSON = {name: text for name, text in AS_JSON.items() if name.split()[-1] in {"list", "show", "status", "refusals"}}
+
+
+@pytest.mark.parametrize("name", AS_JSON)
+def test_the_command_prints_json_and_nothing_else(
+    name: str, made: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BCD_HOME", str(made.path))
+    monkeypatch.chdir(made.folder)
+    words = put_in(AS_JSON[name], lambda word: made.snapshots.get(word, word))
+    monkeypatch.setattr(sys, "argv", ["bcd", *words, "--json"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    told, complained = capsys.readouterr()
+    assert (ended.value.code or 0, complained) == (0, "")
+    is_list = name.rsplit(maxsplit=1)[-1] in {"list", "refusals"} or name == "config show"
+    assert isinstance(json.loads(told), list if is_list else dict)
 
 
 @pytest.mark.parametrize("text", sorted({each.text for each in COMMANDS if each.text.startswith("make ")}))

@@ -7,8 +7,9 @@ opened again; what the machine was short of otherwise, and what a person stopped
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -19,11 +20,13 @@ from bcd.admission.rules import DeliveryError
 from bcd.errors import BcdError, UnavailableError
 from bcd.patches import Hospital
 from bcd.progress import say
-from bcd.store.attempts import begin_attempt, count_attempts, forget_attempt, forget_attempts
+from bcd.store import tables
 from bcd.store.catalog import patiently
 from bcd.store.store import Store
 
 MOST_ATTEMPTS = 3
+
+_ATTEMPTS = tables.attempts.c
 
 
 @contextmanager
@@ -46,28 +49,48 @@ def one_attempt(store: Store, path: Path, hospital: Hospital, *, title: str) -> 
     # Another file of the same name, as of a hospital that handed it over again, is another delivery.
     known_by = f"{hospital}\0{title}\0{state.st_ino}\0{state.st_mtime_ns}"
     delivery = hashlib.sha256(known_by.encode("utf-8", "surrogatepass")).hexdigest()
-    ended = patiently(lambda: count_attempts(store, delivery))
+    mine = _ATTEMPTS.delivery == delivery
+    ended = patiently(lambda: _count(store, mine))
     if ended >= MOST_ATTEMPTS:
-        patiently(lambda: forget_attempts(store, delivery))
+        patiently(lambda: _delete(store, mine))
         raise DeliveryError(
             "suspected", f"{title} ended {ended} attempts to admit it: each was killed, or ran out of memory."
         )
     if ended:
         say(f"{ended} of {MOST_ATTEMPTS} attempts to admit {title} were killed, or ran out of memory.")
-    number = patiently(lambda: begin_attempt(store, delivery))
+    number = patiently(lambda: _begin(store, delivery))
     try:
         yield
     except BaseException as error:
         is_over = isinstance(error, Exception) and not isinstance(error, UnavailableError)
         if not ran_out_of_memory(error):
-            _forget(lambda: forget_attempts(store, delivery) if is_over else forget_attempt(store, number))
+            _forget(store, mine if is_over else _ATTEMPTS.number == number)
         raise
-    _forget(lambda: forget_attempts(store, delivery))
+    _forget(store, mine)
 
 
-def _forget(forget: Callable[[], None]) -> None:
+def _forget(store: Store, which: sa.ColumnElement[bool]) -> None:
     """Forgets attempts, unless the database is what failed: what became of the delivery matters more."""
     try:
-        forget()
+        _delete(store, which)
     except (BcdError, OSError, sa.exc.SQLAlchemyError) as error:
         say(f"An attempt stays counted, because the catalog cannot be written ({type(error).__name__}).")
+
+
+def _count(store: Store, which: sa.ColumnElement[bool]) -> int:
+    """Returns how many attempts were begun and not forgotten."""
+    query = sa.select(sa.func.count()).where(which)
+    with store.read() as connection:
+        return int(connection.scalar(query) or 0)
+
+
+def _begin(store: Store, delivery: str) -> int:
+    """Enters an attempt to admit a delivery and returns its number."""
+    insert = sa.insert(tables.attempts).values(delivery=delivery, started_at=datetime.now(UTC))
+    with store.write() as connection:
+        return int(connection.execute(insert.returning(_ATTEMPTS.number)).scalar_one())
+
+
+def _delete(store: Store, which: sa.ColumnElement[bool]) -> None:
+    with store.write() as connection:
+        connection.execute(sa.delete(tables.attempts).where(which))

@@ -6,7 +6,7 @@ one side of a contradiction is admitted, both sides are not.
 
 Examples:
     >>> released = release(
-    ...     store, "idc-batch-1.zip", ["8867_idx5_x51_y51_class0.png"], author="Ada", reason="mucin"
+    ...     store, "idc-batch-1.zip", ["8867_idx5_x51_y51_class0.png"], sign_off=SignOff("Ada", "mucin")
     ... )  # doctest: +SKIP
 """
 
@@ -17,7 +17,6 @@ import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +32,7 @@ from bcd.store.delivery_queries import list_refused, match_delivery
 
 if TYPE_CHECKING:
     from bcd.settings import Settings
+    from bcd.store.sign_off import SignOff
     from bcd.store.store import Store
 
 MAX_NAME = 255
@@ -88,8 +88,7 @@ def release(
     delivery: str,
     files: Sequence[str],
     *,
-    author: str,
-    reason: str,
+    sign_off: SignOff,
     label: int | None = None,
 ) -> Release:
     """Re-admits refused files of a delivery.
@@ -99,8 +98,7 @@ def release(
         delivery: The delivery's or its batch's id, the beginning of either, or its name.
         files: Their paths in the delivery, as `bcd batch refusals` shows them, or just their last part, or the names
             of their copies in the quarantine; `*` stands for any text.
-        author: Who decided.
-        reason: Why.
+        sign_off: Who decided, and why.
         label: The patches' label, instead of what their names say.
 
     Raises:
@@ -109,11 +107,10 @@ def release(
     """
     from bcd.admission.report import write_report
 
-    _check_words(author, reason)
     found = match_delivery(store, delivery)
     chosen = _choose(found, list_refused(store, found.id), files)
-    before = [file.name for file in chosen if file.author is not None]
-    pending = [file for file in chosen if file.author is None]
+    before = [file.name for file in chosen if file.released is not None]
+    pending = [file for file in chosen if file.released is None]
     made, released, again = None, [], []
     if pending:
         _check_releasable(store.settings, found, pending, label)
@@ -121,7 +118,7 @@ def release(
         again = list_refused(store, made)
         admitted = _without(pending, again, store.settings.quarantine / found.id)
         released = [file.name for file in admitted]
-        _record(store, made, admitted, author=author, reason=reason)
+        _record(store, made, admitted, sign_off=sign_off)
         write_report(store, made)
     if before:
         say(f"{len(before):,} of the files had been released before: nothing changes for them.")
@@ -142,12 +139,6 @@ def _admit(store: Store, found: Delivery, files: Sequence[RefusedFile], label: i
         labels={} if label is None else {file.name: label for file in files},
         is_release=True,
     ).id
-
-
-def _check_words(author: str, reason: str) -> None:
-    for option, text in (("--by", author), ("--reason", reason)):
-        if not text.strip():
-            raise BcdError(f"A release without {option} says nothing.", "Name who decided, and why.")
 
 
 def _choose(found: Delivery, refused: Sequence[RefusedFile], files: Sequence[str]) -> list[RefusedFile]:
@@ -205,14 +196,13 @@ def _without(files: Sequence[RefusedFile], again: Sequence[RefusedFile], folder:
     return admitted
 
 
-def _record(store: Store, made: str, files: Sequence[RefusedFile], *, author: str, reason: str) -> None:
+def _record(store: Store, made: str, files: Sequence[RefusedFile], *, sign_off: SignOff) -> None:
     """Records who released the files; what a killed run had recorded already stays as it is."""
     releases = tables.releases
-    now = datetime.now(UTC)
     with store.write() as connection:
         recorded = set(connection.scalars(sa.select(releases.c.refusal).where(releases.c.delivery == made)))
         rows = [
-            {"refusal": file.number, "delivery": made, "author": author, "reason": reason, "released_at": now}
+            {"refusal": file.number, "delivery": made, **vars(sign_off)}
             for file in files
             if file.number not in recorded
         ]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from bcd.admission.examples import Example, Gallery, choose_evenly, patch_name
 from bcd.admission.findings import commonest_rule
 from bcd.admission.rules import FIXES, FLAGS, RELEASABLE, RULES
+from bcd.evaluation.report.tables import format_share
 from bcd.files import whole_file
 from bcd.pages import render_page
 from bcd.store.conflicts import list_conflicts
@@ -61,7 +62,7 @@ def write_report(store: Store, delivery: str) -> Path:
     """
     found = match_delivery(store, delivery)
     facts = _gather_facts(store, found)
-    filters: dict[str, Callable[..., str]] = {"count": "{:,}".format, "share": _share, "short": _short}
+    filters: dict[str, Callable[..., str]] = {"count": "{:,}".format, "share": format_share, "short": _short}
     html = render_page("bcd.admission", "report.html.j2", facts, filters)
     path = report_path(store.settings, found.id)
     with whole_file(path) as partial:
@@ -151,10 +152,6 @@ def _flag_sections(gallery: Gallery) -> list[dict[str, Any]]:
         for flag, patches in sorted(gallery.delivery.flags.items())
         if patches
     ]
-
-
-def _share(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.1f} %" if whole else "n/a"
 
 
 def _short(text: str, length: int = 160) -> str:

@@ -227,10 +227,7 @@ def settle_whole(store: Store, hospital: Hospital, *, name: str, refusal: Refusa
 
 
 def _holds_batch(store: Store, batch: str) -> bool:
-    with store.read() as connection:
-        return (
-            connection.execute(sa.select(tables.batches.c.id).where(tables.batches.c.id == batch)).first() is not None
-        )
+    return bool(store.rows(sa.select(tables.batches.c.id).where(tables.batches.c.id == batch)))
 
 
 def _notes(settings: Settings) -> Path:

@@ -68,7 +68,7 @@ def tell_lost_champion(decision: Decision) -> tuple[str, str]:
     name = f"{MODEL}/{decision.challenger}"
     what = (
         f"No version of {MODEL} holds the alias champion, although {name} was made champion"
-        f" on {decision.decided_at:%Y-%m-%d} by {decision.by or 'the gate'}: the alias was deleted by hand."
+        f" on {decision.decided_at:%Y-%m-%d} by {decision.by}: the alias was deleted by hand."
     )
     again = f"bcd model promote {decision.challenger} --by NAME --reason TEXT"
     return what, f"`{again}` makes it champion again."

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 _ROOT = Path(__file__).parents[2]
-_START = ("bcd.bundle.record", "bcd.bundle.scorer")
+_START = "bcd.bundle.scorer"
 
 
 def copy_code(folder: Path) -> Path:
@@ -35,7 +35,7 @@ def copy_code(folder: Path) -> Path:
 def find_modules() -> tuple[str, ...]:
     """Returns the modules of bcd that scoring imports, directly or through others, at once or when called."""
     found: set[str] = set()
-    waiting = list(_START)
+    waiting = [_START]
     while waiting:
         module = waiting.pop()
         if module not in found:

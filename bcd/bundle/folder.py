@@ -1,6 +1,7 @@
 """A bundle as a folder of files, which scores without a registry and without a home.
 
-    bundle.json  networks/network-1.keras …  seen.npz (only of one that came from elsewhere)
+    bundle.json  graph/networks.xml and .bin  networks/network-1.keras …  card/
+    seen.npz (only of one that came from elsewhere)
 
 Examples:
         bundle = load_folder(Path("bundle"))
@@ -16,15 +17,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bcd.bundle.distance import Distance, measure_distance
-from bcd.bundle.record import BundleRecord, read_record
-from bcd.bundle.scorer import Scorer, require_patches
+from bcd.bundle.record import BundleRecord
+from bcd.bundle.scorer import RECORD, Scorer, load_scorer, require_patches
 from bcd.bundle.seen import Seen, read_seen
 from bcd.errors import BcdError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-RECORD, NETWORKS = "bundle.json", "networks"
 
 
 @dataclass(frozen=True)
@@ -34,16 +33,19 @@ class FolderBundle:
     Attributes:
         name: What it is called.
         folder: Where it lies.
-        record: What it is made of and where it comes from.
-        scorer: Its networks and policy.
+        scorer: Its preparation, engine and policy.
         seen: Who it was trained on; None where its snapshot says it.
     """
 
     name: str
     folder: Path
-    record: BundleRecord
     scorer: Scorer
     seen: Seen | None
+
+    @property
+    def record(self) -> BundleRecord:
+        """What it is made of and where it comes from."""
+        return self.scorer.record
 
     def score(self, pixels: np.ndarray) -> pd.DataFrame:
         """Scores raw patches.
@@ -88,14 +90,10 @@ def load_folder(folder: Path, name: str = "") -> FolderBundle:
     Raises:
         BcdError: There is no bundle in the folder, or its files are damaged.
     """
-    record = folder / RECORD
-    if not record.is_file():
+    if not (folder / RECORD).is_file():
         raise BcdError(f"{folder} holds no bundle: there is no {RECORD} in it.", "Name the folder of a bundle.")
-    read = read_record(record)
-    return FolderBundle(
-        name=name or folder.resolve().name,
-        folder=folder,
-        record=read,
-        scorer=Scorer(folder / NETWORKS, read),
-        seen=read_seen(folder),
-    )
+    try:
+        scorer = load_scorer(folder)
+    except OSError as error:
+        raise BcdError(f"The bundle in {folder} is damaged: {error}.", "Copy it again.") from error
+    return FolderBundle(name=name or folder.resolve().name, folder=folder, scorer=scorer, seen=read_seen(folder))

@@ -9,17 +9,15 @@ import mlflow
 import numpy as np
 from mlflow.pyfunc import PythonModel
 
-from bcd.bundle.record import read_record
-from bcd.bundle.scorer import Scorer
+from bcd.bundle.scorer import load_scorer
 
 
 class BundleModel(PythonModel):  # type: ignore[misc]
     """Scores raw patches, uint8 (n, 50, 50, 3), with what is stored beside this file."""
 
     def load_context(self, context: Any) -> None:
-        """Reads the networks and the record."""
-        record = read_record(Path(context.artifacts["record"]))
-        self.scorer = Scorer(Path(context.artifacts["networks"]), record)
+        """Loads the bundle from its folder."""
+        self.scorer = load_scorer(Path(context.artifacts["bundle"]))
 
     def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> Any:  # noqa: ARG002
         """Returns logit, probability, label, and whether each patch is confident at each level."""

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bcd.bundle.engine import EngineRecord
 from bcd.bundle.reference import ReferenceStatistics
 from bcd.errors import BcdError
 from bcd.evaluation.policy.policy import Policy
 from bcd.networks.architecture import Architecture
 from bcd.preprocessing.options import PrepareOptions
-from bcd.training.ensemble import describe_ensemble
 from bcd.training.options import SINGLE, EnsembleOptions, TrainOptions
 from bcd.versions import git_commit, package_versions
-
-if TYPE_CHECKING:
-    pass
 
 
 class BundleRecord(BaseModel):
@@ -29,6 +26,7 @@ class BundleRecord(BaseModel):
         architecture: The network's description, the same of every member.
         training: How it was trained, with the seed of the first member.
         ensemble: How many networks answer together, and in how many turns.
+        engine: What scores with its networks.
         policy: Calibrator, confidence levels and certified thresholds, of val patients.
         snapshot: Id of the snapshot that it was trained on.
         protocol: How that snapshot's patients were split.
@@ -46,6 +44,7 @@ class BundleRecord(BaseModel):
     architecture: Architecture
     training: TrainOptions
     ensemble: EnsembleOptions = SINGLE
+    engine: EngineRecord
     policy: Policy
     snapshot: str
     protocol: str
@@ -55,17 +54,6 @@ class BundleRecord(BaseModel):
     versions: dict[str, str] = Field(default_factory=package_versions)
     git: str | None = Field(default_factory=git_commit)
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_earlier_records(cls, values: Any) -> Any:
-        """Reads a record of before the two strengths of augmentation had names of their own."""
-        training = values.get("training")
-        if not isinstance(training, dict) or "augmentation" not in training:
-            return values
-        kept = {key: value for key, value in training.items() if key != "augmentation"}
-        strength = training["augmentation"]
-        return {**values, "training": {**kept, "stain_jitter": strength, "light_jitter": strength}}
 
 
 def read_record(path: Path) -> BundleRecord:
@@ -82,14 +70,3 @@ def read_record(path: Path) -> BundleRecord:
             f"This version of bcd cannot use the bundle: {faults}.",
             "Install the version that its record names, or retrain.",
         ) from error
-
-
-def describe_record(record: BundleRecord) -> str:
-    """Says in one sentence what a bundle is."""
-    auroc = record.metrics.get("test_auroc_pooled")
-    figure = "without a test AUROC" if auroc is None else f"AUROC {auroc:.3f} on the test patients"
-    network = describe_ensemble(record.architecture, record.ensemble)
-    return (
-        f"Trained on snapshot {record.snapshot[:12]} ({record.protocol}): {network}, {figure}, "
-        f"{record.created_at:%Y-%m-%d}; research use only."
-    )

@@ -1,4 +1,4 @@
-"""The bundle: what is registered and deployed, as one MLflow model of code, Keras files and a JSON record.
+"""The bundle: what is registered and deployed, as one MLflow model of code and the folder of a bundle.
 
 The code is carried in it: a notebook that has the packages of its requirements, but no bcd, loads and scores.
 
@@ -9,30 +9,31 @@ Examples:
 
 from __future__ import annotations
 
-import shutil
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import numpy as np
 
 from bcd.bundle.aliases import find_lost_champion, tell_lost_champion
-from bcd.bundle.card.card import HTML, MARKDOWN, Card
+from bcd.bundle.card.card import HTML, MARKDOWN, Card, describe_record
 from bcd.bundle.carried_code import copy_code
 from bcd.bundle.distance import Distance, measure_distance
-from bcd.bundle.record import BundleRecord, describe_record
-from bcd.bundle.rows import read_rows
-from bcd.bundle.scorer import Scorer, confident_column, require_patches
-from bcd.bundle.seen import SEEN, Seen, read_seen
+from bcd.bundle.record import BundleRecord
+from bcd.bundle.rows import VersionRow, read_rows
+from bcd.bundle.scorer import CARD, RECORD, Scorer, confident_column, load_scorer
+from bcd.bundle.seen import Seen, read_seen
+from bcd.bundle.write import write_bundle
 from bcd.errors import BcdError
 from bcd.patches import PATCH_PIXELS
 from bcd.settings import Settings
 from bcd.store.store import open_store
-from bcd.tracking.lookup import KEY_TAG, MODEL, find_version, resolve_version
+from bcd.tracking.lookup import KEY_TAG, MODEL, find_version, known_version, resolve_version
 from bcd.tracking.run import Run
 from bcd.tracking.store import locked, open_client
 
@@ -40,9 +41,11 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
     from mlflow.models import ModelSignature
-    from mlflow.pyfunc import PyFuncModel
 
     from bcd.bundle.card.card import Card
+
+_BUNDLE = "bundle"
+"""What the bundle's folder is called among the files of its MLflow model."""
 
 _ABOUT = (
     "Finds invasive ductal carcinoma in 50x50 RGB patches of breast tissue at about 4 µm/px. "
@@ -57,13 +60,12 @@ class Bundle:
 
     Attributes:
         version: Its version in the registry.
-        record: What it is made of and where it comes from.
+        scorer: Its preparation, engine and policy.
         seen: Who it was trained on, of one that came from elsewhere; None: its snapshot says it.
     """
 
     version: str
-    record: BundleRecord
-    _model: PyFuncModel
+    scorer: Scorer
     seen: Seen | None = None
 
     @property
@@ -72,13 +74,12 @@ class Bundle:
         return f"{MODEL}/{self.version}"
 
     @property
-    def scorer(self) -> Scorer:
-        """Its networks and policy, behind MLflow."""
-        scorer: Scorer = self._model.unwrap_python_model().scorer
-        return scorer
+    def record(self) -> BundleRecord:
+        """What it is made of and where it comes from."""
+        return self.scorer.record
 
     def score(self, pixels: np.ndarray) -> pd.DataFrame:
-        """Scores raw patches through the registered model.
+        """Scores raw patches.
 
         Args:
             pixels: RGB patches, uint8, shape (n, 50, 50, 3).
@@ -89,9 +90,7 @@ class Bundle:
         Raises:
             BcdError: The array is not of that type and shape.
         """
-        require_patches(pixels)
-        scores: pd.DataFrame = self._model.predict(pixels)
-        return scores
+        return self.scorer.score(pixels)
 
     def measure(self, pixels: np.ndarray) -> Distance | None:
         """Measures how far patches of a patient lie from those that it was trained on; None where it cannot say."""
@@ -104,6 +103,7 @@ def register_bundle(
     key: str,
     run_id: str,
     networks: Sequence[Path],
+    graph: Path,
     record: BundleRecord,
     example: np.ndarray,
     card: Card | None = None,
@@ -116,6 +116,7 @@ def register_bundle(
         key: What the bundle is, such as a hash of its snapshot and options.
         run_id: The run that it comes from.
         networks: The Keras files, as many as the record says.
+        graph: The folder of their graph.
         record: Everything else.
         example: A few raw patches, uint8 (n, 50, 50, 3), kept as the model's example of its input: of nobody, since
             the registry outlives a patient's withdrawal.
@@ -127,9 +128,11 @@ def register_bundle(
         version = find_version(client, key)
         if version is None:
             _ensure_model(client)
-            model_id = _log_model(
-                client, key, run_id, networks=networks, record=record, example=example, card=card, seen=seen
-            )
+
+            def write(folder: Path) -> None:
+                write_bundle(folder, networks=networks, graph=graph, record=record, card=card, seen=seen)
+
+            model_id = _log_model(client, key, run_id, record=record, example=example, write=write)
             version = client.create_model_version(
                 MODEL,
                 f"models:/{model_id}",
@@ -156,44 +159,53 @@ def load_bundle(settings: Settings, which: str = "champion") -> Bundle:
     Raises:
         BcdError: There is no such bundle, or its files cannot be loaded.
     """
-    import mlflow.artifacts
-    import mlflow.pyfunc
+    return load_row(settings, require_row(settings, which))
+
+
+def load_row(settings: Settings, row: VersionRow) -> Bundle:
+    """Loads the bundle of a version, without importing MLflow where its files lie on this machine.
+
+    Raises:
+        BcdError: Its files are gone, cut short or changed, or of another version of bcd.
+    """
+    try:
+        with open_folder(settings, row) as folder:
+            return Bundle(row.version, load_scorer(folder), read_seen(folder))
+    except (OSError, ValueError) as error:
+        raise _not_loadable(row.version, error) from error
+
+
+@contextmanager
+def open_folder(settings: Settings, row: VersionRow) -> Iterator[Path]:
+    """Yields the folder of a version's bundle: where it lies on this machine, or a copy of it.
+
+    Raises:
+        OSError: Its files are gone.
+    """
+    if row.files.startswith("file:"):
+        yield Path(url2pathname(urlsplit(row.files).path)) / "artifacts" / _BUNDLE
+        return
+    import mlflow.artifacts  # they lie behind a server, or in object storage
     from mlflow.exceptions import MlflowException
 
-    version = require_version(settings, which)
-    try:
-        # From a copy: where the home's path holds a %, MLflow would look for the model beside the home.
-        with _keep_path(), TemporaryDirectory() as folder:
-            files = mlflow.artifacts.download_artifacts(f"models:/{MODEL}/{version}", dst_path=folder)
-            model = mlflow.pyfunc.load_model(files)
-            seen = read_seen(Path(files) / "artifacts")
-        record: BundleRecord = model.unwrap_python_model().scorer.record
-    except (MlflowException, OSError, ValueError) as error:  # its files are gone, cut short or changed
-        raise not_loadable(version, error) from error
-    return Bundle(version=version, record=record, _model=model, seen=seen)
+    open_client(settings)
+    with TemporaryDirectory() as folder:
+        try:
+            copy = mlflow.artifacts.download_artifacts(f"{row.source}/artifacts/{_BUNDLE}", dst_path=folder)
+        except MlflowException as error:
+            raise OSError(str(error)) from error
+        yield Path(copy)
 
 
-def not_loadable(version: str, error: Exception) -> BcdError:
-    """Returns the error that says that a version's files are gone, cut short or changed."""
-    return BcdError(
-        f"{MODEL}/{version} cannot be loaded from the registry: {error}",
-        "Restore its files from a backup, or make another version champion: `bcd model list` lists them.",
-    )
-
-
-def require_scores(name: str, score: Callable[[np.ndarray], pd.DataFrame]) -> None:
+def require_scores(bundle: Bundle) -> None:
     """Makes sure that a bundle scores, on two patches of nobody.
-
-    Args:
-        name: What it is called.
-        score: Its way to score raw patches.
 
     Raises:
         BcdError: It gives no finite probability.
     """
-    scores = score(np.full((2, PATCH_PIXELS, PATCH_PIXELS, 3), 200, np.uint8))
+    scores = bundle.score(np.full((2, PATCH_PIXELS, PATCH_PIXELS, 3), 200, np.uint8))
     if not np.isfinite(scores["probability"].to_numpy(dtype=np.float64)).all():
-        raise BcdError(f"{name} gives no finite probability.", "Choose another version: `bcd model list`.")
+        raise BcdError(f"{bundle.name} gives no finite probability.", "Choose another version: `bcd model list`.")
 
 
 def require_version(settings: Settings, which: str) -> str:
@@ -202,16 +214,30 @@ def require_version(settings: Settings, which: str) -> str:
     Raises:
         BcdError: There is no such version; where the champion's alias was deleted, the way back is named.
     """
-    version = resolve_version(open_client(settings), which)
-    if version is not None:
-        return version
-    if which == "champion":
-        lost = find_lost_champion(read_rows(settings), open_store(settings))
-        if lost is not None:
-            raise BcdError(*tell_lost_champion(lost))
-    raise BcdError(
-        f"There is no {which} of {MODEL} in the registry.",
-        "Run `bcd retrain` first." if which == "champion" else "`bcd status` lists the versions.",
+    client = open_client(settings)
+    if which == "champion" and resolve_version(client, which) is None:
+        with open_store(settings) as store:
+            lost = find_lost_champion(read_rows(settings), store)
+        told = tell_lost_champion(lost) if lost else (f"There is no champion of {MODEL}.", "Run `bcd retrain` first.")
+        raise BcdError(*told)
+    return known_version(client, which)
+
+
+def require_row(settings: Settings, which: str) -> VersionRow:
+    """Returns the version that an alias, `3` or `bcd-idc/3` names.
+
+    Raises:
+        BcdError: There is no such version.
+    """
+    version = require_version(settings, which)
+    return next(row for row in read_rows(settings) if row.version == version)
+
+
+def _not_loadable(version: str, error: Exception) -> BcdError:
+    """Returns the error that says that a version's files are gone, cut short or changed."""
+    return BcdError(
+        f"{MODEL}/{version} cannot be loaded from the registry: {error}",
+        "Restore its files from a backup, or make another version champion: `bcd history` lists them.",
     )
 
 
@@ -220,26 +246,14 @@ def _ensure_model(client: MlflowClient) -> None:
         client.create_registered_model(MODEL, description=_ABOUT, tags={"bcd.use": "research use only"})
 
 
-@contextmanager
-def _keep_path() -> Iterator[None]:
-    """Forgets where MLflow found a bundle's own code: the processes that this one starts are to run its code."""
-    before = sys.path
-    try:
-        yield
-    finally:
-        sys.path = before
-
-
 def _log_model(
     client: MlflowClient,
     key: str,
     run_id: str,
     *,
-    networks: Sequence[Path],
     record: BundleRecord,
     example: np.ndarray,
-    card: Card | None,
-    seen: Seen | None,
+    write: Callable[[Path], None],
 ) -> str:
     """Stores the model of `key` and returns its id, also where a process died before it made a version of it."""
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
@@ -256,9 +270,9 @@ def _log_model(
     model_id = str(logged.model_id)
     if logged.status != LoggedModelStatus.READY:
         with TemporaryDirectory() as folder:
-            _write_model(
-                Path(folder), model_id, networks=networks, record=record, example=example, card=card, seen=seen
-            )
+            bundle = Path(folder) / _BUNDLE
+            write(bundle)
+            _store_model(Path(folder), model_id, record=record, example=example, bundle=bundle)
     outputs = client.get_run(run_id).outputs
     if outputs is None or model_id not in {output.model_id for output in outputs.model_outputs}:
         client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
@@ -266,38 +280,18 @@ def _log_model(
     return model_id
 
 
-def _write_model(
-    folder: Path,
-    model_id: str,
-    *,
-    networks: Sequence[Path],
-    record: BundleRecord,
-    example: np.ndarray,
-    card: Card | None,
-    seen: Seen | None,
-) -> None:
-    """Gathers the bundle's files in `folder` and stores them; MLflow says that the model is ready when all are."""
+def _store_model(folder: Path, model_id: str, *, bundle: Path, record: BundleRecord, example: np.ndarray) -> None:
+    """Stores a bundle's folder and code; MLflow says that the model is ready when all files are there."""
     import mlflow.pyfunc
 
     from bcd import versions
 
-    file, weights = folder / "bundle.json", folder / "networks"
-    file.write_text(record.model_dump_json(indent=2))
-    weights.mkdir()
-    for number, network in enumerate(networks, 1):
-        shutil.copyfile(network, weights / f"network-{number}.keras")
-    artifacts = {"networks": str(weights), "record": str(file)}
-    if card is not None:
-        artifacts["card"] = str(card.write(folder / "card"))
-    if seen is not None:
-        seen.write(folder / SEEN)
-        artifacts["seen"] = str(folder / SEEN)
     mlflow.pyfunc.log_model(
         name=MODEL,
         model_id=model_id,
         python_model=str(Path(__file__).with_name("pyfunc_model.py")),
         code_paths=[str(copy_code(folder / "code"))],
-        artifacts=artifacts,
+        artifacts={_BUNDLE: str(bundle)},
         signature=_signature(record),
         input_example=example[:2],
         # Named, each once: MLflow would otherwise load the model in another process to guess them.
@@ -325,14 +319,12 @@ def find_card(settings: Settings, which: str = "champion") -> Card:
     Raises:
         BcdError: There is no such version, or its card is gone.
     """
-    import mlflow
-
-    version = require_version(settings, which)
-    found = open_client(settings).get_model_version(MODEL, version)
-    with TemporaryDirectory() as folder:
-        files = Path(mlflow.artifacts.download_artifacts(f"models:/{MODEL}/{version}/artifacts", dst_path=folder))
-        card = files / "card"
-        if not card.is_dir():
-            raise BcdError(f"{MODEL}/{version} was registered without a card.", "Register it by `bcd retrain`.")
-        markdown, html = ((card / name).read_text("utf-8") for name in (MARKDOWN, HTML))
-    return Card(short=found.description or "", markdown=markdown, html=html)
+    row = require_row(settings, which)
+    try:
+        with open_folder(settings, row) as folder:
+            if (folder / RECORD).exists() and not (folder / CARD).exists():
+                raise BcdError(f"{row.name} was registered without a card.", "Register it by `bcd retrain`.")
+            markdown, html = ((folder / CARD / name).read_text("utf-8") for name in (MARKDOWN, HTML))
+    except OSError as error:
+        raise _not_loadable(row.version, error) from error
+    return Card(short=row.description, markdown=markdown, html=html)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bcd.bundle.record import BundleRecord
+from bcd.bundle.engine import Engine, digest_graph
+from bcd.bundle.record import BundleRecord, read_record
 from bcd.errors import BcdError
 from bcd.evaluation.calls import is_confident, is_idc
 from bcd.options import Probability
@@ -15,6 +16,10 @@ from bcd.patches import PATCH_PIXELS
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+RECORD, GRAPH_FOLDER, NETWORKS, CARD = "bundle.json", "graph", "networks", "card"
+"""What a bundle's folder holds: its record, what scores, the Keras files that it was made of, and its card."""
 
 
 def confident_column(level: Probability) -> str:
@@ -28,31 +33,18 @@ def confident_column(level: Probability) -> str:
 
 
 class Scorer:
-    """A bundle's preparation, networks and policy, in that order.
+    """A bundle's preparation, engine and policy, in that order.
 
     Args:
-        networks: The folder of the Keras files; or the one file, as in bundles of before there were ensembles.
         record: The bundle's record.
+        engine: Its networks, as the record says.
 
     Attributes:
         record: The bundle's record.
-        networks: The loaded networks, in the order of their files.
-
-    Raises:
-        BcdError: There are not as many networks as the record says, or one cannot be read.
     """
 
-    def __init__(self, networks: Path, record: BundleRecord) -> None:
-        from bcd.networks.keras_files import load_network
-
-        files = sorted(networks.glob("*.keras")) if networks.is_dir() else [networks]
-        if len(files) != record.ensemble.members:
-            raise BcdError(
-                f"The bundle holds {len(files)} networks, and its record says {record.ensemble.members}.",
-                "Its files are damaged: use another version, or retrain.",
-            )
-        self.record = record
-        self.networks = [load_network(file) for file in files]
+    def __init__(self, record: BundleRecord, engine: Engine) -> None:
+        self.record, self._engine = record, engine
 
     def score(self, pixels: np.ndarray) -> pd.DataFrame:
         """Scores raw patches.
@@ -70,19 +62,35 @@ class Scorer:
         import pandas as pd
 
         from bcd.preprocessing.prepare import prepare
-        from bcd.training.predict import predict_logits
 
         require_patches(pixels)
-        turns = self.record.ensemble.turns
-        logits = (
-            predict_logits(self.networks, prepare(pixels, self.record.preparation), turns=turns)
-            if len(pixels)
-            else np.empty(0, np.float32)
-        )
+        logits = self._engine.predict(prepare(pixels, self.record.preparation), turns=self.record.ensemble.turns)
         probability = self.record.policy.calibrator.apply(logits)
         columns = {"logit": logits, "probability": probability, "label": is_idc(probability).astype(np.int32)}
         confident = {confident_column(v): is_confident(probability, v) for v in self.record.policy.levels}
         return pd.DataFrame(columns | confident)
+
+
+def list_networks(folder: Path) -> list[Path]:
+    """Returns the Keras files of a bundle's folder, in their order."""
+    return sorted((folder / NETWORKS).glob("*.keras"))
+
+
+def load_scorer(folder: Path) -> Scorer:
+    """Loads a bundle from its folder, ready to score; nothing else is needed, no home and no registry.
+
+    Args:
+        folder: Where `write_bundle` wrote it.
+
+    Raises:
+        BcdError: Another version of bcd made it.
+        OSError: A file is missing, or was changed.
+    """
+    record = read_record(folder / RECORD)
+    graph = folder / GRAPH_FOLDER
+    if digest_graph(graph) != record.engine.sha256:
+        raise OSError(f"The graph in {graph} is not the one that the record names")
+    return Scorer(record, Engine(graph, record.engine.precision))
 
 
 def require_patches(pixels: object) -> None:

@@ -1,1 +1,1 @@
-"""The `bcd` command: one module a command."""
+"""The `bcd` command: one module a group of commands, and one a daily verb."""

@@ -49,11 +49,12 @@ def backup(
 def restore(
     source: Annotated[Path, typer.Argument(metavar="FROM", help="The folder of backups.")],
     home: Annotated[
-        Path | None, typer.Option(help="The new home, which is empty or not there; by default BCD_HOME or ~/.bcd.")
+        Path | None,
+        typer.Option(help="The new home, which is empty or does not exist. By default BCD_HOME or ~/.bcd."),
     ] = None,
-    backup: Annotated[str, typer.Option(help="The name of an earlier backup; by default the last.")] = "",
+    backup: Annotated[str, typer.Option(help="The name of an earlier backup. By default the last.")] = "",
 ) -> None:
-    """Make a home of a backup: every file is checked, and all of it is restored or nothing."""
+    """Make a home of a backup. Every file is checked; all is restored, or nothing."""
     from bcd.cli.terminal import TerminalSink, make_console
     from bcd.progress import show_progress
     from bcd.retention.backup.restore import restore_backup

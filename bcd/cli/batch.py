@@ -8,15 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bcd.cli.options import By, Reason, command_group
+from bcd.cli.completion import complete_batch
+from bcd.cli.options import AsJson, By, Reason, command_group
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from bcd.store.deliveries import RefusedFile
+    from bcd.store.deliveries import Delivery, RefusedFile
 
 NamedDelivery = Annotated[
-    str, typer.Argument(metavar="BATCH", help="Id of a batch or delivery, its beginning, or a delivery's name.")
+    str,
+    typer.Argument(
+        metavar="BATCH",
+        help="Id of a batch or delivery, its beginning, or a delivery's name.",
+        autocompletion=complete_batch,
+    ),
 ]
 
 app = command_group(
@@ -26,61 +32,92 @@ app = command_group(
     'bcd batch release monday.zip 8867_idx5_x51_y51_class0.png --by "Dr Lee" --reason "mucin, not blank"',
 )
 
+_COLUMNS: Mapping[str, Callable[[Delivery], str]] = {
+    "batch": lambda each: (each.batch or ("refused" if each.reason else "none"))[:8],
+    "hospital": lambda each: each.hospital,
+    "delivery": lambda each: each.name,
+    "admitted at": lambda each: f"{each.admitted_at:%Y-%m-%d %H:%M}",
+    "patients": lambda each: f"{each.patients:,}",
+    "patches": lambda each: f"{each.admitted:,}",
+    "IDC": lambda each: f"{each.positive:,}",
+    "unlabelled": lambda each: (
+        f"{each.unlabelled:,}" + (f" ({each.unmatched_rows:,} rows unmatched)" if each.unmatched_rows else "")
+    ),
+    "refused": lambda each: f"{each.refused_files:,}" + (f" ({each.released:,} released)" if each.released else ""),
+    "ignored": lambda each: f"{each.ignored:,}",
+    "flags": lambda each: ", ".join(f"{count:,} {flag}" for flag, count in sorted(each.flags.items()) if count),
+    "report": lambda each: each.id[:12],
+}
+
 
 @app.command(name="list")
-def list_batches() -> None:
+def list_all(*, as_json: AsJson = False) -> None:
     """Show every delivery with its batch, its counts, its flags and its admission report."""
-    from bcd.admission.report import report_path
-    from bcd.cli.terminal import at_work, print_table
+    from bcd.cli.terminal import at_work
     from bcd.settings import load_settings
     from bcd.store.delivery_queries import list_deliveries
     from bcd.store.store import open_store
 
     settings = load_settings()
-    with at_work(settings) as console:
+    with at_work(settings, as_json=as_json) as console:
         deliveries = list_deliveries(open_store(settings))
+        console.table("Batches", deliveries, _COLUMNS)
         if not deliveries:
             console.print("No batch is admitted yet: `bcd ingest DELIVERY --hospital NAME`.", highlight=False)
             return
-        header = [
-            "batch",
-            "hospital",
-            "delivery",
-            "admitted at",
-            "patients",
-            "patches",
-            "IDC",
-            "unlabelled",
-            "refused",
-        ]
-        rows = [
-            [
-                (each.batch or ("refused" if each.reason else "none"))[:8],
-                each.hospital,
-                each.name,
-                f"{each.admitted_at:%Y-%m-%d %H:%M}",
-                f"{each.patients:,}",
-                f"{each.admitted:,}",
-                f"{each.positive:,}",
-                f"{each.unlabelled:,}"
-                + (f" ({each.unmatched_rows:,} rows unmatched)" if each.unmatched_rows else ""),
-                f"{each.refused_files:,}" + (f" ({each.released:,} released)" if each.released else ""),
-                f"{each.ignored:,}",
-                ", ".join(f"{count:,} {flag}" for flag, count in sorted(each.flags.items()) if count),
-                report_path(settings, each.id).stem,
-            ]
-            for each in deliveries
-        ]
-        print_table(console, "Batches", [*header, "ignored", "flags", "report"], rows)
         console.print(f"Reports    {settings.reports}/REPORT.html", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def show(delivery: NamedDelivery, *, as_json: AsJson = False) -> None:
+    """Show one delivery: its counts, the patients of its batch, and its refused files by rule."""
+    from bcd.admission.report import report_path
+    from bcd.admission.rules import RULES
+    from bcd.cli.terminal import at_work
+    from bcd.settings import load_settings
+    from bcd.store.delivery_queries import count_by_patient, match_delivery
+    from bcd.store.store import open_store
+
+    settings = load_settings()
+    with at_work(settings, as_json=as_json) as console:
+        store = open_store(settings)
+        found = match_delivery(store, delivery)
+        patients = count_by_patient(store, found.batch) if found.batch else []
+        report = report_path(settings, found.id)
+        console.table("Delivery", [found], _COLUMNS, key="delivery")
+        console.table(
+            "Patients",
+            [each._asdict() for each in patients],
+            {
+                "patient": lambda each: str(each["patient"]),
+                "patches": lambda each: f"{each['patches']:,}",
+                "IDC": lambda each: f"{each['positive']:,}",
+                "unlabelled": lambda each: f"{each['unlabelled']:,}",
+            },
+            key="patients",
+        )
+        console.table(
+            "Refused files",
+            [{"rule": code, "files": count} for code, count in found.refused.items()],
+            {
+                "rule": lambda each: str(each["rule"]),
+                "files": lambda each: f"{each['files']:,}",
+                "which means": lambda each: RULES[str(each["rule"])],
+            },
+            key="refused",
+        )
+        console.facts({"report": report, "quarantine": settings.quarantine / found.id})
+        console.print(f"Report     {report}", soft_wrap=True, highlight=False)
 
 
 @app.command()
 def refusals(
     delivery: NamedDelivery,
+    *,
     rule: Annotated[str, typer.Option(help="Only files that broke this rule.")] = "",
     as_csv: Annotated[bool, typer.Option("--csv", help="Print all of them as CSV, without counts.")] = False,
-    limit: Annotated[int, typer.Option(min=1, help="Print at most so many rows; --csv prints all.")] = 200,
+    as_json: AsJson = False,
+    limit: Annotated[int, typer.Option(min=1, help="Print at most so many rows; --csv and --json print all.")] = 200,
 ) -> None:
     """Show the refused files of a delivery: counts by rule, then each file with its reason."""
     from bcd.admission.findings import commonest_rule
@@ -95,10 +132,10 @@ def refusals(
     if rule and rule not in RULES:
         raise BcdError(f"There is no rule {rule}.", f"Name one of: {', '.join(RULES)}.")
     settings = load_settings()
-    with at_work(settings) as console:
+    with at_work(settings, as_json=as_json) as console:
         store = open_store(settings)
         found = match_delivery(store, delivery)
-        files = list_refused(store, found.id, rule=rule or None, limit=None if as_csv else limit)
+        files = list_refused(store, found.id, rule=rule or None, limit=None if as_csv or as_json else limit)
         if as_csv:
             _write_csv(files)
             return
@@ -111,24 +148,32 @@ def refusals(
         )
         if found.reason:
             console.print(f"{found.reason} {FIXES[commonest_rule(found.refused)]}", soft_wrap=True, highlight=False)
-        if not files:
-            return
-        print_table(
-            console, "By rule", ["rule", "files", ""], [[code, f"{n:,}", RULES[code]] for code, n in counts.items()]
+        if files:
+            means = [[code, f"{count:,}", RULES[code]] for code, count in counts.items()]
+            print_table(console, "By rule", ["rule", "files", ""], means)
+        console.table(
+            "Files",
+            files,
+            {
+                "file": lambda each: each.name,
+                "rule": lambda each: each.rule,
+                "what is wrong": lambda each: each.message,
+                "now": lambda each: each.state,
+            },
         )
-        rows = [[each.name, each.rule, each.message, each.state] for each in files]
-        print_table(console, "Files", ["file", "rule", "what is wrong", "now"], rows)
         if total > len(files):
             console.print(f"The first {len(files):,} of {total:,}; --csv prints all.", highlight=False)
-        console.print(f"Quarantine {settings.quarantine / found.id}", soft_wrap=True, highlight=False)
-        console.print(f"Report     {report_path(settings, found.id)}", soft_wrap=True, highlight=False)
+        if files:
+            console.print(f"Quarantine {settings.quarantine / found.id}", soft_wrap=True, highlight=False)
+            console.print(f"Report     {report_path(settings, found.id)}", soft_wrap=True, highlight=False)
 
 
 @app.command()
 def release(
     delivery: NamedDelivery,
     files: Annotated[
-        list[str], typer.Argument(help="Refused files, as `bcd batch refusals` shows them; * is any text.")
+        list[str],
+        typer.Argument(metavar="FILE…", help="Refused files, as `bcd batch refusals` shows them; * is any text."),
     ],
     by: By,
     reason: Reason,
@@ -136,16 +181,17 @@ def release(
         int | None, typer.Option(min=0, max=1, help="The label that is right, instead of the name's.")
     ] = None,
 ) -> None:
-    """Admit refused files after a person has looked at them; who and why is recorded."""
+    """Admit refused files after a person has looked at them."""
     from bcd.admission.release import release as release_files
     from bcd.admission.report import report_path
     from bcd.cli.terminal import at_work, print_table
     from bcd.settings import load_settings
+    from bcd.store.sign_off import SignOff
     from bcd.store.store import open_store
 
     settings = load_settings()
     with at_work(settings) as console:
-        done = release_files(open_store(settings), delivery, files, author=by, reason=reason, label=label)
+        done = release_files(open_store(settings), delivery, files, sign_off=SignOff(by, reason), label=label)
         if done.released:
             console.print(f"Released {len(done.released):,} of {done.delivery.name}.", highlight=False)
         if done.refused:

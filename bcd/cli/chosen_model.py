@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bcd.bundle.folder import RECORD, load_folder
+from bcd.bundle.folder import load_folder
 from bcd.bundle.released import RELEASED, load_released
 from bcd.gate.history import champion_version
 from bcd.scoring.exposure import tell_unproven
@@ -43,7 +43,7 @@ def open_model(settings: Settings, which: str = "") -> OpenModel:
         why = "" if which else ", since this home has no champion" if settings.home.exists() else ""
         bundle = load_released()
         return OpenModel(bundle, f"the model that comes with bcd{why}.", bundle.seen, (tell_unproven(),))
-    if (Path(which) / RECORD).is_file():
+    if Path(which).is_dir():
         bundle = load_folder(Path(which))
         return OpenModel(bundle, f"the bundle in {which}.", bundle.seen, (tell_unproven(),))
     return _open_registered(settings, which or "champion")
@@ -53,7 +53,9 @@ def _open_registered(settings: Settings, which: str) -> OpenModel:
     from bcd.bundle.registry import load_bundle
     from bcd.errors import BcdError
     from bcd.gate.patients import find_trained_on
+    from bcd.settings import require_home
 
+    require_home(settings)
     bundle = load_bundle(settings, which)
     try:
         seen = find_trained_on(settings, bundle)

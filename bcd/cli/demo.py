@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bcd.cli.tables import admission_rows, score_rows, show_outcome
-from bcd.cli.terminal import print_table, whole_command
+from bcd.cli.tables import show_admissions, show_outcome, show_scores
+from bcd.cli.terminal import whole_command
 from bcd.errors import BcdError
 from bcd.files import whole_file
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from bcd.admission.admit import Admission
+    from bcd.cli.screen import Screen
     from bcd.retraining.stages import Outcome
     from bcd.scoring.result import PatientScore
     from bcd.settings import Settings
@@ -32,13 +31,16 @@ _MEMORY = "demo.json"
 def demo(
     data: Annotated[
         Path | None,
-        typer.Option(help="Folder of real deliveries, the last of which arrives second; none: synthetic ones."),
+        typer.Option(
+            help="A folder of real deliveries; the last one arrives second. By default bcd draws synthetic ones."
+        ),
     ] = None,
     protocol: Annotated[
-        str, typer.Option(help="How patients are split; none: what suits the patients, and it is said.")
+        str,
+        typer.Option(help="The protocol that deals patients to splits. By default the one that suits them."),
     ] = "",
 ) -> None:
-    """Play a hospital: deliveries in, champion trained and challenged, one unseen patient scored."""
+    """Play a hospital: admit deliveries, train a champion, challenge it, and score an unseen patient."""
     from bcd.cli.terminal import at_work
     from bcd.settings import load_settings
     from bcd.snapshots.options import SplitOptions
@@ -147,7 +149,7 @@ def suggest(deliveries: list[Path]) -> str:
     return suggest_protocol(set().union(*(patient_ids(delivery) for delivery in deliveries)))
 
 
-def draw_deliveries(settings: Settings, console: Console) -> list[Path]:
+def draw_deliveries(settings: Settings, console: Screen) -> list[Path]:
     """Lets the synthetic hospital draw its deliveries."""
     from bcd.synthetic.hospital import draw_hospital
     from bcd.synthetic.options import HospitalOptions
@@ -156,12 +158,11 @@ def draw_deliveries(settings: Settings, console: Console) -> list[Path]:
     return draw_hospital(settings.options("synthetic", HospitalOptions), settings.home / "synthetic")
 
 
-def play(
-    settings: Settings, console: Console, memory: Memory, splits: SplitOptions, deliveries: list[Path]
-) -> Result:
+def play(settings: Settings, console: Screen, memory: Memory, splits: SplitOptions, deliveries: list[Path]) -> Result:
     """Runs the flows, as the inbox and the schedules would."""
     from bcd.search.options import SearchOptions
     from bcd.store.hospitals import declare_hospital
+    from bcd.store.sign_off import SignOff
     from bcd.store.store import open_store
     from flows.ingest import ingest
     from flows.retrain import retrain
@@ -169,7 +170,7 @@ def play(
 
     hospital = SYNTHETIC_HOSPITAL if memory.data == "synthetic" else REAL_HOSPITAL
     # Drawn patients are nobody, and the public set's identifiers are pseudonyms.
-    declare_hospital(open_store(settings), hospital, "pseudonyms", author="bcd demo")
+    declare_hospital(open_store(settings), hospital, "pseudonyms", SignOff("bcd demo", "it has no real patients"))
     *early, late = deliveries
     heading(console, 2, f"{', '.join(path.name for path in early)} of {hospital}: the first champion")
     admissions = [ingest(str(path.absolute()), hospital)[0] for path in early]
@@ -196,15 +197,15 @@ def unseen_patient(outcome: Outcome) -> str:
     )
 
 
-def summarise(settings: Settings, console: Console, result: Result, *, seconds: float) -> None:
+def summarise(settings: Settings, console: Screen, result: Result, *, seconds: float) -> None:
     """Prints the closing summary."""
     heading(console, 5, "Summary")
-    print_table(console, "Admission", *admission_rows(result.admissions))
+    show_admissions(console, result.admissions)
     for title, outcome in (("The first champion", result.first), ("The challenger", result.second)):
         console.print(f"\n[bold]{title}[/]")
         show_outcome(console, outcome)
     console.print()
-    print_table(console, "Scored with the champion", *score_rows([result.score]))
+    show_scores(console, [result.score])
     for name in ("report", "slide", "heatmap", "scores"):
         console.print(f"  {name:<8} {getattr(result.score, name)}", soft_wrap=True, highlight=False)
     figures = result.second.evaluated.folder / "test"
@@ -214,6 +215,6 @@ def summarise(settings: Settings, console: Console, result: Result, *, seconds: 
     console.print(f"Prefect dashboard and MLflow UI on what just ran: {command}", soft_wrap=True, highlight=False)
 
 
-def heading(console: Console, number: int, text: str) -> None:
+def heading(console: Screen, number: int, text: str) -> None:
     """Prints the title of a step."""
     console.print(f"\n[bold]{number}/5  {text}[/]", highlight=False)

@@ -12,7 +12,9 @@ from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from bcd.cli.options import ADOPT
+import typer
+
+from bcd.cli.options import ADOPT, AsJson
 from bcd.errors import BcdError
 from bcd.settings import require_home
 
@@ -51,19 +53,23 @@ class Finding:
     fix: str = ""
 
 
-def doctor() -> None:
-    """Look whether this machine is fit: Python, packages, GPU, disk, ports, folders, databases, champion, servers."""
-    import typer
+def doctor(*, as_json: AsJson = False) -> None:
+    """Check this machine: Python, packages, GPU, disk, ports, folders, databases, champion and servers."""
+    from rich.text import Text
 
+    from bcd.cli.terminal import make_console
     from bcd.runtime import enter
     from bcd.settings import load_settings
 
     settings = load_settings()
     enter(settings)
     findings = list(examine(settings))
+    console = make_console(as_json=as_json)
+    console.facts(findings)
     for finding in findings:
-        typer.secho(f"{finding.level:<8}", fg=_COLOURS[finding.level], nl=False)
-        typer.echo(finding.what + (f" {finding.fix}" if finding.fix else ""))
+        told = finding.what + (f" {finding.fix}" if finding.fix else "")
+        console.print(Text.assemble((f"{finding.level:<8}", _COLOURS[finding.level]), told), soft_wrap=True)
+    console.close()
     if any(finding.level == "fault" for finding in findings):
         raise typer.Exit(1)
 
@@ -214,9 +220,9 @@ def _look_at_champion(settings: Settings) -> Iterator[Finding]:
                 fix = f"Run `bcd retrain`, or {ADOPT}."
                 yield Finding("warning", "No model is champion yet: nothing can be scored.", fix)
             return
-        from bcd.bundle.fitness import require_fit
+        from bcd.bundle.registry import load_row, require_scores
 
-        require_fit(settings, champion)
+        require_scores(load_row(settings, champion))
     except BcdError as error:
         yield Finding("fault", error.what, error.fix)
         return

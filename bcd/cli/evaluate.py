@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from bcd.cli.completion import complete_snapshot
+from bcd.cli.options import AsJson
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,7 +30,10 @@ FOLDER = "evaluations"
 def evaluate(
     *,
     model: Annotated[
-        str, typer.Option(help="models:/bcd-idc@champion, an alias, a version, or a Keras file; none: the champion.")
+        str,
+        typer.Option(
+            help="models:/bcd-idc@champion, an alias, a version, released, or a Keras file. By default the champion."
+        ),
     ] = "",
     beside: Annotated[
         list[str] | None, typer.Option(help="A further model on the same patches; may be repeated.")
@@ -37,13 +42,18 @@ def evaluate(
         str, typer.Option(help="Whose patients: natural, founding, cruz-roa-2014 or cruz-roa-2014-dev.")
     ] = "natural",
     snapshot: Annotated[
-        str, typer.Option(help="Id of a snapshot, or its beginning; none: the one that the model was trained on.")
+        str,
+        typer.Option(
+            help="A snapshot's id, or its beginning. By default the one that the model was trained on.",
+            autocompletion=complete_snapshot,
+        ),
     ] = "",
     predictions: Annotated[
         Path | None, typer.Option(help="A CSV of anybody's predictions: patient, x, y, label, and scores in [0, 1].")
     ] = None,
     column: Annotated[
-        list[str] | None, typer.Option(help="A column of scores in that file; may be repeated; none: all others.")
+        list[str] | None,
+        typer.Option(help="A column of scores in that file; may be repeated. By default all others."),
     ] = None,
     data: Annotated[
         Path | None, typer.Option(help="A delivery to evaluate on, without admitting it: a folder, a zip or tar.")
@@ -51,28 +61,29 @@ def evaluate(
     hospital: Annotated[str, typer.Option(help="The hospital of that delivery.")] = "given",
     spacing: Annotated[
         float | None,
-        typer.Option(help="µm per pixel, for slides in it that do not say it, or to confirm."),
+        typer.Option(help="µm per pixel of slides in it that do not state it; or a confirmation."),
     ] = None,
     pixels: Annotated[
         Literal["0..255", "0..1", "-1..1"] | None,
         typer.Option(help="The pixel values that a Keras file expects, where it does not show them."),
     ] = None,
     prepared: Annotated[
-        bool, typer.Option("--prepared", help="Prepare patches for a Keras file of others as for bcd's own networks.")
+        bool,
+        typer.Option("--prepared", help="Prepare patches for a Keras file from elsewhere as for bcd's own networks."),
     ] = False,
     prevalence: Annotated[
-        float | None, typer.Option(min=0, max=1, help="State precision, F1, … at this prevalence as well.")
+        float | None, typer.Option(min=0, max=1, help="State precision, F1 and others at this prevalence too.")
     ] = None,
-    resamples: Annotated[int | None, typer.Option(help="Bootstrap resamples of the patients.")] = None,
+    resamples: Annotated[int | None, typer.Option(help="How often the patients are resampled.")] = None,
     to: Annotated[
-        Path | None, typer.Option(help="Folder for JSON, scores, pictures and page; none: BCD_HOME/evaluations.")
+        Path | None,
+        typer.Option(help="The folder for JSON, scores, pictures and page. By default BCD_HOME/evaluations."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the evaluation as JSON, and nothing else.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Evaluate by patient: metrics with intervals, thresholds, patients, pairwise differences. Chooses nothing."""
+    """Evaluate a model, or predictions, by patient: metrics, thresholds, differences. Nothing is chosen by it."""
     from bcd.cli.terminal import at_work
     from bcd.evaluation.options import EvaluateOptions
-    from bcd.progress import SilentSink, show_progress
     from bcd.settings import load_settings
     from bcd.validation.model import FileReading
     from bcd.validation.page import write_validation
@@ -84,7 +95,7 @@ def evaluate(
     options = settings.options("evaluation", EvaluateOptions, at_prevalence=prevalence, resamples=resamples)
     models = [model or "champion", *(beside or [])]
     needs_home = not (predictions or data)
-    with at_work(settings, needs_home=needs_home) as console, show_progress(SilentSink()) if json else nullcontext():
+    with at_work(settings, needs_home=needs_home, as_json=as_json) as console:
         how = (options, _read_protocol(protocol), FileReading(pixels, prepared))
         if predictions:
             found = _evaluate_predictions(settings, predictions, column or [], beside or [], how)
@@ -93,9 +104,7 @@ def evaluate(
         else:
             found = _evaluate_protocol(settings, models, snapshot, how)
         folder = write_validation(*found, to or settings.home / FOLDER)
-        if json:
-            typer.echo(found[0].model_dump_json(indent=2))
-            return
+        console.facts(found[0])
         show_validation(console, found[0])
         console.print(f"\nPage: {folder / 'index.html'}", soft_wrap=True, highlight=False)
         console.print("Research use only. Not for diagnosis.", style="dim")

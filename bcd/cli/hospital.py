@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import Annotated, Literal
 
 import typer
 
-from bcd.cli.options import command_group
+from bcd.cli.options import AsJson, By, Reason, command_group
 
 app = command_group(
     "Say where deliveries come from, and whether identifiers are pseudonyms.",
     "bcd hospital list",
-    'bcd hospital declare east --identifiers pseudonyms --by "Dr Lee"',
+    'bcd hospital declare east --identifiers pseudonyms --by "Dr Lee" --reason "their data office confirmed it"',
 )
 
 
@@ -25,18 +24,20 @@ def declare(
             help="pseudonyms: nobody can tell a patient by one. raw: bcd makes pseudonyms before it stores."
         ),
     ],
-    by: Annotated[str, typer.Option(help="Who says so; your user name if left out.")] = "",
+    by: By,
+    reason: Reason,
 ) -> None:
     """Declare a hospital, once and for ever, before its first delivery."""
     from bcd.cli.terminal import at_work
     from bcd.settings import load_settings
     from bcd.store.hospitals import declare_hospital
     from bcd.store.pseudonyms import key_path
+    from bcd.store.sign_off import SignOff
     from bcd.store.store import open_store
 
-    settings = load_settings()
+    settings, sign_off = load_settings(), SignOff(by, reason)
     with at_work(settings, needs_home=False) as console:
-        record = declare_hospital(open_store(settings), name, identifiers, by or getpass.getuser())
+        record = declare_hospital(open_store(settings), name, identifiers, sign_off)
         console.print(f"Hospital {record.hospital}: identifiers are {record.identifiers}.", highlight=False)
         if record.identifiers == "raw":
             console.print(
@@ -51,50 +52,53 @@ def declare(
 def allow(
     name: Annotated[str, typer.Argument(help="The hospital.")],
     coarsest: Annotated[
-        float, typer.Option(help="µm per pixel: slides of a coarser finest level are refused unless confirmed.")
+        float, typer.Option(help="µm per pixel of the coarsest finest level that is admitted without confirmation.")
     ],
+    by: By,
+    reason: Reason,
 ) -> None:
     """Allow slides that are scanned coarser than usual, as by a microscope's camera."""
     from bcd.cli.terminal import at_work
     from bcd.settings import load_settings
     from bcd.store.hospitals import allow_coarse
+    from bcd.store.sign_off import SignOff
     from bcd.store.store import open_store
 
-    settings = load_settings()
+    settings, sign_off = load_settings(), SignOff(by, reason)
     with at_work(settings) as console:
-        record = allow_coarse(open_store(settings), name, coarsest)
+        record = allow_coarse(open_store(settings), name, coarsest, sign_off)
         console.print(
             f"Hospital {record.hospital}: slides of up to {record.coarsest:g} µm/px are admitted.", highlight=False
         )
 
 
 @app.command(name="list")
-def list_declared() -> None:
+def list_all(*, as_json: AsJson = False) -> None:
     """Show the declared hospitals."""
-    from bcd.cli.terminal import at_work, print_table
+    from bcd.cli.terminal import at_work
     from bcd.settings import load_settings
     from bcd.store.hospitals import list_hospitals
     from bcd.store.store import open_store
 
     settings = load_settings()
-    with at_work(settings) as console:
+    with at_work(settings, as_json=as_json) as console:
         records = list_hospitals(open_store(settings))
+        console.table(
+            "Hospitals",
+            records,
+            {
+                "hospital": lambda each: each.hospital,
+                "identifiers": lambda each: each.identifiers,
+                "key": lambda each: each.key_fingerprint or "",
+                "µm/px": lambda each: f"{each.coarsest:g}",
+                "declared": lambda each: f"{each.declared.at:%Y-%m-%d}",
+                "by": lambda each: each.declared.by,
+            },
+        )
         if not records:
             console.print(
-                "No hospital is declared yet: `bcd hospital declare NAME --identifiers pseudonyms|raw`.",
+                "No hospital is declared yet: `bcd hospital declare NAME --identifiers pseudonyms|raw"
+                " --by NAME --reason TEXT`.",
                 highlight=False,
                 markup=False,
             )
-            return
-        rows = [
-            [
-                each.hospital,
-                each.identifiers,
-                each.key_fingerprint or "",
-                f"{each.coarsest:g}",
-                f"{each.declared_at:%Y-%m-%d}",
-                each.author,
-            ]
-            for each in records
-        ]
-        print_table(console, "Hospitals", ["hospital", "identifiers", "key", "µm/px", "declared", "by"], rows)

@@ -7,22 +7,29 @@ from typing import Annotated
 
 import typer
 
+from bcd.cli.completion import complete_hospital
+from bcd.cli.options import AsJson
+
 
 def ingest(
     delivery: Annotated[
-        str, typer.Argument(help="Folder, archive, slide or URL (s3://…); none: all that waits in the inbox.")
+        str, typer.Argument(help="A folder, archive, slide or URL (s3://…). By default all that waits in the inbox.")
     ] = "",
-    hospital: Annotated[str, typer.Option(help="The hospital that the delivery comes from.")] = "",
+    hospital: Annotated[
+        str, typer.Option(help="The hospital that the delivery comes from.", autocompletion=complete_hospital)
+    ] = "",
     spacing: Annotated[
         float | None,
-        typer.Option(help="In µm per pixel, for slides that do not say it, or to confirm one coarser than 1.2."),
+        typer.Option(help="µm per pixel of slides that do not state it; or a confirmation of one coarser than 1.2."),
     ] = None,
+    *,
+    as_json: AsJson = False,
 ) -> None:
-    """Admit a delivery: each good patch once, each refused file kept with its reason."""
+    """Admit a delivery: each good patch once. Every refused file is kept with its reason."""
     from bcd.admission.beside import describe_labels
     from bcd.admission.sources.remote import is_url
     from bcd.admission.waiting import find_stuck
-    from bcd.cli.tables import admission_rows
+    from bcd.cli.tables import show_admissions
     from bcd.cli.terminal import at_work
     from bcd.errors import BcdError
     from bcd.settings import load_settings
@@ -38,10 +45,11 @@ def ingest(
                 raise BcdError(f"There is no delivery {delivery}.", "Check the path.")
             delivery = str(Path(delivery).absolute())
         find_declared(open_store(settings), hospital)
-    with at_work(settings, needs_home=not delivery, runs_flows=True) as console:
+    with at_work(settings, needs_home=not delivery, runs_flows=True, as_json=as_json) as console:
         from flows.ingest import ingest as ingest_flow
 
         admissions = ingest_flow(delivery, hospital, spacing)
+        show_admissions(console, admissions)
         if not admissions:
             stuck = find_stuck(open_store(settings))
             for each in stuck:
@@ -49,9 +57,6 @@ def ingest(
             if not stuck:
                 console.print(f"Nothing is admitted: put deliveries into {settings.inbox}/HOSPITAL/.")
             return
-        from bcd.cli.terminal import print_table
-
-        print_table(console, "Admission", *admission_rows(admissions))
         for each in admissions:
             report = settings.reports / f"{each.id[:12]}.html"
             console.print(f"  report {report}", soft_wrap=True, highlight=False)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bcd.cli.options import By, Reason, command_group
+from bcd.cli.options import AsJson, By, Reason, command_group
 
 app = command_group(
     "Import labels and corrections; show patches that are in doubt.",
@@ -26,11 +26,13 @@ def import_file(  # noqa: PLR0917 - they are options
     ],
     by: By,
     reason: Reason,
-    hospital: Annotated[str, typer.Option(help="The hospital of lines, or of a slide, where it is not said.")] = "",
-    patient: Annotated[str, typer.Option(help="Whose slide is annotated, where the GeoJSON does not say it.")] = "",
-    slide: Annotated[str, typer.Option(help="Which slide of the patient, likewise.")] = "",
+    hospital: Annotated[str, typer.Option(help="The hospital, where the file does not name it.")] = "",
+    patient: Annotated[
+        str, typer.Option(help="The patient whose slide is annotated, where the GeoJSON does not name it.")
+    ] = "",
+    slide: Annotated[str, typer.Option(help="The annotated slide, where the GeoJSON does not name it.")] = "",
 ) -> None:
-    """Revise labels by a file, nothing of it where a line is faulty; the latest revision of a label counts."""
+    """Revise labels by a file, all of it or nothing. The latest revision of a label counts."""
     from bcd.cli.terminal import at_work
     from bcd.errors import BcdError
     from bcd.settings import load_settings
@@ -38,9 +40,10 @@ def import_file(  # noqa: PLR0917 - they are options
     from bcd.store.annotations import SUFFIXES
     from bcd.store.options import LabelOptions
     from bcd.store.revisions import import_labels
+    from bcd.store.sign_off import SignOff
     from bcd.store.store import open_store
 
-    settings = load_settings()
+    settings, sign_off = load_settings(), SignOff(by, reason)
     with at_work(settings) as console:
         store = open_store(settings)
         if file.suffix.lower() in SUFFIXES:
@@ -51,8 +54,7 @@ def import_file(  # noqa: PLR0917 - they are options
                 hospital=hospital or None,
                 patient=patient or None,
                 slide=slide or None,
-                author=by,
-                reason=reason,
+                sign_off=sign_off,
             )
             console.print(
                 f"Patches under the annotations: {drawn.positive:,} IDC, {drawn.negative:,} no IDC, {drawn.mixed:,}"
@@ -68,7 +70,7 @@ def import_file(  # noqa: PLR0917 - they are options
                 "Leave them out, or give a file that ends in .geojson.",
             )
         else:
-            done = import_labels(store, file, hospital=hospital or None, author=by, reason=reason)
+            done = import_labels(store, file, hospital=hospital or None, sign_off=sign_off)
         changes = "Nothing changes" if not done.changed and not done.settled else f"{done.changed:,} labels changed"
         console.print(
             f"{changes}: {done.taken_back:,} taken back, {done.settled:,} doubts settled, {done.unchanged:,} were as"
@@ -82,28 +84,27 @@ def import_file(  # noqa: PLR0917 - they are options
 
 
 @app.command()
-def doubts() -> None:
+def doubts(*, as_json: AsJson = False) -> None:
     """Show the patches that a later delivery made doubtful; a label import settles them."""
-    from bcd.cli.terminal import at_work, print_table
+    from bcd.cli.terminal import at_work
     from bcd.patches import PatchName
     from bcd.settings import load_settings
     from bcd.store.conflicts import list_conflicts
     from bcd.store.store import open_store
 
     settings = load_settings()
-    with at_work(settings) as console:
+    with at_work(settings, as_json=as_json) as console:
         found = [each for each in list_conflicts(open_store(settings)) if each.is_open]
+        console.table(
+            "In doubt",
+            found,
+            {
+                "hospital": lambda each: each.hospital,
+                "patch": lambda each: PatchName(each.patient, each.slide, each.x, each.y, None).format(),
+                "rule": lambda each: each.rule,
+                "since": lambda each: f"{each.found_at:%Y-%m-%d}",
+                "why": lambda each: each.message,
+            },
+        )
         if not found:
             console.print("No patch is in doubt.", highlight=False)
-            return
-        rows = [
-            [
-                each.hospital,
-                PatchName(each.patient, each.slide, each.x, each.y, None).format(),
-                each.rule,
-                f"{each.found_at:%Y-%m-%d}",
-                each.message,
-            ]
-            for each in found
-        ]
-        print_table(console, "In doubt", ["hospital", "patch", "rule", "since", "why"], rows)

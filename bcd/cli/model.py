@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bcd.cli.options import By, Reason, command_group
+from bcd.cli.completion import complete_snapshot, complete_version
+from bcd.cli.options import AsJson, By, DryRun, Reason, command_group
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console
 
+    from bcd.cli.screen import Screen
     from bcd.gate.history import Event
     from bcd.retention.versions import Retention
     from bcd.settings import Settings
@@ -26,7 +29,12 @@ Format = Literal["keras", "hdf5", "onnx", "openvino"]
 Answer = Literal["PROMOTE", "HOLD", "REJECT"]
 
 Version = Annotated[
-    str, typer.Argument(metavar="VERSION", help="A version, such as 3, or an alias, such as champion.")
+    str,
+    typer.Argument(
+        metavar="VERSION",
+        help="A version, such as 3, or an alias, such as champion.",
+        autocompletion=complete_version,
+    ),
 ]
 
 VersionOrReleased = Annotated[
@@ -45,21 +53,24 @@ app = command_group(
 
 
 @app.command(name="list")
-def list_all() -> None:
+def list_all(*, as_json: AsJson = False) -> None:
     """List the versions with their aliases, the gate's verdicts, and their snapshots."""
     from bcd.cli.terminal import at_work
     from bcd.settings import load_settings
     from bcd.store.store import open_store
 
     settings = load_settings()
-    with at_work(settings) as console:
+    with at_work(settings, as_json=as_json) as console:
         show_models(console, open_store(settings))
 
 
 @app.command()
 def history(
-    version: Annotated[str, typer.Argument(help="Only what concerns this version, such as 3.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    version: Annotated[
+        str, typer.Argument(help="Only what concerns this version, such as 3.", autocompletion=complete_version)
+    ] = "",
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """List what happened to the versions: registered, evaluated, promoted, rolled back, and by whom."""
     from bcd.cli.terminal import at_work
@@ -68,12 +79,10 @@ def history(
     from bcd.store.store import open_store
 
     settings = load_settings()
-    with at_work(settings) as console:
+    with at_work(settings, as_json=as_json) as console:
         store = open_store(settings)
         events = list_events(store, version)
-        if as_json:
-            _print_events(events)
-            return
+        console.facts(events)
         if not events:
             console.print("Nothing has been registered or decided yet: `bcd retrain`.", highlight=False)
             return
@@ -87,28 +96,47 @@ def history(
 
 @app.command()
 def compare(
-    a: Annotated[str, typer.Argument(help="A version, such as 2, or an alias, such as champion.")],
-    b: Annotated[str, typer.Argument(help="Another version; differences are of this one minus the first.")],
+    a: Version,
+    b: Annotated[
+        str,
+        typer.Argument(
+            metavar="OTHER",
+            help="Another version; differences are of this one minus the first.",
+            autocompletion=complete_version,
+        ),
+    ],
     *,
-    split: Annotated[Literal["test", "val", "gate"], typer.Option(help="On whose patients.")] = "test",
-    snapshot: Annotated[str, typer.Option(help="Of which snapshot; none: that of the newer version.")] = "",
-    by: Annotated[str, typer.Option(help="Who looks; needed for gate patients.")] = "",
-    reason: Annotated[str, typer.Option(help="Why; needed for gate patients.")] = "",
+    split: Annotated[
+        Literal["test", "val", "gate"], typer.Option(help="The split whose patients are compared on.")
+    ] = "test",
+    snapshot: Annotated[
+        str,
+        typer.Option(
+            help="A snapshot's id, or its beginning. By default the newer version's.",
+            autocompletion=complete_snapshot,
+        ),
+    ] = "",
+    by: By = "",
+    reason: Reason = "",
+    as_json: AsJson = False,
 ) -> None:
-    """Compare two versions on the same patients: differences with intervals by patient."""
+    """Compare two versions on the same patients: differences with intervals. Gate patients need --by and --reason."""
     from bcd.cli.terminal import at_work, print_table
     from bcd.evaluation.options import EvaluateOptions
     from bcd.evaluation.report.tables import difference_table, format_level
     from bcd.gate.comparison import compare_versions
-    from bcd.gate.overrides import Word
     from bcd.settings import load_settings
+    from bcd.store.sign_off import SignOff
     from bcd.store.store import open_store
 
     settings = load_settings()
-    word = Word(by, reason) if by or reason else None
-    with at_work(settings) as console:
+    sign_off = SignOff(by, reason) if by or reason else None
+    with at_work(settings, as_json=as_json) as console:
         evaluate = settings.options("evaluation", EvaluateOptions)
-        found = compare_versions(open_store(settings), a, b, evaluate, split=split, snapshot=snapshot, word=word)
+        found = compare_versions(
+            open_store(settings), a, b, evaluate, split=split, snapshot=snapshot, sign_off=sign_off
+        )
+        console.facts(found)
         caption = (
             f"Snapshot {found.snapshot[:12]}, {found.n_patches:,} patches of {found.n_patients} {split} patients; "
             f"{format_level(evaluate.confidence)} intervals by patient."
@@ -135,14 +163,14 @@ def adopt(
     """Make the model that comes with bcd the first champion of a home that has none."""
     from bcd.cli.terminal import at_work
     from bcd.gate.adoption import adopt_released, find_training_patients
-    from bcd.gate.overrides import Word
     from bcd.settings import load_settings
+    from bcd.store.sign_off import SignOff
     from bcd.store.store import open_store
 
-    settings, word = load_settings(), Word(by, reason)
+    settings, sign_off = load_settings(), SignOff(by, reason)
     with at_work(settings, needs_home=False) as console:
         store = open_store(settings)
-        decision = adopt_released(store, word)
+        decision = adopt_released(store, sign_off)
         show_decision(console, settings, decision)
         known = find_training_patients(store, decision.challenger)
         if known:
@@ -157,9 +185,7 @@ def adopt(
 @app.command()
 def card(
     version: VersionOrReleased = "champion",
-    to: Annotated[
-        Path | None, typer.Option(help="Write it to this .html or .md file instead of printing it.")
-    ] = None,
+    to: Annotated[Path | None, typer.Option(help="An .html or .md file to write, instead of printing it.")] = None,
 ) -> None:
     """Print the model card of a version, or write it to a file."""
     from bcd.errors import BcdError
@@ -192,7 +218,9 @@ def card(
 def export(
     version: VersionOrReleased = "champion",
     format: Annotated[Format, typer.Option(help="The kind of file.")] = "keras",  # noqa: A002
-    to: Annotated[Path | None, typer.Option(help="The file; by default bcd-idc-VERSION here.")] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="The file to write. By default bcd-idc-VERSION in this folder.")
+    ] = None,
 ) -> None:
     """Write a version as one file from raw patches to calibrated probability, checked against the bundle."""
     from bcd.cli.terminal import at_work
@@ -203,13 +231,15 @@ def export(
     with at_work(settings, needs_home=not is_released) as console:
         from bcd.bundle.export.export import export_bundle
         from bcd.bundle.export.runtimes import RUNTIMES
-        from bcd.bundle.registry import load_bundle
-        from bcd.bundle.released import load_released
+        from bcd.bundle.registry import open_folder, require_row
+        from bcd.bundle.released import released_bundle
 
         RUNTIMES[format].require(format)
-        bundle = load_released() if is_released else load_bundle(settings, version)
-        path = to or Path(bundle.name.replace("/", "-") + RUNTIMES[format].suffix)
-        note = export_bundle(bundle, format, path)
+        row = None if is_released else require_row(settings, version)
+        name = version if row is None else row.name
+        path = to or Path(name.replace("/", "-") + RUNTIMES[format].suffix)
+        with nullcontext(released_bundle()) if row is None else open_folder(settings, row) as folder:
+            note = export_bundle(folder, name, format, path)
         found = ", ".join(f"{name} within {off:.1g}" for name, off in note.difference.items())
         console.print(f"{path}: {note.bundle} as {format}, compared with it on {note.probes} patches: {found}.")
         console.print(f"What goes in and comes out: {path}.json", soft_wrap=True)
@@ -224,13 +254,14 @@ def approve(
 ) -> None:
     """Answer the gate where it proposes a promotion and asks a person."""
     from bcd.cli.terminal import at_work
-    from bcd.gate.overrides import Word, answer_approval
+    from bcd.gate.overrides import answer_approval
     from bcd.settings import load_settings
+    from bcd.store.sign_off import SignOff
     from bcd.store.store import open_store
 
-    settings, word = load_settings(), Word(by, reason)
+    settings, sign_off = load_settings(), SignOff(by, reason)
     with at_work(settings) as console:
-        decision = answer_approval(open_store(settings), version, word, answer)
+        decision = answer_approval(open_store(settings), version, sign_off, answer)
         show_decision(console, settings, decision)
 
 
@@ -238,33 +269,35 @@ def approve(
 def promote(version: Version, by: By, reason: Reason) -> None:
     """Make a version champion, whatever the gate says."""
     from bcd.cli.terminal import at_work
-    from bcd.gate.overrides import Word, force_promotion
+    from bcd.gate.overrides import force_promotion
     from bcd.settings import load_settings
+    from bcd.store.sign_off import SignOff
     from bcd.store.store import open_store
 
-    settings, word = load_settings(), Word(by, reason)
+    settings, sign_off = load_settings(), SignOff(by, reason)
     with at_work(settings) as console:
-        show_decision(console, settings, force_promotion(open_store(settings), version, word))
+        show_decision(console, settings, force_promotion(open_store(settings), version, sign_off))
 
 
 @app.command()
 def rollback(by: By, reason: Reason) -> None:
     """Make the previous champion champion again. Run it once more, with another reason, to undo that."""
     from bcd.cli.terminal import at_work
-    from bcd.gate.overrides import Word, roll_back
+    from bcd.gate.overrides import roll_back
     from bcd.settings import load_settings
+    from bcd.store.sign_off import SignOff
     from bcd.store.store import open_store
 
-    settings, word = load_settings(), Word(by, reason)
+    settings, sign_off = load_settings(), SignOff(by, reason)
     with at_work(settings) as console:
-        show_decision(console, settings, roll_back(open_store(settings), word))
+        show_decision(console, settings, roll_back(open_store(settings), sign_off))
 
 
 @app.command()
 def prune(
     keep: Annotated[int, typer.Option(min=1, help="How many of the newest versions stay.")],
     *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say only what would be removed.")] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Remove old versions with their files. Versions with an alias, scores or another use stay."""
     from bcd.cli.terminal import at_work
@@ -278,26 +311,26 @@ def prune(
         _show_retention(console, versions, dry_run=dry_run)
 
 
-def show_models(console: Console, store: Store) -> None:
-    """Prints the versions with the gate's verdicts, and what is lost."""
-    from bcd.cli.terminal import print_table
+def show_models(console: Screen, store: Store, key: str = "") -> None:
+    """Shows the versions with the gate's verdicts, and what is lost."""
     from bcd.gate.history import list_versions
 
     versions = list_versions(store.settings)
+    console.table(
+        "Models",
+        versions,
+        {
+            "bundle": lambda each: each.name,
+            "alias": lambda each: ", ".join(each.aliases),
+            "verdict": lambda each: each.verdict or "not at the gate yet",
+            "snapshot": lambda each: each.snapshot[:8],
+            "why": lambda each: _first_sentence(each.reasons),
+        },
+        key=key,
+    )
     if not versions:
         console.print("No model is registered yet: `bcd retrain`, or `bcd model adopt released`.", highlight=False)
         return
-    rows = [
-        [
-            each.name,
-            ", ".join(each.aliases),
-            each.verdict or "not at the gate yet",
-            each.snapshot[:8],
-            _first_sentence(each.reasons),
-        ]
-        for each in versions
-    ]
-    print_table(console, "Models", ["bundle", "alias", "verdict", "snapshot", "why"], rows)
     show_lost_champion(console, store)
 
 
@@ -338,13 +371,6 @@ def _show_event(console: Console, event: Event) -> None:
     console.print(f"{when}  [bold]{event.version}[/]{gone} {what}{verdict}{against}", highlight=False)
     for reason in event.why:
         console.print(f"    {reason}", highlight=False, markup=False)
-
-
-def _print_events(events: Sequence[Event]) -> None:
-    import json
-    from dataclasses import asdict
-
-    typer.echo(json.dumps([asdict(one) | {"at": one.at.isoformat()} for one in events], indent=2))
 
 
 def _show_retention(console: Console, versions: Sequence[Retention], *, dry_run: bool) -> None:

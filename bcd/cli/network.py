@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bcd.cli.options import command_group
+from bcd.cli.completion import complete_snapshot
+from bcd.cli.options import AsJson, command_group
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,40 +33,47 @@ def show(
     named: Annotated[
         str, typer.Argument(metavar="NAME|FILE", help="A preset, or a .toml or .json file.")
     ] = "compact",
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """Show an architecture's layers, parameters, operations, and its latency on this device."""
     from bcd.cli.terminal import at_work
     from bcd.networks.files import load_architecture
-    from bcd.runtime import enter
     from bcd.settings import load_settings
 
     settings = load_settings()
     architecture = load_architecture(named)
-    if as_json:
-        enter(settings)
-        typer.echo(json.dumps(_measure(architecture), indent=2))
-        return
-    with at_work(settings, needs_home=False) as console:
-        _show(console, _measure(architecture))
+    with at_work(settings, needs_home=False, as_json=as_json) as console:
+        measured = _measure(architecture)
+        console.facts(measured)
+        _show(console, measured)
 
 
 @app.command(name="list")
-def list_presets() -> None:
+def list_all(*, as_json: AsJson = False) -> None:
     """List the architectures that have a name, with their size; any other is described in a file."""
-    from bcd.cli.terminal import at_work, print_table
+    from bcd.cli.terminal import at_work
     from bcd.networks.architecture import PRESETS, spell_out
     from bcd.settings import load_settings
 
-    with at_work(load_settings(), needs_home=False) as console:
+    with at_work(load_settings(), needs_home=False, as_json=as_json) as console:
         from bcd.networks.build import build_network
         from bcd.networks.cost import measure_cost
 
-        rows = []
+        presets = []
         for name, architecture in PRESETS.items():
-            cost = measure_cost(build_network(architecture))
-            rows.append([name, spell_out(architecture), f"{cost.parameters:,}", f"{cost.flops / 1e6:,.1f}"])
-        print_table(console, "Architectures", ["name", "what it is", "parameters", "MFLOPs a patch"], rows)
+            cost = asdict(measure_cost(build_network(architecture)))
+            presets.append({"name": name, "description": spell_out(architecture), **cost})
+        console.table(
+            "Architectures",
+            presets,
+            {
+                "name": lambda each: str(each["name"]),
+                "what it is": lambda each: str(each["description"]),
+                "parameters": lambda each: f"{each['parameters']:,}",
+                "MFLOPs a patch": lambda each: f"{2 * each['multiply_adds'] / 1e6:,.1f}",
+            },
+        )
         console.print(
             "Any other is described in a file: `bcd network show FILE`. The default is compact.", highlight=False
         )
@@ -74,10 +81,19 @@ def list_presets() -> None:
 
 @app.command()
 def preview(
-    snapshot: Annotated[str, typer.Option(help="Its id, or the beginning of it; else the latest.")] = "",
-    stain: Annotated[float | None, typer.Option(min=0, help="Strength of stain jitter; else bcd.toml's.")] = None,
-    light: Annotated[float | None, typer.Option(min=0, help="Strength of light jitter; else bcd.toml's.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed chooses other patches and draws.")] = 1,
+    snapshot: Annotated[
+        str,
+        typer.Option(
+            help="A snapshot's id, or its beginning. By default the latest.", autocompletion=complete_snapshot
+        ),
+    ] = "",
+    stain: Annotated[
+        float | None, typer.Option(min=0, help="The strength of stain jitter. By default bcd.toml's.")
+    ] = None,
+    light: Annotated[
+        float | None, typer.Option(min=0, help="The strength of light jitter. By default bcd.toml's.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The seed that chooses the patches and augments them.")] = 1,
     to: Annotated[Path, typer.Option(help="The PNG to write.")] = Path("augmentation.png"),
 ) -> None:
     """Draw some train patches as they are prepared, and each as eight epochs of a training would see it.

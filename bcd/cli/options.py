@@ -7,7 +7,11 @@ from typing import Annotated
 import typer
 
 By = Annotated[str, typer.Option("--by", metavar="NAME", help="Who decides this.")]
-Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is recorded for ever.")]
+Reason = Annotated[
+    str, typer.Option("--reason", metavar="TEXT", help="Why, without a patient's name; it is recorded for ever.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the facts as JSON, and nothing else.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say only what would be done.")]
 
 ADOPT = "`bcd model adopt released --by NAME --reason TEXT`"
 """The command that gives a home its first champion."""

@@ -6,15 +6,29 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bcd.cli.options import By, Reason, command_group
+from bcd.cli.completion import complete_hospital, complete_patient
+from bcd.cli.options import AsJson, By, DryRun, Reason, command_group
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping
 
     from rich.console import Console
 
     from bcd.retention.patients import PatientErasure
     from bcd.store.patient_list import PatientSummary
+
+NamedPatient = Annotated[
+    str,
+    typer.Argument(
+        metavar="PATIENT",
+        help="The patient: pseudonym, or the hospital's own identifier.",
+        autocompletion=complete_patient,
+    ),
+]
+OfHospital = Annotated[
+    str,
+    typer.Option("--hospital", help="The hospital, where two know the identifier.", autocompletion=complete_hospital),
+]
 
 app = command_group(
     "Show patients; withdraw one, and erase the pixels of those who are withdrawn.",
@@ -24,19 +38,33 @@ app = command_group(
 )
 
 
+_COLUMNS: Mapping[str, Callable[[PatientSummary], str]] = {
+    "patient": lambda each: each.patient + " (withdrawn)" * each.withdrawn,
+    "hospital": lambda each: each.hospital,
+    "split": lambda each: each.split or "not dealt",
+    "patches": lambda each: f"{each.patches:,}",
+    "IDC": lambda each: f"{each.positive:,}",
+    "unlabelled": lambda each: f"{each.patches - each.labelled:,}",
+    "scored with": lambda each: each.bundle or "never",
+    "at (UTC)": lambda each: f"{each.scored_at:%Y-%m-%d %H:%M}" if each.scored_at else "",
+}
+
+
 @app.command(name="list")
-def list_patients(
+def list_all(
     *,
-    hospital: Annotated[str, typer.Option(help="Only patients of this hospital.")] = "",
+    hospital: Annotated[
+        str, typer.Option(help="Only patients of this hospital.", autocompletion=complete_hospital)
+    ] = "",
     split: Annotated[str, typer.Option(help="Only of this split: train, val, gate or test.")] = "",
     scored: Annotated[
         bool | None, typer.Option("--scored/--unscored", help="Only who was scored, or only who never was.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Print at most so many rows; --json prints all.")] = 200,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all of them as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the patients in the store with their split, their patches and what they were scored with last."""
-    from bcd.cli.terminal import at_work, print_table
+    from bcd.cli.terminal import at_work
     from bcd.errors import BcdError
     from bcd.settings import load_settings
     from bcd.snapshots.options import SplitOptions
@@ -48,52 +76,72 @@ def list_patients(
         raise BcdError(f"There is no split {split}.", f"Name one of: {', '.join(SPLITS)}.")
     settings = load_settings()
     protocol = settings.options("splits", SplitOptions).recorded_as
-    with at_work(settings) as console:
+    with at_work(settings, as_json=as_json) as console:
         found = find_patients(open_store(settings), protocol, hospital=hospital, split=split, scored=scored)
-        if as_json:
-            _print_json(found)
-            return
-        header = ["patient", "hospital", "split", "patches", "IDC", "unlabelled", "scored with", "at (UTC)"]
-        rows = [
-            [
-                each.patient + " (withdrawn)" * each.withdrawn,
-                each.hospital,
-                each.split or "not dealt",
-                f"{each.patches:,}",
-                f"{each.positive:,}",
-                f"{each.patches - each.labelled:,}",
-                each.bundle or "never",
-                f"{each.scored_at:%Y-%m-%d %H:%M}" if each.scored_at else "",
-            ]
-            for each in found[:limit]
-        ]
-        if rows:
-            print_table(console, f"Patients, splits of protocol {protocol}", header, rows)
+        console.table(f"Patients, splits of protocol {protocol}", found, _COLUMNS, limit=limit)
         shown = f", {limit:,} of them shown" if len(found) > limit else ""
         console.print(f"{len(found):,} patients{shown}.", highlight=False)
 
 
 @app.command()
+def show(patient: NamedPatient, *, hospital: OfHospital = "", as_json: AsJson = False) -> None:
+    """Show one patient: the split, the patches, every score, and who withdrew the patient."""
+    from bcd.cli.terminal import at_work
+    from bcd.settings import load_settings
+    from bcd.snapshots.options import SplitOptions
+    from bcd.store.ledger import list_scores
+    from bcd.store.patient_list import find_patients
+    from bcd.store.patients import find_patient
+    from bcd.store.store import open_store
+    from bcd.store.withdrawals import list_withdrawals
+
+    settings = load_settings()
+    protocol = settings.options("splits", SplitOptions).recorded_as
+    with at_work(settings, as_json=as_json) as console:
+        store = open_store(settings)
+        person = find_patient(store, patient, hospital or None)
+        known = find_patients(store, protocol, hospital=person[0])
+        found = [each for each in known if (each.hospital, each.patient) == person]
+        scores = [each for each in list_scores(store) if (each.hospital, each.patient) == person]
+        signed = [each.sign_off for each in list_withdrawals(store) if each.person == person]
+        console.table(f"Patient, split of protocol {protocol}", found, _COLUMNS, key="patient")
+        console.table(
+            "Scores, newest first",
+            scores,
+            {
+                "bundle": lambda each: each.bundle,
+                "at (UTC)": lambda each: f"{each.at:%Y-%m-%d %H:%M}",
+                "where": lambda each: each.error or each.folder,
+            },
+            key="scores",
+        )
+        console.facts({"withdrawn": signed})
+        for sign_off in signed:
+            console.print(f"Withdrawn {sign_off}", highlight=False, markup=False, soft_wrap=True)
+
+
+@app.command()
 def withdraw(
-    patient: Annotated[str, typer.Argument(help="The patient: pseudonym, or the hospital's own identifier.")],
+    patient: NamedPatient,
     by: By,
     reason: Reason,
-    hospital: Annotated[str, typer.Option(help="The patient's hospital.")] = "",
+    hospital: OfHospital = "",
 ) -> None:
     """Record that a patient withdraws consent: no later snapshot holds the patient."""
     from bcd.cli.terminal import at_work
     from bcd.gate.history import list_versions
     from bcd.retention.patients import models_by_snapshot
     from bcd.settings import load_settings
+    from bcd.store.sign_off import SignOff
     from bcd.store.store import open_store
     from bcd.store.withdrawals import find_snapshots
     from bcd.store.withdrawals import withdraw as record
 
     settings = load_settings()
     with at_work(settings) as console:
-        done, is_new = record(open_store(settings), patient, hospital=hospital or None, author=by, reason=reason)
+        done, is_new = record(open_store(settings), patient, hospital=hospital or None, sign_off=SignOff(by, reason))
         name = f"Patient {done.hospital}/{done.patient}"
-        when = f"{done.withdrawn_at:%Y-%m-%d} by {done.author}"
+        when = f"{done.sign_off.at:%Y-%m-%d} by {done.sign_off.by}"
         console.print(
             f"{name} is withdrawn." if is_new else f"{name} was withdrawn on {when}: nothing changes.",
             highlight=False,
@@ -116,9 +164,7 @@ def withdraw(
 
 
 @app.command()
-def erase(
-    *, dry_run: Annotated[bool, typer.Option("--dry-run", help="Say only what would be erased.")] = False
-) -> None:
+def erase(*, dry_run: DryRun = False) -> None:
     """Erase pixels, scores and refused files of withdrawn patients, and say what remains."""
     from bcd.cli.terminal import at_work
     from bcd.retention.patients import erase_withdrawn
@@ -132,14 +178,6 @@ def erase(
             console.print("No patient is withdrawn: nothing to erase.", highlight=False)
         for erasure in erasures:
             _show(console, erasure, dry_run=dry_run)
-
-
-def _print_json(found: Sequence[PatientSummary]) -> None:
-    import json
-    from dataclasses import asdict
-
-    rows = [asdict(one) | {"scored_at": one.scored_at and one.scored_at.isoformat()} for one in found]
-    typer.echo(json.dumps(rows, indent=2))
 
 
 def _show(console: Console, erasure: PatientErasure, *, dry_run: bool) -> None:

@@ -6,16 +6,22 @@ from typing import Annotated
 
 import typer
 
+from bcd.cli.options import AsJson
+
 
 def retrain(
-    protocol: Annotated[str | None, typer.Option(help="How patients are split; none: as bcd.toml says.")] = None,
-    held_out: Annotated[
-        str | None, typer.Option(help="The hospital that is the test split, under leave-one-hospital-out.")
+    protocol: Annotated[
+        str | None, typer.Option(help="The protocol that deals patients to splits. By default the one in bcd.toml.")
     ] = None,
-    trials: Annotated[int | None, typer.Option(min=1, help="Trials of the search.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of the final training.")] = None,
+    held_out: Annotated[
+        str | None, typer.Option(help="The hospital whose patients are the test split, under leave-one-hospital-out.")
+    ] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="How many networks the search tries.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="How many epochs the final training has.")] = None,
+    *,
+    as_json: AsJson = False,
 ) -> None:
-    """Freeze a snapshot, search, train, evaluate, and let the gate decide. Nothing new: says so and ends."""
+    """Freeze a snapshot, search, train, evaluate, and let the gate decide. Without new data it ends at once."""
     from bcd.cli.tables import show_outcome
     from bcd.cli.terminal import at_work
     from bcd.search.options import SearchOptions
@@ -27,7 +33,7 @@ def retrain(
     splits = settings.options("splits", SplitOptions, protocol=protocol, held_out=held_out)
     search = settings.options("search", SearchOptions, trials=trials)
     training = settings.options("training", TrainOptions, epochs=epochs)
-    with at_work(settings, runs_flows=True) as console:
+    with at_work(settings, runs_flows=True, as_json=as_json) as console:
         from flows.retrain import retrain as retrain_flow
 
         outcome = retrain_flow(splits=splits, search=search, training=training)

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bcd.cli.completion import complete_hospital, complete_patient
+from bcd.cli.options import AsJson
+
 if TYPE_CHECKING:
     from bcd.settings import Settings
 
@@ -15,20 +18,31 @@ def score(
     what: Annotated[
         list[str] | None,
         typer.Argument(
-            help="A patient; or, with --to, slides, folders, archives; none: all patients that wait.", metavar="WHAT"
+            help="A patient; with --to: slides, folders or archives. By default all patients that wait.",
+            metavar="WHAT",
+            autocompletion=complete_patient,
         ),
     ] = None,
+    *,
     to: Annotated[
         Path | None, typer.Option(help="Folder for the scores of files that are given, and are not admitted.")
     ] = None,
     model: Annotated[
         str,
-        typer.Option(help="released, a bundle's folder, an alias or a version; none: the champion, else released."),
+        typer.Option(
+            help="released, a bundle's folder, an alias or a version. By default the champion, else released."
+        ),
     ] = "",
     spacing: Annotated[
-        float | None, typer.Option(help="µm per pixel, for given slides that do not say it, or to confirm.")
+        float | None, typer.Option(help="µm per pixel of given slides that do not state it; or a confirmation.")
     ] = None,
-    hospital: Annotated[str, typer.Option(help="The patient's hospital; needed where two know the identifier.")] = "",
+    hospital: Annotated[
+        str,
+        typer.Option(
+            help="The patient's hospital; needed where two know the identifier.", autocompletion=complete_hospital
+        ),
+    ] = "",
+    as_json: AsJson = False,
 ) -> None:
     """Score a patient, or with --to files that are not admitted: slide, heatmap, scores, report."""
     from bcd.errors import BcdError
@@ -37,7 +51,15 @@ def score(
     settings = load_settings()
     given = [one.strip() for one in what or [] if one.strip()]
     if to is not None:
-        _score_files(settings, [Path(one) for one in given], to, model, spacing=spacing, hospital=hospital.strip())
+        _score_files(
+            settings,
+            [Path(one) for one in given],
+            to,
+            model,
+            spacing=spacing,
+            hospital=hospital.strip(),
+            as_json=as_json,
+        )
         return
     if any(Path(one).exists() for one in given):
         raise BcdError(f"{given[0]} is a file or folder, and no folder for its scores is named.", "Add --to FOLDER.")
@@ -45,12 +67,12 @@ def score(
         raise BcdError("--model and --spacing are of files that are given.", "Name them, and --to FOLDER.")
     if len(given) > 1:
         raise BcdError("One patient is scored at a time, or all that wait.", "Name one, or none.")
-    _score_admitted(settings, "".join(given), hospital.strip())
+    _score_admitted(settings, "".join(given), hospital.strip(), as_json=as_json)
 
 
-def _score_admitted(settings: Settings, patient: str, hospital: str) -> None:
-    from bcd.cli.tables import score_rows
-    from bcd.cli.terminal import at_work, print_table
+def _score_admitted(settings: Settings, patient: str, hospital: str, *, as_json: bool) -> None:
+    from bcd.cli.tables import show_scores
+    from bcd.cli.terminal import at_work
     from bcd.patches import PatientId
     from bcd.settings import require_home
     from bcd.store.patients import find_hospital
@@ -59,24 +81,31 @@ def _score_admitted(settings: Settings, patient: str, hospital: str) -> None:
     require_home(settings)
     if patient:
         find_hospital(open_store(settings), PatientId(patient), hospital or None)  # before Prefect starts
-    with at_work(settings, runs_flows=True) as console:
+    with at_work(settings, runs_flows=True, as_json=as_json) as console:
         from flows.score import score as score_flow
 
         scores = score_flow(patient=patient, hospital=hospital, all_that_wait=not patient)
+        show_scores(console, scores)
         if not scores:
             console.print("The champion has scored every patient already.")
             return
-        print_table(console, "Scores", *score_rows(scores))
         for each in scores:
             console.print(f"{each.hospital}/{each.patient}: {each.report}", soft_wrap=True)
 
 
 def _score_files(
-    settings: Settings, paths: list[Path], to: Path, model: str, *, spacing: float | None, hospital: str
+    settings: Settings,
+    paths: list[Path],
+    to: Path,
+    model: str,
+    *,
+    spacing: float | None,
+    hospital: str,
+    as_json: bool,
 ) -> None:
     """Scores files; no home is begun, no server asked, nothing stored but under `to`."""
-    from bcd.cli.tables import score_rows
-    from bcd.cli.terminal import make_console, print_table, show_work
+    from bcd.cli.tables import show_scores
+    from bcd.cli.terminal import make_console, show_work
     from bcd.errors import BcdError
     from bcd.patches import Hospital
     from bcd.runtime import enter
@@ -86,7 +115,7 @@ def _score_files(
         raise BcdError("No file is named that is to be scored.", "Name slides, folders or archives before --to.")
     options = settings.options("scoring", ScoreOptions)
     enter(settings)
-    console = make_console()
+    console = make_console(as_json=as_json)
     with show_work(console):
         from bcd.cli.chosen_model import open_model
         from bcd.scoring.given import HOSPITAL, score_given
@@ -106,7 +135,8 @@ def _score_files(
             warnings=opened.warnings,
         )
         done = list(scores)
-        print_table(console, "Scores", *score_rows(done))
+        show_scores(console, done)
         for each in done:
             console.print(f"{each.patient}: {each.report}", soft_wrap=True, highlight=False)
         console.print("Nothing was admitted or stored elsewhere. Research use only. Not for diagnosis.", style="dim")
+    console.close()

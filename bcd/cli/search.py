@@ -6,26 +6,45 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from bcd.cli.completion import complete_snapshot
+from bcd.cli.options import AsJson
 
+if TYPE_CHECKING:
+    from bcd.cli.screen import Screen
     from bcd.search.records import StudyResult
 
 
 def search(
     *,
-    plan: Annotated[str, typer.Option(help="Id of a plan whose search goes on; none: a new plan.")] = "",
-    snapshot: Annotated[str, typer.Option(help="Id of the snapshot; none: all that is admitted, frozen now.")] = "",
-    trials: Annotated[int | None, typer.Option(min=1, help="Networks to try, those tried before included.")] = None,
+    plan: Annotated[str, typer.Option(help="The id of a plan whose search goes on. By default a new plan.")] = "",
+    snapshot: Annotated[
+        str,
+        typer.Option(
+            help="The snapshot's id, or its beginning. By default all that is admitted is frozen now.",
+            autocompletion=complete_snapshot,
+        ),
+    ] = "",
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="How many networks are tried, earlier ones of the study included.")
+    ] = None,
     hours: Annotated[
-        float | None, typer.Option(min=0.001, help="Hours of training of all workers together, instead or besides.")
+        float | None,
+        typer.Option(
+            min=0.001,
+            help="Hours of training of all workers together; the search ends at whichever limit comes first.",
+        ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of a trial.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Trials at a time on this machine.")] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds with which the best are refitted.")] = None,
-    study: Annotated[str | None, typer.Option(help="Name of the study; none: by snapshot and options.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="How many trials run at a time on this machine.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="How many seeds the best networks are refitted with.")
+    ] = None,
+    study: Annotated[
+        str | None, typer.Option(help="The name of the study. By default bcd names it by snapshot and options.")
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Search for a better network than the default; run it elsewhere too, and both work on the same study."""
+    """Search for a better network than the default. The same command on another machine joins the study."""
     from bcd.cli.terminal import at_work, whole_command
     from bcd.errors import BcdError
     from bcd.search.options import SearchOptions
@@ -38,7 +57,7 @@ def search(
     if plan and (snapshot or any(value is not None for value in asked.values())):
         raise BcdError("A plan says how far its search goes.", "Leave --plan out, or the other options.")
     options = settings.options("search", SearchOptions, **asked)
-    with at_work(settings, runs_flows=True) as console:
+    with at_work(settings, runs_flows=True, as_json=as_json) as console:
         from flows.preprocess import preprocess
         from flows.search import search as search_flow
 
@@ -52,43 +71,36 @@ def search(
         show_study(console, result)
 
 
-def show_study(console: Console, study: StudyResult) -> None:
+def show_study(console: Screen, study: StudyResult) -> None:
     """Prints the trials of a study, what its candidates gain, and the verdict."""
-    from bcd.cli.terminal import print_table
     from bcd.evaluation.report.tables import format_difference
 
-    print_table(
-        console,
+    console.table(
         f"Trials of {study.study}",
-        ["trial", "end", "val score", "parameters", "million multiply-adds", "seconds"],
-        [
-            [
-                _name(trial.number, study.best),
-                trial.state,
-                "" if trial.value is None else f"{trial.value:.3f}",
-                f"{trial.parameters:,}",
-                f"{trial.multiply_adds / 1e6:.1f}",
-                f"{trial.seconds:.0f}",
-            ]
-            for trial in study.trials
-            if trial.state != "too large"
-        ],
+        [trial for trial in study.trials if trial.state != "too large"],
+        {
+            "trial": lambda each: _name(each.number, study.best),
+            "end": lambda each: each.state,
+            "val score": lambda each: "" if each.value is None else f"{each.value:.3f}",
+            "parameters": lambda each: f"{each.parameters:,}",
+            "million multiply-adds": lambda each: f"{each.multiply_adds / 1e6:.1f}",
+            "seconds": lambda each: f"{each.seconds:.0f}",
+        },
+        key="trials",
     )
-    if study.gains:
-        print_table(
-            console,
-            "Refits, against the default's",
-            ["trial", "val scores", "the default's", "gain"],
-            [
-                [
-                    str(gain.trial),
-                    " ".join(f"{score:.3f}" for score in gain.scores),
-                    " ".join(f"{score:.3f}" for score in gain.default),
-                    format_difference(gain),
-                ]
-                for gain in study.gains
-            ],
-        )
+    console.table(
+        "Refits, against the default's",
+        study.gains,
+        {
+            "trial": lambda each: str(each.trial),
+            "val scores": lambda each: " ".join(f"{score:.3f}" for score in each.scores),
+            "the default's": lambda each: " ".join(f"{score:.3f}" for score in each.default),
+            "gain": format_difference,
+        },
+        key="gains",
+    )
+    chosen = {"architecture": study.architecture, "training": study.training, "preparation": study.preparation}
+    console.facts({"study": study.study, "best": study.best, "note": study.note, **chosen})
     console.print(study.note, highlight=False)
 
 

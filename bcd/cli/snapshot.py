@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bcd.cli.options import command_group
+from bcd.cli.completion import complete_snapshot
+from bcd.cli.options import AsJson, command_group
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +23,13 @@ if TYPE_CHECKING:
 SHOWN = 20
 """Rows of a long table; the manifest has them all."""
 
+NamedSnapshot = Annotated[
+    str,
+    typer.Argument(
+        metavar="SNAPSHOT", help="A snapshot's id, or the beginning of it.", autocompletion=complete_snapshot
+    ),
+]
+
 app = command_group(
     "Show snapshots, and what changed between two.",
     "bcd snapshot list",
@@ -30,55 +39,61 @@ app = command_group(
 
 
 @app.command(name="list")
-def list_all() -> None:
+def list_all(*, as_json: AsJson = False) -> None:
     """List the snapshots, oldest first, with the models that were trained on them."""
-    from bcd.cli.terminal import at_work, print_table
+    from bcd.cli.terminal import at_work
     from bcd.settings import load_settings
     from bcd.snapshots.manifest import list_snapshots
 
     settings = load_settings()
-    with at_work(settings) as console:
+    with at_work(settings, as_json=as_json) as console:
         found = list_snapshots(settings)
+        models = _models(settings)
+        console.table(
+            "Snapshots",
+            found,
+            {
+                "snapshot": lambda each: each.id[:12],
+                "frozen at (UTC)": lambda each: f"{each.frozen_at:%Y-%m-%d %H:%M}",
+                "protocol": lambda each: each.protocol,
+                "patients": lambda each: f"{each.patients:,}",
+                "patches": lambda each: f"{each.patches:,}",
+                "IDC": lambda each: _share(each.positive, each.patches),
+                "batches": lambda each: str(each.batches),
+                "models": lambda each: ", ".join(models.get(each.id, [])),
+            },
+        )
         if not found:
             console.print("No snapshot is frozen yet: `bcd retrain` freezes one.", highlight=False)
-            return
-        models = _models(settings)
-        header = ["snapshot", "frozen at (UTC)", "protocol", "patients", "patches", "IDC", "batches", "models"]
-        rows = [
-            [
-                each.id[:12],
-                f"{each.frozen_at:%Y-%m-%d %H:%M}",
-                each.protocol,
-                f"{each.patients:,}",
-                f"{each.patches:,}",
-                _share(each.positive, each.patches),
-                str(each.batches),
-                ", ".join(models.get(each.id, [])),
-            ]
-            for each in found
-        ]
-        print_table(console, "Snapshots", header, rows)
 
 
 @app.command()
-def show(snapshot: Annotated[str, typer.Argument(help="Its id, or the beginning of it.")]) -> None:
+def show(snapshot: NamedSnapshot, *, as_json: AsJson = False) -> None:
     """Show a snapshot's counts by split, class, hospital, batch and patient, and what was left out."""
     from bcd.cli.terminal import at_work
     from bcd.settings import load_settings
     from bcd.snapshots.freeze import load_snapshot
 
     settings = load_settings()
-    with at_work(settings) as console:
+    with at_work(settings, as_json=as_json) as console:
         opened = load_snapshot(settings, snapshot)
         _show(console, opened)
         manifest = settings.snapshots / opened.id / "manifest.json"
+        console.facts(json.loads(manifest.read_text("utf-8")))
         console.print(f"All of it: {manifest}", soft_wrap=True, highlight=False)
 
 
 @app.command()
 def diff(
-    before: Annotated[str, typer.Argument(help="The earlier snapshot's id, or the beginning of it.")],
-    after: Annotated[str, typer.Argument(help="The later one's.")],
+    before: NamedSnapshot,
+    after: Annotated[
+        str,
+        typer.Argument(
+            metavar="LATER", help="A later snapshot's id, or the beginning of it.", autocompletion=complete_snapshot
+        ),
+    ],
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """Say what changed from one snapshot to another."""
     from bcd.cli.terminal import at_work
@@ -87,10 +102,12 @@ def diff(
     from bcd.snapshots.freeze import load_snapshot
 
     settings = load_settings()
-    with at_work(settings) as console:
+    with at_work(settings, as_json=as_json) as console:
         one, other = load_snapshot(settings, before), load_snapshot(settings, after)
         console.print(f"From snapshot {one.id[:12]} to {other.id[:12]}", highlight=False)
-        _show_difference(console, compare_snapshots(one, other))
+        difference = compare_snapshots(one, other)
+        console.facts(difference)
+        _show_difference(console, difference)
 
 
 def _show(console: Console, snapshot: Snapshot) -> None:

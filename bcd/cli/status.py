@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from bcd.cli.options import AsJson
 
+if TYPE_CHECKING:
+    from bcd.cli.screen import Screen
     from bcd.store.store import Store
 
 
-def status() -> None:
-    """Show batches, patients, models with the gate's verdicts, scored patients, and servers."""
+def status(*, as_json: AsJson = False) -> None:
+    """Show batches, models with the gate's verdicts, the last scores, what waits, and the servers."""
     from bcd.admission.waiting import count_set_aside, find_stuck
     from bcd.cli import daemons
     from bcd.cli.model import show_models
@@ -20,13 +21,15 @@ def status() -> None:
     from bcd.store.store import open_store
 
     settings = load_settings()
-    with at_work(settings) as console:
+    with at_work(settings, as_json=as_json) as console:
         store = open_store(settings)
         console.print(f"BCD_HOME {settings.home}", soft_wrap=True, highlight=False)
         _show_batches(console, store)
-        for stuck in find_stuck(store):
-            console.print(str(stuck), style="yellow", soft_wrap=True, highlight=False)
-        aside = count_set_aside(settings)
+        stuck, aside, due = find_stuck(store), count_set_aside(settings), _describe_due(store)
+        servers = daemons.describe(settings)
+        console.facts({"home": settings.home, "stuck": stuck, "set_aside": aside, "due": due, "servers": servers})
+        for each in stuck:
+            console.print(str(each), style="yellow", soft_wrap=True, highlight=False)
         if aside:
             lie = (
                 "delivery was refused as a whole and lies"
@@ -34,36 +37,34 @@ def status() -> None:
                 else "deliveries were refused as a whole and lie"
             )
             console.print(f"{aside:,} {lie} in {settings.set_aside}, each beside its reason.", soft_wrap=True)
-        console.print(_describe_due(store), soft_wrap=True, highlight=False)
-        show_models(console, store)
+        console.print(due, soft_wrap=True, highlight=False)
+        show_models(console, store, key="models")
         _show_scores(console, store)
-        for line in daemons.describe(settings):
+        for line in servers:
             console.print(line, soft_wrap=True, highlight=False)
 
 
-def _show_batches(console: Console, store: Store) -> None:
-    from bcd.cli.terminal import print_table
-    from bcd.store.batches import list_batches
+def _show_batches(console: Screen, store: Store) -> None:
+    from bcd.store.delivery_queries import list_batches
 
     batches = list_batches(store)
+    console.table(
+        "Batches",
+        batches,
+        {
+            "batch": lambda each: str(each.batch)[:8],
+            "hospital": lambda each: each.hospital,
+            "delivery": lambda each: each.name,
+            "admitted at": lambda each: f"{each.admitted_at:%Y-%m-%d %H:%M}",
+            "patients": lambda each: str(each.patients),
+            "patches": lambda each: f"{each.admitted:,}",
+            "refused": lambda each: str(each.refused_files),
+            "ignored": lambda each: str(each.ignored),
+        },
+        key="batches",
+    )
     if not batches:
         console.print("No batch is admitted yet: `bcd ingest DELIVERY --hospital NAME`.", highlight=False)
-        return
-    header = ["batch", "hospital", "delivery", "admitted at", "patients", "patches", "refused", "ignored"]
-    rows = [
-        [
-            each.id[:8],
-            each.hospital,
-            each.delivery,
-            f"{each.admitted_at:%Y-%m-%d %H:%M}",
-            str(each.patients),
-            f"{each.patches:,}",
-            str(each.refused),
-            str(each.ignored),
-        ]
-        for each in batches
-    ]
-    print_table(console, "Batches", header, rows)
 
 
 def _describe_due(store: Store) -> str:
@@ -75,14 +76,17 @@ def _describe_due(store: Store) -> str:
     return find_due(store, store.settings.options("retrain", RetrainOptions), protocol).sentence
 
 
-def _show_scores(console: Console, store: Store) -> None:
-    from bcd.cli.terminal import print_table
+def _show_scores(console: Screen, store: Store) -> None:
     from bcd.store.ledger import list_scores
 
-    scores = list_scores(store, limit=10)
-    if scores:
-        rows = [
-            [f"{each.hospital}/{each.patient}", each.bundle, f"{each.at:%Y-%m-%d %H:%M}", each.error or each.folder]
-            for each in scores
-        ]
-        print_table(console, "Last scores", ["patient", "bundle", "at", "where"], rows)
+    console.table(
+        "Last scores",
+        list_scores(store, limit=10),
+        {
+            "patient": lambda each: f"{each.hospital}/{each.patient}",
+            "bundle": lambda each: each.bundle,
+            "at": lambda each: f"{each.at:%Y-%m-%d %H:%M}",
+            "where": lambda each: each.error or each.folder,
+        },
+        key="scores",
+    )

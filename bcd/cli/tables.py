@@ -1,94 +1,107 @@
-"""What commands show: admissions, a retraining's outcome, scored patients, as headers and rows of text."""
+"""What commands show: admissions, a retraining's outcome, scored patients, as tables."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from bcd.cli.terminal import print_table
 from bcd.training.ensemble import describe_ensemble
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from bcd.admission.admit import Admission
+    from bcd.cli.screen import Screen
     from bcd.retraining.stages import Outcome
     from bcd.scoring.result import PatientScore
+    from bcd.search.records import StudyResult
     from bcd.training.ensemble import TrainedEnsemble
 
-Rows = tuple[list[str], list[list[str]]]
+
+def show_admissions(console: Screen, admissions: Sequence[Admission]) -> None:
+    """Shows what became of deliveries, one a row."""
+    console.table(
+        "Admission",
+        admissions,
+        {
+            "delivery": lambda each: each.delivery + (" (admitted before)" if each.already else ""),
+            "hospital": lambda each: each.hospital,
+            "batch": lambda each: (each.batch or "none")[:8],
+            "patients": lambda each: str(each.patients),
+            "patches": lambda each: f"{each.admitted:,}",
+            "IDC": lambda each: f"{each.positive:,}",
+            "unlabelled": lambda each: f"{each.unlabelled:,}",
+            "refused": lambda each: ", ".join(f"{n} {rule}" for rule, n in sorted(each.refused.items())) or "0",
+            "ignored": lambda each: str(each.ignored),
+            "flags": lambda each: ", ".join(f"{n} {flag}" for flag, n in sorted(each.flags.items())) or "0",
+        },
+    )
 
 
-def admission_rows(admissions: Sequence[Admission]) -> Rows:
-    """One row a delivery: what became of its files."""
-    counts = ["patients", "patches", "IDC", "unlabelled", "refused", "ignored", "flags"]
-    header = ["delivery", "hospital", "batch", *counts]
-    rows = [
-        [
-            each.delivery + (" (admitted before)" if each.already else ""),
-            each.hospital,
-            (each.batch or "none")[:8],
-            str(each.patients),
-            f"{each.admitted:,}",
-            f"{each.positive:,}",
-            f"{each.unlabelled:,}",
-            ", ".join(f"{count} {rule}" for rule, count in sorted(each.refused.items())) or "0",
-            str(each.ignored),
-            ", ".join(f"{count} {flag}" for flag, count in sorted(each.flags.items())) or "0",
-        ]
-        for each in admissions
-    ]
-    return header, rows
+def show_scores(console: Screen, scores: Sequence[PatientScore]) -> None:
+    """Shows scored patients, one a row."""
+    console.table(
+        "Scores",
+        scores,
+        {
+            "patient": lambda each: f"{each.hospital}/{each.patient}",
+            "bundle": lambda each: each.bundle,
+            "patches": lambda each: f"{each.n:,}",
+            "confident": lambda each: f"{each.coverage:.0%}",
+            "mean probability of IDC": lambda each: f"{each.tumour_fraction:.3f}",
+            "": lambda each: "scored before" if each.skipped else "",
+        },
+    )
 
 
-def score_rows(scores: Sequence[PatientScore]) -> Rows:
-    """One row a patient."""
-    header = ["patient", "bundle", "patches", "confident", "mean probability of IDC", ""]
-    rows = [
-        [
-            f"{each.hospital}/{each.patient}",
-            each.bundle,
-            f"{each.n:,}",
-            f"{each.coverage:.0%}",
-            f"{each.tumour_fraction:.3f}",
-            "scored before" if each.skipped else "",
-        ]
-        for each in scores
-    ]
-    return header, rows
-
-
-def show_trained(console: Console, trained: TrainedEnsemble) -> None:
+def show_trained(console: Screen, trained: TrainedEnsemble) -> None:
     """Prints what was trained: every member's kept epoch with its figures on val patients, and where it lies."""
-    header = ["member", "kept epoch", "val score", "AUROC, pooled", "loss", "patches/s", "network"]
-    rows = []
-    for number, member in enumerate(trained.members, 1):
-        kept = member.history[member.best_epoch - 1]
-        figures = [f"{kept[name]:.3f}" if name in kept else "n/a" for name in ("val_score", "val_auroc", "loss")]
-        epoch = f"{member.best_epoch} of {len(member.history)}"
-        rows.append([str(number), epoch, *figures, f"{kept['patches_per_second']:,.0f}", str(member.path)])
-    title = f"{describe_ensemble(trained.architecture, trained.options)}, {trained.parameters:,} parameters"
-    print_table(console, title, header, rows)
+    members = [
+        {"member": number, "epoch": member.best_epoch, "epochs": len(member.history), "network": member.path}
+        | member.history[member.best_epoch - 1]
+        for number, member in enumerate(trained.members, 1)
+    ]
+
+    def figure(name: str) -> Callable[[dict[str, Any]], str]:
+        return lambda each: f"{each[name]:.3f}" if name in each else "n/a"
+
+    console.table(
+        f"{describe_ensemble(trained.architecture, trained.options)}, {trained.parameters:,} parameters",
+        members,
+        {
+            "member": lambda each: str(each["member"]),
+            "kept epoch": lambda each: f"{each['epoch']} of {each['epochs']}",
+            "val score": figure("val_score"),
+            "AUROC, pooled": figure("val_auroc"),
+            "loss": figure("loss"),
+            "patches/s": lambda each: f"{each['patches_per_second']:,.0f}",
+            "network": lambda each: str(each["network"]),
+        },
+        key="members",
+    )
+    console.facts({"architecture": trained.architecture, "options": trained.options})
     console.print("Val score: AUROC on val patients, each weighing the same. No gate or test patient was read.")
 
 
-def show_outcome(console: Console, outcome: Outcome) -> None:
+def show_outcome(console: Screen, outcome: Outcome) -> None:
     """Prints what a retraining came to: splits, trials, metrics, threshold table, verdict."""
     from bcd.evaluation.report.tables import headline_table, threshold_parts
 
-    counts = outcome.snapshot.counts()
-    print_table(
-        console,
+    counts = outcome.snapshot.counts().reset_index(names="split").to_dict("records")
+    splits: list[dict[str, Any]] = [{str(name): value for name, value in row.items()} for row in counts]
+    console.table(
         f"Snapshot {outcome.snapshot.id[:12]}, protocol {outcome.snapshot.protocol}",
-        ["split", "patients", "patches", "IDC"],
-        [
-            [str(split), *(f"{row[key]:,}" for key in ("patients", "patches", "positive"))]
-            for split, row in counts.iterrows()
-        ],
+        splits,
+        {
+            "split": lambda each: str(each["split"]),
+            **{name: _count(name) for name in ("patients", "patches")},
+            "IDC": _count("positive"),
+        },
+        key="splits",
     )
-    print_table(console, "Trials of the search", *trial_rows(outcome))
+    _show_trials(console, outcome.study)
     console.print(outcome.study.note, highlight=False)
     test = outcome.evaluated.evaluations.get("test")
+    console.facts({"snapshot": outcome.snapshot.id, "note": outcome.study.note, "test": test})
     if test is None:
         console.print("No test patients: nothing can be reported of this network.", style="yellow")
     else:
@@ -101,26 +114,32 @@ def show_outcome(console: Console, outcome: Outcome) -> None:
     show_verdict(console, outcome)
 
 
-def trial_rows(outcome: Outcome) -> Rows:
-    """One row a trial."""
-    header = ["trial", "end", "val score", "parameters", "learning rate", "seconds"]
-    rows = [
-        [
-            str(trial.number) + " (default)" * (trial.number == 0) + " (best)" * (trial.number == outcome.study.best),
-            trial.state,
-            "" if trial.value is None else f"{trial.value:.3f}",
-            f"{trial.parameters:,}",
-            f"{trial.training.learning_rate:.2g}",
-            f"{trial.seconds:.0f}",
-        ]
-        for trial in outcome.study.trials
-    ]
-    return header, rows
+def _count(name: str) -> Callable[[dict[str, Any]], str]:
+    return lambda each: f"{each[name]:,}"
 
 
-def show_verdict(console: Console, outcome: Outcome) -> None:
+def _show_trials(console: Screen, study: StudyResult) -> None:
+    console.table(
+        "Trials of the search",
+        study.trials,
+        {
+            "trial": lambda each: (
+                str(each.number) + " (default)" * (each.number == 0) + " (best)" * (each.number == study.best)
+            ),
+            "end": lambda each: each.state,
+            "val score": lambda each: "" if each.value is None else f"{each.value:.3f}",
+            "parameters": lambda each: f"{each.parameters:,}",
+            "learning rate": lambda each: f"{each.training.learning_rate:.2g}",
+            "seconds": lambda each: f"{each.seconds:.0f}",
+        },
+        key="trials",
+    )
+
+
+def show_verdict(console: Screen, outcome: Outcome) -> None:
     """Prints the gate's verdict with its reasons."""
     verdict = outcome.verdict
+    console.facts({"verdict": verdict})
     against = f"champion {verdict.champion}" if verdict.champion else "no champion"
     colour = {"PROMOTE": "green", "HOLD": "yellow", "REJECT": "red"}[verdict.verdict]
     console.print()

@@ -16,6 +16,7 @@ from bcd.settings import require_home
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from bcd.cli.screen import Screen
     from bcd.settings import Settings
 
 
@@ -54,11 +55,11 @@ class TerminalSink:
         self.console.print(f"  {message}", highlight=False)
 
 
-def make_console() -> Console:
-    """Returns a console as wide as the terminal, or of 150 characters where there is none."""
-    from rich.console import Console
+def make_console(*, as_json: bool = False) -> Screen:
+    """Returns a screen as wide as the terminal, or of 150 characters where there is none."""
+    from bcd.cli.screen import Screen
 
-    return Console(width=None if sys.stdout.isatty() else 150)
+    return Screen(as_json=as_json)
 
 
 def whole_command(settings: Settings, *words: str) -> str:
@@ -67,13 +68,16 @@ def whole_command(settings: Settings, *words: str) -> str:
 
 
 @contextmanager
-def at_work(settings: Settings, *, needs_home: bool = True, runs_flows: bool = False) -> Iterator[Console]:
+def at_work(
+    settings: Settings, *, needs_home: bool = True, runs_flows: bool = False, as_json: bool = False
+) -> Iterator[Screen]:
     """Makes this process one of bcd's, with progress on screen.
 
     Args:
         settings: Where everything is.
         needs_home: Whether there must be a home already; False: the command begins one, or needs none.
         runs_flows: Whether flows are imported and run inside.
+        as_json: Whether the facts are printed as JSON at the end, and nothing else.
 
     Raises:
         BcdError: There is no home, and the command needs one; or Prefect's database is of a newer Prefect, on which
@@ -93,9 +97,10 @@ def at_work(settings: Settings, *, needs_home: bool = True, runs_flows: bool = F
 
         require_schema("prefect", prefect_database(settings))
         settings.home.mkdir(parents=True, exist_ok=True)  # Prefect makes its own folder, but none above it
-    console = make_console()
+    console = make_console(as_json=as_json)
     with show_work(console):
         yield console
+    console.close()
 
 
 def show_work(console: Console) -> AbstractContextManager[None]:

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bcd.cli.completion import complete_snapshot
+from bcd.cli.options import AsJson
+
 if TYPE_CHECKING:
     from bcd.training.options import TrainOptions
 
@@ -14,22 +17,30 @@ if TYPE_CHECKING:
 def train(
     *,
     plan: Annotated[
-        str, typer.Option(help="Id of a plan, or its beginning; none: that of the last search, or a new one.")
+        str, typer.Option(help="A plan's id, or its beginning. By default the last search's plan, or a new one.")
     ] = "",
     snapshot: Annotated[
-        str, typer.Option(help="Id of a snapshot, or its beginning; none: that of the last search, or all admitted.")
+        str,
+        typer.Option(
+            help="A snapshot's id, or its beginning. By default the last search's, or all that is admitted.",
+            autocompletion=complete_snapshot,
+        ),
     ] = "",
     architecture: Annotated[
-        str, typer.Option(help="A preset's name or a TOML or JSON file; none: what the search chose, or compact.")
+        str,
+        typer.Option(help="A preset's name, or a TOML or JSON file. By default what the search chose, or compact."),
     ] = "",
-    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of weights, order and augmentation.")] = None,
-    members: Annotated[int | None, typer.Option(min=1, help="Networks that answer together.")] = None,
-    by: Annotated[str | None, typer.Option(help="How they differ: seeds or folds of patients.")] = None,
-    turns: Annotated[int | None, typer.Option(help="Turns of a patch averaged for an answer: 1 or 8.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="How many epochs.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="The peak learning rate.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="The seed of weights, order and augmentation.")] = None,
+    members: Annotated[int | None, typer.Option(min=1, help="How many networks answer together.")] = None,
+    differ_by: Annotated[
+        str | None, typer.Option(help="What the members differ by: seeds, or folds of patients.")
+    ] = None,
+    turns: Annotated[int | None, typer.Option(help="How many turns of a patch an answer averages: 1 or 8.")] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Train what the last search chose; options change it in a new plan. Interrupted: the same command goes on."""
+    """Train what the last search chose; options make a new plan. After an interruption the same command goes on."""
     from bcd.cli.tables import show_trained
     from bcd.cli.terminal import at_work
     from bcd.errors import BcdError
@@ -39,14 +50,14 @@ def train(
 
     settings = load_settings()
     asked = {"epochs": epochs, "learning_rate": learning_rate, "seed": seed}
-    several = {"members": members, "by": by, "turns": turns}
+    several = {"members": members, "by": differ_by, "turns": turns}
     is_changed = bool(architecture) or any(value is not None for value in (*asked.values(), *several.values()))
     if plan and (is_changed or snapshot):
         raise BcdError("A plan says all that is trained.", "Leave --plan out, or the other options.")
     named = load_architecture(architecture) if architecture else None
     ensemble = settings.options("ensemble", EnsembleOptions, **several)
     training = settings.options("training", TrainOptions, **asked)  # a fault is told before anything is frozen
-    with at_work(settings, runs_flows=True) as console:
+    with at_work(settings, runs_flows=True, as_json=as_json) as console:
         from bcd.retraining.plan import find_searched, read_choice
         from flows.preprocess import preprocess
         from flows.train import train as train_flow

@@ -23,6 +23,7 @@ from bcd.bundle.registry import Bundle, load_bundle, register_bundle, require_sc
 from bcd.bundle.released import RELEASED, digest_released, load_released
 from bcd.bundle.released.card import write_released_card
 from bcd.bundle.rows import read_rows
+from bcd.bundle.scorer import GRAPH_FOLDER, list_networks
 from bcd.errors import BcdError
 from bcd.gate.patients import find_seen
 from bcd.gate.promotion import LOCK
@@ -32,12 +33,12 @@ from bcd.tracking.lookup import MODEL, find_version, resolve_version
 from bcd.tracking.store import open_client, start_run
 
 if TYPE_CHECKING:
-    from bcd.gate.overrides import Word
     from bcd.settings import Settings
+    from bcd.store.sign_off import SignOff
     from bcd.store.store import Store
 
 
-def adopt_released(store: Store, word: Word) -> Decision:
+def adopt_released(store: Store, sign_off: SignOff) -> Decision:
     """Registers the released model and makes it champion of a home that has none.
 
     Raises:
@@ -48,7 +49,7 @@ def adopt_released(store: Store, word: Word) -> Decision:
     with store.lock(LOCK) as confirm:
         finish_last_decision(client, store)
         last = last_decision(store)
-        repeated = last is not None and (last.kind, last.by, last.reason) == ("adopted", word.by, word.reason)
+        repeated = last is not None and (last.kind, last.sign_off) == ("adopted", sign_off)
         if last is not None and repeated and is_about(client, last):
             return last
         champion = resolve_version(client, "champion")
@@ -60,8 +61,8 @@ def adopt_released(store: Store, word: Word) -> Decision:
         lost = find_lost_champion(read_rows(settings), store)
         if lost is not None:
             raise BcdError(*tell_lost_champion(lost))
-        bundle = _register(settings, word)
-        require_scores(bundle.name, bundle.score)
+        bundle = _register(settings, sign_off)
+        require_scores(bundle)
         decision = Decision(
             key=f"adopted/{identify(client, bundle.version)['model'].removeprefix('models:/')}",
             decided_at=datetime.now(UTC),
@@ -69,11 +70,10 @@ def adopt_released(store: Store, word: Word) -> Decision:
             challenger=bundle.version,
             champion=None,
             snapshot=SnapshotId(bundle.record.snapshot),
-            reasons=[f"{word.by} adopted the released model: {word.reason.rstrip('.')}."],
+            reasons=[f"{sign_off.by} adopted the released model: {sign_off.reason.rstrip('.')}."],
             evidence=identify(client, bundle.version),
             kind="adopted",
-            by=word.by,
-            reason=word.reason,
+            sign_off=sign_off,
         )
         confirm()
         record_decision(store, decision)
@@ -88,7 +88,7 @@ def find_training_patients(store: Store, version: str) -> list[str]:
     return find_seen(store.settings, load_bundle(store.settings, version), read_admitted(store))
 
 
-def _register(settings: Settings, word: Word) -> Bundle:
+def _register(settings: Settings, sign_off: SignOff) -> Bundle:
     """Registers the released model, or finds it registered."""
     key = f"{RELEASED}/{digest_released()}"
     version = find_version(open_client(settings), key)
@@ -96,12 +96,13 @@ def _register(settings: Settings, word: Word) -> Bundle:
         return load_bundle(settings, version)
     released = load_released()
     with start_run(settings, key=key, name="the released model", kind="adopt") as run:
-        run.set_tags({"bcd.origin": RELEASED, "bcd.by": word.by, "mlflow.note.content": word.reason})
+        run.set_tags({"bcd.origin": RELEASED, "bcd.by": sign_off.by, "mlflow.note.content": sign_off.reason})
         return register_bundle(
             settings,
             key=key,
             run_id=run.id,
-            networks=sorted((released.folder / "networks").glob("*.keras")),
+            networks=list_networks(released.folder),
+            graph=released.folder / GRAPH_FOLDER,
             record=released.record,
             example=draw_tissue(2),
             card=write_released_card(),

@@ -6,7 +6,7 @@ is not recorded would make later verdicts look better than they are.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -21,8 +21,8 @@ from bcd.tracking.store import open_client, start_run
 if TYPE_CHECKING:
     from bcd.evaluation.metrics.estimates import Difference
     from bcd.evaluation.options import EvaluateOptions
-    from bcd.gate.overrides import Word
     from bcd.settings import Settings
+    from bcd.store.sign_off import SignOff
     from bcd.store.store import Store
 
 
@@ -57,7 +57,7 @@ def compare_versions(
     *,
     split: str = "test",
     snapshot: str = "",
-    word: Word | None = None,
+    sign_off: SignOff | None = None,
 ) -> Comparison:
     """Scores the same patients with two versions from the registry and compares them pairwise.
 
@@ -68,14 +68,14 @@ def compare_versions(
         evaluate: How patients are resampled.
         split: `test`, `val` or `gate`.
         snapshot: Id of the snapshot whose patients are read, or its beginning; empty: that of the newer version.
-        word: Who looks and why; needed for gate patients.
+        sign_off: Who looks and why; needed for gate patients.
 
     Raises:
         BcdError: A version is unknown, both are one, a patient was trained on, or nobody says who looks at the gate.
     """
     from bcd.evaluation.metrics.compare import compare_scores
 
-    if split == "gate" and word is None:
+    if split == "gate" and sign_off is None:
         raise BcdError(
             "Every look at gate patients is recorded, and nobody says who looks.",
             "Add --by NAME --reason TEXT, or compare on test patients.",
@@ -89,8 +89,8 @@ def compare_versions(
     look = open_look(store, shown, split)
     if look.patches.empty:
         raise BcdError(f"Snapshot {shown.id[:12]} has no {split} patients.", "Name another one with --snapshot.")
-    if word is not None and split == "gate":
-        record_decision(store, _log_look(store.settings, look, first, second, word))
+    if sign_off is not None and split == "gate":
+        record_decision(store, _log_look(store.settings, look, first, second, sign_off))
     scores = [look.score(store.settings, version)[1] for version in (first, second)]
     return Comparison(
         a=f"{MODEL}/{first}",
@@ -103,13 +103,13 @@ def compare_versions(
     )
 
 
-def _log_look(settings: Settings, look: Look, first: str, second: str, word: Word) -> Decision:
+def _log_look(settings: Settings, look: Look, first: str, second: str, sign_off: SignOff) -> Decision:
     """Logs a look before anybody looks."""
     now = datetime.now(UTC)
     key = f"look/{second}/{first}/{now.isoformat()}"
     with start_run(settings, key=key, name=f"look {MODEL}/{second}", kind="gate") as run:
-        run.set_tags({"bcd.snapshot": look.snapshot.id, "bcd.gate_digest": look.digest, "bcd.by": word.by})
-        run.set_tags({"bcd.challenger": second, "bcd.champion": first, "mlflow.note.content": word.reason})
+        run.set_tags({"bcd.snapshot": look.snapshot.id, "bcd.gate_digest": look.digest, "bcd.by": sign_off.by})
+        run.set_tags({"bcd.challenger": second, "bcd.champion": first, "mlflow.note.content": sign_off.reason})
         run.log_snapshot(look.snapshot, context="gate", split="gate")
     evidence = {
         "gate_digest": look.digest,
@@ -124,9 +124,8 @@ def _log_look(settings: Settings, look: Look, first: str, second: str, word: Wor
         challenger=second,
         champion=first,
         snapshot=look.snapshot.id,
-        reasons=[f"{word.by} compared them on gate patients: {word.reason}"],
+        reasons=[f"{sign_off.by} compared them on gate patients: {sign_off.reason}"],
         evidence=evidence | identify(open_client(settings), second),
         kind="look",
-        by=word.by,
-        reason=word.reason,
+        sign_off=replace(sign_off, at=now),
     )

@@ -64,6 +64,7 @@ class Event:
         verdict: PROMOTE, HOLD, REJECT or LOOK; empty where it was registered.
         against: The version that it was compared with or took the place of.
         by: Who decided: a person, or `the gate`.
+        reason: That person's reason.
         why: The reasons, in sentences.
         is_gone: Whether that bundle is no longer in the registry, even if another one has its number.
     """
@@ -74,6 +75,7 @@ class Event:
     verdict: str
     against: str
     by: str
+    reason: str
     why: list[str]
     is_gone: bool
 
@@ -118,7 +120,7 @@ def list_events(store: Store, version: str = "") -> list[Event]:
     """
     rows = read_rows(store.settings)
     events = [
-        Event(one.registered_at, one.name, "registered", "", "", "", [one.description], is_gone=False)
+        Event(one.registered_at, one.name, "registered", "", "", "", "", [one.description], is_gone=False)
         for one in map(_summarise, rows)
     ]
     events += [_event(one, is_gone=find_row(rows, one) is None) for one in list_decisions(store)]
@@ -137,7 +139,8 @@ def _event(decision: Decision, *, is_gone: bool) -> Event:
         what="awaits approval" if decision.awaits_approval else decision.kind,
         verdict=decision.verdict,
         against=f"{MODEL}/{decision.champion}" if decision.champion else "",
-        by=decision.by or "the gate",
+        by=decision.by,
+        reason="" if decision.sign_off is None else decision.sign_off.reason,
         why=decision.reasons,
         is_gone=is_gone,
     )

@@ -1,12 +1,12 @@
 """What a person decides about versions: to force a promotion, to roll one back, to approve one. Each is recorded.
 
-A person's word is a row of the catalog with name and reason, like the gate's decisions; it is never edited. Whoever
+A person's decision is a row of the catalog, like the gate's, with the person's sign-off; it is never edited. Whoever
 repeats a command that was killed, with the same name and reason, gets the decision that it had taken.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
@@ -16,6 +16,7 @@ from bcd.errors import BcdError
 from bcd.gate.promotion import LOCK, approval_key
 from bcd.patches import SnapshotId
 from bcd.store.decisions import Decision, Kind, list_decisions, record_decision
+from bcd.store.sign_off import SignOff
 from bcd.tracking.lookup import MODEL, known_version, resolve_version
 from bcd.tracking.store import open_client
 
@@ -28,28 +29,7 @@ if TYPE_CHECKING:
 Answer = Literal["PROMOTE", "HOLD", "REJECT"]
 
 
-@dataclass(frozen=True)
-class Word:
-    """A person's word.
-
-    Attributes:
-        by: Who decides.
-        reason: Why; kept for ever.
-    """
-
-    by: str
-    reason: str
-
-    def __post_init__(self) -> None:
-        for name, value, longest in (("name", self.by, 255), ("reason", self.reason, 5000)):
-            if not value.strip() or len(value) > longest:
-                option = "--by" if name == "name" else "--reason"
-                raise BcdError(
-                    f"The {name} is missing or too long.", f"Say it with {option}; it is kept with the decision."
-                )
-
-
-def force_promotion(store: Store, which: str, word: Word) -> Decision:
+def force_promotion(store: Store, which: str, sign_off: SignOff) -> Decision:
     """Makes a version, or what an alias names, champion whatever the gate says.
 
     Raises:
@@ -60,17 +40,17 @@ def force_promotion(store: Store, which: str, word: Word) -> Decision:
         finish_last_decision(client, store)
         version = known_version(client, which)
         last = last_decision(store)
-        if last is not None and last.challenger == version and _is_repeated(client, last, "forced", word):
+        if last is not None and last.challenger == version and _is_repeated(client, last, "forced", sign_off):
             return last
         champion = resolve_version(client, "champion")
         if champion == version:
             raise BcdError(f"{MODEL}/{version} is the champion already.", "There is nothing to force.")
-        said = f"{word.by} forced the promotion: {word.reason}"
-        decision = _make(client, version, champion, word, kind="forced", said=said)
+        said = f"{sign_off.by} forced the promotion: {sign_off.reason}"
+        decision = _make(client, version, champion, sign_off, kind="forced", said=said)
         return _take(client, store, decision)
 
 
-def roll_back(store: Store, word: Word) -> Decision:
+def roll_back(store: Store, sign_off: SignOff) -> Decision:
     """Makes `previous` champion again, and the champion `previous`; once more undoes it.
 
     Raises:
@@ -80,7 +60,7 @@ def roll_back(store: Store, word: Word) -> Decision:
     with store.lock(LOCK):
         finish_last_decision(client, store)
         last = last_decision(store)
-        if last is not None and _is_repeated(client, last, "rollback", word):
+        if last is not None and _is_repeated(client, last, "rollback", sign_off):
             return last
         champion, previous = (resolve_version(client, alias) for alias in ("champion", "previous"))
         if previous is None or previous == champion:
@@ -88,12 +68,12 @@ def roll_back(store: Store, word: Word) -> Decision:
                 "There is no previous champion to go back to.",
                 f"`bcd model promote VERSION` makes any version of {MODEL} champion.",
             )
-        said = f"{word.by} rolled back from {MODEL}/{champion}: {word.reason}"
-        decision = _make(client, previous, champion, word, kind="rollback", said=said)
+        said = f"{sign_off.by} rolled back from {MODEL}/{champion}: {sign_off.reason}"
+        decision = _make(client, previous, champion, sign_off, kind="rollback", said=said)
         return _take(client, store, decision)
 
 
-def answer_approval(store: Store, which: str, word: Word, answer: Answer) -> Decision:
+def answer_approval(store: Store, which: str, sign_off: SignOff, answer: Answer) -> Decision:
     """Records what a person says about a promotion that awaits approval, and carries it out.
 
     Where the champion has changed since the gate looked, an approval is recorded and the version held: it was never
@@ -107,7 +87,7 @@ def answer_approval(store: Store, which: str, word: Word, answer: Answer) -> Dec
         finish_last_decision(client, store)
         version = known_version(client, which)
         last = last_decision(store)
-        if last is not None and last.challenger == version and _is_repeated(client, last, "approval", word):
+        if last is not None and last.challenger == version and _is_repeated(client, last, "approval", sign_off):
             return last
         waiting = find_waiting(store, version)
         if waiting is None or not is_about(client, waiting):
@@ -116,18 +96,25 @@ def answer_approval(store: Store, which: str, word: Word, answer: Answer) -> Dec
                 "`bcd model history` tells what the gate decided; `bcd model promote` overrules it.",
             )
         champion = resolve_version(client, "champion")
-        said, verdict = f"{word.by} answered {answer}: {word.reason}", answer
+        said, verdict = f"{sign_off.by} answered {answer}: {sign_off.reason}", answer
         if answer == "PROMOTE" and champion != waiting.champion:
             said = f"{_end(said)} The champion has changed to {champion} since the gate looked: the version is held."
             verdict = "HOLD"
         decision = _make(
-            client, version, champion, word, kind="approval", said=said, verdict=verdict, key=approval_key(waiting)
+            client,
+            version,
+            champion,
+            sign_off,
+            kind="approval",
+            said=said,
+            verdict=verdict,
+            key=approval_key(waiting),
         )
         return _take(client, store, decision)
 
 
 def find_waiting(store: Store, version: str | None = None) -> Decision | None:
-    """Returns the newest promotion that awaits a person's word, of one version if named; None: none does."""
+    """Returns the newest promotion that awaits a person's sign_off, of one version if named; None: none does."""
     waiting: dict[str, Decision] = {}
     for one in list_decisions(store):
         if one.awaits_approval:
@@ -143,7 +130,7 @@ def _make(
     client: MlflowClient,
     version: str,
     champion: str | None,
-    word: Word,
+    sign_off: SignOff,
     *,
     kind: Kind,
     said: str,
@@ -161,8 +148,7 @@ def _make(
         reasons=[_end(said)],
         evidence=identify(client, version),
         kind=kind,
-        by=word.by,
-        reason=word.reason,
+        sign_off=replace(sign_off, at=now),
     )
 
 
@@ -176,12 +162,11 @@ def _take(client: MlflowClient, store: Store, decision: Decision) -> Decision:
 
 
 def _require_loadable(settings: Settings, version: str) -> None:
-    bundle = load_bundle(settings, version)
-    require_scores(bundle.name, bundle.score)
+    require_scores(load_bundle(settings, version))
 
 
-def _is_repeated(client: MlflowClient, last: Decision, kind: Kind, word: Word) -> bool:
-    return (last.kind, last.by, last.reason) == (kind, word.by, word.reason) and is_about(client, last)
+def _is_repeated(client: MlflowClient, last: Decision, kind: Kind, sign_off: SignOff) -> bool:
+    return (last.kind, last.sign_off) == (kind, sign_off) and is_about(client, last)
 
 
 def _end(sentence: str) -> str:

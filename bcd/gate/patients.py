@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bcd.bundle.folder import FolderBundle
 from bcd.bundle.registry import Bundle, load_bundle
 from bcd.bundle.seen import Seen
 from bcd.errors import BcdError
@@ -78,7 +79,7 @@ def open_look(store: Store, snapshot: Snapshot, split: str) -> Look:
     return look
 
 
-def assert_unseen(settings: Settings, bundle: Bundle, patches: pd.DataFrame) -> None:
+def assert_unseen(settings: Settings, bundle: Bundle | FolderBundle, patches: pd.DataFrame) -> None:
     """Asserts that a bundle saw neither a patient nor pixels that it is evaluated on, in training or calibration.
 
     Raises:
@@ -90,16 +91,19 @@ def assert_unseen(settings: Settings, bundle: Bundle, patches: pd.DataFrame) -> 
             f"{bundle.name} has seen {len(seen)} patients that it would be evaluated on, by name or by their pixels:"
             f" {', '.join(seen[:3])}{', …' if len(seen) > 3 else ''}",
             "Evaluate it on a snapshot of the protocol that it was trained under "
-            f"({bundle.record.protocol}), or retrain the champion under the new one.",
+            f"({bundle.record.protocol}), or retrain the champion under the new one."
+            if bundle.seen is None
+            else "It came with bcd, and these patients are of the public set: `bcd model promote` makes another"
+            " version champion without the comparison.",
         )
 
 
-def find_seen(settings: Settings, bundle: Bundle, patches: pd.DataFrame) -> list[str]:
+def find_seen(settings: Settings, bundle: Bundle | FolderBundle, patches: pd.DataFrame) -> list[str]:
     """Returns the patients of patches whom a bundle has seen, by name or by their pixels, as `hospital/patient`."""
     return find_trained_on(settings, bundle).find(patches)
 
 
-def find_trained_on(settings: Settings, bundle: Bundle) -> Seen:
+def find_trained_on(settings: Settings, bundle: Bundle | FolderBundle) -> Seen:
     """Returns who a bundle was trained and calibrated on: as its snapshot says, or as it says itself.
 
     Raises:

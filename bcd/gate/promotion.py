@@ -20,7 +20,7 @@ from bcd.gate.rule import GateOptions, decide
 from bcd.gate.verdict import Check, Verdict, report_of
 from bcd.progress import say
 from bcd.store.decisions import LOOKS, Decision, Kind, find_decision, list_decisions, list_looks, record_decision
-from bcd.tracking.lookup import MODEL, resolve_version
+from bcd.tracking.lookup import MODEL, known_version, resolve_version
 from bcd.tracking.store import open_client, start_run
 
 if TYPE_CHECKING:
@@ -178,9 +178,7 @@ def run_gate(
     gate = Gate(store, client, snapshot, options, evaluate)
     with store.lock(LOCK) as confirm:
         finish_last_decision(client, store)
-        version = resolve_version(client, challenger)
-        if version is None:
-            raise BcdError(f"There is no {challenger} of {MODEL} to promote.", "`bcd model list` lists the versions.")
+        version = known_version(client, challenger)
         found = find_verdict(client, store, key, version)
         if found is not None:
             say(f"The gate has decided on {MODEL}/{version} before: {found.verdict}.")

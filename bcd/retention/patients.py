@@ -102,8 +102,7 @@ def find_quarantined(store: Store, hospital: Hospital, patient: PatientId) -> li
         .where(tables.deliveries.c.hospital == hospital, refusals.name.contains(patient, autoescape=True))
         .order_by(refusals.number)
     )
-    with store.read() as connection:
-        rows = connection.execute(query).all()
+    rows = store.rows(query)
     return [Quarantined(row.number, row.delivery, row.kept) for row in rows if names_patient(row.name, patient)]
 
 
@@ -278,9 +277,8 @@ def _find_rows(store: Store, person: Person) -> dict[BatchId, list[int]]:
         .order_by(tables.batches.c.number, patches.row)
     )
     rows: dict[BatchId, list[int]] = {}
-    with store.read() as connection:
-        for batch, row in connection.execute(query):
-            rows.setdefault(BatchId(batch), []).append(row)
+    for batch, row in store.rows(query):
+        rows.setdefault(BatchId(batch), []).append(row)
     return rows
 
 
@@ -307,7 +305,7 @@ def _carry_out(store: Store, plans: Sequence[_Plan]) -> None:
 
 def _erased_rows(plan: _Plan, batch: BatchId) -> ErasedRows:
     hospital, patient = plan.withdrawal.person
-    return ErasedRows(hospital, patient, plan.withdrawal.withdrawn_at.isoformat(), plan.rows[batch])
+    return ErasedRows(hospital, patient, plan.withdrawal.sign_off.at.isoformat(), plan.rows[batch])
 
 
 def _record(store: Store, batch: BatchId, plans: Sequence[_Plan]) -> None:
@@ -364,7 +362,7 @@ def _summarise(settings: Settings, plan: _Plan) -> PatientErasure:
     return PatientErasure(
         hospital=plan.withdrawal.hospital,
         patient=plan.withdrawal.patient,
-        withdrawn_at=plan.withdrawal.withdrawn_at,
+        withdrawn_at=plan.withdrawal.sign_off.at,
         erased={batch: len(rows) for batch, rows in plan.rows.items() if batch not in needed},
         kept={batch: len(rows) for batch, rows in plan.rows.items() if batch in needed},
         models=sorted(set().union(*plan.models.values())),

@@ -5,11 +5,11 @@ The policy is fitted on val patients and then evaluated, unchanged, on test pati
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bcd.bundle.engine import Engine
 from bcd.evaluation.evaluation import Evaluation, evaluate_scores
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy.calibration import cross_fit_or_none
@@ -69,7 +69,7 @@ def find_evaluated(folder: Path) -> EvaluatedNetwork | None:
 
 def evaluate_network(
     prepared: PreparedSnapshot,
-    networks: Sequence[Path],
+    graph: Path,
     options: EvaluateOptions,
     folder: Path,
     *,
@@ -81,7 +81,7 @@ def evaluate_network(
 
     Args:
         prepared: The snapshot, prepared as the networks were trained.
-        networks: The Keras files.
+        graph: The graph of the networks, which the bundle will score with.
         options: Resamples, levels and minimums.
         folder: Where the result goes, whole or not at all; of the same networks and options only.
         turns: In how many of its exact turns a patch is looked at.
@@ -96,7 +96,7 @@ def evaluate_network(
         say("The network is already evaluated.")
         return found
     assert_no_leakage(prepared.snapshot)
-    scores = _score_splits(prepared, networks, turns)
+    scores = _score_splits(prepared, graph, turns)
     val = scores["val"]
     whose = val.groupby([val["hospital"].astype(str), val["patient"].astype(str)]).ngroup()
     policy = fit_policy(val["logit"], val["label"], whose, options)
@@ -124,17 +124,14 @@ def _evaluate_split(
     draw_figures(scores, evaluation, folder / split)
 
 
-def _score_splits(prepared: PreparedSnapshot, networks: Sequence[Path], turns: Turns) -> dict[str, pd.DataFrame]:
-    from bcd.networks.keras_files import load_network
-    from bcd.training.predict import predict_logits
-
-    loaded = [load_network(network) for network in networks]
+def _score_splits(prepared: PreparedSnapshot, graph: Path, turns: Turns) -> dict[str, pd.DataFrame]:
+    engine = Engine(graph)
     columns = [*CELL, "label", "split", "batch"]
     scores = {}
     for split in _SPLITS:
         rows = prepared.rows(split)
         if split == "val" or len(rows):  # without val there is no policy; without test, nothing is reported
             with track(f"Scoring {split} patients", total=len(rows)) as advance:
-                logits = predict_logits(loaded, prepared.pixels[rows], turns=turns, advance=advance)
+                logits = engine.predict(prepared.pixels[rows], turns=turns, advance=advance)
             scores[split] = prepared.snapshot.patches.iloc[rows][columns].assign(logit=logits)
     return scores

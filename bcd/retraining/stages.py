@@ -21,10 +21,12 @@ from pydantic import TypeAdapter
 
 from bcd.bundle.card.card import write_card
 from bcd.bundle.card.facts import gather_facts
+from bcd.bundle.engine import describe_engine
 from bcd.bundle.probes import draw_tissue
 from bcd.bundle.record import BundleRecord
 from bcd.bundle.reference import ReferenceStatistics, describe_scores, describe_training
 from bcd.bundle.registry import Bundle, load_bundle, register_bundle
+from bcd.bundle.write import write_graph
 from bcd.errors import BcdError
 from bcd.evaluation.report.tables import certified_table
 from bcd.files import whole_file
@@ -140,6 +142,7 @@ def register_candidate(
         architecture=trained.architecture,
         training=trained.training,
         ensemble=trained.options,
+        engine=describe_engine(_graph(settings, retraining)),
         policy=evaluated.policy,
         snapshot=retraining.snapshot.id,
         protocol=retraining.snapshot.protocol,
@@ -152,6 +155,7 @@ def register_candidate(
             key=retraining.key,
             run_id=run.id,
             networks=trained.paths,
+            graph=_graph(settings, retraining),
             record=record,
             example=draw_tissue(2),
             card=write_card(gather_facts(settings, record, run.id)),
@@ -167,9 +171,10 @@ def _describe_reference(settings: Settings, snapshot: Snapshot, evaluated: Evalu
 
 
 def _evaluate(settings: Settings, retraining: Retraining, trained: TrainedEnsemble) -> EvaluatedNetwork:
+    write_graph(trained.paths, _graph(settings, retraining))
     return evaluate_network(
         retraining.prepare(settings),
-        trained.paths,
+        _graph(settings, retraining),
         retraining.plan.evaluation,
         _evaluation_folder(settings, retraining),
         turns=trained.options.turns,
@@ -272,6 +277,10 @@ def _study_file(settings: Settings, retraining: Retraining) -> Path:
 def _find_study(settings: Settings, retraining: Retraining) -> StudyResult | None:
     file = _study_file(settings, retraining)
     return TypeAdapter(StudyResult).validate_json(file.read_bytes()) if file.exists() else None
+
+
+def _graph(settings: Settings, retraining: Retraining) -> Path:
+    return retraining.folder(settings) / "graph"
 
 
 def _evaluation_folder(settings: Settings, retraining: Retraining) -> Path:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bcd.errors import BcdError
+from bcd.patches import PERSON
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
-    from bcd.patches import PERSON, Hospital, PatientId
+    from bcd.patches import Hospital, PatientId
     from bcd.store.store import Store
 
 _STATEMENTS: dict[str | None, str] = {

@@ -62,8 +62,7 @@ def list_patients(store: Store, protocol: str) -> set[str]:
     """Returns the patients, as "hospital/patient", of whom a snapshot would take a patch now; deals nobody."""
     found = _with_reason(protocol).subquery()
     query = sa.select(found.c.hospital, found.c.patient).where(found.c.reason.is_(None)).distinct()
-    with store.read() as connection:
-        return {f"{hospital}/{patient}" for hospital, patient in connection.execute(query)}
+    return {f"{hospital}/{patient}" for hospital, patient in store.rows(query)}
 
 
 def count_left_out(connection: sa.Connection, protocol: str) -> LeftOut:

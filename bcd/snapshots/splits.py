@@ -22,7 +22,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -31,7 +30,7 @@ from bcd.patches import Hospital, PatientId
 from bcd.snapshots.options import SplitOptions
 from bcd.store import tables
 from bcd.store.conflicts import open_conflicts
-from bcd.store.labels import latest_labels, same_cell
+from bcd.store.labels import latest_labels, same_cell, same_patient
 from bcd.store.store import Store
 
 __all__ = [
@@ -169,7 +168,7 @@ def _waiting(connection: sa.Connection, protocol: str) -> list[list[Patient]]:
     known, dealt = tables.patients.c, tables.splits.c
     undealt = (
         sa.select(known.first_batch, known.hospital, known.patient)
-        .outerjoin(tables.splits, sa.and_(dealt.protocol == protocol, _same_patient(dealt, known)))
+        .outerjoin(tables.splits, sa.and_(dealt.protocol == protocol, same_patient(tables.splits, tables.patients)))
         .where(dealt.split.is_(None))
         .order_by(known.first_batch)
     )
@@ -189,14 +188,10 @@ def _usable_patients() -> sa.Select[tuple[str, str]]:
     return (
         sa.select(labels.c.hospital, labels.c.patient)
         .outerjoin(doubts, same_cell(doubts, labels))
-        .outerjoin(tables.withdrawn, _same_patient(gone, labels.c))
+        .outerjoin(tables.withdrawn, same_patient(tables.withdrawn, labels))
         .where(labels.c.label.is_not(None), doubts.c.patient.is_(None), gone.patient.is_(None))
         .distinct()
     )
-
-
-def _same_patient(one: Any, other: Any) -> sa.ColumnElement[bool]:
-    return sa.and_(one.hospital == other.hospital, one.patient == other.patient)
 
 
 def _place(key: str, hospital: str, patient: str) -> bytes:

@@ -28,7 +28,8 @@ from bcd.store.areas import Inside, Polygon, covered
 from bcd.store.frames import PATCH_FRAME, Frame, find_frame
 from bcd.store.options import LabelOptions
 from bcd.store.patients import find_patient, name_patients, patient_patches
-from bcd.store.revisions import LabelImport, require_signature, revise_labels
+from bcd.store.revisions import LabelImport, revise_labels
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 
 if TYPE_CHECKING:
@@ -69,8 +70,7 @@ def import_annotations(
     hospital: str | None,
     patient: str | None,
     slide: str | None,
-    author: str,
-    reason: str,
+    sign_off: SignOff,
 ) -> AnnotationImport:
     """Labels patches of one slide by a file of annotations (`bcd.store.annotations`).
 
@@ -81,14 +81,12 @@ def import_annotations(
         hospital: The slide's hospital; None: as bcd wrote it into the file, or the only one that has the patient.
         patient: The patient; None: as bcd wrote it into the file.
         slide: The slide; likewise.
-        author: Who says so.
-        reason: Why, in a sentence.
+        sign_off: Who says so, and why.
 
     Raises:
         BcdError: The file cannot be read or is not understood, does not say which slide it is of or is of another
             one, the patient is unknown or withdrawn, or no patch gets a label by it.
     """
-    require_signature(author, reason)
     annotations = read_annotations(path)
     where, who, which = _find_slide(store, path, annotations.slides, (hospital, patient, slide))
     patches = patient_patches(store, where, who)
@@ -118,7 +116,7 @@ def import_annotations(
     def call(name: str, identifiers: Collection[str]) -> Mapping[str, str] | None:
         return name_patients(store, Hospital(name), identifiers)
 
-    labels = revise_labels(store, path.name, rows, call, author=author, reason=reason)
+    labels = revise_labels(store, path.name, rows, call, sign_off=sign_off)
     return AnnotationImport(labels, **counts, others=annotations.others, frame=frame)
 
 

@@ -5,7 +5,6 @@ row i describes pixels i. Rows lie in canonical order (patient, slide, y, x), an
 of what they say: the same patches make the same batch wherever and with whatever library it is written.
 
 Examples:
-    >>> newest = list_batches(store)[-1]  # doctest: +SKIP
     >>> pixels = read_pixels(settings, patient_patches(store, "east", "8867"))  # doctest: +SKIP
 """
 
@@ -13,82 +12,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from bcd.errors import BcdError
 from bcd.files import keep_folder, whole_folder
-from bcd.patches import CANONICAL, BatchId, Hospital
+from bcd.patches import CANONICAL, BatchId
 from bcd.progress import track
 from bcd.settings import Settings
-from bcd.store import tables
 from bcd.store.erasures import assert_not_erased
 from bcd.store.spool import PATCH_SHAPE, Spool, write_header
-from bcd.store.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One admitted batch, as the catalog knows it.
-
-    Attributes:
-        id: Content hash; the name of its folder.
-        hospital: Where it came from.
-        delivery: Name of the folder or archive that was delivered.
-        admitted_at: When, in UTC.
-        patches: Number of patches in it.
-        patients: Number of patients they are of.
-        refused: Number of files of the delivery that were refused.
-        ignored: Number of files of the delivery that are an operating system's litter.
-    """
-
-    id: BatchId
-    hospital: Hospital
-    delivery: str
-    admitted_at: datetime
-    patches: int
-    patients: int
-    refused: int
-    ignored: int
-
-
-def list_batches(store: Store) -> list[Batch]:
-    """Returns all batches in the order of their admission."""
-    refused = (
-        sa.select(sa.func.count())
-        .where(tables.refusals.c.delivery == tables.deliveries.c.id)
-        .correlate(tables.deliveries)
-        .scalar_subquery()
-    )
-    query = (
-        sa.select(tables.batches.c.id.label("batch"), tables.deliveries, refused.label("refused"))
-        .join_from(tables.batches, tables.deliveries)
-        .order_by(tables.batches.c.number)
-    )
-    with store.read() as connection:
-        rows = connection.execute(query).mappings().all()
-    return [
-        Batch(
-            id=BatchId(row["batch"]),
-            hospital=Hospital(row["hospital"]),
-            delivery=row["name"],
-            admitted_at=row["admitted_at"],
-            patches=row["admitted"],
-            patients=row["patients"],
-            refused=row["refused"],
-            ignored=row["ignored"],
-        )
-        for row in rows
-    ]
 
 
 def hash_rows(rows: pd.DataFrame, columns: Iterable[str], chunk: int = 16_384) -> str:

@@ -29,8 +29,7 @@ def list_complete(store: Store) -> dict[tuple[str, str, str], Origin]:
     """Returns the complete slides by hospital, patient and slide, and why each is complete."""
     columns = tables.complete_slides.c
     query = sa.select(columns.hospital, columns.patient, columns.slide, columns.origin)
-    with store.read() as connection:
-        return {(row.hospital, row.patient, row.slide): row.origin for row in connection.execute(query)}
+    return {(row.hospital, row.patient, row.slide): row.origin for row in store.rows(query)}
 
 
 def record_complete(connection: sa.Connection, hospital: str, batch: int, slides: list[CompleteSlide]) -> None:

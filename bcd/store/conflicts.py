@@ -63,15 +63,11 @@ def list_conflicts(store: Store, delivery: str | None = None, limit: int | None 
     query = sa.select(*columns, (~_is_settled()).label("is_open")).order_by(tables.conflicts.c.number).limit(limit)
     if delivery is not None:
         query = query.where(tables.conflicts.c.delivery == delivery)
-    with store.read() as connection:
-        rows = connection.execute(query).mappings().all()
-    return [Conflict(**{**row, "is_open": bool(row["is_open"])}) for row in rows]
+    return [Conflict(**{**row._mapping, "is_open": bool(row.is_open)}) for row in store.rows(query)]
 
 
 def _is_settled() -> sa.ColumnElement[bool]:
     conflicts, revisions = tables.conflicts, tables.label_revisions
     return (
-        sa.exists()
-        .where(same_cell(revisions, conflicts), revisions.c.revised_at > conflicts.c.found_at)
-        .correlate(conflicts)
+        sa.exists().where(same_cell(revisions, conflicts), revisions.c.at > conflicts.c.found_at).correlate(conflicts)
     )

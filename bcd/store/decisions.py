@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -11,14 +12,13 @@ import sqlalchemy as sa
 from bcd.patches import SnapshotId
 from bcd.store import tables
 from bcd.store.catalog import patiently
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 
 Kind = Literal["gate", "forced", "rollback", "approval", "adopted", "recheck", "look"]
 
 LOOKS: tuple[Kind, ...] = ("gate", "recheck", "look")
 """The kinds for which gate patients were looked at."""
-
-_COLUMNS = [column for column in tables.gate_decisions.c if column.name != "number"]
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,7 @@ class Decision:
         evidence: The figures, as JSON values.
         kind: `gate`: the rule decided; `forced`, `rollback`, `approval`, `adopted`: a person; `recheck`: the champion
             on new patients; `look`: a comparison on gate patients.
-        by: The person, where one decided.
-        reason: That person's reason.
+        sign_off: Who decided, and why; None where no person did.
     """
 
     key: str
@@ -49,8 +48,12 @@ class Decision:
     reasons: list[str]
     evidence: dict[str, Any]
     kind: Kind = "gate"
-    by: str = ""
-    reason: str = ""
+    sign_off: SignOff | None = None
+
+    @property
+    def by(self) -> str:
+        """Who decided: a person, or `the gate`."""
+        return "the gate" if self.sign_off is None else self.sign_off.by
 
     @property
     def awaits_approval(self) -> bool:
@@ -70,24 +73,21 @@ def record_decision(store: Store, decision: Decision) -> None:
     def append() -> None:
         with store.write() as connection:
             if connection.execute(sa.select(table.c.number).where(table.c.key == decision.key)).first() is None:
-                connection.execute(sa.insert(table).values(**vars(decision)))
+                connection.execute(sa.insert(table).values(_row(decision)))
 
     patiently(append)
 
 
 def list_decisions(store: Store) -> list[Decision]:
     """Returns all decisions, oldest first."""
-    query = sa.select(*_COLUMNS).order_by(tables.gate_decisions.c.number)
-    with store.read() as connection:
-        return [Decision(**row) for row in connection.execute(query).mappings()]
+    query = sa.select(tables.gate_decisions).order_by(tables.gate_decisions.c.number)
+    return [_read(row._mapping) for row in store.rows(query)]
 
 
 def find_decision(store: Store, key: str) -> Decision | None:
     """Returns the decision of this key, or None."""
-    query = sa.select(*_COLUMNS).where(tables.gate_decisions.c.key == key)
-    with store.read() as connection:
-        row = connection.execute(query).mappings().one_or_none()
-    return None if row is None else Decision(**row)
+    query = sa.select(tables.gate_decisions).where(tables.gate_decisions.c.key == key)
+    return next((_read(row._mapping) for row in store.rows(query)), None)
 
 
 def list_looks(store: Store, gate_digest: str) -> list[Decision]:
@@ -95,3 +95,15 @@ def list_looks(store: Store, gate_digest: str) -> list[Decision]:
     # By hand rather than in SQL: JSON is asked otherwise on SQLite and PostgreSQL, and there are few.
     decisions = list_decisions(store)
     return [one for one in decisions if one.kind in LOOKS and one.evidence.get("gate_digest") == gate_digest]
+
+
+def _row(decision: Decision) -> dict[str, Any]:
+    sign_off = decision.sign_off
+    signed = {"by": "", "reason": ""} if sign_off is None else {"by": sign_off.by, "reason": sign_off.reason}
+    return {name: value for name, value in vars(decision).items() if name != "sign_off"} | signed
+
+
+def _read(row: Mapping[Any, Any]) -> Decision:
+    values = {name: value for name, value in row.items() if name not in {"number", "by", "reason"}}
+    sign_off = SignOff(row["by"], row["reason"], row["decided_at"]) if row["by"] else None
+    return Decision(**values, sign_off=sign_off)

@@ -17,6 +17,7 @@ from bcd.store import tables
 from bcd.store.complete import CompleteSlide, record_complete
 from bcd.store.frames import SlideFrame, record_frames
 from bcd.store.known import KnownPatch, StainRecord, in_chunks
+from bcd.store.sign_off import LONGEST, SignOff
 from bcd.store.store import Store
 
 if TYPE_CHECKING:
@@ -91,9 +92,7 @@ class RefusedFile:
         sha256: Hash of its bytes.
         kept: Its name in the quarantine; None where its bytes were not kept.
         number: Its number in the catalog, once it is there.
-        author: Who released it; None where it still stands refused.
-        reason: Why.
-        released_at: When, in UTC.
+        released: Who released it, why and when; None where it still stands refused.
     """
 
     name: str
@@ -102,16 +101,12 @@ class RefusedFile:
     sha256: str
     kept: str | None
     number: int = 0
-    author: str | None = None
-    reason: str | None = None
-    released_at: datetime | None = None
+    released: SignOff | None = None
 
     @property
     def state(self) -> str:
         """Whether it is refused still, or by whom and why it was released."""
-        if self.author is None or self.released_at is None:
-            return "refused"
-        return f"released by {self.author} on {self.released_at:%Y-%m-%d}: {self.reason}"
+        return "refused" if self.released is None else f"released {self.released}"
 
 
 @dataclass(frozen=True)
@@ -163,7 +158,7 @@ def record_delivery(store: Store, settlement: Settlement, confirm: Callable[[], 
         refusals = ({name: getattr(one, name) for name in written} for one in settlement.refusals)
         _insert(connection, tables.refusals, ({"delivery": record.id, **refusal} for refusal in refusals))
         # No clock is trusted: a doubt is never older than the labels that it was raised against.
-        latest = connection.scalar(sa.select(sa.func.max(tables.label_revisions.c.revised_at)))
+        latest = connection.scalar(sa.select(sa.func.max(tables.label_revisions.c.at)))
         found_at = max(record.admitted_at, latest or record.admitted_at)
         _insert(connection, tables.conflicts, _conflict_rows(settlement, found_at))
         _insert(connection, tables.label_revisions, _revision_rows(settlement))
@@ -181,13 +176,11 @@ def _conflict_rows(settlement: Settlement, found_at: datetime) -> Iterator[dict[
 
 
 def _revision_rows(settlement: Settlement) -> Iterator[dict[str, object]]:
-    word = {
-        "author": f"delivery {settlement.record.name}"[:255],
-        "reason": "Delivered with a label after it was admitted without one.",
-        "revised_at": settlement.record.admitted_at,
-    }
+    by = f"delivery {settlement.record.name}"[: LONGEST["by"]]
+    reason = "Delivered with a label after it was admitted without one."
+    signed = vars(SignOff(by, reason, settlement.record.admitted_at))
     for known, label in settlement.labels:
-        yield {**_cell(known), "label": label, **word}
+        yield {**_cell(known), "label": label, **signed}
 
 
 def _cell(known: KnownPatch) -> dict[str, object]:

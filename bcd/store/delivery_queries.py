@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -18,6 +18,8 @@ from bcd.errors import BcdError
 from bcd.patches import Hospital, PatchName
 from bcd.store import tables
 from bcd.store.deliveries import Delivery, RefusedFile
+from bcd.store.sign_off import COLUMNS as SIGNED
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 
 
@@ -33,6 +35,11 @@ class PatientCounts(NamedTuple):
 def list_deliveries(store: Store) -> list[Delivery]:
     """Returns all deliveries in the order of their admission."""
     return _read(store, sa.true())
+
+
+def list_batches(store: Store) -> list[Delivery]:
+    """Returns the deliveries that brought a batch, in the order of their admission."""
+    return [each for each in list_deliveries(store) if each.batch is not None]
 
 
 def find_delivery(store: Store, identity: str) -> Delivery | None:
@@ -62,18 +69,15 @@ def _read(store: Store, condition: sa.ColumnElement[bool]) -> list[Delivery]:
         .join_from(releases, refusals, releases.c.refusal == refusals.c.number)
         .group_by(refusals.c.delivery),
     }
-    with store.read() as connection:
-        rows = connection.execute(query).mappings().all()
-        refused: dict[str, dict[str, int]] = defaultdict(dict)
-        for delivery, rule, count in connection.execute(by_rule):
-            refused[delivery][rule] = count
-        counts = {
-            name: {delivery: count for delivery, count in connection.execute(one)}  # noqa: C416 (rows are no pairs)
-            for name, one in of_delivery.items()
-        }
+    refused: dict[str, dict[str, int]] = defaultdict(dict)
+    for delivery, rule, count in store.rows(by_rule):
+        refused[delivery][rule] = count
+    counts = {name: dict(map(tuple, store.rows(one))) for name, one in of_delivery.items()}
     return [
-        Delivery(**row, refused=refused[row["id"]], **{name: each.get(row["id"], 0) for name, each in counts.items()})
-        for row in rows
+        Delivery(
+            **row._mapping, refused=refused[row.id], **{name: each.get(row.id, 0) for name, each in counts.items()}
+        )
+        for row in store.rows(query)
     ]
 
 
@@ -121,12 +125,9 @@ def list_refused(
         numbers: Only those of these numbers; fewer than a database takes in one query.
     """
     refusals, releases = tables.refusals.c, tables.releases.c
-    columns: list[sa.ColumnElement[Any]] = [
-        *(refusals[name] for name in ("number", "name", "rule", "message", "sha256", "kept")),
-        *(releases[name] for name in ("author", "reason", "released_at")),
-    ]
+    names = ("number", "name", "rule", "message", "sha256", "kept")
     query = (
-        sa.select(*columns)
+        sa.select(*(refusals[name] for name in names), *(releases[name] for name in SIGNED))
         .outerjoin_from(tables.refusals, tables.releases, releases.refusal == refusals.number)
         .where(refusals.delivery == delivery)
         .order_by(refusals.number)
@@ -136,8 +137,12 @@ def list_refused(
         query = query.where(refusals.rule == rule)
     if numbers is not None:
         query = query.where(refusals.number.in_(numbers))
-    with store.read() as connection:
-        return [RefusedFile(**row) for row in connection.execute(query).mappings()]
+    return [
+        RefusedFile(
+            **{name: getattr(row, name) for name in names}, released=SignOff.of(row._mapping) if row.by else None
+        )
+        for row in store.rows(query)
+    ]
 
 
 def refusal_numbers(store: Store, delivery: str) -> dict[str, list[tuple[int, int]]]:
@@ -145,9 +150,8 @@ def refusal_numbers(store: Store, delivery: str) -> dict[str, list[tuple[int, in
     refusals = tables.refusals.c
     query = sa.select(refusals.number, refusals.rule).where(refusals.delivery == delivery).order_by(refusals.number)
     found: dict[str, list[tuple[int, int]]] = defaultdict(list)
-    with store.read() as connection:
-        for place, (number, rule) in enumerate(connection.execute(query), start=1):
-            found[rule].append((place, number))
+    for place, (number, rule) in enumerate(store.rows(query), start=1):
+        found[rule].append((place, number))
     return dict(found)
 
 
@@ -166,8 +170,7 @@ def count_by_patient(store: Store, batch: str) -> list[PatientCounts]:
         .group_by(patches.patient)
         .order_by(patches.patient)
     )
-    with store.read() as connection:
-        return [PatientCounts(*row) for row in connection.execute(query)]
+    return [PatientCounts(*row) for row in store.rows(query)]
 
 
 def find_admitted(store: Store, hospital: Hospital, name: PatchName) -> tuple[str, int] | None:
@@ -179,6 +182,4 @@ def find_admitted(store: Store, hospital: Hospital, name: PatchName) -> tuple[st
         .where(patches.hospital == hospital, patches.patient == name.patient, patches.slide == name.slide)
         .where(patches.x == name.x, patches.y == name.y)
     )
-    with store.read() as connection:
-        row = connection.execute(query).one_or_none()
-    return None if row is None else (row[0], row[1])
+    return next(((batch, row) for batch, row in store.rows(query)), None)

@@ -75,9 +75,7 @@ def find_frame(store: Store, hospital: str, patient: str, slide: str) -> Frame |
     query = sa.select(*(table[name] for name in Frame._fields)).where(
         table.hospital == hospital, table.patient == patient, table.slide == slide
     )
-    with store.read() as connection:
-        row = connection.execute(query).one_or_none()
-    return None if row is None else Frame(*row)
+    return next((Frame(*row) for row in store.rows(query)), None)
 
 
 def record_frames(connection: sa.Connection, hospital: str, batch: int, frames: Iterable[SlideFrame]) -> None:

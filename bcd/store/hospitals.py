@@ -4,7 +4,7 @@ A hospital is declared once, before its first delivery: its identifiers are `pse
 become pseudonyms (`bcd.store.pseudonyms`) before anything is stored, logged or reported.
 
 Examples:
-    >>> declare_hospital(store, "east", "raw", author="Mary")  # doctest: +SKIP
+    >>> declare_hospital(store, "east", "raw", SignOff("Mary", "raw lists"))  # doctest: +SKIP
     >>> find_declared(store, "east").identifiers  # doctest: +SKIP
     'raw'
 """
@@ -12,10 +12,10 @@ Examples:
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from difflib import get_close_matches
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import sqlalchemy as sa
 
@@ -23,6 +23,7 @@ from bcd.errors import BcdError
 from bcd.options import Microns
 from bcd.patches import Hospital
 from bcd.store import tables
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 
 Identifiers = Literal["pseudonyms", "raw"]
@@ -45,16 +46,14 @@ class HospitalRecord:
         hospital: Its name.
         identifiers: Whether its identifiers are pseudonyms already or raw.
         key_fingerprint: Fingerprint of the key that makes its pseudonyms; None where none was needed so far.
-        declared_at: When, in UTC.
-        author: By whom.
+        declared: By whom, why and when that was said.
         coarsest: µm/px; a slide whose finest level is coarser is taken for mistyped and refused unless confirmed.
     """
 
     hospital: Hospital
     identifiers: Identifiers
     key_fingerprint: str | None
-    declared_at: datetime
-    author: str
+    declared: SignOff
     coarsest: Microns = COARSEST
 
 
@@ -72,7 +71,7 @@ def check_hospital(name: str) -> Hospital:
     return Hospital(name)
 
 
-def declare_hospital(store: Store, hospital: str, identifiers: Identifiers, author: str) -> HospitalRecord:
+def declare_hospital(store: Store, hospital: str, identifiers: Identifiers, sign_off: SignOff) -> HospitalRecord:
     """Declares a hospital; the same again changes nothing.
 
     Raises:
@@ -87,24 +86,25 @@ def declare_hospital(store: Store, hospital: str, identifiers: Identifiers, auth
     with store.write() as connection:
         known = _find(connection, name)
         if known is None:
-            known = HospitalRecord(name, identifiers, None, datetime.now(UTC), author)
-            connection.execute(sa.insert(tables.hospitals).values(**vars(known)))
+            known = HospitalRecord(name, identifiers, None, sign_off)
+            row = {"hospital": name, "identifiers": identifiers, **vars(sign_off)}
+            connection.execute(sa.insert(tables.hospitals).values(row))
     if known.identifiers != identifiers:
         raise BcdError(
-            f"Hospital {name} is declared with identifiers `{known.identifiers}`"
-            f" (by {known.author}, {known.declared_at:%Y-%m-%d}).",
+            f"Hospital {name} is declared with identifiers `{known.identifiers}` ({known.declared}).",
             f"Keep it so, or declare another name: as `{identifiers}` every patient would become another person.",
         )
     return known
 
 
-def allow_coarse(store: Store, hospital: str, coarsest: Microns) -> HospitalRecord:
+def allow_coarse(store: Store, hospital: str, coarsest: Microns, sign_off: SignOff) -> HospitalRecord:
     """Sets how coarse the finest level of a hospital's slides may be.
 
     Args:
         store: The open store.
         hospital: A declared hospital.
         coarsest: In µm per pixel.
+        sign_off: Who allows it, and why.
 
     Raises:
         BcdError: The hospital is not declared, or no slide can be so coarse.
@@ -115,9 +115,10 @@ def allow_coarse(store: Store, hospital: str, coarsest: Microns) -> HospitalReco
             f"{coarsest:g} µm/px is no limit for slides.", f"Give one from {COARSEST:g} to {MOST_COARSE:g} µm/px."
         )
     columns = tables.hospitals
+    row = {"hospital": known.hospital, "coarsest": coarsest, **vars(sign_off)}
     with store.write() as connection:
-        change = sa.update(columns).where(columns.c.hospital == known.hospital).values(coarsest=coarsest)
-        connection.execute(change)
+        connection.execute(sa.update(columns).where(columns.c.hospital == known.hospital).values(coarsest=coarsest))
+        connection.execute(sa.insert(tables.coarse_limits).values(row))
     return find_declared(store, hospital)
 
 
@@ -136,16 +137,20 @@ def find_declared(store: Store, hospital: str) -> HospitalRecord:
     meant = f", or correct the name: near ones are {', '.join(near)}" if near else ""
     raise BcdError(
         f"Hospital {name} is not declared.",
-        f"Run `bcd hospital declare {name} --identifiers pseudonyms` where nobody can tell a patient by the"
-        f" identifier, with `--identifiers raw` where somebody could{meant}.",
+        f"Run `bcd hospital declare {name} --identifiers pseudonyms --by NAME --reason TEXT` where nobody can tell a"
+        f" patient by the identifier, with `--identifiers raw` where somebody could{meant}.",
     )
 
 
 def list_hospitals(store: Store) -> list[HospitalRecord]:
     """Returns the declared hospitals by name."""
-    with store.read() as connection:
-        rows = connection.execute(sa.select(tables.hospitals)).mappings().all()
-    return sorted((HospitalRecord(**row) for row in rows), key=lambda record: record.hospital)
+    records = [_read(row._mapping) for row in store.rows(sa.select(tables.hospitals))]
+    return sorted(records, key=lambda record: record.hospital)
+
+
+def _read(row: Mapping[Any, Any]) -> HospitalRecord:
+    names = ("hospital", "identifiers", "key_fingerprint", "coarsest")
+    return HospitalRecord(**{name: row[name] for name in names}, declared=SignOff.of(row))
 
 
 def _find(connection: sa.Connection, hospital: Hospital) -> HospitalRecord | None:
@@ -156,7 +161,7 @@ def _find(connection: sa.Connection, hospital: Hospital) -> HospitalRecord | Non
             mistypes one would make each patient two people.
     """
     query = sa.select(tables.hospitals).where(sa.func.lower(tables.hospitals.c.hospital) == hospital.lower())
-    known = [HospitalRecord(**row) for row in connection.execute(query).mappings()]
+    known = [_read(row) for row in connection.execute(query).mappings()]
     if known and known[0].hospital != hospital:
         raise BcdError(
             f"Hospital {hospital} is declared as {known[0].hospital}; names differing in case only are one hospital.",

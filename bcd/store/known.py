@@ -58,8 +58,7 @@ class StainRecord:
 def known_slides(store: Store) -> list[StainRecord]:
     """Returns the colours of all slides of earlier batches."""
     columns = (tables.stains.c[name] for name in StainRecord.__dataclass_fields__)
-    with store.read() as connection:
-        return [StainRecord(**row) for row in connection.execute(sa.select(*columns)).mappings()]
+    return [StainRecord(**row._mapping) for row in store.rows(sa.select(*columns))]
 
 
 def known_cells(store: Store, hospital: Hospital, patients: Iterable[str]) -> list[KnownPatch]:

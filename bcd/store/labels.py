@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from bcd.patches import CELL
+from bcd.patches import CELL, PERSON
 from bcd.store import tables
 
 
@@ -33,3 +33,8 @@ def latest_labels() -> sa.Select[Any]:
 def same_cell(one: sa.FromClause, other: sa.FromClause) -> sa.ColumnElement[bool]:
     """Returns the condition that two tables speak of the same patch."""
     return sa.and_(*(one.c[name] == other.c[name] for name in CELL))
+
+
+def same_patient(one: sa.FromClause, other: sa.FromClause) -> sa.ColumnElement[bool]:
+    """Returns the condition that two tables speak of the same patient."""
+    return sa.and_(*(one.c[name] == other.c[name] for name in PERSON))

@@ -56,13 +56,10 @@ def find_score(store: Store, hospital: Hospital, patient: PatientId, bundle: str
         .order_by(column.number.desc())
         .limit(1)
     )
-    with store.read() as connection:
-        row = connection.execute(query).mappings().first()
-    return None if row is None else LedgerEntry(**row)
+    return next((LedgerEntry(**row._mapping) for row in store.rows(query)), None)
 
 
 def list_scores(store: Store, limit: int | None = None) -> list[LedgerEntry]:
     """Returns the newest entries first, at most `limit` of them."""
     query = sa.select(*_COLUMNS).order_by(tables.ledger.c.number.desc()).limit(limit)
-    with store.read() as connection:
-        return [LedgerEntry(**row) for row in connection.execute(query).mappings()]
+    return [LedgerEntry(**row._mapping) for row in store.rows(query)]

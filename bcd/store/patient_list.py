@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from bcd.patches import PERSON, Hospital, PatientId
+from bcd.patches import Hospital, PatientId
 from bcd.store import tables
-from bcd.store.labels import latest_labels
+from bcd.store.labels import latest_labels, same_patient
 
 if TYPE_CHECKING:
     from bcd.store.store import Store
@@ -43,6 +43,14 @@ class PatientSummary:
     scored_at: datetime | None
 
 
+def list_names(store: Store, beginning: str, limit: int = 100) -> list[str]:
+    """Returns the first patients whose identifier begins so, each once."""
+    column = tables.patients.c.patient
+    query = sa.select(column).where(column.startswith(beginning, autoescape=True)).distinct().order_by(column)
+    with store.read() as connection:
+        return list(connection.scalars(query.limit(limit)))
+
+
 def find_patients(
     store: Store, protocol: str, *, hospital: str = "", split: str = "", scored: bool | None = None
 ) -> list[PatientSummary]:
@@ -56,10 +64,6 @@ def find_patients(
         scored: Only those who were scored, or only those who never were; None: both.
     """
     labels, dealt, gone, ledger = latest_labels().subquery(), tables.splits, tables.withdrawn, tables.ledger
-
-    def same(one: sa.FromClause, other: sa.FromClause) -> sa.ColumnElement[bool]:
-        return sa.and_(*(one.c[name] == other.c[name] for name in PERSON))
-
     known = tables.patients
     last = (
         sa.select(sa.func.max(ledger.c.number).label("number"), ledger.c.hospital, ledger.c.patient)
@@ -86,14 +90,14 @@ def find_patients(
             sa.func.coalesce(counts.c.patches, 0).label("patches"),
             sa.func.coalesce(counts.c.labelled, 0).label("labelled"),
             sa.func.coalesce(counts.c.positive, 0).label("positive"),
-            gone.c.withdrawn_at.is_not(None).label("withdrawn"),
+            gone.c.at.is_not(None).label("withdrawn"),
             sa.func.coalesce(ledger.c.bundle, "").label("bundle"),
             ledger.c.at.label("scored_at"),
         )
-        .outerjoin_from(known, counts, same(known, counts))
-        .outerjoin(dealt, sa.and_(same(known, dealt), dealt.c.protocol == protocol))
-        .outerjoin(gone, same(known, gone))
-        .outerjoin(last, same(known, last))
+        .outerjoin_from(known, counts, same_patient(known, counts))
+        .outerjoin(dealt, sa.and_(same_patient(known, dealt), dealt.c.protocol == protocol))
+        .outerjoin(gone, same_patient(known, gone))
+        .outerjoin(last, same_patient(known, last))
         .outerjoin(ledger, ledger.c.number == last.c.number)
     )
     if hospital:
@@ -102,7 +106,6 @@ def find_patients(
         query = query.where(dealt.c.split == split)
     if scored is not None:
         query = query.where(last.c.number.is_not(None) if scored else last.c.number.is_(None))
-    with store.read() as connection:
-        found = [PatientSummary(**row) for row in connection.execute(query).mappings()]
+    found = [PatientSummary(**row._mapping) for row in store.rows(query)]
     # Sorted here: databases differ in how they order text.
     return sorted(found, key=lambda each: (each.hospital, each.patient))

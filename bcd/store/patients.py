@@ -39,8 +39,7 @@ def patient_patches(store: Store, hospital: Hospital, patient: PatientId) -> pd.
         .where(labels.c.hospital == hospital, labels.c.patient == patient)
         .order_by(labels.c.slide, labels.c.y, labels.c.x)
     )
-    with store.read() as connection:
-        patches = pd.DataFrame(connection.execute(query).all(), columns=[*columns, "batch", "row"])
+    patches = pd.DataFrame(store.rows(query), columns=[*columns, "batch", "row"])
     if patches.empty:
         raise _unknown(store, patient, hospital)
     return patches.astype({"label": "Int8"})
@@ -86,8 +85,7 @@ def find_hospital(store: Store, patient: PatientId, hospital: str | None) -> Hos
     """
     known = tables.patients.c
     query = sa.select(known.hospital).where(known.patient == patient)
-    with store.read() as connection:
-        hospitals = sorted(connection.scalars(query))
+    hospitals = sorted(row.hospital for row in store.rows(query))
     if hospital is not None:
         if hospital not in hospitals:
             raise _unknown(store, patient, hospital)
@@ -122,9 +120,8 @@ def name_patients(store: Store, hospital: Hospital, identifiers: Iterable[str]) 
     pseudonyms = open_pseudonyms(store, hospital)
     if pseudonyms is None:
         return {identifier: PatientId(identifier) for identifier in identifiers}
-    with store.read() as connection:
-        query = sa.select(tables.patients.c.patient).where(tables.patients.c.hospital == hospital)
-        known = set(connection.scalars(query))
+    query = sa.select(tables.patients.c.patient).where(tables.patients.c.hospital == hospital)
+    known = {row.patient for row in store.rows(query)}
     return {one: PatientId(one) if one in known else pseudonyms.patient(one) for one in identifiers}
 
 
@@ -135,7 +132,7 @@ def _require_consent(store: Store, hospital: Hospital, patient: PatientId) -> No
         row = connection.execute(query).one_or_none()
     if row is not None:
         raise BcdError(
-            f"Patient {hospital}/{patient} is withdrawn since {row.withdrawn_at:%Y-%m-%d} (by {row.author}).",
+            f"Patient {hospital}/{patient} is withdrawn since {row.at:%Y-%m-%d} (by {row.by}).",
             "Leave the patient out; `bcd patient erase` removes what is stored.",
         )
 

@@ -124,8 +124,7 @@ def find_fingerprints(store: Store) -> dict[str, str]:
     """Returns the fingerprint of the key that made a hospital's pseudonyms, by hospital."""
     column = tables.hospitals.c
     query = sa.select(column.hospital, column.key_fingerprint).where(column.key_fingerprint.is_not(None))
-    with store.read() as connection:
-        return {row.hospital: row.key_fingerprint for row in connection.execute(query)}
+    return {row.hospital: row.key_fingerprint for row in store.rows(query)}
 
 
 def _record_fingerprint(store: Store, hospital: Hospital, value: str) -> None:

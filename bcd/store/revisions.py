@@ -5,7 +5,7 @@ counts (`bcd.store.labels`).
 
 Examples:
     >>> done = import_labels(
-    ...     store, Path("labels.csv"), hospital="east", author="Dr Lee", reason="second reading"
+    ...     store, Path("labels.csv"), hospital="east", sign_off=SignOff("Dr Lee", "second reading")
     ... )  # doctest: +SKIP
     >>> done.changed, done.unchanged  # doctest: +SKIP
     (120, 3270)
@@ -17,14 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from bcd.errors import BcdError
 from bcd.patches import CELL, Hospital
 from bcd.store import tables
 from bcd.store.catalog import patiently
@@ -34,6 +33,8 @@ from bcd.store.label_files import Call, read_labels, refuse_faults
 from bcd.store.labels import latest_labels
 from bcd.store.matching import Match, find_rows, match_rows
 from bcd.store.patients import name_patients, withdrawn_patients
+from bcd.store.sign_off import COLUMNS as SIGNED
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ LOOKUP = 500
 SOUGHT = 300_000
 """Patches of the store among which those are sought that rows may mean."""
 
-_COLUMNS = [*CELL, "label", "author", "reason", "revised_at"]
+_COLUMNS = [*CELL, "label", *SIGNED]
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class LabelImport:
     match: Match
 
 
-def import_labels(store: Store, path: Path, *, hospital: str | None, author: str, reason: str) -> LabelImport:
+def import_labels(store: Store, path: Path, *, hospital: str | None, sign_off: SignOff) -> LabelImport:
     """Revises labels by a file (`bcd.store.label_files`): nothing of it where a line is faulty.
 
     The same file again changes nothing. A raw hospital's identifiers become pseudonyms first. Rows that name no patch
@@ -84,28 +85,22 @@ def import_labels(store: Store, path: Path, *, hospital: str | None, author: str
         store: The open store.
         path: CSV or Parquet.
         hospital: The hospital of lines that name none.
-        author: Who says so.
-        reason: Why, in a sentence.
+        sign_off: Who says so, and why.
 
     Raises:
         BcdError: The file cannot be read; lines of it are faulty, of a withdrawn patient or at odds with others; or
             none of them names a patch of the store.
     """
-    require_signature(author, reason)
 
     def call(name: str, identifiers: Collection[str]) -> Mapping[str, str] | None:
         if find_declared(store, name).identifiers == "pseudonyms":
             return None
         return name_patients(store, Hospital(name), identifiers)
 
-    return revise_labels(
-        store, path.name, read_labels(path, hospital or "", call), call, author=author, reason=reason
-    )
+    return revise_labels(store, path.name, read_labels(path, hospital or "", call), call, sign_off=sign_off)
 
 
-def revise_labels(
-    store: Store, name: str, rows: pd.DataFrame, call: Call, *, author: str, reason: str
-) -> LabelImport:
+def revise_labels(store: Store, name: str, rows: pd.DataFrame, call: Call, *, sign_off: SignOff) -> LabelImport:
     """Revises labels by rows as `read_labels` returns them: nothing of it where a patient is withdrawn.
 
     Args:
@@ -113,8 +108,7 @@ def revise_labels(
         name: Of the file that they are from.
         rows: What is said; one at least.
         call: How the store calls patients.
-        author: Who says so.
-        reason: Why, in a sentence.
+        sign_off: Who says so, and why.
 
     Raises:
         BcdError: Rows are of a withdrawn patient, or none names a patch of the store.
@@ -124,7 +118,7 @@ def revise_labels(
         with store.write() as connection:
             standing = _find_standing(connection, rows)
             refuse_faults(name, _find_withdrawn(connection, rows), "Take the patient out of the file.")
-            return _append(connection, _compare(rows, standing), author, reason), find_rows(rows, standing)
+            return _append(connection, _compare(rows, standing), sign_off), find_rows(rows, standing)
 
     done, is_found = patiently(revise)
     hospitals = sorted(set(rows["hospital"]))
@@ -132,19 +126,6 @@ def revise_labels(
     others = rows if is_found.all() else _some_patches(store, hospitals)
     match = match_rows(name, f"{', '.join(hospitals)} in the store", rows, others, is_found=is_found, call=call)
     return LabelImport(**done, match=match)
-
-
-def require_signature(author: str, reason: str) -> None:
-    """Refuses a human decision without author or reason.
-
-    Raises:
-        BcdError: One is missing, or the author's name has more than 255 characters.
-    """
-    for name, value in (("author", author), ("reason", reason)):
-        if not value.strip() or (name == "author" and len(value) > 255):
-            raise BcdError(
-                f"The {name} is missing or too long.", f"Name it with --{name}; it is kept with the decision."
-            )
 
 
 def _find_standing(connection: sa.Connection, rows: pd.DataFrame) -> pd.DataFrame:
@@ -176,8 +157,7 @@ def _some_patches(store: Store, hospitals: list[str]) -> pd.DataFrame:
 
     patches = tables.patches.c
     query = sa.select(*(patches[name] for name in CELL)).where(patches.hospital.in_(hospitals)).limit(SOUGHT)
-    with store.read() as connection:
-        return pd.DataFrame(map(tuple, connection.execute(query)), columns=CELL)
+    return pd.DataFrame(map(tuple, store.rows(query)), columns=CELL)
 
 
 def _find_withdrawn(connection: sa.Connection, rows: pd.DataFrame) -> dict[int, str]:
@@ -203,18 +183,17 @@ def _compare(rows: pd.DataFrame, standing: pd.DataFrame) -> pd.DataFrame:
     return said.assign(differs=said["label"].fillna(-1) != said["standing"].fillna(-1))
 
 
-def _append(connection: sa.Connection, said: pd.DataFrame, author: str, reason: str) -> dict[str, int]:
+def _append(connection: sa.Connection, said: pd.DataFrame, sign_off: SignOff) -> dict[str, int]:
     """Enters what is new, and counts it."""
     new = said[said["differs"] | said["in_doubt"]]
     # After every conflict that was found, whatever the clocks of two machines say: it settles them.
     latest = connection.scalar(sa.select(sa.func.max(tables.conflicts.c.found_at)))
-    now = datetime.now(UTC)
-    revised_at = now if latest is None else max(now, latest + timedelta(microseconds=1))
+    at = sign_off.at if latest is None else max(sign_off.at, latest + timedelta(microseconds=1))
     values = new[CELL].assign(label=new["label"].astype(object).where(new["label"].notna(), None))
     columns = [values[name].tolist() for name in values]
     for start in range(0, len(values), CHUNK):
         cells = zip(*(column[start : start + CHUNK] for column in columns), strict=True)
-        signed = ((*cell, author, reason, revised_at) for cell in cells)
+        signed = ((*cell, sign_off.by, sign_off.reason, at) for cell in cells)
         rows = [dict(zip(_COLUMNS, row, strict=True)) for row in signed]
         connection.execute(sa.insert(tables.label_revisions), rows)
     return {

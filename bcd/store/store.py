@@ -10,11 +10,11 @@ Examples:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self, TypeVar
 
 import sqlalchemy as sa
 
@@ -23,8 +23,10 @@ from bcd.files import lock
 from bcd.settings import Settings
 from bcd.store.catalog import connect, engine_name, is_postgresql, patiently, reason_of
 
-SCHEMA = "0007"
+SCHEMA = "0008"
 """The revision of `bcd.store.migrations` that this code works with."""
+
+RowT = TypeVar("RowT", bound=tuple[Any, ...])
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,11 @@ class Store:
     def read(self) -> sa.Connection:
         """Connects to the catalog, to read from it; a context manager."""
         return self.engine.connect()
+
+    def rows(self, query: sa.Select[RowT]) -> Sequence[sa.Row[RowT]]:
+        """Returns what a query finds in the catalog."""
+        with self.read() as connection:
+            return connection.execute(query).all()
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:

@@ -58,15 +58,32 @@ def _cell() -> tuple[sa.Column[Any], ...]:
     )
 
 
+def _signed() -> tuple[sa.Column[Any], ...]:
+    """The columns of `bcd.store.sign_off.SignOff`."""
+    return (
+        sa.Column("by", sa.String(255), nullable=False),
+        sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("at", UtcDateTime, nullable=False),
+    )
+
+
 hospitals = sa.Table(
     "hospitals",
     metadata,
     sa.Column("hospital", sa.String(64), primary_key=True),
     sa.Column("identifiers", sa.String(16), nullable=False),
     sa.Column("key_fingerprint", sa.String(64), nullable=True),
-    sa.Column("declared_at", UtcDateTime, nullable=False),
-    sa.Column("author", sa.String(255), nullable=False),
     sa.Column("coarsest", sa.Float, nullable=False, server_default="1.2"),
+    *_signed(),
+)
+
+coarse_limits = sa.Table(
+    "coarse_limits",
+    metadata,
+    _number(),
+    sa.Column("hospital", sa.ForeignKey("hospitals.hospital"), nullable=False),
+    sa.Column("coarsest", sa.Float, nullable=False),
+    *_signed(),
 )
 
 deliveries = sa.Table(
@@ -142,9 +159,7 @@ releases = sa.Table(
     metadata,
     sa.Column("refusal", sa.ForeignKey("refusals.number"), primary_key=True),
     sa.Column("delivery", sa.ForeignKey("deliveries.id"), nullable=False),
-    sa.Column("author", sa.String(255), nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("released_at", UtcDateTime, nullable=False),
+    *_signed(),
 )
 
 conflicts = sa.Table(
@@ -200,9 +215,7 @@ label_revisions = sa.Table(
     _number(),
     *_cell(),
     sa.Column("label", sa.Integer, nullable=True),
-    sa.Column("author", sa.String(255), nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("revised_at", UtcDateTime, nullable=False),
+    *_signed(),
     sa.Index(None, *CELL),
 )
 
@@ -210,9 +223,7 @@ withdrawn = sa.Table(
     "withdrawn",
     metadata,
     *_patient(),
-    sa.Column("withdrawn_at", UtcDateTime, nullable=False),
-    sa.Column("author", sa.String(255), nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
+    *_signed(),
     sa.PrimaryKeyConstraint(*PERSON),
 )
 

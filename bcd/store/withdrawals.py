@@ -4,14 +4,14 @@ From then on they are left out of every new snapshot, their files are refused, a
 of them already is removed by `bcd patient erase` (`bcd.retention.patients`), which states what remains.
 
 Examples:
-    >>> withdraw(store, "8867", hospital="east", author="Dr Lee", reason="a letter")  # doctest: +SKIP
+    >>> withdraw(store, "8867", hospital="east", sign_off=SignOff("Dr Lee", "a letter"))  # doctest: +SKIP
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -20,7 +20,7 @@ from bcd.settings import Settings
 from bcd.store import tables
 from bcd.store.catalog import patiently
 from bcd.store.patients import find_patient
-from bcd.store.revisions import require_signature
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 
 Person = tuple[Hospital, PatientId]
@@ -34,16 +34,12 @@ class Withdrawal:
     Attributes:
         hospital: The patient's hospital.
         patient: The patient, by pseudonym where the hospital's identifiers are raw.
-        withdrawn_at: When it was recorded, in UTC.
-        author: Who recorded it.
-        reason: Why.
+        sign_off: Who recorded it, why and when.
     """
 
     hospital: Hospital
     patient: PatientId
-    withdrawn_at: datetime
-    author: str
-    reason: str
+    sign_off: SignOff
 
     @property
     def person(self) -> Person:
@@ -51,25 +47,21 @@ class Withdrawal:
         return self.hospital, self.patient
 
 
-def withdraw(
-    store: Store, patient: str, *, hospital: str | None, author: str, reason: str
-) -> tuple[Withdrawal, bool]:
+def withdraw(store: Store, patient: str, *, hospital: str | None, sign_off: SignOff) -> tuple[Withdrawal, bool]:
     """Withdraws a patient; twice is the same as once.
 
     Args:
         store: The open store.
         patient: The patient; of a raw hospital the pseudonym or the hospital's own identifier.
         hospital: The patient's hospital; may be left out where only one has such a patient.
-        author: Who records it.
-        reason: Why.
+        sign_off: Who records it, and why.
 
     Returns:
         The withdrawal, and whether it is new.
 
     Raises:
-        BcdError: There is no such patient, or author or reason is missing.
+        BcdError: There is no such patient.
     """
-    require_signature(author, reason)
     place, name = find_patient(store, patient, hospital)
     column = tables.withdrawn.c
 
@@ -78,10 +70,10 @@ def withdraw(
             query = sa.select(tables.withdrawn).where(column.hospital == place, column.patient == name)
             row = connection.execute(query).mappings().one_or_none()
             if row is not None:
-                return Withdrawal(**row), False
-            made = Withdrawal(place, name, datetime.now(UTC), author, reason)
-            connection.execute(sa.insert(tables.withdrawn).values(**vars(made)))
-            return made, True
+                return _read(row), False
+            values = {"hospital": place, "patient": name, **vars(sign_off)}
+            connection.execute(sa.insert(tables.withdrawn).values(values))
+            return Withdrawal(place, name, sign_off), True
 
     return patiently(record)
 
@@ -91,9 +83,12 @@ def list_withdrawals(store: Store, hospital: Hospital | None = None) -> list[Wit
     query = sa.select(tables.withdrawn)
     if hospital is not None:
         query = query.where(tables.withdrawn.c.hospital == hospital)
-    with store.read() as connection:
-        rows = connection.execute(query).mappings().all()
-    return sorted((Withdrawal(**row) for row in rows), key=lambda one: (one.withdrawn_at, one.person))
+    found = [_read(row._mapping) for row in store.rows(query)]
+    return sorted(found, key=lambda one: (one.sign_off.at, one.person))
+
+
+def _read(row: Mapping[Any, Any]) -> Withdrawal:
+    return Withdrawal(row["hospital"], row["patient"], SignOff.of(row))
 
 
 def find_snapshots(settings: Settings, persons: Collection[Person]) -> dict[Person, dict[SnapshotId, set[BatchId]]]:

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bcd.bundle.export.runtimes import EXPORTED, OUTPUTS
+from bcd.bundle.folder import FolderBundle
 from bcd.bundle.registry import Bundle, load_bundle
+from bcd.bundle.released import RELEASED, load_released
 from bcd.errors import BcdError
 from bcd.networks.build import is_built_here
 from bcd.networks.foreign import PixelRange, understand_network
@@ -40,13 +42,13 @@ class EvaluatedModel:
     Attributes:
         name: What it is called.
         score: Raw patches, uint8 (n, 50, 50, 3), to a frame of logit and probability.
-        bundle: The registered bundle; None: a file of a network.
+        bundle: The registered bundle, or the released one; None: a file of a network.
         note: What a reader must know of it; empty: nothing.
     """
 
     name: str
     score: Callable[[np.ndarray], pd.DataFrame]
-    bundle: Bundle | None
+    bundle: Bundle | FolderBundle | None
     note: str
 
 
@@ -73,7 +75,7 @@ def open_model(settings: Settings, which: str, reading: FileReading = AS_FOUND) 
 
     Args:
         settings: Where the registry is, and how patches are prepared for a network that bcd trained.
-        which: `models:/bcd-idc@champion`, `models:/bcd-idc/3`, an alias, a version, or a Keras file.
+        which: `models:/bcd-idc@champion`, `models:/bcd-idc/3`, an alias, a version, `released`, or a Keras file.
         reading: How a file is read that does not say it.
 
     Raises:
@@ -82,7 +84,7 @@ def open_model(settings: Settings, which: str, reading: FileReading = AS_FOUND) 
     path = Path(which)
     if path.suffix.lower() in SUFFIXES or path.is_file() or (path / "saved_model.pb").is_file():
         return _open_file(settings, path, reading)
-    bundle = load_bundle(settings, _version_or_alias(which))
+    bundle = load_released() if which == RELEASED else load_bundle(settings, _version_or_alias(which))
     return EvaluatedModel(bundle.name, bundle.score, bundle, "")
 
 

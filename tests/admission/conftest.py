@@ -9,6 +9,7 @@ import pytest
 
 from bcd.settings import Settings, load_settings
 from bcd.store.hospitals import declare_hospital
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
 
 
@@ -23,7 +24,7 @@ def store(settings: Settings) -> Store:
     """A new catalog, in which two hospitals are declared."""
     opened = open_store(settings)
     for hospital in ("east", "west"):
-        declare_hospital(opened, hospital, "pseudonyms", author="test")
+        declare_hospital(opened, hospital, "pseudonyms", SignOff("test", "test"))
     return opened
 
 

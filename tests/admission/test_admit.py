@@ -13,10 +13,11 @@ from bcd.admission.rules import RULES
 from bcd.errors import BcdError
 from bcd.patches import Hospital, PatientId
 from bcd.settings import Settings
-from bcd.store.batches import list_batches, read_pixels
-from bcd.store.delivery_queries import list_refused
+from bcd.store.batches import read_pixels
+from bcd.store.delivery_queries import list_batches, list_refused
 from bcd.store.hospitals import declare_hospital
 from bcd.store.patients import list_patients, patient_patches
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
 
 EAST, WEST = Hospital("east"), Hospital("west")
@@ -74,7 +75,7 @@ def test_every_layout_in_every_container_makes_the_same_batch(
     home = store.settings.model_copy(update={"home": store.settings.home.with_name("other")})
     delivered = write(other, store.settings.home.parent / "other-delivery")
     store = open_store(home)
-    declare_hospital(store, EAST, "pseudonyms", author="test")
+    declare_hospital(store, EAST, "pseudonyms", SignOff("test", "test"))
     assert admit(store, delivered, EAST).batch == plain
 
 
@@ -102,7 +103,7 @@ def test_admitted_and_refused_and_ignored_make_the_number_of_files(
     assert admission.admitted + sum(admission.refused.values()) + admission.ignored == len(files)
     assert _refusals_of(store.settings) == {name: rule for name, (_, rule) in bad.items()}
     batch = list_batches(store)[0]
-    assert (batch.patches, batch.refused, batch.ignored) == (4, 10, 3)
+    assert (batch.admitted, batch.refused_files, batch.ignored) == (4, 10, 3)
 
 
 def test_refused_files_are_kept_as_they_were(store: Store, patch_files, picture, as_zip) -> None:

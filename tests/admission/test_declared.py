@@ -16,6 +16,7 @@ from bcd.store.complete import list_complete
 from bcd.store.delivery_queries import list_refused
 from bcd.store.hospitals import declare_hospital
 from bcd.store.patients import list_patients
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 
 EAST = Hospital("east")
@@ -138,7 +139,7 @@ def test_a_file_name_that_two_slides_have_needs_its_path(store: Store, handed_ov
 
 
 def test_a_raw_hospital_s_table_is_quoted_nowhere(store: Store, handed_over, slide, tmp_path: Path) -> None:
-    declare_hospital(store, "north", "raw", author="test")
+    declare_hospital(store, "north", "raw", SignOff("test", "test"))
     table = b"file,patient,slide\nErika Mustermann.tif,MRN-1,1\nJohn Doe.tif,MRN-2,1\n"
     admission = handed_over({"Erika Mustermann.tif": slide(tmp_path, 1), "slides.csv": table}, "north")
     assert (admission.admitted, admission.refused) == (2, {"slides-file": 1})

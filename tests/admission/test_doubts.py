@@ -72,17 +72,15 @@ def test_a_label_that_comes_with_the_patch_again_is_taken(store: Store, picture,
     assert patient_patches(store, EAST, PatientId("a"))["label"].tolist()[0] == 1
     with store.read() as connection:
         [revision] = connection.execute(sa.select(tables.label_revisions)).mappings()
-    assert revision["author"] == "delivery delivery.zip"
+    assert revision["by"] == "delivery delivery.zip"
 
 
 def test_a_label_that_was_corrected_since_is_what_counts(store: Store, picture, as_zip) -> None:
     admit(store, as_zip({"a_idx5_x1_y1_class0.png": picture(1)}), EAST)
     row = {"hospital": "east", "patient": "a", "slide": "5", "x": 1, "y": 1, "label": 1}
     with store.write() as connection:
-        revised_at = sa.func.current_timestamp()
-        connection.execute(
-            sa.insert(tables.label_revisions).values(**row, author="Ada", reason="seen again", revised_at=revised_at)
-        )
+        signed = {"by": "Ada", "reason": "seen again", "at": sa.func.current_timestamp()}
+        connection.execute(sa.insert(tables.label_revisions).values(**row, **signed))
     other = {"b_idx5_x1_y1.png": picture(5)}
     agrees = admit(store, as_zip({"a_idx5_x1_y1_class1.png": picture(1), **other}), EAST)
     assert agrees.refused == {"already-admitted": 1}

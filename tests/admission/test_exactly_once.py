@@ -14,9 +14,9 @@ from bcd.admission.admit import admit
 from bcd.patches import Hospital
 from bcd.settings import Settings, load_settings
 from bcd.store import tables
-from bcd.store.batches import list_batches
-from bcd.store.delivery_queries import find_delivery
+from bcd.store.delivery_queries import find_delivery, list_batches
 from bcd.store.hospitals import declare_hospital
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
 
 EAST = Hospital("east")
@@ -85,7 +85,7 @@ def test_killed_and_run_again_ends_as_if_undisturbed(
     undisturbed = load_settings(store.settings.home.with_name("undisturbed"))
     expected_store = open_store(undisturbed)
     for hospital in ("east", "west"):
-        declare_hospital(expected_store, hospital, "pseudonyms", author="test")
+        declare_hospital(expected_store, hospital, "pseudonyms", SignOff("test", "test"))
     expected = admit(expected_store, _deliver(undisturbed, files, as_zip), EAST)
 
     path = _deliver(store.settings, files, as_zip)
@@ -129,7 +129,7 @@ def test_an_admission_killed_before_another_one_that_overlaps_ends_as_in_that_or
     admit(store, as_zip(patch_files("8867"), tmp_path / "other.zip"), EAST)
     again = admit(store, killed, EAST)
     assert (again.admitted, again.refused) == (4, {"already-admitted": 4})
-    known = {batch.id for batch in list_batches(store)}
+    known = {batch.batch for batch in list_batches(store)}
     assert {path.name for path in store.settings.batches.iterdir()} == known
 
 

@@ -29,9 +29,9 @@ from bcd.admission.sources.source import Source, UnreadableFileError
 from bcd.errors import BcdError
 from bcd.patches import Hospital, PatchName
 from bcd.settings import load_settings
-from bcd.store.batches import list_batches
-from bcd.store.delivery_queries import list_deliveries, list_refused
+from bcd.store.delivery_queries import list_batches, list_deliveries, list_refused
 from bcd.store.hospitals import declare_hospital
+from bcd.store.sign_off import SignOff
 from bcd.store.store import open_store
 
 sys.path.insert(0, str(Path(__file__).parent / "malformed"))
@@ -263,7 +263,7 @@ def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home in which nothing was admitted yet, to copy."""
     home = tmp_path_factory.mktemp("empty") / "home"
     store = open_store(load_settings(home))
-    declare_hospital(store, "east", "pseudonyms", author="test")
+    declare_hospital(store, "east", "pseudonyms", SignOff("test", "test"))
     store.engine.dispose()
     return home
 
@@ -292,5 +292,5 @@ def test_every_file_of_any_delivery_is_counted_once(kinds: list[tuple[str, int]]
         again = admit(store, path, Hospital("east"))
         assert vars(again) == vars(first) | {"already": True}
         assert list_refused(store, first.id) == refused
-        assert [batch.id for batch in list_batches(store)] == [first.batch]
+        assert [batch.batch for batch in list_batches(store)] == [first.batch]
         assert {one.name for one in Path(folder).iterdir()} <= {"delivery.zip", "home", "home.keys"}

@@ -16,6 +16,7 @@ from bcd.store.delivery_queries import list_deliveries, list_refused
 from bcd.store.hospitals import Identifiers, declare_hospital
 from bcd.store.label_files import IMPORT
 from bcd.store.patients import patient_patches
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 
 EAST = Hospital("east")
@@ -110,7 +111,7 @@ def test_rows_that_name_no_patch_are_counted_in_the_record_the_report_and_the_cl
 def test_a_table_of_which_no_row_names_a_patch_is_refused_with_the_likely_cause(
     *, store: Store, picture, as_zip, kind: Identifiers
 ) -> None:
-    declare_hospital(store, "north", kind, author="test")
+    declare_hospital(store, "north", kind, SignOff("test", "test"))
     files = {f"00042_idx5_x{1 + 50 * place}_y1.png": picture(place) for place in range(2)}
     table = b"patient,slide,x,y,label\n42,5,1,1,1\n42,5,51,1,0\n"
     admission = admit(store, as_zip({**files, "labels.csv": table}), Hospital("north"))

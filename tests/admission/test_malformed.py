@@ -29,6 +29,7 @@ from bcd.settings import load_settings
 from bcd.store.deliveries import RefusedFile
 from bcd.store.delivery_queries import list_refused
 from bcd.store.hospitals import declare_hospital
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
 
 sys.path.insert(0, str(Path(__file__).parent / "malformed"))
@@ -84,7 +85,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def _open_home(path: Path) -> Store:
     store = open_store(load_settings(path))
-    declare_hospital(store, EAST, "pseudonyms", author="test")
+    declare_hospital(store, EAST, "pseudonyms", SignOff("test", "test"))
     return store
 
 

@@ -17,6 +17,7 @@ from bcd.progress import show_progress
 from bcd.store.delivery_queries import list_refused
 from bcd.store.hospitals import declare_hospital
 from bcd.store.patients import list_patients
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 
 NORTH = Hospital("north")
@@ -42,7 +43,7 @@ class _Told:
 
 @pytest.fixture
 def north(store: Store) -> Hospital:
-    declare_hospital(store, NORTH, "raw", author="test")
+    declare_hospital(store, NORTH, "raw", SignOff("test", "test"))
     return NORTH
 
 

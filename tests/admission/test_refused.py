@@ -20,10 +20,10 @@ from bcd.errors import UnavailableError
 from bcd.patches import Hospital
 from bcd.settings import Settings
 from bcd.store import tables
-from bcd.store.batches import list_batches
 from bcd.store.deliveries import Delivery
-from bcd.store.delivery_queries import list_deliveries, list_refused
+from bcd.store.delivery_queries import list_batches, list_deliveries, list_refused
 from bcd.store.hospitals import declare_hospital
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 
 EAST = Hospital("east")
@@ -165,7 +165,7 @@ def test_from_the_inbox_it_is_set_aside_with_its_reason(store: Store, waiting: P
 def test_of_a_raw_hospital_neither_record_nor_report_names_anybody(
     store: Store, picture, as_zip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    declare_hospital(store, "raw", "raw", author="test")
+    declare_hospital(store, "raw", "raw", SignOff("test", "test"))
     folder = store.settings.home.parent
     small = as_zip({"Miller_idx5_x1_y1_class0.png": picture(1, 9, 9)}, folder / "Miller.zip")
     (folder / "Miller.7z").write_bytes(SEVEN_ZIP)
@@ -240,7 +240,7 @@ def test_a_fault_of_the_machine_leaves_the_delivery_where_it_is(
 def test_a_key_of_pseudonyms_that_is_missing_leaves_the_delivery_where_it_is(
     store: Store, patch_files, as_zip
 ) -> None:
-    declare_hospital(store, "raw", "raw", author="test")
+    declare_hospital(store, "raw", "raw", SignOff("test", "test"))
     admit(store, as_zip(patch_files("1")), Hospital("raw"))
     (store.settings.keys / "pseudonyms.key").rename(store.settings.keys / "elsewhere")
     path = as_zip(patch_files("2", seed=7), store.settings.inbox / "raw" / "monday.zip")

@@ -22,6 +22,7 @@ from bcd.store.batches import read_pixels
 from bcd.store.conflicts import list_conflicts
 from bcd.store.delivery_queries import list_deliveries, list_refused, match_delivery
 from bcd.store.patients import patient_patches
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 
 EAST = Hospital("east")
@@ -45,7 +46,7 @@ class Ward:
         return admit(self.store, self.folder / name, EAST).id
 
     def release(self, *files: str, **options: object) -> Release:
-        said = {"author": "Ada", "reason": "it is mucin", **options}
+        said = {"sign_off": SignOff("Ada", "it is mucin"), **options}
         return release(self.store, "first", files, **said)  # type: ignore[arg-type]
 
     def patches(self, patient: str) -> pd.DataFrame:
@@ -102,7 +103,7 @@ def test_the_same_release_twice_changes_nothing(ward: Ward, white: bytes) -> Non
     ward.deliver({BLANK: white})
     ward.release(BLANK)
     before = dump(ward.store)
-    again = ward.release(BLANK, author="Ben", reason="no, me")
+    again = ward.release(BLANK, sign_off=SignOff("Ben", "no, me"))
     assert (again.released, again.before, again.made) == ([], [BLANK], None)
     assert dump(ward.store) == before
 
@@ -141,7 +142,7 @@ def test_what_is_refused_again_is_not_called_released(
     done = ward.release(BLANK, other)
     assert done.released == [other]
     assert [(file.name, file.rule) for file in done.refused] == [(BLANK, "duplicate-cell")]
-    assert {file.name for file in list_refused(ward.store, first) if file.author} == {other}
+    assert {file.name for file in list_refused(ward.store, first) if file.released} == {other}
 
 
 def test_two_labels_need_the_one_that_is_right(ward: Ward, picture: Callable[..., bytes]) -> None:
@@ -193,10 +194,3 @@ def test_a_file_gone_from_the_quarantine_is_told(ward: Ward, white: bytes) -> No
         path.unlink()
     with pytest.raises(BcdError, match="no longer in the quarantine"):
         ward.release(BLANK)
-
-
-@pytest.mark.parametrize(("missing", "option"), [("author", "--by"), ("reason", "--reason")])
-def test_a_release_says_who_and_why(missing: str, option: str, ward: Ward, white: bytes) -> None:
-    ward.deliver({BLANK: white})
-    with pytest.raises(BcdError, match=option):
-        ward.release(BLANK, **{missing: " "})

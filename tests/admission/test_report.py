@@ -23,6 +23,7 @@ from bcd.admission.rules import FIXES, RULES
 from bcd.errors import BcdError
 from bcd.settings import Settings
 from bcd.store import tables
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 
 NOW = datetime(2026, 11, 23, 7, 30, tzinfo=UTC)
@@ -278,9 +279,7 @@ def test_a_patient_who_withdrew_is_not_shown(settle: Settle, report: Callable[[s
     assert len(pictures_of(report(identity))) == 6
     with store.write() as connection:
         connection.execute(
-            sa.insert(tables.withdrawn).values(
-                hospital="east", patient="A1", withdrawn_at=NOW, author="Ada", reason="asked"
-            )
+            sa.insert(tables.withdrawn).values(hospital="east", patient="A1", **vars(SignOff("Ada", "asked")))
         )
     assert len(pictures_of(report(identity))) == 2
 
@@ -312,9 +311,7 @@ def test_it_says_who_released_what(settle: Settle, report: Callable[[str], str],
     other = settle([], [Patch("A1", 1)], name="release of delivery.zip")
     with store.write() as connection:
         connection.execute(
-            sa.insert(tables.releases).values(
-                refusal=1, delivery=other, author="Ada", reason="it is mucin", released_at=NOW
-            )
+            sa.insert(tables.releases).values(refusal=1, delivery=other, **vars(SignOff("Ada", "it is mucin", NOW)))
         )
     assert "released by Ada on 2026-11-23: it is mucin" in text_of(report(identity))
 

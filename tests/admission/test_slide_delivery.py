@@ -22,6 +22,7 @@ from bcd.store.delivery_queries import list_refused
 from bcd.store.frames import Frame, SlideFrame, find_frame, record_frames
 from bcd.store.hospitals import allow_coarse
 from bcd.store.patients import patient_patches
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 
 EAST = Hospital("east")
@@ -162,7 +163,7 @@ def test_the_hospital_may_have_coarse_slides(store: Store, tmp_path: Path) -> No
     path = _write_tiff(tmp_path / "9001_idx2.tif", _slide(), spacing=4.99)
     with pytest.raises(BcdError, match="no-spacing 1"):
         admit(store, path, EAST)
-    allow_coarse(store, EAST, 5.0)
+    allow_coarse(store, EAST, 5.0, SignOff("Ada", "a microscope's camera"))
     assert admit(store, path, EAST).admitted_files == 1
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import released
 from PIL import Image
-from released_figures import compare_with, compute, cross_fit, differences, fit_by_fold, of_list
+from released_figures import compare, compute, cross_fit, differences, fit_by_fold, match, of_list
 from released_folder import Release, gather_release, write_released
 from released_training import (
     FOLDS,
@@ -31,6 +31,7 @@ from released_training import (
 
 from bcd.bundle.folder import load_folder
 from bcd.bundle.probes import draw_tissue
+from bcd.bundle.released import released_folder
 from bcd.errors import BcdError
 from bcd.networks.architecture import Architecture, Head, Stage, Stem
 from bcd.preprocessing.options import PrepareOptions
@@ -230,20 +231,26 @@ def test_equal_predictions_gain_nothing_and_a_coin_loses(scores: pd.DataFrame, t
     same = 1 / (1 + np.exp(-(scores["logit_1"] + scores["logit_2"]) / 2))
     coin = np.random.default_rng(1).random(len(scores))
     scores[["patient", "x", "y", "label"]].assign(same=same, coin=coin).to_csv(file, index=False)
-    gains = {name: gain for name, _, _, gain in compare_with(scores, file)}
+    both, missing = match(scores, file)
+    assert (len(both), missing) == (len(scores), 0)
+    gains = {name: gain for name, _, _, gain in compare(both, ["same", "coin"])}
     assert gains["same"].value == pytest.approx(0, abs=1e-9)
     low = gains["coin"].low
     assert low is not None
     assert low > 0.1
 
 
-def test_predictions_of_unknown_patches_are_refused(scores: pd.DataFrame, tmp_path: Path) -> None:
+def test_predictions_of_unknown_patches_are_counted_and_of_nothing_else_refused(
+    scores: pd.DataFrame, tmp_path: Path
+) -> None:
     file = tmp_path / "other.csv"
-    scores[["patient", "x", "y", "label"]].assign(x=7, patient="1", y=range(len(scores)), net=0.5).to_csv(
-        file, index=False
-    )
-    with pytest.raises(BcdError, match=f"{len(scores)} patches"):
-        list(compare_with(scores, file))
+    known = scores[["patient", "x", "y", "label"]].assign(net=0.5)
+    unknown = known.assign(patient="1", y=range(len(scores)))
+    pd.concat([known, unknown.head(7)]).to_csv(file, index=False)
+    assert match(scores, file)[1] == 7
+    unknown.to_csv(file, index=False)
+    with pytest.raises(BcdError, match="no patch that has an out-of-fold score"):
+        match(scores, file)
 
 
 def test_differences_name_the_place_and_forgive_rounding() -> None:
@@ -251,3 +258,12 @@ def test_differences_name_the_place_and_forgive_rounding() -> None:
     assert list(differences({"a": [1.0 + 1e-9, None], "b": "x"}, stored)) == []
     assert list(differences({"a": [1.1, None], "b": "x"}, stored)) == ["/a/0: 1.1, stored 1.0"]
     assert len(list(differences({"a": [1.0], "c": 1}, stored))) == 3
+
+
+def test_the_figures_of_the_package_follow_from_its_scores() -> None:
+    assert released.check(released_folder()) == 0
+
+
+def test_the_package_holds_at_most_five_megabytes() -> None:
+    files = [path for path in released_folder().rglob("*") if path.is_file() and path.suffix not in {".py", ".pyc"}]
+    assert sum(path.stat().st_size for path in files) < 5e6

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -13,7 +11,6 @@ import pytest
 
 from bcd.bundle.record import read_record
 from bcd.bundle.registry import load_bundle
-from bcd.bundle.scorer import Scorer
 from bcd.errors import BcdError
 from bcd.gate.history import champion_version, list_versions
 from bcd.tracking.lookup import MODEL
@@ -29,7 +26,7 @@ import importlib.util, sys
 from pathlib import Path
 sys.path = [entry for entry in sys.path if not Path(entry, "bcd").is_dir()]
 assert importlib.util.find_spec("bcd") is None
-needed_by_bcd_only = ("prefect", "optuna", "typer")
+needed_by_bcd_only = ("prefect", "optuna", "typer", "keras", "tensorflow")
 sys.modules.update(dict.fromkeys(needed_by_bcd_only))  # importing one raises
 import mlflow, numpy as np
 mlflow.set_tracking_uri(sys.argv[1])
@@ -39,34 +36,6 @@ import bcd
 assert Path(bcd.__file__).is_relative_to(sys.argv[4]), bcd.__file__
 assert "flows" not in sys.modules
 """
-
-
-EARLIER_CODE = """
-from __future__ import annotations
-
-from pathlib import Path
-from typing import Any
-
-import mlflow
-import numpy as np
-from mlflow.pyfunc import PythonModel
-
-from bcd.bundle.record import read_record
-from bcd.bundle.scorer import Scorer
-
-
-class BundleModel(PythonModel):
-    def load_context(self, context: Any) -> None:
-        record = read_record(Path(context.artifacts["record"]))
-        self.scorer = Scorer(Path(context.artifacts["network"]), record)
-
-    def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> Any:
-        return self.scorer.score(np.asarray(model_input))
-
-
-mlflow.models.set_model(BundleModel())
-"""
-"""What is stored with bundles that were registered before there were ensembles."""
 
 
 @pytest.fixture(scope="module")
@@ -152,49 +121,14 @@ def test_an_ensemble_turned_is_scored_the_same(ensemble):
     np.testing.assert_allclose(ensemble.score(turned)["logit"], ensemble.score(PIXELS)["logit"], atol=1e-4)
 
 
-def test_a_bundle_that_lost_a_network_is_refused(ensemble, networks, tmp_path):
-    shutil.copy(networks["red"], tmp_path / "network-1.keras")
-
-    with pytest.raises(BcdError, match="holds 1 networks, and its record says 2"):
-        Scorer(tmp_path, ensemble.record)
-
-
-def test_a_bundle_registered_before_there_were_ensembles_still_scores(bundle, networks, tmp_path):
-    import mlflow.pyfunc
-
-    record = json.loads(bundle.record.model_dump_json())
-    del record["ensemble"]
-    trained = {"epochs": 8, "batch_size": 64, "learning_rate": 0.002, "warmup": 0.1, "weight_decay": 0.001}
-    trained |= {"clip": 1.0, "ema": 0.5, "augmentation": 0.5, "seed": 1, "min_train_patients": 10}
-    record["training"] = trained | {"min_val_patients": 5}
-    del record["architecture"]["normalisation"], record["architecture"]["stem"]["kind"]
-    for stage in record["architecture"]["stages"]:
-        del stage["residual"], stage["pooling"]
-    (tmp_path / "bundle.json").write_text(json.dumps(record))
-    (tmp_path / "pyfunc_model.py").write_text(EARLIER_CODE)
-    mlflow.pyfunc.save_model(
-        tmp_path / "model",
-        python_model=str(tmp_path / "pyfunc_model.py"),
-        artifacts={"network": str(networks["red"]), "record": str(tmp_path / "bundle.json")},
-        pip_requirements=["bcd"],
-    )
-
-    model = mlflow.pyfunc.load_model(str(tmp_path / "model"))
-
-    pd.testing.assert_frame_equal(model.predict(PIXELS), bundle.score(PIXELS), rtol=0, atol=1e-6)
-    read = model.unwrap_python_model().scorer.record
-    assert (read.ensemble.members, read.ensemble.turns) == (1, 1)
-    assert (read.training.stain_jitter, read.training.light_jitter) == (0.5, 0.5)
-    assert read.architecture == bundle.record.architecture
-
-
-def test_a_bundle_is_code_and_keras_files_and_nothing_in_it_is_pickled(bundle, shared_settings):
+def test_a_bundle_is_code_networks_and_a_graph_and_nothing_in_it_is_pickled(bundle, shared_settings):
     import mlflow
 
     files = [file for file in (shared_settings.mlflow / "artifacts").rglob("*") if file.is_file()]
     flavour = mlflow.models.get_model_info(f"models:/{MODEL}/{bundle.version}").flavors["python_function"]
 
-    assert {"network-1.keras", "bundle.json", "pyfunc_model.py"} <= {file.name for file in files}
+    held = {"network-1.keras", "networks.xml", "networks.bin", "bundle.json", "pyfunc_model.py"}
+    assert held <= {file.name for file in files}
     assert flavour["model_code_path"].endswith("pyfunc_model.py")
     assert "python_model" not in flavour  # where MLflow would name a pickled one
     assert not [file for file in files if file.read_bytes()[:1] == PICKLED]
@@ -206,7 +140,9 @@ def test_requirements_name_each_package_once_and_pin_it(bundle, shared_settings)
 
     assert all("==" in line for line in lines)
     assert max(Counter(line.split("==")[0] for line in lines).values()) == 1
-    assert {"keras", "numpy", "opencv-python-headless"} <= {line.split("==")[0] for line in lines}
+    names = {line.split("==")[0] for line in lines}
+    assert {"openvino", "numpy", "opencv-python-headless"} <= names
+    assert not names & {"keras", "tensorflow"}
 
 
 def test_no_index_is_asked_for_bcd_which_the_bundle_carries(bundle, shared_settings):
@@ -217,6 +153,12 @@ def test_no_index_is_asked_for_bcd_which_the_bundle_carries(bundle, shared_setti
     assert "bcd" not in requirements.read_text()
     assert {"bcd/bundle/scorer.py", "bcd/preprocessing/prepare.py", "bcd/training/predict.py"} <= carried
     assert not [name for name in carried if name.startswith(("bcd/cli", "bcd/scoring", "bcd/admission", "flows"))]
+
+
+def test_a_bundle_carries_no_code_that_trains(shared_settings, bundle):
+    (code,) = shared_settings.mlflow.rglob("code")
+
+    assert not [file for file in code.rglob("*.py") if "backend import keras" in file.read_text()]
 
 
 def test_processes_that_bcd_starts_run_its_own_code_not_a_bundles(bundle, shared_settings):
@@ -317,7 +259,7 @@ def test_a_missing_champion_is_told_with_the_fix(settings):
 
 @pytest.mark.parametrize("which", ["7", "bcd-idc/7", "previous"])
 def test_a_missing_version_is_told_with_the_fix(bundle, shared_settings, which):
-    with pytest.raises(BcdError, match=rf"no {which} of bcd-idc.*bcd status"):
+    with pytest.raises(BcdError, match=rf"no {which} of bcd-idc.*bcd model list"):
         load_bundle(shared_settings, which)
 
 

@@ -20,14 +20,15 @@ from bcd.bundle.rows import read_rows
 from bcd.cli.doctor import examine
 from bcd.errors import BcdError
 from bcd.gate.history import list_events, list_versions
-from bcd.gate.overrides import Word, force_promotion
+from bcd.gate.overrides import force_promotion
 from bcd.settings import Settings
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
 from bcd.tracking import store
 from bcd.tracking.lookup import MODEL
 from bcd.tracking.store import experiment_id, open_client
 
-LEE = Word("Dr Lee", "the alias was deleted")
+LEE = SignOff("Dr Lee", "the alias was deleted")
 
 HEAVY = ("mlflow", "tensorflow", "keras", "prefect", "optuna", "pandas", "scipy", "sklearn", "matplotlib")
 
@@ -169,10 +170,10 @@ def test_the_doctor_loads_the_champion_where_it_is_now(tidied: Settings) -> None
 
 def test_the_doctor_says_that_the_champion_cannot_be_loaded(tidied: Settings) -> None:
     require_version(tidied, "champion")  # which follows the home
-    for network in tidied.mlflow.rglob("*.keras"):
-        network.write_bytes(network.read_bytes()[:1000])
+    for weights in tidied.mlflow.rglob("networks.bin"):
+        weights.write_bytes(weights.read_bytes()[:-1])
     [fault] = [found for found in examine(tidied) if found.level == "fault"]
-    assert "bcd-idc/2" in fault.what + fault.fix or "network" in fault.what
+    assert "bcd-idc/2 cannot be loaded" in fault.what
 
 
 def test_the_doctor_tells_the_way_back_to_the_champion(tidied: Settings) -> None:

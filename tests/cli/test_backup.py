@@ -15,6 +15,7 @@ from bcd.settings import Settings
 from bcd.store.hospitals import declare_hospital
 from bcd.store.patients import list_patients
 from bcd.store.pseudonyms import open_pseudonyms
+from bcd.store.sign_off import SignOff
 from bcd.store.store import open_store
 from bcd.store.withdrawals import withdraw
 
@@ -39,9 +40,9 @@ def bcd(settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
 def home(settings: Settings) -> Settings:
     """A home of a hospital with raw identifiers and one with pseudonyms."""
     store = open_store(settings)
-    declare_hospital(store, "west", "raw", "Dr Lee")
+    declare_hospital(store, "west", "raw", SignOff("Dr Lee", "test"))
     open_pseudonyms(store, Hospital("west"))
-    declare_hospital(store, "east", "pseudonyms", "Dr Lee")
+    declare_hospital(store, "east", "pseudonyms", SignOff("Dr Lee", "test"))
     store_patients(store, ["1001", "1002"])
     return settings
 
@@ -65,7 +66,7 @@ def test_a_backup_says_what_is_new_where_the_key_is_and_what_comes_next(
 def test_a_restored_home_says_what_is_left_to_do(bcd: Run, home: Settings, tmp_path: Path) -> None:
     bcd("backup", tmp_path / "to")
     [first] = [path.stem for path in (tmp_path / "to" / "backups").iterdir()]
-    withdraw(open_store(home), "1001", hospital="east", author="Dr Lee", reason="a letter")
+    withdraw(open_store(home), "1001", hospital="east", sign_off=SignOff("Dr Lee", "a letter"))
     bcd("backup", tmp_path / "to")
 
     code, told, complained = bcd("restore", tmp_path / "to", "--home", tmp_path / "new", "--backup", first)

@@ -18,6 +18,7 @@ from bcd.errors import BcdError
 from bcd.patches import Hospital
 from bcd.settings import Settings
 from bcd.store.hospitals import declare_hospital
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
 
 EDGE = "P1/0/P1_idx5_x1_y101_class0.png"
@@ -42,7 +43,7 @@ def squeezed(text: str) -> str:
 @pytest.fixture
 def store(settings: Settings) -> Store:
     opened = open_store(settings)
-    declare_hospital(opened, "east", "pseudonyms", author="Ada")
+    declare_hospital(opened, "east", "pseudonyms", SignOff("Ada", "test"))
     return opened
 
 

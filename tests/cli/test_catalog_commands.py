@@ -16,12 +16,14 @@ from bcd.patches import Hospital
 from bcd.settings import Settings
 from bcd.store.store import open_store
 
+MARY = ("--by", "Mary", "--reason", "a letter")
+
 
 def test_a_patient_s_life_in_the_catalog(settings: Settings, bcd, tmp_path: Path) -> None:
     settings.inbox.mkdir(parents=True)
     assert "No hospital is declared yet" in bcd("hospital", "list")[1]
-    assert bcd("hospital", "declare", "north", "--identifiers", "raw", "--by", "Mary")[0] == 0
-    code, said = bcd("hospital", "declare", "north", "--identifiers", "pseudonyms")
+    assert bcd("hospital", "declare", "north", "--identifiers", "raw", *MARY)[0] == 0
+    code, said = bcd("hospital", "declare", "north", "--identifiers", "pseudonyms", *MARY)
     assert (code, "by Mary" in said) == (2, True)
     admit(open_store(settings), _make_delivery(tmp_path / "delivery"), Hospital("north"))
 
@@ -46,7 +48,7 @@ def test_a_patient_s_life_in_the_catalog(settings: Settings, bcd, tmp_path: Path
     assert (code, "--patient and --slide are for annotations" in told) == (2, True)
 
     assert "No patient is withdrawn" in bcd("patient", "erase")[1]
-    code, said = bcd("patient", "withdraw", "Miller", "--hospital", "north", "--by", "Mary", "--reason", "a letter")
+    code, said = bcd("patient", "withdraw", "Miller", "--hospital", "north", *MARY)
     assert (code, "is withdrawn" in said, "Miller" in said) == (0, True, False)
     assert "would remove: pixels of 2 patches" in bcd("patient", "erase", "--dry-run")[1]
     assert "removed: pixels of 2 patches" in bcd("patient", "erase")[1]

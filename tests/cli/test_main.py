@@ -13,6 +13,7 @@ import pytest
 
 from bcd.settings import Settings
 from bcd.store.hospitals import declare_hospital
+from bcd.store.sign_off import SignOff
 from bcd.store.store import open_store
 
 BCD = str(Path(sys.executable).parent / "bcd")
@@ -27,17 +28,6 @@ def test_help_names_every_command() -> None:
     assert shown.returncode == 0
     for command in ("demo", "doctor", "ingest", "retrain", "score", "status", "up", "down"):
         assert command in shown.stdout
-
-
-@pytest.mark.parametrize(
-    ("typed", "offered"), [("bcd sna", "snapshot"), ("bcd train --ep", "--epochs"), ("bcd snapshot di", "diff")]
-)
-def test_tab_completes_commands_and_options(typed: str, offered: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "complete" in _bcd("--show-completion", "bash").stdout
-    monkeypatch.setenv("_BCD_COMPLETE", "complete_bash")
-    monkeypatch.setenv("COMP_WORDS", typed)
-    monkeypatch.setenv("COMP_CWORD", str(typed.count(" ")))
-    assert offered in _bcd().stdout.split()
 
 
 def test_version_is_printed() -> None:
@@ -71,7 +61,7 @@ def test_a_bad_delivery_is_told_in_a_sentence(
     kind: str, prefect_home: Settings, request: pytest.FixtureRequest
 ) -> None:
     path = Path("missing.zip") if kind == "missing" else request.getfixturevalue(kind)
-    declare_hospital(open_store(prefect_home), "east", "pseudonyms", "a test")
+    declare_hospital(open_store(prefect_home), "east", "pseudonyms", SignOff("a test", "test"))
     told = _bcd("ingest", str(path), "--hospital", "east")
     assert told.returncode == 2
     assert path.name in told.stderr

@@ -143,7 +143,7 @@ def test_a_preview_that_cannot_be_made_says_why(options: list[str], what: str, s
 
 
 def test_a_preview_of_a_snapshot_shows_train_patches_of_both_classes(settings: Settings, bcd, tmp_path: Path) -> None:
-    bcd("hospital", "declare", "north", "--identifiers", "pseudonyms", "--by", "Mary")
+    bcd("hospital", "declare", "north", "--identifiers", "pseudonyms", "--by", "Mary", "--reason", "test")
     store = open_store(settings)
     admit(store, _make_delivery(tmp_path / "delivery"), Hospital("north"))
     snapshot = freeze_snapshot(store, SplitOptions())

@@ -98,10 +98,10 @@ def test_a_slide_is_scored_without_home_server_or_network_and_leaves_only_its_re
     assert "not evaluated on this hospital's patients" in report.replace("&#39;", "'")
     assert json.loads((folder / "patches-0.geojson").read_text())["bcd"]["microns_per_pixel"] == [1.0, 1.0]
     left = {path.relative_to(tmp_path / "user").parts[0] for path in (tmp_path / "user").rglob("*")}
-    assert left <= {".cache", ".config", ".keras"}  # of matplotlib and Keras, which keep lists of fonts and settings
+    assert left <= {".cache", ".config"}  # of matplotlib, which keeps a list of fonts
     assert list((tmp_path / "tmp").iterdir()) == []
     [loaded] = [line.split() for line in done.stdout.splitlines() if line.startswith("LOADED")]
-    assert {"prefect", "mlflow", "optuna", "sklearn"}.isdisjoint(loaded)
+    assert {"keras", "mlflow", "optuna", "prefect", "sklearn", "tensorflow"}.isdisjoint(loaded)
 
 
 def test_without_a_champion_the_released_model_scores_and_no_home_is_begun(
@@ -200,7 +200,9 @@ def test_an_earlier_result_is_replaced_and_anything_else_is_not(bcd, released: P
     assert (tmp_path / "out/A/mine.txt").read_text() == "x"
 
 
-def test_what_is_missing_is_told(bcd, released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_missing_is_told(
+    bcd, released: Path, tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_patches(tmp_path / "a", TISSUE[:4])
     monkeypatch.chdir(tmp_path)
     for words, said in [
@@ -208,19 +210,22 @@ def test_what_is_missing_is_told(bcd, released: Path, tmp_path: Path, monkeypatc
         (["--to", "out"], "No file"),
         (["nothing.svs", "--to", "out"], "nothing.svs"),
         (["8867", "--model", "released"], "--model"),
+        (["a", "--to", "out", "--model", "a"], "holds no bundle"),
+        (["a", "--to", "out", "--model", "elsewhere/b"], "no folder"),
     ]:
         code, _, err = bcd("score", *words)
         assert (code, said in err) == (2, True), words
+    assert not settings.home.exists()
 
 
 def test_a_home_with_a_champion_scores_with_it(
     bcd, released: Path, registry_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from bcd.gate.adoption import adopt_released
-    from bcd.gate.overrides import Word
+    from bcd.store.sign_off import SignOff
 
     monkeypatch.setenv("BCD_HOME", str(registry_settings.home))
-    adopt_released(open_store(registry_settings), Word("Dr Lee", "to begin with"))
+    adopt_released(open_store(registry_settings), SignOff("Dr Lee", "to begin with"))
     write_patches(tmp_path / "a", TISSUE[:4])
     code, out, _ = bcd("score", tmp_path / "a", "--to", tmp_path / "out")
     assert (code, "Scored by bcd-idc/1" in out) == (0, True)

@@ -17,6 +17,7 @@ from bcd.admission.admit import admit
 from bcd.patches import Hospital
 from bcd.settings import Settings, load_settings
 from bcd.store.hospitals import declare_hospital
+from bcd.store.sign_off import SignOff
 
 sys.path.insert(0, str(Path(__file__).parent))  # processes that are started import `admitting` by its name
 
@@ -60,7 +61,7 @@ def first_home(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
                 settings = settings.model_copy(update={"catalog_url": url})
             files = {**patch_files("old", range(8)), "old_idx5_x951_y1_class0.png": picture(99, width=42)}
             with opened(settings) as store:
-                declare_hospital(store, EAST, "pseudonyms", author="test")
+                declare_hospital(store, EAST, "pseudonyms", SignOff("test", "test"))
                 admit(store, write_zip(settings.home.with_name("earlier.zip"), files), EAST)
             made[database] = settings
         return made[database]

@@ -14,9 +14,10 @@ from bcd.patches import Hospital
 from bcd.settings import Settings
 from bcd.snapshots.freeze import freeze_snapshot
 from bcd.snapshots.options import SplitOptions
-from bcd.store.batches import list_batches
 from bcd.store.conflicts import list_conflicts
+from bcd.store.delivery_queries import list_batches
 from bcd.store.revisions import import_labels
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 
 EAST = Hospital("east")
@@ -62,7 +63,7 @@ def test_of_two_deliveries_that_overlap_each_patch_is_admitted_once(
         with opened(settings) as store:
             counts = [admit(store, path, EAST) for path in order]
             admitted.append([(one.admitted, one.refused) for one in counts])
-            assert sum(batch.patches for batch in list_batches(store)) == 8 + 20
+            assert sum(batch.admitted for batch in list_batches(store)) == 8 + 20
     assert admitted == [
         [(10, {}), (10, {"already-admitted": 10})],
         [(20, {}), (0, {"already-admitted": 10})],
@@ -94,7 +95,7 @@ def test_a_doubt_that_arises_later_marks_the_patch_until_a_label_revision_settle
 
     labels = tmp_path / "labels.csv"
     labels.write_text("patient,slide,x,y,label\nnew,5,1,1,1\nnew,5,51,1,1\n")
-    revised = import_labels(store, labels, hospital=EAST, author="Ada", reason="looked again")
+    revised = import_labels(store, labels, hospital=EAST, sign_off=SignOff("Ada", "looked again"))
     assert (revised.changed, revised.settled) == (1, 2)
     assert _places(store) == known - {("new", 101)} | {("other", 51)}
     assert _bytes_of_batches(home).items() >= before.items()

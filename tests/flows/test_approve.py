@@ -15,6 +15,7 @@ from bcd.gate.verdict import Verdict
 from bcd.patches import SnapshotId
 from bcd.settings import Settings
 from bcd.store.decisions import Decision, list_decisions, record_decision
+from bcd.store.sign_off import SignOff
 from bcd.store.store import open_store
 
 ROOT = Path(__file__).parents[2]
@@ -62,16 +63,12 @@ def test_the_flow_suspends_until_a_person_answers_and_records_the_answer(
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("BCD_HOME", str(waiting.home))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    state = asyncio.run(_ask_and_answer({"verdict": "HOLD", "name": "Dr Lee", "reason": "not before the audit"}))
+    state = asyncio.run(_ask_and_answer({"verdict": "HOLD", "by": "Dr Lee", "reason": "not before the audit"}))
 
     assert state.is_completed()
     answer = list_decisions(open_store(waiting))[-1]
-    assert (answer.kind, answer.verdict, answer.by, answer.reason) == (
-        "approval",
-        "HOLD",
-        "Dr Lee",
-        "not before the audit",
-    )
+    assert (answer.kind, answer.verdict) == ("approval", "HOLD")
+    assert answer.sign_off == SignOff("Dr Lee", "not before the audit")
     assert find_waiting(open_store(waiting)) is None
 
 

@@ -11,9 +11,9 @@ from delivering import picture, write_zip
 from bcd.admission import admit as engine
 from bcd.admission.sources.source import Source
 from bcd.settings import Settings
-from bcd.store.batches import list_batches
-from bcd.store.delivery_queries import list_deliveries
+from bcd.store.delivery_queries import list_batches, list_deliveries
 from bcd.store.hospitals import declare_hospital
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("prefect_server")]
@@ -24,7 +24,7 @@ def store(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Store:
     monkeypatch.setenv("BCD_INBOX_QUIET_SECONDS", "0")
     store = open_store(settings)
     for hospital in ("east", "west"):
-        declare_hospital(store, hospital, "pseudonyms", author="test")
+        declare_hospital(store, hospital, "pseudonyms", SignOff("test", "test"))
     return store
 
 
@@ -62,7 +62,7 @@ def test_one_poisoned_delivery_stops_no_other_of_any_hospital(
     assert "b-poisoned.zip" in str(state.message)
     assert "BufferError" in str(state.message)
     assert "Traceback (most recent call last)" in caplog.text
-    assert {batch.delivery for batch in list_batches(store)} == {"a-good.zip", "c-good.zip", "good.zip"}
+    assert {batch.name for batch in list_batches(store)} == {"a-good.zip", "c-good.zip", "good.zip"}
     [refused] = [each for each in list_deliveries(store) if each.reason]
     assert refused.refused == {"failed": 1}
     assert (store.settings.reports / f"{refused.id[:12]}.html").exists()

@@ -17,17 +17,18 @@ from bcd.gate import adoption
 from bcd.gate.adoption import adopt_released, find_training_patients
 from bcd.gate.history import champion_version, list_versions
 from bcd.gate.options import GateOptions
-from bcd.gate.overrides import Word
+from bcd.gate.patients import assert_unseen
 from bcd.gate.promotion import run_gate
 from bcd.patches import Hospital
 from bcd.scoring.exposure import list_doubts
 from bcd.settings import Settings
 from bcd.snapshots.freeze import Snapshot
 from bcd.store.decisions import list_decisions
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
 from bcd.tracking.store import open_client
 
-WORD = Word("Dr Lee", "to begin with")
+LEE = SignOff("Dr Lee", "to begin with")
 
 
 @pytest.fixture
@@ -41,8 +42,8 @@ def store(home: Settings) -> Store:
 
 
 def test_it_is_registered_with_card_and_origin_and_made_champion_by_a_sign_off(home: Settings, store: Store) -> None:
-    decision = adopt_released(store, WORD)
-    assert (decision.kind, decision.by, decision.reason) == ("adopted", "Dr Lee", "to begin with")
+    decision = adopt_released(store, LEE)
+    assert (decision.kind, decision.sign_off) == ("adopted", LEE)
     [version] = list_versions(home)
     assert version.aliases == ["champion"]
     assert open_client(home).get_model_version("bcd-idc", version.version).tags["bcd.origin"] == "released"
@@ -54,9 +55,9 @@ def test_it_is_registered_with_card_and_origin_and_made_champion_by_a_sign_off(h
 
 
 def test_the_same_sign_off_again_changes_nothing_and_another_finds_a_champion(home: Settings, store: Store) -> None:
-    assert adopt_released(store, WORD) == adopt_released(store, WORD)
+    assert adopt_released(store, LEE) == adopt_released(store, LEE)
     with pytest.raises(BcdError, match="bcd-idc/1 is champion"):
-        adopt_released(store, Word("Dr Kim", "again"))
+        adopt_released(store, SignOff("Dr Kim", "again"))
     assert len(list_versions(home)) == len(list_decisions(store)) == 1
 
 
@@ -81,8 +82,8 @@ def test_killed_before_any_step_the_same_command_ends_as_if_it_had_not_been(
         else:
             patch.setattr(adoption, step, die)
         with pytest.raises((Killed, Exception)):
-            adopt_released(store, WORD)
-    decision = adopt_released(store, WORD)
+            adopt_released(store, LEE)
+    decision = adopt_released(store, LEE)
     assert champion_version(home) == decision.challenger
     assert len(list_versions(home)) == len(list_decisions(store)) == 1
     assert open_client(home).get_model_version("bcd-idc", "1").tags["bcd.decision"] == decision.key
@@ -92,7 +93,7 @@ def test_killed_before_any_step_the_same_command_ends_as_if_it_had_not_been(
 def challenged(home: Settings, store: Store, make_hospital: Callable[..., Snapshot], register: Any) -> Snapshot:
     """The hospital's own first network, registered after the adoption."""
     snapshot = make_hospital(home)
-    adopt_released(store, WORD)
+    adopt_released(store, LEE)
     register(home, "green", key="own", snapshot=snapshot.id)
     return snapshot
 
@@ -134,3 +135,5 @@ def test_gate_patients_whose_pixels_it_learned_from_are_known_whatever_they_are_
     leaking = rows.assign(pixel_sha256=np.where(rows["patient"] == "1003", first, rows["pixel_sha256"]))
     monkeypatch.setattr("bcd.snapshots.freeze.read_admitted", lambda _: leaking)
     assert find_training_patients(store, "1") == ["h1/1003"]
+    with pytest.raises(BcdError, match=r"has seen 1 patients.*h1/1003.*bcd model promote"):
+        assert_unseen(home, bundle, leaking)

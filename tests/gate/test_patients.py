@@ -100,10 +100,10 @@ def test_what_is_reported_is_of_test_patients_and_decides_nothing(gate):
 
 def test_a_challenger_that_cannot_be_loaded_is_told_and_nothing_is_decided(gate, undecided, store, monkeypatch):
     def fail(*_, **__):
-        raise OSError("No such artifact: networks/network-1.keras")
+        raise OSError("No such file: bundle.json")
 
-    monkeypatch.setattr("mlflow.artifacts.download_artifacts", fail)
-    with pytest.raises(BcdError, match=r"bcd-idc/1 cannot be loaded from the registry: No such artifact"):
+    monkeypatch.setattr("bcd.bundle.registry.load_scorer", fail)
+    with pytest.raises(BcdError, match=r"bcd-idc/1 cannot be loaded from the registry: No such file"):
         gate(GREEN)
 
     assert list_decisions(store) == []

@@ -11,10 +11,11 @@ from bcd.evaluation.options import EvaluateOptions
 from bcd.gate.comparison import compare_versions
 from bcd.gate.history import list_versions
 from bcd.gate.options import GateOptions
-from bcd.gate.overrides import Word, force_promotion
+from bcd.gate.overrides import force_promotion
 from bcd.gate.recheck import recheck_champion
 from bcd.snapshots.freeze import load_snapshot
 from bcd.store.decisions import list_decisions
+from bcd.store.sign_off import SignOff
 
 GREEN, RED, WRONG, _, LEAKY = "12345"
 EVALUATE = EvaluateOptions(resamples=100, min_patches=5, min_patients=2)
@@ -57,7 +58,7 @@ def test_the_champion_is_evaluated_again_on_new_patients_and_only_then(undecided
 
 def test_a_champion_that_no_longer_holds_is_told_and_stays(undecided, store, gate, grown):
     gate(RED)
-    force_promotion(store, WRONG, Word("Dr Lee", "by mistake"))
+    force_promotion(store, WRONG, SignOff("Dr Lee", "by mistake"))
 
     assert recheck(store, grown).verdict == "REJECT"
     assert aliases(undecided) == {"champion": WRONG, "previous": RED}
@@ -74,7 +75,7 @@ def test_without_champion_nobody_is_evaluated_and_without_previous_it_stands_alo
 
 def test_a_previous_champion_who_has_seen_the_gate_patients_is_left_out(undecided, store, first):
     for version in (LEAKY, RED):
-        force_promotion(store, version, Word("Dr Lee", "another protocol"))
+        force_promotion(store, version, SignOff("Dr Lee", "another protocol"))
 
     verdict = recheck(store, first)
 
@@ -99,8 +100,8 @@ def test_a_comparison_on_gate_patients_leaves_a_look(undecided, store, gate, fir
         compare_versions(store, GREEN, RED, EVALUATE, split="gate")
     assert list_decisions(store) == []
 
-    word = Word("Dr Lee", "curious")
-    compare_versions(store, GREEN, RED, EVALUATE, split="gate", word=word)
+    sign_off = SignOff("Dr Lee", "curious")
+    compare_versions(store, GREEN, RED, EVALUATE, split="gate", sign_off=sign_off)
 
     (look,) = list_decisions(store)
     assert (look.kind, look.verdict, look.by, look.evidence["patients"]) == ("look", "LOOK", "Dr Lee", 12)

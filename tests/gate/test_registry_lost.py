@@ -11,14 +11,15 @@ from bcd.errors import BcdError
 from bcd.evaluation.options import EvaluateOptions
 from bcd.gate.history import list_events, list_versions
 from bcd.gate.options import GateOptions
-from bcd.gate.overrides import Word, answer_approval, force_promotion, roll_back
+from bcd.gate.overrides import answer_approval, force_promotion, roll_back
 from bcd.gate.promotion import run_gate
 from bcd.gate.recheck import recheck_champion
 from bcd.snapshots.freeze import load_snapshot
 from bcd.store.decisions import list_decisions
+from bcd.store.sign_off import SignOff
 from bcd.store.store import open_store
 
-LEE = Word("Dr Lee", "the audit asks for it")
+LEE = SignOff("Dr Lee", "the audit asks for it")
 EVALUATE = EvaluateOptions(resamples=100)
 
 

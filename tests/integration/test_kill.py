@@ -45,7 +45,7 @@ class Lines:
 
 with show_progress(Lines()):
     store = open_store(settings)
-    declare_hospital(store, "east", "pseudonyms", author="test")
+    declare_hospital(store, "east", "pseudonyms", SignOff("test", "test"))
     admit(store, Path(sys.argv[1]), "east")
     retraining = write_plan(settings, freeze_snapshot(store, SplitOptions()))
     search_architecture(settings, retraining)
@@ -77,8 +77,8 @@ def _run(home: Path, delivery: Path, *, kill_at: str | None = None) -> None:
 def _state(settings: Settings) -> dict[str, object]:
     """What must be equal, however often the job was killed."""
     from bcd.gate.history import list_versions
-    from bcd.store.batches import list_batches
     from bcd.store.decisions import list_decisions
+    from bcd.store.delivery_queries import list_batches
     from bcd.store.store import open_store
 
     store = open_store(settings)
@@ -86,7 +86,7 @@ def _state(settings: Settings) -> dict[str, object]:
     [training] = settings.work.glob("*/network/training.json")
     history = json.loads(training.read_text())["history"]
     return {
-        "batches": [batch.id for batch in list_batches(store)],
+        "batches": [batch.batch for batch in list_batches(store)],
         "snapshots": sorted(path.name for path in settings.snapshots.iterdir()),
         "decisions": [(decision.key, decision.verdict) for decision in list_decisions(store)],
         "versions": [(version.version, version.verdict, version.aliases) for version in versions],

@@ -15,6 +15,7 @@ from bcd.patches import Hospital
 from bcd.settings import Settings, load_settings
 from bcd.store import tables
 from bcd.store.hospitals import declare_hospital
+from bcd.store.sign_off import SignOff
 from bcd.store.store import open_store
 
 DELIVERIES = sorted((Path(__file__).parents[2].parent / "shared/data/batches").glob("*.zip"))
@@ -39,7 +40,7 @@ pytestmark = [
 
 def _home(path: Path) -> Settings:
     settings = load_settings(path)
-    declare_hospital(open_store(settings), IDC, "pseudonyms", author="test")
+    declare_hospital(open_store(settings), IDC, "pseudonyms", SignOff("test", "test"))
     return settings
 
 

@@ -18,6 +18,7 @@ from bcd.settings import Settings
 from bcd.snapshots.freeze import freeze_snapshot
 from bcd.snapshots.options import SplitOptions
 from bcd.store.hospitals import declare_hospital
+from bcd.store.sign_off import SignOff
 from bcd.store.store import open_store
 
 
@@ -36,7 +37,7 @@ def _names(patients: int, labels: list[int | None]) -> list[str]:
 
 def _admit(settings: Settings, tmp_path: Path, names: list[str]) -> None:
     store = open_store(settings)
-    declare_hospital(store, "small", "pseudonyms", author="test")
+    declare_hospital(store, "small", "pseudonyms", SignOff("test", "test"))
     admission = admit(store, _deliver(tmp_path, names), Hospital("small"))
     assert admission.admitted == len(names)
 
@@ -71,7 +72,7 @@ def test_the_whole_inbox_is_worked_through_although_one_delivery_is_bad(
 
     monkeypatch.setenv("BCD_INBOX_QUIET_SECONDS", "0")
     for hospital in ("east", "west"):
-        declare_hospital(open_store(settings), hospital, "pseudonyms", author="test")
+        declare_hospital(open_store(settings), hospital, "pseudonyms", SignOff("test", "test"))
         (settings.inbox / hospital).mkdir(parents=True)
     shutil.copy(_deliver(tmp_path, _names(2, [0, 1])), settings.inbox / "west/good.zip")
     with zipfile.ZipFile(settings.inbox / "east/holiday.zip", "w") as archive:

@@ -51,14 +51,6 @@ def test_a_failure_in_a_thread_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> N
         prepare(noise(10), PrepareOptions())
 
 
-def test_options_keep_the_name_they_had_before_there_were_more_of_them() -> None:
-    """What was prepared, searched and recorded with bcd 0.1 is found under this."""
-    assert PrepareOptions().fingerprint() == "159f4e6f024e"
-    fingerprints = {PrepareOptions(stain=stain).fingerprint() for stain in ("none", "reinhard", "macenko")}
-    assert len(fingerprints | {PrepareOptions(sharpen=False).fingerprint()}) == 4
-    assert PrepareOptions.model_validate_json('{"sharpen": true}') == PrepareOptions()
-
-
 def test_the_version_of_the_preparation_is_recorded_counts_and_is_asked_for() -> None:
     assert PrepareOptions().model_dump()["version"] == PREPARATION
     changed = PrepareOptions.model_construct(sharpen=True, stain="none", version=2)  # type: ignore[arg-type]

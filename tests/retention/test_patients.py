@@ -24,6 +24,7 @@ from bcd.store.deliveries import RefusedFile
 from bcd.store.delivery_queries import list_refused
 from bcd.store.erasures import assert_not_erased
 from bcd.store.hospitals import declare_hospital
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
 from bcd.store.withdrawals import withdraw
 from bcd.tracking.lookup import MODEL
@@ -41,7 +42,7 @@ def store(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Store]
         postgres = request.getfixturevalue("postgres")
         url = postgres.url(postgres.make_database())
     opened = open_store(settings.model_copy(update={"catalog_url": url}))
-    declare_hospital(opened, "east", "pseudonyms", "Mary")
+    declare_hospital(opened, "east", "pseudonyms", SignOff("Mary", "test"))
     yield opened
     opened.engine.dispose()
 
@@ -74,7 +75,7 @@ def _deliver(store: Store, name: str, *, slide: str, labels: list[int | None], r
 
 
 def _withdraw(store: Store, patient: str = "8867") -> None:
-    withdraw(store, patient, hospital="east", author="Mary", reason="a letter")
+    withdraw(store, patient, hospital="east", sign_off=SignOff("Mary", "a letter"))
 
 
 def _rows(settings: Settings, batch: BatchId, patient: str) -> list[int]:

@@ -11,10 +11,11 @@ from registered import copy_home
 
 from bcd.bundle.registry import load_bundle
 from bcd.gate.history import list_events, list_versions
-from bcd.gate.overrides import Word, force_promotion
+from bcd.gate.overrides import force_promotion
 from bcd.patches import Hospital, PatientId
 from bcd.retention.versions import remove_versions
 from bcd.store.ledger import LedgerEntry, record_score
+from bcd.store.sign_off import SignOff
 from bcd.store.store import open_store
 from bcd.tracking.lookup import MODEL
 from bcd.tracking.store import open_client
@@ -27,8 +28,8 @@ def six_versions(shared_settings, register, make_hospital):
     for number in range(1, 7):
         register(shared_settings, "green", key=str(number), snapshot=snapshot.id)
     store = open_store(shared_settings)
-    force_promotion(store, "2", Word("Dr Lee", "first"))
-    force_promotion(store, "3", Word("Dr Lee", "second"))
+    force_promotion(store, "2", SignOff("Dr Lee", "first"))
+    force_promotion(store, "3", SignOff("Dr Lee", "second"))
     entry = LedgerEntry(
         hospital=Hospital("h1"),
         patient=PatientId("1000"),

@@ -20,6 +20,7 @@ from bcd.store.frames import Frame, SlideFrame, record_frames
 from bcd.store.hospitals import declare_hospital
 from bcd.store.options import LabelOptions
 from bcd.store.patients import patient_patches
+from bcd.store.sign_off import SignOff
 
 EAST, PATIENT = Hospital("east"), PatientId("1001")
 CELLS = [(0, 0), (1, 0), (2, 0), (3, 0), (2, 1)]
@@ -28,7 +29,7 @@ SCANNED = Frame(0.5, 0.5, left=1000, top=0)  # a patch is 400 pixels of level 0
 
 @pytest.fixture
 def admitted(store, make_patches):
-    declare_hospital(store, "east", "pseudonyms", "Mary")
+    declare_hospital(store, "east", "pseudonyms", SignOff("Mary", "test"))
     store.admit(*make_patches(CELLS, labels=[None] * len(CELLS)))
 
 
@@ -139,8 +140,7 @@ def test_out_to_qupath_edited_and_back(store, scored, tmp_path, version: str, is
         hospital=None,
         patient=None,
         slide=None,
-        author="Dr Lee",
-        reason="corrected in QuPath",
+        sign_off=SignOff("Dr Lee", "corrected in QuPath"),
     )
     assert (done.positive, done.negative, done.mixed, done.silent) == (2, 1, 1, 1)
     assert (done.others, done.frame is not None) == (len(CELLS), is_cut)

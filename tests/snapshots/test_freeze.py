@@ -19,6 +19,7 @@ from bcd.snapshots.freeze import Snapshot, freeze_snapshot, load_snapshot, patie
 from bcd.snapshots.splits import SplitOptions
 from bcd.store import tables
 from bcd.store.batches import hash_rows, read_pixels
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 
 CELL_0 = {"hospital": "east", "patient": "0", "slide": "5", "x": 1, "y": 51}
@@ -27,7 +28,7 @@ PATIENTS = [f"{number}" for number in range(10)]
 
 
 def revise(store: Store, label: int) -> None:
-    revision = {**CELL_0, "label": label, "author": "a test", "reason": "because", "revised_at": datetime.now(UTC)}
+    revision = {**CELL_0, "label": label, **vars(SignOff("a test", "because"))}
     with store.write() as connection:
         connection.execute(sa.insert(tables.label_revisions).values(revision))
 
@@ -44,9 +45,7 @@ def withdraw(store: Store, patient: str) -> None:
     row = {
         "hospital": "east",
         "patient": patient,
-        "author": "a test",
-        "reason": "",
-        "withdrawn_at": datetime.now(UTC),
+        **vars(SignOff("a test", "a letter")),
     }
     with store.write() as connection:
         connection.execute(sa.insert(tables.withdrawn).values(row))

@@ -13,6 +13,7 @@ from bcd.settings import Settings, load_settings
 from bcd.snapshots.freeze import freeze_snapshot
 from bcd.snapshots.splits import SplitOptions
 from bcd.store import tables
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
 
 # Names that databases order differently: by case, by length, with the hyphen ignored.
@@ -38,13 +39,11 @@ def full(store: Store, store_batch) -> Store:
     cell = {"hospital": "east", "patient": "B", "slide": "5", "y": 51}
     with store.write() as connection:
         delivery = connection.scalars(sa.select(tables.deliveries.c.id)).first()
-        human = {"author": "a test", "reason": ""}
-        connection.execute(
-            sa.insert(tables.label_revisions).values({**cell, "x": 1, "label": 1, "revised_at": now} | human)
-        )
+        human = vars(SignOff("a test", "a letter"))
+        connection.execute(sa.insert(tables.label_revisions).values({**cell, "x": 1, "label": 1} | human))
         doubt = {**cell, "x": 51, "rule": "two-labels", "delivery": delivery, "message": "", "found_at": now}
         connection.execute(sa.insert(tables.conflicts).values(doubt))
-        gone = {"hospital": "east", "patient": "zz", "withdrawn_at": now}
+        gone = {"hospital": "east", "patient": "zz"}
         connection.execute(sa.insert(tables.withdrawn).values(gone | human))
     return store
 

@@ -23,6 +23,7 @@ from bcd.snapshots.splits import (
     suggest_protocol,
 )
 from bcd.store import tables
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 
 HELD_OUT = SplitOptions(protocol="leave-one-hospital-out", held_out="west")
@@ -154,7 +155,7 @@ def test_the_catalog_records_what_was_dealt_whatever_the_database(store: Store, 
 
 def test_a_withdrawn_patient_takes_no_seat(store: Store, store_batch) -> None:
     store_batch(["1", "2"])
-    row = {"hospital": "east", "patient": "1", "author": "a test", "reason": "", "withdrawn_at": datetime.now(UTC)}
+    row = {"hospital": "east", "patient": "1", **vars(SignOff("a test", "a letter"))}
     with store.write() as connection:
         connection.execute(sa.insert(tables.withdrawn).values(row))
     deal_splits(store, SplitOptions())

@@ -17,6 +17,7 @@ from bcd.store.frames import PATCH_FRAME, Frame
 from bcd.store.hospitals import declare_hospital
 from bcd.store.labels import latest_labels
 from bcd.store.options import LabelOptions
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 from bcd.store.withdrawals import withdraw
 
@@ -77,7 +78,7 @@ def test_areas_are_in_the_pixels_of_the_slide_as_a_viewer_counts_them() -> None:
 def bring(store: Store, tmp_path: Path):
     """Imports areas, (class, box), as QuPath would save them."""
     for hospital in ("east", "west"):
-        declare_hospital(store, hospital, "pseudonyms", "Mary")
+        declare_hospital(store, hospital, "pseudonyms", SignOff("Mary", "test"))
 
     def _bring(areas, *, names=(), hospital=None, patient="a", slide="5") -> AnnotationImport:
         features = [_feature("annotation", box(*corners), classification={"name": name}) for name, corners in areas]
@@ -85,8 +86,8 @@ def bring(store: Store, tmp_path: Path):
         file = tmp_path / "edited.geojson"
         file.write_text(json.dumps({"type": "FeatureCollection", "features": features}), "utf-8")
         place = {"hospital": hospital, "patient": patient, "slide": slide}
-        signed = {"author": "Dr Lee", "reason": "second reading"}
-        return import_annotations(store, file, DEFAULTS, **place, **signed)
+        sign_off = SignOff("Dr Lee", "second reading")
+        return import_annotations(store, file, DEFAULTS, **place, sign_off=sign_off)
 
     return _bring
 
@@ -106,7 +107,7 @@ def labels_of(store: Store, hospital: str = "east") -> list[int | None]:
 def revisions(store: Store) -> list[tuple]:
     columns = tables.label_revisions.c
     with store.read() as connection:
-        query = sa.select(columns.x, columns.label, columns.author, columns.reason).order_by(columns.x)
+        query = sa.select(columns.x, columns.label, columns.by, columns.reason).order_by(columns.x)
         return [tuple(row) for row in connection.execute(query)]
 
 
@@ -171,14 +172,10 @@ def test_areas_elsewhere_or_too_small_are_refused_with_both_places(store: Store,
     assert revisions(store) == []
 
 
-def test_a_withdrawn_patient_and_a_missing_sign_off_are_refused(store, store_batch, bring) -> None:
+def test_a_withdrawn_patient_is_refused(store, store_batch, bring) -> None:
     store_batch(["a"], labels=(0,))
     tumour = [("Tumor", (0, 50, 50, 100))]
-    with pytest.raises(BcdError, match="The reason is missing"):
-        import_annotations(
-            store, Path("x"), DEFAULTS, hospital="east", patient="a", slide="5", author="M", reason=" "
-        )
-    withdraw(store, "a", hospital="east", author="Mary", reason="a letter")
+    withdraw(store, "a", hospital="east", sign_off=SignOff("Mary", "a letter"))
     with pytest.raises(BcdError, match="withdrawn"):
         bring(tumour)
     assert revisions(store) == []

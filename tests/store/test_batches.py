@@ -9,7 +9,8 @@ import pytest
 from bcd.errors import BcdError
 from bcd.patches import Hospital, PatientId
 from bcd.settings import Settings
-from bcd.store.batches import batch_id, list_batches, open_pixels, read_pixels, write_batch
+from bcd.store.batches import batch_id, open_pixels, read_pixels, write_batch
+from bcd.store.delivery_queries import list_batches
 from bcd.store.patients import patient_patches
 from bcd.store.spool import open_spool
 from bcd.store.store import Store
@@ -97,8 +98,8 @@ def test_the_name_of_a_source_file_is_not_part_of_the_identity(make_index) -> No
 def test_batches_are_listed_in_the_order_of_their_admission(store: Store, store_batch) -> None:
     ids = [store_batch([name]) for name in ("z", "a", "m")]
     batches = list_batches(store)
-    assert [batch.id for batch in batches] == ids
-    assert (batches[0].patches, batches[0].patients, batches[0].refused) == (2, 1, 0)
+    assert [batch.batch for batch in batches] == ids
+    assert (batches[0].admitted, batches[0].patients, batches[0].refused) == (2, 1, {})
     assert batches[0].admitted_at.utcoffset() is not None
 
 

@@ -20,6 +20,7 @@ from bcd.settings import Settings, load_settings
 from bcd.store import tables
 from bcd.store.catalog import connect
 from bcd.store.decisions import list_decisions
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
 
 NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
@@ -77,12 +78,14 @@ def test_a_populated_catalog_becomes_what_a_new_one_is(settings: Settings, old: 
         assert delivery["admitted_at"] == NOW
         hospital = connection.execute(sa.select(tables.hospitals)).mappings().one()
         assert (hospital["hospital"], hospital["identifiers"]) == ("east", "pseudonyms")
-        assert connection.scalar(sa.select(tables.withdrawn.c.author)) == ""
+        assert SignOff.of(hospital) == SignOff("migration 0002", "not recorded")
+        withdrawn = connection.execute(sa.select(tables.withdrawn)).mappings().one()
+        assert (SignOff.of(withdrawn), withdrawn["at"]) == (SignOff("not recorded", "r"), NOW)
         assert connection.scalar(sa.select(tables.patches.c.patient)) == "8867"
         assert connection.scalar(sa.select(tables.label_revisions.c.label)) == 1
     (decision,) = list_decisions(store)
     assert (decision.verdict, decision.reasons, decision.evidence) == ("HOLD", ["r"], {"patients": 3})
-    assert (decision.kind, decision.by, decision.reason) == ("gate", "", "")
+    assert (decision.kind, decision.sign_off) == ("gate", None)
 
 
 def test_a_migration_that_is_interrupted_leaves_the_old_schema(

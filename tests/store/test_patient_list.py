@@ -18,6 +18,7 @@ from bcd.snapshots.options import SplitOptions
 from bcd.store import tables
 from bcd.store.ledger import LedgerEntry, record_score
 from bcd.store.patient_list import find_patients
+from bcd.store.sign_off import SignOff
 
 NOW = datetime(2026, 11, 29, 20, 15, tzinfo=UTC)
 
@@ -75,7 +76,7 @@ def test_the_command_lists_them_and_writes_json(known, settings: Settings, monke
 
 
 def test_withdrawn_patients_are_marked(known) -> None:
-    gone = {"hospital": "east", "patient": "5", "withdrawn_at": NOW, "author": "Mary", "reason": "a letter"}
+    gone = {"hospital": "east", "patient": "5", **vars(SignOff("Mary", "a letter"))}
     with known.write() as connection:
         connection.execute(sa.insert(tables.withdrawn).values(gone))
     assert [each.patient for each in find_patients(known, "dealt") if each.withdrawn] == ["5"]

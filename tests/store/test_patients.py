@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import pytest
 import sqlalchemy as sa
 
@@ -9,6 +7,7 @@ from bcd.errors import BcdError
 from bcd.patches import Hospital, PatientId
 from bcd.store import tables
 from bcd.store.patients import find_hospital, list_patients, patient_patches
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 
 
@@ -16,9 +15,7 @@ def _revise(store: Store, patient: str, x: int, label: int | None) -> None:
     cell = {"hospital": "east", "patient": patient, "slide": "5", "x": x, "y": 51}
     with store.write() as connection:
         connection.execute(
-            sa.insert(tables.label_revisions).values(
-                **cell, label=label, author="a test", reason="because", revised_at=datetime.now(UTC)
-            )
+            sa.insert(tables.label_revisions).values(**cell, label=label, **vars(SignOff("a test", "because")))
         )
 
 

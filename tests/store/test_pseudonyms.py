@@ -16,6 +16,7 @@ from bcd.patches import Hospital, PatchName
 from bcd.store import pseudonyms as module
 from bcd.store.hospitals import declare_hospital, find_declared
 from bcd.store.pseudonyms import Pseudonyms, fingerprint, key_path, open_pseudonyms
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 
 EAST, WEST = Hospital("east"), Hospital("west")
@@ -62,7 +63,7 @@ def test_the_key_never_shows() -> None:
 
 
 def test_pseudonyms_are_left_alone_where_identifiers_are_pseudonyms(store: Store) -> None:
-    declare_hospital(store, "east", "pseudonyms", "Mary")
+    declare_hospital(store, "east", "pseudonyms", SignOff("Mary", "test"))
     assert open_pseudonyms(store, EAST) is None
     assert not store.settings.keys.exists()
 
@@ -146,7 +147,7 @@ def test_a_run_killed_while_writing_the_key_leaves_none(store: Store, monkeypatc
 
 
 def test_processes_that_need_the_key_at_once_end_with_one(store: Store) -> None:
-    declare_hospital(store, "east", "raw", "Mary")
+    declare_hospital(store, "east", "raw", SignOff("Mary", "test"))
     script = (
         "from bcd.settings import load_settings as s; from bcd.store.store import open_store as c;"
         " from bcd.store.pseudonyms import open_pseudonyms as p; print(p(c(s()), 'east').patient('1'))"
@@ -161,7 +162,7 @@ def test_processes_that_need_the_key_at_once_end_with_one(store: Store) -> None:
 
 
 def _open(store: Store, hospital: Hospital) -> Pseudonyms:
-    declare_hospital(store, hospital, "raw", "Mary")
+    declare_hospital(store, hospital, "raw", SignOff("Mary", "test"))
     opened = open_pseudonyms(store, hospital)
     assert opened is not None
     return opened

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from bcd.patches import Hospital, PatientId, SnapshotId
 from bcd.store.decisions import Decision, find_decision, list_decisions, list_looks, record_decision
 from bcd.store.ledger import LedgerEntry, find_score, list_scores, record_score
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 
 DECISION = Decision(
@@ -61,11 +62,13 @@ def test_a_failed_attempt_is_listed_and_is_no_score(store: Store) -> None:
 
 
 def test_a_person_s_decision_keeps_name_reason_and_kind(store: Store) -> None:
-    forced = replace(DECISION, key="forced", kind="forced", by="Dr Lee", reason="the audit", verdict="PROMOTE")
+    forced = replace(
+        DECISION, key="forced", kind="forced", sign_off=SignOff("Dr Lee", "the audit"), verdict="PROMOTE"
+    )
     record_decision(store, DECISION)
     record_decision(store, forced)
     assert list_decisions(store) == [DECISION, forced]
-    assert (DECISION.kind, DECISION.by, DECISION.reason) == ("gate", "", "")
+    assert (DECISION.kind, DECISION.by, forced.by) == ("gate", "the gate", "Dr Lee")
     assert forced.promotes
     assert not replace(forced, kind="recheck").promotes
 

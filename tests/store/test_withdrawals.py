@@ -9,6 +9,7 @@ from bcd.settings import Settings
 from bcd.store.hospitals import declare_hospital
 from bcd.store.patients import list_patients, patient_patches
 from bcd.store.pseudonyms import open_pseudonyms
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 from bcd.store.withdrawals import find_snapshots, list_withdrawals, withdraw
 
@@ -17,19 +18,19 @@ EAST = Hospital("east")
 
 @pytest.fixture(autouse=True)
 def declared(store: Store, store_batch) -> None:
-    declare_hospital(store, "east", "pseudonyms", "Mary")
+    declare_hospital(store, "east", "pseudonyms", SignOff("Mary", "test"))
     store_batch(["8867", "9999"])
 
 
 def _withdraw(store: Store, patient: str, hospital: str | None = "east"):
-    return withdraw(store, patient, hospital=hospital, author="Mary", reason="a letter")
+    return withdraw(store, patient, hospital=hospital, sign_off=SignOff("Mary", "a letter"))
 
 
 def test_a_withdrawal_is_recorded_and_twice_is_once(store: Store) -> None:
     first, is_new = _withdraw(store, "8867", None)
     assert is_new
-    assert (first.person, first.author, first.reason) == (("east", "8867"), "Mary", "a letter")
-    assert withdraw(store, "8867", hospital="east", author="John", reason="again") == (first, False)
+    assert (first.person, first.sign_off) == (("east", "8867"), SignOff("Mary", "a letter"))
+    assert withdraw(store, "8867", hospital="east", sign_off=SignOff("John", "again")) == (first, False)
     assert list_withdrawals(store) == [first]
 
 
@@ -51,13 +52,8 @@ def test_an_unknown_patient_is_answered_with_near_ones(store: Store) -> None:
     assert list_withdrawals(store) == []
 
 
-def test_a_withdrawal_is_signed(store: Store) -> None:
-    with pytest.raises(BcdError, match="reason is missing"):
-        withdraw(store, "8867", hospital="east", author="Mary", reason="")
-
-
 def test_a_raw_hospital_s_patient_is_named_by_identifier_or_pseudonym(store: Store, store_batch) -> None:
-    declare_hospital(store, "north", "raw", "Mary")
+    declare_hospital(store, "north", "raw", SignOff("Mary", "test"))
     pseudonyms = open_pseudonyms(store, Hospital("north"))
     assert pseudonyms is not None
     miller = pseudonyms.patient("Miller")

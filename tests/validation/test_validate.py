@@ -31,6 +31,7 @@ from bcd.snapshots.options import SplitOptions
 from bcd.snapshots.splits import published_list
 from bcd.store.batches import read_pixels
 from bcd.store.hospitals import declare_hospital, list_hospitals
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
 from bcd.store.tables import metadata
 from bcd.validation.model import FileReading, open_model
@@ -65,7 +66,7 @@ class Home:
 def home(shared_settings: Settings, register: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Home:
     """A home with 20 patients, three of them on the published list of val, and two versions trained on it."""
     store = open_store(shared_settings)
-    declare_hospital(store, "north", "pseudonyms", "a test")
+    declare_hospital(store, "north", "pseudonyms", SignOff("a test", "test"))
     patients = LISTED + [f"p{number}" for number in range(17)]
     delivery = write_delivery(tmp_path_factory.mktemp("inbox") / "first", patients, seed=1)
     admit(store, delivery, Hospital("north"))
@@ -148,9 +149,10 @@ def test_a_file_of_a_network_is_evaluated_and_said_to_be_uncalibrated(home: Home
 
 def test_an_exported_file_gives_the_scores_of_its_bundle(home: Home, tmp_path: Path) -> None:
     from bcd.bundle.export.export import export_bundle
-    from bcd.bundle.registry import load_bundle
+    from bcd.bundle.registry import open_folder, require_row
 
-    export_bundle(load_bundle(home.store.settings, "1"), "keras", tmp_path / "bcd.keras")
+    with open_folder(home.store.settings, require_row(home.store.settings, "1")) as folder:
+        export_bundle(folder, "bcd-idc/1", "keras", tmp_path / "bcd.keras")
     pixels = read_pixels(home.store.settings, home.snapshot.of("test"))
     exported, bundle = (open_model(home.store.settings, which) for which in (str(tmp_path / "bcd.keras"), "1"))
     np.testing.assert_allclose(exported.score(pixels)["probability"], bundle.score(pixels)["probability"], atol=1e-4)
@@ -281,6 +283,18 @@ def test_pixels_that_a_model_was_trained_on_are_known_under_any_name(home: Home,
         evaluate_on_delivery(home.store.settings, copied, Hospital("west"), ["1"], options=OPTIONS)
 
 
+def test_the_released_model_is_evaluated_on_patients_that_it_has_not_learned_from(
+    home: Home, released: Path, tmp_path: Path
+) -> None:
+    settings = home.store.settings
+    delivery = write_delivery(tmp_path / "new", [f"new{number}" for number in range(12)], seed=9)
+    found, _ = evaluate_on_delivery(settings, delivery, Hospital("west"), ["released"], options=OPTIONS)
+    assert list(found.evaluations) == ["bcd-idc/released"]
+    same = write_delivery(tmp_path / "same", ["p0", "p1"], seed=9)
+    with pytest.raises(BcdError, match="public/p0"):
+        evaluate_on_delivery(settings, same, Hospital("public"), ["released"], options=OPTIONS)
+
+
 def test_a_delivery_without_labels_cannot_evaluate(home: Home, tmp_path: Path) -> None:
     unlabelled = write_delivery(tmp_path / "unlabelled", ["q1"], seed=4, labelled=False)
     with pytest.raises(InsufficientEvidenceError, match="No patch of unlabelled has a label"):
@@ -349,7 +363,7 @@ def test_evaluating_deals_nobody_and_freezes_nothing(
 ) -> None:
     raw = Hospital("raw")
     if raw not in {each.hospital for each in list_hospitals(home.store)}:
-        declare_hospital(home.store, raw, "raw", "a test")
+        declare_hospital(home.store, raw, "raw", SignOff("a test", "test"))
     new = f"n{len(form)}"  # whom no earlier form can have dealt
     admit(home.store, write_delivery(tmp_path / new, [new], seed=len(form)), Hospital("north"))
     test = home.snapshot.of("test")

@@ -21,12 +21,13 @@ from bcd.bundle.card.sections import (
     make_protocol,
     make_sections,
 )
-from bcd.bundle.record import describe_record
+from bcd.bundle.record import BundleRecord
 from bcd.evaluation.evaluation import Evaluation
 from bcd.evaluation.report.figures import describe_picture
 from bcd.evaluation.report.tables import format_estimate, format_percent, threshold_rows
 from bcd.pages import embed_picture, render_page
 from bcd.tracking.lookup import MODEL
+from bcd.training.ensemble import describe_ensemble
 
 MARKDOWN, HTML = "card.md", "card.html"
 
@@ -69,6 +70,17 @@ def write_card(facts: CardFacts) -> Card:
     pictures = {describe_picture(name, facts.evaluation): png for name, png in facts.pictures.items()}
     return render_card(
         _shorten(facts), describe_record(facts.record), _headline(facts), make_sections(facts), pictures
+    )
+
+
+def describe_record(record: BundleRecord) -> str:
+    """Says in one sentence what a bundle is."""
+    auroc = record.metrics.get("test_auroc_pooled")
+    figure = "without a test AUROC" if auroc is None else f"AUROC {auroc:.3f} on the test patients"
+    network = describe_ensemble(record.architecture, record.ensemble)
+    return (
+        f"Trained on snapshot {record.snapshot[:12]} ({record.protocol}): {network}, {figure}, "
+        f"{record.created_at:%Y-%m-%d}; research use only."
     )
 
 

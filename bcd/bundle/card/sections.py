@@ -20,6 +20,7 @@ from bcd.evaluation.report.tables import (
     describe,
     format_estimate,
     format_level,
+    format_share,
     format_signed,
     threshold_parts,
 )
@@ -73,8 +74,8 @@ def describe_data(facts: CardFacts) -> str:
     named = f" ({', '.join(hospitals)})" if len(hospitals) <= _NAMED else ""
     return (
         f"Trained on {train['patches']:,} patches of {train['patients']} patients of "
-        f"{format_count(len(hospitals), 'hospital')}{named}, {_share(train['positive'], train['patches'])} IDC; "
-        f"splits by patient ({facts.record.protocol})."
+        f"{format_count(len(hospitals), 'hospital')}{named}, {format_share(train['positive'], train['patches'])} IDC;"
+        f" splits by patient ({facts.record.protocol})."
     )
 
 
@@ -116,22 +117,19 @@ def format_count(n: int, noun: str, plural: str = "s") -> str:
 def _describe_scoring(evaluation: Evaluation) -> str:
     options = evaluation.options
     return (
-        f"Metrics are of the test patients with the share of IDC that they have, {_share(evaluation.prevalence)}. "
-        f"Intervals are of {format_level(options.confidence)}, {_INTERVALS[options.interval]}. A rate on under "
-        f"{options.min_patches} patches or {options.min_patients} patients is n/a."
+        "Metrics are of the test patients with the share of IDC that they have,"
+        f" {format_share(evaluation.prevalence)}. Intervals are of {format_level(options.confidence)},"
+        f" {_INTERVALS[options.interval]}. A rate on under {options.min_patches} patches or {options.min_patients}"
+        " patients is n/a."
     )
 
 
 def _count_table(kind: str, counts: pd.DataFrame) -> Table:
     rows = [
-        [str(name), f"{row['patients']:,}", f"{row['patches']:,}", _share(row["positive"], row["patches"])]
+        [str(name), f"{row['patients']:,}", f"{row['patches']:,}", format_share(row["positive"], row["patches"])]
         for name, row in counts.iterrows()
     ]
     return Table(f"Patients and patches by {kind}.", [kind, "patients", "patches", "IDC"], rows)
-
-
-def _share(part: float, whole: float = 1) -> str:
-    return f"{100 * part / whole:.1f} %" if whole else "n/a"
 
 
 USE = "Research use only: not a medical device, not for diagnosis."

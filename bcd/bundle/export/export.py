@@ -4,7 +4,8 @@ The file is loaded in its own runtime and compared with the bundle before it get
 gives the bundle's scores.
 
 Examples:
-        note = export_bundle(load_bundle(settings), "onnx", Path("bcd-idc.onnx"))
+        with open_folder(settings, row) as folder:
+            note = export_bundle(folder, row.name, "onnx", Path("bcd-idc.onnx"))
         note.difference
 """
 
@@ -18,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from bcd.bundle.export.runtimes import RUNTIMES, Format, Scores
-from bcd.bundle.folder import FolderBundle
+from bcd.bundle.export.runtimes import OUTPUTS, RUNTIMES, Format, Scores
 from bcd.bundle.probes import draw_probes
-from bcd.bundle.registry import Bundle
+from bcd.bundle.scorer import load_scorer
+from bcd.bundle.write import load_networks
 from bcd.errors import BcdError
 from bcd.evaluation.report.tables import format_level
 from bcd.files import partial_folder, whole_file
@@ -68,11 +69,12 @@ class ExportNote(BaseModel):
     use: str = "Research use only: not a medical device, not for diagnosis."
 
 
-def export_bundle(bundle: Bundle | FolderBundle, format: Format, path: Path) -> ExportNote:  # noqa: A002
+def export_bundle(bundle: Path, name: str, format: Format, path: Path) -> ExportNote:  # noqa: A002
     """Writes a bundle as one file of another format, checks it, and says beside it what it is.
 
     Args:
-        bundle: What to export.
+        bundle: The folder of what to export.
+        name: What it is called, such as `bcd-idc/3`.
         format: As what.
         path: The file, with the format's suffix; OpenVINO's weights lie beside it as `.bin`.
 
@@ -91,15 +93,13 @@ def export_bundle(bundle: Bundle | FolderBundle, format: Format, path: Path) -> 
         raise BcdError(f"{path} is no name for {format}.", f"Let it end in {runtime.suffix}.")
     probes = draw_probes(_PROBES)
     with partial_folder(path.parent) as folder, on_processor():
-        record = bundle.record
-        expected = bundle.score(probes)
+        scorer = load_scorer(bundle)
+        record, expected = scorer.record, scorer.score(probes)
         file = folder / path.name
-        runtime.write(build_graph(bundle.scorer.networks, record, fold_turns=runtime.converts), file)
-        difference = _compare(
-            runtime.score(file, probes), {name: expected[name].to_numpy() for name in ("logit", "probability")}
-        )
+        runtime.write(build_graph(load_networks(bundle), record, fold_turns=runtime.converts), file)
+        difference = _compare(runtime.score(file, probes), {score: expected[score].to_numpy() for score in OUTPUTS})
         note = ExportNote(
-            bundle=bundle.name,
+            bundle=name,
             format=format,
             levels=record.policy.levels,
             certified={

@@ -48,7 +48,7 @@ def build_graph(networks: Sequence[Model], record: BundleRecord, *, fold_turns: 
     """
     raw = keras.Input(_SHAPE, dtype="uint8", name="patches")
     turns = _turn(_prepare(raw, record.preparation), record.ensemble.turns)
-    answer = _join(networks)
+    answer = join_networks(networks)
     if fold_turns and len(turns) > 1:
         each = answer(layers.Concatenate(axis=0, name="turns")(turns))
         logit = keras.ops.reshape(keras.ops.mean(keras.ops.reshape(each, (len(turns), -1)), axis=0), (-1, 1))
@@ -110,8 +110,8 @@ def _flip(equation: str, name: str) -> Layer:
     return layer
 
 
-def _join(networks: Sequence[Model]) -> Model:
-    """Joins the networks to a model that answers with the mean of their logits."""
+def join_networks(networks: Sequence[Model]) -> Model:
+    """Joins networks to one from prepared patches (n, 50, 50, 3) to the mean of their logits (n, 1)."""
     prepared = keras.Input(_SHAPE, name="prepared")
     members = [_rename(network, f"network_{number}") for number, network in enumerate(networks, 1)]
     return keras.Model(prepared, _mean([member(prepared) for member in members], "members"), name="networks")

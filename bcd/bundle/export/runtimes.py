@@ -1,17 +1,12 @@
-"""The runtimes that an exported bundle is made for: each writes its file with one, and scores from it with another.
-
-Nothing here sends anything to anybody: OpenVINO reports its use unless its telemetry is kept from being imported.
-"""
+"""The runtimes of exported bundles: each writes its file with one, and scores from it with another."""
 
 from __future__ import annotations
 
 import logging
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -19,11 +14,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from bcd.bundle.engine import import_openvino
 from bcd.errors import BcdError
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from keras import Model
 
 Format = Literal["keras", "hdf5", "onnx", "openvino"]
@@ -96,22 +90,17 @@ def _score_with_onnx(path: Path, pixels: NDArray[np.uint8]) -> Scores:
     return {name: values[:, 0] for name, values in zip(OUTPUTS, found, strict=True)}
 
 
-def _write_openvino(model: Model, path: Path) -> None:
-    _openvino()
+def write_openvino(model: Model, path: Path) -> None:
+    """Writes a Keras model as OpenVINO's `.xml` with the weights beside it as `.bin`, in float32."""
+    import_openvino()
     _convert(model, path, "openvino")
 
 
 def _score_with_openvino(path: Path, pixels: NDArray[np.uint8]) -> Scores:
     # Left alone, OpenVINO computes in bfloat16 where the processor can, and is off by up to 0.02.
-    compiled = _openvino().Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = import_openvino().Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     found = compiled(pixels)
     return {name: np.asarray(found[name])[:, 0] for name in OUTPUTS}
-
-
-def _openvino() -> ModuleType:
-    """Imports OpenVINO without its telemetry, which would send a message at the import already."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    return import_module("openvino")
 
 
 @contextmanager
@@ -132,6 +121,6 @@ RUNTIMES: dict[Format, Runtime] = {
     "keras": Runtime(".keras", (), False, _save, _score_with_keras),
     "hdf5": Runtime(".h5", ("h5py",), False, _save, _score_with_keras),
     "onnx": Runtime(".onnx", ("onnx", "tf2onnx", "onnxruntime"), True, _write_onnx, _score_with_onnx),
-    "openvino": Runtime(".xml", ("openvino",), True, _write_openvino, _score_with_openvino),
+    "openvino": Runtime(".xml", ("openvino",), True, write_openvino, _score_with_openvino),
 }
 """Every format, with what writes and reads it."""

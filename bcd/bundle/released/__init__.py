@@ -12,7 +12,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from bcd.bundle.folder import RECORD, FolderBundle, load_folder
+from bcd.bundle.folder import FolderBundle, load_folder
+from bcd.bundle.scorer import RECORD
 from bcd.errors import BcdError
 from bcd.tracking.lookup import MODEL
 

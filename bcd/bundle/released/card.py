@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from bcd.bundle.card.card import Card, make_headline, render_card
 from bcd.bundle.card.sections import INTENDED, USE, Section, describe_scoring, format_count
-from bcd.bundle.folder import RECORD
 from bcd.bundle.record import BundleRecord, read_record
 from bcd.bundle.released import released_bundle, released_folder
-from bcd.bundle.released.figures import Figures, Source, Yardstick, read_figures
+from bcd.bundle.released.figures import Figures, Yardstick, read_figures
+from bcd.bundle.scorer import RECORD
 from bcd.evaluation.evaluation import Evaluation
-from bcd.evaluation.metrics.estimates import Estimate
 from bcd.evaluation.report.tables import (
     METRIC_NAMES,
     NOT_AVAILABLE,
     Table,
     certified_table,
     format_estimate,
+    format_share,
     threshold_parts,
 )
 from bcd.training.ensemble import describe_ensemble
@@ -109,15 +108,12 @@ def _make_data(figures: Figures) -> Section:
     data = figures.data
     text = [
         f"{data.name}. {data.citation} Licence: {data.licence}.",
-        f"{data.patches:,} whole patches of {data.patients} patients, {_share(data)} IDC."
+        f"{data.patches:,} whole patches of {data.patients} patients,"
+        f" {format_share(data.positive, data.patches)} IDC."
         f" Hospital {data.hospital} in the record of training patients, which lies in the bundle.",
     ]
     digests = Table("Files that it came from.", ["file", "SHA-256"], [[*row] for row in data.digests.items()])
     return Section("Data", text, tables=[digests] if data.digests else [])
-
-
-def _share(data: Source) -> str:
-    return f"{100 * data.positive / data.patches:.1f} %"
 
 
 def _make_model(record: BundleRecord, figures: Figures) -> Section:
@@ -168,18 +164,23 @@ def _make_certified(record: BundleRecord) -> Section | None:
 
 
 def _make_yardsticks(yardsticks: list[Yardstick]) -> list[Section]:
-    if not yardsticks:
-        return []
-    names = list(dict.fromkeys(name for one in yardsticks for name in one.figures))
-    rows = [
-        [one.title, str(one.patients), f"{one.patches:,}", *_list_figures(one.figures, names)] for one in yardsticks
+    kinds: dict[tuple[str, ...], list[Yardstick]] = {}  # those with the same figures are rows of one table
+    for one in yardsticks:
+        kinds.setdefault(tuple(one.figures), []).append(one)
+    tables = [
+        Table("Further figures out of fold.", ["on whom", "patients", "patches", *names], [_row(one) for one in kind])
+        for names, kind in kinds.items()
     ]
-    table = Table("Further figures out of fold.", ["whose, on whom", "patients", "patches", *names], rows)
-    return [Section("Beside others", tables=[table])]
+    return [Section("Beside others", tables=tables)] if tables else []
 
 
-def _list_figures(figures: Mapping[str, Estimate], names: list[str]) -> list[str]:
-    return [format_estimate(figures[name]) if name in figures else NOT_AVAILABLE for name in names]
+def _row(one: Yardstick) -> list[str]:
+    return [
+        one.title,
+        str(one.patients),
+        f"{one.patches:,}",
+        *(format_estimate(each) for each in one.figures.values()),
+    ]
 
 
 def _make_robustness(figures: Figures) -> list[Section]:

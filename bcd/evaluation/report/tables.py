@@ -137,18 +137,6 @@ def difference_table(differences: Mapping[str, Difference], *, caption: str) -> 
     return Table(caption, ["metric", "difference", "patches it rests on", "their patients"], rows)
 
 
-def format_estimate(estimate: Estimate) -> str:
-    """Formats a metric as `.953 [.921, .974]`; n/a where there is none."""
-    if estimate.value is None:
-        return NOT_AVAILABLE
-    return _with_interval(_decimal, estimate.value, estimate.low, estimate.high)
-
-
-def format_percent(estimate: Estimate) -> str:
-    """Formats a share as `95.3 %`; n/a where there is none."""
-    return NOT_AVAILABLE if estimate.value is None else f"{100 * estimate.value:.1f} %"
-
-
 class _Found(Protocol):
     """A figure and its interval, each None where there is none."""
 
@@ -160,11 +148,19 @@ class _Found(Protocol):
     def high(self) -> float | None: ...
 
 
+def format_estimate(estimate: Estimate) -> str:
+    """Formats a metric as `.953 [.921, .974]`; n/a where there is none."""
+    return _with_interval(_decimal, estimate)
+
+
+def format_percent(estimate: Estimate) -> str:
+    """Formats a share as `95.3 %`; n/a where there is none."""
+    return NOT_AVAILABLE if estimate.value is None else format_share(estimate.value)
+
+
 def format_difference(difference: _Found) -> str:
     """Formats a difference with its sign, as `+.012 [+.004, +.028]`; n/a where there is none."""
-    if difference.value is None:
-        return NOT_AVAILABLE
-    return _with_interval(format_signed, difference.value, difference.low, difference.high)
+    return _with_interval(format_signed, difference)
 
 
 def format_signed(value: float) -> str:
@@ -173,14 +169,21 @@ def format_signed(value: float) -> str:
     return text if text.startswith(_MINUS) else f"+{text}"
 
 
+def format_share(part: float, whole: float = 1) -> str:
+    """Formats a part of a whole as `95.3 %`; n/a of nothing."""
+    return f"{100 * part / whole:.1f} %" if whole else NOT_AVAILABLE
+
+
 def format_level(level: Probability) -> str:
     """Formats a confidence level as `99.99 %`."""
     return f"{100 * level:.10g} %"
 
 
-def _with_interval(tell: Callable[[float], str], value: float, low: float | None, high: float | None) -> str:
-    span = NOT_AVAILABLE if low is None or high is None else f"{tell(low)}, {tell(high)}"
-    return f"{tell(value)} [{span}]"
+def _with_interval(tell: Callable[[float], str], found: _Found) -> str:
+    if found.value is None:
+        return NOT_AVAILABLE
+    span = NOT_AVAILABLE if found.low is None or found.high is None else f"{tell(found.low)}, {tell(found.high)}"
+    return f"{tell(found.value)} [{span}]"
 
 
 def _decimal(value: float) -> str:

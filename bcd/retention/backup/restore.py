@@ -18,15 +18,19 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+
+import sqlalchemy as sa
 
 from bcd.errors import BcdError, UnavailableError
 from bcd.files import keep_folder, partial_folder
 from bcd.progress import track
 from bcd.retention.backup.folder import BackupFolder, Manifest, StoredFile, copy_hashed
+from bcd.settings import Settings
+from bcd.store import tables
+from bcd.store.store import Store, open_store
+from bcd.store.withdrawals import list_withdrawals
 
 _CATALOG = "catalog.db"
 _NAMED = 5
@@ -140,16 +144,18 @@ def _apply_later_withdrawals(folder: BackupFolder, manifest: Manifest, home: Pat
             f" backup {manifest.name} is not known.",
             f"Move {folder.root}/backups/{later}.json away to restore without it.",
         )
-    with closing(sqlite3.connect(copy)) as known:
-        rows = known.execute("SELECT hospital, patient, withdrawn_at, author, reason FROM withdrawn").fetchall()
-    with closing(sqlite3.connect(catalog)) as restored, restored:
-        before = restored.total_changes
-        restored.executemany(
-            "INSERT OR IGNORE INTO withdrawn (hospital, patient, withdrawn_at, author, reason)"
-            " VALUES (?, ?, ?, ?, ?)",
-            rows,
-        )
-        added = restored.total_changes - before
+    with _open(home, copy) as later_store, _open(home, catalog) as restored:
+        known = {one.person for one in list_withdrawals(restored)}
+        new = [one for one in list_withdrawals(later_store) if one.person not in known]
+        with restored.write() as connection:
+            for one in new:
+                row = {"hospital": one.hospital, "patient": one.patient, **vars(one.sign_off)}
+                connection.execute(sa.insert(tables.withdrawn).values(row))
     for left in home.glob(".later.db*"):
         left.unlink()
-    return added
+    return len(new)
+
+
+def _open(home: Path, catalog: Path) -> Store:
+    """Opens a catalog of this or of an earlier schema."""
+    return open_store(Settings(home=home, catalog_url=f"sqlite:///{catalog}"))

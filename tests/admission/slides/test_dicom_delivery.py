@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bcd.admission.admit import Admission, admit
+from bcd.admission.preview import look_at
 from bcd.errors import BcdError
 from bcd.patches import Hospital, PatientId
 from bcd.store.delivery_queries import list_refused
@@ -144,3 +145,15 @@ def test_the_folders_that_an_export_counts_are_no_patients(
     (tmp_path / "d/slides.csv").write_text(f"file,patient,slide\n{folder},8867,1\n")
     admit(store, tmp_path / "d", EAST)
     assert _slides(store, "8867") == {"1": 1}
+
+
+@pytest.mark.parametrize("handed_over", ["d", "d/My Export_2"])
+def test_a_look_at_a_series_of_any_name_calls_its_patient_after_the_folder(
+    as_dicom, tmp_path: Path, handed_over: str
+) -> None:
+    as_dicom(_tissue(1, 2), spacing=0.5, folder="d/My Export_2")
+    with pytest.raises(BcdError, match="does not fit"), look_at(tmp_path / handed_over, EAST):
+        pass
+    with look_at(tmp_path / handed_over, EAST, any_name=True) as seen:
+        assert set(seen.patches["patient"]) == {"My-Export-2"}
+        assert seen.frames[("My-Export-2", "0")].spacing_x == pytest.approx(0.5)

@@ -313,12 +313,13 @@ def test_a_version_that_was_registered_without_a_card_is_named(facts, shared_set
 
 
 def test_a_missing_version_is_told_with_the_fix(settings):
-    with pytest.raises(BcdError, match=r"no 7 of bcd-idc.*bcd status"):
+    with pytest.raises(BcdError, match=r"no 7 of bcd-idc.*bcd model list"):
         find_card(settings, "7")
 
 
 @pytest.fixture
-def register_with_card(settings, networks, facts):
+def register_with_card(settings, networks, make_graph, facts):
+    from bcd.bundle.engine import describe_engine
     from bcd.bundle.registry import register_bundle
 
     def _register(card):
@@ -328,7 +329,8 @@ def register_with_card(settings, networks, facts):
                 key="carded",
                 run_id=run.id,
                 networks=[networks["red"]],
-                record=facts.record,
+                graph=make_graph("red"),
+                record=facts.record.model_copy(update={"engine": describe_engine(make_graph("red"))}),
                 example=np.zeros((2, 50, 50, 3), np.uint8),
                 card=card,
             )

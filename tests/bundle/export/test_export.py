@@ -16,6 +16,8 @@ from bcd.bundle.export.export import TOLERANCE, ExportNote, export_bundle
 from bcd.bundle.export.graph import build_graph
 from bcd.bundle.export.runtimes import RUNTIMES
 from bcd.bundle.probes import draw_probes, draw_tissue
+from bcd.bundle.registry import open_folder, require_row
+from bcd.bundle.write import load_networks, write_bundle
 from bcd.errors import BcdError
 from bcd.evaluation.policy.certified import CertifiedThreshold
 from bcd.networks.architecture import Architecture, Head, Stage, Stem
@@ -72,9 +74,35 @@ def single(register, shared_settings):
 
 
 @pytest.fixture(scope="module")
-def exported(bundle, tmp_path_factory):
+def folder_of(shared_settings):
+    """Returns where the files of a registered bundle lie."""
+
+    def _folder_of(bundle):
+        with open_folder(shared_settings, require_row(shared_settings, bundle.version)) as folder:
+            return folder
+
+    return _folder_of
+
+
+@pytest.fixture
+def rewrite(networks, make_graph, tmp_path):
+    """Writes the single network's bundle with another record."""
+
+    def _rewrite(single, **changes):
+        record = single.record.model_copy(update=changes)
+        write_bundle(tmp_path / "changed", networks=[networks["red"]], graph=make_graph("red"), record=record)
+        return tmp_path / "changed"
+
+    return _rewrite
+
+
+@pytest.fixture(scope="module")
+def exported(bundle, folder_of, tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported")
-    notes = {name: export_bundle(bundle, name, folder / f"bundle{RUNTIMES[name].suffix}") for name in FORMATS}
+    notes = {
+        name: export_bundle(folder_of(bundle), bundle.name, name, folder / f"bundle{RUNTIMES[name].suffix}")
+        for name in FORMATS
+    }
     return folder, notes
 
 
@@ -118,7 +146,7 @@ def test_beside_a_file_stands_what_it_is(name, exported):
     assert "Research use only" in note.use
 
 
-def test_a_file_says_which_thresholds_are_certified(single, tmp_path):
+def test_a_file_says_which_thresholds_are_certified(single, folder_of, rewrite, tmp_path):
     certified = [
         CertifiedThreshold(
             target_error=target,
@@ -136,10 +164,10 @@ def test_a_file_says_which_thresholds_are_certified(single, tmp_path):
         for target, threshold in {0.05: 0.9, 0.01: None}.items()
     ]
     policy = single.record.policy.model_copy(update={"certified": tuple(certified)})
-    promising = replace(single, record=single.record.model_copy(update={"policy": policy}))
+    promising = rewrite(single, policy=policy)
 
-    assert export_bundle(promising, "keras", tmp_path / "a.keras").certified == {"5 %": 0.9}
-    assert export_bundle(single, "keras", tmp_path / "b.keras").certified == {}
+    assert export_bundle(promising, "promising", "keras", tmp_path / "a.keras").certified == {"5 %": 0.9}
+    assert export_bundle(folder_of(single), single.name, "keras", tmp_path / "b.keras").certified == {}
 
 
 def test_nothing_is_left_but_the_files_and_their_notes(exported):
@@ -154,10 +182,10 @@ def test_openvino_tells_nobody_that_it_was_used(exported):
     assert "openvino" in sys.modules
 
 
-def test_the_preparation_inside_is_the_one_that_trains(single):
+def test_the_preparation_inside_is_the_one_that_trains(single, folder_of):
     from bcd.networks.backend import keras
 
-    model = build_graph(single.scorer.networks, single.record, fold_turns=False)
+    model = build_graph(load_networks(folder_of(single)), single.record, fold_turns=False)
     prepared = keras.Model(model.input, model.get_layer("saturate").output).predict_on_batch(PIXELS)
 
     np.testing.assert_array_equal(prepared, prepare(PIXELS, PrepareOptions()))
@@ -165,10 +193,10 @@ def test_the_preparation_inside_is_the_one_that_trains(single):
     assert (prepared[:6] == 255).any()
 
 
-def test_a_saved_file_consists_of_layers_that_keras_documents(bundle):
+def test_a_saved_file_consists_of_layers_that_keras_documents(bundle, folder_of):
+    networks = load_networks(folder_of(bundle))
     saved, converted = (
-        json.dumps(build_graph(bundle.scorer.networks, bundle.record, fold_turns=folded).get_config())
-        for folded in (False, True)
+        json.dumps(build_graph(networks, bundle.record, fold_turns=folded).get_config()) for folded in (False, True)
     )
 
     assert "bcd." not in saved
@@ -176,62 +204,55 @@ def test_a_saved_file_consists_of_layers_that_keras_documents(bundle):
     assert "keras.src.ops" in converted
 
 
-def test_exporting_leaves_the_bundle_as_it_was(bundle):
-    names = [layer.name for network in bundle.scorer.networks for layer in network.layers]
-
-    build_graph(bundle.scorer.networks, bundle.record, fold_turns=False)
-
-    assert [layer.name for network in bundle.scorer.networks for layer in network.layers] == names
-
-
-def test_a_bundle_that_does_not_sharpen_is_exported_so(single, tmp_path):
+def test_a_bundle_that_does_not_sharpen_is_exported_so(single, folder_of):
+    networks = load_networks(folder_of(single))
     record = single.record.model_copy(update={"preparation": PrepareOptions(sharpen=False)})
 
-    model = build_graph(single.scorer.networks, record, fold_turns=False)
+    model = build_graph(networks, record, fold_turns=False)
 
-    expected = single.scorer.networks[0].predict_on_batch(PIXELS)
+    expected = networks[0].predict_on_batch(PIXELS)
     np.testing.assert_allclose(model.predict_on_batch(PIXELS)["logit"], expected, atol=1e-6)
 
 
-def test_a_file_that_scores_otherwise_is_not_kept(single, bundle, tmp_path, monkeypatch):
+def test_a_file_that_scores_otherwise_is_not_kept(single, bundle, folder_of, tmp_path, monkeypatch):
     other = bundle.record.model_copy(update={"ensemble": EnsembleOptions()})
-    wrong = build_graph(bundle.scorer.networks[:1], other, fold_turns=False)
+    wrong = build_graph(load_networks(folder_of(bundle))[:1], other, fold_turns=False)
     monkeypatch.setitem(RUNTIMES, "keras", replace(RUNTIMES["keras"], write=lambda _model, path: wrong.save(path)))
 
     with pytest.raises(BcdError, match=r"logit that is .* from the bundle's, more than 0.0001; it was not kept"):
-        export_bundle(single, "keras", tmp_path / "wrong.keras")
+        export_bundle(folder_of(single), single.name, "keras", tmp_path / "wrong.keras")
 
     assert not list(tmp_path.iterdir())
 
 
-def test_a_score_that_is_no_number_is_not_kept(single, tmp_path, monkeypatch):
+def test_a_score_that_is_no_number_is_not_kept(single, folder_of, tmp_path, monkeypatch):
     def answer_nothing(_path, pixels):
         return dict.fromkeys(("logit", "probability"), np.full(len(pixels), np.nan, np.float32))
 
     monkeypatch.setitem(RUNTIMES, "keras", replace(RUNTIMES["keras"], score=answer_nothing))
 
     with pytest.raises(BcdError, match="not kept"):
-        export_bundle(single, "keras", tmp_path / "wrong.keras")
+        export_bundle(folder_of(single), single.name, "keras", tmp_path / "wrong.keras")
 
 
-def test_missing_packages_are_named_with_the_extra_before_anything_is_loaded(single, tmp_path, monkeypatch):
+def test_missing_packages_are_named_with_the_extra_before_anything_is_loaded(tmp_path, monkeypatch):
     monkeypatch.setattr(runtimes, "find_spec", lambda package: None if package == "tf2onnx" else object())
 
     with pytest.raises(BcdError, match=r"needs tf2onnx, which is not installed.*bcd\[export\]"):
-        export_bundle(single, "onnx", tmp_path / "a.onnx")
+        export_bundle(tmp_path, "nothing", "onnx", tmp_path / "a.onnx")
     RUNTIMES["openvino"].require("openvino")
 
 
-def test_a_suffix_that_misleads_is_refused(single, tmp_path):
+def test_a_suffix_that_misleads_is_refused(tmp_path):
     with pytest.raises(BcdError, match=r"a\.keras is no name for onnx. Let it end in \.onnx"):
-        export_bundle(single, "onnx", tmp_path / "a.keras")
+        export_bundle(tmp_path, "nothing", "onnx", tmp_path / "a.keras")
 
 
-def test_a_bundle_that_normalises_stains_is_refused(single, tmp_path):
-    record = single.record.model_copy(update={"preparation": PrepareOptions(stain="macenko")})
+def test_a_bundle_that_normalises_stains_is_refused(single, rewrite, tmp_path):
+    normalising = rewrite(single, preparation=PrepareOptions(stain="macenko"))
 
     with pytest.raises(BcdError, match="normalises the stain"):
-        export_bundle(replace(single, record=record), "keras", tmp_path / "a.keras")
+        export_bundle(normalising, "normalising", "keras", tmp_path / "a.keras")
 
 
 def test_probes_are_tissue_and_noise_the_same_every_time():

@@ -14,6 +14,7 @@ from stored import store_patients
 
 from bcd.settings import Settings
 from bcd.store.hospitals import declare_hospital
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
 
 _CHANGES = {"open", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "tempfile.mkstemp", "tempfile.mkdtemp"}
@@ -25,7 +26,7 @@ DieAt = Callable[[Callable[[], object], Path, int], bool]
 def home(tmp_path: Path) -> Settings:
     settings = Settings(home=tmp_path / "home")
     store = open_store(settings)
-    declare_hospital(store, "east", "pseudonyms", "Dr Lee")
+    declare_hospital(store, "east", "pseudonyms", SignOff("Dr Lee", "test"))
     store_patients(store, ["1001", "1002"])
     store.engine.dispose()
     (settings.home / "bcd.toml").write_text("[training]\nepochs = 3\n")

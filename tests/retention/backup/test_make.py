@@ -27,9 +27,11 @@ from bcd.retention.backup.restore import restore_backup
 from bcd.retention.patients import erase_withdrawn
 from bcd.retention.versions import remove_versions
 from bcd.settings import Settings
-from bcd.store.batches import list_batches, open_pixels
+from bcd.store.batches import open_pixels
+from bcd.store.delivery_queries import list_batches
 from bcd.store.hospitals import declare_hospital
 from bcd.store.pseudonyms import open_pseudonyms
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
 
 
@@ -74,8 +76,8 @@ def test_what_can_be_made_again_is_left_out_and_so_are_deliveries(home: Settings
         "catalog.db",
         "mlflow/artifacts/models/m-1/network.keras",
         "scores/east/1001/bcd-idc-1-0123456789ab/report.html",
-        f"store/batches/{batch.id}/index.parquet",
-        f"store/batches/{batch.id}/pixels.npy",
+        f"store/batches/{batch.batch}/index.parquet",
+        f"store/batches/{batch.batch}/pixels.npy",
     }
     assert set(contents(manifest)) == expected
     assert set(contents(with_deliveries)) == expected | {"inbox/east/today.zip", "received/east/yesterday.zip"}
@@ -166,7 +168,7 @@ def test_whatever_a_backup_names_is_there_while_others_write(
         with sqlite3.connect(restored.home / "catalog.db") as connection:
             assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         batches = list_batches(open_store(restored))
-        assert all(len(open_pixels(restored, batch.id)) == batch.patches for batch in batches)
+        assert all(len(open_pixels(restored, str(batch.batch))) == batch.admitted for batch in batches)
         seen.append(len(batches))
     assert seen == sorted(seen)
     assert seen[-1] > seen[0] >= 2
@@ -273,7 +275,7 @@ def test_a_catalog_on_postgresql_is_left_to_pg_dump(home: Settings, to: Path, po
 
 @pytest.fixture
 def raw_home(home: Settings, store: Store) -> Settings:
-    declare_hospital(store, "west", "raw", "Dr Lee")
+    declare_hospital(store, "west", "raw", SignOff("Dr Lee", "test"))
     open_pseudonyms(store, Hospital("west"))
     return home
 

@@ -26,6 +26,7 @@ from bcd.settings import Settings
 from bcd.snapshots.freeze import Snapshot
 from bcd.store.batches import open_pixels
 from bcd.store.ledger import list_scores
+from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
 from bcd.store.withdrawals import list_withdrawals, withdraw
 from bcd.tracking.lookup import MODEL
@@ -178,7 +179,7 @@ def test_who_was_withdrawn_after_the_backup_is_withdrawn_in_the_restored_home(
     home: Settings, store: Store, backup: BackupFolder, empty_database: Path, tmp_path: Path
 ) -> None:
     for patient in ("1001", "1002"):
-        withdraw(store, patient, hospital="east", author="Dr Lee", reason="a letter")
+        withdraw(store, patient, hospital="east", sign_off=SignOff("Dr Lee", "a letter"))
     make_backup(store, backup.root)
     new = Settings(home=tmp_path / "new")
 

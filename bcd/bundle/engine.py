@@ -1,0 +1,162 @@
+"""The engine that scores with a bundle's networks: OpenVINO on the processor, without Keras and TensorFlow.
+
+The networks lie in one graph, from prepared patches to the mean of their logits. A request computes `BATCH` patches
+on one thread, always, and as many requests run at a time as the process has cores: so a patch has the same logit, bit
+for bit, whatever it is scored together with and on however many cores. Another kind of processor may round otherwise.
+
+Examples:
+        engine = Engine(folder / "graph", "float32")
+        logits = engine.predict(prepare(pixels, options), turns=8)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections import deque
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from bcd.errors import BcdError
+from bcd.patches import PATCH_PIXELS
+from bcd.progress import track
+from bcd.training.predict import turn_patches
+
+if TYPE_CHECKING:
+    from bcd.progress import Advance
+    from bcd.training.options import Turns
+
+GRAPH, WEIGHTS = "networks.xml", "networks.bin"
+"""The files of a graph."""
+
+BATCH = 8
+"""Patches that a request computes; the last one of a call is padded."""
+
+Precision = Literal["float32"]
+
+_HINTS = {"float32": "f32"}
+
+
+class EngineRecord(BaseModel):
+    """What a bundle is scored by; chosen when it was made, and the same for its policy, the gate and every score.
+
+    Attributes:
+        name: The engine.
+        version: Of it, when the bundle was made.
+        precision: What it computes in.
+        sha256: Of the graph's files.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Literal["openvino"] = "openvino"
+    version: str
+    precision: Precision
+    sha256: str
+
+
+def describe_engine(graph: Path, precision: Precision = "float32") -> EngineRecord:
+    """Describes the engine of this installation with a graph.
+
+    Args:
+        graph: The folder of the graph.
+        precision: What it is to compute in.
+    """
+    return EngineRecord(version=version("openvino"), precision=precision, sha256=digest_graph(graph))
+
+
+def digest_graph(graph: Path) -> str:
+    """Returns the SHA-256 of a graph's files."""
+    digest = hashlib.sha256()
+    for name in (GRAPH, WEIGHTS):
+        digest.update((graph / name).read_bytes())
+    return digest.hexdigest()
+
+
+class Engine:
+    """A graph, compiled for this processor.
+
+    Args:
+        graph: The folder of the graph, as `write_graph` leaves it; it is not needed any more afterwards.
+        precision: What to compute in.
+        cores: How many to use; None: all that the process may.
+
+    Raises:
+        BcdError: The graph cannot be read.
+    """
+
+    def __init__(self, graph: Path, precision: Precision = "float32", *, cores: int | None = None) -> None:
+        openvino = import_openvino()
+        self._requests = cores or len(os.sched_getaffinity(0))
+        settings = {
+            "INFERENCE_PRECISION_HINT": _HINTS[precision],  # OpenVINO would choose bfloat16 by itself
+            "NUM_STREAMS": self._requests,
+            "INFERENCE_NUM_THREADS": self._requests,
+        }
+        core = openvino.Core()
+        try:
+            # From memory: a mapped file must not change while somebody scores with it.
+            model = core.read_model((graph / GRAPH).read_bytes(), (graph / WEIGHTS).read_bytes())
+            model.reshape([BATCH, PATCH_PIXELS, PATCH_PIXELS, 3])
+            self._compiled = core.compile_model(model, "CPU", settings)
+        except (OSError, RuntimeError) as error:
+            raise BcdError(
+                f"The graph in {graph} cannot be read: {str(error).splitlines()[0]}.",
+                "Its files are damaged: use another version, or retrain.",
+            ) from error
+
+    def predict(
+        self, prepared: NDArray[np.uint8], *, turns: Turns = 1, advance: Advance | None = None
+    ) -> NDArray[np.float32]:
+        """Predicts one logit a patch: the mean over networks and turns.
+
+        Args:
+            prepared: Prepared patches (n, 50, 50, 3) uint8, in memory or memory-mapped; n may be 0.
+            turns: 1, the patch as it lies; or 8, all its exact turns.
+            advance: Told of every few patches; None: a progress of its own.
+
+        Returns:
+            Logits (n,) float32; above 0 speaks for invasive ductal carcinoma.
+        """
+        if advance is None:
+            with track("Predicting patches", total=len(prepared)) as shown:
+                return self.predict(prepared, turns=turns, advance=shown)
+        answers = np.empty((turns, len(prepared)), np.float32)
+        # Requests in turn, without callbacks: those run in OpenVINO's threads, which then wait for Python's lock when
+        # the engine or the process ends.
+        requests = [self._compiled.create_infer_request() for _ in range(self._requests)]
+        running: deque[tuple[Any, NDArray[np.float32]]] = deque()
+        padded = np.zeros((BATCH, PATCH_PIXELS, PATCH_PIXELS, 3), np.uint8)
+        for start in range(0, len(prepared), BATCH):
+            patches = prepared[start : start + BATCH]
+            for view, turned in enumerate(turn_patches(patches, turns)):
+                request = requests.pop() if requests else _finish(*running.popleft())
+                padded[: len(patches)] = turned
+                request.start_async({0: padded})  # which copies them
+                running.append((request, answers[view, start : start + len(patches)]))
+            advance(len(patches))
+        for request, rows in running:
+            _finish(request, rows)
+        logits: NDArray[np.float32] = answers.mean(axis=0, dtype=np.float64).astype(np.float32)
+        return logits
+
+
+def _finish(request: Any, rows: NDArray[np.float32]) -> Any:
+    """Waits for a request, keeps its logits in `rows`, and returns it, free for the next patches."""
+    request.wait()
+    rows[:] = request.get_output_tensor(0).data[: len(rows), 0]
+    return request
+
+
+def import_openvino() -> Any:
+    """Imports OpenVINO without its telemetry, which would send a message at the import already."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
