@@ -91,7 +91,10 @@ def load_folder(folder: Path, name: str = "") -> FolderBundle:
         BcdError: There is no bundle in the folder, or its files are damaged.
     """
     if not (folder / RECORD).is_file():
-        raise BcdError(f"{folder} holds no bundle: there is no {RECORD} in it.", "Name the folder of a bundle.")
+        raise BcdError(
+            f"{folder} holds no bundle: there is no {RECORD} in it.",
+            "Name the folder of a bundle; a version is a number, such as 3.",
+        )
     try:
         scorer = load_scorer(folder)
     except OSError as error:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from bcd.bundle.folder import load_folder
 from bcd.bundle.released import RELEASED, load_released
+from bcd.cli.completion import ALIASES
 from bcd.gate.history import champion_version
 from bcd.scoring.exposure import tell_unproven
+from bcd.tracking.lookup import MODEL
 
 if TYPE_CHECKING:
     from bcd.bundle.seen import Seen
@@ -43,10 +45,15 @@ def open_model(settings: Settings, which: str = "") -> OpenModel:
         why = "" if which else ", since this home has no champion" if settings.home.exists() else ""
         bundle = load_released()
         return OpenModel(bundle, f"the model that comes with bcd{why}.", bundle.seen, (tell_unproven(),))
-    if Path(which).is_dir():
+    if which and not _is_registered(which):
         bundle = load_folder(Path(which))
         return OpenModel(bundle, f"the bundle in {which}.", bundle.seen, (tell_unproven(),))
     return _open_registered(settings, which or "champion")
+
+
+def _is_registered(which: str) -> bool:
+    """Whether a name is a version or an alias, and not a folder's."""
+    return which in ALIASES or which.removeprefix(f"{MODEL}/").isdigit()
 
 
 def _open_registered(settings: Settings, which: str) -> OpenModel:

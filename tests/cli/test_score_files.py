@@ -211,7 +211,8 @@ def test_what_is_missing_is_told(
         (["nothing.svs", "--to", "out"], "nothing.svs"),
         (["8867", "--model", "released"], "--model"),
         (["a", "--to", "out", "--model", "a"], "holds no bundle"),
-        (["a", "--to", "out", "--model", "elsewhere/b"], "no folder"),
+        (["a", "--to", "out", "--model", "elsewhere/b"], "holds no bundle"),
+        (["a", "--to", "out", "--model", "3"], "no folder"),
     ]:
         code, _, err = bcd("score", *words)
         assert (code, said in err) == (2, True), words
@@ -227,5 +228,6 @@ def test_a_home_with_a_champion_scores_with_it(
     monkeypatch.setenv("BCD_HOME", str(registry_settings.home))
     adopt_released(open_store(registry_settings), SignOff("Dr Lee", "to begin with"))
     write_patches(tmp_path / "a", TISSUE[:4])
-    code, out, _ = bcd("score", tmp_path / "a", "--to", tmp_path / "out")
-    assert (code, "Scored by bcd-idc/1" in out) == (0, True)
+    code, out, err = bcd("score", tmp_path / "a", "--to", tmp_path / "out")
+    assert code == 0, err
+    assert "Scored by bcd-idc/1" in out
