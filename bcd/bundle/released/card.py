@@ -24,8 +24,8 @@ from bcd.training.ensemble import describe_ensemble
 
 OF_THE_RECIPE = (
     "Every figure, and every certificate, is of the recipe and not of this very file: each patient was scored by "
-    "copies that were trained in the same way without the patient's fold, and calibrated on the other folds. The file "
-    "itself was trained on all of these patients, so there is nobody left on whom it could be evaluated here."
+    "copies that were trained in the same way without the patient's fold, and calibrated on the other folds. The "
+    "file itself was trained on all of these patients: there is nobody left on whom it could be evaluated here."
 )
 
 
