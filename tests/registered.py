@@ -146,7 +146,7 @@ def make_record(snapshot: str = "a" * 64, **changes: Any) -> BundleRecord:
             "preparation": PrepareOptions(),
             "architecture": PRESETS["compact"],
             "training": TrainOptions(),
-            "engine": EngineRecord(version="1", precision="float32", sha256="0" * 64),
+            "engine": EngineRecord(version="1", sha256="0" * 64),
             "policy": Policy(calibrator=Calibrator(slope=1.0, intercept=0.0), levels=(0.8, 0.95, 0.9999)),
             "snapshot": snapshot,
             "protocol": "dealt",
