@@ -137,7 +137,7 @@ def prefect_server(prefect_database: Path, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def prefect_home(settings: Settings, prefect_database: Path) -> Settings:
-    """A home whose Prefect has its tables, for commands and flows that start a server of their own."""
+    """A home whose Prefect has its tables, for flows that start a server of their own."""
     settings.prefect.mkdir(parents=True)
     shutil.copy(prefect_database, settings.prefect)
     return settings
