@@ -117,7 +117,7 @@ def _make_data(figures: Figures) -> Section:
 
 
 def _make_model(record: BundleRecord, figures: Figures) -> Section:
-    network, preparation, probability = describe_scoring(record, "the out-of-fold scores of all patients")
+    network, preparation, probability = describe_scoring(record, "the out-of-fold scores of the natural sample")
     return Section("Model and recipe", points=[f"{network}.", preparation, *figures.recipe, probability])
 
 
