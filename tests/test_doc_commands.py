@@ -43,7 +43,9 @@ from bcd.store.store import open_store
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-OTHER_PAGES = [ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "mlflow/README.md")]
+OTHER_PAGES = [
+    ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "deployment.yaml", "mlflow/README.md")
+]
 CODE = sorted(path for folder in ("bcd", "flows", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
 TEMPLATES = sorted((ROOT / "bcd").rglob("*.j2"))
 BENCHMARKS = sorted(path for path in (ROOT / "benchmarks").glob("*.py") if "ArgumentParser(" in path.read_text())
@@ -160,6 +162,9 @@ def read_advice() -> Iterator[Named]:
                 text = "".join(str(part.value) if isinstance(part, ast.Constant) else "X" for part in node.values)
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 text = node.value
+            elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "whole_command":
+                words = [one.value if isinstance(one, ast.Constant) else "X" for one in node.args[1:]]
+                text = f"bcd {' '.join(map(str, words))}"
             else:
                 continue
             found = [text] if TYPED.match(text) else re.findall(r"`(bcd (?:--home |[a-z])[^`]+)`", text)

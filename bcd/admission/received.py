@@ -48,7 +48,7 @@ def locate(settings: Settings, named: str, hospital: str = "") -> tuple[Hospital
     if path.parent.parent != settings.inbox or not path.exists():
         raise BcdError(
             f"{named} is no delivery in the inbox {settings.inbox}.",
-            "Put it there and name it HOSPITAL/NAME; from elsewhere: bcd ingest DELIVERY --hospital NAME.",
+            "Put it there and name it HOSPITAL/NAME; from elsewhere: `bcd ingest DELIVERY --hospital NAME`.",
         )
     if hospital not in {"", path.parent.name}:
         raise BcdError(

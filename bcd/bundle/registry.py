@@ -237,7 +237,7 @@ def _not_loadable(version: str, error: Exception) -> BcdError:
     """Returns the error that says that a version's files are gone, cut short or changed."""
     return BcdError(
         f"{MODEL}/{version} cannot be loaded from the registry: {error}",
-        "Restore its files from a backup, or make another version champion: `bcd history` lists them.",
+        "Restore its files from a backup, or make another version champion: `bcd model list` lists them.",
     )
 
 

@@ -288,7 +288,9 @@ def _await_health(settings: Settings, name: str, url: str) -> None:
             return
         time.sleep(0.5)
     log = settings.logs / f"{name}.log"
-    raise BcdError(f"The {name} server does not answer at {url}.", f"Read {log}, then run bcd down and bcd up again.")
+    raise BcdError(
+        f"The {name} server does not answer at {url}.", f"Read {log}, then run `bcd down` and `bcd up` again."
+    )
 
 
 def _is_healthy(url: str) -> bool:
@@ -304,5 +306,5 @@ def _require_free_port(port: int, setting: str) -> None:
     if answers(f"http://127.0.0.1:{port}"):
         raise BcdError(
             f"Port {port} is taken by another program.",
-            f"Stop it, or choose another: BCD_{setting.upper()}=NUMBER bcd up.",
+            f"Stop it, or set BCD_{setting.upper()} to another number and run `bcd up`.",
         )

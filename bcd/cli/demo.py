@@ -92,7 +92,7 @@ class Memory:
         if (memory.data, memory.protocol) != (data, protocol):
             raise BcdError(
                 f"{settings.home} holds a demo on {memory.data} with protocol {memory.protocol}.",
-                "Choose another folder: bcd --home FOLDER demo …",
+                "Choose another folder: `bcd --home FOLDER demo`.",
             )
         return memory
 
@@ -134,7 +134,7 @@ def find_data(folder: Path) -> list[Path]:
     if len(deliveries) < 2:
         raise BcdError(
             f"{folder} holds {len(deliveries)} deliveries; the demo needs two, the last as the second arrival.",
-            "Name the folder above them, or use bcd ingest and bcd retrain.",
+            "Name the folder above them, or use `bcd ingest` and `bcd retrain`.",
         )
     for delivery in deliveries:
         check_delivery(delivery)

@@ -39,7 +39,7 @@ def ingest(
     settings = load_settings()
     if delivery:
         if not hospital:
-            raise BcdError(f"{delivery} has no hospital.", "Name it: bcd ingest DELIVERY --hospital NAME.")
+            raise BcdError(f"{delivery} has no hospital.", "Name it: `bcd ingest DELIVERY --hospital NAME`.")
         if not is_url(delivery):  # before Prefect starts, which takes seconds
             if not Path(delivery).exists():
                 raise BcdError(f"There is no delivery {delivery}.", "Check the path.")

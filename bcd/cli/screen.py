@@ -73,7 +73,7 @@ class Screen(Console):
 def _write(value: Any) -> Any:
     """Writes what JSON does not know."""
     if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
+        return json.loads(value.model_dump_json())  # which writes what is no number as null
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -191,7 +191,7 @@ def gate_candidate(settings: Settings, retraining: Retraining) -> Verdict:
     if version is None:
         raise BcdError(
             f"The retraining of snapshot {retraining.snapshot.id[:12]} has no registered bundle for the gate.",
-            "Evaluate it first: bcd retrain does all stages.",
+            "Evaluate it first: `bcd retrain` does all stages.",
         )
     if is_finished(settings, retraining):
         return _run(settings, retraining, version, find_done(settings, retraining)[0])
@@ -265,7 +265,7 @@ def read_outcome(settings: Settings, retraining: Retraining) -> Outcome:
     evaluated = find_evaluated(_evaluation_folder(settings, retraining))
     if study is None or verdict is None or trained is None or evaluated is None:
         raise BcdError(
-            f"The retraining of snapshot {retraining.snapshot.id[:12]} is not finished.", "Run bcd retrain."
+            f"The retraining of snapshot {retraining.snapshot.id[:12]} is not finished.", "Run `bcd retrain`."
         )
     return Outcome(snapshot=retraining.snapshot, study=study, trained=trained, evaluated=evaluated, verdict=verdict)
 
