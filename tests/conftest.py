@@ -133,6 +133,14 @@ def prefect_server(prefect_database: Path, tmp_path_factory: pytest.TempPathFact
             yield
 
 
+@pytest.fixture
+def prefect_home(settings: Settings, prefect_database: Path) -> Settings:
+    """A home whose Prefect has its tables, for commands and flows that start a server of their own."""
+    settings.prefect.mkdir(parents=True)
+    shutil.copy(prefect_database, settings.prefect)
+    return settings
+
+
 class Postgres:
     """A running PostgreSQL of this test session, listening on a socket in a folder of its own."""
 

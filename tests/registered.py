@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Callable
@@ -11,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
+from patients import freeze_patches, list_patches
 
 os.environ.update(
     {
@@ -41,8 +40,7 @@ from bcd.gate.verdict import Verdict
 from bcd.networks.architecture import PRESETS
 from bcd.preprocessing.options import PrepareOptions
 from bcd.settings import Settings
-from bcd.snapshots.freeze import Snapshot, load_snapshot, write_snapshot
-from bcd.snapshots.options import SplitOptions
+from bcd.snapshots.freeze import Snapshot, load_snapshot
 from bcd.store.store import Store, open_store
 from bcd.tracking.lookup import MODEL
 from bcd.tracking.store import experiment_id, open_client, start_run
@@ -125,24 +123,13 @@ def _make_hospital(settings: Settings, name: str = "a", gate: int = 12, offset: 
     The train patients are named from `offset` on, the gate patients from 1000 on.
     """
     random = np.random.default_rng(7)
-    patients = [(f"{offset + i}", "train") for i in range(4)] + [(f"{offset + 100 + i}", "val") for i in range(2)]
-    patients += [(f"{1000 + i}", "gate") for i in range(gate)]
-    rows, colours = [], []
-    for patient, split in patients:
-        for i in range(PATCHES):
-            label = i % 2
-            rows.append(("h1", patient, "1", 50 * i + 1, 1, label, split))
-            red = 60 + 120 * label + random.integers(-20, 21)
-            colours.append((red, 100 + 15 * label + random.integers(-40, 41), 100))
-    pixels = np.repeat(np.array(colours, np.uint8)[:, None, None, :], 2500, axis=1).reshape(-1, 50, 50, 3)
-    batch = settings.batches / name
-    batch.mkdir(parents=True)
-    np.save(batch / "pixels.npy", pixels)
-    columns = ["hospital", "patient", "slide", "x", "y", "label", "split"]
-    patches = pd.DataFrame(rows, columns=columns).astype({"label": "int8"})
-    hashes = [hashlib.sha256(f"pixels {name} {row}".encode()).hexdigest() for row in range(len(rows))]
-    patches = patches.assign(batch=name, row=np.arange(len(rows)), pixel_sha256=hashes)
-    return write_snapshot(settings, SplitOptions(), patches, {})
+    splits = {f"{offset + i}": "train" for i in range(4)} | {f"{offset + 100 + i}": "val" for i in range(2)}
+    splits |= {f"{1000 + i}": "gate" for i in range(gate)}
+    patches = list_patches(splits, [i % 2 for i in range(PATCHES)], hospital="h1", slide="1")
+    noise = random.integers([-20, -40, 0], [21, 41, 1], (len(patches), 3))
+    colours = np.array([60, 100, 100]) + np.outer(patches["label"], [120, 15, 0]).astype(int) + noise
+    pixels = np.broadcast_to(colours.astype(np.uint8)[:, None, None, :], (len(patches), 50, 50, 3))
+    return freeze_patches(settings, patches, pixels, name)
 
 
 @pytest.fixture(scope="session")
@@ -159,7 +146,7 @@ def make_record(snapshot: str = "a" * 64, **changes: Any) -> BundleRecord:
             "preparation": PrepareOptions(),
             "architecture": PRESETS["compact"],
             "training": TrainOptions(),
-            "engine": EngineRecord(version="1", precision="float32", sha256="0" * 64),
+            "engine": EngineRecord(version="1", sha256="0" * 64),
             "policy": Policy(calibrator=Calibrator(slope=1.0, intercept=0.0), levels=(0.8, 0.95, 0.9999)),
             "snapshot": snapshot,
             "protocol": "dealt",

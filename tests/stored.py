@@ -9,12 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from patients import list_batch, list_patches, store_patches
 
-from bcd.patches import CANONICAL, BatchId, Hospital
+from bcd.patches import BatchId
 from bcd.settings import Settings, load_settings
-from bcd.store.batches import write_batch
-from bcd.store.deliveries import Delivery, Settlement, record_delivery
-from bcd.store.spool import open_spool
 from bcd.store.store import Store, open_store
 
 StoreBatch = Callable[..., BatchId]
@@ -44,24 +42,7 @@ def make_index() -> MakeIndex:
 
 
 def _make_index(hospital: str, patients: Iterable[str], labels: Iterable[int | None]) -> pd.DataFrame:
-    """Gives each patient one patch for each label, side by side."""
-    labels = list(labels)
-    rows = [
-        {
-            "hospital": hospital,
-            "patient": patient,
-            "slide": "5",
-            "x": 1 + 50 * column,
-            "y": 51,
-            "label": label,
-            "sha256": f"file {hospital} {patient} {column}",
-            "pixel_sha256": f"pixels {hospital} {patient} {column}",
-            "flags": "",
-        }
-        for patient in patients
-        for column, label in enumerate(labels)
-    ]
-    return pd.DataFrame(rows).astype({"label": "Int8"}).sort_values(CANONICAL, ignore_index=True)
+    return list_batch(list_patches(patients, list(labels), hospital=hospital)).reset_index(drop=True)
 
 
 @pytest.fixture
@@ -77,25 +58,6 @@ def store_patients(
     labels: Iterable[int | None] = (0, 1),
     hospital: str = "east",
 ) -> BatchId:
-    index = _make_index(hospital, patients, labels)
-    rows = np.arange(len(index))
-    with open_spool(store.settings) as spool:
-        spool.append(np.zeros((len(index), 50, 50, 3), np.uint8) + rows.astype(np.uint8)[:, None, None, None])
-        batch = write_batch(store.settings, index, spool, rows)
-    record = Delivery(
-        id=f"delivery of {batch}"[:64],
-        hospital=Hospital(hospital),
-        name="delivery.zip",
-        batch=batch,
-        files=len(index),
-        admitted_files=len(index),
-        admitted=len(index),
-        refused={},
-        ignored=0,
-        patients=index["patient"].nunique(),
-        positive=int((index["label"] == 1).sum()),
-        unlabelled=int(index["label"].isna().sum()),
-        flags={},
-    )
-    record_delivery(store, Settlement(record, index))
-    return batch
+    patches = list_patches(sorted(patients), list(labels), hospital=hospital)
+    shades = np.arange(len(patches)).astype(np.uint8)
+    return store_patches(store, patches, np.broadcast_to(shades[:, None, None, None], (len(patches), 50, 50, 3)))

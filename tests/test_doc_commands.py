@@ -200,10 +200,12 @@ def words_of(text: str) -> list[str]:
     return words[2:] if words[0] == "--home" else words
 
 
+BCD: Any = typer.main.get_command(app)  # made once: it takes a second
+
+
 def find_command(words: list[str]) -> tuple[str, Any, list[str]]:
     """Finds the command that words name; returns its name, itself, and the words that are left for it."""
-    command: Any = typer.main.get_command(app)
-    name = []
+    command, name = BCD, []
     while words and words[0] in getattr(command, "commands", {}):
         name.append(words[0])
         command, words = command.commands[words[0]], words[1:]

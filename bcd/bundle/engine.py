@@ -5,7 +5,7 @@ on one thread, always, and as many requests run at a time as the process has cor
 for bit, whatever it is scored together with and on however many cores. Another kind of processor may round otherwise.
 
 Examples:
-        engine = Engine(folder / "graph", "float32")
+        engine = Engine(folder / "graph")
         logits = engine.predict(prepare(pixels, options), turns=8)
 """
 
@@ -38,10 +38,6 @@ GRAPH, WEIGHTS = "networks.xml", "networks.bin"
 BATCH = 8
 """Patches that a request computes; the last one of a call is padded."""
 
-Precision = Literal["float32"]
-
-_HINTS = {"float32": "f32"}
-
 
 class EngineRecord(BaseModel):
     """What a bundle is scored by; chosen when it was made, and the same for its policy, the gate and every score.
@@ -57,18 +53,13 @@ class EngineRecord(BaseModel):
 
     name: Literal["openvino"] = "openvino"
     version: str
-    precision: Precision
+    precision: Literal["float32"] = "float32"
     sha256: str
 
 
-def describe_engine(graph: Path, precision: Precision = "float32") -> EngineRecord:
-    """Describes the engine of this installation with a graph.
-
-    Args:
-        graph: The folder of the graph.
-        precision: What it is to compute in.
-    """
-    return EngineRecord(version=version("openvino"), precision=precision, sha256=digest_graph(graph))
+def describe_engine(graph: Path) -> EngineRecord:
+    """Describes the engine of this installation with the graph in a folder."""
+    return EngineRecord(version=version("openvino"), sha256=digest_graph(graph))
 
 
 def digest_graph(graph: Path) -> str:
@@ -84,20 +75,19 @@ class Engine:
 
     Args:
         graph: The folder of the graph, as `write_graph` leaves it; it is not needed any more afterwards.
-        precision: What to compute in.
         cores: How many to use; None: all that the process may.
 
     Raises:
         BcdError: The graph cannot be read.
     """
 
-    def __init__(self, graph: Path, precision: Precision = "float32", *, cores: int | None = None) -> None:
+    def __init__(self, graph: Path, *, cores: int | None = None) -> None:
         openvino = import_openvino()
-        self._requests = cores or len(os.sched_getaffinity(0))
+        self._cores = cores or len(os.sched_getaffinity(0))
         settings = {
-            "INFERENCE_PRECISION_HINT": _HINTS[precision],  # OpenVINO would choose bfloat16 by itself
-            "NUM_STREAMS": self._requests,
-            "INFERENCE_NUM_THREADS": self._requests,
+            "INFERENCE_PRECISION_HINT": "f32",  # by itself OpenVINO takes bfloat16 where the processor has it
+            "NUM_STREAMS": self._cores,
+            "INFERENCE_NUM_THREADS": self._cores,
         }
         core = openvino.Core()
         try:
@@ -128,9 +118,9 @@ class Engine:
             with track("Predicting patches", total=len(prepared)) as shown:
                 return self.predict(prepared, turns=turns, advance=shown)
         answers = np.empty((turns, len(prepared)), np.float32)
-        # Requests in turn, without callbacks: those run in OpenVINO's threads, which then wait for Python's lock when
-        # the engine or the process ends.
-        requests = [self._compiled.create_infer_request() for _ in range(self._requests)]
+        # Requests in turn, and twice as many as cores so that none waits for Python; no callbacks, for those run in
+        # OpenVINO's threads, which then hang at Python's lock when the engine or the process ends.
+        requests = [self._compiled.create_infer_request() for _ in range(2 * self._cores)]
         running: deque[tuple[Any, NDArray[np.float32]]] = deque()
         padded = np.zeros((BATCH, PATCH_PIXELS, PATCH_PIXELS, 3), np.uint8)
         for start in range(0, len(prepared), BATCH):

@@ -90,7 +90,7 @@ def load_scorer(folder: Path) -> Scorer:
     graph = folder / GRAPH_FOLDER
     if digest_graph(graph) != record.engine.sha256:
         raise OSError(f"The graph in {graph} is not the one that the record names")
-    return Scorer(record, Engine(graph, record.engine.precision))
+    return Scorer(record, Engine(graph))
 
 
 def require_patches(pixels: object) -> None:

@@ -26,6 +26,7 @@ _GIB = 2**30
 _PACKAGES = (
     "prefect",
     "mlflow",
+    "openvino",
     "tensorflow",
     "keras",
     "optuna",

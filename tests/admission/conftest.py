@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
-import cv2
+import delivering
 import numpy as np
 import pytest
 
@@ -12,8 +11,6 @@ from bcd.settings import Settings, load_settings
 from bcd.store.hospitals import declare_hospital
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
-
-Files = Mapping[str, bytes]
 
 
 @pytest.fixture
@@ -31,25 +28,14 @@ def store(settings: Settings) -> Store:
     return opened
 
 
-def _encode(pixels: np.ndarray) -> bytes:
-    return bytes(cv2.imencode(".png", pixels)[1].tobytes())
-
-
 @pytest.fixture(scope="session")
 def encode() -> Callable[[np.ndarray], bytes]:
-    """Encodes an array as OpenCV does, three channels being BGR, as a PNG."""
-    return _encode
+    return delivering.encode
 
 
 @pytest.fixture(scope="session")
 def picture() -> Callable[..., bytes]:
-    """Makes a PNG whose pixels differ with the number."""
-
-    def make(number: int, height: int = 50, width: int = 50) -> bytes:
-        generator = np.random.default_rng(number)
-        return _encode(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
-
-    return make
+    return delivering.picture
 
 
 @pytest.fixture(scope="session")
@@ -70,25 +56,12 @@ def patch_files(picture: Callable[..., bytes]) -> Callable[..., dict[str, bytes]
 
 @pytest.fixture
 def as_zip(tmp_path: Path) -> Callable[..., Path]:
-    def write(files: Files, path: Path = tmp_path / "delivery.zip") -> Path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(path, "w") as archive:
-            for name, data in files.items():
-                archive.writestr(zipfile.ZipInfo(name), data)  # without the time of writing
-        return path
-
-    return write
+    return lambda files, path=tmp_path / "delivery.zip": delivering.write_zip(path, files)
 
 
 @pytest.fixture
 def as_folder(tmp_path: Path) -> Callable[..., Path]:
-    def write(files: Files, path: Path = tmp_path / "delivery") -> Path:
-        for name, data in files.items():
-            (path / name).parent.mkdir(parents=True, exist_ok=True)
-            (path / name).write_bytes(data)
-        return path
-
-    return write
+    return lambda files, path=tmp_path / "delivery": delivering.write_folder(path, files)
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,7 @@ WITHOUT_KERAS = """
 import sys
 from pathlib import Path
 import numpy as np
+from bcd.bundle.scorer import load_scorer
 scores = load_scorer(Path(sys.argv[1])).score(np.load(sys.argv[2]))
 scores.to_parquet(sys.argv[3])
 heavy = {"tensorflow", "keras", "mlflow", "prefect", "openvino_telemetry"}

@@ -135,8 +135,8 @@ def test_every_member_is_shown_with_its_kept_epoch(asked: list[dict[str, Any]]) 
     [
         (["--architecture", "nowhere.toml"], "nowhere.toml"),
         (["--turns", "3"], "turns = 3: one of 1, 8"),
-        (["--by", "luck"], "one of seeds, folds"),
-        (["--by", "folds"], "An ensemble by folds has one member"),
+        (["--differ-by", "luck"], "one of seeds, folds"),
+        (["--differ-by", "folds"], "An ensemble by folds has one member"),
         (["--plan", "4f1c", "--epochs", "3"], "A plan says all that is trained"),
     ],
 )

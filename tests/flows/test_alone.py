@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,14 +14,6 @@ from bcd.settings import Settings
 FLOWS = Path(__file__).parents[2] / "flows"
 
 
-@pytest.fixture
-def settings(settings: Settings, prefect_database: Path) -> Settings:
-    """A home whose Prefect has its tables already."""
-    settings.prefect.mkdir(parents=True)
-    shutil.copy(prefect_database, settings.prefect)
-    return settings
-
-
 def _run(flow: str, settings: Settings, cwd: Path) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
     command = [sys.executable, str(FLOWS / f"{flow}.py")]
@@ -31,14 +22,14 @@ def _run(flow: str, settings: Settings, cwd: Path) -> subprocess.CompletedProces
 
 
 @pytest.mark.integration
-def test_ingest_runs_without_a_server_and_finds_an_empty_inbox(settings: Settings, tmp_path: Path) -> None:
-    done = _run("ingest", settings, tmp_path)
+def test_ingest_runs_without_a_server_and_finds_an_empty_inbox(prefect_home: Settings, tmp_path: Path) -> None:
+    done = _run("ingest", prefect_home, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Completed" in done.stdout + done.stderr
 
 
 @pytest.mark.integration
-def test_a_flow_that_cannot_go_on_fails_and_says_why(settings: Settings, tmp_path: Path) -> None:
-    done = _run("preprocess", settings, tmp_path)
+def test_a_flow_that_cannot_go_on_fails_and_says_why(prefect_home: Settings, tmp_path: Path) -> None:
+    done = _run("preprocess", prefect_home, tmp_path)
     assert done.returncode != 0
     assert "There is nothing to train on" in done.stderr

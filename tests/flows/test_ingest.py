@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import zipfile
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
+from delivering import picture, write_zip
 
 from bcd.admission import admit as engine
 from bcd.admission.sources.source import Source
@@ -31,12 +29,8 @@ def store(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Store:
 
 
 def _deliver(settings: Settings, hospital: str, name: str, patient: str) -> Path:
-    path = settings.inbox / hospital / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(int(patient)).integers(0, 256, (50, 50, 3), dtype=np.uint8)
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(f"{patient}_idx5_x1_y1_class0.png", cv2.imencode(".png", pixels)[1].tobytes())
-    return path
+    files = {f"{patient}_idx5_x1_y1_class0.png": picture(int(patient))}
+    return write_zip(settings.inbox / hospital / name, files)
 
 
 def test_one_poisoned_delivery_stops_no_other_of_any_hospital(

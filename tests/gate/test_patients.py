@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pandas as pd
@@ -17,10 +20,51 @@ from bcd.tracking.store import experiment_id, open_client
 
 GREEN, RED = "12"
 
+WITHOUT_KERAS = """
+import sys
+import numpy as np
+sys.modules.update(dict.fromkeys(("keras", "tensorflow")))  # importing one raises
+import bcd.scoring.score, flows.score
+from bcd.bundle.registry import load_bundle
+from bcd.cli.doctor import examine
+from bcd.evaluation.options import EvaluateOptions
+from bcd.gate.history import list_versions
+from bcd.gate.options import GateOptions
+from bcd.gate.promotion import run_gate
+from bcd.settings import Settings
+from bcd.snapshots.freeze import load_snapshot
+from bcd.store.store import open_store
+from bcd.validation.model import open_model
+settings = Settings(home=sys.argv[1], catalog_url=sys.argv[2])
+snapshot = load_snapshot(settings, list_versions(settings)[0].snapshot)
+evaluate = EvaluateOptions(resamples=100)
+for version in "12":
+    run_gate(
+        open_store(settings),
+        key=version,
+        snapshot=snapshot,
+        challenger=version,
+        options=GateOptions(),
+        evaluate=evaluate,
+    )
+assert "The champion bcd-idc/2 loads and scores" in [found.what for found in examine(settings)]
+pixels = np.full((3, 50, 50, 3), 90, np.uint8)
+assert load_bundle(settings).score(pixels).equals(open_model(settings, "2").score(pixels))
+"""
+
 
 @pytest.fixture
 def first(undecided):
     return load_snapshot(undecided, list_versions(undecided)[0].snapshot)
+
+
+def test_gate_doctor_scoring_and_evaluation_need_no_keras(undecided):
+    arguments = [str(undecided.home), undecided.catalog_url]
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_KERAS, *arguments], env=os.environ, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
 
 
 def test_gate_patients_whose_pixels_changed_decide_nothing(gate, undecided, store, monkeypatch):

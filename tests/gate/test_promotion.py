@@ -137,7 +137,7 @@ def test_a_model_is_not_evaluated_by_patients_it_learned_from(gate, undecided, s
     champion, challenger = (LEAKY, RED) if role == "champion" else (RED, LEAKY)
     open_client(undecided).set_registered_model_alias(MODEL, "champion", champion)
 
-    with pytest.raises(BcdError, match=r"has seen 4 patients that it would be evaluated on: h1/1000"):
+    with pytest.raises(BcdError, match=r"has seen 4 patients .*h1/1000, "):
         gate(challenger)
     assert list_decisions(store) == []
 

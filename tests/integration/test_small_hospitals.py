@@ -6,9 +6,8 @@ import shutil
 import zipfile
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
+from delivering import picture, write_zip
 
 from bcd.admission.admit import admit
 from bcd.errors import BcdError, InsufficientEvidenceError
@@ -25,13 +24,7 @@ from bcd.store.store import open_store
 
 def _deliver(folder: Path, names: list[str]) -> Path:
     """Writes a zip of distinct patches of those names."""
-    path = folder / "delivery.zip"
-    random = np.random.default_rng(1)
-    with zipfile.ZipFile(path, "w") as archive:
-        for name in names:
-            patch = random.integers(0, 255, (50, 50, 3), np.uint8)
-            archive.writestr(name, cv2.imencode(".png", patch)[1].tobytes())
-    return path
+    return write_zip(folder / "delivery.zip", {name: picture(number) for number, name in enumerate(names)})
 
 
 def _names(patients: int, labels: list[int | None]) -> list[str]:

@@ -9,22 +9,22 @@ import numpy as np
 import pandas as pd
 import pytest
 import sqlalchemy as sa
+from patients import list_patches, store_patches
 
 from bcd.errors import BcdError
-from bcd.patches import CANONICAL, BatchId, Hospital
+from bcd.patches import BatchId
 from bcd.retention import patients as module
 from bcd.retention.patients import erase_withdrawn, names_patient
 from bcd.settings import Settings
 from bcd.snapshots.freeze import freeze_snapshot
 from bcd.snapshots.options import SplitOptions
 from bcd.store import tables
-from bcd.store.batches import open_pixels, read_pixels, write_batch
-from bcd.store.deliveries import Delivery, RefusedFile, Settlement, record_delivery
+from bcd.store.batches import open_pixels, read_pixels
+from bcd.store.deliveries import RefusedFile
 from bcd.store.delivery_queries import list_refused
 from bcd.store.erasures import assert_not_erased
 from bcd.store.hospitals import declare_hospital
 from bcd.store.sign_off import SignOff
-from bcd.store.spool import open_spool
 from bcd.store.store import Store, open_store
 from bcd.store.withdrawals import withdraw
 from bcd.tracking.lookup import MODEL
@@ -64,36 +64,14 @@ def batches(store: Store) -> list[BatchId]:
 
 
 def _deliver(store: Store, name: str, *, slide: str, labels: list[int | None], refused: list[str]) -> BatchId:
-    rows = [("east", patient, slide, 1 + 50 * i, 1, label) for patient in PATIENTS for i, label in enumerate(labels)]
-    index = pd.DataFrame(rows, columns=["hospital", "patient", "slide", "x", "y", "label"]).sort_values(CANONICAL)
-    hashes = [f"{slide} {row.patient} {row.x}" for row in index.itertuples()]
-    index = index.astype({"label": "Int8"}).assign(sha256=hashes, pixel_sha256=hashes, flags="")
-    with open_spool(store.settings) as spool:
-        spool.append(np.full((len(index), 50, 50, 3), 7, np.uint8))
-        batch = write_batch(store.settings, index, spool, np.arange(len(index)))
     folder = store.settings.quarantine / name
     folder.mkdir(parents=True)
-    refusals = []
-    for number, file in enumerate(refused):
+    for number in range(len(refused)):
         (folder / f"{number}").write_bytes(b"PNG")
-        refusals.append(RefusedFile(file, "size", "m", "0", f"{number}"))
-    record = Delivery(
-        id=name,
-        hospital=Hospital("east"),
-        name=name,
-        batch=batch,
-        files=len(index) + len(refused),
-        admitted_files=len(index),
-        admitted=len(index),
-        refused={"size": len(refused)},
-        ignored=0,
-        patients=len(PATIENTS),
-        positive=0,
-        unlabelled=0,
-        flags={},
-    )
-    record_delivery(store, Settlement(record, index, refusals))
-    return batch
+    refusals = [RefusedFile(file, "size", "m", "0", f"{number}") for number, file in enumerate(refused)]
+    patches = list_patches(PATIENTS, labels, slide=slide)
+    pixels = np.full((len(patches), 50, 50, 3), 7, np.uint8)
+    return store_patches(store, patches, pixels, name=name, refusals=refusals)
 
 
 def _withdraw(store: Store, patient: str = "8867") -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
+from patients import in_snapshot, list_patches
 
 from bcd.bundle.write import write_graph
 from bcd.evaluation.options import EvaluateOptions
@@ -28,24 +28,11 @@ OPTIONS = EvaluateOptions(resamples=100)
 @pytest.fixture(scope="module")
 def prepared() -> PreparedSnapshot:
     """160 patches of 16 patients, half of them val, half test; IDC is darker."""
+    splits = {str(patient): "val" if patient < 8 else "test" for patient in range(16)}
+    patches = in_snapshot(list_patches(splits, [0, 1] * 5, slide="1"))
     random = np.random.default_rng(0)
-    labels = np.tile([0, 1], 80).astype(np.int8)
     pixels = random.integers(100, 256, (160, 50, 50, 3), dtype=np.uint8)
-    pixels[labels == 1] -= random.integers(0, 100, (80, 1, 1, 1), dtype=np.uint8)
-    patches = pd.DataFrame(
-        {
-            "hospital": "east",
-            "patient": [str(i // 10) for i in range(160)],
-            "slide": "1",
-            "x": [1 + 50 * (i % 10) for i in range(160)],
-            "y": 1,
-            "label": labels,
-            "split": ["val"] * 80 + ["test"] * 80,
-            "batch": "b",
-            "row": range(160),
-            "pixel_sha256": [str(i) for i in range(160)],
-        }
-    )
+    pixels[patches["label"] == 1] -= random.integers(0, 100, (80, 1, 1, 1), dtype=np.uint8)
     return PreparedSnapshot(Snapshot(SnapshotId("a" * 64), "dealt", patches), PrepareOptions(), pixels)
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from patients import store_patches
 
 from bcd.bundle.distance import Distance
-from bcd.patches import Hospital
 from bcd.scoring.exposure import Exposure
 from bcd.scoring.mosaic import stitch
 from bcd.scoring.options import ScoreOptions
@@ -21,9 +20,6 @@ from bcd.scoring.report import pick_examples, picture_budget, show_examples, wri
 from bcd.scoring.shown import show_slide
 from bcd.scoring.summary import summarise
 from bcd.settings import Settings
-from bcd.store.batches import write_batch
-from bcd.store.deliveries import Delivery, Settlement, record_delivery
-from bcd.store.spool import open_spool
 from bcd.store.store import Store, open_store
 
 LEVELS = (0.8, 0.95, 0.99)
@@ -69,32 +65,7 @@ class FilledStore(Store):
     """A real store, filled without a delivery."""
 
     def admit(self, patches: pd.DataFrame, pixels: np.ndarray, hospital: str = "east") -> str:
-        order = patches.assign(at=range(len(patches))).sort_values(["patient", "slide", "y", "x"])["at"]
-        index = patches.iloc[order].assign(hospital=hospital).reset_index(drop=True)
-        index["label"] = index["label"].astype("Int8")
-        hashes = [hashlib.sha256(pixels[at].tobytes()).hexdigest() for at in order]
-        index = index.assign(sha256=hashes, pixel_sha256=hashes)
-        index["flags"] = ""
-        with open_spool(self.settings) as spool:
-            spool.append(pixels)
-            batch = write_batch(self.settings, index, spool, order.to_numpy())
-        record = Delivery(
-            id=batch,
-            hospital=Hospital(hospital),
-            name="delivery.zip",
-            batch=batch,
-            files=len(index),
-            admitted_files=len(index),
-            admitted=len(index),
-            refused={},
-            ignored=0,
-            patients=index["patient"].nunique(),
-            positive=int((index["label"] == 1).sum()),
-            unlabelled=int(index["label"].isna().sum()),
-            flags={},
-        )
-        record_delivery(self, Settlement(record, index))
-        return batch
+        return store_patches(self, patches.assign(hospital=hospital).astype({"label": "Int8"}), pixels)
 
 
 @pytest.fixture

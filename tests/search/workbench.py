@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
+from patients import freeze_patches, list_patches
 
 from bcd.networks.architecture import Architecture
 from bcd.progress import show_progress
@@ -17,8 +17,7 @@ from bcd.search.job import Job
 from bcd.search.relay import PipeSink, Relay
 from bcd.search.worker import work
 from bcd.settings import Settings
-from bcd.snapshots.freeze import Snapshot, write_snapshot
-from bcd.snapshots.options import SplitOptions
+from bcd.snapshots.freeze import Snapshot
 from bcd.training.checkpoint import State
 from bcd.training.fit import TrainedNetwork
 from bcd.training.loop import CHECKPOINT
@@ -30,22 +29,11 @@ PATCHES = 4  # of each patient, half of them IDC
 
 def write_hospital(settings: Settings) -> Snapshot:
     """Writes a batch and its snapshot; patches of label 1 are darker."""
-    rows = [
-        ("east", f"{patient:02}", "1", 50 * each + 1, 1, each % 2, split)
-        for patient, split in enumerate(SPLITS)
-        for each in range(PATCHES)
-    ]
-    patches = pd.DataFrame(rows, columns=["hospital", "patient", "slide", "x", "y", "label", "split"])
-    labels = patches["label"].to_numpy()
-    pixels = np.random.default_rng(0).integers(100, 256, (len(rows), 50, 50, 3), dtype=np.uint8)
-    pixels[labels == 1] //= 2
-    folder = settings.batches / "b"
-    folder.mkdir(parents=True)
-    np.save(folder / "pixels.npy", pixels)
-    patches = patches.astype({"label": "int8"}).assign(
-        batch="b", row=np.arange(len(rows)), pixel_sha256=[str(row) for row in range(len(rows))]
-    )
-    return write_snapshot(settings, SplitOptions(), patches, {})
+    splits = {f"{patient:02}": split for patient, split in enumerate(SPLITS)}
+    patches = list_patches(splits, [each % 2 for each in range(PATCHES)], slide="1")
+    pixels = np.random.default_rng(0).integers(100, 256, (len(patches), 50, 50, 3), dtype=np.uint8)
+    pixels[patches["label"] == 1] //= 2
+    return freeze_patches(settings, patches, pixels)
 
 
 class Here:

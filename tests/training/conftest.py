@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
+from patients import in_snapshot, list_patches
 
 from bcd.networks.architecture import Architecture, Head, Stage, Stem
 from bcd.patches import SnapshotId
@@ -17,25 +17,10 @@ from bcd.training.options import TrainOptions
 @pytest.fixture(scope="session")
 def prepared() -> PreparedSnapshot:
     """240 patches of 24 patients: 14 train, 5 val, 5 gate."""
-    draw = np.random.default_rng(0)
-    labels = np.tile([0, 1], 120).astype(np.int8)
-    pixels = draw.integers(120, 256, (240, 50, 50, 3), dtype=np.uint8)
-    pixels[labels == 1, 15:35, 15:35] //= 3
-    splits = ["train"] * 14 + ["val"] * 5 + ["gate"] * 5
-    patches = pd.DataFrame(
-        {
-            "hospital": "east",
-            "patient": [str(i // 10) for i in range(240)],
-            "slide": "1",
-            "x": [1 + 50 * (i % 10) for i in range(240)],
-            "y": 1,
-            "label": labels,
-            "split": [splits[i // 10] for i in range(240)],
-            "batch": "b",
-            "row": range(240),
-            "pixel_sha256": [str(i) for i in range(240)],
-        }
-    )
+    splits = {str(patient): "train" if patient < 14 else "val" if patient < 19 else "gate" for patient in range(24)}
+    patches = in_snapshot(list_patches(splits, [0, 1] * 5, slide="1"))
+    pixels = np.random.default_rng(0).integers(120, 256, (240, 50, 50, 3), dtype=np.uint8)
+    pixels[patches["label"] == 1, 15:35, 15:35] //= 3
     return PreparedSnapshot(Snapshot(SnapshotId("a" * 64), "dealt", patches), PrepareOptions(), pixels)
 
 

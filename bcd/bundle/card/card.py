@@ -92,7 +92,7 @@ def _shorten(facts: CardFacts) -> str:
         parts += [f"Test: {headline}.", replace(thresholds, caption="").markdown().strip()]
     parts.append("Limits:\n" + "\n".join(f"- {limit}" for limit in list_limits(facts)))
     parts += ["\n\n".join(section.text) for section in (make_compute(facts), make_protocol(facts))]
-    closing = "The whole card is the artifact `artifacts/card/card.html` of this model."
+    closing = "The whole card is the artifact `artifacts/bundle/card/card.html` of this model."
     kept, room = [], _LONGEST - len(closing)
     for part in parts:
         if len(part) + 2 <= room:

@@ -1,4 +1,4 @@
-"""Deliveries of made-up patches."""
+"""Deliveries of made-up patches: the files of patients, and what they are handed over as."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 
 @cache
-def picture(number: int, width: int = 50) -> bytes:
+def picture(number: int, height: int = 50, width: int = 50) -> bytes:
     """Makes a PNG whose pixels differ with the number."""
-    pixels = np.random.default_rng(number).integers(0, 256, (50, width, 3), dtype=np.uint8)
+    return encode(np.random.default_rng(number).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def encode(pixels: NDArray[np.uint8]) -> bytes:
+    """Encodes an array as OpenCV does, three channels being BGR, as a PNG."""
     return bytes(cv2.imencode(".png", pixels)[1].tobytes())
 
 
