@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,16 @@ def test_every_member_is_shown_with_its_kept_epoch(asked: list[dict[str, Any]]) 
     assert [row[0] for row in rows] == ["1", "2"]
     assert all("2 of 3" in " ".join(row) and "0.950" in row and "1,234" in row for row in rows)
     assert "No gate or test patient was read." in shown
+
+
+def test_every_member_is_told_to_a_program(asked: list[dict[str, Any]]) -> None:
+    told = json.loads(_run("--members", "2", "--json").stdout)
+    assert [(one["member"], one["epoch"], one["epochs"], one["val_score"]) for one in told["members"]] == [
+        (1, 2, 3, 0.95),
+        (2, 2, 3, 0.95),
+    ]
+    assert told["members"][1]["network"] == "network-1.keras"
+    assert told["architecture"] == json.loads(PRESETS["compact"].model_dump_json())
 
 
 @pytest.mark.parametrize(
