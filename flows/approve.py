@@ -50,8 +50,8 @@ def approve(version: Text) -> str:
         version: The version that the gate proposes, such as 3.
     """
     settings = load_configuration()
-    store = open_store(settings)
-    waiting = find_waiting(store, version)
+    with open_store(settings) as store:
+        waiting = find_waiting(store, version)
     if waiting is None:
         get_run_logger().info("No promotion of version %s awaits approval: it was answered before.", version)
         return "answered before"
@@ -59,7 +59,7 @@ def approve(version: Text) -> str:
     publish_markdown("approval", text, f"What the gate found of version {version}")
     form = Approval.with_initial_data(description=text)
     answer = suspend_flow_run(wait_for_input=form, timeout=_DAYS * 24 * 3600)
-    with reporting():
+    with reporting(), open_store(settings) as store:
         decision = answer_approval(store, version, SignOff(answer.by, answer.reason), answer.verdict)
     publish_markdown("approval-answer", "\n".join(decision.reasons), f"The answer: {decision.verdict}")
     return decision.verdict

@@ -78,7 +78,8 @@ def admit_delivery(path: Path, hospital: Hospital, spacing: float | None = None)
     """Admits one delivery and tells the server about a new batch."""
     settings = load_configuration()
     try:
-        admission = admit(open_store(settings), path, hospital, spacing=spacing)
+        with open_store(settings) as store:
+            admission = admit(store, path, hospital, spacing=spacing)
     except RefusedError as error:
         if error.trace:  # bcd failed at it: the sentence alone does not tell where
             get_run_logger().error("%s", error.trace)
@@ -94,8 +95,9 @@ def admit_delivery(path: Path, hospital: Hospital, spacing: float | None = None)
 
 def _declared_deliveries(settings: Settings) -> list[tuple[Hospital, Path]]:
     """Finds what waits; deliveries that no run takes stay where they are, and the dashboard says so."""
-    store = open_store(settings)
-    stuck = find_stuck(store)
+    with open_store(settings) as store:
+        stuck = find_stuck(store)
+        declared = {record.hospital for record in list_hospitals(store)}
     for each in stuck:
         get_run_logger().warning("%s", each)
     if stuck:
@@ -104,7 +106,6 @@ def _declared_deliveries(settings: Settings) -> list[tuple[Hospital, Path]]:
             *(f"- {each}" for each in stuck),
         ]
         publish_markdown("waiting", "\n".join(lines), "Warning: deliveries that no run takes")
-    declared = {record.hospital for record in list_hospitals(store)}
     return [(hospital, path) for hospital, path in find_deliveries(settings) if hospital in declared]
 
 
@@ -143,8 +144,8 @@ def _describe(settings: Settings, admissions: list[Admission]) -> str:
         report = link_report(settings, report_path(settings, each.id))
         counts = f"{each.admitted} | {refused} | {each.ignored} | {each.patients} | {flags}"
         lines.append(f"| {each.delivery}{note} | {each.hospital} | {counts} | {report} |")
-    store = open_store(settings)
-    lines += [f"\n{each.delivery}: {line}" for each in admissions for line in describe_labels(store, each)]
+    with open_store(settings) as store:
+        lines += [f"\n{each.delivery}: {line}" for each in admissions for line in describe_labels(store, each)]
     return "\n".join(lines)
 
 

@@ -55,8 +55,8 @@ def preprocess(
         if snapshot:
             frozen = load_snapshot(settings, snapshot)
         else:
-            splits = splits or settings.options("splits", SplitOptions)
-            frozen = freeze_snapshot(open_store(settings), splits)
+            with open_store(settings) as store:
+                frozen = freeze_snapshot(store, splits or settings.options("splits", SplitOptions))
         retraining = write_plan(
             settings,
             frozen,

@@ -46,12 +46,13 @@ def promote(plan: Text = "") -> Verdict:
         _publish("gate", verdict, f"The gate: {verdict.verdict}")
         if verdict.awaits_approval:
             _ask(verdict, f"{retraining.key}/{verdict.challenger}")
-        again = recheck_champion(
-            open_store(settings),
-            snapshot=retraining.snapshot,
-            options=retraining.plan.gate,
-            evaluate=retraining.plan.evaluation,
-        )
+        with open_store(settings) as store:
+            again = recheck_champion(
+                store,
+                snapshot=retraining.snapshot,
+                options=retraining.plan.gate,
+                evaluate=retraining.plan.evaluation,
+            )
         if again is not None:
             _publish("champion-again", again, f"Champion {again.challenger} on the patients of now: {again.verdict}")
     return verdict

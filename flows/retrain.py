@@ -57,8 +57,8 @@ def retrain(
     if when_due:
         settings = load_configuration()
         protocol = (splits or settings.options("splits", SplitOptions)).recorded_as
-        due = find_due(open_store(settings), settings.options("retrain", RetrainOptions), protocol)
-        with reporting():
+        with reporting(), open_store(settings) as store:
+            due = find_due(store, settings.options("retrain", RetrainOptions), protocol)
             say(due.sentence)
         if not due.is_due:
             return finish(None, due.sentence)

@@ -59,11 +59,10 @@ def score(
 
     _check_choice(patient, all_that_wait=all_that_wait or (is_scheduled() and not patient))
     settings = load_configuration()
-    store = open_store(settings)
     options = options or settings.options("scoring", ScoreOptions)
     faults: list[Exception] = []
     scores: list[PatientScore] = []
-    with reporting():
+    with reporting(), open_store(settings) as store:
         named = PatientId(patient)
         chosen = [(find_hospital(store, named, hospital or None), named)] if patient else []
         bundle = load_bundle(settings)
@@ -90,7 +89,8 @@ def _check_choice(patient: str, *, all_that_wait: bool) -> None:
 def score_patient_task(bundle: Bundle, hospital: Hospital, patient: PatientId, options: ScoreOptions) -> PatientScore:
     """Scores one patient and leaves heatmap and figures as artifacts."""
     settings = load_configuration()
-    scored = score_patient(open_store(settings), bundle, hospital, patient, options)
+    with open_store(settings) as store:
+        scored = score_patient(store, bundle, hospital, patient, options)
     key = f"{hospital}-{patient}"
     publish_picture(f"heatmap-{key}", scored.heatmap, f"Heatmap of {hospital}/{patient}. Research use only.")
     publish_markdown(

@@ -45,8 +45,10 @@ LONGEST_FIRST = (
     "integration/test_demo.py",
     "training/test_devices.py",
     "integration/test_kill.py",
+    "test_doc_commands.py",
+    "training/test_backends.py",
 )
-"""Files that take a minute and more: begun last, one of them would run alone (`make test ARGS=--durations=30`)."""
+"""Files that take half a minute and more: begun last, one would run alone (`make test ARGS=--durations=30`)."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -135,7 +137,7 @@ def prefect_server(prefect_database: Path, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def prefect_home(settings: Settings, prefect_database: Path) -> Settings:
-    """A home whose Prefect has its tables, for commands and flows that start a server of their own."""
+    """A home whose Prefect has its tables, for flows that start a server of their own."""
     settings.prefect.mkdir(parents=True)
     shutil.copy(prefect_database, settings.prefect)
     return settings

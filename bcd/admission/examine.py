@@ -67,12 +67,12 @@ def examine_files(source: Source, plan: Plan, spool: Spool) -> Findings:
     members = plan.patches["member"].to_numpy()
     kept = _Kept()
     chunks = [range(start, min(start + CHUNK, len(members))) for start in range(0, len(members), CHUNK)]
-    with track("Reading files", total=len(plan.names) - len(plan.litter)) as advance:
+    others = [*plan.refused, *plan.slide_tables]
+    with track("Reading files", total=len(members) + len(others)) as advance:
         for look in _map_in_order(lambda rows: _look_at_patches(source, rows, members, plan.shown_blank), chunks):
             _take(look, digests, refused)
             kept.append(look, spool)
             advance(len(look.members))
-        others = [*plan.refused, *plan.slide_tables]
         for part in (others[start : start + CHUNK] for start in range(0, len(others), CHUNK)):
             _take(_hash_files(source, part, refused), digests, refused)
             advance(len(part))

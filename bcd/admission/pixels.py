@@ -60,14 +60,14 @@ def look_at_pixels(patches: NDArray[np.uint8]) -> Shown:
     import cv2
 
     n, edge = patches.shape[:2]
-    column: Any = patches.reshape(n * edge, edge, 3)  # one picture of n patches: few calls for many patches
-    blocks: Any = cv2.resize(column, (5, 5 * n), interpolation=cv2.INTER_AREA)
+    column = patches.reshape(n * edge, edge, 3)  # one picture of n patches: few calls for many patches
+    blocks: NDArray[np.uint8] = cv2.resize(column, (5, 5 * n), interpolation=cv2.INTER_AREA)
     colours = cv2.resize(blocks, (1, n), interpolation=cv2.INTER_AREA).reshape(n, 3)
     spread = spread_of(blocks.reshape(n, 25, 3)).max(axis=1)
     green = cv2.extractChannel(column, 1)
-    bends: Any = cv2.Laplacian(green, cv2.CV_8U, scale=4).reshape(n, edge, edge)
+    bends: NDArray[np.uint8] = cv2.Laplacian(green, cv2.CV_8U, scale=4).reshape(n, edge, edge)
     inner = np.ascontiguousarray(bends[:, 1:-1]).reshape(n * (edge - 2), edge)  # without the seams between patches
-    detail: Any = cv2.resize(inner, (5, 4 * n), interpolation=cv2.INTER_AREA).reshape(n, 20)
+    detail: NDArray[np.uint8] = cv2.resize(inner, (5, 4 * n), interpolation=cv2.INTER_AREA).reshape(n, 20)
     return Shown(detail.max(axis=1).astype(np.float32) / 2, colours, spread)
 
 

@@ -7,13 +7,16 @@ and real transparency (what lies behind it is unknown).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bcd.admission.rules import Refusal
 from bcd.admission.sources.containers import archive_kind
 from bcd.patches import PATCH_PIXELS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 MAX_BYTES = 1 << 20
 """A file of more bytes is no patch."""
@@ -59,7 +62,7 @@ def decode_patch(data: bytes) -> np.ndarray | Refusal:
     has_alpha = data[25] == _RGBA
     flags = cv2.IMREAD_UNCHANGED if has_alpha else cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        pixels: Any = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        pixels: NDArray[np.uint8] | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:
         pixels = None
     if pixels is None:

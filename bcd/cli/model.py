@@ -232,11 +232,12 @@ def export(
         from bcd.bundle.export.export import export_bundle
         from bcd.bundle.export.runtimes import RUNTIMES
         from bcd.bundle.registry import open_folder, require_row
-        from bcd.bundle.released import released_bundle
+        from bcd.bundle.released import RELEASED, released_bundle
+        from bcd.tracking.lookup import MODEL
 
         RUNTIMES[format].require(format)
         row = None if is_released else require_row(settings, version)
-        name = version if row is None else row.name
+        name = f"{MODEL}/{RELEASED}" if row is None else row.name
         path = to or Path(name.replace("/", "-") + RUNTIMES[format].suffix)
         with nullcontext(released_bundle()) if row is None else open_folder(settings, row) as folder:
             note = export_bundle(folder, name, format, path)

@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -126,8 +126,8 @@ def _model_of(client: MlflowClient, version: VersionSummary) -> str:
 
 
 def _size_of(client: MlflowClient, version: VersionSummary) -> int:
-    location: Any = client.get_logged_model(_model_of(client, version)).artifact_location
-    folder = Path(url2pathname(urlsplit(str(location)).path))
+    location = str(client.get_logged_model(_model_of(client, version)).artifact_location)
+    folder = Path(url2pathname(urlsplit(location).path))
     if not folder.is_dir():
         return 0
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

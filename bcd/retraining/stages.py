@@ -204,15 +204,16 @@ def gate_candidate(settings: Settings, retraining: Retraining) -> Verdict:
 def _run(settings: Settings, retraining: Retraining, version: str, parent: str | None) -> Verdict:
     from bcd.store.store import open_store
 
-    return run_gate(
-        open_store(settings),
-        key=f"gate/{retraining.key}",
-        snapshot=retraining.snapshot,
-        challenger=version,
-        options=retraining.plan.gate,
-        evaluate=retraining.plan.evaluation,
-        parent=parent,
-    )
+    with open_store(settings) as store:
+        return run_gate(
+            store,
+            key=f"gate/{retraining.key}",
+            snapshot=retraining.snapshot,
+            challenger=version,
+            options=retraining.plan.gate,
+            evaluate=retraining.plan.evaluation,
+            parent=parent,
+        )
 
 
 def is_finished(settings: Settings, retraining: Retraining) -> bool:
@@ -231,7 +232,8 @@ def _find_verdict(settings: Settings, retraining: Retraining) -> Verdict | None:
     version = find_version(client, retraining.key)
     if version is None:
         return None
-    return find_verdict(client, open_store(settings), f"gate/{retraining.key}", version)
+    with open_store(settings) as store:
+        return find_verdict(client, store, f"gate/{retraining.key}", version)
 
 
 @dataclass(frozen=True)

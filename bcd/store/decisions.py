@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -103,7 +102,7 @@ def _row(decision: Decision) -> dict[str, Any]:
     return {name: value for name, value in vars(decision).items() if name != "sign_off"} | signed
 
 
-def _read(row: Mapping[Any, Any]) -> Decision:
+def _read(row: sa.RowMapping) -> Decision:
     values = {name: value for name, value in row.items() if name not in {"number", "by", "reason"}}
     sign_off = SignOff(row["by"], row["reason"], row["decided_at"]) if row["by"] else None
     return Decision(**values, sign_off=sign_off)

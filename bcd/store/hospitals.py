@@ -12,10 +12,9 @@ Examples:
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import sqlalchemy as sa
 
@@ -148,7 +147,7 @@ def list_hospitals(store: Store) -> list[HospitalRecord]:
     return sorted(records, key=lambda record: record.hospital)
 
 
-def _read(row: Mapping[Any, Any]) -> HospitalRecord:
+def _read(row: sa.RowMapping) -> HospitalRecord:
     names = ("hospital", "identifiers", "key_fingerprint", "coarsest")
     return HospitalRecord(**{name: row[name] for name in names}, declared=SignOff.of(row))
 

@@ -9,9 +9,8 @@ Examples:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -87,7 +86,7 @@ def list_withdrawals(store: Store, hospital: Hospital | None = None) -> list[Wit
     return sorted(found, key=lambda one: (one.sign_off.at, one.person))
 
 
-def _read(row: Mapping[Any, Any]) -> Withdrawal:
+def _read(row: sa.RowMapping) -> Withdrawal:
     return Withdrawal(row["hospital"], row["patient"], SignOff.of(row))
 
 

@@ -56,17 +56,24 @@ def not_a_zip(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def uses_server(prefect_server: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands ask the running Prefect, instead of starting one each."""
+    from prefect.settings import PREFECT_API_URL
+
+    monkeypatch.setenv("PREFECT_API_URL", PREFECT_API_URL.value())
+
+
+@pytest.mark.usefixtures("uses_server")
 @pytest.mark.parametrize("kind", ["missing", "empty_zip", "not_a_zip", "photos"])
-def test_a_bad_delivery_is_told_in_a_sentence(
-    kind: str, prefect_home: Settings, request: pytest.FixtureRequest
-) -> None:
+def test_a_bad_delivery_is_told_in_a_sentence(kind: str, settings: Settings, request: pytest.FixtureRequest) -> None:
     path = Path("missing.zip") if kind == "missing" else request.getfixturevalue(kind)
-    declare_hospital(open_store(prefect_home), "east", "pseudonyms", SignOff("a test", "test"))
+    declare_hospital(open_store(settings), "east", "pseudonyms", SignOff("a test", "test"))
     told = _bcd("ingest", str(path), "--hospital", "east")
     assert told.returncode == 2
     assert path.name in told.stderr
     assert "Traceback" not in told.stderr + told.stdout
-    assert not list(prefect_home.batches.glob("*"))
+    assert not list(settings.batches.glob("*"))
 
 
 def test_a_delivery_without_a_hospital_is_told_how_to_name_it(photos: Path) -> None:
@@ -81,8 +88,9 @@ def test_a_demo_on_a_folder_that_is_not_there_ends_at_once() -> None:
     assert "nowhere is not a folder" in told.stderr
 
 
-@pytest.mark.usefixtures("prefect_home")
-def test_scoring_without_a_patient_of_that_name_says_so() -> None:
+@pytest.mark.usefixtures("uses_server")
+def test_scoring_without_a_patient_of_that_name_says_so(settings: Settings) -> None:
+    settings.inbox.mkdir(parents=True)
     told = _bcd("score", "12345")
     assert told.returncode == 2
     assert "12345" in told.stderr

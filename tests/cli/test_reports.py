@@ -65,7 +65,9 @@ def test_every_delivery_stands_there_with_its_report(settings: Settings, get: Ge
     (tmp_path / "monday").mkdir()
     picture = np.random.default_rng(1).integers(60, 220, (50, 50, 3), dtype=np.uint8)
     cv2.imwrite(str(tmp_path / "monday/8867_idx5_x51_y51_class0.png"), picture)
-    assert bcd("hospital", "declare", "east", "--identifiers", "pseudonyms")[0] == 0
+    assert (
+        bcd("hospital", "declare", "east", "--identifiers", "pseudonyms", "--by", "Mary", "--reason", "test")[0] == 0
+    )
     assert bcd("ingest", str(tmp_path / "monday"), "--hospital", "east")[0] == 0
     [report] = settings.reports.glob("*.html")
     assert f'href="/reports/{report.name}"' in get("/").text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -130,13 +131,23 @@ def test_every_member_is_shown_with_its_kept_epoch(asked: list[dict[str, Any]]) 
     assert "No gate or test patient was read." in shown
 
 
+def test_every_member_is_told_to_a_program(asked: list[dict[str, Any]]) -> None:
+    told = json.loads(_run("--members", "2", "--json").stdout)
+    assert [(one["member"], one["epoch"], one["epochs"], one["val_score"]) for one in told["members"]] == [
+        (1, 2, 3, 0.95),
+        (2, 2, 3, 0.95),
+    ]
+    assert told["members"][1]["network"] == "network-1.keras"
+    assert told["architecture"] == json.loads(PRESETS["compact"].model_dump_json())
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [
         (["--architecture", "nowhere.toml"], "nowhere.toml"),
         (["--turns", "3"], "turns = 3: one of 1, 8"),
-        (["--by", "luck"], "one of seeds, folds"),
-        (["--by", "folds"], "An ensemble by folds has one member"),
+        (["--differ-by", "luck"], "one of seeds, folds"),
+        (["--differ-by", "folds"], "An ensemble by folds has one member"),
         (["--plan", "4f1c", "--epochs", "3"], "A plan says all that is trained"),
     ],
 )

@@ -51,7 +51,7 @@ def test_it_is_registered_with_card_and_origin_and_made_champion_by_a_sign_off(h
     assert bundle.record.origin == "released"
     assert bundle.seen is not None
     assert "public/p0" in bundle.seen.patients
-    assert "copies that were trained in the same way without his fold" in find_card(home).markdown
+    assert "copies that were trained in the same way without the patient's fold" in find_card(home).markdown
 
 
 def test_the_same_sign_off_again_changes_nothing_and_another_finds_a_champion(home: Settings, store: Store) -> None:

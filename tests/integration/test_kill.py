@@ -17,52 +17,13 @@ from bcd.synthetic.options import HospitalOptions
 
 pytestmark = pytest.mark.integration
 
-JOB = """
-import sys
-from contextlib import contextmanager
-from pathlib import Path
-from bcd.runtime import enter
-from bcd.settings import load_settings
-settings = load_settings()
-enter(settings)
-from bcd.admission.admit import admit
-from bcd.progress import show_progress
-from bcd.gate.options import GateOptions
-from bcd.retraining.plan import write_plan
-from bcd.retraining.stages import *
-from bcd.store.store import open_store
-from bcd.store.hospitals import declare_hospital
-from bcd.snapshots.options import SplitOptions
-from bcd.snapshots.freeze import freeze_snapshot
-
-class Lines:
-    @contextmanager
-    def track(self, description, total):
-        print(description, flush=True)
-        yield lambda amount: None
-    def say(self, message):
-        print(message, flush=True)
-
-with show_progress(Lines()):
-    store = open_store(settings)
-    declare_hospital(store, "east", "pseudonyms", SignOff("test", "test"))
-    admit(store, Path(sys.argv[1]), "east")
-    retraining = write_plan(settings, freeze_snapshot(store, SplitOptions()))
-    search_architecture(settings, retraining)
-    trained = train_candidate(settings, retraining)
-    evaluated = evaluate_candidate(settings, retraining, trained)
-    register_candidate(settings, retraining, trained, evaluated)
-    print("registered", flush=True)
-    gate_candidate(settings, retraining)
-print("done", flush=True)
-"""
-
+JOB = Path(__file__).with_name("job.py")
 MOMENTS = ["Preparing patches", "Epoch 1 of 2", "Scoring test patients", "registered"]
 
 
 def _run(home: Path, delivery: Path, *, kill_at: str | None = None) -> None:
     environment = {**os.environ, "BCD_HOME": str(home)}
-    command = [sys.executable, "-c", JOB, str(delivery)]
+    command = [sys.executable, str(JOB), str(delivery)]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as job:
         assert job.stdout is not None
         assert job.stderr is not None

@@ -43,6 +43,7 @@ pytestmark = pytest.mark.integration
 needs_browser = pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
 
 BCD = str(Path(sys.executable).parent / "bcd")
+SIGNED = ("--by", "Mary", "--reason", "test")
 PATIENCE = 420.0
 JOBS = "MLFLOW_SERVER_ENABLE_JOB_EXECUTION"
 SHARED_MEMORY = Path("/dev/shm")
@@ -278,7 +279,7 @@ def test_whenever_it_was_stopped_or_killed_the_next_delivery_is_admitted(
 ) -> None:
     chance = random.Random(moment)
     how = ("kill", "down", "kill while it starts")[moment % 3]
-    _bcd("hospital", "declare", "west", "--identifiers", "pseudonyms")
+    _bcd("hospital", "declare", "west", "--identifiers", "pseudonyms", *SIGNED)
     _deliver(hospital, f"during{moment}", tmp_path)
     _stop_while_it_works(hospital, how, chance.uniform(0, 8))
     started = _bcd("up")
@@ -319,7 +320,7 @@ def _a_delivery_in_the_inbox_starts_a_retraining(hospital: _Hospital, delivery: 
     assert any(each["active"] for each in hospital.deployment("ingest")["schedules"])
     folder = hospital.home / "inbox/east"
     folder.mkdir(parents=True)
-    assert _bcd("hospital", "declare", "east", "--identifiers", "pseudonyms").returncode == 0
+    assert _bcd("hospital", "declare", "east", "--identifiers", "pseudonyms", *SIGNED).returncode == 0
     shutil.copy(delivery, folder / "monday.zip")
     _wait("admission", (hospital.home / "received/east/monday.zip").exists)
     assert _wait("ingest", lambda: hospital.finished("ingest"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,13 @@ def test_the_trials_the_refits_and_the_verdict_are_shown(asked: Asked, monkeypat
     assert "too large" not in shown
     assert "+.012 [+.003, +.021]" in rows["3"]
     assert shown.strip().endswith("Trial 3 takes its place.")
+    told = json.loads(_run("--json").stdout)
+    assert [(one["number"], one["state"], one["value"]) for one in told["trials"]] == [
+        (0, "complete", 0.91),
+        (1, "pruned", 0.85),
+        (3, "complete", 0.93),
+    ]
+    assert (told["best"], told["gains"][0]["low"], told["note"]) == (3, 0.003, "Trial 3 takes its place.")
 
 
 def test_the_flow_tells_the_same_as_a_table() -> None:

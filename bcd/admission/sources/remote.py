@@ -15,12 +15,15 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from bcd.errors import BcdError, UnavailableError
 from bcd.files import partial_folder
 from bcd.progress import Advance, track
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _SECRET = re.compile(r"(?<=://)[^/@\s]*@|\?[^\s'\")]*")
@@ -79,7 +82,7 @@ def _fetch(url: str, folder: Path) -> Path:
 
 
 def _fetch_files(
-    system: Any, places: Mapping[str, Path], listed: Mapping[str, tuple[int, str]], advance: Advance
+    system: AbstractFileSystem, places: Mapping[str, Path], listed: Mapping[str, tuple[int, str]], advance: Advance
 ) -> None:
     # Progress is told by this thread: the file system's own belongs to an event loop.
     small = [name for name in places if listed[name][0] < _LARGE]
@@ -93,7 +96,7 @@ def _fetch_files(
                 advance(here.write(piece))
 
 
-def _list(system: Any, root: str) -> dict[str, tuple[int, str]]:
+def _list(system: AbstractFileSystem, root: str) -> dict[str, tuple[int, str]]:
     """Lists files below a path, or itself if it is one, each with its size and what tells its content's version."""
     found = system.find(root, detail=True)
     listed = {}

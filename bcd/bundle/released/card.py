@@ -24,8 +24,8 @@ from bcd.training.ensemble import describe_ensemble
 
 OF_THE_RECIPE = (
     "Every figure, and every certificate, is of the recipe and not of this very file: each patient was scored by "
-    "copies that were trained in the same way without his fold, and calibrated on the other folds. The file itself "
-    "was trained on all of these patients, so there is nobody left on whom it could be evaluated here."
+    "copies that were trained in the same way without the patient's fold, and calibrated on the other folds. The "
+    "file itself was trained on all of these patients: there is nobody left on whom it could be evaluated here."
 )
 
 
@@ -92,9 +92,8 @@ def _describe_choice(figures: Figures) -> str:
 def _list_limits(record: BundleRecord, figures: Figures) -> list[str]:
     limits = [
         "Patches are scored one by one: no architecture of the tissue beyond 200 µm is seen.",
-        f"All patients come from one set ({figures.data.name}) of one laboratory's stain: how it does elsewhere is "
-        "not known. bcd says in each report how far the stain is from theirs.",
-        "With another share of IDC than in the natural sample the certificates do not hold.",
+        f"All patients come from one set ({figures.data.name}): how it does elsewhere is not known. bcd says in each "
+        "report how far the stain is from theirs.",
     ]
     missing = [f"{100 * row.target_error:g} %" for row in record.policy.certified if row.threshold is None]
     if missing:
@@ -107,7 +106,7 @@ def _list_limits(record: BundleRecord, figures: Figures) -> list[str]:
 def _make_data(figures: Figures) -> Section:
     data = figures.data
     text = [
-        f"{data.name}. {data.citation} Licence: {data.licence}.",
+        f"{data.name}. {data.citation.rstrip('.')}. Licence: {data.licence}.",
         f"{data.patches:,} whole patches of {data.patients} patients,"
         f" {format_share(data.positive, data.patches)} IDC."
         f" Hospital {data.hospital} in the record of training patients, which lies in the bundle.",
@@ -117,7 +116,7 @@ def _make_data(figures: Figures) -> Section:
 
 
 def _make_model(record: BundleRecord, figures: Figures) -> Section:
-    network, preparation, probability = describe_scoring(record, "the out-of-fold scores of all patients")
+    network, preparation, probability = describe_scoring(record, "the out-of-fold scores of the natural sample")
     return Section("Model and recipe", points=[f"{network}.", preparation, *figures.recipe, probability])
 
 

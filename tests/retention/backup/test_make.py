@@ -147,7 +147,7 @@ def test_whatever_a_backup_names_is_there_while_others_write(
     def admit_on() -> None:
         own = open_store(home)
         for number in count():
-            store_patients(home, own, [f"2{number:03}"])
+            store_patients(own, [f"2{number:03}"])
             started.set()
             if is_done.is_set():
                 return
