@@ -143,7 +143,7 @@ def test_stopping_ends_what_outlived_its_server_removes_the_temporary_files_and_
 def test_up_on_a_home_without_a_champion_names_the_command_that_gives_it_one(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    urls = defaultdict(lambda: "http://127.0.0.1:1")
+    urls: dict[str, str] = defaultdict(lambda: "http://127.0.0.1:1")
     monkeypatch.setattr(daemons, "start", lambda *_, **__: SimpleNamespace(told=[], urls=urls))
     monkeypatch.setattr(daemons, "runs_page", lambda *_: urls["mlflow"])
     monkeypatch.setattr(sys, "argv", ["bcd", "up"])
