@@ -71,7 +71,9 @@ def draw_preview(
             axes.text(left - 12, y, name, ha="right", va="center", fontsize=9, color=MUTED)
 
 
-def choose_patches(settings: Settings, identity: str, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64], str]:
+def choose_preview_patches(
+    settings: Settings, identity: str, seed: int
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], str]:
     """Returns a few prepared patches, their labels, those of IDC last, and where they come from.
 
     Args:

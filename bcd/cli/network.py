@@ -100,7 +100,7 @@ def preview(
 
     Where no snapshot is frozen yet, the patches are of synthetic tissue.
     """
-    from bcd.cli.augmentation import TIMES, augment_patches, choose_patches, draw_preview
+    from bcd.cli.augmentation import TIMES, augment_patches, choose_preview_patches, draw_preview
     from bcd.cli.terminal import at_work
     from bcd.errors import BcdError
     from bcd.settings import load_settings
@@ -112,7 +112,7 @@ def preview(
     if to.suffix.lower() != ".png":
         raise BcdError(f"{to} is no name of a PNG.", "Let --to end in .png.")
     with at_work(settings, needs_home=False) as console:
-        pixels, labels, source = choose_patches(settings, snapshot, seed)
+        pixels, labels, source = choose_preview_patches(settings, snapshot, seed)
         note = f"{len(pixels)} {source}; each as prepared, then as {TIMES} epochs of a training would see it"
         strengths = f"stain jitter {stain:g}, light jitter {light:g}, seed {seed}"
         augmented = augment_patches(pixels, stain, light, seed)

@@ -40,10 +40,10 @@ class Job(Options):
 
     def prepare(self, preparation: PrepareOptions) -> PreparedSnapshot:
         """Returns the snapshot's patches, prepared as a recipe says."""
-        return prepare_once(self.load_settings(), self.load_snapshot(), preparation)
+        return prepare_in_process(self.load_settings(), self.load_snapshot(), preparation)
 
 
-def prepare_once(settings: Settings, snapshot: Snapshot, preparation: PrepareOptions) -> PreparedSnapshot:
+def prepare_in_process(settings: Settings, snapshot: Snapshot, preparation: PrepareOptions) -> PreparedSnapshot:
     """Prepares a snapshot's patches, or waits for the worker of this machine that does."""
     with lock(settings.work / "preparing" / "lock"):
         return prepare_snapshot(settings, snapshot, preparation)

@@ -36,7 +36,7 @@ def draw_study(study: StudyResult, folder: Path) -> list[Path]:
     complete = [trial for trial in scored if trial.state == "complete"]
     pictures: dict[str, tuple[bool, Callable[[Path], None]]] = {
         "history": (bool(scored), lambda path: draw_history(study, scored, path)),
-        "learning-curves": (bool(scored), lambda path: draw_curves(study, scored, path)),
+        "learning-curves": (bool(scored), lambda path: draw_learning_curves(study, scored, path)),
         "score-and-cost": (bool(complete), lambda path: draw_front(study, complete, path)),
         "parallel-coordinates": (len(complete) > 1, lambda path: draw_parallel(study, complete, path)),
         "importances": (bool(study.importances), lambda path: draw_importances(study, path)),
@@ -74,7 +74,7 @@ def draw_history(study: StudyResult, trials: Sequence[TrialRecord], path: Path) 
         _place_legend(axes)
 
 
-def draw_curves(study: StudyResult, trials: Sequence[TrialRecord], path: Path) -> None:
+def draw_learning_curves(study: StudyResult, trials: Sequence[TrialRecord], path: Path) -> None:
     """Draws the val score of every trial over its epochs; pruned ones end early."""
     epochs = max(len(trial.history) for trial in trials)
     with page(path, title="Learning curves", note=_describe(study), size=(8.6, 3.6)) as figure:

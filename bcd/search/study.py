@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bcd.errors import BcdError
 from bcd.networks.architecture import PRESETS
 from bcd.progress import say
-from bcd.search.job import Job, make_job, prepare_once
+from bcd.search.job import Job, make_job, prepare_in_process
 from bcd.search.options import SearchOptions
 from bcd.search.queue import Queue, Standing
 from bcd.search.records import COUNTED, StudyResult, TrialRecord, read_trials
@@ -77,7 +77,7 @@ def run_study(
         BcdError: The study of that name is of something else, its trainings look at no val patient, the limits leave
             no network to try, or no trial finished.
     """
-    prepared = prepare_once(settings, snapshot, preparation)
+    prepared = prepare_in_process(settings, snapshot, preparation)
     if not training.min_val_patients:
         raise BcdError(
             "A study compares by val patients, and its trainings look at none (min_val_patients = 0).",

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bcd.admission.admit import admit
-from bcd.cli.augmentation import ROWS, TIMES, augment_patches, choose_patches, draw_preview
+from bcd.cli.augmentation import ROWS, TIMES, augment_patches, choose_preview_patches, draw_preview
 from bcd.cli.main import main
 from bcd.patches import Hospital
 from bcd.preprocessing.options import PrepareOptions
@@ -147,13 +147,13 @@ def test_a_preview_of_a_snapshot_shows_train_patches_of_both_classes(settings: S
     store = open_store(settings)
     admit(store, _make_delivery(tmp_path / "delivery"), Hospital("north"))
     snapshot = freeze_snapshot(store, SplitOptions())
-    pixels, labels, source = choose_patches(settings, "", seed=2)
+    pixels, labels, source = choose_preview_patches(settings, "", seed=2)
     assert labels.tolist() == [0, 0, 0, 1, 1, 1]
     assert source == f"patches of the train split of snapshot {snapshot.id[:12]}"
     prepared = prepare(read_pixels(settings, snapshot.of("train")), PrepareOptions())
     known = {patch.tobytes(): label for patch, label in zip(prepared, snapshot.of("train")["label"], strict=True)}
     assert [known.get(patch.tobytes()) for patch in pixels] == labels.tolist()
-    assert not np.array_equal(pixels, choose_patches(settings, snapshot.id[:8], seed=3)[0])
+    assert not np.array_equal(pixels, choose_preview_patches(settings, snapshot.id[:8], seed=3)[0])
     shown = bcd("network", "preview", "--snapshot", snapshot.id[:8], "--to", str(tmp_path / "a.png"))[1]
     assert f"snapshot {snapshot.id[:12]}" in shown
 

@@ -159,7 +159,7 @@ def _read_at(kind: Kind, x: Array, y: Array) -> Array:
     return np.asarray(y[np.searchsorted(x, _PLACES - 1e-12).clip(max=len(x) - 1)])
 
 
-def draw_curves(scores: pd.DataFrame, evaluation: Evaluation, path: Path) -> None:
+def draw_roc_and_precision(scores: pd.DataFrame, evaluation: Evaluation, path: Path) -> None:
     """Draws the ROC and the precision-recall curve with their bands, and without the largest patient."""
     sample = read_sample(scores)
     rest = sample.without(sample.largest) if evaluation.without_largest else None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from bcd.charts import BLUE, GREEN, MUTED, ORANGE, page
 from bcd.evaluation.evaluation import Evaluation
 from bcd.evaluation.metrics.estimates import Estimate
-from bcd.evaluation.report.curves import draw_curves, draw_risk_coverage
+from bcd.evaluation.report.curves import draw_risk_coverage, draw_roc_and_precision
 from bcd.evaluation.report.forest import draw_patients
 from bcd.evaluation.report.reliability import draw_confusion, draw_reliability
 from bcd.evaluation.report.tables import METRIC_NAMES, NOT_AVAILABLE, describe, format_estimate, format_level
@@ -60,7 +60,7 @@ def draw_figures(scores: pd.DataFrame, evaluation: Evaluation, folder: Path) -> 
         The files, by name of the picture.
     """
     paths = {name: folder / f"{name}.png" for name in PICTURES}
-    draw_curves(scores, evaluation, paths["curves"])
+    draw_roc_and_precision(scores, evaluation, paths["curves"])
     draw_reliability(scores, evaluation, paths["reliability"])
     draw_confusion(evaluation, paths["confusion"])
     draw_risk_coverage(evaluation, paths["risk-coverage"])
