@@ -135,16 +135,19 @@ def tell_throughput(bundle: Path, patches: int, turns: int) -> None:
         "Keras, prepared patches": lambda: predict_logits(networks, prepared, turns=record.ensemble.turns),
     }
     rates: dict[str, list[float]] = {name: [] for name in ways}
+    processor: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(turns + 1):
         for name, run in ways.items():
-            start = time.perf_counter()
+            start, used = time.perf_counter(), time.process_time()
             run()
             if turn:  # the first one compiles
                 rates[name].append(patches / (time.perf_counter() - start))
+                processor[name].append(1e6 * (time.process_time() - used) / patches)
     ours, best = rates["bundle, raw patches"], [max(pair) for pair in zip(*list(rates.values())[1:3], strict=True)]
-    print(f"\n{'patches a second':<26}{'median':>8}{'least':>8}{'most':>8}")
+    print(f"\n{'patches a second':<26}{'median':>8}{'least':>8}{'most':>8}{'processor, us a patch':>24}")
     for name, each in rates.items():
-        print(f"{name:<26}{median(each):>8.0f}{min(each):>8.0f}{max(each):>8.0f}")
+        row = f"{name:<26}{median(each):>8.0f}{min(each):>8.0f}{max(each):>8.0f}"
+        print(f"{row}{median(processor[name]):>24.0f}")
     for name, others in {"share of the engine": best, "times Keras": rates["Keras, prepared patches"]}.items():
         shares = [a / b for a, b in zip(ours, others, strict=True)]
         print(f"{name:<26}{median(shares):>8.2f}{min(shares):>8.2f}{max(shares):>8.2f}")

@@ -36,7 +36,7 @@ GRAPH, WEIGHTS = "networks.xml", "networks.bin"
 """The files of a graph."""
 
 BATCH = 8
-"""Patches that a request computes; the last one of a call is padded."""
+"""Patches that a request computes; the last one of a call has what an earlier one left in the rest."""
 
 
 class EngineRecord(BaseModel):
@@ -122,13 +122,12 @@ class Engine:
         # OpenVINO's threads, which then hang at Python's lock when the engine or the process ends.
         requests = [self._compiled.create_infer_request() for _ in range(2 * self._cores)]
         running: deque[tuple[Any, NDArray[np.float32]]] = deque()
-        padded = np.zeros((BATCH, PATCH_PIXELS, PATCH_PIXELS, 3), np.uint8)
         for start in range(0, len(prepared), BATCH):
             patches = prepared[start : start + BATCH]
             for view, turned in enumerate(turn_patches(patches, turns)):
                 request = requests.pop() if requests else _finish(*running.popleft())
-                padded[: len(patches)] = turned
-                request.start_async({0: padded})  # which copies them
+                request.get_input_tensor(0).data[: len(patches)] = turned
+                request.start_async()
                 running.append((request, answers[view, start : start + len(patches)]))
             advance(len(patches))
         for request, rows in running:

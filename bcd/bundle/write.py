@@ -11,7 +11,10 @@ Examples:
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -38,6 +41,14 @@ TOLERANCE = 1e-4
 
 _PROBES = 32
 
+_CONVERT = """
+import sys
+from pathlib import Path
+from bcd.bundle.write import convert_networks
+target, *networks = map(Path, sys.argv[1:])
+convert_networks(networks, target)
+"""
+
 
 def write_graph(networks: Sequence[Path], folder: Path) -> None:
     """Writes the graph of several networks, unless the folder is there; the same networks make the same bytes.
@@ -51,6 +62,18 @@ def write_graph(networks: Sequence[Path], folder: Path) -> None:
     """
     if folder.exists():
         return
+    with whole_folder(folder) as partial, TemporaryDirectory() as work:
+        converted = Path(work) / GRAPH
+        if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
+            convert_networks(networks, converted)
+        else:  # OpenVINO reads TensorFlow's operations alone, and a Keras file is of no backend
+            command = [sys.executable, "-c", _CONVERT, str(converted), *map(str, networks)]
+            subprocess.run(command, env=os.environ | {"KERAS_BACKEND": "tensorflow"}, check=True)
+        _name_by_order(converted, partial / GRAPH)
+
+
+def convert_networks(networks: Sequence[Path], target: Path) -> None:
+    """Converts Keras files to one graph, `target` and the weights beside it; Keras must run on TensorFlow."""
     from bcd.bundle.export.graph import join_networks, on_processor
     from bcd.bundle.export.runtimes import write_openvino
     from bcd.networks.backend import keras
@@ -58,11 +81,10 @@ def write_graph(networks: Sequence[Path], folder: Path) -> None:
     from bcd.patches import PATCH_PIXELS
 
     patches = keras.Input((PATCH_PIXELS, PATCH_PIXELS, 3), dtype="uint8", name="patches")
-    with whole_folder(folder) as partial, TemporaryDirectory() as work, on_processor():
+    with on_processor():
         joined = join_networks([load_network(network) for network in networks])
         logit = joined(keras.layers.Rescaling(1.0, name="float")(patches))
-        write_openvino(keras.Model(patches, logit), Path(work) / GRAPH)
-        _name_by_order(Path(work) / GRAPH, partial / GRAPH)
+        write_openvino(keras.Model(patches, logit), target)
 
 
 def _name_by_order(source: Path, target: Path) -> None:

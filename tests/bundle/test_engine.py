@@ -55,6 +55,14 @@ def test_the_same_networks_make_the_same_graph(folder, tmp_path):
     assert digest_graph(tmp_path / "again") == digest_graph(folder / "graph")
 
 
+def test_networks_that_another_backend_trained_make_the_same_graph(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+
+    write_graph([folder / f"{seed}.keras" for seed in (1, 2)], tmp_path / "again")
+
+    assert digest_graph(tmp_path / "again") == digest_graph(folder / "graph")
+
+
 @pytest.mark.parametrize("turns", [1, 8])
 def test_the_engine_predicts_as_keras_does(folder, turns):
     networks = [load_network(folder / f"{seed}.keras") for seed in (1, 2)]
@@ -82,7 +90,7 @@ def test_no_patch_has_no_logit(folder):
 
 
 def test_progress_counts_every_patch_once(folder):
-    advanced: list[float] = []
+    advanced = []
 
     Engine(folder / "graph").predict(PIXELS, turns=8, advance=advanced.append)
 
