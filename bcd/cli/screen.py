@@ -62,7 +62,7 @@ class Screen(Console):
 
     def facts(self, facts: Any) -> None:
         """Adds what JSON has and no table shows; several mappings become one."""
-        if self._as_json:  # without it, what is shown need not fit into one value: `bcd demo` shows lists and mappings
+        if self._as_json:  # a person may be shown lists and mappings, as by `bcd demo`
             self._facts = {**self._facts, **facts} if isinstance(self._facts, dict) else facts
 
     def close(self) -> None:
