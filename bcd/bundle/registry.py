@@ -191,7 +191,7 @@ def open_folder(settings: Settings, row: VersionRow) -> Iterator[Path]:
     open_client(settings)
     with TemporaryDirectory() as folder:
         try:
-            copy = mlflow.artifacts.download_artifacts(f"{row.source}/artifacts/{_BUNDLE}", dst_path=folder)
+            copy = mlflow.artifacts.download_artifacts(f"models:/{row.name}/artifacts/{_BUNDLE}", dst_path=folder)
         except MlflowException as error:
             raise OSError(str(error)) from error
         yield Path(copy)

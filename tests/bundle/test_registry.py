@@ -4,13 +4,14 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from bcd.bundle.record import read_record
-from bcd.bundle.registry import load_bundle
+from bcd.bundle.registry import load_bundle, load_row, require_row
 from bcd.errors import BcdError
 from bcd.gate.history import champion_version, list_versions
 from bcd.tracking.lookup import MODEL
@@ -241,6 +242,14 @@ def test_a_registration_killed_before_its_version_leaves_no_second_model(registe
     run = client.get_run(client.get_model_version(MODEL, "1").run_id)
     assert [output.model_id for output in run.outputs.model_outputs] == [models[0].model_id]
     assert mlflow.models.get_model_info(f"models:/{MODEL}/1").signature is not None
+
+
+def test_a_bundle_behind_a_server_is_copied_and_scores_the_same(bundle, shared_settings):
+    behind = replace(require_row(shared_settings, bundle.version), files="")  # as where only a server knows its files
+
+    pd.testing.assert_frame_equal(load_row(shared_settings, behind).score(PIXELS), bundle.score(PIXELS))
+    with pytest.raises(BcdError, match="bcd-idc/99 cannot be loaded"):
+        load_row(shared_settings, replace(behind, version="99"))
 
 
 def test_a_bundle_comes_back_with_its_record(bundle, shared_settings):

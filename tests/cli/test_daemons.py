@@ -7,12 +7,15 @@ import os
 import socket
 import subprocess
 import sys
+from collections import defaultdict
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
 from bcd.cli import daemons, processes
 from bcd.cli.doctor import examine
+from bcd.cli.main import main
 from bcd.errors import BcdError
 from bcd.settings import Settings, load_settings
 
@@ -135,3 +138,16 @@ def test_stopping_ends_what_outlived_its_server_removes_the_temporary_files_and_
         for process in (own_terminal, other_home):
             process.kill()
             process.wait()
+
+
+def test_up_on_a_home_without_a_champion_names_the_command_that_gives_it_one(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    urls: dict[str, str] = defaultdict(lambda: "http://127.0.0.1:1")
+    monkeypatch.setattr(daemons, "start", lambda *_, **__: SimpleNamespace(told=[], urls=urls))
+    monkeypatch.setattr(daemons, "runs_page", lambda *_: urls["mlflow"])
+    monkeypatch.setattr(sys, "argv", ["bcd", "up"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    assert "bcd model adopt released --by NAME --reason TEXT" in capsys.readouterr().out
