@@ -62,7 +62,8 @@ class Screen(Console):
 
     def facts(self, facts: Any) -> None:
         """Adds what JSON has and no table shows; several mappings become one."""
-        self._facts = {**self._facts, **facts} if isinstance(self._facts, dict) else facts
+        if self._as_json:  # a person may be shown lists and mappings, as by `bcd demo`
+            self._facts = {**self._facts, **facts} if isinstance(self._facts, dict) else facts
 
     def close(self) -> None:
         """Prints the facts as JSON, if JSON is wanted."""

@@ -46,6 +46,14 @@ def commands(group: Any = None, path: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{path}{name}", command
 
 
+def test_a_person_sees_a_list_after_facts_of_another_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    # The fault: `bcd demo` ended with a TypeError between the verdict and the scored patient.
+    screen = Screen()
+    screen.facts({"verdict": "HOLD"})
+    screen.table("Deliveries", RECORDS, COLUMNS)
+    assert "3,000" in capsys.readouterr().out
+
+
 def test_a_person_sees_the_first_rows_and_a_program_all_fields_of_all(capsys: pytest.CaptureFixture[str]) -> None:
     screen = Screen()
     screen.table("Deliveries", RECORDS, COLUMNS, limit=2)
