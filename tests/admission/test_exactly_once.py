@@ -43,7 +43,7 @@ def _state(store: Store) -> dict[str, object]:
     state: dict[str, object] = {}
     with store.read() as connection:
         for table in tables.metadata.sorted_tables:
-            columns = [column for column in table.c if not column.name.endswith("_at")]
+            columns = [column for column in table.c if column.name != "at" and not column.name.endswith("_at")]
             state[table.name] = sorted(map(repr, connection.execute(sa.select(*columns))))
     for root in (store.settings.home / "store", store.settings.received, store.settings.inbox):
         for path in root.rglob("*"):

@@ -43,7 +43,7 @@ def read_state(settings: Settings) -> State:
 
 def _without_numbers(row: Mapping[Any, Any], batches: Mapping[int, str]) -> dict[str, Any]:
     named = {key: batches[value] if key in {"batch", "first_batch"} else value for key, value in row.items()}
-    return {key: value for key, value in named.items() if key != "number" and not key.endswith("_at")}
+    return {key: value for key, value in named.items() if key not in {"number", "at"} and not key.endswith("_at")}
 
 
 def differences(found: State, expected: State) -> list[str]:

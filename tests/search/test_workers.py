@@ -94,9 +94,12 @@ def test_gate_and_test_patients_are_never_read(study: Study, jobs: list[Job], tm
     assert values[0] == values[1]
 
 
+PLACES = ":".join(map(str, Path(__file__).parents[:2]))
+"""Where the helpers of these tests lie, and what they import."""
+
 STARTER = """
 import sys
-sys.path[:0] = [sys.argv[1]]
+sys.path[:0] = sys.argv[1].split(":")
 from pathlib import Path
 from bcd.preprocessing.options import PrepareOptions
 from bcd.search.options import SearchOptions
@@ -113,7 +116,7 @@ run_study(settings, write_hospital(settings), PrepareOptions(), SearchOptions(tr
 @pytest.mark.integration
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
 def test_workers_end_with_whoever_started_them(tmp_path: Path, end: signal.Signals) -> None:
-    command = [sys.executable, "-c", STARTER, str(Path(__file__).parent), str(tmp_path / "home")]
+    command = [sys.executable, "-c", STARTER, PLACES, str(tmp_path / "home")]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as starter:
         known = psutil.Process(starter.pid)
         children: list[psutil.Process] = []
