@@ -201,8 +201,8 @@ def open_run(
     if choice is None and retraining.folder(settings).exists():
         choice = read_choice(settings, retraining)
     what = "" if choice is None else f" {describe_ensemble(choice.architecture, retraining.plan.ensemble)}"
-    # What is trained comes first: the table in the UI cuts names.
-    name = f"retrain{what} on {retraining.snapshot.id[:8]}"
+    # The snapshot comes first: the table in the UI shows 20 characters, and most retrainings train the same.
+    name = f"retrain {retraining.snapshot.id[:8]}{what}"
     with start_run(settings, key=_run_key(retraining), name=name, kind="retrain") as run:
         yield run
         if stage is not None:

@@ -95,8 +95,8 @@ def test_another_ensemble_is_another_retraining(shared_settings, retraining, ens
     assert len({other.key, plain.key, retraining.key}) == 3
 
 
-def test_the_run_is_named_by_what_is_trained(run, bundle, client, retraining):
-    name = f"retrain {describe(TINY)} ×2 8 turns on {retraining.snapshot.id[:8]}"  # noqa: RUF001
+def test_the_run_is_named_by_its_snapshot_and_what_is_trained(run, bundle, client, retraining):
+    name = f"retrain {retraining.snapshot.id[:8]} {describe(TINY)} ×2 8 turns"  # noqa: RUF001
     assert run.info.run_name == name
     assert client.get_run(run.info.run_id).info.run_name == name  # by every stage
 
