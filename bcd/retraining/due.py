@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from bcd.errors import BcdError
 from bcd.retraining.options import RetrainOptions
 from bcd.snapshots.freeze import find_snapshot
 from bcd.snapshots.manifest import read_manifest
@@ -61,9 +62,13 @@ def find_due(store: Store, options: RetrainOptions, protocol: str, now: datetime
 
 def _find_last(store: Store, protocol: str) -> tuple[Decision | None, set[str]]:
     """Returns the gate's last decision under a protocol, with the patients ("hospital/patient") of its snapshot."""
-    for decision in reversed(list_decisions(store)):
-        if decision.kind == "gate":
+    for decision in reversed([one for one in list_decisions(store) if one.kind == "gate"]):
+        try:
             manifest = read_manifest(find_snapshot(store.settings, decision.snapshot))
-            if manifest.protocol == protocol:
-                return decision, set(manifest.by_patient)
+        except (
+            BcdError
+        ):  # the snapshot was removed or damaged: whom it had is not known, and `bcd status` still answers
+            continue
+        if manifest.protocol == protocol:
+            return decision, set(manifest.by_patient)
     return None, set()

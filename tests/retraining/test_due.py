@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -61,3 +62,10 @@ def test_what_was_looked_at_by_hand_or_under_another_protocol_is_no_retraining(s
     assert ask(store, protocol="cruz-roa-2014") == (True, 5)
     decide(store, "second")
     assert ask(store) == (False, 0)
+
+
+@pytest.mark.usefixtures("retrained")
+def test_where_the_last_snapshot_is_gone_its_patients_are_new(store):
+    assert ask(store) == (False, 0)
+    shutil.rmtree(store.settings.snapshots)
+    assert ask(store) == (False, 2)
