@@ -137,7 +137,7 @@ USE = "Research use only: not a medical device, not for diagnosis."
 INTENDED = (
     "Finds invasive ductal carcinoma (IDC) in 50x50 RGB patches of haematoxylin-and-eosin stained breast tissue at "
     f"about {MICRONS_PER_PIXEL:g} µm/px: a calibrated probability a patch, and at each confidence level whether the "
-    "patch is decided or left open.",
+    "patch is confident.",
     "For researchers and engineers who study patch classification, and for pathologists who assess such studies.",
     "Not for: a diagnosis or any decision about a patient; a yes or no for a patient, for which nothing here was "
     "validated; other tissue, stains, scanners or magnifications than those that it was trained on, unless "
