@@ -14,7 +14,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import NewType
+from typing import TYPE_CHECKING, NewType
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PATCH_PIXELS = 50
 """Edge of a patch, and step of the grid, in pixels."""
@@ -48,6 +51,12 @@ CELL = [*SLIDE, "x", "y"]
 
 CANONICAL = [*SLIDE, "y", "x"]
 """The order of rows wherever an identity is taken from them."""
+
+
+def patient_keys(patches: pd.DataFrame) -> pd.Series[str]:
+    """Returns "hospital/patient" for each row of a frame that has both columns."""
+    return patches["hospital"].astype(str) + "/" + patches["patient"].astype(str)
+
 
 _NAME = re.compile(
     r"(?P<patient>[A-Za-z0-9-]{1,64})_idx(?P<slide>[0-9]{1,6})_x(?P<x>[0-9]{1,7})_y(?P<y>[0-9]{1,7})"

@@ -27,7 +27,7 @@ from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy.calibration import sigmoid
 from bcd.evaluation.policy.policy import Policy, fit_policy
 from bcd.evaluation.report.published import FOUNDING_PREVALENCE
-from bcd.snapshots.snapshot import patient_keys
+from bcd.patches import patient_keys
 from bcd.snapshots.splits import published_list
 
 OURS = "released recipe"

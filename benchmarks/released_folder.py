@@ -28,8 +28,7 @@ from bcd.bundle.seen import Seen
 from bcd.bundle.write import write_bundle, write_graph
 from bcd.errors import BcdError
 from bcd.files import whole_file
-from bcd.patches import SLIDE
-from bcd.snapshots.snapshot import patient_keys
+from bcd.patches import SLIDE, patient_keys
 from bcd.training.fit import TrainedNetwork
 from bcd.training.options import EnsembleOptions
 

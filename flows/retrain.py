@@ -16,9 +16,7 @@ from prefect import flow
 from bcd.config import load_configuration
 from bcd.progress import say
 from bcd.retraining.due import find_due
-from bcd.retraining.options import RetrainOptions
 from bcd.retraining.stages import Outcome, is_finished, read_outcome
-from bcd.snapshots.options import SplitOptions
 from bcd.store.store import open_store
 from bcd.tracking.lookup import MODEL
 from flows.evaluate import evaluate
@@ -55,10 +53,8 @@ def retrain(
         gate: Margins of the gate; empty: as bcd.toml says.
     """
     if when_due:
-        settings = load_configuration()
-        protocol = (splits or settings.options("splits", SplitOptions)).recorded_as
-        with reporting(), open_store(settings) as store:
-            due = find_due(store, settings.options("retrain", RetrainOptions), protocol)
+        with reporting(), open_store(load_configuration()) as store:
+            due = find_due(store, splits)
             say(due.sentence)
         if not due.is_due:
             return finish(None, due.sentence)

@@ -124,11 +124,11 @@ class Engine:
         running: deque[tuple[Any, NDArray[np.float32]]] = deque()
         for start in range(0, len(prepared), BATCH):
             patches = prepared[start : start + BATCH]
-            for view, turned in enumerate(turn_patches(patches, turns)):
+            for turn, turned in enumerate(turn_patches(patches, turns)):
                 request = requests.pop() if requests else _finish(*running.popleft())
                 request.get_input_tensor(0).data[: len(patches)] = turned
                 request.start_async()
-                running.append((request, answers[view, start : start + len(patches)]))
+                running.append((request, answers[turn, start : start + len(patches)]))
             advance(len(patches))
         for request, rows in running:
             _finish(request, rows)

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from bcd.patches import patient_keys
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -43,7 +45,7 @@ class Seen:
     @classmethod
     def of(cls, patches: pd.DataFrame) -> Seen:
         """Records patches with the columns hospital, patient and pixel_sha256."""
-        return cls(tuple(sorted(set(_keys(patches)))), np.unique(_shorten(patches)))
+        return cls(tuple(sorted(set(patient_keys(patches)))), np.unique(_shorten(patches)))
 
     @classmethod
     def read(cls, path: Path) -> Seen:
@@ -61,7 +63,7 @@ class Seen:
         Args:
             patches: Columns hospital, patient and pixel_sha256.
         """
-        keys = np.array(_keys(patches), dtype=str)
+        keys = patient_keys(patches).to_numpy(dtype=str)
         known = np.isin(keys, self.patients) | self.find_pixels(patches)
         return sorted(set(keys[known].tolist()))
 
@@ -78,12 +80,6 @@ def read_seen(folder: Path) -> Seen | None:
     """Reads the record of the bundle in a folder; None: it carries none, for its home has its snapshot."""
     path = folder / SEEN
     return Seen.read(path) if path.is_file() else None
-
-
-def _keys(patches: pd.DataFrame) -> list[str]:
-    return [
-        f"{hospital}/{patient}" for hospital, patient in zip(patches["hospital"], patches["patient"], strict=True)
-    ]
 
 
 def _shorten(patches: pd.DataFrame) -> NDArray[np.uint64]:

@@ -196,7 +196,7 @@ def describe(settings: Settings) -> list[str]:
     """Returns a line about what runs, and one about each process that ended by itself."""
     urls = read_servers(settings).get("urls", {})
     alive = processes.alive(settings)
-    pages = [f"{_TITLES[name]} {urls[name]}" for name in ("prefect", "mlflow", "studies", "reports") if name in alive]
+    pages = [f"{_TITLES[name]} {urls[name]}" for name in processes.NAMES[1:] if name in alive]
     if settings.mlflow_url:
         pages.append(f"MLflow {settings.mlflow_url}")
     lines = [", ".join(pages) + (", and a worker." if "worker" in alive else ".")] if alive else []

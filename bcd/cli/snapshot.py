@@ -112,8 +112,9 @@ def diff(
 
 def _show(console: Console, snapshot: Snapshot) -> None:
     from bcd.cli.terminal import print_table
+    from bcd.patches import patient_keys
     from bcd.snapshots.rows import REASONS
-    from bcd.snapshots.snapshot import count_by, patient_keys
+    from bcd.snapshots.snapshot import count_by
 
     console.print(f"Snapshot {snapshot.id}", soft_wrap=True, highlight=False)
     options = ", ".join(f"{name} {value}" for name, value in snapshot.options.items())

@@ -17,6 +17,7 @@ def status(*, as_json: AsJson = False) -> None:
     from bcd.cli import daemons
     from bcd.cli.model import show_models
     from bcd.cli.terminal import at_work
+    from bcd.retraining.due import find_due
     from bcd.settings import load_settings
     from bcd.store.store import open_store
 
@@ -25,7 +26,7 @@ def status(*, as_json: AsJson = False) -> None:
         store = open_store(settings)
         console.print(f"BCD_HOME {settings.home}", soft_wrap=True, highlight=False)
         _show_batches(console, store)
-        stuck, aside, due = find_stuck(store), count_set_aside(settings), _describe_due(store)
+        stuck, aside, due = find_stuck(store), count_set_aside(settings), find_due(store).sentence
         servers = daemons.describe(settings)
         console.facts({"home": settings.home, "stuck": stuck, "set_aside": aside, "due": due, "servers": servers})
         for each in stuck:
@@ -65,15 +66,6 @@ def _show_batches(console: Screen, store: Store) -> None:
     )
     if not batches:
         console.print("No batch is admitted yet: `bcd ingest DELIVERY --hospital NAME`.", highlight=False)
-
-
-def _describe_due(store: Store) -> str:
-    from bcd.retraining.due import find_due
-    from bcd.retraining.options import RetrainOptions
-    from bcd.snapshots.options import SplitOptions
-
-    protocol = store.settings.options("splits", SplitOptions).recorded_as
-    return find_due(store, store.settings.options("retrain", RetrainOptions), protocol).sentence
 
 
 def _show_scores(console: Screen, store: Store) -> None:

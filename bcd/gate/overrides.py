@@ -114,7 +114,7 @@ def answer_approval(store: Store, which: str, sign_off: SignOff, answer: Answer)
 
 
 def find_waiting(store: Store, version: str | None = None) -> Decision | None:
-    """Returns the newest promotion that awaits a person's sign_off, of one version if named; None: none does."""
+    """Returns the newest promotion that awaits a person's sign-off, of one version if named; None: none does."""
     waiting: dict[str, Decision] = {}
     for one in list_decisions(store):
         if one.awaits_approval:

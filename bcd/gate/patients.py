@@ -12,9 +12,9 @@ from bcd.bundle.folder import FolderBundle
 from bcd.bundle.registry import Bundle, load_bundle
 from bcd.bundle.seen import Seen
 from bcd.errors import BcdError
-from bcd.patches import CELL
+from bcd.patches import CELL, patient_keys
 from bcd.snapshots.evidence import assert_no_leakage
-from bcd.snapshots.freeze import load_snapshot, patient_keys
+from bcd.snapshots.freeze import load_snapshot
 from bcd.store.batches import read_pixels
 from bcd.store.decisions import LOOKS, list_decisions
 

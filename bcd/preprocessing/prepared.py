@@ -49,7 +49,7 @@ class PreparedSnapshot:
 
     def split(self, split: str) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[Any]]:
         """Returns a split's prepared pixels (copied to memory), labels and patient keys."""
-        from bcd.snapshots.freeze import patient_keys
+        from bcd.patches import patient_keys
 
         rows = self.rows(split)
         keys = patient_keys(self.snapshot.patches.iloc[rows]).to_numpy(dtype=object)

@@ -1,7 +1,7 @@
 """Whether a retraining is due: the catalog decides, so that an event that was lost delays it and no more.
 
 Examples:
-        due = find_due(store, RetrainOptions(), "dealt")
+        due = find_due(store)
         due.is_due, due.sentence
 """
 
@@ -14,6 +14,7 @@ from bcd.errors import BcdError
 from bcd.retraining.options import RetrainOptions
 from bcd.snapshots.freeze import find_snapshot
 from bcd.snapshots.manifest import read_manifest
+from bcd.snapshots.options import SplitOptions
 from bcd.snapshots.rows import list_patients
 from bcd.store.decisions import Decision, list_decisions
 from bcd.store.store import Store
@@ -34,17 +35,18 @@ class Due:
     sentence: str
 
 
-def find_due(store: Store, options: RetrainOptions, protocol: str, now: datetime | None = None) -> Due:
+def find_due(store: Store, splits: SplitOptions | None = None, now: datetime | None = None) -> Due:
     """Compares the labelled patients of the catalog with those of the last retraining that reached the gate.
 
     A retraining that died before the gate does not count, so that its patients are new still.
 
     Args:
         store: The open store.
-        options: How many new patients, and how many days, it takes.
-        protocol: As `SplitOptions.recorded_as` names it; retrainings under another one do not count.
+        splits: How patients are split; None: as bcd.toml says. Retrainings under another protocol do not count.
         now: The time; None: the clock's.
     """
+    options = store.settings.options("retrain", RetrainOptions)
+    protocol = (splits or store.settings.options("splits", SplitOptions)).recorded_as
     last, known = _find_last(store, protocol)
     new = len(list_patients(store, protocol) - known)
     since = f"since the retraining of {last.decided_at:%Y-%m-%d}" if last else "and no retraining yet"

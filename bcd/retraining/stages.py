@@ -33,12 +33,13 @@ from bcd.files import whole_file
 from bcd.gate.promotion import find_verdict, run_gate
 from bcd.gate.rule import Verdict
 from bcd.networks.architecture import describe
+from bcd.patches import patient_keys
 from bcd.retraining.evaluate import EvaluatedNetwork, evaluate_network, find_evaluated
 from bcd.retraining.logging import log_epochs_to, log_networks, log_trained, machine_tags, watch_machine
 from bcd.retraining.plan import Choice, Retraining, find_done, mark_searched, open_run, read_choice, write_choice
 from bcd.search.records import StudyResult
 from bcd.settings import Settings
-from bcd.snapshots.freeze import Snapshot, patient_keys
+from bcd.snapshots.freeze import Snapshot
 from bcd.tracking.lookup import MODEL, find_version
 from bcd.tracking.store import open_client, start_run
 from bcd.training.ensemble import TrainedEnsemble, find_ensemble, train_ensemble

@@ -13,9 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from bcd.patches import CELL, PERSON
+from bcd.patches import CELL, PERSON, patient_keys
 from bcd.snapshots.freeze import Snapshot
-from bcd.snapshots.snapshot import patient_keys
 
 
 class Change(NamedTuple):

@@ -24,7 +24,7 @@ from bcd.snapshots.evidence import assert_no_leakage
 from bcd.snapshots.manifest import NAME, Manifest, hash_file, make_manifest, read_manifest, write_date
 from bcd.snapshots.options import SplitOptions
 from bcd.snapshots.rows import LeftOut, count_left_out, read_rows
-from bcd.snapshots.snapshot import Snapshot, patient_keys
+from bcd.snapshots.snapshot import Snapshot
 from bcd.snapshots.splits import record_splits
 from bcd.store.batches import hash_rows
 from bcd.store.catalog import patiently
@@ -38,7 +38,6 @@ __all__ = [
     "find_snapshot",
     "freeze_snapshot",
     "load_snapshot",
-    "patient_keys",
     "read_admitted",
     "snapshot_id",
     "write_snapshot",

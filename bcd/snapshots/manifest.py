@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bcd.errors import BcdError
-from bcd.patches import SnapshotId
+from bcd.patches import SnapshotId, patient_keys
 from bcd.settings import Settings
 from bcd.snapshots.options import SplitOptions
 from bcd.snapshots.rows import LeftOut
-from bcd.snapshots.snapshot import Counts, count_by, patient_keys
+from bcd.snapshots.snapshot import Counts, count_by
 from bcd.snapshots.splits import SPLITS, shares_of
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bcd.patches import SnapshotId
+from bcd.patches import SnapshotId, patient_keys
 from bcd.snapshots.rows import LeftOut
 from bcd.snapshots.splits import SPLITS
 
@@ -14,11 +14,6 @@ if TYPE_CHECKING:
 
 Counts = dict[str, dict[str, int]]
 """For each group, how many `patients`, `patches` and `positive`."""
-
-
-def patient_keys(patches: pd.DataFrame) -> pd.Series[str]:
-    """Returns "hospital/patient" for each patch."""
-    return patches["hospital"].astype(str) + "/" + patches["patient"].astype(str)
 
 
 def count_by(patches: pd.DataFrame, by: str | pd.Series[str]) -> pd.DataFrame:

@@ -75,7 +75,7 @@ def gather_material(prepared: PreparedSnapshot, options: TrainOptions) -> Materi
     Raises:
         InsufficientEvidenceError: Without that fold, patients of one class only are left.
     """
-    from bcd.snapshots.freeze import patient_keys
+    from bcd.patches import patient_keys
 
     rows, labels = prepared.rows("train"), prepared.labels("train")
     keys = patient_keys(prepared.snapshot.patches.iloc[rows]).to_numpy(dtype=object)
@@ -96,7 +96,7 @@ def gather_material(prepared: PreparedSnapshot, options: TrainOptions) -> Materi
 
 def left_out_rows(prepared: PreparedSnapshot, options: TrainOptions) -> NDArray[np.int64]:
     """Returns the rows of the snapshot's train patches that a training with these options leaves out."""
-    from bcd.snapshots.freeze import patient_keys
+    from bcd.patches import patient_keys
 
     rows = prepared.rows("train")
     if not options.folds:

@@ -34,8 +34,8 @@ from bcd.bundle.probes import draw_tissue
 from bcd.bundle.released import released_folder
 from bcd.errors import BcdError
 from bcd.networks.architecture import Architecture, Head, Stage, Stem
+from bcd.patches import patient_keys
 from bcd.preprocessing.options import PrepareOptions
-from bcd.snapshots.snapshot import patient_keys
 from bcd.training.data import left_out_rows
 from bcd.training.fit import find_trained
 from bcd.training.options import TrainOptions

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 
 import pytest
 
-from bcd.cli.main import main
 from bcd.gate.history import list_versions
 from bcd.snapshots.freeze import load_snapshot
 from bcd.store.decisions import list_decisions
@@ -17,20 +15,12 @@ GREEN, RED = "12"
 SIGNED = ("--by", "Dr Lee", "--reason", "the audit asks for it")
 
 
-@pytest.fixture
-def bcd(undecided, store, capsys, monkeypatch):
-    """Runs the command and returns its exit code and all that it says."""
+@pytest.fixture(autouse=True)
+def home(undecided, store, monkeypatch):
+    """The command works on the five versions that nothing was decided on."""
     monkeypatch.setenv("BCD_HOME", str(undecided.home))
     monkeypatch.setenv("BCD_CATALOG_URL", undecided.catalog_url)
     monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["bcd", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return int(ended.value.code or 0), "".join(capsys.readouterr())
-
-    return run
 
 
 def test_a_person_forces_rolls_back_and_reads_the_story(bcd, store):

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from bcd.retraining.due import find_due
-from bcd.retraining.options import RetrainOptions
 from bcd.snapshots.freeze import freeze_snapshot
 from bcd.snapshots.options import SplitOptions
 from bcd.store.decisions import Decision, record_decision
 
 NOW = datetime(2026, 11, 2, 8, tzinfo=UTC)
-OPTIONS = RetrainOptions(min_new_patients=3, max_days=7)
+OPTIONS = {"min_new_patients": 3, "max_days": 7}
 
 
 @pytest.fixture
@@ -31,7 +31,8 @@ def decide(store, key, kind="gate"):
 
 
 def ask(store, days=0, protocol="dealt"):
-    due = find_due(store, OPTIONS, protocol, now=NOW + timedelta(days=days))
+    configured = replace(store, settings=store.settings.model_copy(update={"retrain": OPTIONS}))
+    due = find_due(configured, SplitOptions(protocol=protocol), now=NOW + timedelta(days=days))
     return due.is_due, due.new_patients
 
 

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from bcd.errors import BcdError, InsufficientEvidenceError
-from bcd.patches import SnapshotId
+from bcd.patches import SnapshotId, patient_keys
 from bcd.snapshots.evidence import assert_no_leakage, require_evidence
-from bcd.snapshots.freeze import Snapshot, patient_keys
+from bcd.snapshots.freeze import Snapshot
 
 SPLITS = ["train"] * 5 + ["val"] * 2 + ["gate"] + ["test"] * 2
 

@@ -12,10 +12,10 @@ import pytest
 import sqlalchemy as sa
 
 from bcd.errors import BcdError
-from bcd.patches import CANONICAL
+from bcd.patches import CANONICAL, patient_keys
 from bcd.settings import Settings
 from bcd.snapshots import rows
-from bcd.snapshots.freeze import Snapshot, freeze_snapshot, load_snapshot, patient_keys
+from bcd.snapshots.freeze import Snapshot, freeze_snapshot, load_snapshot
 from bcd.snapshots.splits import SplitOptions
 from bcd.store import tables
 from bcd.store.batches import hash_rows, read_pixels

@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 from sklearn import metrics as sk
 
-from bcd.patches import PatchName
-from bcd.snapshots.freeze import patient_keys
+from bcd.patches import PatchName, patient_keys
 from bcd.synthetic.scores import (
     PATIENT_SIZES,
     ScoreModel,

@@ -161,7 +161,7 @@ def make_sections(facts: CardFacts) -> list[Section]:
         *([] if facts.evaluation is None else _results(facts.evaluation)),
         *_certified(facts),
     ]
-    return [*sections, make_compute(facts), _provenance(facts)]
+    return [*sections, make_compute(facts), describe_provenance(facts.record, f"in run {facts.run}")]
 
 
 def list_limits(facts: CardFacts) -> list[str]:
@@ -297,11 +297,11 @@ def make_compute(facts: CardFacts) -> Section:
     return Section("Compute", [f"{took}."])
 
 
-def _provenance(facts: CardFacts) -> Section:
-    record = facts.record
+def describe_provenance(record: BundleRecord, how: str) -> Section:
+    """Makes the section that says where a bundle comes from; `how` completes "Made DATE UTC …"."""
     versions = ", ".join(f"{name} {number}" for name, number in record.versions.items())
     points = [
-        f"Made {record.created_at:%Y-%m-%d %H:%M} UTC in run {facts.run}.",
+        f"Made {record.created_at:%Y-%m-%d %H:%M} UTC {how}.",
         f"Code: commit {record.git}." if record.git else "Code: no commit is known.",
         f"Versions: {versions}.",
     ]

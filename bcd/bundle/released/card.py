@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bcd.bundle.card.card import Card, make_headline, render_card
-from bcd.bundle.card.sections import INTENDED, USE, Section, describe_scoring, format_count
+from bcd.bundle.card.sections import INTENDED, USE, Section, describe_provenance, describe_scoring, format_count
 from bcd.bundle.record import BundleRecord, read_record
 from bcd.bundle.released import released_bundle, released_folder
 from bcd.bundle.released.figures import Figures, Yardstick, read_figures
@@ -76,7 +76,7 @@ def _make_sections(record: BundleRecord, figures: Figures) -> list[Section]:
         *_make_robustness(figures),
         _make_failures(figures.natural),
         Section("Compute", [f"Training took {figures.training_hours:.1f} hours on {figures.device}."]),
-        _make_provenance(record),
+        describe_provenance(record, "by benchmarks/released.py, which makes it again"),
     ]
     return [section for section in sections if section is not None]
 
@@ -209,13 +209,3 @@ def _make_failures(evaluation: Evaluation) -> Section:
     header = ["patient", "patches", "labelled IDC", "called IDC", "accuracy", "AUROC"]
     table = Table(f"The lowest accuracy among the patients with at least {least} patches.", header, rows)
     return Section("Where it fails", tables=[table])
-
-
-def _make_provenance(record: BundleRecord) -> Section:
-    versions = ", ".join(f"{name} {number}" for name, number in record.versions.items())
-    points = [
-        f"Made {record.created_at:%Y-%m-%d %H:%M} UTC by benchmarks/released.py, which makes it again.",
-        f"Code: commit {record.git}." if record.git else "Code: no commit is known.",
-        f"Versions: {versions}.",
-    ]
-    return Section("Where it comes from", points=points)
