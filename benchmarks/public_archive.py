@@ -2,9 +2,10 @@
 
     .venv/bin/python benchmarks/public_archive.py --real FOLDER [--patches 277524] [--scratch FOLDER --keep]
 
-The archive is made, of the size and shape of the one that is downloaded: 279 patients, those of the published lists by
-their names, and every patch twice, in `PATIENT/LABEL/` and again under `IDC_regular_ps50_idx5/`. Each step is a process
-of its own, whose memory is meant without mapped files. FOLDER holds zips of real patches; without it they are drawn.
+The archive is made, of the size and shape of the one that is downloaded: 279 patients, those of the published lists
+by their names, and every patch twice, in `PATIENT/LABEL/` and again under `IDC_regular_ps50_idx5/`. Each step is a
+process of its own, whose memory is meant without mapped files. FOLDER holds zips of real patches; without it they are
+drawn.
 """
 
 from __future__ import annotations

@@ -33,8 +33,8 @@ def demo(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="An archive or folder of real patches, or a folder of deliveries, the last of which arrives second. By "
-            "default bcd draws synthetic ones."
+            help="An archive or folder of real patches, or a folder of deliveries, the last of which arrives second."
+            " By default bcd draws synthetic ones."
         ),
     ] = None,
     protocol: Annotated[
@@ -133,7 +133,9 @@ def find_data(path: Path) -> list[Path]:
     from bcd.admission.delivery import check_delivery
 
     if not path.exists():
-        raise BcdError(f"{path} is not there.", "Name an archive, or a folder that holds deliveries (zips or folders).")
+        raise BcdError(
+            f"{path} is not there.", "Name an archive, or a folder that holds deliveries (zips or folders)."
+        )
     deliveries = [path] if _is_delivery(path) else sorted(one for one in path.iterdir() if _may_be_delivery(one))
     if not deliveries:
         raise BcdError(f"{path} holds no delivery.", "Name an archive, or a folder that holds zips or folders.")
@@ -143,7 +145,7 @@ def find_data(path: Path) -> list[Path]:
 
 
 def _is_delivery(path: Path) -> bool:
-    """Whether a path is one delivery, and no folder of several: patches lie in it, or patients' folders with labels."""
+    """Whether a path is one delivery, and no folder of several: it holds patches, or patients' folders of labels."""
     return path.is_file() or any(
         PatchName.parse(child.name) is not None or any((child / label).is_dir() for label in "01")
         for child in path.iterdir()
@@ -191,7 +193,9 @@ def play(settings: Settings, console: Screen, memory: Memory, splits: SplitOptio
     outcomes = [retrain(memory.first_snapshot, splits=splits, search=search)]
     # A second run must not take the last delivery into the first snapshot.
     memory.keep_snapshot(settings, outcomes[0].snapshot.id)
-    heading(console, 3, f"{late[0].name} arrives: a challenger, and the gate" if late else "No second delivery arrives")
+    heading(
+        console, 3, f"{late[0].name} arrives: a challenger, and the gate" if late else "No second delivery arrives"
+    )
     for path in late:
         admissions += ingest(str(path.absolute()), hospital)
         outcomes.append(retrain(splits=splits, search=search))
