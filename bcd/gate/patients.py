@@ -75,8 +75,8 @@ class Look:
     def tell_left_out(self) -> str:
         """Says how many patients are left out and why; empty: nobody is."""
         return " ".join(
-            f"{len(patients)} of the {self.split} patients are left out: {name} came with bcd and was trained on them,"
-            f" by name or by pixels ({', '.join(patients[:3])}{', …' if len(patients) > 3 else ''})."
+            f"{len(patients)} of the {self.split} patients are left out: {name} came with bcd and was trained on them"
+            f" ({', '.join(patients[:3])}{', …' if len(patients) > 3 else ''})."
             for name, patients in self.left_out.items()
         )
 
