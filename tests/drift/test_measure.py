@@ -51,7 +51,9 @@ def test_sharpness_does_not_answer_to_a_paler_stain() -> None:
 
 def test_compression_takes_the_sharpness_of_colour() -> None:
     def compress(patch: np.ndarray) -> np.ndarray:
-        return cv2.imdecode(cv2.imencode(".jpg", patch, [cv2.IMWRITE_JPEG_QUALITY, 90])[1], cv2.IMREAD_COLOR)
+        return np.asarray(
+            cv2.imdecode(cv2.imencode(".jpg", patch, [cv2.IMWRITE_JPEG_QUALITY, 90])[1], cv2.IMREAD_COLOR)
+        )
 
     before, after = mean_of(TISSUE), mean_of(np.stack([compress(patch) for patch in TISSUE]))
     assert after["colour_sharpness"] < before["colour_sharpness"] - 0.1
