@@ -138,7 +138,8 @@ def log_verdict(run: Run, verdict: Verdict) -> None:
     """Logs a verdict with its ledger of checks: as JSON, as Markdown and as a picture."""
     from bcd.gate.plot import draw_checks
 
-    run.set_tags({"bcd.verdict": verdict.verdict, "mlflow.note.content": verdict.markdown()})
+    run.set_tags({"bcd.verdict": verdict.verdict})
+    run.describe(verdict.markdown())
     figures = [check for check in verdict.checks if check.low is not None]
     run.log_metrics({f"gate_{check.name.replace(' ', '_')}_difference": check.value for check in figures})
     run.log_text(verdict.model_dump_json(indent=2), "verdict.json")

@@ -115,8 +115,8 @@ def _report_test(gate: Gate, run: Run, champion: str) -> dict[str, float]:
     _, scores = look.score(gate.store.settings, champion)
     evaluation = evaluate_scores(scores, gate.evaluate, snapshot=gate.snapshot.id, split="test")
     run.log_evaluation(evaluation, scores)
-    headline = evaluation.headline()
-    return {name: value for name, value in headline.items() if "_pooled" in name or name == "test_patients"}
+    figures = evaluation.figures()
+    return {name: value for name, value in figures.items() if "_pooled" in name or name == "test_patients"}
 
 
 def _word(verdict: Verdict, reported: str) -> Verdict:
