@@ -36,6 +36,9 @@ class RednessBundle:
     snapshot: str = "0" * 64
     calls: int = 0
     seen: Any = None
+    policy: Policy = field(
+        default_factory=lambda: Policy(calibrator=Calibrator(slope=1.0, intercept=0.0), levels=LEVELS)
+    )
     record: SimpleNamespace = field(init=False)
 
     def __post_init__(self) -> None:
@@ -44,7 +47,7 @@ class RednessBundle:
             protocol="dealt",
             origin="retraining",
             created_at=pd.Timestamp("2026-11-23T04:00", tz="UTC"),
-            policy=Policy(calibrator=Calibrator(slope=1.0, intercept=0.0), levels=LEVELS),
+            policy=self.policy,
         )
 
     def measure(self, pixels: np.ndarray) -> Distance:
