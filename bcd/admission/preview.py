@@ -109,6 +109,7 @@ def look_at(
             if standing.empty:
                 reason = findings.explain(naming.show_title(path.name), refusals)
                 raise DeliveryError(commonest_rule(refused), reason)
+            present = set(zip(standing["patient"], standing["slide"], strict=True))
             yield SeenDelivery(
                 name=naming.show_title(path.name),
                 files=findings.files,
@@ -118,7 +119,9 @@ def look_at(
                 refused=refused,
                 reasons=[f"{findings.names[member]}: {one.message}" for member, one in refusals.items()],
                 frames={(one.patient, one.slide): one.frame for one in findings.frames},
-                complete=frozenset((hospital, one.patient, one.slide) for one in findings.complete),
+                complete=frozenset(
+                    (hospital, one.patient, one.slide) for one in findings.complete if one[:2] in present
+                ),
                 label_notes=findings.label_notes
                 + [one.message for one in findings.refused.values() if one.rule == "labels-file"],
             )
