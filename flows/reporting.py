@@ -8,7 +8,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar, cast
@@ -21,11 +21,13 @@ from prefect.artifacts import (
 )
 from prefect.context import FlowRunContext
 from prefect.states import Completed, Failed, State
+from prefect.utilities.urls import url_for
 
 from bcd.errors import BcdError
 from bcd.progress import Advance, is_shown, show_progress
 from bcd.runtime import find_report_page
 from bcd.settings import Settings
+from bcd.tracking.origin import started_from
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -61,9 +63,13 @@ class PrefectSink:
         get_run_logger().info(message)
 
 
-def reporting() -> AbstractContextManager[None]:
-    """Shows progress in Prefect, unless a terminal shows it already."""
-    return nullcontext() if is_shown() else show_progress(PrefectSink())
+@contextmanager
+def reporting() -> Iterator[None]:
+    """Shows progress in Prefect, unless a terminal shows it already; runs of MLflow link to the flow run."""
+    run = runtime.flow_run.root_flow_run_id
+    page = url_for("flow-run", obj_id=run) if run else None
+    with started_from(page or ""), nullcontext() if is_shown() else show_progress(PrefectSink()):
+        yield
 
 
 def told(run: Callable[P, R]) -> Callable[P, R]:

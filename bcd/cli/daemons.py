@@ -166,11 +166,11 @@ def _addresses(settings: Settings) -> dict[str, str]:
 
 
 def runs_page(settings: Settings, mlflow: str) -> str:
-    """Returns the address of the table of runs: MLflow's front page takes every visitor for one of its GenAI part."""
+    """Returns the address of the table of retrainings."""
     from bcd.tracking.store import experiment_id, open_client
+    from bcd.tracking.view import view_page
 
-    experiment = experiment_id(open_client(settings))
-    return f"{mlflow}/#/experiments/{experiment}/runs?workflowType=machine_learning"
+    return view_page(mlflow, experiment_id(open_client(settings)))
 
 
 def end_orphans(settings: Settings) -> None:

@@ -202,7 +202,7 @@ def _look_at_databases(settings: Settings) -> Iterator[Finding]:
 
 def _look_at_champion(settings: Settings) -> Iterator[Finding]:
     """Loads the champion and scores two patches with it: what a scoring run would do."""
-    from bcd.bundle.aliases import find_lost_champion, tell_lost_champion
+    from bcd.bundle.aliases import find_lost_champion, find_moved_champion, tell_lost_champion, tell_moved_champion
     from bcd.bundle.rows import read_rows
     from bcd.store.store import open_store
     from bcd.tracking.store import follow_moved_home
@@ -228,6 +228,8 @@ def _look_at_champion(settings: Settings) -> Iterator[Finding]:
         yield Finding("fault", error.what, error.fix)
         return
     yield Finding("ok", f"The champion {champion.name} loads and scores")
+    if moved := find_moved_champion(rows, open_store(settings)):
+        yield Finding("warning", *tell_moved_champion(*moved))
 
 
 def _look_at_inbox(settings: Settings) -> Iterator[Finding]:

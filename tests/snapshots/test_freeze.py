@@ -277,9 +277,7 @@ def test_a_snapshot_knows_which_of_its_slides_are_complete(snapshot: Snapshot, s
     assert on_it.sum() == 2
 
 
-def test_a_slide_that_somebody_calls_complete_in_the_manifest_is_noticed(
-    snapshot: Snapshot, settings: Settings
-) -> None:
+def test_a_slide_called_complete_in_the_manifest_alone_is_noticed(snapshot: Snapshot, settings: Settings) -> None:
     path = settings.snapshots / snapshot.id / "manifest.json"
     manifest = json.loads(path.read_text())
     path.write_text(json.dumps(manifest | {"complete": [["east", "3", "5"]]}))
