@@ -141,7 +141,7 @@ def test_a_row_has_at_most_forty_figures_and_fifteen_that_are_no_curve(client, r
     curves = {name for name in figures if len(client.get_metric_history(run.info.run_id, name)) > 1}
     assert len(figures) <= 40
     assert len(figures.keys() - curves) <= 15
-    assert {"test_patients", "minutes", "parameters"} <= figures.keys()
+    assert {"best_epoch", "minutes", "parameters"} <= figures.keys()
     assert not any(name.startswith("system/") for name in figures)
 
 
