@@ -29,6 +29,7 @@ from bcd.bundle.rows import VersionRow, read_rows
 from bcd.bundle.scorer import CARD, RECORD, Scorer, confident_column, load_scorer
 from bcd.bundle.seen import Seen, read_seen
 from bcd.bundle.write import write_bundle
+from bcd.drift.state import Known
 from bcd.errors import BcdError
 from bcd.patches import PATCH_PIXELS
 from bcd.settings import Settings
@@ -91,6 +92,11 @@ class Bundle:
             BcdError: The array is not of that type and shape.
         """
         return self.scorer.score(pixels)
+
+    @property
+    def known(self) -> Known | None:
+        """The patients with whom drift is found; None where its record holds none."""
+        return None if self.record.reference is None else self.record.reference.known
 
     def measure(self, pixels: np.ndarray) -> Distance | None:
         """Measures how far patches of a patient lie from those that it was trained on; None where it cannot say."""
