@@ -138,7 +138,7 @@ def _record(release: Release, told: ScoreReference, graph: Path) -> BundleRecord
         policy=computed.policy,
         snapshot=release.patients.prepared.snapshot.id,
         protocol=PROTOCOL,
-        metrics=computed.natural.headline(),
+        metrics=computed.natural.figures(),
         reference=describe_training(release.patients.read, patient_keys(patches), told),
         origin="released",
         created_at=datetime.fromtimestamp(int(last), UTC),
