@@ -14,7 +14,7 @@ from bcd.drift.profiles import MOST_PATCHES, Profile, choose_evenly, profile_pic
 from bcd.drift.state import Drift, Known, assess_delivery, join
 from bcd.progress import track
 from bcd.store.batches import read_pixels
-from bcd.store.delivery_queries import list_batches
+from bcd.store.delivery_queries import count_by_patient, list_batches
 from bcd.store.drift import DriftRecord, list_drift, record_drift
 from bcd.store.ledger import list_scores
 from bcd.store.withdrawals import list_withdrawals
@@ -68,6 +68,12 @@ def find_state(store: Store, bundle: str, known: Known | None, batches: Iterable
 def read_state(record: DriftRecord) -> Drift:
     """Returns what a record of the catalog says."""
     return Drift.model_validate(record.state)
+
+
+def has_scores(store: Store, bundle: str, delivery: Delivery) -> bool:
+    """Whether scores of a delivery's patients are there by now, to be compared too."""
+    patients = {each.patient for each in count_by_patient(store, str(delivery.batch))}
+    return bool(_find_scores(store, bundle, delivery, patients))
 
 
 def _measure(store: Store, delivery: Delivery) -> dict[str, Profile]:

@@ -155,6 +155,12 @@ class PatientScore:
         """Heatmap of the slide with most patches."""
         return self.pictures[0].heatmap
 
+    def batches(self) -> list[str]:
+        """Returns the batches that the patient's patches came with."""
+        import pandas as pd
+
+        return [str(batch) for batch in pd.read_parquet(self.scores, columns=["batch"])["batch"].unique()]
+
     @property
     def n(self) -> int:
         """Patches scored."""

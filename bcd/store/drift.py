@@ -39,6 +39,16 @@ class DriftRecord:
     state: dict[str, Any]
     at: datetime
 
+    @property
+    def is_trusted(self) -> bool:
+        """Whether scores of the delivery may be relied on, as far as pictures tell."""
+        return self.level != "not to be trusted"
+
+    @property
+    def title(self) -> str:
+        """The level, and that the hospital is foreign to the bundle."""
+        return f"{self.level}, foreign hospital" if self.state["foreign"] else self.level
+
 
 def record_drift(store: Store, record: DriftRecord) -> None:
     """Appends a comparison."""
