@@ -65,8 +65,8 @@ def score(
     options = options or settings.options("scoring", ScoreOptions)
     faults: list[Exception] = []
     scores: list[PatientScore] = []
-    tell_of_disk(settings)
     with reporting(), open_store(settings) as store:
+        tell_of_disk(settings)
         named = PatientId(patient)
         chosen = [(find_hospital(store, named, hospital or None), named)] if patient else []
         bundle = load_bundle(settings)

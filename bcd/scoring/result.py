@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 SCORES, REPORT = "scores.parquet", "report.html"
 
+_MEASURED = 512  # patches whose detail is measured
+
 
 class ScoringBundle(Protocol):
     """What scores.
@@ -290,6 +292,7 @@ def _draw(folder: Path, subject: Subject, bundle: ScoringBundle, options: ScoreO
 def _facts(
     subject: Subject, bundle: ScoringBundle, options: ScoreOptions, scores: pd.DataFrame, drift: PatientDrift
 ) -> dict[str, Any]:
+    distance = bundle.measure(subject.read(scores.iloc[choose_evenly(len(scores), _MEASURED)]))
     return {
         "hospital": subject.hospital,
         "patient": subject.patient,
@@ -297,7 +300,7 @@ def _facts(
         "record": bundle.record,
         "exposure": subject.exposure,
         "protocol": subject.protocol,
-        "warnings": subject.warnings,
+        "warnings": [*subject.warnings, *([] if distance is None else distance.warnings())],
         "drift": drift.state,
         "summary": summarise(scores, options, bundle.record.policy.levels),
         "options": options,
