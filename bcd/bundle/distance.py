@@ -4,8 +4,8 @@ A distance is in standard deviations of the training patients' means, widened by
 On the public set no patient lies beyond 4 of the others in detail; sharpened by the founding kernel each lies 10 to
 30 above. How fine the detail is, in grey levels as admission measures it, tells the magnification: at 4 µm/px 227
 patients have 32 to 58; 133 of them at 2 µm/px have 13 to 32, at 1 µm/px 5 to 11. At 8 and 16 µm/px they have as much
-as at 4: patches of a coarser magnification are not told by how fine their detail is. What is unusual and still as cut is
-drift, see `bcd.drift`.
+as at 4: patches of a coarser magnification are not told by how fine their detail is. What is unusual and still as cut
+is drift, see `bcd.drift`.
 """
 
 from __future__ import annotations
