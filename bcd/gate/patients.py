@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,8 @@ from bcd.bundle.folder import FolderBundle
 from bcd.bundle.registry import Bundle, load_bundle
 from bcd.bundle.seen import Seen
 from bcd.errors import BcdError
-from bcd.patches import CELL, patient_keys
+from bcd.evaluation.policy.context import CONTEXT
+from bcd.patches import CELL, Slide, lie_on, patient_keys
 from bcd.snapshots.evidence import assert_no_leakage
 from bcd.snapshots.freeze import load_snapshot
 from bcd.store.batches import read_pixels
@@ -84,14 +85,15 @@ class Look:
         """Loads a version from the registry and scores the patches with it.
 
         Returns:
-            The bundle, and a frame of hospital, patient, slide, x, y, label, split, logit and probability.
+            The bundle, and a frame of hospital, patient, slide, x, y, label, split, logit, probability and
+            context_probability.
 
         Raises:
             BcdError: There is no such version, or it has seen a patient.
         """
         bundle = load_bundle(settings, version)
         assert_unseen(settings, bundle, self.patches)
-        return bundle, score_frame(bundle, self.patches, self.pixels)
+        return bundle, score_frame(bundle, self.patches, self.pixels, self.snapshot.complete)
 
 
 def open_look(store: Store, snapshot: Snapshot, split: str) -> Look:
@@ -146,19 +148,24 @@ def find_trained_on(settings: Settings, bundle: Bundle | FolderBundle) -> Seen:
     return Seen.of(known[known["split"].isin(["train", "val"])])
 
 
-def score_frame(bundle: Bundle, patches: pd.DataFrame, pixels: np.ndarray) -> pd.DataFrame:
+def score_frame(
+    bundle: Bundle, patches: pd.DataFrame, pixels: np.ndarray, complete: Collection[Slide] = ()
+) -> pd.DataFrame:
     """Scores the patches of a snapshot.
 
     Args:
         bundle: What scores them.
         patches: Rows of a snapshot.
         pixels: Their raw pixels, in the frame's order.
+        complete: Slides (hospital, patient, slide) on which neighbours count.
 
     Returns:
-        The patches' columns (hospital, patient, slide, x, y, label, split) with logit and probability.
+        The patches' columns (hospital, patient, slide, x, y, label, split) with logit, probability and
+        context_probability.
     """
-    scores = bundle.score(pixels)
-    return patches[_ROW].reset_index(drop=True).join(scores[["logit", "probability"]])
+    scores = patches[_ROW].reset_index(drop=True).join(bundle.score(pixels)[["logit", "probability"]])
+    placed = scores.assign(complete=lie_on(scores, complete))
+    return scores.assign(**{CONTEXT: bundle.record.policy.score_context(placed)})
 
 
 def identify_patients(snapshot: Snapshot) -> str:

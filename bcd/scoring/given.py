@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from bcd.drift.state import Drift, assess_delivery
 from bcd.errors import BcdError
 from bcd.files import keep_folder, partial_folder
 from bcd.options import Microns
-from bcd.patches import Hospital, PatientId
+from bcd.patches import Hospital, PatientId, Slide, lie_on
 from bcd.progress import say
 from bcd.scoring.exposure import Exposure, expose_to
 from bcd.scoring.options import ScoreOptions
@@ -55,11 +55,13 @@ class _Given:
         patches: What a subject's patches have, and pixel_sha256; `batch` is the file or folder that they came from.
         pixels: Of each file or folder.
         frames: Of the slides that were cut, by patient and slide.
+        complete: The complete slides.
     """
 
     patches: pd.DataFrame
     pixels: dict[str, NDArray[np.uint8]]
     frames: dict[tuple[str, str], Frame]
+    complete: frozenset[Slide]
 
     def read(self, patches: pd.DataFrame) -> NDArray[np.uint8]:
         """Reads the pixels of rows of the table."""
@@ -122,9 +124,10 @@ def score_given(
                 patches=rows,
                 read=given.read,
                 frames=frames,
+                complete=given.complete,
                 exposure=_UNKNOWN if seen is None else expose_to(seen, rows, pixels),
                 protocol=bundle.record.protocol,
-                content=_hash(rows, options),
+                content=_hash(rows, options, given.complete),
                 delivery=together,
                 warnings=tuple(warnings),
             )
@@ -161,12 +164,15 @@ def _join(deliveries: dict[str, SeenDelivery]) -> _Given:
             "Give each slide once, or name the files PATIENT_idxSLIDE, as 8867_idx5.svs.",
         )
     frames = {key: frame for one in deliveries.values() for key, frame in one.frames.items()}
-    return _Given(patches, {name: one.pixels for name, one in deliveries.items()}, frames)
+    complete = frozenset[Slide]().union(*(one.complete for one in deliveries.values()))
+    return _Given(patches, {name: one.pixels for name, one in deliveries.items()}, frames, complete)
 
 
-def _hash(patches: pd.DataFrame, options: ScoreOptions) -> str:
+def _hash(patches: pd.DataFrame, options: ScoreOptions, complete: Collection[Slide]) -> str:
+    whole = patches[lie_on(patches, complete)]
     rows = patches[["slide", "x", "y", "label", "pixel_sha256"]].to_csv(index=False, na_rep="?")
-    return hashlib.sha256(f"{options.fingerprint()}\n{rows}".encode()).hexdigest()
+    told = "".join(f"\ncomplete {slide}" for slide in sorted(whole["slide"].astype(str).unique()))
+    return hashlib.sha256(f"{options.fingerprint()}\n{rows}{told}".encode()).hexdigest()
 
 
 def _write(folder: Path, subject: Subject, bundle: ScoringBundle, options: ScoreOptions) -> PatientScore:

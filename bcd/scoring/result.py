@@ -7,7 +7,7 @@ Everything that is drawn and reported is computed from the stored scores.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,8 @@ from bcd.drift.patient import FILE as DRIFT
 from bcd.drift.patient import PatientDrift, assess_patient, read_patient_drift
 from bcd.drift.profiles import MOST_PATCHES, choose_evenly
 from bcd.errors import BcdError
-from bcd.patches import CELL, Hospital, PatientId
+from bcd.evaluation.policy.context import CONTEXT
+from bcd.patches import CELL, Hospital, PatientId, Slide, lie_on
 from bcd.progress import track
 from bcd.scoring.geojson import write_geojson
 from bcd.scoring.heatmap import draw_heatmap, draw_slide
@@ -80,6 +81,7 @@ class Subject:
         patches: hospital, patient, slide, x, y, label (NA = unlabelled), batch and row (where the pixels are).
         read: Reads the pixels of rows of `patches`, (n, 50, 50, 3) uint8.
         frames: Of the slides that bcd cut itself.
+        complete: Slides (hospital, patient, slide) of which every patch with tissue is here.
         exposure: What the bundle knew of the patient.
         protocol: The protocol under which the patient's split is named.
         content: Hash of the patches, their labels and the options.
@@ -92,6 +94,7 @@ class Subject:
     patches: pd.DataFrame
     read: Callable[[pd.DataFrame], NDArray[np.uint8]]
     frames: Mapping[str, Frame]
+    complete: Collection[Slide]
     exposure: Exposure
     protocol: str
     content: str
@@ -232,8 +235,11 @@ def _store_scores(folder: Path, subject: Subject, bundle: ScoringBundle) -> None
     # The label kept is the pathologist's; what the bundle calls a patch follows from its probability.
     # Batch and row say where the pixels are, so that the pictures can be drawn again.
     kept = [*CELL, "label", "batch", "row"]
-    added = ["logit", "probability", *(name for name in given if str(name).startswith("confident"))]
-    pd.concat([subject.patches[kept], given[added]], axis=1).to_parquet(folder / SCORES, index=False)
+    scores = pd.concat([subject.patches[kept], given[["logit", "probability"]]], axis=1)
+    placed = scores.assign(complete=lie_on(scores, subject.complete))
+    scores[CONTEXT] = bundle.record.policy.score_context(placed)
+    confident = given[[name for name in given if str(name).startswith("confident")]]
+    pd.concat([scores, confident], axis=1).to_parquet(folder / SCORES, index=False)
 
 
 def _store_drift(folder: Path, subject: Subject, bundle: ScoringBundle) -> None:

@@ -20,6 +20,8 @@ from released_model import TISSUE
 
 from bcd.cli.main import main
 from bcd.drift.patient import PatientDrift
+from bcd.evaluation.policy.context import Context
+from bcd.evaluation.policy.neighbours import find_neighbours
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepare import prepare
 from bcd.settings import Settings
@@ -257,3 +259,28 @@ def test_a_home_with_a_champion_scores_with_it(
     code, out, err = bcd("score", tmp_path / "a", "--to", tmp_path / "out")
     assert code == 0, err
     assert "Scored by bcd-idc/1" in out
+
+
+def test_patches_of_a_slide_that_bcd_cut_have_a_context_and_others_have_none(
+    bcd, made_released: Path, slide: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(made_released / "bundle", model)
+    record = json.loads((model / "bundle.json").read_text())
+    stage = Context(own=0.5, neighbours=1.0, intercept=0.0, n_patients=3)
+    record["policy"]["context"] = stage.model_dump(mode="json")
+    (model / "bundle.json").write_text(json.dumps(record))
+    thinned = write_patches(tmp_path / "a", TISSUE[:12], patient="A")
+    whole = write_patches(tmp_path / "b", TISSUE[12:20], patient="B")
+    (whole / "slides.csv").write_text("file,patient,slide,complete\n,B,0,1\n")
+
+    assert bcd("score", slide, thinned, whole, "--to", tmp_path / "out", "--model", model)[0] == 0
+
+    found = {folder.name: pd.read_csv(folder / "scores.csv") for folder in (tmp_path / "out").iterdir()}
+    assert found["A"]["context_probability"].isna().all()
+    for name in ("B", "my-slide-7"):
+        scores = found[name]
+        logits = scores["logit"].to_numpy()
+        expected = stage.apply(logits, find_neighbours(scores, logits))
+        np.testing.assert_allclose(scores["context_probability"], expected)
+        assert (scores["context_probability"] != scores["probability"]).all()

@@ -14,6 +14,9 @@ from patients import store_patches
 
 from bcd.bundle.distance import Distance
 from bcd.drift.state import Drift, Known
+from bcd.evaluation.policy.calibration import Calibrator
+from bcd.evaluation.policy.context import CONTEXT
+from bcd.evaluation.policy.policy import Policy
 from bcd.scoring.exposure import Exposure
 from bcd.scoring.mosaic import stitch
 from bcd.scoring.options import ScoreOptions
@@ -35,6 +38,9 @@ class RednessBundle:
     calls: int = 0
     seen: Any = None
     known: Known | None = None
+    policy: Policy = field(
+        default_factory=lambda: Policy(calibrator=Calibrator(slope=1.0, intercept=0.0), levels=LEVELS)
+    )
     record: SimpleNamespace = field(init=False)
 
     def __post_init__(self) -> None:
@@ -43,7 +49,7 @@ class RednessBundle:
             protocol="dealt",
             origin="retraining",
             created_at=pd.Timestamp("2026-11-23T04:00", tz="UTC"),
-            policy=SimpleNamespace(levels=LEVELS, certified=()),
+            policy=self.policy,
         )
 
     def measure(self, pixels: np.ndarray) -> Distance:
@@ -115,6 +121,8 @@ def make_report(tmp_path: Path) -> Callable[..., str]:
 
     def make(scores: pd.DataFrame, pixels: np.ndarray, **changed) -> str:
         options = ScoreOptions()
+        if CONTEXT not in scores.columns:
+            scores = scores.assign(**{CONTEXT: np.nan})
         slides = [
             show_slide(
                 stitch(of_slide, pixels[of_slide.index]),
