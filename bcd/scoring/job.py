@@ -100,6 +100,7 @@ def open_job(  # noqa: PLR0917 the order of these is the same everywhere
 
 def make_subject(job: Job) -> Subject:
     """Returns the patient of a job with all that scoring and report need of the store."""
+    from bcd.drift.delivery import find_state
     from bcd.store.batches import read_pixels
     from bcd.store.frames import find_frame
 
@@ -119,6 +120,7 @@ def make_subject(job: Job) -> Subject:
         exposure=_find_exposure(job, read),
         protocol=job.protocol,
         content=job.content,
+        delivery=find_state(job.store, job.bundle.name, job.bundle.known, job.patches["batch"]),
         warnings=tuple(list_doubts(job.store, job.bundle, job.hospital)),
     )
 

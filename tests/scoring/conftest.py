@@ -13,6 +13,7 @@ import pytest
 from patients import store_patches
 
 from bcd.bundle.distance import Distance
+from bcd.drift.state import Drift, Known
 from bcd.evaluation.policy.calibration import Calibrator
 from bcd.evaluation.policy.context import CONTEXT
 from bcd.evaluation.policy.policy import Policy
@@ -36,6 +37,7 @@ class RednessBundle:
     snapshot: str = "0" * 64
     calls: int = 0
     seen: Any = None
+    known: Known | None = None
     policy: Policy = field(
         default_factory=lambda: Policy(calibrator=Calibrator(slope=1.0, intercept=0.0), levels=LEVELS)
     )
@@ -51,7 +53,7 @@ class RednessBundle:
         )
 
     def measure(self, pixels: np.ndarray) -> Distance:
-        return Distance(stain=0.5, channel="red", detail=0.1)
+        return Distance(detail=0.1)
 
     def score(self, pixels: np.ndarray) -> pd.DataFrame:
         self.calls += 1
@@ -139,7 +141,7 @@ def make_report(tmp_path: Path) -> Callable[..., str]:
             "exposure": Exposure("test", True, "Never seen in training, and nothing was chosen on this patient."),
             "protocol": "dealt",
             "warnings": [],
-            "distance": None,
+            "drift": Drift(level="fine", foreign=False, patients=1, known=230, p=0.4),
             "summary": summarise(scores, options, (0.8, 0.99)),
             "options": options,
             "content": "f" * 64,

@@ -44,6 +44,7 @@ def test_a_patient_becomes_scores_slide_heatmap_report_and_a_ledger_entry(store,
     assert scored.folder.parent == store.settings.scores / "east" / "1001"
     assert {path.name for path in scored.folder.iterdir()} == {
         "scores.parquet",
+        "drift.json",
         "slide-5.png",
         "heatmap-5.png",
         "patches-5.geojson",

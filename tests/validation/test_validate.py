@@ -312,8 +312,10 @@ def test_patches_far_from_those_learned_from_are_noted_and_sharpened_ones_refuse
     evaluate = partial(
         evaluate_on_delivery, home.store.settings, hospital=Hospital("west"), models=["released"], options=OPTIONS
     )
-    pale = write_tissue(tmp_path / "pale", (255 - (255 - draw_tissue(64)[40:]) // 4).astype(np.uint8))
-    assert [note for note in evaluate(path=pale)[0].notes if "The stain is far" in note]
+    dull = write_tissue(
+        tmp_path / "dull", np.stack([cv2.GaussianBlur(one, (0, 0), 0.7) for one in draw_tissue(64)[40:]])
+    )
+    assert [note for note in evaluate(path=dull)[0].notes if "grey levels of fine detail" in note]
     sharpened = write_tissue(tmp_path / "sharpened", prepare(draw_tissue(64)[40:], PrepareOptions(sharpen=True)))
     with pytest.raises(BcdError, match="sharpened: the patches were sharpened before"):
         evaluate(path=sharpened)
