@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 
-def backup(
+def backup_command(
     to: Annotated[Path, typer.Argument(help="The folder of backups; only what is new in it is copied.")],
     keys: Annotated[
         Path | None, typer.Option(help="Copy the key of pseudonyms to this folder, on another disk.")
@@ -46,7 +46,7 @@ def backup(
             console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def restore(
+def restore_command(
     source: Annotated[Path, typer.Argument(metavar="FROM", help="The folder of backups.")],
     home: Annotated[
         Path | None,

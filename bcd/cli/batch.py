@@ -51,7 +51,7 @@ _COLUMNS: Mapping[str, Callable[[Delivery], str]] = {
 
 
 @app.command(name="list")
-def list_all(*, as_json: AsJson = False) -> None:
+def list_batches_command(*, as_json: AsJson = False) -> None:
     """Show every delivery with its batch, its counts, its flags and its admission report."""
     from bcd.cli.terminal import at_work
     from bcd.settings import load_settings
@@ -68,8 +68,8 @@ def list_all(*, as_json: AsJson = False) -> None:
         console.print(f"Reports    {settings.reports}/REPORT.html", soft_wrap=True, highlight=False)
 
 
-@app.command()
-def show(delivery: NamedDelivery, *, as_json: AsJson = False) -> None:
+@app.command(name="show")
+def show_batch_command(delivery: NamedDelivery, *, as_json: AsJson = False) -> None:
     """Show one delivery: its counts, the patients of its batch, and its refused files by rule."""
     from bcd.admission.report import report_path
     from bcd.admission.rules import RULES
@@ -110,8 +110,8 @@ def show(delivery: NamedDelivery, *, as_json: AsJson = False) -> None:
         console.print(f"Report     {report}", soft_wrap=True, highlight=False)
 
 
-@app.command()
-def refusals(
+@app.command(name="refusals")
+def list_refusals_command(
     delivery: NamedDelivery,
     *,
     rule: Annotated[str, typer.Option(help="Only files that broke this rule.")] = "",
@@ -168,8 +168,8 @@ def refusals(
             console.print(f"Report     {report_path(settings, found.id)}", soft_wrap=True, highlight=False)
 
 
-@app.command()
-def release(
+@app.command(name="release")
+def release_command(
     delivery: NamedDelivery,
     files: Annotated[
         list[str],

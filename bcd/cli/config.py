@@ -9,8 +9,8 @@ from bcd.cli.options import AsJson, command_group
 app = command_group("Show what is configured.", "bcd config show", "bcd config show --json")
 
 
-@app.command()
-def show(
+@app.command(name="show")
+def show_config_command(
     context: typer.Context,
     *,
     as_json: AsJson = False,
@@ -41,8 +41,8 @@ def show(
         raise invalid_configuration(faults, find_home())
 
 
-@app.command(hidden=True)
-def reference() -> None:
+@app.command(name="reference", hidden=True)
+def settings_page_command() -> None:
     """Print docs/reference/settings.md, made from the options models."""
     from bcd.config import describe_settings
 

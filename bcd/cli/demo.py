@@ -28,7 +28,7 @@ REAL_HOSPITAL = "public-idc"
 _MEMORY = "demo.json"
 
 
-def demo(
+def demo_command(
     data: Annotated[
         Path | None,
         typer.Option(

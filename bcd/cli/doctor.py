@@ -54,7 +54,7 @@ class Finding:
     fix: str = ""
 
 
-def doctor(*, as_json: AsJson = False) -> None:
+def doctor_command(*, as_json: AsJson = False) -> None:
     """Check this machine: Python, packages, GPU, disk, ports, folders, databases, champion and servers."""
     from rich.text import Text
 

@@ -27,7 +27,7 @@ FOLDER = "evaluations"
 """The folder of BCD_HOME in which evaluations are written, unless another is named."""
 
 
-def evaluate(
+def evaluate_command(
     *,
     model: Annotated[
         str,

@@ -15,8 +15,8 @@ app = command_group(
 )
 
 
-@app.command()
-def declare(
+@app.command(name="declare")
+def declare_hospital_command(
     name: Annotated[str, typer.Argument(help="The hospital: letters, digits, - and _.")],
     identifiers: Annotated[
         Literal["pseudonyms", "raw"],
@@ -48,8 +48,8 @@ def declare(
             )
 
 
-@app.command()
-def allow(
+@app.command(name="allow")
+def allow_hospital_command(
     name: Annotated[str, typer.Argument(help="The hospital.")],
     coarsest: Annotated[
         float, typer.Option(help="µm per pixel of the coarsest finest level that is admitted without confirmation.")
@@ -73,7 +73,7 @@ def allow(
 
 
 @app.command(name="list")
-def list_all(*, as_json: AsJson = False) -> None:
+def list_hospitals_command(*, as_json: AsJson = False) -> None:
     """Show the declared hospitals."""
     from bcd.cli.terminal import at_work
     from bcd.settings import load_settings

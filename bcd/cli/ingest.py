@@ -11,7 +11,7 @@ from bcd.cli.completion import complete_hospital
 from bcd.cli.options import AsJson
 
 
-def ingest(
+def ingest_command(
     delivery: Annotated[
         str, typer.Argument(help="A folder, archive, slide or URL (s3://…). By default all that waits in the inbox.")
     ] = "",

@@ -17,7 +17,7 @@ app = command_group(
 
 
 @app.command(name="import")
-def import_file(  # noqa: PLR0917 - they are options
+def import_labels_command(  # noqa: PLR0917 - they are options
     file: Annotated[
         Path,
         typer.Argument(
@@ -83,8 +83,8 @@ def import_file(  # noqa: PLR0917 - they are options
             console.print(done.match.note, style="yellow", highlight=False, soft_wrap=True, markup=False)
 
 
-@app.command()
-def doubts(*, as_json: AsJson = False) -> None:
+@app.command(name="doubts")
+def list_doubts_command(*, as_json: AsJson = False) -> None:
     """Show the patches that a later delivery made doubtful; a label import settles them."""
     from bcd.cli.terminal import at_work
     from bcd.patches import PatchName

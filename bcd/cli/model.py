@@ -53,7 +53,7 @@ app = command_group(
 
 
 @app.command(name="list")
-def list_all(*, as_json: AsJson = False) -> None:
+def list_models_command(*, as_json: AsJson = False) -> None:
     """List the versions with their aliases, the gate's verdicts, and their snapshots."""
     from bcd.cli.terminal import at_work
     from bcd.settings import load_settings
@@ -64,8 +64,8 @@ def list_all(*, as_json: AsJson = False) -> None:
         show_models(console, open_store(settings))
 
 
-@app.command()
-def history(
+@app.command(name="history")
+def model_history_command(
     version: Annotated[
         str, typer.Argument(help="Only what concerns this version, such as 3.", autocompletion=complete_version)
     ] = "",
@@ -94,8 +94,8 @@ def history(
         show_lost_champion(console, store)
 
 
-@app.command()
-def compare(
+@app.command(name="compare")
+def compare_models_command(
     a: Version,
     b: Annotated[
         str,
@@ -154,8 +154,8 @@ def compare(
             console.print("Val patients chose the epoch and fitted the calibrator: they flatter.", style="yellow")
 
 
-@app.command()
-def adopt(
+@app.command(name="adopt")
+def adopt_model_command(
     model: Annotated[Literal["released"], typer.Argument(help="The model that comes with bcd.")],  # noqa: ARG001
     by: By,
     reason: Reason,
@@ -182,8 +182,8 @@ def adopt(
             )
 
 
-@app.command()
-def card(
+@app.command(name="card")
+def model_card_command(
     version: VersionOrReleased = "champion",
     to: Annotated[Path | None, typer.Option(help="An .html or .md file to write, instead of printing it.")] = None,
 ) -> None:
@@ -214,8 +214,8 @@ def card(
     typer.echo(f"{to}: the card of {version}.")
 
 
-@app.command()
-def export(
+@app.command(name="export")
+def export_model_command(
     version: VersionOrReleased = "champion",
     format: Annotated[Format, typer.Option(help="The kind of file.")] = "keras",  # noqa: A002
     to: Annotated[
@@ -246,8 +246,8 @@ def export(
         console.print(f"What goes in and comes out: {path}.json", soft_wrap=True)
 
 
-@app.command()
-def approve(
+@app.command(name="approve")
+def approve_model_command(
     version: Version,
     by: By,
     reason: Reason,
@@ -266,8 +266,8 @@ def approve(
         show_decision(console, settings, decision)
 
 
-@app.command()
-def promote(version: Version, by: By, reason: Reason) -> None:
+@app.command(name="promote")
+def promote_model_command(version: Version, by: By, reason: Reason) -> None:
     """Make a version champion, whatever the gate says."""
     from bcd.cli.terminal import at_work
     from bcd.gate.overrides import force_promotion
@@ -280,8 +280,8 @@ def promote(version: Version, by: By, reason: Reason) -> None:
         show_decision(console, settings, force_promotion(open_store(settings), version, sign_off))
 
 
-@app.command()
-def rollback(by: By, reason: Reason) -> None:
+@app.command(name="rollback")
+def roll_back_command(by: By, reason: Reason) -> None:
     """Make the previous champion champion again. Run it once more, with another reason, to undo that."""
     from bcd.cli.terminal import at_work
     from bcd.gate.overrides import roll_back
@@ -294,8 +294,8 @@ def rollback(by: By, reason: Reason) -> None:
         show_decision(console, settings, roll_back(open_store(settings), sign_off))
 
 
-@app.command()
-def prune(
+@app.command(name="prune")
+def prune_models_command(
     keep: Annotated[int, typer.Option(min=1, help="How many of the newest versions stay.")],
     *,
     dry_run: DryRun = False,

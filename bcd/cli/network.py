@@ -28,8 +28,8 @@ app = command_group(
 )
 
 
-@app.command()
-def show(
+@app.command(name="show")
+def show_network_command(
     named: Annotated[
         str, typer.Argument(metavar="NAME|FILE", help="A preset, or a .toml or .json file.")
     ] = "compact",
@@ -50,7 +50,7 @@ def show(
 
 
 @app.command(name="list")
-def list_all(*, as_json: AsJson = False) -> None:
+def list_networks_command(*, as_json: AsJson = False) -> None:
     """List the architectures that have a name, with their size; any other is described in a file."""
     from bcd.cli.terminal import at_work
     from bcd.networks.architecture import PRESETS, spell_out
@@ -79,8 +79,8 @@ def list_all(*, as_json: AsJson = False) -> None:
         )
 
 
-@app.command()
-def preview(
+@app.command(name="preview")
+def preview_command(
     snapshot: Annotated[
         str,
         typer.Option(

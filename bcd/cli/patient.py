@@ -51,7 +51,7 @@ _COLUMNS: Mapping[str, Callable[[PatientSummary], str]] = {
 
 
 @app.command(name="list")
-def list_all(
+def list_patients_command(
     *,
     hospital: Annotated[
         str, typer.Option(help="Only patients of this hospital.", autocompletion=complete_hospital)
@@ -83,8 +83,8 @@ def list_all(
         console.print(f"{len(found):,} patients{shown}.", highlight=False)
 
 
-@app.command()
-def show(patient: NamedPatient, *, hospital: OfHospital = "", as_json: AsJson = False) -> None:
+@app.command(name="show")
+def show_patient_command(patient: NamedPatient, *, hospital: OfHospital = "", as_json: AsJson = False) -> None:
     """Show one patient: the split, the patches, every score, and who withdrew the patient."""
     from bcd.cli.terminal import at_work
     from bcd.settings import load_settings
@@ -120,8 +120,8 @@ def show(patient: NamedPatient, *, hospital: OfHospital = "", as_json: AsJson = 
             console.print(f"Withdrawn {sign_off}", highlight=False, markup=False, soft_wrap=True)
 
 
-@app.command()
-def withdraw(
+@app.command(name="withdraw")
+def withdraw_patient_command(
     patient: NamedPatient,
     by: By,
     reason: Reason,
@@ -163,8 +163,8 @@ def withdraw(
         )
 
 
-@app.command()
-def erase(*, dry_run: DryRun = False) -> None:
+@app.command(name="erase")
+def erase_patient_command(*, dry_run: DryRun = False) -> None:
     """Erase pixels, scores and refused files of withdrawn patients, and say what remains."""
     from bcd.cli.terminal import at_work
     from bcd.retention.patients import erase_withdrawn

@@ -9,7 +9,7 @@ import typer
 from bcd.cli.options import AsJson
 
 
-def retrain(
+def retrain_command(
     protocol: Annotated[
         str | None, typer.Option(help="The protocol that deals patients to splits. By default the one in bcd.toml.")
     ] = None,

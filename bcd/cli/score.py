@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bcd.settings import Settings
 
 
-def score(
+def score_command(
     what: Annotated[
         list[str] | None,
         typer.Argument(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bcd.search.records import StudyResult
 
 
-def search(
+def search_command(
     *,
     plan: Annotated[str, typer.Option(help="The id of a plan whose search goes on. By default a new plan.")] = "",
     snapshot: Annotated[

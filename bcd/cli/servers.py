@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 
-def up(
+def up_command(
     *, reset: Annotated[bool, typer.Option("--reset", help="Undo what was changed on the Prefect dashboard.")] = False
 ) -> None:
     """Start the pages of Prefect, MLflow, Optuna and the reports, and a worker, on BCD_HOME, and deploy the flows."""
@@ -34,7 +34,7 @@ def up(
         console.print(f"To stop them       {whole_command(settings, 'down')}", soft_wrap=True, highlight=False)
 
 
-def down() -> None:
+def down_command() -> None:
     """Stop what `bcd up` started."""
     from bcd.cli import daemons
     from bcd.runtime import enter

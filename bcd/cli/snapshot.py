@@ -39,7 +39,7 @@ app = command_group(
 
 
 @app.command(name="list")
-def list_all(*, as_json: AsJson = False) -> None:
+def list_snapshots_command(*, as_json: AsJson = False) -> None:
     """List the snapshots, oldest first, with the models that were trained on them."""
     from bcd.cli.terminal import at_work
     from bcd.settings import load_settings
@@ -67,8 +67,8 @@ def list_all(*, as_json: AsJson = False) -> None:
             console.print("No snapshot is frozen yet: `bcd retrain` freezes one.", highlight=False)
 
 
-@app.command()
-def show(snapshot: NamedSnapshot, *, as_json: AsJson = False) -> None:
+@app.command(name="show")
+def show_snapshot_command(snapshot: NamedSnapshot, *, as_json: AsJson = False) -> None:
     """Show a snapshot's counts by split, class, hospital, batch and patient, and what was left out."""
     from bcd.cli.terminal import at_work
     from bcd.settings import load_settings
@@ -83,8 +83,8 @@ def show(snapshot: NamedSnapshot, *, as_json: AsJson = False) -> None:
         console.print(f"All of it: {manifest}", soft_wrap=True, highlight=False)
 
 
-@app.command()
-def diff(
+@app.command(name="diff")
+def compare_snapshots_command(
     before: NamedSnapshot,
     after: Annotated[
         str,

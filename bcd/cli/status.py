@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from bcd.store.store import Store
 
 
-def status(*, as_json: AsJson = False) -> None:
+def status_command(*, as_json: AsJson = False) -> None:
     """Show batches, models with the gate's verdicts, the last scores, what waits, and the servers."""
     from bcd.admission.waiting import count_set_aside, find_stuck
     from bcd.cli import daemons

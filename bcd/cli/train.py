@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bcd.training.options import TrainOptions
 
 
-def train(
+def train_command(
     *,
     plan: Annotated[
         str, typer.Option(help="A plan's id, or its beginning. By default the last search's plan, or a new one.")
