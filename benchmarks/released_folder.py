@@ -21,7 +21,7 @@ from released_training import FOLDS, HOSPITAL, PLACE, PROTOCOL, Patients, Recipe
 
 from bcd.bundle.engine import describe_engine
 from bcd.bundle.record import BundleRecord
-from bcd.bundle.reference import ScoreReference, describe_scores, describe_training
+from bcd.bundle.reference import ScoreReference, describe_training, measure_reference_scores
 from bcd.bundle.released import OUT_OF_FOLD
 from bcd.bundle.released.figures import FILE, Figures, Shift, Source
 from bcd.bundle.seen import Seen
@@ -116,7 +116,7 @@ def _write_bundle(release: Release, to: Path) -> list[Path]:
     computed = release.computed
     natural = computed.scores[computed.scores["natural"]]
     patches = release.patients.prepared.snapshot.patches
-    told = describe_scores(
+    told = measure_reference_scores(
         natural["logit"], computed.policy.calibrator.apply(natural["logit"]), patient_keys(natural)
     )
     networks = [network.path for network in release.members]
@@ -169,7 +169,7 @@ def write_figures(release: Release, path: Path) -> None:
 
 def describe(release: Release) -> Figures:
     """Puts together data, recipe, figures and limits."""
-    from bcd.networks.architecture import describe as name_architecture
+    from bcd.networks.architecture import describe_architecture as name_architecture
     from bcd.networks.cost import name_device
 
     patches, training = release.patients.prepared.snapshot.patches, release.recipe.training
@@ -219,10 +219,13 @@ def describe(release: Release) -> Figures:
 
 def describe_pictures(release: Release) -> dict[str, str]:
     """Says what each picture shows, by the name of its file."""
-    from bcd.evaluation.report.figures import describe_picture
+    from bcd.evaluation.report.figures import describe_evaluation_picture
 
     natural = release.computed.natural
-    told = {f"{name}.png": describe_picture(name, natural) for name in ("reliability", "risk-coverage", "thresholds")}
+    told = {
+        f"{name}.png": describe_evaluation_picture(name, natural)
+        for name in ("reliability", "risk-coverage", "thresholds")
+    }
     worst = ", ".join(f"{row.patient} (accuracy {row.accuracy:.2f})" for row in natural.worst)
     return told | {
         "errors.png": f"The most confident errors on the worst patients, a row each: {worst}. Orange frame: called"

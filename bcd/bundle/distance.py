@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bcd.bundle.reference import ReferenceStatistics, measure_patches
+from bcd.bundle.reference import ReferenceStatistics, measure_reference_patches
 from bcd.errors import BcdError
 
 if TYPE_CHECKING:
@@ -86,10 +86,10 @@ class Distance:
             )
 
 
-def measure_distance(reference: ReferenceStatistics, pixels: NDArray[np.uint8]) -> Distance:
+def measure_distance_from_reference(reference: ReferenceStatistics, pixels: NDArray[np.uint8]) -> Distance:
     """Measures how far raw patches of one patient, uint8 (n, 50, 50, 3), n at least 1, lie from a reference."""
     some = pixels[np.linspace(0, len(pixels) - 1, min(len(pixels), _MOST)).astype(np.int64)]
-    found = measure_patches(np.ascontiguousarray(some))
+    found = measure_reference_patches(np.ascontiguousarray(some))
     off = {name: _standardise(reference.features[name], found[name]) for name in (*_DENSITIES, "contrast")}
     farthest = max(_DENSITIES, key=lambda name: abs(off[name]))
     return Distance(stain=off[farthest], channel=_DENSITIES[farthest], detail=off["contrast"])

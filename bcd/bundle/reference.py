@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict
 
 from bcd.preprocessing.stains import TISSUE_DENSITY, find_stains
-from bcd.progress import track
+from bcd.progress import track_progress
 
 Floats = NDArray[np.float64]
 
@@ -114,7 +114,7 @@ class ReferenceStatistics(_Statistics):
     """What a bundle was trained and calibrated on.
 
     Attributes:
-        features: Of the train patches: what `measure_patches` measures, by name.
+        features: Of the train patches: what `measure_reference_patches` measures, by name.
         patch_counts: Train patches of each train patient.
         stains: Stains of the train patients; None where no patient's patches say enough.
         scores: Scores of the val patches.
@@ -126,7 +126,7 @@ class ReferenceStatistics(_Statistics):
     scores: ScoreReference
 
 
-def measure_patches(pixels: NDArray[np.uint8]) -> dict[str, Floats]:
+def measure_reference_patches(pixels: NDArray[np.uint8]) -> dict[str, Floats]:
     """Measures raw patches.
 
     Args:
@@ -160,15 +160,15 @@ def describe_training(
     Args:
         read: Reads train patches.
         patients: Whose each train patch is, hospital included, (n,); n is at least 1.
-        scores: What `describe_scores` says of the val patches.
+        scores: What `measure_reference_scores` says of the val patches.
         chunk: Patches at a time.
     """
     names, patient = np.unique(np.asarray(patients), return_inverse=True)
     rows = np.arange(len(patient))
-    with track("Describing what it was trained on", total=len(rows) + len(names)) as advance:
+    with track_progress("Describing what it was trained on", total=len(rows) + len(names)) as advance:
         parts = []
         for start in range(0, len(rows), chunk):
-            parts.append(measure_patches(read(rows[start : start + chunk])))
+            parts.append(measure_reference_patches(read(rows[start : start + chunk])))
             advance(len(rows[start : start + chunk]))
         features = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         stains = _describe_stains(read, patient, advance)
@@ -180,7 +180,7 @@ def describe_training(
     )
 
 
-def describe_scores(logits: ArrayLike, probabilities: ArrayLike, patients: ArrayLike) -> ScoreReference:
+def measure_reference_scores(logits: ArrayLike, probabilities: ArrayLike, patients: ArrayLike) -> ScoreReference:
     """Describes the scores of val patches.
 
     Args:

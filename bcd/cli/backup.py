@@ -18,14 +18,14 @@ def backup_command(
     ] = False,
 ) -> None:
     """Copy databases, batches, models, scores and settings, while everything runs on."""
-    from bcd.cli.terminal import at_work
+    from bcd.cli.terminal import open_terminal
     from bcd.retention.backup.make import make_backup
     from bcd.settings import load_settings
     from bcd.store.pseudonyms import key_path
     from bcd.store.store import open_store
 
     settings = load_settings()
-    with at_work(settings) as console:
+    with open_terminal(settings) as console:
         made = make_backup(open_store(settings), to, keys=keys, deliveries=deliveries)
         manifest = made.manifest
         lines = [

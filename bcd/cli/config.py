@@ -19,11 +19,11 @@ def show_config_command(
     import json
 
     from bcd.cli.terminal import make_console
-    from bcd.config import find_all_faults, list_values
-    from bcd.origins import read_given
+    from bcd.config import find_all_faults, list_configuration_values
+    from bcd.origins import read_given_settings
     from bcd.settings import find_home, invalid_configuration
 
-    values = list_values(is_option=context.find_root().params.get("home") is not None)
+    values = list_configuration_values(is_option=context.find_root().params.get("home") is not None)
     console = make_console(as_json=as_json)
     console.table(
         "Configuration",
@@ -36,7 +36,7 @@ def show_config_command(
         },
     )
     console.close()
-    faults = find_all_faults(read_given(find_home()))
+    faults = find_all_faults(read_given_settings(find_home()))
     if faults:
         raise invalid_configuration(faults, find_home())
 

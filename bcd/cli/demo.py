@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bcd.cli.tables import show_admissions, show_outcome, show_scores
+from bcd.cli.tables import print_admissions, print_outcome, print_scores
 from bcd.cli.terminal import whole_command
 from bcd.errors import BcdError
 from bcd.files import whole_file
@@ -41,26 +41,26 @@ def demo_command(
     ] = "",
 ) -> None:
     """Play a hospital: admit deliveries, train a champion, challenge it, and score an unseen patient."""
-    from bcd.cli.terminal import at_work
+    from bcd.cli.terminal import open_terminal
     from bcd.settings import load_settings
     from bcd.snapshots.options import SplitOptions
 
     settings = load_settings()
-    deliveries = [] if data is None else find_data(data)  # before Prefect starts, which takes seconds
-    chosen = protocol or settings.splits.get("protocol") or suggest(deliveries)
+    deliveries = [] if data is None else find_demo_data(data)  # before Prefect starts, which takes seconds
+    chosen = protocol or settings.splits.get("protocol") or suggest_demo_next(deliveries)
     splits = settings.options("splits", SplitOptions, protocol=chosen)
-    with at_work(settings, needs_home=False, runs_flows=True) as console:
+    with open_terminal(settings, needs_home=False, runs_flows=True) as console:
         started = time.monotonic()
         memory = Memory.open(settings, data=str(data.absolute()) if data else "synthetic", protocol=chosen)
         console.print(
             f"Protocol {chosen}" + (", which suits these patients" if data and not protocol else "") + ".",
             highlight=False,
         )
-        write_protocol(settings, chosen)
+        write_demo_protocol(settings, chosen)
         if memory.first_snapshot:
             console.print(f"{settings.home} holds a demo already: what is done is found done.\n", soft_wrap=True)
-        deliveries = deliveries or draw_deliveries(settings, console)
-        result = play(settings, console, memory, splits, deliveries)
+        deliveries = deliveries or _draw_deliveries(settings, console)
+        result = _play_demo(settings, console, memory, splits, deliveries)
         summarise(settings, console, result, seconds=time.monotonic() - started)
 
 
@@ -112,7 +112,7 @@ class Result:
     score: PatientScore
 
 
-def write_protocol(settings: Settings, protocol: str) -> None:
+def write_demo_protocol(settings: Settings, protocol: str) -> None:
     """Writes the protocol into bcd.toml where there is none, so that scheduled retrainings have the same."""
     file = settings.home / "bcd.toml"
     if not file.exists():
@@ -120,7 +120,7 @@ def write_protocol(settings: Settings, protocol: str) -> None:
             partial.write_text(f'# Written by `bcd demo`.\n[splits]\nprotocol = "{protocol}"\n')
 
 
-def find_data(folder: Path) -> list[Path]:
+def find_demo_data(folder: Path) -> list[Path]:
     """Lists the deliveries of a folder by name, each looked at.
 
     Raises:
@@ -141,24 +141,26 @@ def find_data(folder: Path) -> list[Path]:
     return deliveries
 
 
-def suggest(deliveries: list[Path]) -> str:
+def suggest_demo_next(deliveries: list[Path]) -> str:
     """Returns the protocol that suits the patients of the deliveries."""
-    from bcd.admission.delivery import patient_ids
+    from bcd.admission.delivery import list_delivered_patients
     from bcd.snapshots.splits import suggest_protocol
 
-    return suggest_protocol(set().union(*(patient_ids(delivery) for delivery in deliveries)))
+    return suggest_protocol(set().union(*(list_delivered_patients(delivery) for delivery in deliveries)))
 
 
-def draw_deliveries(settings: Settings, console: Screen) -> list[Path]:
+def _draw_deliveries(settings: Settings, console: Screen) -> list[Path]:
     """Lets the synthetic hospital draw its deliveries."""
     from bcd.synthetic.hospital import draw_hospital
     from bcd.synthetic.options import HospitalOptions
 
-    heading(console, 1, "The synthetic hospital draws its patients")
+    print_demo_heading(console, 1, "The synthetic hospital draws its patients")
     return draw_hospital(settings.options("synthetic", HospitalOptions), settings.home / "synthetic")
 
 
-def play(settings: Settings, console: Screen, memory: Memory, splits: SplitOptions, deliveries: list[Path]) -> Result:
+def _play_demo(
+    settings: Settings, console: Screen, memory: Memory, splits: SplitOptions, deliveries: list[Path]
+) -> Result:
     """Runs the flows, as the inbox and the schedules would."""
     from bcd.search.options import SearchOptions
     from bcd.store.hospitals import declare_hospital
@@ -172,21 +174,21 @@ def play(settings: Settings, console: Screen, memory: Memory, splits: SplitOptio
     # Drawn patients are nobody, and the public set's identifiers are pseudonyms.
     declare_hospital(open_store(settings), hospital, "pseudonyms", SignOff("bcd demo", "it has no real patients"))
     *early, late = deliveries
-    heading(console, 2, f"{', '.join(path.name for path in early)} of {hospital}: the first champion")
+    print_demo_heading(console, 2, f"{', '.join(path.name for path in early)} of {hospital}: the first champion")
     admissions = [ingest(str(path.absolute()), hospital)[0] for path in early]
     search = settings.options("search", SearchOptions, seeds=1)  # its verdict says that seed noise was not checked
     first = retrain(memory.first_snapshot, splits=splits, search=search)
     # A second run must not take the last delivery into the first snapshot.
     memory.keep_snapshot(settings, first.snapshot.id)
-    heading(console, 3, f"{late.name} arrives: a challenger, and the gate")
+    print_demo_heading(console, 3, f"{late.name} arrives: a challenger, and the gate")
     admissions += ingest(str(late.absolute()), hospital)
     second = retrain(splits=splits, search=search)
-    heading(console, 4, "An unseen patient is scored with the champion")
-    [scored] = score(patient=unseen_patient(second), hospital=hospital)
+    print_demo_heading(console, 4, "An unseen patient is scored with the champion")
+    [scored] = score(patient=_find_unseen_patient(second), hospital=hospital)
     return Result(admissions, first, second, scored)
 
 
-def unseen_patient(outcome: Outcome) -> str:
+def _find_unseen_patient(outcome: Outcome) -> str:
     """Returns the test patient with the most patches; without test patients, the gate patient."""
     for split in ("test", "gate"):
         patches = outcome.snapshot.of(split)
@@ -199,13 +201,13 @@ def unseen_patient(outcome: Outcome) -> str:
 
 def summarise(settings: Settings, console: Screen, result: Result, *, seconds: float) -> None:
     """Prints the closing summary."""
-    heading(console, 5, "Summary")
-    show_admissions(console, result.admissions)
+    print_demo_heading(console, 5, "Summary")
+    print_admissions(console, result.admissions)
     for title, outcome in (("The first champion", result.first), ("The challenger", result.second)):
         console.print(f"\n[bold]{title}[/]")
-        show_outcome(console, outcome)
+        print_outcome(console, outcome)
     console.print()
-    show_scores(console, [result.score])
+    print_scores(console, [result.score])
     for name in ("report", "slide", "heatmap", "scores"):
         console.print(f"  {name:<8} {getattr(result.score, name)}", soft_wrap=True, highlight=False)
     figures = result.second.evaluated.folder / "test"
@@ -215,6 +217,6 @@ def summarise(settings: Settings, console: Screen, result: Result, *, seconds: f
     console.print(f"Prefect dashboard and MLflow UI on what just ran: {command}", soft_wrap=True, highlight=False)
 
 
-def heading(console: Screen, number: int, text: str) -> None:
+def print_demo_heading(console: Screen, number: int, text: str) -> None:
     """Prints the title of a step."""
     console.print(f"\n[bold]{number}/5  {text}[/]", highlight=False)

@@ -199,7 +199,7 @@ _SUBMITTED = ("command", "env", "working_dir")
 """What a submitted run may name in Prefect's own template of a process pool, and may not here."""
 
 
-def pool_template() -> Tree:
+def _read_pool_template() -> Tree:
     """Returns the base job template of the pool: Prefect's, without the variables by which a run names a command."""
     from prefect.workers.process import ProcessWorker
 
@@ -215,7 +215,7 @@ def _keep_pool(client: SyncPrefectClient, *, reset: bool) -> list[str]:
     from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
     from prefect.exceptions import ObjectNotFound
 
-    template, told = pool_template(), []
+    template, told = _read_pool_template(), []
     try:
         pool = client.read_work_pool(POOL)
     except ObjectNotFound:

@@ -25,7 +25,7 @@ class CompleteSlide(NamedTuple):
     origin: Origin
 
 
-def list_complete(store: Store) -> dict[tuple[str, str, str], Origin]:
+def list_complete_slides(store: Store) -> dict[tuple[str, str, str], Origin]:
     """Returns the complete slides by hospital, patient and slide, and why each is complete."""
     columns = tables.complete_slides.c
     query = sa.select(columns.hospital, columns.patient, columns.slide, columns.origin)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from bcd.patches import PERSON, SLIDE
-from bcd.tracking.owner import PROCESS_TAG, this_process
+from bcd.tracking.owner import PROCESS_TAG, name_run_owner
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +62,7 @@ class Run:
         values = options.model_dump(mode="json") if isinstance(options, BaseModel) else options
         # A parameter is written once; a continued run has those of its first part.
         known = self._client.get_run(self.id).data.params
-        new = [Param(key, value) for key, value in flatten(prefix, values).items() if key not in known]
+        new = [Param(key, value) for key, value in flatten_run_parameters(prefix, values).items() if key not in known]
         for at in range(0, len(new), _PARAMS):
             self._client.log_batch(self.id, params=new[at : at + _PARAMS])
 
@@ -126,7 +126,7 @@ class Run:
             "bcd.state": trial.state,
             "mlflow.parentRunId": self.id,
             "mlflow.source.name": "bcd",
-            PROCESS_TAG: this_process(),
+            PROCESS_TAG: name_run_owner(),
         }
         child = found[0] if found else self._client.create_run(experiment, run_name=name, tags=tags)
         run = Run(self._client, child.info.run_id)
@@ -157,7 +157,7 @@ class Run:
         self.log_text(tables.headline_table(evaluation).markdown(), f"{split}/metrics.md")
         thresholds = tables.threshold_rows(evaluation)
         self.log_text(thresholds.markdown(), f"{split}/thresholds.md")
-        self.log_text(to_csv(thresholds.header, thresholds.rows), f"{split}/thresholds.csv")
+        self.log_text(table_as_run_csv(thresholds.header, thresholds.rows), f"{split}/thresholds.csv")
         for figure in figures:
             self.log_file(figure, f"{split}/figures")
         if scores is not None:
@@ -220,14 +220,14 @@ class Run:
             self._client.log_batch(self.id, metrics=rows[at : at + _METRICS])
 
 
-def to_csv(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table_as_run_csv(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Returns a table as CSV, which the MLflow UI shows as a table."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([header, *rows])
     return text.getvalue()
 
 
-def flatten(prefix: str, value: object) -> dict[str, str]:
+def flatten_run_parameters(prefix: str, value: object) -> dict[str, str]:
     """Turns nested options into MLflow parameters, such as `architecture.blocks.0.filters`."""
     if isinstance(value, Mapping):
         pairs = [(str(key), item) for key, item in value.items()]
@@ -237,5 +237,5 @@ def flatten(prefix: str, value: object) -> dict[str, str]:
         return {prefix: str(value)[:6000]}
     flat: dict[str, str] = {}
     for key, item in pairs:
-        flat |= flatten(f"{prefix}.{key}" if prefix else key, item)
+        flat |= flatten_run_parameters(f"{prefix}.{key}" if prefix else key, item)
     return flat

@@ -15,10 +15,10 @@ from bcd.admission.pixels import (
     MIN_SLIDES,
     far_slides,
     find_blank,
-    hash_pixels,
+    flag_delivered_pixels,
+    hash_delivered_pixels,
     look_at_pixels,
     optical_density,
-    raise_flags,
 )
 
 PINK, VIOLET, BLUE, GREEN = (230, 150, 190), (120, 70, 140), (40, 80, 200), (60, 190, 120)
@@ -42,7 +42,7 @@ def _blank(*patches: np.ndarray) -> list[bool]:
 
 
 def _flags(patch: np.ndarray) -> set[str]:
-    [bits] = raise_flags(look_at_pixels(patch[None]))
+    [bits] = flag_delivered_pixels(look_at_pixels(patch[None]))
     return {flag for flag, bit in FLAG_BIT.items() if bits & bit}
 
 
@@ -109,6 +109,6 @@ def test_a_hash_is_of_the_pixels_however_they_lie_in_memory() -> None:
     patches = np.random.default_rng(0).integers(0, 256, (3, 50, 50, 3), dtype=np.uint8)
     turned = np.asfortranarray(patches)
     assert not turned.flags.c_contiguous
-    assert hash_pixels(turned).tobytes() == hash_pixels(patches).tobytes()
-    assert hash_pixels(patches)[1].tobytes() == hashlib.sha256(patches[1].tobytes()).digest()
-    assert hash_pixels(patches[:0]).shape == (0, 32)
+    assert hash_delivered_pixels(turned).tobytes() == hash_delivered_pixels(patches).tobytes()
+    assert hash_delivered_pixels(patches)[1].tobytes() == hashlib.sha256(patches[1].tobytes()).digest()
+    assert hash_delivered_pixels(patches[:0]).shape == (0, 32)

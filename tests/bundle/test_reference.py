@@ -13,9 +13,9 @@ from bcd.bundle.reference import (
     Distribution,
     Feature,
     ReferenceStatistics,
-    describe_scores,
     describe_training,
-    measure_patches,
+    measure_reference_patches,
+    measure_reference_scores,
 )
 from bcd.preprocessing.stains import REFERENCE_STAINS
 
@@ -40,7 +40,7 @@ def patients():
 
 @pytest.fixture(scope="module")
 def scores():
-    return describe_scores([-20.0, -0.5, 0.0, 30.0], [0.0, 0.05, 0.5, 0.999], ["a", "a", "b", "b"])
+    return measure_reference_scores([-20.0, -0.5, 0.0, 30.0], [0.0, 0.05, 0.5, 0.999], ["a", "a", "b", "b"])
 
 
 @pytest.fixture(scope="module")
@@ -53,21 +53,21 @@ def test_what_is_measured_is_what_the_pixels_say():
     striped = np.zeros((1, 50, 50, 3), np.uint8)
     striped[:, :, ::2] = 200
 
-    found = {name: float(values[0]) for name, values in measure_patches(flat).items()}
+    found = {name: float(values[0]) for name, values in measure_reference_patches(flat).items()}
 
     assert (found["red"], found["green"], found["blue"]) == (100, 150, 200)
     assert found["density_green"] == pytest.approx(-np.log(151 / 256), rel=1e-5)
     assert (found["tissue"], found["contrast"]) == (1, 0)
-    assert measure_patches(striped)["contrast"][0] == 100  # 200 along the rows, 0 along the columns
+    assert measure_reference_patches(striped)["contrast"][0] == 100  # 200 along the rows, 0 along the columns
 
 
 def test_measuring_many_patches_is_measuring_each():
     many = RNG.integers(0, 256, (600, 50, 50, 3), dtype=np.uint8)
 
-    together = measure_patches(many)
+    together = measure_reference_patches(many)
 
     for row in (0, 511, 512, 599):
-        for name, values in measure_patches(many[row : row + 1]).items():
+        for name, values in measure_reference_patches(many[row : row + 1]).items():
             assert together[name][row] == pytest.approx(values[0])
 
 

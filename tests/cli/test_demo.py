@@ -6,21 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from bcd.cli.demo import Memory, find_data, suggest, write_protocol
+from bcd.cli.demo import Memory, find_demo_data, suggest_demo_next, write_demo_protocol
 from bcd.errors import BcdError
 from bcd.settings import Settings, load_settings
 
 
 def test_a_folder_without_two_deliveries_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BcdError, match="0 deliveries; the demo needs two"):
-        find_data(tmp_path)
+        find_demo_data(tmp_path)
 
 
 def test_a_bad_delivery_is_named_before_anything_starts(tmp_path: Path) -> None:
     for name in ("a.zip", "b.zip"):
         (tmp_path / name).write_bytes(b"no zip")
     with pytest.raises(BcdError, match=r"a\.zip"):
-        find_data(tmp_path)
+        find_demo_data(tmp_path)
 
 
 def test_a_home_belongs_to_one_demo(settings: Settings) -> None:
@@ -34,17 +34,17 @@ def test_a_home_belongs_to_one_demo(settings: Settings) -> None:
 
 @pytest.mark.real_data
 def test_the_public_set_is_recognised(deliveries: Path) -> None:
-    found = find_data(deliveries)
+    found = find_demo_data(deliveries)
     assert [path.name for path in found] == [f"idc-batch-{number}.zip" for number in range(1, 6)]
-    assert suggest(found) == "cruz-roa-2014-dev"
+    assert suggest_demo_next(found) == "cruz-roa-2014-dev"
 
 
 def test_schedules_retrain_under_the_protocol_of_the_demo(settings: Settings) -> None:
-    write_protocol(settings, "cruz-roa-2014-dev")
+    write_demo_protocol(settings, "cruz-roa-2014-dev")
     assert load_settings().splits == {"protocol": "cruz-roa-2014-dev"}
-    write_protocol(settings, "dealt")  # never over what is written there
+    write_demo_protocol(settings, "dealt")  # never over what is written there
     assert load_settings().splits == {"protocol": "cruz-roa-2014-dev"}
 
 
 def test_other_patients_are_dealt() -> None:
-    assert suggest([]) == "dealt"
+    assert suggest_demo_next([]) == "dealt"

@@ -11,19 +11,19 @@ import pytest
 
 from bcd.bundle import aliases
 from bcd.bundle.registry import find_card, load_bundle
+from bcd.bundle.seen import assert_unseen_by_bundle
 from bcd.errors import BcdError
 from bcd.evaluation.options import EvaluateOptions
 from bcd.gate import adoption
-from bcd.gate.adoption import adopt_released, find_training_patients
-from bcd.gate.history import champion_version, list_versions
+from bcd.gate.adoption import find_adopted_patients, make_released_champion
+from bcd.gate.history import find_champion_version, list_versions_with_verdicts
 from bcd.gate.options import GateOptions
-from bcd.gate.patients import assert_unseen
 from bcd.gate.promotion import run_gate
 from bcd.patches import Hospital
 from bcd.scoring.exposure import list_doubts
 from bcd.settings import Settings
 from bcd.snapshots.freeze import Snapshot
-from bcd.store.decisions import list_decisions
+from bcd.store.decisions import list_stored_decisions
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
 from bcd.tracking.store import open_client
@@ -42,9 +42,9 @@ def store(home: Settings) -> Store:
 
 
 def test_it_is_registered_with_card_and_origin_and_made_champion_by_a_sign_off(home: Settings, store: Store) -> None:
-    decision = adopt_released(store, LEE)
+    decision = make_released_champion(store, LEE)
     assert (decision.kind, decision.sign_off) == ("adopted", LEE)
-    [version] = list_versions(home)
+    [version] = list_versions_with_verdicts(home)
     assert version.aliases == ["champion"]
     assert open_client(home).get_model_version("bcd-idc", version.version).tags["bcd.origin"] == "released"
     bundle = load_bundle(home)
@@ -55,10 +55,10 @@ def test_it_is_registered_with_card_and_origin_and_made_champion_by_a_sign_off(h
 
 
 def test_the_same_sign_off_again_changes_nothing_and_another_finds_a_champion(home: Settings, store: Store) -> None:
-    assert adopt_released(store, LEE) == adopt_released(store, LEE)
+    assert make_released_champion(store, LEE) == make_released_champion(store, LEE)
     with pytest.raises(BcdError, match="bcd-idc/1 is champion"):
-        adopt_released(store, SignOff("Dr Kim", "again"))
-    assert len(list_versions(home)) == len(list_decisions(store)) == 1
+        make_released_champion(store, SignOff("Dr Kim", "again"))
+    assert len(list_versions_with_verdicts(home)) == len(list_stored_decisions(store)) == 1
 
 
 class Killed(BaseException):
@@ -82,10 +82,10 @@ def test_killed_before_any_step_the_same_command_ends_as_if_it_had_not_been(
         else:
             patch.setattr(adoption, step, die)
         with pytest.raises((Killed, Exception)):
-            adopt_released(store, LEE)
-    decision = adopt_released(store, LEE)
-    assert champion_version(home) == decision.challenger
-    assert len(list_versions(home)) == len(list_decisions(store)) == 1
+            make_released_champion(store, LEE)
+    decision = make_released_champion(store, LEE)
+    assert find_champion_version(home) == decision.challenger
+    assert len(list_versions_with_verdicts(home)) == len(list_stored_decisions(store)) == 1
     assert open_client(home).get_model_version("bcd-idc", "1").tags["bcd.decision"] == decision.key
 
 
@@ -93,7 +93,7 @@ def test_killed_before_any_step_the_same_command_ends_as_if_it_had_not_been(
 def challenged(home: Settings, store: Store, make_hospital: Callable[..., Snapshot], register: Any) -> Snapshot:
     """The hospital's own first network, registered after the adoption."""
     snapshot = make_hospital(home)
-    adopt_released(store, LEE)
+    make_released_champion(store, LEE)
     register(home, "green", key="own", snapshot=snapshot.id)
     return snapshot
 
@@ -133,7 +133,7 @@ def test_gate_patients_whose_pixels_it_learned_from_are_known_whatever_they_are_
     rows = challenged.patches.reset_index(drop=True)
     first = f"{int(bundle.seen.pixels[0]):016x}" + "0" * 48
     leaking = rows.assign(pixel_sha256=np.where(rows["patient"] == "1003", first, rows["pixel_sha256"]))
-    monkeypatch.setattr("bcd.snapshots.freeze.read_admitted", lambda _: leaking)
-    assert find_training_patients(store, "1") == ["h1/1003"]
+    monkeypatch.setattr("bcd.snapshots.freeze.preview_snapshot", lambda _: leaking)
+    assert find_adopted_patients(store, "1") == ["h1/1003"]
     with pytest.raises(BcdError, match=r"has seen 1 patients.*h1/1003.*bcd model promote"):
-        assert_unseen(home, bundle, leaking)
+        assert_unseen_by_bundle(home, bundle, leaking)

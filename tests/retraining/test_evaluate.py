@@ -18,7 +18,7 @@ from bcd.networks.keras_files import load_network
 from bcd.patches import SnapshotId
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepared import PreparedSnapshot
-from bcd.retraining.evaluate import EvaluatedNetwork, evaluate_network
+from bcd.retraining.evaluate import EvaluatedNetwork, evaluate_retrained
 from bcd.snapshots.freeze import Snapshot
 from bcd.training.predict import predict_logits
 
@@ -51,7 +51,7 @@ def evaluated(
 ) -> EvaluatedNetwork:
     folder = tmp_path_factory.mktemp("e")
     write_graph(files, folder / "graph")
-    return evaluate_network(prepared, folder / "graph", OPTIONS, folder / "evaluation", turns=8)
+    return evaluate_retrained(prepared, folder / "graph", OPTIONS, folder / "evaluation", turns=8)
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
@@ -83,4 +83,4 @@ def test_val_is_evaluated_by_cross_fitted_probabilities(evaluated: EvaluatedNetw
 def test_an_evaluation_that_is_there_is_read(
     evaluated: EvaluatedNetwork, prepared: PreparedSnapshot, tmp_path: Path
 ) -> None:
-    assert evaluate_network(prepared, tmp_path / "gone", OPTIONS, evaluated.folder) == evaluated
+    assert evaluate_retrained(prepared, tmp_path / "gone", OPTIONS, evaluated.folder) == evaluated

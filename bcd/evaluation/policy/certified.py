@@ -88,7 +88,7 @@ class CertifiedThreshold(BaseModel):
         return f"not certifiable with {self.n_patients} patients ({reason})"
 
 
-def certify(target: float, by_patient: ByPatient, n_patches: int, confidence: float) -> CertifiedThreshold:
+def certify_threshold(target: float, by_patient: ByPatient, n_patches: int, confidence: float) -> CertifiedThreshold:
     """Finds the smallest threshold that keeps the error at or under `target`, if one can be certified.
 
     Args:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from bcd.evaluation.calls import is_confident, is_idc
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy.calibration import Calibrator, cross_fit_or_none, fit_calibrator
-from bcd.evaluation.policy.certified import CertifiedThreshold, certify
+from bcd.evaluation.policy.certified import CertifiedThreshold, certify_threshold
 from bcd.options import Probability
 
 
@@ -63,4 +63,6 @@ def _certify(
         errors = np.bincount(patient[confident & wrong], minlength=len(names))
         return errors.astype(np.float64), np.bincount(patient[confident], minlength=len(names)).astype(np.float64)
 
-    return tuple(certify(target, by_patient, len(p), options.confidence) for target in options.target_errors)
+    return tuple(
+        certify_threshold(target, by_patient, len(p), options.confidence) for target in options.target_errors
+    )

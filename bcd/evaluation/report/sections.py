@@ -21,7 +21,7 @@ SHOWN = ("auroc", "auprc", "accuracy", "recall", "specificity", "f1", "brier")
 """Metrics of tables with little room."""
 
 
-def part_table(parts: Sequence[Subgroup], *, kind: str) -> Table:
+def subgroup_part_table(parts: Sequence[Subgroup], *, kind: str) -> Table:
     """Makes the table of hospitals or batches.
 
     Args:
@@ -46,7 +46,7 @@ def part_table(parts: Sequence[Subgroup], *, kind: str) -> Table:
     return Table(f"Pooled over the patients of each {kind}.{twice}", header, rows)
 
 
-def prevalence_table(evaluation: Evaluation) -> Table | None:
+def _make_prevalence_table(evaluation: Evaluation) -> Table | None:
     """Makes the table of what depends on the prevalence: at the sample's own, and at the stated one."""
     at = evaluation.at_prevalence
     if at is None:
@@ -63,7 +63,7 @@ def prevalence_table(evaluation: Evaluation) -> Table | None:
     return Table(caption, ["metric", f"as it is ({own})", f"at {stated}"], rows)
 
 
-def patient_table(evaluation: Evaluation) -> Table | None:
+def _make_patient_table(evaluation: Evaluation) -> Table | None:
     """Makes the table of what patches say of their patients."""
     level = evaluation.patient_level
     if level is None:
@@ -89,7 +89,7 @@ def _figure(name: str, estimate: Estimate) -> list[str]:
     return [name, format_estimate(estimate), str(estimate.n_patients)]
 
 
-def outcome_table(evaluation: Evaluation) -> Table | None:
+def _make_outcome_table(evaluation: Evaluation) -> Table | None:
     """Makes the table of outcomes, which says whether it validates anything."""
     level = evaluation.patient_level
     if level is None:
@@ -105,7 +105,7 @@ def outcome_table(evaluation: Evaluation) -> Table | None:
     return Table(caption, ["patients", *OUTCOMES], rows)
 
 
-def selective_table(evaluation: Evaluation) -> Table:
+def _make_selective_table(evaluation: Evaluation) -> Table:
     """Makes the table of the areas of the risk-coverage curve."""
     curve = evaluation.selective
     caption = (
@@ -116,7 +116,7 @@ def selective_table(evaluation: Evaluation) -> Table:
     return Table(caption, ["risk and coverage", "area"], rows)
 
 
-def promise_table(evaluation: Evaluation) -> Table | None:
+def certified_policy_table(evaluation: Evaluation) -> Table | None:
     """Makes the table of the policy's certified thresholds on these patients."""
     if not evaluation.certified:
         return None
@@ -137,7 +137,7 @@ def promise_table(evaluation: Evaluation) -> Table | None:
     return Table(caption, header, rows)
 
 
-def worst_table(evaluation: Evaluation) -> Table:
+def _make_worst_table(evaluation: Evaluation) -> Table:
     """Makes the table of the patients with the lowest accuracy."""
     caption = f"The lowest accuracy among patients with at least {evaluation.options.min_patches} patches."
     header = ["patient", "patches", "IDC", "called IDC", "accuracy", "recall", "specificity", "AUROC", "Dice"]
@@ -151,18 +151,18 @@ def _patient(row: PatientRow) -> list[str]:
     return [name, f"{row.patches:,}", f"{row.positive:,}", f"{row.predicted_positive:,}", *texts]
 
 
-def tables_of(evaluation: Evaluation) -> dict[str, Table]:
+def subgroup_tables(evaluation: Evaluation) -> dict[str, Table]:
     """Makes the tables of an evaluation's subgroups that have something to show, by title."""
     tables: dict[str, Table | None] = {
-        "Thresholds by target error": promise_table(evaluation),
-        "Risk and coverage": selective_table(evaluation),
-        "Patients": patient_table(evaluation),
-        "Outcomes": outcome_table(evaluation),
+        "Thresholds by target error": certified_policy_table(evaluation),
+        "Risk and coverage": _make_selective_table(evaluation),
+        "Patients": _make_patient_table(evaluation),
+        "Outcomes": _make_outcome_table(evaluation),
     }
     if evaluation.worst:
-        tables["Worst patients"] = worst_table(evaluation)
-    tables["At a stated prevalence"] = prevalence_table(evaluation)
+        tables["Worst patients"] = _make_worst_table(evaluation)
+    tables["At a stated prevalence"] = _make_prevalence_table(evaluation)
     for kind, parts in (("hospital", evaluation.per_hospital), ("batch", evaluation.per_batch)):
         if len(parts) > 1:
-            tables[f"By {kind}"] = part_table(parts, kind=kind)
+            tables[f"By {kind}"] = subgroup_part_table(parts, kind=kind)
     return {title: table for title, table in tables.items() if table is not None}
