@@ -141,7 +141,7 @@ def test_what_people_type_all_day_imports_nothing_heavy(tidied: Settings) -> Non
     code = f"""
 import json, sys
 from bcd.cli.main import app
-from bcd.cli.doctor import examine
+from bcd.cli.doctor import examine_machine
 from bcd.errors import BcdError
 for command in {COMMANDS!r}:
     try:

@@ -26,17 +26,17 @@ import numpy as np
 sys.modules.update(dict.fromkeys(("keras", "tensorflow")))  # importing one raises
 import bcd.scoring.score, flows.score
 from bcd.bundle.registry import load_bundle
-from bcd.cli.doctor import examine
+from bcd.cli.doctor import examine_machine
 from bcd.evaluation.options import EvaluateOptions
-from bcd.gate.history import list_versions
+from bcd.gate.history import list_versions_with_verdicts
 from bcd.gate.options import GateOptions
 from bcd.gate.promotion import run_gate
 from bcd.settings import Settings
 from bcd.snapshots.freeze import load_snapshot
 from bcd.store.store import open_store
-from bcd.validation.model import open_model
+from bcd.validation.model import open_validated_model
 settings = Settings(home=sys.argv[1], catalog_url=sys.argv[2])
-snapshot = load_snapshot(settings, list_versions(settings)[0].snapshot)
+snapshot = load_snapshot(settings, list_versions_with_verdicts(settings)[0].snapshot)
 evaluate = EvaluateOptions(resamples=100)
 for version in "12":
     run_gate(
@@ -47,9 +47,9 @@ for version in "12":
         options=GateOptions(),
         evaluate=evaluate,
     )
-assert "The champion bcd-idc/2 loads and scores" in [found.what for found in examine(settings)]
+assert "The champion bcd-idc/2 loads and scores" in [found.what for found in examine_machine(settings)]
 pixels = np.full((3, 50, 50, 3), 90, np.uint8)
-assert load_bundle(settings).score(pixels).equals(open_model(settings, "2").score(pixels))
+assert load_bundle(settings).score(pixels).equals(open_validated_model(settings, "2").score(pixels))
 """
 
 

@@ -31,9 +31,9 @@ from bcd.training.options import TrainOptions
 CONNECT = """
 import sys
 from pathlib import Path
-from bcd.tracking.store import own_store
+from bcd.tracking.store import own_mlflow_store
 from bcd.settings import Settings
-own_store(Settings(home=Path(sys.argv[1])))
+own_mlflow_store(Settings(home=Path(sys.argv[1])))
 """
 
 

@@ -100,9 +100,9 @@ def threshold_rows(evaluation: Evaluation) -> Table:
     """Makes the threshold table."""
     options = evaluation.options
     caption = (
-        f"{describe_evaluation(evaluation)} A patch is confident if the calibrated probability of its likelier class "
-        f"reaches the confidence. A rate on under {options.min_patches} patches or {options.min_patients} patients is "
-        "n/a."
+        f"{describe_evaluation(evaluation)} A patch is confident if the calibrated probability of its likelier "
+        f"class reaches the confidence. A rate on under {options.min_patches} patches or {options.min_patients} "
+        "patients is n/a."
     )
     header = [*_CONFIDENT, *_RATES, *_OF_ALL]
     return Table(caption, header, [_threshold_row(row) for row in evaluation.thresholds])
