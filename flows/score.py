@@ -33,8 +33,10 @@ from flows.reporting import (
     name_flow_run,
     publish_markdown,
     publish_picture,
-    report_to_prefect,
-    told_to_prefect,
+    reporting,
+    run_name,
+    tell_of_disk,
+    told,
 )
 
 if TYPE_CHECKING:
@@ -62,7 +64,8 @@ def score(
     options = options or settings.options("scoring", ScoreOptions)
     faults: list[Exception] = []
     scores: list[PatientScore] = []
-    with report_to_prefect(), open_store(settings) as store:
+    tell_of_disk(settings)
+    with reporting(), open_store(settings) as store:
         named = PatientId(patient)
         chosen = [(find_hospital(store, named, hospital or None), named)] if patient else []
         bundle = load_bundle(settings)
