@@ -21,7 +21,7 @@ from released_training import FOLDS, HOSPITAL, PLACE, PROTOCOL, Patients, Recipe
 
 from bcd.bundle.engine import describe_engine
 from bcd.bundle.record import BundleRecord, read_record
-from bcd.bundle.reference import ScoreReference, describe_scores, describe_training
+from bcd.bundle.reference import ScoreReference, describe_training, measure_reference_scores
 from bcd.bundle.released import OUT_OF_FOLD
 from bcd.bundle.released.figures import FILE, Figures, Shift, Source
 from bcd.bundle.scorer import RECORD
@@ -167,7 +167,7 @@ def describe_anew(patients: Patients, to: Path) -> None:
 
 def _describe_natural(computed: Computed) -> ScoreReference:
     natural = computed.scores[computed.scores["natural"]]
-    return describe_scores(
+    return measure_reference_scores(
         natural["logit"], computed.policy.calibrator.apply(natural["logit"]), patient_keys(natural)
     )
 

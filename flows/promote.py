@@ -29,8 +29,8 @@ from bcd.retraining.stages import gate_stage
 from bcd.store.store import open_store
 from bcd.tracking.lookup import MODEL
 from flows.forms import Text
-from flows.reporting import publish_markdown, publish_picture, reporting, run_name, tell, told
-from flows.stages import begin
+from flows.reporting import name_flow_run, publish_markdown, publish_picture, report_to_prefect, tell, told_to_prefect
+from flows.stages import begin_stage_flow
 
 
 @flow(name="promote", flow_run_name=name_flow_run)

@@ -26,8 +26,8 @@ from prefect.states import Completed, Failed, State
 from prefect.utilities.urls import url_for
 
 from bcd.errors import BcdError
-from bcd.progress import Advance, is_shown, show_progress
-from bcd.runtime import find_report_page
+from bcd.progress import Advance, is_progress_shown, show_progress
+from bcd.runtime import find_report_address
 from bcd.settings import LEAST_FREE, Settings
 from bcd.tracking.origin import started_from
 
@@ -66,11 +66,11 @@ class PrefectSink:
 
 
 @contextmanager
-def reporting() -> Iterator[None]:
+def report_to_prefect() -> Iterator[None]:
     """Shows progress in Prefect, unless a terminal shows it already; runs of MLflow link to the flow run."""
     run = runtime.flow_run.root_flow_run_id
     page = url_for("flow-run", obj_id=run) if run else None
-    with started_from(page or ""), nullcontext() if is_shown() else show_progress(PrefectSink()):
+    with started_from(page or ""), nullcontext() if is_progress_shown() else show_progress(PrefectSink()):
         yield
 
 
@@ -104,7 +104,7 @@ def tell_of_disk(settings: Settings) -> None:
         tell("bcd.disk.low", "bcd.home", f"{free / 2**30:.1f} GiB are free on the disk of {settings.home}.")
 
 
-def finish(result: R, message: str) -> R:
+def finish_flow(result: R, message: str) -> R:
     """Ends a flow with its answer, and a sentence that the dashboard's list of runs shows.
 
     Whoever calls the flow gets the answer: Prefect takes it out of the state that is returned here.

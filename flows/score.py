@@ -33,10 +33,9 @@ from flows.reporting import (
     name_flow_run,
     publish_markdown,
     publish_picture,
-    reporting,
-    run_name,
+    report_to_prefect,
     tell_of_disk,
-    told,
+    told_to_prefect,
 )
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def score(
     faults: list[Exception] = []
     scores: list[PatientScore] = []
     tell_of_disk(settings)
-    with reporting(), open_store(settings) as store:
+    with report_to_prefect(), open_store(settings) as store:
         named = PatientId(patient)
         chosen = [(find_hospital(store, named, hospital or None), named)] if patient else []
         bundle = load_bundle(settings)

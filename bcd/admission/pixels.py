@@ -110,10 +110,10 @@ def blank_refusal(colour: NDArray[np.uint8]) -> Refusal:
     return Refusal("blank", f"The patch shows nothing: all of it is about red {red}, green {green}, blue {blue}.")
 
 
-def raise_flags(shown: Shown) -> NDArray[np.uint8]:
+def flag_delivered_pixels(shown: Shown) -> NDArray[np.uint8]:
     """Returns the flags `blur`, `sharp` and `pen` of patches, as bits (n,) of FLAG_BIT."""
     blur, sharp = shown.detail < BLUR_DETAIL, shown.detail > SHARP_DETAIL
-    pen = (shown.colours[:, 1] >= shown.colours[:, 0]) & (spread_of(shown.colours) >= PEN_SPREAD)
+    pen = (shown.colours[:, 1] >= shown.colours[:, 0]) & (_channel_spread(shown.colours) >= PEN_SPREAD)
     bits = blur * FLAG_BIT["blur"] + sharp * FLAG_BIT["sharp"] + pen * FLAG_BIT["pen"]
     flags: NDArray[np.uint8] = bits.astype(np.uint8)
     return flags

@@ -82,12 +82,14 @@ def find_moved_champion(rows: Sequence[VersionRow], store: Store) -> tuple[Versi
     champion = next((row for row in rows if "champion" in row.aliases), None)
     if champion is None:
         return None
-    promotions = [one for one in list_decisions(store) if one.promotes and find_row(rows, one) is not None]
-    decided = find_row(rows, promotions[-1]) if promotions else None
+    promotions = [
+        one for one in list_stored_decisions(store) if one.promotes and find_decided_version(rows, one) is not None
+    ]
+    decided = find_decided_version(rows, promotions[-1]) if promotions else None
     if decided == champion:
         return None
-    last = last_decision(store)
-    row = find_row(rows, last) if last else None
+    last = last_alias_decision(store)
+    row = find_decided_version(rows, last) if last else None
     if last and row and row.tags.get(DONE_TAG) != last.key:  # the next one to decide carries it out
         return None
     return champion, promotions[-1] if promotions else None

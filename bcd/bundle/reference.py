@@ -16,7 +16,7 @@ from bcd.drift.measure import PICTURE, SCORE, measure_patches, measure_scores, n
 from bcd.drift.profiles import STAIN_PATCHES, Profiles, choose_evenly, find_patient_stains
 from bcd.drift.state import Known
 from bcd.preprocessing.stains import Stains
-from bcd.progress import track
+from bcd.progress import track_progress
 
 Floats = NDArray[np.float64]
 
@@ -111,7 +111,7 @@ class ReferenceStatistics(_Statistics):
     """What a bundle was trained and calibrated on.
 
     Attributes:
-        features: Of the train patches: what `measure_reference_patches` measures, by name.
+        features: Of the train patches: what `measure_patches` measures, by name.
         patch_counts: Train patches of each train patient.
         stains: Stains of the train patients; None where no patient's patches say enough.
         scores: Scores of the val patches.
@@ -148,7 +148,7 @@ def describe_training(
     with track_progress("Describing what it was trained on", total=len(rows) + len(names)) as advance:
         parts = []
         for start in range(0, len(rows), chunk):
-            parts.append(measure_reference_patches(read(rows[start : start + chunk])))
+            parts.append(measure_patches(read(rows[start : start + chunk])))
             advance(len(rows[start : start + chunk]))
         features = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         stains = _find_stains(read, patient, advance)

@@ -46,7 +46,7 @@ def demo_command(
 
     A single delivery, as the public archive is, makes a champion and no challenger.
     """
-    from bcd.cli.terminal import at_work
+    from bcd.cli.terminal import open_terminal
     from bcd.settings import load_settings
     from bcd.snapshots.options import SplitOptions
 
@@ -124,7 +124,7 @@ def write_demo_protocol(settings: Settings, protocol: str) -> None:
             partial.write_text(f'# Written by `bcd demo`.\n[splits]\nprotocol = "{protocol}"\n')
 
 
-def find_data(path: Path) -> list[Path]:
+def find_demo_data(path: Path) -> list[Path]:
     """Lists deliveries by name, each looked at: the one that a path is, or those that lie in it.
 
     Raises:
@@ -156,7 +156,7 @@ def _may_be_delivery(path: Path) -> bool:
     return path.is_dir() or path.suffix.lower() == ".zip"
 
 
-def suggest(deliveries: list[Path]) -> str:
+def suggest_demo_next(deliveries: list[Path]) -> str:
     """Returns the protocol that suits the patients of the deliveries."""
     from bcd.admission.delivery import list_delivered_patients
     from bcd.snapshots.splits import suggest_protocol
@@ -189,20 +189,20 @@ def _play_demo(
     # Drawn patients are nobody, and the public set's identifiers are pseudonyms.
     declare_hospital(open_store(settings), hospital, "pseudonyms", SignOff("bcd demo", "it has no real patients"))
     early, late = (deliveries[:-1], deliveries[-1:]) if len(deliveries) > 1 else (deliveries, [])
-    heading(console, 2, f"{', '.join(path.name for path in early)} of {hospital}: the first champion")
+    print_demo_heading(console, 2, f"{', '.join(path.name for path in early)} of {hospital}: the first champion")
     admissions = [ingest(str(path.absolute()), hospital)[0] for path in early]
     search = settings.options("search", SearchOptions, seeds=1)  # its verdict says that seed noise was not checked
     outcomes = [retrain(memory.first_snapshot, splits=splits, search=search)]
     # A second run must not take the last delivery into the first snapshot.
     memory.keep_snapshot(settings, outcomes[0].snapshot.id)
-    heading(
+    print_demo_heading(
         console, 3, f"{late[0].name} arrives: a challenger, and the gate" if late else "No second delivery arrives"
     )
     for path in late:
         admissions += ingest(str(path.absolute()), hospital)
         outcomes.append(retrain(splits=splits, search=search))
-    heading(console, 4, "An unseen patient is scored with the champion")
-    [scored] = score(patient=unseen_patient(outcomes[-1]), hospital=hospital)
+    print_demo_heading(console, 4, "An unseen patient is scored with the champion")
+    [scored] = score(patient=_find_unseen_patient(outcomes[-1]), hospital=hospital)
     return Result(admissions, outcomes, scored)
 
 
@@ -219,8 +219,8 @@ def _find_unseen_patient(outcome: Outcome) -> str:
 
 def summarise(settings: Settings, console: Screen, result: Result, *, seconds: float) -> None:
     """Prints the closing summary."""
-    heading(console, 5, "Summary")
-    show_admissions(console, result.admissions)
+    print_demo_heading(console, 5, "Summary")
+    print_admissions(console, result.admissions)
     for title, outcome in zip(("The first champion", "The challenger"), result.outcomes, strict=False):
         console.print(f"\n[bold]{title}[/]")
         print_outcome(console, outcome)

@@ -78,7 +78,7 @@ def compare_deployments(settings: Settings, prefect: str, file: Path, root: Path
         except ObjectNotFound:
             return [f"work pool {POOL}: missing."]
         told = []
-        if pool.base_job_template != pool_template():
+        if pool.base_job_template != _read_pool_template():
             told.append(f"work pool {POOL}: its base job template is another; a run may name a command of its own.")
         if pool.is_paused:
             told.append(f"work pool {POOL}: paused; no run starts.")

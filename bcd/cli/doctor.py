@@ -202,8 +202,13 @@ def _look_at_databases(settings: Settings) -> Iterator[Finding]:
 
 def _look_at_champion(settings: Settings) -> Iterator[Finding]:
     """Loads the champion and scores two patches with it: what a scoring run would do."""
-    from bcd.bundle.aliases import find_lost_champion, find_moved_champion, tell_lost_champion, tell_moved_champion
-    from bcd.bundle.rows import read_rows
+    from bcd.bundle.aliases import (
+        find_lost_champion_alias,
+        find_moved_champion,
+        tell_lost_champion_alias,
+        tell_moved_champion,
+    )
+    from bcd.bundle.rows import read_registered_versions
     from bcd.store.store import open_store
     from bcd.tracking.store import follow_moved_mlflow
 
@@ -252,10 +257,10 @@ def _look_at_servers(settings: Settings) -> Iterator[Finding]:
 
     alive = processes.alive(settings)
     if alive:
-        yield Finding("ok", daemons.describe(settings)[0])
+        yield Finding("ok", daemons.describe_daemons(settings)[0])
     if "prefect" in alive:
         yield from _look_at_deployments(settings)
-    for what, fix in daemons.ended(settings):
+    for what, fix in daemons.list_ended_daemons(settings):
         yield Finding("warning", what, fix)
     ports = {name: getattr(settings, f"{name}_port") for name in processes.NAMES if name != "worker"}
     for name in [name for name in ports if name in daemons.list_needed_daemons(settings) and name not in alive]:
@@ -278,9 +283,9 @@ def _look_at_deployments(settings: Settings) -> Iterator[Finding]:
     import flows
     from bcd.cli.automations import compare_automations
     from bcd.cli.deployments import compare_deployments
-    from bcd.runtime import read_servers
+    from bcd.runtime import read_running_servers
 
-    prefect = read_servers(settings)["urls"]["prefect"]
+    prefect = read_running_servers(settings)["urls"]["prefect"]
     try:
         differences = compare_deployments(settings, prefect, flows.DEPLOYMENTS, flows.ROOT)
         differences += compare_automations(settings, prefect, flows.DEPLOYMENTS)

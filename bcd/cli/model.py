@@ -355,12 +355,17 @@ def _show_decision(console: Console, settings: Settings, decision: Decision) -> 
 
 def show_moved_alias(console: Console, store: Store) -> None:
     """Prints what was decided and the way back, where the champion's alias was deleted or moved by hand."""
-    from bcd.bundle.aliases import find_lost_champion, find_moved_champion, tell_lost_champion, tell_moved_champion
-    from bcd.bundle.rows import read_rows
+    from bcd.bundle.aliases import (
+        find_lost_champion_alias,
+        find_moved_champion,
+        tell_lost_champion_alias,
+        tell_moved_champion,
+    )
+    from bcd.bundle.rows import read_registered_versions
 
-    rows = read_rows(store.settings)
-    lost, moved = find_lost_champion(rows, store), find_moved_champion(rows, store)
-    told = tell_lost_champion(lost) if lost else tell_moved_champion(*moved) if moved else ()
+    rows = read_registered_versions(store.settings)
+    lost, moved = find_lost_champion_alias(rows, store), find_moved_champion(rows, store)
+    told = tell_lost_champion_alias(lost) if lost else tell_moved_champion(*moved) if moved else ()
     if told:
         console.print(" ".join(told), style="yellow", highlight=False)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from bcd.bundle.aliases import identify_version
 from bcd.errors import BcdError
 from bcd.gate.patients import Look, open_look
-from bcd.progress import say
+from bcd.progress import say_progress
 from bcd.snapshots.freeze import load_snapshot
 from bcd.store.decisions import Decision, store_decision
 from bcd.tracking.lookup import MODEL, require_mlflow_version
@@ -89,7 +89,7 @@ def compare_versions(
     shown = load_snapshot(store.settings, snapshot or client.get_model_version(MODEL, newer).tags["bcd.snapshot"])
     look = open_look(store, shown, split).leave_out_seen(store.settings, first, second)
     if look.left_out:
-        say(look.tell_left_out())
+        say_progress(look.tell_left_out())
     if look.patches.empty:
         raise BcdError(f"Snapshot {shown.id[:12]} has no {split} patients.", "Name another one with --snapshot.")
     if sign_off is not None and split == "gate":

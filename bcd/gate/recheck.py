@@ -112,7 +112,7 @@ def _report_test(gate: Gate, run: Run, champion: str) -> dict[str, float]:
         return {}
     look = open_look(gate.store, gate.snapshot, "test").leave_out_seen(gate.store.settings, champion)
     if look.patches.empty:
-        say(look.tell_left_out())
+        say_progress(look.tell_left_out())
         return {}
     _, scores = look.score(gate.store.settings, champion)
     evaluation = evaluate_scores(scores, gate.evaluate, snapshot=gate.snapshot.id, split="test")

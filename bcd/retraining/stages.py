@@ -101,14 +101,14 @@ def train_stage(settings: Settings, retraining: Retraining) -> TrainedEnsemble:
     found = find_trained_ensemble(retraining.network(settings), retraining.plan.ensemble)
     if found is not None and "train" in find_done(settings, retraining)[1]:
         return found
-    with open_run(settings, retraining, choice, stage="train") as run, watch_machine(run, retraining.key):
+    with open_retraining_run(settings, retraining, choice, stage="train") as run, watch_machine(run, retraining.key):
         run.log_options("preparation", choice.preparation)
         run.log_options("architecture", choice.architecture)
         run.log_options("training", choice.training)
         run.log_options("ensemble", retraining.plan.ensemble)
         run.log_snapshot(retraining.snapshot, context="training", split="train")
         run.set_tags({"bcd.snapshot": retraining.snapshot.id, "bcd.protocol": retraining.snapshot.protocol})
-        run.set_tags({"bcd.architecture": describe(choice.architecture)})
+        run.set_tags({"bcd.architecture": describe_architecture(choice.architecture)})
         run.describe(choice.note)
         run.set_tags(machine_tags(choice.training.precision))
         trained = train_ensemble(

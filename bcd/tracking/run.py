@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from bcd.patches import PERSON, SLIDE
 from bcd.tracking.lookup import KEY_TAG
 from bcd.tracking.origin import add_link
-from bcd.tracking.owner import PROCESS_TAG, this_process
+from bcd.tracking.owner import PROCESS_TAG, name_run_owner
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,7 +110,7 @@ class Run:
         complete = [trial.value for trial in study.trials if trial.state == "complete" and trial.value is not None]
         self.log_metrics({"trials": len(tried), "best_val_score": max(complete, default=None)})
         gains = [[str(each) for each in (gain.trial, gain.value, gain.low, gain.high)] for gain in study.gains]
-        self.log_text(to_csv(["trial", "gain", "low", "high"], gains), "study/gains.csv")
+        self.log_text(table_as_run_csv(["trial", "gain", "low", "high"], gains), "study/gains.csv")
         self.set_tags({"bcd.study": study.study, "bcd.best_trial": str(study.best)})
         self.describe(study.note)
 
@@ -135,7 +135,7 @@ class Run:
         if found:
             return Run(self._client, found[0].info.run_id)
         own = {KEY_TAG: key, "bcd.kind": kind, "mlflow.parentRunId": self.id, "mlflow.source.name": "bcd"}
-        own |= {PROCESS_TAG: this_process(), **(tags or {})}
+        own |= {PROCESS_TAG: name_run_owner(), **(tags or {})}
         return Run(self._client, self._client.create_run(experiment, run_name=name, tags=own).info.run_id)
 
     def end(self, status: str = "FINISHED") -> None:
@@ -159,7 +159,7 @@ class Run:
         found = evaluation.figures()
         self.log_metrics(headline(found))
         rows = [[name, str(value)] for name, value in found.items()]
-        self.log_text(to_csv(["figure", "value"], rows), f"{split}/figures.csv")
+        self.log_text(table_as_run_csv(["figure", "value"], rows), f"{split}/figures.csv")
         self.log_text(evaluation.model_dump_json(indent=2), f"{split}/evaluation.json")
         self.log_text(tables.headline_table(evaluation).markdown(), f"{split}/metrics.md")
         thresholds = tables.threshold_rows(evaluation)

@@ -21,7 +21,7 @@ from bcd.admission.pixels import (
     look_at_pixels,
     optical_density,
 )
-from bcd.bundle.probes import draw_tissue
+from bcd.bundle.probes import draw_tissue_probes
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepare import prepare
 
@@ -83,9 +83,9 @@ def test_what_is_out_of_focus_is_flagged_and_not_called_blank(size: int) -> None
 
 
 def test_what_was_sharpened_is_flagged() -> None:
-    sharpened = prepare(draw_tissue(20), PrepareOptions(sharpen=True))
+    sharpened = prepare(draw_tissue_probes(20), PrepareOptions(sharpen=True))
     assert sum("sharp" in _flags(patch) for patch in sharpened) > 5
-    assert not any("sharp" in _flags(patch) for patch in draw_tissue(20))
+    assert not any("sharp" in _flags(patch) for patch in draw_tissue_probes(20))
 
 
 def test_values_that_were_scaled_to_0_and_1_are_blank_and_told_so() -> None:

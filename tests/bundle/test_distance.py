@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from bcd.bundle.distance import FAR, MAGNIFIED, SMOOTH, Distance, measure_distance
-from bcd.bundle.probes import draw_tissue
-from bcd.bundle.reference import ReferenceStatistics, describe_scores, describe_training
+from bcd.bundle.distance import FAR, MAGNIFIED, SMOOTH, Distance, measure_distance_from_reference
+from bcd.bundle.probes import draw_tissue_probes
+from bcd.bundle.reference import ReferenceStatistics, describe_training, measure_reference_scores
 from bcd.errors import BcdError
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepare import prepare
@@ -52,7 +52,7 @@ def test_patches_of_a_finer_magnification_are_refused_but_not_what_was_cut_at_a_
     reference: ReferenceStatistics,
 ) -> None:
     finer = np.stack([cv2.resize(patch[20:24, 20:24], (50, 50), interpolation=cv2.INTER_CUBIC) for patch in TISSUE])
-    distance = measure_distance(reference, finer)
+    distance = measure_distance_from_reference(reference, finer)
     assert distance.fineness is not None
     assert distance.fineness < MAGNIFIED
     with pytest.raises(BcdError, match="finer magnification"):
@@ -63,7 +63,7 @@ def test_patches_of_a_finer_magnification_are_refused_but_not_what_was_cut_at_a_
 
 def test_a_little_out_of_focus_is_told_and_not_refused(reference: ReferenceStatistics) -> None:
     dull = np.stack([cv2.GaussianBlur(patch, (0, 0), 0.7) for patch in TISSUE])
-    distance = measure_distance(reference, dull)
+    distance = measure_distance_from_reference(reference, dull)
     assert distance.fineness is not None
     assert MAGNIFIED < distance.fineness < SMOOTH
     distance.require_raw("x")
@@ -72,7 +72,7 @@ def test_a_little_out_of_focus_is_told_and_not_refused(reference: ReferenceStati
 
 def test_a_single_patch_without_fine_detail_says_nothing_of_the_magnification(reference: ReferenceStatistics) -> None:
     flat = np.full((1, 50, 50, 3), (210, 160, 190), np.uint8)
-    measure_distance(reference, flat).require_raw("x")
+    measure_distance_from_reference(reference, flat).require_raw("x")
 
 
 def test_few_patches_have_room_to_differ(reference: ReferenceStatistics) -> None:

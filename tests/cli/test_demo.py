@@ -24,9 +24,9 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_folder_without_a_delivery_is_refused_and_so_is_none(tmp_path: Path) -> None:
     with pytest.raises(BcdError, match="holds no delivery"):
-        find_data(tmp_path)
+        find_demo_data(tmp_path)
     with pytest.raises(BcdError, match="not there"):
-        find_data(tmp_path / "archive.zip")
+        find_demo_data(tmp_path / "archive.zip")
 
 
 def test_the_public_archive_is_one_delivery_packed_or_unpacked_and_its_protocol_is_known(
@@ -34,14 +34,14 @@ def test_the_public_archive_is_one_delivery_packed_or_unpacked_and_its_protocol_
 ) -> None:
     made_patches.unpack(archive, tmp_path / "unpacked")
     for path in (archive, tmp_path / "unpacked"):
-        assert find_data(path) == [path]
-        assert suggest([path]) == "cruz-roa-2014"
+        assert find_demo_data(path) == [path]
+        assert suggest_demo_next([path]) == "cruz-roa-2014"
 
 
 def test_folders_of_patients_in_a_folder_are_as_many_deliveries(tmp_path: Path) -> None:
     for name in ("may", "june"):
         write_folder(tmp_path / name, patch_files("8867", range(2)))
-    assert find_data(tmp_path) == [tmp_path / "june", tmp_path / "may"]
+    assert find_demo_data(tmp_path) == [tmp_path / "june", tmp_path / "may"]
 
 
 def test_a_bad_delivery_is_named_before_anything_starts(tmp_path: Path) -> None:

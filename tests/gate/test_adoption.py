@@ -15,9 +15,9 @@ from bcd.bundle.seen import assert_unseen_by_bundle
 from bcd.errors import BcdError
 from bcd.evaluation.options import EvaluateOptions
 from bcd.gate import adoption
-from bcd.gate.adoption import adopt_released, find_training_patients
+from bcd.gate.adoption import find_adopted_patients, make_released_champion
 from bcd.gate.comparison import compare_versions
-from bcd.gate.history import champion_version, list_versions
+from bcd.gate.history import find_champion_version, list_versions_with_verdicts
 from bcd.gate.options import GateOptions
 from bcd.gate.promotion import run_gate
 from bcd.gate.recheck import recheck_champion
@@ -143,10 +143,10 @@ def test_gate_patients_whose_pixels_it_learned_from_are_known_whatever_they_are_
 ) -> None:
     bundle = load_bundle(home)
     leaking = leak(challenged, home, "1003").patches
-    monkeypatch.setattr("bcd.snapshots.freeze.read_admitted", lambda _: leaking)
-    assert find_training_patients(store, "1") == ["h1/1003"]
+    monkeypatch.setattr("bcd.snapshots.freeze.preview_snapshot", lambda _: leaking)
+    assert find_adopted_patients(store, "1") == ["h1/1003"]
     with pytest.raises(BcdError, match=r"has seen 1 patients.*h1/1003.*bcd model promote"):
-        assert_unseen(home, bundle, leaking)
+        assert_unseen_by_bundle(home, bundle, leaking)
 
 
 def test_the_gate_compares_on_the_patients_whom_it_did_not_learn_from_and_says_how_many_are_left_out(
@@ -160,7 +160,7 @@ def test_the_gate_compares_on_the_patients_whom_it_did_not_learn_from_and_says_h
     assert "h1/1003, h1/1004" in told
     assert told in verdict.reasons
     assert "10 patients" in verdict.check("evidence").text
-    assert list_decisions(store)[-1].evidence["patients"] == 10
+    assert list_stored_decisions(store)[-1].evidence["patients"] == 10
 
 
 def test_the_gate_holds_where_too_few_remain(home: Settings, store: Store, challenged: Snapshot) -> None:
@@ -168,7 +168,7 @@ def test_the_gate_holds_where_too_few_remain(home: Settings, store: Store, chall
     assert verdict.verdict == "HOLD"
     assert not verdict.check("evidence").passed
     assert "3 of the gate patients" in verdict.check("left out").text
-    assert champion_version(home) == "1"
+    assert find_champion_version(home) == "1"
 
 
 def test_patients_who_were_left_out_do_not_count_as_evaluated(
@@ -190,7 +190,7 @@ def test_a_recheck_of_it_leaves_its_training_patients_out_of_gate_and_test(
     verdict = recheck_champion(store, snapshot=grown, options=GateOptions(), evaluate=EvaluateOptions(resamples=100))
     assert verdict is not None
     assert (verdict.challenger, verdict.champion) == ("1", None)
-    last = list_decisions(store)[-1]
+    last = list_stored_decisions(store)[-1]
     assert (last.evidence["patients"], last.evidence["figures"]["test_patients"]) == (9, 1)
     assert "1 of the gate patients" in " ".join(verdict.reasons)
 

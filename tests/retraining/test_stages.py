@@ -108,7 +108,7 @@ def test_another_ensemble_is_another_retraining(shared_settings, retraining, ens
 
 
 def test_the_run_is_named_by_its_snapshot_and_what_is_trained(run, bundle, client, retraining):
-    name = f"retrain {retraining.snapshot.id[:6]} {retraining.key[:4]} {describe(TINY)} ×2 8 turns"  # noqa: RUF001
+    name = f"retrain {retraining.snapshot.id[:6]} {retraining.key[:4]} {describe_architecture(TINY)} ×2 8 turns"  # noqa: RUF001
     assert run.info.run_name == name
     assert client.get_run(run.info.run_id).info.run_name == name  # by every stage
 

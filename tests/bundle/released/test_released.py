@@ -37,7 +37,7 @@ def test_it_says_how_far_patches_lie_from_its_training_patients() -> None:
 
 
 def test_it_keeps_profiles_of_its_patients_to_compare_deliveries_with() -> None:
-    reference, data = load_released().record.reference, read_figures().data
+    reference, data = load_released().record.reference, read_released_figures().data
     assert reference is not None
     assert reference.known is not None
     assert len(reference.known.pictures.means) == len(reference.known.scores.means) == data.patients
