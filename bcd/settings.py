@@ -48,6 +48,9 @@ class Settings(BaseModel):
     mlflow_port: Port = Field(5000, ge=1, le=65535, description="Port of the MLflow server that `bcd up` starts.")
     studies_port: Port = Field(8080, ge=1, le=65535, description="Port of the Optuna dashboard that `bcd up` starts.")
     reports_port: Port = Field(8090, ge=1, le=65535, description="Port of the page of reports that `bcd up` starts.")
+    password_file: str = Field(
+        "", description="A file with USER:PASSWORD, which all pages of `bcd up` ask for; empty: they ask for none."
+    )
     notify_url: str = Field(
         "", description="Address that gets failures, verdicts, drift and a full disk as JSON; empty: nobody is told."
     )

@@ -23,7 +23,7 @@ from bcd.bundle.engine import describe_engine
 from bcd.bundle.record import BundleRecord, read_record
 from bcd.bundle.reference import ScoreReference, describe_training, measure_reference_scores
 from bcd.bundle.released import OUT_OF_FOLD
-from bcd.bundle.released.figures import FILE, Figures, Shift, Source
+from bcd.bundle.released.figures import FILE, Figures, Shift, Source, read_figures
 from bcd.bundle.scorer import RECORD
 from bcd.bundle.seen import Seen
 from bcd.bundle.write import write_bundle, write_graph
@@ -172,12 +172,27 @@ def _describe_natural(computed: Computed) -> ScoreReference:
     )
 
 
+def update_context(folder: Path) -> Computed:
+    """Writes what neighbours add into a folder's record and figures, from its stored scores alone.
+
+    Everything else stays as it is; no training is needed.
+    """
+    record, figures = read_record(folder / "bundle" / RECORD), read_figures(folder)
+    computed = compute(pd.read_parquet(folder / OUT_OF_FOLD), record.snapshot)
+    policy = record.policy.model_copy(update={"context": computed.policy.context})
+    with whole_file(folder / "bundle" / RECORD) as partial:
+        partial.write_text(record.model_copy(update={"policy": policy}).model_dump_json(indent=2), "utf-8")
+    with whole_file(folder / FILE) as partial:
+        dump_figures(figures.model_copy(update={"context": computed.context}), partial)
+    return computed
+
+
 def write_scores(release: Release, path: Path) -> None:
     """Writes the out-of-fold scores so that the same rows are the same bytes."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    scores = release.computed.scores.drop(columns=["logit", "probability"])  # these follow from the rest
+    scores = release.computed.scores.drop(columns=["logit", "probability", "complete"])  # these follow from the rest
     types = {"label": pa.int8(), "fold": pa.int8(), "x": pa.int32(), "y": pa.int32(), "natural": pa.bool_()}
     types |= dict.fromkeys(SLIDE, pa.string())
     schema = pa.schema([(name, types.get(name, pa.float32())) for name in scores.columns])
@@ -187,7 +202,11 @@ def write_scores(release: Release, path: Path) -> None:
 
 def write_figures(release: Release, path: Path) -> None:
     """Writes what the card says beyond the bundle's record."""
-    figures = describe(release)
+    dump_figures(describe(release), path)
+
+
+def dump_figures(figures: Figures, path: Path) -> None:
+    """Writes figures so that the same ones are the same bytes."""
     path.write_text(figures.model_dump_json(indent=1) + "\n", "utf-8")
 
 
@@ -228,6 +247,7 @@ def describe(release: Release) -> Figures:
         everything=computed.everything,
         yardsticks=computed.yardsticks,
         robustness=release.shifts,
+        context=computed.context,
         limits=[
             "All patches together hold whole slides and whole classes of some patients. Prevalence, calibration and"
             " certificates are those of the natural sample, a random 4 % of each patient.",

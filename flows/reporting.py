@@ -92,9 +92,9 @@ def told_to_prefect(run: Callable[P, R]) -> Callable[P, R]:
     return telling
 
 
-def tell(event: str, resource: str, sentence: str) -> None:
+def tell(event: str, resource: str, sentence: str, **more: str) -> None:
     """Emits an event of which an automation of deployment.yaml may notify somebody."""
-    emit_event(event=event, resource={"prefect.resource.id": resource}, payload={"sentence": sentence})
+    emit_event(event=event, resource={"prefect.resource.id": resource}, payload={"sentence": sentence, **more})
 
 
 def tell_of_disk(settings: Settings) -> None:

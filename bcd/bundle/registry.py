@@ -22,13 +22,14 @@ import numpy as np
 
 from bcd.bundle.aliases import find_lost_champion_alias, tell_lost_champion_alias
 from bcd.bundle.card.card import HTML, MARKDOWN, Card, describe_record
-from bcd.bundle.carried_code import copy_code_into_bundle
-from bcd.bundle.distance import Distance, measure_distance_from_reference
-from bcd.bundle.record import BundleRecord
-from bcd.bundle.rows import VersionRow, read_registered_versions
+from bcd.bundle.carried_code import copy_code
+from bcd.bundle.distance import Distance, measure_distance
+from bcd.bundle.record import BundleRecord, read_record
+from bcd.bundle.rows import VersionRow, read_rows
 from bcd.bundle.scorer import CARD, RECORD, Scorer, confident_column, load_scorer
 from bcd.bundle.seen import Seen, read_seen_by_bundle
 from bcd.bundle.write import write_bundle
+from bcd.drift.state import Known
 from bcd.errors import BcdError
 from bcd.evaluation.evaluation import headline
 from bcd.patches import PATCH_PIXELS
@@ -92,6 +93,11 @@ class Bundle:
             BcdError: The array is not of that type and shape.
         """
         return self.scorer.score(pixels)
+
+    @property
+    def known(self) -> Known | None:
+        """The patients with whom drift is found; None where its record holds none."""
+        return None if self.record.reference is None else self.record.reference.known
 
     def measure(self, pixels: np.ndarray) -> Distance | None:
         """Measures how far patches of a patient lie from those that it was trained on; None where it cannot say."""
@@ -175,6 +181,22 @@ def load_registered_bundle(settings: Settings, row: VersionRow) -> Bundle:
         with open_bundle_folder(settings, row) as folder:
             return Bundle(row.version, load_scorer(folder), read_seen_by_bundle(folder))
     except (OSError, ValueError) as error:
+        raise _not_loadable(row.version, error) from error
+
+
+def read_champion(settings: Settings) -> tuple[str, BundleRecord] | None:
+    """Returns name and record of the champion, whose networks are not loaded; None: there is none.
+
+    Raises:
+        BcdError: Its files are gone, or of another version of bcd; or the registry does not answer.
+    """
+    row = next((row for row in read_rows(settings) if "champion" in row.aliases), None)
+    if row is None:
+        return None
+    try:
+        with open_folder(settings, row) as folder:
+            return row.name, read_record(folder / RECORD)
+    except OSError as error:
         raise _not_loadable(row.version, error) from error
 
 

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Container
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +21,7 @@ from bcd.files import lock_file
 from bcd.progress import say_progress, track_progress
 from bcd.runtime import read_running_servers, runtime_environment, url_answers
 from bcd.settings import Settings
-from bcd.store.schemas import prefect_schema_database, require_schema
-from bcd.tracking.moved import mlflow_artifacts_address
+from bcd.store.schemas import prefect_database, require_schema
 
 _START_SECONDS = 180.0
 _TITLES = {
@@ -73,10 +72,8 @@ def start(settings: Settings, *, reset: bool = False) -> Started:
         processes.end(processes.find_leftover_processes(settings))
         alive = processes.alive(settings)
         # What runs keeps the ports that it was started with, whatever the settings say by now.
-        urls = _addresses(settings) | (read_running_servers(settings)["urls"] if alive else {})
-        with track_progress(
-            "Starting Prefect, MLflow, Optuna's dashboard, the reports and a worker", total=6
-        ) as advance:
+        urls = _addresses(settings) | (read_servers(settings)["urls"] if alive else {})
+        with track("Starting the servers and a worker", total=2 + len(_pages(settings))) as advance:
             _start_servers(settings, alive.keys(), urls)
             for name, page in _pages(settings).items():
                 _await_health(settings, name, f"{urls[name]}{page}")
@@ -135,26 +132,24 @@ def _end_runs_at_start(settings: Settings, prefect: str) -> list[str]:
     return told
 
 
-def _start_servers(settings: Settings, alive: Container[str], urls: dict[str, str]) -> None:
-    from bcd.search.storage import make_storage
-    from bcd.tracking.store import own_mlflow_store
+def _start_servers(settings: Settings, alive: Collection[str], urls: dict[str, str]) -> None:
+    from bcd.tracking.store import own_store
 
     if "prefect" not in alive:
         require_schema("prefect", prefect_schema_database(settings))  # the server would end without a reason
         _require_free_port(settings.prefect_port, "prefect_port")
     if "mlflow" not in alive and not settings.mlflow_url:
         _require_free_port(settings.mlflow_port, "mlflow_port")
-        own_mlflow_store(settings)  # before the server: two first migrations at once would end both
-        _launch(settings, "mlflow", _mlflow_command(settings), urls)
+        own_store(settings)  # before the server: two first migrations at once would end both
+        _launch(settings, "mlflow", _page_command("bcd.cli.mlflow_page:make_app", settings.mlflow_port), urls)
     if "prefect" not in alive:
         _launch(settings, "prefect", _prefect_command(settings), urls)
-    if "studies" not in alive:
+    if "studies" in needed(settings) - set(alive):
         _require_free_port(settings.studies_port, "studies_port")
-        storage = make_storage(settings)  # before the page: its processes would all make it at once
-        _launch(settings, "studies", _studies_command(settings, storage), urls)
+        _launch(settings, "studies", _studies_command(), urls)
     if "reports" not in alive:
         _require_free_port(settings.reports_port, "reports_port")
-        _launch(settings, "reports", _reports_command(settings), urls)
+        _launch(settings, "reports", _page_command("bcd.cli.reports:make_app", settings.reports_port), urls)
 
 
 def _pages(settings: Settings) -> dict[str, str]:
@@ -193,9 +188,10 @@ def end_orphaned_daemons(settings: Settings) -> None:
                 continue  # it has ended meanwhile, or is somebody else's
 
 
-def list_needed_daemons(settings: Settings) -> set[str]:
-    """Returns the names of what `bcd up` starts on this home."""
-    return set(processes.NAMES) - ({"mlflow"} if settings.mlflow_url else set())
+def needed(settings: Settings) -> set[str]:
+    """Returns the names of what `bcd up` starts on this home; Optuna's dashboard knows no password."""
+    left_out = {"mlflow"} if settings.mlflow_url else set()
+    return set(processes.NAMES) - (left_out | {"studies"} if settings.password_file else left_out)
 
 
 def describe_daemons(settings: Settings) -> list[str]:
@@ -248,23 +244,13 @@ def _child_environment(settings: Settings, urls: dict[str, str], *, is_client: b
     return variables
 
 
-def _mlflow_command(settings: Settings) -> list[str]:
-    # The script, not `python -m mlflow`: a folder named mlflow in the working directory would shadow the library.
-    script = str(Path(sys.executable).parent / "mlflow")
-    database = f"sqlite:///{settings.mlflow / 'mlflow.db'}"
-    address = ["--host", "127.0.0.1", "--port", str(settings.mlflow_port), "--workers", "1"]
-    artifacts = ["--artifacts-destination", mlflow_artifacts_address(settings)]
-    return [script, "server", "--backend-store-uri", database, *artifacts, *address]
+def _studies_command() -> list[str]:
+    return [sys.executable, "-m", "bcd.cli.studies_page"]
 
 
-def _studies_command(settings: Settings, storage: str) -> list[str]:
-    script = str(Path(sys.executable).parent / "optuna-dashboard")
-    return [script, storage, "--host", "127.0.0.1", "--port", str(settings.studies_port)]
-
-
-def _reports_command(settings: Settings) -> list[str]:
-    server = [sys.executable, "-m", "uvicorn", "--factory", "bcd.cli.reports:make_app"]
-    return [*server, "--host", "127.0.0.1", "--port", str(settings.reports_port), "--no-access-log"]
+def _page_command(factory: str, port: int) -> list[str]:
+    server = [sys.executable, "-m", "uvicorn", "--factory", factory]
+    return [*server, "--host", "127.0.0.1", "--port", str(port), "--no-access-log"]
 
 
 def _prefect_command(settings: Settings) -> list[str]:

@@ -7,6 +7,7 @@ meanwhile are one.
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +81,7 @@ def open_client(prefect: str) -> SyncPrefectClient:
     # Prefect's own: its server answers 503 where its SQLite is busy, and the client asks again.
     from prefect.client.orchestration import SyncPrefectClient
 
-    return SyncPrefectClient(api=f"{prefect}/api")
+    return SyncPrefectClient(api=f"{prefect}/api", auth_string=os.environ.get("PREFECT_API_AUTH_STRING"))
 
 
 def _filter(

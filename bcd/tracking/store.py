@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 EXPERIMENT = "bcd"
 """The one experiment that holds all runs."""
 
-Kind = Literal["retrain", "search", "trial", "train", "network", "machine", "evaluate", "gate", "adopt"]
+Kind = Literal["retrain", "search", "trial", "train", "network", "machine", "evaluate", "gate", "adopt", "monitor"]
 
 _HTTP = ("http://", "https://")
 _ready: set[str] = set()  # stores that this process has found or made ready
