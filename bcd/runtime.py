@@ -77,7 +77,7 @@ def read_password(settings: Settings) -> str:
     return text
 
 
-def read_servers(settings: Settings) -> dict[str, Any]:
+def read_running_servers(settings: Settings) -> dict[str, Any]:
     """Returns what `bcd up` wrote about its processes, or nothing where it has not run.
 
     What was copied along with a home is about the servers of the other one.

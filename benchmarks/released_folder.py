@@ -23,7 +23,7 @@ from bcd.bundle.engine import describe_engine
 from bcd.bundle.record import BundleRecord, read_record
 from bcd.bundle.reference import ScoreReference, describe_training, measure_reference_scores
 from bcd.bundle.released import OUT_OF_FOLD
-from bcd.bundle.released.figures import FILE, Figures, Shift, Source, read_figures
+from bcd.bundle.released.figures import FILE, Figures, Shift, Source, read_released_figures
 from bcd.bundle.scorer import RECORD
 from bcd.bundle.seen import Seen
 from bcd.bundle.write import write_bundle, write_graph
@@ -177,7 +177,7 @@ def update_context(folder: Path) -> Computed:
 
     Everything else stays as it is; no training is needed.
     """
-    record, figures = read_record(folder / "bundle" / RECORD), read_figures(folder)
+    record, figures = read_record(folder / "bundle" / RECORD), read_released_figures(folder)
     computed = compute(pd.read_parquet(folder / OUT_OF_FOLD), record.snapshot)
     policy = record.policy.model_copy(update={"context": computed.policy.context})
     with whole_file(folder / "bundle" / RECORD) as partial:

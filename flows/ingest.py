@@ -36,7 +36,15 @@ from bcd.settings import Settings
 from bcd.store.hospitals import list_hospitals
 from bcd.store.store import open_store
 from flows.forms import Text
-from flows.reporting import count_of, finish, link_report, publish_markdown, reporting, run_name, told
+from flows.reporting import (
+    count_of,
+    finish_flow,
+    link_report_in_artifact,
+    name_flow_run,
+    publish_markdown,
+    report_to_prefect,
+    told_to_prefect,
+)
 from flows.watch import tell_drift
 
 

@@ -65,7 +65,7 @@ def score(
     options = options or settings.options("scoring", ScoreOptions)
     faults: list[Exception] = []
     scores: list[PatientScore] = []
-    with reporting(), open_store(settings) as store:
+    with report_to_prefect(), open_store(settings) as store:
         tell_of_disk(settings)
         named = PatientId(patient)
         chosen = [(find_hospital(store, named, hospital or None), named)] if patient else []
@@ -120,7 +120,7 @@ def describe_score_artifact(settings: Settings, scored: PatientScore) -> str:
             f"- {scored.n:,} patches, {scored.coverage:.0%} of them confident",
             f"- mean calibrated probability of IDC {scored.tumour_fraction:.3f}",
             *_describe_drift(scored),
-            f"- report: {link_report(settings, scored.report)}",
+            f"- report: {link_report_in_artifact(settings, scored.report)}",
             f"- scores: `{scored.scores}`",
         ]
     )

@@ -22,7 +22,12 @@ from bcd.files import whole_file
 from bcd.pages import render_page
 from bcd.store.conflicts import list_conflicts
 from bcd.store.deliveries import Delivery, RefusedFile
-from bcd.store.delivery_queries import count_by_patient, list_refused, match_delivery, refusal_numbers
+from bcd.store.delivery_queries import (
+    count_batch_by_patient,
+    list_stored_refusals,
+    match_stored_delivery,
+    number_stored_refusals,
+)
 from bcd.store.drift import find_drift
 from bcd.store.withdrawals import list_withdrawals
 
@@ -79,7 +84,7 @@ def _gather_facts(store: Store, found: Delivery) -> dict[str, Any]:
         "fix": FIXES[commonest_rule(found.refused)] if found.reason else "",
         "parts": _bar(found),
         "drift": find_drift(store, found.id),
-        "patients": count_by_patient(store, found.batch) if found.batch else [],
+        "patients": count_batch_by_patient(store, found.batch) if found.batch else [],
         "rules": _rule_sections(gallery, places),
         "flags": _flag_sections(gallery),
         "conflicts": list_conflicts(store, found.id, MAX_ROWS),

@@ -18,8 +18,8 @@ import numpy as np
 
 from bcd.bundle.distance import Distance, measure_distance_from_reference
 from bcd.bundle.record import BundleRecord
-from bcd.bundle.scorer import RECORD, Scorer, load_scorer, require_patches
-from bcd.bundle.seen import Seen, read_seen
+from bcd.bundle.scorer import RECORD, Scorer, load_scorer, require_raw_patches
+from bcd.bundle.seen import Seen, read_seen_by_bundle
 from bcd.drift.state import Known
 from bcd.errors import BcdError
 

@@ -22,10 +22,10 @@ import numpy as np
 
 from bcd.bundle.aliases import find_lost_champion_alias, tell_lost_champion_alias
 from bcd.bundle.card.card import HTML, MARKDOWN, Card, describe_record
-from bcd.bundle.carried_code import copy_code
-from bcd.bundle.distance import Distance, measure_distance
+from bcd.bundle.carried_code import copy_code_into_bundle
+from bcd.bundle.distance import Distance, measure_distance_from_reference
 from bcd.bundle.record import BundleRecord, read_record
-from bcd.bundle.rows import VersionRow, read_rows
+from bcd.bundle.rows import VersionRow, read_registered_versions
 from bcd.bundle.scorer import CARD, RECORD, Scorer, confident_column, load_scorer
 from bcd.bundle.seen import Seen, read_seen_by_bundle
 from bcd.bundle.write import write_bundle
@@ -190,11 +190,11 @@ def read_champion(settings: Settings) -> tuple[str, BundleRecord] | None:
     Raises:
         BcdError: Its files are gone, or of another version of bcd; or the registry does not answer.
     """
-    row = next((row for row in read_rows(settings) if "champion" in row.aliases), None)
+    row = next((row for row in read_registered_versions(settings) if "champion" in row.aliases), None)
     if row is None:
         return None
     try:
-        with open_folder(settings, row) as folder:
+        with open_bundle_folder(settings, row) as folder:
             return row.name, read_record(folder / RECORD)
     except OSError as error:
         raise _not_loadable(row.version, error) from error

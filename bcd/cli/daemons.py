@@ -21,7 +21,7 @@ from bcd.files import lock_file
 from bcd.progress import say_progress, track_progress
 from bcd.runtime import read_running_servers, runtime_environment, url_answers
 from bcd.settings import Settings
-from bcd.store.schemas import prefect_database, require_schema
+from bcd.store.schemas import prefect_schema_database, require_schema
 
 _START_SECONDS = 180.0
 _TITLES = {
@@ -72,8 +72,8 @@ def start(settings: Settings, *, reset: bool = False) -> Started:
         processes.end(processes.find_leftover_processes(settings))
         alive = processes.alive(settings)
         # What runs keeps the ports that it was started with, whatever the settings say by now.
-        urls = _addresses(settings) | (read_servers(settings)["urls"] if alive else {})
-        with track("Starting the servers and a worker", total=2 + len(_pages(settings))) as advance:
+        urls = _addresses(settings) | (read_running_servers(settings)["urls"] if alive else {})
+        with track_progress("Starting the servers and a worker", total=2 + len(_pages(settings))) as advance:
             _start_servers(settings, alive.keys(), urls)
             for name, page in _pages(settings).items():
                 _await_health(settings, name, f"{urls[name]}{page}")
@@ -133,18 +133,18 @@ def _end_runs_at_start(settings: Settings, prefect: str) -> list[str]:
 
 
 def _start_servers(settings: Settings, alive: Collection[str], urls: dict[str, str]) -> None:
-    from bcd.tracking.store import own_store
+    from bcd.tracking.store import own_mlflow_store
 
     if "prefect" not in alive:
         require_schema("prefect", prefect_schema_database(settings))  # the server would end without a reason
         _require_free_port(settings.prefect_port, "prefect_port")
     if "mlflow" not in alive and not settings.mlflow_url:
         _require_free_port(settings.mlflow_port, "mlflow_port")
-        own_store(settings)  # before the server: two first migrations at once would end both
+        own_mlflow_store(settings)  # before the server: two first migrations at once would end both
         _launch(settings, "mlflow", _page_command("bcd.cli.mlflow_page:make_app", settings.mlflow_port), urls)
     if "prefect" not in alive:
         _launch(settings, "prefect", _prefect_command(settings), urls)
-    if "studies" in needed(settings) - set(alive):
+    if "studies" in list_needed_daemons(settings) - set(alive):
         _require_free_port(settings.studies_port, "studies_port")
         _launch(settings, "studies", _studies_command(), urls)
     if "reports" not in alive:
@@ -188,7 +188,7 @@ def end_orphaned_daemons(settings: Settings) -> None:
                 continue  # it has ended meanwhile, or is somebody else's
 
 
-def needed(settings: Settings) -> set[str]:
+def list_needed_daemons(settings: Settings) -> set[str]:
     """Returns the names of what `bcd up` starts on this home; Optuna's dashboard knows no password."""
     left_out = {"mlflow"} if settings.mlflow_url else set()
     return set(processes.NAMES) - (left_out | {"studies"} if settings.password_file else left_out)

@@ -72,7 +72,7 @@ def check_context(
     champion: pd.DataFrame | None, challenger: pd.DataFrame, options: GateOptions, evaluate: EvaluateOptions
 ) -> list[Check]:
     """Reports what neighbours do on the complete slides among the gate patients; the gate decides without them."""
-    from bcd.evaluation.metrics.compare import compare_scores
+    from bcd.evaluation.metrics.compare import compare_metrics
 
     if CONTEXT not in challenger.columns or challenger[CONTEXT].isna().all():
         return []
@@ -80,20 +80,20 @@ def check_context(
     both = champion is not None and CONTEXT in champion.columns and champion[CONTEXT].notna().any()
     other = champion[champion[CONTEXT].notna()] if champion is not None and both else None
     evaluate = evaluate.model_copy(update={"min_patients": options.min_patients, "confidence": options.confidence})
-    auroc = compare_scores(
+    auroc = compare_metrics(
         alone if other is None else other.assign(probability=other[CONTEXT]),
         alone.assign(probability=alone[CONTEXT]),
         evaluate,
     )["auroc"]
     than = "its own patch by patch" if other is None else "the champion's with its neighbours"
     text = (
-        f"With its neighbours, on {_say(count_patients(alone), len(alone))} with complete slides, the challenger's"
+        f"With its neighbours, on {_say(_count_patients(alone), len(alone))} with complete slides, the challenger's"
         f" AUROC differs by {format_difference(auroc)} from {than}; reported only: the gate decides patch by patch."
     )
     return [_check("neighbours", auroc, text, passed=True, enforced=False, limit=None)]
 
 
-def count_patients(scores: pd.DataFrame) -> int:
+def _count_patients(scores: pd.DataFrame) -> int:
     """Counts the patients of a score frame."""
     return len(scores[PERSON].drop_duplicates())
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bcd.evaluation.options import EvaluateOptions
-from bcd.gate.checks import check_context, check_differences, check_evidence, check_scores
+from bcd.gate.checks import check_context, check_gate_differences, check_gate_evidence, check_gate_scores
 from bcd.gate.options import GateOptions
 from bcd.gate.safeguards import check_safeguards
 from bcd.gate.verdict import Check, Verdict

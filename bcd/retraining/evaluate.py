@@ -18,7 +18,7 @@ from bcd.evaluation.policy.policy import Policy, fit_policy
 from bcd.evaluation.report.figures import draw_evaluation
 from bcd.files import whole_folder
 from bcd.patches import CELL, lie_on
-from bcd.progress import say, track
+from bcd.progress import say_progress, track_progress
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -135,12 +135,12 @@ def evaluate_stage(settings: Settings, retraining: Retraining, trained: TrainedE
         for split, evaluation in evaluated.evaluations.items():
             run.log_snapshot(retraining.snapshot, context=split, split=split)
             run.log_evaluation(evaluation, evaluated.scores(split), evaluated.figures(split))
-        run.log_text(certified_table(evaluated.policy.certified).markdown(), "val/certified.md")
+        run.log_text(certified_threshold_table(evaluated.policy.certified).markdown(), "val/certified.md")
         if (stage := evaluated.policy.context) is not None:
             run.log_options("context", stage.model_copy(update={"certified": ()}))
             run.set_tags({"bcd.context": stage.standing})
             if stage.certified:
-                run.log_text(certified_table(stage.certified).markdown(), "val/certified-in-context.md")
+                run.log_text(certified_threshold_table(stage.certified).markdown(), "val/certified-in-context.md")
     return evaluated
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bcd.patches import Hospital, PatientId, Slide
-from bcd.scoring.exposure import Exposure, expose_to, find_exposure, list_doubts
+from bcd.scoring.exposure import Exposure, find_scored_exposure, list_doubts, tell_exposure_of_scored
 from bcd.scoring.options import ScoreOptions
 from bcd.scoring.result import ScoringBundle, Subject
 
@@ -81,7 +81,7 @@ def open_scoring_job(  # noqa: PLR0917 the order of these is the same everywhere
         BcdError: The patient is unknown.
     """
     from bcd.store.complete import find_complete
-    from bcd.store.patients import patient_patches
+    from bcd.store.patients import list_stored_patches
 
     patches = list_stored_patches(store, hospital, patient)
     rows = patches[["slide", "x", "y", "label", "batch", "row"]].to_csv(index=False, na_rep="?")
@@ -101,8 +101,8 @@ def open_scoring_job(  # noqa: PLR0917 the order of these is the same everywhere
 def make_scoring_subject(job: Job) -> Subject:
     """Returns the patient of a job with all that scoring and report need of the store."""
     from bcd.drift.delivery import find_state
-    from bcd.store.batches import read_pixels
-    from bcd.store.frames import find_frame
+    from bcd.store.batches import read_batch_pixels
+    from bcd.store.frames import find_stored_frame
 
     slides = job.patches["slide"].unique().tolist()
     found = {slide: find_stored_frame(job.store, job.hospital, job.patient, slide) for slide in slides}

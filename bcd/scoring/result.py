@@ -22,7 +22,7 @@ from bcd.drift.profiles import MOST_PATCHES, choose_evenly
 from bcd.errors import BcdError
 from bcd.evaluation.policy.context import CONTEXT
 from bcd.patches import CELL, Hospital, PatientId, Slide, lie_on
-from bcd.progress import track
+from bcd.progress import track_progress
 from bcd.scoring.geojson import write_geojson
 from bcd.scoring.heatmap import draw_heatmap, draw_slide
 from bcd.scoring.mosaic import stitch
@@ -212,7 +212,7 @@ def read_result(
         bundle=bundle.name,
         folder=folder,
         pictures=_list_pictures(folder, scores),
-        summary=summarise(scores, options, bundle.record.policy.levels),
+        summary=summarise_patient_scores(scores, options, bundle.record.policy.levels),
         drift=read_patient_drift(folder),
         skipped=skipped,
     )
@@ -288,10 +288,12 @@ def _draw(folder: Path, subject: Subject, bundle: ScoringBundle, options: ScoreO
                 policy=bundle.record.policy,
             )
             advance(1)
-        suspicious, uncertain = (show_examples(picked, subject.read(picked)) for picked in pick_examples(scores))
+        suspicious, uncertain = (
+            show_examples(picked, subject.read(picked)) for picked in pick_suspicious_patches(scores)
+        )
         drift = PatientDrift.model_validate_json((folder / DRIFT).read_bytes())
         facts = _facts(subject, bundle, options, scores, drift)
-        write_report(folder / REPORT, slides=slides, suspicious=suspicious, uncertain=uncertain, facts=facts)
+        write_patient_report(folder / REPORT, slides=slides, suspicious=suspicious, uncertain=uncertain, facts=facts)
         advance(1)
 
 
@@ -308,7 +310,7 @@ def _facts(
         "protocol": subject.protocol,
         "warnings": [*subject.warnings, *([] if distance is None else distance.warnings())],
         "drift": drift.state,
-        "summary": summarise(scores, options, bundle.record.policy.levels),
+        "summary": summarise_patient_scores(scores, options, bundle.record.policy.levels),
         "options": options,
         "content": subject.content,
         "scored_at": datetime.now(UTC),

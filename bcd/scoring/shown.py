@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bcd.evaluation.policy.context import CONTEXT
-from bcd.pages import embed_picture
+from bcd.pages import embed_picture_in_page
 from bcd.patches import MICRONS_PER_PIXEL, PATCH_PIXELS
 from bcd.scoring.heatmap import outline, overlay
 from bcd.scoring.mosaic import view_mosaic_by_cell
@@ -116,7 +116,7 @@ def has_context(scores: pd.DataFrame) -> bool:
     return bool(scores[CONTEXT].notna().any())
 
 
-def embed_layer(layer: NDArray[np.uint8]) -> str:
+def embed_heatmap_layer(layer: NDArray[np.uint8]) -> str:
     """Returns RGBA (height, width, 4) as the address that shows it, exact in each pixel."""
     import cv2
 

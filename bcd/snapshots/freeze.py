@@ -24,7 +24,7 @@ from bcd.settings import Settings
 from bcd.snapshots.evidence import assert_no_leakage
 from bcd.snapshots.manifest import NAME, Manifest, hash_file, make_manifest, read_manifest, write_frozen_date
 from bcd.snapshots.options import SplitOptions
-from bcd.snapshots.rows import LeftOut, count_left_out, read_complete, read_rows
+from bcd.snapshots.rows import LeftOut, count_left_out_of_snapshot, read_complete, read_freezable_rows
 from bcd.snapshots.snapshot import Snapshot
 from bcd.snapshots.splits import deal_splits_and_record
 from bcd.store.batches import hash_rows
@@ -62,7 +62,7 @@ def freeze_snapshot(store: Store, options: SplitOptions) -> Snapshot:
     Raises:
         BcdError: There is no labelled patch, the hospital to hold out has no patient, or the snapshot leaks.
     """
-    patches, left_out, complete = patiently(lambda: _deal_and_read(store, options))
+    patches, left_out, complete = retry_while_database_away(lambda: _deal_and_read(store, options))
     if patches.empty:
         raise BcdError(
             "There is nothing to train on: no admitted patch has a label"
@@ -77,8 +77,8 @@ def _deal_and_read(store: Store, options: SplitOptions) -> tuple[pd.DataFrame, L
     with store.write() as connection:
         deal_splits_and_record(connection, options)
         protocol = options.recorded_as
-        patches = read_rows(connection, protocol)
-        return patches, count_left_out(connection, protocol), read_complete(connection, patches)
+        patches = read_freezable_rows(connection, protocol)
+        return patches, count_left_out_of_snapshot(connection, protocol), read_complete(connection, patches)
 
 
 def preview_snapshot(store: Store, protocol: str = "") -> pd.DataFrame:

@@ -65,7 +65,7 @@ def read_complete(connection: sa.Connection, patches: pd.DataFrame) -> frozenset
     return frozenset(slides) & complete_slides(connection).keys()
 
 
-def list_patients(store: Store, protocol: str) -> set[str]:
+def list_freezable_patients(store: Store, protocol: str) -> set[str]:
     """Returns the patients, as "hospital/patient", of whom a snapshot would take a patch now; deals nobody."""
     found = _with_reason(protocol).subquery()
     query = sa.select(found.c.hospital, found.c.patient).where(found.c.reason.is_(None)).distinct()

@@ -164,7 +164,7 @@ class Run:
         self.log_text(tables.headline_table(evaluation).markdown(), f"{split}/metrics.md")
         thresholds = tables.threshold_rows(evaluation)
         self.log_text(thresholds.markdown(), f"{split}/thresholds.md")
-        self.log_text(to_csv(thresholds.header, thresholds.rows), f"{split}/thresholds.csv")
+        self.log_text(table_as_run_csv(thresholds.header, thresholds.rows), f"{split}/thresholds.csv")
         for name, table in (
             ("neighbours", sections.context_table(evaluation)),
             ("thresholds-in-context", sections.context_threshold_table(evaluation)),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from bcd.evaluation.evaluation import Evaluation
 from bcd.evaluation.metrics.estimates import Estimate
 from bcd.evaluation.policy.context import CONTEXT
-from bcd.evaluation.report.figures import PICTURES, describe_picture, draw_figures
+from bcd.evaluation.report.figures import PICTURES, describe_evaluation_picture, draw_evaluation
 from bcd.evaluation.report.forest import draw_differences
 from bcd.evaluation.report.sections import subgroup_tables
 from bcd.evaluation.report.tables import (

@@ -22,11 +22,11 @@ from bcd.evaluation.report.published import FOUNDING_PREVALENCE
 from bcd.options import Microns
 from bcd.patches import PERSON, Hospital, Slide, lie_on
 from bcd.settings import Settings
-from bcd.snapshots.freeze import read_admitted
-from bcd.store.batches import read_pixels
-from bcd.store.complete import list_complete
-from bcd.store.matching import match_rows
-from bcd.validation.model import AS_FOUND, EvaluatedModel, FileReading, open_model
+from bcd.snapshots.freeze import preview_snapshot
+from bcd.store.batches import read_batch_pixels
+from bcd.store.complete import list_complete_slides
+from bcd.store.matching import match_table_rows
+from bcd.validation.model import AS_FOUND, EvaluatedModel, FileReading, open_validated_model
 from bcd.validation.patients import (
     EvaluationProtocol,
     choose_validated_patients,
@@ -68,12 +68,12 @@ def evaluate_on_protocol(
     opened = [open_validated_model(store.settings, which, reading) for which in models]
     sample = choose_validated_patients(store, protocol, snapshot, opened[0])
     for model in opened[1:]:
-        require_unseen(store.settings, model, sample.patches)
+        require_unseen_by_validated(store.settings, model, sample.patches)
     scores = _score_all(
         opened,
         sample.patches,
-        lambda rows: read_pixels(store.settings, sample.patches.iloc[rows]),
-        complete=list_complete(store).keys(),
+        lambda rows: read_batch_pixels(store.settings, sample.patches.iloc[rows]),
+        complete=list_complete_slides(store).keys(),
     )
     validation = evaluate_models(
         scores,
@@ -124,12 +124,12 @@ def evaluate_predictions(
         predictions, patches, missing = _in_store(store, predictions)
         notes += missing
         for model in opened:
-            require_unseen(store.settings, model, patches)
+            require_unseen_by_validated(store.settings, model, patches)
         scored = _score_all(
             opened,
             predictions.patches,
-            lambda rows: read_pixels(store.settings, patches.iloc[rows]),
-            complete=list_complete(store).keys(),
+            lambda rows: read_batch_pixels(store.settings, patches.iloc[rows]),
+            complete=list_complete_slides(store).keys(),
         )
     _require_once([*predictions.columns, *scored])
     scores = {column: predictions.scores(column) for column in predictions.columns} | scored
@@ -205,7 +205,7 @@ def evaluate_on_delivery(
         chosen = select_validated_patients(patches, protocol)
         patches, rows = patches[chosen].reset_index(drop=True), rows[chosen]
         for model in opened:
-            require_unseen(settings, model, patches)
+            require_unseen_by_validated(settings, model, patches)
         scores = _score_all(opened, patches, lambda chunk: delivery.pixels[rows[chunk]], complete=delivery.complete)
         validation = evaluate_models(
             scores,

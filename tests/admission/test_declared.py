@@ -175,7 +175,7 @@ def test_a_slide_that_is_complete_for_several_reasons_is_known_once(
     slides = {"a/8867_idx5.tif": slide(tmp_path, 1), "b/8867_idx5.tif": slide(tmp_path, 1)}
     admission = handed_over({**slides, "slides.csv": b"file,patient,slide,complete\n,8867,5,1\n"})
     assert admission.admitted == 2
-    assert list_complete(store) == {(EAST, "8867", "5"): "tiled"}
+    assert list_complete_slides(store) == {(EAST, "8867", "5"): "tiled"}
 
 
 def test_a_look_at_a_delivery_knows_its_complete_slides(slide, patch_files, as_folder, tmp_path: Path) -> None:

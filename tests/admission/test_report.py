@@ -369,7 +369,7 @@ def test_twenty_thousand_refusals_make_a_small_report(settle: Settle, report: Ca
 
 def test_an_unknown_delivery_is_told(store: Store) -> None:
     with pytest.raises(BcdError, match="No delivery or batch"):
-        write_report(store, "f" * 64)
+        write_admission_report(store, "f" * 64)
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ from released_training import (
 )
 
 from bcd.bundle.folder import load_folder
-from bcd.bundle.probes import draw_tissue
+from bcd.bundle.probes import draw_tissue_probes
 from bcd.bundle.released import OUT_OF_FOLD, released_folder
 from bcd.errors import BcdError
 from bcd.evaluation.policy.context import fit_context

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from bcd.bundle.distance import MAGNIFIED, SMOOTH, Distance, measure_distance
-from bcd.bundle.probes import draw_tissue
-from bcd.bundle.reference import ReferenceStatistics, describe_scores, describe_training
+from bcd.bundle.distance import MAGNIFIED, SMOOTH, Distance, measure_distance_from_reference
+from bcd.bundle.probes import draw_tissue_probes
+from bcd.bundle.reference import ReferenceStatistics, describe_training, measure_reference_scores
 from bcd.errors import BcdError
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepare import prepare
@@ -28,7 +28,7 @@ def reference() -> ReferenceStatistics:
 
 
 def test_tissue_like_that_learned_from_is_near(reference: ReferenceStatistics) -> None:
-    distance = measure_distance(reference, TISSUE)
+    distance = measure_distance_from_reference(reference, TISSUE)
     assert abs(distance.detail) < 2
     assert distance.warnings() == []
     distance.require_raw("x")
@@ -70,5 +70,7 @@ def test_a_single_patch_without_fine_detail_says_nothing_of_the_magnification(re
 
 def test_few_patches_have_room_to_differ(reference: ReferenceStatistics) -> None:
     pale = (255 - (255 - TISSUE) // 4).astype(np.uint8)
-    assert abs(measure_distance(reference, pale[:1]).detail) < abs(measure_distance(reference, pale).detail)
+    assert abs(measure_distance_from_reference(reference, pale[:1]).detail) < abs(
+        measure_distance_from_reference(reference, pale).detail
+    )
     assert Distance(0.0).warnings() == []

@@ -144,7 +144,7 @@ def make_report(tmp_path: Path) -> Callable[..., str]:
             "protocol": "dealt",
             "warnings": [],
             "drift": Drift(level="fine", foreign=False, patients=1, known=230, p=0.4),
-            "summary": summarise(scores, options, (0.8, 0.99)),
+            "summary": summarise_patient_scores(scores, options, (0.8, 0.99)),
             "options": options,
             "content": "f" * 64,
             "scored_at": datetime(2026, 11, 23, 4, tzinfo=UTC),

@@ -21,7 +21,7 @@ from bcd.scoring.picture import Picture
 from bcd.scoring.score import patients_to_score, score_patient
 from bcd.store import tables
 from bcd.store.complete import CompleteSlide, record_complete
-from bcd.store.ledger import list_scores
+from bcd.store.ledger import list_ledger
 
 EAST, PATIENT = Hospital("east"), PatientId("1001")
 OPTIONS = ScoreOptions()

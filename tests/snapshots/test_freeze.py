@@ -18,7 +18,7 @@ from bcd.snapshots import rows
 from bcd.snapshots.freeze import Snapshot, freeze_snapshot, load_snapshot
 from bcd.snapshots.splits import SplitOptions
 from bcd.store import tables
-from bcd.store.batches import hash_rows, read_pixels
+from bcd.store.batches import hash_rows, read_batch_pixels
 from bcd.store.complete import CompleteSlide, record_complete
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store

@@ -13,7 +13,12 @@ from bcd.bundle.card.facts import CardFacts
 from bcd.bundle.record import BundleRecord
 from bcd.evaluation.evaluation import Evaluation
 from bcd.evaluation.policy.context import Context
-from bcd.evaluation.report.sections import context_table, context_threshold_table, part_table, promise_table
+from bcd.evaluation.report.sections import (
+    certified_policy_table,
+    context_table,
+    context_threshold_table,
+    subgroup_part_table,
+)
 from bcd.evaluation.report.tables import (
     METRIC_NAMES,
     Table,
@@ -282,7 +287,7 @@ def _certified(facts: CardFacts) -> list[Section]:
         return []
     tables = [certified_threshold_table(certified)]
     if evaluation is not None and any(row.found for row in evaluation.certified):
-        tables += [table for table in [promise_table(evaluation.certified)] if table is not None]
+        tables += [table for table in [certified_policy_table(evaluation.certified)] if table is not None]
     return [Section("Thresholds by target error", tables=tables)]
 
 
@@ -291,7 +296,7 @@ def make_context(record: BundleRecord, evaluation: Evaluation | None) -> list[Se
     stage = record.policy.context
     if stage is None:
         return []
-    tables = [certified_table(stage.certified)] if stage.certified else []
+    tables = [certified_threshold_table(stage.certified)] if stage.certified else []
     if evaluation is not None:
         tables += [table for table in (context_table(evaluation), context_threshold_table(evaluation)) if table]
     return [Section("Neighbours, on complete slides", [describe_context(stage)], tables=tables)]
@@ -311,7 +316,7 @@ def _signed(value: float) -> str:
     return f"{'-' if value < 0 else '+'} {abs(value):.3f}"
 
 
-def make_compute(facts: CardFacts) -> Section:
+def make_compute_section(facts: CardFacts) -> Section:
     """Makes the section of what it took to make the bundle."""
     compute = facts.compute
     took = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bcd.bundle.card.card import Card, make_headline, render_card
+from bcd.bundle.card.card import Card, make_card_headline, render_card
 from bcd.bundle.card.sections import (
     INTENDED,
     USE,

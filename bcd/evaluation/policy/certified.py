@@ -142,7 +142,9 @@ def certify_targets(
         errors = np.bincount(patient[confident & wrong], minlength=len(names))
         return errors.astype(np.float64), np.bincount(patient[confident], minlength=len(names)).astype(np.float64)
 
-    return tuple(certify(target, by_patient, len(p), options.confidence) for target in options.target_errors)
+    return tuple(
+        certify_threshold(target, by_patient, len(p), options.confidence) for target in options.target_errors
+    )
 
 
 def threshold_sequence(target: float) -> list[float]:

@@ -162,7 +162,7 @@ def context_threshold_table(evaluation: Evaluation) -> Table | None:
     return Table("Complete slides, by the probability in context.", [*header, "NPV"], rows)
 
 
-def promise_table(certified: Sequence[EvaluatedThreshold]) -> Table | None:
+def certified_policy_table(certified: Sequence[EvaluatedThreshold]) -> Table | None:
     """Makes the table of a policy's certified thresholds on these patients."""
     if not certified:
         return None
@@ -200,15 +200,15 @@ def _patient(row: PatientRow) -> list[str]:
 def subgroup_tables(evaluation: Evaluation) -> dict[str, Table]:
     """Makes the tables of an evaluation's subgroups that have something to show, by title."""
     tables: dict[str, Table | None] = {
-        "Thresholds by target error": promise_table(evaluation.certified),
+        "Thresholds by target error": certified_policy_table(evaluation.certified),
         "Neighbours": context_table(evaluation),
         "Thresholds in context": context_threshold_table(evaluation),
-        "Thresholds by target error in context": promise_table(evaluation.context.certified)
+        "Thresholds by target error in context": certified_policy_table(evaluation.context.certified)
         if evaluation.context
         else None,
-        "Risk and coverage": selective_table(evaluation),
-        "Patients": patient_table(evaluation),
-        "Outcomes": outcome_table(evaluation),
+        "Risk and coverage": _make_selective_table(evaluation),
+        "Patients": _make_patient_table(evaluation),
+        "Outcomes": _make_outcome_table(evaluation),
     }
     if evaluation.worst:
         tables["Worst patients"] = _make_worst_table(evaluation)
