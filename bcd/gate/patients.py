@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bcd.bundle.registry import Bundle, load_bundle
+from bcd.bundle.seen import assert_unseen_by_bundle
 from bcd.errors import BcdError
 from bcd.evaluation.policy.context import CONTEXT
 from bcd.patches import CELL, Slide, lie_on, patient_keys
@@ -89,7 +90,7 @@ class Look:
             BcdError: There is no such version, or it has seen a patient.
         """
         bundle = load_bundle(settings, version)
-        assert_unseen_by_gate(settings, bundle, self.patches)
+        assert_unseen_by_bundle(settings, bundle, self.patches)
         return bundle, _score_rows(bundle, self.patches, self.pixels, self.snapshot.complete)
 
 
