@@ -47,7 +47,7 @@ from bcd.bundle.released.figures import Shift
 from bcd.charts import BLUE, GREEN, MUTED, ORANGE, page
 from bcd.errors import BcdError
 from bcd.evaluation.metrics.metrics import Resampled
-from bcd.evaluation.metrics.sample import read_sample
+from bcd.evaluation.metrics.sample import make_evaluation_sample
 from bcd.files import whole_file
 from bcd.networks.architecture import PRESETS
 from bcd.networks.keras_files import load_network
@@ -194,7 +194,7 @@ def evaluate_shift(scores: pd.DataFrame, name: str, logit: NDArray[np.float32]) 
 
 
 def _evaluate(natural: pd.DataFrame) -> tuple[float, float]:
-    resampled = Resampled.of(read_sample(natural), OPTIONS)
+    resampled = Resampled.of(make_evaluation_sample(natural), OPTIONS)
     error = resampled.values("ece", np.ones((1, len(resampled.sample.patients))))
     return float(np.nanmean(resampled.by_patient("auroc"))), float(error[0])
 

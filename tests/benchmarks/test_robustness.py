@@ -16,7 +16,7 @@ from released_training import FOLDS, Patients, Recipe, fold_folder, gather_score
 from robustness import RELEASED, draw, evaluate_shift, measure, score_shifted, tabulate, train_folds
 from shifts import SHIFTS, move, rescale, restain
 
-from bcd.bundle.probes import draw_tissue
+from bcd.bundle.probes import draw_tissue_probes
 from bcd.bundle.released.figures import Shift
 from bcd.errors import BcdError
 from bcd.networks.architecture import Architecture, Head, Stage, Stem
@@ -34,7 +34,7 @@ TINY = Recipe(
 
 @pytest.fixture(scope="module")
 def patch() -> np.ndarray:
-    return draw_tissue(1)[0]
+    return draw_tissue_probes(1)[0]
 
 
 @pytest.mark.parametrize("name", SHIFTS)
@@ -95,7 +95,7 @@ class Trained:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("robust")
     files = {}
-    for number, pixels in enumerate(draw_tissue(PATIENTS * PATCHES)):
+    for number, pixels in enumerate(draw_tissue_probes(PATIENTS * PATCHES)):
         patient, label = 9000 + number // PATCHES, number % 2
         name = f"{patient}_idx5_x{1 + 50 * (number % PATCHES)}_y1_class{label}.png"
         files[f"{patient}/{label}/{name}"] = encode(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
