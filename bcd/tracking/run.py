@@ -116,7 +116,7 @@ class Run:
     def log_trial(self, study: str, trial: TrialRecord) -> None:
         """Logs one finished trial of a study as a run under this one."""
         key = f"trial/{study}/{trial.number}"
-        name = f"trial {trial.number}" + (f" {trial.state}" if trial.state != "complete" else "")
+        name = f"trial {trial.name}" + (f" {trial.state}" if trial.state != "complete" else "")
         experiment = self._client.get_run(self.id).info.experiment_id
         found = self._client.search_runs([experiment], f"tags.`bcd.key` = '{key}'", max_results=1)
         tags = {
