@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from bcd.errors import BcdError
 from bcd.settings import Settings
 
 # Prefect's own server tries to phone home unless analytics are off as well; MLflow only understands "true".
@@ -42,6 +43,7 @@ def environment(settings: Settings) -> dict[str, str]:
     variables = {key: os.environ.get(key, value) for key, value in _DEFAULTS.items()}
     variables |= _SILENCE
     variables["BCD_HOME"] = str(settings.home)
+    variables |= _credentials(settings)
     variables["PREFECT_HOME"] = os.environ.get("PREFECT_HOME", str(settings.prefect))
     for key, url in _running_servers(settings).items():
         variables[key] = os.environ.get(key, url)
@@ -51,6 +53,28 @@ def environment(settings: Settings) -> dict[str, str]:
 def enter(settings: Settings) -> None:
     """Makes this process one of bcd's: call it before Prefect, MLflow or Keras are imported."""
     os.environ.update(environment(settings))
+
+
+def read_password(settings: Settings) -> str:
+    """Reads `USER:PASSWORD` from the file that `password_file` names; empty where it names none.
+
+    Raises:
+        BcdError: The file is missing, others may read it, or it holds no such line.
+    """
+    if not settings.password_file:
+        return ""
+    file = Path(settings.password_file).expanduser()
+    form = "Write one line USER:PASSWORD into it, or leave password_file empty."
+    try:
+        text, mode = file.read_text(encoding="utf-8").strip(), file.stat().st_mode
+    except OSError as error:
+        raise BcdError(f"The password file {file} cannot be read: {error.strerror}.", form) from error
+    if mode & 0o077:
+        raise BcdError(f"Others than its owner may read the password file {file}.", f"Run `chmod 600 {file}`.")
+    user, colon, password = text.partition(":")
+    if not (user and colon and password) or "\n" in text:
+        raise BcdError(f"The password file {file} does not hold one line USER:PASSWORD.", form)
+    return text
 
 
 def read_servers(settings: Settings) -> dict[str, Any]:
@@ -79,6 +103,17 @@ def answers(url: str) -> bool:
             return True
     except OSError:
         return False
+
+
+def _credentials(settings: Settings) -> dict[str, str]:
+    """Returns what servers ask for and clients answer; a person's own MLflow server has a password of its own."""
+    if not (password := read_password(settings)):
+        return {}
+    variables = {"PREFECT_SERVER_API_AUTH_STRING": password, "PREFECT_API_AUTH_STRING": password}
+    if not settings.mlflow_url:
+        user, _, word = password.partition(":")
+        variables |= {"MLFLOW_TRACKING_USERNAME": user, "MLFLOW_TRACKING_PASSWORD": word}
+    return variables
 
 
 def _running_servers(settings: Settings) -> dict[str, str]:

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from released_context import evaluate_slides, mark_complete
 from released_training import PLACE
 
-from bcd.bundle.released.figures import Yardstick
+from bcd.bundle.released.figures import SlideInContext, Yardstick
 from bcd.errors import BcdError
 from bcd.evaluation.calls import is_confident
 from bcd.evaluation.evaluation import Evaluation, evaluate_scores
@@ -43,11 +44,13 @@ class Computed:
     """What follows from the out-of-fold scores.
 
     Attributes:
-        scores: With the mean logit, and the probability by a calibrator that never saw the patient's fold.
+        scores: With the mean logit, whether the slide is complete, and the probability by a calibrator that never saw
+            the patient's fold.
         policy: The one that is released: fitted on the natural sample of all patients.
         natural: The natural sample, cross-fitted.
         everything: Every patch, cross-fitted.
         yardsticks: Further figures, cross-fitted.
+        context: Complete slides, scored with their neighbours by a stage fitted on the others.
     """
 
     scores: pd.DataFrame
@@ -55,15 +58,17 @@ class Computed:
     natural: Evaluation
     everything: Evaluation
     yardsticks: list[Yardstick]
+    context: list[SlideInContext]
 
     def plain(self) -> dict[str, Any]:
         """Returns policy, metrics and figures as plain JSON values."""
         return {
             "policy": self.policy.model_dump(mode="json"),
-            "metrics": self.natural.headline(),
+            "metrics": self.natural.figures(),
             "natural": self.natural.model_dump(mode="json"),
             "everything": self.everything.model_dump(mode="json"),
             "yardsticks": [each.model_dump(mode="json") for each in self.yardsticks],
+            "context": [each.model_dump(mode="json") for each in self.context],
         }
 
 
@@ -76,7 +81,7 @@ def compute(scores: pd.DataFrame, snapshot: str) -> Computed:
     """
     scores = scores.assign(logit=scores.filter(regex=r"^logit_\d+$").mean(axis=1))
     policies = fit_by_fold(scores)
-    scores = cross_fit(scores, policies)
+    scores = mark_complete(cross_fit(scores, policies))
     natural = scores[scores["natural"]].reset_index(drop=True)
 
     def evaluate(sample: pd.DataFrame) -> Evaluation:
@@ -84,7 +89,9 @@ def compute(scores: pd.DataFrame, snapshot: str) -> Computed:
 
     return Computed(
         scores=scores,
-        policy=fit_policy(natural["logit"], natural["label"], patient_keys(natural), OPTIONS),
+        policy=fit_policy(natural["logit"], natural["label"], patient_keys(natural), OPTIONS).with_context(
+            scores, OPTIONS
+        ),
         natural=evaluate(natural),
         everything=evaluate(scores),
         yardsticks=[
@@ -92,6 +99,7 @@ def compute(scores: pd.DataFrame, snapshot: str) -> Computed:
             *founding_table(natural),
             *(list_yardstick(scores, name) for name in ("train", "val", "unlisted")),
         ],
+        context=evaluate_slides(scores, policies),
     )
 
 

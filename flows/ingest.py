@@ -28,6 +28,7 @@ from bcd.admission.refused import RefusedError
 from bcd.admission.report import report_path
 from bcd.admission.sources.remote import fetch_delivery, is_url
 from bcd.admission.waiting import find_stuck
+from bcd.bundle.watch import watch_delivery
 from bcd.config import load_configuration
 from bcd.errors import BcdError, UnavailableError
 from bcd.patches import Hospital
@@ -36,6 +37,7 @@ from bcd.store.hospitals import list_hospitals
 from bcd.store.store import open_store
 from flows.forms import Text
 from flows.reporting import count_of, finish, link_report, publish_markdown, reporting, run_name, told
+from flows.watch import tell_drift
 
 
 @flow(name="ingest", flow_run_name=run_name)
@@ -90,7 +92,20 @@ def admit_delivery(path: Path, hospital: Hospital, spacing: float | None = None)
             resource={"prefect.resource.id": f"bcd.hospital.{hospital}", "prefect.resource.name": hospital},
             payload={"batch": admission.batch, "patches": admission.admitted, "patients": admission.patients},
         )
+        _watch(settings, admission)
     return admission
+
+
+def _watch(settings: Settings, admission: Admission) -> None:
+    """Compares a new delivery with the champion's patients; what keeps it from that is made up for by `monitor`."""
+    try:
+        with open_store(settings) as store:
+            record = watch_delivery(store, admission)
+    except BcdError as error:
+        get_run_logger().warning("%s was admitted and not compared for drift: %s", admission.delivery, error)
+        return
+    if record is not None:
+        tell_drift(settings, [record])
 
 
 def _declared_deliveries(settings: Settings) -> list[tuple[Hospital, Path]]:

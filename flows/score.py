@@ -34,8 +34,10 @@ from flows.reporting import (
     publish_picture,
     reporting,
     run_name,
+    tell_of_disk,
     told,
 )
+from flows.watch import tell_drift, warn_of_patients
 
 if TYPE_CHECKING:
     from bcd.bundle.registry import Bundle
@@ -55,6 +57,7 @@ def score(
         options: How patients are scored; empty: as bcd.toml says.
     """
     from bcd.bundle.registry import load_bundle
+    from bcd.bundle.watch import watch_scored
     from bcd.store.patients import find_hospital
 
     _check_choice(patient, all_that_wait=all_that_wait or (is_scheduled() and not patient))
@@ -63,6 +66,7 @@ def score(
     faults: list[Exception] = []
     scores: list[PatientScore] = []
     with reporting(), open_store(settings) as store:
+        tell_of_disk(settings)
         named = PatientId(patient)
         chosen = [(find_hospital(store, named, hospital or None), named)] if patient else []
         bundle = load_bundle(settings)
@@ -72,6 +76,10 @@ def score(
             except Exception as error:  # noqa: BLE001 - no patient's fault keeps another from being scored
                 get_run_logger().error("%s", error)
                 faults.append(error)
+        if not patient:
+            batches = {batch for each in scores for batch in each.batches()}
+            tell_drift(settings, watch_scored(store, bundle.name, bundle.known, batches) if batches else [])
+        warn_of_patients(scores)
     if faults:
         raise faults[0]
     named_one = f"{scores[0].hospital}/{scores[0].patient}" if len(scores) == 1 else count_of(len(scores), "patient")
@@ -107,10 +115,19 @@ def describe(settings: Settings, scored: PatientScore) -> str:
             "",
             f"- {scored.n:,} patches, {scored.coverage:.0%} of them confident",
             f"- mean calibrated probability of IDC {scored.tumour_fraction:.3f}",
+            *_describe_drift(scored),
             f"- report: {link_report(settings, scored.report)}",
             f"- scores: `{scored.scores}`",
         ]
     )
+
+
+def _describe_drift(scored: PatientScore) -> list[str]:
+    if scored.drift is None:
+        return []
+    state = scored.drift.state
+    said = "**not to be relied on**" if state.colour == "red" else state.title
+    return [f"- drift: {said}. {' '.join(state.sentences)}"]
 
 
 if __name__ == "__main__":

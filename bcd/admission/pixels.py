@@ -23,6 +23,9 @@ BLANK_DETAIL = 4.0
 BLUR_DETAIL = 12.0
 """Detail below which a patch is out of focus."""
 
+SHARP_DETAIL = 66.0
+"""Detail above which a patch was sharpened: one in a thousand has more as cut, every other one sharpened."""
+
 GREY_SPREAD = 15.0
 """Largest difference between red, green and blue in a block of a blank patch; stain has more, even blurred."""
 
@@ -108,10 +111,11 @@ def blank_refusal(colour: NDArray[np.uint8]) -> Refusal:
 
 
 def raise_flags(shown: Shown) -> NDArray[np.uint8]:
-    """Returns the flags `blur` and `pen` of patches, as bits (n,) of FLAG_BIT."""
-    blur = shown.detail < BLUR_DETAIL
+    """Returns the flags `blur`, `sharp` and `pen` of patches, as bits (n,) of FLAG_BIT."""
+    blur, sharp = shown.detail < BLUR_DETAIL, shown.detail > SHARP_DETAIL
     pen = (shown.colours[:, 1] >= shown.colours[:, 0]) & (spread_of(shown.colours) >= PEN_SPREAD)
-    flags: NDArray[np.uint8] = (blur * FLAG_BIT["blur"] + pen * FLAG_BIT["pen"]).astype(np.uint8)
+    bits = blur * FLAG_BIT["blur"] + sharp * FLAG_BIT["sharp"] + pen * FLAG_BIT["pen"]
+    flags: NDArray[np.uint8] = bits.astype(np.uint8)
     return flags
 
 

@@ -30,7 +30,7 @@ from bcd.admission.plan import plan_admission
 from bcd.admission.rules import DeliveryError
 from bcd.admission.sources.open import open_source
 from bcd.options import Microns
-from bcd.patches import Hospital
+from bcd.patches import Hospital, Slide
 from bcd.store.frames import Frame
 from bcd.store.spool import Spool
 
@@ -52,6 +52,7 @@ class SeenDelivery:
         refused: Files by the rule that they break.
         reasons: Why each of those was refused, as `FILE: reason`.
         frames: Of the slides that were cut, by patient and slide.
+        complete: Slides that were cut whole, or that a table beside them declares complete.
         label_notes: Rows of its tables of labels that name no patch, and why a table was refused.
     """
 
@@ -63,6 +64,7 @@ class SeenDelivery:
     refused: dict[str, int]
     reasons: list[str]
     frames: dict[tuple[str, str], Frame]
+    complete: frozenset[Slide]
     label_notes: list[str]
 
 
@@ -107,6 +109,7 @@ def look_at(
             if standing.empty:
                 reason = findings.explain(naming.show_title(path.name), refusals)
                 raise DeliveryError(commonest_rule(refused), reason)
+            present = set(zip(standing["patient"], standing["slide"], strict=True))
             yield SeenDelivery(
                 name=naming.show_title(path.name),
                 files=findings.files,
@@ -116,6 +119,9 @@ def look_at(
                 refused=refused,
                 reasons=[f"{findings.names[member]}: {one.message}" for member, one in refusals.items()],
                 frames={(one.patient, one.slide): one.frame for one in findings.frames},
+                complete=frozenset(
+                    (hospital, one.patient, one.slide) for one in findings.complete if one[:2] in present
+                ),
                 label_notes=findings.label_notes
                 + [one.message for one in findings.refused.values() if one.rule == "labels-file"],
             )

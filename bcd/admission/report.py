@@ -23,6 +23,7 @@ from bcd.pages import render_page
 from bcd.store.conflicts import list_conflicts
 from bcd.store.deliveries import Delivery, RefusedFile
 from bcd.store.delivery_queries import count_by_patient, list_refused, match_delivery, refusal_numbers
+from bcd.store.drift import find_drift
 from bcd.store.withdrawals import list_withdrawals
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def _gather_facts(store: Store, found: Delivery) -> dict[str, Any]:
         "delivery": found,
         "fix": FIXES[commonest_rule(found.refused)] if found.reason else "",
         "parts": _bar(found),
+        "drift": find_drift(store, found.id),
         "patients": count_by_patient(store, found.batch) if found.batch else [],
         "rules": _rule_sections(gallery, places),
         "flags": _flag_sections(gallery),

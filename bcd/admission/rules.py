@@ -144,6 +144,7 @@ FIXES = {
 
 FLAGS = {
     "blur": "Hardly any fine detail: out of focus, or enlarged from a smaller picture.",
+    "sharp": "More fine detail than a patch as cut has: sharpened before, which bcd does itself.",
     "pen": "Blue or green that no stain makes: marker ink, or a dye of the tissue.",
     "stain": "Colours far from those of the patches that were admitted before.",
 }

@@ -20,6 +20,7 @@ from bcd.bundle.distance import Distance, measure_distance
 from bcd.bundle.record import BundleRecord
 from bcd.bundle.scorer import RECORD, Scorer, load_scorer, require_patches
 from bcd.bundle.seen import Seen, read_seen
+from bcd.drift.state import Known
 from bcd.errors import BcdError
 
 if TYPE_CHECKING:
@@ -64,6 +65,11 @@ class FolderBundle:
         if len(pixels):
             self._require_raw(pixels)
         return self.scorer.score(pixels)
+
+    @property
+    def known(self) -> Known | None:
+        """The patients with whom drift is found; None where its record holds none."""
+        return None if self.record.reference is None else self.record.reference.known
 
     def measure(self, pixels: np.ndarray) -> Distance | None:
         """Measures how far patches of a patient lie from those that it was trained on; None where it cannot say."""

@@ -24,12 +24,14 @@ from bcd.bundle.aliases import find_lost_champion, tell_lost_champion
 from bcd.bundle.card.card import HTML, MARKDOWN, Card, describe_record
 from bcd.bundle.carried_code import copy_code
 from bcd.bundle.distance import Distance, measure_distance
-from bcd.bundle.record import BundleRecord
+from bcd.bundle.record import BundleRecord, read_record
 from bcd.bundle.rows import VersionRow, read_rows
 from bcd.bundle.scorer import CARD, RECORD, Scorer, confident_column, load_scorer
 from bcd.bundle.seen import Seen, read_seen
 from bcd.bundle.write import write_bundle
+from bcd.drift.state import Known
 from bcd.errors import BcdError
+from bcd.evaluation.evaluation import headline
 from bcd.patches import PATCH_PIXELS
 from bcd.settings import Settings
 from bcd.store.store import open_store
@@ -91,6 +93,11 @@ class Bundle:
             BcdError: The array is not of that type and shape.
         """
         return self.scorer.score(pixels)
+
+    @property
+    def known(self) -> Known | None:
+        """The patients with whom drift is found; None where its record holds none."""
+        return None if self.record.reference is None else self.record.reference.known
 
     def measure(self, pixels: np.ndarray) -> Distance | None:
         """Measures how far patches of a patient lie from those that it was trained on; None where it cannot say."""
@@ -172,6 +179,22 @@ def load_row(settings: Settings, row: VersionRow) -> Bundle:
         with open_folder(settings, row) as folder:
             return Bundle(row.version, load_scorer(folder), read_seen(folder))
     except (OSError, ValueError) as error:
+        raise _not_loadable(row.version, error) from error
+
+
+def read_champion(settings: Settings) -> tuple[str, BundleRecord] | None:
+    """Returns name and record of the champion, whose networks are not loaded; None: there is none.
+
+    Raises:
+        BcdError: Its files are gone, or of another version of bcd; or the registry does not answer.
+    """
+    row = next((row for row in read_rows(settings) if "champion" in row.aliases), None)
+    if row is None:
+        return None
+    try:
+        with open_folder(settings, row) as folder:
+            return row.name, read_record(folder / RECORD)
+    except OSError as error:
         raise _not_loadable(row.version, error) from error
 
 
@@ -276,7 +299,7 @@ def _log_model(
     outputs = client.get_run(run_id).outputs
     if outputs is None or model_id not in {output.model_id for output in outputs.model_outputs}:
         client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
-    Run(client, run_id).log_metrics(record.metrics, model_id=model_id)
+    Run(client, run_id).log_metrics(headline(record.metrics), model_id=model_id)
     return model_id
 
 

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Container
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,6 @@ from bcd.progress import say, track
 from bcd.runtime import answers, environment, read_servers
 from bcd.settings import Settings
 from bcd.store.schemas import prefect_database, require_schema
-from bcd.tracking.moved import artifacts_address
 
 _START_SECONDS = 180.0
 _TITLES = {
@@ -38,6 +37,8 @@ _SERVERS = {
     "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
     # Four processes of over a gigabyte, for what bcd does not use.
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    # Of a flow run; deployment.yaml says after how long without one it is taken for dead.
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "60",
 }
 
 
@@ -64,6 +65,7 @@ def start(settings: Settings, *, reset: bool = False) -> Started:
     Raises:
         BcdError: A port is taken, or a process ended instead of answering (its log is named).
     """
+    from bcd.cli.automations import keep_automations
     from bcd.cli.deployments import deploy
 
     with lock(settings.home / ".locks" / ".servers.lock"):
@@ -71,7 +73,7 @@ def start(settings: Settings, *, reset: bool = False) -> Started:
         alive = processes.alive(settings)
         # What runs keeps the ports that it was started with, whatever the settings say by now.
         urls = _addresses(settings) | (read_servers(settings)["urls"] if alive else {})
-        with track("Starting Prefect, MLflow, Optuna's dashboard, the reports and a worker", total=6) as advance:
+        with track("Starting the servers and a worker", total=2 + len(_pages(settings))) as advance:
             _start_servers(settings, alive.keys(), urls)
             for name, page in _pages(settings).items():
                 _await_health(settings, name, f"{urls[name]}{page}")
@@ -79,6 +81,7 @@ def start(settings: Settings, *, reset: bool = False) -> Started:
             settings.inbox.mkdir(parents=True, exist_ok=True)
             told = [] if "worker" in alive else _end_runs_at_start(settings, urls["prefect"])
             told += deploy(settings, urls["prefect"], flows.DEPLOYMENTS, flows.ROOT, reset=reset)
+            told += keep_automations(settings, urls["prefect"], flows.DEPLOYMENTS, reset=reset)
             advance(1)
             if "worker" not in alive:
                 _launch(settings, "worker", _worker_command(), urls)
@@ -129,8 +132,7 @@ def _end_runs_at_start(settings: Settings, prefect: str) -> list[str]:
     return told
 
 
-def _start_servers(settings: Settings, alive: Container[str], urls: dict[str, str]) -> None:
-    from bcd.search.storage import make_storage
+def _start_servers(settings: Settings, alive: Collection[str], urls: dict[str, str]) -> None:
     from bcd.tracking.store import own_store
 
     if "prefect" not in alive:
@@ -139,16 +141,15 @@ def _start_servers(settings: Settings, alive: Container[str], urls: dict[str, st
     if "mlflow" not in alive and not settings.mlflow_url:
         _require_free_port(settings.mlflow_port, "mlflow_port")
         own_store(settings)  # before the server: two first migrations at once would end both
-        _launch(settings, "mlflow", _mlflow_command(settings), urls)
+        _launch(settings, "mlflow", _page_command("bcd.cli.mlflow_page:make_app", settings.mlflow_port), urls)
     if "prefect" not in alive:
         _launch(settings, "prefect", _prefect_command(settings), urls)
-    if "studies" not in alive:
+    if "studies" in needed(settings) - set(alive):
         _require_free_port(settings.studies_port, "studies_port")
-        storage = make_storage(settings)  # before the page: its processes would all make it at once
-        _launch(settings, "studies", _studies_command(settings, storage), urls)
+        _launch(settings, "studies", _studies_command(), urls)
     if "reports" not in alive:
         _require_free_port(settings.reports_port, "reports_port")
-        _launch(settings, "reports", _reports_command(settings), urls)
+        _launch(settings, "reports", _page_command("bcd.cli.reports:make_app", settings.reports_port), urls)
 
 
 def _pages(settings: Settings) -> dict[str, str]:
@@ -166,11 +167,11 @@ def _addresses(settings: Settings) -> dict[str, str]:
 
 
 def runs_page(settings: Settings, mlflow: str) -> str:
-    """Returns the address of the table of runs: MLflow's front page takes every visitor for one of its GenAI part."""
+    """Returns the address of the table of retrainings."""
     from bcd.tracking.store import experiment_id, open_client
+    from bcd.tracking.view import view_page
 
-    experiment = experiment_id(open_client(settings))
-    return f"{mlflow}/#/experiments/{experiment}/runs?workflowType=machine_learning"
+    return view_page(mlflow, experiment_id(open_client(settings)))
 
 
 def end_orphans(settings: Settings) -> None:
@@ -188,8 +189,9 @@ def end_orphans(settings: Settings) -> None:
 
 
 def needed(settings: Settings) -> set[str]:
-    """Returns the names of what `bcd up` starts on this home."""
-    return set(processes.NAMES) - ({"mlflow"} if settings.mlflow_url else set())
+    """Returns the names of what `bcd up` starts on this home; Optuna's dashboard knows no password."""
+    left_out = {"mlflow"} if settings.mlflow_url else set()
+    return set(processes.NAMES) - (left_out | {"studies"} if settings.password_file else left_out)
 
 
 def describe(settings: Settings) -> list[str]:
@@ -235,29 +237,20 @@ def _child_environment(settings: Settings, urls: dict[str, str], *, is_client: b
         variables.pop(key, None)
     # Where the dashboard's page looks for its server; the default is port 4200, whatever the server's own is.
     variables["PREFECT_SERVER_UI_API_URL"] = f"{urls['prefect']}/api"
+    variables["PREFECT_UI_URL"] = urls["prefect"]  # of the links in notifications and in MLflow
     variables |= _SERVERS
     if is_client:
         variables |= {"PREFECT_API_URL": f"{urls['prefect']}/api", "MLFLOW_TRACKING_URI": urls["mlflow"]}
     return variables
 
 
-def _mlflow_command(settings: Settings) -> list[str]:
-    # The script, not `python -m mlflow`: a folder named mlflow in the working directory would shadow the library.
-    script = str(Path(sys.executable).parent / "mlflow")
-    database = f"sqlite:///{settings.mlflow / 'mlflow.db'}"
-    address = ["--host", "127.0.0.1", "--port", str(settings.mlflow_port), "--workers", "1"]
-    artifacts = ["--artifacts-destination", artifacts_address(settings)]
-    return [script, "server", "--backend-store-uri", database, *artifacts, *address]
+def _studies_command() -> list[str]:
+    return [sys.executable, "-m", "bcd.cli.studies_page"]
 
 
-def _studies_command(settings: Settings, storage: str) -> list[str]:
-    script = str(Path(sys.executable).parent / "optuna-dashboard")
-    return [script, storage, "--host", "127.0.0.1", "--port", str(settings.studies_port)]
-
-
-def _reports_command(settings: Settings) -> list[str]:
-    server = [sys.executable, "-m", "uvicorn", "--factory", "bcd.cli.reports:make_app"]
-    return [*server, "--host", "127.0.0.1", "--port", str(settings.reports_port), "--no-access-log"]
+def _page_command(factory: str, port: int) -> list[str]:
+    server = [sys.executable, "-m", "uvicorn", "--factory", factory]
+    return [*server, "--host", "127.0.0.1", "--port", str(port), "--no-access-log"]
 
 
 def _prefect_command(settings: Settings) -> list[str]:

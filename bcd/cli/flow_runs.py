@@ -7,6 +7,7 @@ meanwhile are one.
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ def end_unfinished(prefect: str) -> int:
     Args:
         prefect: Address of the Prefect server.
     """
-    with _open(prefect) as client:
+    with open_client(prefect) as client:
         begun = _filter(client, state={"type": {"any_": _WITH_PROCESS}}, pool=True)
         family = list(begun)
         while begun:  # the flows that a run calls are runs of their own, of no pool
@@ -55,7 +56,7 @@ def drop_missed(prefect: str) -> int:
     Args:
         prefect: Address of the Prefect server.
     """
-    with _open(prefect) as client:
+    with open_client(prefect) as client:
         due = _filter(
             client,
             state={"name": {"any_": ["Scheduled", "Late"]}},
@@ -75,11 +76,12 @@ def drop_missed(prefect: str) -> int:
     return dropped
 
 
-def _open(prefect: str) -> SyncPrefectClient:
+def open_client(prefect: str) -> SyncPrefectClient:
+    """Returns the client of the Prefect server at an address."""
     # Prefect's own: its server answers 503 where its SQLite is busy, and the client asks again.
     from prefect.client.orchestration import SyncPrefectClient
 
-    return SyncPrefectClient(api=f"{prefect}/api")
+    return SyncPrefectClient(api=f"{prefect}/api", auth_string=os.environ.get("PREFECT_API_AUTH_STRING"))
 
 
 def _filter(

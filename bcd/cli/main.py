@@ -22,6 +22,7 @@ from bcd.cli.demo import demo
 from bcd.cli.doctor import doctor
 from bcd.cli.evaluate import evaluate
 from bcd.cli.ingest import ingest
+from bcd.cli.monitor import monitor
 from bcd.cli.retrain import retrain
 from bcd.cli.score import score
 from bcd.cli.search import search
@@ -66,6 +67,7 @@ _DAILY: tuple[Callable[..., None], ...] = (
     retrain,
     evaluate,
     score,
+    monitor,
     backup,
     restore,
 )

@@ -50,7 +50,11 @@ def record(settings: Settings, name: str, process: int, urls: dict[str, str]) ->
 
     servers = read_servers(settings)
     known = {"pid": process, "started": psutil.Process(process).create_time()}
-    servers |= {"urls": urls, "processes": {**servers.get("processes", {}), name: known}}
+    servers |= {
+        "urls": urls,
+        "password_file": settings.password_file,
+        "processes": {**servers.get("processes", {}), name: known},
+    }
     _write(settings, servers)
 
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
+    from starlette.types import ASGIApp
 
     from bcd.settings import Settings
 
 _MOST = 500  # rows of each table
 
 
-def make_app() -> Starlette:
+def make_app() -> ASGIApp:
     """Makes the application of this BCD_HOME; it answers requests that name this machine and no other."""
     from starlette.applications import Starlette
     from starlette.middleware import Middleware
@@ -27,22 +27,28 @@ def make_app() -> Starlette:
     from starlette.routing import Mount, Route
     from starlette.staticfiles import StaticFiles
 
+    from bcd.cli.guard import guard
     from bcd.config import load_configuration
+    from bcd.runtime import read_password
 
     settings = load_configuration()
+
+    for folder in (settings.scores, settings.reports):
+        folder.mkdir(parents=True, exist_ok=True)  # a new home has none, and none would be an error of the server
 
     def index(_request: Request) -> Response:
         return HTMLResponse(render_index(settings))
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/", index),
             Route("/health", lambda _request: PlainTextResponse("ok")),
-            Mount("/scores", StaticFiles(directory=settings.scores, check_dir=False)),
-            Mount("/reports", StaticFiles(directory=settings.reports, check_dir=False)),
+            Mount("/scores", StaticFiles(directory=settings.scores)),
+            Mount("/reports", StaticFiles(directory=settings.reports)),
         ],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])],
     )
+    return guard(app, read_password(settings))
 
 
 def render_index(settings: Settings) -> str:

@@ -25,7 +25,8 @@ def up(
         urls = started.urls
         console.print(f"Prefect dashboard  {urls['prefect']}")
         console.print(f"MLflow UI          {daemons.runs_page(settings, urls['mlflow'])}", soft_wrap=True)
-        console.print(f"Studies            {urls['studies']}/dashboard/")
+        if "studies" in daemons.needed(settings):
+            console.print(f"Studies            {urls['studies']}/dashboard/")
         console.print(f"Reports            {urls['reports']}")
         console.print(f"Inbox              {settings.inbox}/HOSPITAL/", soft_wrap=True)
         if champion_version(settings) is None:
@@ -37,11 +38,13 @@ def up(
 def down() -> None:
     """Stop what `bcd up` started."""
     from bcd.cli import daemons
-    from bcd.runtime import enter
+    from bcd.runtime import enter, read_servers
     from bcd.settings import Settings, find_home, require_home
 
     settings = Settings(home=find_home())  # whatever else bcd.toml says
     require_home(settings)
+    password = read_servers(settings).get("password_file", "")
+    settings = settings.model_copy(update={"password_file": password})
     enter(settings)
     stopped = daemons.stop(settings)
     typer.echo(f"Stopped {', '.join(stopped)}." if stopped else "Nothing of bcd is running on this BCD_HOME.")

@@ -47,8 +47,11 @@ def status(*, as_json: AsJson = False) -> None:
 
 def _show_batches(console: Screen, store: Store) -> None:
     from bcd.store.delivery_queries import list_batches
+    from bcd.store.drift import list_drift
 
     batches = list_batches(store)
+    drift = {one.delivery: one.title for one in list_drift(store)}
+    console.facts({"drift": drift})
     console.table(
         "Batches",
         batches,
@@ -61,6 +64,7 @@ def _show_batches(console: Screen, store: Store) -> None:
             "patches": lambda each: f"{each.admitted:,}",
             "refused": lambda each: str(each.refused_files),
             "ignored": lambda each: str(each.ignored),
+            "drift": lambda each: drift.get(each.id, "not compared"),
         },
         key="batches",
     )

@@ -7,11 +7,13 @@ Examples:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from bcd.evaluation.context import ContextEvaluation, EvaluatedThreshold, evaluate_context
 from bcd.evaluation.metrics.estimates import Estimate
 from bcd.evaluation.metrics.metrics import Resampled
 from bcd.evaluation.metrics.patients import PatientFacts, PatientLevel, evaluate_patients, find_facts
@@ -19,10 +21,9 @@ from bcd.evaluation.metrics.prevalence import AtPrevalence, at_prevalence
 from bcd.evaluation.metrics.risk_coverage import RiskCoverage, risk_coverage
 from bcd.evaluation.metrics.sample import read_sample
 from bcd.evaluation.metrics.subgroups import Subgroup, make_subgroups, worst_tenth
-from bcd.evaluation.metrics.thresholds import ThresholdRow, threshold_row, threshold_table
+from bcd.evaluation.metrics.thresholds import ThresholdRow, threshold_table
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.outcome import Outcome
-from bcd.evaluation.policy.certified import CertifiedThreshold
 from bcd.evaluation.policy.policy import Policy
 
 if TYPE_CHECKING:
@@ -63,20 +64,6 @@ class PatientRow(BaseModel):
     outcome: Outcome | None = None
 
 
-class EvaluatedThreshold(BaseModel):
-    """A certified threshold, and how it does on these patients.
-
-    Attributes:
-        promised: What was certified on val patients.
-        found: The row of the threshold table at it; None: no threshold was certified.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    promised: CertifiedThreshold
-    found: ThresholdRow | None
-
-
 class Evaluation(BaseModel):
     """How well scores hold on one split, at the sample's own prevalence.
 
@@ -102,6 +89,7 @@ class Evaluation(BaseModel):
         patient_level: Burden, maps and outcomes.
         selective: The risk-coverage curve with its areas.
         certified: The thresholds of the policy, if one is given.
+        context: The patches of complete slides, alone and in context; None where no patch has a context.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -127,6 +115,7 @@ class Evaluation(BaseModel):
     patient_level: PatientLevel | None = None
     selective: RiskCoverage
     certified: list[EvaluatedThreshold] = []
+    context: ContextEvaluation | None = None
 
     @property
     def worst(self) -> list[PatientRow]:
@@ -134,8 +123,8 @@ class Evaluation(BaseModel):
         enough = [row for row in self.per_patient if row.patches >= self.options.min_patches]
         return sorted(enough, key=lambda row: row.accuracy)[:WORST]
 
-    def headline(self) -> dict[str, float]:
-        """Returns the metrics flat for MLflow: `test_auroc_pooled`, `…_low`, `…_high`, …; n/a is left out."""
+    def figures(self) -> dict[str, float]:
+        """Returns all metrics flat: `test_auroc_pooled`, `…_low`, `…_high`, …; n/a is left out."""
         flat = {
             f"{self.split}_patches": float(self.n_patches),
             f"{self.split}_patients": float(self.n_patients),
@@ -155,11 +144,36 @@ class Evaluation(BaseModel):
             level = self.patient_level
             named |= {"burden_error": level.burden_error, "burden_concordance": level.burden_concordance}
             named |= {"map_dice": level.dice}
+        if self.context:
+            named |= {f"{metric}_alone_on_complete": e for metric, e in self.context.alone.items()}
+            named |= {f"{metric}_in_context": e for metric, e in self.context.pooled.items()}
         named |= {"aurc": self.selective.aurc, "augrc": self.selective.augrc}
         for name, e in named.items():
             ends = {name: e.value, f"{name}_low": e.low, f"{name}_high": e.high}
             flat |= {f"{self.split}_{key}": value for key, value in ends.items() if value is not None}
         return flat
+
+
+_HEADLINE = {
+    "val": ("auroc_pooled",),
+    "test": (
+        "patients",
+        "auroc_pooled",
+        "auroc_pooled_low",
+        "auroc_pooled_high",
+        "auroc_macro",
+        "accuracy_pooled",
+        "recall_pooled",
+        "specificity_pooled",
+        "brier_pooled",
+    ),
+}
+
+
+def headline(figures: Mapping[str, float]) -> dict[str, float]:
+    """Returns those of an evaluation's flat figures that stand in the row of its run; its tables hold the others."""
+    names = [f"{split}_{name}" for split, chosen in _HEADLINE.items() for name in chosen]
+    return {name: figures[name] for name in names if name in figures}
 
 
 def evaluate_scores(
@@ -169,7 +183,7 @@ def evaluate_scores(
 
     Args:
         scores: A row a patch, with the columns hospital, patient, label and probability (calibrated); slide, x and y
-            for maps, batch for subgroups by batch.
+            for maps, batch for subgroups by batch, context_probability for complete slides.
         options: Resamples, confidence, levels and minimums.
         snapshot: The snapshot that the patches are of.
         split: The split that the patches are of.
@@ -206,13 +220,9 @@ def evaluate_scores(
         at_prevalence=None if options.at_prevalence is None else at_prevalence(resampled, options.at_prevalence),
         patient_level=evaluate_patients(resampled, facts),
         selective=risk_coverage(resampled),
-        certified=[_evaluate_threshold(resampled, promised) for promised in (policy.certified if policy else ())],
+        certified=[EvaluatedThreshold.of(resampled, promised) for promised in (policy.certified if policy else ())],
+        context=evaluate_context(scores, options, policy),
     )
-
-
-def _evaluate_threshold(resampled: Resampled, promised: CertifiedThreshold) -> EvaluatedThreshold:
-    found = None if promised.threshold is None else threshold_row(resampled, promised.threshold)
-    return EvaluatedThreshold(promised=promised, found=found)
 
 
 def _per_patient(resampled: Resampled, facts: PatientFacts) -> list[PatientRow]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bcd.evaluation.policy.context import CONTEXT
 from bcd.evaluation.report.tables import METRIC_NAMES, format_difference, format_level, format_signed
 from bcd.gate.verdict import Check
 from bcd.patches import PERSON
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bcd.evaluation.metrics.estimates import Difference
+    from bcd.evaluation.options import EvaluateOptions
     from bcd.gate.options import GateOptions
 
 
@@ -64,6 +66,31 @@ def check_differences(differences: Mapping[str, Difference], options: GateOption
         ),
         *(_report(name, differences[name]) for name in ("accuracy", "brier")),
     ]
+
+
+def check_context(
+    champion: pd.DataFrame | None, challenger: pd.DataFrame, options: GateOptions, evaluate: EvaluateOptions
+) -> list[Check]:
+    """Reports what neighbours do on the complete slides among the gate patients; the gate decides without them."""
+    from bcd.evaluation.metrics.compare import compare_scores
+
+    if CONTEXT not in challenger.columns or challenger[CONTEXT].isna().all():
+        return []
+    alone = challenger[challenger[CONTEXT].notna()]
+    both = champion is not None and CONTEXT in champion.columns and champion[CONTEXT].notna().any()
+    other = champion[champion[CONTEXT].notna()] if champion is not None and both else None
+    evaluate = evaluate.model_copy(update={"min_patients": options.min_patients, "confidence": options.confidence})
+    auroc = compare_scores(
+        alone if other is None else other.assign(probability=other[CONTEXT]),
+        alone.assign(probability=alone[CONTEXT]),
+        evaluate,
+    )["auroc"]
+    than = "its own patch by patch" if other is None else "the champion's with its neighbours"
+    text = (
+        f"With its neighbours, on {_say(count_patients(alone), len(alone))} with complete slides, the challenger's"
+        f" AUROC differs by {format_difference(auroc)} from {than}; reported only: the gate decides patch by patch."
+    )
+    return [_check("neighbours", auroc, text, passed=True, enforced=False, limit=None)]
 
 
 def count_patients(scores: pd.DataFrame) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,8 @@ from bcd.bundle.folder import FolderBundle
 from bcd.bundle.registry import Bundle, load_bundle
 from bcd.bundle.seen import Seen
 from bcd.errors import BcdError
-from bcd.patches import CELL, patient_keys
+from bcd.evaluation.policy.context import CONTEXT
+from bcd.patches import CELL, Slide, lie_on, patient_keys
 from bcd.snapshots.evidence import assert_no_leakage
 from bcd.snapshots.freeze import load_snapshot
 from bcd.store.batches import read_pixels
@@ -34,33 +36,64 @@ class Look:
 
     Attributes:
         snapshot: The snapshot that they are of.
+        split: Their split.
         patches: Rows of it.
         pixels: Their raw pixels, uint8, (n, 50, 50, 3), not to be written to.
-        digest: Hash of which patches, with which labels and which pixels.
+        digest: Hash of which patches of the split there are, with which labels and which pixels; of those too that
+            are left out.
+        left_out: Whom of the split each version was trained on that came from elsewhere, by its name.
     """
 
     snapshot: Snapshot
+    split: str
     patches: pd.DataFrame
     pixels: np.ndarray
     digest: str
+    left_out: Mapping[str, list[str]] = field(default_factory=dict)
 
     @property
     def n_patients(self) -> int:
         """Patients who are looked at."""
         return int(patient_keys(self.patches).nunique())
 
+    def leave_out_seen(self, settings: Settings, *versions: str | None) -> Look:
+        """Returns the look at the patients whom no version that came from elsewhere was trained on.
+
+        Nobody here chose its training patients, and it is compared on the rest. That a version of this home was
+        trained on somebody is an error, which `score` raises.
+
+        Raises:
+            BcdError: There is no such version.
+        """
+        bundles = [load_bundle(settings, version) for version in versions if version is not None]
+        found = {one.name: one.seen.find(self.patches) for one in bundles if one.seen is not None}
+        left_out = {name: patients for name, patients in found.items() if patients}
+        if not left_out:
+            return self
+        rest = ~patient_keys(self.patches).isin(set().union(*left_out.values())).to_numpy()
+        return replace(self, patches=self.patches[rest], pixels=self.pixels[rest], left_out=left_out)
+
+    def tell_left_out(self) -> str:
+        """Says how many patients are left out and why; empty: nobody is."""
+        return " ".join(
+            f"{len(patients)} of the {self.split} patients are left out: {name} came with bcd and was trained on them"
+            f" ({', '.join(patients[:3])}{', …' if len(patients) > 3 else ''})."
+            for name, patients in self.left_out.items()
+        )
+
     def score(self, settings: Settings, version: str) -> tuple[Bundle, pd.DataFrame]:
         """Loads a version from the registry and scores the patches with it.
 
         Returns:
-            The bundle, and a frame of hospital, patient, slide, x, y, label, split, logit and probability.
+            The bundle, and a frame of hospital, patient, slide, x, y, label, split, logit, probability and
+            context_probability.
 
         Raises:
             BcdError: There is no such version, or it has seen a patient.
         """
         bundle = load_bundle(settings, version)
         assert_unseen(settings, bundle, self.patches)
-        return bundle, score_frame(bundle, self.patches, self.pixels)
+        return bundle, score_frame(bundle, self.patches, self.pixels, self.snapshot.complete)
 
 
 def open_look(store: Store, snapshot: Snapshot, split: str) -> Look:
@@ -73,7 +106,7 @@ def open_look(store: Store, snapshot: Snapshot, split: str) -> Look:
     patches = snapshot.of(split)
     pixels = read_pixels(store.settings, patches)
     pixels.flags.writeable = False
-    look = Look(snapshot, patches, pixels, _digest(patches, pixels))
+    look = Look(snapshot, split, patches, pixels, _digest(patches, pixels))
     if split == "gate":
         _require_frozen(store, look)
     return look
@@ -115,19 +148,24 @@ def find_trained_on(settings: Settings, bundle: Bundle | FolderBundle) -> Seen:
     return Seen.of(known[known["split"].isin(["train", "val"])])
 
 
-def score_frame(bundle: Bundle, patches: pd.DataFrame, pixels: np.ndarray) -> pd.DataFrame:
+def score_frame(
+    bundle: Bundle, patches: pd.DataFrame, pixels: np.ndarray, complete: Collection[Slide] = ()
+) -> pd.DataFrame:
     """Scores the patches of a snapshot.
 
     Args:
         bundle: What scores them.
         patches: Rows of a snapshot.
         pixels: Their raw pixels, in the frame's order.
+        complete: Slides (hospital, patient, slide) on which neighbours count.
 
     Returns:
-        The patches' columns (hospital, patient, slide, x, y, label, split) with logit and probability.
+        The patches' columns (hospital, patient, slide, x, y, label, split) with logit, probability and
+        context_probability.
     """
-    scores = bundle.score(pixels)
-    return patches[_ROW].reset_index(drop=True).join(scores[["logit", "probability"]])
+    scores = patches[_ROW].reset_index(drop=True).join(bundle.score(pixels)[["logit", "probability"]])
+    placed = scores.assign(complete=lie_on(scores, complete))
+    return scores.assign(**{CONTEXT: bundle.record.policy.score_context(placed)})
 
 
 def identify_patients(snapshot: Snapshot) -> str:

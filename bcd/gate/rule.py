@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bcd.evaluation.options import EvaluateOptions
-from bcd.gate.checks import check_differences, check_evidence, check_scores
+from bcd.gate.checks import check_context, check_differences, check_evidence, check_scores
 from bcd.gate.options import GateOptions
 from bcd.gate.safeguards import check_safeguards
 from bcd.gate.verdict import Check, Verdict
@@ -66,6 +66,8 @@ def decide(
         if checks[1].passed:
             checks += _compare(champion_scores, challenger_scores, options, evaluate)
         verdict, reasons = _decide(checks, options)
+    if checks[0].passed and not nobody:
+        checks += check_context(champion_scores, challenger_scores, options, evaluate)
     return Verdict.model_validate(
         {
             "verdict": verdict,

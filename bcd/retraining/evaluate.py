@@ -13,10 +13,11 @@ from bcd.bundle.engine import Engine
 from bcd.evaluation.evaluation import Evaluation, evaluate_scores
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy.calibration import cross_fit_or_none
+from bcd.evaluation.policy.context import CONTEXT, cross_fit_context
 from bcd.evaluation.policy.policy import Policy, fit_policy
 from bcd.evaluation.report.figures import draw_figures
 from bcd.files import whole_folder
-from bcd.patches import CELL
+from bcd.patches import CELL, lie_on
 from bcd.progress import say, track
 
 if TYPE_CHECKING:
@@ -99,12 +100,15 @@ def evaluate_network(
     scores = _score_splits(prepared, graph, turns)
     val = scores["val"]
     whose = val.groupby([val["hospital"].astype(str), val["patient"].astype(str)]).ngroup()
-    policy = fit_policy(val["logit"], val["label"], whose, options)
+    policy = fit_policy(val["logit"], val["label"], whose, options).with_context(val, options)
     for frame in scores.values():
         frame["probability"] = policy.calibrator.apply(frame["logit"])
+        frame[CONTEXT] = policy.score_context(frame)
     crossed = cross_fit_or_none(val["logit"], val["label"], whose, folds=options.folds)
     if crossed is not None:
         val["probability"] = crossed
+    if policy.context is not None:
+        val[CONTEXT] = cross_fit_context(val, folds=options.folds)
     with whole_folder(folder) as partial:
         (partial / "policy.json").write_text(policy.model_dump_json(indent=2))
         for split, frame in scores.items():
@@ -133,5 +137,6 @@ def _score_splits(prepared: PreparedSnapshot, graph: Path, turns: Turns) -> dict
         if split == "val" or len(rows):  # without val there is no policy; without test, nothing is reported
             with track(f"Scoring {split} patients", total=len(rows)) as advance:
                 logits = engine.predict(prepared.pixels[rows], turns=turns, advance=advance)
-            scores[split] = prepared.snapshot.patches.iloc[rows][columns].assign(logit=logits)
+            patches = prepared.snapshot.patches.iloc[rows][columns]
+            scores[split] = patches.assign(logit=logits, complete=lie_on(patches, prepared.snapshot.complete))
     return scores

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bcd.patches import Hospital, PatientId
+from bcd.patches import Hospital, PatientId, Slide
 from bcd.scoring.exposure import Exposure, expose_to, find_exposure, list_doubts
 from bcd.scoring.options import ScoreOptions
 from bcd.scoring.result import ScoringBundle, Subject
@@ -33,7 +33,8 @@ class Job:
         options: Level, outcome and drawing.
         protocol: The protocol under which the report names the patient's split.
         patches: The patient's patches, with batch and row.
-        content: Hash of the patches, their labels and the options.
+        complete: The complete slides among theirs.
+        content: Hash of the patches, their labels, the complete slides and the options.
     """
 
     store: Store
@@ -41,6 +42,7 @@ class Job:
     options: ScoreOptions
     protocol: str
     patches: pd.DataFrame
+    complete: frozenset[Slide]
     content: str
 
     @property
@@ -78,22 +80,27 @@ def open_job(  # noqa: PLR0917 the order of these is the same everywhere
     Raises:
         BcdError: The patient is unknown.
     """
+    from bcd.store.complete import find_complete
     from bcd.store.patients import patient_patches
 
     patches = patient_patches(store, hospital, patient)
     rows = patches[["slide", "x", "y", "label", "batch", "row"]].to_csv(index=False, na_rep="?")
+    complete = find_complete(store, hospital, patient)
+    told = "".join(f"\ncomplete {slide}" for *_, slide in sorted(complete))
     return Job(
         store=store,
         bundle=bundle,
         options=options,
         protocol=protocol or bundle.record.protocol,
         patches=patches,
-        content=hashlib.sha256(f"{options.fingerprint()}\n{rows}".encode()).hexdigest(),
+        complete=complete,
+        content=hashlib.sha256(f"{options.fingerprint()}\n{rows}{told}".encode()).hexdigest(),
     )
 
 
 def make_subject(job: Job) -> Subject:
     """Returns the patient of a job with all that scoring and report need of the store."""
+    from bcd.drift.delivery import find_state
     from bcd.store.batches import read_pixels
     from bcd.store.frames import find_frame
 
@@ -109,9 +116,11 @@ def make_subject(job: Job) -> Subject:
         patches=job.patches,
         read=read,
         frames={slide: frame for slide, frame in found.items() if frame is not None},
+        complete=job.complete,
         exposure=_find_exposure(job, read),
         protocol=job.protocol,
         content=job.content,
+        delivery=find_state(job.store, job.bundle.name, job.bundle.known, job.patches["batch"]),
         warnings=tuple(list_doubts(job.store, job.bundle, job.hospital)),
     )
 

@@ -36,7 +36,7 @@ EXAMPLES = 10
 
 _LIMIT = 2_900_000  # bytes of a report
 _REST = 220_000  # page, script, examples, the line around labels
-_SCORE = 18  # bytes of a patch's score in the page: 13 in base64
+_SCORE = 29  # bytes of a patch's score in the page: 24 in base64 where it has a context
 _LEAST = 200_000  # bytes of a slide's picture, however many patches or slides there are
 _LEVELS = (*(percent / 100 for percent in range(50, 99)), 0.99, 0.995, 0.999, 0.9995, 0.9999)
 
@@ -111,6 +111,7 @@ def write_report(
         "levels": levels,
         "at": next(row for row in summary.levels if row.level == rule.level),
         "undecided": summary.outcome == UNDECIDED,
+        "context": facts["record"].policy.context if any(slide.data["context"] for slide in slides) else None,
         "legend": _legend(options),
         "data": {
             "levels": [[level, f"{100 * level:g}"] for level in levels],

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bcd.evaluation.policy.context import CONTEXT
 from bcd.pages import embed_picture
 from bcd.patches import MICRONS_PER_PIXEL, PATCH_PIXELS
 from bcd.scoring.heatmap import outline, overlay
@@ -71,12 +72,13 @@ def show_slide(mosaic: Mosaic, scores: pd.DataFrame, options: ScoreOptions, *, b
 
     Args:
         mosaic: The stitched slide.
-        scores: Columns slide, x, y, label (NA = unlabelled), probability; patches of that slide.
+        scores: Columns slide, x, y, label (NA = unlabelled), probability, context_probability; patches of that slide.
         options: Level, opacity, outline.
         budget: Bytes that its picture may have; a larger one is reduced.
     """
     rows, columns = mosaic.cells(scores)
     probability = scores["probability"].to_numpy(np.float64)
+    context = scores[CONTEXT].to_numpy(np.float64)
     label = scores["label"].fillna(-1).to_numpy(np.int8)
     enlarged = max(min(_CRISP, _LAYER // max(mosaic.present.shape)), 1)
     layer = np.zeros((*mosaic.present.shape, 4), np.uint8)
@@ -103,9 +105,15 @@ def show_slide(mosaic: Mosaic, scores: pd.DataFrame, options: ScoreOptions, *, b
             "enlarged": enlarged,
             "cells": _pack(rows * mosaic.present.shape[1] + columns, "<u4"),
             "probability": _pack(probability, "<f8"),
+            "context": _pack(context, "<f8") if has_context(scores) else "",
             "label": _pack(label, "<i1"),
         },
     )
+
+
+def has_context(scores: pd.DataFrame) -> bool:
+    """Whether any of the patches has a probability in context."""
+    return bool(scores[CONTEXT].notna().any())
 
 
 def embed_layer(layer: NDArray[np.uint8]) -> str:

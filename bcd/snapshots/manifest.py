@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bcd.errors import BcdError
-from bcd.patches import SnapshotId, patient_keys
+from bcd.patches import Slide, SnapshotId, patient_keys
 from bcd.settings import Settings
 from bcd.snapshots.options import SplitOptions
 from bcd.snapshots.rows import LeftOut
-from bcd.snapshots.snapshot import Counts, count_by
+from bcd.snapshots.snapshot import Counts, Snapshot, count_by
 from bcd.snapshots.splits import SPLITS, shares_of
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Manifest(BaseModel):
         by_batch: By the batch's id.
         by_patient: By "hospital/patient".
         left_out: What was left out, by reason.
+        complete: Hospital, patient and slide of the complete slides, sorted.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -61,6 +62,7 @@ class Manifest(BaseModel):
     by_batch: Counts = Field(default_factory=dict)
     by_patient: Counts = Field(default_factory=dict)
     left_out: LeftOut = Field(default_factory=dict)
+    complete: list[Slide] = Field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -86,13 +88,12 @@ class SnapshotSummary:
     batches: int
 
 
-def make_manifest(
-    identity: SnapshotId, options: SplitOptions, patches: pd.DataFrame, *, left_out: LeftOut, patches_sha256: str
-) -> Manifest:
+def make_manifest(snapshot: Snapshot, options: SplitOptions, *, patches_sha256: str) -> Manifest:
     """Counts a snapshot's patches and writes down how it was frozen."""
+    patches = snapshot.patches
     by_split = count_by(patches, "split").reindex(list(SPLITS), fill_value=0)
     return Manifest(
-        id=identity,
+        id=snapshot.id,
         protocol=options.recorded_as,
         options=_describe(options),
         patches_sha256=patches_sha256,
@@ -102,7 +103,8 @@ def make_manifest(
         by_hospital=_as_counts(count_by(patches, "hospital")),
         by_batch=_as_counts(count_by(patches, "batch")),
         by_patient=_as_counts(count_by(patches, patient_keys(patches))),
-        left_out=left_out,
+        left_out=snapshot.left_out,
+        complete=sorted(snapshot.complete),
     )
 
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from bcd.patches import CANONICAL, CELL, SLIDE
+from bcd.patches import CANONICAL, CELL, SLIDE, Slide
 from bcd.snapshots.splits import EXCLUDED
 from bcd.store import tables
+from bcd.store.complete import complete_slides
 from bcd.store.conflicts import open_conflicts
 from bcd.store.labels import latest_labels, same_cell
 from bcd.store.store import Store
@@ -56,6 +57,12 @@ def read_rows(connection: sa.Connection, protocol: str) -> pd.DataFrame:
         patches[name] = patches[name].cat.reorder_categories(sorted(patches[name].cat.categories))
     patches = patches.sort_values(CANONICAL, ignore_index=True)
     return patches.astype(_TYPES)
+
+
+def read_complete(connection: sa.Connection, patches: pd.DataFrame) -> frozenset[Slide]:
+    """Returns the slides of a snapshot's patches that are known to be complete."""
+    slides = patches[SLIDE].drop_duplicates().itertuples(index=False, name=None)
+    return frozenset(slides) & complete_slides(connection).keys()
 
 
 def list_patients(store: Store, protocol: str) -> set[str]:

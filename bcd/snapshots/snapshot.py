@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bcd.patches import SnapshotId, patient_keys
+from bcd.patches import Slide, SnapshotId, patient_keys
 from bcd.snapshots.rows import LeftOut
 from bcd.snapshots.splits import SPLITS
 
@@ -35,6 +35,7 @@ class Snapshot:
             canonical order (hospital, patient, slide, y, x).
         options: The options of splits that it was frozen with; empty where that is not known.
         left_out: For each reason, how many `patients` and `patches` were left out.
+        complete: Slides (hospital, patient, slide) of which every patch with tissue was handed over.
     """
 
     id: SnapshotId
@@ -42,6 +43,7 @@ class Snapshot:
     patches: pd.DataFrame
     options: dict[str, str | float] = field(default_factory=dict)
     left_out: LeftOut = field(default_factory=dict)
+    complete: frozenset[Slide] = frozenset()
 
     def of(self, split: str) -> pd.DataFrame:
         """Returns the patches of one split, with the index of `patches`."""

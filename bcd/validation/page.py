@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bcd.evaluation.evaluation import Evaluation
 from bcd.evaluation.metrics.estimates import Estimate
+from bcd.evaluation.policy.context import CONTEXT
 from bcd.evaluation.report.figures import PICTURES, describe_picture, draw_figures
 from bcd.evaluation.report.forest import draw_differences
 from bcd.evaluation.report.sections import tables_of
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _DRAWN = ("auroc", "accuracy", "brier")
-_BESIDE = ["logit", "probability"]
+_BESIDE = ["logit", "probability", CONTEXT]
 
 
 def write_validation(validation: Validation, scores: Mapping[str, pd.DataFrame], parent: Path) -> Path:
@@ -60,7 +61,7 @@ def write_validation(validation: Validation, scores: Mapping[str, pd.DataFrame],
 def join_scores(scores: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Joins score frames of the same patches: what names and labels a patch, then each model's columns.
 
-    With one model they are called logit and probability, with several `MODEL probability`.
+    With one model they are called logit, probability and context_probability, with several `MODEL probability`.
     """
     first = next(iter(scores.values()))
     table = first[[name for name in [*CELL, "label", "batch", "split"] if name in first.columns]].copy()

@@ -7,21 +7,24 @@ Examples:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bcd.errors import BcdError, InsufficientEvidenceError
 from bcd.evaluation.options import EvaluateOptions
+from bcd.evaluation.policy.context import CONTEXT
 from bcd.evaluation.policy.policy import Policy
 from bcd.evaluation.report.published import FOUNDING_PREVALENCE
 from bcd.options import Microns
-from bcd.patches import PERSON, Hospital
+from bcd.patches import PERSON, Hospital, Slide, lie_on
 from bcd.settings import Settings
 from bcd.snapshots.freeze import read_admitted
 from bcd.store.batches import read_pixels
+from bcd.store.complete import list_complete
 from bcd.store.matching import match_rows
 from bcd.validation.model import AS_FOUND, EvaluatedModel, FileReading, open_model
 from bcd.validation.patients import (
@@ -66,7 +69,12 @@ def evaluate_on_protocol(
     sample = choose_patients(store, protocol, snapshot, opened[0])
     for model in opened[1:]:
         require_unseen(store.settings, model, sample.patches)
-    scores = _score_all(opened, sample.patches, lambda rows: read_pixels(store.settings, sample.patches.iloc[rows]))
+    scores = _score_all(
+        opened,
+        sample.patches,
+        lambda rows: read_pixels(store.settings, sample.patches.iloc[rows]),
+        complete=list_complete(store).keys(),
+    )
     validation = evaluate_models(
         scores,
         at_protocol(options, protocol),
@@ -117,7 +125,12 @@ def evaluate_predictions(
         notes += missing
         for model in opened:
             require_unseen(store.settings, model, patches)
-        scored = _score_all(opened, predictions.patches, lambda rows: read_pixels(store.settings, patches.iloc[rows]))
+        scored = _score_all(
+            opened,
+            predictions.patches,
+            lambda rows: read_pixels(store.settings, patches.iloc[rows]),
+            complete=list_complete(store).keys(),
+        )
     _require_once([*predictions.columns, *scored])
     scores = {column: predictions.scores(column) for column in predictions.columns} | scored
     validation = evaluate_models(
@@ -193,7 +206,7 @@ def evaluate_on_delivery(
         patches, rows = patches[chosen].reset_index(drop=True), rows[chosen]
         for model in opened:
             require_unseen(settings, model, patches)
-        scores = _score_all(opened, patches, lambda chunk: delivery.pixels[rows[chunk]])
+        scores = _score_all(opened, patches, lambda chunk: delivery.pixels[rows[chunk]], complete=delivery.complete)
         validation = evaluate_models(
             scores,
             at_protocol(options, protocol),
@@ -227,16 +240,27 @@ def at_protocol(options: EvaluateOptions, protocol: EvaluationProtocol) -> Evalu
 
 
 def _score_all(
-    models: Sequence[EvaluatedModel], patches: pd.DataFrame, read: Callable[[slice], np.ndarray]
+    models: Sequence[EvaluatedModel],
+    patches: pd.DataFrame,
+    read: Callable[[slice], np.ndarray],
+    *,
+    complete: Collection[Slide],
 ) -> dict[str, pd.DataFrame]:
-    """Scores patches with each model, a chunk of pixels at a time."""
+    """Scores patches with each model, a chunk of pixels at a time; those of complete slides in context, too."""
     _require_once([model.name for model in models])
     parts: dict[str, list[pd.DataFrame]] = {model.name: [] for model in models}
     for start in range(0, len(patches), _CHUNK):
         pixels = read(slice(start, min(start + _CHUNK, len(patches))))
         for model in models:
             parts[model.name].append(model.score(pixels)[["logit", "probability"]])
-    return {name: _join(patches, part) for name, part in parts.items()}
+    policies, whole = _policies(models), lie_on(patches, complete)
+    return {name: _add_context(_join(patches, part), whole, policies.get(name)) for name, part in parts.items()}
+
+
+def _add_context(scores: pd.DataFrame, complete: NDArray[np.bool_], policy: Policy | None) -> pd.DataFrame:
+    if policy is None or policy.context is None or not complete.any():
+        return scores
+    return scores.assign(**{CONTEXT: policy.score_context(scores.assign(complete=complete))})
 
 
 def _join(patches: pd.DataFrame, parts: list[pd.DataFrame]) -> pd.DataFrame:

@@ -43,7 +43,7 @@ def test_a_delivery_becomes_a_batch_that_gives_its_pixels_back(store: Store, pat
     admission = admit(store, as_zip(files), EAST)
     assert (admission.delivery, admission.hospital, admission.already) == ("delivery.zip", EAST, False)
     assert (admission.files, admission.admitted_files, admission.admitted) == (9, 9, 9)
-    assert (admission.refused, admission.ignored, admission.flags) == ({}, 0, {"blur": 1})
+    assert (admission.refused, admission.ignored, admission.flags["blur"]) == ({}, 0, 1)
     assert (admission.patients, admission.positive, admission.unlabelled) == (2, 4, 0)
     patches = patient_patches(store, EAST, PatientId("8868"))
     assert patches[["slide", "x", "y", "label"]].values.tolist() == [

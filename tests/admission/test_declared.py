@@ -10,6 +10,7 @@ import pytest
 import tifffile
 
 from bcd.admission.admit import Admission, admit
+from bcd.admission.preview import look_at
 from bcd.errors import BcdError
 from bcd.patches import Hospital
 from bcd.store.complete import list_complete
@@ -175,3 +176,10 @@ def test_a_slide_that_is_complete_for_several_reasons_is_known_once(
     admission = handed_over({**slides, "slides.csv": b"file,patient,slide,complete\n,8867,5,1\n"})
     assert admission.admitted == 2
     assert list_complete(store) == {(EAST, "8867", "5"): "tiled"}
+
+
+def test_a_look_at_a_delivery_knows_its_complete_slides(slide, patch_files, as_folder, tmp_path: Path) -> None:
+    table = b"file,patient,slide,complete\n,8867,5,1\n,9999,5,1\npart.tif,B,1,0\n"
+    slides = {"9001_idx2.tif": slide(tmp_path, 1), "part.tif": slide(tmp_path, 2)}
+    with look_at(as_folder({**patch_files("8867", "8868"), **slides, "slides.csv": table}), EAST) as delivery:
+        assert delivery.complete == {(EAST, "8867", "5"), (EAST, "9001", "2")}

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from bcd.admission.pixels import (
     FLAG_BIT,
     MIN_SLIDES,
+    blank_refusal,
     far_slides,
     find_blank,
     hash_pixels,
@@ -20,6 +21,9 @@ from bcd.admission.pixels import (
     optical_density,
     raise_flags,
 )
+from bcd.bundle.probes import draw_tissue
+from bcd.preprocessing.options import PrepareOptions
+from bcd.preprocessing.prepare import prepare
 
 PINK, VIOLET, BLUE, GREEN = (230, 150, 190), (120, 70, 140), (40, 80, 200), (60, 190, 120)
 
@@ -76,6 +80,18 @@ def test_what_is_out_of_focus_is_flagged_and_not_called_blank(size: int) -> None
     blurred = np.asarray(cv2.GaussianBlur(_tissue(size), (0, 0), 6))
     assert "blur" in _flags(blurred)
     assert _blank(blurred) == [False]
+
+
+def test_what_was_sharpened_is_flagged() -> None:
+    sharpened = prepare(draw_tissue(20), PrepareOptions(sharpen=True))
+    assert sum("sharp" in _flags(patch) for patch in sharpened) > 5
+    assert not any("sharp" in _flags(patch) for patch in draw_tissue(20))
+
+
+def test_values_that_were_scaled_to_0_and_1_are_blank_and_told_so() -> None:
+    scaled = _tissue() // 255
+    assert _blank(scaled) == [True]
+    assert "scaled to 0..1" in blank_refusal(look_at_pixels(scaled[None]).colours[0]).message
 
 
 @pytest.mark.parametrize("ink", [BLUE, GREEN])

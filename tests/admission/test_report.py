@@ -21,8 +21,10 @@ from PIL import Image
 from bcd.admission.report import EXAMPLES, write_report
 from bcd.admission.rules import FIXES, RULES
 from bcd.errors import BcdError
+from bcd.patches import Hospital
 from bcd.settings import Settings
 from bcd.store import tables
+from bcd.store.drift import DriftRecord, record_drift
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 
@@ -368,3 +370,28 @@ def test_twenty_thousand_refusals_make_a_small_report(settle: Settle, report: Ca
 def test_an_unknown_delivery_is_told(store: Store) -> None:
     with pytest.raises(BcdError, match="No delivery or batch"):
         write_report(store, "f" * 64)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        ("fine", False, "Drift: fine.", "drift"),
+        ("fine", True, "Drift: fine, foreign hospital.", "drift yellow"),
+        ("unusual", False, "Drift: unusual. Sharpness is low.", "drift yellow"),
+        ("not to be trusted", False, "not to be relied on. Sharpness is low.", "reason"),
+    ],
+)
+def test_how_the_delivery_compares_with_the_champions_patients_stands_above_the_counts(
+    store: Store, settle: Settle, report: Callable[[str], str], said: tuple[str, bool, str, str]
+) -> None:
+    level, foreign, shown, colour = said
+    identity = settle(patches=[Patch("A1", 1, 1)])
+    assert "Drift" not in text_of(report(identity))
+    reasons = ["Sharpness is low."] if level != "fine" else []
+    state = {"reasons": reasons, "foreign": foreign}
+    record_drift(store, DriftRecord(identity, Hospital("east"), "bcd-idc/3", "admission", level, state, NOW))
+    html = report(identity)
+    assert shown in text_of(html)
+    assert re.search(rf'<p class="{colour}" data-drift="{level}">', html)
+    assert html.index("data-drift") < html.index('<p class="equation">')
+    assert "Compared with the patients of bcd-idc/3 on 2026-11-23." in text_of(html)

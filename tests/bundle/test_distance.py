@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bcd.bundle.distance import FAR, Distance, measure_distance
+from bcd.bundle.distance import MAGNIFIED, SMOOTH, Distance, measure_distance
 from bcd.bundle.probes import draw_tissue
 from bcd.bundle.reference import ReferenceStatistics, describe_scores, describe_training
 from bcd.errors import BcdError
@@ -29,16 +29,9 @@ def reference() -> ReferenceStatistics:
 
 def test_tissue_like_that_learned_from_is_near(reference: ReferenceStatistics) -> None:
     distance = measure_distance(reference, TISSUE)
-    assert max(abs(distance.stain), abs(distance.detail)) < 2
+    assert abs(distance.detail) < 2
     assert distance.warnings() == []
     distance.require_raw("x")
-
-
-def test_a_pale_stain_is_told_with_its_distance_and_its_channel(reference: ReferenceStatistics) -> None:
-    distance = measure_distance(reference, (255 - (255 - TISSUE) // 4).astype(np.uint8))
-    assert distance.stain < -FAR
-    [*_, stain] = [told for told in distance.warnings() if "stain" in told]
-    assert f"{-distance.stain:.1f} standard deviations less dense in {distance.channel}" in stain
 
 
 def test_sharpened_patches_are_refused_whoever_cut_them(reference: ReferenceStatistics) -> None:
@@ -53,13 +46,29 @@ def test_patches_of_a_finer_magnification_are_refused_but_not_what_was_cut_at_a_
 ) -> None:
     finer = np.stack([cv2.resize(patch[20:24, 20:24], (50, 50), interpolation=cv2.INTER_CUBIC) for patch in TISSUE])
     distance = measure_distance(reference, finer)
+    assert distance.fineness is not None
+    assert distance.fineness < MAGNIFIED
     with pytest.raises(BcdError, match="finer magnification"):
         distance.require_raw("x")
     distance.require_raw("x", tiled=True)
     assert [told for told in distance.warnings() if "out of focus" in told]
 
 
+def test_a_little_out_of_focus_is_told_and_not_refused(reference: ReferenceStatistics) -> None:
+    dull = np.stack([cv2.GaussianBlur(patch, (0, 0), 0.7) for patch in TISSUE])
+    distance = measure_distance(reference, dull)
+    assert distance.fineness is not None
+    assert MAGNIFIED < distance.fineness < SMOOTH
+    distance.require_raw("x")
+    assert [told for told in distance.warnings() if "out of focus" in told]
+
+
+def test_a_single_patch_without_fine_detail_says_nothing_of_the_magnification(reference: ReferenceStatistics) -> None:
+    flat = np.full((1, 50, 50, 3), (210, 160, 190), np.uint8)
+    measure_distance(reference, flat).require_raw("x")
+
+
 def test_few_patches_have_room_to_differ(reference: ReferenceStatistics) -> None:
     pale = (255 - (255 - TISSUE) // 4).astype(np.uint8)
-    assert abs(measure_distance(reference, pale[:1]).stain) < abs(measure_distance(reference, pale).stain)
-    assert Distance(0.0, "red", 0.0).warnings() == []
+    assert abs(measure_distance(reference, pale[:1]).detail) < abs(measure_distance(reference, pale).detail)
+    assert Distance(0.0).warnings() == []

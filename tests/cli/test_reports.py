@@ -41,6 +41,7 @@ def get(settings: Settings) -> Get:
 def test_a_new_home_says_that_nothing_is_there_yet(get: Get) -> None:
     assert get("/health").text == "ok"
     assert "<table>" not in get("/").text
+    assert [get(path).status_code for path in ("/reports/none.html", "/scores/none/report.html")] == [404, 404]
 
 
 def test_scored_patients_stand_there_with_their_reports_and_reasons(settings: Settings, get: Get) -> None:

@@ -10,8 +10,12 @@ import pandas as pd
 import pytest
 
 from bcd.errors import BcdError, InsufficientEvidenceError
-from bcd.evaluation.evaluation import Evaluation, evaluate_scores
+from bcd.evaluation.evaluation import Evaluation, evaluate_scores, headline
 from bcd.evaluation.options import EvaluateOptions
+from bcd.evaluation.policy.context import Context
+from bcd.evaluation.policy.policy import fit_policy
+from bcd.evaluation.report.sections import tables_of
+from bcd.patches import patient_keys
 
 
 @pytest.fixture
@@ -48,14 +52,22 @@ def test_each_patient_has_a_row(scores: pd.DataFrame, evaluation: Evaluation) ->
     assert sum(row.positive for row in evaluation.per_patient) == scores["label"].sum()
 
 
-def test_the_headline_is_flat_numbers_without_what_is_not_available(evaluation: Evaluation) -> None:
-    headline = evaluation.headline()
-    assert headline["test_auroc_pooled"] == evaluation.pooled["auroc"].value
-    assert headline["test_auroc_pooled_low"] == evaluation.pooled["auroc"].low
-    assert headline["test_recall_macro_high"] == evaluation.patient_macro["recall"].high
-    assert headline["test_patients"] == 20
-    assert "test_ece_macro" not in headline
-    assert all(type(value) is float and np.isfinite(value) for value in headline.values())
+def test_the_figures_are_flat_numbers_without_what_is_not_available(evaluation: Evaluation) -> None:
+    figures = evaluation.figures()
+    assert figures["test_auroc_pooled"] == evaluation.pooled["auroc"].value
+    assert figures["test_auroc_pooled_low"] == evaluation.pooled["auroc"].low
+    assert figures["test_recall_macro_high"] == evaluation.patient_macro["recall"].high
+    assert figures["test_patients"] == 20
+    assert "test_ece_macro" not in figures
+    assert all(type(value) is float and np.isfinite(value) for value in figures.values())
+
+
+def test_the_headline_is_a_handful_of_the_figures(evaluation: Evaluation) -> None:
+    figures = evaluation.figures()
+    chosen = headline(figures)
+    assert len(chosen) == 9
+    assert chosen.items() <= figures.items()
+    assert headline({"val_auroc_pooled": 0.9, "val_accuracy_pooled": 0.8, "other": 1.0}) == {"val_auroc_pooled": 0.9}
 
 
 def test_one_patient_is_evaluated_without_pretending_to_know_more(
@@ -107,3 +119,35 @@ def test_the_options_are_read_without_heavy_libraries() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_complete_slides_are_evaluated_alone_and_in_context(scores: pd.DataFrame, options: EvaluateOptions) -> None:
+    assert evaluate_scores(scores, options, snapshot="abc", split="test").context is None
+    whole = (scores["patient"].astype(int) < 108).to_numpy()
+    right = np.where(scores["label"] == 1, 0.9, 0.1)
+    joined = scores.assign(context_probability=np.where(whole, right, np.nan))
+    stage = Context(own=1, neighbours=1, intercept=0, n_patients=4)
+    policy = fit_policy(scores["logit"], scores["label"], patient_keys(scores), options)
+    policy = policy.model_copy(update={"context": stage})
+    evaluation = evaluate_scores(joined, options, snapshot="abc", split="test", policy=policy)
+    context = evaluation.context
+    assert context is not None
+    assert (context.n_patches, context.n_patients) == (whole.sum(), 16)
+    alone = evaluate_scores(scores[whole], options, snapshot="abc", split="test")
+    assert (context.alone, context.alone_macro) == (alone.pooled, alone.patient_macro)
+    assert context.pooled["auroc"].value == 1
+    gain = context.differences["auroc"]
+    assert gain.value == pytest.approx(1 - (alone.pooled["auroc"].value or 0))
+    assert gain.low is not None
+    assert gain.low > 0
+    assert [row.level for row in context.thresholds] == options.levels
+    assert context.thresholds[0].coverage.value == 1
+    assert context.standing == "uncertified: 4 complete patients, 10 are needed"
+    headline = evaluation.figures()
+    assert headline["test_auroc_in_context"] == 1
+    assert headline["test_auroc_alone_on_complete"] == alone.pooled["auroc"].value
+    table = tables_of(evaluation)["Neighbours"]
+    assert context.standing in table.caption
+    assert table.rows[0][1] != table.rows[0][2]
+    everything = evaluate_scores(scores, options, snapshot="abc", split="test", policy=policy)
+    assert evaluation.pooled == everything.pooled  # the first stage is what it was

@@ -192,3 +192,27 @@ def test_the_page_about_the_gate_names_the_numbers_that_decide():
     assert f"its {OPTIONS.confidence:.0%}".replace("%", " %") in page
     assert f"from {OPTIONS.enforce_from} gate patients on" in page
     assert f"under {OPTIONS.min_patients} gate patients" in page
+
+
+def test_neighbours_are_reported_and_decide_nothing():
+    champion, challenger = make_scores(signal=2), make_scores(signal=2, seed=2)
+    perfect = challenger["label"].map({0: 0.1, 1: 0.9})
+    whole = challenger["patient"].astype(int) < 12
+    alone = decide(challenger, champion, OPTIONS, EVALUATE)
+    joined = decide(challenger.assign(context_probability=perfect.where(whole)), champion, OPTIONS, EVALUATE)
+    told = check(joined, "neighbours")
+    assert (told.enforced, told.passed) == (False, True)
+    assert told.value > 0.05
+    assert "480 patches of 12 patients" in told.text
+    assert (joined.verdict, joined.reasons) == (alone.verdict, alone.reasons)
+    assert [each for each in joined.checks if each.name != "neighbours"] == alone.checks
+    both = decide(
+        challenger.assign(context_probability=perfect.where(whole)),
+        champion.assign(context_probability=perfect.where(whole)),
+        OPTIONS,
+        EVALUATE,
+    )
+    assert check(both, "neighbours").value == 0
+    assert "champion's" in check(both, "neighbours").text
+    nothing = decide(challenger.assign(context_probability=np.nan), champion, OPTIONS, EVALUATE)
+    assert nothing.checks == alone.checks

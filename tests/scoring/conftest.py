@@ -13,6 +13,10 @@ import pytest
 from patients import store_patches
 
 from bcd.bundle.distance import Distance
+from bcd.drift.state import Drift, Known
+from bcd.evaluation.policy.calibration import Calibrator
+from bcd.evaluation.policy.context import CONTEXT
+from bcd.evaluation.policy.policy import Policy
 from bcd.scoring.exposure import Exposure
 from bcd.scoring.mosaic import stitch
 from bcd.scoring.options import ScoreOptions
@@ -33,6 +37,10 @@ class RednessBundle:
     snapshot: str = "0" * 64
     calls: int = 0
     seen: Any = None
+    known: Known | None = None
+    policy: Policy = field(
+        default_factory=lambda: Policy(calibrator=Calibrator(slope=1.0, intercept=0.0), levels=LEVELS)
+    )
     record: SimpleNamespace = field(init=False)
 
     def __post_init__(self) -> None:
@@ -41,11 +49,11 @@ class RednessBundle:
             protocol="dealt",
             origin="retraining",
             created_at=pd.Timestamp("2026-11-23T04:00", tz="UTC"),
-            policy=SimpleNamespace(levels=LEVELS, certified=()),
+            policy=self.policy,
         )
 
     def measure(self, pixels: np.ndarray) -> Distance:
-        return Distance(stain=0.5, channel="red", detail=0.1)
+        return Distance(detail=0.1)
 
     def score(self, pixels: np.ndarray) -> pd.DataFrame:
         self.calls += 1
@@ -113,6 +121,8 @@ def make_report(tmp_path: Path) -> Callable[..., str]:
 
     def make(scores: pd.DataFrame, pixels: np.ndarray, **changed) -> str:
         options = ScoreOptions()
+        if CONTEXT not in scores.columns:
+            scores = scores.assign(**{CONTEXT: np.nan})
         slides = [
             show_slide(
                 stitch(of_slide, pixels[of_slide.index]),
@@ -131,7 +141,7 @@ def make_report(tmp_path: Path) -> Callable[..., str]:
             "exposure": Exposure("test", True, "Never seen in training, and nothing was chosen on this patient."),
             "protocol": "dealt",
             "warnings": [],
-            "distance": None,
+            "drift": Drift(level="fine", foreign=False, patients=1, known=230, p=0.4),
             "summary": summarise(scores, options, (0.8, 0.99)),
             "options": options,
             "content": "f" * 64,

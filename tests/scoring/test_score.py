@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import shutil
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -10,11 +12,15 @@ import sqlalchemy as sa
 
 from bcd.errors import BcdError
 from bcd.evaluation.outcome import OutcomeRule
+from bcd.evaluation.policy.calibration import sigmoid
+from bcd.evaluation.policy.context import Context
 from bcd.patches import Hospital, PatientId
+from bcd.scoring.geojson import IN_CONTEXT
 from bcd.scoring.options import ScoreOptions
 from bcd.scoring.picture import Picture
 from bcd.scoring.score import patients_to_score, score_patient
 from bcd.store import tables
+from bcd.store.complete import CompleteSlide, record_complete
 from bcd.store.ledger import list_scores
 
 EAST, PATIENT = Hospital("east"), PatientId("1001")
@@ -38,6 +44,7 @@ def test_a_patient_becomes_scores_slide_heatmap_report_and_a_ledger_entry(store,
     assert scored.folder.parent == store.settings.scores / "east" / "1001"
     assert {path.name for path in scored.folder.iterdir()} == {
         "scores.parquet",
+        "drift.json",
         "slide-5.png",
         "heatmap-5.png",
         "patches-5.geojson",
@@ -171,3 +178,49 @@ def test_the_nightly_list_shrinks_as_patients_are_scored(store, admitted, bundle
     assert patients_to_score(store, bundle, OPTIONS) == [(EAST, "1000"), (EAST, PATIENT)]
     score(store, bundle)
     assert patients_to_score(store, bundle, OPTIONS) == [(EAST, "1000")]
+
+
+STAGE = Context(own=0.5, neighbours=1.0, intercept=-0.3, n_patients=3)
+
+
+@pytest.fixture
+def neighbourly(bundle):
+    """The bundle, whose policy has a stage of neighbours."""
+    policy = bundle.record.policy.model_copy(update={"context": STAGE})
+    return replace(bundle, name="bcd-idc/8", policy=policy)
+
+
+def declare_complete(store, slide="5"):
+    with store.write() as connection:
+        record_complete(connection, "east", 1, [CompleteSlide("1001", slide, "declared")])
+
+
+def test_a_complete_slide_has_a_second_probability_and_only_such_a_one(store, make_patches, neighbourly):
+    slides = [make_patches(CELLS, labels=[0] * 5, slide=slide, seed=seed) for seed, slide in enumerate("56")]
+    store.admit(pd.concat([patches for patches, _ in slides]), np.concatenate([pixels for _, pixels in slides]))
+    assert pd.read_parquet(score(store, neighbourly).scores)["context_probability"].isna().all()
+    declare_complete(store)
+
+    scored = score(store, neighbourly)
+    assert not scored.skipped  # what is complete is part of what was scored
+    stored = pd.read_parquet(scored.scores)
+    assert stored.columns.get_loc("context_probability") == stored.columns.get_loc("probability") + 1
+    assert stored.loc[stored["slide"] == "6", "context_probability"].isna().all()
+    whole = stored[stored["slide"] == "5"].set_index(["x", "y"])
+    (left, right), alone = (whole.loc[(x, 1)] for x in (1, 51)), whole.loc[(151, 51)]
+    assert left["context_probability"] == pytest.approx(sigmoid(0.5 * left["logit"] + right["logit"] - 0.3))
+    others = whole.loc[[(101, 101), (201, 101)], "logit"].mean()
+    assert alone["context_probability"] == pytest.approx(sigmoid(0.5 * alone["logit"] + others - 0.3))
+
+    measured = json.loads((scored.folder / "patches-5.geojson").read_text())["features"][0]["properties"]
+    assert IN_CONTEXT in measured["measurements"]
+    report = scored.report.read_text()
+    assert 'id="neighbours"' in report
+    assert "uncertified: 3 complete patients, 10 are needed" in report
+
+
+def test_a_bundle_without_the_stage_says_nothing_of_neighbours(store, admitted, bundle):
+    declare_complete(store)
+    scored = score(store, bundle)
+    assert pd.read_parquet(scored.scores)["context_probability"].isna().all()
+    assert 'id="neighbours"' not in scored.report.read_text()

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from bcd.bundle.card.facts import CardFacts
 from bcd.bundle.record import BundleRecord
 from bcd.evaluation.evaluation import Evaluation
-from bcd.evaluation.report.sections import part_table, promise_table
+from bcd.evaluation.policy.context import Context
+from bcd.evaluation.report.sections import context_table, context_threshold_table, part_table, promise_table
 from bcd.evaluation.report.tables import (
     METRIC_NAMES,
     Table,
@@ -160,6 +161,7 @@ def make_sections(facts: CardFacts) -> list[Section]:
         _model(facts),
         *([] if facts.evaluation is None else _results(facts.evaluation)),
         *_certified(facts),
+        *make_context(facts.record, facts.evaluation),
     ]
     return [*sections, make_compute(facts), describe_provenance(facts.record, f"in run {facts.run}")]
 
@@ -280,8 +282,33 @@ def _certified(facts: CardFacts) -> list[Section]:
         return []
     tables = [certified_table(certified)]
     if evaluation is not None and any(row.found for row in evaluation.certified):
-        tables += [table for table in [promise_table(evaluation)] if table is not None]
+        tables += [table for table in [promise_table(evaluation.certified)] if table is not None]
     return [Section("Thresholds by target error", tables=tables)]
+
+
+def make_context(record: BundleRecord, evaluation: Evaluation | None) -> list[Section]:
+    """Makes the section of what neighbours do on complete slides; none where the policy has no such stage."""
+    stage = record.policy.context
+    if stage is None:
+        return []
+    tables = [certified_table(stage.certified)] if stage.certified else []
+    if evaluation is not None:
+        tables += [table for table in (context_table(evaluation), context_threshold_table(evaluation)) if table]
+    return [Section("Neighbours, on complete slides", [describe_context(stage)], tables=tables)]
+
+
+def describe_context(stage: Context) -> str:
+    """Says what the stage of neighbours does, and whether it is certified."""
+    return (
+        f"Where a slide is complete, a patch with neighbours has a second probability: 1 / (1 + exp(-L)), L ="
+        f" {stage.own:.3f} · l {_signed(stage.neighbours)} · mean(l of its up to eight neighbours)"
+        f" {_signed(stage.intercept)}, l being the calibrated logit of a patch. It stands beside the first, which"
+        f" alone decides at the gate. Its standing: {stage.standing}."
+    )
+
+
+def _signed(value: float) -> str:
+    return f"{'-' if value < 0 else '+'} {abs(value):.3f}"
 
 
 def make_compute(facts: CardFacts) -> Section:

@@ -24,6 +24,7 @@ from bcd.bundle.probes import draw_probes
 from bcd.bundle.scorer import load_scorer
 from bcd.bundle.write import load_networks
 from bcd.errors import BcdError
+from bcd.evaluation.policy.policy import Policy
 from bcd.evaluation.report.tables import format_level
 from bcd.files import partial_folder, whole_file
 
@@ -44,6 +45,7 @@ class ExportNote(BaseModel):
         levels: Confidence levels of the bundle's policy: a patch is confident at one where the probability of its
             likelier class is at least that.
         certified: The confidence that keeps to each target error that could be certified, such as `{"5 %": 0.92}`.
+        context: That the file scores patch by patch, where the bundle's policy has a stage of neighbours, too.
         snapshot: Id of the snapshot that the bundle was trained on.
         probes: Patches on which file and bundle were compared.
         difference: Largest difference from the bundle's scores, of `logit` and `probability`.
@@ -62,6 +64,7 @@ class ExportNote(BaseModel):
     }
     levels: tuple[float, ...]
     certified: dict[str, float]
+    context: str
     snapshot: str
     probes: int
     difference: dict[str, float]
@@ -107,6 +110,7 @@ def export_bundle(bundle: Path, name: str, format: Format, path: Path) -> Export
                 for row in record.policy.certified
                 if row.threshold is not None
             },
+            context=_tell_context(record.policy),
             snapshot=record.snapshot,
             probes=len(probes),
             difference=difference,
@@ -117,6 +121,15 @@ def export_bundle(bundle: Path, name: str, format: Format, path: Path) -> Export
             with whole_file(path.parent / made.name) as partial:
                 shutil.copyfile(made, partial)
     return note
+
+
+def _tell_context(policy: Policy) -> str:
+    if policy.context is None:
+        return "The bundle scores patch by patch, and so does this file."
+    return (
+        "Not in this file: the bundle's second probability, which corrects a patch of a complete slide by its"
+        " neighbours. This file scores patch by patch; score with the bundle where neighbours are to count."
+    )
 
 
 def _compare(found: Scores, expected: Scores) -> dict[str, float]:

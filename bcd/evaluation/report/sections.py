@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bcd.evaluation.context import EvaluatedThreshold
 from bcd.evaluation.evaluation import Evaluation, PatientRow
 from bcd.evaluation.metrics.estimates import Estimate
 from bcd.evaluation.metrics.subgroups import Subgroup
@@ -12,6 +13,7 @@ from bcd.evaluation.report.tables import (
     METRIC_NAMES,
     NOT_AVAILABLE,
     Table,
+    format_difference,
     format_estimate,
     format_level,
     format_percent,
@@ -116,12 +118,56 @@ def selective_table(evaluation: Evaluation) -> Table:
     return Table(caption, ["risk and coverage", "area"], rows)
 
 
-def promise_table(evaluation: Evaluation) -> Table | None:
-    """Makes the table of the policy's certified thresholds on these patients."""
-    if not evaluation.certified:
+def context_table(evaluation: Evaluation) -> Table | None:
+    """Makes the table of what neighbours add on complete slides."""
+    context = evaluation.context
+    if context is None:
+        return None
+    rows = [
+        [
+            METRIC_NAMES[name],
+            format_estimate(estimate),
+            format_estimate(context.pooled[name]),
+            format_difference(context.differences[name]) if name in context.differences else "",
+            format_estimate(context.alone_macro[name]),
+            format_estimate(context.patient_macro[name]),
+        ]
+        for name, estimate in context.alone.items()
+    ]
+    standing = f" In context: {context.standing}." if context.standing else ""
+    caption = (
+        f"Complete slides: {context.n_patches:,} patches of {context.n_patients} patients, each scored alone and "
+        f"corrected by its neighbours.{standing}"
+    )
+    header = ["metric", "alone", "in context", "difference", "alone, patient-macro", "in context, patient-macro"]
+    return Table(caption, header, rows)
+
+
+def context_threshold_table(evaluation: Evaluation) -> Table | None:
+    """Makes the threshold table of the probability in context."""
+    context = evaluation.context
+    if context is None:
+        return None
+    rows = [
+        [
+            f"≥ {format_level(row.level)}",
+            f"{row.n:,}",
+            str(row.patients),
+            format_percent(row.coverage),
+            *(format_estimate(each) for each in (row.accuracy, row.accuracy_macro, row.precision, row.npv)),
+        ]
+        for row in context.thresholds
+    ]
+    header = ["confidence", "patches", "patients", "coverage", "accuracy", "accuracy, patient-macro", "precision"]
+    return Table("Complete slides, by the probability in context.", [*header, "NPV"], rows)
+
+
+def promise_table(certified: Sequence[EvaluatedThreshold]) -> Table | None:
+    """Makes the table of a policy's certified thresholds on these patients."""
+    if not certified:
         return None
     rows = []
-    for evaluated in evaluation.certified:
+    for evaluated in certified:
         row = [f"≤ {format_level(evaluated.promised.target_error)}", evaluated.promised.verdict]
         found = evaluated.found
         if found is None:
@@ -154,7 +200,12 @@ def _patient(row: PatientRow) -> list[str]:
 def tables_of(evaluation: Evaluation) -> dict[str, Table]:
     """Makes the tables of an evaluation's subgroups that have something to show, by title."""
     tables: dict[str, Table | None] = {
-        "Thresholds by target error": promise_table(evaluation),
+        "Thresholds by target error": promise_table(evaluation.certified),
+        "Neighbours": context_table(evaluation),
+        "Thresholds in context": context_threshold_table(evaluation),
+        "Thresholds by target error in context": promise_table(evaluation.context.certified)
+        if evaluation.context
+        else None,
         "Risk and coverage": selective_table(evaluation),
         "Patients": patient_table(evaluation),
         "Outcomes": outcome_table(evaluation),

@@ -20,6 +20,7 @@ from bcd.bundle.registry import open_folder, require_row
 from bcd.bundle.write import load_networks, write_bundle
 from bcd.errors import BcdError
 from bcd.evaluation.policy.certified import CertifiedThreshold
+from bcd.evaluation.policy.context import Context
 from bcd.networks.architecture import Architecture, Head, Stage, Stem
 from bcd.networks.build import build_network
 from bcd.preprocessing.options import PrepareOptions
@@ -168,6 +169,14 @@ def test_a_file_says_which_thresholds_are_certified(single, folder_of, rewrite, 
 
     assert export_bundle(promising, "promising", "keras", tmp_path / "a.keras").certified == {"5 %": 0.9}
     assert export_bundle(folder_of(single), single.name, "keras", tmp_path / "b.keras").certified == {}
+
+
+def test_a_file_says_that_neighbours_are_not_in_it(single, folder_of, rewrite, tmp_path):
+    stage = Context(own=0.5, neighbours=1.0, intercept=0.0, n_patients=3)
+    joined = rewrite(single, policy=single.record.policy.model_copy(update={"context": stage}))
+
+    assert "Not in this file" in export_bundle(joined, "joined", "keras", tmp_path / "a.keras").context
+    assert "Not in this file" not in export_bundle(folder_of(single), "alone", "keras", tmp_path / "b.keras").context
 
 
 def test_nothing_is_left_but_the_files_and_their_notes(exported):
