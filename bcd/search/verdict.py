@@ -109,12 +109,12 @@ def measure_detectable(pairs: Sequence[Array], val: Sample, *, candidates: int) 
     between = [np.nanvar(ours - theirs) / 2 for ours, theirs in combinations(scores[:, 1:], 2)]
     seeds = float(scores[:, 0].var(ddof=1)) / len(pairs)
     parts = [(seeds, len(pairs) - 1)] * 2 + [(2 * float(np.mean(between)) / len(pairs), len(val.patients) - 1)]
-    low, high = _interval(0.0, parts, (1 - CONFIDENCE) / candidates)
-    if low is None or high is None or not np.isfinite(high):
+    _, high = _interval(0.0, parts, (1 - CONFIDENCE) / candidates)
+    if high is None or not np.isfinite(high):
         return None
     from scipy.stats import norm
 
-    return high + float(norm.ppf(POWER)) * float(sum(variance for variance, _ in parts)) ** 0.5
+    return high + float(norm.ppf(POWER) * np.sqrt(sum(variance for variance, _ in parts)))
 
 
 def _interval(value: float, parts: list[tuple[float, int]], error: float) -> tuple[float | None, float | None]:

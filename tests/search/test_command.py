@@ -14,7 +14,7 @@ from bcd.cli.main import app
 from bcd.errors import BcdError
 from bcd.networks.architecture import PRESETS, Architecture
 from bcd.search.options import SearchOptions
-from bcd.search.records import StudyResult, TrialRecord
+from bcd.search.records import StudyResult, TrialEnd, TrialRecord
 from bcd.search.verdict import Gain
 from bcd.settings import load_settings
 from bcd.store.store import open_store
@@ -92,16 +92,17 @@ def test_hours_alone_end_a_search_and_with_trials_whichever_comes_first(asked: A
 
 
 def test_the_trials_the_refits_and_the_verdict_are_shown(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    known: list[tuple[int, TrialEnd, float | None, str]] = [
+        (0, "complete", 0.91, "compact"),
+        (1, "pruned", 0.85, "mine.toml"),
+        (2, "too large", None, ""),
+        (3, "complete", 0.93, ""),
+    ]
     trials = [
         TrialRecord(
             number, state, value, {}, PRESETS["compact"], TrainOptions(), 300_000, 29_000_000, 61.0, [], label=label
         )
-        for number, state, value, label in (
-            (0, "complete", 0.91, "compact"),
-            (1, "pruned", 0.85, "mine.toml"),
-            (2, "too large", None, ""),
-            (3, "complete", 0.93, ""),
-        )
+        for number, state, value, label in known
     ]
     gain = Gain(3, 0.012, 0.003, 0.021, [0.93, 0.925], [0.915, 0.916], 41)
     study = StudyResult(

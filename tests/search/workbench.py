@@ -74,8 +74,8 @@ class Bench:
     ) -> TrainedNetwork:
         checkpoint = folder / CHECKPOINT
         history = self.history.setdefault(folder, [])
-        kind, number = folder.name.split("-")[:2]
-        number = {"compact": 0, "dissertation": 1}.get(kind) if kind != "trial" else int(number)
+        kind, place = folder.name.split("-")[:2]
+        number = int(place) if kind == "trial" else ["compact", "dissertation"].index(kind)
         name = f"trial-{number}" + (f"-seed-{seed}" if (seed := options.seed - TrainOptions().seed) else "")
         if len(history) < options.epochs:
             self.trained.append((name, architecture, options))
