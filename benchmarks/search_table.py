@@ -25,10 +25,10 @@ import numpy as np
 import pandas as pd
 from released_training import PLACE, open_patients, read_natural
 
-from bcd.evaluation.folds import deal_folds
+from bcd.evaluation.folds import deal_evaluation_folds
 from bcd.files import whole_file
 from bcd.networks.build import build_network
-from bcd.networks.cost import measure_cost
+from bcd.networks.cost import measure_network_cost
 from bcd.patches import patient_keys
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepared import PreparedSnapshot, prepare_snapshot
@@ -36,7 +36,7 @@ from bcd.search.options import SearchOptions
 from bcd.search.space import Recipe, propose, reference_points
 from bcd.settings import load_settings
 from bcd.training.data import Material
-from bcd.training.history import score_patients
+from bcd.training.history import score_val_by_patients
 from bcd.training.loop import Training
 from bcd.training.options import TrainOptions
 from bcd.training.predict import predict_logits
@@ -98,7 +98,7 @@ def draw_rows(number: int) -> Iterator[tuple[int, dict[str, Any], Recipe]]:
 
 
 def _cost(recipe: Recipe) -> tuple[int, int]:
-    cost = measure_cost(build_network(recipe.architecture))
+    cost = measure_network_cost(build_network(recipe.architecture))
     return cost.parameters, cost.multiply_adds
 
 
@@ -117,7 +117,7 @@ class Table:
             read_natural(natural)[PLACE].drop_duplicates(), on=PLACE, how="left", indicator=True
         )
         keys = patient_keys(patches)
-        group = deal_folds(keys.to_numpy(dtype=object), FOLDS + 1)
+        group = deal_evaluation_folds(keys.to_numpy(dtype=object), FOLDS + 1)
         shuffled = patches.index.to_series().sample(frac=1, random_state=1)
         place = shuffled.groupby(keys.loc[shuffled.index]).cumcount().sort_index()
         most = np.where(group == HELD_OUT, MOST["held out"], MOST["searched"])
@@ -162,7 +162,7 @@ class _Watched(Training):
     def _score(self, row: dict[str, float], advance: Advance) -> None:
         super()._score(row, advance)
         pixels, labels, patients = self._held_out
-        row["held_out"] = score_patients(predict_logits(self.averaged, pixels), labels, patients)
+        row["held_out"] = score_val_by_patients(predict_logits(self.averaged, pixels), labels, patients)
 
 
 def note_row(path: Path, row: int, point: dict[str, Any], recipe: Recipe) -> None:

@@ -90,7 +90,7 @@ class Distance:
             )
 
 
-def measure_distance(reference: ReferenceStatistics, pixels: NDArray[np.uint8]) -> Distance:
+def measure_distance_from_reference(reference: ReferenceStatistics, pixels: NDArray[np.uint8]) -> Distance:
     """Measures how far raw patches of one patient, uint8 (n, 50, 50, 3), n at least 1, lie from a reference."""
     from bcd.admission.pixels import look_at_pixels
 

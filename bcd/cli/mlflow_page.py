@@ -22,7 +22,7 @@ def make_app() -> ASGIApp:
     from bcd.cli.guard import guard
     from bcd.config import load_configuration
     from bcd.runtime import read_password
-    from bcd.tracking.moved import artifacts_address
+    from bcd.tracking.moved import mlflow_artifacts_address
 
     settings = load_configuration()
     from mlflow.server import constants
@@ -33,7 +33,7 @@ def make_app() -> ASGIApp:
         constants.BACKEND_STORE_URI_ENV_VAR: store,
         constants.REGISTRY_STORE_URI_ENV_VAR: store,
         constants.ARTIFACT_ROOT_ENV_VAR: _PROXIED,
-        constants.ARTIFACTS_DESTINATION_ENV_VAR: artifacts_address(settings),
+        constants.ARTIFACTS_DESTINATION_ENV_VAR: mlflow_artifacts_address(settings),
         constants.SERVE_ARTIFACTS_ENV_VAR: "true",
     }
     initialize_backend_stores(store, store, _PROXIED)

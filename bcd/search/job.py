@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
-from bcd.files import lock
+from bcd.files import lock_file
 from bcd.networks.architecture import PRESETS
 from bcd.options import Options
 from bcd.preprocessing.options import PrepareOptions
@@ -63,16 +63,16 @@ class Job(Options):
 
     def prepare(self, preparation: PrepareOptions) -> PreparedSnapshot:
         """Returns the snapshot's patches, prepared as a recipe says."""
-        return prepare_in_process(self.load_settings(), self.load_snapshot(), preparation)
+        return prepare_for_trials(self.load_settings(), self.load_snapshot(), preparation)
 
 
-def prepare_in_process(settings: Settings, snapshot: Snapshot, preparation: PrepareOptions) -> PreparedSnapshot:
+def prepare_for_trials(settings: Settings, snapshot: Snapshot, preparation: PrepareOptions) -> PreparedSnapshot:
     """Prepares a snapshot's patches, or waits for the worker of this machine that does."""
-    with lock(settings.work / "preparing" / "lock"):
+    with lock_file(settings.work / "preparing" / "lock"):
         return prepare_snapshot(settings, snapshot, preparation)
 
 
-def make_job(
+def make_search_job(
     settings: Settings,
     study: str,
     *,

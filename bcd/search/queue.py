@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bcd.files import lock
+from bcd.files import lock_file
 from bcd.search.options import SearchOptions
 from bcd.search.records import SURPLUS, TrialKind, has_ended, kind_of
 
@@ -95,7 +95,7 @@ class Queue:
                 trial.set_user_attr("end", SURPLUS)
                 raise DeclinedError
             place = self.place(frozen)
-            held.append(lock(place / "lock"))
+            held.append(lock_file(place / "lock"))
             held[-1].acquire()
             choosing.release()
             try:
@@ -145,7 +145,7 @@ class Queue:
 
     def choosing(self) -> BaseFileLock:
         """Returns the lock that is held while a trial is chosen or put into the queue."""
-        return lock(self.folder / "lock")
+        return lock_file(self.folder / "lock")
 
     def _requeue(self) -> None:
         """Puts trials back whose worker on this machine has died; the lock of choosing is held meanwhile."""
@@ -154,7 +154,7 @@ class Queue:
         from optuna.trial import TrialState
 
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            held = lock(self.place(trial) / "lock")
+            held = lock_file(self.place(trial) / "lock")
             if not Path(held.lock_file).exists():  # a worker of another machine
                 continue
             try:
@@ -174,7 +174,7 @@ class Queue:
         return next((trial.number for trial in trials if trial.state == TrialState.WAITING), len(trials))
 
 
-def is_surplus(study: Study, trial: FrozenTrial, options: SearchOptions) -> bool:
+def is_surplus_trial(study: Study, trial: FrozenTrial, options: SearchOptions) -> bool:
     """Whether a trial must not begin: it is proposed, and those before it use up what may be."""
     from optuna.trial import TrialState
 

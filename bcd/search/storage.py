@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bcd.errors import BcdError
-from bcd.files import lock
-from bcd.progress import say
+from bcd.files import lock_file
+from bcd.progress import say_progress
 from bcd.search.options import SearchOptions
 from bcd.search.records import TrialKind, TrialRecord, read_trials
 from bcd.search.space import fingerprint_space, grid_points, reference_points
@@ -78,7 +78,7 @@ def open_study(settings: Settings, name: str, options: SearchOptions, inputs: di
     import optuna
 
     two = options.objective == "score-and-cost" and inputs is not None
-    with lock(settings.work / name / "lock"):  # two processes that both make it new would both fill the queue
+    with lock_file(settings.work / name / "lock"):  # two processes that both make it new would both fill the queue
         study = optuna.create_study(
             storage=_open_storage(settings, options.heartbeat_seconds),
             study_name=name,
@@ -93,7 +93,7 @@ def open_study(settings: Settings, name: str, options: SearchOptions, inputs: di
 
 def make_storage(settings: Settings) -> str:
     """Makes the storage where there is none, so that a page may be opened on it, and returns its SQLAlchemy URL."""
-    with lock(settings.work / "storage" / "lock"), quiet_optuna():
+    with lock_file(settings.work / "storage" / "lock"), quiet_optuna():
         storage = _open_storage(settings, SearchOptions().heartbeat_seconds)
     return str(storage.url)
 
@@ -136,7 +136,7 @@ def _fill_queue(study: Study, inputs: dict[str, Any], options: SearchOptions) ->
     if options.sampler == "grid":
         points = grid_points(options.grid, preparation)
         first += [(point, "stated", f"grid {number}") for number, point in enumerate(points, 1)]
-        say(f"The grid has {len(points)} different points.")
+        say_progress(f"The grid has {len(points)} different points.")
     elif options.proposes:
         first += [(trial.params, "proposed", label) for label, trial in _remember(study, inputs, options)]
     for point, kind, label in first:
@@ -159,7 +159,9 @@ def _remember(study: Study, inputs: dict[str, Any], options: SearchOptions) -> l
         best = [trial for trial in found if trial.state == "complete" and trial.allowed and trial.kind != "reference"]
         best = sorted((trial for trial in best if trial.params), key=lambda trial: -(trial.value or 0.0))[:most]
         if best:
-            say(f"Tried first: the best of {each.study_name}, {', '.join(f'trial {one.number}' for one in best)}.")
+            say_progress(
+                f"Tried first: the best of {each.study_name}, {', '.join(f'trial {one.number}' for one in best)}."
+            )
             return [(f"trial {trial.number} of {each.study_name}", trial) for trial in best]
     return []
 

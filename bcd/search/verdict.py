@@ -155,7 +155,7 @@ def choose(gains: Sequence[Gain], *, default_diverged: bool = False) -> int:
     return max(able, key=lambda gain: float(np.mean(gain.scores))).trial if able else 0
 
 
-def tell_verdict(
+def tell_study_verdict(
     gains: Sequence[Gain], best: int, *, seeds: int, default_diverged: bool = False, detectable: float | None = None
 ) -> str:
     """Returns what a study shows and what it does not, in a few sentences."""

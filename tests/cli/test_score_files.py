@@ -250,11 +250,11 @@ def test_what_is_missing_is_told(
 def test_a_home_with_a_champion_scores_with_it(
     bcd, released: Path, registry_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bcd.gate.adoption import adopt_released
+    from bcd.gate.adoption import make_released_champion
     from bcd.store.sign_off import SignOff
 
     monkeypatch.setenv("BCD_HOME", str(registry_settings.home))
-    adopt_released(open_store(registry_settings), SignOff("Dr Lee", "to begin with"))
+    make_released_champion(open_store(registry_settings), SignOff("Dr Lee", "to begin with"))
     write_patches(tmp_path / "a", TISSUE[:4])
     code, out, err = bcd("score", tmp_path / "a", "--to", tmp_path / "out")
     assert code == 0, err
