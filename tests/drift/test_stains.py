@@ -46,9 +46,7 @@ def test_more_of_a_stain_is_its_own_strength(stain: int) -> None:
     assert gain[1 - stain] == pytest.approx(1.0, rel=0.15)
 
 
-@pytest.mark.parametrize(
-    "kind", ["white", "nearly white", "few pixels of tissue", "one colour", "black", "one stain"]
-)
+@pytest.mark.parametrize("kind", ["white", "nearly white", "little tissue", "one colour", "black", "one stain"])
 def test_a_patch_that_says_too_little_of_its_stains_has_none(kind: str) -> None:
     draw = np.random.default_rng(0)
     amounts = draw.gamma(2.0, 0.5, (50, 50, 1))
