@@ -202,18 +202,26 @@ def tell_alarms(patients: Patients, draws: int, hospitals: int) -> list[str]:
             _take(patients.known, others), HOSPITAL, [pictures[at] for at in mine], [scores[at] for at in mine]
         )
         lines.append(f"| {name} | {len(mine)} | {state.level} | {state.p:.3f} |")
-    slides = [
-        assess_slide(
-            _take(patients.known, np.setdiff1d(np.arange(len(pictures)), at)), HOSPITAL, "5", pictures[at], scores[at]
-        ).level
-        for at in range(len(pictures))
-    ]
+    slides = _assess_slides(patients.known, pictures, scores)
     unlike, red = sum(level != FINE for level in slides), sum(level == UNTRUSTED for level in slides)
     lines += ["", f"Of the {len(slides)} real slides, each against the others, {unlike} were called unusual or more"]
     lines.append(
         f"({unlike / len(slides):.1%}; 2 % is the rate, pictures and scores together), {red} not to be trusted."
     )
     return lines
+
+
+def _assess_slides(known: Known, pictures: Sequence[Profile], scores: Sequence[Profile] | None = None) -> list[str]:
+    """Returns the level of each patient as a slide, against the others."""
+    every = np.arange(len(pictures))
+    return [
+        str(
+            assess_slide(
+                _take(known, every[every != at]), HOSPITAL, "5", pictures[at], scores[at] if scores else None
+            ).level
+        )
+        for at in range(len(pictures))
+    ]
 
 
 def _profile_scores(patches: pd.DataFrame, rows: NDArray[np.int64]) -> Profile:
@@ -306,8 +314,9 @@ def tell_power(patients: Patients, draws: int, kept: Path) -> list[str]:
     costs = measure_costs(patients, kept)
     usual = costs["none"]
     lines = [
-        "| shift | AUROC lost | coverage at 95 %, of the usual | seen | not to be trusted | patients for 90 % |",
-        "| --- " * 6 + "|",
+        "| shift | AUROC lost | coverage at 95 %, of the usual | seen | not to be trusted | patients for 90 %"
+        " | one slide: seen | not to be trusted |",
+        "| --- " * 8 + "|",
     ]
     drawn = []
     for name, change in SHIFTS.items():
@@ -321,9 +330,10 @@ def tell_power(patients: Patients, draws: int, kept: Path) -> list[str]:
         costly = lost >= _LOSS or coverage <= 0.5
         drawn.append((name, lost, seen, untrusted))
         mark = "**" if costly else ""
-        lines.append(
-            f"| {name} | {mark}{lost:+.3f}{mark} | {coverage:.0%} | {seen:.0%} | {untrusted:.0%} | {needed} |"
-        )
+        slides = _assess_slides(patients.known, shifted)
+        alone = [_share(slides, counts) for counts in (lambda each: each != FINE, lambda each: each == UNTRUSTED)]
+        cells = [f"{mark}{lost:+.3f}{mark}", f"{coverage:.0%}", f"{seen:.0%}", f"{untrusted:.0%}", needed]
+        lines.append(f"| {name} | {' | '.join(cells)} | {alone[0]:.0%} | {alone[1]:.0%} |")
         print(lines[-1], flush=True)
     lines += [
         "",
