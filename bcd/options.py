@@ -62,12 +62,12 @@ def inner_options(model: type[BaseModel]) -> dict[str, type[Options]]:
     return {name: kind for name, kind in fields if isinstance(kind, type) and issubclass(kind, Options)}
 
 
-def find_unit(field: FieldInfo) -> str:
+def find_option_unit(field: FieldInfo) -> str:
     """Returns the unit of an option; empty where it has none."""
     return next((each.name for each in field.metadata if isinstance(each, Unit)), "")
 
 
-def describe_accepted(field: FieldInfo) -> str:
+def describe_option_limits(field: FieldInfo) -> str:
     """Tells which values an option accepts: its kind and its limits."""
     return _describe(field.annotation, field.metadata)
 

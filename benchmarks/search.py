@@ -23,7 +23,7 @@ import pandas as pd
 
 from bcd.patches import Hospital
 from bcd.preprocessing.options import PrepareOptions
-from bcd.runtime import enter
+from bcd.runtime import enter_runtime
 from bcd.search.options import SearchOptions
 from bcd.search.records import TrialRecord
 from bcd.settings import Settings
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--home", type=Path, default=Path(".bcd/benchmark-search"))
     arguments = parser.parse_args()
     settings = Settings(home=arguments.home)
-    enter(settings)
+    enter_runtime(settings)
     snapshot = freeze_subset(settings, arguments.data, arguments.per_patient)
     print(", ".join(f"{n:,} {split}" for split, n in snapshot.counts()["patches"].items() if n), "patches")
     curves: dict[str, list[Curve]] = {name: [] for name in WAYS}

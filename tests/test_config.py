@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bcd.cli.main import app
-from bcd.config import TABLES, describe_settings, list_values, load_configuration
+from bcd.config import TABLES, describe_settings, list_configuration_values, load_configuration
 from bcd.errors import BcdError
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.outcome import OutcomeRule
@@ -166,11 +166,11 @@ def test_a_fault_stops_every_command_before_it_begins(write: Write, command: lis
 
 
 def test_a_fault_stops_a_flow_before_it_begins(write: Write) -> None:
-    from flows.stages import begin
+    from flows.stages import begin_stage_flow
 
     write("[gate]\nmargn = 0.1\n")
     with pytest.raises(BcdError, match="margn"):
-        begin("")
+        begin_stage_flow("")
 
 
 @pytest.mark.parametrize("command", [["down"], ["retrain", "--help"], ["snapshot", "list", "--help"], []])
@@ -199,7 +199,7 @@ def test_the_origin_of_every_value_is_shown(
 
 def test_what_is_not_valid_is_shown_too(write: Write) -> None:
     write("[gate]\nmargn = 0.1\n")
-    assert [(each.key, each.where) for each in list_values() if each.where != "default"][1:] == [
+    assert [(each.key, each.where) for each in list_configuration_values() if each.where != "default"][1:] == [
         ("margn", "bcd.toml, line 2")
     ]
     result = CliRunner().invoke(app, ["config", "show"])

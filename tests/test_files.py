@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bcd.files import rotate, whole_file, whole_folder
+from bcd.files import rotate_log, whole_file, whole_folder
 
 
 class _KilledError(Exception):
@@ -69,7 +69,7 @@ def test_a_folder_that_another_process_made_meanwhile_stays(tmp_path: Path) -> N
 
 def test_what_a_killed_process_left_is_swept_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
     code = (
-        "import os, sys; from pathlib import Path; from bcd.files import rotate, whole_file, whole_folder\n"
+        "import os, sys; from pathlib import Path; from bcd.files import whole_file, whole_folder\n"
         "folder = Path(sys.argv[1])\n"
         "with whole_folder(folder / 'batch') as a, whole_file(folder / 'index') as b:\n"
         "    (a / 'pixels').write_text('half'); b.write_text('half'); os.kill(os.getpid(), 9)\n"
@@ -101,8 +101,8 @@ def test_a_log_that_grew_is_moved_and_its_writer_goes_on(tmp_path: Path) -> None
         for text in ("first", "second", "third", "fourth"):
             writer.write(text * 10)
             writer.flush()
-            rotate(log, limit=10, keep=2)
-            rotate(log, limit=10, keep=2)  # an empty one stays
+            rotate_log(log, limit=10, keep=2)
+            rotate_log(log, limit=10, keep=2)  # an empty one stays
         writer.write("on")
     read = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert read == {"server.log": "on", "server.log.1": "fourth" * 10, "server.log.2": "third" * 10}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bcd.search.records import StudyResult
 
 
-def search(
+def search_command(
     *,
     plan: Annotated[str, typer.Option(help="The id of a plan whose search goes on. By default a new plan.")] = "",
     snapshot: Annotated[
@@ -45,7 +45,7 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Search for a better network than the default. The same command on another machine joins the study."""
-    from bcd.cli.terminal import at_work, whole_command
+    from bcd.cli.terminal import open_terminal, whole_command
     from bcd.errors import BcdError
     from bcd.search.options import SearchOptions
     from bcd.settings import load_settings
@@ -57,21 +57,21 @@ def search(
     if plan and (snapshot or any(value is not None for value in asked.values())):
         raise BcdError("A plan says how far its search goes.", "Leave --plan out, or the other options.")
     options = settings.options("search", SearchOptions, **asked)
-    with at_work(settings, runs_flows=True, as_json=as_json) as console:
+    with open_terminal(settings, runs_flows=True, as_json=as_json) as console:
         from flows.preprocess import preprocess
-        from flows.search import search as search_flow
+        from flows.search import search
 
         plan = plan or preprocess(snapshot, search=options)
         try:
-            result = search_flow(plan, workers or 0)
+            result = search(plan, workers or 0)
         except KeyboardInterrupt:
             again = whole_command(settings, "search", "--plan", plan)
             console.print(f"\nTo go on: {again}", soft_wrap=True, highlight=False)
             raise
-        show_study(console, result)
+        _show_study(console, result)
 
 
-def show_study(console: Screen, study: StudyResult) -> None:
+def _show_study(console: Screen, study: StudyResult) -> None:
     """Prints the trials of a study, what its candidates gain, and the verdict."""
     from bcd.evaluation.report.tables import format_difference
 

@@ -84,7 +84,7 @@ def write_units(settings: Settings, folder: Path) -> list[Path]:
             f"The path {settings.home} or {flows.ROOT} holds a character that means something in a unit.",
             "Move the home (docs/how-to/move-a-home.md) or the installation to a path without it.",
         )
-    servers = [name for name in processes.NAMES[1:] if name in daemons.needed(settings)]
+    servers = [name for name in processes.NAMES[1:] if name in daemons.list_needed_daemons(settings)]
     texts = {f"bcd-{name}.service": _unit(settings, name, daemons.TITLES[name]) for name in servers}
     deploys = [f"bcd-{name}.service" for name in servers if name in ("prefect", "mlflow")]
     texts[f"bcd-{_DEPLOY}.service"] = _unit(settings, _DEPLOY, "the flows are deployed", deploys)
@@ -96,18 +96,18 @@ def write_units(settings: Settings, folder: Path) -> list[Path]:
     return [folder / name for name in sorted(texts)]
 
 
-def run(name: str) -> None:
+def run_unit(name: str) -> None:
     """Becomes the process of a unit, or deploys the flows and ends."""
     from bcd.config import load_configuration
-    from bcd.runtime import enter
+    from bcd.runtime import enter_runtime
 
     settings = load_configuration()
-    enter(settings)
+    enter_runtime(settings)
     if name == _DEPLOY:
         for line in daemons.deploy_onto_units(settings):
             sys.stdout.write(f"{line}\n")
         return
-    command, variables = daemons.prepare(settings, name)
+    command, variables = daemons.prepare_daemon(settings, name)
     os.execve(command[0], command, variables)  # noqa: S606 - it is to take this process's place
 
 
@@ -131,4 +131,4 @@ def _unit(settings: Settings, name: str, what: str, needs: list[str] | None = No
 
 
 if __name__ == "__main__":
-    run(sys.argv[1])
+    run_unit(sys.argv[1])

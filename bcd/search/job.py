@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from bcd.files import lock
+from bcd.files import lock_file
 from bcd.options import Options
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepared import PreparedSnapshot, prepare_snapshot
@@ -40,16 +40,16 @@ class Job(Options):
 
     def prepare(self, preparation: PrepareOptions) -> PreparedSnapshot:
         """Returns the snapshot's patches, prepared as a recipe says."""
-        return prepare_in_process(self.load_settings(), self.load_snapshot(), preparation)
+        return prepare_for_trials(self.load_settings(), self.load_snapshot(), preparation)
 
 
-def prepare_in_process(settings: Settings, snapshot: Snapshot, preparation: PrepareOptions) -> PreparedSnapshot:
+def prepare_for_trials(settings: Settings, snapshot: Snapshot, preparation: PrepareOptions) -> PreparedSnapshot:
     """Prepares a snapshot's patches, or waits for the worker of this machine that does."""
-    with lock(settings.work / "preparing" / "lock"):
+    with lock_file(settings.work / "preparing" / "lock"):
         return prepare_snapshot(settings, snapshot, preparation)
 
 
-def make_job(
+def make_search_job(
     settings: Settings,
     study: str,
     *,

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bcd.files import lock
-from bcd.search.records import SURPLUS, is_counted
+from bcd.files import lock_file
+from bcd.search.records import SURPLUS, is_counted_trial
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -91,7 +91,7 @@ class Queue:
                 trial.set_user_attr("end", SURPLUS)
                 raise DeclinedError
             place = self.place(frozen)
-            held.append(lock(place / "lock"))
+            held.append(lock_file(place / "lock"))
             held[-1].acquire()
             choosing.release()
             try:
@@ -127,19 +127,20 @@ class Queue:
         fail_stale_trials(self.study)
         trials = self.study.get_trials(deepcopy=False)
         return Standing(
-            ended=sum(map(is_counted, trials)),
+            ended=sum(map(is_counted_trial, trials)),
             running=sum(trial.state == TrialState.RUNNING for trial in trials),
             seconds=sum(
                 row["seconds"]
                 for trial in trials
-                if not trial.state.is_finished() or is_counted(trial)  # a retry has the rows of its first attempt
+                if not trial.state.is_finished()
+                or is_counted_trial(trial)  # a retry has the rows of its first attempt
                 for row in trial.user_attrs.get("history", [])
             ),
         )
 
     def choosing(self) -> BaseFileLock:
         """Returns the lock that is held while a trial is chosen or put into the queue."""
-        return lock(self.folder / "lock")
+        return lock_file(self.folder / "lock")
 
     def _requeue(self) -> None:
         """Puts trials back whose worker on this machine has died; the lock of choosing is held meanwhile."""
@@ -148,7 +149,7 @@ class Queue:
         from optuna.trial import TrialState
 
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            held = lock(self.place(trial) / "lock")
+            held = lock_file(self.place(trial) / "lock")
             if not Path(held.lock_file).exists():  # a worker of another machine
                 continue
             try:
@@ -168,12 +169,12 @@ class Queue:
         return next((trial.number for trial in trials if trial.state == TrialState.WAITING), len(trials))
 
 
-def is_surplus(study: Study, number: int, budget: int) -> bool:
+def is_surplus_trial(study: Study, number: int, budget: int) -> bool:
     """Whether the trials before this one use up the budget of trials (0: none), so that it must not begin."""
     from optuna.trial import TrialState
 
     before = sum(
-        is_counted(trial) or bool(trial.state == TrialState.RUNNING and trial.number < number)
+        is_counted_trial(trial) or bool(trial.state == TrialState.RUNNING and trial.number < number)
         for trial in study.get_trials(deepcopy=False)
         if trial.number != number
     )

@@ -91,34 +91,34 @@ class StudyResult:
     importances: dict[str, float] = field(default_factory=dict)
 
 
-def origin(trial: FrozenTrial) -> int:
+def find_first_attempt_of_trial(trial: FrozenTrial) -> int:
     """Returns the number of the first attempt of an optuna.trial.FrozenTrial, which names its folder."""
     return int(trial.system_attrs.get("failed_trial", trial.number))
 
 
-def is_record(trial: FrozenTrial) -> bool:
+def _is_record(trial: FrozenTrial) -> bool:
     """Whether a trial of the storage has ended and is one of the study's, not an attempt that was given up."""
     return bool(trial.state.is_finished()) and trial.user_attrs.get("end", SURPLUS) != SURPLUS
 
 
-def is_counted(trial: FrozenTrial) -> bool:
+def is_counted_trial(trial: FrozenTrial) -> bool:
     """Whether a trial of the storage has used up one of the budget's trials."""
     return bool(trial.state.is_finished()) and trial.user_attrs.get("end") in COUNTED
 
 
 def read_trials(study: Study) -> list[TrialRecord]:
     """Reads the trials of an optuna.Study that have ended, by number."""
-    ended = [read_trial(trial) for trial in study.get_trials(deepcopy=False) if is_record(trial)]
+    ended = [_read_trial(trial) for trial in study.get_trials(deepcopy=False) if _is_record(trial)]
     return sorted(ended, key=lambda trial: trial.number)
 
 
-def read_trial(trial: FrozenTrial) -> TrialRecord:
+def _read_trial(trial: FrozenTrial) -> TrialRecord:
     """Reads a finished optuna.trial.FrozenTrial of a study of ours."""
     notes = trial.user_attrs
     recipe = Recipe.model_validate_json(notes["recipe"])
     history = notes.get("history", [])
     return TrialRecord(
-        number=origin(trial),
+        number=find_first_attempt_of_trial(trial),
         state=notes["end"],
         value=_value(trial),
         params=dict(trial.params),

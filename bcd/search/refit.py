@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from bcd.networks.keras_files import load_network
 from bcd.patches import PERSON
-from bcd.progress import say
+from bcd.progress import say_progress
 from bcd.search.job import Job
 from bcd.search.options import SearchOptions
 from bcd.search.queue import DeclinedError, Queue
 from bcd.search.records import SURPLUS, TrialRecord, read_trials
 from bcd.search.storage import find_study
 from bcd.settings import Settings
-from bcd.training.fit import find_trained, train_network
+from bcd.training.fit import find_trained_network, train_network
 from bcd.training.loop import DivergedError
 from bcd.training.predict import predict_logits
 
@@ -43,7 +43,7 @@ def refits_name(study: str) -> str:
     return study + _SUFFIX
 
 
-def choose_candidates(trials: list[TrialRecord], options: SearchOptions) -> list[TrialRecord]:
+def _choose_candidates(trials: list[TrialRecord], options: SearchOptions) -> list[TrialRecord]:
     """Returns the trials that may take the default's place: the best within the limits, best first."""
     complete = [trial for trial in trials if trial.state == "complete" and trial.allowed and trial.number != 0]
     if options.objective == "score-and-cost":
@@ -82,7 +82,7 @@ def plan_refits(trials: list[TrialRecord], options: SearchOptions) -> list[Refit
     The seeds are new ones: that of the trial itself was lucky, or it would be no candidate. One seed alone is the
     trial's own, whose network is there already.
     """
-    candidates = choose_candidates(trials, options)
+    candidates = _choose_candidates(trials, options)
     if not candidates:
         return []
     seeds = [0] if options.seeds == 1 else range(1, options.seeds + 1)
@@ -115,7 +115,7 @@ def read_refits(study: Study, plan: list[Refit], options: SearchOptions) -> dict
     return ended
 
 
-def read_val(prepared: PreparedSnapshot, logits: NDArray[Any] | None = None) -> Sample:
+def read_val_for_refits(prepared: PreparedSnapshot, logits: NDArray[Any] | None = None) -> Sample:
     """Returns the val patches as a sample, with logits in the place of probabilities: only their order counts."""
     from bcd.evaluation.metrics.sample import Sample
 
@@ -159,7 +159,7 @@ def run_refit(job: Job) -> None:
         for name in ("trial", "seed", "epochs"):
             trial.suggest_int(name, 0, _MOST)
         refit, epochs = _read_refit(queue.frozen(trial))
-        if find_trained(folder) is None:
+        if find_trained_network(folder) is None:
             trained.append(refit)
         return _train(job, trials[refit.trial], refit, epochs=epochs, trial=trial, folder=folder)
 
@@ -181,12 +181,12 @@ def _train(job: Job, record: TrialRecord, refit: Refit, *, epochs: int, trial: T
     try:
         trained = train_network(prepared, record.architecture, record.training.model_copy(update=changes), folder)
     except DivergedError as error:
-        say(f"{title} failed: {error.what}")
+        say_progress(f"{title} failed: {error.what}")
         trial.set_user_attr("end", "diverged")
         raise DeclinedError from error
     logits = predict_logits(load_network(trained.path), prepared.split("val")[0])
-    trial.set_user_attr("pairs", concordance(read_val(prepared, logits)).tolist())
-    say(f"{title}: val score {trained.val_score:.3f}.")
+    trial.set_user_attr("pairs", concordance(read_val_for_refits(prepared, logits)).tolist())
+    say_progress(f"{title}: val score {trained.val_score:.3f}.")
     trial.set_user_attr("end", "complete")
     return trained.val_score
 

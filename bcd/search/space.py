@@ -128,7 +128,7 @@ def fingerprint_space() -> str:
     return hashlib.sha256(repr(SPACE).encode()).hexdigest()[:12]
 
 
-def first_points(preparation: PrepareOptions) -> list[dict[str, Any]]:
+def first_search_points(preparation: PrepareOptions) -> list[dict[str, Any]]:
     """Returns the points that every study begins with: the default, then the founding work's network."""
     return [point | {"sharpen": preparation.sharpen} for point in (DEFAULT, DISSERTATION)]
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bcd.errors import BcdError
-from bcd.files import lock
+from bcd.files import lock_file
 from bcd.search.options import SearchOptions
-from bcd.search.space import fingerprint_space, first_points
+from bcd.search.space import fingerprint_space, first_search_points
 from bcd.settings import Settings
 from bcd.store.schemas import require_schema
 from bcd.training.options import TrainOptions
@@ -76,7 +76,7 @@ def open_study(settings: Settings, name: str, options: SearchOptions, inputs: di
     import optuna
 
     two = options.objective == "score-and-cost" and inputs is not None
-    with lock(settings.work / name / "lock"):  # two processes that both make it new would both fill the queue
+    with lock_file(settings.work / name / "lock"):  # two processes that both make it new would both fill the queue
         study = optuna.create_study(
             storage=_open_storage(settings, options.heartbeat_seconds),
             study_name=name,
@@ -91,7 +91,7 @@ def open_study(settings: Settings, name: str, options: SearchOptions, inputs: di
 
 def make_storage(settings: Settings) -> str:
     """Makes the storage where there is none, so that a page may be opened on it, and returns its SQLAlchemy URL."""
-    with lock(settings.work / "storage" / "lock"), quiet_optuna():
+    with lock_file(settings.work / "storage" / "lock"), quiet_optuna():
         storage = _open_storage(settings, SearchOptions().heartbeat_seconds)
     return str(storage.url)
 
@@ -111,7 +111,7 @@ def _claim_inputs(study: Study, inputs: dict[str, Any]) -> None:
         if not study.get_trials(deepcopy=False):
             from bcd.preprocessing.options import PrepareOptions
 
-            points = first_points(PrepareOptions.model_validate(inputs["preparation"]))
+            points = first_search_points(PrepareOptions.model_validate(inputs["preparation"]))
             for point in points[:1] if inputs["search"]["sampler"] == "random" else points:
                 study.enqueue_trial(point)
         study.set_user_attr(_INPUTS, inputs)

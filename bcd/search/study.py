@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from bcd.errors import BcdError
 from bcd.networks.architecture import PRESETS
-from bcd.progress import say
-from bcd.search.job import Job, make_job, prepare_in_process
+from bcd.progress import say_progress
+from bcd.search.job import Job, make_search_job, prepare_for_trials
 from bcd.search.options import SearchOptions
 from bcd.search.queue import Queue, Standing
 from bcd.search.records import COUNTED, StudyResult, TrialRecord, read_trials
@@ -28,16 +28,16 @@ from bcd.search.refit import (
     open_refits,
     plan_refits,
     read_refits,
-    read_val,
+    read_val_for_refits,
     refits_name,
 )
 from bcd.search.space import Recipe
 from bcd.search.storage import describe_study, open_study, quiet_optuna, study_name
 from bcd.search.trial import open_trials
-from bcd.search.verdict import Gain, choose, measure_gain, tell_verdict
+from bcd.search.verdict import Gain, choose, measure_gain, tell_study_verdict
 from bcd.search.workers import Workers
 from bcd.settings import Settings
-from bcd.training.fit import check_evidence
+from bcd.training.fit import check_training_evidence
 from bcd.training.options import TrainOptions
 
 if TYPE_CHECKING:
@@ -77,16 +77,18 @@ def run_study(
         BcdError: The study of that name is of something else, its trainings look at no val patient, the limits leave
             no network to try, or no trial finished.
     """
-    prepared = prepare_in_process(settings, snapshot, preparation)
+    prepared = prepare_for_trials(settings, snapshot, preparation)
     if not training.min_val_patients:
         raise BcdError(
             "A study compares by val patients, and its trainings look at none (min_val_patients = 0).",
             "Set `min_val_patients` of [training] to at least 1.",
         )
-    check_evidence(prepared, training)
+    check_training_evidence(prepared, training)
     inputs = describe_study(snapshot, preparation, options, training)
     name = study_name(inputs, options)
-    job = make_job(settings, name, snapshot=snapshot, preparation=preparation, training=training, options=options)
+    job = make_search_job(
+        settings, name, snapshot=snapshot, preparation=preparation, training=training, options=options
+    )
     workers = Workers(options.workers)
     try:
         with quiet_optuna():
@@ -95,7 +97,7 @@ def run_study(
             trials = read_trials(study)
             if not any(trial.state == "complete" for trial in trials):
                 raise BcdError(f"No trial of {name} finished.", "Lower the learning rate of the training.")
-            gains = _run_refits(settings, job, workers, trials, read_val(prepared))
+            gains = _run_refits(settings, job, workers, trials, read_val_for_refits(prepared))
             return _sum_up(study, trials, gains, job)
     finally:
         workers.dismiss()
@@ -154,7 +156,7 @@ def _work_off(queue: Queue, job: Job, workers: Workers, count_left: Callable[[St
             workers.wait(_GLANCE)
             continue
         if not waited:
-            say(f"Waiting for other workers, at {standing.running} of this study's trials.")
+            say_progress(f"Waiting for other workers, at {standing.running} of this study's trials.")
             waited = True
         time.sleep(_GLANCE)
 
@@ -190,7 +192,7 @@ def _sum_up(study: Study, trials: list[TrialRecord], gains: list[Gain], job: Job
         training=job.training.model_copy(update={name: getattr(chosen.training, name) for name in searched}),
         best=best,
         trials=trials,
-        note=tell_verdict(gains, best, seeds=job.options.seeds, default_diverged=diverged),
+        note=tell_study_verdict(gains, best, seeds=job.options.seeds, default_diverged=diverged),
         preparation=chosen.preparation,
         gains=gains,
         front=find_front(trials),

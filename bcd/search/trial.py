@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bcd.errors import BcdError
-from bcd.networks.architecture import PRESETS, Architecture, describe
+from bcd.networks.architecture import PRESETS, Architecture, describe_architecture
 from bcd.networks.build import build_network
-from bcd.networks.cost import Cost, measure_cost, measure_latency
-from bcd.progress import say
+from bcd.networks.cost import Cost, measure_network_cost, measure_network_latency
+from bcd.progress import say_progress
 from bcd.search.job import Job
-from bcd.search.queue import DeclinedError, Queue, is_surplus
-from bcd.search.records import origin
+from bcd.search.queue import DeclinedError, Queue, is_surplus_trial
+from bcd.search.records import find_first_attempt_of_trial
 from bcd.search.space import Recipe, propose
 from bcd.search.storage import find_study
 from bcd.settings import Settings
@@ -49,7 +49,7 @@ def run_trial(job: Job) -> None:
 def open_trials(settings: Settings, study: Study) -> Queue:
     """Returns the queue of a study's trials; a retried one lies where it began."""
     folder = settings.work / str(study.study_name)
-    return Queue(study, folder, lambda trial: folder / f"trial-{origin(trial)}")
+    return Queue(study, folder, lambda trial: folder / f"trial-{find_first_attempt_of_trial(trial)}")
 
 
 class _Trial:
@@ -69,11 +69,11 @@ class _Trial:
         try:
             self.queue.take(
                 make_sampler=self._make_sampler,
-                may_begin=lambda trial: not is_surplus(self.study, trial.number, self.options.trials),
+                may_begin=lambda trial: not is_surplus_trial(self.study, trial.number, self.options.trials),
                 objective=self._try,
             )
         except UpdateFinishedTrialError:
-            say("The storage missed this worker for so long that its trial was given to another.")
+            say_progress("The storage missed this worker for so long that its trial was given to another.")
         return self.end
 
     def _make_sampler(self, number: int) -> BaseSampler:
@@ -96,17 +96,19 @@ class _Trial:
         title = f"Trial {self._number(trial)}"
         cost = self._note_cost(trial, recipe.architecture)
         self._count_attempt(trial, title)
-        say(f"{title}: {describe(recipe.architecture)}, learning rate {training.learning_rate:.2g}.")
+        say_progress(
+            f"{title}: {describe_architecture(recipe.architecture)}, learning rate {training.learning_rate:.2g}."
+        )
         try:
             score = self._train(trial, recipe, place, most=self._count_affordable(cost))
         except TrialPruned:
-            say(f"{title} was pruned: it lags behind the others, or costs too much to go on.")
+            say_progress(f"{title} was pruned: it lags behind the others, or costs too much to go on.")
             self._note_end(trial, "pruned")
             raise
         except Exception as error:
             self._note_failure(trial, title, error)
             raise
-        say(f"{title}: val score {score:.3f}.")
+        say_progress(f"{title}: val score {score:.3f}.")
         self._note_end(trial, "complete")
         return (score, float(cost.multiply_adds)) if self.options.objective == "score-and-cost" else score
 
@@ -181,7 +183,7 @@ class _Trial:
         attempts = attempts + 1 if at == epochs else 1
         trial.set_user_attr("attempts", (epochs, attempts))
         if attempts > _ATTEMPTS:
-            say(f"{title} is given up: its process was killed {_ATTEMPTS} times after epoch {epochs}.")
+            say_progress(f"{title} is given up: its process was killed {_ATTEMPTS} times after epoch {epochs}.")
             self._note_end(trial, "failed")
             raise DeclinedError
 
@@ -191,7 +193,9 @@ class _Trial:
         everyone_s = not isinstance(error, BcdError) or self._number(trial) == 0
         if everyone_s and not diverged and not _is_out_of_memory(error):
             return
-        say(f"{title} failed: {error.what if isinstance(error, BcdError) else 'the device has too little memory.'}")
+        say_progress(
+            f"{title} failed: {error.what if isinstance(error, BcdError) else 'the device has too little memory.'}"
+        )
         self._note_end(trial, "diverged" if diverged else "failed")
         raise DeclinedError from error
 
@@ -200,7 +204,7 @@ class _Trial:
         self.end = end
 
     def _number(self, trial: Trial) -> int:
-        return origin(self.queue.frozen(trial))
+        return find_first_attempt_of_trial(self.queue.frozen(trial))
 
 
 def _finished_epochs(place: Path) -> list[dict[str, float]]:
@@ -215,11 +219,11 @@ def _measure(architecture: Architecture) -> Cost:
 
 @cache
 def _measure_json(architecture: str) -> Cost:
-    return measure_cost(build_network(Architecture.model_validate_json(architecture)))
+    return measure_network_cost(build_network(Architecture.model_validate_json(architecture)))
 
 
 def _time(architecture: Architecture) -> float:
-    return measure_latency(build_network(architecture), _BATCH).milliseconds
+    return measure_network_latency(build_network(architecture), _BATCH).milliseconds
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -122,7 +122,7 @@ def choose(gains: Sequence[Gain], *, default_diverged: bool = False) -> int:
     return max(able, key=lambda gain: float(np.mean(gain.scores))).trial if able else 0
 
 
-def tell_verdict(gains: Sequence[Gain], best: int, *, seeds: int, default_diverged: bool = False) -> str:
+def tell_study_verdict(gains: Sequence[Gain], best: int, *, seeds: int, default_diverged: bool = False) -> str:
     """Returns what a study shows and what it does not, in a sentence or two."""
     from bcd.evaluation.report.tables import format_difference
 

@@ -13,7 +13,7 @@ from bcd.preprocessing.options import PrepareOptions
 from bcd.search.plots import draw_study
 from bcd.search.records import StudyResult, TrialRecord
 from bcd.search.refit import find_front
-from bcd.search.space import first_points, propose
+from bcd.search.space import first_search_points, propose
 from bcd.training.options import TrainOptions
 
 ALL = ["history", "learning-curves", "score-and-cost", "parallel-coordinates", "importances"]
@@ -24,7 +24,7 @@ def _study(number: int, *, importances: dict[str, float], cut_from: int = 3) -> 
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     trials = []
     for n in range(number):
-        point = optuna.trial.FixedTrial(first_points(PrepareOptions())[n]) if n < 2 else study.ask()
+        point = optuna.trial.FixedTrial(first_search_points(PrepareOptions())[n]) if n < 2 else study.ask()
         recipe = propose(point, TrainOptions(), PrepareOptions())
         pruned = n >= cut_from and n % 2 == 1
         scores = 0.9 - 0.1 * np.exp(-np.arange(1, 3 if pruned else 7)) + random.normal(0, 0.01)

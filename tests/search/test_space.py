@@ -8,7 +8,7 @@ import pytest
 from bcd.networks.architecture import PRESETS
 from bcd.preprocessing.options import PrepareOptions
 from bcd.search import space
-from bcd.search.space import SPACE, Recipe, fingerprint_space, first_points, propose
+from bcd.search.space import SPACE, Recipe, fingerprint_space, first_search_points, propose
 from bcd.training.options import TrainOptions
 
 
@@ -18,7 +18,7 @@ from bcd.training.options import TrainOptions
 def test_the_first_two_points_are_the_presets_trained_and_prepared_as_asked(
     number: int, preset: str, training: TrainOptions, preparation: PrepareOptions
 ) -> None:
-    point = first_points(preparation)[number]
+    point = first_search_points(preparation)[number]
     trial = optuna.trial.FixedTrial(point)
     recipe = propose(trial, training, preparation)
     assert recipe == Recipe(architecture=PRESETS[preset], training=training, preparation=preparation)

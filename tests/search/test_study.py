@@ -16,7 +16,7 @@ from bcd.search import trial as trials_module
 from bcd.search.job import Job
 from bcd.search.options import SearchOptions
 from bcd.search.records import StudyResult, TrialRecord
-from bcd.search.worker import work
+from bcd.search.worker import do_next_trial
 from bcd.settings import Settings
 from bcd.training.loop import DivergedError
 from bcd.training.options import TrainOptions
@@ -274,6 +274,6 @@ def test_a_study_without_val_patients_is_refused_before_it_exists(
 
 def test_a_worker_that_comes_too_late_does_nothing(study: Study, bench: Bench, jobs: list[Job]) -> None:
     result = study(SearchOptions(trials=3, seeds=1))
-    work(jobs[0])  # the budget was spent while it started
+    do_next_trial(jobs[0])  # the budget was spent while it started
     assert study(SearchOptions(trials=3, seeds=1)) == result
     assert len(_trained(bench)) == 3

@@ -15,7 +15,7 @@ from bcd.networks.architecture import Architecture
 from bcd.progress import show_progress
 from bcd.search.job import Job
 from bcd.search.relay import PipeSink, Relay
-from bcd.search.worker import work
+from bcd.search.worker import do_next_trial
 from bcd.settings import Settings
 from bcd.snapshots.freeze import Snapshot
 from bcd.training.checkpoint import State
@@ -42,7 +42,7 @@ class Here:
     def __init__(self, job: Job) -> None:
         self.relay, self.lines = Relay(bars=False), io.StringIO()
         with show_progress(PipeSink(self.lines)):
-            work(Job.model_validate_json(job.model_dump_json()))
+            do_next_trial(Job.model_validate_json(job.model_dump_json()))
 
     def has_ended(self, seconds: float) -> bool:
         for line in self.lines.getvalue().splitlines():
