@@ -66,7 +66,7 @@ def search_command(
             result = search(plan, workers or 0)
         except KeyboardInterrupt:
             again = whole_command(settings, "search", "--plan", plan)
-            console.print(f"\nTo go on: {again}", soft_wrap=True, highlight=False)
+            console.print(f"\nTo go on: {again}", soft_wrap=True)
             raise
         _show_study(console, result)
 
@@ -101,7 +101,7 @@ def _show_study(console: Screen, study: StudyResult) -> None:
     )
     chosen = {"architecture": study.architecture, "training": study.training, "preparation": study.preparation}
     console.facts({"study": study.study, "best": study.best, "note": study.note, **chosen})
-    console.print(study.note, highlight=False)
+    console.print(study.note)
 
 
 def _name(number: int, best: int) -> str:
