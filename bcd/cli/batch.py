@@ -118,7 +118,7 @@ def list_refusals_command(
     to: Annotated[Path | None, typer.Option(help="A .csv file to write all of them to, instead of printing.")] = None,
     as_json: AsJson = False,
     limit: Annotated[
-        int, typer.Option(min=1, help="Print at most so many rows; --json prints all, and --to writes all.")
+        int, typer.Option(min=1, help="Print at most so many rows; --json and --to take all.")
     ] = 200,
 ) -> None:
     """Show the refused files of a delivery: counts by rule, then each file with its reason."""
