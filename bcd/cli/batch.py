@@ -117,9 +117,7 @@ def list_refusals_command(
     rule: Annotated[str, typer.Option(help="Only files that broke this rule.")] = "",
     to: Annotated[Path | None, typer.Option(help="A .csv file to write all of them to, instead of printing.")] = None,
     as_json: AsJson = False,
-    limit: Annotated[
-        int, typer.Option(min=1, help="Print at most so many rows; --json and --to take all.")
-    ] = 200,
+    limit: Annotated[int, typer.Option(min=1, help="Print at most so many rows; --json and --to take all.")] = 200,
 ) -> None:
     """Show the refused files of a delivery: counts by rule, then each file with its reason."""
     from bcd.admission.findings import commonest_rule
