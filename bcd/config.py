@@ -188,6 +188,8 @@ def _show_default(field: FieldInfo) -> str:
         return "none"
     if isinstance(default, bool):
         return str(default).lower()
+    if isinstance(default, dict):
+        return "none" if not default else f"`{default}`"
     if isinstance(default, list):
         return ", ".join(f"{each:g}" for each in default)
     if isinstance(default, float):

@@ -92,8 +92,8 @@ def _describe(annotation: Any, metadata: Sequence[Any]) -> str:
     if origin is Annotated:
         inner = [each for part in parts[1:] for each in (part.metadata if isinstance(part, FieldInfo) else [part])]
         return _describe(parts[0], inner)
-    if origin is list:
-        return f"a list, each {_describe(parts[0], [])}"
+    if origin in {list, dict}:
+        return f"a {'list, each' if origin is list else 'table, each value'} {_describe(parts[-1], [])}"
     if origin in {Union, UnionType}:
         return " or ".join(_describe(part, metadata if part is not NoneType else []) for part in parts)
     return "a table"

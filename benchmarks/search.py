@@ -33,8 +33,8 @@ from bcd.training.options import TrainOptions
 
 DATA = Path(__file__).parents[2] / "shared/data/batches"
 WAYS: dict[str, dict[str, Any]] = {
-    "this search": {"sampler": "tpe", "pruning": True},
-    "random search": {"sampler": "random", "pruning": False},
+    "this search": {"sampler": "tpe", "pruning": True, "dissertation": False},
+    "random search": {"sampler": "random", "pruning": False, "dissertation": False},
 }
 
 Curve = list[tuple[float, float]]
@@ -84,7 +84,7 @@ def draw_curve(trials: Sequence[TrialRecord]) -> Curve:
     unit = next(trial.multiply_adds for trial in trials if trial.number == 0)
     spent, best, curve = 0.0, 0.0, []
     for trial in trials:
-        spent += len(trial.history) * trial.multiply_adds / unit
+        spent += len(trial.history) * trial.multiply_adds / unit if trial.kind == "proposed" else 0
         if trial.state == "complete" and trial.allowed:
             best = max(best, trial.value or 0.0)
         curve.append((spent, best))

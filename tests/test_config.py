@@ -105,7 +105,7 @@ def test_an_unknown_key_of_any_table_is_named_with_its_line_and_the_nearest(writ
         ("[evaluation.outcome]\nlevel = 0.9\n", 2, ["[evaluation] has no option outcome", "[outcome]"]),
         ("[scoring]\noutcome = {level = 0.9}\n", 2, ["[scoring] has no option outcome", "[outcome]"]),
         ("[splits]\ntrain = 0.9\n", 2, ["[splits]", "sum to 1.4"]),
-        ("[search]\ntrials = 0\n", 2, ["[search]", "trials and hours"]),
+        ("[search]\nsampler = 'grid'\n", 2, ["[search]", "grid"]),
         ("epochs = 3\n", 1, ["epochs", "[search], [training]"]),
         ("home = '/elsewhere'\n", 1, ["BCD_HOME"]),
         ("prefect_port = true\n", 1, ["prefect_port = true", "from 1 to 65535"]),

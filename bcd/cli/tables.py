@@ -124,9 +124,7 @@ def _show_trials(console: Screen, study: StudyResult) -> None:
         "Trials of the search",
         study.trials,
         {
-            "trial": lambda each: (
-                str(each.number) + " (default)" * (each.number == 0) + " (best)" * (each.number == study.best)
-            ),
+            "trial": lambda each: each.name + " (chosen)" * (each.number == study.best),
             "end": lambda each: each.state,
             "val score": lambda each: "" if each.value is None else f"{each.value:.3f}",
             "parameters": lambda each: f"{each.parameters:,}",

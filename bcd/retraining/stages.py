@@ -14,6 +14,7 @@ Examples:
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,7 @@ from bcd.evaluation.report.tables import certified_threshold_table
 from bcd.files import whole_file
 from bcd.gate.promotion import find_verdict, run_gate
 from bcd.gate.rule import Verdict
-from bcd.networks.architecture import describe_architecture
+from bcd.networks.architecture import Architecture, describe_architecture
 from bcd.patches import patient_keys
 from bcd.retraining.evaluate import EvaluatedNetwork, evaluate_retrained, find_evaluated_retraining
 from bcd.retraining.logging import log_epochs_to, log_networks, log_trained, machine_tags, watch_machine
@@ -53,15 +54,24 @@ from bcd.tracking.store import open_client, start_run
 from bcd.training.ensemble import TrainedEnsemble, find_trained_ensemble, train_ensemble
 
 
-def search_stage(settings: Settings, retraining: Retraining) -> StudyResult:
-    """Searches on train and val patients, and logs the study, with a run for each trial as it ends."""
+def search_stage(
+    settings: Settings, retraining: Retraining, stated: Mapping[str, Architecture] | None = None
+) -> StudyResult:
+    """Searches on train and val patients, and logs the study, with a run for each trial as it ends.
+
+    Args:
+        settings: Where everything lies.
+        retraining: What is searched for.
+        stated: Architectures to try beside what is proposed, by the names that they are shown by.
+    """
     from bcd.search.plots import draw_study
     from bcd.search.storage import describe_study, study_name
     from bcd.search.study import run_study
 
     plan = retraining.plan
     asked = (retraining.snapshot, plan.preparation, plan.search, plan.training)
-    if "search" in find_done(settings, retraining)[1] and (found := _find_study(settings, retraining)):
+    finished = not stated and "search" in find_done(settings, retraining)[1]
+    if finished and (found := _find_study(settings, retraining)):
         mark_plan_searched(settings, retraining)
         return found
     name = study_name(describe_study(*asked), plan.search)
@@ -77,7 +87,7 @@ def search_stage(settings: Settings, retraining: Retraining) -> StudyResult:
     ):
         run.log_options("search", plan.search)
         run.log_snapshot(retraining.snapshot, context="training", split="train")
-        result = run_study(settings, *asked, on_trial=lambda trial: run.log_trial(name, trial))
+        result = run_study(settings, *asked, stated=stated, on_trial=lambda trial: run.log_trial(name, trial))
         run.log_study(result)
         for picture in draw_study(result, settings.work / name / "pictures"):
             run.log_file(picture, "study")

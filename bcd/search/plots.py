@@ -26,7 +26,6 @@ _LOOKS: dict[str, tuple[str, str, str]] = {
 }
 """Colour, marker and name of trials that have a score."""
 
-_NAMED = {0: "compact", 1: "dissertation"}
 _AXES = 8  # of the parallel coordinates; the parameters that matter most
 
 
@@ -34,11 +33,12 @@ def draw_study(study: StudyResult, folder: Path) -> list[Path]:
     """Draws every picture of a study that its trials suffice for, and returns the files."""
     scored = [trial for trial in study.trials if trial.value is not None]
     complete = [trial for trial in scored if trial.state == "complete"]
+    placed = [trial for trial in complete if trial.params]  # what was stated by hand is no point of the space
     pictures: dict[str, tuple[bool, Callable[[Path], None]]] = {
         "history": (bool(scored), lambda path: _draw_history(study, scored, path)),
         "learning-curves": (bool(scored), lambda path: _draw_learning_curves(study, scored, path)),
         "score-and-cost": (bool(complete), lambda path: _draw_front(study, complete, path)),
-        "parallel-coordinates": (len(complete) > 1, lambda path: _draw_parallel(study, complete, path)),
+        "parallel-coordinates": (len(placed) > 1, lambda path: _draw_parallel(study, placed, path)),
         "importances": (bool(study.importances), lambda path: _draw_importances(study, path)),
     }
     files = []
@@ -203,9 +203,9 @@ def _scatter(axes: Axes, trials: Sequence[TrialRecord], place: Callable[[TrialRe
 
 def _name_known(axes: Axes, trials: Sequence[TrialRecord], place: Callable[[TrialRecord], float]) -> None:
     for trial in trials:
-        if trial.number in _NAMED:
+        if trial.kind == "reference":
             at = (place(trial), trial.value or 0.0)
-            axes.annotate(_NAMED[trial.number], at, xytext=(5, 5), textcoords="offset points", fontsize=8, color=INK)
+            axes.annotate(trial.label, at, xytext=(5, 5), textcoords="offset points", fontsize=8, color=INK)
 
 
 def _place_legend(axes: Axes) -> None:

@@ -7,6 +7,7 @@ and puts a copy into the queue.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bcd.files import lock_file
-from bcd.search.records import SURPLUS, is_counted_trial
+from bcd.search.options import SearchOptions
+from bcd.search.records import SURPLUS, TrialKind, has_ended, kind_of
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -40,12 +42,14 @@ class Standing:
     """How far a study is.
 
     Attributes:
-        ended: Trials that count and have ended.
+        ended: Trials that have ended, by kind.
+        open: Trials that wait or run, by kind.
         running: Trials that somebody works on.
-        seconds: What all of them took so far.
+        seconds: What all but the references took so far.
     """
 
-    ended: int
+    ended: Counter[TrialKind]
+    open: Counter[TrialKind]
     running: int
     seconds: float
 
@@ -127,13 +131,14 @@ class Queue:
         fail_stale_trials(self.study)
         trials = self.study.get_trials(deepcopy=False)
         return Standing(
-            ended=sum(map(is_counted_trial, trials)),
+            ended=Counter(kind_of(trial) for trial in trials if has_ended(trial)),
+            open=Counter(kind_of(trial) for trial in trials if not trial.state.is_finished()),
             running=sum(trial.state == TrialState.RUNNING for trial in trials),
             seconds=sum(
                 row["seconds"]
                 for trial in trials
-                if not trial.state.is_finished()
-                or is_counted_trial(trial)  # a retry has the rows of its first attempt
+                if kind_of(trial) != "reference"
+                and (not trial.state.is_finished() or has_ended(trial))  # a retry has the rows of its first attempt
                 for row in trial.user_attrs.get("history", [])
             ),
         )
@@ -169,13 +174,15 @@ class Queue:
         return next((trial.number for trial in trials if trial.state == TrialState.WAITING), len(trials))
 
 
-def is_surplus_trial(study: Study, number: int, budget: int) -> bool:
-    """Whether the trials before this one use up the budget of trials (0: none), so that it must not begin."""
+def is_surplus_trial(study: Study, trial: FrozenTrial, options: SearchOptions) -> bool:
+    """Whether a trial must not begin: it is proposed, and those before it use up what may be."""
     from optuna.trial import TrialState
 
+    if kind_of(trial) != "proposed":
+        return False
     before = sum(
-        is_counted_trial(trial) or bool(trial.state == TrialState.RUNNING and trial.number < number)
-        for trial in study.get_trials(deepcopy=False)
-        if trial.number != number
+        has_ended(other) or (other.state == TrialState.RUNNING and other.number < trial.number)
+        for other in study.get_trials(deepcopy=False)
+        if other.number != trial.number and kind_of(other) == "proposed"
     )
-    return 0 < budget <= before
+    return not options.proposes or 0 < options.trials <= before

@@ -21,7 +21,6 @@ from bcd.search.options import SearchOptions
 from bcd.search.queue import DeclinedError, Queue
 from bcd.search.records import SURPLUS, TrialRecord, read_trials
 from bcd.search.storage import find_study
-from bcd.settings import Settings
 from bcd.training.fit import find_trained_network, train_network
 from bcd.training.loop import DivergedError
 from bcd.training.predict import predict_logits
@@ -85,8 +84,13 @@ def plan_refits(trials: list[TrialRecord], options: SearchOptions) -> list[Refit
     candidates = _choose_candidates(trials, options)
     if not candidates:
         return []
-    seeds = [0] if options.seeds == 1 else range(1, options.seeds + 1)
-    return [Refit(number, seed) for number in [0, *(trial.number for trial in candidates)] for seed in seeds]
+    default = plan_default_refits(options)
+    return default + [Refit(trial.number, refit.seed) for trial in candidates for refit in default]
+
+
+def plan_default_refits(options: SearchOptions) -> list[Refit]:
+    """Plans the refits of the default, which tell how much seeds and patients vary before anything is tried."""
+    return [Refit(0, seed) for seed in ([0] if options.seeds == 1 else range(1, options.seeds + 1))]
 
 
 def enqueue_refits(queue: Queue, plan: list[Refit], options: SearchOptions) -> None:
@@ -130,16 +134,17 @@ def read_val_for_refits(prepared: PreparedSnapshot, logits: NDArray[Any] | None 
     )
 
 
-def open_refits(settings: Settings, study: Study, options: SearchOptions) -> Queue:
+def open_refits(job: Job, study: Study) -> Queue:
     """Returns the queue of a study's refits; one with the trial's own seed and epochs lies where the trial does."""
-    folder = settings.work / str(study.study_name)
-    trials = settings.work / str(study.study_name).removesuffix(_SUFFIX)
+    folder = job.load_settings().work / str(study.study_name)
 
     def place(trial: FrozenTrial) -> Path:
         refit, epochs = _read_refit(trial)
-        if refit.seed == 0 and epochs in (0, options.epochs):
-            return trials / f"trial-{refit.trial}"
-        return folder / f"trial-{refit.trial}-seed-{refit.seed}-epochs-{epochs or options.epochs}"
+        if refit.trial == 0:
+            return job.reference_folder("compact", refit.seed, epochs)
+        if refit.seed == 0 and epochs in (0, job.options.epochs):
+            return job.folder / f"trial-{refit.trial}"
+        return folder / f"trial-{refit.trial}-seed-{refit.seed}-epochs-{epochs or job.options.epochs}"
 
     return Queue(study, folder, place)
 
@@ -152,7 +157,7 @@ def run_refit(job: Job) -> None:
     settings, options = job.load_settings(), job.options
     trials = {trial.number: trial for trial in read_trials(find_study(settings, job.study, options))}
     study = find_study(settings, refits_name(job.study), options)
-    queue = open_refits(settings, study, options)
+    queue = open_refits(job, study)
     trained: list[Refit] = []
 
     def objective(trial: Trial, folder: Path) -> float:

@@ -116,7 +116,7 @@ class Run:
 
     def log_trial(self, study: str, trial: TrialRecord) -> None:
         """Logs one finished trial of a study as a run under this one."""
-        name = f"trial {trial.number}" + (f" {trial.state}" if trial.state != "complete" else "")
+        name = f"trial {trial.name}" + (f" {trial.state}" if trial.state != "complete" else "")
         tags = {"bcd.study": study, "bcd.state": trial.state}
         run = self.open_child(f"trial/{study}/{trial.number}", name, "trial", tags)
         run.log_options("architecture", trial.architecture)

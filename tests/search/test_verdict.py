@@ -7,7 +7,7 @@ import pytest
 
 from bcd.evaluation.metrics.ranking import concordance
 from bcd.evaluation.metrics.sample import Sample
-from bcd.search.verdict import Gain, choose, measure_gain, tell_study_verdict
+from bcd.search.verdict import Gain, choose, measure_detectable, measure_gain, tell_study_verdict
 from bcd.training.history import score_val_by_patients
 
 PATIENTS = 20
@@ -60,6 +60,24 @@ def test_more_candidates_need_a_larger_gain() -> None:
     one, many = _gain(0.8, 1.0), _gain(0.8, 1.0, candidates=10)
     assert many.low < one.low
     assert many.value == one.value
+
+
+def test_a_detectable_gain_is_seen_about_four_times_in_five() -> None:
+    seen = []
+    for number in range(60):
+        default = [concordance(_val(1.0, 1000 * number + seed)) for seed in range(3)]
+        other = [concordance(_val(0.75, 1000 * number + 500 + seed)) for seed in range(3)]
+        gain = measure_gain(7, other, default, _val(1, 0))
+        seen.append((measure_detectable(default, _val(1, 0), candidates=1), gain))
+    detectable = np.median([each for each, _ in seen])
+    mean = np.mean([gain.value for _, gain in seen])
+    shown = np.mean([gain.is_shown for _, gain in seen])
+    assert 0.5 < mean / detectable < 2.0
+    assert (shown > 0.8) == (mean > detectable)
+
+
+def test_nothing_is_detectable_by_one_seed() -> None:
+    assert measure_detectable([concordance(_val(1.0, 0))], _val(1, 0), candidates=1) is None
 
 
 def test_seeds_that_disagree_widen_the_interval() -> None:

@@ -27,9 +27,9 @@ SPLITS = ["train"] * 20 + ["val"] * 8 + ["gate"] * 4 + ["test"] * 4
 PATCHES = 4  # of each patient, half of them IDC
 
 
-def write_hospital(settings: Settings) -> Snapshot:
-    """Writes a batch and its snapshot; patches of label 1 are darker."""
-    splits = {f"{patient:02}": split for patient, split in enumerate(SPLITS)}
+def write_hospital(settings: Settings, more: int = 0) -> Snapshot:
+    """Writes a batch and its snapshot, with so many more train patients; patches of label 1 are darker."""
+    splits = {f"{patient:02}": split for patient, split in enumerate([*SPLITS, *["train"] * more])}
     patches = list_patches(splits, [each % 2 for each in range(PATCHES)], slide="1")
     pixels = np.random.default_rng(0).integers(100, 256, (len(patches), 50, 50, 3), dtype=np.uint8)
     pixels[patches["label"] == 1] //= 2
@@ -74,10 +74,11 @@ class Bench:
     ) -> TrainedNetwork:
         checkpoint = folder / CHECKPOINT
         history = self.history.setdefault(folder, [])
-        name = folder.name if options.seed == TrainOptions().seed else folder.name.split("-epochs")[0]
+        kind, place = folder.name.split("-")[:2]
+        number = int(place) if kind == "trial" else ["compact", "dissertation"].index(kind)
+        name = f"trial-{number}" + (f"-seed-{seed}" if (seed := options.seed - TrainOptions().seed) else "")
         if len(history) < options.epochs:
             self.trained.append((name, architecture, options))
-        number = int(name.split("-")[1])
         for epoch in range(len(history) + 1, options.epochs + 1):
             score = self.score(number, options.seed - TrainOptions().seed, epoch)
             history.append({"val_score": score, "val_auroc": score, "seconds": 1.0})
