@@ -68,7 +68,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize(
-    "step", ["register_bundle", "require_scores", "record_decision", "carry_out", "alias", "tag"]
+    "step", ["register_bundle", "require_bundle_scores", "store_decision", "move_registry_aliases", "alias", "tag"]
 )
 def test_killed_before_any_step_the_same_command_ends_as_if_it_had_not_been(
     home: Settings, store: Store, step: str, monkeypatch: pytest.MonkeyPatch
@@ -88,7 +88,7 @@ def test_killed_before_any_step_the_same_command_ends_as_if_it_had_not_been(
     decision = make_released_champion(store, LEE)
     assert find_champion_version(home) == decision.challenger
     assert len(list_versions_with_verdicts(home)) == len(list_stored_decisions(store)) == 1
-    assert open_client(home).get_model_version("bcd-idc", "1").tags["bcd.decision"] == decision.key
+    assert open_client(home).get_model_version("bcd-idc", "1").tags[aliases.DONE_TAG] == decision.key
 
 
 @pytest.fixture
