@@ -3,7 +3,7 @@
 Library code says what it does and how far it is; the command or the flow installs the sink that shows it.
 
 Examples:
-    >>> with track("Decoding patches", total=3) as advance:
+    >>> with track_progress("Decoding patches", total=3) as advance:
     ...     for _ in range(3):
     ...         advance(1)
 """
@@ -55,16 +55,16 @@ def show_progress(sink: ProgressSink) -> Iterator[None]:
         _sinks.remove(sink)
 
 
-def is_shown() -> bool:
+def is_progress_shown() -> bool:
     """Whether somebody has installed a sink already."""
     return len(_sinks) > 1
 
 
-def track(description: str, total: float | None = None) -> AbstractContextManager[Advance]:
+def track_progress(description: str, total: float | None = None) -> AbstractContextManager[Advance]:
     """Opens a piece of work; the block advances it by calling what it was given."""
     return _sinks[-1].track(description, total)
 
 
-def say(message: str) -> None:
+def say_progress(message: str) -> None:
     """Tells the user one line of news, such as a stage that was found done."""
     _sinks[-1].say(message)

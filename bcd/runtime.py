@@ -3,7 +3,7 @@
 Telemetry is off, all state goes under BCD_HOME, and the servers that `bcd up` started are used where they run.
 
 Examples:
-    >>> enter(load_settings())  # doctest: +SKIP
+    >>> enter_runtime(load_settings())  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from bcd.errors import BcdError
+from bcd.files import rotate_log
 from bcd.settings import Settings
 
 # Prefect's own server tries to phone home unless analytics are off as well; MLflow only understands "true".
@@ -38,7 +39,7 @@ _DEFAULTS = {
 }
 
 
-def environment(settings: Settings) -> dict[str, str]:
+def runtime_environment(settings: Settings) -> dict[str, str]:
     """Returns the variables that every process of bcd needs; a default that the user has set is left alone."""
     variables = {key: os.environ.get(key, value) for key, value in _DEFAULTS.items()}
     variables |= _SILENCE
@@ -50,9 +51,9 @@ def environment(settings: Settings) -> dict[str, str]:
     return variables
 
 
-def enter(settings: Settings) -> None:
+def enter_runtime(settings: Settings) -> None:
     """Makes this process one of bcd's: call it before Prefect, MLflow or Keras are imported."""
-    os.environ.update(environment(settings))
+    os.environ.update(runtime_environment(settings))
 
 
 def read_password(settings: Settings) -> str:
@@ -77,7 +78,7 @@ def read_password(settings: Settings) -> str:
     return text
 
 
-def read_servers(settings: Settings) -> dict[str, Any]:
+def read_running_servers(settings: Settings) -> dict[str, Any]:
     """Returns what `bcd up` wrote about its processes, or nothing where it has not run.
 
     What was copied along with a home is about the servers of the other one.
@@ -89,13 +90,19 @@ def read_servers(settings: Settings) -> dict[str, Any]:
     return servers if servers.get("home") == str(settings.home) else {}
 
 
-def find_report_page(settings: Settings, file: Path) -> str:
+def find_report_address(settings: Settings, file: Path) -> str:
     """Returns the address at which `bcd up` serves a file under BCD_HOME; empty where it does not run."""
-    url = str(read_servers(settings).get("urls", {}).get("reports", ""))
+    url = str(read_running_servers(settings).get("urls", {}).get("reports", ""))
     return f"{url}/{quote(file.relative_to(settings.home).as_posix())}" if url else ""
 
 
-def answers(url: str) -> bool:
+def rotate_logs(settings: Settings) -> None:
+    """Keeps the logs of `bcd up` under 40 MB each; it is called by `bcd up` and every night."""
+    for log in settings.logs.glob("*.log"):
+        rotate_log(log, limit=10_000_000, keep=3)
+
+
+def url_answers(url: str) -> bool:
     """Whether something listens at the host and port of `url`."""
     parts = urlsplit(url)
     try:
@@ -117,9 +124,9 @@ def _credentials(settings: Settings) -> dict[str, str]:
 
 
 def _running_servers(settings: Settings) -> dict[str, str]:
-    urls = read_servers(settings).get("urls", {})
+    urls = read_running_servers(settings).get("urls", {})
     variables = {
         "PREFECT_API_URL": urls.get("prefect", "") + "/api",
         "MLFLOW_TRACKING_URI": urls.get("mlflow", ""),
     }
-    return {key: url for key, url in variables.items() if url.startswith("http") and answers(url)}
+    return {key: url for key, url in variables.items() if url.startswith("http") and url_answers(url)}

@@ -25,7 +25,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from released_figures import compute
 from released_training import HOSPITAL, PLACE, find_deliveries
-from robustness import Change, blur, brighten, compress, rescale, restain
+from shifts import Change, blur, brighten, compress, rescale, restain
 from simulations import replace_section
 
 from bcd.bundle.released import OUT_OF_FOLD, load_released, released_folder
@@ -111,8 +111,8 @@ def read_patients(data: Path, home: Path) -> Patients:
     from bcd.admission.admit import admit
     from bcd.patches import Hospital
     from bcd.settings import load_settings
-    from bcd.snapshots.freeze import read_admitted
-    from bcd.store.batches import read_pixels
+    from bcd.snapshots.freeze import preview_snapshot
+    from bcd.store.batches import read_batch_pixels
     from bcd.store.hospitals import declare_hospital
     from bcd.store.sign_off import SignOff
     from bcd.store.store import open_store
@@ -120,8 +120,8 @@ def read_patients(data: Path, home: Path) -> Patients:
     with open_store(load_settings(home)) as store:
         declare_hospital(store, HOSPITAL, "pseudonyms", SignOff("benchmarks/drift.py", "benchmark"))
         names = {admit(store, path, Hospital(HOSPITAL)).batch: path.name for path in find_deliveries(data)}
-        admitted = read_admitted(store)
-        pixels = read_pixels(store.settings, admitted)
+        admitted = preview_snapshot(store)
+        pixels = read_batch_pixels(store.settings, admitted)
     record = load_released().record
     scores = compute(pd.read_parquet(released_folder() / OUT_OF_FOLD), record.snapshot).scores
     patches = admitted.reset_index(names="at").merge(scores[[*PLACE, "logit", "probability", "natural"]], on=PLACE)

@@ -8,7 +8,7 @@ from prefect import get_run_logger
 
 from bcd.scoring.result import PatientScore
 from bcd.settings import Settings
-from bcd.store.delivery_queries import list_deliveries
+from bcd.store.delivery_queries import list_stored_deliveries
 from bcd.store.drift import DriftRecord
 from bcd.store.store import open_store
 from flows.reporting import publish_markdown, tell
@@ -20,7 +20,7 @@ def tell_drift(settings: Settings, records: Sequence[DriftRecord]) -> None:
     if not untrusted:
         return
     with open_store(settings) as store:
-        names = {each.id: each.name for each in list_deliveries(store)}
+        names = {each.id: each.name for each in list_stored_deliveries(store)}
     sentences = [
         f"{names[record.delivery]} of {record.hospital}: scores of {record.bundle} are not to be relied on. "
         + " ".join(record.state["reasons"])

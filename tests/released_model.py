@@ -13,15 +13,15 @@ from registered import make_record
 from scored import draw_scores
 
 from bcd.bundle.engine import describe_engine
-from bcd.bundle.probes import draw_tissue
-from bcd.bundle.reference import describe_scores, describe_training
+from bcd.bundle.probes import draw_tissue_probes
+from bcd.bundle.reference import describe_training, measure_reference_scores
 from bcd.bundle.released.figures import FILE, Figures, Shift, Source, Yardstick
 from bcd.bundle.seen import Seen
 from bcd.bundle.write import write_bundle
 from bcd.evaluation.evaluation import evaluate_scores
 from bcd.evaluation.options import EvaluateOptions
 
-TISSUE = draw_tissue(40)
+TISSUE = draw_tissue_probes(40)
 """What the made-up model learned from: patients p0 to p19 of hospital public, two patches of each."""
 
 
@@ -38,7 +38,7 @@ def made_released(
     reference = describe_training(
         lambda rows: learned[rows],
         [f"public/{one}" for one in patients],
-        describe_scores(np.zeros(2), np.full(2, 0.5), ["a", "b"]),
+        measure_reference_scores(np.zeros(2), np.full(2, 0.5), ["a", "b"]),
     )
     graph = make_graph("red")
     record = make_record(

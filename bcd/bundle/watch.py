@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from bcd.admission.report import write_report
+from bcd.admission.report import write_admission_report
 from bcd.bundle.registry import read_champion
 from bcd.drift.delivery import compare_delivery, has_scores
 from bcd.drift.state import LEVELS
 from bcd.drift.trend import HEADER, TrendRow, draw_trend, list_trend
 from bcd.store.delivery_queries import list_batches
 from bcd.store.drift import DriftRecord, list_drift
-from bcd.tracking.run import to_csv
+from bcd.tracking.run import table_as_run_csv
 from bcd.tracking.store import start_run
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def follow(store: Store, picture: Path) -> list[TrendRow]:
         for row in rows:
             figures = {"shift": row.shift, "p": row.state.p, "level": float(LEVELS.index(row.state.level))}
             run.log_metrics({f"{figure}_{row.hospital}": value for figure, value in figures.items()}, step=row.step)
-        run.log_text(to_csv(HEADER, [row.cells() for row in rows]), "drift.csv")
+        run.log_text(table_as_run_csv(HEADER, [row.cells() for row in rows]), "drift.csv")
         run.log_file(picture)
     return rows
 
@@ -85,5 +85,5 @@ def _find_champion(store: Store) -> tuple[str, Known | None] | None:
 
 def _compare(store: Store, bundle: str, known: Known | None, delivery: Delivery) -> DriftRecord:
     record = compare_delivery(store, bundle, known, delivery)
-    write_report(store, delivery.id)
+    write_admission_report(store, delivery.id)
     return record

@@ -17,7 +17,7 @@ app = command_group(
 
 
 @app.command(name="import")
-def import_file(  # noqa: PLR0917 - they are options
+def import_labels_command(  # noqa: PLR0917 - they are options
     file: Annotated[
         Path,
         typer.Argument(
@@ -33,10 +33,10 @@ def import_file(  # noqa: PLR0917 - they are options
     slide: Annotated[str, typer.Option(help="The annotated slide, where the GeoJSON does not name it.")] = "",
 ) -> None:
     """Revise labels by a file, all of it or nothing. The latest revision of a label counts."""
-    from bcd.cli.terminal import at_work
+    from bcd.cli.terminal import open_terminal
     from bcd.errors import BcdError
     from bcd.settings import load_settings
-    from bcd.store.annotated import import_annotations
+    from bcd.store.annotated import import_annotated_labels
     from bcd.store.annotations import SUFFIXES
     from bcd.store.options import LabelOptions
     from bcd.store.revisions import import_labels
@@ -44,10 +44,10 @@ def import_file(  # noqa: PLR0917 - they are options
     from bcd.store.store import open_store
 
     settings, sign_off = load_settings(), SignOff(by, reason)
-    with at_work(settings) as console:
+    with open_terminal(settings) as console:
         store = open_store(settings)
         if file.suffix.lower() in SUFFIXES:
-            drawn = import_annotations(
+            drawn = import_annotated_labels(
                 store,
                 file,
                 settings.options("labels", LabelOptions),
@@ -60,7 +60,6 @@ def import_file(  # noqa: PLR0917 - they are options
                 f"Patches under the annotations: {drawn.positive:,} IDC, {drawn.negative:,} no IDC, {drawn.mixed:,}"
                 f" between the two, {drawn.contradicted:,} under both classes. Nothing is said of {drawn.silent:,}"
                 f" other patches of the slide. {drawn.others:,} objects are no annotations and were passed over.",
-                highlight=False,
                 soft_wrap=True,
             )
             done = drawn.labels
@@ -76,24 +75,23 @@ def import_file(  # noqa: PLR0917 - they are options
             f"{changes}: {done.taken_back:,} taken back, {done.settled:,} doubts settled, {done.unchanged:,} were as"
             f" said. {done.match.unmatched:,} of {done.match.rows:,} rows name no patch;"
             f" {done.unlabelled:,} patches of these hospitals are without a label.",
-            highlight=False,
             soft_wrap=True,
         )
         if done.match.note:
-            console.print(done.match.note, style="yellow", highlight=False, soft_wrap=True, markup=False)
+            console.print(done.match.note, style="yellow", soft_wrap=True, markup=False)
 
 
-@app.command()
-def doubts(*, as_json: AsJson = False) -> None:
+@app.command(name="doubts")
+def list_doubts_command(*, as_json: AsJson = False) -> None:
     """Show the patches that a later delivery made doubtful; a label import settles them."""
-    from bcd.cli.terminal import at_work
+    from bcd.cli.terminal import open_terminal
     from bcd.patches import PatchName
     from bcd.settings import load_settings
     from bcd.store.conflicts import list_conflicts
     from bcd.store.store import open_store
 
     settings = load_settings()
-    with at_work(settings, as_json=as_json) as console:
+    with open_terminal(settings, as_json=as_json) as console:
         found = [each for each in list_conflicts(open_store(settings)) if each.is_open]
         console.table(
             "In doubt",
@@ -107,4 +105,4 @@ def doubts(*, as_json: AsJson = False) -> None:
             },
         )
         if not found:
-            console.print("No patch is in doubt.", highlight=False)
+            console.print("No patch is in doubt.")

@@ -19,10 +19,10 @@ _PROXIED = "mlflow-artifacts:/"  # artifacts of new experiments go through the s
 
 def make_app() -> ASGIApp:
     """Makes MLflow's application on the store of this BCD_HOME."""
-    from bcd.cli.guard import guard
+    from bcd.cli.guard import guard_app
     from bcd.config import load_configuration
     from bcd.runtime import read_password
-    from bcd.tracking.moved import artifacts_address
+    from bcd.tracking.moved import mlflow_artifacts_address
 
     settings = load_configuration()
     from mlflow.server import constants
@@ -33,10 +33,10 @@ def make_app() -> ASGIApp:
         constants.BACKEND_STORE_URI_ENV_VAR: store,
         constants.REGISTRY_STORE_URI_ENV_VAR: store,
         constants.ARTIFACT_ROOT_ENV_VAR: _PROXIED,
-        constants.ARTIFACTS_DESTINATION_ENV_VAR: artifacts_address(settings),
+        constants.ARTIFACTS_DESTINATION_ENV_VAR: mlflow_artifacts_address(settings),
         constants.SERVE_ARTIFACTS_ENV_VAR: "true",
     }
     initialize_backend_stores(store, store, _PROXIED)
     from mlflow.server.fastapi_app import app
 
-    return guard(app, read_password(settings))
+    return guard_app(app, read_password(settings))

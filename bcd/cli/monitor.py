@@ -7,12 +7,12 @@ from bcd.cli.options import AsJson
 
 def monitor(*, as_json: AsJson = False) -> None:
     """Compare deliveries with the champion's patients: the trend of each hospital, and what is not to be trusted."""
-    from bcd.cli.terminal import at_work
+    from bcd.cli.terminal import open_terminal
     from bcd.settings import load_settings, require_home
 
     settings = load_settings()
     require_home(settings)
-    with at_work(settings, runs_flows=True, as_json=as_json) as console:
+    with open_terminal(settings, runs_flows=True, as_json=as_json) as console:
         from bcd.drift.trend import HEADER
         from flows.monitor import monitor as monitor_flow
 
@@ -22,4 +22,4 @@ def monitor(*, as_json: AsJson = False) -> None:
         if not rows:
             console.print("There is no champion, or no delivery, to compare.")
             return
-        console.print(f"Plot: {settings.reports / 'drift.png'}", soft_wrap=True, highlight=False)
+        console.print(f"Plot: {settings.reports / 'drift.png'}", soft_wrap=True)

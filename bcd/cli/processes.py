@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bcd.files import whole_file
-from bcd.runtime import read_servers
+from bcd.runtime import read_running_servers
 from bcd.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,21 +34,21 @@ def mark(settings: Settings, folder: Path) -> dict[str, str]:
     Prefect, MLflow, TensorFlow and gunicorn leave files in the temporary folder, which are now in `folder`; gunicorn,
     matplotlib and Keras in the user's home, which are now there or in the cache.
     """
+    marked = {_MARK: str(settings.home.resolve()), "TMPDIR": str(folder), "XDG_RUNTIME_DIR": str(folder)}
+    return marked | cache_environment(settings)
+
+
+def cache_environment(settings: Settings) -> dict[str, str]:
+    """Returns the variables by which libraries keep their caches in the home, and not in that of the user."""
     cache = settings.home / "cache"
-    return {
-        _MARK: str(settings.home.resolve()),
-        "TMPDIR": str(folder),
-        "XDG_RUNTIME_DIR": str(folder),
-        "MPLCONFIGDIR": str(cache / "matplotlib"),
-        "KERAS_HOME": str(cache / "keras"),
-    }
+    return {"MPLCONFIGDIR": str(cache / "matplotlib"), "KERAS_HOME": str(cache / "keras")}
 
 
-def record(settings: Settings, name: str, process: int, urls: dict[str, str]) -> None:
+def record_process(settings: Settings, name: str, process: int, urls: dict[str, str]) -> None:
     """Writes down a process that was started, after those that were written down before."""
     import psutil
 
-    servers = read_servers(settings)
+    servers = read_running_servers(settings)
     known = {"pid": process, "started": psutil.Process(process).create_time()}
     servers |= {
         "urls": urls,
@@ -58,9 +58,14 @@ def record(settings: Settings, name: str, process: int, urls: dict[str, str]) ->
     _write(settings, servers)
 
 
-def temporary_folder(settings: Settings) -> Path:
+def record_units(settings: Settings, urls: dict[str, str]) -> None:
+    """Writes down the addresses of servers that systemd runs, which no process of `bcd up` is."""
+    _write(settings, {"urls": urls, "password_file": settings.password_file, "units": True})
+
+
+def process_temporary_folder(settings: Settings) -> Path:
     """Returns the folder of the processes' temporary files, made where there is none."""
-    servers = read_servers(settings)
+    servers = read_running_servers(settings)
     folder = Path(servers.get("temporary", ""))
     if not servers.get("temporary") or not folder.is_dir():
         # Not in the home: the path of a socket may have 107 characters.
@@ -71,7 +76,7 @@ def temporary_folder(settings: Settings) -> Path:
 
 def forget(settings: Settings) -> None:
     """Removes what is written down, and the processes' temporary files."""
-    folder = read_servers(settings).get("temporary")
+    folder = read_running_servers(settings).get("temporary")
     if folder:
         shutil.rmtree(folder, ignore_errors=True)
     settings.servers.unlink(missing_ok=True)
@@ -82,7 +87,7 @@ def alive(settings: Settings) -> dict[str, psutil.Process]:
     import psutil
 
     living = {}
-    for name, known in read_servers(settings).get("processes", {}).items():
+    for name, known in read_running_servers(settings).get("processes", {}).items():
         try:
             process = psutil.Process(known["pid"])
             # A process id may have been given to somebody else since.
@@ -93,14 +98,14 @@ def alive(settings: Settings) -> dict[str, psutil.Process]:
     return living
 
 
-def ended(settings: Settings) -> list[str]:
+def process_has_ended(settings: Settings) -> list[str]:
     """Returns the names of what `bcd up` started and `bcd down` did not stop, but which is not alive."""
-    known = read_servers(settings).get("processes", {})
+    known = read_running_servers(settings).get("processes", {})
     living = alive(settings)
     return [name for name in NAMES if name in known and name not in living]
 
 
-def leftovers(settings: Settings) -> list[psutil.Process]:
+def find_leftover_processes(settings: Settings) -> list[psutil.Process]:
     """Returns the processes of this home whose server or worker is gone, such as the runs of a killed worker."""
     import psutil
 
@@ -116,7 +121,7 @@ def leftovers(settings: Settings) -> list[psutil.Process]:
     return found
 
 
-def end_family(process: psutil.Process) -> None:
+def end_process_family(process: psutil.Process) -> None:
     """Ends a process with all its children."""
     end(_family(process))
 

@@ -27,7 +27,7 @@ def make_app() -> ASGIApp:
     from starlette.routing import Mount, Route
     from starlette.staticfiles import StaticFiles
 
-    from bcd.cli.guard import guard
+    from bcd.cli.guard import guard_app
     from bcd.config import load_configuration
     from bcd.runtime import read_password
 
@@ -37,7 +37,7 @@ def make_app() -> ASGIApp:
         folder.mkdir(parents=True, exist_ok=True)  # a new home has none, and none would be an error of the server
 
     def index(_request: Request) -> Response:
-        return HTMLResponse(render_index(settings))
+        return HTMLResponse(_render_index(settings))
 
     app = Starlette(
         routes=[
@@ -48,16 +48,16 @@ def make_app() -> ASGIApp:
         ],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])],
     )
-    return guard(app, read_password(settings))
+    return guard_app(app, read_password(settings))
 
 
-def render_index(settings: Settings) -> str:
+def _render_index(settings: Settings) -> str:
     """Returns the page that lists scored patients and deliveries, the newest first, with links to their reports."""
-    from bcd.admission.report import report_path
+    from bcd.admission.report import admission_report_path
     from bcd.pages import render_page
     from bcd.scoring.result import REPORT
-    from bcd.store.delivery_queries import list_deliveries
-    from bcd.store.ledger import list_scores
+    from bcd.store.delivery_queries import list_stored_deliveries
+    from bcd.store.ledger import list_ledger
     from bcd.store.store import open_store
 
     with open_store(settings) as store:
@@ -70,7 +70,7 @@ def render_index(settings: Settings) -> str:
                 "error": entry.error,
                 "report": f"/{entry.folder}/{REPORT}" if (settings.home / entry.folder / REPORT).exists() else "",
             }
-            for entry in list_scores(store, limit=_MOST)
+            for entry in list_ledger(store, limit=_MOST)
         ]
         deliveries = [
             {
@@ -79,8 +79,10 @@ def render_index(settings: Settings) -> str:
                 "at": each.admitted_at,
                 "admitted": each.admitted,
                 "refused": sum(each.refused.values()),
-                "report": f"/reports/{path.name}" if (path := report_path(settings, each.id)).exists() else "",
+                "report": f"/reports/{path.name}"
+                if (path := admission_report_path(settings, each.id)).exists()
+                else "",
             }
-            for each in reversed(list_deliveries(store)[-_MOST:])
+            for each in reversed(list_stored_deliveries(store)[-_MOST:])
         ]
     return render_page(__package__, "reports.html.j2", {"scores": scores, "deliveries": deliveries, "most": _MOST})

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bcd.training.ensemble import TrainedEnsemble
 
 
-def show_admissions(console: Screen, admissions: Sequence[Admission]) -> None:
+def print_admissions(console: Screen, admissions: Sequence[Admission]) -> None:
     """Shows what became of deliveries, one a row."""
     console.table(
         "Admission",
@@ -37,7 +37,7 @@ def show_admissions(console: Screen, admissions: Sequence[Admission]) -> None:
     )
 
 
-def show_scores(console: Screen, scores: Sequence[PatientScore]) -> None:
+def print_scores(console: Screen, scores: Sequence[PatientScore]) -> None:
     """Shows scored patients, one a row."""
     console.table(
         "Scores",
@@ -54,7 +54,7 @@ def show_scores(console: Screen, scores: Sequence[PatientScore]) -> None:
     )
 
 
-def show_trained(console: Screen, trained: TrainedEnsemble) -> None:
+def print_trained(console: Screen, trained: TrainedEnsemble) -> None:
     """Prints what was trained: every member's kept epoch with its figures on val patients, and where it lies."""
     members = [
         {"member": number, "epoch": member.best_epoch, "epochs": len(member.history), "network": member.path}
@@ -83,7 +83,7 @@ def show_trained(console: Screen, trained: TrainedEnsemble) -> None:
     console.print("Val score: AUROC on val patients, each weighing the same. No gate or test patient was read.")
 
 
-def show_outcome(console: Screen, outcome: Outcome) -> None:
+def print_outcome(console: Screen, outcome: Outcome) -> None:
     """Prints what a retraining came to: splits, trials, metrics, threshold table, verdict."""
     from bcd.evaluation.report.tables import headline_table, threshold_parts
 
@@ -100,7 +100,7 @@ def show_outcome(console: Screen, outcome: Outcome) -> None:
         key="splits",
     )
     _show_trials(console, outcome.study)
-    console.print(outcome.study.note, highlight=False)
+    console.print(outcome.study.note)
     test = outcome.evaluated.evaluations.get("test")
     console.facts({"snapshot": outcome.snapshot.id, "note": outcome.study.note, "test": test})
     if test is None:
@@ -108,11 +108,11 @@ def show_outcome(console: Screen, outcome: Outcome) -> None:
     else:
         headline = headline_table(test)
         print_table(console, "Test patients", headline.header, headline.rows)
-        console.print(headline.caption, style="dim", highlight=False)
+        console.print(headline.caption, style="dim")
         for part, table in threshold_parts(test).items():
             print_table(console, f"Threshold table, test patients: {part}", table.header, table.rows)
-        console.print(table.caption, style="dim", highlight=False)
-    show_verdict(console, outcome)
+        console.print(table.caption, style="dim")
+    _show_verdict(console, outcome)
 
 
 def _count(name: str) -> Callable[[dict[str, Any]], str]:
@@ -124,9 +124,7 @@ def _show_trials(console: Screen, study: StudyResult) -> None:
         "Trials of the search",
         study.trials,
         {
-            "trial": lambda each: (
-                str(each.number) + " (default)" * (each.number == 0) + " (best)" * (each.number == study.best)
-            ),
+            "trial": lambda each: each.name + " (chosen)" * (each.number == study.best),
             "end": lambda each: each.state,
             "val score": lambda each: "" if each.value is None else f"{each.value:.3f}",
             "parameters": lambda each: f"{each.parameters:,}",
@@ -137,15 +135,13 @@ def _show_trials(console: Screen, study: StudyResult) -> None:
     )
 
 
-def show_verdict(console: Screen, outcome: Outcome) -> None:
+def _show_verdict(console: Screen, outcome: Outcome) -> None:
     """Prints the gate's verdict with its reasons."""
     verdict = outcome.verdict
     console.facts({"verdict": verdict})
     against = f"champion {verdict.champion}" if verdict.champion else "no champion"
     colour = {"PROMOTE": "green", "HOLD": "yellow", "REJECT": "red"}[verdict.verdict]
     console.print()
-    console.print(
-        f"[bold {colour}]{verdict.verdict}[/] challenger {verdict.challenger} against {against}", highlight=False
-    )
+    console.print(f"[bold {colour}]{verdict.verdict}[/] challenger {verdict.challenger} against {against}")
     for reason in verdict.reasons:
-        console.print(f"  {reason}", highlight=False)
+        console.print(f"  {reason}")

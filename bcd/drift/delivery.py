@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from bcd.drift.patient import read_patient_drift
 from bcd.drift.profiles import MOST_PATCHES, Profile, choose_evenly, profile_pictures
 from bcd.drift.state import Drift, Known, assess_delivery, join
-from bcd.progress import track
-from bcd.store.batches import read_pixels
-from bcd.store.delivery_queries import count_by_patient, list_batches
+from bcd.progress import track_progress
+from bcd.store.batches import read_batch_pixels
+from bcd.store.delivery_queries import count_batch_by_patient, list_batches
 from bcd.store.drift import DriftRecord, list_drift, record_drift
-from bcd.store.ledger import list_scores
+from bcd.store.ledger import list_ledger
 from bcd.store.withdrawals import list_withdrawals
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def read_state(record: DriftRecord) -> Drift:
 
 def has_scores(store: Store, bundle: str, delivery: Delivery) -> bool:
     """Whether scores of a delivery's patients are there by now, to be compared too."""
-    patients = {each.patient for each in count_by_patient(store, str(delivery.batch))}
+    patients = {each.patient for each in count_batch_by_patient(store, str(delivery.batch))}
     return bool(_find_scores(store, bundle, delivery, patients))
 
 
@@ -84,10 +84,10 @@ def _measure(store: Store, delivery: Delivery) -> dict[str, Profile]:
     chosen = [patients[at] for at in choose_evenly(len(patients), MOST_DELIVERED)]
     rows = dict(iter(patches.groupby("patient", sort=False)))
     found = {}
-    with track(f"Comparing {delivery.name} with the model's patients", total=len(chosen)) as advance:
+    with track_progress(f"Comparing {delivery.name} with the model's patients", total=len(chosen)) as advance:
         for patient in chosen:
             some = rows[patient].iloc[choose_evenly(len(rows[patient]), MOST_PATCHES)]
-            found[str(patient)] = profile_pictures(read_pixels(store.settings, some))
+            found[str(patient)] = profile_pictures(read_batch_pixels(store.settings, some))
             advance(1)
     return found
 
@@ -104,7 +104,7 @@ def _find_scores(store: Store, bundle: str, delivery: Delivery, patients: Iterab
     """Finds the scores of patients whom the bundle has scored and was not trained on."""
     folders = {
         entry.patient: entry.folder
-        for entry in reversed(list_scores(store))
+        for entry in reversed(list_ledger(store))
         if (entry.hospital, entry.bundle, entry.status) == (delivery.hospital, bundle, "scored")
     }
     kept = [

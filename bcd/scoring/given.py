@@ -26,8 +26,8 @@ from bcd.errors import BcdError
 from bcd.files import keep_folder, partial_folder
 from bcd.options import Microns
 from bcd.patches import Hospital, PatientId, Slide, lie_on
-from bcd.progress import say
-from bcd.scoring.exposure import Exposure, expose_to
+from bcd.progress import say_progress
+from bcd.scoring.exposure import Exposure, tell_exposure_of_scored
 from bcd.scoring.options import ScoreOptions
 from bcd.scoring.result import SCORES, PatientScore, ScoringBundle, Subject, read_result, write_result
 
@@ -125,7 +125,7 @@ def score_given(
                 read=given.read,
                 frames=frames,
                 complete=given.complete,
-                exposure=_UNKNOWN if seen is None else expose_to(seen, rows, pixels),
+                exposure=_UNKNOWN if seen is None else tell_exposure_of_scored(seen, rows, pixels),
                 protocol=bundle.record.protocol,
                 content=_hash(rows, options, given.complete),
                 delivery=together,
@@ -191,7 +191,7 @@ def _write(folder: Path, subject: Subject, bundle: ScoringBundle, options: Score
 
 def _tell_refused(delivery: SeenDelivery) -> None:
     for reason in delivery.reasons[:_SHOWN]:
-        say(f"Not scored: {reason}")
+        say_progress(f"Not scored: {reason}")
     if len(delivery.reasons) > _SHOWN:
         by_rule = ", ".join(f"{rule} {count:,}" for rule, count in delivery.refused.items())
-        say(f"Not scored, {len(delivery.reasons):,} files of {delivery.name} in all, by rule: {by_rule}.")
+        say_progress(f"Not scored, {len(delivery.reasons):,} files of {delivery.name} in all, by rule: {by_rule}.")

@@ -22,14 +22,14 @@ from bcd.drift.profiles import MOST_PATCHES, choose_evenly
 from bcd.errors import BcdError
 from bcd.evaluation.policy.context import CONTEXT
 from bcd.patches import CELL, Hospital, PatientId, Slide, lie_on
-from bcd.progress import track
+from bcd.progress import track_progress
 from bcd.scoring.geojson import write_geojson
 from bcd.scoring.heatmap import draw_heatmap, draw_slide
 from bcd.scoring.mosaic import stitch
 from bcd.scoring.options import ScoreOptions
-from bcd.scoring.report import pick_examples, picture_budget, show_examples, write_report
+from bcd.scoring.report import pick_suspicious_patches, show_examples, slide_picture_budget, write_patient_report
 from bcd.scoring.shown import show_slide
-from bcd.scoring.summary import Summary, summarise
+from bcd.scoring.summary import Summary, summarise_patient_scores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -212,7 +212,7 @@ def read_result(
         bundle=bundle.name,
         folder=folder,
         pictures=_list_pictures(folder, scores),
-        summary=summarise(scores, options, bundle.record.policy.levels),
+        summary=summarise_patient_scores(scores, options, bundle.record.policy.levels),
         drift=read_patient_drift(folder),
         skipped=skipped,
     )
@@ -269,7 +269,7 @@ def _draw(folder: Path, subject: Subject, bundle: ScoringBundle, options: ScoreO
     scores = pd.read_parquet(folder / SCORES)
     pictures = _list_pictures(folder, scores)
     slides = []
-    with track(f"Drawing patient {subject.key}", total=len(pictures) + 1) as advance:
+    with track_progress(f"Drawing patient {subject.key}", total=len(pictures) + 1) as advance:
         for one in pictures:
             of_slide = scores[scores["slide"] == one.slide]
             mosaic = stitch(of_slide, subject.read(of_slide))
@@ -277,7 +277,7 @@ def _draw(folder: Path, subject: Subject, bundle: ScoringBundle, options: ScoreO
             draw_slide(mosaic, options, title=title, path=one.picture)
             title = f"{title}, scored by {bundle.name}"
             draw_heatmap(mosaic, of_slide, options, title=title, path=one.heatmap)
-            budget = picture_budget(len(of_slide), len(scores))
+            budget = slide_picture_budget(len(of_slide), len(scores))
             slides.append(show_slide(mosaic, of_slide, options, budget=budget))
             write_geojson(
                 folder / f"patches-{one.slide}.geojson",
@@ -288,10 +288,12 @@ def _draw(folder: Path, subject: Subject, bundle: ScoringBundle, options: ScoreO
                 policy=bundle.record.policy,
             )
             advance(1)
-        suspicious, uncertain = (show_examples(picked, subject.read(picked)) for picked in pick_examples(scores))
+        suspicious, uncertain = (
+            show_examples(picked, subject.read(picked)) for picked in pick_suspicious_patches(scores)
+        )
         drift = PatientDrift.model_validate_json((folder / DRIFT).read_bytes())
         facts = _facts(subject, bundle, options, scores, drift)
-        write_report(folder / REPORT, slides=slides, suspicious=suspicious, uncertain=uncertain, facts=facts)
+        write_patient_report(folder / REPORT, slides=slides, suspicious=suspicious, uncertain=uncertain, facts=facts)
         advance(1)
 
 
@@ -308,7 +310,7 @@ def _facts(
         "protocol": subject.protocol,
         "warnings": [*subject.warnings, *([] if distance is None else distance.warnings())],
         "drift": drift.state,
-        "summary": summarise(scores, options, bundle.record.policy.levels),
+        "summary": summarise_patient_scores(scores, options, bundle.record.policy.levels),
         "options": options,
         "content": subject.content,
         "scored_at": datetime.now(UTC),

@@ -5,7 +5,8 @@ however a polygon lies, and exactly where its edges lie on the grid. Polygons of
 
 Examples:
     >>> square = Polygon("positive", [np.array([[0, 0], [1.5, 0], [1.5, 1], [0, 1]])])
-    >>> shares = covered([square], np.array([0, 1]), np.array([0, 0]), lambda inside: inside("positive"))
+    >>> y, x = np.array([0, 1]), np.array([0, 0])
+    >>> shares = share_of_cells_covered([square], y, x, lambda inside: inside("positive"))
     >>> shares.tolist()
     [1.0, 0.5]
 """
@@ -45,7 +46,7 @@ class Polygon:
         return np.concatenate([np.hstack([ring, np.roll(ring, -1, axis=0)]) for ring in self.rings])
 
 
-def covered(
+def share_of_cells_covered(
     polygons: Sequence[Polygon],
     columns: NDArray[np.int64],
     rows: NDArray[np.int64],

@@ -26,7 +26,7 @@ class CompleteSlide(NamedTuple):
     origin: Origin
 
 
-def list_complete(store: Store) -> dict[Slide, Origin]:
+def list_complete_slides(store: Store) -> dict[Slide, Origin]:
     """Returns the complete slides by hospital, patient and slide, and why each is complete."""
     with store.read() as connection:
         return complete_slides(connection)
@@ -40,7 +40,7 @@ def find_complete(store: Store, hospital: str, patient: str) -> frozenset[Slide]
 
 
 def complete_slides(connection: sa.Connection) -> dict[Slide, Origin]:
-    """As `list_complete`, within a transaction."""
+    """As `list_complete_slides`, within a transaction."""
     columns = tables.complete_slides.c
     query = sa.select(columns.hospital, columns.patient, columns.slide, columns.origin)
     return {(row.hospital, row.patient, row.slide): row.origin for row in connection.execute(query)}

@@ -18,7 +18,7 @@ import pytest
 import sqlalchemy as sa
 from PIL import Image
 
-from bcd.admission.report import EXAMPLES, write_report
+from bcd.admission.report import EXAMPLES, write_admission_report
 from bcd.admission.rules import FIXES, RULES
 from bcd.errors import BcdError
 from bcd.patches import Hospital
@@ -139,7 +139,7 @@ def _insert_patches(connection: sa.Connection, identity: str, batch: str, patche
 
 @pytest.fixture
 def report(store: Store) -> Callable[[str], str]:
-    return lambda identity: write_report(store, identity).read_text("utf-8")
+    return lambda identity: write_admission_report(store, identity).read_text("utf-8")
 
 
 def text_of(html: str) -> str:
@@ -344,10 +344,10 @@ def test_it_needs_neither_network_nor_scripts(settle: Settle, report: Callable[[
 def test_it_comes_out_the_same_again(settle: Settle, store: Store) -> None:
     refused = [Refused(patch_name("A1", 1 + 50 * n), "size", picture((n, 2, 3), (50, 9))) for n in range(30)]
     identity = settle(refused, [Patch("B1", 1, flags="blur")])
-    path = write_report(store, identity)
+    path = write_admission_report(store, identity)
     before = path.read_bytes()
     path.unlink()
-    assert write_report(store, identity).read_bytes() == before
+    assert write_admission_report(store, identity).read_bytes() == before
     assert path == store.settings.reports / f"{identity[:12]}.html"
 
 
@@ -369,7 +369,7 @@ def test_twenty_thousand_refusals_make_a_small_report(settle: Settle, report: Ca
 
 def test_an_unknown_delivery_is_told(store: Store) -> None:
     with pytest.raises(BcdError, match="No delivery or batch"):
-        write_report(store, "f" * 64)
+        write_admission_report(store, "f" * 64)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from drift import SHIFTS, interval_by_patient
 
-from bcd.bundle.probes import draw_tissue
+from bcd.bundle.probes import draw_tissue_probes
 
 
 def draw(rate_of, *, patients: int = 60, size: int = 10, draws: int = 1500, seed: int = 0):
@@ -33,7 +33,7 @@ def test_no_flag_is_a_rate_of_nothing() -> None:
 
 @pytest.mark.parametrize("name", SHIFTS)
 def test_a_shift_gives_a_patch_of_the_same_shape_and_other_pixels(name: str) -> None:
-    [patch] = draw_tissue(1)
+    [patch] = draw_tissue_probes(1)
     changed = SHIFTS[name](patch)
     assert (changed.shape, changed.dtype) == (patch.shape, np.uint8)
     assert (changed != patch).any()

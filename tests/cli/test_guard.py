@@ -12,7 +12,7 @@ import pytest
 from bcd.cli import daemons
 from bcd.cli.reports import make_app
 from bcd.errors import BcdError
-from bcd.runtime import environment, read_password
+from bcd.runtime import read_password, runtime_environment
 from bcd.settings import Settings
 
 PASSWORD = "lee:correct horse: battery"
@@ -50,16 +50,16 @@ def test_a_page_asks_for_the_password_and_its_health_does_not(user: str, word: s
 
 
 def test_clients_and_servers_know_it_and_another_s_mlflow_does_not(guarded: Settings) -> None:
-    found = environment(guarded)
+    found = runtime_environment(guarded)
     assert found["PREFECT_API_AUTH_STRING"] == found["PREFECT_SERVER_API_AUTH_STRING"] == PASSWORD
     assert (found["MLFLOW_TRACKING_USERNAME"], found["MLFLOW_TRACKING_PASSWORD"]) == tuple(PASSWORD.split(":", 1))
-    theirs = environment(guarded.model_copy(update={"mlflow_url": "https://mlflow.example"}))
+    theirs = runtime_environment(guarded.model_copy(update={"mlflow_url": "https://mlflow.example"}))
     assert "MLFLOW_TRACKING_PASSWORD" not in theirs
-    assert PASSWORD not in environment(guarded.model_copy(update={"password_file": ""})).values()
+    assert PASSWORD not in runtime_environment(guarded.model_copy(update={"password_file": ""})).values()
 
 
 def test_optuna_s_page_which_knows_no_password_is_off(guarded: Settings, settings: Settings) -> None:
-    assert daemons.needed(settings) - daemons.needed(guarded) == {"studies"}
+    assert daemons.list_needed_daemons(settings) - daemons.list_needed_daemons(guarded) == {"studies"}
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_password_file_that_is_none_is_refused(
 def test_no_secret_stands_in_a_command(guarded: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process list shows every command to every user of the machine."""
     commands: list[list[str]] = []
-    monkeypatch.setattr(daemons, "_launch", lambda _settings, _name, command, _urls: commands.append(command))
+    monkeypatch.setattr(daemons, "_launch", lambda given, name, _urls: commands.append(daemons._command(given, name)))
     for given in (guarded, guarded.model_copy(update={"password_file": ""})):
         settings = given.model_copy(
             update={

@@ -158,6 +158,17 @@ def test_a_picture_needs_its_spacing_and_goes_by_its_name(bcd, released: Path, t
     assert (tmp_path / "out/scan/report.html").is_file()
 
 
+def test_a_slide_that_does_not_say_its_spacing_is_refused_and_scored_with_it(
+    bcd, released: Path, tmp_path: Path
+) -> None:
+    slide = tmp_path / "unsaid.tiff"
+    tifffile.imwrite(slide, draw_picture(), tile=(64, 64), photometric="rgb", metadata=None)
+    code, _, err = bcd("score", slide, "--to", tmp_path / "out")
+    assert (code, "spacing" in err) == (2, True)
+    assert not (tmp_path / "out").exists()
+    assert bcd("score", slide, "--spacing", "1", "--to", tmp_path / "out")[0] == 0
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -250,11 +261,11 @@ def test_what_is_missing_is_told(
 def test_a_home_with_a_champion_scores_with_it(
     bcd, released: Path, registry_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bcd.gate.adoption import adopt_released
+    from bcd.gate.adoption import make_released_champion
     from bcd.store.sign_off import SignOff
 
     monkeypatch.setenv("BCD_HOME", str(registry_settings.home))
-    adopt_released(open_store(registry_settings), SignOff("Dr Lee", "to begin with"))
+    make_released_champion(open_store(registry_settings), SignOff("Dr Lee", "to begin with"))
     write_patches(tmp_path / "a", TISSUE[:4])
     code, out, err = bcd("score", tmp_path / "a", "--to", tmp_path / "out")
     assert code == 0, err

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from patients import list_patches, store_patches
 
-from bcd.bundle.reference import describe_scores, describe_training
+from bcd.bundle.reference import describe_training, measure_reference_scores
 from bcd.drift.profiles import Profile, Profiles
 from bcd.drift.state import Known
 from bcd.settings import Settings
 from bcd.store.deliveries import Delivery
-from bcd.store.delivery_queries import match_delivery
+from bcd.store.delivery_queries import match_stored_delivery
 from bcd.store.store import Store, open_store
 
 PATCHES = 20
@@ -72,7 +72,7 @@ def painted() -> Known:
     """Forty painted patients of east, and their scores."""
     pixels, patients = paint_patients(40, seed=0), np.repeat([f"east/{number}" for number in range(40)], 6)
     logits = np.random.default_rng(0).normal(0, 2, len(pixels))
-    scores = describe_scores(logits, 1 / (1 + np.exp(-logits)), patients)
+    scores = measure_reference_scores(logits, 1 / (1 + np.exp(-logits)), patients)
     known = describe_training(lambda rows: pixels[rows], patients, scores).known
     assert known is not None
     return known
@@ -91,7 +91,7 @@ def deliver(store: Store) -> Callable[..., Delivery]:
         pixels = paint_patients(patients, **{"seed": len(name)} | how)
         listed = list_patches([f"{name}-{number:02d}" for number in range(patients)], [0] * 6, hospital=hospital)
         store_patches(store, listed, pixels, name=name)
-        return match_delivery(store, name)
+        return match_stored_delivery(store, name)
 
     return admit
 

@@ -13,10 +13,10 @@ from bcd.drift.state import Known
 from bcd.patches import Hospital, PatientId
 from bcd.store.drift import find_drift, list_drift
 from bcd.store.hospitals import declare_hospital
-from bcd.store.ledger import LedgerEntry, record_score
+from bcd.store.ledger import LedgerEntry, record_in_ledger
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
-from bcd.store.withdrawals import withdraw
+from bcd.store.withdrawals import record_withdrawal
 
 BUNDLE = "bcd-idc/7"
 
@@ -44,7 +44,7 @@ def test_a_foreign_hospital_is_said_whatever_its_pictures_are_like(store: Store,
 def test_who_withdrew_is_not_measured(store: Store, deliver, painted: Known) -> None:
     delivery = deliver("usual", seed=5)
     declare_hospital(store, "east", "pseudonyms", SignOff("a test", "a test"))
-    withdraw(store, "usual-03", hospital="east", sign_off=SignOff("Dr Lee", "a letter"))
+    record_withdrawal(store, "usual-03", hospital="east", sign_off=SignOff("Dr Lee", "a letter"))
     assert read_state(compare_delivery(store, BUNDLE, painted, delivery)).patients == 9
 
 
@@ -66,7 +66,7 @@ def score_all(store: Store, name: str, known: Known, *, logit: float) -> None:
         (folder / FILE).write_text(kept.model_dump_json())
         person = Hospital("east"), PatientId(f"{name}-{number:02d}")
         at, where = datetime(2026, 1, 2, tzinfo=UTC), folder.relative_to(store.settings.home).as_posix()
-        record_score(store, LedgerEntry(*person, BUNDLE, content="c", status="scored", at=at, folder=where))
+        record_in_ledger(store, LedgerEntry(*person, BUNDLE, content="c", status="scored", at=at, folder=where))
 
 
 def test_scores_of_whom_the_bundle_was_not_trained_on_count_once_they_are_there(

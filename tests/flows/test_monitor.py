@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from released_model import TISSUE
 
-from bcd.gate.adoption import adopt_released
+from bcd.gate.adoption import make_released_champion
 from bcd.scoring.options import ScoreOptions
 from bcd.settings import Settings
-from bcd.store.delivery_queries import list_deliveries
+from bcd.store.delivery_queries import list_stored_deliveries
 from bcd.store.drift import list_drift
 from bcd.store.hospitals import declare_hospital
 from bcd.store.sign_off import SignOff
@@ -78,13 +78,13 @@ def test_a_delivery_not_to_be_trusted_warns_and_the_trend_follows_each_hospital(
     deliver(settings, "public", "before", learned(1))
     ingest()
     assert list_drift(store) == []
-    adopt_released(store, ME)
+    make_released_champion(store, ME)
 
     deliver(settings, "public", "pale", (255 - (255 - learned(2)) // 3).astype(np.uint8))
     deliver(settings, "east", "new", learned(3))
     ingest()
     found = {one.delivery: one for one in list_drift(store)}
-    by_name = {each.name: found.get(each.id) for each in list_deliveries(store)}
+    by_name = {each.name: found.get(each.id) for each in list_stored_deliveries(store)}
     assert by_name["pale"].level == "not to be trusted"
     assert by_name["new"].state["foreign"]
     assert by_name["before"] is None

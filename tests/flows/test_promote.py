@@ -36,7 +36,7 @@ def done(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     plan = SimpleNamespace(gate=GateOptions(approval=True), evaluation="the evaluation")
     retraining = SimpleNamespace(snapshot="the snapshot", plan=plan, key="k")
     answers = {
-        "gate_candidate": make_verdict(awaits_approval=True),
+        "gate_stage": make_verdict(awaits_approval=True),
         "recheck_champion": make_verdict(challenger="2", champion="1"),
         "run_deployment": None,
         "publish_markdown": None,
@@ -52,8 +52,8 @@ def done(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     for name in answers:
         monkeypatch.setattr(stage, name, note(name))
-    monkeypatch.setattr(stage, "reporting", nullcontext)  # Prefect's log needs a run
-    monkeypatch.setattr(stage, "begin", lambda *_, **__: (settings, retraining))
+    monkeypatch.setattr(stage, "report_to_prefect", nullcontext)  # Prefect's log needs a run
+    monkeypatch.setattr(stage, "begin_stage_flow", lambda *_, **__: (settings, retraining))
     return steps
 
 
@@ -62,7 +62,7 @@ def test_the_ledger_is_published_a_person_asked_and_the_champion_evaluated_again
 
     names = [name for name, _, _ in done]
     assert names == [
-        "gate_candidate",
+        "gate_stage",
         "publish_markdown",
         "publish_picture",
         "run_deployment",

@@ -20,9 +20,9 @@ from bcd.evaluation.policy.policy import Policy
 from bcd.scoring.exposure import Exposure
 from bcd.scoring.mosaic import stitch
 from bcd.scoring.options import ScoreOptions
-from bcd.scoring.report import pick_examples, picture_budget, show_examples, write_report
+from bcd.scoring.report import pick_suspicious_patches, show_examples, slide_picture_budget, write_patient_report
 from bcd.scoring.shown import show_slide
-from bcd.scoring.summary import summarise
+from bcd.scoring.summary import summarise_patient_scores
 from bcd.settings import Settings
 from bcd.store.store import Store, open_store
 
@@ -128,11 +128,13 @@ def make_report(tmp_path: Path) -> Callable[..., str]:
                 stitch(of_slide, pixels[of_slide.index]),
                 of_slide,
                 options,
-                budget=picture_budget(len(of_slide), len(scores)),
+                budget=slide_picture_budget(len(of_slide), len(scores)),
             )
             for _, of_slide in scores.groupby("slide", sort=False)
         ]
-        suspicious, uncertain = (show_examples(picked, pixels[picked.index]) for picked in pick_examples(scores))
+        suspicious, uncertain = (
+            show_examples(picked, pixels[picked.index]) for picked in pick_suspicious_patches(scores)
+        )
         facts = {
             "hospital": "east",
             "patient": "1001",
@@ -142,13 +144,13 @@ def make_report(tmp_path: Path) -> Callable[..., str]:
             "protocol": "dealt",
             "warnings": [],
             "drift": Drift(level="fine", foreign=False, patients=1, known=230, p=0.4),
-            "summary": summarise(scores, options, (0.8, 0.99)),
+            "summary": summarise_patient_scores(scores, options, (0.8, 0.99)),
             "options": options,
             "content": "f" * 64,
             "scored_at": datetime(2026, 11, 23, 4, tzinfo=UTC),
         }
         path = tmp_path / "report.html"
-        write_report(path, slides=slides, suspicious=suspicious, uncertain=uncertain, facts=facts | changed)
+        write_patient_report(path, slides=slides, suspicious=suspicious, uncertain=uncertain, facts=facts | changed)
         return path.read_text(encoding="utf-8")
 
     return make
