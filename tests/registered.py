@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from patients import freeze_patches, list_patches
+from stored import new_store
 
 os.environ.update(
     {
@@ -41,7 +42,7 @@ from bcd.networks.architecture import PRESETS
 from bcd.preprocessing.options import PrepareOptions
 from bcd.settings import Settings
 from bcd.snapshots.freeze import Snapshot, load_snapshot
-from bcd.store.store import Store, open_store
+from bcd.store.store import Store
 from bcd.tracking.lookup import MODEL
 from bcd.tracking.store import experiment_id, open_client, start_run
 from bcd.training.options import EnsembleOptions, TrainOptions, Turns
@@ -246,7 +247,7 @@ def undecided(versions_home: Settings, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def undecided_store(undecided: Settings) -> Store:
-    return open_store(undecided)
+    return new_store(undecided)
 
 
 @pytest.fixture

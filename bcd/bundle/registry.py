@@ -29,7 +29,7 @@ from bcd.bundle.rows import VersionRow, read_rows
 from bcd.bundle.scorer import CARD, RECORD, Scorer, confident_column, load_scorer
 from bcd.bundle.seen import Seen, read_seen
 from bcd.bundle.write import write_bundle
-from bcd.errors import BcdError
+from bcd.errors import BcdError, DamagedError, NotFoundError
 from bcd.patches import PATCH_PIXELS
 from bcd.settings import Settings
 from bcd.store.store import open_store
@@ -235,7 +235,7 @@ def require_row(settings: Settings, which: str) -> VersionRow:
 
 def _not_loadable(version: str, error: Exception) -> BcdError:
     """Returns the error that says that a version's files are gone, cut short or changed."""
-    return BcdError(
+    return DamagedError(
         f"{MODEL}/{version} cannot be loaded from the registry: {error}",
         "Restore its files from a backup, or make another version champion: `bcd model list` lists them.",
     )
@@ -323,7 +323,7 @@ def find_card(settings: Settings, which: str = "champion") -> Card:
     try:
         with open_folder(settings, row) as folder:
             if (folder / RECORD).exists() and not (folder / CARD).exists():
-                raise BcdError(f"{row.name} was registered without a card.", "Register it by `bcd retrain`.")
+                raise NotFoundError(f"{row.name} was registered without a card.", "Register it by `bcd retrain`.")
             markdown, html = ((folder / CARD / name).read_text("utf-8") for name in (MARKDOWN, HTML))
     except OSError as error:
         raise _not_loadable(row.version, error) from error

@@ -124,13 +124,13 @@ def refusals(
     from bcd.admission.report import report_path
     from bcd.admission.rules import FIXES, RULES
     from bcd.cli.terminal import at_work, print_table
-    from bcd.errors import BcdError
+    from bcd.errors import NotFoundError
     from bcd.settings import load_settings
     from bcd.store.delivery_queries import list_refused, match_delivery
     from bcd.store.store import open_store
 
     if rule and rule not in RULES:
-        raise BcdError(f"There is no rule {rule}.", f"Name one of: {', '.join(RULES)}.")
+        raise NotFoundError(f"There is no rule {rule}.", f"Name one of: {', '.join(RULES)}.")
     settings = load_settings()
     with at_work(settings, as_json=as_json) as console:
         store = open_store(settings)

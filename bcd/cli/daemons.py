@@ -16,7 +16,7 @@ from pathlib import Path
 
 import flows
 from bcd.cli import flow_runs, processes
-from bcd.errors import BcdError
+from bcd.errors import BcdError, UnavailableError
 from bcd.files import lock
 from bcd.progress import say, track
 from bcd.runtime import answers, environment, read_servers
@@ -288,7 +288,7 @@ def _await_health(settings: Settings, name: str, url: str) -> None:
             return
         time.sleep(0.5)
     log = settings.logs / f"{name}.log"
-    raise BcdError(
+    raise UnavailableError(
         f"The {name} server does not answer at {url}.", f"Read {log}, then run `bcd down` and `bcd up` again."
     )
 
@@ -304,7 +304,7 @@ def _is_healthy(url: str) -> bool:
 
 def _require_free_port(port: int, setting: str) -> None:
     if answers(f"http://127.0.0.1:{port}"):
-        raise BcdError(
+        raise UnavailableError(
             f"Port {port} is taken by another program.",
             f"Stop it, or set BCD_{setting.upper()} to another number and run `bcd up`.",
         )

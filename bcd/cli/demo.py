@@ -12,7 +12,7 @@ import typer
 
 from bcd.cli.tables import show_admissions, show_outcome, show_scores
 from bcd.cli.terminal import whole_command
-from bcd.errors import BcdError
+from bcd.errors import BcdError, InsufficientEvidenceError, NotFoundError
 from bcd.files import whole_file
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def find_data(folder: Path) -> list[Path]:
     from bcd.admission.delivery import check_delivery
 
     if not folder.is_dir():
-        raise BcdError(f"{folder} is not a folder.", "Name a folder that holds deliveries (zips or folders).")
+        raise NotFoundError(f"{folder} is not a folder.", "Name a folder that holds deliveries (zips or folders).")
     deliveries = sorted(path for path in folder.iterdir() if path.is_dir() or path.suffix.lower() == ".zip")
     if len(deliveries) < 2:
         raise BcdError(
@@ -192,7 +192,7 @@ def unseen_patient(outcome: Outcome) -> str:
         patches = outcome.snapshot.of(split)
         if len(patches):
             return str(patches["patient"].value_counts().index[0])
-    raise BcdError(
+    raise InsufficientEvidenceError(
         "No patient is unseen: the test and gate splits are empty.", "Use deliveries with more labelled patients."
     )
 

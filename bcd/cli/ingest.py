@@ -31,7 +31,7 @@ def ingest(
     from bcd.admission.waiting import find_stuck
     from bcd.cli.tables import show_admissions
     from bcd.cli.terminal import at_work
-    from bcd.errors import BcdError
+    from bcd.errors import BcdError, NotFoundError
     from bcd.settings import load_settings
     from bcd.store.hospitals import find_declared
     from bcd.store.store import open_store
@@ -42,7 +42,7 @@ def ingest(
             raise BcdError(f"{delivery} has no hospital.", "Name it: `bcd ingest DELIVERY --hospital NAME`.")
         if not is_url(delivery):  # before Prefect starts, which takes seconds
             if not Path(delivery).exists():
-                raise BcdError(f"There is no delivery {delivery}.", "Check the path.")
+                raise NotFoundError(f"There is no delivery {delivery}.", "Check the path.")
             delivery = str(Path(delivery).absolute())
         find_declared(open_store(settings), hospital)
     with at_work(settings, needs_home=not delivery, runs_flows=True, as_json=as_json) as console:

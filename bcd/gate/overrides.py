@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from bcd.bundle.aliases import carry_out, finish_last_decision, identify, is_about, last_decision
 from bcd.bundle.registry import load_bundle, require_scores
-from bcd.errors import BcdError
+from bcd.errors import BcdError, NotFoundError
 from bcd.gate.promotion import LOCK, approval_key
 from bcd.patches import SnapshotId
 from bcd.store.decisions import Decision, Kind, list_decisions, record_decision
@@ -64,7 +64,7 @@ def roll_back(store: Store, sign_off: SignOff) -> Decision:
             return last
         champion, previous = (resolve_version(client, alias) for alias in ("champion", "previous"))
         if previous is None or previous == champion:
-            raise BcdError(
+            raise NotFoundError(
                 "There is no previous champion to go back to.",
                 f"`bcd model promote VERSION` makes any version of {MODEL} champion.",
             )
@@ -91,7 +91,7 @@ def answer_approval(store: Store, which: str, sign_off: SignOff, answer: Answer)
             return last
         waiting = find_waiting(store, version)
         if waiting is None or not is_about(client, waiting):
-            raise BcdError(
+            raise NotFoundError(
                 f"No promotion of {MODEL}/{version} awaits approval.",
                 "`bcd model history` tells what the gate decided; `bcd model promote` overrules it.",
             )

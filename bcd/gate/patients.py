@@ -11,7 +11,7 @@ import numpy as np
 from bcd.bundle.folder import FolderBundle
 from bcd.bundle.registry import Bundle, load_bundle
 from bcd.bundle.seen import Seen
-from bcd.errors import BcdError
+from bcd.errors import DamagedError, LeakageError
 from bcd.patches import CELL, patient_keys
 from bcd.snapshots.evidence import assert_no_leakage
 from bcd.snapshots.freeze import load_snapshot
@@ -87,7 +87,7 @@ def assert_unseen(settings: Settings, bundle: Bundle | FolderBundle, patches: pd
     """
     seen = find_seen(settings, bundle, patches)
     if seen:
-        raise BcdError(
+        raise LeakageError(
             f"{bundle.name} has seen {len(seen)} patients that it would be evaluated on, by name or by their pixels:"
             f" {', '.join(seen[:3])}{', …' if len(seen) > 3 else ''}",
             "Evaluate it on a snapshot of the protocol that it was trained under "
@@ -146,7 +146,7 @@ def _require_frozen(store: Store, look: Look) -> None:
     for one in list_decisions(store):
         known = one.evidence.get("gate_digest")
         if one.kind in LOOKS and one.snapshot == look.snapshot.id and known not in {None, look.digest}:
-            raise BcdError(
+            raise DamagedError(
                 f"The gate patients of snapshot {look.snapshot.id[:12]} are not what they were on "
                 f"{one.decided_at:%Y-%m-%d}: their digest is {look.digest[:12]} and was {known[:12]}.",
                 "Restore the batches from a backup, or freeze a new snapshot.",

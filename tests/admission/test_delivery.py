@@ -8,9 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from delivering import refused
 
 from bcd.admission.delivery import check_delivery, patient_ids
-from bcd.errors import BcdError
+from bcd.errors import BcdError, NotFoundError
 
 
 def test_a_delivery_with_a_patch_may_be_opened(patch_files, as_zip, as_folder, as_tar) -> None:
@@ -32,20 +33,20 @@ def test_a_look_at_a_tar_ends_at_the_first_patch(as_tar, patch_files) -> None:
 
 
 def test_a_missing_path_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BcdError, match=r"no delivery .*nowhere"):
+    with pytest.raises(NotFoundError, match="nowhere"):
         check_delivery(tmp_path / "nowhere")
 
 
 def test_a_file_that_is_no_zip_is_named(tmp_path: Path) -> None:
     (tmp_path / "delivery.zip").write_bytes(b"PK not really")
-    with pytest.raises(BcdError, match="neither a folder nor a whole zip"):
+    with refused("no-delivery"):
         check_delivery(tmp_path / "delivery.zip")
 
 
 def test_a_zip_that_was_cut_is_named(patch_files, as_zip) -> None:
     path = as_zip(patch_files("8867"))
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(BcdError, match="its end is missing"):
+    with refused("unreadable"):
         check_delivery(path)
 
 
@@ -59,7 +60,7 @@ def test_an_empty_delivery_is_named(files: dict[str, bytes], as_zip, tmp_path: P
 
 
 def test_holiday_photos_are_no_delivery(as_zip, picture) -> None:
-    with pytest.raises(BcdError, match=r"2 files and none is named as a patch.*\.jpg, \.png"):
+    with pytest.raises(BcdError, match=r"\b2 files.*\.jpg, \.png"):
         check_delivery(as_zip({"beach.png": picture(1), "sunset.jpg": b"x"}))
 
 

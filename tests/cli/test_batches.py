@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from stored import new_store
 from typer.testing import CliRunner, Result
 
 from bcd.admission.admit import Admission, admit
@@ -19,7 +20,7 @@ from bcd.patches import Hospital
 from bcd.settings import Settings
 from bcd.store.hospitals import declare_hospital
 from bcd.store.sign_off import SignOff
-from bcd.store.store import Store, open_store
+from bcd.store.store import Store
 
 EDGE = "P1/0/P1_idx5_x1_y101_class0.png"
 BLANK = "P2/0/P2_idx5_x1_y101_class0.png"
@@ -42,7 +43,7 @@ def squeezed(text: str) -> str:
 
 @pytest.fixture
 def store(settings: Settings) -> Store:
-    opened = open_store(settings)
+    opened = new_store(settings)
     declare_hospital(opened, "east", "pseudonyms", SignOff("Ada", "test"))
     return opened
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from patients import store_patches
+from stored import new_store
 
 from bcd.bundle.distance import Distance
 from bcd.scoring.exposure import Exposure
@@ -20,7 +21,7 @@ from bcd.scoring.report import pick_examples, picture_budget, show_examples, wri
 from bcd.scoring.shown import show_slide
 from bcd.scoring.summary import summarise
 from bcd.settings import Settings
-from bcd.store.store import Store, open_store
+from bcd.store.store import Store
 
 LEVELS = (0.8, 0.95, 0.99)
 
@@ -70,7 +71,7 @@ class FilledStore(Store):
 
 @pytest.fixture
 def store(tmp_path) -> FilledStore:
-    opened = open_store(Settings(home=tmp_path / "home"))
+    opened = new_store(Settings(home=tmp_path / "home"))
     return FilledStore(opened.settings, opened.engine)
 
 

@@ -88,5 +88,5 @@ def test_a_coarse_slide_is_believed_where_it_is_confirmed() -> None:
     assert settle_spacing((2.0, 2.0), None, 2.0) == (2.0, 2.0)
     assert settle_spacing(None, 4.0, 1.2) == (4.0, 4.0)
     for own in ((4.99, 4.99), (0.25, 1.3)):
-        with pytest.raises(SlideError, match=f"{max(own) / 10:g}.*--spacing.*slides.csv.*bcd hospital allow"):
+        with pytest.raises(SlideError, match=f"{max(own) / 10:g}.*--spacing.*slides\\.csv.*`bcd hospital allow"):
             settle_spacing(own, None, 1.2)
