@@ -117,7 +117,7 @@ def test_a_table_of_which_no_row_names_a_patch_is_refused_with_the_likely_cause(
     assert (admission.admitted, admission.unlabelled, admission.refused) == (2, 2, {"labels-file": 1})
     assert (admission.label_rows, admission.unmatched_rows) == (2, 2)
     [refusal] = list_refused(store, admission.id)
-    assert tuple(re.search(r"\((\d+) .*, (\d+) ", refusal.message).groups()) == ("42", "00042")
+    assert "leading zeros" in refusal.message
     assert ("42_idx5_x1_y1 (line 2) | 00042_idx5_x1_y1" in refusal.message) == (kind == "pseudonyms")
     assert refusal.message in describe_labels(store, admission)
     assert "leading zeros" in report_path(store.settings, admission.id).read_text()

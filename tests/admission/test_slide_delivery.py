@@ -213,7 +213,7 @@ def test_a_slide_that_is_refused_by_its_name_is_told_what_else_it_lacks(
     path = _write_tiff(tmp_path / "no_spacing_idx8.tif", _slide(), spacing=spacing)
     with pytest.raises(BcdError, match="name 1") as caught:
         admit(store, path, EAST, spacing=given)
-    assert ("--spacing" in str(caught.value)) == is_told
+    assert ("in µm per pixel" in str(caught.value)) == is_told
 
 
 def test_a_slide_without_a_spacing_is_named_with_the_option_in_the_inbox_too(store: Store) -> None:

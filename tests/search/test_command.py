@@ -113,6 +113,6 @@ def test_the_flow_tells_the_same_as_a_table() -> None:
     trials = [TrialRecord(0, "complete", 0.91, {}, PRESETS["compact"], TrainOptions(), 300_000, 29_000_000, 1.0, [])]
     gain = Gain(3, 0.012, None, None, [0.93], [0.91], 1)
     told = flow.describe(StudyResult("s", PRESETS["compact"], TrainOptions(), 0, trials, "It stays.", gains=[gain]))
-    assert told.startswith("It stays.")
+    assert told.startswith("It stays.")  # as the study says
     assert "| 3 | +.012 [n/a] |" in told
     assert "| 0 | complete | 0.910 | 300,000 | 29.0 |" in told

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from bcd.bundle.released import released_folder
+from bcd.bundle import released
 from bcd.errors import DamagedError, NotFoundError
 from bcd.evaluation.evaluation import Evaluation
 from bcd.evaluation.metrics.estimates import Estimate
@@ -115,7 +115,7 @@ def read_figures(folder: Path | None = None) -> Figures:
     Raises:
         BcdError: They are not there, or are of another version of bcd.
     """
-    path = (folder or released_folder()) / FILE
+    path = (folder or released.released_folder()) / FILE
     try:
         return Figures.model_validate_json(path.read_text("utf-8"))
     except FileNotFoundError:

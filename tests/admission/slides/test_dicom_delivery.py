@@ -152,7 +152,7 @@ def test_a_look_at_a_series_of_any_name_calls_its_patient_after_the_folder(
     as_dicom, tmp_path: Path, handed_over: str
 ) -> None:
     as_dicom(_tissue(1, 2), spacing=0.5, folder="d/My Export_2")
-    with pytest.raises(BcdError, match='"My Export"'), look_at(tmp_path / handed_over, EAST):
+    with pytest.raises(BcdError, match='"My Export_2"'), look_at(tmp_path / handed_over, EAST):
         pass
     with look_at(tmp_path / handed_over, EAST, any_name=True) as seen:
         assert set(seen.patches["patient"]) == {"My-Export-2"}

@@ -111,7 +111,7 @@ def test_a_key_that_leads_elsewhere_is_refused(memory, tmp_path: Path, monkeypat
     memory.pipe("/east/a.png", b"x")
     listed = {"/east/a.png": {"type": "file", "size": 1}, f"/{name}": {"type": "file", "size": 1}}
     monkeypatch.setattr(type(memory), "find", lambda self, root, detail: listed)  # a store may have any key
-    with pytest.raises(BcdError, match=re.escape(repr(name))), fetch_delivery("memory://east", tmp_path / "scratch"):
+    with pytest.raises(BcdError, match=re.escape(name)), fetch_delivery("memory://east", tmp_path / "scratch"):
         pass
     assert not list(tmp_path.rglob("escaped"))
 
@@ -141,10 +141,10 @@ def test_what_changes_while_it_is_fetched_is_not_taken(memory, tmp_path: Path, m
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("memory://nowhere/x.zip", "The delivery memory://nowhere/x.zip is not there"),
-        ("nonsense://x/y.zip", "nonsense://x/y.zip cannot be fetched.*Protocol not known"),
-        ("http://127.0.0.1:9/x.zip?token=secret", "http://127.0.0.1:9/x.zip is not there"),
-        ("ftp://mary:secret@127.0.0.1:9/x.zip", "ftp://127.0.0.1:9/x.zip cannot be fetched"),
+        ("memory://nowhere/x.zip", "memory://nowhere/x.zip"),
+        ("nonsense://x/y.zip", "nonsense://x/y.zip.*Protocol not known"),
+        ("http://127.0.0.1:9/x.zip?token=secret", "http://127.0.0.1:9/x.zip"),
+        ("ftp://mary:secret@127.0.0.1:9/x.zip", "ftp://127.0.0.1:9/x.zip"),
     ],
 )
 def test_failures_name_the_url_and_no_secret(memory, tmp_path: Path, url: str, message: str) -> None:

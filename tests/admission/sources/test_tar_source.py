@@ -185,7 +185,7 @@ def test_277524_members_take_little_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "data",
+    ("data", "rule"),
     [
         (b"", "empty"),
         (b"x", "no-delivery"),
