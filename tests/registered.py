@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from functools import cache
@@ -13,18 +12,6 @@ import numpy as np
 import pytest
 from patients import freeze_patches, list_patches
 from stored import new_store
-
-os.environ.update(
-    {
-        "DO_NOT_TRACK": "true",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
-        "KERAS_BACKEND": "tensorflow",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "GIT_PYTHON_REFRESH": "quiet",
-    }
-)
-os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 from bcd.bundle.card.card import Card
 from bcd.bundle.engine import EngineRecord, describe_engine

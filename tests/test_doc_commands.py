@@ -299,7 +299,11 @@ def test_the_command_runs(
     assert not ended.value.code, "".join(capsys.readouterr())
 
 
-AS_JSON = {name_of(text): text for text in sorted(IN_FULL, key=len, reverse=True) if name_of(text) in RUN}
+AS_JSON = {
+    name_of(text): text
+    for text in sorted(IN_FULL, key=lambda text: (len(text), text), reverse=True)
+    if name_of(text) in RUN
+}
 AS_JSON = {name: text for name, text in AS_JSON.items() if name.split()[-1] in {"list", "show", "status", "refusals"}}
 
 
