@@ -15,7 +15,7 @@ help: ## this list
 
 install: $(VENV)/.run ## set up .venv with what bcd needs to run
 
-demo: $(VENV)/.run ## play a hospital end to end; DATA=FOLDER uses real deliveries, PROTOCOL=NAME fixes their splits
+demo: $(VENV)/.run ## play a hospital end to end; DATA=PATH uses a real archive or folder of deliveries, PROTOCOL=NAME fixes their splits
 	$(BIN)/bcd --home "$(DEMO_HOME)" demo $(if $(DATA),--data "$(DATA)") $(if $(PROTOCOL),--protocol $(PROTOCOL))
 
 test: $(VENV)/.dev ## run all tests in up to four processes, a file at a time in each (ARGS=… goes to pytest)

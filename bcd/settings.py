@@ -28,6 +28,9 @@ OptionsT = TypeVar("OptionsT", bound=Options)
 
 DEFAULT_HOME = "~/.bcd"
 
+LEAST_FREE = 5 * 2**30
+"""Bytes that should be free on the disk of a home."""
+
 
 class Settings(BaseModel):
     """Folders, ports and addresses of one bcd installation."""
@@ -45,6 +48,9 @@ class Settings(BaseModel):
     mlflow_port: Port = Field(5000, ge=1, le=65535, description="Port of the MLflow server that `bcd up` starts.")
     studies_port: Port = Field(8080, ge=1, le=65535, description="Port of the Optuna dashboard that `bcd up` starts.")
     reports_port: Port = Field(8090, ge=1, le=65535, description="Port of the page of reports that `bcd up` starts.")
+    notify_url: str = Field(
+        "", description="Address that gets failures, verdicts, drift and a full disk as JSON; empty: nobody is told."
+    )
     timezone: str = Field("UTC", description="Time zone of the schedules of `bcd up`, such as Europe/Berlin.")
     inbox_quiet_seconds: Seconds = Field(
         10.0, ge=0, description="A delivery in the inbox is taken once nothing in it changed for so long."

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -89,7 +89,9 @@ def _choose(patches: list[tuple[np.ndarray, int | None]]) -> Base:
 def write_zip(path: Path, base: Base, patches: int) -> None:
     """Writes a delivery as a zip whose members are stored, as the public set's parts are."""
     with whole_file(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
-        for name, data in _make(base, patches):
+        for name, data in make(
+            base, patches, [f"{8000 + number}" for number in range(round(patches / PER_PATIENT) or 1)]
+        ):
             archive.writestr(zipfile.ZipInfo(name), data)
 
 
@@ -99,14 +101,21 @@ def unpack(archive: Path, folder: Path) -> None:
         file.extractall(partial)
 
 
-def _make(base: Base, patches: int) -> Iterator[tuple[str, bytes]]:
+def make(base: Base, patches: int, patients: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """Yields the path and the bytes of distinct patches, patient after patient.
+
+    Args:
+        base: What they are made of.
+        patches: How many.
+        patients: Whose they are, about as many each.
+    """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for patient, numbers in enumerate(np.array_split(np.arange(patches), round(patches / PER_PATIENT) or 1)):
+        for patient, numbers in zip(patients, np.array_split(np.arange(patches), len(patients)), strict=True):
             labels = base.labels[numbers % len(base.labels)]
             order = numbers[np.argsort(labels, kind="stable")]  # the folder of label 0 comes first
             encoded = pool.map(lambda number: _encode(base, number), order.tolist(), chunksize=64)
             for number, data in zip(order.tolist(), encoded, strict=True):
-                yield _name(f"{8000 + patient}", number - int(numbers[0]), int(labels[number - numbers[0]])), data
+                yield _name(patient, number - int(numbers[0]), int(labels[number - numbers[0]])), data
 
 
 def _name(patient: str, place: int, label: int) -> str:

@@ -7,6 +7,7 @@ ensemble that is whole; the same command goes on after the last finished epoch.
 
     .venv/bin/python benchmarks/released.py train --data FOLDER       # hours on two cores; goes on after a kill
     .venv/bin/python benchmarks/released.py write --data FOLDER       # what is trained, as package data
+    .venv/bin/python benchmarks/released.py describe --data FOLDER    # its reference statistics anew, from the scores
     .venv/bin/python benchmarks/released.py compare --beside FILE     # other networks on the same patches
     .venv/bin/python benchmarks/released.py --check                   # the stored figures, from the stored scores
 
@@ -23,7 +24,7 @@ from pathlib import Path
 
 import pandas as pd
 from released_figures import OURS, compare, compute, differences, match
-from released_folder import gather_release, write_released
+from released_folder import describe_anew, gather_release, write_released
 from released_training import (
     MEMBERS,
     PLACE,
@@ -47,7 +48,9 @@ DATA = ROOT.parent / "shared/data"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", nargs="?", choices=("train", "write", "compare"), help="what to do; none: --check")
+    parser.add_argument(
+        "step", nargs="?", choices=("train", "write", "describe", "compare"), help="what to do; none: --check"
+    )
     parser.add_argument("--data", type=Path, default=DATA / "batches", help="folder of the deliveries")
     parser.add_argument("--natural", type=Path, default=DATA / "natural-sample.txt", help="its list")
     parser.add_argument("--folder", type=Path, default=ROOT / "artifacts/released", help="where trainings are kept")
@@ -62,6 +65,8 @@ def main() -> None:
         parser.error("name a step, or --check")
     if arguments.step == "compare":
         print_comparison(pd.read_parquet(arguments.to / OUT_OF_FOLD), arguments.beside)
+    elif arguments.step == "describe":
+        describe_anew(open_patients(arguments.data, arguments.folder / "home", RECIPE), arguments.to)
     else:
         release(arguments)
 

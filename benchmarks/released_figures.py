@@ -60,7 +60,7 @@ class Computed:
         """Returns policy, metrics and figures as plain JSON values."""
         return {
             "policy": self.policy.model_dump(mode="json"),
-            "metrics": self.natural.headline(),
+            "metrics": self.natural.figures(),
             "natural": self.natural.model_dump(mode="json"),
             "everything": self.everything.model_dump(mode="json"),
             "yardsticks": [each.model_dump(mode="json") for each in self.yardsticks],

@@ -20,10 +20,11 @@ from released_figures import Computed, compute
 from released_training import FOLDS, HOSPITAL, PLACE, PROTOCOL, Patients, Recipe, find_members, gather_scores
 
 from bcd.bundle.engine import describe_engine
-from bcd.bundle.record import BundleRecord
+from bcd.bundle.record import BundleRecord, read_record
 from bcd.bundle.reference import ScoreReference, describe_scores, describe_training
 from bcd.bundle.released import OUT_OF_FOLD
 from bcd.bundle.released.figures import FILE, Figures, Shift, Source
+from bcd.bundle.scorer import RECORD
 from bcd.bundle.seen import Seen
 from bcd.bundle.write import write_bundle, write_graph
 from bcd.errors import BcdError
@@ -113,12 +114,8 @@ def write_released(release: Release, to: Path) -> int:
 
 def _write_bundle(release: Release, to: Path) -> list[Path]:
     """Writes the bundle, with who was trained on; its date is that of the last training."""
-    computed = release.computed
-    natural = computed.scores[computed.scores["natural"]]
     patches = release.patients.prepared.snapshot.patches
-    told = describe_scores(
-        natural["logit"], computed.policy.calibrator.apply(natural["logit"]), patient_keys(natural)
-    )
+    told = _describe_natural(release.computed)
     networks = [network.path for network in release.members]
     shutil.rmtree(to, ignore_errors=True)
     with TemporaryDirectory() as work:
@@ -141,10 +138,37 @@ def _record(release: Release, told: ScoreReference, graph: Path) -> BundleRecord
         policy=computed.policy,
         snapshot=release.patients.prepared.snapshot.id,
         protocol=PROTOCOL,
-        metrics=computed.natural.headline(),
+        metrics=computed.natural.figures(),
         reference=describe_training(release.patients.read, patient_keys(patches), told),
         origin="released",
         created_at=datetime.fromtimestamp(int(last), UTC),
+    )
+
+
+def describe_anew(patients: Patients, to: Path) -> None:
+    """Writes the reference statistics of the released bundle anew, where their format changed and no network did.
+
+    Args:
+        patients: Everybody whom it was trained on.
+        to: The folder of the released model, with its out-of-fold scores.
+
+    Raises:
+        BcdError: It was trained on others.
+    """
+    file = to / "bundle" / RECORD
+    record, patches = read_record(file), patients.prepared.snapshot.patches
+    if record.snapshot != patients.prepared.snapshot.id:
+        raise BcdError(f"{file} was trained on other patches.", "Name the deliveries that it was trained on.")
+    told = _describe_natural(compute(pd.read_parquet(to / OUT_OF_FOLD), record.snapshot))
+    reference = describe_training(patients.read, patient_keys(patches), told)
+    with whole_file(file) as partial:
+        partial.write_text(record.model_copy(update={"reference": reference}).model_dump_json(indent=2), "utf-8")
+
+
+def _describe_natural(computed: Computed) -> ScoreReference:
+    natural = computed.scores[computed.scores["natural"]]
+    return describe_scores(
+        natural["logit"], computed.policy.calibrator.apply(natural["logit"]), patient_keys(natural)
     )
 
 

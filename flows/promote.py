@@ -27,8 +27,9 @@ from bcd.gate.rule import Verdict
 from bcd.progress import say
 from bcd.retraining.stages import gate_candidate
 from bcd.store.store import open_store
+from bcd.tracking.lookup import MODEL
 from flows.forms import Text
-from flows.reporting import publish_markdown, publish_picture, reporting, run_name, told
+from flows.reporting import publish_markdown, publish_picture, reporting, run_name, tell, told
 from flows.stages import begin
 
 
@@ -44,6 +45,12 @@ def promote(plan: Text = "") -> Verdict:
         settings, retraining = begin(plan)
         verdict = gate_candidate(settings, retraining)
         _publish("gate", verdict, f"The gate: {verdict.verdict}")
+        tell(
+            "bcd.verdict",
+            f"bcd.bundle.{verdict.challenger}",
+            f"{verdict.verdict} of {MODEL}/{verdict.challenger}, trained on snapshot {retraining.snapshot.id[:8]}."
+            f" {' '.join(verdict.reasons)}",
+        )
         if verdict.awaits_approval:
             _ask(verdict, f"{retraining.key}/{verdict.challenger}")
         with open_store(settings) as store:

@@ -6,9 +6,10 @@ import base64
 import inspect
 import logging
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar, cast
@@ -20,12 +21,15 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 from prefect.context import FlowRunContext
+from prefect.events import emit_event
 from prefect.states import Completed, Failed, State
+from prefect.utilities.urls import url_for
 
 from bcd.errors import BcdError
 from bcd.progress import Advance, is_shown, show_progress
 from bcd.runtime import find_report_page
-from bcd.settings import Settings
+from bcd.settings import LEAST_FREE, Settings
+from bcd.tracking.origin import started_from
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -61,9 +65,13 @@ class PrefectSink:
         get_run_logger().info(message)
 
 
-def reporting() -> AbstractContextManager[None]:
-    """Shows progress in Prefect, unless a terminal shows it already."""
-    return nullcontext() if is_shown() else show_progress(PrefectSink())
+@contextmanager
+def reporting() -> Iterator[None]:
+    """Shows progress in Prefect, unless a terminal shows it already; runs of MLflow link to the flow run."""
+    run = runtime.flow_run.root_flow_run_id
+    page = url_for("flow-run", obj_id=run) if run else None
+    with started_from(page or ""), nullcontext() if is_shown() else show_progress(PrefectSink()):
+        yield
 
 
 def told(run: Callable[P, R]) -> Callable[P, R]:
@@ -82,6 +90,18 @@ def told(run: Callable[P, R]) -> Callable[P, R]:
     # Prefect would look for the names of the annotations in this module.
     telling.__signature__ = inspect.signature(run, eval_str=True)  # type: ignore[attr-defined]
     return telling
+
+
+def tell(event: str, resource: str, sentence: str) -> None:
+    """Emits an event of which an automation of deployment.yaml may notify somebody."""
+    emit_event(event=event, resource={"prefect.resource.id": resource}, payload={"sentence": sentence})
+
+
+def tell_of_disk(settings: Settings) -> None:
+    """Tells where the disk of the home is nearly full."""
+    free = shutil.disk_usage(settings.home).free
+    if free < LEAST_FREE:
+        tell("bcd.disk.low", "bcd.home", f"{free / 2**30:.1f} GiB are free on the disk of {settings.home}.")
 
 
 def finish(result: R, message: str) -> R:

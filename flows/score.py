@@ -34,6 +34,7 @@ from flows.reporting import (
     publish_picture,
     reporting,
     run_name,
+    tell_of_disk,
     told,
 )
 
@@ -62,6 +63,7 @@ def score(
     options = options or settings.options("scoring", ScoreOptions)
     faults: list[Exception] = []
     scores: list[PatientScore] = []
+    tell_of_disk(settings)
     with reporting(), open_store(settings) as store:
         named = PatientId(patient)
         chosen = [(find_hospital(store, named, hospital or None), named)] if patient else []

@@ -77,3 +77,18 @@ def test_every_schedule_has_a_name_and_no_parameters() -> None:
     for schedule in [schedule for deployment in DEPLOYMENTS for schedule in deployment.get("schedules", [])]:
         assert schedule["slug"]
         assert "parameters" not in schedule
+
+
+def test_automations_are_known_to_prefect_and_have_names_of_their_own() -> None:
+    from prefect.events.schemas.automations import AutomationCore
+
+    automations = yaml.safe_load((ROOT / "deployment.yaml").read_text())["automations"]
+    nobody = "00000000-0000-0000-0000-000000000000"
+    for each in automations:
+        actions = [
+            {**action, "block_document_id": nobody} if action["type"] == "send-notification" else action
+            for action in each["actions"]
+        ]
+        made = AutomationCore.model_validate({**each, "actions": actions})
+        assert set(each["trigger"]) <= set(type(made.trigger).model_fields)
+    assert len({each["name"] for each in automations}) == len(automations)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bcd.bundle.rows import VersionRow
     from bcd.store.store import Store
 
-DONE_TAG = "bcd.decision"
+DONE_TAG = "mlflow.bcd.decision"
 """The key of the decision that was carried out on a version last."""
 
 
@@ -72,6 +72,38 @@ def tell_lost_champion(decision: Decision) -> tuple[str, str]:
     )
     again = f"bcd model promote {decision.challenger} --by NAME --reason TEXT"
     return what, f"`{again}` makes it champion again."
+
+
+def find_moved_champion(rows: Sequence[VersionRow], store: Store) -> tuple[VersionRow, Decision | None] | None:
+    """Returns the champion whom no decision made champion, with the last decision that made another one champion.
+
+    None where there is no champion, the decisions made it champion, or a process died before it moved the aliases.
+    """
+    champion = next((row for row in rows if "champion" in row.aliases), None)
+    if champion is None:
+        return None
+    promotions = [one for one in list_decisions(store) if one.promotes and find_row(rows, one) is not None]
+    decided = find_row(rows, promotions[-1]) if promotions else None
+    if decided == champion:
+        return None
+    last = last_decision(store)
+    row = find_row(rows, last) if last else None
+    if last and row and row.tags.get(DONE_TAG) != last.key:  # the next one to decide carries it out
+        return None
+    return champion, promotions[-1] if promotions else None
+
+
+def tell_moved_champion(champion: VersionRow, decision: Decision | None) -> tuple[str, str]:
+    """Says that a person moved the alias in the registry, past every record, and the command that records it."""
+    decided = "no decision is recorded"
+    if decision is not None:
+        decided = (
+            f"{MODEL}/{decision.challenger} was made champion on {decision.decided_at:%Y-%m-%d} by {decision.by}"
+        )
+    what = f"{champion.name} holds the alias champion, although {decided}: the alias was moved by hand."
+    keep = f"`bcd model promote {champion.version} --by NAME --reason TEXT` records it"
+    undo = f"; the same with {decision.challenger} undoes it" if decision else ""
+    return what, f"{keep}{undo}."
 
 
 def _is_same(decision: Decision, found: dict[str, Any], registered: datetime) -> bool:

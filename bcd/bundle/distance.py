@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bcd.bundle.reference import ReferenceStatistics, measure_patches
+from bcd.bundle.reference import ReferenceStatistics
+from bcd.drift.measure import measure_patches
 from bcd.errors import BcdError
 
 if TYPE_CHECKING:

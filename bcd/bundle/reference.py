@@ -1,12 +1,7 @@
 """Reference statistics of what a bundle was trained and calibrated on: what a later delivery is compared with.
 
-They are distributions over patches and, since patches of one patient resemble each other, over patients. Nothing in
-them is a patch or names a patient.
-
-Examples:
-    >>> pixels = np.full((2, 50, 50, 3), 255, np.uint8)
-    >>> [float(value) for value in measure_patches(pixels)["tissue"]]
-    [0.0, 0.0]
+They are distributions over patches and, since patches of one patient resemble each other, over patients; and the
+profiles of patients, with which `bcd.drift` compares. Nothing in them is a patch or names a patient.
 """
 
 from __future__ import annotations
@@ -17,7 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict
 
-from bcd.preprocessing.stains import TISSUE_DENSITY, find_stains
+from bcd.drift.measure import PICTURE, SCORE, measure_patches, measure_scores, name_stains
+from bcd.drift.profiles import STAIN_PATCHES, Profiles, choose_evenly, find_patient_stains
+from bcd.drift.state import Known
+from bcd.preprocessing.stains import Stains
 from bcd.progress import track
 
 Floats = NDArray[np.float64]
@@ -32,10 +30,7 @@ LOGIT_EDGES = tuple(float(edge) for edge in range(-10, 11))
 PROBABILITY_EDGES = tuple(round(0.05 * edge, 2) for edge in range(1, 20))
 """Inner edges of the histograms; the first and the last bin are open."""
 
-_CHUNK = 512  # patches; their optical density takes 15 MB
-_STAIN_PATCHES = 16  # of a patient: enough pixels for its stains, and a patient of 1,600 patches takes no longer
-_DENSITY = (-np.log((np.arange(256) + 1) / 256)).astype(np.float32)
-_CHANNELS = ("red", "green", "blue")
+_CHUNK = 4096  # patches that are read at a time
 
 
 class _Statistics(BaseModel):
@@ -103,11 +98,13 @@ class ScoreReference(_Statistics):
         logit: Distribution of the logits.
         logits: Patches in each bin between `LOGIT_EDGES`.
         probabilities: Patches in each bin between `PROBABILITY_EDGES`, of the calibrated probability.
+        profiles: Of the val patients, to compare with; None in an older record.
     """
 
     logit: Feature
     logits: tuple[int, ...]
     probabilities: tuple[int, ...]
+    profiles: Profiles | None = None
 
 
 class ReferenceStatistics(_Statistics):
@@ -118,42 +115,25 @@ class ReferenceStatistics(_Statistics):
         patch_counts: Train patches of each train patient.
         stains: Stains of the train patients; None where no patient's patches say enough.
         scores: Scores of the val patches.
+        profiles: Of the pictures of the train patients, to compare with; None in an older record.
     """
 
     features: dict[str, Feature]
     patch_counts: Distribution
     stains: StainReference | None
     scores: ScoreReference
+    profiles: Profiles | None = None
 
-
-def measure_patches(pixels: NDArray[np.uint8]) -> dict[str, Floats]:
-    """Measures raw patches.
-
-    Args:
-        pixels: RGB patches, uint8, (n, 50, 50, 3).
-
-    Returns:
-        By name, one value a patch, (n,): `red`, `green`, `blue` (mean, 0 to 255), `density_red`, … (mean optical
-        density, natural logarithm), `tissue` (share of pixels whose mean density is above `TISSUE_DENSITY`) and
-        `contrast` (mean absolute difference of neighbouring pixels in green: it falls where a slide is out of focus).
-    """
-    n = len(pixels)
-    light, density, tissue, contrast = np.empty((n, 3)), np.empty((n, 3)), np.empty(n), np.empty(n)
-    for start in range(0, n, _CHUNK):
-        rows = slice(start, start + _CHUNK)
-        chunk = pixels[rows]
-        dense = _DENSITY[chunk]
-        light[rows], density[rows] = chunk.mean((1, 2)), dense.mean((1, 2), dtype=np.float64)
-        tissue[rows] = (dense.mean(-1) > TISSUE_DENSITY).mean((1, 2))
-        green = chunk[..., 1].astype(np.int16)
-        contrast[rows] = np.abs(np.diff(green, axis=1)).mean((1, 2)) + np.abs(np.diff(green, axis=2)).mean((1, 2))
-    named = dict(zip(_CHANNELS, light.T, strict=True))
-    named |= {f"density_{name}": values for name, values in zip(_CHANNELS, density.T, strict=True)}
-    return named | {"tissue": tissue, "contrast": contrast / 2}
+    @property
+    def known(self) -> Known | None:
+        """The patients with whom slides and deliveries are compared; None in an older record."""
+        if self.profiles is None or self.scores.profiles is None:
+            return None
+        return Known(pictures=self.profiles, scores=self.scores.profiles)
 
 
 def describe_training(
-    read: ReadPatches, patients: ArrayLike, scores: ScoreReference, *, chunk: int = 8 * _CHUNK
+    read: ReadPatches, patients: ArrayLike, scores: ScoreReference, *, chunk: int = _CHUNK
 ) -> ReferenceStatistics:
     """Describes the patches that a bundle was trained on, a few at a time.
 
@@ -171,12 +151,15 @@ def describe_training(
             parts.append(measure_patches(read(rows[start : start + chunk])))
             advance(len(rows[start : start + chunk]))
         features = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        stains = _describe_stains(read, patient, advance)
+        stains = _find_stains(read, patient, advance)
+    named = [name_stains(each) for each in stains]
+    whole = {name: [each.get(name, np.nan) for each in named] for name in PICTURE if name not in features}
     return ReferenceStatistics(
         features={name: Feature.of(values, patient) for name, values in features.items()},
         patch_counts=Distribution.of(np.bincount(patient)),
-        stains=stains,
+        stains=_describe_stains([each for each in stains if each is not None]),
         scores=scores,
+        profiles=Profiles.of(list(PICTURE), features, patients, **whole),
     )
 
 
@@ -193,6 +176,7 @@ def describe_scores(logits: ArrayLike, probabilities: ArrayLike, patients: Array
         logit=Feature.of(logits, patient),
         logits=_count(logits, LOGIT_EDGES),
         probabilities=_count(probabilities, PROBABILITY_EDGES),
+        profiles=Profiles.of(list(SCORE), measure_scores(logits, probabilities), patients),
     )
 
 
@@ -202,17 +186,19 @@ def _count(values: ArrayLike, edges: tuple[float, ...]) -> tuple[int, ...]:
     return tuple(int(n) for n in np.bincount(bins, minlength=len(edges) + 1))
 
 
-def _describe_stains(
+def _find_stains(
     read: ReadPatches, patient: NDArray[np.int64], advance: Callable[[float], None]
-) -> StainReference | None:
+) -> list[Stains | None]:
+    """Finds the stains of each patient, in the order of their numbers."""
     found = []
     order = np.argsort(patient, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(patient[order])) + 1):
-        even = rows[np.linspace(0, len(rows) - 1, min(len(rows), _STAIN_PATCHES)).astype(np.int64)]
-        # Patches below one another are one large patch to Macenko's method, which looks at colours alone.
-        stains = find_stains(np.concatenate(read(even)))
-        found += [] if stains is None else [stains]
+        found.append(find_patient_stains(read(rows[choose_evenly(len(rows), STAIN_PATCHES)])))
         advance(1)
+    return found
+
+
+def _describe_stains(found: list[Stains]) -> StainReference | None:
     if not found:
         return None
     vectors = np.stack([stains.vectors for stains in found])

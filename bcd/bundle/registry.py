@@ -30,6 +30,7 @@ from bcd.bundle.scorer import CARD, RECORD, Scorer, confident_column, load_score
 from bcd.bundle.seen import Seen, read_seen
 from bcd.bundle.write import write_bundle
 from bcd.errors import BcdError, DamagedError, NotFoundError
+from bcd.evaluation.evaluation import headline
 from bcd.patches import PATCH_PIXELS
 from bcd.settings import Settings
 from bcd.store.store import open_store
@@ -276,7 +277,7 @@ def _log_model(
     outputs = client.get_run(run_id).outputs
     if outputs is None or model_id not in {output.model_id for output in outputs.model_outputs}:
         client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
-    Run(client, run_id).log_metrics(record.metrics, model_id=model_id)
+    Run(client, run_id).log_metrics(headline(record.metrics), model_id=model_id)
     return model_id
 
 

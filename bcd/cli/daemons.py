@@ -38,6 +38,8 @@ _SERVERS = {
     "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
     # Four processes of over a gigabyte, for what bcd does not use.
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    # Of a flow run; deployment.yaml says after how long without one it is taken for dead.
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "60",
 }
 
 
@@ -64,6 +66,7 @@ def start(settings: Settings, *, reset: bool = False) -> Started:
     Raises:
         BcdError: A port is taken, or a process ended instead of answering (its log is named).
     """
+    from bcd.cli.automations import keep_automations
     from bcd.cli.deployments import deploy
 
     with lock(settings.home / ".locks" / ".servers.lock"):
@@ -79,6 +82,7 @@ def start(settings: Settings, *, reset: bool = False) -> Started:
             settings.inbox.mkdir(parents=True, exist_ok=True)
             told = [] if "worker" in alive else _end_runs_at_start(settings, urls["prefect"])
             told += deploy(settings, urls["prefect"], flows.DEPLOYMENTS, flows.ROOT, reset=reset)
+            told += keep_automations(settings, urls["prefect"], flows.DEPLOYMENTS, reset=reset)
             advance(1)
             if "worker" not in alive:
                 _launch(settings, "worker", _worker_command(), urls)
@@ -166,11 +170,11 @@ def _addresses(settings: Settings) -> dict[str, str]:
 
 
 def runs_page(settings: Settings, mlflow: str) -> str:
-    """Returns the address of the table of runs: MLflow's front page takes every visitor for one of its GenAI part."""
+    """Returns the address of the table of retrainings."""
     from bcd.tracking.store import experiment_id, open_client
+    from bcd.tracking.view import view_page
 
-    experiment = experiment_id(open_client(settings))
-    return f"{mlflow}/#/experiments/{experiment}/runs?workflowType=machine_learning"
+    return view_page(mlflow, experiment_id(open_client(settings)))
 
 
 def end_orphans(settings: Settings) -> None:
@@ -235,6 +239,7 @@ def _child_environment(settings: Settings, urls: dict[str, str], *, is_client: b
         variables.pop(key, None)
     # Where the dashboard's page looks for its server; the default is port 4200, whatever the server's own is.
     variables["PREFECT_SERVER_UI_API_URL"] = f"{urls['prefect']}/api"
+    variables["PREFECT_UI_URL"] = urls["prefect"]  # of the links in notifications and in MLflow
     variables |= _SERVERS
     if is_client:
         variables |= {"PREFECT_API_URL": f"{urls['prefect']}/api", "MLFLOW_TRACKING_URI": urls["mlflow"]}

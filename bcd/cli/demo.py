@@ -14,6 +14,7 @@ from bcd.cli.tables import show_admissions, show_outcome, show_scores
 from bcd.cli.terminal import whole_command
 from bcd.errors import BcdError, InsufficientEvidenceError, NotFoundError
 from bcd.files import whole_file
+from bcd.patches import PatchName
 
 if TYPE_CHECKING:
     from bcd.admission.admit import Admission
@@ -32,7 +33,8 @@ def demo(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="A folder of real deliveries; the last one arrives second. By default bcd draws synthetic ones."
+            help="An archive or folder of real patches, or a folder of deliveries, the last of which arrives second."
+            " By default bcd draws synthetic ones."
         ),
     ] = None,
     protocol: Annotated[
@@ -40,7 +42,10 @@ def demo(
         typer.Option(help="The protocol that deals patients to splits. By default the one that suits them."),
     ] = "",
 ) -> None:
-    """Play a hospital: admit deliveries, train a champion, challenge it, and score an unseen patient."""
+    """Play a hospital: admit deliveries, train a champion, challenge it, and score an unseen patient.
+
+    A single delivery, as the public archive is, makes a champion and no challenger.
+    """
     from bcd.cli.terminal import at_work
     from bcd.settings import load_settings
     from bcd.snapshots.options import SplitOptions
@@ -69,7 +74,7 @@ class Memory:
     """What a demo must know when it is run again in the same BCD_HOME.
 
     Attributes:
-        data: The folder of the deliveries, or `synthetic`.
+        data: The delivery, or the folder of the deliveries, or `synthetic`.
         protocol: How patients are split.
         first_snapshot: Id of the snapshot that was frozen before the last delivery came; empty until then.
     """
@@ -104,11 +109,10 @@ class Memory:
 
 @dataclass(frozen=True)
 class Result:
-    """What a demo came to: its admissions, the two retrainings, the scored patient."""
+    """What a demo came to: its admissions, its retrainings (one, or two), the scored patient."""
 
     admissions: list[Admission]
-    first: Outcome
-    second: Outcome
+    outcomes: list[Outcome]
     score: PatientScore
 
 
@@ -120,25 +124,36 @@ def write_protocol(settings: Settings, protocol: str) -> None:
             partial.write_text(f'# Written by `bcd demo`.\n[splits]\nprotocol = "{protocol}"\n')
 
 
-def find_data(folder: Path) -> list[Path]:
-    """Lists the deliveries of a folder by name, each looked at.
+def find_data(path: Path) -> list[Path]:
+    """Lists deliveries by name, each looked at: the one that a path is, or those that lie in it.
 
     Raises:
-        BcdError: There is no such folder, it holds fewer than two deliveries, or one of them is none.
+        BcdError: It is not there, holds no delivery, or one of them is none.
     """
     from bcd.admission.delivery import check_delivery
 
-    if not folder.is_dir():
-        raise NotFoundError(f"{folder} is not a folder.", "Name a folder that holds deliveries (zips or folders).")
-    deliveries = sorted(path for path in folder.iterdir() if path.is_dir() or path.suffix.lower() == ".zip")
-    if len(deliveries) < 2:
-        raise BcdError(
-            f"{folder} holds {len(deliveries)} deliveries; the demo needs two, the last as the second arrival.",
-            "Name the folder above them, or use `bcd ingest` and `bcd retrain`.",
+    if not path.exists():
+        raise NotFoundError(
+            f"{path} is not there.", "Name an archive, or a folder that holds deliveries (zips or folders)."
         )
+    deliveries = [path] if _is_delivery(path) else sorted(one for one in path.iterdir() if _may_be_delivery(one))
+    if not deliveries:
+        raise NotFoundError(f"{path} holds no delivery.", "Name an archive, or a folder that holds zips or folders.")
     for delivery in deliveries:
         check_delivery(delivery)
     return deliveries
+
+
+def _is_delivery(path: Path) -> bool:
+    """Whether a path is one delivery, and no folder of several: it holds patches, or patients' folders of labels."""
+    return path.is_file() or any(
+        PatchName.parse(child.name) is not None or any((child / label).is_dir() for label in "01")
+        for child in path.iterdir()
+    )
+
+
+def _may_be_delivery(path: Path) -> bool:
+    return path.is_dir() or path.suffix.lower() == ".zip"
 
 
 def suggest(deliveries: list[Path]) -> str:
@@ -171,19 +186,22 @@ def play(settings: Settings, console: Screen, memory: Memory, splits: SplitOptio
     hospital = SYNTHETIC_HOSPITAL if memory.data == "synthetic" else REAL_HOSPITAL
     # Drawn patients are nobody, and the public set's identifiers are pseudonyms.
     declare_hospital(open_store(settings), hospital, "pseudonyms", SignOff("bcd demo", "it has no real patients"))
-    *early, late = deliveries
+    early, late = (deliveries[:-1], deliveries[-1:]) if len(deliveries) > 1 else (deliveries, [])
     heading(console, 2, f"{', '.join(path.name for path in early)} of {hospital}: the first champion")
     admissions = [ingest(str(path.absolute()), hospital)[0] for path in early]
     search = settings.options("search", SearchOptions, seeds=1)  # its verdict says that seed noise was not checked
-    first = retrain(memory.first_snapshot, splits=splits, search=search)
+    outcomes = [retrain(memory.first_snapshot, splits=splits, search=search)]
     # A second run must not take the last delivery into the first snapshot.
-    memory.keep_snapshot(settings, first.snapshot.id)
-    heading(console, 3, f"{late.name} arrives: a challenger, and the gate")
-    admissions += ingest(str(late.absolute()), hospital)
-    second = retrain(splits=splits, search=search)
+    memory.keep_snapshot(settings, outcomes[0].snapshot.id)
+    heading(
+        console, 3, f"{late[0].name} arrives: a challenger, and the gate" if late else "No second delivery arrives"
+    )
+    for path in late:
+        admissions += ingest(str(path.absolute()), hospital)
+        outcomes.append(retrain(splits=splits, search=search))
     heading(console, 4, "An unseen patient is scored with the champion")
-    [scored] = score(patient=unseen_patient(second), hospital=hospital)
-    return Result(admissions, first, second, scored)
+    [scored] = score(patient=unseen_patient(outcomes[-1]), hospital=hospital)
+    return Result(admissions, outcomes, scored)
 
 
 def unseen_patient(outcome: Outcome) -> str:
@@ -201,14 +219,14 @@ def summarise(settings: Settings, console: Screen, result: Result, *, seconds: f
     """Prints the closing summary."""
     heading(console, 5, "Summary")
     show_admissions(console, result.admissions)
-    for title, outcome in (("The first champion", result.first), ("The challenger", result.second)):
+    for title, outcome in zip(("The first champion", "The challenger"), result.outcomes, strict=False):
         console.print(f"\n[bold]{title}[/]")
         show_outcome(console, outcome)
     console.print()
     show_scores(console, [result.score])
     for name in ("report", "slide", "heatmap", "scores"):
         console.print(f"  {name:<8} {getattr(result.score, name)}", soft_wrap=True, highlight=False)
-    figures = result.second.evaluated.folder / "test"
+    figures = result.outcomes[-1].evaluated.folder / "test"
     console.print(f"  figures  {figures}", soft_wrap=True, highlight=False)
     command = whole_command(settings, "up")
     console.print(f"\nDone in {seconds / 60:.1f} minutes. Research use only.", highlight=False)

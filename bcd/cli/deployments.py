@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from bcd.cli.flow_runs import POOL
+from bcd.cli.flow_runs import POOL, open_client
 from bcd.files import whole_file
 from bcd.settings import Settings
 
@@ -47,12 +47,11 @@ def deploy(settings: Settings, prefect: str, file: Path, root: Path, *, reset: b
         reset: Take the file's word for everything.
     """
     import yaml
-    from prefect.client.orchestration import SyncPrefectClient
 
     memory = settings.prefect / "deployed.json"
     remembered: dict[str, Tree] = json.loads(memory.read_text()) if memory.exists() else {}
     said: dict[str, Tree] = {}
-    with SyncPrefectClient(api=f"{prefect}/api") as client:
+    with open_client(prefect) as client:
         told = _keep_pool(client, reset=reset)
         for declared in yaml.safe_load(file.read_text())["deployments"]:
             deployment = _Deployment(client, root, declared, settings.timezone)
@@ -61,6 +60,35 @@ def deploy(settings: Settings, prefect: str, file: Path, root: Path, *, reset: b
             told += [f"{name}: {line}" for line in deployment.apply(remembered.get(name), reset=reset)]
     with whole_file(memory) as partial:
         partial.write_text(json.dumps(said, indent=2))
+    return told
+
+
+def compare_deployments(settings: Settings, prefect: str, file: Path, root: Path) -> list[str]:
+    """Returns how the pool and the deployments on the server differ from the files, a sentence each; changes nothing.
+
+    Raises:
+        httpx.HTTPError: The server does not answer.
+    """
+    import yaml
+    from prefect.exceptions import ObjectNotFound
+
+    with open_client(prefect) as client:
+        try:
+            pool = client.read_work_pool(POOL)
+        except ObjectNotFound:
+            return [f"work pool {POOL}: missing."]
+        told = []
+        if pool.base_job_template != pool_template():
+            told.append(f"work pool {POOL}: its base job template is another; a run may name a command of its own.")
+        if pool.is_paused:
+            told.append(f"work pool {POOL}: paused; no run starts.")
+        names = set()
+        for declared in yaml.safe_load(file.read_text())["deployments"]:
+            deployment = _Deployment(client, root, declared, settings.timezone)
+            names.add(declared["name"])
+            told += [f"{declared['name']}: {line}" for line in deployment.compare()]
+        others = {each.name for each in client.read_deployments() if "bcd" in each.tags} - names
+        told += [f"{name}: deployed, and not in the project." for name in sorted(others)]
     return told
 
 
@@ -114,22 +142,38 @@ class _Deployment:
         self.wanted = _read_file(declared, self._flow.description, timezone)
         self._triggers = set(self.wanted["triggers"])  # what the file names, or named; any other is a person's own
 
+    def compare(self) -> list[str]:
+        """Tells how the server's differs from the file's."""
+        found = self._find()
+        if found is None:
+            return ["missing."]
+        told = merge(self.wanted, self.wanted, _read_server(found, self._find_triggers(str(found.id)))).told
+        return told + (["its flow changed or moved since it was deployed."] if self._is_outdated(found) else [])
+
     def apply(self, last: Tree | None, *, reset: bool) -> list[str]:
         """Makes the deployment, or changes what is to change."""
-        from prefect.exceptions import ObjectNotFound
-
-        try:
-            found = self._client.read_deployment_by_name(f"{self._flow.name}/{self._declared['name']}")
-        except ObjectNotFound:
+        found = self._find()
+        if found is None:
             self._write(self.wanted, None)
             return ["deployed."]
         self._triggers |= (last or {}).get("triggers", {}).keys()
         server = _read_server(found, self._find_triggers(str(found.id)))
         merged = merge(self.wanted, last, server, reset=reset)
-        outdated = any(getattr(found, name) != value for name, value in self._code().items())
+        outdated = self._is_outdated(found)
         if outdated or merged.settings != server:
             self._write(merged.settings, found)
         return merged.told + (["deployed again: its flow changed or moved."] if outdated else [])
+
+    def _find(self) -> DeploymentResponse | None:
+        from prefect.exceptions import ObjectNotFound
+
+        try:
+            return self._client.read_deployment_by_name(f"{self._flow.name}/{self._declared['name']}")
+        except ObjectNotFound:
+            return None
+
+    def _is_outdated(self, found: DeploymentResponse) -> bool:
+        return any(getattr(found, name) != value for name, value in self._code().items())
 
     def _code(self) -> Tree:
         """What follows from the code and where it lies; nobody sets it on the dashboard."""
@@ -182,7 +226,7 @@ class _Deployment:
             if name not in known:
                 payload["owner_resource"] = f"prefect.deployment.{deployment}"
                 self._client.request("POST", "/automations/", json=payload)
-            elif _read_trigger(known[name], deployment) != trigger:  # an update may not name the owner
+            elif read_automation(known[name], deployment) != trigger:  # an update may not name the owner
                 kept = known[name].model_dump(mode="json", include=_KEPT)
                 ids = {"id": known[name].id}
                 self._client.request("PUT", "/automations/{id}", path_params=ids, json=kept | payload)
@@ -255,7 +299,7 @@ def _read_file(declared: Mapping[str, Any], description: str | None, timezone: s
                 for each in declared.get("schedules", [])
             },
             "triggers": {
-                each["name"]: _read_trigger(_as_automation(DeploymentEventTrigger.model_validate(each)), _NONE)
+                each["name"]: read_automation(_as_automation(DeploymentEventTrigger.model_validate(each)))
                 for each in declared.get("triggers", [])
             },
         }
@@ -281,7 +325,7 @@ def _read_server(found: DeploymentResponse, triggers: Sequence[Automation]) -> T
             "concurrency limit": limit.limit if limit else None,
             "collision strategy": options.collision_strategy.value if options else None,
             "schedules": schedules,
-            "triggers": {each.name: _read_trigger(each, str(found.id)) for each in triggers},
+            "triggers": {each.name: read_automation(each, str(found.id)) for each in triggers},
         }
     )
 
@@ -317,7 +361,7 @@ def _as_automation(trigger: DeploymentEventTrigger) -> AutomationCore:
     return trigger.as_automation()
 
 
-def _read_trigger(automation: AutomationCore, deployment: str) -> Tree:
+def read_automation(automation: AutomationCore, deployment: str = _NONE) -> Tree:
     """Returns an automation without what the server gives it: its ids, and that of the deployment that it starts."""
     settings: Tree = automation.model_dump(
         mode="json", include={"enabled", "description", "trigger", "actions"}, exclude={"trigger": {"id"}}

@@ -16,7 +16,7 @@ import typer
 
 from bcd.cli.options import ADOPT, AsJson
 from bcd.errors import BcdError
-from bcd.settings import require_home
+from bcd.settings import LEAST_FREE, require_home
 
 if TYPE_CHECKING:
     from bcd.settings import Settings
@@ -151,7 +151,7 @@ def _look_at_memory_and_disk(settings: Settings) -> Iterator[Finding]:
     yield Finding(level, f"{memory / _GIB:.0f} GiB of memory", "" if level == "ok" else "6 GiB are advised.")
     disk = next(folder for folder in (settings.home, *settings.home.parents) if folder.exists())
     free = shutil.disk_usage(disk).free
-    if free >= 5 * _GIB:
+    if free >= LEAST_FREE:
         yield Finding("ok", f"{free / _GIB:.0f} GiB free on the disk of {settings.home}")
     else:
         yield Finding("warning", f"{free / _GIB:.1f} GiB free on the disk of {settings.home}.", "Free 5 GiB.")
@@ -202,7 +202,7 @@ def _look_at_databases(settings: Settings) -> Iterator[Finding]:
 
 def _look_at_champion(settings: Settings) -> Iterator[Finding]:
     """Loads the champion and scores two patches with it: what a scoring run would do."""
-    from bcd.bundle.aliases import find_lost_champion, tell_lost_champion
+    from bcd.bundle.aliases import find_lost_champion, find_moved_champion, tell_lost_champion, tell_moved_champion
     from bcd.bundle.rows import read_rows
     from bcd.store.store import open_store
     from bcd.tracking.store import follow_moved_home
@@ -228,6 +228,8 @@ def _look_at_champion(settings: Settings) -> Iterator[Finding]:
         yield Finding("fault", error.what, error.fix)
         return
     yield Finding("ok", f"The champion {champion.name} loads and scores")
+    if moved := find_moved_champion(rows, open_store(settings)):
+        yield Finding("warning", *tell_moved_champion(*moved))
 
 
 def _look_at_inbox(settings: Settings) -> Iterator[Finding]:
@@ -251,6 +253,8 @@ def _look_at_servers(settings: Settings) -> Iterator[Finding]:
     alive = processes.alive(settings)
     if alive:
         yield Finding("ok", daemons.describe(settings)[0])
+    if "prefect" in alive:
+        yield from _look_at_deployments(settings)
     for what, fix in daemons.ended(settings):
         yield Finding("warning", what, fix)
     ports = {name: getattr(settings, f"{name}_port") for name in processes.NAMES if name != "worker"}
@@ -265,3 +269,25 @@ def _look_at_servers(settings: Settings) -> Iterator[Finding]:
         else:
             fix = f"Stop that program, or set BCD_{name.upper()}_PORT."
             yield Finding("warning", f"Port {ports[name]} for {name} is taken by another program.", fix)
+
+
+def _look_at_deployments(settings: Settings) -> Iterator[Finding]:
+    """Compares what the Prefect server has with the project's files."""
+    import httpx
+
+    import flows
+    from bcd.cli.automations import compare_automations
+    from bcd.cli.deployments import compare_deployments
+    from bcd.runtime import read_servers
+
+    prefect = read_servers(settings)["urls"]["prefect"]
+    try:
+        differences = compare_deployments(settings, prefect, flows.DEPLOYMENTS, flows.ROOT)
+        differences += compare_automations(settings, prefect, flows.DEPLOYMENTS)
+    except httpx.HTTPError as error:
+        yield Finding("warning", f"The Prefect server at {prefect} does not answer: {error}.", "`bcd up` starts it.")
+        return
+    if not differences:
+        yield Finding("ok", "Pool, deployments and automations are as the project says")
+    for each in differences:
+        yield Finding("warning", each, "`bcd up` makes what is missing; `bcd up --reset` undoes what was changed.")

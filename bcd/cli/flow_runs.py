@@ -27,7 +27,7 @@ def end_unfinished(prefect: str) -> int:
     Args:
         prefect: Address of the Prefect server.
     """
-    with _open(prefect) as client:
+    with open_client(prefect) as client:
         begun = _filter(client, state={"type": {"any_": _WITH_PROCESS}}, pool=True)
         family = list(begun)
         while begun:  # the flows that a run calls are runs of their own, of no pool
@@ -55,7 +55,7 @@ def drop_missed(prefect: str) -> int:
     Args:
         prefect: Address of the Prefect server.
     """
-    with _open(prefect) as client:
+    with open_client(prefect) as client:
         due = _filter(
             client,
             state={"name": {"any_": ["Scheduled", "Late"]}},
@@ -75,7 +75,8 @@ def drop_missed(prefect: str) -> int:
     return dropped
 
 
-def _open(prefect: str) -> SyncPrefectClient:
+def open_client(prefect: str) -> SyncPrefectClient:
+    """Returns the client of the Prefect server at an address."""
     # Prefect's own: its server answers 503 where its SQLite is busy, and the client asks again.
     from prefect.client.orchestration import SyncPrefectClient
 

@@ -91,7 +91,7 @@ def history(
         aliases = {alias: one.name for one in list_versions(settings) for alias in one.aliases}
         now = ", ".join(f"{alias} {name}" for alias, name in sorted(aliases.items())) or "no champion"
         console.print(f"\nNow: {now}.", highlight=False)
-        show_lost_champion(console, store)
+        show_moved_alias(console, store)
 
 
 @app.command()
@@ -332,7 +332,7 @@ def show_models(console: Screen, store: Store, key: str = "") -> None:
     if not versions:
         console.print("No model is registered yet: `bcd retrain`, or `bcd model adopt released`.", highlight=False)
         return
-    show_lost_champion(console, store)
+    show_moved_alias(console, store)
 
 
 def _first_sentence(reasons: str) -> str:
@@ -353,14 +353,16 @@ def show_decision(console: Console, settings: Settings, decision: Decision) -> N
         console.print(f"  {alias:<10} {f'{MODEL}/{version}' if version else 'none'}", highlight=False)
 
 
-def show_lost_champion(console: Console, store: Store) -> None:
-    """Prints which version was champion and the way back, where the alias was deleted by hand."""
-    from bcd.bundle.aliases import find_lost_champion, tell_lost_champion
+def show_moved_alias(console: Console, store: Store) -> None:
+    """Prints what was decided and the way back, where the champion's alias was deleted or moved by hand."""
+    from bcd.bundle.aliases import find_lost_champion, find_moved_champion, tell_lost_champion, tell_moved_champion
     from bcd.bundle.rows import read_rows
 
-    lost = find_lost_champion(read_rows(store.settings), store)
-    if lost is not None:
-        console.print(" ".join(tell_lost_champion(lost)), style="yellow", highlight=False)
+    rows = read_rows(store.settings)
+    lost, moved = find_lost_champion(rows, store), find_moved_champion(rows, store)
+    told = tell_lost_champion(lost) if lost else tell_moved_champion(*moved) if moved else ()
+    if told:
+        console.print(" ".join(told), style="yellow", highlight=False)
 
 
 def _show_event(console: Console, event: Event) -> None:

@@ -7,6 +7,7 @@ Examples:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -134,8 +135,8 @@ class Evaluation(BaseModel):
         enough = [row for row in self.per_patient if row.patches >= self.options.min_patches]
         return sorted(enough, key=lambda row: row.accuracy)[:WORST]
 
-    def headline(self) -> dict[str, float]:
-        """Returns the metrics flat for MLflow: `test_auroc_pooled`, `…_low`, `…_high`, …; n/a is left out."""
+    def figures(self) -> dict[str, float]:
+        """Returns all metrics flat: `test_auroc_pooled`, `…_low`, `…_high`, …; n/a is left out."""
         flat = {
             f"{self.split}_patches": float(self.n_patches),
             f"{self.split}_patients": float(self.n_patients),
@@ -160,6 +161,28 @@ class Evaluation(BaseModel):
             ends = {name: e.value, f"{name}_low": e.low, f"{name}_high": e.high}
             flat |= {f"{self.split}_{key}": value for key, value in ends.items() if value is not None}
         return flat
+
+
+_HEADLINE = {
+    "val": ("auroc_pooled",),
+    "test": (
+        "patients",
+        "auroc_pooled",
+        "auroc_pooled_low",
+        "auroc_pooled_high",
+        "auroc_macro",
+        "accuracy_pooled",
+        "recall_pooled",
+        "specificity_pooled",
+        "brier_pooled",
+    ),
+}
+
+
+def headline(figures: Mapping[str, float]) -> dict[str, float]:
+    """Returns those of an evaluation's flat figures that stand in the row of its run; its tables hold the others."""
+    names = [f"{split}_{name}" for split, chosen in _HEADLINE.items() for name in chosen]
+    return {name: figures[name] for name in names if name in figures}
 
 
 def evaluate_scores(

@@ -96,7 +96,8 @@ def _register(settings: Settings, sign_off: SignOff) -> Bundle:
         return load_bundle(settings, version)
     released = load_released()
     with start_run(settings, key=key, name="the released model", kind="adopt") as run:
-        run.set_tags({"bcd.origin": RELEASED, "bcd.by": sign_off.by, "mlflow.note.content": sign_off.reason})
+        run.set_tags({"bcd.origin": RELEASED, "bcd.by": sign_off.by})
+        run.describe(sign_off.reason)
         return register_bundle(
             settings,
             key=key,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from bcd.bundle.aliases import identify
 from bcd.errors import BcdError
 from bcd.gate.patients import Look, open_look
+from bcd.progress import say
 from bcd.snapshots.freeze import load_snapshot
 from bcd.store.decisions import Decision, record_decision
 from bcd.tracking.lookup import MODEL, known_version
@@ -86,7 +87,9 @@ def compare_versions(
         raise BcdError(f"{a} and {b} are both {MODEL}/{first}.", "Name two versions.")
     newer = max(first, second, key=int)
     shown = load_snapshot(store.settings, snapshot or client.get_model_version(MODEL, newer).tags["bcd.snapshot"])
-    look = open_look(store, shown, split)
+    look = open_look(store, shown, split).leave_out_seen(store.settings, first, second)
+    if look.left_out:
+        say(look.tell_left_out())
     if look.patches.empty:
         raise BcdError(f"Snapshot {shown.id[:12]} has no {split} patients.", "Name another one with --snapshot.")
     if sign_off is not None and split == "gate":
@@ -109,7 +112,8 @@ def _log_look(settings: Settings, look: Look, first: str, second: str, sign_off:
     key = f"look/{second}/{first}/{now.isoformat()}"
     with start_run(settings, key=key, name=f"look {MODEL}/{second}", kind="gate") as run:
         run.set_tags({"bcd.snapshot": look.snapshot.id, "bcd.gate_digest": look.digest, "bcd.by": sign_off.by})
-        run.set_tags({"bcd.challenger": second, "bcd.champion": first, "mlflow.note.content": sign_off.reason})
+        run.set_tags({"bcd.challenger": second, "bcd.champion": first})
+        run.describe(sign_off.reason)
         run.log_snapshot(look.snapshot, context="gate", split="gate")
     evidence = {
         "gate_digest": look.digest,

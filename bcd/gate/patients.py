@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,20 +35,50 @@ class Look:
 
     Attributes:
         snapshot: The snapshot that they are of.
+        split: Their split.
         patches: Rows of it.
         pixels: Their raw pixels, uint8, (n, 50, 50, 3), not to be written to.
-        digest: Hash of which patches, with which labels and which pixels.
+        digest: Hash of which patches of the split there are, with which labels and which pixels; of those too that
+            are left out.
+        left_out: Whom of the split each version was trained on that came from elsewhere, by its name.
     """
 
     snapshot: Snapshot
+    split: str
     patches: pd.DataFrame
     pixels: np.ndarray
     digest: str
+    left_out: Mapping[str, list[str]] = field(default_factory=dict)
 
     @property
     def n_patients(self) -> int:
         """Patients who are looked at."""
         return int(patient_keys(self.patches).nunique())
+
+    def leave_out_seen(self, settings: Settings, *versions: str | None) -> Look:
+        """Returns the look at the patients whom no version that came from elsewhere was trained on.
+
+        Nobody here chose its training patients, and it is compared on the rest. That a version of this home was
+        trained on somebody is an error, which `score` raises.
+
+        Raises:
+            BcdError: There is no such version.
+        """
+        bundles = [load_bundle(settings, version) for version in versions if version is not None]
+        found = {one.name: one.seen.find(self.patches) for one in bundles if one.seen is not None}
+        left_out = {name: patients for name, patients in found.items() if patients}
+        if not left_out:
+            return self
+        rest = ~patient_keys(self.patches).isin(set().union(*left_out.values())).to_numpy()
+        return replace(self, patches=self.patches[rest], pixels=self.pixels[rest], left_out=left_out)
+
+    def tell_left_out(self) -> str:
+        """Says how many patients are left out and why; empty: nobody is."""
+        return " ".join(
+            f"{len(patients)} of the {self.split} patients are left out: {name} came with bcd and was trained on them"
+            f" ({', '.join(patients[:3])}{', …' if len(patients) > 3 else ''})."
+            for name, patients in self.left_out.items()
+        )
 
     def score(self, settings: Settings, version: str) -> tuple[Bundle, pd.DataFrame]:
         """Loads a version from the registry and scores the patches with it.
@@ -73,7 +104,7 @@ def open_look(store: Store, snapshot: Snapshot, split: str) -> Look:
     patches = snapshot.of(split)
     pixels = read_pixels(store.settings, patches)
     pixels.flags.writeable = False
-    look = Look(snapshot, patches, pixels, _digest(patches, pixels))
+    look = Look(snapshot, split, patches, pixels, _digest(patches, pixels))
     if split == "gate":
         _require_frozen(store, look)
     return look

@@ -53,8 +53,11 @@ class Gate:
     evaluate: EvaluateOptions
 
     def look(self, run: Run, challenger: str, champion: str | None) -> Look:
-        """Reads the gate patients, and logs who looks at them before anybody does."""
-        look = open_look(self.store, self.snapshot, "gate")
+        """Reads the gate patients, and logs who looks at them before anybody does.
+
+        Whom a version that came from elsewhere was trained on is left out.
+        """
+        look = open_look(self.store, self.snapshot, "gate").leave_out_seen(self.store.settings, challenger, champion)
         run.log_options("gate", self.options)
         run.set_tags({"bcd.snapshot": self.snapshot.id, "bcd.protocol": self.snapshot.protocol})
         run.set_tags(
@@ -80,8 +83,11 @@ class Gate:
             challenger=challenger,
             champion=champion,
         )
-        checks = [*verdict.checks, self._count_look(look)]
-        return verdict.model_copy(update={"reported": reported, "checks": checks})
+        left_out = look.tell_left_out()
+        told = [Check(name="left out", passed=True, enforced=False, text=left_out)] if left_out else []
+        checks = [*verdict.checks, *told, self._count_look(look)]
+        reasons = [*verdict.reasons, *(check.text for check in told)]
+        return verdict.model_copy(update={"reported": reported, "checks": checks, "reasons": reasons})
 
     def make_decision(
         self, run: Run, look: Look, verdict: Verdict, *, key: str, kind: Kind = "gate", figures: Any = None
@@ -132,7 +138,8 @@ def log_verdict(run: Run, verdict: Verdict) -> None:
     """Logs a verdict with its ledger of checks: as JSON, as Markdown and as a picture."""
     from bcd.gate.plot import draw_checks
 
-    run.set_tags({"bcd.verdict": verdict.verdict, "mlflow.note.content": verdict.markdown()})
+    run.set_tags({"bcd.verdict": verdict.verdict})
+    run.describe(verdict.markdown())
     figures = [check for check in verdict.checks if check.low is not None]
     run.log_metrics({f"gate_{check.name.replace(' ', '_')}_difference": check.value for check in figures})
     run.log_text(verdict.model_dump_json(indent=2), "verdict.json")

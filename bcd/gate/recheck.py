@@ -108,12 +108,15 @@ def _report_test(gate: Gate, run: Run, champion: str) -> dict[str, float]:
 
     if gate.snapshot.of("test").empty:
         return {}
-    look = open_look(gate.store, gate.snapshot, "test")
+    look = open_look(gate.store, gate.snapshot, "test").leave_out_seen(gate.store.settings, champion)
+    if look.patches.empty:
+        say(look.tell_left_out())
+        return {}
     _, scores = look.score(gate.store.settings, champion)
     evaluation = evaluate_scores(scores, gate.evaluate, snapshot=gate.snapshot.id, split="test")
     run.log_evaluation(evaluation, scores)
-    headline = evaluation.headline()
-    return {name: value for name, value in headline.items() if "_pooled" in name or name == "test_patients"}
+    figures = evaluation.figures()
+    return {name: value for name, value in figures.items() if "_pooled" in name or name == "test_patients"}
 
 
 def _word(verdict: Verdict, reported: str) -> Verdict:
@@ -122,6 +125,6 @@ def _word(verdict: Verdict, reported: str) -> Verdict:
     if verdict.champion is None and verdict.verdict == "PROMOTE":
         reasons = [
             "There is no previous champion to compare it with on these patients.",
-            verdict.check("scores").text,
+            *(check.text for check in verdict.checks if check.name in {"scores", "left out"}),
         ]
     return verdict.model_copy(update={"reasons": reasons, "reported": [reported]})

@@ -1,6 +1,6 @@
-"""What a training leaves in its run: the machine's load, and every member's curves, best epoch and network.
+"""What a training leaves in its run: the first network's curves and every network; below it, what would crowd it.
 
-The first member's figures have a single network's names.
+The curves of an ensemble's further networks and the load of the machine are runs of their own under it.
 """
 
 from __future__ import annotations
@@ -43,36 +43,46 @@ def machine_tags(precision: str) -> dict[str, str]:
 
 
 @contextmanager
-def watch_machine(run: Run) -> Iterator[None]:
-    """Logs processor, memory, disk, network and, with `nvidia-ml-py`, the GPU to a run while the block lasts.
+def watch_machine(run: Run, key: str) -> Iterator[None]:
+    """Logs processor, memory, disk, network and, with `nvidia-ml-py`, the GPU to a run below, while the block lasts.
 
     MLflow samples every ten seconds, or as MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL says; a continued run goes on
     counting.
+
+    Args:
+        run: The run of the training.
+        key: The key of the retraining.
     """
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-    monitor = SystemMetricsMonitor(run.id, resume_logging=True)  # of a run by its id, whichever is active
+    load = run.open_child(f"machine/{key}", "load of the machine", "machine")
+    monitor = SystemMetricsMonitor(load.id, resume_logging=True)  # of a run by its id, whichever is active
     monitor.start()
     try:
         yield
     finally:
         monitor.finish()
+        load.end()
 
 
-def log_epochs_to(run: Run) -> OnMemberEpoch:
+def log_epochs_to(run: Run, key: str) -> OnMemberEpoch:
     """Returns what logs an epoch of a member as it ends."""
-    return partial(_log_epoch, run)
+    return partial(_log_epoch, run, key)
 
 
-def log_trained(run: Run, trained: TrainedEnsemble) -> None:
+def log_trained(run: Run, key: str, trained: TrainedEnsemble) -> None:
     """Logs the curves whole, also where a kill fell between an epoch and its logging, and what was kept of them."""
     for number, member in enumerate(trained.members, 1):
-        run.log_history([_name_figures(number, row) for row in member.history])
+        own = _member_run(run, key, number)
+        own.log_history(member.history)
         best = {"best_epoch": float(member.best_epoch)}
         kept = member.history[member.best_epoch - 1]
         best |= {"best_val_score": kept["val_score"]} if "val_score" in kept else {}  # it may have looked at no val
-        run.log_metrics(_name_figures(number, best))
-    run.log_metrics({"parameters": trained.parameters})
+        own.log_metrics(best)
+        if number > 1:
+            own.end()
+    minutes = sum(row["seconds"] for member in trained.members for row in member.history) / 60
+    run.log_metrics({"parameters": trained.parameters, "minutes": minutes})
 
 
 def log_networks(run: Run, trained: TrainedEnsemble) -> None:
@@ -81,7 +91,7 @@ def log_networks(run: Run, trained: TrainedEnsemble) -> None:
     It takes prepared patches and gives logits: what decides about raw patches is the bundle.
     """
     for number, path in enumerate(trained.paths, 1):
-        name = _name("network", number)
+        name = "network" if number == 1 else f"member{number}_network"
         if not run.has_model(name):
             _log_network(run, name, path)
 
@@ -105,13 +115,12 @@ def _log_network(run: Run, name: str, path: Path) -> None:
         )
 
 
-def _log_epoch(run: Run, member: int, epoch: int, row: Mapping[str, float]) -> None:
-    run.log_metrics(_name_figures(member, row), step=epoch)
+def _log_epoch(run: Run, key: str, member: int, epoch: int, row: Mapping[str, float]) -> None:
+    _member_run(run, key, member).log_metrics(row, step=epoch)
 
 
-def _name_figures(member: int, figures: Mapping[str, float]) -> dict[str, float]:
-    return {_name(name, member): value for name, value in figures.items()}
-
-
-def _name(what: str, member: int) -> str:
-    return what if member == 1 else f"member{member}_{what}"
+def _member_run(run: Run, key: str, member: int) -> Run:
+    """Returns the run that has a member's curves: the training's own for the first, else one below it."""
+    if member == 1:
+        return run
+    return run.open_child(f"network/{key}/{member}", f"network {member}", "network")

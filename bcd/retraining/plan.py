@@ -30,7 +30,7 @@ from bcd.training.options import EnsembleOptions, TrainOptions
 
 Stage = Literal["search", "train", "evaluate", "gate"]
 
-_STAGES_TAG = "bcd.stages"
+_STAGES_TAG = "mlflow.bcd.stages"
 _PLAN, _CHOICE, _LAST, _SEARCHED = "plan.json", "choice.json", "last-plan", "last-search"
 
 
@@ -201,8 +201,8 @@ def open_run(
     if choice is None and retraining.folder(settings).exists():
         choice = read_choice(settings, retraining)
     what = "" if choice is None else f" {describe_ensemble(choice.architecture, retraining.plan.ensemble)}"
-    # The snapshot comes first: the table in the UI shows 20 characters, and most retrainings train the same.
-    name = f"retrain {retraining.snapshot.id[:8]}{what}"
+    # Snapshot and plan come first: the table in the UI shows 20 characters, and most retrainings train the same.
+    name = f"retrain {retraining.snapshot.id[:6]} {retraining.key[:4]}{what}"
     with start_run(settings, key=_run_key(retraining), name=name, kind="retrain") as run:
         yield run
         if stage is not None:

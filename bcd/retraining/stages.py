@@ -93,14 +93,15 @@ def train_candidate(settings: Settings, retraining: Retraining) -> TrainedEnsemb
     found = find_ensemble(retraining.network(settings), retraining.plan.ensemble)
     if found is not None and "train" in find_done(settings, retraining)[1]:
         return found
-    with open_run(settings, retraining, choice, stage="train") as run, watch_machine(run):
+    with open_run(settings, retraining, choice, stage="train") as run, watch_machine(run, retraining.key):
         run.log_options("preparation", choice.preparation)
         run.log_options("architecture", choice.architecture)
         run.log_options("training", choice.training)
         run.log_options("ensemble", retraining.plan.ensemble)
         run.log_snapshot(retraining.snapshot, context="training", split="train")
         run.set_tags({"bcd.snapshot": retraining.snapshot.id, "bcd.protocol": retraining.snapshot.protocol})
-        run.set_tags({"bcd.architecture": describe(choice.architecture), "mlflow.note.content": choice.note})
+        run.set_tags({"bcd.architecture": describe(choice.architecture)})
+        run.describe(choice.note)
         run.set_tags(machine_tags(choice.training.precision))
         trained = train_ensemble(
             retraining.prepare(settings),
@@ -108,9 +109,9 @@ def train_candidate(settings: Settings, retraining: Retraining) -> TrainedEnsemb
             choice.training,
             retraining.plan.ensemble,
             retraining.network(settings),
-            on_epoch=log_epochs_to(run),
+            on_epoch=log_epochs_to(run, retraining.key),
         )
-        log_trained(run, trained)
+        log_trained(run, retraining.key, trained)
         log_networks(run, trained)
     return trained
 
@@ -147,7 +148,7 @@ def register_candidate(
         policy=evaluated.policy,
         snapshot=retraining.snapshot.id,
         protocol=retraining.snapshot.protocol,
-        metrics=test.headline() if test else {},
+        metrics=test.figures() if test else {},
         reference=_describe_reference(settings, retraining.snapshot, evaluated),
     )
     with open_run(settings, retraining) as run:
@@ -199,6 +200,8 @@ def gate_candidate(settings: Settings, retraining: Retraining) -> Verdict:
     with open_run(settings, retraining, stage="gate") as run:
         verdict = _run(settings, retraining, version, run.id)
         run.set_tags({"bcd.verdict": verdict.verdict, "bcd.bundle": f"{MODEL}/{version}"})
+        gained = {f"gate_{each.name}_difference": each.value for each in verdict.checks if each.name == "auroc"}
+        run.log_metrics(gained)
     return verdict
 
 

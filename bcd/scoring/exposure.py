@@ -89,7 +89,8 @@ def expose_to(seen: Seen, patches: pd.DataFrame, pixels: NDArray[np.uint8]) -> E
 def list_doubts(store: Store, bundle: Any, hospital: Hospital) -> list[str]:
     """Says that a bundle from elsewhere was not evaluated on a hospital's patients, until `ENOUGH` labelled ones are.
 
-    They are the gate patients of that hospital at the looks since the bundle was adopted.
+    They are the gate patients of that hospital at the looks since the bundle was adopted, without those whom it was
+    trained on, who are left out there.
     """
     from bcd.snapshots.freeze import load_snapshot
     from bcd.store.decisions import LOOKS, list_decisions
@@ -108,7 +109,8 @@ def list_doubts(store: Store, bundle: Any, hospital: Hospital) -> list[str]:
             gate = load_snapshot(store.settings, snapshot).of("gate")
         except BcdError:  # pruned since
             continue
-        evaluated = max(evaluated, gate.loc[gate["hospital"] == hospital, "patient"].nunique())
+        mine = gate[gate["hospital"] == hospital]
+        evaluated = max(evaluated, mine["patient"].nunique() - len(bundle.seen.find(mine)))
         if evaluated >= ENOUGH:
             return []
     return [tell_unproven(evaluated)]

@@ -56,6 +56,8 @@ EXCLUDED = "excluded"
 TEST_IS_FIXED = {"train": 0.7, "val": 0.15, "gate": 0.15}
 """Shares among the patients that are dealt where the protocol itself says who is test."""
 
+_RECOGNISED = 10  # patients of a published list
+
 Patient = tuple[str, str]
 """Hospital and identifier."""
 
@@ -68,9 +70,15 @@ def published_list(name: str) -> frozenset[str]:
 
 
 def suggest_protocol(patients: Iterable[str]) -> str:
-    """Returns the protocol that suits these patients: the public set's own where they are of that set."""
-    listed = published_list("val").intersection(patients)
-    return "cruz-roa-2014-dev" if len(listed) >= 10 else "dealt"
+    """Returns the protocol that suits these patients: the public set's own where they are of that set.
+
+    Without its test patients, the published val patients are the test split.
+    """
+    given = set(patients)
+    has_val, has_test = (len(published_list(name) & given) >= _RECOGNISED for name in ("val", "test"))
+    if not has_val:
+        return "dealt"
+    return "cruz-roa-2014" if has_test else "cruz-roa-2014-dev"
 
 
 def deal_splits(store: Store, options: SplitOptions) -> int:

@@ -12,8 +12,11 @@ if TYPE_CHECKING:
 MODEL = "bcd-idc"
 """The registered model."""
 
-KEY_TAG = "bcd.key"
-"""What a run or a model version was made for; the same key finds it again."""
+KEY_TAG = "mlflow.bcd.key"
+"""What a run or a model version was made for; the same key finds it again.
+
+The pages of MLflow do not show a tag whose name begins with `mlflow.`; so are named the tags that only bcd reads.
+"""
 
 
 def resolve_version(client: MlflowClient, which: str) -> str | None:

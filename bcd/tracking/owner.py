@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 
-PROCESS_TAG = "bcd.process"
+PROCESS_TAG = "mlflow.bcd.process"
 """Tag of a run: machine, process id, and when that process started."""
 
 

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from bcd.patches import PERSON, SLIDE
+from bcd.tracking.lookup import KEY_TAG
+from bcd.tracking.origin import add_link
 from bcd.tracking.owner import PROCESS_TAG, this_process
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ _COLUMNS = [
     for kind, names in {"string": SLIDE, "long": ["x", "y", "label"]}.items()
     for name in names
 ]
-_MODELS = "bcd.models"
+_MODELS = "mlflow.bcd.models"
 """Tag of a run: the models that it has logged whole."""
 
 _TRIAL_STATUS = {
@@ -89,7 +91,7 @@ class Run:
         counts = {"num_rows": len(patches), "patients": patients, "positive": int(patches["label"].sum())}
         # By hand: MLflow's own way reads the whole frame, and guesses where it came from.
         dataset = Dataset(
-            name=f"{snapshot.protocol} {split or 'all splits'}",
+            name=f"{snapshot.id[:8]} {split or 'whole'} {snapshot.protocol}",  # the table shows 20 characters
             digest=snapshot.id[:36],
             source_type="snapshot",
             source=json.dumps({"snapshot": snapshot.id, "split": split}),
@@ -107,29 +109,16 @@ class Run:
         self.log_options("architecture", study.architecture)
         complete = [trial.value for trial in study.trials if trial.state == "complete" and trial.value is not None]
         self.log_metrics({"trials": len(tried), "best_val_score": max(complete, default=None)})
-        for gain in study.gains:
-            found = {"gain": gain.value, "gain_low": gain.low, "gain_high": gain.high}
-            self.log_metrics({f"trial{gain.trial}_{name}": value for name, value in found.items()})
+        gains = [[str(each) for each in (gain.trial, gain.value, gain.low, gain.high)] for gain in study.gains]
+        self.log_text(to_csv(["trial", "gain", "low", "high"], gains), "study/gains.csv")
         self.set_tags({"bcd.study": study.study, "bcd.best_trial": str(study.best)})
-        self.set_tags({"mlflow.note.content": study.note})
+        self.describe(study.note)
 
     def log_trial(self, study: str, trial: TrialRecord) -> None:
         """Logs one finished trial of a study as a run under this one."""
-        key = f"trial/{study}/{trial.number}"
         name = f"trial {trial.number}" + (f" {trial.state}" if trial.state != "complete" else "")
-        experiment = self._client.get_run(self.id).info.experiment_id
-        found = self._client.search_runs([experiment], f"tags.`bcd.key` = '{key}'", max_results=1)
-        tags = {
-            "bcd.key": key,
-            "bcd.kind": "trial",
-            "bcd.study": study,
-            "bcd.state": trial.state,
-            "mlflow.parentRunId": self.id,
-            "mlflow.source.name": "bcd",
-            PROCESS_TAG: this_process(),
-        }
-        child = found[0] if found else self._client.create_run(experiment, run_name=name, tags=tags)
-        run = Run(self._client, child.info.run_id)
+        tags = {"bcd.study": study, "bcd.state": trial.state}
+        run = self.open_child(f"trial/{study}/{trial.number}", name, "trial", tags)
         run.log_options("architecture", trial.architecture)
         run.log_options("training", trial.training)
         run.log_options("preparation", trial.preparation)
@@ -137,22 +126,40 @@ class Run:
         run.log_history(trial.history)
         figures = {"val_score": trial.value, "seconds": trial.seconds, "parameters": trial.parameters}
         run.log_metrics(figures | {"multiply_adds": trial.multiply_adds})
-        self._client.set_terminated(run.id, _TRIAL_STATUS[trial.state])
+        run.end(_TRIAL_STATUS[trial.state])
+
+    def open_child(self, key: str, name: str, kind: str, tags: Mapping[str, str] | None = None) -> Run:
+        """Returns the run of `key` under this one, made where there is none; whoever opens it ends it."""
+        experiment = self._client.get_run(self.id).info.experiment_id
+        found = self._client.search_runs([experiment], f"tags.`{KEY_TAG}` = '{key}'", max_results=1)
+        if found:
+            return Run(self._client, found[0].info.run_id)
+        own = {KEY_TAG: key, "bcd.kind": kind, "mlflow.parentRunId": self.id, "mlflow.source.name": "bcd"}
+        own |= {PROCESS_TAG: this_process(), **(tags or {})}
+        return Run(self._client, self._client.create_run(experiment, run_name=name, tags=own).info.run_id)
+
+    def end(self, status: str = "FINISHED") -> None:
+        """Says that nothing more comes."""
+        self._client.set_terminated(self.id, status)
 
     def log_evaluation(
         self, evaluation: Evaluation, scores: pd.DataFrame | None = None, figures: Sequence[Path] = ()
     ) -> None:
-        """Logs an evaluation: headline metrics, the whole of it as JSON, tables, figures, and the scores.
+        """Logs an evaluation: its headline as metrics, all figures as tables and JSON, pictures, and the scores.
 
         Args:
             evaluation: What was found on one split.
             scores: The patches' scores that it was computed from.
             figures: Pictures of it.
         """
+        from bcd.evaluation.evaluation import headline
         from bcd.evaluation.report import tables
 
         split = evaluation.split
-        self.log_metrics(evaluation.headline())
+        found = evaluation.figures()
+        self.log_metrics(headline(found))
+        rows = [[name, str(value)] for name, value in found.items()]
+        self.log_text(to_csv(["figure", "value"], rows), f"{split}/figures.csv")
         self.log_text(evaluation.model_dump_json(indent=2), f"{split}/evaluation.json")
         self.log_text(tables.headline_table(evaluation).markdown(), f"{split}/metrics.md")
         thresholds = tables.threshold_rows(evaluation)
@@ -197,6 +204,10 @@ class Run:
         yield model_id
         self._client.log_outputs(self.id, [LoggedModelOutput(model_id, step=0)])
         self.set_tags({_MODELS: f"{run.data.tags.get(_MODELS, '')} {name}".strip()})
+
+    def describe(self, note: str) -> None:
+        """Writes the description that the run's page shows, as Markdown, with a link to what started the run."""
+        self.set_tags({"mlflow.note.content": add_link(note)})
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Sets tags."""

@@ -28,6 +28,7 @@ from bcd.tracking.lookup import KEY_TAG
 from bcd.tracking.moved import artifacts_address, follow_home
 from bcd.tracking.owner import PROCESS_TAG, has_ended, this_process
 from bcd.tracking.run import Run
+from bcd.tracking.view import keep_views
 from bcd.versions import git_commit
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 EXPERIMENT = "bcd"
 """The one experiment that holds all runs."""
 
-Kind = Literal["retrain", "search", "trial", "train", "evaluate", "gate", "adopt"]
+Kind = Literal["retrain", "search", "trial", "train", "network", "machine", "evaluate", "gate", "adopt"]
 
 _HTTP = ("http://", "https://")
 _ready: set[str] = set()  # stores that this process has found or made ready
@@ -224,6 +225,7 @@ def _ensure_experiment(settings: Settings, uri: str) -> None:
         client.create_experiment(EXPERIMENT, artifact_location=location)
     elif experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
+    keep_views(client, experiment_id(client))
     client.search_registered_models(max_results=1)  # opens the registry's tables too
 
 

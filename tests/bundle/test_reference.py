@@ -15,8 +15,8 @@ from bcd.bundle.reference import (
     ReferenceStatistics,
     describe_scores,
     describe_training,
-    measure_patches,
 )
+from bcd.drift.measure import PICTURE, SCORE
 from bcd.preprocessing.stains import REFERENCE_STAINS
 
 RNG = np.random.default_rng(5)
@@ -40,35 +40,12 @@ def patients():
 
 @pytest.fixture(scope="module")
 def scores():
-    return describe_scores([-20.0, -0.5, 0.0, 30.0], [0.0, 0.05, 0.5, 0.999], ["a", "a", "b", "b"])
+    return describe_scores([-20.0, -0.5, 0.0, 30.0], [0.0, 0.05, 0.5, 0.999], ["h1/a", "h1/a", "h1/b", "h1/b"])
 
 
 @pytest.fixture(scope="module")
 def reference(pixels, patients, scores):
     return describe_training(lambda rows: pixels[rows], patients, scores)
-
-
-def test_what_is_measured_is_what_the_pixels_say():
-    flat = np.full((1, 50, 50, 3), (100, 150, 200), np.uint8)
-    striped = np.zeros((1, 50, 50, 3), np.uint8)
-    striped[:, :, ::2] = 200
-
-    found = {name: float(values[0]) for name, values in measure_patches(flat).items()}
-
-    assert (found["red"], found["green"], found["blue"]) == (100, 150, 200)
-    assert found["density_green"] == pytest.approx(-np.log(151 / 256), rel=1e-5)
-    assert (found["tissue"], found["contrast"]) == (1, 0)
-    assert measure_patches(striped)["contrast"][0] == 100  # 200 along the rows, 0 along the columns
-
-
-def test_measuring_many_patches_is_measuring_each():
-    many = RNG.integers(0, 256, (600, 50, 50, 3), dtype=np.uint8)
-
-    together = measure_patches(many)
-
-    for row in (0, 511, 512, 599):
-        for name, values in measure_patches(many[row : row + 1]).items():
-            assert together[name][row] == pytest.approx(values[0])
 
 
 def test_a_distribution_is_its_values_mean_spread_and_quantiles():
@@ -139,8 +116,26 @@ def test_patches_of_glass_have_no_stains(patients, scores):
     assert describe_training(lambda rows: glass[rows], patients, scores).stains is None
 
 
+def test_it_keeps_a_profile_of_each_patient_to_compare_with(reference):
+    known = reference.known
+
+    assert (known.pictures.statistics, known.scores.statistics) == (tuple(PICTURE), tuple(SCORE))
+    assert sorted(known.pictures.patches) == [5, 15, 40]
+    assert known.scores.hospitals == ("h1", "h1")
+    density = known.pictures.statistics.index("density_red")
+    means = [row[density] for row in known.pictures.means]
+    assert np.mean(means) == pytest.approx(reference.features["density_red"].patients.mean, rel=1e-3)
+    assert None not in known.pictures.means[0]
+
+
+def test_a_record_from_before_profiles_is_read_and_knows_nobody(reference):
+    old = reference.model_dump(exclude={"profiles": True, "scores": {"profiles"}})
+
+    assert ReferenceStatistics.model_validate(old).known is None
+
+
 def test_it_survives_json_and_names_no_patient(reference):
     text = reference.model_dump_json()
 
     assert ReferenceStatistics.model_validate_json(text) == reference
-    assert "h1" not in json.dumps(json.loads(text))
+    assert "h1/" not in json.dumps(json.loads(text))

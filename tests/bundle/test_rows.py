@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from bcd.bundle import rows
-from bcd.bundle.aliases import find_lost_champion
+from bcd.bundle.aliases import DONE_TAG, find_lost_champion, find_moved_champion, tell_moved_champion
 from bcd.bundle.registry import load_bundle, require_version
 from bcd.bundle.rows import read_rows
 from bcd.cli.doctor import examine
@@ -176,3 +176,26 @@ def test_the_doctor_tells_the_way_back_to_the_champion(tidied: Settings) -> None
     open_client(tidied).delete_registered_model_alias(MODEL, "champion")
     [fault] = [found for found in examine(tidied) if found.level == "fault"]
     assert fault.fix.startswith("`bcd model promote 2")
+
+
+def test_an_alias_that_was_moved_by_hand_is_told_until_a_person_signs_for_it(tidied: Settings) -> None:
+    store = open_store(tidied)
+    assert find_moved_champion(read_rows(tidied), store) is None
+    open_client(tidied).set_registered_model_alias(MODEL, "champion", "1")
+    moved = find_moved_champion(read_rows(tidied), store)
+    assert moved is not None
+    assert (moved[0].version, moved[1] and moved[1].challenger) == ("1", "2")
+    what, fix = tell_moved_champion(*moved)
+    assert "bcd-idc/1 holds the alias champion, although bcd-idc/2 was made champion" in what
+    assert "bcd model promote 1 --by" in fix
+
+    force_promotion(store, "2", LEE)
+
+    assert find_moved_champion(read_rows(tidied), store) is None
+
+
+def test_a_decision_that_a_killed_process_left_half_done_is_nobody_s_hand(tidied: Settings) -> None:
+    client = open_client(tidied)
+    client.set_registered_model_alias(MODEL, "champion", "1")
+    client.delete_model_version_tag(MODEL, "2", DONE_TAG)
+    assert find_moved_champion(read_rows(tidied), open_store(tidied)) is None

@@ -2,18 +2,47 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import made_patches
 import pytest
+from delivering import patch_files, write_folder
+from public_archive import write_archive
 
 from bcd.cli.demo import Memory, find_data, suggest, write_protocol
-from bcd.errors import BcdError
+from bcd.errors import BcdError, NotFoundError
 from bcd.settings import Settings, load_settings
 
 
-def test_a_folder_without_two_deliveries_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BcdError, match=r"\b0 deliveries"):
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The public archive as it is downloaded, of a patch a patient."""
+    path = tmp_path_factory.mktemp("public") / "archive.zip"
+    write_archive(path, made_patches.noise_base(), 279)
+    return path
+
+
+def test_a_folder_without_a_delivery_is_refused_and_so_is_none(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match=re.escape(str(tmp_path))):
         find_data(tmp_path)
+    with pytest.raises(NotFoundError, match=r"archive\.zip"):
+        find_data(tmp_path / "archive.zip")
+
+
+def test_the_public_archive_is_one_delivery_packed_or_unpacked_and_its_protocol_is_known(
+    archive: Path, tmp_path: Path
+) -> None:
+    made_patches.unpack(archive, tmp_path / "unpacked")
+    for path in (archive, tmp_path / "unpacked"):
+        assert find_data(path) == [path]
+        assert suggest([path]) == "cruz-roa-2014"
+
+
+def test_folders_of_patients_in_a_folder_are_as_many_deliveries(tmp_path: Path) -> None:
+    for name in ("may", "june"):
+        write_folder(tmp_path / name, patch_files("8867", range(2)))
+    assert find_data(tmp_path) == [tmp_path / "june", tmp_path / "may"]
 
 
 def test_a_bad_delivery_is_named_before_anything_starts(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from bcd.errors import BcdError, InsufficientEvidenceError
-from bcd.evaluation.evaluation import Evaluation, evaluate_scores
+from bcd.evaluation.evaluation import Evaluation, evaluate_scores, headline
 from bcd.evaluation.options import EvaluateOptions
 
 
@@ -48,14 +48,22 @@ def test_each_patient_has_a_row(scores: pd.DataFrame, evaluation: Evaluation) ->
     assert sum(row.positive for row in evaluation.per_patient) == scores["label"].sum()
 
 
-def test_the_headline_is_flat_numbers_without_what_is_not_available(evaluation: Evaluation) -> None:
-    headline = evaluation.headline()
-    assert headline["test_auroc_pooled"] == evaluation.pooled["auroc"].value
-    assert headline["test_auroc_pooled_low"] == evaluation.pooled["auroc"].low
-    assert headline["test_recall_macro_high"] == evaluation.patient_macro["recall"].high
-    assert headline["test_patients"] == 20
-    assert "test_ece_macro" not in headline
-    assert all(type(value) is float and np.isfinite(value) for value in headline.values())
+def test_the_figures_are_flat_numbers_without_what_is_not_available(evaluation: Evaluation) -> None:
+    figures = evaluation.figures()
+    assert figures["test_auroc_pooled"] == evaluation.pooled["auroc"].value
+    assert figures["test_auroc_pooled_low"] == evaluation.pooled["auroc"].low
+    assert figures["test_recall_macro_high"] == evaluation.patient_macro["recall"].high
+    assert figures["test_patients"] == 20
+    assert "test_ece_macro" not in figures
+    assert all(type(value) is float and np.isfinite(value) for value in figures.values())
+
+
+def test_the_headline_is_a_handful_of_the_figures(evaluation: Evaluation) -> None:
+    figures = evaluation.figures()
+    chosen = headline(figures)
+    assert len(chosen) == 9
+    assert chosen.items() <= figures.items()
+    assert headline({"val_auroc_pooled": 0.9, "val_accuracy_pooled": 0.8, "other": 1.0}) == {"val_auroc_pooled": 0.9}
 
 
 def test_one_patient_is_evaluated_without_pretending_to_know_more(

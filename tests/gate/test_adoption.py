@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from bcd.bundle import aliases
@@ -15,10 +15,12 @@ from bcd.errors import BcdError, LeakageError
 from bcd.evaluation.options import EvaluateOptions
 from bcd.gate import adoption
 from bcd.gate.adoption import adopt_released, find_training_patients
+from bcd.gate.comparison import compare_versions
 from bcd.gate.history import champion_version, list_versions
 from bcd.gate.options import GateOptions
 from bcd.gate.patients import assert_unseen
 from bcd.gate.promotion import run_gate
+from bcd.gate.recheck import recheck_champion
 from bcd.patches import Hospital
 from bcd.scoring.exposure import list_doubts
 from bcd.settings import Settings
@@ -98,6 +100,17 @@ def challenged(home: Settings, store: Store, make_hospital: Callable[..., Snapsh
     return snapshot
 
 
+def leak(snapshot: Snapshot, home: Settings, *patients: str) -> Snapshot:
+    """The snapshot as if each of these patients had the pixels of a patient whom the released model learned from."""
+    seen = load_bundle(home).seen
+    assert seen is not None
+    rows = snapshot.patches.reset_index(drop=True)
+    for number, patient in enumerate(patients):
+        pixels = f"{int(seen.pixels[number]):016x}" + "0" * 48
+        rows = rows.assign(pixel_sha256=rows["pixel_sha256"].mask(rows["patient"] == patient, pixels))
+    return replace(snapshot, patches=rows)
+
+
 def run(store: Store, snapshot: Snapshot) -> Any:
     return run_gate(
         store,
@@ -129,11 +142,63 @@ def test_gate_patients_whose_pixels_it_learned_from_are_known_whatever_they_are_
     home: Settings, store: Store, challenged: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle = load_bundle(home)
-    assert bundle.seen is not None
-    rows = challenged.patches.reset_index(drop=True)
-    first = f"{int(bundle.seen.pixels[0]):016x}" + "0" * 48
-    leaking = rows.assign(pixel_sha256=np.where(rows["patient"] == "1003", first, rows["pixel_sha256"]))
+    leaking = leak(challenged, home, "1003").patches
     monkeypatch.setattr("bcd.snapshots.freeze.read_admitted", lambda _: leaking)
     assert find_training_patients(store, "1") == ["h1/1003"]
     with pytest.raises(LeakageError, match=r"\b1 patients.*h1/1003.*`bcd model promote"):
         assert_unseen(home, bundle, leaking)
+
+
+def test_the_gate_compares_on_the_patients_whom_it_did_not_learn_from_and_says_how_many_are_left_out(
+    home: Settings, store: Store, challenged: Snapshot
+) -> None:
+    assert challenged.of("gate")["patient"].nunique() == 12
+    verdict = run(store, leak(challenged, home, "1003", "1004"))
+    assert (verdict.challenger, verdict.champion, verdict.verdict) == ("2", "1", "REJECT")
+    told = verdict.check("left out").text
+    assert "2 of the gate patients" in told
+    assert "h1/1003, h1/1004" in told
+    assert told in verdict.reasons
+    assert "10 patients" in verdict.check("evidence").text
+    assert list_decisions(store)[-1].evidence["patients"] == 10
+
+
+def test_the_gate_holds_where_too_few_remain(home: Settings, store: Store, challenged: Snapshot) -> None:
+    verdict = run(store, leak(challenged, home, "1003", "1004", "1005"))
+    assert verdict.verdict == "HOLD"
+    assert not verdict.check("evidence").passed
+    assert "3 of the gate patients" in verdict.check("left out").text
+    assert champion_version(home) == "1"
+
+
+def test_patients_who_were_left_out_do_not_count_as_evaluated(
+    home: Settings, store: Store, challenged: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leaking = leak(challenged, home, "1003", "1004", "1005")
+    run(store, leaking)
+    monkeypatch.setattr("bcd.snapshots.freeze.load_snapshot", lambda *_: leaking)
+    [doubt] = list_doubts(store, load_bundle(home), Hospital("h1"))
+    assert "9 labelled of the 10" in doubt
+
+
+def test_a_recheck_of_it_leaves_its_training_patients_out_of_gate_and_test(
+    home: Settings, store: Store, challenged: Snapshot
+) -> None:
+    leaking = leak(challenged, home, "1003", "1010")
+    is_test = leaking.patches["patient"].isin(["1010", "1011"])
+    grown = replace(leaking, patches=leaking.patches.assign(split=leaking.patches["split"].mask(is_test, "test")))
+    verdict = recheck_champion(store, snapshot=grown, options=GateOptions(), evaluate=EvaluateOptions(resamples=100))
+    assert verdict is not None
+    assert (verdict.challenger, verdict.champion) == ("1", None)
+    last = list_decisions(store)[-1]
+    assert (last.evidence["patients"], last.evidence["figures"]["test_patients"]) == (9, 1)
+    assert "1 of the gate patients" in " ".join(verdict.reasons)
+
+
+def test_a_comparison_of_versions_is_of_the_patients_whom_neither_learned_from(
+    home: Settings, store: Store, challenged: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leaking = leak(challenged, home, "1003")
+    monkeypatch.setattr("bcd.gate.comparison.load_snapshot", lambda *_: leaking)
+    found = compare_versions(store, "1", "2", EvaluateOptions(resamples=100), split="gate", sign_off=LEE)
+    assert found.n_patients == 11

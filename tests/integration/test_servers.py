@@ -230,7 +230,9 @@ def test_a_browser_shows_the_form_and_the_runs_and_asks_nobody_else(hospital: _H
     assert asked == {prefect.netloc.decode()}
     runs = re.search(r"http://\S+workflowType=machine_learning", pages)[0]
     shown, asked = _look(runs, tmp_path)
-    assert re.search(r">retrain [0-9a-f]{8} [^<]+<", shown)
+    assert re.search(r">retrain [0-9a-f]{6} [0-9a-f]{4} [^<]+<", shown)
+    assert all(f">{column}<" in shown for column in ("bcd.verdict", "bcd.snapshot", "test_auroc_pooled"))
+    assert ">gate bcd-idc/" not in shown
     assert asked == {urlsplit(runs).netloc}
     studies = re.search(r"http://\S+/dashboard/", pages)[0]
     shown, asked = _look(studies, tmp_path)
@@ -338,11 +340,14 @@ def _mlflow_compares_runs(hospital: _Hospital) -> None:
     top = [tag for tag in tags if "mlflow.parentRunId" not in tag]
     assert len(top) == 1
     assert top[0]["mlflow.runName"].startswith("retrain ")
-    assert {tag["bcd.kind"] for tag in tags} == {"retrain", "search", "trial", "gate"}
+    assert {tag["bcd.kind"] for tag in tags} == {"retrain", "search", "trial", "machine", "gate"}
     assert all(run["info"]["status"] == "FINISHED" for run in runs)
     [retrain] = [run for run in runs if run["info"]["run_name"].startswith("retrain ")]
     metrics = {metric["key"] for metric in retrain["data"]["metrics"]}
     assert {"test_auroc_pooled", "test_auroc_pooled_low", "val_auroc", "loss"} <= metrics
+    assert len(metrics) <= 40
+    started = next(tag["value"] for tag in retrain["data"]["tags"] if tag["key"] == "mlflow.note.content")
+    assert f"{hospital.prefect.base_url.copy_with(path='/')}runs/flow-run/" in started
     assert any(parameter["key"] == "training.epochs" for parameter in retrain["data"]["params"])
     alias = {"name": "bcd-idc", "alias": "champion"}
     champion = hospital.mlflow.get("/registered-models/alias", params=alias).raise_for_status().json()

@@ -88,6 +88,18 @@ def run(client, trained):
     return found
 
 
+@pytest.fixture(scope="module")
+def child(client, run):
+    """Finds the run of a kind under that of the retraining."""
+
+    def find(kind):
+        where = f"tags.`mlflow.parentRunId` = '{run.info.run_id}' and tags.`bcd.kind` = '{kind}'"
+        (found,) = client.search_runs([run.info.experiment_id], where)
+        return found
+
+    return find
+
+
 @pytest.mark.parametrize("ensemble", [{"members": 2}, {"turns": 8}, {"members": 2, "by": "folds"}, {"members": 3}])
 def test_another_ensemble_is_another_retraining(shared_settings, retraining, ensemble):
     other = write_plan(shared_settings, retraining.snapshot, ensemble=EnsembleOptions(**ensemble))
@@ -96,7 +108,7 @@ def test_another_ensemble_is_another_retraining(shared_settings, retraining, ens
 
 
 def test_the_run_is_named_by_its_snapshot_and_what_is_trained(run, bundle, client, retraining):
-    name = f"retrain {retraining.snapshot.id[:8]} {describe(TINY)} ×2 8 turns"  # noqa: RUF001
+    name = f"retrain {retraining.snapshot.id[:6]} {retraining.key[:4]} {describe(TINY)} ×2 8 turns"  # noqa: RUF001
     assert run.info.run_name == name
     assert client.get_run(run.info.run_id).info.run_name == name  # by every stage
 
@@ -104,20 +116,33 @@ def test_the_run_is_named_by_its_snapshot_and_what_is_trained(run, bundle, clien
 @pytest.mark.parametrize(
     "figure", ["loss", "gradient_norm", "learning_rate", "val_score", "patches_per_second", "waiting_seconds"]
 )
-def test_every_member_has_its_curves_each_point_once(client, run, trained, figure):
-    for prefix, member in (("", trained.members[0]), ("member2_", trained.members[1])):
-        points = client.get_metric_history(run.info.run_id, prefix + figure)
+def test_every_member_has_its_curves_each_point_once(client, run, child, trained, figure):
+    for own, member in zip((run, child("network")), trained.members, strict=True):
+        points = client.get_metric_history(own.info.run_id, figure)
         assert [(point.step, point.value) for point in points] == [
             (epoch, pytest.approx(row[figure])) for epoch, row in enumerate(member.history, 1)
         ]
 
 
-def test_what_was_kept_is_in_the_row(run, trained):
+def test_what_was_kept_is_in_the_row(run, child, trained):
     figures, (first, second) = run.data.metrics, trained.members
     assert figures["parameters"] == first.parameters + second.parameters
-    assert (figures["best_epoch"], figures["member2_best_epoch"]) == (first.best_epoch, second.best_epoch)
+    assert figures["minutes"] == pytest.approx(sum(row["seconds"] for row in first.history + second.history) / 60)
+    assert (figures["best_epoch"], child("network").data.metrics["best_epoch"]) == (
+        first.best_epoch,
+        second.best_epoch,
+    )
     assert figures["best_val_score"] == pytest.approx(first.val_score)
-    assert not any(name.startswith("member1") for name in figures)
+    assert {child(kind).info.status for kind in ("network", "machine")} == {"FINISHED"}
+
+
+def test_a_row_has_at_most_forty_figures_and_fifteen_that_are_no_curve(client, run, bundle):
+    figures = client.get_run(run.info.run_id).data.metrics
+    curves = {name for name in figures if len(client.get_metric_history(run.info.run_id, name)) > 1}
+    assert len(figures) <= 40
+    assert len(figures.keys() - curves) <= 15
+    assert {"best_epoch", "minutes", "parameters"} <= figures.keys()
+    assert not any(name.startswith("system/") for name in figures)
 
 
 def test_options_data_code_and_machine_are_in_the_row(run, retraining):
@@ -135,11 +160,12 @@ def test_options_data_code_and_machine_are_in_the_row(run, retraining):
     assert len(tags["mlflow.source.git.commit"]) == 40
 
 
-def test_the_machines_load_is_watched_and_goes_on_after_an_interruption(client, run):
-    steps = [m.step for m in client.get_metric_history(run.info.run_id, "system/cpu_utilization_percentage")]
+def test_the_machines_load_is_watched_and_goes_on_after_an_interruption(client, child):
+    load = child("machine")
+    steps = [m.step for m in client.get_metric_history(load.info.run_id, "system/cpu_utilization_percentage")]
     assert len(steps) > 2
     assert len(set(steps)) == len(steps)
-    assert run.data.metrics["system/system_memory_usage_megabytes"] > 0
+    assert load.data.metrics["system/system_memory_usage_megabytes"] > 0
 
 
 def test_the_bundle_answers_as_its_members_and_its_policy_is_theirs(bundle, shared_settings, retraining, trained):

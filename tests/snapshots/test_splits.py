@@ -245,9 +245,10 @@ def test_protocols_do_not_touch_each_other(store: Store, store_batch) -> None:
     assert _recorded(store) == {"8867": "train"}
 
 
-def test_the_public_set_is_recognised_by_its_val_patients() -> None:
-    val = sorted(published_list("val"))
-    assert suggest_protocol(val[:10]) == "cruz-roa-2014-dev"
+def test_the_public_set_is_recognised_by_its_val_patients_and_the_whole_of_it_by_its_test_patients_too() -> None:
+    val, test = sorted(published_list("val")), sorted(published_list("test"))
+    assert suggest_protocol([*val, *test[:10]]) == "cruz-roa-2014"
+    assert suggest_protocol([*val[:10], *test[:9]]) == "cruz-roa-2014-dev"
     assert suggest_protocol([*val[:9], "other"]) == "dealt"
 
 

@@ -167,7 +167,7 @@ def test_a_snapshot_is_the_dataset_that_runs_share(settings, run, make_hospital)
     run.log_snapshot(snapshot, context="training", split="train")
 
     (found,) = read(settings, run.id).inputs.dataset_inputs
-    assert found.dataset.name == "dealt train"
+    assert found.dataset.name == f"{snapshot.id[:8]} train dealt"
     assert found.dataset.digest == snapshot.id[:36]
     assert '"num_rows": 24' in found.dataset.profile
 
@@ -227,7 +227,8 @@ def test_an_evaluation_is_figures_tables_pictures_and_the_scores(settings, run, 
     found = read(settings, run.id)
     folder = Path(found.info.artifact_uri.removeprefix("file://")) / "test"
     assert found.data.metrics["test_auroc_pooled"] == pytest.approx(evaluation.pooled["auroc"].value)
-    assert "test_auroc_pooled_low" in found.data.metrics
+    assert len(found.data.metrics) <= 15
+    assert len((folder / "figures.csv").read_text().splitlines()) == 1 + len(evaluation.figures()) > 100
     assert type(evaluation).model_validate_json((folder / "evaluation.json").read_text()) == evaluation
     assert len((folder / "thresholds.csv").read_text().splitlines()) == 6
     assert (folder / "thresholds.md").exists()

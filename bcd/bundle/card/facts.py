@@ -14,6 +14,7 @@ from bcd.errors import BcdError
 from bcd.evaluation.evaluation import Evaluation
 from bcd.settings import Settings
 from bcd.snapshots.freeze import load_snapshot
+from bcd.tracking.origin import without_link
 from bcd.tracking.store import experiment_id, open_client
 
 if TYPE_CHECKING:
@@ -80,8 +81,8 @@ def gather_facts(settings: Settings, record: BundleRecord, run_id: str) -> CardF
         return CardFacts(
             record=record,
             run=run_id,
-            note=tags.get("mlflow.note.content", ""),
-            compute=_read_compute(client, run_id, record),
+            note=without_link(tags.get("mlflow.note.content", "")),
+            compute=_read_compute(client, run_id),
             evaluation=Evaluation.model_validate_json(evaluation.read_text()) if evaluation else None,
             snapshot=snapshot,
             pictures={name: files[f"{name}.png"].read_bytes() for name in PICTURES if f"{name}.png" in files},
@@ -96,10 +97,8 @@ def _download(client: MlflowClient, run_id: str, folder: Path) -> dict[str, Path
     return {Path(path).name: Path(client.download_artifacts(run_id, path, str(folder))) for path in paths}
 
 
-def _read_compute(client: MlflowClient, run_id: str, record: BundleRecord) -> Compute:
+def _read_compute(client: MlflowClient, run_id: str) -> Compute:
     run = client.get_run(run_id)
-    names = ["seconds", *(f"member{number}_seconds" for number in range(2, record.ensemble.members + 1))]
-    epochs = [metric.value for name in names for metric in client.get_metric_history(run_id, name)]
     filter_string = f"tags.`mlflow.parentRunId` = '{run_id}' and tags.`bcd.kind` = 'search'"
     searches = client.search_runs([experiment_id(client)], filter_string)
     trials = [
@@ -110,10 +109,10 @@ def _read_compute(client: MlflowClient, run_id: str, record: BundleRecord) -> Co
         )
         if "seconds" in trial.data.metrics
     ]
-    parameters = run.data.metrics.get("parameters")
+    minutes, parameters = (run.data.metrics.get(name) for name in ("minutes", "parameters"))
     return Compute(
         device=run.data.tags.get("bcd.device", "a device that the run does not name"),
-        training_hours=sum(epochs) / 3600 if epochs else None,
+        training_hours=None if minutes is None else minutes / 60,
         search_hours=sum(trials) / 3600,
         trials=len(trials),
         parameters=None if parameters is None else int(parameters),

@@ -20,6 +20,7 @@ from bcd.evaluation.policy.certified import CertifiedThreshold
 from bcd.evaluation.report.figures import PICTURES
 from bcd.evaluation.report.tables import format_estimate, format_percent, threshold_rows
 from bcd.tracking.lookup import MODEL
+from bcd.tracking.origin import started_from
 from bcd.tracking.store import open_client, start_run
 
 PNG = b"\x89PNG\r\n\x1a\n not really"
@@ -268,10 +269,10 @@ def test_a_name_in_the_data_cannot_write_into_the_page(facts):
 def logged(shared_settings, evaluation, facts):
     """A run as a retraining leaves it: epochs of two networks, a search with trials, an evaluation with pictures."""
     with start_run(shared_settings, key="retrain/1", name="retrain", kind="retrain") as run:
-        for epoch in (1, 2):
-            run.log_metrics({"seconds": 900.0, "member2_seconds": 900.0}, step=epoch)
-        run.log_metrics({"parameters": 1000})
-        run.set_tags({"bcd.device": "2 CPU cores", "mlflow.note.content": "Chosen by hand."})
+        run.log_metrics({"parameters": 1000, "minutes": 60.0})
+        run.set_tags({"bcd.device": "2 CPU cores"})
+        with started_from("http://127.0.0.1:4200/runs/flow-run/1"):
+            run.describe("Chosen by hand.")
         run.log_text(evaluation.model_dump_json(), "test/evaluation.json")
         run.log_text("a picture", "test/figures/reliability.png")
         run.log_text("names patients", "test/figures/patients.png")

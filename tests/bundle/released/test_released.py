@@ -36,6 +36,14 @@ def test_it_says_how_far_patches_lie_from_its_training_patients() -> None:
     assert np.isfinite([distance.stain, distance.detail]).all()
 
 
+def test_it_keeps_profiles_of_its_patients_to_compare_deliveries_with() -> None:
+    reference, data = load_released().record.reference, read_figures().data
+    assert reference is not None
+    assert reference.known is not None
+    assert len(reference.known.pictures.means) == len(reference.known.scores.means) == data.patients
+    assert set(reference.known.pictures.hospitals) == {data.hospital}
+
+
 def test_its_card_stands_on_its_figures() -> None:
     card = write_released_card()
     assert OF_THE_RECIPE in card.markdown
