@@ -37,6 +37,9 @@ import psutil
 import pytest
 
 from bcd.settings import load_settings
+from bcd.store.hospitals import declare_hospital
+from bcd.store.sign_off import SignOff
+from bcd.store.store import open_store
 from bcd.synthetic.hospital import draw_hospital
 from bcd.synthetic.options import HospitalOptions
 
@@ -44,7 +47,6 @@ pytestmark = pytest.mark.integration
 needs_browser = pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
 
 BCD = str(Path(sys.executable).parent / "bcd")
-SIGNED = ("--by", "Mary", "--reason", "test")
 PATIENCE = 420.0
 JOBS = "MLFLOW_SERVER_ENABLE_JOB_EXECUTION"
 SHARED_MEMORY = Path("/dev/shm")
@@ -58,6 +60,11 @@ def _free_port() -> int:
 
 def _bcd(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([BCD, *arguments], env=os.environ, capture_output=True, text=True, check=False)
+
+
+def _declare(hospital: str) -> None:
+    with open_store(load_settings()) as store:
+        declare_hospital(store, hospital, "pseudonyms", SignOff("Mary", "test"))
 
 
 def _wait(what: str, look: Callable[[], Any]) -> Any:
@@ -104,8 +111,9 @@ class _PatientClient(httpx.Client):
 class _Hospital:
     """One BCD_HOME with its servers."""
 
-    def __init__(self, home: Path, prefect: str, mlflow: str) -> None:
+    def __init__(self, home: Path, pages: str, prefect: str, mlflow: str) -> None:
         self.home = home
+        self.pages = pages  # as `bcd up` printed them
         self.prefect = _PatientClient(base_url=f"{prefect}/api", timeout=30)
         self.mlflow = httpx.Client(base_url=f"{mlflow}/api/2.0/mlflow", timeout=30)
 
@@ -169,7 +177,9 @@ def hospital(
         started = _bcd("up")
         try:
             assert started.returncode == 0, started.stdout + started.stderr
-            yield _Hospital(home, *(f"http://127.0.0.1:{ports[name]}" for name in ("prefect", "mlflow")))
+            yield _Hospital(
+                home, started.stdout, *(f"http://127.0.0.1:{ports[each]}" for each in ("prefect", "mlflow"))
+            )
         finally:
             stopped = _bcd("down")
         assert "worker, prefect, mlflow, studies" in stopped.stdout
@@ -221,20 +231,19 @@ def _a_form_that_asks_for_what_cannot_be_is_answered_in_a_sentence(hospital: _Ho
 @needs_browser
 def test_a_browser_shows_the_form_and_the_runs_and_asks_nobody_else(hospital: _Hospital, tmp_path: Path) -> None:
     prefect = hospital.prefect.base_url
-    pages = _bcd("up").stdout
     form = f"{prefect.copy_with(path='/deployments/deployment/')}{hospital.deployment('score')['id']}/run"
     shown, asked = _look(form, tmp_path)
     fields = hospital.deployment("score")["parameter_openapi_schema"]["properties"]
     for name in ("patient", "hospital"):
         assert escape(fields[name]["description"], quote=False) in shown
     assert asked == {prefect.netloc.decode()}
-    runs = re.search(r"http://\S+workflowType=machine_learning", pages)[0]
+    runs = re.search(r"http://\S+workflowType=machine_learning", hospital.pages)[0]
     shown, asked = _look(runs, tmp_path)
     assert re.search(r">retrain [0-9a-f]{6} [0-9a-f]{4} [^<]+<", shown)
     assert all(f">{column}<" in shown for column in ("bcd.verdict", "bcd.snapshot", "test_auroc_pooled"))
     assert ">gate bcd-idc/" not in shown
     assert asked == {urlsplit(runs).netloc}
-    studies = re.search(r"http://\S+/dashboard/", pages)[0]
+    studies = re.search(r"http://\S+/dashboard/", hospital.pages)[0]
     shown, asked = _look(studies, tmp_path)
     assert re.search(r"study-[0-9a-f]{12}", shown)
     assert asked == {urlsplit(studies).netloc}
@@ -283,7 +292,7 @@ def test_whenever_it_was_stopped_or_killed_the_next_delivery_is_admitted(
 ) -> None:
     chance = random.Random(moment)
     how = ("kill", "down", "kill while it starts")[moment % 3]
-    _bcd("hospital", "declare", "west", "--identifiers", "pseudonyms", *SIGNED)
+    _declare("west")
     _deliver(hospital, f"during{moment}", tmp_path)
     _stop_while_it_works(hospital, how, chance.uniform(0, 8))
     started = _bcd("up")
@@ -324,7 +333,7 @@ def _a_delivery_in_the_inbox_starts_a_retraining(hospital: _Hospital, delivery: 
     assert any(each["active"] for each in hospital.deployment("ingest")["schedules"])
     folder = hospital.home / "inbox/east"
     folder.mkdir(parents=True)
-    assert _bcd("hospital", "declare", "east", "--identifiers", "pseudonyms", *SIGNED).returncode == 0
+    _declare("east")
     shutil.copy(delivery, folder / "monday.zip")
     _wait("admission", (hospital.home / "received/east/monday.zip").exists)
     assert _wait("ingest", lambda: hospital.finished("ingest"))
@@ -356,7 +365,6 @@ def _mlflow_compares_runs(hospital: _Hospital) -> None:
 
 def _a_patient_is_scored_from_the_dashboard(hospital: _Hospital) -> None:
     from bcd.store.patients import list_patients
-    from bcd.store.store import open_store
 
     deployment = hospital.deployment("score")
     assert any(each["active"] and "cron" in each["schedule"] for each in deployment["schedules"])
