@@ -7,9 +7,9 @@ import io
 import re
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
+from delivering import encode, patch_files, picture, write_folder
 from stored import new_store
 from typer.testing import CliRunner, Result
 
@@ -50,20 +50,9 @@ def store(settings: Settings) -> Store:
 
 @pytest.fixture
 def admitted(store: Store, tmp_path: Path) -> Admission:
-    generator = np.random.default_rng(0)
-    for patient in ("P1", "P2"):
-        for label in (0, 1):
-            name = f"{patient}/{label}/{patient}_idx5_x{1 + 50 * label}_y51_class{label}.png"
-            _draw(tmp_path / "first" / name, generator.integers(0, 256, (50, 50, 3), dtype=np.uint8))
-    _draw(tmp_path / "first" / EDGE, generator.integers(0, 256, (42, 50, 3), dtype=np.uint8))
-    _draw(tmp_path / "first" / BLANK, np.full((50, 50, 3), 245, np.uint8))
-    (tmp_path / "first" / ".DS_Store").write_bytes(b"")
-    return admit(store, tmp_path / "first", Hospital("east"))
-
-
-def _draw(path: Path, pixels: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), pixels)
+    files = {**patch_files("P1", [0, 1]), **patch_files("P2", [2, 3]), ".DS_Store": b""}
+    files |= {EDGE: picture(4, height=42), BLANK: encode(np.full((50, 50, 3), 245, np.uint8))}
+    return admit(store, write_folder(tmp_path / "first", files), Hospital("east"))
 
 
 def test_without_a_batch_it_says_how_to_get_one(settings: Settings) -> None:
@@ -127,8 +116,7 @@ def test_what_cannot_be_is_told(arguments: list[str], told: str, admitted: Admis
 
 
 def test_a_name_that_may_be_several_deliveries_lists_them(admitted: Admission, store: Store, tmp_path: Path) -> None:
-    noise = np.random.default_rng(1).integers(0, 256, (50, 50, 3), dtype=np.uint8)
-    _draw(tmp_path / "again" / "first" / "P3/0/P3_idx5_x1_y1_class0.png", noise)
+    write_folder(tmp_path / "again" / "first", patch_files("P3", [6]))
     other = admit(store, tmp_path / "again" / "first", Hospital("east"))
     result = bcd("refusals", "first")
     assert isinstance(result.exception, BcdError)

@@ -9,8 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
-import numpy as np
+from delivering import patch_files, write_folder
 
 from bcd.admission.admit import admit
 from bcd.patches import Hospital
@@ -26,16 +25,17 @@ def test_a_patient_s_life_in_the_catalog(settings: Settings, bcd, tmp_path: Path
     assert bcd("hospital", "declare", "north", "--identifiers", "raw", *MARY)[0] == 0
     code, _, said = bcd("hospital", "declare", "north", "--identifiers", "pseudonyms", *MARY)
     assert (code, "by Mary" in said) == (2, True)
-    admit(open_store(settings), _make_delivery(tmp_path / "delivery"), Hospital("north"))
+    files = {**patch_files("Miller", [0, 2]), **patch_files("Smith", [4, 6])}
+    admit(open_store(settings), write_folder(tmp_path / "delivery", files), Hospital("north"))
 
-    (tmp_path / "labels.csv").write_text("name,label\nMiller_idx5_x1_y51.png,1\n")
+    (tmp_path / "labels.csv").write_text("name,label\nMiller_idx5_x1_y1.png,1\n")
     labels = ("labels", "import", str(tmp_path / "labels.csv"), "--by", "Dr Lee", "--reason", "a second reading")
     assert bcd(*labels)[0] == 2
     assert re.search(r"\b1 labels .*\b0 taken back", bcd(*labels, "--hospital", "north")[1])
     assert not re.search(r"\b1 labels", bcd(*labels, "--hospital", "north")[1])
     assert bcd("labels", "doubts")[0] == 0
 
-    ring = [[0, 50], [100, 50], [100, 100], [0, 100], [0, 50]]
+    ring = [[0, 0], [100, 0], [100, 50], [0, 50], [0, 0]]
     said = {"objectType": "annotation", "classification": {"name": "Benign", "color": [0, 200, 0]}}
     area = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}, "properties": said}
     (tmp_path / "drawn.geojson").write_text(json.dumps(area))
@@ -64,16 +64,6 @@ def test_these_commands_do_without_prefect(settings: Settings) -> None:
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert "bcd.retention.patients" in done.stdout.split()
     assert "prefect" not in done.stdout.split()
-
-
-def _make_delivery(folder: Path) -> Path:
-    folder.mkdir()
-    random = np.random.default_rng(1)
-    for patient in ("Miller", "Smith"):
-        for column in range(2):
-            picture = random.integers(60, 220, (50, 50, 3), dtype=np.uint8)
-            cv2.imwrite(str(folder / f"{patient}_idx5_x{1 + 50 * column}_y51_class0.png"), picture)
-    return folder
 
 
 def test_status_says_what_waits_and_what_was_set_aside(settings: Settings, bcd) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from delivering import patch_files, write_folder
 
 from bcd.admission.admit import admit
 from bcd.cli.augmentation import ROWS, TIMES, augment_patches, choose_preview_patches, draw_preview
@@ -131,7 +132,10 @@ def test_a_preview_that_cannot_be_made_says_why(options: list[str], what: str, s
 def test_a_preview_of_a_snapshot_shows_train_patches_of_both_classes(settings: Settings, bcd, tmp_path: Path) -> None:
     bcd("hospital", "declare", "north", "--identifiers", "pseudonyms", "--by", "Mary", "--reason", "test")
     store = open_store(settings)
-    admit(store, _make_delivery(tmp_path / "delivery"), Hospital("north"))
+    files: dict[str, bytes] = {}
+    for patient in range(12):
+        files |= patch_files(str(patient), range(4 * patient, 4 * patient + 4))
+    admit(store, write_folder(tmp_path / "delivery", files), Hospital("north"))
     snapshot = freeze_snapshot(store, SplitOptions())
     pixels, labels, source = choose_preview_patches(settings, "", seed=2)
     assert labels.tolist() == [0, 0, 0, 1, 1, 1]
@@ -142,13 +146,3 @@ def test_a_preview_of_a_snapshot_shows_train_patches_of_both_classes(settings: S
     assert not np.array_equal(pixels, choose_preview_patches(settings, snapshot.id[:8], seed=3)[0])
     shown = bcd("network", "preview", "--snapshot", snapshot.id[:8], "--to", str(tmp_path / "a.png"))[1]
     assert f"snapshot {snapshot.id[:12]}" in shown
-
-
-def _make_delivery(folder: Path) -> Path:
-    folder.mkdir()
-    random = np.random.default_rng(1)
-    for patient in range(12):
-        for column in range(4):
-            picture = random.integers(60, 220, (50, 50, 3), dtype=np.uint8)
-            cv2.imwrite(str(folder / f"{patient}_idx5_x{1 + 50 * column}_y51_class{column % 2}.png"), picture)
-    return folder

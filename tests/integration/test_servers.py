@@ -30,11 +30,10 @@ from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
-import cv2
 import httpx
-import numpy as np
 import psutil
 import pytest
+from delivering import patch_files, write_zip
 
 from bcd.settings import load_settings
 from bcd.store.hospitals import declare_hospital
@@ -287,30 +286,23 @@ def _stop_while_it_works(hospital: _Hospital, how: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("moment", range(30 if os.environ.get("BCD_TEST_FULL") else 3))
-def test_whenever_it_was_stopped_or_killed_the_next_delivery_is_admitted(
-    hospital: _Hospital, moment: int, tmp_path: Path
-) -> None:
+def test_whenever_it_was_stopped_or_killed_the_next_delivery_is_admitted(hospital: _Hospital, moment: int) -> None:
     chance = random.Random(moment)
     how = ("kill", "down", "kill while it starts")[moment % 3]
     _declare("west")
-    _deliver(hospital, f"during{moment}", tmp_path)
+    _deliver(hospital, f"during{moment}", 2 * moment)
     _stop_while_it_works(hospital, how, chance.uniform(0, 8))
     started = _bcd("up")
     assert started.returncode == 0, started.stdout + started.stderr
-    _deliver(hospital, f"after{moment}", tmp_path)
+    _deliver(hospital, f"after{moment}", 2 * moment + 1)
     hospital.start("ingest")
     for name in (f"during{moment}", f"after{moment}"):
         _wait(f"admission after {how}", (hospital.home / f"received/west/{name}.zip").exists)
 
 
-def _deliver(hospital: _Hospital, name: str, folder: Path) -> None:
+def _deliver(hospital: _Hospital, name: str, number: int) -> None:
     """Puts a delivery of one patch, of a patient of that name, into the inbox."""
-    inbox = hospital.home / "inbox/west"
-    inbox.mkdir(parents=True, exist_ok=True)
-    (folder / name).mkdir()
-    picture = np.random.default_rng().integers(60, 200, (50, 50, 3), dtype=np.uint8)
-    cv2.imwrite(str(folder / f"{name}/{name}_idx5_x51_y51_class0.png"), picture)
-    shutil.make_archive(str(inbox / name), "zip", folder, name)
+    write_zip(hospital.home / f"inbox/west/{name}.zip", patch_files(name, [number]))
 
 
 def _look(url: str, folder: Path) -> tuple[str, set[str]]:
