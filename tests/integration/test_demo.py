@@ -15,6 +15,7 @@ from installed import Installation
 from bcd.gate.history import list_versions
 from bcd.settings import Settings, load_settings
 from bcd.snapshots.splits import split_of
+from bcd.store.decisions import list_decisions
 from bcd.store.ledger import list_scores
 from bcd.store.patients import patient_patches
 from bcd.store.store import open_store
@@ -126,7 +127,7 @@ def test_played_again_everything_is_found_done(played: Played) -> None:
 def _the_second_version_challenged_the_first(played: Played) -> None:
     first, second = list_versions(played.settings)
     assert first.verdict == "PROMOTE"
-    assert first.champion is None
+    assert list_decisions(open_store(played.settings))[0].champion is None
     assert second.verdict in {"PROMOTE", "HOLD", "REJECT"}
     assert second.reasons
     champion = second if second.verdict == "PROMOTE" else first

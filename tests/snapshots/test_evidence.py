@@ -73,7 +73,7 @@ def test_without_hashes_of_pixels_nothing_is_vouched_for(snapshot: Snapshot, lac
 @pytest.mark.parametrize("dtype", ["str", "object", "category"])
 def test_leakage_is_found_whatever_holds_the_text(snapshot: Snapshot, dtype: str) -> None:
     patches = snapshot.patches.copy()
-    patches.loc[19, "pixel_sha256"] = patches.loc[0, "pixel_sha256"]
+    patches.loc[19, "pixel_sha256"] = patches["pixel_sha256"].iloc[0]
     text = dict.fromkeys(("hospital", "patient", "split", "pixel_sha256"), dtype)
     with pytest.raises(LeakageError, match=r"\btrain\b.*\beast/0\b.*\btest\b.*\beast/9\b"):
         assert_no_leakage(replace(snapshot, patches=patches.astype(text)))
