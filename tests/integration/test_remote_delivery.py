@@ -18,7 +18,7 @@ import pytest
 from bcd.admission.delivery import check_delivery
 from bcd.admission.sources.open import open_source
 from bcd.admission.sources.remote import fetch_delivery
-from bcd.errors import BcdError, UnavailableError
+from bcd.errors import BcdError, NotFoundError, UnavailableError
 
 pytestmark = pytest.mark.integration
 
@@ -109,7 +109,7 @@ def test_a_large_object_comes_in_pieces(bucket, tmp_path: Path) -> None:
 def test_what_is_not_there_is_named(bucket, tmp_path: Path) -> None:
     bucket("x.zip", b"x")
     for url in ("s3://east/y.zip", "s3://west/x.zip", "s3://west"):
-        with pytest.raises(BcdError, match=url), fetch_delivery(url, tmp_path):
+        with pytest.raises(NotFoundError, match=url), fetch_delivery(url, tmp_path):
             pass
 
 
