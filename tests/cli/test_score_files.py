@@ -123,7 +123,7 @@ def test_patches_that_it_learned_from_are_told(bcd, released: Path, tmp_path: Pa
     write_patches(tmp_path / "a", TISSUE[:4], patient="other")
     bcd("score", tmp_path / "a", "--to", tmp_path / "out")
     report = (tmp_path / "out/other/report.html").read_text()
-    assert 'class="exposure seen"' in report
+    assert 'class="exposure"' in report
     assert re.search(r"\b4 of the 4 patches", report)
 
 
