@@ -13,11 +13,14 @@ Examples:
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NewType
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
 PATCH_PIXELS = 50
 """Edge of a patch, and step of the grid, in pixels."""
@@ -46,6 +49,9 @@ PERSON = ["hospital", "patient"]
 SLIDE = [*PERSON, "slide"]
 """The columns that name a slide."""
 
+Slide = tuple[str, str, str]
+"""Hospital, patient and slide."""
+
 CELL = [*SLIDE, "x", "y"]
 """The columns that name a patch."""
 
@@ -56,6 +62,14 @@ CANONICAL = [*SLIDE, "y", "x"]
 def patient_keys(patches: pd.DataFrame) -> pd.Series[str]:
     """Returns "hospital/patient" for each row of a frame that has both columns."""
     return patches["hospital"].astype(str) + "/" + patches["patient"].astype(str)
+
+
+def lie_on(patches: pd.DataFrame, slides: Collection[Slide]) -> NDArray[np.bool_]:
+    """Tells which patches lie on one of some slides, shape (n,); the frame has the columns of SLIDE."""
+    import numpy as np
+
+    keys = zip(*(patches[name].astype(str) for name in SLIDE), strict=True)
+    return np.fromiter((key in slides for key in keys), bool, len(patches))
 
 
 _NAME = re.compile(

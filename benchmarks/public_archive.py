@@ -49,13 +49,17 @@ def measure(scratch: Path, real: Path | None, patches: int) -> None:
     if not archive.exists():
         write_archive(archive, made_patches.read_base(real) if real else made_patches.draw_base(), patches)
     print(f"{archive.name}: {2 * patches:,} files, {archive.stat().st_size / 1e9:.2f} GB\n")
-    print(f"{'step':>8s}{'seconds':>9s}{'before MB':>11s}{'peak MB':>9s}")
+    print(f"{'step':>8s}{'seconds':>9s}{'processor':>11s}{'before MB':>11s}{'peak MB':>9s}")
     with tempfile.TemporaryDirectory(dir=scratch) as home:
         for step in ("memory", *STEPS):
             taken = run(step, archive, scratch, Path(home))
             assert taken.get("admitted", patches) == patches, taken
             name = "admit" if step == "memory" else step
-            print(f"{name:>8s}{taken['seconds']:9.1f}{taken['before']:11,.0f}{taken['peak']:9,.0f}", flush=True)
+            used = f"{taken['processor']:.1f}" if "processor" in taken else ""
+            print(
+                f"{name:>8s}{taken['seconds']:9.1f}{used:>11s}{taken['before']:11,.0f}{taken['peak']:9,.0f}",
+                flush=True,
+            )
         size = sum(path.stat().st_size for path in Path(home).rglob("*") if path.is_file())
         print(f"\nThe home takes {size / 1e9:.2f} GB; {shutil.disk_usage(scratch).free / 1e9:.0f} GB are free.")
 

@@ -21,9 +21,9 @@ from released_training import FOLDS, HOSPITAL, PLACE, PROTOCOL, Patients, Recipe
 
 from bcd.bundle.engine import describe_engine
 from bcd.bundle.record import BundleRecord, read_record
-from bcd.bundle.reference import ScoreReference, describe_scores, describe_training
+from bcd.bundle.reference import ScoreReference, describe_training, measure_reference_scores
 from bcd.bundle.released import OUT_OF_FOLD
-from bcd.bundle.released.figures import FILE, Figures, Shift, Source
+from bcd.bundle.released.figures import FILE, Figures, Shift, Source, read_released_figures
 from bcd.bundle.scorer import RECORD
 from bcd.bundle.seen import Seen
 from bcd.bundle.write import write_bundle, write_graph
@@ -167,9 +167,24 @@ def describe_anew(patients: Patients, to: Path) -> None:
 
 def _describe_natural(computed: Computed) -> ScoreReference:
     natural = computed.scores[computed.scores["natural"]]
-    return describe_scores(
+    return measure_reference_scores(
         natural["logit"], computed.policy.calibrator.apply(natural["logit"]), patient_keys(natural)
     )
+
+
+def update_context(folder: Path) -> Computed:
+    """Writes what neighbours add into a folder's record and figures, from its stored scores alone.
+
+    Everything else stays as it is; no training is needed.
+    """
+    record, figures = read_record(folder / "bundle" / RECORD), read_released_figures(folder)
+    computed = compute(pd.read_parquet(folder / OUT_OF_FOLD), record.snapshot)
+    policy = record.policy.model_copy(update={"context": computed.policy.context})
+    with whole_file(folder / "bundle" / RECORD) as partial:
+        partial.write_text(record.model_copy(update={"policy": policy}).model_dump_json(indent=2), "utf-8")
+    with whole_file(folder / FILE) as partial:
+        dump_figures(figures.model_copy(update={"context": computed.context}), partial)
+    return computed
 
 
 def write_scores(release: Release, path: Path) -> None:
@@ -177,7 +192,7 @@ def write_scores(release: Release, path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    scores = release.computed.scores.drop(columns=["logit", "probability"])  # these follow from the rest
+    scores = release.computed.scores.drop(columns=["logit", "probability", "complete"])  # these follow from the rest
     types = {"label": pa.int8(), "fold": pa.int8(), "x": pa.int32(), "y": pa.int32(), "natural": pa.bool_()}
     types |= dict.fromkeys(SLIDE, pa.string())
     schema = pa.schema([(name, types.get(name, pa.float32())) for name in scores.columns])
@@ -187,13 +202,17 @@ def write_scores(release: Release, path: Path) -> None:
 
 def write_figures(release: Release, path: Path) -> None:
     """Writes what the card says beyond the bundle's record."""
-    figures = describe(release)
+    dump_figures(describe(release), path)
+
+
+def dump_figures(figures: Figures, path: Path) -> None:
+    """Writes figures so that the same ones are the same bytes."""
     path.write_text(figures.model_dump_json(indent=1) + "\n", "utf-8")
 
 
 def describe(release: Release) -> Figures:
     """Puts together data, recipe, figures and limits."""
-    from bcd.networks.architecture import describe as name_architecture
+    from bcd.networks.architecture import describe_architecture as name_architecture
     from bcd.networks.cost import name_device
 
     patches, training = release.patients.prepared.snapshot.patches, release.recipe.training
@@ -228,6 +247,7 @@ def describe(release: Release) -> Figures:
         everything=computed.everything,
         yardsticks=computed.yardsticks,
         robustness=release.shifts,
+        context=computed.context,
         limits=[
             "All patches together hold whole slides and whole classes of some patients. Prevalence, calibration and"
             " certificates are those of the natural sample, a random 4 % of each patient.",
@@ -243,10 +263,13 @@ def describe(release: Release) -> Figures:
 
 def describe_pictures(release: Release) -> dict[str, str]:
     """Says what each picture shows, by the name of its file."""
-    from bcd.evaluation.report.figures import describe_picture
+    from bcd.evaluation.report.figures import describe_evaluation_picture
 
     natural = release.computed.natural
-    told = {f"{name}.png": describe_picture(name, natural) for name in ("reliability", "risk-coverage", "thresholds")}
+    told = {
+        f"{name}.png": describe_evaluation_picture(name, natural)
+        for name in ("reliability", "risk-coverage", "thresholds")
+    }
     worst = ", ".join(f"{row.patient} (accuracy {row.accuracy:.2f})" for row in natural.worst)
     return told | {
         "errors.png": f"The most confident errors on the worst patients, a row each: {worst}. Orange frame: called"

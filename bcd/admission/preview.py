@@ -17,20 +17,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bcd.admission.beside import apply_labels
+from bcd.admission.beside import apply_delivered_labels
 from bcd.admission.cut import cut_slides
 from bcd.admission.declared import read_declarations
 from bcd.admission.delivery import check_names
 from bcd.admission.duplicates import refuse_duplicates
 from bcd.admission.examine import examine_files
 from bcd.admission.findings import commonest_rule, count_rules
-from bcd.admission.index import make_index
+from bcd.admission.index import make_batch_index
 from bcd.admission.naming import Naming
 from bcd.admission.plan import plan_admission
 from bcd.admission.rules import DeliveryError
 from bcd.admission.sources.open import open_source
 from bcd.options import Microns
-from bcd.patches import Hospital
+from bcd.patches import Hospital, Slide
 from bcd.store.frames import Frame
 from bcd.store.spool import Spool
 
@@ -52,6 +52,7 @@ class SeenDelivery:
         refused: Files by the rule that they break.
         reasons: Why each of those was refused, as `FILE: reason`.
         frames: Of the slides that were cut, by patient and slide.
+        complete: Slides that were cut whole, or that a table beside them declares complete.
         label_notes: Rows of its tables of labels that name no patch, and why a table was refused.
     """
 
@@ -63,6 +64,7 @@ class SeenDelivery:
     refused: dict[str, int]
     reasons: list[str]
     frames: dict[tuple[str, str], Frame]
+    complete: frozenset[Slide]
     label_notes: list[str]
 
 
@@ -100,22 +102,28 @@ def look_at(
             plan = plan_admission(source, naming, declared=declared, title=title, any_name=any_name)
             findings = examine_files(source, plan, spool)
             cut_slides(source, plan, findings, spool, scratch=Path(scratch), spacing=spacing)
-            apply_labels(source, findings, plan.tables, hospital=hospital, naming=naming, scratch=Path(scratch))
+            apply_delivered_labels(
+                source, findings, plan.tables, hospital=hospital, naming=naming, scratch=Path(scratch)
+            )
             refuse_duplicates(findings)
             standing, refusals = findings.standing(), findings.refusals()
             refused = count_rules(refusals)
             if standing.empty:
                 reason = findings.explain(naming.show_title(path.name), refusals)
                 raise DeliveryError(commonest_rule(refused), reason)
+            present = set(zip(standing["patient"], standing["slide"], strict=True))
             yield SeenDelivery(
                 name=naming.show_title(path.name),
                 files=findings.files,
-                patches=make_index(hospital, findings, standing, [], []),
+                patches=make_batch_index(hospital, findings, standing, [], []),
                 pixels=spool.finish(),
                 rows=standing["spool_row"].to_numpy().astype(np.intp),
                 refused=refused,
                 reasons=[f"{findings.names[member]}: {one.message}" for member, one in refusals.items()],
                 frames={(one.patient, one.slide): one.frame for one in findings.frames},
+                complete=frozenset(
+                    (hospital, one.patient, one.slide) for one in findings.complete if one[:2] in present
+                ),
                 label_notes=findings.label_notes
                 + [one.message for one in findings.refused.values() if one.rule == "labels-file"],
             )

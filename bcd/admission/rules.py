@@ -144,6 +144,7 @@ FIXES = {
 
 FLAGS = {
     "blur": "Hardly any fine detail: out of focus, or enlarged from a smaller picture.",
+    "sharp": "More fine detail than a patch as cut has: sharpened before, which bcd does itself.",
     "pen": "Blue or green that no stain makes: marker ink, or a dye of the tissue.",
     "stain": "Colours far from those of the patches that were admitted before.",
 }
@@ -174,7 +175,7 @@ class DeliveryError(BcdError):
         self.rule = rule
 
 
-def check_place(name: PatchName) -> Refusal | None:
+def refuse_off_grid(name: PatchName) -> Refusal | None:
     """Refuses a patch that is off the grid or off any slide."""
     if not name.is_on_grid:
         return Refusal("off-grid", f"x {name.x}, y {name.y} is not a corner of the {PATCH_PIXELS}-px grid.")

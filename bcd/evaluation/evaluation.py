@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from bcd.evaluation.context import ContextEvaluation, EvaluatedThreshold, evaluate_context
 from bcd.evaluation.metrics.estimates import Estimate
 from bcd.evaluation.metrics.metrics import Resampled
-from bcd.evaluation.metrics.patients import PatientFacts, PatientLevel, evaluate_patients, find_facts
+from bcd.evaluation.metrics.patients import PatientFacts, PatientLevel, evaluate_patients, find_patient_figures
 from bcd.evaluation.metrics.prevalence import AtPrevalence, at_prevalence
 from bcd.evaluation.metrics.risk_coverage import RiskCoverage, risk_coverage
-from bcd.evaluation.metrics.sample import read_sample
+from bcd.evaluation.metrics.sample import make_evaluation_sample
 from bcd.evaluation.metrics.subgroups import Subgroup, make_subgroups, worst_tenth
-from bcd.evaluation.metrics.thresholds import ThresholdRow, threshold_row, threshold_table
+from bcd.evaluation.metrics.thresholds import ThresholdRow, threshold_table
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.outcome import Outcome
-from bcd.evaluation.policy.certified import CertifiedThreshold
 from bcd.evaluation.policy.policy import Policy
 
 if TYPE_CHECKING:
@@ -64,20 +64,6 @@ class PatientRow(BaseModel):
     outcome: Outcome | None = None
 
 
-class EvaluatedThreshold(BaseModel):
-    """A certified threshold, and how it does on these patients.
-
-    Attributes:
-        promised: What was certified on val patients.
-        found: The row of the threshold table at it; None: no threshold was certified.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    promised: CertifiedThreshold
-    found: ThresholdRow | None
-
-
 class Evaluation(BaseModel):
     """How well scores hold on one split, at the sample's own prevalence.
 
@@ -103,6 +89,7 @@ class Evaluation(BaseModel):
         patient_level: Burden, maps and outcomes.
         selective: The risk-coverage curve with its areas.
         certified: The thresholds of the policy, if one is given.
+        context: The patches of complete slides, alone and in context; None where no patch has a context.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -128,6 +115,7 @@ class Evaluation(BaseModel):
     patient_level: PatientLevel | None = None
     selective: RiskCoverage
     certified: list[EvaluatedThreshold] = []
+    context: ContextEvaluation | None = None
 
     @property
     def worst(self) -> list[PatientRow]:
@@ -156,6 +144,9 @@ class Evaluation(BaseModel):
             level = self.patient_level
             named |= {"burden_error": level.burden_error, "burden_concordance": level.burden_concordance}
             named |= {"map_dice": level.dice}
+        if self.context:
+            named |= {f"{metric}_alone_on_complete": e for metric, e in self.context.alone.items()}
+            named |= {f"{metric}_in_context": e for metric, e in self.context.pooled.items()}
         named |= {"aurc": self.selective.aurc, "augrc": self.selective.augrc}
         for name, e in named.items():
             ends = {name: e.value, f"{name}_low": e.low, f"{name}_high": e.high}
@@ -192,7 +183,7 @@ def evaluate_scores(
 
     Args:
         scores: A row a patch, with the columns hospital, patient, label and probability (calibrated); slide, x and y
-            for maps, batch for subgroups by batch.
+            for maps, batch for subgroups by batch, context_probability for complete slides.
         options: Resamples, confidence, levels and minimums.
         snapshot: The snapshot that the patches are of.
         split: The split that the patches are of.
@@ -201,12 +192,12 @@ def evaluate_scores(
     Raises:
         BcdError: A column is missing, there is no row, a label is neither 0 nor 1, or a probability is none.
     """
-    sample = read_sample(scores)
+    sample = make_evaluation_sample(scores)
     resampled = Resampled.of(sample, options)
     largest = sample.largest
     several = len(sample.patients) > 1
     pooled, macro = resampled.pooled(), resampled.patient_macro()
-    facts = find_facts(resampled, scores)
+    facts = find_patient_figures(resampled, scores)
     batches = scores["batch"].to_numpy() if "batch" in scores.columns else None
     return Evaluation(
         split=split,
@@ -229,13 +220,9 @@ def evaluate_scores(
         at_prevalence=None if options.at_prevalence is None else at_prevalence(resampled, options.at_prevalence),
         patient_level=evaluate_patients(resampled, facts),
         selective=risk_coverage(resampled),
-        certified=[_evaluate_threshold(resampled, promised) for promised in (policy.certified if policy else ())],
+        certified=[EvaluatedThreshold.of(resampled, promised) for promised in (policy.certified if policy else ())],
+        context=evaluate_context(scores, options, policy),
     )
-
-
-def _evaluate_threshold(resampled: Resampled, promised: CertifiedThreshold) -> EvaluatedThreshold:
-    found = None if promised.threshold is None else threshold_row(resampled, promised.threshold)
-    return EvaluatedThreshold(promised=promised, found=found)
 
 
 def _per_patient(resampled: Resampled, facts: PatientFacts) -> list[PatientRow]:

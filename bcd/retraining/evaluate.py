@@ -13,11 +13,12 @@ from bcd.bundle.engine import Engine
 from bcd.evaluation.evaluation import Evaluation, evaluate_scores
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy.calibration import cross_fit_or_none
+from bcd.evaluation.policy.context import CONTEXT, cross_fit_context
 from bcd.evaluation.policy.policy import Policy, fit_policy
-from bcd.evaluation.report.figures import draw_figures
+from bcd.evaluation.report.figures import draw_evaluation
 from bcd.files import whole_folder
-from bcd.patches import CELL
-from bcd.progress import say, track
+from bcd.patches import CELL, lie_on
+from bcd.progress import say_progress, track_progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +55,7 @@ class EvaluatedNetwork:
         return sorted((self.folder / split).glob("*.png"))
 
 
-def find_evaluated(folder: Path) -> EvaluatedNetwork | None:
+def find_evaluated_retraining(folder: Path) -> EvaluatedNetwork | None:
     """Reads what an evaluation left in its folder; None where there is none."""
     if not folder.exists():
         return None
@@ -67,7 +68,7 @@ def find_evaluated(folder: Path) -> EvaluatedNetwork | None:
     return EvaluatedNetwork(policy, evaluations, folder)
 
 
-def evaluate_network(
+def evaluate_retrained(
     prepared: PreparedSnapshot,
     graph: Path,
     options: EvaluateOptions,
@@ -92,24 +93,27 @@ def evaluate_network(
     """
     from bcd.snapshots.evidence import assert_no_leakage
 
-    if found := find_evaluated(folder):
-        say("The network is already evaluated.")
+    if found := find_evaluated_retraining(folder):
+        say_progress("The network is already evaluated.")
         return found
     assert_no_leakage(prepared.snapshot)
     scores = _score_splits(prepared, graph, turns)
     val = scores["val"]
     whose = val.groupby([val["hospital"].astype(str), val["patient"].astype(str)]).ngroup()
-    policy = fit_policy(val["logit"], val["label"], whose, options)
+    policy = fit_policy(val["logit"], val["label"], whose, options).with_context(val, options)
     for frame in scores.values():
         frame["probability"] = policy.calibrator.apply(frame["logit"])
+        frame[CONTEXT] = policy.score_context(frame)
     crossed = cross_fit_or_none(val["logit"], val["label"], whose, folds=options.folds)
     if crossed is not None:
         val["probability"] = crossed
+    if policy.context is not None:
+        val[CONTEXT] = cross_fit_context(val, folds=options.folds)
     with whole_folder(folder) as partial:
         (partial / "policy.json").write_text(policy.model_dump_json(indent=2))
         for split, frame in scores.items():
             _evaluate_split(frame, options, prepared.snapshot.id, split=split, policy=policy, folder=partial)
-    found = find_evaluated(folder)
+    found = find_evaluated_retraining(folder)
     assert found is not None
     return found
 
@@ -121,7 +125,7 @@ def _evaluate_split(
     evaluation = evaluate_scores(scores, options, snapshot=snapshot, split=split, policy=policy)
     (folder / f"{split}.json").write_text(evaluation.model_dump_json(indent=2))
     (folder / split).mkdir()
-    draw_figures(scores, evaluation, folder / split)
+    draw_evaluation(scores, evaluation, folder / split)
 
 
 def _score_splits(prepared: PreparedSnapshot, graph: Path, turns: Turns) -> dict[str, pd.DataFrame]:
@@ -131,7 +135,8 @@ def _score_splits(prepared: PreparedSnapshot, graph: Path, turns: Turns) -> dict
     for split in _SPLITS:
         rows = prepared.rows(split)
         if split == "val" or len(rows):  # without val there is no policy; without test, nothing is reported
-            with track(f"Scoring {split} patients", total=len(rows)) as advance:
+            with track_progress(f"Scoring {split} patients", total=len(rows)) as advance:
                 logits = engine.predict(prepared.pixels[rows], turns=turns, advance=advance)
-            scores[split] = prepared.snapshot.patches.iloc[rows][columns].assign(logit=logits)
+            patches = prepared.snapshot.patches.iloc[rows][columns]
+            scores[split] = patches.assign(logit=logits, complete=lie_on(patches, prepared.snapshot.complete))
     return scores

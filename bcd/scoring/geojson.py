@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bcd.evaluation.policy.context import CONTEXT
 from bcd.options import Probability
 from bcd.patches import CELL
-from bcd.scoring.heatmap import colours
-from bcd.store.annotations import name_patch
+from bcd.scoring.heatmap import colour_probabilities
+from bcd.store.annotations import name_annotated_patch
 from bcd.store.frames import PATCH_FRAME, Frame
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 PREDICTED = ("Predicted no IDC", "Predicted IDC", "Not confident")
 """The classes of patches."""
+
+IN_CONTEXT = "Probability of IDC with its neighbours"
 
 _GREY = [160, 160, 160]
 
@@ -39,7 +42,8 @@ def write_geojson(
 
     Args:
         path: The file.
-        scores: Columns hospital, patient, slide, x, y, probability; patches of one slide, one at least.
+        scores: Columns hospital, patient, slide, x, y, probability, context_probability; patches of one slide, one
+            at least.
         frame: Where patches lie in the slide; None where bcd did not cut it.
         bundle: Name of what scored.
         level: Confidence from which on a patch has the class of its prediction.
@@ -77,16 +81,18 @@ def _features(scores: pd.DataFrame, frame: Frame, level: Probability, policy: Po
         if each.threshold is not None
     }
     kinds = np.where(confident, called.astype(int), 2).tolist()
-    shown = zip(PREDICTED, [*colours(np.array([0.0, 1.0])).tolist(), _GREY], strict=True)
+    shown = zip(PREDICTED, [*colour_probabilities(np.array([0.0, 1.0])).tolist(), _GREY], strict=True)
     classes = [{"name": name, "color": colour} for name, colour in shown]
     corners = frame.corners(scores["x"], scores["y"])
     outlines = np.stack([corners, corners + frame.step], axis=1).round(2).tolist()
     cells = (scores[name].tolist() for name in CELL)
+    context = scores[CONTEXT].to_numpy(np.float64)
     for row, (cell, outline) in enumerate(zip(zip(*cells, strict=True), outlines, strict=True)):
         (left, top), (right, bottom) = ([_plain(each) for each in corner] for corner in outline)
         ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
         measurements = {
             "Probability of IDC": round(float(probability[row]), 6),
+            **({} if np.isnan(context[row]) else {IN_CONTEXT: round(float(context[row]), 6)}),
             f"Confident at {100 * level:g} %": int(confident[row]),
             # A patch that is not decided has no such measurement, which QuPath shows as one that is missing.
             **{name: int(called[row]) for name, decided in certified.items() if decided[row]},
@@ -96,7 +102,7 @@ def _features(scores: pd.DataFrame, frame: Frame, level: Probability, policy: Po
             "geometry": {"type": "Polygon", "coordinates": [ring]},
             "properties": {
                 "objectType": "detection",
-                "name": name_patch(*cell),
+                "name": name_annotated_patch(*cell),
                 "classification": classes[kinds[row]],
                 "measurements": measurements,
             },

@@ -12,7 +12,10 @@
     cells: new Uint32Array(bytes(slide.cells)),
     probability: new Float64Array(bytes(slide.probability)),
     label: new Int8Array(bytes(slide.label)),
+    context: slide.context ? new Float64Array(bytes(slide.context)) : null,
   }));
+  // What is coloured and counted: each patch by itself, or with its neighbours where its slide is complete.
+  for (const slide of slides) slide.alone = slide.probability;
   const total = slides.reduce((sum, slide) => sum + slide.cells.length, 0);
   let level = 0.5;
 
@@ -64,6 +67,12 @@
     return {n, ...labels};
   }
 
+  const neighbours = document.getElementById("neighbours");
+  function showNeighbours() {
+    for (const slide of slides) slide.probability = neighbours.checked && slide.context ? slide.context : slide.alone;
+    document.getElementById("joined").hidden = !neighbours.checked;
+    showLevel();
+  }
   const steps = document.getElementById("level"), opacity = document.getElementById("opacity");
   const ramp = Float64Array.from({length: 1000}, (_, i) => (i + 0.5) / 1000);
   const first = steps.value;
@@ -146,9 +155,10 @@
     function tell() {
       if (picked < 0) return;
       const {column, row} = place(picked), p = slide.probability[picked], label = slide.label[picked];
+      const both = slide.context ? ` (alone ${percent(slide.alone[picked])}, with its neighbours ${percent(slide.context[picked])})` : "";
       const said = isConfident(p) ? (isIdc(p) ? "confidently IDC" : "confidently not IDC") : "not confident";
       told.textContent = `x ${(column + slide.column) * PATCH + 1}, y ${(row + slide.row) * PATCH + 1}: ` +
-        `probability of IDC ${percent(p)}, ${said}` +
+        `probability of IDC ${percent(p)}${both}, ${said}` +
         (label < 0 ? "" : `; label: ${label ? "IDC" : "no IDC"}`);
     }
     function step(right, down) {
@@ -230,6 +240,7 @@
   const sections = all("section.slide"), maps = sections.map((section, i) => openMap(section, slides[i]));
   steps.addEventListener("input", showLevel);
   opacity.addEventListener("input", showOpacity);
+  if (neighbours) neighbours.addEventListener("change", showNeighbours);
   all("a[data-slide]").forEach(link => link.addEventListener("click", () => {
     const at = sections.findIndex(section => section.dataset.slide === link.dataset.slide);
     maps[at].show(Number(link.dataset.x), Number(link.dataset.y));

@@ -13,21 +13,22 @@ Examples:
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bcd.errors import DamagedError, InsufficientEvidenceError, NotFoundError
 from bcd.files import whole_folder
-from bcd.patches import CANONICAL, Hospital, PatientId, SnapshotId
+from bcd.patches import CANONICAL, Hospital, PatientId, Slide, SnapshotId
 from bcd.settings import Settings
 from bcd.snapshots.evidence import assert_no_leakage
-from bcd.snapshots.manifest import NAME, Manifest, hash_file, make_manifest, read_manifest, write_date
+from bcd.snapshots.manifest import NAME, Manifest, hash_file, make_manifest, read_manifest, write_frozen_date
 from bcd.snapshots.options import SplitOptions
-from bcd.snapshots.rows import LeftOut, count_left_out, read_rows
+from bcd.snapshots.rows import LeftOut, count_left_out_of_snapshot, read_complete, read_freezable_rows
 from bcd.snapshots.snapshot import Snapshot
-from bcd.snapshots.splits import record_splits
+from bcd.snapshots.splits import deal_splits_and_record
 from bcd.store.batches import hash_rows
-from bcd.store.catalog import patiently
+from bcd.store.catalog import retry_while_database_away
 from bcd.store.store import Store
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ __all__ = [
     "find_snapshot",
     "freeze_snapshot",
     "load_snapshot",
-    "read_admitted",
+    "preview_snapshot",
     "snapshot_id",
     "write_snapshot",
 ]
@@ -46,10 +47,11 @@ __all__ = [
 _PATCHES = "patches.parquet"
 
 
-def snapshot_id(protocol: str, patches: pd.DataFrame) -> SnapshotId:
-    """Returns the content hash of a snapshot, whose rows are in canonical order."""
+def snapshot_id(protocol: str, patches: pd.DataFrame, complete: Iterable[Slide] = ()) -> SnapshotId:
+    """Returns the content hash of a snapshot, whose rows are in canonical order, and of its complete slides."""
     rows = hash_rows(patches, [*CANONICAL, "label", "split", "pixel_sha256"])
-    return SnapshotId(hashlib.sha256(f"{protocol}\n{rows}".encode()).hexdigest())
+    lines = [protocol, rows, *("\t".join(slide) for slide in sorted(complete))]
+    return SnapshotId(hashlib.sha256("\n".join(lines).encode()).hexdigest())
 
 
 def freeze_snapshot(store: Store, options: SplitOptions) -> Snapshot:
@@ -60,25 +62,26 @@ def freeze_snapshot(store: Store, options: SplitOptions) -> Snapshot:
     Raises:
         BcdError: There is no labelled patch, the hospital to hold out has no patient, or the snapshot leaks.
     """
-    patches, left_out = patiently(lambda: _deal_and_read(store, options))
+    patches, left_out, complete = retry_while_database_away(lambda: _deal_and_read(store, options))
     if patches.empty:
         raise InsufficientEvidenceError(
             "There is nothing to train on: no admitted patch has a label"
             f" and a split under protocol {options.recorded_as}.",
             "Admit a delivery whose names end in _class0.png and _class1.png.",
         )
-    return write_snapshot(store.settings, options, patches, left_out)
+    return write_snapshot(store.settings, options, patches, left_out, complete)
 
 
-def _deal_and_read(store: Store, options: SplitOptions) -> tuple[pd.DataFrame, LeftOut]:
+def _deal_and_read(store: Store, options: SplitOptions) -> tuple[pd.DataFrame, LeftOut, frozenset[Slide]]:
     # One transaction that writes: nothing is admitted between the dealing and the reading.
     with store.write() as connection:
-        record_splits(connection, options)
+        deal_splits_and_record(connection, options)
         protocol = options.recorded_as
-        return read_rows(connection, protocol), count_left_out(connection, protocol)
+        patches = read_freezable_rows(connection, protocol)
+        return patches, count_left_out_of_snapshot(connection, protocol), read_complete(connection, patches)
 
 
-def read_admitted(store: Store, protocol: str = "") -> pd.DataFrame:
+def preview_snapshot(store: Store, protocol: str = "") -> pd.DataFrame:
     """Reads what a snapshot would take now; deals nobody and writes nothing.
 
     Args:
@@ -89,10 +92,16 @@ def read_admitted(store: Store, protocol: str = "") -> pd.DataFrame:
         `Snapshot.patches`; split is missing where a patient is not dealt under the protocol.
     """
     with store.read() as connection:
-        return read_rows(connection, protocol)
+        return read_freezable_rows(connection, protocol)
 
 
-def write_snapshot(settings: Settings, options: SplitOptions, patches: pd.DataFrame, left_out: LeftOut) -> Snapshot:
+def write_snapshot(
+    settings: Settings,
+    options: SplitOptions,
+    patches: pd.DataFrame,
+    left_out: LeftOut,
+    complete: frozenset[Slide] = frozenset(),
+) -> Snapshot:
     """Writes a snapshot whole, unless it exists, and opens it.
 
     Args:
@@ -100,29 +109,29 @@ def write_snapshot(settings: Settings, options: SplitOptions, patches: pd.DataFr
         options: The options that dealt the splits.
         patches: What `Snapshot.patches` is to be.
         left_out: What `Snapshot.left_out` is to be.
+        complete: What `Snapshot.complete` is to be.
 
     Raises:
         BcdError: The snapshot leaks.
     """
     protocol = options.recorded_as
-    snapshot = Snapshot(snapshot_id(protocol, patches), protocol, patches)
+    identity = snapshot_id(protocol, patches, complete)
+    snapshot = Snapshot(identity, protocol, patches, left_out=left_out, complete=complete)
     assert_no_leakage(snapshot)
     folder = settings.snapshots / snapshot.id
     if not folder.exists():
         with whole_folder(folder) as partial:
             _write_patches(patches, partial / _PATCHES)
-            manifest = make_manifest(
-                snapshot.id, options, patches, left_out=left_out, patches_sha256=hash_file(partial / _PATCHES)
-            )
+            manifest = make_manifest(snapshot, options, patches_sha256=hash_file(partial / _PATCHES))
             (partial / NAME).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
-            write_date(partial)
+            write_frozen_date(partial)
     return _open(folder)
 
 
 def load_snapshot(settings: Settings, identity: str) -> Snapshot:
     """Opens a snapshot by its id or by a beginning of it that no other snapshot shares.
 
-    Its list is read and checked; the pixels stay where they are until `read_pixels` maps them.
+    Its list is read and checked; the pixels stay where they are until `read_batch_pixels` maps them.
 
     Raises:
         BcdError: No snapshot, or more than one, begins so; it was damaged or edited; or it leaks.
@@ -177,12 +186,19 @@ def _open(folder: Path) -> Snapshot:
             "Restore the folder from a backup, or remove it and freeze again:"
             " the same catalog gives the same snapshot.",
         )
-    return Snapshot(SnapshotId(manifest.id), manifest.protocol, patches, manifest.options, manifest.left_out)
+    return Snapshot(
+        SnapshotId(manifest.id),
+        manifest.protocol,
+        patches,
+        manifest.options,
+        manifest.left_out,
+        frozenset(manifest.complete),
+    )
 
 
 def _is_sound(folder: Path, manifest: Manifest, patches: pd.DataFrame) -> bool:
     # The id says what the rows are; the hash of the file also covers where the pixels lie.
-    named = folder.name == manifest.id == snapshot_id(manifest.protocol, patches)
+    named = folder.name == manifest.id == snapshot_id(manifest.protocol, patches, manifest.complete)
     return named and manifest.patches_sha256 in {"", hash_file(folder / _PATCHES)}
 
 

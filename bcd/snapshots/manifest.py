@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bcd.errors import DamagedError
-from bcd.patches import SnapshotId, patient_keys
+from bcd.patches import Slide, SnapshotId, patient_keys
 from bcd.settings import Settings
 from bcd.snapshots.options import SplitOptions
 from bcd.snapshots.rows import LeftOut
-from bcd.snapshots.snapshot import Counts, count_by
-from bcd.snapshots.splits import SPLITS, shares_of
+from bcd.snapshots.snapshot import Counts, Snapshot, count_snapshot_by
+from bcd.snapshots.splits import SPLITS, split_shares
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,6 +46,7 @@ class Manifest(BaseModel):
         by_batch: By the batch's id.
         by_patient: By "hospital/patient".
         left_out: What was left out, by reason.
+        complete: Hospital, patient and slide of the complete slides, sorted.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -61,6 +62,7 @@ class Manifest(BaseModel):
     by_batch: Counts = Field(default_factory=dict)
     by_patient: Counts = Field(default_factory=dict)
     left_out: LeftOut = Field(default_factory=dict)
+    complete: list[Slide] = Field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -86,23 +88,23 @@ class SnapshotSummary:
     batches: int
 
 
-def make_manifest(
-    identity: SnapshotId, options: SplitOptions, patches: pd.DataFrame, *, left_out: LeftOut, patches_sha256: str
-) -> Manifest:
+def make_manifest(snapshot: Snapshot, options: SplitOptions, *, patches_sha256: str) -> Manifest:
     """Counts a snapshot's patches and writes down how it was frozen."""
-    by_split = count_by(patches, "split").reindex(list(SPLITS), fill_value=0)
+    patches = snapshot.patches
+    by_split = count_snapshot_by(patches, "split").reindex(list(SPLITS), fill_value=0)
     return Manifest(
-        id=identity,
+        id=snapshot.id,
         protocol=options.recorded_as,
         options=_describe(options),
         patches_sha256=patches_sha256,
         batches=sorted(patches["batch"].unique()),
         counts=_as_counts(by_split),
-        by_class=_as_counts(count_by(patches, "label")),
-        by_hospital=_as_counts(count_by(patches, "hospital")),
-        by_batch=_as_counts(count_by(patches, "batch")),
-        by_patient=_as_counts(count_by(patches, patient_keys(patches))),
-        left_out=left_out,
+        by_class=_as_counts(count_snapshot_by(patches, "label")),
+        by_hospital=_as_counts(count_snapshot_by(patches, "hospital")),
+        by_batch=_as_counts(count_snapshot_by(patches, "batch")),
+        by_patient=_as_counts(count_snapshot_by(patches, patient_keys(patches))),
+        left_out=snapshot.left_out,
+        complete=sorted(snapshot.complete),
     )
 
 
@@ -122,7 +124,7 @@ def read_manifest(folder: Path) -> Manifest:
         ) from error
 
 
-def write_date(folder: Path) -> None:
+def write_frozen_date(folder: Path) -> None:
     """Notes in a new snapshot's folder that it is frozen now."""
     (folder / _FROZEN).write_text(json.dumps({"frozen_at": datetime.now(UTC).isoformat()}), "utf-8")
 
@@ -173,7 +175,7 @@ def _summarise(folder: Path) -> SnapshotSummary:
 
 def _describe(options: SplitOptions) -> dict[str, str | float]:
     key = hashlib.sha256(options.key.encode()).hexdigest()[:12]
-    return {"protocol": options.recorded_as, **shares_of(options), "key_fingerprint": key}
+    return {"protocol": options.recorded_as, **split_shares(options), "key_fingerprint": key}
 
 
 def _as_counts(counts: pd.DataFrame) -> Counts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bcd.patches import SnapshotId, patient_keys
+from bcd.patches import Slide, SnapshotId, patient_keys
 from bcd.snapshots.rows import LeftOut
 from bcd.snapshots.splits import SPLITS
 
@@ -16,7 +16,7 @@ Counts = dict[str, dict[str, int]]
 """For each group, how many `patients`, `patches` and `positive`."""
 
 
-def count_by(patches: pd.DataFrame, by: str | pd.Series[str]) -> pd.DataFrame:
+def count_snapshot_by(patches: pd.DataFrame, by: str | pd.Series[str]) -> pd.DataFrame:
     """Returns patients, patches and positive for each value of a column, or of a series beside the patches."""
     keys = patient_keys(patches)
     grouped = patches[["label"]].assign(key=keys.factorize()[0]).groupby(patches[by] if isinstance(by, str) else by)
@@ -35,6 +35,7 @@ class Snapshot:
             canonical order (hospital, patient, slide, y, x).
         options: The options of splits that it was frozen with; empty where that is not known.
         left_out: For each reason, how many `patients` and `patches` were left out.
+        complete: Slides (hospital, patient, slide) of which every patch with tissue was handed over.
     """
 
     id: SnapshotId
@@ -42,6 +43,7 @@ class Snapshot:
     patches: pd.DataFrame
     options: dict[str, str | float] = field(default_factory=dict)
     left_out: LeftOut = field(default_factory=dict)
+    complete: frozenset[Slide] = frozenset()
 
     def of(self, split: str) -> pd.DataFrame:
         """Returns the patches of one split, with the index of `patches`."""
@@ -49,7 +51,7 @@ class Snapshot:
 
     def counts(self) -> pd.DataFrame:
         """Returns patients, patches and positive for each of the four splits, in their order."""
-        return count_by(self.patches, "split").reindex(list(SPLITS), fill_value=0).astype("int64")
+        return count_snapshot_by(self.patches, "split").reindex(list(SPLITS), fill_value=0).astype("int64")
 
     @property
     def batches(self) -> list[str]:

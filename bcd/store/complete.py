@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 import sqlalchemy as sa
 
+from bcd.patches import Slide
 from bcd.store import tables
 from bcd.store.store import Store
 
@@ -25,11 +26,24 @@ class CompleteSlide(NamedTuple):
     origin: Origin
 
 
-def list_complete(store: Store) -> dict[tuple[str, str, str], Origin]:
+def list_complete_slides(store: Store) -> dict[Slide, Origin]:
     """Returns the complete slides by hospital, patient and slide, and why each is complete."""
+    with store.read() as connection:
+        return complete_slides(connection)
+
+
+def find_complete(store: Store, hospital: str, patient: str) -> frozenset[Slide]:
+    """Returns the complete slides of one patient."""
+    columns = tables.complete_slides.c
+    query = sa.select(columns.slide).where(columns.hospital == hospital, columns.patient == patient)
+    return frozenset((hospital, patient, row.slide) for row in store.rows(query))
+
+
+def complete_slides(connection: sa.Connection) -> dict[Slide, Origin]:
+    """As `list_complete_slides`, within a transaction."""
     columns = tables.complete_slides.c
     query = sa.select(columns.hospital, columns.patient, columns.slide, columns.origin)
-    return {(row.hospital, row.patient, row.slide): row.origin for row in store.rows(query)}
+    return {(row.hospital, row.patient, row.slide): row.origin for row in connection.execute(query)}
 
 
 def record_complete(connection: sa.Connection, hospital: str, batch: int, slides: list[CompleteSlide]) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import re
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -14,7 +15,8 @@ import pandas as pd
 import pytest
 import released
 from PIL import Image
-from released_figures import compare, compute, cross_fit, differences, fit_by_fold, match, of_list
+from released_context import COMPLETE, evaluate_slides
+from released_figures import OPTIONS, Computed, compare, compute, cross_fit, differences, fit_by_fold, match, of_list
 from released_folder import Release, gather_release, write_released
 from released_training import (
     FOLDS,
@@ -31,14 +33,15 @@ from released_training import (
 )
 
 from bcd.bundle.folder import load_folder
-from bcd.bundle.probes import draw_tissue
-from bcd.bundle.released import released_folder
+from bcd.bundle.probes import draw_tissue_probes
+from bcd.bundle.released import OUT_OF_FOLD, released_folder
 from bcd.errors import BcdError
+from bcd.evaluation.policy.context import fit_context
 from bcd.networks.architecture import Architecture, Head, Stage, Stem
 from bcd.patches import patient_keys
 from bcd.preprocessing.options import PrepareOptions
-from bcd.training.data import left_out_rows
-from bcd.training.fit import find_trained
+from bcd.training.data import find_rows_left_out_of_training
+from bcd.training.fit import find_trained_network
 from bcd.training.options import TrainOptions
 
 PATIENTS, PATCHES = 12, 10
@@ -87,7 +90,7 @@ def written(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def deliver(path: Path) -> list[str]:
     """Writes a delivery in which IDC is darker in the middle, and returns the names of its patches."""
-    pixels, names = draw_tissue(PATIENTS * PATCHES), []
+    pixels, names = draw_tissue_probes(PATIENTS * PATCHES), []
     with zipfile.ZipFile(path, "w") as archive:
         for number, patch in enumerate(pixels):
             patient, place, label = 9000 + number // PATCHES, number % PATCHES, number % 2
@@ -103,7 +106,7 @@ def deliver(path: Path) -> list[str]:
 
 def test_each_patient_is_left_out_of_exactly_one_fold(trained: Trained) -> None:
     prepared = trained.patients.prepared
-    folds = [left_out_rows(prepared, member_options(TINY, 0, fold)) for fold in range(FOLDS)]
+    folds = [find_rows_left_out_of_training(prepared, member_options(TINY, 0, fold)) for fold in range(FOLDS)]
     assert sorted(np.concatenate(folds)) == list(range(PATIENTS * PATCHES))
     keys = patient_keys(prepared.snapshot.patches)
     assert sum(keys.iloc[rows].nunique() for rows in folds) == PATIENTS
@@ -135,7 +138,7 @@ def test_a_member_counts_when_its_folds_and_its_released_copy_are_finished(train
 def test_the_folder_loads_and_scores_as_the_released_copy_does(trained: Trained, written: Path) -> None:
     bundle = load_folder(written / "bundle")
     assert (bundle.record.origin, bundle.record.ensemble.members, bundle.record.ensemble.turns) == ("released", 1, 8)
-    copy = find_trained(released_copy(trained.folder, 0))
+    copy = find_trained_network(released_copy(trained.folder, 0))
     assert copy is not None
     assert bundle.record.training.folds == copy.options.folds == 0
     raw = trained.patients.read(np.arange(5))
@@ -257,6 +260,59 @@ def test_differences_name_the_place_and_forgive_rounding() -> None:
     assert list(differences({"a": [1.0 + 1e-9, None], "b": "x"}, stored)) == []
     assert list(differences({"a": [1.1, None], "b": "x"}, stored)) == ["/a/0: 1.1, stored 1.0"]
     assert len(list(differences({"a": [1.0], "c": 1}, stored))) == 3
+
+
+@pytest.fixture(scope="module")
+def packaged() -> Computed:
+    """What follows from the out-of-fold scores of the package."""
+    return compute(pd.read_parquet(released_folder() / OUT_OF_FOLD), "s" * 64)
+
+
+def test_each_complete_slide_gains_from_a_stage_that_never_saw_it(packaged: Computed) -> None:
+    *slides, mean, made_up = packaged.context
+    assert [slide.title for slide in slides] == list(COMPLETE)
+    for slide in (*slides, made_up):
+        assert slide.auroc.fitted > slide.auroc.alone
+        assert slide.best_f1.fitted > slide.best_f1.alone
+    assert mean.auroc.fitted > mean.auroc.alone + 0.01
+    assert mean.best_f1.fitted > mean.best_f1.alone + 0.03
+    assert mean.auroc.fitted > mean.auroc.plain
+    assert packaged.policy.context is not None
+    assert packaged.policy.context.standing == "uncertified: 3 complete patients, 10 are needed"
+    assert packaged.policy.context.certified == ()
+
+
+def test_a_slides_own_labels_do_not_move_its_score_in_context(packaged: Computed) -> None:
+    scores = packaged.scores
+    mine = scores["patient"] == "8865"
+    policies = fit_by_fold(scores)
+    other = scores.assign(label=scores["label"].where(~mine, 1 - scores["label"]))
+    before, after = (evaluate_slides(each, policies)[1] for each in (scores, other))
+    assert after.auroc.fitted == pytest.approx(1 - before.auroc.fitted)  # the same scores, and every label the other
+
+
+def test_no_thinned_patient_has_a_part_in_the_stage(packaged: Computed) -> None:
+    scores = packaged.scores
+    thinned = ~scores["complete"]
+    assert sorted(scores.loc[~thinned, "patient"].unique()) == list(COMPLETE)
+    other = scores.assign(label=scores["label"].where(~thinned, 0))
+    assert fit_context(other, packaged.policy.calibrator, OPTIONS) == packaged.policy.context
+
+
+def test_the_stage_is_written_from_the_stored_scores_alone(tmp_path: Path) -> None:
+    for name in (OUT_OF_FOLD, "figures.json", "bundle/bundle.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(released_folder() / name, tmp_path / name)
+    before = {name: (tmp_path / name).read_bytes() for name in ("figures.json", "bundle/bundle.json")}
+    record = json.loads(before["bundle/bundle.json"])
+    record["policy"]["context"] = None
+    (tmp_path / "bundle/bundle.json").write_text(json.dumps(record))
+    (tmp_path / "figures.json").write_text(json.dumps(json.loads(before["figures.json"]) | {"context": []}))
+    assert released.check(tmp_path) == 1
+    released.print_context(tmp_path, tmp_path / "slide.png")
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+    assert released.check(tmp_path) == 0
+    assert Image.open(tmp_path / "slide.png").width > 1000
 
 
 def test_the_figures_of_the_package_follow_from_its_scores() -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 from delivering import patch_files, write_folder
@@ -14,6 +15,9 @@ from delivering import patch_files, write_folder
 from bcd.admission.admit import admit
 from bcd.patches import Hospital
 from bcd.settings import Settings
+from bcd.store.drift import DriftRecord, record_drift
+from bcd.store.hospitals import declare_hospital
+from bcd.store.sign_off import SignOff
 from bcd.store.store import open_store
 
 MARY = ("--by", "Mary", "--reason", "a letter")
@@ -64,6 +68,22 @@ def test_these_commands_do_without_prefect(settings: Settings) -> None:
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert "bcd.retention.patients" in done.stdout.split()
     assert "prefect" not in done.stdout.split()
+
+
+def test_status_says_which_deliveries_are_not_to_be_trusted(
+    settings: Settings, bcd, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    store = open_store(settings)
+    declare_hospital(store, "north", "pseudonyms", SignOff("Mary", "a letter"))
+    admitted = admit(store, write_folder(tmp_path / "delivery", patch_files("Miller", [0, 2])), Hospital("north"))
+    assert "not compared" in bcd("status")[1]
+    state = {"reasons": [], "foreign": True}
+    at = datetime(2026, 11, 23, tzinfo=UTC)
+    told = DriftRecord(admitted.id, Hospital("north"), "bcd-idc/3", "admission", "not to be trusted", state, at)
+    record_drift(store, told)
+    assert "not to be trusted, foreign hospital" in bcd("status")[1]
+    assert json.loads(bcd("status", "--json")[1])["drift"] == {admitted.id: "not to be trusted, foreign hospital"}
 
 
 def test_status_says_what_waits_and_what_was_set_aside(settings: Settings, bcd) -> None:

@@ -9,14 +9,14 @@ import pytest
 
 from bcd.settings import Settings
 from bcd.store.store import open_store
-from bcd.synthetic.scores import ScoreModel, draw_scores
+from bcd.synthetic.scores import ScoreModel, draw_synthetic_scores
 from bcd.validation.result import Validation
 
 
 @pytest.fixture
 def predictions(tmp_path: Path) -> Path:
     file = tmp_path / "predictions.csv"
-    scores = draw_scores(ScoreModel(), 15, seed=4).rename(columns={"probability": "ours"})
+    scores = draw_synthetic_scores(ScoreModel(), 15, seed=4).rename(columns={"probability": "ours"})
     scores["theirs"] = scores["ours"] ** 2
     scores.drop(columns="logit").to_csv(file, index=False)
     return file

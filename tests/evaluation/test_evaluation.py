@@ -12,6 +12,10 @@ import pytest
 from bcd.errors import BcdError, InsufficientEvidenceError
 from bcd.evaluation.evaluation import Evaluation, evaluate_scores, headline
 from bcd.evaluation.options import EvaluateOptions
+from bcd.evaluation.policy.context import Context
+from bcd.evaluation.policy.policy import fit_policy
+from bcd.evaluation.report.sections import subgroup_tables
+from bcd.patches import patient_keys
 
 
 @pytest.fixture
@@ -115,3 +119,35 @@ def test_the_options_are_read_without_heavy_libraries() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_complete_slides_are_evaluated_alone_and_in_context(scores: pd.DataFrame, options: EvaluateOptions) -> None:
+    assert evaluate_scores(scores, options, snapshot="abc", split="test").context is None
+    whole = (scores["patient"].astype(int) < 108).to_numpy()
+    right = np.where(scores["label"] == 1, 0.9, 0.1)
+    joined = scores.assign(context_probability=np.where(whole, right, np.nan))
+    stage = Context(own=1, neighbours=1, intercept=0, n_patients=4)
+    policy = fit_policy(scores["logit"], scores["label"], patient_keys(scores), options)
+    policy = policy.model_copy(update={"context": stage})
+    evaluation = evaluate_scores(joined, options, snapshot="abc", split="test", policy=policy)
+    context = evaluation.context
+    assert context is not None
+    assert (context.n_patches, context.n_patients) == (whole.sum(), 16)
+    alone = evaluate_scores(scores[whole], options, snapshot="abc", split="test")
+    assert (context.alone, context.alone_macro) == (alone.pooled, alone.patient_macro)
+    assert context.pooled["auroc"].value == 1
+    gain = context.differences["auroc"]
+    assert gain.value == pytest.approx(1 - (alone.pooled["auroc"].value or 0))
+    assert gain.low is not None
+    assert gain.low > 0
+    assert [row.level for row in context.thresholds] == options.levels
+    assert context.thresholds[0].coverage.value == 1
+    assert context.standing == "uncertified: 4 complete patients, 10 are needed"
+    headline = evaluation.figures()
+    assert headline["test_auroc_in_context"] == 1
+    assert headline["test_auroc_alone_on_complete"] == alone.pooled["auroc"].value
+    table = subgroup_tables(evaluation)["Neighbours"]
+    assert context.standing in table.caption
+    assert table.rows[0][1] != table.rows[0][2]
+    everything = evaluate_scores(scores, options, snapshot="abc", split="test", policy=policy)
+    assert evaluation.pooled == everything.pooled  # the first stage is what it was

@@ -180,3 +180,27 @@ def test_a_verdict_reads_well_and_comes_back_from_json():
     text = verdict.markdown()
     assert re.match(r"## PROMOTE: .*\b4\b.*\b2\n", text)
     assert text.count("\n| ") == 2 + len(verdict.checks)
+
+
+def test_neighbours_are_reported_and_decide_nothing():
+    champion, challenger = make_scores(signal=2), make_scores(signal=2, seed=2)
+    perfect = challenger["label"].map({0: 0.1, 1: 0.9})
+    whole = challenger["patient"].astype(int) < 12
+    alone = decide(challenger, champion, OPTIONS, EVALUATE)
+    joined = decide(challenger.assign(context_probability=perfect.where(whole)), champion, OPTIONS, EVALUATE)
+    told = check(joined, "neighbours")
+    assert (told.enforced, told.passed) == (False, True)
+    assert told.value > 0.05
+    assert "480 patches of 12 patients" in told.text
+    assert (joined.verdict, joined.reasons) == (alone.verdict, alone.reasons)
+    assert [each for each in joined.checks if each.name != "neighbours"] == alone.checks
+    both = decide(
+        challenger.assign(context_probability=perfect.where(whole)),
+        champion.assign(context_probability=perfect.where(whole)),
+        OPTIONS,
+        EVALUATE,
+    )
+    assert check(both, "neighbours").value == 0
+    assert "champion's" in check(both, "neighbours").text
+    nothing = decide(challenger.assign(context_probability=np.nan), champion, OPTIONS, EVALUATE)
+    assert nothing.checks == alone.checks

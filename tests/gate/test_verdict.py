@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from bcd.gate.verdict import describe_figures
+from bcd.gate.verdict import describe_verdict_figures
 
 
 def test_figures_are_told_with_intervals_and_how_many_patients():
@@ -15,11 +15,11 @@ def test_figures_are_told_with_intervals_and_how_many_patients():
         "test_patients": 40,
     }
 
-    told = describe_figures("bcd-idc/2", figures)
+    told = describe_verdict_figures("bcd-idc/2", figures)
     assert told.startswith("bcd-idc/2 ")
     assert re.findall(r"[\d.]*\d", told.partition(" ")[2]) == ["40", ".953", ".900", ".980"]
 
 
 def test_too_few_patients_and_none_are_told_apart():
-    few, none = (describe_figures("x", figures) for figures in ({"test_patients": 2}, {}))
+    few, none = (describe_verdict_figures("x", figures) for figures in ({"test_patients": 2}, {}))
     assert (re.findall(r"\d+", few), re.findall(r"\d+", none)) == (["2"], [])

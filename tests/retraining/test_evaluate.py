@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from patients import in_snapshot, list_patches
 from bcd.bundle.write import write_graph
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy.calibration import cross_fit
+from bcd.evaluation.policy.context import cross_fit_context
 from bcd.evaluation.policy.policy import fit_policy
 from bcd.networks.architecture import Architecture, Stage, Stem
 from bcd.networks.build import build_network
@@ -18,7 +20,7 @@ from bcd.networks.keras_files import load_network
 from bcd.patches import SnapshotId
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepared import PreparedSnapshot
-from bcd.retraining.evaluate import EvaluatedNetwork, evaluate_network
+from bcd.retraining.evaluate import EvaluatedNetwork, evaluate_retrained
 from bcd.snapshots.freeze import Snapshot
 from bcd.training.predict import predict_logits
 
@@ -51,7 +53,7 @@ def evaluated(
 ) -> EvaluatedNetwork:
     folder = tmp_path_factory.mktemp("e")
     write_graph(files, folder / "graph")
-    return evaluate_network(prepared, folder / "graph", OPTIONS, folder / "evaluation", turns=8)
+    return evaluate_retrained(prepared, folder / "graph", OPTIONS, folder / "evaluation", turns=8)
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
@@ -83,4 +85,28 @@ def test_val_is_evaluated_by_cross_fitted_probabilities(evaluated: EvaluatedNetw
 def test_an_evaluation_that_is_there_is_read(
     evaluated: EvaluatedNetwork, prepared: PreparedSnapshot, tmp_path: Path
 ) -> None:
-    assert evaluate_network(prepared, tmp_path / "gone", OPTIONS, evaluated.folder) == evaluated
+    assert evaluate_retrained(prepared, tmp_path / "gone", OPTIONS, evaluated.folder) == evaluated
+
+
+def test_val_patients_with_complete_slides_fit_the_stage_of_neighbours(
+    evaluated: EvaluatedNetwork, prepared: PreparedSnapshot, tmp_path: Path
+) -> None:
+    assert evaluated.policy.context is None
+    assert all(evaluated.scores(split)["context_probability"].isna().all() for split in ("val", "test"))
+    whole = frozenset(("east", str(patient), "1") for patient in (0, 1, 2, 3, 9))
+    snapshot = replace(prepared.snapshot, complete=whole)
+    graph = evaluated.folder.parent / "graph"
+    known = evaluate_retrained(replace(prepared, snapshot=snapshot), graph, OPTIONS, tmp_path / "e", turns=8)
+    val, test = known.scores("val"), known.scores("test")
+    assert known.policy == evaluated.policy.with_context(val, OPTIONS)
+    assert known.policy.context is not None
+    assert known.policy.context.n_patients == 4
+    assert set(val.loc[val["context_probability"].notna(), "patient"]) == {"0", "1", "2", "3"}
+    assert set(test.loc[test["context_probability"].notna(), "patient"]) == {"9"}
+    np.testing.assert_array_equal(val["context_probability"], cross_fit_context(val, folds=OPTIONS.folds))
+    np.testing.assert_array_equal(test["context_probability"], known.policy.score_context(test))
+    for split, patients in {"val": 4, "test": 1}.items():
+        found = known.evaluations[split].context
+        assert found is not None
+        assert found.n_patients == patients
+    np.testing.assert_array_equal(val["probability"], evaluated.scores("val")["probability"])

@@ -12,14 +12,14 @@ import pytest
 from bcd.evaluation.calls import is_confident
 from bcd.evaluation.policy.policy import Policy
 from bcd.patches import Hospital, PatientId
-from bcd.scoring.geojson import PREDICTED, write_geojson
+from bcd.scoring.geojson import IN_CONTEXT, PREDICTED, write_geojson
 from bcd.scoring.options import ScoreOptions
 from bcd.scoring.score import score_patient
-from bcd.store.annotated import import_annotations
-from bcd.store.frames import Frame, SlideFrame, record_frames
+from bcd.store.annotated import import_annotated_labels
+from bcd.store.frames import Frame, SlideFrame, store_frames
 from bcd.store.hospitals import declare_hospital
 from bcd.store.options import LabelOptions
-from bcd.store.patients import patient_patches
+from bcd.store.patients import list_stored_patches
 from bcd.store.sign_off import SignOff
 
 EAST, PATIENT = Hospital("east"), PatientId("1001")
@@ -40,7 +40,7 @@ def scored(store, admitted, bundle):
 
 def cut_by_bcd(store) -> None:
     with store.write() as connection:
-        record_frames(connection, "east", 1, [SlideFrame("1001", "5", SCANNED)])
+        store_frames(connection, "east", 1, [SlideFrame("1001", "5", SCANNED)])
 
 
 def certifying(*certified: SimpleNamespace) -> Policy:
@@ -88,7 +88,7 @@ def test_coordinates_are_the_slides_own_where_bcd_cut_it_and_patch_pixels_where_
 
 def test_a_certified_threshold_decides_and_what_it_does_not_decide_has_no_call(tmp_path) -> None:
     scores = pd.DataFrame({"hospital": "east", "patient": "1", "slide": "5", "x": [1, 51, 101], "y": 1})
-    scores["probability"] = [0.995, 0.5, 0.02]
+    scores[["probability", "context_probability"]] = np.array([[0.995, 0.97], [0.5, np.nan], [0.02, np.nan]])
     some, none = (SimpleNamespace(target_error=e, threshold=t) for e, t in ((0.05, 0.9), (0.01, None)))
     policy = certifying(some, none)
     files = []
@@ -98,13 +98,14 @@ def test_a_certified_threshold_decides_and_what_it_does_not_decide_has_no_call(t
     assert files[0].read_bytes() == files[1].read_bytes()
     measured = [each["properties"]["measurements"] for each in json.loads(files[0].read_text())["features"]]
     assert [each.get("Certified call, error up to 5 %") for each in measured] == [1, None, 0]
+    assert [each.get(IN_CONTEXT) for each in measured] == [0.97, None, None]
     assert not any("1 %" in name for each in measured for name in each)
 
 
 def test_a_patch_takes_less_than_450_bytes(tmp_path) -> None:
     n = 1_000
     scores = pd.DataFrame({"hospital": "east", "patient": "1", "slide": "5", "x": 1 + 50 * np.arange(n), "y": 1})
-    scores["probability"] = np.linspace(0, 1, n)
+    scores["probability"], scores["context_probability"] = np.linspace(0, 1, n), np.nan
     path = tmp_path / "patches.geojson"
     frame = Frame(0.499, 0.499, 0, 0)
     write_geojson(path, scores, frame=frame, bundle="b", level=0.95, policy=certifying())
@@ -133,7 +134,7 @@ def test_out_to_qupath_edited_and_back(store, scored, tmp_path, version: str, is
     edited = tmp_path / "edited.geojson"
     edited.write_text(json.dumps({"type": "FeatureCollection", "features": saved}, indent=1), "utf-8")
 
-    done = import_annotations(
+    done = import_annotated_labels(
         store,
         edited,
         LabelOptions(),
@@ -144,7 +145,7 @@ def test_out_to_qupath_edited_and_back(store, scored, tmp_path, version: str, is
     )
     assert (done.positive, done.negative, done.mixed, done.silent) == (2, 1, 1, 1)
     assert (done.others, done.frame is not None) == (len(CELLS), is_cut)
-    after = patient_patches(store, EAST, PATIENT).set_index(["x", "y"])["label"]
+    after = list_stored_patches(store, EAST, PATIENT).set_index(["x", "y"])["label"]
     assert [None if pd.isna(after[50 * c + 1, 50 * r + 1]) else after[50 * c + 1, 50 * r + 1] for c, r in CELLS] == [
         1,
         1,

@@ -8,6 +8,8 @@ import json
 import re
 import shutil
 import subprocess
+from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -15,6 +17,9 @@ import pytest
 
 from bcd.evaluation.calls import is_confident, is_idc
 from bcd.evaluation.outcome import OutcomeRule
+from bcd.evaluation.policy.calibration import Calibrator
+from bcd.evaluation.policy.context import Context
+from bcd.evaluation.policy.policy import Policy
 from bcd.scoring.heatmap import overlay
 from bcd.scoring.options import ScoreOptions
 
@@ -94,6 +99,31 @@ def many():
     p = 1 / (1 + np.exp(-rng.normal(0, 3, 3000)))
     p[:6] = [0.95, 1 - 0.95, 0.5, 0.99, 0.2, 0.8]
     return p, [*rng.integers(0, 2, 1500), *[None] * 1500]
+
+
+JOIN = """
+const box = document.getElementById("neighbours");
+const told = () => document.querySelector('[data-n="idc"]').textContent;
+const before = [told(), document.getElementById("joined").hidden];
+box.click();
+const point = document.querySelector(".map");
+point.dispatchEvent(new KeyboardEvent("keydown", {key: "ArrowRight"}));
+const after = [told(), document.getElementById("joined").hidden, document.querySelector(".picked").textContent];
+box.click();
+return [before, after, [told(), document.getElementById("joined").hidden]];
+"""
+
+
+def test_the_toggle_shows_the_patches_with_their_neighbours_and_back(make_patches, make_report, use):
+    scores, pixels = scored(make_patches, [0.97, 0.6, 0.2, 0.2])
+    stage = Context(own=0.5, neighbours=1.0, intercept=0.0, n_patients=3)
+    policy = Policy(calibrator=Calibrator(slope=1.0, intercept=0.0), levels=(0.8,), context=stage)
+    record = SimpleNamespace(snapshot="abc123", created_at=datetime(2026, 11, 20, tzinfo=UTC), policy=policy)
+    scores["context_probability"] = [0.98, 0.96, 0.1, 0.01]
+    before, after, again = use(make_report(scores, pixels, record=record), JOIN)
+    assert before == again == ["1", True]
+    assert after[:2] == ["2", False]
+    assert "probability of IDC 98.0 % (alone 97.0 %, with its neighbours 98.0 %)" in after[2]
 
 
 CASES = {

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import shutil
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -10,12 +12,16 @@ import sqlalchemy as sa
 
 from bcd.errors import BcdError, NotFoundError
 from bcd.evaluation.outcome import OutcomeRule
+from bcd.evaluation.policy.calibration import sigmoid
+from bcd.evaluation.policy.context import Context
 from bcd.patches import Hospital, PatientId
+from bcd.scoring.geojson import IN_CONTEXT
 from bcd.scoring.options import ScoreOptions
 from bcd.scoring.picture import Picture
 from bcd.scoring.score import patients_to_score, score_patient
 from bcd.store import tables
-from bcd.store.ledger import list_scores
+from bcd.store.complete import CompleteSlide, record_complete
+from bcd.store.ledger import list_ledger
 
 EAST, PATIENT = Hospital("east"), PatientId("1001")
 OPTIONS = ScoreOptions()
@@ -38,6 +44,7 @@ def test_a_patient_becomes_scores_slide_heatmap_report_and_a_ledger_entry(store,
     assert scored.folder.parent == store.settings.scores / "east" / "1001"
     assert {path.name for path in scored.folder.iterdir()} == {
         "scores.parquet",
+        "drift.json",
         "slide-5.png",
         "heatmap-5.png",
         "patches-5.geojson",
@@ -45,7 +52,7 @@ def test_a_patient_becomes_scores_slide_heatmap_report_and_a_ledger_entry(store,
     }
     assert all(path.exists() for path in (scored.scores, scored.slide, scored.heatmap, scored.report))
     assert not scored.skipped
-    (entry,) = list_scores(store)
+    (entry,) = list_ledger(store)
     assert (entry.hospital, entry.patient, entry.bundle, entry.status) == ("east", "1001", "bcd-idc/7", "scored")
     assert store.settings.home / entry.folder == scored.folder
 
@@ -75,7 +82,7 @@ def test_the_same_again_is_found_done(store, admitted, bundle):
     assert again.skipped
     assert (again.folder, again.summary) == (first.folder, first.summary)
     assert bundle.calls == 1
-    assert len(list_scores(store)) == 1
+    assert len(list_ledger(store)) == 1
 
 
 def test_killed_before_the_ledger_entry_the_next_run_makes_it(store, admitted, bundle):
@@ -86,7 +93,7 @@ def test_killed_before_the_ledger_entry_the_next_run_makes_it(store, admitted, b
     again = score(store, bundle)
     assert bundle.calls == 1
     assert not again.skipped
-    assert [entry.status for entry in list_scores(store)] == ["scored"]
+    assert [entry.status for entry in list_ledger(store)] == ["scored"]
     assert patients_to_score(store, bundle, OPTIONS) == []
 
 
@@ -101,15 +108,15 @@ def test_a_failure_is_in_the_ledger_named_and_leaves_nothing_half_made(store, ad
         raise OSError("No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("bcd.scoring.result.write_report", fail)
+        patched.setattr("bcd.scoring.result.write_patient_report", fail)
         with pytest.raises(BcdError, match=r"east/1001\b.*OSError: No space left"):
             score(store, bundle)
     assert list((store.settings.scores / "east" / "1001").iterdir()) == []
-    (entry,) = list_scores(store)
+    (entry,) = list_ledger(store)
     assert (entry.status, entry.error) == ("failed", "OSError: No space left on device")
     assert patients_to_score(store, bundle, OPTIONS) == [(EAST, PATIENT)]
     assert score(store, bundle).report.exists()
-    assert [entry.status for entry in list_scores(store)] == ["scored", "failed"]
+    assert [entry.status for entry in list_ledger(store)] == ["scored", "failed"]
 
 
 def test_scores_that_are_no_numbers_are_refused(store, admitted, bundle, monkeypatch):
@@ -122,7 +129,7 @@ def test_scores_that_are_no_numbers_are_refused(store, admitted, bundle, monkeyp
 def test_an_unknown_patient_is_an_error_and_no_ledger_entry(store, admitted, bundle):
     with pytest.raises(NotFoundError, match="1009"):
         score(store, bundle, patient=PatientId("1009"))
-    assert list_scores(store) == []
+    assert list_ledger(store) == []
 
 
 def test_new_patches_a_new_bundle_or_another_level_are_scored_anew(store, admitted, bundle, make_patches):
@@ -171,3 +178,49 @@ def test_the_nightly_list_shrinks_as_patients_are_scored(store, admitted, bundle
     assert patients_to_score(store, bundle, OPTIONS) == [(EAST, "1000"), (EAST, PATIENT)]
     score(store, bundle)
     assert patients_to_score(store, bundle, OPTIONS) == [(EAST, "1000")]
+
+
+STAGE = Context(own=0.5, neighbours=1.0, intercept=-0.3, n_patients=3)
+
+
+@pytest.fixture
+def neighbourly(bundle):
+    """The bundle, whose policy has a stage of neighbours."""
+    policy = bundle.record.policy.model_copy(update={"context": STAGE})
+    return replace(bundle, name="bcd-idc/8", policy=policy)
+
+
+def declare_complete(store, slide="5"):
+    with store.write() as connection:
+        record_complete(connection, "east", 1, [CompleteSlide("1001", slide, "declared")])
+
+
+def test_a_complete_slide_has_a_second_probability_and_only_such_a_one(store, make_patches, neighbourly):
+    slides = [make_patches(CELLS, labels=[0] * 5, slide=slide, seed=seed) for seed, slide in enumerate("56")]
+    store.admit(pd.concat([patches for patches, _ in slides]), np.concatenate([pixels for _, pixels in slides]))
+    assert pd.read_parquet(score(store, neighbourly).scores)["context_probability"].isna().all()
+    declare_complete(store)
+
+    scored = score(store, neighbourly)
+    assert not scored.skipped  # what is complete is part of what was scored
+    stored = pd.read_parquet(scored.scores)
+    assert stored.columns.get_loc("context_probability") == stored.columns.get_loc("probability") + 1
+    assert stored.loc[stored["slide"] == "6", "context_probability"].isna().all()
+    whole = stored[stored["slide"] == "5"].set_index(["x", "y"])
+    (left, right), alone = (whole.loc[(x, 1)] for x in (1, 51)), whole.loc[(151, 51)]
+    assert left["context_probability"] == pytest.approx(sigmoid(0.5 * left["logit"] + right["logit"] - 0.3))
+    others = whole.loc[[(101, 101), (201, 101)], "logit"].mean()
+    assert alone["context_probability"] == pytest.approx(sigmoid(0.5 * alone["logit"] + others - 0.3))
+
+    measured = json.loads((scored.folder / "patches-5.geojson").read_text())["features"][0]["properties"]
+    assert IN_CONTEXT in measured["measurements"]
+    report = scored.report.read_text()
+    assert 'id="neighbours"' in report
+    assert "uncertified: 3 complete patients, 10 are needed" in report
+
+
+def test_a_bundle_without_the_stage_says_nothing_of_neighbours(store, admitted, bundle):
+    declare_complete(store)
+    scored = score(store, bundle)
+    assert pd.read_parquet(scored.scores)["context_probability"].isna().all()
+    assert 'id="neighbours"' not in scored.report.read_text()

@@ -11,14 +11,15 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from bcd.errors import InsufficientEvidenceError, LeakageError, NotFoundError
-from bcd.patches import CANONICAL, patient_keys
+from bcd.errors import BcdError, InsufficientEvidenceError, LeakageError, NotFoundError
+from bcd.patches import CANONICAL, lie_on, patient_keys
 from bcd.settings import Settings
 from bcd.snapshots import rows
 from bcd.snapshots.freeze import Snapshot, freeze_snapshot, load_snapshot
 from bcd.snapshots.splits import SplitOptions
 from bcd.store import tables
-from bcd.store.batches import hash_rows, read_pixels
+from bcd.store.batches import hash_rows, read_batch_pixels
+from bcd.store.complete import CompleteSlide, record_complete
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 
@@ -62,7 +63,7 @@ def test_a_snapshot_holds_labelled_patches_in_canonical_order(snapshot: Snapshot
     assert len(patches) == 20
     assert patches["label"].dtype == "int8"
     assert patches.equals(patches.sort_values(["hospital", "patient", "slide", "y", "x"], ignore_index=True))
-    assert read_pixels(settings, patches)[:3, 0, 0, 0].tolist() == [0, 1, 3]
+    assert read_batch_pixels(settings, patches)[:3, 0, 0, 0].tolist() == [0, 1, 3]
     assert patient_keys(patches).iloc[0] == "east/0"
 
 
@@ -255,3 +256,30 @@ def test_a_catalog_that_leaks_is_not_frozen(store: Store, store_batch) -> None:
     with pytest.raises(LeakageError, match="the same"):
         freeze_snapshot(store, SplitOptions())
     assert not store.settings.snapshots.exists()
+
+
+def declare_complete(store: Store, patient: str) -> None:
+    with store.write() as connection:
+        record_complete(connection, "east", 1, [CompleteSlide(patient, "5", "declared")])
+
+
+def test_a_snapshot_knows_which_of_its_slides_are_complete(snapshot: Snapshot, store: Store) -> None:
+    assert snapshot.complete == frozenset()
+    declare_complete(store, "3")
+    declare_complete(store, "another")  # of whom the snapshot has no patch
+    later = freeze_snapshot(store, SplitOptions())
+    assert later.complete == {("east", "3", "5")}
+    assert load_snapshot(store.settings, later.id).complete == later.complete
+    assert later.id != snapshot.id  # what a network's second stage is fitted on is part of what it is
+    assert later.patches.equals(snapshot.patches)
+    on_it = lie_on(later.patches, later.complete)
+    assert set(later.patches.loc[on_it, "patient"]) == {"3"}
+    assert on_it.sum() == 2
+
+
+def test_a_slide_called_complete_in_the_manifest_alone_is_noticed(snapshot: Snapshot, settings: Settings) -> None:
+    path = settings.snapshots / snapshot.id / "manifest.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps(manifest | {"complete": [["east", "3", "5"]]}))
+    with pytest.raises(BcdError, match="damaged or edited"):
+        load_snapshot(settings, snapshot.id)

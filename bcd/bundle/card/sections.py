@@ -12,12 +12,18 @@ from typing import TYPE_CHECKING
 from bcd.bundle.card.facts import CardFacts
 from bcd.bundle.record import BundleRecord
 from bcd.evaluation.evaluation import Evaluation
-from bcd.evaluation.report.sections import part_table, promise_table
+from bcd.evaluation.policy.context import Context
+from bcd.evaluation.report.sections import (
+    certified_policy_table,
+    context_table,
+    context_threshold_table,
+    subgroup_part_table,
+)
 from bcd.evaluation.report.tables import (
     METRIC_NAMES,
     Table,
-    certified_table,
-    describe,
+    certified_threshold_table,
+    describe_evaluation,
     format_estimate,
     format_level,
     format_share,
@@ -25,7 +31,7 @@ from bcd.evaluation.report.tables import (
     threshold_parts,
 )
 from bcd.patches import MICRONS_PER_PIXEL
-from bcd.snapshots.snapshot import count_by
+from bcd.snapshots.snapshot import count_snapshot_by
 from bcd.training.ensemble import describe_ensemble
 
 if TYPE_CHECKING:
@@ -79,7 +85,7 @@ def describe_data(facts: CardFacts) -> str:
     )
 
 
-def make_data(facts: CardFacts) -> Section:
+def _make_data_section(facts: CardFacts) -> Section:
     """Makes the section of the data: counts by split, hospital and batch, with the digests of what they are of."""
     snapshot = facts.snapshot
     if snapshot is None:
@@ -96,12 +102,12 @@ def make_data(facts: CardFacts) -> Section:
     ]
     tables = [_count_table("split", snapshot.counts())]
     if snapshot.patches["hospital"].nunique() > 1:
-        tables.append(_count_table("hospital", count_by(snapshot.patches, "hospital")))
-    tables.append(_count_table("batch", count_by(snapshot.patches, "batch")))
+        tables.append(_count_table("hospital", count_snapshot_by(snapshot.patches, "hospital")))
+    tables.append(_count_table("batch", count_snapshot_by(snapshot.patches, "batch")))
     return Section("Data", text, tables=tables)
 
 
-def make_protocol(facts: CardFacts) -> Section:
+def make_protocol_section(facts: CardFacts) -> Section:
     """Makes the section of the protocol: who is in which split, and how it was evaluated."""
     name, _, held_out = facts.record.protocol.partition(":")
     held = f" The hospital held out: {held_out}." if held_out else ""
@@ -155,13 +161,14 @@ def make_sections(facts: CardFacts) -> list[Section]:
     sections = [
         Section("Intended use", [USE, *INTENDED]),
         _limits(facts),
-        make_data(facts),
-        make_protocol(facts),
+        _make_data_section(facts),
+        make_protocol_section(facts),
         _model(facts),
         *([] if facts.evaluation is None else _results(facts.evaluation)),
         *_certified(facts),
+        *make_context(facts.record, facts.evaluation),
     ]
-    return [*sections, make_compute(facts), describe_provenance(facts.record, f"in run {facts.run}")]
+    return [*sections, make_compute_section(facts), describe_provenance(facts.record, f"in run {facts.run}")]
 
 
 def list_limits(facts: CardFacts) -> list[str]:
@@ -261,10 +268,10 @@ def _results(evaluation: Evaluation) -> list[Section]:
         [METRIC_NAMES[name], format_estimate(estimate), format_estimate(evaluation.patient_macro[name])]
         for name, estimate in evaluation.pooled.items()
     ]
-    metrics = Table(describe(evaluation), ["metric", "all patches (pooled)", "mean over patients"], rows)
+    metrics = Table(describe_evaluation(evaluation), ["metric", "all patches (pooled)", "mean over patients"], rows)
     tables = [metrics]
     if len(evaluation.per_hospital) > 1:
-        tables.append(part_table(evaluation.per_hospital, kind="hospital").without(_LEFT_OUT))
+        tables.append(subgroup_part_table(evaluation.per_hospital, kind="hospital").without(_LEFT_OUT))
     kept, well = threshold_parts(evaluation).values()  # together they are wider than a page
     return [
         Section("Results on test patients", tables=tables),
@@ -278,13 +285,38 @@ def _certified(facts: CardFacts) -> list[Section]:
     certified, evaluation = facts.record.policy.certified, facts.evaluation
     if not certified:
         return []
-    tables = [certified_table(certified)]
+    tables = [certified_threshold_table(certified)]
     if evaluation is not None and any(row.found for row in evaluation.certified):
-        tables += [table for table in [promise_table(evaluation)] if table is not None]
+        tables += [table for table in [certified_policy_table(evaluation.certified)] if table is not None]
     return [Section("Thresholds by target error", tables=tables)]
 
 
-def make_compute(facts: CardFacts) -> Section:
+def make_context(record: BundleRecord, evaluation: Evaluation | None) -> list[Section]:
+    """Makes the section of what neighbours do on complete slides; none where the policy has no such stage."""
+    stage = record.policy.context
+    if stage is None:
+        return []
+    tables = [certified_threshold_table(stage.certified)] if stage.certified else []
+    if evaluation is not None:
+        tables += [table for table in (context_table(evaluation), context_threshold_table(evaluation)) if table]
+    return [Section("Neighbours, on complete slides", [describe_context(stage)], tables=tables)]
+
+
+def describe_context(stage: Context) -> str:
+    """Says what the stage of neighbours does, and whether it is certified."""
+    return (
+        f"Where a slide is complete, a patch with neighbours has a second probability: 1 / (1 + exp(-L)), L ="
+        f" {stage.own:.3f} · l {_signed(stage.neighbours)} · mean(l of its up to eight neighbours)"
+        f" {_signed(stage.intercept)}, l being the calibrated logit of a patch. It stands beside the first, which"
+        f" alone decides at the gate. Its standing: {stage.standing}."
+    )
+
+
+def _signed(value: float) -> str:
+    return f"{'-' if value < 0 else '+'} {abs(value):.3f}"
+
+
+def make_compute_section(facts: CardFacts) -> Section:
     """Makes the section of what it took to make the bundle."""
     compute = facts.compute
     took = (

@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from bcd.bundle.export.runtimes import OUTPUTS, RUNTIMES, Format, Scores
-from bcd.bundle.probes import draw_probes
+from bcd.bundle.probes import draw_bundle_probes
 from bcd.bundle.scorer import load_scorer
 from bcd.bundle.write import load_networks
 from bcd.errors import BcdError
+from bcd.evaluation.policy.policy import Policy
 from bcd.evaluation.report.tables import format_level
 from bcd.files import partial_folder, whole_file
 
@@ -44,6 +45,7 @@ class ExportNote(BaseModel):
         levels: Confidence levels of the bundle's policy: a patch is confident at one where the probability of its
             likelier class is at least that.
         certified: The confidence that keeps to each target error that could be certified, such as `{"5 %": 0.92}`.
+        context: That the file scores patch by patch, where the bundle's policy has a stage of neighbours, too.
         snapshot: Id of the snapshot that the bundle was trained on.
         probes: Patches on which file and bundle were compared.
         difference: Largest difference from the bundle's scores, of `logit` and `probability`.
@@ -62,6 +64,7 @@ class ExportNote(BaseModel):
     }
     levels: tuple[float, ...]
     certified: dict[str, float]
+    context: str
     snapshot: str
     probes: int
     difference: dict[str, float]
@@ -85,14 +88,14 @@ def export_bundle(bundle: Path, name: str, format: Format, path: Path) -> Export
         BcdError: The format's packages are missing, the bundle cannot be exported, or the file's scores are not the
             bundle's; there is no file then.
     """
-    from bcd.bundle.export.graph import build_graph, on_processor
+    from bcd.bundle.export.graph import build_graph, export_on_processor
 
     runtime = RUNTIMES[format]
     runtime.require(format)
     if path.suffix != runtime.suffix:
         raise BcdError(f"{path} is no name for {format}.", f"Let it end in {runtime.suffix}.")
-    probes = draw_probes(_PROBES)
-    with partial_folder(path.parent) as folder, on_processor():
+    probes = draw_bundle_probes(_PROBES)
+    with partial_folder(path.parent) as folder, export_on_processor():
         scorer = load_scorer(bundle)
         record, expected = scorer.record, scorer.score(probes)
         file = folder / path.name
@@ -107,6 +110,7 @@ def export_bundle(bundle: Path, name: str, format: Format, path: Path) -> Export
                 for row in record.policy.certified
                 if row.threshold is not None
             },
+            context=_tell_context(record.policy),
             snapshot=record.snapshot,
             probes=len(probes),
             difference=difference,
@@ -117,6 +121,15 @@ def export_bundle(bundle: Path, name: str, format: Format, path: Path) -> Export
             with whole_file(path.parent / made.name) as partial:
                 shutil.copyfile(made, partial)
     return note
+
+
+def _tell_context(policy: Policy) -> str:
+    if policy.context is None:
+        return "The bundle scores patch by patch, and so does this file."
+    return (
+        "Not in this file: the bundle's second probability, which corrects a patch of a complete slide by its"
+        " neighbours. This file scores patch by patch; score with the bundle where neighbours are to count."
+    )
 
 
 def _compare(found: Scores, expected: Scores) -> dict[str, float]:

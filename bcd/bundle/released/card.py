@@ -5,17 +5,25 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bcd.bundle import released
-from bcd.bundle.card.card import Card, make_headline, render_card
-from bcd.bundle.card.sections import INTENDED, USE, Section, describe_provenance, describe_scoring, format_count
+from bcd.bundle.card.card import Card, make_card_headline, render_card
+from bcd.bundle.card.sections import (
+    INTENDED,
+    USE,
+    Section,
+    describe_provenance,
+    describe_scoring,
+    format_count,
+    make_context,
+)
 from bcd.bundle.record import BundleRecord, read_record
-from bcd.bundle.released.figures import Figures, Yardstick, read_figures
+from bcd.bundle.released.figures import Figures, Yardstick, read_released_figures
 from bcd.bundle.scorer import RECORD
 from bcd.evaluation.evaluation import Evaluation
 from bcd.evaluation.report.tables import (
     METRIC_NAMES,
     NOT_AVAILABLE,
     Table,
-    certified_table,
+    certified_threshold_table,
     format_estimate,
     format_share,
     threshold_parts,
@@ -35,10 +43,10 @@ def write_released_card() -> Card:
     Raises:
         BcdError: This copy of bcd holds none, or none of its figures.
     """
-    record, figures = read_record(released.released_bundle() / RECORD), read_figures()
+    record, figures = read_record(released.released_bundle() / RECORD), read_released_figures()
     pictures = {said: (released.released_folder() / name).read_bytes() for name, said in figures.pictures.items()}
     sentence = _describe(record, figures)
-    headline = make_headline(figures.natural)
+    headline = make_card_headline(figures.natural)
     shown = "; ".join(f"{name} {value}" for name, value in headline.items())
     short = "\n\n".join(
         [
@@ -72,6 +80,7 @@ def _make_sections(record: BundleRecord, figures: Figures) -> list[Section]:
         Section("Results out of fold", tables=[_metric_table(figures)]),
         Section("What is confident at which level", tables=_threshold_tables(figures.natural)),
         _make_certified(record),
+        *_make_context(record, figures),
         *_make_yardsticks(figures.yardsticks),
         *_make_robustness(figures),
         _make_failures(figures.natural),
@@ -158,8 +167,33 @@ def _threshold_tables(evaluation: Evaluation) -> list[Table]:
 def _make_certified(record: BundleRecord) -> Section | None:
     if not record.policy.certified:
         return None
-    table = certified_table(record.policy.certified)
+    table = certified_threshold_table(record.policy.certified)
     return Section("Thresholds by target error", tables=[replace(table, caption=f"Out of fold. {table.caption}")])
+
+
+def _make_context(record: BundleRecord, figures: Figures) -> list[Section]:
+    sections = make_context(record, None)
+    if not sections:
+        return []
+    rows = [
+        [
+            slide.title,
+            f"{slide.patches:,}",
+            format_share(slide.positive, slide.patches),
+            *(
+                f"{gain.alone:.3f}, {gain.plain - gain.alone:+.3f}, {gain.fitted - gain.alone:+.3f}"
+                for gain in (slide.auroc, slide.best_f1)
+            ),
+        ]
+        for slide in figures.context
+    ]
+    header = ["slide", "patches", "IDC", "AUROC: alone, plain mean, fitted", "best F1: alone, plain mean, fitted"]
+    caption = (
+        "Each slide by a stage fitted on the others; its network and its calibrator never saw it. The plain mean adds"
+        " that of the neighbours to a patch and fits nothing. How many neighbours are dropped during the fit was"
+        " chosen among four ways on these slides."
+    )
+    return [replace(section, tables=[*section.tables, Table(caption, header, rows)]) for section in sections]
 
 
 def _make_yardsticks(yardsticks: list[Yardstick]) -> list[Section]:

@@ -74,6 +74,38 @@ class Shift(_Facts):
     calibration_error: float
 
 
+class Gain(_Facts):
+    """One figure of a slide's patches, scored in three ways.
+
+    Attributes:
+        alone: Each patch by itself.
+        plain: With the mean of its neighbours, which is not fitted.
+        fitted: By the stage of neighbours, fitted on other slides.
+    """
+
+    alone: float
+    plain: float
+    fitted: float
+
+
+class SlideInContext(_Facts):
+    """A complete slide that the stage of neighbours was not fitted on.
+
+    Attributes:
+        title: Which slide, or the mean of which.
+        patches: How many patches.
+        positive: Those of them labelled IDC.
+        auroc: Area under the ROC curve.
+        best_f1: The highest F1 over all thresholds.
+    """
+
+    title: str
+    patches: int
+    positive: int
+    auroc: Gain
+    best_f1: Gain
+
+
 class Figures(_Facts):
     """What the card of the released model says beyond its bundle's record.
 
@@ -86,6 +118,7 @@ class Figures(_Facts):
         everything: Out-of-fold scores of every patch.
         yardsticks: Further figures out of fold.
         robustness: What shifts of the pixels cost.
+        context: Complete slides, scored with their neighbours; none where no slide was declared complete.
         limits: What else a reader must know, in sentences.
         device: What it was trained on.
         training_hours: Hours that the released copy took to train.
@@ -100,13 +133,14 @@ class Figures(_Facts):
     everything: Evaluation
     yardsticks: list[Yardstick] = []
     robustness: list[Shift] = []
+    context: list[SlideInContext] = []
     limits: list[str] = []
     device: str
     training_hours: float
     pictures: dict[str, str] = {}
 
 
-def read_figures(folder: Path | None = None) -> Figures:
+def read_released_figures(folder: Path | None = None) -> Figures:
     """Reads the figures of the released model.
 
     Args:

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict
 
 from bcd.errors import BcdError, InsufficientEvidenceError
-from bcd.evaluation.folds import deal_folds
+from bcd.evaluation.folds import deal_evaluation_folds
 
 _LOOSE = 1e9  # a penalty that settles the slope where all logits are equal, too weak to be felt elsewhere
 
@@ -46,7 +46,11 @@ class Calibrator(BaseModel):
 
     def apply(self, logits: ArrayLike) -> NDArray[np.float64]:
         """Returns the calibrated probability of IDC of each logit, in double precision."""
-        return sigmoid(self.slope * np.asarray(logits, dtype=np.float64) + self.intercept)
+        return sigmoid(self.scale(logits))
+
+    def scale(self, logits: ArrayLike) -> NDArray[np.float64]:
+        """Returns the calibrated logit of each logit, in double precision."""
+        return self.slope * np.asarray(logits, dtype=np.float64) + self.intercept
 
 
 def sigmoid(logits: ArrayLike) -> NDArray[np.float64]:
@@ -71,17 +75,36 @@ def fit_calibrator(logits: ArrayLike, labels: ArrayLike) -> Calibrator:
         InsufficientEvidenceError: There is one class only.
         BcdError: A logit is not finite.
     """
-    from sklearn.linear_model import LogisticRegression
-
     x = np.asarray(logits, dtype=np.float64)
     target = platt_targets(x, labels)
     if np.ptp(x) == 0:  # nothing is ranked: any slope fits as well, and one that was made up would rank others
         return Calibrator(slope=0.0, intercept=float(np.log(target.mean() / (1 - target.mean()))))
-    # A patch counts twice, as IDC by its target and as none by the rest: a likelihood of shares.
+    (slope,), intercept = maximise_likelihood(x[:, None], target, np.ones(len(x)))
+    return Calibrator(slope=slope, intercept=intercept)
+
+
+def maximise_likelihood(
+    features: NDArray[np.float64], targets: NDArray[np.float64], weights: NDArray[np.float64]
+) -> tuple[list[float], float]:
+    """Fits a logistic regression to shares.
+
+    Args:
+        features: Shape (n, k).
+        targets: The share of IDC that each row stands for, shape (n,).
+        weights: How much it counts, shape (n,).
+
+    Returns:
+        The k coefficients, and the intercept.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    # A row counts twice, as IDC by its target and as none by the rest: a likelihood of shares.
     fitted = LogisticRegression(C=_LOOSE, solver="newton-cholesky", tol=1e-10).fit(
-        np.tile(x, 2)[:, None], np.repeat([1, 0], len(x)), sample_weight=np.concatenate([target, 1 - target])
+        np.tile(features, (2, 1)),
+        np.repeat([1, 0], len(features)),
+        sample_weight=np.concatenate([weights * targets, weights * (1 - targets)]),
     )
-    return Calibrator(slope=float(fitted.coef_[0, 0]), intercept=float(fitted.intercept_[0]))
+    return [float(each) for each in fitted.coef_[0]], float(fitted.intercept_[0])
 
 
 def cross_fit(
@@ -109,7 +132,7 @@ def cross_fit(
         BcdError: A logit is not finite.
     """
     x, y = np.asarray(logits, dtype=np.float64), np.asarray(labels)
-    fold = deal_folds(patients, folds)
+    fold = deal_evaluation_folds(patients, folds)
     probability = np.empty(len(x))
     for held_out in np.unique(fold):
         mine = fold == held_out

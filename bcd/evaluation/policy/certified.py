@@ -27,9 +27,12 @@ from collections.abc import Callable
 from itertools import takewhile
 
 import numpy as np
+from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict
 
+from bcd.evaluation.calls import is_confident, is_idc
 from bcd.evaluation.metrics.intervals import Array
+from bcd.evaluation.options import EvaluateOptions
 from bcd.options import Probability
 
 STAKE = 0.97
@@ -88,7 +91,7 @@ class CertifiedThreshold(BaseModel):
         return f"not certifiable with {self.n_patients} patients ({reason})"
 
 
-def certify(target: float, by_patient: ByPatient, n_patches: int, confidence: float) -> CertifiedThreshold:
+def certify_threshold(target: float, by_patient: ByPatient, n_patches: int, confidence: float) -> CertifiedThreshold:
     """Finds the smallest threshold that keeps the error at or under `target`, if one can be certified.
 
     Args:
@@ -114,6 +117,33 @@ def certify(target: float, by_patient: ByPatient, n_patches: int, confidence: fl
         error_pooled=float(wrong.sum() / confident.sum()) if len(share) else None,
         coverage=float(confident.sum() / n_patches),
         patients=len(share),
+    )
+
+
+def certify_targets(
+    probability: ArrayLike | None, labels: ArrayLike, patients: ArrayLike, options: EvaluateOptions
+) -> tuple[CertifiedThreshold, ...]:
+    """Certifies each target error of the options.
+
+    Args:
+        probability: Cross-fitted ones, shape (n,); None, or NaN at a patch: no honest one is known, and what has none
+            is never confident.
+        labels: 1 = IDC, 0 = none, shape (n,).
+        patients: Whose each patch is, hospital included, shape (n,).
+        options: The targets, and how sure the promises are to be.
+    """
+    names, number = np.unique(np.asarray(patients), return_inverse=True)
+    patient = number.reshape(-1)
+    p = np.full(len(patient), np.nan) if probability is None else np.asarray(probability, dtype=np.float64)
+    wrong = is_idc(p) != (np.asarray(labels) == 1)
+
+    def by_patient(level: Probability) -> tuple[Array, Array]:
+        confident = is_confident(p, level)
+        errors = np.bincount(patient[confident & wrong], minlength=len(names))
+        return errors.astype(np.float64), np.bincount(patient[confident], minlength=len(names)).astype(np.float64)
+
+    return tuple(
+        certify_threshold(target, by_patient, len(p), options.confidence) for target in options.target_errors
     )
 
 

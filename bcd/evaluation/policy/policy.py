@@ -1,16 +1,21 @@
-"""The policy: calibrator, levels and certified thresholds, fitted on val patients and frozen with the model."""
+"""The policy: calibrator, levels, certified thresholds and context, fitted on val patients, frozen with the model."""
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from typing import TYPE_CHECKING
+
+from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict
 
-from bcd.evaluation.calls import is_confident, is_idc
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy.calibration import Calibrator, cross_fit_or_none, fit_calibrator
-from bcd.evaluation.policy.certified import CertifiedThreshold, certify
-from bcd.options import Probability
+from bcd.evaluation.policy.certified import CertifiedThreshold, certify_targets
+from bcd.evaluation.policy.context import Context, fit_context, score_context
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
 
 
 class Policy(BaseModel):
@@ -20,6 +25,7 @@ class Policy(BaseModel):
         calibrator: Fitted on all val patients.
         levels: Confidence levels of the threshold table.
         certified: The threshold of each target error.
+        context: What corrects a patch by its neighbours on complete slides; None where too few were to fit it on.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -27,10 +33,19 @@ class Policy(BaseModel):
     calibrator: Calibrator
     levels: tuple[float, ...]
     certified: tuple[CertifiedThreshold, ...] = ()
+    context: Context | None = None
+
+    def with_context(self, scores: pd.DataFrame, options: EvaluateOptions) -> Policy:
+        """Returns the policy with the stage of neighbours, fitted on the val patches that `fit_context` takes."""
+        return self.model_copy(update={"context": fit_context(scores, self.calibrator, options)})
+
+    def score_context(self, scores: pd.DataFrame) -> NDArray[np.float64]:
+        """Returns the probability in context of the patches that `score_context` takes, NaN where there is none."""
+        return score_context(scores, self.calibrator, self.context)
 
 
 def fit_policy(logits: ArrayLike, labels: ArrayLike, patients: ArrayLike, options: EvaluateOptions) -> Policy:
-    """Fits the policy on val patches.
+    """Fits the policy on val patches, patch by patch; `Policy.with_context` adds what neighbours say.
 
     Args:
         logits: One logit a patch, shape (n,).
@@ -41,26 +56,9 @@ def fit_policy(logits: ArrayLike, labels: ArrayLike, patients: ArrayLike, option
     Raises:
         BcdError: There is one class only, or a logit is not finite.
     """
+    crossed = cross_fit_or_none(logits, labels, patients, folds=options.folds)
     return Policy(
         calibrator=fit_calibrator(logits, labels),
         levels=tuple(options.levels),
-        certified=_certify(logits, labels, patients, options),
+        certified=certify_targets(crossed, labels, patients, options),
     )
-
-
-def _certify(
-    logits: ArrayLike, labels: ArrayLike, patients: ArrayLike, options: EvaluateOptions
-) -> tuple[CertifiedThreshold, ...]:
-    names, number = np.unique(np.asarray(patients), return_inverse=True)
-    patient = number.reshape(-1)
-    p = cross_fit_or_none(logits, labels, patients, folds=options.folds)
-    if p is None:
-        p = np.full(len(patient), np.nan)  # no patch has an honest score, so that none is confident
-    wrong = is_idc(p) != (np.asarray(labels) == 1)
-
-    def by_patient(level: Probability) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        confident = is_confident(p, level)
-        errors = np.bincount(patient[confident & wrong], minlength=len(names))
-        return errors.astype(np.float64), np.bincount(patient[confident], minlength=len(names)).astype(np.float64)
-
-    return tuple(certify(target, by_patient, len(p), options.confidence) for target in options.target_errors)

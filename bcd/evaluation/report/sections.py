@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bcd.evaluation.context import EvaluatedThreshold
 from bcd.evaluation.evaluation import Evaluation, PatientRow
 from bcd.evaluation.metrics.estimates import Estimate
 from bcd.evaluation.metrics.subgroups import Subgroup
@@ -12,6 +13,7 @@ from bcd.evaluation.report.tables import (
     METRIC_NAMES,
     NOT_AVAILABLE,
     Table,
+    format_difference,
     format_estimate,
     format_level,
     format_percent,
@@ -21,7 +23,7 @@ SHOWN = ("auroc", "auprc", "accuracy", "recall", "specificity", "f1", "brier")
 """Metrics of tables with little room."""
 
 
-def part_table(parts: Sequence[Subgroup], *, kind: str) -> Table:
+def subgroup_part_table(parts: Sequence[Subgroup], *, kind: str) -> Table:
     """Makes the table of hospitals or batches.
 
     Args:
@@ -46,7 +48,7 @@ def part_table(parts: Sequence[Subgroup], *, kind: str) -> Table:
     return Table(f"Pooled over the patients of each {kind}.{twice}", header, rows)
 
 
-def prevalence_table(evaluation: Evaluation) -> Table | None:
+def _make_prevalence_table(evaluation: Evaluation) -> Table | None:
     """Makes the table of what depends on the prevalence: at the sample's own, and at the stated one."""
     at = evaluation.at_prevalence
     if at is None:
@@ -63,7 +65,7 @@ def prevalence_table(evaluation: Evaluation) -> Table | None:
     return Table(caption, ["metric", f"as it is ({own})", f"at {stated}"], rows)
 
 
-def patient_table(evaluation: Evaluation) -> Table | None:
+def _make_patient_table(evaluation: Evaluation) -> Table | None:
     """Makes the table of what patches say of their patients."""
     level = evaluation.patient_level
     if level is None:
@@ -89,7 +91,7 @@ def _figure(name: str, estimate: Estimate) -> list[str]:
     return [name, format_estimate(estimate), str(estimate.n_patients)]
 
 
-def outcome_table(evaluation: Evaluation) -> Table | None:
+def _make_outcome_table(evaluation: Evaluation) -> Table | None:
     """Makes the table of outcomes, which says whether it validates anything."""
     level = evaluation.patient_level
     if level is None:
@@ -105,7 +107,7 @@ def outcome_table(evaluation: Evaluation) -> Table | None:
     return Table(caption, ["patients", *OUTCOMES], rows)
 
 
-def selective_table(evaluation: Evaluation) -> Table:
+def _make_selective_table(evaluation: Evaluation) -> Table:
     """Makes the table of the areas of the risk-coverage curve."""
     curve = evaluation.selective
     caption = (
@@ -116,12 +118,56 @@ def selective_table(evaluation: Evaluation) -> Table:
     return Table(caption, ["risk and coverage", "area"], rows)
 
 
-def promise_table(evaluation: Evaluation) -> Table | None:
-    """Makes the table of the policy's certified thresholds on these patients."""
-    if not evaluation.certified:
+def context_table(evaluation: Evaluation) -> Table | None:
+    """Makes the table of what neighbours add on complete slides."""
+    context = evaluation.context
+    if context is None:
+        return None
+    rows = [
+        [
+            METRIC_NAMES[name],
+            format_estimate(estimate),
+            format_estimate(context.pooled[name]),
+            format_difference(context.differences[name]) if name in context.differences else "",
+            format_estimate(context.alone_macro[name]),
+            format_estimate(context.patient_macro[name]),
+        ]
+        for name, estimate in context.alone.items()
+    ]
+    standing = f" In context: {context.standing}." if context.standing else ""
+    caption = (
+        f"Complete slides: {context.n_patches:,} patches of {context.n_patients} patients, each scored alone and "
+        f"corrected by its neighbours.{standing}"
+    )
+    header = ["metric", "alone", "in context", "difference", "alone, patient-macro", "in context, patient-macro"]
+    return Table(caption, header, rows)
+
+
+def context_threshold_table(evaluation: Evaluation) -> Table | None:
+    """Makes the threshold table of the probability in context."""
+    context = evaluation.context
+    if context is None:
+        return None
+    rows = [
+        [
+            f"≥ {format_level(row.level)}",
+            f"{row.n:,}",
+            str(row.patients),
+            format_percent(row.coverage),
+            *(format_estimate(each) for each in (row.accuracy, row.accuracy_macro, row.precision, row.npv)),
+        ]
+        for row in context.thresholds
+    ]
+    header = ["confidence", "patches", "patients", "coverage", "accuracy", "accuracy, patient-macro", "precision"]
+    return Table("Complete slides, by the probability in context.", [*header, "NPV"], rows)
+
+
+def certified_policy_table(certified: Sequence[EvaluatedThreshold]) -> Table | None:
+    """Makes the table of a policy's certified thresholds on these patients."""
+    if not certified:
         return None
     rows = []
-    for evaluated in evaluation.certified:
+    for evaluated in certified:
         row = [f"≤ {format_level(evaluated.promised.target_error)}", evaluated.promised.verdict]
         found = evaluated.found
         if found is None:
@@ -137,7 +183,7 @@ def promise_table(evaluation: Evaluation) -> Table | None:
     return Table(caption, header, rows)
 
 
-def worst_table(evaluation: Evaluation) -> Table:
+def _make_worst_table(evaluation: Evaluation) -> Table:
     """Makes the table of the patients with the lowest accuracy."""
     caption = f"The lowest accuracy among patients with at least {evaluation.options.min_patches} patches."
     header = ["patient", "patches", "IDC", "called IDC", "accuracy", "recall", "specificity", "AUROC", "Dice"]
@@ -151,18 +197,23 @@ def _patient(row: PatientRow) -> list[str]:
     return [name, f"{row.patches:,}", f"{row.positive:,}", f"{row.predicted_positive:,}", *texts]
 
 
-def tables_of(evaluation: Evaluation) -> dict[str, Table]:
+def subgroup_tables(evaluation: Evaluation) -> dict[str, Table]:
     """Makes the tables of an evaluation's subgroups that have something to show, by title."""
     tables: dict[str, Table | None] = {
-        "Thresholds by target error": promise_table(evaluation),
-        "Risk and coverage": selective_table(evaluation),
-        "Patients": patient_table(evaluation),
-        "Outcomes": outcome_table(evaluation),
+        "Thresholds by target error": certified_policy_table(evaluation.certified),
+        "Neighbours": context_table(evaluation),
+        "Thresholds in context": context_threshold_table(evaluation),
+        "Thresholds by target error in context": certified_policy_table(evaluation.context.certified)
+        if evaluation.context
+        else None,
+        "Risk and coverage": _make_selective_table(evaluation),
+        "Patients": _make_patient_table(evaluation),
+        "Outcomes": _make_outcome_table(evaluation),
     }
     if evaluation.worst:
-        tables["Worst patients"] = worst_table(evaluation)
-    tables["At a stated prevalence"] = prevalence_table(evaluation)
+        tables["Worst patients"] = _make_worst_table(evaluation)
+    tables["At a stated prevalence"] = _make_prevalence_table(evaluation)
     for kind, parts in (("hospital", evaluation.per_hospital), ("batch", evaluation.per_batch)):
         if len(parts) > 1:
-            tables[f"By {kind}"] = part_table(parts, kind=kind)
+            tables[f"By {kind}"] = subgroup_part_table(parts, kind=kind)
     return {title: table for title, table in tables.items() if table is not None}

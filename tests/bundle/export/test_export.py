@@ -15,11 +15,12 @@ from bcd.bundle.export import runtimes
 from bcd.bundle.export.export import TOLERANCE, ExportNote, export_bundle
 from bcd.bundle.export.graph import build_graph
 from bcd.bundle.export.runtimes import RUNTIMES
-from bcd.bundle.probes import draw_probes, draw_tissue
-from bcd.bundle.registry import open_folder, require_row
+from bcd.bundle.probes import draw_bundle_probes, draw_tissue_probes
+from bcd.bundle.registry import open_bundle_folder, require_registered_version
 from bcd.bundle.write import load_networks, write_bundle
 from bcd.errors import BcdError
 from bcd.evaluation.policy.certified import CertifiedThreshold
+from bcd.evaluation.policy.context import Context
 from bcd.networks.architecture import Architecture, Head, Stage, Stem
 from bcd.networks.build import build_network
 from bcd.preprocessing.options import PrepareOptions
@@ -29,7 +30,9 @@ from bcd.training.options import EnsembleOptions
 FORMATS = list(RUNTIMES)
 
 # Values at both ends, so that the sharpening saturates, and of all contrasts.
-PIXELS = np.concatenate([draw_probes(6), np.random.default_rng(8).integers(0, 256, (6, 50, 50, 3), dtype=np.uint8)])
+PIXELS = np.concatenate(
+    [draw_bundle_probes(6), np.random.default_rng(8).integers(0, 256, (6, 50, 50, 3), dtype=np.uint8)]
+)
 
 WITHOUT_BCD = """
 import json, sys
@@ -78,7 +81,9 @@ def folder_of(shared_settings):
     """Returns where the files of a registered bundle lie."""
 
     def _folder_of(bundle):
-        with open_folder(shared_settings, require_row(shared_settings, bundle.version)) as folder:
+        with open_bundle_folder(
+            shared_settings, require_registered_version(shared_settings, bundle.version)
+        ) as folder:
             return folder
 
     return _folder_of
@@ -170,6 +175,14 @@ def test_a_file_says_which_thresholds_are_certified(single, exported, rewrite, t
     assert exported[1]["keras"].certified == {}
 
 
+def test_a_file_says_that_neighbours_are_not_in_it(single, folder_of, rewrite, tmp_path):
+    stage = Context(own=0.5, neighbours=1.0, intercept=0.0, n_patients=3)
+    joined = rewrite(single, policy=single.record.policy.model_copy(update={"context": stage}))
+
+    assert "Not in this file" in export_bundle(joined, "joined", "keras", tmp_path / "a.keras").context
+    assert "Not in this file" not in export_bundle(folder_of(single), "alone", "keras", tmp_path / "b.keras").context
+
+
 def test_nothing_is_left_but_the_files_and_their_notes(exported):
     names = sorted(path.name for path in exported[0].iterdir())
     files = ["bundle.bin", "bundle.h5", "bundle.keras", "bundle.onnx", "bundle.xml"]
@@ -256,10 +269,10 @@ def test_a_bundle_that_normalises_stains_is_refused(single, rewrite, tmp_path):
 
 
 def test_probes_are_tissue_and_noise_the_same_every_time():
-    probes = draw_probes(20)
+    probes = draw_bundle_probes(20)
 
     assert (probes.shape, probes.dtype) == ((20, 50, 50, 3), np.uint8)
-    np.testing.assert_array_equal(probes, draw_probes(20))
-    np.testing.assert_array_equal(probes[:10], draw_tissue(10))
+    np.testing.assert_array_equal(probes, draw_bundle_probes(20))
+    np.testing.assert_array_equal(probes[:10], draw_tissue_probes(10))
     assert {0, 255} <= {int(probe.min()) for probe in probes if np.ptp(probe) == 0}
-    assert draw_tissue(2).mean() < 220  # not glass
+    assert draw_tissue_probes(2).mean() < 220  # not glass
