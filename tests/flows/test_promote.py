@@ -14,7 +14,7 @@ from bcd.gate.overrides import force_promotion
 from bcd.retraining.plan import write_plan
 from bcd.settings import Settings
 from bcd.snapshots.freeze import Snapshot
-from bcd.store.decisions import list_decisions
+from bcd.store.decisions import list_stored_decisions
 from bcd.store.sign_off import SignOff
 
 
@@ -49,6 +49,6 @@ def test_the_ledger_is_published_a_person_asked_and_the_champion_evaluated_again
     assert (verdict.verdict, verdict.challenger, verdict.awaits_approval) == ("PROMOTE", "2", True)
     # Once, however often the flow is run, and about what can be read already.
     assert asked == [("approve/approve", {"version": "2"}, f"approve/{retraining.key}/2", verdict.markdown())]
-    assert [one.kind for one in list_decisions(store)] == ["forced", "gate", "recheck"]
-    assert list_decisions(store)[-1].challenger == "1"
+    assert [one.kind for one in list_stored_decisions(store)] == ["forced", "gate", "recheck"]
+    assert list_stored_decisions(store)[-1].challenger == "1"
     assert all(Artifact.get(key) is not None for key in ("gate-plot", "champion-again"))

@@ -10,7 +10,7 @@ from registered import Register
 from stored import new_store
 
 from bcd.settings import Settings
-from bcd.store.ledger import list_scores
+from bcd.store.ledger import list_ledger
 from bcd.tracking.lookup import MODEL
 from bcd.tracking.store import open_client
 
@@ -35,7 +35,7 @@ def test_a_patient_whose_scoring_fails_stops_no_other(
 
     assert state.is_failed()
     assert "east/2" in str(state.message)
-    assert {entry.patient: entry.status for entry in list_scores(store)} == {
+    assert {entry.patient: entry.status for entry in list_ledger(store)} == {
         "1": "scored",
         "2": "failed",
         "3": "scored",

@@ -15,7 +15,7 @@ from installed import Installation
 from bcd.gate.history import list_versions_with_verdicts
 from bcd.settings import Settings, load_settings
 from bcd.snapshots.splits import split_of
-from bcd.store.decisions import list_decisions
+from bcd.store.decisions import list_stored_decisions
 from bcd.store.ledger import list_ledger
 from bcd.store.patients import list_stored_patches
 from bcd.store.store import open_store
@@ -127,7 +127,7 @@ def test_played_again_everything_is_found_done(played: Played) -> None:
 def _the_second_version_challenged_the_first(played: Played) -> None:
     first, second = list_versions_with_verdicts(played.settings)
     assert first.verdict == "PROMOTE"
-    assert list_decisions(open_store(played.settings))[0].champion is None
+    assert list_stored_decisions(open_store(played.settings))[0].champion is None
     assert second.verdict in {"PROMOTE", "HOLD", "REJECT"}
     assert second.reasons
     champion = second if second.verdict == "PROMOTE" else first
