@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from made_scores import ScoreModel, draw_synthetic_scores
 
 from bcd.settings import Settings
 from bcd.store.store import open_store
-from bcd.synthetic.scores import ScoreModel, draw_synthetic_scores
 from bcd.validation.result import Validation
 
 
