@@ -124,7 +124,7 @@ def list_refusals_command(
     from bcd.admission.report import admission_report_path
     from bcd.admission.rules import FIXES, RULES
     from bcd.cli.terminal import open_terminal, print_table
-    from bcd.errors import NotFoundError
+    from bcd.errors import BcdError, NotFoundError
     from bcd.settings import load_settings
     from bcd.store.delivery_queries import list_stored_refusals, match_stored_delivery
     from bcd.store.store import open_store
