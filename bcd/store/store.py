@@ -23,7 +23,7 @@ from bcd.files import lock
 from bcd.settings import Settings
 from bcd.store.catalog import connect, engine_name, is_postgresql, patiently, reason_of
 
-SCHEMA = "0008"
+SCHEMA = "0009"
 """The revision of `bcd.store.migrations` that this code works with."""
 
 RowT = TypeVar("RowT", bound=tuple[Any, ...])
