@@ -20,8 +20,8 @@ from pydantic.fields import FieldInfo
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.outcome import OutcomeRule
 from bcd.gate.options import GateOptions
-from bcd.options import Options, describe_accepted, find_unit, inner_options
-from bcd.origins import Given, find_faults, find_origin, hide_password, merge, read_given
+from bcd.options import Options, describe_option_limits, find_option_unit, inner_options
+from bcd.origins import Given, find_faults, find_setting_origin, hide_password, merge_settings, read_given_settings
 from bcd.preprocessing.options import PrepareOptions
 from bcd.retraining.options import RetrainOptions
 from bcd.scoring.options import ScoreOptions
@@ -73,7 +73,7 @@ def load_configuration(home: Path | None = None) -> Settings:
         BcdError: bcd.toml or a variable has a fault; all of them are named, each with its line or variable.
     """
     folder = find_home(home)
-    faults = find_all_faults(read_given(folder))
+    faults = find_all_faults(read_given_settings(folder))
     if faults:
         raise invalid_configuration(faults, folder)
     return load_settings(home)
@@ -96,7 +96,7 @@ def find_all_faults(given: Sequence[Given]) -> list[str]:
     return faults
 
 
-def list_values(home: Path | None = None, *, is_option: bool = False) -> list[Value]:
+def list_configuration_values(home: Path | None = None, *, is_option: bool = False) -> list[Value]:
     """Lists every setting and option as it stands, also where it is not valid.
 
     Args:
@@ -104,7 +104,7 @@ def list_values(home: Path | None = None, *, is_option: bool = False) -> list[Va
         is_option: Whether the command was asked for that folder with `--home`.
     """
     folder = find_home(home)
-    given = [each for each in read_given(folder) if each.path != ("home",) or not is_option]
+    given = [each for each in read_given_settings(folder) if each.path != ("home",) or not is_option]
     if is_option:
         given.append(Given(("home",), str(folder), "--home"))
     values = [_find_value(given, path, default) for path, default in _list_defaults(folder)]
@@ -141,10 +141,10 @@ def _list_defaults(home: Path) -> Iterator[tuple[tuple[str, ...], Any]]:
 
 def _find_value(given: list[Given], path: tuple[str, ...], default: Any) -> Value:
     *table, key = path
-    value: Any = merge(given)
+    value: Any = merge_settings(given)
     for name in path:
         value = value.get(name) if isinstance(value, dict) else None
-    origin = find_origin(given, path)
+    origin = find_setting_origin(given, path)
     if value is None or origin is None:
         return Value(".".join(table), key, default, "default")
     return Value(".".join(table), key, hide_password(value), origin.where)
@@ -173,7 +173,12 @@ def _describe_table(table: str, model: type[BaseModel]) -> Iterator[str]:
         if name in _shared_by(table):
             yield f"| [`{name}`](#{name}) | | | the table [{name}] | {field.description} |"
         elif table or name not in TABLES:
-            cells = (_show_default(field), find_unit(field), describe_accepted(field), field.description or "")
+            cells = (
+                _show_default(field),
+                find_option_unit(field),
+                describe_option_limits(field),
+                field.description or "",
+            )
             yield f"| `{name}` | {' | '.join(cells)} |".replace("  ", " ")
 
 
@@ -183,6 +188,8 @@ def _show_default(field: FieldInfo) -> str:
         return "none"
     if isinstance(default, bool):
         return str(default).lower()
+    if isinstance(default, dict):
+        return "none" if not default else f"`{default}`"
     if isinstance(default, list):
         return ", ".join(f"{each:g}" for each in default)
     if isinstance(default, float):

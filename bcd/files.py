@@ -25,7 +25,7 @@ SOFTWARE = "bcd"
 _MACHINE = platform.node().replace("-", "_") or "here"
 
 
-def lock(path: Path) -> BaseFileLock:
+def lock_file(path: Path) -> BaseFileLock:
     """Returns a lock that one process of this machine holds at a time, to be entered by `with`.
 
     It may also be taken by `acquire()` and given back by `release()`. The system takes it back from a process that
@@ -55,9 +55,9 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 def keep_file(partial: Path, path: Path) -> None:
     """Flushes a temporary file to disk and names it `path`, instead of what is there."""
-    flush(partial)
+    flush_file(partial)
     partial.replace(path)
-    flush(path.parent)
+    flush_file(path.parent)
 
 
 @contextmanager
@@ -86,7 +86,7 @@ def partial_folder(parent: Path) -> Iterator[Path]:
 def keep_folder(partial: Path, path: Path) -> None:
     """Flushes a temporary folder to disk and names it `path`, unless that exists."""
     for file in sorted(partial.rglob("*")):
-        flush(file)
+        flush_file(file)
     if path.exists():
         return
     try:
@@ -95,7 +95,7 @@ def keep_folder(partial: Path, path: Path) -> None:
         if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
             return  # another process was faster
         raise
-    flush(path.parent)
+    flush_file(path.parent)
 
 
 def _make_room(folder: Path) -> str:
@@ -120,7 +120,7 @@ def _is_alive(process: int) -> bool:
     return True
 
 
-def flush(path: Path) -> None:
+def flush_file(path: Path) -> None:
     """Writes what the system still holds of a file, or of the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

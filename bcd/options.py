@@ -62,12 +62,12 @@ def inner_options(model: type[BaseModel]) -> dict[str, type[Options]]:
     return {name: kind for name, kind in fields if isinstance(kind, type) and issubclass(kind, Options)}
 
 
-def find_unit(field: FieldInfo) -> str:
+def find_option_unit(field: FieldInfo) -> str:
     """Returns the unit of an option; empty where it has none."""
     return next((each.name for each in field.metadata if isinstance(each, Unit)), "")
 
 
-def describe_accepted(field: FieldInfo) -> str:
+def describe_option_limits(field: FieldInfo) -> str:
     """Tells which values an option accepts: its kind and its limits."""
     return _describe(field.annotation, field.metadata)
 
@@ -91,8 +91,8 @@ def _describe(annotation: Any, metadata: Sequence[Any]) -> str:
     if origin is Annotated:
         inner = [each for part in parts[1:] for each in (part.metadata if isinstance(part, FieldInfo) else [part])]
         return _describe(parts[0], inner)
-    if origin is list:
-        return f"a list, each {_describe(parts[0], [])}"
+    if origin in {list, dict}:
+        return f"a {'list, each' if origin is list else 'table, each value'} {_describe(parts[-1], [])}"
     if origin in {Union, UnionType}:
         return " or ".join(_describe(part, metadata if part is not NoneType else []) for part in parts)
     return "a table"

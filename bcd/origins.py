@@ -23,7 +23,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 
 from bcd.errors import BcdError
-from bcd.options import describe_accepted
+from bcd.options import describe_option_limits
 
 FILE: Final = "bcd.toml"
 PREFIX: Final = "BCD_"
@@ -49,7 +49,7 @@ class Given:
     where: str
 
 
-def read_given(home: Path) -> list[Given]:
+def read_given_settings(home: Path) -> list[Given]:
     """Reads bcd.toml in `home`, then the `BCD_*` variables, which win.
 
     Raises:
@@ -58,7 +58,7 @@ def read_given(home: Path) -> list[Given]:
     return [*_read_file(home / FILE), *_read_variables(os.environ)]
 
 
-def merge(given: Sequence[Given]) -> dict[str, Any]:
+def merge_settings(given: Sequence[Given]) -> dict[str, Any]:
     """Returns the values as nested tables; of two at one path the later wins."""
     merged: dict[str, Any] = {}
     for each in given:
@@ -72,7 +72,7 @@ def merge(given: Sequence[Given]) -> dict[str, Any]:
     return merged
 
 
-def find_origin(given: Sequence[Given], path: tuple[str, ...]) -> Given | None:
+def find_setting_origin(given: Sequence[Given], path: tuple[str, ...]) -> Given | None:
     """Returns what was set at `path`, or in the table there, or around it; None where it is as by default."""
     for each in reversed(given):
         shared = min(len(path), len(each.path))
@@ -96,7 +96,7 @@ def find_faults(
     # Text is a number where it comes from a variable. In the file it is not, and `true` is no 1.
     from_file = [each for each in given if each.where.startswith(FILE)]
     for part, strict in ((from_file, True), (given, False)):
-        values = _table(merge(part), table)
+        values = _table(merge_settings(part), table)
         for loc, fault in _validate(model, values, strict=strict):
             if loc or not strict:  # what concerns several options needs all of them
                 where = _name_origins(given, table, loc)
@@ -193,7 +193,7 @@ def _validate(model: type[BaseModel], values: Any, *, strict: bool) -> list[tupl
 
 def _name_origins(given: Sequence[Given], table: tuple[str, ...], loc: tuple[str, ...]) -> str:
     if loc:
-        origin = find_origin(given, (*table, *loc))
+        origin = find_setting_origin(given, (*table, *loc))
         found = [origin.where] if origin else []
     else:
         found = [each.where for each in given if each.path[: len(table)] == table]
@@ -214,7 +214,7 @@ def _describe(
             return f"{what}; the nearest is {near[0]}."
         return f"{what}; it is one of {others[key]}." if key in others else f"{what}; see docs/reference/settings.md."
     value = json.dumps(hide_password(fault["input"]), default=str)
-    accepted = f"{describe_accepted(model.model_fields[key])} is accepted"
+    accepted = f"{describe_option_limits(model.model_fields[key])} is accepted"
     return (
         f"{f'[{name}] ' if name else ''}{key} = {value}: {message if fault['type'] == 'value_error' else accepted}."
     )

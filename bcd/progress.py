@@ -55,16 +55,16 @@ def show_progress(sink: ProgressSink) -> Iterator[None]:
         _sinks.remove(sink)
 
 
-def is_shown() -> bool:
+def is_progress_shown() -> bool:
     """Whether somebody has installed a sink already."""
     return len(_sinks) > 1
 
 
-def track(description: str, total: float | None = None) -> AbstractContextManager[Advance]:
+def track_progress(description: str, total: float | None = None) -> AbstractContextManager[Advance]:
     """Opens a piece of work; the block advances it by calling what it was given."""
     return _sinks[-1].track(description, total)
 
 
-def say(message: str) -> None:
+def say_progress(message: str) -> None:
     """Tells the user one line of news, such as a stage that was found done."""
     _sinks[-1].say(message)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from bcd.errors import BcdError
 from bcd.settings import Settings
 
 # Prefect's own server tries to phone home unless analytics are off as well; MLflow only understands "true".
@@ -37,23 +38,46 @@ _DEFAULTS = {
 }
 
 
-def environment(settings: Settings) -> dict[str, str]:
+def runtime_environment(settings: Settings) -> dict[str, str]:
     """Returns the variables that every process of bcd needs; a default that the user has set is left alone."""
     variables = {key: os.environ.get(key, value) for key, value in _DEFAULTS.items()}
     variables |= _SILENCE
     variables["BCD_HOME"] = str(settings.home)
+    variables |= _credentials(settings)
     variables["PREFECT_HOME"] = os.environ.get("PREFECT_HOME", str(settings.prefect))
     for key, url in _running_servers(settings).items():
         variables[key] = os.environ.get(key, url)
     return variables
 
 
-def enter(settings: Settings) -> None:
+def enter_runtime(settings: Settings) -> None:
     """Makes this process one of bcd's: call it before Prefect, MLflow or Keras are imported."""
-    os.environ.update(environment(settings))
+    os.environ.update(runtime_environment(settings))
 
 
-def read_servers(settings: Settings) -> dict[str, Any]:
+def read_password(settings: Settings) -> str:
+    """Reads `USER:PASSWORD` from the file that `password_file` names; empty where it names none.
+
+    Raises:
+        BcdError: The file is missing, others may read it, or it holds no such line.
+    """
+    if not settings.password_file:
+        return ""
+    file = Path(settings.password_file).expanduser()
+    form = "Write one line USER:PASSWORD into it, or leave password_file empty."
+    try:
+        text, mode = file.read_text(encoding="utf-8").strip(), file.stat().st_mode
+    except OSError as error:
+        raise BcdError(f"The password file {file} cannot be read: {error.strerror}.", form) from error
+    if mode & 0o077:
+        raise BcdError(f"Others than its owner may read the password file {file}.", f"Run `chmod 600 {file}`.")
+    user, colon, password = text.partition(":")
+    if not (user and colon and password) or "\n" in text:
+        raise BcdError(f"The password file {file} does not hold one line USER:PASSWORD.", form)
+    return text
+
+
+def read_running_servers(settings: Settings) -> dict[str, Any]:
     """Returns what `bcd up` wrote about its processes, or nothing where it has not run.
 
     What was copied along with a home is about the servers of the other one.
@@ -65,13 +89,13 @@ def read_servers(settings: Settings) -> dict[str, Any]:
     return servers if servers.get("home") == str(settings.home) else {}
 
 
-def find_report_page(settings: Settings, file: Path) -> str:
+def find_report_address(settings: Settings, file: Path) -> str:
     """Returns the address at which `bcd up` serves a file under BCD_HOME; empty where it does not run."""
-    url = str(read_servers(settings).get("urls", {}).get("reports", ""))
+    url = str(read_running_servers(settings).get("urls", {}).get("reports", ""))
     return f"{url}/{quote(file.relative_to(settings.home).as_posix())}" if url else ""
 
 
-def answers(url: str) -> bool:
+def url_answers(url: str) -> bool:
     """Whether something listens at the host and port of `url`."""
     parts = urlsplit(url)
     try:
@@ -81,10 +105,21 @@ def answers(url: str) -> bool:
         return False
 
 
+def _credentials(settings: Settings) -> dict[str, str]:
+    """Returns what servers ask for and clients answer; a person's own MLflow server has a password of its own."""
+    if not (password := read_password(settings)):
+        return {}
+    variables = {"PREFECT_SERVER_API_AUTH_STRING": password, "PREFECT_API_AUTH_STRING": password}
+    if not settings.mlflow_url:
+        user, _, word = password.partition(":")
+        variables |= {"MLFLOW_TRACKING_USERNAME": user, "MLFLOW_TRACKING_PASSWORD": word}
+    return variables
+
+
 def _running_servers(settings: Settings) -> dict[str, str]:
-    urls = read_servers(settings).get("urls", {})
+    urls = read_running_servers(settings).get("urls", {})
     variables = {
         "PREFECT_API_URL": urls.get("prefect", "") + "/api",
         "MLFLOW_TRACKING_URI": urls.get("mlflow", ""),
     }
-    return {key: url for key, url in variables.items() if url.startswith("http") and answers(url)}
+    return {key: url for key, url in variables.items() if url.startswith("http") and url_answers(url)}

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from bcd.errors import BcdError
 from bcd.options import Options, Port, Seconds, inner_options
-from bcd.origins import FILE, Given, find_faults, merge, read_given
+from bcd.origins import FILE, Given, find_faults, merge_settings, read_given_settings
 
 OptionsT = TypeVar("OptionsT", bound=Options)
 
@@ -48,6 +48,9 @@ class Settings(BaseModel):
     mlflow_port: Port = Field(5000, ge=1, le=65535, description="Port of the MLflow server that `bcd up` starts.")
     studies_port: Port = Field(8080, ge=1, le=65535, description="Port of the Optuna dashboard that `bcd up` starts.")
     reports_port: Port = Field(8090, ge=1, le=65535, description="Port of the page of reports that `bcd up` starts.")
+    password_file: str = Field(
+        "", description="A file with USER:PASSWORD, which all pages of `bcd up` ask for; empty: they ask for none."
+    )
     notify_url: str = Field(
         "", description="Address that gets failures, verdicts, drift and a full disk as JSON; empty: nobody is told."
     )
@@ -199,7 +202,7 @@ class Settings(BaseModel):
             # Not strict: variables are text.
             return model.model_validate(_fill({**getattr(self, table), **shared}, asked), strict=False)
         except ValidationError as error:
-            given = read_given(self.home)
+            given = read_given_settings(self.home)
             if faults := find_faults(model, (table,), given):
                 raise invalid_configuration(faults, self.home) from error
             given += [Given((table, name), value, "") for name, value in asked.items()]
@@ -214,9 +217,9 @@ def load_settings(home: Path | None = None) -> Settings:
         BcdError: A setting is unknown or out of bounds.
     """
     folder = find_home(home)
-    given = read_given(folder)
+    given = read_given_settings(folder)
     try:
-        return Settings.model_validate(merge(given) | {"home": folder})
+        return Settings.model_validate(merge_settings(given) | {"home": folder})
     except ValidationError as error:
         raise invalid_configuration(find_setting_faults(given), folder) from error
 

@@ -81,10 +81,10 @@ def _time(command: list[str]) -> tuple[float, float]:
 
 
 def _has_champion(home: Path) -> bool:
-    from bcd.bundle.rows import read_rows
+    from bcd.bundle.rows import read_registered_versions
     from bcd.settings import load_settings
 
-    return any("champion" in row.aliases for row in read_rows(load_settings(home)))
+    return any("champion" in row.aliases for row in read_registered_versions(load_settings(home)))
 
 
 def _make_home(folder: Path) -> Path:

@@ -77,7 +77,7 @@ def measure(way: str, arguments: argparse.Namespace) -> dict[str, float]:
 
     from bcd.evaluation.evaluation import evaluate_scores
     from bcd.evaluation.metrics.metrics import Resampled
-    from bcd.evaluation.metrics.sample import read_sample
+    from bcd.evaluation.metrics.sample import make_evaluation_sample
 
     scores = make_scores(arguments.patches)
     interval: Literal["jackknife", "percentile"] = "jackknife" if way == "full" else "percentile"
@@ -88,7 +88,7 @@ def measure(way: str, arguments: argparse.Namespace) -> dict[str, float]:
         if way in {"full", "resampled"}:
             evaluate_scores(scores, options, snapshot="benchmark", split="test")
         elif way == "pooled":
-            Resampled.of(read_sample(scores), options).pooled()
+            Resampled.of(make_evaluation_sample(scores), options).pooled()
         else:
             loop_over_resamples(scores, arguments.looped)
             factor = arguments.resamples / arguments.looped
@@ -153,24 +153,24 @@ def make_scores(patches: int) -> pd.DataFrame:
 def print_outcomes(patients: int = 5_000) -> None:
     """Prints the outcome of made-up patients with and without tumour, by the AUROC of the scores."""
     from bcd.evaluation.metrics.metrics import Resampled
-    from bcd.evaluation.metrics.patients import count_outcomes, find_facts
-    from bcd.evaluation.metrics.sample import read_sample
+    from bcd.evaluation.metrics.patients import count_outcomes, find_patient_figures
+    from bcd.evaluation.metrics.sample import make_evaluation_sample
     from bcd.evaluation.outcome import OUTCOMES, OutcomeRule
-    from bcd.synthetic.scores import ScoreModel, draw_scores, true_value
+    from bcd.synthetic.scores import ScoreModel, compute_true_metric, draw_synthetic_scores
 
     options = EvaluateOptions(resamples=100)
     print(OutcomeRule())
     print("| AUROC | patients | " + " | ".join(OUTCOMES) + " |")
     for separation in (2.2, 2.8, 3.5):
         model = ScoreModel(separation=separation, tumour_free=0.5)
-        scores = draw_scores(model, patients, seed=1)
+        scores = draw_synthetic_scores(model, patients, seed=1)
         scores = scores[scores.groupby("patient")["label"].transform("size") >= options.min_patches]
-        resampled = Resampled.of(read_sample(scores), options)
-        counts = count_outcomes(find_facts(resampled, scores).outcomes, resampled.tallies.positive > 0)
+        resampled = Resampled.of(make_evaluation_sample(scores), options)
+        counts = count_outcomes(find_patient_figures(resampled, scores).outcomes, resampled.tallies.positive > 0)
         for group, found in counts.items():
             total = sum(found.values())
             shares = " | ".join(f"{100 * found[each] / total:.1f} %" for each in OUTCOMES)
-            print(f"| {true_value(model, 'auroc'):.3f} | {total:,} {group} | {shares} |")
+            print(f"| {compute_true_metric(model, 'auroc'):.3f} | {total:,} {group} | {shares} |")
 
 
 def _own_memory() -> float:

@@ -19,7 +19,13 @@ from numpy.typing import NDArray
 from bcd.evaluation.options import EvaluateOptions
 from bcd.gate.options import GateOptions
 from bcd.gate.rule import decide
-from bcd.synthetic.scores import ScoreModel, draw_patch_series, population, true_value, with_auroc
+from bcd.synthetic.scores import (
+    ScoreModel,
+    compute_true_metric,
+    draw_patch_series,
+    make_synthetic_population,
+    separate_to_auroc,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,16 +120,16 @@ def _realise(challenger: Challenger) -> tuple[ScoreModel, float]:
     """Returns the model of that AUROC, and how far its calibrated logits are moved to lose as much as is wanted."""
     from scipy.optimize import brentq
 
-    model = with_auroc(CHAMPION, true_value(CHAMPION, "auroc") + challenger.auroc)
+    model = separate_to_auroc(CHAMPION, compute_true_metric(CHAMPION, "auroc") + challenger.auroc)
     if not challenger.rate:
         return model, 0.0
-    wanted = true_value(CHAMPION, challenger.rate) - challenger.loss
+    wanted = compute_true_metric(CHAMPION, challenger.rate) - challenger.loss
     return model, float(brentq(lambda shift: _rate(model, challenger.rate, shift) - wanted, -8, 8))
 
 
 def _rate(model: ScoreModel, rate: str, shift: float) -> float:
     """Returns the true recall or specificity of a model whose calibrated logits are moved."""
-    logit, idc, none = population(model)
+    logit, idc, none = make_synthetic_population(model)
     called = model.slope * logit + model.intercept + shift >= 0
     mass = idc if rate == "recall" else none
     kept = called if rate == "recall" else ~called

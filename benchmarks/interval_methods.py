@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit, logit, ndtr, ndtri
 
-from bcd.evaluation.metrics.intervals import Array, Statistic, interval, value_of
+from bcd.evaluation.metrics.intervals import Array, Statistic, interval, metric_of_sample
 from bcd.evaluation.metrics.ranking import auroc, divide
 from bcd.evaluation.options import EvaluateOptions
 
@@ -83,7 +83,7 @@ def jackknife(figure: Figure, options: EvaluateOptions) -> Ends:
 def bca(figure: Figure, options: EvaluateOptions) -> Ends:
     """The bias-corrected and accelerated bootstrap."""
     n = figure.weights.shape[1]
-    value = value_of(figure.statistic, n)
+    value = metric_of_sample(figure.statistic, n)
     if value in (0.0, 1.0):
         return percentile(figure, options)
     resampled = figure.statistic(figure.weights)
@@ -102,7 +102,7 @@ def bca(figure: Figure, options: EvaluateOptions) -> Ends:
 def bootstrap_t(figure: Figure, options: EvaluateOptions) -> Ends:
     """The studentised bootstrap on the logit scale."""
     n = figure.weights.shape[1]
-    value = value_of(figure.statistic, n)
+    value = metric_of_sample(figure.statistic, n)
     if value in (0.0, 1.0):
         return percentile(figure, options)
     resampled, errors = figure.statistic(figure.weights), figure.error(figure.weights)

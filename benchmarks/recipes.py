@@ -28,7 +28,7 @@ from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepared import PreparedSnapshot, prepare_snapshot
 from bcd.settings import load_settings
 from bcd.snapshots.freeze import load_snapshot
-from bcd.training.data import left_out_rows
+from bcd.training.data import find_rows_left_out_of_training
 from bcd.training.fit import train_network
 from bcd.training.options import TrainOptions, Turns
 from bcd.training.predict import predict_logits
@@ -204,7 +204,7 @@ def score_fold(prepared: PreparedSnapshot, path: Path, training: TrainOptions, t
     """Scores the fold that a training left out, or finds it scored."""
     kept = path / f"left-out-{turns}.parquet"
     if not kept.exists():
-        rows = left_out_rows(prepared, training)
+        rows = find_rows_left_out_of_training(prepared, training)
         frame = prepared.snapshot.patches.iloc[rows][["patient", "label"]].reset_index(drop=True)
         network = load_network(path / "network.keras")
         frame.assign(logit=predict_logits(network, prepared.pixels[rows], turns=turns)).to_parquet(kept)

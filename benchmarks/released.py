@@ -40,7 +40,7 @@ from released_training import (
 
 from bcd.bundle.record import read_record
 from bcd.bundle.released import OUT_OF_FOLD, released_folder
-from bcd.bundle.released.figures import read_figures
+from bcd.bundle.released.figures import read_released_figures
 from bcd.bundle.scorer import RECORD
 from bcd.evaluation.report.tables import format_estimate
 
@@ -93,7 +93,7 @@ def release(arguments: argparse.Namespace) -> None:
 
 def check(folder: Path) -> int:
     """Recomputes policy, metrics and figures from the stored scores; returns 1 where they are not those stored."""
-    stored, record = read_figures(folder), read_record(folder / "bundle" / RECORD)
+    stored, record = read_released_figures(folder), read_record(folder / "bundle" / RECORD)
     found = compute(pd.read_parquet(folder / OUT_OF_FOLD), record.snapshot).plain()
     kept = {"policy": record.policy.model_dump(mode="json"), "metrics": record.metrics}
     kept |= json.loads(stored.model_dump_json(include={"natural", "everything", "yardsticks", "context"}))

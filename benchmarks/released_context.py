@@ -18,7 +18,7 @@ from bcd.bundle.released.figures import Gain, SlideInContext
 from bcd.evaluation.policy.calibration import Calibrator, fit_calibrator
 from bcd.evaluation.policy.context import Context, fit_stage, score_context
 from bcd.evaluation.policy.policy import Policy
-from bcd.synthetic.scores import ScoreModel, draw_scores
+from bcd.synthetic.scores import ScoreModel, draw_synthetic_scores
 
 COMPLETE = ("8863", "8865", "8867")
 """Patients of the public set of whom every patch with tissue was handed over."""
@@ -81,7 +81,7 @@ def evaluate_synthetic() -> SlideInContext:
     """Evaluates made-up full slides with a stage fitted on others; the mean over slides."""
     model = ScoreModel()
     val, test = (
-        draw_scores(model, _MADE_UP, seed).groupby("patient").filter(_is_slide).assign(complete=True)
+        draw_synthetic_scores(model, _MADE_UP, seed).groupby("patient").filter(_is_slide).assign(complete=True)
         for seed in (1, 2)
     )
     calibrator = fit_calibrator(val["logit"], val["label"])

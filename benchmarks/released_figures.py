@@ -18,12 +18,12 @@ from bcd.errors import BcdError
 from bcd.evaluation.calls import is_confident
 from bcd.evaluation.evaluation import Evaluation, evaluate_scores
 from bcd.evaluation.metrics.estimates import Difference, Estimate
-from bcd.evaluation.metrics.intervals import Array, interval, value_of
+from bcd.evaluation.metrics.intervals import Array, interval, metric_of_sample
 from bcd.evaluation.metrics.metrics import Resampled, make_estimate, ratio
 from bcd.evaluation.metrics.prevalence import at_prevalence
 from bcd.evaluation.metrics.ranking import divide
-from bcd.evaluation.metrics.sample import read_sample
-from bcd.evaluation.metrics.tallies import tally
+from bcd.evaluation.metrics.sample import make_evaluation_sample
+from bcd.evaluation.metrics.tallies import tally_by_patient
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy.calibration import sigmoid
 from bcd.evaluation.policy.policy import Policy, fit_policy
@@ -124,7 +124,7 @@ def cross_fit(scores: pd.DataFrame, policies: dict[int, Policy]) -> pd.DataFrame
 
 def cross_fitted_thresholds(natural: pd.DataFrame, policies: dict[int, Policy]) -> list[Yardstick]:
     """Evaluates each fold with the thresholds that were certified on the other folds' patients, by target error."""
-    resampled = Resampled.of(read_sample(natural), OPTIONS)
+    resampled = Resampled.of(make_evaluation_sample(natural), OPTIONS)
     return [_at_target(resampled, natural["fold"].to_numpy(), policies, place) for place in range(len(_TARGETS))]
 
 
@@ -135,7 +135,7 @@ def _at_target(resampled: Resampled, fold: Array, policies: dict[int, Policy], p
     for held_out, threshold in thresholds.items():
         if threshold is not None:
             confident |= (fold == held_out) & is_confident(sample.probability, threshold)
-    kept = tally(sample, confident)
+    kept = tally_by_patient(sample, confident)
     counted = (kept.n > 0).astype(np.float64)
     error = ratio((kept.fp + kept.fn) / np.maximum(kept.n, 1), counted)
     certified = sum(threshold is not None for threshold in thresholds.values())
@@ -155,7 +155,7 @@ def _at_target(resampled: Resampled, fold: Array, policies: dict[int, Policy], p
 def founding_table(natural: pd.DataFrame) -> list[Yardstick]:
     """Lays out the rows of the founding work's table for the natural sample, weighted to its 50:50."""
     options = OPTIONS.model_copy(update={"levels": [0.5, *OPTIONS.levels]})
-    resampled = Resampled.of(read_sample(natural), options)
+    resampled = Resampled.of(make_evaluation_sample(natural), options)
     return [
         Yardstick(
             title=f"Natural sample, weighted to the founding work's 50:50, confidence of {100 * row.level:g} %",
@@ -173,7 +173,7 @@ def list_yardstick(scores: pd.DataFrame, name: str) -> Yardstick:
     title = "Patients in no published list" if name == "unlisted" else f"Patients of the published {name} list"
     if mine["label"].nunique() < 2:
         return Yardstick(title=title, patients=int(mine["patient"].nunique()), patches=len(mine), figures={})
-    resampled = Resampled.of(read_sample(mine), OPTIONS)
+    resampled = Resampled.of(make_evaluation_sample(mine), OPTIONS)
     figures = {
         "AUROC, pooled": resampled.pooled()["auroc"],
         "AUROC, patient-macro": resampled.patient_macro()["auroc"],
@@ -222,9 +222,9 @@ def compare(both: pd.DataFrame, networks: list[str]) -> Iterator[tuple[str, Esti
         A network's name, its pooled and its patient-macro AUROC, and by how much the latter of ours is higher:
         paired, on the patients with both classes.
     """
-    mine = Resampled.of(read_sample(both), OPTIONS)
+    mine = Resampled.of(make_evaluation_sample(both), OPTIONS)
     for name in ("probability", *networks):
-        other = Resampled.of(read_sample(both.assign(probability=both[name])), OPTIONS)
+        other = Resampled.of(make_evaluation_sample(both.assign(probability=both[name])), OPTIONS)
         gain = _paired_gain(mine.by_patient("auroc"), other.by_patient("auroc"), mine)
         title = OURS if name == "probability" else name
         yield title, other.pooled()["auroc"], other.patient_macro()["auroc"], gain
@@ -240,7 +240,7 @@ def _paired_gain(ours: Array, theirs: Array, sample: Resampled) -> Difference:
 
     low, high, dropped = interval(mean, sample.weights, counted, OPTIONS, signed=True)
     return Difference(
-        value=value_of(mean, len(gain)),
+        value=metric_of_sample(mean, len(gain)),
         low=low,
         high=high,
         n_patches=int(sample.tallies.n[has_both].sum()),

@@ -21,9 +21,9 @@ from released_training import FOLDS, HOSPITAL, PLACE, PROTOCOL, Patients, Recipe
 
 from bcd.bundle.engine import describe_engine
 from bcd.bundle.record import BundleRecord, read_record
-from bcd.bundle.reference import ScoreReference, describe_scores, describe_training
+from bcd.bundle.reference import ScoreReference, describe_training, measure_reference_scores
 from bcd.bundle.released import OUT_OF_FOLD
-from bcd.bundle.released.figures import FILE, Figures, Shift, Source, read_figures
+from bcd.bundle.released.figures import FILE, Figures, Shift, Source, read_released_figures
 from bcd.bundle.scorer import RECORD
 from bcd.bundle.seen import Seen
 from bcd.bundle.write import write_bundle, write_graph
@@ -167,7 +167,7 @@ def describe_anew(patients: Patients, to: Path) -> None:
 
 def _describe_natural(computed: Computed) -> ScoreReference:
     natural = computed.scores[computed.scores["natural"]]
-    return describe_scores(
+    return measure_reference_scores(
         natural["logit"], computed.policy.calibrator.apply(natural["logit"]), patient_keys(natural)
     )
 
@@ -177,7 +177,7 @@ def update_context(folder: Path) -> Computed:
 
     Everything else stays as it is; no training is needed.
     """
-    record, figures = read_record(folder / "bundle" / RECORD), read_figures(folder)
+    record, figures = read_record(folder / "bundle" / RECORD), read_released_figures(folder)
     computed = compute(pd.read_parquet(folder / OUT_OF_FOLD), record.snapshot)
     policy = record.policy.model_copy(update={"context": computed.policy.context})
     with whole_file(folder / "bundle" / RECORD) as partial:
@@ -212,7 +212,7 @@ def dump_figures(figures: Figures, path: Path) -> None:
 
 def describe(release: Release) -> Figures:
     """Puts together data, recipe, figures and limits."""
-    from bcd.networks.architecture import describe as name_architecture
+    from bcd.networks.architecture import describe_architecture as name_architecture
     from bcd.networks.cost import name_device
 
     patches, training = release.patients.prepared.snapshot.patches, release.recipe.training
@@ -263,10 +263,13 @@ def describe(release: Release) -> Figures:
 
 def describe_pictures(release: Release) -> dict[str, str]:
     """Says what each picture shows, by the name of its file."""
-    from bcd.evaluation.report.figures import describe_picture
+    from bcd.evaluation.report.figures import describe_evaluation_picture
 
     natural = release.computed.natural
-    told = {f"{name}.png": describe_picture(name, natural) for name in ("reliability", "risk-coverage", "thresholds")}
+    told = {
+        f"{name}.png": describe_evaluation_picture(name, natural)
+        for name in ("reliability", "risk-coverage", "thresholds")
+    }
     worst = ", ".join(f"{row.patient} (accuracy {row.accuracy:.2f})" for row in natural.worst)
     return told | {
         "errors.png": f"The most confident errors on the worst patients, a row each: {worst}. Orange frame: called"

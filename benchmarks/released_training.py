@@ -18,8 +18,8 @@ from bcd.patches import CANONICAL, CELL
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepared import PreparedSnapshot, prepare_snapshot
 from bcd.settings import Settings, load_settings
-from bcd.training.data import left_out_rows
-from bcd.training.fit import TrainedNetwork, find_trained, train_network
+from bcd.training.data import find_rows_left_out_of_training
+from bcd.training.fit import TrainedNetwork, find_trained_network, train_network
 from bcd.training.options import TrainOptions, Turns
 from bcd.training.predict import predict_logits
 
@@ -68,8 +68,8 @@ def open_patients(data: Path, home: Path, recipe: Recipe) -> Patients:
     """Admits the deliveries of a folder into a home of their own and prepares every patient as one to learn from."""
     from bcd.admission.admit import admit
     from bcd.patches import Hospital
-    from bcd.snapshots.freeze import Snapshot, read_admitted, snapshot_id
-    from bcd.store.batches import read_pixels
+    from bcd.snapshots.freeze import Snapshot, preview_snapshot, snapshot_id
+    from bcd.store.batches import read_batch_pixels
     from bcd.store.hospitals import declare_hospital
     from bcd.store.sign_off import SignOff
     from bcd.store.store import open_store
@@ -79,10 +79,10 @@ def open_patients(data: Path, home: Path, recipe: Recipe) -> Patients:
     declare_hospital(store, HOSPITAL, "pseudonyms", SignOff("benchmarks/released.py", "benchmark"))
     for delivery in find_deliveries(data):
         admit(store, delivery, Hospital(HOSPITAL))
-    patches = read_admitted(store).assign(split="train")
+    patches = preview_snapshot(store).assign(split="train")
     snapshot = Snapshot(snapshot_id(PROTOCOL, patches), PROTOCOL, patches)
     prepared = prepare_snapshot(settings, snapshot, recipe.preparation)
-    return Patients(prepared, lambda rows: read_pixels(settings, patches.iloc[rows]))
+    return Patients(prepared, lambda rows: read_batch_pixels(settings, patches.iloc[rows]))
 
 
 def find_deliveries(data: Path) -> list[Path]:
@@ -147,7 +147,7 @@ def score_left_out(prepared: PreparedSnapshot, recipe: Recipe, options: TrainOpt
     kept = path / _LEFT_OUT
     if kept.exists():
         return
-    rows = left_out_rows(prepared, options)
+    rows = find_rows_left_out_of_training(prepared, options)
     logit = predict_logits(load_network(path / "network.keras"), prepared.pixels[rows], turns=recipe.turns)
     frame = prepared.snapshot.patches.iloc[rows][_CELL].reset_index(drop=True)
     with whole_file(kept) as partial:
@@ -174,7 +174,7 @@ def find_members(folder: Path) -> list[TrainedNetwork]:
     members: list[TrainedNetwork] = []
     while True:
         scored = all((fold_folder(folder, len(members), fold) / _LEFT_OUT).exists() for fold in range(FOLDS))
-        trained = find_trained(released_copy(folder, len(members)))
+        trained = find_trained_network(released_copy(folder, len(members)))
         if not scored or trained is None:
             return members
         members.append(trained)

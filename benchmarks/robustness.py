@@ -35,7 +35,7 @@ from released_training import (
 
 from bcd.bundle.released.figures import Shift
 from bcd.evaluation.metrics.metrics import Resampled
-from bcd.evaluation.metrics.sample import read_sample
+from bcd.evaluation.metrics.sample import make_evaluation_sample
 from bcd.files import whole_file
 from bcd.networks.keras_files import load_network
 from bcd.preprocessing.prepare import prepare
@@ -183,7 +183,7 @@ def evaluate_shift(scores: pd.DataFrame, name: str, logit: NDArray[np.float32]) 
 
 
 def _evaluate(natural: pd.DataFrame) -> tuple[float, float]:
-    resampled = Resampled.of(read_sample(natural), OPTIONS)
+    resampled = Resampled.of(make_evaluation_sample(natural), OPTIONS)
     error = resampled.values("ece", np.ones((1, len(resampled.sample.patients))))
     return float(np.nanmean(resampled.by_patient("auroc"))), float(error[0])
 

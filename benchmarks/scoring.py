@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcd.bundle.engine import BATCH, GRAPH, describe_engine, import_openvino
-from bcd.bundle.probes import draw_probes
+from bcd.bundle.probes import draw_bundle_probes
 from bcd.bundle.record import BundleRecord
 from bcd.bundle.scorer import GRAPH_FOLDER, load_scorer
 from bcd.bundle.write import load_networks, write_bundle, write_graph
@@ -122,7 +122,7 @@ def tell_throughput(bundle: Path, patches: int, turns: int) -> None:
     """Prints patches a second of each way, and the bundle's share of the engine's and of Keras' in each turn."""
     scorer, networks = load_scorer(bundle), load_networks(bundle)
     record = scorer.record
-    probes = draw_probes(64)
+    probes = draw_bundle_probes(64)
     raw = np.concatenate([probes] * (patches // len(probes) + 1))[:patches]
     prepared = prepare(raw, record.preparation)
     cores = len(os.sched_getaffinity(0))

@@ -23,7 +23,7 @@ import pandas as pd
 
 from bcd.patches import Hospital
 from bcd.preprocessing.options import PrepareOptions
-from bcd.runtime import enter
+from bcd.runtime import enter_runtime
 from bcd.search.options import SearchOptions
 from bcd.search.records import TrialRecord
 from bcd.settings import Settings
@@ -33,8 +33,8 @@ from bcd.training.options import TrainOptions
 
 DATA = Path(__file__).parents[2] / "shared/data/batches"
 WAYS: dict[str, dict[str, Any]] = {
-    "this search": {"sampler": "tpe", "pruning": True},
-    "random search": {"sampler": "random", "pruning": False},
+    "this search": {"sampler": "tpe", "pruning": True, "dissertation": False},
+    "random search": {"sampler": "random", "pruning": False, "dissertation": False},
 }
 
 Curve = list[tuple[float, float]]
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--home", type=Path, default=Path(".bcd/benchmark-search"))
     arguments = parser.parse_args()
     settings = Settings(home=arguments.home)
-    enter(settings)
+    enter_runtime(settings)
     snapshot = freeze_subset(settings, arguments.data, arguments.per_patient)
     print(", ".join(f"{n:,} {split}" for split, n in snapshot.counts()["patches"].items() if n), "patches")
     curves: dict[str, list[Curve]] = {name: [] for name in WAYS}
@@ -84,7 +84,7 @@ def draw_curve(trials: Sequence[TrialRecord]) -> Curve:
     unit = next(trial.multiply_adds for trial in trials if trial.number == 0)
     spent, best, curve = 0.0, 0.0, []
     for trial in trials:
-        spent += len(trial.history) * trial.multiply_adds / unit
+        spent += len(trial.history) * trial.multiply_adds / unit if trial.kind == "proposed" else 0
         if trial.state == "complete" and trial.allowed:
             best = max(best, trial.value or 0.0)
         curve.append((spent, best))

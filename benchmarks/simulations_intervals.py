@@ -18,12 +18,19 @@ from interval_methods import METHODS, Figure, auroc_error, ratio_error
 
 from bcd.evaluation.calls import is_confident
 from bcd.evaluation.metrics.intervals import Array, Statistic, draw_resamples, interval
-from bcd.evaluation.metrics.metrics import Resampled, basis, leverage_of, ratio
+from bcd.evaluation.metrics.metrics import Resampled, basis, measure_leverage, ratio
 from bcd.evaluation.metrics.sample import Sample
-from bcd.evaluation.metrics.tallies import tally
+from bcd.evaluation.metrics.tallies import tally_by_patient
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.report.tables import Table
-from bcd.synthetic.scores import ScoredPatches, ScoreModel, draw_patch_pair, draw_patches, true_value, with_auroc
+from bcd.synthetic.scores import (
+    ScoredPatches,
+    ScoreModel,
+    compute_true_metric,
+    draw_patch_pair,
+    draw_patches,
+    separate_to_auroc,
+)
 
 OPTIONS = EvaluateOptions(resamples=1000)
 PERCENTILE = OPTIONS.model_copy(update={"interval": "percentile"})
@@ -119,7 +126,7 @@ def world_tables(sizes: dict[int, int]) -> Iterator[Table]:
             _try_methods(records, model, n, samples, methods=("percentile", "jackknife"))
         for key in ("auroc", "accuracy", "selective_error"):
             found = [str(records[key, n, method]) for n in chosen for method in ("percentile", "jackknife")]
-            rows.append([world, f"{STATISTICS[key]} ({true_value(model, key):.3f})", *found])
+            rows.append([world, f"{STATISTICS[key]} ({compute_true_metric(model, key):.3f})", *found])
     header = ["patients and network", "statistic (truth)"]
     header += [f"{n}: {method}" for n in chosen for method in ("percentile", "jackknife")]
     caption = f"The same on other patients and networks, {chosen[49]:,} samples each."
@@ -129,7 +136,7 @@ def world_tables(sizes: dict[int, int]) -> Iterator[Table]:
 def difference_table(sizes: dict[int, int]) -> Table:
     """Makes the table of differences of two models on the same patches, the second worse by .02 in AUROC."""
     first = ScoreModel()
-    second = with_auroc(first, true_value(first, "auroc") - 0.02)
+    second = separate_to_auroc(first, compute_true_metric(first, "auroc") - 0.02)
     keys = ("auroc", "accuracy", "recall", "specificity")
     rows = []
     chosen = {n: sizes[n] // 2 for n in (15, 29, 49, 150)}
@@ -163,7 +170,7 @@ def _try_methods(
             figure = _figure(resampled, key)
             for method in methods:
                 low, high = METHODS[method](figure, OPTIONS)
-                records[key, n, method].add(low, high, true_value(model, key))
+                records[key, n, method].add(low, high, compute_true_metric(model, key))
 
 
 def _evaluate(patches: ScoredPatches, n: int, weights: Array) -> Resampled:
@@ -177,9 +184,9 @@ def _figure(resampled: Resampled, key: str) -> Figure:
     if key == "auroc":
         patches = basis(key, t)
         error = auroc_error(resampled.pairs, t.positive, t.negative)
-        return Figure(_values(resampled, key), resampled.weights, leverage_of(key, t), patches, error)
+        return Figure(_values(resampled, key), resampled.weights, measure_leverage(key, t), patches, error)
     if key == "selective_error":
-        confident = tally(resampled.sample, is_confident(resampled.sample.probability, _LEVEL))
+        confident = tally_by_patient(resampled.sample, is_confident(resampled.sample.probability, _LEVEL))
         part, whole = confident.fp + confident.fn, confident.n
     else:
         part = {"accuracy": t.tp + t.tn, "recall": t.tp, "specificity": t.tn}[key]
@@ -202,8 +209,8 @@ def _compare(
     n = len(a.sample.patients)
     for key in keys:
         first, second = _values(a, key), _values(b, key)
-        leverage, patches = leverage_of(key, a.tallies), basis(key, a.tallies)
-        truth = true_value(models[1], key) - true_value(models[0], key)
+        leverage, patches = measure_leverage(key, a.tallies), basis(key, a.tallies)
+        truth = compute_true_metric(models[1], key) - compute_true_metric(models[0], key)
         for options in (PERCENTILE, OPTIONS):
             low, high, _ = interval(
                 partial(_difference, first, second),

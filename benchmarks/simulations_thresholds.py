@@ -18,7 +18,7 @@ from calibrations import FITS
 from bcd.evaluation.calls import is_confident, is_idc
 from bcd.evaluation.metrics.intervals import draw_resamples
 from bcd.evaluation.metrics.metrics import make_estimate
-from bcd.evaluation.metrics.risk_coverage import make_steps
+from bcd.evaluation.metrics.risk_coverage import make_confidence_steps
 from bcd.evaluation.metrics.sample import Sample
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy.calibration import Calibrator, fit_calibrator
@@ -201,7 +201,7 @@ def calibrations(hospitals: int, sizes: tuple[int, ...] = (15, 29, 49, 150, 300)
 def areas(hospitals: int, sizes: tuple[int, ...] = (29, 49, 150)) -> Table:
     """Counts how often the intervals of AURC and AUGRC hold the truth."""
     model = replace(NETWORK, slope=1.0, intercept=0.0)
-    everybody = make_steps(_sample(_draw(model, 4 * POPULATION, seed=10**6)))
+    everybody = make_confidence_steps(_sample(_draw(model, 4 * POPULATION, seed=10**6)))
     rows = []
     for n_patients in sizes:
         weights = draw_resamples(n_patients, OPTIONS)
@@ -210,7 +210,7 @@ def areas(hospitals: int, sizes: tuple[int, ...] = (29, 49, 150)) -> Table:
         for area in ("aurc", "augrc"):
             truth = getattr(everybody, area)(np.ones((1, len(everybody.confident))))[0]
             found = [
-                make_estimate(getattr(make_steps(s), area), weights, s.sizes.astype(np.float64), OPTIONS)
+                make_estimate(getattr(make_confidence_steps(s), area), weights, s.sizes.astype(np.float64), OPTIONS)
                 for s in samples
             ]
             held = [e.low <= truth <= e.high for e in found if e.low is not None and e.high is not None]

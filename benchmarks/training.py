@@ -48,7 +48,7 @@ def main() -> None:
 def measure_speed(folder: Path, arguments: argparse.Namespace) -> None:
     """Prints patches a second of limit, epoch and peer, and their ratios turn by turn."""
     from bcd.networks.backend import has_gpu, keras
-    from bcd.networks.cost import measure_cost, name_device
+    from bcd.networks.cost import measure_network_cost, name_device
 
     material = make_material(folder, arguments.patches, val=256)
     options = TrainOptions(epochs=1000, batch_size=arguments.batch)
@@ -73,7 +73,7 @@ def measure_speed(folder: Path, arguments: argparse.Namespace) -> None:
             f"  {name:30s} {np.median(taken):8,.0f} patches/s   {np.median(ratios):.2f} of the limit"
             f" ({ratios.min():.2f} to {ratios.max():.2f})"
         )
-    flops = 6 * measure_cost(training.network).multiply_adds * float(np.median(speeds["epoch"]))
+    flops = 6 * measure_network_cost(training.network).multiply_adds * float(np.median(speeds["epoch"]))
     print(f"  {flops / 1e9:,.1f} GFLOP/s in the epoch (2 a multiply-add; backward twice the forward)")
     if not has_gpu():
         print("  on a GPU: not measured")

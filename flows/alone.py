@@ -5,12 +5,12 @@ The command and the worker have done it already for the flows that they run.
 
 from __future__ import annotations
 
-from bcd.runtime import enter
+from bcd.runtime import enter_runtime
 from bcd.settings import load_settings
-from bcd.store.schemas import prefect_database, require_schema
+from bcd.store.schemas import prefect_schema_database, require_schema
 
 
-def begin_alone() -> None:
+def begin_flow_alone() -> None:
     """Makes this process one of bcd's: telemetry off, state under BCD_HOME.
 
     Raises:
@@ -18,5 +18,5 @@ def begin_alone() -> None:
     """
     settings = load_settings()
     settings.home.mkdir(parents=True, exist_ok=True)  # Prefect makes its own folder, but none above it
-    enter(settings)
-    require_schema("prefect", prefect_database(settings))
+    enter_runtime(settings)
+    require_schema("prefect", prefect_schema_database(settings))

@@ -13,9 +13,9 @@ from __future__ import annotations
 from typing import Literal
 
 if __name__ == "__main__":
-    from flows.alone import begin_alone
+    from flows.alone import begin_flow_alone
 
-    begin_alone()
+    begin_flow_alone()
 
 from prefect import flow, get_run_logger
 from prefect.flow_runs import suspend_flow_run
@@ -23,12 +23,12 @@ from prefect.input import RunInput
 from pydantic import Field
 
 from bcd.config import load_configuration
-from bcd.gate.overrides import answer_approval, find_waiting
+from bcd.gate.overrides import answer_approval, find_awaiting_sign_off
 from bcd.gate.verdict import Verdict
 from bcd.store.sign_off import LONGEST, SignOff
 from bcd.store.store import open_store
 from flows.forms import Text
-from flows.reporting import publish_markdown, reporting, told
+from flows.reporting import publish_markdown, report_to_prefect, told_to_prefect
 
 _DAYS = 90
 
@@ -42,7 +42,7 @@ class Approval(RunInput):
 
 
 @flow(name="approve", flow_run_name="approve bcd-idc/{version}")
-@told
+@told_to_prefect
 def approve(version: Text) -> str:
     """Asks a person about a promotion that awaits approval, and records the answer.
 
@@ -51,7 +51,7 @@ def approve(version: Text) -> str:
     """
     settings = load_configuration()
     with open_store(settings) as store:
-        waiting = find_waiting(store, version)
+        waiting = find_awaiting_sign_off(store, version)
     if waiting is None:
         get_run_logger().info("No promotion of version %s awaits approval: it was answered before.", version)
         return "answered before"
@@ -59,7 +59,7 @@ def approve(version: Text) -> str:
     publish_markdown("approval", text, f"What the gate found of version {version}")
     form = Approval.with_initial_data(description=text)
     answer = suspend_flow_run(wait_for_input=form, timeout=_DAYS * 24 * 3600)
-    with reporting(), open_store(settings) as store:
+    with report_to_prefect(), open_store(settings) as store:
         decision = answer_approval(store, version, SignOff(answer.by, answer.reason), answer.verdict)
     publish_markdown("approval-answer", "\n".join(decision.reasons), f"The answer: {decision.verdict}")
     return decision.verdict

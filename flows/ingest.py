@@ -12,22 +12,23 @@ from contextlib import nullcontext
 from pathlib import Path
 
 if __name__ == "__main__":
-    from flows.alone import begin_alone
+    from flows.alone import begin_flow_alone
 
-    begin_alone()
+    begin_flow_alone()
 
 from prefect import flow, get_run_logger, runtime, task
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
 from bcd.admission.admit import Admission, admit
-from bcd.admission.beside import describe_labels
+from bcd.admission.beside import describe_delivered_labels
 from bcd.admission.delivery import find_deliveries
-from bcd.admission.received import locate
+from bcd.admission.received import locate_in_inbox
 from bcd.admission.refused import RefusedError
-from bcd.admission.report import report_path
-from bcd.admission.sources.remote import fetch_delivery, is_url
+from bcd.admission.report import admission_report_path
+from bcd.admission.sources.remote import fetch_delivery, is_delivery_url
 from bcd.admission.waiting import find_stuck
+from bcd.bundle.watch import watch_delivery
 from bcd.config import load_configuration
 from bcd.errors import BcdError, UnavailableError
 from bcd.patches import Hospital
@@ -35,11 +36,20 @@ from bcd.settings import Settings
 from bcd.store.hospitals import list_hospitals
 from bcd.store.store import open_store
 from flows.forms import Text
-from flows.reporting import count_of, finish, link_report, publish_markdown, reporting, run_name, told
+from flows.reporting import (
+    count_of,
+    finish_flow,
+    link_report_in_artifact,
+    name_flow_run,
+    publish_markdown,
+    report_to_prefect,
+    told_to_prefect,
+)
+from flows.watch import tell_drift
 
 
-@flow(name="ingest", flow_run_name=run_name)
-@told
+@flow(name="ingest", flow_run_name=name_flow_run)
+@told_to_prefect
 def ingest(delivery: Text = "", hospital: Text = "", spacing: float | None = None) -> list[Admission]:
     """Admits deliveries: each becomes a batch, and what is refused is kept in quarantine with its reason.
 
@@ -51,18 +61,22 @@ def ingest(delivery: Text = "", hospital: Text = "", spacing: float | None = Non
     settings = load_configuration()
     faults: list[Exception] = []
     admissions: list[Admission] = []
-    with reporting():
+    with report_to_prefect():
         if delivery and runtime.deployment.id:
             # Whoever may open the dashboard's form may not therefore read every path of this machine.
-            hospital, path = locate(settings, delivery, hospital)
-            admissions.append(admit_delivery(path, hospital, spacing))
+            hospital, path = locate_in_inbox(settings, delivery, hospital)
+            admissions.append(admit_delivery_task(path, hospital, spacing))
         elif delivery:
-            fetched = fetch_delivery(delivery, settings.scratch) if is_url(delivery) else nullcontext(Path(delivery))
+            fetched = (
+                fetch_delivery(delivery, settings.scratch)
+                if is_delivery_url(delivery)
+                else nullcontext(Path(delivery))
+            )
             with fetched as path:
-                admissions.append(admit_delivery(path, Hospital(hospital), spacing))
+                admissions.append(admit_delivery_task(path, Hospital(hospital), spacing))
         for each_hospital, path in [] if delivery else _declared_deliveries(settings):
             try:
-                admissions.append(admit_delivery(path, each_hospital, spacing))
+                admissions.append(admit_delivery_task(path, each_hospital, spacing))
             except Exception as error:  # noqa: BLE001 - whatever it is, one delivery must not hold up another
                 if not isinstance(error, UnavailableError) or path.exists():  # otherwise another run has taken it
                     faults.append(error)
@@ -70,11 +84,11 @@ def ingest(delivery: Text = "", hospital: Text = "", spacing: float | None = Non
         publish_markdown("admission", _describe(settings, admissions), "What was admitted and refused")
     if faults:
         raise _join(faults, len(admissions))
-    return finish(admissions, _sum_up(admissions))
+    return finish_flow(admissions, _sum_up(admissions))
 
 
 @task(name="admit delivery", task_run_name="admit a delivery of {hospital}", cache_policy=NO_CACHE)
-def admit_delivery(path: Path, hospital: Hospital, spacing: float | None = None) -> Admission:
+def admit_delivery_task(path: Path, hospital: Hospital, spacing: float | None = None) -> Admission:
     """Admits one delivery and tells the server about a new batch."""
     settings = load_configuration()
     try:
@@ -90,7 +104,20 @@ def admit_delivery(path: Path, hospital: Hospital, spacing: float | None = None)
             resource={"prefect.resource.id": f"bcd.hospital.{hospital}", "prefect.resource.name": hospital},
             payload={"batch": admission.batch, "patches": admission.admitted, "patients": admission.patients},
         )
+        _watch(settings, admission)
     return admission
+
+
+def _watch(settings: Settings, admission: Admission) -> None:
+    """Compares a new delivery with the champion's patients; what keeps it from that is made up for by `monitor`."""
+    try:
+        with open_store(settings) as store:
+            record = watch_delivery(store, admission)
+    except BcdError as error:
+        get_run_logger().warning("%s was admitted and not compared for drift: %s", admission.delivery, error)
+        return
+    if record is not None:
+        tell_drift(settings, [record])
 
 
 def _declared_deliveries(settings: Settings) -> list[tuple[Hospital, Path]]:
@@ -141,11 +168,13 @@ def _describe(settings: Settings, admissions: list[Admission]) -> str:
     for each in admissions:
         refused, flags = _counts(each.refused), _counts(each.flags)
         note = " (admitted before)" if each.already else ""
-        report = link_report(settings, report_path(settings, each.id))
+        report = link_report_in_artifact(settings, admission_report_path(settings, each.id))
         counts = f"{each.admitted} | {refused} | {each.ignored} | {each.patients} | {flags}"
         lines.append(f"| {each.delivery}{note} | {each.hospital} | {counts} | {report} |")
     with open_store(settings) as store:
-        lines += [f"\n{each.delivery}: {line}" for each in admissions for line in describe_labels(store, each)]
+        lines += [
+            f"\n{each.delivery}: {line}" for each in admissions for line in describe_delivered_labels(store, each)
+        ]
     return "\n".join(lines)
 
 

@@ -7,26 +7,26 @@ Examples:
 from __future__ import annotations
 
 if __name__ == "__main__":
-    from flows.alone import begin_alone
+    from flows.alone import begin_flow_alone
 
-    begin_alone()
+    begin_flow_alone()
 
 from prefect import flow
 
 from bcd.config import load_configuration
 from bcd.networks.architecture import Architecture
 from bcd.preprocessing.options import PrepareOptions
-from bcd.progress import say
+from bcd.progress import say_progress
 from bcd.retraining.plan import write_plan
 from bcd.snapshots.freeze import freeze_snapshot, load_snapshot
 from bcd.snapshots.options import SplitOptions
 from bcd.store.store import open_store
 from flows.forms import Ensemble, Gate, Search, Splits, Text, Training
-from flows.reporting import publish_markdown, reporting, run_name, told
+from flows.reporting import name_flow_run, publish_markdown, report_to_prefect, told_to_prefect
 
 
-@flow(name="preprocess", flow_run_name=run_name)
-@told
+@flow(name="preprocess", flow_run_name=name_flow_run)
+@told_to_prefect
 def preprocess(
     snapshot: Text = "",
     *,
@@ -51,7 +51,7 @@ def preprocess(
         architecture: The network to train; empty: what the search chooses.
     """
     settings = load_configuration()
-    with reporting():
+    with report_to_prefect():
         if snapshot:
             frozen = load_snapshot(settings, snapshot)
         else:
@@ -67,7 +67,9 @@ def preprocess(
             gate=gate,
             architecture=architecture,
         )
-        say(f"Plan {retraining.key} of snapshot {frozen.id[:12]}: {retraining.folder(settings) / 'plan.json'}")
+        say_progress(
+            f"Plan {retraining.key} of snapshot {frozen.id[:12]}: {retraining.folder(settings) / 'plan.json'}"
+        )
         retraining.prepare(settings)
     rows = [
         f"| {split} | {row.patients} | {row.patches} | {row.positive} |" for split, row in frozen.counts().iterrows()

@@ -13,37 +13,37 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 if __name__ == "__main__":
-    from flows.alone import begin_alone
+    from flows.alone import begin_flow_alone
 
-    begin_alone()
+    begin_flow_alone()
 
 from prefect import flow
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
-from bcd.gate.plot import draw_checks
+from bcd.gate.plot import draw_gate_checks
 from bcd.gate.recheck import recheck_champion
 from bcd.gate.rule import Verdict
-from bcd.progress import say
-from bcd.retraining.stages import gate_candidate
+from bcd.progress import say_progress
+from bcd.retraining.stages import gate_stage
 from bcd.store.store import open_store
 from bcd.tracking.lookup import MODEL
 from flows.forms import Text
-from flows.reporting import publish_markdown, publish_picture, reporting, run_name, tell, told
-from flows.stages import begin
+from flows.reporting import name_flow_run, publish_markdown, publish_picture, report_to_prefect, tell, told_to_prefect
+from flows.stages import begin_stage_flow
 
 
-@flow(name="promote", flow_run_name=run_name)
-@told
+@flow(name="promote", flow_run_name=name_flow_run)
+@told_to_prefect
 def promote(plan: Text = "") -> Verdict:
     """Promotes, holds or rejects the bundle of a retraining, and says why.
 
     Args:
         plan: Id of the plan, or its beginning; empty: the plan that was written last.
     """
-    with reporting():
-        settings, retraining = begin(plan)
-        verdict = gate_candidate(settings, retraining)
+    with report_to_prefect():
+        settings, retraining = begin_stage_flow(plan)
+        verdict = gate_stage(settings, retraining)
         _publish("gate", verdict, f"The gate: {verdict.verdict}")
         tell(
             "bcd.verdict",
@@ -68,7 +68,7 @@ def promote(plan: Text = "") -> Verdict:
 def _publish(key: str, verdict: Verdict, description: str) -> None:
     publish_markdown(key, verdict.markdown(), description)
     with TemporaryDirectory() as folder:
-        picture = draw_checks(verdict, Path(folder) / "gate.png")
+        picture = draw_gate_checks(verdict, Path(folder) / "gate.png")
         if picture is not None:
             publish_picture(f"{key}-plot", picture, description)
 
@@ -85,9 +85,11 @@ def _ask(verdict: Verdict, key: str) -> None:
             as_subflow=False,  # a retraining ends; the question may stay open for weeks
         )
     except ObjectNotFound:  # no server, or nothing deployed on it
-        say(f"The promotion awaits a person's approval: {command}.")
+        say_progress(f"The promotion awaits a person's approval: {command}.")
     else:
-        say(f"The promotion awaits a person's approval: the flow `approve` asks on the dashboard, or {command}.")
+        say_progress(
+            f"The promotion awaits a person's approval: the flow `approve` asks on the dashboard, or {command}."
+        )
 
 
 if __name__ == "__main__":

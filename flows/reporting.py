@@ -26,8 +26,8 @@ from prefect.states import Completed, Failed, State
 from prefect.utilities.urls import url_for
 
 from bcd.errors import BcdError
-from bcd.progress import Advance, is_shown, show_progress
-from bcd.runtime import find_report_page
+from bcd.progress import Advance, is_progress_shown, show_progress
+from bcd.runtime import find_report_address
 from bcd.settings import LEAST_FREE, Settings
 from bcd.tracking.origin import started_from
 
@@ -47,7 +47,7 @@ class PrefectSink:
         if not total:
             yield lambda _amount: None
             return
-        artifact = create_progress_artifact(0.0, key=artifact_key(description), description=description)
+        artifact = create_progress_artifact(0.0, key=make_artifact_key(description), description=description)
         done, shown_at = 0.0, time.monotonic()
 
         def advance(amount: float) -> None:
@@ -66,15 +66,15 @@ class PrefectSink:
 
 
 @contextmanager
-def reporting() -> Iterator[None]:
+def report_to_prefect() -> Iterator[None]:
     """Shows progress in Prefect, unless a terminal shows it already; runs of MLflow link to the flow run."""
     run = runtime.flow_run.root_flow_run_id
     page = url_for("flow-run", obj_id=run) if run else None
-    with started_from(page or ""), nullcontext() if is_shown() else show_progress(PrefectSink()):
+    with started_from(page or ""), nullcontext() if is_progress_shown() else show_progress(PrefectSink()):
         yield
 
 
-def told(run: Callable[P, R]) -> Callable[P, R]:
+def told_to_prefect(run: Callable[P, R]) -> Callable[P, R]:
     """Ends a flow with the sentence of what a person can fix as the message of its state.
 
     It stands between `@flow` and the function. Whoever calls the flow, another flow or a command, gets the error.
@@ -92,9 +92,9 @@ def told(run: Callable[P, R]) -> Callable[P, R]:
     return telling
 
 
-def tell(event: str, resource: str, sentence: str) -> None:
+def tell(event: str, resource: str, sentence: str, **more: str) -> None:
     """Emits an event of which an automation of deployment.yaml may notify somebody."""
-    emit_event(event=event, resource={"prefect.resource.id": resource}, payload={"sentence": sentence})
+    emit_event(event=event, resource={"prefect.resource.id": resource}, payload={"sentence": sentence, **more})
 
 
 def tell_of_disk(settings: Settings) -> None:
@@ -104,7 +104,7 @@ def tell_of_disk(settings: Settings) -> None:
         tell("bcd.disk.low", "bcd.home", f"{free / 2**30:.1f} GiB are free on the disk of {settings.home}.")
 
 
-def finish(result: R, message: str) -> R:
+def finish_flow(result: R, message: str) -> R:
     """Ends a flow with its answer, and a sentence that the dashboard's list of runs shows.
 
     Whoever calls the flow gets the answer: Prefect takes it out of the state that is returned here.
@@ -112,7 +112,7 @@ def finish(result: R, message: str) -> R:
     return cast("R", Completed(message=message, data=result))
 
 
-def log_sentence(record: logging.LogRecord) -> bool:
+def _log_sentence(record: logging.LogRecord) -> bool:
     """Logs the sentence of what a person can fix instead of its traceback."""
     error = record.exc_info[1] if record.exc_info else None
     if isinstance(error, BcdError):
@@ -121,10 +121,10 @@ def log_sentence(record: logging.LogRecord) -> bool:
 
 
 for _logger in ("prefect.flow_runs", "prefect.task_runs", "prefect.engine"):
-    logging.getLogger(_logger).addFilter(log_sentence)
+    logging.getLogger(_logger).addFilter(_log_sentence)
 
 
-def run_name() -> str:
+def name_flow_run() -> str:
     """Names a flow run by its flow and what it is about, so that the dashboard's list can be read."""
     given = runtime.flow_run.parameters
     about = [given.get("hospital", ""), given.get("patient", ""), Path(given.get("delivery", "")).name]
@@ -132,7 +132,7 @@ def run_name() -> str:
     return " ".join([str(runtime.flow_run.flow_name), *(word.strip() for word in about if word.strip())])
 
 
-def is_scheduled() -> bool:
+def is_scheduled_flow_run() -> bool:
     """Whether a schedule started this run, and not a person or an event.
 
     It cannot be a parameter of the schedule: the server drops those when a person changes the schedule's time.
@@ -146,19 +146,19 @@ def count_of(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
-def artifact_key(text: str) -> str:
+def make_artifact_key(text: str) -> str:
     """Makes a key of the form that Prefect accepts: lower case, digits and dashes."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 def publish_markdown(key: str, markdown: str, description: str) -> None:
     """Leaves a text or a table at the flow run."""
-    create_markdown_artifact(markdown, key=artifact_key(key), description=description)
+    create_markdown_artifact(markdown, key=make_artifact_key(key), description=description)
 
 
-def link_report(settings: Settings, report: Path) -> str:
+def link_report_in_artifact(settings: Settings, report: Path) -> str:
     """Returns Markdown that opens a report: a link where `bcd up` serves it, else its path."""
-    page = find_report_page(settings, report)
+    page = find_report_address(settings, report)
     return f"[open the report]({page})" if page else f"`{report}`"
 
 

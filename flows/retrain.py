@@ -7,30 +7,30 @@ Examples:
 from __future__ import annotations
 
 if __name__ == "__main__":
-    from flows.alone import begin_alone
+    from flows.alone import begin_flow_alone
 
-    begin_alone()
+    begin_flow_alone()
 
 from prefect import flow
 
 from bcd.config import load_configuration
-from bcd.progress import say
+from bcd.progress import say_progress
 from bcd.retraining.due import find_due
-from bcd.retraining.stages import Outcome, is_finished, read_outcome
+from bcd.retraining.stages import Outcome, is_retraining_finished, read_outcome
 from bcd.store.store import open_store
 from bcd.tracking.lookup import MODEL
 from flows.evaluate import evaluate
 from flows.forms import Ensemble, Gate, Search, Splits, Text, Training
 from flows.preprocess import preprocess
 from flows.promote import promote
-from flows.reporting import count_of, finish, reporting, run_name, told
+from flows.reporting import count_of, finish_flow, name_flow_run, report_to_prefect, told_to_prefect
 from flows.search import search as search_flow
-from flows.stages import begin
+from flows.stages import begin_stage_flow
 from flows.train import train
 
 
-@flow(name="retrain", flow_run_name=run_name)
-@told
+@flow(name="retrain", flow_run_name=name_flow_run)
+@told_to_prefect
 def retrain(
     snapshot: Text = "",
     *,
@@ -53,25 +53,25 @@ def retrain(
         gate: Margins of the gate; empty: as bcd.toml says.
     """
     if when_due:
-        with reporting(), open_store(load_configuration()) as store:
+        with report_to_prefect(), open_store(load_configuration()) as store:
             due = find_due(store, splits)
-            say(due.sentence)
+            say_progress(due.sentence)
         if not due.is_due:
-            return finish(None, due.sentence)
+            return finish_flow(None, due.sentence)
     plan = preprocess(snapshot, splits=splits, search=search, training=training, ensemble=ensemble, gate=gate)
-    with reporting():
-        settings, retraining = begin(plan)
-        if is_finished(settings, retraining):
+    with report_to_prefect():
+        settings, retraining = begin_stage_flow(plan)
+        if is_retraining_finished(settings, retraining):
             outcome = read_outcome(settings, retraining)
             sentence = f"Nothing new: {_tell(outcome)}"
-            say(sentence)
-            return finish(outcome, sentence)
+            say_progress(sentence)
+            return finish_flow(outcome, sentence)
     search_flow(plan)
     train(plan)
     evaluate(plan)
     promote(plan)
     outcome = read_outcome(settings, retraining)
-    return finish(outcome, _tell(outcome))
+    return finish_flow(outcome, _tell(outcome))
 
 
 def _tell(outcome: Outcome) -> str:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if __name__ == "__main__":
-    from flows.alone import begin_alone
+    from flows.alone import begin_flow_alone
 
-    begin_alone()
+    begin_flow_alone()
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -27,23 +27,24 @@ from bcd.store.store import open_store
 from flows.forms import Scoring, Text
 from flows.reporting import (
     count_of,
-    finish,
-    is_scheduled,
-    link_report,
+    finish_flow,
+    is_scheduled_flow_run,
+    link_report_in_artifact,
+    name_flow_run,
     publish_markdown,
     publish_picture,
-    reporting,
-    run_name,
+    report_to_prefect,
     tell_of_disk,
-    told,
+    told_to_prefect,
 )
+from flows.watch import tell_drift, warn_of_patients
 
 if TYPE_CHECKING:
     from bcd.bundle.registry import Bundle
 
 
-@flow(name="score", flow_run_name=run_name)
-@told
+@flow(name="score", flow_run_name=name_flow_run)
+@told_to_prefect
 def score(
     patient: Text = "", hospital: Text = "", *, all_that_wait: bool = False, options: Scoring = None
 ) -> list[PatientScore]:
@@ -56,15 +57,16 @@ def score(
         options: How patients are scored; empty: as bcd.toml says.
     """
     from bcd.bundle.registry import load_bundle
+    from bcd.bundle.watch import watch_scored
     from bcd.store.patients import find_hospital
 
-    _check_choice(patient, all_that_wait=all_that_wait or (is_scheduled() and not patient))
+    _check_choice(patient, all_that_wait=all_that_wait or (is_scheduled_flow_run() and not patient))
     settings = load_configuration()
     options = options or settings.options("scoring", ScoreOptions)
     faults: list[Exception] = []
     scores: list[PatientScore] = []
-    tell_of_disk(settings)
-    with reporting(), open_store(settings) as store:
+    with report_to_prefect(), open_store(settings) as store:
+        tell_of_disk(settings)
         named = PatientId(patient)
         chosen = [(find_hospital(store, named, hospital or None), named)] if patient else []
         bundle = load_bundle(settings)
@@ -74,10 +76,16 @@ def score(
             except Exception as error:  # noqa: BLE001 - no patient's fault keeps another from being scored
                 get_run_logger().error("%s", error)
                 faults.append(error)
+        if not patient:
+            batches = {batch for each in scores for batch in each.batches()}
+            tell_drift(settings, watch_scored(store, bundle.name, bundle.known, batches) if batches else [])
+        warn_of_patients(scores)
     if faults:
         raise faults[0]
     named_one = f"{scores[0].hospital}/{scores[0].patient}" if len(scores) == 1 else count_of(len(scores), "patient")
-    return finish(scores, f"{named_one} scored with {bundle.name}." if scores else "No patient waits to be scored.")
+    return finish_flow(
+        scores, f"{named_one} scored with {bundle.name}." if scores else "No patient waits to be scored."
+    )
 
 
 def _check_choice(patient: str, *, all_that_wait: bool) -> None:
@@ -96,12 +104,14 @@ def score_patient_task(bundle: Bundle, hospital: Hospital, patient: PatientId, o
     key = f"{hospital}-{patient}"
     publish_picture(f"heatmap-{key}", scored.heatmap, f"Heatmap of {hospital}/{patient}. Research use only.")
     publish_markdown(
-        f"report-{key}", describe(settings, scored), f"Report of {hospital}/{patient}. Research use only."
+        f"report-{key}",
+        describe_score_artifact(settings, scored),
+        f"Report of {hospital}/{patient}. Research use only.",
     )
     return scored
 
 
-def describe(settings: Settings, scored: PatientScore) -> str:
+def describe_score_artifact(settings: Settings, scored: PatientScore) -> str:
     """Returns what the dashboard shows of a scored patient."""
     return "\n".join(
         [
@@ -109,10 +119,19 @@ def describe(settings: Settings, scored: PatientScore) -> str:
             "",
             f"- {scored.n:,} patches, {scored.coverage:.0%} of them confident",
             f"- mean calibrated probability of IDC {scored.tumour_fraction:.3f}",
-            f"- report: {link_report(settings, scored.report)}",
+            *_describe_drift(scored),
+            f"- report: {link_report_in_artifact(settings, scored.report)}",
             f"- scores: `{scored.scores}`",
         ]
     )
+
+
+def _describe_drift(scored: PatientScore) -> list[str]:
+    if scored.drift is None:
+        return []
+    state = scored.drift.state
+    said = "**not to be relied on**" if state.colour == "red" else state.title
+    return [f"- drift: {said}. {' '.join(state.sentences)}"]
 
 
 if __name__ == "__main__":

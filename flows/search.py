@@ -9,47 +9,51 @@ from __future__ import annotations
 from typing import Annotated
 
 if __name__ == "__main__":
-    from flows.alone import begin_alone
+    from flows.alone import begin_flow_alone
 
-    begin_alone()
+    begin_flow_alone()
 
 from prefect import flow
 from pydantic import Field
 
 from bcd.evaluation.report.tables import format_difference
-from bcd.retraining.stages import search_architecture
+from bcd.networks.architecture import Architecture
+from bcd.retraining.stages import search_stage
 from bcd.search.records import StudyResult
 from flows.forms import Text
-from flows.reporting import publish_markdown, publish_picture, reporting, run_name, told
-from flows.stages import begin
+from flows.reporting import name_flow_run, publish_markdown, publish_picture, report_to_prefect, told_to_prefect
+from flows.stages import begin_stage_flow
 
 
-@flow(name="search", flow_run_name=run_name)
-@told
+@flow(name="search", flow_run_name=name_flow_run)
+@told_to_prefect
 def search(
     plan: Text = "",
     workers: Annotated[int, Field(ge=0, le=256)] = 0,
+    architectures: dict[str, Architecture] | None = None,
 ) -> StudyResult:
     """Searches on train and val patients for what is better than the default by more than chance.
 
     Args:
         plan: Id of the plan, or its beginning; empty: the plan that was written last.
         workers: Trials at a time on this machine; 0: as bcd.toml says.
+        architectures: Networks of your own to try too, each under a name, written as docs/reference/architecture.md
+            says.
     """
-    with reporting():
-        settings, retraining = begin(plan, workers=workers)
-        result = search_architecture(settings, retraining)
-    publish_markdown("study", describe(result), f"Study {result.study}")
+    with report_to_prefect():
+        settings, retraining = begin_stage_flow(plan, workers=workers)
+        result = search_stage(settings, retraining, architectures)
+    publish_markdown("study", describe_study_artifact(result), f"Study {result.study}")
     for name in ("history", "learning-curves"):
         publish_picture(f"study-{name}", settings.work / result.study / "pictures" / f"{name}.png", f"Study: {name}")
     return result
 
 
-def describe(study: StudyResult) -> str:
+def describe_study_artifact(study: StudyResult) -> str:
     """Returns the verdict, the refits and the trials of a study as Markdown."""
     gains = [f"| {gain.trial} | {format_difference(gain)} |" for gain in study.gains]
     trials = [
-        f"| {trial.number} | {trial.state} | {'' if trial.value is None else f'{trial.value:.3f}'} "
+        f"| {trial.name} | {trial.state} | {'' if trial.value is None else f'{trial.value:.3f}'} "
         f"| {trial.parameters:,} | {trial.multiply_adds / 1e6:.1f} |"
         for trial in study.trials
         if trial.state != "too large"

@@ -7,29 +7,29 @@ Examples:
 from __future__ import annotations
 
 if __name__ == "__main__":
-    from flows.alone import begin_alone
+    from flows.alone import begin_flow_alone
 
-    begin_alone()
+    begin_flow_alone()
 
 from prefect import flow
 
-from bcd.retraining.stages import train_candidate
+from bcd.retraining.stages import train_stage
 from bcd.training.ensemble import TrainedEnsemble
 from flows.forms import Text
-from flows.reporting import reporting, run_name, told
-from flows.stages import begin
+from flows.reporting import name_flow_run, report_to_prefect, told_to_prefect
+from flows.stages import begin_stage_flow
 
 
-@flow(name="train", flow_run_name=run_name)
-@told
+@flow(name="train", flow_run_name=name_flow_run)
+@told_to_prefect
 def train(plan: Text = "") -> TrainedEnsemble:
     """Trains a network, or an ensemble, on train patients; val patients choose the epoch.
 
     Args:
         plan: Id of the plan, or its beginning; empty: the plan that was written last.
     """
-    with reporting():
-        return train_candidate(*begin(plan))
+    with report_to_prefect():
+        return train_stage(*begin_stage_flow(plan))
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ import psycopg
 import pytest
 from hypothesis import settings as hypothesis_settings
 
-from bcd.files import lock, whole_folder
-from bcd.runtime import enter
+from bcd.files import lock_file, whole_folder
+from bcd.runtime import enter_runtime
 from bcd.settings import Settings, load_settings
 from bcd.store.store import open_store
 
@@ -35,7 +35,7 @@ _home = tempfile.TemporaryDirectory(prefix="bcd-tests-", ignore_cleanup_errors=T
 os.environ["BCD_HOME"] = _home.name
 # A server of MLflow without it leaves a folder in shared memory, where tests/integration/test_servers.py looks.
 os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
-enter(load_settings())
+enter_runtime(load_settings())
 
 hypothesis_settings.register_profile("untimed", deadline=None)  # a busy machine is no defect
 hypothesis_settings.load_profile("untimed")
@@ -73,7 +73,7 @@ def make_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
     shared = base.parent / "made-once" if "PYTEST_XDIST_WORKER" in os.environ else base / "made-once"
 
     def make(name: str, fill: Callable[[Path], object]) -> Path:
-        with lock(shared / f".{name}.lock"):
+        with lock_file(shared / f".{name}.lock"):
             if not (shared / name).exists():
                 with whole_folder(shared / name) as partial:
                     fill(partial)

@@ -16,7 +16,7 @@ from bcd.snapshots.freeze import Snapshot, write_snapshot
 from bcd.snapshots.options import SplitOptions
 from bcd.store.batches import write_batch
 from bcd.store.deliveries import Delivery, RefusedFile, Settlement, record_delivery
-from bcd.store.spool import open_spool
+from bcd.store.spool import open_store_spool
 from bcd.store.store import Store
 
 
@@ -69,7 +69,7 @@ def store_patches(
     """
     index = list_batch(patches)
     rows, index = index.index.to_numpy(), index.reset_index(drop=True)
-    with open_spool(store.settings) as spool:
+    with open_store_spool(store.settings) as spool:
         spool.append(pixels)
         batch = write_batch(store.settings, index, spool, rows)
     record = Delivery(

@@ -33,7 +33,7 @@ from bcd.bundle.write import write_graph
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy.calibration import Calibrator
 from bcd.evaluation.policy.policy import Policy
-from bcd.gate.history import list_versions
+from bcd.gate.history import list_versions_with_verdicts
 from bcd.gate.options import GateOptions
 from bcd.gate.promotion import run_gate
 from bcd.gate.verdict import Verdict
@@ -234,7 +234,7 @@ def versions_home(five_versions: Path, tmp_path_factory: pytest.TempPathFactory)
 def undecided(versions_home: Settings, tmp_path: Path) -> Settings:
     """The five versions before anything was decided, with a catalog of the test's own."""
     client = open_client(versions_home)
-    for found in list_versions(versions_home):
+    for found in list_versions_with_verdicts(versions_home):
         for alias in found.aliases:
             client.delete_registered_model_alias(MODEL, alias)
         for tag in ("bcd.decision", "bcd.verdict", "bcd.promoted_at", "bcd.previous_champion", "bcd.reasons"):
@@ -252,7 +252,7 @@ def undecided_store(undecided: Settings) -> Store:
 @pytest.fixture
 def gate(undecided: Settings, undecided_store: Store) -> Callable[..., Verdict]:
     """Runs the gate on a version, on the snapshot of the first one."""
-    first = list_versions(undecided)[0].snapshot
+    first = list_versions_with_verdicts(undecided)[0].snapshot
 
     def _gate(challenger: str, key: str | None = None, on: Snapshot | None = None, **options: Any) -> Verdict:
         return run_gate(

@@ -13,16 +13,16 @@ from registered import make_record
 from scored import draw_scores
 
 from bcd.bundle.engine import describe_engine
-from bcd.bundle.probes import draw_tissue
-from bcd.bundle.reference import describe_scores, describe_training
+from bcd.bundle.probes import draw_tissue_probes
+from bcd.bundle.reference import describe_training, measure_reference_scores
 from bcd.bundle.released.figures import FILE, Figures, Shift, Source, Yardstick
 from bcd.bundle.seen import Seen
 from bcd.bundle.write import write_bundle
 from bcd.evaluation.evaluation import evaluate_scores
 from bcd.evaluation.options import EvaluateOptions
 
-TISSUE = draw_tissue(40)
-"""What the made-up model learned from: patients p0 to p9 of hospital public, four patches of each."""
+TISSUE = draw_tissue_probes(40)
+"""What the made-up model learned from: patients p0 to p19 of hospital public, two patches of each."""
 
 
 @pytest.fixture(scope="session")
@@ -31,12 +31,14 @@ def made_released(
 ) -> Path:
     """A folder as `bcd.bundle.released` is, made once."""
     folder = tmp_path_factory.mktemp("released")
-    patients = np.repeat([f"p{number}" for number in range(10)], 4)
-    light = np.repeat(np.random.default_rng(1).integers(-12, 13, 10), 4)[:, None, None, None]
+    patients = np.repeat([f"p{number}" for number in range(20)], 2)
+    light = np.repeat(np.random.default_rng(1).integers(-12, 13, 20), 2)[:, None, None, None]
     learned = np.clip(TISSUE.astype(int) + light, 0, 255).astype(np.uint8)
     hashes = [hashlib.sha256(patch).hexdigest() for patch in TISSUE]
     reference = describe_training(
-        lambda rows: learned[rows], patients, describe_scores(np.zeros(2), np.full(2, 0.5), ["a", "b"])
+        lambda rows: learned[rows],
+        [f"public/{one}" for one in patients],
+        measure_reference_scores(np.zeros(2), np.full(2, 0.5), ["a", "b"]),
     )
     graph = make_graph("red")
     record = make_record(
@@ -66,7 +68,7 @@ def make_figures() -> Figures:
             licence="CC0",
             citation="Nobody 2026.",
             hospital="public",
-            patients=10,
+            patients=20,
             patches=40,
             positive=20,
             digests={"batch-1.zip": "d" * 64},

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bcd.cli.main import app
-from bcd.config import TABLES, describe_settings, list_values, load_configuration
+from bcd.config import TABLES, describe_settings, list_configuration_values, load_configuration
 from bcd.errors import BcdError
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.outcome import OutcomeRule
@@ -105,7 +105,7 @@ def test_an_unknown_key_of_any_table_is_named_with_its_line_and_the_nearest(writ
         ("[evaluation.outcome]\nlevel = 0.9\n", 2, ["[evaluation] has no option outcome", "[outcome]"]),
         ("[scoring]\noutcome = {level = 0.9}\n", 2, ["[scoring] has no option outcome", "[outcome]"]),
         ("[splits]\ntrain = 0.9\n", 2, ["[splits]", "sum to 1.4"]),
-        ("[search]\ntrials = 0\n", 2, ["[search]", "trials and hours"]),
+        ("[search]\nsampler = 'grid'\n", 2, ["[search]", "grid"]),
         ("epochs = 3\n", 1, ["epochs", "[search], [training]"]),
         ("home = '/elsewhere'\n", 1, ["BCD_HOME"]),
         ("prefect_port = true\n", 1, ["prefect_port = true", "from 1 to 65535"]),
@@ -166,11 +166,11 @@ def test_a_fault_stops_every_command_before_it_begins(write: Write, command: lis
 
 
 def test_a_fault_stops_a_flow_before_it_begins(write: Write) -> None:
-    from flows.stages import begin
+    from flows.stages import begin_stage_flow
 
     write("[gate]\nmargn = 0.1\n")
     with pytest.raises(BcdError, match="margn"):
-        begin("")
+        begin_stage_flow("")
 
 
 @pytest.mark.parametrize("command", [["down"], ["retrain", "--help"], ["snapshot", "list", "--help"], []])
@@ -199,7 +199,7 @@ def test_the_origin_of_every_value_is_shown(
 
 def test_what_is_not_valid_is_shown_too(write: Write) -> None:
     write("[gate]\nmargn = 0.1\n")
-    assert [(each.key, each.where) for each in list_values() if each.where != "default"][1:] == [
+    assert [(each.key, each.where) for each in list_configuration_values() if each.where != "default"][1:] == [
         ("margn", "bcd.toml, line 2")
     ]
     result = CliRunner().invoke(app, ["config", "show"])

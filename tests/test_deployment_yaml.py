@@ -13,8 +13,8 @@ DEPLOYMENTS = yaml.safe_load((ROOT / "deployment.yaml").read_text())["deployment
 BY_NAME = pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: deployment["name"])
 
 
-def test_three_uses_and_the_question_to_a_person_are_deployed() -> None:
-    assert [deployment["name"] for deployment in DEPLOYMENTS] == ["ingest", "retrain", "score", "approve"]
+def test_four_uses_and_the_question_to_a_person_are_deployed() -> None:
+    assert [deployment["name"] for deployment in DEPLOYMENTS] == ["ingest", "retrain", "score", "monitor", "approve"]
 
 
 @BY_NAME

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bcd.progress import Advance, is_shown, say, show_progress, track
+from bcd.progress import Advance, is_progress_shown, say_progress, show_progress, track_progress
 
 
 class _Notes:
@@ -24,19 +24,19 @@ class _Notes:
 
 def test_progress_reaches_the_sink_for_the_duration_of_the_block() -> None:
     notes = _Notes()
-    assert not is_shown()
+    assert not is_progress_shown()
     with show_progress(notes):
-        assert is_shown()
-        say("begun")
-        with track("Decoding", total=3) as advance:
+        assert is_progress_shown()
+        say_progress("begun")
+        with track_progress("Decoding", total=3) as advance:
             advance(1)
             advance(2)
-    say("unheard")
+    say_progress("unheard")
     assert notes.lines == ["begun", "Decoding: 3 of 3"]
 
 
 def test_the_innermost_sink_is_the_one_that_shows() -> None:
     outer, inner = _Notes(), _Notes()
     with show_progress(outer), show_progress(inner):
-        say("here")
+        say_progress("here")
     assert (outer.lines, inner.lines) == ([], ["here"])

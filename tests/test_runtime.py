@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from bcd.runtime import environment, read_servers
+from bcd.runtime import read_running_servers, runtime_environment
 from bcd.settings import Settings, load_settings
 
 
 def test_telemetry_is_off_whatever_the_user_has_set(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "true")
-    variables = environment(settings)
+    variables = runtime_environment(settings)
     # MLflow understands only "true", and Prefect's server has a switch of its own.
     assert variables["DO_NOT_TRACK"] == "true"
     assert variables["MLFLOW_DISABLE_TELEMETRY"] == "true"
@@ -24,12 +24,12 @@ def test_telemetry_is_off_whatever_the_user_has_set(settings: Settings, monkeypa
 
 def test_prefect_keeps_its_state_under_bcd_home(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PREFECT_HOME", raising=False)
-    assert environment(settings)["PREFECT_HOME"].startswith(str(settings.home))
+    assert runtime_environment(settings)["PREFECT_HOME"].startswith(str(settings.home))
 
 
 def test_a_default_of_the_user_stays(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_BACKEND", "jax")
-    assert environment(settings)["KERAS_BACKEND"] == "jax"
+    assert runtime_environment(settings)["KERAS_BACKEND"] == "jax"
 
 
 def test_servers_are_used_only_while_they_answer(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,11 +39,11 @@ def test_servers_are_used_only_while_they_answer(settings: Settings, monkeypatch
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
         settings.servers.write_text(json.dumps({"home": str(settings.home), "urls": {"prefect": url, "mlflow": url}}))
-        variables = environment(settings)
+        variables = runtime_environment(settings)
         assert variables["PREFECT_API_URL"] == f"{url}/api"
         assert variables["MLFLOW_TRACKING_URI"] == url
-    assert "PREFECT_API_URL" not in environment(settings)
-    assert "MLFLOW_TRACKING_URI" not in environment(settings)
+    assert "PREFECT_API_URL" not in runtime_environment(settings)
+    assert "MLFLOW_TRACKING_URI" not in runtime_environment(settings)
 
 
 def test_what_a_copied_home_says_of_servers_is_about_those_of_the_other_one(
@@ -52,5 +52,5 @@ def test_what_a_copied_home_says_of_servers_is_about_those_of_the_other_one(
     settings.home.mkdir()
     settings.servers.write_text(json.dumps({"home": str(settings.home), "urls": {}, "processes": {"worker": {}}}))
     shutil.copytree(settings.home, tmp_path / "copy")
-    assert "worker" in read_servers(settings)["processes"]
-    assert read_servers(load_settings(tmp_path / "copy")) == {}
+    assert "worker" in read_running_servers(settings)["processes"]
+    assert read_running_servers(load_settings(tmp_path / "copy")) == {}

@@ -16,29 +16,29 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from bcd.admission.attempts import one_attempt
-from bcd.admission.beside import apply_labels
+from bcd.admission.attempts import count_admission_attempt
+from bcd.admission.beside import apply_delivered_labels
 from bcd.admission.cut import cut_slides
 from bcd.admission.declared import read_declarations
 from bcd.admission.examine import examine_files
-from bcd.admission.machine import told_of_machine
+from bcd.admission.machine import explain_machine_faults
 from bcd.admission.naming import Naming
 from bcd.admission.plan import plan_admission
-from bcd.admission.received import claim, is_waiting, leave_inbox, set_aside
+from bcd.admission.received import claim_delivery, is_waiting, leave_inbox, set_delivery_aside
 from bcd.admission.refused import explain_refused, refuse_whole
-from bcd.admission.report import write_report
+from bcd.admission.report import write_admission_report
 from bcd.admission.settle import Draft, settle
 from bcd.admission.sources.open import open_source
 from bcd.admission.sources.source import Source
 from bcd.errors import BcdError, UnavailableError
 from bcd.options import Microns
 from bcd.patches import Hospital
-from bcd.progress import say
-from bcd.store.catalog import patiently
+from bcd.progress import say_progress
+from bcd.store.catalog import retry_while_database_away
 from bcd.store.deliveries import Delivery
-from bcd.store.hospitals import COARSEST, find_declared
+from bcd.store.hospitals import COARSEST, find_declared_hospital
 from bcd.store.pseudonyms import open_pseudonyms
-from bcd.store.spool import open_spool
+from bcd.store.spool import open_store_spool
 from bcd.store.store import Store
 
 _NONE: Mapping[str, str] = MappingProxyType({})
@@ -75,16 +75,16 @@ def admit(store: Store, path: Path, hospital: Hospital, *, spacing: Microns | No
         UnavailableError: The machine, the store or the key of pseudonyms is at fault; the delivery stays where it is.
         BcdError: There is no such delivery, or its hospital is not declared.
     """
-    declared = patiently(lambda: find_declared(store, hospital))
+    declared = retry_while_database_away(lambda: find_declared_hospital(store, hospital))
     naming = _open_naming(store, hospital)
     name = naming.show_title(path.name)
     failure: Exception | None = None
     try:
-        with claim(store.settings, path):
+        with claim_delivery(store.settings, path):
             try:
                 with (
-                    one_attempt(store, path, hospital, title=name),
-                    told_of_machine(store.settings),
+                    count_admission_attempt(store, path, hospital, title=name),
+                    explain_machine_faults(store.settings),
                     open_source(path, store.settings.scratch) as source,
                 ):
                     admission = admit_source(
@@ -103,7 +103,7 @@ def admit(store: Store, path: Path, hospital: Hospital, *, spacing: Microns | No
                 if not path.exists():
                     raise
                 failure = error  # whatever a delivery brings about is its own, and stops no other
-                with told_of_machine(store.settings):
+                with explain_machine_faults(store.settings):
                     record = refuse_whole(store, path, hospital, naming=naming, error=error)
                 admission = Admission(**vars(record))
             _conclude(store, path, admission, hides=naming.hides)
@@ -116,7 +116,7 @@ def admit(store: Store, path: Path, hospital: Hospital, *, spacing: Microns | No
 
 def _open_naming(store: Store, hospital: Hospital) -> Naming:
     try:
-        return Naming(patiently(lambda: open_pseudonyms(store, hospital)))
+        return Naming(retry_while_database_away(lambda: open_pseudonyms(store, hospital)))
     except BcdError as error:  # a key that is missing is no fault of the delivery, which waits for it
         raise UnavailableError(error.what, error.fix) from error
 
@@ -126,7 +126,7 @@ def _conclude(store: Store, path: Path, admission: Admission, *, hides: bool) ->
     failure = None
     try:
         try:
-            patiently(lambda: write_report(store, admission.id))
+            retry_while_database_away(lambda: write_admission_report(store, admission.id))
         except (BcdError, OSError):
             raise
         except Exception as error:  # noqa: BLE001 - raised below: found in the inbox again, it would fail for ever
@@ -134,7 +134,7 @@ def _conclude(store: Store, path: Path, admission: Admission, *, hides: bool) ->
         if admission.reason is None:
             leave_inbox(store, path, admission, hides=hides)
         elif is_waiting(store.settings, path, admission.hospital):
-            set_aside(
+            set_delivery_aside(
                 store.settings,
                 path,
                 admission.hospital,
@@ -184,16 +184,18 @@ def admit_source(
         BcdError: Nothing in a release is admissible, or the store cannot be written; then nothing is stored.
     """
     naming = naming or Naming(None)
-    with told_of_machine(store.settings), open_spool(store.settings) as spool:
+    with explain_machine_faults(store.settings), open_store_spool(store.settings) as spool:
         declared = read_declarations(source, naming, store.settings.scratch)
         plan = plan_admission(source, naming, declared=declared, title=title, waived=waived, labels=labels)
         findings = examine_files(source, plan, spool)
         cut_slides(source, plan, findings, spool, scratch=store.settings.scratch, spacing=spacing, coarsest=coarsest)
-        apply_labels(source, findings, plan.tables, hospital=hospital, naming=naming, scratch=store.settings.scratch)
+        apply_delivered_labels(
+            source, findings, plan.tables, hospital=hospital, naming=naming, scratch=store.settings.scratch
+        )
         draft = Draft(name, hospital, source, spool, findings, naming.hides, is_release)
         if plan.slides:
             draft = replace(draft, spacing=spacing, coarsest=coarsest)
         record, already = settle(store, draft)
     if already and record.reason is None:
-        say(f"{name} of {hospital} was admitted before: nothing changes.")
+        say_progress(f"{name} of {hospital} was admitted before: nothing changes.")
     return Admission(**vars(record), already=already)

@@ -19,9 +19,9 @@ from bcd.admission.received import is_waiting
 from bcd.admission.rules import DeliveryError
 from bcd.errors import BcdError, UnavailableError
 from bcd.patches import Hospital
-from bcd.progress import say
+from bcd.progress import say_progress
 from bcd.store import tables
-from bcd.store.catalog import patiently
+from bcd.store.catalog import retry_while_database_away
 from bcd.store.store import Store
 
 MOST_ATTEMPTS = 3
@@ -30,7 +30,7 @@ _ATTEMPTS = tables.attempts.c
 
 
 @contextmanager
-def one_attempt(store: Store, path: Path, hospital: Hospital, *, title: str) -> Iterator[None]:
+def count_admission_attempt(store: Store, path: Path, hospital: Hospital, *, title: str) -> Iterator[None]:
     """Counts the block as an attempt to admit a delivery; one that lies outside the inbox is not counted.
 
     Args:
@@ -50,15 +50,15 @@ def one_attempt(store: Store, path: Path, hospital: Hospital, *, title: str) -> 
     known_by = f"{hospital}\0{title}\0{state.st_ino}\0{state.st_mtime_ns}"
     delivery = hashlib.sha256(known_by.encode("utf-8", "surrogatepass")).hexdigest()
     mine = _ATTEMPTS.delivery == delivery
-    ended = patiently(lambda: _count(store, mine))
+    ended = retry_while_database_away(lambda: _count(store, mine))
     if ended >= MOST_ATTEMPTS:
-        patiently(lambda: _delete(store, mine))
+        retry_while_database_away(lambda: _delete(store, mine))
         raise DeliveryError(
             "suspected", f"{title} ended {ended} attempts to admit it: each was killed, or ran out of memory."
         )
     if ended:
-        say(f"{ended} of {MOST_ATTEMPTS} attempts to admit {title} were killed, or ran out of memory.")
-    number = patiently(lambda: _begin(store, delivery))
+        say_progress(f"{ended} of {MOST_ATTEMPTS} attempts to admit {title} were killed, or ran out of memory.")
+    number = retry_while_database_away(lambda: _begin(store, delivery))
     try:
         yield
     except BaseException as error:
@@ -74,7 +74,7 @@ def _forget(store: Store, which: sa.ColumnElement[bool]) -> None:
     try:
         _delete(store, which)
     except (BcdError, OSError, sa.exc.SQLAlchemyError) as error:
-        say(f"An attempt stays counted, because the catalog cannot be written ({type(error).__name__}).")
+        say_progress(f"An attempt stays counted, because the catalog cannot be written ({type(error).__name__}).")
 
 
 def _count(store: Store, which: sa.ColumnElement[bool]) -> int:

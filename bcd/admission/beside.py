@@ -22,11 +22,11 @@ from bcd.admission.sources.source import Source, UnreadableFileError
 from bcd.errors import BcdError
 from bcd.files import partial_folder
 from bcd.patches import CELL, Hospital
-from bcd.progress import say
+from bcd.progress import say_progress
 from bcd.store.deliveries import Delivery
-from bcd.store.delivery_queries import list_refused
-from bcd.store.label_files import Call, read_labels
-from bcd.store.matching import find_rows, match_rows
+from bcd.store.delivery_queries import list_stored_refusals
+from bcd.store.label_files import Call, read_label_table
+from bcd.store.matching import find_matched_rows, match_table_rows
 from bcd.store.store import Store
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ MAX_BYTES = 512 << 20
 """A larger table is refused; that of the whole public set has 10 MiB."""
 
 
-def apply_labels(
+def apply_delivered_labels(
     source: Source, findings: Findings, members: list[int], *, hospital: Hospital, naming: Naming, scratch: Path
 ) -> None:
     """Labels the unlabelled patches by the delivery's tables; refuses patches whose name says another label.
@@ -59,18 +59,18 @@ def apply_labels(
                 if is_alone:
                     findings.refused[member] = Refusal("labels-alone", _ALONE)
                     continue
-                labels = read_labels(path, hospital, call)
+                labels = read_label_table(path, hospital, call)
             _apply(findings, labels, source.names[member], hospital, call)
         except BcdError as error:
             findings.refused[member] = Refusal("labels-file", f"{error.what} {error.fix}")
-            say(error.what)
+            say_progress(error.what)
         except UnreadableFileError as error:
             findings.refused[member] = Refusal(error.rule, f"The file cannot be read: {error}.")
 
 
-def describe_labels(store: Store, record: Delivery) -> list[str]:
+def describe_delivered_labels(store: Store, record: Delivery) -> list[str]:
     """Says in sentences how a delivery's tables of labels and its patches fit together; nothing where it has none."""
-    lines = [each.message for each in list_refused(store, record.id) if each.rule == "labels-file"]
+    lines = [each.message for each in list_stored_refusals(store, record.id) if each.rule == "labels-file"]
     if record.label_note:
         lines.insert(0, record.label_note)
     if lines or record.label_rows:
@@ -95,13 +95,13 @@ def _apply(findings: Findings, labels: pd.DataFrame, table: str, hospital: Hospi
     name = PurePosixPath(table).name
     types = {"patient": "str", "slide": "str", "x": "int64", "y": "int64"}
     patches = findings.patches[CELL[1:]].astype(types).assign(hospital=str(hospital))
-    is_found = find_rows(labels, patches)
+    is_found = find_matched_rows(labels, patches)
     findings.label_rows += len(labels)
     findings.unmatched_rows += int((~is_found).sum())
-    match = match_rows(name, "this delivery", labels, patches, is_found=is_found, call=call)
+    match = match_table_rows(name, "this delivery", labels, patches, is_found=is_found, call=call)
     if match.note:
         findings.label_notes.append(match.note)
-        say(match.note)
+        say_progress(match.note)
     given = labels.loc[labels["label"].notna(), [*CELL, "label"]].drop_duplicates(CELL)
     said = patches.merge(given, on=CELL, how="left")["label"].fillna(UNLABELLED).to_numpy().astype(np.int8)
     _label(findings, said, table)

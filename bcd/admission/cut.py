@@ -16,17 +16,17 @@ import numpy as np
 
 from bcd.admission.examine import as_hex
 from bcd.admission.findings import Findings
-from bcd.admission.pixels import find_blank, hash_pixels, look_at_pixels, raise_flags
+from bcd.admission.pixels import find_blank, flag_delivered_pixels, hash_delivered_pixels, look_at_pixels
 from bcd.admission.plan import UNLABELLED, Plan, SlideFile
 from bcd.admission.rules import Refusal
-from bcd.admission.slides.dicom import group_series
+from bcd.admission.slides.dicom import group_dicom_series
 from bcd.admission.slides.names import TIFF_SUFFIXES, is_dicom
 from bcd.admission.slides.reading import open_slide
 from bcd.admission.slides.tiling import SlideError, Tiles, tile_slide
 from bcd.admission.sources.source import Source, UnreadableFileError
 from bcd.files import partial_folder
 from bcd.options import Microns
-from bcd.progress import say, track
+from bcd.progress import say_progress, track_progress
 from bcd.store.complete import CompleteSlide
 from bcd.store.frames import Frame, SlideFrame
 from bcd.store.hospitals import COARSEST
@@ -65,7 +65,7 @@ def cut_slides(
     if not plan.slides:
         return
     frames = [findings.patches]
-    with track("Cutting slides", total=len(plan.slides)) as advance:
+    with track_progress("Cutting slides", total=len(plan.slides)) as advance:
         for planned in plan.slides:
             for slide, path in _open(source, planned, findings, scratch):
                 try:
@@ -78,7 +78,7 @@ def cut_slides(
                 findings.frames.append(SlideFrame(slide.patient, slide.slide, frame))
                 if slide.complete is not False:
                     findings.complete.append(CompleteSlide(slide.patient, slide.slide, "tiled"))
-                say(f"{findings.names[slide.member]}: {sum(map(len, cut)):,} patches with tissue.")
+                say_progress(f"{findings.names[slide.member]}: {sum(map(len, cut)):,} patches with tissue.")
             advance(1)
     findings.patches = _in_order(frames)
 
@@ -134,7 +134,7 @@ def _tell_apart(planned: SlideFile, path_of: Mapping[int, Path], findings: Findi
     if not is_dicom(PurePosixPath(path_of[planned.member].name)):
         return [planned]
     members = sorted(path_of)
-    series, strays = group_series([path_of[member] for member in members])
+    series, strays = group_dicom_series([path_of[member] for member in members])
     if not series:
         return [planned]
     slides = [
@@ -173,8 +173,8 @@ def _rows(slide: SlideFile, tiles: Tiles, spool: Spool) -> pd.DataFrame:
             "x": tiles.xs[kept].astype(np.int32),
             "y": tiles.ys[kept].astype(np.int32),
             "label": np.int8(UNLABELLED),
-            "pixel_sha256": as_hex(hash_pixels(pixels)),
-            "flags": raise_flags(shown)[kept],
+            "pixel_sha256": as_hex(hash_delivered_pixels(pixels)),
+            "flags": flag_delivered_pixels(shown)[kept],
             "red": shown.colours[kept, 0],
             "green": shown.colours[kept, 1],
             "blue": shown.colours[kept, 2],

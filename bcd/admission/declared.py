@@ -25,7 +25,7 @@ from bcd.admission.slides.names import (
     PICTURE_SUFFIXES,
     SLIDE_SUFFIXES,
     SlideName,
-    explain_patient,
+    explain_slide_patient,
     is_dicom,
     is_slide,
     parse_stem,
@@ -35,8 +35,15 @@ from bcd.errors import BcdError
 from bcd.files import partial_folder
 from bcd.options import Microns
 from bcd.patches import PatchName
-from bcd.progress import say
-from bcd.store.table_files import SPREADSHEET_SUFFIXES, SUFFIXES, as_numbers, as_whole, read_table, rename_columns
+from bcd.progress import say_progress
+from bcd.store.table_files import (
+    SPREADSHEET_SUFFIXES,
+    SUFFIXES,
+    parse_table_integers,
+    parse_table_numbers,
+    read_table_file,
+    rename_table_columns,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,11 +139,11 @@ def _take_table(found: Declarations, member: int, source: Source, naming: Naming
         return
     if unmatched:
         found.refused[member] = naming.show_refusal(Refusal("slides-file", _tell_unmatched(title, rows, unmatched)))
-        say(found.refused[member].message)
+        say_progress(found.refused[member].message)
     without = [name for place, name in enumerate(source.names) if _lacks_row(found, place, name)]
     if without and not naming.hides:
         shown = ", ".join(without[:_SHOWN])
-        say(f"{title} has no row for {len(without):,} of the slides, which go by their own names: {shown}.")
+        say_progress(f"{title} has no row for {len(without):,} of the slides, which go by their own names: {shown}.")
 
 
 def _tell_unmatched(title: str, rows: dict[int, tuple[str, Declared]], unmatched: list[int]) -> str:
@@ -157,7 +164,7 @@ def _read(source: Source, member: int, scratch: Path) -> pd.DataFrame:
     with partial_folder(scratch) as folder:  # what a killed process leaves goes with the next
         path = folder.joinpath(PurePosixPath(source.names[member]).name.lower())
         source.copy(member, path)
-        table = rename_columns(path, read_table(path), _SYNONYMS)
+        table = rename_table_columns(path, read_table_file(path), _SYNONYMS)
     missing = [name for name in _COLUMNS if name not in table.columns]
     if missing:
         raise BcdError(
@@ -173,17 +180,17 @@ def _read_rows(table: pd.DataFrame, title: str) -> Iterator[tuple[int, tuple[str
     Raises:
         BcdError: Rows are faulty; the first of them are named.
     """
-    spacings = as_numbers(table["spacing"])
+    spacings = parse_table_numbers(table["spacing"])
     faults = []
     rows = []
-    for place, (line, row) in enumerate(table.assign(slide=as_whole(table["slide"])).iterrows()):
+    for place, (line, row) in enumerate(table.assign(slide=parse_table_integers(table["slide"])).iterrows()):
         file, patient, slide = (str(row[name]) for name in _COLUMNS)
         name = parse_stem(f"{patient}_idx{slide or ONLY_SLIDE}")
         spacing = float(spacings[place]) if row["spacing"] else None
         answer = str(row["complete"]).casefold()
         if name is None:
             faults.append(
-                (line, explain_patient(patient) or f'the slide "{slide}" is no number of one to six digits')
+                (line, explain_slide_patient(patient) or f'the slide "{slide}" is no number of one to six digits')
             )
         elif spacing is not None and not spacing > 0:
             faults.append((line, f'the spacing "{row["spacing"]}" is no number of µm per pixel'))

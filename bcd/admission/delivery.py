@@ -25,14 +25,14 @@ from pathlib import Path, PurePosixPath
 
 from bcd.admission.declared import SLIDES_FILES
 from bcd.admission.plan import LABELS_FILES
-from bcd.admission.received import is_settled
+from bcd.admission.received import is_settled_in_inbox
 from bcd.admission.slides.names import is_slide
 from bcd.admission.sources.folders import walk
-from bcd.admission.sources.open import is_whole, list_names
+from bcd.admission.sources.open import is_whole_archive, list_delivered_names
 from bcd.admission.sources.source import is_litter
 from bcd.errors import BcdError
 from bcd.patches import Hospital, PatchName, is_patch_of_another_format
-from bcd.progress import say
+from bcd.progress import say_progress
 from bcd.settings import Settings
 from bcd.store.hospitals import check_hospital
 
@@ -52,7 +52,7 @@ def check_delivery(path: Path) -> None:
     Raises:
         BcdError: It is missing, cannot be opened, is empty, or no file in it is named as a patch, slide or table.
     """
-    check_names(path, list_names(path))
+    check_names(path, list_delivered_names(path))
 
 
 def check_names(path: Path, names: Iterable[str]) -> None:
@@ -81,13 +81,13 @@ def check_names(path: Path, names: Iterable[str]) -> None:
     )
 
 
-def patient_ids(path: Path) -> set[str]:
+def list_delivered_patients(path: Path) -> set[str]:
     """Returns the patients that the names of a delivery's patches name; reads no file.
 
     Raises:
         BcdError: The delivery is missing, or nothing that can be opened.
     """
-    parsed = (PatchName.parse(name.name) for name in _without_litter(list_names(path)))
+    parsed = (PatchName.parse(name.name) for name in _without_litter(list_delivered_names(path)))
     return {name.patient for name in parsed if name is not None}
 
 
@@ -102,7 +102,7 @@ def find_deliveries(settings: Settings) -> list[tuple[Hospital, Path]]:
             hospital = check_hospital(folder.name)
             waiting = sorted(path for path in folder.iterdir() if not is_hidden(path))
         except (BcdError, OSError) as error:  # one hospital's folder stops no other
-            say(f"Nothing in {folder} is admitted: {error}")
+            say_progress(f"Nothing in {folder} is admitted: {error}")
             continue
         found += [(hospital, path) for path in waiting if _is_ready(path, settings.inbox_quiet_seconds)]
     return found
@@ -111,7 +111,7 @@ def find_deliveries(settings: Settings) -> list[tuple[Hospital, Path]]:
 def _is_ready(path: Path, quiet_seconds: float) -> bool:
     try:
         changed, under_way = _look_around(path)
-        if is_settled(path, changed):
+        if is_settled_in_inbox(path, changed):
             return False
     except FileNotFoundError:  # it is changing right now
         return False
@@ -123,7 +123,7 @@ def _is_ready(path: Path, quiet_seconds: float) -> bool:
     if not under_way and _has_its_end(path):
         return True
     # Without its name, which of a raw hospital may name somebody.
-    say(f"A delivery of {path.parent.name} waits: {under_way or 'the end of the archive is missing'}.")
+    say_progress(f"A delivery of {path.parent.name} waits: {under_way or 'the end of the archive is missing'}.")
     return False
 
 
@@ -141,7 +141,7 @@ def _look_around(path: Path) -> tuple[float, str]:
 
 def _has_its_end(path: Path) -> bool:
     try:
-        return is_whole(path)
+        return is_whole_archive(path)
     except (BcdError, OSError):  # nothing that can be opened, so far
         return False
 

@@ -18,13 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcd.admission.findings import DIGEST_BYTES, Findings
-from bcd.admission.pixels import blank_refusal, find_blank, hash_pixels, look_at_pixels, raise_flags
+from bcd.admission.pixels import (
+    blank_refusal,
+    find_blank,
+    flag_delivered_pixels,
+    hash_delivered_pixels,
+    look_at_pixels,
+)
 from bcd.admission.plan import Plan
 from bcd.admission.png import MAX_BYTES, check_bytes, decode_patch
 from bcd.admission.rules import Refusal
 from bcd.admission.sources.containers import archive_kind
 from bcd.admission.sources.source import Source, UnreadableFileError
-from bcd.progress import track
+from bcd.progress import track_progress
 from bcd.store.spool import PATCH_SHAPE, Spool
 
 if TYPE_CHECKING:
@@ -68,7 +74,7 @@ def examine_files(source: Source, plan: Plan, spool: Spool) -> Findings:
     kept = _Kept()
     chunks = [range(start, min(start + CHUNK, len(members))) for start in range(0, len(members), CHUNK)]
     others = [*plan.refused, *plan.slide_tables]
-    with track("Reading files", total=len(members) + len(others)) as advance:
+    with track_progress("Reading files", total=len(members) + len(others)) as advance:
         for look in _map_in_order(lambda rows: _look_at_patches(source, rows, members, plan.shown_blank), chunks):
             _take(look, digests, refused)
             kept.append(look, spool)
@@ -116,7 +122,7 @@ def _look_at_decoded(
     look: _Look, pixels: NDArray[np.uint8], members: NDArray[np.int32], shown_blank: set[int]
 ) -> None:
     shown = look_at_pixels(pixels)
-    blank, flags, colours = find_blank(shown), raise_flags(shown), shown.colours
+    blank, flags, colours = find_blank(shown), flag_delivered_pixels(shown), shown.colours
     if blank.any():
         blank &= [int(members[row]) not in shown_blank for row in look.rows]
         for place in np.flatnonzero(blank):
@@ -125,7 +131,7 @@ def _look_at_decoded(
         pixels, colours, flags = pixels[good], colours[good], flags[good]
         look.rows = [look.rows[place] for place in good]
     look.pixels, look.colours, look.flags = pixels, colours, flags
-    look.pixel_digests = hash_pixels(pixels)
+    look.pixel_digests = hash_delivered_pixels(pixels)
 
 
 def _hash_files(source: Source, members: Sequence[int], refused: dict[int, Refusal]) -> _Look:

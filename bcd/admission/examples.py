@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from bcd.pages import embed_picture
+from bcd.pages import embed_picture_in_page
 from bcd.patches import PatchName
 from bcd.store.batches import open_pixels
 from bcd.store.deliveries import Delivery, RefusedFile
-from bcd.store.delivery_queries import find_admitted
+from bcd.store.delivery_queries import find_batch_of_patch
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -55,7 +55,7 @@ class Example:
     message: str = ""
 
 
-def choose_evenly(values: Sequence[T], number: int) -> list[T]:
+def choose_refused_evenly(values: Sequence[T], number: int) -> list[T]:
     """Returns at most `number` values, from the first to the last in equal steps."""
     if len(values) <= number:
         return list(values)
@@ -78,7 +78,7 @@ class Gallery:
 
     def show_refused(self, file: RefusedFile, place: int) -> Example:
         """Returns the picture of a refused file, captioned with its place in the delivery's list, counted from 1."""
-        name = patch_name(file)
+        name = parse_refused_name(file)
         image = None
         if file.kept is not None and file.rule != "withdrawn" and (name is None or name.patient not in self.hidden):
             image = open_small(self.store.settings.quarantine / self.delivery.id / file.kept)
@@ -93,7 +93,7 @@ class Gallery:
 
     def show_held(self, name: PatchName) -> Example | None:
         """Returns the picture that a batch holds of the same place; None where none does or it is not to be shown."""
-        found = None if name.patient in self.hidden else find_admitted(self.store, self.delivery.hospital, name)
+        found = None if name.patient in self.hidden else find_batch_of_patch(self.store, self.delivery.hospital, name)
         if found is None:
             return None
         batch, row = found
@@ -113,7 +113,7 @@ class Gallery:
         index = pd.read_parquet(file, columns=["patient", "slide", "x", "y", "flags"])
         flagged = index["flags"].str.split().map(lambda names: flag in names).to_numpy(dtype=bool)
         shown = flagged & ~index["patient"].isin(self.hidden).to_numpy()
-        rows = choose_evenly(np.flatnonzero(shown).tolist(), number)
+        rows = choose_refused_evenly(np.flatnonzero(shown).tolist(), number)
         pixels = open_pixels(self.store.settings, self.delivery.batch)
         columns = (index[column].iloc[rows] for column in ("patient", "slide", "x", "y"))
         names = [PatchName(patient, slide, x, y, None) for patient, slide, x, y in zip(*columns, strict=True)]
@@ -142,7 +142,7 @@ def open_small(path: Path) -> Image | None:
         return None
 
 
-def patch_name(file: RefusedFile) -> PatchName | None:
+def parse_refused_name(file: RefusedFile) -> PatchName | None:
     """Returns what a refused file's name says; None where it is not named as a patch."""
     return PatchName.parse(file.name.rpartition("/")[2])
 
@@ -164,7 +164,7 @@ def _data_uri(image: Image) -> str:
     image.thumbnail((_SHOWN_EDGE, _SHOWN_EDGE))
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=_JPEG_QUALITY)
-    return embed_picture(buffer.getvalue(), "jpeg")
+    return embed_picture_in_page(buffer.getvalue(), "jpeg")
 
 
 def _patch_uri(pixels: np.ndarray) -> str:

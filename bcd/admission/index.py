@@ -21,7 +21,7 @@ SLIDE = ["patient", "slide"]
 CHANNELS = ["red", "green", "blue"]
 
 
-def make_index(
+def make_batch_index(
     hospital: Hospital,
     findings: Findings,
     standing: pd.DataFrame,
@@ -60,13 +60,13 @@ def make_index(
     )
 
 
-def count_flags(index: pd.DataFrame) -> dict[str, int]:
+def count_delivered_flags(index: pd.DataFrame) -> dict[str, int]:
     """Counts the patches with each flag that any has."""
     counts = {flag: int(index["flags"].str.contains(flag).sum()) for flag in FLAG_BIT}
     return {flag: count for flag, count in counts.items() if count}
 
 
-def measure_stains(standing: pd.DataFrame) -> list[StainRecord]:
+def measure_delivered_stains(standing: pd.DataFrame) -> list[StainRecord]:
     """Measures the mean optical density of each slide's patches."""
     if standing.empty:
         return []

@@ -20,7 +20,7 @@ _NO_THREAD = "can't start new thread"
 
 
 @contextmanager
-def told_of_machine(settings: Settings) -> Iterator[None]:
+def explain_machine_faults(settings: Settings) -> Iterator[None]:
     """Turns a fault of the machine into an error that a user can fix; what was written by then is removed.
 
     Raises:

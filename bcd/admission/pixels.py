@@ -66,7 +66,7 @@ def look_at_pixels(patches: NDArray[np.uint8]) -> Shown:
     column = patches.reshape(n * edge, edge, 3)  # one picture of n patches: few calls for many patches
     blocks: NDArray[np.uint8] = cv2.resize(column, (5, 5 * n), interpolation=cv2.INTER_AREA)
     colours = cv2.resize(blocks, (1, n), interpolation=cv2.INTER_AREA).reshape(n, 3)
-    spread = spread_of(blocks.reshape(n, 25, 3)).max(axis=1)
+    spread = _channel_spread(blocks.reshape(n, 25, 3)).max(axis=1)
     green = cv2.extractChannel(column, 1)
     bends: NDArray[np.uint8] = cv2.Laplacian(green, cv2.CV_8U, scale=4).reshape(n, edge, edge)
     inner = np.ascontiguousarray(bends[:, 1:-1]).reshape(n * (edge - 2), edge)  # without the seams between patches
@@ -74,7 +74,7 @@ def look_at_pixels(patches: NDArray[np.uint8]) -> Shown:
     return Shown(detail.max(axis=1).astype(np.float32) / 2, colours, spread)
 
 
-def hash_pixels(patches: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def hash_delivered_pixels(patches: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Returns the sha256 of each patch's pixels, in the order of rows, columns, channels however they lie in memory.
 
     Args:
@@ -93,7 +93,7 @@ def find_blank(shown: Shown) -> NDArray[np.bool_]:
     return blank
 
 
-def spread_of(colours: NDArray[np.uint8]) -> NDArray[np.int16]:
+def _channel_spread(colours: NDArray[np.uint8]) -> NDArray[np.int16]:
     """Returns the difference between the strongest and the weakest channel of colours, (…, 3) to (…)."""
     red, green, blue = colours[..., 0], colours[..., 1], colours[..., 2]
     strongest = np.maximum(np.maximum(red, green), blue)  # many times faster than over an axis of three
@@ -110,10 +110,10 @@ def blank_refusal(colour: NDArray[np.uint8]) -> Refusal:
     return Refusal("blank", f"The patch shows nothing: all of it is about red {red}, green {green}, blue {blue}.")
 
 
-def raise_flags(shown: Shown) -> NDArray[np.uint8]:
+def flag_delivered_pixels(shown: Shown) -> NDArray[np.uint8]:
     """Returns the flags `blur`, `sharp` and `pen` of patches, as bits (n,) of FLAG_BIT."""
     blur, sharp = shown.detail < BLUR_DETAIL, shown.detail > SHARP_DETAIL
-    pen = (shown.colours[:, 1] >= shown.colours[:, 0]) & (spread_of(shown.colours) >= PEN_SPREAD)
+    pen = (shown.colours[:, 1] >= shown.colours[:, 0]) & (_channel_spread(shown.colours) >= PEN_SPREAD)
     bits = blur * FLAG_BIT["blur"] + sharp * FLAG_BIT["sharp"] + pen * FLAG_BIT["pen"]
     flags: NDArray[np.uint8] = bits.astype(np.uint8)
     return flags

@@ -17,12 +17,12 @@ import numpy as np
 
 from bcd.admission.declared import SLIDES_FILES, Declarations
 from bcd.admission.naming import Naming
-from bcd.admission.rules import Refusal, check_folders, check_place, folder_label
+from bcd.admission.rules import Refusal, check_folders, folder_label, refuse_off_grid
 from bcd.admission.slides.names import (
     PICTURE_SUFFIXES,
     SlideName,
-    companions,
     explain_misfit,
+    find_companion_files,
     is_dicom,
     is_slide,
     name_by_file,
@@ -192,7 +192,7 @@ class _Planner:
 
     def _take_patch(self, member: int, folders: list[str], patch: PatchName, name: str) -> None:
         waived = self._waived.get(name)
-        broken = (check_folders(folders, patch, self._top), check_place(patch))
+        broken = (check_folders(folders, patch, self._top), refuse_off_grid(patch))
         refusal = next((one for one in broken if one is not None and one.rule != waived), None)
         if refusal is not None:
             self._refused[member] = self._naming.show_refusal(refusal)
@@ -211,7 +211,7 @@ class _Planner:
         if self._declared.fault is not None:  # which may be the table that says whose the slide is
             self._refused[member] = self._declared.fault
             return
-        parts = companions(self._source.names, member, self._name_of)
+        parts = find_companion_files(self._source.names, member, self._name_of)
         parts = [one for one in parts if self._may_belong(one, path)]
         self._taken.update(parts)
         patient, slide = self._naming.patient(name[0]), name[1]

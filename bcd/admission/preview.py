@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bcd.admission.beside import apply_labels
+from bcd.admission.beside import apply_delivered_labels
 from bcd.admission.cut import cut_slides
 from bcd.admission.declared import read_declarations
 from bcd.admission.delivery import check_names
 from bcd.admission.duplicates import refuse_duplicates
 from bcd.admission.examine import examine_files
 from bcd.admission.findings import commonest_rule, count_rules
-from bcd.admission.index import make_index
+from bcd.admission.index import make_batch_index
 from bcd.admission.naming import Naming
 from bcd.admission.plan import plan_admission
 from bcd.admission.rules import DeliveryError
@@ -102,7 +102,9 @@ def look_at(
             plan = plan_admission(source, naming, declared=declared, title=title, any_name=any_name)
             findings = examine_files(source, plan, spool)
             cut_slides(source, plan, findings, spool, scratch=Path(scratch), spacing=spacing)
-            apply_labels(source, findings, plan.tables, hospital=hospital, naming=naming, scratch=Path(scratch))
+            apply_delivered_labels(
+                source, findings, plan.tables, hospital=hospital, naming=naming, scratch=Path(scratch)
+            )
             refuse_duplicates(findings)
             standing, refusals = findings.standing(), findings.refusals()
             refused = count_rules(refusals)
@@ -113,7 +115,7 @@ def look_at(
             yield SeenDelivery(
                 name=naming.show_title(path.name),
                 files=findings.files,
-                patches=make_index(hospital, findings, standing, [], []),
+                patches=make_batch_index(hospital, findings, standing, [], []),
                 pixels=spool.finish(),
                 rows=standing["spool_row"].to_numpy().astype(np.intp),
                 refused=refused,

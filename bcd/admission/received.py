@@ -17,20 +17,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bcd.errors import BcdError, UnavailableError
-from bcd.files import lock, partial_folder, whole_file
+from bcd.files import lock_file, partial_folder, whole_file
 from bcd.patches import Hospital
-from bcd.progress import say
+from bcd.progress import say_progress
 from bcd.settings import Settings
-from bcd.store.catalog import patiently
+from bcd.store.catalog import retry_while_database_away
 from bcd.store.deliveries import Delivery
-from bcd.store.delivery_queries import list_refused
+from bcd.store.delivery_queries import list_stored_refusals
 from bcd.store.store import Store
 
 _CLAIMS = 64
 """So many deliveries can be taken at once; as many lock files are left."""
 
 
-def locate(settings: Settings, named: str, hospital: str = "") -> tuple[Hospital, Path]:
+def locate_in_inbox(settings: Settings, named: str, hospital: str = "") -> tuple[Hospital, Path]:
     """Finds a delivery that lies in the inbox.
 
     Args:
@@ -59,7 +59,7 @@ def locate(settings: Settings, named: str, hospital: str = "") -> tuple[Hospital
 
 
 @contextmanager
-def claim(settings: Settings, path: Path) -> Iterator[None]:
+def claim_delivery(settings: Settings, path: Path) -> Iterator[None]:
     """Keeps other processes from a delivery of the inbox, which leaves it at the end, for the duration of the block.
 
     A delivery that lies elsewhere stays where it is, and may be read by several at once.
@@ -72,7 +72,7 @@ def claim(settings: Settings, path: Path) -> Iterator[None]:
         return
     found = _look(path)
     bucket = zlib.crc32(os.fsencode(path.absolute())) % _CLAIMS
-    with lock(settings.home / ".locks" / f".delivery-{bucket}.lock"):
+    with lock_file(settings.home / ".locks" / f".delivery-{bucket}.lock"):
         if found is None or (now := _look(path)) is None or not os.path.samestat(now, found):
             raise UnavailableError(
                 f"{path} is no longer in the inbox: another run has taken it.",
@@ -93,7 +93,7 @@ def _look(path: Path) -> os.stat_result | None:
         return None
 
 
-def set_aside(settings: Settings, path: Path, hospital: Hospital, *, reason: str) -> Path:
+def set_delivery_aside(settings: Settings, path: Path, hospital: Hospital, *, reason: str) -> Path:
     """Moves a delivery out of the inbox to `set-aside/HOSPITAL/`, and writes the reason into NAME.txt beside it.
 
     Args:
@@ -128,19 +128,21 @@ def leave_inbox(store: Store, path: Path, record: Delivery, *, hides: bool) -> N
     if not is_waiting(store.settings, path, record.hospital):
         return
     if store.settings.after_admission == "keep":
-        mark_settled(path, record.id)
-    elif store.settings.after_admission == "delete" and patiently(lambda: _is_kept(store, record)):
+        _mark_settled(path, record.id)
+    elif store.settings.after_admission == "delete" and retry_while_database_away(lambda: _is_kept(store, record)):
         _remove(path)
     else:
         if store.settings.after_admission == "delete":
             title = record.name if hides else path.name
-            say(f"{title} is moved to received, not deleted: the quarantine has no copy of some refused files.")
+            say_progress(
+                f"{title} is moved to received, not deleted: the quarantine has no copy of some refused files."
+            )
         _move(store.settings, path, record)
 
 
 def _is_kept(store: Store, record: Delivery) -> bool:
     """Whether the store has all that was delivered: in a batch, or in the quarantine."""
-    left = [one for one in list_refused(store, record.id) if not one.kept and one.rule != "already-admitted"]
+    left = [one for one in list_stored_refusals(store, record.id) if not one.kept and one.rule != "already-admitted"]
     if not left or record.batch is None:
         return not left
     import pandas as pd
@@ -149,13 +151,13 @@ def _is_kept(store: Store, record: Delivery) -> bool:
     return {one.sha256 for one in left} <= set(index["sha256"])  # copies of files that are admitted
 
 
-def mark_settled(path: Path, identity: str) -> None:
+def _mark_settled(path: Path, identity: str) -> None:
     """Marks a delivery that stays in the inbox as admitted, as it is now."""
     with whole_file(_mark(path)) as partial:
         partial.write_text(f"{identity}\n", "utf-8")
 
 
-def is_settled(path: Path, changed: float) -> bool:
+def is_settled_in_inbox(path: Path, changed: float) -> bool:
     """Whether a delivery of the inbox was admitted and stays there unchanged.
 
     Args:

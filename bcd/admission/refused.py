@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bcd.admission.findings import commonest_rule
 from bcd.admission.naming import Naming
-from bcd.admission.report import report_path
+from bcd.admission.report import admission_report_path
 from bcd.admission.rules import FIXES, DeliveryError, Refusal
 from bcd.admission.settle import settle_whole
 from bcd.errors import BcdError
@@ -69,7 +69,7 @@ def explain_refused(
         hides: Whether nothing may be quoted that may name somebody.
     """
     fix = FIXES[commonest_rule(record.refused)]
-    refused = RefusedError(str(record.reason), f"{fix} The report: {report_path(settings, record.id)}")
+    refused = RefusedError(str(record.reason), f"{fix} The report: {admission_report_path(settings, record.id)}")
     if failure is not None and not isinstance(failure, BcdError):
         lines = traceback.format_tb(failure.__traceback__) if hides else traceback.format_exception(failure)
         refused.trace = "".join(lines)

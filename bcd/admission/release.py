@@ -25,10 +25,10 @@ import sqlalchemy as sa
 
 from bcd.admission.rules import NOT_RELEASABLE, RELEASABLE, WAIVED
 from bcd.errors import BcdError
-from bcd.progress import say
+from bcd.progress import say_progress
 from bcd.store import tables
 from bcd.store.deliveries import Delivery, RefusedFile
-from bcd.store.delivery_queries import list_refused, match_delivery
+from bcd.store.delivery_queries import list_stored_refusals, match_stored_delivery
 
 if TYPE_CHECKING:
     from bcd.settings import Settings
@@ -105,24 +105,24 @@ def release(
         BcdError: A file is not among the refused ones, cannot be released, is no longer in the quarantine or needs a
             label, or all of them break another rule; then nothing is admitted.
     """
-    from bcd.admission.report import write_report
+    from bcd.admission.report import write_admission_report
 
-    found = match_delivery(store, delivery)
-    chosen = _choose(found, list_refused(store, found.id), files)
+    found = match_stored_delivery(store, delivery)
+    chosen = _choose(found, list_stored_refusals(store, found.id), files)
     before = [file.name for file in chosen if file.released is not None]
     pending = [file for file in chosen if file.released is None]
     made, released, again = None, [], []
     if pending:
         _check_releasable(store.settings, found, pending, label)
         made = _admit(store, found, pending, label)
-        again = list_refused(store, made)
+        again = list_stored_refusals(store, made)
         admitted = _without(pending, again, store.settings.quarantine / found.id)
         released = [file.name for file in admitted]
         _record(store, made, admitted, sign_off=sign_off)
-        write_report(store, made)
+        write_admission_report(store, made)
     if before:
-        say(f"{len(before):,} of the files had been released before: nothing changes for them.")
-    write_report(store, found.id)
+        say_progress(f"{len(before):,} of the files had been released before: nothing changes for them.")
+    write_admission_report(store, found.id)
     return Release(found, made, released, again, before)
 
 

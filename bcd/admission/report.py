@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bcd.admission.examples import Example, Gallery, choose_evenly, patch_name
+from bcd.admission.examples import Example, Gallery, choose_refused_evenly, parse_refused_name
 from bcd.admission.findings import commonest_rule
 from bcd.admission.rules import FIXES, FLAGS, RELEASABLE, RULES
 from bcd.evaluation.report.tables import format_share
@@ -22,7 +22,13 @@ from bcd.files import whole_file
 from bcd.pages import render_page
 from bcd.store.conflicts import list_conflicts
 from bcd.store.deliveries import Delivery, RefusedFile
-from bcd.store.delivery_queries import count_by_patient, list_refused, match_delivery, refusal_numbers
+from bcd.store.delivery_queries import (
+    count_batch_by_patient,
+    list_stored_refusals,
+    match_stored_delivery,
+    number_stored_refusals,
+)
+from bcd.store.drift import find_drift
 from bcd.store.withdrawals import list_withdrawals
 
 if TYPE_CHECKING:
@@ -42,12 +48,12 @@ MAX_ROWS = 1000
 """Rows of one table; the rest is in the quarantine's CSV or the catalog."""
 
 
-def report_path(settings: Settings, delivery: str) -> Path:
+def admission_report_path(settings: Settings, delivery: str) -> Path:
     """Returns where the report of a delivery lies, by the delivery's id."""
     return settings.reports / f"{delivery[:12]}.html"
 
 
-def write_report(store: Store, delivery: str) -> Path:
+def write_admission_report(store: Store, delivery: str) -> Path:
     """Writes the admission report of a delivery.
 
     Args:
@@ -60,11 +66,11 @@ def write_report(store: Store, delivery: str) -> Path:
     Raises:
         BcdError: There is no such delivery, or its batch is missing.
     """
-    found = match_delivery(store, delivery)
+    found = match_stored_delivery(store, delivery)
     facts = _gather_facts(store, found)
     filters: dict[str, Callable[..., str]] = {"count": "{:,}".format, "share": format_share, "short": _short}
     html = render_page("bcd.admission", "report.html.j2", facts, filters)
-    path = report_path(store.settings, found.id)
+    path = admission_report_path(store.settings, found.id)
     with whole_file(path) as partial:
         partial.write_text(html, encoding="utf-8")
     return path
@@ -72,17 +78,18 @@ def write_report(store: Store, delivery: str) -> Path:
 
 def _gather_facts(store: Store, found: Delivery) -> dict[str, Any]:
     gallery = Gallery(store, found, {one.patient for one in list_withdrawals(store, found.hospital)})
-    places = refusal_numbers(store, found.id)
+    places = number_stored_refusals(store, found.id)
     return {
         "delivery": found,
         "fix": FIXES[commonest_rule(found.refused)] if found.reason else "",
         "parts": _bar(found),
-        "patients": count_by_patient(store, found.batch) if found.batch else [],
+        "drift": find_drift(store, found.id),
+        "patients": count_batch_by_patient(store, found.batch) if found.batch else [],
         "rules": _rule_sections(gallery, places),
         "flags": _flag_sections(gallery),
         "conflicts": list_conflicts(store, found.id, MAX_ROWS),
-        "labels": list_refused(store, found.id, rule="labels-file"),
-        "files": list(enumerate(list_refused(store, found.id, limit=MAX_ROWS), start=1)),
+        "labels": list_stored_refusals(store, found.id, rule="labels-file"),
+        "files": list(enumerate(list_stored_refusals(store, found.id, limit=MAX_ROWS), start=1)),
         "csv": f"store/quarantine/{found.id}/refusals.csv",
         "max_rows": MAX_ROWS,
     }
@@ -113,15 +120,15 @@ def _rule_examples(gallery: Gallery, rule: str, of_rule: Sequence[Place]) -> lis
     store, delivery = gallery.store, gallery.delivery.id
     beside = _SIDE_BY_SIDE.get(rule)
     if beside is None:
-        numbers = [number for _, number in choose_evenly(of_rule, EXAMPLES)]
-        files = list_refused(store, delivery, numbers=numbers)
+        numbers = [number for _, number in choose_refused_evenly(of_rule, EXAMPLES)]
+        files = list_stored_refusals(store, delivery, numbers=numbers)
     else:
-        files = sorted(list_refused(store, delivery, rule=rule, limit=MAX_ROWS), key=beside)[:EXAMPLES]
+        files = sorted(list_stored_refusals(store, delivery, rule=rule, limit=MAX_ROWS), key=beside)[:EXAMPLES]
     place_of = {number: place for place, number in of_rule}
     examples: list[Example] = []
     for file in files:
         examples.append(gallery.show_refused(file, place_of[file.number]))
-        name = patch_name(file)
+        name = parse_refused_name(file)
         held = gallery.show_held(name) if rule == "duplicate-cell" and name is not None else None
         if held is not None and held not in examples:
             examples.append(held)
@@ -129,7 +136,7 @@ def _rule_examples(gallery: Gallery, rule: str, of_rule: Sequence[Place]) -> lis
 
 
 def _cell_of(file: RefusedFile) -> tuple[str, str, int, int, str]:
-    name = patch_name(file)
+    name = parse_refused_name(file)
     return (name.patient, name.slide, name.y, name.x, file.name) if name else ("", "", 0, 0, file.name)
 
 

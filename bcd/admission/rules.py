@@ -175,7 +175,7 @@ class DeliveryError(BcdError):
         self.rule = rule
 
 
-def check_place(name: PatchName) -> Refusal | None:
+def refuse_off_grid(name: PatchName) -> Refusal | None:
     """Refuses a patch that is off the grid or off any slide."""
     if not name.is_on_grid:
         return Refusal("off-grid", f"x {name.x}, y {name.y} is not a corner of the {PATCH_PIXELS}-px grid.")

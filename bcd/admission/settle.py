@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from bcd.admission.duplicates import refuse_duplicates, refuse_known, refuse_withdrawn
 from bcd.admission.findings import Findings, commonest_rule, count_rules
-from bcd.admission.index import count_flags, make_index, measure_stains
+from bcd.admission.index import count_delivered_flags, make_batch_index, measure_delivered_stains
 from bcd.admission.plan import UNLABELLED
 from bcd.admission.quarantine import keep_refused, list_whole
 from bcd.admission.rules import DeliveryError, Refusal
@@ -30,10 +30,10 @@ from bcd.options import Microns
 from bcd.patches import Hospital
 from bcd.settings import Settings
 from bcd.store import tables
-from bcd.store.batches import batch_id, write_batch
-from bcd.store.catalog import patiently
+from bcd.store.batches import hash_batch, write_batch
+from bcd.store.catalog import retry_while_database_away
 from bcd.store.deliveries import Delivery, RefusedFile, Settlement, record_delivery
-from bcd.store.delivery_queries import find_delivery
+from bcd.store.delivery_queries import find_stored_delivery
 from bcd.store.hospitals import COARSEST
 from bcd.store.known import known_slides
 from bcd.store.spool import Spool
@@ -100,8 +100,8 @@ def settle(store: Store, draft: Draft) -> tuple[Delivery, bool]:
     def attempt() -> tuple[Delivery, bool]:
         nonlocal tried
         with store.lock("admission") as confirm:
-            clear_unsettled(store)
-            record = find_delivery(store, identity)
+            clear_unsettled_batches(store)
+            record = find_stored_delivery(store, identity)
             if record is not None:
                 return record, not tried  # entered by this process, if only its answer was lost
             tried = True
@@ -109,17 +109,17 @@ def settle(store: Store, draft: Draft) -> tuple[Delivery, bool]:
             try:
                 return _settle(store, draft, identity, confirm)
             except (OSError, sa.exc.OperationalError):  # what was placed on a full disk should not keep it full
-                clear_unsettled(store)
+                clear_unsettled_batches(store)
                 raise
 
-    return patiently(attempt)
+    return retry_while_database_away(attempt)
 
 
-def clear_unsettled(store: Store) -> None:
+def clear_unsettled_batches(store: Store) -> None:
     """Removes what a killed process placed and did not enter; only under the lock "admission"."""
     for note in sorted(_notes(store.settings).glob("[0-9a-f]*.json")):  # not what was still being written
         placed = json.loads(note.read_text("utf-8"))
-        if find_delivery(store, placed["delivery"]) is None:
+        if find_stored_delivery(store, placed["delivery"]) is None:
             shutil.rmtree(store.settings.quarantine / placed["delivery"], ignore_errors=True)
             if placed["batch"] and not _holds_batch(store, placed["batch"]):
                 shutil.rmtree(store.settings.batches / placed["batch"], ignore_errors=True)
@@ -143,12 +143,12 @@ def _settle(store: Store, draft: Draft, identity: str, confirm: Callable[[], Non
         if draft.is_release:
             raise DeliveryError(commonest_rule(count_rules(refusals)), reason)
         identity = hashlib.sha256(f"{identity}\n{reason}".encode()).hexdigest()
-        known = find_delivery(store, identity)
+        known = find_stored_delivery(store, identity)
         if known is not None:
             return known, True
-    stains = measure_stains(standing)
-    index = make_index(draft.hospital, findings, standing, known_slides(store), stains)
-    batch = batch_id(index) if len(index) else None
+    stains = measure_delivered_stains(standing)
+    index = make_batch_index(draft.hospital, findings, standing, known_slides(store), stains)
+    batch = hash_batch(index) if len(index) else None
     note = _notes(store.settings) / f"{identity}.json"
     with whole_file(note) as partial:
         partial.write_text(json.dumps({"delivery": identity, "batch": batch}), "utf-8")
@@ -168,7 +168,7 @@ def _settle(store: Store, draft: Draft, identity: str, confirm: Callable[[], Non
         patients=int(standing["patient"].nunique()),
         positive=int((standing["label"] == 1).sum()),
         unlabelled=int((standing["label"] == UNLABELLED).sum()),
-        flags=count_flags(index),
+        flags=count_delivered_flags(index),
         label_rows=findings.label_rows,
         unmatched_rows=findings.unmatched_rows,
         label_note=" ".join(findings.label_notes),
@@ -217,13 +217,13 @@ def settle_whole(store: Store, hospital: Hospital, *, name: str, refusal: Refusa
 
     def attempt() -> Delivery:
         with store.lock("admission") as confirm:
-            known = find_delivery(store, identity)
+            known = find_stored_delivery(store, identity)
             if known is None:
                 list_whole(store.settings, identity, entry)
                 record_delivery(store, Settlement(record, refusals=[entry]), confirm)
             return known or record
 
-    return patiently(attempt)
+    return retry_while_database_away(attempt)
 
 
 def _holds_batch(store: Store, batch: str) -> bool:

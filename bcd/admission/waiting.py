@@ -14,7 +14,7 @@ from pathlib import Path
 from bcd.admission.delivery import is_hidden
 from bcd.errors import BcdError
 from bcd.settings import Settings
-from bcd.store.hospitals import find_declared
+from bcd.store.hospitals import find_declared_hospital
 from bcd.store.store import Store
 
 
@@ -58,7 +58,7 @@ def find_stuck(store: Store) -> list[Stuck]:
         if not waiting:
             continue
         try:
-            find_declared(store, folder.name)
+            find_declared_hospital(store, folder.name)
         except BcdError as error:
             stuck.append(Stuck(waiting, f"{_count(waiting)} in {folder}. {error.what}", error.fix))
     return stuck

@@ -11,9 +11,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from bcd.progress import say
-from bcd.store.decisions import Decision, list_decisions
-from bcd.tracking.lookup import KEY_TAG, MODEL, resolve_version
+from bcd.progress import say_progress
+from bcd.store.decisions import Decision, list_stored_decisions
+from bcd.tracking.lookup import KEY_TAG, MODEL, find_mlflow_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,22 +28,22 @@ DONE_TAG = "mlflow.bcd.decision"
 """The key of the decision that was carried out on a version last."""
 
 
-def identify(client: MlflowClient, version: str) -> dict[str, Any]:
+def identify_version(client: MlflowClient, version: str) -> dict[str, Any]:
     """Returns what tells a version from another one of the same number in a registry that was started anew."""
     found = client.get_model_version(MODEL, version)
     return {"bundle": found.tags.get(KEY_TAG), "model": found.source}
 
 
-def is_about(client: MlflowClient, decision: Decision) -> bool:
+def is_about_version(client: MlflowClient, decision: Decision) -> bool:
     """Whether the version that a decision names is still the very bundle that it was about."""
-    version = resolve_version(client, decision.challenger)
+    version = find_mlflow_version(client, decision.challenger)
     if version is None:
         return False
     registered = datetime.fromtimestamp(client.get_model_version(MODEL, version).creation_timestamp / 1000, UTC)
-    return _is_same(decision, identify(client, version), registered)
+    return _is_same(decision, identify_version(client, version), registered)
 
 
-def find_row(rows: Iterable[VersionRow], decision: Decision) -> VersionRow | None:
+def find_decided_version(rows: Iterable[VersionRow], decision: Decision) -> VersionRow | None:
     """Returns the version that a decision is about; None where it is gone, even if another one has its number."""
     for row in rows:
         known = {"bundle": row.tags.get(KEY_TAG), "model": row.source}
@@ -52,18 +52,18 @@ def find_row(rows: Iterable[VersionRow], decision: Decision) -> VersionRow | Non
     return None
 
 
-def find_lost_champion(rows: Sequence[VersionRow], store: Store) -> Decision | None:
+def find_lost_champion_alias(rows: Sequence[VersionRow], store: Store) -> Decision | None:
     """Returns the last decision that made a version champion which is still there, where no version is champion.
 
     None where there is a champion, or never was one, or all that ever were are gone.
     """
     if any("champion" in row.aliases for row in rows):
         return None
-    promotions = [one for one in list_decisions(store) if one.promotes]
-    return next((one for one in reversed(promotions) if find_row(rows, one) is not None), None)
+    promotions = [one for one in list_stored_decisions(store) if one.promotes]
+    return next((one for one in reversed(promotions) if find_decided_version(rows, one) is not None), None)
 
 
-def tell_lost_champion(decision: Decision) -> tuple[str, str]:
+def tell_lost_champion_alias(decision: Decision) -> tuple[str, str]:
     """Says which version was champion, and the command that makes it champion again."""
     name = f"{MODEL}/{decision.challenger}"
     what = (
@@ -82,12 +82,14 @@ def find_moved_champion(rows: Sequence[VersionRow], store: Store) -> tuple[Versi
     champion = next((row for row in rows if "champion" in row.aliases), None)
     if champion is None:
         return None
-    promotions = [one for one in list_decisions(store) if one.promotes and find_row(rows, one) is not None]
-    decided = find_row(rows, promotions[-1]) if promotions else None
+    promotions = [
+        one for one in list_stored_decisions(store) if one.promotes and find_decided_version(rows, one) is not None
+    ]
+    decided = find_decided_version(rows, promotions[-1]) if promotions else None
     if decided == champion:
         return None
-    last = last_decision(store)
-    row = find_row(rows, last) if last else None
+    last = last_alias_decision(store)
+    row = find_decided_version(rows, last) if last else None
     if last and row and row.tags.get(DONE_TAG) != last.key:  # the next one to decide carries it out
         return None
     return champion, promotions[-1] if promotions else None
@@ -114,29 +116,29 @@ def _is_same(decision: Decision, found: dict[str, Any], registered: datetime) ->
     return "model" in known or registered <= decision.decided_at
 
 
-def last_decision(store: Store) -> Decision | None:
+def last_alias_decision(store: Store) -> Decision | None:
     """Returns the newest decision that is one about aliases."""
-    decisions = [one for one in list_decisions(store) if one.kind not in {"recheck", "look"}]
+    decisions = [one for one in list_stored_decisions(store) if one.kind not in {"recheck", "look"}]
     return decisions[-1] if decisions else None
 
 
-def finish_last_decision(client: MlflowClient, store: Store) -> Decision | None:
+def finish_moving_aliases(client: MlflowClient, store: Store) -> Decision | None:
     """Carries out the last decision if the process that took it died before its end.
 
     Returns:
         The decision that was finished; None where nothing was left to do.
     """
-    last = last_decision(store)
-    if last is None or not is_about(client, last):
+    last = last_alias_decision(store)
+    if last is None or not is_about_version(client, last):
         return None
     if client.get_model_version(MODEL, last.challenger).tags.get(DONE_TAG) == last.key:
         return None
-    say(f"The decision on {MODEL}/{last.challenger} was not carried out to its end: it is now.")
-    carry_out(client, last)
+    say_progress(f"The decision on {MODEL}/{last.challenger} was not carried out to its end: it is now.")
+    move_registry_aliases(client, last)
     return last
 
 
-def carry_out(client: MlflowClient, decision: Decision) -> None:
+def move_registry_aliases(client: MlflowClient, decision: Decision) -> None:
     """Moves the aliases as a decision says; safe to repeat."""
     version = decision.challenger
     tags = {"bcd.verdict": decision.verdict, "bcd.reasons": " ".join(decision.reasons)[:5000]}
@@ -148,7 +150,7 @@ def carry_out(client: MlflowClient, decision: Decision) -> None:
         tags["bcd.previous_champion"] = decision.champion or "none"
     if decision.verdict == "HOLD" or decision.awaits_approval:
         client.set_registered_model_alias(MODEL, "challenger", version)
-    elif resolve_version(client, "challenger") == version:
+    elif find_mlflow_version(client, "challenger") == version:
         client.delete_registered_model_alias(MODEL, "challenger")
     for tag, value in tags.items():
         client.set_model_version_tag(MODEL, version, tag, value)

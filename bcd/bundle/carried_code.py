@@ -17,13 +17,13 @@ _ROOT = Path(__file__).parents[2]
 _START = "bcd.bundle.scorer"
 
 
-def copy_code(folder: Path) -> Path:
+def copy_code_into_bundle(folder: Path) -> Path:
     """Copies the modules that scoring needs as a package.
 
     Returns:
         The package's folder, `folder/bcd`.
     """
-    for module in find_modules():
+    for module in _find_modules():
         source = _file(module)
         target = folder / source.relative_to(_ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ def copy_code(folder: Path) -> Path:
 
 
 @cache
-def find_modules() -> tuple[str, ...]:
+def _find_modules() -> tuple[str, ...]:
     """Returns the modules of bcd that scoring imports, directly or through others, at once or when called."""
     found: set[str] = set()
     waiting = [_START]

@@ -1,10 +1,11 @@
-"""How far patches lie from those that a bundle was trained on, in stain and in detail.
+"""How far the detail of patches lies from that of the patches that a bundle was trained on: whether they are as cut.
 
 A distance is in standard deviations of the training patients' means, widened by what a mean of so few patches varies.
 On the public set no patient lies beyond 4 of the others in detail; sharpened by the founding kernel each lies 10 to
 30 above. How fine the detail is, in grey levels as admission measures it, tells the magnification: at 4 µm/px 227
 patients have 32 to 58; 133 of them at 2 µm/px have 13 to 32, at 1 µm/px 5 to 11. At 8 and 16 µm/px they have as much
-as at 4: patches of a coarser magnification are not told by their pixels.
+as at 4: patches of a coarser magnification are not told by how fine their detail is. What is unusual and still as cut
+is drift, see `bcd.drift`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from bcd.bundle.reference import Feature
 
 FAR = 4.0
-"""A distance from which on scores are of tissue unlike any that was learned from."""
+"""Detail from which on patches may have been sharpened."""
 
 SHARPENED = 8.0
 """Detail from which on patches were sharpened: none as cut has it."""
@@ -36,7 +37,6 @@ SMOOTH = 30.0
 
 _FEWEST = 5  # patches that say how fine the detail is; a single one may be of bare stroma
 _MOST = 512  # patches that are measured
-_DENSITIES = {"density_red": "red", "density_green": "green", "density_blue": "blue"}
 
 
 @dataclass(frozen=True)
@@ -44,25 +44,16 @@ class Distance:
     """How far the patches of a patient lie from those of the training patients, in standard deviations.
 
     Attributes:
-        stain: Of the mean optical density in the channel that is farthest; below 0: less stain.
-        channel: That channel.
         detail: Of the mean difference of neighbouring pixels; below 0: less detail.
         fineness: Grey levels of fine detail, the mean over patches; None for fewer than five.
     """
 
-    stain: float
-    channel: str
     detail: float
     fineness: float | None = None
 
     def warnings(self) -> list[str]:
         """Says what of the patches is far from those learned from."""
         told = []
-        if abs(self.stain) >= FAR:
-            told.append(
-                f"The stain is far from that of the training patients: {abs(self.stain):.1f} standard deviations"
-                f" {'less' if self.stain < 0 else 'more'} dense in {self.channel} (far from {FAR:g} on)."
-            )
         if self.detail >= FAR:
             told.append(
                 f"The detail is far from that of the training patients: {self.detail:.1f} standard deviations more"
@@ -99,16 +90,14 @@ class Distance:
             )
 
 
-def measure_distance(reference: ReferenceStatistics, pixels: NDArray[np.uint8]) -> Distance:
+def measure_distance_from_reference(reference: ReferenceStatistics, pixels: NDArray[np.uint8]) -> Distance:
     """Measures how far raw patches of one patient, uint8 (n, 50, 50, 3), n at least 1, lie from a reference."""
     from bcd.admission.pixels import look_at_pixels
 
     some = np.ascontiguousarray(pixels[np.linspace(0, len(pixels) - 1, min(len(pixels), _MOST)).astype(np.int64)])
     found = measure_patches(some)
-    off = {name: _standardise(reference.features[name], found[name]) for name in (*_DENSITIES, "contrast")}
-    farthest = max(_DENSITIES, key=lambda name: abs(off[name]))
     fineness = float(look_at_pixels(some).detail.mean()) if len(some) >= _FEWEST else None
-    return Distance(off[farthest], _DENSITIES[farthest], off["contrast"], fineness)
+    return Distance(_standardise(reference.features["contrast"], found["contrast"]), fineness)
 
 
 def _standardise(feature: Feature, values: NDArray[np.float64]) -> float:

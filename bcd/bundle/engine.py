@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict
 
 from bcd.errors import BcdError
 from bcd.patches import PATCH_PIXELS
-from bcd.progress import track
+from bcd.progress import track_progress
 from bcd.training.predict import turn_patches
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Engine:
             Logits (n,) float32; above 0 speaks for invasive ductal carcinoma.
         """
         if advance is None:
-            with track("Predicting patches", total=len(prepared)) as shown:
+            with track_progress("Predicting patches", total=len(prepared)) as shown:
                 return self.predict(prepared, turns=turns, advance=shown)
         answers = np.empty((turns, len(prepared)), np.float32)
         # Requests in turn, and twice as many as cores so that none waits for Python; no callbacks, for those run in

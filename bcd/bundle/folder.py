@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bcd.bundle.distance import Distance, measure_distance
+from bcd.bundle.distance import Distance, measure_distance_from_reference
 from bcd.bundle.record import BundleRecord
-from bcd.bundle.scorer import RECORD, Scorer, load_scorer, require_patches
-from bcd.bundle.seen import Seen, read_seen
+from bcd.bundle.scorer import RECORD, Scorer, load_scorer, require_raw_patches
+from bcd.bundle.seen import Seen, read_seen_by_bundle
+from bcd.drift.state import Known
 from bcd.errors import BcdError
 
 if TYPE_CHECKING:
@@ -60,14 +61,21 @@ class FolderBundle:
             BcdError: The array is not of that type and shape, or its values show that the patches were scaled or
                 sharpened.
         """
-        require_patches(pixels)
+        require_raw_patches(pixels)
         if len(pixels):
             self._require_raw(pixels)
         return self.scorer.score(pixels)
 
+    @property
+    def known(self) -> Known | None:
+        """The patients with whom drift is found; None where its record holds none."""
+        return None if self.record.reference is None else self.record.reference.known
+
     def measure(self, pixels: np.ndarray) -> Distance | None:
         """Measures how far patches of a patient lie from those that it was trained on; None where it cannot say."""
-        return None if self.record.reference is None else measure_distance(self.record.reference, pixels)
+        return (
+            None if self.record.reference is None else measure_distance_from_reference(self.record.reference, pixels)
+        )
 
     def _require_raw(self, pixels: np.ndarray) -> None:
         if pixels.max() <= 1:
@@ -99,4 +107,6 @@ def load_folder(folder: Path, name: str = "") -> FolderBundle:
         scorer = load_scorer(folder)
     except OSError as error:
         raise BcdError(f"The bundle in {folder} is damaged: {error}.", "Copy it again.") from error
-    return FolderBundle(name=name or folder.resolve().name, folder=folder, scorer=scorer, seen=read_seen(folder))
+    return FolderBundle(
+        name=name or folder.resolve().name, folder=folder, scorer=scorer, seen=read_seen_by_bundle(folder)
+    )

@@ -15,12 +15,12 @@ from bcd.patches import PATCH_PIXELS
 _SHAPE = (PATCH_PIXELS, PATCH_PIXELS, 3)
 
 
-def draw_probes(n: int) -> NDArray[np.uint8]:
+def draw_bundle_probes(n: int) -> NDArray[np.uint8]:
     """Draws `n` raw patches, (n, 50, 50, 3) uint8, always the same: half of them tissue, the others noise.
 
     The noise is of every contrast, which saturates the sharpening everywhere, and flat black and white are in it.
     """
-    tissue = draw_tissue(n - n // 2)
+    tissue = draw_tissue_probes(n - n // 2)
     rng = np.random.default_rng(1)
     contrast = np.linspace(0, 1, n - len(tissue))[:, None, None, None]
     noise = np.clip(128 + contrast * rng.normal(0, 128, (len(contrast), *_SHAPE)), 0, 255).astype(np.uint8)
@@ -28,7 +28,7 @@ def draw_probes(n: int) -> NDArray[np.uint8]:
     return np.concatenate([tissue, noise])
 
 
-def draw_tissue(n: int) -> NDArray[np.uint8]:
+def draw_tissue_probes(n: int) -> NDArray[np.uint8]:
     """Draws at most `n` raw patches of tissue, (n, 50, 50, 3) uint8, of both labels in turn; always the same."""
     return _draw_slide()[:n]
 

@@ -16,7 +16,7 @@ from bcd.drift.measure import PICTURE, SCORE, measure_patches, measure_scores, n
 from bcd.drift.profiles import STAIN_PATCHES, Profiles, choose_evenly, find_patient_stains
 from bcd.drift.state import Known
 from bcd.preprocessing.stains import Stains
-from bcd.progress import track
+from bcd.progress import track_progress
 
 Floats = NDArray[np.float64]
 
@@ -140,12 +140,12 @@ def describe_training(
     Args:
         read: Reads train patches.
         patients: Whose each train patch is, hospital included, (n,); n is at least 1.
-        scores: What `describe_scores` says of the val patches.
+        scores: What `measure_reference_scores` says of the val patches.
         chunk: Patches at a time.
     """
     names, patient = np.unique(np.asarray(patients), return_inverse=True)
     rows = np.arange(len(patient))
-    with track("Describing what it was trained on", total=len(rows) + len(names)) as advance:
+    with track_progress("Describing what it was trained on", total=len(rows) + len(names)) as advance:
         parts = []
         for start in range(0, len(rows), chunk):
             parts.append(measure_patches(read(rows[start : start + chunk])))
@@ -163,7 +163,7 @@ def describe_training(
     )
 
 
-def describe_scores(logits: ArrayLike, probabilities: ArrayLike, patients: ArrayLike) -> ScoreReference:
+def measure_reference_scores(logits: ArrayLike, probabilities: ArrayLike, patients: ArrayLike) -> ScoreReference:
     """Describes the scores of val patches.
 
     Args:

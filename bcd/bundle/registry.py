@@ -20,23 +20,24 @@ from urllib.request import url2pathname
 
 import numpy as np
 
-from bcd.bundle.aliases import find_lost_champion, tell_lost_champion
+from bcd.bundle.aliases import find_lost_champion_alias, tell_lost_champion_alias
 from bcd.bundle.card.card import HTML, MARKDOWN, Card, describe_record
-from bcd.bundle.carried_code import copy_code
-from bcd.bundle.distance import Distance, measure_distance
-from bcd.bundle.record import BundleRecord
-from bcd.bundle.rows import VersionRow, read_rows
+from bcd.bundle.carried_code import copy_code_into_bundle
+from bcd.bundle.distance import Distance, measure_distance_from_reference
+from bcd.bundle.record import BundleRecord, read_record
+from bcd.bundle.rows import VersionRow, read_registered_versions
 from bcd.bundle.scorer import CARD, RECORD, Scorer, confident_column, load_scorer
-from bcd.bundle.seen import Seen, read_seen
+from bcd.bundle.seen import Seen, read_seen_by_bundle
 from bcd.bundle.write import write_bundle
+from bcd.drift.state import Known
 from bcd.errors import BcdError
 from bcd.evaluation.evaluation import headline
 from bcd.patches import PATCH_PIXELS
 from bcd.settings import Settings
 from bcd.store.store import open_store
-from bcd.tracking.lookup import KEY_TAG, MODEL, find_version, known_version, resolve_version
+from bcd.tracking.lookup import KEY_TAG, MODEL, find_mlflow_version, find_tracked_version, require_mlflow_version
 from bcd.tracking.run import Run
-from bcd.tracking.store import locked, open_client
+from bcd.tracking.store import lock_mlflow, open_client
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,9 +94,16 @@ class Bundle:
         """
         return self.scorer.score(pixels)
 
+    @property
+    def known(self) -> Known | None:
+        """The patients with whom drift is found; None where its record holds none."""
+        return None if self.record.reference is None else self.record.reference.known
+
     def measure(self, pixels: np.ndarray) -> Distance | None:
         """Measures how far patches of a patient lie from those that it was trained on; None where it cannot say."""
-        return None if self.record.reference is None else measure_distance(self.record.reference, pixels)
+        return (
+            None if self.record.reference is None else measure_distance_from_reference(self.record.reference, pixels)
+        )
 
 
 def register_bundle(
@@ -125,8 +133,8 @@ def register_bundle(
         seen: Who it was trained on, of one that came from elsewhere.
     """
     client = open_client(settings)
-    with locked(settings):
-        version = find_version(client, key)
+    with lock_mlflow(settings):
+        version = find_tracked_version(client, key)
         if version is None:
             _ensure_model(client)
 
@@ -160,24 +168,40 @@ def load_bundle(settings: Settings, which: str = "champion") -> Bundle:
     Raises:
         BcdError: There is no such bundle, or its files cannot be loaded.
     """
-    return load_row(settings, require_row(settings, which))
+    return load_registered_bundle(settings, require_registered_version(settings, which))
 
 
-def load_row(settings: Settings, row: VersionRow) -> Bundle:
+def load_registered_bundle(settings: Settings, row: VersionRow) -> Bundle:
     """Loads the bundle of a version, without importing MLflow where its files lie on this machine.
 
     Raises:
         BcdError: Its files are gone, cut short or changed, or of another version of bcd.
     """
     try:
-        with open_folder(settings, row) as folder:
-            return Bundle(row.version, load_scorer(folder), read_seen(folder))
+        with open_bundle_folder(settings, row) as folder:
+            return Bundle(row.version, load_scorer(folder), read_seen_by_bundle(folder))
     except (OSError, ValueError) as error:
         raise _not_loadable(row.version, error) from error
 
 
+def read_champion(settings: Settings) -> tuple[str, BundleRecord] | None:
+    """Returns name and record of the champion, whose networks are not loaded; None: there is none.
+
+    Raises:
+        BcdError: Its files are gone, or of another version of bcd; or the registry does not answer.
+    """
+    row = next((row for row in read_registered_versions(settings) if "champion" in row.aliases), None)
+    if row is None:
+        return None
+    try:
+        with open_bundle_folder(settings, row) as folder:
+            return row.name, read_record(folder / RECORD)
+    except OSError as error:
+        raise _not_loadable(row.version, error) from error
+
+
 @contextmanager
-def open_folder(settings: Settings, row: VersionRow) -> Iterator[Path]:
+def open_bundle_folder(settings: Settings, row: VersionRow) -> Iterator[Path]:
     """Yields the folder of a version's bundle: where it lies on this machine, or a copy of it.
 
     Raises:
@@ -198,7 +222,7 @@ def open_folder(settings: Settings, row: VersionRow) -> Iterator[Path]:
         yield Path(copy)
 
 
-def require_scores(bundle: Bundle) -> None:
+def require_bundle_scores(bundle: Bundle) -> None:
     """Makes sure that a bundle scores, on two patches of nobody.
 
     Raises:
@@ -216,22 +240,26 @@ def require_version(settings: Settings, which: str) -> str:
         BcdError: There is no such version; where the champion's alias was deleted, the way back is named.
     """
     client = open_client(settings)
-    if which == "champion" and resolve_version(client, which) is None:
+    if which == "champion" and find_mlflow_version(client, which) is None:
         with open_store(settings) as store:
-            lost = find_lost_champion(read_rows(settings), store)
-        told = tell_lost_champion(lost) if lost else (f"There is no champion of {MODEL}.", "Run `bcd retrain` first.")
+            lost = find_lost_champion_alias(read_registered_versions(settings), store)
+        told = (
+            tell_lost_champion_alias(lost)
+            if lost
+            else (f"There is no champion of {MODEL}.", "Run `bcd retrain` first.")
+        )
         raise BcdError(*told)
-    return known_version(client, which)
+    return require_mlflow_version(client, which)
 
 
-def require_row(settings: Settings, which: str) -> VersionRow:
+def require_registered_version(settings: Settings, which: str) -> VersionRow:
     """Returns the version that an alias, `3` or `bcd-idc/3` names.
 
     Raises:
         BcdError: There is no such version.
     """
     version = require_version(settings, which)
-    return next(row for row in read_rows(settings) if row.version == version)
+    return next(row for row in read_registered_versions(settings) if row.version == version)
 
 
 def _not_loadable(version: str, error: Exception) -> BcdError:
@@ -291,7 +319,7 @@ def _store_model(folder: Path, model_id: str, *, bundle: Path, record: BundleRec
         name=MODEL,
         model_id=model_id,
         python_model=str(Path(__file__).with_name("pyfunc_model.py")),
-        code_paths=[str(copy_code(folder / "code"))],
+        code_paths=[str(copy_code_into_bundle(folder / "code"))],
         artifacts={_BUNDLE: str(bundle)},
         signature=_signature(record),
         input_example=example[:2],
@@ -320,9 +348,9 @@ def find_card(settings: Settings, which: str = "champion") -> Card:
     Raises:
         BcdError: There is no such version, or its card is gone.
     """
-    row = require_row(settings, which)
+    row = require_registered_version(settings, which)
     try:
-        with open_folder(settings, row) as folder:
+        with open_bundle_folder(settings, row) as folder:
             if (folder / RECORD).exists() and not (folder / CARD).exists():
                 raise BcdError(f"{row.name} was registered without a card.", "Register it by `bcd retrain`.")
             markdown, html = ((folder / CARD / name).read_text("utf-8") for name in (MARKDOWN, HTML))

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from bcd.errors import UnavailableError
 from bcd.store.schemas import require_schema
 from bcd.tracking.lookup import MODEL
-from bcd.tracking.store import database_url, open_client
+from bcd.tracking.store import mlflow_database_url, open_client
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -57,14 +57,14 @@ class VersionRow:
         return f"{MODEL}/{self.version}"
 
 
-def read_rows(settings: Settings) -> list[VersionRow]:
+def read_registered_versions(settings: Settings) -> list[VersionRow]:
     """Reads all versions, oldest first; no store yet: none.
 
     Raises:
         BcdError: The store is of another version of MLflow.
         UnavailableError: It cannot be read.
     """
-    url = database_url(settings)
+    url = mlflow_database_url(settings)
     return _ask_server(settings) if url is None else _read_database(url)
 
 

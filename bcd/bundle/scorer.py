@@ -63,7 +63,7 @@ class Scorer:
 
         from bcd.preprocessing.prepare import prepare
 
-        require_patches(pixels)
+        require_raw_patches(pixels)
         logits = self._engine.predict(prepare(pixels, self.record.preparation), turns=self.record.ensemble.turns)
         probability = self.record.policy.calibrator.apply(logits)
         columns = {"logit": logits, "probability": probability, "label": is_idc(probability).astype(np.int32)}
@@ -71,7 +71,7 @@ class Scorer:
         return pd.DataFrame(columns | confident)
 
 
-def list_networks(folder: Path) -> list[Path]:
+def list_bundle_networks(folder: Path) -> list[Path]:
     """Returns the Keras files of a bundle's folder, in their order."""
     return sorted((folder / NETWORKS).glob("*.keras"))
 
@@ -93,7 +93,7 @@ def load_scorer(folder: Path) -> Scorer:
     return Scorer(record, Engine(graph))
 
 
-def require_patches(pixels: object) -> None:
+def require_raw_patches(pixels: object) -> None:
     """Raises a BcdError unless `pixels` is a uint8 array of RGB patches."""
     shape = (PATCH_PIXELS, PATCH_PIXELS, 3)
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape[1:] != shape:

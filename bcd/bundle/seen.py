@@ -19,10 +19,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from bcd.errors import BcdError
 from bcd.patches import patient_keys
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from bcd.bundle.folder import FolderBundle
+    from bcd.bundle.registry import Bundle
+    from bcd.settings import Settings
 
 SEEN = "seen.npz"
 """The record among the files of a bundle."""
@@ -76,10 +81,43 @@ class Seen:
         return any(known.partition("/")[2] == patient for known in self.patients)
 
 
-def read_seen(folder: Path) -> Seen | None:
+def read_seen_by_bundle(folder: Path) -> Seen | None:
     """Reads the record of the bundle in a folder; None: it carries none, for its home has its snapshot."""
     path = folder / SEEN
     return Seen.read(path) if path.is_file() else None
+
+
+def find_seen_by_bundle(settings: Settings, bundle: Bundle | FolderBundle) -> Seen:
+    """Returns who a bundle was trained and calibrated on: as its snapshot says, or as it says itself.
+
+    Raises:
+        BcdError: It carries no record, and its snapshot is not in the store.
+    """
+    if bundle.seen is not None:
+        return bundle.seen
+    from bcd.snapshots.freeze import load_snapshot
+
+    known = load_snapshot(settings, bundle.record.snapshot).patches
+    return Seen.of(known[known["split"].isin(["train", "val"])])
+
+
+def assert_unseen_by_bundle(settings: Settings, bundle: Bundle | FolderBundle, patches: pd.DataFrame) -> None:
+    """Asserts that a bundle saw neither a patient nor pixels that it is evaluated on, in training or calibration.
+
+    Raises:
+        BcdError: It did; the patients are named.
+    """
+    seen = find_seen_by_bundle(settings, bundle).find(patches)
+    if seen:
+        raise BcdError(
+            f"{bundle.name} has seen {len(seen)} patients that it would be evaluated on, by name or by their pixels:"
+            f" {', '.join(seen[:3])}{', …' if len(seen) > 3 else ''}",
+            "Evaluate it on a snapshot of the protocol that it was trained under "
+            f"({bundle.record.protocol}), or retrain the champion under the new one."
+            if bundle.seen is None
+            else "It came with bcd, and these patients are of the public set: `bcd model promote` makes another"
+            " version champion without the comparison.",
+        )
 
 
 def _shorten(patches: pd.DataFrame) -> NDArray[np.uint64]:

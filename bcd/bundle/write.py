@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bcd.bundle.engine import GRAPH, import_openvino
-from bcd.bundle.probes import draw_probes
-from bcd.bundle.scorer import CARD, GRAPH_FOLDER, NETWORKS, RECORD, list_networks, load_scorer
+from bcd.bundle.probes import draw_bundle_probes
+from bcd.bundle.scorer import CARD, GRAPH_FOLDER, NETWORKS, RECORD, list_bundle_networks, load_scorer
 from bcd.bundle.seen import SEEN
 from bcd.errors import BcdError
 from bcd.files import whole_folder
@@ -65,23 +65,23 @@ def write_graph(networks: Sequence[Path], folder: Path) -> None:
     with whole_folder(folder) as partial, TemporaryDirectory() as work:
         converted = Path(work) / GRAPH
         if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
-            convert_networks(networks, converted)
+            _convert_networks(networks, converted)
         else:  # OpenVINO reads TensorFlow's operations alone, and a Keras file is of no backend
             command = [sys.executable, "-c", _CONVERT, str(converted), *map(str, networks)]
             subprocess.run(command, env=os.environ | {"KERAS_BACKEND": "tensorflow"}, check=True)
         _name_by_order(converted, partial / GRAPH)
 
 
-def convert_networks(networks: Sequence[Path], target: Path) -> None:
+def _convert_networks(networks: Sequence[Path], target: Path) -> None:
     """Converts Keras files to one graph, `target` and the weights beside it; Keras must run on TensorFlow."""
-    from bcd.bundle.export.graph import join_networks, on_processor
+    from bcd.bundle.export.graph import export_on_processor, join_networks
     from bcd.bundle.export.runtimes import write_openvino
     from bcd.networks.backend import keras
     from bcd.networks.keras_files import load_network
     from bcd.patches import PATCH_PIXELS
 
     patches = keras.Input((PATCH_PIXELS, PATCH_PIXELS, 3), dtype="uint8", name="patches")
-    with on_processor():
+    with export_on_processor():
         joined = join_networks([load_network(network) for network in networks])
         logit = joined(keras.layers.Rescaling(1.0, name="float")(patches))
         write_openvino(keras.Model(patches, logit), target)
@@ -142,17 +142,17 @@ def load_networks(folder: Path) -> list[Model]:
     """Loads the Keras files of a bundle's folder, in their order: to export and to train on."""
     from bcd.networks.keras_files import load_network
 
-    return [load_network(file) for file in list_networks(folder)]
+    return [load_network(file) for file in list_bundle_networks(folder)]
 
 
 def _require_agreement(folder: Path, record: BundleRecord) -> None:
-    from bcd.bundle.export.graph import on_processor
+    from bcd.bundle.export.graph import export_on_processor
     from bcd.preprocessing.prepare import prepare
     from bcd.training.predict import predict_logits
 
-    probes = draw_probes(_PROBES)
+    probes = draw_bundle_probes(_PROBES)
     scored = load_scorer(folder).score(probes)["probability"].to_numpy()
-    with on_processor():
+    with export_on_processor():
         logits = predict_logits(
             load_networks(folder), prepare(probes, record.preparation), turns=record.ensemble.turns
         )

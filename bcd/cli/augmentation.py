@@ -18,7 +18,7 @@ _SCALE, _GAP, _WIDE_GAP = 3, 8, 24  # pixels of the picture: a patch's pixel, be
 _DPI, _FOOT = 150, 50  # dots an inch, and under the drawing, of `bcd.charts.page`
 
 
-def augment_patches(pixels: NDArray[np.uint8], stain: float, light: float, seed: int) -> NDArray[np.uint8]:
+def preview_augmentation(pixels: NDArray[np.uint8], stain: float, light: float, seed: int) -> NDArray[np.uint8]:
     """Returns prepared patches (n, 50, 50, 3) and behind each of them eight augmented ones, (n, 9, 50, 50, 3)."""
     import numpy as np
 
@@ -36,7 +36,7 @@ def draw_preview(
 
     Args:
         path: The PNG to write.
-        augmented: What `augment_patches` returned.
+        augmented: What `preview_augmentation` returned.
         labels: Labels (n,) of the patches.
         title: What is shown.
         note: Where the patches come from.
@@ -97,7 +97,7 @@ def _from_snapshot(settings: Settings, identity: str, seed: int) -> tuple[NDArra
 
     from bcd.errors import InsufficientEvidenceError
     from bcd.snapshots.freeze import load_snapshot
-    from bcd.store.batches import read_pixels
+    from bcd.store.batches import read_batch_pixels
 
     snapshot = load_snapshot(settings, identity)
     patches = snapshot.of("train")
@@ -108,19 +108,19 @@ def _from_snapshot(settings: Settings, identity: str, seed: int) -> tuple[NDArra
     labels = patches["label"].to_numpy(np.int64)
     chosen = _choose(labels, seed)
     source = f"patches of the train split of snapshot {snapshot.id[:12]}"
-    return read_pixels(settings, patches.iloc[chosen]), labels[chosen], source
+    return read_batch_pixels(settings, patches.iloc[chosen]), labels[chosen], source
 
 
 def _from_synthetic(seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64], str]:
     import numpy as np
 
     from bcd.patches import PATCH_PIXELS
-    from bcd.progress import say
+    from bcd.progress import say_progress
     from bcd.synthetic.hospital import draw_patches
     from bcd.synthetic.options import HospitalOptions
     from bcd.synthetic.patient import draw_patients
 
-    say("No snapshot is frozen yet, so these are patches of synthetic tissue.")
+    say_progress("No snapshot is frozen yet, so these are patches of synthetic tissue.")
     options = HospitalOptions(seed=seed, patients=4, large_patients=0, tumour_free_share=0.0, cut_share=0.0)
     drawn = [patch for _, patches in draw_patches(draw_patients(options)) for patch in patches]
     whole = [patch for patch in drawn if patch.pixels.shape[:2] == (PATCH_PIXELS, PATCH_PIXELS)]

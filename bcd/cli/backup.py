@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 
-def backup(
+def backup_command(
     to: Annotated[Path, typer.Argument(help="The folder of backups; only what is new in it is copied.")],
     keys: Annotated[
         Path | None, typer.Option(help="Copy the key of pseudonyms to this folder, on another disk.")
@@ -18,14 +18,14 @@ def backup(
     ] = False,
 ) -> None:
     """Copy databases, batches, models, scores and settings, while everything runs on."""
-    from bcd.cli.terminal import at_work
+    from bcd.cli.terminal import open_terminal
     from bcd.retention.backup.make import make_backup
     from bcd.settings import load_settings
     from bcd.store.pseudonyms import key_path
     from bcd.store.store import open_store
 
     settings = load_settings()
-    with at_work(settings) as console:
+    with open_terminal(settings) as console:
         made = make_backup(open_store(settings), to, keys=keys, deliveries=deliveries)
         manifest = made.manifest
         lines = [
@@ -46,7 +46,7 @@ def backup(
             console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def restore(
+def restore_command(
     source: Annotated[Path, typer.Argument(metavar="FROM", help="The folder of backups.")],
     home: Annotated[
         Path | None,

@@ -51,16 +51,16 @@ _COLUMNS: Mapping[str, Callable[[Delivery], str]] = {
 
 
 @app.command(name="list")
-def list_all(*, as_json: AsJson = False) -> None:
+def list_batches_command(*, as_json: AsJson = False) -> None:
     """Show every delivery with its batch, its counts, its flags and its admission report."""
-    from bcd.cli.terminal import at_work
+    from bcd.cli.terminal import open_terminal
     from bcd.settings import load_settings
-    from bcd.store.delivery_queries import list_deliveries
+    from bcd.store.delivery_queries import list_stored_deliveries
     from bcd.store.store import open_store
 
     settings = load_settings()
-    with at_work(settings, as_json=as_json) as console:
-        deliveries = list_deliveries(open_store(settings))
+    with open_terminal(settings, as_json=as_json) as console:
+        deliveries = list_stored_deliveries(open_store(settings))
         console.table("Batches", deliveries, _COLUMNS)
         if not deliveries:
             console.print("No batch is admitted yet: `bcd ingest DELIVERY --hospital NAME`.", highlight=False)
@@ -68,22 +68,22 @@ def list_all(*, as_json: AsJson = False) -> None:
         console.print(f"Reports    {settings.reports}/REPORT.html", soft_wrap=True, highlight=False)
 
 
-@app.command()
-def show(delivery: NamedDelivery, *, as_json: AsJson = False) -> None:
+@app.command(name="show")
+def show_batch_command(delivery: NamedDelivery, *, as_json: AsJson = False) -> None:
     """Show one delivery: its counts, the patients of its batch, and its refused files by rule."""
-    from bcd.admission.report import report_path
+    from bcd.admission.report import admission_report_path
     from bcd.admission.rules import RULES
-    from bcd.cli.terminal import at_work
+    from bcd.cli.terminal import open_terminal
     from bcd.settings import load_settings
-    from bcd.store.delivery_queries import count_by_patient, match_delivery
+    from bcd.store.delivery_queries import count_batch_by_patient, match_stored_delivery
     from bcd.store.store import open_store
 
     settings = load_settings()
-    with at_work(settings, as_json=as_json) as console:
+    with open_terminal(settings, as_json=as_json) as console:
         store = open_store(settings)
-        found = match_delivery(store, delivery)
-        patients = count_by_patient(store, found.batch) if found.batch else []
-        report = report_path(settings, found.id)
+        found = match_stored_delivery(store, delivery)
+        patients = count_batch_by_patient(store, found.batch) if found.batch else []
+        report = admission_report_path(settings, found.id)
         console.table("Delivery", [found], _COLUMNS, key="delivery")
         console.table(
             "Patients",
@@ -110,8 +110,8 @@ def show(delivery: NamedDelivery, *, as_json: AsJson = False) -> None:
         console.print(f"Report     {report}", soft_wrap=True, highlight=False)
 
 
-@app.command()
-def refusals(
+@app.command(name="refusals")
+def list_refusals_command(
     delivery: NamedDelivery,
     *,
     rule: Annotated[str, typer.Option(help="Only files that broke this rule.")] = "",
@@ -121,21 +121,21 @@ def refusals(
 ) -> None:
     """Show the refused files of a delivery: counts by rule, then each file with its reason."""
     from bcd.admission.findings import commonest_rule
-    from bcd.admission.report import report_path
+    from bcd.admission.report import admission_report_path
     from bcd.admission.rules import FIXES, RULES
-    from bcd.cli.terminal import at_work, print_table
+    from bcd.cli.terminal import open_terminal, print_table
     from bcd.errors import BcdError
     from bcd.settings import load_settings
-    from bcd.store.delivery_queries import list_refused, match_delivery
+    from bcd.store.delivery_queries import list_stored_refusals, match_stored_delivery
     from bcd.store.store import open_store
 
     if rule and rule not in RULES:
         raise BcdError(f"There is no rule {rule}.", f"Name one of: {', '.join(RULES)}.")
     settings = load_settings()
-    with at_work(settings, as_json=as_json) as console:
+    with open_terminal(settings, as_json=as_json) as console:
         store = open_store(settings)
-        found = match_delivery(store, delivery)
-        files = list_refused(store, found.id, rule=rule or None, limit=None if as_csv or as_json else limit)
+        found = match_stored_delivery(store, delivery)
+        files = list_stored_refusals(store, found.id, rule=rule or None, limit=None if as_csv or as_json else limit)
         if as_csv:
             _write_csv(files)
             return
@@ -165,11 +165,11 @@ def refusals(
             console.print(f"The first {len(files):,} of {total:,}; --csv prints all.", highlight=False)
         if files:
             console.print(f"Quarantine {settings.quarantine / found.id}", soft_wrap=True, highlight=False)
-            console.print(f"Report     {report_path(settings, found.id)}", soft_wrap=True, highlight=False)
+            console.print(f"Report     {admission_report_path(settings, found.id)}", soft_wrap=True, highlight=False)
 
 
-@app.command()
-def release(
+@app.command(name="release")
+def release_command(
     delivery: NamedDelivery,
     files: Annotated[
         list[str],
@@ -183,14 +183,14 @@ def release(
 ) -> None:
     """Admit refused files after a person has looked at them."""
     from bcd.admission.release import release as release_files
-    from bcd.admission.report import report_path
-    from bcd.cli.terminal import at_work, print_table
+    from bcd.admission.report import admission_report_path
+    from bcd.cli.terminal import open_terminal, print_table
     from bcd.settings import load_settings
     from bcd.store.sign_off import SignOff
     from bcd.store.store import open_store
 
     settings = load_settings()
-    with at_work(settings) as console:
+    with open_terminal(settings) as console:
         done = release_files(open_store(settings), delivery, files, sign_off=SignOff(by, reason), label=label)
         if done.released:
             console.print(f"Released {len(done.released):,} of {done.delivery.name}.", highlight=False)
@@ -201,7 +201,9 @@ def release(
                 "A patch that is admitted already gets another label by `bcd labels import`.", highlight=False
             )
         console.print(
-            f"Report {report_path(settings, done.made or done.delivery.id)}", soft_wrap=True, highlight=False
+            f"Report {admission_report_path(settings, done.made or done.delivery.id)}",
+            soft_wrap=True,
+            highlight=False,
         )
 
 

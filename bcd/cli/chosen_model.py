@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from bcd.bundle.folder import load_folder
 from bcd.bundle.released import RELEASED, load_released
 from bcd.cli.completion import ALIASES
-from bcd.gate.history import champion_version
-from bcd.scoring.exposure import tell_unproven
+from bcd.gate.history import find_champion_version
+from bcd.scoring.exposure import tell_unproven_hospital
 from bcd.tracking.lookup import MODEL
 
 if TYPE_CHECKING:
@@ -35,19 +35,19 @@ class OpenModel:
     warnings: tuple[str, ...]
 
 
-def open_model(settings: Settings, which: str = "") -> OpenModel:
+def open_chosen_model(settings: Settings, which: str = "") -> OpenModel:
     """Opens the model that `--model` names; none: the champion of the home, where there is one, else the released.
 
     Raises:
         BcdError: There is no such model, or its files are damaged.
     """
-    if which == RELEASED or not (which or champion_version(settings)):
+    if which == RELEASED or not (which or find_champion_version(settings)):
         why = "" if which else ", since this home has no champion" if settings.home.exists() else ""
         bundle = load_released()
-        return OpenModel(bundle, f"the model that comes with bcd{why}.", bundle.seen, (tell_unproven(),))
+        return OpenModel(bundle, f"the model that comes with bcd{why}.", bundle.seen, (tell_unproven_hospital(),))
     if which and not _is_registered(which):
         bundle = load_folder(Path(which))
-        return OpenModel(bundle, f"the bundle in {which}.", bundle.seen, (tell_unproven(),))
+        return OpenModel(bundle, f"the bundle in {which}.", bundle.seen, (tell_unproven_hospital(),))
     return _open_registered(settings, which or "champion")
 
 
@@ -58,15 +58,15 @@ def _is_registered(which: str) -> bool:
 
 def _open_registered(settings: Settings, which: str) -> OpenModel:
     from bcd.bundle.registry import load_bundle
+    from bcd.bundle.seen import find_seen_by_bundle
     from bcd.errors import BcdError
-    from bcd.gate.patients import find_trained_on
     from bcd.settings import require_home
 
     require_home(settings)
     bundle = load_bundle(settings, which)
     try:
-        seen = find_trained_on(settings, bundle)
+        seen = find_seen_by_bundle(settings, bundle)
     except BcdError:  # its snapshot is not here any more
         seen = None
-    warnings = (tell_unproven(),) if bundle.record.origin == RELEASED else ()
+    warnings = (tell_unproven_hospital(),) if bundle.record.origin == RELEASED else ()
     return OpenModel(bundle, f"{which} of {settings.home}.", seen, warnings)

@@ -24,20 +24,22 @@ def complete_snapshot(context: typer.Context, incomplete: str) -> list[str]:
 
 def complete_batch(context: typer.Context, incomplete: str) -> list[str]:
     """Offers names of deliveries."""
-    from bcd.store.delivery_queries import list_deliveries
+    from bcd.store.delivery_queries import list_stored_deliveries
     from bcd.store.store import open_store
 
     settings = _settings(context)
-    return _begin(incomplete, (each.name for each in list_deliveries(open_store(settings))) if settings else ())
+    return _begin(
+        incomplete, (each.name for each in list_stored_deliveries(open_store(settings))) if settings else ()
+    )
 
 
 def complete_patient(context: typer.Context, incomplete: str) -> list[str]:
     """Offers patients as the store calls them."""
-    from bcd.store.patient_list import list_names
+    from bcd.store.patient_list import list_patient_names
     from bcd.store.store import open_store
 
     settings = _settings(context)
-    return list_names(open_store(settings), incomplete) if settings else []
+    return list_patient_names(open_store(settings), incomplete) if settings else []
 
 
 def complete_hospital(context: typer.Context, incomplete: str) -> list[str]:
@@ -51,10 +53,10 @@ def complete_hospital(context: typer.Context, incomplete: str) -> list[str]:
 
 def complete_version(context: typer.Context, incomplete: str) -> list[str]:
     """Offers versions of the model, and the aliases that they hold."""
-    from bcd.bundle.rows import read_rows
+    from bcd.bundle.rows import read_registered_versions
 
     settings = _settings(context)
-    rows = read_rows(settings) if settings else []
+    rows = read_registered_versions(settings) if settings else []
     return _begin(incomplete, [alias for row in rows for alias in row.aliases] + [row.version for row in rows])
 
 

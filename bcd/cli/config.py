@@ -9,8 +9,8 @@ from bcd.cli.options import AsJson, command_group
 app = command_group("Show what is configured.", "bcd config show", "bcd config show --json")
 
 
-@app.command()
-def show(
+@app.command(name="show")
+def show_config_command(
     context: typer.Context,
     *,
     as_json: AsJson = False,
@@ -19,11 +19,11 @@ def show(
     import json
 
     from bcd.cli.terminal import make_console
-    from bcd.config import find_all_faults, list_values
-    from bcd.origins import read_given
+    from bcd.config import find_all_faults, list_configuration_values
+    from bcd.origins import read_given_settings
     from bcd.settings import find_home, invalid_configuration
 
-    values = list_values(is_option=context.find_root().params.get("home") is not None)
+    values = list_configuration_values(is_option=context.find_root().params.get("home") is not None)
     console = make_console(as_json=as_json)
     console.table(
         "Configuration",
@@ -36,13 +36,13 @@ def show(
         },
     )
     console.close()
-    faults = find_all_faults(read_given(find_home()))
+    faults = find_all_faults(read_given_settings(find_home()))
     if faults:
         raise invalid_configuration(faults, find_home())
 
 
-@app.command(hidden=True)
-def reference() -> None:
+@app.command(name="reference", hidden=True)
+def settings_page_command() -> None:
     """Print docs/reference/settings.md, made from the options models."""
     from bcd.config import describe_settings
 

@@ -10,19 +10,18 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Container
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 import flows
 from bcd.cli import flow_runs, processes
 from bcd.errors import BcdError
-from bcd.files import lock
-from bcd.progress import say, track
-from bcd.runtime import answers, environment, read_servers
+from bcd.files import lock_file
+from bcd.progress import say_progress, track_progress
+from bcd.runtime import read_running_servers, runtime_environment, url_answers
 from bcd.settings import Settings
-from bcd.store.schemas import prefect_database, require_schema
-from bcd.tracking.moved import artifacts_address
+from bcd.store.schemas import prefect_schema_database, require_schema
 
 _START_SECONDS = 180.0
 _TITLES = {
@@ -69,12 +68,12 @@ def start(settings: Settings, *, reset: bool = False) -> Started:
     from bcd.cli.automations import keep_automations
     from bcd.cli.deployments import deploy
 
-    with lock(settings.home / ".locks" / ".servers.lock"):
-        processes.end(processes.leftovers(settings))
+    with lock_file(settings.home / ".locks" / ".servers.lock"):
+        processes.end(processes.find_leftover_processes(settings))
         alive = processes.alive(settings)
         # What runs keeps the ports that it was started with, whatever the settings say by now.
-        urls = _addresses(settings) | (read_servers(settings)["urls"] if alive else {})
-        with track("Starting Prefect, MLflow, Optuna's dashboard, the reports and a worker", total=6) as advance:
+        urls = _addresses(settings) | (read_running_servers(settings)["urls"] if alive else {})
+        with track_progress("Starting the servers and a worker", total=2 + len(_pages(settings))) as advance:
             _start_servers(settings, alive.keys(), urls)
             for name, page in _pages(settings).items():
                 _await_health(settings, name, f"{urls[name]}{page}")
@@ -92,16 +91,16 @@ def start(settings: Settings, *, reset: bool = False) -> Started:
 
 def stop(settings: Settings) -> list[str]:
     """Ends the processes that `start` started, with the flow runs under way, and returns their names."""
-    with lock(settings.home / ".locks" / ".servers.lock"):
+    with lock_file(settings.home / ".locks" / ".servers.lock"):
         alive = processes.alive(settings)
         if "worker" in alive:
-            processes.end_family(alive["worker"])
-        processes.end(processes.leftovers(settings))
+            processes.end_process_family(alive["worker"])
+        processes.end(processes.find_leftover_processes(settings))
         if "prefect" in alive:
             _end_runs_at_stop(settings)
         for name in processes.NAMES[1:]:
             if name in alive:
-                processes.end_family(alive[name])
+                processes.end_process_family(alive[name])
         processes.forget(settings)
     return [name for name in processes.NAMES if name in alive]
 
@@ -109,20 +108,20 @@ def stop(settings: Settings) -> list[str]:
 def _end_runs_at_stop(settings: Settings) -> None:
     import httpx
 
-    from bcd.tracking.store import end_killed_runs
+    from bcd.tracking.store import end_killed_mlflow_runs
 
     try:
-        if flow_runs.end_unfinished(read_servers(settings)["urls"]["prefect"]):
-            end_killed_runs(settings)
+        if flow_runs.end_unfinished_flow_runs(read_running_servers(settings)["urls"]["prefect"]):
+            end_killed_mlflow_runs(settings)
     except (httpx.HTTPError, BcdError) as error:
-        say(f"Runs under way could not be ended on the servers; the next `bcd up` does it: {error}")
+        say_progress(f"Runs under way could not be ended on the servers; the next `bcd up` does it: {error}")
 
 
 def _end_runs_at_start(settings: Settings, prefect: str) -> list[str]:
-    from bcd.tracking.store import end_killed_runs
+    from bcd.tracking.store import end_killed_mlflow_runs
 
-    ended, dropped = flow_runs.end_unfinished(prefect), flow_runs.drop_missed(prefect)
-    end_killed_runs(settings)
+    ended, dropped = flow_runs.end_unfinished_flow_runs(prefect), flow_runs.drop_missed_flow_runs(prefect)
+    end_killed_mlflow_runs(settings)
     told = []
     if ended:
         told.append(f"Flow runs whose processes were gone, ended as crashed: {ended}.")
@@ -133,31 +132,29 @@ def _end_runs_at_start(settings: Settings, prefect: str) -> list[str]:
     return told
 
 
-def _start_servers(settings: Settings, alive: Container[str], urls: dict[str, str]) -> None:
-    from bcd.search.storage import make_storage
-    from bcd.tracking.store import own_store
+def _start_servers(settings: Settings, alive: Collection[str], urls: dict[str, str]) -> None:
+    from bcd.tracking.store import own_mlflow_store
 
     if "prefect" not in alive:
-        require_schema("prefect", prefect_database(settings))  # the server would end without a reason
+        require_schema("prefect", prefect_schema_database(settings))  # the server would end without a reason
         _require_free_port(settings.prefect_port, "prefect_port")
     if "mlflow" not in alive and not settings.mlflow_url:
         _require_free_port(settings.mlflow_port, "mlflow_port")
-        own_store(settings)  # before the server: two first migrations at once would end both
-        _launch(settings, "mlflow", _mlflow_command(settings), urls)
+        own_mlflow_store(settings)  # before the server: two first migrations at once would end both
+        _launch(settings, "mlflow", _page_command("bcd.cli.mlflow_page:make_app", settings.mlflow_port), urls)
     if "prefect" not in alive:
         _launch(settings, "prefect", _prefect_command(settings), urls)
-    if "studies" not in alive:
+    if "studies" in list_needed_daemons(settings) - set(alive):
         _require_free_port(settings.studies_port, "studies_port")
-        storage = make_storage(settings)  # before the page: its processes would all make it at once
-        _launch(settings, "studies", _studies_command(settings, storage), urls)
+        _launch(settings, "studies", _studies_command(), urls)
     if "reports" not in alive:
         _require_free_port(settings.reports_port, "reports_port")
-        _launch(settings, "reports", _reports_command(settings), urls)
+        _launch(settings, "reports", _page_command("bcd.cli.reports:make_app", settings.reports_port), urls)
 
 
 def _pages(settings: Settings) -> dict[str, str]:
     pages = {"prefect": "/api/health", "mlflow": "/health", "studies": "/dashboard/", "reports": "/health"}
-    return {name: page for name, page in pages.items() if name in needed(settings)}
+    return {name: page for name, page in pages.items() if name in list_needed_daemons(settings)}
 
 
 def _addresses(settings: Settings) -> dict[str, str]:
@@ -177,7 +174,7 @@ def runs_page(settings: Settings, mlflow: str) -> str:
     return view_page(mlflow, experiment_id(open_client(settings)))
 
 
-def end_orphans(settings: Settings) -> None:
+def end_orphaned_daemons(settings: Settings) -> None:
     """Ends the temporary Prefect servers that commands of this BCD_HOME left when they were killed."""
     import psutil
 
@@ -191,34 +188,35 @@ def end_orphans(settings: Settings) -> None:
                 continue  # it has ended meanwhile, or is somebody else's
 
 
-def needed(settings: Settings) -> set[str]:
-    """Returns the names of what `bcd up` starts on this home."""
-    return set(processes.NAMES) - ({"mlflow"} if settings.mlflow_url else set())
+def list_needed_daemons(settings: Settings) -> set[str]:
+    """Returns the names of what `bcd up` starts on this home; Optuna's dashboard knows no password."""
+    left_out = {"mlflow"} if settings.mlflow_url else set()
+    return set(processes.NAMES) - (left_out | {"studies"} if settings.password_file else left_out)
 
 
-def describe(settings: Settings) -> list[str]:
+def describe_daemons(settings: Settings) -> list[str]:
     """Returns a line about what runs, and one about each process that ended by itself."""
-    urls = read_servers(settings).get("urls", {})
+    urls = read_running_servers(settings).get("urls", {})
     alive = processes.alive(settings)
     pages = [f"{_TITLES[name]} {urls[name]}" for name in processes.NAMES[1:] if name in alive]
     if settings.mlflow_url:
         pages.append(f"MLflow {settings.mlflow_url}")
     lines = [", ".join(pages) + (", and a worker." if "worker" in alive else ".")] if alive else []
-    lines += [f"{what} {fix}" for what, fix in ended(settings)]
+    lines += [f"{what} {fix}" for what, fix in list_ended_daemons(settings)]
     return lines or ["No servers are running: `bcd up` starts them."]
 
 
-def ended(settings: Settings) -> list[tuple[str, str]]:
+def list_ended_daemons(settings: Settings) -> list[tuple[str, str]]:
     """Returns what is to be said, and what to do, about each process that ended although nobody stopped it."""
     fix = "`bcd up` starts it again."
     return [
         (f"{_TITLES[name]} ended by itself; its log: {settings.logs / f'{name}.log'}.", fix)
-        for name in processes.ended(settings)
+        for name in processes.process_has_ended(settings)
     ]
 
 
 def _launch(settings: Settings, name: str, command: list[str], urls: dict[str, str]) -> None:
-    folder = processes.temporary_folder(settings)
+    folder = processes.process_temporary_folder(settings)
     settings.logs.mkdir(parents=True, exist_ok=True)
     with (settings.logs / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(
@@ -230,11 +228,11 @@ def _launch(settings: Settings, name: str, command: list[str], urls: dict[str, s
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    processes.record(settings, name, process.pid, urls)
+    processes.record_process(settings, name, process.pid, urls)
 
 
 def _child_environment(settings: Settings, urls: dict[str, str], *, is_client: bool) -> dict[str, str]:
-    variables = {**os.environ, **environment(settings)}
+    variables = {**os.environ, **runtime_environment(settings)}
     for key in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI", "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"):
         variables.pop(key, None)
     # Where the dashboard's page looks for its server; the default is port 4200, whatever the server's own is.
@@ -246,23 +244,13 @@ def _child_environment(settings: Settings, urls: dict[str, str], *, is_client: b
     return variables
 
 
-def _mlflow_command(settings: Settings) -> list[str]:
-    # The script, not `python -m mlflow`: a folder named mlflow in the working directory would shadow the library.
-    script = str(Path(sys.executable).parent / "mlflow")
-    database = f"sqlite:///{settings.mlflow / 'mlflow.db'}"
-    address = ["--host", "127.0.0.1", "--port", str(settings.mlflow_port), "--workers", "1"]
-    artifacts = ["--artifacts-destination", artifacts_address(settings)]
-    return [script, "server", "--backend-store-uri", database, *artifacts, *address]
+def _studies_command() -> list[str]:
+    return [sys.executable, "-m", "bcd.cli.studies_page"]
 
 
-def _studies_command(settings: Settings, storage: str) -> list[str]:
-    script = str(Path(sys.executable).parent / "optuna-dashboard")
-    return [script, storage, "--host", "127.0.0.1", "--port", str(settings.studies_port)]
-
-
-def _reports_command(settings: Settings) -> list[str]:
-    server = [sys.executable, "-m", "uvicorn", "--factory", "bcd.cli.reports:make_app"]
-    return [*server, "--host", "127.0.0.1", "--port", str(settings.reports_port), "--no-access-log"]
+def _page_command(factory: str, port: int) -> list[str]:
+    server = [sys.executable, "-m", "uvicorn", "--factory", factory]
+    return [*server, "--host", "127.0.0.1", "--port", str(port), "--no-access-log"]
 
 
 def _prefect_command(settings: Settings) -> list[str]:
@@ -308,7 +296,7 @@ def _is_healthy(url: str) -> bool:
 
 
 def _require_free_port(port: int, setting: str) -> None:
-    if answers(f"http://127.0.0.1:{port}"):
+    if url_answers(f"http://127.0.0.1:{port}"):
         raise BcdError(
             f"Port {port} is taken by another program.",
             f"Stop it, or set BCD_{setting.upper()} to another number and run `bcd up`.",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bcd.cli.tables import show_admissions, show_outcome, show_scores
+from bcd.cli.tables import print_admissions, print_outcome, print_scores
 from bcd.cli.terminal import whole_command
 from bcd.errors import BcdError
 from bcd.files import whole_file
@@ -29,7 +29,7 @@ REAL_HOSPITAL = "public-idc"
 _MEMORY = "demo.json"
 
 
-def demo(
+def demo_command(
     data: Annotated[
         Path | None,
         typer.Option(
@@ -46,26 +46,26 @@ def demo(
 
     A single delivery, as the public archive is, makes a champion and no challenger.
     """
-    from bcd.cli.terminal import at_work
+    from bcd.cli.terminal import open_terminal
     from bcd.settings import load_settings
     from bcd.snapshots.options import SplitOptions
 
     settings = load_settings()
-    deliveries = [] if data is None else find_data(data)  # before Prefect starts, which takes seconds
-    chosen = protocol or settings.splits.get("protocol") or suggest(deliveries)
+    deliveries = [] if data is None else find_demo_data(data)  # before Prefect starts, which takes seconds
+    chosen = protocol or settings.splits.get("protocol") or suggest_demo_next(deliveries)
     splits = settings.options("splits", SplitOptions, protocol=chosen)
-    with at_work(settings, needs_home=False, runs_flows=True) as console:
+    with open_terminal(settings, needs_home=False, runs_flows=True) as console:
         started = time.monotonic()
         memory = Memory.open(settings, data=str(data.absolute()) if data else "synthetic", protocol=chosen)
         console.print(
             f"Protocol {chosen}" + (", which suits these patients" if data and not protocol else "") + ".",
             highlight=False,
         )
-        write_protocol(settings, chosen)
+        write_demo_protocol(settings, chosen)
         if memory.first_snapshot:
             console.print(f"{settings.home} holds a demo already: what is done is found done.\n", soft_wrap=True)
-        deliveries = deliveries or draw_deliveries(settings, console)
-        result = play(settings, console, memory, splits, deliveries)
+        deliveries = deliveries or _draw_deliveries(settings, console)
+        result = _play_demo(settings, console, memory, splits, deliveries)
         summarise(settings, console, result, seconds=time.monotonic() - started)
 
 
@@ -116,7 +116,7 @@ class Result:
     score: PatientScore
 
 
-def write_protocol(settings: Settings, protocol: str) -> None:
+def write_demo_protocol(settings: Settings, protocol: str) -> None:
     """Writes the protocol into bcd.toml where there is none, so that scheduled retrainings have the same."""
     file = settings.home / "bcd.toml"
     if not file.exists():
@@ -124,7 +124,7 @@ def write_protocol(settings: Settings, protocol: str) -> None:
             partial.write_text(f'# Written by `bcd demo`.\n[splits]\nprotocol = "{protocol}"\n')
 
 
-def find_data(path: Path) -> list[Path]:
+def find_demo_data(path: Path) -> list[Path]:
     """Lists deliveries by name, each looked at: the one that a path is, or those that lie in it.
 
     Raises:
@@ -156,24 +156,26 @@ def _may_be_delivery(path: Path) -> bool:
     return path.is_dir() or path.suffix.lower() == ".zip"
 
 
-def suggest(deliveries: list[Path]) -> str:
+def suggest_demo_next(deliveries: list[Path]) -> str:
     """Returns the protocol that suits the patients of the deliveries."""
-    from bcd.admission.delivery import patient_ids
+    from bcd.admission.delivery import list_delivered_patients
     from bcd.snapshots.splits import suggest_protocol
 
-    return suggest_protocol(set().union(*(patient_ids(delivery) for delivery in deliveries)))
+    return suggest_protocol(set().union(*(list_delivered_patients(delivery) for delivery in deliveries)))
 
 
-def draw_deliveries(settings: Settings, console: Screen) -> list[Path]:
+def _draw_deliveries(settings: Settings, console: Screen) -> list[Path]:
     """Lets the synthetic hospital draw its deliveries."""
     from bcd.synthetic.hospital import draw_hospital
     from bcd.synthetic.options import HospitalOptions
 
-    heading(console, 1, "The synthetic hospital draws its patients")
+    print_demo_heading(console, 1, "The synthetic hospital draws its patients")
     return draw_hospital(settings.options("synthetic", HospitalOptions), settings.home / "synthetic")
 
 
-def play(settings: Settings, console: Screen, memory: Memory, splits: SplitOptions, deliveries: list[Path]) -> Result:
+def _play_demo(
+    settings: Settings, console: Screen, memory: Memory, splits: SplitOptions, deliveries: list[Path]
+) -> Result:
     """Runs the flows, as the inbox and the schedules would."""
     from bcd.search.options import SearchOptions
     from bcd.store.hospitals import declare_hospital
@@ -187,24 +189,24 @@ def play(settings: Settings, console: Screen, memory: Memory, splits: SplitOptio
     # Drawn patients are nobody, and the public set's identifiers are pseudonyms.
     declare_hospital(open_store(settings), hospital, "pseudonyms", SignOff("bcd demo", "it has no real patients"))
     early, late = (deliveries[:-1], deliveries[-1:]) if len(deliveries) > 1 else (deliveries, [])
-    heading(console, 2, f"{', '.join(path.name for path in early)} of {hospital}: the first champion")
+    print_demo_heading(console, 2, f"{', '.join(path.name for path in early)} of {hospital}: the first champion")
     admissions = [ingest(str(path.absolute()), hospital)[0] for path in early]
     search = settings.options("search", SearchOptions, seeds=1)  # its verdict says that seed noise was not checked
     outcomes = [retrain(memory.first_snapshot, splits=splits, search=search)]
     # A second run must not take the last delivery into the first snapshot.
     memory.keep_snapshot(settings, outcomes[0].snapshot.id)
-    heading(
+    print_demo_heading(
         console, 3, f"{late[0].name} arrives: a challenger, and the gate" if late else "No second delivery arrives"
     )
     for path in late:
         admissions += ingest(str(path.absolute()), hospital)
         outcomes.append(retrain(splits=splits, search=search))
-    heading(console, 4, "An unseen patient is scored with the champion")
-    [scored] = score(patient=unseen_patient(outcomes[-1]), hospital=hospital)
+    print_demo_heading(console, 4, "An unseen patient is scored with the champion")
+    [scored] = score(patient=_find_unseen_patient(outcomes[-1]), hospital=hospital)
     return Result(admissions, outcomes, scored)
 
 
-def unseen_patient(outcome: Outcome) -> str:
+def _find_unseen_patient(outcome: Outcome) -> str:
     """Returns the test patient with the most patches; without test patients, the gate patient."""
     for split in ("test", "gate"):
         patches = outcome.snapshot.of(split)
@@ -217,13 +219,13 @@ def unseen_patient(outcome: Outcome) -> str:
 
 def summarise(settings: Settings, console: Screen, result: Result, *, seconds: float) -> None:
     """Prints the closing summary."""
-    heading(console, 5, "Summary")
-    show_admissions(console, result.admissions)
+    print_demo_heading(console, 5, "Summary")
+    print_admissions(console, result.admissions)
     for title, outcome in zip(("The first champion", "The challenger"), result.outcomes, strict=False):
         console.print(f"\n[bold]{title}[/]")
-        show_outcome(console, outcome)
+        print_outcome(console, outcome)
     console.print()
-    show_scores(console, [result.score])
+    print_scores(console, [result.score])
     for name in ("report", "slide", "heatmap", "scores"):
         console.print(f"  {name:<8} {getattr(result.score, name)}", soft_wrap=True, highlight=False)
     figures = result.outcomes[-1].evaluated.folder / "test"
@@ -233,6 +235,6 @@ def summarise(settings: Settings, console: Screen, result: Result, *, seconds: f
     console.print(f"Prefect dashboard and MLflow UI on what just ran: {command}", soft_wrap=True, highlight=False)
 
 
-def heading(console: Screen, number: int, text: str) -> None:
+def print_demo_heading(console: Screen, number: int, text: str) -> None:
     """Prints the title of a step."""
     console.print(f"\n[bold]{number}/5  {text}[/]", highlight=False)

@@ -78,7 +78,7 @@ def compare_deployments(settings: Settings, prefect: str, file: Path, root: Path
         except ObjectNotFound:
             return [f"work pool {POOL}: missing."]
         told = []
-        if pool.base_job_template != pool_template():
+        if pool.base_job_template != _read_pool_template():
             told.append(f"work pool {POOL}: its base job template is another; a run may name a command of its own.")
         if pool.is_paused:
             told.append(f"work pool {POOL}: paused; no run starts.")
@@ -243,7 +243,7 @@ _SUBMITTED = ("command", "env", "working_dir")
 """What a submitted run may name in Prefect's own template of a process pool, and may not here."""
 
 
-def pool_template() -> Tree:
+def _read_pool_template() -> Tree:
     """Returns the base job template of the pool: Prefect's, without the variables by which a run names a command."""
     from prefect.workers.process import ProcessWorker
 
@@ -259,7 +259,7 @@ def _keep_pool(client: SyncPrefectClient, *, reset: bool) -> list[str]:
     from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
     from prefect.exceptions import ObjectNotFound
 
-    template, told = pool_template(), []
+    template, told = _read_pool_template(), []
     try:
         pool = client.read_work_pool(POOL)
     except ObjectNotFound:

@@ -54,17 +54,17 @@ class Finding:
     fix: str = ""
 
 
-def doctor(*, as_json: AsJson = False) -> None:
+def doctor_command(*, as_json: AsJson = False) -> None:
     """Check this machine: Python, packages, GPU, disk, ports, folders, databases, champion and servers."""
     from rich.text import Text
 
     from bcd.cli.terminal import make_console
-    from bcd.runtime import enter
+    from bcd.runtime import enter_runtime
     from bcd.settings import load_settings
 
     settings = load_settings()
-    enter(settings)
-    findings = list(examine(settings))
+    enter_runtime(settings)
+    findings = list(examine_machine(settings))
     console = make_console(as_json=as_json)
     console.facts(findings)
     for finding in findings:
@@ -75,7 +75,7 @@ def doctor(*, as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
-def examine(settings: Settings) -> Iterator[Finding]:
+def examine_machine(settings: Settings) -> Iterator[Finding]:
     """Looks at one thing after the other."""
     checks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
         _look_at_python,
@@ -175,12 +175,12 @@ def _look_at_home(settings: Settings) -> Iterator[Finding]:
 
 def _look_at_databases(settings: Settings) -> Iterator[Finding]:
     """Looks whether the installed libraries work with the databases that are there."""
-    from bcd.store.schemas import prefect_database, require_schema
+    from bcd.store.schemas import prefect_schema_database, require_schema
     from bcd.store.store import open_store
-    from bcd.tracking.store import database_url
+    from bcd.tracking.store import mlflow_database_url
 
-    store = database_url(settings)
-    databases: dict[Library, str] = {"optuna": settings.study_storage, "prefect": prefect_database(settings)}
+    store = mlflow_database_url(settings)
+    databases: dict[Library, str] = {"optuna": settings.study_storage, "prefect": prefect_schema_database(settings)}
     if store is not None:
         databases["mlflow"] = store.render_as_string(hide_password=False)
     faults = 0
@@ -202,28 +202,33 @@ def _look_at_databases(settings: Settings) -> Iterator[Finding]:
 
 def _look_at_champion(settings: Settings) -> Iterator[Finding]:
     """Loads the champion and scores two patches with it: what a scoring run would do."""
-    from bcd.bundle.aliases import find_lost_champion, find_moved_champion, tell_lost_champion, tell_moved_champion
-    from bcd.bundle.rows import read_rows
+    from bcd.bundle.aliases import (
+        find_lost_champion_alias,
+        find_moved_champion,
+        tell_lost_champion_alias,
+        tell_moved_champion,
+    )
+    from bcd.bundle.rows import read_registered_versions
     from bcd.store.store import open_store
-    from bcd.tracking.store import follow_moved_home
+    from bcd.tracking.store import follow_moved_mlflow
 
     if not settings.home.exists():
         return
     try:
-        follow_moved_home(settings)  # the champion's files are looked for where the home is now
-        rows = read_rows(settings)
+        follow_moved_mlflow(settings)  # the champion's files are looked for where the home is now
+        rows = read_registered_versions(settings)
         champion = next((row for row in rows if "champion" in row.aliases), None)
         if champion is None:
-            lost = find_lost_champion(rows, open_store(settings))
+            lost = find_lost_champion_alias(rows, open_store(settings))
             if lost is not None:
-                yield Finding("fault", *tell_lost_champion(lost))
+                yield Finding("fault", *tell_lost_champion_alias(lost))
             else:
                 fix = f"Run `bcd retrain`, or {ADOPT}."
                 yield Finding("warning", "No model is champion yet: nothing can be scored.", fix)
             return
-        from bcd.bundle.registry import load_row, require_scores
+        from bcd.bundle.registry import load_registered_bundle, require_bundle_scores
 
-        require_scores(load_row(settings, champion))
+        require_bundle_scores(load_registered_bundle(settings, champion))
     except BcdError as error:
         yield Finding("fault", error.what, error.fix)
         return
@@ -252,18 +257,18 @@ def _look_at_servers(settings: Settings) -> Iterator[Finding]:
 
     alive = processes.alive(settings)
     if alive:
-        yield Finding("ok", daemons.describe(settings)[0])
+        yield Finding("ok", daemons.describe_daemons(settings)[0])
     if "prefect" in alive:
         yield from _look_at_deployments(settings)
-    for what, fix in daemons.ended(settings):
+    for what, fix in daemons.list_ended_daemons(settings):
         yield Finding("warning", what, fix)
     ports = {name: getattr(settings, f"{name}_port") for name in processes.NAMES if name != "worker"}
-    for name in [name for name in ports if name in daemons.needed(settings) and name not in alive]:
+    for name in [name for name in ports if name in daemons.list_needed_daemons(settings) and name not in alive]:
         with socket.socket() as probe:
             taken = probe.connect_ex(("127.0.0.1", ports[name])) == 0
         if not taken:
             yield Finding("ok", f"Port {ports[name]} is free for {name}; `bcd up` starts it")
-        elif processes.leftovers(settings):
+        elif processes.find_leftover_processes(settings):
             what = f"Port {ports[name]} for {name} is held by what an earlier `bcd up` of this BCD_HOME left."
             yield Finding("warning", what, "`bcd up` ends it and starts anew.")
         else:
@@ -278,9 +283,9 @@ def _look_at_deployments(settings: Settings) -> Iterator[Finding]:
     import flows
     from bcd.cli.automations import compare_automations
     from bcd.cli.deployments import compare_deployments
-    from bcd.runtime import read_servers
+    from bcd.runtime import read_running_servers
 
-    prefect = read_servers(settings)["urls"]["prefect"]
+    prefect = read_running_servers(settings)["urls"]["prefect"]
     try:
         differences = compare_deployments(settings, prefect, flows.DEPLOYMENTS, flows.ROOT)
         differences += compare_automations(settings, prefect, flows.DEPLOYMENTS)

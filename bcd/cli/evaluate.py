@@ -27,7 +27,7 @@ FOLDER = "evaluations"
 """The folder of BCD_HOME in which evaluations are written, unless another is named."""
 
 
-def evaluate(
+def evaluate_command(
     *,
     model: Annotated[
         str,
@@ -82,7 +82,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a model, or predictions, by patient: metrics, thresholds, differences. Nothing is chosen by it."""
-    from bcd.cli.terminal import at_work
+    from bcd.cli.terminal import open_terminal
     from bcd.evaluation.options import EvaluateOptions
     from bcd.settings import load_settings
     from bcd.validation.model import FileReading
@@ -95,7 +95,7 @@ def evaluate(
     options = settings.options("evaluation", EvaluateOptions, at_prevalence=prevalence, resamples=resamples)
     models = [model or "champion", *(beside or [])]
     needs_home = not (predictions or data)
-    with at_work(settings, needs_home=needs_home, as_json=as_json) as console:
+    with open_terminal(settings, needs_home=needs_home, as_json=as_json) as console:
         how = (options, _read_protocol(protocol), FileReading(pixels, prepared))
         if predictions:
             found = _evaluate_predictions(settings, predictions, column or [], beside or [], how)
@@ -105,7 +105,7 @@ def evaluate(
             found = _evaluate_protocol(settings, models, snapshot, how)
         folder = write_validation(*found, to or settings.home / FOLDER)
         console.facts(found[0])
-        show_validation(console, found[0])
+        _show_validation(console, found[0])
         console.print(f"\nPage: {folder / 'index.html'}", soft_wrap=True, highlight=False)
         console.print("Research use only. Not for diagnosis.", style="dim")
 
@@ -145,11 +145,11 @@ def _read_protocol(name: str) -> EvaluationProtocol:
 
 def _evaluate_predictions(settings: Settings, path: Path, columns: list[str], beside: list[str], how: How) -> Found:
     from bcd.store.store import open_store
-    from bcd.validation.predictions import read_predictions
+    from bcd.validation.predictions import read_prediction_file
     from bcd.validation.validate import evaluate_predictions
 
     options, protocol, reading = how
-    predictions = read_predictions(path, columns)
+    predictions = read_prediction_file(path, columns)
     store = open_store(settings) if beside else None
     return evaluate_predictions(store, predictions, beside, options=options, protocol=protocol, reading=reading)
 
@@ -190,11 +190,11 @@ def _evaluate_protocol(settings: Settings, models: list[str], snapshot: str, how
     )
 
 
-def show_validation(console: Console, validation: Validation) -> None:
+def _show_validation(console: Console, validation: Validation) -> None:
     """Prints a validation: several models side by side, or all of one."""
-    from bcd.evaluation.report.sections import tables_of
+    from bcd.evaluation.report.sections import subgroup_tables
     from bcd.evaluation.report.tables import headline_table, threshold_parts
-    from bcd.validation.tables import model_table, pair_table, published_tables
+    from bcd.validation.tables import published_beside_validated, validated_models_table, validated_pairs_table
 
     console.print(f"\n{validation.title}", style="bold", highlight=False, markup=False)
     for note in validation.notes:
@@ -202,16 +202,16 @@ def show_validation(console: Console, validation: Validation) -> None:
     evaluations = validation.evaluations
     if validation.differences:
         confidence = next(iter(evaluations.values())).options.confidence
-        _show(console, "Side by side", model_table(evaluations))
-        _show(console, "Pair by pair", pair_table(validation.differences, confidence=confidence))
+        _show(console, "Side by side", validated_models_table(evaluations))
+        _show(console, "Pair by pair", validated_pairs_table(validation.differences, confidence=confidence))
     else:
         for evaluation in evaluations.values():
             _show(console, "Metrics at the sample's own prevalence", headline_table(evaluation))
             for title, table in threshold_parts(evaluation).items():
                 _show(console, f"Threshold table: {title}", table)
-            for title, table in tables_of(evaluation).items():
+            for title, table in subgroup_tables(evaluation).items():
                 _show(console, title, table)
-    for title, table in published_tables(validation).items():
+    for title, table in published_beside_validated(validation).items():
         _show(console, title, table)
 
 

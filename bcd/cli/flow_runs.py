@@ -7,6 +7,7 @@ meanwhile are one.
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ _PAGE = 200  # the server's own limit
 _WITH_PROCESS = ["PENDING", "RUNNING", "CANCELLING"]
 
 
-def end_unfinished(prefect: str) -> int:
+def end_unfinished_flow_runs(prefect: str) -> int:
     """Ends every run of bcd's pool that has begun, frees the deployments' slots, and returns the number of runs.
 
     Runs that wait for a slot or for their time are left alone, and those that a person suspended. To be called while
@@ -49,7 +50,7 @@ def end_unfinished(prefect: str) -> int:
     return len(family)
 
 
-def drop_missed(prefect: str) -> int:
+def drop_missed_flow_runs(prefect: str) -> int:
     """Deletes the scheduled runs that came due while no worker lived, but each deployment's last; returns how many.
 
     Args:
@@ -80,7 +81,7 @@ def open_client(prefect: str) -> SyncPrefectClient:
     # Prefect's own: its server answers 503 where its SQLite is busy, and the client asks again.
     from prefect.client.orchestration import SyncPrefectClient
 
-    return SyncPrefectClient(api=f"{prefect}/api")
+    return SyncPrefectClient(api=f"{prefect}/api", auth_string=os.environ.get("PREFECT_API_AUTH_STRING"))
 
 
 def _filter(

@@ -15,8 +15,8 @@ app = command_group(
 )
 
 
-@app.command()
-def declare(
+@app.command(name="declare")
+def declare_hospital_command(
     name: Annotated[str, typer.Argument(help="The hospital: letters, digits, - and _.")],
     identifiers: Annotated[
         Literal["pseudonyms", "raw"],
@@ -28,7 +28,7 @@ def declare(
     reason: Reason,
 ) -> None:
     """Declare a hospital, once and for ever, before its first delivery."""
-    from bcd.cli.terminal import at_work
+    from bcd.cli.terminal import open_terminal
     from bcd.settings import load_settings
     from bcd.store.hospitals import declare_hospital
     from bcd.store.pseudonyms import key_path
@@ -36,7 +36,7 @@ def declare(
     from bcd.store.store import open_store
 
     settings, sign_off = load_settings(), SignOff(by, reason)
-    with at_work(settings, needs_home=False) as console:
+    with open_terminal(settings, needs_home=False) as console:
         record = declare_hospital(open_store(settings), name, identifiers, sign_off)
         console.print(f"Hospital {record.hospital}: identifiers are {record.identifiers}.", highlight=False)
         if record.identifiers == "raw":
@@ -48,8 +48,8 @@ def declare(
             )
 
 
-@app.command()
-def allow(
+@app.command(name="allow")
+def allow_hospital_command(
     name: Annotated[str, typer.Argument(help="The hospital.")],
     coarsest: Annotated[
         float, typer.Option(help="µm per pixel of the coarsest finest level that is admitted without confirmation.")
@@ -58,30 +58,30 @@ def allow(
     reason: Reason,
 ) -> None:
     """Allow slides that are scanned coarser than usual, as by a microscope's camera."""
-    from bcd.cli.terminal import at_work
+    from bcd.cli.terminal import open_terminal
     from bcd.settings import load_settings
-    from bcd.store.hospitals import allow_coarse
+    from bcd.store.hospitals import store_coarse_limit
     from bcd.store.sign_off import SignOff
     from bcd.store.store import open_store
 
     settings, sign_off = load_settings(), SignOff(by, reason)
-    with at_work(settings) as console:
-        record = allow_coarse(open_store(settings), name, coarsest, sign_off)
+    with open_terminal(settings) as console:
+        record = store_coarse_limit(open_store(settings), name, coarsest, sign_off)
         console.print(
             f"Hospital {record.hospital}: slides of up to {record.coarsest:g} µm/px are admitted.", highlight=False
         )
 
 
 @app.command(name="list")
-def list_all(*, as_json: AsJson = False) -> None:
+def list_hospitals_command(*, as_json: AsJson = False) -> None:
     """Show the declared hospitals."""
-    from bcd.cli.terminal import at_work
+    from bcd.cli.terminal import open_terminal
     from bcd.settings import load_settings
     from bcd.store.hospitals import list_hospitals
     from bcd.store.store import open_store
 
     settings = load_settings()
-    with at_work(settings, as_json=as_json) as console:
+    with open_terminal(settings, as_json=as_json) as console:
         records = list_hospitals(open_store(settings))
         console.table(
             "Hospitals",

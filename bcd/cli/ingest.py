@@ -11,7 +11,7 @@ from bcd.cli.completion import complete_hospital
 from bcd.cli.options import AsJson
 
 
-def ingest(
+def ingest_command(
     delivery: Annotated[
         str, typer.Argument(help="A folder, archive, slide or URL (s3://…). By default all that waits in the inbox.")
     ] = "",
@@ -26,30 +26,30 @@ def ingest(
     as_json: AsJson = False,
 ) -> None:
     """Admit a delivery: each good patch once. Every refused file is kept with its reason."""
-    from bcd.admission.beside import describe_labels
-    from bcd.admission.sources.remote import is_url
+    from bcd.admission.beside import describe_delivered_labels
+    from bcd.admission.sources.remote import is_delivery_url
     from bcd.admission.waiting import find_stuck
-    from bcd.cli.tables import show_admissions
-    from bcd.cli.terminal import at_work
+    from bcd.cli.tables import print_admissions
+    from bcd.cli.terminal import open_terminal
     from bcd.errors import BcdError
     from bcd.settings import load_settings
-    from bcd.store.hospitals import find_declared
+    from bcd.store.hospitals import find_declared_hospital
     from bcd.store.store import open_store
 
     settings = load_settings()
     if delivery:
         if not hospital:
             raise BcdError(f"{delivery} has no hospital.", "Name it: `bcd ingest DELIVERY --hospital NAME`.")
-        if not is_url(delivery):  # before Prefect starts, which takes seconds
+        if not is_delivery_url(delivery):  # before Prefect starts, which takes seconds
             if not Path(delivery).exists():
                 raise BcdError(f"There is no delivery {delivery}.", "Check the path.")
             delivery = str(Path(delivery).absolute())
-        find_declared(open_store(settings), hospital)
-    with at_work(settings, needs_home=not delivery, runs_flows=True, as_json=as_json) as console:
-        from flows.ingest import ingest as ingest_flow
+        find_declared_hospital(open_store(settings), hospital)
+    with open_terminal(settings, needs_home=not delivery, runs_flows=True, as_json=as_json) as console:
+        from flows.ingest import ingest
 
-        admissions = ingest_flow(delivery, hospital, spacing)
-        show_admissions(console, admissions)
+        admissions = ingest(delivery, hospital, spacing)
+        print_admissions(console, admissions)
         if not admissions:
             stuck = find_stuck(open_store(settings))
             for each in stuck:
@@ -60,5 +60,5 @@ def ingest(
         for each in admissions:
             report = settings.reports / f"{each.id[:12]}.html"
             console.print(f"  report {report}", soft_wrap=True, highlight=False)
-            for line in describe_labels(open_store(settings), each):
+            for line in describe_delivered_labels(open_store(settings), each):
                 console.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)

@@ -17,7 +17,7 @@ app = command_group(
 
 
 @app.command(name="import")
-def import_file(  # noqa: PLR0917 - they are options
+def import_labels_command(  # noqa: PLR0917 - they are options
     file: Annotated[
         Path,
         typer.Argument(
@@ -33,10 +33,10 @@ def import_file(  # noqa: PLR0917 - they are options
     slide: Annotated[str, typer.Option(help="The annotated slide, where the GeoJSON does not name it.")] = "",
 ) -> None:
     """Revise labels by a file, all of it or nothing. The latest revision of a label counts."""
-    from bcd.cli.terminal import at_work
+    from bcd.cli.terminal import open_terminal
     from bcd.errors import BcdError
     from bcd.settings import load_settings
-    from bcd.store.annotated import import_annotations
+    from bcd.store.annotated import import_annotated_labels
     from bcd.store.annotations import SUFFIXES
     from bcd.store.options import LabelOptions
     from bcd.store.revisions import import_labels
@@ -44,10 +44,10 @@ def import_file(  # noqa: PLR0917 - they are options
     from bcd.store.store import open_store
 
     settings, sign_off = load_settings(), SignOff(by, reason)
-    with at_work(settings) as console:
+    with open_terminal(settings) as console:
         store = open_store(settings)
         if file.suffix.lower() in SUFFIXES:
-            drawn = import_annotations(
+            drawn = import_annotated_labels(
                 store,
                 file,
                 settings.options("labels", LabelOptions),
@@ -83,17 +83,17 @@ def import_file(  # noqa: PLR0917 - they are options
             console.print(done.match.note, style="yellow", highlight=False, soft_wrap=True, markup=False)
 
 
-@app.command()
-def doubts(*, as_json: AsJson = False) -> None:
+@app.command(name="doubts")
+def list_doubts_command(*, as_json: AsJson = False) -> None:
     """Show the patches that a later delivery made doubtful; a label import settles them."""
-    from bcd.cli.terminal import at_work
+    from bcd.cli.terminal import open_terminal
     from bcd.patches import PatchName
     from bcd.settings import load_settings
     from bcd.store.conflicts import list_conflicts
     from bcd.store.store import open_store
 
     settings = load_settings()
-    with at_work(settings, as_json=as_json) as console:
+    with open_terminal(settings, as_json=as_json) as console:
         found = [each for each in list_conflicts(open_store(settings)) if each.is_open]
         console.table(
             "In doubt",

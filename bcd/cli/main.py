@@ -17,17 +17,18 @@ from typer.core import TyperGroup
 
 from bcd import __version__
 from bcd.cli import batch, config, hospital, labels, model, network, patient, snapshot
-from bcd.cli.backup import backup, restore
-from bcd.cli.demo import demo
-from bcd.cli.doctor import doctor
-from bcd.cli.evaluate import evaluate
-from bcd.cli.ingest import ingest
-from bcd.cli.retrain import retrain
-from bcd.cli.score import score
-from bcd.cli.search import search
-from bcd.cli.servers import down, up
-from bcd.cli.status import status
-from bcd.cli.train import train
+from bcd.cli.backup import backup_command, restore_command
+from bcd.cli.demo import demo_command
+from bcd.cli.doctor import doctor_command
+from bcd.cli.evaluate import evaluate_command
+from bcd.cli.ingest import ingest_command
+from bcd.cli.monitor import monitor
+from bcd.cli.retrain import retrain_command
+from bcd.cli.score import score_command
+from bcd.cli.search import search_command
+from bcd.cli.servers import down_command, up_command
+from bcd.cli.status import status_command
+from bcd.cli.train import train_command
 from bcd.config import load_configuration
 from bcd.errors import BcdError
 
@@ -55,22 +56,23 @@ app = typer.Typer(
     context_settings={"help_option_names": [*_HELP]},
 )
 _DAILY: tuple[Callable[..., None], ...] = (
-    demo,
-    doctor,
-    up,
-    down,
-    status,
-    ingest,
-    search,
-    train,
-    retrain,
-    evaluate,
-    score,
-    backup,
-    restore,
+    demo_command,
+    doctor_command,
+    up_command,
+    down_command,
+    status_command,
+    ingest_command,
+    search_command,
+    train_command,
+    retrain_command,
+    evaluate_command,
+    score_command,
+    monitor,
+    backup_command,
+    restore_command,
 )
 for _command in _DAILY:
-    app.command()(_command)
+    app.command(name=_command.__name__.removesuffix("_command"))(_command)
 app.add_typer(config.app, name="config")
 _NOUNS = {
     "batch": batch,

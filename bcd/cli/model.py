@@ -53,19 +53,19 @@ app = command_group(
 
 
 @app.command(name="list")
-def list_all(*, as_json: AsJson = False) -> None:
+def list_models_command(*, as_json: AsJson = False) -> None:
     """List the versions with their aliases, the gate's verdicts, and their snapshots."""
-    from bcd.cli.terminal import at_work
+    from bcd.cli.terminal import open_terminal
     from bcd.settings import load_settings
     from bcd.store.store import open_store
 
     settings = load_settings()
-    with at_work(settings, as_json=as_json) as console:
+    with open_terminal(settings, as_json=as_json) as console:
         show_models(console, open_store(settings))
 
 
-@app.command()
-def history(
+@app.command(name="history")
+def model_history_command(
     version: Annotated[
         str, typer.Argument(help="Only what concerns this version, such as 3.", autocompletion=complete_version)
     ] = "",
@@ -73,29 +73,29 @@ def history(
     as_json: AsJson = False,
 ) -> None:
     """List what happened to the versions: registered, evaluated, promoted, rolled back, and by whom."""
-    from bcd.cli.terminal import at_work
-    from bcd.gate.history import list_events, list_versions
+    from bcd.cli.terminal import open_terminal
+    from bcd.gate.history import list_gate_events, list_versions_with_verdicts
     from bcd.settings import load_settings
     from bcd.store.store import open_store
 
     settings = load_settings()
-    with at_work(settings, as_json=as_json) as console:
+    with open_terminal(settings, as_json=as_json) as console:
         store = open_store(settings)
-        events = list_events(store, version)
+        events = list_gate_events(store, version)
         console.facts(events)
         if not events:
             console.print("Nothing has been registered or decided yet: `bcd retrain`.", highlight=False)
             return
         for event in events:
             _show_event(console, event)
-        aliases = {alias: one.name for one in list_versions(settings) for alias in one.aliases}
+        aliases = {alias: one.name for one in list_versions_with_verdicts(settings) for alias in one.aliases}
         now = ", ".join(f"{alias} {name}" for alias, name in sorted(aliases.items())) or "no champion"
         console.print(f"\nNow: {now}.", highlight=False)
         show_moved_alias(console, store)
 
 
-@app.command()
-def compare(
+@app.command(name="compare")
+def compare_models_command(
     a: Version,
     b: Annotated[
         str,
@@ -121,7 +121,7 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare two versions on the same patients: differences with intervals. Gate patients need --by and --reason."""
-    from bcd.cli.terminal import at_work, print_table
+    from bcd.cli.terminal import open_terminal, print_table
     from bcd.evaluation.options import EvaluateOptions
     from bcd.evaluation.report.tables import difference_table, format_level
     from bcd.gate.comparison import compare_versions
@@ -131,7 +131,7 @@ def compare(
 
     settings = load_settings()
     sign_off = SignOff(by, reason) if by or reason else None
-    with at_work(settings, as_json=as_json) as console:
+    with open_terminal(settings, as_json=as_json) as console:
         evaluate = settings.options("evaluation", EvaluateOptions)
         found = compare_versions(
             open_store(settings), a, b, evaluate, split=split, snapshot=snapshot, sign_off=sign_off
@@ -154,25 +154,25 @@ def compare(
             console.print("Val patients chose the epoch and fitted the calibrator: they flatter.", style="yellow")
 
 
-@app.command()
-def adopt(
+@app.command(name="adopt")
+def adopt_model_command(
     model: Annotated[Literal["released"], typer.Argument(help="The model that comes with bcd.")],  # noqa: ARG001
     by: By,
     reason: Reason,
 ) -> None:
     """Make the model that comes with bcd the first champion of a home that has none."""
-    from bcd.cli.terminal import at_work
-    from bcd.gate.adoption import adopt_released, find_training_patients
+    from bcd.cli.terminal import open_terminal
+    from bcd.gate.adoption import find_adopted_patients, make_released_champion
     from bcd.settings import load_settings
     from bcd.store.sign_off import SignOff
     from bcd.store.store import open_store
 
     settings, sign_off = load_settings(), SignOff(by, reason)
-    with at_work(settings, needs_home=False) as console:
+    with open_terminal(settings, needs_home=False) as console:
         store = open_store(settings)
-        decision = adopt_released(store, sign_off)
-        show_decision(console, settings, decision)
-        known = find_training_patients(store, decision.challenger)
+        decision = make_released_champion(store, sign_off)
+        _show_decision(console, settings, decision)
+        known = find_adopted_patients(store, decision.challenger)
         if known:
             console.print(
                 f"It was trained on {len(known)} of the admitted patients, by name or by their pixels, and cannot be"
@@ -182,15 +182,15 @@ def adopt(
             )
 
 
-@app.command()
-def card(
+@app.command(name="card")
+def model_card_command(
     version: VersionOrReleased = "champion",
     to: Annotated[Path | None, typer.Option(help="An .html or .md file to write, instead of printing it.")] = None,
 ) -> None:
     """Print the model card of a version, or write it to a file."""
     from bcd.errors import BcdError
     from bcd.files import whole_file
-    from bcd.runtime import enter
+    from bcd.runtime import enter_runtime
     from bcd.settings import load_settings, require_home
 
     if to is not None and to.suffix.lower() not in (".html", ".md"):
@@ -202,7 +202,7 @@ def card(
         found = write_released_card()
     else:
         require_home(settings)
-        enter(settings)
+        enter_runtime(settings)
         from bcd.bundle.registry import find_card
 
         found = find_card(settings, version)
@@ -214,8 +214,8 @@ def card(
     typer.echo(f"{to}: the card of {version}.")
 
 
-@app.command()
-def export(
+@app.command(name="export")
+def export_model_command(
     version: VersionOrReleased = "champion",
     format: Annotated[Format, typer.Option(help="The kind of file.")] = "keras",  # noqa: A002
     to: Annotated[
@@ -223,100 +223,100 @@ def export(
     ] = None,
 ) -> None:
     """Write a version as one file from raw patches to calibrated probability, checked against the bundle."""
-    from bcd.cli.terminal import at_work
+    from bcd.cli.terminal import open_terminal
     from bcd.settings import load_settings
 
     settings = load_settings()
     is_released = version == "released"
-    with at_work(settings, needs_home=not is_released) as console:
+    with open_terminal(settings, needs_home=not is_released) as console:
         from bcd.bundle.export.export import export_bundle
         from bcd.bundle.export.runtimes import RUNTIMES
-        from bcd.bundle.registry import open_folder, require_row
+        from bcd.bundle.registry import open_bundle_folder, require_registered_version
         from bcd.bundle.released import RELEASED, released_bundle
         from bcd.tracking.lookup import MODEL
 
         RUNTIMES[format].require(format)
-        row = None if is_released else require_row(settings, version)
+        row = None if is_released else require_registered_version(settings, version)
         name = f"{MODEL}/{RELEASED}" if row is None else row.name
         path = to or Path(name.replace("/", "-") + RUNTIMES[format].suffix)
-        with nullcontext(released_bundle()) if row is None else open_folder(settings, row) as folder:
+        with nullcontext(released_bundle()) if row is None else open_bundle_folder(settings, row) as folder:
             note = export_bundle(folder, name, format, path)
         found = ", ".join(f"{name} within {off:.1g}" for name, off in note.difference.items())
         console.print(f"{path}: {note.bundle} as {format}, compared with it on {note.probes} patches: {found}.")
         console.print(f"What goes in and comes out: {path}.json", soft_wrap=True)
 
 
-@app.command()
-def approve(
+@app.command(name="approve")
+def approve_model_command(
     version: Version,
     by: By,
     reason: Reason,
     answer: Annotated[Answer, typer.Option(help="The answer: PROMOTE makes the version champion.")] = "PROMOTE",
 ) -> None:
     """Answer the gate where it proposes a promotion and asks a person."""
-    from bcd.cli.terminal import at_work
+    from bcd.cli.terminal import open_terminal
     from bcd.gate.overrides import answer_approval
     from bcd.settings import load_settings
     from bcd.store.sign_off import SignOff
     from bcd.store.store import open_store
 
     settings, sign_off = load_settings(), SignOff(by, reason)
-    with at_work(settings) as console:
+    with open_terminal(settings) as console:
         decision = answer_approval(open_store(settings), version, sign_off, answer)
-        show_decision(console, settings, decision)
+        _show_decision(console, settings, decision)
 
 
-@app.command()
-def promote(version: Version, by: By, reason: Reason) -> None:
+@app.command(name="promote")
+def promote_model_command(version: Version, by: By, reason: Reason) -> None:
     """Make a version champion, whatever the gate says."""
-    from bcd.cli.terminal import at_work
+    from bcd.cli.terminal import open_terminal
     from bcd.gate.overrides import force_promotion
     from bcd.settings import load_settings
     from bcd.store.sign_off import SignOff
     from bcd.store.store import open_store
 
     settings, sign_off = load_settings(), SignOff(by, reason)
-    with at_work(settings) as console:
-        show_decision(console, settings, force_promotion(open_store(settings), version, sign_off))
+    with open_terminal(settings) as console:
+        _show_decision(console, settings, force_promotion(open_store(settings), version, sign_off))
 
 
-@app.command()
-def rollback(by: By, reason: Reason) -> None:
+@app.command(name="rollback")
+def roll_back_command(by: By, reason: Reason) -> None:
     """Make the previous champion champion again. Run it once more, with another reason, to undo that."""
-    from bcd.cli.terminal import at_work
+    from bcd.cli.terminal import open_terminal
     from bcd.gate.overrides import roll_back
     from bcd.settings import load_settings
     from bcd.store.sign_off import SignOff
     from bcd.store.store import open_store
 
     settings, sign_off = load_settings(), SignOff(by, reason)
-    with at_work(settings) as console:
-        show_decision(console, settings, roll_back(open_store(settings), sign_off))
+    with open_terminal(settings) as console:
+        _show_decision(console, settings, roll_back(open_store(settings), sign_off))
 
 
-@app.command()
-def prune(
+@app.command(name="prune")
+def prune_models_command(
     keep: Annotated[int, typer.Option(min=1, help="How many of the newest versions stay.")],
     *,
     dry_run: DryRun = False,
 ) -> None:
     """Remove old versions with their files. Versions with an alias, scores or another use stay."""
-    from bcd.cli.terminal import at_work
-    from bcd.retention.versions import remove_versions
+    from bcd.cli.terminal import open_terminal
+    from bcd.retention.versions import prune_versions
     from bcd.settings import load_settings
     from bcd.store.store import open_store
 
     settings = load_settings()
-    with at_work(settings) as console:
-        versions = remove_versions(open_store(settings), keep=keep, dry_run=dry_run)
+    with open_terminal(settings) as console:
+        versions = prune_versions(open_store(settings), keep=keep, dry_run=dry_run)
         _show_retention(console, versions, dry_run=dry_run)
 
 
 def show_models(console: Screen, store: Store, key: str = "") -> None:
     """Shows the versions with the gate's verdicts, and what is lost."""
-    from bcd.gate.history import list_versions
+    from bcd.gate.history import list_versions_with_verdicts
 
-    versions = list_versions(store.settings)
+    versions = list_versions_with_verdicts(store.settings)
     console.table(
         "Models",
         versions,
@@ -341,26 +341,31 @@ def _first_sentence(reasons: str) -> str:
     return f"{first}." if more else first
 
 
-def show_decision(console: Console, settings: Settings, decision: Decision) -> None:
+def _show_decision(console: Console, settings: Settings, decision: Decision) -> None:
     """Prints what was recorded, and who is champion now."""
-    from bcd.tracking.lookup import MODEL, resolve_version
+    from bcd.tracking.lookup import MODEL, find_mlflow_version
     from bcd.tracking.store import open_client
 
     client = open_client(settings)
     console.print(f"Recorded: {' '.join(decision.reasons)}", highlight=False)
     for alias in ("champion", "previous", "challenger"):
-        version = resolve_version(client, alias)
+        version = find_mlflow_version(client, alias)
         console.print(f"  {alias:<10} {f'{MODEL}/{version}' if version else 'none'}", highlight=False)
 
 
 def show_moved_alias(console: Console, store: Store) -> None:
     """Prints what was decided and the way back, where the champion's alias was deleted or moved by hand."""
-    from bcd.bundle.aliases import find_lost_champion, find_moved_champion, tell_lost_champion, tell_moved_champion
-    from bcd.bundle.rows import read_rows
+    from bcd.bundle.aliases import (
+        find_lost_champion_alias,
+        find_moved_champion,
+        tell_lost_champion_alias,
+        tell_moved_champion,
+    )
+    from bcd.bundle.rows import read_registered_versions
 
-    rows = read_rows(store.settings)
-    lost, moved = find_lost_champion(rows, store), find_moved_champion(rows, store)
-    told = tell_lost_champion(lost) if lost else tell_moved_champion(*moved) if moved else ()
+    rows = read_registered_versions(store.settings)
+    lost, moved = find_lost_champion_alias(rows, store), find_moved_champion(rows, store)
+    told = tell_lost_champion_alias(lost) if lost else tell_moved_champion(*moved) if moved else ()
     if told:
         console.print(" ".join(told), style="yellow", highlight=False)
 

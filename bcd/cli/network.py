@@ -28,8 +28,8 @@ app = command_group(
 )
 
 
-@app.command()
-def show(
+@app.command(name="show")
+def show_network_command(
     named: Annotated[
         str, typer.Argument(metavar="NAME|FILE", help="A preset, or a .toml or .json file.")
     ] = "compact",
@@ -37,33 +37,33 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show an architecture's layers, parameters, operations, and its latency on this device."""
-    from bcd.cli.terminal import at_work
+    from bcd.cli.terminal import open_terminal
     from bcd.networks.files import load_architecture
     from bcd.settings import load_settings
 
     settings = load_settings()
     architecture = load_architecture(named)
-    with at_work(settings, needs_home=False, as_json=as_json) as console:
+    with open_terminal(settings, needs_home=False, as_json=as_json) as console:
         measured = _measure(architecture)
         console.facts(measured)
         _show(console, measured)
 
 
 @app.command(name="list")
-def list_all(*, as_json: AsJson = False) -> None:
+def list_networks_command(*, as_json: AsJson = False) -> None:
     """List the architectures that have a name, with their size; any other is described in a file."""
-    from bcd.cli.terminal import at_work
-    from bcd.networks.architecture import PRESETS, spell_out
+    from bcd.cli.terminal import open_terminal
+    from bcd.networks.architecture import PRESETS, spell_out_architecture
     from bcd.settings import load_settings
 
-    with at_work(load_settings(), needs_home=False, as_json=as_json) as console:
+    with open_terminal(load_settings(), needs_home=False, as_json=as_json) as console:
         from bcd.networks.build import build_network
-        from bcd.networks.cost import measure_cost
+        from bcd.networks.cost import measure_network_cost
 
         presets = []
         for name, architecture in PRESETS.items():
-            cost = asdict(measure_cost(build_network(architecture)))
-            presets.append({"name": name, "description": spell_out(architecture), **cost})
+            cost = asdict(measure_network_cost(build_network(architecture)))
+            presets.append({"name": name, "description": spell_out_architecture(architecture), **cost})
         console.table(
             "Architectures",
             presets,
@@ -79,8 +79,8 @@ def list_all(*, as_json: AsJson = False) -> None:
         )
 
 
-@app.command()
-def preview(
+@app.command(name="preview")
+def preview_command(
     snapshot: Annotated[
         str,
         typer.Option(
@@ -100,8 +100,8 @@ def preview(
 
     Where no snapshot is frozen yet, the patches are of synthetic tissue.
     """
-    from bcd.cli.augmentation import TIMES, augment_patches, choose_preview_patches, draw_preview
-    from bcd.cli.terminal import at_work
+    from bcd.cli.augmentation import TIMES, choose_preview_patches, draw_preview, preview_augmentation
+    from bcd.cli.terminal import open_terminal
     from bcd.errors import BcdError
     from bcd.settings import load_settings
     from bcd.training.options import TrainOptions
@@ -111,11 +111,11 @@ def preview(
     stain, light = training.stain_jitter, training.light_jitter
     if to.suffix.lower() != ".png":
         raise BcdError(f"{to} is no name of a PNG.", "Let --to end in .png.")
-    with at_work(settings, needs_home=False) as console:
+    with open_terminal(settings, needs_home=False) as console:
         pixels, labels, source = choose_preview_patches(settings, snapshot, seed)
         note = f"{len(pixels)} {source}; each as prepared, then as {TIMES} epochs of a training would see it"
         strengths = f"stain jitter {stain:g}, light jitter {light:g}, seed {seed}"
-        augmented = augment_patches(pixels, stain, light, seed)
+        augmented = preview_augmentation(pixels, stain, light, seed)
         draw_preview(to, augmented, labels, title=f"Augmentation: {strengths}", note=note)
         console.print(f"{len(pixels)} {source}: {strengths}", highlight=False)
         console.print(f"Written to {to.absolute()}", highlight=False, soft_wrap=True)
@@ -123,22 +123,22 @@ def preview(
 
 def _measure(architecture: Architecture) -> dict[str, Any]:
     """Builds the network and returns all that is told of it."""
-    from bcd.networks.architecture import describe
+    from bcd.networks.architecture import describe_architecture
     from bcd.networks.build import build_network
-    from bcd.networks.cost import measure_cost, measure_latency, measure_layers, name_device
-    from bcd.progress import track
+    from bcd.networks.cost import measure_network_cost, measure_network_latency, measure_network_layers, name_device
+    from bcd.progress import track_progress
 
     network = build_network(architecture)
-    cost = measure_cost(network)
-    with track("Measuring latency", total=len(BATCHES)) as advance:
+    cost = measure_network_cost(network)
+    with track_progress("Measuring latency", total=len(BATCHES)) as advance:
         latencies = []
         for batch_size in BATCHES:
-            latencies.append(_tell(measure_latency(network, batch_size)))
+            latencies.append(_tell(measure_network_latency(network, batch_size)))
             advance(1)
     return {
-        "description": describe(architecture),
+        "description": describe_architecture(architecture),
         "architecture": architecture.model_dump(),
-        "layers": [asdict(layer) for layer in measure_layers(network)],
+        "layers": [asdict(layer) for layer in measure_network_layers(network)],
         "parameters": cost.parameters,
         "multiply_adds": cost.multiply_adds,
         "flops": cost.flops,

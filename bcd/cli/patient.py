@@ -52,7 +52,7 @@ _COLUMNS: Mapping[str, Callable[[PatientSummary], str]] = {
 
 
 @app.command(name="list")
-def list_all(
+def list_patients_command(
     *,
     hospital: Annotated[
         str, typer.Option(help="Only patients of this hospital.", autocompletion=complete_hospital)
@@ -65,7 +65,7 @@ def list_all(
     as_json: AsJson = False,
 ) -> None:
     """List the patients in the store with their split, their patches and what they were scored with last."""
-    from bcd.cli.terminal import at_work
+    from bcd.cli.terminal import open_terminal
     from bcd.errors import BcdError
     from bcd.settings import load_settings
     from bcd.snapshots.options import SplitOptions
@@ -77,20 +77,20 @@ def list_all(
         raise BcdError(f"There is no split {split}.", f"Name one of: {', '.join(SPLITS)}.")
     settings = load_settings()
     protocol = settings.options("splits", SplitOptions).recorded_as
-    with at_work(settings, as_json=as_json) as console:
+    with open_terminal(settings, as_json=as_json) as console:
         found = find_patients(open_store(settings), protocol, hospital=hospital, split=split, scored=scored)
         console.table(f"Patients, splits of protocol {protocol}", found, _COLUMNS, limit=limit)
         shown = f", {limit:,} of them shown" if len(found) > limit else ""
         console.print(f"{len(found):,} patients{shown}.", highlight=False)
 
 
-@app.command()
-def show(patient: NamedPatient, *, hospital: OfHospital = "", as_json: AsJson = False) -> None:
+@app.command(name="show")
+def show_patient_command(patient: NamedPatient, *, hospital: OfHospital = "", as_json: AsJson = False) -> None:
     """Show one patient: the split, the patches, every score, and who withdrew the patient."""
-    from bcd.cli.terminal import at_work
+    from bcd.cli.terminal import open_terminal
     from bcd.settings import load_settings
     from bcd.snapshots.options import SplitOptions
-    from bcd.store.ledger import list_scores
+    from bcd.store.ledger import list_ledger
     from bcd.store.patient_list import find_patients
     from bcd.store.patients import find_patient
     from bcd.store.store import open_store
@@ -98,12 +98,12 @@ def show(patient: NamedPatient, *, hospital: OfHospital = "", as_json: AsJson = 
 
     settings = load_settings()
     protocol = settings.options("splits", SplitOptions).recorded_as
-    with at_work(settings, as_json=as_json) as console:
+    with open_terminal(settings, as_json=as_json) as console:
         store = open_store(settings)
         person = find_patient(store, patient, hospital or None)
         known = find_patients(store, protocol, hospital=person[0])
         found = [each for each in known if (each.hospital, each.patient) == person]
-        scores = [each for each in list_scores(store) if (each.hospital, each.patient) == person]
+        scores = [each for each in list_ledger(store) if (each.hospital, each.patient) == person]
         signed = [each.sign_off for each in list_withdrawals(store) if each.person == person]
         console.table(f"Patient, split of protocol {protocol}", found, _COLUMNS, key="patient")
         console.table(
@@ -121,25 +121,25 @@ def show(patient: NamedPatient, *, hospital: OfHospital = "", as_json: AsJson = 
             console.print(f"Withdrawn {sign_off}", highlight=False, markup=False, soft_wrap=True)
 
 
-@app.command()
-def withdraw(
+@app.command(name="withdraw")
+def withdraw_patient_command(
     patient: NamedPatient,
     by: By,
     reason: Reason,
     hospital: OfHospital = "",
 ) -> None:
     """Record that a patient withdraws consent: no later snapshot holds the patient."""
-    from bcd.cli.terminal import at_work
-    from bcd.gate.history import list_versions
-    from bcd.retention.patients import models_by_snapshot
+    from bcd.cli.terminal import open_terminal
+    from bcd.gate.history import list_versions_with_verdicts
+    from bcd.retention.patients import find_models_of_erased
     from bcd.settings import load_settings
     from bcd.store.sign_off import SignOff
     from bcd.store.store import open_store
-    from bcd.store.withdrawals import find_snapshots
-    from bcd.store.withdrawals import withdraw as record
+    from bcd.store.withdrawals import find_snapshots_of_withdrawn
+    from bcd.store.withdrawals import record_withdrawal as record
 
     settings = load_settings()
-    with at_work(settings) as console:
+    with open_terminal(settings) as console:
         done, is_new = record(open_store(settings), patient, hospital=hospital or None, sign_off=SignOff(by, reason))
         name = f"Patient {done.hospital}/{done.patient}"
         when = f"{done.sign_off.at:%Y-%m-%d} by {done.sign_off.by}"
@@ -147,9 +147,9 @@ def withdraw(
             f"{name} is withdrawn." if is_new else f"{name} was withdrawn on {when}: nothing changes.",
             highlight=False,
         )
-        snapshots = find_snapshots(settings, [done.person])[done.person]
+        snapshots = find_snapshots_of_withdrawn(settings, [done.person])[done.person]
         if snapshots:
-            models = models_by_snapshot(list_versions(settings))
+            models = find_models_of_erased(list_versions_with_verdicts(settings))
             trained = [model for snapshot in snapshots for model in models.get(snapshot, [])]
             held = ", ".join(snapshot[:12] for snapshot in snapshots)
             console.print(f"Earlier snapshots that hold the patient: {held}.", highlight=False, soft_wrap=True)
@@ -164,8 +164,8 @@ def withdraw(
         )
 
 
-@app.command()
-def complete(
+@app.command(name="complete")
+def complete_patient_command(
     patient: NamedPatient,
     by: By,
     reason: Reason,
@@ -175,15 +175,15 @@ def complete(
     hospital: OfHospital = "",
 ) -> None:
     """Declare that every patch with tissue of a patient's slides is in the store: their neighbours count then."""
-    from bcd.cli.terminal import at_work
+    from bcd.cli.terminal import open_terminal
     from bcd.settings import load_settings
-    from bcd.store.complete import declare_complete
+    from bcd.store.complete import declare_complete_slides
     from bcd.store.sign_off import SignOff
     from bcd.store.store import open_store
 
     settings, sign_off = load_settings(), SignOff(by, reason)
-    with at_work(settings) as console:
-        new = declare_complete(
+    with open_terminal(settings) as console:
+        new = declare_complete_slides(
             open_store(settings),
             patient,
             hospital=hospital or None,
@@ -198,16 +198,16 @@ def complete(
             console.print(f"That was known to be {said} before: nothing changes.", highlight=False)
 
 
-@app.command()
-def erase(*, dry_run: DryRun = False) -> None:
+@app.command(name="erase")
+def erase_patient_command(*, dry_run: DryRun = False) -> None:
     """Erase pixels, scores and refused files of withdrawn patients, and say what remains."""
-    from bcd.cli.terminal import at_work
+    from bcd.cli.terminal import open_terminal
     from bcd.retention.patients import erase_withdrawn
     from bcd.settings import load_settings
     from bcd.store.store import open_store
 
     settings = load_settings()
-    with at_work(settings) as console:
+    with open_terminal(settings) as console:
         erasures = erase_withdrawn(open_store(settings), dry_run=dry_run)
         if not erasures:
             console.print("No patient is withdrawn: nothing to erase.", highlight=False)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bcd.files import whole_file
-from bcd.runtime import read_servers
+from bcd.runtime import read_running_servers
 from bcd.settings import Settings
 
 if TYPE_CHECKING:
@@ -44,19 +44,23 @@ def mark(settings: Settings, folder: Path) -> dict[str, str]:
     }
 
 
-def record(settings: Settings, name: str, process: int, urls: dict[str, str]) -> None:
+def record_process(settings: Settings, name: str, process: int, urls: dict[str, str]) -> None:
     """Writes down a process that was started, after those that were written down before."""
     import psutil
 
-    servers = read_servers(settings)
+    servers = read_running_servers(settings)
     known = {"pid": process, "started": psutil.Process(process).create_time()}
-    servers |= {"urls": urls, "processes": {**servers.get("processes", {}), name: known}}
+    servers |= {
+        "urls": urls,
+        "password_file": settings.password_file,
+        "processes": {**servers.get("processes", {}), name: known},
+    }
     _write(settings, servers)
 
 
-def temporary_folder(settings: Settings) -> Path:
+def process_temporary_folder(settings: Settings) -> Path:
     """Returns the folder of the processes' temporary files, made where there is none."""
-    servers = read_servers(settings)
+    servers = read_running_servers(settings)
     folder = Path(servers.get("temporary", ""))
     if not servers.get("temporary") or not folder.is_dir():
         # Not in the home: the path of a socket may have 107 characters.
@@ -67,7 +71,7 @@ def temporary_folder(settings: Settings) -> Path:
 
 def forget(settings: Settings) -> None:
     """Removes what is written down, and the processes' temporary files."""
-    folder = read_servers(settings).get("temporary")
+    folder = read_running_servers(settings).get("temporary")
     if folder:
         shutil.rmtree(folder, ignore_errors=True)
     settings.servers.unlink(missing_ok=True)
@@ -78,7 +82,7 @@ def alive(settings: Settings) -> dict[str, psutil.Process]:
     import psutil
 
     living = {}
-    for name, known in read_servers(settings).get("processes", {}).items():
+    for name, known in read_running_servers(settings).get("processes", {}).items():
         try:
             process = psutil.Process(known["pid"])
             # A process id may have been given to somebody else since.
@@ -89,14 +93,14 @@ def alive(settings: Settings) -> dict[str, psutil.Process]:
     return living
 
 
-def ended(settings: Settings) -> list[str]:
+def process_has_ended(settings: Settings) -> list[str]:
     """Returns the names of what `bcd up` started and `bcd down` did not stop, but which is not alive."""
-    known = read_servers(settings).get("processes", {})
+    known = read_running_servers(settings).get("processes", {})
     living = alive(settings)
     return [name for name in NAMES if name in known and name not in living]
 
 
-def leftovers(settings: Settings) -> list[psutil.Process]:
+def find_leftover_processes(settings: Settings) -> list[psutil.Process]:
     """Returns the processes of this home whose server or worker is gone, such as the runs of a killed worker."""
     import psutil
 
@@ -112,7 +116,7 @@ def leftovers(settings: Settings) -> list[psutil.Process]:
     return found
 
 
-def end_family(process: psutil.Process) -> None:
+def end_process_family(process: psutil.Process) -> None:
     """Ends a process with all its children."""
     end(_family(process))
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
+    from starlette.types import ASGIApp
 
     from bcd.settings import Settings
 
 _MOST = 500  # rows of each table
 
 
-def make_app() -> Starlette:
+def make_app() -> ASGIApp:
     """Makes the application of this BCD_HOME; it answers requests that name this machine and no other."""
     from starlette.applications import Starlette
     from starlette.middleware import Middleware
@@ -27,31 +27,37 @@ def make_app() -> Starlette:
     from starlette.routing import Mount, Route
     from starlette.staticfiles import StaticFiles
 
+    from bcd.cli.guard import guard
     from bcd.config import load_configuration
+    from bcd.runtime import read_password
 
     settings = load_configuration()
 
-    def index(_request: Request) -> Response:
-        return HTMLResponse(render_index(settings))
+    for folder in (settings.scores, settings.reports):
+        folder.mkdir(parents=True, exist_ok=True)  # a new home has none, and none would be an error of the server
 
-    return Starlette(
+    def index(_request: Request) -> Response:
+        return HTMLResponse(_render_index(settings))
+
+    app = Starlette(
         routes=[
             Route("/", index),
             Route("/health", lambda _request: PlainTextResponse("ok")),
-            Mount("/scores", StaticFiles(directory=settings.scores, check_dir=False)),
-            Mount("/reports", StaticFiles(directory=settings.reports, check_dir=False)),
+            Mount("/scores", StaticFiles(directory=settings.scores)),
+            Mount("/reports", StaticFiles(directory=settings.reports)),
         ],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])],
     )
+    return guard(app, read_password(settings))
 
 
-def render_index(settings: Settings) -> str:
+def _render_index(settings: Settings) -> str:
     """Returns the page that lists scored patients and deliveries, the newest first, with links to their reports."""
-    from bcd.admission.report import report_path
+    from bcd.admission.report import admission_report_path
     from bcd.pages import render_page
     from bcd.scoring.result import REPORT
-    from bcd.store.delivery_queries import list_deliveries
-    from bcd.store.ledger import list_scores
+    from bcd.store.delivery_queries import list_stored_deliveries
+    from bcd.store.ledger import list_ledger
     from bcd.store.store import open_store
 
     with open_store(settings) as store:
@@ -64,7 +70,7 @@ def render_index(settings: Settings) -> str:
                 "error": entry.error,
                 "report": f"/{entry.folder}/{REPORT}" if (settings.home / entry.folder / REPORT).exists() else "",
             }
-            for entry in list_scores(store, limit=_MOST)
+            for entry in list_ledger(store, limit=_MOST)
         ]
         deliveries = [
             {
@@ -73,8 +79,10 @@ def render_index(settings: Settings) -> str:
                 "at": each.admitted_at,
                 "admitted": each.admitted,
                 "refused": sum(each.refused.values()),
-                "report": f"/reports/{path.name}" if (path := report_path(settings, each.id)).exists() else "",
+                "report": f"/reports/{path.name}"
+                if (path := admission_report_path(settings, each.id)).exists()
+                else "",
             }
-            for each in reversed(list_deliveries(store)[-_MOST:])
+            for each in reversed(list_stored_deliveries(store)[-_MOST:])
         ]
     return render_page(__package__, "reports.html.j2", {"scores": scores, "deliveries": deliveries, "most": _MOST})

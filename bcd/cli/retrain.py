@@ -9,7 +9,7 @@ import typer
 from bcd.cli.options import AsJson
 
 
-def retrain(
+def retrain_command(
     protocol: Annotated[
         str | None, typer.Option(help="The protocol that deals patients to splits. By default the one in bcd.toml.")
     ] = None,
@@ -22,8 +22,8 @@ def retrain(
     as_json: AsJson = False,
 ) -> None:
     """Freeze a snapshot, search, train, evaluate, and let the gate decide. Without new data it ends at once."""
-    from bcd.cli.tables import show_outcome
-    from bcd.cli.terminal import at_work
+    from bcd.cli.tables import print_outcome
+    from bcd.cli.terminal import open_terminal
     from bcd.search.options import SearchOptions
     from bcd.settings import load_settings
     from bcd.snapshots.splits import SplitOptions
@@ -33,8 +33,8 @@ def retrain(
     splits = settings.options("splits", SplitOptions, protocol=protocol, held_out=held_out)
     search = settings.options("search", SearchOptions, trials=trials)
     training = settings.options("training", TrainOptions, epochs=epochs)
-    with at_work(settings, runs_flows=True, as_json=as_json) as console:
-        from flows.retrain import retrain as retrain_flow
+    with open_terminal(settings, runs_flows=True, as_json=as_json) as console:
+        from flows.retrain import retrain
 
-        outcome = retrain_flow(splits=splits, search=search, training=training)
-        show_outcome(console, outcome)
+        outcome = retrain(splits=splits, search=search, training=training)
+        print_outcome(console, outcome)

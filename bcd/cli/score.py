@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bcd.settings import Settings
 
 
-def score(
+def score_command(
     what: Annotated[
         list[str] | None,
         typer.Argument(
@@ -71,8 +71,8 @@ def score(
 
 
 def _score_admitted(settings: Settings, patient: str, hospital: str, *, as_json: bool) -> None:
-    from bcd.cli.tables import show_scores
-    from bcd.cli.terminal import at_work
+    from bcd.cli.tables import print_scores
+    from bcd.cli.terminal import open_terminal
     from bcd.patches import PatientId
     from bcd.settings import require_home
     from bcd.store.patients import find_hospital
@@ -81,11 +81,11 @@ def _score_admitted(settings: Settings, patient: str, hospital: str, *, as_json:
     require_home(settings)
     if patient:
         find_hospital(open_store(settings), PatientId(patient), hospital or None)  # before Prefect starts
-    with at_work(settings, runs_flows=True, as_json=as_json) as console:
-        from flows.score import score as score_flow
+    with open_terminal(settings, runs_flows=True, as_json=as_json) as console:
+        from flows.score import score
 
-        scores = score_flow(patient=patient, hospital=hospital, all_that_wait=not patient)
-        show_scores(console, scores)
+        scores = score(patient=patient, hospital=hospital, all_that_wait=not patient)
+        print_scores(console, scores)
         if not scores:
             console.print("The champion has scored every patient already.")
             return
@@ -104,25 +104,25 @@ def _score_files(
     as_json: bool,
 ) -> None:
     """Scores files; no home is begun, no server asked, nothing stored but under `to`."""
-    from bcd.cli.tables import show_scores
+    from bcd.cli.tables import print_scores
     from bcd.cli.terminal import make_console, show_work
     from bcd.errors import BcdError
     from bcd.patches import Hospital
-    from bcd.runtime import enter
+    from bcd.runtime import enter_runtime
     from bcd.scoring.options import ScoreOptions
 
     if not paths:
         raise BcdError("No file is named that is to be scored.", "Name slides, folders or archives before --to.")
     options = settings.options("scoring", ScoreOptions)
-    enter(settings)
+    enter_runtime(settings)
     console = make_console(as_json=as_json)
     with show_work(console):
-        from bcd.cli.chosen_model import open_model
+        from bcd.cli.chosen_model import open_chosen_model
         from bcd.scoring.given import HOSPITAL, score_given
         from bcd.store.hospitals import check_hospital
 
         named = check_hospital(hospital) if hospital else HOSPITAL
-        opened = open_model(settings, model)
+        opened = open_chosen_model(settings, model)
         console.print(f"Scored by {opened.bundle.name}: {opened.said}", highlight=False, soft_wrap=True)
         scores = score_given(
             paths,
@@ -135,7 +135,7 @@ def _score_files(
             warnings=opened.warnings,
         )
         done = list(scores)
-        show_scores(console, done)
+        print_scores(console, done)
         for each in done:
             console.print(f"{each.patient}: {each.report}", soft_wrap=True, highlight=False)
         console.print("Nothing was admitted or stored elsewhere. Research use only. Not for diagnosis.", style="dim")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from bcd.search.records import StudyResult
 
 
-def search(
+def search_command(
     *,
     plan: Annotated[str, typer.Option(help="The id of a plan whose search goes on. By default a new plan.")] = "",
     snapshot: Annotated[
@@ -42,11 +43,16 @@ def search(
     study: Annotated[
         str | None, typer.Option(help="The name of the study. By default bcd names it by snapshot and options.")
     ] = None,
+    own: Annotated[
+        list[Path] | None,
+        typer.Option("--try", help="An architecture of your own to try too, as a file; may be said several times."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Search for a better network than the default. The same command on another machine joins the study."""
-    from bcd.cli.terminal import at_work, whole_command
+    from bcd.cli.terminal import open_terminal, whole_command
     from bcd.errors import BcdError
+    from bcd.networks.files import load_architecture
     from bcd.search.options import SearchOptions
     from bcd.settings import load_settings
 
@@ -57,21 +63,22 @@ def search(
     if plan and (snapshot or any(value is not None for value in asked.values())):
         raise BcdError("A plan says how far its search goes.", "Leave --plan out, or the other options.")
     options = settings.options("search", SearchOptions, **asked)
-    with at_work(settings, runs_flows=True, as_json=as_json) as console:
+    architectures = {file.name: load_architecture(file) for file in own or []}
+    with open_terminal(settings, runs_flows=True, as_json=as_json) as console:
         from flows.preprocess import preprocess
-        from flows.search import search as search_flow
+        from flows.search import search
 
         plan = plan or preprocess(snapshot, search=options)
         try:
-            result = search_flow(plan, workers or 0)
+            result = search(plan, workers or 0, architectures)
         except KeyboardInterrupt:
             again = whole_command(settings, "search", "--plan", plan)
             console.print(f"\nTo go on: {again}", soft_wrap=True, highlight=False)
             raise
-        show_study(console, result)
+        _show_study(console, result)
 
 
-def show_study(console: Screen, study: StudyResult) -> None:
+def _show_study(console: Screen, study: StudyResult) -> None:
     """Prints the trials of a study, what its candidates gain, and the verdict."""
     from bcd.evaluation.report.tables import format_difference
 
@@ -79,7 +86,7 @@ def show_study(console: Screen, study: StudyResult) -> None:
         f"Trials of {study.study}",
         [trial for trial in study.trials if trial.state != "too large"],
         {
-            "trial": lambda each: _name(each.number, study.best),
+            "trial": lambda each: each.name + " (chosen)" * (each.number == study.best),
             "end": lambda each: each.state,
             "val score": lambda each: "" if each.value is None else f"{each.value:.3f}",
             "parameters": lambda each: f"{each.parameters:,}",
@@ -102,8 +109,3 @@ def show_study(console: Screen, study: StudyResult) -> None:
     chosen = {"architecture": study.architecture, "training": study.training, "preparation": study.preparation}
     console.facts({"study": study.study, "best": study.best, "note": study.note, **chosen})
     console.print(study.note, highlight=False)
-
-
-def _name(number: int, best: int) -> str:
-    known = {0: " (default)", 1: " (dissertation)"}.get(number, "")
-    return f"{number}{known}{' (chosen)' * (number == best)}"

@@ -39,14 +39,14 @@ app = command_group(
 
 
 @app.command(name="list")
-def list_all(*, as_json: AsJson = False) -> None:
+def list_snapshots_command(*, as_json: AsJson = False) -> None:
     """List the snapshots, oldest first, with the models that were trained on them."""
-    from bcd.cli.terminal import at_work
+    from bcd.cli.terminal import open_terminal
     from bcd.settings import load_settings
     from bcd.snapshots.manifest import list_snapshots
 
     settings = load_settings()
-    with at_work(settings, as_json=as_json) as console:
+    with open_terminal(settings, as_json=as_json) as console:
         found = list_snapshots(settings)
         models = _models(settings)
         console.table(
@@ -67,15 +67,15 @@ def list_all(*, as_json: AsJson = False) -> None:
             console.print("No snapshot is frozen yet: `bcd retrain` freezes one.", highlight=False)
 
 
-@app.command()
-def show(snapshot: NamedSnapshot, *, as_json: AsJson = False) -> None:
+@app.command(name="show")
+def show_snapshot_command(snapshot: NamedSnapshot, *, as_json: AsJson = False) -> None:
     """Show a snapshot's counts by split, class, hospital, batch and patient, and what was left out."""
-    from bcd.cli.terminal import at_work
+    from bcd.cli.terminal import open_terminal
     from bcd.settings import load_settings
     from bcd.snapshots.freeze import load_snapshot
 
     settings = load_settings()
-    with at_work(settings, as_json=as_json) as console:
+    with open_terminal(settings, as_json=as_json) as console:
         opened = load_snapshot(settings, snapshot)
         _show(console, opened)
         manifest = settings.snapshots / opened.id / "manifest.json"
@@ -83,8 +83,8 @@ def show(snapshot: NamedSnapshot, *, as_json: AsJson = False) -> None:
         console.print(f"All of it: {manifest}", soft_wrap=True, highlight=False)
 
 
-@app.command()
-def diff(
+@app.command(name="diff")
+def compare_snapshots_command(
     before: NamedSnapshot,
     after: Annotated[
         str,
@@ -96,13 +96,13 @@ def diff(
     as_json: AsJson = False,
 ) -> None:
     """Say what changed from one snapshot to another."""
-    from bcd.cli.terminal import at_work
+    from bcd.cli.terminal import open_terminal
     from bcd.settings import load_settings
     from bcd.snapshots.difference import compare_snapshots
     from bcd.snapshots.freeze import load_snapshot
 
     settings = load_settings()
-    with at_work(settings, as_json=as_json) as console:
+    with open_terminal(settings, as_json=as_json) as console:
         one, other = load_snapshot(settings, before), load_snapshot(settings, after)
         console.print(f"From snapshot {one.id[:12]} to {other.id[:12]}", highlight=False)
         difference = compare_snapshots(one, other)
@@ -114,18 +114,20 @@ def _show(console: Console, snapshot: Snapshot) -> None:
     from bcd.cli.terminal import print_table
     from bcd.patches import patient_keys
     from bcd.snapshots.rows import REASONS
-    from bcd.snapshots.snapshot import count_by
+    from bcd.snapshots.snapshot import count_snapshot_by
 
     console.print(f"Snapshot {snapshot.id}", soft_wrap=True, highlight=False)
     options = ", ".join(f"{name} {value}" for name, value in snapshot.options.items())
     console.print(options or f"protocol {snapshot.protocol}", highlight=False)
     patches = snapshot.patches
     _show_counts(console, "split", snapshot.counts())
-    _show_counts(console, "class", count_by(patches, "label"))
-    _show_counts(console, "hospital", count_by(patches, "hospital"))
-    by_batch = count_by(patches, "batch")
+    _show_counts(console, "class", count_snapshot_by(patches, "label"))
+    _show_counts(console, "hospital", count_snapshot_by(patches, "hospital"))
+    by_batch = count_snapshot_by(patches, "batch")
     _show_counts(console, "batch", by_batch.set_axis(by_batch.index.str[:12]))
-    _show_counts(console, "patient", count_by(patches, patient_keys(patches) + " (" + patches["split"] + ")"))
+    _show_counts(
+        console, "patient", count_snapshot_by(patches, patient_keys(patches) + " (" + patches["split"] + ")")
+    )
     left_out = [
         [reason, f"{counts['patients']:,}", f"{counts['patches']:,}", REASONS.get(reason, "")]
         for reason, counts in snapshot.left_out.items()
@@ -188,9 +190,9 @@ def _share(positive: int, patches: int) -> str:
 
 def _models(settings: Settings) -> dict[str, list[str]]:
     """Returns, for each snapshot's id, the versions that were trained on it."""
-    from bcd.gate.history import list_versions
+    from bcd.gate.history import list_versions_with_verdicts
 
     models: dict[str, list[str]] = {}
-    for version in list_versions(settings):
+    for version in list_versions_with_verdicts(settings):
         models.setdefault(version.snapshot, []).append(version.name)
     return models

@@ -11,23 +11,23 @@ if TYPE_CHECKING:
     from bcd.store.store import Store
 
 
-def status(*, as_json: AsJson = False) -> None:
+def status_command(*, as_json: AsJson = False) -> None:
     """Show batches, models with the gate's verdicts, the last scores, what waits, and the servers."""
     from bcd.admission.waiting import count_set_aside, find_stuck
     from bcd.cli import daemons
     from bcd.cli.model import show_models
-    from bcd.cli.terminal import at_work
+    from bcd.cli.terminal import open_terminal
     from bcd.retraining.due import find_due
     from bcd.settings import load_settings
     from bcd.store.store import open_store
 
     settings = load_settings()
-    with at_work(settings, as_json=as_json) as console:
+    with open_terminal(settings, as_json=as_json) as console:
         store = open_store(settings)
         console.print(f"BCD_HOME {settings.home}", soft_wrap=True, highlight=False)
         _show_batches(console, store)
         stuck, aside, due = find_stuck(store), count_set_aside(settings), find_due(store).sentence
-        servers = daemons.describe(settings)
+        servers = daemons.describe_daemons(settings)
         console.facts({"home": settings.home, "stuck": stuck, "set_aside": aside, "due": due, "servers": servers})
         for each in stuck:
             console.print(str(each), style="yellow", soft_wrap=True, highlight=False)
@@ -47,8 +47,11 @@ def status(*, as_json: AsJson = False) -> None:
 
 def _show_batches(console: Screen, store: Store) -> None:
     from bcd.store.delivery_queries import list_batches
+    from bcd.store.drift import list_drift
 
     batches = list_batches(store)
+    drift = {one.delivery: one.title for one in list_drift(store)}
+    console.facts({"drift": drift})
     console.table(
         "Batches",
         batches,
@@ -61,6 +64,7 @@ def _show_batches(console: Screen, store: Store) -> None:
             "patches": lambda each: f"{each.admitted:,}",
             "refused": lambda each: str(each.refused_files),
             "ignored": lambda each: str(each.ignored),
+            "drift": lambda each: drift.get(each.id, "not compared"),
         },
         key="batches",
     )
@@ -69,11 +73,11 @@ def _show_batches(console: Screen, store: Store) -> None:
 
 
 def _show_scores(console: Screen, store: Store) -> None:
-    from bcd.store.ledger import list_scores
+    from bcd.store.ledger import list_ledger
 
     console.table(
         "Last scores",
-        list_scores(store, limit=10),
+        list_ledger(store, limit=10),
         {
             "patient": lambda each: f"{each.hospital}/{each.patient}",
             "bundle": lambda each: each.bundle,

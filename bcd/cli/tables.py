@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bcd.training.ensemble import TrainedEnsemble
 
 
-def show_admissions(console: Screen, admissions: Sequence[Admission]) -> None:
+def print_admissions(console: Screen, admissions: Sequence[Admission]) -> None:
     """Shows what became of deliveries, one a row."""
     console.table(
         "Admission",
@@ -37,7 +37,7 @@ def show_admissions(console: Screen, admissions: Sequence[Admission]) -> None:
     )
 
 
-def show_scores(console: Screen, scores: Sequence[PatientScore]) -> None:
+def print_scores(console: Screen, scores: Sequence[PatientScore]) -> None:
     """Shows scored patients, one a row."""
     console.table(
         "Scores",
@@ -48,12 +48,13 @@ def show_scores(console: Screen, scores: Sequence[PatientScore]) -> None:
             "patches": lambda each: f"{each.n:,}",
             "confident": lambda each: f"{each.coverage:.0%}",
             "mean probability of IDC": lambda each: f"{each.tumour_fraction:.3f}",
+            "drift": lambda each: "n/a" if each.drift is None else each.drift.state.title,
             "": lambda each: "scored before" if each.skipped else "",
         },
     )
 
 
-def show_trained(console: Screen, trained: TrainedEnsemble) -> None:
+def print_trained(console: Screen, trained: TrainedEnsemble) -> None:
     """Prints what was trained: every member's kept epoch with its figures on val patients, and where it lies."""
     members = [
         {"member": number, "epoch": member.best_epoch, "epochs": len(member.history), "network": member.path}
@@ -82,7 +83,7 @@ def show_trained(console: Screen, trained: TrainedEnsemble) -> None:
     console.print("Val score: AUROC on val patients, each weighing the same. No gate or test patient was read.")
 
 
-def show_outcome(console: Screen, outcome: Outcome) -> None:
+def print_outcome(console: Screen, outcome: Outcome) -> None:
     """Prints what a retraining came to: splits, trials, metrics, threshold table, verdict."""
     from bcd.evaluation.report.tables import headline_table, threshold_parts
 
@@ -111,7 +112,7 @@ def show_outcome(console: Screen, outcome: Outcome) -> None:
         for part, table in threshold_parts(test).items():
             print_table(console, f"Threshold table, test patients: {part}", table.header, table.rows)
         console.print(table.caption, style="dim", highlight=False)
-    show_verdict(console, outcome)
+    _show_verdict(console, outcome)
 
 
 def _count(name: str) -> Callable[[dict[str, Any]], str]:
@@ -123,9 +124,7 @@ def _show_trials(console: Screen, study: StudyResult) -> None:
         "Trials of the search",
         study.trials,
         {
-            "trial": lambda each: (
-                str(each.number) + " (default)" * (each.number == 0) + " (best)" * (each.number == study.best)
-            ),
+            "trial": lambda each: each.name + " (chosen)" * (each.number == study.best),
             "end": lambda each: each.state,
             "val score": lambda each: "" if each.value is None else f"{each.value:.3f}",
             "parameters": lambda each: f"{each.parameters:,}",
@@ -136,7 +135,7 @@ def _show_trials(console: Screen, study: StudyResult) -> None:
     )
 
 
-def show_verdict(console: Screen, outcome: Outcome) -> None:
+def _show_verdict(console: Screen, outcome: Outcome) -> None:
     """Prints the gate's verdict with its reasons."""
     verdict = outcome.verdict
     console.facts({"verdict": verdict})

@@ -68,7 +68,7 @@ def whole_command(settings: Settings, *words: str) -> str:
 
 
 @contextmanager
-def at_work(
+def open_terminal(
     settings: Settings, *, needs_home: bool = True, runs_flows: bool = False, as_json: bool = False
 ) -> Iterator[Screen]:
     """Makes this process one of bcd's, with progress on screen.
@@ -84,18 +84,18 @@ def at_work(
             the server that a flow starts would end without a reason.
     """
     from bcd.cli import daemons
-    from bcd.runtime import enter
+    from bcd.runtime import enter_runtime
 
     if needs_home:
         require_home(settings)
-    daemons.end_orphans(settings)
+    daemons.end_orphaned_daemons(settings)
     # The command tells errors itself, in a sentence; Prefect's log keeps them with their traceback.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    enter(settings)
+    enter_runtime(settings)
     if runs_flows:
-        from bcd.store.schemas import prefect_database, require_schema
+        from bcd.store.schemas import prefect_schema_database, require_schema
 
-        require_schema("prefect", prefect_database(settings))
+        require_schema("prefect", prefect_schema_database(settings))
         settings.home.mkdir(parents=True, exist_ok=True)  # Prefect makes its own folder, but none above it
     console = make_console(as_json=as_json)
     with show_work(console):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bcd.training.options import TrainOptions
 
 
-def train(
+def train_command(
     *,
     plan: Annotated[
         str, typer.Option(help="A plan's id, or its beginning. By default the last search's plan, or a new one.")
@@ -41,8 +41,8 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train what the last search chose; options make a new plan. After an interruption the same command goes on."""
-    from bcd.cli.tables import show_trained
-    from bcd.cli.terminal import at_work
+    from bcd.cli.tables import print_trained
+    from bcd.cli.terminal import open_terminal
     from bcd.errors import BcdError
     from bcd.networks.files import load_architecture
     from bcd.settings import load_settings
@@ -57,10 +57,10 @@ def train(
     named = load_architecture(architecture) if architecture else None
     ensemble = settings.options("ensemble", EnsembleOptions, **several)
     training = settings.options("training", TrainOptions, **asked)  # a fault is told before anything is frozen
-    with at_work(settings, runs_flows=True, as_json=as_json) as console:
+    with open_terminal(settings, runs_flows=True, as_json=as_json) as console:
         from bcd.retraining.plan import find_searched, read_choice
         from flows.preprocess import preprocess
-        from flows.train import train as train_flow
+        from flows.train import train
 
         searched = None if plan else find_searched(settings, snapshot)
         if searched is not None and not is_changed:
@@ -74,7 +74,7 @@ def train(
                 preparation=choice and choice.preparation,
                 architecture=named or (choice and choice.architecture),
             )
-        show_trained(console, train_flow(plan))
+        print_trained(console, train(plan))
 
 
 def change(training: TrainOptions, asked: Mapping[str, Any]) -> TrainOptions:

@@ -7,7 +7,6 @@ varies more than one of many, which the comparison allows for: a profile says of
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,8 +31,7 @@ STAIN_PATCHES = 16
 _DIGITS = 5
 
 
-@dataclass(frozen=True)
-class Profile:
+class Profile(BaseModel):
     """One patient or one slide.
 
     Attributes:
@@ -41,8 +39,10 @@ class Profile:
         means: Mean over them, by statistic; a statistic that could not be measured is left out.
     """
 
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
     patches: int
-    means: Mapping[str, float]
+    means: dict[str, float]
 
 
 class Profiles(BaseModel):
@@ -123,13 +123,13 @@ def profile_pictures(pixels: NDArray[np.uint8]) -> Profile:
     some = pixels[choose_evenly(len(pixels), MOST_PATCHES)]
     found = measure_patches(np.ascontiguousarray(some))
     means = {name: float(values.mean()) for name, values in found.items() if name in PICTURE}
-    return Profile(len(some), means | name_stains(find_patient_stains(pixels)))
+    return Profile(patches=len(some), means=means | name_stains(find_patient_stains(pixels)))
 
 
 def profile_scores(logits: ArrayLike, probabilities: ArrayLike) -> Profile:
     """Measures the scores of a patient or a slide, (n,) each, n at least 1."""
     found = measure_scores(logits, probabilities)
-    return Profile(len(found["logit"]), {name: float(found[name].mean()) for name in SCORE})
+    return Profile(patches=len(found["logit"]), means={name: float(found[name].mean()) for name in SCORE})
 
 
 def find_patient_stains(pixels: NDArray[np.uint8]) -> Stains | None:

@@ -6,11 +6,10 @@ probabilities alone may be a ward with more cancer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from bcd.drift.compare import FEWEST, Comparison, compare
 from bcd.drift.measure import PICTURE, SCORE
@@ -60,8 +59,7 @@ class Known(BaseModel):
         return hospital not in self.pictures.hospitals
 
 
-@dataclass(frozen=True)
-class Drift:
+class Drift(BaseModel):
     """The state of a slide, a patient or a delivery.
 
     Attributes:
@@ -74,13 +72,15 @@ class Drift:
         shifts: Shifts of all statistics, in standard deviations of a patient.
     """
 
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
     level: Level
     foreign: bool | None
     reasons: tuple[str, ...] = ()
     patients: int = 0
     known: int = 0
     p: float | None = None
-    shifts: Mapping[str, float] | None = None
+    shifts: dict[str, float] = Field(default_factory=dict)
 
     @property
     def colour(self) -> Literal["plain", "yellow", "red"]:
@@ -93,6 +93,12 @@ class Drift:
     def title(self) -> str:
         """The state in a few words."""
         return f"{self.level}, foreign hospital" if self.foreign else self.level
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What was found, or that all is as usual."""
+        usual = f"Pictures are like those of the {self.known} patients of the model's training compared with."
+        return (*self.reasons, usual) if self.level == FINE else self.reasons
 
 
 def assess_delivery(
@@ -126,7 +132,8 @@ def assess_slide(known: Known | None, hospital: str, name: str, pictures: Profil
 def join(states: Iterable[Drift]) -> Drift:
     """Returns the worst of several states of one hospital, with the reasons of all."""
     every = sorted(states, key=lambda state: -LEVELS.index(state.level))
-    return replace(every[0], reasons=tuple(dict.fromkeys(reason for state in every for reason in state.reasons)))
+    reasons = tuple(dict.fromkeys(reason for state in every for reason in state.reasons))
+    return every[0].model_copy(update={"reasons": reasons})
 
 
 def _assess(
@@ -140,26 +147,28 @@ def _assess(
     slide: str = "",
 ) -> Drift:
     if known is None:
-        return Drift(NOT_COMPARED, None, ("The bundle's record holds no patients to compare with.",))
+        reasons = ("The bundle's record holds no patients to compare with.",)
+        return Drift(level=NOT_COMPARED, foreign=None, reasons=reasons)
     foreign = known.is_foreign(hospital)
-    reasons = [_FOREIGN.format(hospital)] if foreign else []
+    findings = [_FOREIGN.format(hospital)] if foreign else []
     seen = _compare(known.pictures, hospital, pictures)
     told = _compare(known.scores, hospital, scores)
     if seen is None:
-        reasons.append(f"The bundle knows fewer than {FEWEST} patients: nothing was compared.")
-        return Drift(NOT_COMPARED, foreign, tuple(reasons))
+        few = f"The bundle knows fewer than {FEWEST} patients" if pictures else "No patient is left of it"
+        findings.append(f"{few}: nothing was compared.")
+        return Drift(level=NOT_COMPARED, foreign=foreign, reasons=tuple(findings))
     level, of = FINE, f"Slide {slide}" if slide else "The delivery"
     if told is not None and _is_unusual(told, rate, slide=bool(slide)):
         level = UNUSUAL
-        reasons.append(f"{of}: scores are unlike those of the {told.known} patients compared with: {_tell(told)}.")
+        findings.append(f"{of}: scores are unlike those of the {told.known} patients compared with: {_tell(told)}.")
     if _is_unusual(seen, rate, slide=bool(slide)):
         level = UNTRUSTED if seen.largest >= far else UNUSUAL
-        reasons.append(f"{of}: pictures are unlike those of the {seen.known} patients compared with: {_tell(seen)}.")
+        findings.append(f"{of}: pictures are unlike those of the {seen.known} patients compared with: {_tell(seen)}.")
     done = [each for each in (seen, told) if each is not None]
     return Drift(
         level=level,
         foreign=foreign,
-        reasons=tuple(reasons),
+        reasons=tuple(findings),
         patients=len(pictures),
         known=seen.known,
         p=min(1.0, len(done) * min(each.p for each in done)),

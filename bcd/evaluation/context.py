@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
-from bcd.evaluation.metrics.compare import compare_scores
+from bcd.evaluation.metrics.compare import compare_metrics
 from bcd.evaluation.metrics.estimates import Difference, Estimate
 from bcd.evaluation.metrics.metrics import Resampled
-from bcd.evaluation.metrics.sample import read_sample
+from bcd.evaluation.metrics.sample import make_evaluation_sample
 from bcd.evaluation.metrics.thresholds import ThresholdRow, threshold_row, threshold_table
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy.certified import CertifiedThreshold
@@ -84,7 +84,7 @@ def evaluate_context(
         return None
     alone = scores[scores[CONTEXT].notna()]
     together = alone.assign(probability=alone[CONTEXT])
-    first, second = (Resampled.of(read_sample(frame), options) for frame in (alone, together))
+    first, second = (Resampled.of(make_evaluation_sample(frame), options) for frame in (alone, together))
     stage = None if policy is None else policy.context
     return ContextEvaluation(
         n_patches=len(alone),
@@ -94,7 +94,7 @@ def evaluate_context(
         alone_macro=first.patient_macro(),
         pooled=second.pooled(),
         patient_macro=second.patient_macro(),
-        differences=compare_scores(alone, together, options),
+        differences=compare_metrics(alone, together, options),
         thresholds=threshold_table(second),
         certified=[EvaluatedThreshold.of(second, promised) for promised in (stage.certified if stage else ())],
     )

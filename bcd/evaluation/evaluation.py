@@ -16,10 +16,10 @@ from pydantic import BaseModel, ConfigDict
 from bcd.evaluation.context import ContextEvaluation, EvaluatedThreshold, evaluate_context
 from bcd.evaluation.metrics.estimates import Estimate
 from bcd.evaluation.metrics.metrics import Resampled
-from bcd.evaluation.metrics.patients import PatientFacts, PatientLevel, evaluate_patients, find_facts
+from bcd.evaluation.metrics.patients import PatientFacts, PatientLevel, evaluate_patients, find_patient_figures
 from bcd.evaluation.metrics.prevalence import AtPrevalence, at_prevalence
 from bcd.evaluation.metrics.risk_coverage import RiskCoverage, risk_coverage
-from bcd.evaluation.metrics.sample import read_sample
+from bcd.evaluation.metrics.sample import make_evaluation_sample
 from bcd.evaluation.metrics.subgroups import Subgroup, make_subgroups, worst_tenth
 from bcd.evaluation.metrics.thresholds import ThresholdRow, threshold_table
 from bcd.evaluation.options import EvaluateOptions
@@ -192,12 +192,12 @@ def evaluate_scores(
     Raises:
         BcdError: A column is missing, there is no row, a label is neither 0 nor 1, or a probability is none.
     """
-    sample = read_sample(scores)
+    sample = make_evaluation_sample(scores)
     resampled = Resampled.of(sample, options)
     largest = sample.largest
     several = len(sample.patients) > 1
     pooled, macro = resampled.pooled(), resampled.patient_macro()
-    facts = find_facts(resampled, scores)
+    facts = find_patient_figures(resampled, scores)
     batches = scores["batch"].to_numpy() if "batch" in scores.columns else None
     return Evaluation(
         split=split,

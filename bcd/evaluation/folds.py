@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
-def deal_folds(patients: ArrayLike, folds: int) -> NDArray[np.int64]:
+def deal_evaluation_folds(patients: ArrayLike, folds: int) -> NDArray[np.int64]:
     """Deals patients, not patches, to folds of about equal numbers of patches.
 
     The largest patient first, each to the fold that has the fewest patches so far; equals in the order of a hash of

@@ -10,26 +10,26 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from bcd.bundle.aliases import (
-    carry_out,
-    find_lost_champion,
-    finish_last_decision,
-    identify,
-    is_about,
-    last_decision,
-    tell_lost_champion,
+    find_lost_champion_alias,
+    finish_moving_aliases,
+    identify_version,
+    is_about_version,
+    last_alias_decision,
+    move_registry_aliases,
+    tell_lost_champion_alias,
 )
-from bcd.bundle.probes import draw_tissue
-from bcd.bundle.registry import Bundle, load_bundle, register_bundle, require_scores
+from bcd.bundle.probes import draw_tissue_probes
+from bcd.bundle.registry import Bundle, load_bundle, register_bundle, require_bundle_scores
 from bcd.bundle.released import RELEASED, digest_released, load_released
 from bcd.bundle.released.card import write_released_card
-from bcd.bundle.rows import read_rows
-from bcd.bundle.scorer import GRAPH_FOLDER, list_networks
+from bcd.bundle.rows import read_registered_versions
+from bcd.bundle.scorer import GRAPH_FOLDER, list_bundle_networks
+from bcd.bundle.seen import find_seen_by_bundle
 from bcd.errors import BcdError
-from bcd.gate.patients import find_seen
 from bcd.gate.promotion import LOCK
 from bcd.patches import SnapshotId
-from bcd.store.decisions import Decision, record_decision
-from bcd.tracking.lookup import MODEL, find_version, resolve_version
+from bcd.store.decisions import Decision, store_decision
+from bcd.tracking.lookup import MODEL, find_mlflow_version, find_tracked_version
 from bcd.tracking.store import open_client, start_run
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from bcd.store.store import Store
 
 
-def adopt_released(store: Store, sign_off: SignOff) -> Decision:
+def make_released_champion(store: Store, sign_off: SignOff) -> Decision:
     """Registers the released model and makes it champion of a home that has none.
 
     Raises:
@@ -47,51 +47,52 @@ def adopt_released(store: Store, sign_off: SignOff) -> Decision:
     settings = store.settings
     client = open_client(settings)
     with store.lock(LOCK) as confirm:
-        finish_last_decision(client, store)
-        last = last_decision(store)
+        finish_moving_aliases(client, store)
+        last = last_alias_decision(store)
         repeated = last is not None and (last.kind, last.sign_off) == ("adopted", sign_off)
-        if last is not None and repeated and is_about(client, last):
+        if last is not None and repeated and is_about_version(client, last):
             return last
-        champion = resolve_version(client, "champion")
+        champion = find_mlflow_version(client, "champion")
         if champion is not None:
             raise BcdError(
                 f"{MODEL}/{champion} is champion, and the released model is a first champion only.",
                 "`bcd evaluate --model released` compares it with the champion; `bcd retrain` makes a challenger.",
             )
-        lost = find_lost_champion(read_rows(settings), store)
+        lost = find_lost_champion_alias(read_registered_versions(settings), store)
         if lost is not None:
-            raise BcdError(*tell_lost_champion(lost))
+            raise BcdError(*tell_lost_champion_alias(lost))
         bundle = _register(settings, sign_off)
-        require_scores(bundle)
+        require_bundle_scores(bundle)
         decision = Decision(
-            key=f"adopted/{identify(client, bundle.version)['model'].removeprefix('models:/')}",
+            key=f"adopted/{identify_version(client, bundle.version)['model'].removeprefix('models:/')}",
             decided_at=datetime.now(UTC),
             verdict="PROMOTE",
             challenger=bundle.version,
             champion=None,
             snapshot=SnapshotId(bundle.record.snapshot),
             reasons=[f"{sign_off.by} adopted the released model: {sign_off.reason.rstrip('.')}."],
-            evidence=identify(client, bundle.version),
+            evidence=identify_version(client, bundle.version),
             kind="adopted",
             sign_off=sign_off,
         )
         confirm()
-        record_decision(store, decision)
-        carry_out(client, decision)
+        store_decision(store, decision)
+        move_registry_aliases(client, decision)
     return decision
 
 
-def find_training_patients(store: Store, version: str) -> list[str]:
+def find_adopted_patients(store: Store, version: str) -> list[str]:
     """Returns the labelled patients who are among those that a version was trained on, as `hospital/patient`."""
-    from bcd.snapshots.freeze import read_admitted
+    from bcd.snapshots.freeze import preview_snapshot
 
-    return find_seen(store.settings, load_bundle(store.settings, version), read_admitted(store))
+    bundle = load_bundle(store.settings, version)
+    return find_seen_by_bundle(store.settings, bundle).find(preview_snapshot(store))
 
 
 def _register(settings: Settings, sign_off: SignOff) -> Bundle:
     """Registers the released model, or finds it registered."""
     key = f"{RELEASED}/{digest_released()}"
-    version = find_version(open_client(settings), key)
+    version = find_tracked_version(open_client(settings), key)
     if version is not None:
         return load_bundle(settings, version)
     released = load_released()
@@ -102,10 +103,10 @@ def _register(settings: Settings, sign_off: SignOff) -> Bundle:
             settings,
             key=key,
             run_id=run.id,
-            networks=list_networks(released.folder),
+            networks=list_bundle_networks(released.folder),
             graph=released.folder / GRAPH_FOLDER,
             record=released.record,
-            example=draw_tissue(2),
+            example=draw_tissue_probes(2),
             card=write_released_card(),
             seen=released.seen,
         )

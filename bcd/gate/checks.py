@@ -21,23 +21,23 @@ if TYPE_CHECKING:
     from bcd.gate.options import GateOptions
 
 
-def check_scores(scores: pd.DataFrame) -> Check:
+def check_gate_scores(scores: pd.DataFrame) -> Check:
     """Checks that the challenger could be loaded and gave every gate patch a probability."""
     bad = int((~np.isfinite(scores["probability"].to_numpy(dtype=np.float64))).sum())
     if bad:
         text = f"The challenger gave {bad} of {len(scores)} gate patches no finite probability."
     else:
-        text = f"The challenger was loaded from the registry and scored {_say(count_patients(scores), len(scores))}."
+        text = f"The challenger was loaded from the registry and scored {_say(_count_patients(scores), len(scores))}."
     return Check(name="scores", passed=bad == 0, enforced=True, text=text)
 
 
-def check_evidence(scores: pd.DataFrame, options: GateOptions) -> Check:
+def check_gate_evidence(scores: pd.DataFrame, options: GateOptions) -> Check:
     """Counts patients with patches of each class: the rarer class carries the AUROC."""
     wanted = options.min_patients
     found = {
-        "patches": count_patients(scores),
-        "IDC patches": count_patients(scores[scores["label"] == 1]),
-        "patches without IDC": count_patients(scores[scores["label"] == 0]),
+        "patches": _count_patients(scores),
+        "IDC patches": _count_patients(scores[scores["label"] == 1]),
+        "patches without IDC": _count_patients(scores[scores["label"] == 0]),
     }
     short = [
         f"{count} of at least {wanted} gate patients have {kind} ({wanted - count} missing)"
@@ -54,7 +54,7 @@ def check_evidence(scores: pd.DataFrame, options: GateOptions) -> Check:
     return Check(name="evidence", passed=not short, enforced=True, text=text, value=float(min(found.values())))
 
 
-def check_differences(differences: Mapping[str, Difference], options: GateOptions) -> list[Check]:
+def check_gate_differences(differences: Mapping[str, Difference], options: GateOptions) -> list[Check]:
     """Holds the differences, challenger minus champion, against the margins of the rule."""
     least = 0.0 if options.rule == "superior" else -options.margin
     return [
@@ -72,7 +72,7 @@ def check_context(
     champion: pd.DataFrame | None, challenger: pd.DataFrame, options: GateOptions, evaluate: EvaluateOptions
 ) -> list[Check]:
     """Reports what neighbours do on the complete slides among the gate patients; the gate decides without them."""
-    from bcd.evaluation.metrics.compare import compare_scores
+    from bcd.evaluation.metrics.compare import compare_metrics
 
     if CONTEXT not in challenger.columns or challenger[CONTEXT].isna().all():
         return []
@@ -80,20 +80,20 @@ def check_context(
     both = champion is not None and CONTEXT in champion.columns and champion[CONTEXT].notna().any()
     other = champion[champion[CONTEXT].notna()] if champion is not None and both else None
     evaluate = evaluate.model_copy(update={"min_patients": options.min_patients, "confidence": options.confidence})
-    auroc = compare_scores(
+    auroc = compare_metrics(
         alone if other is None else other.assign(probability=other[CONTEXT]),
         alone.assign(probability=alone[CONTEXT]),
         evaluate,
     )["auroc"]
     than = "its own patch by patch" if other is None else "the champion's with its neighbours"
     text = (
-        f"With its neighbours, on {_say(count_patients(alone), len(alone))} with complete slides, the challenger's"
+        f"With its neighbours, on {_say(_count_patients(alone), len(alone))} with complete slides, the challenger's"
         f" AUROC differs by {format_difference(auroc)} from {than}; reported only: the gate decides patch by patch."
     )
     return [_check("neighbours", auroc, text, passed=True, enforced=False, limit=None)]
 
 
-def count_patients(scores: pd.DataFrame) -> int:
+def _count_patients(scores: pd.DataFrame) -> int:
     """Counts the patients of a score frame."""
     return len(scores[PERSON].drop_duplicates())
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from bcd.bundle.aliases import identify
+from bcd.bundle.aliases import identify_version
 from bcd.errors import BcdError
 from bcd.gate.patients import Look, open_look
-from bcd.progress import say
+from bcd.progress import say_progress
 from bcd.snapshots.freeze import load_snapshot
-from bcd.store.decisions import Decision, record_decision
-from bcd.tracking.lookup import MODEL, known_version
+from bcd.store.decisions import Decision, store_decision
+from bcd.tracking.lookup import MODEL, require_mlflow_version
 from bcd.tracking.store import open_client, start_run
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def compare_versions(
     Raises:
         BcdError: A version is unknown, both are one, a patient was trained on, or nobody says who looks at the gate.
     """
-    from bcd.evaluation.metrics.compare import compare_scores
+    from bcd.evaluation.metrics.compare import compare_metrics
 
     if split == "gate" and sign_off is None:
         raise BcdError(
@@ -82,18 +82,18 @@ def compare_versions(
             "Add --by NAME --reason TEXT, or compare on test patients.",
         )
     client = open_client(store.settings)
-    first, second = (known_version(client, which) for which in (a, b))
+    first, second = (require_mlflow_version(client, which) for which in (a, b))
     if first == second:
         raise BcdError(f"{a} and {b} are both {MODEL}/{first}.", "Name two versions.")
     newer = max(first, second, key=int)
     shown = load_snapshot(store.settings, snapshot or client.get_model_version(MODEL, newer).tags["bcd.snapshot"])
     look = open_look(store, shown, split).leave_out_seen(store.settings, first, second)
     if look.left_out:
-        say(look.tell_left_out())
+        say_progress(look.tell_left_out())
     if look.patches.empty:
         raise BcdError(f"Snapshot {shown.id[:12]} has no {split} patients.", "Name another one with --snapshot.")
     if sign_off is not None and split == "gate":
-        record_decision(store, _log_look(store.settings, look, first, second, sign_off))
+        store_decision(store, _log_look(store.settings, look, first, second, sign_off))
     scores = [look.score(store.settings, version)[1] for version in (first, second)]
     return Comparison(
         a=f"{MODEL}/{first}",
@@ -102,7 +102,7 @@ def compare_versions(
         split=split,
         n_patches=len(look.patches),
         n_patients=look.n_patients,
-        differences=compare_scores(scores[0], scores[1], evaluate),
+        differences=compare_metrics(scores[0], scores[1], evaluate),
     )
 
 
@@ -129,7 +129,7 @@ def _log_look(settings: Settings, look: Look, first: str, second: str, sign_off:
         champion=first,
         snapshot=look.snapshot.id,
         reasons=[f"{sign_off.by} compared them on gate patients: {sign_off.reason}"],
-        evidence=evidence | identify(open_client(settings), second),
+        evidence=evidence | identify_version(open_client(settings), second),
         kind="look",
         sign_off=replace(sign_off, at=now),
     )

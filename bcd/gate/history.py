@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from bcd.bundle.aliases import find_row
-from bcd.bundle.rows import VersionRow, read_rows
+from bcd.bundle.aliases import find_decided_version
+from bcd.bundle.rows import VersionRow, read_registered_versions
 from bcd.errors import BcdError
 from bcd.settings import Settings
-from bcd.store.decisions import Decision, list_decisions
+from bcd.store.decisions import Decision, list_stored_decisions
 from bcd.tracking.lookup import KEY_TAG, MODEL
 
 if TYPE_CHECKING:
@@ -80,14 +80,14 @@ class Event:
     is_gone: bool
 
 
-def champion_version(settings: Settings) -> str | None:
+def find_champion_version(settings: Settings) -> str | None:
     """Returns the champion's version; None if there is no champion."""
-    return next((row.version for row in read_rows(settings) if "champion" in row.aliases), None)
+    return next((row.version for row in read_registered_versions(settings) if "champion" in row.aliases), None)
 
 
-def list_versions(settings: Settings) -> list[VersionSummary]:
+def list_versions_with_verdicts(settings: Settings) -> list[VersionSummary]:
     """Lists the versions, oldest first."""
-    return [_summarise(row) for row in read_rows(settings)]
+    return [_summarise(row) for row in read_registered_versions(settings)]
 
 
 def _summarise(row: VersionRow) -> VersionSummary:
@@ -106,7 +106,7 @@ def _summarise(row: VersionRow) -> VersionSummary:
     )
 
 
-def list_events(store: Store, version: str = "") -> list[Event]:
+def list_gate_events(store: Store, version: str = "") -> list[Event]:
     """Tells what happened to all versions, oldest first: when each was registered, and every decision with reasons.
 
     What was decided about versions that are gone is told too: the catalog forgets nothing.
@@ -118,12 +118,12 @@ def list_events(store: Store, version: str = "") -> list[Event]:
     Raises:
         BcdError: There is no such version and never was.
     """
-    rows = read_rows(store.settings)
+    rows = read_registered_versions(store.settings)
     events = [
         Event(one.registered_at, one.name, "registered", "", "", "", "", [one.description], is_gone=False)
         for one in map(_summarise, rows)
     ]
-    events += [_event(one, is_gone=find_row(rows, one) is None) for one in list_decisions(store)]
+    events += [_event(one, is_gone=find_decided_version(rows, one) is None) for one in list_stored_decisions(store)]
     name = f"{MODEL}/{version.removeprefix(f'{MODEL}/')}"
     told = [one for one in events if not version or name in {one.version, one.against}]
     if version and not told:

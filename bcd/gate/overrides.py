@@ -10,14 +10,20 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from bcd.bundle.aliases import carry_out, finish_last_decision, identify, is_about, last_decision
-from bcd.bundle.registry import load_bundle, require_scores
+from bcd.bundle.aliases import (
+    finish_moving_aliases,
+    identify_version,
+    is_about_version,
+    last_alias_decision,
+    move_registry_aliases,
+)
+from bcd.bundle.registry import load_bundle, require_bundle_scores
 from bcd.errors import BcdError
 from bcd.gate.promotion import LOCK, approval_key
 from bcd.patches import SnapshotId
-from bcd.store.decisions import Decision, Kind, list_decisions, record_decision
+from bcd.store.decisions import Decision, Kind, list_stored_decisions, store_decision
 from bcd.store.sign_off import SignOff
-from bcd.tracking.lookup import MODEL, known_version, resolve_version
+from bcd.tracking.lookup import MODEL, find_mlflow_version, require_mlflow_version
 from bcd.tracking.store import open_client
 
 if TYPE_CHECKING:
@@ -37,12 +43,12 @@ def force_promotion(store: Store, which: str, sign_off: SignOff) -> Decision:
     """
     client = open_client(store.settings)
     with store.lock(LOCK):
-        finish_last_decision(client, store)
-        version = known_version(client, which)
-        last = last_decision(store)
+        finish_moving_aliases(client, store)
+        version = require_mlflow_version(client, which)
+        last = last_alias_decision(store)
         if last is not None and last.challenger == version and _is_repeated(client, last, "forced", sign_off):
             return last
-        champion = resolve_version(client, "champion")
+        champion = find_mlflow_version(client, "champion")
         if champion == version:
             raise BcdError(f"{MODEL}/{version} is the champion already.", "There is nothing to force.")
         said = f"{sign_off.by} forced the promotion: {sign_off.reason}"
@@ -58,11 +64,11 @@ def roll_back(store: Store, sign_off: SignOff) -> Decision:
     """
     client = open_client(store.settings)
     with store.lock(LOCK):
-        finish_last_decision(client, store)
-        last = last_decision(store)
+        finish_moving_aliases(client, store)
+        last = last_alias_decision(store)
         if last is not None and _is_repeated(client, last, "rollback", sign_off):
             return last
-        champion, previous = (resolve_version(client, alias) for alias in ("champion", "previous"))
+        champion, previous = (find_mlflow_version(client, alias) for alias in ("champion", "previous"))
         if previous is None or previous == champion:
             raise BcdError(
                 "There is no previous champion to go back to.",
@@ -84,18 +90,18 @@ def answer_approval(store: Store, which: str, sign_off: SignOff, answer: Answer)
     """
     client = open_client(store.settings)
     with store.lock(LOCK):
-        finish_last_decision(client, store)
-        version = known_version(client, which)
-        last = last_decision(store)
+        finish_moving_aliases(client, store)
+        version = require_mlflow_version(client, which)
+        last = last_alias_decision(store)
         if last is not None and last.challenger == version and _is_repeated(client, last, "approval", sign_off):
             return last
-        waiting = find_waiting(store, version)
-        if waiting is None or not is_about(client, waiting):
+        waiting = find_awaiting_sign_off(store, version)
+        if waiting is None or not is_about_version(client, waiting):
             raise BcdError(
                 f"No promotion of {MODEL}/{version} awaits approval.",
                 "`bcd model history` tells what the gate decided; `bcd model promote` overrules it.",
             )
-        champion = resolve_version(client, "champion")
+        champion = find_mlflow_version(client, "champion")
         said, verdict = f"{sign_off.by} answered {answer}: {sign_off.reason}", answer
         if answer == "PROMOTE" and champion != waiting.champion:
             said = f"{_end(said)} The champion has changed to {champion} since the gate looked: the version is held."
@@ -113,10 +119,10 @@ def answer_approval(store: Store, which: str, sign_off: SignOff, answer: Answer)
         return _take(client, store, decision)
 
 
-def find_waiting(store: Store, version: str | None = None) -> Decision | None:
+def find_awaiting_sign_off(store: Store, version: str | None = None) -> Decision | None:
     """Returns the newest promotion that awaits a person's sign-off, of one version if named; None: none does."""
     waiting: dict[str, Decision] = {}
-    for one in list_decisions(store):
+    for one in list_stored_decisions(store):
         if one.awaits_approval:
             waiting[one.challenger] = one
         elif one.kind in {"approval", "forced", "rollback"}:
@@ -146,7 +152,7 @@ def _make(
         champion=champion,
         snapshot=SnapshotId(client.get_model_version(MODEL, version).tags.get("bcd.snapshot", "")),
         reasons=[_end(said)],
-        evidence=identify(client, version),
+        evidence=identify_version(client, version),
         kind=kind,
         sign_off=replace(sign_off, at=now),
     )
@@ -156,17 +162,17 @@ def _take(client: MlflowClient, store: Store, decision: Decision) -> Decision:
     """Records a decision and carries it out; what cannot score does not become champion, whoever says so."""
     if decision.promotes:
         _require_loadable(store.settings, decision.challenger)
-    record_decision(store, decision)
-    carry_out(client, decision)
+    store_decision(store, decision)
+    move_registry_aliases(client, decision)
     return decision
 
 
 def _require_loadable(settings: Settings, version: str) -> None:
-    require_scores(load_bundle(settings, version))
+    require_bundle_scores(load_bundle(settings, version))
 
 
 def _is_repeated(client: MlflowClient, last: Decision, kind: Kind, sign_off: SignOff) -> bool:
-    return (last.kind, last.sign_off) == (kind, sign_off) and is_about(client, last)
+    return (last.kind, last.sign_off) == (kind, sign_off) and is_about_version(client, last)
 
 
 def _end(sentence: str) -> str:

@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bcd.bundle.folder import FolderBundle
 from bcd.bundle.registry import Bundle, load_bundle
-from bcd.bundle.seen import Seen
+from bcd.bundle.seen import assert_unseen_by_bundle
 from bcd.errors import BcdError
 from bcd.evaluation.policy.context import CONTEXT
 from bcd.patches import CELL, Slide, lie_on, patient_keys
 from bcd.snapshots.evidence import assert_no_leakage
-from bcd.snapshots.freeze import load_snapshot
-from bcd.store.batches import read_pixels
-from bcd.store.decisions import LOOKS, list_decisions
+from bcd.store.batches import read_batch_pixels
+from bcd.store.decisions import LOOKS, list_stored_decisions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,8 +90,8 @@ class Look:
             BcdError: There is no such version, or it has seen a patient.
         """
         bundle = load_bundle(settings, version)
-        assert_unseen(settings, bundle, self.patches)
-        return bundle, score_frame(bundle, self.patches, self.pixels, self.snapshot.complete)
+        assert_unseen_by_bundle(settings, bundle, self.patches)
+        return bundle, _score_rows(bundle, self.patches, self.pixels, self.snapshot.complete)
 
 
 def open_look(store: Store, snapshot: Snapshot, split: str) -> Look:
@@ -104,7 +102,7 @@ def open_look(store: Store, snapshot: Snapshot, split: str) -> Look:
     """
     assert_no_leakage(snapshot)
     patches = snapshot.of(split)
-    pixels = read_pixels(store.settings, patches)
+    pixels = read_batch_pixels(store.settings, patches)
     pixels.flags.writeable = False
     look = Look(snapshot, split, patches, pixels, _digest(patches, pixels))
     if split == "gate":
@@ -112,43 +110,7 @@ def open_look(store: Store, snapshot: Snapshot, split: str) -> Look:
     return look
 
 
-def assert_unseen(settings: Settings, bundle: Bundle | FolderBundle, patches: pd.DataFrame) -> None:
-    """Asserts that a bundle saw neither a patient nor pixels that it is evaluated on, in training or calibration.
-
-    Raises:
-        BcdError: It did; the patients are named.
-    """
-    seen = find_seen(settings, bundle, patches)
-    if seen:
-        raise BcdError(
-            f"{bundle.name} has seen {len(seen)} patients that it would be evaluated on, by name or by their pixels:"
-            f" {', '.join(seen[:3])}{', …' if len(seen) > 3 else ''}",
-            "Evaluate it on a snapshot of the protocol that it was trained under "
-            f"({bundle.record.protocol}), or retrain the champion under the new one."
-            if bundle.seen is None
-            else "It came with bcd, and these patients are of the public set: `bcd model promote` makes another"
-            " version champion without the comparison.",
-        )
-
-
-def find_seen(settings: Settings, bundle: Bundle | FolderBundle, patches: pd.DataFrame) -> list[str]:
-    """Returns the patients of patches whom a bundle has seen, by name or by their pixels, as `hospital/patient`."""
-    return find_trained_on(settings, bundle).find(patches)
-
-
-def find_trained_on(settings: Settings, bundle: Bundle | FolderBundle) -> Seen:
-    """Returns who a bundle was trained and calibrated on: as its snapshot says, or as it says itself.
-
-    Raises:
-        BcdError: It carries no record, and its snapshot is not in the store.
-    """
-    if bundle.seen is not None:
-        return bundle.seen
-    known = load_snapshot(settings, bundle.record.snapshot).patches
-    return Seen.of(known[known["split"].isin(["train", "val"])])
-
-
-def score_frame(
+def _score_rows(
     bundle: Bundle, patches: pd.DataFrame, pixels: np.ndarray, complete: Collection[Slide] = ()
 ) -> pd.DataFrame:
     """Scores the patches of a snapshot.
@@ -168,7 +130,7 @@ def score_frame(
     return scores.assign(**{CONTEXT: bundle.record.policy.score_context(placed)})
 
 
-def identify_patients(snapshot: Snapshot) -> str:
+def digest_gate_patients(snapshot: Snapshot) -> str:
     """Hashes the patches of gate and test patients with their labels and their pixels' hashes."""
     rows = snapshot.patches[snapshot.patches["split"].isin(["gate", "test"])]
     return hashlib.sha256(rows[[*_ROW, "pixel_sha256"]].to_csv(index=False).encode()).hexdigest()
@@ -181,7 +143,7 @@ def _digest(patches: pd.DataFrame, pixels: np.ndarray) -> str:
 
 
 def _require_frozen(store: Store, look: Look) -> None:
-    for one in list_decisions(store):
+    for one in list_stored_decisions(store):
         known = one.evidence.get("gate_digest")
         if one.kind in LOOKS and one.snapshot == look.snapshot.id and known not in {None, look.digest}:
             raise BcdError(

@@ -29,7 +29,7 @@ _LOOKS = {
 """Colour, marker and filling of each outcome, so that print without colour tells them apart too."""
 
 
-def draw_checks(verdict: Verdict, path: Path) -> Path | None:
+def draw_gate_checks(verdict: Verdict, path: Path) -> Path | None:
     """Draws the differences of a verdict; returns the picture, or None where nothing was compared."""
     drawn = [check for check in verdict.checks if check.low is not None and check.value is not None]
     if not drawn:

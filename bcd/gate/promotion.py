@@ -12,15 +12,23 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from bcd.bundle.aliases import carry_out, finish_last_decision, identify, is_about
+from bcd.bundle.aliases import finish_moving_aliases, identify_version, is_about_version, move_registry_aliases
 from bcd.errors import BcdError
 from bcd.evaluation.options import EvaluateOptions
-from bcd.gate.patients import Look, identify_patients, open_look
+from bcd.gate.patients import Look, digest_gate_patients, open_look
 from bcd.gate.rule import GateOptions, decide
-from bcd.gate.verdict import Check, Verdict, report_of
-from bcd.progress import say
-from bcd.store.decisions import LOOKS, Decision, Kind, find_decision, list_decisions, list_looks, record_decision
-from bcd.tracking.lookup import MODEL, known_version, resolve_version
+from bcd.gate.verdict import Check, Verdict, describe_verdict_record
+from bcd.progress import say_progress
+from bcd.store.decisions import (
+    LOOKS,
+    Decision,
+    Kind,
+    find_stored_decision,
+    list_stored_decisions,
+    list_stored_looks,
+    store_decision,
+)
+from bcd.tracking.lookup import MODEL, find_mlflow_version, require_mlflow_version
 from bcd.tracking.store import open_client, start_run
 
 if TYPE_CHECKING:
@@ -73,7 +81,7 @@ class Gate:
         for role, version in {"challenger": challenger, "champion": champion}.items():
             if version is not None:
                 bundle, scores[role] = look.score(self.store.settings, version)
-                reported.append(report_of(bundle))
+                reported.append(describe_verdict_record(bundle))
                 run.log_table(scores[role], f"{role}_scores.parquet")
         verdict = decide(
             scores["challenger"],
@@ -113,18 +121,18 @@ class Gate:
             "awaits_approval": verdict.awaits_approval,
             "gate_digest": look.digest,
             "protocol": self.snapshot.protocol,
-            "patients_sha256": identify_patients(self.snapshot),
+            "patients_sha256": digest_gate_patients(self.snapshot),
             "patches": len(look.patches),
             "patients": look.n_patients,
             "run": run.id,
-            **identify(self.client, verdict.challenger),
+            **identify_version(self.client, verdict.challenger),
         }
 
     def _count_look(self, look: Look) -> Check:
         """Says how often these very gate patients, and any of the protocol, were looked at: every look costs."""
         protocol = self.snapshot.protocol
-        number = len(list_looks(self.store, look.digest)) + 1
-        looks = [one for one in list_decisions(self.store) if one.kind in LOOKS]
+        number = len(list_stored_looks(self.store, look.digest)) + 1
+        looks = [one for one in list_stored_decisions(self.store) if one.kind in LOOKS]
         # Earlier decisions do not say under which protocol.
         among = sum(one.evidence.get("protocol", protocol) == protocol for one in looks) + 1
         text = (
@@ -136,7 +144,7 @@ class Gate:
 
 def log_verdict(run: Run, verdict: Verdict) -> None:
     """Logs a verdict with its ledger of checks: as JSON, as Markdown and as a picture."""
-    from bcd.gate.plot import draw_checks
+    from bcd.gate.plot import draw_gate_checks
 
     run.set_tags({"bcd.verdict": verdict.verdict})
     run.describe(verdict.markdown())
@@ -145,7 +153,7 @@ def log_verdict(run: Run, verdict: Verdict) -> None:
     run.log_text(verdict.model_dump_json(indent=2), "verdict.json")
     run.log_text(verdict.markdown(), "verdict.md")
     with TemporaryDirectory() as folder:
-        picture = draw_checks(verdict, Path(folder) / "gate.png")
+        picture = draw_gate_checks(verdict, Path(folder) / "gate.png")
         if picture is not None:
             run.log_file(picture)
 
@@ -184,19 +192,19 @@ def run_gate(
     client = open_client(store.settings)
     gate = Gate(store, client, snapshot, options, evaluate)
     with store.lock(LOCK) as confirm:
-        finish_last_decision(client, store)
-        version = known_version(client, challenger)
+        finish_moving_aliases(client, store)
+        version = require_mlflow_version(client, challenger)
         found = find_verdict(client, store, key, version)
         if found is not None:
-            say(f"The gate has decided on {MODEL}/{version} before: {found.verdict}.")
+            say_progress(f"The gate has decided on {MODEL}/{version} before: {found.verdict}.")
             return found
         key = _choose_key(client, store, given := key, version)
         if key != given:
-            say(
+            say_progress(
                 "The catalog holds a decision for this retraining, but about a bundle that is gone: its version or "
                 f"the whole registry was deleted since. {MODEL}/{version} came later and is decided on by itself."
             )
-        champion = resolve_version(client, "champion")
+        champion = find_mlflow_version(client, "champion")
         if champion == version:
             raise BcdError(f"{MODEL}/{version} is the champion already.", "Name a version that is not.")
         with start_run(store.settings, key=key, name=f"gate {MODEL}/{version}", kind="gate", parent=parent) as run:
@@ -205,8 +213,8 @@ def run_gate(
             log_verdict(run, verdict)
             decision = gate.make_decision(run, look, verdict, key=key)
             confirm()
-            record_decision(store, decision)
-            carry_out(client, decision)
+            store_decision(store, decision)
+            move_registry_aliases(client, decision)
     return verdict
 
 
@@ -215,11 +223,11 @@ def find_verdict(client: MlflowClient, store: Store, key: str, version: str) -> 
 
     A decision about another bundle, of a registry that was deleted since, is none about this one.
     """
-    decision = find_decision(store, _choose_key(client, store, key, version))
+    decision = find_stored_decision(store, _choose_key(client, store, key, version))
     if decision is None:
         return None
     verdict = Verdict.model_validate(decision.evidence["verdict"])
-    answer = find_decision(store, approval_key(decision))
+    answer = find_stored_decision(store, approval_key(decision))
     if answer is None:
         return verdict
     changes = {"verdict": answer.verdict, "awaits_approval": False, "reasons": [*answer.reasons, *verdict.reasons]}
@@ -233,7 +241,7 @@ def approval_key(decision: Decision) -> str:
 
 def _choose_key(client: MlflowClient, store: Store, key: str, version: str) -> str:
     """Returns `key`, or one of the version's own where the decision of `key` is about a bundle that is gone."""
-    decision = find_decision(store, key)
-    if decision is None or (decision.challenger == version and is_about(client, decision)):
+    decision = find_stored_decision(store, key)
+    if decision is None or (decision.challenger == version and is_about_version(client, decision)):
         return key
-    return f"{key}/{identify(client, version)['model'].removeprefix('models:/')}"
+    return f"{key}/{identify_version(client, version)['model'].removeprefix('models:/')}"

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bcd.bundle.aliases import finish_last_decision, identify, is_about
+from bcd.bundle.aliases import finish_moving_aliases, identify_version, is_about_version
 from bcd.bundle.registry import load_bundle
-from bcd.gate.patients import find_seen, identify_patients, open_look
+from bcd.bundle.seen import find_seen_by_bundle
+from bcd.gate.patients import digest_gate_patients, open_look
 from bcd.gate.promotion import LOCK, Gate, log_verdict
-from bcd.gate.verdict import describe_figures
-from bcd.progress import say
-from bcd.store.decisions import list_decisions, record_decision
-from bcd.tracking.lookup import MODEL, resolve_version
+from bcd.gate.verdict import describe_verdict_figures
+from bcd.progress import say_progress
+from bcd.store.decisions import list_stored_decisions, store_decision
+from bcd.tracking.lookup import MODEL, find_mlflow_version
 from bcd.tracking.store import open_client, start_run
 
 if TYPE_CHECKING:
@@ -52,25 +53,25 @@ def recheck_champion(
     options = options.model_copy(update={"approval": False})  # nothing is promoted
     gate = Gate(store, client, snapshot, options, evaluate)
     with store.lock(LOCK) as confirm:
-        finish_last_decision(client, store)
-        champion = resolve_version(client, "champion")
+        finish_moving_aliases(client, store)
+        champion = find_mlflow_version(client, "champion")
         if champion is None or not _is_due(gate, champion):
             return None
         previous = _find_comparable(gate, champion)
-        model = identify(client, champion)["model"].removeprefix("models:/")
-        key = f"recheck/{champion}/{model}/{previous or 'alone'}/{identify_patients(snapshot)[:16]}"
+        model = identify_version(client, champion)["model"].removeprefix("models:/")
+        key = f"recheck/{champion}/{model}/{previous or 'alone'}/{digest_gate_patients(snapshot)[:16]}"
         name = f"gate {MODEL}/{champion} again"
         with start_run(store.settings, key=key, name=name, kind="gate", parent=parent) as run:
             look = gate.look(run, champion, previous)
             verdict = gate.compare(run, look, champion, previous)
             figures = _report_test(gate, run, champion)
-            verdict = _word(verdict, describe_figures(f"{MODEL}/{champion}", figures))
+            verdict = _word(verdict, describe_verdict_figures(f"{MODEL}/{champion}", figures))
             log_verdict(run, verdict)
             decision = gate.make_decision(run, look, verdict, key=key, kind="recheck", figures=figures)
             confirm()
-            record_decision(store, decision)
+            store_decision(store, decision)
     if verdict.verdict == "REJECT":
-        say(
+        say_progress(
             f"The champion is clearly worse than {MODEL}/{previous} on the gate patients of today."
             " `bcd model rollback` makes that version champion again."
         )
@@ -83,21 +84,22 @@ def _is_due(gate: Gate, champion: str) -> bool:
         return False
     evaluated = [
         one
-        for one in list_decisions(gate.store)
-        if one.kind in {"gate", "recheck"} and one.challenger == champion and is_about(gate.client, one)
+        for one in list_stored_decisions(gate.store)
+        if one.kind in {"gate", "recheck"} and one.challenger == champion and is_about_version(gate.client, one)
     ]
     if not evaluated or evaluated[-1].snapshot == gate.snapshot.id:
         return not evaluated
-    return bool(evaluated[-1].evidence.get("patients_sha256") != identify_patients(gate.snapshot))
+    return bool(evaluated[-1].evidence.get("patients_sha256") != digest_gate_patients(gate.snapshot))
 
 
 def _find_comparable(gate: Gate, champion: str) -> str | None:
     """Returns the version that the champion replaced, unless it has seen patients that it would be evaluated on."""
-    previous = resolve_version(gate.client, "previous")
+    previous = find_mlflow_version(gate.client, "previous")
     if previous is None or previous == champion:
         return None
-    if find_seen(gate.store.settings, load_bundle(gate.store.settings, previous), gate.snapshot.of("gate")):
-        say(f"{MODEL}/{previous} has seen gate patients of now: the champion is evaluated without it.")
+    bundle = load_bundle(gate.store.settings, previous)
+    if find_seen_by_bundle(gate.store.settings, bundle).find(gate.snapshot.of("gate")):
+        say_progress(f"{MODEL}/{previous} has seen gate patients of now: the champion is evaluated without it.")
         return None
     return previous
 
@@ -110,7 +112,7 @@ def _report_test(gate: Gate, run: Run, champion: str) -> dict[str, float]:
         return {}
     look = open_look(gate.store, gate.snapshot, "test").leave_out_seen(gate.store.settings, champion)
     if look.patches.empty:
-        say(look.tell_left_out())
+        say_progress(look.tell_left_out())
         return {}
     _, scores = look.score(gate.store.settings, champion)
     evaluation = evaluate_scores(scores, gate.evaluate, snapshot=gate.snapshot.id, split="test")

@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bcd.evaluation.options import EvaluateOptions
-from bcd.gate.checks import check_context, check_differences, check_evidence, check_scores
+from bcd.gate.checks import check_context, check_gate_differences, check_gate_evidence, check_gate_scores
 from bcd.gate.options import GateOptions
 from bcd.gate.safeguards import check_safeguards
 from bcd.gate.verdict import Check, Verdict
@@ -54,7 +54,7 @@ def decide(
     """
     champion = None if champion_scores is None else champion
     nobody = challenger_scores.empty
-    checks = [check_evidence(challenger_scores, options) if nobody else check_scores(challenger_scores)]
+    checks = [check_gate_evidence(challenger_scores, options) if nobody else check_gate_scores(challenger_scores)]
     if nobody:
         verdict, reasons = "HOLD", [checks[0].text]
     elif not checks[0].passed:
@@ -62,7 +62,7 @@ def decide(
     elif champion_scores is None:
         verdict, reasons = "PROMOTE", ["There is no champion yet.", checks[0].text]
     else:
-        checks.append(check_evidence(challenger_scores, options))
+        checks.append(check_gate_evidence(challenger_scores, options))
         if checks[1].passed:
             checks += _compare(champion_scores, challenger_scores, options, evaluate)
         verdict, reasons = _decide(checks, options)
@@ -84,11 +84,11 @@ def decide(
 def _compare(
     champion: pd.DataFrame, challenger: pd.DataFrame, options: GateOptions, evaluate: EvaluateOptions
 ) -> list[Check]:
-    from bcd.evaluation.metrics.compare import compare_scores
+    from bcd.evaluation.metrics.compare import compare_metrics
 
     evaluate = evaluate.model_copy(update={"min_patients": options.min_patients, "confidence": options.confidence})
-    differences = compare_scores(champion, challenger, evaluate)
-    return check_differences(differences, options) + check_safeguards(champion, challenger, options)
+    differences = compare_metrics(champion, challenger, evaluate)
+    return check_gate_differences(differences, options) + check_safeguards(champion, challenger, options)
 
 
 def _decide(checks: list[Check], options: GateOptions) -> tuple[str, list[str]]:

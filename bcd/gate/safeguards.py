@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bcd.evaluation.calls import is_confident, is_idc
-from bcd.evaluation.metrics.intervals import Array, Statistic, standard_error, value_of
+from bcd.evaluation.metrics.intervals import Array, Statistic, metric_of_sample, standard_error
 from bcd.evaluation.metrics.metrics import RATES, ratio
 from bcd.evaluation.metrics.ranking import auroc, concordance
-from bcd.evaluation.metrics.sample import Sample, read_sample
-from bcd.evaluation.metrics.tallies import tally
+from bcd.evaluation.metrics.sample import Sample, make_evaluation_sample
+from bcd.evaluation.metrics.tallies import tally_by_patient
 from bcd.evaluation.report.tables import format_signed
 from bcd.gate.verdict import Check
 from bcd.patches import CELL
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bcd.gate.options import GateOptions
 
 
-def shrink_to_zero(value: float, error: float, prior_sd: float) -> tuple[float, float]:
+def shrink_safeguard_to_zero(value: float, error: float, prior_sd: float) -> tuple[float, float]:
     """Returns the posterior mean and standard deviation of a difference with the prior N(0, prior_sd²).
 
     Versions of the same recipe hardly differ: the prior's standard deviation is the margin that is tolerated.
@@ -42,7 +42,7 @@ def shrink_to_zero(value: float, error: float, prior_sd: float) -> tuple[float, 
     return kept * value, float(np.sqrt(kept)) * error
 
 
-def shrink_groups(values: Array, errors: Array, centre: float, centre_error: float) -> tuple[Array, Array]:
+def shrink_safeguard_groups(values: Array, errors: Array, centre: float, centre_error: float) -> tuple[Array, Array]:
     """Returns the empirical-Bayes mean and standard deviation of each group's difference (Efron and Morris 1975).
 
     The true differences are normal around the pooled one; their spread is estimated by the method of moments
@@ -54,12 +54,12 @@ def shrink_groups(values: Array, errors: Array, centre: float, centre_error: flo
         centre: The pooled difference, which they are drawn to.
         centre_error: Its standard error: a group that is drawn to it wholly is no surer than it.
     """
-    spread = estimate_spread(values, errors)
+    spread = estimate_safeguard_spread(values, errors)
     kept = spread / (spread + errors**2)
     return centre + kept * (values - centre), np.sqrt(kept * errors**2 + ((1 - kept) * centre_error) ** 2)
 
 
-def estimate_spread(values: Array, errors: Array) -> float:
+def estimate_safeguard_spread(values: Array, errors: Array) -> float:
     """Estimates the variance of the groups' true differences from each other; never below 0."""
     weights = 1 / errors**2
     mean = float(weights @ values / weights.sum())
@@ -93,7 +93,7 @@ def check_safeguards(champion: pd.DataFrame, challenger: pd.DataFrame, options: 
         challenger: Scores of the same patches by the challenger.
         options: Margins, and from how many patients the checks are enforced.
     """
-    a, b = (read_sample(scores.sort_values(CELL, ignore_index=True)) for scores in (champion, challenger))
+    a, b = (make_evaluation_sample(scores.sort_values(CELL, ignore_index=True)) for scores in (champion, challenger))
     return [
         _check_calibration(a, b, options),
         _check_coverage(a, b, options),
@@ -104,20 +104,20 @@ def check_safeguards(champion: pd.DataFrame, challenger: pd.DataFrame, options: 
 
 def _check_calibration(a: Sample, b: Sample, options: GateOptions) -> Check:
     def error(sample: Sample) -> Statistic:
-        sums = tally(sample)
+        sums = tally_by_patient(sample)
         return lambda weights: RATES["ece"](sums.total(weights))
 
     limit = options.calibration_margin
-    found = _shrink(error(a), error(b), tally(a).n, limit)
+    found = _shrink(error(a), error(b), tally_by_patient(a).n, limit)
     return _hold(found, options, name="calibration", what="The calibration error", limit=limit)
 
 
 def _check_coverage(a: Sample, b: Sample, options: GateOptions) -> Check:
     def coverage(sample: Sample) -> Statistic:
-        return ratio(tally(sample, is_confident(sample.probability, _LEVEL)).n, tally(sample).n)
+        return ratio(tally_by_patient(sample, is_confident(sample.probability, _LEVEL)).n, tally_by_patient(sample).n)
 
     limit = -options.coverage_margin
-    found = _shrink(coverage(a), coverage(b), tally(a).n, limit)
+    found = _shrink(coverage(a), coverage(b), tally_by_patient(a).n, limit)
     what = "The share of patches that is confident at 95 %"
     return _hold(found, options, name="coverage", what=what, limit=limit)
 
@@ -132,7 +132,7 @@ def _check_hospitals(a: Sample, b: Sample, options: GateOptions) -> list[Check]:
     for name in names:
         mine = (owner == name)[a.patient]
         first, second = a.select(mine), b.select(mine)
-        sums = tally(first)
+        sums = tally_by_patient(first)
         both = int(((sums.positive > 0) & (sums.negative > 0)).sum())
         value, error = _differ(_auroc(first), _auroc(second), sums.n)
         if both < _FEWEST or np.isnan(error):
@@ -140,7 +140,7 @@ def _check_hospitals(a: Sample, b: Sample, options: GateOptions) -> list[Check]:
             checks.append(Check(name=f"hospital {name}", passed=True, enforced=False, text=text))
         else:
             found[name] = (value, error, len(first.patients))
-    shrunk = _shrink_hospitals(found, *_differ(_auroc(a), _auroc(b), tally(a).n))
+    shrunk = _shrink_hospitals(found, *_differ(_auroc(a), _auroc(b), tally_by_patient(a).n))
     checks += [
         _hold(one, options, name=f"hospital {name}", what=f"AUROC at {name}", limit=-options.hospital_margin)
         for name, one in shrunk.items()
@@ -154,7 +154,7 @@ def _shrink_hospitals(
     if not found:
         return {}
     values, errors, patients = zip(*found.values(), strict=True)
-    means, spreads = shrink_groups(np.array(values), np.array(errors), pooled, pooled_error)
+    means, spreads = shrink_safeguard_groups(np.array(values), np.array(errors), pooled, pooled_error)
     rows = zip(found, values, means.tolist(), spreads.tolist(), patients, strict=True)
     return {name: _Found(*row) for name, *row in rows}
 
@@ -168,8 +168,8 @@ def _check_patients(a: Sample, b: Sample, options: GateOptions) -> Check:
     within = float(((right - values[a.patient]) ** 2).sum() / max(1, len(right) - len(sizes)))
     errors = np.sqrt(max(within, 1 / len(right)) / sizes)
     pooled = ratio(sums, sizes)
-    centre = value_of(pooled, len(sizes)), standard_error(pooled, sizes)
-    means, spreads = shrink_groups(values, errors, *centre)
+    centre = metric_of_sample(pooled, len(sizes)), standard_error(pooled, sizes)
+    means, spreads = shrink_safeguard_groups(values, errors, *centre)
     worst = np.argsort(means, kind="stable")[:_NAMED]
     named = ", ".join(f"{'/'.join(a.patients[i])} {format_signed(means[i])} ({int(sizes[i])} patches)" for i in worst)
     low, high = _interval(float(means[worst[0]]), float(spreads[worst[0]]), options)
@@ -188,7 +188,7 @@ def _check_patients(a: Sample, b: Sample, options: GateOptions) -> Check:
 
 
 def _auroc(sample: Sample) -> Statistic:
-    sums, pairs = tally(sample), concordance(sample)
+    sums, pairs = tally_by_patient(sample), concordance(sample)
     return lambda weights: auroc(pairs, sums.positive, sums.negative, weights)
 
 
@@ -199,12 +199,12 @@ def _differ(a: Statistic, b: Statistic, patches: Array) -> tuple[float, float]:
         return b(weights) - a(weights)
 
     error = standard_error(difference, patches)
-    return value_of(difference, len(patches)), error if np.isnan(error) else max(error, _LEAST_ERROR)
+    return metric_of_sample(difference, len(patches)), error if np.isnan(error) else max(error, _LEAST_ERROR)
 
 
 def _shrink(a: Statistic, b: Statistic, patches: Array, limit: float) -> _Found:
     seen, error = _differ(a, b, patches)
-    return _Found(seen, *shrink_to_zero(seen, error, abs(limit)), len(patches))
+    return _Found(seen, *shrink_safeguard_to_zero(seen, error, abs(limit)), len(patches))
 
 
 def _hold(found: _Found, options: GateOptions, *, name: str, what: str, limit: float) -> Check:

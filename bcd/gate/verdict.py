@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 _SHOWN = ("auroc", "recall", "specificity")
 
 
-def report_of(bundle: Bundle) -> str:
+def describe_verdict_record(bundle: Bundle) -> str:
     """Says in a sentence what a bundle's record holds of its test patients."""
-    return describe_figures(bundle.name, bundle.record.metrics)
+    return describe_verdict_figures(bundle.name, bundle.record.metrics)
 
 
-def describe_figures(name: str, figures: Mapping[str, float], split: str = "test") -> str:
+def describe_verdict_figures(name: str, figures: Mapping[str, float], split: str = "test") -> str:
     """Says in a sentence what flat metrics (`test_auroc_pooled`, …) hold of a split's patients."""
     shown = []
     for metric in _SHOWN:

@@ -139,13 +139,13 @@ PRESETS = {
 """Architectures known by name: the founding work's, and the default, which trains five times as fast."""
 
 
-def describe(architecture: Architecture) -> str:
+def describe_architecture(architecture: Architecture) -> str:
     """Returns a preset's name, or the architecture in a few words."""
     named = (name for name, preset in PRESETS.items() if architecture == preset)
-    return next(named, None) or spell_out(architecture)
+    return next(named, None) or spell_out_architecture(architecture)
 
 
-def spell_out(architecture: Architecture) -> str:
+def spell_out_architecture(architecture: Architecture) -> str:
     """Returns the architecture in a few words: stem, depth x filters of each stage, head, dropout.
 
     What is as by default is not said, so that equal words mean the same network.

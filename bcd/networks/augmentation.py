@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bcd.networks.backend import keras
-from bcd.networks.devices import draw_share
+from bcd.networks.devices import draw_device_share
 
 if TYPE_CHECKING:
     from keras import KerasTensor as Tensor
@@ -48,7 +48,7 @@ def turn(patches: Tensor, transpose: Tensor, upside_down: Tensor, mirrored: Tens
     return where(mirrored, ops.flip(patches, axis=2), patches)
 
 
-def restain(patches: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+def augment_stain(patches: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """Changes the amount of each stain, in optical density (Tellez 2019, after Ruifrok & Johnston 2001).
 
     Args:
@@ -65,7 +65,7 @@ def restain(patches: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     return ops.clip(256.0 * ops.exp(-ops.reshape(flat, (-1, height, width, 3))) - 1.0, 0.0, 255.0)
 
 
-def relight(patches: Tensor, contrast: Tensor, brightness: Tensor) -> Tensor:
+def augment_light(patches: Tensor, contrast: Tensor, brightness: Tensor) -> Tensor:
     """Changes the contrast around each patch's own mean, then the brightness.
 
     Args:
@@ -102,14 +102,14 @@ class Augment(keras.layers.Layer):  # type: ignore[misc]  # Keras is untyped
         patches = turn(patches, coins[0], coins[1], coins[2])
         if self.stain:
             scale = 1.0 + self._draw((n, 3), STAIN_SCALE * self.stain)
-            patches = restain(patches, scale, self._draw((n, 3), STAIN_SHIFT * self.stain))
+            patches = augment_stain(patches, scale, self._draw((n, 3), STAIN_SHIFT * self.stain))
         if self.light:
             contrast = 1.0 + self._draw((n,), CONTRAST * self.light)
-            patches = relight(patches, contrast, self._draw((n,), BRIGHTNESS * self.light))
+            patches = augment_light(patches, contrast, self._draw((n,), BRIGHTNESS * self.light))
         return patches
 
     def _draw(self, shape: tuple[int, ...], half_range: float, axis: int = 0) -> Tensor:
         def draw(shape: tuple[int, ...]) -> Tensor:
             return keras.random.uniform(shape, -half_range, half_range, seed=self.seeds)
 
-        return draw_share(draw, shape, axis)
+        return draw_device_share(draw, shape, axis)

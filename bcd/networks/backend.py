@@ -48,7 +48,7 @@ if "absl.logging" in sys.modules:
 
 
 @contextmanager
-def use_precision(precision: str) -> Iterator[None]:
+def use_keras_precision(precision: str) -> Iterator[None]:
     """Layers made in the block compute in `float32` or `mixed` precision, or (`auto`) as the device gains from.
 
     On two AVX2 cores bfloat16 is slower than float32, so only a GPU counts as gaining.
@@ -67,4 +67,4 @@ def has_gpu() -> bool:
     return any(device.startswith(("gpu", "cuda")) for device in keras.distribution.list_devices())
 
 
-__all__ = ["has_gpu", "keras", "use_precision"]
+__all__ = ["has_gpu", "keras", "use_keras_precision"]

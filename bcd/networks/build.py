@@ -28,12 +28,12 @@ def build_network(architecture: Architecture, seed: int = 0) -> Model:
     return _Builder(architecture, seed).build()
 
 
-def is_built_here(network: Model) -> bool:
+def is_bcd_network(network: Model) -> bool:
     """Whether `build_network` made a network, going by the names that it gives."""
     return (network.name, network.layers[0].name, network.layers[-1].name) == ("network", "patches", "logit")
 
 
-def count_groups(width: int) -> int:
+def count_normalisation_groups(width: int) -> int:
     """Returns over how many groups of channels group normalisation goes (Wu & He 2018): at most 8, of at least 4."""
     return next(n for n in range(_GROUPS, 0, -1) if n == 1 or (width % n == 0 and width >= n * _LEAST_GROUP))
 
@@ -141,7 +141,7 @@ class _Builder:
         if self.architecture.normalisation == "none":
             return values
         if self.architecture.normalisation == "group":
-            return self.layers.GroupNormalization(count_groups(values.shape[-1]), name=name)(values)
+            return self.layers.GroupNormalization(count_normalisation_groups(values.shape[-1]), name=name)(values)
         # Keras' own .99 is too slow for short trainings: after 100 steps a third of the start is still in it.
         return self.layers.BatchNormalization(momentum=0.95, name=name)(values)
 

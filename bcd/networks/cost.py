@@ -76,7 +76,7 @@ class Latency:
         return 1000 * self.batch_size / self.milliseconds
 
 
-def measure_layers(network: Model) -> list[LayerCost]:
+def measure_network_layers(network: Model) -> list[LayerCost]:
     """Counts the parameters and the multiply-adds of every layer of a built network, first to last."""
     costs = []
     for layer in network.layers:
@@ -89,13 +89,13 @@ def measure_layers(network: Model) -> list[LayerCost]:
     return costs
 
 
-def measure_cost(network: Model) -> Cost:
+def measure_network_cost(network: Model) -> Cost:
     """Counts a built network's parameters and the multiply-adds of one patch."""
-    layers = measure_layers(network)
+    layers = measure_network_layers(network)
     return Cost(sum(layer.parameters for layer in layers), sum(layer.multiply_adds for layer in layers))
 
 
-def measure_latency(network: Model, batch_size: int) -> Latency:
+def measure_network_latency(network: Model, batch_size: int) -> Latency:
     """Measures how long a network takes for a batch: the median of several runs, after two to warm up."""
     pixels = np.random.default_rng(0).integers(0, 256, (batch_size, PATCH_PIXELS, PATCH_PIXELS, 3), dtype=np.uint8)
     least, most = _RUNS

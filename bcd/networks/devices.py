@@ -126,7 +126,7 @@ def _mirror(*names: str) -> Strategy:
     return tf.distribute.MirroredStrategy([name.upper() for name in names])
 
 
-def draw_share(draw: Callable[[tuple[int, ...]], Tensor], shape: tuple[int, ...], axis: int) -> Tensor:
+def draw_device_share(draw: Callable[[tuple[int, ...]], Tensor], shape: tuple[int, ...], axis: int) -> Tensor:
     """Draws for the patches of a step, so that each has the same whether devices share the batch or not.
 
     Args:
@@ -142,7 +142,7 @@ def draw_share(draw: Callable[[tuple[int, ...]], Tensor], shape: tuple[int, ...]
     return keras.ops.stack(keras.ops.split(whole, count, axis))[replica.replica_id_in_sync_group]
 
 
-def sum_gradients(gradients: list[Tensor]) -> tuple[list[Tensor], int]:
+def sum_device_gradients(gradients: list[Tensor]) -> tuple[list[Tensor], int]:
     """Sums gradients over the devices that share the step, each of which has only those of its share.
 
     Returns:

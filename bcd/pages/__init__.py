@@ -29,12 +29,12 @@ def render_page(
         facts: What it shows; it is escaped.
         filters: The filters that it uses.
     """
-    environment = open_templates(package)
+    environment = open_page_templates(package)
     environment.filters.update(filters or {})
-    return list_contents(environment.get_template(template).render(facts))
+    return list_page_contents(environment.get_template(template).render(facts))
 
 
-def open_templates(package: str) -> Environment:
+def open_page_templates(package: str) -> Environment:
     """Opens the templates of a package and the shared ones; what is shown is escaped, a missing name is an error."""
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
@@ -47,7 +47,7 @@ def open_templates(package: str) -> Environment:
     )
 
 
-def list_contents(page: str) -> str:
+def list_page_contents(page: str) -> str:
     """Gives the headings of a page (h2 and h3 without attributes) an address, and lists them at its beginning."""
     headings = _HEADING.findall(page)
     shown = "23" if len(headings) <= _MOST else "2"
@@ -72,6 +72,6 @@ def _text_of(html: str) -> str:
     return " ".join(re.sub(r"<[^>]*>", "", html).split())
 
 
-def embed_picture(picture: bytes, kind: Literal["png", "jpeg", "webp"]) -> str:
+def embed_picture_in_page(picture: bytes, kind: Literal["png", "jpeg", "webp"]) -> str:
     """Returns a picture as the address that shows it in a page."""
     return f"data:image/{kind};base64," + base64.b64encode(picture).decode("ascii")

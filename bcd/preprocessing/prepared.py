@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from bcd.files import whole_folder
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepare import prepare
-from bcd.progress import track
+from bcd.progress import track_progress
 from bcd.settings import Settings
-from bcd.store.spool import PATCH_SHAPE, write_header
+from bcd.store.spool import PATCH_SHAPE, write_pixels_header
 
 if TYPE_CHECKING:
     from bcd.snapshots.freeze import Snapshot
@@ -83,13 +83,13 @@ def _map(path: Path, n: int) -> np.memmap[Any, np.dtype[np.uint8]] | None:
 
 
 def _write(settings: Settings, snapshot: Snapshot, options: PrepareOptions, path: Path) -> None:
-    from bcd.store.batches import read_pixels
+    from bcd.store.batches import read_batch_pixels
 
     n = len(snapshot.patches)
     # Written, not mapped: a full disk is then an error that can be told, where a map would kill the process.
-    with path.open("wb") as file, track("Preparing patches", total=n) as advance:
-        write_header(file, n)
+    with path.open("wb") as file, track_progress("Preparing patches", total=n) as advance:
+        write_pixels_header(file, n)
         for start in range(0, n, _CHUNK):
             chunk = snapshot.patches.iloc[start : start + _CHUNK]
-            file.write(prepare(read_pixels(settings, chunk), options).data)
+            file.write(prepare(read_batch_pixels(settings, chunk), options).data)
             advance(len(chunk))

@@ -26,12 +26,12 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from bcd.patches import BatchId, Hospital, PatchName, PatientId, SnapshotId
-from bcd.progress import track
+from bcd.progress import track_progress
 from bcd.retention import LOCK
 from bcd.store import tables
-from bcd.store.catalog import patiently
-from bcd.store.erasures import ErasedRows, erase_pixels, is_erased, mark_erased
-from bcd.store.withdrawals import Person, Withdrawal, find_snapshots, list_withdrawals
+from bcd.store.catalog import retry_while_database_away
+from bcd.store.erasures import ErasedRows, erase_batch_pixels, is_batch_row_erased, mark_batch_erased
+from bcd.store.withdrawals import Person, Withdrawal, find_snapshots_of_withdrawn, list_withdrawals
 
 if TYPE_CHECKING:
     from bcd.gate.history import VersionSummary
@@ -78,7 +78,7 @@ class Delivered:
     hides_names: bool
 
 
-def names_patient(name: str, patient: str) -> bool:
+def path_names_erased(name: str, patient: str) -> bool:
     """Whether the path of a delivered file names a patient: by the patch's name, a folder's, or a word of the name.
 
     Examples:
@@ -93,7 +93,7 @@ def names_patient(name: str, patient: str) -> bool:
     return patient in named or patient in folders
 
 
-def find_quarantined(store: Store, hospital: Hospital, patient: PatientId) -> list[Quarantined]:
+def _find_quarantined(store: Store, hospital: Hospital, patient: PatientId) -> list[Quarantined]:
     """Finds the refused files of a patient by their names, those without bytes too."""
     refusals = tables.refusals.c
     query = (
@@ -103,10 +103,10 @@ def find_quarantined(store: Store, hospital: Hospital, patient: PatientId) -> li
         .order_by(refusals.number)
     )
     rows = store.rows(query)
-    return [Quarantined(row.number, row.delivery, row.kept) for row in rows if names_patient(row.name, patient)]
+    return [Quarantined(row.number, row.delivery, row.kept) for row in rows if path_names_erased(row.name, patient)]
 
 
-def find_delivered(store: Store, person: Person, quarantined: Collection[Quarantined]) -> list[Delivered]:
+def _find_delivered(store: Store, person: Person, quarantined: Collection[Quarantined]) -> list[Delivered]:
     """Finds the deliveries that brought patches or refused files of a patient, oldest first."""
     patches, deliveries, refusals = tables.patches.c, tables.deliveries.c, tables.refusals.c
     brought = (
@@ -133,7 +133,7 @@ def find_delivered(store: Store, person: Person, quarantined: Collection[Quarant
     return found
 
 
-def state_remains(
+def _state_remains(
     store: Store, person: Person, snapshots: Collection[str], deliveries: Collection[Delivered]
 ) -> list[str]:
     """Says in sentences what stays of a patient after the erasure."""
@@ -223,7 +223,7 @@ def erase_withdrawn(store: Store, *, dry_run: bool = False) -> list[PatientErasu
     return [_summarise(store.settings, plan) for plan in plans]
 
 
-def models_by_snapshot(versions: Iterable[VersionSummary]) -> dict[str, list[str]]:
+def find_models_of_erased(versions: Iterable[VersionSummary]) -> dict[str, list[str]]:
     """Returns the registered models by the snapshot that they were trained on, as `bcd-idc/3 (snapshot 0a1b)`."""
     found: dict[str, list[str]] = {}
     for version in versions:
@@ -235,10 +235,10 @@ def _make_plans(store: Store) -> list[_Plan]:
     withdrawals = list_withdrawals(store)
     if not withdrawals:
         return []
-    from bcd.gate.history import list_versions
+    from bcd.gate.history import list_versions_with_verdicts
 
-    models = models_by_snapshot(list_versions(store.settings))
-    snapshots = find_snapshots(store.settings, [withdrawal.person for withdrawal in withdrawals])
+    models = find_models_of_erased(list_versions_with_verdicts(store.settings))
+    snapshots = find_snapshots_of_withdrawn(store.settings, [withdrawal.person for withdrawal in withdrawals])
     return [_make_plan(store, one, snapshots[one.person], models) for one in withdrawals]
 
 
@@ -253,17 +253,21 @@ def _make_plan(
     for snapshot, batches in snapshots.items():
         for batch in batches & rows.keys():
             needed[batch].update(models.get(snapshot, ()))
-    quarantined = find_quarantined(store, withdrawal.hospital, withdrawal.patient)
-    deliveries = find_delivered(store, withdrawal.person, quarantined)
+    quarantined = _find_quarantined(store, withdrawal.hospital, withdrawal.patient)
+    deliveries = _find_delivered(store, withdrawal.person, quarantined)
     return _Plan(
         withdrawal,
         rows,
         needed,
-        [batch for batch in rows if not needed[batch] and not is_erased(store.settings, batch, rows[batch])],
+        [
+            batch
+            for batch in rows
+            if not needed[batch] and not is_batch_row_erased(store.settings, batch, rows[batch])
+        ],
         [one for one in quarantined if one.kept],
         [folder for folder in (store.settings.scores / withdrawal.hospital / withdrawal.patient,) if folder.exists()],
         deliveries,
-        state_remains(store, withdrawal.person, snapshots, deliveries),
+        _state_remains(store, withdrawal.person, snapshots, deliveries),
     )
 
 
@@ -288,8 +292,8 @@ def _carry_out(store: Store, plans: Sequence[_Plan]) -> None:
         for batch in plan.due:
             by_batch.setdefault(batch, {})[plan.withdrawal.person] = plan
     for batch, due in by_batch.items():
-        mark_erased(store.settings, batch, [_erased_rows(plan, batch) for plan in due.values()])
-        patiently(partial(_record, store, batch, list(due.values())))
+        mark_batch_erased(store.settings, batch, [_erased_rows(plan, batch) for plan in due.values()])
+        retry_while_database_away(partial(_record, store, batch, list(due.values())))
     for plan in plans:
         if plan.due or plan.quarantined:
             _renew_reports(store, plan)
@@ -297,9 +301,9 @@ def _carry_out(store: Store, plans: Sequence[_Plan]) -> None:
     if not by_batch:
         return
     shutil.rmtree(store.settings.prepared, ignore_errors=True)  # copies of what is about to go
-    with track("Erasing pixels", total=len(by_batch)) as advance:
+    with track_progress("Erasing pixels", total=len(by_batch)) as advance:
         for batch, due in by_batch.items():
-            erase_pixels(store.settings, batch, {person: plan.rows[batch] for person, plan in due.items()})
+            erase_batch_pixels(store.settings, batch, {person: plan.rows[batch] for person, plan in due.items()})
             advance(1)
 
 
@@ -324,11 +328,11 @@ def _record(store: Store, batch: BatchId, plans: Sequence[_Plan]) -> None:
 
 
 def _renew_reports(store: Store, plan: _Plan) -> None:
-    from bcd.admission.report import report_path, write_report
+    from bcd.admission.report import admission_report_path, write_admission_report
 
     for delivery in plan.deliveries:
-        if report_path(store.settings, delivery.id).exists():
-            write_report(store, delivery.id)
+        if admission_report_path(store.settings, delivery.id).exists():
+            write_admission_report(store, delivery.id)
 
 
 def _remove_files(store: Store, plan: _Plan) -> None:
@@ -346,7 +350,7 @@ def _remove_files(store: Store, plan: _Plan) -> None:
                 chosen = tables.refusals.c.number.in_(numbers[start : start + 500])
                 connection.execute(sa.update(tables.refusals).where(chosen).values(kept=None))
 
-    patiently(forget)
+    retry_while_database_away(forget)
 
 
 def _summarise(settings: Settings, plan: _Plan) -> PatientErasure:

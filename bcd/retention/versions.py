@@ -21,15 +21,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from bcd.bundle.aliases import last_decision
-from bcd.gate.history import list_versions
-from bcd.gate.overrides import find_waiting
+from bcd.bundle.aliases import last_alias_decision
+from bcd.gate.history import list_versions_with_verdicts
+from bcd.gate.overrides import find_awaiting_sign_off
 from bcd.gate.promotion import LOCK as PROMOTION
-from bcd.progress import track
+from bcd.progress import track_progress
 from bcd.retention import LOCK
-from bcd.store.ledger import list_scores
+from bcd.store.ledger import list_ledger
 from bcd.tracking.lookup import KEY_TAG, MODEL
-from bcd.tracking.store import experiment_id, locked, open_client
+from bcd.tracking.store import experiment_id, lock_mlflow, open_client
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -55,7 +55,7 @@ class Retention:
     size: int
 
 
-def remove_versions(store: Store, *, keep: int, dry_run: bool = False) -> list[Retention]:
+def prune_versions(store: Store, *, keep: int, dry_run: bool = False) -> list[Retention]:
     """Removes the versions that nothing needs, and says of each what becomes of it.
 
     Args:
@@ -65,13 +65,13 @@ def remove_versions(store: Store, *, keep: int, dry_run: bool = False) -> list[R
     """
     client = open_client(store.settings)
     # Nobody promotes or registers meanwhile.
-    with store.lock(LOCK), store.lock(PROMOTION), locked(store.settings):
-        versions = list_versions(store.settings)
+    with store.lock(LOCK), store.lock(PROMOTION), lock_mlflow(store.settings):
+        versions = list_versions_with_verdicts(store.settings)
         needs = _find_needs(store, versions, keep)
         found = [Retention(one.name, needs[one.version], _size_of(client, one)) for one in versions]
         if not dry_run:
             going = [one for one in versions if not needs[one.version]]
-            with track("Removing old versions", total=len(going)) as advance:
+            with track_progress("Removing old versions", total=len(going)) as advance:
                 for one in going:
                     _remove(client, one)
                     advance(1)
@@ -80,8 +80,8 @@ def remove_versions(store: Store, *, keep: int, dry_run: bool = False) -> list[R
 
 
 def _find_needs(store: Store, versions: list[VersionSummary], keep: int) -> dict[str, list[str]]:
-    scored = {entry.bundle for entry in list_scores(store)}
-    last = last_decision(store)
+    scored = {entry.bundle for entry in list_ledger(store)}
+    last = last_alias_decision(store)
     decided = {last.challenger, last.champion} if last is not None else set()
     newest = {one.version for one in versions[len(versions) - keep :]} if keep else set()
     needs: dict[str, list[str]] = {}
@@ -90,7 +90,7 @@ def _find_needs(store: Store, versions: list[VersionSummary], keep: int) -> dict
         why += [f"one of the last {keep}"] * (one.version in newest)
         why += ["patients were scored with it"] * (one.name in scored)
         why += ["the last decision"] * (one.version in decided)
-        why += ["awaits approval"] * (find_waiting(store, one.version) is not None)
+        why += ["awaits approval"] * (find_awaiting_sign_off(store, one.version) is not None)
         needs[one.version] = why
     return needs
 

@@ -15,8 +15,8 @@ from bcd.retraining.options import RetrainOptions
 from bcd.snapshots.freeze import find_snapshot
 from bcd.snapshots.manifest import read_manifest
 from bcd.snapshots.options import SplitOptions
-from bcd.snapshots.rows import list_patients
-from bcd.store.decisions import Decision, list_decisions
+from bcd.snapshots.rows import list_freezable_patients
+from bcd.store.decisions import Decision, list_stored_decisions
 from bcd.store.store import Store
 
 
@@ -48,7 +48,7 @@ def find_due(store: Store, splits: SplitOptions | None = None, now: datetime | N
     options = store.settings.options("retrain", RetrainOptions)
     protocol = (splits or store.settings.options("splits", SplitOptions)).recorded_as
     last, known = _find_last(store, protocol)
-    new = len(list_patients(store, protocol) - known)
+    new = len(list_freezable_patients(store, protocol) - known)
     since = f"since the retraining of {last.decided_at:%Y-%m-%d}" if last else "and no retraining yet"
     waits = timedelta() if last is None else (now or datetime.now(UTC)) - last.decided_at
     counted = f"{new:,} new labelled patient{'s' * (new != 1)} {since}"
@@ -64,7 +64,7 @@ def find_due(store: Store, splits: SplitOptions | None = None, now: datetime | N
 
 def _find_last(store: Store, protocol: str) -> tuple[Decision | None, set[str]]:
     """Returns the gate's last decision under a protocol, with the patients ("hospital/patient") of its snapshot."""
-    for decision in reversed([one for one in list_decisions(store) if one.kind == "gate"]):
+    for decision in reversed([one for one in list_stored_decisions(store) if one.kind == "gate"]):
         try:
             manifest = read_manifest(find_snapshot(store.settings, decision.snapshot))
         except (

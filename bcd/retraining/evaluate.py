@@ -15,10 +15,10 @@ from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy.calibration import cross_fit_or_none
 from bcd.evaluation.policy.context import CONTEXT, cross_fit_context
 from bcd.evaluation.policy.policy import Policy, fit_policy
-from bcd.evaluation.report.figures import draw_figures
+from bcd.evaluation.report.figures import draw_evaluation
 from bcd.files import whole_folder
 from bcd.patches import CELL, lie_on
-from bcd.progress import say, track
+from bcd.progress import say_progress, track_progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +55,7 @@ class EvaluatedNetwork:
         return sorted((self.folder / split).glob("*.png"))
 
 
-def find_evaluated(folder: Path) -> EvaluatedNetwork | None:
+def find_evaluated_retraining(folder: Path) -> EvaluatedNetwork | None:
     """Reads what an evaluation left in its folder; None where there is none."""
     if not folder.exists():
         return None
@@ -68,7 +68,7 @@ def find_evaluated(folder: Path) -> EvaluatedNetwork | None:
     return EvaluatedNetwork(policy, evaluations, folder)
 
 
-def evaluate_network(
+def evaluate_retrained(
     prepared: PreparedSnapshot,
     graph: Path,
     options: EvaluateOptions,
@@ -93,8 +93,8 @@ def evaluate_network(
     """
     from bcd.snapshots.evidence import assert_no_leakage
 
-    if found := find_evaluated(folder):
-        say("The network is already evaluated.")
+    if found := find_evaluated_retraining(folder):
+        say_progress("The network is already evaluated.")
         return found
     assert_no_leakage(prepared.snapshot)
     scores = _score_splits(prepared, graph, turns)
@@ -113,7 +113,7 @@ def evaluate_network(
         (partial / "policy.json").write_text(policy.model_dump_json(indent=2))
         for split, frame in scores.items():
             _evaluate_split(frame, options, prepared.snapshot.id, split=split, policy=policy, folder=partial)
-    found = find_evaluated(folder)
+    found = find_evaluated_retraining(folder)
     assert found is not None
     return found
 
@@ -125,7 +125,7 @@ def _evaluate_split(
     evaluation = evaluate_scores(scores, options, snapshot=snapshot, split=split, policy=policy)
     (folder / f"{split}.json").write_text(evaluation.model_dump_json(indent=2))
     (folder / split).mkdir()
-    draw_figures(scores, evaluation, folder / split)
+    draw_evaluation(scores, evaluation, folder / split)
 
 
 def _score_splits(prepared: PreparedSnapshot, graph: Path, turns: Turns) -> dict[str, pd.DataFrame]:
@@ -135,7 +135,7 @@ def _score_splits(prepared: PreparedSnapshot, graph: Path, turns: Turns) -> dict
     for split in _SPLITS:
         rows = prepared.rows(split)
         if split == "val" or len(rows):  # without val there is no policy; without test, nothing is reported
-            with track(f"Scoring {split} patients", total=len(rows)) as advance:
+            with track_progress(f"Scoring {split} patients", total=len(rows)) as advance:
                 logits = engine.predict(prepared.pixels[rows], turns=turns, advance=advance)
             patches = prepared.snapshot.patches.iloc[rows][columns]
             scores[split] = patches.assign(logit=logits, complete=lie_on(patches, prepared.snapshot.complete))

@@ -29,10 +29,10 @@ def machine_tags(precision: str) -> dict[str, str]:
     Args:
         precision: As in `TrainOptions`; `auto` is resolved for the device.
     """
-    from bcd.networks.backend import has_gpu, keras, use_precision
+    from bcd.networks.backend import has_gpu, keras, use_keras_precision
 
     devices = keras.distribution.list_devices()
-    with use_precision(precision):
+    with use_keras_precision(precision):
         policy = keras.config.dtype_policy().name
     backend = keras.backend.backend()
     return {

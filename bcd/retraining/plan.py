@@ -162,10 +162,10 @@ def write_choice(settings: Settings, retraining: Retraining, choice: Choice) -> 
     """Writes down what the search of a plan chose, and that it was the last search."""
     with whole_file(retraining.folder(settings) / _CHOICE) as partial:
         partial.write_text(choice.model_dump_json(indent=2))
-    mark_searched(settings, retraining)
+    mark_plan_searched(settings, retraining)
 
 
-def mark_searched(settings: Settings, retraining: Retraining) -> None:
+def mark_plan_searched(settings: Settings, retraining: Retraining) -> None:
     """Writes down that the search of a plan was the last one."""
     with whole_file(settings.work / _SEARCHED) as partial:
         partial.write_text(retraining.key)
@@ -187,7 +187,7 @@ def read_choice(settings: Settings, retraining: Retraining) -> Choice:
 
 
 @contextmanager
-def open_run(
+def open_retraining_run(
     settings: Settings, retraining: Retraining, choice: Choice | None = None, *, stage: Stage | None = None
 ) -> Iterator[Run]:
     """Opens the run of a retraining, whose name says what is trained as soon as that is chosen.

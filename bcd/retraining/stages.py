@@ -14,51 +14,69 @@ Examples:
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import TypeAdapter
 
 from bcd.bundle.card.card import write_card
-from bcd.bundle.card.facts import gather_facts
+from bcd.bundle.card.facts import gather_card_facts
 from bcd.bundle.engine import describe_engine
-from bcd.bundle.probes import draw_tissue
+from bcd.bundle.probes import draw_tissue_probes
 from bcd.bundle.record import BundleRecord
-from bcd.bundle.reference import ReferenceStatistics, describe_scores, describe_training
+from bcd.bundle.reference import ReferenceStatistics, describe_training, measure_reference_scores
 from bcd.bundle.registry import Bundle, load_bundle, register_bundle
 from bcd.bundle.write import write_graph
 from bcd.errors import BcdError
-from bcd.evaluation.report.tables import certified_table
+from bcd.evaluation.report.tables import certified_threshold_table
 from bcd.files import whole_file
 from bcd.gate.promotion import find_verdict, run_gate
 from bcd.gate.rule import Verdict
-from bcd.networks.architecture import describe
+from bcd.networks.architecture import Architecture, describe_architecture
 from bcd.patches import patient_keys
-from bcd.retraining.evaluate import EvaluatedNetwork, evaluate_network, find_evaluated
+from bcd.retraining.evaluate import EvaluatedNetwork, evaluate_retrained, find_evaluated_retraining
 from bcd.retraining.logging import log_epochs_to, log_networks, log_trained, machine_tags, watch_machine
-from bcd.retraining.plan import Choice, Retraining, find_done, mark_searched, open_run, read_choice, write_choice
+from bcd.retraining.plan import (
+    Choice,
+    Retraining,
+    find_done,
+    mark_plan_searched,
+    open_retraining_run,
+    read_choice,
+    write_choice,
+)
 from bcd.search.records import StudyResult
 from bcd.settings import Settings
 from bcd.snapshots.freeze import Snapshot
-from bcd.tracking.lookup import MODEL, find_version
+from bcd.tracking.lookup import MODEL, find_tracked_version
 from bcd.tracking.store import open_client, start_run
-from bcd.training.ensemble import TrainedEnsemble, find_ensemble, train_ensemble
+from bcd.training.ensemble import TrainedEnsemble, find_trained_ensemble, train_ensemble
 
 
-def search_architecture(settings: Settings, retraining: Retraining) -> StudyResult:
-    """Searches on train and val patients, and logs the study, with a run for each trial as it ends."""
+def search_stage(
+    settings: Settings, retraining: Retraining, stated: Mapping[str, Architecture] | None = None
+) -> StudyResult:
+    """Searches on train and val patients, and logs the study, with a run for each trial as it ends.
+
+    Args:
+        settings: Where everything lies.
+        retraining: What is searched for.
+        stated: Architectures to try beside what is proposed, by the names that they are shown by.
+    """
     from bcd.search.plots import draw_study
     from bcd.search.storage import describe_study, study_name
     from bcd.search.study import run_study
 
     plan = retraining.plan
     asked = (retraining.snapshot, plan.preparation, plan.search, plan.training)
-    if "search" in find_done(settings, retraining)[1] and (found := _find_study(settings, retraining)):
-        mark_searched(settings, retraining)
+    finished = not stated and "search" in find_done(settings, retraining)[1]
+    if finished and (found := _find_study(settings, retraining)):
+        mark_plan_searched(settings, retraining)
         return found
     name = study_name(describe_study(*asked), plan.search)
     with (
-        open_run(settings, retraining, stage="search") as parent,
+        open_retraining_run(settings, retraining, stage="search") as parent,
         start_run(
             settings,
             key=f"search/{name}",
@@ -69,7 +87,7 @@ def search_architecture(settings: Settings, retraining: Retraining) -> StudyResu
     ):
         run.log_options("search", plan.search)
         run.log_snapshot(retraining.snapshot, context="training", split="train")
-        result = run_study(settings, *asked, on_trial=lambda trial: run.log_trial(name, trial))
+        result = run_study(settings, *asked, stated=stated, on_trial=lambda trial: run.log_trial(name, trial))
         run.log_study(result)
         for picture in draw_study(result, settings.work / name / "pictures"):
             run.log_file(picture, "study")
@@ -87,20 +105,20 @@ def search_architecture(settings: Settings, retraining: Retraining) -> StudyResu
     return result
 
 
-def train_candidate(settings: Settings, retraining: Retraining) -> TrainedEnsemble:
+def train_stage(settings: Settings, retraining: Retraining) -> TrainedEnsemble:
     """Trains what the search chose, or `compact` where there was no search, logging each epoch as it ends."""
     choice = read_choice(settings, retraining)
-    found = find_ensemble(retraining.network(settings), retraining.plan.ensemble)
+    found = find_trained_ensemble(retraining.network(settings), retraining.plan.ensemble)
     if found is not None and "train" in find_done(settings, retraining)[1]:
         return found
-    with open_run(settings, retraining, choice, stage="train") as run, watch_machine(run, retraining.key):
+    with open_retraining_run(settings, retraining, choice, stage="train") as run, watch_machine(run, retraining.key):
         run.log_options("preparation", choice.preparation)
         run.log_options("architecture", choice.architecture)
         run.log_options("training", choice.training)
         run.log_options("ensemble", retraining.plan.ensemble)
         run.log_snapshot(retraining.snapshot, context="training", split="train")
         run.set_tags({"bcd.snapshot": retraining.snapshot.id, "bcd.protocol": retraining.snapshot.protocol})
-        run.set_tags({"bcd.architecture": describe(choice.architecture)})
+        run.set_tags({"bcd.architecture": describe_architecture(choice.architecture)})
         run.describe(choice.note)
         run.set_tags(machine_tags(choice.training.precision))
         trained = train_ensemble(
@@ -116,31 +134,31 @@ def train_candidate(settings: Settings, retraining: Retraining) -> TrainedEnsemb
     return trained
 
 
-def evaluate_candidate(settings: Settings, retraining: Retraining, trained: TrainedEnsemble) -> EvaluatedNetwork:
+def evaluate_stage(settings: Settings, retraining: Retraining, trained: TrainedEnsemble) -> EvaluatedNetwork:
     """Fits the policy on val patients, evaluates what was trained on test patients, and logs what was found."""
     evaluated = _evaluate(settings, retraining, trained)
     if "evaluate" in find_done(settings, retraining)[1]:
         return evaluated
-    with open_run(settings, retraining, stage="evaluate") as run:
+    with open_retraining_run(settings, retraining, stage="evaluate") as run:
         run.log_options("evaluation", retraining.plan.evaluation)
         run.log_options("calibrator", evaluated.policy.calibrator)
         for split, evaluation in evaluated.evaluations.items():
             run.log_snapshot(retraining.snapshot, context=split, split=split)
             run.log_evaluation(evaluation, evaluated.scores(split), evaluated.figures(split))
-        run.log_text(certified_table(evaluated.policy.certified).markdown(), "val/certified.md")
+        run.log_text(certified_threshold_table(evaluated.policy.certified).markdown(), "val/certified.md")
         if (stage := evaluated.policy.context) is not None:
             run.log_options("context", stage.model_copy(update={"certified": ()}))
             run.set_tags({"bcd.context": stage.standing})
             if stage.certified:
-                run.log_text(certified_table(stage.certified).markdown(), "val/certified-in-context.md")
+                run.log_text(certified_threshold_table(stage.certified).markdown(), "val/certified-in-context.md")
     return evaluated
 
 
-def register_candidate(
+def register_stage(
     settings: Settings, retraining: Retraining, trained: TrainedEnsemble, evaluated: EvaluatedNetwork
 ) -> Bundle:
     """Registers what was trained, with its policy and its model card, as the next version of the model."""
-    version = find_version(open_client(settings), retraining.key)
+    version = find_tracked_version(open_client(settings), retraining.key)
     if version is not None:
         return load_bundle(settings, version)
     test = evaluated.evaluations.get("test")
@@ -156,7 +174,7 @@ def register_candidate(
         metrics=test.figures() if test else {},
         reference=_describe_reference(settings, retraining.snapshot, evaluated),
     )
-    with open_run(settings, retraining) as run:
+    with open_retraining_run(settings, retraining) as run:
         return register_bundle(
             settings,
             key=retraining.key,
@@ -164,22 +182,24 @@ def register_candidate(
             networks=trained.paths,
             graph=_graph(settings, retraining),
             record=record,
-            example=draw_tissue(2),
-            card=write_card(gather_facts(settings, record, run.id)),
+            example=draw_tissue_probes(2),
+            card=write_card(gather_card_facts(settings, record, run.id)),
         )
 
 
 def _describe_reference(settings: Settings, snapshot: Snapshot, evaluated: EvaluatedNetwork) -> ReferenceStatistics:
-    from bcd.store.batches import read_pixels
+    from bcd.store.batches import read_batch_pixels
 
     train, val = snapshot.of("train"), evaluated.scores("val")
-    scores = describe_scores(val["logit"], evaluated.policy.calibrator.apply(val["logit"]), patient_keys(val))
-    return describe_training(lambda rows: read_pixels(settings, train.iloc[rows]), patient_keys(train), scores)
+    scores = measure_reference_scores(
+        val["logit"], evaluated.policy.calibrator.apply(val["logit"]), patient_keys(val)
+    )
+    return describe_training(lambda rows: read_batch_pixels(settings, train.iloc[rows]), patient_keys(train), scores)
 
 
 def _evaluate(settings: Settings, retraining: Retraining, trained: TrainedEnsemble) -> EvaluatedNetwork:
     write_graph(trained.paths, _graph(settings, retraining))
-    return evaluate_network(
+    return evaluate_retrained(
         retraining.prepare(settings),
         _graph(settings, retraining),
         retraining.plan.evaluation,
@@ -188,21 +208,21 @@ def _evaluate(settings: Settings, retraining: Retraining, trained: TrainedEnsemb
     )
 
 
-def gate_candidate(settings: Settings, retraining: Retraining) -> Verdict:
+def gate_stage(settings: Settings, retraining: Retraining) -> Verdict:
     """Lets the gate decide on the registered bundle of a retraining.
 
     Raises:
         BcdError: The bundle is not registered yet.
     """
-    version = find_version(open_client(settings), retraining.key)
+    version = find_tracked_version(open_client(settings), retraining.key)
     if version is None:
         raise BcdError(
             f"The retraining of snapshot {retraining.snapshot.id[:12]} has no registered bundle for the gate.",
             "Evaluate it first: `bcd retrain` does all stages.",
         )
-    if is_finished(settings, retraining):
+    if is_retraining_finished(settings, retraining):
         return _run(settings, retraining, version, find_done(settings, retraining)[0])
-    with open_run(settings, retraining, stage="gate") as run:
+    with open_retraining_run(settings, retraining, stage="gate") as run:
         verdict = _run(settings, retraining, version, run.id)
         run.set_tags({"bcd.verdict": verdict.verdict, "bcd.bundle": f"{MODEL}/{version}"})
         gained = {f"gate_{each.name}_difference": each.value for each in verdict.checks if each.name == "auroc"}
@@ -225,11 +245,11 @@ def _run(settings: Settings, retraining: Retraining, version: str, parent: str |
         )
 
 
-def is_finished(settings: Settings, retraining: Retraining) -> bool:
+def is_retraining_finished(settings: Settings, retraining: Retraining) -> bool:
     """Whether a retraining was done before to its end, and all that it left is still there: there is nothing new."""
     return (
         "gate" in find_done(settings, retraining)[1]
-        and find_ensemble(retraining.network(settings), retraining.plan.ensemble) is not None
+        and find_trained_ensemble(retraining.network(settings), retraining.plan.ensemble) is not None
         and _find_verdict(settings, retraining) is not None
     )
 
@@ -238,7 +258,7 @@ def _find_verdict(settings: Settings, retraining: Retraining) -> Verdict | None:
     from bcd.store.store import open_store
 
     client = open_client(settings)
-    version = find_version(client, retraining.key)
+    version = find_tracked_version(client, retraining.key)
     if version is None:
         return None
     with open_store(settings) as store:
@@ -271,9 +291,9 @@ def read_outcome(settings: Settings, retraining: Retraining) -> Outcome:
         BcdError: It is not finished.
     """
     study = _find_study(settings, retraining)
-    trained = find_ensemble(retraining.network(settings), retraining.plan.ensemble)
+    trained = find_trained_ensemble(retraining.network(settings), retraining.plan.ensemble)
     verdict = _find_verdict(settings, retraining)
-    evaluated = find_evaluated(_evaluation_folder(settings, retraining))
+    evaluated = find_evaluated_retraining(_evaluation_folder(settings, retraining))
     if study is None or verdict is None or trained is None or evaluated is None:
         raise BcdError(
             f"The retraining of snapshot {retraining.snapshot.id[:12]} is not finished.", "Run `bcd retrain`."

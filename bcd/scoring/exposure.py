@@ -64,7 +64,7 @@ class Seen(Protocol):
         ...
 
 
-def expose_to(seen: Seen, patches: pd.DataFrame, pixels: NDArray[np.uint8]) -> Exposure:
+def tell_exposure_of_scored(seen: Seen, patches: pd.DataFrame, pixels: NDArray[np.uint8]) -> Exposure:
     """Says what a bundle that came from elsewhere knew of a patient.
 
     Args:
@@ -73,9 +73,9 @@ def expose_to(seen: Seen, patches: pd.DataFrame, pixels: NDArray[np.uint8]) -> E
         pixels: Their pixels, (n, 50, 50, 3).
     """
     from bcd.admission.examine import as_hex
-    from bcd.admission.pixels import hash_pixels
+    from bcd.admission.pixels import hash_delivered_pixels
 
-    hashed = patches[PERSON].assign(pixel_sha256=as_hex(hash_pixels(pixels)).to_numpy())
+    hashed = patches[PERSON].assign(pixel_sha256=as_hex(hash_delivered_pixels(pixels)).to_numpy())
     if seen.find(hashed):
         same = int(seen.find_pixels(hashed).sum())
         how = f": {same:,} of the {len(hashed):,} patches are among those that it learned from" if same else ""
@@ -93,13 +93,13 @@ def list_doubts(store: Store, bundle: Any, hospital: Hospital) -> list[str]:
     trained on, who are left out there.
     """
     from bcd.snapshots.freeze import load_snapshot
-    from bcd.store.decisions import LOOKS, list_decisions
+    from bcd.store.decisions import LOOKS, list_stored_decisions
 
     if bundle.record.origin != "released":
         return []
     version = bundle.name.rpartition("/")[2]
     evaluated, looks = 0, list[str]()
-    for one in list_decisions(store):
+    for one in list_stored_decisions(store):
         if one.kind == "adopted" and one.challenger == version:
             looks = []  # what was decided earlier was about another registry's version of this number
         elif one.kind in LOOKS and version in {one.challenger, one.champion}:
@@ -113,16 +113,18 @@ def list_doubts(store: Store, bundle: Any, hospital: Hospital) -> list[str]:
         evaluated = max(evaluated, mine["patient"].nunique() - len(bundle.seen.find(mine)))
         if evaluated >= ENOUGH:
             return []
-    return [tell_unproven(evaluated)]
+    return [tell_unproven_hospital(evaluated)]
 
 
-def tell_unproven(evaluated: int = 0) -> str:
+def tell_unproven_hospital(evaluated: int = 0) -> str:
     """Says that a bundle was not evaluated on a hospital's patients, and on how many labelled ones it was."""
     so_far = f": {evaluated} labelled of the {ENOUGH} that it takes" if evaluated else ""
     return f"The model was not evaluated on this hospital's patients{so_far}."
 
 
-def find_exposure(store: Store, record: Any, *, hospital: Hospital, patient: PatientId, protocol: str) -> Exposure:
+def find_scored_exposure(
+    store: Store, record: Any, *, hospital: Hospital, patient: PatientId, protocol: str
+) -> Exposure:
     """Says what a bundle knew of a patient.
 
     A patient who was dealt to train only after the bundle's snapshot was frozen is unseen by that bundle, so

@@ -18,8 +18,8 @@ import numpy as np
 from bcd.evaluation.policy.context import CONTEXT
 from bcd.options import Probability
 from bcd.patches import CELL
-from bcd.scoring.heatmap import colours
-from bcd.store.annotations import name_patch
+from bcd.scoring.heatmap import colour_probabilities
+from bcd.store.annotations import name_annotated_patch
 from bcd.store.frames import PATCH_FRAME, Frame
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _features(scores: pd.DataFrame, frame: Frame, level: Probability, policy: Po
         if each.threshold is not None
     }
     kinds = np.where(confident, called.astype(int), 2).tolist()
-    shown = zip(PREDICTED, [*colours(np.array([0.0, 1.0])).tolist(), _GREY], strict=True)
+    shown = zip(PREDICTED, [*colour_probabilities(np.array([0.0, 1.0])).tolist(), _GREY], strict=True)
     classes = [{"name": name, "color": colour} for name, colour in shown]
     corners = frame.corners(scores["x"], scores["y"])
     outlines = np.stack([corners, corners + frame.step], axis=1).round(2).tolist()
@@ -102,7 +102,7 @@ def _features(scores: pd.DataFrame, frame: Frame, level: Probability, policy: Po
             "geometry": {"type": "Polygon", "coordinates": [ring]},
             "properties": {
                 "objectType": "detection",
-                "name": name_patch(*cell),
+                "name": name_annotated_patch(*cell),
                 "classification": classes[kinds[row]],
                 "measurements": measurements,
             },

@@ -2,7 +2,7 @@
 
 They are read by admission's own rules, and every patient leaves a folder with what scoring leaves of any:
 
-    FOLDER/PATIENT/scores.parquet  scores.csv  slide-0.png  heatmap-0.png  patches-0.geojson  report.html
+    FOLDER/PATIENT/scores.parquet  scores.csv  drift.json  slide-0.png  heatmap-0.png  patches-0.geojson  report.html
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcd.admission.preview import SeenDelivery, look_at
+from bcd.drift.delivery import MOST_DELIVERED
+from bcd.drift.profiles import MOST_PATCHES, choose_evenly, profile_pictures
+from bcd.drift.state import Drift, assess_delivery
 from bcd.errors import BcdError
 from bcd.files import keep_folder, partial_folder
 from bcd.options import Microns
 from bcd.patches import Hospital, PatientId, Slide, lie_on
-from bcd.progress import say
-from bcd.scoring.exposure import Exposure, expose_to
+from bcd.progress import say_progress
+from bcd.scoring.exposure import Exposure, tell_exposure_of_scored
 from bcd.scoring.options import ScoreOptions
 from bcd.scoring.result import SCORES, PatientScore, ScoringBundle, Subject, read_result, write_result
 
@@ -104,8 +107,12 @@ def score_given(
         for delivery in deliveries.values():
             _tell_refused(delivery)
         given = _join(deliveries)
-        for patient, patches in given.patches.groupby("patient", sort=True):
-            rows = patches.reset_index(drop=True)
+        of_patient = [
+            (str(patient), patches.reset_index(drop=True))
+            for patient, patches in given.patches.groupby("patient", sort=True)
+        ]
+        together = _assess(given, bundle, hospital, [rows for _, rows in of_patient])
+        for patient, rows in of_patient:
             frames = {slide: frame for (whose, slide), frame in given.frames.items() if whose == patient}
             pixels = given.read(rows)
             distance = bundle.measure(pixels)
@@ -113,17 +120,29 @@ def score_given(
                 distance.require_raw(f"Patient {patient}", tiled=set(rows["slide"]) <= set(frames))
             subject = Subject(
                 hospital=hospital,
-                patient=PatientId(str(patient)),
+                patient=PatientId(patient),
                 patches=rows,
                 read=given.read,
                 frames=frames,
                 complete=given.complete,
-                exposure=_UNKNOWN if seen is None else expose_to(seen, rows, pixels),
+                exposure=_UNKNOWN if seen is None else tell_exposure_of_scored(seen, rows, pixels),
                 protocol=bundle.record.protocol,
                 content=_hash(rows, options, given.complete),
+                delivery=together,
                 warnings=tuple(warnings),
             )
-            yield _write(to / str(patient), subject, bundle, options)
+            yield _write(to / patient, subject, bundle, options)
+
+
+def _assess(
+    given: _Given, bundle: ScoringBundle, hospital: Hospital, patients: Sequence[pd.DataFrame]
+) -> Drift | None:
+    """Compares all patients together with whom the bundle knows; a single one is compared as its slides alone."""
+    if bundle.known is None or len(patients) == 1:
+        return None
+    some = [patients[at] for at in choose_evenly(len(patients), MOST_DELIVERED)]
+    found = [profile_pictures(given.read(rows.iloc[choose_evenly(len(rows), MOST_PATCHES)])) for rows in some]
+    return assess_delivery(bundle.known, hospital, found)
 
 
 def _join(deliveries: dict[str, SeenDelivery]) -> _Given:
@@ -172,7 +191,7 @@ def _write(folder: Path, subject: Subject, bundle: ScoringBundle, options: Score
 
 def _tell_refused(delivery: SeenDelivery) -> None:
     for reason in delivery.reasons[:_SHOWN]:
-        say(f"Not scored: {reason}")
+        say_progress(f"Not scored: {reason}")
     if len(delivery.reasons) > _SHOWN:
         by_rule = ", ".join(f"{rule} {count:,}" for rule, count in delivery.refused.items())
-        say(f"Not scored, {len(delivery.reasons):,} files of {delivery.name} in all, by rule: {by_rule}.")
+        say_progress(f"Not scored, {len(delivery.reasons):,} files of {delivery.name} in all, by rule: {by_rule}.")

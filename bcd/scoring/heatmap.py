@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bcd.patches import PATCH_PIXELS
-from bcd.scoring.mosaic import Mosaic, by_cell
+from bcd.scoring.mosaic import Mosaic, view_mosaic_by_cell
 from bcd.scoring.picture import Picture
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ LABELLED = "#d1006c"
 """Colour of the line around the labelled IDC region."""
 
 
-def colours(probability: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+def colour_probabilities(probability: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     """Returns the RGB colour (n, 3) of each probability of IDC."""
     from matplotlib import colormaps
 
@@ -48,7 +48,7 @@ def colours(probability: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     return rgb
 
 
-def opacities(probability: NDArray[np.floating[Any]], options: ScoreOptions) -> NDArray[np.float32]:
+def _find_opacities(probability: NDArray[np.floating[Any]], options: ScoreOptions) -> NDArray[np.float32]:
     """Returns the opacity (n,) with which each patch is coloured."""
     from bcd.evaluation.calls import is_confident, is_idc
 
@@ -57,7 +57,7 @@ def opacities(probability: NDArray[np.floating[Any]], options: ScoreOptions) -> 
     return (options.opacity * share).astype(np.float32)
 
 
-def blend(tissue: NDArray[np.uint8], probability: NDArray[Any], options: ScoreOptions) -> NDArray[np.uint8]:
+def blend_heatmap(tissue: NDArray[np.uint8], probability: NDArray[Any], options: ScoreOptions) -> NDArray[np.uint8]:
     """Colours tissue by the probability of IDC.
 
     Args:
@@ -69,16 +69,16 @@ def blend(tissue: NDArray[np.uint8], probability: NDArray[Any], options: ScoreOp
         RGB, uint8, of the tissue's shape.
     """
     over = (len(probability), *[1] * (tissue.ndim - 2))
-    alpha = opacities(probability, options).reshape(*over, 1)
-    colour = colours(probability).reshape(*over, 3).astype(np.float32)
+    alpha = _find_opacities(probability, options).reshape(*over, 1)
+    colour = colour_probabilities(probability).reshape(*over, 3).astype(np.float32)
     blended: NDArray[np.uint8] = np.rint(alpha * colour + (1 - alpha) * tissue).astype(np.uint8)
     return blended
 
 
 def overlay(probability: NDArray[Any], options: ScoreOptions) -> NDArray[np.uint8]:
     """Returns the colour of each patch as a layer over the tissue: RGBA, uint8, (n, 4)."""
-    alpha = np.rint(255 * opacities(probability, options)).astype(np.uint8)
-    return np.concatenate([colours(probability), alpha[:, None]], axis=1)
+    alpha = np.rint(255 * _find_opacities(probability, options)).astype(np.uint8)
+    return np.concatenate([colour_probabilities(probability), alpha[:, None]], axis=1)
 
 
 def colour_patches(mosaic: Mosaic, scores: pd.DataFrame, options: ScoreOptions) -> NDArray[np.uint8]:
@@ -94,8 +94,8 @@ def colour_patches(mosaic: Mosaic, scores: pd.DataFrame, options: ScoreOptions) 
     """
     rows, columns = mosaic.cells(scores)
     image = mosaic.image.copy()
-    cells = by_cell(image)
-    cells[rows, :, columns] = blend(cells[rows, :, columns], scores["probability"].to_numpy(), options)
+    cells = view_mosaic_by_cell(image)
+    cells[rows, :, columns] = blend_heatmap(cells[rows, :, columns], scores["probability"].to_numpy(), options)
     return image
 
 
@@ -143,7 +143,7 @@ def _add_legend(picture: Picture, tissue: NDArray[np.floating[Any]], options: Sc
     strip = np.broadcast_to(np.rint(tissue).astype(np.uint8), (1000, 1, 3))
     low, high = 1 - options.outcome.level, options.outcome.level
     picture.add_colour_bar(
-        blend(strip, probability, options).transpose(1, 0, 2),
+        blend_heatmap(strip, probability, options).transpose(1, 0, 2),
         label="calibrated probability of IDC (veiled: not confident)",
         ticks={0.0: "0", low: f"{low:.4g}", 0.5: "0.5", high: f"{high:.4g}", 1.0: "1"},
     )

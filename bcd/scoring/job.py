@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bcd.patches import Hospital, PatientId, Slide
-from bcd.scoring.exposure import Exposure, expose_to, find_exposure, list_doubts
+from bcd.scoring.exposure import Exposure, find_scored_exposure, list_doubts, tell_exposure_of_scored
 from bcd.scoring.options import ScoreOptions
 from bcd.scoring.result import ScoringBundle, Subject
 
@@ -67,7 +67,7 @@ class Job:
         return self.store.settings.scores / self.hospital / self.patient / name
 
 
-def open_job(  # noqa: PLR0917 the order of these is the same everywhere
+def open_scoring_job(  # noqa: PLR0917 the order of these is the same everywhere
     store: Store,
     bundle: ScoringBundle,
     hospital: Hospital,
@@ -81,9 +81,9 @@ def open_job(  # noqa: PLR0917 the order of these is the same everywhere
         BcdError: The patient is unknown.
     """
     from bcd.store.complete import find_complete
-    from bcd.store.patients import patient_patches
+    from bcd.store.patients import list_stored_patches
 
-    patches = patient_patches(store, hospital, patient)
+    patches = list_stored_patches(store, hospital, patient)
     rows = patches[["slide", "x", "y", "label", "batch", "row"]].to_csv(index=False, na_rep="?")
     complete = find_complete(store, hospital, patient)
     told = "".join(f"\ncomplete {slide}" for *_, slide in sorted(complete))
@@ -98,16 +98,17 @@ def open_job(  # noqa: PLR0917 the order of these is the same everywhere
     )
 
 
-def make_subject(job: Job) -> Subject:
+def make_scoring_subject(job: Job) -> Subject:
     """Returns the patient of a job with all that scoring and report need of the store."""
-    from bcd.store.batches import read_pixels
-    from bcd.store.frames import find_frame
+    from bcd.drift.delivery import find_state
+    from bcd.store.batches import read_batch_pixels
+    from bcd.store.frames import find_stored_frame
 
     slides = job.patches["slide"].unique().tolist()
-    found = {slide: find_frame(job.store, job.hospital, job.patient, slide) for slide in slides}
+    found = {slide: find_stored_frame(job.store, job.hospital, job.patient, slide) for slide in slides}
 
     def read(patches: pd.DataFrame) -> NDArray[np.uint8]:
-        return read_pixels(job.store.settings, patches)
+        return read_batch_pixels(job.store.settings, patches)
 
     return Subject(
         hospital=job.hospital,
@@ -119,28 +120,29 @@ def make_subject(job: Job) -> Subject:
         exposure=_find_exposure(job, read),
         protocol=job.protocol,
         content=job.content,
+        delivery=find_state(job.store, job.bundle.name, job.bundle.known, job.patches["batch"]),
         warnings=tuple(list_doubts(job.store, job.bundle, job.hospital)),
     )
 
 
 def _find_exposure(job: Job, read: Callable[[pd.DataFrame], NDArray[np.uint8]]) -> Exposure:
     if job.bundle.seen is not None:
-        return expose_to(job.bundle.seen, job.patches, read(job.patches))
-    return find_exposure(
+        return tell_exposure_of_scored(job.bundle.seen, job.patches, read(job.patches))
+    return find_scored_exposure(
         job.store, job.bundle.record, hospital=job.hospital, patient=job.patient, protocol=job.protocol
     )
 
 
-def is_recorded(job: Job) -> bool:
+def is_scoring_recorded(job: Job) -> bool:
     """Whether the ledger says that this was done."""
-    from bcd.store.ledger import find_score
+    from bcd.store.ledger import find_in_ledger
 
-    return find_score(job.store, job.hospital, job.patient, job.bundle.name, job.content) is not None
+    return find_in_ledger(job.store, job.hospital, job.patient, job.bundle.name, job.content) is not None
 
 
-def record_job(job: Job, error: Exception | None = None) -> None:
+def record_scoring_job(job: Job, error: Exception | None = None) -> None:
     """Tells the ledger that this was done, or why it failed."""
-    from bcd.store.ledger import LedgerEntry, record_score
+    from bcd.store.ledger import LedgerEntry, record_in_ledger
 
     entry = LedgerEntry(
         hospital=job.hospital,
@@ -152,4 +154,4 @@ def record_job(job: Job, error: Exception | None = None) -> None:
         folder=job.folder.relative_to(job.store.settings.home).as_posix(),
         error=None if error is None else f"{type(error).__name__}: {error}",
     )
-    record_score(job.store, entry)
+    record_in_ledger(job.store, entry)

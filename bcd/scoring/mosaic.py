@@ -81,12 +81,12 @@ def stitch(patches: pd.DataFrame, pixels: NDArray[np.uint8]) -> Mosaic:
     image[...] = BACKGROUND
     mosaic = Mosaic(image=image, present=np.zeros(shape, np.bool_), column=column, row=row)
     cells = mosaic.cells(patches)
-    by_cell(image)[cells[0], :, cells[1]] = pixels
+    view_mosaic_by_cell(image)[cells[0], :, cells[1]] = pixels
     mosaic.present[cells] = True
     return mosaic
 
 
-def by_cell(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def view_mosaic_by_cell(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Returns a view (rows, 50, columns, 50, 3) of an image; `view[rows, :, columns]` is (n, 50, 50, 3)."""
     height, width, _ = image.shape
     return image.reshape(height // PATCH_PIXELS, PATCH_PIXELS, width // PATCH_PIXELS, PATCH_PIXELS, 3)

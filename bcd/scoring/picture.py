@@ -37,7 +37,7 @@ class Picture:
     def __init__(self, image: NDArray[np.uint8], *, title: str, longest_edge: Pixels) -> None:
         from matplotlib.figure import Figure
 
-        shown, self.scale = fit(image, longest_edge)
+        shown, self.scale = fit_slide_picture(image, longest_edge)
         self._height, self._width = shown.shape[:2]
         self._unit: float = max(self._width, _NARROWEST) / 100  # lengths below are in this
         total = max(self._width, _NARROWEST) + 2 * self._px(2)
@@ -101,7 +101,7 @@ class Picture:
         self._figure.savefig(path, dpi=_DPI, metadata={"Software": SOFTWARE})
 
     def _add_scale_bar(self, full_width: int) -> None:
-        microns = pick_length(full_width)
+        microns = pick_scale_bar(full_width)
         width = round(microns / MICRONS_PER_PIXEL * self.scale)
         top = self._above + self._height + self._px(4)
         axes = self._add_axes(self._left, top, width, self._px(0.7))
@@ -142,12 +142,12 @@ class Picture:
         return units * self._unit * 72 / _DPI
 
 
-def pick_length(width: int) -> int:
+def pick_scale_bar(width: int) -> int:
     """Returns the length of the scale bar of an image of that width in pixels, in µm: about a quarter of it."""
     return max((each for each in _LENGTHS if each / MICRONS_PER_PIXEL <= width / 4), default=_LENGTHS[0])
 
 
-def fit(image: NDArray[np.uint8], longest_edge: Pixels) -> tuple[NDArray[np.uint8], float]:
+def fit_slide_picture(image: NDArray[np.uint8], longest_edge: Pixels) -> tuple[NDArray[np.uint8], float]:
     """Returns the image at the size in which it is shown, and the factor by which it was scaled."""
     import cv2
 

@@ -19,8 +19,8 @@ from bcd.evaluation.outcome import UNDECIDED
 from bcd.options import Probability
 from bcd.pages import render_page
 from bcd.patches import MICRONS_PER_PIXEL, PATCH_PIXELS
-from bcd.scoring.heatmap import LABELLED, TINT, VEIL, colours, overlay
-from bcd.scoring.shown import ShownSlide, embed_layer, embed_photograph
+from bcd.scoring.heatmap import LABELLED, TINT, VEIL, colour_probabilities, overlay
+from bcd.scoring.shown import ShownSlide, embed_heatmap_layer, embed_slide_photograph
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,12 +60,12 @@ class Example:
     picture: str
 
 
-def picture_budget(patches: int, of_patient: int) -> int:
+def slide_picture_budget(patches: int, of_patient: int) -> int:
     """Returns how many bytes the picture of a slide of `patches` patches may have in the patient's report."""
     return max(int((_LIMIT - _REST - _SCORE * of_patient) * 3 / 4 * patches / of_patient), _LEAST)
 
 
-def pick_examples(scores: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def pick_suspicious_patches(scores: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Picks the most suspicious patches, the likeliest IDC first, and the most uncertain ones, likewise.
 
     Args:
@@ -80,11 +80,11 @@ def pick_examples(scores: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 def show_examples(picked: pd.DataFrame, pixels: NDArray[np.uint8]) -> list[Example]:
     """Makes picked patches ready for the report; `pixels` are theirs, (n, 50, 50, 3)."""
     columns = (picked[name].tolist() for name in ("slide", "x", "y", "probability"))
-    pictures = [embed_photograph(image) for image in pixels]
+    pictures = [embed_slide_photograph(image) for image in pixels]
     return [Example(*shown) for shown in zip(*columns, pictures, strict=True)]
 
 
-def write_report(
+def write_patient_report(
     path: Path,
     *,
     slides: Sequence[ShownSlide],
@@ -116,7 +116,7 @@ def write_report(
         "data": {
             "levels": [[level, f"{100 * level:g}"] for level in levels],
             "alpha": [round(255 * options.opacity * share) for share in (1.0, VEIL, TINT)],
-            "colours": colours(np.linspace(0, 1, 256)).tobytes().hex(),
+            "colours": colour_probabilities(np.linspace(0, 1, 256)).tobytes().hex(),
             "slides": [slide.data for slide in slides],
         },
     }
@@ -130,7 +130,13 @@ def _legend(options: ScoreOptions) -> dict[str, str]:
     shown = overlay(np.array([1.0, 0.0, low + 0.001, 0.5, high - 0.001]), options).tolist()
     idc, tint, *veil = (f"rgb({r} {g} {b} / {a / 255:.3f})" for r, g, b, a in shown)
     strip = overlay((np.arange(1000) + 0.5) / 1000, options)[None]
-    return {"strip": embed_layer(strip), "idc": idc, "tint": tint, "veil": ", ".join(veil), "labelled": LABELLED}
+    return {
+        "strip": embed_heatmap_layer(strip),
+        "idc": idc,
+        "tint": tint,
+        "veil": ", ".join(veil),
+        "labelled": LABELLED,
+    }
 
 
 def _percent(share: float | None) -> str:

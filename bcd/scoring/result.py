@@ -1,6 +1,6 @@
 """What scoring leaves of a patient: scores, slide, heatmap, GeoJSON and report, wherever the patches came from.
 
-    scores.parquet  slide-5.png  heatmap-5.png  patches-5.geojson  report.html
+    scores.parquet  drift.json  slide-5.png  heatmap-5.png  patches-5.geojson  report.html
 
 Everything that is drawn and reported is computed from the stored scores.
 """
@@ -16,27 +16,31 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bcd.drift.patient import FILE as DRIFT
+from bcd.drift.patient import PatientDrift, assess_patient, read_patient_drift
+from bcd.drift.profiles import MOST_PATCHES, choose_evenly
 from bcd.errors import BcdError
 from bcd.evaluation.policy.context import CONTEXT
 from bcd.patches import CELL, Hospital, PatientId, Slide, lie_on
-from bcd.progress import track
+from bcd.progress import track_progress
 from bcd.scoring.geojson import write_geojson
 from bcd.scoring.heatmap import draw_heatmap, draw_slide
 from bcd.scoring.mosaic import stitch
 from bcd.scoring.options import ScoreOptions
-from bcd.scoring.report import pick_examples, picture_budget, show_examples, write_report
+from bcd.scoring.report import pick_suspicious_patches, show_examples, slide_picture_budget, write_patient_report
 from bcd.scoring.shown import show_slide
-from bcd.scoring.summary import Summary, summarise
+from bcd.scoring.summary import Summary, summarise_patient_scores
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bcd.drift.state import Drift, Known
     from bcd.scoring.exposure import Exposure
     from bcd.store.frames import Frame
 
 SCORES, REPORT = "scores.parquet", "report.html"
 
-_MEASURED = 512  # patches whose stain and detail are measured
+_MEASURED = 512  # patches whose detail is measured
 
 
 class ScoringBundle(Protocol):
@@ -45,6 +49,7 @@ class ScoringBundle(Protocol):
     Attributes:
         name: What it is called, such as `bcd-idc/3`.
         record: Its record.
+        known: The patients with whom drift is found; None where its record holds none.
         seen: Who it was trained on, of a bundle that came from elsewhere; None: its snapshot says it.
     """
 
@@ -52,6 +57,8 @@ class ScoringBundle(Protocol):
     def name(self) -> str: ...  # noqa: D102
     @property
     def record(self) -> Any: ...  # noqa: D102
+    @property
+    def known(self) -> Known | None: ...  # noqa: D102
     @property
     def seen(self) -> Any: ...  # noqa: D102
 
@@ -78,6 +85,7 @@ class Subject:
         exposure: What the bundle knew of the patient.
         protocol: The protocol under which the patient's split is named.
         content: Hash of the patches, their labels and the options.
+        delivery: State of the delivery that the patient came with; None where there is nothing to compare it with.
         warnings: What a reader must know before the scores.
     """
 
@@ -90,6 +98,7 @@ class Subject:
     exposure: Exposure
     protocol: str
     content: str
+    delivery: Drift | None = None
     warnings: tuple[str, ...] = field(default=())
 
     @property
@@ -118,6 +127,7 @@ class PatientScore:
         folder: Where everything lies.
         pictures: Slide and heatmap of each slide, the one with most patches first.
         summary: What the scores add up to.
+        drift: How slides and delivery compare with whom the bundle knows; None where an older bcd scored the patient.
         skipped: Whether it had been scored before.
     """
 
@@ -127,6 +137,7 @@ class PatientScore:
     folder: Path
     pictures: tuple[SlidePictures, ...]
     summary: Summary
+    drift: PatientDrift | None
     skipped: bool
 
     @property
@@ -148,6 +159,12 @@ class PatientScore:
     def heatmap(self) -> Path:
         """Heatmap of the slide with most patches."""
         return self.pictures[0].heatmap
+
+    def batches(self) -> list[str]:
+        """Returns the batches that the patient's patches came with."""
+        import pandas as pd
+
+        return [str(batch) for batch in pd.read_parquet(self.scores, columns=["batch"])["batch"].unique()]
 
     @property
     def n(self) -> int:
@@ -172,6 +189,7 @@ def write_result(folder: Path, subject: Subject, bundle: ScoringBundle, options:
         BcdError: The bundle gives no finite score, or a slide cannot be drawn.
     """
     _store_scores(folder, subject, bundle)
+    _store_drift(folder, subject, bundle)
     _draw(folder, subject, bundle, options)
 
 
@@ -194,7 +212,8 @@ def read_result(
         bundle=bundle.name,
         folder=folder,
         pictures=_list_pictures(folder, scores),
-        summary=summarise(scores, options, bundle.record.policy.levels),
+        summary=summarise_patient_scores(scores, options, bundle.record.policy.levels),
+        drift=read_patient_drift(folder),
         skipped=skipped,
     )
 
@@ -223,6 +242,26 @@ def _store_scores(folder: Path, subject: Subject, bundle: ScoringBundle) -> None
     pd.concat([scores, confident], axis=1).to_parquet(folder / SCORES, index=False)
 
 
+def _store_drift(folder: Path, subject: Subject, bundle: ScoringBundle) -> None:
+    """Compares the stored scores, and the pictures that they are of, with whom the bundle knows."""
+    import pandas as pd
+
+    scores = pd.read_parquet(folder / SCORES)
+    some = {
+        str(slide): of_slide.iloc[choose_evenly(len(of_slide), MOST_PATCHES)]
+        for slide, of_slide in scores.groupby("slide", sort=False)
+    }
+    found = assess_patient(
+        bundle.known,
+        subject.hospital,
+        scores,
+        {slide: subject.read(patches) for slide, patches in some.items()},
+        trained_on=subject.exposure.split == "train",
+        delivery=subject.delivery,
+    )
+    (folder / DRIFT).write_text(found.model_dump_json(indent=1), "utf-8")
+
+
 def _draw(folder: Path, subject: Subject, bundle: ScoringBundle, options: ScoreOptions) -> None:
     """Draws and reports what the stored scores of the folder hold."""
     import pandas as pd
@@ -230,7 +269,7 @@ def _draw(folder: Path, subject: Subject, bundle: ScoringBundle, options: ScoreO
     scores = pd.read_parquet(folder / SCORES)
     pictures = _list_pictures(folder, scores)
     slides = []
-    with track(f"Drawing patient {subject.key}", total=len(pictures) + 1) as advance:
+    with track_progress(f"Drawing patient {subject.key}", total=len(pictures) + 1) as advance:
         for one in pictures:
             of_slide = scores[scores["slide"] == one.slide]
             mosaic = stitch(of_slide, subject.read(of_slide))
@@ -238,7 +277,7 @@ def _draw(folder: Path, subject: Subject, bundle: ScoringBundle, options: ScoreO
             draw_slide(mosaic, options, title=title, path=one.picture)
             title = f"{title}, scored by {bundle.name}"
             draw_heatmap(mosaic, of_slide, options, title=title, path=one.heatmap)
-            budget = picture_budget(len(of_slide), len(scores))
+            budget = slide_picture_budget(len(of_slide), len(scores))
             slides.append(show_slide(mosaic, of_slide, options, budget=budget))
             write_geojson(
                 folder / f"patches-{one.slide}.geojson",
@@ -249,15 +288,19 @@ def _draw(folder: Path, subject: Subject, bundle: ScoringBundle, options: ScoreO
                 policy=bundle.record.policy,
             )
             advance(1)
-        suspicious, uncertain = (show_examples(picked, subject.read(picked)) for picked in pick_examples(scores))
-        facts = _facts(subject, bundle, options, scores)
-        write_report(folder / REPORT, slides=slides, suspicious=suspicious, uncertain=uncertain, facts=facts)
+        suspicious, uncertain = (
+            show_examples(picked, subject.read(picked)) for picked in pick_suspicious_patches(scores)
+        )
+        drift = PatientDrift.model_validate_json((folder / DRIFT).read_bytes())
+        facts = _facts(subject, bundle, options, scores, drift)
+        write_patient_report(folder / REPORT, slides=slides, suspicious=suspicious, uncertain=uncertain, facts=facts)
         advance(1)
 
 
-def _facts(subject: Subject, bundle: ScoringBundle, options: ScoreOptions, scores: pd.DataFrame) -> dict[str, Any]:
-    some = scores.iloc[np.linspace(0, len(scores) - 1, min(len(scores), _MEASURED)).astype(int)]
-    distance = bundle.measure(subject.read(some))
+def _facts(
+    subject: Subject, bundle: ScoringBundle, options: ScoreOptions, scores: pd.DataFrame, drift: PatientDrift
+) -> dict[str, Any]:
+    distance = bundle.measure(subject.read(scores.iloc[choose_evenly(len(scores), _MEASURED)]))
     return {
         "hospital": subject.hospital,
         "patient": subject.patient,
@@ -266,8 +309,8 @@ def _facts(subject: Subject, bundle: ScoringBundle, options: ScoreOptions, score
         "exposure": subject.exposure,
         "protocol": subject.protocol,
         "warnings": [*subject.warnings, *([] if distance is None else distance.warnings())],
-        "distance": distance,
-        "summary": summarise(scores, options, bundle.record.policy.levels),
+        "drift": drift.state,
+        "summary": summarise_patient_scores(scores, options, bundle.record.policy.levels),
         "options": options,
         "content": subject.content,
         "scored_at": datetime.now(UTC),

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from bcd.errors import BcdError
 from bcd.files import whole_folder
 from bcd.patches import PERSON, Hospital, PatientId
-from bcd.progress import say
-from bcd.scoring.job import Job, is_recorded, make_subject, open_job, record_job
+from bcd.progress import say_progress
+from bcd.scoring.job import Job, is_scoring_recorded, make_scoring_subject, open_scoring_job, record_scoring_job
 from bcd.scoring.options import ScoreOptions
 from bcd.scoring.result import PatientScore, ScoringBundle, read_result, write_result
 
@@ -46,20 +46,20 @@ def score_patient(
     Raises:
         BcdError: The patient is unknown, or could not be scored; the latter is in the ledger.
     """
-    job = open_job(store, bundle, hospital, patient, options, protocol)
+    job = open_scoring_job(store, bundle, hospital, patient, options, protocol)
     found = job.folder.exists()
     if not found:
         try:
             with whole_folder(job.folder) as partial:
-                write_result(partial, make_subject(job), bundle, options)
+                write_result(partial, make_scoring_subject(job), bundle, options)
         except Exception as error:
-            record_job(job, error)
+            record_scoring_job(job, error)
             raise _named(error, job) from error
-    recorded = is_recorded(job)
+    recorded = is_scoring_recorded(job)
     if not recorded:
-        record_job(job)
+        record_scoring_job(job)
     if found:
-        say(f"Patient {job.key} was already scored with {bundle.name}.")
+        say_progress(f"Patient {job.key} was already scored with {bundle.name}.")
     skipped = found and recorded
     return read_result(job.folder, job.hospital, job.patient, bundle, options, skipped=skipped)
 
@@ -72,8 +72,8 @@ def patients_to_score(store: Store, bundle: ScoringBundle, options: ScoreOptions
     patients = list_patients(store)
     present = patients.loc[~patients["withdrawn"], PERSON]
     for hospital, patient in present.itertuples(index=False):
-        job = open_job(store, bundle, hospital, patient, options)
-        if not (job.folder.exists() and is_recorded(job)):
+        job = open_scoring_job(store, bundle, hospital, patient, options)
+        if not (job.folder.exists() and is_scoring_recorded(job)):
             waiting.append((job.hospital, job.patient))
     return sorted(waiting)
 

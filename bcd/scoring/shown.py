@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bcd.evaluation.policy.context import CONTEXT
-from bcd.pages import embed_picture
+from bcd.pages import embed_picture_in_page
 from bcd.patches import MICRONS_PER_PIXEL, PATCH_PIXELS
 from bcd.scoring.heatmap import outline, overlay
-from bcd.scoring.mosaic import by_cell
-from bcd.scoring.picture import pick_length
+from bcd.scoring.mosaic import view_mosaic_by_cell
+from bcd.scoring.picture import pick_scale_bar
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,12 +91,12 @@ def show_slide(mosaic: Mosaic, scores: pd.DataFrame, options: ScoreOptions, *, b
         slide=str(scores["slide"].iloc[0]),
         width=width,
         height=height,
-        picture=embed_picture(picture, "webp"),
+        picture=embed_picture_in_page(picture, "webp"),
         scale=scale,
-        colours=embed_layer(layer.repeat(enlarged, 0).repeat(enlarged, 1)),
+        colours=embed_heatmap_layer(layer.repeat(enlarged, 0).repeat(enlarged, 1)),
         labelled=_path(outline(region)),
         tissue=_mean_colour(mosaic, rows, columns),
-        bar=pick_length(width),
+        bar=pick_scale_bar(width),
         data={
             "rows": mosaic.present.shape[0],
             "columns": mosaic.present.shape[1],
@@ -116,25 +116,25 @@ def has_context(scores: pd.DataFrame) -> bool:
     return bool(scores[CONTEXT].notna().any())
 
 
-def embed_layer(layer: NDArray[np.uint8]) -> str:
+def embed_heatmap_layer(layer: NDArray[np.uint8]) -> str:
     """Returns RGBA (height, width, 4) as the address that shows it, exact in each pixel."""
     import cv2
 
-    return embed_picture(
+    return embed_picture_in_page(
         cv2.imencode(".png", cv2.cvtColor(layer, cv2.COLOR_RGBA2BGRA), [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes(),
         "png",
     )
 
 
-def embed_photograph(image: NDArray[np.uint8]) -> str:
+def embed_slide_photograph(image: NDArray[np.uint8]) -> str:
     """Returns a small picture, RGB (height, width, 3), as the address that shows it."""
-    return embed_picture(_encode(image, _FINE), "webp")
+    return embed_picture_in_page(_encode(image, _FINE), "webp")
 
 
 def _mean_colour(mosaic: Mosaic, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> str:
     """The mean colour of the tissue, of at most about a thousand patches, as CSS says it."""
     some = slice(None, None, len(rows) // 1000 + 1)
-    mean = by_cell(mosaic.image)[rows[some], :, columns[some]].mean(axis=(0, 1, 2))
+    mean = view_mosaic_by_cell(mosaic.image)[rows[some], :, columns[some]].mean(axis=(0, 1, 2))
     return "rgb({:.0f} {:.0f} {:.0f})".format(*mean)
 
 

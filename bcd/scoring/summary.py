@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from bcd.scoring.options import ScoreOptions
 
-__all__ = ["FOUND", "MIN_PATCHES", "NOT_FOUND", "UNDECIDED", "LevelCount", "Summary", "summarise"]
+__all__ = ["FOUND", "MIN_PATCHES", "NOT_FOUND", "UNDECIDED", "LevelCount", "Summary", "summarise_patient_scores"]
 
 MIN_PATCHES = 30
 """A rate on fewer patches is not given."""
@@ -85,7 +85,7 @@ class Summary:
     outcome: Outcome
 
 
-def summarise(scores: pd.DataFrame, options: ScoreOptions, levels: Sequence[float] = ()) -> Summary:
+def summarise_patient_scores(scores: pd.DataFrame, options: ScoreOptions, levels: Sequence[float] = ()) -> Summary:
     """Adds up a patient's stored scores.
 
     Args:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import Any, Literal
 
-from bcd.files import lock
+from bcd.files import lock_file
+from bcd.networks.architecture import PRESETS
 from bcd.options import Options
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepared import PreparedSnapshot, prepare_snapshot
 from bcd.search.options import SearchOptions
+from bcd.search.space import Recipe
 from bcd.settings import Settings
 from bcd.snapshots.freeze import Snapshot, load_snapshot
 from bcd.training.options import TrainOptions
@@ -30,6 +34,25 @@ class Job(Options):
         """How far the study goes."""
         return SearchOptions.model_validate(self.search)
 
+    @property
+    def folder(self) -> Path:
+        """Where the files of the study lie."""
+        return self.load_settings().work / self.study
+
+    def reference_folder(self, name: str, seed: int = 0, epochs: int = 0) -> Path:
+        """Returns where a preset's training lies: the same for every study that would train it alike.
+
+        Args:
+            name: The preset.
+            seed: What its seed is greater by.
+            epochs: How many; 0: as many as a trial's.
+        """
+        changes = {"seed": self.training.seed + seed, "epochs": epochs or self.options.epochs}
+        training = self.training.model_copy(update=changes)
+        recipe = Recipe(architecture=PRESETS[name], training=training, preparation=self.preparation)
+        content = hashlib.sha256(f"{self.snapshot} {recipe.model_dump_json()}".encode()).hexdigest()[:12]
+        return self.load_settings().work / "references" / f"{name}-{content}"
+
     def load_settings(self) -> Settings:
         """Returns the settings of whoever gave the job."""
         return Settings(**self.settings)
@@ -40,16 +63,16 @@ class Job(Options):
 
     def prepare(self, preparation: PrepareOptions) -> PreparedSnapshot:
         """Returns the snapshot's patches, prepared as a recipe says."""
-        return prepare_in_process(self.load_settings(), self.load_snapshot(), preparation)
+        return prepare_for_trials(self.load_settings(), self.load_snapshot(), preparation)
 
 
-def prepare_in_process(settings: Settings, snapshot: Snapshot, preparation: PrepareOptions) -> PreparedSnapshot:
+def prepare_for_trials(settings: Settings, snapshot: Snapshot, preparation: PrepareOptions) -> PreparedSnapshot:
     """Prepares a snapshot's patches, or waits for the worker of this machine that does."""
-    with lock(settings.work / "preparing" / "lock"):
+    with lock_file(settings.work / "preparing" / "lock"):
         return prepare_snapshot(settings, snapshot, preparation)
 
 
-def make_job(
+def make_search_job(
     settings: Settings,
     study: str,
     *,

@@ -8,23 +8,27 @@ from pydantic import Field, model_validator
 
 from bcd.errors import BcdError
 from bcd.options import Epochs, Options, Unit
+from bcd.search.space import check_grid
 
 
 class SearchOptions(Options):
     """How far a study goes; a larger budget continues a finished one.
 
     Raises:
-        BcdError: Neither trials nor hours end the study.
+        BcdError: The grid is no part of the space, or it and the sampler do not belong together.
     """
 
     trials: Annotated[int, Unit("trials")] = Field(
-        3,
+        1,
         ge=0,
         le=10_000,
-        description="Networks to try, the first two `compact` and `dissertation`; 0: no limit.",
+        description="Networks to propose, beside references and what is stated; 0: what `hours` allow, or none.",
     )
     hours: Annotated[float, Unit("hours")] = Field(
         0.0, ge=0, description="Hours of training, of all workers together, after which no trial begins; 0: no limit."
+    )
+    dissertation: bool = Field(
+        True, description="Whether the founding work's network is trained beside `compact`, for comparison."
     )
     epochs: Epochs = Field(2, ge=1, le=1000, description="Epochs of a trial, on a schedule of that length.")
     objective: Literal["score", "score-and-cost"] = Field(
@@ -45,8 +49,20 @@ class SearchOptions(Options):
         description="Time of 256 patches that it may need, as a multiple of that of `compact`, on the trial's "
         "machine; 0: no limit, and no time is measured.",
     )
-    sampler: Literal["tpe", "random"] = Field(
-        "tpe", description="Who proposes after the known networks: Bayesian (TPE), or chance, after `compact` alone."
+    sampler: Literal["tpe", "random", "grid"] = Field(
+        "tpe", description="What is tried: what TPE proposes (Bayesian), what chance does, or every point of `grid`."
+    )
+    grid: dict[str, list[bool | int | float | str]] = Field(
+        {},
+        description="Values of each parameter of the space that `sampler` = grid tries, each with each; the others "
+        "are those of `compact`.",
+    )
+    remember: Annotated[int, Unit("trials")] = Field(
+        2,
+        ge=0,
+        le=20,
+        description="Best networks of the last study of another snapshot that are tried first, at most half of "
+        "`trials`; 0: none.",
     )
     pruning: bool = Field(True, description="Whether trials that lag behind are pruned at an epoch.")
     best: Annotated[int, Unit("trials")] = Field(
@@ -70,12 +86,21 @@ class SearchOptions(Options):
     )
 
     @model_validator(mode="after")
-    def _ends(self) -> SearchOptions:
-        if not self.trials and not self.hours:
-            raise BcdError("Nothing ends the search: trials and hours are both 0.", "Set trials, hours or both.")
+    def _has_its_grid(self) -> SearchOptions:
+        if (self.sampler == "grid") != bool(self.grid):
+            raise BcdError(
+                f"The sampler is {self.sampler}, and {'a' if self.grid else 'no'} grid is given.",
+                'Give values of at least one parameter with `sampler = "grid"`, and none with another sampler.',
+            )
+        check_grid(self.grid)
         return self
+
+    @property
+    def proposes(self) -> bool:
+        """Whether anything is tried beside references and what is stated."""
+        return self.sampler != "grid" and bool(self.trials or self.hours)
 
     def identity(self) -> dict[str, Any]:
         """Returns the options that make the study what it is; the others say how far it goes and who works."""
-        budget = {"trials", "hours", "best", "seeds", "refit_epochs", "study"}
+        budget = {"trials", "hours", "dissertation", "best", "seeds", "refit_epochs", "study", "remember"}
         return self.model_dump(mode="json", exclude=budget)

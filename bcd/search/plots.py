@@ -26,7 +26,6 @@ _LOOKS: dict[str, tuple[str, str, str]] = {
 }
 """Colour, marker and name of trials that have a score."""
 
-_NAMED = {0: "compact", 1: "dissertation"}
 _AXES = 8  # of the parallel coordinates; the parameters that matter most
 
 
@@ -34,12 +33,13 @@ def draw_study(study: StudyResult, folder: Path) -> list[Path]:
     """Draws every picture of a study that its trials suffice for, and returns the files."""
     scored = [trial for trial in study.trials if trial.value is not None]
     complete = [trial for trial in scored if trial.state == "complete"]
+    placed = [trial for trial in complete if trial.params]  # what was stated by hand is no point of the space
     pictures: dict[str, tuple[bool, Callable[[Path], None]]] = {
-        "history": (bool(scored), lambda path: draw_history(study, scored, path)),
-        "learning-curves": (bool(scored), lambda path: draw_learning_curves(study, scored, path)),
-        "score-and-cost": (bool(complete), lambda path: draw_front(study, complete, path)),
-        "parallel-coordinates": (len(complete) > 1, lambda path: draw_parallel(study, complete, path)),
-        "importances": (bool(study.importances), lambda path: draw_importances(study, path)),
+        "history": (bool(scored), lambda path: _draw_history(study, scored, path)),
+        "learning-curves": (bool(scored), lambda path: _draw_learning_curves(study, scored, path)),
+        "score-and-cost": (bool(complete), lambda path: _draw_front(study, complete, path)),
+        "parallel-coordinates": (len(placed) > 1, lambda path: _draw_parallel(study, placed, path)),
+        "importances": (bool(study.importances), lambda path: _draw_importances(study, path)),
     }
     files = []
     for name, (suffices, draw) in pictures.items():
@@ -49,7 +49,7 @@ def draw_study(study: StudyResult, folder: Path) -> list[Path]:
     return files
 
 
-def draw_history(study: StudyResult, trials: Sequence[TrialRecord], path: Path) -> None:
+def _draw_history(study: StudyResult, trials: Sequence[TrialRecord], path: Path) -> None:
     """Draws the val score of each trial over the training that the study had spent by then."""
     spent = dict(
         zip(
@@ -74,7 +74,7 @@ def draw_history(study: StudyResult, trials: Sequence[TrialRecord], path: Path) 
         _place_legend(axes)
 
 
-def draw_learning_curves(study: StudyResult, trials: Sequence[TrialRecord], path: Path) -> None:
+def _draw_learning_curves(study: StudyResult, trials: Sequence[TrialRecord], path: Path) -> None:
     """Draws the val score of every trial over its epochs; pruned ones end early."""
     epochs = max(len(trial.history) for trial in trials)
     with page(path, title="Learning curves", note=_describe(study), size=(8.6, 3.6)) as figure:
@@ -102,7 +102,7 @@ def draw_learning_curves(study: StudyResult, trials: Sequence[TrialRecord], path
         _place_legend(axes)
 
 
-def draw_front(study: StudyResult, trials: Sequence[TrialRecord], path: Path) -> None:
+def _draw_front(study: StudyResult, trials: Sequence[TrialRecord], path: Path) -> None:
     """Draws the val score of complete trials over their cost, with those that none beats in both."""
     front = sorted((trial for trial in trials if trial.number in study.front), key=lambda trial: trial.multiply_adds)
     with page(path, title="Score against cost", note=_describe(study), size=(8.6, 3.8)) as figure:
@@ -131,7 +131,7 @@ def draw_front(study: StudyResult, trials: Sequence[TrialRecord], path: Path) ->
         _place_legend(axes)
 
 
-def draw_parallel(study: StudyResult, trials: Sequence[TrialRecord], path: Path) -> None:
+def _draw_parallel(study: StudyResult, trials: Sequence[TrialRecord], path: Path) -> None:
     """Draws each complete trial as a line through its parameters, the better the darker."""
     common = set.intersection(*(set(trial.params) for trial in trials))
     varied = [name for name in sorted(common) if len({trial.params[name] for trial in trials}) > 1]
@@ -171,7 +171,7 @@ def draw_parallel(study: StudyResult, trials: Sequence[TrialRecord], path: Path)
         axes.margins(x=0.03)
 
 
-def draw_importances(study: StudyResult, path: Path) -> None:
+def _draw_importances(study: StudyResult, path: Path) -> None:
     """Draws the share of the val score's variance that each parameter explains."""
     named = sorted(study.importances.items(), key=lambda pair: pair[1])[-12:]
     complete = sum(trial.state == "complete" for trial in study.trials)
@@ -203,9 +203,9 @@ def _scatter(axes: Axes, trials: Sequence[TrialRecord], place: Callable[[TrialRe
 
 def _name_known(axes: Axes, trials: Sequence[TrialRecord], place: Callable[[TrialRecord], float]) -> None:
     for trial in trials:
-        if trial.number in _NAMED:
+        if trial.kind == "reference":
             at = (place(trial), trial.value or 0.0)
-            axes.annotate(_NAMED[trial.number], at, xytext=(5, 5), textcoords="offset points", fontsize=8, color=INK)
+            axes.annotate(trial.label, at, xytext=(5, 5), textcoords="offset points", fontsize=8, color=INK)
 
 
 def _place_legend(axes: Axes) -> None:

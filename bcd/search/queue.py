@@ -7,14 +7,16 @@ and puts a copy into the queue.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bcd.files import lock
-from bcd.search.records import SURPLUS, is_counted
+from bcd.files import lock_file
+from bcd.search.options import SearchOptions
+from bcd.search.records import SURPLUS, TrialKind, has_ended, kind_of
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -40,12 +42,14 @@ class Standing:
     """How far a study is.
 
     Attributes:
-        ended: Trials that count and have ended.
+        ended: Trials that have ended, by kind.
+        open: Trials that wait or run, by kind.
         running: Trials that somebody works on.
-        seconds: What all of them took so far.
+        seconds: What all but the references took so far.
     """
 
-    ended: int
+    ended: Counter[TrialKind]
+    open: Counter[TrialKind]
     running: int
     seconds: float
 
@@ -91,7 +95,7 @@ class Queue:
                 trial.set_user_attr("end", SURPLUS)
                 raise DeclinedError
             place = self.place(frozen)
-            held.append(lock(place / "lock"))
+            held.append(lock_file(place / "lock"))
             held[-1].acquire()
             choosing.release()
             try:
@@ -127,19 +131,21 @@ class Queue:
         fail_stale_trials(self.study)
         trials = self.study.get_trials(deepcopy=False)
         return Standing(
-            ended=sum(map(is_counted, trials)),
+            ended=Counter(kind_of(trial) for trial in trials if has_ended(trial)),
+            open=Counter(kind_of(trial) for trial in trials if not trial.state.is_finished()),
             running=sum(trial.state == TrialState.RUNNING for trial in trials),
             seconds=sum(
                 row["seconds"]
                 for trial in trials
-                if not trial.state.is_finished() or is_counted(trial)  # a retry has the rows of its first attempt
+                if kind_of(trial) != "reference"
+                and (not trial.state.is_finished() or has_ended(trial))  # a retry has the rows of its first attempt
                 for row in trial.user_attrs.get("history", [])
             ),
         )
 
     def choosing(self) -> BaseFileLock:
         """Returns the lock that is held while a trial is chosen or put into the queue."""
-        return lock(self.folder / "lock")
+        return lock_file(self.folder / "lock")
 
     def _requeue(self) -> None:
         """Puts trials back whose worker on this machine has died; the lock of choosing is held meanwhile."""
@@ -148,7 +154,7 @@ class Queue:
         from optuna.trial import TrialState
 
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            held = lock(self.place(trial) / "lock")
+            held = lock_file(self.place(trial) / "lock")
             if not Path(held.lock_file).exists():  # a worker of another machine
                 continue
             try:
@@ -168,13 +174,15 @@ class Queue:
         return next((trial.number for trial in trials if trial.state == TrialState.WAITING), len(trials))
 
 
-def is_surplus(study: Study, number: int, budget: int) -> bool:
-    """Whether the trials before this one use up the budget of trials (0: none), so that it must not begin."""
+def is_surplus_trial(study: Study, trial: FrozenTrial, options: SearchOptions) -> bool:
+    """Whether a trial must not begin: it is proposed, and those before it use up what may be."""
     from optuna.trial import TrialState
 
+    if kind_of(trial) != "proposed":
+        return False
     before = sum(
-        is_counted(trial) or bool(trial.state == TrialState.RUNNING and trial.number < number)
-        for trial in study.get_trials(deepcopy=False)
-        if trial.number != number
+        has_ended(other) or (other.state == TrialState.RUNNING and other.number < trial.number)
+        for other in study.get_trials(deepcopy=False)
+        if other.number != trial.number and kind_of(other) == "proposed"
     )
-    return 0 < budget <= before
+    return not options.proposes or 0 < options.trials <= before

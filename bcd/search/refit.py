@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 
 from bcd.networks.keras_files import load_network
 from bcd.patches import PERSON
-from bcd.progress import say
+from bcd.progress import say_progress
 from bcd.search.job import Job
 from bcd.search.options import SearchOptions
 from bcd.search.queue import DeclinedError, Queue
 from bcd.search.records import SURPLUS, TrialRecord, read_trials
 from bcd.search.storage import find_study
-from bcd.settings import Settings
-from bcd.training.fit import find_trained, train_network
+from bcd.training.fit import find_trained_network, train_network
 from bcd.training.loop import DivergedError
 from bcd.training.predict import predict_logits
 
@@ -43,7 +42,7 @@ def refits_name(study: str) -> str:
     return study + _SUFFIX
 
 
-def choose_candidates(trials: list[TrialRecord], options: SearchOptions) -> list[TrialRecord]:
+def _choose_candidates(trials: list[TrialRecord], options: SearchOptions) -> list[TrialRecord]:
     """Returns the trials that may take the default's place: the best within the limits, best first."""
     complete = [trial for trial in trials if trial.state == "complete" and trial.allowed and trial.number != 0]
     if options.objective == "score-and-cost":
@@ -82,11 +81,16 @@ def plan_refits(trials: list[TrialRecord], options: SearchOptions) -> list[Refit
     The seeds are new ones: that of the trial itself was lucky, or it would be no candidate. One seed alone is the
     trial's own, whose network is there already.
     """
-    candidates = choose_candidates(trials, options)
+    candidates = _choose_candidates(trials, options)
     if not candidates:
         return []
-    seeds = [0] if options.seeds == 1 else range(1, options.seeds + 1)
-    return [Refit(number, seed) for number in [0, *(trial.number for trial in candidates)] for seed in seeds]
+    default = plan_default_refits(options)
+    return default + [Refit(trial.number, refit.seed) for trial in candidates for refit in default]
+
+
+def plan_default_refits(options: SearchOptions) -> list[Refit]:
+    """Plans the refits of the default, which tell how much seeds and patients vary before anything is tried."""
+    return [Refit(0, seed) for seed in ([0] if options.seeds == 1 else range(1, options.seeds + 1))]
 
 
 def enqueue_refits(queue: Queue, plan: list[Refit], options: SearchOptions) -> None:
@@ -115,7 +119,7 @@ def read_refits(study: Study, plan: list[Refit], options: SearchOptions) -> dict
     return ended
 
 
-def read_val(prepared: PreparedSnapshot, logits: NDArray[Any] | None = None) -> Sample:
+def read_val_for_refits(prepared: PreparedSnapshot, logits: NDArray[Any] | None = None) -> Sample:
     """Returns the val patches as a sample, with logits in the place of probabilities: only their order counts."""
     from bcd.evaluation.metrics.sample import Sample
 
@@ -130,16 +134,17 @@ def read_val(prepared: PreparedSnapshot, logits: NDArray[Any] | None = None) -> 
     )
 
 
-def open_refits(settings: Settings, study: Study, options: SearchOptions) -> Queue:
+def open_refits(job: Job, study: Study) -> Queue:
     """Returns the queue of a study's refits; one with the trial's own seed and epochs lies where the trial does."""
-    folder = settings.work / str(study.study_name)
-    trials = settings.work / str(study.study_name).removesuffix(_SUFFIX)
+    folder = job.load_settings().work / str(study.study_name)
 
     def place(trial: FrozenTrial) -> Path:
         refit, epochs = _read_refit(trial)
-        if refit.seed == 0 and epochs in (0, options.epochs):
-            return trials / f"trial-{refit.trial}"
-        return folder / f"trial-{refit.trial}-seed-{refit.seed}-epochs-{epochs or options.epochs}"
+        if refit.trial == 0:
+            return job.reference_folder("compact", refit.seed, epochs)
+        if refit.seed == 0 and epochs in (0, job.options.epochs):
+            return job.folder / f"trial-{refit.trial}"
+        return folder / f"trial-{refit.trial}-seed-{refit.seed}-epochs-{epochs or job.options.epochs}"
 
     return Queue(study, folder, place)
 
@@ -152,14 +157,14 @@ def run_refit(job: Job) -> None:
     settings, options = job.load_settings(), job.options
     trials = {trial.number: trial for trial in read_trials(find_study(settings, job.study, options))}
     study = find_study(settings, refits_name(job.study), options)
-    queue = open_refits(settings, study, options)
+    queue = open_refits(job, study)
     trained: list[Refit] = []
 
     def objective(trial: Trial, folder: Path) -> float:
         for name in ("trial", "seed", "epochs"):
             trial.suggest_int(name, 0, _MOST)
         refit, epochs = _read_refit(queue.frozen(trial))
-        if find_trained(folder) is None:
+        if find_trained_network(folder) is None:
             trained.append(refit)
         return _train(job, trials[refit.trial], refit, epochs=epochs, trial=trial, folder=folder)
 
@@ -181,12 +186,12 @@ def _train(job: Job, record: TrialRecord, refit: Refit, *, epochs: int, trial: T
     try:
         trained = train_network(prepared, record.architecture, record.training.model_copy(update=changes), folder)
     except DivergedError as error:
-        say(f"{title} failed: {error.what}")
+        say_progress(f"{title} failed: {error.what}")
         trial.set_user_attr("end", "diverged")
         raise DeclinedError from error
     logits = predict_logits(load_network(trained.path), prepared.split("val")[0])
-    trial.set_user_attr("pairs", concordance(read_val(prepared, logits)).tolist())
-    say(f"{title}: val score {trained.val_score:.3f}.")
+    trial.set_user_attr("pairs", concordance(read_val_for_refits(prepared, logits)).tolist())
+    say_progress(f"{title}: val score {trained.val_score:.3f}.")
     trial.set_user_attr("end", "complete")
     return trained.val_score
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import IO, Any
 
-from bcd.progress import Advance, say, track
+from bcd.progress import Advance, say_progress, track_progress
 
 _SECONDS_BETWEEN = 0.2
 
@@ -66,11 +66,11 @@ class Relay:
     def show(self, event: dict[str, Any]) -> None:
         """Shows one event."""
         if "say" in event:
-            say(event["say"])
+            say_progress(event["say"])
         if not self._bars:
             return
         if "open" in event:
-            self._advance = self._open.enter_context(track(event["open"], total=event["total"]))
+            self._advance = self._open.enter_context(track_progress(event["open"], total=event["total"]))
         if "advance" in event:
             self._advance(event["advance"])
         if "close" in event:

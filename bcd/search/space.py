@@ -8,8 +8,11 @@ is what would be trained without a search, whatever that is. Normalisation and s
 from __future__ import annotations
 
 import hashlib
+from difflib import get_close_matches
+from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from bcd.errors import BcdError
 from bcd.networks.architecture import Architecture, Head, Stage, Stem
 from bcd.options import Options
 from bcd.preprocessing.options import PrepareOptions
@@ -128,9 +131,56 @@ def fingerprint_space() -> str:
     return hashlib.sha256(repr(SPACE).encode()).hexdigest()[:12]
 
 
-def first_points(preparation: PrepareOptions) -> list[dict[str, Any]]:
-    """Returns the points that every study begins with: the default, then the founding work's network."""
-    return [point | {"sharpen": preparation.sharpen} for point in (DEFAULT, DISSERTATION)]
+def reference_points(preparation: PrepareOptions) -> dict[str, dict[str, Any]]:
+    """Returns the points that are known networks, by name, the default first."""
+    known = {"compact": DEFAULT, "dissertation": DISSERTATION}
+    return {name: point | {"sharpen": preparation.sharpen} for name, point in known.items()}
+
+
+def check_grid(grid: dict[str, list[Any]]) -> None:
+    """Checks that a grid is of the space.
+
+    Raises:
+        BcdError: It names no parameter of the space, or a value that the parameter does not take.
+    """
+    for name, values in grid.items():
+        if name not in SPACE:
+            near = get_close_matches(name, SPACE, 1)
+            raise BcdError(
+                f"The grid names {name!r}, which is no parameter of the space.",
+                f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(SPACE)}.",
+            )
+        wrong = [value for value in values if not _holds(SPACE[name], value)]
+        if wrong or not values:
+            what = f"the value {wrong[0]!r}" if wrong else "no value"
+            raise BcdError(f"The grid has {what} of {name}.", f"Use values of {SPACE[name]}.")
+
+
+def _holds(values: Whole | Real | tuple[Any, ...], value: Any) -> bool:
+    """Whether a parameter takes a value."""
+    if isinstance(values, tuple) and not isinstance(values, Whole | Real):
+        return any(value == each and isinstance(value, bool) == isinstance(each, bool) for each in values)
+    if isinstance(value, bool | str) or not values.low <= value <= values.high:
+        return False
+    steps = (value - values.low) / values.step if values.step else 0
+    return bool(abs(steps - round(steps)) < 1e-6)
+
+
+def grid_points(grid: dict[str, list[Any]], preparation: PrepareOptions) -> list[dict[str, Any]]:
+    """Returns every different point of a grid; what it does not name is as in the default.
+
+    A value of what another excludes makes no difference: a plain stage has no number of pairs.
+    """
+    from optuna.trial import FixedTrial
+
+    points = {}
+    for values in product(*grid.values()):
+        given = dict.fromkeys(("stem_tile", "pairs_1", "pairs_2", "pairs_3"), 2)  # what the default does not ask for
+        given |= reference_points(preparation)["compact"] | dict(zip(grid, values, strict=True))
+        trial = FixedTrial(given)
+        propose(trial, TrainOptions(), preparation)
+        points[repr(sorted(trial.params.items()))] = dict(trial.params)
+    return list(points.values())
 
 
 def propose(trial: Trial, training: TrainOptions, preparation: PrepareOptions) -> Recipe:

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bcd.errors import BcdError
-from bcd.files import lock
+from bcd.files import lock_file
+from bcd.progress import say_progress
 from bcd.search.options import SearchOptions
-from bcd.search.space import fingerprint_space, first_points
+from bcd.search.records import TrialKind, TrialRecord, read_trials
+from bcd.search.space import fingerprint_space, grid_points, reference_points
 from bcd.settings import Settings
 from bcd.store.schemas import require_schema
 from bcd.training.options import TrainOptions
@@ -62,7 +64,7 @@ def study_name(inputs: dict[str, Any], options: SearchOptions) -> str:
 
 
 def open_study(settings: Settings, name: str, options: SearchOptions, inputs: dict[str, Any] | None = None) -> Study:
-    """Opens an optuna.Study, made with the two first trials in its queue where it is new.
+    """Opens an optuna.Study, made with references and what is tried first in its queue where it is new.
 
     Args:
         settings: Where the storage is.
@@ -76,7 +78,7 @@ def open_study(settings: Settings, name: str, options: SearchOptions, inputs: di
     import optuna
 
     two = options.objective == "score-and-cost" and inputs is not None
-    with lock(settings.work / name / "lock"):  # two processes that both make it new would both fill the queue
+    with lock_file(settings.work / name / "lock"):  # two processes that both make it new would both fill the queue
         study = optuna.create_study(
             storage=_open_storage(settings, options.heartbeat_seconds),
             study_name=name,
@@ -85,13 +87,13 @@ def open_study(settings: Settings, name: str, options: SearchOptions, inputs: di
             load_if_exists=True,
         )
         if inputs is not None:
-            _claim_inputs(study, inputs)
+            _claim_inputs(study, inputs, options)
     return study
 
 
 def make_storage(settings: Settings) -> str:
     """Makes the storage where there is none, so that a page may be opened on it, and returns its SQLAlchemy URL."""
-    with lock(settings.work / "storage" / "lock"), quiet_optuna():
+    with lock_file(settings.work / "storage" / "lock"), quiet_optuna():
         storage = _open_storage(settings, SearchOptions().heartbeat_seconds)
     return str(storage.url)
 
@@ -104,16 +106,11 @@ def find_study(settings: Settings, name: str, options: SearchOptions) -> Study:
     return optuna.load_study(storage=storage, study_name=name, pruner=_make_pruner(options))
 
 
-def _claim_inputs(study: Study, inputs: dict[str, Any]) -> None:
+def _claim_inputs(study: Study, inputs: dict[str, Any], options: SearchOptions) -> None:
     """Notes what a new study is of and fills its queue, or checks that an old one is of the same."""
     kept = study.user_attrs.get(_INPUTS)
     if kept is None:
-        if not study.get_trials(deepcopy=False):
-            from bcd.preprocessing.options import PrepareOptions
-
-            points = first_points(PrepareOptions.model_validate(inputs["preparation"]))
-            for point in points[:1] if inputs["search"]["sampler"] == "random" else points:
-                study.enqueue_trial(point)
+        _fill_queue(study, inputs, options)
         study.set_user_attr(_INPUTS, inputs)
         return
     other = sorted(key for key in inputs.keys() | kept.keys() if inputs.get(key) != kept.get(key))
@@ -123,6 +120,50 @@ def _claim_inputs(study: Study, inputs: dict[str, Any]) -> None:
             f"The study {study.study_name} is of another {' and another '.join(other)}: {details}.",
             "Name another study, or give the options and the snapshot that it was begun with.",
         )
+
+
+def _fill_queue(study: Study, inputs: dict[str, Any], options: SearchOptions) -> None:
+    """Puts references, the grid and what earlier studies found best into the queue, but for what is in it."""
+    from bcd.preprocessing.options import PrepareOptions
+
+    preparation = PrepareOptions.model_validate(inputs["preparation"])
+    known = {trial.user_attrs.get("label") for trial in study.get_trials(deepcopy=False)}
+    first: list[tuple[dict[str, Any], TrialKind, str]] = [
+        (point, "reference", name)
+        for name, point in reference_points(preparation).items()
+        if options.dissertation or name != "dissertation"
+    ]
+    if options.sampler == "grid":
+        points = grid_points(options.grid, preparation)
+        first += [(point, "stated", f"grid {number}") for number, point in enumerate(points, 1)]
+        say_progress(f"The grid has {len(points)} different points.")
+    elif options.proposes:
+        first += [(trial.params, "proposed", label) for label, trial in _remember(study, inputs, options)]
+    for point, kind, label in first:
+        if label not in known:
+            study.enqueue_trial(point, user_attrs={"kind": kind, "label": label})
+
+
+def _remember(study: Study, inputs: dict[str, Any], options: SearchOptions) -> list[tuple[str, TrialRecord]]:
+    """Returns the best proposals of the last study that was of the same space and of another snapshot."""
+    import optuna
+
+    most = min(options.remember, options.trials // 2) if options.trials else options.remember
+    storage = study._storage
+    earlier = [each for each in storage.get_all_studies() if _INPUTS in each.user_attrs]
+    for each in sorted(earlier, key=lambda each: each._study_id, reverse=True) if most else []:
+        told = each.user_attrs[_INPUTS]
+        if told["space"] != inputs["space"] or told["snapshot"] == inputs["snapshot"]:
+            continue
+        found = read_trials(optuna.load_study(study_name=each.study_name, storage=storage))
+        best = [trial for trial in found if trial.state == "complete" and trial.allowed and trial.kind != "reference"]
+        best = sorted((trial for trial in best if trial.params), key=lambda trial: -(trial.value or 0.0))[:most]
+        if best:
+            say_progress(
+                f"Tried first: the best of {each.study_name}, {', '.join(f'trial {one.number}' for one in best)}."
+            )
+            return [(f"trial {trial.number} of {each.study_name}", trial) for trial in best]
+    return []
 
 
 def _tell_difference(key: str, kept: Any, asked: Any) -> str:

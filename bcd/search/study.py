@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bcd.errors import BcdError
-from bcd.networks.architecture import PRESETS
-from bcd.progress import say
-from bcd.search.job import Job, make_job, prepare_in_process
+from bcd.networks.architecture import PRESETS, Architecture
+from bcd.progress import say_progress
+from bcd.search.job import Job, make_search_job, prepare_for_trials
 from bcd.search.options import SearchOptions
 from bcd.search.queue import Queue, Standing
 from bcd.search.records import COUNTED, StudyResult, TrialRecord, read_trials
@@ -26,18 +26,19 @@ from bcd.search.refit import (
     enqueue_refits,
     find_front,
     open_refits,
+    plan_default_refits,
     plan_refits,
     read_refits,
-    read_val,
+    read_val_for_refits,
     refits_name,
 )
 from bcd.search.space import Recipe
 from bcd.search.storage import describe_study, open_study, quiet_optuna, study_name
-from bcd.search.trial import open_trials
-from bcd.search.verdict import Gain, choose, measure_gain, tell_verdict
+from bcd.search.trial import open_trials, state_trial
+from bcd.search.verdict import Gain, choose, measure_detectable, measure_gain, tell_detectable, tell_study_verdict
 from bcd.search.workers import Workers
 from bcd.settings import Settings
-from bcd.training.fit import check_evidence
+from bcd.training.fit import check_training_evidence
 from bcd.training.options import TrainOptions
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
     from bcd.evaluation.metrics.sample import Sample
     from bcd.preprocessing.options import PrepareOptions
     from bcd.snapshots.freeze import Snapshot
+
+CountLeft = Callable[[Standing], int]
+"""Returns how many of a queue may run beside those that have ended."""
 
 _GLANCE = 1.0  # seconds between looks at what others do
 
@@ -57,6 +61,7 @@ def run_study(
     options: SearchOptions,
     training: TrainOptions,
     *,
+    stated: Mapping[str, Architecture] | None = None,
     on_trial: Callable[[TrialRecord], None] | None = None,
 ) -> StudyResult:
     """Runs a study to its budget, joins or continues it, or reads it where it is finished.
@@ -69,6 +74,7 @@ def run_study(
         preparation: How its patches are prepared, but for what the space decides.
         options: How far to go.
         training: How networks are trained; a trial takes the epochs of `options`.
+        stated: Architectures to try beside what is proposed, by the names that they are shown by.
         on_trial: Called after every trial that ended while this call ran, whoever did it, but for those that are too
             large.
 
@@ -77,58 +83,92 @@ def run_study(
         BcdError: The study of that name is of something else, its trainings look at no val patient, the limits leave
             no network to try, or no trial finished.
     """
-    prepared = prepare_in_process(settings, snapshot, preparation)
+    prepared = prepare_for_trials(settings, snapshot, preparation)
     if not training.min_val_patients:
         raise BcdError(
             "A study compares by val patients, and its trainings look at none (min_val_patients = 0).",
             "Set `min_val_patients` of [training] to at least 1.",
         )
-    check_evidence(prepared, training)
+    check_training_evidence(prepared, training)
     inputs = describe_study(snapshot, preparation, options, training)
     name = study_name(inputs, options)
-    job = make_job(settings, name, snapshot=snapshot, preparation=preparation, training=training, options=options)
+    job = make_search_job(
+        settings, name, snapshot=snapshot, preparation=preparation, training=training, options=options
+    )
     workers = Workers(options.workers)
     try:
         with quiet_optuna():
             study = open_study(settings, name, options, inputs)
-            _run_trials(settings, study, job, workers, on_trial)
+            tell = _telling(study, on_trial)
+            for label, architecture in (stated or {}).items():
+                state_trial(study, architecture, label)
+            queue, val = open_trials(job, study), read_val_for_refits(prepared)
+            _work_off(queue, job, workers, tell(lambda standing: standing.open["reference"]))
+            detectable = _measure_noise(job, workers, study, val)
+            _work_off(queue, job, workers, tell(lambda standing: _count_left(options, standing, workers.size)))
             trials = read_trials(study)
             if not any(trial.state == "complete" for trial in trials):
                 raise BcdError(f"No trial of {name} finished.", "Lower the learning rate of the training.")
-            gains = _run_refits(settings, job, workers, trials, read_val(prepared))
-            return _sum_up(study, trials, gains, job)
+            gains = _run_refits(job, workers, trials, val)
+            return _sum_up(study, trials, gains, job, detectable)
     finally:
         workers.dismiss()
 
 
-def _run_trials(
-    settings: Settings, study: Study, job: Job, workers: Workers, on_trial: Callable[[TrialRecord], None] | None
-) -> None:
-    """Tries networks until the budget is spent and nobody works on one any more."""
-    options = job.options
-    announced = {trial.number for trial in read_trials(study) if trial.state in COUNTED}
-
-    def count_left(standing: Standing) -> int:
-        if on_trial is not None and standing.ended != len(announced):
-            for trial in read_trials(study):
-                if trial.number not in announced and trial.state in COUNTED:
-                    announced.add(trial.number)
-                    on_trial(trial)
-        if 0 < options.hours <= standing.seconds / 3600:
-            return 0
-        return options.trials - standing.ended if options.trials else workers.size
-
-    _work_off(open_trials(settings, study), job, workers, count_left)
+def _measure_noise(job: Job, workers: Workers, study: Study, val: Sample) -> float | None:
+    """Refits the default before anything is tried, and says what gain the study can see."""
+    options, default = job.options, next((trial for trial in read_trials(study) if trial.number == 0), None)
+    if options.seeds == 1 or not options.best or default is None or default.state != "complete":
+        return None
+    pairs = _refit(job, workers, plan_default_refits(options))
+    whole = [each for each in pairs.values() if each is not None]
+    detectable = measure_detectable(whole, val, candidates=options.best)
+    if detectable is not None:
+        say_progress(tell_detectable(detectable))
+    return detectable
 
 
-def _run_refits(settings: Settings, job: Job, workers: Workers, trials: list[TrialRecord], val: Sample) -> list[Gain]:
+def _telling(study: Study, on_trial: Callable[[TrialRecord], None] | None) -> Callable[[CountLeft], CountLeft]:
+    """Returns what makes of a count one that, on the way, tells of every trial that has ended since now."""
+    told = {trial.number for trial in read_trials(study) if trial.state in COUNTED}
+
+    def tell(count_left: CountLeft) -> CountLeft:
+        def look(standing: Standing) -> int:
+            if on_trial is not None and standing.ended.total() != len(told):
+                for trial in read_trials(study):
+                    if trial.number not in told and trial.state in COUNTED:
+                        told.add(trial.number)
+                        on_trial(trial)
+            return count_left(standing)
+
+        return look
+
+    return tell
+
+
+def _count_left(options: SearchOptions, standing: Standing, at_once: int) -> int:
+    """Returns how many trials may run beside those that have ended, of which at most so many begin at once."""
+    if 0 < options.hours <= standing.seconds / 3600:
+        return 0
+    left = standing.open["reference"] + standing.open["stated"]
+    if not options.proposes:
+        return left
+    return left + (max(options.trials - standing.ended["proposed"], 0) if options.trials else at_once)
+
+
+def _run_refits(job: Job, workers: Workers, trials: list[TrialRecord], val: Sample) -> list[Gain]:
     """Refits the best trials and the default, and measures what each gains."""
-    options = job.options
-    plan = plan_refits(trials, options)
+    plan = plan_refits(trials, job.options)
     if not plan:
         return []
-    study = open_study(settings, refits_name(job.study), options)
-    queue = open_refits(settings, study, options)
+    return _measure_gains(plan, _refit(job, workers, plan), val)
+
+
+def _refit(job: Job, workers: Workers, plan: list[Refit]) -> dict[Refit, NDArray[np.float64] | None]:
+    """Does the refits of a plan that are not done yet, and returns what each found; None: it diverged."""
+    options = job.options
+    study = open_study(job.load_settings(), refits_name(job.study), options)
+    queue = open_refits(job, study)
     enqueue_refits(queue, plan, options)
     _work_off(
         queue,
@@ -136,10 +176,10 @@ def _run_refits(settings: Settings, job: Job, workers: Workers, trials: list[Tri
         workers,
         lambda _standing: len(plan) - len(read_refits(study, plan, options)),
     )
-    return _measure_gains(plan, read_refits(study, plan, options), val)
+    return read_refits(study, plan, options)
 
 
-def _work_off(queue: Queue, job: Job, workers: Workers, count_left: Callable[[Standing], int]) -> None:
+def _work_off(queue: Queue, job: Job, workers: Workers, count_left: CountLeft) -> None:
     """Lets the workers work on a queue until nothing is left that may begin and nobody works on it any more."""
     waited = False
     while True:
@@ -154,7 +194,7 @@ def _work_off(queue: Queue, job: Job, workers: Workers, count_left: Callable[[St
             workers.wait(_GLANCE)
             continue
         if not waited:
-            say(f"Waiting for other workers, at {standing.running} of this study's trials.")
+            say_progress(f"Waiting for other workers, at {standing.running} of this study's trials.")
             waited = True
         time.sleep(_GLANCE)
 
@@ -177,7 +217,9 @@ def _measure_gains(plan: list[Refit], pairs: dict[Refit, NDArray[np.float64] | N
     ]
 
 
-def _sum_up(study: Study, trials: list[TrialRecord], gains: list[Gain], job: Job) -> StudyResult:
+def _sum_up(
+    study: Study, trials: list[TrialRecord], gains: list[Gain], job: Job, detectable: float | None
+) -> StudyResult:
     """Puts together what a finished study found."""
     diverged = any(not gain.default for gain in gains)
     best = choose(gains, default_diverged=diverged)
@@ -190,9 +232,12 @@ def _sum_up(study: Study, trials: list[TrialRecord], gains: list[Gain], job: Job
         training=job.training.model_copy(update={name: getattr(chosen.training, name) for name in searched}),
         best=best,
         trials=trials,
-        note=tell_verdict(gains, best, seeds=job.options.seeds, default_diverged=diverged),
+        note=tell_study_verdict(
+            gains, best, seeds=job.options.seeds, default_diverged=diverged, detectable=detectable
+        ),
         preparation=chosen.preparation,
         gains=gains,
+        detectable=detectable,
         front=find_front(trials),
         importances=_weigh_parameters(study),
     )
@@ -202,11 +247,13 @@ def _weigh_parameters(study: Study) -> dict[str, float]:
     """Returns how much of the val score's variance each parameter explains (PED-ANOVA, Watanabe 2023)."""
     from optuna.importance import get_param_importances
 
-    complete = [trial for trial in study.get_trials(deepcopy=False) if trial.user_attrs.get("end") == "complete"]
+    ended = [trial for trial in study.get_trials(deepcopy=False) if trial.user_attrs.get("end") == "complete"]
+    complete = [trial for trial in ended if trial.params]  # what was stated by hand is no point of the space
     if len({trial.values[0] for trial in complete}) < 4:
         return {}  # nothing to explain
+    common = sorted(set.intersection(*(set(trial.params) for trial in complete)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that few trials say little, which the page on searching says
         # Negative: of a target of our own, the low values are what it explains.
-        weighed = get_param_importances(study, target=lambda trial: -trial.values[0])
+        weighed = get_param_importances(study, params=common, target=lambda trial: -trial.values[0])
     return {str(name): float(weight) for name, weight in weighed.items()}

@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bcd.errors import BcdError
-from bcd.networks.architecture import PRESETS, Architecture, describe
+from bcd.networks.architecture import PRESETS, Architecture, describe_architecture
 from bcd.networks.build import build_network
-from bcd.networks.cost import Cost, measure_cost, measure_latency
-from bcd.progress import say
+from bcd.networks.cost import Cost, measure_network_cost, measure_network_latency
+from bcd.progress import say_progress
 from bcd.search.job import Job
-from bcd.search.queue import DeclinedError, Queue, is_surplus
-from bcd.search.records import origin
+from bcd.search.queue import DeclinedError, Queue, is_surplus_trial
+from bcd.search.records import find_first_attempt_of_trial, kind_of
 from bcd.search.space import Recipe, propose
 from bcd.search.storage import find_study
-from bcd.settings import Settings
 from bcd.training.checkpoint import State
 from bcd.training.fit import train_network
 from bcd.training.loop import CHECKPOINT, DivergedError
@@ -24,6 +23,7 @@ from bcd.training.loop import CHECKPOINT, DivergedError
 if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.samplers import BaseSampler
+    from optuna.trial import FrozenTrial
 
 _TRIES = 50  # proposals in a row that may be too large before the study says that the limits leave nothing
 _ATTEMPTS = 5  # at the same epoch of a trial, after which it is given up: it kills whoever tries it
@@ -46,10 +46,22 @@ def run_trial(job: Job) -> None:
     )
 
 
-def open_trials(settings: Settings, study: Study) -> Queue:
-    """Returns the queue of a study's trials; a retried one lies where it began."""
-    folder = settings.work / str(study.study_name)
-    return Queue(study, folder, lambda trial: folder / f"trial-{origin(trial)}")
+def open_trials(job: Job, study: Study) -> Queue:
+    """Returns the queue of a study's trials: a retried one lies where it began, a reference where all studies' do."""
+
+    def place(trial: FrozenTrial) -> Path:
+        if kind_of(trial) == "reference":
+            return job.reference_folder(str(trial.user_attrs["label"]))
+        return job.folder / f"trial-{find_first_attempt_of_trial(trial)}"
+
+    return Queue(study, job.folder, place)
+
+
+def state_trial(study: Study, architecture: Architecture, label: str) -> None:
+    """Puts an architecture into the queue of a study that somebody wants tried, unless it is in it."""
+    text = architecture.model_dump_json()
+    if all(trial.user_attrs.get("architecture") != text for trial in study.get_trials(deepcopy=False)):
+        study.enqueue_trial({}, user_attrs={"kind": "stated", "label": label, "architecture": text})
 
 
 class _Trial:
@@ -59,7 +71,7 @@ class _Trial:
         settings = job.load_settings()
         self.job, self.options = job, job.options
         self.study = find_study(settings, job.study, self.options)
-        self.queue = open_trials(settings, self.study)
+        self.queue = open_trials(job, self.study)
         self.end = ""
 
     def take(self) -> str:
@@ -69,11 +81,11 @@ class _Trial:
         try:
             self.queue.take(
                 make_sampler=self._make_sampler,
-                may_begin=lambda trial: not is_surplus(self.study, trial.number, self.options.trials),
+                may_begin=lambda trial: not is_surplus_trial(self.study, trial, self.options),
                 objective=self._try,
             )
         except UpdateFinishedTrialError:
-            say("The storage missed this worker for so long that its trial was given to another.")
+            say_progress("The storage missed this worker for so long that its trial was given to another.")
         return self.end
 
     def _make_sampler(self, number: int) -> BaseSampler:
@@ -81,7 +93,7 @@ class _Trial:
 
         # One seed a trial: what is proposed does not depend on where the study was killed.
         seed = self.options.seed + number
-        if self.options.sampler == "random":
+        if self.options.sampler != "tpe":  # a grid proposes nothing
             return RandomSampler(seed=seed)
         return TPESampler(n_startup_trials=_STARTUP, multivariate=True, group=True, seed=seed)
 
@@ -89,30 +101,41 @@ class _Trial:
         """Trains one proposal; what it raises tells Optuna how it ended."""
         from optuna import TrialPruned
 
-        recipe = propose(trial, self.job.training, self.job.preparation)
+        recipe = self._make_recipe(trial)
         training = recipe.training.model_copy(update={"epochs": self.options.epochs})
         recipe = recipe.model_copy(update={"training": training})
         trial.set_user_attr("recipe", recipe.model_dump_json())
         title = f"Trial {self._number(trial)}"
         cost = self._note_cost(trial, recipe.architecture)
         self._count_attempt(trial, title)
-        say(f"{title}: {describe(recipe.architecture)}, learning rate {training.learning_rate:.2g}.")
+        say_progress(
+            f"{title}: {describe_architecture(recipe.architecture)}, learning rate {training.learning_rate:.2g}."
+        )
         try:
             score = self._train(trial, recipe, place, most=self._count_affordable(cost))
         except TrialPruned:
-            say(f"{title} was pruned: it lags behind the others, or costs too much to go on.")
+            say_progress(f"{title} was pruned: it lags behind the others, or costs too much to go on.")
             self._note_end(trial, "pruned")
             raise
         except Exception as error:
             self._note_failure(trial, title, error)
             raise
-        say(f"{title}: val score {score:.3f}.")
+        say_progress(f"{title}: val score {score:.3f}.")
         self._note_end(trial, "complete")
         return (score, float(cost.multiply_adds)) if self.options.objective == "score-and-cost" else score
+
+    def _make_recipe(self, trial: Trial) -> Recipe:
+        """Returns what a trial tries: the network that somebody stated as asked for, or a point of the space."""
+        stated = trial.user_attrs.get("architecture")
+        if stated is None:
+            return propose(trial, self.job.training, self.job.preparation)
+        architecture = Architecture.model_validate_json(stated)
+        return Recipe(architecture=architecture, training=self.job.training, preparation=self.job.preparation)
 
     def _train(self, trial: Trial, recipe: Recipe, place: Path, *, most: int) -> float:
         """Trains on, from where the trial was left, for `most` epochs, and returns the val score."""
         history: list[dict[str, float]] = []
+        is_reference = kind_of(self.queue.frozen(trial)) == "reference"
 
         def report(epoch: int, row: dict[str, float]) -> None:
             history.append(row)
@@ -121,7 +144,8 @@ class _Trial:
                 return  # Optuna takes no reports of two objectives
             if epoch not in self.queue.frozen(trial).intermediate_values:
                 trial.report(row["val_score"], epoch)
-            if epoch < self.options.epochs and (epoch >= most or trial.should_prune()):
+            lags = epoch >= most or (not is_reference and trial.should_prune())
+            if epoch < self.options.epochs and lags:
                 from optuna import TrialPruned
 
                 raise TrialPruned
@@ -130,13 +154,14 @@ class _Trial:
             report(epoch, row)
         prepared = self.job.prepare(recipe.preparation)
         trained = train_network(prepared, recipe.architecture, recipe.training, place, on_epoch=report)
-        trial.set_user_attr("history", trained.history)
+        for epoch, row in enumerate(trained.history[len(history) :], len(history) + 1):  # trained by another study
+            report(epoch, row)
         return trained.val_score
 
     def _count_affordable(self, cost: Cost) -> int:
         """Returns how many epochs of a network cost no more than a whole trial of the largest that may be chosen.
 
-        Only a known network can be larger than that; it is tried for comparison, so it may not eat the budget.
+        Only what is known or stated can be larger than that; it is tried for comparison, so it may not eat the night.
         """
         if not self.options.pruning:
             return self.options.epochs
@@ -150,15 +175,15 @@ class _Trial:
         """Notes what the network costs, as Optuna's constraint too, and ends a proposal that costs too much."""
         from optuna import TrialPruned
 
-        cost = _measure(architecture)
+        cost, frozen = _measure(architecture), self.queue.frozen(trial)
         excess = self._excess(trial, architecture, cost)
         for key, value in (("parameters", cost.parameters), ("multiply_adds", cost.multiply_adds)):
             trial.set_user_attr(key, value)
         trial.set_user_attr("allowed", excess <= 0)
         if not trial.constraints:  # a trial that was killed has it already
             trial.set_constraint("cost", excess)
-        # The two known networks are tried for comparison, whatever they cost.
-        if excess > 0 and "fixed_params" not in self.queue.frozen(trial).system_attrs:
+        # What is known or stated by hand is tried for comparison, whatever it costs.
+        if excess > 0 and kind_of(frozen) != "reference" and "architecture" not in frozen.user_attrs:
             self._note_end(trial, "too large")
             if self.options.objective == "score-and-cost":
                 raise DeclinedError  # with two objectives nothing can be pruned
@@ -181,7 +206,7 @@ class _Trial:
         attempts = attempts + 1 if at == epochs else 1
         trial.set_user_attr("attempts", (epochs, attempts))
         if attempts > _ATTEMPTS:
-            say(f"{title} is given up: its process was killed {_ATTEMPTS} times after epoch {epochs}.")
+            say_progress(f"{title} is given up: its process was killed {_ATTEMPTS} times after epoch {epochs}.")
             self._note_end(trial, "failed")
             raise DeclinedError
 
@@ -191,7 +216,9 @@ class _Trial:
         everyone_s = not isinstance(error, BcdError) or self._number(trial) == 0
         if everyone_s and not diverged and not _is_out_of_memory(error):
             return
-        say(f"{title} failed: {error.what if isinstance(error, BcdError) else 'the device has too little memory.'}")
+        say_progress(
+            f"{title} failed: {error.what if isinstance(error, BcdError) else 'the device has too little memory.'}"
+        )
         self._note_end(trial, "diverged" if diverged else "failed")
         raise DeclinedError from error
 
@@ -200,7 +227,7 @@ class _Trial:
         self.end = end
 
     def _number(self, trial: Trial) -> int:
-        return origin(self.queue.frozen(trial))
+        return find_first_attempt_of_trial(self.queue.frozen(trial))
 
 
 def _finished_epochs(place: Path) -> list[dict[str, float]]:
@@ -215,11 +242,11 @@ def _measure(architecture: Architecture) -> Cost:
 
 @cache
 def _measure_json(architecture: str) -> Cost:
-    return measure_cost(build_network(Architecture.model_validate_json(architecture)))
+    return measure_network_cost(build_network(Architecture.model_validate_json(architecture)))
 
 
 def _time(architecture: Architecture) -> float:
-    return measure_latency(build_network(architecture), _BATCH).milliseconds
+    return measure_network_latency(build_network(architecture), _BATCH).milliseconds
 
 
 def _is_out_of_memory(error: Exception) -> bool:

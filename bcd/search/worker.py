@@ -23,7 +23,7 @@ USER_ERROR = 2
 """Exit code where the last event says what the user can fix."""
 
 
-def work(job: Job) -> None:
+def do_next_trial(job: Job) -> None:
     """Does the next trial of a study, or the next of its refits."""
     from bcd.search.refit import run_refit
     from bcd.search.storage import quiet_optuna
@@ -36,7 +36,7 @@ def work(job: Job) -> None:
             run_refit(job)
 
 
-def main() -> int:
+def run_search_worker() -> int:
     """Does the job that the input tells, and returns the exit code."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever started it, who ends it
     # Libraries print; the output is for events alone.
@@ -48,7 +48,7 @@ def main() -> int:
     sink = PipeSink(events)
     try:
         with show_progress(sink):
-            work(job)
+            do_next_trial(job)
     except BcdError as error:
         sink.send(error=[error.what, error.fix])
         return USER_ERROR
@@ -56,12 +56,12 @@ def main() -> int:
 
 
 def _enter(job: Job) -> None:
-    from bcd.runtime import enter
+    from bcd.runtime import enter_runtime
 
     # Several workers may share a device: none takes all of its memory.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    enter(job.load_settings())
+    enter_runtime(job.load_settings())
 
 
 def _end_with_starter() -> None:
@@ -71,6 +71,6 @@ def _end_with_starter() -> None:
 
 
 if __name__ == "__main__":
-    code = main()
+    code = run_search_worker()
     sys.stdout.flush()
     os._exit(code)  # nothing of value is left to be torn down, and TensorFlow takes its time

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bcd.errors import BcdError
-from bcd.progress import say
+from bcd.progress import say_progress
 from bcd.search.job import Job
 from bcd.search.relay import Relay
 from bcd.search.worker import USER_ERROR
@@ -87,7 +87,7 @@ class Worker:
         written = self._errors.read().decode(errors="replace").strip().splitlines()[-_SHOWN:]
         self._errors.close()
         if code < 0:
-            say(f"A worker was killed (signal {-code}); its trial is tried again.")
+            say_progress(f"A worker was killed (signal {-code}); its trial is tried again.")
         elif code == USER_ERROR:
             raise BcdError(*self._fault)
         elif code:

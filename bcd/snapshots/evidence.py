@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _FIX = "Find out which is right and freeze a new snapshot; no model is evaluated on what it was trained on."
 
 
-def require_evidence(snapshot: Snapshot, split: str, *, min_patients: int, purpose: str) -> None:
+def require_split_evidence(snapshot: Snapshot, split: str, *, min_patients: int, purpose: str) -> None:
     """Refuses a split that has too few patients or one class only.
 
     Args:

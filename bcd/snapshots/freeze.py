@@ -22,13 +22,13 @@ from bcd.files import whole_folder
 from bcd.patches import CANONICAL, Hospital, PatientId, Slide, SnapshotId
 from bcd.settings import Settings
 from bcd.snapshots.evidence import assert_no_leakage
-from bcd.snapshots.manifest import NAME, Manifest, hash_file, make_manifest, read_manifest, write_date
+from bcd.snapshots.manifest import NAME, Manifest, hash_file, make_manifest, read_manifest, write_frozen_date
 from bcd.snapshots.options import SplitOptions
-from bcd.snapshots.rows import LeftOut, count_left_out, read_complete, read_rows
+from bcd.snapshots.rows import LeftOut, count_left_out_of_snapshot, read_complete, read_freezable_rows
 from bcd.snapshots.snapshot import Snapshot
-from bcd.snapshots.splits import record_splits
+from bcd.snapshots.splits import deal_splits_and_record
 from bcd.store.batches import hash_rows
-from bcd.store.catalog import patiently
+from bcd.store.catalog import retry_while_database_away
 from bcd.store.store import Store
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ __all__ = [
     "find_snapshot",
     "freeze_snapshot",
     "load_snapshot",
-    "read_admitted",
+    "preview_snapshot",
     "snapshot_id",
     "write_snapshot",
 ]
@@ -62,7 +62,7 @@ def freeze_snapshot(store: Store, options: SplitOptions) -> Snapshot:
     Raises:
         BcdError: There is no labelled patch, the hospital to hold out has no patient, or the snapshot leaks.
     """
-    patches, left_out, complete = patiently(lambda: _deal_and_read(store, options))
+    patches, left_out, complete = retry_while_database_away(lambda: _deal_and_read(store, options))
     if patches.empty:
         raise BcdError(
             "There is nothing to train on: no admitted patch has a label"
@@ -75,13 +75,13 @@ def freeze_snapshot(store: Store, options: SplitOptions) -> Snapshot:
 def _deal_and_read(store: Store, options: SplitOptions) -> tuple[pd.DataFrame, LeftOut, frozenset[Slide]]:
     # One transaction that writes: nothing is admitted between the dealing and the reading.
     with store.write() as connection:
-        record_splits(connection, options)
+        deal_splits_and_record(connection, options)
         protocol = options.recorded_as
-        patches = read_rows(connection, protocol)
-        return patches, count_left_out(connection, protocol), read_complete(connection, patches)
+        patches = read_freezable_rows(connection, protocol)
+        return patches, count_left_out_of_snapshot(connection, protocol), read_complete(connection, patches)
 
 
-def read_admitted(store: Store, protocol: str = "") -> pd.DataFrame:
+def preview_snapshot(store: Store, protocol: str = "") -> pd.DataFrame:
     """Reads what a snapshot would take now; deals nobody and writes nothing.
 
     Args:
@@ -92,7 +92,7 @@ def read_admitted(store: Store, protocol: str = "") -> pd.DataFrame:
         `Snapshot.patches`; split is missing where a patient is not dealt under the protocol.
     """
     with store.read() as connection:
-        return read_rows(connection, protocol)
+        return read_freezable_rows(connection, protocol)
 
 
 def write_snapshot(
@@ -124,14 +124,14 @@ def write_snapshot(
             _write_patches(patches, partial / _PATCHES)
             manifest = make_manifest(snapshot, options, patches_sha256=hash_file(partial / _PATCHES))
             (partial / NAME).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
-            write_date(partial)
+            write_frozen_date(partial)
     return _open(folder)
 
 
 def load_snapshot(settings: Settings, identity: str) -> Snapshot:
     """Opens a snapshot by its id or by a beginning of it that no other snapshot shares.
 
-    Its list is read and checked; the pixels stay where they are until `read_pixels` maps them.
+    Its list is read and checked; the pixels stay where they are until `read_batch_pixels` maps them.
 
     Raises:
         BcdError: No snapshot, or more than one, begins so; it was damaged or edited; or it leaks.

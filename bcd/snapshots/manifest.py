@@ -19,8 +19,8 @@ from bcd.patches import Slide, SnapshotId, patient_keys
 from bcd.settings import Settings
 from bcd.snapshots.options import SplitOptions
 from bcd.snapshots.rows import LeftOut
-from bcd.snapshots.snapshot import Counts, Snapshot, count_by
-from bcd.snapshots.splits import SPLITS, shares_of
+from bcd.snapshots.snapshot import Counts, Snapshot, count_snapshot_by
+from bcd.snapshots.splits import SPLITS, split_shares
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,7 +91,7 @@ class SnapshotSummary:
 def make_manifest(snapshot: Snapshot, options: SplitOptions, *, patches_sha256: str) -> Manifest:
     """Counts a snapshot's patches and writes down how it was frozen."""
     patches = snapshot.patches
-    by_split = count_by(patches, "split").reindex(list(SPLITS), fill_value=0)
+    by_split = count_snapshot_by(patches, "split").reindex(list(SPLITS), fill_value=0)
     return Manifest(
         id=snapshot.id,
         protocol=options.recorded_as,
@@ -99,10 +99,10 @@ def make_manifest(snapshot: Snapshot, options: SplitOptions, *, patches_sha256: 
         patches_sha256=patches_sha256,
         batches=sorted(patches["batch"].unique()),
         counts=_as_counts(by_split),
-        by_class=_as_counts(count_by(patches, "label")),
-        by_hospital=_as_counts(count_by(patches, "hospital")),
-        by_batch=_as_counts(count_by(patches, "batch")),
-        by_patient=_as_counts(count_by(patches, patient_keys(patches))),
+        by_class=_as_counts(count_snapshot_by(patches, "label")),
+        by_hospital=_as_counts(count_snapshot_by(patches, "hospital")),
+        by_batch=_as_counts(count_snapshot_by(patches, "batch")),
+        by_patient=_as_counts(count_snapshot_by(patches, patient_keys(patches))),
         left_out=snapshot.left_out,
         complete=sorted(snapshot.complete),
     )
@@ -124,7 +124,7 @@ def read_manifest(folder: Path) -> Manifest:
         ) from error
 
 
-def write_date(folder: Path) -> None:
+def write_frozen_date(folder: Path) -> None:
     """Notes in a new snapshot's folder that it is frozen now."""
     (folder / _FROZEN).write_text(json.dumps({"frozen_at": datetime.now(UTC).isoformat()}), "utf-8")
 
@@ -175,7 +175,7 @@ def _summarise(folder: Path) -> SnapshotSummary:
 
 def _describe(options: SplitOptions) -> dict[str, str | float]:
     key = hashlib.sha256(options.key.encode()).hexdigest()[:12]
-    return {"protocol": options.recorded_as, **shares_of(options), "key_fingerprint": key}
+    return {"protocol": options.recorded_as, **split_shares(options), "key_fingerprint": key}
 
 
 def _as_counts(counts: pd.DataFrame) -> Counts:

@@ -42,7 +42,7 @@ _CHUNK = 8192
 _TYPES = dict.fromkeys(COLUMNS, "str") | {"label": "int8", "x": "int64", "y": "int64", "row": "int64"}
 
 
-def read_rows(connection: sa.Connection, protocol: str) -> pd.DataFrame:
+def read_freezable_rows(connection: sa.Connection, protocol: str) -> pd.DataFrame:
     """Returns the patches that a snapshot takes, COLUMNS in canonical order; its index counts from 0."""
     import pandas as pd
 
@@ -65,14 +65,14 @@ def read_complete(connection: sa.Connection, patches: pd.DataFrame) -> frozenset
     return frozenset(slides) & complete_slides(connection).keys()
 
 
-def list_patients(store: Store, protocol: str) -> set[str]:
+def list_freezable_patients(store: Store, protocol: str) -> set[str]:
     """Returns the patients, as "hospital/patient", of whom a snapshot would take a patch now; deals nobody."""
     found = _with_reason(protocol).subquery()
     query = sa.select(found.c.hospital, found.c.patient).where(found.c.reason.is_(None)).distinct()
     return {f"{hospital}/{patient}" for hospital, patient in store.rows(query)}
 
 
-def count_left_out(connection: sa.Connection, protocol: str) -> LeftOut:
+def count_left_out_of_snapshot(connection: sa.Connection, protocol: str) -> LeftOut:
     """Returns how many patients and patches a snapshot leaves out, by reason."""
     found = _with_reason(protocol).subquery()
     query = (

@@ -16,7 +16,7 @@ Counts = dict[str, dict[str, int]]
 """For each group, how many `patients`, `patches` and `positive`."""
 
 
-def count_by(patches: pd.DataFrame, by: str | pd.Series[str]) -> pd.DataFrame:
+def count_snapshot_by(patches: pd.DataFrame, by: str | pd.Series[str]) -> pd.DataFrame:
     """Returns patients, patches and positive for each value of a column, or of a series beside the patches."""
     keys = patient_keys(patches)
     grouped = patches[["label"]].assign(key=keys.factorize()[0]).groupby(patches[by] if isinstance(by, str) else by)
@@ -51,7 +51,7 @@ class Snapshot:
 
     def counts(self) -> pd.DataFrame:
         """Returns patients, patches and positive for each of the four splits, in their order."""
-        return count_by(self.patches, "split").reindex(list(SPLITS), fill_value=0).astype("int64")
+        return count_snapshot_by(self.patches, "split").reindex(list(SPLITS), fill_value=0).astype("int64")
 
     @property
     def batches(self) -> list[str]:

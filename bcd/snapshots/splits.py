@@ -39,11 +39,11 @@ __all__ = [
     "SplitOptions",
     "deal_patients",
     "deal_splits",
-    "furthest_below",
+    "deal_splits_and_record",
+    "pick_split_below_share",
     "published_list",
-    "record_splits",
-    "shares_of",
     "split_of",
+    "split_shares",
     "suggest_protocol",
 ]
 
@@ -91,10 +91,10 @@ def deal_splits(store: Store, options: SplitOptions) -> int:
         BcdError: The hospital to hold out has no patient here.
     """
     with store.write() as connection:
-        return record_splits(connection, options)
+        return deal_splits_and_record(connection, options)
 
 
-def record_splits(connection: sa.Connection, options: SplitOptions) -> int:
+def deal_splits_and_record(connection: sa.Connection, options: SplitOptions) -> int:
     """Does what `deal_splits` does, inside a transaction that writes."""
     dealt, protocol = tables.splits.c, options.recorded_as
     _require_held_out(connection, options)
@@ -122,24 +122,24 @@ def deal_patients(
     Returns:
         Each patient with the split.
     """
-    shares = shares_of(options)
+    shares = split_shares(options)
     counts = Counter(counts)
     dealt = []
     for batch in batches:
         for patient in sorted(batch, key=lambda one: _place(options.key, *one)):
-            split = _fixed(options, *patient) or furthest_below(shares, counts)
+            split = _fixed(options, *patient) or pick_split_below_share(shares, counts)
             counts[split] += 1
             dealt.append((patient, split))
     return dealt
 
 
-def furthest_below(shares: Mapping[str, float], counts: Mapping[str, int]) -> str:
+def pick_split_below_share(shares: Mapping[str, float], counts: Mapping[str, int]) -> str:
     """Returns the split that the next patient goes to: furthest below its share, the first on a tie."""
     total = sum(counts.get(split, 0) for split in shares) + 1
     return max(shares, key=lambda split: round(shares[split] * total - counts.get(split, 0), 9))
 
 
-def shares_of(options: SplitOptions) -> dict[str, float]:
+def split_shares(options: SplitOptions) -> dict[str, float]:
     """Returns the share that each split gets of the patients that a protocol deals; none where it deals nobody."""
     if options.protocol == "cruz-roa-2014":
         return {}

@@ -23,11 +23,11 @@ import numpy as np
 
 from bcd.errors import BcdError
 from bcd.patches import PATCH_PIXELS, Hospital, PatientId
-from bcd.store.annotations import read_annotations
-from bcd.store.areas import Inside, Polygon, covered
-from bcd.store.frames import PATCH_FRAME, Frame, find_frame
+from bcd.store.annotations import read_annotation_file
+from bcd.store.areas import Inside, Polygon, share_of_cells_covered
+from bcd.store.frames import PATCH_FRAME, Frame, find_stored_frame
 from bcd.store.options import LabelOptions
-from bcd.store.patients import find_patient, name_patients, patient_patches
+from bcd.store.patients import find_patient, list_stored_patches, name_stored_patients
 from bcd.store.revisions import LabelImport, revise_labels
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
@@ -62,7 +62,7 @@ class AnnotationImport:
     frame: Frame | None
 
 
-def import_annotations(
+def import_annotated_labels(
     store: Store,
     path: Path,
     options: LabelOptions,
@@ -87,16 +87,16 @@ def import_annotations(
         BcdError: The file cannot be read or is not understood, does not say which slide it is of or is of another
             one, the patient is unknown or withdrawn, or no patch gets a label by it.
     """
-    annotations = read_annotations(path)
+    annotations = read_annotation_file(path)
     where, who, which = _find_slide(store, path, annotations.slides, (hospital, patient, slide))
-    patches = patient_patches(store, where, who)
+    patches = list_stored_patches(store, where, who)
     of_slide = patches[patches["slide"] == which].reset_index(drop=True)
     if of_slide.empty:
         known = ", ".join(sorted(set(patches["slide"])))
         raise BcdError(
             f"Patient {where}/{who} has no slide {which}.", f"Name one of the slides {known} with --slide."
         )
-    frame = find_frame(store, where, who, which)
+    frame = find_stored_frame(store, where, who, which)
     polygons = annotations.polygons
     if beside := _count_beside(polygons, of_slide, frame or PATCH_FRAME):
         why = f"has {beside:,} annotations beside all patches of the slide"
@@ -114,7 +114,7 @@ def import_annotations(
     rows = of_slide.assign(label=label, line=1, identifier=who)[said]
 
     def call(name: str, identifiers: Collection[str]) -> Mapping[str, str] | None:
-        return name_patients(store, Hospital(name), identifiers)
+        return name_stored_patients(store, Hospital(name), identifiers)
 
     labels = revise_labels(store, path.name, rows, call, sign_off=sign_off)
     return AnnotationImport(labels, **counts, others=annotations.others, frame=frame)
@@ -146,7 +146,8 @@ def decide_labels(
         return is_positive(inside) & inside("negative")
 
     positive, looked_at, both = (
-        covered(on_grid, columns, rows, wanted).round(2) for wanted in (is_positive, is_looked_at, is_both)
+        share_of_cells_covered(on_grid, columns, rows, wanted).round(2)
+        for wanted in (is_positive, is_looked_at, is_both)
     )
     in_full = looked_at == 1
     decided = np.select(

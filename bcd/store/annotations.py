@@ -63,8 +63,8 @@ class Annotations:
     slides: frozenset[tuple[str, str, str]]
 
 
-def name_patch(hospital: str, patient: str, slide: str, x: int, y: int) -> str:
-    """Returns what an exported patch is called, from which `read_annotations` knows whose it is."""
+def name_annotated_patch(hospital: str, patient: str, slide: str, x: int, y: int) -> str:
+    """Returns what an exported patch is called, from which `read_annotation_file` knows whose it is."""
     return f"{hospital}/{PatchName(PatientId(patient), SlideId(slide), x, y, None).format().removesuffix('.png')}"
 
 
@@ -73,7 +73,7 @@ def kind_of(name: str) -> Kind | None:
     return KINDS.get(" ".join(re.sub(r"[-_]", " ", name).rstrip("*").casefold().split()))
 
 
-def read_annotations(path: Path) -> Annotations:
+def read_annotation_file(path: Path) -> Annotations:
     """Reads a file of annotations.
 
     Raises:

@@ -45,7 +45,7 @@ class Polygon:
         return np.concatenate([np.hstack([ring, np.roll(ring, -1, axis=0)]) for ring in self.rings])
 
 
-def covered(
+def share_of_cells_covered(
     polygons: Sequence[Polygon],
     columns: NDArray[np.int64],
     rows: NDArray[np.int64],

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from bcd.errors import BcdError
 from bcd.files import keep_folder, whole_folder
 from bcd.patches import CANONICAL, BatchId
-from bcd.progress import track
+from bcd.progress import track_progress
 from bcd.settings import Settings
-from bcd.store.erasures import assert_not_erased
-from bcd.store.spool import PATCH_SHAPE, Spool, write_header
+from bcd.store.erasures import assert_batch_not_erased
+from bcd.store.spool import PATCH_SHAPE, Spool, write_pixels_header
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +55,7 @@ def hash_rows(rows: pd.DataFrame, columns: Iterable[str], chunk: int = 16_384) -
     return digest.hexdigest()
 
 
-def batch_id(index: pd.DataFrame) -> BatchId:
+def hash_batch(index: pd.DataFrame) -> BatchId:
     """Returns the content hash of a batch from its index, whose rows are in canonical order."""
     return BatchId(hash_rows(index, [*CANONICAL, "label", "pixel_sha256"]))
 
@@ -72,7 +72,7 @@ def write_batch(settings: Settings, index: pd.DataFrame, spool: Spool, spool_row
     Returns:
         The batch's content hash.
     """
-    identity = batch_id(index)
+    identity = hash_batch(index)
     folder = settings.batches / identity
     if folder.exists():
         return identity
@@ -94,8 +94,8 @@ def _write_index(index: pd.DataFrame, folder: Path) -> None:
 
 
 def _copy_pixels(file: BinaryIO, pixels: NDArray[np.uint8], rows: NDArray[np.int64], chunk: int = 1024) -> None:
-    write_header(file, len(rows))
-    with track("Writing patches", total=len(rows)) as advance:
+    write_pixels_header(file, len(rows))
+    with track_progress("Writing patches", total=len(rows)) as advance:
         for start in range(0, len(rows), chunk):
             part = rows[start : start + chunk]
             file.write(pixels[part].tobytes())
@@ -118,7 +118,7 @@ def open_pixels(settings: Settings, batch: str) -> np.ndarray:
         ) from error
 
 
-def read_pixels(settings: Settings, patches: pd.DataFrame) -> np.ndarray:
+def read_batch_pixels(settings: Settings, patches: pd.DataFrame) -> np.ndarray:
     """Reads the pixels of patches, in the order of the frame.
 
     Args:
@@ -134,6 +134,6 @@ def read_pixels(settings: Settings, patches: pd.DataFrame) -> np.ndarray:
     pixels = np.empty((len(patches), *PATCH_SHAPE), np.uint8)
     rows = patches["row"].to_numpy(dtype=np.int64)
     for batch, places in patches.reset_index(drop=True).groupby("batch", sort=False).indices.items():
-        assert_not_erased(settings, str(batch), rows[places])
+        assert_batch_not_erased(settings, str(batch), rows[places])
         pixels[places] = open_pixels(settings, str(batch))[rows[places]]
     return pixels

@@ -13,7 +13,7 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from bcd.errors import BcdError, UnavailableError
-from bcd.progress import say
+from bcd.progress import say_progress
 
 BUSY_SECONDS = 60
 """How long a writer of SQLite waits for another process's transaction."""
@@ -39,7 +39,7 @@ _NEVER_THERE = ("authentication failed", "does not exist", "no pg_hba.conf entry
 T = TypeVar("T")
 
 
-def patiently(action: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T:
+def retry_while_database_away(action: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T:
     """Runs an action that may be repeated, again and again while the database is away.
 
     Args:
@@ -57,7 +57,7 @@ def patiently(action: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T:
         except sa.exc.DBAPIError as error:
             if _is_unwritable(error):
                 raise UnavailableError(
-                    f"The catalog cannot be written ({reason_of(error)}).",
+                    f"The catalog cannot be written ({database_reason(error)}).",
                     "Make room, fix its permissions or end what locks it, and run the same command again:"
                     " nothing is half done.",
                 ) from error
@@ -66,16 +66,16 @@ def patiently(action: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T:
             deadline = deadline or time.monotonic() + seconds
             if time.monotonic() + pause > deadline:
                 raise UnavailableError(
-                    f"The database has been away for {seconds:.0f} s ({reason_of(error)}).",
+                    f"The database has been away for {seconds:.0f} s ({database_reason(error)}).",
                     "Bring it back and run the same command again: nothing is half done.",
                 ) from error
         if pause == 0.1:
-            say("The database is away; trying again.")
+            say_progress("The database is away; trying again.")
         time.sleep(pause)
         pause = min(2 * pause, 2.0)
 
 
-def engine_name(url: str) -> str:
+def name_catalog(url: str) -> str:
     """Returns a database URL without its password, for messages."""
     try:
         return sa.make_url(url).render_as_string(hide_password=True)
@@ -83,7 +83,7 @@ def engine_name(url: str) -> str:
         return "named by BCD_CATALOG_URL"
 
 
-def reason_of(error: Exception) -> str:
+def database_reason(error: Exception) -> str:
     """Returns what the database said, in one line."""
     return " ".join(str(getattr(error, "orig", error)).split()).rstrip(".")
 
@@ -125,14 +125,14 @@ def connect(url: str) -> sa.Engine:
         return engine
     if kind not in {"postgresql", "postgres"}:
         raise BcdError(
-            f"The catalog {engine_name(url)} is of a kind that bcd does not know.",
+            f"The catalog {name_catalog(url)} is of a kind that bcd does not know.",
             "BCD_CATALOG_URL is empty (SQLite in BCD_HOME) or postgresql://USER:PASSWORD@HOST/DATABASE.",
         )
     try:
         return sa.create_engine(address.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
     except ModuleNotFoundError as error:
         raise BcdError(
-            f"The catalog {engine_name(url)} needs psycopg, which is not installed.",
+            f"The catalog {name_catalog(url)} needs psycopg, which is not installed.",
             "Run `pip install 'bcd[postgres]'`.",
         ) from error
 

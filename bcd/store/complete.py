@@ -1,11 +1,12 @@
 """Complete slides: those of which every patch with tissue was handed over.
 
 bcd makes a slide complete where it cuts it into patches itself; a hospital declares it with the delivery, or later
-(`declare_complete`), which has the last word. It is never guessed from the number of patches: what looks at a patch's
-neighbours may be fitted and evaluated on these slides alone.
+(`declare_complete_slides`), which has the last word. It is never guessed from the number of patches: what looks at a
+patch's neighbours may be fitted and evaluated on these slides alone.
 
 Examples:
-    >>> declare_complete(store, "8867", hospital="east", sign_off=SignOff("Dr Lee", "whole slide"))  # doctest: +SKIP
+    >>> sign_off = SignOff("Dr Lee", "the whole slide was cut")
+    >>> declare_complete_slides(store, "8867", hospital="east", sign_off=sign_off)  # doctest: +SKIP
     [('east', '8867', '5')]
 """
 
@@ -35,14 +36,14 @@ class CompleteSlide(NamedTuple):
     origin: Origin
 
 
-def list_complete(store: Store) -> dict[Slide, Origin]:
+def list_complete_slides(store: Store) -> dict[Slide, Origin]:
     """Returns the complete slides by hospital, patient and slide, and why each is complete."""
     with store.read() as connection:
         return complete_slides(connection)
 
 
 def complete_slides(connection: sa.Connection, person: tuple[str, str] | None = None) -> dict[Slide, Origin]:
-    """As `list_complete`, within a transaction; of one hospital and patient, or of all."""
+    """As `list_complete_slides`, within a transaction; of one hospital and patient, or of all."""
     delivered, said = tables.complete_slides.c, tables.completeness.c
     query = sa.select(delivered.hospital, delivered.patient, delivered.slide, delivered.origin)
     later = sa.select(said.hospital, said.patient, said.slide, said.complete).order_by(said.number)
@@ -64,7 +65,7 @@ def find_complete(store: Store, hospital: str, patient: str) -> frozenset[Slide]
         return frozenset(complete_slides(connection, (hospital, patient)))
 
 
-def declare_complete(
+def declare_complete_slides(
     store: Store,
     patient: str,
     *,

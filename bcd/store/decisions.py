@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from bcd.patches import SnapshotId
 from bcd.store import tables
-from bcd.store.catalog import patiently
+from bcd.store.catalog import retry_while_database_away
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 
@@ -65,7 +65,7 @@ class Decision:
         return self.verdict == "PROMOTE" and self.kind not in {"recheck", "look"} and not self.awaits_approval
 
 
-def record_decision(store: Store, decision: Decision) -> None:
+def store_decision(store: Store, decision: Decision) -> None:
     """Appends a decision; the same key twice changes nothing."""
     table = tables.gate_decisions
 
@@ -74,25 +74,25 @@ def record_decision(store: Store, decision: Decision) -> None:
             if connection.execute(sa.select(table.c.number).where(table.c.key == decision.key)).first() is None:
                 connection.execute(sa.insert(table).values(_row(decision)))
 
-    patiently(append)
+    retry_while_database_away(append)
 
 
-def list_decisions(store: Store) -> list[Decision]:
+def list_stored_decisions(store: Store) -> list[Decision]:
     """Returns all decisions, oldest first."""
     query = sa.select(tables.gate_decisions).order_by(tables.gate_decisions.c.number)
     return [_read(row._mapping) for row in store.rows(query)]
 
 
-def find_decision(store: Store, key: str) -> Decision | None:
+def find_stored_decision(store: Store, key: str) -> Decision | None:
     """Returns the decision of this key, or None."""
     query = sa.select(tables.gate_decisions).where(tables.gate_decisions.c.key == key)
     return next((_read(row._mapping) for row in store.rows(query)), None)
 
 
-def list_looks(store: Store, gate_digest: str) -> list[Decision]:
+def list_stored_looks(store: Store, gate_digest: str) -> list[Decision]:
     """Returns the decisions for which these very gate patients were looked at before, oldest first."""
     # By hand rather than in SQL: JSON is asked otherwise on SQLite and PostgreSQL, and there are few.
-    decisions = list_decisions(store)
+    decisions = list_stored_decisions(store)
     return [one for one in decisions if one.kind in LOOKS and one.evidence.get("gate_digest") == gate_digest]
 
 

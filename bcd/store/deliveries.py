@@ -12,10 +12,10 @@ import sqlalchemy as sa
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from bcd.patches import CELL, BatchId, Hospital
-from bcd.progress import track
+from bcd.progress import track_progress
 from bcd.store import tables
 from bcd.store.complete import CompleteSlide, record_complete
-from bcd.store.frames import SlideFrame, record_frames
+from bcd.store.frames import SlideFrame, store_frames
 from bcd.store.known import KnownPatch, StainRecord, in_chunks
 from bcd.store.sign_off import LONGEST, SignOff
 from bcd.store.store import Store
@@ -153,7 +153,7 @@ def record_delivery(store: Store, settlement: Settlement, confirm: Callable[[], 
             number = _insert_batch(connection, record, settlement.index)
             _insert(connection, tables.stains, ({"batch": number, **vars(stain)} for stain in settlement.stains))
             record_complete(connection, record.hospital, number, list(settlement.complete))
-            record_frames(connection, record.hospital, number, settlement.frames)
+            store_frames(connection, record.hospital, number, settlement.frames)
         written = ("name", "rule", "message", "sha256", "kept")
         refusals = ({name: getattr(one, name) for name in written} for one in settlement.refusals)
         _insert(connection, tables.refusals, ({"delivery": record.id, **refusal} for refusal in refusals))
@@ -198,7 +198,7 @@ def _insert_batch(connection: sa.Connection, record: Delivery, index: pd.DataFra
     new = sorted(set(index["patient"].unique()) - known)
     patients = ({"hospital": record.hospital, "patient": one, "first_batch": number} for one in new)
     _insert(connection, tables.patients, patients)
-    with track("Entering patches", total=len(index)) as advance:
+    with track_progress("Entering patches", total=len(index)) as advance:
         for start in range(0, len(index), CHUNK):
             part = index.iloc[start : start + CHUNK]
             _insert_patches(connection, part, batch=number, first_row=start)

@@ -32,17 +32,17 @@ class PatientCounts(NamedTuple):
     unlabelled: int
 
 
-def list_deliveries(store: Store) -> list[Delivery]:
+def list_stored_deliveries(store: Store) -> list[Delivery]:
     """Returns all deliveries in the order of their admission."""
     return _read(store, sa.true())
 
 
 def list_batches(store: Store) -> list[Delivery]:
     """Returns the deliveries that brought a batch, in the order of their admission."""
-    return [each for each in list_deliveries(store) if each.batch is not None]
+    return [each for each in list_stored_deliveries(store) if each.batch is not None]
 
 
-def find_delivery(store: Store, identity: str) -> Delivery | None:
+def find_stored_delivery(store: Store, identity: str) -> Delivery | None:
     """Returns what became of a delivery, or None where it is new."""
     return next(iter(_read(store, tables.deliveries.c.id == identity)), None)
 
@@ -81,13 +81,13 @@ def _read(store: Store, condition: sa.ColumnElement[bool]) -> list[Delivery]:
     ]
 
 
-def match_delivery(store: Store, text: str) -> Delivery:
+def match_stored_delivery(store: Store, text: str) -> Delivery:
     """Finds a delivery by its id, its batch's id, the beginning of either, or its name.
 
     Raises:
         BcdError: There is none, or several (which are listed).
     """
-    every = list_deliveries(store)
+    every = list_stored_deliveries(store)
     found = [each for each in every if text in (each.id, each.batch, each.name)]
     if not found and text:
         found = [each for each in every if each.id.startswith(text) or (each.batch or "").startswith(text)]
@@ -107,7 +107,7 @@ def _title(each: Delivery) -> str:
     return f"{each.id[:12]} ({each.name} of {each.hospital}, {each.admitted_at:%Y-%m-%d %H:%M}{batch})"
 
 
-def list_refused(
+def list_stored_refusals(
     store: Store,
     delivery: str,
     *,
@@ -145,7 +145,7 @@ def list_refused(
     ]
 
 
-def refusal_numbers(store: Store, delivery: str) -> dict[str, list[tuple[int, int]]]:
+def number_stored_refusals(store: Store, delivery: str) -> dict[str, list[tuple[int, int]]]:
     """Returns, by rule, refused files' places in the delivery's list, from 1, and their numbers in the catalog."""
     refusals = tables.refusals.c
     query = sa.select(refusals.number, refusals.rule).where(refusals.delivery == delivery).order_by(refusals.number)
@@ -155,7 +155,7 @@ def refusal_numbers(store: Store, delivery: str) -> dict[str, list[tuple[int, in
     return dict(found)
 
 
-def count_by_patient(store: Store, batch: str) -> list[PatientCounts]:
+def count_batch_by_patient(store: Store, batch: str) -> list[PatientCounts]:
     """Returns the patients of a batch with their counts, in the order of their identifiers."""
     patches = tables.patches.c
     query = (
@@ -173,7 +173,7 @@ def count_by_patient(store: Store, batch: str) -> list[PatientCounts]:
     return [PatientCounts(*row) for row in store.rows(query)]
 
 
-def find_admitted(store: Store, hospital: Hospital, name: PatchName) -> tuple[str, int] | None:
+def find_batch_of_patch(store: Store, hospital: Hospital, name: PatchName) -> tuple[str, int] | None:
     """Returns the batch that holds a patch of this place, and its row there; None where none does."""
     patches = tables.patches.c
     query = (

@@ -40,13 +40,13 @@ class ErasedRows:
     rows: list[int]
 
 
-def assert_not_erased(settings: Settings, batch: str, rows: NDArray[np.int64]) -> None:
+def assert_batch_not_erased(settings: Settings, batch: str, rows: NDArray[np.int64]) -> None:
     """Refuses to read rows of a batch whose pixels were erased; costs one look for a file where none were.
 
     Raises:
         BcdError: The pixels of a row are gone; the withdrawal is named.
     """
-    for erased in list_erased(settings, batch):
+    for erased in _list_erased(settings, batch):
         if np.isin(rows, erased.rows).any():
             raise BcdError(
                 f"Pixels of patient {erased.hospital}/{erased.patient} in batch {batch[:12]} were erased:"
@@ -55,7 +55,7 @@ def assert_not_erased(settings: Settings, batch: str, rows: NDArray[np.int64]) -
             )
 
 
-def list_erased(settings: Settings, batch: str) -> list[ErasedRows]:
+def _list_erased(settings: Settings, batch: str) -> list[ErasedRows]:
     """Returns what was erased of a batch, by patient."""
     try:
         text = (settings.batches / batch / MARK).read_text("utf-8")
@@ -64,20 +64,20 @@ def list_erased(settings: Settings, batch: str) -> list[ErasedRows]:
     return [ErasedRows(**entry) for entry in json.loads(text)]
 
 
-def mark_erased(settings: Settings, batch: str, erased: list[ErasedRows]) -> None:
+def mark_batch_erased(settings: Settings, batch: str, erased: list[ErasedRows]) -> None:
     """Adds patients to what a batch says of its erased rows."""
-    known = {(one.hospital, one.patient): one for one in [*list_erased(settings, batch), *erased]}
+    known = {(one.hospital, one.patient): one for one in [*_list_erased(settings, batch), *erased]}
     entries = [vars(known[person]) for person in sorted(known)]
     with whole_file(settings.batches / batch / MARK) as partial:
         partial.write_text(json.dumps(entries, indent=2) + "\n", "utf-8")
 
 
-def is_erased(settings: Settings, batch: str, rows: list[int]) -> bool:
+def is_batch_row_erased(settings: Settings, batch: str, rows: list[int]) -> bool:
     """Whether the pixels of these rows are zeros."""
     return not any(_map(settings, batch)[row].any() for row in rows)
 
 
-def erase_pixels(settings: Settings, batch: str, erased: Mapping[tuple[str, str], list[int]]) -> None:
+def erase_batch_pixels(settings: Settings, batch: str, erased: Mapping[tuple[str, str], list[int]]) -> None:
     """Writes a batch's pixels anew, with zeros in the rows of these patients; the file is the old or the new one."""
     path = settings.batches / batch / "pixels.npy"
     pixels = _map(settings, batch)

@@ -96,7 +96,7 @@ def declare_hospital(store: Store, hospital: str, identifiers: Identifiers, sign
     return known
 
 
-def allow_coarse(store: Store, hospital: str, coarsest: Microns, sign_off: SignOff) -> HospitalRecord:
+def store_coarse_limit(store: Store, hospital: str, coarsest: Microns, sign_off: SignOff) -> HospitalRecord:
     """Sets how coarse the finest level of a hospital's slides may be.
 
     Args:
@@ -108,7 +108,7 @@ def allow_coarse(store: Store, hospital: str, coarsest: Microns, sign_off: SignO
     Raises:
         BcdError: The hospital is not declared, or no slide can be so coarse.
     """
-    known = find_declared(store, hospital)
+    known = find_declared_hospital(store, hospital)
     if not COARSEST <= coarsest <= MOST_COARSE:
         raise BcdError(
             f"{coarsest:g} µm/px is no limit for slides.", f"Give one from {COARSEST:g} to {MOST_COARSE:g} µm/px."
@@ -118,10 +118,10 @@ def allow_coarse(store: Store, hospital: str, coarsest: Microns, sign_off: SignO
     with store.write() as connection:
         connection.execute(sa.update(columns).where(columns.c.hospital == known.hospital).values(coarsest=coarsest))
         connection.execute(sa.insert(tables.coarse_limits).values(row))
-    return find_declared(store, hospital)
+    return find_declared_hospital(store, hospital)
 
 
-def find_declared(store: Store, hospital: str) -> HospitalRecord:
+def find_declared_hospital(store: Store, hospital: str) -> HospitalRecord:
     """Returns a declared hospital.
 
     Raises:

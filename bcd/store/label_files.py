@@ -24,7 +24,7 @@ import numpy as np
 
 from bcd.errors import BcdError
 from bcd.patches import CELL, PatchName
-from bcd.store.table_files import as_whole, read_table, rename_columns
+from bcd.store.table_files import parse_table_integers, read_table_file, rename_table_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +62,7 @@ _SHOWN = 5
 _FIX = "Give columns patient, slide, x, y (or name) and label, as CSV with a header or as Parquet."
 
 
-def read_labels(path: Path, hospital: str, call: Call) -> pd.DataFrame:
+def read_label_table(path: Path, hospital: str, call: Call) -> pd.DataFrame:
     """Reads a table of labels.
 
     Args:
@@ -77,7 +77,7 @@ def read_labels(path: Path, hospital: str, call: Call) -> pd.DataFrame:
     Raises:
         BcdError: The file is no such table, or rows of it are faulty; the first of them are named.
     """
-    table = rename_columns(path, read_table(path), {**PLACE_NAMES, "label": _LABEL_NAMES}).reset_index()
+    table = rename_table_columns(path, read_table_file(path), {**PLACE_NAMES, "label": _LABEL_NAMES}).reset_index()
     missing = [name for name in ("label", *PLACES) if name not in table.columns]
     by_name = "name" in table.columns and missing and "label" not in missing
     if missing and not by_name:
@@ -86,9 +86,9 @@ def read_labels(path: Path, hospital: str, call: Call) -> pd.DataFrame:
     table["hospital"] = _complete_hospitals(path, table, hospital)
     is_patch = None
     if by_name:
-        names = read_names(table["name"])
+        names = read_patch_names(table["name"])
         table[PLACES], is_patch = names[PLACES], names["is_patch"]
-    table["identifier"] = as_whole(table["patient"])
+    table["identifier"] = parse_table_integers(table["patient"])
     hides = _name_patients(table, call)
     faults: dict[int, str] = {}
 
@@ -101,35 +101,35 @@ def read_labels(path: Path, hospital: str, call: Call) -> pd.DataFrame:
         note("patient", table["identifier"] == "", "")
     else:
         note("name", ~is_patch, "not a patch's file name")
-    table["slide"] = as_whole(table["slide"].str.replace(r"^idx[ _]?", "", case=False, regex=True))
+    table["slide"] = parse_table_integers(table["slide"].str.replace(r"^idx[ _]?", "", case=False, regex=True))
     for column in ("x", "y"):
-        whole = as_whole(table[column])
+        whole = parse_table_integers(table[column])
         faulty = ~whole.str.fullmatch("[0-9]{1,7}")
         note(column, faulty, "not a whole number of pixels")
         table[column] = whole.mask(faulty, "0").astype("int64")
-    label = as_labels(table["label"])
+    label = parse_label_texts(table["label"])
     note("label", label.isna() & (table["label"] != ""), "which is not understood")
     is_of_labels = any(fault.startswith("label is") for fault in faults.values())
     said = f"{ACCEPTED}; an empty one is taken back. " if is_of_labels else ""
-    refuse_faults(path.name, faults, f"{said}Correct the file, and try again.")
+    refuse_label_faults(path.name, faults, f"{said}Correct the file, and try again.")
     rows: pd.DataFrame = table.assign(label=label)[COLUMNS]
     _refuse_contradictions(path.name, rows)
     return rows
 
 
-def as_labels(texts: pd.Series[str]) -> pd.Series[int]:
+def parse_label_texts(texts: pd.Series[str]) -> pd.Series[int]:
     """Returns labels as Int8, NA where a text is neither empty nor understood, or empty.
 
     `none` is no IDC beside words; beside digits it may be a missing value, and is not understood.
     """
-    plain = as_whole(texts).str.casefold().str.replace(r"[\s_()]+", "", regex=True)
+    plain = parse_table_integers(texts).str.casefold().str.replace(r"[\s_()]+", "", regex=True)
     labels = plain.map(_WORDS)
     if plain.isin(["0", "1"]).any():
         labels = labels.mask(plain == "none")
     return labels.astype("Int8")
 
 
-def read_names(texts: pd.Series[str]) -> pd.DataFrame:
+def read_patch_names(texts: pd.Series[str]) -> pd.DataFrame:
     """Reads file names of patches, with folders of any system before them, and with any ending or none.
 
     Returns:
@@ -150,7 +150,7 @@ def read_names(texts: pd.Series[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*PLACES, "label", "is_patch"], index=texts.index)
 
 
-def refuse_faults(name: str, faults: Mapping[int, str], fix: str) -> None:
+def refuse_label_faults(name: str, faults: Mapping[int, str], fix: str) -> None:
     """Refuses a file of which lines are faulty.
 
     Args:
@@ -178,7 +178,7 @@ def _refuse_contradictions(name: str, rows: pd.DataFrame) -> None:
         int(line): f"another line says something else of {patient}_idx{slide}_x{x}_y{y}"
         for line, patient, slide, x, y in rows.loc[said > 1, ["line", *PLACES]].to_numpy().tolist()
     }
-    refuse_faults(name, faults, "Correct the file, and try again.")
+    refuse_label_faults(name, faults, "Correct the file, and try again.")
 
 
 def _describe(column: str, value: str, what: str, *, hides: bool) -> str:

@@ -40,13 +40,15 @@ class LedgerEntry:
     error: str | None = None
 
 
-def record_score(store: Store, entry: LedgerEntry) -> None:
+def record_in_ledger(store: Store, entry: LedgerEntry) -> None:
     """Appends an entry."""
     with store.write() as connection:
         connection.execute(sa.insert(tables.ledger).values(**vars(entry)))
 
 
-def find_score(store: Store, hospital: Hospital, patient: PatientId, bundle: str, content: str) -> LedgerEntry | None:
+def find_in_ledger(
+    store: Store, hospital: Hospital, patient: PatientId, bundle: str, content: str
+) -> LedgerEntry | None:
     """Returns the latest entry that says this patient, with these patches, was scored with this bundle."""
     column = tables.ledger.c
     query = (
@@ -59,7 +61,7 @@ def find_score(store: Store, hospital: Hospital, patient: PatientId, bundle: str
     return next((LedgerEntry(**row._mapping) for row in store.rows(query)), None)
 
 
-def list_scores(store: Store, limit: int | None = None) -> list[LedgerEntry]:
+def list_ledger(store: Store, limit: int | None = None) -> list[LedgerEntry]:
     """Returns the newest entries first, at most `limit` of them."""
     query = sa.select(*_COLUMNS).order_by(tables.ledger.c.number.desc()).limit(limit)
     return [LedgerEntry(**row._mapping) for row in store.rows(query)]

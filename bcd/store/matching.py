@@ -85,13 +85,13 @@ class Explanation:
     pairs: list[tuple[str, str]]
 
 
-def find_rows(rows: pd.DataFrame, patches: pd.DataFrame) -> NDArray[np.bool_]:
+def find_matched_rows(rows: pd.DataFrame, patches: pd.DataFrame) -> NDArray[np.bool_]:
     """Tells which rows name one of the patches, both by `CELL`, shape (rows,)."""
     merged = rows[CELL].merge(patches[CELL].drop_duplicates(), on=CELL, how="left", indicator=True)
     return np.asarray(merged["_merge"] == "both")
 
 
-def match_rows(
+def match_table_rows(
     name: str,
     where: str,
     rows: pd.DataFrame,
@@ -118,7 +118,7 @@ def match_rows(
     if is_found.all():
         return Match(len(rows), 0, "")
     lost = rows[~is_found]
-    found = explain(lost, patches, call)
+    found = explain_unmatched_rows(lost, patches, call)
     likely = f" Likely cause: {found.cause}." if found.cause else ""
     if is_found.any():
         line, first = lost["line"].iloc[0], _title(lost[_CELL].iloc[0].tolist())
@@ -135,7 +135,7 @@ def match_rows(
     )
 
 
-def explain(lost: pd.DataFrame, patches: pd.DataFrame, call: Call) -> Explanation:
+def explain_unmatched_rows(lost: pd.DataFrame, patches: pd.DataFrame, call: Call) -> Explanation:
     """Looks for the difference between rows and patches that explains why they do not meet.
 
     Args:

@@ -43,7 +43,7 @@ class PatientSummary:
     scored_at: datetime | None
 
 
-def list_names(store: Store, beginning: str, limit: int = 100) -> list[str]:
+def list_patient_names(store: Store, beginning: str, limit: int = 100) -> list[str]:
     """Returns the first patients whose identifier begins so, each once."""
     column = tables.patients.c.patient
     query = sa.select(column).where(column.startswith(beginning, autoescape=True)).distinct().order_by(column)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def patient_patches(store: Store, hospital: Hospital, patient: PatientId) -> pd.DataFrame:
+def list_stored_patches(store: Store, hospital: Hospital, patient: PatientId) -> pd.DataFrame:
     """Returns all patches of one patient in canonical order (slide, y, x).
 
     Returns:
@@ -108,11 +108,11 @@ def find_patient(store: Store, patient: str, hospital: str | None) -> tuple[Hosp
     """
     name = PatientId(patient)
     if hospital is not None:
-        name = name_patients(store, Hospital(hospital), [patient])[patient]
+        name = name_stored_patients(store, Hospital(hospital), [patient])[patient]
     return find_hospital(store, name, hospital), name
 
 
-def name_patients(store: Store, hospital: Hospital, identifiers: Iterable[str]) -> dict[str, PatientId]:
+def name_stored_patients(store: Store, hospital: Hospital, identifiers: Iterable[str]) -> dict[str, PatientId]:
     """Returns how the store calls the patients that a person or a file names.
 
     Of a raw hospital, what is no patient of the store is taken for the hospital's own identifier.

@@ -26,11 +26,11 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from bcd.errors import BcdError
-from bcd.files import lock
+from bcd.files import lock_file
 from bcd.patches import Hospital, PatientId
 from bcd.settings import Settings
 from bcd.store import tables
-from bcd.store.hospitals import find_declared
+from bcd.store.hospitals import find_declared_hospital
 from bcd.store.store import Store
 
 KEY_BYTES = 32
@@ -72,7 +72,7 @@ def open_pseudonyms(store: Store, hospital: Hospital) -> Pseudonyms | None:
     Raises:
         BcdError: The hospital is not declared, or the key is missing, damaged, another one, or inside BCD_HOME.
     """
-    if find_declared(store, hospital).identifiers == "pseudonyms":
+    if find_declared_hospital(store, hospital).identifiers == "pseudonyms":
         return None
     path = key_path(store.settings)
     with store.lock("pseudonyms"):
@@ -81,7 +81,7 @@ def open_pseudonyms(store: Store, hospital: Hospital) -> Pseudonyms | None:
             _make_key(path)
         key = _read_key(path, expected)
         if expected.get(hospital) is None:
-            _record_fingerprint(store, hospital, fingerprint(key))
+            _record_fingerprint(store, hospital, fingerprint_pseudonym_key(key))
     return Pseudonyms(hospital, key)
 
 
@@ -94,7 +94,7 @@ def borrow_pseudonyms(store: Store, hospital: Hospital) -> Pseudonyms | None:
     Raises:
         BcdError: As `open_pseudonyms`.
     """
-    if find_declared(store, hospital).identifiers == "pseudonyms":
+    if find_declared_hospital(store, hospital).identifiers == "pseudonyms":
         return None
     path, expected = key_path(store.settings), find_fingerprints(store)
     known = path.exists() or bool(expected)
@@ -115,7 +115,7 @@ def key_path(settings: Settings) -> Path:
     return settings.keys / "pseudonyms.key"
 
 
-def fingerprint(key: bytes) -> str:
+def fingerprint_pseudonym_key(key: bytes) -> str:
     """Returns what tells a key from others without giving it away: 16 hex digits."""
     return hashlib.sha256(key).hexdigest()[:16]
 
@@ -137,7 +137,7 @@ def _record_fingerprint(store: Store, hospital: Hospital, value: str) -> None:
 def _make_key(path: Path) -> None:
     """Makes a key, whole or not at all; where another process was faster, that one's stays."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with lock(path.parent / ".lock"):  # two catalogs may share the folder
+    with lock_file(path.parent / ".lock"):  # two catalogs may share the folder
         for left in path.parent.glob(".partial-*"):
             left.unlink()
         if path.exists():
@@ -173,9 +173,9 @@ def _read_key(path: Path, expected: dict[str, str]) -> bytes:
         raise BcdError(
             f"The key of pseudonyms {path} is not 64 hex digits (fingerprint of the right one: {needed}).", _RESTORE
         )
-    if any(value != fingerprint(key) for value in expected.values()):
+    if any(value != fingerprint_pseudonym_key(key) for value in expected.values()):
         raise BcdError(
-            f"The key of pseudonyms {path} has fingerprint {fingerprint(key)},"
+            f"The key of pseudonyms {path} has fingerprint {fingerprint_pseudonym_key(key)},"
             f" and the catalog was made with the key of fingerprint {needed}.",
             _RESTORE,
         )

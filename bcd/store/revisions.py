@@ -26,13 +26,13 @@ from numpy.typing import NDArray
 
 from bcd.patches import CELL, Hospital
 from bcd.store import tables
-from bcd.store.catalog import patiently
+from bcd.store.catalog import retry_while_database_away
 from bcd.store.conflicts import open_conflicts
-from bcd.store.hospitals import find_declared
-from bcd.store.label_files import Call, read_labels, refuse_faults
+from bcd.store.hospitals import find_declared_hospital
+from bcd.store.label_files import Call, read_label_table, refuse_label_faults
 from bcd.store.labels import latest_labels
-from bcd.store.matching import Match, find_rows, match_rows
-from bcd.store.patients import name_patients, withdrawn_patients
+from bcd.store.matching import Match, find_matched_rows, match_table_rows
+from bcd.store.patients import name_stored_patients, withdrawn_patients
 from bcd.store.sign_off import COLUMNS as SIGNED
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
@@ -93,15 +93,15 @@ def import_labels(store: Store, path: Path, *, hospital: str | None, sign_off: S
     """
 
     def call(name: str, identifiers: Collection[str]) -> Mapping[str, str] | None:
-        if find_declared(store, name).identifiers == "pseudonyms":
+        if find_declared_hospital(store, name).identifiers == "pseudonyms":
             return None
-        return name_patients(store, Hospital(name), identifiers)
+        return name_stored_patients(store, Hospital(name), identifiers)
 
-    return revise_labels(store, path.name, read_labels(path, hospital or "", call), call, sign_off=sign_off)
+    return revise_labels(store, path.name, read_label_table(path, hospital or "", call), call, sign_off=sign_off)
 
 
 def revise_labels(store: Store, name: str, rows: pd.DataFrame, call: Call, *, sign_off: SignOff) -> LabelImport:
-    """Revises labels by rows as `read_labels` returns them: nothing of it where a patient is withdrawn.
+    """Revises labels by rows as `read_label_table` returns them: nothing of it where a patient is withdrawn.
 
     Args:
         store: The open store.
@@ -117,14 +117,14 @@ def revise_labels(store: Store, name: str, rows: pd.DataFrame, call: Call, *, si
     def revise() -> tuple[dict[str, int], NDArray[np.bool_]]:
         with store.write() as connection:
             standing = _find_standing(connection, rows)
-            refuse_faults(name, _find_withdrawn(connection, rows), "Take the patient out of the file.")
-            return _append(connection, _compare(rows, standing), sign_off), find_rows(rows, standing)
+            refuse_label_faults(name, _find_withdrawn(connection, rows), "Take the patient out of the file.")
+            return _append(connection, _compare(rows, standing), sign_off), find_matched_rows(rows, standing)
 
-    done, is_found = patiently(revise)
+    done, is_found = retry_while_database_away(revise)
     hospitals = sorted(set(rows["hospital"]))
     # Only now: to name patients takes a lock of its own.
     others = rows if is_found.all() else _some_patches(store, hospitals)
-    match = match_rows(name, f"{', '.join(hospitals)} in the store", rows, others, is_found=is_found, call=call)
+    match = match_table_rows(name, f"{', '.join(hospitals)} in the store", rows, others, is_found=is_found, call=call)
     return LabelImport(**done, match=match)
 
 

@@ -80,7 +80,7 @@ def require_schema(library: Library, url: str) -> None:
         )
 
 
-def prefect_database(settings: Settings) -> str:
+def prefect_schema_database(settings: Settings) -> str:
     """Returns the address of the Prefect server's database: what its variable says, or SQLite in its home."""
     for name in ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL"):
         if url := os.environ.get(name):

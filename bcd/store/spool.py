@@ -71,7 +71,7 @@ class Spool:
         """Closes the file, writes its header, and maps its pixels, (rows, 50, 50, 3) uint8, read-only."""
         if self._pixels is None:
             self._file.seek(0)
-            write_header(self._file, self.rows)
+            write_pixels_header(self._file, self.rows)
             self.close()
             self._flushed.result()
             # Kept: a batch that took the file over may be undone, and then its pixels are still there.
@@ -85,7 +85,7 @@ class Spool:
 
 
 @contextmanager
-def open_spool(settings: Settings) -> Iterator[Spool]:
+def open_store_spool(settings: Settings) -> Iterator[Spool]:
     """Opens a spool in the store; what is left of it when the block ends is removed."""
     with partial_folder(settings.batches) as folder:
         spool = Spool(folder)
@@ -95,7 +95,7 @@ def open_spool(settings: Settings) -> Iterator[Spool]:
             spool.close()
 
 
-def write_header(file: BinaryIO, rows: int) -> None:
+def write_pixels_header(file: BinaryIO, rows: int) -> None:
     """Writes the header of a `.npy` of patches, always 128 bytes long."""
     np.lib.format.write_array_header_1_0(
         file, {"descr": "|u1", "fortran_order": False, "shape": (rows, *PATCH_SHAPE)}

@@ -19,11 +19,11 @@ from typing import Any, Self, TypeVar
 import sqlalchemy as sa
 
 from bcd.errors import BcdError, UnavailableError
-from bcd.files import lock
+from bcd.files import lock_file
 from bcd.settings import Settings
-from bcd.store.catalog import connect, engine_name, is_postgresql, patiently, reason_of
+from bcd.store.catalog import connect, database_reason, is_postgresql, name_catalog, retry_while_database_away
 
-SCHEMA = "0009"
+SCHEMA = "0010"
 """The revision of `bcd.store.migrations` that this code works with."""
 
 RowT = TypeVar("RowT", bound=tuple[Any, ...])
@@ -78,7 +78,7 @@ class Store:
             Called inside `write()`, it makes sure that what is written was read under the lock.
         """
         if not is_postgresql(self.engine):
-            with lock(_lock_folder(self.engine) / f".{name}.lock"):
+            with lock_file(_lock_folder(self.engine) / f".{name}.lock"):
                 yield lambda: None
             return
         with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -104,10 +104,10 @@ def open_store(settings: Settings) -> Store:
     try:
         settings.home.mkdir(parents=True, exist_ok=True)
         store = Store(settings, connect(settings.catalog))
-        patiently(lambda: _migrate(store))
+        retry_while_database_away(lambda: _migrate(store))
     except (OSError, sa.exc.ArgumentError, sa.exc.OperationalError) as error:
         raise UnavailableError(
-            f"The catalog {engine_name(settings.catalog)} cannot be opened: {reason_of(error)}.",
+            f"The catalog {name_catalog(settings.catalog)} cannot be opened: {database_reason(error)}.",
             "Check that BCD_HOME can be written and that BCD_CATALOG_URL is right.",
         ) from error
     return store

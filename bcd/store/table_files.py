@@ -57,7 +57,7 @@ _KEPT_TEXT = re.compile(r"""^(?:="(.*)"|'(.+?)'?)$""")
 _FIX = "Hand over CSV with a header, in UTF-8, or Parquet."
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_table_file(path: Path) -> pd.DataFrame:
     """Reads a table as text.
 
     Returns:
@@ -94,14 +94,14 @@ def read_table(path: Path) -> pd.DataFrame:
     return table.iloc[:-1] if len(table) and _is_total(table.iloc[-1].tolist()) else table
 
 
-def rename_columns(path: Path, table: pd.DataFrame, synonyms: Mapping[str, Collection[str]]) -> pd.DataFrame:
+def rename_table_columns(path: Path, table: pd.DataFrame, synonyms: Mapping[str, Collection[str]]) -> pd.DataFrame:
     """Gives columns the names that bcd calls them by.
 
     A column of bcd's own name, in any case, is taken before its synonyms; others keep the name that they have.
 
     Args:
         path: The file, for messages.
-        table: What `read_table` returned.
+        table: What `read_table_file` returned.
         synonyms: For bcd's name of a column, what else it is called, in lower case without blanks and punctuation.
 
     Raises:
@@ -121,7 +121,7 @@ def rename_columns(path: Path, table: pd.DataFrame, synonyms: Mapping[str, Colle
     return table.rename(columns=renamed)
 
 
-def as_whole(texts: pd.Series[str]) -> pd.Series[str]:
+def parse_table_integers(texts: pd.Series[str]) -> pd.Series[str]:
     """Returns texts with whole numbers written plainly, `1651.0` and `1651,0` as `1651`; all others as they are.
 
     `1.000` stays: it may be a thousand.
@@ -131,7 +131,7 @@ def as_whole(texts: pd.Series[str]) -> pd.Series[str]:
     )
 
 
-def as_numbers(texts: pd.Series[str]) -> NDArray[np.float64]:
+def parse_table_numbers(texts: pd.Series[str]) -> NDArray[np.float64]:
     """Returns texts as numbers, NaN where they are none: with decimal point or comma, `26,4 %` as 0.264."""
     import pandas as pd
 

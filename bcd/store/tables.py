@@ -288,3 +288,17 @@ ledger = sa.Table(
     sa.Column("error", sa.Text, nullable=True),
     sa.Index(None, *PERSON, "bundle"),
 )
+
+drift = sa.Table(
+    "drift",
+    metadata,
+    _number(),
+    sa.Column("delivery", sa.String(64), nullable=False),
+    sa.Column("hospital", sa.String(64), nullable=False),
+    sa.Column("bundle", sa.String(255), nullable=False),
+    sa.Column("stage", sa.String(16), nullable=False),
+    sa.Column("level", sa.String(32), nullable=False),
+    sa.Column("state", sa.JSON, nullable=False),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Index(None, "delivery", "bundle"),
+)

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from bcd.patches import PERSON, BatchId, Hospital, PatientId, SnapshotId
 from bcd.settings import Settings
 from bcd.store import tables
-from bcd.store.catalog import patiently
+from bcd.store.catalog import retry_while_database_away
 from bcd.store.patients import find_patient
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
@@ -46,7 +46,9 @@ class Withdrawal:
         return self.hospital, self.patient
 
 
-def withdraw(store: Store, patient: str, *, hospital: str | None, sign_off: SignOff) -> tuple[Withdrawal, bool]:
+def record_withdrawal(
+    store: Store, patient: str, *, hospital: str | None, sign_off: SignOff
+) -> tuple[Withdrawal, bool]:
     """Withdraws a patient; twice is the same as once.
 
     Args:
@@ -74,7 +76,7 @@ def withdraw(store: Store, patient: str, *, hospital: str | None, sign_off: Sign
             connection.execute(sa.insert(tables.withdrawn).values(values))
             return Withdrawal(place, name, sign_off), True
 
-    return patiently(record)
+    return retry_while_database_away(record)
 
 
 def list_withdrawals(store: Store, hospital: Hospital | None = None) -> list[Withdrawal]:
@@ -90,7 +92,9 @@ def _read(row: sa.RowMapping) -> Withdrawal:
     return Withdrawal(row["hospital"], row["patient"], SignOff.of(row))
 
 
-def find_snapshots(settings: Settings, persons: Collection[Person]) -> dict[Person, dict[SnapshotId, set[BatchId]]]:
+def find_snapshots_of_withdrawn(
+    settings: Settings, persons: Collection[Person]
+) -> dict[Person, dict[SnapshotId, set[BatchId]]]:
     """Finds the snapshots that hold these patients, and the batches that a snapshot's patches of a patient lie in."""
     import pyarrow.parquet as pq
 

@@ -15,11 +15,11 @@ from bcd.synthetic.texture import (
     Points,
     blur,
     fibres,
-    ramp,
-    sample,
+    find_texture_threshold,
+    ramp_texture,
+    sample_texture,
     smooth_noise,
-    spread_points,
-    threshold_of_share,
+    spread_texture_points,
 )
 from bcd.synthetic.tissue import Tissue
 
@@ -59,7 +59,7 @@ def draw_nests(rng: np.random.Generator, tissue: Tissue, character: Character) -
     )
     field = field + 0.9 * smooth_noise(rng, shape, 70)
     invaded = tissue.tumour > 0.5
-    return ramp(field, threshold_of_share(field, character.nests, invaded), 0.35) * tissue.tumour
+    return ramp_texture(field, find_texture_threshold(field, character.nests, invaded), 0.35) * tissue.tumour
 
 
 def draw_clusters(rng: np.random.Generator, tissue: Tissue, character: Character) -> Field:
@@ -73,7 +73,7 @@ def draw_clusters(rng: np.random.Generator, tissue: Tissue, character: Character
         axes = (int(reach), int(reach * rng.uniform(0.35, 0.9)))
         cv2.ellipse(layer, (int(columns[i]) * 4, int(rows[i]) * 4), axes, rng.uniform(0, 180), 0, 360, 255, -1)
     cluster = blur(layer.astype(np.float32) / np.float32(255), 5) + 0.12 * smooth_noise(rng, shape, 14, 2)
-    return ramp(cluster, 0.5, 0.4)
+    return ramp_texture(cluster, 0.5, 0.4)
 
 
 def draw_cells(rng: np.random.Generator, ground: Ground) -> Field:
@@ -92,8 +92,8 @@ def draw_cells(rng: np.random.Generator, ground: Ground) -> Field:
 def _grow(rng: np.random.Generator, density: Field, spacing: float, jitter: float = 0.45) -> Points:
     """Spreads points and keeps each with the probability that `density` has there."""
     height, width = density.shape
-    points = spread_points(rng, (height, width), spacing, jitter)
-    kept = rng.random(len(points)) < sample(density, points)
+    points = spread_texture_points(rng, (height, width), spacing, jitter)
+    kept = rng.random(len(points)) < sample_texture(density, points)
     return points[kept]
 
 
@@ -102,10 +102,10 @@ def _stamp_spindle(rng: np.random.Generator, cells: Field, ground: Ground, clear
     tissue = ground.tissue
     loose = 0.22 * ground.activity * (1 - ground.nests) * (1 + 0.5 * tissue.tumour + ground.glands.bed)
     points = _grow(rng, loose * clear, 5.5)
-    angle = (sample(tissue.angle, points) + rng.normal(0, 0.2, len(points))).astype(np.float32)
+    angle = (sample_texture(tissue.angle, points) + rng.normal(0, 0.2, len(points))).astype(np.float32)
     spindle = draw_nuclei(rng, points, radius=0.8, radius_spread=0.2, elongation=2.3, angle=angle, darkness=0.65)
     stamp_nuclei(cells, spindle)
-    points = _grow(rng, tissue.fat * ramp(ground.solid, 0.5, 0.2) * 0.3, 9.0)
+    points = _grow(rng, tissue.fat * ramp_texture(ground.solid, 0.5, 0.2) * 0.3, 9.0)
     stamp_nuclei(cells, draw_nuclei(rng, points, radius=0.8, elongation=2.0, darkness=0.7))
 
 
@@ -122,7 +122,9 @@ def _stamp_epithelium(rng: np.random.Generator, cells: Field, ground: Ground) ->
     inside = (points > 0).all(axis=1) & (points < np.array(cells.shape[::-1]) - 1).all(axis=1)
     points, angles = points[inside], angles[inside]
     # Where two glands overlap, the nuclei of one would float in the lumen of the other.
-    kept = sample(ground.tissue.mask, points) & (sample(glands.lumen + glands.secretion, points) < 0.5)
+    kept = sample_texture(ground.tissue.mask, points) & (
+        sample_texture(glands.lumen + glands.secretion, points) < 0.5
+    )
     radius = ground.character.epithelium
     stamp_nuclei(
         cells,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcd.synthetic.patient import Patient
-from bcd.synthetic.texture import Field, Points, smooth_noise, spread_points
+from bcd.synthetic.texture import Field, Points, smooth_noise, spread_texture_points
 from bcd.synthetic.tissue import Tissue
 
 _SUBPIXEL = 4
@@ -102,7 +102,7 @@ def _lobule(rng: np.random.Generator, x: float, y: float) -> list[_Ring]:
     """Draws a cluster of acini."""
     reach, acinus = rng.uniform(14, 38), rng.uniform(4.2, 7.5)
     reach = max(reach, 2 * acinus)
-    places = spread_points(rng, (int(2 * reach) + 1, int(2 * reach) + 1), 2.3 * acinus, 0.3) - reach
+    places = spread_texture_points(rng, (int(2 * reach) + 1, int(2 * reach) + 1), 2.3 * acinus, 0.3) - reach
     places = places[np.hypot(places[:, 0], places[:, 1]) < reach * rng.uniform(0.75, 1.05, len(places))]
     return [
         _Ring(

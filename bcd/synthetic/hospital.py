@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from bcd.files import whole_file
 from bcd.patches import PATCH_PIXELS, PatchName, SlideId
-from bcd.progress import say, track
+from bcd.progress import say_progress, track_progress
 from bcd.synthetic.options import HospitalOptions
 from bcd.synthetic.patient import Patient, draw_patients
-from bcd.synthetic.slide import Slide, draw_slide
+from bcd.synthetic.slide import Slide, draw_synthetic_slide
 from bcd.synthetic.tissue import Mask
 
 DRAWING = 2
@@ -58,9 +58,11 @@ def draw_hospital(options: HospitalOptions, folder: Path) -> list[Path]:
     paths = [folder / f"delivery-{number}.zip" for number in (1, 2)]
     patients = draw_patients(options)
     if all(_origin(path) == origin for path in paths):
-        say(f"The synthetic hospital was drawn before: {len(patients)} patients in {folder}.")
+        say_progress(f"The synthetic hospital was drawn before: {len(patients)} patients in {folder}.")
         return paths
-    with track("Drawing the synthetic hospital", total=sum(p.width * p.height for p in patients) / 1e6) as advance:
+    with track_progress(
+        "Drawing the synthetic hospital", total=sum(p.width * p.height for p in patients) / 1e6
+    ) as advance:
         for number, path in enumerate(paths, start=1):
             with whole_file(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
                 archive.comment = origin
@@ -77,11 +79,13 @@ def draw_patches(patients: list[Patient]) -> Iterator[tuple[Patient, list[DrawnP
     # full-size slide takes several hundred MB while it is drawn.
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 4)) as pool:
         yield from zip(
-            patients, pool.map(lambda patient: cut_slide(patient, draw_slide(patient)), patients), strict=True
+            patients,
+            pool.map(lambda patient: cut_drawn_slide(patient, draw_synthetic_slide(patient)), patients),
+            strict=True,
         )
 
 
-def cut_slide(patient: Patient, slide: Slide) -> list[DrawnPatch]:
+def cut_drawn_slide(patient: Patient, slide: Slide) -> list[DrawnPatch]:
     """Cuts a slide along the grid, row by row; cells that are background are left out.
 
     A patch has label 1 where at least half of its tissue was outlined as invasive. Cells that the slide's right or

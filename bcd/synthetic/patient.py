@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bcd.patches import PATCH_PIXELS, PatientId
 from bcd.synthetic.options import HospitalOptions
-from bcd.synthetic.stain import Stain, draw_habit, draw_stain
+from bcd.synthetic.stain import Stain, draw_habit, draw_hospital_stain
 
 # The public set's patients have numbers under 20000: a synthetic patient is never taken for one on its lists.
 _NUMBERS = range(20_000, 100_000)
@@ -100,17 +100,17 @@ def draw_patients(options: HospitalOptions) -> list[Patient]:
                 width=width,
                 height=height,
                 is_cut=is_cut,
-                character=draw_character(
+                character=_draw_character(
                     own, _invasion(is_large=is_large, is_free=not is_large and bool(tumour_free[index]))
                 ),
-                stain=draw_stain(own, habit),
+                stain=draw_hospital_stain(own, habit),
                 seed=(options.seed, index),
             )
         )
     return sorted(patients, key=lambda patient: patient.id)
 
 
-def draw_character(rng: np.random.Generator, tumour: tuple[float, float] | None) -> Character:
+def _draw_character(rng: np.random.Generator, tumour: tuple[float, float] | None) -> Character:
     """Draws one patient's tissue and tumour; `tumour` bounds the share that it invades, None means no tumour."""
     cords = bool(rng.random() < 0.4)
     return Character(

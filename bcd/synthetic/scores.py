@@ -131,12 +131,12 @@ class ScoredPatches:
         )
 
 
-def draw_scores(model: ScoreModel, n_patients: int, seed: int) -> pd.DataFrame:
+def draw_synthetic_scores(model: ScoreModel, n_patients: int, seed: int) -> pd.DataFrame:
     """Draws the score frame of patients with sizes drawn from the real ones; IDC lies in one piece of the grid."""
     return draw_patches(model, n_patients, np.random.default_rng(seed)).frame(model.hospitals)
 
 
-def draw_pair(
+def draw_score_pair(
     a: ScoreModel, b: ScoreModel, n_patients: int, seed: int, *, correlation: float = 0.8
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Draws the score frames of two models on the same patches.
@@ -153,7 +153,7 @@ def draw_pair(
 
 
 def draw_patches(model: ScoreModel, n_patients: int, rng: np.random.Generator) -> ScoredPatches:
-    """Draws what `draw_scores` does, as arrays."""
+    """Draws what `draw_synthetic_scores` does, as arrays."""
     patient, cell, label = _draw_labels(model, n_patients, rng)
     return _score(model, (patient, cell, label), _draw_noise(n_patients, len(label), rng))
 
@@ -161,7 +161,7 @@ def draw_patches(model: ScoreModel, n_patients: int, rng: np.random.Generator) -
 def draw_patch_pair(
     a: ScoreModel, b: ScoreModel, n_patients: int, rng: np.random.Generator, *, correlation: float = 0.8
 ) -> tuple[ScoredPatches, ScoredPatches]:
-    """Draws what `draw_pair` does, as arrays."""
+    """Draws what `draw_score_pair` does, as arrays."""
     first, second = draw_patch_series([a, b], n_patients, rng, correlation=correlation)
     return first, second
 
@@ -188,16 +188,16 @@ def draw_patch_series(
     return scored
 
 
-def with_auroc(model: ScoreModel, auroc: float) -> ScoreModel:
+def separate_to_auroc(model: ScoreModel, auroc: float) -> ScoreModel:
     """Returns the model with the separation at which its true AUROC is `auroc` (above 1/2)."""
     from scipy.optimize import brentq
 
-    found = brentq(lambda x: true_value(replace(model, separation=x), "auroc") - auroc, 0.0, 20.0, xtol=1e-6)
+    found = brentq(lambda x: compute_true_metric(replace(model, separation=x), "auroc") - auroc, 0.0, 20.0, xtol=1e-6)
     return replace(model, separation=float(found))
 
 
 @cache
-def population(model: ScoreModel) -> tuple[Array, Array, Array]:
+def make_synthetic_population(model: ScoreModel) -> tuple[Array, Array, Array]:
     """Returns infinitely many patients' patches: logits, rising, and the mass of IDC and of no IDC at each.
 
     All three have shape (n,); the masses sum to one together.
@@ -219,7 +219,7 @@ def population(model: ScoreModel) -> tuple[Array, Array, Array]:
 
 
 @cache
-def true_value(model: ScoreModel, metric: str, level: float = 0.95) -> float:
+def compute_true_metric(model: ScoreModel, metric: str, level: float = 0.95) -> float:
     """Returns the true value of a metric over all patches, apart from how `bcd.evaluation` computes it.
 
     Args:
@@ -228,7 +228,7 @@ def true_value(model: ScoreModel, metric: str, level: float = 0.95) -> float:
             patches whose probability or its complement reaches `level`: coverage, selective_error.
         level: Confidence from which a patch counts as confident.
     """
-    logit, idc, none = population(model)
+    logit, idc, none = make_synthetic_population(model)
     p = 1 / (1 + np.exp(-(model.slope * logit + model.intercept)))
     share = idc.sum()
     if metric == "auroc":

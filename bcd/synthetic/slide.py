@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from bcd.synthetic.cells import Ground, draw_cells, draw_clusters, draw_nests
 from bcd.synthetic.glands import Glands, draw_glands
 from bcd.synthetic.patient import Patient
-from bcd.synthetic.stain import render
+from bcd.synthetic.stain import render_stain
 from bcd.synthetic.stroma import draw_activity, draw_blood, draw_stroma, draw_vacuoles
 from bcd.synthetic.texture import Field, blur
-from bcd.synthetic.tissue import Mask, plan_tissue
+from bcd.synthetic.tissue import Mask, draw_tissue_plan
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class Slide:
     tumour: Mask
 
 
-def draw_slide(patient: Patient) -> Slide:
+def draw_synthetic_slide(patient: Patient) -> Slide:
     """Draws a patient's slide; equal patients have equal slides."""
     rng = np.random.default_rng([*patient.seed, 2])
     character = patient.character
-    tissue = plan_tissue(rng, patient)
+    tissue = draw_tissue_plan(rng, patient)
     glands = draw_glands(rng, patient, tissue)
     nests = draw_nests(rng, tissue, character)
     clusters = draw_clusters(rng, tissue, character)
@@ -56,7 +56,7 @@ def draw_slide(patient: Patient) -> Slide:
     haematoxylin = haematoxylin * covered + cells
     eosin *= covered * (1 - np.float32(0.3) * np.minimum(cells, 1))
     blood = draw_blood(rng, tissue) * solid * (1 - glands.epithelium)
-    image = render(rng, (haematoxylin * (1 - blood), eosin * (1 - blood), blood), patient.stain)
+    image = render_stain(rng, (haematoxylin * (1 - blood), eosin * (1 - blood), blood), patient.stain)
     return Slide(image=image, tissue=tissue.mask, tumour=tissue.annotation)
 
 

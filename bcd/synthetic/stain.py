@@ -58,7 +58,7 @@ def draw_habit(rng: np.random.Generator) -> StainHabit:
     )
 
 
-def draw_stain(rng: np.random.Generator, habit: StainHabit) -> Stain:
+def draw_hospital_stain(rng: np.random.Generator, habit: StainHabit) -> Stain:
     """Draws how one slide of a hospital was stained."""
     base = np.stack([_HAEMATOXYLIN, _EOSIN, _BLOOD]).astype(np.float32)
     intensity = np.exp(habit.intensity + rng.normal(0, [0.36, 0.36, 0.1]))[:, None]
@@ -71,7 +71,9 @@ def draw_stain(rng: np.random.Generator, habit: StainHabit) -> Stain:
     )
 
 
-def render(rng: np.random.Generator, concentrations: tuple[Field, Field, Field], stain: Stain) -> NDArray[np.uint8]:
+def render_stain(
+    rng: np.random.Generator, concentrations: tuple[Field, Field, Field], stain: Stain
+) -> NDArray[np.uint8]:
     """Returns the RGB picture, uint8, of fields of haematoxylin, eosin and blood."""
     shape: Shape = concentrations[0].shape
     # The section's thickness and the lamp are not even.

@@ -10,10 +10,10 @@ from bcd.synthetic.texture import (
     Field,
     blur,
     fibres,
-    ramp,
-    sample,
+    ramp_texture,
+    sample_texture,
     smooth_noise,
-    spread_points,
+    spread_texture_points,
 )
 from bcd.synthetic.tissue import Tissue
 
@@ -31,7 +31,7 @@ def draw_stroma(rng: np.random.Generator, tissue: Tissue, activity: Field) -> tu
     density = 0.62 + 0.10 * smooth_noise(rng, shape, 90, 3)
     eosin = density * (1 + 0.16 * bundles + 0.10 * threads)
     looseness = smooth_noise(rng, shape, 130, 2)
-    slits = ramp(bundles + 0.4 * threads + 0.5 * looseness, -2.0, -0.6)
+    slits = ramp_texture(bundles + 0.4 * threads + 0.5 * looseness, -2.0, -0.6)
     eosin *= 1 - np.float32(0.9) * slits
     haematoxylin = (0.07 + 0.045 * activity) * (1 + 0.15 * bundles)
     return (haematoxylin * (1 - slits)).clip(0).astype(np.float32), eosin.clip(0.03).astype(np.float32)
@@ -40,8 +40,8 @@ def draw_stroma(rng: np.random.Generator, tissue: Tissue, activity: Field) -> tu
 def draw_vacuoles(rng: np.random.Generator, tissue: Tissue, character: Character) -> Field:
     """Draws fat cells: the cells of a Voronoi diagram, round where they lie alone; 1 inside, 0 on a wall."""
     shape = tissue.mask.shape
-    seeds = spread_points(rng, shape, rng.uniform(11, 15), 0.4)
-    is_fat = rng.random(len(seeds)) < sample(tissue.fat, seeds)
+    seeds = spread_texture_points(rng, shape, rng.uniform(11, 15), 0.4)
+    is_fat = rng.random(len(seeds)) < sample_texture(tissue.fat, seeds)
     if character.fat < 0.01 or not is_fat.any():
         return np.zeros(shape, np.float32)
     ground = np.full(shape, 255, np.uint8)
@@ -56,11 +56,14 @@ def draw_vacuoles(rng: np.random.Generator, tissue: Tissue, character: Character
     wall[1:] |= labels[1:] != labels[:-1]
     from_wall = cv2.distanceTransform((~wall).astype(np.uint8), cv2.DIST_L2, 5)
     size = rng.uniform(4.5, 10.5, len(fat_label)).astype(np.float32)
-    vacuole = np.minimum(ramp(from_wall, 0.45, 1.0), ramp(-distance, -1, 1) + ramp(size[labels] - distance, 0, 1))
+    vacuole = np.minimum(
+        ramp_texture(from_wall, 0.45, 1.0),
+        ramp_texture(-distance, -1, 1) + ramp_texture(size[labels] - distance, 0, 1),
+    )
     return np.float32(0.97) * blur(np.where(inside, np.minimum(vacuole, 1), 0).astype(np.float32), 0.5)
 
 
 def draw_blood(rng: np.random.Generator, tissue: Tissue) -> Field:
     """Draws red cells: small vessels everywhere, and seldom a bleeding."""
     field = 0.7 * smooth_noise(rng, tissue.mask.shape, 60, 3) + 0.5 * fibres(rng, tissue.angle, 3.0)
-    return ramp(field, rng.uniform(2.3, 3.3), 0.3) * np.float32(0.8)
+    return ramp_texture(field, rng.uniform(2.3, 3.3), 0.3) * np.float32(0.8)

@@ -58,7 +58,7 @@ def fibres(rng: np.random.Generator, angle: Field, thickness: float) -> Field:
     return np.asarray((streaks - streaks.mean()) / (streaks.std() + np.float32(1e-6)), np.float32)
 
 
-def spread_points(rng: np.random.Generator, shape: Shape, spacing: float, jitter: float = 0.45) -> Points:
+def spread_texture_points(rng: np.random.Generator, shape: Shape, spacing: float, jitter: float = 0.45) -> Points:
     """Draws points (x, y) on a hexagonal grid of `spacing`, each displaced by up to `jitter` of it."""
     height, width = shape
     rows, columns = np.arange(0.0, height, spacing * 0.87), np.arange(0.0, width, spacing)
@@ -70,18 +70,18 @@ def spread_points(rng: np.random.Generator, shape: Shape, spacing: float, jitter
     return points[inside].astype(np.float32)
 
 
-def sample(field: NDArray[ScalarT], points: Points) -> NDArray[ScalarT]:
+def sample_texture(field: NDArray[ScalarT], points: Points) -> NDArray[ScalarT]:
     """Reads a field at points (x, y)."""
     return field[points[:, 1].astype(np.intp), points[:, 0].astype(np.intp)]
 
 
-def threshold_of_share(field: Field, share: float, within: NDArray[np.bool_]) -> float:
+def find_texture_threshold(field: Field, share: float, within: NDArray[np.bool_]) -> float:
     """Returns the value that `share` of the field exceeds inside a mask; infinity where the mask is empty."""
     values = field[::2, ::2][within[::2, ::2]]
     return float(np.quantile(values, 1 - share)) if values.size else float("inf")
 
 
-def ramp(field: Field, threshold: float, width: float) -> Field:
+def ramp_texture(field: Field, threshold: float, width: float) -> Field:
     """Rises from 0 to 1 where the field passes a threshold, over `width` of the field's unit."""
     return np.asarray(np.clip((field - np.float32(threshold)) / np.float32(width) + np.float32(0.5), 0, 1))
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcd.synthetic.patient import Patient
-from bcd.synthetic.texture import Field, Shape, blur, ramp, smooth_noise, threshold_of_share
+from bcd.synthetic.texture import Field, Shape, blur, find_texture_threshold, ramp_texture, smooth_noise
 
 Mask = NDArray[np.bool_]
 
@@ -35,14 +35,14 @@ class Tissue:
     annotation: Mask
 
 
-def plan_tissue(rng: np.random.Generator, patient: Patient) -> Tissue:
+def draw_tissue_plan(rng: np.random.Generator, patient: Patient) -> Tissue:
     """Draws the plan of a patient's slide."""
     shape = (patient.height, patient.width)
     mask = _outline(rng, shape, is_cut=patient.is_cut)
     angle = rng.uniform(0, np.pi) + 0.8 * smooth_noise(rng, shape, 180) + 0.3 * smooth_noise(rng, shape, 28)
     tumour = _invaded_region(rng, mask, patient.character.tumour)
     fatness = smooth_noise(rng, shape, 110, 3)
-    fat = ramp(fatness, threshold_of_share(fatness, patient.character.fat, mask), 0.8)
+    fat = ramp_texture(fatness, find_texture_threshold(fatness, patient.character.fat, mask), 0.8)
     return Tissue(
         mask=mask,
         angle=angle.astype(np.float32),
@@ -73,8 +73,8 @@ def _outline(rng: np.random.Generator, shape: Shape, *, is_cut: bool) -> Mask:
     if not is_cut:  # glass on every side
         to_border = np.maximum(np.abs(x + 2 * centre[1] - 1), np.abs(y + 2 * centre[0] - 1))
         ragged -= 4 * np.maximum(to_border - 0.88, 0)
-    tears = np.abs(smooth_noise(rng, shape, 160, 4)) + 0.5 * ramp(smooth_noise(rng, shape, 120), 1.3, -0.6)
-    least = threshold_of_share(ragged, TISSUE_SHARE, np.ones(shape, np.bool_))
+    tears = np.abs(smooth_noise(rng, shape, 160, 4)) + 0.5 * ramp_texture(smooth_noise(rng, shape, 120), 1.3, -0.6)
+    least = find_texture_threshold(ragged, TISSUE_SHARE, np.ones(shape, np.bool_))
     return np.asarray((ragged > least) & (tears > 0.03))
 
 
@@ -83,4 +83,4 @@ def _invaded_region(rng: np.random.Generator, mask: Mask, share: float) -> Field
         return np.zeros(mask.shape, np.float32)
     # Two scales: the mass, and its tongues into the tissue around.
     field = smooth_noise(rng, mask.shape, max(max(mask.shape) / 3, 120)) + 0.15 * smooth_noise(rng, mask.shape, 50, 2)
-    return ramp(field, threshold_of_share(field, share, mask), 0.12)
+    return ramp_texture(field, find_texture_threshold(field, share, mask), 0.12)

@@ -19,7 +19,7 @@ The pages of MLflow do not show a tag whose name begins with `mlflow.`; so are n
 """
 
 
-def resolve_version(client: MlflowClient, which: str) -> str | None:
+def find_mlflow_version(client: MlflowClient, which: str) -> str | None:
     """Returns the version that an alias, `3` or `bcd-idc/3` names; None if there is none."""
     from mlflow.exceptions import MlflowException
 
@@ -37,19 +37,19 @@ def resolve_version(client: MlflowClient, which: str) -> str | None:
     return str(found.version)
 
 
-def known_version(client: MlflowClient, which: str) -> str:
+def require_mlflow_version(client: MlflowClient, which: str) -> str:
     """Returns the version that an alias, `3` or `bcd-idc/3` names.
 
     Raises:
         BcdError: There is no such version.
     """
-    version = resolve_version(client, which)
+    version = find_mlflow_version(client, which)
     if version is None:
         raise BcdError(f"There is no {which} of {MODEL}.", "`bcd model list` lists the versions.")
     return version
 
 
-def find_version(client: MlflowClient, key: str) -> str | None:
+def find_tracked_version(client: MlflowClient, key: str) -> str | None:
     """Returns the version that was registered with `key`."""
     found = client.search_model_versions(f"name = '{MODEL}' and tags.`{KEY_TAG}` = '{key}'", max_results=1)
     return str(found[0].version) if found else None

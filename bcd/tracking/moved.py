@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from bcd.progress import say
+from bcd.progress import say_progress
 
 if TYPE_CHECKING:
     from bcd.settings import Settings
@@ -29,12 +29,12 @@ _PLACE = "/mlflow/artifacts"
 _INSIDE = f"{_PLACE}/models/"
 
 
-def artifacts_address(settings: Settings) -> str:
+def mlflow_artifacts_address(settings: Settings) -> str:
     """Returns where this home keeps MLflow's artifacts, as a URI: MLflow decodes `%20` in a path without a scheme."""
     return (settings.mlflow / "artifacts").as_uri()
 
 
-def follow_home(settings: Settings, url: sa.URL, experiment: str) -> None:
+def rewrite_mlflow_addresses(settings: Settings, url: sa.URL, experiment: str) -> None:
     """Rewrites the addresses in MLflow's database where the home is no longer where they say.
 
     Args:
@@ -45,7 +45,7 @@ def follow_home(settings: Settings, url: sa.URL, experiment: str) -> None:
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
         return
     engine = sa.create_engine(url, poolclass=sa.NullPool)
-    here = artifacts_address(settings)
+    here = mlflow_artifacts_address(settings)
     with engine.begin() as connection:
         if not sa.inspect(connection).has_table("experiments"):
             return
@@ -58,7 +58,7 @@ def follow_home(settings: Settings, url: sa.URL, experiment: str) -> None:
             rewritten = sa.literal(here).concat(sa.func.substr(address, len(old) + 1))
             rows = sa.update(sa.table(name, address)).where(sa.or_(address == old, begins == f"{old}/"))
             connection.execute(rows.values({column: rewritten}))
-    say(
+    say_progress(
         f"The home was at another place before: MLflow's artifacts are now looked for in {settings.mlflow}/artifacts."
     )
 

@@ -9,14 +9,14 @@ PROCESS_TAG = "mlflow.bcd.process"
 """Tag of a run: machine, process id, and when that process started."""
 
 
-def this_process() -> str:
+def name_run_owner() -> str:
     """Returns what `PROCESS_TAG` says of this process."""
     import psutil
 
     return f"{platform.node()} {os.getpid()} {psutil.Process().create_time():.2f}"
 
 
-def has_ended(tag: str) -> bool:
+def run_owner_has_ended(tag: str) -> bool:
     """Whether the process that a tag names was on this machine and is gone; nobody can tell of another machine's."""
     import psutil
 

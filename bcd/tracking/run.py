@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from bcd.patches import PERSON, SLIDE
 from bcd.tracking.lookup import KEY_TAG
 from bcd.tracking.origin import add_link
-from bcd.tracking.owner import PROCESS_TAG, this_process
+from bcd.tracking.owner import PROCESS_TAG, name_run_owner
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,7 +64,7 @@ class Run:
         values = options.model_dump(mode="json") if isinstance(options, BaseModel) else options
         # A parameter is written once; a continued run has those of its first part.
         known = self._client.get_run(self.id).data.params
-        new = [Param(key, value) for key, value in flatten(prefix, values).items() if key not in known]
+        new = [Param(key, value) for key, value in flatten_run_parameters(prefix, values).items() if key not in known]
         for at in range(0, len(new), _PARAMS):
             self._client.log_batch(self.id, params=new[at : at + _PARAMS])
 
@@ -110,13 +110,13 @@ class Run:
         complete = [trial.value for trial in study.trials if trial.state == "complete" and trial.value is not None]
         self.log_metrics({"trials": len(tried), "best_val_score": max(complete, default=None)})
         gains = [[str(each) for each in (gain.trial, gain.value, gain.low, gain.high)] for gain in study.gains]
-        self.log_text(to_csv(["trial", "gain", "low", "high"], gains), "study/gains.csv")
+        self.log_text(table_as_run_csv(["trial", "gain", "low", "high"], gains), "study/gains.csv")
         self.set_tags({"bcd.study": study.study, "bcd.best_trial": str(study.best)})
         self.describe(study.note)
 
     def log_trial(self, study: str, trial: TrialRecord) -> None:
         """Logs one finished trial of a study as a run under this one."""
-        name = f"trial {trial.number}" + (f" {trial.state}" if trial.state != "complete" else "")
+        name = f"trial {trial.name}" + (f" {trial.state}" if trial.state != "complete" else "")
         tags = {"bcd.study": study, "bcd.state": trial.state}
         run = self.open_child(f"trial/{study}/{trial.number}", name, "trial", tags)
         run.log_options("architecture", trial.architecture)
@@ -135,7 +135,7 @@ class Run:
         if found:
             return Run(self._client, found[0].info.run_id)
         own = {KEY_TAG: key, "bcd.kind": kind, "mlflow.parentRunId": self.id, "mlflow.source.name": "bcd"}
-        own |= {PROCESS_TAG: this_process(), **(tags or {})}
+        own |= {PROCESS_TAG: name_run_owner(), **(tags or {})}
         return Run(self._client, self._client.create_run(experiment, run_name=name, tags=own).info.run_id)
 
     def end(self, status: str = "FINISHED") -> None:
@@ -159,12 +159,12 @@ class Run:
         found = evaluation.figures()
         self.log_metrics(headline(found))
         rows = [[name, str(value)] for name, value in found.items()]
-        self.log_text(to_csv(["figure", "value"], rows), f"{split}/figures.csv")
+        self.log_text(table_as_run_csv(["figure", "value"], rows), f"{split}/figures.csv")
         self.log_text(evaluation.model_dump_json(indent=2), f"{split}/evaluation.json")
         self.log_text(tables.headline_table(evaluation).markdown(), f"{split}/metrics.md")
         thresholds = tables.threshold_rows(evaluation)
         self.log_text(thresholds.markdown(), f"{split}/thresholds.md")
-        self.log_text(to_csv(thresholds.header, thresholds.rows), f"{split}/thresholds.csv")
+        self.log_text(table_as_run_csv(thresholds.header, thresholds.rows), f"{split}/thresholds.csv")
         for name, table in (
             ("neighbours", sections.context_table(evaluation)),
             ("thresholds-in-context", sections.context_threshold_table(evaluation)),
@@ -237,14 +237,14 @@ class Run:
             self._client.log_batch(self.id, metrics=rows[at : at + _METRICS])
 
 
-def to_csv(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table_as_run_csv(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Returns a table as CSV, which the MLflow UI shows as a table."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([header, *rows])
     return text.getvalue()
 
 
-def flatten(prefix: str, value: object) -> dict[str, str]:
+def flatten_run_parameters(prefix: str, value: object) -> dict[str, str]:
     """Turns nested options into MLflow parameters, such as `architecture.blocks.0.filters`."""
     if isinstance(value, Mapping):
         pairs = [(str(key), item) for key, item in value.items()]
@@ -254,5 +254,5 @@ def flatten(prefix: str, value: object) -> dict[str, str]:
         return {prefix: str(value)[:6000]}
     flat: dict[str, str] = {}
     for key, item in pairs:
-        flat |= flatten(f"{prefix}.{key}" if prefix else key, item)
+        flat |= flatten_run_parameters(f"{prefix}.{key}" if prefix else key, item)
     return flat

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Literal
 import sqlalchemy as sa
 
 from bcd.errors import BcdError
-from bcd.files import lock
-from bcd.runtime import read_servers
+from bcd.files import lock_file
+from bcd.runtime import read_running_servers
 from bcd.settings import Settings
 from bcd.store.schemas import require_schema, sync_url
 from bcd.tracking.lookup import KEY_TAG
-from bcd.tracking.moved import artifacts_address, follow_home
-from bcd.tracking.owner import PROCESS_TAG, has_ended, this_process
+from bcd.tracking.moved import mlflow_artifacts_address, rewrite_mlflow_addresses
+from bcd.tracking.owner import PROCESS_TAG, name_run_owner, run_owner_has_ended
 from bcd.tracking.run import Run
 from bcd.tracking.view import keep_views
 from bcd.versions import git_commit
@@ -38,31 +38,31 @@ if TYPE_CHECKING:
 EXPERIMENT = "bcd"
 """The one experiment that holds all runs."""
 
-Kind = Literal["retrain", "search", "trial", "train", "network", "machine", "evaluate", "gate", "adopt"]
+Kind = Literal["retrain", "search", "trial", "train", "network", "machine", "evaluate", "gate", "adopt", "monitor"]
 
 _HTTP = ("http://", "https://")
 _ready: set[str] = set()  # stores that this process has found or made ready
 
 
-def database_url(settings: Settings) -> sa.URL | None:
+def mlflow_database_url(settings: Settings) -> sa.URL | None:
     """Returns the database that holds the store, even while a server runs on it; None: only a server knows it."""
     uri = settings.mlflow_url or os.environ.get("MLFLOW_TRACKING_URI", "")
-    if not uri or (not settings.mlflow_url and uri == read_servers(settings).get("urls", {}).get("mlflow")):
+    if not uri or (not settings.mlflow_url and uri == read_running_servers(settings).get("urls", {}).get("mlflow")):
         return _own_database(settings)
     if uri.startswith(_HTTP):
         return None
     return sync_url(uri)
 
 
-def follow_moved_home(settings: Settings) -> None:
+def follow_moved_mlflow(settings: Settings) -> None:
     """Makes the store's addresses say where the home is now, without importing MLflow."""
-    url = database_url(settings)
+    url = mlflow_database_url(settings)
     if url is not None and settings.mlflow.exists():
-        with locked(settings):
-            follow_home(settings, url, EXPERIMENT)
+        with lock_mlflow(settings):
+            rewrite_mlflow_addresses(settings, url, EXPERIMENT)
 
 
-def own_store(settings: Settings) -> str:
+def own_mlflow_store(settings: Settings) -> str:
     """Returns the address of bcd's own store, which several processes may ask for at once.
 
     The experiment in it keeps its artifacts at an absolute local path, so it can be used directly and through
@@ -77,7 +77,7 @@ def own_store(settings: Settings) -> str:
     return uri
 
 
-def connect(settings: Settings) -> None:
+def connect_mlflow(settings: Settings) -> None:
     """Points MLflow at the store and makes sure that the experiment exists.
 
     Raises:
@@ -88,7 +88,7 @@ def connect(settings: Settings) -> None:
     environment = os.environ.get("MLFLOW_TRACKING_URI")
     uri = settings.mlflow_url or environment
     if not uri or uri == str(_own_database(settings)):
-        uri = own_store(settings)
+        uri = own_mlflow_store(settings)
     elif uri not in _ready:
         _require_answer(uri)
         _make_ready(settings, uri)
@@ -105,7 +105,7 @@ def open_client(settings: Settings) -> MlflowClient:
     """Connects, and returns the client of the store."""
     import mlflow
 
-    connect(settings)
+    connect_mlflow(settings)
     return _client(mlflow.get_tracking_uri())
 
 
@@ -157,7 +157,7 @@ def find_run(client: MlflowClient, key: str) -> str | None:
     return found[0].info.run_id if found else None
 
 
-def end_killed_runs(settings: Settings) -> int:
+def end_killed_mlflow_runs(settings: Settings) -> int:
     """Marks as KILLED what a process of this machine left RUNNING when it ended, and returns how many runs that were.
 
     Raises:
@@ -165,7 +165,7 @@ def end_killed_runs(settings: Settings) -> int:
     """
     client = open_client(settings)
     running = client.search_runs([experiment_id(client)], "attributes.status = 'RUNNING'")
-    killed = [run for run in running if has_ended(run.data.tags.get(PROCESS_TAG, ""))]
+    killed = [run for run in running if run_owner_has_ended(run.data.tags.get(PROCESS_TAG, ""))]
     for run in killed:
         client.set_terminated(run.info.run_id, "KILLED")
     return len(killed)
@@ -183,12 +183,12 @@ def _find_or_create(
 ) -> Run:
     if "'" in key:
         raise BcdError(f"The key {key!r} of a run holds an apostrophe.", "Leave it out.")
-    labels = {KEY_TAG: key, "bcd.kind": kind, "mlflow.source.name": "bcd", PROCESS_TAG: this_process(), **tags}
+    labels = {KEY_TAG: key, "bcd.kind": kind, "mlflow.source.name": "bcd", PROCESS_TAG: name_run_owner(), **tags}
     if parent is not None:
         labels["mlflow.parentRunId"] = parent
     if commit := git_commit():
         labels["mlflow.source.git.commit"] = commit
-    with locked(settings):  # two processes with the same key must not both find nothing
+    with lock_mlflow(settings):  # two processes with the same key must not both find nothing
         run_id = find_run(client, key)
         if run_id is None:
             created = client.create_run(experiment_id(client), run_name=name, tags=labels)
@@ -208,10 +208,10 @@ def _own_database(settings: Settings) -> sa.URL:
 def _make_ready(settings: Settings, uri: str) -> None:
     """Makes tables, the experiment, and addresses that say where the home is now."""
     # MLflow's first migration is not safe against a second process at the same moment.
-    with locked(settings):
+    with lock_mlflow(settings):
         if not uri.startswith(_HTTP):
             require_schema("mlflow", uri)
-            follow_home(settings, sync_url(uri), EXPERIMENT)
+            rewrite_mlflow_addresses(settings, sync_url(uri), EXPERIMENT)
         _ensure_experiment(settings, uri)
     _ready.add(uri)
 
@@ -221,7 +221,7 @@ def _ensure_experiment(settings: Settings, uri: str) -> None:
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
         # A server knows where its artifacts go; a database alone would put them into the current folder.
-        location = None if uri.startswith(_HTTP) else artifacts_address(settings)
+        location = None if uri.startswith(_HTTP) else mlflow_artifacts_address(settings)
         client.create_experiment(EXPERIMENT, artifact_location=location)
     elif experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
@@ -255,6 +255,6 @@ def _client(uri: str) -> MlflowClient:
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
-def locked(settings: Settings) -> BaseFileLock:
+def lock_mlflow(settings: Settings) -> BaseFileLock:
     """Returns the lock of MLflow's store between the processes of this machine."""
-    return lock(settings.mlflow / ".lock")
+    return lock_file(settings.mlflow / ".lock")

@@ -71,7 +71,7 @@ class State:
 _ARRAYS = ("weights", "optimizer", "average", "best")
 
 
-def claim_folder(folder: Path, inputs: dict[str, Any]) -> None:
+def claim_training_folder(folder: Path, inputs: dict[str, Any]) -> None:
     """Writes into a training's folder what it is for, or checks that it is for the same.
 
     Raises:

@@ -9,19 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcd.errors import InsufficientEvidenceError
-from bcd.evaluation.folds import deal_folds
+from bcd.evaluation.folds import deal_evaluation_folds
 from bcd.training.options import TrainOptions
 
 if TYPE_CHECKING:
     from bcd.preprocessing.prepared import PreparedSnapshot
 
 
-def order_naturally(n: int, random: np.random.Generator) -> NDArray[np.int64]:
+def order_epoch_naturally(n: int, random: np.random.Generator) -> NDArray[np.int64]:
     """Returns every patch once, in a random order (n,)."""
     return random.permutation(n)
 
 
-def order_by_patients(patients: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.int64]:
+def order_epoch_by_patients(patients: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.int64]:
     """Returns as many patches as there are, every patient equally often (n,), in a random order.
 
     A large patient shows a part of its patches in an epoch, a small one all of them several times.
@@ -40,7 +40,7 @@ def order_by_patients(patients: NDArray[np.int64], random: np.random.Generator) 
     return random.permutation(order[starts[patient] + turn % sizes[patient]])
 
 
-def weigh_classes(labels: NDArray[np.int64]) -> NDArray[np.float32]:
+def weigh_training_classes(labels: NDArray[np.int64]) -> NDArray[np.float32]:
     """Returns a weight for every patch (n,), mean 1, under which both classes weigh the same in sum."""
     counts = np.bincount(labels, minlength=2)
     return (len(labels) / (2.0 * counts))[labels].astype(np.float32)
@@ -69,7 +69,7 @@ class Material:
     val_patients: NDArray[Any]
 
 
-def gather_material(prepared: PreparedSnapshot, options: TrainOptions) -> Material:
+def gather_training_material(prepared: PreparedSnapshot, options: TrainOptions) -> Material:
     """Gathers what a training needs, without the fold that is left out.
 
     Raises:
@@ -80,7 +80,7 @@ def gather_material(prepared: PreparedSnapshot, options: TrainOptions) -> Materi
     rows, labels = prepared.rows("train"), prepared.labels("train")
     keys = patient_keys(prepared.snapshot.patches.iloc[rows]).to_numpy(dtype=object)
     if options.folds:
-        stays = deal_folds(keys, options.folds) != options.fold
+        stays = deal_evaluation_folds(keys, options.folds) != options.fold
         rows, labels, keys = rows[stays], labels[stays], keys[stays]
     if len(np.unique(labels)) < 2:
         raise InsufficientEvidenceError(
@@ -94,7 +94,7 @@ def gather_material(prepared: PreparedSnapshot, options: TrainOptions) -> Materi
     return Material(prepared.pixels, rows, labels, patients, *val)
 
 
-def left_out_rows(prepared: PreparedSnapshot, options: TrainOptions) -> NDArray[np.int64]:
+def find_rows_left_out_of_training(prepared: PreparedSnapshot, options: TrainOptions) -> NDArray[np.int64]:
     """Returns the rows of the snapshot's train patches that a training with these options leaves out."""
     from bcd.patches import patient_keys
 
@@ -102,5 +102,5 @@ def left_out_rows(prepared: PreparedSnapshot, options: TrainOptions) -> NDArray[
     if not options.folds:
         return rows[:0]
     keys = patient_keys(prepared.snapshot.patches.iloc[rows]).to_numpy(dtype=object)
-    left_out: NDArray[np.int64] = rows[deal_folds(keys, options.folds) == options.fold]
+    left_out: NDArray[np.int64] = rows[deal_evaluation_folds(keys, options.folds) == options.fold]
     return left_out

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bcd.errors import BcdError
-from bcd.networks.architecture import Architecture, describe
-from bcd.progress import say
-from bcd.training.fit import TrainedNetwork, find_trained, train_network
+from bcd.networks.architecture import Architecture, describe_architecture
+from bcd.progress import say_progress
+from bcd.training.fit import TrainedNetwork, find_trained_network, train_network
 from bcd.training.options import EnsembleOptions, TrainOptions
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def train_ensemble(
     members = []
     for number, own in enumerate(_member_options(options, ensemble), 1):
         if ensemble.members > 1:
-            say(f"Network {number} of {ensemble.members}.")
+            say_progress(f"Network {number} of {ensemble.members}.")
 
         def report(epoch: int, row: dict[str, float], number: int = number) -> None:
             if on_epoch is not None:
@@ -101,17 +101,17 @@ def train_ensemble(
     return TrainedEnsemble(members, ensemble)
 
 
-def find_ensemble(folder: Path, ensemble: EnsembleOptions) -> TrainedEnsemble | None:
+def find_trained_ensemble(folder: Path, ensemble: EnsembleOptions) -> TrainedEnsemble | None:
     """Returns the finished ensemble of a folder; None where a member is missing."""
     numbers = range(1, ensemble.members + 1)
-    found = [find_trained(_member_folder(folder, ensemble, number)) for number in numbers]
+    found = [find_trained_network(_member_folder(folder, ensemble, number)) for number in numbers]
     members = [member for member in found if member is not None]
     return TrainedEnsemble(members, ensemble) if len(members) == ensemble.members else None
 
 
 def describe_ensemble(architecture: Architecture, ensemble: EnsembleOptions) -> str:
     """Says in short what answers: the architecture, how many of it where several, and the turns where eight."""
-    words = [describe(architecture)]
+    words = [describe_architecture(architecture)]
     words += [f"×{ensemble.members}"] if ensemble.members > 1 else []  # noqa: RUF001
     words += ["by folds"] if ensemble.by == "folds" else []
     words += [f"{ensemble.turns} turns"] if ensemble.turns > 1 else []

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bcd.files import whole_file
-from bcd.networks.architecture import Architecture, describe
-from bcd.progress import say
-from bcd.training.checkpoint import claim_folder
-from bcd.training.data import gather_material
+from bcd.networks.architecture import Architecture, describe_architecture
+from bcd.progress import say_progress
+from bcd.training.checkpoint import claim_training_folder
+from bcd.training.data import gather_training_material
 from bcd.training.history import kept_epoch
 from bcd.training.loop import CHECKPOINT, DivergedError, OnEpoch, Training
 from bcd.training.options import TrainOptions
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bcd.preprocessing.prepared import PreparedSnapshot
 
 
-__all__ = ["DivergedError", "TrainedNetwork", "check_evidence", "find_trained", "train_network"]
+__all__ = ["DivergedError", "TrainedNetwork", "check_training_evidence", "find_trained_network", "train_network"]
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ def train_network(
         DivergedError: The loss is no longer finite.
         BcdError: A patient is in two splits, `folder` is of another training, or memory will not suffice.
     """
-    check_evidence(prepared, options)
-    claim_folder(
+    check_training_evidence(prepared, options)
+    claim_training_folder(
         folder,
         {
             "snapshot": prepared.snapshot.id,
@@ -98,27 +98,27 @@ def train_network(
             "options": options.model_dump(exclude={"devices"}),  # it may go on on others
         },
     )
-    if trained := find_trained(folder):
-        say(f"{describe(architecture).capitalize()} is already trained on this snapshot.")
+    if trained := find_trained_network(folder):
+        say_progress(f"{describe_architecture(architecture).capitalize()} is already trained on this snapshot.")
         return trained
-    training = Training(gather_material(prepared, options), architecture, options, folder)
+    training = Training(gather_training_material(prepared, options), architecture, options, folder)
     return _save(folder, training.run(on_epoch), training)
 
 
-def check_evidence(prepared: PreparedSnapshot, options: TrainOptions) -> None:
+def check_training_evidence(prepared: PreparedSnapshot, options: TrainOptions) -> None:
     """Checks that there is enough to train on, and that no patient is on both sides.
 
     Raises:
         InsufficientEvidenceError: The train or val split has too few patients or one class only.
         BcdError: A patient, or the same pixels, are in two splits.
     """
-    from bcd.snapshots.evidence import assert_no_leakage, require_evidence
+    from bcd.snapshots.evidence import assert_no_leakage, require_split_evidence
 
     needed = {"train": options.min_train_patients}
     if options.min_val_patients:
         needed["val"] = options.min_val_patients
     for split, least in needed.items():
-        require_evidence(prepared.snapshot, split, min_patients=least, purpose="training")
+        require_split_evidence(prepared.snapshot, split, min_patients=least, purpose="training")
     assert_no_leakage(prepared.snapshot)
 
 
@@ -137,7 +137,7 @@ def _save(folder: Path, network: Model, training: Training) -> TrainedNetwork:
     return trained
 
 
-def find_trained(folder: Path) -> TrainedNetwork | None:
+def find_trained_network(folder: Path) -> TrainedNetwork | None:
     """Returns the finished training of a folder; None where there is none."""
     if not (folder / "training.json").exists():
         return None

@@ -18,7 +18,7 @@ def score_epoch(logits: NDArray[Any], labels: NDArray[Any], patients: NDArray[An
         patients: Patient keys (n,).
 
     Returns:
-        `val_score` (see `score_patients`), by which epochs and recipes are chosen; `val_loss` (cross-entropy),
+        `val_score` (see `score_val_by_patients`), by which epochs and recipes are chosen; `val_loss` (cross-entropy),
         `val_auroc` (pooled) and `val_auroc_patients`: the mean over the patients that have both classes, absent where
         there is none.
     """
@@ -30,14 +30,14 @@ def score_epoch(logits: NDArray[Any], labels: NDArray[Any], patients: NDArray[An
         if len(np.unique(labels[mine := patients == patient])) == 2
     ]
     figures = {
-        "val_score": score_patients(logits, labels, patients),
+        "val_score": score_val_by_patients(logits, labels, patients),
         "val_loss": float(np.mean(np.logaddexp(0, logits) - labels * logits)),
         "val_auroc": float(roc_auc_score(labels, logits)),
     }
     return figures | ({"val_auroc_patients": float(np.mean(own))} if own else {})
 
 
-def score_patients(logits: NDArray[Any], labels: NDArray[Any], patients: NDArray[Any]) -> float:
+def score_val_by_patients(logits: NDArray[Any], labels: NDArray[Any], patients: NDArray[Any]) -> float:
     """Returns the AUROC in which every patient weighs the same, however many patches it has.
 
     Pooled AUROC is the largest patients' figure, and the mean of the patients' own is noise from those with a handful
@@ -68,6 +68,6 @@ def kept_epoch(history: Sequence[Row], keep: str) -> int:
     return best_epoch(history) if keep == "best" else len(history)
 
 
-def has_stalled(history: Sequence[Row], patience: int) -> bool:
+def has_training_stalled(history: Sequence[Row], patience: int) -> bool:
     """Whether the last `patience` epochs were no better than one before them; a patience of 0 never ends."""
     return bool(history) and 0 < patience <= len(history) - best_epoch(history)

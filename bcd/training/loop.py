@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcd.errors import BcdError
-from bcd.networks.architecture import Architecture, describe
+from bcd.networks.architecture import Architecture, describe_architecture
 from bcd.networks.build import build_network
-from bcd.progress import say, track
+from bcd.progress import say_progress, track_progress
 from bcd.training.average import WeightAverage
 from bcd.training.checkpoint import State
-from bcd.training.data import Material, order_by_patients, order_naturally, weigh_classes
+from bcd.training.data import Material, order_epoch_by_patients, order_epoch_naturally, weigh_training_classes
 from bcd.training.feed import Feed
-from bcd.training.history import has_stalled, kept_epoch, score_epoch
-from bcd.training.memory import require_memory
+from bcd.training.history import has_training_stalled, kept_epoch, score_epoch
+from bcd.training.memory import require_training_memory
 from bcd.training.options import TrainOptions
 from bcd.training.predict import predict_logits
 
@@ -56,9 +56,9 @@ class Training:
         folder: Path,
         resident: bool | None = None,
     ) -> None:
-        from bcd.networks.backend import keras, use_precision
+        from bcd.networks.backend import keras, use_keras_precision
         from bcd.networks.devices import open_devices
-        from bcd.training.resident import fits_on_device
+        from bcd.training.resident import fits_training_on_device
 
         keras.utils.set_random_seed(options.seed)
         self.material, self.architecture, self.options = material, architecture, options
@@ -68,11 +68,11 @@ class Training:
         self._require_even_shares()
         self.steps = len(material.rows) // self.batch  # the rest of an epoch's patches has its turn in another epoch
         size = len(material.rows) * material.pixels[0].nbytes
-        self.resident = fits_on_device(size) if resident is None else resident
-        self.weights = weigh_classes(material.labels) if options.class_weights else None
-        with use_precision(options.precision):
+        self.resident = fits_training_on_device(size) if resident is None else resident
+        self.weights = weigh_training_classes(material.labels) if options.class_weights else None
+        with use_keras_precision(options.precision):
             self.averaged = build_network(architecture, options.seed)
-            require_memory(self.averaged, self.batch, material.val_pixels.nbytes)
+            require_training_memory(self.averaged, self.batch, material.val_pixels.nbytes)
             with self.devices.scope():
                 self.network = build_network(architecture, options.seed)
                 self.learner = self._compile()
@@ -91,18 +91,20 @@ class Training:
         self._restore()
         history, options = self.state.history, self.options
         patches = self.batch * self.steps + len(self.material.val_labels)
-        with track(f"Training {describe(self.architecture)}", total=patches * options.epochs) as advance:
+        with track_progress(
+            f"Training {describe_architecture(self.architecture)}", total=patches * options.epochs
+        ) as advance:
             advance(patches * len(history))
-            while len(history) < options.epochs and not has_stalled(history, options.patience):
+            while len(history) < options.epochs and not has_training_stalled(history, options.patience):
                 epoch = len(history) + 1
                 row = self._epoch(epoch, advance)
                 self.state.save(self.folder / CHECKPOINT)
                 on_val = f"AUROC {row['val_auroc']:.3f} on val patients, " if "val_auroc" in row else ""
-                say(f"Epoch {epoch} of {options.epochs}: {on_val}{row['patches_per_second']:.0f} patches/s.")
+                say_progress(f"Epoch {epoch} of {options.epochs}: {on_val}{row['patches_per_second']:.0f} patches/s.")
                 if on_epoch is not None:
                     on_epoch(epoch, row)
         if len(history) < options.epochs:
-            say(f"Training ended early: no better for {options.patience} epochs.")
+            say_progress(f"Training ended early: no better for {options.patience} epochs.")
         network = build_network(self.architecture, options.seed)
         network.set_weights(self.state.best)
         return network
@@ -118,10 +120,10 @@ class Training:
         """Returns the network behind its augmentation; the network alone is what is evaluated and saved."""
         from bcd.networks.augmentation import Augment
         from bcd.networks.backend import keras
-        from bcd.training.optimizer import make_optimizer
+        from bcd.training.optimizer import make_training_optimizer
 
         options = self.options
-        optimizer = make_optimizer(options, self.steps * options.epochs)
+        optimizer = make_training_optimizer(options, self.steps * options.epochs)
         augment = Augment(options.stain_jitter, options.light_jitter, options.seed)
         learner = keras.Sequential([*self._source(), augment, self.network])
         learner.compile(
@@ -173,8 +175,8 @@ class Training:
     def _order(self, epoch: int) -> NDArray[np.int64]:
         random = np.random.default_rng((self.options.seed, epoch))
         if self.options.sampling == "patients":
-            return order_by_patients(self.material.patients, random)
-        return order_naturally(len(self.material.rows), random)
+            return order_epoch_by_patients(self.material.patients, random)
+        return order_epoch_naturally(len(self.material.rows), random)
 
     def _gather(self, chosen: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
         material = self.material
@@ -211,4 +213,4 @@ class Training:
         self.average.weights, self.average.looks = state.average, state.looks
         for variable, value in zip(self.learner.optimizer.variables, state.optimizer, strict=True):
             variable.assign(value)
-        say(f"Training goes on after epoch {len(state.history)} of {self.options.epochs}.")
+        say_progress(f"Training goes on after epoch {len(state.history)} of {self.options.epochs}.")

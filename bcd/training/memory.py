@@ -17,13 +17,13 @@ SLOTS = 6
 """Copies of the weights: live, gradient, two moments, average and best."""
 
 
-def estimate_step(network: Model, batch: int) -> int:
+def _estimate_step_bytes(network: Model, batch: int) -> int:
     """Estimates the bytes that a training step holds at its peak, in single precision."""
     outputs = int(sum(prod(layer.output.shape[1:]) for layer in network.layers))
     return 4 * (OVERHEAD * outputs * batch + SLOTS * int(network.count_params()))
 
 
-def require_memory(network: Model, batch: int, resident: int) -> None:
+def require_training_memory(network: Model, batch: int, resident: int) -> None:
     """Refuses a training that would not fit into what is free of the host's memory.
 
     A GPU's own memory is not asked: its backend says itself, at the first step, how much was missing.
@@ -40,7 +40,7 @@ def require_memory(network: Model, batch: int, resident: int) -> None:
 
     from bcd.networks.backend import has_gpu
 
-    needed = resident + (0 if has_gpu() else estimate_step(network, batch))
+    needed = resident + (0 if has_gpu() else _estimate_step_bytes(network, batch))
     free = psutil.virtual_memory().available
     if needed > free:
         raise BcdError(

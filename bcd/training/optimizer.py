@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bcd.networks.backend import keras
-from bcd.networks.devices import sum_gradients
+from bcd.networks.devices import sum_device_gradients
 from bcd.training.options import TrainOptions
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class ClippingAdamW(keras.optimizers.AdamW):  # type: ignore[misc]  # Keras is u
 
     def apply(self, grads: list[KerasTensor], trainable_variables: list[Variable] | None = None) -> None:
         """Takes a step along gradients, which may be larger than it is allowed to be."""
-        grads, devices = sum_gradients(grads)
+        grads, devices = sum_device_gradients(grads)
         norm = ops.sqrt(sum(ops.sum(ops.square(ops.cast(grad, "float32"))) for grad in grads))
         scale = ops.minimum(1.0, self._clip / (norm + 1e-12)) / devices
         self.norms.assign_add(ops.stack([norm, ops.ones_like(norm)]))
@@ -55,7 +55,7 @@ class ClippingAdamW(keras.optimizers.AdamW):  # type: ignore[misc]  # Keras is u
         return total / max(number, 1.0)
 
 
-def make_optimizer(options: TrainOptions, steps: int) -> ClippingAdamW:
+def make_training_optimizer(options: TrainOptions, steps: int) -> ClippingAdamW:
     """Makes the optimiser of a training.
 
     The learning rate rises from a tenth of its peak over the warm-up and falls along a cosine (Loshchilov & Hutter

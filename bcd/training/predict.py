@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bcd.progress import track
+from bcd.progress import track_progress
 from bcd.training.options import Turns
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def predict_logits(
         Logits (n,) float32; above 0 speaks for invasive ductal carcinoma.
     """
     if advance is None:
-        with track("Predicting patches", total=len(pixels)) as shown:
+        with track_progress("Predicting patches", total=len(pixels)) as shown:
             return predict_logits(network, pixels, batch_size, turns=turns, advance=shown)
     networks = network if isinstance(network, Sequence) else [network]
     logits = np.empty(len(pixels), np.float32)

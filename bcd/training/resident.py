@@ -42,7 +42,7 @@ class ResidentPatches(keras.layers.Layer):  # type: ignore[misc]  # Keras is unt
         return keras.ops.take(self.pixels, numbers, axis=0)
 
 
-def fits_on_device(size: int) -> bool:
+def fits_training_on_device(size: int) -> bool:
     """Whether patches of so many bytes should lie on the device; on a processor they lie in its memory anyway."""
     return has_gpu() and size <= SHARE * smallest_gpu_memory()
 

@@ -19,11 +19,11 @@ from bcd.bundle.folder import FolderBundle
 from bcd.bundle.registry import Bundle, load_bundle
 from bcd.bundle.released import RELEASED, load_released
 from bcd.errors import BcdError
-from bcd.networks.build import is_built_here
+from bcd.networks.build import is_bcd_network
 from bcd.networks.foreign import PixelRange, understand_network
 from bcd.networks.keras_files import SUFFIXES, load_network
 from bcd.preprocessing.options import PrepareOptions
-from bcd.progress import track
+from bcd.progress import track_progress
 from bcd.settings import Settings
 from bcd.tracking.lookup import MODEL
 
@@ -70,7 +70,7 @@ AS_FOUND = FileReading()
 """A file is read by what it shows."""
 
 
-def open_model(settings: Settings, which: str, reading: FileReading = AS_FOUND) -> EvaluatedModel:
+def open_validated_model(settings: Settings, which: str, reading: FileReading = AS_FOUND) -> EvaluatedModel:
     """Opens a model.
 
     Args:
@@ -109,7 +109,7 @@ def _open_file(settings: Settings, path: Path, reading: FileReading) -> Evaluate
             path.name, lambda pixels: _ask_exported(network, pixels), None, f"{path.name}: {unknown}"
         )
     understood = understand_network(network, path.name, reading.pixels)
-    prepared = is_built_here(network) or reading.prepared
+    prepared = is_bcd_network(network) or reading.prepared
     options = settings.options("preparation", PrepareOptions) if prepared else PrepareOptions(sharpen=False)
     note = " ".join(
         [
@@ -138,7 +138,7 @@ def _ask_exported(network: Model, pixels: np.ndarray) -> pd.DataFrame:
     import pandas as pd
 
     answers = []
-    with track("Predicting patches", total=len(pixels)) as advance:
+    with track_progress("Predicting patches", total=len(pixels)) as advance:
         for start in range(0, len(pixels), _BATCH):
             batch = pixels[start : start + _BATCH]
             answers.append(network.predict_on_batch(batch))

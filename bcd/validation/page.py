@@ -15,16 +15,27 @@ from typing import TYPE_CHECKING, Any
 from bcd.evaluation.evaluation import Evaluation
 from bcd.evaluation.metrics.estimates import Estimate
 from bcd.evaluation.policy.context import CONTEXT
-from bcd.evaluation.report.figures import PICTURES, describe_picture, draw_figures
+from bcd.evaluation.report.figures import PICTURES, describe_evaluation_picture, draw_evaluation
 from bcd.evaluation.report.forest import draw_differences
-from bcd.evaluation.report.sections import tables_of
-from bcd.evaluation.report.tables import METRIC_NAMES, describe, format_estimate, headline_table, threshold_parts
+from bcd.evaluation.report.sections import subgroup_tables
+from bcd.evaluation.report.tables import (
+    METRIC_NAMES,
+    describe_evaluation,
+    format_estimate,
+    headline_table,
+    threshold_parts,
+)
 from bcd.files import whole_folder
-from bcd.pages import embed_picture, render_page
+from bcd.pages import embed_picture_in_page, render_page
 from bcd.patches import CELL
-from bcd.progress import track
+from bcd.progress import track_progress
 from bcd.validation.result import Validation
-from bcd.validation.tables import model_table, name_pair, pair_table, published_tables
+from bcd.validation.tables import (
+    name_validated_pair,
+    published_beside_validated,
+    validated_models_table,
+    validated_pairs_table,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +55,7 @@ def write_validation(validation: Validation, scores: Mapping[str, pd.DataFrame],
     Returns:
         The folder.
     """
-    table, text = join_scores(scores), validation.model_dump_json(indent=2)
+    table, text = _join_scores(scores), validation.model_dump_json(indent=2)
     digest = hashlib.sha256(text.encode())
     digest.update(table.to_csv(index=False).encode())
     folder = parent / f"evaluation-{digest.hexdigest()[:12]}"
@@ -58,7 +69,7 @@ def write_validation(validation: Validation, scores: Mapping[str, pd.DataFrame],
     return folder
 
 
-def join_scores(scores: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def _join_scores(scores: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Joins score frames of the same patches: what names and labels a patch, then each model's columns.
 
     With one model they are called logit, probability and context_probability, with several `MODEL probability`.
@@ -76,17 +87,17 @@ def _make_page(validation: Validation, scores: Mapping[str, pd.DataFrame], folde
     """Draws every picture into `folder` and returns the page with all of them in it."""
     first = next(iter(validation.evaluations.values()))
     sections = []
-    with track("Drawing", total=len(validation.evaluations)) as advance:
+    with track_progress("Drawing", total=len(validation.evaluations)) as advance:
         for number, (name, evaluation) in enumerate(validation.evaluations.items(), 1):
             pictures = folder / f"{number}-{re.sub(r'[^A-Za-z0-9.-]+', '-', name).strip('-.')[:60]}"
             pictures.mkdir()
-            sections.append(_section(name, evaluation, draw_figures(scores[name], evaluation, pictures)))
+            sections.append(_section(name, evaluation, draw_evaluation(scores[name], evaluation, pictures)))
             advance(1)
     facts = {
         "validation": validation,
-        "description": describe(first),
+        "description": describe_evaluation(first),
         "sections": sections,
-        "published": published_tables(validation),
+        "published": published_beside_validated(validation),
         **_comparison(validation, folder / "differences.png", first),
     }
     return render_page("bcd.validation", "page.html.j2", facts)
@@ -98,9 +109,11 @@ def _section(name: str, evaluation: Evaluation, pictures: Mapping[str, Path]) ->
         "headline": _headline(evaluation),
         "metrics": headline_table(evaluation),
         "thresholds": threshold_parts(evaluation),
-        "tables": tables_of(evaluation),
+        "tables": subgroup_tables(evaluation),
         "pictures": [
-            _show(pictures[title], describe_picture(title, evaluation)) for title in PICTURES if title in pictures
+            _show(pictures[title], describe_evaluation_picture(title, evaluation))
+            for title in PICTURES
+            if title in pictures
         ],
     }
 
@@ -118,11 +131,11 @@ def _headline(evaluation: Evaluation) -> dict[str, str]:
 def _comparison(validation: Validation, picture: Path, first: Evaluation) -> dict[str, Any]:
     if not validation.differences:
         return {"models": None, "pairs": None, "differences": None}
-    pairs = {name_pair(pair): pair.metrics for pair in validation.differences}
-    draw_differences(pairs, picture, note=describe(first), metrics=_DRAWN)
+    pairs = {name_validated_pair(pair): pair.metrics for pair in validation.differences}
+    draw_differences(pairs, picture, note=describe_evaluation(first), metrics=_DRAWN)
     return {
-        "models": model_table(validation.evaluations),
-        "pairs": pair_table(validation.differences, confidence=first.options.confidence),
+        "models": validated_models_table(validation.evaluations),
+        "pairs": validated_pairs_table(validation.differences, confidence=first.options.confidence),
         "differences": _show(picture, _tell_differences(validation)),
     }
 
@@ -133,4 +146,4 @@ def _tell_differences(validation: Validation) -> str:
 
 
 def _show(picture: Path, alt: str) -> dict[str, str]:
-    return {"src": embed_picture(picture.read_bytes(), "png"), "alt": alt}
+    return {"src": embed_picture_in_page(picture.read_bytes(), "png"), "alt": alt}

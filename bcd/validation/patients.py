@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from bcd.errors import BcdError, InsufficientEvidenceError
 from bcd.settings import Settings
-from bcd.snapshots.freeze import load_snapshot, read_admitted
+from bcd.snapshots.freeze import load_snapshot, preview_snapshot
 from bcd.snapshots.options import SplitOptions
 from bcd.snapshots.splits import published_list
 from bcd.validation.model import EvaluatedModel
@@ -56,7 +56,7 @@ class EvaluationSample:
     notes: list[str] = field(default_factory=list)
 
 
-def choose_patients(
+def choose_validated_patients(
     store: Store, protocol: EvaluationProtocol, snapshot: str, model: EvaluatedModel
 ) -> EvaluationSample:
     """Chooses the patients of a protocol; deals nobody and freezes nothing.
@@ -81,10 +81,10 @@ def choose_patients(
         of = f"snapshot {opened.id[:12]} ({opened.protocol})"
     else:
         dealt_by = "" if listed else store.settings.options("splits", SplitOptions).recorded_as
-        patches = read_admitted(store, dealt_by)
+        patches = preview_snapshot(store, dealt_by)
         of = f"all that is admitted{f', dealt by {dealt_by}' if dealt_by else ''}"
     if listed:
-        patches = patches[select_listed(patches, protocol)].assign(split="test")
+        patches = patches[select_validated_patients(patches, protocol)].assign(split="test")
         whose = f"Published {_LISTS[protocol]} patients"
     else:
         patches = patches[patches["split"] == "test"]
@@ -94,13 +94,13 @@ def choose_patients(
             f"There is no test patient in {of}.",
             "Admit more labelled patients and retrain, which deals them to splits, or name another snapshot.",
         )
-    require_unseen(store.settings, model, patches)
+    require_unseen_by_validated(store.settings, model, patches)
     return EvaluationSample(
         patches.reset_index(drop=True), f"{whose} of {of}, protocol {protocol}", snapshot=identity
     )
 
 
-def select_listed(patches: pd.DataFrame, protocol: str) -> NDArray[np.bool_]:
+def select_validated_patients(patches: pd.DataFrame, protocol: str) -> NDArray[np.bool_]:
     """Tells which patches are of the patients that a protocol's published list names; without a list, all are.
 
     Raises:
@@ -118,7 +118,7 @@ def select_listed(patches: pd.DataFrame, protocol: str) -> NDArray[np.bool_]:
     return chosen
 
 
-def note_missing(patches: pd.DataFrame, protocol: str) -> list[str]:
+def note_patients_not_validated(patches: pd.DataFrame, protocol: str) -> list[str]:
     """Says how many patients of a protocol's published list are not among those evaluated; nothing where all are."""
     if protocol not in _LISTS:
         return []
@@ -131,7 +131,7 @@ def note_missing(patches: pd.DataFrame, protocol: str) -> list[str]:
     ]
 
 
-def require_unseen(settings: Settings, model: EvaluatedModel, patches: pd.DataFrame) -> None:
+def require_unseen_by_validated(settings: Settings, model: EvaluatedModel, patches: pd.DataFrame) -> None:
     """Refuses a registered model that has trained or was calibrated on a patient, or on pixels, in the sample.
 
     Args:
@@ -144,12 +144,12 @@ def require_unseen(settings: Settings, model: EvaluatedModel, patches: pd.DataFr
     """
     if model.bundle is None:
         return
-    from bcd.gate.patients import assert_unseen
+    from bcd.bundle.seen import assert_unseen_by_bundle
 
-    assert_unseen(settings, model.bundle, patches)
+    assert_unseen_by_bundle(settings, model.bundle, patches)
 
 
-def find_patches(store: pd.DataFrame, wanted: pd.DataFrame, given: frozenset[str]) -> pd.DataFrame:
+def find_validated_patches(store: pd.DataFrame, wanted: pd.DataFrame, given: frozenset[str]) -> pd.DataFrame:
     """Finds admitted patches by their name.
 
     Args:

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from bcd.admission.rules import MAX_PLACE
 from bcd.errors import BcdError
 from bcd.patches import CELL, PATCH_PIXELS, SLIDE
-from bcd.store.label_files import PLACE_NAMES, as_labels, read_names
-from bcd.store.table_files import as_numbers, as_whole, read_table, rename_columns
+from bcd.store.label_files import PLACE_NAMES, parse_label_texts, read_patch_names
+from bcd.store.table_files import parse_table_integers, parse_table_numbers, read_table_file, rename_table_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,7 +113,7 @@ class Predictions:
         return replace(self, patches=patches, probabilities=self.probabilities[keep], lines=self.lines[keep])
 
 
-def read_predictions(path: Path, columns: Sequence[str] = ()) -> Predictions:
+def read_prediction_file(path: Path, columns: Sequence[str] = ()) -> Predictions:
     """Reads a file of predictions.
 
     Args:
@@ -123,7 +123,7 @@ def read_predictions(path: Path, columns: Sequence[str] = ()) -> Predictions:
     Raises:
         BcdError: It cannot be read, lacks a column or a score, or breaks a rule; the row is named as its line.
     """
-    table = rename_columns(path, read_table(path), _NAMES)
+    table = rename_table_columns(path, read_table_file(path), _NAMES)
     if "name" in table.columns and not {"patient", "x", "y"} <= set(table.columns):
         table = _read_names(path, table)
     missing = [name for name in (*NEEDED, *columns) if name not in table.columns]
@@ -138,8 +138,9 @@ def read_predictions(path: Path, columns: Sequence[str] = ()) -> Predictions:
     left_out = {} if columns else {name: why for name in others if (why := _why_no_score(name, table[name]))}
     scores = tuple(columns) or tuple(name for name in others if name not in left_out)
     if not scores:
+        why = f": {describe_unusable_predictions(left_out)}" if left_out else ""
         raise BcdError(
-            f"{path} has no column of probabilities{': ' + describe_left_out(left_out) if left_out else ''}.",
+            f"{path} has no column of probabilities{why}.",
             "Add one or more, with probabilities of IDC in [0, 1], or name columns of scores with --column.",
         )
     return Predictions(
@@ -153,7 +154,7 @@ def read_predictions(path: Path, columns: Sequence[str] = ()) -> Predictions:
     )
 
 
-def describe_left_out(left_out: Mapping[str, str]) -> str:
+def describe_unusable_predictions(left_out: Mapping[str, str]) -> str:
     """Names the columns that are no scores, each with the reason."""
     return ", ".join(f"{name} ({why})" for name, why in left_out.items())
 
@@ -162,7 +163,7 @@ def _why_no_score(name: str, texts: pd.Series[str]) -> str:
     """Says why a column holds no probabilities; empty where it does, or where it does but for some faulty rows."""
     if re.sub(r"[\W_]|[0-9]+$", "", name).casefold() in _NO_SCORES:
         return "no score, by its name"
-    values = as_numbers(texts)
+    values = parse_table_numbers(texts)
     numbers = values[~np.isnan(values)]
     if 2 * len(numbers) < len(values):
         return "no numbers"
@@ -176,7 +177,7 @@ def _why_no_score(name: str, texts: pd.Series[str]) -> str:
 
 
 def _read_names(path: Path, table: pd.DataFrame) -> pd.DataFrame:
-    names = read_names(table["name"])
+    names = read_patch_names(table["name"])
     _refuse(path, table, "name", ~names["is_patch"], "is not a patch's file name")
     places = names[["patient", "slide", "x", "y"]]
     return table.assign(**places) if "label" in table.columns else table.assign(**places, label=names["label"])
@@ -187,15 +188,15 @@ def _read_patches(path: Path, table: pd.DataFrame) -> pd.DataFrame:
 
     patches = pd.DataFrame(index=table.index)
     for name in SLIDE:
-        patches[name] = as_whole(table[name]) if name in table.columns else NAMELESS
+        patches[name] = parse_table_integers(table[name]) if name in table.columns else NAMELESS
         _refuse(path, table, name, patches[name] == "", "is empty")
-    places = {name: as_numbers(as_whole(table[name])) for name in ("x", "y")}
+    places = {name: parse_table_numbers(parse_table_integers(table[name])) for name in ("x", "y")}
     for name, place in places.items():
         on_grid = (place % PATCH_PIXELS == 1) & (place > 0) & (place <= MAX_PLACE)
         rule = f"is not 1 more than a multiple of {PATCH_PIXELS}, up to {MAX_PLACE:,}"
         _refuse(path, table, name, ~on_grid, f"{rule}{_how_counted(places)}")
         patches[name] = place.astype(np.int64)
-    label = as_labels(table["label"])
+    label = parse_label_texts(table["label"])
     _refuse(path, table, "label", label.isna(), "is neither 0 nor 1")
     patches["label"] = label.astype("int8")
     twice = patches.duplicated(CELL).to_numpy()
@@ -222,7 +223,7 @@ def _how_counted(places: Mapping[str, NDArray[np.float64]]) -> str:
 
 
 def _read_scores(path: Path, table: pd.DataFrame, name: str) -> NDArray[np.float64]:
-    scores = as_numbers(table[name])
+    scores = parse_table_numbers(table[name])
     fix = f"Fix the file, or name the columns of scores with --column if {name} is none of them"
     if (scores < 0).any() or (scores > 1).any():
         fix = f"If these are logits, {_LOGITS}; if per cent, {_PERCENT}. {fix}"

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict
 
 from bcd.evaluation.evaluation import Evaluation, evaluate_scores
-from bcd.evaluation.metrics.compare import compare_scores
+from bcd.evaluation.metrics.compare import compare_metrics
 from bcd.evaluation.metrics.estimates import Difference
 from bcd.evaluation.metrics.ranking import aurocs_by_patient
-from bcd.evaluation.metrics.sample import read_sample
+from bcd.evaluation.metrics.sample import make_evaluation_sample
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy.policy import Policy
-from bcd.progress import track
+from bcd.progress import track_progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,7 +93,7 @@ def evaluate_models(
         BcdError: The frames are not of the same patches with the same labels, or cannot be evaluated.
     """
     pairs = list(combinations(scores, 2))
-    with track("Evaluating by patient", total=len(scores) + len(pairs)) as advance:
+    with track_progress("Evaluating by patient", total=len(scores) + len(pairs)) as advance:
         evaluations = {}
         for name, frame in scores.items():
             policy = (policies or {}).get(name)
@@ -101,7 +101,7 @@ def evaluate_models(
             advance(1)
         differences = []
         for first, second in pairs:
-            metrics = compare_scores(scores[first], scores[second], options)
+            metrics = compare_metrics(scores[first], scores[second], options)
             differences.append(Pair(first=first, second=second, metrics=metrics))
             advance(1)
     notes = [*notes, *(note for name, one in evaluations.items() if (note := _reversal(name, one, scores[name])))]
@@ -114,7 +114,7 @@ def _reversal(name: str, evaluation: Evaluation, scores: pd.DataFrame) -> str:
     if auroc.value is not None and auroc.high is not None:
         said = f": its AUROC is {auroc.value:.3f}, below one half in its whole interval" if auroc.high < 0.5 else ""
     else:
-        own = aurocs_by_patient(read_sample(scores))
+        own = aurocs_by_patient(make_evaluation_sample(scores))
         is_reversed = len(own) >= _FEWEST_REVERSED and bool((own < 0.5).all())
         said = f" in each of the {len(own)} patients who have both labels" if is_reversed else ""
     return (

@@ -9,7 +9,7 @@ from bcd.evaluation.report.published import cruz_roa_table, founding_table
 from bcd.evaluation.report.tables import (
     METRIC_NAMES,
     Table,
-    describe,
+    describe_evaluation,
     format_difference,
     format_estimate,
     format_level,
@@ -18,7 +18,7 @@ from bcd.evaluation.report.tables import (
 from bcd.validation.result import Pair, Validation
 
 
-def model_table(evaluations: Mapping[str, Evaluation]) -> Table:
+def validated_models_table(evaluations: Mapping[str, Evaluation]) -> Table:
     """Makes the table of several models on the same patches, a column a model."""
     first = next(iter(evaluations.values()))
     rows = [
@@ -37,13 +37,16 @@ def model_table(evaluations: Mapping[str, Evaluation]) -> Table:
         ]
         for i, level in enumerate(first.options.levels)
     ]
-    return Table(describe(first), ["metric", *evaluations], rows)
+    return Table(describe_evaluation(first), ["metric", *evaluations], rows)
 
 
-def pair_table(pairs: Sequence[Pair], *, confidence: float) -> Table:
+def validated_pairs_table(pairs: Sequence[Pair], *, confidence: float) -> Table:
     """Makes the table of pairwise differences, a row a pair."""
     metrics = list(pairs[0].metrics)
-    rows = [[name_pair(pair), *(format_difference(pair.metrics[metric]) for metric in metrics)] for pair in pairs]
+    rows = [
+        [name_validated_pair(pair), *(format_difference(pair.metrics[metric]) for metric in metrics)]
+        for pair in pairs
+    ]
     caption = (
         f"Differences on the same patches, with {format_level(confidence)} intervals by patient, of "
         "both over the same patients. Not corrected for the number of pairs."
@@ -51,12 +54,12 @@ def pair_table(pairs: Sequence[Pair], *, confidence: float) -> Table:
     return Table(caption, ["difference", *(METRIC_NAMES[metric] for metric in metrics)], rows)
 
 
-def name_pair(pair: Pair) -> str:
+def name_validated_pair(pair: Pair) -> str:
     """Names a difference by its two models."""
     return f"{pair.second} − {pair.first}"  # noqa: RUF001
 
 
-def published_tables(validation: Validation) -> dict[str, Table]:
+def published_beside_validated(validation: Validation) -> dict[str, Table]:
     """Makes the tables that put what a protocol's authors published beside each model, by title."""
     makers = {"founding": founding_table, "cruz-roa-2014": cruz_roa_table}
     make = makers.get(validation.protocol)

@@ -22,20 +22,20 @@ from bcd.evaluation.report.published import FOUNDING_PREVALENCE
 from bcd.options import Microns
 from bcd.patches import PERSON, Hospital, Slide, lie_on
 from bcd.settings import Settings
-from bcd.snapshots.freeze import read_admitted
-from bcd.store.batches import read_pixels
-from bcd.store.complete import list_complete
-from bcd.store.matching import match_rows
-from bcd.validation.model import AS_FOUND, EvaluatedModel, FileReading, open_model
+from bcd.snapshots.freeze import preview_snapshot
+from bcd.store.batches import read_batch_pixels
+from bcd.store.complete import list_complete_slides
+from bcd.store.matching import match_table_rows
+from bcd.validation.model import AS_FOUND, EvaluatedModel, FileReading, open_validated_model
 from bcd.validation.patients import (
     EvaluationProtocol,
-    choose_patients,
-    find_patches,
-    note_missing,
-    require_unseen,
-    select_listed,
+    choose_validated_patients,
+    find_validated_patches,
+    note_patients_not_validated,
+    require_unseen_by_validated,
+    select_validated_patients,
 )
-from bcd.validation.predictions import NAMELESS, Predictions, describe_left_out
+from bcd.validation.predictions import NAMELESS, Predictions, describe_unusable_predictions
 from bcd.validation.result import Validation, evaluate_models
 
 if TYPE_CHECKING:
@@ -65,21 +65,21 @@ def evaluate_on_protocol(
         BcdError: A model or the snapshot is not there, or a model has seen a patient.
         InsufficientEvidenceError: None of the patients is there.
     """
-    opened = [open_model(store.settings, which, reading) for which in models]
-    sample = choose_patients(store, protocol, snapshot, opened[0])
+    opened = [open_validated_model(store.settings, which, reading) for which in models]
+    sample = choose_validated_patients(store, protocol, snapshot, opened[0])
     for model in opened[1:]:
-        require_unseen(store.settings, model, sample.patches)
+        require_unseen_by_validated(store.settings, model, sample.patches)
     scores = _score_all(
         opened,
         sample.patches,
-        lambda rows: read_pixels(store.settings, sample.patches.iloc[rows]),
-        complete=list_complete(store).keys(),
+        lambda rows: read_batch_pixels(store.settings, sample.patches.iloc[rows]),
+        complete=list_complete_slides(store).keys(),
     )
     validation = evaluate_models(
         scores,
-        at_protocol(options, protocol),
+        _apply_protocol(options, protocol),
         title=f"{', '.join(scores)}: {sample.title}",
-        notes=[*note_missing(sample.patches, protocol), *_notes(opened)],
+        notes=[*note_patients_not_validated(sample.patches, protocol), *_notes(opened)],
         split=sample.split,
         snapshot=sample.snapshot,
         protocol=protocol,
@@ -110,34 +110,34 @@ def evaluate_predictions(
     Raises:
         BcdError: As `evaluate_on_protocol`; or none of the patches is admitted.
     """
-    predictions = predictions.select(select_listed(predictions.patches, protocol))
+    predictions = predictions.select(select_validated_patients(predictions.patches, protocol))
     notes = [f"Scores of {predictions.path.name}, evaluated as they are."]
     if predictions.left_out:
-        notes.append(f"Left out, as no probabilities: {describe_left_out(predictions.left_out)}.")
+        notes.append(f"Left out, as no probabilities: {describe_unusable_predictions(predictions.left_out)}.")
     if len(predictions.given) < 2:
         notes.append(f"Hospital or slide is called “{NAMELESS}” where the file does not say it.")
     opened: list[EvaluatedModel] = []
     scored: dict[str, pd.DataFrame] = {}
     if beside:
         assert store is not None
-        opened = [open_model(store.settings, which, reading) for which in beside]
+        opened = [open_validated_model(store.settings, which, reading) for which in beside]
         predictions, patches, missing = _in_store(store, predictions)
         notes += missing
         for model in opened:
-            require_unseen(store.settings, model, patches)
+            require_unseen_by_validated(store.settings, model, patches)
         scored = _score_all(
             opened,
             predictions.patches,
-            lambda rows: read_pixels(store.settings, patches.iloc[rows]),
-            complete=list_complete(store).keys(),
+            lambda rows: read_batch_pixels(store.settings, patches.iloc[rows]),
+            complete=list_complete_slides(store).keys(),
         )
     _require_once([*predictions.columns, *scored])
     scores = {column: predictions.scores(column) for column in predictions.columns} | scored
     validation = evaluate_models(
         scores,
-        at_protocol(options, protocol),
+        _apply_protocol(options, protocol),
         title=f"Predictions of {predictions.path.name}",
-        notes=[*notes, *note_missing(predictions.patches, protocol), *_notes(opened)],
+        notes=[*notes, *note_patients_not_validated(predictions.patches, protocol), *_notes(opened)],
         protocol=protocol,
         policies=_policies(opened),
     )
@@ -146,12 +146,12 @@ def evaluate_predictions(
 
 def _in_store(store: Store, predictions: Predictions) -> tuple[Predictions, pd.DataFrame, list[str]]:
     """Returns the predictions of admitted patches, those patches in the same order, and what finds no partner."""
-    admitted = read_admitted(store)
-    patches = find_patches(admitted, predictions.patches, predictions.given)
+    admitted = preview_snapshot(store)
+    patches = find_validated_patches(admitted, predictions.patches, predictions.given)
     kept = np.isin(np.arange(len(predictions.patches)), patches["row_wanted"].to_numpy())
     not_said = {name: NAMELESS for name in ("hospital", "slide") if name not in predictions.given}
     rows = predictions.patches.assign(line=predictions.lines, identifier=predictions.patches["patient"], **not_said)
-    match = match_rows(
+    match = match_table_rows(
         predictions.path.name,
         "the store",
         rows,
@@ -191,7 +191,7 @@ def evaluate_on_delivery(
     """
     from bcd.admission.preview import look_at
 
-    opened = [open_model(settings, which, reading) for which in models]
+    opened = [open_validated_model(settings, which, reading) for which in models]
     with look_at(path, hospital, naming=naming, spacing=spacing) as delivery:
         labelled = delivery.patches["label"].notna().to_numpy(dtype=bool)
         if not labelled.any():
@@ -202,19 +202,19 @@ def evaluate_on_delivery(
                 "Put a labels.csv beside the patches, or admit the delivery and score its patients.",
             )
         patches, rows = delivery.patches[labelled], delivery.rows[labelled]
-        chosen = select_listed(patches, protocol)
+        chosen = select_validated_patients(patches, protocol)
         patches, rows = patches[chosen].reset_index(drop=True), rows[chosen]
         for model in opened:
-            require_unseen(settings, model, patches)
+            require_unseen_by_validated(settings, model, patches)
         scores = _score_all(opened, patches, lambda chunk: delivery.pixels[rows[chunk]], complete=delivery.complete)
         validation = evaluate_models(
             scores,
-            at_protocol(options, protocol),
+            _apply_protocol(options, protocol),
             title=f"{', '.join(scores)} on {delivery.name}, which was not admitted",
             notes=[
                 *_describe(delivery.files, delivery.refused, int((~labelled).sum())),
                 *delivery.label_notes,
-                *note_missing(patches, protocol),
+                *note_patients_not_validated(patches, protocol),
                 *_notes(opened),
             ],
             protocol=protocol,
@@ -223,7 +223,7 @@ def evaluate_on_delivery(
     return validation, scores
 
 
-def at_protocol(options: EvaluateOptions, protocol: EvaluationProtocol) -> EvaluateOptions:
+def _apply_protocol(options: EvaluateOptions, protocol: EvaluationProtocol) -> EvaluateOptions:
     """Returns the options as a protocol wants them: `founding` states its prevalence.
 
     Raises:

@@ -13,10 +13,10 @@ from bcd.admission.rules import RULES
 from bcd.errors import BcdError
 from bcd.patches import Hospital, PatientId
 from bcd.settings import Settings
-from bcd.store.batches import read_pixels
-from bcd.store.delivery_queries import list_batches, list_refused
+from bcd.store.batches import read_batch_pixels
+from bcd.store.delivery_queries import list_batches, list_stored_refusals
 from bcd.store.hospitals import declare_hospital
-from bcd.store.patients import list_patients, patient_patches
+from bcd.store.patients import list_patients, list_stored_patches
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
 
@@ -45,7 +45,7 @@ def test_a_delivery_becomes_a_batch_that_gives_its_pixels_back(store: Store, pat
     assert (admission.files, admission.admitted_files, admission.admitted) == (9, 9, 9)
     assert (admission.refused, admission.ignored, admission.flags["blur"]) == ({}, 0, 1)
     assert (admission.patients, admission.positive, admission.unlabelled) == (2, 4, 0)
-    patches = patient_patches(store, EAST, PatientId("8868"))
+    patches = list_stored_patches(store, EAST, PatientId("8868"))
     assert patches[["slide", "x", "y", "label"]].values.tolist() == [
         ["5", 1, 1, 0],
         ["5", 1, 51, 0],
@@ -53,7 +53,7 @@ def test_a_delivery_becomes_a_batch_that_gives_its_pixels_back(store: Store, pat
         ["5", 101, 51, 0],
         ["5", 151, 51, 1],
     ]
-    pixels = read_pixels(store.settings, patches)
+    pixels = read_batch_pixels(store.settings, patches)
     assert pixels[0, 0, 0].tolist() == [255, 0, 0]
     expected = np.random.default_rng(101).integers(0, 256, (50, 50, 3), dtype=np.uint8)
     assert np.array_equal(pixels[2], expected[:, :, ::-1])
@@ -110,7 +110,7 @@ def test_refused_files_are_kept_as_they_were(store: Store, patch_files, picture,
     edge = picture(60, width=42)
     admit(store, as_zip({**patch_files("8867"), "8867/1/8867_idx5_x1001_y1_class1.png": edge}), EAST)
     (folder,) = store.settings.quarantine.iterdir()
-    (refusal,) = list_refused(store, folder.name)
+    (refusal,) = list_stored_refusals(store, folder.name)
     assert refusal.rule == "size"
     assert refusal.message == "The picture is 42x50 px, not 50x50."
     assert (folder / str(refusal.kept)).read_bytes() == edge
@@ -147,7 +147,7 @@ def test_what_contradicts_an_earlier_batch_is_refused_naming_it(store: Store, pi
     admission = admit(store, as_zip(later), EAST)
     assert admission.refused == {"duplicate-cell": 1, "two-labels": 1, "two-patients": 1}
     (delivery,) = [path.name for path in store.settings.quarantine.iterdir()]
-    for refusal in list_refused(store, delivery):
+    for refusal in list_stored_refusals(store, delivery):
         assert str(first.batch)[:12] in refusal.message
         assert "east/a" in refusal.message
 
@@ -175,7 +175,7 @@ def test_within_a_delivery_contradictions_are_refused_and_copies_admitted_once(s
     assert admission.refused == {"duplicate-cell": 3, "two-labels": 4, "two-patients": 2}
     assert (admission.admitted, admission.unlabelled) == (1, 0)
     (folder,) = store.settings.quarantine.iterdir()
-    two = [refusal for refusal in list_refused(store, folder.name) if refusal.rule == "two-patients"]
+    two = [refusal for refusal in list_stored_refusals(store, folder.name) if refusal.rule == "two-patients"]
     assert all("a" in refusal.message and "b" in refusal.message and ".png" in refusal.message for refusal in two)
     assert set(admission.refused) <= set(RULES)
 

@@ -20,7 +20,7 @@ from bcd.errors import UnavailableError
 from bcd.files import _MACHINE as MACHINE
 from bcd.patches import Hospital
 from bcd.settings import Settings
-from bcd.store.delivery_queries import list_deliveries
+from bcd.store.delivery_queries import list_stored_deliveries
 from bcd.store.store import Store
 
 EAST = Hospital("east")
@@ -61,7 +61,7 @@ def test_killed_three_times_it_is_set_aside_as_suspected_and_can_be_tried_again(
         assert waiting.exists()
     with pytest.raises(RefusedError, match=r"ended 3 attempts.*bcd ingest DELIVERY --hospital NAME"):
         admit(store, waiting, EAST)
-    [delivery] = list_deliveries(store)
+    [delivery] = list_stored_deliveries(store)
     assert delivery.refused == {"suspected": 1}
     aside = store.settings.set_aside / EAST / "monday.zip"
     assert (aside.parent / "monday.zip.txt").exists()

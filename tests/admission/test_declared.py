@@ -13,8 +13,8 @@ from bcd.admission.admit import Admission, admit
 from bcd.admission.preview import look_at
 from bcd.errors import BcdError
 from bcd.patches import Hospital
-from bcd.store.complete import list_complete
-from bcd.store.delivery_queries import list_refused
+from bcd.store.complete import list_complete_slides
+from bcd.store.delivery_queries import list_stored_refusals
 from bcd.store.hospitals import declare_hospital
 from bcd.store.patients import list_patients
 from bcd.store.sign_off import SignOff
@@ -54,7 +54,7 @@ def _patients(store: Store) -> set[str]:
 
 
 def _messages(store: Store, admission: Admission) -> dict[str, tuple[str, str]]:
-    return {each.name: (each.rule, each.message) for each in list_refused(store, admission.id)}
+    return {each.name: (each.rule, each.message) for each in list_stored_refusals(store, admission.id)}
 
 
 @pytest.mark.parametrize("table", ["slides.csv", "Slides.TSV", "slides.txt"])
@@ -72,7 +72,7 @@ def test_slides_of_any_name_are_whose_the_table_says(
     )
     assert (admission.admitted_files, admission.refused, admission.admitted) == (3, {}, 4)
     assert _patients(store) == {"TCGA-A1-A0SK", "C-004"}
-    assert list_complete(store) == {(EAST, "TCGA-A1-A0SK", "1"): "tiled", (EAST, "C-004", "4"): "tiled"}
+    assert list_complete_slides(store) == {(EAST, "TCGA-A1-A0SK", "1"): "tiled", (EAST, "C-004", "4"): "tiled"}
 
 
 def test_a_row_says_spacing_and_whether_a_slide_is_complete(store: Store, handed_over, slide, tmp_path: Path) -> None:
@@ -87,14 +87,14 @@ def test_a_row_says_spacing_and_whether_a_slide_is_complete(store: Store, handed
     )
     assert admission.refused == {"unreadable": 1}  # it is taken for a slide, which it is not
     assert admission.admitted == 2 + 32
-    assert list_complete(store) == {(EAST, "B", "1"): "tiled"}
+    assert list_complete_slides(store) == {(EAST, "B", "1"): "tiled"}
 
 
 def test_patches_are_complete_where_a_row_without_a_file_says_so(store: Store, handed_over, patch_files) -> None:
     table = b"file,patient,slide,complete\n,8867,5,1\n,9999,5,1\n"
     admission = handed_over({**patch_files("8867", "8868"), "slides.csv": table})
     assert (admission.admitted_files, admission.refused) == (9, {})
-    assert list_complete(store) == {(EAST, "8867", "5"): "declared"}
+    assert list_complete_slides(store) == {(EAST, "8867", "5"): "declared"}
 
 
 def test_rows_without_a_file_are_told_and_the_others_count(store: Store, handed_over, slide, tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_raw_hospital_s_table_is_quoted_nowhere(store: Store, handed_over, sli
     assert (admission.admitted, admission.refused) == (2, {"slides-file": 1})
     [(name, (_, message))] = _messages(store, admission).items()
     assert not any(word in name + message for word in ("Erika", "John", "MRN"))
-    [(_, patient, slide_id)] = list_complete(store)
+    [(_, patient, slide_id)] = list_complete_slides(store)
     assert (patient in _patients(store), slide_id, "MRN" in patient) == (True, "1", False)
 
 
@@ -175,7 +175,7 @@ def test_a_slide_that_is_complete_for_several_reasons_is_known_once(
     slides = {"a/8867_idx5.tif": slide(tmp_path, 1), "b/8867_idx5.tif": slide(tmp_path, 1)}
     admission = handed_over({**slides, "slides.csv": b"file,patient,slide,complete\n,8867,5,1\n"})
     assert admission.admitted == 2
-    assert list_complete(store) == {(EAST, "8867", "5"): "tiled"}
+    assert list_complete_slides(store) == {(EAST, "8867", "5"): "tiled"}
 
 
 def test_a_look_at_a_delivery_knows_its_complete_slides(slide, patch_files, as_folder, tmp_path: Path) -> None:

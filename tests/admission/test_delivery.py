@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bcd.admission.delivery import check_delivery, patient_ids
+from bcd.admission.delivery import check_delivery, list_delivered_patients
 from bcd.errors import BcdError
 
 
@@ -66,7 +66,7 @@ def test_holiday_photos_are_no_delivery(as_zip, picture) -> None:
 def test_patients_are_read_from_names_alone(as_zip, as_folder, as_tar) -> None:
     files = {"a/0/a_idx5_x1_y1_class0.png": b"", "b/b_idx5_x1_y1.png": b"", "notes.txt": b""}
     for write in (as_zip, as_folder, as_tar):
-        assert patient_ids(write(files)) == {"a", "b"}
+        assert list_delivered_patients(write(files)) == {"a", "b"}
 
 
 @pytest.fixture

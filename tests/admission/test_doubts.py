@@ -12,7 +12,7 @@ from bcd.settings import Settings
 from bcd.snapshots.freeze import freeze_snapshot
 from bcd.snapshots.options import SplitOptions
 from bcd.store import tables
-from bcd.store.patients import patient_patches
+from bcd.store.patients import list_stored_patches
 from bcd.store.store import Store
 
 EAST, WEST = Hospital("east"), Hospital("west")
@@ -69,7 +69,7 @@ def test_a_label_that_comes_with_the_patch_again_is_taken(store: Store, picture,
     again = {"a_idx5_x1_y1_class1.png": picture(1), "a_idx5_x51_y1.png": picture(2)}
     admission = admit(store, as_zip(again), EAST)
     assert admission.refused == {"already-admitted": 2}
-    assert patient_patches(store, EAST, PatientId("a"))["label"].tolist()[0] == 1
+    assert list_stored_patches(store, EAST, PatientId("a"))["label"].tolist()[0] == 1
     with store.read() as connection:
         [revision] = connection.execute(sa.select(tables.label_revisions)).mappings()
     assert revision["by"] == "delivery delivery.zip"

@@ -14,7 +14,7 @@ from bcd.admission.admit import admit
 from bcd.patches import Hospital
 from bcd.settings import Settings, load_settings
 from bcd.store import tables
-from bcd.store.delivery_queries import find_delivery, list_batches
+from bcd.store.delivery_queries import find_stored_delivery, list_batches
 from bcd.store.hospitals import declare_hospital
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
@@ -156,7 +156,7 @@ def test_a_delivery_is_known_by_hospital_names_and_bytes(store: Store, files: di
     with store.read() as connection:
         identity = connection.scalar(sa.select(tables.deliveries.c.id))
     assert identity is not None
-    record = find_delivery(store, identity)
+    record = find_stored_delivery(store, identity)
     assert record is not None
     assert record.refused == {"size": 1}
-    assert find_delivery(store, "another") is None
+    assert find_stored_delivery(store, "another") is None

@@ -22,14 +22,14 @@ from hypothesis import strategies as st
 
 from bcd.admission.admit import admit
 from bcd.admission.png import check_bytes, decode_patch, strip_text
-from bcd.admission.rules import RULES, Refusal, check_folders, check_place, folder_label
+from bcd.admission.rules import RULES, Refusal, check_folders, folder_label, refuse_off_grid
 from bcd.admission.sources.hazards import clean_name, name_hazard
-from bcd.admission.sources.open import list_names, open_source
+from bcd.admission.sources.open import list_delivered_names, open_source
 from bcd.admission.sources.source import Source, UnreadableFileError
 from bcd.errors import BcdError
 from bcd.patches import Hospital, PatchName
 from bcd.settings import load_settings
-from bcd.store.delivery_queries import list_batches, list_deliveries, list_refused
+from bcd.store.delivery_queries import list_batches, list_stored_deliveries, list_stored_refusals
 from bcd.store.hospitals import declare_hospital
 from bcd.store.sign_off import SignOff
 from bcd.store.store import open_store
@@ -95,7 +95,7 @@ def test_what_is_read_off_a_name_is_written_back_as_an_equal_name(text: str) -> 
     name = PatchName.parse(text)
     assert name is not None
     assert PatchName.parse(name.format()) == name
-    check = [check_place(name), *(check_folders(["a", "0"], name, top) for top in range(3))]
+    check = [refuse_off_grid(name), *(check_folders(["a", "0"], name, top) for top in range(3))]
     assert {one.rule for one in check if one is not None} <= {"off-grid", "off-slide", "folder"}
     assert folder_label(["a", "0"], name) == (None if name.patient == "0" else 0)
 
@@ -222,7 +222,7 @@ def test_a_damaged_archive_is_refused_or_gives_bytes(data: bytes) -> None:
         path = Path(folder, "delivery")
         path.write_bytes(data)
         try:
-            listed = sorted(list_names(path))
+            listed = sorted(list_delivered_names(path))
             with open_source(path, Path(folder, "scratch")) as source:
                 assert sorted(source.names) == listed
                 _read_all(source, Path(folder))
@@ -281,16 +281,16 @@ def test_every_file_of_any_delivery_is_counted_once(kinds: list[tuple[str, int]]
             first = admit(store, path, Hospital("east"))
         except BcdError:
             assert list_batches(store) == []
-            [whole] = list_deliveries(store)
+            [whole] = list_stored_deliveries(store)
             assert (whole.admitted, whole.files) == (0, whole.refused_files + whole.ignored)
             return
-        refused = list_refused(store, first.id)
+        refused = list_stored_refusals(store, first.id)
         tables = Counter(name for name, _ in files if name.endswith("labels.csv"))
         tables -= Counter(one.name for one in refused)
         assert first.files == len(files) == first.admitted_files + len(refused) + first.ignored
         assert first.admitted == first.admitted_files - tables.total()  # tables are taken, and no patches
         again = admit(store, path, Hospital("east"))
         assert vars(again) == vars(first) | {"already": True}
-        assert list_refused(store, first.id) == refused
+        assert list_stored_refusals(store, first.id) == refused
         assert [batch.batch for batch in list_batches(store)] == [first.batch]
         assert {one.name for one in Path(folder).iterdir()} <= {"delivery.zip", "home", "home.keys"}

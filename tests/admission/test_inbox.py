@@ -14,7 +14,7 @@ import pytest
 
 from bcd.admission import delivery as delivery_module
 from bcd.admission.delivery import PATIENCE, find_deliveries
-from bcd.admission.received import locate, set_aside
+from bcd.admission.received import locate_in_inbox, set_delivery_aside
 from bcd.errors import BcdError
 from bcd.patches import Hospital
 from bcd.progress import SilentSink, show_progress
@@ -142,7 +142,7 @@ def test_what_cannot_be_admitted_is_moved_with_the_reason_beside_it(settings: Se
         folder.mkdir(parents=True, exist_ok=True)
         delivery = folder / "photos.zip"
         delivery.write_text(content)
-        where = set_aside(settings, delivery, Hospital("east"), reason=f"{content}: no patch in it.")
+        where = set_delivery_aside(settings, delivery, Hospital("east"), reason=f"{content}: no patch in it.")
         assert not delivery.exists()
         assert where.read_text() == content
         assert where.with_name(f"{where.name}.txt").read_text() == f"{content}: no patch in it.\n"
@@ -161,7 +161,7 @@ def test_a_delivery_of_the_inbox_is_named_by_hospital_and_name_or_by_its_path(
     settings: Settings, monday: Path, hospital: str
 ) -> None:
     for named in ("east/monday.zip", str(monday), "west/../east/monday.zip"):
-        assert locate(settings, named, hospital) == ("east", monday)
+        assert locate_in_inbox(settings, named, hospital) == ("east", monday)
 
 
 @pytest.mark.usefixtures("monday")
@@ -176,10 +176,10 @@ def test_what_lies_elsewhere_is_not_in_the_inbox(settings: Settings, tmp_path: P
     ]
     for named in [*outside, "east", ".", "..", "/", "east/tuesday.zip", "s3://bucket/monday.zip"]:
         with pytest.raises(BcdError, match="is no delivery in the inbox"):
-            locate(settings, named)
+            locate_in_inbox(settings, named)
 
 
 @pytest.mark.usefixtures("monday")
 def test_a_delivery_of_another_hospital_is_not_taken_for_this_ones(settings: Settings) -> None:
     with pytest.raises(BcdError, match="lies in the folder of east, not of west"):
-        locate(settings, "east/monday.zip", "west")
+        locate_in_inbox(settings, "east/monday.zip", "west")

@@ -8,14 +8,14 @@ import pandas as pd
 import pytest
 
 from bcd.admission.admit import admit
-from bcd.admission.beside import describe_labels
-from bcd.admission.report import report_path
+from bcd.admission.beside import describe_delivered_labels
+from bcd.admission.report import admission_report_path
 from bcd.errors import BcdError
 from bcd.patches import Hospital, PatientId
-from bcd.store.delivery_queries import list_deliveries, list_refused
+from bcd.store.delivery_queries import list_stored_deliveries, list_stored_refusals
 from bcd.store.hospitals import Identifiers, declare_hospital
 from bcd.store.label_files import IMPORT
-from bcd.store.patients import patient_patches
+from bcd.store.patients import list_stored_patches
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 
@@ -28,7 +28,7 @@ def unlabelled(picture) -> dict[str, bytes]:
 
 
 def _labels(store: Store) -> list[int | None]:
-    labels = patient_patches(store, EAST, PatientId("8867"))["label"]
+    labels = list_stored_patches(store, EAST, PatientId("8867"))["label"]
     return [None if pd.isna(label) else int(label) for label in labels]
 
 
@@ -86,7 +86,7 @@ def test_a_table_that_cannot_be_used_is_refused_and_the_patches_stay_unlabelled(
     admission = admit(store, as_zip({**unlabelled, "labels.csv": data}), EAST)
     assert (admission.admitted, admission.refused) == (4, {"labels-file": 1})
     assert _labels(store) == [None] * 4
-    [refusal] = list_refused(store, admission.id)
+    [refusal] = list_stored_refusals(store, admission.id)
     assert (store.settings.quarantine / admission.id / str(refusal.kept)).read_bytes() == data
 
 
@@ -96,14 +96,14 @@ def test_rows_that_name_no_patch_are_counted_in_the_record_the_report_and_the_cl
     admission = admit(store, as_zip({**unlabelled, "labels.csv": CSV.encode()}), EAST)
     assert (admission.label_rows, admission.unmatched_rows, admission.unlabelled) == (4, 1, 2)
     assert "line 5: 9999_idx5_x1_y1" in admission.label_note
-    lines = describe_labels(store, admission)
+    lines = describe_delivered_labels(store, admission)
     assert lines == [
         "Labels: 1 of 4 rows name no patch; 2 of 4 patches are without a label.",
         admission.label_note,
     ]
-    report = report_path(store.settings, admission.id).read_text()
+    report = admission_report_path(store.settings, admission.id).read_text()
     assert "4 rows in tables of labels; 1 of them name no patch" in " ".join(report.split())
-    [delivery] = list_deliveries(store)
+    [delivery] = list_stored_deliveries(store)
     assert (delivery.label_rows, delivery.unmatched_rows) == (4, 1)
 
 
@@ -117,11 +117,11 @@ def test_a_table_of_which_no_row_names_a_patch_is_refused_with_the_likely_cause(
     admission = admit(store, as_zip({**files, "labels.csv": table}), Hospital("north"))
     assert (admission.admitted, admission.unlabelled, admission.refused) == (2, 2, {"labels-file": 1})
     assert (admission.label_rows, admission.unmatched_rows) == (2, 2)
-    [refusal] = list_refused(store, admission.id)
+    [refusal] = list_stored_refusals(store, admission.id)
     assert "leading zeros" in refusal.message
     assert ("42_idx5_x1_y1 (line 2) | 00042_idx5_x1_y1" in refusal.message) == (kind == "pseudonyms")
-    assert refusal.message in describe_labels(store, admission)
-    assert "leading zeros" in report_path(store.settings, admission.id).read_text()
+    assert refusal.message in describe_delivered_labels(store, admission)
+    assert "leading zeros" in admission_report_path(store.settings, admission.id).read_text()
 
 
 def test_a_table_of_another_hospital_labels_nothing(store: Store, unlabelled: dict[str, bytes], as_zip) -> None:
@@ -133,7 +133,7 @@ def test_a_table_of_another_hospital_labels_nothing(store: Store, unlabelled: di
 
 def test_a_spreadsheet_is_refused_with_the_way_to_save_it(store: Store, unlabelled: dict[str, bytes], as_zip) -> None:
     admission = admit(store, as_zip({**unlabelled, "labels.xlsx": b"PK\x03\x04\x14"}), EAST)
-    [refusal] = list_refused(store, admission.id)
+    [refusal] = list_stored_refusals(store, admission.id)
     assert (refusal.rule, "save the sheet as CSV" in refusal.message) == ("labels-file", True)
 
 

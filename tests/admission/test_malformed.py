@@ -27,7 +27,7 @@ from bcd.errors import BcdError
 from bcd.patches import Hospital
 from bcd.settings import load_settings
 from bcd.store.deliveries import RefusedFile
-from bcd.store.delivery_queries import list_refused
+from bcd.store.delivery_queries import list_stored_refusals
 from bcd.store.hospitals import declare_hospital
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
@@ -132,7 +132,7 @@ def outcome(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     assert vars(again) == vars(admission) | {"already": True}
     return Outcome(
         admission,
-        {one.name: one for one in list_refused(store, admission.id)},
+        {one.name: one for one in list_stored_refusals(store, admission.id)},
         pd.read_parquet(store.settings.batches / str(admission.batch) / "index.parquet"),
         store.settings.quarantine / admission.id,
     )
@@ -196,7 +196,7 @@ def test_a_malformed_archive_is_refused_or_its_bad_members_are(
         assert caught.value.fix
     else:
         admission = admit(home, path, EAST)
-        refused = sorted((one.name, one.rule) for one in list_refused(home, admission.id))
+        refused = sorted((one.name, one.rule) for one in list_stored_refusals(home, admission.id))
         assert refused == sorted(one for one in case.fates if one[1] != ADMITTED)
         assert (admission.files, admission.admitted) == (len(case.fates), len(case.fates) - len(refused))
     assert sorted(path.name for path in tmp_path.iterdir()) == [case.name]
@@ -221,7 +221,7 @@ def test_what_is_no_file_in_a_folder_is_refused_and_not_opened(
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("H0_idx1_x351_y51_class0.png")
         admission = admit(home, folder, EAST)
-    refused = {one.name: one.rule for one in list_refused(home, admission.id)}
+    refused = {one.name: one.rule for one in list_stored_refusals(home, admission.id)}
     assert refused.pop("elsewhere/H0_idx1_x101_y51_class0.png") == "folder"
     assert set(refused.values()) == {"not-a-file"}
     assert (len(refused), admission.admitted) == (8, 1)

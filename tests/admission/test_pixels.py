@@ -16,12 +16,12 @@ from bcd.admission.pixels import (
     blank_refusal,
     far_slides,
     find_blank,
-    hash_pixels,
+    flag_delivered_pixels,
+    hash_delivered_pixels,
     look_at_pixels,
     optical_density,
-    raise_flags,
 )
-from bcd.bundle.probes import draw_tissue
+from bcd.bundle.probes import draw_tissue_probes
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepare import prepare
 
@@ -46,7 +46,7 @@ def _blank(*patches: np.ndarray) -> list[bool]:
 
 
 def _flags(patch: np.ndarray) -> set[str]:
-    [bits] = raise_flags(look_at_pixels(patch[None]))
+    [bits] = flag_delivered_pixels(look_at_pixels(patch[None]))
     return {flag for flag, bit in FLAG_BIT.items() if bits & bit}
 
 
@@ -83,9 +83,9 @@ def test_what_is_out_of_focus_is_flagged_and_not_called_blank(size: int) -> None
 
 
 def test_what_was_sharpened_is_flagged() -> None:
-    sharpened = prepare(draw_tissue(20), PrepareOptions(sharpen=True))
+    sharpened = prepare(draw_tissue_probes(20), PrepareOptions(sharpen=True))
     assert sum("sharp" in _flags(patch) for patch in sharpened) > 5
-    assert not any("sharp" in _flags(patch) for patch in draw_tissue(20))
+    assert not any("sharp" in _flags(patch) for patch in draw_tissue_probes(20))
 
 
 def test_values_that_were_scaled_to_0_and_1_are_blank_and_told_so() -> None:
@@ -125,6 +125,6 @@ def test_a_hash_is_of_the_pixels_however_they_lie_in_memory() -> None:
     patches = np.random.default_rng(0).integers(0, 256, (3, 50, 50, 3), dtype=np.uint8)
     turned = np.asfortranarray(patches)
     assert not turned.flags.c_contiguous
-    assert hash_pixels(turned).tobytes() == hash_pixels(patches).tobytes()
-    assert hash_pixels(patches)[1].tobytes() == hashlib.sha256(patches[1].tobytes()).digest()
-    assert hash_pixels(patches[:0]).shape == (0, 32)
+    assert hash_delivered_pixels(turned).tobytes() == hash_delivered_pixels(patches).tobytes()
+    assert hash_delivered_pixels(patches)[1].tobytes() == hashlib.sha256(patches[1].tobytes()).digest()
+    assert hash_delivered_pixels(patches[:0]).shape == (0, 32)

@@ -14,7 +14,7 @@ from bcd.patches import Hospital
 from bcd.settings import load_settings
 from bcd.snapshots.freeze import freeze_snapshot
 from bcd.snapshots.options import SplitOptions
-from bcd.store.delivery_queries import list_refused
+from bcd.store.delivery_queries import list_stored_refusals
 from bcd.store.hospitals import declare_hospital
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
@@ -40,7 +40,7 @@ def admission(home: Store, tmp_path_factory: pytest.TempPathFactory) -> Admissio
 def test_every_patch_is_admitted_once_and_its_second_name_is_told_a_copy(home: Store, admission: Admission) -> None:
     assert (admission.files, admission.admitted, admission.patients) == (2 * PATCHES, PATCHES, PATIENTS)
     assert admission.refused == {"duplicate-cell": PATCHES}
-    refused = list_refused(home, admission.id)
+    refused = list_stored_refusals(home, admission.id)
     assert {one.name.split("/")[0] for one in refused} == {AGAIN}
     assert all(one.message == f"A copy of {one.name.removeprefix(f'{AGAIN}/')}." for one in refused)
 

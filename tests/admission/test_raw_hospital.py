@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from bcd.admission.admit import Admission, admit
-from bcd.admission.report import write_report
+from bcd.admission.report import write_admission_report
 from bcd.errors import BcdError
 from bcd.patches import Hospital
 from bcd.progress import show_progress
-from bcd.store.delivery_queries import list_refused
+from bcd.store.delivery_queries import list_stored_refusals
 from bcd.store.hospitals import declare_hospital
 from bcd.store.patients import list_patients
 from bcd.store.sign_off import SignOff
@@ -83,7 +83,7 @@ def test_no_identifier_is_found_in_anything_that_bcd_keeps_or_says(
     told = _Told()
     admission = _admit(store, delivery, told)
     assert (admission.admitted, admission.refused) == (2, {"empty": 1, "folder": 1, "name": 1, "size": 1})
-    write_report(store, admission.id)
+    write_admission_report(store, admission.id)
     store.engine.dispose()
     secret = SECRET.encode()
     kept = [path for path in store.settings.home.rglob("*") if path.is_file()]
@@ -96,7 +96,7 @@ def test_the_quarantine_keeps_the_picture_and_drops_what_is_written_in_it(
     store: Store, north: Hospital, delivery: Path
 ) -> None:
     admission = _admit(store, delivery)
-    kept = {refusal.rule: refusal.kept for refusal in list_refused(store, admission.id)}
+    kept = {refusal.rule: refusal.kept for refusal in list_stored_refusals(store, admission.id)}
     assert kept["size"] is not None
     assert kept["folder"] is not None
     assert kept["name"] is None

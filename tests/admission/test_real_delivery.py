@@ -6,8 +6,8 @@ import pytest
 
 from bcd.admission.admit import admit
 from bcd.patches import Hospital, PatientId
-from bcd.store.batches import read_pixels
-from bcd.store.patients import patient_patches
+from bcd.store.batches import read_batch_pixels
+from bcd.store.patients import list_stored_patches
 from bcd.store.store import Store
 
 EAST = Hospital("east")
@@ -21,6 +21,6 @@ def test_the_first_real_delivery_is_admitted_but_for_its_edge_pieces(store: Stor
     admission = admit(store, DELIVERY, EAST)
     assert (admission.admitted, admission.refused, admission.ignored) == (3359, {"size": 31}, 0)
     assert (admission.patients, admission.positive, admission.unlabelled) == (44, 672, 0)
-    pixels = read_pixels(store.settings, patient_patches(store, EAST, PatientId("8867")))
+    pixels = read_batch_pixels(store.settings, list_stored_patches(store, EAST, PatientId("8867")))
     red, green, _ = pixels.reshape(-1, 3).mean(axis=0)
     assert red > green  # tissue stained with eosin is pink; with swapped channels it is not

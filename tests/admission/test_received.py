@@ -98,7 +98,7 @@ def test_the_report_is_there_before_the_delivery_leaves(
         raise PermissionError(errno.EACCES, "Permission denied")
 
     with monkeypatch.context() as patch:
-        patch.setattr(engine, "write_report", fail)
+        patch.setattr(engine, "write_admission_report", fail)
         with pytest.raises(UnavailableError, match="is admitted, but its report cannot be written"):
             admit(store, waiting, EAST)
     assert waiting.exists()
@@ -147,7 +147,7 @@ def test_a_report_that_cannot_be_made_does_not_keep_the_delivery_in_the_inbox(
     def fail(*_: object, **__: object) -> None:
         raise KeyError("template")
 
-    monkeypatch.setattr(engine, "write_report", fail)
+    monkeypatch.setattr(engine, "write_admission_report", fail)
     with pytest.raises(KeyError, match="template"):
         admit(store, waiting, EAST)
     assert (store.settings.received / EAST / "monday").exists()

@@ -21,7 +21,7 @@ from bcd.patches import Hospital
 from bcd.settings import Settings
 from bcd.store import tables
 from bcd.store.deliveries import Delivery
-from bcd.store.delivery_queries import list_batches, list_deliveries, list_refused
+from bcd.store.delivery_queries import list_batches, list_stored_deliveries, list_stored_refusals
 from bcd.store.hospitals import declare_hospital
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
@@ -38,7 +38,7 @@ def _refuse(store: Store, path: Path, hospital: Hospital = EAST) -> RefusedError
 
 
 def _last(store: Store) -> Delivery:
-    return list_deliveries(store)[-1]
+    return list_stored_deliveries(store)[-1]
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_it_is_recorded_and_reported_with_all_refusals(store: Store, large: Path
     assert (delivery.files, delivery.admitted, delivery.batch) == (4, 0, None)
     assert delivery.refused == {"name": 1, "size": 3}
     assert delivery.reason == error.what
-    refused = list_refused(store, delivery.id)
+    refused = list_stored_refusals(store, delivery.id)
     assert sorted(one.rule for one in refused) == ["name", "size", "size", "size"]
     folder = store.settings.quarantine / delivery.id
     assert all((folder / str(one.kept)).read_bytes() for one in refused)
@@ -92,7 +92,7 @@ def test_what_cannot_be_opened_is_one_refused_file(store: Store, name: str, data
     delivery = _last(store)
     assert (delivery.name, delivery.files, delivery.refused) == (name, 1, {rule: 1})
     assert error.fix.startswith(FIXES[rule])
-    [refused] = list_refused(store, delivery.id)
+    [refused] = list_stored_refusals(store, delivery.id)
     assert (refused.name, refused.rule, refused.kept) == (name, rule, None)
     with (store.settings.quarantine / delivery.id / "refusals.csv").open(encoding="utf-8") as file:
         assert [row["rule"] for row in csv.DictReader(file)] == [rule]
@@ -110,10 +110,10 @@ def test_handed_over_again_it_is_refused_again_and_nothing_changes(store: Store,
     unopened = store.settings.home.parent / "x.zip"
     unopened.write_bytes(SEVEN_ZIP)
     second = str(_refuse(store, unopened))
-    before = list_deliveries(store)
+    before = list_stored_deliveries(store)
     assert str(_refuse(store, large)) == first
     assert str(_refuse(store, unopened)) == second
-    assert list_deliveries(store) == before
+    assert list_stored_deliveries(store) == before
 
 
 def test_deliveries_of_which_no_byte_can_be_read_have_each_its_own_reason(store: Store, picture, as_zip) -> None:
@@ -185,7 +185,7 @@ def test_of_a_raw_hospital_neither_record_nor_report_names_anybody(
         if path.is_file()
     ]
     shown = [*rows, *map(str, errors), *(one.trace for one in errors), *(path.read_text("latin-1") for path in kept)]
-    assert len(list_deliveries(store)) == 3
+    assert len(list_stored_deliveries(store)) == 3
     assert not any("Miller" in text for text in shown)
 
 
@@ -231,7 +231,7 @@ def test_a_fault_of_the_machine_leaves_the_delivery_where_it_is(
             with pytest.raises(UnavailableError) as caught:
                 admit(store, waiting, EAST)
     assert caught.value.fix
-    assert list_deliveries(store) == []
+    assert list_stored_deliveries(store) == []
     settings = settings.model_copy(update={"inbox_quiet_seconds": 0.0})
     assert find_deliveries(settings) == [(EAST, waiting)]
     assert admit(store, waiting, EAST).admitted == 4

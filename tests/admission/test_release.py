@@ -13,15 +13,15 @@ import sqlalchemy as sa
 
 from bcd.admission.admit import admit
 from bcd.admission.release import Release, release
-from bcd.admission.report import report_path
+from bcd.admission.report import admission_report_path
 from bcd.admission.rules import NOT_RELEASABLE, RELEASABLE, RULES
 from bcd.errors import BcdError
 from bcd.patches import Hospital, PatientId
 from bcd.store import tables
-from bcd.store.batches import read_pixels
+from bcd.store.batches import read_batch_pixels
 from bcd.store.conflicts import list_conflicts
-from bcd.store.delivery_queries import list_deliveries, list_refused, match_delivery
-from bcd.store.patients import patient_patches
+from bcd.store.delivery_queries import list_stored_deliveries, list_stored_refusals, match_stored_delivery
+from bcd.store.patients import list_stored_patches
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 
@@ -50,7 +50,7 @@ class Ward:
         return release(self.store, "first", files, **said)  # type: ignore[arg-type]
 
     def patches(self, patient: str) -> pd.DataFrame:
-        return patient_patches(self.store, EAST, PatientId(patient))
+        return list_stored_patches(self.store, EAST, PatientId(patient))
 
     def labels(self, patient: str) -> dict[int, int]:
         """Returns a patient's labels by x."""
@@ -86,17 +86,17 @@ def test_a_blank_patch_is_admitted_and_the_decision_is_kept(ward: Ward, white: b
     done = ward.release(BLANK)
     assert done.released == [BLANK]
     assert ward.labels("P9") == {1: 0}
-    pixels = read_pixels(ward.store.settings, ward.patches("P9"))
+    pixels = read_batch_pixels(ward.store.settings, ward.patches("P9"))
     assert (pixels == 245).all()
-    [refused] = list_refused(ward.store, first)
+    [refused] = list_stored_refusals(ward.store, first)
     assert refused.state.startswith("released by Ada on ")
     assert refused.state.endswith(": it is mucin")
-    made = match_delivery(ward.store, "release of first")
+    made = match_stored_delivery(ward.store, "release of first")
     assert (made.id, made.files, made.admitted, made.refused) == (done.made, 1, 1, {})
-    assert match_delivery(ward.store, first).released == 1
+    assert match_stored_delivery(ward.store, first).released == 1
     for delivery in (first, made.id):
-        assert "Research use only" in report_path(ward.store.settings, delivery).read_text("utf-8")
-    assert "released by Ada" in report_path(ward.store.settings, first).read_text("utf-8")
+        assert "Research use only" in admission_report_path(ward.store.settings, delivery).read_text("utf-8")
+    assert "released by Ada" in admission_report_path(ward.store.settings, first).read_text("utf-8")
 
 
 def test_the_same_release_twice_changes_nothing(ward: Ward, white: bytes) -> None:
@@ -119,8 +119,8 @@ def test_a_killed_release_is_completed_by_running_it_again(
         with pytest.raises(KeyboardInterrupt):
             ward.release(BLANK)
     assert ward.release(BLANK).released == [BLANK]
-    assert [each.name for each in list_deliveries(ward.store)] == ["first", "release of first"]
-    assert match_delivery(ward.store, "first").released == 1
+    assert [each.name for each in list_stored_deliveries(ward.store)] == ["first", "release of first"]
+    assert match_stored_delivery(ward.store, "first").released == 1
     assert ward.labels("P9") == {1: 0}
 
 
@@ -130,7 +130,7 @@ def test_other_rules_still_hold(ward: Ward, white: bytes, picture: Callable[...,
     with pytest.raises(BcdError, match="duplicate-cell"):
         ward.release(BLANK)
     assert ward.labels("P9") == {1: 0}
-    assert match_delivery(ward.store, "first").released == 0
+    assert match_stored_delivery(ward.store, "first").released == 0
 
 
 def test_what_is_refused_again_is_not_called_released(
@@ -142,7 +142,7 @@ def test_what_is_refused_again_is_not_called_released(
     done = ward.release(BLANK, other)
     assert done.released == [other]
     assert [(file.name, file.rule) for file in done.refused] == [(BLANK, "duplicate-cell")]
-    assert {file.name for file in list_refused(ward.store, first) if file.released} == {other}
+    assert {file.name for file in list_stored_refusals(ward.store, first) if file.released} == {other}
 
 
 def test_two_labels_need_the_one_that_is_right(ward: Ward, picture: Callable[..., bytes]) -> None:

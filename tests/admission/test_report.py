@@ -18,11 +18,13 @@ import pytest
 import sqlalchemy as sa
 from PIL import Image
 
-from bcd.admission.report import EXAMPLES, write_report
+from bcd.admission.report import EXAMPLES, write_admission_report
 from bcd.admission.rules import FIXES, RULES
 from bcd.errors import BcdError
+from bcd.patches import Hospital
 from bcd.settings import Settings
 from bcd.store import tables
+from bcd.store.drift import DriftRecord, record_drift
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 
@@ -137,7 +139,7 @@ def _insert_patches(connection: sa.Connection, identity: str, batch: str, patche
 
 @pytest.fixture
 def report(store: Store) -> Callable[[str], str]:
-    return lambda identity: write_report(store, identity).read_text("utf-8")
+    return lambda identity: write_admission_report(store, identity).read_text("utf-8")
 
 
 def text_of(html: str) -> str:
@@ -342,10 +344,10 @@ def test_it_needs_neither_network_nor_scripts(settle: Settle, report: Callable[[
 def test_it_comes_out_the_same_again(settle: Settle, store: Store) -> None:
     refused = [Refused(patch_name("A1", 1 + 50 * n), "size", picture((n, 2, 3), (50, 9))) for n in range(30)]
     identity = settle(refused, [Patch("B1", 1, flags="blur")])
-    path = write_report(store, identity)
+    path = write_admission_report(store, identity)
     before = path.read_bytes()
     path.unlink()
-    assert write_report(store, identity).read_bytes() == before
+    assert write_admission_report(store, identity).read_bytes() == before
     assert path == store.settings.reports / f"{identity[:12]}.html"
 
 
@@ -367,4 +369,29 @@ def test_twenty_thousand_refusals_make_a_small_report(settle: Settle, report: Ca
 
 def test_an_unknown_delivery_is_told(store: Store) -> None:
     with pytest.raises(BcdError, match="No delivery or batch"):
-        write_report(store, "f" * 64)
+        write_admission_report(store, "f" * 64)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        ("fine", False, "Drift: fine.", "drift"),
+        ("fine", True, "Drift: fine, foreign hospital.", "drift yellow"),
+        ("unusual", False, "Drift: unusual. Sharpness is low.", "drift yellow"),
+        ("not to be trusted", False, "not to be relied on. Sharpness is low.", "reason"),
+    ],
+)
+def test_how_the_delivery_compares_with_the_champions_patients_stands_above_the_counts(
+    store: Store, settle: Settle, report: Callable[[str], str], said: tuple[str, bool, str, str]
+) -> None:
+    level, foreign, shown, colour = said
+    identity = settle(patches=[Patch("A1", 1, 1)])
+    assert "Drift" not in text_of(report(identity))
+    reasons = ["Sharpness is low."] if level != "fine" else []
+    state = {"reasons": reasons, "foreign": foreign}
+    record_drift(store, DriftRecord(identity, Hospital("east"), "bcd-idc/3", "admission", level, state, NOW))
+    html = report(identity)
+    assert shown in text_of(html)
+    assert re.search(rf'<p class="{colour}" data-drift="{level}">', html)
+    assert html.index("data-drift") < html.index('<p class="equation">')
+    assert "Compared with the patients of bcd-idc/3 on 2026-11-23." in text_of(html)

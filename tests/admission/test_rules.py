@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bcd.admission.png import check_bytes, decode_patch
-from bcd.admission.rules import RULES, Refusal, check_folders, check_place, folder_label
+from bcd.admission.rules import RULES, Refusal, check_folders, folder_label, refuse_off_grid
 from bcd.patches import PatchName
 
 NOISE = np.random.default_rng(0).integers(0, 256, (50, 50, 3), dtype=np.uint8)
@@ -102,7 +102,7 @@ def test_a_jpeg_named_png_is_refused() -> None:
     ],
 )
 def test_a_patch_lies_on_the_grid_of_a_slide(name: str, rule: str | None) -> None:
-    assert _rule(check_place(_place(name)[1])) == rule
+    assert _rule(refuse_off_grid(_place(name)[1])) == rule
 
 
 @pytest.mark.parametrize(

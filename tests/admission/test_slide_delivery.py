@@ -16,12 +16,12 @@ from bcd.admission.plan import plan_admission
 from bcd.admission.slides.reading import read_corner
 from bcd.errors import BcdError
 from bcd.patches import Hospital, PatientId
-from bcd.store.batches import read_pixels
-from bcd.store.complete import list_complete
-from bcd.store.delivery_queries import list_refused
-from bcd.store.frames import Frame, SlideFrame, find_frame, record_frames
-from bcd.store.hospitals import allow_coarse
-from bcd.store.patients import patient_patches
+from bcd.store.batches import read_batch_pixels
+from bcd.store.complete import list_complete_slides
+from bcd.store.delivery_queries import list_stored_refusals
+from bcd.store.frames import Frame, SlideFrame, find_stored_frame, store_frames
+from bcd.store.hospitals import store_coarse_limit
+from bcd.store.patients import list_stored_patches
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 
@@ -52,10 +52,10 @@ def test_a_slide_becomes_the_patches_of_its_tissue(store: Store, tmp_path: Path)
     admission = admit(store, path, EAST, spacing=4.0)
     assert (admission.files, admission.admitted_files, admission.refused) == (1, 1, {})
     assert (admission.admitted, admission.unlabelled) == (16, 16)
-    patches = patient_patches(store, EAST, PatientId("8867"))
+    patches = list_stored_patches(store, EAST, PatientId("8867"))
     assert sorted(set(patches["x"])) == [101, 151, 201, 251]
     assert sorted(set(patches["y"])) == [51, 101, 151, 201]
-    pixels = read_pixels(store.settings, patches)
+    pixels = read_batch_pixels(store.settings, patches)
     assert np.array_equal(pixels[0], _slide()[50:100, 100:150])
 
 
@@ -82,7 +82,7 @@ def test_a_slide_that_does_not_say_its_spacing_is_refused_unless_it_is_given(
     cv2.imwrite(str(folder / "9001_idx2.png"), _slide()[..., ::-1])
     first = admit(store, folder, EAST)
     assert first.refused == {"no-spacing": 1}
-    [refusal] = list_refused(store, first.id)
+    [refusal] = list_stored_refusals(store, first.id)
     assert refusal.kept is None  # a slide's label and metadata may name a patient
     cv2.imwrite(str(folder / "9001_idx2.png"), _slide(seed=1)[..., ::-1])
     assert admit(store, folder, EAST, spacing=4.0).admitted == 16
@@ -127,7 +127,7 @@ def test_files_that_belong_to_a_slide_are_not_refused_for_their_names() -> None:
 
 
 def _refusals(store: Store, admission: Admission) -> dict[str, tuple[str, str]]:
-    return {each.name: (each.rule, each.message) for each in list_refused(store, admission.id)}
+    return {each.name: (each.rule, each.message) for each in list_stored_refusals(store, admission.id)}
 
 
 def test_a_slide_of_another_name_is_told_which_character_does_not_fit(store: Store, patch_files, as_folder) -> None:
@@ -163,16 +163,16 @@ def test_the_hospital_may_have_coarse_slides(store: Store, tmp_path: Path) -> No
     path = _write_tiff(tmp_path / "9001_idx2.tif", _slide(), spacing=4.99)
     with pytest.raises(BcdError, match="no-spacing 1"):
         admit(store, path, EAST)
-    allow_coarse(store, EAST, 5.0, SignOff("Ada", "a microscope's camera"))
+    store_coarse_limit(store, EAST, 5.0, SignOff("Ada", "a microscope's camera"))
     assert admit(store, path, EAST).admitted_files == 1
 
 
 def test_a_slide_that_bcd_cut_is_complete_unless_its_patches_are_refused(store: Store, tmp_path: Path) -> None:
     admit(store, _write_tiff(tmp_path / "9001_idx2.tif", _slide(), spacing=1.0), EAST)
-    assert list_complete(store) == {(EAST, "9001", "2"): "tiled"}
+    assert list_complete_slides(store) == {(EAST, "9001", "2"): "tiled"}
     again = _write_tiff(tmp_path / "9002_idx3.tif", _slide(), spacing=1.0)  # the same pixels of another patient
     admit(store, again, EAST)
-    assert list_complete(store) == {(EAST, "9001", "2"): "tiled"}
+    assert list_complete_slides(store) == {(EAST, "9001", "2"): "tiled"}
 
 
 def test_where_patches_lie_in_a_slide_that_bcd_cut_is_known_and_of_patches_it_is_not(
@@ -180,11 +180,11 @@ def test_where_patches_lie_in_a_slide_that_bcd_cut_is_known_and_of_patches_it_is
 ) -> None:
     path = _write_tiff(tmp_path / "9001_idx2.tif", _slide(), spacing=1.0)
     admit(store, path, EAST)
-    assert find_frame(store, EAST, "9001", "2") == pytest.approx((1.0, 1.0, 0, 0))
-    assert find_frame(store, EAST, "9001", "3") is None
+    assert find_stored_frame(store, EAST, "9001", "2") == pytest.approx((1.0, 1.0, 0, 0))
+    assert find_stored_frame(store, EAST, "9001", "3") is None
     again = _write_tiff(tmp_path / "9002_idx3.tif", _slide(), spacing=1.0)  # refused: the same pixels
     admit(store, again, EAST)
-    assert find_frame(store, EAST, "9002", "3") is None
+    assert find_stored_frame(store, EAST, "9002", "3") is None
 
 
 def test_viewers_begin_where_the_file_says_that_the_scan_begins() -> None:
@@ -198,10 +198,10 @@ def test_files_of_one_slide_that_differ_in_spacing_have_no_frame(store: Store, t
     one, other = Frame(0.5, 0.5, 0, 0), Frame(0.25, 0.25, 0, 0)
     with store.write() as connection:
         frames = [SlideFrame("9", "1", one), SlideFrame("9", "1", other), SlideFrame("9", "2", one)]
-        record_frames(connection, EAST, 1, [*frames, SlideFrame("9001", "2", other)])
-    assert find_frame(store, EAST, "9", "1") is None
-    assert find_frame(store, EAST, "9", "2") == one
-    assert find_frame(store, EAST, "9001", "2").spacing_x == pytest.approx(1.0)
+        store_frames(connection, EAST, 1, [*frames, SlideFrame("9001", "2", other)])
+    assert find_stored_frame(store, EAST, "9", "1") is None
+    assert find_stored_frame(store, EAST, "9", "2") == one
+    assert find_stored_frame(store, EAST, "9001", "2").spacing_x == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bcd.admission.received import set_aside
+from bcd.admission.received import set_delivery_aside
 from bcd.admission.waiting import count_set_aside, find_stuck
 from bcd.patches import Hospital
 from bcd.settings import Settings
@@ -47,7 +47,7 @@ def test_what_is_set_aside_is_counted_as_long_as_it_lies_there(settings: Setting
     for name in ("a.zip", "b"):
         path = settings.inbox / "east" / name
         path.mkdir(parents=True)
-        set_aside(settings, path, Hospital("east"), reason="No patch in it.")
+        set_delivery_aside(settings, path, Hospital("east"), reason="No patch in it.")
     assert count_set_aside(settings) == 2
     (settings.set_aside / "east" / "b").rmdir()
     assert count_set_aside(settings) == 1

@@ -32,15 +32,15 @@ from released_training import (
 )
 
 from bcd.bundle.folder import load_folder
-from bcd.bundle.probes import draw_tissue
+from bcd.bundle.probes import draw_tissue_probes
 from bcd.bundle.released import OUT_OF_FOLD, released_folder
 from bcd.errors import BcdError
 from bcd.evaluation.policy.context import fit_context
 from bcd.networks.architecture import Architecture, Head, Stage, Stem
 from bcd.patches import patient_keys
 from bcd.preprocessing.options import PrepareOptions
-from bcd.training.data import left_out_rows
-from bcd.training.fit import find_trained
+from bcd.training.data import find_rows_left_out_of_training
+from bcd.training.fit import find_trained_network
 from bcd.training.options import TrainOptions
 
 PATIENTS, PATCHES = 12, 10
@@ -89,7 +89,7 @@ def written(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def deliver(path: Path) -> list[str]:
     """Writes a delivery in which IDC is darker in the middle, and returns the names of its patches."""
-    pixels, names = draw_tissue(PATIENTS * PATCHES), []
+    pixels, names = draw_tissue_probes(PATIENTS * PATCHES), []
     with zipfile.ZipFile(path, "w") as archive:
         for number, patch in enumerate(pixels):
             patient, place, label = 9000 + number // PATCHES, number % PATCHES, number % 2
@@ -105,7 +105,7 @@ def deliver(path: Path) -> list[str]:
 
 def test_each_patient_is_left_out_of_exactly_one_fold(trained: Trained) -> None:
     prepared = trained.patients.prepared
-    folds = [left_out_rows(prepared, member_options(TINY, 0, fold)) for fold in range(FOLDS)]
+    folds = [find_rows_left_out_of_training(prepared, member_options(TINY, 0, fold)) for fold in range(FOLDS)]
     assert sorted(np.concatenate(folds)) == list(range(PATIENTS * PATCHES))
     keys = patient_keys(prepared.snapshot.patches)
     assert sum(keys.iloc[rows].nunique() for rows in folds) == PATIENTS
@@ -137,7 +137,7 @@ def test_a_member_counts_when_its_folds_and_its_released_copy_are_finished(train
 def test_the_folder_loads_and_scores_as_the_released_copy_does(trained: Trained, written: Path) -> None:
     bundle = load_folder(written / "bundle")
     assert (bundle.record.origin, bundle.record.ensemble.members, bundle.record.ensemble.turns) == ("released", 1, 8)
-    copy = find_trained(released_copy(trained.folder, 0))
+    copy = find_trained_network(released_copy(trained.folder, 0))
     assert copy is not None
     assert bundle.record.training.folds == copy.options.folds == 0
     raw = trained.patients.read(np.arange(5))

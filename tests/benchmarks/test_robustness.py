@@ -8,12 +8,12 @@ import pytest
 import robustness
 from robustness import SHIFTS, evaluate_shift, move, rescale, restain
 
-from bcd.bundle.probes import draw_tissue
+from bcd.bundle.probes import draw_tissue_probes
 
 
 @pytest.fixture(scope="module")
 def patch() -> np.ndarray:
-    return draw_tissue(1)[0]
+    return draw_tissue_probes(1)[0]
 
 
 @pytest.mark.parametrize("name", SHIFTS)

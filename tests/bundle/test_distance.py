@@ -6,14 +6,14 @@ import cv2
 import numpy as np
 import pytest
 
-from bcd.bundle.distance import FAR, MAGNIFIED, SMOOTH, Distance, measure_distance
-from bcd.bundle.probes import draw_tissue
-from bcd.bundle.reference import ReferenceStatistics, describe_scores, describe_training
+from bcd.bundle.distance import MAGNIFIED, SMOOTH, Distance, measure_distance_from_reference
+from bcd.bundle.probes import draw_tissue_probes
+from bcd.bundle.reference import ReferenceStatistics, describe_training, measure_reference_scores
 from bcd.errors import BcdError
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepare import prepare
 
-TISSUE = draw_tissue(60)
+TISSUE = draw_tissue_probes(60)
 
 
 @pytest.fixture(scope="module")
@@ -23,26 +23,19 @@ def reference() -> ReferenceStatistics:
     shift = random.normal(0, 8, (12, 1, 1, 1, 1)) + random.normal(0, 3, (12, 1, 1, 1, 3))
     pixels = np.clip(TISSUE.reshape(12, 5, 50, 50, 3) + shift, 0, 255).astype(np.uint8).reshape(60, 50, 50, 3)
     patients = np.repeat(np.arange(12), 5).astype(str)
-    scores = describe_scores(np.zeros(2), np.full(2, 0.5), ["a", "b"])
+    scores = measure_reference_scores(np.zeros(2), np.full(2, 0.5), ["a", "b"])
     return describe_training(lambda rows: pixels[rows], patients, scores)
 
 
 def test_tissue_like_that_learned_from_is_near(reference: ReferenceStatistics) -> None:
-    distance = measure_distance(reference, TISSUE)
-    assert max(abs(distance.stain), abs(distance.detail)) < 2
+    distance = measure_distance_from_reference(reference, TISSUE)
+    assert abs(distance.detail) < 2
     assert distance.warnings() == []
     distance.require_raw("x")
 
 
-def test_a_pale_stain_is_told_with_its_distance_and_its_channel(reference: ReferenceStatistics) -> None:
-    distance = measure_distance(reference, (255 - (255 - TISSUE) // 4).astype(np.uint8))
-    assert distance.stain < -FAR
-    [*_, stain] = [told for told in distance.warnings() if "stain" in told]
-    assert f"{-distance.stain:.1f} standard deviations less dense in {distance.channel}" in stain
-
-
 def test_sharpened_patches_are_refused_whoever_cut_them(reference: ReferenceStatistics) -> None:
-    distance = measure_distance(reference, prepare(TISSUE, PrepareOptions(sharpen=True)))
+    distance = measure_distance_from_reference(reference, prepare(TISSUE, PrepareOptions(sharpen=True)))
     for tiled in (True, False):
         with pytest.raises(BcdError, match="sharpened"):
             distance.require_raw("x", tiled=tiled)
@@ -52,7 +45,7 @@ def test_patches_of_a_finer_magnification_are_refused_but_not_what_was_cut_at_a_
     reference: ReferenceStatistics,
 ) -> None:
     finer = np.stack([cv2.resize(patch[20:24, 20:24], (50, 50), interpolation=cv2.INTER_CUBIC) for patch in TISSUE])
-    distance = measure_distance(reference, finer)
+    distance = measure_distance_from_reference(reference, finer)
     assert distance.fineness is not None
     assert distance.fineness < MAGNIFIED
     with pytest.raises(BcdError, match="finer magnification"):
@@ -63,7 +56,7 @@ def test_patches_of_a_finer_magnification_are_refused_but_not_what_was_cut_at_a_
 
 def test_a_little_out_of_focus_is_told_and_not_refused(reference: ReferenceStatistics) -> None:
     dull = np.stack([cv2.GaussianBlur(patch, (0, 0), 0.7) for patch in TISSUE])
-    distance = measure_distance(reference, dull)
+    distance = measure_distance_from_reference(reference, dull)
     assert distance.fineness is not None
     assert MAGNIFIED < distance.fineness < SMOOTH
     distance.require_raw("x")
@@ -72,10 +65,12 @@ def test_a_little_out_of_focus_is_told_and_not_refused(reference: ReferenceStati
 
 def test_a_single_patch_without_fine_detail_says_nothing_of_the_magnification(reference: ReferenceStatistics) -> None:
     flat = np.full((1, 50, 50, 3), (210, 160, 190), np.uint8)
-    measure_distance(reference, flat).require_raw("x")
+    measure_distance_from_reference(reference, flat).require_raw("x")
 
 
 def test_few_patches_have_room_to_differ(reference: ReferenceStatistics) -> None:
     pale = (255 - (255 - TISSUE) // 4).astype(np.uint8)
-    assert abs(measure_distance(reference, pale[:1]).stain) < abs(measure_distance(reference, pale).stain)
-    assert Distance(0.0, "red", 0.0).warnings() == []
+    assert abs(measure_distance_from_reference(reference, pale[:1]).detail) < abs(
+        measure_distance_from_reference(reference, pale).detail
+    )
+    assert Distance(0.0).warnings() == []

@@ -11,7 +11,7 @@ from registered import make_record
 
 from bcd.bundle.engine import BATCH, GRAPH, WEIGHTS, Engine, describe_engine, digest_graph
 from bcd.bundle.folder import load_folder
-from bcd.bundle.probes import draw_probes
+from bcd.bundle.probes import draw_bundle_probes
 from bcd.bundle.write import write_bundle, write_graph
 from bcd.errors import BcdError
 from bcd.networks.architecture import PRESETS
@@ -20,7 +20,9 @@ from bcd.networks.keras_files import load_network
 from bcd.training.options import EnsembleOptions
 from bcd.training.predict import predict_logits
 
-PIXELS = np.concatenate([draw_probes(14), np.random.default_rng(5).integers(0, 256, (7, 50, 50, 3), dtype=np.uint8)])
+PIXELS = np.concatenate(
+    [draw_bundle_probes(14), np.random.default_rng(5).integers(0, 256, (7, 50, 50, 3), dtype=np.uint8)]
+)
 
 WITHOUT_KERAS = """
 import sys

@@ -13,8 +13,8 @@ from bcd.bundle.reference import (
     Distribution,
     Feature,
     ReferenceStatistics,
-    describe_scores,
     describe_training,
+    measure_reference_scores,
 )
 from bcd.drift.measure import PICTURE, SCORE
 from bcd.preprocessing.stains import REFERENCE_STAINS
@@ -40,7 +40,9 @@ def patients():
 
 @pytest.fixture(scope="module")
 def scores():
-    return describe_scores([-20.0, -0.5, 0.0, 30.0], [0.0, 0.05, 0.5, 0.999], ["h1/a", "h1/a", "h1/b", "h1/b"])
+    return measure_reference_scores(
+        [-20.0, -0.5, 0.0, 30.0], [0.0, 0.05, 0.5, 0.999], ["h1/a", "h1/a", "h1/b", "h1/b"]
+    )
 
 
 @pytest.fixture(scope="module")

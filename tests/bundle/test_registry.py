@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from bcd.bundle.record import read_record
-from bcd.bundle.registry import load_bundle, load_row, require_row
+from bcd.bundle.registry import load_bundle, load_registered_bundle, require_registered_version
 from bcd.errors import BcdError
-from bcd.gate.history import champion_version, list_versions
+from bcd.gate.history import find_champion_version, list_versions_with_verdicts
 from bcd.tracking.lookup import MODEL
 from bcd.tracking.store import open_client
 
@@ -214,7 +214,7 @@ def test_no_patch_gives_no_row(bundle):
 
 def test_the_same_key_registers_once(register, settings):
     assert [register(settings, name).version for name in ("red", "red", "green")] == ["1", "1", "2"]
-    assert [found.version for found in list_versions(settings)] == ["1", "2"]
+    assert [found.version for found in list_versions_with_verdicts(settings)] == ["1", "2"]
 
 
 @pytest.mark.parametrize("stage", ["written", "logged"])
@@ -245,11 +245,13 @@ def test_a_registration_killed_before_its_version_leaves_no_second_model(registe
 
 
 def test_a_bundle_behind_a_server_is_copied_and_scores_the_same(bundle, shared_settings):
-    behind = replace(require_row(shared_settings, bundle.version), files="")  # as where only a server knows its files
+    behind = replace(
+        require_registered_version(shared_settings, bundle.version), files=""
+    )  # as where only a server knows its files
 
-    pd.testing.assert_frame_equal(load_row(shared_settings, behind).score(PIXELS), bundle.score(PIXELS))
+    pd.testing.assert_frame_equal(load_registered_bundle(shared_settings, behind).score(PIXELS), bundle.score(PIXELS))
     with pytest.raises(BcdError, match="bcd-idc/99 cannot be loaded"):
-        load_row(shared_settings, replace(behind, version="99"))
+        load_registered_bundle(shared_settings, replace(behind, version="99"))
 
 
 def test_a_bundle_comes_back_with_its_record(bundle, shared_settings):
@@ -261,7 +263,7 @@ def test_a_bundle_comes_back_with_its_record(bundle, shared_settings):
 
 
 def test_a_missing_champion_is_told_with_the_fix(settings):
-    assert champion_version(settings) is None
+    assert find_champion_version(settings) is None
     with pytest.raises(BcdError, match=r"no champion of bcd-idc.*bcd retrain"):
         load_bundle(settings)
 
@@ -280,7 +282,7 @@ def test_the_registry_says_what_a_version_is_and_what_it_is_not_for(bundle, shar
     assert "compact, AUROC 0.953" in version.description
     assert "aaaaaaaaaaaa" in version.description
     assert version.tags["bcd.protocol"] == "dealt"
-    (listed,) = list_versions(shared_settings)
+    (listed,) = list_versions_with_verdicts(shared_settings)
     assert listed.metrics == {"test_auroc_pooled": 0.953, "test_accuracy_pooled": 0.91}
     assert listed.verdict is None
 

@@ -17,7 +17,7 @@ from bcd.store.patients import list_patients
 from bcd.store.pseudonyms import open_pseudonyms
 from bcd.store.sign_off import SignOff
 from bcd.store.store import open_store
-from bcd.store.withdrawals import withdraw
+from bcd.store.withdrawals import record_withdrawal
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -66,7 +66,7 @@ def test_a_backup_says_what_is_new_where_the_key_is_and_what_comes_next(
 def test_a_restored_home_says_what_is_left_to_do(bcd: Run, home: Settings, tmp_path: Path) -> None:
     bcd("backup", tmp_path / "to")
     [first] = [path.stem for path in (tmp_path / "to" / "backups").iterdir()]
-    withdraw(open_store(home), "1001", hospital="east", sign_off=SignOff("Dr Lee", "a letter"))
+    record_withdrawal(open_store(home), "1001", hospital="east", sign_off=SignOff("Dr Lee", "a letter"))
     bcd("backup", tmp_path / "to")
 
     code, told, complained = bcd("restore", tmp_path / "to", "--home", tmp_path / "new", "--backup", first)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,9 @@ import numpy as np
 from bcd.admission.admit import admit
 from bcd.patches import Hospital
 from bcd.settings import Settings
+from bcd.store.drift import DriftRecord, record_drift
+from bcd.store.hospitals import declare_hospital
+from bcd.store.sign_off import SignOff
 from bcd.store.store import open_store
 
 MARY = ("--by", "Mary", "--reason", "a letter")
@@ -73,6 +77,22 @@ def _make_delivery(folder: Path) -> Path:
             picture = random.integers(60, 220, (50, 50, 3), dtype=np.uint8)
             cv2.imwrite(str(folder / f"{patient}_idx5_x{1 + 50 * column}_y51_class0.png"), picture)
     return folder
+
+
+def test_status_says_which_deliveries_are_not_to_be_trusted(
+    settings: Settings, bcd, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    store = open_store(settings)
+    declare_hospital(store, "north", "pseudonyms", SignOff("Mary", "a letter"))
+    admitted = admit(store, _make_delivery(tmp_path / "delivery"), Hospital("north"))
+    assert "not compared" in bcd("status")[1]
+    state = {"reasons": [], "foreign": True}
+    at = datetime(2026, 11, 23, tzinfo=UTC)
+    told = DriftRecord(admitted.id, Hospital("north"), "bcd-idc/3", "admission", "not to be trusted", state, at)
+    record_drift(store, told)
+    assert "not to be trusted, foreign hospital" in bcd("status")[1]
+    assert json.loads(bcd("status", "--json")[1])["drift"] == {admitted.id: "not to be trusted, foreign hospital"}
 
 
 def test_status_says_what_waits_and_what_was_set_aside(settings: Settings, bcd) -> None:

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from bcd.cli import daemons, processes
-from bcd.cli.doctor import examine
+from bcd.cli.doctor import examine_machine
 from bcd.cli.main import main
 from bcd.errors import BcdError
 from bcd.settings import Settings, load_settings
@@ -37,7 +37,7 @@ def test_a_taken_port_is_named_with_the_setting(
 
 def test_nothing_runs_on_a_new_home(settings: Settings) -> None:
     assert daemons.stop(settings) == []
-    assert daemons.describe(settings) == ["No servers are running: `bcd up` starts them."]
+    assert daemons.describe_daemons(settings) == ["No servers are running: `bcd up` starts them."]
 
 
 def test_a_process_that_took_over_the_number_is_never_stopped(settings: Settings) -> None:
@@ -63,7 +63,7 @@ def test_a_server_that_a_killed_command_left_is_ended_if_it_is_of_this_home(ours
     try:
         if orphan.ppid() != 1:
             pytest.skip("another process than number 1 adopts orphans on this machine")
-        daemons.end_orphans(settings)
+        daemons.end_orphaned_daemons(settings)
         gone, alive = psutil.wait_procs([orphan], timeout=60 if ours else 0.5)
         assert bool(gone) == ours
         assert bool(alive) != ours
@@ -77,12 +77,12 @@ URLS = dict.fromkeys(("prefect", "mlflow", "studies", "reports"), "http://127.0.
 
 def _started(settings: Settings, *names: str) -> dict[str, subprocess.Popen[bytes]]:
     """Starts processes as `bcd up` does, that only wait."""
-    folder = processes.temporary_folder(settings)
+    folder = processes.process_temporary_folder(settings)
     environment = {**os.environ, **processes.mark(settings, folder)}
     begun = {}
     for name in names:
         begun[name] = subprocess.Popen(["sleep", "300"], env=environment, start_new_session=True)
-        processes.record(settings, name, begun[name].pid, URLS)
+        processes.record_process(settings, name, begun[name].pid, URLS)
     return begun
 
 
@@ -90,8 +90,8 @@ def test_what_ended_by_itself_is_named_with_its_log_beside_what_runs(settings: S
     begun = _started(settings, "prefect", "worker", "mlflow", "studies", "reports")
     begun["worker"].kill()
     begun["worker"].wait()
-    lines = daemons.describe(settings)
-    doctor = [finding for finding in examine(settings) if "ended by itself" in finding.what]
+    lines = daemons.describe_daemons(settings)
+    doctor = [finding for finding in examine_machine(settings) if "ended by itself" in finding.what]
     for process in begun.values():
         process.kill()
         process.wait()
@@ -113,7 +113,9 @@ def test_a_port_that_our_own_killed_server_holds_is_not_another_program_s(
         begun.kill()
         begun.wait()
         settings.servers.write_text(json.dumps({"home": str(settings.home), "processes": {}}))
-        [found] = [each for each in examine(load_settings()) if "Prefect" in each.what or "for prefect" in each.what]
+        [found] = [
+            each for each in examine_machine(load_settings()) if "Prefect" in each.what or "for prefect" in each.what
+        ]
         child.kill()
         child.wait()
     assert "earlier `bcd up`" in found.what
@@ -123,7 +125,7 @@ def test_stopping_ends_what_outlived_its_server_removes_the_temporary_files_and_
     settings: Settings,
 ) -> None:
     orphan = _started(settings, "worker")["worker"]
-    folder = processes.temporary_folder(settings)
+    folder = processes.process_temporary_folder(settings)
     (folder / "left").write_text("")
     settings.servers.write_text(json.dumps({"home": str(settings.home), "temporary": str(folder), "processes": {}}))
     own_terminal = subprocess.Popen(["sleep", "300"], env={**os.environ, "BCD_HOME": str(settings.home)})

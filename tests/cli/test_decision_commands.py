@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from bcd.gate.history import list_versions
+from bcd.gate.history import list_versions_with_verdicts
 from bcd.snapshots.freeze import load_snapshot
-from bcd.store.decisions import list_decisions
+from bcd.store.decisions import list_stored_decisions
 
 GREEN, RED = "12"
 SIGNED = ("--by", "Dr Lee", "--reason", "the audit asks for it")
@@ -26,7 +26,7 @@ def home(undecided, store, monkeypatch):
 def test_a_person_forces_rolls_back_and_reads_the_story(bcd, store):
     assert bcd("model", "promote", GREEN)[0] == 2  # nobody says who
     assert bcd("model", "promote", GREEN, "--by", "Dr Lee", "--reason", " ")[0] == 2
-    assert list_decisions(store) == []
+    assert list_stored_decisions(store) == []
 
     code, said = bcd("model", "promote", GREEN, *SIGNED)
     assert (code, "champion   bcd-idc/1" in said, "Dr Lee forced" in said) == (0, True, True)
@@ -49,25 +49,25 @@ def test_an_approval_is_given_in_a_terminal(bcd, gate, store):
 
     assert bcd("model", "approve", "challenger", *SIGNED, "--answer", "REJECT")[0] == 0
 
-    assert (list_decisions(store)[-1].kind, list_decisions(store)[-1].verdict) == ("approval", "REJECT")
+    assert (list_stored_decisions(store)[-1].kind, list_stored_decisions(store)[-1].verdict) == ("approval", "REJECT")
     code, said = bcd("model", "approve", RED, "--by", "Dr May", "--reason", "but I like it")
     assert (code, "No promotion of bcd-idc/2 awaits approval" in " ".join(said.split())) == (2, True)
 
 
 def test_versions_are_compared_in_a_terminal_and_the_gate_only_with_a_name(bcd, undecided, store, monkeypatch):
-    first = load_snapshot(undecided, list_versions(undecided)[0].snapshot)
+    first = load_snapshot(undecided, list_versions_with_verdicts(undecided)[0].snapshot)
     as_test = replace(first, patches=first.patches.assign(split=first.patches["split"].replace("gate", "test")))
     with monkeypatch.context() as patch:
         patch.setattr("bcd.gate.comparison.load_snapshot", lambda *_: as_test)
         code, said = bcd("model", "compare", GREEN, RED)
     assert (code, "bcd-idc/2 minus bcd-idc/1" in said, "of 12 test patients" in said) == (0, True, True)
     assert bcd("model", "compare", GREEN, RED)[0] == 2  # the snapshot has no test patients
-    assert list_decisions(store) == []
+    assert list_stored_decisions(store) == []
 
     code, said = bcd("model", "compare", GREEN, RED, "--split", "gate")
     assert (code, "every look" in said.lower()) == (2, True)
     assert bcd("model", "compare", GREEN, RED, "--split", "gate", *SIGNED)[0] == 0
-    assert [one.kind for one in list_decisions(store)] == ["look"]
+    assert [one.kind for one in list_stored_decisions(store)] == ["look"]
 
 
 def test_a_dry_run_of_prune_says_why_each_version_stays(bcd, gate, undecided):
@@ -81,4 +81,4 @@ def test_a_dry_run_of_prune_says_why_each_version_stays(bcd, gate, undecided):
     assert "bcd-idc/2  kept: alias challenger, the last decision, awaits approval" in said
     assert "bcd-idc/3  would remove with its files" in said
     assert "bcd-idc/5  kept: one of the last 1" in said
-    assert len(list_versions(undecided)) == 5
+    assert len(list_versions_with_verdicts(undecided)) == 5

@@ -86,8 +86,8 @@ def server(settings: Settings, tmp_path: Path, dashboard: Any) -> _Server:
 
 
 def test_the_first_time_everything_is_as_the_file_says_and_the_second_time_changes_nothing(server: _Server) -> None:
-    assert server.deploy() == [f"{name}: deployed." for name in ("ingest", "retrain", "score", "approve")]
-    made = {name: server.deployment(name) for name in ("ingest", "retrain", "score", "approve")}
+    assert server.deploy() == [f"{name}: deployed." for name in ("ingest", "retrain", "score", "monitor", "approve")]
+    made = {name: server.deployment(name) for name in ("ingest", "retrain", "score", "monitor", "approve")}
     assert made["ingest"]["schedules"][0]["schedule"]["interval"] == 60
     assert made["retrain"]["schedules"][0]["schedule"]["cron"] == "0 1 * * *"
     assert made["ingest"]["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import pytest
 
-from bcd.cli.doctor import examine
+from bcd.cli.doctor import examine_machine
 from bcd.settings import Settings, load_settings
 
 module = import_module("bcd.cli.doctor")
@@ -16,7 +16,7 @@ module = import_module("bcd.cli.doctor")
 
 def test_a_fit_machine_has_no_fault(settings: Settings) -> None:
     settings.inbox.mkdir(parents=True)
-    findings = list(examine(settings))
+    findings = list(examine_machine(settings))
     assert {finding.level for finding in findings} <= {"ok", "warning"}
     told = " ".join(finding.what for finding in findings)
     for subject in ("Python", "tensorflow", "GPU", "memory", "disk", "written", "Port"):
@@ -28,7 +28,7 @@ def test_every_bad_finding_names_its_fix(settings: Settings, monkeypatch: pytest
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         monkeypatch.setenv("BCD_PREFECT_PORT", str(port))
-        findings = list(examine(load_settings()))
+        findings = list(examine_machine(load_settings()))
     [taken] = [finding for finding in findings if str(port) in finding.what]
     assert taken.level == "warning"
     assert "BCD_PREFECT_PORT" in taken.fix
@@ -43,20 +43,20 @@ def test_a_home_that_cannot_be_written_is_a_fault(settings: Settings, monkeypatc
 
     settings.inbox.mkdir(parents=True)
     monkeypatch.setattr(Path, "write_text", refuse)  # root may write anywhere, so chmod proves nothing
-    faults = [finding for finding in examine(settings) if finding.level == "fault"]
+    faults = [finding for finding in examine_machine(settings) if finding.level == "fault"]
     assert any(str(settings.home) in fault.what for fault in faults)
     assert all(fault.fix for fault in faults)
 
 
 def test_a_home_that_is_not_there_is_a_fault_and_is_not_made(settings: Settings) -> None:
-    [missing] = [finding for finding in examine(settings) if finding.level == "fault"]
+    [missing] = [finding for finding in examine_machine(settings) if finding.level == "fault"]
     assert str(settings.home) in missing.what
     assert not settings.home.exists()
 
 
 def test_a_missing_champion_is_told(settings: Settings) -> None:
     settings.inbox.mkdir(parents=True)
-    [told] = [finding for finding in examine(settings) if "No model is champion" in finding.what]
+    [told] = [finding for finding in examine_machine(settings) if "No model is champion" in finding.what]
     assert told.level == "warning"
     assert "bcd model adopt released" in told.fix
 

@@ -11,7 +11,7 @@ import pytest
 from bcd.cli.main import main
 from bcd.settings import Settings
 from bcd.store.store import open_store
-from bcd.synthetic.scores import ScoreModel, draw_scores
+from bcd.synthetic.scores import ScoreModel, draw_synthetic_scores
 from bcd.validation.result import Validation
 
 
@@ -32,7 +32,7 @@ def bcd(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
 @pytest.fixture
 def predictions(tmp_path: Path) -> Path:
     file = tmp_path / "predictions.csv"
-    scores = draw_scores(ScoreModel(), 15, seed=4).rename(columns={"probability": "ours"})
+    scores = draw_synthetic_scores(ScoreModel(), 15, seed=4).rename(columns={"probability": "ours"})
     scores["theirs"] = scores["ours"] ** 2
     scores.drop(columns="logit").to_csv(file, index=False)
     return file

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bcd.cli.flow_runs import POOL, drop_missed, end_unfinished
+from bcd.cli.flow_runs import POOL, drop_missed_flow_runs, end_unfinished_flow_runs
 
 NOW = datetime.now(UTC)
 
@@ -91,7 +91,7 @@ def test_a_run_that_had_begun_ends_and_its_slot_is_free(states: list[str], end: 
     waiting = server.start()
     assert server.report(waiting, "PENDING") == "REJECT"  # as every later run, for ever
     assert server.state(waiting) == "AwaitingConcurrencySlot"
-    assert end_unfinished(server.url) == 1
+    assert end_unfinished_flow_runs(server.url) == 1
     assert server.state(run) == end
     assert server.slots() == 0
     assert server.state(waiting) == "AwaitingConcurrencySlot"  # it goes on by itself
@@ -103,7 +103,7 @@ def test_a_slot_that_no_run_holds_is_free(server: _Server) -> None:
     """As after a server was killed between a run and its slot."""
     limit = server.ask("GET", f"/deployments/{server.deployment}")["global_concurrency_limit"]["id"]
     server.ask("PATCH", f"/v2/concurrency_limits/{limit}", active_slots=1)
-    assert end_unfinished(server.url) == 0
+    assert end_unfinished_flow_runs(server.url) == 0
     assert server.slots() == 0
 
 
@@ -112,7 +112,7 @@ def test_the_runs_that_a_run_called_end_with_it(server: _Server) -> None:
     task = {"flow_run_id": parent, "task_key": "search", "dynamic_key": "0", "state": {"type": "RUNNING"}}
     called = {"flow_id": server.flow, "parent_task_run_id": server.ask("POST", "/task_runs/", **task)["id"]}
     child = str(server.ask("POST", "/flow_runs/", **called, state={"type": "RUNNING"})["id"])
-    assert end_unfinished(server.url) == 2
+    assert end_unfinished_flow_runs(server.url) == 2
     assert (server.state(parent), server.state(child)) == ("Crashed", "Crashed")
 
 
@@ -122,7 +122,7 @@ def test_what_has_not_begun_is_suspended_or_has_ended_is_left_alone(server: _Ser
     done = server.start("PENDING", "RUNNING", "COMPLETED")
     suspended = server.start("PENDING", "RUNNING", "PAUSED")
     before = [server.state(run) for run in (future, late, done, suspended)]
-    assert end_unfinished(server.url) == 0
+    assert end_unfinished_flow_runs(server.url) == 0
     assert [server.state(run) for run in (future, late, done, suspended)] == before
 
 
@@ -130,6 +130,6 @@ def test_scheduled_runs_that_came_due_meanwhile_are_one(server: _Server) -> None
     missed = [server.schedule(NOW - timedelta(minutes=minutes)) for minutes in (70, 69, 3, 2)]
     by_person = server.schedule(NOW - timedelta(minutes=30), auto=False)
     future = server.schedule(NOW + timedelta(hours=1))
-    assert drop_missed(server.url) == 3
+    assert drop_missed_flow_runs(server.url) == 3
     assert server.runs() == {missed[-1], by_person, future}
-    assert drop_missed(server.url) == 0
+    assert drop_missed_flow_runs(server.url) == 0

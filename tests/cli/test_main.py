@@ -85,7 +85,7 @@ def test_a_delivery_without_a_hospital_is_told_how_to_name_it(photos: Path) -> N
 def test_a_demo_on_a_folder_that_is_not_there_ends_at_once() -> None:
     told = _bcd("demo", "--data", "nowhere")
     assert told.returncode == 2
-    assert "nowhere is not a folder" in told.stderr
+    assert "nowhere is not there" in told.stderr
 
 
 @pytest.mark.usefixtures("uses_server")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bcd.admission.admit import admit
-from bcd.cli.augmentation import ROWS, TIMES, augment_patches, choose_preview_patches, draw_preview
+from bcd.cli.augmentation import ROWS, TIMES, choose_preview_patches, draw_preview, preview_augmentation
 from bcd.cli.main import main
 from bcd.patches import Hospital
 from bcd.preprocessing.options import PrepareOptions
@@ -19,7 +19,7 @@ from bcd.preprocessing.prepare import prepare
 from bcd.settings import Settings
 from bcd.snapshots.freeze import freeze_snapshot
 from bcd.snapshots.options import SplitOptions
-from bcd.store.batches import read_pixels
+from bcd.store.batches import read_batch_pixels
 from bcd.store.store import open_store
 
 TOML = "stem = {filters = 4, stride = 5}\nstages = [{filters = 4}]\n"
@@ -118,7 +118,7 @@ def test_the_picture_shows_every_pixel_of_each_patch_in_its_place(tmp_path: Path
 
 def test_the_first_column_is_the_patch_as_prepared() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, 50, 50, 3), dtype=np.uint8)
-    augmented = augment_patches(pixels, 1.0, 1.0, seed=1)
+    augmented = preview_augmentation(pixels, 1.0, 1.0, seed=1)
     assert augmented.shape == (2, 1 + TIMES, 50, 50, 3)
     np.testing.assert_array_equal(augmented[:, 0], pixels)
     assert len({one.tobytes() for one in augmented[0]}) == 1 + TIMES
@@ -150,7 +150,7 @@ def test_a_preview_of_a_snapshot_shows_train_patches_of_both_classes(settings: S
     pixels, labels, source = choose_preview_patches(settings, "", seed=2)
     assert labels.tolist() == [0, 0, 0, 1, 1, 1]
     assert source == f"patches of the train split of snapshot {snapshot.id[:12]}"
-    prepared = prepare(read_pixels(settings, snapshot.of("train")), PrepareOptions())
+    prepared = prepare(read_batch_pixels(settings, snapshot.of("train")), PrepareOptions())
     known = {patch.tobytes(): label for patch, label in zip(prepared, snapshot.of("train")["label"], strict=True)}
     assert [known.get(patch.tobytes()) for patch in pixels] == labels.tolist()
     assert not np.array_equal(pixels, choose_preview_patches(settings, snapshot.id[:8], seed=3)[0])

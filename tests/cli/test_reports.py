@@ -15,9 +15,9 @@ import pytest
 
 from bcd.cli.reports import make_app
 from bcd.patches import Hospital, PatientId
-from bcd.runtime import find_report_page
+from bcd.runtime import find_report_address
 from bcd.settings import Settings
-from bcd.store.ledger import LedgerEntry, record_score
+from bcd.store.ledger import LedgerEntry, record_in_ledger
 from bcd.store.store import open_store
 
 AT = datetime(2026, 11, 30, 3, 4, tzinfo=UTC)
@@ -41,6 +41,7 @@ def get(settings: Settings) -> Get:
 def test_a_new_home_says_that_nothing_is_there_yet(get: Get) -> None:
     assert get("/health").text == "ok"
     assert "<table>" not in get("/").text
+    assert [get(path).status_code for path in ("/reports/none.html", "/scores/none/report.html")] == [404, 404]
 
 
 def test_scored_patients_stand_there_with_their_reports_and_reasons(settings: Settings, get: Get) -> None:
@@ -50,9 +51,9 @@ def test_scored_patients_stand_there_with_their_reports_and_reasons(settings: Se
     given: dict[str, Any] = {"hospital": Hospital("east"), "bundle": "bcd-idc/3", "content": "00ff", "at": AT}
     store = open_store(settings)
     where = folder.relative_to(settings.home).as_posix()
-    record_score(store, LedgerEntry(patient=PatientId("a b"), status="scored", folder=where, **given))
+    record_in_ledger(store, LedgerEntry(patient=PatientId("a b"), status="scored", folder=where, **given))
     failed = LedgerEntry(patient=PatientId("c"), status="failed", folder="", error="<no patch>", **given)
-    record_score(store, failed)
+    record_in_ledger(store, failed)
     shown = get("/").text
     assert shown.index(">c<") < shown.index(">a b<")  # the newest first
     assert "&lt;no patch&gt;" in shown
@@ -81,7 +82,7 @@ def test_another_host_s_name_is_refused(settings: Settings, get: Get) -> None:
 
 def test_a_report_has_an_address_while_bcd_up_runs(settings: Settings) -> None:
     report = settings.scores / "east" / "a b" / "report.html"
-    assert find_report_page(settings, report) == ""
+    assert find_report_address(settings, report) == ""
     settings.home.mkdir(exist_ok=True)
     settings.servers.write_text(f'{{"home": "{settings.home}", "urls": {{"reports": "http://127.0.0.1:8090"}}}}')
-    assert find_report_page(settings, report) == "http://127.0.0.1:8090/scores/east/a%20b/report.html"
+    assert find_report_address(settings, report) == "http://127.0.0.1:8090/scores/east/a%20b/report.html"

@@ -19,6 +19,7 @@ import tifffile
 from released_model import TISSUE
 
 from bcd.cli.main import main
+from bcd.drift.patient import PatientDrift
 from bcd.evaluation.policy.context import Context
 from bcd.evaluation.policy.neighbours import find_neighbours
 from bcd.preprocessing.options import PrepareOptions
@@ -26,7 +27,15 @@ from bcd.preprocessing.prepare import prepare
 from bcd.settings import Settings
 from bcd.store.store import open_store
 
-RESULT = {"scores.parquet", "scores.csv", "slide-0.png", "heatmap-0.png", "patches-0.geojson", "report.html"}
+RESULT = {
+    "scores.parquet",
+    "scores.csv",
+    "drift.json",
+    "slide-0.png",
+    "heatmap-0.png",
+    "patches-0.geojson",
+    "report.html",
+}
 
 
 @pytest.fixture
@@ -71,6 +80,7 @@ import socket, sys
 def refuse(*_): raise OSError("no network here")
 socket.socket.connect = socket.socket.bind = refuse
 from bcd.cli.main import main
+from bcd.drift.patient import PatientDrift
 try:
     main()
 finally:
@@ -170,14 +180,30 @@ def test_patches_that_are_not_as_they_were_cut_are_refused_with_the_reason(
     assert not (tmp_path / "out/A").exists()
 
 
-def test_a_stain_far_from_the_training_patients_is_told_with_its_distance(
+def test_a_stain_far_from_the_training_patients_is_not_to_be_relied_on_and_said_on_top(
     bcd, released: Path, tmp_path: Path
 ) -> None:
     write_patches(tmp_path / "a", (255 - (255 - TISSUE) // 3).astype(np.uint8))
     assert bcd("score", tmp_path / "a", "--to", tmp_path / "out")[0] == 0
     report = (tmp_path / "out/A/report.html").read_text()
-    assert "The stain is far from that of the training patients" in report
-    assert "standard deviations less dense" in report
+    kept = PatientDrift.model_validate_json((tmp_path / "out/A/drift.json").read_bytes())
+    assert kept.state.level == "not to be trusted"
+    assert min(kept.state.shifts[f"density_{name}"] for name in ("red", "green", "blue")) < -6
+    assert report.index("Not to be relied on.") < report.index("Split:")
+
+
+def test_patients_given_together_are_compared_together_and_a_hospital_without_a_name_is_foreign(
+    bcd, released: Path, tmp_path: Path
+) -> None:
+    write_patches(tmp_path / "a", TISSUE[:12], patient="A")
+    write_patches(tmp_path / "b", TISSUE[12:20], patient="B")
+    assert bcd("score", tmp_path / "a", tmp_path / "b", "--to", tmp_path / "out")[0] == 0
+    kept = PatientDrift.model_validate_json((tmp_path / "out/B/drift.json").read_bytes())
+    assert kept.delivery is not None
+    assert (kept.delivery.patients, kept.delivery.known, kept.state.foreign) == (2, 20, True)
+    report = (tmp_path / "out/B/report.html").read_text()
+    assert "Hospital given is foreign" in report
+    assert 'class="exposure" data-drift' in report  # yellow
 
 
 def test_one_patch_in_two_files_is_refused_naming_both(bcd, released: Path, tmp_path: Path) -> None:
@@ -224,11 +250,11 @@ def test_what_is_missing_is_told(
 def test_a_home_with_a_champion_scores_with_it(
     bcd, released: Path, registry_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bcd.gate.adoption import adopt_released
+    from bcd.gate.adoption import make_released_champion
     from bcd.store.sign_off import SignOff
 
     monkeypatch.setenv("BCD_HOME", str(registry_settings.home))
-    adopt_released(open_store(registry_settings), SignOff("Dr Lee", "to begin with"))
+    make_released_champion(open_store(registry_settings), SignOff("Dr Lee", "to begin with"))
     write_patches(tmp_path / "a", TISSUE[:4])
     code, out, err = bcd("score", tmp_path / "a", "--to", tmp_path / "out")
     assert code == 0, err

@@ -60,7 +60,7 @@ def test_few_known_patients_are_not_compared_with(draw, found, profiles) -> None
 def test_what_could_not_be_measured_counts_as_usual(draw, found, profiles) -> None:
     known = profiles(draw(80, seed=1))
     [one] = found(draw(1, seed=2))
-    blind = type(one)(one.patches, {"contrast": one.means["contrast"]})
+    blind = type(one)(patches=one.patches, means={"contrast": one.means["contrast"]})
     assert compare(known, [blind]).shifts["tissue"] == 0
 
 

@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from bcd.bundle.probes import draw_tissue
+from bcd.bundle.probes import draw_tissue_probes
 from bcd.drift.measure import PICTURE, SCORE, measure_patches, measure_scores, name_stains
 from bcd.drift.profiles import find_patient_stains, profile_pictures, profile_scores
 
-TISSUE = draw_tissue(24)
+TISSUE = draw_tissue_probes(24)
 
 
 def mean_of(pixels: np.ndarray) -> dict[str, float]:

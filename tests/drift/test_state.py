@@ -26,7 +26,7 @@ def test_patients_like_those_learned_from_are_fine(known: Known, draw, found) ->
     assert (state.level, state.foreign, state.colour, state.reasons) == (FINE, False, "plain", ())
     assert (state.patients, state.known) == (12, 80)
     assert state.p > 0.05
-    assert set(state.shifts or ()) == {"contrast", "tissue", "eosin", *SCORES}
+    assert set(state.shifts) == {"contrast", "tissue", "eosin", *SCORES}
 
 
 def test_a_small_shift_of_pictures_is_unusual_and_a_large_one_is_not_to_be_trusted(known, draw, found) -> None:
@@ -104,7 +104,7 @@ def test_too_few_known_patients_are_said_and_foreign_is_still_told(draw, found, 
 
 @pytest.mark.parametrize(("levels", "worst"), [((FINE, UNUSUAL), UNUSUAL), ((UNTRUSTED, FINE), UNTRUSTED)])
 def test_the_worst_of_several_counts_and_every_reason_is_told_once(levels, worst) -> None:
-    states = [Drift(level, foreign=False, reasons=("foreign", level)) for level in levels]
+    states = [Drift(level=level, foreign=False, reasons=("foreign", level)) for level in levels]
     joined = join(states)
     assert joined.level == worst
     assert sorted(joined.reasons) == sorted({"foreign", *levels})

@@ -14,7 +14,7 @@ from bcd.evaluation.evaluation import Evaluation, evaluate_scores, headline
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy.context import Context
 from bcd.evaluation.policy.policy import fit_policy
-from bcd.evaluation.report.sections import tables_of
+from bcd.evaluation.report.sections import subgroup_tables
 from bcd.patches import patient_keys
 
 
@@ -146,7 +146,7 @@ def test_complete_slides_are_evaluated_alone_and_in_context(scores: pd.DataFrame
     headline = evaluation.figures()
     assert headline["test_auroc_in_context"] == 1
     assert headline["test_auroc_alone_on_complete"] == alone.pooled["auroc"].value
-    table = tables_of(evaluation)["Neighbours"]
+    table = subgroup_tables(evaluation)["Neighbours"]
     assert context.standing in table.caption
     assert table.rows[0][1] != table.rows[0][2]
     everything = evaluate_scores(scores, options, snapshot="abc", split="test", policy=policy)

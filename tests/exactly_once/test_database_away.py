@@ -22,7 +22,7 @@ from bcd.errors import UnavailableError
 from bcd.patches import Hospital
 from bcd.settings import Settings
 from bcd.store import catalog as database_module
-from bcd.store.catalog import patiently
+from bcd.store.catalog import retry_while_database_away
 from bcd.store.store import Store
 
 EAST = Hospital("east")
@@ -166,7 +166,7 @@ def test_a_database_that_stays_away_is_told_and_the_same_command_completes(
         outage.begins_at(store, where)
     else:
         outage.begins_with(monkeypatch, *where)
-    monkeypatch.setattr(settling, "patiently", partial(patiently, seconds=0.5))
+    monkeypatch.setattr(settling, "retry_while_database_away", partial(retry_while_database_away, seconds=0.5))
     with pytest.raises(UnavailableError, match=r"has been away.*Bring it back and run the same command again"):
         _admit(store)
     outage.end()

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from prefect.states import State
 
-from bcd.gate.overrides import find_waiting
+from bcd.gate.overrides import find_awaiting_sign_off
 from bcd.gate.verdict import Verdict
 from bcd.patches import SnapshotId
 from bcd.settings import Settings
-from bcd.store.decisions import Decision, list_decisions, record_decision
+from bcd.store.decisions import Decision, list_stored_decisions, store_decision
 from bcd.store.sign_off import SignOff
 from bcd.store.store import open_store
 
@@ -51,7 +51,7 @@ def waiting(settings: Settings) -> Settings:
         reasons=verdict.reasons,
         evidence={"verdict": verdict.model_dump(mode="json"), "awaits_approval": True, "bundle": "k"},
     )
-    record_decision(open_store(settings), decision)
+    store_decision(open_store(settings), decision)
     return settings
 
 
@@ -66,10 +66,10 @@ def test_the_flow_suspends_until_a_person_answers_and_records_the_answer(
     state = asyncio.run(_ask_and_answer({"verdict": "HOLD", "by": "Dr Lee", "reason": "not before the audit"}))
 
     assert state.is_completed()
-    answer = list_decisions(open_store(waiting))[-1]
+    answer = list_stored_decisions(open_store(waiting))[-1]
     assert (answer.kind, answer.verdict) == ("approval", "HOLD")
     assert answer.sign_off == SignOff("Dr Lee", "not before the audit")
-    assert find_waiting(open_store(waiting)) is None
+    assert find_awaiting_sign_off(open_store(waiting)) is None
 
 
 async def _ask_and_answer(answer: dict[str, str]) -> State:

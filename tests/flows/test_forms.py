@@ -150,12 +150,12 @@ def test_a_schedule_chooses_all_that_wait_whatever_the_server_made_of_its_parame
     from prefect.client.schemas.objects import FlowRun
     from prefect.context import FlowRunContext
 
-    from flows.reporting import is_scheduled
+    from flows.reporting import is_scheduled_flow_run
     from flows.score import score
 
-    assert not is_scheduled()
+    assert not is_scheduled_flow_run()
     with FlowRunContext.model_construct(flow_run=FlowRun(flow_id=uuid4(), auto_scheduled=by_schedule)):
-        assert is_scheduled() == by_schedule
+        assert is_scheduled_flow_run() == by_schedule
         # A home without a champion: who may score everyone is told so, and who may not is told that first.
         with pytest.raises(BcdError, match="champion" if by_schedule else "all_that_wait"):
             score.fn.__wrapped__()

@@ -11,7 +11,7 @@ from delivering import picture, write_zip
 from bcd.admission import admit as engine
 from bcd.admission.sources.source import Source
 from bcd.settings import Settings
-from bcd.store.delivery_queries import list_batches, list_deliveries
+from bcd.store.delivery_queries import list_batches, list_stored_deliveries
 from bcd.store.hospitals import declare_hospital
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
@@ -63,7 +63,7 @@ def test_one_poisoned_delivery_stops_no_other_of_any_hospital(
     assert "BufferError" in str(state.message)
     assert "Traceback (most recent call last)" in caplog.text
     assert {batch.name for batch in list_batches(store)} == {"a-good.zip", "c-good.zip", "good.zip"}
-    [refused] = [each for each in list_deliveries(store) if each.reason]
+    [refused] = [each for each in list_stored_deliveries(store) if each.reason]
     assert refused.refused == {"failed": 1}
     assert (store.settings.reports / f"{refused.id[:12]}.html").exists()
     assert (store.settings.set_aside / "east" / "b-poisoned.zip").exists()

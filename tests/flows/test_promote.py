@@ -52,8 +52,8 @@ def done(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     for name in answers:
         monkeypatch.setattr(stage, name, note(name))
-    monkeypatch.setattr(stage, "reporting", nullcontext)  # Prefect's log needs a run
-    monkeypatch.setattr(stage, "begin", lambda *_, **__: (settings, retraining))
+    monkeypatch.setattr(stage, "report_to_prefect", nullcontext)  # Prefect's log needs a run
+    monkeypatch.setattr(stage, "begin_stage_flow", lambda *_, **__: (settings, retraining))
     return steps
 
 

@@ -8,7 +8,7 @@ import pytest
 from prefect import flow, task
 
 from bcd.errors import BcdError
-from flows.reporting import artifact_key, finish, told
+from flows.reporting import finish_flow, make_artifact_key, told_to_prefect
 
 SENTENCE = "Patient 8868 is unknown. Name another."
 
@@ -18,7 +18,7 @@ SENTENCE = "Patient 8868 is unknown. Name another."
     [("heatmap-public-idc-8867", "heatmap-public-idc-8867"), ("Drawing patient East/12", "drawing-patient-east-12")],
 )
 def test_keys_have_the_form_that_prefect_accepts(text: str, key: str) -> None:
-    assert artifact_key(text) == key
+    assert make_artifact_key(text) == key
 
 
 @task(name="look")
@@ -30,10 +30,10 @@ def look(patient: str) -> str:
 
 
 @flow(name="counted")
-@told
+@told_to_prefect
 def counted() -> list[int]:
     """Says what it did."""
-    return finish([1, 2], "Two are done.")
+    return finish_flow([1, 2], "Two are done.")
 
 
 @pytest.mark.integration
@@ -44,14 +44,14 @@ def test_the_list_of_runs_says_what_a_flow_did_and_its_caller_gets_the_answer() 
 
 
 @flow(name="inner")
-@told
+@told_to_prefect
 def inner(patient: str) -> str:
     """Looks in a task."""
     return look(patient)
 
 
 @flow(name="outer")
-@told
+@told_to_prefect
 def outer(patient: str) -> str:
     """Looks in another flow."""
     return inner(patient)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 import bcd.bundle.registry
@@ -14,11 +16,11 @@ def test_a_patient_whose_scoring_fails_stops_no_other(monkeypatch: pytest.Monkey
 
     scored: list[str] = []
 
-    def score(_bundle: object, _hospital: str, patient: str, _options: object) -> str:
+    def score(_bundle: object, _hospital: str, patient: str, _options: object) -> SimpleNamespace:
         if patient == "2":
             raise BufferError("not C-contiguous")
         scored.append(patient)
-        return patient
+        return SimpleNamespace(batches=list, drift=None)
 
     monkeypatch.setattr(bcd.bundle.registry, "load_bundle", lambda _: None)
     monkeypatch.setattr(module, "patients_to_score", lambda *_: [("east", patient) for patient in "123"])

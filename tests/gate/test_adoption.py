@@ -11,21 +11,21 @@ import pytest
 
 from bcd.bundle import aliases
 from bcd.bundle.registry import find_card, load_bundle
+from bcd.bundle.seen import assert_unseen_by_bundle
 from bcd.errors import BcdError
 from bcd.evaluation.options import EvaluateOptions
 from bcd.gate import adoption
-from bcd.gate.adoption import adopt_released, find_training_patients
+from bcd.gate.adoption import find_adopted_patients, make_released_champion
 from bcd.gate.comparison import compare_versions
-from bcd.gate.history import champion_version, list_versions
+from bcd.gate.history import find_champion_version, list_versions_with_verdicts
 from bcd.gate.options import GateOptions
-from bcd.gate.patients import assert_unseen
 from bcd.gate.promotion import run_gate
 from bcd.gate.recheck import recheck_champion
 from bcd.patches import Hospital
 from bcd.scoring.exposure import list_doubts
 from bcd.settings import Settings
 from bcd.snapshots.freeze import Snapshot
-from bcd.store.decisions import list_decisions
+from bcd.store.decisions import list_stored_decisions
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
 from bcd.tracking.store import open_client
@@ -44,9 +44,9 @@ def store(home: Settings) -> Store:
 
 
 def test_it_is_registered_with_card_and_origin_and_made_champion_by_a_sign_off(home: Settings, store: Store) -> None:
-    decision = adopt_released(store, LEE)
+    decision = make_released_champion(store, LEE)
     assert (decision.kind, decision.sign_off) == ("adopted", LEE)
-    [version] = list_versions(home)
+    [version] = list_versions_with_verdicts(home)
     assert version.aliases == ["champion"]
     assert open_client(home).get_model_version("bcd-idc", version.version).tags["bcd.origin"] == "released"
     bundle = load_bundle(home)
@@ -57,10 +57,10 @@ def test_it_is_registered_with_card_and_origin_and_made_champion_by_a_sign_off(h
 
 
 def test_the_same_sign_off_again_changes_nothing_and_another_finds_a_champion(home: Settings, store: Store) -> None:
-    assert adopt_released(store, LEE) == adopt_released(store, LEE)
+    assert make_released_champion(store, LEE) == make_released_champion(store, LEE)
     with pytest.raises(BcdError, match="bcd-idc/1 is champion"):
-        adopt_released(store, SignOff("Dr Kim", "again"))
-    assert len(list_versions(home)) == len(list_decisions(store)) == 1
+        make_released_champion(store, SignOff("Dr Kim", "again"))
+    assert len(list_versions_with_verdicts(home)) == len(list_stored_decisions(store)) == 1
 
 
 class Killed(BaseException):
@@ -84,10 +84,10 @@ def test_killed_before_any_step_the_same_command_ends_as_if_it_had_not_been(
         else:
             patch.setattr(adoption, step, die)
         with pytest.raises((Killed, Exception)):
-            adopt_released(store, LEE)
-    decision = adopt_released(store, LEE)
-    assert champion_version(home) == decision.challenger
-    assert len(list_versions(home)) == len(list_decisions(store)) == 1
+            make_released_champion(store, LEE)
+    decision = make_released_champion(store, LEE)
+    assert find_champion_version(home) == decision.challenger
+    assert len(list_versions_with_verdicts(home)) == len(list_stored_decisions(store)) == 1
     assert open_client(home).get_model_version("bcd-idc", "1").tags["bcd.decision"] == decision.key
 
 
@@ -95,7 +95,7 @@ def test_killed_before_any_step_the_same_command_ends_as_if_it_had_not_been(
 def challenged(home: Settings, store: Store, make_hospital: Callable[..., Snapshot], register: Any) -> Snapshot:
     """The hospital's own first network, registered after the adoption."""
     snapshot = make_hospital(home)
-    adopt_released(store, LEE)
+    make_released_champion(store, LEE)
     register(home, "green", key="own", snapshot=snapshot.id)
     return snapshot
 
@@ -143,10 +143,10 @@ def test_gate_patients_whose_pixels_it_learned_from_are_known_whatever_they_are_
 ) -> None:
     bundle = load_bundle(home)
     leaking = leak(challenged, home, "1003").patches
-    monkeypatch.setattr("bcd.snapshots.freeze.read_admitted", lambda _: leaking)
-    assert find_training_patients(store, "1") == ["h1/1003"]
+    monkeypatch.setattr("bcd.snapshots.freeze.preview_snapshot", lambda _: leaking)
+    assert find_adopted_patients(store, "1") == ["h1/1003"]
     with pytest.raises(BcdError, match=r"has seen 1 patients.*h1/1003.*bcd model promote"):
-        assert_unseen(home, bundle, leaking)
+        assert_unseen_by_bundle(home, bundle, leaking)
 
 
 def test_the_gate_compares_on_the_patients_whom_it_did_not_learn_from_and_says_how_many_are_left_out(
@@ -160,7 +160,7 @@ def test_the_gate_compares_on_the_patients_whom_it_did_not_learn_from_and_says_h
     assert "h1/1003, h1/1004" in told
     assert told in verdict.reasons
     assert "10 patients" in verdict.check("evidence").text
-    assert list_decisions(store)[-1].evidence["patients"] == 10
+    assert list_stored_decisions(store)[-1].evidence["patients"] == 10
 
 
 def test_the_gate_holds_where_too_few_remain(home: Settings, store: Store, challenged: Snapshot) -> None:
@@ -168,7 +168,7 @@ def test_the_gate_holds_where_too_few_remain(home: Settings, store: Store, chall
     assert verdict.verdict == "HOLD"
     assert not verdict.check("evidence").passed
     assert "3 of the gate patients" in verdict.check("left out").text
-    assert champion_version(home) == "1"
+    assert find_champion_version(home) == "1"
 
 
 def test_patients_who_were_left_out_do_not_count_as_evaluated(
@@ -190,7 +190,7 @@ def test_a_recheck_of_it_leaves_its_training_patients_out_of_gate_and_test(
     verdict = recheck_champion(store, snapshot=grown, options=GateOptions(), evaluate=EvaluateOptions(resamples=100))
     assert verdict is not None
     assert (verdict.challenger, verdict.champion) == ("1", None)
-    last = list_decisions(store)[-1]
+    last = list_stored_decisions(store)[-1]
     assert (last.evidence["patients"], last.evidence["figures"]["test_patients"]) == (9, 1)
     assert "1 of the gate patients" in " ".join(verdict.reasons)
 

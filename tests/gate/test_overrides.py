@@ -7,12 +7,12 @@ from collections import Counter
 import pytest
 from mlflow import MlflowClient
 
-from bcd.bundle.aliases import finish_last_decision
+from bcd.bundle.aliases import finish_moving_aliases
 from bcd.errors import BcdError
 from bcd.gate import overrides
-from bcd.gate.history import list_events, list_versions
-from bcd.gate.overrides import answer_approval, find_waiting, force_promotion, roll_back
-from bcd.store.decisions import list_decisions
+from bcd.gate.history import list_gate_events, list_versions_with_verdicts
+from bcd.gate.overrides import answer_approval, find_awaiting_sign_off, force_promotion, roll_back
+from bcd.store.decisions import list_stored_decisions
 from bcd.store.sign_off import SignOff
 from bcd.tracking.lookup import MODEL
 from bcd.tracking.store import open_client
@@ -23,7 +23,7 @@ STEPS = ("set_registered_model_alias", "delete_registered_model_alias", "set_mod
 
 
 def aliases(settings) -> dict[str, str]:
-    return {alias: found.version for found in list_versions(settings) for alias in found.aliases}
+    return {alias: found.version for found in list_versions_with_verdicts(settings) for alias in found.aliases}
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_a_forced_promotion_is_recorded_with_name_and_reason(champion, store):
     made = force_promotion(store, WRONG, LEE)
 
     assert aliases(champion) == {"champion": WRONG, "previous": GREEN}
-    kept = list_decisions(store)[-1]
+    kept = list_stored_decisions(store)[-1]
     assert (kept.key, kept.kind, kept.sign_off) == (made.key, "forced", LEE)
     assert (kept.challenger, kept.champion, kept.verdict) == (WRONG, GREEN, "PROMOTE")
     assert kept.reasons == ["Dr Lee forced the promotion: the audit asks for it."]
@@ -56,11 +56,11 @@ def test_a_rollback_exchanges_champion_and_previous_and_once_more_undoes_it(cham
 
 def test_a_command_that_is_given_twice_decides_once(champion, store):
     force_promotion(store, RED, LEE)
-    assert force_promotion(store, RED, LEE) == list_decisions(store)[-1]
+    assert force_promotion(store, RED, LEE) == list_stored_decisions(store)[-1]
     roll_back(store, LEE)
     roll_back(store, LEE)
 
-    assert [one.kind for one in list_decisions(store)] == ["forced", "forced", "rollback"]
+    assert [one.kind for one in list_stored_decisions(store)] == ["forced", "forced", "rollback"]
     assert aliases(champion) == {"champion": GREEN, "previous": RED}
 
 
@@ -73,7 +73,7 @@ def test_what_cannot_be_done_is_told(champion, store):
         roll_back(store, LEE)
     with pytest.raises(BcdError, match="awaits approval"):
         answer_approval(store, RED, LEE, "PROMOTE")
-    assert len(list_decisions(store)) == 1
+    assert len(list_stored_decisions(store)) == 1
 
 
 def test_a_version_that_does_not_load_becomes_champion_for_nobody(champion, store, monkeypatch):
@@ -84,7 +84,7 @@ def test_a_version_that_does_not_load_becomes_champion_for_nobody(champion, stor
     with pytest.raises(BcdError, match="files are gone"):
         force_promotion(store, RED, LEE)
     assert aliases(champion) == {"champion": GREEN}
-    assert len(list_decisions(store)) == 1
+    assert len(list_stored_decisions(store)) == 1
 
 
 def run_killed(monkeypatch, at, action):
@@ -101,7 +101,7 @@ def run_killed(monkeypatch, at, action):
         return step
 
     with monkeypatch.context() as patch:
-        patch.setattr(overrides, "record_decision", count(overrides.record_decision))
+        patch.setattr(overrides, "store_decision", count(overrides.store_decision))
         for name in STEPS:
             patch.setattr(MlflowClient, name, count(getattr(MlflowClient, name)))
         try:
@@ -120,19 +120,19 @@ def test_a_death_between_any_two_steps_is_fixed_by_the_same_command(champion, st
         for version in (RED, GREEN):
             if aliases(champion).get("champion") != version:
                 force_promotion(store, version, SignOff("Dr May", f"before kill {at}"))
-        before, sign_off = len(list_decisions(store)), SignOff("Dr Lee", f"kill {at}")
+        before, sign_off = len(list_stored_decisions(store)), SignOff("Dr Lee", f"kill {at}")
 
         def action(sign_off=sign_off):
             return force_promotion(store, RED, sign_off) if command == "forced" else roll_back(store, sign_off)
 
         killed = run_killed(monkeypatch, at, action)
-        recorded = len(list_decisions(store)) - before
+        recorded = len(list_stored_decisions(store)) - before
         assert recorded == (0 if killed and at == 0 else 1)  # what was not recorded has not happened
         assert aliases(champion)["champion"] in {GREEN, RED}  # there is one at every moment
         action()
         assert aliases(champion) == {"champion": RED, "previous": GREEN}
-        assert len(list_decisions(store)) == before + 1
-        assert finish_last_decision(client, store) is None
+        assert len(list_stored_decisions(store)) == before + 1
+        assert finish_moving_aliases(client, store) is None
         if not killed:
             break
     assert at == 8  # the record, two aliases, four tags and the last one; at the ninth nothing is left to be killed
@@ -145,7 +145,7 @@ def test_an_unfinished_decision_is_finished_by_whoever_decides_next(champion, st
     roll_back(store, SignOff("Dr May", "no, back"))
 
     assert aliases(champion) == {"champion": GREEN, "previous": RED}
-    assert [one.kind for one in list_decisions(store)] == ["forced", "forced", "rollback"]
+    assert [one.kind for one in list_stored_decisions(store)] == ["forced", "forced", "rollback"]
 
 
 def test_where_a_person_has_to_approve_the_gate_only_proposes(champion, store, gate):
@@ -154,16 +154,16 @@ def test_where_a_person_has_to_approve_the_gate_only_proposes(champion, store, g
     assert (verdict.verdict, verdict.awaits_approval) == ("PROMOTE", True)
     assert "A person has to approve" in verdict.markdown()
     assert aliases(champion) == {"champion": GREEN, "challenger": RED}
-    assert find_waiting(store).challenger == RED
+    assert find_awaiting_sign_off(store).challenger == RED
 
     answer_approval(store, RED, LEE, "PROMOTE")
 
     assert aliases(champion) == {"champion": RED, "previous": GREEN}
-    assert find_waiting(store) is None
+    assert find_awaiting_sign_off(store) is None
     again = gate(RED, approval=True)
     assert (again.verdict, again.awaits_approval) == ("PROMOTE", False)
     assert again.reasons[0] == "Dr Lee answered PROMOTE: the audit asks for it."
-    assert [one.what for one in list_events(store)][-2:] == ["awaits approval", "approval"]
+    assert [one.what for one in list_gate_events(store)][-2:] == ["awaits approval", "approval"]
 
 
 @pytest.mark.parametrize(("answer", "kept"), [("HOLD", {"challenger": RED}), ("REJECT", {})])
@@ -173,7 +173,7 @@ def test_a_person_may_say_no(champion, store, gate, answer, kept):
     answer_approval(store, RED, LEE, answer)
 
     assert aliases(champion) == {"champion": GREEN, **kept}
-    assert list_decisions(store)[-1].verdict == answer
+    assert list_stored_decisions(store)[-1].verdict == answer
 
 
 def test_an_approval_that_comes_after_the_champion_changed_holds(champion, store, gate):
@@ -191,14 +191,14 @@ def test_what_was_forced_meanwhile_needs_no_approval_any_more(champion, store, g
     gate(RED, approval=True)
     force_promotion(store, RED, LEE)
 
-    assert find_waiting(store) is None
+    assert find_awaiting_sign_off(store) is None
     assert aliases(champion) == {"champion": RED, "previous": GREEN}
 
 
 def test_history_tells_who_did_what_and_why_and_of_versions_that_are_gone(champion, store):
     force_promotion(store, RED, LEE)
     roll_back(store, SignOff("Dr May", "it misses lobules"))
-    events = [one for one in list_events(store) if one.what != "registered"]
+    events = [one for one in list_gate_events(store) if one.what != "registered"]
 
     assert [(one.version, one.what, one.by) for one in events] == [
         (f"{MODEL}/{GREEN}", "forced", "Dr May"),

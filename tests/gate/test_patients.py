@@ -12,10 +12,10 @@ import pytest
 
 from bcd.errors import BcdError
 from bcd.gate import patients
-from bcd.gate.history import champion_version, list_versions
+from bcd.gate.history import find_champion_version, list_versions_with_verdicts
 from bcd.gate.patients import open_look
 from bcd.snapshots.freeze import load_snapshot
-from bcd.store.decisions import list_decisions
+from bcd.store.decisions import list_stored_decisions
 from bcd.tracking.store import experiment_id, open_client
 
 GREEN, RED = "12"
@@ -26,17 +26,17 @@ import numpy as np
 sys.modules.update(dict.fromkeys(("keras", "tensorflow")))  # importing one raises
 import bcd.scoring.score, flows.score
 from bcd.bundle.registry import load_bundle
-from bcd.cli.doctor import examine
+from bcd.cli.doctor import examine_machine
 from bcd.evaluation.options import EvaluateOptions
-from bcd.gate.history import list_versions
+from bcd.gate.history import list_versions_with_verdicts
 from bcd.gate.options import GateOptions
 from bcd.gate.promotion import run_gate
 from bcd.settings import Settings
 from bcd.snapshots.freeze import load_snapshot
 from bcd.store.store import open_store
-from bcd.validation.model import open_model
+from bcd.validation.model import open_validated_model
 settings = Settings(home=sys.argv[1], catalog_url=sys.argv[2])
-snapshot = load_snapshot(settings, list_versions(settings)[0].snapshot)
+snapshot = load_snapshot(settings, list_versions_with_verdicts(settings)[0].snapshot)
 evaluate = EvaluateOptions(resamples=100)
 for version in "12":
     run_gate(
@@ -47,15 +47,15 @@ for version in "12":
         options=GateOptions(),
         evaluate=evaluate,
     )
-assert "The champion bcd-idc/2 loads and scores" in [found.what for found in examine(settings)]
+assert "The champion bcd-idc/2 loads and scores" in [found.what for found in examine_machine(settings)]
 pixels = np.full((3, 50, 50, 3), 90, np.uint8)
-assert load_bundle(settings).score(pixels).equals(open_model(settings, "2").score(pixels))
+assert load_bundle(settings).score(pixels).equals(open_validated_model(settings, "2").score(pixels))
 """
 
 
 @pytest.fixture
 def first(undecided):
-    return load_snapshot(undecided, list_versions(undecided)[0].snapshot)
+    return load_snapshot(undecided, list_versions_with_verdicts(undecided)[0].snapshot)
 
 
 def test_gate_doctor_scoring_and_evaluation_need_no_keras(undecided):
@@ -69,19 +69,19 @@ def test_gate_doctor_scoring_and_evaluation_need_no_keras(undecided):
 
 def test_gate_patients_whose_pixels_changed_decide_nothing(gate, undecided, store, monkeypatch):
     gate(GREEN)
-    read = patients.read_pixels
+    read = patients.read_batch_pixels
 
     def change(*arguments):
         pixels = read(*arguments).copy()
         pixels[0, 0, 0, 0] ^= 1
         return pixels
 
-    monkeypatch.setattr(patients, "read_pixels", change)
+    monkeypatch.setattr(patients, "read_batch_pixels", change)
     with pytest.raises(BcdError, match=r"gate patients of snapshot .* are not what they were"):
         gate(RED)
 
-    assert len(list_decisions(store)) == 1
-    assert champion_version(undecided) == GREEN
+    assert len(list_stored_decisions(store)) == 1
+    assert find_champion_version(undecided) == GREEN
 
 
 def test_gate_patients_whose_labels_changed_decide_nothing(gate, store, first):
@@ -90,7 +90,7 @@ def test_gate_patients_whose_labels_changed_decide_nothing(gate, store, first):
 
     with pytest.raises(BcdError, match="are not what they were"):
         gate(RED, on=replace(first, patches=first.patches.assign(label=labels)))
-    assert len(list_decisions(store)) == 1
+    assert len(list_stored_decisions(store)) == 1
 
 
 def test_a_patient_in_two_splits_is_found_before_anybody_looks(gate, store, first):
@@ -98,20 +98,20 @@ def test_a_patient_in_two_splits_is_found_before_anybody_looks(gate, store, firs
 
     with pytest.raises(BcdError, match="lies in two splits"):
         gate(GREEN, on=replace(first, patches=first.patches.assign(split=moved)))
-    assert list_decisions(store) == []
+    assert list_stored_decisions(store) == []
 
 
 def test_a_snapshot_without_gate_patients_holds_the_first_challenger(gate, undecided, first):
     nobody = replace(first, id="c" * 64, patches=first.patches[first.patches["split"] != "gate"])
 
     assert gate(GREEN, on=nobody).verdict == "HOLD"
-    assert champion_version(undecided) is None
+    assert find_champion_version(undecided) is None
 
 
 def test_both_models_are_scored_from_the_registry_on_the_same_patches(gate, undecided, store, first):
     gate(GREEN), gate(RED)
 
-    evaluated = list_decisions(store)[-1]
+    evaluated = list_stored_decisions(store)[-1]
     folder = open_client(undecided).get_run(evaluated.evidence["run"]).info.artifact_uri.removeprefix("file://")
     seen = open_look(store, first, "gate")
     for role, version in {"challenger": RED, "champion": GREEN}.items():
@@ -150,8 +150,8 @@ def test_a_challenger_that_cannot_be_loaded_is_told_and_nothing_is_decided(gate,
     with pytest.raises(BcdError, match=r"bcd-idc/1 cannot be loaded from the registry: No such file"):
         gate(GREEN)
 
-    assert list_decisions(store) == []
-    assert champion_version(undecided) is None
+    assert list_stored_decisions(store) == []
+    assert find_champion_version(undecided) is None
     client = open_client(undecided)
     (run,) = client.search_runs([experiment_id(client)], "tags.`bcd.kind` = 'gate'")
     # The look is logged all the same.

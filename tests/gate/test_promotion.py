@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from bcd.bundle.aliases import finish_last_decision
+from bcd.bundle.aliases import finish_moving_aliases
 from bcd.errors import BcdError
-from bcd.gate.history import champion_version, list_versions
+from bcd.gate.history import find_champion_version, list_versions_with_verdicts
 from bcd.snapshots.freeze import Snapshot, load_snapshot
-from bcd.store.decisions import list_decisions, record_decision
+from bcd.store.decisions import list_stored_decisions, store_decision
 from bcd.tracking.lookup import MODEL
 from bcd.tracking.store import experiment_id, open_client
 
@@ -21,7 +21,7 @@ trained on gate patients."""
 
 
 def aliases(settings) -> dict[str, str]:
-    return {alias: found.version for found in list_versions(settings) for alias in found.aliases}
+    return {alias: found.version for found in list_versions_with_verdicts(settings) for alias in found.aliases}
 
 
 def test_a_registry_starts_improves_and_holds_with_a_record_of_each(gate, undecided, store):
@@ -33,7 +33,7 @@ def test_a_registry_starts_improves_and_holds_with_a_record_of_each(gate, undeci
     assert gate(WRONG).verdict == "REJECT"
     assert aliases(undecided) == {"champion": RED, "previous": GREEN}
 
-    decisions = list_decisions(store)
+    decisions = list_stored_decisions(store)
     assert [(d.challenger, d.champion, d.verdict) for d in decisions] == [
         (GREEN, None, "PROMOTE"),
         (RED, GREEN, "PROMOTE"),
@@ -41,7 +41,7 @@ def test_a_registry_starts_improves_and_holds_with_a_record_of_each(gate, undeci
     ]
     assert len({d.evidence["gate_digest"] for d in decisions}) == 1
     assert decisions[0].evidence["patients"] == 12
-    assert [found.verdict for found in list_versions(undecided)][:3] == ["PROMOTE", "PROMOTE", "REJECT"]
+    assert [found.verdict for found in list_versions_with_verdicts(undecided)][:3] == ["PROMOTE", "PROMOTE", "REJECT"]
     tags = open_client(undecided).get_model_version(MODEL, RED).tags
     assert tags["bcd.previous_champion"] == GREEN
     assert tags["bcd.promoted_at"] == decisions[1].decided_at.isoformat(timespec="seconds")
@@ -49,7 +49,7 @@ def test_a_registry_starts_improves_and_holds_with_a_record_of_each(gate, undeci
 
 def test_a_held_challenger_keeps_an_alias_until_it_is_promoted(gate, undecided):
     gate(RED)
-    small = gate_of_few_patients(load_snapshot(undecided, list_versions(undecided)[0].snapshot))
+    small = gate_of_few_patients(load_snapshot(undecided, list_versions_with_verdicts(undecided)[0].snapshot))
 
     assert gate(GREEN, on=small).verdict == "HOLD"
     assert aliases(undecided) == {"champion": RED, "challenger": GREEN}
@@ -84,7 +84,7 @@ def test_the_same_key_decides_once(gate, undecided, store):
     first = gate(GREEN)
 
     assert gate(GREEN) == first
-    assert len(list_decisions(store)) == 1
+    assert len(list_stored_decisions(store)) == 1
 
 
 @pytest.mark.parametrize("dies_at", ["previous", "champion"])
@@ -103,19 +103,19 @@ def test_a_promotion_killed_between_the_aliases_is_finished_by_the_next_run(
         patch.setattr(MlflowClient, "set_registered_model_alias", die)
         with pytest.raises(KeyboardInterrupt):
             gate(RED)
-    assert champion_version(undecided) == GREEN
+    assert find_champion_version(undecided) == GREEN
 
     assert gate(RED).verdict == "PROMOTE"
     assert aliases(undecided) == {"champion": RED, "previous": GREEN}
-    assert len(list_decisions(store)) == 2
+    assert len(list_stored_decisions(store)) == 2
 
 
 def test_a_gate_killed_before_its_decision_leaves_nothing_and_decides_next_time(gate, undecided, store, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("bcd.gate.promotion.record_decision", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("bcd.gate.promotion.store_decision", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             gate(GREEN)
-    assert (champion_version(undecided), list_decisions(store)) == (None, [])
+    assert (find_champion_version(undecided), list_stored_decisions(store)) == (None, [])
 
     assert gate(GREEN).verdict == "PROMOTE"
     client = open_client(undecided)
@@ -127,9 +127,9 @@ def test_an_alias_that_a_person_moved_back_stays_where_it_is(gate, undecided):
     open_client(undecided).set_registered_model_alias(MODEL, "champion", GREEN)
 
     gate(RED)
-    assert champion_version(undecided) == GREEN
+    assert find_champion_version(undecided) == GREEN
     gate(WRONG)
-    assert champion_version(undecided) == GREEN
+    assert find_champion_version(undecided) == GREEN
 
 
 @pytest.mark.parametrize("role", ["challenger", "champion"])
@@ -139,7 +139,7 @@ def test_a_model_is_not_evaluated_by_patients_it_learned_from(gate, undecided, s
 
     with pytest.raises(BcdError, match=r"has seen 4 patients .*h1/1000, "):
         gate(challenger)
-    assert list_decisions(store) == []
+    assert list_stored_decisions(store) == []
 
 
 def test_the_champion_does_not_challenge_itself(gate):
@@ -156,10 +156,10 @@ def test_an_unknown_challenger_is_told(gate):
 
 def test_a_decision_about_another_registry_s_version_moves_nothing(gate, undecided, store):
     gate(GREEN)
-    (decision,) = list_decisions(store)
+    (decision,) = list_stored_decisions(store)
     evidence = decision.evidence | {"bundle": "of a registry that is gone"}
-    record_decision(store, replace(decision, key="old", challenger=RED, champion=GREEN, evidence=evidence))
+    store_decision(store, replace(decision, key="old", challenger=RED, champion=GREEN, evidence=evidence))
 
-    finish_last_decision(open_client(undecided), store)
+    finish_moving_aliases(open_client(undecided), store)
 
-    assert champion_version(undecided) == GREEN
+    assert find_champion_version(undecided) == GREEN

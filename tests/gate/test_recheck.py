@@ -9,12 +9,12 @@ import pytest
 from bcd.errors import BcdError
 from bcd.evaluation.options import EvaluateOptions
 from bcd.gate.comparison import compare_versions
-from bcd.gate.history import list_versions
+from bcd.gate.history import list_versions_with_verdicts
 from bcd.gate.options import GateOptions
 from bcd.gate.overrides import force_promotion
 from bcd.gate.recheck import recheck_champion
 from bcd.snapshots.freeze import load_snapshot
-from bcd.store.decisions import list_decisions
+from bcd.store.decisions import list_stored_decisions
 from bcd.store.sign_off import SignOff
 
 GREEN, RED, WRONG, _, LEAKY = "12345"
@@ -23,7 +23,7 @@ EVALUATE = EvaluateOptions(resamples=100, min_patches=5, min_patients=2)
 
 @pytest.fixture
 def first(undecided):
-    return load_snapshot(undecided, list_versions(undecided)[0].snapshot)
+    return load_snapshot(undecided, list_versions_with_verdicts(undecided)[0].snapshot)
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def recheck(store, snapshot):
 
 
 def aliases(settings) -> dict[str, str]:
-    return {alias: found.version for found in list_versions(settings) for alias in found.aliases}
+    return {alias: found.version for found in list_versions_with_verdicts(settings) for alias in found.aliases}
 
 
 def test_the_champion_is_evaluated_again_on_new_patients_and_only_then(undecided, store, gate, first, grown):
@@ -50,7 +50,7 @@ def test_the_champion_is_evaluated_again_on_new_patients_and_only_then(undecided
 
     assert (verdict.verdict, verdict.challenger, verdict.champion) == ("PROMOTE", RED, GREEN)
     assert verdict.reported[0].startswith("bcd-idc/2 on 2 test patients")
-    last = list_decisions(store)[-1]
+    last = list_stored_decisions(store)[-1]
     assert (last.kind, last.evidence["figures"]["test_patients"]) == ("recheck", 2)
     assert aliases(undecided) == {"champion": RED, "previous": GREEN}
     assert recheck(store, grown) is None
@@ -92,18 +92,18 @@ def test_two_versions_are_compared_on_the_same_test_patients(undecided, store, g
     assert (there.split, there.n_patients, there.a, there.b) == ("test", 2, "bcd-idc/1", "bcd-idc/2")
     assert there.differences["auroc"].value > 0
     assert back.differences["auroc"].value == pytest.approx(-there.differences["auroc"].value)
-    assert list_decisions(store) == []  # nobody looked at the gate
+    assert list_stored_decisions(store) == []  # nobody looked at the gate
 
 
 def test_a_comparison_on_gate_patients_leaves_a_look(undecided, store, gate, first):
     with pytest.raises(BcdError, match="nobody says who looks"):
         compare_versions(store, GREEN, RED, EVALUATE, split="gate")
-    assert list_decisions(store) == []
+    assert list_stored_decisions(store) == []
 
     sign_off = SignOff("Dr Lee", "curious")
     compare_versions(store, GREEN, RED, EVALUATE, split="gate", sign_off=sign_off)
 
-    (look,) = list_decisions(store)
+    (look,) = list_stored_decisions(store)
     assert (look.kind, look.verdict, look.by, look.evidence["patients"]) == ("look", "LOOK", "Dr Lee", 12)
     assert gate(GREEN).check("looks").text.startswith("This is look 2 at exactly these 12 gate patients, and look 2 ")
     assert aliases(undecided) == {"champion": GREEN}

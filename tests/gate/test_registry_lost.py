@@ -9,13 +9,13 @@ from registered import copy_home
 
 from bcd.errors import BcdError
 from bcd.evaluation.options import EvaluateOptions
-from bcd.gate.history import list_events, list_versions
+from bcd.gate.history import list_gate_events, list_versions_with_verdicts
 from bcd.gate.options import GateOptions
 from bcd.gate.overrides import answer_approval, force_promotion, roll_back
 from bcd.gate.promotion import run_gate
 from bcd.gate.recheck import recheck_champion
 from bcd.snapshots.freeze import load_snapshot
-from bcd.store.decisions import list_decisions
+from bcd.store.decisions import list_stored_decisions
 from bcd.store.sign_off import SignOff
 from bcd.store.store import open_store
 
@@ -64,7 +64,7 @@ def decide(settings, snapshot, key, version, **options):
 
 
 def aliases(settings) -> dict[str, str]:
-    return {alias: found.version for found in list_versions(settings) for alias in found.aliases}
+    return {alias: found.version for found in list_versions_with_verdicts(settings) for alias in found.aliases}
 
 
 def test_a_bundle_of_the_same_number_and_retraining_is_evaluated_anew(settings, snapshot, lose):
@@ -80,11 +80,11 @@ def test_a_bundle_of_the_same_number_and_retraining_is_evaluated_anew(settings, 
     second = decide(anew, snapshot, "two", "2")
     assert (second.verdict, second.champion) == ("PROMOTE", "1")
     assert second.check("auroc").value > 0.5  # against the one that has it the wrong way round
-    decisions = list_decisions(store)
+    decisions = list_stored_decisions(store)
     assert [one.challenger for one in decisions] == ["1", "2", "1", "2"]
     assert len({one.evidence["model"] for one in decisions}) == 4
     assert decide(anew, snapshot, "two", "2") == second
-    gone = [one.is_gone for one in list_events(open_store(anew)) if one.what == "gate"]
+    gone = [one.is_gone for one in list_gate_events(open_store(anew)) if one.what == "gate"]
     assert gone == [True, True, False, False]
 
 
@@ -102,7 +102,7 @@ def test_what_a_person_said_about_a_bundle_that_is_gone_is_not_done_to_another(s
         roll_back(store, LEE)
     assert aliases(anew) == {}
     forced = force_promotion(store, "1", LEE)
-    assert forced == list_decisions(store)[-1]
+    assert forced == list_stored_decisions(store)[-1]
     assert aliases(anew) == {"champion": "1"}
 
 
@@ -119,5 +119,5 @@ def test_a_champion_of_the_same_number_is_evaluated_again_and_that_is_recorded(s
 
     assert again(anew).verdict == "PROMOTE"
 
-    assert [one.kind for one in list_decisions(store)] == ["forced", "recheck", "forced", "recheck"]
+    assert [one.kind for one in list_stored_decisions(store)] == ["forced", "recheck", "forced", "recheck"]
     assert again(anew) is None

@@ -8,10 +8,15 @@ from gate_simulation import CHALLENGERS, CHAMPION, EVALUATE, promotion_rate, sim
 from scipy.stats import binom
 
 from bcd.gate.options import GateOptions
-from bcd.gate.plot import draw_checks
+from bcd.gate.plot import draw_gate_checks
 from bcd.gate.rule import decide
-from bcd.gate.safeguards import check_safeguards, estimate_spread, shrink_groups, shrink_to_zero
-from bcd.synthetic.scores import ScoreModel, draw_pair
+from bcd.gate.safeguards import (
+    check_safeguards,
+    estimate_safeguard_spread,
+    shrink_safeguard_groups,
+    shrink_safeguard_to_zero,
+)
+from bcd.synthetic.scores import ScoreModel, draw_score_pair
 
 OPTIONS = GateOptions()
 
@@ -19,7 +24,7 @@ OPTIONS = GateOptions()
 def pair(patients=40, hospitals=1, seed=1):
     """The champion's and an equal challenger's scores."""
     model = ScoreModel(hospitals=hospitals)
-    return draw_pair(model, CHAMPION, patients, seed, correlation=0.9)
+    return draw_score_pair(model, CHAMPION, patients, seed, correlation=0.9)
 
 
 def named(checks):
@@ -33,17 +38,17 @@ def spoil(scores, rows, answer):
 
 
 def test_a_sure_difference_stays_and_an_unsure_one_is_drawn_to_zero():
-    assert shrink_to_zero(0.1, 1e-6, 0.03)[0] == pytest.approx(0.1)
-    assert shrink_to_zero(0.1, 0.03, 0.03) == (pytest.approx(0.05), pytest.approx(0.03 / np.sqrt(2)))
-    assert shrink_to_zero(0.1, 10.0, 0.03)[0] == pytest.approx(0, abs=1e-6)
+    assert shrink_safeguard_to_zero(0.1, 1e-6, 0.03)[0] == pytest.approx(0.1)
+    assert shrink_safeguard_to_zero(0.1, 0.03, 0.03) == (pytest.approx(0.05), pytest.approx(0.03 / np.sqrt(2)))
+    assert shrink_safeguard_to_zero(0.1, 10.0, 0.03)[0] == pytest.approx(0, abs=1e-6)
 
 
 def test_groups_that_differ_by_noise_are_drawn_to_the_pooled_difference_and_others_keep_theirs():
     errors = np.full(4, 0.02)
-    alike, spread = shrink_groups(np.array([0.01, -0.01, 0.02, -0.02]), errors, 0.005, 0.01)
+    alike, spread = shrink_safeguard_groups(np.array([0.01, -0.01, 0.02, -0.02]), errors, 0.005, 0.01)
     assert alike == pytest.approx(0.005)
     assert spread == pytest.approx(0.01)  # as sure as the pooled one, and not surer
-    apart, _ = shrink_groups(np.array([0.3, -0.3, 0.2, -0.2]), errors, 0.0, 0.01)
+    apart, _ = shrink_safeguard_groups(np.array([0.3, -0.3, 0.2, -0.2]), errors, 0.0, 0.01)
     assert apart == pytest.approx([0.3, -0.3, 0.2, -0.2], rel=0.02)
 
 
@@ -52,8 +57,8 @@ def test_shrinkage_is_nearer_to_the_truth_than_what_was_seen():
     truth = rng.normal(0, 0.03, 400)
     errors = rng.uniform(0.01, 0.1, 400)
     seen = truth + errors * rng.normal(size=400)
-    assert estimate_spread(seen, errors) == pytest.approx(0.03**2, rel=0.5)
-    shrunk, spread = shrink_groups(seen, errors, 0.0, 0.0)
+    assert estimate_safeguard_spread(seen, errors) == pytest.approx(0.03**2, rel=0.5)
+    shrunk, spread = shrink_safeguard_groups(seen, errors, 0.0, 0.0)
     assert np.mean((shrunk - truth) ** 2) < 0.5 * np.mean((seen - truth) ** 2)
     assert np.mean(np.abs(shrunk - truth) < 1.96 * spread) == pytest.approx(0.95, abs=0.04)
 
@@ -146,8 +151,8 @@ def test_the_forest_plot_is_drawn_where_something_was_compared(tmp_path):
     champion, challenger = pair()
     verdict = decide(challenger, champion, OPTIONS, EVALUATE)
 
-    assert draw_checks(verdict, tmp_path / "gate.png").read_bytes().startswith(b"\x89PNG")
-    assert draw_checks(decide(challenger, None, OPTIONS, EVALUATE), tmp_path / "none.png") is None
+    assert draw_gate_checks(verdict, tmp_path / "gate.png").read_bytes().startswith(b"\x89PNG")
+    assert draw_gate_checks(decide(challenger, None, OPTIONS, EVALUATE), tmp_path / "none.png") is None
     assert not (tmp_path / "none.png").exists()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bcd.gate.verdict import describe_figures
+from bcd.gate.verdict import describe_verdict_figures
 
 
 def test_figures_are_told_with_intervals_and_how_many_patients():
@@ -13,11 +13,12 @@ def test_figures_are_told_with_intervals_and_how_many_patients():
         "test_patients": 40,
     }
 
-    assert describe_figures("bcd-idc/2", figures) == "bcd-idc/2 on 40 test patients: AUROC .953 [.900, .980]."
+    assert describe_verdict_figures("bcd-idc/2", figures) == "bcd-idc/2 on 40 test patients: AUROC .953 [.900, .980]."
 
 
 def test_too_few_patients_and_none_are_told_apart():
     assert (
-        describe_figures("bcd-idc/2", {"test_patients": 2}) == "bcd-idc/2: 2 test patients are too few for a figure."
+        describe_verdict_figures("bcd-idc/2", {"test_patients": 2})
+        == "bcd-idc/2: 2 test patients are too few for a figure."
     )
-    assert describe_figures("bcd-idc/2", {}) == "bcd-idc/2: nothing is known of test patients."
+    assert describe_verdict_figures("bcd-idc/2", {}) == "bcd-idc/2: nothing is known of test patients."

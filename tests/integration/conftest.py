@@ -19,7 +19,8 @@ small_patches = 14
 large_patches = 60
 
 [search]
-trials = 1
+trials = 0
+dissertation = false
 epochs = 1
 
 [training]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bcd.runtime import enter
+from bcd.runtime import enter_runtime
 from bcd.settings import load_settings
 
 
@@ -26,7 +26,7 @@ class Lines:
 def main() -> None:
     """Retrains on the delivery that is named."""
     settings = load_settings()
-    enter(settings)  # before TensorFlow and MLflow are imported
+    enter_runtime(settings)  # before TensorFlow and MLflow are imported
 
     from bcd.admission.admit import admit
     from bcd.patches import Hospital
@@ -44,12 +44,12 @@ def main() -> None:
         declare_hospital(store, "east", "pseudonyms", SignOff("test", "test"))
         admit(store, Path(sys.argv[1]), Hospital("east"))
         retraining = write_plan(settings, freeze_snapshot(store, SplitOptions()))
-        stages.search_architecture(settings, retraining)
-        trained = stages.train_candidate(settings, retraining)
-        evaluated = stages.evaluate_candidate(settings, retraining, trained)
-        stages.register_candidate(settings, retraining, trained, evaluated)
+        stages.search_stage(settings, retraining)
+        trained = stages.train_stage(settings, retraining)
+        evaluated = stages.evaluate_stage(settings, retraining, trained)
+        stages.register_stage(settings, retraining, trained, evaluated)
         print("registered", flush=True)
-        stages.gate_candidate(settings, retraining)
+        stages.gate_stage(settings, retraining)
 
 
 if __name__ == "__main__":

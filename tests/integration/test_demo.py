@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 from installed import Installation
 
-from bcd.gate.history import list_versions
+from bcd.gate.history import list_versions_with_verdicts
 from bcd.settings import Settings, load_settings
 from bcd.snapshots.splits import split_of
-from bcd.store.ledger import list_scores
-from bcd.store.patients import patient_patches
+from bcd.store.ledger import list_ledger
+from bcd.store.patients import list_stored_patches
 from bcd.store.store import open_store
 
 pytestmark = pytest.mark.integration
@@ -87,9 +87,9 @@ def test_nothing_half_done_is_left_and_nothing_where_the_command_was_typed(playe
 
 def test_the_parquet_holds_one_row_a_patch_of_a_test_patient(played: Played) -> None:
     store = open_store(played.settings)
-    [entry] = list_scores(store)
+    [entry] = list_ledger(store)
     scores = pd.read_parquet(played.settings.home / entry.folder / "scores.parquet")
-    patches = patient_patches(store, entry.hospital, entry.patient)
+    patches = list_stored_patches(store, entry.hospital, entry.patient)
     assert len(scores) == len(patches)
     assert scores["probability"].between(0, 1).all()
     assert split_of(store, "dealt", entry.hospital, entry.patient) == "test"
@@ -124,7 +124,7 @@ def test_played_again_everything_is_found_done(played: Played) -> None:
 
 
 def _the_second_version_challenged_the_first(played: Played) -> None:
-    first, second = list_versions(played.settings)
+    first, second = list_versions_with_verdicts(played.settings)
     assert first.verdict == "PROMOTE"
     assert "no champion" in first.reasons
     assert second.verdict in {"PROMOTE", "HOLD", "REJECT"}

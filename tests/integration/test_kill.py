@@ -37,19 +37,19 @@ def _run(home: Path, delivery: Path, *, kill_at: str | None = None) -> None:
 
 def _state(settings: Settings) -> dict[str, object]:
     """What must be equal, however often the job was killed."""
-    from bcd.gate.history import list_versions
-    from bcd.store.decisions import list_decisions
+    from bcd.gate.history import list_versions_with_verdicts
+    from bcd.store.decisions import list_stored_decisions
     from bcd.store.delivery_queries import list_batches
     from bcd.store.store import open_store
 
     store = open_store(settings)
-    versions = list_versions(settings)
+    versions = list_versions_with_verdicts(settings)
     [training] = settings.work.glob("*/network/training.json")
     history = json.loads(training.read_text())["history"]
     return {
         "batches": [batch.batch for batch in list_batches(store)],
         "snapshots": sorted(path.name for path in settings.snapshots.iterdir()),
-        "decisions": [(decision.key, decision.verdict) for decision in list_decisions(store)],
+        "decisions": [(decision.key, decision.verdict) for decision in list_stored_decisions(store)],
         "versions": [(version.version, version.verdict, version.aliases) for version in versions],
         "epochs": [round(row["loss"], 5) for row in history],
         "metrics": {name: round(value, 4) for name, value in versions[0].metrics.items()},

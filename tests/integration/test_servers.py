@@ -195,7 +195,7 @@ def test_the_three_uses(hospital: _Hospital, site: Path, tmp_path: Path) -> None
 
 def _what_runs_is_the_wheel(hospital: _Hospital, site: Path) -> None:
     deployed = hospital.prefect.post("/deployments/filter", json={}).raise_for_status().json()
-    assert {each["name"] for each in deployed} == {"ingest", "retrain", "score", "approve"}
+    assert {each["name"] for each in deployed} == {"ingest", "retrain", "score", "monitor", "approve"}
     step = {"prefect.deployments.steps.set_working_directory": {"directory": str(site)}}
     assert all(each["pull_steps"] == [step] for each in deployed)
 

@@ -13,7 +13,7 @@ from bcd.admission.admit import admit
 from bcd.errors import BcdError, InsufficientEvidenceError
 from bcd.patches import Hospital, PatchName, PatientId, SlideId
 from bcd.retraining.plan import write_plan
-from bcd.retraining.stages import search_architecture
+from bcd.retraining.stages import search_stage
 from bcd.settings import Settings
 from bcd.snapshots.freeze import freeze_snapshot
 from bcd.snapshots.options import SplitOptions
@@ -61,7 +61,7 @@ def test_training_refuses_and_names_the_split(
     _admit(settings, tmp_path, _names(patients, labels))
     snapshot = freeze_snapshot(open_store(settings), SplitOptions())
     with pytest.raises(InsufficientEvidenceError, match=named):
-        search_architecture(settings, write_plan(settings, snapshot))
+        search_stage(settings, write_plan(settings, snapshot))
     assert not settings.work.exists() or not list(settings.work.rglob("*.keras"))
 
 

@@ -13,7 +13,7 @@ import tifffile
 import yaml
 from installed import ROOT, Installation
 
-from bcd.bundle.probes import draw_tissue
+from bcd.bundle.probes import draw_tissue_probes
 
 
 def test_it_holds_every_file_of_the_packages_the_deployments_and_nothing_else(wheel: Path) -> None:
@@ -53,7 +53,7 @@ def test_the_command_runs_from_an_empty_folder(installation: Installation) -> No
 def test_a_slide_is_scored_with_the_model_in_the_wheel_and_no_home_is_begun(
     installation: Installation, tmp_path: Path
 ) -> None:
-    patches = draw_tissue(12).reshape(3, 4, 50, 50, 3).swapaxes(1, 2).reshape(150, 200, 3)
+    patches = draw_tissue_probes(12).reshape(3, 4, 50, 50, 3).swapaxes(1, 2).reshape(150, 200, 3)
     said = {"resolution": (1e4, 1e4), "resolutionunit": "CENTIMETER"}
     slide = tmp_path / "slide.tif"
     tifffile.imwrite(slide, patches.repeat(4, 0).repeat(4, 1), tile=(64, 64), photometric="rgb", **said)

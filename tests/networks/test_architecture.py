@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from bcd.errors import BcdError
-from bcd.networks.architecture import PRESETS, Architecture, Head, Stage, Stem, describe
+from bcd.networks.architecture import PRESETS, Architecture, Head, Stage, Stem, describe_architecture
 from bcd.networks.files import load_architecture
 from bcd.options import Options
 
@@ -39,9 +39,9 @@ def test_an_architecture_that_leaves_nothing_of_a_patch_is_refused_naming_the_st
 
 
 def test_descriptions_name_presets_and_tell_others_apart() -> None:
-    assert [describe(preset) for preset in PRESETS.values()] == ["dissertation", "compact"]
+    assert [describe_architecture(preset) for preset in PRESETS.values()] == ["dissertation", "compact"]
     other = Architecture(stem=Stem(filters=8), stages=[Stage(filters=8, depth=1)], head=Head(dense=4))
-    assert describe(other) == "stem 8 of 5x5/2, 1x8, average dense 4"
+    assert describe_architecture(other) == "stem 8 of 5x5/2, 1x8, average dense 4"
     residual = Architecture(
         stem=Stem(kind="patchify", kernel=5, stride=5),
         stages=[Stage(filters=16, residual=True), Stage(filters=32, residual=True)],
@@ -49,7 +49,7 @@ def test_descriptions_name_presets_and_tell_others_apart() -> None:
         normalisation="group",
         head=Head(reduce="max", dropout=0.5),
     )
-    assert describe(residual) == (
+    assert describe_architecture(residual) == (
         "patchify stem 32 of 5x5, 2x16 2x32 residual, norm-relu-conv, group norm, max, dropout 0/0/0.5"
     )
     stages = [
@@ -58,7 +58,7 @@ def test_descriptions_name_presets_and_tell_others_apart() -> None:
         Stage(filters=9, pool=1),
     ]
     mixed = Architecture(stem=Stem(kind="plain", stride=1), stages=stages, normalisation="none")
-    assert describe(mixed) == (
+    assert describe_architecture(mixed) == (
         "plain stem 32 of 5x5, 2x8 of 5x5 average-pooled, 1x8 pooled by 3, 2x9 unpooled, no norm, average"
     )
 
@@ -81,7 +81,10 @@ def test_each_change_changes_the_words() -> None:
     changes += [{"stages": [base.stages[0], base.stages[1].model_copy(update=stage)]} for stage in stages]
     changes += [{"order": "conv-relu-norm"}, {"order": "norm-relu-conv"}]
     changes += [{"normalisation": "group"}, {"normalisation": "none"}]
-    words = {describe(base), *(describe(base.model_copy(update=change)) for change in changes)}
+    words = {
+        describe_architecture(base),
+        *(describe_architecture(base.model_copy(update=change)) for change in changes),
+    }
     assert len(words) == 1 + len(changes)
 
 
@@ -117,6 +120,6 @@ def test_the_documentation_names_every_field_and_its_example_is_one(tmp_path: Pa
         table = page.split(f"| {title} | default | |")[1].split("\n\n")[0]
         assert re.findall(r"^\| `(\w+)`", table, re.MULTILINE) == list(model.model_fields)
     (tmp_path / "example.toml").write_text(page.split("```toml")[1].split("```")[0])
-    assert describe(load_architecture(tmp_path / "example.toml")) == (
+    assert describe_architecture(load_architecture(tmp_path / "example.toml")) == (
         "patchify stem 32 of 5x5, 2x32 2x64 residual, norm-relu-conv, group norm, max, dropout 0/0.1/0.2"
     )

@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from bcd.networks.augmentation import CONTRAST, STAIN_SCALE, Augment, relight, restain, turn
+from bcd.networks.augmentation import CONTRAST, STAIN_SCALE, Augment, augment_light, augment_stain, turn
 from bcd.networks.backend import keras
 
 TURNS = list(product([False, True], repeat=3))
@@ -51,7 +51,7 @@ def test_turns_are_what_numpy_calls_them_and_chosen_patch_by_patch() -> None:
 
 def test_restaining_by_nothing_changes_nothing() -> None:
     batch = patches(3)
-    same = restain(batch, np.ones((3, 3), np.float32), np.zeros((3, 3), np.float32))
+    same = augment_stain(batch, np.ones((3, 3), np.float32), np.zeros((3, 3), np.float32))
     np.testing.assert_allclose(same, batch, atol=0.05)
 
 
@@ -60,8 +60,8 @@ def test_more_haematoxylin_darkens_a_nucleus_and_leaves_white_white() -> None:
     white = np.full((1, 50, 50, 3), 255.0, np.float32)
     more = np.array([[1.3, 1.0, 1.0]], np.float32)
     none = np.zeros((1, 3), np.float32)
-    assert (np.asarray(restain(nucleus, more, none)) < nucleus).all()
-    np.testing.assert_allclose(restain(white, more, none), white, atol=0.01)
+    assert (np.asarray(augment_stain(nucleus, more, none)) < nucleus).all()
+    np.testing.assert_allclose(augment_stain(white, more, none), white, atol=0.01)
 
 
 # Optical densities of the two stains in R, G, B, from Ruifrok & Johnston (2001), as scikit-image has them too.
@@ -84,17 +84,17 @@ def test_a_pure_stain_moves_along_its_own_density_and_only_by_its_own_factor(sta
     patch, none = stained(0.8 * axis), np.zeros((1, 3), np.float32)
     own, others = np.ones((1, 3), np.float32), np.full((1, 3), 1.5, np.float32)
     own[0, stain], others[0, stain] = 1.5, 1.0
-    np.testing.assert_allclose(density(restain(patch, own, none)), 1.2 * axis, atol=1e-4)
-    np.testing.assert_allclose(restain(patch, others, none), patch, atol=0.01)
+    np.testing.assert_allclose(density(augment_stain(patch, own, none)), 1.2 * axis, atol=1e-4)
+    np.testing.assert_allclose(augment_stain(patch, others, none), patch, atol=0.01)
     added = np.zeros((1, 3), np.float32)
     added[0, stain] = 0.25
-    np.testing.assert_allclose(density(restain(patch, own, added)), 1.45 * axis, atol=1e-4)
+    np.testing.assert_allclose(density(augment_stain(patch, own, added)), 1.45 * axis, atol=1e-4)
 
 
 def test_each_patch_of_a_batch_is_stained_by_its_own_draw() -> None:
     batch = np.concatenate([stained(0.5 * HAEMATOXYLIN)] * 3)
     scale = np.array([[1, 1, 1], [1.2, 1, 1], [0.8, 1, 1]], np.float32)
-    seen = np.asarray(restain(batch, scale, np.zeros((3, 3), np.float32)))
+    seen = np.asarray(augment_stain(batch, scale, np.zeros((3, 3), np.float32)))
     for factor, patch in zip((0.5, 0.6, 0.4), seen, strict=True):
         np.testing.assert_allclose(density(patch[None]), factor * HAEMATOXYLIN, atol=1e-4)
 
@@ -102,7 +102,7 @@ def test_each_patch_of_a_batch_is_stained_by_its_own_draw() -> None:
 def test_light_changes_contrast_around_the_mean_of_each_patch_and_then_brightness() -> None:
     batch = np.stack([np.full((50, 50, 3), 100.0), np.full((50, 50, 3), 40.0)]).astype(np.float32)
     batch[:, :25] += 20  # means 110 and 50
-    seen = np.asarray(relight(batch, np.array([2.0, 0.5], np.float32), np.array([3.0, -5.0], np.float32)))
+    seen = np.asarray(augment_light(batch, np.array([2.0, 0.5], np.float32), np.array([3.0, -5.0], np.float32)))
     np.testing.assert_allclose(seen[0, [0, 49], 0, 0], [133, 93], atol=1e-3)
     np.testing.assert_allclose(seen[1, [0, 49], 0, 0], [50, 40], atol=1e-3)
 

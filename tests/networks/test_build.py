@@ -13,7 +13,7 @@ import pytest
 
 from bcd.networks.architecture import PRESETS, Architecture, Head, Stage, Stem
 from bcd.networks.backend import keras
-from bcd.networks.build import build_network, count_groups
+from bcd.networks.build import build_network, count_normalisation_groups
 
 TINY = Architecture(stem=Stem(filters=4), stages=[Stage(filters=4, depth=1, dropout=0.5)], head=Head(dropout=0.5))
 
@@ -181,7 +181,7 @@ def test_a_residual_block_whose_convolutions_are_zero_changes_nothing() -> None:
 def test_groups_hold_at_least_four_channels_each() -> None:
     # A group of one channel is one of zeros wherever it has a single value: its layer would say nothing.
     told = {1: 1, 4: 1, 7: 1, 8: 2, 16: 4, 24: 6, 32: 8, 100: 5, 512: 8}
-    assert {width: count_groups(width) for width in told} == told
+    assert {width: count_normalisation_groups(width) for width in told} == told
 
 
 @pytest.mark.parametrize("order", ["conv-norm-relu", "conv-relu-norm", "norm-relu-conv"])

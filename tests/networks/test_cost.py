@@ -16,27 +16,33 @@ from bcd.networks import cost
 from bcd.networks.architecture import PRESETS, Architecture, Head, Stage, Stem
 from bcd.networks.backend import keras
 from bcd.networks.build import build_network
-from bcd.networks.cost import Latency, measure_cost, measure_latency, measure_layers, name_device
+from bcd.networks.cost import (
+    Latency,
+    measure_network_cost,
+    measure_network_latency,
+    measure_network_layers,
+    name_device,
+)
 
 TINY = Architecture(stem=Stem(filters=4), stages=[Stage(filters=4, depth=1, dropout=0.5)], head=Head(dropout=0.5))
 
 
 def test_cost_counts_weights_and_multiply_adds() -> None:
-    counted = measure_cost(build_network(TINY))
+    counted = measure_network_cost(build_network(TINY))
     assert counted.multiply_adds == 25 * 25 * (25 * 3 * 4) + 25 * 25 * (9 * 4 * 4) + 4
     assert counted.flops == 2 * counted.multiply_adds
     assert counted.parameters == (25 * 3 * 4 + 4 + 16) + (9 * 4 * 4 + 4 + 16) + 5
 
 
 def test_layers_are_told_one_by_one() -> None:
-    layers = {layer.name: layer for layer in measure_layers(build_network(TINY))}
+    layers = {layer.name: layer for layer in measure_network_layers(build_network(TINY))}
     assert layers["stem"] == cost.LayerCost("stem", "Conv2D", (25, 25, 4), 304, 25 * 25 * 300)
     assert layers["stage1_pool"] == cost.LayerCost("stage1_pool", "MaxPooling2D", (12, 12, 4), 0, 0)
     assert layers["logit"] == cost.LayerCost("logit", "Dense", (1,), 5, 4)
 
 
 def test_the_presets_cost_what_the_documentation_says() -> None:
-    told = {name: measure_cost(build_network(preset)) for name, preset in PRESETS.items()}
+    told = {name: measure_network_cost(build_network(preset)) for name, preset in PRESETS.items()}
     assert told == {
         "dissertation": cost.Cost(1_664_641, 160_104_064),
         "compact": cost.Cost(299_841, 28_945_376),
@@ -109,7 +115,7 @@ def test_any_architecture_that_is_valid_builds_predicts_and_costs_what_keras_and
     logits = np.asarray(network(pixels))
     assert logits.shape == (2, 1)
     assert np.isfinite(logits).all()
-    counted = measure_cost(network)
+    counted = measure_network_cost(network)
     assert counted.parameters == network.count_params()
     with warnings.catch_warnings(action="ignore"):
         assert counted.flops == count_as_tensorflow(network)
@@ -135,7 +141,7 @@ class Clock:
 def test_latency_is_the_median_without_the_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock([30.0, 20.0, 0.3, 0.1, 0.2, 9.0, 0.2])
     monkeypatch.setattr(cost, "time", clock)
-    latency = measure_latency(clock, 8)
+    latency = measure_network_latency(clock, 8)
     assert latency == replace(latency, batch_size=8, milliseconds=pytest.approx(200.0))  # type: ignore[arg-type]
     assert latency.patches_per_second == pytest.approx(40.0)
     assert {batch.shape for batch in clock.batches} == {(8, 50, 50, 3)}
@@ -144,12 +150,12 @@ def test_latency_is_the_median_without_the_warm_up(monkeypatch: pytest.MonkeyPat
 def test_quick_networks_are_measured_more_often(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock([0.01] * 52)
     monkeypatch.setattr(cost, "time", clock)
-    measure_latency(clock, 1)
+    measure_network_latency(clock, 1)
     assert not clock.left
 
 
 def test_a_real_network_takes_time_on_a_device_that_has_a_name() -> None:
-    latency = measure_latency(build_network(TINY), 4)
+    latency = measure_network_latency(build_network(TINY), 4)
     assert 0 < latency.milliseconds < 10_000
     assert Latency(4, 2.0).patches_per_second == 2000
     assert name_device().startswith(("cpu, ", "gpu:", "tpu:"))

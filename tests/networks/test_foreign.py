@@ -12,7 +12,7 @@ import pytest
 from bcd.errors import BcdError
 from bcd.networks.architecture import PRESETS
 from bcd.networks.backend import keras
-from bcd.networks.build import build_network, is_built_here
+from bcd.networks.build import build_network, is_bcd_network
 from bcd.networks.foreign import PixelRange, understand_network
 from bcd.networks.keras_files import load_network
 
@@ -195,6 +195,6 @@ def test_what_cannot_be_seen_is_asked_for(pixels: PixelRange, scaled: np.ndarray
 def test_a_network_of_bcd_is_known_and_keeps_its_logits(tmp_path: Path) -> None:
     build_network(PRESETS["compact"]).save(tmp_path / "network.keras")
     network = load_network(tmp_path / "network.keras")
-    assert is_built_here(network)
-    assert not is_built_here(make(layers.Dense(1)))
+    assert is_bcd_network(network)
+    assert not is_bcd_network(make(layers.Dense(1)))
     np.testing.assert_array_equal(logits(network), np.asarray(network.predict_on_batch(PIXELS))[:, 0])

@@ -14,19 +14,19 @@ from patients import list_patches, store_patches
 from bcd.errors import BcdError
 from bcd.patches import BatchId
 from bcd.retention import patients as module
-from bcd.retention.patients import erase_withdrawn, names_patient
+from bcd.retention.patients import erase_withdrawn, path_names_erased
 from bcd.settings import Settings
 from bcd.snapshots.freeze import freeze_snapshot
 from bcd.snapshots.options import SplitOptions
 from bcd.store import tables
-from bcd.store.batches import open_pixels, read_pixels
+from bcd.store.batches import open_pixels, read_batch_pixels
 from bcd.store.deliveries import RefusedFile
-from bcd.store.delivery_queries import list_refused
-from bcd.store.erasures import assert_not_erased
+from bcd.store.delivery_queries import list_stored_refusals
+from bcd.store.erasures import assert_batch_not_erased
 from bcd.store.hospitals import declare_hospital
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
-from bcd.store.withdrawals import withdraw
+from bcd.store.withdrawals import record_withdrawal
 from bcd.tracking.lookup import MODEL
 from bcd.tracking.store import open_client
 
@@ -75,7 +75,7 @@ def _deliver(store: Store, name: str, *, slide: str, labels: list[int | None], r
 
 
 def _withdraw(store: Store, patient: str = "8867") -> None:
-    withdraw(store, patient, hospital="east", sign_off=SignOff("Mary", "a letter"))
+    record_withdrawal(store, patient, hospital="east", sign_off=SignOff("Mary", "a letter"))
 
 
 def _rows(settings: Settings, batch: BatchId, patient: str) -> list[int]:
@@ -121,7 +121,7 @@ def test_what_is_stored_of_a_withdrawn_patient_goes_and_nothing_else(store: Stor
         "store/quarantine/two.zip/1",
     }
     assert not store.settings.prepared.exists()
-    assert {refusal.kept for refusal in list_refused(store, "two.zip")} == {"2", None}
+    assert {refusal.kept for refusal in list_stored_refusals(store, "two.zip")} == {"2", None}
     assert _recorded(store) == [("8867", 1, PATCHES), ("8867", 2, PATCHES)]
     assert (done.erased, done.kept, done.models) == (dict.fromkeys(batches, PATCHES), {}, [])
 
@@ -130,12 +130,12 @@ def test_an_erased_row_is_never_read_as_a_black_patch(store: Store, batches) -> 
     _withdraw(store)
     erase_withdrawn(store)
     for patient in PATIENTS[:2]:
-        assert_not_erased(store.settings, batches[0], np.array(_rows(store.settings, batches[0], patient)))
+        assert_batch_not_erased(store.settings, batches[0], np.array(_rows(store.settings, batches[0], patient)))
     rows = np.array(_rows(store.settings, batches[0], "8867"))[:1]
     with pytest.raises(BcdError, match=r"patient east/8867 in batch .* were erased.*withdrawn since 20"):
-        assert_not_erased(store.settings, batches[0], rows)
+        assert_batch_not_erased(store.settings, batches[0], rows)
     with pytest.raises(BcdError, match="were erased"):
-        read_pixels(store.settings, pd.DataFrame({"batch": batches[0], "row": rows}))
+        read_batch_pixels(store.settings, pd.DataFrame({"batch": batches[0], "row": rows}))
 
 
 def test_what_remains_is_stated(store: Store, batches) -> None:
@@ -180,7 +180,7 @@ def test_a_patient_who_withdraws_later_is_erased_beside_the_first(store: Store, 
     ]
     for patient in ("8867", "1001"):
         with pytest.raises(BcdError, match=f"east/{patient}"):
-            assert_not_erased(store.settings, batches[0], np.array(_rows(store.settings, batches[0], patient)))
+            assert_batch_not_erased(store.settings, batches[0], np.array(_rows(store.settings, batches[0], patient)))
 
 
 def test_a_registered_model_keeps_the_pixels_that_it_learned_from(store: Store, batches, register) -> None:
@@ -219,7 +219,7 @@ def test_a_run_that_was_killed_is_completed_by_the_next(
     assert not store.settings.prepared.exists()
     assert not (store.settings.scores / "east" / "8867").exists()
     assert sorted(path.name for path in (store.settings.quarantine / "two.zip").iterdir()) == ["2"]
-    assert {refusal.kept for refusal in list_refused(store, "two.zip")} == {"2", None}
+    assert {refusal.kept for refusal in list_stored_refusals(store, "two.zip")} == {"2", None}
 
 
 def _kill_at(store: Store, monkeypatch: pytest.MonkeyPatch, step: str, *, after: bool) -> None:
@@ -251,12 +251,12 @@ def _kill_at(store: Store, monkeypatch: pytest.MonkeyPatch, step: str, *, after:
     ],
 )
 def test_a_refused_file_is_a_patient_s_by_its_name_or_folder(name: str, is_named: bool) -> None:
-    assert names_patient(name, "8867") is is_named
+    assert path_names_erased(name, "8867") is is_named
 
 
 def test_a_label_s_folder_names_no_patient() -> None:
-    assert not names_patient("9999/1/9999_idx5_x1_y1_class1.png", "1")
-    assert names_patient("1/0/1_idx5_x1_y1_class0.png", "1")
+    assert not path_names_erased("9999/1/9999_idx5_x1_y1_class1.png", "1")
+    assert path_names_erased("1/0/1_idx5_x1_y1_class0.png", "1")
 
 
 def _times(settings: Settings) -> dict[Path, int]:

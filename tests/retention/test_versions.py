@@ -10,11 +10,11 @@ from mlflow import MlflowClient
 from registered import copy_home
 
 from bcd.bundle.registry import load_bundle
-from bcd.gate.history import list_events, list_versions
+from bcd.gate.history import list_gate_events, list_versions_with_verdicts
 from bcd.gate.overrides import force_promotion
 from bcd.patches import Hospital, PatientId
-from bcd.retention.versions import remove_versions
-from bcd.store.ledger import LedgerEntry, record_score
+from bcd.retention.versions import prune_versions
+from bcd.store.ledger import LedgerEntry, record_in_ledger
 from bcd.store.sign_off import SignOff
 from bcd.store.store import open_store
 from bcd.tracking.lookup import MODEL
@@ -39,7 +39,7 @@ def six_versions(shared_settings, register, make_hospital):
         at=datetime(2026, 1, 2, tzinfo=UTC),
         folder="scores",
     )
-    record_score(store, entry)
+    record_in_ledger(store, entry)
     store.engine.dispose()
     return shared_settings.home
 
@@ -52,7 +52,7 @@ def hospital(six_versions, tmp_path):
 
 
 def numbers(settings) -> list[str]:
-    return [found.version for found in list_versions(settings)]
+    return [found.version for found in list_versions_with_verdicts(settings)]
 
 
 def models(settings) -> dict[str, Path]:
@@ -67,11 +67,11 @@ def versions(client: MlflowClient):
 
 def test_only_what_nothing_needs_is_removed_and_a_dry_run_says_it_first(hospital):
     settings, store = hospital
-    folders, runs = models(settings), [found.run_id for found in list_versions(settings)]
+    folders, runs = models(settings), [found.run_id for found in list_versions_with_verdicts(settings)]
 
-    said = remove_versions(store, keep=1, dry_run=True)
+    said = prune_versions(store, keep=1, dry_run=True)
     assert numbers(settings) == ["1", "2", "3", "4", "5", "6"]
-    done = remove_versions(store, keep=1)
+    done = prune_versions(store, keep=1)
 
     assert [one.version for one in done if not one.kept_for] == [f"{MODEL}/1", f"{MODEL}/5"]
     assert [one.kept_for for one in said] == [one.kept_for for one in done]
@@ -89,7 +89,7 @@ def test_only_what_nothing_needs_is_removed_and_a_dry_run_says_it_first(hospital
     assert load_bundle(settings, "2").version == "2"
     client = open_client(settings)
     assert {client.get_run(run).info.lifecycle_stage for run in runs} == {"active"}  # their evaluations stay
-    events = {one.version: one.is_gone for one in list_events(store)}
+    events = {one.version: one.is_gone for one in list_gate_events(store)}
     assert events == dict.fromkeys([f"{MODEL}/{number}" for number in "2346"], False)
 
 
@@ -104,8 +104,8 @@ def test_a_removal_that_was_killed_is_completed_by_the_next(hospital, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(MlflowClient, dies_in, die)
         with pytest.raises(KeyboardInterrupt):
-            remove_versions(store, keep=1)
-    remove_versions(store, keep=1)
+            prune_versions(store, keep=1)
+    prune_versions(store, keep=1)
 
     assert numbers(settings) == ["2", "3", "4", "6"]
     left = models(settings)
@@ -114,9 +114,9 @@ def test_a_removal_that_was_killed_is_completed_by_the_next(hospital, monkeypatc
 
 def test_a_retraining_whose_version_was_removed_registers_anew(hospital, register):
     settings, store = hospital
-    remove_versions(store, keep=1)
+    prune_versions(store, keep=1)
 
-    again = register(settings, "green", key="1", snapshot=list_versions(settings)[0].snapshot)
+    again = register(settings, "green", key="1", snapshot=list_versions_with_verdicts(settings)[0].snapshot)
 
     assert again.version == "7"
     assert load_bundle(settings, "7").score.__self__.version == "7"

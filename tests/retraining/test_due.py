@@ -11,7 +11,7 @@ import pytest
 from bcd.retraining.due import find_due
 from bcd.snapshots.freeze import freeze_snapshot
 from bcd.snapshots.options import SplitOptions
-from bcd.store.decisions import Decision, record_decision
+from bcd.store.decisions import Decision, store_decision
 
 NOW = datetime(2026, 11, 2, 8, tzinfo=UTC)
 OPTIONS = {"min_new_patients": 3, "max_days": 7}
@@ -27,7 +27,7 @@ def retrained(store, store_batch):
 def decide(store, key, kind="gate"):
     snapshot = freeze_snapshot(store, SplitOptions())
     given = {"verdict": "HOLD", "challenger": "1", "champion": None, "reasons": [], "evidence": {}}
-    record_decision(store, Decision(key=key, decided_at=NOW, snapshot=snapshot.id, kind=kind, **given))
+    store_decision(store, Decision(key=key, decided_at=NOW, snapshot=snapshot.id, kind=kind, **given))
 
 
 def ask(store, days=0, protocol="dealt"):

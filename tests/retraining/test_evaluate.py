@@ -20,7 +20,7 @@ from bcd.networks.keras_files import load_network
 from bcd.patches import SnapshotId
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepared import PreparedSnapshot
-from bcd.retraining.evaluate import EvaluatedNetwork, evaluate_network
+from bcd.retraining.evaluate import EvaluatedNetwork, evaluate_retrained
 from bcd.snapshots.freeze import Snapshot
 from bcd.training.predict import predict_logits
 
@@ -53,7 +53,7 @@ def evaluated(
 ) -> EvaluatedNetwork:
     folder = tmp_path_factory.mktemp("e")
     write_graph(files, folder / "graph")
-    return evaluate_network(prepared, folder / "graph", OPTIONS, folder / "evaluation", turns=8)
+    return evaluate_retrained(prepared, folder / "graph", OPTIONS, folder / "evaluation", turns=8)
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
@@ -85,7 +85,7 @@ def test_val_is_evaluated_by_cross_fitted_probabilities(evaluated: EvaluatedNetw
 def test_an_evaluation_that_is_there_is_read(
     evaluated: EvaluatedNetwork, prepared: PreparedSnapshot, tmp_path: Path
 ) -> None:
-    assert evaluate_network(prepared, tmp_path / "gone", OPTIONS, evaluated.folder) == evaluated
+    assert evaluate_retrained(prepared, tmp_path / "gone", OPTIONS, evaluated.folder) == evaluated
 
 
 def test_val_patients_with_complete_slides_fit_the_stage_of_neighbours(
@@ -96,7 +96,7 @@ def test_val_patients_with_complete_slides_fit_the_stage_of_neighbours(
     whole = frozenset(("east", str(patient), "1") for patient in (0, 1, 2, 3, 9))
     snapshot = replace(prepared.snapshot, complete=whole)
     graph = evaluated.folder.parent / "graph"
-    known = evaluate_network(replace(prepared, snapshot=snapshot), graph, OPTIONS, tmp_path / "e", turns=8)
+    known = evaluate_retrained(replace(prepared, snapshot=snapshot), graph, OPTIONS, tmp_path / "e", turns=8)
     val, test = known.scores("val"), known.scores("test")
     assert known.policy == evaluated.policy.with_context(val, OPTIONS)
     assert known.policy.context is not None

@@ -9,26 +9,26 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bcd.bundle.probes import draw_tissue
+from bcd.bundle.probes import draw_tissue_probes
 from bcd.bundle.registry import find_card
 from bcd.evaluation.report.tables import format_level
-from bcd.networks.architecture import Architecture, Stage, Stem, describe
+from bcd.networks.architecture import Architecture, Stage, Stem, describe_architecture
 from bcd.networks.keras_files import load_network
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepare import prepare
 from bcd.retraining import logging
 from bcd.retraining.plan import Choice, write_choice, write_plan
 from bcd.retraining.stages import (
-    evaluate_candidate,
-    gate_candidate,
-    is_finished,
-    register_candidate,
-    train_candidate,
+    evaluate_stage,
+    gate_stage,
+    is_retraining_finished,
+    register_stage,
+    train_stage,
 )
-from bcd.store.batches import read_pixels
+from bcd.store.batches import read_batch_pixels
 from bcd.tracking.lookup import MODEL
 from bcd.tracking.store import open_client
-from bcd.training.ensemble import find_ensemble
+from bcd.training.ensemble import find_trained_ensemble
 from bcd.training.options import SINGLE, EnsembleOptions, TrainOptions
 from bcd.training.predict import predict_logits
 
@@ -66,15 +66,15 @@ def trained(shared_settings, retraining):
 
         patch.setattr(logging, "_log_epoch", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            train_candidate(shared_settings, retraining)
+            train_stage(shared_settings, retraining)
         patch.setattr(logging, "_log_epoch", log)
-        return train_candidate(shared_settings, retraining)
+        return train_stage(shared_settings, retraining)
 
 
 @pytest.fixture(scope="module")
 def bundle(shared_settings, retraining, trained):
-    evaluated = evaluate_candidate(shared_settings, retraining, trained)
-    return register_candidate(shared_settings, retraining, trained, evaluated)
+    evaluated = evaluate_stage(shared_settings, retraining, trained)
+    return register_stage(shared_settings, retraining, trained, evaluated)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_another_ensemble_is_another_retraining(shared_settings, retraining, ens
 
 
 def test_the_run_is_named_by_its_snapshot_and_what_is_trained(run, bundle, client, retraining):
-    name = f"retrain {retraining.snapshot.id[:6]} {retraining.key[:4]} {describe(TINY)} ×2 8 turns"  # noqa: RUF001
+    name = f"retrain {retraining.snapshot.id[:6]} {retraining.key[:4]} {describe_architecture(TINY)} ×2 8 turns"  # noqa: RUF001
     assert run.info.run_name == name
     assert client.get_run(run.info.run_id).info.run_name == name  # by every stage
 
@@ -172,9 +172,9 @@ def test_the_bundle_answers_as_its_members_and_its_policy_is_theirs(bundle, shar
     assert bundle.record.ensemble == ENSEMBLE
     assert bundle.record.training == TRAINING
     assert bundle.record.preparation == CHOSEN
-    assert find_ensemble(retraining.network(shared_settings), ENSEMBLE) == trained
+    assert find_trained_ensemble(retraining.network(shared_settings), ENSEMBLE) == trained
     val = retraining.snapshot.of("val")
-    raw = read_pixels(shared_settings, val)
+    raw = read_batch_pixels(shared_settings, val)
     networks = [load_network(path) for path in trained.paths]
     logits = predict_logits(networks, prepare(raw, CHOSEN), turns=8)
     np.testing.assert_allclose(bundle.score(raw)["logit"], logits, atol=1e-6)
@@ -203,14 +203,14 @@ def test_the_bundle_has_its_card_and_an_example_of_nobody(bundle, shared_setting
     (file,) = shared_settings.mlflow.rglob("card.md")
     assert file.read_text() == card.markdown
     (example,) = shared_settings.mlflow.rglob("serving_input_example.json")
-    np.testing.assert_array_equal(json.loads(example.read_text())["inputs"], draw_tissue(2))
+    np.testing.assert_array_equal(json.loads(example.read_text())["inputs"], draw_tissue_probes(2))
 
 
 def test_a_retraining_that_is_registered_is_not_described_again(
     shared_settings, retraining, trained, bundle, monkeypatch
 ):
     monkeypatch.setattr("bcd.retraining.stages.describe_training", lambda *_: pytest.fail("described again"))
-    assert register_candidate(shared_settings, retraining, trained, None).version == bundle.version
+    assert register_stage(shared_settings, retraining, trained, None).version == bundle.version
 
 
 def test_every_network_is_a_plain_keras_model_with_its_signature_logged_once(
@@ -218,7 +218,7 @@ def test_every_network_is_a_plain_keras_model_with_its_signature_logged_once(
 ):
     import mlflow.keras
 
-    train_candidate(shared_settings, retraining)  # again: nothing new
+    train_stage(shared_settings, retraining)  # again: nothing new
     models = {
         model.name: model
         for model in client.search_logged_models([run.info.experiment_id])
@@ -226,7 +226,7 @@ def test_every_network_is_a_plain_keras_model_with_its_signature_logged_once(
     }
     assert sorted(models) == ["member2_network", "network"]
     assert len(client.get_run(run.info.run_id).outputs.model_outputs) >= 2
-    prepared = prepare(read_pixels(shared_settings, retraining.snapshot.of("val")), CHOSEN)
+    prepared = prepare(read_batch_pixels(shared_settings, retraining.snapshot.of("val")), CHOSEN)
     for model, path in zip([models["network"], models["member2_network"]], trained.paths, strict=True):
         signature = mlflow.models.get_model_info(model.model_uri).signature
         assert signature.inputs.inputs[0].shape == (-1, 50, 50, 3)
@@ -236,24 +236,24 @@ def test_every_network_is_a_plain_keras_model_with_its_signature_logged_once(
 
 
 def test_a_retraining_with_nothing_new_leaves_its_runs_alone(shared_settings, retraining, trained, bundle, client):
-    assert not is_finished(shared_settings, retraining)
-    verdict = gate_candidate(shared_settings, retraining)
+    assert not is_retraining_finished(shared_settings, retraining)
+    verdict = gate_stage(shared_settings, retraining)
     before = all_runs(client)
 
-    assert is_finished(shared_settings, retraining)
-    again = train_candidate(shared_settings, retraining)
-    evaluated = evaluate_candidate(shared_settings, retraining, again)
-    assert register_candidate(shared_settings, retraining, again, evaluated).version == bundle.version
-    assert gate_candidate(shared_settings, retraining) == verdict
+    assert is_retraining_finished(shared_settings, retraining)
+    again = train_stage(shared_settings, retraining)
+    evaluated = evaluate_stage(shared_settings, retraining, again)
+    assert register_stage(shared_settings, retraining, again, evaluated).version == bundle.version
+    assert gate_stage(shared_settings, retraining) == verdict
     assert all_runs(client) == before
 
 
 def test_what_a_finished_retraining_left_is_made_again_where_it_is_gone(shared_settings, retraining, bundle, client):
-    gate_candidate(shared_settings, retraining)
+    gate_stage(shared_settings, retraining)
     for alias in ("champion", "challenger"):
         client.delete_registered_model_alias(MODEL, alias)
     client.delete_model_version(MODEL, bundle.version)
-    assert not is_finished(shared_settings, retraining)
+    assert not is_retraining_finished(shared_settings, retraining)
 
 
 def all_runs(client):

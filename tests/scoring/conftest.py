@@ -13,15 +13,16 @@ import pytest
 from patients import store_patches
 
 from bcd.bundle.distance import Distance
+from bcd.drift.state import Drift, Known
 from bcd.evaluation.policy.calibration import Calibrator
 from bcd.evaluation.policy.context import CONTEXT
 from bcd.evaluation.policy.policy import Policy
 from bcd.scoring.exposure import Exposure
 from bcd.scoring.mosaic import stitch
 from bcd.scoring.options import ScoreOptions
-from bcd.scoring.report import pick_examples, picture_budget, show_examples, write_report
+from bcd.scoring.report import pick_suspicious_patches, show_examples, slide_picture_budget, write_patient_report
 from bcd.scoring.shown import show_slide
-from bcd.scoring.summary import summarise
+from bcd.scoring.summary import summarise_patient_scores
 from bcd.settings import Settings
 from bcd.store.store import Store, open_store
 
@@ -36,6 +37,7 @@ class RednessBundle:
     snapshot: str = "0" * 64
     calls: int = 0
     seen: Any = None
+    known: Known | None = None
     policy: Policy = field(
         default_factory=lambda: Policy(calibrator=Calibrator(slope=1.0, intercept=0.0), levels=LEVELS)
     )
@@ -51,7 +53,7 @@ class RednessBundle:
         )
 
     def measure(self, pixels: np.ndarray) -> Distance:
-        return Distance(stain=0.5, channel="red", detail=0.1)
+        return Distance(detail=0.1)
 
     def score(self, pixels: np.ndarray) -> pd.DataFrame:
         self.calls += 1
@@ -126,11 +128,13 @@ def make_report(tmp_path: Path) -> Callable[..., str]:
                 stitch(of_slide, pixels[of_slide.index]),
                 of_slide,
                 options,
-                budget=picture_budget(len(of_slide), len(scores)),
+                budget=slide_picture_budget(len(of_slide), len(scores)),
             )
             for _, of_slide in scores.groupby("slide", sort=False)
         ]
-        suspicious, uncertain = (show_examples(picked, pixels[picked.index]) for picked in pick_examples(scores))
+        suspicious, uncertain = (
+            show_examples(picked, pixels[picked.index]) for picked in pick_suspicious_patches(scores)
+        )
         facts = {
             "hospital": "east",
             "patient": "1001",
@@ -139,14 +143,14 @@ def make_report(tmp_path: Path) -> Callable[..., str]:
             "exposure": Exposure("test", True, "Never seen in training, and nothing was chosen on this patient."),
             "protocol": "dealt",
             "warnings": [],
-            "distance": None,
-            "summary": summarise(scores, options, (0.8, 0.99)),
+            "drift": Drift(level="fine", foreign=False, patients=1, known=230, p=0.4),
+            "summary": summarise_patient_scores(scores, options, (0.8, 0.99)),
             "options": options,
             "content": "f" * 64,
             "scored_at": datetime(2026, 11, 23, 4, tzinfo=UTC),
         }
         path = tmp_path / "report.html"
-        write_report(path, slides=slides, suspicious=suspicious, uncertain=uncertain, facts=facts | changed)
+        write_patient_report(path, slides=slides, suspicious=suspicious, uncertain=uncertain, facts=facts | changed)
         return path.read_text(encoding="utf-8")
 
     return make

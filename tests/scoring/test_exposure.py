@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 
 from bcd.patches import Hospital, PatientId
-from bcd.scoring.exposure import find_exposure
+from bcd.scoring.exposure import find_scored_exposure
 from bcd.snapshots.freeze import freeze_snapshot
 from bcd.snapshots.options import SplitOptions
 
 
 def exposure(store, snapshot, patient):
     record = SimpleNamespace(snapshot=snapshot)
-    return find_exposure(
+    return find_scored_exposure(
         store,
         record,
         hospital=Hospital("east"),

@@ -15,11 +15,11 @@ from bcd.patches import Hospital, PatientId
 from bcd.scoring.geojson import IN_CONTEXT, PREDICTED, write_geojson
 from bcd.scoring.options import ScoreOptions
 from bcd.scoring.score import score_patient
-from bcd.store.annotated import import_annotations
-from bcd.store.frames import Frame, SlideFrame, record_frames
+from bcd.store.annotated import import_annotated_labels
+from bcd.store.frames import Frame, SlideFrame, store_frames
 from bcd.store.hospitals import declare_hospital
 from bcd.store.options import LabelOptions
-from bcd.store.patients import patient_patches
+from bcd.store.patients import list_stored_patches
 from bcd.store.sign_off import SignOff
 
 EAST, PATIENT = Hospital("east"), PatientId("1001")
@@ -40,7 +40,7 @@ def scored(store, admitted, bundle):
 
 def cut_by_bcd(store) -> None:
     with store.write() as connection:
-        record_frames(connection, "east", 1, [SlideFrame("1001", "5", SCANNED)])
+        store_frames(connection, "east", 1, [SlideFrame("1001", "5", SCANNED)])
 
 
 def certifying(*certified: SimpleNamespace) -> Policy:
@@ -134,7 +134,7 @@ def test_out_to_qupath_edited_and_back(store, scored, tmp_path, version: str, is
     edited = tmp_path / "edited.geojson"
     edited.write_text(json.dumps({"type": "FeatureCollection", "features": saved}, indent=1), "utf-8")
 
-    done = import_annotations(
+    done = import_annotated_labels(
         store,
         edited,
         LabelOptions(),
@@ -145,7 +145,7 @@ def test_out_to_qupath_edited_and_back(store, scored, tmp_path, version: str, is
     )
     assert (done.positive, done.negative, done.mixed, done.silent) == (2, 1, 1, 1)
     assert (done.others, done.frame is not None) == (len(CELLS), is_cut)
-    after = patient_patches(store, EAST, PATIENT).set_index(["x", "y"])["label"]
+    after = list_stored_patches(store, EAST, PATIENT).set_index(["x", "y"])["label"]
     assert [None if pd.isna(after[50 * c + 1, 50 * r + 1]) else after[50 * c + 1, 50 * r + 1] for c, r in CELLS] == [
         1,
         1,

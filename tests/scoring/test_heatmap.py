@@ -10,7 +10,7 @@ from bcd.scoring.heatmap import (
     TINT,
     VEIL,
     _add_legend,
-    blend,
+    blend_heatmap,
     colour_patches,
     draw_heatmap,
     draw_slide,
@@ -172,7 +172,7 @@ def test_the_legend_shows_the_colours_that_the_patches_have(slide, tmp_path):
     beneath = read(tmp_path / "heatmap.png")[bottom:].astype(int)
     tissue = np.rint(mosaic.image[np.repeat(np.repeat(mosaic.present, 50, 0), 50, 1)].mean(axis=0)).astype(np.uint8)
     probability = np.linspace(0.0005, 0.9995, 1000)
-    expected = blend(np.broadcast_to(tissue, (1000, 1, 3)), probability, OPTIONS)[:, 0].astype(int)
+    expected = blend_heatmap(np.broadcast_to(tissue, (1000, 1, 3)), probability, OPTIONS)[:, 0].astype(int)
     bar = beneath[(beneath.max(axis=2) - beneath.min(axis=2)).sum(axis=1).argmax()]
     full, every = (
         (np.abs(bar[:, None] - shown).max(axis=2).min(axis=1) <= 1).sum() for shown in (expected[950:], expected)

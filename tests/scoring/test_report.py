@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bcd.scoring.exposure import Exposure
-from bcd.scoring.report import pick_examples, picture_budget
+from bcd.scoring.report import pick_suspicious_patches, slide_picture_budget
 
 DATA_URI = re.compile(r"data:image/(png|webp);base64,([A-Za-z0-9+/=]+)")
 
@@ -141,7 +141,7 @@ def test_the_ten_most_suspicious_and_the_ten_most_uncertain_patches_are_shown(ma
 
 def test_of_few_patches_all_are_picked_and_equals_keep_their_order(patient):
     few, _ = patient(probability=[0.2, 0.9, 0.9])
-    suspicious, uncertain = pick_examples(few)
+    suspicious, uncertain = pick_suspicious_patches(few)
     assert suspicious.index.tolist() == [1, 2, 0]
     assert uncertain.index.tolist() == [0, 1, 2]
 
@@ -165,8 +165,8 @@ def test_a_report_of_many_noisy_slides_is_reduced_and_says_so(make_report, patie
 
 def test_the_budget_leaves_room_for_the_scores_of_50000_patches():
     scores = 50_000 * (4 + 8 + 1) * 4 / 3  # cell, probability, label in base64
-    assert picture_budget(50_000, 50_000) * 4 / 3 + scores < 2_900_000
-    assert picture_budget(1_000_000, 1_000_000) > 0
+    assert slide_picture_budget(50_000, 50_000) * 4 / 3 + scores < 2_900_000
+    assert slide_picture_budget(1_000_000, 1_000_000) > 0
 
 
 def test_it_is_read_without_being_seen_and_fits_the_screen_and_the_page(

@@ -21,7 +21,7 @@ from bcd.scoring.picture import Picture
 from bcd.scoring.score import patients_to_score, score_patient
 from bcd.store import tables
 from bcd.store.complete import CompleteSlide, record_complete
-from bcd.store.ledger import list_scores
+from bcd.store.ledger import list_ledger
 
 EAST, PATIENT = Hospital("east"), PatientId("1001")
 OPTIONS = ScoreOptions()
@@ -44,6 +44,7 @@ def test_a_patient_becomes_scores_slide_heatmap_report_and_a_ledger_entry(store,
     assert scored.folder.parent == store.settings.scores / "east" / "1001"
     assert {path.name for path in scored.folder.iterdir()} == {
         "scores.parquet",
+        "drift.json",
         "slide-5.png",
         "heatmap-5.png",
         "patches-5.geojson",
@@ -51,7 +52,7 @@ def test_a_patient_becomes_scores_slide_heatmap_report_and_a_ledger_entry(store,
     }
     assert all(path.exists() for path in (scored.scores, scored.slide, scored.heatmap, scored.report))
     assert not scored.skipped
-    (entry,) = list_scores(store)
+    (entry,) = list_ledger(store)
     assert (entry.hospital, entry.patient, entry.bundle, entry.status) == ("east", "1001", "bcd-idc/7", "scored")
     assert store.settings.home / entry.folder == scored.folder
 
@@ -81,7 +82,7 @@ def test_the_same_again_is_found_done(store, admitted, bundle):
     assert again.skipped
     assert (again.folder, again.summary) == (first.folder, first.summary)
     assert bundle.calls == 1
-    assert len(list_scores(store)) == 1
+    assert len(list_ledger(store)) == 1
 
 
 def test_killed_before_the_ledger_entry_the_next_run_makes_it(store, admitted, bundle):
@@ -92,7 +93,7 @@ def test_killed_before_the_ledger_entry_the_next_run_makes_it(store, admitted, b
     again = score(store, bundle)
     assert bundle.calls == 1
     assert not again.skipped
-    assert [entry.status for entry in list_scores(store)] == ["scored"]
+    assert [entry.status for entry in list_ledger(store)] == ["scored"]
     assert patients_to_score(store, bundle, OPTIONS) == []
 
 
@@ -107,15 +108,15 @@ def test_a_failure_is_in_the_ledger_named_and_leaves_nothing_half_made(store, ad
         raise OSError("No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("bcd.scoring.result.write_report", fail)
+        patched.setattr("bcd.scoring.result.write_patient_report", fail)
         with pytest.raises(BcdError, match=r"Patient east/1001 could not be scored: OSError: No space left"):
             score(store, bundle)
     assert list((store.settings.scores / "east" / "1001").iterdir()) == []
-    (entry,) = list_scores(store)
+    (entry,) = list_ledger(store)
     assert (entry.status, entry.error) == ("failed", "OSError: No space left on device")
     assert patients_to_score(store, bundle, OPTIONS) == [(EAST, PATIENT)]
     assert score(store, bundle).report.exists()
-    assert [entry.status for entry in list_scores(store)] == ["scored", "failed"]
+    assert [entry.status for entry in list_ledger(store)] == ["scored", "failed"]
 
 
 def test_scores_that_are_no_numbers_are_refused(store, admitted, bundle, monkeypatch):
@@ -128,7 +129,7 @@ def test_scores_that_are_no_numbers_are_refused(store, admitted, bundle, monkeyp
 def test_an_unknown_patient_is_an_error_and_no_ledger_entry(store, admitted, bundle):
     with pytest.raises(BcdError, match="There is no patient 1009"):
         score(store, bundle, patient=PatientId("1009"))
-    assert list_scores(store) == []
+    assert list_ledger(store) == []
 
 
 def test_new_patches_a_new_bundle_or_another_level_are_scored_anew(store, admitted, bundle, make_patches):

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from bcd.scoring.options import ScoreOptions
-from bcd.scoring.summary import FOUND, NOT_FOUND, UNDECIDED, summarise
+from bcd.scoring.summary import FOUND, NOT_FOUND, UNDECIDED, summarise_patient_scores
 
 OPTIONS = ScoreOptions()
 
@@ -16,7 +16,9 @@ def scores(probability, label=None):
 
 
 def test_counts_are_those_done_by_hand():
-    summary = summarise(scores([0.01, 0.05, 0.4, 0.5, 0.95, 0.99], [0, 0, 1, 0, 1, pd.NA]), OPTIONS, [0.8, 0.99])
+    summary = summarise_patient_scores(
+        scores([0.01, 0.05, 0.4, 0.5, 0.95, 0.99], [0, 0, 1, 0, 1, pd.NA]), OPTIONS, [0.8, 0.99]
+    )
     assert [(row.level, row.n, row.idc, row.labelled, row.agreeing) for row in summary.levels] == [
         (0.8, 4, 2, 3, 3),
         (0.95, 4, 2, 3, 3),
@@ -30,20 +32,20 @@ def test_counts_are_those_done_by_hand():
 
 
 def test_predicted_and_true_fraction_are_of_the_same_patches():
-    summary = summarise(scores([0.9, 0.9, 0.1, 0.1], [1, 0, pd.NA, pd.NA]), OPTIONS)
+    summary = summarise_patient_scores(scores([0.9, 0.9, 0.1, 0.1], [1, 0, pd.NA, pd.NA]), OPTIONS)
     assert (summary.labelled, summary.true_fraction, summary.called_share) == (2, 0.5, 1.0)
     assert summary.idc_share == 0.5
 
 
 def test_without_labels_nothing_is_said_of_agreement():
-    summary = summarise(scores([0.01] * 100), OPTIONS)
+    summary = summarise_patient_scores(scores([0.01] * 100), OPTIONS)
     assert (summary.labelled, summary.true_fraction, summary.called_share) == (0, None, None)
     assert summary.everything.agreement is None
 
 
 @pytest.mark.parametrize(("n", "given"), [(29, False), (30, True)])
 def test_agreement_is_given_from_thirty_labelled_patches_on(n, given):
-    assert (summarise(scores([0.1] * n, [0] * n), OPTIONS).everything.agreement is not None) == given
+    assert (summarise_patient_scores(scores([0.1] * n, [0] * n), OPTIONS).everything.agreement is not None) == given
 
 
 @pytest.mark.parametrize(
@@ -57,4 +59,4 @@ def test_agreement_is_given_from_thirty_labelled_patches_on(n, given):
     ],
 )
 def test_the_outcome_is_one_of_three(probability, outcome):
-    assert summarise(scores(probability), OPTIONS).outcome == outcome
+    assert summarise_patient_scores(scores(probability), OPTIONS).outcome == outcome

@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from bcd.cli.main import app
 from bcd.errors import BcdError
-from bcd.networks.architecture import PRESETS
+from bcd.networks.architecture import PRESETS, Architecture
 from bcd.search.options import SearchOptions
-from bcd.search.records import StudyResult, TrialRecord
+from bcd.search.records import StudyResult, TrialEnd, TrialRecord
 from bcd.search.verdict import Gain
 from bcd.settings import load_settings
 from bcd.store.store import open_store
@@ -24,6 +24,8 @@ from flows import search as flow
 
 PLAN = "4f1c0a9b2d3e"
 
+stated: dict[str, Architecture] = {}
+
 Asked = list[tuple[SearchOptions | None, str, int]]
 
 
@@ -31,6 +33,7 @@ Asked = list[tuple[SearchOptions | None, str, int]]
 def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asked:
     """What was planned, and the plan and workers that the flow was asked for; it is interrupted."""
     given: Asked = []
+    stated.clear()
     planned: list[SearchOptions] = []
     monkeypatch.setenv("BCD_HOME", str(tmp_path))
     open_store(load_settings())
@@ -39,7 +42,8 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asked:
         planned.append(search)
         return PLAN
 
-    def search(plan: str, workers: int) -> StudyResult:
+    def search(plan: str, workers: int, architectures: dict[str, Architecture]) -> StudyResult:
+        stated.update(architectures)
         given.append((planned.pop() if planned else None, plan, workers))
         raise KeyboardInterrupt
 
@@ -67,6 +71,16 @@ def test_a_plan_that_is_named_goes_on_and_takes_no_option_that_it_says_itself(as
     assert len(asked) == 1
 
 
+def test_an_architecture_of_one_s_own_is_handed_over_under_its_file_s_name(asked: Asked, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("stages = [{filters = 16, depth = 1}]\n")
+    _run("--try", str(file))
+    assert [stage.filters for stage in stated["mine.toml"].stages] == [16]
+    file.write_text("stage = 1\n")
+    assert isinstance(_run("--try", str(file)).exception, BcdError)
+    assert len(asked) == 1
+
+
 def test_hours_alone_end_a_search_and_with_trials_whichever_comes_first(asked: Asked) -> None:
     _run("--hours", "2.5", "--workers", "3")
     _run("--hours", "2.5", "--trials", "7")
@@ -78,24 +92,27 @@ def test_hours_alone_end_a_search_and_with_trials_whichever_comes_first(asked: A
 
 
 def test_the_trials_the_refits_and_the_verdict_are_shown(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    known: list[tuple[int, TrialEnd, float | None, str]] = [
+        (0, "complete", 0.91, "compact"),
+        (1, "pruned", 0.85, "mine.toml"),
+        (2, "too large", None, ""),
+        (3, "complete", 0.93, ""),
+    ]
     trials = [
-        TrialRecord(number, state, value, {}, PRESETS["compact"], TrainOptions(), 300_000, 29_000_000, 61.0, [])  # type: ignore[arg-type]
-        for number, state, value in (
-            (0, "complete", 0.91),
-            (1, "pruned", 0.85),
-            (2, "too large", None),
-            (3, "complete", 0.93),
+        TrialRecord(
+            number, state, value, {}, PRESETS["compact"], TrainOptions(), 300_000, 29_000_000, 61.0, [], label=label
         )
+        for number, state, value, label in known
     ]
     gain = Gain(3, 0.012, 0.003, 0.021, [0.93, 0.925], [0.915, 0.916], 41)
     study = StudyResult(
         "study-1", PRESETS["compact"], TrainOptions(), 3, trials, "Trial 3 takes its place.", gains=[gain]
     )
-    monkeypatch.setattr(flow, "search", lambda plan, workers: study)
+    monkeypatch.setattr(flow, "search", lambda plan, workers, architectures: study)
     shown = _run().output
     rows = {line.split()[0]: line for line in shown.splitlines() if line.strip()[:1].isdigit()}
-    assert "0 (default)" in shown
-    assert "1 (dissertation)" in shown
+    assert "0 (compact)" in shown
+    assert "1 (mine.toml)" in shown
     assert "3 (chosen)" in shown
     assert "too large" not in shown
     assert "+.012 [+.003, +.021]" in rows["3"]
@@ -112,7 +129,9 @@ def test_the_trials_the_refits_and_the_verdict_are_shown(asked: Asked, monkeypat
 def test_the_flow_tells_the_same_as_a_table() -> None:
     trials = [TrialRecord(0, "complete", 0.91, {}, PRESETS["compact"], TrainOptions(), 300_000, 29_000_000, 1.0, [])]
     gain = Gain(3, 0.012, None, None, [0.93], [0.91], 1)
-    told = flow.describe(StudyResult("s", PRESETS["compact"], TrainOptions(), 0, trials, "It stays.", gains=[gain]))
+    told = flow.describe_study_artifact(
+        StudyResult("s", PRESETS["compact"], TrainOptions(), 0, trials, "It stays.", gains=[gain])
+    )
     assert told.startswith("It stays.")
     assert "| 3 | +.012 [n/a] |" in told
     assert "| 0 | complete | 0.910 | 300,000 | 29.0 |" in told

@@ -13,7 +13,7 @@ from bcd.preprocessing.options import PrepareOptions
 from bcd.search.plots import draw_study
 from bcd.search.records import StudyResult, TrialRecord
 from bcd.search.refit import find_front
-from bcd.search.space import first_points, propose
+from bcd.search.space import propose, reference_points
 from bcd.training.options import TrainOptions
 
 ALL = ["history", "learning-curves", "score-and-cost", "parallel-coordinates", "importances"]
@@ -22,9 +22,11 @@ ALL = ["history", "learning-curves", "score-and-cost", "parallel-coordinates", "
 def _study(number: int, *, importances: dict[str, float], cut_from: int = 3) -> StudyResult:
     random = np.random.default_rng(0)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    known = list(reference_points(PrepareOptions()))
     trials = []
     for n in range(number):
-        point = optuna.trial.FixedTrial(first_points(PrepareOptions())[n]) if n < 2 else study.ask()
+        label = known[n] if n < len(known) else ""
+        point = optuna.trial.FixedTrial(reference_points(PrepareOptions())[label]) if label else study.ask()
         recipe = propose(point, TrainOptions(), PrepareOptions())
         pruned = n >= cut_from and n % 2 == 1
         scores = 0.9 - 0.1 * np.exp(-np.arange(1, 3 if pruned else 7)) + random.normal(0, 0.01)
@@ -42,6 +44,8 @@ def _study(number: int, *, importances: dict[str, float], cut_from: int = 3) -> 
                 60.0,
                 history,
                 allowed=n != 1,
+                kind="reference" if label else "proposed",
+                label=label,
             )
         )
     best = max((trial for trial in trials if trial.allowed), key=lambda trial: trial.value or 0.0).number

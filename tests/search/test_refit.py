@@ -13,7 +13,7 @@ from bcd.training.loop import DivergedError
 from bcd.training.options import TrainOptions
 
 Study = Callable[..., StudyResult]
-THREE = SearchOptions(trials=4, epochs=2, seeds=3, best=2, pruning=False)
+THREE = SearchOptions(trials=2, epochs=2, seeds=3, best=2, pruning=False)
 TWO = THREE.model_copy(update={"seeds": 2, "best": 1, "trials": 3})
 
 
@@ -55,17 +55,17 @@ def test_what_was_lucky_once_does_not_take_the_default_s_place(study: Study, ben
 
 
 def test_one_seed_evaluates_the_trials_themselves(study: Study, bench: Bench) -> None:
-    result = study(SearchOptions(trials=4, seeds=1, pruning=False))
+    result = study(SearchOptions(trials=2, seeds=1, pruning=False))
     assert not _refits(bench)
     assert len(result.gains) == 2
     assert "seed noise was not checked" in result.note
 
 
 def test_more_seeds_or_epochs_later_repeat_nothing_that_is_there(study: Study, bench: Bench) -> None:
-    study(SearchOptions(trials=3, seeds=2, best=1, pruning=False))
-    study(SearchOptions(trials=3, seeds=3, best=1, pruning=False))
+    study(SearchOptions(trials=1, seeds=2, best=1, pruning=False))
+    study(SearchOptions(trials=1, seeds=3, best=1, pruning=False))
     assert sorted(seed for _, seed, _ in _refits(bench)) == [2, 2, 3, 3, 4, 4]
-    study(SearchOptions(trials=3, seeds=2, best=1, refit_epochs=5, pruning=False))
+    study(SearchOptions(trials=1, seeds=2, best=1, refit_epochs=5, pruning=False))
     assert [epochs for *_, epochs in _refits(bench)] == [2] * 6 + [5] * 4
 
 

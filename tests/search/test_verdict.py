@@ -7,8 +7,8 @@ import pytest
 
 from bcd.evaluation.metrics.ranking import concordance
 from bcd.evaluation.metrics.sample import Sample
-from bcd.search.verdict import Gain, choose, measure_gain, tell_verdict
-from bcd.training.history import score_patients
+from bcd.search.verdict import Gain, choose, measure_detectable, measure_gain, tell_study_verdict
+from bcd.training.history import score_val_by_patients
 
 PATIENTS = 20
 
@@ -30,7 +30,7 @@ def _gain(noise: float, other: float, seeds: int = 3, *, from_seed: int = 0, can
 def test_the_score_is_the_one_that_training_chooses_epochs_by() -> None:
     val = _val(0.8, 3)
     gain = measure_gain(7, [concordance(val)], [concordance(val)], val)
-    expected = score_patients(val.probability, val.positive.astype(int), val.patient)
+    expected = score_val_by_patients(val.probability, val.positive.astype(int), val.patient)
     assert gain.scores == [pytest.approx(expected, abs=1e-12)]
     assert gain.value == 0
     assert gain.low is None  # the same network shows no spread
@@ -42,13 +42,13 @@ def test_a_large_gain_is_shown_and_chosen() -> None:
     assert 0 < gain.low < gain.value < gain.high
     assert (len(gain.scores), gain.patients) == (3, PATIENTS)
     assert choose([gain]) == 7
-    assert "takes its place" in tell_verdict([gain], 7, seeds=3)
+    assert "takes its place" in tell_study_verdict([gain], 7, seeds=3)
 
 
 def test_a_loss_and_a_gain_within_noise_leave_the_default() -> None:
     for gain, told in ((_gain(1.5, 0.5), "Trial 7 is no better: −"), (_gain(0.97, 1.0), "Trial 7 gains +")):  # noqa: RUF001
         assert choose([gain]) == 0
-        assert tell_verdict([gain], 0, seeds=3).startswith(f"The default stays. {told}")
+        assert tell_study_verdict([gain], 0, seeds=3).startswith(f"The default stays. {told}")
 
 
 def test_equals_are_taken_for_better_as_seldom_as_promised() -> None:
@@ -60,6 +60,24 @@ def test_more_candidates_need_a_larger_gain() -> None:
     one, many = _gain(0.8, 1.0), _gain(0.8, 1.0, candidates=10)
     assert many.low < one.low
     assert many.value == one.value
+
+
+def test_a_detectable_gain_is_seen_about_four_times_in_five() -> None:
+    seen = []
+    for number in range(60):
+        default = [concordance(_val(1.0, 1000 * number + seed)) for seed in range(3)]
+        other = [concordance(_val(0.75, 1000 * number + 500 + seed)) for seed in range(3)]
+        gain = measure_gain(7, other, default, _val(1, 0))
+        seen.append((measure_detectable(default, _val(1, 0), candidates=1), gain))
+    detectable = np.median([each for each, _ in seen])
+    mean = np.mean([gain.value for _, gain in seen])
+    shown = np.mean([gain.is_shown for _, gain in seen])
+    assert 0.5 < mean / detectable < 2.0
+    assert (shown > 0.8) == (mean > detectable)
+
+
+def test_nothing_is_detectable_by_one_seed() -> None:
+    assert measure_detectable([concordance(_val(1.0, 0))], _val(1, 0), candidates=1) is None
 
 
 def test_seeds_that_disagree_widen_the_interval() -> None:
@@ -75,17 +93,17 @@ def test_seeds_that_disagree_widen_the_interval() -> None:
 def test_one_seed_says_that_seed_noise_was_not_checked() -> None:
     gain = _gain(0.5, 1.5, seeds=1)
     assert choose([gain]) == 7
-    assert "seed noise was not checked" in tell_verdict([gain], 7, seeds=1)
-    assert "not checked" not in tell_verdict([gain], 7, seeds=3)
+    assert "seed noise was not checked" in tell_study_verdict([gain], 7, seeds=1)
+    assert "not checked" not in tell_study_verdict([gain], 7, seeds=3)
 
 
 def test_a_default_that_diverges_gives_way() -> None:
     ours = [concordance(_val(1.0, 0))]
     gain = measure_gain(7, ours, [], _val(1, 0))
     assert choose([gain], default_diverged=True) == 7
-    assert "The default diverged" in tell_verdict([gain], 7, seeds=1, default_diverged=True)
+    assert "The default diverged" in tell_study_verdict([gain], 7, seeds=1, default_diverged=True)
 
 
 def test_without_candidates_the_default_stays() -> None:
     assert choose([]) == 0
-    assert "no other trial was refitted" in tell_verdict([], 0, seeds=3)
+    assert "no other trial was refitted" in tell_study_verdict([], 0, seeds=3)

@@ -70,16 +70,16 @@ def test_a_worker_is_a_process_and_one_that_is_killed_is_replaced(study: Study, 
 
     notes.at = {"Trial 0: compact": kill, "Epoch 1 of 1": lambda: seen.update(each.pid for each in _children())}
     with show_progress(notes):
-        result = study(SearchOptions(trials=1, epochs=1, seeds=1), TINY)
+        result = study(SearchOptions(trials=0, dissertation=False, epochs=1, seeds=1), TINY)
     assert len(seen) == 2
     assert "A worker was killed (signal 9); its trial is tried again." in notes.said
     assert [(trial.number, trial.state) for trial in result.trials] == [(0, "complete")]
-    assert (settings.work / result.study / "trial-0" / "network.keras").exists()
+    assert len(list((settings.work / "references").glob("compact-*/network.keras"))) == 1
     assert not _children()
 
 
 def test_gate_and_test_patients_are_never_read(study: Study, jobs: list[Job], tmp_path: Path) -> None:
-    options = SearchOptions(trials=1, epochs=1, best=0)
+    options = SearchOptions(trials=0, dissertation=False, epochs=1, best=0)
     values = []
     for name in ("as they are", "garbage"):
         home = Settings(home=tmp_path / name)
@@ -109,7 +109,8 @@ from bcd.training.options import TrainOptions
 from workbench import write_hospital
 
 settings = Settings(home=Path(sys.argv[2]))
-run_study(settings, write_hospital(settings), PrepareOptions(), SearchOptions(trials=1, seeds=1), TrainOptions())
+options = SearchOptions(trials=0, dissertation=False, seeds=1)
+run_study(settings, write_hospital(settings), PrepareOptions(), options, TrainOptions())
 """
 
 
@@ -162,7 +163,7 @@ def test_a_worker_lost_on_another_machine_is_replaced_here(
     storage = f"sqlite:///{tmp_path / 'shared.db'}"
     there = settings.model_copy(update={"study_url": storage})
     here = Settings(home=tmp_path / "here", study_url=storage)
-    options = SearchOptions(trials=2, epochs=2, seeds=1, pruning=False, heartbeat_seconds=1)
+    options = SearchOptions(trials=0, epochs=2, seeds=1, pruning=False, heartbeat_seconds=1)
     bench.kill_at = (2, 1)
     with pytest.raises(Killed):
         run_study(there, snapshot, PrepareOptions(), options, TrainOptions())
@@ -183,7 +184,7 @@ def test_several_join_a_study_and_keep_its_budget(
     if database == "postgresql":
         postgres = request.getfixturevalue("postgres")
         settings = settings.model_copy(update={"study_url": postgres.url(postgres.make_database())})
-    options = SearchOptions(trials=6, epochs=1, seeds=1, heartbeat_seconds=5)
+    options = SearchOptions(trials=4, epochs=1, seeds=1, heartbeat_seconds=5)
 
     def join() -> StudyResult:
         return run_study(settings, snapshot, PrepareOptions(), options, TrainOptions())

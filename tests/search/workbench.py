@@ -15,7 +15,7 @@ from bcd.networks.architecture import Architecture
 from bcd.progress import show_progress
 from bcd.search.job import Job
 from bcd.search.relay import PipeSink, Relay
-from bcd.search.worker import work
+from bcd.search.worker import do_next_trial
 from bcd.settings import Settings
 from bcd.snapshots.freeze import Snapshot
 from bcd.training.checkpoint import State
@@ -27,9 +27,9 @@ SPLITS = ["train"] * 20 + ["val"] * 8 + ["gate"] * 4 + ["test"] * 4
 PATCHES = 4  # of each patient, half of them IDC
 
 
-def write_hospital(settings: Settings) -> Snapshot:
-    """Writes a batch and its snapshot; patches of label 1 are darker."""
-    splits = {f"{patient:02}": split for patient, split in enumerate(SPLITS)}
+def write_hospital(settings: Settings, more: int = 0) -> Snapshot:
+    """Writes a batch and its snapshot, with so many more train patients; patches of label 1 are darker."""
+    splits = {f"{patient:02}": split for patient, split in enumerate([*SPLITS, *["train"] * more])}
     patches = list_patches(splits, [each % 2 for each in range(PATCHES)], slide="1")
     pixels = np.random.default_rng(0).integers(100, 256, (len(patches), 50, 50, 3), dtype=np.uint8)
     pixels[patches["label"] == 1] //= 2
@@ -42,7 +42,7 @@ class Here:
     def __init__(self, job: Job) -> None:
         self.relay, self.lines = Relay(bars=False), io.StringIO()
         with show_progress(PipeSink(self.lines)):
-            work(Job.model_validate_json(job.model_dump_json()))
+            do_next_trial(Job.model_validate_json(job.model_dump_json()))
 
     def has_ended(self, seconds: float) -> bool:
         for line in self.lines.getvalue().splitlines():
@@ -74,10 +74,11 @@ class Bench:
     ) -> TrainedNetwork:
         checkpoint = folder / CHECKPOINT
         history = self.history.setdefault(folder, [])
-        name = folder.name if options.seed == TrainOptions().seed else folder.name.split("-epochs")[0]
+        kind, place = folder.name.split("-")[:2]
+        number = int(place) if kind == "trial" else ["compact", "dissertation"].index(kind)
+        name = f"trial-{number}" + (f"-seed-{seed}" if (seed := options.seed - TrainOptions().seed) else "")
         if len(history) < options.epochs:
             self.trained.append((name, architecture, options))
-        number = int(name.split("-")[1])
         for epoch in range(len(history) + 1, options.epochs + 1):
             score = self.score(number, options.seed - TrainOptions().seed, epoch)
             history.append({"val_score": score, "val_auroc": score, "seconds": 1.0})

@@ -10,7 +10,7 @@ import pytest
 
 from bcd.errors import BcdError, InsufficientEvidenceError
 from bcd.patches import SnapshotId, patient_keys
-from bcd.snapshots.evidence import assert_no_leakage, require_evidence
+from bcd.snapshots.evidence import assert_no_leakage, require_split_evidence
 from bcd.snapshots.freeze import Snapshot
 
 SPLITS = ["train"] * 5 + ["val"] * 2 + ["gate"] + ["test"] * 2
@@ -32,18 +32,18 @@ def snapshot() -> Snapshot:
 
 
 def test_too_few_patients_are_named_with_the_split(snapshot: Snapshot) -> None:
-    require_evidence(snapshot, "train", min_patients=5, purpose="training")
+    require_split_evidence(snapshot, "train", min_patients=5, purpose="training")
     with pytest.raises(
         InsufficientEvidenceError, match=r"Split train .* has too few patients: 5; training needs at least 8, 3 more"
     ):
-        require_evidence(snapshot, "train", min_patients=8, purpose="training")
+        require_split_evidence(snapshot, "train", min_patients=8, purpose="training")
 
 
 def test_one_class_is_not_evidence(snapshot: Snapshot) -> None:
     patches = snapshot.patches
     one_class = replace(snapshot, patches=patches[(patches["split"] != "val") | (patches["label"] == 0)])
     with pytest.raises(InsufficientEvidenceError, match=r"Split val .* label 0 only"):
-        require_evidence(one_class, "val", min_patients=1, purpose="training")
+        require_split_evidence(one_class, "val", min_patients=1, purpose="training")
 
 
 def test_an_honest_snapshot_has_no_leakage(snapshot: Snapshot) -> None:

@@ -18,7 +18,7 @@ from bcd.snapshots import rows
 from bcd.snapshots.freeze import Snapshot, freeze_snapshot, load_snapshot
 from bcd.snapshots.splits import SplitOptions
 from bcd.store import tables
-from bcd.store.batches import hash_rows, read_pixels
+from bcd.store.batches import hash_rows, read_batch_pixels
 from bcd.store.complete import CompleteSlide, record_complete
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
@@ -63,7 +63,7 @@ def test_a_snapshot_holds_labelled_patches_in_canonical_order(snapshot: Snapshot
     assert len(patches) == 20
     assert patches["label"].dtype == "int8"
     assert patches.equals(patches.sort_values(["hospital", "patient", "slide", "y", "x"], ignore_index=True))
-    assert read_pixels(settings, patches)[:3, 0, 0, 0].tolist() == [0, 1, 3]
+    assert read_batch_pixels(settings, patches)[:3, 0, 0, 0].tolist() == [0, 1, 3]
     assert patient_keys(patches).iloc[0] == "east/0"
 
 

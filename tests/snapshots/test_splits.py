@@ -17,7 +17,7 @@ from bcd.snapshots.splits import (
     SplitOptions,
     deal_patients,
     deal_splits,
-    furthest_below,
+    pick_split_below_share,
     published_list,
     split_of,
     suggest_protocol,
@@ -59,7 +59,7 @@ def _recorded(store: Store, protocol: str = "dealt") -> dict[str, str]:
 def test_every_split_stays_within_one_patient_of_its_share(shares: dict[str, float], patients: int) -> None:
     counts: Counter[str] = Counter()
     for _ in range(patients):
-        counts[furthest_below(shares, counts)] += 1
+        counts[pick_split_below_share(shares, counts)] += 1
     for split, share in shares.items():
         assert abs(counts[split] - share * patients) < len(shares) - 1 + 1e-6
 

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from bcd.errors import BcdError
 from bcd.store import tables
-from bcd.store.annotated import AnnotationImport, decide_labels, import_annotations
-from bcd.store.annotations import name_patch
+from bcd.store.annotated import AnnotationImport, decide_labels, import_annotated_labels
+from bcd.store.annotations import name_annotated_patch
 from bcd.store.areas import Polygon
 from bcd.store.frames import PATCH_FRAME, Frame
 from bcd.store.hospitals import declare_hospital
@@ -19,7 +19,7 @@ from bcd.store.labels import latest_labels
 from bcd.store.options import LabelOptions
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
-from bcd.store.withdrawals import withdraw
+from bcd.store.withdrawals import record_withdrawal
 
 DEFAULTS = LabelOptions()
 
@@ -87,7 +87,7 @@ def bring(store: Store, tmp_path: Path):
         file.write_text(json.dumps({"type": "FeatureCollection", "features": features}), "utf-8")
         place = {"hospital": hospital, "patient": patient, "slide": slide}
         sign_off = SignOff("Dr Lee", "second reading")
-        return import_annotations(store, file, DEFAULTS, **place, sign_off=sign_off)
+        return import_annotated_labels(store, file, DEFAULTS, **place, sign_off=sign_off)
 
     return _bring
 
@@ -133,7 +133,7 @@ def test_the_file_says_whose_slide_it_is(store: Store, store_batch, bring) -> No
     for hospital in ("east", "west"):
         store_batch(["a"], labels=(0,), hospital=hospital)
     tumour = [("Tumor", (0, 50, 50, 100))]
-    bring(tumour, names=[name_patch("west", "a", "5", 1, 51)], patient=None, slide=None)
+    bring(tumour, names=[name_annotated_patch("west", "a", "5", 1, 51)], patient=None, slide=None)
     assert (labels_of(store, "east"), labels_of(store, "west")) == ([0], [1])
 
 
@@ -175,7 +175,7 @@ def test_areas_elsewhere_or_too_small_are_refused_with_both_places(store: Store,
 def test_a_withdrawn_patient_is_refused(store, store_batch, bring) -> None:
     store_batch(["a"], labels=(0,))
     tumour = [("Tumor", (0, 50, 50, 100))]
-    withdraw(store, "a", hospital="east", sign_off=SignOff("Mary", "a letter"))
+    record_withdrawal(store, "a", hospital="east", sign_off=SignOff("Mary", "a letter"))
     with pytest.raises(BcdError, match="withdrawn"):
         bring(tumour)
     assert revisions(store) == []

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bcd.errors import BcdError
-from bcd.store.annotations import Annotations, kind_of, name_patch, read_annotations
+from bcd.store.annotations import Annotations, kind_of, name_annotated_patch, read_annotation_file
 
 RING = [[0, 0], [100, 0], [100, 100], [0, 100], [0, 0]]
 HOLE = [[10, 10], [20, 10], [20, 20], [10, 10]]
@@ -23,7 +23,7 @@ def read(tmp_path: Path):
     def _read(content) -> Annotations:
         file = tmp_path / "edited.geojson"
         file.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
-        return read_annotations(file)
+        return read_annotation_file(file)
 
     return _read
 
@@ -80,7 +80,9 @@ def test_a_file_in_utf_8_with_a_mark_is_read(read) -> None:
 
 @pytest.mark.parametrize("legacy", [False, True])
 def test_detections_are_no_labels_and_say_whose_the_slide_is(read, legacy: bool) -> None:
-    patch = annotate({"name": "Predicted IDC"}, objectType="detection", name=name_patch("east", "1001", "5", 1, 51))
+    patch = annotate(
+        {"name": "Predicted IDC"}, objectType="detection", name=name_annotated_patch("east", "1001", "5", 1, 51)
+    )
     if legacy:
         del patch["properties"]["objectType"]
         patch["id"] = "PathDetectionObject"
@@ -133,4 +135,4 @@ def test_a_malformed_file_gets_a_sentence(read, content, message: str) -> None:
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(BcdError, match=r"There is no file .*lost\.geojson"):
-        read_annotations(tmp_path / "lost.geojson")
+        read_annotation_file(tmp_path / "lost.geojson")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bcd.store.areas import Polygon, covered
+from bcd.store.areas import Polygon, share_of_cells_covered
 
 GRID = np.meshgrid(np.arange(6), np.arange(5))
 COLUMNS, ROWS = GRID[0].ravel(), GRID[1].ravel()
@@ -15,7 +15,7 @@ def box(left: float, top: float, right: float, bottom: float) -> np.ndarray:
 
 def measure(*polygons: Polygon, wanted=lambda inside: inside("a")) -> np.ndarray:
     """Returns the shares of a grid of 5 rows and 6 columns."""
-    return covered(polygons, COLUMNS, ROWS, wanted).reshape(5, 6)
+    return share_of_cells_covered(polygons, COLUMNS, ROWS, wanted).reshape(5, 6)
 
 
 def overlap(low: float, high: float, n: int) -> np.ndarray:

@@ -9,10 +9,10 @@ import pytest
 from bcd.errors import BcdError
 from bcd.patches import Hospital, PatientId
 from bcd.settings import Settings
-from bcd.store.batches import batch_id, open_pixels, read_pixels, write_batch
+from bcd.store.batches import hash_batch, open_pixels, read_batch_pixels, write_batch
 from bcd.store.delivery_queries import list_batches
-from bcd.store.patients import patient_patches
-from bcd.store.spool import open_spool
+from bcd.store.patients import list_stored_patches
+from bcd.store.spool import open_store_spool
 from bcd.store.store import Store
 
 
@@ -23,7 +23,7 @@ def _flat(*values: int) -> np.ndarray:
 def test_pixels_come_in_the_order_of_the_frame_across_batches(settings: Settings, store_batch) -> None:
     first, second = store_batch(["a", "b"]), store_batch(["c"], labels=(0, 1, 0))
     wanted = pd.DataFrame({"batch": [second, first, second, first], "row": [2, 3, 0, 1]}, index=[7, 7, 3, 1])
-    pixels = read_pixels(settings, wanted)
+    pixels = read_batch_pixels(settings, wanted)
     assert pixels.shape == (4, 50, 50, 3)
     assert pixels[:, 0, 0, 0].tolist() == [2, 3, 0, 1]
 
@@ -36,13 +36,13 @@ def test_pixels_are_mapped_not_read(settings: Settings, store_batch) -> None:
 
 def test_rows_of_a_patient_lead_to_its_own_pixels(store: Store, store_batch) -> None:
     store_batch(["a", "b"])
-    patches = patient_patches(store, Hospital("east"), PatientId("b"))
-    assert read_pixels(store.settings, patches)[:, 0, 0, 0].tolist() == [2, 3]
+    patches = list_stored_patches(store, Hospital("east"), PatientId("b"))
+    assert read_batch_pixels(store.settings, patches)[:, 0, 0, 0].tolist() == [2, 3]
 
 
 def test_a_batch_is_gathered_into_canonical_order(settings: Settings, make_index) -> None:
     index = make_index("east", ["a"], [0, 1, None])
-    with open_spool(settings) as spool:
+    with open_store_spool(settings) as spool:
         assert [spool.append(_flat(30)), spool.append(_flat(10, 20))] == [0, 1]
         batch = write_batch(settings, index, spool, np.array([1, 2, 0]))
     assert open_pixels(settings, batch)[:, 0, 0, 0].tolist() == [10, 20, 30]
@@ -51,7 +51,7 @@ def test_a_batch_is_gathered_into_canonical_order(settings: Settings, make_index
 
 
 def test_a_spool_in_the_right_order_becomes_the_batch_without_being_copied(settings: Settings, make_index) -> None:
-    with open_spool(settings) as spool:
+    with open_store_spool(settings) as spool:
         spool.append(_flat(10, 20))
         written = spool.path.stat().st_ino
         batch = write_batch(settings, make_index("east", ["a"], [0, 1]), spool, np.arange(2))
@@ -60,14 +60,14 @@ def test_a_spool_in_the_right_order_becomes_the_batch_without_being_copied(setti
 
 
 def test_only_the_chosen_rows_of_a_spool_become_the_batch(settings: Settings, make_index) -> None:
-    with open_spool(settings) as spool:
+    with open_store_spool(settings) as spool:
         spool.append(_flat(10, 20, 30))
         batch = write_batch(settings, make_index("east", ["a"], [0, 1]), spool, np.array([0, 2]))
     assert open_pixels(settings, batch)[:, 0, 0, 0].tolist() == [10, 30]
 
 
 def test_a_batch_that_was_undone_can_be_written_again_from_the_same_spool(settings: Settings, make_index) -> None:
-    with open_spool(settings) as spool:
+    with open_store_spool(settings) as spool:
         spool.append(_flat(10, 20))
         index = make_index("east", ["a"], [0, 1])
         shutil.rmtree(settings.batches / write_batch(settings, index, spool, np.arange(2)))
@@ -76,7 +76,7 @@ def test_a_batch_that_was_undone_can_be_written_again_from_the_same_spool(settin
 
 
 def test_a_spool_that_no_batch_took_over_leaves_nothing(settings: Settings) -> None:
-    with open_spool(settings) as spool:
+    with open_store_spool(settings) as spool:
         spool.append(_flat(1))
     assert not list(settings.batches.iterdir())
 
@@ -87,12 +87,12 @@ def test_whatever_a_batch_says_is_part_of_its_identity(column: str, make_index) 
     changed = index.copy()
     changed.loc[0, column] = 1 if column in {"x", "label"} else "9"
     changed.loc[0, "x"] = 101 if column == "x" else changed.loc[0, "x"]
-    assert batch_id(changed) != batch_id(index)
+    assert hash_batch(changed) != hash_batch(index)
 
 
 def test_the_name_of_a_source_file_is_not_part_of_the_identity(make_index) -> None:
     index = make_index("east", ["a"], [0, None])
-    assert batch_id(index.assign(sha256="another encoding of the same pixels")) == batch_id(index)
+    assert hash_batch(index.assign(sha256="another encoding of the same pixels")) == hash_batch(index)
 
 
 def test_batches_are_listed_in_the_order_of_their_admission(store: Store, store_batch) -> None:

@@ -6,7 +6,13 @@ import sqlalchemy as sa
 from bcd.errors import BcdError
 from bcd.patches import Hospital
 from bcd.store import tables
-from bcd.store.hospitals import allow_coarse, check_hospital, declare_hospital, find_declared, list_hospitals
+from bcd.store.hospitals import (
+    check_hospital,
+    declare_hospital,
+    find_declared_hospital,
+    list_hospitals,
+    store_coarse_limit,
+)
 from bcd.store.pseudonyms import open_pseudonyms
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
@@ -17,7 +23,7 @@ CAMERA = SignOff("Dr Lee", "a microscope's camera")
 def test_a_hospital_is_declared_once_and_again_changes_nothing(store: Store) -> None:
     first = declare_hospital(store, "east", "raw", SignOff("Mary", "test"))
     assert declare_hospital(store, "east", "raw", SignOff("John", "test")) == first
-    assert find_declared(store, "east") == first
+    assert find_declared_hospital(store, "east") == first
     assert (first.identifiers, first.declared.by, first.key_fingerprint) == ("raw", "Mary", None)
 
 
@@ -25,13 +31,13 @@ def test_what_was_declared_is_never_changed(store: Store) -> None:
     declare_hospital(store, "east", "raw", SignOff("Mary", "test"))
     with pytest.raises(BcdError, match="declared with identifiers `raw` \\(by Mary"):
         declare_hospital(store, "east", "pseudonyms", SignOff("John", "test"))
-    assert find_declared(store, "east").identifiers == "raw"
+    assert find_declared_hospital(store, "east").identifiers == "raw"
 
 
 def test_an_undeclared_hospital_is_answered_with_the_command_and_near_names(store: Store) -> None:
     declare_hospital(store, "northern", "raw", SignOff("Mary", "test"))
     with pytest.raises(BcdError, match=r"bcd hospital declare nothern --identifiers pseudonyms.*northern"):
-        find_declared(store, "nothern")
+        find_declared_hospital(store, "nothern")
 
 
 def test_hospitals_are_listed_by_name(store: Store) -> None:
@@ -45,7 +51,7 @@ def test_names_that_differ_by_case_only_are_one_hospital_and_its_declared_spelli
     with pytest.raises(BcdError, match=r"CHARITE is declared as Charite.* Write Charite"):
         declare_hospital(store, "CHARITE", "raw", SignOff("Mary", "test"))
     with pytest.raises(BcdError, match=r"charite is declared as Charite"):
-        find_declared(store, "charite")
+        find_declared_hospital(store, "charite")
     with pytest.raises(BcdError, match=r"charite is declared as Charite"):
         open_pseudonyms(store, Hospital("charite"))
     assert [record.hospital for record in list_hospitals(store)] == ["Charite"]
@@ -65,12 +71,16 @@ def test_other_kinds_of_identifiers_are_refused(store: Store) -> None:
 
 def test_a_hospital_s_slides_may_be_as_coarse_as_it_is_allowed(store: Store) -> None:
     assert declare_hospital(store, "east", "raw", SignOff("Mary", "test")).coarsest == 1.2
-    assert allow_coarse(store, "east", 2.5, CAMERA).coarsest == find_declared(store, "east").coarsest == 2.5
+    assert (
+        store_coarse_limit(store, "east", 2.5, CAMERA).coarsest
+        == find_declared_hospital(store, "east").coarsest
+        == 2.5
+    )
     for limit in (0.5, 5.1, float("nan")):
         with pytest.raises(BcdError, match="is no limit for slides"):
-            allow_coarse(store, "east", limit, CAMERA)
+            store_coarse_limit(store, "east", limit, CAMERA)
     with pytest.raises(BcdError, match="bcd hospital declare west"):
-        allow_coarse(store, "west", 2.5, CAMERA)
+        store_coarse_limit(store, "west", 2.5, CAMERA)
     with store.read() as connection:
         [row] = connection.execute(sa.select(tables.coarse_limits)).mappings()
     assert (row["hospital"], row["coarsest"], SignOff.of(row)) == ("east", 2.5, CAMERA)

@@ -9,7 +9,7 @@ import pytest
 
 from bcd.errors import BcdError
 from bcd.patches import CELL
-from bcd.store.matching import explain, find_rows, match_rows
+from bcd.store.matching import explain_unmatched_rows, find_matched_rows, match_table_rows
 
 PATCHES = pd.DataFrame(
     [("east", patient, "5", 1 + 50 * i, 1 + 50 * j) for patient in ("00042", "P7") for i in range(6) for j in (8, 9)],
@@ -68,8 +68,8 @@ def _rows(patches: pd.DataFrame, **changes: Any) -> pd.DataFrame:
 def test_the_difference_between_rows_and_patches_is_named(
     rows: pd.DataFrame, cause: str, pair: tuple[str, str] | None
 ) -> None:
-    assert not find_rows(rows, PATCHES).any()
-    found = explain(rows, PATCHES, lambda *_: None)
+    assert not find_matched_rows(rows, PATCHES).any()
+    found = explain_unmatched_rows(rows, PATCHES, lambda *_: None)
     assert pd.Series([found.cause]).str.contains(cause).all(), found.cause
     assert len(found.pairs) == 3
     assert pair is None or found.pairs[0] == pair
@@ -78,16 +78,18 @@ def test_the_difference_between_rows_and_patches_is_named(
 def test_rows_are_found_in_their_order_however_often_they_are_there() -> None:
     rows = _rows(pd.concat([PATCHES.iloc[[3, 3]], PATCHES.iloc[[5]].assign(x=7)]))
     twice = pd.concat([PATCHES, PATCHES])
-    assert find_rows(rows, twice).tolist() == [True, True, False]
+    assert find_matched_rows(rows, twice).tolist() == [True, True, False]
 
 
 def test_none_found_is_refused_and_some_are_counted() -> None:
     rows = _rows(PATCHES, patient="Q")
     with pytest.raises(BcdError, match=r"None of the 24 rows of t.csv names a patch of this delivery"):
-        match_rows("t.csv", "this delivery", rows, PATCHES, is_found=find_rows(rows, PATCHES), call=lambda *_: None)
+        match_table_rows(
+            "t.csv", "this delivery", rows, PATCHES, is_found=find_matched_rows(rows, PATCHES), call=lambda *_: None
+        )
     rows.loc[1:, "patient"] = PATCHES["patient"]
-    match = match_rows(
-        "t.csv", "this delivery", rows, PATCHES, is_found=find_rows(rows, PATCHES), call=lambda *_: None
+    match = match_table_rows(
+        "t.csv", "this delivery", rows, PATCHES, is_found=find_matched_rows(rows, PATCHES), call=lambda *_: None
     )
     assert (match.rows, match.unmatched) == (24, 1)
     assert "line 2: Q_idx5_x1_y401" in match.note
@@ -97,11 +99,15 @@ def test_a_store_without_a_patch_is_said() -> None:
     rows = _rows(PATCHES)
     nothing = PATCHES.iloc[:0]
     with pytest.raises(BcdError, match="There is no patch of east"):
-        match_rows("t.csv", "east", rows, nothing, is_found=find_rows(rows, nothing), call=lambda *_: None)
+        match_table_rows(
+            "t.csv", "east", rows, nothing, is_found=find_matched_rows(rows, nothing), call=lambda *_: None
+        )
 
 
 @pytest.mark.parametrize("meant", ["B2", "C2", "D2"])
 def test_of_several_patients_of_one_number_the_one_that_is_meant_is_named(meant: str) -> None:
     patches = pd.concat([PATCHES.assign(patient=patient) for patient in ("B2", "C2", "D2")])
-    found = explain(_rows(PATCHES.iloc[:12], patient=f"PAT-{meant}"), patches, lambda hospital, identifiers: None)
+    found = explain_unmatched_rows(
+        _rows(PATCHES.iloc[:12], patient=f"PAT-{meant}"), patches, lambda hospital, identifiers: None
+    )
     assert f"(PAT-{meant} in the table, {meant} in the patches' names)" in found.cause

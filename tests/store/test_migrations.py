@@ -19,7 +19,7 @@ from alembic.migration import MigrationContext
 from bcd.settings import Settings, load_settings
 from bcd.store import tables
 from bcd.store.catalog import connect
-from bcd.store.decisions import list_decisions
+from bcd.store.decisions import list_stored_decisions
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
 
@@ -83,7 +83,7 @@ def test_a_populated_catalog_becomes_what_a_new_one_is(settings: Settings, old: 
         assert (SignOff.of(withdrawn), withdrawn["at"]) == (SignOff("not recorded", "r"), NOW)
         assert connection.scalar(sa.select(tables.patches.c.patient)) == "8867"
         assert connection.scalar(sa.select(tables.label_revisions.c.label)) == 1
-    (decision,) = list_decisions(store)
+    (decision,) = list_stored_decisions(store)
     assert (decision.verdict, decision.reasons, decision.evidence) == ("HOLD", ["r"], {"patients": 3})
     assert (decision.kind, decision.sign_off) == ("gate", None)
 

@@ -16,7 +16,7 @@ from bcd.settings import Settings
 from bcd.snapshots.freeze import freeze_snapshot
 from bcd.snapshots.options import SplitOptions
 from bcd.store import tables
-from bcd.store.ledger import LedgerEntry, record_score
+from bcd.store.ledger import LedgerEntry, record_in_ledger
 from bcd.store.patient_list import find_patients
 from bcd.store.sign_off import SignOff
 
@@ -31,7 +31,7 @@ def known(store, store_batch):
     store_batch(["3"], labels=(1,), hospital="west")
     for patient, bundle, status in (("3", "bcd-idc/1", "scored"), ("3", "bcd-idc/2", "scored"), ("4", "x", "failed")):
         entry = LedgerEntry(Hospital("east"), PatientId(patient), bundle, "c" * 64, status, NOW, "scores/x")
-        record_score(store, entry)
+        record_in_ledger(store, entry)
     return store
 
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from bcd.errors import BcdError
 from bcd.settings import Settings, load_settings
 from bcd.store import tables
-from bcd.store.catalog import patiently
+from bcd.store.catalog import retry_while_database_away
 from bcd.store.store import Store, open_store
 
 ROW = {"protocol": "p", "hospital": "h", "patient": "1", "split": "val"}
@@ -47,7 +47,7 @@ def test_an_address_needs_no_driver_in_it(store: Store) -> None:
 def test_a_database_that_comes_back_is_waited_for(postgres, store: Store, stopped: None) -> None:
     back = threading.Timer(1.5, postgres.start)
     back.start()
-    patiently(lambda: _insert(store))
+    retry_while_database_away(lambda: _insert(store))
     back.join()
     with store.read() as connection:
         assert connection.execute(sa.select(tables.splits)).mappings().all() == [ROW]
@@ -56,7 +56,7 @@ def test_a_database_that_comes_back_is_waited_for(postgres, store: Store, stoppe
 def test_a_database_that_stays_away_is_told(store: Store, stopped: None) -> None:
     started = time.monotonic()
     with pytest.raises(BcdError, match=r"away for 1 s.*run the same command again"):
-        patiently(lambda: _insert(store), seconds=1)
+        retry_while_database_away(lambda: _insert(store), seconds=1)
     assert time.monotonic() - started < 5
 
 
@@ -78,7 +78,7 @@ def test_a_database_that_goes_away_in_a_transaction_undoes_it(postgres, store: S
                 postgres.stop()
                 postgres.start()
 
-    patiently(insert)
+    retry_while_database_away(insert)
     assert len(attempts) == 2
     with store.read() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(tables.splits)) == 1
@@ -97,7 +97,7 @@ def test_a_lock_that_was_lost_is_noticed_before_anything_is_written(postgres, st
                 confirm()
                 connection.execute(sa.insert(tables.splits), [ROW])
 
-    patiently(settle)
+    retry_while_database_away(settle)
     assert len(attempts) == 2
 
 

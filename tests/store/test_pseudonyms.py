@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from bcd.errors import BcdError
 from bcd.patches import Hospital, PatchName
 from bcd.store import pseudonyms as module
-from bcd.store.hospitals import declare_hospital, find_declared
-from bcd.store.pseudonyms import Pseudonyms, fingerprint, key_path, open_pseudonyms
+from bcd.store.hospitals import declare_hospital, find_declared_hospital
+from bcd.store.pseudonyms import Pseudonyms, fingerprint_pseudonym_key, key_path, open_pseudonyms
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 
@@ -78,15 +78,17 @@ def test_the_first_use_makes_a_key_that_only_its_owner_reads(store: Store) -> No
     path = store.settings.keys / "pseudonyms.key"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert not path.is_relative_to(store.settings.home)
-    assert find_declared(store, EAST).key_fingerprint == fingerprint(bytes.fromhex(path.read_text()))
+    assert find_declared_hospital(store, EAST).key_fingerprint == fingerprint_pseudonym_key(
+        bytes.fromhex(path.read_text())
+    )
     assert _open(store, EAST).patient("1") == first.patient("1")
     assert _open(store, WEST).patient("1") != first.patient("1")
-    assert find_declared(store, WEST).key_fingerprint == find_declared(store, EAST).key_fingerprint
+    assert find_declared_hospital(store, WEST).key_fingerprint == find_declared_hospital(store, EAST).key_fingerprint
 
 
 def test_a_missing_key_is_never_made_anew(store: Store) -> None:
     _open(store, EAST)
-    known = find_declared(store, EAST).key_fingerprint
+    known = find_declared_hospital(store, EAST).key_fingerprint
     key_path(store.settings).unlink()
     for hospital in (EAST, WEST):  # another hospital's first use would else make one
         with pytest.raises(BcdError, match=f"pseudonyms.key is missing.*{known}.*backup"):
@@ -96,12 +98,12 @@ def test_a_missing_key_is_never_made_anew(store: Store) -> None:
 
 def test_another_key_is_refused_with_both_fingerprints(store: Store) -> None:
     _open(store, EAST)
-    known = find_declared(store, EAST).key_fingerprint
+    known = find_declared_hospital(store, EAST).key_fingerprint
     key_path(store.settings).write_text(KEY.hex())
     for hospital in (EAST, WEST):
-        with pytest.raises(BcdError, match=f"{fingerprint(KEY)}.*{known}.*backup"):
+        with pytest.raises(BcdError, match=f"{fingerprint_pseudonym_key(KEY)}.*{known}.*backup"):
             _open(store, hospital)
-    assert find_declared(store, WEST).key_fingerprint is None
+    assert find_declared_hospital(store, WEST).key_fingerprint is None
 
 
 @pytest.mark.parametrize("text", ["", "zz", "abcd", "é" * 64])
@@ -130,7 +132,7 @@ def test_a_run_killed_between_key_and_fingerprint_is_completed(store: Store, mon
     key = key_path(store.settings).read_text()
     _open(store, EAST)
     assert key_path(store.settings).read_text() == key
-    assert find_declared(store, EAST).key_fingerprint == fingerprint(bytes.fromhex(key))
+    assert find_declared_hospital(store, EAST).key_fingerprint == fingerprint_pseudonym_key(bytes.fromhex(key))
 
 
 def test_a_run_killed_while_writing_the_key_leaves_none(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 from bcd.patches import Hospital, PatientId, SnapshotId
-from bcd.store.decisions import Decision, find_decision, list_decisions, list_looks, record_decision
-from bcd.store.ledger import LedgerEntry, find_score, list_scores, record_score
+from bcd.store.decisions import (
+    Decision,
+    find_stored_decision,
+    list_stored_decisions,
+    list_stored_looks,
+    store_decision,
+)
+from bcd.store.ledger import LedgerEntry, find_in_ledger, list_ledger, record_in_ledger
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 
@@ -31,43 +37,43 @@ ENTRY = LedgerEntry(
 
 
 def test_a_decision_comes_back_as_it_was_made(store: Store) -> None:
-    record_decision(store, DECISION)
-    assert find_decision(store, "retrain-1") == DECISION
-    assert find_decision(store, "retrain-2") is None
+    store_decision(store, DECISION)
+    assert find_stored_decision(store, "retrain-1") == DECISION
+    assert find_stored_decision(store, "retrain-2") is None
 
 
 def test_the_same_key_twice_changes_nothing(store: Store) -> None:
-    record_decision(store, DECISION)
-    record_decision(store, replace(DECISION, verdict="PROMOTE"))
-    record_decision(store, replace(DECISION, key="retrain-2", champion=None))
-    assert [decision.verdict for decision in list_decisions(store)] == ["HOLD", "HOLD"]
-    assert [decision.key for decision in list_decisions(store)] == ["retrain-1", "retrain-2"]
+    store_decision(store, DECISION)
+    store_decision(store, replace(DECISION, verdict="PROMOTE"))
+    store_decision(store, replace(DECISION, key="retrain-2", champion=None))
+    assert [decision.verdict for decision in list_stored_decisions(store)] == ["HOLD", "HOLD"]
+    assert [decision.key for decision in list_stored_decisions(store)] == ["retrain-1", "retrain-2"]
 
 
 def test_a_score_is_found_by_patient_bundle_and_content(store: Store) -> None:
-    record_score(store, ENTRY)
-    found = find_score(store, ENTRY.hospital, ENTRY.patient, "bcd-idc/3", "c1")
+    record_in_ledger(store, ENTRY)
+    found = find_in_ledger(store, ENTRY.hospital, ENTRY.patient, "bcd-idc/3", "c1")
     assert found == ENTRY
-    assert find_score(store, ENTRY.hospital, ENTRY.patient, "bcd-idc/4", "c1") is None
-    assert find_score(store, ENTRY.hospital, ENTRY.patient, "bcd-idc/3", "c2") is None
-    assert find_score(store, Hospital("west"), ENTRY.patient, "bcd-idc/3", "c1") is None
+    assert find_in_ledger(store, ENTRY.hospital, ENTRY.patient, "bcd-idc/4", "c1") is None
+    assert find_in_ledger(store, ENTRY.hospital, ENTRY.patient, "bcd-idc/3", "c2") is None
+    assert find_in_ledger(store, Hospital("west"), ENTRY.patient, "bcd-idc/3", "c1") is None
 
 
 def test_a_failed_attempt_is_listed_and_is_no_score(store: Store) -> None:
-    record_score(store, replace(ENTRY, status="failed", error="No space left."))
-    assert find_score(store, ENTRY.hospital, ENTRY.patient, "bcd-idc/3", "c1") is None
-    record_score(store, ENTRY)
-    assert [entry.status for entry in list_scores(store)] == ["scored", "failed"]
-    assert len(list_scores(store, limit=1)) == 1
+    record_in_ledger(store, replace(ENTRY, status="failed", error="No space left."))
+    assert find_in_ledger(store, ENTRY.hospital, ENTRY.patient, "bcd-idc/3", "c1") is None
+    record_in_ledger(store, ENTRY)
+    assert [entry.status for entry in list_ledger(store)] == ["scored", "failed"]
+    assert len(list_ledger(store, limit=1)) == 1
 
 
 def test_a_person_s_decision_keeps_name_reason_and_kind(store: Store) -> None:
     forced = replace(
         DECISION, key="forced", kind="forced", sign_off=SignOff("Dr Lee", "the audit"), verdict="PROMOTE"
     )
-    record_decision(store, DECISION)
-    record_decision(store, forced)
-    assert list_decisions(store) == [DECISION, forced]
+    store_decision(store, DECISION)
+    store_decision(store, forced)
+    assert list_stored_decisions(store) == [DECISION, forced]
     assert (DECISION.kind, DECISION.by, forced.by) == ("gate", "the gate", "Dr Lee")
     assert forced.promotes
     assert not replace(forced, kind="recheck").promotes
@@ -75,8 +81,8 @@ def test_a_person_s_decision_keeps_name_reason_and_kind(store: Store) -> None:
 
 def test_earlier_looks_at_the_same_gate_patients_are_found(store: Store) -> None:
     seen = replace(DECISION, evidence={"gate_digest": "d"})
-    record_decision(store, seen)
-    record_decision(store, replace(seen, key="other", evidence={"gate_digest": "e"}))
-    record_decision(store, replace(seen, key="word", kind="forced"))
-    record_decision(store, replace(seen, key="again", kind="recheck"))
-    assert [look.key for look in list_looks(store, "d")] == ["retrain-1", "again"]
+    store_decision(store, seen)
+    store_decision(store, replace(seen, key="other", evidence={"gate_digest": "e"}))
+    store_decision(store, replace(seen, key="word", kind="forced"))
+    store_decision(store, replace(seen, key="again", kind="recheck"))
+    assert [look.key for look in list_stored_looks(store, "d")] == ["retrain-1", "again"]

@@ -18,7 +18,7 @@ from bcd.store.pseudonyms import open_pseudonyms
 from bcd.store.revisions import LabelImport, import_labels
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
-from bcd.store.withdrawals import withdraw
+from bcd.store.withdrawals import record_withdrawal
 
 HEADER = "patient,slide,x,y,label\n"
 
@@ -218,7 +218,7 @@ def test_leading_zeros_of_a_raw_hospital_are_named_too(store: Store, store_batch
 
 def test_a_withdrawn_patient_gets_no_labels(store: Store, store_batch, revise) -> None:
     store_batch(["a"], labels=(0,))
-    withdraw(store, "a", hospital="east", sign_off=SignOff("Mary", "a letter"))
+    record_withdrawal(store, "a", hospital="east", sign_off=SignOff("Mary", "a letter"))
     with pytest.raises(BcdError, match="line 2: patient east/a is withdrawn"):
         revise(HEADER + "a,5,1,51,1\n")
     assert _count(store) == 0

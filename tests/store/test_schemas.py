@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from bcd.bundle.rows import read_rows
-from bcd.cli.doctor import examine
+from bcd.bundle.rows import read_registered_versions
+from bcd.cli.doctor import examine_machine
 from bcd.errors import BcdError
 from bcd.search.storage import make_storage
 from bcd.settings import Settings
-from bcd.store.schemas import Library, prefect_database, require_schema, sync_url
+from bcd.store.schemas import Library, prefect_schema_database, require_schema, sync_url
 from bcd.store.store import open_store
-from bcd.tracking.store import own_store
+from bcd.tracking.store import own_mlflow_store
 
 NEWER = "ffffffffffff"
 OLDER = {"mlflow": "451aebb31d03", "optuna": "v2.6.0.a", "prefect": "d76326ed0d06"}
@@ -36,7 +36,7 @@ def make_database(url: str, revision: str) -> None:
 
 def address(settings: Settings, library: Library) -> str:
     of = {"mlflow": f"sqlite:///{settings.mlflow / 'mlflow.db'}", "optuna": settings.study_storage}
-    return of.get(library) or prefect_database(settings)
+    return of.get(library) or prefect_schema_database(settings)
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +86,7 @@ def test_on_postgresql_too_and_its_password_is_not_told(postgres) -> None:
 def test_mlflow_and_optuna_are_asked_before_their_libraries_open_a_database(settings: Settings) -> None:
     for library in ("mlflow", "optuna"):
         make_database(address(settings, library), NEWER)
-    for opens in (own_store, read_rows, make_storage):
+    for opens in (own_mlflow_store, read_registered_versions, make_storage):
         with pytest.raises(BcdError, match=NEWER):
             opens(settings)
 
@@ -111,7 +111,7 @@ def test_the_doctor_tells_of_every_database(settings: Settings) -> None:
     store = open_store(settings)
     with store.write() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
-    faults = " ".join(found.what + found.fix for found in examine(settings) if found.level == "fault")
+    faults = " ".join(found.what + found.fix for found in examine_machine(settings) if found.level == "fault")
     for name in (
         "mlflow.db",
         "optuna.db",

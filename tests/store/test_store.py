@@ -18,7 +18,7 @@ from alembic.script import ScriptDirectory
 from bcd.errors import BcdError
 from bcd.settings import Settings, load_settings
 from bcd.store import tables
-from bcd.store.catalog import engine_name, patiently
+from bcd.store.catalog import name_catalog, retry_while_database_away
 from bcd.store.store import SCHEMA, Store, open_store
 
 
@@ -74,7 +74,7 @@ def test_a_home_that_is_a_file_is_a_sentence_not_a_traceback(tmp_path: Path) -> 
 
 
 def test_a_password_is_never_part_of_a_message() -> None:
-    assert "secret" not in engine_name("postgresql://bcd:secret@db/bcd")
+    assert "secret" not in name_catalog("postgresql://bcd:secret@db/bcd")
 
 
 def test_writers_take_turns_and_each_sees_what_the_last_one_wrote(store: Store) -> None:
@@ -143,7 +143,7 @@ def test_a_fault_of_a_statement_is_not_waited_for(store: Store) -> None:
 
     started = time.monotonic()
     with pytest.raises(sa.exc.DBAPIError, match="no_such_table"):
-        patiently(ask)
+        retry_while_database_away(ask)
     assert time.monotonic() - started < 5
 
 

@@ -7,11 +7,11 @@ from bcd.errors import BcdError
 from bcd.patches import Hospital, PatientId
 from bcd.settings import Settings
 from bcd.store.hospitals import declare_hospital
-from bcd.store.patients import list_patients, patient_patches
+from bcd.store.patients import list_patients, list_stored_patches
 from bcd.store.pseudonyms import open_pseudonyms
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
-from bcd.store.withdrawals import find_snapshots, list_withdrawals, withdraw
+from bcd.store.withdrawals import find_snapshots_of_withdrawn, list_withdrawals, record_withdrawal
 
 EAST = Hospital("east")
 
@@ -23,22 +23,22 @@ def declared(store: Store, store_batch) -> None:
 
 
 def _withdraw(store: Store, patient: str, hospital: str | None = "east"):
-    return withdraw(store, patient, hospital=hospital, sign_off=SignOff("Mary", "a letter"))
+    return record_withdrawal(store, patient, hospital=hospital, sign_off=SignOff("Mary", "a letter"))
 
 
 def test_a_withdrawal_is_recorded_and_twice_is_once(store: Store) -> None:
     first, is_new = _withdraw(store, "8867", None)
     assert is_new
     assert (first.person, first.sign_off) == (("east", "8867"), SignOff("Mary", "a letter"))
-    assert withdraw(store, "8867", hospital="east", sign_off=SignOff("John", "again")) == (first, False)
+    assert record_withdrawal(store, "8867", hospital="east", sign_off=SignOff("John", "again")) == (first, False)
     assert list_withdrawals(store) == [first]
 
 
 def test_nobody_scores_a_withdrawn_patient(store: Store) -> None:
     _withdraw(store, "8867")
     with pytest.raises(BcdError, match=r"east/8867 is withdrawn since .*by Mary"):
-        patient_patches(store, EAST, PatientId("8867"))
-    assert len(patient_patches(store, EAST, PatientId("9999"))) == 2
+        list_stored_patches(store, EAST, PatientId("8867"))
+    assert len(list_stored_patches(store, EAST, PatientId("9999"))) == 2
 
 
 def test_the_list_of_patients_marks_who_is_withdrawn(store: Store) -> None:
@@ -71,5 +71,5 @@ def test_the_snapshots_that_hold_a_patient_are_found_with_their_batches(settings
         folder.mkdir(parents=True)
         rows = [{"hospital": "east", "patient": patient, "batch": f"b{i}"} for i, patient in enumerate(patients)]
         pd.DataFrame(rows).to_parquet(folder / "patches.parquet")
-    found = find_snapshots(settings, [("east", "8867"), ("west", "8867")])  # type: ignore[list-item]
+    found = find_snapshots_of_withdrawn(settings, [("east", "8867"), ("west", "8867")])  # type: ignore[list-item]
     assert found == {("east", "8867"): {"aa": {"b0", "b1"}}, ("west", "8867"): {}}

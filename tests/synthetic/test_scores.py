@@ -11,12 +11,12 @@ from bcd.patches import PatchName, patient_keys
 from bcd.synthetic.scores import (
     PATIENT_SIZES,
     ScoreModel,
-    draw_pair,
+    compute_true_metric,
     draw_patches,
-    draw_scores,
-    population,
-    true_value,
-    with_auroc,
+    draw_score_pair,
+    draw_synthetic_scores,
+    make_synthetic_population,
+    separate_to_auroc,
 )
 
 MODEL = ScoreModel()
@@ -38,20 +38,20 @@ def test_the_sizes_are_those_of_the_development_deliveries() -> None:
 
 def test_sizes_are_as_unequal_as_the_real_ones() -> None:
     assert (len(PATIENT_SIZES), max(PATIENT_SIZES), sum(size < 30 for size in PATIENT_SIZES)) == (230, 1642, 100)
-    sizes = draw_scores(MODEL, 400, seed=0).groupby("patient").size()
+    sizes = draw_synthetic_scores(MODEL, 400, seed=0).groupby("patient").size()
     assert len(sizes) == 400
     assert set(sizes) <= set(PATIENT_SIZES)
 
 
 def test_the_same_seed_draws_the_same_scores() -> None:
-    pd.testing.assert_frame_equal(draw_scores(MODEL, 9, seed=4), draw_scores(MODEL, 9, seed=4))
-    assert not draw_scores(MODEL, 9, seed=5).equals(draw_scores(MODEL, 9, seed=4))
+    pd.testing.assert_frame_equal(draw_synthetic_scores(MODEL, 9, seed=4), draw_synthetic_scores(MODEL, 9, seed=4))
+    assert not draw_synthetic_scores(MODEL, 9, seed=5).equals(draw_synthetic_scores(MODEL, 9, seed=4))
 
 
 def test_patches_lie_on_the_grid_once_and_idc_in_one_piece() -> None:
     from scipy.ndimage import label
 
-    scores = draw_scores(ScoreModel(hospitals=2, prevalence=0.5), 30, seed=2)
+    scores = draw_synthetic_scores(ScoreModel(hospitals=2, prevalence=0.5), 30, seed=2)
     assert not scores.duplicated(["hospital", "patient", "slide", "x", "y"]).any()
     assert set(scores["hospital"]) == {"hospital-1", "hospital-2"}
     pieces = []
@@ -64,7 +64,7 @@ def test_patches_lie_on_the_grid_once_and_idc_in_one_piece() -> None:
 
 
 def test_patients_without_a_tumour_have_no_idc() -> None:
-    scores = draw_scores(ScoreModel(tumour_free=0.5, prevalence=0.9, prevalence_sd=0), 200, seed=1)
+    scores = draw_synthetic_scores(ScoreModel(tumour_free=0.5, prevalence=0.9, prevalence_sd=0), 200, seed=1)
     with_idc = scores.groupby("patient")["label"].max().sum()
     assert 75 < with_idc < 125
 
@@ -97,11 +97,11 @@ def test_the_truth_is_what_very_many_patients_show(model: ScoreModel) -> None:
     }
     assert y.mean() == pytest.approx(model.share, abs=0.01)
     for metric, value in shown.items():
-        assert true_value(model, metric, 0.9) == pytest.approx(value, abs=0.012), metric
+        assert compute_true_metric(model, metric, 0.9) == pytest.approx(value, abs=0.012), metric
 
 
 def test_alike_patients_are_calibrated_by_slope_and_intercept() -> None:
-    logit, idc, none = population(ScoreModel(patient_sd=0, slope_sd=0, slope=0.6, intercept=0.4))
+    logit, idc, none = make_synthetic_population(ScoreModel(patient_sd=0, slope_sd=0, slope=0.6, intercept=0.4))
     felt = (idc > 1e-12) & (none > 1e-12)
     np.testing.assert_allclose(np.log(idc[felt] / none[felt]), 0.6 * logit[felt] + 0.4, atol=1e-3)
 
@@ -117,19 +117,19 @@ def test_patients_resemble_themselves() -> None:
 
 
 def test_a_pair_shares_patches_and_labels_and_part_of_its_noise() -> None:
-    a, b = draw_pair(MODEL, with_auroc(MODEL, 0.9), 60, seed=1, correlation=0.8)
+    a, b = draw_score_pair(MODEL, separate_to_auroc(MODEL, 0.9), 60, seed=1, correlation=0.8)
     key = ["hospital", "patient", "slide", "x", "y", "label"]
     pd.testing.assert_frame_equal(a[key], b[key])
-    pd.testing.assert_frame_equal(a, draw_scores(MODEL, 60, seed=1))
+    pd.testing.assert_frame_equal(a, draw_synthetic_scores(MODEL, 60, seed=1))
     none = a["label"] == 0
     assert 0.7 < np.corrcoef(a.loc[none, "logit"], b.loc[none, "logit"])[0, 1] < 0.9
-    same, twice = draw_pair(MODEL, MODEL, 9, seed=1, correlation=1.0)
+    same, twice = draw_score_pair(MODEL, MODEL, 9, seed=1, correlation=1.0)
     pd.testing.assert_frame_equal(same, twice)
 
 
 def test_a_model_is_found_for_a_wanted_auroc() -> None:
-    assert true_value(with_auroc(MODEL, 0.9), "auroc") == pytest.approx(0.9, abs=1e-5)
+    assert compute_true_metric(separate_to_auroc(MODEL, 0.9), "auroc") == pytest.approx(0.9, abs=1e-5)
 
 
 def test_the_number_of_patients_is_that_of_the_frame() -> None:
-    assert len(set(patient_keys(draw_scores(ScoreModel(hospitals=3), 17, seed=0)))) == 17
+    assert len(set(patient_keys(draw_synthetic_scores(ScoreModel(hospitals=3), 17, seed=0)))) == 17

@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from bcd.synthetic.hospital import cut_slide
+from bcd.synthetic.hospital import cut_drawn_slide
 from bcd.synthetic.nuclei import draw_nuclei, stamp_nuclei
 from bcd.synthetic.options import HospitalOptions
 from bcd.synthetic.patient import Patient, draw_patients
-from bcd.synthetic.slide import Slide, draw_slide
-from bcd.synthetic.texture import fibres, smooth_noise, spread_points
+from bcd.synthetic.slide import Slide, draw_synthetic_slide
+from bcd.synthetic.texture import fibres, smooth_noise, spread_texture_points
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def patient() -> Patient:
 
 @pytest.fixture(scope="module")
 def slide(patient: Patient) -> Slide:
-    return draw_slide(patient)
+    return draw_synthetic_slide(patient)
 
 
 def test_background_is_near_white_and_tissue_is_pink_or_purple(slide: Slide) -> None:
@@ -38,13 +38,13 @@ def test_the_invaded_region_is_darker_in_red_than_the_rest_of_the_tissue(slide: 
 
 def test_a_patient_without_a_tumour_has_no_positive_patch(patient: Patient) -> None:
     free = dataclasses.replace(patient, character=dataclasses.replace(patient.character, tumour=0.0))
-    slide = draw_slide(free)
+    slide = draw_synthetic_slide(free)
     assert not slide.tumour.any()
-    assert {patch.name.label for patch in cut_slide(free, slide)} == {0}
+    assert {patch.name.label for patch in cut_drawn_slide(free, slide)} == {0}
 
 
 def test_patches_are_the_slide_cut_along_the_grid(patient: Patient, slide: Slide) -> None:
-    patches = cut_slide(patient, slide)
+    patches = cut_drawn_slide(patient, slide)
     for patch in patches:
         y, x = patch.name.y - 1, patch.name.x - 1
         assert np.array_equal(patch.pixels, slide.image[y : y + 50, x : x + 50])
@@ -80,7 +80,7 @@ def test_fibres_run_along_their_direction() -> None:
 
 
 def test_spread_points_keep_their_distance_and_lie_inside() -> None:
-    points = spread_points(np.random.default_rng(2), (80, 120), 8, 0.1)
+    points = spread_texture_points(np.random.default_rng(2), (80, 120), 8, 0.1)
     apart = np.hypot(*(points[:, None] - points[None]).transpose(2, 0, 1))
     np.fill_diagonal(apart, np.inf)
     assert apart.min() > 4

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from bcd.bundle.card.facts import gather_facts
+from bcd.bundle.card.facts import gather_card_facts
 from bcd.bundle.registry import Bundle, load_bundle
 from bcd.settings import Settings
 from bcd.tracking import store
-from bcd.tracking.moved import artifacts_address, follow_home
-from bcd.tracking.store import EXPERIMENT, database_url, open_client, start_run
+from bcd.tracking.moved import mlflow_artifacts_address, rewrite_mlflow_addresses
+from bcd.tracking.store import EXPERIMENT, mlflow_database_url, open_client, start_run
 
 PATCHES = np.full((3, 50, 50, 3), 200, np.uint8)
 ADDRESSES = {
@@ -52,7 +52,7 @@ def moved(odd_home: Settings, bundle: Bundle, tmp_path: Path) -> Settings:
 
 def addresses(settings: Settings) -> list[str]:
     """Returns every address of an artifact in MLflow's tables that names a place of bcd's."""
-    url = database_url(settings)
+    url = mlflow_database_url(settings)
     assert url is not None
     with sa.create_engine(url).connect() as connection:
         texts: list[Any] = [
@@ -96,12 +96,12 @@ def test_a_copied_home_works_and_leaves_the_old_one_alone(
 
     here = load_bundle(moved, "1")
     again = register(moved, "green", key="green")
-    gather_facts(moved, here.record, open_client(moved).get_model_version("bcd-idc", "1").run_id)
+    gather_card_facts(moved, here.record, open_client(moved).get_model_version("bcd-idc", "1").run_id)
 
     assert here.score(PATCHES).equals(bundle.score(PATCHES))
     assert [path for path in opened if str(odd_home.home) in path or odd_home.home.as_uri() in path] == []
     assert (again.version, digest(odd_home.home)) == ("2", before)
-    assert all(address.startswith(artifacts_address(moved)) for address in addresses(moved))
+    assert all(address.startswith(mlflow_artifacts_address(moved)) for address in addresses(moved))
 
 
 def test_a_moved_home_works_without_the_old_one(
@@ -122,13 +122,13 @@ def test_a_moved_home_works_without_the_old_one(
 def test_a_home_whose_experiment_was_deleted_for_good_is_followed_by_its_versions(
     odd_home: Settings, bundle: Bundle, moved: Settings
 ) -> None:
-    url = database_url(moved)
+    url = mlflow_database_url(moved)
     assert url is not None
     with sa.create_engine(url).begin() as connection:
         for table in ("tags", "latest_metrics", "metrics", "params", "runs", "experiments"):
             connection.execute(sa.delete(sa.table(table)))
     assert load_bundle(moved, "1").score(PATCHES).equals(bundle.score(PATCHES))
-    assert all(address.startswith(artifacts_address(moved)) for address in addresses(moved))
+    assert all(address.startswith(mlflow_artifacts_address(moved)) for address in addresses(moved))
 
 
 def test_a_home_that_stays_where_it_is_is_not_written(
@@ -142,7 +142,7 @@ def test_a_home_that_stays_where_it_is_is_not_written(
 
 def test_addresses_follow_on_postgresql_too(odd_home: Settings, postgres, tmp_path: Path) -> None:
     url = sa.make_url(postgres.url(postgres.make_database())).set(drivername="postgresql+psycopg")
-    old = artifacts_address(odd_home)
+    old = mlflow_artifacts_address(odd_home)
     written: dict[str, list[str | None]] = {
         "experiments": [old],
         "runs": [f"{old}/a/artifacts", f"{old}-of-somebody-else/b/artifacts"],
@@ -157,8 +157,8 @@ def test_addresses_follow_on_postgresql_too(odd_home: Settings, postgres, tmp_pa
             connection.execute(sa.insert(table), [{"name": EXPERIMENT, column: value} for value in written[name]])
     moved = Settings(home=tmp_path / "moved", mlflow_url=url.render_as_string(hide_password=False))
 
-    follow_home(moved, url, EXPERIMENT)
+    rewrite_mlflow_addresses(moved, url, EXPERIMENT)
 
-    here = artifacts_address(moved)
+    here = mlflow_artifacts_address(moved)
     own = [here, f"{here}/a/artifacts", f"{here}/models/m/artifacts"]
     assert sorted(addresses(moved)) == sorted([*own, f"{old}-of-somebody-else/b/artifacts"])

@@ -16,17 +16,24 @@ from bcd.evaluation.options import EvaluateOptions
 from bcd.networks.architecture import PRESETS
 from bcd.search.records import StudyResult, TrialRecord
 from bcd.settings import Settings
-from bcd.tracking.owner import PROCESS_TAG, has_ended, this_process
-from bcd.tracking.run import flatten
-from bcd.tracking.store import connect, end_killed_runs, experiment_id, open_client, own_store, start_run
+from bcd.tracking.owner import PROCESS_TAG, name_run_owner, run_owner_has_ended
+from bcd.tracking.run import flatten_run_parameters
+from bcd.tracking.store import (
+    connect_mlflow,
+    end_killed_mlflow_runs,
+    experiment_id,
+    open_client,
+    own_mlflow_store,
+    start_run,
+)
 from bcd.training.options import TrainOptions
 
 CONNECT = """
 import sys
 from pathlib import Path
-from bcd.tracking.store import own_store
+from bcd.tracking.store import own_mlflow_store
 from bcd.settings import Settings
-own_store(Settings(home=Path(sys.argv[1])))
+own_mlflow_store(Settings(home=Path(sys.argv[1])))
 """
 
 
@@ -69,22 +76,22 @@ def test_settings_win_over_the_variable_and_both_over_the_own_store(settings, tm
     import mlflow
 
     other = Settings(home=tmp_path / "other")
-    connect(settings)
-    assert mlflow.get_tracking_uri() == own_store(settings)
+    connect_mlflow(settings)
+    assert mlflow.get_tracking_uri() == own_mlflow_store(settings)
     assert "MLFLOW_TRACKING_URI" not in os.environ  # one home's store must not become the next one's
 
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", own_store(settings))
-    connect(other)
-    assert mlflow.get_tracking_uri() == own_store(settings)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", own_mlflow_store(settings))
+    connect_mlflow(other)
+    assert mlflow.get_tracking_uri() == own_mlflow_store(settings)
 
     with pytest.raises(BcdError, match=r"127\.0\.0\.1:9"):
-        connect(settings.model_copy(update={"mlflow_url": "http://127.0.0.1:9"}))
+        connect_mlflow(settings.model_copy(update={"mlflow_url": "http://127.0.0.1:9"}))
 
 
 def test_a_server_that_does_not_answer_is_told_at_once(settings):
     begun = time.monotonic()
     with pytest.raises(BcdError, match=r"http://127.0.0.1:9 does not answer.*bcd up"):
-        connect(settings.model_copy(update={"mlflow_url": "http://127.0.0.1:9"}))
+        connect_mlflow(settings.model_copy(update={"mlflow_url": "http://127.0.0.1:9"}))
     assert time.monotonic() - begun < 5
 
 
@@ -142,7 +149,7 @@ def test_options_are_parameters_by_name(settings, run):
 def test_flat_names_lose_nothing():
     nested = {"levels": [0.8, 0.95], "stages": [{"filters": 16}, {"filters": 32}], "stem": None}
 
-    assert flatten("a", nested) == {
+    assert flatten_run_parameters("a", nested) == {
         "a.levels": "[0.8, 0.95]",
         "a.stages.0.filters": "16",
         "a.stages.1.filters": "32",
@@ -254,18 +261,18 @@ def test_the_run_of_a_killed_process_is_killed_and_no_other(settings, run):
         settings, key="elsewhere", name="on another machine", kind="train", tags={PROCESS_TAG: "there 1 1.0"}
     ):
         assert read(settings, killed).info.status == "RUNNING"
-        assert end_killed_runs(settings) == 1
+        assert end_killed_mlflow_runs(settings) == 1
         assert {each.info.run_name: each.info.status for each in runs(settings, "train")} == {
             "killed": "KILLED",
             "a run": "RUNNING",
             "on another machine": "RUNNING",
         }
-        assert end_killed_runs(settings) == 0
+        assert end_killed_mlflow_runs(settings) == 0
 
 
 def test_a_process_id_that_somebody_else_has_now_is_no_sign_of_life():
-    machine, process, started = this_process().split()
-    assert not has_ended(this_process())
-    assert has_ended(f"{machine} {process} {float(started) - 60:.2f}")
-    assert not has_ended(f"elsewhere {process} {float(started) - 60:.2f}")
-    assert not has_ended("")
+    machine, process, started = name_run_owner().split()
+    assert not run_owner_has_ended(name_run_owner())
+    assert run_owner_has_ended(f"{machine} {process} {float(started) - 60:.2f}")
+    assert not run_owner_has_ended(f"elsewhere {process} {float(started) - 60:.2f}")
+    assert not run_owner_has_ended("")

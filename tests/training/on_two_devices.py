@@ -13,7 +13,7 @@ from bcd.networks.architecture import Architecture
 from bcd.networks.backend import keras
 from bcd.networks.keras_files import load_network
 from bcd.preprocessing.prepared import PreparedSnapshot
-from bcd.training.data import gather_material
+from bcd.training.data import gather_training_material
 from bcd.training.fit import TrainedNetwork, train_network
 from bcd.training.loop import Training
 from bcd.training.options import TrainOptions
@@ -66,7 +66,7 @@ def test_each_has_half_of_every_batch_and_killed_or_not_the_network_is_that_of_o
 
     with pytest.raises(Killed):
         train_network(prepared, plain, two, tmp_path, on_epoch=kill)
-    training = Training(gather_material(prepared, two), plain, two, tmp_path, resident=True)
+    training = Training(gather_training_material(prepared, two), plain, two, tmp_path, resident=True)
     training.learner.make_train_function()
     step, shares = training.learner.train_function, []
 

@@ -13,7 +13,7 @@ from bcd.networks.architecture import PRESETS, Architecture
 from bcd.networks.keras_files import load_network
 from bcd.preprocessing.prepared import PreparedSnapshot
 from bcd.settings import Settings, load_settings
-from bcd.training.ensemble import TrainedEnsemble, describe_ensemble, find_ensemble, train_ensemble
+from bcd.training.ensemble import TrainedEnsemble, describe_ensemble, find_trained_ensemble, train_ensemble
 from bcd.training.fit import train_network
 from bcd.training.options import SINGLE, EnsembleOptions, TrainOptions
 
@@ -70,7 +70,7 @@ def test_a_single_network_lies_where_it_lay_before_there_were_ensembles(
 ) -> None:
     alone, folder = by_seeds.members[0], by_seeds.paths[0].parent
     assert train_ensemble(prepared, tiny, options, SINGLE, folder) == TrainedEnsemble([alone], SINGLE)
-    assert find_ensemble(folder, SINGLE) == TrainedEnsemble([alone], SINGLE)
+    assert find_trained_ensemble(folder, SINGLE) == TrainedEnsemble([alone], SINGLE)
 
 
 def test_an_ensemble_that_was_killed_ends_as_an_undisturbed_one(
@@ -89,12 +89,12 @@ def test_an_ensemble_that_was_killed_ends_as_an_undisturbed_one(
 
     with pytest.raises(KilledError):
         train_ensemble(prepared, tiny, options, SEEDS, tmp_path, on_epoch=kill)
-    assert find_ensemble(tmp_path, SEEDS) is None
+    assert find_trained_ensemble(tmp_path, SEEDS) is None
     found = train_ensemble(prepared, tiny, options, SEEDS, tmp_path, on_epoch=kill)
     assert told == [(1, 1), (1, 2), (2, 1), (2, 2)]
     for path, expected in zip(found.paths, by_seeds.paths, strict=True):
         np.testing.assert_allclose(weights(path), weights(expected), atol=1e-5)
-    assert find_ensemble(tmp_path, SEEDS) == found
+    assert find_trained_ensemble(tmp_path, SEEDS) == found
 
 
 def test_folds_asked_for_twice_are_refused_before_any_epoch(

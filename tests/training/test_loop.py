@@ -17,7 +17,7 @@ from bcd.networks.keras_files import load_network
 from bcd.preprocessing.prepared import PreparedSnapshot
 from bcd.training import resident
 from bcd.training.checkpoint import State
-from bcd.training.data import gather_material, left_out_rows
+from bcd.training.data import find_rows_left_out_of_training, gather_training_material
 from bcd.training.fit import train_network
 from bcd.training.loop import CHECKPOINT, Training
 from bcd.training.options import TrainOptions
@@ -29,7 +29,7 @@ def begin(prepared: PreparedSnapshot, tiny: Architecture, options: TrainOptions,
 
     def begin(resident: bool | None = None, **changed: object) -> Training:
         other = TrainOptions.model_validate({**options.model_dump(), **changed})
-        return Training(gather_material(prepared, other), tiny, other, tmp_path, resident)
+        return Training(gather_training_material(prepared, other), tiny, other, tmp_path, resident)
 
     return begin
 
@@ -44,11 +44,11 @@ def test_patches_on_the_device_train_the_same_network(begin: Any, tmp_path: Path
 
 
 def test_patches_lie_on_a_gpu_that_holds_them_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not resident.fits_on_device(1) or has_gpu()
+    assert not resident.fits_training_on_device(1) or has_gpu()
     monkeypatch.setattr(resident, "has_gpu", lambda: True)
     monkeypatch.setattr(resident, "smallest_gpu_memory", lambda: 1000)
-    assert resident.fits_on_device(400)
-    assert not resident.fits_on_device(401)
+    assert resident.fits_training_on_device(400)
+    assert not resident.fits_training_on_device(401)
 
 
 def test_class_weights_and_patients_sampling_reach_the_steps(begin: Any) -> None:
@@ -81,7 +81,7 @@ def test_mixed_precision_trains_and_ends_in_single_precision(
     from bcd.networks.backend import keras
 
     mixed = options.model_copy(update={"precision": "mixed", "epochs": 2})
-    training = Training(gather_material(prepared, mixed), tiny, mixed, tmp_path)
+    training = Training(gather_training_material(prepared, mixed), tiny, mixed, tmp_path)
     assert {layer.compute_dtype for layer in training.network.layers if "stage" in layer.name} == {"bfloat16"}
     assert keras.config.dtype_policy().name == "float32"
     network = load_network(train_network(prepared, tiny, mixed, tmp_path / "a").path)
@@ -94,7 +94,7 @@ def test_a_fold_is_left_out_whole_and_only_from_the_train_patients(
     parts = []
     for fold in range(3):
         left = options.model_copy(update={"folds": 3, "fold": fold})
-        out, kept = left_out_rows(prepared, left), gather_material(prepared, left)
+        out, kept = find_rows_left_out_of_training(prepared, left), gather_training_material(prepared, left)
         np.testing.assert_array_equal(np.sort(np.concatenate([out, kept.rows])), prepared.rows("train"))
         patients = prepared.snapshot.patches["patient"]
         assert not set(patients.iloc[out]) & set(patients.iloc[kept.rows])
@@ -106,13 +106,13 @@ def test_a_fold_is_left_out_whole_and_only_from_the_train_patients(
 def test_a_fold_without_which_one_class_is_left_is_refused(prepared: PreparedSnapshot, options: TrainOptions) -> None:
     left = options.model_copy(update={"folds": 2})
     out = np.zeros(len(prepared.snapshot.patches), bool)
-    out[left_out_rows(prepared, left)] = True
+    out[find_rows_left_out_of_training(prepared, left)] = True
     is_train = (prepared.snapshot.patches["split"] == "train").to_numpy()
     labels = np.where(is_train & ~out, 0, prepared.snapshot.patches["label"]).astype(np.int8)
     patches = prepared.snapshot.patches.assign(label=labels)
     lacking = dataclasses.replace(prepared, snapshot=dataclasses.replace(prepared.snapshot, patches=patches))
     with pytest.raises(InsufficientEvidenceError, match="Without fold 0 of 2"):
-        gather_material(lacking, left)
+        gather_training_material(lacking, left)
 
 
 def test_too_little_memory_is_told_before_an_epoch_is_spent(

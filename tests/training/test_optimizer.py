@@ -39,9 +39,9 @@ def test_a_gradient_that_is_too_large_steps_as_the_clipped_one() -> None:
 
 @pytest.mark.parametrize("warmup", [0.0, 0.2])
 def test_the_rate_warms_up_and_falls_along_a_cosine(warmup: float) -> None:
-    from bcd.training.optimizer import make_optimizer
+    from bcd.training.optimizer import make_training_optimizer
 
-    optimizer = make_optimizer(TrainOptions(learning_rate=0.01, warmup=warmup), steps=100)
+    optimizer = make_training_optimizer(TrainOptions(learning_rate=0.01, warmup=warmup), steps=100)
     rates = []
     for step in range(101):
         optimizer.iterations.assign(step)
@@ -54,6 +54,8 @@ def test_the_rate_warms_up_and_falls_along_a_cosine(warmup: float) -> None:
 
 
 def test_a_training_of_one_step_has_no_warm_up() -> None:
-    from bcd.training.optimizer import make_optimizer
+    from bcd.training.optimizer import make_training_optimizer
 
-    assert float(make_optimizer(TrainOptions(learning_rate=0.01), steps=1).learning_rate) == pytest.approx(0.01)
+    assert float(make_training_optimizer(TrainOptions(learning_rate=0.01), steps=1).learning_rate) == pytest.approx(
+        0.01
+    )

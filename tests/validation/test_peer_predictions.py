@@ -7,9 +7,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from bcd.evaluation.evaluation import evaluate_scores
-from bcd.evaluation.metrics.compare import compare_scores
+from bcd.evaluation.metrics.compare import compare_metrics
 from bcd.evaluation.options import EvaluateOptions
-from bcd.validation.predictions import read_predictions
+from bcd.validation.predictions import read_prediction_file
 from bcd.validation.result import evaluate_models
 
 FILE = Path(__file__).parents[2].parent / "shared/data/peer-predictions-val.csv"
@@ -46,12 +46,12 @@ def test_one_patient_carries_most_of_the_patches() -> None:
 
 
 def test_the_published_networks_can_be_compared() -> None:
-    difference = compare_scores(read("jm_w32"), read("jm_crop"), EvaluateOptions())["auroc"]
+    difference = compare_metrics(read("jm_w32"), read("jm_crop"), EvaluateOptions())["auroc"]
     assert difference.value == pytest.approx(0.0046, abs=5e-5)
 
 
 def test_the_published_file_is_evaluated_as_it_is() -> None:
-    predictions = read_predictions(FILE)
+    predictions = read_prediction_file(FILE)
     assert predictions.columns == tuple(POOLED)
     scores = {column: predictions.scores(column) for column in predictions.columns}
     validation = evaluate_models(scores, EvaluateOptions(), title="peers", notes=[])

@@ -9,7 +9,7 @@ import pytest
 from bcd.errors import BcdError
 from bcd.evaluation.evaluation import evaluate_scores
 from bcd.evaluation.options import EvaluateOptions
-from bcd.validation.predictions import read_predictions
+from bcd.validation.predictions import read_prediction_file
 from bcd.validation.result import evaluate_models
 
 GOOD = "patient,x,y,label,ours,theirs\n0042,1,51,1,0.9,1\n0042,51,51,0,0.25,0\n7,1,1,0,0,0.5\n"
@@ -26,7 +26,7 @@ def write(tmp_path: Path) -> Callable[[str], Path]:
 
 
 def test_every_other_column_is_a_score(write: Callable[[str], Path]) -> None:
-    predictions = read_predictions(write(GOOD))
+    predictions = read_prediction_file(write(GOOD))
     assert predictions.columns == ("ours", "theirs")
     scores = predictions.scores("ours")
     assert scores["patient"].tolist() == ["0042", "0042", "7"]
@@ -37,9 +37,9 @@ def test_every_other_column_is_a_score(write: Callable[[str], Path]) -> None:
 
 def test_columns_that_are_no_scores_can_be_left_out(write: Callable[[str], Path]) -> None:
     named = write(GOOD.replace("0.9,1", "0.9,who knows"))
-    assert read_predictions(named, ["ours"]).columns == ("ours",)
+    assert read_prediction_file(named, ["ours"]).columns == ("ours",)
     with pytest.raises(BcdError, match="line 2: theirs 'who knows' is not a probability"):
-        read_predictions(named)
+        read_prediction_file(named)
 
 
 @pytest.mark.parametrize(
@@ -59,12 +59,12 @@ def test_columns_that_hold_no_probabilities_are_left_out_and_named(
 ) -> None:
     lines = GOOD.splitlines()
     table = [f"{line},{value}" for line, value in zip(lines, (name, *values), strict=True)]
-    predictions = read_predictions(write("\n".join(table)))
+    predictions = read_prediction_file(write("\n".join(table)))
     assert predictions.columns == ("ours", "theirs")
     assert predictions.left_out == {name: why}
     alone = [",".join([*line.split(",")[:4], line.rpartition(",")[2]]) for line in table]
     with pytest.raises(BcdError, match="no column of probabilities") as raised:
-        read_predictions(write("\n".join(alone)))
+        read_prediction_file(write("\n".join(alone)))
     assert why in str(raised.value)
 
 
@@ -85,7 +85,7 @@ def test_columns_that_hold_no_probabilities_are_left_out_and_named(
     ids=["decimal commas", "tabs", "sep=", "per cent", "headers", "an index of pandas", "file names", "words"],
 )
 def test_several_notations_are_understood(write: Callable[[str], Path], text: str) -> None:
-    predictions = read_predictions(write(text))
+    predictions = read_prediction_file(write(text))
     assert predictions.columns == ("ours", "theirs")
     assert predictions.patches[["patient", "x", "y", "label"]].to_numpy().tolist() == [
         ["0042", 1, 51, 1],
@@ -98,10 +98,10 @@ def test_several_notations_are_understood(write: Callable[[str], Path], text: st
 def test_x_and_y_that_count_otherwise_are_said(write: Callable[[str], Path]) -> None:
     grid = GOOD.replace("0042,1,51", "0042,0,1").replace("0042,51,51", "0042,1,1").replace("7,1,1", "7,0,0")
     with pytest.raises(BcdError, match=r"x '0' is not .* seem to count patches, not pixels"):
-        read_predictions(write(grid))
+        read_prediction_file(write(grid))
     from_0 = GOOD.replace("0042,1,51", "0042,0,50").replace("0042,51,51", "0042,50,50").replace("7,1,1", "7,0,0")
     with pytest.raises(BcdError, match="counted from 0: add 1"):
-        read_predictions(write(from_0))
+        read_prediction_file(write(from_0))
 
 
 def test_a_ranking_the_wrong_way_round_is_said(scores: pd.DataFrame, options: EvaluateOptions) -> None:
@@ -125,7 +125,7 @@ def test_a_ranking_the_wrong_way_round_is_said_of_few_patients_too(
 
 def test_hospital_and_slide_tell_patches_apart(write: Callable[[str], Path]) -> None:
     text = "hospital,patient,slide,x,y,label,ours\neast,1,1,1,1,1,.5\nwest,1,1,1,1,0,.5\neast,1,2,1,1,0,.5\n"
-    predictions = read_predictions(write(text))
+    predictions = read_prediction_file(write(text))
     assert len(predictions.patches) == 3
     assert predictions.given == {"hospital", "slide"}
 
@@ -153,12 +153,12 @@ def test_what_breaks_a_rule_is_named_with_its_line(
     old: str, new: str, message: str, write: Callable[[str], Path]
 ) -> None:
     with pytest.raises(BcdError, match=message):
-        read_predictions(write(GOOD.replace(old, new)))
+        read_prediction_file(write(GOOD.replace(old, new)))
 
 
 def test_more_of_the_same_fault_is_counted(write: Callable[[str], Path]) -> None:
     with pytest.raises(BcdError, match=r"line 2: ours .* \(and 2 more rows\)"):
-        read_predictions(
+        read_prediction_file(
             write(GOOD.replace("0.9", "9").replace("0.25", "-1").replace("0,0,0.5", "0,7,0.5")), ["ours"]
         )
 
@@ -166,19 +166,21 @@ def test_more_of_the_same_fault_is_counted(write: Callable[[str], Path]) -> None
 @pytest.mark.parametrize("text", ["", "\x00\x01", "patient,x,y,label\n1,1,1,1\n"])
 def test_a_file_without_scores_is_refused(text: str, write: Callable[[str], Path]) -> None:
     with pytest.raises(BcdError):
-        read_predictions(write(text))
+        read_prediction_file(write(text))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(BcdError, match="There is no file"):
-        read_predictions(tmp_path / "nowhere.csv")
+        read_prediction_file(tmp_path / "nowhere.csv")
 
 
 def test_predictions_are_evaluated_by_the_same_code(
     scores: pd.DataFrame, options: EvaluateOptions, write: Callable[[str], Path]
 ) -> None:
     columns = ["hospital", "patient", "slide", "x", "y", "label", "probability"]
-    predictions = read_predictions(write(scores[columns].rename(columns={"probability": "ours"}).to_csv(index=False)))
+    predictions = read_prediction_file(
+        write(scores[columns].rename(columns={"probability": "ours"}).to_csv(index=False))
+    )
     own = evaluate_scores(scores, options, snapshot="", split="given")
     assert evaluate_scores(predictions.scores("ours"), options, snapshot="", split="given") == own
 

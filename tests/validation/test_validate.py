@@ -29,13 +29,13 @@ from bcd.settings import Settings
 from bcd.snapshots.freeze import Snapshot, freeze_snapshot
 from bcd.snapshots.options import SplitOptions
 from bcd.snapshots.splits import published_list
-from bcd.store.batches import read_pixels
+from bcd.store.batches import read_batch_pixels
 from bcd.store.hospitals import declare_hospital, list_hospitals
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
 from bcd.store.tables import metadata
-from bcd.validation.model import FileReading, open_model
-from bcd.validation.predictions import Predictions, read_predictions
+from bcd.validation.model import FileReading, open_validated_model
+from bcd.validation.predictions import Predictions, read_prediction_file
 from bcd.validation.validate import evaluate_on_delivery, evaluate_on_protocol, evaluate_predictions
 
 OPTIONS = EvaluateOptions(resamples=100, min_patients=2, min_patches=5)
@@ -96,7 +96,7 @@ def test_the_test_patients_of_its_snapshot_evaluate_a_model(home: Home) -> None:
     assert (evaluation.n_patches, evaluation.n_patients) == (len(test), test["patient"].nunique())
     assert evaluation.per_batch[0].name == test["batch"].iloc[0]
     assert [(pair.first, pair.second) for pair in validation.differences] == [("bcd-idc/1", "bcd-idc/2")]
-    own = open_model(home.store.settings, "1").score(read_pixels(home.store.settings, test))
+    own = open_validated_model(home.store.settings, "1").score(read_batch_pixels(home.store.settings, test))
     np.testing.assert_allclose(scores["bcd-idc/1"]["probability"], own["probability"], atol=1e-6)
 
 
@@ -128,13 +128,13 @@ def test_a_protocol_evaluates_by_the_patients_that_it_lists(home: Home, register
 
 @pytest.mark.parametrize("which", ["models:/bcd-idc/1", "bcd-idc/1", "1"])
 def test_a_bundle_is_named_as_people_name_it(which: str, home: Home) -> None:
-    assert open_model(home.store.settings, which).name == "bcd-idc/1"
+    assert open_validated_model(home.store.settings, which).name == "bcd-idc/1"
 
 
 @pytest.mark.parametrize("which", ["models:/other/1", "models:/bcd-idc", "models:/bcd-idc@nobody", "nowhere.keras"])
 def test_a_model_that_is_not_there_is_an_error(which: str, home: Home) -> None:
     with pytest.raises(BcdError):
-        open_model(home.store.settings, which)
+        open_validated_model(home.store.settings, which)
 
 
 def test_a_file_of_a_network_is_evaluated_and_said_to_be_uncalibrated(home: Home, networks: dict[str, Path]) -> None:
@@ -149,12 +149,14 @@ def test_a_file_of_a_network_is_evaluated_and_said_to_be_uncalibrated(home: Home
 
 def test_an_exported_file_gives_the_scores_of_its_bundle(home: Home, tmp_path: Path) -> None:
     from bcd.bundle.export.export import export_bundle
-    from bcd.bundle.registry import open_folder, require_row
+    from bcd.bundle.registry import open_bundle_folder, require_registered_version
 
-    with open_folder(home.store.settings, require_row(home.store.settings, "1")) as folder:
+    with open_bundle_folder(home.store.settings, require_registered_version(home.store.settings, "1")) as folder:
         export_bundle(folder, "bcd-idc/1", "keras", tmp_path / "bcd.keras")
-    pixels = read_pixels(home.store.settings, home.snapshot.of("test"))
-    exported, bundle = (open_model(home.store.settings, which) for which in (str(tmp_path / "bcd.keras"), "1"))
+    pixels = read_batch_pixels(home.store.settings, home.snapshot.of("test"))
+    exported, bundle = (
+        open_validated_model(home.store.settings, which) for which in (str(tmp_path / "bcd.keras"), "1")
+    )
     np.testing.assert_allclose(exported.score(pixels)["probability"], bundle.score(pixels)["probability"], atol=1e-4)
 
 
@@ -178,15 +180,15 @@ def write_network(file: Path, *, scaled: bool = True, activation: str = "sigmoid
 @pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
 def test_the_answer_of_a_file_of_others_is_its_own(activation: str, home: Home, tmp_path: Path) -> None:
     network = write_network(tmp_path / "theirs.keras", activation=activation)
-    scores = open_model(home.store.settings, str(tmp_path / "theirs.keras")).score(PIXELS)
+    scores = open_validated_model(home.store.settings, str(tmp_path / "theirs.keras")).score(PIXELS)
     np.testing.assert_allclose(scores["probability"], network.predict_on_batch(PIXELS)[:, -1], rtol=1e-4)
 
 
 def test_pixel_values_that_a_file_does_not_show_are_asked_for(home: Home, tmp_path: Path) -> None:
     network = write_network(tmp_path / "theirs.keras", scaled=False)
     with pytest.raises(BcdError, match="--pixels"):
-        open_model(home.store.settings, str(tmp_path / "theirs.keras"))
-    model = open_model(home.store.settings, str(tmp_path / "theirs.keras"), FileReading(pixels="0..1"))
+        open_validated_model(home.store.settings, str(tmp_path / "theirs.keras"))
+    model = open_validated_model(home.store.settings, str(tmp_path / "theirs.keras"), FileReading(pixels="0..1"))
     expected = network.predict_on_batch(PIXELS / 255)[:, 0]
     np.testing.assert_allclose(model.score(PIXELS)["probability"], expected, rtol=1e-4)
 
@@ -194,11 +196,11 @@ def test_pixel_values_that_a_file_does_not_show_are_asked_for(home: Home, tmp_pa
 def test_only_networks_of_bcd_get_prepared_patches_unless_it_is_said(home: Home, tmp_path: Path) -> None:
     sharpened = prepare(PIXELS, PrepareOptions())
     theirs = write_network(tmp_path / "theirs.keras")
-    told = open_model(home.store.settings, str(tmp_path / "theirs.keras"), FileReading(prepared=True))
+    told = open_validated_model(home.store.settings, str(tmp_path / "theirs.keras"), FileReading(prepared=True))
     np.testing.assert_allclose(told.score(PIXELS)["probability"], theirs.predict_on_batch(sharpened)[:, 0], rtol=1e-4)
     own = build_network(PRESETS["compact"])
     own.save(tmp_path / "own.keras")
-    found = open_model(home.store.settings, str(tmp_path / "own.keras")).score(PIXELS)
+    found = open_validated_model(home.store.settings, str(tmp_path / "own.keras")).score(PIXELS)
     np.testing.assert_allclose(found["logit"], own.predict_on_batch(sharpened)[:, 0], rtol=1e-4, atol=1e-5)
 
 
@@ -208,7 +210,7 @@ def test_a_network_of_something_else_is_refused(home: Home, tmp_path: Path) -> N
     file = tmp_path / "other.keras"
     keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)]).save(file)
     with pytest.raises(BcdError, match="takes 8, not RGB patches"):
-        open_model(home.store.settings, str(file))
+        open_validated_model(home.store.settings, str(file))
 
 
 @pytest.mark.parametrize("name", ["a.keras", "a.onnx", "saved"])
@@ -219,13 +221,13 @@ def test_what_is_no_keras_file_is_never_taken_for_a_version(name: str, home: Hom
     else:
         (tmp_path / name).write_bytes(b"\x08")
     with pytest.raises(BcdError, match=rf"{name} is"):
-        open_model(home.store.settings, str(tmp_path / name))
+        open_validated_model(home.store.settings, str(tmp_path / name))
 
 
 def write_predictions(path: Path, patches: pd.DataFrame, **columns: Any) -> Predictions:
     table = patches[["patient", "x", "y", "label"]].assign(theirs=0.5, **columns)
     table.to_csv(path, index=False)
-    return read_predictions(path)
+    return read_prediction_file(path)
 
 
 def test_a_model_is_put_beside_predictions_on_the_same_patches(home: Home, tmp_path: Path) -> None:

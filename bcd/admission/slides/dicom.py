@@ -35,7 +35,7 @@ def begins_as_dicom(head: bytes) -> bool:
     return head[_PREAMBLE:MARK_BYTES] == b"DICM"
 
 
-def group_series(paths: Sequence[Path]) -> tuple[list[list[int]], list[int]]:
+def group_dicom_series(paths: Sequence[Path]) -> tuple[list[list[int]], list[int]]:
     """Groups the DICOM files of a folder by their series.
 
     Returns:
@@ -45,7 +45,7 @@ def group_series(paths: Sequence[Path]) -> tuple[list[list[int]], list[int]]:
     groups: dict[Series, list[int]] = {}
     strays = []
     for place, path in enumerate(paths):
-        series = read_series(path)
+        series = read_dicom_series(path)
         if series is None:
             strays.append(place)
         else:
@@ -53,7 +53,7 @@ def group_series(paths: Sequence[Path]) -> tuple[list[list[int]], list[int]]:
     return [groups[series] for series in sorted(groups)], strays
 
 
-def read_series(path: Path) -> Series | None:
+def read_dicom_series(path: Path) -> Series | None:
     """Reads the series off a DICOM file's header; None where there is none to read."""
     with path.open("rb") as file:
         data = file.read(HEADER_BYTES)

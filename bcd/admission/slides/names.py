@@ -91,10 +91,10 @@ def explain_misfit(path: PurePosixPath) -> str:
     parts = _PARTS.fullmatch(bearer)
     assert parts is not None
     patient, slide = parts["patient"], parts["slide"]
-    return explain_patient(patient) or f'the slide "{slide}" is no number of one to six digits'
+    return explain_slide_patient(patient) or f'the slide "{slide}" is no number of one to six digits'
 
 
-def explain_patient(patient: str) -> str:
+def explain_slide_patient(patient: str) -> str:
     """Says what of a patient's identifier does not follow the grammar; nothing where it does."""
     odd = next((character for character in patient if not re.fullmatch("[A-Za-z0-9-]", character)), None)
     if odd is not None:
@@ -105,7 +105,7 @@ def explain_patient(patient: str) -> str:
     return ""
 
 
-def companions(
+def find_companion_files(
     names: Sequence[str], member: int, name_of: Callable[[int], SlideName | None] | None = None
 ) -> list[int]:
     """Finds the other files that a slide consists of.

@@ -85,7 +85,7 @@ LEAST_SHARE = 0.05
 """A patch holds tissue if this share of its pixels is stained."""
 
 
-def stained_share(patches: NDArray[np.uint8]) -> NDArray[np.float64]:
+def measure_tissue_shares(patches: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Returns the share of stained pixels of each patch.
 
     Args:
@@ -101,8 +101,8 @@ def stained_share(patches: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def holds_tissue(patches: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Returns whether each patch holds tissue, shape (n,); see `stained_share`."""
-    return stained_share(patches) >= LEAST_SHARE
+    """Returns whether each patch holds tissue, shape (n,); see `measure_tissue_shares`."""
+    return measure_tissue_shares(patches) >= LEAST_SHARE
 
 
 __all__ = ["SlideError", "Tiles", "tile_slide"]

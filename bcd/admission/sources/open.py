@@ -34,7 +34,7 @@ class Kind(Enum):
     PICTURE = auto()
 
 
-def find_kind(path: Path) -> Kind:
+def _find_kind(path: Path) -> Kind:
     """Finds what a delivery is; a single slide or picture, which alone goes by its name, is a delivery of one file.
 
     Raises:
@@ -68,7 +68,7 @@ def open_source(path: Path, scratch: Path) -> Iterator[Source]:
         BcdError: It is missing.
         DeliveryError: It is none of these, is damaged or not whole, or is absurd in number or size of what is in it.
     """
-    match find_kind(path):
+    match _find_kind(path):
         case Kind.FOLDER:
             yield DicomNamedSource(FolderSource(path))
         case Kind.PICTURE:
@@ -81,13 +81,13 @@ def open_source(path: Path, scratch: Path) -> Iterator[Source]:
                 yield DicomNamedSource(tar)
 
 
-def list_names(path: Path) -> Iterator[str]:
+def list_delivered_names(path: Path) -> Iterator[str]:
     """Yields the paths of the files in a delivery as far as it is asked for them; unpacks and reads no file.
 
     Raises:
         BcdError: As `open_source`, but of a tar only what shows as far as it is asked.
     """
-    match find_kind(path):
+    match _find_kind(path):
         case Kind.FOLDER:
             yield from (clean_name(name) for name, state in walk(path) if not is_folder(state))
         case Kind.PICTURE:
@@ -96,20 +96,20 @@ def list_names(path: Path) -> Iterator[str]:
             with closing(zips.ZipSource(path)) as source:
                 yield from source.names
         case Kind.TAR:
-            yield from tars.list_names(path)
+            yield from tars.list_tar_names(path)
 
 
-def is_whole(path: Path) -> bool:
+def is_whole_archive(path: Path) -> bool:
     """Whether an archive has its end; True of what is no archive, of which that cannot be seen.
 
     Raises:
-        BcdError: As `find_kind`.
+        BcdError: As `_find_kind`.
     """
-    match find_kind(path):
+    match _find_kind(path):
         case Kind.ZIP:
-            return zips.is_whole(path)
+            return zips.is_whole_zip(path)
         case Kind.TAR:
-            return tars.is_whole(path)
+            return tars.is_whole_tar(path)
         case _:
             return True
 
@@ -127,4 +127,4 @@ def _find_file_kind(path: Path) -> Kind | None:
     if (is_picture or is_patch_of_another_format(path.name)) and archive_kind(head) is None:
         return Kind.PICTURE
     # A zip may have something before it, such as the program that unpacks it.
-    return Kind.ZIP if zips.is_whole(path) else None
+    return Kind.ZIP if zips.is_whole_zip(path) else None

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from bcd.errors import BcdError, UnavailableError
 from bcd.files import partial_folder
-from bcd.progress import Advance, track
+from bcd.progress import Advance, track_progress
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -33,7 +33,7 @@ _PIECE = 8 << 20
 _STAMPS = ("ETag", "etag", "checksum", "mtime", "last_modified", "LastModified", "modified")  # by file system
 
 
-def is_url(text: str) -> bool:
+def is_delivery_url(text: str) -> bool:
     """Whether a delivery is named by a URL rather than a path."""
     return _URL.match(text) is not None
 
@@ -68,15 +68,17 @@ def _fetch(url: str, folder: Path) -> Path:
     places = {name: _place(url, root, name, target) for name in before}
     folders = {parent for place in places.values() for parent in place.parents}
     if len(set(places.values())) < len(places) or not folders.isdisjoint(places.values()):
-        raise BcdError(f"{show_url(url)} holds names that cannot be files beside each other.", "Rename them.")
+        raise BcdError(
+            f"{_hide_credentials(url)} holds names that cannot be files beside each other.", "Rename them."
+        )
     for parent in folders:
         parent.mkdir(parents=True, exist_ok=True)
-    with track(f"Fetching {target.name}", sum(size for size, _ in before.values())) as advance:
+    with track_progress(f"Fetching {target.name}", sum(size for size, _ in before.values())) as advance:
         _fetch_files(system, places, before, advance)
     sizes = {name: place.stat().st_size for name, place in places.items()}
     if sizes != {name: size for name, (size, _) in before.items()} or _list(system, root) != before:
         raise UnavailableError(
-            f"{show_url(url)} changed while it was fetched.", "Ingest it again when all of it is there."
+            f"{_hide_credentials(url)} changed while it was fetched.", "Ingest it again when all of it is there."
         )
     return target
 
@@ -115,7 +117,9 @@ def _place(url: str, root: str, name: str, target: Path) -> Path:
     inner = name.removeprefix(root).removeprefix("/")
     parts = inner.split("/")
     if not name.startswith(root) or "\0" in inner or not {"", ".", ".."}.isdisjoint(parts):
-        raise BcdError(f"{show_url(url)} holds {name!r}, which is no path below it.", "Rename or remove it there.")
+        raise BcdError(
+            f"{_hide_credentials(url)} holds {name!r}, which is no path below it.", "Rename or remove it there."
+        )
     return target.joinpath(*parts)
 
 
@@ -125,7 +129,7 @@ def _name(root: str) -> str:
     return name if name not in {"", ".", ".."} else "delivery"
 
 
-def show_url(text: str) -> str:
+def _hide_credentials(text: str) -> str:
     """Returns a URL, or a text that has one in it, without user, password and query, for messages."""
     return _SECRET.sub("", text)
 
@@ -133,13 +137,13 @@ def show_url(text: str) -> str:
 @contextmanager
 def _explained(url: str) -> Iterator[None]:
     """Turns whatever a file system raises into what a user can fix; each has errors of its own."""
-    shown = show_url(url)
+    shown = _hide_credentials(url)
     try:
         yield
     except BcdError:
         raise
     except Exception as error:
-        name, reason = type(error).__name__, show_url(str(error))
+        name, reason = type(error).__name__, _hide_credentials(str(error))
         match error:
             case ImportError():
                 what, fix = f"needs a package that is missing ({reason})", "Run `pip install 'bcd[remote]'`."

@@ -25,7 +25,7 @@ from bcd.admission.sources.folders import CHUNK, write_whole
 from bcd.admission.sources.hazards import MAX_RATIO, Hazard, clean_name, name_hazard
 from bcd.admission.sources.source import MAX_MEMBERS, UnreadableFileError
 from bcd.errors import BcdError, UnavailableError
-from bcd.progress import track
+from bcd.progress import track_progress
 
 BLOCK = 512
 HARMLESS_TAR = 1 << 30
@@ -100,7 +100,7 @@ def open_tar(path: Path, scratch: Path) -> Iterator[TarSource]:
         BcdError: It is damaged or not whole, or unpacks to an absurd size.
         UnavailableError: There is no room to unpack it.
     """
-    if not is_gzip(path):
+    if not _is_gzip(path):
         with path.open("rb") as file:
             yield TarSource(path, file)
         return
@@ -110,7 +110,7 @@ def open_tar(path: Path, scratch: Path) -> Iterator[TarSource]:
         yield TarSource(path, file)
 
 
-def list_names(path: Path) -> Iterator[str]:
+def list_tar_names(path: Path) -> Iterator[str]:
     """Yields the names in a tar, plain or compressed with gzip, as far as it is asked for them; unpacks no further.
 
     Raises:
@@ -124,7 +124,7 @@ def list_names(path: Path) -> Iterator[str]:
                 yield clean_name(info.name)
 
 
-def is_gzip(path: Path) -> bool:
+def _is_gzip(path: Path) -> bool:
     """Whether a file begins as gzip does."""
     with path.open("rb") as file:
         return file.read(3) == b"\x1f\x8b\x08"
@@ -140,11 +140,11 @@ def is_tar(path: Path) -> bool:
     return True
 
 
-def is_whole(path: Path) -> bool:
+def is_whole_tar(path: Path) -> bool:
     """Whether a tar has its end mark, and its compressed data theirs."""
     size, end = path.stat().st_size, b""
     try:
-        if is_gzip(path):
+        if _is_gzip(path):
             size = 0
             for piece in _unpack(path):
                 size += len(piece)
@@ -159,7 +159,7 @@ def is_whole(path: Path) -> bool:
 
 
 def _open(path: Path) -> IO[bytes]:
-    return cast("IO[bytes]", gzip.open(path)) if is_gzip(path) else path.open("rb")
+    return cast("IO[bytes]", gzip.open(path)) if _is_gzip(path) else path.open("rb")
 
 
 class _Headers:
@@ -264,7 +264,7 @@ def _unpack(path: Path) -> Iterator[bytes]:
         with (
             path.open("rb") as raw,
             gzip.GzipFile(fileobj=raw) as file,
-            track(f"Unpacking {path.name}", size) as advance,
+            track_progress(f"Unpacking {path.name}", size) as advance,
         ):
             seen = 0
             while piece := file.read(CHUNK):

@@ -58,7 +58,7 @@ class End(NamedTuple):
     disk: int
 
 
-def find_end(data: mmap.mmap | bytes) -> End | None:
+def find_zip_end(data: mmap.mmap | bytes) -> End | None:
     """Finds the list of members by the record at a zip's end; None where there is none: it is no whole zip."""
     place = len(data)
     while (place := data.rfind(b"PK\5\6", max(0, len(data) - 65_557), place)) >= 0:
@@ -86,7 +86,7 @@ def _find_zip64(data: mmap.mmap | bytes, place: int) -> tuple[int, int, int, int
     return None
 
 
-def list_members(path: Path, data: mmap.mmap | bytes, end: End) -> tuple[list[str], np.ndarray]:
+def list_zip_members(path: Path, data: mmap.mmap | bytes, end: End) -> tuple[list[str], np.ndarray]:
     """Reads the list of members, folders left out, in the order of their places in the archive.
 
     Args:

@@ -25,7 +25,7 @@ from bcd.admission.sources.source import (
     PackedFileError,
     UnreadableFileError,
 )
-from bcd.admission.sources.zip_listing import NO_FILE, OUTSIDE, OVERLAPS, find_end, list_members
+from bcd.admission.sources.zip_listing import NO_FILE, OUTSIDE, OVERLAPS, find_zip_end, list_zip_members
 
 _STORED, _DEFLATED, _DEFLATE64 = 0, 8, 9
 _METHODS = {1: "Shrink", 6: "Implode", 12: "bzip2", 14: "LZMA", 93: "Zstandard", 95: "xz", 98: "PPMd", 99: "AES"}
@@ -107,17 +107,17 @@ class ZipSource:
         return int(offset + _HEADER.size + name + extra)
 
 
-def is_whole(path: Path) -> bool:
+def is_whole_zip(path: Path) -> bool:
     """Whether a zip has the record that is written last."""
     if not path.stat().st_size:  # cannot be mapped
         return False
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return find_end(data) is not None
+        return find_zip_end(data) is not None
 
 
 def _list(path: Path, descriptor: int) -> tuple[list[str], np.ndarray]:
     with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as data:
-        end = find_end(data)
+        end = find_zip_end(data)
         if end is None:
             if describe_file(path)[0] == "split":
                 raise DeliveryError("split", f"{path} is one part of a zip that was split into several.")
@@ -126,7 +126,7 @@ def _list(path: Path, descriptor: int) -> tuple[list[str], np.ndarray]:
             raise DeliveryError("split", f"{path} is the last of {end.disk + 1} parts of a split zip.")
         if end.shift and data[:4] == b"PK\3\4":
             raise DeliveryError("unreadable", f"{path} is several zips in one, or damaged.")
-        return list_members(path, data, end)
+        return list_zip_members(path, data, end)
 
 
 def _mark(entries: np.ndarray) -> dict[int, Hazard]:

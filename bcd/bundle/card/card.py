@@ -17,15 +17,15 @@ from bcd.bundle.card.sections import (
     Section,
     describe_data,
     list_limits,
-    make_compute,
-    make_protocol,
+    make_compute_section,
+    make_protocol_section,
     make_sections,
 )
 from bcd.bundle.record import BundleRecord
 from bcd.evaluation.evaluation import Evaluation
-from bcd.evaluation.report.figures import describe_picture
+from bcd.evaluation.report.figures import describe_evaluation_picture
 from bcd.evaluation.report.tables import format_estimate, format_percent, threshold_rows
-from bcd.pages import embed_picture, render_page
+from bcd.pages import embed_picture_in_page, render_page
 from bcd.tracking.lookup import MODEL
 from bcd.training.ensemble import describe_ensemble
 
@@ -67,7 +67,7 @@ class Card:
 
 def write_card(facts: CardFacts) -> Card:
     """Writes the card of what the facts are of."""
-    pictures = {describe_picture(name, facts.evaluation): png for name, png in facts.pictures.items()}
+    pictures = {describe_evaluation_picture(name, facts.evaluation): png for name, png in facts.pictures.items()}
     return render_card(
         _shorten(facts), describe_record(facts.record), _headline(facts), make_sections(facts), pictures
     )
@@ -91,7 +91,7 @@ def _shorten(facts: CardFacts) -> str:
         thresholds = threshold_rows(facts.evaluation).without(_NOT_SHORT)
         parts += [f"Test: {headline}.", replace(thresholds, caption="").markdown().strip()]
     parts.append("Limits:\n" + "\n".join(f"- {limit}" for limit in list_limits(facts)))
-    parts += ["\n\n".join(section.text) for section in (make_compute(facts), make_protocol(facts))]
+    parts += ["\n\n".join(section.text) for section in (make_compute_section(facts), make_protocol_section(facts))]
     closing = "The whole card is the artifact `artifacts/bundle/card/card.html` of this model."
     kept, room = [], _LONGEST - len(closing)
     for part in parts:
@@ -102,10 +102,10 @@ def _shorten(facts: CardFacts) -> str:
 
 
 def _headline(facts: CardFacts) -> dict[str, str]:
-    return {} if facts.evaluation is None else make_headline(facts.evaluation)
+    return {} if facts.evaluation is None else make_card_headline(facts.evaluation)
 
 
-def make_headline(evaluation: Evaluation) -> dict[str, str]:
+def make_card_headline(evaluation: Evaluation) -> dict[str, str]:
     """Returns the figures that a reader looks for first, with their intervals."""
     figures = {
         "AUROC, pooled": format_estimate(evaluation.pooled["auroc"]),
@@ -162,6 +162,6 @@ def _to_html(
         "headline": headline,
         "whose": whose,
         "sections": sections,
-        "pictures": [{"src": embed_picture(png, "png"), "alt": said} for said, png in pictures.items()],
+        "pictures": [{"src": embed_picture_in_page(png, "png"), "alt": said} for said, png in pictures.items()],
     }
     return render_page("bcd.bundle.card", "card.html.j2", facts_shown)

@@ -68,7 +68,7 @@ class CardFacts:
     pictures: Mapping[str, bytes]
 
 
-def gather_facts(settings: Settings, record: BundleRecord, run_id: str) -> CardFacts:
+def gather_card_facts(settings: Settings, record: BundleRecord, run_id: str) -> CardFacts:
     """Gathers the facts of a bundle from the registry and the store."""
     client = open_client(settings)
     snapshot = None

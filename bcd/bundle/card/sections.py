@@ -13,12 +13,17 @@ from bcd.bundle.card.facts import CardFacts
 from bcd.bundle.record import BundleRecord
 from bcd.evaluation.evaluation import Evaluation
 from bcd.evaluation.policy.context import Context
-from bcd.evaluation.report.sections import context_table, context_threshold_table, part_table, promise_table
+from bcd.evaluation.report.sections import (
+    certified_policy_table,
+    context_table,
+    context_threshold_table,
+    subgroup_part_table,
+)
 from bcd.evaluation.report.tables import (
     METRIC_NAMES,
     Table,
-    certified_table,
-    describe,
+    certified_threshold_table,
+    describe_evaluation,
     format_estimate,
     format_level,
     format_share,
@@ -26,7 +31,7 @@ from bcd.evaluation.report.tables import (
     threshold_parts,
 )
 from bcd.patches import MICRONS_PER_PIXEL
-from bcd.snapshots.snapshot import count_by
+from bcd.snapshots.snapshot import count_snapshot_by
 from bcd.training.ensemble import describe_ensemble
 
 if TYPE_CHECKING:
@@ -80,7 +85,7 @@ def describe_data(facts: CardFacts) -> str:
     )
 
 
-def make_data(facts: CardFacts) -> Section:
+def _make_data_section(facts: CardFacts) -> Section:
     """Makes the section of the data: counts by split, hospital and batch, with the digests of what they are of."""
     snapshot = facts.snapshot
     if snapshot is None:
@@ -97,12 +102,12 @@ def make_data(facts: CardFacts) -> Section:
     ]
     tables = [_count_table("split", snapshot.counts())]
     if snapshot.patches["hospital"].nunique() > 1:
-        tables.append(_count_table("hospital", count_by(snapshot.patches, "hospital")))
-    tables.append(_count_table("batch", count_by(snapshot.patches, "batch")))
+        tables.append(_count_table("hospital", count_snapshot_by(snapshot.patches, "hospital")))
+    tables.append(_count_table("batch", count_snapshot_by(snapshot.patches, "batch")))
     return Section("Data", text, tables=tables)
 
 
-def make_protocol(facts: CardFacts) -> Section:
+def make_protocol_section(facts: CardFacts) -> Section:
     """Makes the section of the protocol: who is in which split, and how it was evaluated."""
     name, _, held_out = facts.record.protocol.partition(":")
     held = f" The hospital held out: {held_out}." if held_out else ""
@@ -156,14 +161,14 @@ def make_sections(facts: CardFacts) -> list[Section]:
     sections = [
         Section("Intended use", [USE, *INTENDED]),
         _limits(facts),
-        make_data(facts),
-        make_protocol(facts),
+        _make_data_section(facts),
+        make_protocol_section(facts),
         _model(facts),
         *([] if facts.evaluation is None else _results(facts.evaluation)),
         *_certified(facts),
         *make_context(facts.record, facts.evaluation),
     ]
-    return [*sections, make_compute(facts), describe_provenance(facts.record, f"in run {facts.run}")]
+    return [*sections, make_compute_section(facts), describe_provenance(facts.record, f"in run {facts.run}")]
 
 
 def list_limits(facts: CardFacts) -> list[str]:
@@ -263,10 +268,10 @@ def _results(evaluation: Evaluation) -> list[Section]:
         [METRIC_NAMES[name], format_estimate(estimate), format_estimate(evaluation.patient_macro[name])]
         for name, estimate in evaluation.pooled.items()
     ]
-    metrics = Table(describe(evaluation), ["metric", "all patches (pooled)", "mean over patients"], rows)
+    metrics = Table(describe_evaluation(evaluation), ["metric", "all patches (pooled)", "mean over patients"], rows)
     tables = [metrics]
     if len(evaluation.per_hospital) > 1:
-        tables.append(part_table(evaluation.per_hospital, kind="hospital").without(_LEFT_OUT))
+        tables.append(subgroup_part_table(evaluation.per_hospital, kind="hospital").without(_LEFT_OUT))
     kept, well = threshold_parts(evaluation).values()  # together they are wider than a page
     return [
         Section("Results on test patients", tables=tables),
@@ -280,9 +285,9 @@ def _certified(facts: CardFacts) -> list[Section]:
     certified, evaluation = facts.record.policy.certified, facts.evaluation
     if not certified:
         return []
-    tables = [certified_table(certified)]
+    tables = [certified_threshold_table(certified)]
     if evaluation is not None and any(row.found for row in evaluation.certified):
-        tables += [table for table in [promise_table(evaluation.certified)] if table is not None]
+        tables += [table for table in [certified_policy_table(evaluation.certified)] if table is not None]
     return [Section("Thresholds by target error", tables=tables)]
 
 
@@ -291,7 +296,7 @@ def make_context(record: BundleRecord, evaluation: Evaluation | None) -> list[Se
     stage = record.policy.context
     if stage is None:
         return []
-    tables = [certified_table(stage.certified)] if stage.certified else []
+    tables = [certified_threshold_table(stage.certified)] if stage.certified else []
     if evaluation is not None:
         tables += [table for table in (context_table(evaluation), context_threshold_table(evaluation)) if table]
     return [Section("Neighbours, on complete slides", [describe_context(stage)], tables=tables)]
@@ -311,7 +316,7 @@ def _signed(value: float) -> str:
     return f"{'-' if value < 0 else '+'} {abs(value):.3f}"
 
 
-def make_compute(facts: CardFacts) -> Section:
+def make_compute_section(facts: CardFacts) -> Section:
     """Makes the section of what it took to make the bundle."""
     compute = facts.compute
     took = (

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from bcd.bundle.export.runtimes import OUTPUTS, RUNTIMES, Format, Scores
-from bcd.bundle.probes import draw_probes
+from bcd.bundle.probes import draw_bundle_probes
 from bcd.bundle.scorer import load_scorer
 from bcd.bundle.write import load_networks
 from bcd.errors import BcdError
@@ -88,14 +88,14 @@ def export_bundle(bundle: Path, name: str, format: Format, path: Path) -> Export
         BcdError: The format's packages are missing, the bundle cannot be exported, or the file's scores are not the
             bundle's; there is no file then.
     """
-    from bcd.bundle.export.graph import build_graph, on_processor
+    from bcd.bundle.export.graph import build_graph, export_on_processor
 
     runtime = RUNTIMES[format]
     runtime.require(format)
     if path.suffix != runtime.suffix:
         raise BcdError(f"{path} is no name for {format}.", f"Let it end in {runtime.suffix}.")
-    probes = draw_probes(_PROBES)
-    with partial_folder(path.parent) as folder, on_processor():
+    probes = draw_bundle_probes(_PROBES)
+    with partial_folder(path.parent) as folder, export_on_processor():
         scorer = load_scorer(bundle)
         record, expected = scorer.record, scorer.score(probes)
         file = folder / path.name

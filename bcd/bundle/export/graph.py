@@ -135,7 +135,7 @@ def _mean(values: list[KerasTensor], name: str) -> KerasTensor:
 
 
 @contextmanager
-def on_processor() -> Iterator[None]:
+def export_on_processor() -> Iterator[None]:
     """Computes on the processor in the block: a GPU rounds convolutions to ten bits."""
     with keras.device("cpu:0"):
         yield

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bcd.bundle.card.card import Card, make_headline, render_card
+from bcd.bundle.card.card import Card, make_card_headline, render_card
 from bcd.bundle.card.sections import (
     INTENDED,
     USE,
@@ -16,14 +16,14 @@ from bcd.bundle.card.sections import (
 )
 from bcd.bundle.record import BundleRecord, read_record
 from bcd.bundle.released import released_bundle, released_folder
-from bcd.bundle.released.figures import Figures, Yardstick, read_figures
+from bcd.bundle.released.figures import Figures, Yardstick, read_released_figures
 from bcd.bundle.scorer import RECORD
 from bcd.evaluation.evaluation import Evaluation
 from bcd.evaluation.report.tables import (
     METRIC_NAMES,
     NOT_AVAILABLE,
     Table,
-    certified_table,
+    certified_threshold_table,
     format_estimate,
     format_share,
     threshold_parts,
@@ -43,10 +43,10 @@ def write_released_card() -> Card:
     Raises:
         BcdError: This copy of bcd holds none, or none of its figures.
     """
-    record, figures = read_record(released_bundle() / RECORD), read_figures()
+    record, figures = read_record(released_bundle() / RECORD), read_released_figures()
     pictures = {said: (released_folder() / name).read_bytes() for name, said in figures.pictures.items()}
     sentence = _describe(record, figures)
-    headline = make_headline(figures.natural)
+    headline = make_card_headline(figures.natural)
     shown = "; ".join(f"{name} {value}" for name, value in headline.items())
     short = "\n\n".join(
         [
@@ -167,7 +167,7 @@ def _threshold_tables(evaluation: Evaluation) -> list[Table]:
 def _make_certified(record: BundleRecord) -> Section | None:
     if not record.policy.certified:
         return None
-    table = certified_table(record.policy.certified)
+    table = certified_threshold_table(record.policy.certified)
     return Section("Thresholds by target error", tables=[replace(table, caption=f"Out of fold. {table.caption}")])
 
 

@@ -140,7 +140,7 @@ class Figures(_Facts):
     pictures: dict[str, str] = {}
 
 
-def read_figures(folder: Path | None = None) -> Figures:
+def read_released_figures(folder: Path | None = None) -> Figures:
     """Reads the figures of the released model.
 
     Args:

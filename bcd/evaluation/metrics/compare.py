@@ -13,9 +13,9 @@ import numpy as np
 
 from bcd.errors import BcdError
 from bcd.evaluation.metrics.estimates import Difference
-from bcd.evaluation.metrics.intervals import Array, Interval, interval, value_of
-from bcd.evaluation.metrics.metrics import Resampled, basis, leverage_of
-from bcd.evaluation.metrics.sample import read_sample
+from bcd.evaluation.metrics.intervals import Array, Interval, interval, metric_of_sample
+from bcd.evaluation.metrics.metrics import Resampled, basis, measure_leverage
+from bcd.evaluation.metrics.sample import make_evaluation_sample
 from bcd.evaluation.options import EvaluateOptions
 from bcd.patches import CELL, SLIDE
 
@@ -26,7 +26,7 @@ COMPARED = ("auroc", "accuracy", "recall", "specificity", "brier")
 """Metrics that two models are compared on; for brier, less is better."""
 
 
-def compare_scores(a: pd.DataFrame, b: pd.DataFrame, options: EvaluateOptions) -> dict[str, Difference]:
+def compare_metrics(a: pd.DataFrame, b: pd.DataFrame, options: EvaluateOptions) -> dict[str, Difference]:
     """Compares two score frames of the same patches, in any order of rows.
 
     Args:
@@ -42,8 +42,8 @@ def compare_scores(a: pd.DataFrame, b: pd.DataFrame, options: EvaluateOptions) -
     """
     a, b = _by_key(a), _by_key(b)
     _require_same_patches(a, b)
-    first = Resampled.of(read_sample(a), options)
-    second = Resampled.of(read_sample(b), options)
+    first = Resampled.of(make_evaluation_sample(a), options)
+    second = Resampled.of(make_evaluation_sample(b), options)
     same = bool(np.array_equal(first.sample.probability, second.sample.probability))
     return {metric: _difference(metric, first, second, same) for metric in COMPARED}
 
@@ -52,12 +52,12 @@ def _difference(metric: str, a: Resampled, b: Resampled, same: bool) -> Differen
     def statistic(weights: Array) -> Array:
         return b.values(metric, weights) - a.values(metric, weights)
 
-    value = value_of(statistic, len(a.sample.patients))
+    value = metric_of_sample(statistic, len(a.sample.patients))
     patches: Array = basis(metric, a.tallies)
     n_patches, n_patients = int(patches.sum()), int(np.count_nonzero(patches))
     ends: Interval = (None, None, 0)
     if n_patches >= a.options.min_patches and n_patients >= a.options.min_patients and not np.isnan(value):
-        leverage = leverage_of(metric, a.tallies)
+        leverage = measure_leverage(metric, a.tallies)
         ends = interval(statistic, a.weights, leverage, a.options, n_patients=n_patients, signed=True)
     low, high, dropped = (0.0, 0.0, 0) if same and ends[0] is not None else ends
     return Difference(

@@ -75,7 +75,7 @@ _ALIKE = 0.1
 _ROWS = 256  # of weights at a time, to bound memory
 
 
-def value_of(statistic: Statistic, n_patients: int) -> float:
+def metric_of_sample(statistic: Statistic, n_patients: int) -> float:
     """Returns a statistic on the sample itself: every patient once."""
     return float(statistic(np.ones((1, n_patients)))[0])
 
@@ -107,7 +107,7 @@ def interval(
     n_patients = int(np.count_nonzero(leverage)) if n_patients is None else n_patients
     if n_patients < 2:
         return None, None, 0
-    value = value_of(statistic, len(leverage))
+    value = metric_of_sample(statistic, len(leverage))
     if options.interval == "jackknife":
         error = standard_error(statistic, leverage)
         dropped = 0
@@ -132,7 +132,7 @@ def standard_error(statistic: Statistic, leverage: Array) -> float:
     """
     n = len(leverage)
     without = np.concatenate([statistic(rows) for rows in _leave_one_out(n)])
-    change = without - value_of(statistic, n)
+    change = without - metric_of_sample(statistic, n)
     counts = leverage > 0
     if np.isnan(change[counts]).any():
         return float("nan")

@@ -19,18 +19,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcd.evaluation.metrics.estimates import Estimate
-from bcd.evaluation.metrics.intervals import Array, Statistic, draw_resamples, interval, value_of
+from bcd.evaluation.metrics.intervals import Array, Statistic, draw_resamples, interval, metric_of_sample
 from bcd.evaluation.metrics.ranking import (
     Steps,
     auroc,
     average_precision,
     concordance,
-    count_steps,
+    count_ranking_steps,
     divide,
     precision_by_patient,
 )
 from bcd.evaluation.metrics.sample import Sample
-from bcd.evaluation.metrics.tallies import Tallies, tally
+from bcd.evaluation.metrics.tallies import Tallies, tally_by_patient
 from bcd.evaluation.options import EvaluateOptions
 
 Formula = Callable[[Tallies], Array]
@@ -79,7 +79,7 @@ def basis(metric: str, t: Tallies) -> Array:
     return denominators.get(metric, t.n)
 
 
-def leverage_of(metric: str, t: Tallies) -> Array:
+def measure_leverage(metric: str, t: Tallies) -> Array:
     """How much each patient counts in a metric, in patches, shape (patients,).
 
     In a metric of both classes it is the mean of the patient's shares of them: a patient of one class counts too.
@@ -114,7 +114,7 @@ def make_estimate(
             shape (patients,).
     """
     n_patches, n_patients = int(patches.sum()), int(np.count_nonzero(patches))
-    value = value_of(statistic, weights.shape[1])
+    value = metric_of_sample(statistic, weights.shape[1])
     if np.isnan(value) or n_patches < options.min_patches or n_patients < options.min_patients:
         return Estimate(value=None, low=None, high=None, n_patches=n_patches, n_patients=n_patients)
     counts = np.asarray(patches if leverage is None else leverage, dtype=np.float64)
@@ -136,12 +136,12 @@ class Resampled:
     def of(cls, sample: Sample, options: EvaluateOptions) -> Resampled:
         """Counts once what every metric then shares."""
         weights = draw_resamples(len(sample.patients), options)
-        return cls(sample, tally(sample), concordance(sample), weights, options)
+        return cls(sample, tally_by_patient(sample), concordance(sample), weights, options)
 
     @cached_property
     def steps(self) -> Steps:
         """The patches by falling probability."""
-        return count_steps(self.sample)
+        return count_ranking_steps(self.sample)
 
     def values(self, metric: str, weights: Array) -> Array:
         """Returns a metric over all patches, for each row of weights."""
@@ -169,7 +169,7 @@ class Resampled:
         def statistic(weights: Array) -> Array:
             return self.values(metric, weights)
 
-        leverage = leverage_of(metric, self.tallies)
+        leverage = measure_leverage(metric, self.tallies)
         return make_estimate(statistic, self.weights, basis(metric, self.tallies), self.options, leverage=leverage)
 
     def patient_macro(self) -> dict[str, Estimate]:

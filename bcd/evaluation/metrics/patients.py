@@ -24,7 +24,7 @@ from bcd.evaluation.metrics.estimates import Estimate
 from bcd.evaluation.metrics.intervals import Array, Statistic
 from bcd.evaluation.metrics.metrics import Resampled, make_estimate, ratio
 from bcd.evaluation.metrics.ranking import divide
-from bcd.evaluation.metrics.tallies import tally
+from bcd.evaluation.metrics.tallies import tally_by_patient
 from bcd.evaluation.outcome import OUTCOMES, Outcome, decide_outcome
 from bcd.patches import PATCH_PIXELS
 
@@ -63,7 +63,7 @@ class Pieces:
         return 2 * self.shared / both if both else None
 
 
-def find_pieces(scores: pd.DataFrame, sample: Sample, called: NDArray[np.bool_]) -> list[Pieces | None]:
+def find_largest_pieces(scores: pd.DataFrame, sample: Sample, called: NDArray[np.bool_]) -> list[Pieces | None]:
     """Finds each patient's largest pieces.
 
     Args:
@@ -171,7 +171,7 @@ class PatientFacts:
     outcomes: list[Outcome]
 
 
-def find_facts(resampled: Resampled, scores: pd.DataFrame) -> PatientFacts:
+def find_patient_figures(resampled: Resampled, scores: pd.DataFrame) -> PatientFacts:
     """Finds each patient's figures.
 
     Args:
@@ -185,7 +185,7 @@ def find_facts(resampled: Resampled, scores: pd.DataFrame) -> PatientFacts:
         true_burden=t.positive / t.n,
         burden=probability / t.n,
         dice=divide(2 * t.tp, 2 * t.tp + t.fp + t.fn),
-        pieces=find_pieces(scores, sample, is_idc(sample.probability)) if placed else [None] * len(t.n),
+        pieces=find_largest_pieces(scores, sample, is_idc(sample.probability)) if placed else [None] * len(t.n),
         outcomes=_outcomes(resampled),
     )
 
@@ -229,7 +229,7 @@ def count_outcomes(outcomes: list[Outcome], has_idc: NDArray[np.bool_]) -> dict[
 
 def _outcomes(resampled: Resampled) -> list[Outcome]:
     rule = resampled.options.outcome
-    confident = tally(resampled.sample, is_confident(resampled.sample.probability, rule.level))
+    confident = tally_by_patient(resampled.sample, is_confident(resampled.sample.probability, rule.level))
     counts = zip(confident.tp + confident.fp, confident.n, resampled.tallies.n, strict=True)
     return [
         decide_outcome(confident_idc=int(idc), confident=int(confident), patches=int(patches), rule=rule)

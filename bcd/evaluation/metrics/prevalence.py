@@ -23,10 +23,10 @@ from pydantic import BaseModel, ConfigDict
 from bcd.evaluation.calls import is_confident
 from bcd.evaluation.metrics.estimates import Estimate
 from bcd.evaluation.metrics.intervals import Array, Statistic
-from bcd.evaluation.metrics.metrics import Resampled, basis, leverage_of, make_estimate, ratio
+from bcd.evaluation.metrics.metrics import Resampled, basis, make_estimate, measure_leverage, ratio
 from bcd.evaluation.metrics.ranking import divide
 from bcd.evaluation.metrics.sample import Sample
-from bcd.evaluation.metrics.tallies import Tallies, tally
+from bcd.evaluation.metrics.tallies import Tallies, tally_by_patient
 from bcd.options import Probability
 
 
@@ -92,7 +92,7 @@ def at_prevalence(resampled: Resampled, prevalence: float) -> AtPrevalence:
 
 def _leverage(t: Tallies) -> Array:
     """How much each patient counts where classes have weights: the mean of its shares of both, where both are."""
-    both = leverage_of("balanced_accuracy", t)
+    both = measure_leverage("balanced_accuracy", t)
     return both if both.any() else t.n
 
 
@@ -145,7 +145,7 @@ def _average_precision(sample: Sample, prevalence: float) -> Statistic:
 
 def _level(resampled: Resampled, level: Probability, prevalence: float) -> LevelAtPrevalence:
     everything = resampled.tallies
-    confident = tally(resampled.sample, is_confident(resampled.sample.probability, level))
+    confident = tally_by_patient(resampled.sample, is_confident(resampled.sample.probability, level))
     p = prevalence
 
     def estimate(formula: Callable[[Tallies, Array, Array], Array], patches: Array, of: Tallies) -> Estimate:

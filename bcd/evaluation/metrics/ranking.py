@@ -85,7 +85,7 @@ class Steps:
     tied: NDArray[np.bool_]
 
 
-def count_steps(sample: Sample, most: int = 4096) -> Steps:
+def count_ranking_steps(sample: Sample, most: int = 4096) -> Steps:
     """Counts a sample's patches by patient and step.
 
     Args:
@@ -118,7 +118,7 @@ def average_precision(steps: Steps, weights: Array) -> Array:
     by some 1e-6 at 4,096 steps of 277,524 patches.
 
     Args:
-        steps: What `count_steps` counted.
+        steps: What `count_ranking_steps` counted.
         weights: How often each patient is in each resample, shape (resamples, patients).
 
     Returns:

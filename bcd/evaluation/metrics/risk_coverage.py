@@ -96,7 +96,7 @@ class Steps:
 
 def risk_coverage(resampled: Resampled) -> RiskCoverage:
     """Makes the curve of a sample, and its areas with intervals by patient."""
-    steps = make_steps(resampled.sample)
+    steps = make_confidence_steps(resampled.sample)
     patches, options = resampled.tallies.n, resampled.options
     coverage = steps.confident.sum(axis=0) / patches.sum()
     shown = np.unique(np.searchsorted(coverage, np.arange(1, POINTS + 1) / POINTS - 1e-9).clip(max=len(coverage) - 1))
@@ -116,7 +116,7 @@ def risk_coverage(resampled: Resampled) -> RiskCoverage:
     )
 
 
-def make_steps(sample: Sample, steps: int = STEPS) -> Steps:
+def make_confidence_steps(sample: Sample, steps: int = STEPS) -> Steps:
     """Counts what is confident and wrong from each confidence on.
 
     Args:

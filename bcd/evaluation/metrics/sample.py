@@ -68,7 +68,7 @@ class Sample:
         )
 
 
-def read_sample(scores: pd.DataFrame) -> Sample:
+def make_evaluation_sample(scores: pd.DataFrame) -> Sample:
     """Reads the columns hospital, patient, label and probability of a score frame.
 
     Raises:

@@ -82,7 +82,7 @@ class Tallies:
         return bins[..., :BINS], bins[..., BINS : 2 * BINS], bins[..., 2 * BINS :]
 
 
-def tally(sample: Sample, keep: NDArray[np.bool_] | None = None) -> Tallies:
+def tally_by_patient(sample: Sample, keep: NDArray[np.bool_] | None = None) -> Tallies:
     """Sums a sample by patient.
 
     Args:
@@ -98,7 +98,7 @@ def tally(sample: Sample, keep: NDArray[np.bool_] | None = None) -> Tallies:
         return np.bincount(patient, weights=values, minlength=n_patients).astype(np.float64)
 
     def by_bin(values: NDArray[Any]) -> Array:
-        cell = patient * BINS + bin_of(p)
+        cell = patient * BINS + _find_bin(p)
         sums = np.bincount(cell, weights=values, minlength=n_patients * BINS)
         return sums.reshape(n_patients, BINS).astype(np.float64)
 
@@ -108,6 +108,6 @@ def tally(sample: Sample, keep: NDArray[np.bool_] | None = None) -> Tallies:
     return Tallies(np.concatenate([np.stack(columns, axis=1), *blocks], axis=1))
 
 
-def bin_of(probability: Array) -> NDArray[np.intp]:
+def _find_bin(probability: Array) -> NDArray[np.intp]:
     """Returns the bin of each probability; the last bin includes 1."""
     return np.minimum((probability * BINS).astype(np.intp), BINS - 1)

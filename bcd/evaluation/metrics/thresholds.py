@@ -13,7 +13,7 @@ from bcd.evaluation.calls import is_confident
 from bcd.evaluation.metrics.estimates import Estimate
 from bcd.evaluation.metrics.intervals import Array
 from bcd.evaluation.metrics.metrics import Resampled, make_estimate, ratio
-from bcd.evaluation.metrics.tallies import tally
+from bcd.evaluation.metrics.tallies import tally_by_patient
 from bcd.options import Probability
 
 
@@ -70,7 +70,7 @@ def threshold_row(resampled: Resampled, level: Probability) -> ThresholdRow:
         resampled: The sample.
         level: Confidence from which a patch counts as confident, in [0.5, 1].
     """
-    confident = tally(resampled.sample, is_confident(resampled.sample.probability, level))
+    confident = tally_by_patient(resampled.sample, is_confident(resampled.sample.probability, level))
     everything = resampled.tallies
     squares = float((confident.n**2).sum())
 

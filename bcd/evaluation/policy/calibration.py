@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict
 
 from bcd.errors import BcdError, InsufficientEvidenceError
-from bcd.evaluation.folds import deal_folds
+from bcd.evaluation.folds import deal_evaluation_folds
 
 _LOOSE = 1e9  # a penalty that settles the slope where all logits are equal, too weak to be felt elsewhere
 
@@ -132,7 +132,7 @@ def cross_fit(
         BcdError: A logit is not finite.
     """
     x, y = np.asarray(logits, dtype=np.float64), np.asarray(labels)
-    fold = deal_folds(patients, folds)
+    fold = deal_evaluation_folds(patients, folds)
     probability = np.empty(len(x))
     for held_out in np.unique(fold):
         mine = fold == held_out

@@ -91,7 +91,7 @@ class CertifiedThreshold(BaseModel):
         return f"not certifiable with {self.n_patients} patients ({reason})"
 
 
-def certify(target: float, by_patient: ByPatient, n_patches: int, confidence: float) -> CertifiedThreshold:
+def certify_threshold(target: float, by_patient: ByPatient, n_patches: int, confidence: float) -> CertifiedThreshold:
     """Finds the smallest threshold that keeps the error at or under `target`, if one can be certified.
 
     Args:
@@ -142,7 +142,9 @@ def certify_targets(
         errors = np.bincount(patient[confident & wrong], minlength=len(names))
         return errors.astype(np.float64), np.bincount(patient[confident], minlength=len(names)).astype(np.float64)
 
-    return tuple(certify(target, by_patient, len(p), options.confidence) for target in options.target_errors)
+    return tuple(
+        certify_threshold(target, by_patient, len(p), options.confidence) for target in options.target_errors
+    )
 
 
 def threshold_sequence(target: float) -> list[float]:

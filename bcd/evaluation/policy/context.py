@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from bcd.errors import InsufficientEvidenceError
-from bcd.evaluation.folds import deal_folds
+from bcd.evaluation.folds import deal_evaluation_folds
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy.calibration import Calibrator, fit_calibrator, maximise_likelihood, platt_targets, sigmoid
 from bcd.evaluation.policy.certified import CertifiedThreshold, certify_targets
@@ -180,7 +180,7 @@ def cross_fit_context(scores: pd.DataFrame, *, folds: int) -> NDArray[np.float64
     Returns:
         NaN where the slide is not complete, or the patients of the other folds do not suffice.
     """
-    fold = deal_folds(patient_keys(scores), folds)
+    fold = deal_evaluation_folds(patient_keys(scores), folds)
     probability = np.full(len(scores), np.nan)
     complete = scores["complete"].to_numpy(bool)
     for held_out in np.unique(fold[complete]):

@@ -18,9 +18,9 @@ from bcd.evaluation.evaluation import Evaluation
 from bcd.evaluation.metrics.estimates import Estimate
 from bcd.evaluation.metrics.intervals import Array, draw_resamples
 from bcd.evaluation.metrics.ranking import divide
-from bcd.evaluation.metrics.sample import Sample, read_sample
+from bcd.evaluation.metrics.sample import Sample, make_evaluation_sample
 from bcd.evaluation.options import EvaluateOptions
-from bcd.evaluation.report.tables import METRIC_NAMES, describe, format_estimate, format_level
+from bcd.evaluation.report.tables import METRIC_NAMES, describe_evaluation, format_estimate, format_level
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +39,7 @@ def draw_risk_coverage(evaluation: Evaluation, path: Path) -> None:
     """
     curve = evaluation.selective
     points = [point for point in curve.points if point.risk.value is not None]
-    with page(path, title="Risk and coverage", note=describe(evaluation), size=(7.2, 4.2)) as figure:
+    with page(path, title="Risk and coverage", note=describe_evaluation(evaluation), size=(7.2, 4.2)) as figure:
         axes = figure.subplots()
         areas = f"AURC {format_estimate(curve.aurc)}\nAUGRC {format_estimate(curve.augrc)}"
         axes.plot(
@@ -161,9 +161,9 @@ def _read_at(kind: Kind, x: Array, y: Array) -> Array:
 
 def draw_roc_and_precision(scores: pd.DataFrame, evaluation: Evaluation, path: Path) -> None:
     """Draws the ROC and the precision-recall curve with their bands, and without the largest patient."""
-    sample = read_sample(scores)
+    sample = make_evaluation_sample(scores)
     rest = sample.without(sample.largest) if evaluation.without_largest else None
-    with page(path, title="ROC and precision-recall", note=describe(evaluation), size=(8.4, 4)) as figure:
+    with page(path, title="ROC and precision-recall", note=describe_evaluation(evaluation), size=(8.4, 4)) as figure:
         panels = figure.subplots(1, 2)
         kinds: tuple[tuple[Kind, str], ...] = (("roc", "auroc"), ("pr", "auprc"))
         for axes, (kind, metric) in zip(panels, kinds, strict=True):

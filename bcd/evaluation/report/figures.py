@@ -15,7 +15,13 @@ from bcd.evaluation.metrics.estimates import Estimate
 from bcd.evaluation.report.curves import draw_risk_coverage, draw_roc_and_precision
 from bcd.evaluation.report.forest import draw_patients
 from bcd.evaluation.report.reliability import draw_confusion, draw_reliability
-from bcd.evaluation.report.tables import METRIC_NAMES, NOT_AVAILABLE, describe, format_estimate, format_level
+from bcd.evaluation.report.tables import (
+    METRIC_NAMES,
+    NOT_AVAILABLE,
+    describe_evaluation,
+    format_estimate,
+    format_level,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +46,7 @@ _FIGURES = {
 """Pooled figures that tell in words what a picture shows."""
 
 
-def describe_picture(name: str, evaluation: Evaluation | None) -> str:
+def describe_evaluation_picture(name: str, evaluation: Evaluation | None) -> str:
     """Says what a picture shows, with its chief figures where the evaluation is known."""
     if evaluation is None or name not in _FIGURES:
         return PICTURES[name]
@@ -48,7 +54,7 @@ def describe_picture(name: str, evaluation: Evaluation | None) -> str:
     return f"{PICTURES[name]}; over all patches: {', '.join(figures)}"
 
 
-def draw_figures(scores: pd.DataFrame, evaluation: Evaluation, folder: Path) -> dict[str, Path]:
+def draw_evaluation(scores: pd.DataFrame, evaluation: Evaluation, folder: Path) -> dict[str, Path]:
     """Draws every picture of an evaluation into `folder`.
 
     Args:
@@ -75,7 +81,7 @@ def draw_thresholds(evaluation: Evaluation, path: Path) -> None:
     with page(
         path,
         title="How many patches are confident, and how accurate they are",
-        note=describe(evaluation),
+        note=describe_evaluation(evaluation),
         size=(7.2, 5),
     ) as figure:
         above, below = figure.subplots(2, 1, sharex=True)

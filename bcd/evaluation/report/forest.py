@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bcd.charts import BLUE, INK, MUTED, page
 from bcd.evaluation.evaluation import Evaluation, PatientRow
 from bcd.evaluation.metrics.estimates import Difference, Estimate
-from bcd.evaluation.report.tables import METRIC_NAMES, NOT_AVAILABLE, describe
+from bcd.evaluation.report.tables import METRIC_NAMES, NOT_AVAILABLE, describe_evaluation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +26,7 @@ def draw_patients(evaluation: Evaluation, path: Path) -> None:
     subgroups = _subgroups(evaluation)
     names = [*subgroups, *(f"{row.hospital}/{row.patient}  ({row.patches:,})" for row in shown)]
     height = 1.0 + 0.17 * len(names)
-    with page(path, title=title, note=describe(evaluation), size=(7.2, height)) as figure:
+    with page(path, title=title, note=describe_evaluation(evaluation), size=(7.2, height)) as figure:
         panels = figure.subplots(1, 2, sharey=True)
         for axes, metric in zip(panels, ("auroc", "accuracy"), strict=True):
             for y, estimates in enumerate(subgroups.values()):

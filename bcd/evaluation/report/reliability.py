@@ -14,11 +14,11 @@ from bcd.evaluation.metrics.estimates import Estimate
 from bcd.evaluation.metrics.intervals import draw_resamples
 from bcd.evaluation.metrics.metrics import make_estimate, ratio
 from bcd.evaluation.metrics.ranking import divide
-from bcd.evaluation.metrics.sample import Sample, read_sample
-from bcd.evaluation.metrics.tallies import BINS, tally
+from bcd.evaluation.metrics.sample import Sample, make_evaluation_sample
+from bcd.evaluation.metrics.tallies import BINS, tally_by_patient
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy.calibration import sigmoid
-from bcd.evaluation.report.tables import describe, format_estimate
+from bcd.evaluation.report.tables import describe_evaluation, format_estimate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +41,7 @@ def draw_confusion(evaluation: Evaluation, path: Path) -> None:
     called_as = [f"called IDC\nprecision {format_estimate(evaluation.pooled['precision'])}"]
     called_as.append(f"called none\nNPV {format_estimate(evaluation.pooled['npv'])}")
     shares = [[count / max(sum(row), 1) for count in row] for row in counts]
-    with page(path, title="Confusion", note=describe(evaluation), size=(6.4, 3.6)) as figure:
+    with page(path, title="Confusion", note=describe_evaluation(evaluation), size=(6.4, 3.6)) as figure:
         axes = figure.subplots()
         axes.imshow(shares, cmap=LinearSegmentedColormap.from_list("share", _SHADES), vmin=0, vmax=1, aspect="auto")
         for y, row in enumerate(counts):
@@ -79,7 +79,7 @@ class ReliabilityBin:
 
 def reliability(sample: Sample, options: EvaluateOptions) -> list[ReliabilityBin]:
     """Groups a sample into bins of equal width and returns those that hold a patch."""
-    patches, positive, probability = tally(sample).bins()
+    patches, positive, probability = tally_by_patient(sample).bins()
     weights = draw_resamples(len(sample.patients), options)
     predicted = divide(probability.sum(axis=0), patches.sum(axis=0))
     return [
@@ -95,13 +95,13 @@ def reliability(sample: Sample, options: EvaluateOptions) -> list[ReliabilityBin
 
 def draw_reliability(scores: pd.DataFrame, evaluation: Evaluation, path: Path) -> None:
     """Draws observed against predicted share of IDC; also before calibration, if the frame has the logits."""
-    after = read_sample(scores)
+    after = make_evaluation_sample(scores)
     calibrated = "logit" in scores.columns
     series = [("after calibration" if calibrated else "as given", after, BLUE, "o")]
     if calibrated:
         before = replace(after, probability=sigmoid(scores["logit"]))
         series.insert(0, ("before calibration", before, ORANGE, "s"))
-    with page(path, title="Reliability", note=describe(evaluation), size=(6, 5.6)) as figure:
+    with page(path, title="Reliability", note=describe_evaluation(evaluation), size=(6, 5.6)) as figure:
         axes, counts = figure.subplots(2, 1, height_ratios=[4, 1], sharex=True)
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=":", label="perfect")
         for index, (label, sample, color, marker) in enumerate(series):

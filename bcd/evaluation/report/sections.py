@@ -23,7 +23,7 @@ SHOWN = ("auroc", "auprc", "accuracy", "recall", "specificity", "f1", "brier")
 """Metrics of tables with little room."""
 
 
-def part_table(parts: Sequence[Subgroup], *, kind: str) -> Table:
+def subgroup_part_table(parts: Sequence[Subgroup], *, kind: str) -> Table:
     """Makes the table of hospitals or batches.
 
     Args:
@@ -48,7 +48,7 @@ def part_table(parts: Sequence[Subgroup], *, kind: str) -> Table:
     return Table(f"Pooled over the patients of each {kind}.{twice}", header, rows)
 
 
-def prevalence_table(evaluation: Evaluation) -> Table | None:
+def _make_prevalence_table(evaluation: Evaluation) -> Table | None:
     """Makes the table of what depends on the prevalence: at the sample's own, and at the stated one."""
     at = evaluation.at_prevalence
     if at is None:
@@ -65,7 +65,7 @@ def prevalence_table(evaluation: Evaluation) -> Table | None:
     return Table(caption, ["metric", f"as it is ({own})", f"at {stated}"], rows)
 
 
-def patient_table(evaluation: Evaluation) -> Table | None:
+def _make_patient_table(evaluation: Evaluation) -> Table | None:
     """Makes the table of what patches say of their patients."""
     level = evaluation.patient_level
     if level is None:
@@ -91,7 +91,7 @@ def _figure(name: str, estimate: Estimate) -> list[str]:
     return [name, format_estimate(estimate), str(estimate.n_patients)]
 
 
-def outcome_table(evaluation: Evaluation) -> Table | None:
+def _make_outcome_table(evaluation: Evaluation) -> Table | None:
     """Makes the table of outcomes, which says whether it validates anything."""
     level = evaluation.patient_level
     if level is None:
@@ -107,7 +107,7 @@ def outcome_table(evaluation: Evaluation) -> Table | None:
     return Table(caption, ["patients", *OUTCOMES], rows)
 
 
-def selective_table(evaluation: Evaluation) -> Table:
+def _make_selective_table(evaluation: Evaluation) -> Table:
     """Makes the table of the areas of the risk-coverage curve."""
     curve = evaluation.selective
     caption = (
@@ -162,7 +162,7 @@ def context_threshold_table(evaluation: Evaluation) -> Table | None:
     return Table("Complete slides, by the probability in context.", [*header, "NPV"], rows)
 
 
-def promise_table(certified: Sequence[EvaluatedThreshold]) -> Table | None:
+def certified_policy_table(certified: Sequence[EvaluatedThreshold]) -> Table | None:
     """Makes the table of a policy's certified thresholds on these patients."""
     if not certified:
         return None
@@ -183,7 +183,7 @@ def promise_table(certified: Sequence[EvaluatedThreshold]) -> Table | None:
     return Table(caption, header, rows)
 
 
-def worst_table(evaluation: Evaluation) -> Table:
+def _make_worst_table(evaluation: Evaluation) -> Table:
     """Makes the table of the patients with the lowest accuracy."""
     caption = f"The lowest accuracy among patients with at least {evaluation.options.min_patches} patches."
     header = ["patient", "patches", "IDC", "called IDC", "accuracy", "recall", "specificity", "AUROC", "Dice"]
@@ -197,23 +197,23 @@ def _patient(row: PatientRow) -> list[str]:
     return [name, f"{row.patches:,}", f"{row.positive:,}", f"{row.predicted_positive:,}", *texts]
 
 
-def tables_of(evaluation: Evaluation) -> dict[str, Table]:
+def subgroup_tables(evaluation: Evaluation) -> dict[str, Table]:
     """Makes the tables of an evaluation's subgroups that have something to show, by title."""
     tables: dict[str, Table | None] = {
-        "Thresholds by target error": promise_table(evaluation.certified),
+        "Thresholds by target error": certified_policy_table(evaluation.certified),
         "Neighbours": context_table(evaluation),
         "Thresholds in context": context_threshold_table(evaluation),
-        "Thresholds by target error in context": promise_table(evaluation.context.certified)
+        "Thresholds by target error in context": certified_policy_table(evaluation.context.certified)
         if evaluation.context
         else None,
-        "Risk and coverage": selective_table(evaluation),
-        "Patients": patient_table(evaluation),
-        "Outcomes": outcome_table(evaluation),
+        "Risk and coverage": _make_selective_table(evaluation),
+        "Patients": _make_patient_table(evaluation),
+        "Outcomes": _make_outcome_table(evaluation),
     }
     if evaluation.worst:
-        tables["Worst patients"] = worst_table(evaluation)
-    tables["At a stated prevalence"] = prevalence_table(evaluation)
+        tables["Worst patients"] = _make_worst_table(evaluation)
+    tables["At a stated prevalence"] = _make_prevalence_table(evaluation)
     for kind, parts in (("hospital", evaluation.per_hospital), ("batch", evaluation.per_batch)):
         if len(parts) > 1:
-            tables[f"By {kind}"] = part_table(parts, kind=kind)
+            tables[f"By {kind}"] = subgroup_part_table(parts, kind=kind)
     return {title: table for title, table in tables.items() if table is not None}

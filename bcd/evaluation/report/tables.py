@@ -70,7 +70,7 @@ class Table:
         return f"{self.caption}\n\n{body}\n"
 
 
-def describe(evaluation: Evaluation) -> str:
+def describe_evaluation(evaluation: Evaluation) -> str:
     """Says in one sentence what an evaluation is of."""
     split = "Given" if evaluation.split == "given" else f"{evaluation.split.capitalize()} split"
     return (
@@ -93,16 +93,16 @@ def headline_table(evaluation: Evaluation) -> Table:
         [METRIC_NAMES[metric], *(format_estimate(estimates[metric]) for estimates in subgroups.values())]
         for metric in evaluation.pooled
     ]
-    return Table(describe(evaluation), ["metric", *subgroups], rows)
+    return Table(describe_evaluation(evaluation), ["metric", *subgroups], rows)
 
 
 def threshold_rows(evaluation: Evaluation) -> Table:
     """Makes the threshold table."""
     options = evaluation.options
     caption = (
-        f"{describe(evaluation)} A patch is confident if the calibrated probability of its likelier class reaches "
-        f"the confidence. A rate on under {options.min_patches} patches or {options.min_patients} patients "
-        "is n/a."
+        f"{describe_evaluation(evaluation)} A patch is confident if the calibrated probability of its likelier "
+        f"class reaches the confidence. A rate on under {options.min_patches} patches or {options.min_patients} "
+        "patients is n/a."
     )
     header = [*_CONFIDENT, *_RATES, *_OF_ALL]
     return Table(caption, header, [_threshold_row(row) for row in evaluation.thresholds])
@@ -191,7 +191,7 @@ def _decimal(value: float) -> str:
     return f"{_MINUS}{text}" if value < 0 and text != ".000" else text
 
 
-def certified_table(certified: Sequence[CertifiedThreshold]) -> Table:
+def certified_threshold_table(certified: Sequence[CertifiedThreshold]) -> Table:
     """Makes the table of thresholds by target error."""
     caption = (
         "Val patients, cross-fitted scores. Of a patient's confident patches a share is wrong: the error is the mean "

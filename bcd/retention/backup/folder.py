@@ -19,7 +19,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from bcd.errors import BcdError
-from bcd.files import flush, keep_file, whole_file
+from bcd.files import flush_file, keep_file, whole_file
 from bcd.progress import Advance
 
 FORMAT = 1
@@ -170,17 +170,17 @@ class BackupFolder:
         if self.holds(digest, size):
             return digest, size, False
         # Hashed again: whoever writes the file meanwhile changes what is kept, and never what it is called.
-        digest = copy_hashed(source, partial)
+        digest = copy_into_backup(source, partial)
         size = partial.stat().st_size
         place = self.place(digest)
         if not place.parent.exists():
             place.parent.mkdir()
-            flush(place.parent.parent)
+            flush_file(place.parent.parent)
         keep_file(partial, place)
         return digest, size, True
 
 
-def copy_hashed(source: Path, target: Path, advance: Advance = lambda _bytes: None) -> str:
+def copy_into_backup(source: Path, target: Path, advance: Advance = lambda _bytes: None) -> str:
     """Copies a file, tells `advance` how many bytes that were, and returns their sha256 in hex."""
     digest = hashlib.sha256()
     with target.open("wb") as writer:

@@ -40,15 +40,15 @@ import sqlalchemy as sa
 
 from bcd import __version__
 from bcd.errors import BcdError, UnavailableError
-from bcd.files import keep_file, lock, partial_folder
+from bcd.files import keep_file, lock_file, partial_folder
 from bcd.gate.promotion import LOCK as PROMOTION
-from bcd.progress import Advance, track
+from bcd.progress import Advance, track_progress
 from bcd.retention import LOCK
 from bcd.retention.backup.folder import FORMAT, BackupFolder, Manifest, StoredFile
 from bcd.store.catalog import BUSY_SECONDS
 from bcd.store.pseudonyms import find_fingerprints, key_path
-from bcd.store.schemas import prefect_database
-from bcd.tracking.store import database_url
+from bcd.store.schemas import prefect_schema_database
+from bcd.tracking.store import mlflow_database_url
 
 if TYPE_CHECKING:
     from bcd.settings import Settings
@@ -101,7 +101,7 @@ def make_backup(store: Store, to: Path, *, keys: Path | None = None, deliveries:
         folder.begin()
         if keys is not None:
             _copy_key(key, keys.expanduser().resolve(), apart_from=(home, to))
-        with lock(to / ".lock"), partial_folder(to) as partial, store.lock(LOCK):
+        with lock_file(to / ".lock"), partial_folder(to) as partial, store.lock(LOCK):
             return _Copier(store.settings, folder, partial / "copy", deliveries=deliveries).run(store)
     except OSError as error:
         raise UnavailableError(
@@ -110,7 +110,7 @@ def make_backup(store: Store, to: Path, *, keys: Path | None = None, deliveries:
         ) from error
 
 
-def find_files(home: Path, *, deliveries: bool = False) -> tuple[list[Path], list[Path]]:
+def _find_files(home: Path, *, deliveries: bool = False) -> tuple[list[Path], list[Path]]:
     """Returns the databases and the other files of a home that belong into a backup, each sorted."""
     left_out = _LEFT_OUT if deliveries else _LEFT_OUT | _DELIVERIES
     found = sorted(_walk(home, {home / name for name in left_out}))
@@ -166,13 +166,13 @@ class _Copier:
         begun = datetime.now(UTC)
         home = self._settings.home
         with store.lock(PROMOTION):
-            databases, _ = find_files(home)
-            with track("Copying databases", total=len(databases)) as advance:
+            databases, _ = _find_files(home)
+            with track_progress("Copying databases", total=len(databases)) as advance:
                 for path in databases:
                     self._copy_database(path)
                     advance(1)
-        _, files = find_files(home, deliveries=self._deliveries)
-        with track("Copying files that are new or changed", total=sum(map(_size_of, files))) as advance:
+        _, files = _find_files(home, deliveries=self._deliveries)
+        with track_progress("Copying files that are new or changed", total=sum(map(_size_of, files))) as advance:
             for path in files:
                 self._copy(path, advance)
         elsewhere = [*_databases_elsewhere(self._settings), *self._state_deliveries()]
@@ -232,11 +232,11 @@ class _Copier:
 
 def _databases_elsewhere(settings: Settings) -> list[str]:
     """Says in a sentence each which databases are not in the home, and how they are backed up."""
-    mlflow = database_url(settings)
+    mlflow = mlflow_database_url(settings)
     urls = {
         "catalog": sa.make_url(settings.catalog),
         "studies": sa.make_url(settings.study_storage),
-        "prefect": sa.make_url(prefect_database(settings)),
+        "prefect": sa.make_url(prefect_schema_database(settings)),
     } | ({"mlflow": mlflow} if mlflow is not None else {})
     told = [_state_database(settings, name, url) for name, url in urls.items()]
     if mlflow is None:

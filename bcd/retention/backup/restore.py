@@ -25,8 +25,8 @@ import sqlalchemy as sa
 
 from bcd.errors import BcdError, UnavailableError
 from bcd.files import keep_folder, partial_folder
-from bcd.progress import track
-from bcd.retention.backup.folder import BackupFolder, Manifest, StoredFile, copy_hashed
+from bcd.progress import track_progress
+from bcd.retention.backup.folder import BackupFolder, Manifest, StoredFile, copy_into_backup
 from bcd.settings import Settings
 from bcd.store import tables
 from bcd.store.store import Store, open_store
@@ -105,12 +105,12 @@ def _require_room(parent: Path, needed: int) -> None:
 def _copy_files(folder: BackupFolder, manifest: Manifest, home: Path) -> None:
     """Copies every file of a backup, and names those that are not what they were."""
     damaged: list[StoredFile] = []
-    with track("Restoring files", total=manifest.size) as advance:
+    with track_progress("Restoring files", total=manifest.size) as advance:
         for file in manifest.files:
             path = home / file.path
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                digest = copy_hashed(folder.place(file.sha256), path, advance)
+                digest = copy_into_backup(folder.place(file.sha256), path, advance)
             except FileNotFoundError:
                 digest = "missing"
             if digest != file.sha256:
@@ -138,7 +138,7 @@ def _apply_later_withdrawals(folder: BackupFolder, manifest: Manifest, home: Pat
     if newest is None:
         return 0
     copy = home / ".later.db"
-    if copy_hashed(folder.place(newest.sha256), copy) != newest.sha256:
+    if copy_into_backup(folder.place(newest.sha256), copy) != newest.sha256:
         raise BcdError(
             f"The catalog of the last backup, {folder.place(newest.sha256)}, is damaged: who was withdrawn since the"
             f" backup {manifest.name} is not known.",

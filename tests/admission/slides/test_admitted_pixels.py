@@ -12,8 +12,8 @@ import tifffile
 
 from bcd.admission.admit import admit
 from bcd.patches import Hospital, PatientId
-from bcd.store.batches import read_pixels
-from bcd.store.patients import patient_patches
+from bcd.store.batches import read_batch_pixels
+from bcd.store.patients import list_stored_patches
 
 EAST = Hospital("east")
 SPACINGS = [0.12, 0.25, 0.35, 0.5, 0.54, 0.56, 1.0, 2.0, 4.0]
@@ -27,9 +27,9 @@ def admitted_pixels(store) -> Callable[..., tuple[np.ndarray, int]]:
     def admit_slide(path: Path, shape: tuple[int, ...], spacing: float | None = None) -> tuple[np.ndarray, int]:
         admission = admit(store, path, EAST, spacing=spacing)
         assert (admission.admitted_files, admission.refused) == (1, {})
-        patches = patient_patches(store, EAST, PatientId("1"))
+        patches = list_stored_patches(store, EAST, PatientId("1"))
         picture = np.full(shape, np.nan)
-        for x, y, patch in zip(patches["x"], patches["y"], read_pixels(store.settings, patches), strict=True):
+        for x, y, patch in zip(patches["x"], patches["y"], read_batch_pixels(store.settings, patches), strict=True):
             picture[y - 1 : y + 49, x - 1 : x + 49] = patch
         return picture, admission.admitted
 

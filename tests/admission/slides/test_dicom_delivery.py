@@ -11,8 +11,8 @@ from bcd.admission.admit import Admission, admit
 from bcd.admission.preview import look_at
 from bcd.errors import BcdError
 from bcd.patches import Hospital, PatientId
-from bcd.store.delivery_queries import list_refused
-from bcd.store.patients import patient_patches
+from bcd.store.delivery_queries import list_stored_refusals
+from bcd.store.patients import list_stored_patches
 from bcd.store.store import Store
 
 EAST = Hospital("east")
@@ -25,12 +25,12 @@ def _tissue(seed: int, patches: int) -> np.ndarray:
 
 
 def _slides(store: Store, patient: str) -> dict[str, int]:
-    patches = patient_patches(store, EAST, PatientId(patient))
+    patches = list_stored_patches(store, EAST, PatientId(patient))
     return {str(slide): int(n) for slide, n in patches.groupby("slide", observed=True).size().items()}
 
 
 def _refused(store: Store, admission: Admission) -> dict[str, tuple[str, str]]:
-    return {each.name: (each.rule, each.message) for each in list_refused(store, admission.id)}
+    return {each.name: (each.rule, each.message) for each in list_stored_refusals(store, admission.id)}
 
 
 @pytest.mark.parametrize("handed_over", ["d", "d/8867"])

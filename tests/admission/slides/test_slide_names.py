@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bcd.admission.slides.names import SLIDE_SUFFIXES, companions, explain_misfit, is_slide, parse_slide_name
+from bcd.admission.slides.names import (
+    SLIDE_SUFFIXES,
+    explain_misfit,
+    find_companion_files,
+    is_slide,
+    parse_slide_name,
+)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +77,7 @@ def test_no_name_breaks_the_grammar(text: str) -> None:
 
 
 def _companions(names: list[str], member: str) -> set[str]:
-    return {names[i] for i in companions(names, names.index(member))}
+    return {names[i] for i in find_companion_files(names, names.index(member))}
 
 
 def test_a_mirax_slide_brings_its_folder() -> None:
@@ -101,7 +107,7 @@ def test_a_hamamatsu_slide_brings_the_pictures_beside_it() -> None:
 
 
 def test_any_other_slide_stands_alone() -> None:
-    assert companions(["1_idx1.svs", "1_idx1/Index.dat", "1_idx1.jpg"], 0) == []
+    assert find_companion_files(["1_idx1.svs", "1_idx1/Index.dat", "1_idx1.jpg"], 0) == []
 
 
 @pytest.mark.parametrize(

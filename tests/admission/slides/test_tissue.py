@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bcd.admission.slides.tiling import holds_tissue, stained_share
+from bcd.admission.slides.tiling import holds_tissue, measure_tissue_shares
 from bcd.patches import PatchName
 
 BATCHES = Path(__file__).parents[3].parent / "shared/data/batches"
@@ -54,7 +54,7 @@ def test_glass_edges_and_ink_are_left(what: str, colour: tuple[int, int, int]) -
 
 def test_a_twentieth_of_a_patch_is_enough() -> None:
     patches = np.stack([_patch((220, 150, 190), share) for share in (0, 0.049, 0.05, 0.5)])
-    assert stained_share(patches) == pytest.approx([0, 0.0488, 0.05, 0.5])
+    assert measure_tissue_shares(patches) == pytest.approx([0, 0.0488, 0.05, 0.5])
     assert holds_tissue(patches).tolist() == [False, False, True, True]
 
 

@@ -14,7 +14,7 @@ import fsspec
 import pytest
 
 from bcd.admission.sources import remote
-from bcd.admission.sources.remote import fetch_delivery, is_url
+from bcd.admission.sources.remote import fetch_delivery, is_delivery_url
 from bcd.errors import BcdError, UnavailableError
 from bcd.progress import show_progress
 
@@ -32,7 +32,7 @@ from bcd.progress import show_progress
     ],
 )
 def test_a_url_is_told_from_a_path(text: str, expected: bool) -> None:
-    assert is_url(text) is expected
+    assert is_delivery_url(text) is expected
 
 
 def test_a_file_keeps_its_name_and_is_removed_afterwards(tmp_path: Path, as_zip, read_all) -> None:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bcd.admission.sources import tars
-from bcd.admission.sources.open import is_whole, list_names, open_source
+from bcd.admission.sources.open import is_whole_archive, list_delivered_names, open_source
 from bcd.admission.sources.source import UnreadableFileError
 from bcd.errors import BcdError, UnavailableError
 
@@ -54,7 +54,7 @@ def test_a_tar_goes_by_its_bytes_and_not_by_its_name(tmp_path: Path, read_all, m
 
 
 def test_names_are_listed_without_unpacking(tmp_path: Path, mode: str) -> None:
-    assert list(list_names(_write(tmp_path / "x", FILES, mode))) == list(FILES)
+    assert list(list_delivered_names(_write(tmp_path / "x", FILES, mode))) == list(FILES)
 
 
 def test_no_more_is_read_than_asked_for(tmp_path: Path) -> None:
@@ -102,9 +102,9 @@ def test_a_cut_tar_is_refused_as_a_whole(tmp_path: Path, mode: str, lost: int) -
     path = _write(tmp_path / "x", {"a": os.urandom(20_000), "b": os.urandom(20_000)}, mode)
     if mode == "w":  # of the zeros that pad it to 10 KiB, it needs one block after the folder and the files
         os.truncate(path, 512 + 2 * (512 + 20_480) + 512)
-    assert is_whole(path)
+    assert is_whole_archive(path)
     os.truncate(path, path.stat().st_size - lost)
-    assert not is_whole(path)
+    assert not is_whole_archive(path)
     with pytest.raises(BcdError, match="damaged or not whole"), open_source(path, tmp_path):
         pass
 
@@ -135,7 +135,7 @@ def test_damaged_compressed_data_are_noticed(tmp_path: Path) -> None:
 def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = _write(tmp_path / "x.tgz", {"a": bytes(20 << 20)}, "w:gz")
     monkeypatch.setattr(tars, "HARMLESS_TAR", 10 << 20)
-    for look in (lambda: list(list_names(path)), lambda: open_source(path, tmp_path).__enter__()):
+    for look in (lambda: list(list_delivered_names(path)), lambda: open_source(path, tmp_path).__enter__()):
         with pytest.raises(BcdError, match="more than 200 times its size"):
             look()
 

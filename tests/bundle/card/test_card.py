@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from bcd.bundle.card.card import Card, write_card
-from bcd.bundle.card.facts import CardFacts, Compute, gather_facts
+from bcd.bundle.card.facts import CardFacts, Compute, gather_card_facts
 from bcd.bundle.card.sections import USE
 from bcd.bundle.registry import find_card
 from bcd.errors import BcdError
@@ -290,7 +290,7 @@ def test_facts_are_read_from_the_run_and_the_store(shared_settings, facts, logge
 
     record = facts.record.model_copy(update={"ensemble": EnsembleOptions(members=2)})
 
-    found = gather_facts(shared_settings, record, logged)
+    found = gather_card_facts(shared_settings, record, logged)
 
     assert found.compute == Compute("2 CPU cores", training_hours=1.0, search_hours=1.0, trials=3, parameters=1000)
     assert found.evaluation == evaluation

@@ -15,8 +15,8 @@ from bcd.bundle.export import runtimes
 from bcd.bundle.export.export import TOLERANCE, ExportNote, export_bundle
 from bcd.bundle.export.graph import build_graph
 from bcd.bundle.export.runtimes import RUNTIMES
-from bcd.bundle.probes import draw_probes, draw_tissue
-from bcd.bundle.registry import open_folder, require_row
+from bcd.bundle.probes import draw_bundle_probes, draw_tissue_probes
+from bcd.bundle.registry import open_bundle_folder, require_registered_version
 from bcd.bundle.write import load_networks, write_bundle
 from bcd.errors import BcdError
 from bcd.evaluation.policy.certified import CertifiedThreshold
@@ -30,7 +30,9 @@ from bcd.training.options import EnsembleOptions
 FORMATS = list(RUNTIMES)
 
 # Values at both ends, so that the sharpening saturates, and of all contrasts.
-PIXELS = np.concatenate([draw_probes(6), np.random.default_rng(8).integers(0, 256, (6, 50, 50, 3), dtype=np.uint8)])
+PIXELS = np.concatenate(
+    [draw_bundle_probes(6), np.random.default_rng(8).integers(0, 256, (6, 50, 50, 3), dtype=np.uint8)]
+)
 
 WITHOUT_BCD = """
 import json, sys
@@ -79,7 +81,9 @@ def folder_of(shared_settings):
     """Returns where the files of a registered bundle lie."""
 
     def _folder_of(bundle):
-        with open_folder(shared_settings, require_row(shared_settings, bundle.version)) as folder:
+        with open_bundle_folder(
+            shared_settings, require_registered_version(shared_settings, bundle.version)
+        ) as folder:
             return folder
 
     return _folder_of
@@ -265,10 +269,10 @@ def test_a_bundle_that_normalises_stains_is_refused(single, rewrite, tmp_path):
 
 
 def test_probes_are_tissue_and_noise_the_same_every_time():
-    probes = draw_probes(20)
+    probes = draw_bundle_probes(20)
 
     assert (probes.shape, probes.dtype) == ((20, 50, 50, 3), np.uint8)
-    np.testing.assert_array_equal(probes, draw_probes(20))
-    np.testing.assert_array_equal(probes[:10], draw_tissue(10))
+    np.testing.assert_array_equal(probes, draw_bundle_probes(20))
+    np.testing.assert_array_equal(probes[:10], draw_tissue_probes(10))
     assert {0, 255} <= {int(probe.min()) for probe in probes if np.ptp(probe) == 0}
-    assert draw_tissue(2).mean() < 220  # not glass
+    assert draw_tissue_probes(2).mean() < 220  # not glass

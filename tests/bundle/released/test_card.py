@@ -10,13 +10,13 @@ import pytest
 
 from bcd.bundle.released import digest_released, load_released, released_bundle
 from bcd.bundle.released.card import OF_THE_RECIPE, write_released_card
-from bcd.bundle.released.figures import read_figures
+from bcd.bundle.released.figures import read_released_figures
 from bcd.errors import BcdError
 
 
 def test_it_says_what_the_figures_are_of_and_all_that_is_known(released: Path) -> None:
     card = write_released_card()
-    figures = read_figures()
+    figures = read_released_figures()
     worst = figures.natural.worst[0]
     for said in (
         OF_THE_RECIPE,
@@ -48,7 +48,7 @@ def test_its_page_reads_well_and_shows_its_pictures(
 def test_a_copy_without_the_model_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("bcd.bundle.released", "bcd.bundle.released.figures"):
         monkeypatch.setattr(f"{module}.released_folder", lambda: tmp_path)
-    for ask in (load_released, released_bundle, digest_released, read_figures):
+    for ask in (load_released, released_bundle, digest_released, read_released_figures):
         with pytest.raises(BcdError, match="holds no"):
             ask()
 

@@ -9,11 +9,18 @@ import pytest
 
 from bcd.evaluation.calls import is_confident
 from bcd.evaluation.metrics.intervals import Statistic, draw_resamples, interval
-from bcd.evaluation.metrics.metrics import Resampled, basis, leverage_of, ratio
+from bcd.evaluation.metrics.metrics import Resampled, basis, measure_leverage, ratio
 from bcd.evaluation.metrics.sample import Sample
-from bcd.evaluation.metrics.tallies import tally
+from bcd.evaluation.metrics.tallies import tally_by_patient
 from bcd.evaluation.options import EvaluateOptions
-from bcd.synthetic.scores import ScoredPatches, ScoreModel, draw_patch_pair, draw_patches, true_value, with_auroc
+from bcd.synthetic.scores import (
+    ScoredPatches,
+    ScoreModel,
+    compute_true_metric,
+    draw_patch_pair,
+    draw_patches,
+    separate_to_auroc,
+)
 
 MODEL = ScoreModel()
 SAMPLES = 300
@@ -34,8 +41,12 @@ def figure(evaluated: Resampled, name: str) -> tuple[Statistic, np.ndarray, int]
     """A statistic, its leverage, and the number of patients that it rests on."""
     if name != "selective_error":
         patients = np.count_nonzero(basis(name, evaluated.tallies))
-        return lambda weights: evaluated.values(name, weights), leverage_of(name, evaluated.tallies), int(patients)
-    confident = tally(evaluated.sample, is_confident(evaluated.sample.probability, 0.95))
+        return (
+            lambda weights: evaluated.values(name, weights),
+            measure_leverage(name, evaluated.tallies),
+            int(patients),
+        )
+    confident = tally_by_patient(evaluated.sample, is_confident(evaluated.sample.probability, 0.95))
     return ratio(confident.fp + confident.fn, confident.n), confident.n, int(np.count_nonzero(confident.n))
 
 
@@ -51,7 +62,7 @@ def coverage() -> dict[tuple[str, str], float]:
             for options in (JACKKNIFE, PERCENTILE):
                 low, high, _ = interval(statistic, weights, leverage, options, n_patients=patients)
                 assert low < high
-                held[options.interval, name] += low <= true_value(MODEL, name) <= high
+                held[options.interval, name] += low <= compute_true_metric(MODEL, name) <= high
     return {key: count / SAMPLES for key, count in held.items()}
 
 
@@ -67,8 +78,8 @@ def test_the_customary_interval_does_not(name: str, coverage: dict[tuple[str, st
 
 def test_the_lower_end_of_a_difference_is_seldom_above_the_truth() -> None:
     """What the gate leans on: it may err in 2.5 %, plus two Monte-Carlo errors of 200 pairs."""
-    worse = with_auroc(MODEL, true_value(MODEL, "auroc") - 0.02)
-    truth = true_value(worse, "auroc") - true_value(MODEL, "auroc")
+    worse = separate_to_auroc(MODEL, compute_true_metric(MODEL, "auroc") - 0.02)
+    truth = compute_true_metric(worse, "auroc") - compute_true_metric(MODEL, "auroc")
     above = 0
     for seed in range(200):
         first, second = draw_patch_pair(MODEL, worse, 29, np.random.default_rng(seed))
@@ -76,7 +87,7 @@ def test_the_lower_end_of_a_difference_is_seldom_above_the_truth() -> None:
         low, _, _ = interval(
             lambda weights, a=a, b=b: b.values("auroc", weights) - a.values("auroc", weights),  # type: ignore[misc]
             a.weights,
-            leverage_of("auroc", a.tallies),
+            measure_leverage("auroc", a.tallies),
             JACKKNIFE,
             signed=True,
         )

@@ -17,8 +17,8 @@ from bcd.evaluation.metrics.intervals import (
     percentiles,
     standard_error,
 )
-from bcd.evaluation.metrics.metrics import Resampled, leverage_of, ratio
-from bcd.evaluation.metrics.sample import read_sample
+from bcd.evaluation.metrics.metrics import Resampled, measure_leverage, ratio
+from bcd.evaluation.metrics.sample import make_evaluation_sample
 from bcd.evaluation.options import EvaluateOptions
 
 OPTIONS = EvaluateOptions()
@@ -131,7 +131,7 @@ def test_a_metric_undefined_without_one_of_its_patients_has_no_interval(
 ) -> None:
     scores = make_scores([30] * 14)
     scores.loc[(scores["hospital"] == "north") | (scores["patient"] != "100"), "label"] = 0
-    evaluated = Resampled.of(read_sample(scores), EvaluateOptions(min_patients=1, min_patches=1))
+    evaluated = Resampled.of(make_evaluation_sample(scores), EvaluateOptions(min_patients=1, min_patches=1))
     auroc = evaluated.pooled()["auroc"]
     assert auroc.value is not None
     assert auroc.low is auroc.high is None
@@ -140,16 +140,16 @@ def test_a_metric_undefined_without_one_of_its_patients_has_no_interval(
 def test_a_patient_of_one_class_counts_in_a_metric_of_both(make_scores: Callable[..., pd.DataFrame]) -> None:
     scores = make_scores([30] * 14)
     scores.loc[scores["hospital"] == "north", "label"] = 0
-    tallies = Resampled.of(read_sample(scores), OPTIONS).tallies
-    assert (leverage_of("auroc", tallies) > 0).all()
-    assert leverage_of("auroc", tallies).sum() == pytest.approx(14 * 30)
-    assert np.count_nonzero(leverage_of("recall", tallies)) == 7
+    tallies = Resampled.of(make_evaluation_sample(scores), OPTIONS).tallies
+    assert (measure_leverage("auroc", tallies) > 0).all()
+    assert measure_leverage("auroc", tallies).sum() == pytest.approx(14 * 30)
+    assert np.count_nonzero(measure_leverage("recall", tallies)) == 7
 
 
 def test_a_perfect_model_is_not_shown_as_certain(make_scores: Callable[..., pd.DataFrame]) -> None:
     scores = make_scores([20] * 15)
     scores["probability"] = np.where(scores["label"] == 1, 0.97, 0.02)
-    pooled = Resampled.of(read_sample(scores), OPTIONS).pooled()
+    pooled = Resampled.of(make_evaluation_sample(scores), OPTIONS).pooled()
     for metric in ("auroc", "auprc", "accuracy", "balanced_accuracy", "recall", "precision", "f1"):
         estimate = pooled[metric]
         assert (estimate.value, estimate.high) == (1, 1), metric
@@ -158,10 +158,10 @@ def test_a_perfect_model_is_not_shown_as_certain(make_scores: Callable[..., pd.D
 
 def test_an_interval_by_patient_is_wider_than_one_by_patch(make_scores: Callable[..., pd.DataFrame]) -> None:
     scores = make_scores([60] * 25, separation=1.0)
-    by_patient = Resampled.of(read_sample(scores), OPTIONS).pooled()["auroc"]
-    by_patch = Resampled.of(read_sample(scores.assign(patient=np.arange(len(scores)).astype(str))), OPTIONS).pooled()[
-        "auroc"
-    ]
+    by_patient = Resampled.of(make_evaluation_sample(scores), OPTIONS).pooled()["auroc"]
+    by_patch = Resampled.of(
+        make_evaluation_sample(scores.assign(patient=np.arange(len(scores)).astype(str))), OPTIONS
+    ).pooled()["auroc"]
     assert by_patient.value == pytest.approx(by_patch.value)
     assert (by_patient.high - by_patient.low) > 1.3 * (by_patch.high - by_patch.low)
 
@@ -172,7 +172,7 @@ def test_the_interval_of_the_calibration_error_holds_it(make_scores: Callable[..
     scores = make_scores([40] * 30)
     scores["probability"] = rng.random(len(scores))
     scores["label"] = (rng.random(len(scores)) < scores["probability"]).astype(int)
-    error = Resampled.of(read_sample(scores), OPTIONS).pooled()["ece"]
+    error = Resampled.of(make_evaluation_sample(scores), OPTIONS).pooled()["ece"]
     assert 0 <= error.low < error.value < error.high
 
 
@@ -181,13 +181,13 @@ def test_the_rate_of_a_class_that_only_some_patients_have_counts_those(
 ) -> None:
     scores = make_scores([30] * 14)
     scores.loc[scores["hospital"] == "north", "label"] = 0
-    evaluated = Resampled.of(read_sample(scores), OPTIONS).pooled()
+    evaluated = Resampled.of(make_evaluation_sample(scores), OPTIONS).pooled()
     positive = scores[scores["label"] == 1]
     assert (evaluated["recall"].n_patches, evaluated["recall"].n_patients) == (len(positive), 7)
     assert evaluated["recall"].value is None  # under 10 patients
     assert evaluated["auroc"].value is None  # its rarer class is in under 10 patients
     assert evaluated["accuracy"].value is not None
-    lowered = Resampled.of(read_sample(scores), EvaluateOptions(min_patients=5)).pooled()
+    lowered = Resampled.of(make_evaluation_sample(scores), EvaluateOptions(min_patients=5)).pooled()
     assert lowered["recall"].value is not None
     assert lowered["auroc"].n_patients == 7
 
@@ -196,12 +196,12 @@ def test_the_rate_of_a_class_that_only_some_patients_have_counts_those(
 def test_a_rate_needs_30_patches_and_10_patients(
     patients: int, patches: int, shown: bool, make_scores: Callable[..., pd.DataFrame]
 ) -> None:
-    accuracy = Resampled.of(read_sample(make_scores([patches] * patients)), OPTIONS).pooled()["accuracy"]
+    accuracy = Resampled.of(make_evaluation_sample(make_scores([patches] * patients)), OPTIONS).pooled()["accuracy"]
     assert (accuracy.value is not None) is shown
     assert (accuracy.n_patches, accuracy.n_patients) == (patients * patches, patients)
 
 
 def test_one_class_leaves_what_needs_both_undefined(make_scores: Callable[..., pd.DataFrame]) -> None:
-    pooled = Resampled.of(read_sample(make_scores([30] * 12).assign(label=0)), OPTIONS).pooled()
+    pooled = Resampled.of(make_evaluation_sample(make_scores([30] * 12).assign(label=0)), OPTIONS).pooled()
     undefined = {metric for metric, estimate in pooled.items() if estimate.value is None}
     assert undefined == {"auroc", "auprc", "balanced_accuracy", "recall"}

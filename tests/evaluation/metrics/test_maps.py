@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bcd.evaluation.metrics.patients import Pieces, find_pieces
-from bcd.evaluation.metrics.sample import read_sample
+from bcd.evaluation.metrics.patients import Pieces, find_largest_pieces
+from bcd.evaluation.metrics.sample import make_evaluation_sample
 
 
 def read_map(labels: list[str], called: list[str], slide: str = "1", patient: str = "7") -> pd.DataFrame:
@@ -28,8 +28,8 @@ def read_map(labels: list[str], called: list[str], slide: str = "1", patient: st
 
 
 def pieces_of(scores: pd.DataFrame) -> list[Pieces | None]:
-    sample = read_sample(scores)
-    return find_pieces(scores, sample, sample.probability >= 0.5)
+    sample = make_evaluation_sample(scores)
+    return find_largest_pieces(scores, sample, sample.probability >= 0.5)
 
 
 TWO_PIECES = ["##...", "##...", "....#", "....."]

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from bcd.evaluation.metrics.metrics import METRICS, Resampled
-from bcd.evaluation.metrics.ranking import average_precision, count_steps
-from bcd.evaluation.metrics.sample import Sample, read_sample
+from bcd.evaluation.metrics.ranking import average_precision, count_ranking_steps
+from bcd.evaluation.metrics.sample import Sample, make_evaluation_sample
 from bcd.evaluation.options import EvaluateOptions
 
 LABEL_AND_SCORE = st.tuples(
@@ -46,7 +46,7 @@ def every_value(evaluated: Resampled, weights: np.ndarray) -> dict[str, np.ndarr
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_each_metric_agrees_with_scikit_learn(metric: str, scores: pd.DataFrame, options: EvaluateOptions) -> None:
-    estimate = Resampled.of(read_sample(scores), options).pooled()[metric]
+    estimate = Resampled.of(make_evaluation_sample(scores), options).pooled()[metric]
     expected = ORACLES[metric](scores["label"].to_numpy() == 1, scores["probability"].to_numpy())
     assert estimate.value == pytest.approx(expected, abs=1e-12)
 
@@ -55,7 +55,7 @@ def test_each_metric_agrees_with_scikit_learn(metric: str, scores: pd.DataFrame,
 def test_resampling_by_weights_is_resampling_patients_one_by_one(
     metric: str, scores: pd.DataFrame, options: EvaluateOptions
 ) -> None:
-    sample = read_sample(scores)
+    sample = make_evaluation_sample(scores)
     evaluated = Resampled.of(sample, options)
     n_patients = len(sample.patients)
     drawn = np.random.default_rng(options.seed).integers(n_patients, size=(options.resamples, n_patients))
@@ -71,7 +71,7 @@ def test_patient_macro_is_the_mean_over_the_patients_that_have_the_metric(
     scores: pd.DataFrame, options: EvaluateOptions
 ) -> None:
     scores.loc[scores["patient"] == "103", "label"] = 0  # two patients without IDC have no AUROC and no recall
-    macro = Resampled.of(read_sample(scores), options).patient_macro()
+    macro = Resampled.of(make_evaluation_sample(scores), options).patient_macro()
     groups = [group for _, group in scores.groupby(["hospital", "patient"])]
     both = [group for group in groups if group["label"].nunique() == 2]
     aurocs = [sk.roc_auc_score(group["label"], group["probability"]) for group in both]
@@ -83,23 +83,23 @@ def test_patient_macro_is_the_mean_over_the_patients_that_have_the_metric(
 
 
 def test_leaving_a_patient_out_is_leaving_its_rows_out(scores: pd.DataFrame, options: EvaluateOptions) -> None:
-    without = read_sample(scores).without(3)
-    hospital, patient = read_sample(scores).patients[3]
-    rest = read_sample(scores[(scores["hospital"] != hospital) | (scores["patient"] != patient)])
+    without = make_evaluation_sample(scores).without(3)
+    hospital, patient = make_evaluation_sample(scores).patients[3]
+    rest = make_evaluation_sample(scores[(scores["hospital"] != hospital) | (scores["patient"] != patient)])
     assert without.patients == rest.patients
     assert Resampled.of(without, options).pooled() == Resampled.of(rest, options).pooled()
 
 
 def test_the_same_number_in_two_hospitals_is_two_patients(scores: pd.DataFrame) -> None:
-    assert len(read_sample(scores).patients) == 20
+    assert len(make_evaluation_sample(scores).patients) == 20
     assert scores["patient"].nunique() == 10
 
 
 def test_effective_patients_are_all_of_equal_ones_and_one_of_a_giant(
     make_scores: Callable[..., pd.DataFrame],
 ) -> None:
-    assert read_sample(make_scores([7] * 12)).effective_patients == pytest.approx(12)
-    assert read_sample(make_scores([10_000, 1, 1])).effective_patients == pytest.approx(1, abs=1e-3)
+    assert make_evaluation_sample(make_scores([7] * 12)).effective_patients == pytest.approx(12)
+    assert make_evaluation_sample(make_scores([10_000, 1, 1])).effective_patients == pytest.approx(1, abs=1e-3)
 
 
 @settings(max_examples=60, deadline=None)
@@ -144,7 +144,7 @@ def test_many_distinct_probabilities_are_taken_in_steps_that_hardly_tell() -> No
     positive = rng.random(30_000) < 0.3
     p = rng.beta(2, 4, 30_000) + 0.3 * positive * rng.random(30_000)
     sample = Sample(positive, p, patient, [("north", str(i)) for i in range(20)])
-    steps = count_steps(sample, most=2000)
+    steps = count_ranking_steps(sample, most=2000)
     assert steps.positive.shape == (20, len(steps.tied))
     assert 1500 < len(steps.tied) <= 2000
     weights = rng.integers(3, size=(3, 20)).astype(float)
@@ -153,7 +153,7 @@ def test_many_distinct_probabilities_are_taken_in_steps_that_hardly_tell() -> No
 
 
 def test_a_patients_own_average_precision_is_exact_with_ties(scores: pd.DataFrame, options: EvaluateOptions) -> None:
-    evaluated = Resampled.of(read_sample(scores), options)
+    evaluated = Resampled.of(make_evaluation_sample(scores), options)
     groups = [group for _, group in scores.groupby(["hospital", "patient"])]
     assert evaluated.by_patient("auprc") == pytest.approx(
         [sk.average_precision_score(group["label"], group["probability"]) for group in groups]

@@ -9,18 +9,18 @@ import pandas as pd
 import pytest
 
 from bcd.evaluation.metrics.metrics import Resampled
-from bcd.evaluation.metrics.patients import PatientLevel, evaluate_patients, find_facts
-from bcd.evaluation.metrics.sample import read_sample
+from bcd.evaluation.metrics.patients import PatientLevel, evaluate_patients, find_patient_figures
+from bcd.evaluation.metrics.sample import make_evaluation_sample
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.outcome import FOUND, NOT_FOUND, UNDECIDED, OutcomeRule, decide_outcome
-from bcd.synthetic.scores import ScoreModel, draw_scores
+from bcd.synthetic.scores import ScoreModel, draw_synthetic_scores
 
 RULE = OutcomeRule()
 
 
 def evaluate(scores: pd.DataFrame, options: EvaluateOptions) -> PatientLevel:
-    evaluated = Resampled.of(read_sample(scores), options)
-    return evaluate_patients(evaluated, find_facts(evaluated, scores))
+    evaluated = Resampled.of(make_evaluation_sample(scores), options)
+    return evaluate_patients(evaluated, find_patient_figures(evaluated, scores))
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_the_outcome_follows_from_three_counts(idc: int, confident: int, patches
 
 def test_the_rule_holds_on_made_up_patients_with_and_without_tumour() -> None:
     """The table of docs/explanation/numbers.md, at a fifth of its size."""
-    scores = draw_scores(ScoreModel(tumour_free=0.5), 1000, seed=1)
+    scores = draw_synthetic_scores(ScoreModel(tumour_free=0.5), 1000, seed=1)
     sizes = scores.groupby("patient")["label"].transform("size")
     level = evaluate(scores[sizes >= RULE.min_patches], EvaluateOptions(resamples=100))
     counts = level.outcomes
@@ -55,7 +55,7 @@ def test_the_rule_holds_on_made_up_patients_with_and_without_tumour() -> None:
 
 
 def test_with_hardly_anybody_without_idc_the_outcome_is_descriptive(options: EvaluateOptions) -> None:
-    level = evaluate(draw_scores(ScoreModel(), 30, seed=2), options)
+    level = evaluate(draw_synthetic_scores(ScoreModel(), 30, seed=2), options)
     assert level.descriptive
     assert sum(sum(counts.values()) for counts in level.outcomes.values()) == 30
 

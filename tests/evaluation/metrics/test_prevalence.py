@@ -10,12 +10,12 @@ from sklearn import metrics as sk
 from bcd.evaluation.calls import is_confident
 from bcd.evaluation.metrics.metrics import Resampled
 from bcd.evaluation.metrics.prevalence import AtPrevalence, at_prevalence
-from bcd.evaluation.metrics.sample import read_sample
+from bcd.evaluation.metrics.sample import make_evaluation_sample
 from bcd.evaluation.options import EvaluateOptions
 
 
 def evaluate(scores: pd.DataFrame, prevalence: float, options: EvaluateOptions) -> AtPrevalence:
-    return at_prevalence(Resampled.of(read_sample(scores), options), prevalence)
+    return at_prevalence(Resampled.of(make_evaluation_sample(scores), options), prevalence)
 
 
 def weights_of(scores: pd.DataFrame, prevalence: float) -> np.ndarray:
@@ -54,7 +54,7 @@ def test_the_threshold_table_is_weighted_too(scores: pd.DataFrame, options: Eval
 
 
 def test_at_its_own_prevalence_nothing_changes(scores: pd.DataFrame, options: EvaluateOptions) -> None:
-    evaluated = Resampled.of(read_sample(scores), options)
+    evaluated = Resampled.of(make_evaluation_sample(scores), options)
     own = at_prevalence(evaluated, float(scores["label"].mean())).metrics
     pooled = evaluated.pooled()
     assert {name: own[name].value for name in own} == pytest.approx({name: pooled[name].value for name in own})

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from bcd.evaluation.metrics.metrics import Resampled
-from bcd.evaluation.metrics.risk_coverage import RiskCoverage, make_steps, risk_coverage
-from bcd.evaluation.metrics.sample import Sample, read_sample
+from bcd.evaluation.metrics.risk_coverage import RiskCoverage, make_confidence_steps, risk_coverage
+from bcd.evaluation.metrics.sample import Sample, make_evaluation_sample
 from bcd.evaluation.options import EvaluateOptions
-from bcd.synthetic.scores import ScoreModel, draw_scores
+from bcd.synthetic.scores import ScoreModel, draw_synthetic_scores
 
 
 def _augrc_of_traub(sample: Sample) -> float:
@@ -35,32 +35,32 @@ def _once(sample: Sample) -> np.ndarray:
 
 
 def test_areas_are_those_of_the_definitions_with_ties(scores: pd.DataFrame) -> None:
-    sample = read_sample(scores)
-    steps = make_steps(sample)
+    sample = make_evaluation_sample(scores)
+    steps = make_confidence_steps(sample)
     assert steps.augrc(_once(sample))[0] == pytest.approx(_augrc_of_traub(sample), abs=1e-12)
     assert steps.aurc(_once(sample))[0] == pytest.approx(_aurc_by_definition(sample), abs=1e-12)
 
 
 def test_many_confidences_in_few_steps_change_hardly_anything() -> None:
-    sample = read_sample(draw_scores(ScoreModel(), 60, seed=1))
-    steps = make_steps(sample)
+    sample = make_evaluation_sample(draw_synthetic_scores(ScoreModel(), 60, seed=1))
+    steps = make_confidence_steps(sample)
     assert steps.confident.shape[1] == 1000
     assert steps.augrc(_once(sample))[0] == pytest.approx(_augrc_of_traub(sample), rel=1e-3)
     assert steps.aurc(_once(sample))[0] == pytest.approx(_aurc_by_definition(sample), rel=5e-3)
 
 
 def test_a_resample_is_the_sample_with_its_patients_repeated(scores: pd.DataFrame) -> None:
-    sample = read_sample(scores)
+    sample = make_evaluation_sample(scores)
     weights = np.random.default_rng(1).integers(0, 3, len(sample.patients))
     rows = np.repeat(np.arange(len(sample.positive)), weights[sample.patient])
     repeated = Sample(sample.positive[rows], sample.probability[rows], sample.patient[rows], sample.patients)
-    steps = make_steps(sample)
+    steps = make_confidence_steps(sample)
     assert steps.augrc(weights[None].astype(float))[0] == pytest.approx(_augrc_of_traub(repeated))
     assert steps.aurc(weights[None].astype(float))[0] == pytest.approx(_aurc_by_definition(repeated))
 
 
 def test_the_curve_ends_at_all_patches_with_the_error_of_all(scores: pd.DataFrame, options: EvaluateOptions) -> None:
-    evaluated = Resampled.of(read_sample(scores), options)
+    evaluated = Resampled.of(make_evaluation_sample(scores), options)
     curve = risk_coverage(evaluated)
     last = curve.points[-1]
     assert last.coverage == 1
@@ -76,16 +76,20 @@ def test_the_curve_ends_at_all_patches_with_the_error_of_all(scores: pd.DataFram
 def test_coverage_rises_as_confidence_falls(rows: list[tuple[bool, float, int]]) -> None:
     label, p, patient = zip(*rows, strict=True)
     frame = pd.DataFrame({"hospital": "north", "patient": patient, "label": label, "probability": p})
-    points = risk_coverage(Resampled.of(read_sample(frame), EvaluateOptions(resamples=100))).points
+    points = risk_coverage(Resampled.of(make_evaluation_sample(frame), EvaluateOptions(resamples=100))).points
     assert points[-1].coverage == 1
     assert (np.diff([point.coverage for point in points]) > 0).all()
     assert (np.diff([point.confidence for point in points]) < 0).all()
 
 
 def test_scores_that_know_when_they_err_have_smaller_areas() -> None:
-    scores = draw_scores(ScoreModel(), 40, seed=2)
-    knowing = read_sample(scores)
-    blind = read_sample(scores.assign(probability=0.5 + 0.3 * np.sign(scores["probability"] - 0.5)))  # one confidence
+    scores = draw_synthetic_scores(ScoreModel(), 40, seed=2)
+    knowing = make_evaluation_sample(scores)
+    blind = make_evaluation_sample(
+        scores.assign(probability=0.5 + 0.3 * np.sign(scores["probability"] - 0.5))
+    )  # one confidence
     for area in ("aurc", "augrc"):
-        known, unknown = (getattr(make_steps(sample), area)(_once(sample))[0] for sample in (knowing, blind))
+        known, unknown = (
+            getattr(make_confidence_steps(sample), area)(_once(sample))[0] for sample in (knowing, blind)
+        )
         assert known < 0.5 * unknown

@@ -7,7 +7,7 @@ import pytest
 
 from bcd.evaluation.evaluation import Evaluation, evaluate_scores
 from bcd.evaluation.metrics.metrics import Resampled
-from bcd.evaluation.metrics.sample import read_sample
+from bcd.evaluation.metrics.sample import make_evaluation_sample
 from bcd.evaluation.metrics.subgroups import worst_tenth
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy.policy import fit_policy
@@ -48,7 +48,7 @@ def test_the_worst_tenth_is_a_mean_over_a_tail(
     scores = make_scores([40] * 25)
     right = (scores["probability"] >= 0.5) == (scores["label"] == 1)
     each = right.groupby([scores["hospital"], scores["patient"]]).mean().sort_values().to_numpy()
-    estimate = worst_tenth(Resampled.of(read_sample(scores), options))
+    estimate = worst_tenth(Resampled.of(make_evaluation_sample(scores), options))
     assert estimate.value == pytest.approx((each[0] + each[1] + each[2] / 2) / 2.5)
     assert estimate.low <= estimate.value < estimate.high
 

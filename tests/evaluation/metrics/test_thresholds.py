@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from bcd.evaluation.metrics.metrics import Resampled
-from bcd.evaluation.metrics.sample import read_sample
+from bcd.evaluation.metrics.sample import make_evaluation_sample
 from bcd.evaluation.metrics.thresholds import threshold_row, threshold_table
 from bcd.evaluation.options import EvaluateOptions
 
 
 def test_a_row_is_computed_from_the_patches_that_it_keeps(scores: pd.DataFrame, options: EvaluateOptions) -> None:
-    row = threshold_table(Resampled.of(read_sample(scores), options))[0]
+    row = threshold_table(Resampled.of(make_evaluation_sample(scores), options))[0]
     p, positive = scores["probability"].to_numpy(), scores["label"].to_numpy() == 1
     confident, called = np.maximum(p, 1 - p) >= 0.8, p >= 0.5
     assert row.level == 0.8
@@ -52,7 +52,7 @@ def test_patches_patients_and_coverage_only_fall_from_row_to_row(rows: list[tupl
     label, p, patient = zip(*rows, strict=True)
     frame = pd.DataFrame({"hospital": "north", "patient": patient, "label": label, "probability": p})
     options = EvaluateOptions(resamples=100, min_patches=1, min_patients=1)
-    table = threshold_table(Resampled.of(read_sample(frame), options))
+    table = threshold_table(Resampled.of(make_evaluation_sample(frame), options))
     for above, below in pairwise(table):
         assert below.n <= above.n
         assert below.patients <= above.patients
@@ -66,7 +66,7 @@ def test_a_row_that_keeps_too_little_has_no_rates_but_its_coverage(
     scores: pd.DataFrame, options: EvaluateOptions
 ) -> None:
     scores["probability"] = scores["probability"].clip(0.001, 0.9989)
-    last = threshold_table(Resampled.of(read_sample(scores), options))[-1]
+    last = threshold_table(Resampled.of(make_evaluation_sample(scores), options))[-1]
     assert (last.n, last.patients, last.coverage.value) == (0, 0, 0)
     assert last.coverage.high > 0  # nothing confident of 20 patients does not show that nothing ever will be
     assert last.accuracy.value is last.precision.value is last.recall.value is None
@@ -83,7 +83,7 @@ def test_each_row_describes_its_own_patches_and_not_those_of_a_row_before() -> N
         for p, n_right, n_wrong in bands
         for patch, kind in enumerate([right] * n_right + [wrong] * n_wrong)
     ] * 10
-    table = threshold_table(Resampled.of(read_sample(pd.DataFrame(rows)), EvaluateOptions(resamples=100)))
+    table = threshold_table(Resampled.of(make_evaluation_sample(pd.DataFrame(rows)), EvaluateOptions(resamples=100)))
     assert [row.n for row in table] == [1000, 800, 600, 400, 200]
     assert [row.accuracy.value for row in table] == pytest.approx([0.79, 67 / 80, 53 / 60, 37 / 40, 19 / 20])
     assert [row.precision.value for row in table] == [row.accuracy.value for row in table]  # all are called IDC
@@ -101,7 +101,7 @@ def test_two_rows_have_equal_counts_only_where_they_keep_the_same_patches(seed: 
             "probability": rng.choice([0.5, 0.85, 0.97, 0.995, 0.9995, 0.99995], 60),
         }
     )
-    table = threshold_table(Resampled.of(read_sample(frame), EvaluateOptions(resamples=100)))
+    table = threshold_table(Resampled.of(make_evaluation_sample(frame), EvaluateOptions(resamples=100)))
     between = [
         int(((frame["probability"] >= above.level) & (frame["probability"] < below.level)).sum())
         for above, below in pairwise(table)
@@ -110,7 +110,7 @@ def test_two_rows_have_equal_counts_only_where_they_keep_the_same_patches(seed: 
 
 
 def test_a_row_can_be_made_at_a_certified_threshold(scores: pd.DataFrame, options: EvaluateOptions) -> None:
-    row = threshold_row(Resampled.of(read_sample(scores), options), 0.873)
+    row = threshold_row(Resampled.of(make_evaluation_sample(scores), options), 0.873)
     p = scores["probability"].to_numpy()
     assert (row.level, row.n) == (0.873, (np.maximum(p, 1 - p) >= 0.873).sum())
 

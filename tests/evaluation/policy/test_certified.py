@@ -12,14 +12,14 @@ from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy.calibration import fit_calibrator
 from bcd.evaluation.policy.certified import (
     CertifiedThreshold,
-    certify,
+    certify_threshold,
     patients_needed,
     shares,
     threshold_sequence,
     upper_bound,
 )
 from bcd.evaluation.policy.policy import Policy, fit_policy
-from bcd.evaluation.report.tables import certified_table
+from bcd.evaluation.report.tables import certified_threshold_table
 from bcd.synthetic.scores import ScoredPatches, ScoreModel, draw_patches
 
 SHARES = st.lists(st.floats(0, 1), min_size=1, max_size=80)
@@ -42,7 +42,7 @@ def test_spotless_patients_certify_a_target_from_the_number_that_is_said_to_be_n
 ) -> None:
     assert patients_needed(target, 0.95) == needed
     for patients, certifies in ((needed, True), (needed - 1, False)):
-        spotless = certify(target, lambda _, n=patients: (np.zeros(n), np.ones(n)), patients, 0.95)  # type: ignore[misc]
+        spotless = certify_threshold(target, lambda _, n=patients: (np.zeros(n), np.ones(n)), patients, 0.95)  # type: ignore[misc]
         assert (spotless.threshold is not None) is certifies
         assert (upper_bound(np.zeros(patients), 0.95) <= target) is certifies
 
@@ -79,7 +79,7 @@ def _stepwise(errors: dict[float, float]) -> CertifiedThreshold:
         share = next(value for start, value in errors.items() if level >= start)
         return np.full(2000, share * 100), np.full(2000, 100.0)
 
-    return certify(0.05, by_patient, 400_000, 0.95)
+    return certify_threshold(0.05, by_patient, 400_000, 0.95)
 
 
 def test_the_loosest_threshold_before_the_first_failure_is_certified() -> None:
@@ -145,7 +145,7 @@ def test_few_patients_get_the_honest_answer(n_patients: int) -> None:
 def test_the_table_gives_the_verdict_of_each_target() -> None:
     val = draw_patches(ScoreModel(), 150, np.random.default_rng(1))
     certified = fit_policy(val.logit, val.label, val.patient, EvaluateOptions()).certified
-    rows = certified_table(certified).rows
+    rows = certified_threshold_table(certified).rows
     assert [row[0] for row in rows] == ["≤ 5 %", "≤ 2 %", "≤ 1 %"]
     assert rows[0][1].startswith("certified at ≥ ")
     assert rows[2][1] == "not certifiable with 150 patients (it takes 308 spotless ones)"

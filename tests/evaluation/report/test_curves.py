@@ -8,27 +8,27 @@ import pandas as pd
 import pytest
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from bcd.evaluation.metrics.sample import read_sample
+from bcd.evaluation.metrics.sample import make_evaluation_sample
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.report.curves import curve_points, make_band
-from bcd.synthetic.scores import ScoreModel, draw_scores
+from bcd.synthetic.scores import ScoreModel, draw_synthetic_scores
 
 
 def test_points_are_those_of_scikit_learn(scores: pd.DataFrame) -> None:
     label, p = scores["label"], scores["probability"]
     fpr, tpr, _ = roc_curve(label, p, drop_intermediate=False)
-    found = curve_points("roc", read_sample(scores))
+    found = curve_points("roc", make_evaluation_sample(scores))
     assert found is not None
     np.testing.assert_allclose(found, (fpr, tpr))
     precision, recall, _ = precision_recall_curve(label, p)
-    found = curve_points("pr", read_sample(scores))
+    found = curve_points("pr", make_evaluation_sample(scores))
     assert found is not None
     np.testing.assert_allclose(found, (recall[-2::-1], precision[-2::-1]))
 
 
 @pytest.mark.parametrize("kind", ["roc", "pr"])
 def test_a_band_surrounds_its_curve(kind: Any, scores: pd.DataFrame) -> None:
-    sample = read_sample(scores)
+    sample = make_evaluation_sample(scores)
     band = make_band(kind, sample, EvaluateOptions(resamples=300))
     points = curve_points(kind, sample)
     assert points is not None
@@ -43,7 +43,9 @@ def test_a_band_narrows_with_more_patients() -> None:
     options = EvaluateOptions(resamples=200)
 
     def width(n_patients: int) -> float:
-        band = make_band("roc", read_sample(draw_scores(ScoreModel(), n_patients, seed=5)), options)
+        band = make_band(
+            "roc", make_evaluation_sample(draw_synthetic_scores(ScoreModel(), n_patients, seed=5)), options
+        )
         return float((band.high - band.low).mean())
 
     assert width(300) < 0.7 * width(30)
@@ -52,7 +54,7 @@ def test_a_band_narrows_with_more_patients() -> None:
 def test_no_band_on_few_patients_or_one_class(
     make_scores: Callable[..., pd.DataFrame], options: EvaluateOptions
 ) -> None:
-    assert make_band("roc", read_sample(make_scores([50] * 9)), options) is None
+    assert make_band("roc", make_evaluation_sample(make_scores([50] * 9)), options) is None
     one_class = make_scores([50] * 12).assign(label=1)
-    assert make_band("roc", read_sample(one_class), options) is None
-    assert curve_points("roc", read_sample(one_class)) is None
+    assert make_band("roc", make_evaluation_sample(one_class), options) is None
+    assert curve_points("roc", make_evaluation_sample(one_class)) is None

@@ -11,9 +11,9 @@ import pytest
 from sklearn.calibration import calibration_curve
 
 from bcd.evaluation.evaluation import evaluate_scores
-from bcd.evaluation.metrics.sample import read_sample
+from bcd.evaluation.metrics.sample import make_evaluation_sample
 from bcd.evaluation.options import EvaluateOptions
-from bcd.evaluation.report.figures import draw_figures
+from bcd.evaluation.report.figures import draw_evaluation
 from bcd.evaluation.report.reliability import reliability
 
 NAMES = {"curves", "reliability", "confusion", "risk-coverage", "thresholds", "patients"}
@@ -21,7 +21,7 @@ NAMES = {"curves", "reliability", "confusion", "risk-coverage", "thresholds", "p
 
 def draw(scores: pd.DataFrame, options: EvaluateOptions, folder: Path) -> dict[str, bytes]:
     evaluation = evaluate_scores(scores, options, snapshot="abc", split="test")
-    return {name: path.read_bytes() for name, path in draw_figures(scores, evaluation, folder).items()}
+    return {name: path.read_bytes() for name, path in draw_evaluation(scores, evaluation, folder).items()}
 
 
 def test_every_picture_is_drawn_the_same_each_time(
@@ -46,7 +46,7 @@ def test_reliability_shows_the_observed_share_in_each_bin(
     make_scores: Callable[..., pd.DataFrame], options: EvaluateOptions
 ) -> None:
     scores = make_scores([400, *range(5, 41, 2)])
-    bins = reliability(read_sample(scores), options)
+    bins = reliability(make_evaluation_sample(scores), options)
     observed, predicted = calibration_curve(scores["label"], scores["probability"], n_bins=10)
     assert [b.predicted for b in bins] == pytest.approx(predicted)
     assert sum(b.patches for b in bins) == len(scores)

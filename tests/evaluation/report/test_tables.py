@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from bcd.evaluation.evaluation import evaluate_scores
-from bcd.evaluation.metrics.compare import compare_scores
+from bcd.evaluation.metrics.compare import compare_metrics
 from bcd.evaluation.metrics.estimates import Difference, Estimate
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.report.tables import (
@@ -97,6 +97,6 @@ def test_markdown_keeps_a_bar_in_a_name_inside_its_cell(scores: pd.DataFrame, op
 
 
 def test_a_comparison_is_a_table_too(scores: pd.DataFrame, options: EvaluateOptions) -> None:
-    table = difference_table(compare_scores(scores, scores, options), caption="Challenger minus champion.")
+    table = difference_table(compare_metrics(scores, scores, options), caption="Challenger minus champion.")
     assert table.rows[0][:2] == ["AUROC", "+.000 [+.000, +.000]"]
     assert table.markdown().startswith("Challenger minus champion.\n\n| metric |")

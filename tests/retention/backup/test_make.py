@@ -18,14 +18,14 @@ from filelock import Timeout
 from stored import store_patients
 
 from bcd.errors import BcdError, UnavailableError
-from bcd.files import lock
+from bcd.files import lock_file
 from bcd.patches import Hospital
 from bcd.progress import Advance, SilentSink, show_progress
 from bcd.retention.backup.folder import BackupFolder, Manifest
 from bcd.retention.backup.make import Backup, make_backup
 from bcd.retention.backup.restore import restore_backup
 from bcd.retention.patients import erase_withdrawn
-from bcd.retention.versions import remove_versions
+from bcd.retention.versions import prune_versions
 from bcd.settings import Settings
 from bcd.store.batches import open_pixels
 from bcd.store.delivery_queries import list_batches
@@ -224,7 +224,7 @@ class _AtFiles(SilentSink):
 
 @pytest.mark.parametrize(
     "remove",
-    [erase_withdrawn, partial(remove_versions, keep=1)],
+    [erase_withdrawn, partial(prune_versions, keep=1)],
     ids=["patients", "versions"],
 )
 def test_nothing_is_removed_while_it_is_copied(registry_settings: Settings, to: Path, remove) -> None:
@@ -238,7 +238,7 @@ def test_nothing_is_removed_while_it_is_copied(registry_settings: Settings, to: 
         removals[0].join(1)
         waits.append(removals[0].is_alive())
         with pytest.raises(Timeout):
-            lock(home.home / ".locks" / ".retention.lock").acquire(timeout=0)
+            lock_file(home.home / ".locks" / ".retention.lock").acquire(timeout=0)
 
     with show_progress(_AtFiles(begin_removal)):
         make_backup(store, to)

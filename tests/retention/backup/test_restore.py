@@ -25,10 +25,10 @@ from bcd.scoring.score import score_patient
 from bcd.settings import Settings
 from bcd.snapshots.freeze import Snapshot
 from bcd.store.batches import open_pixels
-from bcd.store.ledger import list_scores
+from bcd.store.ledger import list_ledger
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
-from bcd.store.withdrawals import list_withdrawals, withdraw
+from bcd.store.withdrawals import list_withdrawals, record_withdrawal
 from bcd.tracking.lookup import MODEL
 from bcd.tracking.store import open_client
 
@@ -88,7 +88,7 @@ def test_a_home_restored_elsewhere_scores_the_same_patient_to_the_same_report(
         for path in (again.report, tmp_path / "gone" / before.report.relative_to(home.home))
     ]
     assert reports[0] == reports[1]
-    assert [entry.bundle for entry in list_scores(open_store(there))] == [f"{MODEL}/1"]
+    assert [entry.bundle for entry in list_ledger(open_store(there))] == [f"{MODEL}/1"]
     assert not home.home.exists()
 
 
@@ -179,7 +179,7 @@ def test_who_was_withdrawn_after_the_backup_is_withdrawn_in_the_restored_home(
     home: Settings, store: Store, backup: BackupFolder, empty_database: Path, tmp_path: Path
 ) -> None:
     for patient in ("1001", "1002"):
-        withdraw(store, patient, hospital="east", sign_off=SignOff("Dr Lee", "a letter"))
+        record_withdrawal(store, patient, hospital="east", sign_off=SignOff("Dr Lee", "a letter"))
     make_backup(store, backup.root)
     new = Settings(home=tmp_path / "new")
 

@@ -1,0 +1,194 @@
+"""A table of trained recipes, on which any strategy of search is replayed in seconds.
+
+Every row is a point of the space, drawn by chance, that is within the default limits; the first two are `compact` and
+`dissertation`. A quarter of the patients is held out of everything; the others are dealt to three folds. A row is
+trained without each fold. After every epoch its averaged weights are evaluated on that fold, which is what a search
+would see, and on the patients that are held out, which is what the choice is worth.
+
+    .venv/bin/python benchmarks/search_table.py --rows 80       # some three hours on two quiet cores
+
+It writes, beside this file, `search-table.csv` (row, fold, epoch, val and held-out score, loss, seconds) and
+`search-rows.csv` (row, its point, weights, multiply-adds). A score is the AUROC in which patients weigh the same.
+Killed, the same command goes on; what is in the table is not trained again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+from released_training import PLACE, open_patients, read_natural
+
+from bcd.evaluation.folds import deal_evaluation_folds
+from bcd.files import whole_file
+from bcd.networks.build import build_network
+from bcd.networks.cost import measure_network_cost
+from bcd.patches import patient_keys
+from bcd.preprocessing.options import PrepareOptions
+from bcd.preprocessing.prepared import PreparedSnapshot, prepare_snapshot
+from bcd.search.options import SearchOptions
+from bcd.search.space import Recipe, propose, reference_points
+from bcd.settings import load_settings
+from bcd.training.data import Material
+from bcd.training.history import score_val_by_patients
+from bcd.training.loop import Training
+from bcd.training.options import TrainOptions
+from bcd.training.predict import predict_logits
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from bcd.progress import Advance
+
+HERE = Path(__file__).parent
+DATA = HERE.parents[1] / "shared/data"
+ROWS, CURVES = "search-rows.csv", "search-table.csv"
+EPOCHS, FOLDS = 9, 3
+HELD_OUT = FOLDS  # the last of the groups that patients are dealt to
+MOST = {"searched": 16, "held out": 40}  # patches of a patient
+_BATCH = 64
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=80)
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--data", type=Path, default=DATA / "batches", help="folder of the deliveries")
+    parser.add_argument("--natural", type=Path, default=DATA / "natural-sample.txt", help="its list")
+    parser.add_argument("--home", type=Path, default=Path(".bcd/benchmark-table"), help="where the patches are kept")
+    parser.add_argument("--to", type=Path, default=HERE, help="folder of the table")
+    arguments = parser.parse_args()
+    table = Table(arguments.data, arguments.natural, arguments.home, arguments.epochs)
+    for row, point, recipe in draw_rows(arguments.rows):
+        note_row(arguments.to / ROWS, row, point, recipe)
+        for fold in range(FOLDS):
+            if is_trained(arguments.to / CURVES, row, fold):
+                continue
+            curve = table.train(recipe, fold)
+            add(arguments.to / CURVES, [{"row": row, "fold": fold, **epoch} for epoch in curve])
+            last = curve[-1]
+            print(f"row {row}, fold {fold}: val {last['val']:.4f}, held out {last['held_out']:.4f}", flush=True)
+
+
+def draw_rows(number: int) -> Iterator[tuple[int, dict[str, Any], Recipe]]:
+    """Yields the rows of the table, the same every time: the references, then what chance proposes within limits."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    training, preparation, limits = TrainOptions(), PrepareOptions(), SearchOptions()
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=17))
+    row = 0
+    for point in reference_points(preparation).values():
+        yield row, point, propose(optuna.trial.FixedTrial(point), training, preparation)
+        row += 1
+    compact = _cost(propose(optuna.trial.FixedTrial(reference_points(preparation)["compact"]), training, preparation))
+    while row < number:
+        trial = study.ask()
+        recipe = propose(trial, training, preparation)
+        cost = _cost(recipe)
+        if cost[0] <= limits.max_parameters and cost[1] <= limits.max_cost * compact[1]:
+            yield row, dict(trial.params), recipe
+            row += 1
+
+
+def _cost(recipe: Recipe) -> tuple[int, int]:
+    cost = measure_network_cost(build_network(recipe.architecture))
+    return cost.parameters, cost.multiply_adds
+
+
+Evaluated: TypeAlias = "tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[Any]]"
+"""Prepared patches (n, 50, 50, 3), their labels and their patients' keys."""
+
+
+class Table:
+    """The patches of the table, dealt to groups, and the training of a recipe on them."""
+
+    def __init__(self, data: Path, natural: Path, home: Path, epochs: int) -> None:
+        from released_training import RECIPE
+
+        everybody = open_patients(data, home, RECIPE).prepared.snapshot
+        patches = everybody.patches.merge(
+            read_natural(natural)[PLACE].drop_duplicates(), on=PLACE, how="left", indicator=True
+        )
+        keys = patient_keys(patches)
+        group = deal_evaluation_folds(keys.to_numpy(dtype=object), FOLDS + 1)
+        shuffled = patches.index.to_series().sample(frac=1, random_state=1)
+        place = shuffled.groupby(keys.loc[shuffled.index]).cumcount().sort_index()
+        most = np.where(group == HELD_OUT, MOST["held out"], MOST["searched"])
+        used = (patches["_merge"] == "both").to_numpy()
+        self._rows = np.flatnonzero(used & (place.to_numpy() < most))
+        self._group, self._keys = group, keys.to_numpy(dtype=object).astype(str)
+        self._labels = patches["label"].to_numpy().astype(np.int64)
+        self._snapshot, self._settings, self._epochs = everybody, load_settings(home), epochs
+
+    def train(self, recipe: Recipe, fold: int) -> list[dict[str, float]]:
+        """Trains a recipe without a fold; returns a row an epoch."""
+        prepared = prepare_snapshot(self._settings, self._snapshot, recipe.preparation)
+        options = recipe.training.model_copy(update={"epochs": self._epochs, "seed": 1 + fold, "batch_size": _BATCH})
+        groups = self._group[self._rows]
+        rows = self._rows[(groups != fold) & (groups != HELD_OUT)]
+        with tempfile.TemporaryDirectory() as folder:
+            material, held_out = self._material(prepared, rows, fold), self._gather(prepared, HELD_OUT)
+            training = _Watched(material, recipe.architecture, options, Path(folder), held_out)
+            training.run()
+        names = {"val": "val_score", "held_out": "held_out", "loss": "loss", "seconds": "seconds"}
+        return [
+            {"epoch": epoch, **{name: round(row[key], 5) for name, key in names.items()}}
+            for epoch, row in enumerate(training.state.history, 1)
+        ]
+
+    def _material(self, prepared: PreparedSnapshot, rows: NDArray[np.int64], fold: int) -> Material:
+        patients = np.unique(self._keys[rows], return_inverse=True)[1].astype(np.int64)
+        return Material(prepared.pixels, rows, self._labels[rows], patients, *self._gather(prepared, fold))
+
+    def _gather(self, prepared: PreparedSnapshot, group: int) -> Evaluated:
+        rows = self._rows[self._group[self._rows] == group]
+        return prepared.pixels[rows], self._labels[rows], self._keys[rows]
+
+
+class _Watched(Training):
+    """A training whose epochs are evaluated on held-out patients too."""
+
+    def __init__(self, *others: Any) -> None:
+        *inherited, self._held_out = others
+        super().__init__(*inherited)
+
+    def _score(self, row: dict[str, float], advance: Advance) -> None:
+        super()._score(row, advance)
+        pixels, labels, patients = self._held_out
+        row["held_out"] = score_val_by_patients(predict_logits(self.averaged, pixels), labels, patients)
+
+
+def note_row(path: Path, row: int, point: dict[str, Any], recipe: Recipe) -> None:
+    """Notes what a row is, once."""
+    known = pd.read_csv(path)["row"].tolist() if path.exists() else []
+    if row not in known:
+        parameters, multiply_adds = _cost(recipe)
+        add(
+            path, [{"row": row, "parameters": parameters, "multiply_adds": multiply_adds, "point": json.dumps(point)}]
+        )
+
+
+def is_trained(path: Path, row: int, fold: int) -> bool:
+    """Whether the table has a row's fold."""
+    if not path.exists():
+        return False
+    known = pd.read_csv(path)
+    return bool(((known["row"] == row) & (known["fold"] == fold)).any())
+
+
+def add(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Adds rows to a file, all or none."""
+    old = [pd.read_csv(path)] if path.exists() else []
+    with whole_file(path) as partial:
+        pd.concat([*old, pd.DataFrame(rows)]).to_csv(partial, index=False)
+
+
+if __name__ == "__main__":
+    main()

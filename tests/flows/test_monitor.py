@@ -1,0 +1,121 @@
+"""Drift on the dashboard: a delivery not to be trusted leaves a warning and an event, and monitor the trend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from released_model import TISSUE
+
+from bcd.gate.adoption import make_released_champion
+from bcd.scoring.options import ScoreOptions
+from bcd.settings import Settings
+from bcd.store.delivery_queries import list_stored_deliveries
+from bcd.store.drift import list_drift
+from bcd.store.hospitals import declare_hospital
+from bcd.store.sign_off import SignOff
+from bcd.store.store import Store, open_store
+from bcd.tracking.store import find_run, open_client
+
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("prefect_server")]
+ME = SignOff("test", "test")
+
+
+@pytest.fixture
+def store(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.setenv("BCD_INBOX_QUIET_SECONDS", "0")
+    store = open_store(settings)
+    for hospital in ("public", "east"):
+        declare_hospital(store, hospital, "pseudonyms", ME)
+    return store
+
+
+def deliver(settings: Settings, hospital: str, name: str, pixels: np.ndarray) -> Path:
+    """Puts four patches of each of five patients into the inbox."""
+    import cv2
+
+    folder = settings.inbox / hospital / name
+    for i, patch in enumerate(pixels[:20]):
+        path = folder / f"{name}{i // 4}_idx5_x{50 * (i % 4) + 1}_y1_class{i % 2}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), patch[..., ::-1])
+    return folder
+
+
+def learned(seed: int) -> np.ndarray:
+    """Tissue as the made-up released model learned from."""
+    light = np.random.default_rng(seed).integers(-12, 13, 5).repeat(4)[:, None, None, None]
+    return np.clip(TISSUE[:20].astype(int) + light, 0, 255).astype(np.uint8)
+
+
+def find_events(name: str) -> list[dict]:
+    """Asks the server for the events of a name."""
+    import time
+
+    import httpx
+    from prefect.settings import PREFECT_API_URL
+
+    for _ in range(40):
+        asked = {"filter": {"event": {"name": [name]}, "order": "ASC"}}
+        found = httpx.post(f"{PREFECT_API_URL.value()}/events/filter", json=asked).json()["events"]
+        if found:
+            return found
+        time.sleep(0.25)
+    return []
+
+
+def test_a_delivery_not_to_be_trusted_warns_and_the_trend_follows_each_hospital(
+    store: Store, settings: Settings, released: Path
+) -> None:
+    from prefect.artifacts import Artifact
+
+    from flows.ingest import ingest
+    from flows.monitor import monitor
+    from flows.score import score
+
+    assert monitor() == []  # no champion
+    deliver(settings, "public", "before", learned(1))
+    ingest()
+    assert list_drift(store) == []
+    make_released_champion(store, ME)
+
+    deliver(settings, "public", "pale", (255 - (255 - learned(2)) // 3).astype(np.uint8))
+    deliver(settings, "east", "new", learned(3))
+    ingest()
+    found = {one.delivery: one for one in list_drift(store)}
+    by_name = {each.name: found.get(each.id) for each in list_stored_deliveries(store)}
+    assert by_name["pale"].level == "not to be trusted"
+    assert by_name["new"].state["foreign"]
+    assert by_name["before"] is None
+    assert "pale of public" in str(Artifact.get("drift").data)
+    [event] = find_events("bcd.drift")
+    assert event["resource"]["prefect.resource.id"] == "bcd.hospital.public"
+    assert (event["payload"]["delivery"], event["payload"]["level"]) == (
+        by_name["pale"].delivery,
+        "not to be trusted",
+    )
+    page = (settings.reports / f"{by_name['pale'].delivery[:12]}.html").read_text()
+    assert "not to be relied on" in page[: page.index('class="figures"')]
+
+    scored = score(all_that_wait=True, options=ScoreOptions())
+    assert {each.drift.state.colour for each in scored if each.patient.startswith("pale")} == {"red"}
+    stages = {one.stage for one in list_drift(store) if one.delivery != by_name["before"]}
+    assert stages == {"scoring"}
+
+    rows = monitor()
+    assert [(row.hospital, row.name, row.step) for row in rows] == [
+        ("east", "new", 1),
+        ("public", "before", 1),
+        ("public", "pale", 2),
+    ]
+    assert [row.level for row in rows][2] == "not to be trusted"
+    assert [row.foreign for row in rows] == [True, False, False]
+    assert "pale" in str(Artifact.get("drift-trend").data)
+    assert Artifact.get("drift-plot") is not None
+    client = open_client(settings)
+    run = client.get_run(find_run(client, "monitor/bcd-idc/1"))
+    assert run.data.metrics["shift_public"] == pytest.approx(rows[2].shift)
+    assert {each.path for each in client.list_artifacts(run.info.run_id)} == {"drift.csv", "drift.png"}
+    assert monitor() == rows
+    assert len(client.get_metric_history(run.info.run_id, "shift_public")) == 2
