@@ -16,6 +16,7 @@ from bcd.store.complete import (
     list_complete_slides,
     record_complete,
 )
+from bcd.store.hospitals import declare_hospital
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 
@@ -25,6 +26,7 @@ SLIDE = ("east", "8867", "5")
 
 @pytest.fixture
 def admitted(store: Store, store_batch) -> Store:
+    declare_hospital(store, "east", "pseudonyms", LEE)
     store_batch(["8865", "8867"])
     return store
 
