@@ -3,7 +3,7 @@
 Telemetry is off, all state goes under BCD_HOME, and the servers that `bcd up` started are used where they run.
 
 Examples:
-    >>> enter(load_settings())  # doctest: +SKIP
+    >>> enter_runtime(load_settings())  # doctest: +SKIP
 """
 
 from __future__ import annotations

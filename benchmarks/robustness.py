@@ -1,24 +1,30 @@
-"""Robustness: what changes of the pixels cost the released recipe, on out-of-fold patches of the natural sample.
+"""Robustness: what changes of the pixels cost three recipes, on out-of-fold patches of the natural sample.
 
-Each patch is changed as it was cut, before preparation, and scored by the copies that never saw its patient, in as
-many turns as the released model takes. AUROC is patient-macro; the calibration error is of the calibrator that was
-fitted on unchanged patches of the other folds. Beyond its edge a patch is taken to go on as its mirror image.
+The recipes are the released one, the same without jitter of stain and light, and the same with the network
+`dissertation`. Each patch is changed as it was cut, before preparation, and scored by the copies that never saw its
+patient, in as many turns as the released model takes. AUROC is patient-macro; the calibration error is of the
+calibrator that was fitted on unchanged patches of the other folds.
 
-    .venv/bin/python benchmarks/robustness.py --data FOLDER --folder FOLDER   # goes on after a kill, change by change
+    .venv/bin/python benchmarks/robustness.py --data FOLDER --folder FOLDER            # the released recipe
+    .venv/bin/python benchmarks/robustness.py --data FOLDER --folder FOLDER --compare  # all three: trains two of them
 
-It needs what `benchmarks/released.py train` left in --folder; `benchmarks/released.py write` takes it from there.
+It goes on after a kill, fold by fold and change by change. It needs what `benchmarks/released.py train` left in
+--folder, of which `benchmarks/released.py write` takes robustness.json; the others lie in its folder `compared`.
+Afterwards it prints the table and draws robustness.png.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Callable
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 from released_figures import OPTIONS, cross_fit, fit_by_fold
 from released_training import (
     FOLDS,
@@ -29,94 +35,37 @@ from released_training import (
     find_members,
     fold_folder,
     gather_scores,
+    member_options,
     open_patients,
     read_natural,
+    score_left_out,
+    train,
 )
+from shifts import SHIFTS
 
 from bcd.bundle.released.figures import Shift
+from bcd.charts import BLUE, GREEN, MUTED, ORANGE, page
+from bcd.errors import BcdError
 from bcd.evaluation.metrics.metrics import Resampled
 from bcd.evaluation.metrics.sample import make_evaluation_sample
 from bcd.files import whole_file
+from bcd.networks.architecture import PRESETS
 from bcd.networks.keras_files import load_network
 from bcd.preprocessing.prepare import prepare
 from bcd.training.predict import predict_logits
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared/data"
-Pixels = NDArray[np.uint8]
-Change = Callable[[Pixels], Pixels]
-"""Changes one patch (50, 50, 3)."""
-
-_STAINS = np.array([[0.650, 0.704, 0.286], [0.072, 0.990, 0.105], [0.268, 0.570, 0.776]])
-_STAINS /= np.linalg.norm(_STAINS, axis=1, keepdims=True)
 MEASURED = "robustness.json"
+COSTLY = 0.03
+RELEASED = "released"
+_NO_JITTER = {"stain_jitter": 0.0, "light_jitter": 0.0}
 
-
-def restain(share: float) -> Change:
-    """Returns what scales haematoxylin and eosin in optical density (Ruifrok and Johnston 2001)."""
-    mix = np.linalg.inv(_STAINS) @ np.diag([1 + share, 1 + share, 1]) @ _STAINS
-
-    def change(patch: Pixels) -> Pixels:
-        density = -np.log((patch.astype(np.float64) + 1) / 256)
-        return _to_bytes(256 * np.exp(-(density @ mix)) - 1)
-
-    return change
-
-
-def brighten(amount: float) -> Change:
-    """Returns what adds to all values of a patch, of 255."""
-    return lambda patch: _to_bytes(patch.astype(np.float64) + amount)
-
-
-def blur(sigma: float) -> Change:
-    """Returns what blurs a patch by a Gaussian, in pixels."""
-    import cv2
-
-    return lambda patch: np.asarray(cv2.GaussianBlur(patch, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101))
-
-
-def compress(quality: int) -> Change:
-    """Returns what writes a patch as JPEG and reads it."""
-    import cv2
-
-    def change(patch: Pixels) -> Pixels:
-        file = cv2.imencode(".jpg", patch[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-        return np.ascontiguousarray(np.asarray(cv2.imdecode(file, cv2.IMREAD_COLOR))[..., ::-1])
-
-    return change
-
-
-def move(pixels: int) -> Change:
-    """Returns what moves a patch down and to the right."""
-    around = ((pixels, 0), (pixels, 0), (0, 0))
-    return lambda patch: np.pad(patch, around, mode="reflect")[: patch.shape[0], : patch.shape[1]]
-
-
-def rescale(factor: float) -> Change:
-    """Returns what shows a patch at another magnification, around its centre."""
-    import cv2
-
-    def change(patch: Pixels) -> Pixels:
-        centre = (patch.shape[0] - 1) / 2
-        matrix = cv2.getRotationMatrix2D((centre, centre), 0, factor)
-        size = (patch.shape[1], patch.shape[0])
-        return np.asarray(
-            cv2.warpAffine(patch, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-        )
-
-    return change
-
-
-SHIFTS: dict[str, Change] = {
-    **{f"stain {share:+.0%}": restain(share) for share in (-0.2, -0.1, -0.05, 0.05, 0.1, 0.2)},
-    "brightness -20 of 255": brighten(-20),
-    "brightness +20 of 255": brighten(20),
-    "blur, sigma 1 px": blur(1.0),
-    **{f"JPEG {quality}": compress(quality) for quality in (90, 75, 50)},
-    "moved by one pixel": move(1),
-    "magnified by 0.9": rescale(0.9),
-    "magnified by 1.1": rescale(1.1),
+COMPARED = {
+    "unaugmented": replace(RECIPE, training=RECIPE.training.model_copy(update=_NO_JITTER)),
+    "dissertation": replace(RECIPE, architecture=PRESETS["dissertation"]),
 }
+"""Recipes beside the released one, each of which differs from it in one thing."""
 
 
 def main() -> None:
@@ -124,17 +73,66 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA / "batches", help="folder of the deliveries")
     parser.add_argument("--natural", type=Path, default=DATA / "natural-sample.txt", help="its list")
     parser.add_argument("--folder", type=Path, default=ROOT / "artifacts/released", help="where trainings are kept")
+    parser.add_argument("--compare", action="store_true", help="train and measure the other two recipes too")
+    parser.add_argument(
+        "--members", type=int, help="members whose folds are scored (default: those that are finished)"
+    )
+    parser.add_argument("--only", nargs="+", choices=SHIFTS, help="measure these changes alone, and write nothing")
     arguments = parser.parse_args()
     patients = open_patients(arguments.data, arguments.folder / "home", RECIPE)
-    scores = gather_scores(arguments.folder, len(find_members(arguments.folder)), read_natural(arguments.natural))
+    natural = read_natural(arguments.natural)
+    members = arguments.members or len(find_members(arguments.folder))
+    measured = {RELEASED: measure(patients, RECIPE, arguments.folder, members, natural, only=arguments.only)}
+    for name, recipe in COMPARED.items() if arguments.compare else ():
+        folder = arguments.folder / "compared" / name
+        train_folds(patients, recipe, folder)
+        measured[name] = measure(patients, recipe, folder, 1, natural, only=arguments.only)
+    print(tabulate(measured))
+    draw(measured, arguments.folder / "robustness.png")
+
+
+def train_folds(patients: Patients, recipe: Recipe, folder: Path) -> None:
+    """Trains one member without each fold, and scores the patients left out; what is done is found done."""
+    for fold in range(FOLDS):
+        options, path = member_options(recipe, 0, fold), fold_folder(folder, 0, fold)
+        train(patients.prepared, recipe, options, path)
+        score_left_out(patients.prepared, recipe, options, path)
+
+
+def measure(
+    patients: Patients,
+    recipe: Recipe,
+    folder: Path,
+    members: int,
+    natural: pd.DataFrame,
+    *,
+    only: Sequence[str] | None = None,
+) -> list[Shift]:
+    """Measures what each change costs a recipe, and writes all of them as robustness.json into its folder.
+
+    Args:
+        patients: Everybody.
+        recipe: How its networks were trained.
+        folder: Where they lie, as `benchmarks/released_training.py` lays them out.
+        members: How many there are, each of whom scored every fold.
+        natural: patient, x and y of the natural sample.
+        only: Names of the changes to measure; None: all.
+
+    Raises:
+        BcdError: There is no member.
+    """
+    if not members:
+        raise BcdError(f"{folder} holds no member that is finished.", "Train first: benchmarks/released.py train.")
+    scores = gather_scores(folder, members, natural)
     shifts = []
-    print("shift, patient-macro AUROC, loss, calibration error")
-    for name in SHIFTS:
-        logit = score_shifted(patients, RECIPE, arguments.folder, scores, name)
+    for name in SHIFTS if only is None else only:
+        logit = score_shifted(patients, recipe, folder, scores, name)
         shifts.append(shift := evaluate_shift(scores, name, logit))
-        print(f"{name:24s} {shift.auroc:.3f} {shift.loss:+.3f} {shift.calibration_error:.3f}", flush=True)
-    with whole_file(arguments.folder / MEASURED) as partial:
-        partial.write_text(json.dumps([shift.model_dump() for shift in shifts], indent=1) + "\n", "utf-8")
+        print(f"{folder.name:14s} {name:24s} {shift.auroc:.3f} {shift.loss:+.3f}", flush=True)
+    if only is None:
+        with whole_file(folder / MEASURED) as partial:
+            partial.write_bytes(TypeAdapter(list[Shift]).dump_json(shifts, indent=1) + b"\n")
+    return shifts
 
 
 def score_shifted(
@@ -152,25 +150,38 @@ def score_shifted(
     Returns:
         The mean logit over members of the natural sample's patches, in the order of `scores`.
     """
-    kept = folder / "robustness" / f"{name.replace(' ', '-')}.npy"
+    members = scores.filter(regex=r"^logit_\d+$").shape[1]
+    networks = {
+        (fold, member): fold_folder(folder, member, fold) / "network.keras"
+        for fold in range(FOLDS)
+        for member in range(members)
+    }
+    kept = folder / "robustness" / _digest(networks.values()) / f"{name.replace(' ', '-')}.npy"
     if kept.exists():
         return np.asarray(np.load(kept))
     natural = scores[scores["natural"]].reset_index(drop=True)
     rows = patients.prepared.snapshot.patches[PLACE].reset_index(names="row")
     row = natural.merge(rows, on=PLACE, how="left", validate="one_to_one")["row"].to_numpy(np.int64)
-    members = scores.filter(regex=r"^logit_\d+$").shape[1]
     logit = np.zeros(len(natural), np.float64)
     for fold in range(FOLDS):
         mine = np.flatnonzero(natural["fold"] == fold)
         raw = patients.read(row[mine])
         pixels = prepare(np.stack([SHIFTS[name](patch) for patch in raw]), recipe.preparation)
         for member in range(members):
-            network = load_network(fold_folder(folder, member, fold) / "network.keras")
+            network = load_network(networks[fold, member])
             logit[mine] += predict_logits(network, pixels, turns=recipe.turns) / members
-    kept.parent.mkdir(exist_ok=True)
+    kept.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(kept) as partial, partial.open("wb") as file:
         np.save(file, logit.astype(np.float32))
     return logit.astype(np.float32)
+
+
+def _digest(networks: Iterable[Path]) -> str:
+    """Tells networks from those that lay here before: what those scored is not what these would."""
+    digest = hashlib.sha256()
+    for path in networks:
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
 
 
 def evaluate_shift(scores: pd.DataFrame, name: str, logit: NDArray[np.float32]) -> Shift:
@@ -188,8 +199,42 @@ def _evaluate(natural: pd.DataFrame) -> tuple[float, float]:
     return float(np.nanmean(resampled.by_patient("auroc"))), float(error[0])
 
 
-def _to_bytes(values: NDArray[np.float64]) -> Pixels:
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+def tabulate(measured: dict[str, list[Shift]]) -> str:
+    """Returns a table in Markdown: AUROC, loss and calibration error by recipe and change, and the mean losses.
+
+    Args:
+        measured: By recipe the same changes, in one order.
+    """
+    heads = [f"{name}: AUROC, loss, calibration error" for name in measured]
+    rows = [["change", *heads], ["---"] * (len(measured) + 1)]
+    for shifts in zip(*measured.values(), strict=True):
+        each = [f"{shift.auroc:.3f}, {_show_loss(shift.loss)}, {shift.calibration_error:.3f}" for shift in shifts]
+        rows.append([shifts[0].name, *each])
+    means = [float(np.mean([shift.loss for shift in shifts])) for shifts in measured.values()]
+    rows.append(["mean loss", *(f"{mean:+.4f}" for mean in means)])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _show_loss(loss: float) -> str:
+    return f"**{loss:+.3f}**" if loss > COSTLY else f"{loss:+.3f}"
+
+
+def draw(measured: dict[str, list[Shift]], path: Path) -> None:
+    """Draws the loss of each recipe under each change, as a PNG."""
+    note = f"out-of-fold patches of the natural sample; beyond the line more than {COSTLY:g} is lost"
+    with page(
+        path, title="What changes of the pixels cost, in patient-macro AUROC", note=note, size=(7, 5)
+    ) as figure:
+        axes = figure.subplots()
+        for (name, shifts), colour, marker in zip(measured.items(), (BLUE, ORANGE, GREEN), "os^", strict=False):
+            places = range(len(shifts))
+            axes.plot([shift.loss for shift in shifts], places, marker, color=colour, label=name, markersize=5)
+            axes.set_yticks(places, [shift.name for shift in shifts])
+        axes.axvline(0, color=MUTED)
+        axes.axvline(COSTLY, color=MUTED, linestyle="--")
+        axes.invert_yaxis()
+        axes.set_xlabel("AUROC lost")
+        axes.legend(loc="best")
 
 
 if __name__ == "__main__":

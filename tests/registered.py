@@ -25,6 +25,7 @@ os.environ.update(
 )
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 
+from bcd.bundle.aliases import DONE_TAG
 from bcd.bundle.card.card import Card
 from bcd.bundle.engine import EngineRecord, describe_engine
 from bcd.bundle.record import BundleRecord
@@ -237,7 +238,7 @@ def undecided(versions_home: Settings, tmp_path: Path) -> Settings:
     for found in list_versions_with_verdicts(versions_home):
         for alias in found.aliases:
             client.delete_registered_model_alias(MODEL, alias)
-        for tag in ("bcd.decision", "bcd.verdict", "bcd.promoted_at", "bcd.previous_champion", "bcd.reasons"):
+        for tag in (DONE_TAG, "bcd.verdict", "bcd.promoted_at", "bcd.previous_champion", "bcd.reasons"):
             client.delete_model_version_tag(MODEL, found.version, tag)
     for run in client.search_runs([experiment_id(client)], "tags.`bcd.kind` = 'gate'"):
         client.delete_run(run.info.run_id)

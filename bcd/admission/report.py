@@ -4,7 +4,7 @@ It is computed from the catalog, the quarantine and the batch, so it can be made
 same. It needs neither network nor scripts, and its size is bounded whatever the delivery's.
 
 Examples:
-    >>> write_report(store, delivery.id).name  # doctest: +SKIP
+    >>> write_admission_report(store, delivery.id).name  # doctest: +SKIP
     '3f1c0a9be2d4.html'
 """
 

@@ -36,7 +36,8 @@ SMOOTH = 30.0
 """Grey levels of fine detail below which they may have been: no training patient has so little."""
 
 _FEWEST = 5  # patches that say how fine the detail is; a single one may be of bare stroma
-_MOST = 512  # patches that are measured
+SAMPLED = 512
+"""Patches that are measured, at most."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def measure_distance_from_reference(reference: ReferenceStatistics, pixels: NDAr
     """Measures how far raw patches of one patient, uint8 (n, 50, 50, 3), n at least 1, lie from a reference."""
     from bcd.admission.pixels import look_at_pixels
 
-    some = np.ascontiguousarray(pixels[np.linspace(0, len(pixels) - 1, min(len(pixels), _MOST)).astype(np.int64)])
+    some = np.ascontiguousarray(pixels[np.linspace(0, len(pixels) - 1, min(len(pixels), SAMPLED)).astype(np.int64)])
     found = measure_patches(some)
     fineness = float(look_at_pixels(some).detail.mean()) if len(some) >= _FEWEST else None
     return Distance(_standardise(reference.features["contrast"], found["contrast"]), fineness)

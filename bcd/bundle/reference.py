@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict
 
 from bcd.drift.measure import PICTURE, SCORE, measure_patches, measure_scores, name_stains
 from bcd.drift.profiles import STAIN_PATCHES, Profiles, choose_evenly, find_patient_stains
+from bcd.drift.stains import Stains
 from bcd.drift.state import Known
-from bcd.preprocessing.stains import Stains
 from bcd.progress import track_progress
 
 Floats = NDArray[np.float64]

@@ -59,7 +59,6 @@ def demo_command(
         memory = Memory.open(settings, data=str(data.absolute()) if data else "synthetic", protocol=chosen)
         console.print(
             f"Protocol {chosen}" + (", which suits these patients" if data and not protocol else "") + ".",
-            highlight=False,
         )
         write_demo_protocol(settings, chosen)
         if memory.first_snapshot:
@@ -227,14 +226,14 @@ def summarise(settings: Settings, console: Screen, result: Result, *, seconds: f
     console.print()
     print_scores(console, [result.score])
     for name in ("report", "slide", "heatmap", "scores"):
-        console.print(f"  {name:<8} {getattr(result.score, name)}", soft_wrap=True, highlight=False)
+        console.print(f"  {name:<8} {getattr(result.score, name)}", soft_wrap=True)
     figures = result.outcomes[-1].evaluated.folder / "test"
-    console.print(f"  figures  {figures}", soft_wrap=True, highlight=False)
+    console.print(f"  figures  {figures}", soft_wrap=True)
     command = whole_command(settings, "up")
-    console.print(f"\nDone in {seconds / 60:.1f} minutes. Research use only.", highlight=False)
-    console.print(f"Prefect dashboard and MLflow UI on what just ran: {command}", soft_wrap=True, highlight=False)
+    console.print(f"\nDone in {seconds / 60:.1f} minutes. Research use only.")
+    console.print(f"Prefect dashboard and MLflow UI on what just ran: {command}", soft_wrap=True)
 
 
 def print_demo_heading(console: Screen, number: int, text: str) -> None:
     """Prints the title of a step."""
-    console.print(f"\n[bold]{number}/5  {text}[/]", highlight=False)
+    console.print(f"\n[bold]{number}/5  {text}[/]")

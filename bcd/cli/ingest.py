@@ -53,12 +53,12 @@ def ingest_command(
         if not admissions:
             stuck = find_stuck(open_store(settings))
             for each in stuck:
-                console.print(str(each), style="yellow", soft_wrap=True, highlight=False)
+                console.print(str(each), style="yellow", soft_wrap=True)
             if not stuck:
                 console.print(f"Nothing is admitted: put deliveries into {settings.inbox}/HOSPITAL/.")
             return
         for each in admissions:
             report = settings.reports / f"{each.id[:12]}.html"
-            console.print(f"  report {report}", soft_wrap=True, highlight=False)
+            console.print(f"  report {report}", soft_wrap=True)
             for line in describe_delivered_labels(open_store(settings), each):
-                console.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
+                console.print(f"  {line}", soft_wrap=True, markup=False)

@@ -81,7 +81,7 @@ def list_patients_command(
         found = find_patients(open_store(settings), protocol, hospital=hospital, split=split, scored=scored)
         console.table(f"Patients, splits of protocol {protocol}", found, _COLUMNS, limit=limit)
         shown = f", {limit:,} of them shown" if len(found) > limit else ""
-        console.print(f"{len(found):,} patients{shown}.", highlight=False)
+        console.print(f"{len(found):,} patients{shown}.")
 
 
 @app.command(name="show")
@@ -118,7 +118,7 @@ def show_patient_command(patient: NamedPatient, *, hospital: OfHospital = "", as
         )
         console.facts({"withdrawn": signed})
         for sign_off in signed:
-            console.print(f"Withdrawn {sign_off}", highlight=False, markup=False, soft_wrap=True)
+            console.print(f"Withdrawn {sign_off}", markup=False, soft_wrap=True)
 
 
 @app.command(name="withdraw")
@@ -145,22 +145,19 @@ def withdraw_patient_command(
         when = f"{done.sign_off.at:%Y-%m-%d} by {done.sign_off.by}"
         console.print(
             f"{name} is withdrawn." if is_new else f"{name} was withdrawn on {when}: nothing changes.",
-            highlight=False,
         )
         snapshots = find_snapshots_of_withdrawn(settings, [done.person])[done.person]
         if snapshots:
             models = find_models_of_erased(list_versions_with_verdicts(settings))
             trained = [model for snapshot in snapshots for model in models.get(snapshot, [])]
             held = ", ".join(snapshot[:12] for snapshot in snapshots)
-            console.print(f"Earlier snapshots that hold the patient: {held}.", highlight=False, soft_wrap=True)
+            console.print(f"Earlier snapshots that hold the patient: {held}.", soft_wrap=True)
             console.print(
                 f"Models that learned from the patient or were evaluated on it: {', '.join(trained) or 'none'}.",
-                highlight=False,
                 soft_wrap=True,
             )
         console.print(
             "Next: `bcd patient erase --dry-run`, then `bcd patient erase`, which removes the pixels.",
-            highlight=False,
         )
 
 
@@ -210,7 +207,7 @@ def erase_patient_command(*, dry_run: DryRun = False) -> None:
     with open_terminal(settings) as console:
         erasures = erase_withdrawn(open_store(settings), dry_run=dry_run)
         if not erasures:
-            console.print("No patient is withdrawn: nothing to erase.", highlight=False)
+            console.print("No patient is withdrawn: nothing to erase.")
         for erasure in erasures:
             _show(console, erasure, dry_run=dry_run)
 
@@ -227,4 +224,4 @@ def _show(console: Console, erasure: PatientErasure, *, dry_run: bool) -> None:
         )
     lines += [f"remains: {sentence}" for sentence in erasure.remains]
     for line in lines:
-        console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"  {line}", markup=False, soft_wrap=True)

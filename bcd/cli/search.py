@@ -73,7 +73,7 @@ def search_command(
             result = search(plan, workers or 0, architectures)
         except KeyboardInterrupt:
             again = whole_command(settings, "search", "--plan", plan)
-            console.print(f"\nTo go on: {again}", soft_wrap=True, highlight=False)
+            console.print(f"\nTo go on: {again}", soft_wrap=True)
             raise
         _show_study(console, result)
 

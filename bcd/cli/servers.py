@@ -21,7 +21,7 @@ def up_command(
     with open_terminal(settings, needs_home=False) as console:
         started = daemons.start(settings, reset=reset)
         for line in started.told:
-            console.print(line, soft_wrap=True, highlight=False, markup=False)
+            console.print(line, soft_wrap=True, markup=False)
         urls = started.urls
         console.print(f"Prefect dashboard  {urls['prefect']}")
         console.print(f"MLflow UI          {daemons.runs_page(settings, urls['mlflow'])}", soft_wrap=True)
@@ -31,8 +31,8 @@ def up_command(
         console.print(f"Inbox              {settings.inbox}/HOSPITAL/", soft_wrap=True)
         if find_champion_version(settings) is None:
             text = f"No champion yet    {ADOPT} starts with the model that comes with bcd"
-            console.print(text, soft_wrap=True, highlight=False)
-        console.print(f"To stop them       {whole_command(settings, 'down')}", soft_wrap=True, highlight=False)
+            console.print(text, soft_wrap=True)
+        console.print(f"To stop them       {whole_command(settings, 'down')}", soft_wrap=True)
 
 
 def down_command() -> None:

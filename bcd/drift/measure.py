@@ -14,8 +14,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bcd.drift.stains import TISSUE_DENSITY, Stains
 from bcd.evaluation.calls import confidence, is_confident
-from bcd.preprocessing.stains import TISSUE_DENSITY, Stains
 
 Floats = NDArray[np.float64]
 

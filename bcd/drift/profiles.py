@@ -14,10 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict
 
 from bcd.drift.measure import PICTURE, SCORE, measure_patches, measure_scores, name_stains
-from bcd.preprocessing.stains import find_stains
+from bcd.drift.stains import find_stains
 
 if TYPE_CHECKING:
-    from bcd.preprocessing.stains import Stains
+    from bcd.drift.stains import Stains
 
 MOST_PATCHES = 64
 """Patches that are measured of one patient or slide, evenly chosen."""

@@ -16,8 +16,4 @@ class PrepareOptions(Options):
     """How patches are prepared before a network sees them; part of every bundle."""
 
     sharpen: bool = Field(True, description="Sharpen with the 3x3 kernel of the founding work.")
-    stain: Literal["none", "reinhard", "macenko"] = Field(
-        "none",
-        description="Normalise the stain of each patch by itself, before sharpening. An ablation: it can hurt.",
-    )
     version: Literal[1] = Field(PREPARATION, description="Version of the preparation; this bcd knows only this one.")

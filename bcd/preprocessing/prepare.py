@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from bcd.errors import BcdError
 from bcd.patches import PATCH_PIXELS
 from bcd.preprocessing.options import PrepareOptions
-from bcd.preprocessing.stains import normalise_stain
 
 SHARPEN = np.array([[-1, -1, -1], [-1, 9, -1], [-1, -1, -1]], np.float32)
 """The sharpening kernel of the founding work; its sum is 1, so flat colour stays as it is."""
@@ -31,7 +30,7 @@ _THREADS = min(len(os.sched_getaffinity(0)), 8)
 def prepare(pixels: NDArray[np.uint8], options: PrepareOptions) -> NDArray[np.uint8]:
     """Prepares raw patches for the network.
 
-    Every patch is normalised and filtered by itself, mirrored at its border (OpenCV's default): none bleeds into
+    Every patch is filtered by itself, mirrored at its border (OpenCV's default): none bleeds into
     another, and the result is the same however many are prepared together.
 
     Args:
@@ -66,8 +65,6 @@ def prepare(pixels: NDArray[np.uint8], options: PrepareOptions) -> NDArray[np.ui
 
 
 def _prepare_into(pixels: NDArray[np.uint8], options: PrepareOptions, prepared: NDArray[np.uint8]) -> None:
-    if options.stain != "none":
-        pixels = normalise_stain(pixels, options.stain)
     if not options.sharpen:
         prepared[...] = pixels
         return

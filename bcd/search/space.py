@@ -2,7 +2,7 @@
 
 It is conditional: a patchify stem has tiles and a strided one a kernel, a residual stage has pairs of convolutions
 and a plain one any number. What belongs to the training is searched as a factor of what was asked for, so `DEFAULT`
-is what would be trained without a search, whatever that is. Normalisation and stain normalisation are not searched.
+is what would be trained without a search, whatever that is.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ row i describes pixels i. Rows lie in canonical order (patient, slide, y, x), an
 of what they say: the same patches make the same batch wherever and with whatever library it is written.
 
 Examples:
-    >>> pixels = read_pixels(settings, patient_patches(store, "east", "8867"))  # doctest: +SKIP
+    >>> pixels = read_batch_pixels(settings, list_stored_patches(store, "east", "8867"))  # doctest: +SKIP
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What a hospital and its engineer ask about deliveries: counts, refusals with what became of them, doubts raised.
 
 Examples:
-    >>> delivery = match_delivery(store, "idc-batch-1.zip")  # doctest: +SKIP
-    >>> list_refused(store, delivery.id, rule="size")[0].message  # doctest: +SKIP
+    >>> delivery = match_stored_delivery(store, "idc-batch-1.zip")  # doctest: +SKIP
+    >>> list_stored_refusals(store, delivery.id, rule="size")[0].message  # doctest: +SKIP
     'The picture is 50x42 px, not 50x50.'
 """
 

@@ -5,7 +5,7 @@ become pseudonyms (`bcd.store.pseudonyms`) before anything is stored, logged or 
 
 Examples:
     >>> declare_hospital(store, "east", "raw", SignOff("Mary", "raw lists"))  # doctest: +SKIP
-    >>> find_declared(store, "east").identifiers  # doctest: +SKIP
+    >>> find_declared_hospital(store, "east").identifiers  # doctest: +SKIP
     'raw'
 """
 

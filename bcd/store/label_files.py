@@ -9,7 +9,8 @@
 `bcd.store.table_files` says in which formats; the columns' usual other names are known too.
 
 Examples:
-    >>> read_labels(Path("labels.csv"), "east", lambda hospital, identifiers: None).columns.tolist()  # doctest: +SKIP
+    >>> table = read_label_table(Path("labels.csv"), "east", lambda hospital, identifiers: None)  # doctest: +SKIP
+    >>> table.columns.tolist()  # doctest: +SKIP
     ['line', 'identifier', 'hospital', 'patient', 'slide', 'x', 'y', 'label']
 """
 

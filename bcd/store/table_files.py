@@ -12,7 +12,7 @@
 What could mean two things is refused, with the line, the value and what is accepted.
 
 Examples:
-    >>> table = read_table(Path("labels.csv"))  # doctest: +SKIP
+    >>> table = read_table_file(Path("labels.csv"))  # doctest: +SKIP
     >>> table.index[0], table.loc[2, "patient"]  # doctest: +SKIP
     (2, '00042')
 """

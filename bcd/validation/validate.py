@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from bcd.bundle.distance import SAMPLED
 from bcd.errors import BcdError, InsufficientEvidenceError
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy.context import CONTEXT
@@ -186,7 +187,7 @@ def evaluate_on_delivery(
     A spacing, in µm per pixel, is of slides that do not say it, or confirms what they say.
 
     Raises:
-        BcdError: As `evaluate_on_protocol`; or the delivery cannot be read.
+        BcdError: As `evaluate_on_protocol`; the delivery cannot be read; or its patches were sharpened.
         InsufficientEvidenceError: None of its patches has a label.
     """
     from bcd.admission.preview import look_at
@@ -206,6 +207,8 @@ def evaluate_on_delivery(
         patches, rows = patches[chosen].reset_index(drop=True), rows[chosen]
         for model in opened:
             require_unseen_by_validated(settings, model, patches)
+        some = rows[np.linspace(0, len(rows) - 1, min(len(rows), SAMPLED)).astype(np.int64)]
+        far = _measure_distances(opened, delivery.pixels[some], delivery.name)
         scores = _score_all(opened, patches, lambda chunk: delivery.pixels[rows[chunk]], complete=delivery.complete)
         validation = evaluate_models(
             scores,
@@ -214,6 +217,7 @@ def evaluate_on_delivery(
             notes=[
                 *_describe(delivery.files, delivery.refused, int((~labelled).sum())),
                 *delivery.label_notes,
+                *far,
                 *note_patients_not_validated(patches, protocol),
                 *_notes(opened),
             ],
@@ -221,6 +225,21 @@ def evaluate_on_delivery(
             policies=_policies(opened),
         )
     return validation, scores
+
+
+def _measure_distances(models: Sequence[EvaluatedModel], pixels: np.ndarray, name: str) -> list[str]:
+    """Says what of patches is far from those that each bundle was trained on, another magnification too.
+
+    Raises:
+        BcdError: They were sharpened before.
+    """
+    notes = []
+    for model in models:
+        distance = None if model.bundle is None else model.bundle.measure(pixels)
+        if distance is not None:
+            distance.require_raw(name, tiled=True)
+            notes += [f"{model.name}: {warning}" for warning in distance.warnings()]
+    return notes
 
 
 def _apply_protocol(options: EvaluateOptions, protocol: EvaluationProtocol) -> EvaluateOptions:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import re
 from pathlib import Path
 
@@ -94,8 +93,14 @@ def test_refusals_of_one_rule(admitted: Admission) -> None:
     assert squeezed(EDGE) not in squeezed(shown)
 
 
-def test_refusals_as_csv(admitted: Admission) -> None:
-    rows = list(csv.DictReader(io.StringIO(said("refusals", "first", "--csv"))))
+def refusals_in_csv(folder: Path, *arguments: str) -> list[dict[str, str]]:
+    said("refusals", "first", *arguments, "--to", str(folder / "refusals.csv"))
+    with (folder / "refusals.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_refusals_as_csv(admitted: Admission, tmp_path: Path) -> None:
+    rows = refusals_in_csv(tmp_path)
     assert {(row["file"], row["rule"], row["state"]) for row in rows} == {
         (EDGE, "size", "refused"),
         (BLANK, "blank", "refused"),
@@ -103,10 +108,10 @@ def test_refusals_as_csv(admitted: Admission) -> None:
     assert all(len(row["sha256"]) == 64 and row["kept"] for row in rows)
 
 
-def test_a_release_is_shown_with_who_and_why(admitted: Admission) -> None:
+def test_a_release_is_shown_with_who_and_why(admitted: Admission, tmp_path: Path) -> None:
     assert "Released 1 of first." in said("release", "first", BLANK, "--by", "Ada", "--reason", "mucin")
     assert "1 of them released since" in said("refusals", "first")
-    [row] = csv.DictReader(io.StringIO(said("refusals", "first", "--csv", "--rule", "blank")))
+    [row] = refusals_in_csv(tmp_path, "--rule", "blank")
     assert re.fullmatch(r"released by Ada on \d{4}-\d\d-\d\d: mucin", row["state"])
     assert "releaseoffirst" in squeezed(said("list"))
 
@@ -116,6 +121,7 @@ def test_a_release_is_shown_with_who_and_why(admitted: Admission) -> None:
     [
         (["refusals", "nowhere"], "No delivery or batch is called 'nowhere'"),
         (["refusals", "first", "--rule", "ugly"], "There is no rule ugly"),
+        (["refusals", "first", "--to", "refusals.txt"], "refusals.txt is no .csv"),
         (["release", "first", EDGE, "--by", "Ada", "--reason", "so"], "size, which no release lifts"),
     ],
 )

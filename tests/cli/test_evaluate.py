@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from made_scores import ScoreModel, draw_synthetic_scores
 
 from bcd.cli.main import main
 from bcd.settings import Settings
 from bcd.store.store import open_store
-from bcd.synthetic.scores import ScoreModel, draw_synthetic_scores
 from bcd.validation.result import Validation
 
 

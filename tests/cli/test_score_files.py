@@ -158,6 +158,17 @@ def test_a_picture_needs_its_spacing_and_goes_by_its_name(bcd, released: Path, t
     assert (tmp_path / "out/scan/report.html").is_file()
 
 
+def test_a_slide_that_does_not_say_its_spacing_is_refused_and_scored_with_it(
+    bcd, released: Path, tmp_path: Path
+) -> None:
+    slide = tmp_path / "unsaid.tiff"
+    tifffile.imwrite(slide, draw_picture(), tile=(64, 64), photometric="rgb", metadata=None)
+    code, _, err = bcd("score", slide, "--to", tmp_path / "out")
+    assert (code, "spacing" in err) == (2, True)
+    assert not (tmp_path / "out").exists()
+    assert bcd("score", slide, "--spacing", "1", "--to", tmp_path / "out")[0] == 0
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -116,9 +116,9 @@ def outage(postgres: Any, full_size: bool) -> Iterator[Outage]:
 
 
 MOMENTS: dict[str, Any] = {
-    "it begins": (engine, "find_declared"),
+    "it begins": (engine, "find_declared_hospital"),
     "files are read": (engine, "examine_files"),
-    "the lock is held": (settling, "clear_unsettled"),
+    "the lock is held": (settling, "clear_unsettled_batches"),
     "the batch is written": (settling, "write_batch"),
     "all files are written": (settling, "record_delivery"),
     "it is entered": "INSERT INTO refusals",

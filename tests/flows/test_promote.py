@@ -36,7 +36,7 @@ def done(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     plan = SimpleNamespace(gate=GateOptions(approval=True), evaluation="the evaluation")
     retraining = SimpleNamespace(snapshot="the snapshot", plan=plan, key="k")
     answers = {
-        "gate_candidate": make_verdict(awaits_approval=True),
+        "gate_stage": make_verdict(awaits_approval=True),
         "recheck_champion": make_verdict(challenger="2", champion="1"),
         "run_deployment": None,
         "publish_markdown": None,
@@ -62,7 +62,7 @@ def test_the_ledger_is_published_a_person_asked_and_the_champion_evaluated_again
 
     names = [name for name, _, _ in done]
     assert names == [
-        "gate_candidate",
+        "gate_stage",
         "publish_markdown",
         "publish_picture",
         "run_deployment",

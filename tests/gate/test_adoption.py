@@ -68,7 +68,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize(
-    "step", ["register_bundle", "require_scores", "record_decision", "carry_out", "alias", "tag"]
+    "step", ["register_bundle", "require_bundle_scores", "store_decision", "move_registry_aliases", "alias", "tag"]
 )
 def test_killed_before_any_step_the_same_command_ends_as_if_it_had_not_been(
     home: Settings, store: Store, step: str, monkeypatch: pytest.MonkeyPatch
@@ -88,7 +88,7 @@ def test_killed_before_any_step_the_same_command_ends_as_if_it_had_not_been(
     decision = make_released_champion(store, LEE)
     assert find_champion_version(home) == decision.challenger
     assert len(list_versions_with_verdicts(home)) == len(list_stored_decisions(store)) == 1
-    assert open_client(home).get_model_version("bcd-idc", "1").tags["bcd.decision"] == decision.key
+    assert open_client(home).get_model_version("bcd-idc", "1").tags[aliases.DONE_TAG] == decision.key
 
 
 @pytest.fixture
@@ -163,11 +163,27 @@ def test_the_gate_compares_on_the_patients_whom_it_did_not_learn_from_and_says_h
     assert list_stored_decisions(store)[-1].evidence["patients"] == 10
 
 
-def test_the_gate_holds_where_too_few_remain(home: Settings, store: Store, challenged: Snapshot) -> None:
-    verdict = run(store, leak(challenged, home, "1003", "1004", "1005"))
+@pytest.mark.parametrize("known", [3, 12])
+def test_the_gate_holds_where_too_few_remain_or_nobody(
+    home: Settings, store: Store, challenged: Snapshot, known: int
+) -> None:
+    verdict = run(store, leak(challenged, home, *(f"{1000 + number}" for number in range(known))))
     assert verdict.verdict == "HOLD"
     assert not verdict.check("evidence").passed
-    assert "3 of the gate patients" in verdict.check("left out").text
+    assert f"{known} of the gate patients" in verdict.check("left out").text
+    assert find_champion_version(home) == "1"
+
+
+def test_a_recheck_on_patients_all_of_whom_it_learned_from_holds_and_changes_nothing(
+    home: Settings, store: Store, challenged: Snapshot
+) -> None:
+    leaking = leak(challenged, home, *(f"{1000 + number}" for number in range(12)))
+    splits = leaking.patches["split"].mask(leaking.patches["patient"].isin(["1010", "1011"]), "test")
+    grown = replace(leaking, patches=leaking.patches.assign(split=splits))
+    verdict = recheck_champion(store, snapshot=grown, options=GateOptions(), evaluate=EvaluateOptions(resamples=100))
+    assert verdict is not None
+    assert verdict.verdict == "HOLD"
+    assert list_stored_decisions(store)[-1].evidence["figures"] == {}
     assert find_champion_version(home) == "1"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from gate_simulation import CHALLENGERS, CHAMPION, EVALUATE, promotion_rate, simulate
+from made_scores import ScoreModel, draw_score_pair
 from scipy.stats import binom
 
 from bcd.gate.options import GateOptions
@@ -16,7 +17,6 @@ from bcd.gate.safeguards import (
     shrink_safeguard_groups,
     shrink_safeguard_to_zero,
 )
-from bcd.synthetic.scores import ScoreModel, draw_score_pair
 
 OPTIONS = GateOptions()
 

@@ -111,7 +111,8 @@ def test_worker_flow_and_command_have_it(pages: dict[str, str]) -> None:
 
 
 def test_mlflow_is_asked_with_it(pages: dict[str, str]) -> None:
-    code = "from bcd.settings import load_settings; from bcd.runtime import enter; s = load_settings(); enter(s)\n"
+    code = "from bcd.settings import load_settings\nfrom bcd.runtime import enter_runtime\n"
+    code += "s = load_settings()\nenter_runtime(s)\n"
     code += "from bcd.tracking.store import start_run\n"
     code += "with start_run(s, key='k', name='n', kind='train') as run: run.log_text('x', 'note.md'); print(run.id)"
     done = subprocess.run([sys.executable, "-c", code], env=os.environ, capture_output=True, text=True, check=True)

@@ -53,7 +53,7 @@ def test_a_failure_in_a_thread_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_the_version_of_the_preparation_is_recorded_counts_and_is_asked_for() -> None:
     assert PrepareOptions().model_dump()["version"] == PREPARATION
-    changed = PrepareOptions.model_construct(sharpen=True, stain="none", version=2)  # type: ignore[arg-type]
+    changed = PrepareOptions.model_construct(sharpen=True, version=2)  # type: ignore[arg-type]
     assert changed.fingerprint() != PrepareOptions().fingerprint()
     with pytest.raises(ValidationError, match="version"):
         PrepareOptions.model_validate({"version": PREPARATION + 1})

@@ -200,7 +200,9 @@ def test_a_registered_model_keeps_the_pixels_that_it_learned_from(store: Store, 
     assert not open_pixels(store.settings, batches[0])[_rows(store.settings, batches[0], "8867")].any()
 
 
-@pytest.mark.parametrize("step", ["mark_erased", "_record", "_renew_reports", "_remove_files", "erase_pixels"])
+@pytest.mark.parametrize(
+    "step", ["mark_batch_erased", "_record", "_renew_reports", "_remove_files", "erase_batch_pixels"]
+)
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_run_that_was_killed_is_completed_by_the_next(
     store: Store, batches, monkeypatch: pytest.MonkeyPatch, *, step: str, after: bool

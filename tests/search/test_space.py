@@ -16,7 +16,7 @@ from bcd.search.space import SPACE, Recipe, check_grid, fingerprint_space, grid_
 from bcd.training.options import TrainOptions
 
 
-@pytest.mark.parametrize("preparation", [PrepareOptions(), PrepareOptions(sharpen=False, stain="macenko")])
+@pytest.mark.parametrize("preparation", [PrepareOptions(), PrepareOptions(sharpen=False)])
 @pytest.mark.parametrize("training", [TrainOptions(), TrainOptions(learning_rate=1e-5, stain_jitter=0.0)])
 @pytest.mark.parametrize("preset", ["compact", "dissertation"])
 def test_the_points_of_references_are_the_presets_trained_and_prepared_as_asked(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import tifffile
 from typer.testing import CliRunner
 
 from bcd.admission.admit import admit
+from bcd.bundle.probes import draw_tissue_probes
 from bcd.cli.main import app
 from bcd.errors import BcdError, InsufficientEvidenceError
 from bcd.evaluation.options import EvaluateOptions
@@ -295,6 +297,32 @@ def test_the_released_model_is_evaluated_on_patients_that_it_has_not_learned_fro
     same = write_delivery(tmp_path / "same", ["p0", "p1"], seed=9)
     with pytest.raises(BcdError, match="public/p0"):
         evaluate_on_delivery(settings, same, Hospital("public"), ["released"], options=OPTIONS)
+
+
+def write_tissue(folder: Path, pixels: np.ndarray) -> Path:
+    """Writes patches of two patients, labelled in turn."""
+    folder.mkdir()
+    for number, patch in enumerate(pixels):
+        name = f"t{number // 12}_idx5_x{1 + 50 * number}_y1_class{number % 2}.png"
+        cv2.imwrite(str(folder / name), patch[..., ::-1])
+    return folder
+
+
+def test_patches_far_from_those_learned_from_are_noted_and_sharpened_ones_refused(
+    home: Home, released: Path, tmp_path: Path
+) -> None:
+    evaluate = partial(
+        evaluate_on_delivery, home.store.settings, hospital=Hospital("west"), models=["released"], options=OPTIONS
+    )
+    dull = write_tissue(
+        tmp_path / "dull", np.stack([cv2.GaussianBlur(one, (0, 0), 0.7) for one in draw_tissue_probes(64)[40:]])
+    )
+    assert [note for note in evaluate(path=dull)[0].notes if "grey levels of fine detail" in note]
+    sharpened = write_tissue(
+        tmp_path / "sharpened", prepare(draw_tissue_probes(64)[40:], PrepareOptions(sharpen=True))
+    )
+    with pytest.raises(BcdError, match="sharpened: the patches were sharpened before"):
+        evaluate(path=sharpened)
 
 
 def test_a_delivery_without_labels_cannot_evaluate(home: Home, tmp_path: Path) -> None:

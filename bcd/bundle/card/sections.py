@@ -258,7 +258,6 @@ def describe_scoring(record: BundleRecord, whom: str = "val patients") -> tuple[
 def _steps(record: BundleRecord) -> dict[str, bool]:
     preparation = record.preparation
     return {
-        f"stain normalised ({preparation.stain})": preparation.stain != "none",
         "sharpened with the 3x3 kernel of the founding work": preparation.sharpen,
     }
 

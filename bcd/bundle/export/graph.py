@@ -15,7 +15,6 @@ import numpy as np
 
 from bcd.bundle.export.runtimes import EXPORTED
 from bcd.bundle.record import BundleRecord
-from bcd.errors import BcdError
 from bcd.networks.backend import keras
 from bcd.patches import PATCH_PIXELS
 from bcd.preprocessing.options import PrepareOptions
@@ -42,9 +41,6 @@ def build_graph(networks: Sequence[Model], record: BundleRecord, *, fold_turns: 
     Returns:
         A keras.Model from raw patches `patches` (n, 50, 50, 3) uint8 to a dict of `logit` and `probability`, each
         (n, 1) float32.
-
-    Raises:
-        BcdError: The bundle normalises the stain of each patch, which no layer does.
     """
     raw = keras.Input(_SHAPE, dtype="uint8", name="patches")
     turns = _turn(_prepare(raw, record.preparation), record.ensemble.turns)
@@ -63,11 +59,6 @@ def build_graph(networks: Sequence[Model], record: BundleRecord, *, fold_turns: 
 
 def _prepare(raw: KerasTensor, options: PrepareOptions) -> KerasTensor:
     """Sharpens as `prepare` does: OpenCV mirrors the border without its last pixel, and saturates to 0 to 255."""
-    if options.stain != "none":
-        raise BcdError(
-            f"The bundle normalises the stain of each patch ({options.stain}), which cannot be part of the file.",
-            "Export a bundle whose preparation has `stain = none`, or serve this one with MLflow.",
-        )
     values = layers.Rescaling(1.0, name="float")(raw)
     if not options.sharpen:
         return values

@@ -261,13 +261,6 @@ def test_a_suffix_that_misleads_is_refused(tmp_path):
         export_bundle(tmp_path, "nothing", "onnx", tmp_path / "a.keras")
 
 
-def test_a_bundle_that_normalises_stains_is_refused(single, rewrite, tmp_path):
-    normalising = rewrite(single, preparation=PrepareOptions(stain="macenko"))
-
-    with pytest.raises(BcdError, match="normalises the stain"):
-        export_bundle(normalising, "normalising", "keras", tmp_path / "a.keras")
-
-
 def test_probes_are_tissue_and_noise_the_same_every_time():
     probes = draw_bundle_probes(20)
 

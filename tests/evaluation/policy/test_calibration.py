@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_scores import ScoreModel, draw_patches
 from numpy.typing import ArrayLike, NDArray
 from sklearn.linear_model import LogisticRegression
 
@@ -17,7 +18,6 @@ from bcd.evaluation.policy.calibration import (
     fit_calibrator,
     sigmoid,
 )
-from bcd.synthetic.scores import ScoreModel, draw_patches
 
 
 def test_recovers_the_slope_and_intercept_that_made_the_labels() -> None:

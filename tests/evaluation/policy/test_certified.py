@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_scores import ScoredPatches, ScoreModel, draw_patches
 
 from bcd.evaluation.calls import is_confident, is_idc
 from bcd.evaluation.options import EvaluateOptions
@@ -20,7 +21,6 @@ from bcd.evaluation.policy.certified import (
 )
 from bcd.evaluation.policy.policy import Policy, fit_policy
 from bcd.evaluation.report.tables import certified_threshold_table
-from bcd.synthetic.scores import ScoredPatches, ScoreModel, draw_patches
 
 SHARES = st.lists(st.floats(0, 1), min_size=1, max_size=80)
 OPTIONS = EvaluateOptions(target_errors=[0.05])
