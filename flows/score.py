@@ -20,6 +20,7 @@ from bcd.config import load_configuration
 from bcd.errors import BcdError
 from bcd.formats import format_count
 from bcd.patches import Hospital, PatientId
+from bcd.runtime import rotate_logs
 from bcd.scoring.options import ScoreOptions
 from bcd.scoring.result import PatientScore
 from bcd.scoring.score import patients_to_score, score_patient
@@ -67,6 +68,7 @@ def score(
     scores: list[PatientScore] = []
     with report_to_prefect(), open_store(settings) as store:
         tell_of_disk(settings)
+        rotate_logs(settings)
         named = PatientId(patient)
         chosen = [(find_hospital(store, named, hospital or None), named)] if patient else []
         bundle = load_bundle(settings)
