@@ -68,6 +68,7 @@ RUN = {
     "network list",
     "network preview",
     "network show",
+    "patient complete",
     "patient erase",
     "patient list",
     "patient show",

@@ -6,28 +6,13 @@ from dataclasses import replace
 
 from bcd.bundle import released
 from bcd.bundle.card.card import Card, make_card_headline, render_card
-from bcd.bundle.card.sections import (
-    INTENDED,
-    USE,
-    Section,
-    describe_provenance,
-    describe_scoring,
-    format_count,
-    make_context,
-)
+from bcd.bundle.card.sections import INTENDED, USE, Section, describe_provenance, describe_scoring, make_context
 from bcd.bundle.record import BundleRecord, read_record
 from bcd.bundle.released.figures import Figures, Yardstick, read_released_figures
 from bcd.bundle.scorer import RECORD
 from bcd.evaluation.evaluation import Evaluation
-from bcd.evaluation.report.tables import (
-    METRIC_NAMES,
-    NOT_AVAILABLE,
-    Table,
-    certified_threshold_table,
-    format_estimate,
-    format_share,
-    threshold_parts,
-)
+from bcd.evaluation.report.tables import METRIC_NAMES, Table, certified_threshold_table, threshold_parts
+from bcd.formats import NOT_AVAILABLE, format_count, format_estimate, format_share
 from bcd.training.ensemble import describe_ensemble
 
 OF_THE_RECIPE = (

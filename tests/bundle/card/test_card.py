@@ -18,7 +18,8 @@ from bcd.evaluation.evaluation import evaluate_scores
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy.certified import CertifiedThreshold
 from bcd.evaluation.report.figures import PICTURES
-from bcd.evaluation.report.tables import format_estimate, format_percent, threshold_rows
+from bcd.evaluation.report.tables import threshold_rows
+from bcd.formats import format_estimate, format_percent
 from bcd.tracking.lookup import MODEL
 from bcd.tracking.origin import started_from
 from bcd.tracking.store import open_client, start_run
