@@ -13,6 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -118,6 +119,21 @@ def _is_alive(process: int) -> bool:
     except PermissionError:  # somebody else's
         return True
     return True
+
+
+def rotate_log(file: Path, *, limit: int, keep: int) -> None:
+    """Moves what a log holds to `NAME.1` where it is larger than `limit` bytes, and that to `NAME.2`, …, `NAME.keep`.
+
+    The log itself stays and is emptied, so that a process that appends to it goes on at its beginning.
+    """
+    if file.stat().st_size <= limit:
+        return
+    older = [file.with_name(f"{file.name}.{number}") for number in range(1, keep + 1)]
+    for newer, old in reversed(list(pairwise(older))):
+        if newer.exists():
+            newer.replace(old)
+    shutil.copyfile(file, older[0])
+    os.truncate(file, 0)
 
 
 def flush_file(path: Path) -> None:

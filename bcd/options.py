@@ -1,9 +1,10 @@
 """The base of every options model: one definition for the command line, bcd.toml and the Prefect form.
 
 Examples:
+    >>> from pydantic import Field
     >>> class Example(Options):
     ...     epochs: Epochs = Field(12, ge=1, le=1000, description="Times that every training patch is seen.")
-    >>> describe_accepted(Example.model_fields["epochs"]), find_unit(Example.model_fields["epochs"])
+    >>> describe_option_limits(Example.model_fields["epochs"]), find_option_unit(Example.model_fields["epochs"])
     ('a whole number from 1 to 1000', 'epochs')
 """
 

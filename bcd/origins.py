@@ -2,9 +2,9 @@
 
 Examples:
     >>> given = [Given(("training", "epochs"), 3, "bcd.toml, line 2"), Given(("training", "epochs"), "5", "BCD_X")]
-    >>> merge(given)
+    >>> merge_settings(given)
     {'training': {'epochs': '5'}}
-    >>> find_origin(given, ("training", "epochs")).where
+    >>> find_setting_origin(given, ("training", "epochs")).where
     'BCD_X'
 """
 

@@ -3,7 +3,7 @@
 Library code says what it does and how far it is; the command or the flow installs the sink that shows it.
 
 Examples:
-    >>> with track("Decoding patches", total=3) as advance:
+    >>> with track_progress("Decoding patches", total=3) as advance:
     ...     for _ in range(3):
     ...         advance(1)
 """

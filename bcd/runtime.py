@@ -3,7 +3,7 @@
 Telemetry is off, all state goes under BCD_HOME, and the servers that `bcd up` started are used where they run.
 
 Examples:
-    >>> enter(load_settings())  # doctest: +SKIP
+    >>> enter_runtime(load_settings())  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from bcd.errors import BcdError
+from bcd.files import rotate_log
 from bcd.settings import Settings
 
 # Prefect's own server tries to phone home unless analytics are off as well; MLflow only understands "true".
@@ -93,6 +94,12 @@ def find_report_address(settings: Settings, file: Path) -> str:
     """Returns the address at which `bcd up` serves a file under BCD_HOME; empty where it does not run."""
     url = str(read_running_servers(settings).get("urls", {}).get("reports", ""))
     return f"{url}/{quote(file.relative_to(settings.home).as_posix())}" if url else ""
+
+
+def rotate_logs(settings: Settings) -> None:
+    """Keeps the logs of `bcd up` under 40 MB each; it is called by `bcd up` and every night."""
+    for log in settings.logs.glob("*.log"):
+        rotate_log(log, limit=10_000_000, keep=3)
 
 
 def url_answers(url: str) -> bool:

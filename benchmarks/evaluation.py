@@ -152,11 +152,12 @@ def make_scores(patches: int) -> pd.DataFrame:
 
 def print_outcomes(patients: int = 5_000) -> None:
     """Prints the outcome of made-up patients with and without tumour, by the AUROC of the scores."""
+    from made_scores import ScoreModel, compute_true_metric, draw_synthetic_scores
+
     from bcd.evaluation.metrics.metrics import Resampled
     from bcd.evaluation.metrics.patients import count_outcomes, find_patient_figures
     from bcd.evaluation.metrics.sample import make_evaluation_sample
     from bcd.evaluation.outcome import OUTCOMES, OutcomeRule
-    from bcd.synthetic.scores import ScoreModel, compute_true_metric, draw_synthetic_scores
 
     options = EvaluateOptions(resamples=100)
     print(OutcomeRule())

@@ -1,6 +1,6 @@
 """How often the gate promotes challengers whose truth is known: made-up hospitals, decided by the rule as it stands.
 
-Patients have the sizes of the real set's and effects of their own (`bcd.synthetic.scores`). A challenger's true
+Patients have the sizes of the real set's and effects of their own (`made_scores`). A challenger's true
 AUROC, recall and specificity are set, so that every promotion is known to be right or wrong.
 
 Example:
@@ -14,23 +14,22 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
-
-from bcd.evaluation.options import EvaluateOptions
-from bcd.gate.options import GateOptions
-from bcd.gate.rule import decide
-from bcd.synthetic.scores import (
+from made_scores import (
     ScoreModel,
     compute_true_metric,
     draw_patch_series,
     make_synthetic_population,
     separate_to_auroc,
 )
+from numpy.typing import NDArray
+
+from bcd.evaluation.options import EvaluateOptions
+from bcd.gate.options import GateOptions
+from bcd.gate.rule import decide
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from bcd.synthetic.scores import ScoredPatches
+    from made_scores import ScoredPatches
 
 CHAMPION = ScoreModel()
 CORRELATION = 0.8

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from made_scores import ScoreModel, draw_synthetic_scores
 from numpy.typing import NDArray
 
 from bcd.bundle.released.figures import Gain, SlideInContext
 from bcd.evaluation.policy.calibration import Calibrator, fit_calibrator
 from bcd.evaluation.policy.context import Context, fit_stage, score_context
 from bcd.evaluation.policy.policy import Policy
-from bcd.synthetic.scores import ScoreModel, draw_synthetic_scores
 
 COMPLETE = ("8863", "8865", "8867")
 """Patients of the public set of whom every patch with tissue was handed over."""

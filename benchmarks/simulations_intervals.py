@@ -15,6 +15,14 @@ from functools import partial
 
 import numpy as np
 from interval_methods import METHODS, Figure, auroc_error, ratio_error
+from made_scores import (
+    ScoredPatches,
+    ScoreModel,
+    compute_true_metric,
+    draw_patch_pair,
+    draw_patches,
+    separate_to_auroc,
+)
 
 from bcd.evaluation.calls import is_confident
 from bcd.evaluation.metrics.intervals import Array, Statistic, draw_resamples, interval
@@ -23,14 +31,6 @@ from bcd.evaluation.metrics.sample import Sample
 from bcd.evaluation.metrics.tallies import tally_by_patient
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.report.tables import Table
-from bcd.synthetic.scores import (
-    ScoredPatches,
-    ScoreModel,
-    compute_true_metric,
-    draw_patch_pair,
-    draw_patches,
-    separate_to_auroc,
-)
 
 OPTIONS = EvaluateOptions(resamples=1000)
 PERCENTILE = OPTIONS.model_copy(update={"interval": "percentile"})

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from calibrations import FITS
+from made_scores import PATIENT_SIZES, ScoredPatches, ScoreModel, draw_patches
 
 from bcd.evaluation.calls import is_confident, is_idc
 from bcd.evaluation.metrics.intervals import draw_resamples
@@ -25,7 +26,6 @@ from bcd.evaluation.policy.calibration import Calibrator, fit_calibrator
 from bcd.evaluation.policy.certified import shares
 from bcd.evaluation.policy.policy import fit_policy
 from bcd.evaluation.report.tables import Table
-from bcd.synthetic.scores import PATIENT_SIZES, ScoredPatches, ScoreModel, draw_patches
 
 OPTIONS = EvaluateOptions()
 NETWORK = ScoreModel(slope=0.7, intercept=0.5)

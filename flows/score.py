@@ -18,7 +18,9 @@ from prefect.cache_policies import NO_CACHE
 
 from bcd.config import load_configuration
 from bcd.errors import BcdError
+from bcd.formats import format_count
 from bcd.patches import Hospital, PatientId
+from bcd.runtime import rotate_logs
 from bcd.scoring.options import ScoreOptions
 from bcd.scoring.result import PatientScore
 from bcd.scoring.score import patients_to_score, score_patient
@@ -26,7 +28,6 @@ from bcd.settings import Settings
 from bcd.store.store import open_store
 from flows.forms import Scoring, Text
 from flows.reporting import (
-    count_of,
     finish_flow,
     is_scheduled_flow_run,
     link_report_in_artifact,
@@ -67,6 +68,7 @@ def score(
     scores: list[PatientScore] = []
     with report_to_prefect(), open_store(settings) as store:
         tell_of_disk(settings)
+        rotate_logs(settings)
         named = PatientId(patient)
         chosen = [(find_hospital(store, named, hospital or None), named)] if patient else []
         bundle = load_bundle(settings)
@@ -82,7 +84,9 @@ def score(
         warn_of_patients(scores)
     if faults:
         raise faults[0]
-    named_one = f"{scores[0].hospital}/{scores[0].patient}" if len(scores) == 1 else count_of(len(scores), "patient")
+    named_one = (
+        f"{scores[0].hospital}/{scores[0].patient}" if len(scores) == 1 else format_count(len(scores), "patient")
+    )
     return finish_flow(
         scores, f"{named_one} scored with {bundle.name}." if scores else "No patient waits to be scored."
     )

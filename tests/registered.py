@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from functools import cache
@@ -12,19 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 from patients import freeze_patches, list_patches
+from stored import new_store
 
-os.environ.update(
-    {
-        "DO_NOT_TRACK": "true",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
-        "KERAS_BACKEND": "tensorflow",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "GIT_PYTHON_REFRESH": "quiet",
-    }
-)
-os.environ.pop("MLFLOW_TRACKING_URI", None)
-
+from bcd.bundle.aliases import DONE_TAG
 from bcd.bundle.card.card import Card
 from bcd.bundle.engine import EngineRecord, describe_engine
 from bcd.bundle.record import BundleRecord
@@ -41,7 +30,7 @@ from bcd.networks.architecture import PRESETS
 from bcd.preprocessing.options import PrepareOptions
 from bcd.settings import Settings
 from bcd.snapshots.freeze import Snapshot, load_snapshot
-from bcd.store.store import Store, open_store
+from bcd.store.store import Store
 from bcd.tracking.lookup import MODEL
 from bcd.tracking.store import experiment_id, open_client, start_run
 from bcd.training.options import EnsembleOptions, TrainOptions, Turns
@@ -237,7 +226,7 @@ def undecided(versions_home: Settings, tmp_path: Path) -> Settings:
     for found in list_versions_with_verdicts(versions_home):
         for alias in found.aliases:
             client.delete_registered_model_alias(MODEL, alias)
-        for tag in ("bcd.decision", "bcd.verdict", "bcd.promoted_at", "bcd.previous_champion", "bcd.reasons"):
+        for tag in (DONE_TAG, "bcd.verdict", "bcd.promoted_at", "bcd.previous_champion", "bcd.reasons"):
             client.delete_model_version_tag(MODEL, found.version, tag)
     for run in client.search_runs([experiment_id(client)], "tags.`bcd.kind` = 'gate'"):
         client.delete_run(run.info.run_id)
@@ -246,7 +235,7 @@ def undecided(versions_home: Settings, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def undecided_store(undecided: Settings) -> Store:
-    return open_store(undecided)
+    return new_store(undecided)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bcd.files import whole_file, whole_folder
+from bcd.files import rotate_log, whole_file, whole_folder
 
 
 class _KilledError(Exception):
@@ -93,3 +93,16 @@ def test_a_folder_that_appears_while_ours_is_named_stays(tmp_path: Path, monkeyp
         monkeypatch.setattr(Path, "exists", lambda path: False)  # it was looked for a moment too early
     assert (theirs / "a").read_text() == "theirs"
     assert [path.name for path in tmp_path.iterdir()] == ["batch"]
+
+
+def test_a_log_that_grew_is_moved_and_its_writer_goes_on(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    with log.open("a") as writer:
+        for text in ("first", "second", "third", "fourth"):
+            writer.write(text * 10)
+            writer.flush()
+            rotate_log(log, limit=10, keep=2)
+            rotate_log(log, limit=10, keep=2)  # an empty one stays
+        writer.write("on")
+    read = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert read == {"server.log": "on", "server.log.1": "fourth" * 10, "server.log.2": "third" * 10}

@@ -1,7 +1,7 @@
 """The code that a bundle carries, so that it scores where bcd is not installed: what scoring imports, and no more.
 
 Examples:
-    >>> "bcd.bundle.scorer" in find_modules(), "bcd.cli.main" in find_modules()
+    >>> "bcd.bundle.scorer" in _find_modules(), "bcd.cli.main" in _find_modules()
     (True, False)
 """
 

@@ -65,14 +65,14 @@ def write_graph(networks: Sequence[Path], folder: Path) -> None:
     with whole_folder(folder) as partial, TemporaryDirectory() as work:
         converted = Path(work) / GRAPH
         if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
-            _convert_networks(networks, converted)
+            convert_networks(networks, converted)
         else:  # OpenVINO reads TensorFlow's operations alone, and a Keras file is of no backend
             command = [sys.executable, "-c", _CONVERT, str(converted), *map(str, networks)]
             subprocess.run(command, env=os.environ | {"KERAS_BACKEND": "tensorflow"}, check=True)
         _name_by_order(converted, partial / GRAPH)
 
 
-def _convert_networks(networks: Sequence[Path], target: Path) -> None:
+def convert_networks(networks: Sequence[Path], target: Path) -> None:
     """Converts Keras files to one graph, `target` and the weights beside it; Keras must run on TensorFlow."""
     from bcd.bundle.export.graph import export_on_processor, join_networks
     from bcd.bundle.export.runtimes import write_openvino

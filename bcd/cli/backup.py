@@ -43,7 +43,7 @@ def backup_command(
             )
         lines.append(f"Next: `bcd restore {to} --home NEW` makes a home of it.")
         for line in lines:
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            console.print(line, markup=False, soft_wrap=True)
 
 
 def restore_command(
@@ -83,4 +83,4 @@ def restore_command(
         )
     lines.append(f"Next: `bcd --home {new} doctor`.")
     for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(line, markup=False, soft_wrap=True)

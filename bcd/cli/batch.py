@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -63,9 +63,9 @@ def list_batches_command(*, as_json: AsJson = False) -> None:
         deliveries = list_stored_deliveries(open_store(settings))
         console.table("Batches", deliveries, _COLUMNS)
         if not deliveries:
-            console.print("No batch is admitted yet: `bcd ingest DELIVERY --hospital NAME`.", highlight=False)
+            console.print("No batch is admitted yet: `bcd ingest DELIVERY --hospital NAME`.")
             return
-        console.print(f"Reports    {settings.reports}/REPORT.html", soft_wrap=True, highlight=False)
+        console.print(f"Reports    {settings.reports}/REPORT.html", soft_wrap=True)
 
 
 @app.command(name="show")
@@ -107,7 +107,7 @@ def show_batch_command(delivery: NamedDelivery, *, as_json: AsJson = False) -> N
             key="refused",
         )
         console.facts({"report": report, "quarantine": settings.quarantine / found.id})
-        console.print(f"Report     {report}", soft_wrap=True, highlight=False)
+        console.print(f"Report     {report}", soft_wrap=True)
 
 
 @app.command(name="refusals")
@@ -115,39 +115,42 @@ def list_refusals_command(
     delivery: NamedDelivery,
     *,
     rule: Annotated[str, typer.Option(help="Only files that broke this rule.")] = "",
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print all of them as CSV, without counts.")] = False,
+    to: Annotated[Path | None, typer.Option(help="A .csv file to write all of them to, instead of printing.")] = None,
     as_json: AsJson = False,
-    limit: Annotated[int, typer.Option(min=1, help="Print at most so many rows; --csv and --json print all.")] = 200,
+    limit: Annotated[int, typer.Option(min=1, help="Print at most so many rows; --json and --to take all.")] = 200,
 ) -> None:
     """Show the refused files of a delivery: counts by rule, then each file with its reason."""
     from bcd.admission.findings import commonest_rule
     from bcd.admission.report import admission_report_path
     from bcd.admission.rules import FIXES, RULES
     from bcd.cli.terminal import open_terminal, print_table
-    from bcd.errors import BcdError
+    from bcd.errors import BcdError, NotFoundError
     from bcd.settings import load_settings
     from bcd.store.delivery_queries import list_stored_refusals, match_stored_delivery
     from bcd.store.store import open_store
 
+    if to is not None and to.suffix.lower() != ".csv":
+        raise BcdError(f"{to} is no .csv.", "Name the file so.")
     if rule and rule not in RULES:
-        raise BcdError(f"There is no rule {rule}.", f"Name one of: {', '.join(RULES)}.")
+        raise NotFoundError(f"There is no rule {rule}.", f"Name one of: {', '.join(RULES)}.")
     settings = load_settings()
     with open_terminal(settings, as_json=as_json) as console:
         store = open_store(settings)
         found = match_stored_delivery(store, delivery)
-        files = list_stored_refusals(store, found.id, rule=rule or None, limit=None if as_csv or as_json else limit)
-        if as_csv:
-            _write_csv(files)
+        files = list_stored_refusals(store, found.id, rule=rule or None, limit=None if to or as_json else limit)
+        if to:
+            _write_csv(to, files)
+            console.facts(files)
+            console.print(f"{len(files):,} refused files are in {to}.", soft_wrap=True)
             return
         counts = {code: count for code, count in found.refused.items() if not rule or code == rule}
         total = sum(counts.values())
         console.print(
             f"{found.name} of {found.hospital}: {total:,} refused"
             + (f" by {rule}" if rule else f" of {found.files:,} files, {found.released:,} of them released since"),
-            highlight=False,
         )
         if found.reason:
-            console.print(f"{found.reason} {FIXES[commonest_rule(found.refused)]}", soft_wrap=True, highlight=False)
+            console.print(f"{found.reason} {FIXES[commonest_rule(found.refused)]}", soft_wrap=True)
         if files:
             means = [[code, f"{count:,}", RULES[code]] for code, count in counts.items()]
             print_table(console, "By rule", ["rule", "files", ""], means)
@@ -162,10 +165,10 @@ def list_refusals_command(
             },
         )
         if total > len(files):
-            console.print(f"The first {len(files):,} of {total:,}; --csv prints all.", highlight=False)
+            console.print(f"The first {len(files):,} of {total:,}; --to FILE.csv writes all.")
         if files:
-            console.print(f"Quarantine {settings.quarantine / found.id}", soft_wrap=True, highlight=False)
-            console.print(f"Report     {admission_report_path(settings, found.id)}", soft_wrap=True, highlight=False)
+            console.print(f"Quarantine {settings.quarantine / found.id}", soft_wrap=True)
+            console.print(f"Report     {admission_report_path(settings, found.id)}", soft_wrap=True)
 
 
 @app.command(name="release")
@@ -193,22 +196,21 @@ def release_command(
     with open_terminal(settings) as console:
         done = release_files(open_store(settings), delivery, files, sign_off=SignOff(by, reason), label=label)
         if done.released:
-            console.print(f"Released {len(done.released):,} of {done.delivery.name}.", highlight=False)
+            console.print(f"Released {len(done.released):,} of {done.delivery.name}.")
         if done.refused:
             rows = [[each.name, each.rule, each.message] for each in done.refused]
             print_table(console, "Refused again", ["file", "rule", "what is wrong"], rows)
-            console.print(
-                "A patch that is admitted already gets another label by `bcd labels import`.", highlight=False
-            )
+            console.print("A patch that is admitted already gets another label by `bcd labels import`.")
         console.print(
             f"Report {admission_report_path(settings, done.made or done.delivery.id)}",
             soft_wrap=True,
-            highlight=False,
         )
 
 
-def _write_csv(files: Sequence[RefusedFile]) -> None:
-    columns = ["file", "rule", "message", "sha256", "kept", "state"]
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([each.name, each.rule, each.message, each.sha256, each.kept or "", each.state] for each in files)
+def _write_csv(path: Path, files: Sequence[RefusedFile]) -> None:
+    from bcd.files import whole_file
+
+    with whole_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["file", "rule", "message", "sha256", "kept", "state"])
+        writer.writerows([one.name, one.rule, one.message, one.sha256, one.kept or "", one.state] for one in files)

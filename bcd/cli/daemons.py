@@ -16,15 +16,15 @@ from pathlib import Path
 
 import flows
 from bcd.cli import flow_runs, processes
-from bcd.errors import BcdError
+from bcd.errors import BcdError, UnavailableError
 from bcd.files import lock_file
 from bcd.progress import say_progress, track_progress
-from bcd.runtime import read_running_servers, runtime_environment, url_answers
+from bcd.runtime import read_running_servers, rotate_logs, runtime_environment, url_answers
 from bcd.settings import Settings
 from bcd.store.schemas import prefect_schema_database, require_schema
 
 _START_SECONDS = 180.0
-_TITLES = {
+TITLES = {
     "worker": "The worker",
     "prefect": "Prefect",
     "mlflow": "MLflow",
@@ -65,11 +65,11 @@ def start(settings: Settings, *, reset: bool = False) -> Started:
     Raises:
         BcdError: A port is taken, or a process ended instead of answering (its log is named).
     """
-    from bcd.cli.automations import keep_automations
-    from bcd.cli.deployments import deploy
-
+    if is_run_by_systemd(settings):
+        raise BcdError("systemd runs the servers of this home.", "`systemctl restart bcd.target` starts them anew.")
     with lock_file(settings.home / ".locks" / ".servers.lock"):
         processes.end(processes.find_leftover_processes(settings))
+        rotate_logs(settings)
         alive = processes.alive(settings)
         # What runs keeps the ports that it was started with, whatever the settings say by now.
         urls = _addresses(settings) | (read_running_servers(settings)["urls"] if alive else {})
@@ -80,17 +80,22 @@ def start(settings: Settings, *, reset: bool = False) -> Started:
                 advance(1)
             settings.inbox.mkdir(parents=True, exist_ok=True)
             told = [] if "worker" in alive else _end_runs_at_start(settings, urls["prefect"])
-            told += deploy(settings, urls["prefect"], flows.DEPLOYMENTS, flows.ROOT, reset=reset)
-            told += keep_automations(settings, urls["prefect"], flows.DEPLOYMENTS, reset=reset)
+            told += _deploy(settings, urls["prefect"], reset=reset)
             advance(1)
             if "worker" not in alive:
-                _launch(settings, "worker", _worker_command(), urls)
+                _launch(settings, "worker", urls)
             advance(1)
     return Started(urls, told)
 
 
 def stop(settings: Settings) -> list[str]:
-    """Ends the processes that `start` started, with the flow runs under way, and returns their names."""
+    """Ends the processes that `start` started, with the flow runs under way, and returns their names.
+
+    Raises:
+        BcdError: systemd runs them.
+    """
+    if is_run_by_systemd(settings):
+        raise BcdError("systemd runs the servers of this home.", "`systemctl stop bcd.target` stops them.")
     with lock_file(settings.home / ".locks" / ".servers.lock"):
         alive = processes.alive(settings)
         if "worker" in alive:
@@ -133,23 +138,58 @@ def _end_runs_at_start(settings: Settings, prefect: str) -> list[str]:
 
 
 def _start_servers(settings: Settings, alive: Collection[str], urls: dict[str, str]) -> None:
+    for name in processes.NAMES[1:]:
+        if name in list_needed_daemons(settings) - set(alive):
+            _require_free_port(getattr(settings, f"{name}_port"), f"{name}_port")
+    for name in processes.NAMES[1:]:
+        if name in list_needed_daemons(settings) - set(alive):
+            _make_ready(settings, name)
+            _launch(settings, name, urls)
+
+
+def prepare_daemon(settings: Settings, name: str) -> tuple[list[str], dict[str, str]]:
+    """Makes what a server or the worker stands on, and returns its command and its variables."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    _make_ready(settings, name)
+    variables = _child_environment(settings, _addresses(settings), is_client=name == "worker")
+    return _command(settings, name), variables | processes.cache_environment(settings)
+
+
+def deploy_onto_units(settings: Settings) -> list[str]:
+    """Deploys the flows onto servers that systemd runs, before it starts the worker, and notes their addresses.
+
+    Raises:
+        BcdError: A server does not answer.
+    """
+    urls = _addresses(settings)
+    deadline = time.monotonic() + _START_SECONDS
+    for name, page in _pages(settings).items():
+        while not _is_healthy(f"{urls[name]}{page}"):
+            if time.monotonic() > deadline:
+                raise BcdError(
+                    f"{TITLES[name]} does not answer at {urls[name]}.", f"Read `journalctl -u bcd-{name}`."
+                )
+            time.sleep(0.5)
+    processes.record_units(settings, urls)
+    settings.inbox.mkdir(parents=True, exist_ok=True)
+    return _end_runs_at_start(settings, urls["prefect"]) + _deploy(settings, urls["prefect"])
+
+
+def _deploy(settings: Settings, prefect: str, *, reset: bool = False) -> list[str]:
+    from bcd.cli.automations import keep_automations
+    from bcd.cli.deployments import deploy
+
+    told = deploy(settings, prefect, flows.DEPLOYMENTS, flows.ROOT, reset=reset)
+    return told + keep_automations(settings, prefect, flows.DEPLOYMENTS, reset=reset)
+
+
+def _make_ready(settings: Settings, name: str) -> None:
     from bcd.tracking.store import own_mlflow_store
 
-    if "prefect" not in alive:
+    if name == "prefect":
         require_schema("prefect", prefect_schema_database(settings))  # the server would end without a reason
-        _require_free_port(settings.prefect_port, "prefect_port")
-    if "mlflow" not in alive and not settings.mlflow_url:
-        _require_free_port(settings.mlflow_port, "mlflow_port")
+    elif name == "mlflow":
         own_mlflow_store(settings)  # before the server: two first migrations at once would end both
-        _launch(settings, "mlflow", _page_command("bcd.cli.mlflow_page:make_app", settings.mlflow_port), urls)
-    if "prefect" not in alive:
-        _launch(settings, "prefect", _prefect_command(settings), urls)
-    if "studies" in list_needed_daemons(settings) - set(alive):
-        _require_free_port(settings.studies_port, "studies_port")
-        _launch(settings, "studies", _studies_command(), urls)
-    if "reports" not in alive:
-        _require_free_port(settings.reports_port, "reports_port")
-        _launch(settings, "reports", _page_command("bcd.cli.reports:make_app", settings.reports_port), urls)
 
 
 def _pages(settings: Settings) -> dict[str, str]:
@@ -198,7 +238,10 @@ def describe_daemons(settings: Settings) -> list[str]:
     """Returns a line about what runs, and one about each process that ended by itself."""
     urls = read_running_servers(settings).get("urls", {})
     alive = processes.alive(settings)
-    pages = [f"{_TITLES[name]} {urls[name]}" for name in processes.NAMES[1:] if name in alive]
+    if is_run_by_systemd(settings):
+        shown = ", ".join(f"{TITLES[name]} {urls[name]}" for name in _pages(settings))
+        return [f"{shown}, and a worker, run by systemd: `systemctl status 'bcd-*'`."]
+    pages = [f"{TITLES[name]} {urls[name]}" for name in processes.NAMES[1:] if name in alive]
     if settings.mlflow_url:
         pages.append(f"MLflow {settings.mlflow_url}")
     lines = [", ".join(pages) + (", and a worker." if "worker" in alive else ".")] if alive else []
@@ -206,21 +249,27 @@ def describe_daemons(settings: Settings) -> list[str]:
     return lines or ["No servers are running: `bcd up` starts them."]
 
 
+def is_run_by_systemd(settings: Settings) -> bool:
+    """Whether units of `bcd up --systemd` serve this home now."""
+    servers = read_running_servers(settings)
+    return bool(servers.get("units")) and url_answers(servers["urls"]["prefect"])
+
+
 def list_ended_daemons(settings: Settings) -> list[tuple[str, str]]:
     """Returns what is to be said, and what to do, about each process that ended although nobody stopped it."""
     fix = "`bcd up` starts it again."
     return [
-        (f"{_TITLES[name]} ended by itself; its log: {settings.logs / f'{name}.log'}.", fix)
+        (f"{TITLES[name]} ended by itself; its log: {settings.logs / f'{name}.log'}.", fix)
         for name in processes.process_has_ended(settings)
     ]
 
 
-def _launch(settings: Settings, name: str, command: list[str], urls: dict[str, str]) -> None:
+def _launch(settings: Settings, name: str, urls: dict[str, str]) -> None:
     folder = processes.process_temporary_folder(settings)
     settings.logs.mkdir(parents=True, exist_ok=True)
     with (settings.logs / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(
-            command,
+            _command(settings, name),
             env=_child_environment(settings, urls, is_client=name == "worker") | processes.mark(settings, folder),
             cwd=flows.ROOT if name == "worker" else settings.home,
             stdin=subprocess.DEVNULL,
@@ -244,34 +293,18 @@ def _child_environment(settings: Settings, urls: dict[str, str], *, is_client: b
     return variables
 
 
-def _studies_command() -> list[str]:
-    return [sys.executable, "-m", "bcd.cli.studies_page"]
-
-
-def _page_command(factory: str, port: int) -> list[str]:
-    server = [sys.executable, "-m", "uvicorn", "--factory", factory]
-    return [*server, "--host", "127.0.0.1", "--port", str(port), "--no-access-log"]
-
-
-def _prefect_command(settings: Settings) -> list[str]:
-    return [
-        *_prefect_script(),
-        "server",
-        "start",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(settings.prefect_port),
-    ]
-
-
-def _worker_command() -> list[str]:
-    options = ["--pool", flow_runs.POOL, "--type", "process", "--name", "bcd-worker", "--install-policy", "never"]
-    return [*_prefect_script(), "worker", "start", *options]
-
-
-def _prefect_script() -> list[str]:
-    return [str(Path(sys.executable).parent / "prefect"), "--no-prompt"]
+def _command(settings: Settings, name: str) -> list[str]:
+    prefect = [str(Path(sys.executable).parent / "prefect"), "--no-prompt"]
+    address = ["--host", "127.0.0.1", "--port", str(getattr(settings, f"{name}_port", ""))]
+    if name == "prefect":
+        return [*prefect, "server", "start", *address]
+    if name == "worker":
+        options = ["--pool", flow_runs.POOL, "--type", "process", "--name", "bcd-worker", "--install-policy", "never"]
+        return [*prefect, "worker", "start", *options]
+    if name == "studies":
+        return [sys.executable, "-m", "bcd.cli.studies_page"]
+    page = {"mlflow": "bcd.cli.mlflow_page:make_app", "reports": "bcd.cli.reports:make_app"}[name]
+    return [sys.executable, "-m", "uvicorn", "--factory", page, *address, "--no-access-log"]
 
 
 def _await_health(settings: Settings, name: str, url: str) -> None:
@@ -281,7 +314,7 @@ def _await_health(settings: Settings, name: str, url: str) -> None:
             return
         time.sleep(0.5)
     log = settings.logs / f"{name}.log"
-    raise BcdError(
+    raise UnavailableError(
         f"The {name} server does not answer at {url}.", f"Read {log}, then run `bcd down` and `bcd up` again."
     )
 
@@ -297,7 +330,7 @@ def _is_healthy(url: str) -> bool:
 
 def _require_free_port(port: int, setting: str) -> None:
     if url_answers(f"http://127.0.0.1:{port}"):
-        raise BcdError(
+        raise UnavailableError(
             f"Port {port} is taken by another program.",
             f"Stop it, or set BCD_{setting.upper()} to another number and run `bcd up`.",
         )

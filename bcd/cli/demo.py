@@ -12,7 +12,7 @@ import typer
 
 from bcd.cli.tables import print_admissions, print_outcome, print_scores
 from bcd.cli.terminal import whole_command
-from bcd.errors import BcdError
+from bcd.errors import BcdError, InsufficientEvidenceError, NotFoundError
 from bcd.files import whole_file
 from bcd.patches import PatchName
 
@@ -59,7 +59,6 @@ def demo_command(
         memory = Memory.open(settings, data=str(data.absolute()) if data else "synthetic", protocol=chosen)
         console.print(
             f"Protocol {chosen}" + (", which suits these patients" if data and not protocol else "") + ".",
-            highlight=False,
         )
         write_demo_protocol(settings, chosen)
         if memory.first_snapshot:
@@ -133,12 +132,12 @@ def find_demo_data(path: Path) -> list[Path]:
     from bcd.admission.delivery import check_delivery
 
     if not path.exists():
-        raise BcdError(
+        raise NotFoundError(
             f"{path} is not there.", "Name an archive, or a folder that holds deliveries (zips or folders)."
         )
     deliveries = [path] if _is_delivery(path) else sorted(one for one in path.iterdir() if _may_be_delivery(one))
     if not deliveries:
-        raise BcdError(f"{path} holds no delivery.", "Name an archive, or a folder that holds zips or folders.")
+        raise NotFoundError(f"{path} holds no delivery.", "Name an archive, or a folder that holds zips or folders.")
     for delivery in deliveries:
         check_delivery(delivery)
     return deliveries
@@ -212,7 +211,7 @@ def _find_unseen_patient(outcome: Outcome) -> str:
         patches = outcome.snapshot.of(split)
         if len(patches):
             return str(patches["patient"].value_counts().index[0])
-    raise BcdError(
+    raise InsufficientEvidenceError(
         "No patient is unseen: the test and gate splits are empty.", "Use deliveries with more labelled patients."
     )
 
@@ -227,14 +226,14 @@ def summarise(settings: Settings, console: Screen, result: Result, *, seconds: f
     console.print()
     print_scores(console, [result.score])
     for name in ("report", "slide", "heatmap", "scores"):
-        console.print(f"  {name:<8} {getattr(result.score, name)}", soft_wrap=True, highlight=False)
+        console.print(f"  {name:<8} {getattr(result.score, name)}", soft_wrap=True)
     figures = result.outcomes[-1].evaluated.folder / "test"
-    console.print(f"  figures  {figures}", soft_wrap=True, highlight=False)
+    console.print(f"  figures  {figures}", soft_wrap=True)
     command = whole_command(settings, "up")
-    console.print(f"\nDone in {seconds / 60:.1f} minutes. Research use only.", highlight=False)
-    console.print(f"Prefect dashboard and MLflow UI on what just ran: {command}", soft_wrap=True, highlight=False)
+    console.print(f"\nDone in {seconds / 60:.1f} minutes. Research use only.")
+    console.print(f"Prefect dashboard and MLflow UI on what just ran: {command}", soft_wrap=True)
 
 
 def print_demo_heading(console: Screen, number: int, text: str) -> None:
     """Prints the title of a step."""
-    console.print(f"\n[bold]{number}/5  {text}[/]", highlight=False)
+    console.print(f"\n[bold]{number}/5  {text}[/]")

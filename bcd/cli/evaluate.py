@@ -106,7 +106,7 @@ def evaluate_command(
         folder = write_validation(*found, to or settings.home / FOLDER)
         console.facts(found[0])
         _show_validation(console, found[0])
-        console.print(f"\nPage: {folder / 'index.html'}", soft_wrap=True, highlight=False)
+        console.print(f"\nPage: {folder / 'index.html'}", soft_wrap=True)
         console.print("Research use only. Not for diagnosis.", style="dim")
 
 
@@ -134,13 +134,13 @@ def _require_one_subject(
 
 
 def _read_protocol(name: str) -> EvaluationProtocol:
-    from bcd.errors import BcdError
+    from bcd.errors import NotFoundError
     from bcd.validation.patients import PROTOCOLS
 
     for protocol in PROTOCOLS:
         if protocol == name:
             return protocol
-    raise BcdError(f"There is no protocol {name}.", f"Name one of {', '.join(PROTOCOLS)}.")
+    raise NotFoundError(f"There is no protocol {name}.", f"Name one of {', '.join(PROTOCOLS)}.")
 
 
 def _evaluate_predictions(settings: Settings, path: Path, columns: list[str], beside: list[str], how: How) -> Found:
@@ -196,9 +196,9 @@ def _show_validation(console: Console, validation: Validation) -> None:
     from bcd.evaluation.report.tables import headline_table, threshold_parts
     from bcd.validation.tables import published_beside_validated, validated_models_table, validated_pairs_table
 
-    console.print(f"\n{validation.title}", style="bold", highlight=False, markup=False)
+    console.print(f"\n{validation.title}", style="bold", markup=False)
     for note in validation.notes:
-        console.print(note, highlight=False, markup=False)
+        console.print(note, markup=False)
     evaluations = validation.evaluations
     if validation.differences:
         confidence = next(iter(evaluations.values())).options.confidence
@@ -219,4 +219,4 @@ def _show(console: Console, title: str, table: Table) -> None:
     from bcd.cli.terminal import print_table
 
     print_table(console, title, table.header, table.rows)
-    console.print(table.caption, style="dim", highlight=False)
+    console.print(table.caption, style="dim")

@@ -42,7 +42,7 @@ class Guard:
         await PlainTextResponse("A password is needed.", status_code=401, headers=asks)(scope, receive, send)
 
 
-def guard(app: ASGIApp, password: str) -> ASGIApp:
+def guard_app(app: ASGIApp, password: str) -> ASGIApp:
     """Returns an application behind the password; without one, itself."""
     return Guard(app, password) if password else app
 

@@ -38,13 +38,12 @@ def declare_hospital_command(
     settings, sign_off = load_settings(), SignOff(by, reason)
     with open_terminal(settings, needs_home=False) as console:
         record = declare_hospital(open_store(settings), name, identifiers, sign_off)
-        console.print(f"Hospital {record.hospital}: identifiers are {record.identifiers}.", highlight=False)
+        console.print(f"Hospital {record.hospital}: identifiers are {record.identifiers}.")
         if record.identifiers == "raw":
             console.print(
                 f"The key of its pseudonyms lies in {key_path(settings)} from the first delivery on:"
                 " back it up, apart from BCD_HOME. Without it no later delivery is admitted.",
                 soft_wrap=True,
-                highlight=False,
             )
 
 
@@ -67,9 +66,7 @@ def allow_hospital_command(
     settings, sign_off = load_settings(), SignOff(by, reason)
     with open_terminal(settings) as console:
         record = store_coarse_limit(open_store(settings), name, coarsest, sign_off)
-        console.print(
-            f"Hospital {record.hospital}: slides of up to {record.coarsest:g} µm/px are admitted.", highlight=False
-        )
+        console.print(f"Hospital {record.hospital}: slides of up to {record.coarsest:g} µm/px are admitted.")
 
 
 @app.command(name="list")
@@ -99,6 +96,5 @@ def list_hospitals_command(*, as_json: AsJson = False) -> None:
             console.print(
                 "No hospital is declared yet: `bcd hospital declare NAME --identifiers pseudonyms|raw"
                 " --by NAME --reason TEXT`.",
-                highlight=False,
                 markup=False,
             )

@@ -31,7 +31,7 @@ def ingest_command(
     from bcd.admission.waiting import find_stuck
     from bcd.cli.tables import print_admissions
     from bcd.cli.terminal import open_terminal
-    from bcd.errors import BcdError
+    from bcd.errors import BcdError, NotFoundError
     from bcd.settings import load_settings
     from bcd.store.hospitals import find_declared_hospital
     from bcd.store.store import open_store
@@ -42,7 +42,7 @@ def ingest_command(
             raise BcdError(f"{delivery} has no hospital.", "Name it: `bcd ingest DELIVERY --hospital NAME`.")
         if not is_delivery_url(delivery):  # before Prefect starts, which takes seconds
             if not Path(delivery).exists():
-                raise BcdError(f"There is no delivery {delivery}.", "Check the path.")
+                raise NotFoundError(f"There is no delivery {delivery}.", "Check the path.")
             delivery = str(Path(delivery).absolute())
         find_declared_hospital(open_store(settings), hospital)
     with open_terminal(settings, needs_home=not delivery, runs_flows=True, as_json=as_json) as console:
@@ -53,12 +53,12 @@ def ingest_command(
         if not admissions:
             stuck = find_stuck(open_store(settings))
             for each in stuck:
-                console.print(str(each), style="yellow", soft_wrap=True, highlight=False)
+                console.print(str(each), style="yellow", soft_wrap=True)
             if not stuck:
                 console.print(f"Nothing is admitted: put deliveries into {settings.inbox}/HOSPITAL/.")
             return
         for each in admissions:
             report = settings.reports / f"{each.id[:12]}.html"
-            console.print(f"  report {report}", soft_wrap=True, highlight=False)
+            console.print(f"  report {report}", soft_wrap=True)
             for line in describe_delivered_labels(open_store(settings), each):
-                console.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
+                console.print(f"  {line}", soft_wrap=True, markup=False)

@@ -60,7 +60,6 @@ def import_labels_command(  # noqa: PLR0917 - they are options
                 f"Patches under the annotations: {drawn.positive:,} IDC, {drawn.negative:,} no IDC, {drawn.mixed:,}"
                 f" between the two, {drawn.contradicted:,} under both classes. Nothing is said of {drawn.silent:,}"
                 f" other patches of the slide. {drawn.others:,} objects are no annotations and were passed over.",
-                highlight=False,
                 soft_wrap=True,
             )
             done = drawn.labels
@@ -76,11 +75,10 @@ def import_labels_command(  # noqa: PLR0917 - they are options
             f"{changes}: {done.taken_back:,} taken back, {done.settled:,} doubts settled, {done.unchanged:,} were as"
             f" said. {done.match.unmatched:,} of {done.match.rows:,} rows name no patch;"
             f" {done.unlabelled:,} patches of these hospitals are without a label.",
-            highlight=False,
             soft_wrap=True,
         )
         if done.match.note:
-            console.print(done.match.note, style="yellow", highlight=False, soft_wrap=True, markup=False)
+            console.print(done.match.note, style="yellow", soft_wrap=True, markup=False)
 
 
 @app.command(name="doubts")
@@ -107,4 +105,4 @@ def list_doubts_command(*, as_json: AsJson = False) -> None:
             },
         )
         if not found:
-            console.print("No patch is in doubt.", highlight=False)
+            console.print("No patch is in doubt.")

@@ -19,7 +19,7 @@ _PROXIED = "mlflow-artifacts:/"  # artifacts of new experiments go through the s
 
 def make_app() -> ASGIApp:
     """Makes MLflow's application on the store of this BCD_HOME."""
-    from bcd.cli.guard import guard
+    from bcd.cli.guard import guard_app
     from bcd.config import load_configuration
     from bcd.runtime import read_password
     from bcd.tracking.moved import mlflow_artifacts_address
@@ -39,4 +39,4 @@ def make_app() -> ASGIApp:
     initialize_backend_stores(store, store, _PROXIED)
     from mlflow.server.fastapi_app import app
 
-    return guard(app, read_password(settings))
+    return guard_app(app, read_password(settings))

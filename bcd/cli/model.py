@@ -84,13 +84,13 @@ def model_history_command(
         events = list_gate_events(store, version)
         console.facts(events)
         if not events:
-            console.print("Nothing has been registered or decided yet: `bcd retrain`.", highlight=False)
+            console.print("Nothing has been registered or decided yet: `bcd retrain`.")
             return
         for event in events:
             _show_event(console, event)
         aliases = {alias: one.name for one in list_versions_with_verdicts(settings) for alias in one.aliases}
         now = ", ".join(f"{alias} {name}" for alias, name in sorted(aliases.items())) or "no champion"
-        console.print(f"\nNow: {now}.", highlight=False)
+        console.print(f"\nNow: {now}.")
         show_moved_alias(console, store)
 
 
@@ -123,7 +123,8 @@ def compare_models_command(
     """Compare two versions on the same patients: differences with intervals. Gate patients need --by and --reason."""
     from bcd.cli.terminal import open_terminal, print_table
     from bcd.evaluation.options import EvaluateOptions
-    from bcd.evaluation.report.tables import difference_table, format_level
+    from bcd.evaluation.report.tables import difference_table
+    from bcd.formats import format_level
     from bcd.gate.comparison import compare_versions
     from bcd.settings import load_settings
     from bcd.store.sign_off import SignOff
@@ -143,12 +144,11 @@ def compare_models_command(
         )
         table = difference_table(found.differences, caption=caption)
         print_table(console, f"{found.b} minus {found.a}", table.header, table.rows)
-        console.print(caption, style="dim", highlight=False)
+        console.print(caption, style="dim")
         console.print(
             "A rate rests on the patches of its denominator (recall: those labelled IDC; specificity: those labelled"
             " none), a metric that needs both classes on those of the rarer one.",
             style="dim",
-            highlight=False,
         )
         if split == "val":
             console.print("Val patients chose the epoch and fitted the calibrator: they flatter.", style="yellow")
@@ -178,7 +178,6 @@ def adopt_model_command(
                 f"It was trained on {len(known)} of the admitted patients, by name or by their pixels, and cannot be"
                 f" evaluated on them: {', '.join(known[:5])}{', …' if len(known) > 5 else ''}.",
                 style="yellow",
-                highlight=False,
             )
 
 
@@ -330,7 +329,7 @@ def show_models(console: Screen, store: Store, key: str = "") -> None:
         key=key,
     )
     if not versions:
-        console.print("No model is registered yet: `bcd retrain`, or `bcd model adopt released`.", highlight=False)
+        console.print("No model is registered yet: `bcd retrain`, or `bcd model adopt released`.")
         return
     show_moved_alias(console, store)
 
@@ -347,10 +346,10 @@ def _show_decision(console: Console, settings: Settings, decision: Decision) -> 
     from bcd.tracking.store import open_client
 
     client = open_client(settings)
-    console.print(f"Recorded: {' '.join(decision.reasons)}", highlight=False)
+    console.print(f"Recorded: {' '.join(decision.reasons)}")
     for alias in ("champion", "previous", "challenger"):
         version = find_mlflow_version(client, alias)
-        console.print(f"  {alias:<10} {f'{MODEL}/{version}' if version else 'none'}", highlight=False)
+        console.print(f"  {alias:<10} {f'{MODEL}/{version}' if version else 'none'}")
 
 
 def show_moved_alias(console: Console, store: Store) -> None:
@@ -367,7 +366,7 @@ def show_moved_alias(console: Console, store: Store) -> None:
     lost, moved = find_lost_champion_alias(rows, store), find_moved_champion(rows, store)
     told = tell_lost_champion_alias(lost) if lost else tell_moved_champion(*moved) if moved else ()
     if told:
-        console.print(" ".join(told), style="yellow", highlight=False)
+        console.print(" ".join(told), style="yellow")
 
 
 def _show_event(console: Console, event: Event) -> None:
@@ -376,9 +375,9 @@ def _show_event(console: Console, event: Event) -> None:
     against = f" against {event.against}" if event.against and event.what != "registered" else ""
     gone = " [dim](no longer in the registry)[/]" if event.is_gone else ""
     when = f"{event.at:%Y-%m-%d %H:%M}"
-    console.print(f"{when}  [bold]{event.version}[/]{gone} {what}{verdict}{against}", highlight=False)
+    console.print(f"{when}  [bold]{event.version}[/]{gone} {what}{verdict}{against}")
     for reason in event.why:
-        console.print(f"    {reason}", highlight=False, markup=False)
+        console.print(f"    {reason}", markup=False)
 
 
 def _show_retention(console: Console, versions: Sequence[Retention], *, dry_run: bool) -> None:
@@ -386,6 +385,6 @@ def _show_retention(console: Console, versions: Sequence[Retention], *, dry_run:
         size = f" ({one.size / 1e6:.1f} MB)" if one.size else ""
         done = "would remove" if dry_run else "removed"
         text = f"kept: {', '.join(one.kept_for)}" if one.kept_for else f"{done} with its files{size}"
-        console.print(f"{one.version}  {text}", highlight=False)
+        console.print(f"{one.version}  {text}")
     if not versions:
-        console.print("No version is registered.", highlight=False)
+        console.print("No version is registered.")

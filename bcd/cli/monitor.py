@@ -22,4 +22,4 @@ def monitor(*, as_json: AsJson = False) -> None:
         if not rows:
             console.print("There is no champion, or no delivery, to compare.")
             return
-        console.print(f"Plot: {settings.reports / 'drift.png'}", soft_wrap=True, highlight=False)
+        console.print(f"Plot: {settings.reports / 'drift.png'}", soft_wrap=True)

@@ -74,9 +74,7 @@ def list_networks_command(*, as_json: AsJson = False) -> None:
                 "MFLOPs a patch": lambda each: f"{2 * each['multiply_adds'] / 1e6:,.1f}",
             },
         )
-        console.print(
-            "Any other is described in a file: `bcd network show FILE`. The default is compact.", highlight=False
-        )
+        console.print("Any other is described in a file: `bcd network show FILE`. The default is compact.")
 
 
 @app.command(name="preview")
@@ -117,8 +115,8 @@ def preview_command(
         strengths = f"stain jitter {stain:g}, light jitter {light:g}, seed {seed}"
         augmented = preview_augmentation(pixels, stain, light, seed)
         draw_preview(to, augmented, labels, title=f"Augmentation: {strengths}", note=note)
-        console.print(f"{len(pixels)} {source}: {strengths}", highlight=False)
-        console.print(f"Written to {to.absolute()}", highlight=False, soft_wrap=True)
+        console.print(f"{len(pixels)} {source}: {strengths}")
+        console.print(f"Written to {to.absolute()}", soft_wrap=True)
 
 
 def _measure(architecture: Architecture) -> dict[str, Any]:
@@ -169,7 +167,6 @@ def _show(console: Console, measured: dict[str, Any]) -> None:
     console.print(
         f"{measured['parameters']:,} parameters, {measured['flops'] / 1e6:,.1f} MFLOPs a patch (two a multiply-add;"
         " convolutions and dense layers).",
-        highlight=False,
     )
     latency_rows = [
         [f"{each['batch_size']}", f"{each['milliseconds']:,.1f}", f"{each['patches_per_second']:,.0f}"]

@@ -34,6 +34,7 @@ app = command_group(
     "Show patients; withdraw one, and erase the pixels of those who are withdrawn.",
     "bcd patient list --split test --unscored",
     'bcd patient withdraw 8867 --hospital east --by "Dr Lee" --reason "letter of 3 May"',
+    'bcd patient complete 8867 --slide 5 --by "Dr Lee" --reason "the whole slide was cut"',
     "bcd patient erase --dry-run",
 )
 
@@ -65,7 +66,7 @@ def list_patients_command(
 ) -> None:
     """List the patients in the store with their split, their patches and what they were scored with last."""
     from bcd.cli.terminal import open_terminal
-    from bcd.errors import BcdError
+    from bcd.errors import NotFoundError
     from bcd.settings import load_settings
     from bcd.snapshots.options import SplitOptions
     from bcd.snapshots.splits import SPLITS
@@ -73,14 +74,14 @@ def list_patients_command(
     from bcd.store.store import open_store
 
     if split and split not in SPLITS:
-        raise BcdError(f"There is no split {split}.", f"Name one of: {', '.join(SPLITS)}.")
+        raise NotFoundError(f"There is no split {split}.", f"Name one of: {', '.join(SPLITS)}.")
     settings = load_settings()
     protocol = settings.options("splits", SplitOptions).recorded_as
     with open_terminal(settings, as_json=as_json) as console:
         found = find_patients(open_store(settings), protocol, hospital=hospital, split=split, scored=scored)
         console.table(f"Patients, splits of protocol {protocol}", found, _COLUMNS, limit=limit)
         shown = f", {limit:,} of them shown" if len(found) > limit else ""
-        console.print(f"{len(found):,} patients{shown}.", highlight=False)
+        console.print(f"{len(found):,} patients{shown}.")
 
 
 @app.command(name="show")
@@ -117,7 +118,7 @@ def show_patient_command(patient: NamedPatient, *, hospital: OfHospital = "", as
         )
         console.facts({"withdrawn": signed})
         for sign_off in signed:
-            console.print(f"Withdrawn {sign_off}", highlight=False, markup=False, soft_wrap=True)
+            console.print(f"Withdrawn {sign_off}", markup=False, soft_wrap=True)
 
 
 @app.command(name="withdraw")
@@ -144,23 +145,54 @@ def withdraw_patient_command(
         when = f"{done.sign_off.at:%Y-%m-%d} by {done.sign_off.by}"
         console.print(
             f"{name} is withdrawn." if is_new else f"{name} was withdrawn on {when}: nothing changes.",
-            highlight=False,
         )
         snapshots = find_snapshots_of_withdrawn(settings, [done.person])[done.person]
         if snapshots:
             models = find_models_of_erased(list_versions_with_verdicts(settings))
             trained = [model for snapshot in snapshots for model in models.get(snapshot, [])]
             held = ", ".join(snapshot[:12] for snapshot in snapshots)
-            console.print(f"Earlier snapshots that hold the patient: {held}.", highlight=False, soft_wrap=True)
+            console.print(f"Earlier snapshots that hold the patient: {held}.", soft_wrap=True)
             console.print(
                 f"Models that learned from the patient or were evaluated on it: {', '.join(trained) or 'none'}.",
-                highlight=False,
                 soft_wrap=True,
             )
         console.print(
             "Next: `bcd patient erase --dry-run`, then `bcd patient erase`, which removes the pixels.",
-            highlight=False,
         )
+
+
+@app.command(name="complete")
+def complete_patient_command(
+    patient: NamedPatient,
+    by: By,
+    reason: Reason,
+    slide: Annotated[list[str] | None, typer.Option(help="A slide; may be repeated. By default all.")] = None,
+    *,
+    part: Annotated[bool, typer.Option("--part", help="Patches of the slide are missing: take it back.")] = False,
+    hospital: OfHospital = "",
+) -> None:
+    """Declare that every patch with tissue of a patient's slides is in the store: their neighbours count then."""
+    from bcd.cli.terminal import open_terminal
+    from bcd.settings import load_settings
+    from bcd.store.complete import declare_complete_slides
+    from bcd.store.sign_off import SignOff
+    from bcd.store.store import open_store
+
+    settings, sign_off = load_settings(), SignOff(by, reason)
+    with open_terminal(settings) as console:
+        new = declare_complete_slides(
+            open_store(settings),
+            patient,
+            hospital=hospital or None,
+            slides=slide or (),
+            complete=not part,
+            sign_off=sign_off,
+        )
+        said = "a part" if part else "complete"
+        for whose, person, name in new:
+            console.print(f"Slide {name} of patient {whose}/{person} is {said}.", highlight=False)
+        if not new:
+            console.print(f"That was known to be {said} before: nothing changes.", highlight=False)
 
 
 @app.command(name="erase")
@@ -175,7 +207,7 @@ def erase_patient_command(*, dry_run: DryRun = False) -> None:
     with open_terminal(settings) as console:
         erasures = erase_withdrawn(open_store(settings), dry_run=dry_run)
         if not erasures:
-            console.print("No patient is withdrawn: nothing to erase.", highlight=False)
+            console.print("No patient is withdrawn: nothing to erase.")
         for erasure in erasures:
             _show(console, erasure, dry_run=dry_run)
 
@@ -192,4 +224,4 @@ def _show(console: Console, erasure: PatientErasure, *, dry_run: bool) -> None:
         )
     lines += [f"remains: {sentence}" for sentence in erasure.remains]
     for line in lines:
-        console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"  {line}", markup=False, soft_wrap=True)

@@ -34,14 +34,14 @@ def mark(settings: Settings, folder: Path) -> dict[str, str]:
     Prefect, MLflow, TensorFlow and gunicorn leave files in the temporary folder, which are now in `folder`; gunicorn,
     matplotlib and Keras in the user's home, which are now there or in the cache.
     """
+    marked = {_MARK: str(settings.home.resolve()), "TMPDIR": str(folder), "XDG_RUNTIME_DIR": str(folder)}
+    return marked | cache_environment(settings)
+
+
+def cache_environment(settings: Settings) -> dict[str, str]:
+    """Returns the variables by which libraries keep their caches in the home, and not in that of the user."""
     cache = settings.home / "cache"
-    return {
-        _MARK: str(settings.home.resolve()),
-        "TMPDIR": str(folder),
-        "XDG_RUNTIME_DIR": str(folder),
-        "MPLCONFIGDIR": str(cache / "matplotlib"),
-        "KERAS_HOME": str(cache / "keras"),
-    }
+    return {"MPLCONFIGDIR": str(cache / "matplotlib"), "KERAS_HOME": str(cache / "keras")}
 
 
 def record_process(settings: Settings, name: str, process: int, urls: dict[str, str]) -> None:
@@ -56,6 +56,11 @@ def record_process(settings: Settings, name: str, process: int, urls: dict[str, 
         "processes": {**servers.get("processes", {}), name: known},
     }
     _write(settings, servers)
+
+
+def record_units(settings: Settings, urls: dict[str, str]) -> None:
+    """Writes down the addresses of servers that systemd runs, which no process of `bcd up` is."""
+    _write(settings, {"urls": urls, "password_file": settings.password_file, "units": True})
 
 
 def process_temporary_folder(settings: Settings) -> Path:

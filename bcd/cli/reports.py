@@ -27,7 +27,7 @@ def make_app() -> ASGIApp:
     from starlette.routing import Mount, Route
     from starlette.staticfiles import StaticFiles
 
-    from bcd.cli.guard import guard
+    from bcd.cli.guard import guard_app
     from bcd.config import load_configuration
     from bcd.runtime import read_password
 
@@ -48,7 +48,7 @@ def make_app() -> ASGIApp:
         ],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])],
     )
-    return guard(app, read_password(settings))
+    return guard_app(app, read_password(settings))
 
 
 def _render_index(settings: Settings) -> str:

@@ -123,7 +123,7 @@ def _score_files(
 
         named = check_hospital(hospital) if hospital else HOSPITAL
         opened = open_chosen_model(settings, model)
-        console.print(f"Scored by {opened.bundle.name}: {opened.said}", highlight=False, soft_wrap=True)
+        console.print(f"Scored by {opened.bundle.name}: {opened.said}", soft_wrap=True)
         scores = score_given(
             paths,
             to,
@@ -137,6 +137,6 @@ def _score_files(
         done = list(scores)
         print_scores(console, done)
         for each in done:
-            console.print(f"{each.patient}: {each.report}", soft_wrap=True, highlight=False)
+            console.print(f"{each.patient}: {each.report}", soft_wrap=True)
         console.print("Nothing was admitted or stored elsewhere. Research use only. Not for diagnosis.", style="dim")
     console.close()

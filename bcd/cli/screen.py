@@ -33,7 +33,7 @@ class Screen(Console):
     """
 
     def __init__(self, *, as_json: bool = False) -> None:
-        super().__init__(quiet=as_json, width=None if sys.stdout.isatty() else 150)
+        super().__init__(quiet=as_json, width=None if sys.stdout.isatty() else 150, highlight=False)
         self._as_json = as_json
         self._facts: Any = None
 

@@ -73,14 +73,14 @@ def search_command(
             result = search(plan, workers or 0, architectures)
         except KeyboardInterrupt:
             again = whole_command(settings, "search", "--plan", plan)
-            console.print(f"\nTo go on: {again}", soft_wrap=True, highlight=False)
+            console.print(f"\nTo go on: {again}", soft_wrap=True)
             raise
         _show_study(console, result)
 
 
 def _show_study(console: Screen, study: StudyResult) -> None:
     """Prints the trials of a study, what its candidates gain, and the verdict."""
-    from bcd.evaluation.report.tables import format_difference
+    from bcd.formats import format_difference
 
     console.table(
         f"Trials of {study.study}",

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 
 def up_command(
-    *, reset: Annotated[bool, typer.Option("--reset", help="Undo what was changed on the Prefect dashboard.")] = False
+    *,
+    reset: Annotated[bool, typer.Option("--reset", help="Undo what was changed on the Prefect dashboard.")] = False,
+    systemd: Annotated[
+        Path | None, typer.Option(help="Start nothing; write units for systemd into this folder, for a server.")
+    ] = None,
 ) -> None:
     """Start the pages of Prefect, MLflow, Optuna and the reports, and a worker, on BCD_HOME, and deploy the flows."""
     from bcd.cli import daemons
@@ -19,9 +24,17 @@ def up_command(
 
     settings = load_settings()
     with open_terminal(settings, needs_home=False) as console:
+        if systemd is not None:
+            from bcd.cli.units import write_units
+
+            for unit in write_units(settings, systemd):
+                console.print(str(unit), soft_wrap=True, highlight=False)
+            console.print(f"Install them       sudo cp {systemd}/bcd* /etc/systemd/system/", soft_wrap=True)
+            console.print("Start them         sudo systemctl daemon-reload; sudo systemctl enable --now bcd.target")
+            return
         started = daemons.start(settings, reset=reset)
         for line in started.told:
-            console.print(line, soft_wrap=True, highlight=False, markup=False)
+            console.print(line, soft_wrap=True, markup=False)
         urls = started.urls
         console.print(f"Prefect dashboard  {urls['prefect']}")
         console.print(f"MLflow UI          {daemons.runs_page(settings, urls['mlflow'])}", soft_wrap=True)
@@ -31,8 +44,8 @@ def up_command(
         console.print(f"Inbox              {settings.inbox}/HOSPITAL/", soft_wrap=True)
         if find_champion_version(settings) is None:
             text = f"No champion yet    {ADOPT} starts with the model that comes with bcd"
-            console.print(text, soft_wrap=True, highlight=False)
-        console.print(f"To stop them       {whole_command(settings, 'down')}", soft_wrap=True, highlight=False)
+            console.print(text, soft_wrap=True)
+        console.print(f"To stop them       {whole_command(settings, 'down')}", soft_wrap=True)
 
 
 def down_command() -> None:

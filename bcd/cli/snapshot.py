@@ -64,7 +64,7 @@ def list_snapshots_command(*, as_json: AsJson = False) -> None:
             },
         )
         if not found:
-            console.print("No snapshot is frozen yet: `bcd retrain` freezes one.", highlight=False)
+            console.print("No snapshot is frozen yet: `bcd retrain` freezes one.")
 
 
 @app.command(name="show")
@@ -80,7 +80,7 @@ def show_snapshot_command(snapshot: NamedSnapshot, *, as_json: AsJson = False) -
         _show(console, opened)
         manifest = settings.snapshots / opened.id / "manifest.json"
         console.facts(json.loads(manifest.read_text("utf-8")))
-        console.print(f"All of it: {manifest}", soft_wrap=True, highlight=False)
+        console.print(f"All of it: {manifest}", soft_wrap=True)
 
 
 @app.command(name="diff")
@@ -104,7 +104,7 @@ def compare_snapshots_command(
     settings = load_settings()
     with open_terminal(settings, as_json=as_json) as console:
         one, other = load_snapshot(settings, before), load_snapshot(settings, after)
-        console.print(f"From snapshot {one.id[:12]} to {other.id[:12]}", highlight=False)
+        console.print(f"From snapshot {one.id[:12]} to {other.id[:12]}")
         difference = compare_snapshots(one, other)
         console.facts(difference)
         _show_difference(console, difference)
@@ -116,9 +116,9 @@ def _show(console: Console, snapshot: Snapshot) -> None:
     from bcd.snapshots.rows import REASONS
     from bcd.snapshots.snapshot import count_snapshot_by
 
-    console.print(f"Snapshot {snapshot.id}", soft_wrap=True, highlight=False)
+    console.print(f"Snapshot {snapshot.id}", soft_wrap=True)
     options = ", ".join(f"{name} {value}" for name, value in snapshot.options.items())
-    console.print(options or f"protocol {snapshot.protocol}", highlight=False)
+    console.print(options or f"protocol {snapshot.protocol}")
     patches = snapshot.patches
     _show_counts(console, "split", snapshot.counts())
     _show_counts(console, "class", count_snapshot_by(patches, "label"))
@@ -166,7 +166,6 @@ def _show_difference(console: Console, difference: SnapshotDifference) -> None:
             f"{len(difference.moved)} patients moved to another split under one protocol, which must never happen:"
             " a model may be evaluated on what it saw. The catalog's table of splits was changed by hand.",
             style="red",
-            highlight=False,
         )
 
 

@@ -24,13 +24,13 @@ def status_command(*, as_json: AsJson = False) -> None:
     settings = load_settings()
     with open_terminal(settings, as_json=as_json) as console:
         store = open_store(settings)
-        console.print(f"BCD_HOME {settings.home}", soft_wrap=True, highlight=False)
+        console.print(f"BCD_HOME {settings.home}", soft_wrap=True)
         _show_batches(console, store)
         stuck, aside, due = find_stuck(store), count_set_aside(settings), find_due(store).sentence
         servers = daemons.describe_daemons(settings)
         console.facts({"home": settings.home, "stuck": stuck, "set_aside": aside, "due": due, "servers": servers})
         for each in stuck:
-            console.print(str(each), style="yellow", soft_wrap=True, highlight=False)
+            console.print(str(each), style="yellow", soft_wrap=True)
         if aside:
             lie = (
                 "delivery was refused as a whole and lies"
@@ -38,11 +38,11 @@ def status_command(*, as_json: AsJson = False) -> None:
                 else "deliveries were refused as a whole and lie"
             )
             console.print(f"{aside:,} {lie} in {settings.set_aside}, each beside its reason.", soft_wrap=True)
-        console.print(due, soft_wrap=True, highlight=False)
+        console.print(due, soft_wrap=True)
         show_models(console, store, key="models")
         _show_scores(console, store)
         for line in servers:
-            console.print(line, soft_wrap=True, highlight=False)
+            console.print(line, soft_wrap=True)
 
 
 def _show_batches(console: Screen, store: Store) -> None:
@@ -69,7 +69,7 @@ def _show_batches(console: Screen, store: Store) -> None:
         key="batches",
     )
     if not batches:
-        console.print("No batch is admitted yet: `bcd ingest DELIVERY --hospital NAME`.", highlight=False)
+        console.print("No batch is admitted yet: `bcd ingest DELIVERY --hospital NAME`.")
 
 
 def _show_scores(console: Screen, store: Store) -> None:

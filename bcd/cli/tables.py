@@ -100,7 +100,7 @@ def print_outcome(console: Screen, outcome: Outcome) -> None:
         key="splits",
     )
     _show_trials(console, outcome.study)
-    console.print(outcome.study.note, highlight=False)
+    console.print(outcome.study.note)
     test = outcome.evaluated.evaluations.get("test")
     console.facts({"snapshot": outcome.snapshot.id, "note": outcome.study.note, "test": test})
     if test is None:
@@ -108,10 +108,10 @@ def print_outcome(console: Screen, outcome: Outcome) -> None:
     else:
         headline = headline_table(test)
         print_table(console, "Test patients", headline.header, headline.rows)
-        console.print(headline.caption, style="dim", highlight=False)
+        console.print(headline.caption, style="dim")
         for part, table in threshold_parts(test).items():
             print_table(console, f"Threshold table, test patients: {part}", table.header, table.rows)
-        console.print(table.caption, style="dim", highlight=False)
+        console.print(table.caption, style="dim")
     _show_verdict(console, outcome)
 
 
@@ -142,8 +142,6 @@ def _show_verdict(console: Screen, outcome: Outcome) -> None:
     against = f"champion {verdict.champion}" if verdict.champion else "no champion"
     colour = {"PROMOTE": "green", "HOLD": "yellow", "REJECT": "red"}[verdict.verdict]
     console.print()
-    console.print(
-        f"[bold {colour}]{verdict.verdict}[/] challenger {verdict.challenger} against {against}", highlight=False
-    )
+    console.print(f"[bold {colour}]{verdict.verdict}[/] challenger {verdict.challenger} against {against}")
     for reason in verdict.reasons:
-        console.print(f"  {reason}", highlight=False)
+        console.print(f"  {reason}")

@@ -52,7 +52,7 @@ class TerminalSink:
 
     def say(self, message: str) -> None:
         """Prints one line."""
-        self.console.print(f"  {message}", highlight=False)
+        self.console.print(f"  {message}")
 
 
 def make_console(*, as_json: bool = False) -> Screen:
@@ -123,9 +123,7 @@ def print_table(console: Console, title: str, header: Sequence[str], rows: Seque
     from rich.table import Table
     from rich.text import Text
 
-    console.print(
-        f"\n[bold]{escape(title)}[/]", highlight=False
-    )  # as a title of the table, it would be folded to its width
+    console.print(f"\n[bold]{escape(title)}[/]")  # as a title of the table, it would be folded to its width
     longest = [_longest_word([name, *(row[at] for row in rows)], at) for at, name in enumerate(header)]
     if sum(longest) + _GAP * (len(header) - 1) > console.width:
         _print_paragraphs(console, header, rows)

@@ -3,9 +3,9 @@
 An optional stem, then stages of convolutions that each end in a pooling, then a head that ends in one logit.
 
 Examples:
-    >>> describe(PRESETS["compact"])
+    >>> describe_architecture(PRESETS["compact"])
     'compact'
-    >>> describe(Architecture(stages=[Stage(filters=16, depth=2)]))
+    >>> describe_architecture(Architecture(stages=[Stage(filters=16, depth=2)]))
     '2x16, average'
 """
 

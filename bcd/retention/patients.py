@@ -82,7 +82,7 @@ def path_names_erased(name: str, patient: str) -> bool:
     """Whether the path of a delivered file names a patient: by the patch's name, a folder's, or a word of the name.
 
     Examples:
-        >>> names_patient("8867/1/scan.tif", "8867"), names_patient("9999/1/9999_idx5_x1_y1.png", "1")
+        >>> path_names_erased("8867/1/scan.tif", "8867"), path_names_erased("9999/1/9999_idx5_x1_y1.png", "1")
         (True, False)
     """
     *folders, file = PurePosixPath(name).parts or ("",)

@@ -5,7 +5,8 @@ however a polygon lies, and exactly where its edges lie on the grid. Polygons of
 
 Examples:
     >>> square = Polygon("positive", [np.array([[0, 0], [1.5, 0], [1.5, 1], [0, 1]])])
-    >>> shares = covered([square], np.array([0, 1]), np.array([0, 0]), lambda inside: inside("positive"))
+    >>> y, x = np.array([0, 1]), np.array([0, 0])
+    >>> shares = share_of_cells_covered([square], y, x, lambda inside: inside("positive"))
     >>> shares.tolist()
     [1.0, 0.5]
 """

@@ -4,8 +4,8 @@ A row that finds none is a fault of the table or of the delivery, and is counted
 refused. Then rows and patches are shown side by side, with the difference that would explain it.
 
 Examples:
-    >>> is_found = find_rows(rows, patches)  # doctest: +SKIP
-    >>> explain(rows[~is_found], patches).cause  # doctest: +SKIP
+    >>> is_found = find_matched_rows(rows, patches)  # doctest: +SKIP
+    >>> explain_unmatched_rows(rows[~is_found], patches).cause  # doctest: +SKIP
     'leading zeros of patients are missing in the table'
 """
 

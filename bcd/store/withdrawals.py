@@ -4,7 +4,7 @@ From then on they are left out of every new snapshot, their files are refused, a
 of them already is removed by `bcd patient erase` (`bcd.retention.patients`), which states what remains.
 
 Examples:
-    >>> withdraw(store, "8867", hospital="east", sign_off=SignOff("Dr Lee", "a letter"))  # doctest: +SKIP
+    >>> record_withdrawal(store, "8867", hospital="east", sign_off=SignOff("Dr Lee", "a letter"))  # doctest: +SKIP
 """
 
 from __future__ import annotations

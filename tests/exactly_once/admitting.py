@@ -141,7 +141,7 @@ def _watch_phases(marks: Marks) -> None:
         setattr(where, name, run)
 
     watch(engine, "examine_files", "examine")
-    watch(settling, "clear_unsettled", "settle")
+    watch(settling, "clear_unsettled_batches", "settle")
     watch(settling, "write_batch", "batch")
     watch(settling, "keep_refused", "quarantine")
     watch(settling, "record_delivery", "transaction", "committed")

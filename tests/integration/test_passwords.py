@@ -110,11 +110,21 @@ def test_worker_flow_and_command_have_it(pages: dict[str, str]) -> None:
     assert not [command for command in commands if WORD in command]
 
 
+LOG = """
+from bcd.runtime import enter_runtime
+from bcd.settings import load_settings
+from bcd.tracking.store import start_run
+
+settings = load_settings()
+enter_runtime(settings)
+with start_run(settings, key="k", name="n", kind="train") as run:
+    run.log_text("text", "note.md")
+print(run.id)
+"""
+
+
 def test_mlflow_is_asked_with_it(pages: dict[str, str]) -> None:
-    code = "from bcd.settings import load_settings; from bcd.runtime import enter; s = load_settings(); enter(s)\n"
-    code += "from bcd.tracking.store import start_run\n"
-    code += "with start_run(s, key='k', name='n', kind='train') as run: run.log_text('x', 'note.md'); print(run.id)"
-    done = subprocess.run([sys.executable, "-c", code], env=os.environ, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", LOG], env=os.environ, capture_output=True, text=True, check=True)
     found = httpx.get(
         f"{pages['mlflow']}/api/2.0/mlflow/runs/get", params={"run_id": done.stdout.strip()}, auth=(USER, WORD)
     )

@@ -132,9 +132,9 @@ def test_an_erased_row_is_never_read_as_a_black_patch(store: Store, batches) -> 
     for patient in PATIENTS[:2]:
         assert_batch_not_erased(store.settings, batches[0], np.array(_rows(store.settings, batches[0], patient)))
     rows = np.array(_rows(store.settings, batches[0], "8867"))[:1]
-    with pytest.raises(BcdError, match=r"patient east/8867 in batch .* were erased.*withdrawn since 20"):
+    with pytest.raises(BcdError, match=rf"east/8867.*{batches[0][:12]}.*\d{{4}}-\d\d-\d\d"):
         assert_batch_not_erased(store.settings, batches[0], rows)
-    with pytest.raises(BcdError, match="were erased"):
+    with pytest.raises(BcdError, match="east/8867"):
         read_batch_pixels(store.settings, pd.DataFrame({"batch": batches[0], "row": rows}))
 
 
@@ -200,7 +200,9 @@ def test_a_registered_model_keeps_the_pixels_that_it_learned_from(store: Store, 
     assert not open_pixels(store.settings, batches[0])[_rows(store.settings, batches[0], "8867")].any()
 
 
-@pytest.mark.parametrize("step", ["mark_erased", "_record", "_renew_reports", "_remove_files", "erase_pixels"])
+@pytest.mark.parametrize(
+    "step", ["mark_batch_erased", "_record", "_renew_reports", "_remove_files", "erase_batch_pixels"]
+)
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_run_that_was_killed_is_completed_by_the_next(
     store: Store, batches, monkeypatch: pytest.MonkeyPatch, *, step: str, after: bool

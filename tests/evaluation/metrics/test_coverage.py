@@ -6,14 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-
-from bcd.evaluation.calls import is_confident
-from bcd.evaluation.metrics.intervals import Statistic, draw_resamples, interval
-from bcd.evaluation.metrics.metrics import Resampled, basis, measure_leverage, ratio
-from bcd.evaluation.metrics.sample import Sample
-from bcd.evaluation.metrics.tallies import tally_by_patient
-from bcd.evaluation.options import EvaluateOptions
-from bcd.synthetic.scores import (
+from made_scores import (
     ScoredPatches,
     ScoreModel,
     compute_true_metric,
@@ -21,6 +14,13 @@ from bcd.synthetic.scores import (
     draw_patches,
     separate_to_auroc,
 )
+
+from bcd.evaluation.calls import is_confident
+from bcd.evaluation.metrics.intervals import Statistic, draw_resamples, interval
+from bcd.evaluation.metrics.metrics import Resampled, basis, measure_leverage, ratio
+from bcd.evaluation.metrics.sample import Sample
+from bcd.evaluation.metrics.tallies import tally_by_patient
+from bcd.evaluation.options import EvaluateOptions
 
 MODEL = ScoreModel()
 SAMPLES = 300

@@ -7,13 +7,13 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
+from made_scores import ScoreModel, draw_synthetic_scores
 
 from bcd.evaluation.metrics.metrics import Resampled
 from bcd.evaluation.metrics.patients import PatientLevel, evaluate_patients, find_patient_figures
 from bcd.evaluation.metrics.sample import make_evaluation_sample
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.outcome import FOUND, NOT_FOUND, UNDECIDED, OutcomeRule, decide_outcome
-from bcd.synthetic.scores import ScoreModel, draw_synthetic_scores
 
 RULE = OutcomeRule()
 

@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_scores import ScoreModel, draw_synthetic_scores
 from sklearn.metrics import roc_auc_score
 
 from bcd.evaluation.metrics.metrics import Resampled
 from bcd.evaluation.metrics.risk_coverage import RiskCoverage, make_confidence_steps, risk_coverage
 from bcd.evaluation.metrics.sample import Sample, make_evaluation_sample
 from bcd.evaluation.options import EvaluateOptions
-from bcd.synthetic.scores import ScoreModel, draw_synthetic_scores
 
 
 def _augrc_of_traub(sample: Sample) -> float:

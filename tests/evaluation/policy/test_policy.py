@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_scores import ScoreModel, draw_patches
 
 import bcd
 from bcd.evaluation.calls import confidence, is_confident, is_idc
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy.calibration import cross_fit, fit_calibrator
 from bcd.evaluation.policy.policy import Policy, fit_policy
-from bcd.synthetic.scores import ScoreModel, draw_patches
 
 PROBABILITY = st.floats(0, 1)
 

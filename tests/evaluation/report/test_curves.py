@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from made_scores import ScoreModel, draw_synthetic_scores
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from bcd.evaluation.metrics.sample import make_evaluation_sample
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.report.curves import curve_points, make_band
-from bcd.synthetic.scores import ScoreModel, draw_synthetic_scores
 
 
 def test_points_are_those_of_scikit_learn(scores: pd.DataFrame) -> None:

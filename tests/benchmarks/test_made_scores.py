@@ -5,10 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn import metrics as sk
-
-from bcd.patches import PatchName, patient_keys
-from bcd.synthetic.scores import (
+from made_scores import (
     PATIENT_SIZES,
     ScoreModel,
     compute_true_metric,
@@ -18,6 +15,9 @@ from bcd.synthetic.scores import (
     make_synthetic_population,
     separate_to_auroc,
 )
+from sklearn import metrics as sk
+
+from bcd.patches import PatchName, patient_keys
 
 MODEL = ScoreModel()
 

@@ -10,8 +10,8 @@ infinitely many such patients (a patient's size has nothing to do with its effec
 drawing.
 
 Examples:
-    >>> scores = draw_scores(ScoreModel(), 49, seed=1)
-    >>> round(true_value(ScoreModel(), "auroc"), 3)
+    >>> scores = draw_synthetic_scores(ScoreModel(), 49, seed=1)
+    >>> round(compute_true_metric(ScoreModel(), "auroc"), 3)
     0.96
 """
 

@@ -1,0 +1,134 @@
+"""Units for systemd: the servers and the worker of a home as a machine that is never logged in to runs them.
+
+systemd starts them again when they end, keeps their output in its journal, which it rotates, and lets them write the
+home alone. A unit holds no secret and no setting but the home: each process reads `bcd.toml`, and the variables of
+`/etc/bcd.env` where that file exists.
+
+Examples:
+        python -m bcd.cli.units prefect    # becomes Prefect's server
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from pathlib import Path
+
+import flows
+from bcd.cli import daemons, processes
+from bcd.errors import BcdError
+from bcd.files import whole_file
+from bcd.settings import Settings
+
+_DEPLOY = "deploy"
+_VARIABLES = "/etc/bcd.env"
+
+_UNIT = """\
+[Unit]
+Description=bcd: {what}
+After=network.target{after}{requires}
+PartOf=bcd.target
+
+[Service]
+Type={kind}
+User={user}
+Environment=BCD_HOME={home}
+EnvironmentFile=-{variables}
+WorkingDirectory={folder}
+ExecStart={python} -m bcd.cli.units {name}
+{restart}
+UMask=0077
+NoNewPrivileges=yes
+PrivateTmp=yes
+ProtectSystem=strict
+ProtectHome=read-only
+ReadWritePaths={home} -{keys}
+ProtectKernelTunables=yes
+ProtectKernelModules=yes
+ProtectControlGroups=yes
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+RestrictSUIDSGID=yes
+LockPersonality=yes
+CapabilityBoundingSet=
+
+[Install]
+WantedBy=bcd.target
+"""
+
+_TARGET = """\
+[Unit]
+Description=bcd on {home}
+Wants={wanted}
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+_RESTART = "Restart=always\nRestartSec=5\nTimeoutStopSec=60"
+_ONCE = "RemainAfterExit=yes\nRestart=on-failure\nRestartSec=5\nTimeoutStartSec=10min"
+
+
+def write_units(settings: Settings, folder: Path) -> list[Path]:
+    """Writes a unit for each server, one that deploys the flows, one for the worker, and the target that wants them.
+
+    Args:
+        settings: The home; the units name nothing else of it.
+        folder: Where they go.
+
+    Raises:
+        BcdError: The path of the home holds a space or a percent sign, which mean something in a unit.
+    """
+    if set(str(settings.home)) & set(" %\\\"'") or set(str(flows.ROOT)) & set(" %\\\"'"):
+        raise BcdError(
+            f"The path {settings.home} or {flows.ROOT} holds a character that means something in a unit.",
+            "Move the home (docs/how-to/move-a-home.md) or the installation to a path without it.",
+        )
+    servers = [name for name in processes.NAMES[1:] if name in daemons.list_needed_daemons(settings)]
+    texts = {f"bcd-{name}.service": _unit(settings, name, daemons.TITLES[name]) for name in servers}
+    deploys = [f"bcd-{name}.service" for name in servers if name in ("prefect", "mlflow")]
+    texts[f"bcd-{_DEPLOY}.service"] = _unit(settings, _DEPLOY, "the flows are deployed", deploys)
+    texts["bcd-worker.service"] = _unit(settings, "worker", daemons.TITLES["worker"], [f"bcd-{_DEPLOY}.service"])
+    texts["bcd.target"] = _TARGET.format(home=settings.home, wanted=" ".join(sorted(texts)))
+    for name, text in texts.items():
+        with whole_file(folder / name) as partial:
+            partial.write_text(text)
+    return [folder / name for name in sorted(texts)]
+
+
+def run_unit(name: str) -> None:
+    """Becomes the process of a unit, or deploys the flows and ends."""
+    from bcd.config import load_configuration
+    from bcd.runtime import enter_runtime
+
+    settings = load_configuration()
+    enter_runtime(settings)
+    if name == _DEPLOY:
+        for line in daemons.deploy_onto_units(settings):
+            sys.stdout.write(f"{line}\n")
+        return
+    command, variables = daemons.prepare_daemon(settings, name)
+    os.execve(command[0], command, variables)  # noqa: S606 - it is to take this process's place
+
+
+def _unit(settings: Settings, name: str, what: str, needs: list[str] | None = None) -> str:
+    once = name == _DEPLOY
+    needed = " ".join(needs or [])
+    return _UNIT.format(
+        what=what,
+        after=f" {needed}" if needed else "",
+        requires=f"\nRequires={needed}" if needed else "",
+        kind="oneshot" if once else "simple",
+        user=getpass.getuser(),
+        home=settings.home,
+        keys=settings.keys,
+        variables=_VARIABLES,
+        folder=flows.ROOT if name in ("worker", _DEPLOY) else settings.home,
+        python=sys.executable,
+        name=name,
+        restart=_ONCE if once else _RESTART,
+    )
+
+
+if __name__ == "__main__":
+    run_unit(sys.argv[1])
