@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from released_context import evaluate_slides, mark_complete
-from released_training import PLACE
+from released_training import KEPT_OUT, PLACE
 
 from bcd.bundle.released.figures import SlideInContext, Yardstick
 from bcd.errors import BcdError
@@ -96,6 +96,7 @@ def compute(scores: pd.DataFrame, snapshot: str) -> Computed:
         everything=evaluate(scores),
         yardsticks=[
             *cross_fitted_thresholds(natural, policies),
+            evaluate_kept_out(natural),
             *founding_table(natural),
             *(list_yardstick(scores, name) for name in ("train", "val", "unlisted")),
         ],
@@ -152,6 +153,12 @@ def _at_target(resampled: Resampled, fold: Array, policies: dict[int, Policy], p
     )
 
 
+def evaluate_kept_out(natural: pd.DataFrame) -> Yardstick:
+    """Evaluates the patients of the fold on which no recipe was chosen."""
+    mine = natural[natural["fold"] == KEPT_OUT]
+    return _describe_auroc(f"Natural sample, fold {KEPT_OUT + 1}, on which no recipe was chosen", mine)
+
+
 def founding_table(natural: pd.DataFrame) -> list[Yardstick]:
     """Lays out the rows of the founding work's table for the natural sample, weighted to its 50:50."""
     options = OPTIONS.model_copy(update={"levels": [0.5, *OPTIONS.levels]})
@@ -169,8 +176,13 @@ def founding_table(natural: pd.DataFrame) -> list[Yardstick]:
 
 def list_yardstick(scores: pd.DataFrame, name: str) -> Yardstick:
     """Evaluates the patients of a published list, or those that are in none, on every patch."""
-    mine = scores[of_list(scores, name)].reset_index(drop=True)
+    mine = scores[of_list(scores, name)]
     title = "Patients in no published list" if name == "unlisted" else f"Patients of the published {name} list"
+    return _describe_auroc(title, mine)
+
+
+def _describe_auroc(title: str, patches: pd.DataFrame) -> Yardstick:
+    mine = patches.reset_index(drop=True)
     if mine["label"].nunique() < 2:
         return Yardstick(title=title, patients=int(mine["patient"].nunique()), patches=len(mine), figures={})
     resampled = Resampled.of(make_evaluation_sample(mine), OPTIONS)

@@ -46,9 +46,12 @@ class Recipe:
 RECIPE = Recipe(
     PRESETS["compact"],
     TrainOptions(epochs=24, keep="last", min_val_patients=0, precision="mixed", seed=1),
-    PrepareOptions(),
+    PrepareOptions(sharpen=False),
     turns=8,
 )
+
+KEPT_OUT = 2
+"""The fold on which no recipe was chosen: its figures are reported apart."""
 
 
 @dataclass(frozen=True)
