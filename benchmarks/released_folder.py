@@ -35,8 +35,8 @@ from bcd.training.options import EnsembleOptions
 
 RECIPES_TRIED = 4
 _CHOSEN = (
-    "Of four recipes (docs/explanation/model.md) this one was chosen on two of the three folds, by a gain that chance can"
-    " explain, and because it costs less. The third fold is reported apart: nothing was chosen on it."
+    "Of four recipes (docs/explanation/model.md) this one was chosen on two of the three folds, by a gain that chance"
+    " can explain, and because it costs less. The third fold is reported apart: nothing was chosen on it."
 )
 _MEGABYTES = 5
 _FRAME, _EDGE = 4, 50
