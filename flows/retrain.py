@@ -64,7 +64,7 @@ def retrain(
         settings, retraining = begin_stage_flow(plan)
         if is_retraining_finished(settings, retraining):
             outcome = read_outcome(settings, retraining)
-            sentence = f"Nothing new: {_tell(outcome)}"
+            sentence = f"Nothing new: {_tell_outcome(outcome)}"
             say_progress(sentence)
             return finish_flow(outcome, sentence)
     search_flow(plan)
@@ -72,10 +72,10 @@ def retrain(
     evaluate(plan)
     promote(plan)
     outcome = read_outcome(settings, retraining)
-    return finish_flow(outcome, _tell(outcome))
+    return finish_flow(outcome, _tell_outcome(outcome))
 
 
-def _tell(outcome: Outcome) -> str:
+def _tell_outcome(outcome: Outcome) -> str:
     snapshot, verdict = outcome.snapshot, outcome.verdict
     patients = len(snapshot.patches.drop_duplicates(["hospital", "patient"]))
     hospitals = snapshot.patches["hospital"].nunique()

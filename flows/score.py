@@ -58,7 +58,7 @@ def score(
         options: How patients are scored; empty: as bcd.toml says.
     """
     from bcd.bundle.registry import load_bundle
-    from bcd.bundle.watch import watch_scored
+    from bcd.bundle.watch import compare_scored_with_bundle
     from bcd.store.patients import find_hospital
 
     _check_choice(patient, all_that_wait=all_that_wait or (is_scheduled_flow_run() and not patient))
@@ -80,7 +80,9 @@ def score(
                 faults.append(error)
         if not patient:
             batches = {batch for each in scores for batch in each.batches()}
-            tell_drift(settings, watch_scored(store, bundle.name, bundle.known, batches) if batches else [])
+            tell_drift(
+                settings, compare_scored_with_bundle(store, bundle.name, bundle.known, batches) if batches else []
+            )
         warn_of_patients(scores)
     if faults:
         raise faults[0]

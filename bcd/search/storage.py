@@ -138,13 +138,15 @@ def _fill_queue(study: Study, inputs: dict[str, Any], options: SearchOptions) ->
         first += [(point, "stated", f"grid {number}") for number, point in enumerate(points, 1)]
         say_progress(f"The grid has {len(points)} different points.")
     elif options.proposes:
-        first += [(trial.params, "proposed", label) for label, trial in _remember(study, inputs, options)]
+        first += [(trial.params, "proposed", label) for label, trial in _remember_last_study(study, inputs, options)]
     for point, kind, label in first:
         if label not in known:
             study.enqueue_trial(point, user_attrs={"kind": kind, "label": label})
 
 
-def _remember(study: Study, inputs: dict[str, Any], options: SearchOptions) -> list[tuple[str, TrialRecord]]:
+def _remember_last_study(
+    study: Study, inputs: dict[str, Any], options: SearchOptions
+) -> list[tuple[str, TrialRecord]]:
     """Returns the best proposals of the last study that was of the same space and of another snapshot."""
     import optuna
 

@@ -26,7 +26,7 @@ _FIGURES = (
 )
 
 
-def _view(where: str, tags: tuple[str, ...], figures: tuple[str, ...]) -> dict[str, Any]:
+def _make_runs_view(where: str, tags: tuple[str, ...], figures: tuple[str, ...]) -> dict[str, Any]:
     named, measured = [f"tags.`{name}`" for name in tags], [f"metrics.`{name}`" for name in figures]
     return {
         "searchFilter": where,
@@ -39,8 +39,8 @@ def _view(where: str, tags: tuple[str, ...], figures: tuple[str, ...]) -> dict[s
 
 
 _VIEWS: dict[ViewName, dict[str, Any]] = {
-    "retrainings": _view("tags.`bcd.kind` != 'gate'", ("bcd.verdict", "bcd.snapshot"), _FIGURES),
-    "gate": _view(
+    "retrainings": _make_runs_view("tags.`bcd.kind` != 'gate'", ("bcd.verdict", "bcd.snapshot"), _FIGURES),
+    "gate": _make_runs_view(
         "tags.`bcd.kind` = 'gate'",
         ("bcd.verdict", "bcd.challenger", "bcd.champion", "bcd.snapshot"),
         ("gate_auroc_difference", "gate_recall_difference", "gate_specificity_difference"),
