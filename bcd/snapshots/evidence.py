@@ -95,5 +95,5 @@ def _name_leaking_patient(patches: pd.DataFrame, row: int) -> str:
 
 def _make_leakage_error(snapshot: Snapshot, what: str, rows: tuple[int, int]) -> BcdError:
     patches = snapshot.patches
-    sides = [f"{patches['split'].iloc[row]} (patient {_patient(patches, row)})" for row in rows]
+    sides = [f"{patches['split'].iloc[row]} (patient {_name_leaking_patient(patches, row)})" for row in rows]
     return LeakageError(f"{what} lies in two splits of snapshot {snapshot.id[:12]}: {' and '.join(sides)}.", _FIX)

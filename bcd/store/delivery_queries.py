@@ -96,7 +96,7 @@ def match_stored_delivery(store: Store, text: str) -> Delivery:
     if not found:
         raise NotFoundError(f"No delivery or batch is called {text!r}.", "`bcd batch list` lists them.")
     raise NotFoundError(
-        f"{text!r} may be {len(found)} deliveries: {'; '.join(_title(each) for each in found[:10])}"
+        f"{text!r} may be {len(found)} deliveries: {'; '.join(_title_delivery(each) for each in found[:10])}"
         f"{'; …' if len(found) > 10 else ''}.",
         "Name one by the beginning of its id.",
     )

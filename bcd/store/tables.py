@@ -199,11 +199,11 @@ complete_slides = sa.Table(
 completeness = sa.Table(
     "completeness",
     metadata,
-    _number(),
-    *_patient(),
+    _number_column(),
+    *_patient_columns(),
     sa.Column("slide", sa.String(16), nullable=False),
     sa.Column("complete", sa.Boolean, nullable=False),
-    *_signed(),
+    *_sign_off_columns(),
 )
 
 slide_frames = sa.Table(

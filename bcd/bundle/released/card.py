@@ -30,7 +30,7 @@ def write_released_card() -> Card:
     """
     record, figures = read_record(released.released_bundle() / RECORD), read_released_figures()
     pictures = {said: (released.released_folder() / name).read_bytes() for name, said in figures.pictures.items()}
-    sentence = _describe(record, figures)
+    sentence = _describe_released(record, figures)
     headline = make_card_headline(figures.natural)
     shown = "; ".join(f"{name} {value}" for name, value in headline.items())
     short = "\n\n".join(
