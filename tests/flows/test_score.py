@@ -7,11 +7,16 @@ from types import SimpleNamespace
 import pytest
 
 import bcd.bundle.registry
+from bcd.settings import Settings
 
 
 @pytest.mark.integration
-@pytest.mark.usefixtures("prefect_server", "settings")
-def test_a_patient_whose_scoring_fails_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("prefect_server")
+def test_a_patient_whose_scoring_fails_stops_no_other_and_a_night_leaves_one_table(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefect.artifacts import Artifact
+
     import flows.score as module
 
     scored: list[str] = []
@@ -20,7 +25,9 @@ def test_a_patient_whose_scoring_fails_stops_no_other(monkeypatch: pytest.Monkey
         if patient == "2":
             raise BufferError("not C-contiguous")
         scored.append(patient)
-        return SimpleNamespace(batches=list, drift=None)
+        figures = {"n": 1200, "coverage": 0.9, "tumour_fraction": 0.25, "drift": None}
+        report = settings.scores / "east" / patient / "report.html"
+        return SimpleNamespace(hospital="east", patient=patient, report=report, batches=list, **figures)
 
     monkeypatch.setattr(bcd.bundle.registry, "load_bundle", lambda _: None)
     monkeypatch.setattr(module, "patients_to_score", lambda *_: [("east", patient) for patient in "123"])
@@ -29,3 +36,8 @@ def test_a_patient_whose_scoring_fails_stops_no_other(monkeypatch: pytest.Monkey
     assert state.is_failed()
     assert "BufferError" in str(state.message)
     assert scored == ["1", "3"]
+    table = Artifact.get("scored")
+    assert table is not None
+    assert [line.split("|")[1].strip() for line in str(table.data).splitlines()[2:]] == ["east/1", "east/3"]
+    assert "1,200 | 90% | 0.250" in str(table.data)
+    assert Artifact.get("report-east-1") is None
