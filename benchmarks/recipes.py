@@ -161,7 +161,7 @@ def open_test(prepared: PreparedSnapshot, folder: Path, name: str, published: Pa
     """Trains a recipe on all train patients with three seeds and prints its AUROC on the test patients."""
     from bcd.evaluation.evaluation import evaluate_scores
     from bcd.evaluation.options import EvaluateOptions
-    from bcd.evaluation.report.tables import format_estimate
+    from bcd.formats import format_estimate
 
     recipe, logits = RECIPES[name], {}
     rows = prepared.rows("test")

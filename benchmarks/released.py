@@ -42,7 +42,7 @@ from bcd.bundle.record import read_record
 from bcd.bundle.released import OUT_OF_FOLD, released_folder
 from bcd.bundle.released.figures import read_released_figures
 from bcd.bundle.scorer import RECORD
-from bcd.evaluation.report.tables import format_estimate
+from bcd.formats import format_estimate
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared/data"

@@ -31,13 +31,13 @@ from bcd.admission.waiting import find_stuck
 from bcd.bundle.watch import watch_delivery
 from bcd.config import load_configuration
 from bcd.errors import BcdError, UnavailableError
+from bcd.formats import format_count
 from bcd.patches import Hospital
 from bcd.settings import Settings
 from bcd.store.hospitals import list_hospitals
 from bcd.store.store import open_store
 from flows.forms import Text
 from flows.reporting import (
-    count_of,
     finish_flow,
     link_report_in_artifact,
     name_flow_run,
@@ -142,7 +142,8 @@ def _sum_up(admissions: list[Admission]) -> str:
     named = ", ".join(each.delivery for each in admissions[:3]) + " and others" * (len(admissions) > 3)
     patches, patients = (sum(getattr(each, what) for each in admissions) for what in ("admitted", "patients"))
     refused = sum(sum(each.refused.values()) for each in admissions)
-    return f"{named}: {patches:,} patches of {count_of(patients, 'patient')}, {count_of(refused, 'file')} refused."
+    of = f"{patches:,} patches of {format_count(patients, 'patient')}"
+    return f"{named}: {of}, {format_count(refused, 'file')} refused."
 
 
 def _join(faults: list[Exception], admitted: int) -> Exception:

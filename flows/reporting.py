@@ -151,11 +151,6 @@ def is_scheduled_flow_run() -> bool:
     return context is not None and context.flow_run is not None and bool(context.flow_run.auto_scheduled)
 
 
-def count_of(number: int, noun: str) -> str:
-    """Returns a number with its noun, such as `1 patient` or `1,200 patients`."""
-    return f"{number:,} {noun}{'s' * (number != 1)}"
-
-
 def make_artifact_key(text: str) -> str:
     """Makes a key of the form that Prefect accepts: lower case, digits and dashes."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

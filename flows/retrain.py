@@ -14,6 +14,7 @@ if __name__ == "__main__":
 from prefect import flow, get_run_logger
 
 from bcd.config import load_configuration
+from bcd.formats import format_count
 from bcd.progress import say_progress
 from bcd.retraining.due import find_due
 from bcd.retraining.plan import find_done
@@ -26,7 +27,7 @@ from flows.evaluate import evaluate
 from flows.forms import Ensemble, Gate, Search, Splits, Text, Training
 from flows.preprocess import preprocess
 from flows.promote import promote
-from flows.reporting import count_of, finish_flow, name_flow_run, publish_markdown, report_to_prefect, told_to_prefect
+from flows.reporting import finish_flow, name_flow_run, publish_markdown, report_to_prefect, told_to_prefect
 from flows.search import search as search_flow
 from flows.stages import begin_stage_flow
 from flows.train import train
@@ -91,7 +92,7 @@ def _tell(outcome: Outcome) -> str:
     patients = len(snapshot.patches.drop_duplicates(["hospital", "patient"]))
     hospitals = snapshot.patches["hospital"].nunique()
     return (
-        f"snapshot {snapshot.id[:8]}, {patients:,} patients of {count_of(hospitals, 'hospital')}:"
+        f"snapshot {snapshot.id[:8]}, {patients:,} patients of {format_count(hospitals, 'hospital')}:"
         f" the gate decided {verdict.verdict} on {MODEL}/{verdict.challenger}."
     )
 

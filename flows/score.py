@@ -20,6 +20,7 @@ from prefect.cache_policies import NO_CACHE
 
 from bcd.config import load_configuration
 from bcd.errors import BcdError
+from bcd.formats import format_count
 from bcd.patches import Hospital, PatientId
 from bcd.progress import track_progress
 from bcd.runtime import rotate_logs
@@ -30,7 +31,6 @@ from bcd.settings import Settings
 from bcd.store.store import open_store
 from flows.forms import Scoring, Text
 from flows.reporting import (
-    count_of,
     finish_flow,
     is_scheduled_flow_run,
     link_report_in_artifact,
@@ -94,7 +94,9 @@ def score(
         warn_of_patients(scores)
     if faults:
         raise faults[0]
-    named_one = f"{scores[0].hospital}/{scores[0].patient}" if len(scores) == 1 else count_of(len(scores), "patient")
+    named_one = (
+        f"{scores[0].hospital}/{scores[0].patient}" if len(scores) == 1 else format_count(len(scores), "patient")
+    )
     return finish_flow(
         scores, f"{named_one} scored with {bundle.name}." if scores else "No patient waits to be scored."
     )

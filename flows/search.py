@@ -16,7 +16,7 @@ if __name__ == "__main__":
 from prefect import flow
 from pydantic import Field
 
-from bcd.evaluation.report.tables import format_difference
+from bcd.formats import format_difference
 from bcd.networks.architecture import Architecture
 from bcd.retraining.stages import search_stage
 from bcd.search.records import StudyResult

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from bcd.admission.examples import Example, Gallery, choose_refused_evenly, parse_refused_name
 from bcd.admission.findings import commonest_rule
 from bcd.admission.rules import FIXES, FLAGS, RELEASABLE, RULES
-from bcd.evaluation.report.tables import format_share
 from bcd.files import whole_file
+from bcd.formats import format_share
 from bcd.pages import render_page
 from bcd.store.conflicts import list_conflicts
 from bcd.store.deliveries import Delivery, RefusedFile

@@ -123,7 +123,8 @@ def compare_models_command(
     """Compare two versions on the same patients: differences with intervals. Gate patients need --by and --reason."""
     from bcd.cli.terminal import open_terminal, print_table
     from bcd.evaluation.options import EvaluateOptions
-    from bcd.evaluation.report.tables import difference_table, format_level
+    from bcd.evaluation.report.tables import difference_table
+    from bcd.formats import format_level
     from bcd.gate.comparison import compare_versions
     from bcd.settings import load_settings
     from bcd.store.sign_off import SignOff

@@ -34,6 +34,7 @@ app = command_group(
     "Show patients; withdraw one, and erase the pixels of those who are withdrawn.",
     "bcd patient list --split test --unscored",
     'bcd patient withdraw 8867 --hospital east --by "Dr Lee" --reason "letter of 3 May"',
+    'bcd patient complete 8867 --slide 5 --by "Dr Lee" --reason "the whole slide was cut"',
     "bcd patient erase --dry-run",
 )
 
@@ -65,7 +66,7 @@ def list_patients_command(
 ) -> None:
     """List the patients in the store with their split, their patches and what they were scored with last."""
     from bcd.cli.terminal import open_terminal
-    from bcd.errors import BcdError
+    from bcd.errors import NotFoundError
     from bcd.settings import load_settings
     from bcd.snapshots.options import SplitOptions
     from bcd.snapshots.splits import SPLITS
@@ -73,7 +74,7 @@ def list_patients_command(
     from bcd.store.store import open_store
 
     if split and split not in SPLITS:
-        raise BcdError(f"There is no split {split}.", f"Name one of: {', '.join(SPLITS)}.")
+        raise NotFoundError(f"There is no split {split}.", f"Name one of: {', '.join(SPLITS)}.")
     settings = load_settings()
     protocol = settings.options("splits", SplitOptions).recorded_as
     with open_terminal(settings, as_json=as_json) as console:
@@ -158,6 +159,40 @@ def withdraw_patient_command(
         console.print(
             "Next: `bcd patient erase --dry-run`, then `bcd patient erase`, which removes the pixels.",
         )
+
+
+@app.command(name="complete")
+def complete_patient_command(
+    patient: NamedPatient,
+    by: By,
+    reason: Reason,
+    slide: Annotated[list[str] | None, typer.Option(help="A slide; may be repeated. By default all.")] = None,
+    *,
+    part: Annotated[bool, typer.Option("--part", help="Patches of the slide are missing: take it back.")] = False,
+    hospital: OfHospital = "",
+) -> None:
+    """Declare that every patch with tissue of a patient's slides is in the store: their neighbours count then."""
+    from bcd.cli.terminal import open_terminal
+    from bcd.settings import load_settings
+    from bcd.store.complete import declare_complete_slides
+    from bcd.store.sign_off import SignOff
+    from bcd.store.store import open_store
+
+    settings, sign_off = load_settings(), SignOff(by, reason)
+    with open_terminal(settings) as console:
+        new = declare_complete_slides(
+            open_store(settings),
+            patient,
+            hospital=hospital or None,
+            slides=slide or (),
+            complete=not part,
+            sign_off=sign_off,
+        )
+        said = "a part" if part else "complete"
+        for whose, person, name in new:
+            console.print(f"Slide {name} of patient {whose}/{person} is {said}.", highlight=False)
+        if not new:
+            console.print(f"That was known to be {said} before: nothing changes.", highlight=False)
 
 
 @app.command(name="erase")

@@ -80,7 +80,7 @@ def search_command(
 
 def _show_study(console: Screen, study: StudyResult) -> None:
     """Prints the trials of a study, what its candidates gain, and the verdict."""
-    from bcd.evaluation.report.tables import format_difference
+    from bcd.formats import format_difference
 
     console.table(
         f"Trials of {study.study}",

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bcd.evaluation.policy.context import CONTEXT
-from bcd.evaluation.report.tables import METRIC_NAMES, format_difference, format_level, format_signed
+from bcd.evaluation.report.tables import METRIC_NAMES
+from bcd.formats import format_difference, format_level, format_signed
 from bcd.gate.verdict import Check
 from bcd.patches import PERSON
 

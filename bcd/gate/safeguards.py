@@ -18,7 +18,7 @@ from bcd.evaluation.metrics.metrics import RATES, ratio
 from bcd.evaluation.metrics.ranking import auroc, concordance
 from bcd.evaluation.metrics.sample import Sample, make_evaluation_sample
 from bcd.evaluation.metrics.tallies import tally_by_patient
-from bcd.evaluation.report.tables import format_signed
+from bcd.formats import format_signed
 from bcd.gate.verdict import Check
 from bcd.patches import CELL
 

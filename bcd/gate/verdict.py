@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict
 
 from bcd.evaluation.metrics.estimates import Estimate
-from bcd.evaluation.report.tables import METRIC_NAMES, format_estimate
+from bcd.evaluation.report.tables import METRIC_NAMES
+from bcd.formats import format_estimate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

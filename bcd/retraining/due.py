@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from bcd.errors import BcdError
+from bcd.formats import format_count
 from bcd.retraining.options import RetrainOptions
 from bcd.snapshots.freeze import find_snapshot
 from bcd.snapshots.manifest import read_manifest
@@ -51,7 +52,7 @@ def find_due(store: Store, splits: SplitOptions | None = None, now: datetime | N
     new = len(list_freezable_patients(store, protocol) - known)
     since = f"since the retraining of {last.decided_at:%Y-%m-%d}" if last else "and no retraining yet"
     waits = timedelta() if last is None else (now or datetime.now(UTC)) - last.decided_at
-    counted = f"{new:,} new labelled patient{'s' * (new != 1)} {since}"
+    counted = f"{format_count(new, 'new labelled patient')} {since}"
     if new >= options.min_new_patients:
         return Due(True, new, f"{counted}: a retraining is due.")
     if new and waits >= timedelta(days=options.max_days):

@@ -159,7 +159,7 @@ def tell_study_verdict(
     gains: Sequence[Gain], best: int, *, seeds: int, default_diverged: bool = False, detectable: float | None = None
 ) -> str:
     """Returns what a study shows and what it does not, in a few sentences."""
-    from bcd.evaluation.report.tables import format_difference
+    from bcd.formats import format_difference
 
     if not gains:
         return "The default stays: no other trial was refitted."

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bcd.errors import BcdError
+from bcd.formats import format_count
 from bcd.patches import CELL, PatchName
 from bcd.store.table_files import parse_table_integers, read_table_file, rename_table_columns
 
@@ -166,8 +167,7 @@ def refuse_label_faults(name: str, faults: Mapping[int, str], fix: str) -> None:
         shown = "; ".join(f"line {line}: {faults[line]}" for line in sorted(faults)[:_SHOWN])
         more = "; …" if len(faults) > _SHOWN else ""
         raise BcdError(
-            f"{name} has {len(faults):,} faulty line{'s' if len(faults) > 1 else ''},"
-            f" nothing of it was imported: {shown}{more}.",
+            f"{name} has {format_count(len(faults), 'faulty line')}, nothing of it was imported: {shown}{more}.",
             fix,
         )
 

@@ -196,6 +196,16 @@ complete_slides = sa.Table(
     sa.PrimaryKeyConstraint(*SLIDE),
 )
 
+completeness = sa.Table(
+    "completeness",
+    metadata,
+    _number(),
+    *_patient(),
+    sa.Column("slide", sa.String(16), nullable=False),
+    sa.Column("complete", sa.Boolean, nullable=False),
+    *_signed(),
+)
+
 slide_frames = sa.Table(
     "slide_frames",
     metadata,

@@ -18,14 +18,9 @@ from bcd.evaluation.policy.context import CONTEXT
 from bcd.evaluation.report.figures import PICTURES, describe_evaluation_picture, draw_evaluation
 from bcd.evaluation.report.forest import draw_differences
 from bcd.evaluation.report.sections import subgroup_tables
-from bcd.evaluation.report.tables import (
-    METRIC_NAMES,
-    describe_evaluation,
-    format_estimate,
-    headline_table,
-    threshold_parts,
-)
+from bcd.evaluation.report.tables import METRIC_NAMES, describe_evaluation, headline_table, threshold_parts
 from bcd.files import whole_folder
+from bcd.formats import format_estimate
 from bcd.pages import embed_picture_in_page, render_page
 from bcd.patches import CELL
 from bcd.progress import track_progress

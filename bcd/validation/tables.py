@@ -6,15 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from bcd.evaluation.evaluation import Evaluation
 from bcd.evaluation.report.published import cruz_roa_table, founding_table
-from bcd.evaluation.report.tables import (
-    METRIC_NAMES,
-    Table,
-    describe_evaluation,
-    format_difference,
-    format_estimate,
-    format_level,
-    format_percent,
-)
+from bcd.evaluation.report.tables import METRIC_NAMES, Table, describe_evaluation
+from bcd.formats import format_difference, format_estimate, format_level, format_percent
 from bcd.validation.result import Pair, Validation
 
 

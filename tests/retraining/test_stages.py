@@ -11,7 +11,7 @@ import pytest
 
 from bcd.bundle.probes import draw_tissue_probes
 from bcd.bundle.registry import find_card
-from bcd.evaluation.report.tables import format_level
+from bcd.formats import format_level
 from bcd.networks.architecture import Architecture, Stage, Stem, describe_architecture
 from bcd.networks.keras_files import load_network
 from bcd.preprocessing.options import PrepareOptions

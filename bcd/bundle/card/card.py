@@ -24,7 +24,8 @@ from bcd.bundle.card.sections import (
 from bcd.bundle.record import BundleRecord
 from bcd.evaluation.evaluation import Evaluation
 from bcd.evaluation.report.figures import describe_evaluation_picture
-from bcd.evaluation.report.tables import format_estimate, format_percent, threshold_rows
+from bcd.evaluation.report.tables import threshold_rows
+from bcd.formats import format_estimate, format_percent
 from bcd.pages import embed_picture_in_page, render_page
 from bcd.tracking.lookup import MODEL
 from bcd.training.ensemble import describe_ensemble

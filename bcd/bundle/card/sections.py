@@ -24,12 +24,9 @@ from bcd.evaluation.report.tables import (
     Table,
     certified_threshold_table,
     describe_evaluation,
-    format_estimate,
-    format_level,
-    format_share,
-    format_signed,
     threshold_parts,
 )
+from bcd.formats import format_count, format_estimate, format_level, format_share, format_signed
 from bcd.patches import MICRONS_PER_PIXEL
 from bcd.snapshots.snapshot import count_snapshot_by
 from bcd.training.ensemble import describe_ensemble
@@ -113,11 +110,6 @@ def make_protocol_section(facts: CardFacts) -> Section:
     held = f" The hospital held out: {held_out}." if held_out else ""
     text = [f"Protocol {name}. {_PROTOCOLS.get(name, '')}{held} {_SPLITS}".replace("  ", " ")]
     return Section("Protocol", text if facts.evaluation is None else [*text, _describe_scoring(facts.evaluation)])
-
-
-def format_count(n: int, noun: str, plural: str = "s") -> str:
-    """Formats a number of things, as `1 batch` or `2 batches`."""
-    return f"{n:,} {noun}{'' if n == 1 else plural}"
 
 
 def _describe_scoring(evaluation: Evaluation) -> str:

@@ -25,8 +25,8 @@ from bcd.bundle.scorer import load_scorer
 from bcd.bundle.write import load_networks
 from bcd.errors import BcdError
 from bcd.evaluation.policy.policy import Policy
-from bcd.evaluation.report.tables import format_level
 from bcd.files import partial_folder, whole_file
+from bcd.formats import format_level
 
 TOLERANCE = 1e-4
 """How far a score of the file may be from the bundle's; a logit above 1 in size, by its size."""

@@ -4,30 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from bcd.bundle import released
 from bcd.bundle.card.card import Card, make_card_headline, render_card
-from bcd.bundle.card.sections import (
-    INTENDED,
-    USE,
-    Section,
-    describe_provenance,
-    describe_scoring,
-    format_count,
-    make_context,
-)
+from bcd.bundle.card.sections import INTENDED, USE, Section, describe_provenance, describe_scoring, make_context
 from bcd.bundle.record import BundleRecord, read_record
-from bcd.bundle.released import released_bundle, released_folder
 from bcd.bundle.released.figures import Figures, Yardstick, read_released_figures
 from bcd.bundle.scorer import RECORD
 from bcd.evaluation.evaluation import Evaluation
-from bcd.evaluation.report.tables import (
-    METRIC_NAMES,
-    NOT_AVAILABLE,
-    Table,
-    certified_threshold_table,
-    format_estimate,
-    format_share,
-    threshold_parts,
-)
+from bcd.evaluation.report.tables import METRIC_NAMES, Table, certified_threshold_table, threshold_parts
+from bcd.formats import NOT_AVAILABLE, format_count, format_estimate, format_share
 from bcd.training.ensemble import describe_ensemble
 
 OF_THE_RECIPE = (
@@ -43,8 +28,8 @@ def write_released_card() -> Card:
     Raises:
         BcdError: This copy of bcd holds none, or none of its figures.
     """
-    record, figures = read_record(released_bundle() / RECORD), read_released_figures()
-    pictures = {said: (released_folder() / name).read_bytes() for name, said in figures.pictures.items()}
+    record, figures = read_record(released.released_bundle() / RECORD), read_released_figures()
+    pictures = {said: (released.released_folder() / name).read_bytes() for name, said in figures.pictures.items()}
     sentence = _describe(record, figures)
     headline = make_card_headline(figures.natural)
     shown = "; ".join(f"{name} {value}" for name, value in headline.items())

@@ -20,7 +20,8 @@ from bcd.evaluation.metrics.intervals import Array, draw_resamples
 from bcd.evaluation.metrics.ranking import divide
 from bcd.evaluation.metrics.sample import Sample, make_evaluation_sample
 from bcd.evaluation.options import EvaluateOptions
-from bcd.evaluation.report.tables import METRIC_NAMES, describe_evaluation, format_estimate, format_level
+from bcd.evaluation.report.tables import METRIC_NAMES, describe_evaluation
+from bcd.formats import format_estimate, format_level
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,13 +15,8 @@ from bcd.evaluation.metrics.estimates import Estimate
 from bcd.evaluation.report.curves import draw_risk_coverage, draw_roc_and_precision
 from bcd.evaluation.report.forest import draw_patients
 from bcd.evaluation.report.reliability import draw_confusion, draw_reliability
-from bcd.evaluation.report.tables import (
-    METRIC_NAMES,
-    NOT_AVAILABLE,
-    describe_evaluation,
-    format_estimate,
-    format_level,
-)
+from bcd.evaluation.report.tables import METRIC_NAMES, describe_evaluation
+from bcd.formats import NOT_AVAILABLE, format_estimate, format_level
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from bcd.charts import BLUE, INK, MUTED, page
 from bcd.evaluation.evaluation import Evaluation, PatientRow
 from bcd.evaluation.metrics.estimates import Difference, Estimate
-from bcd.evaluation.report.tables import METRIC_NAMES, NOT_AVAILABLE, describe_evaluation
+from bcd.evaluation.report.tables import METRIC_NAMES, describe_evaluation
+from bcd.formats import NOT_AVAILABLE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

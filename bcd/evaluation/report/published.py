@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bcd.evaluation.evaluation import Evaluation
-from bcd.evaluation.report.tables import METRIC_NAMES, NOT_AVAILABLE, Table, format_estimate, format_level
+from bcd.evaluation.report.tables import METRIC_NAMES, Table
+from bcd.formats import NOT_AVAILABLE, format_estimate, format_level
 from bcd.options import Probability
 
 FOUNDING_PREVALENCE = 0.5

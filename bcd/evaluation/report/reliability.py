@@ -18,7 +18,8 @@ from bcd.evaluation.metrics.sample import Sample, make_evaluation_sample
 from bcd.evaluation.metrics.tallies import BINS, tally_by_patient
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy.calibration import sigmoid
-from bcd.evaluation.report.tables import describe_evaluation, format_estimate
+from bcd.evaluation.report.tables import describe_evaluation
+from bcd.formats import format_estimate
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,15 +9,8 @@ from bcd.evaluation.evaluation import Evaluation, PatientRow
 from bcd.evaluation.metrics.estimates import Estimate
 from bcd.evaluation.metrics.subgroups import Subgroup
 from bcd.evaluation.outcome import OUTCOMES
-from bcd.evaluation.report.tables import (
-    METRIC_NAMES,
-    NOT_AVAILABLE,
-    Table,
-    format_difference,
-    format_estimate,
-    format_level,
-    format_percent,
-)
+from bcd.evaluation.report.tables import METRIC_NAMES, Table
+from bcd.formats import NOT_AVAILABLE, format_difference, format_estimate, format_level, format_percent
 
 SHOWN = ("auroc", "auprc", "accuracy", "recall", "specificity", "f1", "brier")
 """Metrics of tables with little room."""

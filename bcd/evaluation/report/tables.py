@@ -6,19 +6,14 @@ Examples:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from bcd.evaluation.evaluation import Evaluation
-from bcd.evaluation.metrics.estimates import Difference, Estimate
+from bcd.evaluation.metrics.estimates import Difference
 from bcd.evaluation.metrics.thresholds import ThresholdRow
 from bcd.evaluation.policy.certified import CertifiedThreshold
-from bcd.options import Probability
-
-NOT_AVAILABLE = "n/a"
-
-_MINUS = "−"  # noqa: RUF001
+from bcd.formats import NOT_AVAILABLE, format_difference, format_estimate, format_level, format_percent
 
 METRIC_NAMES = {
     "auroc": "AUROC",
@@ -135,60 +130,6 @@ def difference_table(differences: Mapping[str, Difference], *, caption: str) -> 
         for metric, d in differences.items()
     ]
     return Table(caption, ["metric", "difference", "patches it rests on", "their patients"], rows)
-
-
-class _Found(Protocol):
-    """A figure and its interval, each None where there is none."""
-
-    @property
-    def value(self) -> float | None: ...
-    @property
-    def low(self) -> float | None: ...
-    @property
-    def high(self) -> float | None: ...
-
-
-def format_estimate(estimate: Estimate) -> str:
-    """Formats a metric as `.953 [.921, .974]`; n/a where there is none."""
-    return _with_interval(_decimal, estimate)
-
-
-def format_percent(estimate: Estimate) -> str:
-    """Formats a share as `95.3 %`; n/a where there is none."""
-    return NOT_AVAILABLE if estimate.value is None else format_share(estimate.value)
-
-
-def format_difference(difference: _Found) -> str:
-    """Formats a difference with its sign, as `+.012 [+.004, +.028]`; n/a where there is none."""
-    return _with_interval(format_signed, difference)
-
-
-def format_signed(value: float) -> str:
-    """Formats a figure that may lie on either side of zero, as `+.012` or `−.003`."""  # noqa: RUF002
-    text = _decimal(value)
-    return text if text.startswith(_MINUS) else f"+{text}"
-
-
-def format_share(part: float, whole: float = 1) -> str:
-    """Formats a part of a whole as `95.3 %`; n/a of nothing."""
-    return f"{100 * part / whole:.1f} %" if whole else NOT_AVAILABLE
-
-
-def format_level(level: Probability) -> str:
-    """Formats a confidence level as `99.99 %`."""
-    return f"{100 * level:.10g} %"
-
-
-def _with_interval(tell: Callable[[float], str], found: _Found) -> str:
-    if found.value is None:
-        return NOT_AVAILABLE
-    span = NOT_AVAILABLE if found.low is None or found.high is None else f"{tell(found.low)}, {tell(found.high)}"
-    return f"{tell(found.value)} [{span}]"
-
-
-def _decimal(value: float) -> str:
-    text = f"{abs(value):.3f}".removeprefix("0")
-    return f"{_MINUS}{text}" if value < 0 and text != ".000" else text
 
 
 def certified_threshold_table(certified: Sequence[CertifiedThreshold]) -> Table:

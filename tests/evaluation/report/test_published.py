@@ -6,7 +6,7 @@ import pytest
 from bcd.evaluation.evaluation import Evaluation, evaluate_scores
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.report.published import FOUNDING_TABLE, cruz_roa_table, founding_table
-from bcd.evaluation.report.tables import format_estimate
+from bcd.formats import format_estimate
 
 
 @pytest.fixture
