@@ -26,3 +26,15 @@ class UnavailableError(BcdError):
 
 class InsufficientEvidenceError(BcdError):
     """A split has too few patients, or one class only, for what was asked of it."""
+
+
+class NotFoundError(BcdError):
+    """Nothing, or more than one thing, has the name that was given: a patient, snapshot, version, file, choice."""
+
+
+class DamagedError(BcdError):
+    """A file that bcd wrote is missing, or is not what was written."""
+
+
+class LeakageError(BcdError):
+    """A patient, or its pixels, that a model learned from would also evaluate it, or that cannot be ruled out."""

@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from bcd.errors import BcdError
+from bcd.errors import BcdError, NotFoundError
 from bcd.options import Options, Port, Seconds, inner_options
 from bcd.origins import FILE, Given, find_faults, merge_settings, read_given_settings
 
@@ -233,7 +233,7 @@ def require_home(settings: Settings) -> None:
     known = ("bcd.toml", "catalog.db", "inbox", "store", "mlflow", "prefect")
     if not any((settings.home / name).exists() for name in known):
         state = "There is no folder" if not settings.home.exists() else "Nothing of bcd is in the folder"
-        raise BcdError(
+        raise NotFoundError(
             f"{state} {settings.home}.",
             "Name the right one with --home or BCD_HOME; `bcd ingest`, `bcd demo` and `bcd up` make a new one.",
         )

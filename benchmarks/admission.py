@@ -86,7 +86,7 @@ def make_zip(scratch: Path, real: Path | None, patches: int) -> Path:
     path = scratch / f"{'turned' if real else 'drawn'}-{patches}.zip"
     if not path.exists():
         started = time.perf_counter()
-        base = made_patches.read_base(real) if real else made_patches.draw_base()
+        base = made_patches.read_base(real) if real else made_patches.draw_base(patches)
         made_patches.write_zip(path, base, patches)
         print(f"Made {path.name}, {path.stat().st_size / 1e6:,.0f} MB, in {time.perf_counter() - started:.0f} s.")
     return path

@@ -21,6 +21,9 @@ from numpy.typing import NDArray
 from bcd.admission.pixels import BLANK_DETAIL, look_at_pixels
 from bcd.files import whole_file, whole_folder
 from bcd.patches import PATCH_PIXELS, PatchName, PatientId, SlideId
+from bcd.synthetic.hospital import draw_patches
+from bcd.synthetic.options import HospitalOptions
+from bcd.synthetic.patient import draw_patients
 
 PER_PATIENT = 277_524 / 279
 """Patches of a patient: the public set's."""
@@ -57,14 +60,12 @@ def read_base(folder: Path) -> Base:
 
 
 @cache
-def draw_base() -> Base:
-    """Draws a few thousand patches of a synthetic hospital."""
-    from bcd.synthetic.hospital import draw_patches
-    from bcd.synthetic.options import HospitalOptions
-    from bcd.synthetic.patient import draw_patients
-
-    patients = draw_patients(HospitalOptions(large_patients=0))
-    drawn = (patch for _, patches in draw_patches(patients) for patch in patches)
+def draw_base(patches: int) -> Base:
+    """Draws a few thousand patches of a synthetic hospital, or as many patients as give about so few patches."""
+    hospital = HospitalOptions(large_patients=0)
+    enough = max(2, patches // hospital.small_patches)
+    patients = draw_patients(hospital.model_copy(update={"patients": min(hospital.patients, enough)}))
+    drawn = (patch for _, of_patient in draw_patches(patients) for patch in of_patient)
     return _choose([(cv2.cvtColor(patch.pixels, cv2.COLOR_RGB2BGR), patch.name.label) for patch in drawn])
 
 

@@ -161,7 +161,8 @@ class Postgres:
     def make_database(self, like: str = "template0") -> str:
         """Makes a database as a copy of another one and returns its name."""
         name = next(self._names)
-        self._execute(f"CREATE DATABASE {name} TEMPLATE {like}")
+        # Through the log, as is the default, a copy takes three times as long.
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {like} STRATEGY FILE_COPY")
         return name
 
     def drop_database(self, name: str) -> None:

@@ -12,7 +12,15 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 from numpy.typing import NDArray
+
+from bcd.admission.rules import DeliveryError
+
+
+def refused(rule: str) -> pytest.RaisesExc[DeliveryError]:
+    """Expects that a delivery is refused as a whole, by a rule."""
+    return pytest.raises(DeliveryError, check=lambda error: error.rule == rule)
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from functools import cache
@@ -12,18 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from patients import freeze_patches, list_patches
-
-os.environ.update(
-    {
-        "DO_NOT_TRACK": "true",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
-        "KERAS_BACKEND": "tensorflow",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "GIT_PYTHON_REFRESH": "quiet",
-    }
-)
-os.environ.pop("MLFLOW_TRACKING_URI", None)
+from stored import new_store
 
 from bcd.bundle.aliases import DONE_TAG
 from bcd.bundle.card.card import Card
@@ -42,7 +30,7 @@ from bcd.networks.architecture import PRESETS
 from bcd.preprocessing.options import PrepareOptions
 from bcd.settings import Settings
 from bcd.snapshots.freeze import Snapshot, load_snapshot
-from bcd.store.store import Store, open_store
+from bcd.store.store import Store
 from bcd.tracking.lookup import MODEL
 from bcd.tracking.store import experiment_id, open_client, start_run
 from bcd.training.options import EnsembleOptions, TrainOptions, Turns
@@ -247,7 +235,7 @@ def undecided(versions_home: Settings, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def undecided_store(undecided: Settings) -> Store:
-    return open_store(undecided)
+    return new_store(undecided)
 
 
 @pytest.fixture

@@ -54,8 +54,7 @@ def made_released(
 @pytest.fixture
 def released(made_released: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a released model, in the place of the one that comes with bcd."""
-    for module in ("bcd.bundle.released", "bcd.bundle.released.figures", "bcd.bundle.released.card"):
-        monkeypatch.setattr(f"{module}.released_folder", lambda: made_released)
+    monkeypatch.setattr("bcd.bundle.released.released_folder", lambda: made_released)
     return made_released
 
 

@@ -26,10 +26,10 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import typer
+from delivering import encode, patch_files, write_folder
 
 from bcd.admission.admit import admit
 from bcd.cli.main import app, main
@@ -279,13 +279,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 def deliver(folder: Path, first: int) -> None:
     """Writes 24 patients of four patches, and one blank patch."""
-    folder.mkdir()
-    random = np.random.default_rng(first)
+    files = {BLANK.replace("8867", str(first + 7)): encode(np.full((50, 50, 3), 255, np.uint8))}
     for patient in range(first, first + 24):
-        for column in range(4):
-            name = f"{patient}_idx5_x{1 + 50 * column}_y1_class{column % 2}.png"
-            cv2.imwrite(str(folder / name), random.integers(60, 220, (50, 50, 3), dtype=np.uint8))
-    cv2.imwrite(str(folder / BLANK.replace("8867", str(first + 7))), np.full((50, 50, 3), 255, np.uint8))
+        files |= patch_files(str(patient), range(4 * patient, 4 * patient + 4))
+    write_folder(folder, files)
 
 
 @pytest.mark.parametrize("text", [text for text in IN_FULL if name_of(text) in RUN and "VERSION" not in text])
@@ -301,7 +298,11 @@ def test_the_command_runs(
     assert not ended.value.code, "".join(capsys.readouterr())
 
 
-AS_JSON = {name_of(text): text for text in sorted(IN_FULL, key=len, reverse=True) if name_of(text) in RUN}
+AS_JSON = {
+    name_of(text): text
+    for text in sorted(IN_FULL, key=lambda text: (len(text), text), reverse=True)
+    if name_of(text) in RUN
+}
 AS_JSON = {name: text for name, text in AS_JSON.items() if name.split()[-1] in {"list", "show", "status", "refusals"}}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def test_what_a_command_asked_for_is_named_as_such(settings: Settings) -> None:
     (settings.home / "bcd.toml").write_text("[training]\nrate = 0.5\n")
     with pytest.raises(BcdError) as caught:
         load_settings().options("training", Example, epochs=0)
-    assert caught.value.what == "[training] epochs = 0: a whole number from 1 is accepted."
+    assert re.match(r"\[training\] epochs = 0: .*\b1\b", caught.value.what)
 
 
 def test_equal_options_have_equal_fingerprints() -> None:

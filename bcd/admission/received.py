@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bcd.errors import BcdError, UnavailableError
+from bcd.errors import BcdError, NotFoundError, UnavailableError
 from bcd.files import lock_file, partial_folder, whole_file
 from bcd.patches import Hospital
 from bcd.progress import say_progress
@@ -46,7 +46,7 @@ def locate_in_inbox(settings: Settings, named: str, hospital: str = "") -> tuple
     """
     path = Path(os.path.normpath(settings.inbox / named))
     if path.parent.parent != settings.inbox or not path.exists():
-        raise BcdError(
+        raise NotFoundError(
             f"{named} is no delivery in the inbox {settings.inbox}.",
             "Put it there and name it HOSPITAL/NAME; from elsewhere: `bcd ingest DELIVERY --hospital NAME`.",
         )

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from bcd.admission.rules import NOT_RELEASABLE, RELEASABLE, WAIVED
-from bcd.errors import BcdError
+from bcd.errors import BcdError, NotFoundError
 from bcd.progress import say_progress
 from bcd.store import tables
 from bcd.store.deliveries import Delivery, RefusedFile
@@ -160,7 +160,7 @@ def _match(found: Delivery, refused: Sequence[RefusedFile], text: str) -> list[R
                 "Name one as it lies in the quarantine.",
             )
     if not alike:
-        raise BcdError(
+        raise NotFoundError(
             f"{found.name} has no refused file {text}.", f"`bcd batch refusals {found.id[:12]}` lists them."
         )
     return alike

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from bcd.errors import BcdError
+from bcd.errors import DamagedError
 from bcd.patches import PATCH_PIXELS
 from bcd.progress import track_progress
 from bcd.training.predict import turn_patches
@@ -96,7 +96,7 @@ class Engine:
             model.reshape([BATCH, PATCH_PIXELS, PATCH_PIXELS, 3])
             self._compiled = core.compile_model(model, "CPU", settings)
         except (OSError, RuntimeError) as error:
-            raise BcdError(
+            raise DamagedError(
                 f"The graph in {graph} cannot be read: {str(error).splitlines()[0]}.",
                 "Its files are damaged: use another version, or retrain.",
             ) from error

@@ -21,7 +21,7 @@ from bcd.bundle.record import BundleRecord
 from bcd.bundle.scorer import RECORD, Scorer, load_scorer, require_raw_patches
 from bcd.bundle.seen import Seen, read_seen_by_bundle
 from bcd.drift.state import Known
-from bcd.errors import BcdError
+from bcd.errors import BcdError, DamagedError, NotFoundError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,14 +99,14 @@ def load_folder(folder: Path, name: str = "") -> FolderBundle:
         BcdError: There is no bundle in the folder, or its files are damaged.
     """
     if not (folder / RECORD).is_file():
-        raise BcdError(
+        raise NotFoundError(
             f"{folder} holds no bundle: there is no {RECORD} in it.",
             "Name the folder of a bundle; a version is a number, such as 3.",
         )
     try:
         scorer = load_scorer(folder)
     except OSError as error:
-        raise BcdError(f"The bundle in {folder} is damaged: {error}.", "Copy it again.") from error
+        raise DamagedError(f"The bundle in {folder} is damaged: {error}.", "Copy it again.") from error
     return FolderBundle(
         name=name or folder.resolve().name, folder=folder, scorer=scorer, seen=read_seen_by_bundle(folder)
     )

@@ -30,7 +30,7 @@ from bcd.bundle.scorer import CARD, RECORD, Scorer, confident_column, load_score
 from bcd.bundle.seen import Seen, read_seen_by_bundle
 from bcd.bundle.write import write_bundle
 from bcd.drift.state import Known
-from bcd.errors import BcdError
+from bcd.errors import BcdError, DamagedError, NotFoundError
 from bcd.evaluation.evaluation import headline
 from bcd.patches import PATCH_PIXELS
 from bcd.settings import Settings
@@ -264,7 +264,7 @@ def require_registered_version(settings: Settings, which: str) -> VersionRow:
 
 def _not_loadable(version: str, error: Exception) -> BcdError:
     """Returns the error that says that a version's files are gone, cut short or changed."""
-    return BcdError(
+    return DamagedError(
         f"{MODEL}/{version} cannot be loaded from the registry: {error}",
         "Restore its files from a backup, or make another version champion: `bcd model list` lists them.",
     )
@@ -352,7 +352,7 @@ def find_card(settings: Settings, which: str = "champion") -> Card:
     try:
         with open_bundle_folder(settings, row) as folder:
             if (folder / RECORD).exists() and not (folder / CARD).exists():
-                raise BcdError(f"{row.name} was registered without a card.", "Register it by `bcd retrain`.")
+                raise NotFoundError(f"{row.name} was registered without a card.", "Register it by `bcd retrain`.")
             markdown, html = ((folder / CARD / name).read_text("utf-8") for name in (MARKDOWN, HTML))
     except OSError as error:
         raise _not_loadable(row.version, error) from error

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bcd.errors import BcdError
+from bcd.errors import LeakageError
 from bcd.patches import patient_keys
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def assert_unseen_by_bundle(settings: Settings, bundle: Bundle | FolderBundle, p
     """
     seen = find_seen_by_bundle(settings, bundle).find(patches)
     if seen:
-        raise BcdError(
+        raise LeakageError(
             f"{bundle.name} has seen {len(seen)} patients that it would be evaluated on, by name or by their pixels:"
             f" {', '.join(seen[:3])}{', …' if len(seen) > 3 else ''}",
             "Evaluate it on a snapshot of the protocol that it was trained under "

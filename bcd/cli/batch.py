@@ -124,7 +124,7 @@ def list_refusals_command(
     from bcd.admission.report import admission_report_path
     from bcd.admission.rules import FIXES, RULES
     from bcd.cli.terminal import open_terminal, print_table
-    from bcd.errors import BcdError
+    from bcd.errors import BcdError, NotFoundError
     from bcd.settings import load_settings
     from bcd.store.delivery_queries import list_stored_refusals, match_stored_delivery
     from bcd.store.store import open_store
@@ -132,7 +132,7 @@ def list_refusals_command(
     if to is not None and to.suffix.lower() != ".csv":
         raise BcdError(f"{to} is no .csv.", "Name the file so.")
     if rule and rule not in RULES:
-        raise BcdError(f"There is no rule {rule}.", f"Name one of: {', '.join(RULES)}.")
+        raise NotFoundError(f"There is no rule {rule}.", f"Name one of: {', '.join(RULES)}.")
     settings = load_settings()
     with open_terminal(settings, as_json=as_json) as console:
         store = open_store(settings)

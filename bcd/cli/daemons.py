@@ -16,7 +16,7 @@ from pathlib import Path
 
 import flows
 from bcd.cli import flow_runs, processes
-from bcd.errors import BcdError
+from bcd.errors import BcdError, UnavailableError
 from bcd.files import lock_file
 from bcd.progress import say_progress, track_progress
 from bcd.runtime import read_running_servers, rotate_logs, runtime_environment, url_answers
@@ -314,7 +314,7 @@ def _await_health(settings: Settings, name: str, url: str) -> None:
             return
         time.sleep(0.5)
     log = settings.logs / f"{name}.log"
-    raise BcdError(
+    raise UnavailableError(
         f"The {name} server does not answer at {url}.", f"Read {log}, then run `bcd down` and `bcd up` again."
     )
 
@@ -330,7 +330,7 @@ def _is_healthy(url: str) -> bool:
 
 def _require_free_port(port: int, setting: str) -> None:
     if url_answers(f"http://127.0.0.1:{port}"):
-        raise BcdError(
+        raise UnavailableError(
             f"Port {port} is taken by another program.",
             f"Stop it, or set BCD_{setting.upper()} to another number and run `bcd up`.",
         )

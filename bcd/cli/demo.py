@@ -12,7 +12,7 @@ import typer
 
 from bcd.cli.tables import print_admissions, print_outcome, print_scores
 from bcd.cli.terminal import whole_command
-from bcd.errors import BcdError
+from bcd.errors import BcdError, InsufficientEvidenceError, NotFoundError
 from bcd.files import whole_file
 from bcd.patches import PatchName
 
@@ -132,12 +132,12 @@ def find_demo_data(path: Path) -> list[Path]:
     from bcd.admission.delivery import check_delivery
 
     if not path.exists():
-        raise BcdError(
+        raise NotFoundError(
             f"{path} is not there.", "Name an archive, or a folder that holds deliveries (zips or folders)."
         )
     deliveries = [path] if _is_delivery(path) else sorted(one for one in path.iterdir() if _may_be_delivery(one))
     if not deliveries:
-        raise BcdError(f"{path} holds no delivery.", "Name an archive, or a folder that holds zips or folders.")
+        raise NotFoundError(f"{path} holds no delivery.", "Name an archive, or a folder that holds zips or folders.")
     for delivery in deliveries:
         check_delivery(delivery)
     return deliveries
@@ -211,7 +211,7 @@ def _find_unseen_patient(outcome: Outcome) -> str:
         patches = outcome.snapshot.of(split)
         if len(patches):
             return str(patches["patient"].value_counts().index[0])
-    raise BcdError(
+    raise InsufficientEvidenceError(
         "No patient is unseen: the test and gate splits are empty.", "Use deliveries with more labelled patients."
     )
 

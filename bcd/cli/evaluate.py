@@ -134,13 +134,13 @@ def _require_one_subject(
 
 
 def _read_protocol(name: str) -> EvaluationProtocol:
-    from bcd.errors import BcdError
+    from bcd.errors import NotFoundError
     from bcd.validation.patients import PROTOCOLS
 
     for protocol in PROTOCOLS:
         if protocol == name:
             return protocol
-    raise BcdError(f"There is no protocol {name}.", f"Name one of {', '.join(PROTOCOLS)}.")
+    raise NotFoundError(f"There is no protocol {name}.", f"Name one of {', '.join(PROTOCOLS)}.")
 
 
 def _evaluate_predictions(settings: Settings, path: Path, columns: list[str], beside: list[str], how: How) -> Found:

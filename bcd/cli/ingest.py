@@ -31,7 +31,7 @@ def ingest_command(
     from bcd.admission.waiting import find_stuck
     from bcd.cli.tables import print_admissions
     from bcd.cli.terminal import open_terminal
-    from bcd.errors import BcdError
+    from bcd.errors import BcdError, NotFoundError
     from bcd.settings import load_settings
     from bcd.store.hospitals import find_declared_hospital
     from bcd.store.store import open_store
@@ -42,7 +42,7 @@ def ingest_command(
             raise BcdError(f"{delivery} has no hospital.", "Name it: `bcd ingest DELIVERY --hospital NAME`.")
         if not is_delivery_url(delivery):  # before Prefect starts, which takes seconds
             if not Path(delivery).exists():
-                raise BcdError(f"There is no delivery {delivery}.", "Check the path.")
+                raise NotFoundError(f"There is no delivery {delivery}.", "Check the path.")
             delivery = str(Path(delivery).absolute())
         find_declared_hospital(open_store(settings), hospital)
     with open_terminal(settings, needs_home=not delivery, runs_flows=True, as_json=as_json) as console:

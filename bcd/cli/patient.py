@@ -66,7 +66,7 @@ def list_patients_command(
 ) -> None:
     """List the patients in the store with their split, their patches and what they were scored with last."""
     from bcd.cli.terminal import open_terminal
-    from bcd.errors import BcdError
+    from bcd.errors import NotFoundError
     from bcd.settings import load_settings
     from bcd.snapshots.options import SplitOptions
     from bcd.snapshots.splits import SPLITS
@@ -74,7 +74,7 @@ def list_patients_command(
     from bcd.store.store import open_store
 
     if split and split not in SPLITS:
-        raise BcdError(f"There is no split {split}.", f"Name one of: {', '.join(SPLITS)}.")
+        raise NotFoundError(f"There is no split {split}.", f"Name one of: {', '.join(SPLITS)}.")
     settings = load_settings()
     protocol = settings.options("splits", SplitOptions).recorded_as
     with open_terminal(settings, as_json=as_json) as console:

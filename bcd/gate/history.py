@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bcd.bundle.aliases import find_decided_version
 from bcd.bundle.rows import VersionRow, read_registered_versions
-from bcd.errors import BcdError
+from bcd.errors import NotFoundError
 from bcd.settings import Settings
 from bcd.store.decisions import Decision, list_stored_decisions
 from bcd.tracking.lookup import KEY_TAG, MODEL
@@ -128,7 +128,7 @@ def list_gate_events(store: Store, version: str = "") -> list[Event]:
     told = [one for one in events if not version or name in {one.version, one.against}]
     if version and not told:
         known = ", ".join(sorted({one.version.rpartition("/")[2] for one in events}, key=int)) or "none"
-        raise BcdError(f"There is no version {name}, and nothing was ever decided on it.", f"Versions: {known}.")
+        raise NotFoundError(f"There is no version {name}, and nothing was ever decided on it.", f"Versions: {known}.")
     return sorted(told, key=lambda event: event.at)
 
 

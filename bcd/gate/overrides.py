@@ -18,7 +18,7 @@ from bcd.bundle.aliases import (
     move_registry_aliases,
 )
 from bcd.bundle.registry import load_bundle, require_bundle_scores
-from bcd.errors import BcdError
+from bcd.errors import BcdError, NotFoundError
 from bcd.gate.promotion import LOCK, approval_key
 from bcd.patches import SnapshotId
 from bcd.store.decisions import Decision, Kind, list_stored_decisions, store_decision
@@ -70,7 +70,7 @@ def roll_back(store: Store, sign_off: SignOff) -> Decision:
             return last
         champion, previous = (find_mlflow_version(client, alias) for alias in ("champion", "previous"))
         if previous is None or previous == champion:
-            raise BcdError(
+            raise NotFoundError(
                 "There is no previous champion to go back to.",
                 f"`bcd model promote VERSION` makes any version of {MODEL} champion.",
             )
@@ -97,7 +97,7 @@ def answer_approval(store: Store, which: str, sign_off: SignOff, answer: Answer)
             return last
         waiting = find_awaiting_sign_off(store, version)
         if waiting is None or not is_about_version(client, waiting):
-            raise BcdError(
+            raise NotFoundError(
                 f"No promotion of {MODEL}/{version} awaits approval.",
                 "`bcd model history` tells what the gate decided; `bcd model promote` overrules it.",
             )

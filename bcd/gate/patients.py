@@ -11,7 +11,7 @@ import numpy as np
 
 from bcd.bundle.registry import Bundle, load_bundle
 from bcd.bundle.seen import assert_unseen_by_bundle
-from bcd.errors import BcdError
+from bcd.errors import DamagedError
 from bcd.evaluation.policy.context import CONTEXT
 from bcd.patches import CELL, Slide, lie_on, patient_keys
 from bcd.snapshots.evidence import assert_no_leakage
@@ -146,7 +146,7 @@ def _require_frozen(store: Store, look: Look) -> None:
     for one in list_stored_decisions(store):
         known = one.evidence.get("gate_digest")
         if one.kind in LOOKS and one.snapshot == look.snapshot.id and known not in {None, look.digest}:
-            raise BcdError(
+            raise DamagedError(
                 f"The gate patients of snapshot {look.snapshot.id[:12]} are not what they were on "
                 f"{one.decided_at:%Y-%m-%d}: their digest is {look.digest[:12]} and was {known[:12]}.",
                 "Restore the batches from a backup, or freeze a new snapshot.",

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bcd.errors import BcdError
+from bcd.errors import BcdError, NotFoundError
 from bcd.networks.architecture import PRESETS, Architecture
 
 _READERS = {".toml": tomllib.loads, ".json": json.loads}
@@ -46,7 +46,7 @@ def load_architecture(named: str | Path) -> Architecture:
 def _read(path: Path) -> dict[str, Any]:
     reader = _READERS.get(path.suffix.lower())
     if not path.is_file():
-        raise BcdError(
+        raise NotFoundError(
             f"There is no architecture {str(path)!r}: no preset has that name, and no such file exists.",
             f"Name one of {', '.join(PRESETS)}, or a .toml or .json file.",
         )

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bcd.errors import BcdError
+from bcd.errors import BcdError, NotFoundError
 
 if TYPE_CHECKING:
     from keras import Model
@@ -77,7 +77,7 @@ def _look_at(path: Path) -> tuple[Any, str]:
     if path.is_dir():
         raise BcdError(f"{path} is a folder; a network is one file, .keras or .h5.", _SAVE_AGAIN)
     if not path.is_file():
-        raise BcdError(f"There is no file {path}.", "Check the path.")
+        raise NotFoundError(f"There is no file {path}.", "Check the path.")
     with path.open("rb") as file:
         start = file.read(32)
     if start.startswith(_HDF5_SIGNATURE):

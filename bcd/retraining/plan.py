@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from bcd.errors import BcdError
+from bcd.errors import NotFoundError
 from bcd.evaluation.options import EvaluateOptions
 from bcd.files import whole_file
 from bcd.gate.options import GateOptions
@@ -138,7 +138,7 @@ def read_plan(settings: Settings, plan: str = "", *, workers: int = 0) -> Retrai
     found = sorted(settings.work.glob(f"{plan}*/{_PLAN}")) if re.fullmatch("[0-9a-f]{1,12}", plan) else []
     if len(found) != 1:
         which = "No plan is written yet" if not plan else f"{len(found) or 'No'} plans begin with {plan!r}"
-        raise BcdError(f"{which}.", "`bcd retrain` and `bcd search` write one and print its id.")
+        raise NotFoundError(f"{which}.", "`bcd retrain` and `bcd search` write one and print its id.")
     read = Plan.model_validate_json(found[0].read_text())
     return Retraining(_for_machine(settings, read, workers), load_snapshot(settings, read.snapshot))
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bcd.errors import BcdError, InsufficientEvidenceError
+from bcd.errors import BcdError, InsufficientEvidenceError, LeakageError
 from bcd.patches import PERSON
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _pixel_hashes(snapshot: Snapshot) -> pd.Series[str]:
         hashes = patches["pixel_sha256"]
         if not (hashes.isna() | (hashes == "")).any():
             return hashes
-    raise BcdError(
+    raise LeakageError(
         f"Patches of snapshot {snapshot.id[:12]} do not say which pixels they have (column pixel_sha256),"
         " so that leakage cannot be ruled out.",
         "Freeze a new snapshot: every admitted patch has the hash of its pixels.",
@@ -96,4 +96,4 @@ def _patient(patches: pd.DataFrame, row: int) -> str:
 def _leakage(snapshot: Snapshot, what: str, rows: tuple[int, int]) -> BcdError:
     patches = snapshot.patches
     sides = [f"{patches['split'].iloc[row]} (patient {_patient(patches, row)})" for row in rows]
-    return BcdError(f"{what} lies in two splits of snapshot {snapshot.id[:12]}: {' and '.join(sides)}.", _FIX)
+    return LeakageError(f"{what} lies in two splits of snapshot {snapshot.id[:12]}: {' and '.join(sides)}.", _FIX)

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bcd.errors import BcdError
+from bcd.errors import DamagedError, InsufficientEvidenceError, NotFoundError
 from bcd.files import whole_folder
 from bcd.patches import CANONICAL, Hospital, PatientId, Slide, SnapshotId
 from bcd.settings import Settings
@@ -64,7 +64,7 @@ def freeze_snapshot(store: Store, options: SplitOptions) -> Snapshot:
     """
     patches, left_out, complete = retry_while_database_away(lambda: _deal_and_read(store, options))
     if patches.empty:
-        raise BcdError(
+        raise InsufficientEvidenceError(
             "There is nothing to train on: no admitted patch has a label"
             f" and a split under protocol {options.recorded_as}.",
             "Admit a delivery whose names end in _class0.png and _class1.png.",
@@ -166,7 +166,7 @@ def find_snapshot(settings: Settings, identity: str) -> Path:
     if len(found) != 1:
         several = f"{len(found)} snapshots begin with {identity!r}" if found else f"no snapshot {identity!r}"
         shown = ", ".join(name[:12] for name in found or known[:5]) or "none so far"
-        raise BcdError(f"There are {several}." if found else f"There is {several}.", f"Known ones: {shown}.")
+        raise NotFoundError(f"There are {several}." if found else f"There is {several}.", f"Known ones: {shown}.")
     return settings.snapshots / found[0]
 
 
@@ -181,7 +181,7 @@ def _open(folder: Path) -> Snapshot:
     except (OSError, KeyError, pa.ArrowException):
         sound = False
     if not sound:
-        raise BcdError(
+        raise DamagedError(
             f"Snapshot {folder.name[:12]} was damaged or edited: {folder} is not what was frozen.",
             "Restore the folder from a backup, or remove it and freeze again:"
             " the same catalog gives the same snapshot.",

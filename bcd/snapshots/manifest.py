@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bcd.errors import BcdError
+from bcd.errors import DamagedError
 from bcd.patches import Slide, SnapshotId, patient_keys
 from bcd.settings import Settings
 from bcd.snapshots.options import SplitOptions
@@ -117,7 +117,7 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         return Manifest.model_validate_json((folder / NAME).read_bytes())
     except (OSError, ValidationError) as error:
-        raise BcdError(
+        raise DamagedError(
             f"The manifest of snapshot {folder.name[:12]} is missing or damaged: {folder / NAME}.",
             "Restore the folder from a backup, or remove it and freeze again:"
             " the same catalog gives the same snapshot.",
@@ -133,7 +133,7 @@ def _read_date(folder: Path) -> datetime:
     try:
         return datetime.fromisoformat(json.loads((folder / _FROZEN).read_bytes())["frozen_at"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BcdError(
+        raise DamagedError(
             f"The date of snapshot {folder.name[:12]} is missing or damaged: {folder / _FROZEN}.",
             "Restore the folder from a backup, or remove it and freeze again:"
             " the same catalog gives the same snapshot.",

@@ -25,7 +25,7 @@ from importlib.resources import files
 
 import sqlalchemy as sa
 
-from bcd.errors import BcdError
+from bcd.errors import NotFoundError
 from bcd.patches import Hospital, PatientId
 from bcd.snapshots.options import SplitOptions
 from bcd.store import tables
@@ -163,7 +163,7 @@ def _require_held_out(connection: sa.Connection, options: SplitOptions) -> None:
         return
     known = connection.scalars(sa.select(tables.patients.c.hospital).distinct()).all()
     if options.held_out not in known:
-        raise BcdError(
+        raise NotFoundError(
             f"Hospital {options.held_out}, which leave-one-hospital-out is to hold out, has no patient in the store.",
             f"Name one of {', '.join(sorted(known))} as held_out, or admit its deliveries first."
             if known

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bcd.errors import BcdError
+from bcd.errors import BcdError, NotFoundError
 from bcd.patches import PATCH_PIXELS, Hospital, PatientId
 from bcd.store.annotations import read_annotation_file
 from bcd.store.areas import Inside, Polygon, share_of_cells_covered
@@ -93,7 +93,7 @@ def import_annotated_labels(
     of_slide = patches[patches["slide"] == which].reset_index(drop=True)
     if of_slide.empty:
         known = ", ".join(sorted(set(patches["slide"])))
-        raise BcdError(
+        raise NotFoundError(
             f"Patient {where}/{who} has no slide {which}.", f"Name one of the slides {known} with --slide."
         )
     frame = find_stored_frame(store, where, who, which)

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bcd.errors import BcdError
+from bcd.errors import BcdError, NotFoundError
 from bcd.patches import PatchName, PatientId, SlideId
 from bcd.store.areas import Polygon
 
@@ -116,7 +116,7 @@ def _read_features(path: Path) -> list[Any]:
     try:
         said = json.loads(path.read_bytes())
     except FileNotFoundError as error:
-        raise BcdError(f"There is no file {path}.", "Check the path.") from error
+        raise NotFoundError(f"There is no file {path}.", "Check the path.") from error
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError among them
         where = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
         raise BcdError(f"{path.name} is no JSON, or half a file{where}.", _AGAIN) from error

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from bcd.errors import BcdError
+from bcd.errors import DamagedError
 from bcd.files import keep_folder, whole_folder
 from bcd.patches import CANONICAL, BatchId
 from bcd.progress import track_progress
@@ -112,7 +112,7 @@ def open_pixels(settings: Settings, batch: str) -> np.ndarray:
     try:
         return np.asarray(np.load(path, mmap_mode="r"))
     except FileNotFoundError as error:
-        raise BcdError(
+        raise DamagedError(
             f"Batch {batch[:12]} is in the catalog but {path} is missing.",
             "Restore BCD_HOME/store/batches from a backup that is as recent as the catalog.",
         ) from error

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from bcd.errors import BcdError
+from bcd.errors import NotFoundError
 from bcd.patches import Hospital, PatchName
 from bcd.store import tables
 from bcd.store.deliveries import Delivery, RefusedFile
@@ -94,8 +94,8 @@ def match_stored_delivery(store: Store, text: str) -> Delivery:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise BcdError(f"No delivery or batch is called {text!r}.", "`bcd batch list` lists them.")
-    raise BcdError(
+        raise NotFoundError(f"No delivery or batch is called {text!r}.", "`bcd batch list` lists them.")
+    raise NotFoundError(
         f"{text!r} may be {len(found)} deliveries: {'; '.join(_title(each) for each in found[:10])}"
         f"{'; …' if len(found) > 10 else ''}.",
         "Name one by the beginning of its id.",

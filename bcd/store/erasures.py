@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bcd.errors import BcdError
+from bcd.errors import BcdError, DamagedError
 from bcd.files import whole_file
 from bcd.settings import Settings
 
@@ -95,7 +95,7 @@ def _map(settings: Settings, batch: str) -> np.memmap:
     try:
         pixels = np.load(path, mmap_mode="r")
     except FileNotFoundError as error:
-        raise BcdError(
+        raise DamagedError(
             f"Batch {batch[:12]} is in the catalog but {path} is missing.",
             "Restore BCD_HOME/store/batches from a backup that is as recent as the catalog.",
         ) from error

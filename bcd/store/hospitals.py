@@ -18,7 +18,7 @@ from typing import Literal, get_args
 
 import sqlalchemy as sa
 
-from bcd.errors import BcdError
+from bcd.errors import BcdError, NotFoundError
 from bcd.options import Microns
 from bcd.patches import Hospital
 from bcd.store import tables
@@ -134,7 +134,7 @@ def find_declared_hospital(store: Store, hospital: str) -> HospitalRecord:
             return known
         near = get_close_matches(name, connection.scalars(sa.select(tables.hospitals.c.hospital)).all(), n=3)
     meant = f", or correct the name: near ones are {', '.join(near)}" if near else ""
-    raise BcdError(
+    raise NotFoundError(
         f"Hospital {name} is not declared.",
         f"Run `bcd hospital declare {name} --identifiers pseudonyms --by NAME --reason TEXT` where nobody can tell a"
         f" patient by the identifier, with `--identifiers raw` where somebody could{meant}.",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from bcd.errors import BcdError
+from bcd.errors import BcdError, NotFoundError
 from bcd.patches import CELL, PERSON, Hospital, PatientId
 from bcd.store import tables
 from bcd.store.labels import latest_labels
@@ -146,4 +146,4 @@ def _unknown(store: Store, patient: str, hospital: str | None) -> BcdError:
         near = get_close_matches(patient, connection.scalars(query).all(), n=3)
     where = "in the store" if hospital is None else f"of hospital {hospital} in the store"
     fix = f"Near ones are {', '.join(near)}." if near else "Admit a delivery that holds the patient first."
-    return BcdError(f"There is no patient {patient} {where}.", fix)
+    return NotFoundError(f"There is no patient {patient} {where}.", fix)

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from bcd.errors import BcdError
+from bcd.errors import BcdError, DamagedError
 from bcd.files import lock_file
 from bcd.patches import Hospital, PatientId
 from bcd.settings import Settings
@@ -159,7 +159,7 @@ def _read_key(path: Path, expected: dict[str, str]) -> bytes:
     try:
         key = bytes.fromhex(path.read_text("ascii"))
     except FileNotFoundError as error:
-        raise BcdError(
+        raise DamagedError(
             f"The key of pseudonyms {path} is missing; the catalog was made with the key of fingerprint {needed}.",
             _RESTORE,
         ) from error
@@ -170,7 +170,7 @@ def _read_key(path: Path, expected: dict[str, str]) -> bytes:
     except ValueError:
         key = b""
     if len(key) != KEY_BYTES:
-        raise BcdError(
+        raise DamagedError(
             f"The key of pseudonyms {path} is not 64 hex digits (fingerprint of the right one: {needed}).", _RESTORE
         )
     if any(value != fingerprint_pseudonym_key(key) for value in expected.values()):

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bcd.errors import BcdError
+from bcd.errors import BcdError, NotFoundError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +71,7 @@ def read_table_file(path: Path) -> pd.DataFrame:
     try:
         table = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
     except FileNotFoundError as error:
-        raise BcdError(f"There is no file {path}.", "Check the path.") from error
+        raise NotFoundError(f"There is no file {path}.", "Check the path.") from error
     except (OSError, ValueError, csv.Error) as error:  # Arrow's errors and those of decoding are ValueErrors
         raise BcdError(f"{path.name} cannot be read as a table: {error}.", _FIX) from error
     table = table.apply(_clean)

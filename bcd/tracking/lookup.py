@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bcd.errors import BcdError
+from bcd.errors import NotFoundError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -45,7 +45,7 @@ def require_mlflow_version(client: MlflowClient, which: str) -> str:
     """
     version = find_mlflow_version(client, which)
     if version is None:
-        raise BcdError(f"There is no {which} of {MODEL}.", "`bcd model list` lists the versions.")
+        raise NotFoundError(f"There is no {which} of {MODEL}.", "`bcd model list` lists the versions.")
     return version
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 import sqlalchemy as sa
 
-from bcd.errors import BcdError
+from bcd.errors import BcdError, UnavailableError
 from bcd.files import lock_file
 from bcd.runtime import read_running_servers
 from bcd.settings import Settings
@@ -238,7 +238,7 @@ def _require_answer(uri: str) -> None:
     try:
         httpx.get(f"{uri.rstrip('/')}/health", timeout=10).raise_for_status()
     except httpx.HTTPError as error:
-        raise BcdError(
+        raise UnavailableError(
             f"The MLflow server at {uri} does not answer ({error}).",
             "Start it (`bcd up`), or correct mlflow_url in bcd.toml or MLFLOW_TRACKING_URI.",
         ) from error

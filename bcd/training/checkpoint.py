@@ -15,7 +15,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from bcd.errors import BcdError
+from bcd.errors import BcdError, DamagedError
 from bcd.files import whole_file
 
 Weights = list[NDArray[Any]]
@@ -62,7 +62,7 @@ class State:
                 told = json.loads(str(file["told"]))
                 return cls(**arrays, history=told["history"], looks=told["looks"])
         except (OSError, ValueError, KeyError, BadZipFile) as error:
-            raise BcdError(
+            raise DamagedError(
                 f"{path} is no checkpoint that this version of bcd can go on from: {error}.",
                 "Delete it to train anew.",
             ) from error

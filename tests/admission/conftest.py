@@ -6,11 +6,12 @@ from pathlib import Path
 import delivering
 import numpy as np
 import pytest
+from stored import new_store
 
 from bcd.settings import Settings, load_settings
 from bcd.store.hospitals import declare_hospital
 from bcd.store.sign_off import SignOff
-from bcd.store.store import Store, open_store
+from bcd.store.store import Store
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 @pytest.fixture
 def store(settings: Settings) -> Store:
     """A new catalog, in which two hospitals are declared."""
-    opened = open_store(settings)
+    opened = new_store(settings)
     for hospital in ("east", "west"):
         declare_hospital(opened, hospital, "pseudonyms", SignOff("test", "test"))
     return opened

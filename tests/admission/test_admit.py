@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import zipfile
 from pathlib import Path
 
@@ -112,7 +113,7 @@ def test_refused_files_are_kept_as_they_were(store: Store, patch_files, picture,
     (folder,) = store.settings.quarantine.iterdir()
     (refusal,) = list_stored_refusals(store, folder.name)
     assert refusal.rule == "size"
-    assert refusal.message == "The picture is 42x50 px, not 50x50."
+    assert "42x50 px" in refusal.message
     assert (folder / str(refusal.kept)).read_bytes() == edge
 
 
@@ -236,5 +237,5 @@ def test_two_members_of_one_name_are_both_counted(store: Store, picture, tmp_pat
 
 @pytest.mark.parametrize("hospital", ["", "a b", "../x", "-x", "é", "x" * 65])
 def test_a_hospital_has_a_plain_name(store: Store, hospital: str, as_zip, patch_files) -> None:
-    with pytest.raises(BcdError, match="not a name for a hospital"):
+    with pytest.raises(BcdError, match=re.escape(repr(hospital))):
         admit(store, as_zip(patch_files("8867")), Hospital(hospital))

@@ -59,7 +59,7 @@ def test_killed_three_times_it_is_set_aside_as_suspected_and_can_be_tried_again(
         )
         assert done.returncode == -signal.SIGKILL
         assert waiting.exists()
-    with pytest.raises(RefusedError, match=r"ended 3 attempts.*bcd ingest DELIVERY --hospital NAME"):
+    with pytest.raises(RefusedError, match=r"\b3\b.*`bcd ingest DELIVERY --hospital NAME`"):
         admit(store, waiting, EAST)
     [delivery] = list_stored_deliveries(store)
     assert delivery.refused == {"suspected": 1}
@@ -76,7 +76,7 @@ def test_out_of_memory_counts_and_no_other_delivery_is_touched(
     with monkeypatch.context() as patch:
         _fail(patch, MemoryError())
         for _ in range(MOST_ATTEMPTS):
-            with pytest.raises(UnavailableError, match="Memory ran out"):
+            with pytest.raises(UnavailableError, match="Memory"):
                 admit(store, waiting, EAST)
     with pytest.raises(RefusedError):
         admit(store, waiting, EAST)

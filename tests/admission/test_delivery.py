@@ -8,9 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from delivering import refused
 
 from bcd.admission.delivery import check_delivery, list_delivered_patients
-from bcd.errors import BcdError
+from bcd.errors import BcdError, NotFoundError
 
 
 def test_a_delivery_with_a_patch_may_be_opened(patch_files, as_zip, as_folder, as_tar) -> None:
@@ -32,34 +33,34 @@ def test_a_look_at_a_tar_ends_at_the_first_patch(as_tar, patch_files) -> None:
 
 
 def test_a_missing_path_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BcdError, match=r"no delivery .*nowhere"):
+    with pytest.raises(NotFoundError, match="nowhere"):
         check_delivery(tmp_path / "nowhere")
 
 
 def test_a_file_that_is_no_zip_is_named(tmp_path: Path) -> None:
     (tmp_path / "delivery.zip").write_bytes(b"PK not really")
-    with pytest.raises(BcdError, match="neither a folder nor a whole zip"):
+    with refused("no-delivery"):
         check_delivery(tmp_path / "delivery.zip")
 
 
 def test_a_zip_that_was_cut_is_named(patch_files, as_zip) -> None:
     path = as_zip(patch_files("8867"))
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(BcdError, match="its end is missing"):
+    with refused("unreadable"):
         check_delivery(path)
 
 
 @pytest.mark.parametrize("files", [{}, {"__MACOSX/._x.png": b"x", ".DS_Store": b"x"}])
 def test_an_empty_delivery_is_named(files: dict[str, bytes], as_zip, tmp_path: Path) -> None:
-    with pytest.raises(BcdError, match="holds no files"):
+    with pytest.raises(BcdError, match=r"PATIENT_idx5_x51_y101_class0\.png"):
         check_delivery(as_zip(files))
     (tmp_path / "empty" / "folders" / "only").mkdir(parents=True)
-    with pytest.raises(BcdError, match="holds no files"):
+    with pytest.raises(BcdError, match=r"PATIENT_idx5_x51_y101_class0\.png"):
         check_delivery(tmp_path / "empty")
 
 
 def test_holiday_photos_are_no_delivery(as_zip, picture) -> None:
-    with pytest.raises(BcdError, match=r"2 files and none is named as a patch.*\.jpg, \.png"):
+    with pytest.raises(BcdError, match=r"\b2 files.*\.jpg, \.png"):
         check_delivery(as_zip({"beach.png": picture(1), "sunset.jpg": b"x"}))
 
 
@@ -85,5 +86,5 @@ def as_tar(tmp_path: Path) -> Callable[..., Path]:
 def test_a_zip_of_folders_only_is_empty(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "folders.zip", "w") as archive:
         archive.mkdir("8867")
-    with pytest.raises(BcdError, match="holds no files"):
+    with pytest.raises(BcdError, match=r"PATIENT_idx5_x51_y101_class0\.png"):
         check_delivery(tmp_path / "folders.zip")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from stored import new_store
 
 from bcd.admission import admit as engine
 from bcd.admission import settle as settling
@@ -17,7 +18,7 @@ from bcd.store import tables
 from bcd.store.delivery_queries import find_stored_delivery, list_batches
 from bcd.store.hospitals import declare_hospital
 from bcd.store.sign_off import SignOff
-from bcd.store.store import Store, open_store
+from bcd.store.store import Store
 
 EAST = Hospital("east")
 
@@ -83,7 +84,7 @@ def test_killed_and_run_again_ends_as_if_undisturbed(
     replacement: Callable[..., Any],
 ) -> None:
     undisturbed = load_settings(store.settings.home.with_name("undisturbed"))
-    expected_store = open_store(undisturbed)
+    expected_store = new_store(undisturbed)
     for hospital in ("east", "west"):
         declare_hospital(expected_store, hospital, "pseudonyms", SignOff("test", "test"))
     expected = admit(expected_store, _deliver(undisturbed, files, as_zip), EAST)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import re
 import tarfile
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import pytest
 from bcd.admission import delivery as delivery_module
 from bcd.admission.delivery import PATIENCE, find_deliveries
 from bcd.admission.received import locate_in_inbox, set_delivery_aside
-from bcd.errors import BcdError
+from bcd.errors import BcdError, NotFoundError
 from bcd.patches import Hospital
 from bcd.progress import SilentSink, show_progress
 from bcd.settings import Settings, load_settings
@@ -114,7 +115,7 @@ def test_an_archive_without_its_end_waits_longer_and_is_then_taken_to_be_set_asi
     said = _Said()
     with show_progress(said):
         assert found_after(QUIET + 5) == []
-    assert said.messages == ["A delivery of east waits: the end of the archive is missing."]
+    assert ["east" in message for message in said.messages] == [True]
     assert found_after(PATIENCE * QUIET + 5) == ["x"]
     path.write_bytes(whole)
     assert found_after(QUIET + 5) == ([] if kind == "first bytes" else ["x"])
@@ -133,7 +134,7 @@ def test_a_hospital_that_cannot_be_is_told(hasty: Settings, as_zip, patch_files)
     said = _Said()
     with show_progress(said):
         assert find_deliveries(hasty) == []
-    assert "'not a hospital' is not a name for a hospital" in said.messages[0]
+    assert "'not a hospital'" in said.messages[0]
 
 
 def test_what_cannot_be_admitted_is_moved_with_the_reason_beside_it(settings: Settings) -> None:
@@ -175,11 +176,11 @@ def test_what_lies_elsewhere_is_not_in_the_inbox(settings: Settings, tmp_path: P
         "east/../../../outside.zip",
     ]
     for named in [*outside, "east", ".", "..", "/", "east/tuesday.zip", "s3://bucket/monday.zip"]:
-        with pytest.raises(BcdError, match="is no delivery in the inbox"):
+        with pytest.raises(NotFoundError, match=re.escape(str(settings.inbox))):
             locate_in_inbox(settings, named)
 
 
 @pytest.mark.usefixtures("monday")
 def test_a_delivery_of_another_hospital_is_not_taken_for_this_ones(settings: Settings) -> None:
-    with pytest.raises(BcdError, match="lies in the folder of east, not of west"):
+    with pytest.raises(BcdError, match=r"\beast\b.*\bwest\b"):
         locate_in_inbox(settings, "east/monday.zip", "west")

@@ -11,7 +11,7 @@ import pytest
 
 from bcd.admission.admit import Admission, admit
 from bcd.admission.report import write_admission_report
-from bcd.errors import BcdError
+from bcd.errors import BcdError, NotFoundError
 from bcd.patches import Hospital
 from bcd.progress import show_progress
 from bcd.store.delivery_queries import list_stored_refusals
@@ -129,6 +129,6 @@ def test_a_delivery_that_cannot_be_admitted_is_told_of_without_its_name(
 
 
 def test_an_undeclared_hospital_is_refused_with_the_command_to_run(store: Store, patch_files, as_zip) -> None:
-    with pytest.raises(BcdError, match="bcd hospital declare nowhere --identifiers"):
+    with pytest.raises(NotFoundError, match="`bcd hospital declare nowhere --identifiers"):
         admit(store, as_zip(patch_files("1")), Hospital("nowhere"))
     assert not store.settings.batches.exists()

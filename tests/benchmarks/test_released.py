@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -130,7 +131,7 @@ def test_a_second_run_trains_what_is_missing_alone(trained: Trained, capsys: pyt
 
 def test_a_member_counts_when_its_folds_and_its_released_copy_are_finished(trained: Trained, tmp_path: Path) -> None:
     assert find_members(tmp_path) == []
-    with pytest.raises(BcdError, match="No member"):
+    with pytest.raises(BcdError, match=re.escape(str(tmp_path))):
         gather_release(trained.patients, TINY, tmp_path, read_natural(trained.natural), {})
 
 
@@ -224,8 +225,6 @@ def test_figures_are_of_the_mean_logit_and_the_natural_ones_of_the_natural_sampl
     computed = compute(scores, "s" * 64)
     assert np.allclose(computed.scores["logit"], (scores["logit_1"] + scores["logit_2"]) / 2)
     assert (computed.natural.n_patches, computed.everything.n_patches) == (480, 720)
-    titles = [each.title for each in computed.yardsticks]
-    assert titles[-1] == "Patients in no published list"
     assert computed.yardsticks[-1].patches == int(of_list(scores, "unlisted").sum())
 
 
@@ -252,7 +251,7 @@ def test_predictions_of_unknown_patches_are_counted_and_of_nothing_else_refused(
     pd.concat([known, unknown.head(7)]).to_csv(file, index=False)
     assert match(scores, file)[1] == 7
     unknown.to_csv(file, index=False)
-    with pytest.raises(BcdError, match="no patch that has an out-of-fold score"):
+    with pytest.raises(BcdError, match=re.escape(str(file))):
         match(scores, file)
 
 

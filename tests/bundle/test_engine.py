@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -13,7 +14,7 @@ from bcd.bundle.engine import BATCH, GRAPH, WEIGHTS, Engine, describe_engine, di
 from bcd.bundle.folder import load_folder
 from bcd.bundle.probes import draw_bundle_probes
 from bcd.bundle.write import write_bundle, write_graph
-from bcd.errors import BcdError
+from bcd.errors import BcdError, DamagedError
 from bcd.networks.architecture import PRESETS
 from bcd.networks.build import build_network
 from bcd.networks.keras_files import load_network
@@ -129,9 +130,7 @@ def test_a_graph_that_was_changed_is_refused(folder, tmp_path, name):
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
 
-    with pytest.raises(
-        BcdError, match=r"The bundle in .* is damaged: The graph in .* is not the one that the record"
-    ):
+    with pytest.raises(DamagedError, match=re.escape(str(damaged / "graph"))):
         load_folder(damaged)
 
 
@@ -142,7 +141,7 @@ def test_a_bundle_whose_engine_answers_otherwise_than_its_networks_is_not_writte
     )
     networks = [folder / "1.keras", tmp_path / "other.keras"]
 
-    with pytest.raises(BcdError, match=r"more than 0\.0001; the bundle was not written"):
+    with pytest.raises(BcdError, match=r"0\.0001"):
         write_bundle(tmp_path / "bundle", networks=networks, graph=folder / "graph", record=record)
 
     assert [path.name for path in tmp_path.iterdir()] == ["other.keras"]
@@ -151,5 +150,5 @@ def test_a_bundle_whose_engine_answers_otherwise_than_its_networks_is_not_writte
 def test_a_bundle_without_all_its_networks_is_not_written(folder, tmp_path):
     record = make_record(engine=describe_engine(folder / "graph"), ensemble=EnsembleOptions(members=2))
 
-    with pytest.raises(BcdError, match="made of 1 networks, and its record says 2"):
+    with pytest.raises(BcdError, match=r"\b1 network.*\b2\b"):
         write_bundle(tmp_path / "bundle", networks=[folder / "1.keras"], graph=folder / "graph", record=record)

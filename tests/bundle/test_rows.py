@@ -18,7 +18,7 @@ from bcd.bundle.aliases import DONE_TAG, find_lost_champion_alias, find_moved_ch
 from bcd.bundle.registry import load_bundle, require_version
 from bcd.bundle.rows import read_registered_versions
 from bcd.cli.doctor import examine_machine
-from bcd.errors import BcdError
+from bcd.errors import BcdError, DamagedError, NotFoundError, UnavailableError
 from bcd.gate.history import list_gate_events, list_versions_with_verdicts
 from bcd.gate.overrides import force_promotion
 from bcd.settings import Settings
@@ -69,7 +69,7 @@ def test_a_damaged_database_is_told_in_a_sentence(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home")
     settings.mlflow.mkdir(parents=True)
     (settings.mlflow / "mlflow.db").write_bytes(b"no database at all" * 100)
-    with pytest.raises(BcdError, match="cannot be read"):
+    with pytest.raises(UnavailableError, match=r"mlflow\.db"):
         read_registered_versions(settings)
 
 
@@ -85,7 +85,7 @@ def test_deleted_runs_models_and_experiments_change_nothing_in_the_story(tidied:
 
     assert [(one.version, one.what, one.verdict) for one in list_gate_events(store)] == told
     assert [one.metrics for one in list_versions_with_verdicts(tidied)] == [{}] * 5
-    with pytest.raises(BcdError, match="bcd-idc/2 cannot be loaded"):
+    with pytest.raises(DamagedError, match="bcd-idc/2"):
         load_bundle(tidied)
 
 
@@ -104,8 +104,8 @@ def test_a_missing_alias_is_told_with_the_way_back(tidied: Settings) -> None:
     open_client(tidied).delete_registered_model_alias(MODEL, "champion")
     with pytest.raises(BcdError) as told:
         require_version(tidied, "champion")
-    assert "bcd-idc/2 was made champion" in told.value.what
-    assert told.value.fix == "`bcd model promote 2 --by NAME --reason TEXT` makes it champion again."
+    assert "bcd-idc/2" in told.value.what
+    assert "`bcd model promote 2 --by NAME --reason TEXT`" in told.value.fix
 
     force_promotion(store, "2", LEE)
 
@@ -116,16 +116,12 @@ def test_a_missing_alias_is_told_with_the_way_back(tidied: Settings) -> None:
 def test_where_nothing_was_champion_the_way_is_to_retrain(undecided: Settings) -> None:
     with pytest.raises(BcdError) as told:
         require_version(undecided, "champion")
-    assert told.value.fix == "Run `bcd retrain` first."
+    assert "`bcd retrain`" in told.value.fix
 
 
 def test_a_version_that_never_was_is_an_error(undecided: Settings, store: Store) -> None:
-    with pytest.raises(BcdError) as told:
+    with pytest.raises(NotFoundError, match=r"bcd-idc/77\b.*1, 2, 3, 4, 5"):
         list_gate_events(store, "77")
-    assert (told.value.what.split(",")[0], told.value.fix) == (
-        "There is no version bcd-idc/77",
-        "Versions: 1, 2, 3, 4, 5.",
-    )
     assert {one.version for one in list_gate_events(store, "3")} == {"bcd-idc/3"}
 
 
@@ -163,7 +159,7 @@ def _database(settings: Settings) -> sa.Engine:
 
 def test_the_doctor_loads_the_champion_where_it_is_now(tidied: Settings) -> None:
     [champion] = [found for found in examine_machine(tidied) if "champion" in found.what]
-    assert (champion.level, champion.what) == ("ok", "The champion bcd-idc/2 loads and scores")
+    assert (champion.level, "bcd-idc/2" in champion.what) == ("ok", True)
     [row] = [row for row in read_registered_versions(tidied) if "champion" in row.aliases]
     assert row.files.startswith(tidied.home.as_uri())
 
@@ -173,7 +169,7 @@ def test_the_doctor_says_that_the_champion_cannot_be_loaded(tidied: Settings) ->
     for weights in tidied.mlflow.rglob("networks.bin"):
         weights.write_bytes(weights.read_bytes()[:-1])
     [fault] = [found for found in examine_machine(tidied) if found.level == "fault"]
-    assert "bcd-idc/2 cannot be loaded" in fault.what
+    assert "bcd-idc/2" in fault.what
 
 
 def test_the_doctor_tells_the_way_back_to_the_champion(tidied: Settings) -> None:

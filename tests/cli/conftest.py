@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -46,14 +47,17 @@ def store(undecided_store: Store) -> Store:
     return undecided_store
 
 
-@pytest.fixture
-def bcd(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
-    """Runs the command and returns its exit code and all that it says."""
+Run = Callable[..., tuple[int, str, str]]
 
-    def run(*arguments: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["bcd", *arguments])
+
+@pytest.fixture
+def bcd(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs the command; returns its exit code, what it prints, and what it complains of."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["bcd", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             main()
-        return int(ended.value.code or 0), "".join(capsys.readouterr())
+        return int(ended.value.code or 0), *capsys.readouterr()
 
     return run

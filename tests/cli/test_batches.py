@@ -6,19 +6,20 @@ import csv
 import re
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
+from delivering import encode, patch_files, picture, write_folder
+from stored import new_store
 from typer.testing import CliRunner, Result
 
 from bcd.admission.admit import Admission, admit
 from bcd.cli.batch import app
-from bcd.errors import BcdError
+from bcd.errors import BcdError, NotFoundError
 from bcd.patches import Hospital
 from bcd.settings import Settings
 from bcd.store.hospitals import declare_hospital
 from bcd.store.sign_off import SignOff
-from bcd.store.store import Store, open_store
+from bcd.store.store import Store
 
 EDGE = "P1/0/P1_idx5_x1_y101_class0.png"
 BLANK = "P2/0/P2_idx5_x1_y101_class0.png"
@@ -41,27 +42,16 @@ def squeezed(text: str) -> str:
 
 @pytest.fixture
 def store(settings: Settings) -> Store:
-    opened = open_store(settings)
+    opened = new_store(settings)
     declare_hospital(opened, "east", "pseudonyms", SignOff("Ada", "test"))
     return opened
 
 
 @pytest.fixture
 def admitted(store: Store, tmp_path: Path) -> Admission:
-    generator = np.random.default_rng(0)
-    for patient in ("P1", "P2"):
-        for label in (0, 1):
-            name = f"{patient}/{label}/{patient}_idx5_x{1 + 50 * label}_y51_class{label}.png"
-            _draw(tmp_path / "first" / name, generator.integers(0, 256, (50, 50, 3), dtype=np.uint8))
-    _draw(tmp_path / "first" / EDGE, generator.integers(0, 256, (42, 50, 3), dtype=np.uint8))
-    _draw(tmp_path / "first" / BLANK, np.full((50, 50, 3), 245, np.uint8))
-    (tmp_path / "first" / ".DS_Store").write_bytes(b"")
-    return admit(store, tmp_path / "first", Hospital("east"))
-
-
-def _draw(path: Path, pixels: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), pixels)
+    files = {**patch_files("P1", [0, 1]), **patch_files("P2", [2, 3]), ".DS_Store": b""}
+    files |= {EDGE: picture(4, height=42), BLANK: encode(np.full((50, 50, 3), 245, np.uint8))}
+    return admit(store, write_folder(tmp_path / "first", files), Hospital("east"))
 
 
 def test_without_a_batch_it_says_how_to_get_one(settings: Settings) -> None:
@@ -82,9 +72,9 @@ def test_batches_show_what_each_delivery_became(admitted: Admission, settings: S
 def test_refusals_are_found_by_whatever_names_the_delivery(how: str, admitted: Admission) -> None:
     text = {"name": "first", "delivery": admitted.id, "batch": str(admitted.batch), "beginning": admitted.id[:6]}[how]
     shown = said("refusals", text)
-    assert "first of east: 2 refused of 7 files" in shown
-    assert re.search(r"size +1 +The picture is not 50x50 px", shown)
-    assert squeezed(f"{EDGE}sizeThe picture is 50x42 px") in squeezed(shown)
+    assert re.search(r"first .*east: 2 .* 7 files", shown)
+    assert re.search(r"size +1 ", shown)
+    assert re.search(f"{re.escape(EDGE)}size.*50x42px", squeezed(shown))
 
 
 def test_refusals_of_one_rule(admitted: Admission) -> None:
@@ -109,8 +99,8 @@ def test_refusals_as_csv(admitted: Admission, tmp_path: Path) -> None:
 
 
 def test_a_release_is_shown_with_who_and_why(admitted: Admission, tmp_path: Path) -> None:
-    assert "Released 1 of first." in said("release", "first", BLANK, "--by", "Ada", "--reason", "mucin")
-    assert "1 of them released since" in said("refusals", "first")
+    assert re.search(r"\b1 of first\b", said("release", "first", BLANK, "--by", "Ada", "--reason", "mucin"))
+    assert re.search(r"\b1 of them released", said("refusals", "first"))
     [row] = refusals_in_csv(tmp_path, "--rule", "blank")
     assert re.fullmatch(r"released by Ada on \d{4}-\d\d-\d\d: mucin", row["state"])
     assert "releaseoffirst" in squeezed(said("list"))
@@ -119,10 +109,10 @@ def test_a_release_is_shown_with_who_and_why(admitted: Admission, tmp_path: Path
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["refusals", "nowhere"], "No delivery or batch is called 'nowhere'"),
-        (["refusals", "first", "--rule", "ugly"], "There is no rule ugly"),
-        (["refusals", "first", "--to", "refusals.txt"], "refusals.txt is no .csv"),
-        (["release", "first", EDGE, "--by", "Ada", "--reason", "so"], "size, which no release lifts"),
+        (["refusals", "nowhere"], "'nowhere'"),
+        (["refusals", "first", "--rule", "ugly"], "ugly"),
+        (["refusals", "first", "--to", "refusals.txt"], "refusals.txt"),
+        (["release", "first", EDGE, "--by", "Ada", "--reason", "so"], "rule size"),
     ],
 )
 def test_what_cannot_be_is_told(arguments: list[str], told: str, admitted: Admission) -> None:
@@ -132,11 +122,11 @@ def test_what_cannot_be_is_told(arguments: list[str], told: str, admitted: Admis
 
 
 def test_a_name_that_may_be_several_deliveries_lists_them(admitted: Admission, store: Store, tmp_path: Path) -> None:
-    noise = np.random.default_rng(1).integers(0, 256, (50, 50, 3), dtype=np.uint8)
-    _draw(tmp_path / "again" / "first" / "P3/0/P3_idx5_x1_y1_class0.png", noise)
+    write_folder(tmp_path / "again" / "first", patch_files("P3", [6]))
     other = admit(store, tmp_path / "again" / "first", Hospital("east"))
     result = bcd("refusals", "first")
     assert isinstance(result.exception, BcdError)
-    assert "may be 2 deliveries" in result.exception.what
+    assert isinstance(result.exception, NotFoundError)
+    assert re.search(r"\b2 deliveries", result.exception.what)
     assert admitted.id[:12] in result.exception.what
     assert other.id[:12] in result.exception.what

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -28,17 +29,17 @@ def test_a_person_forces_rolls_back_and_reads_the_story(bcd, store):
     assert bcd("model", "promote", GREEN, "--by", "Dr Lee", "--reason", " ")[0] == 2
     assert list_stored_decisions(store) == []
 
-    code, said = bcd("model", "promote", GREEN, *SIGNED)
-    assert (code, "champion   bcd-idc/1" in said, "Dr Lee forced" in said) == (0, True, True)
+    code, said, _ = bcd("model", "promote", GREEN, *SIGNED)
+    assert (code, "champion   bcd-idc/1" in said, "Dr Lee" in said) == (0, True, True)
     assert bcd("model", "promote", RED, *SIGNED)[0] == 0
-    code, said = bcd("model", "rollback", *SIGNED)
+    code, said, _ = bcd("model", "rollback", *SIGNED)
     assert (code, "champion   bcd-idc/1" in said, "previous   bcd-idc/2" in said) == (0, True, True)
 
-    code, said = bcd("model", "history")
+    code, said, _ = bcd("model", "history")
     assert code == 0
     assert "bcd-idc/1 rollback PROMOTE against bcd-idc/2" in said
-    assert "Dr Lee rolled back from bcd-idc/2: the audit asks for it." in said
-    assert "Now: champion bcd-idc/1, previous bcd-idc/2." in said
+    assert re.search(r"Dr Lee .*bcd-idc/2: the audit asks for it", said)
+    assert re.search(r"champion bcd-idc/1, previous bcd-idc/2", said)
     events = json.loads(bcd("model", "history", "3", "--json")[1])
     assert [(one["version"], one["what"]) for one in events] == [("bcd-idc/3", "registered")]
 
@@ -50,8 +51,8 @@ def test_an_approval_is_given_in_a_terminal(bcd, gate, store):
     assert bcd("model", "approve", "challenger", *SIGNED, "--answer", "REJECT")[0] == 0
 
     assert (list_stored_decisions(store)[-1].kind, list_stored_decisions(store)[-1].verdict) == ("approval", "REJECT")
-    code, said = bcd("model", "approve", RED, "--by", "Dr May", "--reason", "but I like it")
-    assert (code, "No promotion of bcd-idc/2 awaits approval" in " ".join(said.split())) == (2, True)
+    code, _, said = bcd("model", "approve", RED, "--by", "Dr May", "--reason", "but I like it")
+    assert (code, "bcd-idc/2" in said) == (2, True)
 
 
 def test_versions_are_compared_in_a_terminal_and_the_gate_only_with_a_name(bcd, undecided, store, monkeypatch):
@@ -59,13 +60,13 @@ def test_versions_are_compared_in_a_terminal_and_the_gate_only_with_a_name(bcd, 
     as_test = replace(first, patches=first.patches.assign(split=first.patches["split"].replace("gate", "test")))
     with monkeypatch.context() as patch:
         patch.setattr("bcd.gate.comparison.load_snapshot", lambda *_: as_test)
-        code, said = bcd("model", "compare", GREEN, RED)
-    assert (code, "bcd-idc/2 minus bcd-idc/1" in said, "of 12 test patients" in said) == (0, True, True)
+        code, said, _ = bcd("model", "compare", GREEN, RED)
+    assert (code, "bcd-idc/2 minus bcd-idc/1" in said, "12 test patients" in said) == (0, True, True)
     assert bcd("model", "compare", GREEN, RED)[0] == 2  # the snapshot has no test patients
     assert list_stored_decisions(store) == []
 
-    code, said = bcd("model", "compare", GREEN, RED, "--split", "gate")
-    assert (code, "every look" in said.lower()) == (2, True)
+    code, _, said = bcd("model", "compare", GREEN, RED, "--split", "gate")
+    assert (code, "--by NAME --reason TEXT" in said) == (2, True)
     assert bcd("model", "compare", GREEN, RED, "--split", "gate", *SIGNED)[0] == 0
     assert [one.kind for one in list_stored_decisions(store)] == ["look"]
 
@@ -74,7 +75,7 @@ def test_a_dry_run_of_prune_says_why_each_version_stays(bcd, gate, undecided):
     gate(GREEN)
     gate(RED, approval=True)
 
-    code, said = bcd("model", "prune", "--keep", "1", "--dry-run")
+    code, said, _ = bcd("model", "prune", "--keep", "1", "--dry-run")
 
     assert code == 0
     assert "bcd-idc/1  kept: alias champion" in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +158,7 @@ def test_what_a_person_set_stays_and_is_told_until_the_file_s_word_is_asked_for(
     told = server.deploy()
     assert state() == changed
     assert len(told) == 8  # two each of a schedule, a deployment and the pool; one of `ingest`, one of the trigger
-    assert all("stays, as set on the dashboard" in line for line in told), told
+    assert all("dashboard" in line and "as the project says" not in line for line in told), told
     server.edit_file("score", description="Another text.")  # a change elsewhere undoes nothing either
     assert len(server.deploy()) == 9
     assert state() == changed
@@ -172,11 +173,9 @@ def test_what_changed_in_the_project_changes_and_is_told_whatever_a_person_set(s
     server.change_schedule("score", schedule={"cron": "30 5 * * *", "timezone": "Europe/Berlin"})
     server.edit_file("score", schedules=[{"slug": "nightly", "cron": "0 4 * * *"}])
     told = server.deploy()
-    assert told[0] == (
-        'score: schedules, nightly, rule: "cron 30 5 * * *" becomes "cron 0 4 * * *", as the project says.'
-    )
+    assert re.match(r'score: .*nightly, rule: "cron 30 5 \* \* \*" .*"cron 0 4 \* \* \*"', told[0])
     assert len(told) == 2
-    assert told[1].startswith('score: schedules, nightly, timezone: "Europe/Berlin" stays, as set on the dashboard')
+    assert re.match(r'score: .*nightly, timezone: "Europe/Berlin" .*dashboard', told[1])
     schedule = server.schedule("score")["schedule"]
     assert (schedule["cron"], schedule["timezone"]) == ("0 4 * * *", "Europe/Berlin")
 

@@ -8,10 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import cv2
 import httpx
-import numpy as np
 import pytest
+from delivering import patch_files, write_folder
 
 from bcd.cli.reports import make_app
 from bcd.patches import Hospital, PatientId
@@ -63,13 +62,11 @@ def test_scored_patients_stand_there_with_their_reports_and_reasons(settings: Se
 
 
 def test_every_delivery_stands_there_with_its_report(settings: Settings, get: Get, bcd, tmp_path: Path) -> None:
-    (tmp_path / "monday").mkdir()
-    picture = np.random.default_rng(1).integers(60, 220, (50, 50, 3), dtype=np.uint8)
-    cv2.imwrite(str(tmp_path / "monday/8867_idx5_x51_y51_class0.png"), picture)
+    monday = write_folder(tmp_path / "monday", patch_files("8867", [1]))
     assert (
         bcd("hospital", "declare", "east", "--identifiers", "pseudonyms", "--by", "Mary", "--reason", "test")[0] == 0
     )
-    assert bcd("ingest", str(tmp_path / "monday"), "--hospital", "east")[0] == 0
+    assert bcd("ingest", monday, "--hospital", "east")[0] == 0
     [report] = settings.reports.glob("*.html")
     assert f'href="/reports/{report.name}"' in get("/").text
     assert get(f"/reports/{report.name}").text == report.read_text()

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import numpy as np
 import pytest
+from patients import freeze_patches, list_patches
 from typer.testing import CliRunner
 
 from bcd.cli.main import app
@@ -16,8 +17,6 @@ from bcd.preprocessing.options import PrepareOptions
 from bcd.retraining.plan import Choice, Retraining, read_choice, read_plan, write_choice, write_plan
 from bcd.search.options import SearchOptions
 from bcd.settings import Settings
-from bcd.snapshots.freeze import write_snapshot
-from bcd.snapshots.options import SplitOptions
 from bcd.store.store import open_store
 from bcd.training.ensemble import TrainedEnsemble
 from bcd.training.fit import TrainedNetwork
@@ -62,11 +61,7 @@ def asked(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> list[dict[str,
 @pytest.fixture
 def searched(settings: Settings, asked: list[dict[str, Any]]) -> Retraining:
     """As `bcd search --trials 40` leaves it."""
-    patches = pd.DataFrame(
-        {name: ["x"] for name in ("hospital", "patient", "slide", "batch", "pixel_sha256")}
-        | {"x": [1], "y": [1], "label": [1], "split": ["train"], "row": [0]}
-    )
-    snapshot = write_snapshot(settings, SplitOptions(), patches.astype({"label": "int8"}), {})
+    snapshot = freeze_patches(settings, list_patches({"x": "train"}, [1]), np.zeros((1, 50, 50, 3), np.uint8))
     plan = write_plan(settings, snapshot, search=SearchOptions(trials=40))
     found = Choice(
         architecture=TINY,
@@ -127,8 +122,8 @@ def test_every_member_is_shown_with_its_kept_epoch(asked: list[dict[str, Any]]) 
     shown = _run("--members", "2").output
     rows = [line.split() for line in shown.splitlines() if "network-" in line]
     assert [row[0] for row in rows] == ["1", "2"]
-    assert all("2 of 3" in " ".join(row) and "0.950" in row and "1,234" in row for row in rows)
     assert "No gate or test patient was read." in shown
+    assert all("2 of 3" in " ".join(row) and "0.950" in row and "1,234" in row for row in rows)
 
 
 def test_every_member_is_told_to_a_program(asked: list[dict[str, Any]]) -> None:
@@ -145,10 +140,10 @@ def test_every_member_is_told_to_a_program(asked: list[dict[str, Any]]) -> None:
     ("words", "why"),
     [
         (["--architecture", "nowhere.toml"], "nowhere.toml"),
-        (["--turns", "3"], "turns = 3: one of 1, 8"),
-        (["--differ-by", "luck"], "one of seeds, folds"),
-        (["--differ-by", "folds"], "An ensemble by folds has one member"),
-        (["--plan", "4f1c", "--epochs", "3"], "A plan says all that is trained"),
+        (["--turns", "3"], "turns = 3"),
+        (["--differ-by", "luck"], "seeds, folds"),
+        (["--differ-by", "folds"], "by folds"),
+        (["--plan", "4f1c", "--epochs", "3"], "--plan"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_trained(

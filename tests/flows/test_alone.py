@@ -32,4 +32,4 @@ def test_ingest_runs_without_a_server_and_finds_an_empty_inbox(prefect_home: Set
 def test_a_flow_that_cannot_go_on_fails_and_says_why(prefect_home: Settings, tmp_path: Path) -> None:
     done = _run("preprocess", prefect_home, tmp_path)
     assert done.returncode != 0
-    assert "There is nothing to train on" in done.stderr
+    assert "InsufficientEvidenceError" in done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,7 @@ def test_one_poisoned_delivery_stops_no_other_of_any_hospital(
     assert state.is_failed()
     assert "b-poisoned.zip" in str(state.message)
     assert "BufferError" in str(state.message)
-    assert "Traceback (most recent call last)" in caplog.text
+    assert "Traceback" in caplog.text
     assert {batch.name for batch in list_batches(store)} == {"a-good.zip", "c-good.zip", "good.zip"}
     [refused] = [each for each in list_stored_deliveries(store) if each.reason]
     assert refused.refused == {"failed": 1}
@@ -89,7 +90,7 @@ def test_a_fault_of_the_machine_leaves_one_delivery_waiting_and_the_others_go_on
         for _ in range(4):
             state = ingest(return_state=True)
             assert state.is_failed()
-    assert "The package openslide is missing" in str(state.message)
+    assert "openslide" in str(state.message)
     assert slides.exists()
     [admission] = ingest()
     assert admission.delivery == "a-slides.zip"
@@ -103,9 +104,8 @@ def test_several_failures_are_all_told(store: Store) -> None:
         _deliver(store.settings, hospital, f"{hospital}.zip", "6").write_bytes(b"7z\xbc\xaf\x27\x1c")
     _deliver(store.settings, "west", "good.zip", "7")
     state = ingest(return_state=True)
-    assert str(state.message).startswith("2 deliveries are not admitted; 1 is.")
-    assert "east.zip is a 7z archive" in str(state.message)
-    assert "west.zip is a 7z archive" in str(state.message)
+    assert re.match(r"2 deliveries .*; 1 ", str(state.message))
+    assert {"east.zip", "west.zip"} == set(re.findall(r"(\w+\.zip) ", str(state.message)))
 
 
 @pytest.mark.usefixtures("store")
@@ -120,5 +120,5 @@ def test_deliveries_of_a_hospital_that_nobody_declared_are_a_warning_on_the_dash
     artifact = Artifact.get("waiting")
     assert artifact is not None
     assert "Warning" in str(artifact.description)
-    assert f"2 deliveries wait in {settings.inbox / 'north'}" in str(artifact.data)
-    assert "bcd hospital declare north --identifiers" in str(artifact.data)
+    assert re.search(rf"\b2 deliveries .*{re.escape(str(settings.inbox / 'north'))}", str(artifact.data))
+    assert "`bcd hospital declare north --identifiers" in str(artifact.data)

@@ -2,78 +2,53 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from types import SimpleNamespace
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from registered import Register
+from stored import new_store
 
-import flows.promote as stage
 from bcd.gate.options import GateOptions
-from bcd.gate.verdict import Check, Verdict
+from bcd.gate.overrides import force_promotion
+from bcd.retraining.plan import write_plan
 from bcd.settings import Settings
-
-FOUND = Check(
-    name="auroc", passed=True, enforced=True, text="It is better.", value=0.1, low=0.05, high=0.15, limit=-0.02
-)
-EVIDENCE = Check(name="evidence", passed=True, enforced=True, text="On 40 patients.")
+from bcd.snapshots.freeze import Snapshot
+from bcd.store.decisions import list_stored_decisions
+from bcd.store.sign_off import SignOff
 
 
-def make_verdict(**changes: Any) -> Verdict:
-    known = {
-        "verdict": "PROMOTE",
-        "reasons": ["It is better."],
-        "checks": [EVIDENCE, *[FOUND] * 8],
-        "challenger": "3",
-    }
-    return Verdict.model_validate(known | {"champion": "2"} | changes)
+@pytest.mark.integration
+@pytest.mark.usefixtures("prefect_server")
+def test_the_ledger_is_published_a_person_asked_and_the_champion_evaluated_again(
+    registry_settings: Settings,
+    register: Register,
+    make_hospital: Callable[..., Snapshot],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from prefect.artifacts import Artifact
 
+    import flows.promote as stage
 
-@pytest.fixture
-def done(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the flow does, in its order; the gate proposes a promotion that a person has to approve."""
-    steps: list[Any] = []
-    plan = SimpleNamespace(gate=GateOptions(approval=True), evaluation="the evaluation")
-    retraining = SimpleNamespace(snapshot="the snapshot", plan=plan, key="k")
-    answers = {
-        "gate_stage": make_verdict(awaits_approval=True),
-        "recheck_champion": make_verdict(challenger="2", champion="1"),
-        "run_deployment": None,
-        "publish_markdown": None,
-        "publish_picture": None,
-    }
+    monkeypatch.setenv("BCD_HOME", str(registry_settings.home))
+    (registry_settings.home / "bcd.toml").write_text("[evaluation]\nresamples = 200\n")
+    store, snapshot = new_store(registry_settings), make_hospital(registry_settings)
+    register(registry_settings, "green", key="first", snapshot=snapshot.id)
+    force_promotion(store, "1", SignOff("Dr Lee", "the first one"))
+    retraining = write_plan(registry_settings, snapshot, gate=GateOptions(approval=True))
+    register(registry_settings, "red", key=retraining.key, snapshot=snapshot.id)
+    asked: list[Any] = []
 
-    def note(name: str) -> Any:
-        def step(*arguments: Any, **named: Any) -> Any:
-            steps.append((name, arguments, named))
-            return answers[name]
+    def ask(deployment: str, *, parameters: dict[str, str], idempotency_key: str, **_: Any) -> None:
+        asked.append((deployment, parameters, idempotency_key, Artifact.get("gate").data))
 
-        return step
+    monkeypatch.setattr(stage, "run_deployment", ask)  # of Prefect: nothing is deployed here
 
-    for name in answers:
-        monkeypatch.setattr(stage, name, note(name))
-    monkeypatch.setattr(stage, "report_to_prefect", nullcontext)  # Prefect's log needs a run
-    monkeypatch.setattr(stage, "begin_stage_flow", lambda *_, **__: (settings, retraining))
-    return steps
+    verdict = stage.promote()
 
-
-def test_the_ledger_is_published_a_person_asked_and_the_champion_evaluated_again(done: list[Any]) -> None:
-    verdict = stage.promote.fn()
-
-    names = [name for name, _, _ in done]
-    assert names == [
-        "gate_stage",
-        "publish_markdown",
-        "publish_picture",
-        "run_deployment",
-        "recheck_champion",
-        "publish_markdown",
-        "publish_picture",
-    ]
-    assert done[1][1][:2] == ("gate", verdict.markdown())
-    assert "| auroc | yes | yes | It is better. |" in done[1][1][1]
-    deployment, asked = done[3][1], done[3][2]
-    assert (deployment, asked["parameters"]) == (("approve/approve",), {"version": "3"})
-    assert asked["idempotency_key"] == "approve/k/3"  # asked once, however often the flow is run
-    assert done[4][2]["snapshot"] == "the snapshot"
-    assert done[5][1][0] == "champion-again"
+    assert (verdict.verdict, verdict.challenger, verdict.awaits_approval) == ("PROMOTE", "2", True)
+    # Once, however often the flow is run, and about what can be read already.
+    assert asked == [("approve/approve", {"version": "2"}, f"approve/{retraining.key}/2", verdict.markdown())]
+    assert [one.kind for one in list_stored_decisions(store)] == ["forced", "gate", "recheck"]
+    assert list_stored_decisions(store)[-1].challenger == "1"
+    assert all(Artifact.get(key) is not None for key in ("gate-plot", "champion-again"))

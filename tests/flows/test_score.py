@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
+import numpy as np
+import pandas as pd
 import pytest
+from patients import list_patches, store_patches
+from registered import Register
+from stored import new_store
 
-import bcd.bundle.registry
+from bcd.settings import Settings
+from bcd.store.ledger import list_ledger
+from bcd.tracking.lookup import MODEL
+from bcd.tracking.store import open_client
 
 
 @pytest.mark.integration
-@pytest.mark.usefixtures("prefect_server", "settings")
-def test_a_patient_whose_scoring_fails_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    import flows.score as module
+@pytest.mark.usefixtures("prefect_server")
+def test_a_patient_whose_scoring_fails_stops_no_other_and_a_night_leaves_one_table(
+    registry_settings: Settings, register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefect.artifacts import Artifact
 
-    scored: list[str] = []
+    from flows.score import score
 
-    def score(_bundle: object, _hospital: str, patient: str, _options: object) -> SimpleNamespace:
-        if patient == "2":
-            raise BufferError("not C-contiguous")
-        scored.append(patient)
-        return SimpleNamespace(batches=list, drift=None)
+    monkeypatch.setenv("BCD_HOME", str(registry_settings.home))
+    too_far_apart = list_patches(["2"], [0, 1]).assign(x=[1, 9_500_001])
+    patches = pd.concat([list_patches(["1", "3"], [0, 1]), too_far_apart], ignore_index=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (len(patches), 50, 50, 3), dtype=np.uint8)
+    store = new_store(registry_settings)
+    store_patches(store, patches, pixels)
+    register(registry_settings, "red")
+    open_client(registry_settings).set_registered_model_alias(MODEL, "champion", "1")
 
-    monkeypatch.setattr(bcd.bundle.registry, "load_bundle", lambda _: None)
-    monkeypatch.setattr(module, "patients_to_score", lambda *_: [("east", patient) for patient in "123"])
-    monkeypatch.setattr(module, "score_patient_task", score)
-    state = module.score(all_that_wait=True, return_state=True)
+    state = score(all_that_wait=True, return_state=True)
+
     assert state.is_failed()
-    assert "BufferError" in str(state.message)
-    assert scored == ["1", "3"]
+    assert "east/2" in str(state.message)
+    assert {entry.patient: entry.status for entry in list_ledger(store)} == {
+        "1": "scored",
+        "2": "failed",
+        "3": "scored",
+    }
+    table = Artifact.get("scored")
+    assert table is not None
+    assert [line.split("|")[1].strip() for line in str(table.data).splitlines()[2:]] == ["east/1", "east/3"]
+    assert Artifact.get("report-east-1") is None

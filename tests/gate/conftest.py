@@ -1,18 +1,6 @@
 """A home with an empty registry, and the catalog of the five versions that nothing was decided on."""
 
-from __future__ import annotations
+from registered import registry_settings as settings
+from registered import undecided_store as store
 
-import pytest
-
-from bcd.settings import Settings
-from bcd.store.store import Store
-
-
-@pytest.fixture
-def settings(registry_settings: Settings) -> Settings:
-    return registry_settings
-
-
-@pytest.fixture
-def store(undecided_store: Store) -> Store:
-    return undecided_store
+__all__ = ["settings", "store"]

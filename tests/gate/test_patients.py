@@ -10,7 +10,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from bcd.errors import BcdError
+from bcd.errors import DamagedError, LeakageError
 from bcd.gate import patients
 from bcd.gate.history import find_champion_version, list_versions_with_verdicts
 from bcd.gate.patients import open_look
@@ -77,7 +77,7 @@ def test_gate_patients_whose_pixels_changed_decide_nothing(gate, undecided, stor
         return pixels
 
     monkeypatch.setattr(patients, "read_batch_pixels", change)
-    with pytest.raises(BcdError, match=r"gate patients of snapshot .* are not what they were"):
+    with pytest.raises(DamagedError):
         gate(RED)
 
     assert len(list_stored_decisions(store)) == 1
@@ -88,7 +88,7 @@ def test_gate_patients_whose_labels_changed_decide_nothing(gate, store, first):
     gate(GREEN)
     labels = first.patches["label"].mask(first.patches["patient"] == "1003", 1)
 
-    with pytest.raises(BcdError, match="are not what they were"):
+    with pytest.raises(DamagedError):
         gate(RED, on=replace(first, patches=first.patches.assign(label=labels)))
     assert len(list_stored_decisions(store)) == 1
 
@@ -96,7 +96,7 @@ def test_gate_patients_whose_labels_changed_decide_nothing(gate, store, first):
 def test_a_patient_in_two_splits_is_found_before_anybody_looks(gate, store, first):
     moved = first.patches["split"].mask(first.patches.index == first.patches.index[-1], "train")
 
-    with pytest.raises(BcdError, match="lies in two splits"):
+    with pytest.raises(LeakageError):
         gate(GREEN, on=replace(first, patches=first.patches.assign(split=moved)))
     assert list_stored_decisions(store) == []
 
@@ -135,11 +135,10 @@ def test_what_is_reported_is_of_test_patients_and_decides_nothing(gate):
 
     verdict = gate(RED)
 
-    shown = [line.partition(":")[0] for line in verdict.reported]
-    assert shown == ["bcd-idc/2 on test patients", "bcd-idc/1 on test patients"]
+    assert [line.partition(" ")[0] for line in verdict.reported] == ["bcd-idc/2", "bcd-idc/1"]
     assert "AUROC .953" in verdict.reported[0]
-    assert not any("test patients" in reason for reason in verdict.reasons)
-    assert "Reported, of test patients, who decided nothing" in verdict.markdown()
+    assert not any(".953" in reason for reason in verdict.reasons)
+    assert all(line in verdict.markdown() for line in verdict.reported)
 
 
 def test_a_challenger_that_cannot_be_loaded_is_told_and_nothing_is_decided(gate, undecided, store, monkeypatch):
@@ -147,7 +146,7 @@ def test_a_challenger_that_cannot_be_loaded_is_told_and_nothing_is_decided(gate,
         raise OSError("No such file: bundle.json")
 
     monkeypatch.setattr("bcd.bundle.registry.load_scorer", fail)
-    with pytest.raises(BcdError, match=r"bcd-idc/1 cannot be loaded from the registry: No such file"):
+    with pytest.raises(DamagedError, match=r"bcd-idc/1\b.*No such file: bundle\.json"):
         gate(GREEN)
 
     assert list_stored_decisions(store) == []

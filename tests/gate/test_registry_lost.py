@@ -7,7 +7,7 @@ import shutil
 import pytest
 from registered import copy_home
 
-from bcd.errors import BcdError
+from bcd.errors import NotFoundError
 from bcd.evaluation.options import EvaluateOptions
 from bcd.gate.history import list_gate_events, list_versions_with_verdicts
 from bcd.gate.options import GateOptions
@@ -76,7 +76,7 @@ def test_a_bundle_of_the_same_number_and_retraining_is_evaluated_anew(settings, 
     first = decide(anew, snapshot, "one", "1")
 
     assert aliases(anew) == {"champion": "1"}
-    assert first.reasons[0] == "There is no champion yet."
+    assert first.champion is None
     second = decide(anew, snapshot, "two", "2")
     assert (second.verdict, second.champion) == ("PROMOTE", "1")
     assert second.check("auroc").value > 0.5  # against the one that has it the wrong way round
@@ -96,9 +96,9 @@ def test_what_a_person_said_about_a_bundle_that_is_gone_is_not_done_to_another(s
     anew = lose()
     store = open_store(anew)
 
-    with pytest.raises(BcdError, match="No promotion of bcd-idc/2 awaits approval"):
+    with pytest.raises(NotFoundError, match="bcd-idc/2"):
         answer_approval(store, "2", LEE, "PROMOTE")
-    with pytest.raises(BcdError, match="no previous champion"):
+    with pytest.raises(NotFoundError, match="`bcd model promote VERSION`"):
         roll_back(store, LEE)
     assert aliases(anew) == {}
     forced = force_promotion(store, "1", LEE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from gate_simulation import CHALLENGERS, CHAMPION, EVALUATE, promotion_rate, simulate
@@ -116,16 +118,15 @@ def test_few_patients_are_reported_and_not_enforced():
     coverage = named(check_safeguards(champion, timid, OPTIONS))["coverage"]
 
     assert (coverage.passed, coverage.enforced) == (False, False)
-    assert "(20 of at least 30 patients: reported only)" in coverage.text
+    assert re.search(r"\b20\b.*\b30\b", coverage.text)
     assert named(check_safeguards(champion, timid, GateOptions(enforce_from=20)))["coverage"].enforced
 
 
 def test_a_hospital_of_few_patients_has_no_figure():
     champion, challenger = pair(8, hospitals=2)
 
-    assert (
-        "too few for a figure" in named(check_safeguards(champion, challenger, OPTIONS))["hospital hospital-1"].text
-    )
+    check = named(check_safeguards(champion, challenger, OPTIONS))["hospital hospital-1"]
+    assert (check.passed, check.enforced, check.value) == (True, False, None)
 
 
 def test_the_superior_rule_asks_for_more():

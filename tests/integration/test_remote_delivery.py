@@ -18,7 +18,7 @@ import pytest
 from bcd.admission.delivery import check_delivery
 from bcd.admission.sources.open import open_source
 from bcd.admission.sources.remote import fetch_delivery
-from bcd.errors import BcdError, UnavailableError
+from bcd.errors import BcdError, NotFoundError, UnavailableError
 
 pytestmark = pytest.mark.integration
 
@@ -109,14 +109,14 @@ def test_a_large_object_comes_in_pieces(bucket, tmp_path: Path) -> None:
 def test_what_is_not_there_is_named(bucket, tmp_path: Path) -> None:
     bucket("x.zip", b"x")
     for url in ("s3://east/y.zip", "s3://west/x.zip", "s3://west"):
-        with pytest.raises(BcdError, match=f"The delivery {url} is not there"), fetch_delivery(url, tmp_path):
+        with pytest.raises(NotFoundError, match=url), fetch_delivery(url, tmp_path):
             pass
 
 
 def test_missing_credentials_are_named(bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
-    needs = pytest.raises(BcdError, match=r"needs credentials.*AWS_ACCESS_KEY_ID")
+    needs = pytest.raises(BcdError, match="AWS_ACCESS_KEY_ID")
     with needs, fetch_delivery("s3://east/x.zip", tmp_path):
         pass
 
@@ -124,6 +124,6 @@ def test_missing_credentials_are_named(bucket, tmp_path: Path, monkeypatch: pyte
 def test_a_store_that_cannot_be_reached_is_named(bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    away = pytest.raises(UnavailableError, match=r"s3://east/x.zip cannot be fetched.*127.0.0.1:9.*network")
+    away = pytest.raises(UnavailableError, match=r"s3://east/x\.zip.*127\.0\.0\.1:9")
     with away, fetch_delivery("s3://east/x.zip", tmp_path):
         pass

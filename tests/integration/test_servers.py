@@ -23,19 +23,22 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
+from html import escape
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
-import cv2
 import httpx
-import numpy as np
 import psutil
 import pytest
+from delivering import patch_files, write_zip
 
 from bcd.settings import load_settings
+from bcd.store.hospitals import declare_hospital
+from bcd.store.sign_off import SignOff
+from bcd.store.store import open_store
 from bcd.synthetic.hospital import draw_hospital
 from bcd.synthetic.options import HospitalOptions
 
@@ -43,7 +46,6 @@ pytestmark = pytest.mark.integration
 needs_browser = pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
 
 BCD = str(Path(sys.executable).parent / "bcd")
-SIGNED = ("--by", "Mary", "--reason", "test")
 PATIENCE = 420.0
 JOBS = "MLFLOW_SERVER_ENABLE_JOB_EXECUTION"
 SHARED_MEMORY = Path("/dev/shm")
@@ -57,6 +59,11 @@ def _free_port() -> int:
 
 def _bcd(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([BCD, *arguments], env=os.environ, capture_output=True, text=True, check=False)
+
+
+def _declare(hospital: str) -> None:
+    with open_store(load_settings()) as store:
+        declare_hospital(store, hospital, "pseudonyms", SignOff("Mary", "test"))
 
 
 def _wait(what: str, look: Callable[[], Any]) -> Any:
@@ -103,8 +110,9 @@ class _PatientClient(httpx.Client):
 class _Hospital:
     """One BCD_HOME with its servers."""
 
-    def __init__(self, home: Path, prefect: str, mlflow: str) -> None:
+    def __init__(self, home: Path, pages: str, prefect: str, mlflow: str) -> None:
         self.home = home
+        self.pages = pages  # as `bcd up` printed them
         self.prefect = _PatientClient(base_url=f"{prefect}/api", timeout=30)
         self.mlflow = httpx.Client(base_url=f"{mlflow}/api/2.0/mlflow", timeout=30)
 
@@ -168,10 +176,12 @@ def hospital(
         started = _bcd("up")
         try:
             assert started.returncode == 0, started.stdout + started.stderr
-            yield _Hospital(home, *(f"http://127.0.0.1:{ports[name]}" for name in ("prefect", "mlflow")))
+            yield _Hospital(
+                home, started.stdout, *(f"http://127.0.0.1:{ports[each]}" for each in ("prefect", "mlflow"))
+            )
         finally:
             stopped = _bcd("down")
-        assert "Stopped worker, prefect, mlflow, studies" in stopped.stdout
+        assert "worker, prefect, mlflow, studies" in stopped.stdout
     for port in ports.values():
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0, "a server outlived `bcd down`"
@@ -220,19 +230,19 @@ def _a_form_that_asks_for_what_cannot_be_is_answered_in_a_sentence(hospital: _Ho
 @needs_browser
 def test_a_browser_shows_the_form_and_the_runs_and_asks_nobody_else(hospital: _Hospital, tmp_path: Path) -> None:
     prefect = hospital.prefect.base_url
-    pages = _bcd("up").stdout
     form = f"{prefect.copy_with(path='/deployments/deployment/')}{hospital.deployment('score')['id']}/run"
     shown, asked = _look(form, tmp_path)
-    assert "The identifier of a patient" in shown
-    assert "needed where two hospitals know the identifier" in shown
+    fields = hospital.deployment("score")["parameter_openapi_schema"]["properties"]
+    for name in ("patient", "hospital"):
+        assert escape(fields[name]["description"], quote=False) in shown
     assert asked == {prefect.netloc.decode()}
-    runs = re.search(r"http://\S+workflowType=machine_learning", pages)[0]
+    runs = re.search(r"http://\S+workflowType=machine_learning", hospital.pages)[0]
     shown, asked = _look(runs, tmp_path)
     assert re.search(r">retrain [0-9a-f]{6} [0-9a-f]{4} [^<]+<", shown)
     assert all(f">{column}<" in shown for column in ("bcd.verdict", "bcd.snapshot", "test_auroc_pooled"))
     assert ">gate bcd-idc/" not in shown
     assert asked == {urlsplit(runs).netloc}
-    studies = re.search(r"http://\S+/dashboard/", pages)[0]
+    studies = re.search(r"http://\S+/dashboard/", hospital.pages)[0]
     shown, asked = _look(studies, tmp_path)
     assert re.search(r"study-[0-9a-f]{12}", shown)
     assert asked == {urlsplit(studies).netloc}
@@ -276,30 +286,23 @@ def _stop_while_it_works(hospital: _Hospital, how: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("moment", range(30 if os.environ.get("BCD_TEST_FULL") else 3))
-def test_whenever_it_was_stopped_or_killed_the_next_delivery_is_admitted(
-    hospital: _Hospital, moment: int, tmp_path: Path
-) -> None:
+def test_whenever_it_was_stopped_or_killed_the_next_delivery_is_admitted(hospital: _Hospital, moment: int) -> None:
     chance = random.Random(moment)
     how = ("kill", "down", "kill while it starts")[moment % 3]
-    _bcd("hospital", "declare", "west", "--identifiers", "pseudonyms", *SIGNED)
-    _deliver(hospital, f"during{moment}", tmp_path)
+    _declare("west")
+    _deliver(hospital, f"during{moment}", 2 * moment)
     _stop_while_it_works(hospital, how, chance.uniform(0, 8))
     started = _bcd("up")
     assert started.returncode == 0, started.stdout + started.stderr
-    _deliver(hospital, f"after{moment}", tmp_path)
+    _deliver(hospital, f"after{moment}", 2 * moment + 1)
     hospital.start("ingest")
     for name in (f"during{moment}", f"after{moment}"):
         _wait(f"admission after {how}", (hospital.home / f"received/west/{name}.zip").exists)
 
 
-def _deliver(hospital: _Hospital, name: str, folder: Path) -> None:
+def _deliver(hospital: _Hospital, name: str, number: int) -> None:
     """Puts a delivery of one patch, of a patient of that name, into the inbox."""
-    inbox = hospital.home / "inbox/west"
-    inbox.mkdir(parents=True, exist_ok=True)
-    (folder / name).mkdir()
-    picture = np.random.default_rng().integers(60, 200, (50, 50, 3), dtype=np.uint8)
-    cv2.imwrite(str(folder / f"{name}/{name}_idx5_x51_y51_class0.png"), picture)
-    shutil.make_archive(str(inbox / name), "zip", folder, name)
+    write_zip(hospital.home / f"inbox/west/{name}.zip", patch_files(name, [number]))
 
 
 def _look(url: str, folder: Path) -> tuple[str, set[str]]:
@@ -322,7 +325,7 @@ def _a_delivery_in_the_inbox_starts_a_retraining(hospital: _Hospital, delivery: 
     assert any(each["active"] for each in hospital.deployment("ingest")["schedules"])
     folder = hospital.home / "inbox/east"
     folder.mkdir(parents=True)
-    assert _bcd("hospital", "declare", "east", "--identifiers", "pseudonyms", *SIGNED).returncode == 0
+    _declare("east")
     shutil.copy(delivery, folder / "monday.zip")
     _wait("admission", (hospital.home / "received/east/monday.zip").exists)
     assert _wait("ingest", lambda: hospital.finished("ingest"))
@@ -354,7 +357,6 @@ def _mlflow_compares_runs(hospital: _Hospital) -> None:
 
 def _a_patient_is_scored_from_the_dashboard(hospital: _Hospital) -> None:
     from bcd.store.patients import list_patients
-    from bcd.store.store import open_store
 
     deployment = hospital.deployment("score")
     assert any(each["active"] and "cron" in each["schedule"] for each in deployment["schedules"])

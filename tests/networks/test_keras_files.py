@@ -168,7 +168,7 @@ CODE = {
 def test_code_that_a_file_brings_along_is_refused_by_name(name: str, suffix: str, tmp_path: Path) -> None:
     file = tmp_path / f"network{suffix}"
     small(CODE[name]()).save(file)
-    with pytest.raises(BcdError, match=f"needs .*{name}.* never executed"):
+    with pytest.raises(BcdError, match=name):
         load_network(file)
 
 
@@ -176,5 +176,5 @@ def test_a_class_of_another_package_is_not_even_imported(saved: Path, tmp_path: 
     def change(described: Any) -> None:
         described["config"]["layers"][1] |= {"module": "subprocess", "class_name": "Popen"}
 
-    with pytest.raises(BcdError, match="Popen of the package subprocess"):
+    with pytest.raises(BcdError, match=r"Popen.*subprocess"):
         load_network(rewrite(saved / "network.keras", tmp_path / "a.keras", change))

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
+from patients import freeze_patches, list_patches
 
 from bcd.errors import BcdError
 from bcd.patches import SnapshotId
@@ -23,28 +23,16 @@ RAW = np.random.default_rng(0).integers(0, 256, (20, 50, 50, 3), dtype=np.uint8)
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    """A home with one batch of twenty patches."""
-    settings = Settings(home=tmp_path)
-    (settings.batches / "b").mkdir(parents=True)
-    np.save(settings.batches / "b" / "pixels.npy", RAW)
-    return settings
+    return Settings(home=tmp_path)
 
 
 @pytest.fixture
-def snapshot() -> Snapshot:
-    """Sixteen of the twenty patches, in another order than the batch's."""
+def snapshot(settings: Settings) -> Snapshot:
+    """Sixteen of the twenty patches of a batch, in another order than the batch's."""
+    splits = {f"p{number}": "val" if number == 2 else "train" for number in range(5)}
+    whole = freeze_patches(settings, list_patches(splits, [0, 1] * 2), RAW)
     rows = np.random.default_rng(1).permutation(20)[:16]
-    patches = pd.DataFrame(
-        {
-            "hospital": "east",
-            "patient": [f"p{i // 4}" for i in range(16)],
-            "label": np.arange(16, dtype=np.int8) % 2,
-            "split": ["train"] * 8 + ["val"] * 4 + ["train"] * 4,
-            "batch": "b",
-            "row": rows,
-        }
-    )
-    return Snapshot(SnapshotId("5" * 64), "dealt", patches)
+    return replace(whole, patches=whole.patches.head(16).assign(row=rows))
 
 
 def test_row_i_is_the_prepared_patch_of_row_i_of_the_snapshot(

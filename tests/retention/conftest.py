@@ -1,12 +1,5 @@
 """A home with an empty registry."""
 
-from __future__ import annotations
+from registered import registry_settings as settings
 
-import pytest
-
-from bcd.settings import Settings
-
-
-@pytest.fixture
-def settings(registry_settings: Settings) -> Settings:
-    return registry_settings
+__all__ = ["settings"]

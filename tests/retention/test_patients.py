@@ -132,9 +132,9 @@ def test_an_erased_row_is_never_read_as_a_black_patch(store: Store, batches) -> 
     for patient in PATIENTS[:2]:
         assert_batch_not_erased(store.settings, batches[0], np.array(_rows(store.settings, batches[0], patient)))
     rows = np.array(_rows(store.settings, batches[0], "8867"))[:1]
-    with pytest.raises(BcdError, match=r"patient east/8867 in batch .* were erased.*withdrawn since 20"):
+    with pytest.raises(BcdError, match=rf"east/8867.*{batches[0][:12]}.*\d{{4}}-\d\d-\d\d"):
         assert_batch_not_erased(store.settings, batches[0], rows)
-    with pytest.raises(BcdError, match="were erased"):
+    with pytest.raises(BcdError, match="east/8867"):
         read_batch_pixels(store.settings, pd.DataFrame({"batch": batches[0], "row": rows}))
 
 

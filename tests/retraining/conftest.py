@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
-from stored import StoreBatch, store_patients
+from stored import StoreBatch, new_store, store_patients
 
 from bcd.settings import Settings
-from bcd.store.store import Store, open_store
+from bcd.store.store import Store
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def settings(registry_settings: Settings) -> Settings:
 
 @pytest.fixture
 def store(settings: Settings) -> Store:
-    return open_store(settings)
+    return new_store(settings)
 
 
 @pytest.fixture

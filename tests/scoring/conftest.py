@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from patients import store_patches
+from stored import new_store
 
 from bcd.bundle.distance import Distance
 from bcd.drift.state import Drift, Known
@@ -24,7 +25,7 @@ from bcd.scoring.report import pick_suspicious_patches, show_examples, slide_pic
 from bcd.scoring.shown import show_slide
 from bcd.scoring.summary import summarise_patient_scores
 from bcd.settings import Settings
-from bcd.store.store import Store, open_store
+from bcd.store.store import Store
 
 LEVELS = (0.8, 0.95, 0.99)
 
@@ -78,7 +79,7 @@ class FilledStore(Store):
 
 @pytest.fixture
 def store(tmp_path) -> FilledStore:
-    opened = open_store(Settings(home=tmp_path / "home"))
+    opened = new_store(Settings(home=tmp_path / "home"))
     return FilledStore(opened.settings, opened.engine)
 
 

@@ -74,12 +74,12 @@ def test_a_patch_is_a_detection_with_what_the_stored_scores_say(scored) -> None:
 
 def test_coordinates_are_the_slides_own_where_bcd_cut_it_and_patch_pixels_where_not(store, scored) -> None:
     said = read(scored().folder)["bcd"]
-    assert (said["coordinates"], said["microns_per_pixel"]) == ("patch pixels from the grid's corner", [4, 4])
+    assert ("grid" in said["coordinates"], said["microns_per_pixel"]) == (True, [4, 4])
     cut_by_bcd(store)
     for path in scored().folder.parent.iterdir():
         path.rename(path.with_name("before"))
     said = read(scored().folder)
-    assert said["bcd"]["coordinates"] == "level-0 pixels of the slide"
+    assert "level-0" in said["bcd"]["coordinates"]
     assert said["bcd"]["microns_per_pixel"] == [0.5, 0.5]
     corners = [feature["geometry"]["coordinates"][0] for feature in said["features"]]
     assert [corner[0] for corner in corners] == [[column * 400 - 1000, row * 400] for column, row in CELLS]

@@ -132,6 +132,6 @@ def test_the_flow_tells_the_same_as_a_table() -> None:
     told = flow.describe_study_artifact(
         StudyResult("s", PRESETS["compact"], TrainOptions(), 0, trials, "It stays.", gains=[gain])
     )
-    assert told.startswith("It stays.")
+    assert told.startswith("It stays.")  # as the study says
     assert "| 3 | +.012 [n/a] |" in told
     assert "| 0 | complete | 0.910 | 300,000 | 29.0 |" in told

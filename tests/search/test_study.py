@@ -141,7 +141,7 @@ def test_no_trained_network_is_larger_than_allowed(study: Study, bench: Bench) -
 
 def test_limits_that_leave_nothing_are_an_error(study: Study, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trials_module, "_TRIES", 3)
-    with pytest.raises(BcdError, match="Raise max_parameters, max_cost or max_latency"):
+    with pytest.raises(BcdError, match="max_parameters, max_cost or max_latency"):
         study(SearchOptions(trials=1, max_parameters=1000))
     assert len(_trained(bench)) == 2  # the known two
 
@@ -277,7 +277,7 @@ def test_a_diverged_trial_does_not_end_the_study(study: Study, bench: Bench) -> 
     result = study(SearchOptions(trials=1, seeds=1, pruning=False))
     assert result.trials[0].state == "diverged"
     assert result.best > 1
-    assert "The default diverged" in result.note
+    assert "default" in result.note
 
 
 def test_what_stops_the_default_ends_the_study_and_what_stops_another_ends_that_trial(
@@ -315,10 +315,10 @@ def test_a_named_study_of_another_space_is_refused_before_an_epoch_is_spent(
     options = SearchOptions(trials=0, dissertation=False, seeds=1, study="mine")
     assert study(options).study == "mine"
     trained = len(bench.trained)
-    with pytest.raises(BcdError, match=r"mine is of another search and another training: search.epochs 2, not 3"):
+    with pytest.raises(BcdError, match=r"mine\b.*search\.epochs 2, not 3"):
         study(options.model_copy(update={"epochs": 3}), TrainOptions(seed=2))
     monkeypatch.setattr("bcd.search.storage.fingerprint_space", lambda: "f" * 12)
-    with pytest.raises(BcdError, match="of another space"):
+    with pytest.raises(BcdError, match=r"mine.* space"):
         study(options)
     assert len(bench.trained) == trained
 

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bcd.cli.snapshot import app
-from bcd.errors import BcdError
+from bcd.errors import NotFoundError
 from bcd.settings import Settings, load_settings
 from bcd.snapshots.freeze import Snapshot, freeze_snapshot
 from bcd.snapshots.splits import SplitOptions
@@ -45,7 +45,7 @@ def row(text: str, *beginning: str) -> list[str]:
 
 def test_nothing_frozen_says_what_freezes(settings: Settings) -> None:
     settings.inbox.mkdir(parents=True)
-    assert "`bcd retrain` freezes one" in run("list")
+    assert "`bcd retrain`" in run("list")
 
 
 def test_the_list_has_every_snapshot_with_its_figures(frozen: list[Snapshot]) -> None:
@@ -61,7 +61,7 @@ def test_one_snapshot_is_shown_with_its_counts_and_what_was_left_out(frozen: lis
     assert row(text, "1") == ["1", "26", "51", "100.0%"]
     assert row(text, "east") == ["east", "25", "75", "66.7%"]
     assert row(text, frozen[1].batches[0][:12])[0] == frozen[1].batches[0][:12]
-    assert "By patient, the 20 largest of 26" in text
+    assert re.search(r"\b20\b.* of 26\b", text)
     assert row(text, "unlabelled")[:3] == ["unlabelled", "25", "25"]
 
 
@@ -73,5 +73,5 @@ def test_a_difference_names_what_came(frozen: list[Snapshot]) -> None:
 
 
 def test_a_name_that_is_none_is_refused(frozen: list[Snapshot]) -> None:
-    with pytest.raises(BcdError, match="no snapshot 'zz'"):
+    with pytest.raises(NotFoundError, match="'zz'"):
         run("show", "zz")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 import pytest
+from patients import in_snapshot, list_patches
 
 from bcd.patches import SnapshotId
 from bcd.snapshots.difference import Change, compare_snapshots
@@ -16,21 +16,10 @@ from bcd.snapshots.freeze import Snapshot
 @pytest.fixture
 def snapshot() -> Snapshot:
     """Six patients with four patches each, in two batches."""
-    i = np.arange(24)
-    patches = pd.DataFrame(
-        {
-            "hospital": "east",
-            "patient": (i // 4).astype(str),
-            "slide": "5",
-            "x": 1 + 50 * (i % 4),
-            "y": 1,
-            "label": (i % 2).astype("int8"),
-            "split": np.array(["train", "train", "train", "val", "gate", "test"])[i // 4],
-            "batch": np.array(["first", "second"])[i // 12],
-            "row": i % 12,
-            "pixel_sha256": [f"pixels {each}" for each in i],
-        }
-    )
+    splits = dict(zip("012345", ["train", "train", "train", "val", "gate", "test"], strict=True))
+    listed = list_patches(splits, [0, 1] * 2)
+    halves = [in_snapshot(listed.iloc[:12], "first"), in_snapshot(listed.iloc[12:], "second")]
+    patches = pd.concat(halves, ignore_index=True)
     left_out = {"unlabelled": {"patients": 2, "patches": 9}}
     return Snapshot(SnapshotId("a" * 64), "dealt", patches, {"protocol": "dealt", "train": 0.5}, left_out)
 

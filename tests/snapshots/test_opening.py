@@ -8,7 +8,7 @@ import shutil
 import pandas as pd
 import pytest
 
-from bcd.errors import BcdError
+from bcd.errors import DamagedError, LeakageError
 from bcd.settings import Settings, load_settings
 from bcd.snapshots.freeze import Snapshot, freeze_snapshot, load_snapshot, snapshot_id
 from bcd.snapshots.splits import SplitOptions
@@ -36,7 +36,7 @@ def test_an_edited_row_is_noticed_on_opening(snapshot: Snapshot, settings: Setti
     patches = snapshot.patches.copy()
     patches[column] = patches[column].iloc[::-1].to_numpy()
     patches.to_parquet(settings.snapshots / snapshot.id / "patches.parquet", index=False)
-    with pytest.raises(BcdError, match=rf"Snapshot {snapshot.id[:12]} was damaged or edited"):
+    with pytest.raises(DamagedError, match=snapshot.id[:12]):
         load_snapshot(settings, snapshot.id)
 
 
@@ -47,7 +47,7 @@ def test_a_damaged_snapshot_is_refused_naming_it(
 ) -> None:
     file = settings.snapshots / snapshot.id / name
     file.write_bytes(file.read_bytes()[:200]) if damage == "short" else file.unlink()
-    with pytest.raises(BcdError, match=rf"{snapshot.id[:12]}.*freeze again"):
+    with pytest.raises(DamagedError, match=snapshot.id[:12]):
         load_snapshot(settings, snapshot.id)
 
 
@@ -66,5 +66,5 @@ def test_a_snapshot_of_an_earlier_bcd_opens_and_leakage_in_it_is_refused(
     assert load_snapshot(settings, write(snapshot.patches)).patches.equals(snapshot.patches)
     leaky = snapshot.patches.copy()
     leaky.loc[0, "split"] = "test" if leaky.loc[0, "split"] == "train" else "train"
-    with pytest.raises(BcdError, match="Patient east/0 lies in two splits"):
+    with pytest.raises(LeakageError, match="east/0"):
         load_snapshot(settings, write(leaky))

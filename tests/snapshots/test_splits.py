@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from bcd.errors import BcdError
+from bcd.errors import NotFoundError
 from bcd.patches import Hospital, PatientId
 from bcd.snapshots.splits import (
     SPLITS,
@@ -205,13 +205,13 @@ def test_a_hospital_of_a_long_name_can_be_held_out(store: Store, store_batch) ->
 
 def test_an_unknown_hospital_is_not_held_out(store: Store, store_batch) -> None:
     store_batch(["1"], hospital="east")
-    with pytest.raises(BcdError, match=r"Hospital west.*no patient.*Name one of east"):
+    with pytest.raises(NotFoundError, match=r"\bwest\b.*\beast\b"):
         deal_splits(store, HELD_OUT)
     assert _recorded(store, HELD_OUT.recorded_as) == {}
 
 
 def test_leaving_one_hospital_out_needs_its_name() -> None:
-    with pytest.raises(ValidationError, match="needs held_out"):
+    with pytest.raises(ValidationError, match="held_out"):
         SplitOptions(protocol="leave-one-hospital-out")
 
 
@@ -253,5 +253,5 @@ def test_the_public_set_is_recognised_by_its_val_patients_and_the_whole_of_it_by
 
 
 def test_shares_that_do_not_sum_to_one_are_refused() -> None:
-    with pytest.raises(ValidationError, match=r"sum to 1\.1"):
+    with pytest.raises(ValidationError, match=r"\b1\.1\b"):
         SplitOptions(train=0.6)

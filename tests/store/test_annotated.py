@@ -64,7 +64,7 @@ def test_thresholds_are_options() -> None:
     options = LabelOptions(positive_from=0.5, negative_to=0.2)
     areas = [("reviewed", (0, 0, 150, 50)), ("positive", (25, 0, 60, 50)), ("positive", (120, 0, 150, 50))]
     assert decide(areas, options=options) == ["positive", "negative", "positive", "silent"]
-    with pytest.raises(ValueError, match="the first must be the smaller"):
+    with pytest.raises(ValueError, match=r"negative_to is 0\.2 .*positive_from 0\.2"):
         LabelOptions(positive_from=0.2, negative_to=0.2)
 
 
@@ -140,11 +140,11 @@ def test_the_file_says_whose_slide_it_is(store: Store, store_batch, bring) -> No
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"patient": None}, "does not say which slide it is of.*--hospital, --patient and --slide"),
-        ({"slide": None}, "does not say which slide"),
-        ({"patient": "c"}, "There is no patient c"),
-        ({"slide": "7"}, "east/a has no slide 7.*slides 5"),
-        ({"names": ["east/b_idx5_x1_y51"]}, "is of east/b slide 5, and east/a slide 5 was named"),
+        ({"patient": None}, "--hospital, --patient and --slide"),
+        ({"slide": None}, "--hospital, --patient and --slide"),
+        ({"patient": "c"}, "patient c"),
+        ({"slide": "7"}, "east/a .*slide 7.*slides 5"),
+        ({"names": ["east/b_idx5_x1_y51"]}, "east/b slide 5.*east/a slide 5"),
         ({"names": ["east/a_idx5_x1_y51", "east/b_idx5_x1_y51"]}, "patches of several slides"),
     ],
 )
@@ -162,12 +162,11 @@ def test_a_slide_may_be_named_as_in_file_names(store_batch, bring) -> None:
 
 def test_areas_elsewhere_or_too_small_are_refused_with_both_places(store: Store, store_batch, bring) -> None:
     store_batch(["a"], labels=(0, 0))
-    places = r"It annotates x 0 to 8,000 and y .*lie at x 0 to 100 and y 50 to 100, in patch"
-    with pytest.raises(BcdError, match=rf"has 1 annotations beside all patches.* {places}"):
+    with pytest.raises(BcdError, match=r"\b1 annotations.*x 0 to 8,000 and y.*x 0 to 100 and y 50 to 100"):
         bring([("Tumor", (0, 50, 100, 100)), ("Tumor", (4000, 0, 8000, 4000))])
-    with pytest.raises(BcdError, match="gives no patch of the slide a label"):
+    with pytest.raises(BcdError, match=r"x 0 to 10 and y 50 to 100"):
         bring([("Tumor", (0, 50, 10, 100))])
-    with pytest.raises(BcdError, match="1 patches lie under a positive and a negative class"):
+    with pytest.raises(BcdError, match=r"\b1 patches"):
         bring([("Tumor", (0, 50, 50, 100)), ("Benign", (0, 50, 50, 100))])
     assert revisions(store) == []
 

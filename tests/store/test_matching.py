@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pandas as pd
@@ -34,14 +35,14 @@ def _rows(patches: pd.DataFrame, **changes: Any) -> pd.DataFrame:
         (_rows(PATCHES.iloc[12:], patient="p7"), "another case", ("p7_idx5_x1_y401 (line 2)", "P7_idx5_x1_y401")),
         (
             _rows(PATCHES.iloc[12:], patient="TCGA-7"),
-            r"prefix.*TCGA-7 in the table, P7 in",
+            r"prefix.*\bTCGA-7 .*, P7 ",
             ("TCGA-7_idx5_x1_y401 (line 2)", "P7_idx5_x1_y401"),
         ),
-        (_rows(PATCHES, slide="1"), "has 1 in the table, 5", ("00042_idx1_x1_y401 (line 2)", "00042_idx5_x1_y401")),
-        (_rows(GRID), "count patches.*x 2 is pixel 101", ("00042_idx5_x0_y8 (line 2)", "00042_idx5_x1_y401")),
+        (_rows(PATCHES, slide="1"), r"\b1 .*, 5", ("00042_idx1_x1_y401 (line 2)", "00042_idx5_x1_y401")),
+        (_rows(GRID), r"\bx 2 .*\b101\b", ("00042_idx5_x0_y8 (line 2)", "00042_idx5_x1_y401")),
         (
             _rows(GRID, x=GRID["x"] + 1, y=GRID["y"] + 1),
-            "count patches.*x 2 is pixel 51",
+            r"\bx 2 .*\b51\b",
             ("00042_idx5_x1_y9 (line 2)", "00042_idx5_x1_y401"),
         ),
         (
@@ -54,7 +55,7 @@ def _rows(patches: pd.DataFrame, **changes: Any) -> pd.DataFrame:
             "exchanged",
             ("00042_idx5_x401_y1 (line 2)", "00042_idx5_x1_y401"),
         ),
-        (_rows(PATCHES, hospital="west"), "hospital west, the patches of east", None),
+        (_rows(PATCHES, hospital="west"), r"\bwest\b.*\beast\b", None),
         (_rows(PATCHES, patient="Q"), "patients are not those", None),
         (_rows(PATCHES, x=PATCHES["x"] + 7), "not corners of the grid", None),
         (_rows(PATCHES, x=PATCHES["x"] + 9000), "no patch has that x and y", None),
@@ -83,7 +84,7 @@ def test_rows_are_found_in_their_order_however_often_they_are_there() -> None:
 
 def test_none_found_is_refused_and_some_are_counted() -> None:
     rows = _rows(PATCHES, patient="Q")
-    with pytest.raises(BcdError, match=r"None of the 24 rows of t.csv names a patch of this delivery"):
+    with pytest.raises(BcdError, match=r"\b24 rows of t\.csv"):
         match_table_rows(
             "t.csv", "this delivery", rows, PATCHES, is_found=find_matched_rows(rows, PATCHES), call=lambda *_: None
         )
@@ -98,7 +99,7 @@ def test_none_found_is_refused_and_some_are_counted() -> None:
 def test_a_store_without_a_patch_is_said() -> None:
     rows = _rows(PATCHES)
     nothing = PATCHES.iloc[:0]
-    with pytest.raises(BcdError, match="There is no patch of east"):
+    with pytest.raises(BcdError, match=r"\beast\b"):
         match_table_rows(
             "t.csv", "east", rows, nothing, is_found=find_matched_rows(rows, nothing), call=lambda *_: None
         )
@@ -110,4 +111,4 @@ def test_of_several_patients_of_one_number_the_one_that_is_meant_is_named(meant:
     found = explain_unmatched_rows(
         _rows(PATCHES.iloc[:12], patient=f"PAT-{meant}"), patches, lambda hospital, identifiers: None
     )
-    assert f"(PAT-{meant} in the table, {meant} in the patches' names)" in found.cause
+    assert re.search(rf"\(PAT-{meant} .*, {meant} ", found.cause)

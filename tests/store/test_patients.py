@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from bcd.errors import BcdError
+from bcd.errors import BcdError, NotFoundError
 from bcd.patches import Hospital, PatientId
 from bcd.store import tables
 from bcd.store.patients import find_hospital, list_patients, list_stored_patches
@@ -36,11 +36,11 @@ def test_a_patient_of_one_hospital_is_found_without_naming_it(store: Store, stor
 
 def test_an_unknown_patient_is_answered_with_near_ones(store: Store, store_batch) -> None:
     store_batch(["8867", "9999"])
-    with pytest.raises(BcdError, match=r"no patient 8868 of hospital east.*8867"):
+    with pytest.raises(NotFoundError, match=r"\b8868\b.*\beast\b.*\b8867\b"):
         list_stored_patches(store, Hospital("east"), PatientId("8868"))
-    with pytest.raises(BcdError, match="no patient 8868"):
+    with pytest.raises(NotFoundError, match="8868"):
         find_hospital(store, PatientId("8868"), None)
-    with pytest.raises(BcdError, match="of hospital north"):
+    with pytest.raises(NotFoundError, match="north"):
         find_hospital(store, PatientId("8867"), "north")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from bcd.errors import BcdError
+from bcd.errors import BcdError, UnavailableError
 from bcd.settings import Settings, load_settings
 from bcd.store import tables
 from bcd.store.catalog import retry_while_database_away
@@ -55,7 +55,7 @@ def test_a_database_that_comes_back_is_waited_for(postgres, store: Store, stoppe
 
 def test_a_database_that_stays_away_is_told(store: Store, stopped: None) -> None:
     started = time.monotonic()
-    with pytest.raises(BcdError, match=r"away for 1 s.*run the same command again"):
+    with pytest.raises(UnavailableError, match=r"\b1 s\b"):
         retry_while_database_away(lambda: _insert(store), seconds=1)
     assert time.monotonic() - started < 5
 
@@ -105,7 +105,7 @@ def test_a_wrong_database_is_told_at_once(settings: Settings, postgres_url: str)
     name = sa.make_url(postgres_url).database
     wrong = settings.model_copy(update={"catalog_url": postgres_url.replace(f"/{name}?", "/nowhere?")})
     started = time.monotonic()
-    with pytest.raises(BcdError, match='"nowhere" does not exist'):
+    with pytest.raises(BcdError, match='"nowhere"'):
         open_store(wrong)
     assert time.monotonic() - started < 5
 
@@ -114,7 +114,7 @@ def test_a_missing_driver_is_answered_with_what_to_install(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(BcdError, match=r"needs psycopg.*bcd\[postgres\]"):
+    with pytest.raises(BcdError, match=r"psycopg.*'bcd\[postgres\]'"):
         open_store(settings)
 
 

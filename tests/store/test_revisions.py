@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from bcd.errors import BcdError
+from bcd.errors import BcdError, NotFoundError
 from bcd.patches import Hospital
 from bcd.store import tables
 from bcd.store.conflicts import list_conflicts, open_conflicts
@@ -80,27 +80,27 @@ def test_the_last_revision_counts_and_the_others_stay(store: Store, store_batch,
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("a,5,1,51,2", "line 3: label is '2', .*A label is 1, idc, positive or yes, or else 0, none"),
+        ("a,5,1,51,2", "line 3: label is '2'.* 1, idc, positive or yes, .* 0, none"),
         ("a,5,1,51,0.5", "line 3: label is '0.5'"),
         ("a,5,1,51,None", "line 3: label is 'None'"),
-        ("a,5,1.5,51,1", "line 3: x is '1.5', not a whole number"),
-        ("a,5,1.000,51,1", "line 3: x is '1.000', not a whole number"),
-        ("a,5,1,,1", "line 3: y is empty"),
-        (",5,1,51,1", "line 3: patient is empty"),
-        ("a,5,51,51,0", "line 2: another line says something else of a_idx5_x51_y51; line 3"),
-        ("a,5,51,51,", "line 2: another line says something else of a_idx5_x51_y51; line 3"),
+        ("a,5,1.5,51,1", "line 3: x is '1.5'"),
+        ("a,5,1.000,51,1", "line 3: x is '1.000'"),
+        ("a,5,1,,1", "line 3: y "),
+        (",5,1,51,1", "line 3: patient "),
+        ("a,5,51,51,0", "line 2: .* a_idx5_x51_y51; line 3"),
+        ("a,5,51,51,", "line 2: .* a_idx5_x51_y51; line 3"),
     ],
 )
 def test_one_faulty_line_refuses_the_whole_file(store: Store, store_batch, revise, line: str, message: str) -> None:
     store_batch(["a"], labels=(0, 0))
-    with pytest.raises(BcdError, match=f"labels.csv has [12] faulty lines?, nothing of it was imported: .*{message}"):
+    with pytest.raises(BcdError, match=rf"labels\.csv .*\b[12] faulty lines?\b.*{message}"):
         revise(f"{HEADER}a,5,51,51,1\n{line}\n")
     assert _count(store) == 0
 
 
 def test_many_faults_are_counted_and_the_first_are_named(store_batch, revise) -> None:
     store_batch(["a"], labels=(0,))
-    with pytest.raises(BcdError, match=r"1,000 faulty lines.*line 2: .*line 6: [^;]*; …\. A label"):
+    with pytest.raises(BcdError, match=r"\b1,000 .*line 2: .*line 6: [^;]*; …"):
         revise(HEADER + "".join(f"a,5,{1 + 50 * i},101,perhaps\n" for i in range(1000)))
 
 
@@ -130,14 +130,14 @@ def test_a_table_of_a_spreadsheet_is_read(store: Store, store_batch, revise) -> 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "lacks the columns label, patient, slide, x, y; it has none"),
-        ("patient,label\na,1\n", "lacks the columns slide, x, y; it has patient, label"),
-        ("name,patient\na,1\n", "lacks the columns label"),
+        ("", "label, patient, slide, x, y; "),
+        ("patient,label\na,1\n", "slide, x, y; it has patient, label"),
+        ("name,patient\na,1\n", "columns label"),
         ("patient,slide,x,y,label,label\na,5,1,51,1,0\n", "two columns of one name"),
         ("a\0\x89PNG", "not text"),
-        (HEADER + "a,5,1,51,1,1\n", "line 2 has 6 values and the header 5"),
+        (HEADER + "a,5,1,51,1,1\n", r"line 2 .*\b6\b.*\b5\b"),
         (HEADER + 'a,5,1,51,"1\n', "cannot be read"),
-        ("name,label\nMiller.png,1\n", "line 2: name is 'Miller.png', not a patch's file name"),
+        ("name,label\nMiller.png,1\n", "line 2: name is 'Miller.png'"),
     ],
 )
 def test_what_is_no_table_of_labels_is_refused(store_batch, revise, text: str, message: str) -> None:
@@ -179,7 +179,7 @@ def test_a_table_of_which_no_row_names_a_patch_is_refused_with_rows_and_patches_
     store: Store, store_batch, revise
 ) -> None:
     store_batch(["00042"], labels=(None, None))
-    with pytest.raises(BcdError, match=r"None of the 2 rows.*leading zeros.*\(42 in the table, 00042") as raised:
+    with pytest.raises(BcdError, match=r"\b2 rows\b.*\(42 .*, 00042") as raised:
         revise(HEADER + "42,5,1,51,1\n42,5,51,51,0\n")
     assert "42_idx5_x1_y51 (line 2) | 00042_idx5_x1_y51" in str(raised.value)
     assert _count(store) == 0
@@ -189,7 +189,7 @@ def test_a_file_without_hospital_needs_one(store_batch, revise) -> None:
     store_batch(["a"])
     with pytest.raises(BcdError, match="--hospital"):
         revise(HEADER + "a,5,1,51,1\n", hospital=None)
-    with pytest.raises(BcdError, match="Hospital north is not declared"):
+    with pytest.raises(NotFoundError, match="north"):
         revise(HEADER + "a,5,1,51,1\n", hospital="north")
 
 
@@ -212,14 +212,14 @@ def test_leading_zeros_of_a_raw_hospital_are_named_too(store: Store, store_batch
     pseudonyms = open_pseudonyms(store, Hospital("north"))
     assert pseudonyms is not None
     store_batch([pseudonyms.patient("00042")], labels=(0, 0), hospital="north")
-    with pytest.raises(BcdError, match="Likely cause: leading zeros of patients differ"):
+    with pytest.raises(BcdError, match="leading zeros"):
         revise(HEADER + "42,5,1,51,1\n", hospital="north")
 
 
 def test_a_withdrawn_patient_gets_no_labels(store: Store, store_batch, revise) -> None:
     store_batch(["a"], labels=(0,))
     record_withdrawal(store, "a", hospital="east", sign_off=SignOff("Mary", "a letter"))
-    with pytest.raises(BcdError, match="line 2: patient east/a is withdrawn"):
+    with pytest.raises(BcdError, match="line 2: patient east/a "):
         revise(HEADER + "a,5,1,51,1\n")
     assert _count(store) == 0
 

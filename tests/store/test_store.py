@@ -15,7 +15,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from bcd.errors import BcdError
+from bcd.errors import BcdError, UnavailableError
 from bcd.settings import Settings, load_settings
 from bcd.store import tables
 from bcd.store.catalog import name_catalog, retry_while_database_away
@@ -69,7 +69,7 @@ def test_sqlite_keeps_a_write_ahead_log_and_checks_references(tmp_path: Path) ->
 
 def test_a_home_that_is_a_file_is_a_sentence_not_a_traceback(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("in the way")
-    with pytest.raises(BcdError, match="cannot be opened"):
+    with pytest.raises(UnavailableError, match="BCD_HOME"):
         open_store(load_settings(tmp_path / "home"))
 
 
@@ -149,7 +149,5 @@ def test_a_fault_of_a_statement_is_not_waited_for(store: Store) -> None:
 
 def test_other_databases_are_refused(tmp_path: Path) -> None:
     settings = load_settings(tmp_path / "home").model_copy(update={"catalog_url": "mysql://bcd:secret@db/bcd"})
-    with pytest.raises(
-        BcdError, match=r"mysql://bcd:\*\*\*@db/bcd is of a kind that bcd does not know.*postgresql://"
-    ):
+    with pytest.raises(BcdError, match=r"mysql://bcd:\*\*\*@db/bcd .*postgresql://"):
         open_store(settings)

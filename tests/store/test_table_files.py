@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bcd.errors import BcdError
+from bcd.errors import BcdError, NotFoundError
 from bcd.store.table_files import parse_table_integers, parse_table_numbers, read_table_file, rename_table_columns
 
 TEXT = "patient,place,m\n00042,Köln,0.5\n7,,1\n"
@@ -92,15 +92,15 @@ def _archive() -> bytes:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (_archive(), "spreadsheet or an archive; save the sheet as CSV"),
+        (_archive(), "spreadsheet.* CSV"),
         (b"PAR1abc", "name it .parquet"),
         (b"a\0\x89PNG", "it is not text"),
         ("a,b;c\n1,2;3\n", "as many .* as .*; say which .* such as sep=;"),
-        ("a,b\n1,2,3\n", "line 2 has 3 values and the header 2"),
+        ("a,b\n1,2,3\n", r"line 2 .*\b3\b.*\b2\b"),
         ('a,b\n1,"2\n', "cannot be read as a table"),
         ("a,\n1,2\n", r"Column 2 of table.csv has no name \(line 2 has a value"),
         ("a,a\n1,2\n", "two columns of one name, a"),
-        (",".join("abc" * 50) + "\n", "150 columns are too many"),
+        (",".join("abc" * 50) + "\n", r"\b150\b"),
     ],
 )
 def test_what_is_no_table_is_said(write: Callable[..., Path], data: str | bytes, message: str) -> None:
@@ -113,7 +113,7 @@ def test_an_empty_file_has_no_columns(write: Callable[..., Path]) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BcdError, match="There is no file"):
+    with pytest.raises(NotFoundError):
         read_table_file(tmp_path / "nowhere.csv")
 
 
@@ -134,7 +134,7 @@ def test_columns_are_known_in_any_spelling_and_others_keep_their_names(write: Ca
 
 def test_two_columns_that_could_be_the_same_one_are_refused(write: Callable[..., Path]) -> None:
     path = write("Patient-ID,case\n1,2\n")
-    with pytest.raises(BcdError, match="2 columns that could be the patient: Patient-ID, case"):
+    with pytest.raises(BcdError, match=r"\b2 columns.*\bpatient: Patient-ID, case"):
         rename_table_columns(path, read_table_file(path), SYNONYMS)
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from bcd.errors import BcdError
+from bcd.errors import BcdError, NotFoundError
 from bcd.patches import Hospital, PatientId
 from bcd.settings import Settings
 from bcd.store.hospitals import declare_hospital
@@ -36,7 +36,7 @@ def test_a_withdrawal_is_recorded_and_twice_is_once(store: Store) -> None:
 
 def test_nobody_scores_a_withdrawn_patient(store: Store) -> None:
     _withdraw(store, "8867")
-    with pytest.raises(BcdError, match=r"east/8867 is withdrawn since .*by Mary"):
+    with pytest.raises(BcdError, match=r"east/8867\b.*\bMary\b"):
         list_stored_patches(store, EAST, PatientId("8867"))
     assert len(list_stored_patches(store, EAST, PatientId("9999"))) == 2
 
@@ -47,7 +47,7 @@ def test_the_list_of_patients_marks_who_is_withdrawn(store: Store) -> None:
 
 
 def test_an_unknown_patient_is_answered_with_near_ones(store: Store) -> None:
-    with pytest.raises(BcdError, match=r"no patient 8868 of hospital east.*8867"):
+    with pytest.raises(NotFoundError, match=r"\b8868\b.*\beast\b.*\b8867\b"):
         _withdraw(store, "8868")
     assert list_withdrawals(store) == []
 
@@ -60,7 +60,7 @@ def test_a_raw_hospital_s_patient_is_named_by_identifier_or_pseudonym(store: Sto
     store_batch([miller], hospital="north")
     assert _withdraw(store, "Miller", "north")[0].patient == miller
     assert _withdraw(store, miller, "north")[1] is False
-    with pytest.raises(BcdError, match=r"no patient P[A-Z2-7]{20} of hospital north") as raised:
+    with pytest.raises(NotFoundError, match=r"\bP[A-Z2-7]{20}\b.*\bnorth\b") as raised:
         _withdraw(store, "Smith", "north")
     assert "Smith" not in str(raised.value)
 

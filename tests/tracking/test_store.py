@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bcd.errors import BcdError
+from bcd.errors import BcdError, UnavailableError
 from bcd.evaluation.evaluation import evaluate_scores
 from bcd.evaluation.options import EvaluateOptions
 from bcd.networks.architecture import PRESETS
@@ -90,7 +90,7 @@ def test_settings_win_over_the_variable_and_both_over_the_own_store(settings, tm
 
 def test_a_server_that_does_not_answer_is_told_at_once(settings):
     begun = time.monotonic()
-    with pytest.raises(BcdError, match=r"http://127.0.0.1:9 does not answer.*bcd up"):
+    with pytest.raises(UnavailableError, match=r"http://127\.0\.0\.1:9\b.*`bcd up`"):
         connect_mlflow(settings.model_copy(update={"mlflow_url": "http://127.0.0.1:9"}))
     assert time.monotonic() - begun < 5
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from patients import in_snapshot, list_patches
@@ -12,6 +14,11 @@ from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepared import PreparedSnapshot
 from bcd.snapshots.freeze import Snapshot
 from bcd.training.options import TrainOptions
+
+
+def pytest_report_header() -> str:
+    """Says on which backend this run is: tests here run others in a process on another one."""
+    return f"keras backend: {os.environ['KERAS_BACKEND']}"
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+CUT = f"--confcutdir={Path(__file__).parent}"
+"""For a process that needs none of the fixtures that stand on a registry."""
+
 OTHER = {"tensorflow": "jax", "jax": "tensorflow"}
 
 
@@ -19,8 +22,9 @@ def test_the_same_training_learns_on_the_other_backend() -> None:
     if other is None:
         pytest.skip("runs on TensorFlow and on JAX")
     learns = f"{Path(__file__).with_name('test_fit.py')}::test_a_separable_task_is_learned"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", learns]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", CUT, learns]
     environment = os.environ | {"KERAS_BACKEND": other}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stdout[-2000:]
+    assert f"keras backend: {other}" in done.stdout
     assert "1 passed" in done.stdout

@@ -100,13 +100,13 @@ def test_an_ensemble_that_was_killed_ends_as_an_undisturbed_one(
 def test_folds_asked_for_twice_are_refused_before_any_epoch(
     prepared: PreparedSnapshot, tiny: Architecture, options: TrainOptions, tmp_path: Path
 ) -> None:
-    with pytest.raises(BcdError, match=r"leaves out fold 1 of 4.*`folds = 0`"):
+    with pytest.raises(BcdError, match=r"\b1 of 4\b.*`folds = 0`"):
         train_ensemble(prepared, tiny, options.model_copy(update={"folds": 4, "fold": 1}), FOLDS, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_one_member_cannot_leave_out_a_fold() -> None:
-    with pytest.raises(BcdError, match="at least two members"):
+    with pytest.raises(BcdError, match="members"):
         EnsembleOptions(members=1, by="folds")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import psutil
 import pytest
 
-from bcd.errors import BcdError, InsufficientEvidenceError
+from bcd.errors import BcdError, DamagedError, InsufficientEvidenceError
 from bcd.networks.architecture import Architecture
 from bcd.networks.backend import has_gpu
 from bcd.networks.keras_files import load_network
@@ -111,7 +112,7 @@ def test_a_fold_without_which_one_class_is_left_is_refused(prepared: PreparedSna
     labels = np.where(is_train & ~out, 0, prepared.snapshot.patches["label"]).astype(np.int8)
     patches = prepared.snapshot.patches.assign(label=labels)
     lacking = dataclasses.replace(prepared, snapshot=dataclasses.replace(prepared.snapshot, patches=patches))
-    with pytest.raises(InsufficientEvidenceError, match="Without fold 0 of 2"):
+    with pytest.raises(InsufficientEvidenceError, match=r"\b0 of 2\b"):
         gather_training_material(lacking, left)
 
 
@@ -120,12 +121,12 @@ def test_too_little_memory_is_told_before_an_epoch_is_spent(
 ) -> None:
     free = psutil.virtual_memory()._replace(available=1 << 20)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
-    with pytest.raises(BcdError, match=r"would need about .* GiB of memory, and 0\.0 GiB are free"):
+    with pytest.raises(BcdError, match=r"\d GiB .*\b0\.0 GiB"):
         begin()
     assert not (tmp_path / CHECKPOINT).exists()
 
 
 def test_a_damaged_checkpoint_is_named(begin: Any, tmp_path: Path) -> None:
     (tmp_path / CHECKPOINT).write_bytes(b"PK\x03\x04 half")
-    with pytest.raises(BcdError, match=r"is no checkpoint .* Delete it"):
+    with pytest.raises(DamagedError, match=re.escape(str(tmp_path / CHECKPOINT))):
         begin().run()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bcd.errors import BcdError
+from bcd.errors import BcdError, NotFoundError
 from bcd.evaluation.evaluation import evaluate_scores
 from bcd.evaluation.options import EvaluateOptions
 from bcd.validation.predictions import read_prediction_file
@@ -38,7 +38,7 @@ def test_every_other_column_is_a_score(write: Callable[[str], Path]) -> None:
 def test_columns_that_are_no_scores_can_be_left_out(write: Callable[[str], Path]) -> None:
     named = write(GOOD.replace("0.9,1", "0.9,who knows"))
     assert read_prediction_file(named, ["ours"]).columns == ("ours",)
-    with pytest.raises(BcdError, match="line 2: theirs 'who knows' is not a probability"):
+    with pytest.raises(BcdError, match="line 2: theirs 'who knows'"):
         read_prediction_file(named)
 
 
@@ -48,10 +48,10 @@ def test_columns_that_are_no_scores_can_be_left_out(write: Callable[[str], Path]
         ("fold", (0, 1, 2), "no score, by its name"),
         ("Epoch", (0.5, 0.5, 0.5), "no score, by its name"),
         ("predicted", (1, 0, 0), "0 and 1 alone, a class"),
-        ("size", (50, 50, 60), "whole numbers from 50 to 60"),
+        ("size", (50, 50, 60), "50 to 60"),
         ("comment", ("who", "knows", ""), "no numbers"),
-        ("logit", (-4.5, 2.25, 3.5), "values from -4.5 to 3.5, like logits: write 1 / (1 + exp(-logit))"),
-        ("percent", (90.5, 25.1, 3), "values from 3 to 90.5, like per cent: write 26 % or 0.26"),
+        ("logit", (-4.5, 2.25, 3.5), "-4.5 to 3.5"),
+        ("percent", (90.5, 25.1, 3), "3 to 90.5"),
     ],
 )
 def test_columns_that_hold_no_probabilities_are_left_out_and_named(
@@ -61,9 +61,10 @@ def test_columns_that_hold_no_probabilities_are_left_out_and_named(
     table = [f"{line},{value}" for line, value in zip(lines, (name, *values), strict=True)]
     predictions = read_prediction_file(write("\n".join(table)))
     assert predictions.columns == ("ours", "theirs")
-    assert predictions.left_out == {name: why}
+    assert set(predictions.left_out) == {name}
+    assert why in predictions.left_out[name]
     alone = [",".join([*line.split(",")[:4], line.rpartition(",")[2]]) for line in table]
-    with pytest.raises(BcdError, match="no column of probabilities") as raised:
+    with pytest.raises(BcdError, match="--column") as raised:
         read_prediction_file(write("\n".join(alone)))
     assert why in str(raised.value)
 
@@ -97,10 +98,10 @@ def test_several_notations_are_understood(write: Callable[[str], Path], text: st
 
 def test_x_and_y_that_count_otherwise_are_said(write: Callable[[str], Path]) -> None:
     grid = GOOD.replace("0042,1,51", "0042,0,1").replace("0042,51,51", "0042,1,1").replace("7,1,1", "7,0,0")
-    with pytest.raises(BcdError, match=r"x '0' is not .* seem to count patches, not pixels"):
+    with pytest.raises(BcdError, match=r"x '0'.*\bpixels\b"):
         read_prediction_file(write(grid))
     from_0 = GOOD.replace("0042,1,51", "0042,0,50").replace("0042,51,51", "0042,50,50").replace("7,1,1", "7,0,0")
-    with pytest.raises(BcdError, match="counted from 0: add 1"):
+    with pytest.raises(BcdError, match=r"x '0'.*\b0: add 1\b"):
         read_prediction_file(write(from_0))
 
 
@@ -108,7 +109,7 @@ def test_a_ranking_the_wrong_way_round_is_said(scores: pd.DataFrame, options: Ev
     models = {"ours": scores, "p_benign": scores.assign(probability=1 - scores["probability"])}
     validation = evaluate_models(models, options, title="Two", notes=["first"])
     assert len(validation.notes) == 2
-    assert validation.notes[1].startswith("p_benign ranks the wrong way round")
+    assert validation.notes[1].startswith("p_benign ")
 
 
 @pytest.mark.parametrize(("numbers", "is_said"), [(2, True), (1, False)])
@@ -133,19 +134,19 @@ def test_hospital_and_slide_tell_patches_apart(write: Callable[[str], Path]) -> 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("patient,x", "person,x", "lacks the column patient"),
+        ("patient,x", "person,x", r"\bpatient\b"),
         (",ours,theirs", ",ours,", "Column 6 of .* has no name"),
-        ("0.9", "1.2", r"line 2: ours '1.2' is not a probability in \[0, 1\].*If these are logits"),
-        ("0.25", "", "line 3: ours '' is not a probability"),
-        ("0.25", "nan", "line 3: ours 'nan' is not a probability"),
-        ("51,0,0.25", "51,2,0.25", "line 3: label '2' is neither 0 nor 1"),
-        ("51,0,0.25", "51,,0.25", "line 3: label '' is neither 0 nor 1"),
-        ("0042,1,51", "0042,2,51", "line 2: x '2' is not 1 more than a multiple of 50"),
-        ("0042,1,51", "0042,1.5,51", "line 2: x '1.5' is not 1 more than a multiple of 50"),
-        ("7,1,1", "7,1,500001", "line 4: y '500001' is not 1 more than a multiple of 50, up to 20,000"),
-        ("7,1,1", ",1,1", "line 4: patient '' is empty"),
-        ("0042,51,51", "0042,1,51", r"lines 2 and 3: the same patch twice \(patient 0042, x 1, y 51\)"),
-        ("7,1,1,0,0,0.5", "7,1,1,0,0,0.5,1", "line 4 has 7 values and the header 6"),
+        ("0.9", "1.2", "line 2: ours '1.2'.*logits"),
+        ("0.25", "", "line 3: ours ''"),
+        ("0.25", "nan", "line 3: ours 'nan'"),
+        ("51,0,0.25", "51,2,0.25", "line 3: label '2'"),
+        ("51,0,0.25", "51,,0.25", "line 3: label ''"),
+        ("0042,1,51", "0042,2,51", "line 2: x '2'"),
+        ("0042,1,51", "0042,1.5,51", "line 2: x '1.5'"),
+        ("7,1,1", "7,1,500001", "line 4: y '500001'.* 20,000"),
+        ("7,1,1", ",1,1", "line 4: patient ''"),
+        ("0042,51,51", "0042,1,51", "lines 2 and 3: .*patient 0042, x 1, y 51"),
+        ("7,1,1,0,0,0.5", "7,1,1,0,0,0.5,1", r"line 4 .*\b7\b.*\b6\b"),
         ("\n0042,1,51,1,0.9,1\n0042,51,51,0,0.25,0\n7,1,1,0,0,0.5\n", "\n", "no row below its header"),
     ],
 )
@@ -157,7 +158,7 @@ def test_what_breaks_a_rule_is_named_with_its_line(
 
 
 def test_more_of_the_same_fault_is_counted(write: Callable[[str], Path]) -> None:
-    with pytest.raises(BcdError, match=r"line 2: ours .* \(and 2 more rows\)"):
+    with pytest.raises(BcdError, match=r"line 2: ours .*\b2 more"):
         read_prediction_file(
             write(GOOD.replace("0.9", "9").replace("0.25", "-1").replace("0,0,0.5", "0,7,0.5")), ["ours"]
         )
@@ -170,7 +171,7 @@ def test_a_file_without_scores_is_refused(text: str, write: Callable[[str], Path
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BcdError, match="There is no file"):
+    with pytest.raises(NotFoundError):
         read_prediction_file(tmp_path / "nowhere.csv")
 
 

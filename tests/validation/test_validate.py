@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,7 +21,7 @@ from typer.testing import CliRunner
 from bcd.admission.admit import admit
 from bcd.bundle.probes import draw_tissue_probes
 from bcd.cli.main import app
-from bcd.errors import BcdError, InsufficientEvidenceError
+from bcd.errors import BcdError, InsufficientEvidenceError, LeakageError
 from bcd.evaluation.options import EvaluateOptions
 from bcd.networks.architecture import PRESETS
 from bcd.networks.build import build_network
@@ -106,14 +107,14 @@ def test_founding_states_its_class_balance(home: Home) -> None:
     validation, _ = evaluate_on_protocol(home.store, ["1"], "founding", options=OPTIONS)
     assert validation.evaluations["bcd-idc/1"].at_prevalence.prevalence == 0.5
     other = OPTIONS.model_copy(update={"at_prevalence": 0.3})
-    with pytest.raises(BcdError, match=r"prevalence of 0\.5, not of 0\.3"):
+    with pytest.raises(BcdError, match=r"\b0\.5\b.*\b0\.3\b"):
         evaluate_on_protocol(home.store, ["1"], "founding", options=other)
 
 
 def test_a_model_that_has_seen_a_listed_patient_is_refused(home: Home) -> None:
     seen = set(home.snapshot.patches.query("split in ('train', 'val')")["patient"])
     assert seen & set(LISTED)  # as `dealt` dealt them
-    with pytest.raises(BcdError, match="has seen"):
+    with pytest.raises(LeakageError, match="bcd-idc/1"):
         evaluate_on_protocol(home.store, ["1"], "cruz-roa-2014-dev", options=OPTIONS)
 
 
@@ -123,8 +124,8 @@ def test_a_protocol_evaluates_by_the_patients_that_it_lists(home: Home, register
     validation, scores = evaluate_on_protocol(home.store, [bundle.version], "cruz-roa-2014-dev", options=OPTIONS)
     assert set(scores[bundle.name]["patient"]) == set(LISTED)
     assert validation.evaluations[bundle.name].n_patients == 3
-    assert validation.notes[0] == "3 of the 29 published val patients are here; the others are left out."
-    with pytest.raises(InsufficientEvidenceError, match="None of the 49 published test patients"):
+    assert re.match(r"3 of the 29 ", validation.notes[0])
+    with pytest.raises(InsufficientEvidenceError, match=r"\b49\b"):
         evaluate_on_protocol(home.store, ["1"], "cruz-roa-2014", options=OPTIONS)
 
 
@@ -144,7 +145,7 @@ def test_a_file_of_a_network_is_evaluated_and_said_to_be_uncalibrated(home: Home
         home.store, [str(networks["red"])], "natural", options=OPTIONS, snapshot=home.snapshot.id
     )
     assert validation.evaluations["red.keras"].pooled["auroc"].value == 1
-    assert any("not calibrated" in note for note in validation.notes)
+    assert any("calibrated" in note for note in validation.notes)
     logits = scores["red.keras"]["logit"]
     np.testing.assert_allclose(scores["red.keras"]["probability"], 1 / (1 + np.exp(-logits)), rtol=1e-6)
 
@@ -211,7 +212,7 @@ def test_a_network_of_something_else_is_refused(home: Home, tmp_path: Path) -> N
 
     file = tmp_path / "other.keras"
     keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)]).save(file)
-    with pytest.raises(BcdError, match="takes 8, not RGB patches"):
+    with pytest.raises(BcdError, match=r"\b8\b.*50x50x3"):
         open_validated_model(home.store.settings, str(file))
 
 
@@ -242,20 +243,20 @@ def test_a_model_is_put_beside_predictions_on_the_same_patches(home: Home, tmp_p
     assert validation.evaluations["bcd-idc/1"].pooled["auroc"].value == 1
     assert validation.evaluations["theirs"].pooled["auroc"].value == 0.5
     [missing] = [note for note in validation.notes if note.startswith("1 of the")]
-    assert "rows of their.csv name no patch of the store, the first in line 2: unknown_idx" in missing
+    assert re.search(r"their\.csv .*line 2: unknown_idx", missing)
     assert scores["theirs"]["x"].tolist() == scores["bcd-idc/1"]["x"].tolist()
 
 
 def test_predictions_of_patients_that_the_model_has_seen_are_refused(home: Home, tmp_path: Path) -> None:
     predictions = write_predictions(tmp_path / "their.csv", home.snapshot.of("train"))
-    with pytest.raises(BcdError, match="has seen"):
+    with pytest.raises(LeakageError, match="bcd-idc/1"):
         evaluate_predictions(home.store, predictions, ["1"], options=OPTIONS)
 
 
 def test_a_label_that_differs_from_the_store_s_is_named(home: Home, tmp_path: Path) -> None:
     test = home.snapshot.of("test")
     predictions = write_predictions(tmp_path / "their.csv", test.assign(label=1 - test["label"]))
-    with pytest.raises(BcdError, match=f"{len(test)} labels differ from the store's"):
+    with pytest.raises(BcdError, match=rf"\b{len(test)} labels"):
         evaluate_predictions(home.store, predictions, ["1"], options=OPTIONS)
 
 
@@ -277,13 +278,13 @@ def test_a_delivery_is_evaluated_on_and_nothing_is_stored(home: Home, tmp_path: 
     assert evaluation.pooled["accuracy"].value == 1
     assert set(scores["bcd-idc/1"]["hospital"]) == {"west"}
     assert "name 1" in validation.notes[0]
-    assert validation.notes[1] == "6 patches without a label were not evaluated."
+    assert re.match(r"6 patches\b", validation.notes[1])
 
 
 def test_pixels_that_a_model_was_trained_on_are_known_under_any_name(home: Home, tmp_path: Path) -> None:
     patients = [f"other{number}" for number in range(20)]
     copied = write_delivery(tmp_path / "copied", patients, seed=1)
-    with pytest.raises(BcdError, match="by name or by their pixels"):
+    with pytest.raises(LeakageError, match="pixels"):
         evaluate_on_delivery(home.store.settings, copied, Hospital("west"), ["1"], options=OPTIONS)
 
 
@@ -327,10 +328,10 @@ def test_patches_far_from_those_learned_from_are_noted_and_sharpened_ones_refuse
 
 def test_a_delivery_without_labels_cannot_evaluate(home: Home, tmp_path: Path) -> None:
     unlabelled = write_delivery(tmp_path / "unlabelled", ["q1"], seed=4, labelled=False)
-    with pytest.raises(InsufficientEvidenceError, match="No patch of unlabelled has a label"):
+    with pytest.raises(InsufficientEvidenceError, match="unlabelled"):
         evaluate_on_delivery(home.store.settings, unlabelled, Hospital("west"), ["1"], options=OPTIONS)
     (unlabelled / "labels.csv").write_text("patient,slide,x,y,label\nQ1,5,1,1,0\n")
-    with pytest.raises(InsufficientEvidenceError, match=r"Not even the one row of labels.csv .* another case"):
+    with pytest.raises(InsufficientEvidenceError, match=r"labels\.csv .*\bcase\b"):
         evaluate_on_delivery(home.store.settings, unlabelled, Hospital("west"), ["1"], options=OPTIONS)
 
 
@@ -357,15 +358,15 @@ def test_predictions_that_find_no_partner_in_the_store_are_shown_beside_its_patc
     test = home.snapshot.of("test")
     renamed = test.assign(patient="IDC-" + test["patient"])
     predictions = write_predictions(tmp_path / "their.csv", renamed)
-    with pytest.raises(BcdError, match=r"None of the .* names a patch of the store.*prefix.*line 2\) \| "):
+    with pytest.raises(BcdError, match=r"their\.csv .*prefix.*line 2\) \| "):
         evaluate_predictions(home.store, predictions, ["1"], options=OPTIONS)
     predictions = write_predictions(tmp_path / "their.csv", test.iloc[1:])
     validation, _ = evaluate_predictions(home.store, predictions, ["1"], options=OPTIONS)
-    assert "1 admitted patches of these patients have no prediction in the file." in validation.notes
+    assert [note for note in validation.notes if note.startswith("1 admitted patches")]
 
 
 def test_a_model_is_evaluated_once(home: Home) -> None:
-    with pytest.raises(BcdError, match="evaluated twice"):
+    with pytest.raises(BcdError, match="bcd-idc/1"):
         evaluate_on_protocol(home.store, ["1", "bcd-idc/1"], "natural", options=OPTIONS)
 
 
@@ -425,5 +426,5 @@ def test_test_patients_are_as_dealt_where_a_file_has_no_snapshot(home: Home, net
 def test_nothing_is_evaluated_where_nobody_is_dealt(home: Home, networks: dict[str, Path]) -> None:
     held_out = {"splits": {"protocol": "leave-one-hospital-out", "held_out": "north"}}
     never = replace(home.store, settings=home.store.settings.model_copy(update=held_out))
-    with pytest.raises(InsufficientEvidenceError, match="no test patient in all that is admitted"):
+    with pytest.raises(InsufficientEvidenceError, match=r"\btest\b"):
         evaluate_on_protocol(never, [str(networks["red"])], "natural", options=OPTIONS)

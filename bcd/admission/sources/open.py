@@ -21,7 +21,7 @@ from bcd.admission.sources.dicom_names import DicomNamedSource
 from bcd.admission.sources.folders import FolderSource, is_folder, walk
 from bcd.admission.sources.hazards import clean_name
 from bcd.admission.sources.source import Source
-from bcd.errors import BcdError
+from bcd.errors import NotFoundError
 from bcd.patches import is_patch_of_another_format
 
 
@@ -45,7 +45,7 @@ def _find_kind(path: Path) -> Kind:
         if path.is_dir():
             return Kind.FOLDER
         if not path.exists():
-            raise BcdError(f"There is no delivery {path}.", "Check the path.")
+            raise NotFoundError(f"There is no delivery {path}.", "Check the path.")
         if path.is_file() and (kind := _find_file_kind(path)) is not None:
             return kind
     except OSError as error:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from bcd.errors import BcdError, UnavailableError
+from bcd.errors import BcdError, NotFoundError, UnavailableError
 from bcd.files import partial_folder
 from bcd.progress import Advance, track_progress
 
@@ -156,5 +156,5 @@ def _explained(url: str) -> Iterator[None]:
                 fix = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or what else the store asks for."
             case _:
                 what, fix = f"cannot be fetched ({name}: {reason})", "Check the URL, the store and the network."
-        kind = BcdError if isinstance(error, FileNotFoundError) else UnavailableError
+        kind = NotFoundError if isinstance(error, FileNotFoundError) else UnavailableError
         raise kind(f"The delivery {shown} {what}.", fix) from error

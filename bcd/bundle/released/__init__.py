@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bcd.bundle.folder import FolderBundle, load_folder
 from bcd.bundle.scorer import RECORD
-from bcd.errors import BcdError
+from bcd.errors import NotFoundError
 from bcd.tracking.lookup import MODEL
 
 RELEASED = "released"
@@ -37,7 +37,7 @@ def released_bundle() -> Path:
     """
     folder = released_folder() / "bundle"
     if not (folder / RECORD).is_file():
-        raise BcdError(
+        raise NotFoundError(
             f"This copy of bcd holds no released model: {folder} is not there.",
             "Install bcd from its wheel, name another model with --model, or train one: benchmarks/released.py.",
         )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from bcd.bundle import released
 from bcd.bundle.card.card import Card, make_card_headline, render_card
 from bcd.bundle.card.sections import INTENDED, USE, Section, describe_provenance, describe_scoring, make_context
 from bcd.bundle.record import BundleRecord, read_record
-from bcd.bundle.released import released_bundle, released_folder
 from bcd.bundle.released.figures import Figures, Yardstick, read_released_figures
 from bcd.bundle.scorer import RECORD
 from bcd.evaluation.evaluation import Evaluation
@@ -28,8 +28,8 @@ def write_released_card() -> Card:
     Raises:
         BcdError: This copy of bcd holds none, or none of its figures.
     """
-    record, figures = read_record(released_bundle() / RECORD), read_released_figures()
-    pictures = {said: (released_folder() / name).read_bytes() for name, said in figures.pictures.items()}
+    record, figures = read_record(released.released_bundle() / RECORD), read_released_figures()
+    pictures = {said: (released.released_folder() / name).read_bytes() for name, said in figures.pictures.items()}
     sentence = _describe(record, figures)
     headline = make_card_headline(figures.natural)
     shown = "; ".join(f"{name} {value}" for name, value in headline.items())

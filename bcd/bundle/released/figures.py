@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from bcd.bundle.released import released_folder
-from bcd.errors import BcdError
+from bcd.bundle import released
+from bcd.errors import DamagedError, NotFoundError
 from bcd.evaluation.evaluation import Evaluation
 from bcd.evaluation.metrics.estimates import Estimate
 
@@ -149,13 +149,13 @@ def read_released_figures(folder: Path | None = None) -> Figures:
     Raises:
         BcdError: They are not there, or are of another version of bcd.
     """
-    path = (folder or released_folder()) / FILE
+    path = (folder or released.released_folder()) / FILE
     try:
         return Figures.model_validate_json(path.read_text("utf-8"))
     except FileNotFoundError:
-        raise BcdError(
+        raise NotFoundError(
             f"This copy of bcd holds no figures of its released model: {path} is not there.",
             "Install bcd from its wheel.",
         ) from None
     except ValidationError as error:
-        raise BcdError(f"{path} cannot be read: {error.errors()[0]['msg']}.", "Install bcd anew.") from error
+        raise DamagedError(f"{path} cannot be read: {error.errors()[0]['msg']}.", "Install bcd anew.") from error

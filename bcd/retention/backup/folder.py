@@ -18,7 +18,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from bcd.errors import BcdError
+from bcd.errors import BcdError, DamagedError, NotFoundError
 from bcd.files import flush_file, keep_file, whole_file
 from bcd.progress import Advance
 
@@ -121,14 +121,14 @@ class BackupFolder:
         """
         names = self.names()
         if not names:
-            raise BcdError(f"No backup is complete in {self.root}.", "Name a folder that `bcd backup` wrote.")
+            raise NotFoundError(f"No backup is complete in {self.root}.", "Name a folder that `bcd backup` wrote.")
         if name is not None and name not in names:
-            raise BcdError(f"{self.root} has no backup {name}.", f"Name one of them: {', '.join(names)}.")
+            raise NotFoundError(f"{self.root} has no backup {name}.", f"Name one of them: {', '.join(names)}.")
         path = self.root / "backups" / f"{name or names[-1]}.json"
         try:
             manifest = Manifest.model_validate_json(path.read_bytes())
         except ValidationError as error:
-            raise BcdError(
+            raise DamagedError(
                 f"The manifest {path} is damaged ({error.error_count()} faults), or a newer bcd made it.",
                 "Install that version, or move the manifest away; `bcd restore --backup` takes an earlier backup.",
             ) from error

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from bcd.errors import BcdError, UnavailableError
+from bcd.errors import BcdError, DamagedError, UnavailableError
 from bcd.files import keep_folder, partial_folder
 from bcd.progress import track_progress
 from bcd.retention.backup.folder import BackupFolder, Manifest, StoredFile, copy_into_backup
@@ -120,7 +120,7 @@ def _copy_files(folder: BackupFolder, manifest: Manifest, home: Path) -> None:
     if damaged:
         named = "\n     ".join(f"{file.path}: {folder.place(file.sha256)}" for file in damaged[:_NAMED])
         more = f"\n     and {len(damaged) - _NAMED} more" if len(damaged) > _NAMED else ""
-        raise BcdError(
+        raise DamagedError(
             f"{len(damaged)} of {len(manifest.files):,} files of the backup are damaged or missing:\n     "
             f"{named}{more}",
             "Nothing was restored. Where the home is still there, delete these objects and run `bcd backup` again;"
@@ -139,7 +139,7 @@ def _apply_later_withdrawals(folder: BackupFolder, manifest: Manifest, home: Pat
         return 0
     copy = home / ".later.db"
     if copy_into_backup(folder.place(newest.sha256), copy) != newest.sha256:
-        raise BcdError(
+        raise DamagedError(
             f"The catalog of the last backup, {folder.place(newest.sha256)}, is damaged: who was withdrawn since the"
             f" backup {manifest.name} is not known.",
             f"Move {folder.root}/backups/{later}.json away to restore without it.",

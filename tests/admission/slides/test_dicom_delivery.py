@@ -140,7 +140,7 @@ def test_the_folders_that_an_export_counts_are_no_patients(
 ) -> None:
     """Regression: two series of a patient were two patients, who might come into two splits."""
     as_dicom(_tissue(1, 1), spacing=0.5, folder=f"d/8867/{folder}")
-    with pytest.raises(BcdError, match=f'the folder "{folder}" .* names no patient.*slides.csv'):
+    with pytest.raises(BcdError, match=rf'"{folder}".*slides\.csv'):
         admit(store, tmp_path / "d", EAST)
     (tmp_path / "d/slides.csv").write_text(f"file,patient,slide\n{folder},8867,1\n")
     admit(store, tmp_path / "d", EAST)
@@ -152,7 +152,7 @@ def test_a_look_at_a_series_of_any_name_calls_its_patient_after_the_folder(
     as_dicom, tmp_path: Path, handed_over: str
 ) -> None:
     as_dicom(_tissue(1, 2), spacing=0.5, folder="d/My Export_2")
-    with pytest.raises(BcdError, match="does not fit"), look_at(tmp_path / handed_over, EAST):
+    with pytest.raises(BcdError, match='"My Export_2"'), look_at(tmp_path / handed_over, EAST):
         pass
     with look_at(tmp_path / handed_over, EAST, any_name=True) as seen:
         assert set(seen.patches["patient"]) == {"My-Export-2"}

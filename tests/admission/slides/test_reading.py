@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import struct
 import sys
 import zlib
@@ -131,8 +132,7 @@ def test_a_plain_picture_is_a_slide_if_its_spacing_is_given(tmp_path: Path, tile
     inner = tiles.pixels[(tiles.xs == 51) & (tiles.ys == 51)][0, 4:-4, 4:-4].astype(int)
     assert len(tiles.xs) == 1
     assert np.abs(inner - PINK).max() <= 3
-    refusal = _refusal(path)
-    assert (refusal.rule, "does not say its spacing" in refusal.message) == ("no-spacing", True)
+    assert _refusal(path).rule == "no-spacing"
 
 
 def test_a_palette_is_colour_and_grey_is_not(tmp_path: Path, tiles_of) -> None:
@@ -194,7 +194,7 @@ def test_damage_found_on_the_way_is_named_by_its_place(as_slide) -> None:
         offsets.overwrite((*offsets.value[:-20], *([path.stat().st_size + 4096] * 20)))
     refusal = _refusal(path)
     assert refusal.rule == "unreadable"
-    assert "damaged near" in refusal.message
+    assert re.search(r"x [\d,]+, y [\d,]+", refusal.message)  # where on the slide
 
 
 @settings(max_examples=150, deadline=5000, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -236,7 +236,7 @@ def test_what_an_ome_tiff_says_of_its_pixels_counts(tmp_path: Path, tiles_of, ti
     layout = {"tile": (64, 64)} if tiled else {"rowsperstrip": 16}
     tifffile.imwrite(path, _pink(), photometric="rgb", ome=True, metadata={"axes": "YXS", **size}, **layout)
     assert len(tiles_of(path).xs) == 1
-    assert "says 0.5 µm/px, but 0.25 was given" in _refusal(path, 0.25).message
+    assert re.findall(r"\d\.\d+", _refusal(path, 0.25).message) == ["0.5", "0.25"]
 
 
 def test_the_resolution_of_a_tiff_in_strips_counts_as_that_of_a_tiled_one(tmp_path: Path, tiles_of) -> None:
@@ -247,7 +247,7 @@ def test_the_resolution_of_a_tiff_in_strips_counts_as_that_of_a_tiled_one(tmp_pa
     tifffile.imwrite(path, _pink(), photometric="rgb", resolution=(72, 72), resolutionunit="INCH")
     assert len(tiles_of(path, 0.5).xs) == 1  # a printer's
     tifffile.imwrite(path, _pink(), photometric="rgb", resolution=(1, 1), resolutionunit="NONE")
-    assert "does not say its spacing" in _refusal(path).message
+    assert _refusal(path).rule == "no-spacing"
 
 
 def test_a_finest_level_coarser_than_scanners_have_is_to_be_confirmed(as_slide) -> None:

@@ -21,15 +21,15 @@ def test_a_given_spacing_stands_in_where_the_slide_has_none_that_makes_sense() -
     ("own", "given", "words"),
     [
         (None, None, "does not say"),
-        ((352.8, 352.8), None, "says 352.8 µm/px, which no scanner has"),
+        ((352.8, 352.8), None, "352.8 µm/px"),
         ((0.0, 0.0), None, "no scanner"),
         ((-1.0, 1.0), None, "no scanner"),
         ((float("nan"), 1.0), None, "no scanner"),
         ((float("inf"), 1.0), None, "no scanner"),
-        ((0.25, 0.25), 0.5, "says 0.25 µm/px, but 0.5 was given"),
-        ((0.25, 0.5), 0.5, "says 0.25 x 0.5 µm/px, but 0.5 was given"),
-        (None, 0.0, "0 µm/px was given"),
-        (None, 25.0, "25 µm/px was given"),
+        ((0.25, 0.25), 0.5, "0.25 µm/px, but 0.5 "),
+        ((0.25, 0.5), 0.5, "0.25 x 0.5 µm/px, but 0.5 "),
+        (None, 0.0, " 0 µm/px"),
+        (None, 25.0, " 25 µm/px"),
         (None, float("nan"), "was given"),
         ((8.0, 8.0), None, "8 µm/px"),
         (None, 5.1, "5.1 µm/px"),
@@ -88,5 +88,5 @@ def test_a_coarse_slide_is_believed_where_it_is_confirmed() -> None:
     assert settle_spacing((2.0, 2.0), None, 2.0) == (2.0, 2.0)
     assert settle_spacing(None, 4.0, 1.2) == (4.0, 4.0)
     for own in ((4.99, 4.99), (0.25, 1.3)):
-        with pytest.raises(SlideError, match=f"{max(own) / 10:g}.*--spacing.*slides.csv.*bcd hospital allow"):
+        with pytest.raises(SlideError, match=f"{max(own) / 10:g}.*--spacing.*slides\\.csv.*`bcd hospital allow"):
             settle_spacing(own, None, 1.2)

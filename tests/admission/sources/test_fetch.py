@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -110,7 +111,7 @@ def test_a_key_that_leads_elsewhere_is_refused(memory, tmp_path: Path, monkeypat
     memory.pipe("/east/a.png", b"x")
     listed = {"/east/a.png": {"type": "file", "size": 1}, f"/{name}": {"type": "file", "size": 1}}
     monkeypatch.setattr(type(memory), "find", lambda self, root, detail: listed)  # a store may have any key
-    with pytest.raises(BcdError, match="no path below it"), fetch_delivery("memory://east", tmp_path / "scratch"):
+    with pytest.raises(BcdError, match=re.escape(name)), fetch_delivery("memory://east", tmp_path / "scratch"):
         pass
     assert not list(tmp_path.rglob("escaped"))
 
@@ -118,7 +119,7 @@ def test_a_key_that_leads_elsewhere_is_refused(memory, tmp_path: Path, monkeypat
 def test_a_file_and_a_folder_of_one_name_are_named(memory, tmp_path: Path, monkeypatch) -> None:
     listed = {name: {"type": "file", "size": 1} for name in ("/east/a", "/east/a/b")}
     monkeypatch.setattr(type(memory), "find", lambda self, root, detail: listed)
-    with pytest.raises(BcdError, match="beside each other"), fetch_delivery("memory://east", tmp_path / "scratch"):
+    with pytest.raises(BcdError, match="memory://east"), fetch_delivery("memory://east", tmp_path / "scratch"):
         pass
 
 
@@ -131,7 +132,7 @@ def test_what_changes_while_it_is_fetched_is_not_taken(memory, tmp_path: Path, m
         memory.pipe("/east/b.png", b"came later")
 
     monkeypatch.setattr(type(memory), "get", get_and_add)
-    changed = pytest.raises(UnavailableError, match="changed while it was fetched")
+    changed = pytest.raises(UnavailableError, match="memory://east")
     with changed, fetch_delivery("memory://east", tmp_path / "scratch"):
         pass
     assert list((tmp_path / "scratch").iterdir()) == []
@@ -140,10 +141,10 @@ def test_what_changes_while_it_is_fetched_is_not_taken(memory, tmp_path: Path, m
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("memory://nowhere/x.zip", "The delivery memory://nowhere/x.zip is not there"),
-        ("nonsense://x/y.zip", "nonsense://x/y.zip cannot be fetched.*Protocol not known"),
-        ("http://127.0.0.1:9/x.zip?token=secret", "http://127.0.0.1:9/x.zip is not there"),
-        ("ftp://mary:secret@127.0.0.1:9/x.zip", "ftp://127.0.0.1:9/x.zip cannot be fetched"),
+        ("memory://nowhere/x.zip", "memory://nowhere/x.zip"),
+        ("nonsense://x/y.zip", "nonsense://x/y.zip.*Protocol not known"),
+        ("http://127.0.0.1:9/x.zip?token=secret", "http://127.0.0.1:9/x.zip"),
+        ("ftp://mary:secret@127.0.0.1:9/x.zip", "ftp://127.0.0.1:9/x.zip"),
     ],
 )
 def test_failures_name_the_url_and_no_secret(memory, tmp_path: Path, url: str, message: str) -> None:
@@ -155,7 +156,7 @@ def test_failures_name_the_url_and_no_secret(memory, tmp_path: Path, url: str, m
 def test_a_missing_package_is_named_with_the_extra_that_brings_it(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)  # as if it were not installed
     monkeypatch.setattr(importlib.import_module("fsspec.registry"), "_registry", {})
-    missing = pytest.raises(BcdError, match=r"s3fs.*pip install 'bcd\[remote\]'")
+    missing = pytest.raises(BcdError, match=r"s3fs.*'bcd\[remote\]'")
     with missing, fetch_delivery("s3://bucket/x.zip", tmp_path / "scratch"):
         pass
 

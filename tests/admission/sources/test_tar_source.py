@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
+import re
 import tarfile
 import tracemalloc
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from delivering import refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bcd.admission.rules import DeliveryError
 from bcd.admission.sources import tars
 from bcd.admission.sources.open import is_whole_archive, list_delivered_names, open_source
 from bcd.admission.sources.source import UnreadableFileError
@@ -105,21 +109,21 @@ def test_a_cut_tar_is_refused_as_a_whole(tmp_path: Path, mode: str, lost: int) -
     assert is_whole_archive(path)
     os.truncate(path, path.stat().st_size - lost)
     assert not is_whole_archive(path)
-    with pytest.raises(BcdError, match="damaged or not whole"), open_source(path, tmp_path):
+    with refused("unreadable"), open_source(path, tmp_path):
         pass
 
 
 def test_a_tar_that_ends_between_two_members_is_not_whole(tmp_path: Path) -> None:
     path = _write(tmp_path / "x.tar", {"a": b"x" * 512, "b": b"x" * 512})
     path.write_bytes(path.read_bytes()[: 512 + 1024])  # the folder and a
-    with pytest.raises(BcdError, match="its end is missing"), open_source(path, tmp_path):
+    with refused("unreadable"), open_source(path, tmp_path):
         pass
 
 
 def test_what_follows_the_end_is_not_lost_in_silence(tmp_path: Path) -> None:
     path = _write(tmp_path / "x.tar", {"a": b"x"})
     path.write_bytes(path.read_bytes() * 2)
-    with pytest.raises(BcdError, match="another tar follows"), open_source(path, tmp_path):
+    with refused("unreadable"), open_source(path, tmp_path):
         pass
 
 
@@ -128,7 +132,7 @@ def test_damaged_compressed_data_are_noticed(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[-5] ^= 0xFF  # of the check sum: another byte may happen to make it no archive at all
     path.write_bytes(data)
-    with pytest.raises(BcdError, match="damaged or not whole"), open_source(path, tmp_path):
+    with refused("unreadable"), open_source(path, tmp_path):
         pass
 
 
@@ -136,7 +140,7 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     path = _write(tmp_path / "x.tgz", {"a": bytes(20 << 20)}, "w:gz")
     monkeypatch.setattr(tars, "HARMLESS_TAR", 10 << 20)
     for look in (lambda: list(list_delivered_names(path)), lambda: open_source(path, tmp_path).__enter__()):
-        with pytest.raises(BcdError, match="more than 200 times its size"):
+        with refused("bomb"):
             look()
 
 
@@ -144,7 +148,7 @@ def test_a_disk_without_room_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
     path = _write(tmp_path / "x.tgz", FILES, "w:gz")
     monkeypatch.setattr(tars.shutil, "disk_usage", lambda place: type("Usage", (), {"free": 1000})())  # type: ignore[attr-defined]
     with (
-        pytest.raises(UnavailableError, match=r"cannot be unpacked in .*No space left.* Make room"),
+        pytest.raises(UnavailableError, match=re.escape(f"{tmp_path}: {os.strerror(errno.ENOSPC)}")),
         open_source(path, tmp_path),
     ):
         pass
@@ -163,7 +167,7 @@ def test_an_absurdly_long_header_is_not_read_into_memory(tmp_path: Path) -> None
         _add(archive, "././@LongLink", bytes(50 << 20), tarfile.GNUTYPE_LONGNAME)
         _add(archive, "a", b"x")
     tracemalloc.start()
-    with pytest.raises(BcdError, match="a header of 52,4"), open_source(tmp_path / "x.tgz", tmp_path):
+    with pytest.raises(DeliveryError, match="52,428,80"), open_source(tmp_path / "x.tgz", tmp_path):
         pass
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -181,26 +185,20 @@ def test_277524_members_take_little_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "data",
+    ("data", "rule"),
     [
-        b"",
-        b"x",
-        b"\x1f\x8b\x08",
-        gzip.compress(b"no tar", mtime=0),
-        bytes(10_240),
-        b"7z\xbc\xaf\x27\x1c" + bytes(600),
-        b"PK\3\4",
+        (b"", "empty"),
+        (b"x", "no-delivery"),
+        (b"\x1f\x8b\x08", "container"),
+        (gzip.compress(b"no tar", mtime=0), "container"),
+        (bytes(10_240), "no-delivery"),
+        (b"7z\xbc\xaf\x27\x1c" + bytes(600), "container"),
+        (b"PK\3\4", "unreadable"),
     ],
 )
-def test_what_is_no_delivery_is_named(tmp_path: Path, data: bytes) -> None:
+def test_what_is_no_delivery_is_refused_by_its_rule(tmp_path: Path, data: bytes, rule: str) -> None:
     (tmp_path / "x").write_bytes(data)
-    with (
-        pytest.raises(
-            BcdError,
-            match=r"neither a folder nor a whole zip|no whole zip|has no bytes|holds no tar|a 7z archive",
-        ),
-        open_source(tmp_path / "x", tmp_path),
-    ):
+    with refused(rule), open_source(tmp_path / "x", tmp_path):
         pass
 
 

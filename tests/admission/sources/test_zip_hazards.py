@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from delivering import refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -79,7 +80,7 @@ def test_damaged_data_are_told(two: Path, read_all) -> None:
     two.write_bytes(data)
     found = read_all(two)
     assert found["good"] == NOISE
-    assert "compressed data are damaged" in str(found["bad"])
+    assert str(found["bad"]).startswith("unreadable: ")
 
 
 def test_members_that_share_bytes_are_a_bomb(tmp_path: Path, hazards_of) -> None:
@@ -159,26 +160,26 @@ def test_a_damaged_list_refuses_the_whole_zip(two: Path) -> None:
     data = bytearray(two.read_bytes())
     data[data.index(b"PK\1\2") + 28] += 1  # a name is longer than it is
     two.write_bytes(data)
-    with pytest.raises(BcdError, match=r"list of members of .* is damaged"):
+    with refused("unreadable"):
         ZipSource(two)
 
 
 def test_a_zip_without_its_end_refuses_the_whole_zip(two: Path) -> None:
     two.write_bytes(two.read_bytes()[:-30])
-    with pytest.raises(BcdError, match="no whole zip"):
+    with refused("unreadable"):
         ZipSource(two)
 
 
 def test_two_zips_in_one_file_are_not_taken_for_the_second(two: Path) -> None:
     two.write_bytes(two.read_bytes() * 2)
-    with pytest.raises(BcdError, match="several zips in one"):
+    with refused("unreadable"):
         ZipSource(two)
 
 
 def test_a_zip_of_absurdly_many_members_is_refused(two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert source_module.MAX_MEMBERS == 5_000_000
     monkeypatch.setattr(zip_listing, "MAX_MEMBERS", 1)
-    with pytest.raises(BcdError, match="more than 1 members"):
+    with refused("too-many"):
         ZipSource(two)
 
 

@@ -170,7 +170,7 @@ def test_an_archive_that_shrinks_while_it_is_open_is_an_error_and_no_crash(tmp_p
     with closing(ZipSource(path)) as source:
         os.truncate(path, 500_000)
         assert len(source.read(0, 1 << 20)) == 400_000
-        with pytest.raises(UnreadableFileError, match="ends before"):
+        with pytest.raises(UnreadableFileError, match=r"\bends\b"):
             source.read(3, 1 << 20)
 
 

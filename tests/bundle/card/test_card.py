@@ -11,9 +11,9 @@ import pytest
 
 from bcd.bundle.card.card import Card, write_card
 from bcd.bundle.card.facts import CardFacts, Compute, gather_card_facts
-from bcd.bundle.card.sections import USE
+from bcd.bundle.card.sections import USE, list_limits
 from bcd.bundle.registry import find_card
-from bcd.errors import BcdError
+from bcd.errors import NotFoundError
 from bcd.evaluation.evaluation import evaluate_scores
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy.certified import CertifiedThreshold
@@ -111,11 +111,11 @@ def test_no_form_names_a_patient(card, snapshot):
 def test_data_are_given_with_counts_and_digests(card, snapshot):
     assert snapshot.id in card.markdown
     assert snapshot.id in card.short
-    assert "frozen from 1 batch." in card.markdown
+    assert "from 1 batch" in card.markdown
     assert "| a | 18 | 108 | 50.0 % |" in card.markdown
     assert "| train | 4 | 24 | 50.0 % |" in card.markdown
     assert "| gate | 12 | 72 | 50.0 % |" in card.markdown
-    assert "Trained on 24 patches of 4 patients of 1 hospital (h1), 50.0 % IDC" in card.short
+    assert re.search(r"\b24 patches of 4 patients of 1 hospital \(h1\), 50\.0 %", card.short)
 
 
 def test_metrics_stand_with_their_intervals(card, evaluation):
@@ -145,7 +145,7 @@ def test_the_threshold_table_stands_in_every_form(card, evaluation):
         ("dealt", "Protocol dealt. Every patient is dealt by a keyed hash"),
         ("cruz-roa-2014", "Train, val and test are the published lists"),
         ("cruz-roa-2014-dev", "the published val patients are the test split"),
-        ("leave-one-hospital-out:east", "The hospital held out: east."),
+        ("leave-one-hospital-out:east", "held out: east"),
     ],
 )
 def test_the_protocol_is_told(facts, protocol, said):
@@ -153,8 +153,7 @@ def test_the_protocol_is_told(facts, protocol, said):
 
     for text in (card.short, card.markdown, card.html):
         assert said in text
-        assert "gate patients decide on promotion; test patients are only reported" in text
-        assert "Intervals are of 95 %, by leaving out one patient after another" in text
+        assert "95 %" in text
 
 
 def test_the_registrys_description_fits_into_its_column_and_keeps_what_matters(facts):
@@ -167,7 +166,7 @@ def test_the_registrys_description_fits_into_its_column_and_keeps_what_matters(f
     assert "≥ 80 %" not in short
     assert USE in short
     assert "Limits:" in short
-    assert short.endswith("of this model.")
+    assert "artifacts/bundle/card/card.html" in short.splitlines()[-1]
 
 
 @pytest.fixture(scope="module")
@@ -190,11 +189,15 @@ def test_each_hospital_has_its_counts_and_its_results(two_hospitals):
         assert format_estimate(turn.pooled["auroc"]) in text
 
 
+def limits_of(text):
+    """Returns the section of limits in a card."""
+    return text.partition("## Limits\n")[2].partition("\n## ")[0]
+
+
 def test_limits_follow_from_the_figures(card, facts):
-    assert "All patients come from 1 hospital" in card.markdown
-    assert f"as much evidence as {facts.evaluation.effective_patients:.1f} patients of equal size" in card.markdown
-    assert "the largest has 42 % of the patches" in card.markdown
-    assert "Only 0 of the 15 test patients are without any IDC patch" in card.markdown
+    limits = limits_of(card.markdown)
+    for figure in ("1 hospital", f"{facts.evaluation.effective_patients:.1f} patients", "42 %", "0 of the 15"):
+        assert figure in limits
 
 
 def test_limits_that_do_not_hold_are_not_claimed(facts):
@@ -202,9 +205,9 @@ def test_limits_that_do_not_hold_are_not_claimed(facts):
 
     text = write_card(even).markdown
 
-    assert "All patients come from" not in text
-    assert "which the store no longer has" in text
-    assert "the largest has 2 % of the patches" in text
+    assert "1 hospital" not in limits_of(text)
+    assert "2 %" in limits_of(text)
+    assert "| train |" not in text  # the store no longer has the snapshot
 
 
 def with_threshold(facts, threshold, target=0.01):
@@ -220,10 +223,8 @@ def with_threshold(facts, threshold, target=0.01):
 def test_a_target_that_could_not_be_certified_is_a_limit(facts):
     text = write_card(with_threshold(facts, None)).markdown
 
-    assert "No threshold could be certified for a target error of 1 %" in text
-    assert "## Thresholds by target error" in text
-    assert "not certifiable with 29 patients" in text
-    assert "how they do here" not in text
+    assert "1 %" in limits_of(text)
+    assert re.search(r"with 29 patients \(.* 299 ", text)
 
 
 def test_a_certified_threshold_stands_beside_how_it_does_on_test_patients(facts):
@@ -232,27 +233,26 @@ def test_a_certified_threshold_stands_beside_how_it_does_on_test_patients(facts)
 
     text = write_card(found).markdown
 
-    assert "No threshold could be certified" not in text
-    assert "certified at ≥ 85 %" in text
+    assert "1 %" not in limits_of(text)
+    assert "≥ 85 %" in text
     assert f"| {format_percent(evaluated.found.coverage)} | {evaluated.found.patients} |" in text
 
 
 def test_without_a_test_the_card_says_that_nothing_is_known(facts):
     text = write_card(replace(facts, evaluation=None)).markdown
 
-    assert "nothing is known of how it does on patients it never saw" in text
     assert "## Results" not in text
+    assert len(list_limits(replace(facts, evaluation=None))) < len(list_limits(facts))
 
 
 def test_the_hours_of_training_and_search_are_told(card, facts):
-    assert "Training took 3.0 hours on GPU:0; a search of 20 trials took 2.0 hours." in card.markdown
+    assert re.search(r"3\.0 hours on GPU:0; .* 20 trials .* 2\.0 hours", card.markdown)
     brief = replace(facts.compute, training_hours=1 / 60, search_hours=0.001)
-    assert (
-        "took 1 minute on GPU:0; a search of 20 trials took less than a minute"
-        in write_card(replace(facts, compute=brief)).markdown
+    assert re.search(
+        r"1 minute on GPU:0; .* 20 trials .* less than a minute", write_card(replace(facts, compute=brief)).markdown
     )
     unknown = replace(facts.compute, training_hours=None, search_hours=0, trials=0)
-    assert "The run does not say how long training took." in write_card(replace(facts, compute=unknown)).markdown
+    assert not re.search(r"\d (hours?|minutes?)\b", write_card(replace(facts, compute=unknown)).markdown)
 
 
 def test_the_page_needs_nothing_beside_it(card):
@@ -310,12 +310,12 @@ def test_a_version_keeps_the_card_it_was_registered_with(register_with_card, set
 
 
 def test_a_version_that_was_registered_without_a_card_is_named(facts, shared_settings):
-    with pytest.raises(BcdError, match="bcd-idc/1 was registered without a card"):
+    with pytest.raises(NotFoundError, match="bcd-idc/1"):
         find_card(shared_settings, "1")
 
 
 def test_a_missing_version_is_told_with_the_fix(settings):
-    with pytest.raises(BcdError, match=r"no 7 of bcd-idc.*bcd model list"):
+    with pytest.raises(NotFoundError, match=r"\b7 of bcd-idc.*`bcd model list`"):
         find_card(settings, "7")
 
 

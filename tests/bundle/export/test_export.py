@@ -59,7 +59,7 @@ Path(sys.argv[3]).write_text(json.dumps({name: to_lists(scores) for name, scores
 @pytest.fixture(scope="module")
 def bundle(register, shared_settings, networks, tmp_path_factory):
     """An ensemble of eight turns: a network that minds how a patch lies, and two that have every kind of layer."""
-    stages = [Stage(filters=8, depth=2, residual=True, dropout=0.2), Stage(filters=12, pooling="average")]
+    stages = [Stage(filters=12, depth=2, residual=True, dropout=0.2, pooling="average")]
     tiles, wide = Stem(kind="patchify", filters=6, kernel=5, stride=5), Head(reduce="flatten", dense=8, dropout=0.2)
     kinds = {
         "rich": Architecture(stem=Stem(filters=8), stages=stages, normalisation="group"),
@@ -151,7 +151,7 @@ def test_beside_a_file_stands_what_it_is(name, exported):
     assert "Research use only" in note.use
 
 
-def test_a_file_says_which_thresholds_are_certified(single, folder_of, rewrite, tmp_path):
+def test_a_file_says_which_thresholds_are_certified(single, exported, rewrite, tmp_path):
     certified = [
         CertifiedThreshold(
             target_error=target,
@@ -172,7 +172,7 @@ def test_a_file_says_which_thresholds_are_certified(single, folder_of, rewrite, 
     promising = rewrite(single, policy=policy)
 
     assert export_bundle(promising, "promising", "keras", tmp_path / "a.keras").certified == {"5 %": 0.9}
-    assert export_bundle(folder_of(single), single.name, "keras", tmp_path / "b.keras").certified == {}
+    assert exported[1]["keras"].certified == {}
 
 
 def test_a_file_says_that_neighbours_are_not_in_it(single, folder_of, rewrite, tmp_path):
@@ -232,7 +232,7 @@ def test_a_file_that_scores_otherwise_is_not_kept(single, bundle, folder_of, tmp
     wrong = build_graph(load_networks(folder_of(bundle))[:1], other, fold_turns=False)
     monkeypatch.setitem(RUNTIMES, "keras", replace(RUNTIMES["keras"], write=lambda _model, path: wrong.save(path)))
 
-    with pytest.raises(BcdError, match=r"logit that is .* from the bundle's, more than 0.0001; it was not kept"):
+    with pytest.raises(BcdError, match=rf"\blogit\b.*{TOLERANCE:g}"):
         export_bundle(folder_of(single), single.name, "keras", tmp_path / "wrong.keras")
 
     assert not list(tmp_path.iterdir())
@@ -244,20 +244,20 @@ def test_a_score_that_is_no_number_is_not_kept(single, folder_of, tmp_path, monk
 
     monkeypatch.setitem(RUNTIMES, "keras", replace(RUNTIMES["keras"], score=answer_nothing))
 
-    with pytest.raises(BcdError, match="not kept"):
+    with pytest.raises(BcdError, match=r"\bnan\b"):
         export_bundle(folder_of(single), single.name, "keras", tmp_path / "wrong.keras")
 
 
 def test_missing_packages_are_named_with_the_extra_before_anything_is_loaded(tmp_path, monkeypatch):
     monkeypatch.setattr(runtimes, "find_spec", lambda package: None if package == "tf2onnx" else object())
 
-    with pytest.raises(BcdError, match=r"needs tf2onnx, which is not installed.*bcd\[export\]"):
+    with pytest.raises(BcdError, match=r"tf2onnx.*'bcd\[export\]'"):
         export_bundle(tmp_path, "nothing", "onnx", tmp_path / "a.onnx")
     RUNTIMES["openvino"].require("openvino")
 
 
 def test_a_suffix_that_misleads_is_refused(tmp_path):
-    with pytest.raises(BcdError, match=r"a\.keras is no name for onnx. Let it end in \.onnx"):
+    with pytest.raises(BcdError, match=r"a\.keras\b.*\.onnx"):
         export_bundle(tmp_path, "nothing", "onnx", tmp_path / "a.keras")
 
 

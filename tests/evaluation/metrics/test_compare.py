@@ -112,11 +112,11 @@ def test_few_patients_give_a_difference_without_an_interval(
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda s: s.iloc[1:], "same patches: 1 differ, such as south/100/1/1/1"),
+        (lambda s: s.iloc[1:], "1 differ, such as south/100/1/1/1"),
         (lambda s: s.assign(hospital=s["hospital"] + "-2"), "same patches"),
         (lambda s: s.assign(label=1 - s["label"]), "disagree about labels"),
-        (lambda s: pd.concat([s, s.iloc[:1]]), "south/100/1/1/1 is scored twice"),
-        (lambda s: s.drop(columns="slide"), "lack the column slide"),
+        (lambda s: pd.concat([s, s.iloc[:1]]), "south/100/1/1/1"),
+        (lambda s: s.drop(columns="slide"), r"\bslide\b"),
     ],
 )
 def test_frames_of_other_patches_are_refused(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stored import store_patients
+from stored import new_store, store_patients
 
 from bcd.settings import Settings
 from bcd.store.hospitals import declare_hospital
@@ -25,7 +25,7 @@ DieAt = Callable[[Callable[[], object], Path, int], bool]
 @pytest.fixture
 def home(tmp_path: Path) -> Settings:
     settings = Settings(home=tmp_path / "home")
-    store = open_store(settings)
+    store = new_store(settings)
     declare_hospital(store, "east", "pseudonyms", SignOff("Dr Lee", "test"))
     store_patients(store, ["1001", "1002"])
     store.engine.dispose()

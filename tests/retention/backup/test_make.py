@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import sqlite3
 import stat
 import threading
@@ -203,7 +205,7 @@ def test_a_full_disk_is_told_and_the_next_goes_on(
 
     with monkeypatch.context() as patch:
         patch.setattr("bcd.retention.backup.folder.keep_file", fail)
-        with pytest.raises(UnavailableError, match="No space left"):
+        with pytest.raises(UnavailableError, check=lambda error: error.__cause__.errno == errno.ENOSPC):
             make_backup(store, to)
     assert BackupFolder(to).names() == []
     assert make_backup(store, to).new_files == 6 - 1
@@ -304,10 +306,10 @@ def test_the_key_is_never_put_beside_the_data_nor_over_another_key(
     raw_home: Settings, store: Store, to: Path, tmp_path: Path
 ) -> None:
     for beside in (to, to / "keys", raw_home.home / "keys", tmp_path):
-        with pytest.raises(BcdError, match="identifiers of patients"):
+        with pytest.raises(BcdError, match=re.escape(str(beside))):
             made(store, to, beside)
     write(tmp_path / "apart" / "pseudonyms.key", "another")
-    with pytest.raises(BcdError, match="another key"):
+    with pytest.raises(BcdError, match=r"apart/pseudonyms\.key"):
         made(store, to, tmp_path / "apart")
     assert (tmp_path / "apart" / "pseudonyms.key").read_text() == "another"
     assert BackupFolder(to).names() == []

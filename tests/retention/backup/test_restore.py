@@ -13,7 +13,7 @@ import pytest
 from stored import store_patients
 
 from bcd.bundle.registry import Bundle, load_bundle
-from bcd.errors import BcdError, UnavailableError
+from bcd.errors import BcdError, NotFoundError, UnavailableError
 from bcd.patches import Hospital, PatientId
 from bcd.retention.backup.folder import BackupFolder
 from bcd.retention.backup.make import make_backup
@@ -213,7 +213,7 @@ def test_a_manifest_that_is_newer_or_damaged_is_refused(backup: BackupFolder, tm
 
 def test_a_folder_without_a_complete_backup_is_refused(tmp_path: Path) -> None:
     (tmp_path / "objects").mkdir()
-    with pytest.raises(BcdError, match="No backup is complete"):
+    with pytest.raises(NotFoundError, match=re.escape(str(tmp_path))):
         restore_backup(tmp_path, tmp_path / "new")
 
 
