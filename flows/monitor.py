@@ -16,6 +16,7 @@ from prefect.artifacts import create_table_artifact
 
 from bcd.bundle.watch import catch_up, follow
 from bcd.config import load_configuration
+from bcd.drift.state import UNTRUSTED
 from bcd.drift.trend import HEADER, TrendRow
 from bcd.store.store import open_store
 from flows.reporting import finish_flow, name_flow_run, publish_picture, report_to_prefect, told_to_prefect
@@ -37,7 +38,7 @@ def monitor() -> list[TrendRow]:
     table = [dict(zip(HEADER, row.cells(), strict=True)) for row in rows]
     create_table_artifact(table, key="drift-trend", description="How deliveries compare with the champion's patients")
     publish_picture("drift-plot", picture, "How far the deliveries of each hospital lie off")
-    untrusted = sum(row.level == "not to be trusted" for row in rows)
+    untrusted = sum(row.state.level == UNTRUSTED for row in rows)
     return finish_flow(rows, f"Deliveries compared: {len(rows)}; not to be trusted: {untrusted}.")
 
 

@@ -70,7 +70,7 @@ def follow(store: Store, picture: Path) -> list[TrendRow]:
     draw_trend(rows, name, picture)
     with start_run(store.settings, key=f"monitor/{name}", name=f"monitor {name}", kind="monitor") as run:
         for row in rows:
-            figures = {"shift": row.shift, "p": row.p, "level": float(LEVELS.index(row.level))}
+            figures = {"shift": row.shift, "p": row.state.p, "level": float(LEVELS.index(row.state.level))}
             run.log_metrics({f"{figure}_{row.hospital}": value for figure, value in figures.items()}, step=row.step)
         run.log_text(table_as_run_csv(HEADER, [row.cells() for row in rows]), "drift.csv")
         run.log_file(picture)

@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from bcd.drift.delivery import read_state
-from bcd.drift.measure import PICTURE, SCORE
-from bcd.drift.state import DELIVERY_SHIFT, FINE, NOT_COMPARED, UNTRUSTED, UNUSUAL, Level
+from bcd.drift.measure import PICTURE
+from bcd.drift.state import DELIVERY_SHIFT, FINE, NOT_COMPARED, UNTRUSTED, UNUSUAL, Drift
 from bcd.store.delivery_queries import list_batches
 from bcd.store.drift import list_drift
 
@@ -33,12 +33,7 @@ class TrendRow:
         name: What it is called.
         admitted_at: When it was admitted, in UTC.
         step: Which delivery of its hospital it is, from 1.
-        patients: Patients that were compared.
-        level: What was found.
-        foreign: Whether the hospital is foreign to the bundle; None: not known.
-        p: The corrected p-value; None where nothing was compared.
-        statistic: The statistic of pictures that lies farthest off; empty where nothing was compared.
-        shift: How far, in standard deviations of a patient.
+        state: What was found.
     """
 
     hospital: str
@@ -46,17 +41,18 @@ class TrendRow:
     name: str
     admitted_at: datetime
     step: int
-    patients: int
-    level: Level
-    foreign: bool | None
-    p: float | None
-    statistic: str
-    shift: float | None
+    state: Drift
 
     @property
-    def title(self) -> str:
-        """The level, and that the hospital is foreign to the bundle."""
-        return f"{self.level}, foreign hospital" if self.foreign else self.level
+    def statistic(self) -> str:
+        """The statistic of pictures that lies farthest off; empty where nothing was compared."""
+        shifts = {name: abs(shift) for name, shift in self.state.shifts.items() if name in PICTURE}
+        return max(shifts, key=lambda name: shifts[name], default="")
+
+    @property
+    def shift(self) -> float | None:
+        """How far it lies off, in standard deviations of a patient; None where nothing was compared."""
+        return self.state.shifts.get(self.statistic)
 
     def cells(self) -> tuple[str, ...]:
         """Returns the row of a table under `HEADER`."""
@@ -64,10 +60,10 @@ class TrendRow:
             self.hospital,
             self.name,
             f"{self.admitted_at:%Y-%m-%d}",
-            str(self.patients),
-            self.title,
-            "n/a" if self.p is None else f"{self.p:.3f}",
-            (PICTURE | SCORE).get(self.statistic, "n/a"),
+            str(self.state.patients),
+            self.state.title,
+            "n/a" if self.state.p is None else f"{self.state.p:.3f}",
+            PICTURE.get(self.statistic, "n/a"),
             "n/a" if self.shift is None else f"{self.shift:+.2f}",
         )
 
@@ -80,9 +76,6 @@ def list_trend(store: Store, bundle: str) -> list[TrendRow]:
         if each.id not in records:
             continue
         steps[each.hospital] += 1
-        state = read_state(records[each.id])
-        pictures = {name: shift for name, shift in state.shifts.items() if name in PICTURE}
-        farthest = max(pictures, key=lambda name: abs(pictures[name]), default="")
         rows.append(
             TrendRow(
                 hospital=each.hospital,
@@ -90,12 +83,7 @@ def list_trend(store: Store, bundle: str) -> list[TrendRow]:
                 name=each.name,
                 admitted_at=each.admitted_at,
                 step=steps[each.hospital],
-                patients=state.patients,
-                level=state.level,
-                foreign=state.foreign,
-                p=state.p,
-                statistic=farthest,
-                shift=pictures.get(farthest),
+                state=read_state(records[each.id]),
             )
         )
     return sorted(rows, key=lambda row: (row.hospital, row.step))
@@ -120,7 +108,7 @@ def draw_trend(rows: Sequence[TrendRow], bundle: str, path: Path) -> None:
                 hospital, (mine[-1].step, abs(mine[-1].shift or 0)), xytext=(6, 0), textcoords="offset points"
             )
         for level, (colour, marker) in looks.items():
-            found = [row for row in rows if row.level == level]
+            found = [row for row in rows if row.state.level == level]
             if found:
                 places = [row.step for row in found], [abs(row.shift or 0) for row in found]
                 axes.plot(*places, linestyle="", marker=marker, color=colour, label=level)

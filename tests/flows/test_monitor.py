@@ -109,8 +109,8 @@ def test_a_delivery_not_to_be_trusted_warns_and_the_trend_follows_each_hospital(
         ("public", "before", 1),
         ("public", "pale", 2),
     ]
-    assert [row.level for row in rows][2] == "not to be trusted"
-    assert [row.foreign for row in rows] == [True, False, False]
+    assert rows[2].state.level == "not to be trusted"
+    assert [row.state.foreign for row in rows] == [True, False, False]
     assert "pale" in str(Artifact.get("drift-trend").data)
     assert Artifact.get("drift-plot") is not None
     client = open_client(settings)

@@ -11,6 +11,7 @@ from bcd.store.decisions import (
     list_stored_looks,
     store_decision,
 )
+from bcd.store.drift import DriftRecord, find_drift, list_drift, record_drift
 from bcd.store.ledger import LedgerEntry, find_in_ledger, list_ledger, record_in_ledger
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
@@ -86,3 +87,22 @@ def test_earlier_looks_at_the_same_gate_patients_are_found(store: Store) -> None
     store_decision(store, replace(seen, key="word", kind="forced"))
     store_decision(store, replace(seen, key="again", kind="recheck"))
     assert [look.key for look in list_stored_looks(store, "d")] == ["retrain-1", "again"]
+
+
+def test_of_several_comparisons_of_a_delivery_with_a_bundle_the_latest_counts(store: Store) -> None:
+    def found(delivery: str, bundle: str, level: str, *, foreign: bool | None = False) -> DriftRecord:
+        state = {"reasons": ["r"], "foreign": foreign, "shifts": {"tissue": 0.5}}
+        return DriftRecord(
+            delivery, Hospital("east"), bundle, "admission", level, state, datetime(2026, 1, 2, tzinfo=UTC)
+        )
+
+    first, again = found("d1", "bcd-idc/3", "fine"), found("d1", "bcd-idc/3", "not to be trusted")
+    other, newer = found("d2", "bcd-idc/3", "fine", foreign=True), found("d1", "bcd-idc/4", "unusual")
+    for record in (first, other, again, newer):
+        record_drift(store, record)
+    assert list_drift(store, bundle="bcd-idc/3") == [again, other]
+    assert list_drift(store, delivery="d1") == [again, newer]
+    assert find_drift(store, "d1") == newer
+    assert find_drift(store, "d3") is None
+    assert [again.is_trusted, newer.is_trusted] == [False, True]
+    assert other.title == "fine, foreign hospital"
