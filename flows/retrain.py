@@ -83,8 +83,8 @@ def retrain(
     outcome = read_outcome(settings, retraining)
     page = find_run_page(settings, find_done(settings, retraining)[0] or "")
     link = f"[its run in MLflow]({page})" if page else "Its run in MLflow has a page while `bcd up` runs."
-    publish_markdown("retraining", f"{_tell(outcome)}\n\n{link}", f"Retraining {plan}")
-    return finish_flow(outcome, _tell(outcome))
+    publish_markdown("retraining", f"{_tell_outcome(outcome)}\n\n{link}", f"Retraining {plan}")
+    return finish_flow(outcome, _tell_outcome(outcome))
 
 
 def _tell_outcome(outcome: Outcome) -> str:
