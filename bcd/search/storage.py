@@ -86,6 +86,7 @@ def open_study(settings: Settings, name: str, options: SearchOptions, inputs: di
             pruner=_make_pruner(options),
             load_if_exists=True,
         )
+        study.set_metric_names(["val score", "multiply-adds"] if two else ["val score"])
         if inputs is not None:
             _claim_inputs(study, inputs, options)
     return study
