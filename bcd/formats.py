@@ -33,7 +33,7 @@ def format_count(number: int, noun: str, plural: str = "s") -> str:
 
 def format_estimate(estimate: _Figure) -> str:
     """Formats a metric as `.953 [.921, .974]`; n/a where there is none."""
-    return _with_interval(_decimal, estimate)
+    return _with_interval(_format_decimal, estimate)
 
 
 def format_percent(estimate: _Figure) -> str:
@@ -48,7 +48,7 @@ def format_difference(difference: _Figure) -> str:
 
 def format_signed(value: float) -> str:
     """Formats a figure that may lie on either side of zero, as `+.012` or `−.003`."""  # noqa: RUF002
-    text = _decimal(value)
+    text = _format_decimal(value)
     return text if text.startswith(_MINUS) else f"+{text}"
 
 
@@ -69,6 +69,6 @@ def _with_interval(tell: Callable[[float], str], found: _Figure) -> str:
     return f"{tell(found.value)} [{span}]"
 
 
-def _decimal(value: float) -> str:
+def _format_decimal(value: float) -> str:
     text = f"{abs(value):.3f}".removeprefix("0")
     return f"{_MINUS}{text}" if value < 0 and text != ".000" else text

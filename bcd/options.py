@@ -70,7 +70,7 @@ def find_option_unit(field: FieldInfo) -> str:
 
 def describe_option_limits(field: FieldInfo) -> str:
     """Tells which values an option accepts: its kind and its limits."""
-    return _describe(field.annotation, field.metadata)
+    return _describe_annotation(field.annotation, field.metadata)
 
 
 _KINDS: Mapping[Any, str] = {
@@ -83,7 +83,7 @@ _KINDS: Mapping[Any, str] = {
 }
 
 
-def _describe(annotation: Any, metadata: Sequence[Any]) -> str:
+def _describe_annotation(annotation: Any, metadata: Sequence[Any]) -> str:
     origin, parts = get_origin(annotation), get_args(annotation)
     if annotation in _KINDS:
         return " ".join([_KINDS[annotation], *_describe_limits(metadata)])
@@ -91,11 +91,11 @@ def _describe(annotation: Any, metadata: Sequence[Any]) -> str:
         return f"one of {', '.join(str(part) for part in parts)}" if len(parts) > 1 else f"{parts[0]}"
     if origin is Annotated:
         inner = [each for part in parts[1:] for each in (part.metadata if isinstance(part, FieldInfo) else [part])]
-        return _describe(parts[0], inner)
+        return _describe_annotation(parts[0], inner)
     if origin in {list, dict}:
-        return f"a {'list, each' if origin is list else 'table, each value'} {_describe(parts[-1], [])}"
+        return f"a {'list, each' if origin is list else 'table, each value'} {_describe_annotation(parts[-1], [])}"
     if origin in {Union, UnionType}:
-        return " or ".join(_describe(part, metadata if part is not NoneType else []) for part in parts)
+        return " or ".join(_describe_annotation(part, metadata if part is not NoneType else []) for part in parts)
     return "a table"
 
 

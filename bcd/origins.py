@@ -96,11 +96,11 @@ def find_faults(
     # Text is a number where it comes from a variable. In the file it is not, and `true` is no 1.
     from_file = [each for each in given if each.where.startswith(FILE)]
     for part, strict in ((from_file, True), (given, False)):
-        values = _table(merge_settings(part), table)
-        for loc, fault in _validate(model, values, strict=strict):
+        values = _find_table(merge_settings(part), table)
+        for loc, fault in _validate_model(model, values, strict=strict):
             if loc or not strict:  # what concerns several options needs all of them
                 where = _name_origins(given, table, loc)
-                faults.setdefault(loc, where + _describe(model, table, loc, fault, others or {}))
+                faults.setdefault(loc, where + _describe_fault(model, table, loc, fault, others or {}))
     return list(faults.values())
 
 
@@ -120,14 +120,14 @@ def _read_file(path: Path) -> list[Given]:
     lines = _find_lines(text)
     return [
         Given(value_path, value, f"{FILE}, line {_line_of(lines, value_path)}")
-        for value_path, value in _flatten(tables, ())
+        for value_path, value in _flatten_table(tables, ())
     ]
 
 
-def _flatten(table: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+def _flatten_table(table: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
     for key, value in table.items():
         if isinstance(value, dict) and value:
-            yield from _flatten(value, (*path, key))
+            yield from _flatten_table(value, (*path, key))
         else:
             yield (*path, key), value
 
@@ -137,14 +137,14 @@ def _find_lines(text: str) -> dict[tuple[str, ...], int]:
     table: tuple[str, ...] = ()
     for number, line in enumerate(text.splitlines(), start=1):
         if header := re.match(rf"\s*\[+\s*({_PATH})\s*\]", line):
-            table = _split(header[1])
+            table = _split_path(header[1])
             lines.setdefault(table, number)
         elif key := re.match(rf"\s*({_PATH})\s*=", line):
-            lines.setdefault((*table, *_split(key[1])), number)
+            lines.setdefault((*table, *_split_path(key[1])), number)
     return lines
 
 
-def _split(path: str) -> tuple[str, ...]:
+def _split_path(path: str) -> tuple[str, ...]:
     return tuple(part.strip("\"'") for part in re.findall(_KEY, path))
 
 
@@ -172,13 +172,13 @@ def _read_text(text: str) -> Any:
         return text
 
 
-def _table(merged: Any, path: tuple[str, ...]) -> Any:
+def _find_table(merged: Any, path: tuple[str, ...]) -> Any:
     for name in path:
         merged = merged.get(name, {}) if isinstance(merged, dict) else {}
     return merged if isinstance(merged, dict) else {}
 
 
-def _validate(model: type[BaseModel], values: Any, *, strict: bool) -> list[tuple[tuple[str, ...], Any]]:
+def _validate_model(model: type[BaseModel], values: Any, *, strict: bool) -> list[tuple[tuple[str, ...], Any]]:
     try:
         if strict:  # as JSON, in which a path is text
             model.model_validate_json(json.dumps(values, default=str), strict=True)
@@ -201,7 +201,7 @@ def _name_origins(given: Sequence[Given], table: tuple[str, ...], loc: tuple[str
     return f"{named}: " if named else ""
 
 
-def _describe(
+def _describe_fault(
     model: type[BaseModel], table: tuple[str, ...], loc: tuple[str, ...], fault: Any, others: Mapping[str, str]
 ) -> str:
     message = fault["msg"].removeprefix("Value error, ")

@@ -44,7 +44,7 @@ def runtime_environment(settings: Settings) -> dict[str, str]:
     variables = {key: os.environ.get(key, value) for key, value in _DEFAULTS.items()}
     variables |= _SILENCE
     variables["BCD_HOME"] = str(settings.home)
-    variables |= _credentials(settings)
+    variables |= _list_credentials(settings)
     variables["PREFECT_HOME"] = os.environ.get("PREFECT_HOME", str(settings.prefect))
     for key, url in _running_servers(settings).items():
         variables[key] = os.environ.get(key, url)
@@ -112,7 +112,7 @@ def url_answers(url: str) -> bool:
         return False
 
 
-def _credentials(settings: Settings) -> dict[str, str]:
+def _list_credentials(settings: Settings) -> dict[str, str]:
     """Returns what servers ask for and clients answer; a person's own MLflow server has a password of its own."""
     if not (password := read_password(settings)):
         return {}

@@ -200,7 +200,7 @@ class Settings(BaseModel):
         shared = {name: getattr(self, name) for name in inner_options(model) if name in Settings.model_fields}
         try:
             # Not strict: variables are text.
-            return model.model_validate(_fill({**getattr(self, table), **shared}, asked), strict=False)
+            return model.model_validate(_fill_asked_options({**getattr(self, table), **shared}, asked), strict=False)
         except ValidationError as error:
             given = read_given_settings(self.home)
             if faults := find_faults(model, (table,), given):
@@ -266,7 +266,7 @@ def invalid_configuration(faults: list[str], home: Path) -> BcdError:
     return BcdError("\n     ".join(faults), f"Correct {home / FILE} or the variable; `bcd config show` shows all.")
 
 
-def _fill(configured: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+def _fill_asked_options(configured: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
     """Returns what was asked for, with what it leaves open as configured, in tables within it too."""
     tables = (name for name, value in asked.items() if isinstance(value, dict) and name in configured)
     return configured | asked | {name: {**configured[name], **asked[name]} for name in tables}

@@ -40,7 +40,7 @@ class Configured:
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         shown = handler(schema)
-        _show(shown, load_configuration().options(self.table, TABLES[self.table]), handler)
+        _show_defaults(shown, load_configuration().options(self.table, TABLES[self.table]), handler)
         return shown
 
     def _complete(self, given: Any) -> Any:
@@ -53,13 +53,13 @@ class Configured:
             raise BcdError(error.what, "Correct it in the form and run again.") from error
 
 
-def _show(schema: dict[str, Any], options: Options, handler: GetJsonSchemaHandler) -> None:
+def _show_defaults(schema: dict[str, Any], options: Options, handler: GetJsonSchemaHandler) -> None:
     """Makes what the options say the defaults of a section, and of the sections within it."""
     fields = handler.resolve_ref_schema(schema)["properties"]
     for name, value in options:
         fields[name]["default"] = to_jsonable_python(value)
         if isinstance(value, Options):
-            _show(fields[name], value, handler)
+            _show_defaults(fields[name], value, handler)
 
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True)]

@@ -81,9 +81,9 @@ def ingest(delivery: Text = "", hospital: Text = "", spacing: float | None = Non
                 if not isinstance(error, UnavailableError) or path.exists():  # otherwise another run has taken it
                     faults.append(error)
     if admissions:
-        publish_markdown("admission", _describe(settings, admissions), "What was admitted and refused")
+        publish_markdown("admission", _describe_admissions(settings, admissions), "What was admitted and refused")
     if faults:
-        raise _join(faults, len(admissions))
+        raise _join_faults(faults, len(admissions))
     return finish_flow(admissions, _sum_up(admissions))
 
 
@@ -104,11 +104,11 @@ def admit_delivery_task(path: Path, hospital: Hospital, spacing: float | None = 
             resource={"prefect.resource.id": f"bcd.hospital.{hospital}", "prefect.resource.name": hospital},
             payload={"batch": admission.batch, "patches": admission.admitted, "patients": admission.patients},
         )
-        _watch(settings, admission)
+        _watch_delivery(settings, admission)
     return admission
 
 
-def _watch(settings: Settings, admission: Admission) -> None:
+def _watch_delivery(settings: Settings, admission: Admission) -> None:
     """Compares a new delivery with the champion's patients; what keeps it from that is made up for by `monitor`."""
     try:
         with open_store(settings) as store:
@@ -146,7 +146,7 @@ def _sum_up(admissions: list[Admission]) -> str:
     return f"{named}: {of}, {format_count(refused, 'file')} refused."
 
 
-def _join(faults: list[Exception], admitted: int) -> Exception:
+def _join_faults(faults: list[Exception], admitted: int) -> Exception:
     """Returns the one fault, or what all of them say, after every delivery had its turn."""
     if len(faults) == 1:
         return faults[0]
@@ -161,13 +161,13 @@ def _is(number: int) -> str:
     return "is" if number == 1 else "are"
 
 
-def _describe(settings: Settings, admissions: list[Admission]) -> str:
+def _describe_admissions(settings: Settings, admissions: list[Admission]) -> str:
     lines = [
         "| delivery | hospital | patches | refused | ignored | patients | flags | report |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for each in admissions:
-        refused, flags = _counts(each.refused), _counts(each.flags)
+        refused, flags = _count_by_rule(each.refused), _count_by_rule(each.flags)
         note = " (admitted before)" if each.already else ""
         report = link_report_in_artifact(settings, admission_report_path(settings, each.id))
         counts = f"{each.admitted} | {refused} | {each.ignored} | {each.patients} | {flags}"
@@ -179,7 +179,7 @@ def _describe(settings: Settings, admissions: list[Admission]) -> str:
     return "\n".join(lines)
 
 
-def _counts(counts: dict[str, int]) -> str:
+def _count_by_rule(counts: dict[str, int]) -> str:
     return ", ".join(f"{count} {code}" for code, count in sorted(counts.items())) or "0"
 
 

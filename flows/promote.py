@@ -44,7 +44,7 @@ def promote(plan: Text = "") -> Verdict:
     with report_to_prefect():
         settings, retraining = begin_stage_flow(plan)
         verdict = gate_stage(settings, retraining)
-        _publish("gate", verdict, f"The gate: {verdict.verdict}")
+        _publish_verdict("gate", verdict, f"The gate: {verdict.verdict}")
         tell(
             "bcd.verdict",
             f"bcd.bundle.{verdict.challenger}",
@@ -52,7 +52,7 @@ def promote(plan: Text = "") -> Verdict:
             f" {' '.join(verdict.reasons)}",
         )
         if verdict.awaits_approval:
-            _ask(verdict, f"{retraining.key}/{verdict.challenger}")
+            _ask_for_approval(verdict, f"{retraining.key}/{verdict.challenger}")
         with open_store(settings) as store:
             again = recheck_champion(
                 store,
@@ -61,11 +61,13 @@ def promote(plan: Text = "") -> Verdict:
                 evaluate=retraining.plan.evaluation,
             )
         if again is not None:
-            _publish("champion-again", again, f"Champion {again.challenger} on the patients of now: {again.verdict}")
+            _publish_verdict(
+                "champion-again", again, f"Champion {again.challenger} on the patients of now: {again.verdict}"
+            )
     return verdict
 
 
-def _publish(key: str, verdict: Verdict, description: str) -> None:
+def _publish_verdict(key: str, verdict: Verdict, description: str) -> None:
     publish_markdown(key, verdict.markdown(), description)
     with TemporaryDirectory() as folder:
         picture = draw_gate_checks(verdict, Path(folder) / "gate.png")
@@ -73,7 +75,7 @@ def _publish(key: str, verdict: Verdict, description: str) -> None:
             publish_picture(f"{key}-plot", picture, description)
 
 
-def _ask(verdict: Verdict, key: str) -> None:
+def _ask_for_approval(verdict: Verdict, key: str) -> None:
     """Starts the flow that asks a person, once for each decision."""
     command = f'`bcd model approve {verdict.challenger} --by NAME --reason "…"`'
     try:

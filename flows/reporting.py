@@ -38,11 +38,17 @@ _SECONDS_BETWEEN_UPDATES = 2.0
 
 
 class PrefectSink:
-    """Shows each piece of work as a progress artifact of the flow run."""
+    """Shows each piece of work as a progress artifact of the flow run, and no piece within another."""
+
+    def __init__(self) -> None:
+        self._is_open = False
 
     @contextmanager
     def track(self, description: str, total: float | None) -> Iterator[Advance]:
         """Opens a progress artifact; one without a total is only logged."""
+        if self._is_open:
+            yield lambda _amount: None
+            return
         get_run_logger().info(description)
         if not total:
             yield lambda _amount: None
@@ -57,7 +63,11 @@ class PrefectSink:
                 shown_at = time.monotonic()
                 update_progress_artifact(artifact, progress=min(100.0, 100 * done / total))
 
-        yield advance
+        self._is_open = True
+        try:
+            yield advance
+        finally:
+            self._is_open = False
         update_progress_artifact(artifact, progress=100.0)
 
     def say(self, message: str) -> None:

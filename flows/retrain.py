@@ -11,20 +11,23 @@ if __name__ == "__main__":
 
     begin_flow_alone()
 
-from prefect import flow
+from prefect import flow, get_run_logger
 
 from bcd.config import load_configuration
 from bcd.formats import format_count
 from bcd.progress import say_progress
 from bcd.retraining.due import find_due
+from bcd.retraining.plan import find_done
 from bcd.retraining.stages import Outcome, is_retraining_finished, read_outcome
 from bcd.store.store import open_store
 from bcd.tracking.lookup import MODEL
+from bcd.tracking.view import find_run_page
+from bcd.training.ensemble import describe_ensemble
 from flows.evaluate import evaluate
 from flows.forms import Ensemble, Gate, Search, Splits, Text, Training
 from flows.preprocess import preprocess
 from flows.promote import promote
-from flows.reporting import finish_flow, name_flow_run, report_to_prefect, told_to_prefect
+from flows.reporting import finish_flow, name_flow_run, publish_markdown, report_to_prefect, told_to_prefect
 from flows.search import search as search_flow
 from flows.stages import begin_stage_flow
 from flows.train import train
@@ -64,18 +67,27 @@ def retrain(
         settings, retraining = begin_stage_flow(plan)
         if is_retraining_finished(settings, retraining):
             outcome = read_outcome(settings, retraining)
-            sentence = f"Nothing new: {_tell(outcome)}"
+            sentence = f"Nothing new: {_tell_outcome(outcome)}"
             say_progress(sentence)
             return finish_flow(outcome, sentence)
-    search_flow(plan)
-    train(plan)
-    evaluate(plan)
-    promote(plan)
+    log = get_run_logger()
+    log.info(
+        "Plan %s: snapshot %s under protocol %s.", plan, retraining.snapshot.id[:8], retraining.snapshot.protocol
+    )
+    log.info("Search: %s", search_flow(plan).note)
+    trained = train(plan)
+    log.info("Trained: %s.", describe_ensemble(trained.architecture, trained.options))
+    log.info("Evaluated and registered: %s/%s.", MODEL, evaluate(plan))
+    verdict = promote(plan)
+    log.info("The gate: %s. %s", verdict.verdict, " ".join(verdict.reasons))
     outcome = read_outcome(settings, retraining)
-    return finish_flow(outcome, _tell(outcome))
+    page = find_run_page(settings, find_done(settings, retraining)[0] or "")
+    link = f"[its run in MLflow]({page})" if page else "Its run in MLflow has a page while `bcd up` runs."
+    publish_markdown("retraining", f"{_tell_outcome(outcome)}\n\n{link}", f"Retraining {plan}")
+    return finish_flow(outcome, _tell_outcome(outcome))
 
 
-def _tell(outcome: Outcome) -> str:
+def _tell_outcome(outcome: Outcome) -> str:
     snapshot, verdict = outcome.snapshot, outcome.verdict
     patients = len(snapshot.patches.drop_duplicates(["hospital", "patient"]))
     hospitals = snapshot.patches["hospital"].nunique()

@@ -6,6 +6,8 @@ Examples:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 if __name__ == "__main__":
@@ -20,6 +22,7 @@ from bcd.config import load_configuration
 from bcd.errors import BcdError
 from bcd.formats import format_count
 from bcd.patches import Hospital, PatientId
+from bcd.progress import track_progress
 from bcd.runtime import rotate_logs
 from bcd.scoring.options import ScoreOptions
 from bcd.scoring.result import PatientScore
@@ -58,7 +61,7 @@ def score(
         options: How patients are scored; empty: as bcd.toml says.
     """
     from bcd.bundle.registry import load_bundle
-    from bcd.bundle.watch import watch_scored
+    from bcd.bundle.watch import compare_scored_with_bundle
     from bcd.store.patients import find_hospital
 
     _check_choice(patient, all_that_wait=all_that_wait or (is_scheduled_flow_run() and not patient))
@@ -72,15 +75,24 @@ def score(
         named = PatientId(patient)
         chosen = [(find_hospital(store, named, hospital or None), named)] if patient else []
         bundle = load_bundle(settings)
-        for each_hospital, each_patient in chosen or patients_to_score(store, bundle, options):
-            try:
-                scores.append(score_patient_task(bundle, each_hospital, each_patient, options))
-            except Exception as error:  # noqa: BLE001 - no patient's fault keeps another from being scored
-                get_run_logger().error("%s", error)
-                faults.append(error)
+        chosen = chosen or patients_to_score(store, bundle, options)
+        with nullcontext(_ignore) if patient else track_progress("Scoring patients", total=len(chosen)) as advance:
+            for each_hospital, each_patient in chosen:
+                try:
+                    scores.append(score_patient_task(bundle, each_hospital, each_patient, options))
+                except Exception as error:  # noqa: BLE001 - no patient's fault keeps another from being scored
+                    get_run_logger().error("%s", error)
+                    faults.append(error)
+                advance(1)
+        if patient:
+            _publish_patient(settings, scores)
+        elif scores:
+            publish_markdown("scored", tabulate_scores(settings, scores), "Scored patients. Research use only.")
         if not patient:
             batches = {batch for each in scores for batch in each.batches()}
-            tell_drift(settings, watch_scored(store, bundle.name, bundle.known, batches) if batches else [])
+            tell_drift(
+                settings, compare_scored_with_bundle(store, bundle.name, bundle.known, batches) if batches else []
+            )
         warn_of_patients(scores)
     if faults:
         raise faults[0]
@@ -101,18 +113,34 @@ def _check_choice(patient: str, *, all_that_wait: bool) -> None:
 
 @task(name="score patient", task_run_name="score {hospital} {patient}", cache_policy=NO_CACHE)
 def score_patient_task(bundle: Bundle, hospital: Hospital, patient: PatientId, options: ScoreOptions) -> PatientScore:
-    """Scores one patient and leaves heatmap and figures as artifacts."""
-    settings = load_configuration()
-    with open_store(settings) as store:
-        scored = score_patient(store, bundle, hospital, patient, options)
-    key = f"{hospital}-{patient}"
-    publish_picture(f"heatmap-{key}", scored.heatmap, f"Heatmap of {hospital}/{patient}. Research use only.")
-    publish_markdown(
-        f"report-{key}",
-        describe_score_artifact(settings, scored),
-        f"Report of {hospital}/{patient}. Research use only.",
-    )
-    return scored
+    """Scores one patient."""
+    with open_store(load_configuration()) as store:
+        return score_patient(store, bundle, hospital, patient, options)
+
+
+def _publish_patient(settings: Settings, scores: Sequence[PatientScore]) -> None:
+    for scored in scores:
+        named, key = f"{scored.hospital}/{scored.patient}", f"{scored.hospital}-{scored.patient}"
+        publish_picture(f"heatmap-{key}", scored.heatmap, f"Heatmap of {named}. Research use only.")
+        publish_markdown(
+            f"report-{key}", describe_score_artifact(settings, scored), f"Report of {named}. Research use only."
+        )
+
+
+def tabulate_scores(settings: Settings, scores: Sequence[PatientScore]) -> str:
+    """Returns the table of a night's patients, in which a click opens each report."""
+    rows = []
+    for each in scores:
+        drift = "" if each.drift is None else each.drift.state.title
+        report = link_report_in_artifact(settings, each.report)
+        figures = f"{each.n:,} | {each.coverage:.0%} | {each.tumour_fraction:.3f}"
+        rows.append(f"| {each.hospital}/{each.patient} | {figures} | {drift} | {report} |")
+    header = "| patient | patches | confident | mean probability of IDC | drift | report |"
+    return "\n".join([header, "| --- | ---: | ---: | ---: | --- | --- |", *rows])
+
+
+def _ignore(_amount: float) -> None:
+    """One patient's own progress is shown instead."""
 
 
 def describe_score_artifact(settings: Settings, scored: PatientScore) -> str:

@@ -30,7 +30,7 @@ def tell_drift(settings: Settings, records: Sequence[DriftRecord]) -> None:
         get_run_logger().warning("%s", sentence)
         named = {"delivery": record.delivery, "hospital": record.hospital, "bundle": record.bundle}
         tell("bcd.drift", f"bcd.hospital.{record.hospital}", sentence, level=record.level, **named)
-    _warn("drift", sentences, "Warning: deliveries that are not to be relied on")
+    _warn_of_drift("drift", sentences, "Warning: deliveries that are not to be relied on")
 
 
 def warn_of_patients(scores: Sequence[PatientScore]) -> None:
@@ -41,9 +41,9 @@ def warn_of_patients(scores: Sequence[PatientScore]) -> None:
         if each.drift is not None and each.drift.state.colour == "red"
     ]
     if sentences:
-        _warn("drift-patients", sentences, "Warning: patients whose scores are not to be relied on")
+        _warn_of_drift("drift-patients", sentences, "Warning: patients whose scores are not to be relied on")
 
 
-def _warn(key: str, sentences: Sequence[str], description: str) -> None:
+def _warn_of_drift(key: str, sentences: Sequence[str], description: str) -> None:
     lines = ["**Warning: not to be relied on.**", *(f"- {sentence}" for sentence in sentences)]
     publish_markdown(key, "\n".join(lines), description)

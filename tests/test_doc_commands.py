@@ -125,6 +125,7 @@ MEANS_IN = {
     "hospital declare": {"NAME": "west"},
     "labels import": {"FILE": "labels.csv"},
     "network show": {"NAME": "compact", "FILE": "mine.toml"},
+    "patient complete": {"S": "5"},
     "patient list": {"S": "gate"},
     "train": {"NAME": "compact"},
 }

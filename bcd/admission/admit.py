@@ -106,7 +106,7 @@ def admit(store: Store, path: Path, hospital: Hospital, *, spacing: Microns | No
                 with explain_machine_faults(store.settings):
                     record = refuse_whole(store, path, hospital, naming=naming, error=error)
                 admission = Admission(**vars(record))
-            _conclude(store, path, admission, hides=naming.hides)
+            _report_and_leave_inbox(store, path, admission, hides=naming.hides)
     except BcdError as error:
         raise naming.show_error(error, path) from None
     if admission.reason is not None:
@@ -121,7 +121,7 @@ def _open_naming(store: Store, hospital: Hospital) -> Naming:
         raise UnavailableError(error.what, error.fix) from error
 
 
-def _conclude(store: Store, path: Path, admission: Admission, *, hides: bool) -> None:
+def _report_and_leave_inbox(store: Store, path: Path, admission: Admission, *, hides: bool) -> None:
     """Writes the report, then lets the delivery leave the inbox: killed between the two, it is found there again."""
     failure = None
     try:

@@ -50,47 +50,47 @@ def count_admission_attempt(store: Store, path: Path, hospital: Hospital, *, tit
     known_by = f"{hospital}\0{title}\0{state.st_ino}\0{state.st_mtime_ns}"
     delivery = hashlib.sha256(known_by.encode("utf-8", "surrogatepass")).hexdigest()
     mine = _ATTEMPTS.delivery == delivery
-    ended = retry_while_database_away(lambda: _count(store, mine))
+    ended = retry_while_database_away(lambda: _count_attempts(store, mine))
     if ended >= MOST_ATTEMPTS:
-        retry_while_database_away(lambda: _delete(store, mine))
+        retry_while_database_away(lambda: _delete_attempts(store, mine))
         raise DeliveryError(
             "suspected", f"{title} ended {ended} attempts to admit it: each was killed, or ran out of memory."
         )
     if ended:
         say_progress(f"{ended} of {MOST_ATTEMPTS} attempts to admit {title} were killed, or ran out of memory.")
-    number = retry_while_database_away(lambda: _begin(store, delivery))
+    number = retry_while_database_away(lambda: _enter_attempt(store, delivery))
     try:
         yield
     except BaseException as error:
         is_over = isinstance(error, Exception) and not isinstance(error, UnavailableError)
         if not ran_out_of_memory(error):
-            _forget(store, mine if is_over else _ATTEMPTS.number == number)
+            _forget_attempts(store, mine if is_over else _ATTEMPTS.number == number)
         raise
-    _forget(store, mine)
+    _forget_attempts(store, mine)
 
 
-def _forget(store: Store, which: sa.ColumnElement[bool]) -> None:
+def _forget_attempts(store: Store, which: sa.ColumnElement[bool]) -> None:
     """Forgets attempts, unless the database is what failed: what became of the delivery matters more."""
     try:
-        _delete(store, which)
+        _delete_attempts(store, which)
     except (BcdError, OSError, sa.exc.SQLAlchemyError) as error:
         say_progress(f"An attempt stays counted, because the catalog cannot be written ({type(error).__name__}).")
 
 
-def _count(store: Store, which: sa.ColumnElement[bool]) -> int:
+def _count_attempts(store: Store, which: sa.ColumnElement[bool]) -> int:
     """Returns how many attempts were begun and not forgotten."""
     query = sa.select(sa.func.count()).where(which)
     with store.read() as connection:
         return int(connection.scalar(query) or 0)
 
 
-def _begin(store: Store, delivery: str) -> int:
+def _enter_attempt(store: Store, delivery: str) -> int:
     """Enters an attempt to admit a delivery and returns its number."""
     insert = sa.insert(tables.attempts).values(delivery=delivery, started_at=datetime.now(UTC))
     with store.write() as connection:
         return int(connection.execute(insert.returning(_ATTEMPTS.number)).scalar_one())
 
 
-def _delete(store: Store, which: sa.ColumnElement[bool]) -> None:
+def _delete_attempts(store: Store, which: sa.ColumnElement[bool]) -> None:
     with store.write() as connection:
         connection.execute(sa.delete(tables.attempts).where(which))

@@ -51,16 +51,16 @@ def apply_delivered_labels(
         naming: How its patients are called.
         scratch: Folder for a copy of a table.
     """
-    call = _call(naming, findings.patches)
+    call = _call_delivered_patients(naming, findings.patches)
     is_alone = findings.patches.empty
     for member in members:
         try:
-            with _copy(source, member, findings, scratch) as path:
+            with _copy_label_table(source, member, findings, scratch) as path:
                 if is_alone:
                     findings.refused[member] = Refusal("labels-alone", _ALONE)
                     continue
                 labels = read_label_table(path, hospital, call)
-            _apply(findings, labels, source.names[member], hospital, call)
+            _apply_label_table(findings, labels, source.names[member], hospital, call)
         except BcdError as error:
             findings.refused[member] = Refusal("labels-file", f"{error.what} {error.fix}")
             say_progress(error.what)
@@ -80,7 +80,7 @@ def describe_delivered_labels(store: Store, record: Delivery) -> list[str]:
 
 
 @contextmanager
-def _copy(source: Source, member: int, findings: Findings, scratch: Path) -> Iterator[Path]:
+def _copy_label_table(source: Source, member: int, findings: Findings, scratch: Path) -> Iterator[Path]:
     """Copies a table out of the delivery for the time of the block, and hashes it."""
     if source.size(member) > MAX_BYTES:
         raise BcdError(f"The table has more than {MAX_BYTES >> 20} MiB.", "Hand it over in parts.")
@@ -91,7 +91,7 @@ def _copy(source: Source, member: int, findings: Findings, scratch: Path) -> Ite
         yield path
 
 
-def _apply(findings: Findings, labels: pd.DataFrame, table: str, hospital: Hospital, call: Call) -> None:
+def _apply_label_table(findings: Findings, labels: pd.DataFrame, table: str, hospital: Hospital, call: Call) -> None:
     name = PurePosixPath(table).name
     types = {"patient": "str", "slide": "str", "x": "int64", "y": "int64"}
     patches = findings.patches[CELL[1:]].astype(types).assign(hospital=str(hospital))
@@ -104,10 +104,10 @@ def _apply(findings: Findings, labels: pd.DataFrame, table: str, hospital: Hospi
         say_progress(match.note)
     given = labels.loc[labels["label"].notna(), [*CELL, "label"]].drop_duplicates(CELL)
     said = patches.merge(given, on=CELL, how="left")["label"].fillna(UNLABELLED).to_numpy().astype(np.int8)
-    _label(findings, said, table)
+    _label_findings(findings, said, table)
 
 
-def _call(naming: Naming, patches: pd.DataFrame) -> Call:
+def _call_delivered_patients(naming: Naming, patches: pd.DataFrame) -> Call:
     """Returns how the store will call patients; a table of a raw hospital may call them so already."""
     delivered = set(patches["patient"])
 
@@ -119,7 +119,7 @@ def _call(naming: Naming, patches: pd.DataFrame) -> Call:
     return call
 
 
-def _label(findings: Findings, said: np.ndarray, table: str) -> None:
+def _label_findings(findings: Findings, said: np.ndarray, table: str) -> None:
     old = findings.patches["label"].to_numpy()
     for row in np.flatnonzero((said != UNLABELLED) & (old != UNLABELLED) & (old != said)).tolist():
         refusal = Refusal("folder", f"{table} says label {said[row]}, the name or folder {old[row]}.")

@@ -67,12 +67,12 @@ def cut_slides(
     frames = [findings.patches]
     with track_progress("Cutting slides", total=len(plan.slides)) as advance:
         for planned in plan.slides:
-            for slide, path in _open(source, planned, findings, scratch):
+            for slide, path in _open_planned_slides(source, planned, findings, scratch):
                 try:
                     told = spacing if slide.spacing is None else slide.spacing
-                    cut, frame = _cut(slide, path, spool, told, coarsest)
+                    cut, frame = _cut_one_slide(slide, path, spool, told, coarsest)
                 except SlideError as error:
-                    _refuse(findings, slide, Refusal(error.rule, f"{error}"))
+                    _refuse_slide(findings, slide, Refusal(error.rule, f"{error}"))
                     continue
                 frames += cut
                 findings.frames.append(SlideFrame(slide.patient, slide.slide, frame))
@@ -83,13 +83,13 @@ def cut_slides(
     findings.patches = _in_order(frames)
 
 
-def _cut(
+def _cut_one_slide(
     slide: SlideFile, path: Path, spool: Spool, spacing: Microns | None, coarsest: Microns
 ) -> tuple[list[pd.DataFrame], Frame]:
     """Cuts one slide; returns its rows, and how its pixels and its patches lie to each other."""
     rows = []
     for tiles in tile_slide(path, spacing, coarsest):  # one at least, or it raises
-        rows.append(_rows(slide, tiles, spool))
+        rows.append(_make_slide_rows(slide, tiles, spool))
         frame = tiles.frame
     return rows, frame
 
@@ -111,19 +111,21 @@ def _look_at_misnamed(
         findings.refused[member] = Refusal("name", f"{refusal.message}{said}")
 
 
-def _open(source: Source, planned: SlideFile, findings: Findings, scratch: Path) -> Iterator[tuple[SlideFile, Path]]:
+def _open_planned_slides(
+    source: Source, planned: SlideFile, findings: Findings, scratch: Path
+) -> Iterator[tuple[SlideFile, Path]]:
     """Yields the slides that files are, each with the file to open; it lies on disk until the next is asked for."""
     files = [planned.member, *planned.companions]
     findings.private.update(files)
     try:
         with _on_disk(source, files, scratch) as paths:
             for member, path in zip(files, paths, strict=True):
-                findings.digests[member] = _digest(path)
+                findings.digests[member] = _hash_slide_file(path)
             path_of = dict(zip(files, paths, strict=True))
             for slide in _tell_apart(planned, path_of, findings):
                 yield slide, path_of[slide.member]
     except UnreadableFileError as error:
-        _refuse(findings, planned, Refusal(error.rule, f"Not readable: {error}."))
+        _refuse_slide(findings, planned, Refusal(error.rule, f"Not readable: {error}."))
 
 
 def _tell_apart(planned: SlideFile, path_of: Mapping[int, Path], findings: Findings) -> list[SlideFile]:
@@ -143,22 +145,24 @@ def _tell_apart(planned: SlideFile, path_of: Mapping[int, Path], findings: Findi
     ]
     for place in strays:
         stray = replace(planned, member=members[place], companions=[])
-        _refuse(findings, stray, Refusal("unreadable", "The DICOM file does not say to which series it belongs."))
+        _refuse_slide(
+            findings, stray, Refusal("unreadable", "The DICOM file does not say to which series it belongs.")
+        )
     if len(slides) == 1:
         return [replace(slides[0], slide=planned.slide)]
     if not planned.is_numbered:
         return slides
     message = f"The folder of one slide holds {len(slides)} series, which are so many slides"
     ways = "give each a folder of its own, or name the folder by the patient alone"
-    _refuse(findings, planned, Refusal("name", f"{message}: {ways}."))
+    _refuse_slide(findings, planned, Refusal("name", f"{message}: {ways}."))
     return []
 
 
-def _refuse(findings: Findings, slide: SlideFile, refusal: Refusal) -> None:
+def _refuse_slide(findings: Findings, slide: SlideFile, refusal: Refusal) -> None:
     findings.refused.update(dict.fromkeys([slide.member, *slide.companions], refusal))
 
 
-def _rows(slide: SlideFile, tiles: Tiles, spool: Spool) -> pd.DataFrame:
+def _make_slide_rows(slide: SlideFile, tiles: Tiles, spool: Spool) -> pd.DataFrame:
     import pandas as pd
 
     shown = look_at_pixels(tiles.pixels)
@@ -207,6 +211,6 @@ def _on_disk(source: Source, members: list[int], scratch: Path) -> Iterator[list
         yield paths
 
 
-def _digest(path: Path) -> np.ndarray:
+def _hash_slide_file(path: Path) -> np.ndarray:
     with path.open("rb") as file:
         return np.frombuffer(hashlib.file_digest(file, "sha256").digest(), np.uint8)

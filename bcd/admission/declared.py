@@ -126,8 +126,8 @@ def read_declarations(source: Source, naming: Naming, scratch: Path) -> Declarat
 def _take_table(found: Declarations, member: int, source: Source, naming: Naming, scratch: Path) -> None:
     title = PurePosixPath(source.names[member]).name
     try:
-        rows = dict(_read_rows(_read(source, member, scratch), title))
-        unmatched = _match(found, rows, source.names, source.names[member])
+        rows = dict(_read_rows(_read_slide_table(source, member, scratch), title))
+        unmatched = _match_declared_slides(found, rows, source.names, source.names[member])
     except UnreadableFileError as error:
         found.fault = Refusal(error.rule, f"{title} cannot be read: {error}.")
         found.refused[member] = found.fault
@@ -158,7 +158,7 @@ def _lacks_row(found: Declarations, member: int, name: str) -> bool:
     return member not in found.slides and not is_litter(name) and is_slide(PurePosixPath(name))
 
 
-def _read(source: Source, member: int, scratch: Path) -> pd.DataFrame:
+def _read_slide_table(source: Source, member: int, scratch: Path) -> pd.DataFrame:
     if source.size(member) > MAX_BYTES:
         raise BcdError("The table of slides has more than 1 MiB.", "Hand the slides over in parts.")
     with partial_folder(scratch) as folder:  # what a killed process leaves goes with the next
@@ -206,7 +206,9 @@ def _read_rows(table: pd.DataFrame, title: str) -> Iterator[tuple[int, tuple[str
     yield from rows
 
 
-def _match(found: Declarations, rows: dict[int, tuple[str, Declared]], names: Sequence[str], table: str) -> list[int]:
+def _match_declared_slides(
+    found: Declarations, rows: dict[int, tuple[str, Declared]], names: Sequence[str], table: str
+) -> list[int]:
     """Finds the slide of each row, and returns the lines of those that have none.
 
     Raises:
@@ -219,7 +221,7 @@ def _match(found: Declarations, rows: dict[int, tuple[str, Declared]], names: Se
         if not file:
             found.complete.add(declared.name)
             continue
-        members, is_clear = places.find(_plain(file))
+        members, is_clear = places.find(_fold_member_path(file))
         if not is_clear:
             raise BcdError(f"{file} in line {line} of {title} may be several slides.", "Give its whole path.")
         for member in members:
@@ -242,7 +244,7 @@ class _Places:
     def __init__(self, names: Sequence[str], folder: str) -> None:
         slides = {member: name for member, name in enumerate(names) if _may_be_slide(name)}
         below = {member: name for member, name in slides.items() if name.startswith(f"{folder}/")} if folder else {}
-        self._paths = {member: _plain(name) for member, name in (below or slides).items()}
+        self._paths = {member: _fold_member_path(name) for member, name in (below or slides).items()}
         self._by_title: dict[str, list[int]] = defaultdict(list)  # the last part of a path, which is looked up first
         self._by_folder: dict[str, list[int]] = defaultdict(list)
         for member, path in self._paths.items():
@@ -277,6 +279,6 @@ def _may_be_slide(name: str) -> bool:
     return is_picture and PatchName.parse(path.name) is None and not is_litter(name)
 
 
-def _plain(file: str) -> str:
+def _fold_member_path(file: str) -> str:
     """Returns a path as it is compared: in one case, and with slashes where Windows has another sign."""
     return file.replace("\\", "/").removeprefix("./").strip("/").casefold()

@@ -73,7 +73,7 @@ def refuse_known(store: Store, hospital: Hospital, findings: Findings) -> Doubts
     for some in in_chunks(sorted(patients), 100):
         cells = {(one.patient, one.slide, one.x, one.y): one for one in known_cells(store, hospital, some)}
         if cells:
-            for patch in _patches(standing[standing["patient"].isin(some)]):
+            for patch in _list_patches_alike(standing[standing["patient"].isin(some)]):
                 known = cells.get((patch.patient, patch.slide, patch.x, patch.y))
                 if known is not None:
                     findings.reject(patch.row, _check_cell(patch, known, doubts))
@@ -83,7 +83,7 @@ def refuse_known(store: Store, hospital: Hospital, findings: Findings) -> Doubts
         of_pixels: dict[str, list[KnownPatch]] = {}
         for known in known_pixels(store, part["pixel_sha256"].tolist()):
             of_pixels.setdefault(known.pixel_sha256, []).append(known)
-        for patch in _patches(part[part["pixel_sha256"].isin(list(of_pixels))]):
+        for patch in _list_patches_alike(part[part["pixel_sha256"].isin(list(of_pixels))]):
             refusal = _check_pixels(hospital, patch, of_pixels[patch.pixel_sha256], doubts)
             if refusal is not None:
                 findings.reject(patch.row, refusal)
@@ -92,20 +92,23 @@ def refuse_known(store: Store, hospital: Hospital, findings: Findings) -> Doubts
 
 def _check_cell(patch: Patch, known: KnownPatch, doubts: Doubts) -> Refusal:
     if patch.pixel_sha256 != known.pixel_sha256:
-        return Refusal("duplicate-cell", f"Other pixels lie there already: {_title(known)}.")
+        return Refusal("duplicate-cell", f"Other pixels lie there already: {_title_known_patch(known)}.")
     if patch.label is None or patch.label == known.label:
-        return Refusal("already-admitted", f"Admitted before: {_title(known)}.")
+        return Refusal("already-admitted", f"Admitted before: {_title_known_patch(known)}.")
     if known.label is None and not known.revised:
         doubts.labels.append((known, patch.label))
         return Refusal(
-            "already-admitted", f"Admitted before without a label, which is taken from here: {_title(known)}."
+            "already-admitted",
+            f"Admitted before without a label, which is taken from here: {_title_known_patch(known)}.",
         )
     if known.label is None:
-        return Refusal("already-admitted", f"Admitted before, and its label taken back since: {_title(known)}.")
-    return _doubt(
+        return Refusal(
+            "already-admitted", f"Admitted before, and its label taken back since: {_title_known_patch(known)}."
+        )
+    return _refuse_doubtful(
         doubts,
         [known],
-        Refusal("two-labels", f"Label {patch.label} here, label {known.label} before: {_title(known)}."),
+        Refusal("two-labels", f"Label {patch.label} here, label {known.label} before: {_title_known_patch(known)}."),
     )
 
 
@@ -113,22 +116,24 @@ def _check_pixels(hospital: Hospital, patch: Patch, same: Sequence[KnownPatch], 
     others = [known for known in same if (known.hospital, known.patient) != (hospital, patch.patient)]
     if others:
         who = f"{hospital}/{patch.patient}"
-        return _doubt(
-            doubts, others, Refusal("two-patients", f"The pixels of patient {who} are {_title(others[0])}.")
+        return _refuse_doubtful(
+            doubts,
+            others,
+            Refusal("two-patients", f"The pixels of patient {who} are {_title_known_patch(others[0])}."),
         )
-    others = [known for known in same if _contradict([patch.label, known.label])]
+    others = [known for known in same if _labels_contradict([patch.label, known.label])]
     if others:
-        message = f"Label {patch.label} here, label {others[0].label} of {_title(others[0])}."
-        return _doubt(doubts, others, Refusal("two-labels", message))
+        message = f"Label {patch.label} here, label {others[0].label} of {_title_known_patch(others[0])}."
+        return _refuse_doubtful(doubts, others, Refusal("two-labels", message))
     return None
 
 
-def _doubt(doubts: Doubts, known: Iterable[KnownPatch], refusal: Refusal) -> Refusal:
+def _refuse_doubtful(doubts: Doubts, known: Iterable[KnownPatch], refusal: Refusal) -> Refusal:
     doubts.conflicts.extend((one, refusal) for one in known)
     return refusal
 
 
-def _title(known: KnownPatch) -> str:
+def _title_known_patch(known: KnownPatch) -> str:
     place = f"slide {known.slide}, x {known.x}, y {known.y}"
     return f"patient {known.hospital}/{known.patient}, {place}, in batch {known.batch[:12]}"
 
@@ -140,19 +145,19 @@ def refuse_duplicates(findings: Findings) -> None:
         (["pixel_sha256"], _refuse_two_patients),
         (["pixel_sha256"], _refuse_two_labels),
     ):
-        for group in _groups(findings, columns):
+        for group in _group_alike(findings, columns):
             check(findings, group)
 
 
-def _groups(findings: Findings, columns: Sequence[str]) -> Iterator[list[Patch]]:
+def _group_alike(findings: Findings, columns: Sequence[str]) -> Iterator[list[Patch]]:
     standing = findings.standing()
     alike = standing[standing.duplicated(list(columns), keep=False)].sort_values(list(columns), kind="stable")
     # Not by frames of their own: the public archive holds each of its 277,524 patches twice.
-    for _, group in groupby(_patches(alike), key=attrgetter(*columns)):
+    for _, group in groupby(_list_patches_alike(alike), key=attrgetter(*columns)):
         yield list(group)
 
 
-def _patches(rows: pd.DataFrame) -> Iterator[Patch]:
+def _list_patches_alike(rows: pd.DataFrame) -> Iterator[Patch]:
     columns = ("member", *_CELL, "label", "pixel_sha256")
     for row, member, patient, slide, x, y, label, pixels in zip(
         rows.index.tolist(), *(rows[column].tolist() for column in columns), strict=True
@@ -162,9 +167,9 @@ def _patches(rows: pd.DataFrame) -> Iterator[Patch]:
 
 def _refuse_same_cell(findings: Findings, group: list[Patch]) -> None:
     if len({patch.pixel_sha256 for patch in group}) > 1:
-        _refuse(findings, group, "duplicate-cell", "Other pixels claim the same place")
-    elif _contradict(patch.label for patch in group):
-        _refuse(findings, group, "two-labels", "Has the same pixels and another label")
+        _refuse_contradicting(findings, group, "duplicate-cell", "Other pixels claim the same place")
+    elif _labels_contradict(patch.label for patch in group):
+        _refuse_contradicting(findings, group, "two-labels", "Has the same pixels and another label")
     else:  # copies: the first one that has a label stays
         group.sort(key=lambda patch: (patch.label is None, findings.names[patch.member]))
         for patch in group[1:]:
@@ -173,19 +178,21 @@ def _refuse_same_cell(findings: Findings, group: list[Patch]) -> None:
 
 def _refuse_two_patients(findings: Findings, group: list[Patch]) -> None:
     if len({patch.patient for patch in group}) > 1:
-        _refuse(findings, group, "two-patients", "Has the same pixels under another patient", by=_patient_of)
+        _refuse_contradicting(
+            findings, group, "two-patients", "Has the same pixels under another patient", by=_patient_of
+        )
 
 
 def _refuse_two_labels(findings: Findings, group: list[Patch]) -> None:
-    if _contradict(patch.label for patch in group):
-        _refuse(findings, group, "two-labels", "Has the same pixels and another label")
+    if _labels_contradict(patch.label for patch in group):
+        _refuse_contradicting(findings, group, "two-labels", "Has the same pixels and another label")
 
 
 def _patient_of(patch: Patch) -> str:
     return patch.patient
 
 
-def _refuse(
+def _refuse_contradicting(
     findings: Findings,
     group: Sequence[Patch],
     rule: str,
@@ -200,5 +207,5 @@ def _refuse(
         findings.reject(patch.row, Refusal(rule, f"{reason}{named}: {findings.names[other.member]}."))
 
 
-def _contradict(labels: Iterable[int | None]) -> bool:
+def _labels_contradict(labels: Iterable[int | None]) -> bool:
     return len({label for label in labels if label is not None}) > 1

@@ -100,7 +100,7 @@ class Gallery:
         return Example(
             _patch_uri(open_pixels(self.store.settings, batch)[row]),
             "admitted",
-            _title(name),
+            _title_refused_patch(name),
             f"admitted in batch {batch[:12]}",
         )
 
@@ -118,7 +118,8 @@ class Gallery:
         columns = (index[column].iloc[rows] for column in ("patient", "slide", "x", "y"))
         names = [PatchName(patient, slide, x, y, None) for patient, slide, x, y in zip(*columns, strict=True)]
         return [
-            Example(_patch_uri(pixels[row]), one.patient, _title(one)) for row, one in zip(rows, names, strict=True)
+            Example(_patch_uri(pixels[row]), one.patient, _title_refused_patch(one))
+            for row, one in zip(rows, names, strict=True)
         ]
 
 
@@ -147,7 +148,7 @@ def parse_refused_name(file: RefusedFile) -> PatchName | None:
     return PatchName.parse(file.name.rpartition("/")[2])
 
 
-def _title(name: PatchName) -> str:
+def _title_refused_patch(name: PatchName) -> str:
     return f"patient {name.patient}, slide {name.slide}, x {name.x}, y {name.y}"
 
 

@@ -52,7 +52,7 @@ def make_batch_index(
             "slide": standing["slide"].astype("str").reset_index(drop=True),
             "x": standing["x"].to_numpy().astype(np.int64),
             "y": standing["y"].to_numpy().astype(np.int64),
-            "label": _nullable(standing["label"].to_numpy()),
+            "label": _make_nullable_labels(standing["label"].to_numpy()),
             "sha256": as_hex(findings.digests[standing["member"].to_numpy()]),
             "pixel_sha256": standing["pixel_sha256"].reset_index(drop=True),
             "flags": _name_flags(flags),
@@ -82,18 +82,18 @@ def measure_delivered_stains(standing: pd.DataFrame) -> list[StainRecord]:
 
 def _is_far(standing: pd.DataFrame, known: list[StainRecord], stains: list[StainRecord]) -> NDArray[np.bool_]:
     """Tells which patches are of a slide whose stain is far from those of earlier batches."""
-    far = far_slides(_densities(known), _densities(stains))
+    far = far_slides(_stack_stain_densities(known), _stack_stain_densities(stains))
     names = {(stain.patient, stain.slide) for stain, is_far in zip(stains, far, strict=True) if is_far}
     if not names:
         return np.zeros(len(standing), bool)
     return np.array([cell in names for cell in zip(standing["patient"], standing["slide"], strict=True)])
 
 
-def _densities(stains: list[StainRecord]) -> NDArray[np.float64]:
+def _stack_stain_densities(stains: list[StainRecord]) -> NDArray[np.float64]:
     return np.array([[stain.red, stain.green, stain.blue] for stain in stains]).reshape(-1, 3)
 
 
-def _nullable(labels: NDArray[np.int8]) -> Any:
+def _make_nullable_labels(labels: NDArray[np.int8]) -> Any:
     import pandas as pd
 
     missing = labels == UNLABELLED

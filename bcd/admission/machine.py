@@ -29,7 +29,7 @@ def explain_machine_faults(settings: Settings) -> Iterator[None]:
     try:
         yield
     except (OSError, MemoryError, ImportError, RuntimeError, sa.exc.DBAPIError) as error:
-        told = _tell(settings, error)
+        told = _tell_machine_fault(settings, error)
         if told is None:
             raise
         raise UnavailableError(*told) from error
@@ -45,7 +45,7 @@ def ran_out_of_memory(error: BaseException | None) -> bool:
     )
 
 
-def _tell(settings: Settings, error: Exception) -> tuple[str, str] | None:
+def _tell_machine_fault(settings: Settings, error: Exception) -> tuple[str, str] | None:
     """Returns what is wrong with the machine and what to do; None where the error says nothing of the machine."""
     if ran_out_of_memory(error):
         return (

@@ -292,8 +292,8 @@ class _Columns:
         rows = np.frombuffer(self._rows, np.int32).reshape(-1, 6)
         patients = [self._naming.patient(patient) for patient in self._patients]
         frame = _empty_patches(rows)
-        frame["patient"] = _category(rows[:, 1], patients)
-        frame["slide"] = _category(rows[:, 2], list(self._slides))
+        frame["patient"] = _make_category(rows[:, 1], patients)
+        frame["slide"] = _make_category(rows[:, 2], list(self._slides))
         order = np.lexsort((frame["x"], frame["y"], frame["slide"].cat.codes, frame["patient"].cat.codes))
         return pd.DataFrame(frame.iloc[order].reset_index(drop=True))
 
@@ -303,12 +303,12 @@ def _empty_patches(rows: np.ndarray | None = None) -> pd.DataFrame:
 
     rows = np.empty((0, 6), np.int32) if rows is None else rows
     frame = pd.DataFrame(
-        {"member": rows[:, 0], "patient": _category(rows[:, 1], []), "slide": _category(rows[:, 2], [])}
+        {"member": rows[:, 0], "patient": _make_category(rows[:, 1], []), "slide": _make_category(rows[:, 2], [])}
     )
     return frame.assign(x=rows[:, 3], y=rows[:, 4], label=rows[:, 5].astype(np.int8))
 
 
-def _category(codes: np.ndarray, names: Sequence[str]) -> Any:
+def _make_category(codes: np.ndarray, names: Sequence[str]) -> Any:
     """Names by their code, the categories in the order of text, so that codes sort as names do."""
     import pandas as pd
 

@@ -61,11 +61,11 @@ def keep_refused(
     with whole_folder(folder) as partial:
         for number, (member, (rule, message)) in enumerate(refusals.items(), start=1):
             shown = findings.names[member]
-            name = f"{number:06d}-{_safe(PurePosixPath(shown).name)}"
+            name = f"{number:06d}-{_make_safe_name(PurePosixPath(shown).name)}"
             digest = findings.digests[member].tobytes().hex()
             is_private = member in findings.private or is_slide(PurePosixPath(shown))
             is_kept = rule != "already-admitted" and not is_private and digest not in admitted
-            kept = is_kept and _copy(source, member, partial / name, strip=strip)
+            kept = is_kept and _copy_into_quarantine(source, member, partial / name, strip=strip)
             records.append(RefusedFile(shown, rule, message, digest, name if kept else None))
         _write_list(partial, records)
     return records
@@ -93,7 +93,7 @@ def _admitted_digests(findings: Findings, refusals: Mapping[int, Refusal]) -> se
     return {findings.digests[member].tobytes().hex() for member in members}
 
 
-def _copy(source: Source, member: int, target: Path, *, strip: bool) -> bool:
+def _copy_into_quarantine(source: Source, member: int, target: Path, *, strip: bool) -> bool:
     hazard = source.hazard(member)
     if source.size(member) > MAX_KEPT_BYTES or (hazard is not None and hazard[0] in {"not-a-file", "bomb"}):
         return False
@@ -108,5 +108,5 @@ def _copy(source: Source, member: int, target: Path, *, strip: bool) -> bool:
     return True
 
 
-def _safe(name: str) -> str:
+def _make_safe_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "_", name)[-100:]

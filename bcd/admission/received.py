@@ -70,10 +70,10 @@ def claim_delivery(settings: Settings, path: Path) -> Iterator[None]:
     if settings.inbox not in path.absolute().parents:
         yield
         return
-    found = _look(path)
+    found = _stat_delivery(path)
     bucket = zlib.crc32(os.fsencode(path.absolute())) % _CLAIMS
     with lock_file(settings.home / ".locks" / f".delivery-{bucket}.lock"):
-        if found is None or (now := _look(path)) is None or not os.path.samestat(now, found):
+        if found is None or (now := _stat_delivery(path)) is None or not os.path.samestat(now, found):
             raise UnavailableError(
                 f"{path} is no longer in the inbox: another run has taken it.",
                 "Nothing is to be done: `bcd batch list` shows what became of it.",
@@ -86,7 +86,7 @@ def is_waiting(settings: Settings, path: Path, hospital: Hospital) -> bool:
     return path.absolute().parent == settings.inbox / hospital
 
 
-def _look(path: Path) -> os.stat_result | None:
+def _stat_delivery(path: Path) -> os.stat_result | None:
     try:
         return path.stat()
     except FileNotFoundError:
@@ -130,14 +130,14 @@ def leave_inbox(store: Store, path: Path, record: Delivery, *, hides: bool) -> N
     if store.settings.after_admission == "keep":
         _mark_settled(path, record.id)
     elif store.settings.after_admission == "delete" and retry_while_database_away(lambda: _is_kept(store, record)):
-        _remove(path)
+        _remove_from_inbox(path)
     else:
         if store.settings.after_admission == "delete":
             title = record.name if hides else path.name
             say_progress(
                 f"{title} is moved to received, not deleted: the quarantine has no copy of some refused files."
             )
-        _move(store.settings, path, record)
+        _move_to_received(store.settings, path, record)
 
 
 def _is_kept(store: Store, record: Delivery) -> bool:
@@ -153,7 +153,7 @@ def _is_kept(store: Store, record: Delivery) -> bool:
 
 def _mark_settled(path: Path, identity: str) -> None:
     """Marks a delivery that stays in the inbox as admitted, as it is now."""
-    with whole_file(_mark(path)) as partial:
+    with whole_file(_settled_mark_path(path)) as partial:
         partial.write_text(f"{identity}\n", "utf-8")
 
 
@@ -165,16 +165,16 @@ def is_settled_in_inbox(path: Path, changed: float) -> bool:
         changed: When something in it last changed, in seconds of the epoch.
     """
     try:
-        return _mark(path).stat().st_mtime >= changed
+        return _settled_mark_path(path).stat().st_mtime >= changed
     except FileNotFoundError:
         return False
 
 
-def _mark(path: Path) -> Path:
+def _settled_mark_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.admitted")
 
 
-def _move(settings: Settings, path: Path, record: Delivery) -> None:
+def _move_to_received(settings: Settings, path: Path, record: Delivery) -> None:
     """Moves a delivery to `received/HOSPITAL/`; its hash joins the name where that is taken."""
     folder = settings.received / record.hospital
     folder.mkdir(parents=True, exist_ok=True)
@@ -182,25 +182,25 @@ def _move(settings: Settings, path: Path, record: Delivery) -> None:
     if target.exists():
         target = folder / f"{path.stem}-{record.id[:12]}{path.suffix}"
     if target.is_dir():  # the very same delivery was received twice before
-        _remove(path)
+        _remove_from_inbox(path)
         return
     try:
         path.replace(target)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        _copy(path, target)  # the inbox is on another disk
-        _remove(path)
+        _copy_to_received(path, target)  # the inbox is on another disk
+        _remove_from_inbox(path)
 
 
-def _copy(path: Path, target: Path) -> None:
+def _copy_to_received(path: Path, target: Path) -> None:
     with partial_folder(target.parent) as partial:
         copy = shutil.copytree if path.is_dir() else shutil.copy2
         copy(path, partial / path.name)
         (partial / path.name).replace(target)
 
 
-def _remove(path: Path) -> None:
+def _remove_from_inbox(path: Path) -> None:
     """Removes a delivery at once: half of it, left in the inbox, would be taken for another delivery."""
     with partial_folder(path.parent) as partial:
         path.replace(partial / path.name)

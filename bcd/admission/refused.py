@@ -50,9 +50,11 @@ def refuse_whole(store: Store, path: Path, hospital: Hospital, *, naming: Naming
         Its record, whose `reason` is a sentence.
     """
     name = naming.show_title(path.name)
-    refusal = _refuse(name, path, naming, error)
+    refusal = _refuse_failed_delivery(name, path, naming, error)
     digest = (
-        _digest(path) if refusal.rule not in _EVENTS else hashlib.sha256(str(time.time_ns()).encode()).hexdigest()
+        _hash_refused_file(path)
+        if refusal.rule not in _EVENTS
+        else hashlib.sha256(str(time.time_ns()).encode()).hexdigest()
     )
     return settle_whole(store, hospital, name=name, refusal=refusal, sha256=digest)
 
@@ -76,7 +78,7 @@ def explain_refused(
     return refused
 
 
-def _refuse(name: str, path: Path, naming: Naming, error: Exception) -> Refusal:
+def _refuse_failed_delivery(name: str, path: Path, naming: Naming, error: Exception) -> Refusal:
     if isinstance(error, DeliveryError):
         return Refusal(error.rule, naming.show_text(error.what, path))
     if isinstance(error, BcdError):
@@ -88,7 +90,7 @@ def _refuse(name: str, path: Path, naming: Naming, error: Exception) -> Refusal:
     return Refusal("failed", f"bcd failed while it admitted {name} ({type(error).__name__}{said}; {place}).")
 
 
-def _digest(path: Path) -> str:
+def _hash_refused_file(path: Path) -> str:
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -108,15 +108,15 @@ def release(
     from bcd.admission.report import write_admission_report
 
     found = match_stored_delivery(store, delivery)
-    chosen = _choose(found, list_stored_refusals(store, found.id), files)
+    chosen = _choose_refused_files(found, list_stored_refusals(store, found.id), files)
     before = [file.name for file in chosen if file.released is not None]
     pending = [file for file in chosen if file.released is None]
     made, released, again = None, [], []
     if pending:
         _check_releasable(store.settings, found, pending, label)
-        made = _admit(store, found, pending, label)
+        made = _admit_quarantined(store, found, pending, label)
         again = list_stored_refusals(store, made)
-        admitted = _without(pending, again, store.settings.quarantine / found.id)
+        admitted = _leave_out_refused_again(pending, again, store.settings.quarantine / found.id)
         released = [file.name for file in admitted]
         _record(store, made, admitted, sign_off=sign_off)
         write_admission_report(store, made)
@@ -126,7 +126,7 @@ def release(
     return Release(found, made, released, again, before)
 
 
-def _admit(store: Store, found: Delivery, files: Sequence[RefusedFile], label: int | None) -> str:
+def _admit_quarantined(store: Store, found: Delivery, files: Sequence[RefusedFile], label: int | None) -> str:
     """Admits files of the quarantine as a delivery of their own and returns its id."""
     from bcd.admission.admit import admit_source
 
@@ -141,12 +141,12 @@ def _admit(store: Store, found: Delivery, files: Sequence[RefusedFile], label: i
     ).id
 
 
-def _choose(found: Delivery, refused: Sequence[RefusedFile], files: Sequence[str]) -> list[RefusedFile]:
-    chosen = {file.number: file for text in files for file in _match(found, refused, text)}
+def _choose_refused_files(found: Delivery, refused: Sequence[RefusedFile], files: Sequence[str]) -> list[RefusedFile]:
+    chosen = {file.number: file for text in files for file in _match_refused_file(found, refused, text)}
     return [chosen[number] for number in sorted(chosen)]
 
 
-def _match(found: Delivery, refused: Sequence[RefusedFile], text: str) -> list[RefusedFile]:
+def _match_refused_file(found: Delivery, refused: Sequence[RefusedFile], text: str) -> list[RefusedFile]:
     exact = [file for file in refused if text in (file.name, file.kept)]
     if exact:
         return exact
@@ -182,7 +182,9 @@ def _check_releasable(settings: Settings, found: Delivery, files: Sequence[Refus
             raise BcdError(f"{file.name} is no longer in the quarantine.", "Deliver it again.")
 
 
-def _without(files: Sequence[RefusedFile], again: Sequence[RefusedFile], folder: Path) -> list[RefusedFile]:
+def _leave_out_refused_again(
+    files: Sequence[RefusedFile], again: Sequence[RefusedFile], folder: Path
+) -> list[RefusedFile]:
     """Returns the files that were not refused again."""
     refused = Counter((file.name, file.sha256) for file in again)
     admitted = []

@@ -68,7 +68,7 @@ def write_admission_report(store: Store, delivery: str) -> Path:
     """
     found = match_stored_delivery(store, delivery)
     facts = _gather_facts(store, found)
-    filters: dict[str, Callable[..., str]] = {"count": "{:,}".format, "share": format_share, "short": _short}
+    filters: dict[str, Callable[..., str]] = {"count": "{:,}".format, "share": format_share, "short": _shorten_path}
     html = render_page("bcd.admission", "report.html.j2", facts, filters)
     path = admission_report_path(store.settings, found.id)
     with whole_file(path) as partial:
@@ -82,7 +82,7 @@ def _gather_facts(store: Store, found: Delivery) -> dict[str, Any]:
     return {
         "delivery": found,
         "fix": FIXES[commonest_rule(found.refused)] if found.reason else "",
-        "parts": _bar(found),
+        "parts": _bar_of_refusals(found),
         "drift": find_drift(store, found.id),
         "patients": count_batch_by_patient(store, found.batch) if found.batch else [],
         "rules": _rule_sections(gallery, places),
@@ -95,7 +95,7 @@ def _gather_facts(store: Store, found: Delivery) -> dict[str, Any]:
     }
 
 
-def _bar(found: Delivery) -> list[dict[str, Any]]:
+def _bar_of_refusals(found: Delivery) -> list[dict[str, Any]]:
     counts = {"admitted": found.admitted_files, "refused": found.refused_files, "ignored": found.ignored}
     return [{"name": name, "files": files} for name, files in counts.items()]
 
@@ -161,7 +161,7 @@ def _flag_sections(gallery: Gallery) -> list[dict[str, Any]]:
     ]
 
 
-def _short(text: str, length: int = 160) -> str:
+def _shorten_path(text: str, length: int = 160) -> str:
     """Shortens a text in its middle: a path tells most at its ends."""
     if len(text) <= length:
         return text

@@ -107,7 +107,7 @@ def settle(store: Store, draft: Draft) -> tuple[Delivery, bool]:
             tried = True
             draft.findings.start_over()
             try:
-                return _settle(store, draft, identity, confirm)
+                return _settle_batch(store, draft, identity, confirm)
             except (OSError, sa.exc.OperationalError):  # what was placed on a full disk should not keep it full
                 clear_unsettled_batches(store)
                 raise
@@ -117,7 +117,7 @@ def settle(store: Store, draft: Draft) -> tuple[Delivery, bool]:
 
 def clear_unsettled_batches(store: Store) -> None:
     """Removes what a killed process placed and did not enter; only under the lock "admission"."""
-    for note in sorted(_notes(store.settings).glob("[0-9a-f]*.json")):  # not what was still being written
+    for note in sorted(_unsettled_folder(store.settings).glob("[0-9a-f]*.json")):  # not what was still being written
         placed = json.loads(note.read_text("utf-8"))
         if find_stored_delivery(store, placed["delivery"]) is None:
             shutil.rmtree(store.settings.quarantine / placed["delivery"], ignore_errors=True)
@@ -126,7 +126,7 @@ def clear_unsettled_batches(store: Store) -> None:
         note.unlink()
 
 
-def _settle(store: Store, draft: Draft, identity: str, confirm: Callable[[], None]) -> tuple[Delivery, bool]:
+def _settle_batch(store: Store, draft: Draft, identity: str, confirm: Callable[[], None]) -> tuple[Delivery, bool]:
     findings = draft.findings
     refuse_withdrawn(store, draft.hospital, findings)
     doubts = refuse_known(store, draft.hospital, findings)
@@ -149,7 +149,7 @@ def _settle(store: Store, draft: Draft, identity: str, confirm: Callable[[], Non
     stains = measure_delivered_stains(standing)
     index = make_batch_index(draft.hospital, findings, standing, known_slides(store), stains)
     batch = hash_batch(index) if len(index) else None
-    note = _notes(store.settings) / f"{identity}.json"
+    note = _unsettled_folder(store.settings) / f"{identity}.json"
     with whole_file(note) as partial:
         partial.write_text(json.dumps({"delivery": identity, "batch": batch}), "utf-8")
     if batch is not None:
@@ -230,5 +230,5 @@ def _holds_batch(store: Store, batch: str) -> bool:
     return bool(store.rows(sa.select(tables.batches.c.id).where(tables.batches.c.id == batch)))
 
 
-def _notes(settings: Settings) -> Path:
+def _unsettled_folder(settings: Settings) -> Path:
     return settings.batches.parent / "unsettled"

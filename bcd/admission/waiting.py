@@ -49,18 +49,18 @@ def find_stuck(store: Store) -> list[Stuck]:
         stuck.append(
             Stuck(
                 len(beside),
-                f"{_count(len(beside))} in {store.settings.inbox} itself, in no hospital's folder.",
+                f"{_count_deliveries(len(beside))} in {store.settings.inbox} itself, in no hospital's folder.",
                 f"Move each into {store.settings.inbox}/HOSPITAL/.",
             )
         )
     for folder in sorted(path for path in store.settings.inbox.iterdir() if path.is_dir() and not is_hidden(path)):
-        waiting = _list(folder)
+        waiting = _count_waiting_paths(folder)
         if not waiting:
             continue
         try:
             find_declared_hospital(store, folder.name)
         except BcdError as error:
-            stuck.append(Stuck(waiting, f"{_count(waiting)} in {folder}. {error.what}", error.fix))
+            stuck.append(Stuck(waiting, f"{_count_deliveries(waiting)} in {folder}. {error.what}", error.fix))
     return stuck
 
 
@@ -70,12 +70,12 @@ def count_set_aside(settings: Settings) -> int:
     return sum(reason.with_suffix("").exists() for reason in reasons)
 
 
-def _list(folder: Path) -> int:
+def _count_waiting_paths(folder: Path) -> int:
     try:
         return sum(not is_hidden(path) for path in folder.iterdir())
     except OSError:  # which the run that looks for deliveries says
         return 0
 
 
-def _count(deliveries: int) -> str:
+def _count_deliveries(deliveries: int) -> str:
     return f"{deliveries:,} {'delivery waits' if deliveries == 1 else 'deliveries wait'}"

@@ -24,7 +24,7 @@ def copy_code_into_bundle(folder: Path) -> Path:
         The package's folder, `folder/bcd`.
     """
     for module in _find_modules():
-        source = _file(module)
+        source = _find_module_file(module)
         target = folder / source.relative_to(_ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
@@ -40,13 +40,13 @@ def _find_modules() -> tuple[str, ...]:
         module = waiting.pop()
         if module not in found:
             found.add(module)
-            waiting += _imported(module)
+            waiting += _list_imported_modules(module)
             waiting += [module.rpartition(".")[0]] if "." in module else []
     return tuple(sorted(found))
 
 
-def _imported(module: str) -> Iterator[str]:
-    waiting: list[ast.AST] = [ast.parse(_file(module).read_text("utf-8"))]
+def _list_imported_modules(module: str) -> Iterator[str]:
+    waiting: list[ast.AST] = [ast.parse(_find_module_file(module).read_text("utf-8"))]
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
@@ -54,10 +54,10 @@ def _imported(module: str) -> Iterator[str]:
         if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == "bcd":
             yield node.module
             inner = (f"{node.module}.{name.name}" for name in node.names)
-            yield from (name for name in inner if _file(name).exists())
+            yield from (name for name in inner if _find_module_file(name).exists())
         waiting += ast.iter_child_nodes(node)
 
 
-def _file(module: str) -> Path:
+def _find_module_file(module: str) -> Path:
     path = _ROOT.joinpath(*module.split("."))
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")

@@ -98,9 +98,9 @@ def measure_distance_from_reference(reference: ReferenceStatistics, pixels: NDAr
     some = np.ascontiguousarray(pixels[np.linspace(0, len(pixels) - 1, min(len(pixels), SAMPLED)).astype(np.int64)])
     found = measure_patches(some)
     fineness = float(look_at_pixels(some).detail.mean()) if len(some) >= _FEWEST else None
-    return Distance(_standardise(reference.features["contrast"], found["contrast"]), fineness)
+    return Distance(_standardise_feature(reference.features["contrast"], found["contrast"]), fineness)
 
 
-def _standardise(feature: Feature, values: NDArray[np.float64]) -> float:
+def _standardise_feature(feature: Feature, values: NDArray[np.float64]) -> float:
     spread = np.hypot(feature.patients.deviation, feature.patches.deviation / np.sqrt(len(values)))
     return float((values.mean() - feature.patients.mean) / max(spread, 1e-9))

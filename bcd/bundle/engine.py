@@ -125,18 +125,18 @@ class Engine:
         for start in range(0, len(prepared), BATCH):
             patches = prepared[start : start + BATCH]
             for turn, turned in enumerate(turn_patches(patches, turns)):
-                request = requests.pop() if requests else _finish(*running.popleft())
+                request = requests.pop() if requests else _finish_request(*running.popleft())
                 request.get_input_tensor(0).data[: len(patches)] = turned
                 request.start_async()
                 running.append((request, answers[turn, start : start + len(patches)]))
             advance(len(patches))
         for request, rows in running:
-            _finish(request, rows)
+            _finish_request(request, rows)
         logits: NDArray[np.float32] = answers.mean(axis=0, dtype=np.float64).astype(np.float32)
         return logits
 
 
-def _finish(request: Any, rows: NDArray[np.float32]) -> Any:
+def _finish_request(request: Any, rows: NDArray[np.float32]) -> Any:
     """Waits for a request, keeps its logits in `rows`, and returns it, free for the next patches."""
     request.wait()
     rows[:] = request.get_output_tensor(0).data[: len(rows), 0]

@@ -174,13 +174,13 @@ def measure_reference_scores(logits: ArrayLike, probabilities: ArrayLike, patien
     _, patient = np.unique(np.asarray(patients), return_inverse=True)
     return ScoreReference(
         logit=Feature.of(logits, patient),
-        logits=_count(logits, LOGIT_EDGES),
-        probabilities=_count(probabilities, PROBABILITY_EDGES),
+        logits=_count_reference_bins(logits, LOGIT_EDGES),
+        probabilities=_count_reference_bins(probabilities, PROBABILITY_EDGES),
         profiles=Profiles.of(list(SCORE), measure_scores(logits, probabilities), patients),
     )
 
 
-def _count(values: ArrayLike, edges: tuple[float, ...]) -> tuple[int, ...]:
+def _count_reference_bins(values: ArrayLike, edges: tuple[float, ...]) -> tuple[int, ...]:
     """Counts values in the bins between edges and in the two open ones outside; a value on an edge is above it."""
     bins = np.digitize(np.asarray(values, dtype=np.float64), edges)
     return tuple(int(n) for n in np.bincount(bins, minlength=len(edges) + 1))

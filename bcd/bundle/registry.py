@@ -184,7 +184,7 @@ def load_registered_bundle(settings: Settings, row: VersionRow) -> Bundle:
         raise _not_loadable(row.version, error) from error
 
 
-def read_champion(settings: Settings) -> tuple[str, BundleRecord] | None:
+def read_champion_bundle(settings: Settings) -> tuple[str, BundleRecord] | None:
     """Returns name and record of the champion, whose networks are not loaded; None: there is none.
 
     Raises:
@@ -321,14 +321,14 @@ def _store_model(folder: Path, model_id: str, *, bundle: Path, record: BundleRec
         python_model=str(Path(__file__).with_name("pyfunc_model.py")),
         code_paths=[str(copy_code_into_bundle(folder / "code"))],
         artifacts={_BUNDLE: str(bundle)},
-        signature=_signature(record),
+        signature=_make_model_signature(record),
         input_example=example[:2],
         # Named, each once: MLflow would otherwise load the model in another process to guess them.
         pip_requirements=[f"{name}=={number}" for name, number in versions.required_versions().items()],
     )
 
 
-def _signature(record: BundleRecord) -> ModelSignature:
+def _make_model_signature(record: BundleRecord) -> ModelSignature:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec
 

@@ -50,7 +50,7 @@ class Seen:
     @classmethod
     def of(cls, patches: pd.DataFrame) -> Seen:
         """Records patches with the columns hospital, patient and pixel_sha256."""
-        return cls(tuple(sorted(set(patient_keys(patches)))), np.unique(_shorten(patches)))
+        return cls(tuple(sorted(set(patient_keys(patches)))), np.unique(_shorten_pixel_hashes(patches)))
 
     @classmethod
     def read(cls, path: Path) -> Seen:
@@ -74,7 +74,7 @@ class Seen:
 
     def find_pixels(self, patches: pd.DataFrame) -> NDArray[np.bool_]:
         """Tells which patches have the pixels of one that it knows, (n,)."""
-        return np.isin(_shorten(patches), self.pixels)
+        return np.isin(_shorten_pixel_hashes(patches), self.pixels)
 
     def knows_name(self, patient: str) -> bool:
         """Whether a patient of any hospital has this identifier."""
@@ -120,5 +120,5 @@ def assert_unseen_by_bundle(settings: Settings, bundle: Bundle | FolderBundle, p
         )
 
 
-def _shorten(patches: pd.DataFrame) -> NDArray[np.uint64]:
+def _shorten_pixel_hashes(patches: pd.DataFrame) -> NDArray[np.uint64]:
     return np.array([int(digest[:_DIGITS], 16) for digest in patches["pixel_sha256"]], np.uint64)

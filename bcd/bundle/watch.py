@@ -10,7 +10,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from bcd.admission.report import write_admission_report
-from bcd.bundle.registry import read_champion
+from bcd.bundle.registry import read_champion_bundle
 from bcd.drift.delivery import compare_delivery, has_scores
 from bcd.drift.state import LEVELS
 from bcd.drift.trend import HEADER, TrendRow, draw_trend, list_trend
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def watch_delivery(store: Store, delivery: Delivery) -> DriftRecord | None:
     """Compares a delivery with the champion's patients and says so in its admission report; None: no champion."""
     champion = _find_champion(store)
-    return None if champion is None else _compare(store, *champion, delivery)
+    return None if champion is None else _compare_delivery(store, *champion, delivery)
 
 
 def catch_up(store: Store) -> list[DriftRecord]:
@@ -44,13 +44,15 @@ def catch_up(store: Store) -> list[DriftRecord]:
     for each in list_batches(store):
         stage = done.get(each.id)
         if stage is None or (stage == "admission" and known is not None and has_scores(store, name, each)):
-            found.append(_compare(store, name, known, each))
+            found.append(_compare_delivery(store, name, known, each))
     return found
 
 
-def watch_scored(store: Store, bundle: str, known: Known | None, batches: Collection[str]) -> list[DriftRecord]:
+def compare_scored_with_bundle(
+    store: Store, bundle: str, known: Known | None, batches: Collection[str]
+) -> list[DriftRecord]:
     """Compares the deliveries that brought some batches again, with the scores that their patients have by now."""
-    return [_compare(store, bundle, known, each) for each in list_batches(store) if each.batch in batches]
+    return [_compare_delivery(store, bundle, known, each) for each in list_batches(store) if each.batch in batches]
 
 
 def follow(store: Store, picture: Path) -> list[TrendRow]:
@@ -76,14 +78,14 @@ def follow(store: Store, picture: Path) -> list[TrendRow]:
 
 
 def _find_champion(store: Store) -> tuple[str, Known | None] | None:
-    found = read_champion(store.settings)
+    found = read_champion_bundle(store.settings)
     if found is None:
         return None
     name, record = found
     return name, None if record.reference is None else record.reference.known
 
 
-def _compare(store: Store, bundle: str, known: Known | None, delivery: Delivery) -> DriftRecord:
+def _compare_delivery(store: Store, bundle: str, known: Known | None, delivery: Delivery) -> DriftRecord:
     record = compare_delivery(store, bundle, known, delivery)
     write_admission_report(store, delivery.id)
     return record

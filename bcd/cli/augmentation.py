@@ -106,7 +106,7 @@ def _from_snapshot(settings: Settings, identity: str, seed: int) -> tuple[NDArra
             f"Snapshot {snapshot.id[:12]} has no train patches.", "Admit more patients, or name another snapshot."
         )
     labels = patches["label"].to_numpy(np.int64)
-    chosen = _choose(labels, seed)
+    chosen = _choose_rows_of_labels(labels, seed)
     source = f"patches of the train split of snapshot {snapshot.id[:12]}"
     return read_batch_pixels(settings, patches.iloc[chosen]), labels[chosen], source
 
@@ -125,11 +125,11 @@ def _from_synthetic(seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64], st
     drawn = [patch for _, patches in draw_patches(draw_patients(options)) for patch in patches]
     whole = [patch for patch in drawn if patch.pixels.shape[:2] == (PATCH_PIXELS, PATCH_PIXELS)]
     labels = np.array([patch.name.label for patch in whole], np.int64)
-    chosen = _choose(labels, seed)
+    chosen = _choose_rows_of_labels(labels, seed)
     return np.stack([whole[row].pixels for row in chosen]), labels[chosen], "patches of synthetic tissue"
 
 
-def _choose(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+def _choose_rows_of_labels(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
     """Chooses rows, half of each label where there are so many, those of label 1 last."""
     import numpy as np
 

@@ -39,7 +39,7 @@ def keep_automations(settings: Settings, prefect: str, file: Path, *, reset: boo
         wanted = _read_file(file, _keep_block(f"{prefect}/api", settings.notify_url))
         known = {each.name: each for each in client.read_automations()}
         for name, automation in wanted.items():
-            told += _keep(client, name, automation, remembered.get(name), known.get(name), reset=reset)
+            told += _keep_automation(client, name, automation, remembered.get(name), known.get(name), reset=reset)
         for name in remembered.keys() - wanted.keys() & known.keys():
             client.delete_automation(known[name].id)
             told.append(f"automation {name}: removed, as the project says.")
@@ -65,7 +65,7 @@ def compare_automations(settings: Settings, prefect: str, file: Path) -> list[st
     return told
 
 
-def _keep(
+def _keep_automation(
     client: SyncPrefectClient, name: str, wanted: Tree, last: Tree | None, found: Automation | None, *, reset: bool
 ) -> list[str]:
     if found is None:

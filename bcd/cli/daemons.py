@@ -72,18 +72,20 @@ def start(settings: Settings, *, reset: bool = False) -> Started:
         rotate_logs(settings)
         alive = processes.alive(settings)
         # What runs keeps the ports that it was started with, whatever the settings say by now.
-        urls = _addresses(settings) | (read_running_servers(settings)["urls"] if alive else {})
-        with track_progress("Starting the servers and a worker", total=2 + len(_pages(settings))) as advance:
+        urls = _list_server_addresses(settings) | (read_running_servers(settings)["urls"] if alive else {})
+        with track_progress(
+            "Starting the servers and a worker", total=2 + len(_list_server_pages(settings))
+        ) as advance:
             _start_servers(settings, alive.keys(), urls)
-            for name, page in _pages(settings).items():
+            for name, page in _list_server_pages(settings).items():
                 _await_health(settings, name, f"{urls[name]}{page}")
                 advance(1)
             settings.inbox.mkdir(parents=True, exist_ok=True)
             told = [] if "worker" in alive else _end_runs_at_start(settings, urls["prefect"])
-            told += _deploy(settings, urls["prefect"], reset=reset)
+            told += _deploy_flows(settings, urls["prefect"], reset=reset)
             advance(1)
             if "worker" not in alive:
-                _launch(settings, "worker", urls)
+                _launch_daemon(settings, "worker", urls)
             advance(1)
     return Started(urls, told)
 
@@ -144,15 +146,15 @@ def _start_servers(settings: Settings, alive: Collection[str], urls: dict[str, s
     for name in processes.NAMES[1:]:
         if name in list_needed_daemons(settings) - set(alive):
             _make_ready(settings, name)
-            _launch(settings, name, urls)
+            _launch_daemon(settings, name, urls)
 
 
 def prepare_daemon(settings: Settings, name: str) -> tuple[list[str], dict[str, str]]:
     """Makes what a server or the worker stands on, and returns its command and its variables."""
     settings.home.mkdir(parents=True, exist_ok=True)
     _make_ready(settings, name)
-    variables = _child_environment(settings, _addresses(settings), is_client=name == "worker")
-    return _command(settings, name), variables | processes.cache_environment(settings)
+    variables = _child_environment(settings, _list_server_addresses(settings), is_client=name == "worker")
+    return _make_daemon_command(settings, name), variables | processes.cache_environment(settings)
 
 
 def deploy_onto_units(settings: Settings) -> list[str]:
@@ -161,9 +163,9 @@ def deploy_onto_units(settings: Settings) -> list[str]:
     Raises:
         BcdError: A server does not answer.
     """
-    urls = _addresses(settings)
+    urls = _list_server_addresses(settings)
     deadline = time.monotonic() + _START_SECONDS
-    for name, page in _pages(settings).items():
+    for name, page in _list_server_pages(settings).items():
         while not _is_healthy(f"{urls[name]}{page}"):
             if time.monotonic() > deadline:
                 raise BcdError(
@@ -172,10 +174,10 @@ def deploy_onto_units(settings: Settings) -> list[str]:
             time.sleep(0.5)
     processes.record_units(settings, urls)
     settings.inbox.mkdir(parents=True, exist_ok=True)
-    return _end_runs_at_start(settings, urls["prefect"]) + _deploy(settings, urls["prefect"])
+    return _end_runs_at_start(settings, urls["prefect"]) + _deploy_flows(settings, urls["prefect"])
 
 
-def _deploy(settings: Settings, prefect: str, *, reset: bool = False) -> list[str]:
+def _deploy_flows(settings: Settings, prefect: str, *, reset: bool = False) -> list[str]:
     from bcd.cli.automations import keep_automations
     from bcd.cli.deployments import deploy
 
@@ -192,12 +194,12 @@ def _make_ready(settings: Settings, name: str) -> None:
         own_mlflow_store(settings)  # before the server: two first migrations at once would end both
 
 
-def _pages(settings: Settings) -> dict[str, str]:
+def _list_server_pages(settings: Settings) -> dict[str, str]:
     pages = {"prefect": "/api/health", "mlflow": "/health", "studies": "/dashboard/", "reports": "/health"}
     return {name: page for name, page in pages.items() if name in list_needed_daemons(settings)}
 
 
-def _addresses(settings: Settings) -> dict[str, str]:
+def _list_server_addresses(settings: Settings) -> dict[str, str]:
     return {
         "prefect": f"http://127.0.0.1:{settings.prefect_port}",
         "mlflow": settings.mlflow_url or f"http://127.0.0.1:{settings.mlflow_port}",
@@ -239,7 +241,7 @@ def describe_daemons(settings: Settings) -> list[str]:
     urls = read_running_servers(settings).get("urls", {})
     alive = processes.alive(settings)
     if is_run_by_systemd(settings):
-        shown = ", ".join(f"{TITLES[name]} {urls[name]}" for name in _pages(settings))
+        shown = ", ".join(f"{TITLES[name]} {urls[name]}" for name in _list_server_pages(settings))
         return [f"{shown}, and a worker, run by systemd: `systemctl status 'bcd-*'`."]
     pages = [f"{TITLES[name]} {urls[name]}" for name in processes.NAMES[1:] if name in alive]
     if settings.mlflow_url:
@@ -264,12 +266,12 @@ def list_ended_daemons(settings: Settings) -> list[tuple[str, str]]:
     ]
 
 
-def _launch(settings: Settings, name: str, urls: dict[str, str]) -> None:
+def _launch_daemon(settings: Settings, name: str, urls: dict[str, str]) -> None:
     folder = processes.process_temporary_folder(settings)
     settings.logs.mkdir(parents=True, exist_ok=True)
     with (settings.logs / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(
-            _command(settings, name),
+            _make_daemon_command(settings, name),
             env=_child_environment(settings, urls, is_client=name == "worker") | processes.mark(settings, folder),
             cwd=flows.ROOT if name == "worker" else settings.home,
             stdin=subprocess.DEVNULL,
@@ -293,7 +295,7 @@ def _child_environment(settings: Settings, urls: dict[str, str], *, is_client: b
     return variables
 
 
-def _command(settings: Settings, name: str) -> list[str]:
+def _make_daemon_command(settings: Settings, name: str) -> list[str]:
     prefect = [str(Path(sys.executable).parent / "prefect"), "--no-prompt"]
     address = ["--host", "127.0.0.1", "--port", str(getattr(settings, f"{name}_port", ""))]
     if name == "prefect":

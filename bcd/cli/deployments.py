@@ -122,10 +122,13 @@ def merge(file: Tree, last: Tree | None, server: Tree, *, reset: bool = False) -
         if value is not None:
             merged.settings[name] = value
         if value != theirs:
-            merged.told.append(f"{name}: {_show(theirs)} becomes {_show(value)}, as the project says.")
+            merged.told.append(
+                f"{name}: {_show_setting_value(theirs)} becomes {_show_setting_value(value)}, as the project says."
+            )
         elif theirs != ours:
             merged.told.append(
-                f"{name}: {_show(theirs)} stays, as set on the dashboard; the project says {_show(ours)}."
+                f"{name}: {_show_setting_value(theirs)} stays, as set on the dashboard;"
+                f" the project says {_show_setting_value(ours)}."
             )
     return merged
 
@@ -212,7 +215,7 @@ class _Deployment:
     def _find_triggers(self, deployment: str) -> list[Automation]:
         """The server does not tell who owns an automation: bcd's are known by name and by what they start."""
         named = [each for each in self._client.read_automations() if each.name in self._triggers]
-        return [each for each in named if deployment in _started(each)]
+        return [each for each in named if deployment in _list_started_deployments(each)]
 
     def _write_triggers(self, triggers: Tree, deployment: str) -> None:
         """Changes automations in place: one more of a name would start one more run at each event."""
@@ -235,7 +238,11 @@ class _Deployment:
         """Deletes the triggers of a deployment that somebody deleted: the server leaves them."""
         deployments = {str(each.id) for each in self._client.read_deployments()}
         for each in self._client.read_automations():
-            if each.name in self._triggers and _started(each) and not _started(each) & deployments:
+            if (
+                each.name in self._triggers
+                and _list_started_deployments(each)
+                and not _list_started_deployments(each) & deployments
+            ):
                 self._client.request("DELETE", "/automations/{id}", path_params={"id": each.id})
 
 
@@ -269,7 +276,7 @@ def _keep_pool(client: SyncPrefectClient, *, reset: bool) -> list[str]:
         client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template))
         told.append(f"work pool {POOL}, base job template: set back, so that no run names a command of its own.")
     wanted: Tree = {"paused": False}
-    server = {"paused": pool.is_paused} | _present({"concurrency limit": pool.concurrency_limit})
+    server = {"paused": pool.is_paused} | _drop_absent_settings({"concurrency limit": pool.concurrency_limit})
     merged = merge(wanted, wanted, server, reset=reset)
     if merged.settings != server:
         limit = merged.settings.get("concurrency limit")
@@ -283,7 +290,7 @@ def _read_file(declared: Mapping[str, Any], description: str | None, timezone: s
 
     limit = declared.get("concurrency_limit", {})
     pool = declared["work_pool"]
-    return _present(
+    return _drop_absent_settings(
         {
             "paused": declared.get("paused", False),
             "description": declared.get("description") or description,
@@ -313,7 +320,7 @@ def _read_server(found: DeploymentResponse, triggers: Sequence[Automation]) -> T
         schedules[each.slug or str(each.id)] = _read_schedule(
             {"active": each.active, **each.schedule.model_dump(mode="json")}
         )
-    return _present(
+    return _drop_absent_settings(
         {
             "paused": found.paused,
             "description": found.description,
@@ -381,14 +388,14 @@ def _give_deployment(action: Tree, deployment: str) -> Tree:
     return {"deployment_id": deployment, **action} if starts else action
 
 
-def _started(automation: Automation) -> set[str]:
+def _list_started_deployments(automation: Automation) -> set[str]:
     found = (getattr(action, "deployment_id", None) for action in automation.actions)
     return {str(each) for each in found if each}
 
 
-def _present(settings: Tree) -> Tree:
+def _drop_absent_settings(settings: Tree) -> Tree:
     return {name: value for name, value in settings.items() if value is not None}
 
 
-def _show(value: Any) -> str:
+def _show_setting_value(value: Any) -> str:
     return "nothing" if value is None else json.dumps(value, ensure_ascii=False)

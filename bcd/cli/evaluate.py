@@ -202,20 +202,20 @@ def _show_validation(console: Console, validation: Validation) -> None:
     evaluations = validation.evaluations
     if validation.differences:
         confidence = next(iter(evaluations.values())).options.confidence
-        _show(console, "Side by side", validated_models_table(evaluations))
-        _show(console, "Pair by pair", validated_pairs_table(validation.differences, confidence=confidence))
+        _show_table(console, "Side by side", validated_models_table(evaluations))
+        _show_table(console, "Pair by pair", validated_pairs_table(validation.differences, confidence=confidence))
     else:
         for evaluation in evaluations.values():
-            _show(console, "Metrics at the sample's own prevalence", headline_table(evaluation))
+            _show_table(console, "Metrics at the sample's own prevalence", headline_table(evaluation))
             for title, table in threshold_parts(evaluation).items():
-                _show(console, f"Threshold table: {title}", table)
+                _show_table(console, f"Threshold table: {title}", table)
             for title, table in subgroup_tables(evaluation).items():
-                _show(console, title, table)
+                _show_table(console, title, table)
     for title, table in published_beside_validated(validation).items():
-        _show(console, title, table)
+        _show_table(console, title, table)
 
 
-def _show(console: Console, title: str, table: Table) -> None:
+def _show_table(console: Console, title: str, table: Table) -> None:
     from bcd.cli.terminal import print_table
 
     print_table(console, title, table.header, table.rows)

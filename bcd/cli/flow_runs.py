@@ -29,11 +29,11 @@ def end_unfinished_flow_runs(prefect: str) -> int:
         prefect: Address of the Prefect server.
     """
     with open_client(prefect) as client:
-        begun = _filter(client, state={"type": {"any_": _WITH_PROCESS}}, pool=True)
+        begun = _filter_flow_runs(client, state={"type": {"any_": _WITH_PROCESS}}, pool=True)
         family = list(begun)
         while begun:  # the flows that a run calls are runs of their own, of no pool
             parents = {"any_": [run["id"] for run in begun]}
-            begun = _filter(client, parent_flow_run_id=parents, state={"type": {"any_": _WITH_PROCESS}})
+            begun = _filter_flow_runs(client, parent_flow_run_id=parents, state={"type": {"any_": _WITH_PROCESS}})
             family += begun
         for run in family:
             cancelled = run["state_type"] == "CANCELLING"
@@ -43,7 +43,7 @@ def end_unfinished_flow_runs(prefect: str) -> int:
             }
             url = f"/flow_runs/{run['id']}/set_state"
             client.request("POST", url, json={"state": state, "force": True})
-        for deployment in _deployments(client):
+        for deployment in _list_deployments(client):
             limit = deployment["global_concurrency_limit"]
             if limit and limit["active_slots"]:
                 client.request("PATCH", f"/v2/concurrency_limits/{limit['id']}", json={"active_slots": 0})
@@ -57,7 +57,7 @@ def drop_missed_flow_runs(prefect: str) -> int:
         prefect: Address of the Prefect server.
     """
     with open_client(prefect) as client:
-        due = _filter(
+        due = _filter_flow_runs(
             client,
             state={"name": {"any_": ["Scheduled", "Late"]}},
             expected_start_time={"before_": datetime.now(UTC).isoformat()},
@@ -84,7 +84,7 @@ def open_client(prefect: str) -> SyncPrefectClient:
     return SyncPrefectClient(api=f"{prefect}/api", auth_string=os.environ.get("PREFECT_API_AUTH_STRING"))
 
 
-def _filter(
+def _filter_flow_runs(
     client: SyncPrefectClient, *, pool: bool = False, sort: str = "ID_DESC", **conditions: Any
 ) -> list[dict[str, Any]]:
     wanted: dict[str, Any] = {"flow_runs": conditions, "sort": sort, "limit": _PAGE}
@@ -98,7 +98,7 @@ def _filter(
             return runs
 
 
-def _deployments(client: SyncPrefectClient) -> list[dict[str, Any]]:
+def _list_deployments(client: SyncPrefectClient) -> list[dict[str, Any]]:
     wanted = {"work_pools": {"name": {"any_": [POOL]}}}
     found: list[dict[str, Any]] = client.request("POST", "/deployments/filter", json=wanted).json()
     return found

@@ -32,7 +32,7 @@ class Guard:
         from starlette.responses import PlainTextResponse
 
         is_lifespan, path = scope["type"] == "lifespan", scope.get("path", "")
-        if is_lifespan or path == _OPEN or hmac.compare_digest(_given(scope), self._expected):
+        if is_lifespan or path == _OPEN or hmac.compare_digest(_read_authorization(scope), self._expected):
             await self._app(scope, receive, send)
             return
         if scope["type"] == "websocket":
@@ -47,5 +47,5 @@ def guard_app(app: ASGIApp, password: str) -> ASGIApp:
     return Guard(app, password) if password else app
 
 
-def _given(scope: Scope) -> bytes:
+def _read_authorization(scope: Scope) -> bytes:
     return next((value for name, value in scope["headers"] if name == b"authorization"), b"")

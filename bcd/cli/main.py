@@ -88,7 +88,7 @@ for _noun, _module in _NOUNS.items():
 
 
 @app.callback(invoke_without_command=True)
-def _begin(
+def _begin_command(
     context: typer.Context,
     home: Annotated[Path | None, typer.Option(help="The folder of all state, instead of BCD_HOME or ~/.bcd.")] = None,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,

@@ -44,9 +44,9 @@ def show_network_command(
     settings = load_settings()
     architecture = load_architecture(named)
     with open_terminal(settings, needs_home=False, as_json=as_json) as console:
-        measured = _measure(architecture)
+        measured = _measure_architecture(architecture)
         console.facts(measured)
-        _show(console, measured)
+        _show_network(console, measured)
 
 
 @app.command(name="list")
@@ -119,7 +119,7 @@ def preview_command(
         console.print(f"Written to {to.absolute()}", soft_wrap=True)
 
 
-def _measure(architecture: Architecture) -> dict[str, Any]:
+def _measure_architecture(architecture: Architecture) -> dict[str, Any]:
     """Builds the network and returns all that is told of it."""
     from bcd.networks.architecture import describe_architecture
     from bcd.networks.build import build_network
@@ -131,7 +131,7 @@ def _measure(architecture: Architecture) -> dict[str, Any]:
     with track_progress("Measuring latency", total=len(BATCHES)) as advance:
         latencies = []
         for batch_size in BATCHES:
-            latencies.append(_tell(measure_network_latency(network, batch_size)))
+            latencies.append(_tell_latency(measure_network_latency(network, batch_size)))
             advance(1)
     return {
         "description": describe_architecture(architecture),
@@ -145,11 +145,11 @@ def _measure(architecture: Architecture) -> dict[str, Any]:
     }
 
 
-def _tell(latency: Latency) -> dict[str, float]:
+def _tell_latency(latency: Latency) -> dict[str, float]:
     return {**asdict(latency), "patches_per_second": latency.patches_per_second}
 
 
-def _show(console: Console, measured: dict[str, Any]) -> None:
+def _show_network(console: Console, measured: dict[str, Any]) -> None:
     from bcd.cli.terminal import print_table
 
     header = ["layer", "kind", "output", "parameters", "multiply-adds"]

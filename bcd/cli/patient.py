@@ -209,10 +209,10 @@ def erase_patient_command(*, dry_run: DryRun = False) -> None:
         if not erasures:
             console.print("No patient is withdrawn: nothing to erase.")
         for erasure in erasures:
-            _show(console, erasure, dry_run=dry_run)
+            _show_erasure(console, erasure, dry_run=dry_run)
 
 
-def _show(console: Console, erasure: PatientErasure, *, dry_run: bool) -> None:
+def _show_erasure(console: Console, erasure: PatientErasure, *, dry_run: bool) -> None:
     console.print(f"\n[bold]{erasure.hospital}/{erasure.patient}[/], withdrawn {erasure.withdrawn_at:%Y-%m-%d}")
     lines = [f"{'would remove' if dry_run else 'removed'}: {thing}" for thing in erasure.removed]
     if not erasure.removed:

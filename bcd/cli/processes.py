@@ -55,12 +55,12 @@ def record_process(settings: Settings, name: str, process: int, urls: dict[str, 
         "password_file": settings.password_file,
         "processes": {**servers.get("processes", {}), name: known},
     }
-    _write(settings, servers)
+    _write_running_servers(settings, servers)
 
 
 def record_units(settings: Settings, urls: dict[str, str]) -> None:
     """Writes down the addresses of servers that systemd runs, which no process of `bcd up` is."""
-    _write(settings, {"urls": urls, "password_file": settings.password_file, "units": True})
+    _write_running_servers(settings, {"urls": urls, "password_file": settings.password_file, "units": True})
 
 
 def process_temporary_folder(settings: Settings) -> Path:
@@ -70,7 +70,7 @@ def process_temporary_folder(settings: Settings) -> Path:
     if not servers.get("temporary") or not folder.is_dir():
         # Not in the home: the path of a socket may have 107 characters.
         folder = Path(tempfile.mkdtemp(prefix="bcd-up-"))
-        _write(settings, servers | {"temporary": str(folder)})
+        _write_running_servers(settings, servers | {"temporary": str(folder)})
     return folder
 
 
@@ -109,7 +109,7 @@ def find_leftover_processes(settings: Settings) -> list[psutil.Process]:
     """Returns the processes of this home whose server or worker is gone, such as the runs of a killed worker."""
     import psutil
 
-    kept = {process.pid for living in alive(settings).values() for process in _family(living)}
+    kept = {process.pid for living in alive(settings).values() for process in _find_process_family(living)}
     home = str(settings.home.resolve())
     found = []
     for process in psutil.process_iter():
@@ -123,7 +123,7 @@ def find_leftover_processes(settings: Settings) -> list[psutil.Process]:
 
 def end_process_family(process: psutil.Process) -> None:
     """Ends a process with all its children."""
-    end(_family(process))
+    end(_find_process_family(process))
 
 
 def end(processes: Iterable[psutil.Process]) -> None:
@@ -132,14 +132,14 @@ def end(processes: Iterable[psutil.Process]) -> None:
 
     asked = list(processes)
     for process in asked:
-        _signal(process, "terminate")
+        _signal_process(process, "terminate")
     _, stubborn = psutil.wait_procs(asked, timeout=_STOP_SECONDS)
     for process in stubborn:
-        _signal(process, "kill")
+        _signal_process(process, "kill")
     psutil.wait_procs(stubborn, timeout=_STOP_SECONDS)
 
 
-def _family(process: psutil.Process) -> list[psutil.Process]:
+def _find_process_family(process: psutil.Process) -> list[psutil.Process]:
     import psutil
 
     try:
@@ -148,7 +148,7 @@ def _family(process: psutil.Process) -> list[psutil.Process]:
         return []
 
 
-def _signal(process: psutil.Process, verb: str) -> None:
+def _signal_process(process: psutil.Process, verb: str) -> None:
     import psutil
 
     try:
@@ -157,6 +157,6 @@ def _signal(process: psutil.Process, verb: str) -> None:
         return
 
 
-def _write(settings: Settings, servers: dict[str, object]) -> None:
+def _write_running_servers(settings: Settings, servers: dict[str, object]) -> None:
     with whole_file(settings.servers) as partial:
         partial.write_text(json.dumps({"home": str(settings.home), **servers}, indent=2))

@@ -68,10 +68,10 @@ class Screen(Console):
     def close(self) -> None:
         """Prints the facts as JSON, if JSON is wanted."""
         if self._as_json:
-            print(json.dumps(self._facts, indent=2, ensure_ascii=False, default=_write))  # noqa: T201
+            print(json.dumps(self._facts, indent=2, ensure_ascii=False, default=_write_json_value))  # noqa: T201
 
 
-def _write(value: Any) -> Any:
+def _write_json_value(value: Any) -> Any:
     """Writes what JSON does not know."""
     if isinstance(value, BaseModel):
         return json.loads(value.model_dump_json())  # which writes what is no number as null

@@ -77,7 +77,7 @@ def show_snapshot_command(snapshot: NamedSnapshot, *, as_json: AsJson = False) -
     settings = load_settings()
     with open_terminal(settings, as_json=as_json) as console:
         opened = load_snapshot(settings, snapshot)
-        _show(console, opened)
+        _show_snapshot(console, opened)
         manifest = settings.snapshots / opened.id / "manifest.json"
         console.facts(json.loads(manifest.read_text("utf-8")))
         console.print(f"All of it: {manifest}", soft_wrap=True)
@@ -110,7 +110,7 @@ def compare_snapshots_command(
         _show_difference(console, difference)
 
 
-def _show(console: Console, snapshot: Snapshot) -> None:
+def _show_snapshot(console: Console, snapshot: Snapshot) -> None:
     from bcd.cli.terminal import print_table
     from bcd.patches import patient_keys
     from bcd.snapshots.rows import REASONS

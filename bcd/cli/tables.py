@@ -94,8 +94,8 @@ def print_outcome(console: Screen, outcome: Outcome) -> None:
         splits,
         {
             "split": lambda each: str(each["split"]),
-            **{name: _count(name) for name in ("patients", "patches")},
-            "IDC": _count("positive"),
+            **{name: _count_column(name) for name in ("patients", "patches")},
+            "IDC": _count_column("positive"),
         },
         key="splits",
     )
@@ -115,7 +115,7 @@ def print_outcome(console: Screen, outcome: Outcome) -> None:
     _show_verdict(console, outcome)
 
 
-def _count(name: str) -> Callable[[dict[str, Any]], str]:
+def _count_column(name: str) -> Callable[[dict[str, Any]], str]:
     return lambda each: f"{each[name]:,}"
 
 

@@ -96,7 +96,7 @@ def write_units(settings: Settings, folder: Path) -> list[Path]:
     return [folder / name for name in sorted(texts)]
 
 
-def run_unit(name: str) -> None:
+def run_systemd_unit(name: str) -> None:
     """Becomes the process of a unit, or deploys the flows and ends."""
     from bcd.config import load_configuration
     from bcd.runtime import enter_runtime
@@ -131,4 +131,4 @@ def _unit(settings: Settings, name: str, what: str, needs: list[str] | None = No
 
 
 if __name__ == "__main__":
-    run_unit(sys.argv[1])
+    run_systemd_unit(sys.argv[1])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bcd.drift.patient import read_patient_drift
 from bcd.drift.profiles import MOST_PATCHES, Profile, choose_evenly, profile_pictures
-from bcd.drift.state import Drift, Known, assess_delivery, join
+from bcd.drift.state import Drift, Known, assess_delivery, join_drifts
 from bcd.progress import track_progress
 from bcd.store.batches import read_batch_pixels
 from bcd.store.delivery_queries import count_batch_by_patient, list_batches
@@ -62,7 +62,7 @@ def find_state(store: Store, bundle: str, known: Known | None, batches: Iterable
         delivery = brought[batch]
         found = list_drift(store, delivery=delivery.id, bundle=bundle)
         states.append(read_state(found[0] if found else compare_delivery(store, bundle, known, delivery)))
-    return join(states) if states else None
+    return join_drifts(states) if states else None
 
 
 def read_state(record: DriftRecord) -> Drift:

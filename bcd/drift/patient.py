@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from bcd.drift.profiles import Profile, profile_pictures, profile_scores
-from bcd.drift.state import Drift, Known, assess_slide, join
+from bcd.drift.state import Drift, Known, assess_slide, join_drifts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +61,7 @@ def assess_patient(
         told = None if trained_on else profile_scores(of_slide["logit"], of_slide["probability"])
         slides[str(slide)] = assess_slide(known, hospital, str(slide), profile_pictures(pixels[str(slide)]), told)
     return PatientDrift(
-        state=join([*slides.values(), *([] if delivery is None else [delivery])]),
+        state=join_drifts([*slides.values(), *([] if delivery is None else [delivery])]),
         slides=slides,
         delivery=delivery,
         scores=None if trained_on else profile_scores(scores["logit"], scores["probability"]),

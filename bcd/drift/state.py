@@ -129,7 +129,7 @@ def assess_slide(known: Known | None, hospital: str, name: str, pictures: Profil
     return _assess(known, hospital, [pictures], scored, rate=SLIDE_RATE, far=SLIDE_SHIFT, slide=name)
 
 
-def join(states: Iterable[Drift]) -> Drift:
+def join_drifts(states: Iterable[Drift]) -> Drift:
     """Returns the worst of several states of one hospital, with the reasons of all."""
     every = sorted(states, key=lambda state: -LEVELS.index(state.level))
     reasons = tuple(dict.fromkeys(reason for state in every for reason in state.reasons))

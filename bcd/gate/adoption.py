@@ -61,7 +61,7 @@ def make_released_champion(store: Store, sign_off: SignOff) -> Decision:
         lost = find_lost_champion_alias(read_registered_versions(settings), store)
         if lost is not None:
             raise BcdError(*tell_lost_champion_alias(lost))
-        bundle = _register(settings, sign_off)
+        bundle = _register_released(settings, sign_off)
         require_bundle_scores(bundle)
         decision = Decision(
             key=f"adopted/{identify_version(client, bundle.version)['model'].removeprefix('models:/')}",
@@ -89,7 +89,7 @@ def find_adopted_patients(store: Store, version: str) -> list[str]:
     return find_seen_by_bundle(store.settings, bundle).find(preview_snapshot(store))
 
 
-def _register(settings: Settings, sign_off: SignOff) -> Bundle:
+def _register_released(settings: Settings, sign_off: SignOff) -> Bundle:
     """Registers the released model, or finds it registered."""
     key = f"{RELEASED}/{digest_released()}"
     version = find_tracked_version(open_client(settings), key)

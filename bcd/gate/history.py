@@ -87,10 +87,10 @@ def find_champion_version(settings: Settings) -> str | None:
 
 def list_versions_with_verdicts(settings: Settings) -> list[VersionSummary]:
     """Lists the versions, oldest first."""
-    return [_summarise(row) for row in read_registered_versions(settings)]
+    return [_summarise_version(row) for row in read_registered_versions(settings)]
 
 
-def _summarise(row: VersionRow) -> VersionSummary:
+def _summarise_version(row: VersionRow) -> VersionSummary:
     return VersionSummary(
         version=row.version,
         registered_at=row.registered_at,
@@ -121,9 +121,11 @@ def list_gate_events(store: Store, version: str = "") -> list[Event]:
     rows = read_registered_versions(store.settings)
     events = [
         Event(one.registered_at, one.name, "registered", "", "", "", "", [one.description], is_gone=False)
-        for one in map(_summarise, rows)
+        for one in map(_summarise_version, rows)
     ]
-    events += [_event(one, is_gone=find_decided_version(rows, one) is None) for one in list_stored_decisions(store)]
+    events += [
+        _make_event(one, is_gone=find_decided_version(rows, one) is None) for one in list_stored_decisions(store)
+    ]
     name = f"{MODEL}/{version.removeprefix(f'{MODEL}/')}"
     told = [one for one in events if not version or name in {one.version, one.against}]
     if version and not told:
@@ -132,7 +134,7 @@ def list_gate_events(store: Store, version: str = "") -> list[Event]:
     return sorted(told, key=lambda event: event.at)
 
 
-def _event(decision: Decision, *, is_gone: bool) -> Event:
+def _make_event(decision: Decision, *, is_gone: bool) -> Event:
     return Event(
         at=decision.decided_at,
         version=f"{MODEL}/{decision.challenger}",

@@ -104,7 +104,7 @@ def open_look(store: Store, snapshot: Snapshot, split: str) -> Look:
     patches = snapshot.of(split)
     pixels = read_batch_pixels(store.settings, patches)
     pixels.flags.writeable = False
-    look = Look(snapshot, split, patches, pixels, _digest(patches, pixels))
+    look = Look(snapshot, split, patches, pixels, _digest_gate_patches(patches, pixels))
     if split == "gate":
         _require_frozen(store, look)
     return look
@@ -136,7 +136,7 @@ def digest_gate_patients(snapshot: Snapshot) -> str:
     return hashlib.sha256(rows[[*_ROW, "pixel_sha256"]].to_csv(index=False).encode()).hexdigest()
 
 
-def _digest(patches: pd.DataFrame, pixels: np.ndarray) -> str:
+def _digest_gate_patches(patches: pd.DataFrame, pixels: np.ndarray) -> str:
     digest = hashlib.sha256(patches[_ROW].to_csv(index=False).encode())
     digest.update(np.ascontiguousarray(pixels).data)
     return digest.hexdigest()

@@ -41,8 +41,8 @@ def draw_gate_checks(verdict: Verdict, path: Path) -> Path | None:
         axes.axvline(0, color=MUTED, linewidth=0.8)
         for y, check in enumerate(drawn):
             _draw_check(axes, y, check)
-        _shade(axes, drawn)
-        axes.set_yticks(range(len(drawn)), [_name(check) for check in drawn], color=INK)
+        _shade_margins(axes, drawn)
+        axes.set_yticks(range(len(drawn)), [_name_check(check) for check in drawn], color=INK)
         axes.set_ylim(len(drawn) - 0.5, -0.5)
         axes.set_xlabel("challenger − champion")  # noqa: RUF001
         axes.grid(visible=False, axis="y")
@@ -71,7 +71,7 @@ def _draw_check(axes: Axes, y: int, check: Check) -> None:
     )
 
 
-def _shade(axes: Axes, drawn: list[Check]) -> None:
+def _shade_margins(axes: Axes, drawn: list[Check]) -> None:
     """Shades, in each row, where the figure must not lie: beyond its limit."""
     left, right = axes.get_xlim()
     limits = [check.limit for check in drawn if check.limit is not None]
@@ -84,7 +84,7 @@ def _shade(axes: Axes, drawn: list[Check]) -> None:
     axes.set_xlim(left, right)
 
 
-def _name(check: Check) -> str:
+def _name_check(check: Check) -> str:
     if check.name.startswith("hospital "):
         return f"AUROC at {check.name.removeprefix('hospital ')}, shrunk"
     return _NAMES.get(check.name, check.name)

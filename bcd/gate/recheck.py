@@ -65,7 +65,7 @@ def recheck_champion(
             look = gate.look(run, champion, previous)
             verdict = gate.compare(run, look, champion, previous)
             figures = _report_test(gate, run, champion)
-            verdict = _word(verdict, describe_verdict_figures(f"{MODEL}/{champion}", figures))
+            verdict = _word_recheck(verdict, describe_verdict_figures(f"{MODEL}/{champion}", figures))
             log_verdict(run, verdict)
             decision = gate.make_decision(run, look, verdict, key=key, kind="recheck", figures=figures)
             confirm()
@@ -121,7 +121,7 @@ def _report_test(gate: Gate, run: Run, champion: str) -> dict[str, float]:
     return {name: value for name, value in figures.items() if "_pooled" in name or name == "test_patients"}
 
 
-def _word(verdict: Verdict, reported: str) -> Verdict:
+def _word_recheck(verdict: Verdict, reported: str) -> Verdict:
     """Says what a verdict means for a champion who is one already."""
     reasons = verdict.reasons
     if verdict.champion is None and verdict.verdict == "PROMOTE":

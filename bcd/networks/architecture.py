@@ -151,7 +151,7 @@ def spell_out_architecture(architecture: Architecture) -> str:
     What is as by default is not said, so that equal words mean the same network.
     """
     stem, stages, head = architecture.stem, architecture.stages, architecture.head
-    sizes, traits = [f"{stage.depth}x{stage.filters}" for stage in stages], [_traits(stage) for stage in stages]
+    sizes, traits = [f"{stage.depth}x{stage.filters}" for stage in stages], [_list_traits(stage) for stage in stages]
     parts = [] if stem is None else [_describe_stem(stem)]
     if len(set(traits)) == 1:
         parts.append(" ".join([*sizes, traits[0]]).strip())
@@ -171,7 +171,7 @@ def _describe_stem(stem: Stem) -> str:
     return f"{kind}stem {stem.filters} of {stem.kernel}x{stem.kernel}{stride}"
 
 
-def _traits(stage: Stage) -> str:
+def _list_traits(stage: Stage) -> str:
     """Says what is unusual of a stage, but its size and dropout."""
     traits = [f"of {stage.kernel}x{stage.kernel}"] if stage.kernel != 3 else []
     traits += ["residual"] if stage.residual else []

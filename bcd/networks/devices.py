@@ -95,7 +95,7 @@ class _MirroredDevices(Devices):
 
     def __init__(self, names: list[str]) -> None:
         self.count = len(names)
-        self._strategy = _mirror(*names)
+        self._strategy = _mirror_over_devices(*names)
 
     def scope(self) -> AbstractContextManager[object]:
         scope: AbstractContextManager[object] = self._strategy.scope()
@@ -119,7 +119,7 @@ class _MirroredDevices(Devices):
 
 
 @cache
-def _mirror(*names: str) -> Strategy:
+def _mirror_over_devices(*names: str) -> Strategy:
     """Returns the strategy of these devices: one a process, as two would number their sums alike and mix them up."""
     import tensorflow as tf
 

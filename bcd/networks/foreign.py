@@ -123,18 +123,18 @@ def _tell_output(outputs: int, activation: str) -> str:
     return "It ends in a linear unit, which is taken for the logit."
 
 
-def _operations(network: Model) -> Iterator[Operation]:
+def _list_operations(network: Model) -> Iterator[Operation]:
     """Yields layers and operations from the input to the output, those of networks in it one by one."""
     for operation in network.layers if type(network).__name__ == "Sequential" else network.operations:
         if hasattr(operation, "layers") and hasattr(operation, "inputs"):
-            yield from _operations(operation)
+            yield from _list_operations(operation)
         else:
             yield operation
 
 
 def _find_last(network: Model) -> Operation:
     """Returns what last changes the values: what only gives them another shape is passed over."""
-    return next(each for each in reversed(list(_operations(network))) if not _keeps(each, _SAME_VALUES))
+    return next(each for each in reversed(list(_list_operations(network))) if not _keeps(each, _SAME_VALUES))
 
 
 def _keeps(operation: Operation, kinds: tuple[str, ...]) -> bool:
@@ -153,7 +153,7 @@ def _activation_of(operation: Operation) -> str:
 
 def _see_range(network: Model) -> PixelRange | None:
     """Returns which values a network expects, from what it does to them first; None: it cannot be seen."""
-    for operation in _operations(network):
+    for operation in _list_operations(network):
         kind = type(operation).__name__
         if _keeps(operation, _SAME_RANGE) or kind.startswith("Random"):
             continue

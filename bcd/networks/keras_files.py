@@ -61,7 +61,7 @@ def load_network(path: Path) -> Model:
 
 
 def _tell_failure(path: Path, error: Exception, version: str, here: str) -> BcdError:
-    reason = _reason(error)
+    reason = _find_keras_reason(error)
     if unknown := _UNKNOWN.search(reason):
         return _tell_code(path, f"{unknown[1]}, which is not one of Keras' own")
     written = f", which says that Keras {version} wrote it" if version else ""
@@ -110,7 +110,7 @@ def _look_at_zip(path: Path) -> tuple[Any, str]:
             metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in names else {}
             return json.loads(archive.read("config.json")), str(metadata.get("keras_version", ""))
     except (OSError, EOFError, ValueError, AttributeError, NotImplementedError, zipfile.BadZipFile) as error:
-        raise BcdError(f"{path} is damaged: {_reason(error)}.", _COPY_AGAIN) from error
+        raise BcdError(f"{path} is damaged: {_find_keras_reason(error)}.", _COPY_AGAIN) from error
 
 
 def _look_at_hdf5(path: Path) -> tuple[Any, str]:
@@ -126,7 +126,7 @@ def _look_at_hdf5(path: Path) -> tuple[Any, str]:
                 raise BcdError(f"{path} holds {held}.", _SAVE_AGAIN)
             return json.loads(described), version.decode() if isinstance(version, bytes) else str(version)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise BcdError(f"{path} is cut off or damaged: {_reason(error)}.", _COPY_AGAIN) from error
+        raise BcdError(f"{path} is cut off or damaged: {_find_keras_reason(error)}.", _COPY_AGAIN) from error
 
 
 def _require_suffix(path: Path, suffixes: tuple[str, ...], what: str) -> None:
@@ -138,7 +138,7 @@ def _require_suffix(path: Path, suffixes: tuple[str, ...], what: str) -> None:
 
 
 def _refuse_code(path: Path, config: Any) -> None:
-    for part in _parts(config):
+    for part in _list_keras_parts(config):
         kind, module = part.get("class_name"), part.get("module")
         if kind in ("Lambda", "__lambda__"):
             what = "a Lambda layer, which is code"
@@ -160,19 +160,19 @@ def _tell_code(path: Path, what: str) -> BcdError:
     )
 
 
-def _parts(config: Any) -> Iterator[dict[str, Any]]:
+def _list_keras_parts(config: Any) -> Iterator[dict[str, Any]]:
     """Yields every object in a description that says its class."""
     if isinstance(config, dict):
         if "class_name" in config:
             yield config
         for value in config.values():
-            yield from _parts(value)
+            yield from _list_keras_parts(value)
     elif isinstance(config, list):
         for value in config:
-            yield from _parts(value)
+            yield from _list_keras_parts(value)
 
 
-def _reason(error: Exception) -> str:
+def _find_keras_reason(error: Exception) -> str:
     """Returns the innermost sentence of what Keras says, which repeats whole descriptions on the way to it."""
     innermost = str(error).rsplit("Exception encountered: ", maxsplit=1)[-1].strip()
     line = innermost.splitlines()[0] if innermost else type(error).__name__

@@ -63,16 +63,16 @@ def prepare_snapshot(settings: Settings, snapshot: Snapshot, options: PrepareOpt
     they were deleted or cut short.
     """
     folder = settings.prepared / f"{snapshot.id[:16]}-{options.fingerprint()}"
-    pixels = _map(folder / _PIXELS, len(snapshot.patches))
+    pixels = _map_prepared_pixels(folder / _PIXELS, len(snapshot.patches))
     if pixels is None:
         shutil.rmtree(folder, ignore_errors=True)
         with whole_folder(folder) as partial:
-            _write(settings, snapshot, options, partial / _PIXELS)
+            _write_prepared_pixels(settings, snapshot, options, partial / _PIXELS)
         pixels = np.load(folder / _PIXELS, mmap_mode="r")
     return PreparedSnapshot(snapshot, options, pixels)
 
 
-def _map(path: Path, n: int) -> np.memmap[Any, np.dtype[np.uint8]] | None:
+def _map_prepared_pixels(path: Path, n: int) -> np.memmap[Any, np.dtype[np.uint8]] | None:
     """Maps prepared pixels into memory; None where the file is missing, cut short, or of something else."""
     try:
         pixels = np.load(path, mmap_mode="r")
@@ -82,7 +82,7 @@ def _map(path: Path, n: int) -> np.memmap[Any, np.dtype[np.uint8]] | None:
     return pixels if whole and path.stat().st_size == pixels.offset + pixels.nbytes else None
 
 
-def _write(settings: Settings, snapshot: Snapshot, options: PrepareOptions, path: Path) -> None:
+def _write_prepared_pixels(settings: Settings, snapshot: Snapshot, options: PrepareOptions, path: Path) -> None:
     from bcd.store.batches import read_batch_pixels
 
     n = len(snapshot.patches)

@@ -220,7 +220,7 @@ def erase_withdrawn(store: Store, *, dry_run: bool = False) -> list[PatientErasu
         plans = _make_plans(store)
         if not dry_run:
             _carry_out(store, plans)
-    return [_summarise(store.settings, plan) for plan in plans]
+    return [_summarise_erasure(store.settings, plan) for plan in plans]
 
 
 def find_models_of_erased(versions: Iterable[VersionSummary]) -> dict[str, list[str]]:
@@ -353,7 +353,7 @@ def _remove_files(store: Store, plan: _Plan) -> None:
     retry_while_database_away(forget)
 
 
-def _summarise(settings: Settings, plan: _Plan) -> PatientErasure:
+def _summarise_erasure(settings: Settings, plan: _Plan) -> PatientErasure:
     needed = {batch for batch, models in plan.models.items() if models}
     pixels = [
         f"pixels of {len(rows):,} patches in batch {batch[:12]}"

@@ -73,7 +73,7 @@ def prune_versions(store: Store, *, keep: int, dry_run: bool = False) -> list[Re
             going = [one for one in versions if not needs[one.version]]
             with track_progress("Removing old versions", total=len(going)) as advance:
                 for one in going:
-                    _remove(client, one)
+                    _remove_version(client, one)
                     advance(1)
             _finish_removals(client)
     return found
@@ -95,7 +95,7 @@ def _find_needs(store: Store, versions: list[VersionSummary], keep: int) -> dict
     return needs
 
 
-def _remove(client: MlflowClient, version: VersionSummary) -> None:
+def _remove_version(client: MlflowClient, version: VersionSummary) -> None:
     """Marks the model, forgets what finds it again, and takes the version out of the registry."""
     model_id = _model_of(client, version)
     now = datetime.now(UTC).isoformat(timespec="seconds")

@@ -136,7 +136,7 @@ def train_stage(settings: Settings, retraining: Retraining) -> TrainedEnsemble:
 
 def evaluate_stage(settings: Settings, retraining: Retraining, trained: TrainedEnsemble) -> EvaluatedNetwork:
     """Fits the policy on val patients, evaluates what was trained on test patients, and logs what was found."""
-    evaluated = _evaluate(settings, retraining, trained)
+    evaluated = _evaluate_trained(settings, retraining, trained)
     if "evaluate" in find_done(settings, retraining)[1]:
         return evaluated
     with open_retraining_run(settings, retraining, stage="evaluate") as run:
@@ -167,7 +167,7 @@ def register_stage(
         architecture=trained.architecture,
         training=trained.training,
         ensemble=trained.options,
-        engine=describe_engine(_graph(settings, retraining)),
+        engine=describe_engine(_graph_folder(settings, retraining)),
         policy=evaluated.policy,
         snapshot=retraining.snapshot.id,
         protocol=retraining.snapshot.protocol,
@@ -180,7 +180,7 @@ def register_stage(
             key=retraining.key,
             run_id=run.id,
             networks=trained.paths,
-            graph=_graph(settings, retraining),
+            graph=_graph_folder(settings, retraining),
             record=record,
             example=draw_tissue_probes(2),
             card=write_card(gather_card_facts(settings, record, run.id)),
@@ -197,11 +197,11 @@ def _describe_reference(settings: Settings, snapshot: Snapshot, evaluated: Evalu
     return describe_training(lambda rows: read_batch_pixels(settings, train.iloc[rows]), patient_keys(train), scores)
 
 
-def _evaluate(settings: Settings, retraining: Retraining, trained: TrainedEnsemble) -> EvaluatedNetwork:
-    write_graph(trained.paths, _graph(settings, retraining))
+def _evaluate_trained(settings: Settings, retraining: Retraining, trained: TrainedEnsemble) -> EvaluatedNetwork:
+    write_graph(trained.paths, _graph_folder(settings, retraining))
     return evaluate_retrained(
         retraining.prepare(settings),
-        _graph(settings, retraining),
+        _graph_folder(settings, retraining),
         retraining.plan.evaluation,
         _evaluation_folder(settings, retraining),
         turns=trained.options.turns,
@@ -221,16 +221,16 @@ def gate_stage(settings: Settings, retraining: Retraining) -> Verdict:
             "Evaluate it first: `bcd retrain` does all stages.",
         )
     if is_retraining_finished(settings, retraining):
-        return _run(settings, retraining, version, find_done(settings, retraining)[0])
+        return _run_gate(settings, retraining, version, find_done(settings, retraining)[0])
     with open_retraining_run(settings, retraining, stage="gate") as run:
-        verdict = _run(settings, retraining, version, run.id)
+        verdict = _run_gate(settings, retraining, version, run.id)
         run.set_tags({"bcd.verdict": verdict.verdict, "bcd.bundle": f"{MODEL}/{version}"})
         gained = {f"gate_{each.name}_difference": each.value for each in verdict.checks if each.name == "auroc"}
         run.log_metrics(gained)
     return verdict
 
 
-def _run(settings: Settings, retraining: Retraining, version: str, parent: str | None) -> Verdict:
+def _run_gate(settings: Settings, retraining: Retraining, version: str, parent: str | None) -> Verdict:
     from bcd.store.store import open_store
 
     with open_store(settings) as store:
@@ -310,7 +310,7 @@ def _find_study(settings: Settings, retraining: Retraining) -> StudyResult | Non
     return TypeAdapter(StudyResult).validate_json(file.read_bytes()) if file.exists() else None
 
 
-def _graph(settings: Settings, retraining: Retraining) -> Path:
+def _graph_folder(settings: Settings, retraining: Retraining) -> Path:
     return retraining.folder(settings) / "graph"
 
 

@@ -61,16 +61,23 @@ def write_geojson(
         "use": "Research use only.",
     }
     with path.open("w", encoding="utf-8") as file:
-        file.write(f'{{"type":"FeatureCollection","bcd":{_compact(head)},"features":[\n')
-        file.write(",\n".join(_compact(each) for each in _features(scores, frame or PATCH_FRAME, level, policy)))
+        file.write(f'{{"type":"FeatureCollection","bcd":{_write_compact_json(head)},"features":[\n')
+        file.write(
+            ",\n".join(
+                _write_compact_json(each)
+                for each in _make_geojson_features(scores, frame or PATCH_FRAME, level, policy)
+            )
+        )
         file.write("\n]}\n")
 
 
-def _compact(value: Any) -> str:
+def _write_compact_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def _features(scores: pd.DataFrame, frame: Frame, level: Probability, policy: Policy) -> Iterator[dict[str, Any]]:
+def _make_geojson_features(
+    scores: pd.DataFrame, frame: Frame, level: Probability, policy: Policy
+) -> Iterator[dict[str, Any]]:
     from bcd.evaluation.calls import is_confident, is_idc
 
     probability = scores["probability"].to_numpy(np.float64)
@@ -88,7 +95,7 @@ def _features(scores: pd.DataFrame, frame: Frame, level: Probability, policy: Po
     cells = (scores[name].tolist() for name in CELL)
     context = scores[CONTEXT].to_numpy(np.float64)
     for row, (cell, outline) in enumerate(zip(zip(*cells, strict=True), outlines, strict=True)):
-        (left, top), (right, bottom) = ([_plain(each) for each in corner] for corner in outline)
+        (left, top), (right, bottom) = ([_write_plain_number(each) for each in corner] for corner in outline)
         ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
         measurements = {
             "Probability of IDC": round(float(probability[row]), 6),
@@ -109,5 +116,5 @@ def _features(scores: pd.DataFrame, frame: Frame, level: Probability, policy: Po
         }
 
 
-def _plain(value: float) -> float:
+def _write_plain_number(value: float) -> float:
     return int(value) if value.is_integer() else value

@@ -106,12 +106,12 @@ def score_given(
         }
         for delivery in deliveries.values():
             _tell_refused(delivery)
-        given = _join(deliveries)
+        given = _join_given_files(deliveries)
         of_patient = [
             (str(patient), patches.reset_index(drop=True))
             for patient, patches in given.patches.groupby("patient", sort=True)
         ]
-        together = _assess(given, bundle, hospital, [rows for _, rows in of_patient])
+        together = _assess_given_drift(given, bundle, hospital, [rows for _, rows in of_patient])
         for patient, rows in of_patient:
             frames = {slide: frame for (whose, slide), frame in given.frames.items() if whose == patient}
             pixels = given.read(rows)
@@ -127,14 +127,14 @@ def score_given(
                 complete=given.complete,
                 exposure=_UNKNOWN if seen is None else tell_exposure_of_scored(seen, rows, pixels),
                 protocol=bundle.record.protocol,
-                content=_hash(rows, options, given.complete),
+                content=_hash_given_patches(rows, options, given.complete),
                 delivery=together,
                 warnings=tuple(warnings),
             )
-            yield _write(to / patient, subject, bundle, options)
+            yield _write_given_score(to / patient, subject, bundle, options)
 
 
-def _assess(
+def _assess_given_drift(
     given: _Given, bundle: ScoringBundle, hospital: Hospital, patients: Sequence[pd.DataFrame]
 ) -> Drift | None:
     """Compares all patients together with whom the bundle knows; a single one is compared as its slides alone."""
@@ -145,7 +145,7 @@ def _assess(
     return assess_delivery(bundle.known, hospital, found)
 
 
-def _join(deliveries: dict[str, SeenDelivery]) -> _Given:
+def _join_given_files(deliveries: dict[str, SeenDelivery]) -> _Given:
     """Joins what several files hold.
 
     Raises:
@@ -168,14 +168,14 @@ def _join(deliveries: dict[str, SeenDelivery]) -> _Given:
     return _Given(patches, {name: one.pixels for name, one in deliveries.items()}, frames, complete)
 
 
-def _hash(patches: pd.DataFrame, options: ScoreOptions, complete: Collection[Slide]) -> str:
+def _hash_given_patches(patches: pd.DataFrame, options: ScoreOptions, complete: Collection[Slide]) -> str:
     whole = patches[lie_on(patches, complete)]
     rows = patches[["slide", "x", "y", "label", "pixel_sha256"]].to_csv(index=False, na_rep="?")
     told = "".join(f"\ncomplete {slide}" for slide in sorted(whole["slide"].astype(str).unique()))
     return hashlib.sha256(f"{options.fingerprint()}\n{rows}{told}".encode()).hexdigest()
 
 
-def _write(folder: Path, subject: Subject, bundle: ScoringBundle, options: ScoreOptions) -> PatientScore:
+def _write_given_score(folder: Path, subject: Subject, bundle: ScoringBundle, options: ScoreOptions) -> PatientScore:
     import pandas as pd
 
     if folder.exists() and not (folder / SCORES).is_file():

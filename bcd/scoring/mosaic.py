@@ -53,7 +53,7 @@ class Mosaic:
 
     def cells(self, patches: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Returns the rows and the columns of the mosaic's cells in which the patches lie."""
-        return _grid(patches["y"]) - self.row, _grid(patches["x"]) - self.column
+        return _find_grid_place(patches["y"]) - self.row, _find_grid_place(patches["x"]) - self.column
 
 
 def stitch(patches: pd.DataFrame, pixels: NDArray[np.uint8]) -> Mosaic:
@@ -68,7 +68,7 @@ def stitch(patches: pd.DataFrame, pixels: NDArray[np.uint8]) -> Mosaic:
     """
     assert len(patches) == len(pixels) > 0
     assert patches["slide"].nunique() == 1
-    columns, rows = _grid(patches["x"]), _grid(patches["y"])
+    columns, rows = _find_grid_place(patches["x"]), _find_grid_place(patches["y"])
     column, row = int(columns.min()) - MARGIN, int(rows.min()) - MARGIN
     shape = int(rows.max()) + MARGIN + 1 - row, int(columns.max()) + MARGIN + 1 - column
     if shape[0] * shape[1] * PATCH_PIXELS**2 > MAX_PIXELS:
@@ -92,5 +92,5 @@ def view_mosaic_by_cell(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return image.reshape(height // PATCH_PIXELS, PATCH_PIXELS, width // PATCH_PIXELS, PATCH_PIXELS, 3)
 
 
-def _grid(position: pd.Series) -> NDArray[np.int64]:
+def _find_grid_place(position: pd.Series) -> NDArray[np.int64]:
     return (position.to_numpy(np.int64) - 1) // PATCH_PIXELS

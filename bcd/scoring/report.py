@@ -112,7 +112,7 @@ def write_patient_report(
         "at": next(row for row in summary.levels if row.level == rule.level),
         "undecided": summary.outcome == UNDECIDED,
         "context": facts["record"].policy.context if any(slide.data["context"] for slide in slides) else None,
-        "legend": _legend(options),
+        "legend": _draw_heatmap_legend(options),
         "data": {
             "levels": [[level, f"{100 * level:g}"] for level in levels],
             "alpha": [round(255 * options.opacity * share) for share in (1.0, VEIL, TINT)],
@@ -120,11 +120,16 @@ def write_patient_report(
             "slides": [slide.data for slide in slides],
         },
     }
-    filters = {"percent": _percent, "count": _count, "area": _area, "micrometres": _micrometres}
+    filters = {
+        "percent": _format_report_percent,
+        "count": _format_report_count,
+        "area": _format_area,
+        "micrometres": _format_scale_bar,
+    }
     path.write_text(render_page("bcd.scoring", "report.html.j2", {**shown, **facts}, filters), encoding="utf-8")
 
 
-def _legend(options: ScoreOptions) -> dict[str, str]:
+def _draw_heatmap_legend(options: ScoreOptions) -> dict[str, str]:
     """The colour bar as a layer, and the colours of its keys."""
     low, high = 1 - options.outcome.level, options.outcome.level
     shown = overlay(np.array([1.0, 0.0, low + 0.001, 0.5, high - 0.001]), options).tolist()
@@ -139,7 +144,7 @@ def _legend(options: ScoreOptions) -> dict[str, str]:
     }
 
 
-def _percent(share: float | None) -> str:
+def _format_report_percent(share: float | None) -> str:
     """A share in percent, with the same rounding as the report's script."""
     if share is None:
         return "n/a"
@@ -152,14 +157,14 @@ def _percent(share: float | None) -> str:
     return f"{text} %"
 
 
-def _count(number: int) -> str:
+def _format_report_count(number: int) -> str:
     """A count whose thousands are parted by a thin space: a comma or a point is a decimal sign somewhere."""
     return f"{number:,}".replace(",", "\u202f")
 
 
-def _area(patches: int) -> str:
+def _format_area(patches: int) -> str:
     return f"{patches * PATCH_AREA:.2f} mm²"
 
 
-def _micrometres(length: int) -> str:
+def _format_scale_bar(length: int) -> str:
     return f"{length / 1000:g} mm" if length >= 1000 else f"{length} µm"

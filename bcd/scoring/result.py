@@ -190,7 +190,7 @@ def write_result(folder: Path, subject: Subject, bundle: ScoringBundle, options:
     """
     _store_scores(folder, subject, bundle)
     _store_drift(folder, subject, bundle)
-    _draw(folder, subject, bundle, options)
+    _draw_patient_report(folder, subject, bundle, options)
 
 
 def read_result(
@@ -262,7 +262,7 @@ def _store_drift(folder: Path, subject: Subject, bundle: ScoringBundle) -> None:
     (folder / DRIFT).write_text(found.model_dump_json(indent=1), "utf-8")
 
 
-def _draw(folder: Path, subject: Subject, bundle: ScoringBundle, options: ScoreOptions) -> None:
+def _draw_patient_report(folder: Path, subject: Subject, bundle: ScoringBundle, options: ScoreOptions) -> None:
     """Draws and reports what the stored scores of the folder hold."""
     import pandas as pd
 
@@ -292,12 +292,12 @@ def _draw(folder: Path, subject: Subject, bundle: ScoringBundle, options: ScoreO
             show_examples(picked, subject.read(picked)) for picked in pick_suspicious_patches(scores)
         )
         drift = PatientDrift.model_validate_json((folder / DRIFT).read_bytes())
-        facts = _facts(subject, bundle, options, scores, drift)
+        facts = _gather_score_facts(subject, bundle, options, scores, drift)
         write_patient_report(folder / REPORT, slides=slides, suspicious=suspicious, uncertain=uncertain, facts=facts)
         advance(1)
 
 
-def _facts(
+def _gather_score_facts(
     subject: Subject, bundle: ScoringBundle, options: ScoreOptions, scores: pd.DataFrame, drift: PatientDrift
 ) -> dict[str, Any]:
     distance = bundle.measure(subject.read(scores.iloc[choose_evenly(len(scores), _MEASURED)]))

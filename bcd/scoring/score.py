@@ -54,7 +54,7 @@ def score_patient(
                 write_result(partial, make_scoring_subject(job), bundle, options)
         except Exception as error:
             record_scoring_job(job, error)
-            raise _named(error, job) from error
+            raise _name_scoring_error(error, job) from error
     recorded = is_scoring_recorded(job)
     if not recorded:
         record_scoring_job(job)
@@ -78,7 +78,7 @@ def patients_to_score(store: Store, bundle: ScoringBundle, options: ScoreOptions
     return sorted(waiting)
 
 
-def _named(error: Exception, job: Job) -> BcdError:
+def _name_scoring_error(error: Exception, job: Job) -> BcdError:
     if isinstance(error, BcdError):
         return BcdError(f"Patient {job.key} could not be scored: {error.what}", error.fix)
     return BcdError(

@@ -85,7 +85,7 @@ def show_slide(mosaic: Mosaic, scores: pd.DataFrame, options: ScoreOptions, *, b
     layer[rows, columns] = overlay(probability, options)
     region = np.zeros_like(mosaic.present)
     region[rows, columns] = options.outline_labels & (label == 1)
-    picture, scale = _reduce(mosaic.image, budget)
+    picture, scale = _reduce_to_budget(mosaic.image, budget)
     height, width = mosaic.image.shape[:2]
     return ShownSlide(
         slide=str(scores["slide"].iloc[0]),
@@ -94,7 +94,7 @@ def show_slide(mosaic: Mosaic, scores: pd.DataFrame, options: ScoreOptions, *, b
         picture=embed_picture_in_page(picture, "webp"),
         scale=scale,
         colours=embed_heatmap_layer(layer.repeat(enlarged, 0).repeat(enlarged, 1)),
-        labelled=_path(outline(region)),
+        labelled=_draw_svg_path(outline(region)),
         tissue=_mean_colour(mosaic, rows, columns),
         bar=pick_scale_bar(width),
         data={
@@ -103,10 +103,10 @@ def show_slide(mosaic: Mosaic, scores: pd.DataFrame, options: ScoreOptions, *, b
             "column": mosaic.column,
             "row": mosaic.row,
             "enlarged": enlarged,
-            "cells": _pack(rows * mosaic.present.shape[1] + columns, "<u4"),
-            "probability": _pack(probability, "<f8"),
-            "context": _pack(context, "<f8") if has_context(scores) else "",
-            "label": _pack(label, "<i1"),
+            "cells": _pack_layer_values(rows * mosaic.present.shape[1] + columns, "<u4"),
+            "probability": _pack_layer_values(probability, "<f8"),
+            "context": _pack_layer_values(context, "<f8") if has_context(scores) else "",
+            "label": _pack_layer_values(label, "<i1"),
         },
     )
 
@@ -128,7 +128,7 @@ def embed_heatmap_layer(layer: NDArray[np.uint8]) -> str:
 
 def embed_slide_photograph(image: NDArray[np.uint8]) -> str:
     """Returns a small picture, RGB (height, width, 3), as the address that shows it."""
-    return embed_picture_in_page(_encode(image, _FINE), "webp")
+    return embed_picture_in_page(_encode_webp(image, _FINE), "webp")
 
 
 def _mean_colour(mosaic: Mosaic, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> str:
@@ -138,14 +138,14 @@ def _mean_colour(mosaic: Mosaic, rows: NDArray[np.int64], columns: NDArray[np.in
     return "rgb({:.0f} {:.0f} {:.0f})".format(*mean)
 
 
-def _encode(image: NDArray[np.uint8], quality: int) -> bytes:
+def _encode_webp(image: NDArray[np.uint8], quality: int) -> bytes:
     import cv2
 
     encoded = cv2.imencode(".webp", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_WEBP_QUALITY, quality])[1]
     return bytes(encoded.tobytes())
 
 
-def _reduce(image: NDArray[np.uint8], budget: int) -> tuple[bytes, float]:
+def _reduce_to_budget(image: NDArray[np.uint8], budget: int) -> tuple[bytes, float]:
     """Encodes an image in at most `budget` bytes, reduced as little as that needs."""
     import cv2
 
@@ -157,17 +157,17 @@ def _reduce(image: NDArray[np.uint8], budget: int) -> tuple[bytes, float]:
         if scale < 1:
             size = max(round(width * scale), 1), max(round(height * scale), 1)
             image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        encoded = _encode(image, quality)
+        encoded = _encode_webp(image, quality)
         if len(encoded) <= budget or max(image.shape) <= _TINY:
             return encoded, scale
         scale *= min(0.95, 0.98 * (budget / len(encoded)) ** 0.5)
 
 
-def _path(lines: NDArray[np.int64]) -> str:
+def _draw_svg_path(lines: NDArray[np.int64]) -> str:
     """Returns lines of the mosaic's pixels as an SVG path in cells."""
     cells = (lines // PATCH_PIXELS).tolist()
     return "".join(f"M{x} {y}{'h1' if y == end else 'v1'}" for (x, y), (_, end) in cells)
 
 
-def _pack(values: NDArray[Any], kind: str) -> str:
+def _pack_layer_values(values: NDArray[Any], kind: str) -> str:
     return base64.b64encode(np.ascontiguousarray(values, kind).tobytes()).decode("ascii")

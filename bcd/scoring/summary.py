@@ -100,7 +100,7 @@ def summarise_patient_scores(scores: pd.DataFrame, options: ScoreOptions, levels
     label = scores["label"].fillna(0).to_numpy(np.int64) == 1
     called = is_idc(probability)
     rule = options.outcome
-    counted = _count(probability, called, known, label, rule.level)
+    counted = _count_level(probability, called, known, label, rule.level)
     labelled = int(known.sum())
     return Summary(
         n=len(scores),
@@ -112,13 +112,15 @@ def summarise_patient_scores(scores: pd.DataFrame, options: ScoreOptions, levels
         labelled=labelled,
         true_fraction=float(label[known].mean()) if labelled else None,
         called_share=float(called[known].mean()) if labelled else None,
-        everything=_count(probability, called, known, label, 0.5),
-        levels=tuple(_count(probability, called, known, label, level) for level in sorted({*levels, rule.level})),
+        everything=_count_level(probability, called, known, label, 0.5),
+        levels=tuple(
+            _count_level(probability, called, known, label, level) for level in sorted({*levels, rule.level})
+        ),
         outcome=decide_outcome(confident_idc=counted.idc, confident=counted.n, patches=len(scores), rule=rule),
     )
 
 
-def _count(
+def _count_level(
     probability: NDArray[np.float64],
     called: NDArray[np.bool_],
     known: NDArray[np.bool_],

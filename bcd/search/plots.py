@@ -58,14 +58,16 @@ def _draw_history(study: StudyResult, trials: Sequence[TrialRecord], path: Path)
             strict=True,
         )
     )
-    with page(path, title="Every trial, and the best so far", note=_describe(study), size=(8.6, 3.6)) as figure:
+    with page(
+        path, title="Every trial, and the best so far", note=_describe_study_in_caption(study), size=(8.6, 3.6)
+    ) as figure:
         axes = figure.subplots()
         complete = [trial for trial in trials if trial.state == "complete"]
         if complete:
             best = np.maximum.accumulate([trial.value or 0.0 for trial in complete])
             times = [*(spent[trial.number] for trial in complete), max(spent.values())]
             axes.step(times, [*best, best[-1]], where="post", color=BLUE, label="best so far")
-        _scatter(axes, trials, lambda trial: spent[trial.number])
+        _scatter_trials(axes, trials, lambda trial: spent[trial.number])
         _name_known(axes, trials, lambda trial: spent[trial.number])
         _limit_scores(axes, trials)
         axes.set_xlim(left=0)
@@ -77,7 +79,7 @@ def _draw_history(study: StudyResult, trials: Sequence[TrialRecord], path: Path)
 def _draw_learning_curves(study: StudyResult, trials: Sequence[TrialRecord], path: Path) -> None:
     """Draws the val score of every trial over its epochs; pruned ones end early."""
     epochs = max(len(trial.history) for trial in trials)
-    with page(path, title="Learning curves", note=_describe(study), size=(8.6, 3.6)) as figure:
+    with page(path, title="Learning curves", note=_describe_study_in_caption(study), size=(8.6, 3.6)) as figure:
         axes = figure.subplots()
         shown: set[str] = set()
         for trial in trials:
@@ -105,7 +107,7 @@ def _draw_learning_curves(study: StudyResult, trials: Sequence[TrialRecord], pat
 def _draw_front(study: StudyResult, trials: Sequence[TrialRecord], path: Path) -> None:
     """Draws the val score of complete trials over their cost, with those that none beats in both."""
     front = sorted((trial for trial in trials if trial.number in study.front), key=lambda trial: trial.multiply_adds)
-    with page(path, title="Score against cost", note=_describe(study), size=(8.6, 3.8)) as figure:
+    with page(path, title="Score against cost", note=_describe_study_in_caption(study), size=(8.6, 3.8)) as figure:
         axes = figure.subplots()
         for allowed, colour, marker, label in (
             (True, BLUE, "o", "complete"),
@@ -113,16 +115,19 @@ def _draw_front(study: StudyResult, trials: Sequence[TrialRecord], path: Path) -
         ):
             chosen = [trial for trial in trials if trial.allowed == allowed]
             if chosen:
-                costs, scores = [_millions(trial) for trial in chosen], [trial.value or 0.0 for trial in chosen]
+                costs, scores = (
+                    [_count_multiply_adds(trial) for trial in chosen],
+                    [trial.value or 0.0 for trial in chosen],
+                )
                 axes.scatter(costs, scores, color=colour, marker=marker, s=26, zorder=3, label=label)
         axes.step(
-            [_millions(trial) for trial in front],
+            [_count_multiply_adds(trial) for trial in front],
             [trial.value or 0.0 for trial in front],
             where="post",
             color=GREEN,
             label="none is cheaper and better (Pareto)",
         )
-        _name_known(axes, trials, _millions)
+        _name_known(axes, trials, _count_multiply_adds)
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(lambda value, _position: f"{value:g}")
         axes.xaxis.set_minor_formatter(lambda value, _position: f"{value:g}" if str(value)[0] in "25" else "")
@@ -137,9 +142,11 @@ def _draw_parallel(study: StudyResult, trials: Sequence[TrialRecord], path: Path
     varied = [name for name in sorted(common) if len({trial.params[name] for trial in trials}) > 1]
     names = sorted(varied, key=lambda name: -study.importances.get(name, 0.0))[:_AXES]
     ranks = {trial.number: rank for rank, trial in enumerate(sorted(trials, key=lambda trial: trial.value or 0.0), 1)}
-    with page(path, title="Parameters of complete trials", note=_describe(study), size=(9.2, 4.2)) as figure:
+    with page(
+        path, title="Parameters of complete trials", note=_describe_study_in_caption(study), size=(9.2, 4.2)
+    ) as figure:
         axes = figure.subplots()
-        columns = [_place(names[i], trials) for i in range(len(names))]
+        columns = [_place_on_axis(names[i], trials) for i in range(len(names))]
         columns.append(_place_numbers([trial.value or 0.0 for trial in trials]))
         for index, trial in enumerate(trials):
             share = ranks[trial.number] / len(trials)
@@ -183,7 +190,7 @@ def _draw_importances(study: StudyResult, path: Path) -> None:
         axes.grid(visible=False, axis="y")
 
 
-def _describe(study: StudyResult) -> str:
+def _describe_study_in_caption(study: StudyResult) -> str:
     ends = [trial.state for trial in study.trials]
     counts = [f"{ends.count(end)} {end}" for end in ("complete", "pruned") if end in ends]
     failed = ends.count("diverged") + ends.count("failed")
@@ -193,7 +200,7 @@ def _describe(study: StudyResult) -> str:
     return f"{study.study}: {', '.join(counts)}; {chosen}. Val score: AUROC on val patients, each weighing the same."
 
 
-def _scatter(axes: Axes, trials: Sequence[TrialRecord], place: Callable[[TrialRecord], float]) -> None:
+def _scatter_trials(axes: Axes, trials: Sequence[TrialRecord], place: Callable[[TrialRecord], float]) -> None:
     for state, (colour, marker, label) in _LOOKS.items():
         chosen = [trial for trial in trials if trial.state == state]
         if chosen:
@@ -229,11 +236,11 @@ def _curve_look(trial: TrialRecord, best: int) -> tuple[str, float, str]:
     return (MUTED, 0.9, "pruned") if trial.state == "pruned" else (BLUE, 1.0, "complete")
 
 
-def _millions(trial: TrialRecord) -> float:
+def _count_multiply_adds(trial: TrialRecord) -> float:
     return trial.multiply_adds / 1e6
 
 
-def _place(name: str, trials: Sequence[TrialRecord]) -> tuple[list[float], list[tuple[float, str]]]:
+def _place_on_axis(name: str, trials: Sequence[TrialRecord]) -> tuple[list[float], list[tuple[float, str]]]:
     """Returns where each trial crosses a parameter's axis, from 0 to 1, and the axis' labels."""
     values: list[Any] = [trial.params[name] for trial in trials]
     if any(isinstance(value, float) for value in values):

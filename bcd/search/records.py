@@ -140,7 +140,7 @@ def _read_trial(trial: FrozenTrial) -> TrialRecord:
     return TrialRecord(
         number=find_first_attempt_of_trial(trial),
         state=notes["end"],
-        value=_value(trial),
+        value=_find_trial_score(trial),
         params=dict(trial.params),
         architecture=recipe.architecture,
         training=recipe.training,
@@ -155,7 +155,7 @@ def _read_trial(trial: FrozenTrial) -> TrialRecord:
     )
 
 
-def _value(trial: FrozenTrial) -> float | None:
+def _find_trial_score(trial: FrozenTrial) -> float | None:
     if trial.user_attrs["end"] == "complete":
         return float(trial.values[0])
     history = trial.user_attrs.get("history", [])

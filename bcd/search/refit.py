@@ -166,7 +166,7 @@ def run_refit(job: Job) -> None:
         refit, epochs = _read_refit(queue.frozen(trial))
         if find_trained_network(folder) is None:
             trained.append(refit)
-        return _train(job, trials[refit.trial], refit, epochs=epochs, trial=trial, folder=folder)
+        return _train_refit(job, trials[refit.trial], refit, epochs=epochs, trial=trial, folder=folder)
 
     while not trained and study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
         queue.take(
@@ -176,7 +176,7 @@ def run_refit(job: Job) -> None:
         )
 
 
-def _train(job: Job, record: TrialRecord, refit: Refit, *, epochs: int, trial: Trial, folder: Path) -> float:
+def _train_refit(job: Job, record: TrialRecord, refit: Refit, *, epochs: int, trial: Trial, folder: Path) -> float:
     """Trains a trial's recipe with another seed and notes how its network ranks the val patches."""
     from bcd.evaluation.metrics.ranking import concordance
 

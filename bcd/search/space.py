@@ -150,13 +150,13 @@ def check_grid(grid: dict[str, list[Any]]) -> None:
                 f"The grid names {name!r}, which is no parameter of the space.",
                 f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(SPACE)}.",
             )
-        wrong = [value for value in values if not _holds(SPACE[name], value)]
+        wrong = [value for value in values if not _parameter_holds(SPACE[name], value)]
         if wrong or not values:
             what = f"the value {wrong[0]!r}" if wrong else "no value"
             raise BcdError(f"The grid has {what} of {name}.", f"Use values of {SPACE[name]}.")
 
 
-def _holds(values: Whole | Real | tuple[Any, ...], value: Any) -> bool:
+def _parameter_holds(values: Whole | Real | tuple[Any, ...], value: Any) -> bool:
     """Whether a parameter takes a value."""
     if isinstance(values, tuple) and not isinstance(values, Whole | Real):
         return any(value == each and isinstance(value, bool) == isinstance(each, bool) for each in values)
@@ -187,49 +187,55 @@ def propose(trial: Trial, training: TrainOptions, preparation: PrepareOptions) -
     """Asks an optuna.Trial for a recipe; what it does not search is as given."""
     stem = _propose_stem(trial)
     stages = _propose_stages(trial)
-    head = Head(reduce=_ask(trial, "reduce"), dense=_ask(trial, "dense"), dropout=_ask(trial, "head_dropout"))
-    architecture = Architecture(stem=stem, stages=stages, order=_ask(trial, "order"), head=head)
+    head = Head(
+        reduce=_ask_trial(trial, "reduce"),
+        dense=_ask_trial(trial, "dense"),
+        dropout=_ask_trial(trial, "head_dropout"),
+    )
+    architecture = Architecture(stem=stem, stages=stages, order=_ask_trial(trial, "order"), head=head)
     factors = {
-        name: getattr(training, name) * _ask(trial, f"{name}_factor")
+        name: getattr(training, name) * _ask_trial(trial, f"{name}_factor")
         for name in ("learning_rate", "weight_decay", "stain_jitter", "light_jitter")
     }
     bounds = {"learning_rate": 1.0, "weight_decay": 1.0, "stain_jitter": 5.0, "light_jitter": 5.0}
     return Recipe(
         architecture=architecture,
         training=training.model_copy(update={name: min(value, bounds[name]) for name, value in factors.items()}),
-        preparation=preparation.model_copy(update={"sharpen": _ask(trial, "sharpen")}),
+        preparation=preparation.model_copy(update={"sharpen": _ask_trial(trial, "sharpen")}),
     )
 
 
 def _propose_stem(trial: Trial) -> Stem | None:
-    kind = _ask(trial, "stem")
+    kind = _ask_trial(trial, "stem")
     if kind == "none":
         return None
-    filters = _ask(trial, "stem_filters")
+    filters = _ask_trial(trial, "stem_filters")
     if kind == "patchify":
-        tile = _ask(trial, "stem_tile")
+        tile = _ask_trial(trial, "stem_tile")
         return Stem(kind=kind, filters=filters, kernel=tile, stride=tile)
-    stride = _ask(trial, "stem_stride") if kind == "strided" else 1
-    return Stem(kind=kind, filters=filters, kernel=_ask(trial, "stem_kernel"), stride=stride)
+    stride = _ask_trial(trial, "stem_stride") if kind == "strided" else 1
+    return Stem(kind=kind, filters=filters, kernel=_ask_trial(trial, "stem_kernel"), stride=stride)
 
 
 def _propose_stages(trial: Trial) -> list[Stage]:
-    filters, growth = _ask(trial, "filters"), _ask(trial, "growth")
-    residual, pooling = _ask(trial, "residual"), _ask(trial, "pooling")
-    first, later = _ask(trial, "first_dropout"), _ask(trial, "later_dropout")
+    filters, growth = _ask_trial(trial, "filters"), _ask_trial(trial, "growth")
+    residual, pooling = _ask_trial(trial, "residual"), _ask_trial(trial, "pooling")
+    first, later = _ask_trial(trial, "first_dropout"), _ask_trial(trial, "later_dropout")
     return [
         Stage(
             filters=round(filters * growth**index),
-            depth=2 * _ask(trial, f"pairs_{index + 1}") if residual else _ask(trial, f"depth_{index + 1}"),
+            depth=2 * _ask_trial(trial, f"pairs_{index + 1}")
+            if residual
+            else _ask_trial(trial, f"depth_{index + 1}"),
             residual=residual,
             pooling=pooling,
             dropout=later if index else first,
         )
-        for index in range(_ask(trial, "stages"))
+        for index in range(_ask_trial(trial, "stages"))
     ]
 
 
-def _ask(trial: Trial, name: str) -> Any:
+def _ask_trial(trial: Trial, name: str) -> Any:
     values = SPACE[name]
     if isinstance(values, Whole):
         return trial.suggest_int(name, values.low, values.high, step=values.step)

@@ -86,6 +86,7 @@ def open_study(settings: Settings, name: str, options: SearchOptions, inputs: di
             pruner=_make_pruner(options),
             load_if_exists=True,
         )
+        study.set_metric_names(["val score", "multiply-adds"] if two else ["val score"])
         if inputs is not None:
             _claim_inputs(study, inputs, options)
     return study
@@ -138,13 +139,15 @@ def _fill_queue(study: Study, inputs: dict[str, Any], options: SearchOptions) ->
         first += [(point, "stated", f"grid {number}") for number, point in enumerate(points, 1)]
         say_progress(f"The grid has {len(points)} different points.")
     elif options.proposes:
-        first += [(trial.params, "proposed", label) for label, trial in _remember(study, inputs, options)]
+        first += [(trial.params, "proposed", label) for label, trial in _remember_last_study(study, inputs, options)]
     for point, kind, label in first:
         if label not in known:
             study.enqueue_trial(point, user_attrs={"kind": kind, "label": label})
 
 
-def _remember(study: Study, inputs: dict[str, Any], options: SearchOptions) -> list[tuple[str, TrialRecord]]:
+def _remember_last_study(
+    study: Study, inputs: dict[str, Any], options: SearchOptions
+) -> list[tuple[str, TrialRecord]]:
     """Returns the best proposals of the last study that was of the same space and of another snapshot."""
     import optuna
 

@@ -99,7 +99,7 @@ def run_study(
     try:
         with quiet_optuna():
             study = open_study(settings, name, options, inputs)
-            tell = _telling(study, on_trial)
+            tell = _tell_ended_trials(study, on_trial)
             for label, architecture in (stated or {}).items():
                 state_trial(study, architecture, label)
             queue, val = open_trials(job, study), read_val_for_refits(prepared)
@@ -120,7 +120,7 @@ def _measure_noise(job: Job, workers: Workers, study: Study, val: Sample) -> flo
     options, default = job.options, next((trial for trial in read_trials(study) if trial.number == 0), None)
     if options.seeds == 1 or not options.best or default is None or default.state != "complete":
         return None
-    pairs = _refit(job, workers, plan_default_refits(options))
+    pairs = _do_refits(job, workers, plan_default_refits(options))
     whole = [each for each in pairs.values() if each is not None]
     detectable = measure_detectable(whole, val, candidates=options.best)
     if detectable is not None:
@@ -128,7 +128,9 @@ def _measure_noise(job: Job, workers: Workers, study: Study, val: Sample) -> flo
     return detectable
 
 
-def _telling(study: Study, on_trial: Callable[[TrialRecord], None] | None) -> Callable[[CountLeft], CountLeft]:
+def _tell_ended_trials(
+    study: Study, on_trial: Callable[[TrialRecord], None] | None
+) -> Callable[[CountLeft], CountLeft]:
     """Returns what makes of a count one that, on the way, tells of every trial that has ended since now."""
     told = {trial.number for trial in read_trials(study) if trial.state in COUNTED}
 
@@ -161,10 +163,10 @@ def _run_refits(job: Job, workers: Workers, trials: list[TrialRecord], val: Samp
     plan = plan_refits(trials, job.options)
     if not plan:
         return []
-    return _measure_gains(plan, _refit(job, workers, plan), val)
+    return _measure_gains(plan, _do_refits(job, workers, plan), val)
 
 
-def _refit(job: Job, workers: Workers, plan: list[Refit]) -> dict[Refit, NDArray[np.float64] | None]:
+def _do_refits(job: Job, workers: Workers, plan: list[Refit]) -> dict[Refit, NDArray[np.float64] | None]:
     """Does the refits of a plan that are not done yet, and returns what each found; None: it diverged."""
     options = job.options
     study = open_study(job.load_settings(), refits_name(job.study), options)

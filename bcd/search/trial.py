@@ -169,13 +169,13 @@ class _Trial:
 
     def _allowed_cost(self) -> float:
         """Returns the multiply-adds of a patch that a network may need."""
-        return self.options.max_cost * _measure(PRESETS["compact"]).multiply_adds
+        return self.options.max_cost * _measure_trial_cost(PRESETS["compact"]).multiply_adds
 
     def _note_cost(self, trial: Trial, architecture: Architecture) -> Cost:
         """Notes what the network costs, as Optuna's constraint too, and ends a proposal that costs too much."""
         from optuna import TrialPruned
 
-        cost, frozen = _measure(architecture), self.queue.frozen(trial)
+        cost, frozen = _measure_trial_cost(architecture), self.queue.frozen(trial)
         excess = self._excess(trial, architecture, cost)
         for key, value in (("parameters", cost.parameters), ("multiply_adds", cost.multiply_adds)):
             trial.set_user_attr(key, value)
@@ -195,7 +195,9 @@ class _Trial:
         shares = [cost.parameters / self.options.max_parameters, cost.multiply_adds / self._allowed_cost()]
         if self.options.max_latency:
             if "latency" not in trial.user_attrs:  # a trial that was killed keeps what was measured
-                trial.set_user_attr("latency", _time(architecture) / _time(PRESETS["compact"]))
+                trial.set_user_attr(
+                    "latency", _time_trial_network(architecture) / _time_trial_network(PRESETS["compact"])
+                )
             shares.append(trial.user_attrs["latency"] / self.options.max_latency)
         return max(shares) - 1
 
@@ -236,7 +238,7 @@ def _finished_epochs(place: Path) -> list[dict[str, float]]:
     return State.load(checkpoint).history if checkpoint.exists() else []
 
 
-def _measure(architecture: Architecture) -> Cost:
+def _measure_trial_cost(architecture: Architecture) -> Cost:
     return _measure_json(architecture.model_dump_json())
 
 
@@ -245,7 +247,7 @@ def _measure_json(architecture: str) -> Cost:
     return measure_network_cost(build_network(Architecture.model_validate_json(architecture)))
 
 
-def _time(architecture: Architecture) -> float:
+def _time_trial_network(architecture: Architecture) -> float:
     return measure_network_latency(build_network(architecture), _BATCH).milliseconds
 
 

@@ -72,10 +72,10 @@ def measure_gain(
         candidates: How many are compared with the default.
     """
     weights = _weigh_patients(val)
-    ours = np.stack([_score(each, val, weights) for each in pairs])
+    ours = np.stack([_score_refits(each, val, weights) for each in pairs])
     if not default:
         return Gain(trial, float("nan"), None, None, ours[:, 0].tolist(), [], len(val.patients))
-    theirs = np.stack([_score(each, val, weights) for each in default])
+    theirs = np.stack([_score_refits(each, val, weights) for each in default])
     scores, others = ours[:, 0], theirs[:, 0]
     value = float(scores.mean() - others.mean())
     resampled = ours[:, 1:].mean(axis=0) - theirs[:, 1:].mean(axis=0)
@@ -84,7 +84,7 @@ def measure_gain(
     low = high = None
     if len(val.patients) > 1 and len(defined) >= 0.95 * _RESAMPLES:
         parts.append((float(defined.var()), len(val.patients) - 1))
-        low, high = _interval(value, parts, (1 - CONFIDENCE) / candidates)
+        low, high = _make_gain_interval(value, parts, (1 - CONFIDENCE) / candidates)
     return Gain(trial, value, low, high, scores.tolist(), others.tolist(), len(val.patients))
 
 
@@ -105,11 +105,11 @@ def measure_detectable(pairs: Sequence[Array], val: Sample, *, candidates: int) 
     if len(pairs) < 2:
         return None
     weights = _weigh_patients(val)
-    scores = np.stack([_score(each, val, weights) for each in pairs])
+    scores = np.stack([_score_refits(each, val, weights) for each in pairs])
     between = [np.nanvar(ours - theirs) / 2 for ours, theirs in combinations(scores[:, 1:], 2)]
     seeds = float(scores[:, 0].var(ddof=1)) / len(pairs)
     parts = [(seeds, len(pairs) - 1)] * 2 + [(2 * float(np.mean(between)) / len(pairs), len(val.patients) - 1)]
-    _, high = _interval(0.0, parts, (1 - CONFIDENCE) / candidates)
+    _, high = _make_gain_interval(0.0, parts, (1 - CONFIDENCE) / candidates)
     if high is None or not np.isfinite(high):
         return None
     from scipy.stats import norm
@@ -117,7 +117,9 @@ def measure_detectable(pairs: Sequence[Array], val: Sample, *, candidates: int) 
     return high + float(norm.ppf(POWER) * np.sqrt(sum(variance for variance, _ in parts)))
 
 
-def _interval(value: float, parts: list[tuple[float, int]], error: float) -> tuple[float | None, float | None]:
+def _make_gain_interval(
+    value: float, parts: list[tuple[float, int]], error: float
+) -> tuple[float | None, float | None]:
     """Makes an interval of a value whose variance is the sum of parts, each with its degrees of freedom."""
     from scipy.stats import t
 
@@ -138,7 +140,7 @@ def _weigh_patients(val: Sample) -> Array:
     return np.vstack([np.ones(len(val.patients)), drawn]) / val.sizes
 
 
-def _score(pairs: Array, val: Sample, weights: Array) -> Array:
+def _score_refits(pairs: Array, val: Sample, weights: Array) -> Array:
     """Returns the patient-wise val score (`training.metrics.score_patients`) under each row of weights."""
     from bcd.evaluation.metrics.ranking import auroc
 

@@ -44,7 +44,7 @@ def run_search_worker() -> int:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     job = Job.model_validate_json(sys.stdin.readline())
     threading.Thread(target=_end_with_starter, daemon=True).start()
-    _enter(job)
+    _enter_worker(job)
     sink = PipeSink(events)
     try:
         with show_progress(sink):
@@ -55,7 +55,7 @@ def run_search_worker() -> int:
     return 0
 
 
-def _enter(job: Job) -> None:
+def _enter_worker(job: Job) -> None:
     from bcd.runtime import enter_runtime
 
     # Several workers may share a device: none takes all of its memory.

@@ -61,7 +61,7 @@ def compare_snapshots(before: Snapshot, after: Snapshot) -> SnapshotDifference:
     both = before.patches[[*CELL, "label"]].merge(after.patches[[*CELL, "label"]], on=CELL, suffixes=("", "_after"))
     changed = both[both["label"] != both["label_after"]]
     relabelled = (changed["label"].astype(str) + " to " + changed["label_after"].astype(str)).value_counts()
-    split_before, split_after = _splits(before), _splits(after)
+    split_before, split_after = _list_splits(before), _list_splits(after)
     batches_before, batches_after = set(before.batches), set(after.batches)
     stayed = split_before.keys() & split_after.keys()
     return SnapshotDifference(
@@ -70,16 +70,16 @@ def compare_snapshots(before: Snapshot, after: Snapshot) -> SnapshotDifference:
         relabelled={str(way): int(count) for way, count in relabelled.sort_index().items()},
         patients_added=sorted(split_after.keys() - split_before.keys()),
         patients_removed=sorted(split_before.keys() - split_after.keys()),
-        moved=_changes({key: split_before[key] for key in stayed}, {key: split_after[key] for key in stayed}),
+        moved=_list_changes({key: split_before[key] for key in stayed}, {key: split_after[key] for key in stayed}),
         batches_added=sorted(batches_after - batches_before),
         batches_removed=sorted(batches_before - batches_after),
-        options=_changes(before.options, after.options),
-        left_out=_changes(_patches_left_out(before), _patches_left_out(after)),
+        options=_list_changes(before.options, after.options),
+        left_out=_list_changes(_patches_left_out(before), _patches_left_out(after)),
         same_protocol=before.protocol == after.protocol,
     )
 
 
-def _splits(snapshot: Snapshot) -> dict[str, str]:
+def _list_splits(snapshot: Snapshot) -> dict[str, str]:
     patients = snapshot.patches.drop_duplicates(PERSON)
     return dict(zip(patient_keys(patients), patients["split"], strict=True))
 
@@ -88,7 +88,7 @@ def _patches_left_out(snapshot: Snapshot) -> dict[str, int]:
     return {reason: counts["patches"] for reason, counts in snapshot.left_out.items()}
 
 
-def _changes(before: Mapping[str, object], after: Mapping[str, object]) -> list[Change]:
+def _list_changes(before: Mapping[str, object], after: Mapping[str, object]) -> list[Change]:
     names = sorted({*before, *after})
     changes = [Change(name, str(before.get(name, "")), str(after.get(name, ""))) for name in names]
     return [change for change in changes if change.before != change.after]

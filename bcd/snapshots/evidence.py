@@ -54,14 +54,14 @@ def assert_no_leakage(snapshot: Snapshot) -> None:
         BcdError: Naming both patches; or a patch does not say which pixels it has, so that nobody can tell.
     """
     patches = snapshot.patches
-    splits = _codes(patches["split"])
-    patient = _codes(patches["hospital"]) * (len(patches) + 1) + _codes(patches["patient"])
+    splits = _code_values(patches["split"])
+    patient = _code_values(patches["hospital"]) * (len(patches) + 1) + _code_values(patches["patient"])
     leak = _find_leak(patient, splits)
     if leak is not None:
-        raise _leakage(snapshot, f"Patient {_patient(patches, leak[0])}", leak)
-    leak = _find_leak(_codes(_pixel_hashes(snapshot)), splits)
+        raise _make_leakage_error(snapshot, f"Patient {_name_leaking_patient(patches, leak[0])}", leak)
+    leak = _find_leak(_code_values(_pixel_hashes(snapshot)), splits)
     if leak is not None:
-        raise _leakage(snapshot, f"Picture {patches['pixel_sha256'].iloc[leak[0]]}", leak)
+        raise _make_leakage_error(snapshot, f"Picture {patches['pixel_sha256'].iloc[leak[0]]}", leak)
 
 
 def _pixel_hashes(snapshot: Snapshot) -> pd.Series[str]:
@@ -77,7 +77,7 @@ def _pixel_hashes(snapshot: Snapshot) -> pd.Series[str]:
     )
 
 
-def _codes(values: pd.Series[str]) -> np.ndarray:
+def _code_values(values: pd.Series[str]) -> np.ndarray:
     return values.factorize()[0].astype(np.int64)
 
 
@@ -89,11 +89,11 @@ def _find_leak(codes: np.ndarray, splits: np.ndarray) -> tuple[int, int] | None:
     return (int(rows[shared[0]]), int(rows[shared[0] + 1])) if len(shared) else None
 
 
-def _patient(patches: pd.DataFrame, row: int) -> str:
+def _name_leaking_patient(patches: pd.DataFrame, row: int) -> str:
     return f"{patches['hospital'].iloc[row]}/{patches['patient'].iloc[row]}"
 
 
-def _leakage(snapshot: Snapshot, what: str, rows: tuple[int, int]) -> BcdError:
+def _make_leakage_error(snapshot: Snapshot, what: str, rows: tuple[int, int]) -> BcdError:
     patches = snapshot.patches
-    sides = [f"{patches['split'].iloc[row]} (patient {_patient(patches, row)})" for row in rows]
+    sides = [f"{patches['split'].iloc[row]} (patient {_name_leaking_patient(patches, row)})" for row in rows]
     return LeakageError(f"{what} lies in two splits of snapshot {snapshot.id[:12]}: {' and '.join(sides)}.", _FIX)

@@ -125,7 +125,7 @@ def write_snapshot(
             manifest = make_manifest(snapshot, options, patches_sha256=hash_file(partial / _PATCHES))
             (partial / NAME).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
             write_frozen_date(partial)
-    return _open(folder)
+    return _open_frozen(folder)
 
 
 def load_snapshot(settings: Settings, identity: str) -> Snapshot:
@@ -136,7 +136,7 @@ def load_snapshot(settings: Settings, identity: str) -> Snapshot:
     Raises:
         BcdError: No snapshot, or more than one, begins so; it was damaged or edited; or it leaks.
     """
-    snapshot = _open(find_snapshot(settings, identity))
+    snapshot = _open_frozen(find_snapshot(settings, identity))
     assert_no_leakage(snapshot)
     return snapshot
 
@@ -170,7 +170,7 @@ def find_snapshot(settings: Settings, identity: str) -> Path:
     return settings.snapshots / found[0]
 
 
-def _open(folder: Path) -> Snapshot:
+def _open_frozen(folder: Path) -> Snapshot:
     import pandas as pd
     import pyarrow as pa
 

@@ -95,7 +95,7 @@ def make_manifest(snapshot: Snapshot, options: SplitOptions, *, patches_sha256: 
     return Manifest(
         id=snapshot.id,
         protocol=options.recorded_as,
-        options=_describe(options),
+        options=_describe_split_options(options),
         patches_sha256=patches_sha256,
         batches=sorted(patches["batch"].unique()),
         counts=_as_counts(by_split),
@@ -146,7 +146,7 @@ def list_snapshots(settings: Settings) -> list[SnapshotSummary]:
     Raises:
         BcdError: A manifest is missing or damaged.
     """
-    found = [_summarise(folder) for folder in settings.snapshots.glob("[0-9a-f]*")]
+    found = [_summarise_manifest(folder) for folder in settings.snapshots.glob("[0-9a-f]*")]
     return sorted(found, key=lambda each: (each.frozen_at, each.id))
 
 
@@ -156,7 +156,7 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _summarise(folder: Path) -> SnapshotSummary:
+def _summarise_manifest(folder: Path) -> SnapshotSummary:
     manifest = read_manifest(folder)
 
     def total(figure: str) -> int:
@@ -173,7 +173,7 @@ def _summarise(folder: Path) -> SnapshotSummary:
     )
 
 
-def _describe(options: SplitOptions) -> dict[str, str | float]:
+def _describe_split_options(options: SplitOptions) -> dict[str, str | float]:
     key = hashlib.sha256(options.key.encode()).hexdigest()[:12]
     return {"protocol": options.recorded_as, **split_shares(options), "key_fingerprint": key}
 

@@ -49,7 +49,7 @@ def read_freezable_rows(connection: sa.Connection, protocol: str) -> pd.DataFram
     found = _with_reason(protocol).subquery()
     query = sa.select(*(found.c[name] for name in COLUMNS)).where(found.c.reason.is_(None))
     with connection.execute(query, execution_options={"yield_per": _CHUNK}) as result:
-        patches = _collect(result)
+        patches = _collect_snapshot_rows(result)
     ids = dict(connection.execute(sa.select(tables.batches.c.number, tables.batches.c.id)).tuples().all())
     patches["batch"] = pd.Categorical(patches["batch"].map(ids), categories=sorted(set(ids.values())))
     for name in SLIDE:
@@ -109,7 +109,7 @@ def _with_reason(protocol: str) -> sa.Select[Any]:
     )
 
 
-def _collect(result: sa.CursorResult[Any]) -> pd.DataFrame:
+def _collect_snapshot_rows(result: sa.CursorResult[Any]) -> pd.DataFrame:
     import pyarrow as pa
 
     text, number = pa.dictionary(pa.int32(), pa.string()), pa.int32()

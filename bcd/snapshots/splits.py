@@ -102,7 +102,7 @@ def deal_splits_and_record(connection: sa.Connection, options: SplitOptions) -> 
     counts = dict(connection.execute(query).tuples().all())
     rows = [
         {"protocol": protocol, "hospital": hospital, "patient": patient, "split": split}
-        for (hospital, patient), split in deal_patients(_waiting(connection, protocol), options, counts)
+        for (hospital, patient), split in deal_patients(_list_patients_to_deal(connection, protocol), options, counts)
     ]
     if rows:
         connection.execute(sa.insert(tables.splits), rows)
@@ -126,8 +126,8 @@ def deal_patients(
     counts = Counter(counts)
     dealt = []
     for batch in batches:
-        for patient in sorted(batch, key=lambda one: _place(options.key, *one)):
-            split = _fixed(options, *patient) or pick_split_below_share(shares, counts)
+        for patient in sorted(batch, key=lambda one: _place_in_deal(options.key, *one)):
+            split = _find_fixed_split(options, *patient) or pick_split_below_share(shares, counts)
             counts[split] += 1
             dealt.append((patient, split))
     return dealt
@@ -171,7 +171,7 @@ def _require_held_out(connection: sa.Connection, options: SplitOptions) -> None:
         )
 
 
-def _waiting(connection: sa.Connection, protocol: str) -> list[list[Patient]]:
+def _list_patients_to_deal(connection: sa.Connection, protocol: str) -> list[list[Patient]]:
     """Returns the patients to deal, by the batch that brought them first."""
     known, dealt = tables.patients.c, tables.splits.c
     undealt = (
@@ -202,11 +202,11 @@ def _usable_patients() -> sa.Select[tuple[str, str]]:
     )
 
 
-def _place(key: str, hospital: str, patient: str) -> bytes:
+def _place_in_deal(key: str, hospital: str, patient: str) -> bytes:
     return hmac.digest(key.encode(), f"{hospital}/{patient}".encode(), hashlib.sha256)
 
 
-def _fixed(options: SplitOptions, hospital: str, patient: str) -> str | None:
+def _find_fixed_split(options: SplitOptions, hospital: str, patient: str) -> str | None:
     """Returns the split that a protocol itself gives a patient; None where the patient is dealt."""
     if options.protocol == "leave-one-hospital-out":
         return "test" if hospital == options.held_out else None

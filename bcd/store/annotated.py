@@ -194,12 +194,12 @@ def _find_slide(
 
 def _count_beside(polygons: list[Polygon], patches: pd.DataFrame, frame: Frame) -> int:
     """Counts annotated classes that lie beside all patches, as where a picture of another size was annotated."""
-    low, high = _spread(patches, frame)
+    low, high = _find_patch_corners(patches, frame)
     drawn = [np.concatenate(list(one.rings)) for one in polygons if one.kind in {"positive", "negative"}]
     return sum(bool((each.max(0) <= low).any() or (each.min(0) >= high).any()) for each in drawn)
 
 
-def _spread(patches: pd.DataFrame, frame: Frame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _find_patch_corners(patches: pd.DataFrame, frame: Frame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Returns the upper left and the lower right corner of the box around patches, in the frame's pixels."""
     corners = frame.corners(patches["x"], patches["y"])
     return corners.min(0), corners.max(0) + frame.step
@@ -212,7 +212,7 @@ def _does_not_fit(
     drawn = np.concatenate([ring for polygon in polygons for ring in polygon.rings])
     drawn_at, patches_at = (
         " and ".join(f"{name} {low:,.0f} to {high:,.0f}" for name, low, high in zip("xy", *box, strict=True))
-        for box in ((drawn.min(0), drawn.max(0)), _spread(patches, frame or PATCH_FRAME))
+        for box in ((drawn.min(0), drawn.max(0)), _find_patch_corners(patches, frame or PATCH_FRAME))
     )
     pixels = "level-0 pixels of the slide" if frame else "patch pixels of 4 µm, since bcd did not cut the slide"
     return BcdError(

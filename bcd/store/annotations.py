@@ -79,7 +79,7 @@ def read_annotation_file(path: Path) -> Annotations:
     Raises:
         BcdError: It is no GeoJSON; an annotation has no class or an unknown one, or is no area; or there is none.
     """
-    features = list(_flatten(path, _read_features(path)))
+    features = list(_flatten_features(path, _read_features(path)))
     polygons: list[Polygon] = []
     unknown: dict[str, int] = {}
     slides: set[tuple[str, str, str]] = set()
@@ -129,7 +129,7 @@ def _read_features(path: Path) -> list[Any]:
     return said
 
 
-def _flatten(path: Path, features: Sequence[Any]) -> Iterator[dict[str, Any]]:
+def _flatten_features(path: Path, features: Sequence[Any]) -> Iterator[dict[str, Any]]:
     """Yields the features and those within them, which QuPath saves where it is asked for a hierarchy."""
     for feature in features:
         if not isinstance(feature, dict) or feature.get("type") != "Feature":
@@ -140,7 +140,7 @@ def _flatten(path: Path, features: Sequence[Any]) -> Iterator[dict[str, Any]]:
         yield {**feature, "properties": properties}
         children = properties.get("childObjects")
         if isinstance(children, list):
-            yield from _flatten(path, children)
+            yield from _flatten_features(path, children)
 
 
 def _type_of(feature: dict[str, Any]) -> str:

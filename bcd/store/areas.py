@@ -69,11 +69,11 @@ def share_of_cells_covered(
     width = int(columns.max(initial=0)) + 1
     for row in np.unique(rows):
         here = rows == row
-        shares[here] = _measure(edges, kinds, int(row), columns[here], width, wanted)
+        shares[here] = _measure_row_of_cells(edges, kinds, int(row), columns[here], width, wanted)
     return shares
 
 
-def _measure(  # noqa: PLR0917 - inner loop
+def _measure_row_of_cells(  # noqa: PLR0917 - inner loop
     edges: Sequence[Floats],
     kinds: Sequence[Hashable],
     row: int,
@@ -82,7 +82,7 @@ def _measure(  # noqa: PLR0917 - inner loop
     wanted: Callable[[Inside], NDArray[np.bool_]],
 ) -> Floats:
     """Measures cells of one row; its lines are laid end to end, so that one sweep goes along all of them."""
-    crossings = [_cross(each, row, width) for each in edges]
+    crossings = [_cross_row_lines(each, row, width) for each in edges]
     places = np.concatenate([np.empty(0), *crossings])
     if not len(places):
         return np.zeros(len(columns))
@@ -102,7 +102,7 @@ def _measure(  # noqa: PLR0917 - inner loop
     return np.asarray(found.mean(axis=1))
 
 
-def _cross(edges: Floats, row: int, width: int) -> Floats:
+def _cross_row_lines(edges: Floats, row: int, width: int) -> Floats:
     """Returns where edges cross the lines of a row, the lines laid end to end with a gap of one cell, ascending."""
     x, y, next_x, next_y = edges[(edges[:, [1, 3]].min(1) < row + 1) & (edges[:, [1, 3]].max(1) > row)].T
     lines = row + (np.arange(LINES) + 0.5) / LINES

@@ -72,7 +72,7 @@ def store_decision(store: Store, decision: Decision) -> None:
     def append() -> None:
         with store.write() as connection:
             if connection.execute(sa.select(table.c.number).where(table.c.key == decision.key)).first() is None:
-                connection.execute(sa.insert(table).values(_row(decision)))
+                connection.execute(sa.insert(table).values(_decision_as_row(decision)))
 
     retry_while_database_away(append)
 
@@ -80,13 +80,13 @@ def store_decision(store: Store, decision: Decision) -> None:
 def list_stored_decisions(store: Store) -> list[Decision]:
     """Returns all decisions, oldest first."""
     query = sa.select(tables.gate_decisions).order_by(tables.gate_decisions.c.number)
-    return [_read(row._mapping) for row in store.rows(query)]
+    return [_decision_of_row(row._mapping) for row in store.rows(query)]
 
 
 def find_stored_decision(store: Store, key: str) -> Decision | None:
     """Returns the decision of this key, or None."""
     query = sa.select(tables.gate_decisions).where(tables.gate_decisions.c.key == key)
-    return next((_read(row._mapping) for row in store.rows(query)), None)
+    return next((_decision_of_row(row._mapping) for row in store.rows(query)), None)
 
 
 def list_stored_looks(store: Store, gate_digest: str) -> list[Decision]:
@@ -96,13 +96,13 @@ def list_stored_looks(store: Store, gate_digest: str) -> list[Decision]:
     return [one for one in decisions if one.kind in LOOKS and one.evidence.get("gate_digest") == gate_digest]
 
 
-def _row(decision: Decision) -> dict[str, Any]:
+def _decision_as_row(decision: Decision) -> dict[str, Any]:
     sign_off = decision.sign_off
     signed = {"by": "", "reason": ""} if sign_off is None else {"by": sign_off.by, "reason": sign_off.reason}
     return {name: value for name, value in vars(decision).items() if name != "sign_off"} | signed
 
 
-def _read(row: sa.RowMapping) -> Decision:
+def _decision_of_row(row: sa.RowMapping) -> Decision:
     values = {name: value for name, value in row.items() if name not in {"number", "by", "reason"}}
     sign_off = SignOff(row["by"], row["reason"], row["decided_at"]) if row["by"] else None
     return Decision(**values, sign_off=sign_off)

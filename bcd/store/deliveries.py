@@ -151,20 +151,20 @@ def record_delivery(store: Store, settlement: Settlement, confirm: Callable[[], 
         connection.execute(sa.insert(tables.deliveries).values(values))
         if record.batch is not None and settlement.index is not None:
             number = _insert_batch(connection, record, settlement.index)
-            _insert(connection, tables.stains, ({"batch": number, **vars(stain)} for stain in settlement.stains))
+            _insert_rows(connection, tables.stains, ({"batch": number, **vars(stain)} for stain in settlement.stains))
             record_complete(connection, record.hospital, number, list(settlement.complete))
             store_frames(connection, record.hospital, number, settlement.frames)
         written = ("name", "rule", "message", "sha256", "kept")
         refusals = ({name: getattr(one, name) for name in written} for one in settlement.refusals)
-        _insert(connection, tables.refusals, ({"delivery": record.id, **refusal} for refusal in refusals))
+        _insert_rows(connection, tables.refusals, ({"delivery": record.id, **refusal} for refusal in refusals))
         # No clock is trusted: a doubt is never older than the labels that it was raised against.
         latest = connection.scalar(sa.select(sa.func.max(tables.label_revisions.c.at)))
         found_at = max(record.admitted_at, latest or record.admitted_at)
-        _insert(connection, tables.conflicts, _conflict_rows(settlement, found_at))
-        _insert(connection, tables.label_revisions, _revision_rows(settlement))
+        _insert_rows(connection, tables.conflicts, _conflict_rows(settlement, found_at))
+        _insert_rows(connection, tables.label_revisions, _revision_rows(settlement))
 
 
-def _insert(connection: sa.Connection, table: sa.Table, rows: Iterable[dict[str, object]]) -> None:
+def _insert_rows(connection: sa.Connection, table: sa.Table, rows: Iterable[dict[str, object]]) -> None:
     for chunk in in_chunks(list(rows), CHUNK):
         connection.execute(sa.insert(table), chunk)
 
@@ -172,7 +172,7 @@ def _insert(connection: sa.Connection, table: sa.Table, rows: Iterable[dict[str,
 def _conflict_rows(settlement: Settlement, found_at: datetime) -> Iterator[dict[str, object]]:
     entered = {"delivery": settlement.record.id, "found_at": found_at}
     for known, rule, message in settlement.conflicts:
-        yield {**_cell(known), "rule": rule, "message": message, **entered}
+        yield {**_cell_of_known(known), "rule": rule, "message": message, **entered}
 
 
 def _revision_rows(settlement: Settlement) -> Iterator[dict[str, object]]:
@@ -180,10 +180,10 @@ def _revision_rows(settlement: Settlement) -> Iterator[dict[str, object]]:
     reason = "Delivered with a label after it was admitted without one."
     signed = vars(SignOff(by, reason, settlement.record.admitted_at))
     for known, label in settlement.labels:
-        yield {**_cell(known), "label": label, **signed}
+        yield {**_cell_of_known(known), "label": label, **signed}
 
 
-def _cell(known: KnownPatch) -> dict[str, object]:
+def _cell_of_known(known: KnownPatch) -> dict[str, object]:
     return {name: getattr(known, name) for name in CELL}
 
 
@@ -197,7 +197,7 @@ def _insert_batch(connection: sa.Connection, record: Delivery, index: pd.DataFra
     )
     new = sorted(set(index["patient"].unique()) - known)
     patients = ({"hospital": record.hospital, "patient": one, "first_batch": number} for one in new)
-    _insert(connection, tables.patients, patients)
+    _insert_rows(connection, tables.patients, patients)
     with track_progress("Entering patches", total=len(index)) as advance:
         for start in range(0, len(index), CHUNK):
             part = index.iloc[start : start + CHUNK]

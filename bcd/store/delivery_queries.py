@@ -34,7 +34,7 @@ class PatientCounts(NamedTuple):
 
 def list_stored_deliveries(store: Store) -> list[Delivery]:
     """Returns all deliveries in the order of their admission."""
-    return _read(store, sa.true())
+    return _read_deliveries(store, sa.true())
 
 
 def list_batches(store: Store) -> list[Delivery]:
@@ -44,10 +44,10 @@ def list_batches(store: Store) -> list[Delivery]:
 
 def find_stored_delivery(store: Store, identity: str) -> Delivery | None:
     """Returns what became of a delivery, or None where it is new."""
-    return next(iter(_read(store, tables.deliveries.c.id == identity)), None)
+    return next(iter(_read_deliveries(store, tables.deliveries.c.id == identity)), None)
 
 
-def _read(store: Store, condition: sa.ColumnElement[bool]) -> list[Delivery]:
+def _read_deliveries(store: Store, condition: sa.ColumnElement[bool]) -> list[Delivery]:
     deliveries, batches = tables.deliveries, tables.batches
     refusals, releases, conflicts = tables.refusals, tables.releases, tables.conflicts
     query = (
@@ -96,13 +96,13 @@ def match_stored_delivery(store: Store, text: str) -> Delivery:
     if not found:
         raise NotFoundError(f"No delivery or batch is called {text!r}.", "`bcd batch list` lists them.")
     raise NotFoundError(
-        f"{text!r} may be {len(found)} deliveries: {'; '.join(_title(each) for each in found[:10])}"
+        f"{text!r} may be {len(found)} deliveries: {'; '.join(_title_delivery(each) for each in found[:10])}"
         f"{'; …' if len(found) > 10 else ''}.",
         "Name one by the beginning of its id.",
     )
 
 
-def _title(each: Delivery) -> str:
+def _title_delivery(each: Delivery) -> str:
     batch = f", batch {each.batch[:12]}" if each.batch else ""
     return f"{each.id[:12]} ({each.name} of {each.hospital}, {each.admitted_at:%Y-%m-%d %H:%M}{batch})"
 

@@ -74,13 +74,13 @@ def mark_batch_erased(settings: Settings, batch: str, erased: list[ErasedRows]) 
 
 def is_batch_row_erased(settings: Settings, batch: str, rows: list[int]) -> bool:
     """Whether the pixels of these rows are zeros."""
-    return not any(_map(settings, batch)[row].any() for row in rows)
+    return not any(_map_batch_pixels(settings, batch)[row].any() for row in rows)
 
 
 def erase_batch_pixels(settings: Settings, batch: str, erased: Mapping[tuple[str, str], list[int]]) -> None:
     """Writes a batch's pixels anew, with zeros in the rows of these patients; the file is the old or the new one."""
     path = settings.batches / batch / "pixels.npy"
-    pixels = _map(settings, batch)
+    pixels = _map_batch_pixels(settings, batch)
     start, size = int(pixels.offset), int(pixels[0].nbytes)
     with whole_file(path) as partial:
         shutil.copyfile(path, partial)
@@ -90,7 +90,7 @@ def erase_batch_pixels(settings: Settings, batch: str, erased: Mapping[tuple[str
                 file.write(bytes(size))
 
 
-def _map(settings: Settings, batch: str) -> np.memmap:
+def _map_batch_pixels(settings: Settings, batch: str) -> np.memmap:
     path: Path = settings.batches / batch / "pixels.npy"
     try:
         pixels = np.load(path, mmap_mode="r")

@@ -83,7 +83,7 @@ def declare_hospital(store: Store, hospital: str, identifiers: Identifiers, sign
             "Say `pseudonyms` where nobody can tell a patient by the identifier, else `raw`.",
         )
     with store.write() as connection:
-        known = _find(connection, name)
+        known = _find_hospital_row(connection, name)
         if known is None:
             known = HospitalRecord(name, identifiers, None, sign_off)
             row = {"hospital": name, "identifiers": identifiers, **vars(sign_off)}
@@ -129,7 +129,7 @@ def find_declared_hospital(store: Store, hospital: str) -> HospitalRecord:
     """
     name = check_hospital(hospital)
     with store.read() as connection:
-        known = _find(connection, name)
+        known = _find_hospital_row(connection, name)
         if known is not None:
             return known
         near = get_close_matches(name, connection.scalars(sa.select(tables.hospitals.c.hospital)).all(), n=3)
@@ -143,16 +143,16 @@ def find_declared_hospital(store: Store, hospital: str) -> HospitalRecord:
 
 def list_hospitals(store: Store) -> list[HospitalRecord]:
     """Returns the declared hospitals by name."""
-    records = [_read(row._mapping) for row in store.rows(sa.select(tables.hospitals))]
+    records = [_hospital_of_row(row._mapping) for row in store.rows(sa.select(tables.hospitals))]
     return sorted(records, key=lambda record: record.hospital)
 
 
-def _read(row: sa.RowMapping) -> HospitalRecord:
+def _hospital_of_row(row: sa.RowMapping) -> HospitalRecord:
     names = ("hospital", "identifiers", "key_fingerprint", "coarsest")
     return HospitalRecord(**{name: row[name] for name in names}, declared=SignOff.of(row))
 
 
-def _find(connection: sa.Connection, hospital: Hospital) -> HospitalRecord | None:
+def _find_hospital_row(connection: sa.Connection, hospital: Hospital) -> HospitalRecord | None:
     """Finds a declared hospital.
 
     Raises:
@@ -160,7 +160,7 @@ def _find(connection: sa.Connection, hospital: Hospital) -> HospitalRecord | Non
             mistypes one would make each patient two people.
     """
     query = sa.select(tables.hospitals).where(sa.func.lower(tables.hospitals.c.hospital) == hospital.lower())
-    known = [_read(row) for row in connection.execute(query).mappings()]
+    known = [_hospital_of_row(row) for row in connection.execute(query).mappings()]
     if known and known[0].hospital != hospital:
         raise BcdError(
             f"Hospital {hospital} is declared as {known[0].hospital}; names differing in case only are one hospital.",

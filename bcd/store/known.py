@@ -65,15 +65,15 @@ def known_cells(store: Store, hospital: Hospital, patients: Iterable[str]) -> li
     """Returns the patches that earlier batches hold of these patients."""
     patches = tables.patches.c
     condition = sa.and_(patches.hospital == hospital, patches.patient.in_(_VALUES))
-    return _known(store, condition, sorted(set(patients)))
+    return _find_known_patches(store, condition, sorted(set(patients)))
 
 
 def known_pixels(store: Store, hashes: Iterable[str]) -> list[KnownPatch]:
     """Returns the patches of earlier batches, of any patient, with one of these pixel hashes."""
-    return _known(store, tables.patches.c.pixel_sha256.in_(_VALUES), sorted(set(hashes)))
+    return _find_known_patches(store, tables.patches.c.pixel_sha256.in_(_VALUES), sorted(set(hashes)))
 
 
-def _known(store: Store, condition: sa.ColumnElement[bool], values: Sequence[str]) -> list[KnownPatch]:
+def _find_known_patches(store: Store, condition: sa.ColumnElement[bool], values: Sequence[str]) -> list[KnownPatch]:
     columns = (tables.patches.c[name] for name in KnownPatch._fields[:7])
     query = (
         sa.select(*columns, tables.batches.c.id)

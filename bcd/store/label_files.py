@@ -96,7 +96,7 @@ def read_label_table(path: Path, hospital: str, call: Call) -> pd.DataFrame:
 
     def note(column: str, faulty: pd.Series[bool], what: str) -> None:
         for row in np.flatnonzero(faulty).tolist():
-            said = _describe(column, table[column].iloc[row], what, hides=bool(hides.iloc[row]))
+            said = _describe_label_fault(column, table[column].iloc[row], what, hides=bool(hides.iloc[row]))
             faults.setdefault(int(table["line"].iloc[row]), said)
 
     if is_patch is None:
@@ -182,7 +182,7 @@ def _refuse_contradictions(name: str, rows: pd.DataFrame) -> None:
     refuse_label_faults(name, faults, "Correct the file, and try again.")
 
 
-def _describe(column: str, value: str, what: str, *, hides: bool) -> str:
+def _describe_label_fault(column: str, value: str, what: str, *, hides: bool) -> str:
     """Says what is wrong with a value; one that may name somebody is not shown."""
     if not value:
         return f"{column} is empty"

@@ -121,7 +121,7 @@ def match_table_rows(
     found = explain_unmatched_rows(lost, patches, call)
     likely = f" Likely cause: {found.cause}." if found.cause else ""
     if is_found.any():
-        line, first = lost["line"].iloc[0], _title(lost[_CELL].iloc[0].tolist())
+        line, first = lost["line"].iloc[0], _title_cell(lost[_CELL].iloc[0].tolist())
         note = (
             f"{len(lost):,} of the {len(rows):,} rows of {name} name no patch of {where}, the first in line {line}:"
         )
@@ -158,24 +158,24 @@ def explain_unmatched_rows(lost: pd.DataFrame, patches: pd.DataFrame, call: Call
     else:
         meant["slide"] = _find_slides(meant, near, causes)
         _find_places(meant, near, causes)
-    known, others = set(_cells(near)), iter(near.head(_SHOWN)[_CELL].to_numpy().tolist())
+    known, others = set(_list_cells(near)), iter(near.head(_SHOWN)[_CELL].to_numpy().tolist())
     pairs = []
-    for row, said, cell in list(zip(sample["line"], _cells(sample), _cells(meant), strict=True))[:_SHOWN]:
+    for row, said, cell in list(zip(sample["line"], _list_cells(sample), _list_cells(meant), strict=True))[:_SHOWN]:
         patch = cell if cell in known else next(others, None)
-        pairs.append((f"{_title(said)} (line {row})", "" if patch is None else _title(patch)))
+        pairs.append((f"{_title_cell(said)} (line {row})", "" if patch is None else _title_cell(patch)))
     return Explanation("; ".join(causes), pairs)
 
 
 def _find_patients(sample: pd.DataFrame, known: set[str], call: Call, causes: list[str]) -> list[str]:
     """Returns whom the rows mean, where one difference explains most of them."""
     said: list[str] = sample["patient"].tolist()
-    hits = _count(said, known)
+    hits = _count_known_said(said, known)
     for cause, same in _PATIENTS.items():
         by_key: dict[str, list[str]] = {}
         for patient in sorted(known):
             by_key.setdefault(same(patient), []).append(patient)
         meant = [_find_likest(patient, by_key.get(same(patient), []) if same(patient) else []) for patient in said]
-        if _count(meant, known) > hits and 2 * _count(meant, known) >= len(said):
+        if _count_known_said(meant, known) > hits and 2 * _count_known_said(meant, known) >= len(said):
             one, other = next(pair for pair in zip(said, meant, strict=True) if pair[0] != pair[1])
             causes.append(f"{cause} ({one} in the table, {other} in the patches' names)")
             return meant
@@ -184,7 +184,7 @@ def _find_patients(sample: pd.DataFrame, known: set[str], call: Call, causes: li
     if called is not None:  # of a raw hospital nothing is seen of an identifier but whether it is the same
         padded = {one: next((called[w] for w in every if called[w] in known), "") for one, every in wider.items()}
         meant = [padded[one] or patient for one, patient in zip(sample["identifier"], said, strict=True)]
-        if _count(meant, known) > hits and 2 * _count(meant, known) >= len(said):
+        if _count_known_said(meant, known) > hits and 2 * _count_known_said(meant, known) >= len(said):
             causes.append(next(iter(_PATIENTS)))
             return meant
     return said
@@ -203,7 +203,7 @@ def _find_likest(patient: str, others: list[str]) -> str:
 def _find_slides(meant: pd.DataFrame, near: pd.DataFrame, causes: list[str]) -> list[str]:
     pairs = list(zip(meant["patient"], meant["slide"], strict=True))
     known = set(zip(near["patient"], near["slide"], strict=True))
-    if 2 * _count(pairs, known) >= len(pairs):
+    if 2 * _count_known_said(pairs, known) >= len(pairs):
         return [slide for _, slide in pairs]
     only = dict(sorted(known))  # of several, one: it is a hint
     patient, slide = next((pair for pair in pairs if pair[0] in only), pairs[0])
@@ -213,9 +213,9 @@ def _find_slides(meant: pd.DataFrame, near: pd.DataFrame, causes: list[str]) -> 
 
 def _find_places(meant: pd.DataFrame, near: pd.DataFrame, causes: list[str]) -> None:
     """Finds how x and y are counted, and moves the rows to what is meant."""
-    known, said = set(_cells(near)), _cells(meant)
+    known, said = set(_list_cells(near)), _list_cells(meant)
     moved = {cause: [(*cell[:2], *move(*cell[2:])) for cell in said] for cause, move in _PLACES.items()}
-    hits = {cause: _count(cells, known) for cause, cells in moved.items()}
+    hits = {cause: _count_known_said(cells, known) for cause, cells in moved.items()}
     cause = max(hits, key=hits.__getitem__)  # the first of equals: as they are
     if 2 * hits[cause] >= len(said):
         causes += [cause] if cause else []
@@ -225,14 +225,14 @@ def _find_places(meant: pd.DataFrame, near: pd.DataFrame, causes: list[str]) -> 
         causes.append("x and y are not corners of the grid 1, 51, 101, …" if is_off else "no patch has that x and y")
 
 
-def _count(said: Iterable[Hashable], known: Collection[Hashable]) -> int:
+def _count_known_said(said: Iterable[Hashable], known: Collection[Hashable]) -> int:
     return sum(one in known for one in said)
 
 
-def _cells(rows: pd.DataFrame) -> list[tuple[str, str, int, int]]:
+def _list_cells(rows: pd.DataFrame) -> list[tuple[str, str, int, int]]:
     """Returns patient, slide, x and y of each row."""
     return list(zip(*(rows[name].tolist() for name in _CELL), strict=True))
 
 
-def _title(cell: Sequence[object]) -> str:
+def _title_cell(cell: Sequence[object]) -> str:
     return "{}_idx{}_x{}_y{}".format(*cell)

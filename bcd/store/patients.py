@@ -41,7 +41,7 @@ def list_stored_patches(store: Store, hospital: Hospital, patient: PatientId) ->
     )
     patches = pd.DataFrame(store.rows(query), columns=[*columns, "batch", "row"])
     if patches.empty:
-        raise _unknown(store, patient, hospital)
+        raise _unknown_patient(store, patient, hospital)
     return patches.astype({"label": "Int8"})
 
 
@@ -88,10 +88,10 @@ def find_hospital(store: Store, patient: PatientId, hospital: str | None) -> Hos
     hospitals = sorted(row.hospital for row in store.rows(query))
     if hospital is not None:
         if hospital not in hospitals:
-            raise _unknown(store, patient, hospital)
+            raise _unknown_patient(store, patient, hospital)
         return Hospital(hospital)
     if not hospitals:
-        raise _unknown(store, patient, None)
+        raise _unknown_patient(store, patient, None)
     if len(hospitals) > 1:
         raise BcdError(
             f"Patient {patient} is a different person in each of these hospitals: {', '.join(hospitals)}.",
@@ -137,7 +137,7 @@ def _require_consent(store: Store, hospital: Hospital, patient: PatientId) -> No
         )
 
 
-def _unknown(store: Store, patient: str, hospital: str | None) -> BcdError:
+def _unknown_patient(store: Store, patient: str, hospital: str | None) -> BcdError:
     known = tables.patients.c
     query = sa.select(known.patient).distinct()
     if hospital is not None:

@@ -118,7 +118,9 @@ def revise_labels(store: Store, name: str, rows: pd.DataFrame, call: Call, *, si
         with store.write() as connection:
             standing = _find_standing(connection, rows)
             refuse_label_faults(name, _find_withdrawn(connection, rows), "Take the patient out of the file.")
-            return _append(connection, _compare(rows, standing), sign_off), find_matched_rows(rows, standing)
+            return _append_revisions(connection, _compare_with_standing(rows, standing), sign_off), find_matched_rows(
+                rows, standing
+            )
 
     done, is_found = retry_while_database_away(revise)
     hospitals = sorted(set(rows["hospital"]))
@@ -132,13 +134,19 @@ def _find_standing(connection: sa.Connection, rows: pd.DataFrame) -> pd.DataFram
     """Returns the patches of these patients: cell, standing (Int8) and whether they are in doubt."""
     import pandas as pd
 
-    standing = pd.DataFrame(_select(connection, rows, latest_labels(), [*CELL, "label"]), columns=[*CELL, "standing"])
-    doubted = pd.DataFrame(_select(connection, rows, open_conflicts(), CELL), columns=CELL).assign(in_doubt=True)
+    standing = pd.DataFrame(
+        _select_of_patients(connection, rows, latest_labels(), [*CELL, "label"]), columns=[*CELL, "standing"]
+    )
+    doubted = pd.DataFrame(_select_of_patients(connection, rows, open_conflicts(), CELL), columns=CELL).assign(
+        in_doubt=True
+    )
     standing = standing.astype({"standing": "Int8"}).merge(doubted, on=CELL, how="left")
     return standing.assign(in_doubt=standing["in_doubt"].notna())
 
 
-def _select(connection: sa.Connection, rows: pd.DataFrame, query: sa.Select[Any], columns: list[str]) -> list[Any]:
+def _select_of_patients(
+    connection: sa.Connection, rows: pd.DataFrame, query: sa.Select[Any], columns: list[str]
+) -> list[Any]:
     """Returns what a query says of the patients of `rows`."""
     table = query.subquery()
     found: list[Any] = []
@@ -177,13 +185,13 @@ def _count_unlabelled(connection: sa.Connection, hospitals: list[str]) -> int:
     return connection.scalar(query) or 0
 
 
-def _compare(rows: pd.DataFrame, standing: pd.DataFrame) -> pd.DataFrame:
+def _compare_with_standing(rows: pd.DataFrame, standing: pd.DataFrame) -> pd.DataFrame:
     """Joins what is said with what stands, a row a patch; `differs` where the label is another one."""
     said = rows[[*CELL, "label"]].drop_duplicates(CELL).merge(standing, on=CELL)
     return said.assign(differs=said["label"].fillna(-1) != said["standing"].fillna(-1))
 
 
-def _append(connection: sa.Connection, said: pd.DataFrame, sign_off: SignOff) -> dict[str, int]:
+def _append_revisions(connection: sa.Connection, said: pd.DataFrame, sign_off: SignOff) -> dict[str, int]:
     """Enters what is new, and counts it."""
     new = said[said["differs"] | said["in_doubt"]]
     # After every conflict that was found, whatever the clocks of two machines say: it settles them.

@@ -104,7 +104,7 @@ def open_store(settings: Settings) -> Store:
     try:
         settings.home.mkdir(parents=True, exist_ok=True)
         store = Store(settings, connect(settings.catalog))
-        retry_while_database_away(lambda: _migrate(store))
+        retry_while_database_away(lambda: _migrate_catalog(store))
     except (OSError, sa.exc.ArgumentError, sa.exc.OperationalError) as error:
         raise UnavailableError(
             f"The catalog {name_catalog(settings.catalog)} cannot be opened: {database_reason(error)}.",
@@ -124,7 +124,7 @@ def _lock_folder(engine: sa.Engine) -> Path:
     return Path(database).absolute().parent / ".locks"
 
 
-def _migrate(store: Store) -> None:
+def _migrate_catalog(store: Store) -> None:
     with store.lock("schema"):  # before the first connection, which turns a new SQLite file to WAL
         found = _schema_of(store)
         if found == SCHEMA:

@@ -74,7 +74,7 @@ def read_table_file(path: Path) -> pd.DataFrame:
         raise NotFoundError(f"There is no file {path}.", "Check the path.") from error
     except (OSError, ValueError, csv.Error) as error:  # Arrow's errors and those of decoding are ValueErrors
         raise BcdError(f"{path.name} cannot be read as a table: {error}.", _FIX) from error
-    table = table.apply(_clean)
+    table = table.apply(_clean_column)
     is_named = np.array(
         [name != "" or _is_count(table.iloc[:, n]) for n, name in enumerate(table.columns)], dtype=bool
     )
@@ -141,7 +141,7 @@ def parse_table_numbers(texts: pd.Series[str]) -> NDArray[np.float64]:
     return np.where(is_percent, numbers / 100, numbers)
 
 
-def _clean(column: pd.Series[str]) -> pd.Series[str]:
+def _clean_column(column: pd.Series[str]) -> pd.Series[str]:
     column = column.str.strip()
     marked = column.str.startswith(("=", "'"))
     if marked.any():
@@ -180,7 +180,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 def _read_csv(path: Path) -> pd.DataFrame:
     import pandas as pd
 
-    file = io.StringIO(_decode(path.read_bytes()), newline="")
+    file = io.StringIO(_decode_table_text(path.read_bytes()), newline="")
     delimiter, skipped = _find_delimiter(file)
     reader = csv.reader(file, delimiter=delimiter, strict=True)
     header = [name.strip() for name in next(reader, [])]
@@ -207,7 +207,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
     return table
 
 
-def _decode(data: bytes) -> str:
+def _decode_table_text(data: bytes) -> str:
     """Returns a file's text, whatever program wrote it."""
     if data.startswith(_SPREADSHEETS):
         raise ValueError("it is a spreadsheet or an archive; save the sheet as CSV")

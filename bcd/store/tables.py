@@ -41,24 +41,24 @@ metadata = sa.MetaData(
 )
 
 
-def _number() -> sa.Column[int]:
+def _number_column() -> sa.Column[int]:
     return sa.Column("number", sa.Integer, primary_key=True, autoincrement=True)
 
 
-def _patient() -> tuple[sa.Column[str], sa.Column[str]]:
+def _patient_columns() -> tuple[sa.Column[str], sa.Column[str]]:
     return sa.Column("hospital", sa.String(64), nullable=False), sa.Column("patient", sa.String(64), nullable=False)
 
 
-def _cell() -> tuple[sa.Column[Any], ...]:
+def _cell_columns() -> tuple[sa.Column[Any], ...]:
     return (
-        *_patient(),
+        *_patient_columns(),
         sa.Column("slide", sa.String(16), nullable=False),
         sa.Column("x", sa.Integer, nullable=False),
         sa.Column("y", sa.Integer, nullable=False),
     )
 
 
-def _signed() -> tuple[sa.Column[Any], ...]:
+def _sign_off_columns() -> tuple[sa.Column[Any], ...]:
     """The columns of `bcd.store.sign_off.SignOff`."""
     return (
         sa.Column("by", sa.String(255), nullable=False),
@@ -74,16 +74,16 @@ hospitals = sa.Table(
     sa.Column("identifiers", sa.String(16), nullable=False),
     sa.Column("key_fingerprint", sa.String(64), nullable=True),
     sa.Column("coarsest", sa.Float, nullable=False, server_default="1.2"),
-    *_signed(),
+    *_sign_off_columns(),
 )
 
 coarse_limits = sa.Table(
     "coarse_limits",
     metadata,
-    _number(),
+    _number_column(),
     sa.Column("hospital", sa.ForeignKey("hospitals.hospital"), nullable=False),
     sa.Column("coarsest", sa.Float, nullable=False),
-    *_signed(),
+    *_sign_off_columns(),
 )
 
 deliveries = sa.Table(
@@ -110,7 +110,7 @@ deliveries = sa.Table(
 attempts = sa.Table(
     "attempts",
     metadata,
-    _number(),
+    _number_column(),
     sa.Column("delivery", sa.String(64), nullable=False, index=True),
     sa.Column("started_at", UtcDateTime, nullable=False),
 )
@@ -118,7 +118,7 @@ attempts = sa.Table(
 batches = sa.Table(
     "batches",
     metadata,
-    _number(),
+    _number_column(),
     sa.Column("id", sa.String(64), nullable=False, unique=True),
     sa.Column("delivery", sa.ForeignKey("deliveries.id"), nullable=False),
 )
@@ -126,7 +126,7 @@ batches = sa.Table(
 patients = sa.Table(
     "patients",
     metadata,
-    *_patient(),
+    *_patient_columns(),
     sa.Column("first_batch", sa.ForeignKey("batches.number"), nullable=False, index=True),
     sa.PrimaryKeyConstraint(*PERSON),
 )
@@ -134,7 +134,7 @@ patients = sa.Table(
 patches = sa.Table(
     "patches",
     metadata,
-    *_cell(),
+    *_cell_columns(),
     sa.Column("label", sa.Integer, nullable=True),
     sa.Column("batch", sa.ForeignKey("batches.number"), nullable=False),
     sa.Column("row", sa.Integer, nullable=False),
@@ -145,7 +145,7 @@ patches = sa.Table(
 refusals = sa.Table(
     "refusals",
     metadata,
-    _number(),
+    _number_column(),
     sa.Column("delivery", sa.ForeignKey("deliveries.id"), nullable=False, index=True),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("rule", sa.String(32), nullable=False),
@@ -159,14 +159,14 @@ releases = sa.Table(
     metadata,
     sa.Column("refusal", sa.ForeignKey("refusals.number"), primary_key=True),
     sa.Column("delivery", sa.ForeignKey("deliveries.id"), nullable=False),
-    *_signed(),
+    *_sign_off_columns(),
 )
 
 conflicts = sa.Table(
     "conflicts",
     metadata,
-    _number(),
-    *_cell(),
+    _number_column(),
+    *_cell_columns(),
     sa.Column("rule", sa.String(32), nullable=False),
     sa.Column("delivery", sa.ForeignKey("deliveries.id"), nullable=False),
     sa.Column("message", sa.Text, nullable=False),
@@ -189,7 +189,7 @@ stains = sa.Table(
 complete_slides = sa.Table(
     "complete_slides",
     metadata,
-    *_patient(),
+    *_patient_columns(),
     sa.Column("slide", sa.String(16), nullable=False),
     sa.Column("origin", sa.String(16), nullable=False),
     sa.Column("batch", sa.ForeignKey("batches.number"), nullable=False),
@@ -199,17 +199,17 @@ complete_slides = sa.Table(
 completeness = sa.Table(
     "completeness",
     metadata,
-    _number(),
-    *_patient(),
+    _number_column(),
+    *_patient_columns(),
     sa.Column("slide", sa.String(16), nullable=False),
     sa.Column("complete", sa.Boolean, nullable=False),
-    *_signed(),
+    *_sign_off_columns(),
 )
 
 slide_frames = sa.Table(
     "slide_frames",
     metadata,
-    *_patient(),
+    *_patient_columns(),
     sa.Column("slide", sa.String(16), nullable=False),
     sa.Column("spacing_x", sa.Float, nullable=False),
     sa.Column("spacing_y", sa.Float, nullable=False),
@@ -222,26 +222,26 @@ slide_frames = sa.Table(
 label_revisions = sa.Table(
     "label_revisions",
     metadata,
-    _number(),
-    *_cell(),
+    _number_column(),
+    *_cell_columns(),
     sa.Column("label", sa.Integer, nullable=True),
-    *_signed(),
+    *_sign_off_columns(),
     sa.Index(None, *CELL),
 )
 
 withdrawn = sa.Table(
     "withdrawn",
     metadata,
-    *_patient(),
-    *_signed(),
+    *_patient_columns(),
+    *_sign_off_columns(),
     sa.PrimaryKeyConstraint(*PERSON),
 )
 
 erasures = sa.Table(
     "erasures",
     metadata,
-    _number(),
-    *_patient(),
+    _number_column(),
+    *_patient_columns(),
     sa.Column("batch", sa.ForeignKey("batches.number"), nullable=False),
     sa.Column("patches", sa.Integer, nullable=False),
     sa.Column("erased_at", UtcDateTime, nullable=False),
@@ -252,7 +252,7 @@ splits = sa.Table(
     "splits",
     metadata,
     sa.Column("protocol", sa.String(64), nullable=False),
-    *_patient(),
+    *_patient_columns(),
     sa.Column("split", sa.String(16), nullable=False),
     sa.PrimaryKeyConstraint("protocol", *PERSON),
 )
@@ -260,7 +260,7 @@ splits = sa.Table(
 gate_decisions = sa.Table(
     "gate_decisions",
     metadata,
-    _number(),
+    _number_column(),
     sa.Column("key", sa.String(255), nullable=False, unique=True),
     sa.Column("decided_at", UtcDateTime, nullable=False),
     sa.Column("verdict", sa.String(16), nullable=False),
@@ -277,7 +277,7 @@ gate_decisions = sa.Table(
 ledger = sa.Table(
     "ledger",
     metadata,
-    _number(),
+    _number_column(),
     sa.Column("hospital", sa.String(64), nullable=False),
     sa.Column("patient", sa.String(64), nullable=False),
     sa.Column("bundle", sa.String(255), nullable=False),
@@ -292,7 +292,7 @@ ledger = sa.Table(
 drift = sa.Table(
     "drift",
     metadata,
-    _number(),
+    _number_column(),
     sa.Column("delivery", sa.String(64), nullable=False),
     sa.Column("hospital", sa.String(64), nullable=False),
     sa.Column("bundle", sa.String(255), nullable=False),

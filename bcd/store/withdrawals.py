@@ -71,7 +71,7 @@ def record_withdrawal(
             query = sa.select(tables.withdrawn).where(column.hospital == place, column.patient == name)
             row = connection.execute(query).mappings().one_or_none()
             if row is not None:
-                return _read(row), False
+                return _withdrawal_of_row(row), False
             values = {"hospital": place, "patient": name, **vars(sign_off)}
             connection.execute(sa.insert(tables.withdrawn).values(values))
             return Withdrawal(place, name, sign_off), True
@@ -84,11 +84,11 @@ def list_withdrawals(store: Store, hospital: Hospital | None = None) -> list[Wit
     query = sa.select(tables.withdrawn)
     if hospital is not None:
         query = query.where(tables.withdrawn.c.hospital == hospital)
-    found = [_read(row._mapping) for row in store.rows(query)]
+    found = [_withdrawal_of_row(row._mapping) for row in store.rows(query)]
     return sorted(found, key=lambda one: (one.sign_off.at, one.person))
 
 
-def _read(row: sa.RowMapping) -> Withdrawal:
+def _withdrawal_of_row(row: sa.RowMapping) -> Withdrawal:
     return Withdrawal(row["hospital"], row["patient"], SignOff.of(row))
 
 

@@ -89,7 +89,7 @@ def draw_cells(rng: np.random.Generator, ground: Ground) -> Field:
     return cells * np.sqrt(ground.solid)
 
 
-def _grow(rng: np.random.Generator, density: Field, spacing: float, jitter: float = 0.45) -> Points:
+def _grow_points(rng: np.random.Generator, density: Field, spacing: float, jitter: float = 0.45) -> Points:
     """Spreads points and keeps each with the probability that `density` has there."""
     height, width = density.shape
     points = spread_texture_points(rng, (height, width), spacing, jitter)
@@ -101,17 +101,17 @@ def _stamp_spindle(rng: np.random.Generator, cells: Field, ground: Ground, clear
     """Draws fibroblasts along the fibres, and the flat nuclei of fat cells."""
     tissue = ground.tissue
     loose = 0.22 * ground.activity * (1 - ground.nests) * (1 + 0.5 * tissue.tumour + ground.glands.bed)
-    points = _grow(rng, loose * clear, 5.5)
+    points = _grow_points(rng, loose * clear, 5.5)
     angle = (sample_texture(tissue.angle, points) + rng.normal(0, 0.2, len(points))).astype(np.float32)
     spindle = draw_nuclei(rng, points, radius=0.8, radius_spread=0.2, elongation=2.3, angle=angle, darkness=0.65)
     stamp_nuclei(cells, spindle)
-    points = _grow(rng, tissue.fat * ramp_texture(ground.solid, 0.5, 0.2) * 0.3, 9.0)
+    points = _grow_points(rng, tissue.fat * ramp_texture(ground.solid, 0.5, 0.2) * 0.3, 9.0)
     stamp_nuclei(cells, draw_nuclei(rng, points, radius=0.8, elongation=2.0, darkness=0.7))
 
 
 def _stamp_lymphocytes(rng: np.random.Generator, cells: Field, ground: Ground, clear: Field) -> None:
     """Draws small round nuclei, all alike: dense in clusters, and a few everywhere."""
-    points = _grow(rng, (0.9 * ground.clusters + 0.008 * ground.activity) * clear, 2.7)
+    points = _grow_points(rng, (0.9 * ground.clusters + 0.008 * ground.activity) * clear, 2.7)
     stamp_nuclei(cells, draw_nuclei(rng, points, radius=1.0, radius_spread=0.06, elongation=1.05, darkness=0.95))
 
 
@@ -135,7 +135,9 @@ def _stamp_epithelium(rng: np.random.Generator, cells: Field, ground: Ground) ->
 def _stamp_tumour(rng: np.random.Generator, cells: Field, ground: Ground, clear: Field) -> None:
     """Draws crowded nuclei of all sizes and shapes in the nests, and a few on their own around."""
     character = ground.character
-    points = _grow(rng, (0.92 * ground.nests + 0.05 * ground.tissue.tumour) * clear, character.radius * 2.15, 0.6)
+    points = _grow_points(
+        rng, (0.92 * ground.nests + 0.05 * ground.tissue.tumour) * clear, character.radius * 2.15, 0.6
+    )
     nuclei = draw_nuclei(
         rng,
         points,

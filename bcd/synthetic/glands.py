@@ -48,8 +48,8 @@ def draw_glands(rng: np.random.Generator, patient: Patient, tissue: Tissue) -> G
     layers = {name: np.zeros(shape, np.uint8) for name in ("epithelium", "lumen", "secretion", "bed")}
     points: list[Points] = []
     angles: list[NDArray[np.float32]] = []
-    for x, y in _sites(rng, character.lobules, tissue):
-        for ring in _lobule(rng, x, y) if rng.random() < 0.7 else _duct(rng, x, y):
+    for x, y in _draw_lobule_sites(rng, character.lobules, tissue):
+        for ring in _draw_lobule(rng, x, y) if rng.random() < 0.7 else _draw_duct(rng, x, y):
             is_filled = rng.random() < character.hyperplasia
             _draw_ring(rng, layers, ring, is_filled=is_filled)
             nuclei, directions = _ring_nuclei(rng, ring, is_filled=is_filled)
@@ -78,7 +78,7 @@ class _Ring:
         return np.stack([self.x + cosine * u - sine * v, self.y + sine * u + cosine * v], axis=1)
 
 
-def _sites(rng: np.random.Generator, per_hundred: float, tissue: Tissue) -> list[tuple[float, float]]:
+def _draw_lobule_sites(rng: np.random.Generator, per_hundred: float, tissue: Tissue) -> list[tuple[float, float]]:
     """Draws where lobules lie: in tissue, gathered in glandular parts, seldom where a tumour has replaced them."""
     n = rng.poisson(per_hundred * tissue.mask.sum() / 2500 / 100)
     glandular = smooth_noise(rng, tissue.mask.shape, 220) > -0.3
@@ -98,7 +98,7 @@ def _draw_radius(rng: np.random.Generator, mean: float, wobble: float) -> NDArra
     return mean * np.clip(radius, 0.5, 1.6)
 
 
-def _lobule(rng: np.random.Generator, x: float, y: float) -> list[_Ring]:
+def _draw_lobule(rng: np.random.Generator, x: float, y: float) -> list[_Ring]:
     """Draws a cluster of acini."""
     reach, acinus = rng.uniform(14, 38), rng.uniform(4.2, 7.5)
     reach = max(reach, 2 * acinus)
@@ -116,7 +116,7 @@ def _lobule(rng: np.random.Generator, x: float, y: float) -> list[_Ring]:
     ]
 
 
-def _duct(rng: np.random.Generator, x: float, y: float) -> list[_Ring]:
+def _draw_duct(rng: np.random.Generator, x: float, y: float) -> list[_Ring]:
     """Draws one duct, or a duct and a branch."""
     mean, angle = rng.uniform(7, 17), rng.uniform(0, np.pi)
     return [
@@ -128,17 +128,17 @@ def _duct(rng: np.random.Generator, x: float, y: float) -> list[_Ring]:
 def _draw_ring(
     rng: np.random.Generator, layers: dict[str, NDArray[np.uint8]], ring: _Ring, *, is_filled: bool
 ) -> None:
-    _fill(layers["bed"], ring.outline(-rng.uniform(2, 7)))
-    _fill(layers["epithelium"], ring.outline(0))
+    _fill_outline(layers["bed"], ring.outline(-rng.uniform(2, 7)))
+    _fill_outline(layers["epithelium"], ring.outline(0))
     size = ring.radius.mean()
     if is_filled:
         return
     inner = ring.outline(_CELL * rng.uniform(0.9, 1.3))
     if size > _CELL * 1.5:
-        _fill(layers["secretion" if rng.random() < 0.25 else "lumen"], inner)
+        _fill_outline(layers["secretion" if rng.random() < 0.25 else "lumen"], inner)
 
 
-def _fill(layer: NDArray[np.uint8], outline: NDArray[np.float64]) -> None:
+def _fill_outline(layer: NDArray[np.uint8], outline: NDArray[np.float64]) -> None:
     corners = np.rint(outline * 2**_SUBPIXEL).astype(np.int32)
     cv2.fillPoly(layer, [corners], 255, lineType=cv2.LINE_AA, shift=_SUBPIXEL)
 

@@ -57,7 +57,7 @@ def draw_hospital(options: HospitalOptions, folder: Path) -> list[Path]:
     origin = f"bcd synthetic hospital {options.fingerprint()}, drawing {DRAWING}".encode()
     paths = [folder / f"delivery-{number}.zip" for number in (1, 2)]
     patients = draw_patients(options)
-    if all(_origin(path) == origin for path in paths):
+    if all(_read_zip_origin(path) == origin for path in paths):
         say_progress(f"The synthetic hospital was drawn before: {len(patients)} patients in {folder}.")
         return paths
     with track_progress(
@@ -68,7 +68,7 @@ def draw_hospital(options: HospitalOptions, folder: Path) -> list[Path]:
                 archive.comment = origin
                 for patient, patches in draw_patches([p for p in patients if p.delivery == number]):
                     for patch in patches:
-                        archive.writestr(_member(patch.name), _png(patch.pixels))
+                        archive.writestr(_make_zip_member(patch.name), _encode_png(patch.pixels))
                     advance(patient.width * patient.height / 1e6)
     return paths
 
@@ -108,19 +108,19 @@ def _cell_sums(mask: Mask) -> NDArray[np.int64]:
     return np.add.reduceat(np.add.reduceat(mask.astype(np.int64), rows, axis=0), columns, axis=1)
 
 
-def _member(name: PatchName) -> zipfile.ZipInfo:
+def _make_zip_member(name: PatchName) -> zipfile.ZipInfo:
     member = zipfile.ZipInfo(f"{name.patient}/{name.label}/{name.format()}", _TIMESTAMP)
     member.external_attr = 0o644 << 16
     return member
 
 
-def _png(pixels: NDArray[np.uint8]) -> bytes:
+def _encode_png(pixels: NDArray[np.uint8]) -> bytes:
     done, encoded = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
     assert done
     return bytes(encoded)
 
 
-def _origin(path: Path) -> bytes | None:
+def _read_zip_origin(path: Path) -> bytes | None:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.comment

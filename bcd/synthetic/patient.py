@@ -80,8 +80,8 @@ def draw_patients(options: HospitalOptions) -> list[Patient]:
     habit = draw_habit(rng)
     numbers = rng.choice(_NUMBERS, small + large, replace=False)
     first = min(max(round(options.first_share * small), 1), small - 1)  # each delivery has a patient
-    tumour_free = _flags(rng, small, round(options.tumour_free_share * small))
-    cut = _flags(rng, small, int(np.ceil(options.cut_share * small)))
+    tumour_free = _draw_flags(rng, small, round(options.tumour_free_share * small))
+    cut = _draw_flags(rng, small, int(np.ceil(options.cut_share * small)))
     patients = []
     for index, number in enumerate(numbers):
         is_large = index >= small
@@ -101,7 +101,7 @@ def draw_patients(options: HospitalOptions) -> list[Patient]:
                 height=height,
                 is_cut=is_cut,
                 character=_draw_character(
-                    own, _invasion(is_large=is_large, is_free=not is_large and bool(tumour_free[index]))
+                    own, _share_of_invasion(is_large=is_large, is_free=not is_large and bool(tumour_free[index]))
                 ),
                 stain=draw_hospital_stain(own, habit),
                 seed=(options.seed, index),
@@ -130,13 +130,13 @@ def _draw_character(rng: np.random.Generator, tumour: tuple[float, float] | None
     )
 
 
-def _invasion(*, is_large: bool, is_free: bool) -> tuple[float, float] | None:
+def _share_of_invasion(*, is_large: bool, is_free: bool) -> tuple[float, float] | None:
     if is_large:  # a resection shows more of what surrounds the tumour than a biopsy
         return (0.15, 0.4)
     return None if is_free else (0.12, 0.75)
 
 
-def _flags(rng: np.random.Generator, n: int, true: int) -> NDArray[np.bool_]:
+def _draw_flags(rng: np.random.Generator, n: int, true: int) -> NDArray[np.bool_]:
     """Returns n flags of which exactly `true` are set."""
     return rng.permutation(np.arange(n) < true)
 

@@ -64,12 +64,12 @@ def _paint_glands(haematoxylin: Field, eosin: Field, glands: Glands) -> None:
     bed = blur(glands.bed, 1.5)
     haematoxylin += np.float32(0.06) * bed
     eosin *= 1 - np.float32(0.3) * bed
-    _mix(haematoxylin, glands.epithelium, 0.30)
-    _mix(eosin, glands.epithelium, 0.50)
+    _mix_into_layer(haematoxylin, glands.epithelium, 0.30)
+    _mix_into_layer(eosin, glands.epithelium, 0.50)
     for cavity, amount in ((glands.lumen, 0.02), (glands.secretion, 0.45)):
-        _mix(haematoxylin, cavity, 0.02)
-        _mix(eosin, cavity, amount)
+        _mix_into_layer(haematoxylin, cavity, 0.02)
+        _mix_into_layer(eosin, cavity, amount)
 
 
-def _mix(layer: Field, mask: Field, value: float) -> None:
+def _mix_into_layer(layer: Field, mask: Field, value: float) -> None:
     layer += mask * (np.float32(value) - layer)

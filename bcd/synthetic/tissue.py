@@ -38,7 +38,7 @@ class Tissue:
 def draw_tissue_plan(rng: np.random.Generator, patient: Patient) -> Tissue:
     """Draws the plan of a patient's slide."""
     shape = (patient.height, patient.width)
-    mask = _outline(rng, shape, is_cut=patient.is_cut)
+    mask = _draw_tissue_outline(rng, shape, is_cut=patient.is_cut)
     angle = rng.uniform(0, np.pi) + 0.8 * smooth_noise(rng, shape, 180) + 0.3 * smooth_noise(rng, shape, 28)
     tumour = _invaded_region(rng, mask, patient.character.tumour)
     fatness = smooth_noise(rng, shape, 110, 3)
@@ -48,18 +48,18 @@ def draw_tissue_plan(rng: np.random.Generator, patient: Patient) -> Tissue:
         angle=angle.astype(np.float32),
         fat=fat * (1 - np.float32(0.75) * tumour),
         tumour=tumour,
-        annotation=_annotate(rng, mask, tumour),
+        annotation=_annotate_tumour(rng, mask, tumour),
     )
 
 
-def _annotate(rng: np.random.Generator, mask: Mask, tumour: Field) -> Mask:
+def _annotate_tumour(rng: np.random.Generator, mask: Mask, tumour: Field) -> Mask:
     """Outlines the invaded region as a pathologist does with a coarse brush: generously, and now and then wrongly."""
     return np.asarray(
         (blur(tumour, 24) + 0.15 * smooth_noise(rng, mask.shape, 80) > 0.4) & (blur(tumour, 40) > 0.05) & mask
     )
 
 
-def _outline(rng: np.random.Generator, shape: Shape, *, is_cut: bool) -> Mask:
+def _draw_tissue_outline(rng: np.random.Generator, shape: Shape, *, is_cut: bool) -> Mask:
     """Draws a ragged blob with tears; a cut one reaches over the right or the lower border."""
     height, width = shape
     centre = np.array([0.5, 0.5]) + rng.uniform(-0.03, 0.03, 2)

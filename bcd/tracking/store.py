@@ -106,7 +106,7 @@ def open_client(settings: Settings) -> MlflowClient:
     import mlflow
 
     connect_mlflow(settings)
-    return _client(mlflow.get_tracking_uri())
+    return _make_mlflow_client(mlflow.get_tracking_uri())
 
 
 def experiment_id(client: MlflowClient) -> str:
@@ -217,7 +217,7 @@ def _make_ready(settings: Settings, uri: str) -> None:
 
 
 def _ensure_experiment(settings: Settings, uri: str) -> None:
-    client = _client(uri)
+    client = _make_mlflow_client(uri)
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
         # A server knows where its artifacts go; a database alone would put them into the current folder.
@@ -244,7 +244,7 @@ def _require_answer(uri: str) -> None:
         ) from error
 
 
-def _client(uri: str) -> MlflowClient:
+def _make_mlflow_client(uri: str) -> MlflowClient:
     from mlflow import MlflowClient
 
     # It would print by itself: migrations, downloads of local files, the address of every run that ends.

@@ -8,8 +8,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Literal
 
+from bcd.runtime import read_running_servers
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+    from bcd.settings import Settings
 
 ViewName = Literal["retrainings", "gate"]
 
@@ -26,7 +30,7 @@ _FIGURES = (
 )
 
 
-def _view(where: str, tags: tuple[str, ...], figures: tuple[str, ...]) -> dict[str, Any]:
+def _make_runs_view(where: str, tags: tuple[str, ...], figures: tuple[str, ...]) -> dict[str, Any]:
     named, measured = [f"tags.`{name}`" for name in tags], [f"metrics.`{name}`" for name in figures]
     return {
         "searchFilter": where,
@@ -39,8 +43,8 @@ def _view(where: str, tags: tuple[str, ...], figures: tuple[str, ...]) -> dict[s
 
 
 _VIEWS: dict[ViewName, dict[str, Any]] = {
-    "retrainings": _view("tags.`bcd.kind` != 'gate'", ("bcd.verdict", "bcd.snapshot"), _FIGURES),
-    "gate": _view(
+    "retrainings": _make_runs_view("tags.`bcd.kind` != 'gate'", ("bcd.verdict", "bcd.snapshot"), _FIGURES),
+    "gate": _make_runs_view(
         "tags.`bcd.kind` = 'gate'",
         ("bcd.verdict", "bcd.challenger", "bcd.champion", "bcd.snapshot"),
         ("gate_auroc_difference", "gate_recall_difference", "gate_specificity_difference"),
@@ -59,3 +63,13 @@ def keep_views(client: MlflowClient, experiment: str) -> None:
 def view_page(server: str, experiment: str, name: ViewName = "retrainings") -> str:
     """Returns the address of a view; MLflow's front page takes every visitor for one of its GenAI part."""
     return f"{server}/#/experiments/{experiment}/runs?workflowType=machine_learning&viewStateShareKey={name}"
+
+
+def find_run_page(settings: Settings, run_id: str) -> str:
+    """Returns the address of a run's page; empty where no server of MLflow is known."""
+    from bcd.tracking.store import experiment_id, open_client
+
+    server = settings.mlflow_url or read_running_servers(settings).get("urls", {}).get("mlflow", "")
+    if not server.startswith("http") or not run_id:
+        return ""
+    return f"{server}/#/experiments/{experiment_id(open_client(settings))}/runs/{run_id}"

@@ -97,7 +97,7 @@ def train_ensemble(
 
         place = _member_folder(folder, ensemble, number)
         members.append(train_network(prepared, architecture, own, place, on_epoch=report))
-        _forget()
+        _forget_trained()
     return TrainedEnsemble(members, ensemble)
 
 
@@ -135,7 +135,7 @@ def _member_folder(folder: Path, ensemble: EnsembleOptions, number: int) -> Path
     return folder if ensemble.members == 1 else folder / f"member-{number}"
 
 
-def _forget() -> None:
+def _forget_trained() -> None:
     """Lets go of what was trained, so that memory does not grow with the number of members."""
     from bcd.networks.backend import keras
 

@@ -102,7 +102,7 @@ def train_network(
         say_progress(f"{describe_architecture(architecture).capitalize()} is already trained on this snapshot.")
         return trained
     training = Training(gather_training_material(prepared, options), architecture, options, folder)
-    return _save(folder, training.run(on_epoch), training)
+    return _save_trained(folder, training.run(on_epoch), training)
 
 
 def check_training_evidence(prepared: PreparedSnapshot, options: TrainOptions) -> None:
@@ -122,7 +122,7 @@ def check_training_evidence(prepared: PreparedSnapshot, options: TrainOptions) -
     assert_no_leakage(prepared.snapshot)
 
 
-def _save(folder: Path, network: Model, training: Training) -> TrainedNetwork:
+def _save_trained(folder: Path, network: Model, training: Training) -> TrainedNetwork:
     path = folder / "network.keras"
     with whole_file(path) as partial:
         network.save(partial)

@@ -86,34 +86,36 @@ def _make_page(validation: Validation, scores: Mapping[str, pd.DataFrame], folde
         for number, (name, evaluation) in enumerate(validation.evaluations.items(), 1):
             pictures = folder / f"{number}-{re.sub(r'[^A-Za-z0-9.-]+', '-', name).strip('-.')[:60]}"
             pictures.mkdir()
-            sections.append(_section(name, evaluation, draw_evaluation(scores[name], evaluation, pictures)))
+            sections.append(
+                _make_model_section(name, evaluation, draw_evaluation(scores[name], evaluation, pictures))
+            )
             advance(1)
     facts = {
         "validation": validation,
         "description": describe_evaluation(first),
         "sections": sections,
         "published": published_beside_validated(validation),
-        **_comparison(validation, folder / "differences.png", first),
+        **_make_comparison(validation, folder / "differences.png", first),
     }
     return render_page("bcd.validation", "page.html.j2", facts)
 
 
-def _section(name: str, evaluation: Evaluation, pictures: Mapping[str, Path]) -> dict[str, Any]:
+def _make_model_section(name: str, evaluation: Evaluation, pictures: Mapping[str, Path]) -> dict[str, Any]:
     return {
         "name": name,
-        "headline": _headline(evaluation),
+        "headline": _make_validation_headline(evaluation),
         "metrics": headline_table(evaluation),
         "thresholds": threshold_parts(evaluation),
         "tables": subgroup_tables(evaluation),
         "pictures": [
-            _show(pictures[title], describe_evaluation_picture(title, evaluation))
+            _show_validation_picture(pictures[title], describe_evaluation_picture(title, evaluation))
             for title in PICTURES
             if title in pictures
         ],
     }
 
 
-def _headline(evaluation: Evaluation) -> dict[str, str]:
+def _make_validation_headline(evaluation: Evaluation) -> dict[str, str]:
     shown: dict[str, Estimate] = {
         "AUROC, pooled": evaluation.pooled["auroc"],
         "AUROC, patient-macro": evaluation.patient_macro["auroc"],
@@ -123,7 +125,7 @@ def _headline(evaluation: Evaluation) -> dict[str, str]:
     return {name: format_estimate(estimate) for name, estimate in shown.items()}
 
 
-def _comparison(validation: Validation, picture: Path, first: Evaluation) -> dict[str, Any]:
+def _make_comparison(validation: Validation, picture: Path, first: Evaluation) -> dict[str, Any]:
     if not validation.differences:
         return {"models": None, "pairs": None, "differences": None}
     pairs = {name_validated_pair(pair): pair.metrics for pair in validation.differences}
@@ -131,7 +133,7 @@ def _comparison(validation: Validation, picture: Path, first: Evaluation) -> dic
     return {
         "models": validated_models_table(validation.evaluations),
         "pairs": validated_pairs_table(validation.differences, confidence=first.options.confidence),
-        "differences": _show(picture, _tell_differences(validation)),
+        "differences": _show_validation_picture(picture, _tell_differences(validation)),
     }
 
 
@@ -140,5 +142,5 @@ def _tell_differences(validation: Validation) -> str:
     return f"Differences between models in {shown}, with intervals by patient; pairs: {len(validation.differences)}"
 
 
-def _show(picture: Path, alt: str) -> dict[str, str]:
+def _show_validation_picture(picture: Path, alt: str) -> dict[str, str]:
     return {"src": embed_picture_in_page(picture.read_bytes(), "png"), "alt": alt}

@@ -178,7 +178,7 @@ def _why_no_score(name: str, texts: pd.Series[str]) -> str:
 
 def _read_names(path: Path, table: pd.DataFrame) -> pd.DataFrame:
     names = read_patch_names(table["name"])
-    _refuse(path, table, "name", ~names["is_patch"], "is not a patch's file name")
+    _refuse_predictions(path, table, "name", ~names["is_patch"], "is not a patch's file name")
     places = names[["patient", "slide", "x", "y"]]
     return table.assign(**places) if "label" in table.columns else table.assign(**places, label=names["label"])
 
@@ -189,15 +189,15 @@ def _read_patches(path: Path, table: pd.DataFrame) -> pd.DataFrame:
     patches = pd.DataFrame(index=table.index)
     for name in SLIDE:
         patches[name] = parse_table_integers(table[name]) if name in table.columns else NAMELESS
-        _refuse(path, table, name, patches[name] == "", "is empty")
+        _refuse_predictions(path, table, name, patches[name] == "", "is empty")
     places = {name: parse_table_numbers(parse_table_integers(table[name])) for name in ("x", "y")}
     for name, place in places.items():
         on_grid = (place % PATCH_PIXELS == 1) & (place > 0) & (place <= MAX_PLACE)
         rule = f"is not 1 more than a multiple of {PATCH_PIXELS}, up to {MAX_PLACE:,}"
-        _refuse(path, table, name, ~on_grid, f"{rule}{_how_counted(places)}")
+        _refuse_predictions(path, table, name, ~on_grid, f"{rule}{_how_counted(places)}")
         patches[name] = place.astype(np.int64)
     label = parse_label_texts(table["label"])
-    _refuse(path, table, "label", label.isna(), "is neither 0 nor 1")
+    _refuse_predictions(path, table, "label", label.isna(), "is neither 0 nor 1")
     patches["label"] = label.astype("int8")
     twice = patches.duplicated(CELL).to_numpy()
     if twice.any():
@@ -227,11 +227,13 @@ def _read_scores(path: Path, table: pd.DataFrame, name: str) -> NDArray[np.float
     fix = f"Fix the file, or name the columns of scores with --column if {name} is none of them"
     if (scores < 0).any() or (scores > 1).any():
         fix = f"If these are logits, {_LOGITS}; if per cent, {_PERCENT}. {fix}"
-    _refuse(path, table, name, ~((scores >= 0) & (scores <= 1)), "is not a probability in [0, 1]", fix=fix)
+    _refuse_predictions(
+        path, table, name, ~((scores >= 0) & (scores <= 1)), "is not a probability in [0, 1]", fix=fix
+    )
     return scores
 
 
-def _refuse(
+def _refuse_predictions(
     path: Path,
     table: pd.DataFrame,
     column: str,

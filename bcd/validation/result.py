@@ -104,11 +104,14 @@ def evaluate_models(
             metrics = compare_metrics(scores[first], scores[second], options)
             differences.append(Pair(first=first, second=second, metrics=metrics))
             advance(1)
-    notes = [*notes, *(note for name, one in evaluations.items() if (note := _reversal(name, one, scores[name])))]
+    notes = [
+        *notes,
+        *(note for name, one in evaluations.items() if (note := _tell_reversal(name, one, scores[name]))),
+    ]
     return Validation(title=title, notes=notes, evaluations=evaluations, differences=differences, protocol=protocol)
 
 
-def _reversal(name: str, evaluation: Evaluation, scores: pd.DataFrame) -> str:
+def _tell_reversal(name: str, evaluation: Evaluation, scores: pd.DataFrame) -> str:
     """Says that a model ranks the wrong way round, with certainty or, where patients are few, in each of them."""
     auroc = evaluation.pooled["auroc"]
     if auroc.value is not None and auroc.high is not None:

@@ -80,11 +80,11 @@ def evaluate_on_protocol(
         scores,
         _apply_protocol(options, protocol),
         title=f"{', '.join(scores)}: {sample.title}",
-        notes=[*note_patients_not_validated(sample.patches, protocol), *_notes(opened)],
+        notes=[*note_patients_not_validated(sample.patches, protocol), *_list_model_notes(opened)],
         split=sample.split,
         snapshot=sample.snapshot,
         protocol=protocol,
-        policies=_policies(opened),
+        policies=_list_policies(opened),
     )
     return validation, scores
 
@@ -138,9 +138,9 @@ def evaluate_predictions(
         scores,
         _apply_protocol(options, protocol),
         title=f"Predictions of {predictions.path.name}",
-        notes=[*notes, *note_patients_not_validated(predictions.patches, protocol), *_notes(opened)],
+        notes=[*notes, *note_patients_not_validated(predictions.patches, protocol), *_list_model_notes(opened)],
         protocol=protocol,
-        policies=_policies(opened),
+        policies=_list_policies(opened),
     )
     return validation, scores
 
@@ -215,14 +215,14 @@ def evaluate_on_delivery(
             _apply_protocol(options, protocol),
             title=f"{', '.join(scores)} on {delivery.name}, which was not admitted",
             notes=[
-                *_describe(delivery.files, delivery.refused, int((~labelled).sum())),
+                *_describe_left_out_predictions(delivery.files, delivery.refused, int((~labelled).sum())),
                 *delivery.label_notes,
                 *far,
                 *note_patients_not_validated(patches, protocol),
-                *_notes(opened),
+                *_list_model_notes(opened),
             ],
             protocol=protocol,
-            policies=_policies(opened),
+            policies=_list_policies(opened),
         )
     return validation, scores
 
@@ -272,8 +272,11 @@ def _score_all(
         pixels = read(slice(start, min(start + _CHUNK, len(patches))))
         for model in models:
             parts[model.name].append(model.score(pixels)[["logit", "probability"]])
-    policies, whole = _policies(models), lie_on(patches, complete)
-    return {name: _add_context(_join(patches, part), whole, policies.get(name)) for name, part in parts.items()}
+    policies, whole = _list_policies(models), lie_on(patches, complete)
+    return {
+        name: _add_context(_join_model_scores(patches, part), whole, policies.get(name))
+        for name, part in parts.items()
+    }
 
 
 def _add_context(scores: pd.DataFrame, complete: NDArray[np.bool_], policy: Policy | None) -> pd.DataFrame:
@@ -282,7 +285,7 @@ def _add_context(scores: pd.DataFrame, complete: NDArray[np.bool_], policy: Poli
     return scores.assign(**{CONTEXT: policy.score_context(scores.assign(complete=complete))})
 
 
-def _join(patches: pd.DataFrame, parts: list[pd.DataFrame]) -> pd.DataFrame:
+def _join_model_scores(patches: pd.DataFrame, parts: list[pd.DataFrame]) -> pd.DataFrame:
     import pandas as pd
 
     return patches.reset_index(drop=True).join(pd.concat(parts, ignore_index=True))
@@ -294,15 +297,15 @@ def _require_once(names: Sequence[str]) -> None:
             raise BcdError(f"{name} is evaluated twice.", "Name every model, and every column, once.")
 
 
-def _policies(models: Sequence[EvaluatedModel]) -> dict[str, Policy]:
+def _list_policies(models: Sequence[EvaluatedModel]) -> dict[str, Policy]:
     return {model.name: model.bundle.record.policy for model in models if model.bundle is not None}
 
 
-def _notes(models: Sequence[EvaluatedModel]) -> list[str]:
+def _list_model_notes(models: Sequence[EvaluatedModel]) -> list[str]:
     return [model.note for model in models if model.note]
 
 
-def _describe(files: int, refused: dict[str, int], unlabelled: int) -> list[str]:
+def _describe_left_out_predictions(files: int, refused: dict[str, int], unlabelled: int) -> list[str]:
     by_rule = ", ".join(f"{rule} {count:,}" for rule, count in refused.items()) or "none"
     notes = [f"{files:,} files; refused by the rules of admission: {by_rule}. Nothing was admitted or stored."]
     if unlabelled:

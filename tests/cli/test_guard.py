@@ -88,7 +88,11 @@ def test_a_password_file_that_is_none_is_refused(
 def test_no_secret_stands_in_a_command(guarded: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process list shows every command to every user of the machine."""
     commands: list[list[str]] = []
-    monkeypatch.setattr(daemons, "_launch", lambda given, name, _urls: commands.append(daemons._command(given, name)))
+    monkeypatch.setattr(
+        daemons,
+        "_launch_daemon",
+        lambda given, name, _urls: commands.append(daemons._make_daemon_command(given, name)),
+    )
     for given in (guarded, guarded.model_copy(update={"password_file": ""})):
         settings = given.model_copy(
             update={

@@ -15,7 +15,7 @@ from bcd.drift.state import (
     Known,
     assess_delivery,
     assess_slide,
-    join,
+    join_drifts,
 )
 
 SCORES = ("logit", "probability", "abstained")
@@ -105,6 +105,6 @@ def test_too_few_known_patients_are_said_and_foreign_is_still_told(draw, found, 
 @pytest.mark.parametrize(("levels", "worst"), [((FINE, UNUSUAL), UNUSUAL), ((UNTRUSTED, FINE), UNTRUSTED)])
 def test_the_worst_of_several_counts_and_every_reason_is_told_once(levels, worst) -> None:
     states = [Drift(level=level, foreign=False, reasons=("foreign", level)) for level in levels]
-    joined = join(states)
+    joined = join_drifts(states)
     assert joined.level == worst
     assert sorted(joined.reasons) == sorted({"foreign", *levels})

@@ -8,7 +8,8 @@ import pytest
 from prefect import flow, task
 
 from bcd.errors import BcdError
-from flows.reporting import finish_flow, make_artifact_key, told_to_prefect
+from bcd.progress import track_progress
+from flows.reporting import finish_flow, make_artifact_key, report_to_prefect, told_to_prefect
 
 SENTENCE = "Patient 8868 is unknown. Name another."
 
@@ -74,3 +75,24 @@ def test_whoever_calls_a_flow_gets_its_answer_or_its_error() -> None:
     with pytest.raises(BcdError) as caught:
         outer("8868")
     assert caught.value.what == "Patient 8868 is unknown."
+
+
+@flow(name="nested")
+def nested() -> None:
+    """Does a piece of work within another, as a night's scoring does."""
+    with report_to_prefect(), track_progress("Scoring patients", total=2) as advance:
+        for _ in range(2):
+            with track_progress("Drawing a patient", total=10) as inner:
+                inner(10)
+            advance(1)
+
+
+@pytest.mark.integration
+@pytest.mark.usefixtures("prefect_server", "settings")
+def test_a_piece_of_work_within_another_leaves_nothing_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    from prefect.artifacts import Artifact
+
+    nested()
+    assert Artifact.get("scoring-patients") is not None
+    assert Artifact.get("drawing-a-patient") is None
+    assert "Drawing a patient" not in caplog.text

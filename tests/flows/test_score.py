@@ -17,9 +17,11 @@ from bcd.tracking.store import open_client
 
 @pytest.mark.integration
 @pytest.mark.usefixtures("prefect_server")
-def test_a_patient_whose_scoring_fails_stops_no_other(
+def test_a_patient_whose_scoring_fails_stops_no_other_and_a_night_leaves_one_table(
     registry_settings: Settings, register: Register, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from prefect.artifacts import Artifact
+
     from flows.score import score
 
     monkeypatch.setenv("BCD_HOME", str(registry_settings.home))
@@ -40,3 +42,7 @@ def test_a_patient_whose_scoring_fails_stops_no_other(
         "2": "failed",
         "3": "scored",
     }
+    table = Artifact.get("scored")
+    assert table is not None
+    assert [line.split("|")[1].strip() for line in str(table.data).splitlines()[2:]] == ["east/1", "east/3"]
+    assert Artifact.get("report-east-1") is None

@@ -149,7 +149,7 @@ def test_limits_that_leave_nothing_are_an_error(study: Study, bench: Bench, monk
 def test_no_trained_network_is_slower_than_allowed(
     study: Study, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trials_module, "_time", lambda architecture: 10.0 * len(architecture.stages))
+    monkeypatch.setattr(trials_module, "_time_trial_network", lambda architecture: 10.0 * len(architecture.stages))
     generous: dict[str, Any] = {"epochs": 1, "max_parameters": 10_000_000, "max_cost": 100.0, "seeds": 1}
     without = study(SearchOptions(trials=4, **generous))
     within = study(SearchOptions(trials=4, max_latency=0.8, **generous))
@@ -162,7 +162,7 @@ def test_no_trained_network_is_slower_than_allowed(
 
 def test_the_time_of_a_network_is_measured_beside_that_of_compact(study: Study, bench: Bench) -> None:
     result = study(SearchOptions(trials=0, max_latency=1000.0, seeds=1))
-    compact, dissertation = (trials_module._time(trial.architecture) for trial in result.trials)
+    compact, dissertation = (trials_module._time_trial_network(trial.architecture) for trial in result.trials)
     assert dissertation > compact > 0
 
 

@@ -58,7 +58,7 @@ def is_dicom(path: PurePosixPath) -> bool:
 
 def parse_slide_name(path: PurePosixPath) -> SlideName | None:
     """Reads patient and slide off a slide's path; None where it does not follow the grammar."""
-    return parse_stem(_bearer(path)) if is_slide(path) and not _is_of_an_export(path) else None
+    return parse_stem(_find_name_bearer(path)) if is_slide(path) and not _is_of_an_export(path) else None
 
 
 def parse_stem(stem: str) -> SlideName | None:
@@ -72,18 +72,18 @@ def name_by_file(path: PurePosixPath) -> SlideName | None:
 
     None where the name holds no letter and no digit that an identifier may have.
     """
-    patient = "-".join(re.findall("[A-Za-z0-9]+", _bearer(path)))[:64]
+    patient = "-".join(re.findall("[A-Za-z0-9]+", _find_name_bearer(path)))[:64]
     return (PatientId(patient), ONLY_SLIDE) if patient else None
 
 
 def names_its_slide(path: PurePosixPath) -> bool:
     """Whether a slide's name says which of the patient's slides it is."""
-    return _is_long(_bearer(path))
+    return _is_long(_find_name_bearer(path))
 
 
 def explain_misfit(path: PurePosixPath) -> str:
     """Says what of a slide's name does not follow the grammar."""
-    bearer = _bearer(path)
+    bearer = _find_name_bearer(path)
     if is_dicom(path) and not bearer:
         return "a DICOM slide goes by the folder that holds its files, and there is none"
     if _is_of_an_export(path):
@@ -137,7 +137,7 @@ def find_companion_files(
             return []
 
 
-def _bearer(path: PurePosixPath) -> str:
+def _find_name_bearer(path: PurePosixPath) -> str:
     """Returns the part of a path that names the slide."""
     if is_dicom(path) and not _is_long(path.stem):
         return path.parent.name
@@ -147,7 +147,7 @@ def _bearer(path: PurePosixPath) -> str:
 
 def _is_of_an_export(path: PurePosixPath) -> bool:
     """Whether a DICOM file lies in a folder that names no patient."""
-    return is_dicom(path) and _OF_AN_EXPORT.fullmatch(_bearer(path)) is not None
+    return is_dicom(path) and _OF_AN_EXPORT.fullmatch(_find_name_bearer(path)) is not None
 
 
 def _is_long(stem: str) -> bool:

@@ -180,9 +180,9 @@ def tile_slide(path: Path, spacing: Microns | None, coarsest: Microns = MOST_COA
         with ThreadPoolExecutor(workers, thread_name_prefix="slide") as pool:
             for rows in down.spans(height):
                 blocks = pool.map(
-                    lambda columns, rows=rows: _cut(slide, across, down, columns, rows), across.spans(width)
+                    lambda columns, rows=rows: _cut_tiles(slide, across, down, columns, rows), across.spans(width)
                 )
-                tiles = _join(list(blocks))
+                tiles = _join_tiles(list(blocks))
                 if len(tiles.xs):
                     is_empty = False
                     yield tiles
@@ -205,11 +205,11 @@ def _lay_grid(slide: Region) -> tuple[_Axis, _Axis]:
     return across, down
 
 
-def _cut(slide: Region, across: _Axis, down: _Axis, columns: tuple[int, int], rows: tuple[int, int]) -> Tiles:
+def _cut_tiles(slide: Region, across: _Axis, down: _Axis, columns: tuple[int, int], rows: tuple[int, int]) -> Tiles:
     """Reads the patches of some columns and rows of the grid, and keeps those with tissue."""
     x_edges, y_edges = across.edges(*columns), down.edges(*rows)
-    left, right = _bounds(x_edges, across.size)
-    top, bottom = _bounds(y_edges, down.size)
+    left, right = _find_pixel_bounds(x_edges, across.size)
+    top, bottom = _find_pixel_bounds(y_edges, down.size)
     pixels = slide.read(left, top, right - left, bottom - top)
     averaged = average_areas(pixels, area_weights(y_edges, top, bottom), area_weights(x_edges, left, right))
     n = (rows[1] - rows[0], columns[1] - columns[0])
@@ -220,12 +220,12 @@ def _cut(slide: Region, across: _Axis, down: _Axis, columns: tuple[int, int], ro
     return Tiles(xs, ys, patches[kept], slide.frame)
 
 
-def _bounds(edges: NDArray[np.float64], size: int) -> tuple[int, int]:
+def _find_pixel_bounds(edges: NDArray[np.float64], size: int) -> tuple[int, int]:
     """Returns the first pixel that intervals touch, and one past the last."""
     return int(edges[0]), min(int(np.ceil(edges[-1])), size)
 
 
-def _join(blocks: list[Tiles]) -> Tiles:
+def _join_tiles(blocks: list[Tiles]) -> Tiles:
     xs = np.concatenate([block.xs for block in blocks])
     ys = np.concatenate([block.ys for block in blocks])
     order = np.lexsort((xs, ys))

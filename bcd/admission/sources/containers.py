@@ -73,12 +73,15 @@ def describe_file(path: Path) -> tuple[str, str]:
     if kind == "split zip" or is_part(path.name) or (kind and _NUMBERED.fullmatch(path.suffix)):
         return (
             "split",
-            f"is one part of {_a(kind if kind != 'split zip' else None)}archive that was split into several",
+            f"is one part of {_an_archive(kind if kind != 'split zip' else None)}archive that was split into several",
         )
     if kind in {"gzip", "bzip2", "xz", "LZMA", "lzip", "Zstandard", "LZ4", "compress"}:
-        return "container", f"is {_a(kind)}file{' that holds no tar' if kind == 'gzip' else ''}"
+        return "container", f"is {_an_archive(kind)}file{' that holds no tar' if kind == 'gzip' else ''}"
     if kind is not None and kind != "zip":
-        return "container", f"is {_a(kind)}archive{'' if _says(path, kind) else ', whatever its name says'}"
+        return (
+            "container",
+            f"is {_an_archive(kind)}archive{'' if _suffix_says(path, kind) else ', whatever its name says'}",
+        )
     if not head:
         return "empty", "has no bytes"
     other = next((what for beginning, what in _OTHERS.items() if head.lower().startswith(beginning.lower())), None)
@@ -87,11 +90,11 @@ def describe_file(path: Path) -> tuple[str, str]:
     return "no-delivery", "is neither a folder nor a whole zip, nor a tar (plain or gzip), nor a slide"
 
 
-def _a(kind: str | None) -> str:
+def _an_archive(kind: str | None) -> str:
     if kind is None:
         return "an "
     return f"{'an' if kind in {'xz', 'LZMA', 'LZ4'} else 'a'} {kind} "
 
 
-def _says(path: Path, kind: str) -> bool:
+def _suffix_says(path: Path, kind: str) -> bool:
     return path.suffix.lower() in {"", f".{kind.lower()}"}

@@ -28,12 +28,12 @@ class FolderSource:
 
     def __init__(self, folder: Path, only: str | None = None) -> None:
         self._folder = os.fspath(folder)
-        found = {} if only is None else {only: _size(os.lstat(folder / only))}
+        found = {} if only is None else {only: _size_of_member(os.lstat(folder / only))}
         names, sizes = list(found), list(found.values())
         for name, state in walk(folder) if only is None else ():
             if not is_folder(state):
                 names.append(name)
-                sizes.append(_NO_LISTING if state is None else _size(state))
+                sizes.append(_NO_LISTING if state is None else _size_of_member(state))
                 if len(names) > MAX_MEMBERS:
                     raise DeliveryError("too-many", f"{folder} holds more than {MAX_MEMBERS:,} files.")
         order = sorted(range(len(names)), key=names.__getitem__)
@@ -102,7 +102,7 @@ def walk(folder: Path) -> Iterator[tuple[str, os.stat_result | None]]:
             with os.scandir(folder / place) as entries:
                 for entry in entries:
                     name = f"{place}{entry.name}"
-                    state = _look(entry)
+                    state = _stat_entry(entry)
                     yield name, state
                     if is_folder(state):
                         left.append(f"{name}/")
@@ -135,12 +135,12 @@ def write_whole(target: Path, pieces: Iterator[bytes], size: int) -> None:
         raise
 
 
-def _look(entry: os.DirEntry[str]) -> os.stat_result | None:
+def _stat_entry(entry: os.DirEntry[str]) -> os.stat_result | None:
     try:
         return entry.stat(follow_symlinks=False)
     except OSError:
         return None
 
 
-def _size(state: os.stat_result) -> int:
+def _size_of_member(state: os.stat_result) -> int:
     return state.st_size if stat.S_ISREG(state.st_mode) else _NO_FILE

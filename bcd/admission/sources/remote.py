@@ -51,21 +51,21 @@ def fetch_delivery(url: str, scratch: Path) -> Iterator[Path]:
         UnavailableError: It is forbidden or out of reach, changes while it is fetched, or a package is missing.
     """
     with partial_folder(scratch) as folder:
-        with _explained(url):
-            target = _fetch(url, folder)
+        with _explain_remote_errors(url):
+            target = _fetch_delivery_files(url, folder)
         yield target
 
 
-def _fetch(url: str, folder: Path) -> Path:
+def _fetch_delivery_files(url: str, folder: Path) -> Path:
     from fsspec.core import url_to_fs
 
     # Nothing remembered: it is listed again after it was fetched.
     system, root = url_to_fs(url, use_listings_cache=False, skip_instance_cache=True)
-    target = folder / _name(root)
-    before = _list(system, root)
+    target = folder / _name_fetched_delivery(root)
+    before = _list_remote_files(system, root)
     if not before:
         raise FileNotFoundError(root)
-    places = {name: _place(url, root, name, target) for name in before}
+    places = {name: _place_fetched_file(url, root, name, target) for name in before}
     folders = {parent for place in places.values() for parent in place.parents}
     if len(set(places.values())) < len(places) or not folders.isdisjoint(places.values()):
         raise BcdError(
@@ -76,7 +76,7 @@ def _fetch(url: str, folder: Path) -> Path:
     with track_progress(f"Fetching {target.name}", sum(size for size, _ in before.values())) as advance:
         _fetch_files(system, places, before, advance)
     sizes = {name: place.stat().st_size for name, place in places.items()}
-    if sizes != {name: size for name, (size, _) in before.items()} or _list(system, root) != before:
+    if sizes != {name: size for name, (size, _) in before.items()} or _list_remote_files(system, root) != before:
         raise UnavailableError(
             f"{_hide_credentials(url)} changed while it was fetched.", "Ingest it again when all of it is there."
         )
@@ -98,7 +98,7 @@ def _fetch_files(
                 advance(here.write(piece))
 
 
-def _list(system: AbstractFileSystem, root: str) -> dict[str, tuple[int, str]]:
+def _list_remote_files(system: AbstractFileSystem, root: str) -> dict[str, tuple[int, str]]:
     """Lists files below a path, or itself if it is one, each with its size and what tells its content's version."""
     found = system.find(root, detail=True)
     listed = {}
@@ -110,7 +110,7 @@ def _list(system: AbstractFileSystem, root: str) -> dict[str, tuple[int, str]]:
     return listed
 
 
-def _place(url: str, root: str, name: str, target: Path) -> Path:
+def _place_fetched_file(url: str, root: str, name: str, target: Path) -> Path:
     """Says where a file goes: an object's key may be any text, and must not lead out of the folder."""
     if name == root:
         return target
@@ -123,7 +123,7 @@ def _place(url: str, root: str, name: str, target: Path) -> Path:
     return target.joinpath(*parts)
 
 
-def _name(root: str) -> str:
+def _name_fetched_delivery(root: str) -> str:
     path = urlsplit(root).path if "://" in root else root  # https keeps its URL; a key may well have a ? or #
     name = path.rstrip("/").rpartition("/")[2]
     return name if name not in {"", ".", ".."} else "delivery"
@@ -135,7 +135,7 @@ def _hide_credentials(text: str) -> str:
 
 
 @contextmanager
-def _explained(url: str) -> Iterator[None]:
+def _explain_remote_errors(url: str) -> Iterator[None]:
     """Turns whatever a file system raises into what a user can fix; each has errors of its own."""
     shown = _hide_credentials(url)
     try:

@@ -56,12 +56,12 @@ class TarSource:
         self.names: list[str] = []
         self._offsets, self._sizes, self._kinds = array("q"), array("q"), array("b")
         tar = _read_headers(path, file)
-        for info in _members(path, tar):
+        for info in _list_tar_members(path, tar):
             if not info.isdir():
                 self.names.append(clean_name(info.name))
                 self._offsets.append(info.offset_data)
                 self._sizes.append(info.size)
-                self._kinds.append(_kind(info))
+                self._kinds.append(_kind_of_member(info))
         _check_end(path, file, tar.offset)
 
     def size(self, member: int) -> int:
@@ -106,7 +106,7 @@ def open_tar(path: Path, scratch: Path) -> Iterator[TarSource]:
         return
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=scratch) as file:
-        _fill(path, file, scratch)
+        _fill_unpacked_tar(path, file, scratch)
         yield TarSource(path, file)
 
 
@@ -117,8 +117,8 @@ def list_tar_names(path: Path) -> Iterator[str]:
         BcdError: It is damaged, or declares an absurd size.
     """
     size = path.stat().st_size
-    with _open(path) as file:
-        for info in _members(path, _read_headers(path, file)):
+    with _open_tar_file(path) as file:
+        for info in _list_tar_members(path, _read_headers(path, file)):
             _check_ratio(path, info.offset_data + info.size, size)
             if not info.isdir():
                 yield clean_name(info.name)
@@ -133,7 +133,7 @@ def _is_gzip(path: Path) -> bool:
 def is_tar(path: Path) -> bool:
     """Whether a file, unpacked where it is gzip, begins with the header of a tar."""
     try:
-        with _open(path) as file:
+        with _open_tar_file(path) as file:
             tarfile.TarInfo.frombuf(file.read(BLOCK), "utf-8", "surrogateescape")
     except _FAULTS:
         return False
@@ -146,7 +146,7 @@ def is_whole_tar(path: Path) -> bool:
     try:
         if _is_gzip(path):
             size = 0
-            for piece in _unpack(path):
+            for piece in _unpack_gzip(path):
                 size += len(piece)
                 end = (end + piece)[-BLOCK:]
         else:
@@ -158,7 +158,7 @@ def is_whole_tar(path: Path) -> bool:
     return size >= BLOCK and size % BLOCK == 0 and not end.strip(b"\0")
 
 
-def _open(path: Path) -> IO[bytes]:
+def _open_tar_file(path: Path) -> IO[bytes]:
     return cast("IO[bytes]", gzip.open(path)) if _is_gzip(path) else path.open("rb")
 
 
@@ -201,32 +201,32 @@ def _read_headers(path: Path, file: IO[bytes]) -> tarfile.TarFile:
     try:
         return tarfile.TarFile(path.name, fileobj=headers, encoding="utf-8", errors="surrogateescape")
     except _FAULTS as error:
-        raise _damaged(path, error) from error
+        raise _damaged_tar(path, error) from error
 
 
-def _members(path: Path, tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+def _list_tar_members(path: Path, tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     count, reached = 0, -1
-    while (info := _next(path, tar)) is not None:
+    while (info := _next_tar_member(path, tar)) is not None:
         tar.members = []  # type: ignore[attr-defined]  # it would keep them all
         count += 1
         if count > MAX_MEMBERS:
             raise DeliveryError("too-many", f"{path} has more than {MAX_MEMBERS:,} members.")
         if tar.offset <= reached:
-            raise _damaged(path, "a member begins before the one that precedes it")
+            raise _damaged_tar(path, "a member begins before the one that precedes it")
         if not 0 <= info.size < _MAX_SIZE:
-            raise _damaged(path, f"a member of {info.size:,} bytes")
+            raise _damaged_tar(path, f"a member of {info.size:,} bytes")
         reached = tar.offset
         yield info
 
 
-def _next(path: Path, tar: tarfile.TarFile) -> tarfile.TarInfo | None:
+def _next_tar_member(path: Path, tar: tarfile.TarFile) -> tarfile.TarInfo | None:
     try:
         return tar.next()
     except _FAULTS as error:
-        raise _damaged(path, error) from error
+        raise _damaged_tar(path, error) from error
 
 
-def _kind(info: tarfile.TarInfo) -> int:
+def _kind_of_member(info: tarfile.TarInfo) -> int:
     if info.issparse():
         return _SPARSE
     return _FILE if info.isreg() else _NO_FILE
@@ -237,17 +237,17 @@ def _check_end(path: Path, file: IO[bytes], end: int) -> None:
     file.seek(end)
     block = file.read(BLOCK)
     if len(block) < BLOCK:
-        raise _damaged(path, "its end is missing")
+        raise _damaged_tar(path, "its end is missing")
     while not block.strip(b"\0"):
         block = file.read(CHUNK)
         if not block:
             return
-    raise _damaged(path, f"a header near byte {end:,} is none, or another tar follows")
+    raise _damaged_tar(path, f"a header near byte {end:,} is none, or another tar follows")
 
 
-def _fill(path: Path, file: IO[bytes], scratch: Path) -> None:
+def _fill_unpacked_tar(path: Path, file: IO[bytes], scratch: Path) -> None:
     try:
-        for number, piece in enumerate(_unpack(path)):
+        for number, piece in enumerate(_unpack_gzip(path)):
             if number % 64 == 0 and shutil.disk_usage(scratch).free < _SPARE_ROOM:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             file.write(piece)
@@ -258,7 +258,7 @@ def _fill(path: Path, file: IO[bytes], scratch: Path) -> None:
         ) from error
 
 
-def _unpack(path: Path) -> Iterator[bytes]:
+def _unpack_gzip(path: Path) -> Iterator[bytes]:
     size, written = path.stat().st_size, 0
     try:
         with (
@@ -274,7 +274,7 @@ def _unpack(path: Path) -> Iterator[bytes]:
                 advance(raw.tell() - seen)
                 seen = raw.tell()
     except _FAULTS as error:
-        raise _damaged(path, error) from error
+        raise _damaged_tar(path, error) from error
 
 
 def _check_ratio(path: Path, unpacked: int, packed: int) -> None:
@@ -282,5 +282,5 @@ def _check_ratio(path: Path, unpacked: int, packed: int) -> None:
         raise DeliveryError("bomb", f"{path} unpacks to more than {MAX_RATIO} times its size: a bomb, not pictures.")
 
 
-def _damaged(path: Path, what: object) -> DeliveryError:
+def _damaged_tar(path: Path, what: object) -> DeliveryError:
     return DeliveryError("unreadable", f"{path} is damaged or not whole ({what}).")

@@ -123,18 +123,18 @@ def _find_headers(path: Path, data: mmap.mmap | bytes, end: End) -> Iterator[lis
         places: list[int] = []
         while place < end.stop and len(places) < _CHUNK:
             if end.stop - place < _RAW.itemsize:
-                raise _damaged(path)
+                raise _damaged_zip(path)
             places.append(place)
             place += _RAW.itemsize + sum(_LENGTHS.unpack_from(data, place))
         if place > end.stop:
-            raise _damaged(path)
+            raise _damaged_zip(path)
         found += len(places)
         if found > MAX_MEMBERS:
             raise DeliveryError("too-many", f"{path} has more than {MAX_MEMBERS:,} members.")
         yield places
     # Apple's archiver counts in 16 bits whatever there is.
     if place != end.stop or end.members not in {found, found & 0xFFFF}:
-        raise _damaged(path)
+        raise _damaged_zip(path)
 
 
 def _read_chunk(
@@ -143,12 +143,12 @@ def _read_chunk(
     """Reads headers into names, entries, and the ends of their data; folders are left out."""
     raw = np.frombuffer(b"".join([data[place : place + _RAW.itemsize] for place in places]), _RAW)
     if (raw["signature"] != _SIGNATURE).any():
-        raise _damaged(path)
+        raise _damaged_zip(path)
     entries = np.zeros(len(raw), ENTRY)
     for field in ("offset", "packed", "size", "crc", "method", "flags"):
         entries[field] = raw[field]
     for member in np.flatnonzero((raw["offset"] == _FULL) | (raw["packed"] == _FULL) | (raw["size"] == _FULL)):
-        _widen(entries[member : member + 1], data, places[member])
+        _widen_zip64_entry(entries[member : member + 1], data, places[member])
     entries["offset"] += np.uint64(shift)
     kinds = raw["mode"] & 0o170000  # 0: not made on Unix
     entries["fault"][(kinds != 0) & (kinds != stat.S_IFREG)] = NO_FILE
@@ -159,11 +159,11 @@ def _read_chunk(
         is_folder = name.endswith((b"/", b"\\")) or int(kinds[position]) == stat.S_IFDIR
         if not is_folder or entries["size"][position]:
             kept.append(position)
-            names.append(clean_name(_decode(name)))
+            names.append(clean_name(_decode_member_name(name)))
     return names, entries[kept], stops[kept]
 
 
-def _widen(entry: np.ndarray, data: mmap.mmap | bytes, place: int) -> None:
+def _widen_zip64_entry(entry: np.ndarray, data: mmap.mmap | bytes, place: int) -> None:
     """Puts the 64-bit values of the zip64 field in place of those that did not fit 32 bits."""
     length, extra, _ = _LENGTHS.unpack_from(data, place)
     field = place + _RAW.itemsize + length
@@ -198,7 +198,7 @@ def _mark_places(entries: np.ndarray, stops: np.ndarray, limit: int) -> None:
     entries["fault"][inside[np.bincount(group)[group] > 1]] = OVERLAPS
 
 
-def _decode(name: bytes) -> str:
+def _decode_member_name(name: bytes) -> str:
     # Not by the flag: Apple's archiver writes UTF-8 without it. The standard's other encoding is code page 437.
     try:
         return name.decode()
@@ -206,5 +206,5 @@ def _decode(name: bytes) -> str:
         return name.decode("cp437")
 
 
-def _damaged(path: Path) -> DeliveryError:
+def _damaged_zip(path: Path) -> DeliveryError:
     return DeliveryError("unreadable", f"The list of members of {path} is damaged.")

@@ -51,9 +51,9 @@ class ZipSource:
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            self.names, self._entries = _list(path, self._descriptor)
+            self.names, self._entries = _list_zip(path, self._descriptor)
             self._file = ArchiveFile(self._descriptor)
-            self._marked = _mark(self._entries)
+            self._marked = _mark_hazardous_members(self._entries)
         except BaseException:
             self.close()
             raise
@@ -73,7 +73,7 @@ class ZipSource:
     def read(self, member: int, limit: int) -> bytes:
         """Reads at most the first `limit` bytes of a member; never unpacks more than one byte beyond it."""
         offset, packed, size, crc, method, flags, _ = self._entries[member].item()
-        _check(method, flags)
+        _check_zip_method(method, flags)
         wanted = min(size, limit)
         # Deflated data are hardly longer than what they unpack to; if they are, they are not read to their end.
         data = self._file.read(min(packed, limit + (limit >> 8) + 1024), self._start(offset))
@@ -96,9 +96,11 @@ class ZipSource:
     def copy(self, member: int, target: Path) -> None:
         """Copies a whole member."""
         offset, packed, size, crc, method, flags, _ = self._entries[member].item()
-        _check(method, flags)
+        _check_zip_method(method, flags)
         pieces = self._file.pieces(packed, self._start(offset))
-        write_whole(target, _verify(_inflate(pieces) if method == _DEFLATED else pieces, size, crc), size)
+        write_whole(
+            target, _verify_member(_inflate_member(pieces) if method == _DEFLATED else pieces, size, crc), size
+        )
 
     def _start(self, offset: int) -> int:
         signature, name, extra = _HEADER.unpack(self._file.read(_HEADER.size, offset))
@@ -115,7 +117,7 @@ def is_whole_zip(path: Path) -> bool:
         return find_zip_end(data) is not None
 
 
-def _list(path: Path, descriptor: int) -> tuple[list[str], np.ndarray]:
+def _list_zip(path: Path, descriptor: int) -> tuple[list[str], np.ndarray]:
     with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as data:
         end = find_zip_end(data)
         if end is None:
@@ -129,13 +131,13 @@ def _list(path: Path, descriptor: int) -> tuple[list[str], np.ndarray]:
         return list_zip_members(path, data, end)
 
 
-def _mark(entries: np.ndarray) -> dict[int, Hazard]:
+def _mark_hazardous_members(entries: np.ndarray) -> dict[int, Hazard]:
     """Finds the few members that the list shows to break a rule, whatever their names."""
     odd = np.flatnonzero((entries["fault"] != 0) | is_bomb(entries["size"], entries["packed"]))
     return {member: _FAULTS.get(int(entries["fault"][member]), BOMB) for member in odd.tolist()}
 
 
-def _check(method: int, flags: int) -> None:
+def _check_zip_method(method: int, flags: int) -> None:
     if flags & 1:
         raise EncryptedFileError("it is encrypted with a password")
     if method == _DEFLATE64:
@@ -144,7 +146,7 @@ def _check(method: int, flags: int) -> None:
         raise PackedFileError(f"it is packed by {_METHODS.get(method, f'method {method}')}, not by Deflate")
 
 
-def _inflate(pieces: Iterator[bytes]) -> Iterator[bytes]:
+def _inflate_member(pieces: Iterator[bytes]) -> Iterator[bytes]:
     inflate = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
         for piece in pieces:
@@ -155,7 +157,7 @@ def _inflate(pieces: Iterator[bytes]) -> Iterator[bytes]:
         raise UnreadableFileError(f"its compressed data are damaged ({error})") from error
 
 
-def _verify(pieces: Iterator[bytes], size: int, crc: int) -> Iterator[bytes]:
+def _verify_member(pieces: Iterator[bytes], size: int, crc: int) -> Iterator[bytes]:
     found = reached = 0
     for piece in pieces:
         reached += len(piece)

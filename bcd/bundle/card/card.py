@@ -70,7 +70,7 @@ def write_card(facts: CardFacts) -> Card:
     """Writes the card of what the facts are of."""
     pictures = {describe_evaluation_picture(name, facts.evaluation): png for name, png in facts.pictures.items()}
     return render_card(
-        _shorten(facts), describe_record(facts.record), _headline(facts), make_sections(facts), pictures
+        _shorten_card(facts), describe_record(facts.record), _headline_of_card(facts), make_sections(facts), pictures
     )
 
 
@@ -85,10 +85,10 @@ def describe_record(record: BundleRecord) -> str:
     )
 
 
-def _shorten(facts: CardFacts) -> str:
+def _shorten_card(facts: CardFacts) -> str:
     parts = [describe_record(facts.record), f"**{USE}** {describe_data(facts)} Snapshot {facts.record.snapshot}."]
     if facts.evaluation is not None:
-        headline = "; ".join(f"{name} {value}" for name, value in _headline(facts).items())
+        headline = "; ".join(f"{name} {value}" for name, value in _headline_of_card(facts).items())
         thresholds = threshold_rows(facts.evaluation).without(_NOT_SHORT)
         parts += [f"Test: {headline}.", replace(thresholds, caption="").markdown().strip()]
     parts.append("Limits:\n" + "\n".join(f"- {limit}" for limit in list_limits(facts)))
@@ -102,7 +102,7 @@ def _shorten(facts: CardFacts) -> str:
     return "\n\n".join([*kept, closing])
 
 
-def _headline(facts: CardFacts) -> dict[str, str]:
+def _headline_of_card(facts: CardFacts) -> dict[str, str]:
     return {} if facts.evaluation is None else make_card_headline(facts.evaluation)
 
 

@@ -76,7 +76,7 @@ def gather_card_facts(settings: Settings, record: BundleRecord, run_id: str) -> 
         snapshot = load_snapshot(settings, record.snapshot)
     tags = client.get_run(run_id).data.tags
     with TemporaryDirectory() as folder:
-        files = _download(client, run_id, Path(folder))
+        files = _download_evaluation(client, run_id, Path(folder))
         evaluation = files.get("evaluation.json")
         return CardFacts(
             record=record,
@@ -89,7 +89,7 @@ def gather_card_facts(settings: Settings, record: BundleRecord, run_id: str) -> 
         )
 
 
-def _download(client: MlflowClient, run_id: str, folder: Path) -> dict[str, Path]:
+def _download_evaluation(client: MlflowClient, run_id: str, folder: Path) -> dict[str, Path]:
     """Downloads the evaluation of the test split and its pictures, by file name."""
     wanted = {"evaluation.json", *(f"{name}.png" for name in PICTURES)}
     found = [*client.list_artifacts(run_id, "test"), *client.list_artifacts(run_id, "test/figures")]

@@ -152,12 +152,12 @@ def make_sections(facts: CardFacts) -> list[Section]:
     """Makes the sections of a card, in their order."""
     sections = [
         Section("Intended use", [USE, *INTENDED]),
-        _limits(facts),
+        _make_limits_section(facts),
         _make_data_section(facts),
         make_protocol_section(facts),
-        _model(facts),
-        *([] if facts.evaluation is None else _results(facts.evaluation)),
-        *_certified(facts),
+        _make_model_section(facts),
+        *([] if facts.evaluation is None else _make_results_sections(facts.evaluation)),
+        *_make_certified_sections(facts),
         *make_context(facts.record, facts.evaluation),
     ]
     return [*sections, make_compute_section(facts), describe_provenance(facts.record, f"in run {facts.run}")]
@@ -190,7 +190,7 @@ def list_limits(facts: CardFacts) -> list[str]:
             f"{'is' if without == 1 else 'are'} without any IDC patch: too few to say how often IDC would be "
             "found in such a patient."
         )
-    limits += _worst(evaluation)
+    limits += _tell_worst_patients(evaluation)
     unsure = [row for row in evaluation.thresholds if row.accuracy.value is None]
     if unsure:
         levels = ", ".join(format_level(row.level) for row in unsure)
@@ -204,11 +204,11 @@ def list_limits(facts: CardFacts) -> list[str]:
     return limits
 
 
-def _limits(facts: CardFacts) -> Section:
+def _make_limits_section(facts: CardFacts) -> Section:
     return Section("Limits", points=list_limits(facts))
 
 
-def _worst(evaluation: Evaluation) -> list[str]:
+def _tell_worst_patients(evaluation: Evaluation) -> list[str]:
     if not evaluation.worst:
         return []
     least = evaluation.options.min_patches
@@ -220,7 +220,7 @@ def _worst(evaluation: Evaluation) -> list[str]:
     ]
 
 
-def _model(facts: CardFacts) -> Section:
+def _make_model_section(facts: CardFacts) -> Section:
     options, parameters = facts.record.training, facts.compute.parameters
     weights = "" if parameters is None else f", {parameters:,} weights"
     network, preparation, probability = describe_scoring(facts.record)
@@ -238,7 +238,7 @@ def describe_scoring(record: BundleRecord, whom: str = "val patients") -> tuple[
     """Says what a bundle does with a patch: by which network, how prepared, and how its probability is made."""
     calibrator = record.policy.calibrator
     calibrated = f"{calibrator.slope:.3f} · logit {format_signed(calibrator.intercept)}"
-    steps = [name for name, used in _steps(record).items() if used]
+    steps = [name for name, used in _list_scoring_steps(record).items() if used]
     return (
         f"Network: {describe_ensemble(record.architecture, record.ensemble)}",
         f"Preparation, the same wherever it is used: {', '.join(steps) or 'none'}.",
@@ -247,14 +247,14 @@ def describe_scoring(record: BundleRecord, whom: str = "val patients") -> tuple[
     )
 
 
-def _steps(record: BundleRecord) -> dict[str, bool]:
+def _list_scoring_steps(record: BundleRecord) -> dict[str, bool]:
     preparation = record.preparation
     return {
         "sharpened with the 3x3 kernel of the founding work": preparation.sharpen,
     }
 
 
-def _results(evaluation: Evaluation) -> list[Section]:
+def _make_results_sections(evaluation: Evaluation) -> list[Section]:
     rows = [
         [METRIC_NAMES[name], format_estimate(estimate), format_estimate(evaluation.patient_macro[name])]
         for name, estimate in evaluation.pooled.items()
@@ -272,7 +272,7 @@ def _results(evaluation: Evaluation) -> list[Section]:
     ]
 
 
-def _certified(facts: CardFacts) -> list[Section]:
+def _make_certified_sections(facts: CardFacts) -> list[Section]:
     certified, evaluation = facts.record.policy.certified, facts.evaluation
     if not certified:
         return []
@@ -297,13 +297,13 @@ def describe_context(stage: Context) -> str:
     """Says what the stage of neighbours does, and whether it is certified."""
     return (
         f"Where a slide is complete, a patch with neighbours has a second probability: 1 / (1 + exp(-L)), L ="
-        f" {stage.own:.3f} · l {_signed(stage.neighbours)} · mean(l of its up to eight neighbours)"
-        f" {_signed(stage.intercept)}, l being the calibrated logit of a patch. It stands beside the first, which"
-        f" alone decides at the gate. Its standing: {stage.standing}."
+        f" {stage.own:.3f} · l {_format_term(stage.neighbours)} · mean(l of its up to eight neighbours)"
+        f" {_format_term(stage.intercept)}, l being the calibrated logit of a patch. It stands beside the first,"
+        f" which alone decides at the gate. Its standing: {stage.standing}."
     )
 
 
-def _signed(value: float) -> str:
+def _format_term(value: float) -> str:
     return f"{'-' if value < 0 else '+'} {abs(value):.3f}"
 
 
@@ -313,10 +313,10 @@ def make_compute_section(facts: CardFacts) -> Section:
     took = (
         "The run does not say how long training took"
         if compute.training_hours is None
-        else f"Training took {_hours(compute.training_hours)} on {compute.device}"
+        else f"Training took {_format_hours(compute.training_hours)} on {compute.device}"
     )
     if compute.trials:
-        took += f"; a search of {format_count(compute.trials, 'trial')} took {_hours(compute.search_hours)}"
+        took += f"; a search of {format_count(compute.trials, 'trial')} took {_format_hours(compute.search_hours)}"
     return Section("Compute", [f"{took}."])
 
 
@@ -331,7 +331,7 @@ def describe_provenance(record: BundleRecord, how: str) -> Section:
     return Section("Where it comes from", points=points)
 
 
-def _hours(hours: float) -> str:
+def _format_hours(hours: float) -> str:
     minutes = round(60 * hours)
     if not minutes:
         return "less than a minute"

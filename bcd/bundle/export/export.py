@@ -100,7 +100,9 @@ def export_bundle(bundle: Path, name: str, format: Format, path: Path) -> Export
         record, expected = scorer.record, scorer.score(probes)
         file = folder / path.name
         runtime.write(build_graph(load_networks(bundle), record, fold_turns=runtime.converts), file)
-        difference = _compare(runtime.score(file, probes), {score: expected[score].to_numpy() for score in OUTPUTS})
+        difference = _compare_exported_scores(
+            runtime.score(file, probes), {score: expected[score].to_numpy() for score in OUTPUTS}
+        )
         note = ExportNote(
             bundle=name,
             format=format,
@@ -132,7 +134,7 @@ def _tell_context(policy: Policy) -> str:
     )
 
 
-def _compare(found: Scores, expected: Scores) -> dict[str, float]:
+def _compare_exported_scores(found: Scores, expected: Scores) -> dict[str, float]:
     """Returns the largest difference of each score.
 
     Raises:

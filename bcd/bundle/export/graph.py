@@ -43,13 +43,13 @@ def build_graph(networks: Sequence[Model], record: BundleRecord, *, fold_turns: 
         (n, 1) float32.
     """
     raw = keras.Input(_SHAPE, dtype="uint8", name="patches")
-    turns = _turn(_prepare(raw, record.preparation), record.ensemble.turns)
+    turns = _add_turns(_add_sharpening(raw, record.preparation), record.ensemble.turns)
     answer = join_networks(networks)
     if fold_turns and len(turns) > 1:
         each = answer(layers.Concatenate(axis=0, name="turns")(turns))
         logit = keras.ops.reshape(keras.ops.mean(keras.ops.reshape(each, (len(turns), -1)), axis=0), (-1, 1))
     else:
-        logit = _mean([answer(turn) for turn in turns], "turns")
+        logit = _add_mean([answer(turn) for turn in turns], "turns")
     logit = layers.Rescaling(1.0, name="logit")(logit)
     calibrator = record.policy.calibrator
     calibrated = layers.Rescaling(calibrator.slope, calibrator.intercept, name="calibrate")(logit)
@@ -57,7 +57,7 @@ def build_graph(networks: Sequence[Model], record: BundleRecord, *, fold_turns: 
     return keras.Model(raw, {"logit": logit, "probability": probability}, name=EXPORTED)
 
 
-def _prepare(raw: KerasTensor, options: PrepareOptions) -> KerasTensor:
+def _add_sharpening(raw: KerasTensor, options: PrepareOptions) -> KerasTensor:
     """Sharpens as `prepare` does: OpenCV mirrors the border without its last pixel, and saturates to 0 to 255."""
     values = layers.Rescaling(1.0, name="float")(raw)
     if not options.sharpen:
@@ -79,10 +79,10 @@ def _mirror_border(values: KerasTensor, axis: int, name: str) -> KerasTensor:
     return layers.Concatenate(axis=axis, name=name)([crop(1, last, "first"), values, crop(last, 1, "last")])
 
 
-def _turn(values: KerasTensor, turns: Turns) -> list[KerasTensor]:
+def _add_turns(values: KerasTensor, turns: Turns) -> list[KerasTensor]:
     """Turns patches as `turn_patches` does; a flip is a product with a permutation, which is exact."""
     transposed = layers.Permute((2, 1, 3), name="transposed")
-    upside_down, mirrored = _flip("bhwc,hv->bvwc", "upside_down"), _flip("bhwc,wv->bhvc", "mirrored")
+    upside_down, mirrored = _add_flip("bhwc,hv->bvwc", "upside_down"), _add_flip("bhwc,wv->bhvc", "mirrored")
     turned = []
     for choices in islice(product((False, True), repeat=3), turns):
         turn = values
@@ -94,7 +94,7 @@ def _turn(values: KerasTensor, turns: Turns) -> list[KerasTensor]:
     return turned
 
 
-def _flip(equation: str, name: str) -> Layer:
+def _add_flip(equation: str, name: str) -> Layer:
     layer = layers.EinsumDense(equation, output_shape=_SHAPE, name=name)
     layer.build((None, *_SHAPE))
     layer.set_weights([np.eye(PATCH_PIXELS, dtype=np.float32)[::-1]])
@@ -104,11 +104,11 @@ def _flip(equation: str, name: str) -> Layer:
 def join_networks(networks: Sequence[Model]) -> Model:
     """Joins networks to one from prepared patches (n, 50, 50, 3) to the mean of their logits (n, 1)."""
     prepared = keras.Input(_SHAPE, name="prepared")
-    members = [_rename(network, f"network_{number}") for number, network in enumerate(networks, 1)]
-    return keras.Model(prepared, _mean([member(prepared) for member in members], "members"), name="networks")
+    members = [_rename_network(network, f"network_{number}") for number, network in enumerate(networks, 1)]
+    return keras.Model(prepared, _add_mean([member(prepared) for member in members], "members"), name="networks")
 
 
-def _rename(network: Model, name: str) -> Model:
+def _rename_network(network: Model, name: str) -> Model:
     """Copies a network under names of its own: the members share theirs, and HDF5 finds weights by name."""
 
     def rename(layer: Layer) -> Layer:
@@ -121,7 +121,7 @@ def _rename(network: Model, name: str) -> Model:
     return copy
 
 
-def _mean(values: list[KerasTensor], name: str) -> KerasTensor:
+def _add_mean(values: list[KerasTensor], name: str) -> KerasTensor:
     return layers.Average(name=f"mean_of_{name}")(values) if len(values) > 1 else values[0]
 
 

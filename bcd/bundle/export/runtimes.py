@@ -60,14 +60,14 @@ class Runtime:
             )
 
 
-def _save(model: Model, path: Path) -> None:
-    with _quietly():
+def _save_exported(model: Model, path: Path) -> None:
+    with _quiet_converters():
         model.save(path)
 
 
-def _convert(model: Model, path: Path, name: str) -> None:
+def _convert_exported(model: Model, path: Path, name: str) -> None:
     model(np.zeros((1, *model.input_shape[1:]), np.uint8))  # Keras converts no model that was never called
-    with _quietly():
+    with _quiet_converters():
         model.export(str(path), format=name, verbose=False)
 
 
@@ -79,7 +79,7 @@ def _score_with_keras(path: Path, pixels: NDArray[np.uint8]) -> Scores:
 
 
 def _write_onnx(model: Model, path: Path) -> None:
-    _convert(model, path, "onnx")
+    _convert_exported(model, path, "onnx")
 
 
 def _score_with_onnx(path: Path, pixels: NDArray[np.uint8]) -> Scores:
@@ -93,7 +93,7 @@ def _score_with_onnx(path: Path, pixels: NDArray[np.uint8]) -> Scores:
 def write_openvino(model: Model, path: Path) -> None:
     """Writes a Keras model as OpenVINO's `.xml` with the weights beside it as `.bin`, in float32."""
     import_openvino()
-    _convert(model, path, "openvino")
+    _convert_exported(model, path, "openvino")
 
 
 def _score_with_openvino(path: Path, pixels: NDArray[np.uint8]) -> Scores:
@@ -104,7 +104,7 @@ def _score_with_openvino(path: Path, pixels: NDArray[np.uint8]) -> Scores:
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def _quiet_converters() -> Iterator[None]:
     """Holds back what the converters say about deprecations of their own and about HDF5 being an old format."""
     logger = logging.getLogger("absl")
     before = logger.level
@@ -118,8 +118,8 @@ def _quietly() -> Iterator[None]:
 
 
 RUNTIMES: dict[Format, Runtime] = {
-    "keras": Runtime(".keras", (), False, _save, _score_with_keras),
-    "hdf5": Runtime(".h5", ("h5py",), False, _save, _score_with_keras),
+    "keras": Runtime(".keras", (), False, _save_exported, _score_with_keras),
+    "hdf5": Runtime(".h5", ("h5py",), False, _save_exported, _score_with_keras),
     "onnx": Runtime(".onnx", ("onnx", "tf2onnx", "onnxruntime"), True, _write_onnx, _score_with_onnx),
     "openvino": Runtime(".xml", ("openvino",), True, write_openvino, _score_with_openvino),
 }

@@ -30,7 +30,7 @@ def write_released_card() -> Card:
     """
     record, figures = read_record(released.released_bundle() / RECORD), read_released_figures()
     pictures = {said: (released.released_folder() / name).read_bytes() for name, said in figures.pictures.items()}
-    sentence = _describe(record, figures)
+    sentence = _describe_released(record, figures)
     headline = make_card_headline(figures.natural)
     shown = "; ".join(f"{name} {value}" for name, value in headline.items())
     short = "\n\n".join(
@@ -46,7 +46,7 @@ def write_released_card() -> Card:
     )
 
 
-def _describe(record: BundleRecord, figures: Figures) -> str:
+def _describe_released(record: BundleRecord, figures: Figures) -> str:
     data = figures.data
     return (
         f"The model that comes with bcd: {describe_ensemble(record.architecture, record.ensemble)}, trained on "
@@ -127,14 +127,15 @@ def _metric_table(figures: Figures) -> Table:
         for name in natural.pooled
     ]
     caption = (
-        f"The natural sample: {_count(natural)}. Every patch: {_count(everything)}; its other patches are whole "
+        f"The natural sample: {_count_evaluated_patients(natural)}."
+        f" Every patch: {_count_evaluated_patients(everything)}; its other patches are whole "
         "classes of some patients, so that its share of IDC is an artefact. Intervals by patient."
     )
     header = ["metric", "natural, pooled", "natural, mean over patients", "all, pooled", "all, mean over patients"]
     return Table(caption, header, rows)
 
 
-def _count(evaluation: Evaluation) -> str:
+def _count_evaluated_patients(evaluation: Evaluation) -> str:
     return (
         f"{evaluation.n_patches:,} patches of {evaluation.n_patients} patients "
         f"({evaluation.effective_patients:.1f} effective), {100 * evaluation.prevalence:.1f} % IDC"
@@ -144,7 +145,9 @@ def _count(evaluation: Evaluation) -> str:
 def _threshold_tables(evaluation: Evaluation) -> list[Table]:
     confident, well = threshold_parts(evaluation).values()
     return [
-        replace(confident, caption=f"Natural sample: {_count(evaluation)}. A rate on too few is n/a."),
+        replace(
+            confident, caption=f"Natural sample: {_count_evaluated_patients(evaluation)}. A rate on too few is n/a."
+        ),
         replace(well, caption="How right what is confident is."),
     ]
 
@@ -186,13 +189,17 @@ def _make_yardsticks(yardsticks: list[Yardstick]) -> list[Section]:
     for one in yardsticks:
         kinds.setdefault(tuple(one.figures), []).append(one)
     tables = [
-        Table("Further figures out of fold.", ["on whom", "patients", "patches", *names], [_row(one) for one in kind])
+        Table(
+            "Further figures out of fold.",
+            ["on whom", "patients", "patches", *names],
+            [_make_yardstick_row(one) for one in kind],
+        )
         for names, kind in kinds.items()
     ]
     return [Section("Beside others", tables=tables)] if tables else []
 
 
-def _row(one: Yardstick) -> list[str]:
+def _make_yardstick_row(one: Yardstick) -> list[str]:
     return [
         one.title,
         str(one.patients),

@@ -120,7 +120,7 @@ def interval(
         return None, None, dropped
     if not signed and error <= _ROUNDING < value < 1 - _ROUNDING:
         return None, None, dropped
-    ends = _student if signed else _exact
+    ends = _student_interval if signed else _exact_interval
     return (*ends(value, error, n_patients, options), dropped)
 
 
@@ -172,7 +172,7 @@ def _leave_one_out(n: int) -> Iterator[Array]:
         yield rows
 
 
-def _exact(value: float, error: float, n_patients: int, options: EvaluateOptions) -> tuple[float, float]:
+def _exact_interval(value: float, error: float, n_patients: int, options: EvaluateOptions) -> tuple[float, float]:
     """The Clopper-Pearson interval of as many independent draws as have that standard error."""
     from scipy.special import betaincinv, ndtri, stdtrit
 
@@ -187,7 +187,7 @@ def _exact(value: float, error: float, n_patients: int, options: EvaluateOptions
     return float(low), float(high)
 
 
-def _student(value: float, error: float, n_patients: int, options: EvaluateOptions) -> tuple[float, float]:
+def _student_interval(value: float, error: float, n_patients: int, options: EvaluateOptions) -> tuple[float, float]:
     from scipy.special import stdtrit
 
     half = float(stdtrit(n_patients - 1, (1 + options.confidence) / 2)) * error

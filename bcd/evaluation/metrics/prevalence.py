@@ -81,16 +81,18 @@ def at_prevalence(resampled: Resampled, prevalence: float) -> AtPrevalence:
     t = resampled.tallies
     statistics: dict[str, Statistic] = {name: _rate(rate, t, prevalence) for name, rate in _RATES.items()}
     statistics["auprc"] = _average_precision(resampled.sample, prevalence)
-    statistics["brier"] = _brier(resampled.sample, t, prevalence)
+    statistics["brier"] = _brier_at_prevalence(resampled.sample, t, prevalence)
     metrics = {
-        name: make_estimate(statistic, resampled.weights, basis(name, t), resampled.options, leverage=_leverage(t))
+        name: make_estimate(
+            statistic, resampled.weights, basis(name, t), resampled.options, leverage=_leverage_at_prevalence(t)
+        )
         for name, statistic in statistics.items()
     }
     rows = [_level(resampled, level, prevalence) for level in resampled.options.levels]
     return AtPrevalence(prevalence=prevalence, metrics=metrics, thresholds=rows)
 
 
-def _leverage(t: Tallies) -> Array:
+def _leverage_at_prevalence(t: Tallies) -> Array:
     """How much each patient counts where classes have weights: the mean of its shares of both, where both are."""
     both = measure_leverage("balanced_accuracy", t)
     return both if both.any() else t.n
@@ -104,7 +106,7 @@ def _rate(rate: Rate, t: Tallies, prevalence: float) -> Statistic:
     return statistic
 
 
-def _brier(sample: Sample, t: Tallies, prevalence: float) -> Statistic:
+def _brier_at_prevalence(sample: Sample, t: Tallies, prevalence: float) -> Statistic:
     error = (sample.probability - sample.positive) ** 2
     of_idc, of_none = (
         np.bincount(sample.patient, weights=error * chosen, minlength=len(sample.patients))
@@ -156,7 +158,9 @@ def _level(resampled: Resampled, level: Probability, prevalence: float) -> Level
             idc, none = np.full(len(weights), p), np.full(len(weights), 1 - p)
             return formula(confident.total(weights), divide(idc, total.positive), divide(none, total.negative))
 
-        return make_estimate(statistic, resampled.weights, patches, resampled.options, leverage=_leverage(of))
+        return make_estimate(
+            statistic, resampled.weights, patches, resampled.options, leverage=_leverage_at_prevalence(of)
+        )
 
     return LevelAtPrevalence(
         level=level,

@@ -57,15 +57,15 @@ def make_subgroups(resampled: Resampled, groups: Sequence[str] | np.ndarray, who
     """
     names, code = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
     if len(names) == 1:
-        return [_subgroup(str(names[0]), resampled.sample, whole)]
+        return [_make_subgroup(str(names[0]), resampled.sample, whole)]
     subgroups = []
     for number, name in enumerate(names):
         part = Resampled.of(resampled.sample.select(code == number), resampled.options)
-        subgroups.append(_subgroup(str(name), part.sample, (part.pooled(), part.patient_macro())))
+        subgroups.append(_make_subgroup(str(name), part.sample, (part.pooled(), part.patient_macro())))
     return subgroups
 
 
-def _subgroup(name: str, sample: Sample, metrics: Metrics) -> Subgroup:
+def _make_subgroup(name: str, sample: Sample, metrics: Metrics) -> Subgroup:
     return Subgroup(
         name=name,
         n_patches=len(sample.positive),

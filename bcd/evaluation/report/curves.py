@@ -171,9 +171,9 @@ def draw_roc_and_precision(scores: pd.DataFrame, evaluation: Evaluation, path: P
             band = make_band(kind, sample, evaluation.options)
             if band is not None:
                 axes.fill_between(band.x, band.low, band.high, color=BLUE, alpha=0.18, linewidth=0)
-            _draw_curve(axes, kind, sample, _label("pooled", metric, evaluation.pooled), color=BLUE)
+            _draw_curve(axes, kind, sample, _label_curve("pooled", metric, evaluation.pooled), color=BLUE)
             if rest is not None:
-                label = _label(
+                label = _label_curve(
                     f"leave-one-patient-out ({evaluation.largest_patient})", metric, evaluation.without_largest
                 )
                 _draw_curve(axes, kind, rest, label, color=ORANGE, linestyle="--")
@@ -187,7 +187,7 @@ def draw_roc_and_precision(scores: pd.DataFrame, evaluation: Evaluation, path: P
         pr.legend(loc="lower left")
 
 
-def _label(name: str, metric: str, estimates: dict[str, Estimate]) -> str:
+def _label_curve(name: str, metric: str, estimates: dict[str, Estimate]) -> str:
     return f"{name}\n{METRIC_NAMES[metric]} {format_estimate(estimates[metric])}"
 
 

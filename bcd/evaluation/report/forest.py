@@ -24,7 +24,7 @@ def draw_patients(evaluation: Evaluation, path: Path) -> None:
     shown = sorted(evaluation.per_patient, key=lambda row: row.accuracy)[:_MOST_PATIENTS]
     all_shown = len(shown) == evaluation.n_patients
     title = "Patients" if all_shown else f"The {len(shown)} patients with the lowest accuracy"
-    subgroups = _subgroups(evaluation)
+    subgroups = _list_forest_subgroups(evaluation)
     names = [*subgroups, *(f"{row.hospital}/{row.patient}  ({row.patches:,})" for row in shown)]
     height = 1.0 + 0.17 * len(names)
     with page(path, title=title, note=describe_evaluation(evaluation), size=(7.2, height)) as figure:
@@ -41,7 +41,7 @@ def draw_patients(evaluation: Evaluation, path: Path) -> None:
         panels[1].set_xlabel("accuracy")
 
 
-def _subgroups(evaluation: Evaluation) -> dict[str, dict[str, Estimate]]:
+def _list_forest_subgroups(evaluation: Evaluation) -> dict[str, dict[str, Estimate]]:
     subgroups = {"pooled": evaluation.pooled, "patient-macro": evaluation.patient_macro}
     if evaluation.without_largest:
         subgroups[f"leave-one-patient-out ({evaluation.largest_patient})"] = evaluation.without_largest

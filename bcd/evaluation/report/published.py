@@ -80,7 +80,7 @@ def founding_table(evaluation: Evaluation) -> Table:
     rows = []
     for published in FOUNDING_TABLE:
         named = f"≥ {format_level(published.level)}" if published.level > 0.5 else "all patches"
-        theirs = (_share(getattr(published, name) / 100) for name in _RATES)
+        theirs = (_format_published_share(getattr(published, name) / 100) for name in _RATES)
         rows.append([named, f"founding work{published.note}", *theirs])
         rows.append(["", "ours", *_ours(evaluation, published.level)])
     return Table(FOUNDING_DIFFERS, ["confidence", "whose", *_RATES], rows)
@@ -97,14 +97,16 @@ def _ours(evaluation: Evaluation, level: Probability) -> list[str]:
     return [NOT_AVAILABLE if row is None else format_estimate(getattr(row, name)) for name in _RATES]
 
 
-def _share(share: float) -> str:
+def _format_published_share(share: float) -> str:
     return f"{share:.3f}".removeprefix("0")
 
 
 def cruz_roa_table(evaluation: Evaluation) -> Table:
     """Puts published results on the same 49 patients beside ours."""
     names = ("f1", "balanced_accuracy")
-    rows = [[each.work, *(_share(getattr(each, name)) for name in names)] for each in CRUZ_ROA_RESULTS]
+    rows = [
+        [each.work, *(_format_published_share(getattr(each, name)) for name in names)] for each in CRUZ_ROA_RESULTS
+    ]
     rows.append(["ours", *(format_estimate(evaluation.pooled[name]) for name in names)])
     caption = (
         "Published results on the 49 test patients of Cruz-Roa et al. 2014; "

@@ -64,14 +64,16 @@ def _make_patient_table(evaluation: Evaluation) -> Table | None:
     if level is None:
         return None
     rows = [
-        _figure("tumour burden, predicted minus true", level.burden_error),
-        _figure("tumour burden, absolute error", level.burden_absolute_error),
-        _figure("tumour burden, Lin's concordance", level.burden_concordance),
-        _figure("Dice of the map", level.dice),
-        _figure(f"Dice of the largest piece ({level.maps} patients have a dense map)", level.piece_dice),
+        _format_patient_figures("tumour burden, predicted minus true", level.burden_error),
+        _format_patient_figures("tumour burden, absolute error", level.burden_absolute_error),
+        _format_patient_figures("tumour burden, Lin's concordance", level.burden_concordance),
+        _format_patient_figures("Dice of the map", level.dice),
+        _format_patient_figures(
+            f"Dice of the largest piece ({level.maps} patients have a dense map)", level.piece_dice
+        ),
     ]
     if evaluation.worst_tenth is not None:
-        rows.append(_figure("accuracy of the worst tenth of the patients", evaluation.worst_tenth))
+        rows.append(_format_patient_figures("accuracy of the worst tenth of the patients", evaluation.worst_tenth))
     options = evaluation.options
     caption = (
         f"Patients with at least {options.min_patches} patches, each counting the same; burden: mean probability of "
@@ -80,7 +82,7 @@ def _make_patient_table(evaluation: Evaluation) -> Table | None:
     return Table(caption, ["of patients", "mean", "patients"], rows)
 
 
-def _figure(name: str, estimate: Estimate) -> list[str]:
+def _format_patient_figures(name: str, estimate: Estimate) -> list[str]:
     return [name, format_estimate(estimate), str(estimate.n_patients)]
 
 

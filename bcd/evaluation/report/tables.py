@@ -156,12 +156,12 @@ def certified_threshold_table(certified: Sequence[CertifiedThreshold]) -> Table:
             f"≥ {format_level(row.tested)}",
             f"{100 * row.coverage:.1f} %",
             f"{row.patients} of {row.n_patients}",
-            *(_percent(value) for value in (row.error, row.bound, row.error_pooled)),
+            *(_format_rate(value) for value in (row.error, row.bound, row.error_pooled)),
         ]
         for row in certified
     ]
     return Table(caption, header, rows)
 
 
-def _percent(value: float | None) -> str:
+def _format_rate(value: float | None) -> str:
     return NOT_AVAILABLE if value is None else f"{100 * value:.2f} %"

@@ -113,13 +113,13 @@ def make_backup(store: Store, to: Path, *, keys: Path | None = None, deliveries:
 def _find_files(home: Path, *, deliveries: bool = False) -> tuple[list[Path], list[Path]]:
     """Returns the databases and the other files of a home that belong into a backup, each sorted."""
     left_out = _LEFT_OUT if deliveries else _LEFT_OUT | _DELIVERIES
-    found = sorted(_walk(home, {home / name for name in left_out}))
+    found = sorted(_walk_home(home, {home / name for name in left_out}))
     databases = [path for path in found if path.suffix == _DATABASE and _is_database(path)]
     copied = {f"{path}{suffix}" for path in databases for suffix in ("", *_BESIDE_A_DATABASE)}
     return databases, [path for path in found if str(path) not in copied]
 
 
-def _walk(folder: Path, left_out: set[Path], above: frozenset[str] = frozenset()) -> Iterator[Path]:
+def _walk_home(folder: Path, left_out: set[Path], above: frozenset[str] = frozenset()) -> Iterator[Path]:
     above |= {os.path.realpath(folder)}
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -130,7 +130,7 @@ def _walk(folder: Path, left_out: set[Path], above: frozenset[str] = frozenset()
                 yield path
             elif entry.is_dir() and os.path.realpath(path) not in above:  # a link to a larger disk is followed
                 try:
-                    yield from _walk(path, left_out, above)
+                    yield from _walk_home(path, left_out, above)
                 except FileNotFoundError:
                     continue  # removed meanwhile
 

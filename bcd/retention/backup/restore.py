@@ -144,7 +144,7 @@ def _apply_later_withdrawals(folder: BackupFolder, manifest: Manifest, home: Pat
             f" backup {manifest.name} is not known.",
             f"Move {folder.root}/backups/{later}.json away to restore without it.",
         )
-    with _open(home, copy) as later_store, _open(home, catalog) as restored:
+    with _open_restored_catalog(home, copy) as later_store, _open_restored_catalog(home, catalog) as restored:
         known = {one.person for one in list_withdrawals(restored)}
         new = [one for one in list_withdrawals(later_store) if one.person not in known]
         with restored.write() as connection:
@@ -156,6 +156,6 @@ def _apply_later_withdrawals(folder: BackupFolder, manifest: Manifest, home: Pat
     return len(new)
 
 
-def _open(home: Path, catalog: Path) -> Store:
+def _open_restored_catalog(home: Path, catalog: Path) -> Store:
     """Opens a catalog of this or of an earlier schema."""
     return open_store(Settings(home=home, catalog_url=f"sqlite:///{catalog}"))
