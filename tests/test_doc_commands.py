@@ -65,6 +65,7 @@ RUN = {
     "model history",
     "model list",
     "model prune",
+    "monitor",
     "network list",
     "network preview",
     "network show",

@@ -74,7 +74,7 @@ def test_a_look_at_the_gate_patients_is_logged_with_what_it_saw(gate, undecided)
     assert run.info.status == "FINISHED"
     assert run.data.tags["bcd.verdict"] == "PROMOTE"
     assert len(run.data.tags["bcd.gate_digest"]) == 64
-    assert run.inputs.dataset_inputs[0].dataset.name == "dealt gate"
+    assert run.inputs.dataset_inputs[0].dataset.name == f"{run.data.tags['bcd.snapshot'][:8]} gate dealt"
     folder = Path(run.info.artifact_uri.removeprefix("file://"))
     assert json.loads((folder / "verdict.json").read_text())["reasons"] == verdict.reasons
     assert {path.name for path in folder.iterdir()} == {"verdict.json", "verdict.md", "challenger_scores.parquet"}
