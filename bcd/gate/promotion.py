@@ -65,13 +65,15 @@ class Gate:
 
         Whom a version that came from elsewhere was trained on is left out.
         """
-        look = open_look(self.store, self.snapshot, "gate").leave_out_seen(self.store.settings, challenger, champion)
+        whole = open_look(self.store, self.snapshot, "gate")
         run.log_options("gate", self.options)
         run.set_tags({"bcd.snapshot": self.snapshot.id, "bcd.protocol": self.snapshot.protocol})
         run.set_tags(
-            {"bcd.gate_digest": look.digest, "bcd.challenger": challenger, "bcd.champion": champion or "none"}
+            {"bcd.gate_digest": whole.digest, "bcd.challenger": challenger, "bcd.champion": champion or "none"}
         )
         run.log_snapshot(self.snapshot, context="gate", split="gate")
+        look = whole.leave_out_seen(self.store.settings, challenger, champion)
+        run.set_tags({"bcd.gate_digest": look.digest})
         return look
 
     def compare(self, run: Run, look: Look, challenger: str, champion: str | None) -> Verdict:

@@ -49,15 +49,15 @@ def learned(seed: int) -> np.ndarray:
     return np.clip(TISSUE[:20].astype(int) + light, 0, 255).astype(np.uint8)
 
 
-def find_events(name: str) -> list[dict]:
-    """Asks the server for the events of a name."""
+def find_events(name: str, resource: str) -> list[dict]:
+    """Asks the server for the events of a name about a resource."""
     import time
 
     import httpx
     from prefect.settings import PREFECT_API_URL
 
     for _ in range(40):
-        asked = {"filter": {"event": {"name": [name]}, "order": "ASC"}}
+        asked = {"filter": {"event": {"name": [name]}, "resource": {"id": [resource]}, "order": "ASC"}}
         found = httpx.post(f"{PREFECT_API_URL.value()}/events/filter", json=asked).json()["events"]
         if found:
             return found
@@ -89,8 +89,7 @@ def test_a_delivery_not_to_be_trusted_warns_and_the_trend_follows_each_hospital(
     assert by_name["new"].state["foreign"]
     assert by_name["before"] is None
     assert "pale of public" in str(Artifact.get("drift").data)
-    [event] = find_events("bcd.drift")
-    assert event["resource"]["prefect.resource.id"] == "bcd.hospital.public"
+    [event] = find_events("bcd.drift", "bcd.hospital.public")
     assert (event["payload"]["delivery"], event["payload"]["level"]) == (
         by_name["pale"].delivery,
         "not to be trusted",

@@ -236,7 +236,7 @@ def test_a_browser_shows_the_form_and_the_runs_and_asks_nobody_else(hospital: _H
     for name in ("patient", "hospital"):
         assert escape(fields[name]["description"], quote=False) in shown
     assert asked == {prefect.netloc.decode()}
-    runs = re.search(r"http://\S+workflowType=machine_learning", hospital.pages)[0]
+    runs = re.search(r"http://\S+workflowType=machine_learning\S+", hospital.pages)[0]
     shown, asked = _look(runs, tmp_path)
     assert re.search(r">retrain [0-9a-f]{6} [0-9a-f]{4} [^<]+<", shown)
     assert all(f">{column}<" in shown for column in ("bcd.verdict", "bcd.snapshot", "test_auroc_pooled"))

@@ -90,7 +90,11 @@ def start(units: dict[str, str]) -> Iterator[Callable[[str], subprocess.Popen[by
     yield begin
     for process in reversed(begun):
         process.terminate()
-        process.wait(timeout=60)
+        try:
+            process.wait(timeout=60)
+        except subprocess.TimeoutExpired:  # as systemd does after TimeoutStopSec
+            process.kill()
+            process.wait()
 
 
 @pytest.mark.integration
