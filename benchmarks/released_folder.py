@@ -36,8 +36,8 @@ from bcd.training.options import EnsembleOptions
 RECIPES_TRIED = 4
 _CHOSEN = (
     "Of four recipes (docs/explanation/model.md) this one was chosen on two of the three folds. The third, on which"
-    " nothing was chosen, is reported apart: there it is level with the same recipe on sharpened patches. It loses less"
-    " to JPEG and blur, which is why it stays."
+    " nothing was chosen, is reported apart: there it is level with the same recipe on sharpened patches. It loses"
+    " less to JPEG and blur, which is why it stays."
 )
 _MEGABYTES = 5
 _FRAME, _EDGE = 4, 50
