@@ -46,4 +46,6 @@ def _draw_slide() -> NDArray[np.uint8]:
         (patch for patch in patches if patch.pixels.shape == _SHAPE), key=lambda patch: patch.pixels.mean()
     )
     idc, rest = ([patch.pixels for patch in whole if patch.name.label == label] for label in (1, 0))
-    return np.stack([pixels for pair in zip(idc, rest, strict=False) for pixels in pair])
+    drawn = np.stack([pixels for pair in zip(idc, rest, strict=False) for pixels in pair])
+    drawn.setflags(write=False)  # it is kept, and everybody gets the same
+    return drawn

@@ -90,7 +90,7 @@ def written(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def deliver(path: Path) -> list[str]:
     """Writes a delivery in which IDC is darker in the middle, and returns the names of its patches."""
-    pixels, names = draw_tissue_probes(PATIENTS * PATCHES), []
+    pixels, names = draw_tissue_probes(PATIENTS * PATCHES).copy(), []
     with zipfile.ZipFile(path, "w") as archive:
         for number, patch in enumerate(pixels):
             patient, place, label = 9000 + number // PATCHES, number % PATCHES, number % 2
