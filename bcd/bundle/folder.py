@@ -69,7 +69,7 @@ class FolderBundle:
     @property
     def known(self) -> Known | None:
         """The patients with whom drift is found; None where its record holds none."""
-        return None if self.record.reference is None else self.record.reference.known
+        return self.record.known
 
     def measure(self, pixels: np.ndarray) -> Distance | None:
         """Measures how far patches of a patient lie from those that it was trained on; None where it cannot say."""

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bcd.bundle.engine import EngineRecord
 from bcd.bundle.reference import ReferenceStatistics
+from bcd.drift.state import Known
 from bcd.errors import BcdError
 from bcd.evaluation.policy.policy import Policy
 from bcd.networks.architecture import Architecture
@@ -54,6 +55,11 @@ class BundleRecord(BaseModel):
     versions: dict[str, str] = Field(default_factory=package_versions)
     git: str | None = Field(default_factory=git_commit)
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def known(self) -> Known | None:
+        """The patients with whom drift is found; None where it holds none."""
+        return None if self.reference is None else self.reference.known
 
 
 def read_record(path: Path) -> BundleRecord:

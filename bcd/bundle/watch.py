@@ -82,7 +82,7 @@ def _find_champion(store: Store) -> tuple[str, Known | None] | None:
     if found is None:
         return None
     name, record = found
-    return name, None if record.reference is None else record.reference.known
+    return name, record.known
 
 
 def _compare_delivery(store: Store, bundle: str, known: Known | None, delivery: Delivery) -> DriftRecord:
