@@ -9,6 +9,7 @@ would see, and on the patients that are held out, which is what the choice is wo
 
 It writes, beside this file, `search-table.csv` (row, fold, epoch, val and held-out score, loss, seconds) and
 `search-rows.csv` (row, its point, weights, multiply-adds). A score is the AUROC in which patients weigh the same.
+All rows are trained without the first fold, then all without the second, so that a part of the table can be used.
 Killed, the same command goes on; what is in the table is not trained again.
 """
 
@@ -65,9 +66,11 @@ def main() -> None:
     parser.add_argument("--to", type=Path, default=HERE, help="folder of the table")
     arguments = parser.parse_args()
     table = Table(arguments.data, arguments.natural, arguments.home, arguments.epochs)
-    for row, point, recipe in draw_rows(arguments.rows):
+    rows = list(draw_rows(arguments.rows))
+    for row, point, recipe in rows:
         note_row(arguments.to / ROWS, row, point, recipe)
-        for fold in range(FOLDS):
+    for fold in range(FOLDS):
+        for row, _, recipe in rows:
             if is_trained(arguments.to / CURVES, row, fold):
                 continue
             curve = table.train(recipe, fold)
