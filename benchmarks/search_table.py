@@ -134,7 +134,7 @@ class Table:
         self._snapshot, self._settings, self._epochs = everybody, load_settings(home), epochs
 
     def train(self, recipe: Recipe, fold: int) -> tuple[list[dict[str, float]], pd.DataFrame]:
-        """Trains a recipe without a fold; returns a row an epoch, and a row a val patch with its logits at the rungs."""
+        """Trains a recipe without a fold; returns a row an epoch, and a row a val patch with its logits at rungs."""
         prepared = prepare_snapshot(self._settings, self._snapshot, recipe.preparation)
         options = recipe.training.model_copy(update={"epochs": self._epochs, "seed": 1 + fold, "batch_size": _BATCH})
         groups = self._group[self._rows]
