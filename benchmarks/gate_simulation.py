@@ -24,8 +24,9 @@ from made_scores import (
 from numpy.typing import NDArray
 
 from bcd.evaluation.options import EvaluateOptions
+from bcd.gate.budget import open_budget
 from bcd.gate.options import GateOptions
-from bcd.gate.rule import decide
+from bcd.gate.rule import Anchor, decide
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,16 +74,18 @@ def simulate(
     *,
     runs: int,
     looks: int = 1,
+    spent: int = 0,
     seed: int = 1,
     options: GateOptions = OPTIONS,
 ) -> NDArray[np.bool_]:
-    """Evaluates challengers of known truth.
+    """Evaluates challengers of known truth against a champion who is the anchor too.
 
     Args:
         challenger: What is true of every challenger.
         n_patients: Gate patients.
         runs: Hospitals that are drawn.
         looks: Challengers of one hospital, one after the other, evaluated on the same gate patients.
+        spent: Looks at them that were paid for before.
         seed: Another seed draws other hospitals.
         options: The rule and its margins.
 
@@ -90,11 +93,21 @@ def simulate(
         Whether each was promoted, shape (runs, looks).
     """
     promoted = np.zeros((runs, looks), dtype=np.bool_)
+    levels = list_levels(n_patients, spent + looks, options)[spent:]
     for run in range(runs):
         champion, *others = _draw(challenger, n_patients, looks, np.random.default_rng([seed, run]))
         for look, other in enumerate(others):
-            promoted[run, look] = decide(other, champion, options, EVALUATE).verdict == "PROMOTE"
+            anchor = Anchor("champion", champion, levels[look])
+            promoted[run, look] = decide(other, champion, options, EVALUATE, anchor=anchor).verdict == "PROMOTE"
     return promoted
+
+
+def list_levels(n_patients: int, looks: int, options: GateOptions = OPTIONS) -> list[float]:
+    """Returns what each of several looks at the same gate patients spends."""
+    paid: list[tuple[int, float]] = []
+    for _ in range(looks):
+        paid.append((n_patients, open_budget(paid, n_patients, options).level))
+    return [level for _, level in paid]
 
 
 def promotion_rate(challenger: Challenger, n_patients: int, *, runs: int) -> float:

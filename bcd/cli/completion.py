@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from bcd.settings import Settings
 
-ALIASES = ("champion", "previous", "challenger")
+ALIASES = ("champion", "previous", "challenger", "anchor")
 """What a version may be called besides its number."""
 
 
