@@ -23,13 +23,15 @@ from made_scores import (
 )
 from numpy.typing import NDArray
 
+from bcd.evaluation.metrics.intervals import metric_of_sample, standard_error, student_interval
+from bcd.evaluation.metrics.ranking import auroc, concordance
+from bcd.evaluation.metrics.sample import Sample
 from bcd.evaluation.options import EvaluateOptions
 from bcd.gate.budget import open_budget
 from bcd.gate.options import GateOptions
 from bcd.gate.rule import Anchor, decide
 
 if TYPE_CHECKING:
-    import pandas as pd
     from made_scores import ScoredPatches
 
 CHAMPION = ScoreModel()
@@ -95,11 +97,45 @@ def simulate(
     promoted = np.zeros((runs, looks), dtype=np.bool_)
     levels = list_levels(n_patients, spent + looks, options)[spent:]
     for run in range(runs):
-        champion, *others = _draw(challenger, n_patients, looks, np.random.default_rng([seed, run]))
-        for look, other in enumerate(others):
-            anchor = Anchor("champion", champion, levels[look])
-            promoted[run, look] = decide(other, champion, options, EVALUATE, anchor=anchor).verdict == "PROMOTE"
+        champion, *others = draw_scores(challenger, n_patients, looks, np.random.default_rng([seed, run]))
+        for look, (other, level) in enumerate(zip(others, levels, strict=True)):
+            if may_pass(champion, other, level, options):
+                promoted[run, look] = is_promoted(champion, other, level, options)
     return promoted
+
+
+def is_promoted(champion: ScoredPatches, challenger: ScoredPatches, level: float, options: GateOptions) -> bool:
+    """Asks the gate of production, with the champion as the anchor and a look that spends `level`."""
+    scores = champion.frame()
+    anchor = Anchor("champion", scores, level)
+    return decide(challenger.frame(), scores, options, EVALUATE, anchor=anchor).verdict == "PROMOTE"
+
+
+def may_pass(champion: ScoredPatches, challenger: ScoredPatches, level: float, options: GateOptions) -> bool:
+    """Whether the AUROC alone lets the gate promote; asked first, for it takes a tenth of the time."""
+    n_patients = int(champion.patient.max()) + 1
+    positive, negative = (
+        np.bincount(champion.patient[champion.label == label], minlength=n_patients).astype(np.float64)
+        for label in (1, 0)
+    )
+    pairs = concordance(_sample(challenger, n_patients)) - concordance(_sample(champion, n_patients))
+
+    def difference(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        return auroc(pairs, positive, negative, weights)
+
+    value = metric_of_sample(difference, n_patients)
+    if not value >= 0:
+        return False
+    leverage = (positive / positive.sum() + negative / negative.sum()) / 2 * len(champion.patient)
+    error = standard_error(difference, leverage)
+    rarer = min(np.count_nonzero(positive), np.count_nonzero(negative))
+    sure = EVALUATE.model_copy(update={"confidence": 1 - 2 * level})
+    return student_interval(value, error, rarer, sure)[0] > -options.margin
+
+
+def _sample(patches: ScoredPatches, n_patients: int) -> Sample:
+    patients = [("hospital-1", str(number)) for number in range(n_patients)]
+    return Sample(patches.label == 1, patches.probability, patches.patient, patients)
 
 
 def list_levels(n_patients: int, looks: int, options: GateOptions = OPTIONS) -> list[float]:
@@ -115,10 +151,11 @@ def promotion_rate(challenger: Challenger, n_patients: int, *, runs: int) -> flo
     return float(simulate(challenger, n_patients, runs=runs).mean())
 
 
-def _draw(challenger: Challenger, n_patients: int, looks: int, rng: np.random.Generator) -> list[pd.DataFrame]:
+def draw_scores(challenger: Challenger, n_patients: int, looks: int, rng: np.random.Generator) -> list[ScoredPatches]:
+    """Draws what the champion says of gate patients, and after it what each of several challengers does."""
     model, shift = _realise(challenger)
     first, *others = draw_patch_series([CHAMPION, *[model] * looks], n_patients, rng, correlation=CORRELATION)
-    return [first.frame(), *(_shift(other, shift).frame() for other in others)]
+    return [first, *(_shift(other, shift) for other in others)]
 
 
 def _shift(patches: ScoredPatches, shift: float) -> ScoredPatches:

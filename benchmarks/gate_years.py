@@ -79,13 +79,11 @@ class Lived:
         champion: True AUROC of the champion minus the first one's, after each week, shape (weeks, hospitals).
         anchor: The same of the anchor.
         promoted: Whether the challenger of the week was promoted.
-        levels: What each week's look spent.
     """
 
     champion: Array
     anchor: Array
     promoted: NDArray[np.bool_]
-    levels: list[float]
 
     def is_worse(self, margin: float) -> NDArray[np.bool_]:
         """Whether the champion was ever worse by the margin than the first one or the best anchor, (hospitals,)."""
@@ -116,7 +114,7 @@ def live(years: Years, *, hospitals: int, options: GateOptions, seed: int = 1, a
     champion, anchor = effect.copy(), effect.copy()
     champion_truth, anchor_truth = np.zeros(hospitals), np.zeros(hospitals)
     shape = (years.weeks, hospitals)
-    lived = Lived(np.zeros(shape), np.zeros(shape), np.zeros(shape, dtype=np.bool_), levels)
+    lived = Lived(np.zeros(shape), np.zeros(shape), np.zeros(shape, dtype=np.bool_))
     for week in range(years.weeks):
         n = years.count_patients(week)
         effect = years.memory * effect + np.sqrt(1 - years.memory**2) * draw()

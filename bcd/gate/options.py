@@ -50,7 +50,7 @@ class GateOptions(Options):
         " anchor by the margin.",
     )
     half_budget_at: Patients = Field(
-        40, ge=1, description="Gate patients who unlock half of the budget; every new one unlocks more."
+        20, ge=1, description="Gate patients who unlock half of the budget; every new one unlocks more."
     )
     look_share: Share = Field(
         0.1, gt=0, lt=1, description="Share of the unlocked, unspent budget that a look at gate patients spends."

@@ -138,7 +138,7 @@ def test_a_death_between_any_two_steps_is_fixed_by_the_same_command(champion, st
         assert finish_moving_aliases(client, store) is None
         if not killed:
             break
-    assert at == 8  # the record, two aliases, four tags and the last one; at the ninth nothing is left to be killed
+    assert at == 9  # the record, three aliases, four tags and the last one; at the tenth nothing is left to be killed
 
 
 def test_an_unfinished_decision_is_finished_by_whoever_decides_next(champion, store, monkeypatch):
