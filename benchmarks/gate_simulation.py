@@ -77,6 +77,7 @@ def simulate(
     runs: int,
     looks: int = 1,
     spent: int = 0,
+    first_only: bool = False,
     seed: int = 1,
     options: GateOptions = OPTIONS,
 ) -> NDArray[np.bool_]:
@@ -88,6 +89,7 @@ def simulate(
         runs: Hospitals that are drawn.
         looks: Challengers of one hospital, one after the other, evaluated on the same gate patients.
         spent: Looks at them that were paid for before.
+        first_only: Whether a hospital's later challengers are left alone once one was promoted.
         seed: Another seed draws other hospitals.
         options: The rule and its margins.
 
@@ -101,6 +103,8 @@ def simulate(
         for look, (other, level) in enumerate(zip(others, levels, strict=True)):
             if may_pass(champion, other, level, options):
                 promoted[run, look] = is_promoted(champion, other, level, options)
+            if first_only and promoted[run, look]:
+                break
     return promoted
 
 
@@ -113,6 +117,23 @@ def is_promoted(champion: ScoredPatches, challenger: ScoredPatches, level: float
 
 def may_pass(champion: ScoredPatches, challenger: ScoredPatches, level: float, options: GateOptions) -> bool:
     """Whether the AUROC alone lets the gate promote; asked first, for it takes a tenth of the time."""
+    value, error, n_patients = _differ(champion, challenger)
+    if not value >= 0:
+        return False
+    sure = EVALUATE.model_copy(update={"confidence": 1 - 2 * level})
+    return student_interval(value, error, n_patients, sure)[0] > -options.margin
+
+
+def find_risk(champion: ScoredPatches, challenger: ScoredPatches, truth: Challenger) -> float:
+    """Returns the level at which the bound on challenger minus champion would be the very truth."""
+    from scipy.special import stdtr
+
+    value, error, n_patients = _differ(champion, challenger)
+    return float(stdtr(n_patients - 1, (truth.auroc - value) / error))
+
+
+def _differ(champion: ScoredPatches, challenger: ScoredPatches) -> tuple[float, float, int]:
+    """Returns the difference in AUROC, its standard error, and the patients that it rests on."""
     n_patients = int(champion.patient.max()) + 1
     positive, negative = (
         np.bincount(champion.patient[champion.label == label], minlength=n_patients).astype(np.float64)
@@ -123,14 +144,9 @@ def may_pass(champion: ScoredPatches, challenger: ScoredPatches, level: float, o
     def difference(weights: NDArray[np.float64]) -> NDArray[np.float64]:
         return auroc(pairs, positive, negative, weights)
 
-    value = metric_of_sample(difference, n_patients)
-    if not value >= 0:
-        return False
     leverage = (positive / positive.sum() + negative / negative.sum()) / 2 * len(champion.patient)
-    error = standard_error(difference, leverage)
     rarer = min(np.count_nonzero(positive), np.count_nonzero(negative))
-    sure = EVALUATE.model_copy(update={"confidence": 1 - 2 * level})
-    return student_interval(value, error, rarer, sure)[0] > -options.margin
+    return metric_of_sample(difference, n_patients), standard_error(difference, leverage), rarer
 
 
 def _sample(patches: ScoredPatches, n_patients: int) -> Sample:

@@ -13,24 +13,26 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gate_simulation import CHALLENGERS, OPTIONS, promotion_rate, simulate
+import numpy as np
+from gate_simulation import CHALLENGERS, OPTIONS, draw_scores, find_risk, promotion_rate, simulate
 from gate_years import Years, live
 from scipy.stats import beta
 
 from bcd.charts import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, page
 from bcd.evaluation.report.tables import Table
 from bcd.formats import format_signed
+from bcd.gate.budget import tell_risk
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SIZES = (15, 29, 40, 60, 100, 150, 300)
+SIZES = (15, 29, 40, 60, 100, 150)
 LOOKS = 3
 BETTER = "AUROC better by .02"
 REPEATED = [*list(CHALLENGERS)[:2], "equal", "AUROC better by .01", BETTER]
 EARLIER = (13, 26, 52)
 """Looks at the same patients that were paid for before, of which none brought a promotion."""
-HOSPITALS = 1000
+HOSPITALS = 600
 """Hospitals that live through years."""
 YEARS = {
     "every challenger worse than the champion by the margin": Years(-OPTIONS.margin),
@@ -40,7 +42,7 @@ YEARS = {
     "the same, beginning with 15, a new one every second week": Years(-OPTIONS.margin, patients=15, arrivals=0.5),
     "worse by half the margin, a new one every second week": Years(-OPTIONS.margin / 2, arrivals=0.5),
     "worse by .005, a new one every second week": Years(-0.005, arrivals=0.5),
-    "worse by .002, two new ones a week, for 20 years": Years(-0.002, arrivals=2, weeks=1040),
+    "worse by .002, a new one every second week, for 20 years": Years(-0.002, arrivals=0.5, weeks=1040),
 }
 EQUAL = {
     f"{patients} gate patients, {new}": Years(patients=patients, arrivals=arrivals, weeks=104)
@@ -48,6 +50,9 @@ EQUAL = {
     for new, arrivals in (("no new ones", 0.0), ("one more every second week", 0.5), ("one more a week", 1.0))
 }
 WEEKS = (3, 13, 52, 104)
+LEVELS = (0.005, 0.002, 0.001, 0.0005)
+DRAWS = {15: 3000, 40: 3000, 100: 1000}
+"""Pairs of models, by gate patients, of which the bound on the difference is held against the truth."""
 PROMISED = 0.05
 MORE = 3  # times as many hospitals for what must not be promoted
 BAD = list(CHALLENGERS)[:3]
@@ -90,27 +95,27 @@ def report(runs: int = 30, picture: Path = PICTURE) -> str:
         name: [promotion_rate(challenger, n, runs=MORE * runs if name in BAD else runs) for n in SIZES]
         for name, challenger in CHALLENGERS.items()
     }
-    repeated = {name: [_repeat(name, n, _fewer(runs)) for n in SIZES] for name in REPEATED}
+    repeated = {name: [_repeat(name, n, _more(runs)) for n in SIZES] for name in REPEATED}
     draw(rates, repeated, runs, picture)
     link = f"![How often the gate promotes, against the number of gate patients](../images/{picture.name})"
-    later = {earlier: [_repeat(BETTER, n, _fewer(runs), spent=earlier) for n in SIZES] for earlier in EARLIER}
-    found = [_rates(rates, runs), _looks(repeated, later, runs), _creep(), _patience()]
+    later = {earlier: [_repeat(BETTER, n, _more(runs), spent=earlier) for n in SIZES] for earlier in EARLIER}
+    found = [_rates(rates, runs), _looks(repeated, later, runs), _tails(), _creep(), _patience()]
     tables = "\n".join(table.markdown() for table in found)
     return f"{_verdict(rates, runs)}\n\n{link}\n\n{tables}"
 
 
-def _fewer(runs: int) -> int:
-    return max(1, runs // 2)
-
-
 def _repeat(name: str, n_patients: int, runs: int, spent: int = 0) -> float:
-    found = simulate(CHALLENGERS[name], n_patients, runs=runs, looks=LOOKS, spent=spent)
+    found = simulate(CHALLENGERS[name], n_patients, runs=runs, looks=LOOKS, spent=spent, first_only=True)
     return float(found.any(axis=1).mean())
+
+
+def _more(runs: int) -> int:
+    return runs * 4 // 3
 
 
 def draw(rates: Rates, repeated: Rates, runs: int, path: Path) -> None:
     """Draws the share of promotions against the number of gate patients, at one look and at several."""
-    note = f"{runs} to {MORE * runs} made-up hospitals of each kind and size, {_fewer(runs)} on the right; rule "
+    note = f"{runs} to {MORE * runs} made-up hospitals of each kind and size, {_more(runs)} on the right; rule "
     note += (
         f"{OPTIONS.rule}, margins {OPTIONS.margin:g} of AUROC and {OPTIONS.rate_margin:g} of recall and specificity"
     )
@@ -165,7 +170,7 @@ def _rates(rates: Rates, runs: int) -> Table:
 
 def _looks(repeated: Rates, later: dict[int, list[float]], runs: int) -> Table:
     caption = (
-        f"Share of {_fewer(runs)} hospitals in which at least one of {LOOKS} such challengers is promoted, all "
+        f"Share of {_more(runs)} hospitals in which at least one of {LOOKS} such challengers is promoted, all "
         "evaluated on the same gate patients against the same champion, who is the anchor too."
     )
     rows = [[name, *map(_percent, values)] for name, values in repeated.items()]
@@ -174,6 +179,22 @@ def _looks(repeated: Rates, later: dict[int, list[float]], runs: int) -> Table:
         for earlier, values in later.items()
     ]
     return Table(caption, [f"the {LOOKS} challengers in truth", *map(str, SIZES)], rows)
+
+
+def _tails() -> Table:
+    """How often the gate's bound lies above the truth, where it is asked to do so as seldom as a look may spend."""
+    caption = (
+        "How often the lower bound on the difference in AUROC lies above the truth, by the level asked for: "
+        f"{', '.join(f'{draws:,} pairs on {n} patients' for n, draws in DRAWS.items())}, one worse by the margin."
+    )
+    worse = CHALLENGERS[BAD[0]]
+    rows = []
+    for n, draws in DRAWS.items():
+        risks = [
+            find_risk(*draw_scores(worse, n, 1, np.random.default_rng([9, n, run])), worse) for run in range(draws)
+        ]
+        rows.append([str(n), *(tell_risk(float(np.mean(np.array(risks) < level))) for level in LEVELS)])
+    return Table(caption, ["patients", *map(tell_risk, LEVELS)], rows)
 
 
 def _creep() -> Table:

@@ -27,11 +27,7 @@ if TYPE_CHECKING:
 
 def find_anchor(store: Store) -> str | None:
     """Returns the version that is anchor by the catalog; None where none was recorded, or all that were are gone."""
-    rows = {row.version: row for row in read_registered_versions(store.settings)}
-    for decision in reversed(list_stored_decisions(store)):
-        if decision.anchor is not None and _is_there(rows, decision.evidence["anchor"]):
-            return decision.anchor
-    return None
+    return _find_recorded(store)[0]
 
 
 def record_anchor(client: MlflowClient, version: str) -> dict[str, Any]:
@@ -52,18 +48,28 @@ def choose_anchor(
     """
     from bcd.bundle.registry import load_bundle
 
-    anchor = find_anchor(store)
+    anchor, gone = _find_recorded(store)
+    note = f"{MODEL}/{gone} was the anchor and is no longer in the registry." if gone else ""
     if anchor is None or champion is None or anchor == champion:
-        return anchor or champion, ""
+        return anchor or champion, note
     bundle, gate = load_bundle(store.settings, anchor), snapshot.of("gate")
     seen = find_seen_by_bundle(store.settings, bundle).find(gate)
     left = patient_keys(gate).nunique() - len(seen)
     if not seen or (bundle.seen is not None and left >= options.min_patients):
-        return anchor, ""
+        return anchor, note
     return champion, (
         f"{MODEL}/{anchor} was the anchor and was trained on {len(seen)} of the gate patients of now: the champion,"
         f" {MODEL}/{champion}, takes its place."
     )
+
+
+def _find_recorded(store: Store) -> tuple[str | None, str | None]:
+    """Returns the last recorded anchor that is in the registry, and the last one of all if it is not."""
+    rows = {row.version: row for row in read_registered_versions(store.settings)}
+    recorded = [one for one in reversed(list_stored_decisions(store)) if one.anchor is not None]
+    found = next((one.anchor for one in recorded if _is_there(rows, one.evidence["anchor"])), None)
+    is_gone = bool(recorded) and not _is_there(rows, recorded[0].evidence["anchor"])
+    return found, recorded[0].anchor if is_gone else None
 
 
 def _is_there(rows: dict[str, VersionRow], known: dict[str, Any]) -> bool:

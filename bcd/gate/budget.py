@@ -14,7 +14,7 @@ Examples:
     >>> from bcd.gate.options import GateOptions
     >>> first = open_budget([], 40, GateOptions())
     >>> round(first.unlocked, 4), round(first.level, 5)
-    (0.0333, 0.00333)
+    (0.0167, 0.00167)
 """
 
 from __future__ import annotations

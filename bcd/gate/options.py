@@ -43,11 +43,11 @@ class GateOptions(Options):
         description="Confidence of the gate's two-sided intervals; 97 % keeps wrong promotions below 5 % of runs.",
     )
     budget: Probability = Field(
-        0.05,
+        0.025,
         gt=0,
         lt=0.5,
         description="Probability, over all looks of a home's life, of ever promoting a version that is worse than the"
-        " anchor by the margin.",
+        " anchor by the margin; 2.5 % by Student's intervals keeps it below 5 %.",
     )
     half_budget_at: Patients = Field(
         20, ge=1, description="Gate patients who unlock half of the budget; every new one unlocks more."
