@@ -4,7 +4,7 @@ A challenger that is worse by a margin must be promoted in at most 5 % of runs. 
 are promoted is the price, drawn against the number of gate patients; and what happens where several challengers, one
 after the other, are evaluated on the same patients, and where a challenger comes every week for years (`gate_years`).
 
-    .venv/bin/python benchmarks/simulations_gate.py --runs 30 --picture docs/images/gate-promotions.png
+    .venv/bin/python benchmarks/simulations_gate.py --runs 20 --picture docs/images/gate-promotions.png
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ BETTER = "AUROC better by .02"
 REPEATED = [*list(CHALLENGERS)[:2], "equal", "AUROC better by .01", BETTER]
 EARLIER = (13, 26, 52)
 """Looks at the same patients that were paid for before, of which none brought a promotion."""
-HOSPITALS = 600
+HOSPITALS = 400
 """Hospitals that live through years."""
 YEARS = {
     "every challenger worse than the champion by the margin": Years(-OPTIONS.margin),
@@ -83,13 +83,13 @@ Rates = dict[str, list[float]]
 def main() -> None:
     """Prints the report and draws its picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=30, help="hospitals of each kind and size (default 30)")
+    parser.add_argument("--runs", type=int, default=20, help="hospitals of each kind and size (default 20)")
     parser.add_argument("--picture", type=Path, default=PICTURE, help="where the picture goes")
     arguments = parser.parse_args()
     print(report(arguments.runs, arguments.picture))
 
 
-def report(runs: int = 30, picture: Path = PICTURE) -> str:
+def report(runs: int = 20, picture: Path = PICTURE) -> str:
     """Runs every simulation, draws the picture and returns the tables in Markdown; about 6 minutes of one core."""
     rates = {
         name: [promotion_rate(challenger, n, runs=MORE * runs if name in BAD else runs) for n in SIZES]
@@ -110,7 +110,7 @@ def _repeat(name: str, n_patients: int, runs: int, spent: int = 0) -> float:
 
 
 def _more(runs: int) -> int:
-    return runs * 4 // 3
+    return 2 * runs
 
 
 def draw(rates: Rates, repeated: Rates, runs: int, path: Path) -> None:
