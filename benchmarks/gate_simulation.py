@@ -145,7 +145,7 @@ def _differ(champion: ScoredPatches, challenger: ScoredPatches) -> tuple[float, 
         return auroc(pairs, positive, negative, weights)
 
     leverage = (positive / positive.sum() + negative / negative.sum()) / 2 * len(champion.patient)
-    rarer = min(np.count_nonzero(positive), np.count_nonzero(negative))
+    rarer = int(min(np.count_nonzero(positive), np.count_nonzero(negative)))
     return metric_of_sample(difference, n_patients), standard_error(difference, leverage), rarer
 
 
