@@ -92,7 +92,7 @@ def _find_needs(store: Store, versions: list[VersionSummary], keep: int) -> dict
         why = [f"alias {alias}" for alias in one.aliases]
         why += [f"one of the last {keep}"] * (one.version in newest)
         why += ["patients were scored with it"] * (one.name in scored)
-        why += ["the anchor of the gate"] * (one.version == anchor)
+        why += ["the anchor of the gate"] * (one.version == anchor and "anchor" not in one.aliases)
         why += ["the last decision"] * (one.version in decided)
         why += ["awaits approval"] * (find_awaiting_sign_off(store, one.version) is not None)
         needs[one.version] = why
