@@ -34,6 +34,8 @@ def keep_limits(settings: Settings, prefect: str, *, reset: bool = False) -> lis
         merged = merge(wanted, last, server, reset=reset)
         for name, limit in merged.settings.items():
             client.upsert_global_concurrency_limit_by_name(name, limit)
+            if name not in server:  # it may be there and switched off
+                client.request("PATCH", f"/v2/concurrency_limits/{name}", json={"active": True})
     with whole_file(memory) as partial:
         partial.write_text(json.dumps(wanted, indent=2))
     return [f"concurrency limit {line}" for line in merged.told if last is not None or reset]
