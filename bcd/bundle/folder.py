@@ -48,11 +48,12 @@ class FolderBundle:
         """What it is made of and where it comes from."""
         return self.scorer.record
 
-    def score(self, pixels: np.ndarray) -> pd.DataFrame:
+    def score(self, pixels: np.ndarray, *, spread: bool = False) -> pd.DataFrame:
         """Scores raw patches.
 
         Args:
             pixels: RGB patches as they were cut at 4 µm/px, uint8, shape (n, 50, 50, 3).
+            spread: Whether a column says how far networks and turns disagree.
 
         Returns:
             A row a patch, in order: logit, probability (calibrated), label, and confident_80, … by level.
@@ -64,7 +65,7 @@ class FolderBundle:
         require_raw_patches(pixels)
         if len(pixels):
             self._require_raw(pixels)
-        return self.scorer.score(pixels)
+        return self.scorer.score(pixels, spread=spread)
 
     @property
     def known(self) -> Known | None:

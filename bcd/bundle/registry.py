@@ -80,11 +80,12 @@ class Bundle:
         """What it is made of and where it comes from."""
         return self.scorer.record
 
-    def score(self, pixels: np.ndarray) -> pd.DataFrame:
+    def score(self, pixels: np.ndarray, *, spread: bool = False) -> pd.DataFrame:
         """Scores raw patches.
 
         Args:
             pixels: RGB patches, uint8, shape (n, 50, 50, 3).
+            spread: Whether a column says how far networks and turns disagree.
 
         Returns:
             A row a patch, in order: logit, probability (calibrated), label, and confident_80, … by level.
@@ -92,7 +93,7 @@ class Bundle:
         Raises:
             BcdError: The array is not of that type and shape.
         """
-        return self.scorer.score(pixels)
+        return self.scorer.score(pixels, spread=spread)
 
     @property
     def known(self) -> Known | None:
