@@ -75,7 +75,8 @@ def _score(folds: list[Fold], random: np.random.Generator) -> pd.DataFrame:
             logit[mine] = head.score(fold.features[:, mine])[0]
         parts.append(fold.patches.assign(label=label, planted=planted, logit=logit))
     scores = pd.concat(parts, ignore_index=True)
-    return scores.assign(probability=_SAME.apply(scores["logit"]), **{CONTEXT: _score_in_context(scores)})
+    scores["probability"], scores[CONTEXT] = _SAME.apply(scores["logit"]), _score_in_context(scores)
+    return scores
 
 
 def _score_in_context(scores: pd.DataFrame) -> NDArray[np.float64]:

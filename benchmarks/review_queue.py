@@ -73,7 +73,7 @@ class Pairs:
     def auroc(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Returns AUROC by way, number of labels and resample, (ways, numbers, resamples)."""
         everything = ((weights @ self.all) * weights).sum(axis=1)
-        return ((weights @ self.right) * weights).sum(axis=-1) / everything
+        return np.asarray(((weights @ self.right) * weights).sum(axis=-1) / everything)
 
 
 def tell_queue(folds: list[Fold], seeds: int, picture: Path) -> str:

@@ -40,16 +40,7 @@ class FolderBundle(LoadedBundle):
     scorer: Scorer
     seen: Seen | None
 
-<<<<<<< HEAD
-    @property
-    def record(self) -> BundleRecord:
-        """What it is made of and where it comes from."""
-        return self.scorer.record
-
     def score(self, pixels: np.ndarray, *, spread: bool = False) -> pd.DataFrame:
-=======
-    def score(self, pixels: np.ndarray) -> pd.DataFrame:
->>>>>>> main
         """Scores raw patches.
 
         Args:

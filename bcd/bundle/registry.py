@@ -73,16 +73,7 @@ class Bundle(LoadedBundle):
         """How it is called everywhere, such as `bcd-idc/3`."""
         return f"{MODEL}/{self.version}"
 
-<<<<<<< HEAD
-    @property
-    def record(self) -> BundleRecord:
-        """What it is made of and where it comes from."""
-        return self.scorer.record
-
     def score(self, pixels: np.ndarray, *, spread: bool = False) -> pd.DataFrame:
-=======
-    def score(self, pixels: np.ndarray) -> pd.DataFrame:
->>>>>>> main
         """Scores raw patches.
 
         Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,10 +12,11 @@ import pytest
 from bcd.review.queue import APART, pick_patches, tell_why, value_patches
 
 
-def grid(columns: int, rows: int = 1, *, patient: str = "1", **told) -> pd.DataFrame:
+def grid(columns: int, rows: int = 1, *, patient: str = "1", **told: Any) -> pd.DataFrame:
     places = [(1 + 50 * column, 1 + 50 * row) for row in range(rows) for column in range(columns)]
     frame = pd.DataFrame(places, columns=["x", "y"])
-    return frame.assign(**{"hospital": "east", "patient": patient, "slide": "5", "spread": np.nan} | told)
+    told = {"slide": "5", "spread": np.nan} | told
+    return frame.assign(hospital="east", patient=patient, **told)
 
 
 def test_a_patch_is_worth_its_uncertainty_the_disagreement_and_the_contrast_to_its_neighbours() -> None:

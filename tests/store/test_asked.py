@@ -132,7 +132,7 @@ def classify(store: Store, tmp_path: Path):
             left = 50 * (number - 1)
             ring = [[left, 50], [left + 50, 50], [left + 50, 100], [left, 100], [left, 50]]
             patch = name_annotated_patch("east", patient, "5", left + 1, 51)
-            said = {"objectType": "annotation", "name": name_asked_patch(number, patch)}
+            said: dict[str, object] = {"objectType": "annotation", "name": name_asked_patch(number, patch)}
             said |= {"classification": {"name": name, "color": [200, 0, 0]}} if name else {}
             geometry = {"type": "Polygon", "coordinates": [ring]}
             features.append({"type": "Feature", "geometry": geometry, "properties": said})
