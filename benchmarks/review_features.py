@@ -39,7 +39,8 @@ class Fold:
 
     Attributes:
         patches: hospital, patient, slide, x, y, label, natural (of the natural sample), complete (of a whole slide).
-        features: What the network's last layer takes of each patch, by turn, (8, n, channels) float32.
+        features: What the network's last layer takes of each patch, by turn, (8, n, channels) float32; each channel
+            has mean 0 and standard deviation 1 over the patches, whose labels are of no weight in it.
     """
 
     patches: pd.DataFrame
@@ -59,6 +60,8 @@ def read_folds(data: Path, natural: Path, folder: Path, kept: Path) -> list[Fold
         patches = prepared.snapshot.patches.iloc[rows].reset_index(drop=True)
         patches = mark_complete(patches.merge(marked, on=PLACE, how="left", validate="one_to_one"))
         features = read_features(prepared, rows, path / "network.keras", kept / f"features-{number}.npy")
+        usual = features.mean(axis=0)
+        features = (features - usual.mean(axis=0)) / (usual.std(axis=0) + 1e-6)
         folds.append(Fold(patches.assign(natural=patches["natural"].notna()), features))
     return folds
 
@@ -85,21 +88,18 @@ def read_features(
 
 
 class Head:
-    """A logistic regression on standardised features: what a retraining is to the network, on features that stay.
+    """A logistic regression: what a retraining is to the network, on features that stay.
 
     Args:
         features: Of the labelled patches by turn, (turns, n, channels); their mean is learned from.
         labels: 1 = IDC, 0 = none, both there, (n,).
-        scale: Features of all patches that are at hand, labelled or not, which say what is usual.
     """
 
-    def __init__(self, features: NDArray[np.float32], labels: NDArray[np.int64], scale: NDArray[np.float32]) -> None:
-        usual = scale.mean(axis=0)
-        self._mean, self._deviation = usual.mean(axis=0), usual.std(axis=0) + 1e-6
+    def __init__(self, features: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
         self._fitted = LogisticRegression(C=_STRENGTH, max_iter=1000)
-        self._fitted.fit((features.mean(axis=0) - self._mean) / self._deviation, labels)
+        self._fitted.fit(features.mean(axis=0), labels)
 
     def score(self, features: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Returns the logit, as the mean over turns, (n,), and the probability of each turn, (turns, n)."""
-        logits = ((features - self._mean) / self._deviation) @ self._fitted.coef_[0] + self._fitted.intercept_[0]
+        logits = features @ self._fitted.coef_[0].astype(np.float32) + self._fitted.intercept_[0]
         return logits.mean(axis=0), 1 / (1 + np.exp(-logits))

@@ -71,10 +71,10 @@ def _score(folds: list[Fold], random: np.random.Generator) -> pd.DataFrame:
         logit = np.empty(len(label))
         for held_out in range(_HEADS):
             mine = dealt == held_out
-            head = Head(fold.features[:, ~mine], label[~mine], fold.features[:, ~mine])
+            head = Head(fold.features[:, ~mine], label[~mine])
             logit[mine] = head.score(fold.features[:, mine])[0]
         parts.append(fold.patches.assign(label=label, planted=planted, logit=logit))
-    scores = pd.concat(parts, ignore_index=True)
+    scores: pd.DataFrame = pd.concat(parts, ignore_index=True)
     scores["probability"], scores[CONTEXT] = _SAME.apply(scores["logit"]), _score_in_context(scores)
     return scores
 

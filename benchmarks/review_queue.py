@@ -124,13 +124,14 @@ def _run(
 ) -> list[NDArray[np.float64]]:
     """Labels a pool step by step; returns the logits of the rest after each."""
     labels, features = fold.patches["label"].to_numpy(np.int64), fold.features
+    in_pool, at_rest = features[:, pool], features[:, rest]
     known, told = first, []
     while True:
-        head = Head(features[:, pool[known]], labels[pool[known]], features[:, pool])
-        told.append(head.score(features[:, rest])[0])
+        head = Head(features[:, pool[known]], labels[pool[known]])
+        told.append(head.score(at_rest)[0])
         if len(known) >= MOST:
             return told
-        logit, turns = head.score(features[:, pool])
+        logit, turns = head.score(in_pool)
         scores = fold.patches.iloc[pool].assign(probability=1 / (1 + np.exp(-logit)))
         valued = value_patches(scores.assign(**{SPREAD: turns.std(axis=0)}).reset_index(drop=True))
         waiting = np.setdiff1d(np.arange(len(pool)), known)

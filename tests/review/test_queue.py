@@ -15,8 +15,9 @@ from bcd.review.queue import APART, pick_patches, tell_why, value_patches
 def grid(columns: int, rows: int = 1, *, patient: str = "1", **told: Any) -> pd.DataFrame:
     places = [(1 + 50 * column, 1 + 50 * row) for row in range(rows) for column in range(columns)]
     frame = pd.DataFrame(places, columns=["x", "y"])
-    told = {"slide": "5", "spread": np.nan} | told
-    return frame.assign(hospital="east", patient=patient, **told)
+    for name, value in {"hospital": "east", "patient": patient, "slide": "5", "spread": np.nan, **told}.items():
+        frame[name] = value
+    return frame
 
 
 def test_a_patch_is_worth_its_uncertainty_the_disagreement_and_the_contrast_to_its_neighbours() -> None:
