@@ -142,7 +142,7 @@ def _count(
     patches: pd.DataFrame, logit: NDArray[np.float64], keys: list[str], pairs: Pairs, at: tuple[int, int]
 ) -> None:
     sample = make_evaluation_sample(patches.assign(probability=1 / (1 + np.exp(-logit))))
-    here = np.searchsorted(keys, sample.patients)
+    here = np.searchsorted(keys, [f"{hospital}/{patient}" for hospital, patient in sample.patients])
     block = np.ix_(here, here)
     pairs.right[at][block] += concordance(sample)
     if at == (0, 0):

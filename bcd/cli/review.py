@@ -80,17 +80,13 @@ def review_import_command(
 
 
 def _print_review(console: Screen, to: Path, picked: int, wanted: int, found: Gathered) -> None:
-    from bcd.patches import patient_keys
-
+    many = len(found.patches)
     if picked:
-        of = patient_keys(found.patches.iloc[:0] if not picked else found.patches)
-        console.print(
-            f"{picked:,} of {len(found.patches):,} patches of {of.nunique():,} patients: {to / 'contact-sheet.html'}",
-            soft_wrap=True,
-        )
+        sheet = to / "contact-sheet.html"
+        console.print(f"{picked:,} of the {many:,} patches that may be asked about: {sheet}", soft_wrap=True)
     else:
         console.print("There is no patch to ask about.")
-    if 0 < picked < min(wanted, len(found.patches)):
+    if picked < min(wanted, many):
         console.print("No other patch lies apart from these on its slide.")
     for reason, count in found.left_out.items():
         console.print(f"{count:,} scored patches {reason}.", style="dim")

@@ -16,7 +16,7 @@ from bcd.bundle.rows import read_registered_versions
 from bcd.bundle.seen import find_seen_by_bundle
 from bcd.errors import BcdError, InsufficientEvidenceError, NotFoundError
 from bcd.evaluation.policy.context import CONTEXT
-from bcd.patches import CELL, PERSON, lie_on, patient_keys
+from bcd.patches import CANONICAL, CELL, PERSON, lie_on, patient_keys
 from bcd.review.queue import value_patches
 from bcd.review.suspicious import AGAINST, rank_labels
 from bcd.scoring.result import SCORES, SPREAD
@@ -72,7 +72,7 @@ def gather_unlabelled(store: Store) -> Gathered:
     scores = _read_scores(store, _find_latest(entry for entry in list_ledger(store) if entry.bundle == champion))
     if scores.empty:
         raise InsufficientEvidenceError(f"{champion} has scored nobody.", "Score first: `bcd score`.")
-    scores = value_patches(scores.merge(stored, on=CELL))
+    scores = value_patches(stored.merge(scores, on=CELL))
     why = {
         "have a label": scores["label"].notna(),
         "were answered before without a label, or are in doubt": scores["is_settled"],
@@ -100,7 +100,7 @@ def gather_labelled(store: Store) -> Gathered:
             " For the first patients, the model that comes with bcd gives them: `bcd model adopt released --by NAME"
             " --reason TEXT`, then `bcd score`.",
         )
-    ranked = rank_labels(scores.merge(labelled, on=CELL))
+    ranked = rank_labels(labelled.merge(scores, on=CELL))
     why = {
         "were answered before, or are in doubt": ranked["is_settled"],
         "have the label that the model says": ranked["value"] < AGAINST,
@@ -121,7 +121,7 @@ def _leave_out(scores: pd.DataFrame, stored: pd.DataFrame, why: dict[str, pd.Ser
 
 
 def _read_stored_patches(store: Store) -> pd.DataFrame:
-    """Reads all patches of patients who have not withdrawn.
+    """Reads all patches of patients who have not withdrawn, in canonical order.
 
     Returns:
         hospital, patient, slide, x, y, label (Int8); batch and row, where the pixels are; pixel_sha256; complete,
@@ -132,10 +132,8 @@ def _read_stored_patches(store: Store) -> pd.DataFrame:
 
     labels = latest_labels().subquery()
     columns = [*CELL, "label", "row", "pixel_sha256"]
-    query = (
-        sa.select(*(labels.c[name] for name in columns), tables.batches.c.id.label("batch"))
-        .join(tables.batches, tables.batches.c.number == labels.c.batch)
-        .order_by(*(labels.c[name] for name in CELL))
+    query = sa.select(*(labels.c[name] for name in columns), tables.batches.c.id.label("batch")).join(
+        tables.batches, tables.batches.c.number == labels.c.batch
     )
     with store.read() as connection:
         stored = pd.DataFrame(map(tuple, connection.execute(query)), columns=[*columns, "batch"])
@@ -145,6 +143,7 @@ def _read_stored_patches(store: Store) -> pd.DataFrame:
             withdrawn_patients(connection),
             complete_slides(connection),
         )
+    stored = stored.sort_values(CANONICAL, ignore_index=True)  # databases differ in how they order text
     people = list(zip(stored["hospital"], stored["patient"], strict=True))
     stored = stored.astype({"label": "Int8"}).assign(
         split=[dealt.get(one, "") for one in people],
