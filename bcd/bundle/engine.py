@@ -163,7 +163,7 @@ class Engine:
         if last == mean:
             each = means[..., None]
         logits: NDArray[np.float32] = means.mean(axis=0, dtype=np.float64).astype(np.float32)
-        return Answers(logits, each.transpose(0, 2, 1).reshape(-1, len(prepared)))
+        return Answers(logits, each.transpose(0, 2, 1).reshape(turns * each.shape[2], len(prepared)))
 
 
 def _finish_request(request: Any, outputs: dict[int, NDArray[np.float32]]) -> Any:

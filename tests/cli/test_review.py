@@ -40,7 +40,7 @@ def scored(shared_settings: Settings, register, make_hospital) -> Settings:
     random = np.random.default_rng(0)
     with open_store(shared_settings) as store:
         declare_hospital(store, "east", "pseudonyms", SignOff("Mary", "test"))
-        for names, labels in ((LABELLED, [1, 0, None]), (UNLABELLED, [None] * 7)):
+        for names, labels in ((LABELLED, [1, 0, None]), (UNLABELLED, [None] * 12)):
             patches = list_patches(names, labels)
             pixels = random.integers(0, 255, (len(patches), 1, 1, 3)).astype(np.uint8)
             store_patches(store, patches, np.broadcast_to(pixels, (len(patches), 50, 50, 3)), name=names[0])
