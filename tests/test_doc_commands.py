@@ -89,6 +89,7 @@ ACCEPTED = {
         TRAINED,
     ),
     **dict.fromkeys([f"review {verb}" for verb in ("import", "next", "suspicious")], "tests/cli/test_review.py"),
+    "patient export": "needs a scored patient: tests/cli/test_patient_export.py",
     **dict.fromkeys(["up", "down", "ingest", "doctor"], SERVED),
     **dict.fromkeys(
         ["backup", "restore"], "writes to another disk: tests/cli/test_backup.py, tests/retention/backup"
@@ -128,6 +129,7 @@ MEANS_IN = {
     "labels import": {"FILE": "labels.csv"},
     "network show": {"NAME": "compact", "FILE": "mine.toml"},
     "patient complete": {"S": "5"},
+    "patient export": {"S": "5"},
     "patient list": {"S": "gate"},
     "train": {"NAME": "compact"},
 }
