@@ -96,8 +96,8 @@ def gather_labelled(store: Store) -> Gathered:
     if scores.empty:
         raise InsufficientEvidenceError(
             "No train patient has scores of a model that never saw the patient.",
-            "Whoever is scored before a retraining learns from them has some: run `bcd score` after each delivery. In a"
-            " home without a champion, the model that comes with bcd scores the first patients: `bcd model adopt"
+            "Whoever is scored before a retraining learns from them has some: run `bcd score` after each delivery. In"
+            " a home without a champion, the model that comes with bcd scores the first patients: `bcd model adopt"
             " released --by NAME --reason TEXT`, then `bcd score`.",
         )
     ranked = rank_labels(labelled.merge(scores, on=CELL))
