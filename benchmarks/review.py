@@ -12,8 +12,10 @@ kept in --kept.
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
+from released_training import RECIPE, open_patients
 from review_features import read_folds
 from review_labels import tell_suspicious
 from review_queue import tell_queue
@@ -37,13 +39,17 @@ def main() -> None:
     parser.add_argument("--only", choices=SECTIONS, help="this section alone")
     parser.add_argument("--page", type=Path, default=PAGE, help="Markdown page whose sections are replaced")
     arguments = parser.parse_args()
-    folds = read_folds(arguments.data, arguments.natural, arguments.folder, arguments.kept)
+    prepared = open_patients(arguments.data, arguments.folder / "home", RECIPE).prepared
+    read = partial(read_folds, prepared, arguments.natural, arguments.folder, arguments.kept)
     for section in [arguments.only] if arguments.only else SECTIONS:
-        found = tell_suspicious(folds) if section == "suspicious" else tell_queue(folds, arguments.seeds, PICTURE)
+        if section == "suspicious":
+            found = tell_suspicious(read("last"))
+        else:
+            found = tell_queue({"first": read("first"), "last": read("last")}, arguments.seeds, PICTURE)
         print(found, flush=True)
         page = replace_section(arguments.page.read_text("utf-8"), section, found)
-        with whole_file(arguments.page) as partial:
-            partial.write_text(page, "utf-8")
+        with whole_file(arguments.page) as written:
+            written.write_text(page, "utf-8")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,6 @@ from released_training import (
     RECIPE,
     fold_folder,
     member_options,
-    open_patients,
     read_natural,
     score_left_out,
     train,
@@ -29,8 +29,13 @@ from bcd.training.data import find_rows_left_out_of_training
 from bcd.training.predict import turn_patches
 
 _BATCH = 256
+_TURNS = {"last": 8, "first": 2}
 _STRENGTH = 0.01
 """Inverse of the penalty on standardised features: few labels must not fit many channels."""
+
+
+Depth = Literal["last", "first"]
+"""Where features are taken: before the last layer, where IDC is told already, or behind the first stage of layers."""
 
 
 @dataclass(frozen=True)
@@ -39,17 +44,24 @@ class Fold:
 
     Attributes:
         patches: hospital, patient, slide, x, y, label, natural (of the natural sample), complete (of a whole slide).
-        features: What the network's last layer takes of each patch, by turn, (8, n, channels) float32; each channel
-            has mean 0 and standard deviation 1 over the patches, whose labels are of no weight in it.
+        features: What the network makes of each patch, by turn, (turns, n, channels) float32; each channel has mean 0
+            and standard deviation 1 over the patches, whose labels are of no weight in it.
     """
 
     patches: pd.DataFrame
     features: NDArray[np.float32]
 
 
-def read_folds(data: Path, natural: Path, folder: Path, kept: Path) -> list[Fold]:
-    """Reads each fold's patients with the features by the network that left them out; trains what is not trained."""
-    prepared = open_patients(data, folder / "home", RECIPE).prepared
+def read_folds(prepared: PreparedSnapshot, natural: Path, folder: Path, kept: Path, depth: Depth) -> list[Fold]:
+    """Reads each fold's patients with the features by the network that left them out; trains what is not trained.
+
+    Args:
+        prepared: All patients, as `open_patients` prepares them.
+        natural: The list of the natural sample.
+        folder: Where the trainings lie.
+        kept: Where features are kept.
+        depth: Which features.
+    """
     marked = read_natural(natural).drop_duplicates().assign(natural=True)
     folds = []
     for number in range(FOLDS):
@@ -59,7 +71,7 @@ def read_folds(data: Path, natural: Path, folder: Path, kept: Path) -> list[Fold
         rows = find_rows_left_out_of_training(prepared, options)
         patches = prepared.snapshot.patches.iloc[rows].reset_index(drop=True)
         patches = mark_complete(patches.merge(marked, on=PLACE, how="left", validate="one_to_one"))
-        features = read_features(prepared, rows, path / "network.keras", kept / f"features-{number}.npy")
+        features = read_features(prepared, rows, path / "network.keras", kept / f"{depth}-{number}.npy", depth)
         usual = features.mean(axis=0)
         features = (features - usual.mean(axis=0)) / (usual.std(axis=0) + 1e-6)
         folds.append(Fold(patches.assign(natural=patches["natural"].notna()), features))
@@ -67,19 +79,22 @@ def read_folds(data: Path, natural: Path, folder: Path, kept: Path) -> list[Fold
 
 
 def read_features(
-    prepared: PreparedSnapshot, rows: NDArray[np.int64], network: Path, kept: Path
+    prepared: PreparedSnapshot, rows: NDArray[np.int64], network: Path, kept: Path, depth: Depth
 ) -> NDArray[np.float32]:
-    """Computes what a network's last layer takes of each patch in all its turns, or reads it where it is kept."""
+    """Computes what a network makes of each patch in its turns, or reads it where it is kept."""
     if kept.exists():
         return np.asarray(np.load(kept))
     from bcd.networks.backend import keras
 
     loaded = load_network(network)
-    body = keras.Model(loaded.inputs, loaded.layers[-1].input)
-    parts = []
+    values = loaded.layers[-1].input if depth == "last" else loaded.get_layer("stage1_pool").output
+    if depth == "first":
+        pools = keras.layers.GlobalAveragePooling2D(), keras.layers.GlobalMaxPooling2D()
+        values = keras.layers.Concatenate()([pool(values) for pool in pools])
+    body, parts = keras.Model(loaded.inputs, values), []
     for start in range(0, len(rows), _BATCH):
-        patches = prepared.pixels[rows[start : start + _BATCH]]
-        parts.append(np.stack([body.predict_on_batch(turned) for turned in turn_patches(patches, RECIPE.turns)]))
+        turned = turn_patches(prepared.pixels[rows[start : start + _BATCH]], RECIPE.turns)
+        parts.append(np.stack([body.predict_on_batch(turn) for turn in turned[: _TURNS[depth]]]))
         print(f"{kept.stem}: {min(start + _BATCH, len(rows)):,} of {len(rows):,} patches", flush=True)
     features = np.concatenate(parts, axis=1).astype(np.float32)
     with whole_file(kept) as partial:

@@ -9,13 +9,13 @@ for every way of choosing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from review_features import Fold, Head
+from review_features import Depth, Fold, Head
 
 from bcd.charts import BLUE, GREEN, MUTED, ORANGE, page
 from bcd.evaluation.metrics.ranking import concordance
@@ -24,10 +24,10 @@ from bcd.patches import patient_keys
 from bcd.review.queue import pick_patches, value_patches
 from bcd.scoring.result import SPREAD
 
-FIRST, STEP, MOST = 40, 40, 600
+FIRST, STEP, MOST = 20, 20, 400
 LABELS = list(range(FIRST, MOST + 1, STEP))
-SHOWN = (40, 120, 200, 400, 600)
-TARGETS = (120, 200, 400)
+SHOWN = (20, 100, 200, 300, 400)
+TARGETS = (100, 200, 300)
 _RESAMPLES = 1000
 
 Choose = Callable[[pd.DataFrame, np.random.Generator], NDArray[np.int64]]
@@ -76,8 +76,25 @@ class Pairs:
         return np.asarray(((weights @ self.right) * weights).sum(axis=-1) / everything)
 
 
-def tell_queue(folds: list[Fold], seeds: int, picture: Path) -> str:
-    """Simulates, draws the curves, and returns the tables in Markdown."""
+TITLES: dict[Depth, str] = {
+    "first": "Features of the network's first stage, which know little of IDC: there is much to learn from labels.",
+    "last": "Features of its last layer, which tell IDC already: labels say little that is new.",
+}
+
+
+def tell_queue(folds: Mapping[Depth, list[Fold]], seeds: int, picture: Path) -> str:
+    """Simulates with features of each depth, draws the curves, and returns the tables in Markdown."""
+    parts, curves = [], {}
+    for depth, of_depth in folds.items():
+        values, resampled = simulate(of_depth, seeds)
+        parts.append(f"{TITLES[depth]}\n\n{_tell_auroc(values, resampled)}\n\n{_tell_needed(values, resampled)}")
+        curves[depth] = values
+    _draw(curves, picture, f"{seeds} seeds")
+    return "\n\n".join(parts)
+
+
+def simulate(folds: list[Fold], seeds: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns AUROC by way and number of labels, (ways, numbers), and of resamples, (ways, numbers, resamples)."""
     keys = sorted({key for fold in folds for key in patient_keys(fold.patches)})
     pairs = Pairs(len(keys))
     for seed in range(seeds):
@@ -86,10 +103,7 @@ def tell_queue(folds: list[Fold], seeds: int, picture: Path) -> str:
         print(f"seed {seed + 1} of {seeds}", flush=True)
     random = np.random.default_rng(0)
     drawn = random.multinomial(len(keys), np.full(len(keys), 1 / len(keys)), size=_RESAMPLES).astype(np.float64)
-    values = pairs.auroc(np.ones((1, len(keys))))[..., 0]
-    resampled = pairs.auroc(drawn)
-    _draw(values, picture, f"{len(keys)} patients, {seeds} seeds")
-    return f"{_tell_auroc(values, resampled)}\n\n{_tell_needed(values, resampled)}"
+    return pairs.auroc(np.ones((1, len(keys))))[..., 0], pairs.auroc(drawn)
 
 
 def _simulate_fold(fold: Fold, keys: list[str], pairs: Pairs, random: np.random.Generator) -> None:
@@ -212,10 +226,11 @@ def _signed(value: float) -> str:
     return f"{'−' if value < 0 else '+'}{_decimal(abs(value))}"  # noqa: RUF001
 
 
-def _draw(values: NDArray[np.float64], picture: Path, note: str) -> None:
-    with page(picture, title="AUROC by the number of labels", note=note, size=(7, 4)) as figure:
-        axes = figure.subplots()
-        for way, (name, colour, marker) in enumerate(zip(WAYS, (MUTED, GREEN, ORANGE, BLUE), "s^vo", strict=True)):
-            axes.plot(LABELS, values[way], color=colour, marker=marker, markersize=4, label=name)
-        axes.set(xlabel="labels", ylabel="AUROC on patients who gave none")
-        axes.legend(loc="lower right")
+def _draw(curves: Mapping[Depth, NDArray[np.float64]], picture: Path, note: str) -> None:
+    with page(picture, title="AUROC by the number of labels", note=note, size=(9, 4)) as figure:
+        drawn = figure.subplots(1, len(curves), squeeze=False)[0]
+        for axes, (depth, values) in zip(drawn, curves.items(), strict=True):
+            for curve, name, colour, marker in zip(values, WAYS, (MUTED, GREEN, ORANGE, BLUE), "s^vo", strict=True):
+                axes.plot(LABELS, curve, color=colour, marker=marker, markersize=3, label=name)
+            axes.set(xlabel="labels", ylabel="AUROC on other patients", title=f"features of the {depth} stage")
+        drawn[-1].legend(loc="lower right", fontsize=7)

@@ -51,13 +51,13 @@ def test_the_auroc_of_counted_pairs_is_that_of_the_scores() -> None:
 
 
 def test_every_way_labels_as_many_and_ends_with_all_curves(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(review_queue, "MOST", 120)
+    monkeypatch.setattr(review_queue, "MOST", 60)
     monkeypatch.setattr(review_queue, "LABELS", LABELS[:3])
-    monkeypatch.setattr(review_queue, "SHOWN", (40, 120))
-    monkeypatch.setattr(review_queue, "TARGETS", (80,))
-    told = review_queue.tell_queue([make_fold(0), make_fold(1)], 1, tmp_path / "curve.png")
+    monkeypatch.setattr(review_queue, "SHOWN", (20, 60))
+    monkeypatch.setattr(review_queue, "TARGETS", (40,))
+    told = review_queue.tell_queue({"last": [make_fold(0), make_fold(1)]}, 1, tmp_path / "curve.png")
     assert (tmp_path / "curve.png").exists()
-    assert [line.split("|")[1].strip() for line in told.splitlines()[2 : 2 + len(WAYS)]] == list(WAYS)
+    assert [line.split("|")[1].strip() for line in told.splitlines()[4 : 4 + len(WAYS)]] == list(WAYS)
     assert "nan" not in told
 
 
