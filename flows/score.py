@@ -28,7 +28,7 @@ from bcd.scoring.options import ScoreOptions
 from bcd.scoring.result import PatientScore
 from bcd.scoring.score import patients_to_score, score_patient
 from bcd.settings import Settings
-from bcd.store.store import open_store
+from bcd.store.store import Store, open_store
 from flows.forms import Scoring, Text
 from flows.reporting import (
     finish_flow,
@@ -94,6 +94,10 @@ def score(
                 settings, compare_scored_with_bundle(store, bundle.name, bundle.known, batches) if batches else []
             )
         warn_of_patients(scores)
+        if options.shadow:  # when every report is there: it delays none
+            _score_in_shadow(
+                store, bundle, options, [(one.hospital, one.patient) for one in scores] if patient else None
+            )
     if faults:
         raise faults[0]
     named_one = (
@@ -116,6 +120,23 @@ def score_patient_task(bundle: Bundle, hospital: Hospital, patient: PatientId, o
     """Scores one patient."""
     with open_store(load_configuration()) as store:
         return score_patient(store, bundle, hospital, patient, options)
+
+
+def _score_in_shadow(
+    store: Store, bundle: Bundle, options: ScoreOptions, named: list[tuple[Hospital, PatientId]] | None
+) -> None:
+    """Lets the challenger score unseen, and renews the gate's page; whatever goes wrong with it is a warning."""
+    from bcd.gate.shadow import describe_gate_page, find_gate_decision, run_shadow
+
+    try:
+        done = run_shadow(store, bundle, options, named)
+        for fault in done.faults if done else ():
+            get_run_logger().warning("%s", fault)
+        decision = find_gate_decision(store, done.version) if done and done.scored else None
+        if decision is not None:
+            publish_markdown("gate", describe_gate_page(store, decision), f"The gate: {decision.verdict}, and shadow")
+    except Exception as error:  # noqa: BLE001 - the reports are there
+        get_run_logger().warning("Nothing was scored in shadow: %s", error)
 
 
 def _publish_patient(settings: Settings, scores: Sequence[PatientScore]) -> None:

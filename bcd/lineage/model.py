@@ -27,6 +27,7 @@ from bcd.snapshots.manifest import hash_file, read_frozen_date, read_manifest
 from bcd.store.decisions import list_stored_decisions
 from bcd.tracking.lookup import KEY_TAG, MODEL
 from bcd.tracking.owner import PROCESS_TAG
+from bcd.tracking.store import find_run, follow_moved_mlflow, open_client
 
 if TYPE_CHECKING:
     from bcd.bundle.rows import VersionRow
@@ -53,6 +54,7 @@ def trace_version(
         Deliveries, batches, snapshot, study, training, bundle, policy and decisions, each after those that it was
         made of.
     """
+    follow_moved_mlflow(store.settings)  # the bundle's files are looked for where the home is now
     rows = read_registered_versions(store.settings)
     row = next((one for one in rows if one.version == version), None)
     if row is not None and until is not None and row.registered_at > until:
@@ -247,8 +249,6 @@ def _decision_as_text(decision: Decision) -> str:
 
 
 def _read_run_of(settings: Settings, key: str) -> Any:
-    from bcd.tracking.store import find_run, open_client
-
     return _read_run(settings, find_run(open_client(settings), key) or "")
 
 
@@ -257,8 +257,6 @@ def _read_run(settings: Settings, run_id: str) -> Any:
     if not run_id:
         return None
     from mlflow.exceptions import MlflowException
-
-    from bcd.tracking.store import open_client
 
     try:
         return open_client(settings).get_run(run_id)

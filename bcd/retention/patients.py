@@ -263,10 +263,15 @@ def _make_plan(
             if not needed[batch] and not is_batch_row_erased(store.settings, batch, rows[batch])
         ],
         [one for one in quarantined if one.kept],
-        [folder for folder in (store.settings.scores / withdrawal.hospital / withdrawal.patient,) if folder.exists()],
+        [folder for folder in _list_score_folders(store.settings, withdrawal) if folder.exists()],
         deliveries,
         _state_remains(store, withdrawal.person, snapshots, deliveries),
     )
+
+
+def _list_score_folders(settings: Settings, withdrawal: Withdrawal) -> list[Path]:
+    """Returns where scores of a patient may lie: those of reports, and those that a challenger made in shadow."""
+    return [folder / withdrawal.hospital / withdrawal.patient for folder in (settings.scores, settings.shadow)]
 
 
 def _find_rows(store: Store, person: Person) -> dict[BatchId, list[int]]:
