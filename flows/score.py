@@ -99,7 +99,7 @@ def score(
                 store, bundle, options, [(one.hospital, one.patient) for one in scores] if patient else None
             )
     if faults:
-        raise faults[0]
+        raise _join_faults(faults, len(chosen))
     named_one = (
         f"{scores[0].hospital}/{scores[0].patient}" if len(scores) == 1 else format_count(len(scores), "patient")
     )
@@ -120,6 +120,16 @@ def score_patient_task(bundle: Bundle, hospital: Hospital, patient: PatientId, o
     """Scores one patient."""
     with open_store(load_configuration()) as store:
         return score_patient(store, bundle, hospital, patient, options)
+
+
+def _join_faults(faults: list[Exception], tried: int) -> Exception:
+    """Returns what a run ends with that failed on some patients: the only error, or the first and their number."""
+    if len(faults) == 1:
+        return faults[0]
+    return BcdError(
+        f"{len(faults):,} of {tried:,} patients could not be scored. The first: {faults[0]}",
+        "`bcd status` lists them with reason and attempts; the next run tries them again, after all others.",
+    )
 
 
 def _score_in_shadow(

@@ -88,6 +88,7 @@ ACCEPTED = {
         [f"model {verb}" for verb in ("adopt", "approve", "card", "compare", "export", "promote", "rollback")],
         TRAINED,
     ),
+    "lineage": "of reports and versions: tests/lineage",
     **dict.fromkeys(["up", "down", "ingest", "doctor"], SERVED),
     **dict.fromkeys(
         ["backup", "restore"], "writes to another disk: tests/cli/test_backup.py, tests/retention/backup"

@@ -64,6 +64,7 @@ def _show_link(console: Console, link: Link) -> None:
     lines = [
         " ".join([*made, *([f"by {link.by}"] if link.by else [])]),
         f"sha256 {link.sha256} of {link.hash_of}" if link.hash_of else link.sha256,
+        f"lies in {link.where}" if link.where else "",
         *link.facts,
     ]
     for line in [f"missing: {link.missing}" if link.missing else "", *lines]:

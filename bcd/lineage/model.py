@@ -163,11 +163,15 @@ def _trace_retraining(settings: Settings, row: VersionRow, record: BundleRecord,
         name=f"plan {key}" if plan.is_file() else f"run {row.run_id}",
         sha256=record.engine.sha256,
         hash_of="the networks as they score",
-        at=_end_of(run) or record.created_at,
+        at=record.created_at,  # the run of a retraining ends with its gate
         by=_machine_of(run),
         facts=(
             *((f"Plan {key}, SHA-256 {hash_file(plan)}.",) if plan.is_file() else ()),
-            *((f"Run {row.run_id} of MLflow, {run.info.run_name}.",) if run is not None else ()),
+            *(
+                (f"Run {row.run_id} of MLflow, {run.info.run_name}, begun {_begin_of(run)}.",)
+                if run is not None
+                else ()
+            ),
         ),
         where=f"work/{key}" if plan.is_file() else "",
         previous=(study.key,),
@@ -264,6 +268,10 @@ def _read_run(settings: Settings, run_id: str) -> Any:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return None
         raise
+
+
+def _begin_of(run: Any) -> str:
+    return f"{datetime.fromtimestamp(run.info.start_time / 1000, UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def _end_of(run: Any) -> datetime | None:

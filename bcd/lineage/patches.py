@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from bcd.admission.received import find_received
 from bcd.formats import format_count
-from bcd.lineage.link import PATCHES, Link, hash_text, keys_of
+from bcd.lineage.link import Link, hash_text, keys_of
 from bcd.patches import CELL, Hospital, PatchName, PatientId
 from bcd.store import tables
 from bcd.store.delivery_queries import find_stored_delivery
@@ -143,14 +143,12 @@ def _trace_files(rows: pd.DataFrame, cell: PatchName | None, before: list[Link],
     listed = "the sorted SHA-256 of each file, in lines of their own"
     return Link(
         kind="file",
-        name=f"{format_count(len(hashes), 'file')} of {of} in batch {batch}",
+        name=f"of {of} in batch {batch}",
         sha256=hash_text("\n".join(hashes)) if several else "".join(hashes),
         hash_of=listed if several else "the bytes of the delivered file",
         at=before[-1].at if before else None,
         by=before[-1].by if before else "",
-        facts=(f"{format_count(len(rows), 'patch', 'es')}; {PATCHES} of a written lineage has each file's hash.",)
-        if several
-        else (),
+        facts=(f"{format_count(len(hashes), 'file')}, {format_count(len(rows), 'patch', 'es')}.",),
         previous=keys_of(before),
         missing="" if hashes else "The index of the batch, which holds the hashes of its files, is gone.",
     )

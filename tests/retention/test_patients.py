@@ -88,8 +88,8 @@ def _rows(settings: Settings, batch: BatchId, patient: str) -> list[int]:
 
 def _files(settings: Settings) -> dict[str, bytes]:
     """Returns every file of the store, the scores and the prepared copies with its bytes."""
-    roots = (settings.batches, settings.quarantine, settings.scores, settings.shadow, settings.prepared)
-    roots += (settings.received,)
+    stored = (settings.batches, settings.quarantine, settings.scores, settings.shadow)
+    roots = (*stored, settings.prepared, settings.received)
     found = [path for root in roots for path in root.rglob("*") if path.is_file()]
     return {str(path.relative_to(settings.home)): path.read_bytes() for path in found}
 
