@@ -30,6 +30,7 @@ from bcd.scoring.score import patients_to_score, score_patient
 from bcd.settings import Settings
 from bcd.store.store import Store, open_store
 from flows.forms import Scoring, Text
+from flows.limits import SCORING, hold_slot
 from flows.reporting import (
     finish_flow,
     is_scheduled_flow_run,
@@ -69,7 +70,7 @@ def score(
     options = options or settings.options("scoring", ScoreOptions)
     faults: list[Exception] = []
     scores: list[PatientScore] = []
-    with report_to_prefect(), open_store(settings) as store:
+    with report_to_prefect(), hold_slot(SCORING), open_store(settings) as store:
         tell_of_disk(settings)
         rotate_logs(settings)
         named = PatientId(patient)
@@ -94,10 +95,10 @@ def score(
                 settings, compare_scored_with_bundle(store, bundle.name, bundle.known, batches) if batches else []
             )
         warn_of_patients(scores)
-        if options.shadow:  # when every report is there: it delays none
-            _score_in_shadow(
-                store, bundle, options, [(one.hospital, one.patient) for one in scores] if patient else None
-            )
+    if options.shadow:  # every report is there, and others may have the slot: it delays none
+        with report_to_prefect(), open_store(settings) as store:
+            asked = [(one.hospital, one.patient) for one in scores] if patient else None
+            _score_in_shadow(store, bundle, options, asked)
     if faults:
         raise _join_faults(faults, len(chosen))
     named_one = (

@@ -88,6 +88,7 @@ ACCEPTED = {
         [f"model {verb}" for verb in ("adopt", "approve", "card", "compare", "export", "promote", "rollback")],
         TRAINED,
     ),
+    "patient export": "needs a scored patient: tests/cli/test_patient_export.py",
     "lineage": "of reports and versions: tests/lineage",
     **dict.fromkeys(["up", "down", "ingest", "doctor"], SERVED),
     **dict.fromkeys(
@@ -128,6 +129,7 @@ MEANS_IN = {
     "labels import": {"FILE": "labels.csv"},
     "network show": {"NAME": "compact", "FILE": "mine.toml"},
     "patient complete": {"S": "5"},
+    "patient export": {"S": "5"},
     "patient list": {"S": "gate"},
     "train": {"NAME": "compact"},
 }

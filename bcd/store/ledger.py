@@ -63,10 +63,21 @@ def find_in_ledger(
 ) -> LedgerEntry | None:
     """Returns the latest entry that says this patient, with these patches, was scored with this bundle."""
     column = tables.ledger.c
+    return _find_scoring(store, hospital, patient, column.bundle == bundle, column.content == content)
+
+
+def find_last_scoring(store: Store, hospital: Hospital, patient: PatientId) -> LedgerEntry | None:
+    """Returns the latest entry that says this patient was scored, with whatever bundle."""
+    return _find_scoring(store, hospital, patient)
+
+
+def _find_scoring(
+    store: Store, hospital: Hospital, patient: PatientId, *conditions: sa.ColumnElement[bool]
+) -> LedgerEntry | None:
+    column = tables.ledger.c
     query = (
         sa.select(*_COLUMNS)
-        .where(column.hospital == hospital, column.patient == patient)
-        .where(column.bundle == bundle, column.content == content, column.status == "scored")
+        .where(column.hospital == hospital, column.patient == patient, column.status == "scored", *conditions)
         .order_by(column.number.desc())
         .limit(1)
     )

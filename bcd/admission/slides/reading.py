@@ -147,6 +147,7 @@ def open_slide(path: Path, spacing: Microns | None, coarsest: Microns = MOST_COA
         ) from error
     if slide is not None:
         with slide:
+            _refuse_own(slide.properties.get("dicom.ManufacturerModelName"))
             # A scanner's own format says its spacing in one place; a TIFF of no scanner's may be anybody's.
             own = _read_tiff_spacing(slide) if vendor == "generic-tiff" else read_spacing(slide.properties)
             yield ScannedSlide(slide, settle_spacing(own, spacing, coarsest))
