@@ -90,6 +90,7 @@ ACCEPTED = {
     ),
     **dict.fromkeys([f"review {verb}" for verb in ("import", "next", "suspicious")], "tests/cli/test_review.py"),
     "patient export": "needs a scored patient: tests/cli/test_patient_export.py",
+    "lineage": "of reports and versions: tests/lineage",
     **dict.fromkeys(["up", "down", "ingest", "doctor"], SERVED),
     **dict.fromkeys(
         ["backup", "restore"], "writes to another disk: tests/cli/test_backup.py, tests/retention/backup"

@@ -22,6 +22,7 @@ from bcd.cli.demo import demo_command
 from bcd.cli.doctor import doctor_command
 from bcd.cli.evaluate import evaluate_command
 from bcd.cli.ingest import ingest_command
+from bcd.cli.lineage import lineage_command
 from bcd.cli.monitor import monitor
 from bcd.cli.retrain import retrain_command
 from bcd.cli.score import score_command
@@ -68,6 +69,7 @@ _DAILY: tuple[Callable[..., None], ...] = (
     evaluate_command,
     score_command,
     monitor,
+    lineage_command,
     backup_command,
     restore_command,
 )
