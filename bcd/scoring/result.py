@@ -246,7 +246,8 @@ def score_patches(
         complete: Slides on which neighbours count.
 
     Returns:
-        Place, label, batch and row of each patch, logit, probability, context_probability, spread, confident_* by level.
+        Place, label, batch and row of each patch, logit, probability, context_probability, spread, and confident_*
+        by level.
 
     Raises:
         BcdError: The bundle gives no finite score.
