@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -94,7 +95,7 @@ def read_features(
     body, parts = keras.Model(loaded.inputs, values), []
     for start in range(0, len(rows), _BATCH):
         turned = turn_patches(prepared.pixels[rows[start : start + _BATCH]], RECIPE.turns)
-        parts.append(np.stack([body.predict_on_batch(turn) for turn in turned[: _TURNS[depth]]]))
+        parts.append(np.stack([body.predict_on_batch(turn) for turn in islice(turned, _TURNS[depth])]))
         print(f"{kept.stem}: {min(start + _BATCH, len(rows)):,} of {len(rows):,} patches", flush=True)
     features = np.concatenate(parts, axis=1).astype(np.float32)
     with whole_file(kept) as partial:
