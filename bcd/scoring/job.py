@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from bcd.patches import Hospital, PatientId, Slide
 from bcd.scoring.exposure import Exposure, find_scored_exposure, list_doubts, tell_exposure_of_scored
@@ -145,8 +145,10 @@ def is_scoring_recorded(job: Job) -> bool:
     return find_in_ledger(job.store, job.hospital, job.patient, job.bundle.name, job.content) is not None
 
 
-def record_scoring_job(job: Job, error: Exception | None = None) -> None:
-    """Tells the ledger that this was done, or why it failed."""
+def record_scoring_job(
+    job: Job, status: Literal["started", "scored", "failed"], error: BaseException | None = None
+) -> None:
+    """Tells the ledger that this begins, was done, or why it failed."""
     from bcd.store.ledger import LedgerEntry, record_in_ledger
 
     entry = LedgerEntry(
@@ -154,7 +156,7 @@ def record_scoring_job(job: Job, error: Exception | None = None) -> None:
         patient=job.patient,
         bundle=job.bundle.name,
         content=job.content,
-        status="scored" if error is None else "failed",
+        status=status,
         at=datetime.now(UTC),
         folder=job.folder.relative_to(job.store.settings.home).as_posix(),
         error=None if error is None else f"{type(error).__name__}: {error}",

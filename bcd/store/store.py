@@ -24,7 +24,7 @@ from bcd.settings import Settings
 from bcd.store.catalog import connect, database_reason, is_postgresql, name_catalog, retry_while_database_away
 from bcd.store.schemas import UPGRADE, Schema, read_revision, sync_url
 
-SCHEMA = "0010"
+SCHEMA = "0011"
 """The revision of `bcd.store.migrations` that this code works with."""
 
 RowT = TypeVar("RowT", bound=tuple[Any, ...])
