@@ -162,7 +162,7 @@ def test_killed_at_any_moment_and_run_again_it_ends_the_same(
         elif moment == "copied":
             patch.setattr(module, "_migrate", kill)
         elif moment == "all but said":
-            patch.setattr(module.json, "dumps", kill)
+            patch.setattr("bcd.retention.upgrade.json.dumps", kill)
         else:
             fault = {"mlflow": half_migrate} if moment == "half migrated" else {"optuna": kill}
             patch.setattr(module, "_MIGRATE", migrations | fault)
