@@ -88,6 +88,7 @@ ACCEPTED = {
         [f"model {verb}" for verb in ("adopt", "approve", "card", "compare", "export", "promote", "rollback")],
         TRAINED,
     ),
+    **dict.fromkeys([f"review {verb}" for verb in ("import", "next", "suspicious")], "tests/cli/test_review.py"),
     "patient export": "needs a scored patient: tests/cli/test_patient_export.py",
     "lineage": "of reports and versions: tests/lineage",
     **dict.fromkeys(["up", "down", "ingest", "doctor"], SERVED),

@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from bcd import __version__
-from bcd.cli import batch, config, hospital, labels, model, network, patient, snapshot
+from bcd.cli import batch, config, hospital, labels, model, network, patient, review, snapshot
 from bcd.cli.backup import backup_command, restore_command
 from bcd.cli.demo import demo_command
 from bcd.cli.doctor import doctor_command
@@ -83,6 +83,7 @@ _NOUNS = {
     "model": model,
     "network": network,
     "patient": patient,
+    "review": review,
     "snapshot": snapshot,
 }
 for _noun, _module in _NOUNS.items():

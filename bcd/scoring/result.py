@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 SCORES, REPORT = "scores.parquet", "report.html"
 
+SPREAD = "spread"
+"""The column of scores that says how far networks and turns disagree: the standard deviation of the probability."""
+
 _MEASURED = 512  # patches whose detail is measured
 
 
@@ -62,8 +65,8 @@ class ScoringBundle(Protocol):
     @property
     def seen(self) -> Any: ...  # noqa: D102
 
-    def score(self, pixels: NDArray[np.uint8]) -> pd.DataFrame:
-        """Scores raw patches: logit, probability, confident_* by level, a row a patch."""
+    def score(self, pixels: NDArray[np.uint8], *, spread: bool = False) -> pd.DataFrame:
+        """Scores raw patches: logit, probability, confident_* by level, and spread if asked for, a row a patch."""
         ...
 
     def measure(self, pixels: NDArray[np.uint8]) -> Any:
@@ -243,14 +246,15 @@ def score_patches(
         complete: Slides on which neighbours count.
 
     Returns:
-        Place, label, batch and row of each patch, logit, probability, context_probability, confident_* by level.
+        Place, label, batch and row of each patch, logit, probability, context_probability, spread, and confident_*
+        by level.
 
     Raises:
         BcdError: The bundle gives no finite score.
     """
     import pandas as pd
 
-    given = bundle.score(pixels).reset_index(drop=True)
+    given = bundle.score(pixels, spread=True).reset_index(drop=True)
     if not np.isfinite(given[["logit", "probability"]].to_numpy(np.float64)).all():
         raise BcdError(f"{bundle.name} gave scores that are no numbers.", "Go back to the previous champion.")
     # The label kept is the pathologist's; what the bundle calls a patch follows from its probability.
@@ -259,6 +263,7 @@ def score_patches(
     scores = pd.concat([patches[kept], given[["logit", "probability"]]], axis=1)
     placed = scores.assign(complete=lie_on(scores, complete))
     scores[CONTEXT] = bundle.record.policy.score_context(placed)
+    scores[SPREAD] = given[SPREAD]
     confident = given[[name for name in given if str(name).startswith("confident")]]
     return pd.concat([scores, confident], axis=1)
 

@@ -23,7 +23,7 @@ from bcd.files import lock_file
 from bcd.settings import Settings
 from bcd.store.catalog import connect, database_reason, is_postgresql, name_catalog, retry_while_database_away
 
-SCHEMA = "0010"
+SCHEMA = "0011"
 """The revision of `bcd.store.migrations` that this code works with."""
 
 RowT = TypeVar("RowT", bound=tuple[Any, ...])

@@ -27,8 +27,9 @@ class Told:
         self.name, self.record, self.seen, self.known = name, like.record, None, None
         self.measure, self.probability = like.measure, np.array(probability)
 
-    def score(self, pixels):
-        scores = pd.DataFrame({"probability": self.probability[: len(pixels)]})
+    def score(self, pixels, *, spread=False):
+        assert spread
+        scores = pd.DataFrame({"probability": self.probability[: len(pixels)], "spread": np.nan})
         return scores.assign(logit=np.log(scores["probability"] / (1 - scores["probability"])), confident_95=False)
 
 
