@@ -48,7 +48,8 @@ AROUND = 3
 ANSWERS = "patches.csv"
 """The table that is filled in."""
 
-_FRAME = (209, 0, 108)  # magenta: no stain has it
+_LINES = ((4, (255, 255, 255)), (2, (0, 128, 60)))
+"""The frame, from outside: how many pixels it stands off, and its colour; no stain is green, no dark tissue white."""
 _A4 = (8.27, 11.69)  # inches
 _COLUMNS, _ROWS = 2, 5
 
@@ -164,10 +165,11 @@ def _stitch_around(store: Store, slide: pd.DataFrame, x: int, y: int) -> NDArray
         read_batch_pixels(store.settings, mine), mine["x"] - x + reach, mine["y"] - y + reach, strict=True
     ):
         picture[top : top + PATCH_PIXELS, left : left + PATCH_PIXELS] = patch
-    outside = slice(reach - 2, reach + PATCH_PIXELS + 2)
-    inner = picture[reach : reach + PATCH_PIXELS, reach : reach + PATCH_PIXELS].copy()
-    picture[outside, outside] = _FRAME
-    picture[reach : reach + PATCH_PIXELS, reach : reach + PATCH_PIXELS] = inner
+    inside = slice(reach, reach + PATCH_PIXELS)
+    asked = picture[inside, inside].copy()
+    for off, colour in _LINES:
+        picture[reach - off : reach + PATCH_PIXELS + off, reach - off : reach + PATCH_PIXELS + off] = colour
+    picture[inside, inside] = asked
     return picture
 
 
