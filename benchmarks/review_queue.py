@@ -229,7 +229,7 @@ def _signed(value: float) -> str:
 
 def _draw(curves: Mapping[Depth, NDArray[np.float64]], picture: Path, note: str) -> None:
     with page(picture, title="AUROC by the number of labels", note=note, size=(9, 4)) as figure:
-        drawn = figure.subplots(1, len(curves), squeeze=False)[0]
+        drawn = figure.subplots(1, len(curves), squeeze=False, sharey=True)[0]
         for axes, (depth, values) in zip(drawn, curves.items(), strict=True):
             for curve, name, colour, marker in zip(values, WAYS, (MUTED, GREEN, ORANGE, BLUE), "s^vo", strict=True):
                 axes.plot(LABELS, curve, color=colour, marker=marker, markersize=3, label=name)
