@@ -3,10 +3,15 @@
     .venv/bin/python benchmarks/scoring.py                                  # compact, each patch as it lies
     .venv/bin/python benchmarks/scoring.py --architecture dissertation --patches 512
     .venv/bin/python benchmarks/scoring.py --bundle FOLDER                  # of a bundle in a folder
+    .venv/bin/python benchmarks/scoring.py --pictures 3000                  # what a patient of so many patches leaves
 
 The limit is OpenVINO's own asynchronous throughput on the bundle's graph, from prepared patches in memory: the better
 of requests as bcd makes them and of what OpenVINO chooses for itself. Keras gets prepared patches, too. They take
 turns in one process. The first patch is timed in processes of their own, from the start of Python.
+
+With --pictures a made-up patient is scored by the released model, or by the bundle in a folder, once with each
+setting of `[scoring] pictures`: seconds, and the bytes of each kind of file. At most a third of what it left with PNG
+files is allowed.
 """
 
 from __future__ import annotations
@@ -23,23 +28,38 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from bcd.bundle.engine import BATCH, GRAPH, describe_engine, import_openvino
+from bcd.bundle.folder import load_folder
 from bcd.bundle.probes import draw_bundle_probes
 from bcd.bundle.record import BundleRecord
+from bcd.bundle.released import load_released
 from bcd.bundle.scorer import GRAPH_FOLDER, load_scorer
 from bcd.bundle.write import load_networks, write_bundle, write_graph
 from bcd.evaluation.policy.calibration import Calibrator
 from bcd.evaluation.policy.policy import Policy
 from bcd.networks.architecture import PRESETS
+from bcd.patches import Hospital
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepare import prepare
+from bcd.scoring.exposure import Exposure
+from bcd.scoring.heatmap import draw_heatmap, draw_slide
+from bcd.scoring.mosaic import stitch
+from bcd.scoring.options import ScoreOptions
+from bcd.scoring.result import Subject, write_result
+from bcd.synthetic.hospital import draw_patches
+from bcd.synthetic.options import HospitalOptions
+from bcd.synthetic.patient import draw_patients
 from bcd.training.options import EnsembleOptions, TrainOptions
 from bcd.training.predict import predict_logits, turn_patches
 
 SECONDS, MEGABYTES = 2.0, 400
 """At most that before the first patch."""
+
+SHARE = 1 / 3
+"""Of the bytes that a patient left with PNG files, at most."""
 
 _FIRST = r"""
 import json, re, resource, sys
@@ -65,14 +85,90 @@ def main() -> int:
     parser.add_argument("--architecture", choices=sorted(PRESETS), default="compact", help="of an untrained network")
     parser.add_argument("--bundle", type=Path, help="the folder of a bundle to take instead")
     parser.add_argument("--patches", type=int, default=2048, help="scored at a time (default 2048)")
+    parser.add_argument("--pictures", type=int, help="patches of a patient, scored with each setting of pictures")
     parser.add_argument("--turns", type=int, default=5, help="of each way (default 5)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bcd-scoring-") as folder:
+        if arguments.pictures:
+            return tell_disk(arguments.bundle, Path(folder), arguments.pictures)
         bundle = arguments.bundle or make_bundle(Path(folder), arguments.architecture)
         print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores, {arguments.turns} turns, medians")
         missed = tell_first_patch(bundle, arguments.turns)
         tell_throughput(bundle, arguments.patches, arguments.turns)
     return missed
+
+
+def tell_disk(chosen: Path | None, folder: Path, patches: int) -> int:
+    """Prints what a patient leaves with each setting of pictures, and returns 1 where that is over the limit."""
+    bundle = load_folder(chosen) if chosen else load_released()
+    subject = make_subject(patches)
+    pixels = subject.read(subject.patches)
+    bundle.score(pixels)  # the first one compiles
+    start = time.perf_counter()
+    bundle.score(pixels)
+    print(f"{len(pixels):,} patches, {time.perf_counter() - start:.1f} s of them the network's, {bundle.name}")
+    kinds = ("png", "webp", "report", "geojson", "scores")
+    head = "".join(f"{kind + ', MB':>12}" for kind in kinds)
+    print(f"{'pictures':<10}{head}{'all, MB':>10}{'seconds':>9}{'share':>7}")
+    before, missed = 0.0, 0
+    for setting in ("before", "full", "report", "none"):
+        options = ScoreOptions.model_validate({"pictures": "full" if setting == "before" else setting})
+        to = folder / setting
+        to.mkdir()
+        start = time.perf_counter()
+        write_result(to, subject, bundle, options)
+        seconds = time.perf_counter() - start
+        if setting == "before":
+            draw_as_png(to, subject, options)
+        sizes = {file.name: file.stat().st_size / 1e6 for file in to.iterdir()}
+        row = "".join(f"{sum(size for name, size in sizes.items() if kind in name):>12.2f}" for kind in kinds)
+        total = sum(sizes.values())
+        before = before or total
+        missed |= setting != "before" and total > SHARE * before
+        print(f"{setting:<10}{row}{total:>10.2f}{seconds:>9.1f}{total / before:>7.2f}", flush=True)
+    return missed
+
+
+def make_subject(patches: int) -> Subject:
+    """Draws a patient of one whole slide of about so many patches."""
+    options = HospitalOptions(patients=2, large_patients=1, large_patches=patches)
+    large = max(draw_patients(options), key=lambda each: each.width * each.height)
+    drawn = [each for each in next(iter(draw_patches([large])))[1] if each.pixels.shape == (50, 50, 3)]
+    names = [each.name for each in drawn]
+    pixels = np.stack([each.pixels for each in drawn])
+    table = pd.DataFrame(
+        {
+            "hospital": "synthetic",
+            "patient": large.id,
+            "slide": [name.slide for name in names],
+            "x": [name.x for name in names],
+            "y": [name.y for name in names],
+            "label": pd.array([name.label for name in names], dtype="Int8"),
+            "batch": "drawn",
+            "row": np.arange(len(drawn)),
+        }
+    )
+    return Subject(
+        hospital=Hospital("synthetic"),
+        patient=large.id,
+        patches=table,
+        read=lambda rows: pixels[rows["row"].to_numpy()],
+        frames={},
+        complete={("synthetic", str(large.id), str(names[0].slide))},
+        exposure=Exposure(None, True, "Never seen by the model: made up."),
+        protocol="none",
+        content="0" * 64,
+    )
+
+
+def draw_as_png(folder: Path, subject: Subject, options: ScoreOptions) -> None:
+    """Draws slide and heatmap as PNG instead of WebP, as it was before."""
+    mosaic = stitch(subject.patches, subject.read(subject.patches))
+    draw_slide(mosaic, options, title=subject.key, path=folder / "slide.png")
+    scores = pd.read_parquet(folder / "scores.parquet")
+    draw_heatmap(mosaic, scores, options, title=subject.key, path=folder / "heatmap.png")
+    for webp in folder.glob("*.webp"):
+        webp.unlink()
 
 
 def make_bundle(folder: Path, architecture: str) -> Path:
