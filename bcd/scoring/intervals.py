@@ -26,15 +26,13 @@ from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.outcome import OUTCOMES, Outcome, OutcomeRule, decide_outcome
 from bcd.options import Probability
 from bcd.patches import PATCH_PIXELS
+from bcd.scoring.summary import MIN_PATCHES
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FEWEST = 30
-"""Patches below which no interval is given."""
-
 LEAST_DRAWS = 5
-"""Independent draws below which none is given either: it would say nothing."""
+"""Independent draws below which no interval is given: it would say nothing."""
 
 _FARTHEST = 0.6  # of the longest edge: pairs farther apart are few, and tell of the whole slide's slope
 _LONGEST = 1 / 3  # of that edge: the longest reach that is told from a slope of the whole slide
@@ -101,7 +99,7 @@ class PlacedPatches:
         """
         chosen, probability = (each if among is None else each[among] for each in (values, self.probability))
         chosen = np.asarray(chosen, np.float64)
-        if len(chosen) < FEWEST:
+        if len(chosen) < MIN_PATCHES:
             return None
         pairs = self._everywhere if among is None else _Pairs.of(self.places[among])
         varies = float(chosen.var()) > _SAME
@@ -175,7 +173,7 @@ class _Pairs:
             missed = float(weight @ (covariance[used] - height * expected) ** 2)
             if missed < least:
                 least, sill, alike = missed, height, mean
-        variance = max(covariance[0] + sill * alike, sill)
+        variance = max(float(covariance[0]) + sill * alike, sill)
         return variance / (sill * alike + (variance - sill) / n)
 
 

@@ -21,8 +21,9 @@ from bcd.options import Probability
 from bcd.pages import render_page
 from bcd.patches import MICRONS_PER_PIXEL, PATCH_PIXELS
 from bcd.scoring.heatmap import LABELLED, TINT, VEIL, colour_probabilities, overlay
-from bcd.scoring.intervals import FEWEST, LEAST_DRAWS, PlacedPatches, estimate_level_intervals, list_outcomes_within
+from bcd.scoring.intervals import LEAST_DRAWS, PlacedPatches, estimate_level_intervals, list_outcomes_within
 from bcd.scoring.shown import ShownSlide, embed_heatmap_layer
+from bcd.scoring.summary import MIN_PATCHES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +88,7 @@ def write_patient_report(
         "told": told[0][at],
         "draws": alone.draws,
         "least_draws": LEAST_DRAWS,
-        "fewest": FEWEST,
+        "fewest": MIN_PATCHES,
         "spans": _tell_fractions(alone, label),
         "outcomes": list_outcomes_within(found[at], len(scores), rule),
         "undecided": summary.outcome == UNDECIDED,
@@ -121,7 +122,7 @@ def _tell_levels(
             "none": _format_ends(at.none),
             "open": _format_ends(at.coverage and (1 - at.coverage[1], 1 - at.coverage[0])),
             "agreement": _format_ends(at.agreement),
-            "promise": _tell_promise(certified, level),
+            "promise": _tell_promise(certified, level).replace(" %", "\u00a0%"),
         }
         for level, at in zip(levels, found, strict=True)
     ]
@@ -191,7 +192,7 @@ def _format_ends(ends: Ends | None) -> str:
     if ends is None:
         return "n/a"
     low, high = (_format_report_percent(end).removesuffix(" %") for end in ends)
-    return f"{low} to {high} %"
+    return f"{low} to {high}\u00a0%"
 
 
 def _format_report_count(number: int) -> str:

@@ -10,7 +10,6 @@ from slide_intervals import TRUTH, draw_field, draw_slide_scores
 
 from bcd.evaluation.outcome import FOUND, NOT_FOUND, UNDECIDED, OutcomeRule
 from bcd.scoring.intervals import (
-    FEWEST,
     LEAST_DRAWS,
     Ends,
     LevelIntervals,
@@ -18,6 +17,7 @@ from bcd.scoring.intervals import (
     estimate_level_intervals,
     list_outcomes_within,
 )
+from bcd.scoring.summary import MIN_PATCHES
 
 
 def slide_of(rows: int, columns: int, slide: str = "1") -> pd.DataFrame:
@@ -79,12 +79,12 @@ def test_a_second_slide_is_worth_as_much_again() -> None:
     assert 1.8 < draws_of(both, np.tile(p, 2)) / draws_of(slide_of(20, 20), p) < 3
 
 
-@pytest.mark.parametrize("n", [1, FEWEST - 1])
+@pytest.mark.parametrize("n", [1, MIN_PATCHES - 1])
 def test_few_patches_have_no_interval(n: int) -> None:
     values = np.random.default_rng(0).random(n)
     assert PlacedPatches.of(slide_of(1, n), values).interval(values) is None
-    more = np.random.default_rng(0).random(FEWEST)
-    assert PlacedPatches.of(slide_of(1, FEWEST), more).interval(more) is not None
+    more = np.random.default_rng(0).random(MIN_PATCHES)
+    assert PlacedPatches.of(slide_of(1, MIN_PATCHES), more).interval(more) is not None
 
 
 def test_tissue_of_one_piece_has_no_interval() -> None:
@@ -127,7 +127,7 @@ def test_levels_have_intervals_around_their_shares_and_agreement_from_enough_lab
         for name, share in shares.items():
             ends = getattr(found, name)
             assert ends[0] < share < ends[1]
-    few = np.where(np.arange(900) < FEWEST - 1, label, -1)
+    few = np.where(np.arange(900) < MIN_PATCHES - 1, label, -1)
     [short] = estimate_level_intervals(placed, few, [0.6])
     assert short.agreement is None
     assert short.idc == low.idc

@@ -101,7 +101,7 @@ def expected_ends(placed, scores, level):
     confident, idc = is_confident(p, level), is_idc(p)
     found = [placed.interval(of) for of in (confident & idc, confident & ~idc, confident)]
     found.insert(2, found[2] and (1 - found[2][1], 1 - found[2][0]))
-    return [(ends and f"{percent(ends[0])[:-2]} to {percent(ends[1])}") or "n/a" for ends in found]
+    return [(ends and f"{percent(ends[0])[:-2]} to {percent(ends[1])[:-2]}\u00a0%") or "n/a" for ends in found]
 
 
 def many():
