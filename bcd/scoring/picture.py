@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _DPI = 100
 _INK = "#1b1b1b"
-_QUALITY = 90
+_QUALITY = 85
 _NARROWEST = 900  # room for the legend under a narrow slide
 _SMALLEST = 1000  # a slide of a few patches is enlarged about to this
 _LENGTHS = (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000)  # of the scale bar, in µm

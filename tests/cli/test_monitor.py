@@ -51,7 +51,7 @@ def test_deliveries_are_compared_with_the_champions_patients_once_by_hospital(
 
     code, out, err = bcd("monitor")
     assert code == 0, err
-    rows = [line.split() for line in out.splitlines() if line.startswith(("east ", "public "))]
+    rows = [row for line in out.splitlines() if (row := line.split())[:1] in (["east"], ["public"])]
     assert [row[:2] for row in rows] == [["east", "delivery-1.zip"], ["public", "delivery-2.zip"]]
     assert [row[3] for row in rows] == ["6", "6"]
     assert ["foreign" in row for row in rows] == [True, False]
