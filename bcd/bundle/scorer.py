@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bcd.bundle.distance import Distance, measure_distance_from_reference
 from bcd.bundle.engine import Engine, digest_graph
 from bcd.bundle.record import BundleRecord, read_record
+from bcd.drift.state import Known
 from bcd.errors import BcdError
 from bcd.evaluation.calls import is_confident, is_idc
 from bcd.options import Probability
@@ -46,11 +48,12 @@ class Scorer:
     def __init__(self, record: BundleRecord, engine: Engine) -> None:
         self.record, self._engine = record, engine
 
-    def score(self, pixels: np.ndarray) -> pd.DataFrame:
+    def score(self, pixels: np.ndarray, *, spread: bool = False) -> pd.DataFrame:
         """Scores raw patches.
 
         Args:
             pixels: RGB patches, uint8, shape (n, 50, 50, 3).
+            spread: Whether a column says how far networks and turns disagree; NaN where there is but one.
 
         Returns:
             A row a patch, in order: logit (mean over networks and turns), probability (calibrated), label, and
@@ -64,11 +67,41 @@ class Scorer:
         from bcd.preprocessing.prepare import prepare
 
         require_raw_patches(pixels)
-        logits = self._engine.predict(prepare(pixels, self.record.preparation), turns=self.record.ensemble.turns)
-        probability = self.record.policy.calibrator.apply(logits)
+        calibrator = self.record.policy.calibrator
+        answers = self._engine.answer(prepare(pixels, self.record.preparation), turns=self.record.ensemble.turns)
+        logits, probability = answers.logits, calibrator.apply(answers.logits)
         columns = {"logit": logits, "probability": probability, "label": is_idc(probability).astype(np.int32)}
         confident = {confident_column(v): is_confident(probability, v) for v in self.record.policy.levels}
-        return pd.DataFrame(columns | confident)
+        scores = pd.DataFrame(columns | confident)
+        if spread:
+            alone = len(answers.each) == 1
+            scores["spread"] = np.nan if alone else calibrator.apply(answers.each).std(axis=0)
+        return scores
+
+
+class LoadedBundle:
+    """A bundle that is ready to score, wherever it lies.
+
+    Attributes:
+        scorer: Its preparation, engine and policy.
+    """
+
+    scorer: Scorer
+
+    @property
+    def record(self) -> BundleRecord:
+        """What it is made of and where it comes from."""
+        return self.scorer.record
+
+    @property
+    def known(self) -> Known | None:
+        """The patients with whom drift is found; None where its record holds none."""
+        return self.record.known
+
+    def measure(self, pixels: np.ndarray) -> Distance | None:
+        """Measures how far patches of a patient lie from those that it was trained on; None where it cannot say."""
+        reference = self.record.reference
+        return None if reference is None else measure_distance_from_reference(reference, pixels)
 
 
 def list_bundle_networks(folder: Path) -> list[Path]:

@@ -1,6 +1,7 @@
 """The three uses against real servers from the wheel, through their HTTP interfaces, as a hospital would have them.
 
-1. A zip dropped into the inbox is admitted by the scheduled `ingest` deployment, whose event starts `retrain`.
+1. A zip dropped into the inbox is admitted by a run of its own, whose event starts `retrain`; the pool takes one run
+   at a time, and no run waits for another that it holds the place of.
 2. The MLflow server lists runs that can be told apart and compared.
 3. `score` runs on a schedule, and is started for one patient with typed parameters; it leaves its pictures.
 
@@ -197,10 +198,12 @@ def test_the_three_uses(hospital: _Hospital, site: Path, tmp_path: Path) -> None
     delivery = draw_hospital(settings.options("synthetic", HospitalOptions), tmp_path / "drawn")[0]
     assert _bcd("up").returncode == 0  # once more changes nothing
     _what_runs_is_the_wheel(hospital, site)
+    hospital.prefect.patch("/work_pools/bcd", json={"concurrency_limit": 1}).raise_for_status()
     _a_delivery_in_the_inbox_starts_a_retraining(hospital, delivery)
     _mlflow_compares_runs(hospital)
     _a_patient_is_scored_from_the_dashboard(hospital)
     _a_form_that_asks_for_what_cannot_be_is_answered_in_a_sentence(hospital)
+    hospital.prefect.patch("/work_pools/bcd", json={"concurrency_limit": None}).raise_for_status()
 
 
 def _what_runs_is_the_wheel(hospital: _Hospital, site: Path) -> None:
@@ -244,7 +247,7 @@ def test_a_browser_shows_the_form_and_the_runs_and_asks_nobody_else(hospital: _H
     assert asked == {urlsplit(runs).netloc}
     studies = re.search(r"http://\S+/dashboard/", hospital.pages)[0]
     shown, asked = _look(studies, tmp_path)
-    assert re.search(r"study-[0-9a-f]{12}", shown)
+    assert re.search(r"\d{4}-\d\d-\d\d-[0-9a-f]{8}-[0-9a-f]{6}", shown)
     assert asked == {urlsplit(studies).netloc}
     # The dashboard that opens by itself is the one that does not ask an analytics host.
     assert _look(str(prefect.copy_with(path="/")), tmp_path)[1] == {prefect.netloc.decode()}
@@ -328,7 +331,9 @@ def _a_delivery_in_the_inbox_starts_a_retraining(hospital: _Hospital, delivery: 
     _declare("east")
     shutil.copy(delivery, folder / "monday.zip")
     _wait("admission", (hospital.home / "received/east/monday.zip").exists)
-    assert _wait("ingest", lambda: hospital.finished("ingest"))
+    [run] = _wait("ingest", lambda: hospital.finished("ingest"))
+    assert run["parameters"] == {"delivery": "east/monday.zip", "hospital": "east"}
+    assert run["name"] == "ingest east monday.zip"
     [run] = _wait("retraining", lambda: hospital.finished("retrain"))
     assert run["created_by"]["type"] == "AUTOMATION"
 
