@@ -3,10 +3,14 @@
     .venv/bin/python benchmarks/scoring.py                                  # compact, each patch as it lies
     .venv/bin/python benchmarks/scoring.py --architecture dissertation --patches 512
     .venv/bin/python benchmarks/scoring.py --bundle FOLDER                  # of a bundle in a folder
+    .venv/bin/python benchmarks/scoring.py --bfloat16 DELIVERY.zip [MORE.zip ...]   # what it would bring and change
 
 The limit is OpenVINO's own asynchronous throughput on the bundle's graph, from prepared patches in memory: the better
 of requests as bcd makes them and of what OpenVINO chooses for itself. Keras gets prepared patches, too. They take
 turns in one process. The first patch is timed in processes of their own, from the start of Python.
+
+With --bfloat16 the released model scores the patches of deliveries in both precisions: how much faster, and which
+share of the patches changes side at a level. More than one in a thousand at any level is too many.
 """
 
 from __future__ import annotations
@@ -18,21 +22,25 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bcd.bundle.engine import BATCH, GRAPH, describe_engine, import_openvino
+from bcd.bundle.engine import BATCH, GRAPH, Engine, describe_engine, import_openvino
 from bcd.bundle.probes import draw_bundle_probes
 from bcd.bundle.record import BundleRecord
-from bcd.bundle.scorer import GRAPH_FOLDER, load_scorer
+from bcd.bundle.released import load_released, released_folder
+from bcd.bundle.scorer import GRAPH_FOLDER, Scorer, confident_column, load_scorer
 from bcd.bundle.write import load_networks, write_bundle, write_graph
+from bcd.errors import BcdError
 from bcd.evaluation.policy.calibration import Calibrator
 from bcd.evaluation.policy.policy import Policy
 from bcd.networks.architecture import PRESETS
+from bcd.patches import PATCH_PIXELS
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepare import prepare
 from bcd.training.options import EnsembleOptions, TrainOptions
@@ -40,6 +48,9 @@ from bcd.training.predict import predict_logits, turn_patches
 
 SECONDS, MEGABYTES = 2.0, 400
 """At most that before the first patch."""
+
+MOST_CHANGED = 0.001
+"""Share of patches that may change side at a level in another precision."""
 
 _FIRST = r"""
 import json, re, resource, sys
@@ -64,9 +75,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--architecture", choices=sorted(PRESETS), default="compact", help="of an untrained network")
     parser.add_argument("--bundle", type=Path, help="the folder of a bundle to take instead")
+    parser.add_argument(
+        "--bfloat16", type=Path, nargs="+", metavar="ZIP", help="deliveries to score in both precisions"
+    )
     parser.add_argument("--patches", type=int, default=2048, help="scored at a time (default 2048)")
     parser.add_argument("--turns", type=int, default=5, help="of each way (default 5)")
     arguments = parser.parse_args()
+    if arguments.bfloat16:
+        return tell_bfloat16(arguments.bfloat16, arguments.turns)
     with tempfile.TemporaryDirectory(prefix="bcd-scoring-") as folder:
         bundle = arguments.bundle or make_bundle(Path(folder), arguments.architecture)
         print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores, {arguments.turns} turns, medians")
@@ -151,6 +167,52 @@ def tell_throughput(bundle: Path, patches: int, turns: int) -> None:
     for name, others in {"share of the engine": best, "times Keras": rates["Keras, prepared patches"]}.items():
         shares = [a / b for a, b in zip(ours, others, strict=True)]
         print(f"{name:<26}{median(shares):>8.2f}{min(shares):>8.2f}{max(shares):>8.2f}")
+
+
+def tell_bfloat16(deliveries: Sequence[Path], turns: int) -> int:
+    """Prints what the released model's scores become in bfloat16, and returns 1 where too many change side."""
+    bundle = load_released()
+    if "BF16" not in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise BcdError("This processor does not compute in bfloat16.", "Use one with AVX-512 BF16 or AMX.")
+    raw = read_patches(deliveries)
+    graph = released_folder() / "bundle" / GRAPH_FOLDER
+    scorers = {each: Scorer(bundle.record, Engine(graph, precision=each)) for each in ("float32", "bfloat16")}
+    few = raw[:2048]
+    rates: dict[str, list[float]] = {name: [] for name in scorers}
+    for turn in range(turns + 1):
+        for name, scorer in scorers.items():
+            start = time.perf_counter()
+            scorer.score(few)
+            if turn:  # the first one compiles
+                rates[name].append(len(few) / (time.perf_counter() - start))
+    ratios = [fast / slow for fast, slow in zip(rates["bfloat16"], rates["float32"], strict=True)]
+    print(f"bfloat16, times float32: {median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+    exact, rough = (scorers[name].score(raw) for name in scorers)
+    print(
+        f"{len(raw):,} patches: a probability differs by up to {abs(exact.probability - rough.probability).max():.4f}"
+    )
+    changed = {}
+    for level in bundle.record.policy.levels:
+        column = confident_column(level)
+        side = exact["label"].where(exact[column], -1) != rough["label"].where(rough[column], -1)
+        changed[level] = float(side.mean())
+        print(f"level {level:<7g} {1000 * changed[level]:6.2f} patches in a thousand change side")
+    return int(max(changed.values()) > MOST_CHANGED)
+
+
+def read_patches(deliveries: Sequence[Path]) -> NDArray[np.uint8]:
+    """Reads the whole patches of zip deliveries, RGB (n, 50, 50, 3)."""
+    import cv2
+
+    found: list[NDArray[np.uint8]] = []
+    for path in deliveries:
+        with zipfile.ZipFile(path) as delivery:
+            pictures = [
+                np.frombuffer(delivery.read(name), np.uint8) for name in delivery.namelist() if ".png" in name
+            ]
+        decoded = (cv2.imdecode(picture, cv2.IMREAD_COLOR_RGB) for picture in pictures)
+        found += [np.asarray(each, np.uint8) for each in decoded if each is not None]
+    return np.stack([pixels for pixels in found if pixels.shape == (PATCH_PIXELS, PATCH_PIXELS, 3)])
 
 
 def run_engine(

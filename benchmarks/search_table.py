@@ -9,6 +9,8 @@ would see, and on the patients that are held out, which is what the choice is wo
 
 It writes, beside this file, `search-table.csv` (row, fold, epoch, val and held-out score, loss, seconds) and
 `search-rows.csv` (row, its point, weights, multiply-adds). A score is the AUROC in which patients weigh the same.
+What racing needs, the logits of every val patch after some epochs, goes to `search-val.parquet`.
+All rows are trained without the first fold, then all without the second, so that a part of the table can be used.
 Killed, the same command goes on; what is in the table is not trained again.
 """
 
@@ -48,8 +50,9 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 DATA = HERE.parents[1] / "shared/data"
-ROWS, CURVES = "search-rows.csv", "search-table.csv"
+ROWS, CURVES, VAL = "search-rows.csv", "search-table.csv", "search-val.parquet"
 EPOCHS, FOLDS = 9, 3
+RUNGS = (3, 6, 9)  # epochs after which val logits are kept
 HELD_OUT = FOLDS  # the last of the groups that patients are dealt to
 MOST = {"searched": 16, "held out": 40}  # patches of a patient
 _BATCH = 64
@@ -65,12 +68,15 @@ def main() -> None:
     parser.add_argument("--to", type=Path, default=HERE, help="folder of the table")
     arguments = parser.parse_args()
     table = Table(arguments.data, arguments.natural, arguments.home, arguments.epochs)
-    for row, point, recipe in draw_rows(arguments.rows):
+    rows = list(draw_rows(arguments.rows))
+    for row, point, recipe in rows:
         note_row(arguments.to / ROWS, row, point, recipe)
-        for fold in range(FOLDS):
+    for fold in range(FOLDS):
+        for row, _, recipe in rows:
             if is_trained(arguments.to / CURVES, row, fold):
                 continue
-            curve = table.train(recipe, fold)
+            curve, val = table.train(recipe, fold)
+            keep_val(arguments.to / VAL, row, fold, val)
             add(arguments.to / CURVES, [{"row": row, "fold": fold, **epoch} for epoch in curve])
             last = curve[-1]
             print(f"row {row}, fold {fold}: val {last['val']:.4f}, held out {last['held_out']:.4f}", flush=True)
@@ -127,8 +133,8 @@ class Table:
         self._labels = patches["label"].to_numpy().astype(np.int64)
         self._snapshot, self._settings, self._epochs = everybody, load_settings(home), epochs
 
-    def train(self, recipe: Recipe, fold: int) -> list[dict[str, float]]:
-        """Trains a recipe without a fold; returns a row an epoch."""
+    def train(self, recipe: Recipe, fold: int) -> tuple[list[dict[str, float]], pd.DataFrame]:
+        """Trains a recipe without a fold; returns a row an epoch, and a row a val patch with its logits at rungs."""
         prepared = prepare_snapshot(self._settings, self._snapshot, recipe.preparation)
         options = recipe.training.model_copy(update={"epochs": self._epochs, "seed": 1 + fold, "batch_size": _BATCH})
         groups = self._group[self._rows]
@@ -138,10 +144,13 @@ class Table:
             training = _Watched(material, recipe.architecture, options, Path(folder), held_out)
             training.run()
         names = {"val": "val_score", "held_out": "held_out", "loss": "loss", "seconds": "seconds"}
-        return [
+        curve = [
             {"epoch": epoch, **{name: round(row[key], 5) for name, key in names.items()}}
             for epoch, row in enumerate(training.state.history, 1)
         ]
+        _, labels, keys = self._gather(prepared, fold)
+        logits = {f"logit_{rung}": training.val_logits[rung] for rung in RUNGS if rung in training.val_logits}
+        return curve, pd.DataFrame({"patient": keys, "label": labels, **logits})
 
     def _material(self, prepared: PreparedSnapshot, rows: NDArray[np.int64], fold: int) -> Material:
         patients = np.unique(self._keys[rows], return_inverse=True)[1].astype(np.int64)
@@ -158,9 +167,13 @@ class _Watched(Training):
     def __init__(self, *others: Any) -> None:
         *inherited, self._held_out = others
         super().__init__(*inherited)
+        self.val_logits: dict[int, NDArray[np.float16]] = {}
 
     def _score(self, row: dict[str, float], advance: Advance) -> None:
         super()._score(row, advance)
+        epoch = len(self.state.history)
+        if epoch in RUNGS:
+            self.val_logits[epoch] = predict_logits(self.averaged, self.material.val_pixels).astype(np.float16)
         pixels, labels, patients = self._held_out
         row["held_out"] = score_val_by_patients(predict_logits(self.averaged, pixels), labels, patients)
 
@@ -173,6 +186,16 @@ def note_row(path: Path, row: int, point: dict[str, Any], recipe: Recipe) -> Non
         add(
             path, [{"row": row, "parameters": parameters, "multiply_adds": multiply_adds, "point": json.dumps(point)}]
         )
+
+
+def keep_val(path: Path, row: int, fold: int, val: pd.DataFrame) -> None:
+    """Keeps the val logits of a row's fold, in place of what a killed run left of it."""
+    old = pd.read_parquet(path) if path.exists() else None
+    others = [] if old is None else [old[(old["row"] != row) | (old["fold"] != fold)]]
+    narrow = {"row": "int16", "fold": "int8", "label": "int8", "patient": "category"}
+    with whole_file(path) as partial:
+        joined = pd.concat([*others, val.assign(row=row, fold=fold)]).astype({"patient": str}).astype(narrow)
+        joined.to_parquet(partial, index=False, compression="zstd")
 
 
 def is_trained(path: Path, row: int, fold: int) -> bool:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 GRAPH, WEIGHTS = "networks.xml", "networks.bin"
 """The files of a graph."""
 
+Precision = Literal["float32", "bfloat16"]
+
 BATCH = 8
 """Patches that a request computes; the last one of a call has what an earlier one left in the rest."""
 
@@ -76,16 +78,18 @@ class Engine:
     Args:
         graph: The folder of the graph, as `write_graph` leaves it; it is not needed any more afterwards.
         cores: How many to use; None: all that the process may.
+        precision: What it computes in. A bundle is scored in float32 only; bfloat16 is there to be measured.
 
     Raises:
         BcdError: The graph cannot be read.
     """
 
-    def __init__(self, graph: Path, *, cores: int | None = None) -> None:
+    def __init__(self, graph: Path, *, cores: int | None = None, precision: Precision = "float32") -> None:
         openvino = import_openvino()
         self._cores = cores or len(os.sched_getaffinity(0))
         settings = {
-            "INFERENCE_PRECISION_HINT": "f32",  # by itself OpenVINO takes bfloat16 where the processor has it
+            # By itself OpenVINO takes bfloat16 where the processor has it.
+            "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
             "NUM_STREAMS": self._cores,
             "INFERENCE_NUM_THREADS": self._cores,
         }

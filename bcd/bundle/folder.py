@@ -16,11 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bcd.bundle.distance import Distance, measure_distance_from_reference
-from bcd.bundle.record import BundleRecord
-from bcd.bundle.scorer import RECORD, Scorer, load_scorer, require_raw_patches
+from bcd.bundle.scorer import RECORD, LoadedBundle, Scorer, load_scorer, require_raw_patches
 from bcd.bundle.seen import Seen, read_seen_by_bundle
-from bcd.drift.state import Known
 from bcd.errors import BcdError, DamagedError, NotFoundError
 
 if TYPE_CHECKING:
@@ -28,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class FolderBundle:
+class FolderBundle(LoadedBundle):
     """A bundle in a folder, ready to score.
 
     Attributes:
@@ -42,11 +39,6 @@ class FolderBundle:
     folder: Path
     scorer: Scorer
     seen: Seen | None
-
-    @property
-    def record(self) -> BundleRecord:
-        """What it is made of and where it comes from."""
-        return self.scorer.record
 
     def score(self, pixels: np.ndarray) -> pd.DataFrame:
         """Scores raw patches.
@@ -65,17 +57,6 @@ class FolderBundle:
         if len(pixels):
             self._require_raw(pixels)
         return self.scorer.score(pixels)
-
-    @property
-    def known(self) -> Known | None:
-        """The patients with whom drift is found; None where its record holds none."""
-        return self.record.known
-
-    def measure(self, pixels: np.ndarray) -> Distance | None:
-        """Measures how far patches of a patient lie from those that it was trained on; None where it cannot say."""
-        return (
-            None if self.record.reference is None else measure_distance_from_reference(self.record.reference, pixels)
-        )
 
     def _require_raw(self, pixels: np.ndarray) -> None:
         if pixels.max() <= 1:

@@ -23,13 +23,11 @@ import numpy as np
 from bcd.bundle.aliases import find_lost_champion_alias, tell_lost_champion_alias
 from bcd.bundle.card.card import HTML, MARKDOWN, Card, describe_record
 from bcd.bundle.carried_code import copy_code_into_bundle
-from bcd.bundle.distance import Distance, measure_distance_from_reference
 from bcd.bundle.record import BundleRecord, read_record
 from bcd.bundle.rows import VersionRow, read_registered_versions
-from bcd.bundle.scorer import CARD, RECORD, Scorer, confident_column, load_scorer
+from bcd.bundle.scorer import CARD, RECORD, LoadedBundle, Scorer, confident_column, load_scorer
 from bcd.bundle.seen import Seen, read_seen_by_bundle
 from bcd.bundle.write import write_bundle
-from bcd.drift.state import Known
 from bcd.errors import BcdError, DamagedError, NotFoundError
 from bcd.evaluation.evaluation import headline
 from bcd.patches import PATCH_PIXELS
@@ -57,7 +55,7 @@ _ABOUT = (
 
 
 @dataclass(frozen=True)
-class Bundle:
+class Bundle(LoadedBundle):
     """A registered bundle, ready to score.
 
     Attributes:
@@ -75,11 +73,6 @@ class Bundle:
         """How it is called everywhere, such as `bcd-idc/3`."""
         return f"{MODEL}/{self.version}"
 
-    @property
-    def record(self) -> BundleRecord:
-        """What it is made of and where it comes from."""
-        return self.scorer.record
-
     def score(self, pixels: np.ndarray) -> pd.DataFrame:
         """Scores raw patches.
 
@@ -93,17 +86,6 @@ class Bundle:
             BcdError: The array is not of that type and shape.
         """
         return self.scorer.score(pixels)
-
-    @property
-    def known(self) -> Known | None:
-        """The patients with whom drift is found; None where its record holds none."""
-        return self.record.known
-
-    def measure(self, pixels: np.ndarray) -> Distance | None:
-        """Measures how far patches of a patient lie from those that it was trained on; None where it cannot say."""
-        return (
-            None if self.record.reference is None else measure_distance_from_reference(self.record.reference, pixels)
-        )
 
 
 def register_bundle(

@@ -23,7 +23,8 @@ DieAt = Callable[[Callable[[], object], Path, int], bool]
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Settings:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.delenv("PREFECT_HOME", raising=False)  # a command that ran here before names its own home
     settings = Settings(home=tmp_path / "home")
     store = new_store(settings)
     declare_hospital(store, "east", "pseudonyms", SignOff("Dr Lee", "test"))
