@@ -30,6 +30,7 @@ from bcd.scoring.score import patients_to_score, score_patient
 from bcd.settings import Settings
 from bcd.store.store import open_store
 from flows.forms import Scoring, Text
+from flows.limits import SCORING, hold_slot
 from flows.reporting import (
     finish_flow,
     is_scheduled_flow_run,
@@ -69,7 +70,7 @@ def score(
     options = options or settings.options("scoring", ScoreOptions)
     faults: list[Exception] = []
     scores: list[PatientScore] = []
-    with report_to_prefect(), open_store(settings) as store:
+    with report_to_prefect(), hold_slot(SCORING), open_store(settings) as store:
         tell_of_disk(settings)
         rotate_logs(settings)
         named = PatientId(patient)

@@ -25,7 +25,7 @@ from bcd.synthetic.options import HospitalOptions
 from bcd.synthetic.patient import draw_patients
 
 BCD = str(Path(sys.executable).parent / "bcd")
-PATIENCE = 420.0
+PATIENCE = 900.0
 PAGES = ("prefect", "mlflow", "studies", "reports")
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
@@ -170,15 +170,12 @@ class Hospital:
         made = self.prefect.post(url, json={"parameters": parameters}).raise_for_status().json()
         return str(made["id"])
 
-    def set_schedule(self, name: str, seconds: float) -> None:
-        """Moves a deployment's schedule, as a person does on the dashboard: once now, and then every so many seconds.
-
-        Nobody waits here for the night.
-        """
+    def bring_night(self, name: str) -> None:
+        """Moves a deployment's schedule to two seconds from now, as a person could on the dashboard."""
         deployment = self.deployment(name)
         [found] = deployment["schedules"]
         begin = self.now() + timedelta(seconds=2)
-        schedule = {"interval": seconds, "anchor_date": begin.isoformat(), "timezone": "UTC"}
+        schedule = {"interval": 24 * 3600, "anchor_date": begin.isoformat(), "timezone": "UTC"}
         url = f"/deployments/{deployment['id']}"
         self.prefect.patch(f"{url}/schedules/{found['id']}", json={"schedule": schedule}).raise_for_status()
         self.prefect.post(f"{url}/schedule", json={"start_time": begin.isoformat()}).raise_for_status()

@@ -22,8 +22,13 @@ from bcd.settings import Settings
 if TYPE_CHECKING:
     import psutil
 
-NAMES = ("worker", "prefect", "mlflow", "studies", "reports")
-"""In the order in which they end: the worker first, so that it does not report the servers lost."""
+CLIENTS = ("inbox", "worker")
+"""What stands on the servers, and ends before them, so that it does not report them lost."""
+
+SERVERS = ("prefect", "mlflow", "studies", "reports")
+
+NAMES = (*CLIENTS, *SERVERS)
+"""In the order in which they end."""
 
 _MARK = "UP_OF_BCD_HOME"
 _STOP_SECONDS = 20.0

@@ -82,7 +82,7 @@ def live(hospital: Hospital, delivery: Path, disturb: Callable[[], None]) -> int
     for day in range(1, MOST_DAYS + 1):
         for name, is_done in (("ingest", _is_admitted), ("retrain", _has_verdict), ("score", _is_scored)):
             if not is_done():  # what is done is found done, which tests/flows assert
-                hospital.set_schedule(name, 24 * 3600)
+                hospital.bring_night(name)
                 _await_calm(hospital, disturb)
         if _is_scored():
             return day
