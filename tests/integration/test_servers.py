@@ -157,7 +157,7 @@ def test_a_hospitals_week(hospital: Hospital, tmp_path: Path) -> None:
             wait_until("the first champion", lambda: len(_list_verdicts(hospital)) == 1)
         if day == "wednesday":
             wait_until("its search", lambda: any(name.startswith("search on") for name in hospital.list_running()))
-            hospital.kill_flow_process()  # Thursday's delivery makes up for it
+            hospital.kill_flow_process()  # the next delivery's event makes up for it
     wait_until("the second verdict", lambda: len(_list_verdicts(hospital)) == 2)
     hospital.bring_night("score")
     wait_until("the night's scoring", lambda: hospital.finished("score"))
@@ -351,11 +351,14 @@ def _mlflow_compares_runs(hospital: Hospital) -> None:
     runs = hospital.mlflow.post("/runs/search", json=wanted).raise_for_status().json()["runs"]
     tags = [{tag["key"]: tag["value"] for tag in run["data"]["tags"]} for run in runs]
     top = [tag for tag in tags if "mlflow.parentRunId" not in tag]
-    assert [tag["mlflow.runName"].partition(" ")[0] for tag in top] == ["retrain"] * 3
+    # Beside retrainings, a champion that was evaluated again on new gate patients.
+    assert {tag["mlflow.runName"].partition(" ")[0] for tag in top} - {"gate"} == {"retrain"}
     assert {tag["bcd.kind"] for tag in tags} == {"retrain", "search", "trial", "machine", "gate"}
     retrainings = [run for run in runs if run["info"]["run_name"].startswith("retrain ")]
-    assert sorted(run["info"]["status"] for run in retrainings) == ["FINISHED", "FINISHED", "KILLED"]
-    retrain = next(run for run in retrainings if run["info"]["status"] == "FINISHED")
+    states = [run["info"]["status"] for run in retrainings]
+    # What was killed was gone on with, unless Thursday's patients were there by then.
+    assert sorted(states) in (["FINISHED"] * 2, ["FINISHED"] * 2 + ["KILLED"])
+    retrain = retrainings[states.index("FINISHED")]
     metrics = {metric["key"] for metric in retrain["data"]["metrics"]}
     assert {"test_auroc_pooled", "test_auroc_pooled_low", "val_auroc", "loss"} <= metrics
     assert len(metrics) <= 40
