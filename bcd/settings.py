@@ -160,6 +160,11 @@ class Settings(BaseModel):
         return self.home / "scores"
 
     @property
+    def shadow(self) -> Path:
+        """What a challenger scored beside the champion, apart from the reports."""
+        return self.home / "shadow"
+
+    @property
     def mlflow(self) -> Path:
         """Database and artifacts of bcd's own MLflow store."""
         return self.home / "mlflow"

@@ -95,8 +95,11 @@ def score(
                 settings, compare_scored_with_bundle(store, bundle.name, bundle.known, batches) if batches else []
             )
         warn_of_patients(scores)
+    if options.shadow:  # every report is there, and others may have the slot: it delays none
+        asked = [(one.hospital, one.patient) for one in scores] if patient else None
+        _score_in_shadow(settings, bundle, options, asked)
     if faults:
-        raise faults[0]
+        raise _join_faults(faults, len(chosen))
     named_one = (
         f"{scores[0].hospital}/{scores[0].patient}" if len(scores) == 1 else format_count(len(scores), "patient")
     )
@@ -117,6 +120,35 @@ def score_patient_task(bundle: Bundle, hospital: Hospital, patient: PatientId, o
     """Scores one patient."""
     with open_store(load_configuration()) as store:
         return score_patient(store, bundle, hospital, patient, options)
+
+
+def _join_faults(faults: list[Exception], tried: int) -> Exception:
+    """Returns what a run ends with that failed on some patients: the only error, or the first and their number."""
+    if len(faults) == 1:
+        return faults[0]
+    return BcdError(
+        f"{len(faults):,} of {tried:,} patients could not be scored. The first: {faults[0]}",
+        "`bcd status` lists them with reason and attempts; the next run tries them again, after all others.",
+    )
+
+
+def _score_in_shadow(
+    settings: Settings, bundle: Bundle, options: ScoreOptions, named: list[tuple[Hospital, PatientId]] | None
+) -> None:
+    """Lets the challenger score unseen, and renews the gate's page; whatever goes wrong with it is a warning."""
+    from bcd.gate.shadow import describe_gate_page, find_gate_decision, run_shadow
+
+    try:
+        with report_to_prefect(), open_store(settings) as store:
+            done = run_shadow(store, bundle, options, named)
+            for fault in done.faults if done else ():
+                get_run_logger().warning("%s", fault)
+            decision = find_gate_decision(store, done.version) if done and done.scored else None
+            if decision is not None:
+                page = describe_gate_page(store, decision)
+                publish_markdown("gate", page, f"The gate: {decision.verdict}, and shadow")
+    except Exception as error:  # noqa: BLE001 - the reports are there
+        get_run_logger().warning("Nothing was scored in shadow: %s", error)
 
 
 def _publish_patient(settings: Settings, scores: Sequence[PatientScore]) -> None:

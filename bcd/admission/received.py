@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from bcd.admission.naming import open_naming
 from bcd.errors import BcdError, NotFoundError, UnavailableError
@@ -214,6 +214,18 @@ def _move_to_received(settings: Settings, path: Path, record: Delivery) -> None:
             raise
         _copy_to_received(path, target)  # the inbox is on another disk
         _remove_from_inbox(path)
+
+
+def find_received(settings: Settings, hospital: str, name: str, identity: str) -> Path | None:
+    """Returns where a delivery of this name and id lies in `received/` or `set-aside/`; None where it does not.
+
+    One that was deleted, named on the command line or handed over under a hidden name is not found.
+    """
+    path = PurePosixPath(name)
+    folder = settings.received / hospital
+    aside = settings.set_aside / hospital / path.name
+    places = [folder / f"{path.stem}-{identity[:12]}{path.suffix}", folder / path.name, aside]
+    return next((place for place in places if place.exists()), None)
 
 
 def _copy_to_received(path: Path, target: Path) -> None:

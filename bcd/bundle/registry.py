@@ -73,11 +73,12 @@ class Bundle(LoadedBundle):
         """How it is called everywhere, such as `bcd-idc/3`."""
         return f"{MODEL}/{self.version}"
 
-    def score(self, pixels: np.ndarray) -> pd.DataFrame:
+    def score(self, pixels: np.ndarray, *, spread: bool = False) -> pd.DataFrame:
         """Scores raw patches.
 
         Args:
             pixels: RGB patches, uint8, shape (n, 50, 50, 3).
+            spread: Whether a column says how far networks and turns disagree.
 
         Returns:
             A row a patch, in order: logit, probability (calibrated), label, and confident_80, … by level.
@@ -85,7 +86,7 @@ class Bundle(LoadedBundle):
         Raises:
             BcdError: The array is not of that type and shape.
         """
-        return self.scorer.score(pixels)
+        return self.scorer.score(pixels, spread=spread)
 
 
 def register_bundle(

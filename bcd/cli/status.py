@@ -73,8 +73,21 @@ def _show_batches(console: Screen, store: Store) -> None:
 
 
 def _show_scores(console: Screen, store: Store) -> None:
-    from bcd.store.ledger import list_ledger
+    from bcd.store.ledger import list_failing, list_ledger
 
+    console.table(
+        "Patients who could not be scored",
+        list_failing(store),
+        {
+            "patient": lambda each: f"{each.hospital}/{each.patient}",
+            "bundle": lambda each: each.bundle,
+            "attempts": lambda each: str(each.attempts),
+            "since": lambda each: f"{each.since:%Y-%m-%d %H:%M}",
+            "last": lambda each: f"{each.at:%Y-%m-%d %H:%M}",
+            "why": lambda each: each.error + " Given up: name the patient to try again." * each.is_given_up,
+        },
+        key="failing",
+    )
     console.table(
         "Last scores",
         list_ledger(store, limit=10),

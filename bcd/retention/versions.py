@@ -7,9 +7,9 @@ A version stays if it
 - scored a patient: the scoring ledger names it, and its scores must be explicable,
 - awaits a person's approval, or is part of the last decision.
 
-What goes is the version and the files of its model; the run that it came from, and every decision about it, stay.
-Each step may be repeated: a model is marked before its version goes, and a marked one without a version is finished
-by the next run.
+What goes is what it scored in shadow, the version and the files of its model; the run that it came from, and every
+decision about it, stay. Each step may be repeated: a model is marked before its version goes, and a marked one
+without a version is finished by the next run.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from bcd.gate.overrides import find_awaiting_sign_off
 from bcd.gate.promotion import LOCK as PROMOTION
 from bcd.progress import track_progress
 from bcd.retention import LOCK
+from bcd.scoring.shadow import remove_shadow
 from bcd.store.ledger import list_ledger
 from bcd.tracking.lookup import KEY_TAG, MODEL
 from bcd.tracking.store import experiment_id, lock_mlflow, open_client
@@ -73,6 +74,7 @@ def prune_versions(store: Store, *, keep: int, dry_run: bool = False) -> list[Re
             going = [one for one in versions if not needs[one.version]]
             with track_progress("Removing old versions", total=len(going)) as advance:
                 for one in going:
+                    remove_shadow(store.settings, one.name)
                     _remove_version(client, one)
                     advance(1)
             _finish_removals(client)

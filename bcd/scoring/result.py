@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 SCORES, REPORT = "scores.parquet", "report.html"
 
+SPREAD = "spread"
+"""The column of scores that says how far networks and turns disagree: the standard deviation of the probability."""
+
 _MEASURED = 512  # patches whose detail is measured
 
 
@@ -62,8 +65,8 @@ class ScoringBundle(Protocol):
     @property
     def seen(self) -> Any: ...  # noqa: D102
 
-    def score(self, pixels: NDArray[np.uint8]) -> pd.DataFrame:
-        """Scores raw patches: logit, probability, confident_* by level, a row a patch."""
+    def score(self, pixels: NDArray[np.uint8], *, spread: bool = False) -> pd.DataFrame:
+        """Scores raw patches: logit, probability, confident_* by level, and spread if asked for, a row a patch."""
         ...
 
     def measure(self, pixels: NDArray[np.uint8]) -> Any:
@@ -227,19 +230,42 @@ def _list_pictures(folder: Path, scores: pd.DataFrame) -> tuple[SlidePictures, .
 
 
 def _store_scores(folder: Path, subject: Subject, bundle: ScoringBundle) -> None:
+    scores = score_patches(subject.patches, subject.read(subject.patches), bundle, subject.complete)
+    scores.to_parquet(folder / SCORES, index=False)
+
+
+def score_patches(
+    patches: pd.DataFrame, pixels: NDArray[np.uint8], bundle: ScoringBundle, complete: Collection[Slide]
+) -> pd.DataFrame:
+    """Scores a patient's patches.
+
+    Args:
+        patches: As in a subject.
+        pixels: Theirs, (n, 50, 50, 3).
+        bundle: What scores them.
+        complete: Slides on which neighbours count.
+
+    Returns:
+        Place, label, batch and row of each patch, logit, probability, context_probability, spread, and confident_*
+        by level.
+
+    Raises:
+        BcdError: The bundle gives no finite score.
+    """
     import pandas as pd
 
-    given = bundle.score(subject.read(subject.patches)).reset_index(drop=True)
+    given = bundle.score(pixels, spread=True).reset_index(drop=True)
     if not np.isfinite(given[["logit", "probability"]].to_numpy(np.float64)).all():
         raise BcdError(f"{bundle.name} gave scores that are no numbers.", "Go back to the previous champion.")
     # The label kept is the pathologist's; what the bundle calls a patch follows from its probability.
     # Batch and row say where the pixels are, so that the pictures can be drawn again.
     kept = [*CELL, "label", "batch", "row"]
-    scores = pd.concat([subject.patches[kept], given[["logit", "probability"]]], axis=1)
-    placed = scores.assign(complete=lie_on(scores, subject.complete))
+    scores = pd.concat([patches[kept], given[["logit", "probability"]]], axis=1)
+    placed = scores.assign(complete=lie_on(scores, complete))
     scores[CONTEXT] = bundle.record.policy.score_context(placed)
+    scores[SPREAD] = given[SPREAD]
     confident = given[[name for name in given if str(name).startswith("confident")]]
-    pd.concat([scores, confident], axis=1).to_parquet(folder / SCORES, index=False)
+    return pd.concat([scores, confident], axis=1)
 
 
 def _store_drift(folder: Path, subject: Subject, bundle: ScoringBundle) -> None:

@@ -112,6 +112,18 @@ def test_a_removal_that_was_killed_is_completed_by_the_next(hospital, monkeypatc
     assert not any(any(folder.rglob("*")) for model, folder in folders.items() if model not in left)
 
 
+def test_what_a_removed_version_scored_in_shadow_goes_with_it(hospital):
+    settings, store = hospital
+    shadows = [settings.shadow / "h1" / "1000" / f"bcd-idc-{version}-beside-bcd-idc-3-c" for version in (1, 6)]
+    for folder in shadows:
+        folder.mkdir(parents=True)
+        (folder / "scores.parquet").touch()
+    prune_versions(store, keep=1, dry_run=True)
+    assert all(folder.exists() for folder in shadows)
+    prune_versions(store, keep=1)
+    assert [folder.exists() for folder in shadows] == [False, True]
+
+
 def test_a_retraining_whose_version_was_removed_registers_anew(hospital, register):
     settings, store = hospital
     prune_versions(store, keep=1)

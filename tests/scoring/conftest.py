@@ -56,13 +56,13 @@ class RednessBundle:
     def measure(self, pixels: np.ndarray) -> Distance:
         return Distance(detail=0.1)
 
-    def score(self, pixels: np.ndarray) -> pd.DataFrame:
+    def score(self, pixels: np.ndarray, *, spread: bool = False) -> pd.DataFrame:
         self.calls += 1
         probability = redness(pixels)
         scores = pd.DataFrame({"logit": np.log(probability / (1 - probability)), "probability": probability})
         scores["label"] = (probability >= 0.5).astype(np.int32)
         scores["confident_95"] = np.maximum(probability, 1 - probability) >= 0.95
-        return scores
+        return scores.assign(spread=np.abs(probability - 0.5)) if spread else scores
 
 
 def redness(pixels: np.ndarray) -> np.ndarray:

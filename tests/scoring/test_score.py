@@ -60,7 +60,7 @@ def test_a_patient_becomes_scores_slide_heatmap_report_and_a_ledger_entry(store,
 def test_stored_scores_are_the_bundles_for_each_patch_by_its_place(store, admitted, bundle, redness):
     patches, pixels = admitted
     stored = pd.read_parquet(score(store, bundle).scores).set_index(["x", "y"])
-    assert {"hospital", "patient", "slide", "label", "logit", "probability", "confident_95"} <= set(stored)
+    assert {"hospital", "patient", "slide", "label", "logit", "probability", "spread", "confident_95"} <= set(stored)
     for x, y, label, expected in zip(patches["x"], patches["y"], patches["label"], redness(pixels), strict=True):
         assert stored.loc[(x, y), "probability"] == pytest.approx(expected)
         assert stored.loc[(x, y), "label"] == label
@@ -121,7 +121,7 @@ def test_a_failure_is_in_the_ledger_named_and_leaves_nothing_half_made(store, ad
 
 def test_scores_that_are_no_numbers_are_refused(store, admitted, bundle, monkeypatch):
     honest = bundle.score
-    monkeypatch.setattr(bundle, "score", lambda pixels: honest(pixels).assign(logit=np.nan))
+    monkeypatch.setattr(bundle, "score", lambda pixels, **asked: honest(pixels, **asked).assign(logit=np.nan))
     with pytest.raises(BcdError, match=r"east/1001\b.*bcd-idc/7"):
         score(store, bundle)
 
