@@ -126,7 +126,7 @@ def test_a_failure_is_in_the_ledger_named_and_leaves_nothing_half_made(store, ad
 
 def test_scores_that_are_no_numbers_are_refused(store, admitted, bundle, monkeypatch):
     honest = bundle.score
-    monkeypatch.setattr(bundle, "score", lambda pixels: honest(pixels).assign(logit=np.nan))
+    monkeypatch.setattr(bundle, "score", lambda pixels, **asked: honest(pixels, **asked).assign(logit=np.nan))
     with pytest.raises(BcdError, match=r"east/1001\b.*bcd-idc/7"):
         score(store, bundle)
 
@@ -149,6 +149,16 @@ def test_new_patches_a_new_bundle_or_another_level_are_scored_anew(store, admitt
     folders.append(score(store, bundle).folder)
     assert len(set(folders)) == 4
     assert all((folder / "report.html").exists() for folder in folders)
+
+
+def test_a_bundle_of_the_same_name_in_a_registry_begun_anew_is_another_one(store, admitted, bundle):
+    first = score(store, bundle)
+    bundle.record.created_at += pd.Timedelta(days=1)
+    assert patients_to_score(store, bundle, OPTIONS) == [(EAST, PATIENT)]
+    again = score(store, bundle)
+    assert (again.skipped, bundle.calls) == (False, 2)
+    assert again.folder != first.folder
+    assert patients_to_score(store, bundle, OPTIONS) == []
 
 
 def test_each_slide_has_its_pictures_the_largest_first(store, bundle, make_patches):
