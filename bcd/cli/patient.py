@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bcd.cli.completion import complete_hospital, complete_patient
 from bcd.cli.options import AsJson, By, DryRun, Reason, command_group
+from bcd.scoring.export.formats import Format
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
     from bcd.retention.patients import PatientErasure
     from bcd.store.patient_list import PatientSummary
-
-Format = Literal["ome-tiff", "dicom"]
 
 NamedPatient = Annotated[
     str,
@@ -147,8 +146,7 @@ def export_patient_command(
         raise BcdError(f"--source is of --format dicom, not {format}.", "Leave it out.")
     settings = load_settings()
     with open_terminal(settings) as console:
-        from bcd.scoring.export.dicom.write import write_dicom
-        from bcd.scoring.export.ome_tiff import write_ome_tiffs
+        from bcd.scoring.export.formats import write_patient_export
         from bcd.scoring.export.scored import find_scored_patient
         from bcd.scoring.options import ScoreOptions
         from bcd.store.patients import find_patient
@@ -156,8 +154,7 @@ def export_patient_command(
         store = open_store(settings)
         person = find_patient(store, patient, hospital or None)
         scored = find_scored_patient(store, *person, settings.options("scoring", ScoreOptions)).choose(slide or ())
-        written = write_dicom(to, scored, source) if format == "dicom" else write_ome_tiffs(to, scored)
-        for path in written:
+        for path in write_patient_export(to, scored, format, source):
             console.print(str(path), soft_wrap=True, highlight=False)
         console.print(f"Scored by {scored.bundle}, {scored.at:%Y-%m-%d %H:%M} UTC. Research use only.", style="dim")
 

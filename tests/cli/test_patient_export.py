@@ -55,6 +55,17 @@ def test_a_scored_patient_is_written_as_ome_tiff(store: Store, bcd, tmp_path: Pa
     assert "Scored by bcd-idc/7, 2026-11-23" in said
 
 
+def test_a_scored_patient_is_written_as_dicom(store: Store, bcd, tmp_path: Path) -> None:
+    words = ("patient", "export", "1001", "--to", tmp_path / "exports", "--format")
+    code, said, complained = bcd(*words, "dicom", "--slide", "5")
+    assert (code, complained) == (0, "")
+    names = {"slide-5.dcm", "segmentation-5.dcm", "probability-5.dcm", "report.dcm"}
+    assert {path.name for path in (tmp_path / "exports").iterdir()} == names
+    assert all(name in said for name in names)
+    assert bcd(*words, "dicom", "--slide", "5", "--source", tmp_path / "nowhere")[0] == 2
+    assert "--source" in bcd(*words, "ome-tiff", "--source", tmp_path)[2]
+
+
 def test_one_slide_is_chosen_and_an_unknown_one_refused(store: Store, bcd, tmp_path: Path) -> None:
     words = ("patient", "export", "1001", "--format", "ome-tiff", "--to", tmp_path / "one")
     assert bcd(*words, "--slide", "7")[0] == 2

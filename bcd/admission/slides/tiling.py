@@ -205,12 +205,11 @@ def _lay_grid(slide: Region) -> tuple[_Axis, _Axis]:
     return across, down
 
 
-def cut_patches(path: Path, spacing: Microns, xs: ArrayLike, ys: ArrayLike) -> NDArray[np.uint8]:
+def cut_patches(path: Path, xs: ArrayLike, ys: ArrayLike) -> NDArray[np.uint8]:
     """Cuts single patches of a slide again, whatever they show; to a grey level they are those of `tile_slide`.
 
     Args:
-        path: The slide.
-        spacing: In µm per pixel, to confirm what it says.
+        path: The slide, which says its spacing.
         xs: Column of each patch's upper left pixel at 4 µm/px, counted from 1, shape (n,).
         ys: Row of the same.
 
@@ -221,7 +220,7 @@ def cut_patches(path: Path, spacing: Microns, xs: ArrayLike, ys: ArrayLike) -> N
         SlideError: It cannot be read.
         UnavailableError: OpenSlide is not installed.
     """
-    with open_slide(path, spacing) as slide:
+    with open_slide(path, None) as slide:
         across, down = _lay_grid(slide)
         places = (np.stack([np.asarray(xs), np.asarray(ys)], axis=1) - 1) // PATCH_PIXELS
         cut = [_average_block(slide, across, down, (x, x + 1), (y, y + 1)) for x, y in places.tolist()]

@@ -12,7 +12,7 @@ patches would come back at the wrong place.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+def require_ome_tiff(patient: str, cut: Collection[str]) -> None:
+    """Makes sure that a patient can be written.
+
+    Args:
+        patient: The patient in one word.
+        cut: The slides among the patient's that bcd cut itself.
+
+    Raises:
+        BcdError: tifffile is not installed, or there is such a slide.
+    """
+    require_export_packages("ome-tiff", ["tifffile"], "ome")
+    for slide in cut:
+        raise BcdError(
+            f"Slide {slide} of patient {patient} was delivered whole, in finer pixels than those of patches.",
+            f"Open the delivered slide, and patches-{slide}.geojson of the scores over it: it needs no OME-TIFF.",
+        )
+
+
 def write_ome_tiffs(folder: Path, scored: ScoredPatient) -> Iterator[Path]:
     """Writes two files a slide, each whole or absent, and yields each when it is there.
 
@@ -41,13 +59,7 @@ def write_ome_tiffs(folder: Path, scored: ScoredPatient) -> Iterator[Path]:
     Raises:
         BcdError: tifffile is not installed, bcd cut one of the slides itself, or one cannot be drawn.
     """
-    require_export_packages("ome-tiff", ["tifffile"], "ome")
-    if cut := [slide for slide in scored.slides if slide in scored.frames]:
-        raise BcdError(
-            f"Slide {cut[0]} of patient {scored.key} was delivered whole, in finer pixels than those of patches.",
-            f"Open the delivered slide, and patches-{cut[0]}.geojson of the scores over it; name other slides with"
-            " --slide.",
-        )
+    require_ome_tiff(scored.key, [slide for slide in scored.slides if slide in scored.frames])
     level = scored.options.outcome.level
 
     def colour(patches: pd.DataFrame) -> NDArray[np.uint8]:

@@ -37,6 +37,7 @@ _SHARED = "SharedFunctionalGroupsSequence"
 _NEEDED = (*_IDENTIFIERS, *_GEOMETRY, _SHARED)
 _TOLERANCE = 0.001
 _COMPARED = 5  # patches
+_LONGEST = 64  # characters of a name
 
 
 def read_source(path: Path, scored: ScoredPatient, slide: str) -> Dataset:
@@ -67,7 +68,7 @@ def read_source(path: Path, scored: ScoredPatient, slide: str) -> Dataset:
         )
     finest, header = max(levels.items(), key=lambda each: int(each[1].TotalPixelMatrixColumns))
     _require_same_geometry(path, header, scored, slide, frame)
-    _require_same_pixels(finest, scored, slide, frame)
+    _require_same_pixels(finest, scored, slide)
     for name, value in describe_subject(scored, slide).items():
         setattr(header, name, value)
     return header
@@ -135,17 +136,20 @@ def _require_same_geometry(path: Path, header: Dataset, scored: ScoredPatient, s
         )
 
 
-def _require_same_pixels(path: Path, scored: ScoredPatient, slide: str, frame: Frame) -> None:
+def _require_same_pixels(path: Path, scored: ScoredPatient, slide: str) -> None:
     """Cuts a few patches of the source again and compares them with the stored ones.
 
     Raises:
         BcdError: They differ, or it cannot be read.
     """
-    from bcd.admission.slides.tiling import cut_patches
+    from bcd.admission.slides.tiling import SlideError, cut_patches
 
     patches = scored.of_slide(slide)
     some = patches.iloc[choose_evenly(len(patches), _COMPARED)]
-    cut = cut_patches(path, frame.spacing_x, some["x"], some["y"])
+    try:
+        cut = cut_patches(path, some["x"], some["y"])
+    except SlideError as error:
+        raise BcdError(f"{path} cannot be read: {error}", "Name the slide as the hospital delivered it.") from error
     differing = np.abs(cut.astype(np.int16) - scored.read(some)).max(axis=(1, 2, 3)) > 1
     if differing.any():
         raise BcdError(
@@ -163,7 +167,7 @@ def describe_subject(scored: ScoredPatient, slide: str) -> dict[str, Any]:
 
     from bcd.scoring.export.dicom.uids import make_uid
 
-    container = f"{scored.patient}_idx{slide}"
+    container = f"{scored.patient}_idx{slide}"[-_LONGEST:]
     kind = Dataset()
     kind.CodeValue, kind.CodingSchemeDesignator, kind.CodeMeaning = "433466003", "SCT", "Microscope slide"
     specimen = SpecimenDescription(
@@ -175,7 +179,7 @@ def describe_subject(scored: ScoredPatient, slide: str) -> dict[str, Any]:
         "Modality": "SM",
         "PatientID": scored.patient,
         "IssuerOfPatientID": scored.hospital,
-        "PatientName": f"{scored.patient}^",
+        "PatientName": f"{scored.patient[: _LONGEST - 1]}^",
         "PatientBirthDate": "",
         "PatientSex": "",
         "StudyID": "",

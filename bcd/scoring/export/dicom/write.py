@@ -15,6 +15,15 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 
+def require_dicom() -> None:
+    """Makes sure that what writes DICOM is installed.
+
+    Raises:
+        BcdError: It is not.
+    """
+    require_export_packages("dicom", ["highdicom", "pydicom"], "dicom")
+
+
 def write_dicom(folder: Path, scored: ScoredPatient, source: Path | None = None) -> Iterator[Path]:
     """Writes the maps of each slide and the report, each file whole or absent, and yields each when it is there.
 
@@ -26,7 +35,7 @@ def write_dicom(folder: Path, scored: ScoredPatient, source: Path | None = None)
     Raises:
         BcdError: highdicom is not installed, a slide cannot be drawn, or the source is not the slide's.
     """
-    require_export_packages("dicom", ["highdicom", "pydicom"], "dicom")
+    require_dicom()
     from bcd.scoring.export.dicom.maps import make_probability_map, make_segmentation
     from bcd.scoring.export.dicom.report import make_report
     from bcd.scoring.export.dicom.slide import write_slide

@@ -93,6 +93,14 @@ def test_what_is_no_single_whole_slide_image_is_refused(make_source, delivered, 
     assert "0 series" in refused(patient, label, tmp_path)
 
 
+def test_a_truncated_source_is_refused(make_source, delivered, tmp_path) -> None:
+    source = make_source()
+    patient = delivered(source)
+    (path,) = source.iterdir()
+    path.write_bytes(path.read_bytes()[:-1_000_000])
+    assert "cannot be read" in refused(patient, source, tmp_path)
+
+
 def test_patches_have_no_place_in_a_source(make_source, scored, tmp_path) -> None:
     assert "delivered as patches" in refused(scored(), make_source(), tmp_path)
 

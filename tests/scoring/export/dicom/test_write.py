@@ -33,6 +33,23 @@ def test_every_file_of_patches_is_valid(dciodvfy, scored, write, tmp_path) -> No
     assert [fault for name in files for fault in faults(tmp_path / "dicom" / f"{name}.dcm")] == []
 
 
+def test_the_longest_names_are_valid_too(dciodvfy, scored, write, tmp_path) -> None:
+    patient = scored()
+    scores = patient.scores.assign(slide="123456")
+    files = write(
+        replace(
+            patient,
+            hospital="h" * 64,
+            patient="p" * 64,
+            bundle="bcd-idc/" + "9" * 30,
+            scores=scores,
+            slides=("123456",),
+        )
+    )
+    assert [fault for name in files for fault in faults(tmp_path / "dicom" / f"{name}.dcm")] == []
+    assert files["report"].PatientID == "p" * 64
+
+
 def test_every_file_of_a_source_is_valid(dciodvfy, make_source, delivered, write, tmp_path) -> None:
     source = make_source()
     files = write(delivered(source), source)
