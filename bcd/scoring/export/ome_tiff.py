@@ -72,8 +72,8 @@ def write_ome_tiffs(folder: Path, scored: ScoredPatient) -> Iterator[Path]:
             "heatmap": (
                 colour,
                 f"Heatmap of patient {name}",
-                f"Calibrated probability of IDC by {scored.bundle}, in the colours of {COLOUR_MAP} from 0 (blue) to 1"
-                f" (yellow), over the slide; strongest where confidently IDC at {level:g}, faintest where confidently"
+                f"{scored.caution}Calibrated probability of IDC by {scored.bundle}, in the colours of {COLOUR_MAP} from"
+                f" 0 (blue) to 1 (yellow), over the slide; strongest where confidently IDC at {level:g}, faintest where confidently"
                 " none.",
             ),
         }
