@@ -28,7 +28,7 @@ from bcd.scoring.options import ScoreOptions
 from bcd.scoring.result import PatientScore
 from bcd.scoring.score import patients_to_score, score_patient
 from bcd.settings import Settings
-from bcd.store.store import Store, open_store
+from bcd.store.store import open_store
 from flows.forms import Scoring, Text
 from flows.limits import SCORING, hold_slot
 from flows.reporting import (
@@ -96,9 +96,8 @@ def score(
             )
         warn_of_patients(scores)
     if options.shadow:  # every report is there, and others may have the slot: it delays none
-        with report_to_prefect(), open_store(settings) as store:
-            asked = [(one.hospital, one.patient) for one in scores] if patient else None
-            _score_in_shadow(store, bundle, options, asked)
+        asked = [(one.hospital, one.patient) for one in scores] if patient else None
+        _score_in_shadow(settings, bundle, options, asked)
     if faults:
         raise _join_faults(faults, len(chosen))
     named_one = (
@@ -134,18 +133,20 @@ def _join_faults(faults: list[Exception], tried: int) -> Exception:
 
 
 def _score_in_shadow(
-    store: Store, bundle: Bundle, options: ScoreOptions, named: list[tuple[Hospital, PatientId]] | None
+    settings: Settings, bundle: Bundle, options: ScoreOptions, named: list[tuple[Hospital, PatientId]] | None
 ) -> None:
     """Lets the challenger score unseen, and renews the gate's page; whatever goes wrong with it is a warning."""
     from bcd.gate.shadow import describe_gate_page, find_gate_decision, run_shadow
 
     try:
-        done = run_shadow(store, bundle, options, named)
-        for fault in done.faults if done else ():
-            get_run_logger().warning("%s", fault)
-        decision = find_gate_decision(store, done.version) if done and done.scored else None
-        if decision is not None:
-            publish_markdown("gate", describe_gate_page(store, decision), f"The gate: {decision.verdict}, and shadow")
+        with report_to_prefect(), open_store(settings) as store:
+            done = run_shadow(store, bundle, options, named)
+            for fault in done.faults if done else ():
+                get_run_logger().warning("%s", fault)
+            decision = find_gate_decision(store, done.version) if done and done.scored else None
+            if decision is not None:
+                page = describe_gate_page(store, decision)
+                publish_markdown("gate", page, f"The gate: {decision.verdict}, and shadow")
     except Exception as error:  # noqa: BLE001 - the reports are there
         get_run_logger().warning("Nothing was scored in shadow: %s", error)
 

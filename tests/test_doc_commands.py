@@ -78,6 +78,7 @@ RUN = {
     "snapshot list",
     "snapshot show",
     "status",
+    "upgrade",
 }
 TRAINED = "trains networks, or needs one that is registered: tests/integration/test_demo.py, tests/bundle, tests/gate"
 SERVED = "starts servers or a flow: tests/integration/test_servers.py, tests/cli"

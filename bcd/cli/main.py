@@ -30,6 +30,7 @@ from bcd.cli.search import search_command
 from bcd.cli.servers import down_command, up_command
 from bcd.cli.status import status_command
 from bcd.cli.train import train_command
+from bcd.cli.upgrade import upgrade_command
 from bcd.config import load_configuration
 from bcd.errors import BcdError
 
@@ -72,6 +73,7 @@ _DAILY: tuple[Callable[..., None], ...] = (
     lineage_command,
     backup_command,
     restore_command,
+    upgrade_command,
 )
 for _command in _DAILY:
     app.command(name=_command.__name__.removesuffix("_command"))(_command)

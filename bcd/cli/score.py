@@ -146,9 +146,12 @@ def _score_files(
             other=other,
             warnings=opened.warnings,
         )
-        done = list(scores)
-        print_scores(console, done)
-        for each in done:
-            console.print(f"{each.patient}: {each.report}", soft_wrap=True)
+        done = []
+        try:
+            for each in scores:
+                done.append(each)
+                console.print(f"{each.patient}: {each.report}", soft_wrap=True)
+        finally:  # one patient may fail, and the others are scored
+            print_scores(console, done)
         console.print("Nothing was admitted or stored elsewhere. Research use only. Not for diagnosis.", style="dim")
     console.close()

@@ -20,7 +20,7 @@ from bcd.bundle.scorer import RECORD
 from bcd.errors import BcdError
 from bcd.formats import format_count
 from bcd.lineage.link import Link, hash_text, keys_of
-from bcd.lineage.patches import trace_batch
+from bcd.lineage.patches import trace_batches
 from bcd.retraining.plan import read_choice_of_plan
 from bcd.snapshots.freeze import find_snapshot, split_in_snapshot
 from bcd.snapshots.manifest import hash_file, read_frozen_date, read_manifest
@@ -85,6 +85,8 @@ def _trace_bundle(
     try:
         with open_bundle_folder(store.settings, row) as folder:
             record, sha256 = read_record(folder / RECORD), hash_file(folder / RECORD)
+            home = store.settings.home
+            where = folder.relative_to(home).as_posix() if folder.is_relative_to(home) else ""
     except (OSError, BcdError) as error:
         snapshot = _trace_snapshot(store, row.tags.get("bcd.snapshot", ""), person)
         gone = f"Its files cannot be read: {error}"
@@ -99,6 +101,7 @@ def _trace_bundle(
         "sha256": sha256,
         "hash_of": f"{RECORD}, which names the hash of the networks",
         "facts": (f"Made with {versions}.", *((f"Code: commit {record.git}.",) if record.git else ())),
+        "where": where,
         "previous": keys_of(links[-1:]),
     }
     return record, [*links, Link.model_validate(told | more)]
@@ -111,7 +114,7 @@ def _trace_snapshot(store: Store, identity: str, person: tuple[Hospital, Patient
         manifest, frozen = read_manifest(folder), read_frozen_date(folder)
     except BcdError as error:
         return [Link(kind="snapshot", name=identity[:12] or "unknown", sha256=identity, missing=error.what)]
-    links = {link.key: link for batch in manifest.batches for link in trace_batch(store, batch)}
+    links = {link.key: link for traced in trace_batches(store, manifest.batches).values() for link in traced}
     counts = ", ".join(f"{split} {each['patients']:,}" for split, each in manifest.counts.items() if each["patients"])
     facts = [f"Protocol {manifest.protocol}; patients by split: {counts}."]
     if person is not None:

@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from bcd.admission.received import find_received
 from bcd.formats import format_count
 from bcd.lineage.link import Link, hash_text, keys_of
-from bcd.patches import CELL, Hospital, PatchName, PatientId
+from bcd.patches import CELL, BatchId, Hospital, PatchName, PatientId
 from bcd.store import tables
-from bcd.store.delivery_queries import find_stored_delivery
+from bcd.store.delivery_queries import list_batches
 from bcd.store.frames import find_stored_frame
 from bcd.store.hospitals import list_hospitals
 from bcd.store.sign_off import SignOff
@@ -71,8 +71,9 @@ def trace_patches(store: Store, patches: pd.DataFrame, cell: PatchName | None) -
     person = str(patches["hospital"].iloc[0]), str(patches["patient"].iloc[0])
     wanted = patches if cell is None else patches[find_cell(patches, cell)]
     links: list[Link] = []
+    traced = trace_batches(store, wanted["batch"].unique().tolist())
     for batch, rows in wanted.groupby("batch", sort=False):
-        *before, made = trace_batch(store, str(batch))
+        *before, made = traced[str(batch)]
         file = _trace_files(rows, cell, before, person)
         erased = _tell_erased(store, str(batch), person)
         links += [*before, file, made.model_copy(update={"previous": (file.key,), "facts": made.facts + erased})]
@@ -88,10 +89,13 @@ def find_cell(patches: pd.DataFrame, cell: PatchName) -> pd.Series[bool]:
     return (patches["slide"] == cell.slide) & (patches["x"] == cell.x) & (patches["y"] == cell.y)
 
 
-def trace_batch(store: Store, batch: str) -> list[Link]:
-    """Traces a batch back to its delivery: both as links, the batch last."""
-    query = sa.select(tables.batches.c.delivery).where(tables.batches.c.id == batch)
-    delivery = next((find_stored_delivery(store, row.delivery) for row in store.rows(query)), None)
+def trace_batches(store: Store, batches: Iterable[str]) -> dict[str, list[Link]]:
+    """Traces batches back to their deliveries: by batch both as links, the batch last."""
+    deliveries = {each.batch: each for each in list_batches(store)}
+    return {batch: _trace_batch(store, batch, deliveries.get(BatchId(batch))) for batch in batches}
+
+
+def _trace_batch(store: Store, batch: str, delivery: Delivery | None) -> list[Link]:
     folder = store.settings.batches / batch
     told = {
         "kind": "batch",

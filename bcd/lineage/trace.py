@@ -22,7 +22,7 @@ from bcd.patches import Hospital, PatchName, PatientId
 from bcd.scoring.result import REPORT, SCORES
 from bcd.snapshots.manifest import hash_file
 from bcd.store import tables
-from bcd.store.ledger import LedgerEntry, list_ledger
+from bcd.store.ledger import LedgerEntry, find_last_scoring, list_ledger
 from bcd.store.patients import find_hospital, find_patient
 from bcd.tracking.lookup import ALIASES, MODEL
 
@@ -76,10 +76,7 @@ def _trace_person(
             f"`bcd lineage {patient} --to FOLDER` lists the patient's patches in {PATCHES}.",
         )
     own = trace_patches(store, patches, cell)
-    scored = [
-        one for one in list_ledger(store) if (one.hospital, one.patient, one.status) == (hospital, patient, "scored")
-    ]
-    entry = entry or next(iter(scored), None)
+    entry = entry or find_last_scoring(store, hospital, patient)
     of = f"patch {cell.format().removesuffix('.png')} of {hospital}" if cell else f"patient {hospital}/{patient}"
     if entry is None:
         unscored = Link(kind="report", name="none", previous=keys_of(own[-1:]), missing="Not scored so far.")
@@ -87,7 +84,8 @@ def _trace_person(
     version = entry.bundle.rpartition("/")[2]
     model = trace_version(store, version, entry.at, (hospital, patient))
     scores = _read_scores(store, entry)
-    shown = [link for link in own if link.kind == ("batch" if cell is None else "patch") or _is_before(link, entry)]
+    kinds = {"labels", "batch" if cell is None else "patch"}
+    shown = [link for link in own if link.kind in kinds and link.at is not None and link.at <= entry.at]
     report = _trace_report(store, entry, scores, cell, [*shown, *model[-1:]])
     if scores is not None:
         patches = patches.merge(scores[[*_PLACE, "probability"]], on=_PLACE, how="left")
@@ -116,11 +114,6 @@ def _trace_report(
         previous=keys_of(made_of),
         missing="" if is_there else "The report was removed or erased; that the patient was scored stays recorded.",
     )
-
-
-def _is_before(link: Link, entry: LedgerEntry) -> bool:
-    """Whether a link is one of labels that a report shows."""
-    return link.kind == "labels" and link.at is not None and link.at <= entry.at
 
 
 def _tell_score(scores: pd.DataFrame, cell: PatchName) -> str:

@@ -91,6 +91,8 @@ def score_given(
 ) -> Iterator[PatientScore]:
     """Scores files that are not admitted, a patient after the other; what an earlier run left of one is replaced.
 
+    Whoever cannot be scored is told and keeps no other from it; the first such error ends the iteration.
+
     Args:
         paths: Slides, plain pictures, folders, zips or tars.
         to: The folder that takes a folder a patient.
@@ -122,12 +124,11 @@ def score_given(
             for patient, patches in given.patches.groupby("patient", sort=True)
         ]
         together = _assess_given_drift(given, bundle, hospital, [rows for _, rows in of_patient])
+        faults = []
         for patient, rows in of_patient:
             frames = {slide: frame for (whose, slide), frame in given.frames.items() if whose == patient}
             pixels = given.read(rows)
             distance = bundle.measure(pixels)
-            if distance is not None:
-                distance.require_raw(f"Patient {patient}", tiled=set(rows["slide"]) <= set(frames))
             subject = Subject(
                 hospital=hospital,
                 patient=PatientId(patient),
@@ -141,7 +142,17 @@ def score_given(
                 delivery=together,
                 warnings=tuple(warnings),
             )
-            yield _write_given_score(to / patient, subject, bundle, options, other)
+            try:
+                if distance is not None:
+                    distance.require_raw(f"Patient {patient}", tiled=set(rows["slide"]) <= set(frames))
+                scored = _write_given_score(to / patient, subject, bundle, options, other)
+            except (BcdError, OSError) as error:  # no patient's fault keeps another from being scored
+                say_progress(f"Patient {patient} was not scored: {error}")
+                faults.append(error)
+                continue
+            yield scored
+        if faults:
+            raise faults[0]
 
 
 def _assess_given_drift(

@@ -203,6 +203,17 @@ def test_patches_that_are_not_as_they_were_cut_are_refused_with_the_reason(
     assert not (tmp_path / "out/A").exists()
 
 
+def test_a_patient_who_cannot_be_scored_keeps_no_other_from_it(bcd, released: Path, tmp_path: Path) -> None:
+    write_patches(tmp_path / "a", prepare(TISSUE[:4], PrepareOptions(sharpen=True)), patient="A")
+    write_patches(tmp_path / "b", TISSUE[12:16], patient="B")
+    code, out, err = bcd("score", tmp_path / "a", tmp_path / "b", "--to", tmp_path / "out")
+    assert code == 2
+    assert "Patient A" in err
+    assert (tmp_path / "out/B/report.html").is_file()
+    assert str(tmp_path / "out/B/report.html") in out.replace("\n", "")
+    assert not (tmp_path / "out/A").exists()
+
+
 def test_a_stain_far_from_the_training_patients_is_not_to_be_relied_on_and_said_on_top(
     bcd, released: Path, tmp_path: Path
 ) -> None:

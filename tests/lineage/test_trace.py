@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from delivering import patch_files, write_zip
+from delivering import patch_files, picture, write_zip
 
 from bcd.admission.admit import admit
 from bcd.bundle.registry import load_bundle
@@ -96,7 +96,7 @@ def test_each_link_names_what_is_stored(store: Store) -> None:
     row = index[(index["patient"] == PATIENT) & (index["x"] == 51)].iloc[0]
     assert (found["file"].sha256, found["patch"].sha256) == (row["sha256"], row["pixel_sha256"])
     assert found["batch"].sha256 == patches["batch"].iloc[0]
-    assert found["bundle"].name == "bcd-idc/1"
+    assert (store.settings.home / found["bundle"].where / "bundle.json").is_file()
     assert found["training"].sha256 == load_bundle(store.settings).record.engine.sha256
     assert "Mary" in " ".join(found["delivery"].facts)
 
@@ -158,6 +158,18 @@ def test_labels_that_a_person_revised_are_links_with_the_person(store: Store, tm
     assert of_patch.key not in trace(store, PATCH).links[-1].previous  # the report is older
     score_patient(store, load_bundle(store.settings), EAST, PatientId(PATIENT), ScoreOptions())
     assert of_patch.key in trace(store, PATCH).links[-1].previous
+
+
+def test_what_came_after_a_report_is_not_what_it_was_made_of(store: Store, tmp_path: Path) -> None:
+    before = trace(store, PATIENT).links[-1].previous
+    files = {"1001/1/1001_idx5_x951_y1_class1.png": picture(7)}
+    admit(store, write_zip(tmp_path / "later.zip", files), EAST)
+    lineage = trace(store, PATIENT)
+    assert len(lineage.of("batch")) == 2
+    assert lineage.links[-1].previous == before
+    (report,) = trace(store, "1001_idx5_x951_y1").of("report")
+    assert [key.partition(" ")[0] for key in report.previous] == ["decision"]
+    assert "admitted after this report" in report.facts[-1]
 
 
 def test_of_an_erased_patient_it_says_what_went_and_what_stays(store: Store) -> None:

@@ -121,7 +121,7 @@ def test_a_failure_is_in_the_ledger_named_and_leaves_nothing_half_made(store, ad
 
 def test_scores_that_are_no_numbers_are_refused(store, admitted, bundle, monkeypatch):
     honest = bundle.score
-    monkeypatch.setattr(bundle, "score", lambda pixels: honest(pixels).assign(logit=np.nan))
+    monkeypatch.setattr(bundle, "score", lambda pixels, **asked: honest(pixels, **asked).assign(logit=np.nan))
     with pytest.raises(BcdError, match=r"east/1001\b.*bcd-idc/7"):
         score(store, bundle)
 
