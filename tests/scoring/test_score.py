@@ -146,6 +146,16 @@ def test_new_patches_a_new_bundle_or_another_level_are_scored_anew(store, admitt
     assert all((folder / "report.html").exists() for folder in folders)
 
 
+def test_a_bundle_of_the_same_name_in_a_registry_begun_anew_is_another_one(store, admitted, bundle):
+    first = score(store, bundle)
+    bundle.record.created_at += pd.Timedelta(days=1)
+    assert patients_to_score(store, bundle, OPTIONS) == [(EAST, PATIENT)]
+    again = score(store, bundle)
+    assert (again.skipped, bundle.calls) == (False, 2)
+    assert again.folder != first.folder
+    assert patients_to_score(store, bundle, OPTIONS) == []
+
+
 def test_each_slide_has_its_pictures_the_largest_first(store, bundle, make_patches):
     small, large = make_patches([(0, 0)], slide="9"), make_patches(CELLS, slide="11", seed=1)
     store.admit(pd.concat([small[0], large[0]], ignore_index=True), np.concatenate([small[1], large[1]]))
