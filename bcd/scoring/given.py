@@ -2,7 +2,8 @@
 
 They are read by admission's own rules, and every patient leaves a folder with what scoring leaves of any:
 
-    FOLDER/PATIENT/scores.parquet  scores.csv  drift.json  slide-0.png  heatmap-0.png  patches-0.geojson  report.html
+    FOLDER/PATIENT/scores.parquet  scores.csv  drift.json  slide-0.webp  heatmap-0.webp  patches-0.geojson
+                   report.html
 """
 
 from __future__ import annotations
