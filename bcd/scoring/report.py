@@ -75,10 +75,12 @@ def write_patient_report(
     alone = PlacedPatches.of(scores, scores["probability"].to_numpy(np.float64))
     label = scores["label"].fillna(-1).to_numpy(np.int8)
     found = estimate_level_intervals(alone, label, levels)
-    told = [_tell_levels(found, levels, policy.certified)]
+    unlike = facts["drift"].colour != "plain"
+    told = [_tell_levels(found, levels, policy.certified, unlike=unlike)]
     if context:
         joined = PlacedPatches.of(scores, scores[CONTEXT].fillna(scores["probability"]).to_numpy(np.float64))
-        told.append(_tell_levels(estimate_level_intervals(joined, label, levels), levels, context.certified))
+        found_joined = estimate_level_intervals(joined, label, levels)
+        told.append(_tell_levels(found_joined, levels, context.certified, unlike=unlike))
     at = levels.index(rule.level)
     shown = {
         "slides": slides,
@@ -112,7 +114,11 @@ def write_patient_report(
 
 
 def _tell_levels(
-    found: Sequence[LevelIntervals], levels: Sequence[Probability], certified: Sequence[CertifiedThreshold]
+    found: Sequence[LevelIntervals],
+    levels: Sequence[Probability],
+    certified: Sequence[CertifiedThreshold],
+    *,
+    unlike: bool,
 ) -> list[dict[str, str]]:
     """What the report says at each level beside the counts: intervals, and what certified thresholds promise."""
     return [
@@ -122,7 +128,7 @@ def _tell_levels(
             "none": _format_ends(at.none),
             "open": _format_ends(at.coverage and (1 - at.coverage[1], 1 - at.coverage[0])),
             "agreement": _format_ends(at.agreement),
-            "promise": _tell_promise(certified, level).replace(" %", "\u00a0%"),
+            "promise": _tell_promise(certified, level, unlike=unlike).replace(" %", "\u00a0%"),
         }
         for level, at in zip(levels, found, strict=True)
     ]
@@ -139,8 +145,14 @@ def _tell_fractions(placed: PlacedPatches, label: NDArray[np.int8]) -> dict[str,
     }
 
 
-def _tell_promise(certified: Sequence[CertifiedThreshold], level: Probability) -> str:
-    """What certified thresholds promise at a level: the smallest error, or which thresholds there are."""
+def _tell_promise(certified: Sequence[CertifiedThreshold], level: Probability, *, unlike: bool) -> str:
+    """What certified thresholds promise at a level: the smallest error, or which thresholds there are.
+
+    Args:
+        certified: The thresholds.
+        level: Confidence.
+        unlike: Whether the patient may be unlike those of the promise.
+    """
     if not certified:
         return "No threshold was certified for this model."
     holding = [
@@ -153,7 +165,7 @@ def _tell_promise(certified: Sequence[CertifiedThreshold], level: Probability) -
         return (
             f"Certified at this level: at most {100 * best.target_error:g} % of a patient's confident patches "
             f"are wrong, as a mean over patients like the {best.n_patients} of validation "
-            f"({100 * best.confidence:g} % sure)."
+            f"({100 * best.confidence:g} % sure).{' By its drift this patient may be unlike them.' if unlike else ''}"
         )
     listed = "; ".join(f"error up to {100 * each.target_error:g} %: {each.verdict}" for each in certified)
     return f"Nothing is certified at this level: {listed}."

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from bcd.drift.state import Drift
 from bcd.evaluation.calls import is_confident
 from bcd.evaluation.policy.calibration import Calibrator
 from bcd.evaluation.policy.certified import CertifiedThreshold
@@ -223,11 +224,11 @@ def test_it_says_what_certified_thresholds_promise(make_report, patient):
             patients=70,
         )
 
-    def told(threshold):
+    def told(threshold, **changed):
         policy = Policy(
             calibrator=Calibrator(slope=1.0, intercept=0.0), levels=(0.8,), certified=(certify(threshold),)
         )
-        return make_report(*patient(), record=record_with(policy))
+        return make_report(*patient(), record=record_with(policy), **changed)
 
     for threshold, at_95 in ((0.873, True), (0.97, False), (None, False)):
         html = told(threshold)
@@ -244,6 +245,9 @@ def test_it_says_what_certified_thresholds_promise(make_report, patient):
         else:
             assert "not certifiable with 70 patients" in promises[0.95]
     assert "No threshold was certified" in text_of(make_report(*patient()))
+    foreign = Drift(level="fine", foreign=True, patients=1, known=230, p=0.4)
+    assert "may be unlike them" in text_of(told(0.873, drift=foreign))
+    assert "may be unlike them" not in text_of(told(0.873))
 
 
 def test_without_pictures_it_shows_no_tissue_and_says_so(make_report, patient):
