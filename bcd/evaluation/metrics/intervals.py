@@ -120,7 +120,7 @@ def interval(
         return None, None, dropped
     if not signed and error <= _ROUNDING < value < 1 - _ROUNDING:
         return None, None, dropped
-    ends = _student_interval if signed else exact_interval
+    ends = student_interval if signed else exact_interval
     return (*ends(value, error, n_patients, options), dropped)
 
 
@@ -194,7 +194,8 @@ def exact_interval(value: float, error: float, n_patients: float, options: Evalu
     return float(low), float(high)
 
 
-def _student_interval(value: float, error: float, n_patients: int, options: EvaluateOptions) -> tuple[float, float]:
+def student_interval(value: float, error: float, n_patients: int, options: EvaluateOptions) -> tuple[float, float]:
+    """Returns Student's interval of a difference with that standard error over patients."""
     from scipy.special import stdtrit
 
     half = float(stdtrit(n_patients - 1, (1 + options.confidence) / 2)) * error
