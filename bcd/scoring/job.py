@@ -62,8 +62,9 @@ class Job:
 
     @property
     def folder(self) -> Path:
-        """Where the result belongs."""
-        name = f"{self.bundle.name.replace('/', '-')}-{self.content[:12]}"
+        """Where the result belongs; a registry that was begun anew has another bundle of the same name."""
+        made = f"{self.content}\n{self.bundle.record.created_at.isoformat()}"
+        name = f"{self.bundle.name.replace('/', '-')}-{hashlib.sha256(made.encode()).hexdigest()[:12]}"
         return self.store.settings.scores / self.hospital / self.patient / name
 
 
@@ -142,7 +143,8 @@ def is_scoring_recorded(job: Job) -> bool:
     """Whether the ledger says that this was done."""
     from bcd.store.ledger import find_in_ledger
 
-    return find_in_ledger(job.store, job.hospital, job.patient, job.bundle.name, job.content) is not None
+    found = find_in_ledger(job.store, job.hospital, job.patient, job.bundle.name, job.content)
+    return found is not None and found.folder == _folder_in_home(job)
 
 
 def record_scoring_job(
@@ -158,7 +160,11 @@ def record_scoring_job(
         content=job.content,
         status=status,
         at=datetime.now(UTC),
-        folder=job.folder.relative_to(job.store.settings.home).as_posix(),
+        folder=_folder_in_home(job),
         error=None if error is None else f"{type(error).__name__}: {error}",
     )
     record_in_ledger(job.store, entry)
+
+
+def _folder_in_home(job: Job) -> str:
+    return job.folder.relative_to(job.store.settings.home).as_posix()

@@ -178,7 +178,7 @@ def _side(probability: ArrayLike, level: float) -> NDArray[np.int8]:
 
 
 def _shadow_folder(job: Job, challenger: str) -> Path:
-    name = f"{_folder_name(challenger)}-beside-{_folder_name(job.bundle.name)}-{job.content[:12]}"
+    name = f"{_folder_name(challenger)}-beside-{job.folder.name}"
     return job.store.settings.shadow / job.hospital / job.patient / name
 
 

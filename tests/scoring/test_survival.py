@@ -31,7 +31,7 @@ def score(store, bundle, patient=FIRST):
 
 
 def fail(store, bundle, monkeypatch, error, expected=BcdError):
-    def stop(*_):
+    def stop(*_, **__):
         raise error
 
     with monkeypatch.context() as patched:
@@ -44,10 +44,12 @@ def kill(store, bundle):
     """Scores in a process of its own, which is killed while the bundle scores."""
     child = os.fork()
     if child == 0:
-        bundle.score = lambda pixels: os._exit(9)
-        with open_store(store.settings) as own:
-            score(own, bundle)
-        os._exit(0)
+        try:
+            bundle.score = lambda *_, **__: os._exit(9)
+            with open_store(store.settings) as own:
+                score(own, bundle)
+        finally:
+            os._exit(1)  # whatever it met, the child is no second run of the tests
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
 
 
