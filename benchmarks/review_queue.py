@@ -183,9 +183,10 @@ def _tell_auroc(values: NDArray[np.float64], resampled: NDArray[np.float64]) -> 
     lines = _begin_table("AUROC after", [f"{number} labels" for number in SHOWN])
     for way, name in enumerate(WAYS):
         lines.append(f"| {name} | " + " | ".join(_decimal(values[way, at]) for at in columns) + " |")
-    gain, gains = (each[-1] - each[0] for each in (values, resampled))
-    spans = [f"{_signed(gain[at])} [{', '.join(_signed(end) for end in _interval(gains[at]))}]" for at in columns]
-    lines.append(f"| {QUEUE} above {RANDOM} | " + " | ".join(spans) + " |")
+    for other, name in ((0, RANDOM), (1, "random, spread")):
+        gain, gains = (each[-1] - each[other] for each in (values, resampled))
+        spans = [f"{_signed(gain[at])} [{', '.join(_signed(end) for end in _interval(gains[at]))}]" for at in columns]
+        lines.append(f"| {QUEUE} above {name} | " + " | ".join(spans) + " |")
     return "\n".join(lines)
 
 
@@ -228,7 +229,7 @@ def _signed(value: float) -> str:
 
 def _draw(curves: Mapping[Depth, NDArray[np.float64]], picture: Path, note: str) -> None:
     with page(picture, title="AUROC by the number of labels", note=note, size=(9, 4)) as figure:
-        drawn = figure.subplots(1, len(curves), squeeze=False)[0]
+        drawn = figure.subplots(1, len(curves), squeeze=False, sharey=True)[0]
         for axes, (depth, values) in zip(drawn, curves.items(), strict=True):
             for curve, name, colour, marker in zip(values, WAYS, (MUTED, GREEN, ORANGE, BLUE), "s^vo", strict=True):
                 axes.plot(LABELS, curve, color=colour, marker=marker, markersize=3, label=name)

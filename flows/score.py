@@ -154,7 +154,9 @@ def _score_in_shadow(
 def _publish_patient(settings: Settings, scores: Sequence[PatientScore]) -> None:
     for scored in scores:
         named, key = f"{scored.hospital}/{scored.patient}", f"{scored.hospital}-{scored.patient}"
-        publish_picture(f"heatmap-{key}", scored.heatmap, f"Heatmap of {named}. Research use only.")
+        if scored.pictures:
+            heatmap = scored.pictures[0].heatmap
+            publish_picture(f"heatmap-{key}", heatmap, f"Heatmap of {named}. Research use only.")
         publish_markdown(
             f"report-{key}", describe_score_artifact(settings, scored), f"Report of {named}. Research use only."
         )

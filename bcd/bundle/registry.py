@@ -50,7 +50,8 @@ _BUNDLE = "bundle"
 _ABOUT = (
     "Finds invasive ductal carcinoma in 50x50 RGB patches of breast tissue at about 4 µm/px. "
     "Research use only: not a medical device, not for diagnosis. "
-    "Alias `champion` scores patients, `previous` is what it replaced, `challenger` was held by the gate."
+    "Alias `champion` scores patients, `previous` is what it replaced, `challenger` was held by the gate, `anchor` "
+    "is the best champion that was shown to be better."
 )
 
 

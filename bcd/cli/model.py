@@ -351,7 +351,7 @@ def _show_decision(console: Console, settings: Settings, decision: Decision) -> 
 
     client = open_client(settings)
     console.print(f"Recorded: {' '.join(decision.reasons)}")
-    for alias in ("champion", "previous", "challenger"):
+    for alias in ("champion", "previous", "challenger", "anchor"):
         version = find_mlflow_version(client, alias)
         console.print(f"  {alias:<10} {f'{MODEL}/{version}' if version else 'none'}")
 

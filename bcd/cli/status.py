@@ -17,6 +17,7 @@ def status_command(*, as_json: AsJson = False) -> None:
     from bcd.cli import daemons
     from bcd.cli.model import show_models
     from bcd.cli.terminal import open_terminal
+    from bcd.gate.outlook import find_outlook
     from bcd.retraining.due import find_due
     from bcd.settings import load_settings
     from bcd.store.store import open_store
@@ -40,6 +41,9 @@ def status_command(*, as_json: AsJson = False) -> None:
             console.print(f"{aside:,} {lie} in {settings.set_aside}, each beside its reason.", soft_wrap=True)
         console.print(due, soft_wrap=True)
         show_models(console, store, key="models")
+        outlook = find_outlook(store)
+        console.facts({"gate": outlook})
+        console.print(outlook.sentence, soft_wrap=True)
         _show_scores(console, store)
         for line in servers:
             console.print(line, soft_wrap=True)

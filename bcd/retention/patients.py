@@ -161,7 +161,10 @@ def _state_remains(
             f"Quarantined files with hidden names, which nobody can tell apart, in deliveries {', '.join(hidden)}:"
             " look at store/quarantine."
         )
-    stated.append("Deliveries that the hospital keeps elsewhere, and backups: bcd does not know them.")
+    stated.append(
+        "Deliveries that the hospital keeps elsewhere, backups, and what `bcd patient export` wrote: bcd does not"
+        " know them."
+    )
     return stated
 
 

@@ -48,9 +48,11 @@ AROUND = 3
 ANSWERS = "patches.csv"
 """The table that is filled in."""
 
-_FRAME = (209, 0, 108)  # magenta: no stain has it
+_LINES = ((4, (255, 255, 255)), (2, (0, 128, 60)))
+"""The frame, from outside: how many pixels it stands off, and its colour; no stain is green, no dark tissue white."""
 _A4 = (8.27, 11.69)  # inches
 _COLUMNS, _ROWS = 2, 5
+_PRINTED = 210  # pixels of a picture on 42 mm
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,10 +166,11 @@ def _stitch_around(store: Store, slide: pd.DataFrame, x: int, y: int) -> NDArray
         read_batch_pixels(store.settings, mine), mine["x"] - x + reach, mine["y"] - y + reach, strict=True
     ):
         picture[top : top + PATCH_PIXELS, left : left + PATCH_PIXELS] = patch
-    outside = slice(reach - 2, reach + PATCH_PIXELS + 2)
-    inner = picture[reach : reach + PATCH_PIXELS, reach : reach + PATCH_PIXELS].copy()
-    picture[outside, outside] = _FRAME
-    picture[reach : reach + PATCH_PIXELS, reach : reach + PATCH_PIXELS] = inner
+    inside = slice(reach, reach + PATCH_PIXELS)
+    asked = picture[inside, inside].copy()
+    for off, colour in _LINES:
+        picture[reach - off : reach + PATCH_PIXELS + off, reach - off : reach + PATCH_PIXELS + off] = colour
+    picture[inside, inside] = asked
     return picture
 
 
@@ -193,13 +196,22 @@ def _draw_pages(title: str, shown: Sequence[Shown]) -> Iterator[Figure]:
         figure.text(0.06, 0.025, "bcd, research use only. Not for diagnosis.", fontsize=7)
         figure.text(0.94, 0.025, f"{page + 1} of {last}", fontsize=7, ha="right")
         for place, one in enumerate(shown[page * on_page : (page + 1) * on_page]):
-            left, bottom = 0.06 + 0.46 * (place % _COLUMNS), 0.79 - 0.183 * (place // _COLUMNS)
+            left, bottom = 0.06 + 0.46 * (place % _COLUMNS), 0.805 - 0.178 * (place // _COLUMNS)
             pictures = [one.patch] if one.around is None else [one.around, one.patch]
             for at, picture in enumerate(pictures):
                 axes = figure.add_axes((left + 0.21 * at, bottom, 0.2, 0.2 * _A4[0] / _A4[1]))
-                axes.imshow(picture, interpolation="bicubic" if len(picture) == PATCH_PIXELS else "none")
+                axes.imshow(_fit_print(picture), interpolation="none")
                 axes.axis("off")
             figure.text(left, bottom - 0.012, f"{one.number}", fontsize=9, weight="bold")
             figure.text(left + 0.035, bottom - 0.012, one.title, fontsize=7, parse_math=False)
             figure.text(left + 0.035, bottom - 0.026, "☐ IDC    ☐ no IDC    ☐ unsure", fontsize=8)
         yield figure
+
+
+def _fit_print(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Returns a picture in the pixels in which it is printed: whole ones in a PDF are several times its size."""
+    import cv2
+
+    shrinks = len(picture) > _PRINTED
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(picture, (_PRINTED, _PRINTED), interpolation=how), np.uint8)

@@ -2,7 +2,8 @@
 
 They are read by admission's own rules, and every patient leaves a folder with what scoring leaves of any:
 
-    FOLDER/PATIENT/scores.parquet  scores.csv  drift.json  slide-0.png  heatmap-0.png  patches-0.geojson  report.html
+    FOLDER/PATIENT/scores.parquet  scores.csv  drift.json  slide-0.webp  heatmap-0.webp  patches-0.geojson
+                   report.html
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from bcd.admission.preview import SeenDelivery, look_at
 from bcd.drift.delivery import MOST_DELIVERED
+from bcd.drift.patient import read_patient_drift
 from bcd.drift.profiles import MOST_PATCHES, choose_evenly, profile_pictures
 from bcd.drift.state import Drift, assess_delivery
 from bcd.errors import BcdError
@@ -204,17 +206,19 @@ def _write_given_score(
         raise BcdError(f"{folder} is there and holds no scores of bcd.", "Name another folder with --to.")
     with partial_folder(folder.parent) as partial:
         write_result(partial, subject, bundle, options)
-        scores = pd.read_parquet(partial / SCORES)
-        scores.to_csv(partial / "scores.csv", index=False)
+        pd.read_parquet(partial / SCORES).to_csv(partial / "scores.csv", index=False)
         if other is not None:
-            list(write_patient_export(partial, _as_scored(subject, scores, bundle, options), other))
+            list(write_patient_export(partial, _as_scored(partial, subject, bundle, options), other))
         if folder.exists():
             shutil.rmtree(folder)
         keep_folder(partial, folder)
     return read_result(folder, subject.hospital, subject.patient, bundle, options)
 
 
-def _as_scored(subject: Subject, scores: pd.DataFrame, bundle: ScoringBundle, options: ScoreOptions) -> ScoredPatient:
+def _as_scored(folder: Path, subject: Subject, bundle: ScoringBundle, options: ScoreOptions) -> ScoredPatient:
+    import pandas as pd
+
+    scores, drift = pd.read_parquet(folder / SCORES), read_patient_drift(folder)
     return ScoredPatient(
         hospital=subject.hospital,
         patient=subject.patient,
@@ -226,6 +230,7 @@ def _as_scored(subject: Subject, scores: pd.DataFrame, bundle: ScoringBundle, op
         read=subject.read,
         frames=subject.frames,
         options=options,
+        drift=None if drift is None else drift.state,
     )
 
 

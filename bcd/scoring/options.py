@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Literal
 
 from pydantic import Field
 
@@ -27,6 +28,11 @@ class ScoreOptions(Options):
     )
     longest_edge: Pixels = Field(
         2000, ge=400, le=8000, description="Longest edge of the slide within a picture, in pixels."
+    )
+    pictures: Literal["full", "report", "none"] = Field(
+        "full",
+        description="Pictures that are left of a patient. full: slide and heatmap as files, and those of the report; "
+        "report: the report alone; none: a report without tissue, with the map of probabilities.",
     )
     shadow: bool = Field(
         False,

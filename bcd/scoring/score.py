@@ -2,7 +2,7 @@
 
 A scored patient is a folder of BCD_HOME, whole or absent, named by bundle and content:
 
-    scores/HOSPITAL/PATIENT/BUNDLE-CONTENT/scores.parquet  slide-5.png  …  report.html
+    scores/HOSPITAL/PATIENT/BUNDLE-CONTENT/scores.parquet  slide-5.webp  …  report.html
 
 The content hash covers the patient's patches with their labels, and the options: new patches or a corrected
 label are scored anew, and the same again is found done. The folder's name also tells a bundle from another one of

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 MODEL = "bcd-idc"
 """The registered model."""
 
-ALIASES = ("champion", "previous", "challenger")
+ALIASES = ("champion", "previous", "challenger", "anchor")
 """What a version may be called besides its number."""
 
 KEY_TAG = "mlflow.bcd.key"

@@ -32,8 +32,8 @@ RESULT = {
     "scores.parquet",
     "scores.csv",
     "drift.json",
-    "slide-0.png",
-    "heatmap-0.png",
+    "slide-0.webp",
+    "heatmap-0.webp",
     "patches-0.geojson",
     "report.html",
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -54,6 +56,32 @@ def test_a_patient_whose_scoring_fails_stops_no_other_and_a_night_leaves_one_tab
     assert table is not None
     assert [line.split("|")[1].strip() for line in str(table.data).splitlines()[2:]] == ["east/1", "east/3"]
     assert Artifact.get("report-east-1") is None
+
+
+@pytest.mark.parametrize("pictures", [(), (SimpleNamespace(heatmap=Path("heatmap-5.webp")),)])
+def test_a_patient_whose_pictures_are_not_full_leaves_the_report_alone(
+    registry_settings: Settings, monkeypatch: pytest.MonkeyPatch, pictures: tuple[SimpleNamespace, ...]
+) -> None:
+    from flows import score as flow
+
+    left: list[str] = []
+    monkeypatch.setattr(flow, "publish_picture", lambda key, *_: left.append(key))
+    monkeypatch.setattr(flow, "publish_markdown", lambda key, *_: left.append(key))
+    folder = registry_settings.scores / "east" / "1" / "a"
+    scored = SimpleNamespace(
+        hospital="east",
+        patient="1",
+        bundle="bcd-idc/1",
+        n=3,
+        coverage=0.5,
+        tumour_fraction=0.1,
+        drift=None,
+        report=folder / "report.html",
+        scores=folder / "scores.parquet",
+        pictures=pictures,
+    )
+    flow._publish_patient(registry_settings, [scored])  # type: ignore[list-item]
+    assert left == [*(["heatmap-east-1"] if pictures else []), "report-east-1"]
 
 
 @pytest.mark.integration

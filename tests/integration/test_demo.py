@@ -66,7 +66,7 @@ def test_a_delivery_goes_in_and_a_scored_patient_comes_out(played: Played) -> No
     assert len(list((home / "store/snapshots").glob("*/manifest.json"))) == 2
     [report] = home.glob("scores/synthetic/*/*/report.html")
     assert "Research use only" in report.read_text()
-    assert list(report.parent.glob("heatmap-*.png"))
+    assert list(report.parent.glob("heatmap-*.webp"))
 
 
 def test_nothing_half_done_is_left_and_nothing_where_the_command_was_typed(played: Played) -> None:

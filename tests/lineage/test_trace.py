@@ -26,6 +26,7 @@ from bcd.scoring.picture import Picture
 from bcd.scoring.score import score_patient
 from bcd.snapshots.freeze import find_snapshot
 from bcd.store.batches import read_batch_pixels
+from bcd.store.frames import Frame, SlideFrame, store_frames
 from bcd.store.hospitals import declare_hospital
 from bcd.store.ledger import list_ledger
 from bcd.store.revisions import import_labels
@@ -158,6 +159,13 @@ def test_labels_that_a_person_revised_are_links_with_the_person(store: Store, tm
     assert of_patch.key not in trace(store, PATCH).links[-1].previous  # the report is older
     score_patient(store, load_bundle(store.settings), EAST, PatientId(PATIENT), ScoreOptions())
     assert of_patch.key in trace(store, PATCH).links[-1].previous
+
+
+def test_a_patch_that_bcd_cut_is_told_by_its_place_on_the_slide(store: Store) -> None:
+    with store.write() as connection:
+        store_frames(connection, "east", 1, [SlideFrame("1001", "5", Frame(0.5, 0.5, left=0, top=0))])
+    (patch,) = trace(store, PATCH).of("patch")
+    assert "x 400 to 800, y 0 to 400." in patch.facts[-1]
 
 
 def test_what_came_after_a_report_is_not_what_it_was_made_of(store: Store, tmp_path: Path) -> None:

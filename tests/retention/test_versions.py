@@ -10,6 +10,7 @@ from mlflow import MlflowClient
 from registered import copy_home
 
 from bcd.bundle.registry import load_bundle
+from bcd.gate.anchor import find_anchor
 from bcd.gate.history import list_gate_events, list_versions_with_verdicts
 from bcd.gate.overrides import force_promotion
 from bcd.patches import Hospital, PatientId
@@ -17,7 +18,7 @@ from bcd.retention.versions import prune_versions
 from bcd.store.ledger import LedgerEntry, record_in_ledger
 from bcd.store.sign_off import SignOff
 from bcd.store.store import open_store
-from bcd.tracking.lookup import MODEL
+from bcd.tracking.lookup import MODEL, find_mlflow_version
 from bcd.tracking.store import open_client
 
 
@@ -49,6 +50,17 @@ def hospital(six_versions, tmp_path):
     """A copy of the home with its six versions."""
     settings = copy_home(six_versions, tmp_path / "home")
     return settings, open_store(settings)
+
+
+def test_an_anchor_that_a_person_deleted_gives_its_place_to_the_champion(hospital):
+    settings, store = hospital
+    client = open_client(settings)
+    assert (find_anchor(store), find_mlflow_version(client, "anchor")) == ("2", "2")
+    client.delete_registered_model_alias(MODEL, "previous")
+    client.delete_model_version(MODEL, "2")
+    assert find_anchor(store) is None
+    force_promotion(store, "4", SignOff("Dr Lee", "third"))
+    assert (find_anchor(store), find_mlflow_version(client, "anchor")) == ("3", "3")
 
 
 def numbers(settings) -> list[str]:

@@ -112,11 +112,11 @@ def test_the_same_list_makes_the_same_bytes(store: Store, found: Gathered, folde
 
 
 def test_the_patch_is_framed_and_not_covered(store: Store, found: Gathered) -> None:
-    from bcd.review.sheet import _FRAME, _show_patches
+    from bcd.review.sheet import _LINES, _show_patches
 
     shown = {one.title: one for one in _show_patches(store, found.patches.assign(number=range(6)), found.stored)}
     one = shown["east/whole, slide 5, x 51, y 51"]
     np.testing.assert_array_equal(one.around[150:200, 150:200], one.patch)
-    assert (one.around[149, 149:201] == _FRAME).all()
+    assert (one.around[149, 149:201] == _LINES[-1][1]).all()
     np.testing.assert_array_equal(one.around[160, 120], shown["east/whole, slide 5, x 1, y 51"].patch[10, 20])
     assert shown["east/thinned, slide 5, x 51, y 51"].around is None

@@ -169,7 +169,7 @@ def _read_picture_spacing(picture: Image) -> Spacing | None:
     """Reads the spacing off a TIFF; the resolution of a PNG or JPEG is a printer's, never a scanner's."""
     tags: Mapping[int, Any] | None = getattr(picture, "tag_v2", None)
     if tags is None:
-        _refuse_own(picture.info.get("Software"))
+        _refuse_own(picture.getexif().get(_SOFTWARE))
         return None
     _refuse_own(tags.get(_SOFTWARE))
     said = read_ome_spacing(str(tags.get(_DESCRIPTION, "")))

@@ -60,7 +60,6 @@ def write_ome_tiffs(folder: Path, scored: ScoredPatient) -> Iterator[Path]:
         BcdError: tifffile is not installed, bcd cut one of the slides itself, or one cannot be drawn.
     """
     require_ome_tiff(scored.key, [slide for slide in scored.slides if slide in scored.frames])
-    level = scored.options.outcome.level
 
     def colour(patches: pd.DataFrame) -> NDArray[np.uint8]:
         return blend_heatmap(scored.read(patches), patches["probability"].to_numpy(), scored.options)
@@ -69,19 +68,21 @@ def write_ome_tiffs(folder: Path, scored: ScoredPatient) -> Iterator[Path]:
         patches, name = scored.of_slide(slide), f"{scored.key}, slide {slide}"
         pictures = {
             "slide": (scored.read, f"Patient {name}", "The slide, put together of its patches."),
-            "heatmap": (
-                colour,
-                f"Heatmap of patient {name}",
-                f"Calibrated probability of IDC by {scored.bundle}, in the colours of {COLOUR_MAP} from 0 (blue) to 1"
-                f" (yellow), over the slide; strongest where confidently IDC at {level:g}, faintest where confidently"
-                " none.",
-            ),
+            "heatmap": (colour, f"Heatmap of patient {name}", _describe_heatmap(scored)),
         }
         for kind, (draw, title, said) in pictures.items():
             path = folder / f"{kind}-{slide}.ome.tiff"
             identity = f"{scored.key}/{scored.bundle}/{scored.content}"
             _write_pyramid(path, Pyramid(patches, draw), identity=identity, name=title, said=said)
             yield path
+
+
+def _describe_heatmap(scored: ScoredPatient) -> str:
+    return (
+        f"{scored.caution}Calibrated probability of IDC by {scored.bundle}, in the colours of {COLOUR_MAP} from 0"
+        " (blue) to 1 (yellow), over the slide; strongest where confidently IDC at"
+        f" {scored.options.outcome.level:g}, faintest where confidently none."
+    )
 
 
 def _write_pyramid(path: Path, pyramid: Pyramid, *, identity: str, name: str, said: str) -> None:

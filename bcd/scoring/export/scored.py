@@ -8,6 +8,7 @@ from datetime import datetime
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from bcd.drift.state import UNTRUSTED, Drift
 from bcd.errors import BcdError, NotFoundError
 from bcd.patches import Hospital, PatientId
 from bcd.scoring.options import ScoreOptions
@@ -37,6 +38,7 @@ class ScoredPatient:
         read: Reads the pixels of rows of `scores`, (n, 50, 50, 3) uint8.
         frames: Of the slides that bcd cut itself.
         options: Level, outcome and colours.
+        drift: How the patient compares with whom the bundle knows; None where nobody compared.
     """
 
     hospital: Hospital
@@ -49,6 +51,12 @@ class ScoredPatient:
     read: Callable[[pd.DataFrame], NDArray[np.uint8]]
     frames: Mapping[str, Frame]
     options: ScoreOptions
+    drift: Drift | None
+
+    @property
+    def caution(self) -> str:
+        """What stands before everything else that is said of the scores; empty where nothing does."""
+        return "Not to be relied on. " if self.drift is not None and self.drift.level == UNTRUSTED else ""
 
     @property
     def key(self) -> str:
@@ -80,6 +88,7 @@ def find_scored_patient(store: Store, hospital: Hospital, patient: PatientId, op
     """
     import pandas as pd
 
+    from bcd.drift.patient import read_patient_drift
     from bcd.scoring.job import hash_scoring_content
     from bcd.store.batches import read_batch_pixels
     from bcd.store.complete import find_complete
@@ -98,6 +107,7 @@ def find_scored_patient(store: Store, hospital: Hospital, patient: PatientId, op
             f" {entry.at:%Y-%m-%d %H:%M} UTC by {entry.bundle}.",
             again,
         )
+    drift = read_patient_drift(store.settings.home / entry.folder)
     slides = [str(slide) for slide in patches["slide"].unique()]
     found = {slide: find_stored_frame(store, hospital, patient, slide) for slide in slides}
     return ScoredPatient(
@@ -111,6 +121,7 @@ def find_scored_patient(store: Store, hospital: Hospital, patient: PatientId, op
         read=lambda rows: read_batch_pixels(store.settings, rows),
         frames={slide: frame for slide, frame in found.items() if frame is not None},
         options=options,
+        drift=None if drift is None else drift.state,
     )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bcd.drift.state import Drift
 from bcd.patches import Hospital, PatientId
 from bcd.scoring.export.scored import ScoredPatient
 from bcd.scoring.options import ScoreOptions
@@ -31,6 +32,7 @@ def as_scored(patches: pd.DataFrame, pixels: np.ndarray, frames: Mapping[str, Fr
         read=lambda rows: pixels[rows["row"].to_numpy()],
         frames=frames or {},
         options=ScoreOptions(),
+        drift=Drift(level="fine", foreign=True),
     )
 
 

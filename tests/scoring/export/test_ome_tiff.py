@@ -12,6 +12,7 @@ import pytest
 from tifffile import TiffFile
 
 from bcd.admission.admit import admit
+from bcd.drift.state import Drift
 from bcd.errors import BcdError
 from bcd.evaluation.policy.calibration import Calibrator
 from bcd.evaluation.policy.policy import Policy
@@ -82,6 +83,14 @@ def test_a_level_halves_the_one_before_it(scored, tmp_path) -> None:
             means = finer[: 2 * height, : 2 * width].reshape(height, 2, width, 2, 3).mean(axis=(1, 3))
             assert np.abs(level - means).max() <= 0.5
             finer = level
+
+
+def test_a_heatmap_that_is_not_to_be_relied_on_says_so(scored, tmp_path) -> None:
+    patient = replace(scored(), drift=Drift(level="not to be trusted", foreign=False))
+    for path in write_ome_tiffs(tmp_path, patient):
+        with TiffFile(path) as file:
+            (image,) = ome_types.from_xml(file.ome_metadata).images
+        assert image.description.startswith("Not to be relied on.") == path.name.startswith("heatmap")
 
 
 def test_openslide_reads_it_and_admission_knows_it_for_bcd_s_own(store, scored, tmp_path) -> None:

@@ -44,6 +44,7 @@ def test_the_stored_scores_of_the_last_scoring_are_found(store, bundle, score) -
     last = score()
     assert find(store).bundle == "bcd-idc/8"
     pd.testing.assert_frame_equal(find(store).scores, pd.read_parquet(last.scores))
+    assert find(store).drift == last.drift.state
     pixels = find(store).read(find(store).of_slide("5"))
     assert pixels.shape == (2, 50, 50, 3)
 

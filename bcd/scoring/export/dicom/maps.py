@@ -166,7 +166,7 @@ def _describe_map(image: Dataset, scored: ScoredPatient, slide: str, kind: str, 
 
 def describe_series(scored: ScoredPatient, kind: str) -> str:
     """Returns what a series is, in the 64 characters that it may have."""
-    return f"{_USE} {scored.bundle[:24]}: {kind}"
+    return f"{scored.caution}{_USE} {kind.capitalize()} by {scored.bundle}"[:64]
 
 
 def describe_maker(scored: ScoredPatient) -> dict[str, Any]:
