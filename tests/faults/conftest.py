@@ -24,6 +24,7 @@ trials = 1
 dissertation = false
 epochs = 1
 seeds = 1
+best = 0
 
 [training]
 epochs = 2
