@@ -8,7 +8,7 @@ LOCK := $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --no-hea
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test exactly-once backends simulations docs check format lock clean
+.PHONY: help install demo test exactly-once faults backends simulations docs check format lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -23,6 +23,9 @@ test: $(VENV)/.dev ## run all tests in up to four processes, a file at a time in
 
 exactly-once: $(VENV)/.dev ## fifty kills on each database, eight processes, every step on a full disk (about 8 min)
 	BCD_TEST_FULL=1 $(BIN)/pytest --log-cli-level=INFO --durations=10 tests/exactly_once $(ARGS)
+
+faults: $(VENV)/.dev ## kill each part of a hospital at every stage; fills docs/explanation/reliability.md, goes on where it stopped (hours)
+	BCD_TEST_FULL=1 $(BIN)/pytest tests/faults $(ARGS)
 
 backends: $(VENV)/.dev ## the tests of networks and training on TensorFlow, then on JAX (about 5 min)
 	KERAS_BACKEND=tensorflow $(BIN)/pytest tests/networks tests/training $(ARGS)

@@ -90,6 +90,25 @@ def read_running_servers(settings: Settings) -> dict[str, Any]:
     return servers if servers.get("home") == str(settings.home) else {}
 
 
+def tell_process_start(process: int) -> str:
+    """Returns when a process started, in a form that no later process of its number shares; empty: it has ended.
+
+    It is counted from the start of the machine, where the system tells that: somebody may set the clock meanwhile.
+    """
+    import psutil
+
+    try:
+        if psutil.Process(process).status() == psutil.STATUS_ZOMBIE:
+            return ""
+        state = Path(f"/proc/{process}/stat")
+        if not state.exists():
+            return f"{psutil.Process(process).create_time():.0f}"
+        ticks = state.read_text().rpartition(")")[2].split()[19]  # the name before it may hold anything
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}-{ticks}"
+    except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 def find_report_address(settings: Settings, file: Path) -> str:
     """Returns the address at which `bcd up` serves a file under BCD_HOME; empty where it does not run."""
     url = str(read_running_servers(settings).get("urls", {}).get("reports", ""))

@@ -55,6 +55,12 @@ class Settings(BaseModel):
         "", description="Address that gets failures, verdicts, drift and a full disk as JSON; empty: nobody is told."
     )
     timezone: str = Field("UTC", description="Time zone of the schedules of `bcd up`, such as Europe/Berlin.")
+    trainings_at_once: int = Field(
+        1, ge=1, le=256, description="Studies and trainings on one Prefect server at a time; others wait."
+    )
+    scorings_at_once: int = Field(
+        2, ge=1, le=256, description="Runs of `score` at a time, so that one patient need not wait for the night's."
+    )
     inbox_quiet_seconds: Seconds = Field(
         10.0, ge=0, description="A delivery in the inbox is taken once nothing in it changed for so long."
     )
@@ -152,6 +158,11 @@ class Settings(BaseModel):
     def scores(self) -> Path:
         """Scored patients: Parquet, pictures and reports."""
         return self.home / "scores"
+
+    @property
+    def shadow(self) -> Path:
+        """What a challenger scored beside the champion, apart from the reports."""
+        return self.home / "shadow"
 
     @property
     def mlflow(self) -> Path:

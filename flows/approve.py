@@ -24,7 +24,7 @@ from pydantic import Field
 
 from bcd.config import load_configuration
 from bcd.gate.overrides import answer_approval, find_awaiting_sign_off
-from bcd.gate.verdict import Verdict
+from bcd.gate.shadow import describe_gate_page
 from bcd.store.sign_off import LONGEST, SignOff
 from bcd.store.store import open_store
 from flows.forms import Text
@@ -52,10 +52,10 @@ def approve(version: Text) -> str:
     settings = load_configuration()
     with open_store(settings) as store:
         waiting = find_awaiting_sign_off(store, version)
+        text = "" if waiting is None else describe_gate_page(store, waiting)
     if waiting is None:
         get_run_logger().info("No promotion of version %s awaits approval: it was answered before.", version)
         return "answered before"
-    text = Verdict.model_validate(waiting.evidence["verdict"]).markdown()
     publish_markdown("approval", text, f"What the gate found of version {version}")
     form = Approval.with_initial_data(description=text)
     answer = suspend_flow_run(wait_for_input=form, timeout=_DAYS * 24 * 3600)

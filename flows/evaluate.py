@@ -13,9 +13,12 @@ if __name__ == "__main__":
 
 from prefect import flow
 
+from bcd.retraining.plan import Retraining
 from bcd.retraining.stages import evaluate_stage, register_stage, train_stage
-from bcd.training.ensemble import find_trained_ensemble
+from bcd.settings import Settings
+from bcd.training.ensemble import TrainedEnsemble, find_trained_ensemble
 from flows.forms import Text
+from flows.limits import TRAINING, hold_slot
 from flows.reporting import name_flow_run, publish_markdown, report_to_prefect, told_to_prefect
 from flows.stages import begin_stage_flow
 
@@ -34,7 +37,7 @@ def evaluate(plan: Text = "") -> str:
     with report_to_prefect():
         settings, retraining = begin_stage_flow(plan)
         found = find_trained_ensemble(retraining.network(settings), retraining.plan.ensemble)
-        trained = found or train_stage(settings, retraining)
+        trained = found or _train(settings, retraining)
         evaluated = evaluate_stage(settings, retraining, trained)
         bundle = register_stage(settings, retraining, trained, evaluated)
     test = evaluated.evaluations.get("test")
@@ -43,6 +46,11 @@ def evaluate(plan: Text = "") -> str:
         text = "\n\n".join(f"## {title}\n\n{table.markdown()}" for title, table in tables.items())
         publish_markdown("evaluation", text, f"{bundle.name} on the test patients. Research use only.")
     return bundle.version
+
+
+def _train(settings: Settings, retraining: Retraining) -> TrainedEnsemble:
+    with hold_slot(TRAINING):
+        return train_stage(settings, retraining)
 
 
 if __name__ == "__main__":

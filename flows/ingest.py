@@ -64,8 +64,14 @@ def ingest(delivery: Text = "", hospital: Text = "", spacing: float | None = Non
     with report_to_prefect():
         if delivery and runtime.deployment.id:
             # Whoever may open the dashboard's form may not therefore read every path of this machine.
-            hospital, path = locate_in_inbox(settings, delivery, hospital)
-            admissions.append(admit_delivery_task(path, hospital, spacing))
+            with open_store(settings) as store:
+                hospital, path = locate_in_inbox(store, delivery, hospital)
+            try:
+                admissions.append(admit_delivery_task(path, hospital, spacing))
+            except UnavailableError:
+                if path.exists():
+                    raise
+                return finish_flow([], f"Another run has taken {delivery}.")
         elif delivery:
             fetched = (
                 fetch_delivery(delivery, settings.scratch)

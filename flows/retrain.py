@@ -21,6 +21,7 @@ from bcd.retraining.plan import find_done
 from bcd.retraining.stages import Outcome, is_retraining_finished, read_outcome
 from bcd.store.store import open_store
 from bcd.tracking.lookup import MODEL
+from bcd.tracking.store import end_killed_mlflow_runs
 from bcd.tracking.view import find_run_page
 from bcd.training.ensemble import describe_ensemble
 from flows.evaluate import evaluate
@@ -62,6 +63,7 @@ def retrain(
             say_progress(due.sentence)
         if not due.is_due:
             return finish_flow(None, due.sentence)
+    end_killed_mlflow_runs(load_configuration())  # of a retraining that died and is not gone on with: patients came
     plan = preprocess(snapshot, splits=splits, search=search, training=training, ensemble=ensemble, gate=gate)
     with report_to_prefect():
         settings, retraining = begin_stage_flow(plan)

@@ -30,6 +30,7 @@ from bcd.scoring.score import patients_to_score, score_patient
 from bcd.settings import Settings
 from bcd.store.store import open_store
 from flows.forms import Scoring, Text
+from flows.limits import SCORING, hold_slot
 from flows.reporting import (
     finish_flow,
     is_scheduled_flow_run,
@@ -69,7 +70,7 @@ def score(
     options = options or settings.options("scoring", ScoreOptions)
     faults: list[Exception] = []
     scores: list[PatientScore] = []
-    with report_to_prefect(), open_store(settings) as store:
+    with report_to_prefect(), hold_slot(SCORING), open_store(settings) as store:
         tell_of_disk(settings)
         rotate_logs(settings)
         named = PatientId(patient)
@@ -94,8 +95,11 @@ def score(
                 settings, compare_scored_with_bundle(store, bundle.name, bundle.known, batches) if batches else []
             )
         warn_of_patients(scores)
+    if options.shadow:  # every report is there, and others may have the slot: it delays none
+        asked = [(one.hospital, one.patient) for one in scores] if patient else None
+        _score_in_shadow(settings, bundle, options, asked)
     if faults:
-        raise faults[0]
+        raise _join_faults(faults, len(chosen))
     named_one = (
         f"{scores[0].hospital}/{scores[0].patient}" if len(scores) == 1 else format_count(len(scores), "patient")
     )
@@ -118,10 +122,41 @@ def score_patient_task(bundle: Bundle, hospital: Hospital, patient: PatientId, o
         return score_patient(store, bundle, hospital, patient, options)
 
 
+def _join_faults(faults: list[Exception], tried: int) -> Exception:
+    """Returns what a run ends with that failed on some patients: the only error, or the first and their number."""
+    if len(faults) == 1:
+        return faults[0]
+    return BcdError(
+        f"{len(faults):,} of {tried:,} patients could not be scored. The first: {faults[0]}",
+        "`bcd status` lists them with reason and attempts; the next run tries them again, after all others.",
+    )
+
+
+def _score_in_shadow(
+    settings: Settings, bundle: Bundle, options: ScoreOptions, named: list[tuple[Hospital, PatientId]] | None
+) -> None:
+    """Lets the challenger score unseen, and renews the gate's page; whatever goes wrong with it is a warning."""
+    from bcd.gate.shadow import describe_gate_page, find_gate_decision, run_shadow
+
+    try:
+        with report_to_prefect(), open_store(settings) as store:
+            done = run_shadow(store, bundle, options, named)
+            for fault in done.faults if done else ():
+                get_run_logger().warning("%s", fault)
+            decision = find_gate_decision(store, done.version) if done and done.scored else None
+            if decision is not None:
+                page = describe_gate_page(store, decision)
+                publish_markdown("gate", page, f"The gate: {decision.verdict}, and shadow")
+    except Exception as error:  # noqa: BLE001 - the reports are there
+        get_run_logger().warning("Nothing was scored in shadow: %s", error)
+
+
 def _publish_patient(settings: Settings, scores: Sequence[PatientScore]) -> None:
     for scored in scores:
         named, key = f"{scored.hospital}/{scored.patient}", f"{scored.hospital}-{scored.patient}"
-        publish_picture(f"heatmap-{key}", scored.heatmap, f"Heatmap of {named}. Research use only.")
+        if scored.pictures:
+            heatmap = scored.pictures[0].heatmap
+            publish_picture(f"heatmap-{key}", heatmap, f"Heatmap of {named}. Research use only.")
         publish_markdown(
             f"report-{key}", describe_score_artifact(settings, scored), f"Report of {named}. Research use only."
         )

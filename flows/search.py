@@ -21,6 +21,7 @@ from bcd.networks.architecture import Architecture
 from bcd.retraining.stages import search_stage
 from bcd.search.records import StudyResult
 from flows.forms import Text
+from flows.limits import TRAINING, hold_slot
 from flows.reporting import name_flow_run, publish_markdown, publish_picture, report_to_prefect, told_to_prefect
 from flows.stages import begin_stage_flow
 
@@ -40,7 +41,7 @@ def search(
         architectures: Networks of your own to try too, each under a name, written as docs/reference/architecture.md
             says.
     """
-    with report_to_prefect():
+    with report_to_prefect(), hold_slot(TRAINING):
         settings, retraining = begin_stage_flow(plan, workers=workers)
         result = search_stage(settings, retraining, architectures)
     publish_markdown("study", describe_study_artifact(result), f"Study {result.study}")

@@ -16,6 +16,7 @@ from prefect import flow
 from bcd.retraining.stages import train_stage
 from bcd.training.ensemble import TrainedEnsemble
 from flows.forms import Text
+from flows.limits import TRAINING, hold_slot
 from flows.reporting import name_flow_run, report_to_prefect, told_to_prefect
 from flows.stages import begin_stage_flow
 
@@ -28,7 +29,7 @@ def train(plan: Text = "") -> TrainedEnsemble:
     Args:
         plan: Id of the plan, or its beginning; empty: the plan that was written last.
     """
-    with report_to_prefect():
+    with report_to_prefect(), hold_slot(TRAINING):
         return train_stage(*begin_stage_flow(plan))
 
 

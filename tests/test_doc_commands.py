@@ -78,6 +78,7 @@ RUN = {
     "snapshot list",
     "snapshot show",
     "status",
+    "upgrade",
 }
 TRAINED = "trains networks, or needs one that is registered: tests/integration/test_demo.py, tests/bundle, tests/gate"
 SERVED = "starts servers or a flow: tests/integration/test_servers.py, tests/cli"
@@ -88,6 +89,9 @@ ACCEPTED = {
         [f"model {verb}" for verb in ("adopt", "approve", "card", "compare", "export", "promote", "rollback")],
         TRAINED,
     ),
+    **dict.fromkeys([f"review {verb}" for verb in ("import", "next", "suspicious")], "tests/cli/test_review.py"),
+    "patient export": "needs a scored patient: tests/cli/test_patient_export.py",
+    "lineage": "of reports and versions: tests/lineage",
     **dict.fromkeys(["up", "down", "ingest", "doctor"], SERVED),
     **dict.fromkeys(
         ["backup", "restore"], "writes to another disk: tests/cli/test_backup.py, tests/retention/backup"
@@ -127,6 +131,7 @@ MEANS_IN = {
     "labels import": {"FILE": "labels.csv"},
     "network show": {"NAME": "compact", "FILE": "mine.toml"},
     "patient complete": {"S": "5"},
+    "patient export": {"S": "5"},
     "patient list": {"S": "gate"},
     "train": {"NAME": "compact"},
 }

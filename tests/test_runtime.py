@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
+import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 
-from bcd.runtime import read_running_servers, runtime_environment
+from bcd.runtime import read_running_servers, runtime_environment, tell_process_start
 from bcd.settings import Settings, load_settings
 
 
@@ -54,3 +57,18 @@ def test_what_a_copied_home_says_of_servers_is_about_those_of_the_other_one(
     shutil.copytree(settings.home, tmp_path / "copy")
     assert "worker" in read_running_servers(settings)["processes"]
     assert read_running_servers(load_settings(tmp_path / "copy")) == {}
+
+
+def test_a_process_is_known_again_although_somebody_set_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: after a clock's jump `bcd status` said of every server that it had ended."""
+    known, booted = tell_process_start(os.getpid()), psutil.boot_time()
+    monkeypatch.setattr("psutil._pslinux.boot_time", lambda: booted + 3600)
+    assert psutil.Process().create_time() > booted + 3600  # which follows the clock
+    assert tell_process_start(os.getpid()) == known != ""
+
+
+def test_a_process_that_has_ended_started_never() -> None:
+    with subprocess.Popen(["sleep", "300"]) as process:
+        assert tell_process_start(process.pid)
+        process.kill()
+    assert tell_process_start(process.pid) == ""

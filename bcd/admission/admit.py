@@ -22,7 +22,7 @@ from bcd.admission.cut import cut_slides
 from bcd.admission.declared import read_declarations
 from bcd.admission.examine import examine_files
 from bcd.admission.machine import explain_machine_faults
-from bcd.admission.naming import Naming
+from bcd.admission.naming import Naming, open_naming
 from bcd.admission.plan import plan_admission
 from bcd.admission.received import claim_delivery, is_waiting, leave_inbox, set_delivery_aside
 from bcd.admission.refused import explain_refused, refuse_whole
@@ -37,7 +37,6 @@ from bcd.progress import say_progress
 from bcd.store.catalog import retry_while_database_away
 from bcd.store.deliveries import Delivery
 from bcd.store.hospitals import COARSEST, find_declared_hospital
-from bcd.store.pseudonyms import open_pseudonyms
 from bcd.store.spool import open_store_spool
 from bcd.store.store import Store
 
@@ -76,7 +75,7 @@ def admit(store: Store, path: Path, hospital: Hospital, *, spacing: Microns | No
         BcdError: There is no such delivery, or its hospital is not declared.
     """
     declared = retry_while_database_away(lambda: find_declared_hospital(store, hospital))
-    naming = _open_naming(store, hospital)
+    naming = open_naming(store, hospital)
     name = naming.show_title(path.name)
     failure: Exception | None = None
     try:
@@ -112,13 +111,6 @@ def admit(store: Store, path: Path, hospital: Hospital, *, spacing: Microns | No
     if admission.reason is not None:
         raise explain_refused(store.settings, admission, failure, hides=naming.hides)
     return admission
-
-
-def _open_naming(store: Store, hospital: Hospital) -> Naming:
-    try:
-        return Naming(retry_while_database_away(lambda: open_pseudonyms(store, hospital)))
-    except BcdError as error:  # a key that is missing is no fault of the delivery, which waits for it
-        raise UnavailableError(error.what, error.fix) from error
 
 
 def _report_and_leave_inbox(store: Store, path: Path, admission: Admission, *, hides: bool) -> None:

@@ -13,8 +13,10 @@ from pathlib import Path, PurePosixPath
 
 from bcd.admission.rules import RULES, Refusal
 from bcd.errors import BcdError, UnavailableError
-from bcd.patches import PatchName, PatientId
-from bcd.store.pseudonyms import Pseudonyms
+from bcd.patches import Hospital, PatchName, PatientId
+from bcd.store.catalog import retry_while_database_away
+from bcd.store.pseudonyms import Pseudonyms, open_pseudonyms
+from bcd.store.store import Store
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9-]{1,64}", re.ASCII)
 _SUFFIX = re.compile(r"(\.[A-Za-z0-9]{1,8}){0,2}", re.ASCII)
@@ -80,3 +82,15 @@ class Naming:
         if folder in {"0", "1"}:  # a label
             return folder
         return self.patient(folder) if _IDENTIFIER.fullmatch(folder) else self._pseudonyms.hide(folder)
+
+
+def open_naming(store: Store, hospital: Hospital) -> Naming:
+    """Opens the names of a hospital's deliveries.
+
+    Raises:
+        UnavailableError: The hospital is not declared, or its key of pseudonyms is missing or another one.
+    """
+    try:
+        return Naming(retry_while_database_away(lambda: open_pseudonyms(store, hospital)))
+    except BcdError as error:  # a key that is missing is no fault of the delivery, which waits for it
+        raise UnavailableError(error.what, error.fix) from error

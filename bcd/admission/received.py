@@ -2,7 +2,7 @@
 
 A delivery that was named on the command line stays where it is. One that holds refused files of which the
 quarantine has no copy is moved rather than deleted: nothing is lost. One that cannot be admitted at all is set aside:
-left where it was, it would be tried again every minute.
+left where it was, it would be tried again and again.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from bcd.admission.naming import open_naming
 from bcd.errors import BcdError, NotFoundError, UnavailableError
 from bcd.files import lock_file, partial_folder, whole_file
 from bcd.patches import Hospital
@@ -24,18 +25,28 @@ from bcd.settings import Settings
 from bcd.store.catalog import retry_while_database_away
 from bcd.store.deliveries import Delivery
 from bcd.store.delivery_queries import list_stored_refusals
+from bcd.store.hospitals import list_hospitals
 from bcd.store.store import Store
 
 _CLAIMS = 64
 """So many deliveries can be taken at once; as many lock files are left."""
 
 
-def locate_in_inbox(settings: Settings, named: str, hospital: str = "") -> tuple[Hospital, Path]:
+def name_in_inbox(store: Store, hospital: Hospital, path: Path) -> str:
+    """Returns HOSPITAL/NAME of a delivery in the inbox, as it may be seen; `locate_in_inbox` finds it by this.
+
+    Raises:
+        UnavailableError: The hospital's key of pseudonyms is missing or another one.
+    """
+    return f"{hospital}/{open_naming(store, hospital).show_title(path.name)}"
+
+
+def locate_in_inbox(store: Store, named: str, hospital: str = "") -> tuple[Hospital, Path]:
     """Finds a delivery that lies in the inbox.
 
     Args:
-        settings: Where the inbox is.
-        named: HOSPITAL/NAME, or its whole path.
+        store: Where the inbox is, and how its hospitals' deliveries may be called.
+        named: HOSPITAL/NAME, or its whole path; NAME as `name_in_inbox` says, too.
         hospital: The hospital that it must be of; empty: the folder says it.
 
     Returns:
@@ -44,10 +55,13 @@ def locate_in_inbox(settings: Settings, named: str, hospital: str = "") -> tuple
     Raises:
         BcdError: It does not lie in the inbox, or in another hospital's folder.
     """
-    path = Path(os.path.normpath(settings.inbox / named))
-    if path.parent.parent != settings.inbox or not path.exists():
+    inbox = store.settings.inbox
+    path = Path(os.path.normpath(inbox / named))
+    if path.parent.parent == inbox and not path.exists():
+        path = _find_by_shown_name(store, path)
+    if path.parent.parent != inbox or not path.exists():
         raise NotFoundError(
-            f"{named} is no delivery in the inbox {settings.inbox}.",
+            f"{named} is no delivery in the inbox {inbox}.",
             "Put it there and name it HOSPITAL/NAME; from elsewhere: `bcd ingest DELIVERY --hospital NAME`.",
         )
     if hospital not in {"", path.parent.name}:
@@ -56,6 +70,15 @@ def locate_in_inbox(settings: Settings, named: str, hospital: str = "") -> tuple
             "Leave the hospital empty, or move the delivery.",
         )
     return Hospital(path.parent.name), path
+
+
+def _find_by_shown_name(store: Store, path: Path) -> Path:
+    """Returns the delivery that is called so where names are hidden; else the path as it is."""
+    for known in list_hospitals(store):
+        if known.identifiers == "raw" and known.hospital == path.parent.name and path.parent.is_dir():
+            naming = open_naming(store, known.hospital)
+            return next((each for each in path.parent.iterdir() if naming.show_title(each.name) == path.name), path)
+    return path
 
 
 @contextmanager
@@ -191,6 +214,18 @@ def _move_to_received(settings: Settings, path: Path, record: Delivery) -> None:
             raise
         _copy_to_received(path, target)  # the inbox is on another disk
         _remove_from_inbox(path)
+
+
+def find_received(settings: Settings, hospital: str, name: str, identity: str) -> Path | None:
+    """Returns where a delivery of this name and id lies in `received/` or `set-aside/`; None where it does not.
+
+    One that was deleted, named on the command line or handed over under a hidden name is not found.
+    """
+    path = PurePosixPath(name)
+    folder = settings.received / hospital
+    aside = settings.set_aside / hospital / path.name
+    places = [folder / f"{path.stem}-{identity[:12]}{path.suffix}", folder / path.name, aside]
+    return next((place for place in places if place.exists()), None)
 
 
 def _copy_to_received(path: Path, target: Path) -> None:

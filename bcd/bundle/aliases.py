@@ -1,9 +1,10 @@
 """The aliases follow the decisions: the last decision is carried out, whatever died in between.
 
 A decision is recorded in the catalog before any alias moves, and the tag `bcd.decision` is set on the version after
-the last one did. `previous` moves before `champion`, so that until the end the champion is the old one. A process
-that dies in between leaves a decision without its tag, which the next one to decide carries out; an alias that
-somebody moved by hand later on is left alone.
+the last one did. `previous` moves before `champion`, so that until the end the champion is the old one; `anchor`
+shows the anchor that the decision records. A process that dies in between leaves a decision without its tag, which
+the next one to decide carries out; an alias that somebody moved by hand later on is left alone, except for `anchor`,
+which the next decision sets right.
 """
 
 from __future__ import annotations
@@ -148,6 +149,8 @@ def move_registry_aliases(client: MlflowClient, decision: Decision) -> None:
         client.set_registered_model_alias(MODEL, "champion", version)
         tags["bcd.promoted_at"] = decision.decided_at.isoformat(timespec="seconds")
         tags["bcd.previous_champion"] = decision.champion or "none"
+    if decision.anchor is not None and find_mlflow_version(client, decision.anchor) is not None:
+        client.set_registered_model_alias(MODEL, "anchor", decision.anchor)
     if decision.verdict == "HOLD" or decision.awaits_approval:
         client.set_registered_model_alias(MODEL, "challenger", version)
     elif find_mlflow_version(client, "challenger") == version:

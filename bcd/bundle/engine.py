@@ -15,6 +15,7 @@ import hashlib
 import os
 import sys
 from collections import deque
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -72,6 +73,19 @@ def digest_graph(graph: Path) -> str:
     return digest.hexdigest()
 
 
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What networks and turns say of patches.
+
+    Attributes:
+        logits: The mean over networks and turns, (n,) float32.
+        each: What each says, (networks * turns, n) float32.
+    """
+
+    logits: NDArray[np.float32]
+    each: NDArray[np.float32]
+
+
 class Engine:
     """A graph, compiled for this processor.
 
@@ -99,6 +113,7 @@ class Engine:
             model = core.read_model((graph / GRAPH).read_bytes(), (graph / WEIGHTS).read_bytes())
             model.reshape([BATCH, PATCH_PIXELS, PATCH_PIXELS, 3])
             self._compiled = core.compile_model(model, "CPU", settings)
+            self._widths = [output.shape[1] for output in self._compiled.outputs]
         except (OSError, RuntimeError) as error:
             raise DamagedError(
                 f"The graph in {graph} cannot be read: {str(error).splitlines()[0]}.",
@@ -108,42 +123,54 @@ class Engine:
     def predict(
         self, prepared: NDArray[np.uint8], *, turns: Turns = 1, advance: Advance | None = None
     ) -> NDArray[np.float32]:
-        """Predicts one logit a patch: the mean over networks and turns.
+        """Predicts one logit a patch, the mean over networks and turns; as `answer`.
+
+        Returns:
+            Logits (n,) float32; above 0 speaks for invasive ductal carcinoma.
+        """
+        return self.answer(prepared, turns=turns, advance=advance).logits
+
+    def answer(self, prepared: NDArray[np.uint8], *, turns: Turns = 1, advance: Advance | None = None) -> Answers:
+        """Says what every network and turn makes of patches.
 
         Args:
             prepared: Prepared patches (n, 50, 50, 3) uint8, in memory or memory-mapped; n may be 0.
             turns: 1, the patch as it lies; or 8, all its exact turns.
             advance: Told of every few patches; None: a progress of its own.
-
-        Returns:
-            Logits (n,) float32; above 0 speaks for invasive ductal carcinoma.
         """
         if advance is None:
             with track_progress("Predicting patches", total=len(prepared)) as shown:
-                return self.predict(prepared, turns=turns, advance=shown)
-        answers = np.empty((turns, len(prepared)), np.float32)
+                return self.answer(prepared, turns=turns, advance=shown)
+        # The mean of the networks is the graph's own; where there are several, it has a second output, each of them.
+        mean, last = self._widths.index(1), len(self._widths) - 1 - self._widths[::-1].index(max(self._widths))
+        means = np.empty((turns, len(prepared)), np.float32)
+        each = np.empty((turns, len(prepared), self._widths[last]), np.float32)
         # Requests in turn, and twice as many as cores so that none waits for Python; no callbacks, for those run in
         # OpenVINO's threads, which then hang at Python's lock when the engine or the process ends.
         requests = [self._compiled.create_infer_request() for _ in range(2 * self._cores)]
-        running: deque[tuple[Any, NDArray[np.float32]]] = deque()
+        running: deque[tuple[Any, dict[int, NDArray[np.float32]]]] = deque()
         for start in range(0, len(prepared), BATCH):
             patches = prepared[start : start + BATCH]
             for turn, turned in enumerate(turn_patches(patches, turns)):
                 request = requests.pop() if requests else _finish_request(*running.popleft())
                 request.get_input_tensor(0).data[: len(patches)] = turned
                 request.start_async()
-                running.append((request, answers[turn, start : start + len(patches)]))
+                here = slice(start, start + len(patches))
+                running.append((request, {last: each[turn, here], mean: means[turn, here, None]}))
             advance(len(patches))
         for request, rows in running:
             _finish_request(request, rows)
-        logits: NDArray[np.float32] = answers.mean(axis=0, dtype=np.float64).astype(np.float32)
-        return logits
+        if last == mean:
+            each = means[..., None]
+        logits: NDArray[np.float32] = means.mean(axis=0, dtype=np.float64).astype(np.float32)
+        return Answers(logits, each.transpose(0, 2, 1).reshape(turns * each.shape[2], len(prepared)))
 
 
-def _finish_request(request: Any, rows: NDArray[np.float32]) -> Any:
-    """Waits for a request, keeps its logits in `rows`, and returns it, free for the next patches."""
+def _finish_request(request: Any, outputs: dict[int, NDArray[np.float32]]) -> Any:
+    """Waits for a request, keeps what its outputs say, by their number, and returns it, free for the next patches."""
     request.wait()
-    rows[:] = request.get_output_tensor(0).data[: len(rows), 0]
+    for number, rows in outputs.items():
+        rows[:] = request.get_output_tensor(number).data[: len(rows)]
     return request
 
 

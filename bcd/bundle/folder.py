@@ -40,11 +40,12 @@ class FolderBundle(LoadedBundle):
     scorer: Scorer
     seen: Seen | None
 
-    def score(self, pixels: np.ndarray) -> pd.DataFrame:
+    def score(self, pixels: np.ndarray, *, spread: bool = False) -> pd.DataFrame:
         """Scores raw patches.
 
         Args:
             pixels: RGB patches as they were cut at 4 µm/px, uint8, shape (n, 50, 50, 3).
+            spread: Whether a column says how far networks and turns disagree.
 
         Returns:
             A row a patch, in order: logit, probability (calibrated), label, and confident_80, … by level.
@@ -56,7 +57,7 @@ class FolderBundle(LoadedBundle):
         require_raw_patches(pixels)
         if len(pixels):
             self._require_raw(pixels)
-        return self.scorer.score(pixels)
+        return self.scorer.score(pixels, spread=spread)
 
     def _require_raw(self, pixels: np.ndarray) -> None:
         if pixels.max() <= 1:

@@ -50,7 +50,8 @@ _BUNDLE = "bundle"
 _ABOUT = (
     "Finds invasive ductal carcinoma in 50x50 RGB patches of breast tissue at about 4 µm/px. "
     "Research use only: not a medical device, not for diagnosis. "
-    "Alias `champion` scores patients, `previous` is what it replaced, `challenger` was held by the gate."
+    "Alias `champion` scores patients, `previous` is what it replaced, `challenger` was held by the gate, `anchor` "
+    "is the best champion that was shown to be better."
 )
 
 
@@ -73,11 +74,12 @@ class Bundle(LoadedBundle):
         """How it is called everywhere, such as `bcd-idc/3`."""
         return f"{MODEL}/{self.version}"
 
-    def score(self, pixels: np.ndarray) -> pd.DataFrame:
+    def score(self, pixels: np.ndarray, *, spread: bool = False) -> pd.DataFrame:
         """Scores raw patches.
 
         Args:
             pixels: RGB patches, uint8, shape (n, 50, 50, 3).
+            spread: Whether a column says how far networks and turns disagree.
 
         Returns:
             A row a patch, in order: logit, probability (calibrated), label, and confident_80, … by level.
@@ -85,7 +87,7 @@ class Bundle(LoadedBundle):
         Raises:
             BcdError: The array is not of that type and shape.
         """
-        return self.scorer.score(pixels)
+        return self.scorer.score(pixels, spread=spread)
 
 
 def register_bundle(

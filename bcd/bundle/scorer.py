@@ -48,11 +48,12 @@ class Scorer:
     def __init__(self, record: BundleRecord, engine: Engine) -> None:
         self.record, self._engine = record, engine
 
-    def score(self, pixels: np.ndarray) -> pd.DataFrame:
+    def score(self, pixels: np.ndarray, *, spread: bool = False) -> pd.DataFrame:
         """Scores raw patches.
 
         Args:
             pixels: RGB patches, uint8, shape (n, 50, 50, 3).
+            spread: Whether a column says how far networks and turns disagree; NaN where there is but one.
 
         Returns:
             A row a patch, in order: logit (mean over networks and turns), probability (calibrated), label, and
@@ -66,11 +67,16 @@ class Scorer:
         from bcd.preprocessing.prepare import prepare
 
         require_raw_patches(pixels)
-        logits = self._engine.predict(prepare(pixels, self.record.preparation), turns=self.record.ensemble.turns)
-        probability = self.record.policy.calibrator.apply(logits)
+        calibrator = self.record.policy.calibrator
+        answers = self._engine.answer(prepare(pixels, self.record.preparation), turns=self.record.ensemble.turns)
+        logits, probability = answers.logits, calibrator.apply(answers.logits)
         columns = {"logit": logits, "probability": probability, "label": is_idc(probability).astype(np.int32)}
         confident = {confident_column(v): is_confident(probability, v) for v in self.record.policy.levels}
-        return pd.DataFrame(columns | confident)
+        scores = pd.DataFrame(columns | confident)
+        if spread:
+            alone = len(answers.each) == 1
+            scores["spread"] = np.nan if alone else calibrator.apply(answers.each).std(axis=0)
+        return scores
 
 
 class LoadedBundle:

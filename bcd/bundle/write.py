@@ -83,8 +83,11 @@ def convert_networks(networks: Sequence[Path], target: Path) -> None:
     patches = keras.Input((PATCH_PIXELS, PATCH_PIXELS, 3), dtype="uint8", name="patches")
     with export_on_processor():
         joined = join_networks([load_network(network) for network in networks])
-        logit = joined(keras.layers.Rescaling(1.0, name="float")(patches))
-        write_openvino(keras.Model(patches, logit), target)
+        if len(networks) > 1:  # what each says is an output too: how far they disagree is stored with the scores
+            each = keras.layers.Concatenate(name="each")(joined.get_layer("mean_of_members").input)
+            joined = keras.Model(joined.input, [joined.output, each])
+        logits = joined(keras.layers.Rescaling(1.0, name="float")(patches))
+        write_openvino(keras.Model(patches, logits), target)
 
 
 def _name_by_order(source: Path, target: Path) -> None:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from bcd.bundle.folder import load_folder
 from bcd.bundle.released import RELEASED, load_released
-from bcd.cli.completion import ALIASES
 from bcd.gate.history import find_champion_version
 from bcd.scoring.exposure import tell_unproven_hospital
-from bcd.tracking.lookup import MODEL
+from bcd.tracking.lookup import ALIASES, MODEL
 
 if TYPE_CHECKING:
     from bcd.bundle.seen import Seen

@@ -10,9 +10,6 @@ import typer
 if TYPE_CHECKING:
     from bcd.settings import Settings
 
-ALIASES = ("champion", "previous", "challenger")
-"""What a version may be called besides its number."""
-
 
 def complete_snapshot(context: typer.Context, incomplete: str) -> list[str]:
     """Offers ids of snapshots."""

@@ -25,18 +25,24 @@ from bcd.store.schemas import prefect_schema_database, require_schema
 
 _START_SECONDS = 180.0
 TITLES = {
+    "inbox": "The inbox's watcher",
     "worker": "The worker",
     "prefect": "Prefect",
     "mlflow": "MLflow",
     "studies": "Optuna's dashboard",
     "reports": "The page of reports",
 }
+_CLIENTS = {"worker": "a worker", "inbox": "the inbox's watcher"}
 _SERVERS = {
     # Marks one late run in a transaction of its own, all at once: after an hour away, SQLite refuses them by the
     # hundred ("database is locked"). bcd drops what came due while no worker ran; `bcd status` says that none runs.
     "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
     # Four processes of over a gigabyte, for what bcd does not use.
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    # The worker's; a delivery waits for it.
+    "PREFECT_WORKER_QUERY_SECONDS": "3",
+    # Who holds which slot outlives the server: in its memory a restart would lose who gives them back.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     # Of a flow run; deployment.yaml says after how long without one it is taken for dead.
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "60",
 }
@@ -73,19 +79,19 @@ def start(settings: Settings, *, reset: bool = False) -> Started:
         alive = processes.alive(settings)
         # What runs keeps the ports that it was started with, whatever the settings say by now.
         urls = _list_server_addresses(settings) | (read_running_servers(settings)["urls"] if alive else {})
-        with track_progress(
-            "Starting the servers and a worker", total=2 + len(_list_server_pages(settings))
-        ) as advance:
+        pages = _list_server_pages(settings)
+        with track_progress("Starting the servers and a worker", total=2 + len(pages)) as advance:
             _start_servers(settings, alive.keys(), urls)
-            for name, page in _list_server_pages(settings).items():
+            for name, page in pages.items():
                 _await_health(settings, name, f"{urls[name]}{page}")
                 advance(1)
             settings.inbox.mkdir(parents=True, exist_ok=True)
             told = [] if "worker" in alive else _end_runs_at_start(settings, urls["prefect"])
             told += _deploy_flows(settings, urls["prefect"], reset=reset)
             advance(1)
-            if "worker" not in alive:
-                _launch_daemon(settings, "worker", urls)
+            for name in processes.CLIENTS:
+                if name not in alive:
+                    _launch_daemon(settings, name, urls)
             advance(1)
     return Started(urls, told)
 
@@ -100,12 +106,13 @@ def stop(settings: Settings) -> list[str]:
         raise BcdError("systemd runs the servers of this home.", "`systemctl stop bcd.target` stops them.")
     with lock_file(settings.home / ".locks" / ".servers.lock"):
         alive = processes.alive(settings)
-        if "worker" in alive:
-            processes.end_process_family(alive["worker"])
+        for name in processes.CLIENTS:
+            if name in alive:
+                processes.end_process_family(alive[name])
         processes.end(processes.find_leftover_processes(settings))
         if "prefect" in alive:
             _end_runs_at_stop(settings)
-        for name in processes.NAMES[1:]:
+        for name in processes.SERVERS:
             if name in alive:
                 processes.end_process_family(alive[name])
         processes.forget(settings)
@@ -140,20 +147,20 @@ def _end_runs_at_start(settings: Settings, prefect: str) -> list[str]:
 
 
 def _start_servers(settings: Settings, alive: Collection[str], urls: dict[str, str]) -> None:
-    for name in processes.NAMES[1:]:
+    for name in processes.SERVERS:
         if name in list_needed_daemons(settings) - set(alive):
             _require_free_port(getattr(settings, f"{name}_port"), f"{name}_port")
-    for name in processes.NAMES[1:]:
+    for name in processes.SERVERS:
         if name in list_needed_daemons(settings) - set(alive):
             _make_ready(settings, name)
             _launch_daemon(settings, name, urls)
 
 
 def prepare_daemon(settings: Settings, name: str) -> tuple[list[str], dict[str, str]]:
-    """Makes what a server or the worker stands on, and returns its command and its variables."""
+    """Makes what a process of `bcd up` stands on, and returns its command and its variables."""
     settings.home.mkdir(parents=True, exist_ok=True)
     _make_ready(settings, name)
-    variables = _child_environment(settings, _list_server_addresses(settings), is_client=name == "worker")
+    variables = _child_environment(settings, _list_server_addresses(settings), is_client=name in processes.CLIENTS)
     return _make_daemon_command(settings, name), variables | processes.cache_environment(settings)
 
 
@@ -180,8 +187,10 @@ def deploy_onto_units(settings: Settings) -> list[str]:
 def _deploy_flows(settings: Settings, prefect: str, *, reset: bool = False) -> list[str]:
     from bcd.cli.automations import keep_automations
     from bcd.cli.deployments import deploy
+    from bcd.cli.limits import keep_limits
 
-    told = deploy(settings, prefect, flows.DEPLOYMENTS, flows.ROOT, reset=reset)
+    told = keep_limits(settings, prefect, reset=reset)
+    told += deploy(settings, prefect, flows.DEPLOYMENTS, flows.ROOT, reset=reset)
     return told + keep_automations(settings, prefect, flows.DEPLOYMENTS, reset=reset)
 
 
@@ -242,11 +251,12 @@ def describe_daemons(settings: Settings) -> list[str]:
     alive = processes.alive(settings)
     if is_run_by_systemd(settings):
         shown = ", ".join(f"{TITLES[name]} {urls[name]}" for name in _list_server_pages(settings))
-        return [f"{shown}, and a worker, run by systemd: `systemctl status 'bcd-*'`."]
-    pages = [f"{TITLES[name]} {urls[name]}" for name in processes.NAMES[1:] if name in alive]
+        return [f"{shown}, a worker and the inbox's watcher, run by systemd: `systemctl status 'bcd-*'`."]
+    pages = [f"{TITLES[name]} {urls[name]}" for name in processes.SERVERS if name in alive]
     if settings.mlflow_url:
         pages.append(f"MLflow {settings.mlflow_url}")
-    lines = [", ".join(pages) + (", and a worker." if "worker" in alive else ".")] if alive else []
+    pages += [title for name, title in _CLIENTS.items() if name in alive]
+    lines = [f"{', '.join(pages)}."] if alive else []
     lines += [f"{what} {fix}" for what, fix in list_ended_daemons(settings)]
     return lines or ["No servers are running: `bcd up` starts them."]
 
@@ -268,12 +278,13 @@ def list_ended_daemons(settings: Settings) -> list[tuple[str, str]]:
 
 def _launch_daemon(settings: Settings, name: str, urls: dict[str, str]) -> None:
     folder = processes.process_temporary_folder(settings)
+    is_client = name in processes.CLIENTS
     settings.logs.mkdir(parents=True, exist_ok=True)
     with (settings.logs / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(
             _make_daemon_command(settings, name),
-            env=_child_environment(settings, urls, is_client=name == "worker") | processes.mark(settings, folder),
-            cwd=flows.ROOT if name == "worker" else settings.home,
+            env=_child_environment(settings, urls, is_client=is_client) | processes.mark(settings, folder),
+            cwd=flows.ROOT if is_client else settings.home,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -303,6 +314,8 @@ def _make_daemon_command(settings: Settings, name: str) -> list[str]:
     if name == "worker":
         options = ["--pool", flow_runs.POOL, "--type", "process", "--name", "bcd-worker", "--install-policy", "never"]
         return [*prefect, "worker", "start", *options]
+    if name == "inbox":
+        return [sys.executable, "-m", "bcd.cli.inbox_watcher"]
     if name == "studies":
         return [sys.executable, "-m", "bcd.cli.studies_page"]
     page = {"mlflow": "bcd.cli.mlflow_page:make_app", "reports": "bcd.cli.reports:make_app"}[name]

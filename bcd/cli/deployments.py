@@ -54,7 +54,7 @@ def deploy(settings: Settings, prefect: str, file: Path, root: Path, *, reset: b
     with open_client(prefect) as client:
         told = _keep_pool(client, reset=reset)
         for declared in yaml.safe_load(file.read_text())["deployments"]:
-            deployment = _Deployment(client, root, declared, settings.timezone)
+            deployment = _Deployment(client, root, declared, settings)
             name = declared["name"]
             said[name] = deployment.wanted
             told += [f"{name}: {line}" for line in deployment.apply(remembered.get(name), reset=reset)]
@@ -84,7 +84,7 @@ def compare_deployments(settings: Settings, prefect: str, file: Path, root: Path
             told.append(f"work pool {POOL}: paused; no run starts.")
         names = set()
         for declared in yaml.safe_load(file.read_text())["deployments"]:
-            deployment = _Deployment(client, root, declared, settings.timezone)
+            deployment = _Deployment(client, root, declared, settings)
             names.add(declared["name"])
             told += [f"{declared['name']}: {line}" for line in deployment.compare()]
         others = {each.name for each in client.read_deployments() if "bcd" in each.tags} - names
@@ -136,13 +136,15 @@ def merge(file: Tree, last: Tree | None, server: Tree, *, reset: bool = False) -
 class _Deployment:
     """One deployment of the file, and the same on the server."""
 
-    def __init__(self, client: SyncPrefectClient, root: Path, declared: Mapping[str, Any], timezone: str) -> None:
+    def __init__(
+        self, client: SyncPrefectClient, root: Path, declared: Mapping[str, Any], settings: Settings
+    ) -> None:
         path, name = declared["entrypoint"].split(":")
         self._client = client
         self._declared = declared
         self._flow = getattr(import_module(path.removesuffix(".py").replace("/", ".")), name)
         self._root = root
-        self.wanted = _read_file(declared, self._flow.description, timezone)
+        self.wanted = _read_file(declared, self._flow.description, settings)
         self._triggers = set(self.wanted["triggers"])  # what the file names, or named; any other is a person's own
 
     def compare(self) -> list[str]:
@@ -285,7 +287,7 @@ def _keep_pool(client: SyncPrefectClient, *, reset: bool) -> list[str]:
     return told + [f"work pool {POOL}, {line}" for line in merged.told]
 
 
-def _read_file(declared: Mapping[str, Any], description: str | None, timezone: str) -> Tree:
+def _read_file(declared: Mapping[str, Any], description: str | None, settings: Settings) -> Tree:
     from prefect.events import DeploymentEventTrigger
 
     limit = declared.get("concurrency_limit", {})
@@ -299,10 +301,10 @@ def _read_file(declared: Mapping[str, Any], description: str | None, timezone: s
             "job variables": pool.get("job_variables", {}),
             "work queue": pool.get("work_queue_name", "default"),
             "enforce parameter schema": declared.get("enforce_parameter_schema", True),
-            "concurrency limit": limit.get("limit"),
+            "concurrency limit": settings.scorings_at_once if declared["name"] == "score" else limit.get("limit"),
             "collision strategy": limit.get("collision_strategy"),
             "schedules": {
-                each["slug"]: _read_schedule({"timezone": timezone, **each} if "cron" in each else each)
+                each["slug"]: _read_schedule({"timezone": settings.timezone, **each} if "cron" in each else each)
                 for each in declared.get("schedules", [])
             },
             "triggers": {

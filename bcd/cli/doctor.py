@@ -262,7 +262,7 @@ def _look_at_servers(settings: Settings) -> Iterator[Finding]:
         yield from _look_at_deployments(settings)
     for what, fix in daemons.list_ended_daemons(settings):
         yield Finding("warning", what, fix)
-    ports = {name: getattr(settings, f"{name}_port") for name in processes.NAMES if name != "worker"}
+    ports = {name: getattr(settings, f"{name}_port") for name in processes.SERVERS}
     for name in [name for name in ports if name in daemons.list_needed_daemons(settings) and name not in alive]:
         with socket.socket() as probe:
             taken = probe.connect_ex(("127.0.0.1", ports[name])) == 0
@@ -283,16 +283,20 @@ def _look_at_deployments(settings: Settings) -> Iterator[Finding]:
     import flows
     from bcd.cli.automations import compare_automations
     from bcd.cli.deployments import compare_deployments
+    from bcd.cli.limits import compare_limits
     from bcd.runtime import read_running_servers
 
     prefect = read_running_servers(settings)["urls"]["prefect"]
     try:
         differences = compare_deployments(settings, prefect, flows.DEPLOYMENTS, flows.ROOT)
         differences += compare_automations(settings, prefect, flows.DEPLOYMENTS)
+        limits, others = compare_limits(settings, prefect)
     except httpx.HTTPError as error:
         yield Finding("warning", f"The Prefect server at {prefect} does not answer: {error}.", "`bcd up` starts it.")
         return
+    yield Finding("ok", limits)
+    differences += others
     if not differences:
-        yield Finding("ok", "Pool, deployments and automations are as the project says")
+        yield Finding("ok", "Pool, deployments, automations and limits are as the project says")
     for each in differences:
         yield Finding("warning", each, "`bcd up` makes what is missing; `bcd up --reset` undoes what was changed.")

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bcd.cli.options import AsJson, By, Reason, command_group
+
+if TYPE_CHECKING:
+    from bcd.cli.screen import Screen
+    from bcd.settings import Settings
+    from bcd.store.sign_off import SignOff
 
 app = command_group(
     "Import labels and corrections; show patches that are in doubt.",
@@ -34,18 +39,48 @@ def import_labels_command(  # noqa: PLR0917 - they are options
 ) -> None:
     """Revise labels by a file, all of it or nothing. The latest revision of a label counts."""
     from bcd.cli.terminal import open_terminal
-    from bcd.errors import BcdError
     from bcd.settings import load_settings
+    from bcd.store.sign_off import SignOff
+
+    settings, sign_off = load_settings(), SignOff(by, reason)
+    with open_terminal(settings) as console:
+        import_label_file(console, settings, file, sign_off, hospital=hospital, patient=patient, slide=slide)
+
+
+def import_label_file(
+    console: Screen,
+    settings: Settings,
+    file: Path,
+    sign_off: SignOff,
+    *,
+    hospital: str = "",
+    patient: str = "",
+    slide: str = "",
+    asked: bool = False,
+) -> None:
+    """Imports a table or annotations, and says what became of the labels.
+
+    Args:
+        console: Where to.
+        settings: Where the store is.
+        file: CSV, Parquet or GeoJSON.
+        sign_off: Who says so, and why.
+        hospital: The hospital, where the file does not name it.
+        patient: The patient of annotations that do not name it.
+        slide: The slide likewise.
+        asked: Whether it is a list of `bcd review` with answers.
+
+    Raises:
+        BcdError: The file is refused.
+    """
+    from bcd.errors import BcdError
     from bcd.store.annotated import import_annotated_labels
     from bcd.store.annotations import SUFFIXES
     from bcd.store.options import LabelOptions
     from bcd.store.revisions import import_labels
-    from bcd.store.sign_off import SignOff
     from bcd.store.store import open_store
 
-    settings, sign_off = load_settings(), SignOff(by, reason)
-    with open_terminal(settings) as console:
-        store = open_store(settings)
+    with open_store(settings) as store:
         if file.suffix.lower() in SUFFIXES:
             drawn = import_annotated_labels(
                 store,
@@ -55,11 +90,14 @@ def import_labels_command(  # noqa: PLR0917 - they are options
                 patient=patient or None,
                 slide=slide or None,
                 sign_off=sign_off,
+                asked=asked,
             )
+            others = "are not answered" if asked else "are no annotations"
             console.print(
                 f"Patches under the annotations: {drawn.positive:,} IDC, {drawn.negative:,} no IDC, {drawn.mixed:,}"
                 f" between the two, {drawn.contradicted:,} under both classes. Nothing is said of {drawn.silent:,}"
-                f" other patches of the slide. {drawn.others:,} objects are no annotations and were passed over.",
+                f" other patches of the slide. {drawn.others:,} objects {others} and were"
+                " passed over.",
                 soft_wrap=True,
             )
             done = drawn.labels
@@ -69,16 +107,17 @@ def import_labels_command(  # noqa: PLR0917 - they are options
                 "Leave them out, or give a file that ends in .geojson.",
             )
         else:
-            done = import_labels(store, file, hospital=hospital or None, sign_off=sign_off)
-        changes = "Nothing changes" if not done.changed and not done.settled else f"{done.changed:,} labels changed"
-        console.print(
-            f"{changes}: {done.taken_back:,} taken back, {done.settled:,} doubts settled, {done.unchanged:,} were as"
-            f" said. {done.match.unmatched:,} of {done.match.rows:,} rows name no patch;"
-            f" {done.unlabelled:,} patches of these hospitals are without a label.",
-            soft_wrap=True,
-        )
-        if done.match.note:
-            console.print(done.match.note, style="yellow", soft_wrap=True, markup=False)
+            done = import_labels(store, file, hospital=hospital or None, sign_off=sign_off, asked=asked)
+    changes = "Nothing changes" if not done.changed and not done.settled else f"{done.changed:,} labels changed"
+    confirmed = f"{done.confirmed:,} confirmed, " if asked else ""
+    console.print(
+        f"{changes}: {done.taken_back:,} taken back, {confirmed}{done.settled:,} doubts settled, {done.unchanged:,}"
+        f" were as said. {done.match.unmatched:,} of {done.match.rows:,} rows name no patch;"
+        f" {done.unlabelled:,} patches of these hospitals are without a label.",
+        soft_wrap=True,
+    )
+    if done.match.note:
+        console.print(done.match.note, style="yellow", soft_wrap=True, markup=False)
 
 
 @app.command(name="doubts")

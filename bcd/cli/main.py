@@ -16,12 +16,13 @@ import typer
 from typer.core import TyperGroup
 
 from bcd import __version__
-from bcd.cli import batch, config, hospital, labels, model, network, patient, snapshot
+from bcd.cli import batch, config, hospital, labels, model, network, patient, review, snapshot
 from bcd.cli.backup import backup_command, restore_command
 from bcd.cli.demo import demo_command
 from bcd.cli.doctor import doctor_command
 from bcd.cli.evaluate import evaluate_command
 from bcd.cli.ingest import ingest_command
+from bcd.cli.lineage import lineage_command
 from bcd.cli.monitor import monitor
 from bcd.cli.retrain import retrain_command
 from bcd.cli.score import score_command
@@ -29,6 +30,7 @@ from bcd.cli.search import search_command
 from bcd.cli.servers import down_command, up_command
 from bcd.cli.status import status_command
 from bcd.cli.train import train_command
+from bcd.cli.upgrade import upgrade_command
 from bcd.config import load_configuration
 from bcd.errors import BcdError
 
@@ -68,8 +70,10 @@ _DAILY: tuple[Callable[..., None], ...] = (
     evaluate_command,
     score_command,
     monitor,
+    lineage_command,
     backup_command,
     restore_command,
+    upgrade_command,
 )
 for _command in _DAILY:
     app.command(name=_command.__name__.removesuffix("_command"))(_command)
@@ -81,6 +85,7 @@ _NOUNS = {
     "model": model,
     "network": network,
     "patient": patient,
+    "review": review,
     "snapshot": snapshot,
 }
 for _noun, _module in _NOUNS.items():

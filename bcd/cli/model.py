@@ -75,6 +75,8 @@ def model_history_command(
     """List what happened to the versions: registered, evaluated, promoted, rolled back, and by whom."""
     from bcd.cli.terminal import open_terminal
     from bcd.gate.history import list_gate_events, list_versions_with_verdicts
+    from bcd.gate.shadow import summarise_shadow
+    from bcd.scoring.shadow import list_agreements
     from bcd.settings import load_settings
     from bcd.store.store import open_store
 
@@ -91,6 +93,8 @@ def model_history_command(
         aliases = {alias: one.name for one in list_versions_with_verdicts(settings) for alias in one.aliases}
         now = ", ".join(f"{alias} {name}" for alias, name in sorted(aliases.items())) or "no champion"
         console.print(f"\nNow: {now}.")
+        if agreements := list_agreements(store, aliases.get("challenger", "")):
+            console.print(summarise_shadow(agreements), markup=False, soft_wrap=True)
         show_moved_alias(console, store)
 
 
@@ -347,7 +351,7 @@ def _show_decision(console: Console, settings: Settings, decision: Decision) -> 
 
     client = open_client(settings)
     console.print(f"Recorded: {' '.join(decision.reasons)}")
-    for alias in ("champion", "previous", "challenger"):
+    for alias in ("champion", "previous", "challenger", "anchor"):
         version = find_mlflow_version(client, alias)
         console.print(f"  {alias:<10} {f'{MODEL}/{version}' if version else 'none'}")
 

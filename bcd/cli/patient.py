@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bcd.cli.completion import complete_hospital, complete_patient
 from bcd.cli.options import AsJson, By, DryRun, Reason, command_group
+from bcd.scoring.export.formats import Format
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,8 +33,9 @@ OfHospital = Annotated[
 ]
 
 app = command_group(
-    "Show patients; withdraw one, and erase the pixels of those who are withdrawn.",
+    "Show patients, export one to other programs; withdraw one, and erase the pixels of those who are withdrawn.",
     "bcd patient list --split test --unscored",
+    "bcd patient export 8867 --format ome-tiff --to exports",
     'bcd patient withdraw 8867 --hospital east --by "Dr Lee" --reason "letter of 3 May"',
     'bcd patient complete 8867 --slide 5 --by "Dr Lee" --reason "the whole slide was cut"',
     "bcd patient erase --dry-run",
@@ -119,6 +122,41 @@ def show_patient_command(patient: NamedPatient, *, hospital: OfHospital = "", as
         console.facts({"withdrawn": signed})
         for sign_off in signed:
             console.print(f"Withdrawn {sign_off}", markup=False, soft_wrap=True)
+
+
+@app.command(name="export")
+def export_patient_command(
+    patient: NamedPatient,
+    *,
+    format: Annotated[Format, typer.Option(help="The kind of files.")],  # noqa: A002
+    to: Annotated[Path, typer.Option(help="Folder for the files; what it holds of the same names is replaced.")],
+    slide: Annotated[list[str] | None, typer.Option(help="A slide; may be repeated. By default all.")] = None,
+    source: Annotated[
+        Path | None, typer.Option(help="For dicom: file or folder of the DICOM slide that the slide was cut from.")
+    ] = None,
+    hospital: OfHospital = "",
+) -> None:
+    """Write a scored patient for other programs: OME-TIFF for QuPath and OMERO, or DICOM for a PACS."""
+    from bcd.cli.terminal import open_terminal
+    from bcd.errors import BcdError
+    from bcd.settings import load_settings
+    from bcd.store.store import open_store
+
+    if source is not None and format != "dicom":
+        raise BcdError(f"--source is of --format dicom, not {format}.", "Leave it out.")
+    settings = load_settings()
+    with open_terminal(settings) as console:
+        from bcd.scoring.export.formats import write_patient_export
+        from bcd.scoring.export.scored import find_scored_patient
+        from bcd.scoring.options import ScoreOptions
+        from bcd.store.patients import find_patient
+
+        store = open_store(settings)
+        person = find_patient(store, patient, hospital or None)
+        scored = find_scored_patient(store, *person, settings.options("scoring", ScoreOptions)).choose(slide or ())
+        for path in write_patient_export(to, scored, format, source):
+            console.print(str(path), soft_wrap=True, highlight=False)
+        console.print(f"Scored by {scored.bundle}, {scored.at:%Y-%m-%d %H:%M} UTC. Research use only.", style="dim")
 
 
 @app.command(name="withdraw")

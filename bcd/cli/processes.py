@@ -11,18 +11,24 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bcd.files import whole_file
-from bcd.runtime import read_running_servers
+from bcd.runtime import read_running_servers, tell_process_start
 from bcd.settings import Settings
 
 if TYPE_CHECKING:
     import psutil
 
-NAMES = ("worker", "prefect", "mlflow", "studies", "reports")
-"""In the order in which they end: the worker first, so that it does not report the servers lost."""
+CLIENTS = ("inbox", "worker")
+"""What stands on the servers, and ends before them, so that it does not report them lost."""
+
+SERVERS = ("prefect", "mlflow", "studies", "reports")
+
+NAMES = (*CLIENTS, *SERVERS)
+"""In the order in which they end."""
 
 _MARK = "UP_OF_BCD_HOME"
 _STOP_SECONDS = 20.0
@@ -46,10 +52,8 @@ def cache_environment(settings: Settings) -> dict[str, str]:
 
 def record_process(settings: Settings, name: str, process: int, urls: dict[str, str]) -> None:
     """Writes down a process that was started, after those that were written down before."""
-    import psutil
-
     servers = read_running_servers(settings)
-    known = {"pid": process, "started": psutil.Process(process).create_time()}
+    known = {"pid": process, "started": tell_process_start(process)}
     servers |= {
         "urls": urls,
         "password_file": settings.password_file,
@@ -88,13 +92,10 @@ def alive(settings: Settings) -> dict[str, psutil.Process]:
 
     living = {}
     for name, known in read_running_servers(settings).get("processes", {}).items():
-        try:
-            process = psutil.Process(known["pid"])
+        with suppress(psutil.NoSuchProcess):
             # A process id may have been given to somebody else since.
-            if abs(process.create_time() - known["started"]) < 1 and process.status() != psutil.STATUS_ZOMBIE:
-                living[name] = process
-        except psutil.NoSuchProcess:
-            continue
+            if tell_process_start(known["pid"]) == known["started"]:
+                living[name] = psutil.Process(known["pid"])
     return living
 
 

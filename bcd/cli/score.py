@@ -9,6 +9,7 @@ import typer
 
 from bcd.cli.completion import complete_hospital, complete_patient
 from bcd.cli.options import AsJson
+from bcd.scoring.export.formats import Format
 
 if TYPE_CHECKING:
     from bcd.settings import Settings
@@ -36,6 +37,9 @@ def score_command(
     spacing: Annotated[
         float | None, typer.Option(help="µm per pixel of given slides that do not state it; or a confirmation.")
     ] = None,
+    format: Annotated[  # noqa: A002
+        Format | None, typer.Option(help="Write given files for other programs, too.")
+    ] = None,
     hospital: Annotated[
         str,
         typer.Option(
@@ -57,6 +61,7 @@ def score_command(
             to,
             model,
             spacing=spacing,
+            other=format,
             hospital=hospital.strip(),
             as_json=as_json,
         )
@@ -65,6 +70,11 @@ def score_command(
         raise BcdError(f"{given[0]} is a file or folder, and no folder for its scores is named.", "Add --to FOLDER.")
     if model or spacing is not None:
         raise BcdError("--model and --spacing are of files that are given.", "Name them, and --to FOLDER.")
+    if format:
+        raise BcdError(
+            "--format is of files that are given.",
+            "Export a scored patient by `bcd patient export PATIENT --format`.",
+        )
     if len(given) > 1:
         raise BcdError("One patient is scored at a time, or all that wait.", "Name one, or none.")
     _score_admitted(settings, "".join(given), hospital.strip(), as_json=as_json)
@@ -100,6 +110,7 @@ def _score_files(
     model: str,
     *,
     spacing: float | None,
+    other: Format | None,
     hospital: str,
     as_json: bool,
 ) -> None:
@@ -132,11 +143,15 @@ def _score_files(
             seen=opened.seen,
             hospital=Hospital(named),
             spacing=spacing,
+            other=other,
             warnings=opened.warnings,
         )
-        done = list(scores)
-        print_scores(console, done)
-        for each in done:
-            console.print(f"{each.patient}: {each.report}", soft_wrap=True)
+        done = []
+        try:
+            for each in scores:
+                done.append(each)
+                console.print(f"{each.patient}: {each.report}", soft_wrap=True)
+        finally:  # one patient may fail, and the others are scored
+            print_scores(console, done)
         console.print("Nothing was admitted or stored elsewhere. Research use only. Not for diagnosis.", style="dim")
     console.close()

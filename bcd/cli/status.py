@@ -17,6 +17,7 @@ def status_command(*, as_json: AsJson = False) -> None:
     from bcd.cli import daemons
     from bcd.cli.model import show_models
     from bcd.cli.terminal import open_terminal
+    from bcd.gate.outlook import find_outlook
     from bcd.retraining.due import find_due
     from bcd.settings import load_settings
     from bcd.store.store import open_store
@@ -40,6 +41,9 @@ def status_command(*, as_json: AsJson = False) -> None:
             console.print(f"{aside:,} {lie} in {settings.set_aside}, each beside its reason.", soft_wrap=True)
         console.print(due, soft_wrap=True)
         show_models(console, store, key="models")
+        outlook = find_outlook(store)
+        console.facts({"gate": outlook})
+        console.print(outlook.sentence, soft_wrap=True)
         _show_scores(console, store)
         for line in servers:
             console.print(line, soft_wrap=True)
@@ -73,8 +77,21 @@ def _show_batches(console: Screen, store: Store) -> None:
 
 
 def _show_scores(console: Screen, store: Store) -> None:
-    from bcd.store.ledger import list_ledger
+    from bcd.store.ledger import list_failing, list_ledger
 
+    console.table(
+        "Patients who could not be scored",
+        list_failing(store),
+        {
+            "patient": lambda each: f"{each.hospital}/{each.patient}",
+            "bundle": lambda each: each.bundle,
+            "attempts": lambda each: str(each.attempts),
+            "since": lambda each: f"{each.since:%Y-%m-%d %H:%M}",
+            "last": lambda each: f"{each.at:%Y-%m-%d %H:%M}",
+            "why": lambda each: each.error + " Given up: name the patient to try again." * each.is_given_up,
+        },
+        key="failing",
+    )
     console.table(
         "Last scores",
         list_ledger(store, limit=10),

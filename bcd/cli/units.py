@@ -1,4 +1,4 @@
-"""Units for systemd: the servers and the worker of a home as a machine that is never logged in to runs them.
+"""Units for systemd: what `bcd up` starts on a home, as a machine that is never logged in to runs it.
 
 systemd starts them again when they end, keeps their output in its journal, which it rotates, and lets them write the
 home alone. A unit holds no secret and no setting but the home: each process reads `bcd.toml`, and the variables of
@@ -70,7 +70,7 @@ _ONCE = "RemainAfterExit=yes\nRestart=on-failure\nRestartSec=5\nTimeoutStartSec=
 
 
 def write_units(settings: Settings, folder: Path) -> list[Path]:
-    """Writes a unit for each server, one that deploys the flows, one for the worker, and the target that wants them.
+    """Writes a unit for each server, one that deploys the flows, one for each client, and the target that wants them.
 
     Args:
         settings: The home; the units name nothing else of it.
@@ -84,11 +84,12 @@ def write_units(settings: Settings, folder: Path) -> list[Path]:
             f"The path {settings.home} or {flows.ROOT} holds a character that means something in a unit.",
             "Move the home (docs/how-to/move-a-home.md) or the installation to a path without it.",
         )
-    servers = [name for name in processes.NAMES[1:] if name in daemons.list_needed_daemons(settings)]
+    servers = [name for name in processes.SERVERS if name in daemons.list_needed_daemons(settings)]
     texts = {f"bcd-{name}.service": _unit(settings, name, daemons.TITLES[name]) for name in servers}
     deploys = [f"bcd-{name}.service" for name in servers if name in ("prefect", "mlflow")]
     texts[f"bcd-{_DEPLOY}.service"] = _unit(settings, _DEPLOY, "the flows are deployed", deploys)
-    texts["bcd-worker.service"] = _unit(settings, "worker", daemons.TITLES["worker"], [f"bcd-{_DEPLOY}.service"])
+    for name in processes.CLIENTS:
+        texts[f"bcd-{name}.service"] = _unit(settings, name, daemons.TITLES[name], [f"bcd-{_DEPLOY}.service"])
     texts["bcd.target"] = _TARGET.format(home=settings.home, wanted=" ".join(sorted(texts)))
     for name, text in texts.items():
         with whole_file(folder / name) as partial:
@@ -123,7 +124,7 @@ def _unit(settings: Settings, name: str, what: str, needs: list[str] | None = No
         home=settings.home,
         keys=settings.keys,
         variables=_VARIABLES,
-        folder=flows.ROOT if name in ("worker", _DEPLOY) else settings.home,
+        folder=flows.ROOT if name in (*processes.CLIENTS, _DEPLOY) else settings.home,
         python=sys.executable,
         name=name,
         restart=_ONCE if once else _RESTART,

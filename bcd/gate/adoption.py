@@ -26,6 +26,7 @@ from bcd.bundle.rows import read_registered_versions
 from bcd.bundle.scorer import GRAPH_FOLDER, list_bundle_networks
 from bcd.bundle.seen import find_seen_by_bundle
 from bcd.errors import BcdError
+from bcd.gate.anchor import find_anchor, record_anchor
 from bcd.gate.promotion import LOCK
 from bcd.patches import SnapshotId
 from bcd.store.decisions import Decision, store_decision
@@ -71,7 +72,8 @@ def make_released_champion(store: Store, sign_off: SignOff) -> Decision:
             champion=None,
             snapshot=SnapshotId(bundle.record.snapshot),
             reasons=[f"{sign_off.by} adopted the released model: {sign_off.reason.rstrip('.')}."],
-            evidence=identify_version(client, bundle.version),
+            evidence=identify_version(client, bundle.version)
+            | record_anchor(client, find_anchor(store) or bundle.version),
             kind="adopted",
             sign_off=sign_off,
         )

@@ -69,6 +69,39 @@ def check_gate_differences(differences: Mapping[str, Difference], options: GateO
     ]
 
 
+def check_anchor_auroc(difference: Difference, options: GateOptions, *, anchor: str, level: float) -> Check:
+    """Holds the difference in AUROC from the anchor against the margin, as surely as the look may spend.
+
+    Args:
+        difference: Challenger minus anchor, with an interval whose lower end lies above the truth with the
+            probability `level`.
+        options: The margin.
+        anchor: How the anchor is called.
+        level: What the look spends of the budget.
+    """
+    return _check_least(
+        "anchor auroc",
+        difference,
+        -options.margin,
+        enforced=True,
+        whose=f"that of the anchor, {anchor}, at {format_level(round(1 - 2 * level, 6))}",
+    )
+
+
+def check_anchor_rates(differences: Mapping[str, Difference], options: GateOptions) -> list[Check]:
+    """Holds the differences in recall and specificity from the anchor against their margin, as from the champion."""
+    return [
+        _check_least(
+            f"anchor {name}",
+            differences[name],
+            -options.rate_margin,
+            enforced=options.enforce_rates,
+            whose="the anchor's",
+        )
+        for name in ("recall", "specificity")
+    ]
+
+
 def check_context(
     champion: pd.DataFrame | None, challenger: pd.DataFrame, options: GateOptions, evaluate: EvaluateOptions
 ) -> list[Check]:
@@ -99,9 +132,12 @@ def _count_patients(scores: pd.DataFrame) -> int:
     return len(scores[PERSON].drop_duplicates())
 
 
-def _check_least(name: str, difference: Difference, least: float, *, enforced: bool) -> Check:
+def _check_least(
+    name: str, difference: Difference, least: float, *, enforced: bool, whose: str = "the champion's"
+) -> Check:
     passed = difference.low is not None and difference.low > least
-    found = f"{METRIC_NAMES[name]} differs by {format_difference(difference)} from the champion's"
+    metric = METRIC_NAMES[name.removeprefix("anchor ")]
+    found = f"{metric} differs by {format_difference(difference)} from {whose}"
     if difference.low is None:
         basis = _say(difference.n_patients, difference.n_patches)
         end = f"{basis} give no interval: insufficient evidence"

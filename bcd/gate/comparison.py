@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from bcd.bundle.aliases import identify_version
 from bcd.errors import BcdError
+from bcd.gate.budget import find_budget
+from bcd.gate.options import GateOptions
 from bcd.gate.patients import Look, open_look
 from bcd.progress import say_progress
 from bcd.snapshots.freeze import load_snapshot
@@ -22,7 +24,6 @@ from bcd.tracking.store import open_client, start_run
 if TYPE_CHECKING:
     from bcd.evaluation.metrics.estimates import Difference
     from bcd.evaluation.options import EvaluateOptions
-    from bcd.settings import Settings
     from bcd.store.sign_off import SignOff
     from bcd.store.store import Store
 
@@ -93,7 +94,7 @@ def compare_versions(
     if look.patches.empty:
         raise BcdError(f"Snapshot {shown.id[:12]} has no {split} patients.", "Name another one with --snapshot.")
     if sign_off is not None and split == "gate":
-        store_decision(store, _log_look(store.settings, look, first, second, sign_off))
+        store_decision(store, _log_look(store, look, first, second, sign_off))
     scores = [look.score(store.settings, version)[1] for version in (first, second)]
     return Comparison(
         a=f"{MODEL}/{first}",
@@ -106,8 +107,10 @@ def compare_versions(
     )
 
 
-def _log_look(settings: Settings, look: Look, first: str, second: str, sign_off: SignOff) -> Decision:
-    """Logs a look before anybody looks."""
+def _log_look(store: Store, look: Look, first: str, second: str, sign_off: SignOff) -> Decision:
+    """Logs a look before anybody looks; it spends of the gate's budget, for it may choose what is promoted next."""
+    settings, protocol = store.settings, look.snapshot.protocol
+    budget = find_budget(store, protocol, look.n_patients, settings.options("gate", GateOptions))
     now = datetime.now(UTC)
     key = f"look/{second}/{first}/{now.isoformat()}"
     with start_run(settings, key=key, name=f"look {MODEL}/{second}", kind="gate") as run:
@@ -117,7 +120,8 @@ def _log_look(settings: Settings, look: Look, first: str, second: str, sign_off:
         run.log_snapshot(look.snapshot, context="gate", split="gate")
     evidence = {
         "gate_digest": look.digest,
-        "protocol": look.snapshot.protocol,
+        "protocol": protocol,
+        "level": budget.level,
         "patients": look.n_patients,
         "run": run.id,
     }
@@ -128,7 +132,10 @@ def _log_look(settings: Settings, look: Look, first: str, second: str, sign_off:
         challenger=second,
         champion=first,
         snapshot=look.snapshot.id,
-        reasons=[f"{sign_off.by} compared them on gate patients: {sign_off.reason}"],
+        reasons=[
+            f"{sign_off.by} compared them on gate patients: {sign_off.reason}",
+            budget.tell(budget.level),
+        ],
         evidence=evidence | identify_version(open_client(settings), second),
         kind="look",
         sign_off=replace(sign_off, at=now),

@@ -24,7 +24,7 @@ class VersionSummary:
     Attributes:
         version: Its number.
         registered_at: When it was registered.
-        aliases: `champion`, `previous`, `challenger`, where it holds them.
+        aliases: `champion`, `previous`, `challenger`, `anchor`, where it holds them.
         verdict: PROMOTE, HOLD or REJECT; None: the gate has not decided on it.
         reasons: Why.
         snapshot: Id of the snapshot that it was trained on.

@@ -42,6 +42,19 @@ class GateOptions(Options):
         lt=1,
         description="Confidence of the gate's two-sided intervals; 97 % keeps wrong promotions below 5 % of runs.",
     )
+    budget: Probability = Field(
+        0.025,
+        gt=0,
+        lt=0.5,
+        description="Probability, over all looks of a home's life, of ever promoting a version that is worse than the"
+        " anchor by the margin; 2.5 % by Student's intervals keeps it below 5 %.",
+    )
+    half_budget_at: Patients = Field(
+        20, ge=1, description="Gate patients who unlock half of the budget; every new one unlocks more."
+    )
+    look_share: Share = Field(
+        0.1, gt=0, lt=1, description="Share of the unlocked, unspent budget that a look at gate patients spends."
+    )
     calibration_margin: Annotated[float, Unit("calibration error")] = Field(
         0.03, gt=0, lt=0.5, description="By how much the calibration error may be higher, after shrinkage."
     )

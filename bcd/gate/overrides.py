@@ -1,5 +1,7 @@
 """What a person decides about versions: to force a promotion, to roll one back, to approve one. Each is recorded.
 
+A person's word is no evidence: it moves the champion, and the anchor only where there was none.
+
 A person's decision is a row of the catalog, like the gate's, with the person's sign-off; it is never edited. Whoever
 repeats a command that was killed, with the same name and reason, gets the decision that it had taken.
 """
@@ -19,6 +21,7 @@ from bcd.bundle.aliases import (
 )
 from bcd.bundle.registry import load_bundle, require_bundle_scores
 from bcd.errors import BcdError, NotFoundError
+from bcd.gate.anchor import find_anchor, record_anchor
 from bcd.gate.promotion import LOCK, approval_key
 from bcd.patches import SnapshotId
 from bcd.store.decisions import Decision, Kind, list_stored_decisions, store_decision
@@ -52,7 +55,8 @@ def force_promotion(store: Store, which: str, sign_off: SignOff) -> Decision:
         if champion == version:
             raise BcdError(f"{MODEL}/{version} is the champion already.", "There is nothing to force.")
         said = f"{sign_off.by} forced the promotion: {sign_off.reason}"
-        decision = _make(client, version, champion, sign_off, kind="forced", said=said)
+        anchor = find_anchor(store) or champion or version
+        decision = _make(client, version, champion, sign_off, kind="forced", said=said, anchor=anchor)
         return _take(client, store, decision)
 
 
@@ -75,7 +79,8 @@ def roll_back(store: Store, sign_off: SignOff) -> Decision:
                 f"`bcd model promote VERSION` makes any version of {MODEL} champion.",
             )
         said = f"{sign_off.by} rolled back from {MODEL}/{champion}: {sign_off.reason}"
-        decision = _make(client, previous, champion, sign_off, kind="rollback", said=said)
+        anchor = find_anchor(store) or champion or previous
+        decision = _make(client, previous, champion, sign_off, kind="rollback", said=said, anchor=anchor)
         return _take(client, store, decision)
 
 
@@ -106,6 +111,7 @@ def answer_approval(store: Store, which: str, sign_off: SignOff, answer: Answer)
         if answer == "PROMOTE" and champion != waiting.champion:
             said = f"{_end(said)} The champion has changed to {champion} since the gate looked: the version is held."
             verdict = "HOLD"
+        confirmed = verdict == "PROMOTE" and waiting.evidence["verdict"]["confirmed"]
         decision = _make(
             client,
             version,
@@ -115,6 +121,7 @@ def answer_approval(store: Store, which: str, sign_off: SignOff, answer: Answer)
             said=said,
             verdict=verdict,
             key=approval_key(waiting),
+            anchor=version if confirmed else find_anchor(store) or champion or version,
         )
         return _take(client, store, decision)
 
@@ -140,6 +147,7 @@ def _make(
     *,
     kind: Kind,
     said: str,
+    anchor: str,
     verdict: Answer = "PROMOTE",
     key: str = "",
 ) -> Decision:
@@ -152,7 +160,7 @@ def _make(
         champion=champion,
         snapshot=SnapshotId(client.get_model_version(MODEL, version).tags.get("bcd.snapshot", "")),
         reasons=[_end(said)],
-        evidence=identify_version(client, version),
+        evidence=identify_version(client, version) | record_anchor(client, anchor),
         kind=kind,
         sign_off=replace(sign_off, at=now),
     )

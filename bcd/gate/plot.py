@@ -85,6 +85,9 @@ def _shade_margins(axes: Axes, drawn: list[Check]) -> None:
 
 
 def _name_check(check: Check) -> str:
+    name = check.name.removeprefix("anchor ")
+    if name != check.name:
+        return f"{_name_check(check.model_copy(update={'name': name}))}, against the anchor"
     if check.name.startswith("hospital "):
         return f"AUROC at {check.name.removeprefix('hospital ')}, shrunk"
     return _NAMES.get(check.name, check.name)

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 from bcd.bundle.aliases import finish_moving_aliases, identify_version, is_about_version, move_registry_aliases
 from bcd.errors import BcdError
 from bcd.evaluation.options import EvaluateOptions
+from bcd.gate.anchor import choose_anchor, find_anchor, record_anchor
+from bcd.gate.budget import Budget, find_budget
 from bcd.gate.patients import Look, digest_gate_patients, open_look
-from bcd.gate.rule import GateOptions, decide
+from bcd.gate.rule import Anchor, GateOptions, decide
 from bcd.gate.verdict import Check, Verdict, describe_verdict_record
 from bcd.progress import say_progress
 from bcd.store.decisions import (
@@ -60,7 +62,7 @@ class Gate:
     options: GateOptions
     evaluate: EvaluateOptions
 
-    def look(self, run: Run, challenger: str, champion: str | None) -> Look:
+    def look(self, run: Run, challenger: str, champion: str | None, anchor: str | None = None) -> Look:
         """Reads the gate patients, and logs who looks at them before anybody does.
 
         Whom a version that came from elsewhere was trained on is left out.
@@ -71,20 +73,34 @@ class Gate:
         run.set_tags(
             {"bcd.gate_digest": whole.digest, "bcd.challenger": challenger, "bcd.champion": champion or "none"}
         )
+        run.set_tags({"bcd.anchor": anchor or "none"})
         run.log_snapshot(self.snapshot, context="gate", split="gate")
-        look = whole.leave_out_seen(self.store.settings, challenger, champion)
+        look = whole.leave_out_seen(self.store.settings, challenger, champion, anchor)
         run.set_tags({"bcd.gate_digest": look.digest})
         return look
 
-    def compare(self, run: Run, look: Look, challenger: str, champion: str | None) -> Verdict:
-        """Scores the gate patients with both models, from the registry, and decides."""
+    def compare(
+        self, run: Run, look: Look, challenger: str, champion: str | None, anchor: str | None = None
+    ) -> Verdict:
+        """Scores the gate patients with every model, from the registry, and decides.
+
+        Args:
+            run: Where the scores are logged.
+            look: The gate patients.
+            challenger: The version in question.
+            champion: The version that it would take the place of.
+            anchor: The version that it is compared with too, for which the look spends of the budget; None: no other.
+        """
         scores: dict[str, pd.DataFrame] = {}
         reported = []
-        for role, version in {"challenger": challenger, "champion": champion}.items():
-            if version is not None:
+        for role, version in {"challenger": challenger, "champion": champion, "anchor": anchor}.items():
+            if version is not None and (role != "anchor" or version != champion):
                 bundle, scores[role] = look.score(self.store.settings, version)
                 reported.append(describe_verdict_record(bundle))
                 run.log_table(scores[role], f"{role}_scores.parquet")
+        met = None
+        if anchor is not None:
+            met = Anchor(anchor, scores["champion" if anchor == champion else "anchor"], self._budget(look).level)
         verdict = decide(
             scores["challenger"],
             scores.get("champion"),
@@ -92,6 +108,7 @@ class Gate:
             self.evaluate,
             challenger=challenger,
             champion=champion,
+            anchor=met,
         )
         left_out = look.tell_left_out()
         told = [Check(name="left out", passed=True, enforced=False, text=left_out)] if left_out else []
@@ -104,6 +121,8 @@ class Gate:
     ) -> Decision:
         """Makes the decision that a verdict comes to, with what it is founded on; `figures` belong to that too."""
         evidence = self._found(run, look, verdict)
+        if kind == "gate":
+            evidence |= self._found_anchor(verdict)
         return Decision(
             key=key,
             decided_at=datetime.now(UTC),
@@ -129,6 +148,39 @@ class Gate:
             "run": run.id,
             **identify_version(self.client, verdict.challenger),
         }
+
+    def _found_anchor(self, verdict: Verdict) -> dict[str, Any]:
+        """Returns which version is anchor from the decision on, and what its look spent of the budget."""
+        becomes = verdict.confirmed and not verdict.awaits_approval
+        anchor = verdict.challenger if becomes else verdict.anchor
+        spent = {"level": verdict.check("budget").value}
+        return spent if anchor is None else spent | record_anchor(self.client, anchor)
+
+    def tell_budget(self, look: Look, verdict: Verdict, note: str = "") -> Verdict:
+        """Returns the verdict with who is anchor, what the look spent, what is left, and what renews it.
+
+        Args:
+            look: The gate patients.
+            verdict: What was decided.
+            note: Why the anchor is another one than it was.
+        """
+        budget = self._budget(look)
+        spends = budget.level if any(check.name == "anchor auroc" for check in verdict.checks) else 0.0
+        anchor = find_anchor(self.store) if verdict.anchor is None else verdict.anchor
+        if verdict.confirmed:
+            was = "" if anchor is None else f", which was {MODEL}/{anchor}"
+            becomes = "becomes the anchor once it is approved" if verdict.awaits_approval else "becomes the anchor"
+            who = f"{MODEL}/{verdict.challenger} {becomes}{was}."
+        else:
+            who = "There is no anchor yet." if anchor is None else f"The anchor is {MODEL}/{anchor}."
+        text = " ".join(part for part in (note, who, budget.tell(spends)) if part)
+        check = Check(name="budget", passed=True, enforced=False, text=text, value=spends)
+        return verdict.model_copy(
+            update={"checks": [*verdict.checks, check], "reasons": [*verdict.reasons, check.text]}
+        )
+
+    def _budget(self, look: Look) -> Budget:
+        return find_budget(self.store, self.snapshot.protocol, look.n_patients, self.options)
 
     def _count_look(self, look: Look) -> Check:
         """Says how often these very gate patients, and any of the protocol, were looked at: every look costs."""
@@ -210,8 +262,9 @@ def run_gate(
         if champion == version:
             raise BcdError(f"{MODEL}/{version} is the champion already.", "Name a version that is not.")
         with start_run(store.settings, key=key, name=f"gate {MODEL}/{version}", kind="gate", parent=parent) as run:
-            look = gate.look(run, version, champion)
-            verdict = gate.compare(run, look, version, champion)
+            anchor, note = choose_anchor(store, snapshot, champion, options)
+            look = gate.look(run, version, champion, anchor)
+            verdict = gate.tell_budget(look, gate.compare(run, look, version, champion, anchor), note)
             log_verdict(run, verdict)
             decision = gate.make_decision(run, look, verdict, key=key)
             confirm()

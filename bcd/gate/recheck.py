@@ -1,7 +1,8 @@
 """The champion is evaluated again when new gate or test patients have arrived: a recorded look that moves no alias.
 
 On the gate patients of today it is compared with the version that it replaced, by the rule of the gate; on the test
-patients of today its metrics are reported anew. What to do about one that no longer holds is a person's choice.
+patients of today its metrics are reported anew. It promotes nobody, and so spends nothing of the gate's budget. What
+to do about one that no longer holds is a person's choice.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ def recheck_champion(
             verdict = gate.compare(run, look, champion, previous)
             figures = _report_test(gate, run, champion)
             verdict = _word_recheck(verdict, describe_verdict_figures(f"{MODEL}/{champion}", figures))
+            verdict = gate.tell_budget(look, verdict)
             log_verdict(run, verdict)
             decision = gate.make_decision(run, look, verdict, key=key, kind="recheck", figures=figures)
             confirm()
@@ -129,4 +131,4 @@ def _word_recheck(verdict: Verdict, reported: str) -> Verdict:
             "There is no previous champion to compare it with on these patients.",
             *(check.text for check in verdict.checks if check.name in {"scores", "left out"}),
         ]
-    return verdict.model_copy(update={"reasons": reasons, "reported": [reported]})
+    return verdict.model_copy(update={"reasons": reasons, "reported": [reported], "confirmed": False})

@@ -74,6 +74,8 @@ class Verdict(BaseModel):
         checks: Every condition, also those that did not decide.
         challenger: Version of the model in question.
         champion: Version of the model it was compared with; None: there was none.
+        anchor: Version of the anchor that it was compared with; None: there was none.
+        confirmed: Whether it becomes the anchor if it is promoted: it was shown to be better, or is the first.
         rule: The rule that decided.
         reported: What is reported of each, in sentences; of test patients, who decide nothing.
         awaits_approval: Whether a person has to approve before the promotion is carried out.
@@ -86,6 +88,8 @@ class Verdict(BaseModel):
     checks: list[Check]
     challenger: str
     champion: str | None
+    anchor: str | None = None
+    confirmed: bool = False
     rule: str = "non-inferior"
     reported: list[str] = []
     awaits_approval: bool = False

@@ -17,6 +17,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from bcd.admission.received import find_received
 from bcd.patches import BatchId, Hospital, PatchName, PatientId, SnapshotId
 from bcd.progress import track_progress
 from bcd.retention import LOCK
@@ -124,11 +126,7 @@ def _find_delivered(store: Store, person: Person, quarantined: Collection[Quaran
     found = []
     for row in rows:
         if row.id in ids:
-            path = PurePosixPath(row.name)
-            folder = store.settings.received / person[0]
-            aside = store.settings.set_aside / person[0] / path.name
-            places = [folder / f"{path.stem}-{row.id[:12]}{path.suffix}", folder / path.name, aside]
-            received = next((place for place in places if place.exists()), None)
+            received = find_received(store.settings, person[0], row.name, row.id)
             found.append(Delivered(row.id, row.name, received, bool(row.hides)))
     return found
 
@@ -163,7 +161,10 @@ def _state_remains(
             f"Quarantined files with hidden names, which nobody can tell apart, in deliveries {', '.join(hidden)}:"
             " look at store/quarantine."
         )
-    stated.append("Deliveries that the hospital keeps elsewhere, and backups: bcd does not know them.")
+    stated.append(
+        "Deliveries that the hospital keeps elsewhere, backups, and what `bcd patient export` wrote: bcd does not"
+        " know them."
+    )
     return stated
 
 
@@ -216,7 +217,7 @@ def erase_withdrawn(store: Store, *, dry_run: bool = False) -> list[PatientErasu
     Raises:
         BcdError: The registry does not answer, so that nobody knows what its models need.
     """
-    with store.lock(LOCK):
+    with nullcontext() if dry_run else store.lock(LOCK):  # who only asks does not wait for a backup
         plans = _make_plans(store)
         if not dry_run:
             _carry_out(store, plans)
@@ -265,10 +266,15 @@ def _make_plan(
             if not needed[batch] and not is_batch_row_erased(store.settings, batch, rows[batch])
         ],
         [one for one in quarantined if one.kept],
-        [folder for folder in (store.settings.scores / withdrawal.hospital / withdrawal.patient,) if folder.exists()],
+        [folder for folder in _list_score_folders(store.settings, withdrawal) if folder.exists()],
         deliveries,
         _state_remains(store, withdrawal.person, snapshots, deliveries),
     )
+
+
+def _list_score_folders(settings: Settings, withdrawal: Withdrawal) -> list[Path]:
+    """Returns where scores of a patient may lie: those of reports, and those that a challenger made in shadow."""
+    return [folder / withdrawal.hospital / withdrawal.patient for folder in (settings.scores, settings.shadow)]
 
 
 def _find_rows(store: Store, person: Person) -> dict[BatchId, list[int]]:

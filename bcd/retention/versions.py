@@ -3,13 +3,14 @@
 A version stays if it
 
 - is one of the last n,
-- holds an alias (`champion`, `previous`, `challenger`, or one of a person's own),
+- holds an alias (`champion`, `previous`, `challenger`, `anchor`, or one of a person's own),
 - scored a patient: the scoring ledger names it, and its scores must be explicable,
+- is the gate's anchor, whatever its alias says,
 - awaits a person's approval, or is part of the last decision.
 
-What goes is the version and the files of its model; the run that it came from, and every decision about it, stay.
-Each step may be repeated: a model is marked before its version goes, and a marked one without a version is finished
-by the next run.
+What goes is what it scored in shadow, the version and the files of its model; the run that it came from, and every
+decision about it, stay. Each step may be repeated: a model is marked before its version goes, and a marked one
+without a version is finished by the next run.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from bcd.bundle.aliases import last_alias_decision
+from bcd.gate.anchor import find_anchor
 from bcd.gate.history import list_versions_with_verdicts
 from bcd.gate.overrides import find_awaiting_sign_off
 from bcd.gate.promotion import LOCK as PROMOTION
 from bcd.progress import track_progress
 from bcd.retention import LOCK
+from bcd.scoring.shadow import remove_shadow
 from bcd.store.ledger import list_ledger
 from bcd.tracking.lookup import KEY_TAG, MODEL
 from bcd.tracking.store import experiment_id, lock_mlflow, open_client
@@ -73,6 +76,7 @@ def prune_versions(store: Store, *, keep: int, dry_run: bool = False) -> list[Re
             going = [one for one in versions if not needs[one.version]]
             with track_progress("Removing old versions", total=len(going)) as advance:
                 for one in going:
+                    remove_shadow(store.settings, one.name)
                     _remove_version(client, one)
                     advance(1)
             _finish_removals(client)
@@ -84,11 +88,13 @@ def _find_needs(store: Store, versions: list[VersionSummary], keep: int) -> dict
     last = last_alias_decision(store)
     decided = {last.challenger, last.champion} if last is not None else set()
     newest = {one.version for one in versions[len(versions) - keep :]} if keep else set()
+    anchor = find_anchor(store)
     needs: dict[str, list[str]] = {}
     for one in versions:
         why = [f"alias {alias}" for alias in one.aliases]
         why += [f"one of the last {keep}"] * (one.version in newest)
         why += ["patients were scored with it"] * (one.name in scored)
+        why += ["the anchor of the gate"] * (one.version == anchor and "anchor" not in one.aliases)
         why += ["the last decision"] * (one.version in decided)
         why += ["awaits approval"] * (find_awaiting_sign_off(store, one.version) is not None)
         needs[one.version] = why

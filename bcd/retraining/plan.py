@@ -173,10 +173,31 @@ def mark_plan_searched(settings: Settings, retraining: Retraining) -> None:
 
 def read_choice(settings: Settings, retraining: Retraining) -> Choice:
     """Reads what the search chose; without one the architecture that was named, or `compact`, as the plan says."""
-    file = retraining.folder(settings) / _CHOICE
-    if file.exists():
-        return Choice.model_validate_json(file.read_text())
-    plan = retraining.plan
+    return _find_choice(settings, retraining.key) or _choose_without_search(retraining.plan)
+
+
+def read_choice_of_plan(settings: Settings, plan: str) -> Choice:
+    """Reads what was chosen under a plan by its whole id, whose snapshot may be gone.
+
+    Raises:
+        BcdError: There is no such plan.
+        ValidationError: Another version of bcd wrote it.
+    """
+    found = _find_choice(settings, plan)
+    if found is not None:
+        return found
+    file = settings.work / plan / _PLAN
+    if not file.is_file():
+        raise NotFoundError(f"There is no plan {plan}: work/{plan} is not there.", "`bcd retrain` writes plans.")
+    return _choose_without_search(Plan.model_validate_json(file.read_text()))
+
+
+def _find_choice(settings: Settings, plan: str) -> Choice | None:
+    file = settings.work / plan / _CHOICE
+    return Choice.model_validate_json(file.read_text()) if file.exists() else None
+
+
+def _choose_without_search(plan: Plan) -> Choice:
     return Choice(
         architecture=plan.architecture or PRESETS["compact"],
         training=plan.training,

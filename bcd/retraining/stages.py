@@ -65,7 +65,7 @@ def search_stage(
         stated: Architectures to try beside what is proposed, by the names that they are shown by.
     """
     from bcd.search.plots import draw_study
-    from bcd.search.storage import describe_study, study_name
+    from bcd.search.storage import describe_study, study_key
     from bcd.search.study import run_study
 
     plan = retraining.plan
@@ -74,12 +74,12 @@ def search_stage(
     if finished and (found := _find_study(settings, retraining)):
         mark_plan_searched(settings, retraining)
         return found
-    name = study_name(describe_study(*asked), plan.search)
+    key = study_key(describe_study(*asked), plan.search)
     with (
         open_retraining_run(settings, retraining, stage="search") as parent,
         start_run(
             settings,
-            key=f"search/{name}",
+            key=f"search/{key}",
             name=f"search on {retraining.snapshot.id[:8]}",
             kind="search",
             parent=parent.id,
@@ -87,9 +87,9 @@ def search_stage(
     ):
         run.log_options("search", plan.search)
         run.log_snapshot(retraining.snapshot, context="training", split="train")
-        result = run_study(settings, *asked, stated=stated, on_trial=lambda trial: run.log_trial(name, trial))
+        result = run_study(settings, *asked, stated=stated, on_trial=lambda trial: run.log_trial(key, trial))
         run.log_study(result)
-        for picture in draw_study(result, settings.work / name / "pictures"):
+        for picture in draw_study(result, settings.work / result.study / "pictures"):
             run.log_file(picture, "study")
         choice = Choice(
             architecture=result.architecture,

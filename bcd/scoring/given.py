@@ -2,7 +2,8 @@
 
 They are read by admission's own rules, and every patient leaves a folder with what scoring leaves of any:
 
-    FOLDER/PATIENT/scores.parquet  scores.csv  drift.json  slide-0.png  heatmap-0.png  patches-0.geojson  report.html
+    FOLDER/PATIENT/scores.parquet  scores.csv  drift.json  slide-0.webp  heatmap-0.webp  patches-0.geojson
+                   report.html
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import shutil
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,7 @@ from numpy.typing import NDArray
 
 from bcd.admission.preview import SeenDelivery, look_at
 from bcd.drift.delivery import MOST_DELIVERED
+from bcd.drift.patient import read_patient_drift
 from bcd.drift.profiles import MOST_PATCHES, choose_evenly, profile_pictures
 from bcd.drift.state import Drift, assess_delivery
 from bcd.errors import BcdError
@@ -27,6 +30,8 @@ from bcd.files import keep_folder, partial_folder
 from bcd.options import Microns
 from bcd.patches import Hospital, PatientId, Slide, lie_on
 from bcd.progress import say_progress
+from bcd.scoring.export.formats import Format, require_export_format, write_patient_export
+from bcd.scoring.export.scored import ScoredPatient
 from bcd.scoring.exposure import Exposure, tell_exposure_of_scored
 from bcd.scoring.options import ScoreOptions
 from bcd.scoring.result import SCORES, PatientScore, ScoringBundle, Subject, read_result, write_result
@@ -82,9 +87,12 @@ def score_given(
     seen: Seen | None,
     hospital: Hospital = HOSPITAL,
     spacing: Microns | None = None,
+    other: Format | None = None,
     warnings: Sequence[str] = (),
 ) -> Iterator[PatientScore]:
     """Scores files that are not admitted, a patient after the other; what an earlier run left of one is replaced.
+
+    Whoever cannot be scored is told and keeps no other from it; the first such error ends the iteration.
 
     Args:
         paths: Slides, plain pictures, folders, zips or tars.
@@ -94,11 +102,12 @@ def score_given(
         seen: Who it was trained on; None: nobody knows.
         hospital: What the hospital is called.
         spacing: In µm per pixel, for slides that do not say it, or to confirm what they say.
+        other: For which other programs a patient is written, beside the report.
         warnings: What a reader must know before the scores.
 
     Raises:
-        BcdError: Nothing can be read of a file; patches are not as they were cut; two files hold the same patch; or a
-            folder of that name holds something else.
+        BcdError: Nothing can be read of a file; it cannot be written for other programs; patches are not as they were
+            cut; two files hold the same patch; or a folder of that name holds something else.
     """
     with ExitStack() as stack:
         deliveries = {
@@ -107,17 +116,20 @@ def score_given(
         for delivery in deliveries.values():
             _tell_refused(delivery)
         given = _join_given_files(deliveries)
+        if other is not None:
+            for patient in sorted(given.patches["patient"].unique()):
+                cut = [slide for whose, slide in given.frames if whose == patient]
+                require_export_format(other, patient=f"{hospital}/{patient}", cut=cut)
         of_patient = [
             (str(patient), patches.reset_index(drop=True))
             for patient, patches in given.patches.groupby("patient", sort=True)
         ]
         together = _assess_given_drift(given, bundle, hospital, [rows for _, rows in of_patient])
+        faults = []
         for patient, rows in of_patient:
             frames = {slide: frame for (whose, slide), frame in given.frames.items() if whose == patient}
             pixels = given.read(rows)
             distance = bundle.measure(pixels)
-            if distance is not None:
-                distance.require_raw(f"Patient {patient}", tiled=set(rows["slide"]) <= set(frames))
             subject = Subject(
                 hospital=hospital,
                 patient=PatientId(patient),
@@ -131,7 +143,17 @@ def score_given(
                 delivery=together,
                 warnings=tuple(warnings),
             )
-            yield _write_given_score(to / patient, subject, bundle, options)
+            try:
+                if distance is not None:
+                    distance.require_raw(f"Patient {patient}", tiled=set(rows["slide"]) <= set(frames))
+                scored = _write_given_score(to / patient, subject, bundle, options, other)
+            except (BcdError, OSError) as error:  # no patient's fault keeps another from being scored
+                say_progress(f"Patient {patient} was not scored: {error}")
+                faults.append(error)
+                continue
+            yield scored
+        if faults:
+            raise faults[0]
 
 
 def _assess_given_drift(
@@ -175,7 +197,9 @@ def _hash_given_patches(patches: pd.DataFrame, options: ScoreOptions, complete: 
     return hashlib.sha256(f"{options.fingerprint()}\n{rows}{told}".encode()).hexdigest()
 
 
-def _write_given_score(folder: Path, subject: Subject, bundle: ScoringBundle, options: ScoreOptions) -> PatientScore:
+def _write_given_score(
+    folder: Path, subject: Subject, bundle: ScoringBundle, options: ScoreOptions, other: Format | None
+) -> PatientScore:
     import pandas as pd
 
     if folder.exists() and not (folder / SCORES).is_file():
@@ -183,10 +207,31 @@ def _write_given_score(folder: Path, subject: Subject, bundle: ScoringBundle, op
     with partial_folder(folder.parent) as partial:
         write_result(partial, subject, bundle, options)
         pd.read_parquet(partial / SCORES).to_csv(partial / "scores.csv", index=False)
+        if other is not None:
+            list(write_patient_export(partial, _as_scored(partial, subject, bundle, options), other))
         if folder.exists():
             shutil.rmtree(folder)
         keep_folder(partial, folder)
     return read_result(folder, subject.hospital, subject.patient, bundle, options)
+
+
+def _as_scored(folder: Path, subject: Subject, bundle: ScoringBundle, options: ScoreOptions) -> ScoredPatient:
+    import pandas as pd
+
+    scores, drift = pd.read_parquet(folder / SCORES), read_patient_drift(folder)
+    return ScoredPatient(
+        hospital=subject.hospital,
+        patient=subject.patient,
+        bundle=bundle.name,
+        content=subject.content,
+        at=datetime.now(UTC),
+        scores=scores,
+        slides=tuple(scores["slide"].unique().tolist()),
+        read=subject.read,
+        frames=subject.frames,
+        options=options,
+        drift=None if drift is None else drift.state,
+    )
 
 
 def _tell_refused(delivery: SeenDelivery) -> None:

@@ -110,14 +110,14 @@ def outline(region: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def draw_heatmap(mosaic: Mosaic, scores: pd.DataFrame, options: ScoreOptions, *, title: str, path: Path) -> None:
-    """Writes the heatmap of one slide as PNG, on the same canvas and scale as `draw_slide` does the slide.
+    """Writes the heatmap of one slide as WebP, on the same canvas and scale as `draw_slide` does the slide.
 
     Args:
         mosaic: The stitched slide.
         scores: Columns x, y, label (NA = unlabelled), probability; patches of that slide.
         options: Level, opacity, outline, size.
         title: What is shown, such as the patient and the slide.
-        path: The PNG to write.
+        path: The file to write.
     """
     picture = Picture(colour_patches(mosaic, scores, options), title=title, longest_edge=options.longest_edge)
     positive = (scores["label"] == 1).fillna(False).to_numpy(bool)
@@ -133,7 +133,7 @@ def draw_heatmap(mosaic: Mosaic, scores: pd.DataFrame, options: ScoreOptions, *,
 
 
 def draw_slide(mosaic: Mosaic, options: ScoreOptions, *, title: str, path: Path) -> None:
-    """Writes one slide as PNG, as it was stained."""
+    """Writes one slide as WebP, as it was stained."""
     Picture(mosaic.image, title=title, longest_edge=options.longest_edge).save(path)
 
 

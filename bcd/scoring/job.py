@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from bcd.patches import Hospital, PatientId, Slide
 from bcd.scoring.exposure import Exposure, find_scored_exposure, list_doubts, tell_exposure_of_scored
@@ -14,7 +14,7 @@ from bcd.scoring.options import ScoreOptions
 from bcd.scoring.result import ScoringBundle, Subject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     import numpy as np
     import pandas as pd
@@ -62,8 +62,9 @@ class Job:
 
     @property
     def folder(self) -> Path:
-        """Where the result belongs."""
-        name = f"{self.bundle.name.replace('/', '-')}-{self.content[:12]}"
+        """Where the result belongs; a registry that was begun anew has another bundle of the same name."""
+        made = f"{self.content}\n{self.bundle.record.created_at.isoformat()}"
+        name = f"{self.bundle.name.replace('/', '-')}-{hashlib.sha256(made.encode()).hexdigest()[:12]}"
         return self.store.settings.scores / self.hospital / self.patient / name
 
 
@@ -84,9 +85,7 @@ def open_scoring_job(  # noqa: PLR0917 the order of these is the same everywhere
     from bcd.store.patients import list_stored_patches
 
     patches = list_stored_patches(store, hospital, patient)
-    rows = patches[["slide", "x", "y", "label", "batch", "row"]].to_csv(index=False, na_rep="?")
     complete = find_complete(store, hospital, patient)
-    told = "".join(f"\ncomplete {slide}" for *_, slide in sorted(complete))
     return Job(
         store=store,
         bundle=bundle,
@@ -94,8 +93,15 @@ def open_scoring_job(  # noqa: PLR0917 the order of these is the same everywhere
         protocol=protocol or bundle.record.protocol,
         patches=patches,
         complete=complete,
-        content=hashlib.sha256(f"{options.fingerprint()}\n{rows}{told}".encode()).hexdigest(),
+        content=hash_scoring_content(options, patches, complete),
     )
+
+
+def hash_scoring_content(options: ScoreOptions, patches: pd.DataFrame, complete: Collection[Slide]) -> str:
+    """Returns the hash of all that the scores of a patient and what is drawn of them depend on, but the bundle."""
+    rows = patches[["slide", "x", "y", "label", "batch", "row"]].to_csv(index=False, na_rep="?")
+    told = "".join(f"\ncomplete {slide}" for *_, slide in sorted(complete))
+    return hashlib.sha256(f"{options.fingerprint()}\n{rows}{told}".encode()).hexdigest()
 
 
 def make_scoring_subject(job: Job) -> Subject:
@@ -137,11 +143,14 @@ def is_scoring_recorded(job: Job) -> bool:
     """Whether the ledger says that this was done."""
     from bcd.store.ledger import find_in_ledger
 
-    return find_in_ledger(job.store, job.hospital, job.patient, job.bundle.name, job.content) is not None
+    found = find_in_ledger(job.store, job.hospital, job.patient, job.bundle.name, job.content)
+    return found is not None and found.folder == _folder_in_home(job)
 
 
-def record_scoring_job(job: Job, error: Exception | None = None) -> None:
-    """Tells the ledger that this was done, or why it failed."""
+def record_scoring_job(
+    job: Job, status: Literal["started", "scored", "failed"], error: BaseException | None = None
+) -> None:
+    """Tells the ledger that this begins, was done, or why it failed."""
     from bcd.store.ledger import LedgerEntry, record_in_ledger
 
     entry = LedgerEntry(
@@ -149,9 +158,13 @@ def record_scoring_job(job: Job, error: Exception | None = None) -> None:
         patient=job.patient,
         bundle=job.bundle.name,
         content=job.content,
-        status="scored" if error is None else "failed",
+        status=status,
         at=datetime.now(UTC),
-        folder=job.folder.relative_to(job.store.settings.home).as_posix(),
+        folder=_folder_in_home(job),
         error=None if error is None else f"{type(error).__name__}: {error}",
     )
     record_in_ledger(job.store, entry)
+
+
+def _folder_in_home(job: Job) -> str:
+    return job.folder.relative_to(job.store.settings.home).as_posix()

@@ -53,7 +53,7 @@ class Mosaic:
 
     def cells(self, patches: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Returns the rows and the columns of the mosaic's cells in which the patches lie."""
-        return _find_grid_place(patches["y"]) - self.row, _find_grid_place(patches["x"]) - self.column
+        return find_grid_place(patches["y"]) - self.row, find_grid_place(patches["x"]) - self.column
 
 
 def stitch(patches: pd.DataFrame, pixels: NDArray[np.uint8]) -> Mosaic:
@@ -68,15 +68,10 @@ def stitch(patches: pd.DataFrame, pixels: NDArray[np.uint8]) -> Mosaic:
     """
     assert len(patches) == len(pixels) > 0
     assert patches["slide"].nunique() == 1
-    columns, rows = _find_grid_place(patches["x"]), _find_grid_place(patches["y"])
+    columns, rows = find_grid_place(patches["x"]), find_grid_place(patches["y"])
     column, row = int(columns.min()) - MARGIN, int(rows.min()) - MARGIN
     shape = int(rows.max()) + MARGIN + 1 - row, int(columns.max()) + MARGIN + 1 - column
-    if shape[0] * shape[1] * PATCH_PIXELS**2 > MAX_PIXELS:
-        raise BcdError(
-            f"Slide {patches['slide'].iloc[0]} would be {shape[1] * PATCH_PIXELS:,} x "
-            f"{shape[0] * PATCH_PIXELS:,} pixels: its patches lie too far apart to be one slide.",
-            "Check the x and y in the names of its patches at the hospital that delivered it.",
-        )
+    require_drawable(str(patches["slide"].iloc[0]), *shape)
     image = np.empty((shape[0] * PATCH_PIXELS, shape[1] * PATCH_PIXELS, 3), np.uint8)
     image[...] = BACKGROUND
     mosaic = Mosaic(image=image, present=np.zeros(shape, np.bool_), column=column, row=row)
@@ -86,11 +81,26 @@ def stitch(patches: pd.DataFrame, pixels: NDArray[np.uint8]) -> Mosaic:
     return mosaic
 
 
+def require_drawable(slide: str, rows: int, columns: int) -> None:
+    """Makes sure that a slide of so many rows and columns of cells can be drawn.
+
+    Raises:
+        BcdError: It is too large.
+    """
+    if rows * columns * PATCH_PIXELS**2 > MAX_PIXELS:
+        raise BcdError(
+            f"Slide {slide} would be {columns * PATCH_PIXELS:,} x "
+            f"{rows * PATCH_PIXELS:,} pixels: its patches lie too far apart to be one slide.",
+            "Check the x and y in the names of its patches at the hospital that delivered it.",
+        )
+
+
 def view_mosaic_by_cell(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Returns a view (rows, 50, columns, 50, 3) of an image; `view[rows, :, columns]` is (n, 50, 50, 3)."""
     height, width, _ = image.shape
     return image.reshape(height // PATCH_PIXELS, PATCH_PIXELS, width // PATCH_PIXELS, PATCH_PIXELS, 3)
 
 
-def _find_grid_place(position: pd.Series) -> NDArray[np.int64]:
+def find_grid_place(position: pd.Series) -> NDArray[np.int64]:
+    """Returns the columns, or rows, of the grid, counted from 0, of patches at some x, or y."""
     return (position.to_numpy(np.int64) - 1) // PATCH_PIXELS

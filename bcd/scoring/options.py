@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from typing import Literal
+
 from pydantic import Field
 
 from bcd.evaluation.outcome import OutcomeRule
@@ -26,3 +29,16 @@ class ScoreOptions(Options):
     longest_edge: Pixels = Field(
         2000, ge=400, le=8000, description="Longest edge of the slide within a picture, in pixels."
     )
+    pictures: Literal["full", "report", "none"] = Field(
+        "full",
+        description="Pictures that are left of a patient. full: slide and heatmap as files, and those of the report; "
+        "report: the report alone; none: a report without tissue, with the map of probabilities.",
+    )
+    shadow: bool = Field(
+        False,
+        description="Let the challenger score beside the champion, unseen: how they agree stands on the gate's page.",
+    )
+
+    def fingerprint(self) -> str:
+        """Returns 12 hex digits that are equal exactly when the same report comes of the options."""
+        return hashlib.sha256(self.model_dump_json(exclude={"shadow"}).encode()).hexdigest()[:12]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _DPI = 100
 _INK = "#1b1b1b"
+_QUALITY = 85
 _NARROWEST = 900  # room for the legend under a narrow slide
 _SMALLEST = 1000  # a slide of a few patches is enlarged about to this
 _LENGTHS = (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000)  # of the scale bar, in µm
@@ -97,8 +98,12 @@ class Picture:
         self._write(left, top - self._px(0.8), label, size=1.7, va="baseline")
 
     def save(self, path: Path) -> None:
-        """Writes the picture as PNG."""
-        self._figure.savefig(path, dpi=_DPI, metadata={"Software": SOFTWARE})
+        """Writes the picture as what its name ends with; it says what drew it, so that it becomes no slide."""
+        from PIL import ExifTags, Image
+
+        said = Image.Exif()
+        said[ExifTags.Base.Software] = SOFTWARE
+        self._figure.savefig(path, dpi=_DPI, pil_kwargs={"quality": _QUALITY, "exif": said})
 
     def _add_scale_bar(self, full_width: int) -> None:
         microns = pick_scale_bar(full_width)

@@ -87,6 +87,8 @@
     }
     say("[data-coverage]", percent((n.idc + n.none) / total));
     say("[data-labelled]", count(labelled));
+    const told = facts.told[neighbours && neighbours.checked ? 1 : 0][steps.value];
+    for (const [key, text] of Object.entries(told)) say(`[data-told=${key}]`, text);
     say("[data-agreement]", labelled >= MEASURED ? percent(agreeing / labelled) : "n/a");
     say("[data-level]", text + " %");
     say("[data-high]", text);
@@ -155,11 +157,24 @@
     function tell() {
       if (picked < 0) return;
       const {column, row} = place(picked), p = slide.probability[picked], label = slide.label[picked];
+      const around = slide.complete ? neighboursOf(picked).map(i => slide.alone[i]) : [];
+      const mean = around.reduce((sum, each) => sum + each, 0) / around.length;
       const both = slide.context ? ` (alone ${percent(slide.alone[picked])}, with its neighbours ${percent(slide.context[picked])})` : "";
       const said = isConfident(p) ? (isIdc(p) ? "confidently IDC" : "confidently not IDC") : "not confident";
       told.textContent = `x ${(column + slide.column) * PATCH + 1}, y ${(row + slide.row) * PATCH + 1}: ` +
         `probability of IDC ${percent(p)}${both}, ${said}` +
+        (around.length ? `; mean of its neighbours ${percent(mean)}` : "") +
         (label < 0 ? "" : `; label: ${label ? "IDC" : "no IDC"}`);
+    }
+    function neighboursOf(i) { // the up to eight that are there
+      const {column, row} = place(i), there = [];
+      for (const down of [-1, 0, 1]) {
+        for (const right of [-1, 0, 1]) {
+          const at = found.get((row + down) * slide.columns + column + right);
+          if (at !== undefined && at !== i) there.push(at);
+        }
+      }
+      return there;
     }
     function step(right, down) {
       let best = -1, least = Infinity;

@@ -7,57 +7,41 @@ shows the same pictures and figures at the level of the options.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bcd.evaluation.calls import confidence
+from bcd.evaluation.calls import is_idc
 from bcd.evaluation.outcome import UNDECIDED
+from bcd.evaluation.policy.certified import threshold_sequence
+from bcd.evaluation.policy.context import CONTEXT
 from bcd.options import Probability
 from bcd.pages import render_page
 from bcd.patches import MICRONS_PER_PIXEL, PATCH_PIXELS
 from bcd.scoring.heatmap import LABELLED, TINT, VEIL, colour_probabilities, overlay
-from bcd.scoring.shown import ShownSlide, embed_heatmap_layer, embed_slide_photograph
+from bcd.scoring.intervals import LEAST_DRAWS, PlacedPatches, estimate_level_intervals, list_outcomes_within
+from bcd.scoring.shown import ShownSlide, embed_heatmap_layer
+from bcd.scoring.summary import MIN_PATCHES
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from bcd.evaluation.policy.certified import CertifiedThreshold
+    from bcd.scoring.examples import Examples
+    from bcd.scoring.intervals import Ends, LevelIntervals
     from bcd.scoring.options import ScoreOptions
 
 PATCH_AREA = (PATCH_PIXELS * MICRONS_PER_PIXEL / 1000) ** 2
 """Area of a patch in mm²."""
 
-EXAMPLES = 10
-"""Patches that are shown as the most suspicious ones, and as the most uncertain ones."""
-
 _LIMIT = 2_900_000  # bytes of a report
-_REST = 220_000  # page, script, examples, the line around labels
+_REST = 250_000  # page, script, examples, the line around labels
 _SCORE = 29  # bytes of a patch's score in the page: 24 in base64 where it has a context
 _LEAST = 200_000  # bytes of a slide's picture, however many patches or slides there are
 _LEVELS = (*(percent / 100 for percent in range(50, 99)), 0.99, 0.995, 0.999, 0.9995, 0.9999)
-
-
-@dataclass(frozen=True)
-class Example:
-    """One patch that is shown by itself.
-
-    Attributes:
-        slide: Its slide.
-        x: Column of its upper left pixel, from 1.
-        y: Row of its upper left pixel, from 1.
-        probability: Calibrated probability of IDC.
-        picture: The patch as an address that shows it.
-    """
-
-    slide: str
-    x: int
-    y: int
-    probability: Probability
-    picture: str
 
 
 def slide_picture_budget(patches: int, of_patient: int) -> int:
@@ -65,56 +49,56 @@ def slide_picture_budget(patches: int, of_patient: int) -> int:
     return max(int((_LIMIT - _REST - _SCORE * of_patient) * 3 / 4 * patches / of_patient), _LEAST)
 
 
-def pick_suspicious_patches(scores: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Picks the most suspicious patches, the likeliest IDC first, and the most uncertain ones, likewise.
-
-    Args:
-        scores: Columns slide, x, y, probability; all patches of a patient.
-    """
-    probability = scores["probability"].to_numpy(np.float64)
-    suspicious = np.argsort(-probability, kind="stable")[:EXAMPLES]
-    uncertain = np.argsort(confidence(probability), kind="stable")[:EXAMPLES]
-    return scores.iloc[suspicious], scores.iloc[uncertain]
-
-
-def show_examples(picked: pd.DataFrame, pixels: NDArray[np.uint8]) -> list[Example]:
-    """Makes picked patches ready for the report; `pixels` are theirs, (n, 50, 50, 3)."""
-    columns = (picked[name].tolist() for name in ("slide", "x", "y", "probability"))
-    pictures = [embed_slide_photograph(image) for image in pixels]
-    return [Example(*shown) for shown in zip(*columns, pictures, strict=True)]
-
-
 def write_patient_report(
     path: Path,
     *,
+    scores: pd.DataFrame,
     slides: Sequence[ShownSlide],
-    suspicious: Sequence[Example],
-    uncertain: Sequence[Example],
+    examples: Examples,
     facts: Mapping[str, Any],
 ) -> None:
     """Writes the report.
 
     Args:
         path: The HTML file.
+        scores: Columns slide, x, y, label (NA = unlabelled), probability, context_probability; of all patches.
         slides: The patient's slides.
-        suspicious: The most suspicious patches.
-        uncertain: The most uncertain patches.
+        examples: The patches that are shown by themselves.
         facts: What `report.html.j2` shows: hospital, patient, bundle, record, exposure, summary, options, and more.
     """
-    options, summary = facts["options"], facts["summary"]
+    options, summary, policy = facts["options"], facts["summary"], facts["record"].policy
     rule = options.outcome
-    levels = sorted({*_LEVELS, *(row.level for row in summary.levels)})
+    context = policy.context if any(slide.data["context"] for slide in slides) else None
+    promises = [policy.certified, context.certified if context else ()]
+    thresholds = (each.threshold for certified in promises for each in certified)
+    levels = sorted({*_LEVELS, *(row.level for row in summary.levels), *(each for each in thresholds if each)})
+    alone = PlacedPatches.of(scores, scores["probability"].to_numpy(np.float64))
+    label = scores["label"].fillna(-1).to_numpy(np.int8)
+    found = estimate_level_intervals(alone, label, levels)
+    unlike = facts["drift"].colour != "plain"
+    told = [_tell_levels(found, levels, policy.certified, unlike=unlike)]
+    if context:
+        joined = PlacedPatches.of(scores, scores[CONTEXT].fillna(scores["probability"]).to_numpy(np.float64))
+        found_joined = estimate_level_intervals(joined, label, levels)
+        told.append(_tell_levels(found_joined, levels, context.certified, unlike=unlike))
+    at = levels.index(rule.level)
     shown = {
         "slides": slides,
-        "suspicious": suspicious,
-        "uncertain": uncertain,
+        "examples": examples,
         "levels": levels,
         "at": next(row for row in summary.levels if row.level == rule.level),
+        "told": told[0][at],
+        "draws": alone.draws,
+        "least_draws": LEAST_DRAWS,
+        "fewest": MIN_PATCHES,
+        "spans": _tell_fractions(alone, label),
+        "outcomes": list_outcomes_within(found[at], len(scores), rule),
         "undecided": summary.outcome == UNDECIDED,
-        "context": facts["record"].policy.context if any(slide.data["context"] for slide in slides) else None,
+        "context": context,
         "legend": _draw_heatmap_legend(options),
         "data": {
             "levels": [[level, f"{100 * level:g}"] for level in levels],
+            "told": told,
             "alpha": [round(255 * options.opacity * share) for share in (1.0, VEIL, TINT)],
             "colours": colour_probabilities(np.linspace(0, 1, 256)).tobytes().hex(),
             "slides": [slide.data for slide in slides],
@@ -127,6 +111,64 @@ def write_patient_report(
         "micrometres": _format_scale_bar,
     }
     path.write_text(render_page("bcd.scoring", "report.html.j2", {**shown, **facts}, filters), encoding="utf-8")
+
+
+def _tell_levels(
+    found: Sequence[LevelIntervals],
+    levels: Sequence[Probability],
+    certified: Sequence[CertifiedThreshold],
+    *,
+    unlike: bool,
+) -> list[dict[str, str]]:
+    """What the report says at each level beside the counts: intervals, and what certified thresholds promise."""
+    return [
+        {
+            "coverage": _format_ends(at.coverage),
+            "idc": _format_ends(at.idc),
+            "none": _format_ends(at.none),
+            "open": _format_ends(at.coverage and (1 - at.coverage[1], 1 - at.coverage[0])),
+            "agreement": _format_ends(at.agreement),
+            "promise": _tell_promise(certified, level, unlike=unlike).replace(" %", "\u00a0%"),
+        }
+        for level, at in zip(levels, found, strict=True)
+    ]
+
+
+def _tell_fractions(placed: PlacedPatches, label: NDArray[np.int8]) -> dict[str, str]:
+    """The intervals of what does not hang on the level."""
+    called, known = is_idc(placed.probability), label >= 0
+    return {
+        "tumour_fraction": _format_ends(placed.interval(placed.probability)),
+        "idc_share": _format_ends(placed.interval(called)),
+        "called_share": _format_ends(placed.interval(called, known)),
+        "true_fraction": _format_ends(placed.interval(label == 1, known)),
+    }
+
+
+def _tell_promise(certified: Sequence[CertifiedThreshold], level: Probability, *, unlike: bool) -> str:
+    """What certified thresholds promise at a level: the smallest error, or which thresholds there are.
+
+    Args:
+        certified: The thresholds.
+        level: Confidence.
+        unlike: Whether the patient may be unlike those of the promise.
+    """
+    if not certified:
+        return "No threshold was certified for this model."
+    holding = [
+        each
+        for each in certified
+        if each.threshold is not None and each.threshold <= level <= threshold_sequence(each.target_error)[0]
+    ]
+    if holding:
+        best = min(holding, key=lambda each: each.target_error)
+        return (
+            f"Certified at this level: at most {100 * best.target_error:g} % of a patient's confident patches "
+            f"are wrong, as a mean over patients like the {best.n_patients} of validation "
+            f"({100 * best.confidence:g} % sure).{' By its drift this patient may be unlike them.' if unlike else ''}"
+        )
+    listed = "; ".join(f"error up to {100 * each.target_error:g} %: {each.verdict}" for each in certified)
+    return f"Nothing is certified at this level: {listed}."
 
 
 def _draw_heatmap_legend(options: ScoreOptions) -> dict[str, str]:
@@ -155,6 +197,14 @@ def _format_report_percent(share: float | None) -> str:
     elif text == "0.0" and share > 0:
         text = "< 0.1"
     return f"{text} %"
+
+
+def _format_ends(ends: Ends | None) -> str:
+    """An interval of a share in percent."""
+    if ends is None:
+        return "n/a"
+    low, high = (_format_report_percent(end).removesuffix(" %") for end in ends)
+    return f"{low} to {high}\u00a0%"
 
 
 def _format_report_count(number: int) -> str:

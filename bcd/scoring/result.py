@@ -1,8 +1,9 @@
 """What scoring leaves of a patient: scores, slide, heatmap, GeoJSON and report, wherever the patches came from.
 
-    scores.parquet  drift.json  slide-5.png  heatmap-5.png  patches-5.geojson  report.html
+    scores.parquet  drift.json  slide-5.webp  heatmap-5.webp  patches-5.geojson  report.html
 
-Everything that is drawn and reported is computed from the stored scores.
+Everything that is drawn and reported is computed from the stored scores. Slide and heatmap are there as files where
+the options ask for full pictures.
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ from bcd.errors import BcdError
 from bcd.evaluation.policy.context import CONTEXT
 from bcd.patches import CELL, Hospital, PatientId, Slide, lie_on
 from bcd.progress import track_progress
+from bcd.scoring.examples import show_examples
 from bcd.scoring.geojson import write_geojson
 from bcd.scoring.heatmap import draw_heatmap, draw_slide
 from bcd.scoring.mosaic import stitch
 from bcd.scoring.options import ScoreOptions
-from bcd.scoring.report import pick_suspicious_patches, show_examples, slide_picture_budget, write_patient_report
+from bcd.scoring.report import slide_picture_budget, write_patient_report
 from bcd.scoring.shown import show_slide
 from bcd.scoring.summary import Summary, summarise_patient_scores
 
@@ -39,6 +41,9 @@ if TYPE_CHECKING:
     from bcd.store.frames import Frame
 
 SCORES, REPORT = "scores.parquet", "report.html"
+
+SPREAD = "spread"
+"""The column of scores that says how far networks and turns disagree: the standard deviation of the probability."""
 
 _MEASURED = 512  # patches whose detail is measured
 
@@ -62,8 +67,8 @@ class ScoringBundle(Protocol):
     @property
     def seen(self) -> Any: ...  # noqa: D102
 
-    def score(self, pixels: NDArray[np.uint8]) -> pd.DataFrame:
-        """Scores raw patches: logit, probability, confident_* by level, a row a patch."""
+    def score(self, pixels: NDArray[np.uint8], *, spread: bool = False) -> pd.DataFrame:
+        """Scores raw patches: logit, probability, confident_* by level, and spread if asked for, a row a patch."""
         ...
 
     def measure(self, pixels: NDArray[np.uint8]) -> Any:
@@ -125,7 +130,7 @@ class PatientScore:
         patient: The patient.
         bundle: Name of the bundle that scored, such as `bcd-idc/3`.
         folder: Where everything lies.
-        pictures: Slide and heatmap of each slide, the one with most patches first.
+        pictures: Slide and heatmap of each slide, the one with most patches first; none unless they are full.
         summary: What the scores add up to.
         drift: How slides and delivery compare with whom the bundle knows; None where an older bcd scored the patient.
         skipped: Whether it had been scored before.
@@ -149,16 +154,6 @@ class PatientScore:
     def report(self) -> Path:
         """The HTML report."""
         return self.folder / REPORT
-
-    @property
-    def slide(self) -> Path:
-        """Picture of the slide with most patches."""
-        return self.pictures[0].picture
-
-    @property
-    def heatmap(self) -> Path:
-        """Heatmap of the slide with most patches."""
-        return self.pictures[0].heatmap
 
     def batches(self) -> list[str]:
         """Returns the batches that the patient's patches came with."""
@@ -211,7 +206,7 @@ def read_result(
         patient=patient,
         bundle=bundle.name,
         folder=folder,
-        pictures=_list_pictures(folder, scores),
+        pictures=_list_pictures(folder, scores) if options.pictures == "full" else (),
         summary=summarise_patient_scores(scores, options, bundle.record.policy.levels),
         drift=read_patient_drift(folder),
         skipped=skipped,
@@ -222,24 +217,47 @@ def _list_pictures(folder: Path, scores: pd.DataFrame) -> tuple[SlidePictures, .
     counts = scores["slide"].value_counts()
     slides = sorted((str(slide) for slide in counts.index), key=lambda slide: (-int(counts[slide]), slide))
     return tuple(
-        SlidePictures(slide, folder / f"slide-{slide}.png", folder / f"heatmap-{slide}.png") for slide in slides
+        SlidePictures(slide, folder / f"slide-{slide}.webp", folder / f"heatmap-{slide}.webp") for slide in slides
     )
 
 
 def _store_scores(folder: Path, subject: Subject, bundle: ScoringBundle) -> None:
+    scores = score_patches(subject.patches, subject.read(subject.patches), bundle, subject.complete)
+    scores.to_parquet(folder / SCORES, index=False)
+
+
+def score_patches(
+    patches: pd.DataFrame, pixels: NDArray[np.uint8], bundle: ScoringBundle, complete: Collection[Slide]
+) -> pd.DataFrame:
+    """Scores a patient's patches.
+
+    Args:
+        patches: As in a subject.
+        pixels: Theirs, (n, 50, 50, 3).
+        bundle: What scores them.
+        complete: Slides on which neighbours count.
+
+    Returns:
+        Place, label, batch and row of each patch, logit, probability, context_probability, spread, and confident_*
+        by level.
+
+    Raises:
+        BcdError: The bundle gives no finite score.
+    """
     import pandas as pd
 
-    given = bundle.score(subject.read(subject.patches)).reset_index(drop=True)
+    given = bundle.score(pixels, spread=True).reset_index(drop=True)
     if not np.isfinite(given[["logit", "probability"]].to_numpy(np.float64)).all():
         raise BcdError(f"{bundle.name} gave scores that are no numbers.", "Go back to the previous champion.")
     # The label kept is the pathologist's; what the bundle calls a patch follows from its probability.
     # Batch and row say where the pixels are, so that the pictures can be drawn again.
     kept = [*CELL, "label", "batch", "row"]
-    scores = pd.concat([subject.patches[kept], given[["logit", "probability"]]], axis=1)
-    placed = scores.assign(complete=lie_on(scores, subject.complete))
+    scores = pd.concat([patches[kept], given[["logit", "probability"]]], axis=1)
+    placed = scores.assign(complete=lie_on(scores, complete))
     scores[CONTEXT] = bundle.record.policy.score_context(placed)
+    scores[SPREAD] = given[SPREAD]
     confident = given[[name for name in given if str(name).startswith("confident")]]
-    pd.concat([scores, confident], axis=1).to_parquet(folder / SCORES, index=False)
+    return pd.concat([scores, confident], axis=1)
 
 
 def _store_drift(folder: Path, subject: Subject, bundle: ScoringBundle) -> None:
@@ -273,12 +291,14 @@ def _draw_patient_report(folder: Path, subject: Subject, bundle: ScoringBundle, 
         for one in pictures:
             of_slide = scores[scores["slide"] == one.slide]
             mosaic = stitch(of_slide, subject.read(of_slide))
-            title = f"Patient {subject.key}, slide {one.slide}"
-            draw_slide(mosaic, options, title=title, path=one.picture)
-            title = f"{title}, scored by {bundle.name}"
-            draw_heatmap(mosaic, of_slide, options, title=title, path=one.heatmap)
+            if options.pictures == "full":
+                title = f"Patient {subject.key}, slide {one.slide}"
+                draw_slide(mosaic, options, title=title, path=one.picture)
+                title = f"{title}, scored by {bundle.name}"
+                draw_heatmap(mosaic, of_slide, options, title=title, path=one.heatmap)
             budget = slide_picture_budget(len(of_slide), len(scores))
-            slides.append(show_slide(mosaic, of_slide, options, budget=budget))
+            complete = bool(lie_on(of_slide, subject.complete).all())
+            slides.append(show_slide(mosaic, of_slide, options, complete=complete, budget=budget))
             write_geojson(
                 folder / f"patches-{one.slide}.geojson",
                 of_slide,
@@ -288,12 +308,11 @@ def _draw_patient_report(folder: Path, subject: Subject, bundle: ScoringBundle, 
                 policy=bundle.record.policy,
             )
             advance(1)
-        suspicious, uncertain = (
-            show_examples(picked, subject.read(picked)) for picked in pick_suspicious_patches(scores)
-        )
+        read = subject.read if options.pictures != "none" else None
+        examples = show_examples(scores, options.outcome.level, read)
         drift = PatientDrift.model_validate_json((folder / DRIFT).read_bytes())
         facts = _gather_score_facts(subject, bundle, options, scores, drift)
-        write_patient_report(folder / REPORT, slides=slides, suspicious=suspicious, uncertain=uncertain, facts=facts)
+        write_patient_report(folder / REPORT, scores=scores, slides=slides, examples=examples, facts=facts)
         advance(1)
 
 

@@ -2,17 +2,18 @@
 
 A scored patient is a folder of BCD_HOME, whole or absent, named by bundle and content:
 
-    scores/HOSPITAL/PATIENT/BUNDLE-CONTENT/scores.parquet  slide-5.png  …  report.html
+    scores/HOSPITAL/PATIENT/BUNDLE-CONTENT/scores.parquet  slide-5.webp  …  report.html
 
 The content hash covers the patient's patches with their labels, and the options: new patches or a corrected
-label are scored anew, and the same again is found done.
+label are scored anew, and the same again is found done. The folder's name also tells a bundle from another one of
+the same name, which a registry has that was begun anew.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bcd.errors import BcdError
+from bcd.errors import BcdError, UnavailableError
 from bcd.files import whole_folder
 from bcd.patches import PERSON, Hospital, PatientId
 from bcd.progress import say_progress
@@ -49,15 +50,18 @@ def score_patient(
     job = open_scoring_job(store, bundle, hospital, patient, options, protocol)
     found = job.folder.exists()
     if not found:
+        record_scoring_job(job, "started")
         try:
             with whole_folder(job.folder) as partial:
                 write_result(partial, make_scoring_subject(job), bundle, options)
-        except Exception as error:
-            record_scoring_job(job, error)
+        except BaseException as error:
+            record_scoring_job(job, "failed", error)  # a person who interrupts it is no reason to give it up
+            if not isinstance(error, Exception):
+                raise
             raise _name_scoring_error(error, job) from error
     recorded = is_scoring_recorded(job)
     if not recorded:
-        record_scoring_job(job)
+        record_scoring_job(job, "scored")
     if found:
         say_progress(f"Patient {job.key} was already scored with {bundle.name}.")
     skipped = found and recorded
@@ -65,17 +69,32 @@ def score_patient(
 
 
 def patients_to_score(store: Store, bundle: ScoringBundle, options: ScoreOptions) -> list[tuple[Hospital, PatientId]]:
-    """Lists the patients who, as they are now, were not yet scored with this bundle and these options."""
+    """Lists the patients who, as they are now, were not yet scored with this bundle and these options.
+
+    Whom earlier attempts failed on come last, so that they keep nobody else waiting; whoever ended several processes
+    in a row is left out, until a person asks for that patient or something of the patient changes.
+    """
+    from bcd.store.ledger import list_failing
     from bcd.store.patients import list_patients
 
-    waiting: list[tuple[Hospital, PatientId]] = []
+    failing = {(one.hospital, one.patient): one for one in list_failing(store)}
+    waiting: list[tuple[int, Hospital, PatientId]] = []
     patients = list_patients(store)
-    present = patients.loc[~patients["withdrawn"], PERSON]
-    for hospital, patient in present.itertuples(index=False):
-        job = open_scoring_job(store, bundle, hospital, patient, options)
-        if not (job.folder.exists() and is_scoring_recorded(job)):
-            waiting.append((job.hospital, job.patient))
-    return sorted(waiting)
+    for hospital, patient in patients.loc[~patients["withdrawn"], PERSON].itertuples(index=False):
+        try:
+            job = open_scoring_job(store, bundle, hospital, patient, options)
+        except UnavailableError:
+            raise
+        except BcdError:  # withdrawn since the list was read
+            continue
+        if job.folder.exists() and is_scoring_recorded(job):
+            continue
+        known = failing.get((hospital, patient))
+        if known is None:
+            waiting.append((0, hospital, patient))
+        elif not (known.is_given_up and (known.bundle, known.content) == (bundle.name, job.content)):
+            waiting.append((known.attempts, hospital, patient))
+    return [(hospital, patient) for _, hospital, patient in sorted(waiting)]
 
 
 def _name_scoring_error(error: Exception, job: Job) -> BcdError:

@@ -16,7 +16,7 @@ from bcd.evaluation.policy.context import CONTEXT
 from bcd.pages import embed_picture_in_page
 from bcd.patches import MICRONS_PER_PIXEL, PATCH_PIXELS
 from bcd.scoring.heatmap import outline, overlay
-from bcd.scoring.mosaic import view_mosaic_by_cell
+from bcd.scoring.mosaic import BACKGROUND, view_mosaic_by_cell
 from bcd.scoring.picture import pick_scale_bar
 
 if TYPE_CHECKING:
@@ -41,11 +41,11 @@ class ShownSlide:
         slide: The slide.
         width: Of the mosaic, in its pixels.
         height: Likewise.
-        picture: The slide as an address that shows it.
+        picture: The slide as an address that shows it; empty where the report has no pictures.
         scale: Size of the picture as a share of the mosaic, in each direction; 1 where no pixel is lost.
         colours: The layer of colours as an address that shows it, a few pixels a cell.
         labelled: The line around the labelled IDC region as an SVG path in cells; empty where there is none.
-        tissue: Mean colour of its tissue, as CSS says it.
+        tissue: Mean colour of what lies under the colours, as CSS says it.
         bar: Length of the scale bar in µm.
         data: What the script reads: the cells of the patches, their probabilities and labels, and where cell 0 lies.
     """
@@ -67,13 +67,16 @@ class ShownSlide:
         return self.bar / MICRONS_PER_PIXEL / self.width
 
 
-def show_slide(mosaic: Mosaic, scores: pd.DataFrame, options: ScoreOptions, *, budget: int) -> ShownSlide:
+def show_slide(
+    mosaic: Mosaic, scores: pd.DataFrame, options: ScoreOptions, *, complete: bool, budget: int
+) -> ShownSlide:
     """Makes a slide ready for the report.
 
     Args:
         mosaic: The stitched slide.
         scores: Columns slide, x, y, label (NA = unlabelled), probability, context_probability; patches of that slide.
-        options: Level, opacity, outline.
+        options: Level, opacity, outline, pictures.
+        complete: Whether every patch with tissue is here, so that something may be said of neighbours.
         budget: Bytes that its picture may have; a larger one is reduced.
     """
     rows, columns = mosaic.cells(scores)
@@ -85,17 +88,20 @@ def show_slide(mosaic: Mosaic, scores: pd.DataFrame, options: ScoreOptions, *, b
     layer[rows, columns] = overlay(probability, options)
     region = np.zeros_like(mosaic.present)
     region[rows, columns] = options.outline_labels & (label == 1)
-    picture, scale = _reduce_to_budget(mosaic.image, budget)
     height, width = mosaic.image.shape[:2]
+    picture, scale, tissue = "", 1.0, _write_css_colour(np.array(BACKGROUND))
+    if options.pictures != "none":
+        encoded, scale = _reduce_to_budget(mosaic.image, budget)
+        picture, tissue = embed_picture_in_page(encoded, "webp"), _mean_colour(mosaic, rows, columns)
     return ShownSlide(
         slide=str(scores["slide"].iloc[0]),
         width=width,
         height=height,
-        picture=embed_picture_in_page(picture, "webp"),
+        picture=picture,
         scale=scale,
         colours=embed_heatmap_layer(layer.repeat(enlarged, 0).repeat(enlarged, 1)),
         labelled=_draw_svg_path(outline(region)),
-        tissue=_mean_colour(mosaic, rows, columns),
+        tissue=tissue,
         bar=pick_scale_bar(width),
         data={
             "rows": mosaic.present.shape[0],
@@ -103,6 +109,7 @@ def show_slide(mosaic: Mosaic, scores: pd.DataFrame, options: ScoreOptions, *, b
             "column": mosaic.column,
             "row": mosaic.row,
             "enlarged": enlarged,
+            "complete": complete,
             "cells": _pack_layer_values(rows * mosaic.present.shape[1] + columns, "<u4"),
             "probability": _pack_layer_values(probability, "<f8"),
             "context": _pack_layer_values(context, "<f8") if has_context(scores) else "",
@@ -134,8 +141,11 @@ def embed_slide_photograph(image: NDArray[np.uint8]) -> str:
 def _mean_colour(mosaic: Mosaic, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> str:
     """The mean colour of the tissue, of at most about a thousand patches, as CSS says it."""
     some = slice(None, None, len(rows) // 1000 + 1)
-    mean = view_mosaic_by_cell(mosaic.image)[rows[some], :, columns[some]].mean(axis=(0, 1, 2))
-    return "rgb({:.0f} {:.0f} {:.0f})".format(*mean)
+    return _write_css_colour(view_mosaic_by_cell(mosaic.image)[rows[some], :, columns[some]].mean(axis=(0, 1, 2)))
+
+
+def _write_css_colour(colour: NDArray[np.generic]) -> str:
+    return "rgb({:.0f} {:.0f} {:.0f})".format(*colour.tolist())
 
 
 def _encode_webp(image: NDArray[np.uint8], quality: int) -> bytes:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bcd.files import lock_file
+from bcd.search.notes import read_note_of_trial
 from bcd.search.options import SearchOptions
 from bcd.search.records import SURPLUS, TrialKind, has_ended, kind_of
 
@@ -139,7 +140,7 @@ class Queue:
                 for trial in trials
                 if kind_of(trial) != "reference"
                 and (not trial.state.is_finished() or has_ended(trial))  # a retry has the rows of its first attempt
-                for row in trial.user_attrs.get("history", [])
+                for row in read_note_of_trial(trial, "history", [])
             ),
         )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bcd.networks.architecture import Architecture
 from bcd.preprocessing.options import PrepareOptions
+from bcd.search.notes import read_note_of_trial
 from bcd.search.space import Recipe
 from bcd.search.verdict import Gain
 from bcd.training.options import TrainOptions
@@ -134,29 +135,29 @@ def read_trials(study: Study) -> list[TrialRecord]:
 
 def _read_trial(trial: FrozenTrial) -> TrialRecord:
     """Reads a finished optuna.trial.FrozenTrial of a study of ours."""
-    notes = trial.user_attrs
-    recipe = Recipe.model_validate_json(notes["recipe"])
-    history = notes.get("history", [])
+    shown = trial.user_attrs
+    recipe = Recipe.model_validate_json(read_note_of_trial(trial, "recipe"))
+    history = read_note_of_trial(trial, "history", [])
     return TrialRecord(
         number=find_first_attempt_of_trial(trial),
-        state=notes["end"],
+        state=shown["end"],
         value=_find_trial_score(trial),
         params=dict(trial.params),
         architecture=recipe.architecture,
         training=recipe.training,
-        parameters=notes["parameters"],
-        multiply_adds=notes["multiply_adds"],
+        parameters=shown["parameters"],
+        multiply_adds=shown["multiply_adds"],
         seconds=sum(row["seconds"] for row in history),
         history=history,
         preparation=recipe.preparation,
-        allowed=notes["allowed"],
+        allowed=shown["allowed"],
         kind=kind_of(trial),
-        label=notes.get("label", ""),
+        label=shown.get("label", ""),
     )
 
 
 def _find_trial_score(trial: FrozenTrial) -> float | None:
     if trial.user_attrs["end"] == "complete":
         return float(trial.values[0])
-    history = trial.user_attrs.get("history", [])
+    history = read_note_of_trial(trial, "history", [])
     return history[-1]["val_score"] if trial.user_attrs["end"] == "pruned" and history else None

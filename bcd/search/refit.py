@@ -17,6 +17,7 @@ from bcd.networks.keras_files import load_network
 from bcd.patches import PERSON
 from bcd.progress import say_progress
 from bcd.search.job import Job
+from bcd.search.notes import note_of_trial, read_note_of_trial
 from bcd.search.options import SearchOptions
 from bcd.search.queue import DeclinedError, Queue
 from bcd.search.records import SURPLUS, TrialRecord, read_trials
@@ -114,7 +115,7 @@ def read_refits(study: Study, plan: list[Refit], options: SearchOptions) -> dict
     for trial in study.get_trials(deepcopy=False):
         refit, epochs = _read_refit(trial)
         if trial.user_attrs.get("end") not in (None, SURPLUS) and refit in plan and epochs == options.refit_epochs:
-            pairs = trial.user_attrs.get("pairs")
+            pairs = read_note_of_trial(trial, "pairs")
             ended[refit] = None if pairs is None else np.array(pairs, np.float64)
     return ended
 
@@ -190,7 +191,7 @@ def _train_refit(job: Job, record: TrialRecord, refit: Refit, *, epochs: int, tr
         trial.set_user_attr("end", "diverged")
         raise DeclinedError from error
     logits = predict_logits(load_network(trained.path), prepared.split("val")[0])
-    trial.set_user_attr("pairs", concordance(read_val_for_refits(prepared, logits)).tolist())
+    note_of_trial(trial, "pairs", concordance(read_val_for_refits(prepared, logits)).tolist())
     say_progress(f"{title}: val score {trained.val_score:.3f}.")
     trial.set_user_attr("end", "complete")
     return trained.val_score

@@ -8,12 +8,14 @@ import sqlite3
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bcd.errors import BcdError
 from bcd.files import lock_file
 from bcd.progress import say_progress
+from bcd.search.notes import note_of_study, read_note_of_study, read_notes_of_studies
 from bcd.search.options import SearchOptions
 from bcd.search.records import TrialKind, TrialRecord, read_trials
 from bcd.search.space import fingerprint_space, grid_points, reference_points
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from bcd.preprocessing.options import PrepareOptions
     from bcd.snapshots.freeze import Snapshot
 
-_INPUTS = "bcd.inputs"  # what a study searches on, as one of its attributes
+_INPUTS = "inputs"  # what a study searches on, as one of its notes
 _RETRIES = 5  # of a trial whose worker is lost, so that one that kills its workers ends some time
 
 
@@ -57,10 +59,26 @@ def describe_study(
     }
 
 
-def study_name(inputs: dict[str, Any], options: SearchOptions) -> str:
-    """Returns the name that was asked for, or one that is equal exactly when `describe_study` is."""
+def study_key(inputs: dict[str, Any], options: SearchOptions) -> str:
+    """Returns the name that was asked for, or the snapshot and what is equal exactly when `describe_study` is."""
     text = json.dumps(inputs, sort_keys=True)
-    return options.study or f"study-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    return options.study or f"{inputs['snapshot'][:8]}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+
+
+def find_study_name(settings: Settings, inputs: dict[str, Any], options: SearchOptions) -> str:
+    """Returns the name of the study of these inputs; where there is none yet, with the date of now before its key.
+
+    Raises:
+        BcdError: The storage cannot be reached.
+    """
+    import optuna
+
+    key = study_key(inputs, options)
+    if key == options.study:
+        return key
+    names = optuna.get_all_study_names(storage=_open_storage(settings, options.heartbeat_seconds))
+    known = sorted(name for name in names if name.endswith(f"-{key}"))
+    return known[0] if known else f"{datetime.now(UTC):%Y-%m-%d}-{key}"
 
 
 def open_study(settings: Settings, name: str, options: SearchOptions, inputs: dict[str, Any] | None = None) -> Study:
@@ -109,10 +127,11 @@ def find_study(settings: Settings, name: str, options: SearchOptions) -> Study:
 
 def _claim_inputs(study: Study, inputs: dict[str, Any], options: SearchOptions) -> None:
     """Notes what a new study is of and fills its queue, or checks that an old one is of the same."""
-    kept = study.user_attrs.get(_INPUTS)
+    kept = read_note_of_study(study, _INPUTS)
     if kept is None:
         _fill_queue(study, inputs, options)
-        study.set_user_attr(_INPUTS, inputs)
+        study.set_user_attr("snapshot", inputs["snapshot"][:12])
+        note_of_study(study, _INPUTS, inputs)
         return
     other = sorted(key for key in inputs.keys() | kept.keys() if inputs.get(key) != kept.get(key))
     if other:
@@ -153,19 +172,15 @@ def _remember_last_study(
 
     most = min(options.remember, options.trials // 2) if options.trials else options.remember
     storage = study._storage
-    earlier = [each for each in storage.get_all_studies() if _INPUTS in each.user_attrs]
-    for each in sorted(earlier, key=lambda each: each._study_id, reverse=True) if most else []:
-        told = each.user_attrs[_INPUTS]
+    for name, told in read_notes_of_studies(storage, _INPUTS).items() if most else ():
         if told["space"] != inputs["space"] or told["snapshot"] == inputs["snapshot"]:
             continue
-        found = read_trials(optuna.load_study(study_name=each.study_name, storage=storage))
+        found = read_trials(optuna.load_study(study_name=name, storage=storage))
         best = [trial for trial in found if trial.state == "complete" and trial.allowed and trial.kind != "reference"]
         best = sorted((trial for trial in best if trial.params), key=lambda trial: -(trial.value or 0.0))[:most]
         if best:
-            say_progress(
-                f"Tried first: the best of {each.study_name}, {', '.join(f'trial {one.number}' for one in best)}."
-            )
-            return [(f"trial {trial.number} of {each.study_name}", trial) for trial in best]
+            say_progress(f"Tried first: the best of {name}, {', '.join(f'trial {one.number}' for one in best)}.")
+            return [(f"trial {trial.number} of {name}", trial) for trial in best]
     return []
 
 

@@ -33,7 +33,7 @@ from bcd.search.refit import (
     refits_name,
 )
 from bcd.search.space import Recipe
-from bcd.search.storage import describe_study, open_study, quiet_optuna, study_name
+from bcd.search.storage import describe_study, find_study_name, open_study, quiet_optuna
 from bcd.search.trial import open_trials, state_trial
 from bcd.search.verdict import Gain, choose, measure_detectable, measure_gain, tell_detectable, tell_study_verdict
 from bcd.search.workers import Workers
@@ -91,7 +91,8 @@ def run_study(
         )
     check_training_evidence(prepared, training)
     inputs = describe_study(snapshot, preparation, options, training)
-    name = study_name(inputs, options)
+    with quiet_optuna():
+        name = find_study_name(settings, inputs, options)
     job = make_search_job(
         settings, name, snapshot=snapshot, preparation=preparation, training=training, options=options
     )

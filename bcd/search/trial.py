@@ -12,6 +12,7 @@ from bcd.networks.build import build_network
 from bcd.networks.cost import Cost, measure_network_cost, measure_network_latency
 from bcd.progress import say_progress
 from bcd.search.job import Job
+from bcd.search.notes import add_waiting_trial, note_of_trial, read_note_of_trial
 from bcd.search.queue import DeclinedError, Queue, is_surplus_trial
 from bcd.search.records import find_first_attempt_of_trial, kind_of
 from bcd.search.space import Recipe, propose
@@ -60,8 +61,8 @@ def open_trials(job: Job, study: Study) -> Queue:
 def state_trial(study: Study, architecture: Architecture, label: str) -> None:
     """Puts an architecture into the queue of a study that somebody wants tried, unless it is in it."""
     text = architecture.model_dump_json()
-    if all(trial.user_attrs.get("architecture") != text for trial in study.get_trials(deepcopy=False)):
-        study.enqueue_trial({}, user_attrs={"kind": "stated", "label": label, "architecture": text})
+    if all(read_note_of_trial(trial, "architecture") != text for trial in study.get_trials(deepcopy=False)):
+        add_waiting_trial(study, {}, {"kind": "stated", "label": label}, architecture=text)
 
 
 class _Trial:
@@ -104,7 +105,8 @@ class _Trial:
         recipe = self._make_recipe(trial)
         training = recipe.training.model_copy(update={"epochs": self.options.epochs})
         recipe = recipe.model_copy(update={"training": training})
-        trial.set_user_attr("recipe", recipe.model_dump_json())
+        note_of_trial(trial, "recipe", recipe.model_dump_json())
+        trial.set_user_attr("network", describe_architecture(recipe.architecture))
         title = f"Trial {self._number(trial)}"
         cost = self._note_cost(trial, recipe.architecture)
         self._count_attempt(trial, title)
@@ -126,7 +128,7 @@ class _Trial:
 
     def _make_recipe(self, trial: Trial) -> Recipe:
         """Returns what a trial tries: the network that somebody stated as asked for, or a point of the space."""
-        stated = trial.user_attrs.get("architecture")
+        stated = read_note_of_trial(self.queue.frozen(trial), "architecture")
         if stated is None:
             return propose(trial, self.job.training, self.job.preparation)
         architecture = Architecture.model_validate_json(stated)
@@ -139,7 +141,7 @@ class _Trial:
 
         def report(epoch: int, row: dict[str, float]) -> None:
             history.append(row)
-            trial.set_user_attr("history", history)
+            note_of_trial(trial, "history", history)
             if self.options.objective == "score-and-cost":
                 return  # Optuna takes no reports of two objectives
             if epoch not in self.queue.frozen(trial).intermediate_values:
@@ -183,7 +185,7 @@ class _Trial:
         if not trial.constraints:  # a trial that was killed has it already
             trial.set_constraint("cost", excess)
         # What is known or stated by hand is tried for comparison, whatever it costs.
-        if excess > 0 and kind_of(frozen) != "reference" and "architecture" not in frozen.user_attrs:
+        if excess > 0 and kind_of(frozen) != "reference" and not read_note_of_trial(frozen, "architecture"):
             self._note_end(trial, "too large")
             if self.options.objective == "score-and-cost":
                 raise DeclinedError  # with two objectives nothing can be pruned
@@ -203,10 +205,11 @@ class _Trial:
 
     def _count_attempt(self, trial: Trial, title: str) -> None:
         """Gives a trial up that ended its workers several times without finishing one epoch more."""
-        epochs = len(trial.user_attrs.get("history", []))
-        at, attempts = trial.user_attrs.get("attempts", (epochs, 0))
+        frozen = self.queue.frozen(trial)
+        epochs = len(read_note_of_trial(frozen, "history", []))
+        at, attempts = read_note_of_trial(frozen, "attempts", (epochs, 0))
         attempts = attempts + 1 if at == epochs else 1
-        trial.set_user_attr("attempts", (epochs, attempts))
+        note_of_trial(trial, "attempts", (epochs, attempts))
         if attempts > _ATTEMPTS:
             say_progress(f"{title} is given up: its process was killed {_ATTEMPTS} times after epoch {epochs}.")
             self._note_end(trial, "failed")

@@ -129,7 +129,12 @@ def write_frozen_date(folder: Path) -> None:
     (folder / _FROZEN).write_text(json.dumps({"frozen_at": datetime.now(UTC).isoformat()}), "utf-8")
 
 
-def _read_date(folder: Path) -> datetime:
+def read_frozen_date(folder: Path) -> datetime:
+    """Reads when the snapshot of a folder was frozen, in UTC.
+
+    Raises:
+        BcdError: The date is missing or damaged.
+    """
     try:
         return datetime.fromisoformat(json.loads((folder / _FROZEN).read_bytes())["frozen_at"])
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -165,7 +170,7 @@ def _summarise_manifest(folder: Path) -> SnapshotSummary:
     return SnapshotSummary(
         id=manifest.id,
         protocol=manifest.protocol,
-        frozen_at=_read_date(folder),
+        frozen_at=read_frozen_date(folder),
         patients=total("patients"),  # a patient lies in one split only
         patches=total("patches"),
         positive=total("positive"),

@@ -7,6 +7,8 @@ is held once.
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -16,7 +18,7 @@ from bcd.snapshots.splits import EXCLUDED
 from bcd.store import tables
 from bcd.store.complete import complete_slides
 from bcd.store.conflicts import open_conflicts
-from bcd.store.labels import latest_labels, same_cell
+from bcd.store.labels import latest_labels, same_cell, same_patient
 from bcd.store.store import Store
 
 if TYPE_CHECKING:
@@ -38,6 +40,24 @@ LeftOut = dict[str, dict[str, int]]
 """For each reason of REASONS, how many `patients` and `patches`."""
 
 _CHUNK = 8192
+
+
+@dataclass(frozen=True)
+class LabelledPatient:
+    """A patient of whom a snapshot would take a patch.
+
+    Attributes:
+        split: The patient's split; None: the next retraining deals one.
+        has_idc: Whether any of those patches is labelled IDC.
+        has_none: Whether any is labelled as without.
+        admitted_at: When the patient's first batch was admitted, in UTC.
+    """
+
+    split: str | None
+    has_idc: bool
+    has_none: bool
+    admitted_at: datetime
+
 
 _TYPES = dict.fromkeys(COLUMNS, "str") | {"label": "int8", "x": "int64", "y": "int64", "row": "int64"}
 
@@ -70,6 +90,28 @@ def list_freezable_patients(store: Store, protocol: str) -> set[str]:
     found = _with_reason(protocol).subquery()
     query = sa.select(found.c.hospital, found.c.patient).where(found.c.reason.is_(None)).distinct()
     return {f"{hospital}/{patient}" for hospital, patient in store.rows(query)}
+
+
+def list_labelled_patients(store: Store, protocol: str) -> list[LabelledPatient]:
+    """Returns the patients of whom a snapshot would take a patch now, with what is known of them; deals nobody."""
+    found = _with_reason(protocol).subquery()
+    people, batches, deliveries = tables.patients, tables.batches.c, tables.deliveries.c
+    brought = (
+        sa.select(people.c.hospital, people.c.patient, deliveries.admitted_at)
+        .join(tables.batches, people.c.first_batch == batches.number)
+        .join(tables.deliveries, batches.delivery == deliveries.id)
+        .subquery()
+    )
+    query = (
+        sa.select(found.c.split, sa.func.min(found.c.label), sa.func.max(found.c.label), brought.c.admitted_at)
+        .join(brought, same_patient(brought, found))
+        .where(found.c.reason.is_(None))
+        .group_by(found.c.hospital, found.c.patient, found.c.split, brought.c.admitted_at)
+    )
+    return [
+        LabelledPatient(split, has_idc=highest == 1, has_none=lowest == 0, admitted_at=admitted_at)
+        for split, lowest, highest, admitted_at in store.rows(query)
+    ]
 
 
 def count_left_out_of_snapshot(connection: sa.Connection, protocol: str) -> LeftOut:

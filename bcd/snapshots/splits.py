@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from importlib.resources import files
 
@@ -29,6 +29,7 @@ from bcd.errors import NotFoundError
 from bcd.patches import Hospital, PatientId
 from bcd.snapshots.options import SplitOptions
 from bcd.store import tables
+from bcd.store.asked import read_asked_patients
 from bcd.store.conflicts import open_conflicts
 from bcd.store.labels import latest_labels, same_cell, same_patient
 from bcd.store.store import Store
@@ -42,6 +43,7 @@ __all__ = [
     "deal_splits_and_record",
     "pick_split_below_share",
     "published_list",
+    "reserve_patients_for_train",
     "split_of",
     "split_shares",
     "suggest_protocol",
@@ -96,21 +98,71 @@ def deal_splits(store: Store, options: SplitOptions) -> int:
 
 def deal_splits_and_record(connection: sa.Connection, options: SplitOptions) -> int:
     """Does what `deal_splits` does, inside a transaction that writes."""
-    dealt, protocol = tables.splits.c, options.recorded_as
+    protocol = options.recorded_as
     _require_held_out(connection, options)
-    query = sa.select(dealt.split, sa.func.count()).where(dealt.protocol == protocol).group_by(dealt.split)
-    counts = dict(connection.execute(query).tuples().all())
+    waiting = _list_patients_to_deal(connection, protocol)
+    counts = _count_dealt_patients(connection, protocol) if waiting else {}
+    return _record_splits(
+        connection, protocol, deal_patients(waiting, options, counts, asked=read_asked_patients(connection))
+    )
+
+
+def reserve_patients_for_train(store: Store, options: SplitOptions) -> int:
+    """Sets patients apart for train who have neither a label nor a split, so that they may be asked about.
+
+    A keyed coin decides, with the share of train, before anybody looks at what a model says of them: were the scores
+    to choose who is asked about and so becomes train, those left for the other splits would be the easy ones. Where
+    the protocol itself says who is what, it decides. Recorded for ever; they take nobody's seat until they have a
+    label.
+
+    Returns:
+        Number of patients set apart.
+    """
+    with store.write() as connection:
+        _require_held_out(connection, options)
+        chosen = [
+            (patient, "train")
+            for patient in _list_unlabelled_patients(connection, options.recorded_as)
+            if _is_reserved(options, *patient)
+        ]
+        return _record_splits(connection, options.recorded_as, chosen)
+
+
+def _is_reserved(options: SplitOptions, hospital: str, patient: str) -> bool:
+    if fixed := _find_fixed_split(options, hospital, patient):
+        return fixed == "train"
+    drawn = int.from_bytes(_place_in_deal(f"{options.key} train", hospital, patient)[:8]) / 2**64
+    return drawn < split_shares(options)["train"]
+
+
+def _record_splits(connection: sa.Connection, protocol: str, dealt: Iterable[tuple[Patient, str]]) -> int:
     rows = [
         {"protocol": protocol, "hospital": hospital, "patient": patient, "split": split}
-        for (hospital, patient), split in deal_patients(_list_patients_to_deal(connection, protocol), options, counts)
+        for (hospital, patient), split in dealt
     ]
     if rows:
         connection.execute(sa.insert(tables.splits), rows)
     return len(rows)
 
 
+def _count_dealt_patients(connection: sa.Connection, protocol: str) -> dict[str, int]:
+    """Counts the patients of each split, without those who are set apart for train and have no label yet."""
+    dealt, labels = tables.splits.c, latest_labels().subquery()
+    is_labelled = sa.exists().where(same_patient(labels, tables.splits), labels.c.label.is_not(None))
+    query = (
+        sa.select(dealt.split, sa.func.count())
+        .where(dealt.protocol == protocol, sa.or_(dealt.split != "train", is_labelled))
+        .group_by(dealt.split)
+    )
+    return dict(connection.execute(query).tuples().all())
+
+
 def deal_patients(
-    batches: Iterable[Iterable[Patient]], options: SplitOptions, counts: Mapping[str, int]
+    batches: Iterable[Iterable[Patient]],
+    options: SplitOptions,
+    counts: Mapping[str, int],
+    *,
+    asked: Collection[Patient] = (),
 ) -> list[tuple[Patient, str]]:
     """Deals patients to splits; touches no catalog.
 
@@ -118,6 +170,8 @@ def deal_patients(
         batches: The patients to deal, by the batch that brought them first; within one, their order is of no weight.
         options: The protocol, the shares and the key.
         counts: Number of patients dealt before, by split.
+        asked: Those of whom a model's scores chose patches to be labelled: they may train and nothing else
+            (`bcd.store.asked`), and are kept out where the protocol wants them elsewhere.
 
     Returns:
         Each patient with the split.
@@ -127,7 +181,10 @@ def deal_patients(
     dealt = []
     for batch in batches:
         for patient in sorted(batch, key=lambda one: _place_in_deal(options.key, *one)):
-            split = _find_fixed_split(options, *patient) or pick_split_below_share(shares, counts)
+            split = _find_fixed_split(options, *patient)
+            if patient in asked:
+                split = "train" if split in {None, "train"} else EXCLUDED
+            split = split or pick_split_below_share(shares, counts)
             counts[split] += 1
             dealt.append((patient, split))
     return dealt
@@ -187,6 +244,16 @@ def _list_patients_to_deal(connection: sa.Connection, protocol: str) -> list[lis
         if (hospital, patient) in usable:
             batches.setdefault(number, []).append((hospital, patient))
     return list(batches.values())
+
+
+def _list_unlabelled_patients(connection: sa.Connection, protocol: str) -> list[Patient]:
+    """Returns the patients without a label, who are not withdrawn, and whom the protocol has not dealt."""
+    known, dealt, gone, labels = tables.patients, tables.splits, tables.withdrawn, latest_labels().subquery()
+    is_labelled = sa.exists().where(same_patient(labels, known), labels.c.label.is_not(None))
+    is_dealt = sa.exists().where(same_patient(dealt, known), dealt.c.protocol == protocol)
+    is_withdrawn = sa.exists().where(same_patient(gone, known))
+    query = sa.select(known.c.hospital, known.c.patient).where(~is_labelled, ~is_dealt, ~is_withdrawn)
+    return list(connection.execute(query).tuples())
 
 
 def _usable_patients() -> sa.Select[tuple[str, str]]:

@@ -71,6 +71,7 @@ def import_annotated_labels(
     patient: str | None,
     slide: str | None,
     sign_off: SignOff,
+    asked: bool = False,
 ) -> AnnotationImport:
     """Labels patches of one slide by a file of annotations (`bcd.store.annotations`).
 
@@ -82,12 +83,13 @@ def import_annotated_labels(
         patient: The patient; None: as bcd wrote it into the file.
         slide: The slide; likewise.
         sign_off: Who says so, and why.
+        asked: Whether it is a list of `bcd review` with answers: a patch without a class is passed over.
 
     Raises:
         BcdError: The file cannot be read or is not understood, does not say which slide it is of or is of another
             one, the patient is unknown or withdrawn, or no patch gets a label by it.
     """
-    annotations = read_annotation_file(path)
+    annotations = read_annotation_file(path, asked=asked)
     where, who, which = _find_slide(store, path, annotations.slides, (hospital, patient, slide))
     patches = list_stored_patches(store, where, who)
     of_slide = patches[patches["slide"] == which].reset_index(drop=True)
@@ -116,7 +118,7 @@ def import_annotated_labels(
     def call(name: str, identifiers: Collection[str]) -> Mapping[str, str] | None:
         return name_stored_patients(store, Hospital(name), identifiers)
 
-    labels = revise_labels(store, path.name, rows, call, sign_off=sign_off)
+    labels = revise_labels(store, path.name, rows, call, sign_off=sign_off, asked=asked)
     return AnnotationImport(labels, **counts, others=annotations.others, frame=frame)
 
 

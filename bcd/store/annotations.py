@@ -23,6 +23,7 @@ import numpy as np
 from bcd.errors import BcdError, NotFoundError
 from bcd.patches import PatchName, PatientId, SlideId
 from bcd.store.areas import Polygon
+from bcd.store.label_files import refuse_other_list
 
 Kind = Literal["positive", "negative", "reviewed", "ignored"]
 
@@ -45,7 +46,7 @@ SUFFIXES = (".geojson", ".json")
 _AGAIN = "Export the annotations from QuPath again (File > Export objects as GeoJSON), and import that file."
 _LEGACY = {"PathAnnotationObject": "annotation", "PathDetectionObject": "detection", "PathTileObject": "tile"}
 _SHOWN = 5
-_EXPORTED = re.compile(r"([^/]+)/([^/]+)")
+_EXPORTED = re.compile(r"(review [0-9]+ )?([^/]+)/([^/]+)")
 
 
 @dataclass(frozen=True)
@@ -68,13 +69,23 @@ def name_annotated_patch(hospital: str, patient: str, slide: str, x: int, y: int
     return f"{hospital}/{PatchName(PatientId(patient), SlideId(slide), x, y, None).format().removesuffix('.png')}"
 
 
+def name_asked_patch(number: int, name: str) -> str:
+    """Returns what a patch is called in a list of `bcd review`, by its number there and its name."""
+    return f"review {number} {name}"
+
+
 def kind_of(name: str) -> Kind | None:
     """Returns what a class says; None where that is not known."""
     return KINDS.get(" ".join(re.sub(r"[-_]", " ", name).rstrip("*").casefold().split()))
 
 
-def read_annotation_file(path: Path) -> Annotations:
+def read_annotation_file(path: Path, *, asked: bool = False) -> Annotations:
     """Reads a file of annotations.
+
+    Args:
+        path: GeoJSON.
+        asked: Whether it is a list of `bcd review`, whose patches are annotations without a class until somebody
+            answers; those are passed over.
 
     Raises:
         BcdError: It is no GeoJSON; an annotation has no class or an unknown one, or is no area; or there is none.
@@ -83,19 +94,22 @@ def read_annotation_file(path: Path) -> Annotations:
     polygons: list[Polygon] = []
     unknown: dict[str, int] = {}
     slides: set[tuple[str, str, str]] = set()
-    others = 0
+    others, is_list = 0, False
     for number, feature in enumerate(features, start=1):
         properties = feature["properties"]
-        slides |= _read_slide(properties)
-        if _type_of(feature) != "annotation":
+        of_slide, is_asked = _read_slide(properties)
+        slides |= of_slide
+        is_list |= is_asked
+        name = _read_class(properties)
+        if _type_of(feature) != "annotation" or (is_asked and not name):
             others += 1
             continue
-        name = _read_class(properties)
         kind = kind_of(name)
         if kind is None:
             unknown[name] = unknown.get(name, 0) + 1
             continue
         polygons += [Polygon(kind, rings) for rings in _read_areas(path, number, feature.get("geometry"))]
+    refuse_other_list(path, "patch that it asks about", is_list=is_list, asked=asked)
     if unknown:
         shown = [f"{name} ({count:,})" if name else f"no class ({count:,})" for name, count in unknown.items()]
         more = ", …" if len(shown) > _SHOWN else ""
@@ -150,11 +164,11 @@ def _type_of(feature: dict[str, Any]) -> str:
     return str(said or "annotation")
 
 
-def _read_slide(properties: dict[str, Any]) -> set[tuple[str, str, str]]:
-    """Reads the slide off the name of an exported patch."""
+def _read_slide(properties: dict[str, Any]) -> tuple[set[tuple[str, str, str]], bool]:
+    """Reads the slide off the name of an exported patch, and whether `bcd review` asks about the patch."""
     named = _EXPORTED.fullmatch(str(properties.get("name") or ""))
-    patch = PatchName.parse(f"{named[2]}.png") if named else None
-    return {(named[1], patch.patient, patch.slide)} if named and patch else set()
+    patch = PatchName.parse(f"{named[3]}.png") if named else None
+    return ({(named[2], patch.patient, patch.slide)}, bool(named[1])) if named and patch else (set(), False)
 
 
 def _read_class(properties: dict[str, Any]) -> str:

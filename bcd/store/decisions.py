@@ -60,6 +60,17 @@ class Decision:
         return self.kind == "gate" and bool(self.evidence.get("awaits_approval"))
 
     @property
+    def level(self) -> float:
+        """What its look spent of the gate's budget (`bcd.gate.budget`); 0 where it spent nothing."""
+        return float(self.evidence.get("level", 0.0))
+
+    @property
+    def anchor(self) -> str | None:
+        """The version that is anchor from this decision on; None where it was not known (`bcd.gate.anchor`)."""
+        known = self.evidence.get("anchor")
+        return None if known is None else str(known["version"])
+
+    @property
     def promotes(self) -> bool:
         """Whether the champion becomes another one by it."""
         return self.verdict == "PROMOTE" and self.kind not in {"recheck", "look"} and not self.awaits_approval

@@ -60,17 +60,24 @@ ACCEPTED = "A label is 1, idc, positive or yes, or else 0, none, negative or no"
 IMPORT = "bcd labels import FILE --hospital NAME --by NAME --reason TEXT"
 """The command that imports a table, for messages."""
 
+LIST = "bcd_review"
+"""The column by which a list of `bcd review` is known: in it, an empty label is no answer, and takes nothing back."""
+
+_UNSURE = ("unsure", "?", "unclear", "unsicher", "unklar")
+"""Answers of whoever has looked and cannot say."""
+
 _SHOWN = 5
 _FIX = "Give columns patient, slide, x, y (or name) and label, as CSV with a header or as Parquet."
 
 
-def read_label_table(path: Path, hospital: str, call: Call) -> pd.DataFrame:
+def read_label_table(path: Path, hospital: str, call: Call, *, asked: bool = False) -> pd.DataFrame:
     """Reads a table of labels.
 
     Args:
         path: The file.
         hospital: The hospital of rows that name none; empty: every row must name one.
         call: How the store calls patients. Where it calls them differently, what may name somebody is not shown.
+        asked: Whether it is a list of `bcd review` with answers: rows without one are left out, and `unsure` is NA.
 
     Returns:
         line (in the file, counted from 1), identifier (the patient as the table says), hospital, patient, slide
@@ -85,6 +92,7 @@ def read_label_table(path: Path, hospital: str, call: Call) -> pd.DataFrame:
     if missing and not by_name:
         has = ", ".join(table.columns[1:]) or "none"
         raise BcdError(f"{path.name} lacks the columns {', '.join(missing)}; it has {has}.", _FIX)
+    table = _take_answers(path, table, asked=asked)
     table["hospital"] = _complete_hospitals(path, table, hospital)
     is_patch = None
     if by_name:
@@ -117,6 +125,44 @@ def read_label_table(path: Path, hospital: str, call: Call) -> pd.DataFrame:
     rows: pd.DataFrame = table.assign(label=label)[COLUMNS]
     _refuse_contradictions(path.name, rows)
     return rows
+
+
+def _take_answers(path: Path, table: pd.DataFrame, *, asked: bool) -> pd.DataFrame:
+    """Returns the rows that say something: of a list of `bcd review` those with an answer, of any other table all.
+
+    Raises:
+        BcdError: It is such a list and was not taken for one, or the other way round, or nobody has answered.
+    """
+    refuse_other_list(path, f"column {LIST}", is_list=LIST in table.columns, asked=asked)
+    if not asked:
+        return table
+    answered = table[table["label"] != ""].reset_index(drop=True)
+    if answered.empty:
+        raise BcdError(
+            f"{path.name} holds no answer: the column label is empty in all {len(table):,} lines.",
+            f"Fill it in and import it again. {ACCEPTED}; unsure of what was looked at and cannot be said.",
+        )
+    return answered.assign(label=answered["label"].mask(answered["label"].str.casefold().isin(_UNSURE), ""))
+
+
+def refuse_other_list(path: Path, mark: str, *, is_list: bool, asked: bool) -> None:
+    """Refuses a list of `bcd review` that is imported as a file of labels, and the other way round.
+
+    Args:
+        path: The file.
+        mark: By what such a list is known.
+        is_list: Whether the file is one.
+        asked: Whether it is imported as one.
+
+    Raises:
+        BcdError: The two differ.
+    """
+    if is_list != asked:
+        said, command = ("is a list", "review import") if is_list else ("is no list", "labels import")
+        raise BcdError(
+            f"{path.name} {said} of `bcd review`: it has {'a' if is_list else 'no'} {mark}.",
+            f"Import it with `bcd {command} FILE --by NAME --reason TEXT`.",
+        )
 
 
 def parse_label_texts(texts: pd.Series[str]) -> pd.Series[int]:

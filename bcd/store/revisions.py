@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from bcd.patches import CELL, Hospital
 from bcd.store import tables
+from bcd.store.asked import asked_patches, refuse_evaluated_patients
 from bcd.store.catalog import retry_while_database_away
 from bcd.store.conflicts import open_conflicts
 from bcd.store.hospitals import find_declared_hospital
@@ -51,7 +52,7 @@ LOOKUP = 500
 SOUGHT = 300_000
 """Patches of the store among which those are sought that rows may mean."""
 
-_COLUMNS = [*CELL, "label", *SIGNED]
+_COLUMNS = [*CELL, "label", "asked", *SIGNED]
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class LabelImport:
         unchanged: Number of patches whose label was that already.
         unlabelled: Number of patches of the table's hospitals that have no label now.
         match: How the table's rows and the store's patches fit together.
+        confirmed: Number of patches that were asked about and whose label stands.
     """
 
     changed: int
@@ -73,9 +75,12 @@ class LabelImport:
     unchanged: int
     unlabelled: int
     match: Match
+    confirmed: int = 0
 
 
-def import_labels(store: Store, path: Path, *, hospital: str | None, sign_off: SignOff) -> LabelImport:
+def import_labels(
+    store: Store, path: Path, *, hospital: str | None, sign_off: SignOff, asked: bool = False
+) -> LabelImport:
     """Revises labels by a file (`bcd.store.label_files`): nothing of it where a line is faulty.
 
     The same file again changes nothing. A raw hospital's identifiers become pseudonyms first. Rows that name no patch
@@ -86,10 +91,11 @@ def import_labels(store: Store, path: Path, *, hospital: str | None, sign_off: S
         path: CSV or Parquet.
         hospital: The hospital of lines that name none.
         sign_off: Who says so, and why.
+        asked: Whether it is a list of `bcd review` with answers: a patch without an answer is passed over.
 
     Raises:
         BcdError: The file cannot be read; lines of it are faulty, of a withdrawn patient or at odds with others; or
-            none of them names a patch of the store.
+            none of them names a patch of the store. An answer is about a patient who is no train patient.
     """
 
     def call(name: str, identifiers: Collection[str]) -> Mapping[str, str] | None:
@@ -97,10 +103,13 @@ def import_labels(store: Store, path: Path, *, hospital: str | None, sign_off: S
             return None
         return name_stored_patients(store, Hospital(name), identifiers)
 
-    return revise_labels(store, path.name, read_label_table(path, hospital or "", call), call, sign_off=sign_off)
+    rows = read_label_table(path, hospital or "", call, asked=asked)
+    return revise_labels(store, path.name, rows, call, sign_off=sign_off, asked=asked)
 
 
-def revise_labels(store: Store, name: str, rows: pd.DataFrame, call: Call, *, sign_off: SignOff) -> LabelImport:
+def revise_labels(
+    store: Store, name: str, rows: pd.DataFrame, call: Call, *, sign_off: SignOff, asked: bool = False
+) -> LabelImport:
     """Revises labels by rows as `read_label_table` returns them: nothing of it where a patient is withdrawn.
 
     Args:
@@ -109,18 +118,22 @@ def revise_labels(store: Store, name: str, rows: pd.DataFrame, call: Call, *, si
         rows: What is said; one at least.
         call: How the store calls patients.
         sign_off: Who says so, and why.
+        asked: Whether a model's scores chose the patches; then a label that is confirmed is entered too.
 
     Raises:
-        BcdError: Rows are of a withdrawn patient, or none names a patch of the store.
+        BcdError: Rows are of a withdrawn patient, or none names a patch of the store; or they were asked for and are
+            not all of train patients.
     """
 
     def revise() -> tuple[dict[str, int], NDArray[np.bool_]]:
         with store.write() as connection:
             standing = _find_standing(connection, rows)
             refuse_label_faults(name, _find_withdrawn(connection, rows), "Take the patient out of the file.")
-            return _append_revisions(connection, _compare_with_standing(rows, standing), sign_off), find_matched_rows(
-                rows, standing
-            )
+            is_found = find_matched_rows(rows, standing)
+            if asked:
+                refuse_evaluated_patients(connection, name, rows[is_found])
+            said = _compare_with_standing(rows, standing, asked=asked)
+            return _append_revisions(connection, said, sign_off, asked=asked), is_found
 
     done, is_found = retry_while_database_away(revise)
     hospitals = sorted(set(rows["hospital"]))
@@ -131,17 +144,16 @@ def revise_labels(store: Store, name: str, rows: pd.DataFrame, call: Call, *, si
 
 
 def _find_standing(connection: sa.Connection, rows: pd.DataFrame) -> pd.DataFrame:
-    """Returns the patches of these patients: cell, standing (Int8) and whether they are in doubt."""
+    """Returns the patches of these patients: cell, standing (Int8), in_doubt, and asked: a person answered before."""
     import pandas as pd
 
     standing = pd.DataFrame(
         _select_of_patients(connection, rows, latest_labels(), [*CELL, "label"]), columns=[*CELL, "standing"]
-    )
-    doubted = pd.DataFrame(_select_of_patients(connection, rows, open_conflicts(), CELL), columns=CELL).assign(
-        in_doubt=True
-    )
-    standing = standing.astype({"standing": "Int8"}).merge(doubted, on=CELL, how="left")
-    return standing.assign(in_doubt=standing["in_doubt"].notna())
+    ).astype({"standing": "Int8"})
+    for column, query in (("in_doubt", open_conflicts()), ("asked", asked_patches())):
+        marked = pd.DataFrame(_select_of_patients(connection, rows, query, CELL), columns=CELL)
+        standing[column] = find_matched_rows(standing, marked)
+    return standing
 
 
 def _select_of_patients(
@@ -185,15 +197,21 @@ def _count_unlabelled(connection: sa.Connection, hospitals: list[str]) -> int:
     return connection.scalar(query) or 0
 
 
-def _compare_with_standing(rows: pd.DataFrame, standing: pd.DataFrame) -> pd.DataFrame:
-    """Joins what is said with what stands, a row a patch; `differs` where the label is another one."""
+def _compare_with_standing(rows: pd.DataFrame, standing: pd.DataFrame, *, asked: bool) -> pd.DataFrame:
+    """Joins what is said with what stands, a row a patch.
+
+    `differs` where the label is another one, `confirms` where it is the same and was asked for, for the first time.
+    """
     said = rows[[*CELL, "label"]].drop_duplicates(CELL).merge(standing, on=CELL)
-    return said.assign(differs=said["label"].fillna(-1) != said["standing"].fillna(-1))
+    differs = said["label"].fillna(-1) != said["standing"].fillna(-1)
+    return said.assign(differs=differs, confirms=asked & ~differs & ~said["asked"])
 
 
-def _append_revisions(connection: sa.Connection, said: pd.DataFrame, sign_off: SignOff) -> dict[str, int]:
+def _append_revisions(
+    connection: sa.Connection, said: pd.DataFrame, sign_off: SignOff, *, asked: bool
+) -> dict[str, int]:
     """Enters what is new, and counts it."""
-    new = said[said["differs"] | said["in_doubt"]]
+    new = said[said["differs"] | said["in_doubt"] | said["confirms"]]
     # After every conflict that was found, whatever the clocks of two machines say: it settles them.
     latest = connection.scalar(sa.select(sa.func.max(tables.conflicts.c.found_at)))
     at = sign_off.at if latest is None else max(sign_off.at, latest + timedelta(microseconds=1))
@@ -201,7 +219,7 @@ def _append_revisions(connection: sa.Connection, said: pd.DataFrame, sign_off: S
     columns = [values[name].tolist() for name in values]
     for start in range(0, len(values), CHUNK):
         cells = zip(*(column[start : start + CHUNK] for column in columns), strict=True)
-        signed = ((*cell, sign_off.by, sign_off.reason, at) for cell in cells)
+        signed = ((*cell, asked, sign_off.by, sign_off.reason, at) for cell in cells)
         rows = [dict(zip(_COLUMNS, row, strict=True)) for row in signed]
         connection.execute(sa.insert(tables.label_revisions), rows)
     return {
@@ -210,4 +228,5 @@ def _append_revisions(connection: sa.Connection, said: pd.DataFrame, sign_off: S
         "settled": int(new["in_doubt"].sum()),
         "unchanged": len(said) - len(new),
         "unlabelled": _count_unlabelled(connection, said["hospital"].unique().tolist()),
+        "confirmed": int(new["confirms"].sum()),
     }

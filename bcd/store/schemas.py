@@ -1,14 +1,14 @@
 """Which revision a database of MLflow, Optuna or Prefect has, and whether the installed library works with it.
 
-The three bring their migrations along as Alembic scripts; these are read as text, so that nobody imports a library
-to be told that its database is of another version of it.
+One of an older library is brought up to date by `bcd upgrade` (`bcd.retention.upgrade`), which keeps a copy. The
+three bring their migrations along as Alembic scripts; these are read as text, so that nobody imports a library to be
+told that its database is of another version of it.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import shlex
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -27,25 +27,34 @@ Library = Literal["mlflow", "optuna", "prefect"]
 _REVISION = re.compile(r"^(down_)?revision\b[^=\n]*=\s*[\"']([^\"']+)[\"']", re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class _Migrations:
-    """Where a library keeps its migrations, and how a database is brought up to date.
+UPGRADE = "Stop what runs (`bcd down`) and run `bcd upgrade`, which keeps a copy of what it changes."
+"""What to do about a database of an older version."""
 
-    Attributes:
-        folder: Inside the library; `{dialect}` where each kind of database has its own.
-        upgrade: The command; empty: the library does it by itself.
-    """
-
-    folder: str
-    upgrade: str
-
-
-_MIGRATIONS: dict[Library, _Migrations] = {
-    "mlflow": _Migrations("store/db_migrations/versions", "mlflow db upgrade {url}"),
-    "optuna": _Migrations("storages/_rdb/alembic/versions", "optuna storage upgrade --storage {url}"),
-    "prefect": _Migrations("server/database/_migrations/versions/{dialect}", ""),
+# Where a library keeps its migrations; Prefect has some for each kind of database.
+_MIGRATIONS: dict[Library, str] = {
+    "mlflow": "store/db_migrations/versions",
+    "optuna": "storages/_rdb/alembic/versions",
+    "prefect": "server/database/_migrations/versions/{dialect}",
 }
 _NAMES: dict[Library, str] = {"mlflow": "MLflow", "optuna": "Optuna", "prefect": "Prefect"}
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The revision of a database.
+
+    Attributes:
+        found: Its revision; None: it is not there yet, or cannot be asked now.
+        newest: That of the installed library.
+    """
+
+    found: str | None
+    newest: str
+
+    @property
+    def is_older(self) -> bool:
+        """Whether it has to be brought up to date."""
+        return self.found not in (None, self.newest)
 
 
 def require_schema(library: Library, url: str) -> None:
@@ -58,26 +67,35 @@ def require_schema(library: Library, url: str) -> None:
     Raises:
         BcdError: Another version of the library made it; the command that helps is named.
     """
+    schema = read_schema(library, url)
+    if schema.is_older:
+        raise BcdError(
+            f"The database {hide_url_password(url)} has the revision {schema.found} of an older {_NAMES[library]};"
+            f" the installed one needs {schema.newest}.",
+            UPGRADE,
+        )
+
+
+def read_schema(library: Library, url: str) -> Schema:
+    """Reads the revision of a library's database.
+
+    Raises:
+        BcdError: A newer version of the library made it.
+    """
     database = sync_url(url)
-    found = _revision_of(database)
-    if found is None:
-        return
+    found = read_revision(database)
     known, newest = _known_revisions(library, database.get_backend_name())
-    migrations, name = _MIGRATIONS[library], _NAMES[library]
-    shown = sa.make_url(url).render_as_string(hide_password=True)
+    if found is None:
+        return Schema(None, newest)
+    name = _NAMES[library]
     if found not in known:
         raise BcdError(
-            f"The database {shown} has the revision {found} of a newer {name} than the one that is installed,"
-            f" which knows it up to {newest}.",
+            f"The database {hide_url_password(url)} has the revision {found} of a newer {name} than the one that is"
+            f" installed, which knows it up to {newest}.",
             f"Install the version of {name} that made it (`pip install --upgrade {library}`),"
             " or restore the backup from before it.",
         )
-    if found != newest and migrations.upgrade:
-        command = migrations.upgrade.format(url=shlex.quote(shown))
-        raise BcdError(
-            f"The database {shown} has the revision {found} of an older {name}; the installed one needs {newest}.",
-            f"Make a copy of it, then run `{command}`.",
-        )
+    return Schema(found, newest)
 
 
 def prefect_schema_database(settings: Settings) -> str:
@@ -96,7 +114,12 @@ def sync_url(url: str) -> sa.URL:
     return made.set(drivername=drivers.get(made.get_backend_name(), made.drivername))
 
 
-def _revision_of(url: sa.URL) -> str | None:
+def hide_url_password(url: str) -> str:
+    """Returns the address of a database as it may be told."""
+    return sa.make_url(url).render_as_string(hide_password=True)
+
+
+def read_revision(url: sa.URL) -> str | None:
     """Returns the revision that a database notes; None where there is none yet, or it cannot be asked now."""
     if url.get_backend_name() == "sqlite" and not (url.database and Path(url.database).exists()):
         return None
@@ -115,9 +138,7 @@ def _revision_of(url: sa.URL) -> str | None:
 def _known_revisions(library: Library, dialect: str) -> tuple[frozenset[str], str]:
     """Returns all revisions that the installed library knows, and the newest."""
     spec = find_spec(library)
-    folder = Path(spec.origin if spec and spec.origin else "").parent / _MIGRATIONS[library].folder.format(
-        dialect=dialect
-    )
+    folder = Path(spec.origin if spec and spec.origin else "").parent / _MIGRATIONS[library].format(dialect=dialect)
     known: set[str] = set()
     replaced: set[str] = set()
     for script in folder.glob("*.py"):

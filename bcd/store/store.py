@@ -22,8 +22,9 @@ from bcd.errors import BcdError, UnavailableError
 from bcd.files import lock_file
 from bcd.settings import Settings
 from bcd.store.catalog import connect, database_reason, is_postgresql, name_catalog, retry_while_database_away
+from bcd.store.schemas import UPGRADE, Schema, read_revision, sync_url
 
-SCHEMA = "0010"
+SCHEMA = "0011"
 """The revision of `bcd.store.migrations` that this code works with."""
 
 RowT = TypeVar("RowT", bound=tuple[Any, ...])
@@ -95,16 +96,20 @@ class Store:
             yield confirm
 
 
-def open_store(settings: Settings) -> Store:
-    """Opens the store, making its catalog or bringing the schema up to date where needed.
+def open_store(settings: Settings, *, upgrade: bool = False) -> Store:
+    """Opens the store, making its catalog where there is none.
+
+    Args:
+        settings: Where things live.
+        upgrade: Whether a catalog of an earlier bcd is brought up to date.
 
     Raises:
-        BcdError: The home cannot be written, the database cannot be reached, or a newer bcd made the catalog.
+        BcdError: The home cannot be written, the database cannot be reached, or another bcd made the catalog.
     """
     try:
         settings.home.mkdir(parents=True, exist_ok=True)
         store = Store(settings, connect(settings.catalog))
-        retry_while_database_away(lambda: _migrate_catalog(store))
+        retry_while_database_away(lambda: _make_ready(store, upgrade=upgrade))
     except (OSError, sa.exc.ArgumentError, sa.exc.OperationalError) as error:
         raise UnavailableError(
             f"The catalog {name_catalog(settings.catalog)} cannot be opened: {database_reason(error)}.",
@@ -124,23 +129,38 @@ def _lock_folder(engine: sa.Engine) -> Path:
     return Path(database).absolute().parent / ".locks"
 
 
-def _migrate_catalog(store: Store) -> None:
+def read_catalog_schema(settings: Settings) -> Schema:
+    """Reads which schema the catalog of a home has, and makes none.
+
+    Raises:
+        BcdError: A newer bcd made it.
+    """
+    return _know(read_revision(sync_url(settings.catalog)))
+
+
+def _know(found: str | None) -> Schema:
+    if found is not None and found > SCHEMA:
+        raise BcdError(
+            f"The catalog has schema {found}, which this version of bcd does not know.",
+            "Install the version of bcd that made it, or name another BCD_HOME.",
+        )
+    return Schema(found, SCHEMA)
+
+
+def _make_ready(store: Store, *, upgrade: bool) -> None:
     with store.lock("schema"):  # before the first connection, which turns a new SQLite file to WAL
-        found = _schema_of(store)
-        if found == SCHEMA:
+        schema = _know(_schema_of(store))
+        if schema.found == SCHEMA:
             return
+        if schema.is_older and not upgrade:
+            raise BcdError(
+                f"The catalog has schema {schema.found} of an earlier bcd; this one needs {SCHEMA}.", UPGRADE
+            )
         from alembic import command
         from alembic.config import Config
-        from alembic.script import ScriptDirectory
 
         config = Config()
         config.set_main_option("script_location", "bcd.store:migrations")
-        known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-        if found is not None and found not in known:
-            raise BcdError(
-                f"The catalog has schema {found}, which this version of bcd does not know.",
-                "Install the version of bcd that made it, or name another BCD_HOME.",
-            )
         with store.write() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, SCHEMA)

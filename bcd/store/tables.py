@@ -225,6 +225,7 @@ label_revisions = sa.Table(
     _number_column(),
     *_cell_columns(),
     sa.Column("label", sa.Integer, nullable=True),
+    sa.Column("asked", sa.Boolean, nullable=False, server_default=sa.false()),
     *_sign_off_columns(),
     sa.Index(None, *CELL),
 )

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 MODEL = "bcd-idc"
 """The registered model."""
 
+ALIASES = ("champion", "previous", "challenger", "anchor")
+"""What a version may be called besides its number."""
+
 KEY_TAG = "mlflow.bcd.key"
 """What a run or a model version was made for; the same key finds it again.
 

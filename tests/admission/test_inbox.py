@@ -15,11 +15,14 @@ import pytest
 
 from bcd.admission import delivery as delivery_module
 from bcd.admission.delivery import PATIENCE, find_deliveries
-from bcd.admission.received import locate_in_inbox, set_delivery_aside
+from bcd.admission.received import locate_in_inbox, name_in_inbox, set_delivery_aside
 from bcd.errors import BcdError, NotFoundError
 from bcd.patches import Hospital
 from bcd.progress import SilentSink, show_progress
 from bcd.settings import Settings, load_settings
+from bcd.store.hospitals import declare_hospital
+from bcd.store.sign_off import SignOff
+from bcd.store.store import Store
 
 QUIET = 10.0
 
@@ -159,14 +162,15 @@ def monday(settings: Settings, as_zip, patch_files) -> Path:
 
 @pytest.mark.parametrize("hospital", ["", "east"])
 def test_a_delivery_of_the_inbox_is_named_by_hospital_and_name_or_by_its_path(
-    settings: Settings, monday: Path, hospital: str
+    store: Store, monday: Path, hospital: str
 ) -> None:
     for named in ("east/monday.zip", str(monday), "west/../east/monday.zip"):
-        assert locate_in_inbox(settings, named, hospital) == ("east", monday)
+        assert locate_in_inbox(store, named, hospital) == ("east", monday)
 
 
 @pytest.mark.usefixtures("monday")
-def test_what_lies_elsewhere_is_not_in_the_inbox(settings: Settings, tmp_path: Path, as_zip, patch_files) -> None:
+def test_what_lies_elsewhere_is_not_in_the_inbox(store: Store, tmp_path: Path, as_zip, patch_files) -> None:
+    settings = store.settings
     as_zip(patch_files("1"), tmp_path / "outside.zip")
     as_zip(patch_files("1"), settings.home / "received" / "east" / "old.zip")
     outside = [
@@ -177,10 +181,23 @@ def test_what_lies_elsewhere_is_not_in_the_inbox(settings: Settings, tmp_path: P
     ]
     for named in [*outside, "east", ".", "..", "/", "east/tuesday.zip", "s3://bucket/monday.zip"]:
         with pytest.raises(NotFoundError, match=re.escape(str(settings.inbox))):
-            locate_in_inbox(settings, named)
+            locate_in_inbox(store, named)
 
 
 @pytest.mark.usefixtures("monday")
-def test_a_delivery_of_another_hospital_is_not_taken_for_this_ones(settings: Settings) -> None:
+def test_a_delivery_of_another_hospital_is_not_taken_for_this_ones(store: Store) -> None:
     with pytest.raises(BcdError, match=r"\beast\b.*\bwest\b"):
-        locate_in_inbox(settings, "east/monday.zip", "west")
+        locate_in_inbox(store, "east/monday.zip", "west")
+
+
+def test_where_names_may_tell_somebody_a_delivery_is_found_by_what_stands_for_its_name(
+    store: Store, as_zip, patch_files
+) -> None:
+    declare_hospital(store, "north", "raw", SignOff("test", "test"))
+    path = as_zip(patch_files("1"), store.settings.inbox / "north" / "for MILLER.zip")
+    named = name_in_inbox(store, Hospital("north"), path)
+    assert re.fullmatch(r"north/hidden-[0-9a-f]{12}\.zip", named)
+    assert locate_in_inbox(store, named, "north") == ("north", path)
+    assert locate_in_inbox(store, "north/for MILLER.zip") == ("north", path)
+    with pytest.raises(NotFoundError):
+        locate_in_inbox(store, "north/hidden-000000000000.zip")

@@ -19,7 +19,7 @@ from bcd.networks.architecture import PRESETS
 from bcd.networks.build import build_network
 from bcd.networks.keras_files import load_network
 from bcd.training.options import EnsembleOptions
-from bcd.training.predict import predict_logits
+from bcd.training.predict import predict_logits, turn_patches
 
 PIXELS = np.concatenate(
     [draw_bundle_probes(14), np.random.default_rng(5).integers(0, 256, (7, 50, 50, 3), dtype=np.uint8)]
@@ -75,6 +75,18 @@ def test_the_engine_predicts_as_keras_does(folder, turns):
 
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
     assert np.ptp(expected) > 0.01
+
+
+@pytest.mark.parametrize("turns", [1, 8])
+def test_what_each_network_and_turn_says_is_answered_too(folder, turns):
+    networks = [load_network(folder / f"{seed}.keras") for seed in (1, 2)]
+
+    found = Engine(folder / "graph").answer(PIXELS, turns=turns)
+
+    each = [predict_logits([network], turned) for turned in turn_patches(PIXELS, turns) for network in networks]
+    np.testing.assert_allclose(found.each, each, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(found.each.mean(axis=0), found.logits, rtol=0, atol=1e-5)
+    assert found.each.std(axis=0).max() > 0.01
 
 
 def test_a_patch_scores_the_same_bit_for_bit_in_any_company_on_any_number_of_cores(folder):

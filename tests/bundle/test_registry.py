@@ -67,6 +67,14 @@ def test_scores_are_prepared_calibrated_and_decided_by_the_policy(bundle):
     assert (scores["confident_80"] == (sure >= 0.8)).all()
 
 
+def test_a_bundle_says_how_far_its_networks_and_turns_disagree_where_there_are_several(bundle, ensemble):
+    assert bundle.score(PIXELS, spread=True)["spread"].isna().all()
+    found = ensemble.score(PIXELS, spread=True)
+    assert found["spread"].between(0, 0.5).all()
+    assert found["spread"].max() > 0.01
+    assert "spread" not in ensemble.score(PIXELS[:1])
+
+
 def test_a_bundle_sharpens_raw_patches_by_itself(bundle, networks):
     from bcd.networks.keras_files import load_network
     from bcd.preprocessing.options import PrepareOptions

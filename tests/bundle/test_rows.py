@@ -56,7 +56,7 @@ def test_rows_are_what_mlflow_says(undecided: Settings, gate: Callable[..., obje
     gate("1"), gate("2")
     found = read_registered_versions(undecided)
     assert [replace(row, files="") for row in found] == rows._ask_server(undecided)
-    assert [row.aliases for row in found] == [["previous"], ["champion"], [], [], []]
+    assert [row.aliases for row in found] == [["previous"], ["anchor", "champion"], [], [], []]
     assert found[0].metrics == {"test_auroc_pooled": 0.953, "test_accuracy_pooled": 0.91}
 
 

@@ -30,6 +30,8 @@ class PrefectServer:
         for kind in ("flow_runs", "deployments", "automations", "work_pools"):
             for each in self.ask("POST", f"/{kind}/filter"):
                 self.ask("DELETE", f"/{kind}/{each['name'] if kind == 'work_pools' else each['id']}")
+        for each in self.ask("POST", "/v2/concurrency_limits/filter"):
+            self.ask("DELETE", f"/v2/concurrency_limits/{each['id']}")
 
 
 @pytest.fixture

@@ -83,7 +83,9 @@ def test_status_says_which_deliveries_are_not_to_be_trusted(
     told = DriftRecord(admitted.id, Hospital("north"), "bcd-idc/3", "admission", "not to be trusted", state, at)
     record_drift(store, told)
     assert "not to be trusted, foreign hospital" in bcd("status")[1]
-    assert json.loads(bcd("status", "--json")[1])["drift"] == {admitted.id: "not to be trusted, foreign hospital"}
+    facts = json.loads(bcd("status", "--json")[1])
+    assert facts["drift"] == {admitted.id: "not to be trusted, foreign hospital"}
+    assert (facts["gate"]["patients"], facts["gate"]["missing"], facts["gate"]["anchor"]) == (0, 10, None)
 
 
 def test_status_says_what_waits_and_what_was_set_aside(settings: Settings, bcd) -> None:
@@ -95,4 +97,5 @@ def test_status_says_what_waits_and_what_was_set_aside(settings: Settings, bcd) 
     code, said, _ = bcd("status")
     assert code == 0
     assert len(re.findall(r"\b1 delivery\b", said)) == 2
+    assert "Until 10 more come" in said
     assert "`bcd hospital declare north" in said

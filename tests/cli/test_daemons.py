@@ -42,7 +42,7 @@ def test_nothing_runs_on_a_new_home(settings: Settings) -> None:
 
 def test_a_process_that_took_over_the_number_is_never_stopped(settings: Settings) -> None:
     settings.home.mkdir()
-    stranger = {"pid": os.getpid(), "started": 1.0}
+    stranger = {"pid": os.getpid(), "started": "before"}
     settings.servers.write_text(json.dumps({"urls": {}, "processes": {"worker": stranger}}))
     assert daemons.stop(settings) == []
     assert not settings.servers.exists()

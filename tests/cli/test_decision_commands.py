@@ -78,7 +78,7 @@ def test_a_dry_run_of_prune_says_why_each_version_stays(bcd, gate, undecided):
     code, said, _ = bcd("model", "prune", "--keep", "1", "--dry-run")
 
     assert code == 0
-    assert "bcd-idc/1  kept: alias champion" in said
+    assert "bcd-idc/1  kept: alias anchor, alias champion" in said
     assert "bcd-idc/2  kept: alias challenger, the last decision, awaits approval" in said
     assert "bcd-idc/3  would remove with its files" in said
     assert "bcd-idc/5  kept: one of the last 1" in said

@@ -89,10 +89,10 @@ def server(settings: Settings, tmp_path: Path, dashboard: Any) -> _Server:
 def test_the_first_time_everything_is_as_the_file_says_and_the_second_time_changes_nothing(server: _Server) -> None:
     assert server.deploy() == [f"{name}: deployed." for name in ("ingest", "retrain", "score", "monitor", "approve")]
     made = {name: server.deployment(name) for name in ("ingest", "retrain", "score", "monitor", "approve")}
-    assert made["ingest"]["schedules"][0]["schedule"]["interval"] == 60
+    assert made["ingest"]["schedules"][0]["schedule"]["cron"] == "30 0 * * *"
     assert made["retrain"]["schedules"][0]["schedule"]["cron"] == "0 1 * * *"
-    assert made["ingest"]["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
-    assert made["score"]["global_concurrency_limit"]["limit"] == 1
+    assert made["ingest"]["concurrency_options"]["collision_strategy"] == "ENQUEUE"
+    assert made["score"]["global_concurrency_limit"]["limit"] == 2
     assert made["approve"]["global_concurrency_limit"] is None
     assert "patient" in made["score"]["parameter_openapi_schema"]["properties"]
     assert all(each["work_pool_name"] == "bcd" and each["enforce_parameter_schema"] for each in made.values())

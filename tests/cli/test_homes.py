@@ -38,6 +38,7 @@ COMMANDS = [
     ("model", "card"),
     ("model", "export"),
     ("ingest",),
+    ("monitor",),
     ("search",),
     ("train",),
     ("retrain",),

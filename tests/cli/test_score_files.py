@@ -32,8 +32,8 @@ RESULT = {
     "scores.parquet",
     "scores.csv",
     "drift.json",
-    "slide-0.png",
-    "heatmap-0.png",
+    "slide-0.webp",
+    "heatmap-0.webp",
     "patches-0.geojson",
     "report.html",
 }
@@ -131,6 +131,28 @@ def test_folders_and_archives_are_scored_together_a_report_a_patient(
     assert out.count("report.html") == 3
 
 
+def test_given_patches_are_written_for_other_programs_beside_the_report(bcd, released: Path, tmp_path: Path) -> None:
+    write_patches(tmp_path / "a", TISSUE[:4], patient="A")
+    dicom = {"report.dcm", "slide-0.dcm", "segmentation-0.dcm", "probability-0.dcm"}
+    for name, written in {"ome-tiff": {"slide-0.ome.tiff", "heatmap-0.ome.tiff"}, "dicom": dicom}.items():
+        code, _, complained = bcd("score", tmp_path / "a", "--to", tmp_path / "out", "--format", name)
+        assert (code, complained) == (0, "")
+        assert {path.name for path in (tmp_path / "out/A").iterdir()} == RESULT | written
+        if name == "ome-tiff":
+            shown = tifffile.imread(tmp_path / "out/A/slide-0.ome.tiff")
+            np.testing.assert_array_equal(shown[:50, 50:100], TISSUE[1])
+
+
+def test_what_has_no_such_format_is_refused_before_it_is_scored(
+    bcd, released: Path, slide: Path, tmp_path: Path
+) -> None:
+    code, _, complained = bcd("score", slide, "--to", tmp_path / "none", "--format", "ome-tiff")
+    assert (code, "patches-0.geojson" in complained) == (2, True)
+    assert not (tmp_path / "none").exists()
+    code, _, complained = bcd("score", "1001", "--format", "ome-tiff")
+    assert (code, "bcd patient export" in complained) == (2, True)
+
+
 def test_patches_that_it_learned_from_are_told(bcd, released: Path, tmp_path: Path) -> None:
     write_patches(tmp_path / "a", TISSUE[:4], patient="other")
     bcd("score", tmp_path / "a", "--to", tmp_path / "out")
@@ -178,6 +200,17 @@ def test_patches_that_are_not_as_they_were_cut_are_refused_with_the_reason(
     code, _, err = bcd("score", tmp_path / "a", "--to", tmp_path / "out")
     assert code == 2
     assert said in err
+    assert not (tmp_path / "out/A").exists()
+
+
+def test_a_patient_who_cannot_be_scored_keeps_no_other_from_it(bcd, released: Path, tmp_path: Path) -> None:
+    write_patches(tmp_path / "a", prepare(TISSUE[:4], PrepareOptions(sharpen=True)), patient="A")
+    write_patches(tmp_path / "b", TISSUE[12:16], patient="B")
+    code, out, err = bcd("score", tmp_path / "a", tmp_path / "b", "--to", tmp_path / "out")
+    assert code == 2
+    assert "Patient A" in err
+    assert (tmp_path / "out/B/report.html").is_file()
+    assert str(tmp_path / "out/B/report.html") in out.replace("\n", "")
     assert not (tmp_path / "out/A").exists()
 
 

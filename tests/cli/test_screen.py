@@ -17,9 +17,9 @@ from bcd.cli.screen import Screen
 from bcd.store.sign_off import SignOff
 
 SILENT = {
-    *("demo", "up", "down", "backup", "restore"),
+    *("demo", "up", "down", "backup", "restore", "upgrade"),
     *("batch release", "hospital allow", "hospital declare", "labels import", "patient erase", "patient withdraw"),
-    "patient complete",
+    *("patient complete", "patient export", "review import", "review next", "review suspicious"),
     *("model adopt", "model approve", "model card", "model export", "model promote", "model prune", "model rollback"),
     *("config reference", "network preview"),
 }

@@ -11,6 +11,7 @@ from delivering import picture, write_zip
 
 from bcd.admission import admit as engine
 from bcd.admission.sources.source import Source
+from bcd.errors import UnavailableError
 from bcd.settings import Settings
 from bcd.store.delivery_queries import list_batches, list_stored_deliveries
 from bcd.store.hospitals import declare_hospital
@@ -122,3 +123,23 @@ def test_deliveries_of_a_hospital_that_nobody_declared_are_a_warning_on_the_dash
     assert "Warning" in str(artifact.description)
     assert re.search(rf"\b2 deliveries .*{re.escape(str(settings.inbox / 'north'))}", str(artifact.data))
     assert "`bcd hospital declare north --identifiers" in str(artifact.data)
+
+
+@pytest.mark.parametrize("is_taken", [True, False])
+def test_a_delivery_that_another_run_has_taken_fails_no_run(
+    store: Store, is_taken: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows import ingest as module
+
+    path = _deliver(store.settings, "east", "monday.zip", "9")
+
+    def miss(path: Path, *_: object) -> None:
+        if is_taken:
+            path.unlink()
+        raise UnavailableError(f"{path} cannot be admitted now.", "Wait.")
+
+    monkeypatch.setattr(module, "admit_delivery_task", miss)
+    monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", "as the watcher starts it")
+    state = module.ingest("east/monday.zip", "east", return_state=True)
+    assert state.is_completed() == is_taken
+    assert path.exists() != is_taken

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,8 +13,14 @@ from patients import list_patches, store_patches
 from registered import Register
 from stored import new_store
 
+from bcd.gate.overrides import force_promotion
+from bcd.gate.verdict import Verdict
+from bcd.scoring.options import ScoreOptions
+from bcd.scoring.shadow import list_agreements
 from bcd.settings import Settings
 from bcd.store.ledger import list_ledger
+from bcd.store.sign_off import SignOff
+from bcd.store.store import Store
 from bcd.tracking.lookup import MODEL
 from bcd.tracking.store import open_client
 
@@ -46,3 +56,72 @@ def test_a_patient_whose_scoring_fails_stops_no_other_and_a_night_leaves_one_tab
     assert table is not None
     assert [line.split("|")[1].strip() for line in str(table.data).splitlines()[2:]] == ["east/1", "east/3"]
     assert Artifact.get("report-east-1") is None
+
+
+@pytest.mark.parametrize("pictures", [(), (SimpleNamespace(heatmap=Path("heatmap-5.webp")),)])
+def test_a_patient_whose_pictures_are_not_full_leaves_the_report_alone(
+    registry_settings: Settings, monkeypatch: pytest.MonkeyPatch, pictures: tuple[SimpleNamespace, ...]
+) -> None:
+    from flows import score as flow
+
+    left: list[str] = []
+    monkeypatch.setattr(flow, "publish_picture", lambda key, *_: left.append(key))
+    monkeypatch.setattr(flow, "publish_markdown", lambda key, *_: left.append(key))
+    folder = registry_settings.scores / "east" / "1" / "a"
+    scored = SimpleNamespace(
+        hospital="east",
+        patient="1",
+        bundle="bcd-idc/1",
+        n=3,
+        coverage=0.5,
+        tumour_fraction=0.1,
+        drift=None,
+        report=folder / "report.html",
+        scores=folder / "scores.parquet",
+        pictures=pictures,
+    )
+    flow._publish_patient(registry_settings, [scored])  # type: ignore[list-item]
+    assert left == [*(["heatmap-east-1"] if pictures else []), "report-east-1"]
+
+
+@pytest.mark.integration
+@pytest.mark.usefixtures("prefect_server")
+def test_a_challenger_in_shadow_stands_on_the_gate_s_page_and_a_failing_one_fails_nothing(
+    undecided: Settings, undecided_store: Store, gate: Callable[..., Verdict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefect.artifacts import Artifact
+
+    from flows.score import score
+
+    monkeypatch.setenv("BCD_HOME", str(undecided.home))
+    monkeypatch.setenv("BCD_CATALOG_URL", undecided.catalog_url)
+    patches = list_patches(["1", "2"], [0, 1])
+    pixels = np.random.default_rng(0).integers(0, 256, (len(patches), 50, 50, 3), dtype=np.uint8)
+    store_patches(undecided_store, patches, pixels)
+    force_promotion(undecided_store, "2", SignOff("Dr Lee", "the good one"))
+    assert gate("3").verdict != "PROMOTE"
+    open_client(undecided).set_registered_model_alias(MODEL, "challenger", "3")
+    options = ScoreOptions(shadow=True)
+
+    def fail(*_: object) -> pd.DataFrame:
+        raise MemoryError("a network of the wrong size")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("bcd.scoring.shadow.score_patches", fail)
+        assert score(all_that_wait=True, options=options, return_state=True).is_completed()
+    assert {entry.patient: entry.status for entry in list_ledger(undecided_store)} == {"1": "scored", "2": "scored"}
+    assert list_agreements(undecided_store, "bcd-idc/3") == []
+
+    assert score(all_that_wait=True, options=options, return_state=True).is_completed()
+    agreements = list_agreements(undecided_store, "bcd-idc/3")
+    assert {one.patient: one.champion for one in agreements} == {"1": "bcd-idc/2", "2": "bcd-idc/2"}
+    page = Artifact.get("gate")
+    assert page is not None
+    table = [
+        line.split(" | ") for line in str(page.data).partition("## In shadow")[2].splitlines() if "east/" in line
+    ]
+    assert [row[0].removeprefix("| ") for row in table] == [f"east/{one.patient}" for one in agreements]
+    assert [row[2] for row in table] == [f"{one.difference:.3f}" for one in agreements]
+    (run,) = open_client(undecided).search_runs(["1"], "tags.`mlflow.runName` = 'gate bcd-idc/3'")
+    logged = {file.path for file in open_client(undecided).list_artifacts(run.info.run_id)}
+    assert {"shadow.md", "shadow.csv", "verdict.md"} <= logged

@@ -47,7 +47,7 @@ def test_it_is_registered_with_card_and_origin_and_made_champion_by_a_sign_off(h
     decision = make_released_champion(store, LEE)
     assert (decision.kind, decision.sign_off) == ("adopted", LEE)
     [version] = list_versions_with_verdicts(home)
-    assert version.aliases == ["champion"]
+    assert version.aliases == ["anchor", "champion"]
     assert open_client(home).get_model_version("bcd-idc", version.version).tags["bcd.origin"] == "released"
     bundle = load_bundle(home)
     assert bundle.record.origin == "released"

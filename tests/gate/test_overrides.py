@@ -24,7 +24,9 @@ STEPS = ("set_registered_model_alias", "delete_registered_model_alias", "set_mod
 
 
 def aliases(settings) -> dict[str, str]:
-    return {alias: found.version for found in list_versions_with_verdicts(settings) for alias in found.aliases}
+    """Who holds which alias, except for that of the anchor, which has tests of its own."""
+    found = {alias: one.version for one in list_versions_with_verdicts(settings) for alias in one.aliases}
+    return {alias: version for alias, version in found.items() if alias != "anchor"}
 
 
 @pytest.fixture
@@ -136,7 +138,7 @@ def test_a_death_between_any_two_steps_is_fixed_by_the_same_command(champion, st
         assert finish_moving_aliases(client, store) is None
         if not killed:
             break
-    assert at == 8  # the record, two aliases, four tags and the last one; at the ninth nothing is left to be killed
+    assert at == 9  # the record, three aliases, four tags and the last one; at the tenth nothing is left to be killed
 
 
 def test_an_unfinished_decision_is_finished_by_whoever_decides_next(champion, store, monkeypatch):

@@ -64,7 +64,9 @@ def decide(settings, snapshot, key, version, **options):
 
 
 def aliases(settings) -> dict[str, str]:
-    return {alias: found.version for found in list_versions_with_verdicts(settings) for alias in found.aliases}
+    """Who holds which alias, except for that of the anchor, which has tests of its own."""
+    found = {alias: one.version for one in list_versions_with_verdicts(settings) for alias in one.aliases}
+    return {alias: version for alias, version in found.items() if alias != "anchor"}
 
 
 def test_a_bundle_of_the_same_number_and_retraining_is_evaluated_anew(settings, snapshot, lose):

@@ -172,7 +172,9 @@ def test_without_the_rule_s_margins_on_rates_it_would_be_promoted_often(name):
 
 def test_a_better_challenger_is_mostly_promoted():
     """A gate that promotes nothing keeps its promise too, and is of no use."""
-    assert promotion_rate(CHALLENGERS["AUROC better by .02"], 49, runs=20) >= 0.7
+    better = CHALLENGERS["AUROC better by .02"]
+    assert promotion_rate(better, 49, runs=20) >= 0.7
+    assert simulate(better, 40, runs=10, looks=3).any(axis=1).mean() >= 0.8
 
 
 def test_several_looks_at_the_same_patients_are_several_chances():

@@ -22,6 +22,7 @@ large_patches = 60
 trials = 0
 dissertation = false
 epochs = 1
+seeds = 1
 
 [training]
 epochs = 1

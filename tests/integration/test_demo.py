@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from closed_network import WatchedNetwork, watch_network
 from installed import Installation
 
 from bcd.gate.history import list_versions_with_verdicts
@@ -23,22 +24,6 @@ from bcd.store.store import open_store
 pytestmark = pytest.mark.integration
 
 
-# What every process of the demo does first.
-NOTE_ADDRESSES = """
-import os, socket
-
-connect = socket.socket.connect
-
-def note(self, address):
-    if isinstance(address, tuple):
-        with open(os.environ["ADDRESSES"], "a") as file:
-            file.write(f"{address[0]}\\n")
-    return connect(self, address)
-
-socket.socket.connect = note
-"""
-
-
 @dataclass(frozen=True)
 class Played:
     """A demo that was played in an empty folder, from the installed wheel.
@@ -47,13 +32,15 @@ class Played:
         installation: The wheel and the folder.
         settings: Those of the demo's home.
         shown: What the command printed.
-        addresses: What the demo's processes connected to.
+        network: The network that it was played in, of loopback alone where this user may make one.
+        attempts: The kernel's count of attempts to reach beyond this machine.
     """
 
     installation: Installation
     settings: Settings
     shown: str
-    addresses: set[str]
+    network: WatchedNetwork
+    attempts: dict[str, int]
 
 
 @pytest.fixture(scope="module")
@@ -61,15 +48,16 @@ def played(site: Path, tiny_options: str, tmp_path_factory: pytest.TempPathFacto
     installation = Installation(site, tmp_path_factory.mktemp("demo"))
     installation.home.mkdir()
     (installation.home / "bcd.toml").write_text(tiny_options)
-    first = tmp_path_factory.mktemp("first")
-    (first / "sitecustomize.py").write_text(NOTE_ADDRESSES)
-    shown = installation.bcd("demo", PYTHONPATH=str(first), ADDRESSES=str(first / "addresses"))
-    addresses = set((first / "addresses").read_text().split())
-    return Played(installation, load_settings(installation.home), shown, addresses)
+    with watch_network(tmp_path_factory.mktemp("noted")) as network:
+        shown = installation.bcd("demo", **network.variables())
+        attempts = network.count_attempts() if network.is_closed else {}
+    return Played(installation, load_settings(installation.home), shown, network, attempts)
 
 
 def test_it_reaches_nothing_outside_this_machine(played: Played) -> None:
-    assert played.addresses <= {"127.0.0.1", "::1", "localhost"}
+    assert "127.0.0.1" in played.network.list_addresses()
+    assert played.network.list_addresses_outside() == set()
+    assert played.attempts == {}
 
 
 def test_a_delivery_goes_in_and_a_scored_patient_comes_out(played: Played) -> None:
@@ -78,7 +66,7 @@ def test_a_delivery_goes_in_and_a_scored_patient_comes_out(played: Played) -> No
     assert len(list((home / "store/snapshots").glob("*/manifest.json"))) == 2
     [report] = home.glob("scores/synthetic/*/*/report.html")
     assert "Research use only" in report.read_text()
-    assert list(report.parent.glob("heatmap-*.png"))
+    assert list(report.parent.glob("heatmap-*.webp"))
 
 
 def test_nothing_half_done_is_left_and_nothing_where_the_command_was_typed(played: Played) -> None:

@@ -72,4 +72,4 @@ def test_killed_at_every_stage_it_ends_as_an_undisturbed_run(
     killed_state = _state(load_settings())
     monkeypatch.setenv("BCD_HOME", str(undisturbed))
     assert killed_state == _state(load_settings())
-    assert killed_state["versions"] == [("1", "PROMOTE", ["champion"])]
+    assert killed_state["versions"] == [("1", "PROMOTE", ["anchor", "champion"])]

@@ -1,6 +1,11 @@
-"""The three uses against real servers from the wheel, through their HTTP interfaces, as a hospital would have them.
+"""A hospital's week, and the three uses, against real servers from the wheel, as a hospital would have them.
 
-1. A zip dropped into the inbox is admitted by the scheduled `ingest` deployment, whose event starts `retrain`.
+The week: five deliveries are dropped into the inbox and nothing is typed; batches, retrainings by rule, verdicts, a
+champion and scored patients are what comes of it. It is played in a network in which there is nothing but this
+machine, where this user may make one, and every attempt to reach beyond it is counted.
+
+1. A zip dropped into the inbox is admitted by a run of its own, whose event starts `retrain`; the pool takes one run
+   at a time, and no run waits for another that it holds the place of.
 2. The MLflow server lists runs that can be told apart and compared.
 3. `score` runs on a schedule, and is started for one patient with typed parameters; it leaves its pictures.
 
@@ -20,7 +25,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from html import escape
@@ -33,57 +40,39 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 import pytest
+from closed_network import WatchedNetwork, watch_network
 from delivering import patch_files, write_zip
+from hospital import (
+    BCD,
+    Hospital,
+    draw_deliveries,
+    find_free_ports,
+    kill_processes,
+    list_processes,
+    run_bcd,
+    wait_until,
+)
 
 from bcd.settings import load_settings
 from bcd.store.hospitals import declare_hospital
+from bcd.store.ledger import list_ledger
 from bcd.store.sign_off import SignOff
 from bcd.store.store import open_store
-from bcd.synthetic.hospital import draw_hospital
 from bcd.synthetic.options import HospitalOptions
 
 pytestmark = pytest.mark.integration
 needs_browser = pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
 
-BCD = str(Path(sys.executable).parent / "bcd")
-PATIENCE = 420.0
 JOBS = "MLFLOW_SERVER_ENABLE_JOB_EXECUTION"
 SHARED_MEMORY = Path("/dev/shm")
 
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _bcd(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([BCD, *arguments], env=os.environ, capture_output=True, text=True, check=False)
+WEEK = {"monday": 16, "tuesday": 6, "wednesday": 6, "thursday": 2, "friday": 3}
+"""Patients of each day's delivery; a retraining begins with ten new ones: on Monday and on Wednesday."""
 
 
 def _declare(hospital: str) -> None:
     with open_store(load_settings()) as store:
         declare_hospital(store, hospital, "pseudonyms", SignOff("Mary", "test"))
-
-
-def _wait(what: str, look: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        found = look()
-        if found:
-            return found
-        time.sleep(0.5)
-    raise AssertionError(f"{what} did not happen within {PATIENCE:.0f} s")
-
-
-def _processes_of(home: Path) -> list[psutil.Process]:
-    """Everything that `bcd up` started on a home, and what that started."""
-    found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            if process.environ().get("UP_OF_BCD_HOME") == str(home):
-                found.append(process)
-    return found
 
 
 def _held_by_nobody(files: set[Path]) -> list[Path]:
@@ -95,122 +84,159 @@ def _held_by_nobody(files: set[Path]) -> list[Path]:
     return sorted(file for file in files if file.exists() and str(file) not in used)
 
 
-class _PatientClient(httpx.Client):
-    """Asks a server whose database is busy again, as Prefect's own client does."""
-
-    def send(self, request: httpx.Request, **how: Any) -> httpx.Response:
-        for _ in range(60):
-            answer = super().send(request, **how)
-            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
-                break
-            time.sleep(1)
-        return answer
-
-
-class _Hospital:
-    """One BCD_HOME with its servers."""
-
-    def __init__(self, home: Path, pages: str, prefect: str, mlflow: str) -> None:
-        self.home = home
-        self.pages = pages  # as `bcd up` printed them
-        self.prefect = _PatientClient(base_url=f"{prefect}/api", timeout=30)
-        self.mlflow = httpx.Client(base_url=f"{mlflow}/api/2.0/mlflow", timeout=30)
-
-    def deployment(self, name: str) -> dict[str, Any]:
-        return self.prefect.get(f"/deployments/name/{name}/{name}").raise_for_status().json()
-
-    def start(self, name: str) -> None:
-        url = f"/deployments/{self.deployment(name)['id']}/create_flow_run"
-        self.prefect.post(url, json={}).raise_for_status()
-
-    def flow_runs(self, name: str, state: str) -> list[dict[str, Any]]:
-        wanted = {
-            "deployments": {"id": {"any_": [self.deployment(name)["id"]]}},
-            "flow_runs": {"state": {"type": {"any_": [state]}}},
-        }
-        return self.prefect.post("/flow_runs/filter", json=wanted).raise_for_status().json()
-
-    def ended(self, run: str) -> dict[str, Any] | None:
-        state = self.prefect.get(f"/flow_runs/{run}").raise_for_status().json()["state"]
-        return state if state["type"] in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"} else None
-
-    def log(self, run: str) -> str:
-        wanted = {"logs": {"flow_run_id": {"any_": [run]}}}
-        lines = self.prefect.post("/logs/filter", json=wanted).raise_for_status().json()
-        return "\n".join(line["message"] for line in lines)
-
-    def finished(self, name: str) -> list[dict[str, Any]]:
-        failed = self.flow_runs(name, "FAILED") + self.flow_runs(name, "CRASHED")
-        if failed:
-            log = (self.home / "logs/worker.log").read_text()[-4000:]
-            raise AssertionError(f"{name}: {failed[0]['state']['message']}\n{log}")
-        return self.flow_runs(name, "COMPLETED")
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WatchedNetwork]:
+    """The network in which the module is played."""
+    with watch_network(tmp_path_factory.mktemp("noted")) as network:
+        yield network
 
 
 @pytest.fixture(scope="module")
-def hospital(
-    site: Path,
-    prefect_database: Path,
-    empty_database: Path,
-    tiny_options: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[_Hospital]:
+def home(
+    prefect_database: Path, empty_database: Path, tiny_options: str, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A BCD_HOME on which nothing has run yet."""
     home = tmp_path_factory.mktemp("hospital") / "home"
     for name, database in (("prefect", prefect_database), ("mlflow", empty_database)):
         (home / name).mkdir(parents=True)
         shutil.copy(database, home / name)
     (home / "bcd.toml").write_text(tiny_options)
-    ports = {name: _free_port() for name in ("prefect", "mlflow", "studies", "reports")}
+    return home
+
+
+@pytest.fixture(scope="module")
+def hospital(
+    home: Path, network: WatchedNetwork, site: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Hospital]:
+    ports = find_free_ports()
     with pytest.MonkeyPatch.context() as patch:
         # Flow runs must not be drawn into the server of another test.
         for variable in ("PREFECT_API_URL", "PREFECT_HOME", "MLFLOW_TRACKING_URI", JOBS):
             patch.delenv(variable, raising=False)
         patch.setenv("BCD_HOME", str(home))
-        patch.setenv("PYTHONPATH", str(site))  # comes before the project's folder
+        for variable, value in network.variables(site).items():  # before the project's folder
+            patch.setenv(variable, value)
         user, temporary = tmp_path_factory.mktemp("user"), Path(tempfile.mkdtemp(prefix="bcd-servers-"))
         patch.setenv("HOME", str(user))
         patch.setenv("TMPDIR", str(temporary))
         shared_before = set(SHARED_MEMORY.iterdir())
         for name, port in ports.items():
             patch.setenv(f"BCD_{name.upper()}_PORT", str(port))
-        started = _bcd("up")
+        started = run_bcd("up")
         try:
             assert started.returncode == 0, started.stdout + started.stderr
-            yield _Hospital(
-                home, started.stdout, *(f"http://127.0.0.1:{ports[each]}" for each in ("prefect", "mlflow"))
-            )
+            yield Hospital(home, ports, started.stdout)
         finally:
-            stopped = _bcd("down")
+            stopped = run_bcd("down")
         assert "worker, prefect, mlflow, studies" in stopped.stdout
     for port in ports.values():
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0, "a server outlived `bcd down`"
-    assert _processes_of(home) == []
+    assert list_processes(home) == []
     assert list(user.rglob("*")) == []
     assert list(temporary.iterdir()) == []
     assert _held_by_nobody(set(SHARED_MEMORY.iterdir()) - shared_before) == []
     temporary.rmdir()
 
 
-def test_the_three_uses(hospital: _Hospital, site: Path, tmp_path: Path) -> None:
-    settings = load_settings()
-    delivery = draw_hospital(settings.options("synthetic", HospitalOptions), tmp_path / "drawn")[0]
-    assert _bcd("up").returncode == 0  # once more changes nothing
+def test_a_hospitals_week(hospital: Hospital, tmp_path: Path) -> None:
+    options = load_settings().options("synthetic", HospitalOptions, large_patients=0)
+    deliveries = draw_deliveries(options, WEEK, tmp_path)
+    assert run_bcd("up").returncode == 0  # once more changes nothing
+    for name in ("ingest", "retrain", "score"):
+        [schedule] = hospital.deployment(name)["schedules"]
+        assert (schedule["active"], "cron" in schedule["schedule"]) == (True, True)
+    hospital.prefect.patch("/work_pools/bcd", json={"concurrency_limit": 1}).raise_for_status()
+    _declare("east")
+    inbox = hospital.home / "inbox/east"
+    inbox.mkdir(parents=True)
+    for day, delivery in deliveries.items():
+        shutil.copy(delivery, inbox)
+        wait_until(f"the admission of {day}", (hospital.home / f"received/east/{day}.zip").exists)
+        if day == "monday":
+            wait_until("the first champion", lambda: len(_list_verdicts(hospital)) == 1)
+        if day == "wednesday":
+            wait_until("its search", lambda: any(name.startswith("search on") for name in hospital.list_running()))
+            hospital.kill_flow_process()  # the next delivery's event makes up for it
+    wait_until("the second verdict", lambda: len(_list_verdicts(hospital)) == 2)
+    hospital.bring_night("score")
+    wait_until("the night's scoring", lambda: hospital.finished("score"))
+    _everybody_was_scored_once_with_a_report(hospital, deliveries["friday"])
+    _the_status_tells_the_week(hospital)
+    wait_until("the end of all runs", lambda: not hospital.list_running())  # what was killed could run for ever
+    hospital.prefect.patch("/work_pools/bcd", json={"concurrency_limit": None}).raise_for_status()
+
+
+def _list_verdicts(hospital: Hospital) -> list[dict[str, Any]]:
+    """Lists the retrainings that came to a verdict; those that were not due came to none."""
+    assert hospital.flow_runs("retrain", "FAILED") == []
+    return [
+        run for run in hospital.flow_runs("retrain", "COMPLETED") if "the gate decided" in run["state"]["message"]
+    ]
+
+
+def _everybody_was_scored_once_with_a_report(hospital: Hospital, last: Path) -> None:
+    with zipfile.ZipFile(last) as archive:
+        delivered = {name.partition("/")[0] for name in archive.namelist()}
+    with open_store(load_settings()) as store:
+        entries = list_ledger(store)
+    assert len(delivered) == WEEK["friday"]
+    assert delivered <= {entry.patient for entry in entries}
+    assert Counter(entry.patient for entry in entries).most_common(1)[0][1] == 1
+    assert len(entries) == sum(WEEK.values())
+    for entry in entries:
+        assert (entry.status, entry.error) == ("scored", None)
+        assert "Research use only" in (hospital.home / entry.folder / "report.html").read_text()
+
+
+def _the_status_tells_the_week(hospital: Hospital) -> None:
+    status = hospital.status()
+    told = [(batch["name"], batch["patients"]) for batch in status["batches"]]
+    assert told == [(f"{day}.zip", patients) for day, patients in WEEK.items()]
+    assert [model["verdict"] for model in status["models"] if model["version"] == "1"] == ["PROMOTE"]
+    assert len(status["models"]) == 2
+    assert all(model["verdict"] for model in status["models"])
+    [champion] = [model for model in status["models"] if "champion" in model["aliases"]]
+    assert {score["bundle"] for score in status["scores"]} == {f"bcd-idc/{champion['version']}"}
+    assert "no retraining is due" in status["due"]
+    assert len(status["servers"]) == 1
+    assert "a worker" in status["servers"][0]
+    assert (status["stuck"], status["set_aside"]) == ([], 0)
+
+
+def test_nothing_reached_beyond_this_machine(hospital: Hospital, network: WatchedNetwork) -> None:
+    assert "127.0.0.1" in network.list_addresses()
+    assert network.list_addresses_outside() == set()
+    if not network.is_closed:
+        pytest.skip("the kernel counts for all processes in a network of loopback alone, which only root may make")
+    assert network.count_attempts() == {}
+
+
+def test_an_attempt_to_reach_beyond_this_machine_is_counted_and_noted(tmp_path: Path) -> None:
+    code = "import socket; socket.create_connection(('192.0.2.1', 80), timeout=1)"
+    with watch_network(tmp_path) as network:
+        environment = os.environ | network.variables()
+        subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=False)
+        assert network.list_addresses_outside() == {"192.0.2.1"}
+        assert not network.is_closed or network.count_attempts() == {"OutNoRoutes": 1}
+
+
+def test_the_three_uses(hospital: Hospital, site: Path) -> None:
     _what_runs_is_the_wheel(hospital, site)
-    _a_delivery_in_the_inbox_starts_a_retraining(hospital, delivery)
+    _each_delivery_is_a_run_whose_event_starts_a_retraining(hospital)
     _mlflow_compares_runs(hospital)
     _a_patient_is_scored_from_the_dashboard(hospital)
     _a_form_that_asks_for_what_cannot_be_is_answered_in_a_sentence(hospital)
 
 
-def _what_runs_is_the_wheel(hospital: _Hospital, site: Path) -> None:
+def _what_runs_is_the_wheel(hospital: Hospital, site: Path) -> None:
     deployed = hospital.prefect.post("/deployments/filter", json={}).raise_for_status().json()
     assert {each["name"] for each in deployed} == {"ingest", "retrain", "score", "monitor", "approve"}
     step = {"prefect.deployments.steps.set_working_directory": {"directory": str(site)}}
     assert all(each["pull_steps"] == [step] for each in deployed)
 
 
-def _a_form_that_asks_for_what_cannot_be_is_answered_in_a_sentence(hospital: _Hospital) -> None:
+def _a_form_that_asks_for_what_cannot_be_is_answered_in_a_sentence(hospital: Hospital) -> None:
     """Said by the flow, and of what the form holds before the flow begins; the rest: tests/flows, tests/admission."""
     wrong: dict[str, tuple[dict[str, Any], str]] = {
         "score": ({"patient": " nobody "}, "nobody"),
@@ -218,17 +244,15 @@ def _a_form_that_asks_for_what_cannot_be_is_answered_in_a_sentence(hospital: _Ho
     }
     started = {}
     for name, (parameters, sentence) in wrong.items():
-        url = f"/deployments/{hospital.deployment(name)['id']}/create_flow_run"
-        run = hospital.prefect.post(url, json={"parameters": parameters}).raise_for_status().json()["id"]
-        started[run] = sentence
+        started[hospital.start(name, **parameters)] = sentence
     for run, sentence in started.items():
-        state = _wait(sentence, partial(hospital.ended, run))
+        state = wait_until(sentence, partial(hospital.ended, run))
         assert (state["type"], sentence in state["message"]) == ("FAILED", True), state["message"]
         assert "Traceback" not in hospital.log(run)
 
 
 @needs_browser
-def test_a_browser_shows_the_form_and_the_runs_and_asks_nobody_else(hospital: _Hospital, tmp_path: Path) -> None:
+def test_a_browser_shows_the_form_and_the_runs_and_asks_nobody_else(hospital: Hospital, tmp_path: Path) -> None:
     prefect = hospital.prefect.base_url
     form = f"{prefect.copy_with(path='/deployments/deployment/')}{hospital.deployment('score')['id']}/run"
     shown, asked = _look(form, tmp_path)
@@ -244,7 +268,7 @@ def test_a_browser_shows_the_form_and_the_runs_and_asks_nobody_else(hospital: _H
     assert asked == {urlsplit(runs).netloc}
     studies = re.search(r"http://\S+/dashboard/", hospital.pages)[0]
     shown, asked = _look(studies, tmp_path)
-    assert re.search(r"study-[0-9a-f]{12}", shown)
+    assert re.search(r"\d{4}-\d\d-\d\d-[0-9a-f]{8}-[0-9a-f]{6}", shown)
     assert asked == {urlsplit(studies).netloc}
     # The dashboard that opens by itself is the one that does not ask an analytics host.
     assert _look(str(prefect.copy_with(path="/")), tmp_path)[1] == {prefect.netloc.decode()}
@@ -262,45 +286,37 @@ def test_the_browser_records_what_a_page_asks_elsewhere(tmp_path: Path) -> None:
     assert asked == {f"127.0.0.1:{server.server_port}", "analytics.invalid"}
 
 
-def _kill(hospital: _Hospital) -> None:
-    while left := _processes_of(hospital.home):
-        for process in left:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-        psutil.wait_procs(left, timeout=10)
-
-
-def _stop_while_it_works(hospital: _Hospital, how: str, seconds: float) -> None:
+def _stop_while_it_works(hospital: Hospital, how: str, seconds: float) -> None:
     hospital.start("ingest")
     if how == "kill while it starts":
-        assert _bcd("down").returncode == 0
+        assert run_bcd("down").returncode == 0
         with subprocess.Popen([BCD, "up"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as starting:
             time.sleep(3 * seconds)
             starting.kill()
     else:
         time.sleep(seconds)
     if how == "down":
-        assert _bcd("down").returncode == 0
+        assert run_bcd("down").returncode == 0
     else:
-        _kill(hospital)
+        kill_processes(hospital.home)
 
 
 @pytest.mark.parametrize("moment", range(30 if os.environ.get("BCD_TEST_FULL") else 3))
-def test_whenever_it_was_stopped_or_killed_the_next_delivery_is_admitted(hospital: _Hospital, moment: int) -> None:
+def test_whenever_it_was_stopped_or_killed_the_next_delivery_is_admitted(hospital: Hospital, moment: int) -> None:
     chance = random.Random(moment)
     how = ("kill", "down", "kill while it starts")[moment % 3]
     _declare("west")
     _deliver(hospital, f"during{moment}", 2 * moment)
     _stop_while_it_works(hospital, how, chance.uniform(0, 8))
-    started = _bcd("up")
+    started = run_bcd("up")
     assert started.returncode == 0, started.stdout + started.stderr
     _deliver(hospital, f"after{moment}", 2 * moment + 1)
     hospital.start("ingest")
     for name in (f"during{moment}", f"after{moment}"):
-        _wait(f"admission after {how}", (hospital.home / f"received/west/{name}.zip").exists)
+        wait_until(f"admission after {how}", (hospital.home / f"received/west/{name}.zip").exists)
 
 
-def _deliver(hospital: _Hospital, name: str, number: int) -> None:
+def _deliver(hospital: Hospital, name: str, number: int) -> None:
     """Puts a delivery of one patch, of a patient of that name, into the inbox."""
     write_zip(hospital.home / f"inbox/west/{name}.zip", patch_files(name, [number]))
 
@@ -321,29 +337,28 @@ def _look(url: str, folder: Path) -> tuple[str, set[str]]:
     return shown, asked
 
 
-def _a_delivery_in_the_inbox_starts_a_retraining(hospital: _Hospital, delivery: Path) -> None:
-    assert any(each["active"] for each in hospital.deployment("ingest")["schedules"])
-    folder = hospital.home / "inbox/east"
-    folder.mkdir(parents=True)
-    _declare("east")
-    shutil.copy(delivery, folder / "monday.zip")
-    _wait("admission", (hospital.home / "received/east/monday.zip").exists)
-    assert _wait("ingest", lambda: hospital.finished("ingest"))
-    [run] = _wait("retraining", lambda: hospital.finished("retrain"))
-    assert run["created_by"]["type"] == "AUTOMATION"
+def _each_delivery_is_a_run_whose_event_starts_a_retraining(hospital: Hospital) -> None:
+    runs = hospital.finished("ingest")
+    assert {run["name"] for run in runs} == {f"ingest east {day}.zip" for day in WEEK}
+    assert {"delivery": "east/monday.zip", "hospital": "east"} in [run["parameters"] for run in runs]
+    assert {run["created_by"]["type"] for run in _list_verdicts(hospital)} == {"AUTOMATION"}
+    assert [run["state"]["type"] for run in hospital.flow_runs("retrain", "CRASHED")] == ["CRASHED"]
 
 
-def _mlflow_compares_runs(hospital: _Hospital) -> None:
+def _mlflow_compares_runs(hospital: Hospital) -> None:
     experiment = hospital.mlflow.get("/experiments/get-by-name", params={"experiment_name": "bcd"}).json()
     wanted = {"experiment_ids": [experiment["experiment"]["experiment_id"]]}
     runs = hospital.mlflow.post("/runs/search", json=wanted).raise_for_status().json()["runs"]
     tags = [{tag["key"]: tag["value"] for tag in run["data"]["tags"]} for run in runs]
     top = [tag for tag in tags if "mlflow.parentRunId" not in tag]
-    assert len(top) == 1
-    assert top[0]["mlflow.runName"].startswith("retrain ")
+    # Beside retrainings, a champion that was evaluated again on new gate patients.
+    assert {tag["mlflow.runName"].partition(" ")[0] for tag in top} - {"gate"} == {"retrain"}
     assert {tag["bcd.kind"] for tag in tags} == {"retrain", "search", "trial", "machine", "gate"}
-    assert all(run["info"]["status"] == "FINISHED" for run in runs)
-    [retrain] = [run for run in runs if run["info"]["run_name"].startswith("retrain ")]
+    retrainings = [run for run in runs if run["info"]["run_name"].startswith("retrain ")]
+    states = [run["info"]["status"] for run in retrainings]
+    # What was killed was gone on with, unless Thursday's patients were there by then.
+    assert sorted(states) in (["FINISHED"] * 2, ["FINISHED"] * 2 + ["KILLED"])
+    retrain = retrainings[states.index("FINISHED")]
     metrics = {metric["key"] for metric in retrain["data"]["metrics"]}
     assert {"test_auroc_pooled", "test_auroc_pooled_low", "val_auroc", "loss"} <= metrics
     assert len(metrics) <= 40
@@ -352,14 +367,13 @@ def _mlflow_compares_runs(hospital: _Hospital) -> None:
     assert any(parameter["key"] == "training.epochs" for parameter in retrain["data"]["params"])
     alias = {"name": "bcd-idc", "alias": "champion"}
     champion = hospital.mlflow.get("/registered-models/alias", params=alias).raise_for_status().json()
-    assert champion["model_version"]["version"] == "1"
+    assert champion["model_version"]["version"] in {"1", "2"}  # as the gate decided on Wednesday
 
 
-def _a_patient_is_scored_from_the_dashboard(hospital: _Hospital) -> None:
+def _a_patient_is_scored_from_the_dashboard(hospital: Hospital) -> None:
     from bcd.store.patients import list_patients
 
     deployment = hospital.deployment("score")
-    assert any(each["active"] and "cron" in each["schedule"] for each in deployment["schedules"])
     form = deployment["parameter_openapi_schema"]["properties"]
     assert form["patient"]["type"] == "string"
     assert form["patient"]["description"]
@@ -367,10 +381,10 @@ def _a_patient_is_scored_from_the_dashboard(hospital: _Hospital) -> None:
     url = f"/deployments/{deployment['id']}/create_flow_run"
     refused = hospital.prefect.post(url, json={"parameters": {"patient": 7, "hospital": "east"}})
     assert refused.status_code in {409, 422}, "the form's types are not enforced"
-    parameters = {"patient": patient, "hospital": "east"}
-    hospital.prefect.post(url, json={"parameters": parameters}).raise_for_status()
-    _wait("scoring", lambda: hospital.finished("score"))
-    artifacts = hospital.prefect.post("/artifacts/filter", json={}).raise_for_status().json()
+    run = hospital.start("score", patient=patient, hospital="east")
+    assert wait_until("scoring", lambda: hospital.ended(run))["type"] == "COMPLETED"
+    wanted = {"artifacts": {"flow_run_id": {"any_": [run]}}}
+    artifacts = hospital.prefect.post("/artifacts/filter", json=wanted).raise_for_status().json()
     keys = {artifact["key"]: artifact for artifact in artifacts}
     picture = keys[f"heatmap-east-{patient}"]
     assert "](data:image/jpeg;base64," in str(picture["data"])

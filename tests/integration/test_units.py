@@ -52,7 +52,7 @@ def read(unit: str, name: str) -> list[str]:
 
 
 def test_systemd_accepts_the_units(units: dict[str, str], tmp_path: Path) -> None:
-    names = {"bcd.target", *(f"bcd-{name}.service" for name in SERVERS), "bcd-deploy.service", "bcd-worker.service"}
+    names = {"bcd.target", *(f"bcd-{name}.service" for name in (*SERVERS, "deploy", "worker", "inbox"))}
     assert set(units) == names
     assert all(read(units["bcd.target"], "Wants")[0].split().count(name) for name in names - {"bcd.target"})
     services = [text for name, text in units.items() if name.endswith(".service")]
@@ -113,13 +113,19 @@ def test_what_each_unit_starts_works(
     urls = {name: f"http://127.0.0.1:{getattr(home, f'{name}_port')}" for name in SERVERS}
     for name in SERVERS:
         start(name)
-    assert read(units["bcd-worker.service"], "Requires") == ["bcd-deploy.service"]
+    for client in ("worker", "inbox"):
+        assert read(units[f"bcd-{client}.service"], "Requires") == ["bcd-deploy.service"]
     assert start("deploy").wait(timeout=PATIENCE) == 0  # it waits for the servers
     for name, page in SERVERS.items():
         wait(lambda: httpx.get(urls[name] + page).is_success, name)  # noqa: B023 - called at once
     start("worker")
     workers = f"{urls['prefect']}/api/work_pools/bcd/workers/filter"
     wait(lambda: [each["status"] for each in httpx.post(workers, json={}).json()] == ["ONLINE"], "worker")
+    (home.inbox / "nobody").mkdir(parents=True)
+    (home.inbox / "nobody/monday.zip").touch()  # of a hospital that is not declared
+    start("inbox")
+    runs = f"{urls['prefect']}/api/flow_runs/filter"
+    wait(lambda: any(not run["auto_scheduled"] for run in httpx.post(runs, json={}).json()), "a run of ingest")
     deployed = httpx.post(f"{urls['prefect']}/api/deployments/filter", json={}).json()
     assert {"ingest", "retrain", "score", "approve"} <= {each["name"] for each in deployed}
     # The command uses them and leaves them alone.

@@ -59,6 +59,9 @@ def batches(store: Store) -> list[BatchId]:
         folder = store.settings.scores / "east" / patient / "bcd-idc-1-0"
         folder.mkdir(parents=True)
         (folder / "report.html").touch()
+        folder = store.settings.shadow / "east" / patient / "bcd-idc-2-beside-bcd-idc-1-0"
+        folder.mkdir(parents=True)
+        (folder / "scores.parquet").touch()
     (store.settings.prepared / "0").mkdir(parents=True)
     return [first, second]
 
@@ -85,7 +88,8 @@ def _rows(settings: Settings, batch: BatchId, patient: str) -> list[int]:
 
 def _files(settings: Settings) -> dict[str, bytes]:
     """Returns every file of the store, the scores and the prepared copies with its bytes."""
-    roots = (settings.batches, settings.quarantine, settings.scores, settings.prepared, settings.received)
+    stored = (settings.batches, settings.quarantine, settings.scores, settings.shadow)
+    roots = (*stored, settings.prepared, settings.received)
     found = [path for root in roots for path in root.rglob("*") if path.is_file()]
     return {str(path.relative_to(settings.home)): path.read_bytes() for path in found}
 
@@ -117,6 +121,7 @@ def test_what_is_stored_of_a_withdrawn_patient_goes_and_nothing_else(store: Stor
     gone = set(before) - set(after)
     assert gone == {
         "scores/east/8867/bcd-idc-1-0/report.html",
+        "shadow/east/8867/bcd-idc-2-beside-bcd-idc-1-0/scores.parquet",
         "store/quarantine/two.zip/0",
         "store/quarantine/two.zip/1",
     }
@@ -155,7 +160,7 @@ def test_a_dry_run_says_the_same_and_does_nothing(store: Store, batches) -> None
     (planned,) = erase_withdrawn(store, dry_run=True)
     assert _files(store.settings) == before
     assert _recorded(store) == []
-    assert planned.removed[-2:] == ["scores/east/8867", "2 files of store/quarantine/two.zip"]
+    assert planned.removed[-3:] == ["scores/east/8867", "shadow/east/8867", "2 files of store/quarantine/two.zip"]
     assert erase_withdrawn(store) == [planned]
 
 

@@ -10,6 +10,7 @@ from mlflow import MlflowClient
 from registered import copy_home
 
 from bcd.bundle.registry import load_bundle
+from bcd.gate.anchor import find_anchor
 from bcd.gate.history import list_gate_events, list_versions_with_verdicts
 from bcd.gate.overrides import force_promotion
 from bcd.patches import Hospital, PatientId
@@ -17,7 +18,7 @@ from bcd.retention.versions import prune_versions
 from bcd.store.ledger import LedgerEntry, record_in_ledger
 from bcd.store.sign_off import SignOff
 from bcd.store.store import open_store
-from bcd.tracking.lookup import MODEL
+from bcd.tracking.lookup import MODEL, find_mlflow_version
 from bcd.tracking.store import open_client
 
 
@@ -49,6 +50,17 @@ def hospital(six_versions, tmp_path):
     """A copy of the home with its six versions."""
     settings = copy_home(six_versions, tmp_path / "home")
     return settings, open_store(settings)
+
+
+def test_an_anchor_that_a_person_deleted_gives_its_place_to_the_champion(hospital):
+    settings, store = hospital
+    client = open_client(settings)
+    assert (find_anchor(store), find_mlflow_version(client, "anchor")) == ("2", "2")
+    client.delete_registered_model_alias(MODEL, "previous")
+    client.delete_model_version(MODEL, "2")
+    assert find_anchor(store) is None
+    force_promotion(store, "4", SignOff("Dr Lee", "third"))
+    assert (find_anchor(store), find_mlflow_version(client, "anchor")) == ("3", "3")
 
 
 def numbers(settings) -> list[str]:
@@ -110,6 +122,18 @@ def test_a_removal_that_was_killed_is_completed_by_the_next(hospital, monkeypatc
     assert numbers(settings) == ["2", "3", "4", "6"]
     left = models(settings)
     assert not any(any(folder.rglob("*")) for model, folder in folders.items() if model not in left)
+
+
+def test_what_a_removed_version_scored_in_shadow_goes_with_it(hospital):
+    settings, store = hospital
+    shadows = [settings.shadow / "h1" / "1000" / f"bcd-idc-{version}-beside-bcd-idc-3-c" for version in (1, 6)]
+    for folder in shadows:
+        folder.mkdir(parents=True)
+        (folder / "scores.parquet").touch()
+    prune_versions(store, keep=1, dry_run=True)
+    assert all(folder.exists() for folder in shadows)
+    prune_versions(store, keep=1)
+    assert [folder.exists() for folder in shadows] == [False, True]
 
 
 def test_a_retraining_whose_version_was_removed_registers_anew(hospital, register):

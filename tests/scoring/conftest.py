@@ -18,10 +18,11 @@ from bcd.drift.state import Drift, Known
 from bcd.evaluation.policy.calibration import Calibrator
 from bcd.evaluation.policy.context import CONTEXT
 from bcd.evaluation.policy.policy import Policy
+from bcd.scoring.examples import show_examples
 from bcd.scoring.exposure import Exposure
 from bcd.scoring.mosaic import stitch
 from bcd.scoring.options import ScoreOptions
-from bcd.scoring.report import pick_suspicious_patches, show_examples, slide_picture_budget, write_patient_report
+from bcd.scoring.report import slide_picture_budget, write_patient_report
 from bcd.scoring.shown import show_slide
 from bcd.scoring.summary import summarise_patient_scores
 from bcd.settings import Settings
@@ -56,13 +57,13 @@ class RednessBundle:
     def measure(self, pixels: np.ndarray) -> Distance:
         return Distance(detail=0.1)
 
-    def score(self, pixels: np.ndarray) -> pd.DataFrame:
+    def score(self, pixels: np.ndarray, *, spread: bool = False) -> pd.DataFrame:
         self.calls += 1
         probability = redness(pixels)
         scores = pd.DataFrame({"logit": np.log(probability / (1 - probability)), "probability": probability})
         scores["label"] = (probability >= 0.5).astype(np.int32)
         scores["confident_95"] = np.maximum(probability, 1 - probability) >= 0.95
-        return scores
+        return scores.assign(spread=np.abs(probability - 0.5)) if spread else scores
 
 
 def redness(pixels: np.ndarray) -> np.ndarray:
@@ -120,8 +121,16 @@ def _redness():
 def make_report(tmp_path: Path) -> Callable[..., str]:
     """Writes the report of scored patches, as scoring does, and returns its HTML; facts may be changed."""
 
-    def make(scores: pd.DataFrame, pixels: np.ndarray, **changed) -> str:
-        options = ScoreOptions()
+    def make(
+        scores: pd.DataFrame,
+        pixels: np.ndarray,
+        *,
+        options: ScoreOptions | None = None,
+        complete: bool = False,
+        **changed,
+    ) -> str:
+        options = options or ScoreOptions()
+        pictures = options.pictures != "none"
         if CONTEXT not in scores.columns:
             scores = scores.assign(**{CONTEXT: np.nan})
         slides = [
@@ -129,18 +138,21 @@ def make_report(tmp_path: Path) -> Callable[..., str]:
                 stitch(of_slide, pixels[of_slide.index]),
                 of_slide,
                 options,
+                complete=complete,
                 budget=slide_picture_budget(len(of_slide), len(scores)),
             )
             for _, of_slide in scores.groupby("slide", sort=False)
         ]
-        suspicious, uncertain = (
-            show_examples(picked, pixels[picked.index]) for picked in pick_suspicious_patches(scores)
-        )
+        level = options.outcome.level
+        examples = show_examples(scores, level, (lambda picked: pixels[picked.index]) if pictures else None)
+        policy = Policy(calibrator=Calibrator(slope=1.0, intercept=0.0), levels=(0.8, 0.99))
         facts = {
             "hospital": "east",
             "patient": "1001",
             "bundle": "bcd-idc/7",
-            "record": SimpleNamespace(snapshot="abc123", created_at=datetime(2026, 11, 20, tzinfo=UTC)),
+            "record": SimpleNamespace(
+                snapshot="abc123", created_at=datetime(2026, 11, 20, tzinfo=UTC), policy=policy
+            ),
             "exposure": Exposure("test", True, "Never seen in training, and nothing was chosen on this patient."),
             "protocol": "dealt",
             "warnings": [],
@@ -151,7 +163,7 @@ def make_report(tmp_path: Path) -> Callable[..., str]:
             "scored_at": datetime(2026, 11, 23, 4, tzinfo=UTC),
         }
         path = tmp_path / "report.html"
-        write_patient_report(path, slides=slides, suspicious=suspicious, uncertain=uncertain, facts=facts | changed)
+        write_patient_report(path, scores=scores, slides=slides, examples=examples, facts=facts | changed)
         return path.read_text(encoding="utf-8")
 
     return make

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
+from datetime import UTC, datetime
+from html import unescape
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
+from bcd.drift.state import Drift
+from bcd.evaluation.calls import is_confident
+from bcd.evaluation.policy.calibration import Calibrator
+from bcd.evaluation.policy.certified import CertifiedThreshold
+from bcd.evaluation.policy.policy import Policy
+from bcd.scoring.examples import show_examples
 from bcd.scoring.exposure import Exposure
-from bcd.scoring.report import pick_suspicious_patches, slide_picture_budget
+from bcd.scoring.intervals import PlacedPatches
+from bcd.scoring.options import ScoreOptions
+from bcd.scoring.report import slide_picture_budget
 
 DATA_URI = re.compile(r"data:image/(png|webp);base64,([A-Za-z0-9+/=]+)")
 
@@ -25,6 +37,10 @@ def patient(make_patches):
         return patches.assign(probability=probability), pixels
 
     return make
+
+
+def record_with(policy):
+    return SimpleNamespace(snapshot="abc123", created_at=datetime(2026, 11, 20, tzinfo=UTC), policy=policy)
 
 
 def text_of(html):
@@ -60,8 +76,8 @@ def test_without_its_script_it_shows_pictures_and_figures_and_no_dead_controls(m
     )
     assert "<input" not in outside
     assert "<button" not in outside
-    assert "confidently IDC 10 10.0 % 0.40 mm²" in text_of(html)
-    assert re.search(r"not confident 0 0\.0 % 0\.00 mm²", text_of(html))
+    assert re.search(r"confidently IDC 10 10\.0 % [^²]* 0\.40 mm²", text_of(html))
+    assert re.search(r"not confident 0 0\.0 % .* 0\.00 mm²", text_of(html))
 
 
 def test_the_picture_is_the_slide_in_rgb_and_is_embedded_once(make_report, patient):
@@ -137,9 +153,111 @@ def test_the_ten_most_suspicious_and_the_ten_most_uncertain_patches_are_shown(ma
 
 def test_of_few_patches_all_are_picked_and_equals_keep_their_order(patient):
     few, _ = patient(probability=[0.2, 0.9, 0.9])
-    suspicious, uncertain = pick_suspicious_patches(few)
-    assert suspicious.index.tolist() == [1, 2, 0]
-    assert uncertain.index.tolist() == [0, 1, 2]
+    found = show_examples(few, 0.95, None)
+    assert [one.x for one in found.suspicious] == [51, 101, 1]
+    assert [one.x for one in found.uncertain] == [1, 51, 101]
+    assert found.contradicted == []
+
+
+def test_confident_patches_that_their_label_contradicts_are_shown(make_report, patient):
+    p, label = [0.999, 0.96, 0.98, 0.6, 0.01, 0.03] + [0.2] * 30, [0, 0, 1, 0, 1, None] + [0] * 30
+    scores, pixels = patient(probability=p, label=label)
+    found = show_examples(scores, 0.95, None).contradicted
+    assert [(one.probability, one.label) for one in found] == [(0.999, "no IDC"), (0.01, "IDC"), (0.96, "no IDC")]
+    text = text_of(make_report(scores, pixels))
+    assert re.search(r"\b3 patches of 4 that are labelled and confident", text)
+    assert "label: no IDC" in text
+    agreeing = text_of(make_report(*patient(probability=[0.99] * 4, label=[1] * 4)))
+    assert re.search(r"\b0 patches of 4 that are labelled and confident", agreeing)
+    assert "against the label" not in text_of(make_report(*patient())).lower()
+
+
+def test_it_is_told_how_many_of_the_most_suspicious_are_confidently_idc(make_report, patient):
+    for sure, told in ((0, "none of them"), (4, "4 of them"), (20, "10 of them")):
+        assert told in text_of(make_report(*patient(probability=[0.99] * sure + [0.7] * (60 - sure))))
+
+
+def test_fraction_coverage_agreement_and_outcome_have_intervals_that_say_of_what(make_report, patient):
+    p = np.random.default_rng(2).beta(0.2, 0.4, 900)
+    label = (np.random.default_rng(3).random(900) < p).astype(int).tolist()
+    scores, pixels = patient(probability=p, label=label, columns=30)
+    text, placed = text_of(make_report(scores, pixels)), PlacedPatches.of(scores, p)
+
+    def ends(values, among=None):
+        return " to ".join(f"{100 * end:.1f}" for end in placed.interval(values, among)) + " %"
+
+    confident, called = is_confident(p, 0.95), p >= 0.5
+    assert f"{100 * p.mean():.1f} % {ends(p)} predicted tumour fraction" in text
+    assert f"{100 * confident.mean():.1f} % {ends(confident)} coverage" in text
+    assert f"{ends(called)}, and {ends(np.array(label))} called IDC" in text
+    assert f"interval {ends(called == np.array(label), confident)} , of" in text
+    assert f"{100 * (confident & called).mean():.1f} % {ends(confident & called)}" in text
+    assert "IDC found the intervals allow no other" in text
+    assert f"the 900 count as {placed.draws:.0f} independent ones" in text
+
+
+def test_an_outcome_that_the_intervals_do_not_decide_names_the_others(make_report, patient):
+    text = text_of(make_report(*patient(probability=[0.01] * 899 + [0.99], columns=30)))
+    assert "IDC not found the intervals allow also: IDC found" in text
+
+
+def test_too_little_tissue_has_no_interval_and_it_is_said_why(make_report, patient):
+    text = text_of(make_report(*patient(probability=[0.7])))
+    assert "No intervals: they take at least 30 patches whose probabilities differ" in text
+    assert "70.0 % n/a predicted tumour fraction" in text
+    assert "patches interval: n/a" in text
+
+
+def test_it_says_what_certified_thresholds_promise(make_report, patient):
+    def certify(threshold):
+        return CertifiedThreshold(
+            target_error=0.05,
+            confidence=0.95,
+            threshold=threshold,
+            n_patients=70,
+            patients_needed=61,
+            tested=0.9,
+            error=0.01,
+            bound=0.04,
+            error_pooled=0.02,
+            coverage=0.8,
+            patients=70,
+        )
+
+    def told(threshold, **changed):
+        policy = Policy(
+            calibrator=Calibrator(slope=1.0, intercept=0.0), levels=(0.8,), certified=(certify(threshold),)
+        )
+        return make_report(*patient(), record=record_with(policy), **changed)
+
+    for threshold, at_95 in ((0.873, True), (0.97, False), (None, False)):
+        html = told(threshold)
+        data = json.loads(re.search(r'id="scores">(.*?)</script>', html, re.DOTALL)[1])
+        told_at = zip(data["levels"], data["told"][0], strict=True)
+        promises = {level: each["promise"].replace("\u00a0", " ") for (level, _), each in told_at}
+        assert ("at most 5 %" in promises[0.95]) == at_95
+        assert promises[0.95] in unescape(html).replace("\u00a0", " ")
+        assert "at most 5 %" not in promises[0.5]
+        assert "at most 5 %" not in promises[0.999]  # stricter than what was tested
+        if threshold:
+            assert "at most 5 %" in promises[threshold]  # the slider has that level
+            assert f"{100 * threshold:g} %" in promises[0.5]
+        else:
+            assert "not certifiable with 70 patients" in promises[0.95]
+    assert "No threshold was certified" in text_of(make_report(*patient()))
+    foreign = Drift(level="fine", foreign=True, patients=1, known=230, p=0.4)
+    assert "may be unlike them" in text_of(told(0.873, drift=foreign))
+    assert "may be unlike them" not in text_of(told(0.873))
+
+
+def test_without_pictures_it_shows_no_tissue_and_says_so(make_report, patient):
+    scores, pixels = patient(label=[0] * 85 + [1] * 15)
+    html = make_report(scores, pixels, options=ScoreOptions(pictures="none"))
+    kinds = [kind for kind, _ in DATA_URI.findall(html)]
+    assert kinds == ["png", "png"]  # the map's colours, and its legend
+    assert html.count("<figure>") == 1
+    assert "without its tissue" in text_of(html)
+    assert len(re.findall(r'data-x="(\d+)"', html)) == 25
 
 
 def test_a_report_of_3000_patches_keeps_every_pixel_and_is_under_3_megabytes(make_report, patient):
@@ -170,7 +288,7 @@ def test_it_is_read_without_being_seen_and_fits_the_screen_and_the_page(
 ):
     html = make_report(*patient(label=[0] * 85 + [1] * 15))
     read = read_page(html)
-    assert len(read.contents) == html.count("<h2") + 20  # each patch that is shown leads to its slide
+    assert len(read.contents) == html.count("<h2") + 25  # each patch that is shown leads to its slide
     assert html.count("<caption>") == 3
     names = re.findall(r'<svg[^>]*aria-label="([^"]*)"', html)
     assert re.search(r"\b5\b.*\b1001\b", names[0])

@@ -21,6 +21,7 @@ from bcd.evaluation.policy.calibration import Calibrator
 from bcd.evaluation.policy.context import Context
 from bcd.evaluation.policy.policy import Policy
 from bcd.scoring.heatmap import overlay
+from bcd.scoring.intervals import PlacedPatches
 from bcd.scoring.options import ScoreOptions
 
 pytestmark = pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
@@ -56,7 +57,9 @@ return LEVELS.map(level => {
   }
   const row = key => ["n", "share", "area"].map(what => read(`${what}="${key}"`));
   const agreement = document.querySelector("[data-agreement]");
+  const told = key => document.querySelector(`[data-told="${key}"]`).textContent;
   return {
+    told: ["idc", "none", "open", "coverage", "promise"].map(told),
     level: read("level"), idc: row("idc"), none: row("none"), open: row("open"), coverage: read("coverage"),
     agreement: agreement && agreement.textContent, spoken: slider.getAttribute("aria-valuetext"),
     layer: document.querySelector("svg .colours").getAttribute("href"),
@@ -93,6 +96,14 @@ def expected(scores, level):
     return {**rows, "coverage": percent(confident.mean()), "agreement": agreement if label.notna().any() else None}
 
 
+def expected_ends(placed, scores, level):
+    p = scores["probability"].to_numpy()
+    confident, idc = is_confident(p, level), is_idc(p)
+    found = [placed.interval(of) for of in (confident & idc, confident & ~idc, confident)]
+    found.insert(2, found[2] and (1 - found[2][1], 1 - found[2][0]))
+    return [(ends and f"{percent(ends[0])[:-2]} to {percent(ends[1])[:-2]}\u00a0%") or "n/a" for ends in found]
+
+
 def many():
     """Three thousand, a few of them exactly at a level, half of them labelled."""
     rng = np.random.default_rng(7)
@@ -120,10 +131,11 @@ def test_the_toggle_shows_the_patches_with_their_neighbours_and_back(make_patche
     policy = Policy(calibrator=Calibrator(slope=1.0, intercept=0.0), levels=(0.8,), context=stage)
     record = SimpleNamespace(snapshot="abc123", created_at=datetime(2026, 11, 20, tzinfo=UTC), policy=policy)
     scores["context_probability"] = [0.98, 0.96, 0.1, 0.01]
-    before, after, again = use(make_report(scores, pixels, record=record), JOIN)
+    before, after, again = use(make_report(scores, pixels, record=record, complete=True), JOIN)
     assert before == again == ["1", True]
     assert after[:2] == ["2", False]
     assert "probability of IDC 98.0 % (alone 97.0 %, with its neighbours 98.0 %)" in after[2]
+    assert after[2].endswith("; mean of its neighbours 60.0 %")
 
 
 CASES = {
@@ -140,11 +152,14 @@ def test_the_slider_shows_what_numpy_counts_and_recolours_the_map(case, make_pat
     html = make_report(scores, pixels)
     assert len(html) < 3_000_000
     found = use(html, MOVE.replace("LEVELS", json.dumps([None, *LEVELS])))
+    placed = PlacedPatches.of(scores, scores["probability"].to_numpy())
     assert (found[0] | {"spoken": ""}) == (found[1 + LEVELS.index(0.95)] | {"spoken": ""})  # as it was opened
     for level, shown in zip(LEVELS, found[1:], strict=True):
         assert shown["level"] == f"{100 * level:g} %"
         wanted = expected(scores, level)
         assert {key: shown[key] for key in wanted} == wanted
+        assert shown["told"][:4] == expected_ends(placed, scores, level)
+        assert shown["told"][4]
         assert shown["spoken"].startswith(f"{100 * level:g} %, {wanted['idc'][0]} confidently IDC")
         layer = cv2.imdecode(np.frombuffer(base64.b64decode(shown["layer"][22:]), np.uint8), cv2.IMREAD_UNCHANGED)
         cells = layer[4::8, 4::8, [2, 1, 0, 3]].astype(int)

@@ -19,6 +19,7 @@ from bcd.snapshots.splits import (
     deal_splits,
     pick_split_below_share,
     published_list,
+    reserve_patients_for_train,
     split_of,
     suggest_protocol,
 )
@@ -255,3 +256,42 @@ def test_the_public_set_is_recognised_by_its_val_patients_and_the_whole_of_it_by
 def test_shares_that_do_not_sum_to_one_are_refused() -> None:
     with pytest.raises(ValidationError, match=r"\b1\.1\b"):
         SplitOptions(train=0.6)
+
+
+def test_a_patient_whose_label_a_model_asked_for_trains_or_is_kept_out() -> None:
+    batch = [("east" if number % 2 else "west", str(number)) for number in range(40)]
+    asked = batch[:30]
+    dealt = dict(deal_patients([batch], SplitOptions(), {}, asked=asked))
+    assert {dealt[patient] for patient in asked} == {"train"}
+    assert {dealt[patient] for patient in batch[30:]} == {"val", "gate", "test"}  # train has its share
+    dealt = dict(deal_patients([batch], HELD_OUT, {}, asked=asked))
+    assert {dealt[patient] for patient in asked if patient[0] == "east"} == {"train"}
+    assert {dealt[patient] for patient in asked if patient[0] == "west"} == {"excluded"}
+
+
+def test_an_answer_makes_a_patient_train_under_every_later_protocol(store: Store, store_batch) -> None:
+    store_batch([str(number) for number in range(30)])
+    cell = {"hospital": "east", "slide": "5", "x": 1, "y": 51, "label": 1, "asked": True}
+    rows = [{**cell, "patient": str(number), **vars(SignOff("Dr Lee", "the queue"))} for number in range(15)]
+    with store.write() as connection:
+        connection.execute(sa.insert(tables.label_revisions), rows)
+    deal_splits(store, SplitOptions())
+    assert {_recorded(store)[str(number)] for number in range(15)} == {"train"}
+
+
+def test_patients_set_apart_take_a_seat_only_with_their_first_label(store: Store, store_batch) -> None:
+    store_batch([f"n{number}" for number in range(60)], labels=(None,))
+    reserved = reserve_patients_for_train(store, SplitOptions())
+    assert 15 <= reserved <= 45
+    assert reserve_patients_for_train(store, SplitOptions()) == 0
+    store_batch([str(number) for number in range(20)])
+    deal_splits(store, SplitOptions())
+    counts = Counter(split for patient, split in _recorded(store).items() if not patient.startswith("n"))
+    assert counts == {"train": 10, "val": 3, "gate": 3, "test": 4}
+
+
+def test_who_is_set_apart_under_a_list_is_who_it_has_in_train(store: Store, store_batch) -> None:
+    train, test = min(published_list("train")), min(published_list("test"))
+    store_batch([train, test, "7"], labels=(None,))
+    assert reserve_patients_for_train(store, SplitOptions(protocol="cruz-roa-2014")) == 1
+    assert _recorded(store, "cruz-roa-2014") == {train: "train"}

@@ -70,7 +70,7 @@ def old(settings: Settings) -> Iterator[Store]:
 
 
 def test_a_populated_catalog_becomes_what_a_new_one_is(settings: Settings, old: Store) -> None:
-    store = open_store(settings)
+    store = open_store(settings, upgrade=True)
     with store.read() as connection:
         assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
         delivery = connection.execute(sa.select(tables.deliveries)).mappings().one()
@@ -98,9 +98,9 @@ def test_a_migration_that_is_interrupted_leaves_the_old_schema(
     with monkeypatch.context() as patched:
         patched.setattr(op, "create_index", die)  # of the last table
         with pytest.raises(KeyboardInterrupt):
-            open_store(settings)
+            open_store(settings, upgrade=True)
     assert _describe(old) == before
-    open_store(settings)
+    open_store(settings, upgrade=True)
     assert "hospitals" in _describe(old)
 
 
@@ -114,7 +114,8 @@ def test_several_processes_may_open_a_new_catalog_at_once(tmp_path: Path) -> Non
 
 
 def _open_at_once(settings: Settings) -> None:
-    script = "from bcd.settings import load_settings; from bcd.store.store import open_store as o; o(load_settings())"
+    script = "from bcd.settings import load_settings; from bcd.store.store import open_store as o"
+    script += "; o(load_settings(), upgrade=True)"
     environment = {**os.environ, "BCD_HOME": str(settings.home), "BCD_CATALOG_URL": settings.catalog_url}
     openers = [subprocess.Popen([sys.executable, "-c", script], env=environment) for _ in range(3)]
     assert [opener.wait(timeout=120) for opener in openers] == [0, 0, 0]

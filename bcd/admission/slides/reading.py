@@ -147,6 +147,8 @@ def open_slide(path: Path, spacing: Microns | None, coarsest: Microns = MOST_COA
         ) from error
     if slide is not None:
         with slide:
+            if vendor == "dicom":
+                _refuse_own(slide.properties.get("dicom.ManufacturerModelName"))
             # A scanner's own format says its spacing in one place; a TIFF of no scanner's may be anybody's.
             own = _read_tiff_spacing(slide) if vendor == "generic-tiff" else read_spacing(slide.properties)
             yield ScannedSlide(slide, settle_spacing(own, spacing, coarsest))
@@ -167,7 +169,7 @@ def _read_picture_spacing(picture: Image) -> Spacing | None:
     """Reads the spacing off a TIFF; the resolution of a PNG or JPEG is a printer's, never a scanner's."""
     tags: Mapping[int, Any] | None = getattr(picture, "tag_v2", None)
     if tags is None:
-        _refuse_own(picture.info.get("Software"))
+        _refuse_own(picture.getexif().get(_SOFTWARE))
         return None
     _refuse_own(tags.get(_SOFTWARE))
     said = read_ome_spacing(str(tags.get(_DESCRIPTION, "")))
@@ -220,12 +222,14 @@ def _averages_alike(block: int, spacing: Microns, size: int) -> bool:
 
 
 def _decode_picture(path: Path) -> Image:
+    import PIL.Image
     from PIL import TiffImagePlugin
     from PIL.JpegImagePlugin import JpegImageFile
     from PIL.PngImagePlugin import PngImageFile
 
     TiffImagePlugin.READ_LIBTIFF = True  # Pillow's own decoder makes noise of 16-bit samples in separate planes
-    # Not Image.open: its own limit on the size is lower, process-wide, and partly a mere warning.
+    # Pillow's own limit is lower, and a mere warning up to twice its value: `_check_size` has ours.
+    PIL.Image.MAX_IMAGE_PIXELS = MOST_PICTURE_PIXELS
     kinds: dict[bytes, Callable[[BinaryIO], Image]] = {
         b"\x89PNG": PngImageFile,
         b"\xff\xd8": JpegImageFile,

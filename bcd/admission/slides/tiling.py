@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from bcd.admission.slides.errors import SlideError
 from bcd.admission.slides.reading import Region, open_slide
@@ -105,7 +105,7 @@ def holds_tissue(patches: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return measure_tissue_shares(patches) >= LEAST_SHARE
 
 
-__all__ = ["SlideError", "Tiles", "tile_slide"]
+__all__ = ["SlideError", "Tiles", "cut_patches", "tile_slide"]
 
 BLOCK_PIXELS = 1 << 21
 """About as many pixels of the slide are read in one go (never less than one patch): 32 MB while they are averaged."""
@@ -205,8 +205,40 @@ def _lay_grid(slide: Region) -> tuple[_Axis, _Axis]:
     return across, down
 
 
+def cut_patches(path: Path, xs: ArrayLike, ys: ArrayLike) -> NDArray[np.uint8]:
+    """Cuts single patches of a slide again, whatever they show; to a grey level they are those of `tile_slide`.
+
+    Args:
+        path: The slide, which says its spacing.
+        xs: Column of each patch's upper left pixel at 4 µm/px, counted from 1, shape (n,).
+        ys: Row of the same.
+
+    Returns:
+        RGB, shape (n, 50, 50, 3).
+
+    Raises:
+        SlideError: It cannot be read.
+        UnavailableError: OpenSlide is not installed.
+    """
+    with open_slide(path, None) as slide:
+        across, down = _lay_grid(slide)
+        places = (np.stack([np.asarray(xs), np.asarray(ys)], axis=1) - 1) // PATCH_PIXELS
+        cut = [_average_block(slide, across, down, (x, x + 1), (y, y + 1)) for x, y in places.tolist()]
+    return np.concatenate(cut)
+
+
 def _cut_tiles(slide: Region, across: _Axis, down: _Axis, columns: tuple[int, int], rows: tuple[int, int]) -> Tiles:
     """Reads the patches of some columns and rows of the grid, and keeps those with tissue."""
+    patches = _average_block(slide, across, down, columns, rows)
+    kept = holds_tissue(patches)
+    ys, xs = np.mgrid[rows[0] : rows[1], columns[0] : columns[1]].reshape(2, -1)[:, kept] * PATCH_PIXELS + 1
+    return Tiles(xs, ys, patches[kept], slide.frame)
+
+
+def _average_block(
+    slide: Region, across: _Axis, down: _Axis, columns: tuple[int, int], rows: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """Reads the patches of some columns and rows of the grid, row by row, shape (n, 50, 50, 3)."""
     x_edges, y_edges = across.edges(*columns), down.edges(*rows)
     left, right = _find_pixel_bounds(x_edges, across.size)
     top, bottom = _find_pixel_bounds(y_edges, down.size)
@@ -214,10 +246,7 @@ def _cut_tiles(slide: Region, across: _Axis, down: _Axis, columns: tuple[int, in
     averaged = average_areas(pixels, area_weights(y_edges, top, bottom), area_weights(x_edges, left, right))
     n = (rows[1] - rows[0], columns[1] - columns[0])
     patches = averaged.reshape(n[0], PATCH_PIXELS, n[1], PATCH_PIXELS, 3).swapaxes(1, 2)
-    patches = patches.reshape(-1, PATCH_PIXELS, PATCH_PIXELS, 3)
-    kept = holds_tissue(patches)
-    ys, xs = np.mgrid[rows[0] : rows[1], columns[0] : columns[1]].reshape(2, -1)[:, kept] * PATCH_PIXELS + 1
-    return Tiles(xs, ys, patches[kept], slide.frame)
+    return patches.reshape(-1, PATCH_PIXELS, PATCH_PIXELS, 3)
 
 
 def _find_pixel_bounds(edges: NDArray[np.float64], size: int) -> tuple[int, int]:

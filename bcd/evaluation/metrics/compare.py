@@ -20,19 +20,24 @@ from bcd.evaluation.options import EvaluateOptions
 from bcd.patches import CELL, SLIDE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
 COMPARED = ("auroc", "accuracy", "recall", "specificity", "brier")
 """Metrics that two models are compared on; for brier, less is better."""
 
 
-def compare_metrics(a: pd.DataFrame, b: pd.DataFrame, options: EvaluateOptions) -> dict[str, Difference]:
+def compare_metrics(
+    a: pd.DataFrame, b: pd.DataFrame, options: EvaluateOptions, metrics: Sequence[str] = COMPARED
+) -> dict[str, Difference]:
     """Compares two score frames of the same patches, in any order of rows.
 
     Args:
         a: Scores of the model compared with (such as the champion).
         b: Scores of the model in question (such as the challenger).
         options: Resamples, confidence and minimums (under them a difference has no interval).
+        metrics: Which of `COMPARED`.
 
     Returns:
         b minus a, by metric.
@@ -45,7 +50,7 @@ def compare_metrics(a: pd.DataFrame, b: pd.DataFrame, options: EvaluateOptions) 
     first = Resampled.of(make_evaluation_sample(a), options)
     second = Resampled.of(make_evaluation_sample(b), options)
     same = bool(np.array_equal(first.sample.probability, second.sample.probability))
-    return {metric: _difference(metric, first, second, same) for metric in COMPARED}
+    return {metric: _difference(metric, first, second, same) for metric in metrics}
 
 
 def _difference(metric: str, a: Resampled, b: Resampled, same: bool) -> Difference:

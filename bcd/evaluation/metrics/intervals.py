@@ -120,7 +120,7 @@ def interval(
         return None, None, dropped
     if not signed and error <= _ROUNDING < value < 1 - _ROUNDING:
         return None, None, dropped
-    ends = _student_interval if signed else _exact_interval
+    ends = student_interval if signed else exact_interval
     return (*ends(value, error, n_patients, options), dropped)
 
 
@@ -172,13 +172,20 @@ def _leave_one_out(n: int) -> Iterator[Array]:
         yield rows
 
 
-def _exact_interval(value: float, error: float, n_patients: int, options: EvaluateOptions) -> tuple[float, float]:
-    """The Clopper-Pearson interval of as many independent draws as have that standard error."""
+def exact_interval(value: float, error: float, n_patients: float, options: EvaluateOptions) -> tuple[float, float]:
+    """Returns the Clopper-Pearson interval of as many independent draws as have that standard error.
+
+    Args:
+        value: A share in [0, 1].
+        error: Its standard error; 0 where none, or all, were seen to err: each patient is one draw.
+        n_patients: Patients, or whatever is drawn independently; above 1.
+        options: Confidence.
+    """
     from scipy.special import betaincinv, ndtri, stdtrit
 
     tail = (1 - options.confidence) / 2
     value = min(max(value, 0.0), 1.0)
-    draws = float(n_patients)  # none or all err: each patient is one draw
+    draws = float(n_patients)
     if error > _ROUNDING and 0 < value < 1:
         draws = value * (1 - value) / error**2 * (ndtri(tail) / stdtrit(n_patients - 1, tail)) ** 2
     hits, misses = value * draws, (1 - value) * draws
@@ -187,7 +194,8 @@ def _exact_interval(value: float, error: float, n_patients: int, options: Evalua
     return float(low), float(high)
 
 
-def _student_interval(value: float, error: float, n_patients: int, options: EvaluateOptions) -> tuple[float, float]:
+def student_interval(value: float, error: float, n_patients: int, options: EvaluateOptions) -> tuple[float, float]:
+    """Returns Student's interval of a difference with that standard error over patients."""
     from scipy.special import stdtrit
 
     half = float(stdtrit(n_patients - 1, (1 + options.confidence) / 2)) * error

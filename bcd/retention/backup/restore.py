@@ -158,4 +158,4 @@ def _apply_later_withdrawals(folder: BackupFolder, manifest: Manifest, home: Pat
 
 def _open_restored_catalog(home: Path, catalog: Path) -> Store:
     """Opens a catalog of this or of an earlier schema."""
-    return open_store(Settings(home=home, catalog_url=f"sqlite:///{catalog}"))
+    return open_store(Settings(home=home, catalog_url=f"sqlite:///{catalog}"), upgrade=True)

@@ -158,6 +158,16 @@ def test_a_picture_of_absurd_size_is_refused_before_it_is_decoded(tmp_path: Path
     assert "pyramidal" in refusal.message
 
 
+def test_no_other_limit_on_the_size_than_ours_stops_a_picture(
+    tiles_of, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Pillow's own, of 179 million pixels, ended the program where the header of a TIFF said 180 million.
+    monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 10_000)
+    path = tmp_path / "1_idx1.tif"
+    tifffile.imwrite(path, _pink(), photometric="rgb", metadata=None, compression="zlib")
+    assert (tiles_of(path, 1.0).pixels == PINK).all()
+
+
 def test_a_slide_of_one_giant_tile_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     path = tmp_path / "1_idx1.tif"
     pixels = np.full((200, 200, 3), PINK, np.uint8)

@@ -9,7 +9,7 @@ import pytest
 
 from bcd.admission.slides import tiling
 from bcd.admission.slides.reading import ScannedSlide
-from bcd.admission.slides.tiling import SlideError, tile_slide
+from bcd.admission.slides.tiling import SlideError, cut_patches, tile_slide
 
 CMU = Path(__file__).parents[3].parent / "shared/data/slides/cmu_small_region.svs"
 
@@ -48,6 +48,16 @@ def test_a_spacing_with_fractions_does_not_drift(as_slide, tiles_of, area_averag
     for x, y, patch in zip(tiles.xs, tiles.ys, tiles.pixels, strict=True):
         made[y - 1 : y + 49, x - 1 : x + 49] = patch
     assert np.abs(made - area_average(slide, spacing)[:250, :250]).max() <= 0.6  # rounding is half a level
+
+
+def test_a_patch_that_is_cut_again_is_the_same_to_a_grey_level(as_slide, tiles_of) -> None:
+    slide = np.random.default_rng(0).integers(0, 256, (1503, 2107, 3), dtype=np.uint8)
+    slide[..., 1] //= 3
+    path = as_slide(slide, spacing=(0.499, 0.731))
+    tiles = tiles_of(path)
+    some = [17, 3, 24]
+    cut = cut_patches(path, tiles.xs[some], tiles.ys[some])
+    assert np.abs(cut.astype(int) - tiles.pixels[some]).max() <= 1
 
 
 def test_blocks_leave_no_seams_and_are_small(as_slide, tiles_of, monkeypatch: pytest.MonkeyPatch) -> None:

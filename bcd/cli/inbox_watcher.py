@@ -1,0 +1,199 @@
+"""Watches the inbox of a home: every delivery that is whole becomes a run of the deployment `ingest`.
+
+What runs already is asked of the server before a run is started, and what became of a delivery is seen by whether it
+still lies in the inbox: the watcher may be killed at any moment and starts no delivery twice. One that its run left
+there, as where the disk was full, gets another run after a minute, then after two, and at last each half hour. What
+waits for a person is told by a run that takes nothing, once.
+
+It looks every two seconds, and more rarely where looking takes long: a large inbox costs a twentieth of one core.
+
+Examples:
+        PREFECT_API_URL=http://127.0.0.1:4200/api python -m bcd.cli.inbox_watcher
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from bcd.admission.delivery import find_deliveries
+from bcd.admission.received import name_in_inbox
+from bcd.admission.waiting import find_stuck
+from bcd.errors import BcdError
+from bcd.progress import Advance, show_progress
+from bcd.settings import load_settings
+from bcd.store.hospitals import list_hospitals
+from bcd.store.store import Store, open_store
+
+_PAUSE_SECONDS = 2.0
+_SHARE = 0.05  # of the time that is spent on looking
+_SILENT_SECONDS = 3600.0
+_RETRY_SECONDS = (60.0, 120.0, 240.0, 480.0, 960.0, 1800.0)
+_AT_ONCE = 1  # where a person took the deployment's limit away
+_UNFINISHED = ["SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING"]
+
+Changed = tuple[str, int]
+"""A delivery's name, and when it was changed last in ns: another one of the same name is another delivery."""
+
+
+@dataclass(frozen=True)
+class _PutOff:
+    """A delivery whose run was started.
+
+    Attributes:
+        tries: Runs that were started for it before.
+        until: When it may be started again, should its run leave it in the inbox; by the monotonic clock, in s.
+    """
+
+    tries: int
+    until: float
+
+
+class Log:
+    """Lines with the time; what is the same at every look is said once an hour."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, float] = {}
+
+    def say(self, message: str) -> None:
+        """Writes a line, unless it was written within the hour."""
+        now = time.monotonic()
+        self._said = {line: at for line, at in self._said.items() if now - at < _SILENT_SECONDS}
+        if message not in self._said:
+            self._said[message] = now
+            self.write(message)
+
+    def write(self, message: str) -> None:
+        """Writes a line."""
+        sys.stdout.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {message}\n")
+        sys.stdout.flush()
+
+    @contextmanager
+    def track(self, description: str, total: float | None) -> Iterator[Advance]:  # noqa: ARG002
+        """Shows nothing of progress."""
+        yield lambda _amount: None
+
+
+class InboxWatcher:
+    """Starts runs of `ingest` for what lies in the inbox.
+
+    Args:
+        api: Address of Prefect's interface, such as http://127.0.0.1:4200/api.
+        log: Is told what was started, and what kept it from starting.
+    """
+
+    def __init__(self, api: str, log: Log) -> None:
+        user, colon, password = os.environ.get("PREFECT_API_AUTH_STRING", "").partition(":")
+        self._prefect = httpx.Client(base_url=api, auth=(user, password) if colon else None, timeout=30)
+        self._log = log
+        self._put_off: dict[Changed, _PutOff] = {}
+        self._told: set[str] = set()
+
+    def look(self) -> None:
+        """Looks once; what keeps it from starting a run is logged, and the next look tries again."""
+        try:
+            settings = load_settings()  # anew: what a person changes in bcd.toml holds at once
+            if settings.inbox.is_dir():
+                with show_progress(self._log), open_store(settings) as store:
+                    self._start_runs(store)
+        except (BcdError, OSError, httpx.HTTPError) as error:
+            self._log.say(str(error) or type(error).__name__)
+
+    def _start_runs(self, store: Store) -> None:
+        due, untold = self._find_due(store)
+        if not due and not untold:
+            return
+        deployment = self._ask("GET", "/deployments/name/ingest/ingest")
+        if deployment["paused"]:
+            self._log.say("The deployment `ingest` is paused on the dashboard: nothing is admitted.")
+            return
+        under_way = self._list_under_way(deployment["id"])
+        due, untold = self._find_due(store)  # again: what a run that has just ended took is gone by now
+        if untold and not under_way and not due:  # by itself: it looks at the whole inbox
+            self._start(deployment["id"], {})
+            self._told |= untold
+            return
+        limit = (deployment["global_concurrency_limit"] or {"limit": _AT_ONCE})["limit"]
+        for each in due:
+            name = each[0]
+            if "" in under_way or len(under_way) >= limit:
+                return
+            if name not in under_way:
+                self._start(deployment["id"], {"delivery": name, "hospital": name.partition("/")[0]})
+                under_way.append(name)
+                tries = self._put_off[each].tries + 1 if each in self._put_off else 0
+                pause = _RETRY_SECONDS[min(tries, len(_RETRY_SECONDS) - 1)]
+                self._put_off[each] = _PutOff(tries, time.monotonic() + pause)
+
+    def _find_due(self, store: Store) -> tuple[list[Changed], set[str]]:
+        """Returns the deliveries that a run is to be started for, and what a run is to tell."""
+        waiting, untold = self._find_waiting(store)
+        self._put_off = {each: put_off for each, put_off in self._put_off.items() if each in waiting}
+        now = time.monotonic()
+        return [each for each in waiting if each not in self._put_off or self._put_off[each].until <= now], untold
+
+    def _find_waiting(self, store: Store) -> tuple[list[Changed], set[str]]:
+        """Returns the deliveries that a run may take, and what nobody was told yet of those that none takes."""
+        declared = {record.hospital for record in list_hospitals(store)}
+        waiting, stuck = [], {str(each) for each in find_stuck(store)}
+        for hospital, path in find_deliveries(store.settings):
+            if hospital in declared:
+                try:
+                    waiting.append((name_in_inbox(store, hospital, path), _changed_at(path)))
+                except BcdError as error:  # without its key of pseudonyms it has no name
+                    stuck.add(str(error))
+        self._told &= stuck  # what is mended, and comes again, is told again
+        return waiting, stuck - self._told
+
+    def _list_under_way(self, deployment: str) -> list[str]:
+        """Returns which deliveries the unfinished runs are about; empty: all that wait."""
+        wanted = {
+            "deployments": {"id": {"any_": [deployment]}},
+            "flow_runs": {"state": {"type": {"any_": _UNFINISHED}}},
+        }
+        runs = self._ask("POST", "/flow_runs/filter", wanted)
+        now = datetime.now(UTC)
+        begun = [
+            run
+            for run in runs
+            if not run["auto_scheduled"]
+            or run["state_type"] != "SCHEDULED"
+            or datetime.fromisoformat(run["expected_start_time"]) <= now
+        ]
+        return [run["parameters"].get("delivery", "") for run in begun]
+
+    def _start(self, deployment: str, parameters: dict[str, str]) -> None:
+        self._ask("POST", f"/deployments/{deployment}/create_flow_run", {"parameters": parameters})
+        self._log.write(f"Started a run of `ingest` for {parameters.get('delivery', 'what waits for a person')}.")
+
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        return self._prefect.request(method, path, json=body).raise_for_status().json()
+
+
+def _changed_at(path: Path) -> int:
+    try:
+        return path.stat().st_ctime_ns
+    except FileNotFoundError:  # taken meanwhile
+        return 0
+
+
+def watch() -> None:
+    """Watches until the process is ended."""
+    watcher = InboxWatcher(os.environ["PREFECT_API_URL"], Log())
+    while True:
+        began = time.monotonic()
+        watcher.look()
+        time.sleep(max(_PAUSE_SECONDS, (time.monotonic() - began) / _SHARE))
+
+
+if __name__ == "__main__":
+    watch()

@@ -1,0 +1,1 @@
+"""The review: which patches a person should look at next, and which labels look wrong."""
