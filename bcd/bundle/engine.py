@@ -112,8 +112,9 @@ class Engine:
             # From memory: a mapped file must not change while somebody scores with it.
             model = core.read_model((graph / GRAPH).read_bytes(), (graph / WEIGHTS).read_bytes())
             model.reshape([BATCH, PATCH_PIXELS, PATCH_PIXELS, 3])
+            # Of the model: outputs of what is compiled have ended the process when asked for their shape.
+            self._widths = [int(model.output(number).shape[1]) for number in range(len(model.outputs))]
             self._compiled = core.compile_model(model, "CPU", settings)
-            self._widths = [output.shape[1] for output in self._compiled.outputs]
         except (OSError, RuntimeError) as error:
             raise DamagedError(
                 f"The graph in {graph} cannot be read: {str(error).splitlines()[0]}.",
