@@ -112,14 +112,15 @@ class Engine:
             # From memory: a mapped file must not change while somebody scores with it.
             model = core.read_model((graph / GRAPH).read_bytes(), (graph / WEIGHTS).read_bytes())
             model.reshape([BATCH, PATCH_PIXELS, PATCH_PIXELS, 3])
-            # Of the model: outputs of what is compiled have ended the process when asked for their shape.
-            self._widths = [int(model.output(number).shape[1]) for number in range(len(model.outputs))]
             self._compiled = core.compile_model(model, "CPU", settings)
         except (OSError, RuntimeError) as error:
             raise DamagedError(
                 f"The graph in {graph} cannot be read: {str(error).splitlines()[0]}.",
                 "Its files are damaged: use another version, or retrain.",
             ) from error
+        shapes = [tuple(output.shape) for output in self._compiled.outputs]
+        # Group normalisation leaves scalars behind, which are outputs too.
+        self._widths = [int(shape[1]) if len(shape) == 2 else 0 for shape in shapes]
 
     def predict(
         self, prepared: NDArray[np.uint8], *, turns: Turns = 1, advance: Advance | None = None
