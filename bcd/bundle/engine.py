@@ -113,12 +113,14 @@ class Engine:
             model = core.read_model((graph / GRAPH).read_bytes(), (graph / WEIGHTS).read_bytes())
             model.reshape([BATCH, PATCH_PIXELS, PATCH_PIXELS, 3])
             self._compiled = core.compile_model(model, "CPU", settings)
-            self._widths = [output.shape[1] for output in self._compiled.outputs]
         except (OSError, RuntimeError) as error:
             raise DamagedError(
                 f"The graph in {graph} cannot be read: {str(error).splitlines()[0]}.",
                 "Its files are damaged: use another version, or retrain.",
             ) from error
+        shapes = [tuple(output.shape) for output in self._compiled.outputs]
+        # Group normalisation leaves scalars behind, which are outputs too.
+        self._widths = [int(shape[1]) if len(shape) == 2 else 0 for shape in shapes]
 
     def predict(
         self, prepared: NDArray[np.uint8], *, turns: Turns = 1, advance: Advance | None = None

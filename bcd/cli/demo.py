@@ -225,8 +225,11 @@ def summarise(settings: Settings, console: Screen, result: Result, *, seconds: f
         print_outcome(console, outcome)
     console.print()
     print_scores(console, [result.score])
-    for name in ("report", "slide", "heatmap", "scores"):
-        console.print(f"  {name:<8} {getattr(result.score, name)}", soft_wrap=True)
+    files = {"report": result.score.report, "scores": result.score.scores}
+    for pictures in result.score.pictures[:1]:
+        files |= {"slide": pictures.picture, "heatmap": pictures.heatmap}
+    for name, path in files.items():
+        console.print(f"  {name:<8} {path}", soft_wrap=True)
     figures = result.outcomes[-1].evaluated.folder / "test"
     console.print(f"  figures  {figures}", soft_wrap=True)
     command = whole_command(settings, "up")
