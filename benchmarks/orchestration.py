@@ -236,11 +236,12 @@ def tell_background(folder: Path, minutes: float) -> bool:
         time.sleep(60 * minutes)
         groups["bcd up"] = find_processes(home)
         used = {name: (processor_seconds(group) - before[name]) / minutes for name, group in groups.items()}
+        counts = {name: len(tree(group)) for name, group in groups.items()}
         memory = {name: sum(each.memory_full_info().pss for each in tree(group)) for name, group in groups.items()}
         grown = (database_bytes(database) - size) / minutes * 1440
     print(f"\n{'left alone':<12}{'processes':>10}{'processor s a minute':>22}{'memory, MB':>12}")
-    for name, group in groups.items():
-        print(f"{name:<12}{len(tree(group)):>10}{used[name]:>22.2f}{memory[name] / 1e6:>12.0f}")
+    for name, count in counts.items():
+        print(f"{name:<12}{count:>10}{used[name]:>22.2f}{memory[name] / 1e6:>12.0f}")
     times = used["bcd up"] / used["by hand"]
     print(f"bcd up takes {times:.2f} times the processor time (at most {MOST_TIMES}) and"
           f" {memory['bcd up'] / 1e9:.2f} GB (less than {MOST_GIGABYTES}).")  # fmt: skip
