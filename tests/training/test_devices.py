@@ -1,4 +1,4 @@
-"""A training shared by two devices is that of one: on virtual devices, in a process that has two; JAX at full size."""
+"""A training shared by two devices is that of one: virtual devices, in a process of two; JAX at full size only."""
 
 from __future__ import annotations
 
