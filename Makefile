@@ -29,7 +29,7 @@ faults: $(VENV)/.dev ## kill each part of a hospital at every stage; fills docs/
 
 backends: $(VENV)/.dev ## the tests of networks and training on TensorFlow, then on JAX (about 5 min)
 	KERAS_BACKEND=tensorflow $(BIN)/pytest tests/networks tests/training $(ARGS)
-	KERAS_BACKEND=jax $(BIN)/pytest tests/networks tests/training $(ARGS)
+	BCD_TEST_FULL=1 KERAS_BACKEND=jax $(BIN)/pytest tests/networks tests/training $(ARGS)
 
 simulations: $(VENV)/.dev ## simulate whether the statistics hold, and put the tables into docs/explanation/statistics.md
 	$(BIN)/python benchmarks/simulations.py $(ARGS)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bcd.bundle.scorer import RECORD, LoadedBundle, Scorer, load_scorer, require_raw_patches
+from bcd.bundle.loaded import LoadedBundle
+from bcd.bundle.scorer import RECORD, Scorer, load_scorer, require_raw_patches
 from bcd.bundle.seen import Seen, read_seen_by_bundle
 from bcd.errors import BcdError, DamagedError, NotFoundError
 

@@ -23,9 +23,10 @@ import numpy as np
 from bcd.bundle.aliases import find_lost_champion_alias, tell_lost_champion_alias
 from bcd.bundle.card.card import HTML, MARKDOWN, Card, describe_record
 from bcd.bundle.carried_code import copy_code_into_bundle
+from bcd.bundle.loaded import LoadedBundle
 from bcd.bundle.record import BundleRecord, read_record
 from bcd.bundle.rows import VersionRow, read_registered_versions
-from bcd.bundle.scorer import CARD, RECORD, LoadedBundle, Scorer, confident_column, load_scorer
+from bcd.bundle.scorer import CARD, RECORD, Scorer, confident_column, load_scorer
 from bcd.bundle.seen import Seen, read_seen_by_bundle
 from bcd.bundle.write import write_bundle
 from bcd.errors import BcdError, DamagedError, NotFoundError

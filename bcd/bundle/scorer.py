@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bcd.bundle.distance import Distance, measure_distance_from_reference
 from bcd.bundle.engine import Engine, digest_graph
 from bcd.bundle.record import BundleRecord, read_record
-from bcd.drift.state import Known
 from bcd.errors import BcdError
 from bcd.evaluation.calls import is_confident, is_idc
 from bcd.options import Probability
@@ -77,31 +75,6 @@ class Scorer:
             alone = len(answers.each) == 1
             scores["spread"] = np.nan if alone else calibrator.apply(answers.each).std(axis=0)
         return scores
-
-
-class LoadedBundle:
-    """A bundle that is ready to score, wherever it lies.
-
-    Attributes:
-        scorer: Its preparation, engine and policy.
-    """
-
-    scorer: Scorer
-
-    @property
-    def record(self) -> BundleRecord:
-        """What it is made of and where it comes from."""
-        return self.scorer.record
-
-    @property
-    def known(self) -> Known | None:
-        """The patients with whom drift is found; None where its record holds none."""
-        return self.record.known
-
-    def measure(self, pixels: np.ndarray) -> Distance | None:
-        """Measures how far patches of a patient lie from those that it was trained on; None where it cannot say."""
-        reference = self.record.reference
-        return None if reference is None else measure_distance_from_reference(reference, pixels)
 
 
 def list_bundle_networks(folder: Path) -> list[Path]:

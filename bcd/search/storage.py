@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -221,8 +222,9 @@ def _open_storage(settings: Settings, heartbeat: int, *, is_new: bool = True) ->
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     require_schema("optuna", url.render_as_string(hide_password=False))
     retry = optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=_RETRIES, inherit_intermediate_values=True)
-    try:
-        storage = optuna.storages.RDBStorage(
+
+    def open_database() -> optuna.storages.RDBStorage:
+        return optuna.storages.RDBStorage(
             url.render_as_string(hide_password=False),
             engine_kwargs={"connect_args": {"timeout": 60}} if local else {"pool_pre_ping": True},
             heartbeat_interval=heartbeat,
@@ -231,6 +233,13 @@ def _open_storage(settings: Settings, heartbeat: int, *, is_new: bool = True) ->
             skip_compatibility_check=not is_new,
             skip_table_creation=not is_new,
         )
+
+    try:
+        try:
+            storage = open_database()
+        except (sa.exc.IntegrityError, sa.exc.ProgrammingError):  # another worker makes the tables at this moment
+            time.sleep(1)
+            storage = open_database()
     except (sa.exc.SQLAlchemyError, ImportError) as error:
         shown = url.render_as_string(hide_password=True)
         raise BcdError(f"The storage of studies {shown} cannot be opened: {error}.", _FIX) from error

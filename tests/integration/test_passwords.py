@@ -58,7 +58,7 @@ def pages(
             yield {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
         finally:
             stopped = run_bcd("down")
-    assert "Stopped worker, prefect, mlflow, reports." in stopped
+    assert "Stopped inbox, worker, prefect, mlflow, reports." in stopped
 
 
 PATHS = {
@@ -96,7 +96,7 @@ def test_worker_flow_and_command_have_it(pages: dict[str, str]) -> None:
             state = prefect.get(f"/flow_runs/{run}").raise_for_status().json()["state"]
     assert (state["type"], "nobody" in state["message"]) == ("FAILED", True), state  # the flow's own sentence
     assert pages["prefect"] in run_bcd("status")
-    assert "Pool, deployments and automations are as the project says" in run_bcd("doctor")
+    assert "Pool, deployments, automations and limits are as the project says" in run_bcd("doctor")
     # In a process list is neither the password nor anything made of it.
     home = os.environ["BCD_HOME"]
     commands = []

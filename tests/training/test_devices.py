@@ -1,4 +1,4 @@
-"""A training shared by two devices is that of one: on virtual devices, in a process that has two, on each backend."""
+"""A training shared by two devices is that of one: virtual devices, in a process of two; JAX at full size only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CUT = f"--confcutdir={Path(__file__).parent}"
 TRAININGS = Path(__file__).with_name("on_two_devices.py")
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"] if os.environ.get("BCD_TEST_FULL") else ["tensorflow"])
 def test_two_devices_train_as_one(backend: str) -> None:
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", CUT, str(TRAININGS)]
     # Programs as small as these are compiled longer than they run.
