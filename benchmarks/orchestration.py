@@ -243,7 +243,7 @@ def tell_background(folder: Path, minutes: float) -> bool:
     for name, count in counts.items():
         print(f"{name:<12}{count:>10}{used[name]:>22.2f}{memory[name] / 1e6:>12.0f}")
     times = used["bcd up"] / used["by hand"]
-    print(f"bcd up takes {times:.2f} times the processor time (at most {MOST_TIMES}) and"
+    print(f"That is {times:.2f} times the processor time (at most {MOST_TIMES}) and"
           f" {memory['bcd up'] / 1e9:.2f} GB (less than {MOST_GIGABYTES}).")  # fmt: skip
     print(
         f"Prefect's database grows by {grown / 1e6:.1f} MB a day, by what it grew in {minutes:g} minutes.", flush=True
@@ -300,7 +300,7 @@ def find_processes(home: Path) -> list[psutil.Process]:
         with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             if process.environ().get("UP_OF_BCD_HOME") == str(home):
                 found.append(process)
-    assert found, f"bcd up started nothing: {servers}"
+    assert found, f"Nothing runs: {servers}"
     return found
 
 

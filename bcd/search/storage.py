@@ -7,7 +7,7 @@ import json
 import sqlite3
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +27,7 @@ from bcd.training.options import TrainOptions
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.pruners import BasePruner
-    from optuna.storages import BaseStorage
+    from optuna.storages import BaseStorage, RDBStorage
 
     from bcd.preprocessing.options import PrepareOptions
     from bcd.snapshots.freeze import Snapshot
@@ -223,7 +223,7 @@ def _open_storage(settings: Settings, heartbeat: int, *, is_new: bool = True) ->
     require_schema("optuna", url.render_as_string(hide_password=False))
     retry = optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=_RETRIES, inherit_intermediate_values=True)
 
-    def open_database() -> optuna.storages.RDBStorage:
+    def open_database() -> RDBStorage:
         return optuna.storages.RDBStorage(
             url.render_as_string(hide_password=False),
             engine_kwargs={"connect_args": {"timeout": 60}} if local else {"pool_pre_ping": True},
@@ -235,11 +235,7 @@ def _open_storage(settings: Settings, heartbeat: int, *, is_new: bool = True) ->
         )
 
     try:
-        try:
-            storage = open_database()
-        except (sa.exc.IntegrityError, sa.exc.ProgrammingError):  # another worker makes the tables at this moment
-            time.sleep(1)
-            storage = open_database()
+        storage = _open_though_others_make_it(open_database)
     except (sa.exc.SQLAlchemyError, ImportError) as error:
         shown = url.render_as_string(hide_password=True)
         raise BcdError(f"The storage of studies {shown} cannot be opened: {error}.", _FIX) from error
@@ -247,6 +243,20 @@ def _open_storage(settings: Settings, heartbeat: int, *, is_new: bool = True) ->
         sa.event.listen(storage.engine, "connect", _prepare_sqlite)
         storage.engine.dispose()  # the connections that were made before
     return storage
+
+
+def _open_though_others_make_it(open_database: Callable[[], RDBStorage]) -> RDBStorage:
+    """Opens a database again where workers that begin with this one make its tables at the same moment."""
+    import sqlalchemy as sa
+
+    for _ in range(4):
+        try:
+            return open_database()
+        except sa.exc.DatabaseError as error:
+            if "already exists" not in str(error):
+                raise
+            time.sleep(0.5)
+    return open_database()
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
