@@ -8,7 +8,7 @@ import sqlite3
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,7 +113,7 @@ def open_study(settings: Settings, name: str, options: SearchOptions, inputs: di
 
 def make_storage(settings: Settings) -> str:
     """Makes the storage where there is none, so that a page may be opened on it, and returns its SQLAlchemy URL."""
-    with lock_file(settings.work / "storage" / "lock"), quiet_optuna():
+    with quiet_optuna():
         storage = _open_storage(settings, SearchOptions().heartbeat_seconds)
     return str(storage.url)
 
@@ -234,8 +234,11 @@ def _open_storage(settings: Settings, heartbeat: int, *, is_new: bool = True) ->
             skip_table_creation=not is_new,
         )
 
+    # Two processes that both make the tables would both fail.
+    lock = lock_file(settings.work / "storage" / "lock") if is_new else nullcontext()
     try:
-        storage = _open_though_others_make_it(open_database)
+        with lock:
+            storage = _open_though_others_make_it(open_database)
     except (sa.exc.SQLAlchemyError, ImportError) as error:
         shown = url.render_as_string(hide_password=True)
         raise BcdError(f"The storage of studies {shown} cannot be opened: {error}.", _FIX) from error
@@ -246,7 +249,7 @@ def _open_storage(settings: Settings, heartbeat: int, *, is_new: bool = True) ->
 
 
 def _open_though_others_make_it(open_database: Callable[[], RDBStorage]) -> RDBStorage:
-    """Opens a database again where workers that begin with this one make its tables at the same moment."""
+    """Opens a database again where another machine makes its tables at the same moment."""
     import sqlalchemy as sa
 
     for _ in range(4):
