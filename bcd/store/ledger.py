@@ -123,15 +123,21 @@ class Failing:
         return self.unended >= MOST_ATTEMPTS
 
 
-def list_failing(store: Store) -> list[Failing]:
-    """Returns the patients whose last attempt did not succeed, the newest first; none who withdrew."""
-    ledger, gone = tables.ledger, tables.withdrawn
-    last = (
+def last_scored() -> sa.Subquery:
+    """Returns the number of each scored patient's last successful entry: number, hospital, patient."""
+    ledger = tables.ledger
+    return (
         sa.select(sa.func.max(ledger.c.number).label("number"), ledger.c.hospital, ledger.c.patient)
         .where(ledger.c.status == "scored")
         .group_by(ledger.c.hospital, ledger.c.patient)
         .subquery()
     )
+
+
+def list_failing(store: Store) -> list[Failing]:
+    """Returns the patients whose last attempt did not succeed, the newest first; none who withdrew."""
+    ledger, gone = tables.ledger, tables.withdrawn
+    last = last_scored()
     query = (
         sa.select(*_COLUMNS)
         .outerjoin_from(ledger, last, same_patient(ledger, last))

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from bcd.patches import Hospital, PatientId
 from bcd.store import tables
 from bcd.store.labels import latest_labels, same_patient
+from bcd.store.ledger import last_scored
 
 if TYPE_CHECKING:
     from bcd.store.store import Store
@@ -65,12 +66,7 @@ def find_patients(
     """
     labels, dealt, gone, ledger = latest_labels().subquery(), tables.splits, tables.withdrawn, tables.ledger
     known = tables.patients
-    last = (
-        sa.select(sa.func.max(ledger.c.number).label("number"), ledger.c.hospital, ledger.c.patient)
-        .where(ledger.c.status == "scored")
-        .group_by(ledger.c.hospital, ledger.c.patient)
-        .subquery()
-    )
+    last = last_scored()
     counts = (
         sa.select(
             labels.c.hospital,
