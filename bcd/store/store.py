@@ -1,6 +1,6 @@
 """The open store: all that is kept in one BCD_HOME, and the catalog that knows every batch, patient, split and score.
 
-Opening it brings the catalog's schema up to date, so that nothing downstream meets a half-made table.
+Opening it makes the catalog, or refuses one of another version, so that nothing downstream meets a half-made table.
 
 Examples:
     >>> with open_store(load_settings()) as store, store.read() as connection:  # doctest: +SKIP
@@ -109,7 +109,11 @@ def open_store(settings: Settings, *, upgrade: bool = False) -> Store:
     try:
         settings.home.mkdir(parents=True, exist_ok=True)
         store = Store(settings, connect(settings.catalog))
-        retry_while_database_away(lambda: _make_ready(store, upgrade=upgrade))
+        try:
+            retry_while_database_away(lambda: _make_ready(store, upgrade=upgrade))
+        except BaseException:
+            store.engine.dispose()  # a connection that is left would keep `bcd upgrade` out
+            raise
     except (OSError, sa.exc.ArgumentError, sa.exc.OperationalError) as error:
         raise UnavailableError(
             f"The catalog {name_catalog(settings.catalog)} cannot be opened: {database_reason(error)}.",

@@ -188,6 +188,8 @@ def test_what_is_older_names_the_command_and_is_left_as_it_is(
         with pytest.raises(BcdError) as told:
             opens(old)
         assert "`bcd upgrade`" in told.value.fix
+        with closing(sqlite3.connect(old.home / "catalog.db", timeout=0)) as alone:  # who was refused has left
+            assert alone.execute("PRAGMA journal_mode=DELETE").fetchone() == ("delete",)
     faults = [finding.fix for finding in examine_machine(old) if finding.level == "fault"]
     assert sum("`bcd upgrade`" in fix for fix in faults) >= 3
     for arguments, code in ((["status"], 2), (["upgrade"], 0), (["status"], 0)):
