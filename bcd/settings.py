@@ -17,6 +17,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -44,6 +45,9 @@ class Settings(BaseModel):
     catalog_url: str = Field("", description="SQLAlchemy URL of the catalog; empty: SQLite under BCD_HOME.")
     study_url: str = Field("", description="SQLAlchemy URL of the studies' storage; empty: SQLite under BCD_HOME.")
     mlflow_url: str = Field("", description="An MLflow server to use instead of bcd's own store.")
+    prefect_url: str = Field(
+        "", description="A Prefect server to use instead of the one that `bcd up` starts, as http://HOST:4200."
+    )
     prefect_port: Port = Field(4200, ge=1, le=65535, description="Port of the Prefect server that `bcd up` starts.")
     mlflow_port: Port = Field(5000, ge=1, le=65535, description="Port of the MLflow server that `bcd up` starts.")
     studies_port: Port = Field(8080, ge=1, le=65535, description="Port of the Optuna dashboard that `bcd up` starts.")
@@ -91,6 +95,16 @@ class Settings(BaseModel):
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:
             raise ValueError("a time zone of the IANA database, such as Europe/Berlin") from error
         return name
+
+    @field_validator("prefect_url")
+    @classmethod
+    def _be_an_address(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if url and (parts.scheme not in ("http", "https") or not parts.hostname):
+            raise ValueError("the address of a Prefect server, such as http://HOST:4200")
+        if parts.password or parts.username:
+            raise ValueError("an address without a user and a password, which password_file names")
+        return url.rstrip("/").removesuffix("/api")
 
     @field_validator("home")
     @classmethod
