@@ -43,9 +43,9 @@ def test_what_does_not_answer_is_named_and_what_does_is_not(
     told = refused.value.what.splitlines()
     for line, part in zip(told, ("catalog", "studies", "MLflow", "Prefect"), strict=True):
         assert part in line
+    there = {"catalog_url": postgres_url, "study_url": postgres.url(postgres.make_database())}
     with pytest.raises(UnavailableError) as refused:
-        studies = postgres.url(postgres.make_database())
-        require_reach(worker.model_copy(update={"catalog_url": postgres_url, "study_url": studies}))
+        require_reach(worker.model_copy(update=there))
     assert ["MLflow" in line or "Prefect" in line for line in refused.value.what.splitlines()] == [True, True]
 
 
