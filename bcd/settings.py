@@ -1,4 +1,4 @@
-"""Where things live: `BCD_*` variables and `bcd.toml` in BCD_HOME.
+"""Where things live: `BCD_*` variables, files of secrets, and `bcd.toml` in BCD_HOME.
 
 Everything that bcd keeps lies under one folder, `Settings.home`. A variable wins over the file. The options of a
 concern (training, search, …) are tables of the same file, read with the options model of that concern, so that one
