@@ -18,6 +18,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -54,6 +55,9 @@ class Settings(BaseModel):
         description="GB of store_url that BCD_HOME keeps a copy of; what was used longest ago goes first.",
     )
     mlflow_url: str = Field("", description="An MLflow server to use instead of bcd's own store.")
+    prefect_url: str = Field(
+        "", description="A Prefect server to use instead of the one that `bcd up` starts, as http://HOST:4200."
+    )
     prefect_port: Port = Field(4200, ge=1, le=65535, description="Port of the Prefect server that `bcd up` starts.")
     mlflow_port: Port = Field(5000, ge=1, le=65535, description="Port of the MLflow server that `bcd up` starts.")
     studies_port: Port = Field(8080, ge=1, le=65535, description="Port of the Optuna dashboard that `bcd up` starts.")
@@ -108,6 +112,16 @@ class Settings(BaseModel):
         if url and not re.fullmatch(r"s3://[^/?#]+(/[^?#]+)?", url.rstrip("/")):
             raise ValueError("an address such as s3://BUCKET/PREFIX")
         return url.rstrip("/")
+
+    @field_validator("prefect_url")
+    @classmethod
+    def _be_an_address(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if url and (parts.scheme not in ("http", "https") or not parts.hostname):
+            raise ValueError("the address of a Prefect server, such as http://HOST:4200")
+        if parts.password or parts.username:
+            raise ValueError("an address without a user and a password, which password_file names")
+        return url.rstrip("/").removesuffix("/api")
 
     @field_validator("home")
     @classmethod

@@ -13,7 +13,7 @@ from stored import new_store
 
 from bcd.admission.admit import admit
 from bcd.errors import BcdError, NotFoundError, UnavailableError
-from bcd.patches import Hospital
+from bcd.patches import Hospital, PatientId
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepared import prepare_snapshot
 from bcd.retention.patients import erase_withdrawn
@@ -23,7 +23,7 @@ from bcd.snapshots.manifest import list_snapshots
 from bcd.snapshots.options import SplitOptions
 from bcd.store import objects
 from bcd.store.batches import open_pixels, read_batch_pixels
-from bcd.store.bucket import Bucket
+from bcd.store.bucket import Bucket, open_bucket
 from bcd.store.delivery_queries import list_batches
 from bcd.store.hospitals import declare_hospital
 from bcd.store.patients import list_stored_patches
@@ -54,7 +54,7 @@ def delivery(tmp_path: Path) -> Path:
 
 
 def pixels(store: Store, patient: str) -> np.ndarray:
-    return read_batch_pixels(store.settings, list_stored_patches(store, EAST, patient))
+    return read_batch_pixels(store.settings, list_stored_patches(store, EAST, PatientId(patient)))
 
 
 def test_what_one_machine_admits_and_freezes_another_prepares(stores: tuple[Store, Store], delivery: Path) -> None:
@@ -93,14 +93,10 @@ def test_an_admission_that_is_killed_at_any_call_of_the_bucket_is_repeated_elsew
 ) -> None:
     one, other = stores
     for step in (1, 3, 5):
-
-        def work(_settings: Settings) -> None:
-            admit(one, delivery, EAST)
-
         with pytest.MonkeyPatch.context() as patch:
             _die_at_call(patch, step)
             with pytest.raises(Killed):
-                work(one.settings)
+                admit(one, delivery, EAST)
         assert list_batches(other) == []
     admitted = admit(other, delivery, EAST)
     assert (admitted.admitted, len(list_batches(one))) == (32, 1)
@@ -148,13 +144,13 @@ class TestErasure:
 
     def check(self, stores: tuple[Store, Store], batch: str) -> None:
         for store in stores:
-            patches = list_stored_patches(store, EAST, "p2")
+            patches = list_stored_patches(store, EAST, PatientId("p2"))
             assert read_batch_pixels(store.settings, patches).any()
             erased = open_pixels(store.settings, batch)
             assert np.flatnonzero(~erased.reshape(len(erased), -1).any(axis=1)).tolist() == [12, 13, 14, 15]
             objects.follow_changes(store.settings)
             assert list(store.settings.scores.glob("east/p3/*")) == []
-        assert not any("p3" in key for key in objects.open_bucket("s3://east/bcd").find("files/scores"))
+        assert not any("p3" in key for key in open_bucket("s3://east/bcd").find("files/scores"))
 
     def test_by_a_machine_that_has_nothing_of_it_here(self, stores: tuple[Store, Store], batch: str) -> None:
         (done,) = erase_withdrawn(stores[1])
@@ -162,8 +158,11 @@ class TestErasure:
         self.check(stores, batch)
 
     def test_killed_at_steps_and_run_again(self, stores: tuple[Store, Store], batch: str) -> None:
+        def erase(_settings: Settings) -> None:
+            erase_withdrawn(stores[1])
+
         step = 1
-        while die_at(step, lambda _settings: erase_withdrawn(stores[1]) and None, stores[1].settings):
+        while die_at(step, erase, stores[1].settings):
             step += 3
         assert step > 8
         erase_withdrawn(stores[0])
