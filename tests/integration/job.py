@@ -1,14 +1,38 @@
-"""A retraining in a process of its own that says each step in a line, at which `test_kill.py` kills it."""
+"""Retrainings that say each step in a line, at which `test_kill.py` kills them.
+
+For each home that is named on a line of its input, a process is forked off in which all libraries are loaded; it says
+its number first.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from bcd.runtime import enter_runtime
 from bcd.settings import load_settings
+
+enter_runtime(load_settings())  # before TensorFlow and MLflow are imported
+
+import keras  # noqa: F401
+import mlflow  # noqa: F401
+import openvino  # noqa: F401
+import optuna  # noqa: F401
+
+from bcd.admission.admit import admit
+from bcd.patches import Hospital
+from bcd.progress import show_progress
+from bcd.retraining import stages
+from bcd.retraining.plan import write_plan
+from bcd.snapshots.freeze import freeze_snapshot
+from bcd.snapshots.options import SplitOptions
+from bcd.store.hospitals import declare_hospital
+from bcd.store.sign_off import SignOff
+from bcd.store.store import open_store
 
 
 class Lines:
@@ -23,26 +47,15 @@ class Lines:
         print(message, flush=True)
 
 
-def main() -> None:
-    """Retrains on the delivery that is named."""
+def retrain(home: str, delivery: Path) -> None:
+    """Retrains on a delivery, in a home."""
+    os.environ["BCD_HOME"] = home
     settings = load_settings()
-    enter_runtime(settings)  # before TensorFlow and MLflow are imported
-
-    from bcd.admission.admit import admit
-    from bcd.patches import Hospital
-    from bcd.progress import show_progress
-    from bcd.retraining import stages
-    from bcd.retraining.plan import write_plan
-    from bcd.snapshots.freeze import freeze_snapshot
-    from bcd.snapshots.options import SplitOptions
-    from bcd.store.hospitals import declare_hospital
-    from bcd.store.sign_off import SignOff
-    from bcd.store.store import open_store
-
+    enter_runtime(settings)
     with show_progress(Lines()):
         store = open_store(settings)
         declare_hospital(store, "east", "pseudonyms", SignOff("test", "test"))
-        admit(store, Path(sys.argv[1]), Hospital("east"))
+        admit(store, delivery, Hospital("east"))
         retraining = write_plan(settings, freeze_snapshot(store, SplitOptions()))
         stages.search_stage(settings, retraining)
         trained = stages.train_stage(settings, retraining)
@@ -50,6 +63,21 @@ def main() -> None:
         stages.register_stage(settings, retraining, trained, evaluated)
         print("registered", flush=True)
         stages.gate_stage(settings, retraining)
+
+
+def main() -> None:
+    """Retrains in each home that is named, on the delivery that is."""
+    for line in sys.stdin:
+        process = os.fork()
+        if not process:
+            print(os.getpid(), flush=True)
+            try:
+                retrain(line.strip(), Path(sys.argv[1]))
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        print("ended", os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
 
 
 if __name__ == "__main__":
