@@ -8,31 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 from bcd.runtime import enter_runtime
 from bcd.settings import load_settings
-
-enter_runtime(load_settings())  # before TensorFlow and MLflow are imported
-
-import keras  # noqa: F401
-import mlflow  # noqa: F401
-import openvino  # noqa: F401
-import optuna  # noqa: F401
-
-from bcd.admission.admit import admit
-from bcd.patches import Hospital
-from bcd.progress import show_progress
-from bcd.retraining import stages
-from bcd.retraining.plan import write_plan
-from bcd.snapshots.freeze import freeze_snapshot
-from bcd.snapshots.options import SplitOptions
-from bcd.store.hospitals import declare_hospital
-from bcd.store.sign_off import SignOff
-from bcd.store.store import open_store
 
 
 class Lines:
@@ -49,6 +31,17 @@ class Lines:
 
 def retrain(home: str, delivery: Path) -> None:
     """Retrains on a delivery, in a home."""
+    from bcd.admission.admit import admit
+    from bcd.patches import Hospital
+    from bcd.progress import show_progress
+    from bcd.retraining import stages
+    from bcd.retraining.plan import write_plan
+    from bcd.snapshots.freeze import freeze_snapshot
+    from bcd.snapshots.options import SplitOptions
+    from bcd.store.hospitals import declare_hospital
+    from bcd.store.sign_off import SignOff
+    from bcd.store.store import open_store
+
     os.environ["BCD_HOME"] = home
     settings = load_settings()
     enter_runtime(settings)
@@ -67,16 +60,15 @@ def retrain(home: str, delivery: Path) -> None:
 
 def main() -> None:
     """Retrains in each home that is named, on the delivery that is."""
+    enter_runtime(load_settings())  # before these are imported
+    for library in ("keras", "mlflow", "openvino", "optuna", "bcd.retraining.stages"):
+        import_module(library)
     for line in sys.stdin:
         process = os.fork()
         if not process:
             print(os.getpid(), flush=True)
-            try:
-                retrain(line.strip(), Path(sys.argv[1]))
-            except BaseException:
-                traceback.print_exc()
-                os._exit(1)
-            os._exit(0)
+            retrain(line.strip(), Path(sys.argv[1]))
+            return
         print("ended", os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
 
 
