@@ -258,7 +258,7 @@ def _look_at_servers(settings: Settings) -> Iterator[Finding]:
     alive = processes.alive(settings)
     if alive:
         yield Finding("ok", daemons.describe_daemons(settings)[0])
-    if "prefect" in alive:
+    if "prefect" in alive or settings.prefect_url:
         yield from _look_at_deployments(settings)
     for what, fix in daemons.list_ended_daemons(settings):
         yield Finding("warning", what, fix)
@@ -284,15 +284,19 @@ def _look_at_deployments(settings: Settings) -> Iterator[Finding]:
     from bcd.cli.automations import compare_automations
     from bcd.cli.deployments import compare_deployments
     from bcd.cli.limits import compare_limits
-    from bcd.runtime import read_running_servers
+    from bcd.runtime import find_prefect, require_prefect
 
-    prefect = read_running_servers(settings)["urls"]["prefect"]
+    prefect = find_prefect(settings)
     try:
-        differences = compare_deployments(settings, prefect, flows.DEPLOYMENTS, flows.ROOT)
+        require_prefect(settings)
+        differences = compare_deployments(settings, prefect, flows.DEPLOYMENTS)
         differences += compare_automations(settings, prefect, flows.DEPLOYMENTS)
         limits, others = compare_limits(settings, prefect)
     except httpx.HTTPError as error:
         yield Finding("warning", f"The Prefect server at {prefect} does not answer: {error}.", "`bcd up` starts it.")
+        return
+    except BcdError as error:
+        yield Finding("fault", error.what, error.fix)
         return
     yield Finding("ok", limits)
     differences += others

@@ -31,6 +31,7 @@ from bcd.cli.servers import down_command, up_command
 from bcd.cli.status import status_command
 from bcd.cli.train import train_command
 from bcd.cli.upgrade import upgrade_command
+from bcd.cli.worker import worker_command
 from bcd.config import load_configuration
 from bcd.errors import BcdError
 
@@ -62,6 +63,7 @@ _DAILY: tuple[Callable[..., None], ...] = (
     doctor_command,
     up_command,
     down_command,
+    worker_command,
     status_command,
     ingest_command,
     search_command,

@@ -232,8 +232,10 @@ def test_the_three_uses(hospital: Hospital, site: Path) -> None:
 def _what_runs_is_the_wheel(hospital: Hospital, site: Path) -> None:
     deployed = hospital.prefect.post("/deployments/filter", json={}).raise_for_status().json()
     assert {each["name"] for each in deployed} == {"ingest", "retrain", "score", "monitor", "approve"}
-    step = {"prefect.deployments.steps.set_working_directory": {"directory": str(site)}}
-    assert all(each["pull_steps"] == [step] for each in deployed)
+    for each in deployed:  # a module, which is what the worker's Python finds first
+        assert (each["entrypoint"], each["pull_steps"]) == (f"flows.{each['name']}.{each['name']}", [])
+    found = psutil.Process(hospital.daemon("worker")).environ()["PYTHONPATH"]
+    assert found.split(os.pathsep)[0] == str(site)
 
 
 def _a_form_that_asks_for_what_cannot_be_is_answered_in_a_sentence(hospital: Hospital) -> None:
