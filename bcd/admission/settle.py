@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -121,7 +120,7 @@ def clear_unsettled_batches(store: Store) -> None:
     for note in sorted(_unsettled_folder(store.settings).glob("[0-9a-f]*.json")):  # not what was still being written
         placed = json.loads(note.read_text("utf-8"))
         if find_stored_delivery(store, placed["delivery"]) is None:
-            shutil.rmtree(store.settings.quarantine / placed["delivery"], ignore_errors=True)
+            remove(store.settings, store.settings.quarantine / placed["delivery"])
             if placed["batch"] and not _holds_batch(store, placed["batch"]):
                 remove(store.settings, store.settings.batches / placed["batch"])
         note.unlink()

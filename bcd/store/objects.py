@@ -29,7 +29,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -179,7 +179,19 @@ def changed_file(settings: Settings, folder: Path, name: str) -> Iterator[Path]:
         yield partial
         if settings.store_url:
             with place.turn():
-                manifest = place.change(name, partial)
+                manifest = place.change({name: partial})
+    if manifest is not None:
+        place.write_record(manifest)
+
+
+def remove_files(settings: Settings, folder: Path, names: Collection[str]) -> None:
+    """Removes files of a folder that is in use: in the bucket first, then here."""
+    place, manifest = _Place(settings, folder), None
+    if settings.store_url:
+        with place.turn():
+            manifest = place.change(dict.fromkeys(names))
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
     if manifest is not None:
         place.write_record(manifest)
 
@@ -317,15 +329,19 @@ class _Place:
             self._complete(manifest, held)
         self.write_record(manifest)
 
-    def change(self, name: str, path: Path) -> Manifest | None:
-        """Puts a file into it in the bucket, instead of one of that name; returns what it then holds."""
+    def change(self, changes: Mapping[str, Path | None]) -> Manifest | None:
+        """Puts files into it in the bucket, and removes those that are None; returns what it then holds."""
         there = self.read_manifest()
         if there is None:
             return None  # it is put later, whole
-        file = _describe(path)
+        files = dict(there.files)
         self.bucket.write(f"changed/{self.name}", b"")
-        self.bucket.upload(path, self.key(file))
-        manifest = Manifest(files={**there.files, name: file})
+        for name, path in changes.items():
+            files.pop(name, None)
+            if path is not None:
+                files[name] = _describe(path)
+                self.bucket.upload(path, self.key(files[name]))
+        manifest = Manifest(files=files)
         self._complete(manifest, set(self.bucket.find(f"files/{self.name}")))
         return manifest
 
@@ -342,6 +358,9 @@ class _Place:
                 if not (path.exists() and path.stat().st_size == file.size and hash_file(path) == file.sha256):
                     with whole_file(path) as partial:
                         self._download(name, file, partial)
+            known = self.read_record()
+            for name in known.files.keys() - there.files.keys() if known else ():
+                (self.path / name).unlink(missing_ok=True)
         self.write_record(there)
 
     def _fetch_whole(self, there: Manifest) -> bool:

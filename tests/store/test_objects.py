@@ -25,6 +25,7 @@ from bcd.store.objects import (
     put,
     read_stored,
     remove,
+    remove_files,
     require,
 )
 
@@ -127,6 +128,16 @@ def test_a_file_changed_there_is_changed_here_when_it_is_opened(machines: Machin
     forget()
     assert read(require(other, other.batches / "b1")) == {**FILES, "pixels.npy": b"zeros"}
     assert len([key for key in keys(one) if key.startswith("files/")]) == len(FILES)  # the old bytes are gone
+
+
+def test_a_file_removed_there_is_removed_here_when_its_folder_is_opened(machines: Machines) -> None:
+    one, other = machines
+    put(one, write(one.batches / "b1"))
+    require(other, other.batches / "b1")
+    remove_files(one, one.batches / "b1", ["pixels.npy", "index.parquet"])
+    forget()
+    assert [sorted(read(require(each, each.batches / "b1"))) for each in machines] == [["val/curve.png"]] * 2
+    assert len([key for key in keys(one) if key.startswith("files/")]) == 1
 
 
 def test_what_is_removed_is_removed_there_and_from_other_machines(machines: Machines) -> None:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from delivering import patch_files, write_zip
+from delivering import encode, patch_files, write_zip
 from s3 import Killed, die_at
 from stored import new_store
 
 from bcd.admission.admit import admit
+from bcd.admission.release import release
+from bcd.admission.report import admission_report_path
 from bcd.errors import BcdError, NotFoundError, UnavailableError
 from bcd.patches import Hospital, PatientId
 from bcd.preprocessing.options import PrepareOptions
@@ -26,6 +28,7 @@ from bcd.store.batches import open_pixels, read_batch_pixels
 from bcd.store.bucket import Bucket, open_bucket
 from bcd.store.delivery_queries import list_batches
 from bcd.store.hospitals import declare_hospital
+from bcd.store.objects import require
 from bcd.store.patients import list_stored_patches
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
@@ -115,6 +118,19 @@ def _die_at_call(patch: pytest.MonkeyPatch, step: int) -> None:
             return original(self, *args)
 
         patch.setattr(Bucket, name, counted)
+
+
+def test_a_file_that_one_machine_refused_is_released_by_another(stores: tuple[Store, Store], tmp_path: Path) -> None:
+    one, other = stores
+    blank = encode(np.full((50, 50, 3), 250, np.uint8))
+    files = patch_files("p1", range(4)) | {"p1/1/p1_idx5_x901_y1_class1.png": blank}
+    delivered = admit(one, write_zip(tmp_path / "june.zip", files), EAST)
+    assert delivered.refused == {"blank": 1}
+    done = release(other, delivered.id, ["p1_idx5_x901_y1_class1.png"], sign_off=SIGN_OFF)
+    assert len(done.released) == 1
+    report = admission_report_path(one.settings, delivered.id)
+    assert "data:image" in require(one.settings, report).read_text()  # written anew there, with its pictures
+    assert report.read_bytes() == admission_report_path(other.settings, delivered.id).read_bytes()
 
 
 def test_an_unknown_snapshot_is_unknown_on_every_machine(stores: tuple[Store, Store]) -> None:
