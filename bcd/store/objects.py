@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping
@@ -38,7 +39,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from bcd.errors import DamagedError, NotFoundError
+from bcd.errors import DamagedError, NotFoundError, UnavailableError
 from bcd.files import drop_folder, hash_file, keep_folder, lock_file, partial_folder, whole_file
 from bcd.settings import Settings
 from bcd.store.bucket import Bucket, open_bucket
@@ -206,6 +207,57 @@ def remove(settings: Settings, path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def probe_store(settings: Settings) -> None:
+    """Makes sure that the store can be written, read and cleaned up.
+
+    Raises:
+        BcdError: It cannot.
+    """
+    bucket, key = open_bucket(settings.store_url), f"probe/{platform.node()}-{os.getpid()}"
+    bucket.write(key, b"bcd")
+    if bucket.read(key) != b"bcd":
+        raise UnavailableError(
+            f"The store {settings.store_url} does not give back what was written to it.", "Name another one."
+        )
+    bucket.delete(key)
+
+
+def list_objects(settings: Settings) -> list[StoredObject]:
+    """Returns every file that the bucket holds, by path."""
+    bucket = open_bucket(settings.store_url)
+    manifests = bucket.read_many(bucket.find("manifests"))
+    found = []
+    for key in sorted(manifests):
+        place = _Place(settings, settings.home / key.removeprefix("manifests/").removesuffix(".json"))
+        manifest = place.parse_manifest(manifests[key])
+        found += [StoredObject(place.path / name, name, file, place) for name, file in manifest.files.items()]
+    return found
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """A file in the bucket.
+
+    Attributes:
+        path: Where it belongs in the home.
+        name: Its name in its folder.
+        file: Its hash and size.
+    """
+
+    path: Path
+    name: str
+    file: StoredFile
+    _place: _Place
+
+    def fetch(self, target: Path) -> None:
+        """Copies it to a file.
+
+        Raises:
+            DamagedError: It is missing, or is not what was put there.
+        """
+        self._place.download(self.name, self.file, target)
+
+
 def _remove_there(settings: Settings, path: Path) -> None:
     bucket, name = open_bucket(settings.store_url), _name_in(settings, path)
     names = [key.removeprefix("manifests/").removesuffix(".json") for key in bucket.find(f"manifests/{name}")]
@@ -262,13 +314,14 @@ class _Place:
 
     def read_manifest(self) -> Manifest | None:
         """Reads what the bucket holds of it; None where it holds nothing."""
-        key = f"manifests/{self.name}.json"
-        data = self.bucket.read(key)
-        if data is None:
-            return None
+        data = self.bucket.read(f"manifests/{self.name}.json")
+        return None if data is None else self.parse_manifest(data)
+
+    def parse_manifest(self, data: bytes) -> Manifest:
         try:
             return Manifest.model_validate_json(data)
         except ValidationError as error:
+            key = f"manifests/{self.name}.json"
             raise DamagedError(
                 f"The manifest {self.bucket.tell(key)} of {self.name} is damaged, or of a newer bcd.",
                 "Restore it from a backup of the bucket, or delete it: a machine that has the folder puts it again.",
@@ -357,7 +410,7 @@ class _Place:
                 path = self.path / name
                 if not (path.exists() and path.stat().st_size == file.size and hash_file(path) == file.sha256):
                     with whole_file(path) as partial:
-                        self._download(name, file, partial)
+                        self.download(name, file, partial)
             known = self.read_record()
             for name in known.files.keys() - there.files.keys() if known else ():
                 (self.path / name).unlink(missing_ok=True)
@@ -368,11 +421,11 @@ class _Place:
         with partial_folder(self.path.parent) as partial:
             for name, file in there.files.items():
                 (partial / name).parent.mkdir(parents=True, exist_ok=True)
-                self._download(name, file, partial / name)
+                self.download(name, file, partial / name)
             keep_folder(partial, self.path)
             return not partial.exists()
 
-    def _download(self, name: str, file: StoredFile, target: Path) -> None:
+    def download(self, name: str, file: StoredFile, target: Path) -> None:
         key = self.key(file)
         try:
             self.bucket.download(key, target)
@@ -423,18 +476,29 @@ def follow_changes(settings: Settings) -> None:
 
 def make_room(settings: Settings) -> None:
     """Removes the copies that were used longest ago, until the others are within `store_cache_gb`."""
-    held = []
-    for record in settings.stored.rglob("*.json"):
-        name = record.relative_to(settings.stored).as_posix().removesuffix(".json")
-        with suppress(FileNotFoundError):  # another process makes room too
-            size = Manifest.model_validate_json(record.read_bytes()).size
-            held.append((record.stat().st_mtime, size, _Place(settings, settings.home / name)))
+    held = _list_copies(settings)
     total = sum(size for _, size, _ in held)
     for _, size, place in sorted(held, key=lambda each: each[0]):
         if total <= _most_bytes(settings):
             return
         if _drop_unused(place):
             total -= size
+
+
+def measure_copies(settings: Settings) -> int:
+    """Returns the bytes of what this machine keeps a copy of."""
+    return sum(size for _, size, _ in _list_copies(settings))
+
+
+def _list_copies(settings: Settings) -> list[tuple[float, int, _Place]]:
+    """Returns of each copy when it was used, its bytes and its place."""
+    held = []
+    for record in settings.stored.rglob("*.json"):
+        name = record.relative_to(settings.stored).as_posix().removesuffix(".json")
+        with suppress(FileNotFoundError):  # another process makes room too
+            size = Manifest.model_validate_json(record.read_bytes()).size
+            held.append((record.stat().st_mtime, size, _Place(settings, settings.home / name)))
+    return held
 
 
 def _most_bytes(settings: Settings) -> float:
