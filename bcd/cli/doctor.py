@@ -165,6 +165,9 @@ def _look_at_home(settings: Settings) -> Iterator[Finding]:
         is_wrong = "BCD_HOME" in os.environ and not settings.home.exists()
         yield Finding("fault" if is_wrong else "warning", error.what, error.fix)
         return
+    if not settings.home.exists():
+        yield Finding("ok", f"{settings.home} is not there yet; the first command that needs it makes it")
+        return
     probe = settings.home / ".doctor"
     try:
         probe.write_text("")

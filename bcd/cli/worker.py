@@ -90,8 +90,10 @@ def _find_out_of_reach(settings: Settings) -> Iterator[BcdError]:
             probe_store(settings)
         except BcdError as error:
             yield error
-    elif not is_where_up_runs:
-        yield BcdError("store_url is empty: this machine would not find what others admitted.", "Name theirs.")
+    elif not is_where_up_runs and not settings.snapshots.exists():
+        yield BcdError(
+            "store_url is empty, and no snapshot is here: this machine has nothing to work on.", "Name it."
+        )
     if is_where_up_runs and not find_prefect(settings):
         yield BcdError("No Prefect server runs on this home.", "Run `bcd up`, or set prefect_url.")
 
