@@ -89,7 +89,7 @@ def search_stage(
     ):
         run.log_options("search", plan.search)
         run.log_snapshot(retraining.snapshot, context="training", split="train")
-        result = run_study(settings, *asked, stated=stated, on_trial=lambda trial: run.log_trial(key, trial))
+        result = run_study(settings, *asked, stated=stated, on_trial=run.log_trial)
         run.log_study(result)
         pictures = settings.work / result.study / "pictures"
         for picture in draw_study(result, pictures):
