@@ -34,7 +34,7 @@ from bcd.retention import LOCK
 from bcd.store import tables
 from bcd.store.catalog import retry_while_database_away
 from bcd.store.erasures import ErasedRows, erase_batch_pixels, is_batch_row_erased, mark_batch_erased
-from bcd.store.objects import in_use, is_stored, list_stored, remove, remove_files
+from bcd.store.objects import holds_any, in_use, is_stored, remove, remove_files, tidy
 from bcd.store.withdrawals import Person, Withdrawal, find_snapshots_of_withdrawn, list_withdrawals
 
 if TYPE_CHECKING:
@@ -228,6 +228,7 @@ def erase_withdrawn(store: Store, *, dry_run: bool = False) -> list[PatientErasu
         plans = _make_plans(store)
         if not dry_run:
             _carry_out(store, plans)
+            _tidy_store(store, plans)
     return [_summarise_erasure(store.settings, plan) for plan in plans]
 
 
@@ -282,7 +283,7 @@ def _make_plan(
 def _list_score_folders(settings: Settings, withdrawal: Withdrawal) -> list[Path]:
     """Returns where scores of a patient lie: those of reports, and those that a challenger made in shadow."""
     folders = (folder / withdrawal.hospital / withdrawal.patient for folder in (settings.scores, settings.shadow))
-    return [folder for folder in folders if folder.exists() or list_stored(settings, folder, "*")]
+    return [folder for folder in folders if holds_any(settings, folder)]
 
 
 def _find_rows(store: Store, person: Person) -> dict[BatchId, list[int]]:
@@ -319,6 +320,15 @@ def _carry_out(store: Store, plans: Sequence[_Plan]) -> None:
         for batch, due in by_batch.items():
             erase_batch_pixels(store.settings, batch, {person: plan.rows[batch] for person, plan in due.items()})
             advance(1)
+
+
+def _tidy_store(store: Store, plans: Sequence[_Plan]) -> None:
+    """Deletes from the bucket what an earlier run was killed at deleting."""
+    settings = store.settings
+    folders = {settings.batches / batch for plan in plans for batch in plan.rows}
+    folders |= {settings.quarantine / delivery.id for plan in plans for delivery in plan.deliveries}
+    for folder in sorted(folders):
+        tidy(settings, folder)
 
 
 def _erased_rows(plan: _Plan, batch: BatchId) -> ErasedRows:

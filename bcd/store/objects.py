@@ -41,6 +41,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bcd.errors import DamagedError, NotFoundError, UnavailableError
 from bcd.files import drop_folder, hash_file, keep_folder, lock_file, partial_folder, whole_file
+from bcd.progress import say_progress
 from bcd.settings import Settings
 from bcd.store.bucket import Bucket, open_bucket
 
@@ -205,6 +206,22 @@ def remove(settings: Settings, path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def tidy(settings: Settings, folder: Path) -> None:
+    """Deletes bytes in the bucket that a process was killed at deleting; nobody may put or change the folder now."""
+    if settings.store_url:
+        place = _Place(settings, folder)
+        with place.turn():
+            place.tidy()
+
+
+def holds_any(settings: Settings, folder: Path) -> bool:
+    """Whether anything lies below a folder, here or in the bucket, also what a killed process left."""
+    if folder.exists() or not settings.store_url:
+        return folder.exists()
+    bucket, name = open_bucket(settings.store_url), _name_in(settings, folder)
+    return any(bucket.find(f"{part}/{name}") for part in ("files", "manifests"))
 
 
 def probe_store(settings: Settings) -> None:
@@ -379,7 +396,7 @@ class _Place:
             for name, file in manifest.files.items():
                 if self.key(file) not in held:
                     self.bucket.upload(self.path / name, self.key(file))
-            self._complete(manifest, held)
+            self._complete(manifest, there)
         self.write_record(manifest)
 
     def change(self, changes: Mapping[str, Path | None]) -> Manifest | None:
@@ -395,13 +412,24 @@ class _Place:
                 files[name] = _describe(path)
                 self.bucket.upload(path, self.key(files[name]))
         manifest = Manifest(files=files)
-        self._complete(manifest, set(self.bucket.find(f"files/{self.name}")))
+        self._complete(manifest, there)
         return manifest
 
-    def _complete(self, manifest: Manifest, held: set[str]) -> None:
+    def _complete(self, manifest: Manifest, before: Manifest | None) -> None:
         self.bucket.write(f"manifests/{self.name}.json", manifest.model_dump_json(indent=1).encode())
-        for key in held - {self.key(file) for file in manifest.files.values()}:
+        # Not all that the new one does not name: another machine may be putting it.
+        for key in self._keys(before) - self._keys(manifest):
             self.bucket.delete(key)
+
+    def _keys(self, manifest: Manifest | None) -> set[str]:
+        return {self.key(file) for file in manifest.files.values()} if manifest else set()
+
+    def tidy(self) -> None:
+        """Deletes bytes that its manifest does not name."""
+        there = self.read_manifest()
+        if there is not None:
+            for key in {*self.bucket.find(f"files/{self.name}")} - self._keys(there):
+                self.bucket.delete(key)
 
     def fetch(self, there: Manifest) -> None:
         """Copies what the bucket holds of it to its place, whole."""
@@ -470,8 +498,11 @@ def follow_changes(settings: Settings) -> None:
     for key in open_bucket(settings.store_url).find("changed"):
         place = _Place(settings, settings.home / key.removeprefix("changed/"))
         if place.read_record() is not None:
-            with place.turn():
-                place.compare()
+            try:
+                with place.turn():
+                    place.compare()
+            except DamagedError as error:  # which is no fault of what this process does
+                say_progress(str(error))
 
 
 def make_room(settings: Settings) -> None:

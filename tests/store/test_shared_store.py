@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -166,22 +167,29 @@ class TestErasure:
             assert np.flatnonzero(~erased.reshape(len(erased), -1).any(axis=1)).tolist() == [12, 13, 14, 15]
             objects.follow_changes(store.settings)
             assert list(store.settings.scores.glob("east/p3/*")) == []
-        assert not any("p3" in key for key in open_bucket("s3://east/bcd").find("files/scores"))
+        bucket = open_bucket("s3://east/bcd")
+        assert bucket.find("files/scores") == bucket.find("manifests/scores") == []
+        manifest = objects._Place(stores[0].settings, stores[0].settings.batches / batch).read_manifest()
+        assert manifest is not None
+        held = {key.rpartition("/")[2] for key in bucket.find(f"files/store/batches/{batch}")}
+        assert held == {file.sha256 for file in manifest.files.values()}  # no bytes of before
 
     def test_by_a_machine_that_has_nothing_of_it_here(self, stores: tuple[Store, Store], batch: str) -> None:
         (done,) = erase_withdrawn(stores[1])
         assert done.erased == {batch: 4}
         self.check(stores, batch)
 
-    def test_killed_at_steps_and_run_again(self, stores: tuple[Store, Store], batch: str) -> None:
+    @pytest.mark.parametrize("again", [0, 1])
+    def test_killed_at_steps_and_run_again(self, stores: tuple[Store, Store], batch: str, again: int) -> None:
         def erase(_settings: Settings) -> None:
             erase_withdrawn(stores[1])
 
         step = 1
         while die_at(step, erase, stores[1].settings):
-            step += 3
+            shutil.rmtree(stores[1].settings.scores, ignore_errors=True)  # one that has nothing here
+            step += 2
         assert step > 8
-        erase_withdrawn(stores[0])
+        erase_withdrawn(stores[again])
         self.check(stores, batch)
         with pytest.raises(BcdError):
             pixels(stores[1], "p3")
