@@ -44,7 +44,7 @@ def test_each_stage_may_be_done_by_another_machine(
     put(one, one.batches / "a")
     with pytest.raises(NotFoundError):
         read_plan(other)
-    planned = write_plan(one, snapshot, training=TRAINING, ensemble=EnsembleOptions(members=2))
+    planned = write_plan(one, snapshot, training=TRAINING, ensemble=EnsembleOptions(members=1))
     write_choice(
         one,
         planned,

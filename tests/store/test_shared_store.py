@@ -187,7 +187,7 @@ class TestErasure:
         step = 1
         while die_at(step, erase, stores[1].settings):
             shutil.rmtree(stores[1].settings.scores, ignore_errors=True)  # one that has nothing here
-            step += 2
+            step += 4
         assert step > 8
         erase_withdrawn(stores[again])
         self.check(stores, batch)
