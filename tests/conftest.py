@@ -44,6 +44,7 @@ hypothesis_settings.load_profile("untimed")
 LONGEST_FIRST = (
     "integration/test_servers.py",
     "integration/test_demo.py",
+    "integration/test_compose.py",
     "training/test_devices.py",
     "integration/test_kill.py",
     "test_doc_commands.py",
