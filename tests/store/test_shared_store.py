@@ -181,8 +181,7 @@ class TestErasure:
         assert done.erased == {batch: 4}
         self.check(stores, batch)
 
-    @pytest.mark.parametrize("again", [0, 1])
-    def test_killed_at_steps_and_run_again(self, stores: tuple[Store, Store], batch: str, again: int) -> None:
+    def test_killed_at_steps_and_run_again(self, stores: tuple[Store, Store], batch: str) -> None:
         def erase(_settings: Settings) -> None:
             erase_withdrawn(stores[1])
 
@@ -191,7 +190,7 @@ class TestErasure:
             shutil.rmtree(stores[1].settings.scores, ignore_errors=True)  # one that has nothing here
             step += 4
         assert step > 8
-        erase_withdrawn(stores[again])
+        erase_withdrawn(stores[1])
         self.check(stores, batch)
         with pytest.raises(BcdError):
             pixels(stores[1], "p3")
