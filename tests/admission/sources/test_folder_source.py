@@ -77,7 +77,7 @@ def test_a_folder_that_cannot_be_listed_is_told(as_folder, hazards_of, monkeypat
 
     monkeypatch.setattr(folders.os, "scandir", refuse)  # type: ignore[attr-defined]
     assert hazards_of(folder) == {"locked": "unreadable"}
-    assert FolderSource(folder).names == ["a/1.png", "locked"]
+    assert list(FolderSource(folder).names) == ["a/1.png", "locked"]
     with refused("unreadable"):
         list(walk(folder / "locked"))
 
@@ -115,7 +115,7 @@ def test_a_single_slide_is_a_delivery_of_one_file(tmp_path: Path, name: str) -> 
     (tmp_path / name).write_bytes(b"pixels")
     (tmp_path / "neighbour.svs").write_bytes(b"another delivery")
     with open_source(tmp_path / name, tmp_path) as source:
-        assert source.names == [name]
+        assert list(source.names) == [name]
         assert (source.size(0), source.read(0, 100), source.hazard(0)) == (6, b"pixels", None)
 
 
