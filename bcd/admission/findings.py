@@ -128,11 +128,13 @@ class Findings:
         A slide is refused where none of its patches stands, by the rule that refused the first.
         """
         members = self.patches["member"].to_numpy()
-        standing = set(np.delete(members, list(self.rejected)).tolist()) if self.rejected else None
+        rows = sorted(self.rejected)
+        standing = np.delete(members, rows)
+        also_standing = set(standing[np.isin(standing, members[rows])].tolist())
         refused = dict(self.refused)
-        for row in sorted(self.rejected):
+        for row in rows:
             member = int(members[row])
-            if standing is None or member not in standing:
+            if member not in also_standing:
                 refused.setdefault(member, self.rejected[row])
         return dict(sorted(refused.items()))
 

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from bcd.errors import BcdError
-from bcd.patches import Hospital, PatientId
+from bcd.patches import CANONICAL, Hospital, PatientId
 from bcd.settings import Settings
-from bcd.store.batches import BatchIndex, open_pixels, read_batch_pixels, write_batch
+from bcd.store.batches import BatchIndex, hash_rows, open_pixels, read_batch_pixels, write_batch
 from bcd.store.delivery_queries import list_batches
 from bcd.store.patients import list_stored_patches
 from bcd.store.spool import open_store_spool
@@ -79,6 +79,21 @@ def test_a_spool_that_no_batch_took_over_leaves_nothing(settings: Settings) -> N
     with open_store_spool(settings) as spool:
         spool.append(_flat(1))
     assert not list(settings.batches.iterdir())
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 6, 100])
+def test_an_index_made_in_parts_is_the_same_index(
+    settings: Settings, make_index, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    frame = make_index("east", ["a", "b"], [0, 1, None])
+    whole = BatchIndex.of(frame)
+    assert pd.concat(whole.parts(size), ignore_index=True).equals(frame)
+    monkeypatch.setattr(BatchIndex.parts, "__defaults__", (size,))
+    assert BatchIndex.of(frame).identity == hash_rows(frame, [*CANONICAL, "label", "pixel_sha256"])
+    with open_store_spool(settings) as spool:
+        spool.append(_flat(*range(6)))
+        batch = write_batch(settings, BatchIndex.of(frame), spool, np.arange(6))
+    assert pd.read_parquet(settings.batches / batch / "index.parquet").equals(frame)
 
 
 @pytest.mark.parametrize("column", ["hospital", "patient", "slide", "x", "label", "pixel_sha256"])

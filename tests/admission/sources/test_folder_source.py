@@ -22,6 +22,13 @@ def test_every_file_is_read_in_the_order_of_names(as_folder, read_all) -> None:
     assert list(found) == sorted(files)
 
 
+def test_files_come_in_the_order_of_their_whole_paths(as_folder) -> None:
+    files = dict.fromkeys(("a/1.png", "a-b/1.png", "a.png", "a0/1.png", "a/b/1.png", "a/b-1.png", "Z.png"), b"x")
+    folder = as_folder(files)
+    (folder / "a" / "empty").mkdir()
+    assert list(FolderSource(folder).names) == sorted(files)
+
+
 def test_links_pipes_and_their_targets_are_not_read(as_folder, read_all, hazards_of, tmp_path: Path) -> None:
     (tmp_path / "secret").mkdir()
     (tmp_path / "secret" / "x.png").write_bytes(b"secret")
