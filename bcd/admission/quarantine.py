@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -23,6 +22,7 @@ from bcd.admission.sources.source import Source, UnreadableFileError
 from bcd.files import whole_folder
 from bcd.settings import Settings
 from bcd.store.deliveries import RefusedFile
+from bcd.store.objects import put, remove
 
 _CHUNK = 16_384  # files whose hashes are compared at a time
 
@@ -56,8 +56,7 @@ def keep_refused(
         The refusals, as the catalog records them.
     """
     folder = settings.quarantine / delivery
-    if folder.exists():
-        shutil.rmtree(folder)
+    remove(settings, folder)
     if not refusals:
         return []
     records = []
@@ -72,16 +71,17 @@ def keep_refused(
             kept = is_kept and _copy_into_quarantine(source, member, partial / name, strip=strip)
             records.append(RefusedFile(shown, rule, message, digest, name if kept else None))
         _write_list(partial, records)
+    put(settings, folder)
     return records
 
 
 def list_whole(settings: Settings, delivery: str, refusal: RefusedFile) -> None:
     """Lists a delivery that was refused without a look at its files, itself in their place; nothing is copied."""
     folder = settings.quarantine / delivery
-    if folder.exists():
-        shutil.rmtree(folder)
+    remove(settings, folder)
     with whole_folder(folder) as partial:
         _write_list(partial, [refusal])
+    put(settings, folder)
 
 
 def _write_list(folder: Path, records: Sequence[RefusedFile]) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -39,6 +38,7 @@ from bcd.store.deliveries import Delivery, RefusedFile, Settlement, record_deliv
 from bcd.store.delivery_queries import find_stored_delivery
 from bcd.store.hospitals import COARSEST
 from bcd.store.known import known_slides
+from bcd.store.objects import remove
 from bcd.store.spool import Spool
 from bcd.store.store import Store
 
@@ -118,9 +118,9 @@ def clear_unsettled_batches(store: Store) -> None:
     for note in sorted(_unsettled_folder(store.settings).glob("[0-9a-f]*.json")):  # not what was still being written
         placed = json.loads(note.read_text("utf-8"))
         if find_stored_delivery(store, placed["delivery"]) is None:
-            shutil.rmtree(store.settings.quarantine / placed["delivery"], ignore_errors=True)
+            remove(store.settings, store.settings.quarantine / placed["delivery"])
             if placed["batch"] and not _holds_batch(store, placed["batch"]):
-                shutil.rmtree(store.settings.batches / placed["batch"], ignore_errors=True)
+                remove(store.settings, store.settings.batches / placed["batch"])
         note.unlink()
 
 

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from bcd.errors import DamagedError
 from bcd.files import keep_folder, whole_folder
 from bcd.patches import CANONICAL, BatchId
 from bcd.progress import track_progress
 from bcd.settings import Settings
-from bcd.store.erasures import assert_batch_not_erased
+from bcd.store.erasures import assert_batch_not_erased, open_batch
+from bcd.store.objects import put
 from bcd.store.spool import PATCH_SHAPE, Spool, write_pixels_header
 
 if TYPE_CHECKING:
@@ -113,22 +113,53 @@ def write_batch(settings: Settings, index: BatchIndex, spool: Spool, spool_rows:
 
     Returns:
         The batch's content hash.
+
+    Raises:
+        UnavailableError: The store is out of reach.
     """
     identity = index.identity
     folder = settings.batches / identity
-    if folder.exists():
-        return identity
+    if not folder.exists():
+        _write_batch_folder(folder, index, spool, spool_rows)
+    put(settings, folder)
+    return identity
+
+
+def _write_batch_folder(folder: Path, index: BatchIndex, spool: Spool, spool_rows: NDArray[np.integer[Any]]) -> None:
     pixels = spool.finish()
     in_place = index.rows == spool.rows and np.array_equal(spool_rows, np.arange(spool.rows, dtype=spool_rows.dtype))
     if in_place and spool.path.exists():
         _write_index(index, spool.folder)
         keep_folder(spool.folder, folder)
-        return identity
+        return
     with whole_folder(folder) as partial:
         _write_index(index, partial)
         with (partial / "pixels.npy").open("wb") as file:
             _copy_pixels(file, pixels, spool_rows)
-    return identity
+
+
+def read_batch_index(settings: Settings, batch: str, columns: list[str]) -> pd.DataFrame:
+    """Reads columns of a batch's index, whose row i describes pixels i.
+
+    Raises:
+        BcdError: The batch's folder is not there.
+    """
+    import pandas as pd
+
+    with open_batch(settings, batch) as folder:
+        return pd.read_parquet(folder / "index.parquet", columns=columns)
+
+
+def read_index_parts(settings: Settings, batch: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Yields columns of a batch's index, some rows at a time, in their order.
+
+    Raises:
+        BcdError: The batch's folder is not there.
+    """
+    import pyarrow.parquet as pq
+
+    with open_batch(settings, batch) as folder, pq.ParquetFile(folder / "index.parquet") as index:
+        yield from index.iter_batches(ROW_GROUP, columns=columns)
 
 
 def _write_index(index: BatchIndex, folder: Path) -> None:
@@ -160,14 +191,8 @@ def open_pixels(settings: Settings, batch: str) -> np.ndarray:
     Raises:
         BcdError: The batch's folder is not there.
     """
-    path: Path = settings.batches / batch / "pixels.npy"
-    try:
-        return np.asarray(np.load(path, mmap_mode="r"))
-    except FileNotFoundError as error:
-        raise DamagedError(
-            f"Batch {batch[:12]} is in the catalog but {path} is missing.",
-            "Restore BCD_HOME/store/batches from a backup that is as recent as the catalog.",
-        ) from error
+    with open_batch(settings, batch) as folder:
+        return np.asarray(np.load(folder / "pixels.npy", mmap_mode="r"))
 
 
 def read_batch_pixels(settings: Settings, patches: pd.DataFrame) -> np.ndarray:

@@ -35,6 +35,17 @@ def test_a_taken_port_is_named_with_the_setting(
     assert not settings.servers.exists()
 
 
+def test_a_server_elsewhere_is_not_started_here_and_is_asked_for_first(settings: Settings) -> None:
+    there = settings.model_copy(update={"prefect_url": "http://127.0.0.1:9", "mlflow_url": "http://127.0.0.1:9"})
+    needed = daemons.list_needed_daemons(settings) - daemons.list_needed_daemons(there)
+    assert needed == {"prefect", "mlflow"}
+    with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:9"):
+        daemons.start(there)
+    assert not settings.home.exists()
+    faults = [each.what for each in examine_machine(there) if each.level == "fault"]
+    assert [what for what in faults if "127.0.0.1:9" in what and "Prefect" in what]
+
+
 def test_nothing_runs_on_a_new_home(settings: Settings) -> None:
     assert daemons.stop(settings) == []
     assert ["`bcd up`" in line for line in daemons.describe_daemons(settings)] == [True]

@@ -232,8 +232,10 @@ def test_the_three_uses(hospital: Hospital, site: Path) -> None:
 def _what_runs_is_the_wheel(hospital: Hospital, site: Path) -> None:
     deployed = hospital.prefect.post("/deployments/filter", json={}).raise_for_status().json()
     assert {each["name"] for each in deployed} == {"ingest", "retrain", "score", "monitor", "approve"}
-    step = {"prefect.deployments.steps.set_working_directory": {"directory": str(site)}}
-    assert all(each["pull_steps"] == [step] for each in deployed)
+    for each in deployed:  # a module, which is what the worker's Python finds first
+        assert (each["entrypoint"], each["pull_steps"]) == (f"flows.{each['name']}.{each['name']}", [])
+    found = psutil.Process(hospital.daemon("worker")).environ()["PYTHONPATH"]
+    assert found.split(os.pathsep)[0] == str(site)
 
 
 def _a_form_that_asks_for_what_cannot_be_is_answered_in_a_sentence(hospital: Hospital) -> None:
@@ -266,6 +268,8 @@ def test_a_browser_shows_the_form_and_the_runs_and_asks_nobody_else(hospital: Ho
     assert all(f">{column}<" in shown for column in ("bcd.verdict", "bcd.snapshot", "test_auroc_pooled"))
     assert ">gate bcd-idc/" not in shown
     assert asked == {urlsplit(runs).netloc}
+    compared, _ = _look(f"{runs.replace('=retrainings', '=trials-compared')}&compareRunsMode=CHART", tmp_path)
+    assert all(f">{shown}<" in compared for shown in ("Figures", "multiply_adds vs. val_score", "trial 0 (compact)"))
     studies = re.search(r"http://\S+/dashboard/", hospital.pages)[0]
     shown, asked = _look(studies, tmp_path)
     assert re.search(r"\d{4}-\d\d-\d\d-[0-9a-f]{8}-[0-9a-f]{6}", shown)
