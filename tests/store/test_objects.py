@@ -15,13 +15,12 @@ from bcd.errors import DamagedError, NotFoundError, UnavailableError
 from bcd.settings import Settings
 from bcd.store import objects
 from bcd.store.bucket import Bucket, open_bucket
+from bcd.store.copies import follow_changes, make_room
 from bcd.store.objects import (
     changed_file,
-    follow_changes,
     in_use,
     is_stored,
     list_stored,
-    make_room,
     put,
     read_stored,
     remove,
@@ -38,7 +37,6 @@ FILES = {"index.parquet": b"index", "pixels.npy": b"pixels" * 1000, "val/curve.p
 def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test is a new process as far as it remembers what it compared."""
     monkeypatch.setattr(objects, "_compared", {})
-    monkeypatch.setattr(objects, "_added", {})
 
 
 def write(folder: Path, files: dict[str, bytes] = FILES) -> Path:
