@@ -193,7 +193,7 @@ def _tell_difference(key: str, kept: Any, asked: Any) -> str:
 
 
 def _make_pruner(options: SearchOptions) -> BasePruner:
-    """Halving (Li 2020) by epoch: a trial goes beyond epoch 3, 9, … if it is in the upper third of those that came there.
+    """Halving (Li 2020) by epoch: a trial goes beyond epoch 3, 9, … if it is in the upper third of those before it.
 
     No earlier: what an epoch or two say of a trial costs more than it spares, and brackets that begin at several
     epochs (Hyperband) gain less than this one does (docs/reference/performance.md, Search).
