@@ -39,7 +39,7 @@ _compared: dict[Path, float] = {}
 
 
 def put(settings: Settings, path: Path) -> None:
-    """Copies a folder or a file that has become whole to the bucket; what is there already costs nothing.
+    """Copies a folder or a file that has become whole to the bucket; what is there already costs a question.
 
     A folder that another machine has put first is taken from there; of a file the last one counts.
 
@@ -50,12 +50,11 @@ def put(settings: Settings, path: Path) -> None:
         return
     place = Place(settings, path)
     with place.turn():
-        if path.is_file() or place.read_record() is None:
-            there = place.read_manifest()
-            if there is None or path.is_file():
-                place.upload(there)
-            else:
-                place.fetch(there)
+        there = place.read_manifest()
+        if there is None or path.is_file():
+            place.upload(there)
+        elif there != place.read_record():
+            place.fetch(there)
     keep_copies(settings, place)
 
 

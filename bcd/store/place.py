@@ -183,7 +183,13 @@ class Place:
                 self.upload(None)
 
     def upload(self, there: Manifest | None) -> None:
-        """Puts it into the bucket, instead of what is there."""
+        """Puts it into the bucket, instead of what is there.
+
+        Raises:
+            FileNotFoundError: It is not here.
+        """
+        if not self.path.exists():
+            raise FileNotFoundError(self.path)
         manifest = Manifest(files={name: _describe(path) for name, path in self._list_files()})
         if manifest != there:
             if there is not None:

@@ -153,6 +153,15 @@ def test_what_is_removed_is_removed_there_and_from_other_machines(machines: Mach
     assert not (other.scores / "east" / "8867" / "v2").exists()  # not opened
 
 
+def test_what_another_machine_removed_is_put_again_where_it_is_made_again(machines: Machines) -> None:
+    one, other = machines
+    put(one, write(one.batches / "b1"))
+    remove(other, other.batches / "b1")
+    put(one, one.batches / "b1")
+    forget()
+    assert read(require(one, one.batches / "b1")) == read(require(other, other.batches / "b1")) == FILES
+
+
 def test_what_the_bucket_lost_is_put_again_by_who_has_it(machines: Machines) -> None:
     one, other = machines
     put(one, write(one.batches / "b1"))

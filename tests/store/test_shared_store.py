@@ -109,6 +109,28 @@ def test_an_admission_that_is_killed_at_any_call_of_the_bucket_is_repeated_elsew
     assert len(pixels(one, "p7")) == 4
 
 
+def test_what_a_machine_placed_and_did_not_enter_is_removed_by_the_next_that_admits(
+    stores: tuple[Store, Store], delivery: Path, tmp_path: Path
+) -> None:
+    one, other = stores
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bcd.admission.settle.record_delivery", _die)
+        with pytest.raises(Killed):
+            admit(one, delivery, EAST)
+    bucket = open_bucket(one.settings.store_url)
+    [placed] = bucket.find("manifests/store/batches")
+    admitted = admit(other, write_zip(tmp_path / "june.zip", patch_files("q1", range(50, 54))), EAST)
+    assert bucket.find("manifests/store/batches") == [f"manifests/store/batches/{admitted.batch}.json"]
+    assert bucket.find("manifests/store/unsettled") == bucket.find(placed.replace("manifests", "files")[:-5]) == []
+    assert admit(one, delivery, EAST).admitted == 32  # the machine is back
+    assert len(list_batches(other)) == 2
+    assert len(pixels(other, "p7")) == 4
+
+
+def _die(*_: object) -> None:
+    raise Killed
+
+
 def _die_at_call(patch: pytest.MonkeyPatch, step: int) -> None:
     left = [step]
     for name in ("read", "write", "upload", "find"):
