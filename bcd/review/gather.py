@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from bcd.bundle.registry import load_bundle
+from bcd.bundle.registry import read_bundle
 from bcd.bundle.rows import read_registered_versions
 from bcd.bundle.seen import find_seen_by_bundle
 from bcd.errors import BcdError, InsufficientEvidenceError, NotFoundError
@@ -30,7 +30,6 @@ from bcd.store.labels import latest_labels
 from bcd.store.ledger import LedgerEntry, list_ledger
 from bcd.store.matching import find_matched_rows
 from bcd.store.patients import withdrawn_patients
-from bcd.tracking.lookup import MODEL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -175,9 +174,7 @@ def _find_unseen(store: Store, labelled: pd.DataFrame) -> list[LedgerEntry]:
         if mine.empty:
             continue
         try:
-            seen = find_seen_by_bundle(
-                store.settings, load_bundle(store.settings, row.name.removeprefix(f"{MODEL}/"))
-            )
+            seen = find_seen_by_bundle(store.settings, read_bundle(store.settings, row.version))
         except BcdError:  # nobody knows any more who it saw: its snapshot was removed
             continue
         fresh = mine[~patient_keys(mine).isin(seen.find(mine))]
