@@ -57,7 +57,7 @@ class Value:
         table: The table's name; empty: a setting above all tables.
         key: The option.
         value: What it says; a password in an address is hidden.
-        where: Where it was set, such as `bcd.toml, line 3` or `BCD_TRAINING__EPOCHS`; or `default`.
+        where: Where it was set, such as `bcd.toml, line 3`, `BCD_TRAINING__EPOCHS` or a file; or `default`.
     """
 
     table: str
@@ -157,6 +157,8 @@ _HEAD = """\
 (`bcd config reference`).
 
 - A variable wins over `BCD_HOME/bcd.toml`, which wins over the default. An option of a command wins over both.
+- A secret may be a file: `/run/secrets/bcd_catalog_url`, as Docker and Kubernetes lay it, or the credential
+  `bcd_catalog_url` of a systemd unit (`LoadCredential=`). It wins over `bcd.toml`, and a variable over it.
 - As a variable, `epochs` of `[training]` is `BCD_TRAINING__EPOCHS=12`; `home` is `BCD_HOME` or `bcd --home FOLDER`.
 - Everything is checked before a command or a flow begins: an unknown key, or a value that is not accepted, stops it
   and is named with its line or variable. `bcd down` and `bcd config` work all the same.

@@ -1,4 +1,4 @@
-"""What somebody set, where, and what is wrong with it: bcd.toml by line, the `BCD_*` variables by name.
+"""What somebody set, where, and what is wrong with it: bcd.toml by line, secrets by file, `BCD_*` variables by name.
 
 Examples:
     >>> given = [Given(("training", "epochs"), 3, "bcd.toml, line 2"), Given(("training", "epochs"), "5", "BCD_X")]
@@ -30,6 +30,9 @@ PREFIX: Final = "BCD_"
 
 _OF_THE_TESTS = "BCD_TEST_"
 
+_SECRETS = "/run/secrets"  # where Docker lays them, and Kubernetes by habit; systemd names its folder in a variable
+_SECRETS_VARIABLE = "CREDENTIALS_DIRECTORY"
+
 _KEY = r"(?:[\w-]+|\"[^\"]*\"|'[^']*')"
 _PATH = rf"{_KEY}(?:\s*\.\s*{_KEY})*"
 
@@ -50,12 +53,13 @@ class Given:
 
 
 def read_given_settings(home: Path) -> list[Given]:
-    """Reads bcd.toml in `home`, then the `BCD_*` variables, which win.
+    """Reads bcd.toml in `home`, then the files of secrets, which win over it, then the `BCD_*` variables, which win.
 
     Raises:
-        BcdError: bcd.toml is not TOML.
+        BcdError: bcd.toml is not TOML, or a secret cannot be read.
     """
-    return [*_read_file(home / FILE), *_read_variables(os.environ)]
+    secrets = Path(os.environ.get(_SECRETS_VARIABLE) or _SECRETS)
+    return [*_read_file(home / FILE), *_read_secrets(secrets), *_read_variables(os.environ)]
 
 
 def merge_settings(given: Sequence[Given]) -> dict[str, Any]:
@@ -153,13 +157,28 @@ def _line_of(lines: Mapping[tuple[str, ...], int], path: tuple[str, ...]) -> int
     return next(lines[path[:length]] for length in range(len(path), 0, -1) if path[:length] in lines)
 
 
+def _read_secrets(folder: Path) -> list[Given]:
+    """Reads the files of a folder that are called as a variable is, in small letters or capitals."""
+    try:
+        files = [file for file in sorted(folder.iterdir()) if file.name.upper().startswith(PREFIX) and file.is_file()]
+        texts = {file: file.read_text("utf-8").strip() for file in files}
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except (OSError, ValueError) as error:  # not to be read, or not text
+        raise BcdError(
+            f"The secrets in {folder} cannot be read: {error}.",
+            "Let the user that runs bcd read them, each one line of text.",
+        ) from error
+    return [_given(file.name.upper(), text, str(file)) for file, text in texts.items() if text]
+
+
 def _read_variables(environment: Mapping[str, str]) -> list[Given]:
     names = sorted(name for name in environment if name.startswith(PREFIX) and not name.startswith(_OF_THE_TESTS))
-    return [
-        Given(tuple(name.removeprefix(PREFIX).lower().split("__")), _read_text(environment[name]), name)
-        for name in names
-        if environment[name]
-    ]
+    return [_given(name, environment[name], name) for name in names if environment[name]]
+
+
+def _given(name: str, text: str, where: str) -> Given:
+    return Given(tuple(name.removeprefix(PREFIX).lower().split("__")), _read_text(text), where)
 
 
 def _read_text(text: str) -> Any:

@@ -1,6 +1,7 @@
 """What the environment must say before Prefect, MLflow, TensorFlow or OpenCV are imported.
 
-Telemetry is off, all state goes under BCD_HOME, and the servers that `bcd up` started are used where they run.
+Telemetry is off, all state goes under BCD_HOME, and the servers that `bcd up` started are used where they run, unless
+the settings name others.
 
 Examples:
     >>> enter_runtime(load_settings())  # doctest: +SKIP
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from bcd.errors import BcdError
+from bcd.errors import BcdError, UnavailableError
 from bcd.files import rotate_log
 from bcd.settings import Settings
 
@@ -148,4 +149,35 @@ def _running_servers(settings: Settings) -> dict[str, str]:
         "PREFECT_API_URL": urls.get("prefect", "") + "/api",
         "MLFLOW_TRACKING_URI": urls.get("mlflow", ""),
     }
-    return {key: url for key, url in variables.items() if url.startswith("http") and url_answers(url)}
+    found = {key: url for key, url in variables.items() if url.startswith("http") and url_answers(url)}
+    # Whether it answers or not: a flow must not begin on a server of its own, where nobody would see it.
+    return found | ({"PREFECT_API_URL": f"{settings.prefect_url}/api"} if settings.prefect_url else {})
+
+
+def find_prefect(settings: Settings) -> str:
+    """Returns the address of the Prefect server: that of the settings, or of `bcd up`; empty: there is none."""
+    return settings.prefect_url or str(read_running_servers(settings).get("urls", {}).get("prefect", ""))
+
+
+def require_prefect(settings: Settings) -> None:
+    """Makes sure that the Prefect server that the settings name takes what this machine asks it; none named is fine.
+
+    Raises:
+        UnavailableError: It does not answer, or asks for another password.
+    """
+    import httpx
+
+    if not settings.prefect_url:
+        return
+    known = read_password(settings) or os.environ.get("PREFECT_API_AUTH_STRING", "")
+    user, colon, password = known.partition(":")
+    try:
+        answer = httpx.get(
+            f"{settings.prefect_url}/api/admin/version", auth=(user, password) if colon else None, timeout=10
+        )
+        answer.raise_for_status()
+    except httpx.HTTPError as error:
+        raise UnavailableError(
+            f"The Prefect server at {settings.prefect_url} does not answer ({error}).",
+            "Start it, or correct prefect_url in bcd.toml; password_file names the password that it asks for.",
+        ) from error

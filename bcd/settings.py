@@ -1,4 +1,4 @@
-"""Where things live: `BCD_*` variables and `bcd.toml` in BCD_HOME.
+"""Where things live: `BCD_*` variables, files of secrets, and `bcd.toml` in BCD_HOME.
 
 Everything that bcd keeps lies under one folder, `Settings.home`. A variable wins over the file. The options of a
 concern (training, search, …) are tables of the same file, read with the options model of that concern, so that one
@@ -14,9 +14,11 @@ Examples:
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -43,7 +45,19 @@ class Settings(BaseModel):
     )
     catalog_url: str = Field("", description="SQLAlchemy URL of the catalog; empty: SQLite under BCD_HOME.")
     study_url: str = Field("", description="SQLAlchemy URL of the studies' storage; empty: SQLite under BCD_HOME.")
+    store_url: str = Field(
+        "",
+        description="s3://BUCKET/PREFIX of batches, snapshots, networks, scores and reports; empty: BCD_HOME alone.",
+    )
+    store_cache_gb: float = Field(
+        100.0,
+        ge=0,
+        description="GB of store_url that BCD_HOME keeps a copy of; what was used longest ago goes first.",
+    )
     mlflow_url: str = Field("", description="An MLflow server to use instead of bcd's own store.")
+    prefect_url: str = Field(
+        "", description="A Prefect server to use instead of the one that `bcd up` starts, as http://HOST:4200."
+    )
     prefect_port: Port = Field(4200, ge=1, le=65535, description="Port of the Prefect server that `bcd up` starts.")
     mlflow_port: Port = Field(5000, ge=1, le=65535, description="Port of the MLflow server that `bcd up` starts.")
     studies_port: Port = Field(8080, ge=1, le=65535, description="Port of the Optuna dashboard that `bcd up` starts.")
@@ -91,6 +105,23 @@ class Settings(BaseModel):
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:
             raise ValueError("a time zone of the IANA database, such as Europe/Berlin") from error
         return name
+
+    @field_validator("store_url")
+    @classmethod
+    def _know_store(cls, url: str) -> str:
+        if url and not re.fullmatch(r"s3://[^/?#]+(/[^?#]+)?", url.rstrip("/")):
+            raise ValueError("an address such as s3://BUCKET/PREFIX")
+        return url.rstrip("/")
+
+    @field_validator("prefect_url")
+    @classmethod
+    def _be_an_address(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if url and (parts.scheme not in ("http", "https") or not parts.hostname):
+            raise ValueError("the address of a Prefect server, such as http://HOST:4200")
+        if parts.password or parts.username:
+            raise ValueError("an address without a user and a password, which password_file names")
+        return url.rstrip("/").removesuffix("/api")
 
     @field_validator("home")
     @classmethod
@@ -148,6 +179,11 @@ class Settings(BaseModel):
     def prepared(self) -> Path:
         """Prepared pixels of snapshots; may be deleted at any time."""
         return self.home / "cache" / "prepared"
+
+    @property
+    def stored(self) -> Path:
+        """What this machine knows of the copies that it keeps of what lies at `store_url`."""
+        return self.home / "cache" / "stored"
 
     @property
     def work(self) -> Path:
@@ -242,6 +278,8 @@ def require_home(settings: Settings) -> None:
         BcdError: There is no such folder, or nothing of bcd is in it.
     """
     known = ("bcd.toml", "catalog.db", "inbox", "store", "mlflow", "prefect")
+    if settings.catalog_url:  # another machine's home may have it all
+        return
     if not any((settings.home / name).exists() for name in known):
         state = "There is no folder" if not settings.home.exists() else "Nothing of bcd is in the folder"
         raise NotFoundError(

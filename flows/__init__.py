@@ -6,10 +6,7 @@ dashboard once `bcd up` has deployed it. Importing them changes nothing.
 
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-"""What the entrypoints of the deployments are relative to."""
-
 _PACKED = Path(__file__).with_name("deployment.yaml")  # in a wheel; in a checkout it lies in the root
 
-DEPLOYMENTS = _PACKED if _PACKED.exists() else ROOT / "deployment.yaml"
+DEPLOYMENTS = _PACKED if _PACKED.exists() else Path(__file__).parents[1] / "deployment.yaml"
 """The file that says which flows `bcd up` deploys, and how."""

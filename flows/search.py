@@ -20,6 +20,8 @@ from bcd.formats import format_difference
 from bcd.networks.architecture import Architecture
 from bcd.retraining.stages import search_stage
 from bcd.search.records import StudyResult
+from bcd.store.objects import require
+from bcd.tracking.view import find_view_page
 from flows.forms import Text
 from flows.limits import TRAINING, hold_slot
 from flows.reporting import name_flow_run, publish_markdown, publish_picture, report_to_prefect, told_to_prefect
@@ -44,9 +46,12 @@ def search(
     with report_to_prefect(), hold_slot(TRAINING):
         settings, retraining = begin_stage_flow(plan, workers=workers)
         result = search_stage(settings, retraining, architectures)
-    publish_markdown("study", describe_study_artifact(result), f"Study {result.study}")
+    compared = find_view_page(settings, "trials-compared")
+    link = f"\n\n[All trials compared in MLflow]({compared})" if compared else ""
+    publish_markdown("study", describe_study_artifact(result) + link, f"Study {result.study}")
+    pictures = require(settings, settings.work / result.study / "pictures")
     for name in ("history", "learning-curves"):
-        publish_picture(f"study-{name}", settings.work / result.study / "pictures" / f"{name}.png", f"Study: {name}")
+        publish_picture(f"study-{name}", pictures / f"{name}.png", f"Study: {name}")
     return result
 
 

@@ -138,6 +138,42 @@ def test_a_fault_of_a_variable_is_named_with_it(
     assert [word for word in words if word not in what] == []
 
 
+@pytest.fixture
+def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of secrets as systemd names it, in place of /run/secrets."""
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder))
+    return folder
+
+
+def test_a_secret_is_read_from_its_file(write: Write, secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write('catalog_url = "sqlite:///file.db"\nstudy_url = "sqlite:///file.db"\nprefect_port = 4300\n')
+    (secrets / "bcd_catalog_url").write_text("postgresql://bcd:word@db/catalog\n")
+    (secrets / "BCD_STUDY_URL").write_text("postgresql://bcd:word@db/studies\n")
+    (secrets / "BCD_PREFECT_PORT").write_text("\n")  # empty is not set, as with a variable
+    (secrets / "bcd_training__epochs").write_text("3\n")
+    (secrets / "PGPASSWORD").write_text("another program's\n")
+    monkeypatch.setenv("BCD_STUDY_URL", "postgresql://variable/studies")
+    settings = load_configuration()
+    assert settings.catalog_url == "postgresql://bcd:word@db/catalog"
+    assert settings.study_url == "postgresql://variable/studies"
+    assert settings.prefect_port == 4300
+    assert settings.training == {"epochs": "3"}
+    shown = {value.key: value for value in list_configuration_values()}
+    assert shown["catalog_url"].where == str(secrets / "bcd_catalog_url")
+    assert "word" not in shown["catalog_url"].value
+
+
+@pytest.mark.parametrize(("name", "content"), [("bcd_prefect_port", b"many"), ("bcd_notify_url", b"\xff\xfe")])
+def test_a_fault_of_a_secret_is_named_with_its_file(write: Write, secrets: Path, name: str, content: bytes) -> None:
+    write("")
+    (secrets / name).write_bytes(content)
+    what = _fault()
+    assert str(secrets) in what
+    assert ("utf-8" in what) == (name == "bcd_notify_url")
+
+
 def test_all_faults_are_named_at_once(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     write("prefect_prot = 1\n[gate]\nmargn = 1\n[training]\nepochs = 0\n")
     monkeypatch.setenv("BCD_SCORING__OPACITY", "2")

@@ -12,7 +12,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bcd.runtime import read_running_servers, runtime_environment, tell_process_start
+from bcd.errors import BcdError, UnavailableError
+from bcd.runtime import (
+    find_prefect,
+    read_running_servers,
+    require_prefect,
+    runtime_environment,
+    tell_process_start,
+)
 from bcd.settings import Settings, load_settings
 
 
@@ -47,6 +54,28 @@ def test_servers_are_used_only_while_they_answer(settings: Settings, monkeypatch
         assert variables["MLFLOW_TRACKING_URI"] == url
     assert "PREFECT_API_URL" not in runtime_environment(settings)
     assert "MLFLOW_TRACKING_URI" not in runtime_environment(settings)
+
+
+def test_the_prefect_server_that_the_settings_name_is_used_although_it_does_not_answer(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    settings.home.mkdir()
+    (settings.home / "bcd.toml").write_text('prefect_url = "http://127.0.0.1:9/api/"\n')
+    named = load_settings()
+    assert runtime_environment(named)["PREFECT_API_URL"] == "http://127.0.0.1:9/api"
+    assert find_prefect(named) == "http://127.0.0.1:9"
+    with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:9 .*prefect_url"):
+        require_prefect(named)
+    require_prefect(settings)  # that names none
+
+
+@pytest.mark.parametrize("url", ["hospital:4200", "ftp://hospital", "http://lee:word@hospital:4200"])
+def test_an_address_of_no_prefect_server_or_with_a_password_is_refused(settings: Settings, url: str) -> None:
+    settings.home.mkdir()
+    (settings.home / "bcd.toml").write_text(f'prefect_url = "{url}"\n')
+    with pytest.raises(BcdError, match="prefect_url"):
+        load_settings()
 
 
 def test_what_a_copied_home_says_of_servers_is_about_those_of_the_other_one(

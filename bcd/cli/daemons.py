@@ -6,7 +6,9 @@ written after each start, so that `bcd down` finds them even if `bcd up` was kil
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -19,7 +21,7 @@ from bcd.cli import flow_runs, processes
 from bcd.errors import BcdError, UnavailableError
 from bcd.files import lock_file
 from bcd.progress import say_progress, track_progress
-from bcd.runtime import read_running_servers, rotate_logs, runtime_environment, url_answers
+from bcd.runtime import read_running_servers, require_prefect, rotate_logs, runtime_environment, url_answers
 from bcd.settings import Settings
 from bcd.store.schemas import prefect_schema_database, require_schema
 
@@ -32,6 +34,9 @@ TITLES = {
     "studies": "Optuna's dashboard",
     "reports": "The page of reports",
 }
+NEEDED_TO_DEPLOY = ("prefect", "mlflow")
+"""The servers that must answer before the flows are deployed."""
+
 _CLIENTS = {"worker": "a worker", "inbox": "the inbox's watcher"}
 _SERVERS = {
     # Marks one late run in a transaction of its own, all at once: after an hour away, SQLite refuses them by the
@@ -69,8 +74,10 @@ def start(settings: Settings, *, reset: bool = False) -> Started:
         reset: Take deployment.yaml's word for what a person changed on the dashboard.
 
     Raises:
-        BcdError: A port is taken, or a process ended instead of answering (its log is named).
+        BcdError: A port is taken, a process ended instead of answering (its log is named), or the Prefect server that
+            the settings name does not answer.
     """
+    require_prefect(settings)
     if is_run_by_systemd(settings):
         raise BcdError("systemd runs the servers of this home.", "`systemctl restart bcd.target` starts them anew.")
     with lock_file(settings.home / ".locks" / ".servers.lock"):
@@ -106,12 +113,12 @@ def stop(settings: Settings) -> list[str]:
         raise BcdError("systemd runs the servers of this home.", "`systemctl stop bcd.target` stops them.")
     with lock_file(settings.home / ".locks" / ".servers.lock"):
         alive = processes.alive(settings)
+        cut_off = flow_runs.find_flow_runs_of(alive["worker"]) if "worker" in alive else []
         for name in processes.CLIENTS:
             if name in alive:
                 processes.end_process_family(alive[name])
         processes.end(processes.find_leftover_processes(settings))
-        if "prefect" in alive:
-            _end_runs_at_stop(settings)
+        _end_runs_at_stop(settings, cut_off, is_own_server="prefect" in alive)
         for name in processes.SERVERS:
             if name in alive:
                 processes.end_process_family(alive[name])
@@ -119,13 +126,18 @@ def stop(settings: Settings) -> list[str]:
     return [name for name in processes.NAMES if name in alive]
 
 
-def _end_runs_at_stop(settings: Settings) -> None:
+def _end_runs_at_stop(settings: Settings, cut_off: list[str], *, is_own_server: bool) -> None:
     import httpx
 
     from bcd.tracking.store import end_killed_mlflow_runs
 
+    if not cut_off and not is_own_server:
+        return
+    prefect = read_running_servers(settings)["urls"]["prefect"]
     try:
-        if flow_runs.end_unfinished_flow_runs(read_running_servers(settings)["urls"]["prefect"]):
+        if not is_own_server:  # others use it too
+            flow_runs.tell_flow_runs_crashed(prefect, cut_off)
+        if not is_own_server or flow_runs.end_unfinished_flow_runs(prefect):
             end_killed_mlflow_runs(settings)
     except (httpx.HTTPError, BcdError) as error:
         say_progress(f"Runs under way could not be ended on the servers; the next `bcd up` does it: {error}")
@@ -134,6 +146,8 @@ def _end_runs_at_stop(settings: Settings) -> None:
 def _end_runs_at_start(settings: Settings, prefect: str) -> list[str]:
     from bcd.tracking.store import end_killed_mlflow_runs
 
+    if settings.prefect_url:  # others use it too; the heartbeat of what died here tells the server
+        return []
     ended, dropped = flow_runs.end_unfinished_flow_runs(prefect), flow_runs.drop_missed_flow_runs(prefect)
     end_killed_mlflow_runs(settings)
     told = []
@@ -170,10 +184,11 @@ def deploy_onto_units(settings: Settings) -> list[str]:
     Raises:
         BcdError: A server does not answer.
     """
+    require_prefect(settings)
     urls = _list_server_addresses(settings)
     deadline = time.monotonic() + _START_SECONDS
     for name, page in _list_server_pages(settings).items():
-        while not _is_healthy(f"{urls[name]}{page}"):
+        while name in NEEDED_TO_DEPLOY and not _is_healthy(f"{urls[name]}{page}"):
             if time.monotonic() > deadline:
                 raise BcdError(
                     f"{TITLES[name]} does not answer at {urls[name]}.", f"Read `journalctl -u bcd-{name}`."
@@ -190,7 +205,7 @@ def _deploy_flows(settings: Settings, prefect: str, *, reset: bool = False) -> l
     from bcd.cli.limits import keep_limits
 
     told = keep_limits(settings, prefect, reset=reset)
-    told += deploy(settings, prefect, flows.DEPLOYMENTS, flows.ROOT, reset=reset)
+    told += deploy(settings, prefect, flows.DEPLOYMENTS, reset=reset)
     return told + keep_automations(settings, prefect, flows.DEPLOYMENTS, reset=reset)
 
 
@@ -210,7 +225,7 @@ def _list_server_pages(settings: Settings) -> dict[str, str]:
 
 def _list_server_addresses(settings: Settings) -> dict[str, str]:
     return {
-        "prefect": f"http://127.0.0.1:{settings.prefect_port}",
+        "prefect": settings.prefect_url or f"http://127.0.0.1:{settings.prefect_port}",
         "mlflow": settings.mlflow_url or f"http://127.0.0.1:{settings.mlflow_port}",
         "studies": f"http://127.0.0.1:{settings.studies_port}",
         "reports": f"http://127.0.0.1:{settings.reports_port}",
@@ -241,7 +256,7 @@ def end_orphaned_daemons(settings: Settings) -> None:
 
 def list_needed_daemons(settings: Settings) -> set[str]:
     """Returns the names of what `bcd up` starts on this home; Optuna's dashboard knows no password."""
-    left_out = {"mlflow"} if settings.mlflow_url else set()
+    left_out = {name for name in ("mlflow", "prefect") if getattr(settings, f"{name}_url")}
     return set(processes.NAMES) - (left_out | {"studies"} if settings.password_file else left_out)
 
 
@@ -253,18 +268,20 @@ def describe_daemons(settings: Settings) -> list[str]:
         shown = ", ".join(f"{TITLES[name]} {urls[name]}" for name in _list_server_pages(settings))
         return [f"{shown}, a worker and the inbox's watcher, run by systemd: `systemctl status 'bcd-*'`."]
     pages = [f"{TITLES[name]} {urls[name]}" for name in processes.SERVERS if name in alive]
-    if settings.mlflow_url:
-        pages.append(f"MLflow {settings.mlflow_url}")
+    pages += [f"{TITLES[name]} {url}" for name in ("prefect", "mlflow") if (url := getattr(settings, f"{name}_url"))]
     pages += [title for name, title in _CLIENTS.items() if name in alive]
-    lines = [f"{', '.join(pages)}."] if alive else []
-    lines += [f"{what} {fix}" for what, fix in list_ended_daemons(settings)]
-    return lines or ["No servers are running: `bcd up` starts them."]
+    lines = [f"{', '.join(pages)}."] if pages else []
+    ended = [f"{what} {fix}" for what, fix in list_ended_daemons(settings)]
+    if not alive and not ended:
+        elsewhere = "`bcd up` has started nothing on this home."
+        ended = [elsewhere if pages else "No servers are running: `bcd up` starts them."]
+    return lines + ended
 
 
 def is_run_by_systemd(settings: Settings) -> bool:
     """Whether units of `bcd up --systemd` serve this home now."""
     servers = read_running_servers(settings)
-    return bool(servers.get("units")) and url_answers(servers["urls"]["prefect"])
+    return bool(servers.get("units")) and url_answers(servers["urls"]["reports"])
 
 
 def list_ended_daemons(settings: Settings) -> list[tuple[str, str]]:
@@ -284,7 +301,7 @@ def _launch_daemon(settings: Settings, name: str, urls: dict[str, str]) -> None:
         process = subprocess.Popen(
             _make_daemon_command(settings, name),
             env=_child_environment(settings, urls, is_client=is_client) | processes.mark(settings, folder),
-            cwd=flows.ROOT if is_client else settings.home,
+            cwd=settings.home,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -312,14 +329,35 @@ def _make_daemon_command(settings: Settings, name: str) -> list[str]:
     if name == "prefect":
         return [*prefect, "server", "start", *address]
     if name == "worker":
-        options = ["--pool", flow_runs.POOL, "--type", "process", "--name", "bcd-worker", "--install-policy", "never"]
-        return [*prefect, "worker", "start", *options]
+        return _make_worker_command(flow_runs.POOL, "bcd-worker")
     if name == "inbox":
         return [sys.executable, "-m", "bcd.cli.inbox_watcher"]
     if name == "studies":
         return [sys.executable, "-m", "bcd.cli.studies_page"]
     page = {"mlflow": "bcd.cli.mlflow_page:make_app", "reports": "bcd.cli.reports:make_app"}[name]
     return [sys.executable, "-m", "uvicorn", "--factory", page, *address, "--no-access-log"]
+
+
+def _make_worker_command(pool: str, name: str, *more: str) -> list[str]:
+    options = ["--pool", pool, "--type", "process", "--name", name, "--install-policy", "never", *more]
+    return [str(Path(sys.executable).parent / "prefect"), "--no-prompt", "worker", "start", *options]
+
+
+def prepare_worker(settings: Settings, prefect: str, pool: str, limit: int) -> tuple[list[str], dict[str, str]]:
+    """Returns the command and the variables of a worker that takes runs of a pool.
+
+    Args:
+        settings: The home of its runs.
+        prefect: Address of the Prefect server.
+        pool: The work pool's name.
+        limit: How many runs it has at a time.
+    """
+    urls = _list_server_addresses(settings) | {"prefect": prefect}
+    if not settings.mlflow_url:
+        urls |= {"mlflow": read_running_servers(settings)["urls"]["mlflow"]}
+    # The server tells workers apart by their names.
+    name = f"{platform.node()}-{hashlib.sha256(str(settings.home).encode()).hexdigest()[:6]}"
+    return _make_worker_command(pool, name, "--limit", str(limit)), _child_environment(settings, urls, is_client=True)
 
 
 def _await_health(settings: Settings, name: str, url: str) -> None:

@@ -36,14 +36,13 @@ _KEPT = {"tags", "actions_on_trigger", "actions_on_resolve"}  # of a trigger; th
 _RULES = ("cron", "interval", "rrule")
 
 
-def deploy(settings: Settings, prefect: str, file: Path, root: Path, *, reset: bool = False) -> list[str]:
+def deploy(settings: Settings, prefect: str, file: Path, *, reset: bool = False) -> list[str]:
     """Brings the server to what the file and the person at the dashboard want, and returns what is worth telling.
 
     Args:
         settings: The home, whose `prefect/deployed.json` says what the file said last.
         prefect: Address of the Prefect server.
         file: deployment.yaml.
-        root: What the entrypoints in it are relative to.
         reset: Take the file's word for everything.
     """
     import yaml
@@ -52,9 +51,9 @@ def deploy(settings: Settings, prefect: str, file: Path, root: Path, *, reset: b
     remembered: dict[str, Tree] = json.loads(memory.read_text()) if memory.exists() else {}
     said: dict[str, Tree] = {}
     with open_client(prefect) as client:
-        told = _keep_pool(client, reset=reset)
+        told = keep_pool(client, POOL, reset=reset)
         for declared in yaml.safe_load(file.read_text())["deployments"]:
-            deployment = _Deployment(client, root, declared, settings)
+            deployment = _Deployment(client, declared, settings)
             name = declared["name"]
             said[name] = deployment.wanted
             told += [f"{name}: {line}" for line in deployment.apply(remembered.get(name), reset=reset)]
@@ -63,7 +62,7 @@ def deploy(settings: Settings, prefect: str, file: Path, root: Path, *, reset: b
     return told
 
 
-def compare_deployments(settings: Settings, prefect: str, file: Path, root: Path) -> list[str]:
+def compare_deployments(settings: Settings, prefect: str, file: Path) -> list[str]:
     """Returns how the pool and the deployments on the server differ from the files, a sentence each; changes nothing.
 
     Raises:
@@ -84,7 +83,7 @@ def compare_deployments(settings: Settings, prefect: str, file: Path, root: Path
             told.append(f"work pool {POOL}: paused; no run starts.")
         names = set()
         for declared in yaml.safe_load(file.read_text())["deployments"]:
-            deployment = _Deployment(client, root, declared, settings)
+            deployment = _Deployment(client, declared, settings)
             names.add(declared["name"])
             told += [f"{declared['name']}: {line}" for line in deployment.compare()]
         others = {each.name for each in client.read_deployments() if "bcd" in each.tags} - names
@@ -136,14 +135,11 @@ def merge(file: Tree, last: Tree | None, server: Tree, *, reset: bool = False) -
 class _Deployment:
     """One deployment of the file, and the same on the server."""
 
-    def __init__(
-        self, client: SyncPrefectClient, root: Path, declared: Mapping[str, Any], settings: Settings
-    ) -> None:
-        path, name = declared["entrypoint"].split(":")
+    def __init__(self, client: SyncPrefectClient, declared: Mapping[str, Any], settings: Settings) -> None:
+        module, _, name = declared["entrypoint"].rpartition(".")
         self._client = client
         self._declared = declared
-        self._flow = getattr(import_module(path.removesuffix(".py").replace("/", ".")), name)
-        self._root = root
+        self._flow = getattr(import_module(module), name)
         self.wanted = _read_file(declared, self._flow.description, settings)
         self._triggers = set(self.wanted["triggers"])  # what the file names, or named; any other is a person's own
 
@@ -153,7 +149,7 @@ class _Deployment:
         if found is None:
             return ["missing."]
         told = merge(self.wanted, self.wanted, _read_server(found, self._find_triggers(str(found.id)))).told
-        return told + (["its flow changed or moved since it was deployed."] if self._is_outdated(found) else [])
+        return told + (["its flow changed since it was deployed."] if self._is_outdated(found) else [])
 
     def apply(self, last: Tree | None, *, reset: bool) -> list[str]:
         """Makes the deployment, or changes what is to change."""
@@ -167,7 +163,7 @@ class _Deployment:
         outdated = self._is_outdated(found)
         if outdated or merged.settings != server:
             self._write(merged.settings, found)
-        return merged.told + (["deployed again: its flow changed or moved."] if outdated else [])
+        return merged.told + (["deployed again: its flow changed."] if outdated else [])
 
     def _find(self) -> DeploymentResponse | None:
         from prefect.exceptions import ObjectNotFound
@@ -178,16 +174,15 @@ class _Deployment:
             return None
 
     def _is_outdated(self, found: DeploymentResponse) -> bool:
-        return any(getattr(found, name) != value for name, value in self._code().items())
+        return any((getattr(found, name) or []) != value for name, value in self._code().items())
 
     def _code(self) -> Tree:
-        """What follows from the code and where it lies; nobody sets it on the dashboard."""
+        """What follows from the code; nobody sets it on the dashboard."""
         from prefect.utilities.callables import parameter_schema
 
-        folder = {"prefect.deployments.steps.set_working_directory": {"directory": str(self._root)}}
         return {
-            "entrypoint": self._declared["entrypoint"],
-            "pull_steps": [folder],
+            "entrypoint": self._declared["entrypoint"],  # a module: each machine runs the bcd that it has installed
+            "pull_steps": [],
             "parameter_openapi_schema": parameter_schema(self._flow).model_dump(mode="json", exclude_unset=True),
         }
 
@@ -263,28 +258,28 @@ def _read_pool_template() -> Tree:
     return template
 
 
-def _keep_pool(client: SyncPrefectClient, *, reset: bool) -> list[str]:
-    """Makes the work pool, or sets its template back; one that a person paused or limited stays so."""
+def keep_pool(client: SyncPrefectClient, name: str, *, reset: bool = False) -> list[str]:
+    """Makes a work pool, or sets its template back; one that a person paused or limited stays so."""
     from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
     from prefect.exceptions import ObjectNotFound
 
     template, told = _read_pool_template(), []
     try:
-        pool = client.read_work_pool(POOL)
+        pool = client.read_work_pool(name)
     except ObjectNotFound:
-        client.create_work_pool(WorkPoolCreate(name=POOL, type="process", base_job_template=template))
+        client.create_work_pool(WorkPoolCreate(name=name, type="process", base_job_template=template))
         return []
     if pool.base_job_template != template:
-        client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template))
-        told.append(f"work pool {POOL}, base job template: set back, so that no run names a command of its own.")
+        client.update_work_pool(name, WorkPoolUpdate(base_job_template=template))
+        told.append(f"work pool {name}, base job template: set back, so that no run names a command of its own.")
     wanted: Tree = {"paused": False}
     server = {"paused": pool.is_paused} | _drop_absent_settings({"concurrency limit": pool.concurrency_limit})
     merged = merge(wanted, wanted, server, reset=reset)
     if merged.settings != server:
         limit = merged.settings.get("concurrency limit")
         update = WorkPoolUpdate(is_paused=merged.settings["paused"], concurrency_limit=limit)
-        client.update_work_pool(POOL, update)
-    return told + [f"work pool {POOL}, {line}" for line in merged.told]
+        client.update_work_pool(name, update)
+    return told + [f"work pool {name}, {line}" for line in merged.told]
 
 
 def _read_file(declared: Mapping[str, Any], description: str | None, settings: Settings) -> Tree:

@@ -8,10 +8,12 @@ meanwhile are one.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import psutil
     from prefect.client.orchestration import SyncPrefectClient
 
 POOL = "bcd"
@@ -31,9 +33,10 @@ def end_unfinished_flow_runs(prefect: str) -> int:
     with open_client(prefect) as client:
         begun = _filter_flow_runs(client, state={"type": {"any_": _WITH_PROCESS}}, pool=True)
         family = list(begun)
-        while begun:  # the flows that a run calls are runs of their own, of no pool
+        while begun:  # the flows that a run calls are runs of their own, of no pool; those of another pool live on
             parents = {"any_": [run["id"] for run in begun]}
-            begun = _filter_flow_runs(client, parent_flow_run_id=parents, state={"type": {"any_": _WITH_PROCESS}})
+            called = _filter_flow_runs(client, parent_flow_run_id=parents, state={"type": {"any_": _WITH_PROCESS}})
+            begun = [run for run in called if run["work_pool_name"] in (None, POOL)]
             family += begun
         for run in family:
             cancelled = run["state_type"] == "CANCELLING"
@@ -74,6 +77,33 @@ def drop_missed_flow_runs(prefect: str) -> int:
                 dropped += 1
             kept.add(run["deployment_id"])
     return dropped
+
+
+def find_flow_runs_of(worker: psutil.Process) -> list[str]:
+    """Returns the ids of the flow runs whose processes a worker has started and that live."""
+    import psutil
+
+    found = set()
+    with suppress(psutil.NoSuchProcess):
+        for process in worker.children(recursive=True):
+            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                found.add(process.environ().get("PREFECT__FLOW_RUN_ID", ""))
+    return sorted(found - {""})
+
+
+def tell_flow_runs_crashed(prefect: str, runs: list[str]) -> None:
+    """Tells the server that runs have no process any more; one that has ended stays as it ended.
+
+    Args:
+        prefect: Address of the Prefect server, which other machines use too.
+        runs: Their ids.
+    """
+    with open_client(prefect) as client:
+        for run in runs:
+            state = {"type": "CRASHED", "message": "Its process is gone: the worker was stopped."}
+            found = client.request("GET", f"/flow_runs/{run}").json()
+            if found["state_type"] in _WITH_PROCESS:
+                client.request("POST", f"/flow_runs/{run}/set_state", json={"state": state})
 
 
 def open_client(prefect: str) -> SyncPrefectClient:

@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from bcd import __version__
-from bcd.cli import batch, config, hospital, labels, model, network, patient, review, snapshot
+from bcd.cli import batch, config, hospital, labels, model, network, patient, review, snapshot, store
 from bcd.cli.backup import backup_command, restore_command
 from bcd.cli.demo import demo_command
 from bcd.cli.doctor import doctor_command
@@ -31,6 +31,7 @@ from bcd.cli.servers import down_command, up_command
 from bcd.cli.status import status_command
 from bcd.cli.train import train_command
 from bcd.cli.upgrade import upgrade_command
+from bcd.cli.worker import worker_command
 from bcd.config import load_configuration
 from bcd.errors import BcdError
 
@@ -62,6 +63,7 @@ _DAILY: tuple[Callable[..., None], ...] = (
     doctor_command,
     up_command,
     down_command,
+    worker_command,
     status_command,
     ingest_command,
     search_command,
@@ -87,6 +89,7 @@ _NOUNS = {
     "patient": patient,
     "review": review,
     "snapshot": snapshot,
+    "store": store,
 }
 for _noun, _module in _NOUNS.items():
     app.add_typer(_module.app, name=_noun, rich_help_panel="Groups: bcd GROUP --help lists their commands")

@@ -44,6 +44,11 @@ def mark(settings: Settings, folder: Path) -> dict[str, str]:
     return marked | cache_environment(settings)
 
 
+def mark_worker(settings: Settings, pool: str) -> dict[str, str]:
+    """Returns the variables by which a worker of `bcd worker`, and what it starts, is known again."""
+    return {_MARK: f"{settings.home.resolve()} {pool}", **cache_environment(settings)}
+
+
 def cache_environment(settings: Settings) -> dict[str, str]:
     """Returns the variables by which libraries keep their caches in the home, and not in that of the user."""
     cache = settings.home / "cache"
@@ -108,14 +113,19 @@ def process_has_ended(settings: Settings) -> list[str]:
 
 def find_leftover_processes(settings: Settings) -> list[psutil.Process]:
     """Returns the processes of this home whose server or worker is gone, such as the runs of a killed worker."""
+    kept = {process.pid for living in alive(settings).values() for process in _find_process_family(living)}
+    marked = find_marked_processes({_MARK: str(settings.home.resolve())})
+    return [process for process in marked if process.pid not in kept]
+
+
+def find_marked_processes(marked: dict[str, str]) -> list[psutil.Process]:
+    """Returns the processes that have the mark of these variables."""
     import psutil
 
-    kept = {process.pid for living in alive(settings).values() for process in _find_process_family(living)}
-    home = str(settings.home.resolve())
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get(_MARK) == home and process.pid not in kept:
+            if process.environ().get(_MARK) == marked[_MARK]:
                 found.append(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue  # it has ended meanwhile, or is somebody else's

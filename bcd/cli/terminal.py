@@ -80,11 +80,12 @@ def open_terminal(
         as_json: Whether the facts are printed as JSON at the end, and nothing else.
 
     Raises:
-        BcdError: There is no home, and the command needs one; or Prefect's database is of a newer Prefect, on which
-            the server that a flow starts would end without a reason.
+        BcdError: There is no home, and the command needs one; the Prefect server that the settings name does not
+            answer; or Prefect's database is of a newer Prefect, on which the server that a flow starts would end
+            without a reason.
     """
     from bcd.cli import daemons
-    from bcd.runtime import enter_runtime
+    from bcd.runtime import enter_runtime, require_prefect
 
     if needs_home:
         require_home(settings)
@@ -95,6 +96,7 @@ def open_terminal(
     if runs_flows:
         from bcd.store.schemas import prefect_schema_database, require_schema
 
+        require_prefect(settings)
         require_schema("prefect", prefect_schema_database(settings))
         settings.home.mkdir(parents=True, exist_ok=True)  # Prefect makes its own folder, but none above it
     console = make_console(as_json=as_json)

@@ -15,7 +15,6 @@ import os
 import sys
 from pathlib import Path
 
-import flows
 from bcd.cli import daemons, processes
 from bcd.errors import BcdError
 from bcd.files import whole_file
@@ -27,16 +26,15 @@ _VARIABLES = "/etc/bcd.env"
 _UNIT = """\
 [Unit]
 Description=bcd: {what}
-After=network.target{after}{requires}
-PartOf=bcd.target
+After=network.target{after}{requires}{part_of}
 
 [Service]
 Type={kind}
 User={user}
 Environment=BCD_HOME={home}
 EnvironmentFile=-{variables}
-WorkingDirectory={folder}
-ExecStart={python} -m bcd.cli.units {name}
+WorkingDirectory={home}
+ExecStart={python} -m {command}
 {restart}
 UMask=0077
 NoNewPrivileges=yes
@@ -53,7 +51,7 @@ LockPersonality=yes
 CapabilityBoundingSet=
 
 [Install]
-WantedBy=bcd.target
+WantedBy={wanted_by}
 """
 
 _TARGET = """\
@@ -79,18 +77,39 @@ def write_units(settings: Settings, folder: Path) -> list[Path]:
     Raises:
         BcdError: The path of the home holds a space or a percent sign, which mean something in a unit.
     """
-    if set(str(settings.home)) & set(" %\\\"'") or set(str(flows.ROOT)) & set(" %\\\"'"):
-        raise BcdError(
-            f"The path {settings.home} or {flows.ROOT} holds a character that means something in a unit.",
-            "Move the home (docs/how-to/move-a-home.md) or the installation to a path without it.",
-        )
     servers = [name for name in processes.SERVERS if name in daemons.list_needed_daemons(settings)]
     texts = {f"bcd-{name}.service": _unit(settings, name, daemons.TITLES[name]) for name in servers}
-    deploys = [f"bcd-{name}.service" for name in servers if name in ("prefect", "mlflow")]
+    deploys = [f"bcd-{name}.service" for name in servers if name in daemons.NEEDED_TO_DEPLOY]
     texts[f"bcd-{_DEPLOY}.service"] = _unit(settings, _DEPLOY, "the flows are deployed", deploys)
     for name in processes.CLIENTS:
         texts[f"bcd-{name}.service"] = _unit(settings, name, daemons.TITLES[name], [f"bcd-{_DEPLOY}.service"])
     texts["bcd.target"] = _TARGET.format(home=settings.home, wanted=" ".join(sorted(texts)))
+    return _write_texts(texts, folder)
+
+
+def write_worker_unit(settings: Settings, pool: str, limit: int, folder: Path) -> Path:
+    """Writes the unit of `bcd worker` for a pool.
+
+    Args:
+        settings: The home of its runs; the unit names nothing else of it.
+        pool: The work pool's name.
+        limit: How many runs it has at a time.
+        folder: Where it goes.
+
+    Raises:
+        BcdError: The path of the home holds a space or a percent sign, which mean something in a unit.
+    """
+    text = _fill_unit(
+        settings,
+        f"a worker of the pool {pool}",
+        command=f"bcd.cli.main worker --pool {pool} --limit {limit}",
+        restart=f"{_RESTART}\nKillMode=mixed",  # it ends its runs itself, and tells the server
+    )
+    [unit] = _write_texts({f"bcd-worker-{pool}.service": text}, folder)
+    return unit
+
+
+def _write_texts(texts: dict[str, str], folder: Path) -> list[Path]:
     for name, text in texts.items():
         with whole_file(folder / name) as partial:
             partial.write_text(text)
@@ -115,19 +134,34 @@ def run_systemd_unit(name: str) -> None:
 def _unit(settings: Settings, name: str, what: str, needs: list[str] | None = None) -> str:
     once = name == _DEPLOY
     needed = " ".join(needs or [])
-    return _UNIT.format(
-        what=what,
+    return _fill_unit(
+        settings,
+        what,
         after=f" {needed}" if needed else "",
         requires=f"\nRequires={needed}" if needed else "",
+        part_of="\nPartOf=bcd.target",
         kind="oneshot" if once else "simple",
+        command=f"bcd.cli.units {name}",
+        restart=_ONCE if once else _RESTART,
+        wanted_by="bcd.target",
+    )
+
+
+def _fill_unit(settings: Settings, what: str, **more: str) -> str:
+    if set(str(settings.home)) & set(" %\\\"'") or set(sys.executable) & set(" %\\\"'"):
+        raise BcdError(
+            f"The path {settings.home} or {sys.executable} holds a character that means something in a unit.",
+            "Move the home (docs/how-to/move-a-home.md) or the installation to a path without it.",
+        )
+    alone = {"after": "", "requires": "", "part_of": "", "kind": "simple", "wanted_by": "multi-user.target"}
+    return _UNIT.format(
+        what=what,
         user=getpass.getuser(),
         home=settings.home,
         keys=settings.keys,
         variables=_VARIABLES,
-        folder=flows.ROOT if name in (*processes.CLIENTS, _DEPLOY) else settings.home,
         python=sys.executable,
-        name=name,
-        restart=_ONCE if once else _RESTART,
+        **alone | more,
     )
 
 

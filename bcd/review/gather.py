@@ -6,7 +6,9 @@ Nobody is asked about a patient of val, gate or test (`bcd.store.asked`).
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -14,7 +16,7 @@ import sqlalchemy as sa
 from bcd.bundle.registry import read_bundle
 from bcd.bundle.rows import read_registered_versions
 from bcd.bundle.seen import find_seen_by_bundle
-from bcd.errors import BcdError, InsufficientEvidenceError, NotFoundError
+from bcd.errors import BcdError, InsufficientEvidenceError, NotFoundError, UnavailableError
 from bcd.evaluation.policy.context import CONTEXT
 from bcd.patches import CANONICAL, CELL, PERSON, lie_on, patient_keys
 from bcd.review.queue import value_patches
@@ -29,6 +31,7 @@ from bcd.store.conflicts import open_conflicts
 from bcd.store.labels import latest_labels
 from bcd.store.ledger import LedgerEntry, list_ledger
 from bcd.store.matching import find_matched_rows
+from bcd.store.objects import read_stored
 from bcd.store.patients import withdrawn_patients
 
 if TYPE_CHECKING:
@@ -175,6 +178,8 @@ def _find_unseen(store: Store, labelled: pd.DataFrame) -> list[LedgerEntry]:
             continue
         try:
             seen = find_seen_by_bundle(store.settings, read_bundle(store.settings, row.version))
+        except UnavailableError:
+            raise
         except BcdError:  # nobody knows any more who it saw: its snapshot was removed
             continue
         fresh = mine[~patient_keys(mine).isin(seen.find(mine))]
@@ -190,7 +195,7 @@ def _read_scores(store: Store, entries: Iterable[LedgerEntry]) -> pd.DataFrame:
 
     found = []
     for entry in entries:
-        path = store.settings.home / entry.folder / SCORES
-        if path.is_file():  # removed with its version otherwise
-            found.append(pd.read_parquet(path).reindex(columns=_SCORED).assign(bundle=entry.bundle))
+        with suppress(FileNotFoundError):  # removed with its version
+            scores = read_stored(store.settings, store.settings.home / entry.folder, SCORES)
+            found.append(pd.read_parquet(BytesIO(scores)).reindex(columns=_SCORED).assign(bundle=entry.bundle))
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=[*_SCORED, "bundle"])

@@ -22,6 +22,11 @@ def note_of_trial(trial: Trial, key: str, value: Any) -> None:
     trial.storage.set_trial_system_attr(trial._trial_id, _PREFIX + key, value)
 
 
+def drop_note_of_trial(study: Study, trial: FrozenTrial, key: str) -> None:
+    """Keeps nothing any more under that key of a trial that has not ended."""
+    study._storage.set_trial_system_attr(trial._trial_id, _PREFIX + key, None)
+
+
 def read_note_of_trial(trial: FrozenTrial, key: str, default: Any = None) -> Any:
     """Returns what was kept of an optuna.trial.FrozenTrial."""
     return trial.system_attrs.get(_PREFIX + key, default)

@@ -1,8 +1,8 @@
 """The queue of a study: who takes which trial, and what becomes of trials whose worker is gone.
 
-A worker claims its trial's folder, so that others on this machine see at once when it has died: the trial goes back
-into the queue as it is, and continues. A worker on another machine is missed by its heartbeats: Optuna ends its trial
-and puts a copy into the queue.
+A worker claims its trial's folder, and notes in which home that lies, so that others of this home see at once when it
+has died: the trial goes back into the queue as it is, and continues. A worker of another home is missed by its
+heartbeats: Optuna ends its trial and puts a copy into the queue.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
-from bcd.files import lock_file
-from bcd.search.notes import read_note_of_trial
+from bcd.files import lock_file, whole_file
+from bcd.search.notes import drop_note_of_trial, note_of_trial, read_note_of_trial
 from bcd.search.options import SearchOptions
 from bcd.search.records import SURPLUS, TrialKind, has_ended, kind_of
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
+
+
+_HOME = "home"  # in which a trial is done, as one of its notes
 
 
 class DeclinedError(Exception):
@@ -96,6 +100,7 @@ class Queue:
                 trial.set_user_attr("end", SURPLUS)
                 raise DeclinedError
             place = self.place(frozen)
+            note_of_trial(trial, _HOME, self._name_owner(trial.number))
             held.append(lock_file(place / "lock"))
             held[-1].acquire()
             choosing.release()
@@ -155,17 +160,30 @@ class Queue:
         from optuna.trial import TrialState
 
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            held = lock_file(self.place(trial) / "lock")
-            if not Path(held.lock_file).exists():  # a worker of another machine
+            # One that began here may be a worker's of another home by now, and its folder still be here.
+            if read_note_of_trial(trial, _HOME) != self._name_owner(trial.number):
                 continue
+            held = lock_file(self.place(trial) / "lock")
             try:
                 held.acquire(blocking=False)
             except Timeout:  # its worker is alive
                 continue
             # Its own number, so that its folder and its bracket stay; Optuna itself would only repeat it as another.
             with suppress(UpdateFinishedTrialError):  # its heartbeats were missed too, and it is retried already
+                drop_note_of_trial(self.study, trial, _HOME)  # before another home may take it
                 self.study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
             held.release()
+
+    def _name_owner(self, number: int) -> str:
+        """Returns what the note of a trial says that this home does; the lock of choosing is held.
+
+        The number is in it: Optuna copies the notes of a trial that it retries.
+        """
+        file = self.folder / _HOME
+        if not file.exists():
+            with whole_file(file) as partial:
+                partial.write_text(uuid4().hex)
+        return f"{file.read_text()} {number}"
 
     def _next_number(self) -> int:
         """Returns the number of the trial that is taken next, if no other machine is quicker."""

@@ -129,7 +129,7 @@ def test_events_and_failed_runs_reach_the_endpoint(told_home: Settings, dashboar
 def test_a_failed_run_of_the_pool_is_told_once_with_its_sentence(
     told_home: Settings, dashboard: Any, endpoint: Endpoint
 ) -> None:
-    deploy(told_home, dashboard.url, FILE, ROOT)
+    deploy(told_home, dashboard.url, FILE)
     keep_automations(told_home, dashboard.url, FILE)
     score = dashboard.ask("GET", "/deployments/name/score/score")["id"]
     run = dashboard.ask("POST", f"/deployments/{score}/create_flow_run", name="score east", parameters={})
@@ -162,10 +162,10 @@ def test_a_run_whose_heartbeat_stopped_is_crashed(settings: Settings, dashboard:
 
 def test_what_differs_from_the_project_is_named(settings: Settings, dashboard: Any) -> None:
     def differences() -> list[str]:
-        return compare_deployments(settings, dashboard.url, FILE, ROOT)
+        return compare_deployments(settings, dashboard.url, FILE)
 
     assert differences() == ["work pool bcd: missing."]
-    deploy(settings, dashboard.url, FILE, ROOT)
+    deploy(settings, dashboard.url, FILE)
     assert differences() == []
     score = dashboard.ask("GET", "/deployments/name/score/score")
     dashboard.ask("PATCH", f"/deployments/{score['id']}", paused=True)

@@ -35,9 +35,27 @@ def test_a_taken_port_is_named_with_the_setting(
     assert not settings.servers.exists()
 
 
+def test_a_server_elsewhere_is_not_started_here_and_is_asked_for_first(settings: Settings) -> None:
+    there = settings.model_copy(update={"prefect_url": "http://127.0.0.1:9", "mlflow_url": "http://127.0.0.1:9"})
+    needed = daemons.list_needed_daemons(settings) - daemons.list_needed_daemons(there)
+    assert needed == {"prefect", "mlflow"}
+    with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:9"):
+        daemons.start(there)
+    assert not settings.home.exists()
+    faults = [each.what for each in examine_machine(there) if each.level == "fault"]
+    assert [what for what in faults if "127.0.0.1:9" in what and "Prefect" in what]
+
+
 def test_nothing_runs_on_a_new_home(settings: Settings) -> None:
     assert daemons.stop(settings) == []
     assert ["`bcd up`" in line for line in daemons.describe_daemons(settings)] == [True]
+
+
+def test_servers_elsewhere_are_named_where_nothing_runs_on_the_home(settings: Settings) -> None:
+    there = settings.model_copy(update={"prefect_url": "http://prefect:4200", "mlflow_url": "http://mlflow:5000"})
+    servers, here = daemons.describe_daemons(there)
+    assert servers == "Prefect http://prefect:4200, MLflow http://mlflow:5000."
+    assert "`bcd up`" in here
 
 
 def test_a_process_that_took_over_the_number_is_never_stopped(settings: Settings) -> None:

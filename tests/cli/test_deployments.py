@@ -55,7 +55,7 @@ class _Server:
         self.ask = dashboard.ask
 
     def deploy(self, *, reset: bool = False) -> list[str]:
-        return deploy(self.settings, self.url, self.project / "deployment.yaml", self.project, reset=reset)
+        return deploy(self.settings, self.url, self.project / "deployment.yaml", reset=reset)
 
     def deployment(self, name: str) -> dict[str, Any]:
         return self.ask("GET", f"/deployments/name/{name}/{name}")

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psutil
 import pytest
 
-from bcd.cli.flow_runs import POOL, drop_missed_flow_runs, end_unfinished_flow_runs
+from bcd.cli.flow_runs import (
+    POOL,
+    drop_missed_flow_runs,
+    end_unfinished_flow_runs,
+    find_flow_runs_of,
+    tell_flow_runs_crashed,
+)
 
 NOW = datetime.now(UTC)
 
@@ -114,6 +125,40 @@ def test_the_runs_that_a_run_called_end_with_it(server: _Server) -> None:
     child = str(server.ask("POST", "/flow_runs/", **called, state={"type": "RUNNING"})["id"])
     assert end_unfinished_flow_runs(server.url) == 2
     assert (server.state(parent), server.state(child)) == ("Crashed", "Crashed")
+
+
+def test_what_a_run_started_on_another_pool_lives_on(server: _Server) -> None:
+    parent = server.start("PENDING", "RUNNING")
+    server.ask("POST", "/work_pools/", name="gpu", type="process")
+    made = {"name": "trials", "flow_id": server.flow, "work_pool_name": "gpu"}
+    deployment = server.ask("POST", "/deployments/", **made)["id"]
+    task = {"flow_run_id": parent, "task_key": "trials", "dynamic_key": "0", "state": {"type": "RUNNING"}}
+    called = {"parent_task_run_id": server.ask("POST", "/task_runs/", **task)["id"]}
+    run = server.ask("POST", f"/deployments/{deployment}/create_flow_run", **called)["id"]
+    server.report(run, "PENDING")
+    server.report(run, "RUNNING")
+    assert end_unfinished_flow_runs(server.url) == 1
+    assert (server.state(parent), server.state(run)) == ("Crashed", "Running")
+
+
+def test_runs_whose_worker_was_ended_are_told_as_crashed_and_what_had_ended_stays(server: _Server) -> None:
+    done, under_way = (server.start("PENDING", "RUNNING", *more) for more in (["COMPLETED"], []))
+    tell_flow_runs_crashed(server.url, [done, under_way])
+    assert [server.state(run) for run in (done, under_way)] == ["Completed", "Crashed"]
+    assert server.slots() == 0
+
+
+def test_the_runs_of_a_worker_are_known_by_its_processes() -> None:
+    sleep = [sys.executable, "-c", "import subprocess, sys; subprocess.run(['sleep', '300'])"]
+    with subprocess.Popen(sleep, env=os.environ | {"PREFECT__FLOW_RUN_ID": "a-run"}) as worker:
+        process = psutil.Process(worker.pid)
+        while not process.children():
+            time.sleep(0.05)
+        found = find_flow_runs_of(process)
+        for each in (*process.children(), process):
+            each.kill()
+    assert found == ["a-run"]
+    assert find_flow_runs_of(process) == []
 
 
 def test_what_has_not_begun_is_suspended_or_has_ended_is_left_alone(server: _Server) -> None:

@@ -61,7 +61,7 @@ def inbox(settings: Settings, dashboard: Any, monkeypatch: pytest.MonkeyPatch) -
     with open_store(settings) as store:
         declare_hospital(store, "east", "pseudonyms", SIGNED)
         declare_hospital(store, "north", "raw", SIGNED)
-    deploy(load_settings(), dashboard.url, ROOT / "deployment.yaml", ROOT)
+    deploy(load_settings(), dashboard.url, ROOT / "deployment.yaml")
     return _Inbox(settings, dashboard)
 
 

@@ -43,8 +43,8 @@ def example(snapshot: Text = "", *, gate: Gate = None, search: Search = None, sc
 
 
 def load_flow(entrypoint: str) -> Flow:
-    path, name = entrypoint.split(":")
-    return getattr(importlib.import_module(path.removesuffix(".py").replace("/", ".")), name)
+    module, _, name = entrypoint.rpartition(".")
+    return getattr(importlib.import_module(module), name)
 
 
 def defaults(section: str) -> dict[str, object]:
