@@ -20,6 +20,7 @@ from bcd.formats import format_difference
 from bcd.networks.architecture import Architecture
 from bcd.retraining.stages import search_stage
 from bcd.search.records import StudyResult
+from flows.elsewhere import work_elsewhere
 from flows.forms import Text
 from flows.limits import TRAINING, hold_slot
 from flows.reporting import name_flow_run, publish_markdown, publish_picture, report_to_prefect, told_to_prefect
@@ -37,13 +38,14 @@ def search(
 
     Args:
         plan: Id of the plan, or its beginning; empty: the plan that was written last.
-        workers: Trials at a time on this machine; 0: as bcd.toml says.
+        workers: Trials at a time, on this machine or on the pool of [search]; 0: as bcd.toml says.
         architectures: Networks of your own to try too, each under a name, written as docs/reference/architecture.md
             says.
     """
     with report_to_prefect(), hold_slot(TRAINING):
         settings, retraining = begin_stage_flow(plan, workers=workers)
-        result = search_stage(settings, retraining, architectures)
+        elsewhere = work_elsewhere if retraining.plan.search.pool else None
+        result = search_stage(settings, retraining, architectures, elsewhere)
     publish_markdown("study", describe_study_artifact(result), f"Study {result.study}")
     for name in ("history", "learning-curves"):
         publish_picture(f"study-{name}", settings.work / result.study / "pictures" / f"{name}.png", f"Study: {name}")

@@ -79,7 +79,13 @@ class SearchOptions(Options):
         description="Name of the study to begin or to join; empty: named by snapshot and options.",
     )
     workers: Annotated[int, Unit("processes")] = Field(
-        1, ge=1, le=256, exclude=True, description="Trials at a time on this machine."
+        1, ge=1, le=256, exclude=True, description="Trials at a time: processes of this machine, or runs on `pool`."
+    )
+    pool: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9-]{0,60}$",
+        exclude=True,
+        description="Work pool whose machines do trials and refits, each as a Prefect run; empty: this machine does.",
     )
     heartbeat_seconds: Annotated[int, Unit("seconds")] = Field(
         60, ge=1, le=3600, exclude=True, description="A trial elsewhere without three heartbeats is given to another."
