@@ -226,9 +226,12 @@ def test_others_do_trials_and_refits_and_who_asked_them_trains_nothing(
     @contextmanager
     def elsewhere(job: Job, most: int) -> Iterator[Callable[[], None]]:
         asked.append((job.part, most))
-        budget = {"trials": job.options.trials, "hours": job.options.hours, "heartbeat_seconds": 60}
+
+        def join(home: Settings) -> None:
+            join_study(home, job.study, job.part, trials=job.options.trials, hours=0.0, heartbeat_seconds=60)
+
         with ThreadPoolExecutor(most) as pool:  # flock and Optuna take threads for processes
-            joined = [pool.submit(join_study, home, job.study, job.part, **budget) for home in homes[:most]]
+            joined = [pool.submit(join, home) for home in homes[:most]]
             yield lambda: None
             for each in joined:
                 each.result()
