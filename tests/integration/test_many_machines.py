@@ -1,6 +1,6 @@
 """Two machines with homes of their own work on the study of a third, over one Prefect server and one PostgreSQL.
 
-One of them is cut off in the middle of a trial, as by a power cut; the other gets the trial, and the study its budget.
+One of them is cut off in the middle of a trial, as by a power cut; the other gets its trial and the study its budget.
 """
 
 from __future__ import annotations
