@@ -7,6 +7,7 @@ what a living one is writing, and is swept away by the next write beside it.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import platform
 import shutil
@@ -119,6 +120,18 @@ def _is_alive(process: int) -> bool:
     except PermissionError:  # somebody else's
         return True
     return True
+
+
+def drop_folder(path: Path) -> None:
+    """Removes a folder, which is gone at once: a process that is killed at it leaves none that is half there."""
+    with partial_folder(path.parent) as partial:
+        path.replace(partial)  # an empty folder may be replaced by another one
+
+
+def hash_file(path: Path) -> str:
+    """Returns the sha256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def rotate_log(file: Path, *, limit: int, keep: int) -> None:

@@ -14,6 +14,7 @@ Examples:
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -44,6 +45,15 @@ class Settings(BaseModel):
     )
     catalog_url: str = Field("", description="SQLAlchemy URL of the catalog; empty: SQLite under BCD_HOME.")
     study_url: str = Field("", description="SQLAlchemy URL of the studies' storage; empty: SQLite under BCD_HOME.")
+    store_url: str = Field(
+        "",
+        description="s3://BUCKET/PREFIX of batches, snapshots, networks, scores and reports; empty: BCD_HOME alone.",
+    )
+    store_cache_gb: float = Field(
+        100.0,
+        ge=0,
+        description="GB of store_url that BCD_HOME keeps a copy of; what was used longest ago goes first.",
+    )
     mlflow_url: str = Field("", description="An MLflow server to use instead of bcd's own store.")
     prefect_url: str = Field(
         "", description="A Prefect server to use instead of the one that `bcd up` starts, as http://HOST:4200."
@@ -95,6 +105,13 @@ class Settings(BaseModel):
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:
             raise ValueError("a time zone of the IANA database, such as Europe/Berlin") from error
         return name
+
+    @field_validator("store_url")
+    @classmethod
+    def _know_store(cls, url: str) -> str:
+        if url and not re.fullmatch(r"s3://[^/?#]+(/[^?#]+)?", url.rstrip("/")):
+            raise ValueError("an address such as s3://BUCKET/PREFIX")
+        return url.rstrip("/")
 
     @field_validator("prefect_url")
     @classmethod
@@ -162,6 +179,11 @@ class Settings(BaseModel):
     def prepared(self) -> Path:
         """Prepared pixels of snapshots; may be deleted at any time."""
         return self.home / "cache" / "prepared"
+
+    @property
+    def stored(self) -> Path:
+        """What this machine knows of the copies that it keeps of what lies at `store_url`."""
+        return self.home / "cache" / "stored"
 
     @property
     def work(self) -> Path:
@@ -256,6 +278,8 @@ def require_home(settings: Settings) -> None:
         BcdError: There is no such folder, or nothing of bcd is in it.
     """
     known = ("bcd.toml", "catalog.db", "inbox", "store", "mlflow", "prefect")
+    if settings.catalog_url:  # another machine's home may have it all
+        return
     if not any((settings.home / name).exists() for name in known):
         state = "There is no folder" if not settings.home.exists() else "Nothing of bcd is in the folder"
         raise NotFoundError(

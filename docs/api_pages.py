@@ -54,7 +54,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     files.append(File.generated(config, f"{FOLDER}/index.md", content="\n".join(lines) + "\n"))
     files.append(File.generated(config, CARD, content=_write_card()))
     for path, place in OUTSIDE.items():
-        files.append(File.generated(config, place, content=(ROOT / path).read_text("utf-8").replace("](docs/", "](")))
+        text = (ROOT / path).read_text("utf-8").replace("](docs/", "](").replace("](../docs/", "](../")
+        files.append(File.generated(config, place, content=text))
     return files
 
 

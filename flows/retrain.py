@@ -22,7 +22,7 @@ from bcd.retraining.stages import Outcome, is_retraining_finished, read_outcome
 from bcd.store.store import open_store
 from bcd.tracking.lookup import MODEL
 from bcd.tracking.store import end_killed_mlflow_runs
-from bcd.tracking.view import find_run_page
+from bcd.tracking.view import find_run_page, find_view_page
 from bcd.training.ensemble import describe_ensemble
 from flows.evaluate import evaluate
 from flows.forms import Ensemble, Gate, Search, Splits, Text, Training
@@ -84,7 +84,12 @@ def retrain(
     log.info("The gate: %s. %s", verdict.verdict, " ".join(verdict.reasons))
     outcome = read_outcome(settings, retraining)
     page = find_run_page(settings, find_done(settings, retraining)[0] or "")
-    link = f"[its run in MLflow]({page})" if page else "Its run in MLflow has a page while `bcd up` runs."
+    others = find_view_page(settings, "retrainings-compared")
+    link = (
+        f"[its run in MLflow]({page}), [beside the others]({others})"
+        if page
+        else "Its run in MLflow has a page while `bcd up` runs."
+    )
     publish_markdown("retraining", f"{_tell_outcome(outcome)}\n\n{link}", f"Retraining {plan}")
     return finish_flow(outcome, _tell_outcome(outcome))
 

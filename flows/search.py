@@ -20,6 +20,7 @@ from bcd.formats import format_difference
 from bcd.networks.architecture import Architecture
 from bcd.retraining.stages import search_stage
 from bcd.search.records import StudyResult
+from bcd.tracking.view import find_view_page
 from flows.elsewhere import work_elsewhere
 from flows.forms import Text
 from flows.limits import TRAINING, hold_slot
@@ -44,6 +45,10 @@ def search(
     """
     with report_to_prefect(), hold_slot(TRAINING):
         settings, retraining = begin_stage_flow(plan, workers=workers)
+        result = search_stage(settings, retraining, architectures)
+    compared = find_view_page(settings, "trials-compared")
+    link = f"\n\n[All trials compared in MLflow]({compared})" if compared else ""
+    publish_markdown("study", describe_study_artifact(result) + link, f"Study {result.study}")
         elsewhere = work_elsewhere if retraining.plan.search.pool else None
         result = search_stage(settings, retraining, architectures, elsewhere)
     publish_markdown("study", describe_study_artifact(result), f"Study {result.study}")

@@ -26,7 +26,7 @@ from bcd.runtime import enter_runtime
 from bcd.settings import Settings, load_settings
 from bcd.store.store import open_store
 
-pytest_plugins = ["registered", "scored", "released_model"]  # fixtures that several packages' tests share
+pytest_plugins = ["registered", "scored", "released_model", "s3"]  # fixtures that several packages' tests share
 
 for _variable in [name for name in os.environ if name.startswith(("BCD_", "PREFECT_", "MLFLOW_"))]:
     if _variable != "BCD_TEST_FULL":  # asks for the full size, see tests/exactly_once
@@ -44,6 +44,7 @@ hypothesis_settings.load_profile("untimed")
 LONGEST_FIRST = (
     "integration/test_servers.py",
     "integration/test_demo.py",
+    "integration/test_compose.py",
     "training/test_devices.py",
     "integration/test_kill.py",
     "test_doc_commands.py",

@@ -16,7 +16,7 @@ import numpy as np
 
 from bcd.pages import embed_picture_in_page
 from bcd.patches import PatchName
-from bcd.store.batches import open_pixels
+from bcd.store.batches import open_pixels, read_batch_index
 from bcd.store.deliveries import Delivery, RefusedFile
 from bcd.store.delivery_queries import find_batch_of_patch
 
@@ -106,17 +106,15 @@ class Gallery:
 
     def show_flagged(self, flag: str, number: int) -> list[Example]:
         """Returns pictures of the batch's patches with a flag, spread evenly over the batch."""
-        import pandas as pd
-
         assert self.delivery.batch is not None
-        file = self.store.settings.batches / self.delivery.batch / "index.parquet"
-        index = pd.read_parquet(file, columns=["patient", "slide", "x", "y", "flags"])
+        columns = ["patient", "slide", "x", "y", "flags"]
+        index = read_batch_index(self.store.settings, self.delivery.batch, columns)
         flagged = index["flags"].str.split().map(lambda names: flag in names).to_numpy(dtype=bool)
         shown = flagged & ~index["patient"].isin(self.hidden).to_numpy()
         rows = choose_refused_evenly(np.flatnonzero(shown).tolist(), number)
         pixels = open_pixels(self.store.settings, self.delivery.batch)
-        columns = (index[column].iloc[rows] for column in ("patient", "slide", "x", "y"))
-        names = [PatchName(patient, slide, x, y, None) for patient, slide, x, y in zip(*columns, strict=True)]
+        places = index.iloc[rows][["patient", "slide", "x", "y"]].itertuples(index=False)
+        names = [PatchName(patient, slide, x, y, None) for patient, slide, x, y in places]
         return [
             Example(_patch_uri(pixels[row]), one.patient, _title_refused_patch(one))
             for row, one in zip(rows, names, strict=True)

@@ -36,6 +36,7 @@ from bcd.store.deliveries import Delivery, RefusedFile, Settlement, record_deliv
 from bcd.store.delivery_queries import find_stored_delivery
 from bcd.store.hospitals import COARSEST
 from bcd.store.known import known_slides
+from bcd.store.objects import remove
 from bcd.store.spool import Spool
 from bcd.store.store import Store
 
@@ -122,7 +123,7 @@ def clear_unsettled_batches(store: Store) -> None:
         if find_stored_delivery(store, placed["delivery"]) is None:
             shutil.rmtree(store.settings.quarantine / placed["delivery"], ignore_errors=True)
             if placed["batch"] and not _holds_batch(store, placed["batch"]):
-                shutil.rmtree(store.settings.batches / placed["batch"], ignore_errors=True)
+                remove(store.settings, store.settings.batches / placed["batch"])
         note.unlink()
 
 

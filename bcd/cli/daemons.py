@@ -34,6 +34,9 @@ TITLES = {
     "studies": "Optuna's dashboard",
     "reports": "The page of reports",
 }
+NEEDED_TO_DEPLOY = ("prefect", "mlflow")
+"""The servers that must answer before the flows are deployed."""
+
 _CLIENTS = {"worker": "a worker", "inbox": "the inbox's watcher"}
 _SERVERS = {
     # Marks one late run in a transaction of its own, all at once: after an hour away, SQLite refuses them by the
@@ -185,7 +188,7 @@ def deploy_onto_units(settings: Settings) -> list[str]:
     urls = _list_server_addresses(settings)
     deadline = time.monotonic() + _START_SECONDS
     for name, page in _list_server_pages(settings).items():
-        while not _is_healthy(f"{urls[name]}{page}"):
+        while name in NEEDED_TO_DEPLOY and not _is_healthy(f"{urls[name]}{page}"):
             if time.monotonic() > deadline:
                 raise BcdError(
                     f"{TITLES[name]} does not answer at {urls[name]}.", f"Read `journalctl -u bcd-{name}`."
@@ -263,7 +266,7 @@ def describe_daemons(settings: Settings) -> list[str]:
     alive = processes.alive(settings)
     if is_run_by_systemd(settings):
         shown = ", ".join(f"{TITLES[name]} {urls[name]}" for name in _list_server_pages(settings))
-        return [f"{shown}, a worker and the inbox's watcher, run by systemd: `systemctl status 'bcd-*'`."]
+        return [f"{shown}, a worker and the inbox's watcher, run as services."]
     pages = [f"{TITLES[name]} {urls[name]}" for name in processes.SERVERS if name in alive]
     pages += [f"{TITLES[name]} {url}" for name in ("prefect", "mlflow") if (url := getattr(settings, f"{name}_url"))]
     pages += [title for name, title in _CLIENTS.items() if name in alive]

@@ -79,7 +79,7 @@ def write_units(settings: Settings, folder: Path) -> list[Path]:
     """
     servers = [name for name in processes.SERVERS if name in daemons.list_needed_daemons(settings)]
     texts = {f"bcd-{name}.service": _unit(settings, name, daemons.TITLES[name]) for name in servers}
-    deploys = [f"bcd-{name}.service" for name in servers if name in ("prefect", "mlflow")]
+    deploys = [f"bcd-{name}.service" for name in servers if name in daemons.NEEDED_TO_DEPLOY]
     texts[f"bcd-{_DEPLOY}.service"] = _unit(settings, _DEPLOY, "the flows are deployed", deploys)
     for name in processes.CLIENTS:
         texts[f"bcd-{name}.service"] = _unit(settings, name, daemons.TITLES[name], [f"bcd-{_DEPLOY}.service"])

@@ -13,7 +13,7 @@ from bcd.drift.patient import read_patient_drift
 from bcd.drift.profiles import MOST_PATCHES, Profile, choose_evenly, profile_pictures
 from bcd.drift.state import Drift, Known, assess_delivery, join_drifts
 from bcd.progress import track_progress
-from bcd.store.batches import read_batch_pixels
+from bcd.store.batches import read_batch_index, read_batch_pixels
 from bcd.store.delivery_queries import count_batch_by_patient, list_batches
 from bcd.store.drift import DriftRecord, list_drift, record_drift
 from bcd.store.ledger import list_ledger
@@ -94,9 +94,7 @@ def _measure(store: Store, delivery: Delivery) -> dict[str, Profile]:
 
 def _list_patches(store: Store, delivery: Delivery) -> pd.DataFrame:
     """Lists the patches of a delivery's batch in canonical order: patient, batch, row."""
-    import pandas as pd
-
-    index = pd.read_parquet(store.settings.batches / str(delivery.batch) / "index.parquet", columns=["patient"])
+    index = read_batch_index(store.settings, str(delivery.batch), ["patient"])
     return index.assign(batch=delivery.batch, row=range(len(index)))
 
 

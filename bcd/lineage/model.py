@@ -18,12 +18,13 @@ from bcd.bundle.registry import open_bundle_folder
 from bcd.bundle.rows import read_registered_versions
 from bcd.bundle.scorer import RECORD
 from bcd.errors import BcdError
+from bcd.files import hash_file
 from bcd.formats import format_count
 from bcd.lineage.link import Link, hash_text, keys_of
 from bcd.lineage.patches import trace_batches
 from bcd.retraining.plan import read_choice_of_plan
 from bcd.snapshots.freeze import find_snapshot, split_in_snapshot
-from bcd.snapshots.manifest import hash_file, read_frozen_date, read_manifest
+from bcd.snapshots.manifest import read_frozen_date, read_manifest
 from bcd.store.decisions import list_stored_decisions
 from bcd.tracking.lookup import KEY_TAG, MODEL
 from bcd.tracking.owner import PROCESS_TAG
@@ -111,7 +112,7 @@ def _trace_snapshot(store: Store, identity: str, person: tuple[Hospital, Patient
     """Returns the deliveries and batches of a snapshot, and the snapshot."""
     try:
         folder = find_snapshot(store.settings, identity)
-        manifest, frozen = read_manifest(folder), read_frozen_date(folder)
+        manifest, frozen = read_manifest(store.settings, folder), read_frozen_date(store.settings, folder)
     except BcdError as error:
         return [Link(kind="snapshot", name=identity[:12] or "unknown", sha256=identity, missing=error.what)]
     links = {link.key: link for traced in trace_batches(store, manifest.batches).values() for link in traced}

@@ -6,18 +6,22 @@ A withdrawn patient has a lineage too: it says what was erased, and what remains
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from bcd.admission.received import find_received
+from bcd.errors import DamagedError
 from bcd.formats import format_count
 from bcd.lineage.link import Link, hash_text, keys_of
 from bcd.patches import CELL, BatchId, Hospital, PatchName, PatientId
 from bcd.store import tables
+from bcd.store.batches import read_batch_index
 from bcd.store.delivery_queries import list_batches
 from bcd.store.frames import find_stored_frame
 from bcd.store.hospitals import list_hospitals
+from bcd.store.objects import is_stored
 from bcd.store.sign_off import SignOff
 from bcd.store.withdrawals import list_withdrawals
 
@@ -49,9 +53,8 @@ def list_traced_patches(store: Store, hospital: Hospital, patient: PatientId) ->
     patches = pd.DataFrame(store.rows(query), columns=_LISTED).astype({"label": "Int8"})
     patches["file_sha256"] = pd.Series(pd.NA, index=patches.index, dtype="str")
     for batch, rows in patches.groupby("batch", sort=False)["row"]:
-        path = store.settings.batches / str(batch) / "index.parquet"
-        if path.is_file():
-            hashes = pd.read_parquet(path, columns=["sha256"])["sha256"]
+        with suppress(DamagedError):  # its folder is gone, which is told of the batch
+            hashes = read_batch_index(store.settings, str(batch), ["sha256"])["sha256"]
             patches.loc[rows.index, "file_sha256"] = hashes.iloc[rows].to_numpy()
     return patches
 
@@ -96,14 +99,14 @@ def trace_batches(store: Store, batches: Iterable[str]) -> dict[str, list[Link]]
 
 
 def _trace_batch(store: Store, batch: str, delivery: Delivery | None) -> list[Link]:
-    folder = store.settings.batches / batch
+    is_there = is_stored(store.settings, store.settings.batches / batch)
     told = {
         "kind": "batch",
         "name": batch[:12],
         "sha256": batch,
         "hash_of": "place, label and hash of pixels of every patch",
-        "missing": "" if folder.is_dir() else f"Its folder store/batches/{batch[:12]}… is gone.",
-        "where": f"store/batches/{batch}" if folder.is_dir() else "",
+        "missing": "" if is_there else f"Its folder store/batches/{batch[:12]}… is gone.",
+        "where": f"store/batches/{batch}" if is_there else "",
     }
     if delivery is None:
         return [Link.model_validate(told | {"missing": "The catalog does not know this batch."})]

@@ -15,12 +15,12 @@ import sqlalchemy as sa
 
 from bcd.bundle.rows import read_registered_versions
 from bcd.errors import BcdError, NotFoundError
+from bcd.files import hash_file
 from bcd.lineage.link import PATCHES, Lineage, Link, keys_of
 from bcd.lineage.model import trace_version
 from bcd.lineage.patches import find_cell, list_traced_patches, trace_patches
 from bcd.patches import Hospital, PatchName, PatientId
 from bcd.scoring.result import REPORT, SCORES
-from bcd.snapshots.manifest import hash_file
 from bcd.store import tables
 from bcd.store.ledger import LedgerEntry, find_last_scoring, list_ledger
 from bcd.store.patients import find_hospital, find_patient

@@ -33,6 +33,7 @@ from bcd.retention import LOCK
 from bcd.store import tables
 from bcd.store.catalog import retry_while_database_away
 from bcd.store.erasures import ErasedRows, erase_batch_pixels, is_batch_row_erased, mark_batch_erased
+from bcd.store.objects import list_stored, remove
 from bcd.store.withdrawals import Person, Withdrawal, find_snapshots_of_withdrawn, list_withdrawals
 
 if TYPE_CHECKING:
@@ -161,6 +162,11 @@ def _state_remains(
             f"Quarantined files with hidden names, which nobody can tell apart, in deliveries {', '.join(hidden)}:"
             " look at store/quarantine."
         )
+    if store.settings.store_url:
+        stated.append(
+            f"Copies that other machines have of what lies at {store.settings.store_url}: each removes its own within"
+            " an hour of using the store."
+        )
     stated.append(
         "Deliveries that the hospital keeps elsewhere, backups, and what `bcd patient export` wrote: bcd does not"
         " know them."
@@ -266,7 +272,7 @@ def _make_plan(
             if not needed[batch] and not is_batch_row_erased(store.settings, batch, rows[batch])
         ],
         [one for one in quarantined if one.kept],
-        [folder for folder in _list_score_folders(store.settings, withdrawal) if folder.exists()],
+        [folder for folder in _list_score_folders(store.settings, withdrawal) if _holds_any(store.settings, folder)],
         deliveries,
         _state_remains(store, withdrawal.person, snapshots, deliveries),
     )
@@ -275,6 +281,10 @@ def _make_plan(
 def _list_score_folders(settings: Settings, withdrawal: Withdrawal) -> list[Path]:
     """Returns where scores of a patient may lie: those of reports, and those that a challenger made in shadow."""
     return [folder / withdrawal.hospital / withdrawal.patient for folder in (settings.scores, settings.shadow)]
+
+
+def _holds_any(settings: Settings, folder: Path) -> bool:
+    return folder.exists() or bool(list_stored(settings, folder, "*"))
 
 
 def _find_rows(store: Store, person: Person) -> dict[BatchId, list[int]]:
@@ -343,7 +353,7 @@ def _renew_reports(store: Store, plan: _Plan) -> None:
 
 def _remove_files(store: Store, plan: _Plan) -> None:
     for folder in plan.scores:
-        shutil.rmtree(folder)
+        remove(store.settings, folder)
     if not plan.quarantined:
         return
     for file in plan.quarantined:

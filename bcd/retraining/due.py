@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from bcd.errors import BcdError
+from bcd.errors import BcdError, UnavailableError
 from bcd.formats import format_count
 from bcd.retraining.options import RetrainOptions
 from bcd.snapshots.freeze import find_snapshot
@@ -67,10 +67,10 @@ def _find_last(store: Store, protocol: str) -> tuple[Decision | None, set[str]]:
     """Returns the gate's last decision under a protocol, with the patients ("hospital/patient") of its snapshot."""
     for decision in reversed([one for one in list_stored_decisions(store) if one.kind == "gate"]):
         try:
-            manifest = read_manifest(find_snapshot(store.settings, decision.snapshot))
-        except (
-            BcdError
-        ):  # the snapshot was removed or damaged: whom it had is not known, and `bcd status` still answers
+            manifest = read_manifest(store.settings, find_snapshot(store.settings, decision.snapshot))
+        except UnavailableError:
+            raise
+        except BcdError:  # it was removed or damaged: whom it had is not known, and `bcd status` still answers
             continue
         if manifest.protocol == protocol:
             return decision, set(manifest.by_patient)

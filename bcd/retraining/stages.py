@@ -95,13 +95,7 @@ def search_stage(
     ):
         run.log_options("search", plan.search)
         run.log_snapshot(retraining.snapshot, context="training", split="train")
-        result = run_study(
-            settings,
-            *asked,
-            stated=stated,
-            on_trial=lambda trial: run.log_trial(key, trial),
-            elsewhere=elsewhere,
-        )
+        result = run_study(settings, *asked, stated=stated, on_trial=run.log_trial, elsewhere=elsewhere)
         run.log_study(result)
         for picture in draw_study(result, settings.work / result.study / "pictures"):
             run.log_file(picture, "study")

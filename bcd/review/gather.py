@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from bcd.bundle.registry import load_bundle
 from bcd.bundle.rows import read_registered_versions
 from bcd.bundle.seen import find_seen_by_bundle
-from bcd.errors import BcdError, InsufficientEvidenceError, NotFoundError
+from bcd.errors import BcdError, InsufficientEvidenceError, NotFoundError, UnavailableError
 from bcd.evaluation.policy.context import CONTEXT
 from bcd.patches import CANONICAL, CELL, PERSON, lie_on, patient_keys
 from bcd.review.queue import value_patches
@@ -178,6 +178,8 @@ def _find_unseen(store: Store, labelled: pd.DataFrame) -> list[LedgerEntry]:
             seen = find_seen_by_bundle(
                 store.settings, load_bundle(store.settings, row.name.removeprefix(f"{MODEL}/"))
             )
+        except UnavailableError:
+            raise
         except BcdError:  # nobody knows any more who it saw: its snapshot was removed
             continue
         fresh = mine[~patient_keys(mine).isin(seen.find(mine))]

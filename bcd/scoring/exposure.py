@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bcd.errors import BcdError
+from bcd.errors import BcdError, UnavailableError
 from bcd.patches import PERSON
 
 if TYPE_CHECKING:
@@ -107,6 +107,8 @@ def list_doubts(store: Store, bundle: Any, hospital: Hospital) -> list[str]:
     for snapshot in dict.fromkeys(reversed(looks)):
         try:
             gate = load_snapshot(store.settings, snapshot).of("gate")
+        except UnavailableError:
+            raise
         except BcdError:  # pruned since
             continue
         mine = gate[gate["hospital"] == hospital]
@@ -143,6 +145,8 @@ def find_scored_exposure(
     split = split_of(store, protocol, hospital, patient)
     try:
         frozen = split_in_snapshot(store.settings, record.snapshot, hospital, patient)
+    except UnavailableError:
+        raise
     except BcdError:
         return Exposure(split, split in _UNSEEN, _STATEMENTS[split])
     if frozen is not None:

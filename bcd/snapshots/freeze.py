@@ -18,17 +18,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bcd.errors import DamagedError, InsufficientEvidenceError, NotFoundError
-from bcd.files import whole_folder
+from bcd.files import hash_file, whole_folder
 from bcd.patches import CANONICAL, Hospital, PatientId, Slide, SnapshotId
 from bcd.settings import Settings
 from bcd.snapshots.evidence import assert_no_leakage
-from bcd.snapshots.manifest import NAME, Manifest, hash_file, make_manifest, read_manifest, write_frozen_date
+from bcd.snapshots.manifest import (
+    NAME,
+    Manifest,
+    list_snapshot_folders,
+    make_manifest,
+    read_manifest,
+    write_frozen_date,
+)
 from bcd.snapshots.options import SplitOptions
 from bcd.snapshots.rows import LeftOut, count_left_out_of_snapshot, read_complete, read_freezable_rows
 from bcd.snapshots.snapshot import Snapshot
 from bcd.snapshots.splits import deal_splits_and_record
 from bcd.store.batches import hash_rows
 from bcd.store.catalog import retry_while_database_away
+from bcd.store.objects import in_use, put
 from bcd.store.store import Store
 
 if TYPE_CHECKING:
@@ -125,7 +133,8 @@ def write_snapshot(
             manifest = make_manifest(snapshot, options, patches_sha256=hash_file(partial / _PATCHES))
             (partial / NAME).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
             write_frozen_date(partial)
-    return _open_frozen(folder)
+    put(settings, folder)
+    return _open_frozen(settings, folder)
 
 
 def load_snapshot(settings: Settings, identity: str) -> Snapshot:
@@ -136,7 +145,7 @@ def load_snapshot(settings: Settings, identity: str) -> Snapshot:
     Raises:
         BcdError: No snapshot, or more than one, begins so; it was damaged or edited; or it leaks.
     """
-    snapshot = _open_frozen(find_snapshot(settings, identity))
+    snapshot = _open_frozen(settings, find_snapshot(settings, identity))
     assert_no_leakage(snapshot)
     return snapshot
 
@@ -150,18 +159,18 @@ def split_in_snapshot(settings: Settings, identity: str, hospital: Hospital, pat
     import pandas as pd
 
     wanted = [("hospital", "==", hospital), ("patient", "==", patient)]
-    path = find_snapshot(settings, identity) / _PATCHES
-    splits = pd.read_parquet(path, columns=["split"], filters=wanted)["split"]
+    with in_use(settings, find_snapshot(settings, identity)) as folder:
+        splits = pd.read_parquet(folder / _PATCHES, columns=["split"], filters=wanted)["split"]
     return str(splits.iloc[0]) if len(splits) else None
 
 
 def find_snapshot(settings: Settings, identity: str) -> Path:
-    """Returns the folder of a snapshot, named by its id or by a beginning of it.
+    """Returns where a snapshot lies, here or in the store, named by its id or by a beginning of it.
 
     Raises:
         BcdError: No snapshot, or more than one, begins so.
     """
-    known = sorted(path.name for path in settings.snapshots.glob("[0-9a-f]*"))
+    known = [path.name for path in list_snapshot_folders(settings)]
     found = [name for name in known if identity and name.startswith(identity)]
     if len(found) != 1:
         several = f"{len(found)} snapshots begin with {identity!r}" if found else f"no snapshot {identity!r}"
@@ -170,16 +179,17 @@ def find_snapshot(settings: Settings, identity: str) -> Path:
     return settings.snapshots / found[0]
 
 
-def _open_frozen(folder: Path) -> Snapshot:
+def _open_frozen(settings: Settings, folder: Path) -> Snapshot:
     import pandas as pd
     import pyarrow as pa
 
-    manifest = read_manifest(folder)
-    try:
-        patches = pd.read_parquet(folder / _PATCHES)
-        sound = _is_sound(folder, manifest, patches)
-    except (OSError, KeyError, pa.ArrowException):
-        sound = False
+    with in_use(settings, folder):
+        manifest = read_manifest(settings, folder)
+        try:
+            patches = pd.read_parquet(folder / _PATCHES)
+            sound = _is_sound(folder, manifest, patches)
+        except (OSError, KeyError, pa.ArrowException):
+            sound = False
     if not sound:
         raise DamagedError(
             f"Snapshot {folder.name[:12]} was damaged or edited: {folder} is not what was frozen.",

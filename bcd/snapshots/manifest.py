@@ -21,6 +21,7 @@ from bcd.snapshots.options import SplitOptions
 from bcd.snapshots.rows import LeftOut
 from bcd.snapshots.snapshot import Counts, Snapshot, count_snapshot_by
 from bcd.snapshots.splits import SPLITS, split_shares
+from bcd.store.objects import list_stored, read_stored
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,14 +109,14 @@ def make_manifest(snapshot: Snapshot, options: SplitOptions, *, patches_sha256: 
     )
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """Reads the manifest of a snapshot's folder.
+def read_manifest(settings: Settings, folder: Path) -> Manifest:
+    """Reads the manifest of a snapshot's folder, which need not be here.
 
     Raises:
         BcdError: It is missing or damaged.
     """
     try:
-        return Manifest.model_validate_json((folder / NAME).read_bytes())
+        return Manifest.model_validate_json(read_stored(settings, folder, NAME))
     except (OSError, ValidationError) as error:
         raise DamagedError(
             f"The manifest of snapshot {folder.name[:12]} is missing or damaged: {folder / NAME}.",
@@ -129,14 +130,14 @@ def write_frozen_date(folder: Path) -> None:
     (folder / _FROZEN).write_text(json.dumps({"frozen_at": datetime.now(UTC).isoformat()}), "utf-8")
 
 
-def read_frozen_date(folder: Path) -> datetime:
-    """Reads when the snapshot of a folder was frozen, in UTC.
+def read_frozen_date(settings: Settings, folder: Path) -> datetime:
+    """Reads when the snapshot of a folder, which need not be here, was frozen, in UTC.
 
     Raises:
         BcdError: The date is missing or damaged.
     """
     try:
-        return datetime.fromisoformat(json.loads((folder / _FROZEN).read_bytes())["frozen_at"])
+        return datetime.fromisoformat(json.loads(read_stored(settings, folder, _FROZEN))["frozen_at"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DamagedError(
             f"The date of snapshot {folder.name[:12]} is missing or damaged: {folder / _FROZEN}.",
@@ -151,18 +152,17 @@ def list_snapshots(settings: Settings) -> list[SnapshotSummary]:
     Raises:
         BcdError: A manifest is missing or damaged.
     """
-    found = [_summarise_manifest(folder) for folder in settings.snapshots.glob("[0-9a-f]*")]
+    found = [_summarise_manifest(settings, folder) for folder in list_snapshot_folders(settings)]
     return sorted(found, key=lambda each: (each.frozen_at, each.id))
 
 
-def hash_file(path: Path) -> str:
-    """Returns the sha256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def list_snapshot_folders(settings: Settings) -> list[Path]:
+    """Returns where the snapshots lie, here or in the store, sorted."""
+    return list_stored(settings, settings.snapshots, "[0-9a-f]*")
 
 
-def _summarise_manifest(folder: Path) -> SnapshotSummary:
-    manifest = read_manifest(folder)
+def _summarise_manifest(settings: Settings, folder: Path) -> SnapshotSummary:
+    manifest = read_manifest(settings, folder)
 
     def total(figure: str) -> int:
         return sum(counts[figure] for counts in manifest.counts.values())
@@ -170,7 +170,7 @@ def _summarise_manifest(folder: Path) -> SnapshotSummary:
     return SnapshotSummary(
         id=manifest.id,
         protocol=manifest.protocol,
-        frozen_at=read_frozen_date(folder),
+        frozen_at=read_frozen_date(settings, folder),
         patients=total("patients"),  # a patient lies in one split only
         patches=total("patches"),
         positive=total("positive"),

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from bcd.errors import DamagedError
 from bcd.files import keep_folder, whole_folder
 from bcd.patches import CANONICAL, BatchId
 from bcd.progress import track_progress
 from bcd.settings import Settings
-from bcd.store.erasures import assert_batch_not_erased
+from bcd.store.erasures import assert_batch_not_erased, open_batch
+from bcd.store.objects import put
 from bcd.store.spool import PATCH_SHAPE, Spool, write_pixels_header
 
 if TYPE_CHECKING:
@@ -71,22 +71,41 @@ def write_batch(settings: Settings, index: pd.DataFrame, spool: Spool, spool_row
 
     Returns:
         The batch's content hash.
+
+    Raises:
+        UnavailableError: The store is out of reach.
     """
     identity = hash_batch(index)
     folder = settings.batches / identity
-    if folder.exists():
-        return identity
+    if not folder.exists():
+        _write_batch_folder(folder, index, spool, spool_rows)
+    put(settings, folder)
+    return identity
+
+
+def _write_batch_folder(folder: Path, index: pd.DataFrame, spool: Spool, spool_rows: NDArray[np.int64]) -> None:
     pixels = spool.finish()
     in_place = len(index) == spool.rows and np.array_equal(spool_rows, np.arange(spool.rows))
     if in_place and spool.path.exists():
         _write_index(index, spool.folder)
         keep_folder(spool.folder, folder)
-        return identity
+        return
     with whole_folder(folder) as partial:
         _write_index(index, partial)
         with (partial / "pixels.npy").open("wb") as file:
             _copy_pixels(file, pixels, spool_rows)
-    return identity
+
+
+def read_batch_index(settings: Settings, batch: str, columns: list[str]) -> pd.DataFrame:
+    """Reads columns of a batch's index, whose row i describes pixels i.
+
+    Raises:
+        BcdError: The batch's folder is not there.
+    """
+    import pandas as pd
+
+    with open_batch(settings, batch) as folder:
+        return pd.read_parquet(folder / "index.parquet", columns=columns)
 
 
 def _write_index(index: pd.DataFrame, folder: Path) -> None:
@@ -108,14 +127,8 @@ def open_pixels(settings: Settings, batch: str) -> np.ndarray:
     Raises:
         BcdError: The batch's folder is not there.
     """
-    path: Path = settings.batches / batch / "pixels.npy"
-    try:
-        return np.asarray(np.load(path, mmap_mode="r"))
-    except FileNotFoundError as error:
-        raise DamagedError(
-            f"Batch {batch[:12]} is in the catalog but {path} is missing.",
-            "Restore BCD_HOME/store/batches from a backup that is as recent as the catalog.",
-        ) from error
+    with open_batch(settings, batch) as folder:
+        return np.asarray(np.load(folder / "pixels.npy", mmap_mode="r"))
 
 
 def read_batch_pixels(settings: Settings, patches: pd.DataFrame) -> np.ndarray:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcd.errors import BcdError, DamagedError
-from bcd.files import whole_file
 from bcd.settings import Settings
+from bcd.store.objects import changed_file, in_use
 
 MARK = "erased.json"
 """The file of a batch's folder that lists its erased rows."""
@@ -40,6 +41,24 @@ class ErasedRows:
     rows: list[int]
 
 
+@contextmanager
+def open_batch(settings: Settings, batch: str) -> Iterator[Path]:
+    """Yields the folder of a batch, which stays during the block; what is mapped of it stays mapped.
+
+    Raises:
+        BcdError: The folder, or a file of it, is not there.
+    """
+    with in_use(settings, settings.batches / batch) as folder:
+        try:
+            yield folder
+        except FileNotFoundError as error:
+            elsewhere = f" and is not in {settings.store_url}" if settings.store_url else ""
+            raise DamagedError(
+                f"Batch {batch[:12]} is in the catalog but {error.filename or folder} is missing{elsewhere}.",
+                "Restore BCD_HOME/store/batches from a backup that is as recent as the catalog.",
+            ) from error
+
+
 def assert_batch_not_erased(settings: Settings, batch: str, rows: NDArray[np.int64]) -> None:
     """Refuses to read rows of a batch whose pixels were erased; costs one look for a file where none were.
 
@@ -57,10 +76,11 @@ def assert_batch_not_erased(settings: Settings, batch: str, rows: NDArray[np.int
 
 def _list_erased(settings: Settings, batch: str) -> list[ErasedRows]:
     """Returns what was erased of a batch, by patient."""
-    try:
-        text = (settings.batches / batch / MARK).read_text("utf-8")
-    except FileNotFoundError:
-        return []
+    with in_use(settings, settings.batches / batch) as folder:
+        try:
+            text = (folder / MARK).read_text("utf-8")
+        except FileNotFoundError:
+            return []
     return [ErasedRows(**entry) for entry in json.loads(text)]
 
 
@@ -68,7 +88,7 @@ def mark_batch_erased(settings: Settings, batch: str, erased: list[ErasedRows]) 
     """Adds patients to what a batch says of its erased rows."""
     known = {(one.hospital, one.patient): one for one in [*_list_erased(settings, batch), *erased]}
     entries = [vars(known[person]) for person in sorted(known)]
-    with whole_file(settings.batches / batch / MARK) as partial:
+    with changed_file(settings, settings.batches / batch, MARK) as partial:
         partial.write_text(json.dumps(entries, indent=2) + "\n", "utf-8")
 
 
@@ -79,11 +99,13 @@ def is_batch_row_erased(settings: Settings, batch: str, rows: list[int]) -> bool
 
 def erase_batch_pixels(settings: Settings, batch: str, erased: Mapping[tuple[str, str], list[int]]) -> None:
     """Writes a batch's pixels anew, with zeros in the rows of these patients; the file is the old or the new one."""
-    path = settings.batches / batch / "pixels.npy"
     pixels = _map_batch_pixels(settings, batch)
     start, size = int(pixels.offset), int(pixels[0].nbytes)
-    with whole_file(path) as partial:
-        shutil.copyfile(path, partial)
+    with (
+        open_batch(settings, batch) as folder,
+        changed_file(settings, folder, "pixels.npy") as partial,
+    ):
+        shutil.copyfile(folder / "pixels.npy", partial)
         with partial.open("r+b") as file:
             for row in sorted(row for rows in erased.values() for row in rows):
                 file.seek(start + row * size)
@@ -91,13 +113,7 @@ def erase_batch_pixels(settings: Settings, batch: str, erased: Mapping[tuple[str
 
 
 def _map_batch_pixels(settings: Settings, batch: str) -> np.memmap:
-    path: Path = settings.batches / batch / "pixels.npy"
-    try:
-        pixels = np.load(path, mmap_mode="r")
-    except FileNotFoundError as error:
-        raise DamagedError(
-            f"Batch {batch[:12]} is in the catalog but {path} is missing.",
-            "Restore BCD_HOME/store/batches from a backup that is as recent as the catalog.",
-        ) from error
+    with open_batch(settings, batch) as folder:
+        pixels = np.load(folder / "pixels.npy", mmap_mode="r")
     assert isinstance(pixels, np.memmap)
     return pixels

@@ -18,6 +18,7 @@ from bcd.patches import PERSON, BatchId, Hospital, PatientId, SnapshotId
 from bcd.settings import Settings
 from bcd.store import tables
 from bcd.store.catalog import retry_while_database_away
+from bcd.store.objects import in_use, list_stored
 from bcd.store.patients import find_patient
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
@@ -100,10 +101,14 @@ def find_snapshots_of_withdrawn(
 
     found: dict[Person, dict[SnapshotId, set[BatchId]]] = {person: {} for person in persons}
     columns = [*PERSON, "batch"]
-    for path in sorted(settings.snapshots.glob("[0-9a-f]*/patches.parquet")):
-        rows = pq.read_table(path, columns=columns).to_pandas().astype("str").drop_duplicates()
+    for folder in list_stored(settings, settings.snapshots, "[0-9a-f]*"):
+        with in_use(settings, folder):
+            if not (folder / "patches.parquet").exists():
+                continue
+            table = pq.read_table(folder / "patches.parquet", columns=columns)
+        rows = table.to_pandas().astype("str").drop_duplicates()
         for hospital, patient, batch in rows.itertuples(index=False):
             snapshots = found.get((hospital, patient))
             if snapshots is not None:
-                snapshots.setdefault(SnapshotId(path.parent.name), set()).add(BatchId(batch))
+                snapshots.setdefault(SnapshotId(folder.name), set()).add(BatchId(batch))
     return found

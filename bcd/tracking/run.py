@@ -105,7 +105,7 @@ class Run:
         """Logs a study: each trial as a run under this one, what was chosen and what it gains here."""
         tried = [trial for trial in study.trials if trial.state != "too large"]
         for trial in tried:
-            self.log_trial(study.study, trial)
+            self.log_trial(trial)
         self.log_options("architecture", study.architecture)
         complete = [trial.value for trial in study.trials if trial.state == "complete" and trial.value is not None]
         self.log_metrics({"trials": len(tried), "best_val_score": max(complete, default=None)})
@@ -114,11 +114,10 @@ class Run:
         self.set_tags({"bcd.study": study.study, "bcd.best_trial": str(study.best)})
         self.describe(study.note)
 
-    def log_trial(self, study: str, trial: TrialRecord) -> None:
-        """Logs one finished trial of a study as a run under this one."""
+    def log_trial(self, trial: TrialRecord) -> None:
+        """Logs one finished trial of this run's study as a run under it, once."""
         name = f"trial {trial.name}" + (f" {trial.state}" if trial.state != "complete" else "")
-        tags = {"bcd.study": study, "bcd.state": trial.state}
-        run = self.open_child(f"trial/{study}/{trial.number}", name, "trial", tags)
+        run = self.open_child(f"trial/{self.id}/{trial.number}", name, "trial", {"bcd.state": trial.state})
         run.log_options("architecture", trial.architecture)
         run.log_options("training", trial.training)
         run.log_options("preparation", trial.preparation)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from prefect.states import State
@@ -77,20 +80,28 @@ async def _ask_and_answer(answer: dict[str, str]) -> State:
     from prefect import Flow, get_client
     from prefect.client.schemas.objects import StateType
     from prefect.flow_runs import resume_flow_run
-    from prefect.runner import Runner
 
     approve = await Flow.from_source(str(ROOT), "flows/approve.py:approve")
-    async with Runner(name="test", pause_on_shutdown=False) as runner, get_client() as client:
-        deployment = await runner.add_flow(approve, name="approve")
+    deployment = await (await approve.to_deployment("approve")).apply()
+    async with get_client() as client:
         run = await client.create_flow_run_from_deployment(deployment, parameters={"version": "1"})
-        await runner.execute_flow_run(run.id)
+        _execute(run.id)
         suspended = await client.read_flow_run(run.id)
         assert suspended.state.type == StateType.PAUSED, suspended.state
         refused = await client.resume_flow_run(run.id, run_input=answer | {"verdict": "PERHAPS"})
         assert refused.status.value == "REJECT"  # by the server, against the form
         await resume_flow_run(run.id, run_input=answer)
-        await runner.execute_flow_run(run.id)
+        _execute(run.id)
         return (await client.read_flow_run(run.id)).state
+
+
+def _execute(run: UUID) -> None:
+    """Runs a flow run as a worker does, in a process of its own that ends when the run is suspended."""
+    from prefect.settings import get_current_settings
+
+    command = [str(Path(sys.executable).parent / "prefect"), "flow-run", "execute", str(run)]
+    environment = os.environ | get_current_settings().to_environment_variables(exclude_unset=True)
+    subprocess.run(command, env=environment, check=False)
 
 
 @pytest.mark.integration

@@ -1,10 +1,16 @@
-"""A retraining in a process of its own that says each step in a line, at which `test_kill.py` kills it."""
+"""Retrainings that say each step in a line, at which `test_kill.py` kills them.
+
+For each home that is named on a line of its input, a process is forked off in which all libraries are loaded; it says
+its number first.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 from bcd.runtime import enter_runtime
@@ -23,11 +29,8 @@ class Lines:
         print(message, flush=True)
 
 
-def main() -> None:
-    """Retrains on the delivery that is named."""
-    settings = load_settings()
-    enter_runtime(settings)  # before TensorFlow and MLflow are imported
-
+def retrain(home: str, delivery: Path) -> None:
+    """Retrains on a delivery, in a home."""
     from bcd.admission.admit import admit
     from bcd.patches import Hospital
     from bcd.progress import show_progress
@@ -39,10 +42,13 @@ def main() -> None:
     from bcd.store.sign_off import SignOff
     from bcd.store.store import open_store
 
+    os.environ["BCD_HOME"] = home
+    settings = load_settings()
+    enter_runtime(settings)
     with show_progress(Lines()):
         store = open_store(settings)
         declare_hospital(store, "east", "pseudonyms", SignOff("test", "test"))
-        admit(store, Path(sys.argv[1]), Hospital("east"))
+        admit(store, delivery, Hospital("east"))
         retraining = write_plan(settings, freeze_snapshot(store, SplitOptions()))
         stages.search_stage(settings, retraining)
         trained = stages.train_stage(settings, retraining)
@@ -50,6 +56,20 @@ def main() -> None:
         stages.register_stage(settings, retraining, trained, evaluated)
         print("registered", flush=True)
         stages.gate_stage(settings, retraining)
+
+
+def main() -> None:
+    """Retrains in each home that is named, on the delivery that is."""
+    enter_runtime(load_settings())  # before these are imported
+    for library in ("keras", "mlflow", "openvino", "optuna", "bcd.retraining.stages"):
+        import_module(library)
+    for line in sys.stdin:
+        process = os.fork()
+        if not process:
+            print(os.getpid(), flush=True)
+            retrain(line.strip(), Path(sys.argv[1]))
+            return
+        print("ended", os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
 
 
 if __name__ == "__main__":

@@ -21,18 +21,37 @@ JOB = Path(__file__).with_name("job.py")
 MOMENTS = ["Preparing patches", "Epoch 1 of 2", "Scoring test patients", "registered"]
 
 
-def _run(home: Path, delivery: Path, *, kill_at: str | None = None) -> None:
-    environment = {**os.environ, "BCD_HOME": str(home)}
-    command = [sys.executable, str(JOB), str(delivery)]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as job:
-        assert job.stdout is not None
-        assert job.stderr is not None
-        for line in job.stdout:
+class Job:
+    """What forks off retrainings on a delivery."""
+
+    def __init__(self, home: Path, delivery: Path, errors: Path) -> None:
+        self._errors = errors
+        self._process = subprocess.Popen(
+            [sys.executable, str(JOB), str(delivery)],
+            env={**os.environ, "BCD_HOME": str(home)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors.open("w"),
+            text=True,
+        )
+
+    def run(self, home: Path, *, kill_at: str | None = None) -> None:
+        """Retrains in a home, to its end or to a step at which it is killed."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(home, file=self._process.stdin, flush=True)
+        number = int(self._process.stdout.readline() or self._errors.read_text())
+        for line in self._process.stdout:
             if kill_at is not None and line.startswith(kill_at):
-                job.send_signal(signal.SIGKILL)
-                break
-        errors = job.stderr.read()
-    assert job.returncode == (-signal.SIGKILL if kill_at else 0), errors
+                os.kill(number, signal.SIGKILL)
+            if line.startswith("ended"):
+                assert int(line.split()[1]) == (-signal.SIGKILL if kill_at else 0), self._errors.read_text()
+                return
+        raise AssertionError(self._errors.read_text())
+
+    def end(self) -> None:
+        """Ends what forks them off."""
+        self._process.communicate()
 
 
 def _state(settings: Settings) -> dict[str, object]:
@@ -64,10 +83,12 @@ def test_killed_at_every_stage_it_ends_as_an_undisturbed_run(
     undisturbed = tmp_path / "undisturbed"
     undisturbed.mkdir()
     (undisturbed / "bcd.toml").write_text((tiny_home / "bcd.toml").read_text())
+    job = Job(tmp_path / "job", delivery, tmp_path / "errors.txt")
     for moment in MOMENTS:
-        _run(tiny_home, delivery, kill_at=moment)
-    _run(tiny_home, delivery)
-    _run(undisturbed, delivery)
+        job.run(tiny_home, kill_at=moment)
+    job.run(tiny_home)
+    job.run(undisturbed)
+    job.end()
 
     killed_state = _state(load_settings())
     monkeypatch.setenv("BCD_HOME", str(undisturbed))

@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
-import subprocess
-import sys
 import tarfile
-import time
-import urllib.request
 import zipfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,47 +17,6 @@ from bcd.errors import BcdError, NotFoundError, UnavailableError
 pytestmark = pytest.mark.integration
 
 FILES = {f"8867/{n % 2}/8867_idx5_x{50 * n + 1}_y51_class{n % 2}.png": os.urandom(5000) for n in range(60)}
-
-
-@pytest.fixture(scope="module")
-def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    log = tmp_path_factory.mktemp("s3") / "log"
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
-    with log.open("w") as file, subprocess.Popen(command, stdout=file, stderr=file) as server:
-        try:
-            yield _wait_for_address(log, server)
-        finally:
-            server.terminate()
-
-
-def _wait_for_address(log: Path, server: subprocess.Popen[bytes]) -> str:
-    until = time.monotonic() + 120
-    while time.monotonic() < until and server.poll() is None:
-        if found := re.search(r"http://127\.0\.0\.1:\d+", log.read_text()):
-            return found[0]
-        time.sleep(0.1)
-    raise AssertionError(log.read_text())
-
-
-@pytest.fixture
-def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[str, bytes], None]]:
-    """A bucket `east` that the usual AWS variables lead to; puts an object."""
-    for name, value in {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "mary",
-        "AWS_SECRET_ACCESS_KEY": "open-sesame",
-        "AWS_DEFAULT_REGION": "eu-central-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": str(tmp_path / "none"),
-        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
-    }.items():
-        monkeypatch.setenv(name, value)
-    import boto3
-
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="east", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
-    yield lambda key, data: client.put_object(Bucket="east", Key=key, Body=data)
-    urllib.request.urlopen(urllib.request.Request(f"{endpoint}/moto-api/reset", method="POST"))
 
 
 def _read(url: str, scratch: Path) -> dict[str, bytes]:

@@ -196,6 +196,7 @@ def test_a_study_is_a_run_with_its_trials_below(settings, run):
 
     trials = [trial(0, "complete", 0.9), trial(1, "pruned", 0.95), trial(2, "diverged", None)]
     study = StudyResult("study-1", PRESETS["compact"], TrainOptions(), 0, trials, "Trial 0 is the best.")
+    run.log_trial(trials[0])  # as soon as it ended
     for _ in range(2):
         run.log_study(study)
 

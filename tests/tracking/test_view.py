@@ -40,7 +40,22 @@ def test_runs_of_the_gate_are_a_view_of_their_own(settings: Settings) -> None:
             ]
             for name, view in read_views(settings).items()
         }
-    assert found == {"retrainings": ["retrain"], "gate": ["gate"]}
+    assert found == {
+        "retrainings": ["retrain"],
+        "gate": ["gate"],
+        "retrainings-compared": ["retrain"],
+        "trials-compared": [],
+    }
+
+
+def test_runs_are_compared_by_what_matters_and_trials_are_not_folded_away(settings: Settings) -> None:
+    views = read_views(settings)
+    for name, first in (("retrainings-compared", "test_auroc_pooled"), ("trials-compared", "val_score")):
+        charts = views[name]["compareRunCharts"]
+        assert isinstance(charts, list)
+        assert charts[0]["metricKey"] == first
+        assert len({chart["uuid"] for chart in charts}) == len(charts) <= 6
+    assert views["trials-compared"]["orderByKey"] != "attributes.start_time"  # by which MLflow nests them
 
 
 def test_a_view_that_was_changed_by_hand_or_by_an_older_bcd_is_set_right(settings: Settings, monkeypatch) -> None:
@@ -56,6 +71,10 @@ def test_the_address_names_the_view() -> None:
     assert page == (
         "http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey=retrainings"
     )
+
+
+def test_a_view_of_charts_opens_on_them() -> None:
+    assert view_page("http://127.0.0.1:5000", "1", "trials-compared").endswith("&compareRunsMode=CHART")
 
 
 def test_a_note_links_to_what_started_the_run_and_can_be_read_without(settings: Settings) -> None:

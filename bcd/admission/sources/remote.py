@@ -18,15 +18,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from bcd.errors import BcdError, NotFoundError, UnavailableError
+from bcd.errors import BcdError, UnavailableError
 from bcd.files import partial_folder
 from bcd.progress import Advance, track_progress
+from bcd.store.bucket import explain_remote_errors, hide_credentials
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-_SECRET = re.compile(r"(?<=://)[^/@\s]*@|\?[^\s'\")]*")
 _AT_ONCE = 256  # files that are asked for in one go
 _LARGE = 16 << 20  # bytes of a file that is read piece by piece
 _PIECE = 8 << 20
@@ -51,7 +51,7 @@ def fetch_delivery(url: str, scratch: Path) -> Iterator[Path]:
         UnavailableError: It is forbidden or out of reach, changes while it is fetched, or a package is missing.
     """
     with partial_folder(scratch) as folder:
-        with _explain_remote_errors(url):
+        with explain_remote_errors("The delivery", url):
             target = _fetch_delivery_files(url, folder)
         yield target
 
@@ -68,9 +68,7 @@ def _fetch_delivery_files(url: str, folder: Path) -> Path:
     places = {name: _place_fetched_file(url, root, name, target) for name in before}
     folders = {parent for place in places.values() for parent in place.parents}
     if len(set(places.values())) < len(places) or not folders.isdisjoint(places.values()):
-        raise BcdError(
-            f"{_hide_credentials(url)} holds names that cannot be files beside each other.", "Rename them."
-        )
+        raise BcdError(f"{hide_credentials(url)} holds names that cannot be files beside each other.", "Rename them.")
     for parent in folders:
         parent.mkdir(parents=True, exist_ok=True)
     with track_progress(f"Fetching {target.name}", sum(size for size, _ in before.values())) as advance:
@@ -78,7 +76,7 @@ def _fetch_delivery_files(url: str, folder: Path) -> Path:
     sizes = {name: place.stat().st_size for name, place in places.items()}
     if sizes != {name: size for name, (size, _) in before.items()} or _list_remote_files(system, root) != before:
         raise UnavailableError(
-            f"{_hide_credentials(url)} changed while it was fetched.", "Ingest it again when all of it is there."
+            f"{hide_credentials(url)} changed while it was fetched.", "Ingest it again when all of it is there."
         )
     return target
 
@@ -118,7 +116,7 @@ def _place_fetched_file(url: str, root: str, name: str, target: Path) -> Path:
     parts = inner.split("/")
     if not name.startswith(root) or "\0" in inner or not {"", ".", ".."}.isdisjoint(parts):
         raise BcdError(
-            f"{_hide_credentials(url)} holds {name!r}, which is no path below it.", "Rename or remove it there."
+            f"{hide_credentials(url)} holds {name!r}, which is no path below it.", "Rename or remove it there."
         )
     return target.joinpath(*parts)
 
@@ -127,34 +125,3 @@ def _name_fetched_delivery(root: str) -> str:
     path = urlsplit(root).path if "://" in root else root  # https keeps its URL; a key may well have a ? or #
     name = path.rstrip("/").rpartition("/")[2]
     return name if name not in {"", ".", ".."} else "delivery"
-
-
-def _hide_credentials(text: str) -> str:
-    """Returns a URL, or a text that has one in it, without user, password and query, for messages."""
-    return _SECRET.sub("", text)
-
-
-@contextmanager
-def _explain_remote_errors(url: str) -> Iterator[None]:
-    """Turns whatever a file system raises into what a user can fix; each has errors of its own."""
-    shown = _hide_credentials(url)
-    try:
-        yield
-    except BcdError:
-        raise
-    except Exception as error:
-        name, reason = type(error).__name__, _hide_credentials(str(error))
-        match error:
-            case ImportError():
-                what, fix = f"needs a package that is missing ({reason})", "Run `pip install 'bcd[remote]'`."
-            case FileNotFoundError():
-                what, fix = f"is not there ({reason})", "Check the bucket and the path."
-            case PermissionError():
-                what, fix = f"may not be read ({reason})", "Check the credentials and what they allow."
-            case _ if "Credential" in name:
-                what = f"needs credentials ({reason})"
-                fix = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or what else the store asks for."
-            case _:
-                what, fix = f"cannot be fetched ({name}: {reason})", "Check the URL, the store and the network."
-        kind = NotFoundError if isinstance(error, FileNotFoundError) else UnavailableError
-        raise kind(f"The delivery {shown} {what}.", fix) from error
