@@ -45,13 +45,11 @@ def search(
     """
     with report_to_prefect(), hold_slot(TRAINING):
         settings, retraining = begin_stage_flow(plan, workers=workers)
-        result = search_stage(settings, retraining, architectures)
+        elsewhere = work_elsewhere if retraining.plan.search.pool else None
+        result = search_stage(settings, retraining, architectures, elsewhere)
     compared = find_view_page(settings, "trials-compared")
     link = f"\n\n[All trials compared in MLflow]({compared})" if compared else ""
     publish_markdown("study", describe_study_artifact(result) + link, f"Study {result.study}")
-        elsewhere = work_elsewhere if retraining.plan.search.pool else None
-        result = search_stage(settings, retraining, architectures, elsewhere)
-    publish_markdown("study", describe_study_artifact(result), f"Study {result.study}")
     for name in ("history", "learning-curves"):
         publish_picture(f"study-{name}", settings.work / result.study / "pictures" / f"{name}.png", f"Study: {name}")
     return result
