@@ -88,6 +88,30 @@ def _list_pools(deployments: Mapping[str, _Deployment]) -> list[str]:
     return list(dict.fromkeys([POOL, *(each.wanted["work pool"] for each in deployments.values())]))
 
 
+def find_unserved_pool(settings: Settings, prefect: str) -> str | None:
+    """Returns the work pool of trials where no worker of any machine takes its runs.
+
+    None: some do, or there is no such pool.
+
+    Raises:
+        httpx.HTTPError: The server does not answer.
+    """
+    from prefect.exceptions import ObjectNotFound
+
+    from bcd.search.options import SearchOptions
+
+    pool = settings.options("search", SearchOptions).pool
+    if not pool:
+        return None
+    with open_client(prefect) as client:
+        try:
+            client.read_work_pool(pool)
+        except ObjectNotFound:
+            return None
+        workers = client.request("POST", f"/work_pools/{pool}/workers/filter", json={}).json()
+    return None if any(worker["status"] == "ONLINE" for worker in workers) else pool
+
+
 def _compare_pool(client: SyncPrefectClient, name: str) -> list[str]:
     from prefect.exceptions import ObjectNotFound
 

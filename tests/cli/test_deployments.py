@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bcd.cli.deployments import deploy, merge
+from bcd.cli.deployments import deploy, find_unserved_pool, merge
 from bcd.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -135,6 +135,17 @@ def test_trials_wait_on_the_pool_that_bcd_toml_names_which_is_as_safe(server: _S
     gpu, bcd = (server.ask("GET", f"/work_pools/{name}") for name in ("gpu", "bcd"))
     assert gpu["base_job_template"] == bcd["base_job_template"]
     assert server.deploy() == []
+
+
+def test_a_pool_of_trials_that_no_machine_serves_is_named(server: _Server) -> None:
+    named = server.settings.model_copy(update={"search": {"pool": "gpu"}})
+    server.deploy()
+    assert find_unserved_pool(server.settings, server.url) is None
+    server.settings = named
+    server.deploy()
+    assert find_unserved_pool(named, server.url) == "gpu"
+    server.ask("POST", "/work_pools/gpu/workers/heartbeat", name="north")
+    assert find_unserved_pool(named, server.url) is None
 
 
 def test_schedules_run_in_the_hospital_s_time_zone(server: _Server) -> None:
