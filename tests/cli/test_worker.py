@@ -53,6 +53,12 @@ def test_what_does_not_answer_is_named_and_what_does_is_not(
     assert ["MLflow" in line or "Prefect" in line for line in refused.value.what.splitlines()] == [True, True]
 
 
+def test_an_mlflow_database_is_refused_whose_files_are_another_machine_s(settings: Settings) -> None:
+    """Regression: the worker told the shared database that all artifacts lay in its own home."""
+    with pytest.raises(UnavailableError, match=r"mlflow_url names the database sqlite:////shared/mlflow\.db"):
+        require_reach(settings.model_copy(update={"mlflow_url": "sqlite:////shared/mlflow.db"}))
+
+
 @pytest.mark.parametrize("pool", ["bcd", "my pool", "a/b", ""])
 def test_a_pool_that_it_may_not_serve_is_refused(bcd: Run, settings: Settings, pool: str) -> None:
     code, _, complaint = bcd("worker", "--pool", pool)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,11 +20,12 @@ import numpy as np
 import optuna
 import psutil
 import pytest
-from hospital import BCD, wait_until
+from hospital import BCD, find_free_ports, wait_until
 from patients import freeze_patches, list_patches
 
 import flows
 from bcd.cli.deployments import deploy
+from bcd.runtime import url_answers
 from bcd.search.notes import read_note_of_trial
 from bcd.search.records import find_first_attempt_of_trial, kind_of
 from bcd.settings import Settings, load_settings
@@ -92,18 +95,23 @@ def machines(
     """Three machines; the store of the first is shared with the others."""
     from prefect.settings import PREFECT_API_URL
 
-    mlflow = tmp_path / "mlflow.db"
-    mlflow.write_bytes(empty_database.read_bytes())
+    server = Machine(tmp_path / "server", {})
+    (server.home / "mlflow").mkdir()
+    shutil.copy(empty_database, server.home / "mlflow")
+    port = find_free_ports()["mlflow"]
     shared = {
         "BCD_PREFECT_URL": PREFECT_API_URL.value(),
-        "BCD_MLFLOW_URL": f"sqlite:///{mlflow}",
+        "BCD_MLFLOW_URL": f"http://127.0.0.1:{port}",
         "BCD_CATALOG_URL": postgres_url,
         "BCD_STUDY_URL": postgres.url(postgres.make_database()),
     }
+    page = ["-m", "uvicorn", "--factory", "bcd.cli.mlflow_page:make_app", "--port", str(port), "--no-access-log"]
     made = [Machine(tmp_path / name, shared) for name in ("hospital", "north", "south")]
-    yield made
-    for machine in made:
-        machine.cut_off()
+    with subprocess.Popen([sys.executable, *page], env=server.variables, stderr=subprocess.DEVNULL):
+        wait_until("MLflow", lambda: url_answers(shared["BCD_MLFLOW_URL"]))
+        yield made
+        for machine in (*made, server):
+            machine.cut_off()
 
 
 def freeze(settings: Settings) -> str:
@@ -131,6 +139,7 @@ def test_a_study_is_shared_by_two_machines_and_ends_although_one_is_cut_off(
         read = _study_reader(settings, search, said)
         victim = wait_until("a trial at one of the two", lambda: _find_busy(helpers, *read()))
         victim.cut_off()
+        assert [helper for helper in helpers if commands[helper.home].poll() is not None] == [victim]
         assert search.wait(timeout=600) == 0, Path(said.name).read_text()
         result = json.loads(Path(said.name).read_text())
     name, trials = read()
