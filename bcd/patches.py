@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NewType
+from typing import TYPE_CHECKING, Any, NewType
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,10 +103,10 @@ class PatchName:
     @classmethod
     def parse(cls, name: str) -> PatchName | None:
         """Reads a file name (without folders); None where it does not follow the grammar."""
-        match = _NAME.fullmatch(name)
-        if match is None:
+        parts = split_patch_name(name)
+        if parts is None:
             return None
-        patient, slide, x, y, label = match.groups()
+        patient, slide, x, y, label = parts
         return cls(PatientId(patient), SlideId(slide), int(x), int(y), None if label is None else int(label))
 
     def format(self) -> str:
@@ -128,6 +128,16 @@ class PatchName:
     def row(self) -> int:
         """The patch's row on the grid, counted from 0."""
         return (self.y - 1) // PATCH_PIXELS
+
+
+def split_patch_name(name: str) -> tuple[str | Any, ...] | None:
+    """Splits a file name (without folders) into patient, slide, x, y and label (None where it says none), all text.
+
+    Returns:
+        None where it does not follow the grammar.
+    """
+    match = _NAME.fullmatch(name)
+    return None if match is None else match.groups()
 
 
 def is_patch_of_another_format(name: str) -> bool:

@@ -2,6 +2,7 @@
 
     .venv/bin/python benchmarks/admission.py                                    # speed, with 27,752 patches
     .venv/bin/python benchmarks/admission.py --size                             # then time and memory up to 277,524
+    .venv/bin/python benchmarks/admission.py --memory 100000 300000 1000000      # memory alone, of tiny patches
     .venv/bin/python benchmarks/admission.py --real FOLDER --scratch FOLDER --keep
 
 Speed is given as a share of the decode limit: OpenCV decoding the same bytes from memory in as many threads as there
@@ -12,6 +13,8 @@ compared with the limit as it was just before and just after, by time and by pro
 
 Size: an admission from a zip at a tenth of the size and at the size, in turns, and then, of what was admitted, the
 freezing, opening and preparing of a snapshot. Memory is the process's own (RssAnon): mapped files do not count.
+
+Memory: admissions of tiny patches from zips, the bytes that a patch more takes, and what 3 million would.
 
 The files were read before, so that the speed of the disk they lie on is not measured; that of writing is.
 """
@@ -37,6 +40,8 @@ LEAST_SHARE, AIM = 0.4, 0.6
 CLOCKS = ("seconds", "processor")
 MOST_MEMORY = 1024
 """MB."""
+MANY, MOST_OF_MANY = 3_000_000, 600
+"""Patches, and the MB that they may take."""
 MOST_BEND = 0.15
 """By how much a patch may take longer at the size than at a tenth of it."""
 
@@ -48,6 +53,9 @@ def main() -> int:
     parser.add_argument("--turns", type=int, default=5, help="of each measurement of speed (default 5)")
     parser.add_argument("--size", type=int, nargs="?", const=277_524, help="measure up to this size too (277,524)")
     parser.add_argument("--size-turns", type=int, default=3, help="of each measurement of size (default 3)")
+    parser.add_argument(
+        "--memory", type=int, nargs="+", help="measure the memory of so many tiny patches, and no more"
+    )
     parser.add_argument("--real", type=Path, help="folder of zips of real patches to make others of")
     parser.add_argument("--scratch", type=Path, help="where to work (default: a temporary folder)")
     parser.add_argument("--keep", action="store_true", help="keep the deliveries in --scratch for the next run")
@@ -56,7 +64,10 @@ def main() -> int:
     sys.stdout.reconfigure(line_buffering=True)
     _print_load()
     with _scratch(arguments.scratch, keep=arguments.keep) as scratch:
-        is_met = compare_speed(scratch, arguments.real, arguments.patches, arguments.turns)
+        if arguments.memory:
+            is_met = measure_memory(scratch, sorted(arguments.memory))
+        else:
+            is_met = compare_speed(scratch, arguments.real, arguments.patches, arguments.turns)
         if arguments.size:
             is_met &= measure_size(scratch, arguments.real, arguments.size, arguments.size_turns)
     _print_load()
@@ -191,6 +202,27 @@ def measure_size(scratch: Path, real: Path | None, size: int, turns: int) -> boo
             for step in STEPS:
                 _print_step(patches, step, [run(step, zips[patches], scratch, Path(homes) / f"{patches}")])
     return _check_size(runs)
+
+
+def measure_memory(scratch: Path, sizes: Sequence[int]) -> bool:
+    """Prints the peak memory of admissions of tiny patches; returns whether MANY would stay below their limit."""
+    peaks = []
+    print(f"\n{'patches':>10s}{'seconds':>10s}{'before MB':>11s}{'peak MB':>9s}{'with mapped files MB':>22s}")
+    for patches in sizes:
+        path = scratch / f"tiny-{patches}.zip"
+        made_patches.write_tiny_zip(path, patches)
+        taken = run("memory", path, scratch)
+        path.unlink()
+        _check_admitted([taken], patches)
+        peaks.append(taken["peak"])
+        memory = f"{taken['before']:11,.0f}{taken['peak']:9,.0f}{taken['resident']:22,.0f}"
+        print(f"{patches:10,d}{taken['seconds']:10.1f}{memory}")
+    grown = (peaks[-1] - peaks[-2]) / (sizes[-1] - sizes[-2])
+    expected = peaks[-1] + grown * (MANY - sizes[-1])
+    is_met: bool = expected < MOST_OF_MANY
+    print(f"between the last two a patch takes {grown * 2**20:,.0f} bytes", end="; ")
+    print(f"{MANY:,} would take {expected:,.0f} MB, below {MOST_OF_MANY}: {_verdict(is_met)}")
+    return is_met
 
 
 def _print_step(patches: int, step: str, runs: Sequence[Run]) -> None:

@@ -128,7 +128,8 @@ def measure_memory(delivery: Path, folder: Path) -> Run:
     with snapshots.watch_memory() as memory:
         result = measure_admission(delivery, folder, lambda: beginnings.append(len(memory)))
     memory = memory[beginnings[-1] :]
-    return result | {"before": memory[0], "peak": max(memory)}
+    resident = snapshots.own_memory("VmHWM")  # mapped files too, of which the system takes back what it needs
+    return result | {"before": memory[0], "peak": max(memory), "resident": resident}
 
 
 def measure_stages(delivery: Path, folder: Path) -> Run:

@@ -7,7 +7,9 @@ has its number in the lowest bits of its first row, so that no two are alike, ho
 from __future__ import annotations
 
 import os
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -93,6 +95,47 @@ def write_zip(path: Path, base: Base, patches: int) -> None:
             base, patches, [f"{8000 + number}" for number in range(round(patches / PER_PATIENT) or 1)]
         ):
             archive.writestr(zipfile.ZipInfo(name), data)
+
+
+def write_tiny_zip(path: Path, patches: int) -> None:
+    """Writes a delivery of patches that are made, and read, in little time: stripes, and a number in the first row.
+
+    Written as zips are, but not by zipfile, which would keep 590 bytes a patch in memory.
+    """
+    stripes = np.zeros((PATCH_PIXELS, 1 + 3 * PATCH_PIXELS), np.uint8)  # of each row first its filter: none
+    stripes[:, 1:].reshape(PATCH_PIXELS, PATCH_PIXELS, 3)[:] = np.where(np.arange(PATCH_PIXELS) % 4 < 2, 160, 130)[
+        :, None
+    ]
+    people = [f"{8000 + number}" for number in range(round(patches / PER_PATIENT) or 1)]
+    listed = bytearray()
+    with whole_file(path) as partial, partial.open("wb") as file:
+        for patient, numbers in zip(people, np.array_split(np.arange(patches), len(people)), strict=True):
+            for place, number in enumerate(numbers.tolist()):
+                stripes[0, 1:9] = np.frombuffer(number.to_bytes(8), np.uint8)
+                name, data = _name(patient, place, number % 2).encode(), _make_png(stripes)
+                shared = struct.pack("<HHHHHIIIHH", 20, 0, 0, 0, 33, zlib.crc32(data), *[len(data)] * 2, len(name), 0)
+                listed += (
+                    struct.pack("<4sH", b"PK\1\2", 20)
+                    + shared
+                    + struct.pack("<HHHII", 0, 0, 0, 0, file.tell())
+                    + name
+                )
+                file.write(struct.pack("<4s", b"PK\3\4") + shared + name + data)
+        start = file.tell()
+        file.write(listed)
+        # More members than 16 bits count are counted in 16 bits, as Apple's archiver does.
+        file.write(
+            struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, patches & 0xFFFF, patches & 0xFFFF, len(listed), start, 0)
+        )
+
+
+def _make_png(rows: NDArray[np.uint8]) -> bytes:
+    header = struct.pack(">IIBBBBB", PATCH_PIXELS, PATCH_PIXELS, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes(), 1)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
 
 
 def unpack(archive: Path, folder: Path) -> None:

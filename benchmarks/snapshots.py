@@ -131,9 +131,10 @@ def watch_memory() -> Iterator[list[float]]:
         watcher.join()
 
 
-def own_memory() -> float:
+def own_memory(line: str = "RssAnon") -> float:
+    """Returns what a line of the process's state says, in MB."""
     lines = Path("/proc/self/status").read_text("ascii").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
+    return next(int(one.split()[1]) for one in lines if one.startswith(line)) / 1024
 
 
 def fill(settings: Settings, size: int) -> None:

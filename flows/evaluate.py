@@ -14,9 +14,9 @@ if __name__ == "__main__":
 from prefect import flow
 
 from bcd.retraining.plan import Retraining
-from bcd.retraining.stages import evaluate_stage, register_stage, train_stage
+from bcd.retraining.stages import evaluate_stage, find_trained, register_stage, train_stage
 from bcd.settings import Settings
-from bcd.training.ensemble import TrainedEnsemble, find_trained_ensemble
+from bcd.training.ensemble import TrainedEnsemble
 from flows.forms import Text
 from flows.limits import TRAINING, hold_slot
 from flows.reporting import name_flow_run, publish_markdown, report_to_prefect, told_to_prefect
@@ -36,7 +36,7 @@ def evaluate(plan: Text = "") -> str:
 
     with report_to_prefect():
         settings, retraining = begin_stage_flow(plan)
-        found = find_trained_ensemble(retraining.network(settings), retraining.plan.ensemble)
+        found = find_trained(settings, retraining)
         trained = found or _train(settings, retraining)
         evaluated = evaluate_stage(settings, retraining, trained)
         bundle = register_stage(settings, retraining, trained, evaluated)

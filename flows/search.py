@@ -20,6 +20,7 @@ from bcd.formats import format_difference
 from bcd.networks.architecture import Architecture
 from bcd.retraining.stages import search_stage
 from bcd.search.records import StudyResult
+from bcd.store.objects import require
 from bcd.tracking.view import find_view_page
 from flows.elsewhere import work_elsewhere
 from flows.forms import Text
@@ -50,8 +51,9 @@ def search(
     compared = find_view_page(settings, "trials-compared")
     link = f"\n\n[All trials compared in MLflow]({compared})" if compared else ""
     publish_markdown("study", describe_study_artifact(result) + link, f"Study {result.study}")
+    pictures = require(settings, settings.work / result.study / "pictures")
     for name in ("history", "learning-curves"):
-        publish_picture(f"study-{name}", settings.work / result.study / "pictures" / f"{name}.png", f"Study: {name}")
+        publish_picture(f"study-{name}", pictures / f"{name}.png", f"Study: {name}")
     return result
 
 

@@ -14,7 +14,7 @@ from bcd.patches import CANONICAL, BatchId, Hospital
 from bcd.settings import Settings
 from bcd.snapshots.freeze import Snapshot, write_snapshot
 from bcd.snapshots.options import SplitOptions
-from bcd.store.batches import write_batch
+from bcd.store.batches import BatchIndex, write_batch
 from bcd.store.deliveries import Delivery, RefusedFile, Settlement, record_delivery
 from bcd.store.spool import open_store_spool
 from bcd.store.store import Store
@@ -69,9 +69,10 @@ def store_patches(
     """
     index = list_batch(patches)
     rows, index = index.index.to_numpy(), index.reset_index(drop=True)
+    listed = BatchIndex.of(index)
     with open_store_spool(store.settings) as spool:
         spool.append(pixels)
-        batch = write_batch(store.settings, index, spool, rows)
+        batch = write_batch(store.settings, listed, spool, rows)
     record = Delivery(
         id=name or batch,
         hospital=Hospital(index["hospital"].iloc[0]),
@@ -87,7 +88,7 @@ def store_patches(
         unlabelled=int(index["label"].isna().sum()),
         flags={},
     )
-    record_delivery(store, Settlement(record, index, refusals))
+    record_delivery(store, Settlement(record, listed, refusals))
     return batch
 
 

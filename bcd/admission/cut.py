@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bcd.admission.examine import as_hex
 from bcd.admission.findings import Findings
 from bcd.admission.pixels import find_blank, flag_delivered_pixels, hash_delivered_pixels, look_at_pixels
 from bcd.admission.plan import UNLABELLED, Plan, SlideFile
@@ -169,6 +168,7 @@ def _make_slide_rows(slide: SlideFile, tiles: Tiles, spool: Spool) -> pd.DataFra
     kept = np.flatnonzero(~find_blank(shown))
     pixels = tiles.pixels[kept]
     first = spool.append(pixels)
+    spool.digests.append(hash_delivered_pixels(pixels))
     return pd.DataFrame(
         {
             "member": np.int32(slide.member),
@@ -177,7 +177,6 @@ def _make_slide_rows(slide: SlideFile, tiles: Tiles, spool: Spool) -> pd.DataFra
             "x": tiles.xs[kept].astype(np.int32),
             "y": tiles.ys[kept].astype(np.int32),
             "label": np.int8(UNLABELLED),
-            "pixel_sha256": as_hex(hash_delivered_pixels(pixels)),
             "flags": flag_delivered_pixels(shown)[kept],
             "red": shown.colours[kept, 0],
             "green": shown.colours[kept, 1],

@@ -13,6 +13,8 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from bcd.admission.findings import Findings
 from bcd.admission.rules import Refusal
 from bcd.patches import CELL, Hospital
@@ -69,21 +71,22 @@ def refuse_known(store: Store, hospital: Hospital, findings: Findings) -> Doubts
     """Refuses what earlier batches hold already, or contradict."""
     doubts = Doubts()
     standing = findings.standing()
-    patients = {str(patient) for patient in standing["patient"].unique()}
-    for some in in_chunks(sorted(patients), 100):
+    patients = sorted(str(patient) for patient in standing["patient"].unique())
+    for some in in_chunks(patients, 100):
         cells = {(one.patient, one.slide, one.x, one.y): one for one in known_cells(store, hospital, some)}
         if cells:
-            for patch in _list_patches_alike(standing[standing["patient"].isin(some)]):
+            for patch in _list_patches(findings, standing[standing["patient"].isin(some)]):
                 known = cells.get((patch.patient, patch.slide, patch.x, patch.y))
                 if known is not None:
                     findings.reject(patch.row, _check_cell(patch, known, doubts))
     standing = findings.standing()
     for start in range(0, len(standing), CHUNK):
         part = standing.iloc[start : start + CHUNK]
+        hashes = findings.pixel_hashes(part)
         of_pixels: dict[str, list[KnownPatch]] = {}
-        for known in known_pixels(store, part["pixel_sha256"].tolist()):
+        for known in known_pixels(store, hashes.tolist()):
             of_pixels.setdefault(known.pixel_sha256, []).append(known)
-        for patch in _list_patches_alike(part[part["pixel_sha256"].isin(list(of_pixels))]):
+        for patch in _list_patches(findings, part[hashes.isin(list(of_pixels)).to_numpy()]) if of_pixels else ():
             refusal = _check_pixels(hospital, patch, of_pixels[patch.pixel_sha256], doubts)
             if refusal is not None:
                 findings.reject(patch.row, refusal)
@@ -140,29 +143,57 @@ def _title_known_patch(known: KnownPatch) -> str:
 
 def refuse_duplicates(findings: Findings) -> None:
     """Refuses files of one delivery that repeat or contradict each other, in the order of the rules."""
-    for columns, check in (
-        (_CELL, _refuse_same_cell),
-        (["pixel_sha256"], _refuse_two_patients),
-        (["pixel_sha256"], _refuse_two_labels),
-    ):
-        for group in _group_alike(findings, columns):
+    for group in _group_by_cell(findings):
+        _refuse_same_cell(findings, group)
+    for check in (_refuse_two_patients, _refuse_two_labels):
+        for group in _group_by_pixels(findings):
             check(findings, group)
 
 
-def _group_alike(findings: Findings, columns: Sequence[str]) -> Iterator[list[Patch]]:
+def _group_by_cell(findings: Findings) -> Iterator[list[Patch]]:
+    """Yields the patches that claim the same place, which lie beside each other."""
     standing = findings.standing()
-    alike = standing[standing.duplicated(list(columns), keep=False)].sort_values(list(columns), kind="stable")
-    # Not by frames of their own: the public archive holds each of its 277,524 patches twice.
-    for _, group in groupby(_list_patches_alike(alike), key=attrgetter(*columns)):
+    same = np.ones(max(len(standing) - 1, 0), bool)
+    for column in (standing["patient"].cat.codes, standing["slide"].cat.codes, standing["x"], standing["y"]):
+        values = column.to_numpy()
+        same &= values[1:] == values[:-1]
+    alike = np.zeros(len(standing), bool)
+    alike[1:] |= same
+    alike[:-1] |= same
+    for _, group in groupby(_list_patches(findings, standing[alike]), key=attrgetter(*_CELL)):
         yield list(group)
 
 
-def _list_patches_alike(rows: pd.DataFrame) -> Iterator[Patch]:
-    columns = ("member", *_CELL, "label", "pixel_sha256")
-    for row, member, patient, slide, x, y, label, pixels in zip(
-        rows.index.tolist(), *(rows[column].tolist() for column in columns), strict=True
-    ):
-        yield Patch(row, member, patient, slide, x, y, None if label < 0 else label, pixels)
+def _group_by_pixels(findings: Findings) -> Iterator[list[Patch]]:
+    """Yields the patches that have the same pixels."""
+    standing = findings.standing()
+    # Told by an eighth of the hash first: the whole hashes of millions would take as much memory as all else.
+    beginnings = np.empty(len(standing), np.uint64)
+    rows = standing["spool_row"].to_numpy()
+    for start in range(0, len(rows), CHUNK):
+        digests = findings.pixel_digests[rows[start : start + CHUNK]]
+        beginnings[start : start + CHUNK] = digests[:, :8].copy().view(np.uint64)[:, 0]
+    in_order = np.sort(beginnings)
+    repeated = np.unique(in_order[1:][in_order[1:] == in_order[:-1]])
+    if not len(repeated):
+        return
+    del in_order
+    places = np.flatnonzero(np.isin(beginnings, repeated))
+    parts = np.ascontiguousarray(findings.pixel_digests[rows[places]]).view(np.uint64)
+    alike = standing.iloc[places[np.lexsort(parts.T)]]
+    # Not by frames of their own: the public archive holds each of its 277,524 patches twice.
+    for _, group in groupby(_list_patches(findings, alike), key=attrgetter("pixel_sha256")):
+        yield list(group)
+
+
+def _list_patches(findings: Findings, rows: pd.DataFrame) -> Iterator[Patch]:
+    columns = ("member", *_CELL, "label")
+    for start in range(0, len(rows), CHUNK):
+        part = rows.iloc[start : start + CHUNK]
+        lists = (part[column].tolist() for column in columns)
+        hashes = findings.pixel_hashes(part).tolist()
+        for row, member, patient, slide, x, y, label, pixels in zip(part.index.tolist(), *lists, hashes, strict=True):
+            yield Patch(row, member, patient, slide, x, y, None if label < 0 else label, pixels)
 
 
 def _refuse_same_cell(findings: Findings, group: list[Patch]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bcd.admission.findings import DIGEST_BYTES, Findings
+from bcd.admission.findings import Findings
 from bcd.admission.pixels import (
     blank_refusal,
     find_blank,
@@ -31,10 +32,12 @@ from bcd.admission.rules import Refusal
 from bcd.admission.sources.containers import archive_kind
 from bcd.admission.sources.source import Source, UnreadableFileError
 from bcd.progress import track_progress
-from bcd.store.spool import PATCH_SHAPE, Spool
+from bcd.store.spool import DIGEST_BYTES, PATCH_SHAPE, Spool, make_scratch_digests
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_LOOKS = ("flags", "red", "green", "blue")
 
 CHUNK = 128
 """Files that one thread looks at in one go."""
@@ -68,7 +71,7 @@ def examine_files(source: Source, plan: Plan, spool: Spool) -> Findings:
     Returns:
         What was found; slides and tables of labels are not opened, nor hashed, yet.
     """
-    digests = np.zeros((len(plan.names), DIGEST_BYTES), np.uint8)
+    digests = make_scratch_digests(spool.folder, len(plan.names))
     refused = dict(plan.refused)
     members = plan.patches["member"].to_numpy()
     kept = _Kept()
@@ -89,6 +92,7 @@ def examine_files(source: Source, plan: Plan, spool: Spool) -> Findings:
         refused=refused,
         private=set(),
         patches=kept.as_frame(plan.patches),
+        pixel_digests=spool.digests,
     )
 
 
@@ -100,7 +104,7 @@ def _take(look: _Look, digests: NDArray[np.uint8], refused: dict[int, Refusal]) 
 
 
 def _look_at_patches(source: Source, rows: Sequence[int], members: NDArray[np.int32], shown_blank: set[int]) -> _Look:
-    look = _Look([int(members[row]) for row in rows], [])
+    look = _Look(members[rows[0] : rows[-1] + 1].tolist(), [])
     pixels = np.empty((len(rows), *PATCH_SHAPE), np.uint8)
     for row, member in zip(rows, look.members, strict=True):
         data = _read(source, member, look)
@@ -169,43 +173,22 @@ class _Kept:
     """Gathers the good patches, as columns."""
 
     def __init__(self) -> None:
-        self._rows: list[NDArray[np.int32]] = [np.empty(0, np.int32)]
-        self._spool_rows: list[NDArray[np.int32]] = [np.empty(0, np.int32)]
-        self._looks: list[NDArray[np.uint8]] = [np.empty((0, 4), np.uint8)]
-        self._digests: list[NDArray[np.uint8]] = [np.empty((0, DIGEST_BYTES), np.uint8)]
+        self._rows, self._spool_rows, self._looks = array("i"), array("i"), bytearray()
 
     def append(self, look: _Look, spool: Spool) -> None:
-        n = len(look.rows)
-        if not n:
-            return
-        first = spool.append(look.pixels)
-        self._rows.append(np.array(look.rows, np.int32))
-        self._spool_rows.append(np.arange(first, first + n, dtype=np.int32))
-        self._looks.append(np.column_stack([look.flags, look.colours]))
-        self._digests.append(look.pixel_digests)
+        if look.rows:
+            first = spool.append(look.pixels)
+            spool.digests.append(look.pixel_digests)
+            self._rows.extend(look.rows)
+            self._spool_rows.extend(range(first, first + len(look.rows)))
+            self._looks += np.column_stack([look.flags, look.colours]).tobytes()
 
     def as_frame(self, planned: pd.DataFrame) -> pd.DataFrame:
-        looks = np.concatenate(self._looks)
-        frame = planned.iloc[np.concatenate(self._rows)].reset_index(drop=True)
-        frame["pixel_sha256"] = as_hex(np.concatenate(self._digests))
-        for place, column in enumerate(("flags", "red", "green", "blue")):
-            frame[column] = looks[:, place]
-        frame["spool_row"] = np.concatenate(self._spool_rows)
-        return frame
-
-
-def as_hex(digests: NDArray[np.uint8]) -> pd.Series[str]:
-    """Returns digests (n, bytes) uint8 as hex text."""
-    import pandas as pd
-    import pyarrow as pa
-
-    digits = np.frombuffer(b"0123456789abcdef", np.uint8)
-    n, width = digests.shape
-    text = np.empty((n, width, 2), np.uint8)
-    text[:, :, 0], text[:, :, 1] = digits[digests >> 4], digits[digests & 15]
-    offsets = pa.py_buffer(np.arange(0, (n + 1) * 2 * width, 2 * width, dtype=np.int64))
-    array = pa.LargeStringArray.from_buffers(n, offsets, pa.py_buffer(text.tobytes()))
-    return pd.Series(array, dtype="str")
+        rows = np.frombuffer(self._rows, np.int32)
+        frame = planned if len(rows) == len(planned) else planned.iloc[rows].reset_index(drop=True)
+        looks = np.frombuffer(self._looks, np.uint8).reshape(-1, len(_LOOKS))
+        seen = {name: looks[:, place].copy() for place, name in enumerate(_LOOKS)}
+        return frame.assign(**seen, spool_row=np.frombuffer(self._spool_rows, np.int32))
 
 
 def _map_in_order(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:

@@ -7,7 +7,8 @@ cannot be shown becomes a placeholder with its name. No patient who has withdraw
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -16,11 +17,12 @@ import numpy as np
 
 from bcd.pages import embed_picture_in_page
 from bcd.patches import PatchName
-from bcd.store.batches import open_pixels, read_batch_index
+from bcd.store.batches import open_pixels, read_index_parts
 from bcd.store.deliveries import Delivery, RefusedFile
 from bcd.store.delivery_queries import find_batch_of_patch
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from PIL.Image import Image
 
     from bcd.store.store import Store
@@ -107,18 +109,40 @@ class Gallery:
     def show_flagged(self, flag: str, number: int) -> list[Example]:
         """Returns pictures of the batch's patches with a flag, spread evenly over the batch."""
         assert self.delivery.batch is not None
-        columns = ["patient", "slide", "x", "y", "flags"]
-        index = read_batch_index(self.store.settings, self.delivery.batch, columns)
-        flagged = index["flags"].str.split().map(lambda names: flag in names).to_numpy(dtype=bool)
-        shown = flagged & ~index["patient"].isin(self.hidden).to_numpy()
-        rows = choose_refused_evenly(np.flatnonzero(shown).tolist(), number)
-        pixels = open_pixels(self.store.settings, self.delivery.batch)
-        places = index.iloc[rows][["patient", "slide", "x", "y"]].itertuples(index=False)
-        names = [PatchName(patient, slide, x, y, None) for patient, slide, x, y in places]
+        settings, batch = self.store.settings, self.delivery.batch
+        flagged = _list_flagged(read_index_parts(settings, batch, ["patient", "flags"]), flag, self.hidden)
+        rows = choose_refused_evenly(flagged, number)
+        names = _read_patch_names(read_index_parts(settings, batch, ["patient", "slide", "x", "y"]), rows)
+        pixels = open_pixels(settings, batch)
         return [
             Example(_patch_uri(pixels[row]), one.patient, _title_refused_patch(one))
             for row, one in zip(rows, names, strict=True)
         ]
+
+
+def _list_flagged(index: Iterable[pa.RecordBatch], flag: str, hidden: set[str]) -> Sequence[int]:
+    """Lists the rows of a batch's index that have a flag; no flag's name is a part of another's."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    found, first, left_out = array("q"), 0, pa.array(sorted(hidden), pa.large_string())
+    for part in index:
+        flagged = pc.match_substring(part["flags"], flag)
+        shown = pc.and_(flagged, pc.invert(pc.is_in(part["patient"], left_out)))
+        found.extend((first + np.flatnonzero(shown.to_numpy(zero_copy_only=False))).tolist())
+        first += len(part)
+    return found
+
+
+def _read_patch_names(index: Iterable[pa.RecordBatch], rows: Sequence[int]) -> list[PatchName]:
+    """Reads the names of some patches, without their labels, from a batch's index; `rows` ascend."""
+    names, first = [], 0
+    for part in index if rows else ():
+        here = [row - first for row in rows if first <= row < first + len(part)]
+        columns = part.take(here).to_pydict().values() if here else ()
+        names += [PatchName(patient, slide, x, y, None) for patient, slide, x, y in zip(*columns, strict=True)]
+        first += len(part)
+    return names
 
 
 def open_small(path: Path) -> Image | None:

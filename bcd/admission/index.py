@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bcd.admission.examine import as_hex
-from bcd.admission.findings import Findings
+from bcd.admission.findings import Findings, as_hex
 from bcd.admission.pixels import FLAG_BIT, far_slides, optical_density
 from bcd.admission.plan import UNLABELLED
 from bcd.patches import Hospital
+from bcd.store.batches import ROW_GROUP, BatchIndex
 from bcd.store.known import StainRecord
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def make_batch_index(
     standing: pd.DataFrame,
     known: list[StainRecord],
     stains: list[StainRecord],
-) -> pd.DataFrame:
+) -> BatchIndex:
     """Makes the index of a batch.
 
     Args:
@@ -38,55 +39,85 @@ def make_batch_index(
         stains: The colours of this one's.
 
     Returns:
-        hospital, patient, slide (text), x, y (int64), label (Int8), sha256 of the file, pixel_sha256, flags (their
-        names, separated by spaces), in the order of `standing`.
+        The index in the order of `standing`; flags are their names, separated by spaces.
     """
     import pandas as pd
 
-    far = _is_far(standing, known, stains)
-    flags = standing["flags"].to_numpy() | (far * np.uint8(FLAG_BIT["stain"]))
-    return pd.DataFrame(
-        {
-            "hospital": pd.Series([hospital], dtype="str").repeat(len(standing)).reset_index(drop=True),
-            "patient": standing["patient"].astype("str").reset_index(drop=True),
-            "slide": standing["slide"].astype("str").reset_index(drop=True),
-            "x": standing["x"].to_numpy().astype(np.int64),
-            "y": standing["y"].to_numpy().astype(np.int64),
-            "label": _make_nullable_labels(standing["label"].to_numpy()),
-            "sha256": as_hex(findings.digests[standing["member"].to_numpy()]),
-            "pixel_sha256": standing["pixel_sha256"].reset_index(drop=True),
-            "flags": _name_flags(flags),
-        }
-    )
+    far = find_far_slides(known, stains)
+
+    def make_part(start: int, stop: int) -> pd.DataFrame:
+        rows = standing.iloc[start:stop].reset_index(drop=True)
+        return pd.DataFrame(
+            {
+                "hospital": pd.Series([hospital], dtype="str").repeat(len(rows)).reset_index(drop=True),
+                "patient": rows["patient"].astype("str"),
+                "slide": rows["slide"].astype("str"),
+                "x": rows["x"].to_numpy().astype(np.int64),
+                "y": rows["y"].to_numpy().astype(np.int64),
+                "label": _make_nullable_labels(rows["label"].to_numpy()),
+                "sha256": as_hex(findings.digests[rows["member"].to_numpy()]),
+                "pixel_sha256": findings.pixel_hashes(rows),
+                "flags": _name_flags(_flags_of(rows, far)),
+            }
+        )
+
+    return BatchIndex(len(standing), make_part)
 
 
-def count_delivered_flags(index: pd.DataFrame) -> dict[str, int]:
-    """Counts the patches with each flag that any has."""
-    counts = {flag: int(index["flags"].str.contains(flag).sum()) for flag in FLAG_BIT}
+def count_delivered_flags(standing: pd.DataFrame, far: set[tuple[str, str]]) -> dict[str, int]:
+    """Counts the patches with each flag that any has.
+
+    Args:
+        standing: The admitted rows of a delivery's patches.
+        far: The slides among theirs whose stain is far from the others'.
+    """
+    flags = _flags_of(standing, far)
+    counts = {flag: int(np.count_nonzero(flags & bit)) for flag, bit in FLAG_BIT.items()}
     return {flag: count for flag, count in counts.items() if count}
 
 
 def measure_delivered_stains(standing: pd.DataFrame) -> list[StainRecord]:
     """Measures the mean optical density of each slide's patches."""
-    if standing.empty:
-        return []
-    density = standing[SLIDE].copy()
-    density[CHANNELS] = optical_density(standing[CHANNELS].to_numpy().astype(np.float64))
-    grouped = density.groupby(SLIDE, observed=True)
-    means, counts = grouped[CHANNELS].mean(), grouped.size()
-    return [
-        StainRecord(str(patient), str(slide), int(n), *(float(value) for value in row))
-        for (patient, slide), row, n in zip(means.index, means.to_numpy(), counts, strict=True)
-    ]
+    stains = []
+    for rows in _slides_together(standing):
+        density = rows[SLIDE].copy()
+        density[CHANNELS] = optical_density(rows[CHANNELS].to_numpy().astype(np.float64))
+        grouped = density.groupby(SLIDE, observed=True)
+        means, counts = grouped[CHANNELS].mean(), grouped.size()
+        stains += [
+            StainRecord(str(patient), str(slide), int(n), *(float(value) for value in row))
+            for (patient, slide), row, n in zip(means.index, means.to_numpy(), counts, strict=True)
+        ]
+    return stains
 
 
-def _is_far(standing: pd.DataFrame, known: list[StainRecord], stains: list[StainRecord]) -> NDArray[np.bool_]:
-    """Tells which patches are of a slide whose stain is far from those of earlier batches."""
+def find_far_slides(known: list[StainRecord], stains: list[StainRecord]) -> set[tuple[str, str]]:
+    """Finds the slides whose stain is far from those of earlier batches."""
     far = far_slides(_stack_stain_densities(known), _stack_stain_densities(stains))
-    names = {(stain.patient, stain.slide) for stain, is_far in zip(stains, far, strict=True) if is_far}
-    if not names:
-        return np.zeros(len(standing), bool)
-    return np.array([cell in names for cell in zip(standing["patient"], standing["slide"], strict=True)])
+    return {(stain.patient, stain.slide) for stain, is_far in zip(stains, far, strict=True) if is_far}
+
+
+def _slides_together(standing: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Yields rows in canonical order, some whole slides at a time."""
+    codes = [standing[name].cat.codes.to_numpy() for name in SLIDE]
+    differs = (codes[0][1:] != codes[0][:-1]) | (codes[1][1:] != codes[1][:-1])
+    starts = np.append(np.flatnonzero(differs) + 1, len(standing))
+    start = 0
+    while start < len(standing):
+        # Up to where a slide ends that is not much further than a part's length; one slide is never in two parts.
+        stop = int(starts[np.searchsorted(starts, min(start + ROW_GROUP, len(standing)))])
+        yield standing.iloc[start:stop]
+        start = stop
+
+
+def _flags_of(rows: pd.DataFrame, far: set[tuple[str, str]]) -> NDArray[np.uint8]:
+    flags: NDArray[np.uint8] = rows["flags"].to_numpy()
+    if not far:
+        return flags
+    is_far = np.fromiter(
+        (slide in far for slide in zip(rows["patient"], rows["slide"], strict=True)), bool, len(rows)
+    )
+    return flags | (is_far * np.uint8(FLAG_BIT["stain"]))
 
 
 def _stack_stain_densities(stains: list[StainRecord]) -> NDArray[np.float64]:

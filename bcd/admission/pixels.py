@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bcd.admission.findings import DIGEST_BYTES
 from bcd.admission.rules import FLAGS, Refusal
+from bcd.store.spool import DIGEST_BYTES
 
 BLANK_DETAIL = 4.0
 """Detail, in grey levels, below which a patch shows nothing."""

@@ -7,6 +7,7 @@ and real transparency (what lies behind it is unknown).
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +29,8 @@ MAX_COMPRESSED_BYTES = 16 << 10
 """Compressed pixels of a patch never need more: uncompressed, with alpha, they are 10,050 bytes."""
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_CHUNK = struct.Struct(">I4s")  # bytes of a chunk's data, and its kind
+_SIDES_DEPTH_COLOUR = struct.pack(">IIBB", PATCH_PIXELS, PATCH_PIXELS, 8, 2)  # in the header of most patches
 _ANIMATION = frozenset({b"acTL", b"fcTL", b"fdAT"})
 _RGB, _PALETTE, _RGBA = 2, 3, 6
 _KINDS = {0: "grey", _RGB: "RGB", _PALETTE: "palette", 4: "grey with alpha", _RGBA: "RGB with alpha"}
@@ -44,7 +47,9 @@ def check_bytes(data: bytes) -> Refusal | None:
         return Refusal("unreadable", "The PNG does not begin with its header.")
     if not _ANIMATION.isdisjoint(chunks):  # which of its pictures is the patch?
         return Refusal("not-png", "The file is an animated PNG.")
-    refusal = _check_header(data, is_clear=b"tRNS" in chunks)
+    is_clear = b"tRNS" in chunks
+    is_usual = data[16:26] == _SIDES_DEPTH_COLOUR and not is_clear
+    refusal = None if is_usual else _check_header(data, is_clear=is_clear)
     if refusal is None and chunks.get(b"IDAT", 0) > MAX_COMPRESSED_BYTES:
         return Refusal("bomb", f"The PNG holds {chunks[b'IDAT']:,} bytes of compressed pixels, far too many.")
     return refusal
@@ -103,10 +108,9 @@ def _read_chunks(data: bytes) -> dict[bytes, int] | Refusal:
     place = len(_SIGNATURE)
     size = len(data)
     while place + 12 <= size:
-        kind = data[place + 4 : place + 8]
+        length, kind = _CHUNK.unpack_from(data, place)
         if not kind.isalpha():
             return Refusal("unreadable", f"The PNG is damaged at byte {place}.")
-        length = int.from_bytes(data[place : place + 4])
         place += 12 + length
         kinds[kind] = kinds.get(kind, 0) + length
         if kind == b"IEND" and place <= size:

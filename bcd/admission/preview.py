@@ -115,7 +115,7 @@ def look_at(
             yield SeenDelivery(
                 name=naming.show_title(path.name),
                 files=findings.files,
-                patches=make_batch_index(hospital, findings, standing, [], []),
+                patches=make_batch_index(hospital, findings, standing, [], []).part(0, len(standing)),
                 pixels=spool.finish(),
                 rows=standing["spool_row"].to_numpy().astype(np.intp),
                 refused=refused,

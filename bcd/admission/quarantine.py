@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import csv
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
+
+import numpy as np
 
 from bcd.admission.findings import Findings
 from bcd.admission.png import strip_text
@@ -21,6 +22,9 @@ from bcd.admission.sources.source import Source, UnreadableFileError
 from bcd.files import whole_folder
 from bcd.settings import Settings
 from bcd.store.deliveries import RefusedFile
+from bcd.store.objects import put, remove
+
+_CHUNK = 16_384  # files whose hashes are compared at a time
 
 MAX_KEPT_BYTES = 64 << 20
 """A refused file of more bytes is listed and not copied."""
@@ -52,8 +56,7 @@ def keep_refused(
         The refusals, as the catalog records them.
     """
     folder = settings.quarantine / delivery
-    if folder.exists():
-        shutil.rmtree(folder)
+    remove(settings, folder)
     if not refusals:
         return []
     records = []
@@ -68,16 +71,17 @@ def keep_refused(
             kept = is_kept and _copy_into_quarantine(source, member, partial / name, strip=strip)
             records.append(RefusedFile(shown, rule, message, digest, name if kept else None))
         _write_list(partial, records)
+    put(settings, folder)
     return records
 
 
 def list_whole(settings: Settings, delivery: str, refusal: RefusedFile) -> None:
     """Lists a delivery that was refused without a look at its files, itself in their place; nothing is copied."""
     folder = settings.quarantine / delivery
-    if folder.exists():
-        shutil.rmtree(folder)
+    remove(settings, folder)
     with whole_folder(folder) as partial:
         _write_list(partial, [refusal])
+    put(settings, folder)
 
 
 def _write_list(folder: Path, records: Sequence[RefusedFile]) -> None:
@@ -88,9 +92,21 @@ def _write_list(folder: Path, records: Sequence[RefusedFile]) -> None:
 
 
 def _admitted_digests(findings: Findings, refusals: Mapping[int, Refusal]) -> set[str]:
-    """Returns the hashes of admitted files; these are no larger than a patch may be, so all of each was hashed."""
-    members = {int(member) for member in findings.standing()["member"].unique()} - refusals.keys()
-    return {findings.digests[member].tobytes().hex() for member in members}
+    """Returns those hashes of refused files that admitted ones have too.
+
+    Admitted files are no larger than a patch may be, so all of each was hashed.
+    """
+    sought = {findings.digests[member].tobytes() for member in refusals}
+    beginnings = np.frombuffer(b"".join(digest[:8] for digest in sought), np.uint64)
+    members = findings.standing()["member"].to_numpy()
+    found = set()
+    for start in range(0, len(members), _CHUNK):  # never the hashes of all files at once
+        part = members[start : start + _CHUNK]
+        digests = findings.digests[part]
+        alike = np.isin(np.ascontiguousarray(digests[:, :8]).view(np.uint64)[:, 0], beginnings)
+        pairs = zip(part[alike].tolist(), digests[alike], strict=True)
+        found |= {digest.tobytes().hex() for member, digest in pairs if member not in refusals}
+    return found
 
 
 def _copy_into_quarantine(source: Source, member: int, target: Path, *, strip: bool) -> bool:

@@ -22,7 +22,7 @@ from bcd.files import lock_file, partial_folder, whole_file
 from bcd.patches import Hospital
 from bcd.progress import say_progress
 from bcd.settings import Settings
-from bcd.store.batches import read_batch_index
+from bcd.store.batches import read_index_parts
 from bcd.store.catalog import retry_while_database_away
 from bcd.store.deliveries import Delivery
 from bcd.store.delivery_queries import list_stored_refusals
@@ -169,8 +169,10 @@ def _is_kept(store: Store, record: Delivery) -> bool:
     left = [one for one in list_stored_refusals(store, record.id) if not one.kept and one.rule != "already-admitted"]
     if not left or record.batch is None:
         return not left
-    index = read_batch_index(store.settings, record.batch, ["sha256"])
-    return {one.sha256 for one in left} <= set(index["sha256"])  # copies of files that are admitted
+    sought = {one.sha256 for one in left}
+    for part in read_index_parts(store.settings, record.batch, ["sha256"]):
+        sought.difference_update(part["sha256"].to_pylist())
+    return not sought  # copies of files that are admitted
 
 
 def _mark_settled(path: Path, identity: str) -> None:

@@ -29,6 +29,7 @@ from bcd.progress import say_progress
 from bcd.store import tables
 from bcd.store.deliveries import Delivery, RefusedFile
 from bcd.store.delivery_queries import list_stored_refusals, match_stored_delivery
+from bcd.store.objects import in_use
 
 if TYPE_CHECKING:
     from bcd.settings import Settings
@@ -113,10 +114,11 @@ def release(
     pending = [file for file in chosen if file.released is None]
     made, released, again = None, [], []
     if pending:
-        _check_releasable(store.settings, found, pending, label)
-        made = _admit_quarantined(store, found, pending, label)
-        again = list_stored_refusals(store, made)
-        admitted = _leave_out_refused_again(pending, again, store.settings.quarantine / found.id)
+        with in_use(store.settings, store.settings.quarantine / found.id) as quarantine:
+            _check_releasable(store.settings, found, pending, label)
+            made = _admit_quarantined(store, found, pending, label)
+            again = list_stored_refusals(store, made)
+            admitted = _leave_out_refused_again(pending, again, quarantine)
         released = [file.name for file in admitted]
         _record(store, made, admitted, sign_off=sign_off)
         write_admission_report(store, made)

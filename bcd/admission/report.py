@@ -29,6 +29,7 @@ from bcd.store.delivery_queries import (
     number_stored_refusals,
 )
 from bcd.store.drift import find_drift
+from bcd.store.objects import in_use, put
 from bcd.store.withdrawals import list_withdrawals
 
 if TYPE_CHECKING:
@@ -67,12 +68,14 @@ def write_admission_report(store: Store, delivery: str) -> Path:
         BcdError: There is no such delivery, or its batch is missing.
     """
     found = match_stored_delivery(store, delivery)
-    facts = _gather_facts(store, found)
+    with in_use(store.settings, store.settings.quarantine / found.id):
+        facts = _gather_facts(store, found)
     filters: dict[str, Callable[..., str]] = {"count": "{:,}".format, "share": format_share, "short": _shorten_path}
     html = render_page("bcd.admission", "report.html.j2", facts, filters)
     path = admission_report_path(store.settings, found.id)
     with whole_file(path) as partial:
         partial.write_text(html, encoding="utf-8")
+    put(store.settings, path)
     return path
 
 

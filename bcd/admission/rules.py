@@ -175,6 +175,11 @@ class DeliveryError(BcdError):
         self.rule = rule
 
 
+def is_place(x: int, y: int) -> bool:
+    """Whether a patch may lie there: on the grid, and on a slide."""
+    return x % PATCH_PIXELS == 1 and y % PATCH_PIXELS == 1 and x <= MAX_PLACE and y <= MAX_PLACE
+
+
 def refuse_off_grid(name: PatchName) -> Refusal | None:
     """Refuses a patch that is off the grid or off any slide."""
     if not name.is_on_grid:

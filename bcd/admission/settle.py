@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
-import numpy as np
 import sqlalchemy as sa
 
 from bcd.admission.duplicates import refuse_duplicates, refuse_known, refuse_withdrawn
 from bcd.admission.findings import Findings, commonest_rule, count_rules
-from bcd.admission.index import count_delivered_flags, make_batch_index, measure_delivered_stains
+from bcd.admission.index import (
+    count_delivered_flags,
+    find_far_slides,
+    make_batch_index,
+    measure_delivered_stains,
+)
 from bcd.admission.plan import UNLABELLED
 from bcd.admission.quarantine import keep_refused, list_whole
 from bcd.admission.rules import DeliveryError, Refusal
@@ -30,7 +32,7 @@ from bcd.options import Microns
 from bcd.patches import Hospital
 from bcd.settings import Settings
 from bcd.store import tables
-from bcd.store.batches import hash_batch, write_batch
+from bcd.store.batches import write_batch
 from bcd.store.catalog import retry_while_database_away
 from bcd.store.deliveries import Delivery, RefusedFile, Settlement, record_delivery
 from bcd.store.delivery_queries import find_stored_delivery
@@ -70,18 +72,13 @@ class Draft:
     @property
     def identity(self) -> str:
         """The delivery's hash: of the hospital, the name and bytes of every file, and what was told of slides."""
-        findings = self.findings
-        name_of = findings.names.__getitem__
         digest = hashlib.sha256(self.hospital.encode())
         if self.spacing is not None:  # slides that were refused without one may be admitted with it
             digest.update(f"\nspacing\t{self.spacing!r}".encode())
         if self.coarsest != COARSEST:  # and so may those that were refused as too coarse
             digest.update(f"\ncoarsest\t{self.coarsest!r}".encode())
-        members = (member for member in range(findings.files) if member not in findings.ignored)
-        # A line a file, in the order of the lines; never all lines at once, which would be most of the memory.
-        for name, alike in groupby(sorted(members, key=name_of), key=name_of):
-            for file in sorted(findings.digests[member].tobytes().hex() for member in alike):
-                digest.update(f"\n{name}\t{file}".encode())
+        for lines in self.findings.list_files():
+            digest.update(lines)
         return digest.hexdigest()
 
 
@@ -121,7 +118,7 @@ def clear_unsettled_batches(store: Store) -> None:
     for note in sorted(_unsettled_folder(store.settings).glob("[0-9a-f]*.json")):  # not what was still being written
         placed = json.loads(note.read_text("utf-8"))
         if find_stored_delivery(store, placed["delivery"]) is None:
-            shutil.rmtree(store.settings.quarantine / placed["delivery"], ignore_errors=True)
+            remove(store.settings, store.settings.quarantine / placed["delivery"])
             if placed["batch"] and not _holds_batch(store, placed["batch"]):
                 remove(store.settings, store.settings.batches / placed["batch"])
         note.unlink()
@@ -148,13 +145,14 @@ def _settle_batch(store: Store, draft: Draft, identity: str, confirm: Callable[[
         if known is not None:
             return known, True
     stains = measure_delivered_stains(standing)
-    index = make_batch_index(draft.hospital, findings, standing, known_slides(store), stains)
-    batch = hash_batch(index) if len(index) else None
+    known_stains = known_slides(store)
+    index = make_batch_index(draft.hospital, findings, standing, known_stains, stains)
+    batch = index.identity if index.rows else None
     note = _unsettled_folder(store.settings) / f"{identity}.json"
     with whole_file(note) as partial:
         partial.write_text(json.dumps({"delivery": identity, "batch": batch}), "utf-8")
     if batch is not None:
-        write_batch(store.settings, index, draft.spool, standing["spool_row"].to_numpy().astype(np.int64))
+        write_batch(store.settings, index, draft.spool, standing["spool_row"].to_numpy())
     kept = keep_refused(store.settings, identity, draft.source, findings, refusals, strip=draft.hides)
     record = Delivery(
         id=identity,
@@ -163,20 +161,20 @@ def _settle_batch(store: Store, draft: Draft, identity: str, confirm: Callable[[
         batch=batch,
         files=findings.files,
         admitted_files=findings.files - len(refusals) - len(findings.ignored),
-        admitted=len(index),
+        admitted=index.rows,
         refused=count_rules(refusals),
         ignored=len(findings.ignored),
-        patients=int(standing["patient"].nunique()),
+        patients=len({stain.patient for stain in stains}),
         positive=int((standing["label"] == 1).sum()),
         unlabelled=int((standing["label"] == UNLABELLED).sum()),
-        flags=count_delivered_flags(index),
+        flags=count_delivered_flags(standing, find_far_slides(known_stains, stains)),
         label_rows=findings.label_rows,
         unmatched_rows=findings.unmatched_rows,
         label_note=" ".join(findings.label_notes),
         reason=reason,
         conflicts=len(conflicts),
     )
-    present = set(zip(standing["patient"], standing["slide"], strict=True))
+    present = {(stain.patient, stain.slide) for stain in stains}
     complete = [one for one in findings.complete if (one.patient, one.slide) in present]
     frames = [one for one in findings.frames if (one.patient, one.slide) in present]
     settlement = Settlement(record, index, kept, conflicts, doubts.labels, stains, complete, frames)

@@ -16,6 +16,7 @@ from bcd.drift.state import LEVELS
 from bcd.drift.trend import HEADER, TrendRow, draw_trend, list_trend
 from bcd.store.delivery_queries import list_batches
 from bcd.store.drift import DriftRecord, list_drift
+from bcd.store.objects import put
 from bcd.tracking.run import table_as_run_csv
 from bcd.tracking.store import start_run
 
@@ -68,6 +69,7 @@ def follow(store: Store, picture: Path) -> list[TrendRow]:
         return []
     name = champion[0] if champion else ""
     draw_trend(rows, name, picture)
+    put(store.settings, picture)
     with start_run(store.settings, key=f"monitor/{name}", name=f"monitor {name}", kind="monitor") as run:
         for row in rows:
             figures = {"shift": row.shift, "p": row.state.p, "level": float(LEVELS.index(row.state.level))}

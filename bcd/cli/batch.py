@@ -76,6 +76,7 @@ def show_batch_command(delivery: NamedDelivery, *, as_json: AsJson = False) -> N
     from bcd.cli.terminal import open_terminal
     from bcd.settings import load_settings
     from bcd.store.delivery_queries import count_batch_by_patient, match_stored_delivery
+    from bcd.store.objects import require
     from bcd.store.store import open_store
 
     settings = load_settings()
@@ -83,7 +84,7 @@ def show_batch_command(delivery: NamedDelivery, *, as_json: AsJson = False) -> N
         store = open_store(settings)
         found = match_stored_delivery(store, delivery)
         patients = count_batch_by_patient(store, found.batch) if found.batch else []
-        report = admission_report_path(settings, found.id)
+        report = require(settings, admission_report_path(settings, found.id))
         console.table("Delivery", [found], _COLUMNS, key="delivery")
         console.table(
             "Patients",

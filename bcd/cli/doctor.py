@@ -84,6 +84,7 @@ def examine_machine(settings: Settings) -> Iterator[Finding]:
         _look_at_devices,
         _look_at_memory_and_disk,
         _look_at_home,
+        _look_at_store,
         _look_at_databases,
         _look_at_champion,
         _look_at_inbox,
@@ -164,6 +165,9 @@ def _look_at_home(settings: Settings) -> Iterator[Finding]:
         is_wrong = "BCD_HOME" in os.environ and not settings.home.exists()
         yield Finding("fault" if is_wrong else "warning", error.what, error.fix)
         return
+    if not settings.home.exists():
+        yield Finding("ok", f"{settings.home} is not there yet; the first command that needs it makes it")
+        return
     probe = settings.home / ".doctor"
     try:
         probe.write_text("")
@@ -171,6 +175,21 @@ def _look_at_home(settings: Settings) -> Iterator[Finding]:
         yield Finding("ok", f"{settings.home} can be written")
     except OSError as error:
         yield Finding("fault", f"{settings.home} cannot be written: {error}.", "Choose another folder with --home.")
+
+
+def _look_at_store(settings: Settings) -> Iterator[Finding]:
+    """Writes to the store that machines share, reads it back, and removes it."""
+    from bcd.store.objects import measure_copies, probe_store
+
+    if not settings.store_url:
+        return
+    try:
+        probe_store(settings)
+    except BcdError as error:
+        yield Finding("fault", error.what, error.fix)
+        return
+    kept = f"{measure_copies(settings) / 1e9:.1f} of at most {settings.store_cache_gb:g} GB are kept here"
+    yield Finding("ok", f"{settings.store_url} can be written; {kept}")
 
 
 def _look_at_databases(settings: Settings) -> Iterator[Finding]:

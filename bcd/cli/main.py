@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from bcd import __version__
-from bcd.cli import batch, config, hospital, labels, model, network, patient, review, snapshot
+from bcd.cli import batch, config, hospital, labels, model, network, patient, review, snapshot, store
 from bcd.cli.backup import backup_command, restore_command
 from bcd.cli.demo import demo_command
 from bcd.cli.doctor import doctor_command
@@ -89,6 +89,7 @@ _NOUNS = {
     "patient": patient,
     "review": review,
     "snapshot": snapshot,
+    "store": store,
 }
 for _noun, _module in _NOUNS.items():
     app.add_typer(_module.app, name=_noun, rich_help_panel="Groups: bcd GROUP --help lists their commands")

@@ -6,6 +6,8 @@ Examples:
 
 from __future__ import annotations
 
+import os
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from bcd.settings import Settings
+    from bcd.store.ledger import LedgerEntry
 
 _MOST = 500  # rows of each table
 
@@ -30,6 +33,7 @@ def make_app() -> ASGIApp:
     from bcd.cli.guard import guard_app
     from bcd.config import load_configuration
     from bcd.runtime import read_password
+    from bcd.store.objects import require
 
     settings = load_configuration()
 
@@ -39,12 +43,25 @@ def make_app() -> ASGIApp:
     def index(_request: Request) -> Response:
         return HTMLResponse(_render_index(settings))
 
+    class StoredFiles(StaticFiles):
+        """Files of a folder of the home, each fetched from the store where it is not here."""
+
+        def __init__(self, folder: Path, depth: int) -> None:
+            super().__init__(directory=folder)
+            self._folder, self._depth = folder, depth
+
+        def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
+            parts = PurePosixPath(path).parts
+            if len(parts) >= self._depth and ".." not in parts:
+                require(settings, self._folder.joinpath(*parts[: self._depth]))
+            return super().lookup_path(path)
+
     app = Starlette(
         routes=[
             Route("/", index),
             Route("/health", lambda _request: PlainTextResponse("ok")),
-            Mount("/scores", StaticFiles(directory=settings.scores)),
-            Mount("/reports", StaticFiles(directory=settings.reports)),
+            Mount("/scores", StoredFiles(settings.scores, depth=3)),
+            Mount("/reports", StoredFiles(settings.reports, depth=1)),
         ],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])],
     )
@@ -60,6 +77,11 @@ def _render_index(settings: Settings) -> str:
     from bcd.store.ledger import list_ledger
     from bcd.store.store import open_store
 
+    def is_there(entry: LedgerEntry) -> bool:
+        if settings.store_url:  # which holds what the catalog names
+            return entry.status == "scored"
+        return (settings.home / entry.folder / REPORT).exists()
+
     with open_store(settings) as store:
         scores = [
             {
@@ -68,7 +90,7 @@ def _render_index(settings: Settings) -> str:
                 "bundle": entry.bundle,
                 "at": entry.at,
                 "error": entry.error,
-                "report": f"/{entry.folder}/{REPORT}" if (settings.home / entry.folder / REPORT).exists() else "",
+                "report": f"/{entry.folder}/{REPORT}" if is_there(entry) else "",
             }
             for entry in list_ledger(store, limit=_MOST)
         ]
@@ -80,7 +102,7 @@ def _render_index(settings: Settings) -> str:
                 "admitted": each.admitted,
                 "refused": sum(each.refused.values()),
                 "report": f"/reports/{path.name}"
-                if (path := admission_report_path(settings, each.id)).exists()
+                if (path := admission_report_path(settings, each.id)).exists() or settings.store_url
                 else "",
             }
             for each in reversed(list_stored_deliveries(store)[-_MOST:])

@@ -52,7 +52,7 @@ def require_reach(settings: Settings) -> None:
     """Makes sure that a worker with these settings finds what the others find.
 
     Raises:
-        UnavailableError: It does not reach the catalog, the studies, MLflow or Prefect; each is told.
+        UnavailableError: It does not reach the catalog, the store, the studies, MLflow or Prefect; each is told.
     """
     faults = list(_find_out_of_reach(settings))
     if faults:
@@ -66,6 +66,7 @@ def _find_out_of_reach(settings: Settings) -> Iterator[BcdError]:
     from bcd.cli import daemons, processes
     from bcd.runtime import find_prefect, require_prefect
     from bcd.search.storage import make_storage
+    from bcd.store.objects import probe_store
     from bcd.store.schemas import hide_url_password
     from bcd.store.store import open_store
     from bcd.tracking.store import open_client
@@ -91,6 +92,15 @@ def _find_out_of_reach(settings: Settings) -> Iterator[BcdError]:
             reach(settings)
         except BcdError as error:
             yield error
+    if settings.store_url:
+        try:
+            probe_store(settings)
+        except BcdError as error:
+            yield error
+    elif not is_where_up_runs and not settings.snapshots.exists():
+        yield BcdError(
+            "store_url is empty, and no snapshot is here: this machine has nothing to work on.", "Name it."
+        )
     if is_where_up_runs and not find_prefect(settings):
         yield BcdError("No Prefect server runs on this home.", "Run `bcd up`, or set prefect_url.")
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from bcd.drift.patient import read_patient_drift
+from bcd.drift.patient import find_stored_drift
 from bcd.drift.profiles import MOST_PATCHES, Profile, choose_evenly, profile_pictures
 from bcd.drift.state import Drift, Known, assess_delivery, join_drifts
 from bcd.progress import track_progress
@@ -105,7 +105,10 @@ def _find_scores(store: Store, bundle: str, delivery: Delivery, patients: Iterab
         for entry in reversed(list_ledger(store))
         if (entry.hospital, entry.bundle, entry.status) == (delivery.hospital, bundle, "scored")
     }
+    wanted = set(patients)
     kept = [
-        read_patient_drift(store.settings.home / folder) for one, folder in folders.items() if one in set(patients)
+        find_stored_drift(store.settings, store.settings.home / folder)
+        for one, folder in folders.items()
+        if one in wanted
     ]
     return [one.scores for one in kept if one is not None and one.scores is not None]

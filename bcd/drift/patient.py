@@ -11,10 +11,13 @@ from pydantic import BaseModel, ConfigDict
 
 from bcd.drift.profiles import Profile, profile_pictures, profile_scores
 from bcd.drift.state import Drift, Known, assess_slide, join_drifts
+from bcd.store.objects import read_stored
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
+
+    from bcd.settings import Settings
 
 FILE = "drift.json"
 
@@ -72,3 +75,11 @@ def read_patient_drift(folder: Path) -> PatientDrift | None:
     """Reads what scoring left in a folder; None where an older bcd scored the patient."""
     file = folder / FILE
     return PatientDrift.model_validate_json(file.read_bytes()) if file.exists() else None
+
+
+def find_stored_drift(settings: Settings, folder: Path) -> PatientDrift | None:
+    """Reads what scoring left in a folder of the store; None where an older bcd scored, or the folder was removed."""
+    try:
+        return PatientDrift.model_validate_json(read_stored(settings, folder, FILE))
+    except FileNotFoundError:
+        return None

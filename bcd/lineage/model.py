@@ -26,6 +26,7 @@ from bcd.retraining.plan import read_choice_of_plan
 from bcd.snapshots.freeze import find_snapshot, split_in_snapshot
 from bcd.snapshots.manifest import read_frozen_date, read_manifest
 from bcd.store.decisions import list_stored_decisions
+from bcd.store.objects import require
 from bcd.tracking.lookup import KEY_TAG, MODEL
 from bcd.tracking.owner import PROCESS_TAG
 from bcd.tracking.store import find_run, follow_moved_mlflow, open_client
@@ -161,7 +162,7 @@ def _trace_retraining(settings: Settings, row: VersionRow, record: BundleRecord,
     key = row.tags.get(KEY_TAG, "")
     study = _trace_study(settings, key, snapshot)
     run = _read_run(settings, row.run_id)
-    plan = settings.work / key / "plan.json"
+    plan = require(settings, settings.work / key / "plan.json")
     training = Link(
         kind="training",
         name=f"plan {key}" if plan.is_file() else f"run {row.run_id}",
@@ -194,7 +195,7 @@ def _trace_study(settings: Settings, key: str, snapshot: Link) -> Link:
     if choice.study is None:
         return Link.model_validate(told | {"name": "none", "facts": (choice.note,)})
     run = _read_run_of(settings, f"search/{choice.study}")
-    file = settings.work / key / "study.json"
+    file = require(settings, settings.work / key / "study.json")
     found = {
         "name": choice.study,
         "sha256": hash_file(file) if file.is_file() else "",

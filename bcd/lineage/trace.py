@@ -23,6 +23,7 @@ from bcd.patches import Hospital, PatchName, PatientId
 from bcd.scoring.result import REPORT, SCORES
 from bcd.store import tables
 from bcd.store.ledger import LedgerEntry, find_last_scoring, list_ledger
+from bcd.store.objects import require
 from bcd.store.patients import find_hospital, find_patient
 from bcd.tracking.lookup import ALIASES, MODEL
 
@@ -95,7 +96,7 @@ def _trace_person(
 def _trace_report(
     store: Store, entry: LedgerEntry, scores: pd.DataFrame | None, cell: PatchName | None, made_of: list[Link]
 ) -> Link:
-    file = store.settings.home / entry.folder / REPORT
+    file = require(store.settings, store.settings.home / entry.folder) / REPORT
     is_there = file.is_file()
     facts = [f"Scored by {entry.bundle}; hash of patches, labels and options: {entry.content}."]
     if scores is not None:
@@ -126,7 +127,7 @@ def _tell_score(scores: pd.DataFrame, cell: PatchName) -> str:
 def _read_scores(store: Store, entry: LedgerEntry) -> pd.DataFrame | None:
     import pandas as pd
 
-    file = store.settings.home / entry.folder / SCORES
+    file = require(store.settings, store.settings.home / entry.folder) / SCORES
     return pd.read_parquet(file) if file.is_file() else None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -34,8 +35,9 @@ def render_page(
     return list_page_contents(environment.get_template(template).render(facts))
 
 
+@cache
 def open_page_templates(package: str) -> Environment:
-    """Opens the templates of a package and the shared ones; what is shown is escaped, a missing name is an error."""
+    """Opens the templates of a package and the shared ones, once: what is shown is escaped, no name is missing."""
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     return Environment(

@@ -21,6 +21,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ from bcd.retention import LOCK
 from bcd.store import tables
 from bcd.store.catalog import retry_while_database_away
 from bcd.store.erasures import ErasedRows, erase_batch_pixels, is_batch_row_erased, mark_batch_erased
-from bcd.store.objects import list_stored, remove
+from bcd.store.objects import holds_any, in_use, is_stored, remove, remove_files, tidy
 from bcd.store.withdrawals import Person, Withdrawal, find_snapshots_of_withdrawn, list_withdrawals
 
 if TYPE_CHECKING:
@@ -227,6 +228,7 @@ def erase_withdrawn(store: Store, *, dry_run: bool = False) -> list[PatientErasu
         plans = _make_plans(store)
         if not dry_run:
             _carry_out(store, plans)
+            _tidy_store(store, plans)
     return [_summarise_erasure(store.settings, plan) for plan in plans]
 
 
@@ -272,19 +274,16 @@ def _make_plan(
             if not needed[batch] and not is_batch_row_erased(store.settings, batch, rows[batch])
         ],
         [one for one in quarantined if one.kept],
-        [folder for folder in _list_score_folders(store.settings, withdrawal) if _holds_any(store.settings, folder)],
+        _list_score_folders(store.settings, withdrawal),
         deliveries,
         _state_remains(store, withdrawal.person, snapshots, deliveries),
     )
 
 
 def _list_score_folders(settings: Settings, withdrawal: Withdrawal) -> list[Path]:
-    """Returns where scores of a patient may lie: those of reports, and those that a challenger made in shadow."""
-    return [folder / withdrawal.hospital / withdrawal.patient for folder in (settings.scores, settings.shadow)]
-
-
-def _holds_any(settings: Settings, folder: Path) -> bool:
-    return folder.exists() or bool(list_stored(settings, folder, "*"))
+    """Returns where scores of a patient lie: those of reports, and those that a challenger made in shadow."""
+    folders = (folder / withdrawal.hospital / withdrawal.patient for folder in (settings.scores, settings.shadow))
+    return [folder for folder in folders if holds_any(settings, folder)]
 
 
 def _find_rows(store: Store, person: Person) -> dict[BatchId, list[int]]:
@@ -323,6 +322,15 @@ def _carry_out(store: Store, plans: Sequence[_Plan]) -> None:
             advance(1)
 
 
+def _tidy_store(store: Store, plans: Sequence[_Plan]) -> None:
+    """Deletes from the bucket what an earlier run was killed at deleting."""
+    settings = store.settings
+    folders = {settings.batches / batch for plan in plans for batch in plan.rows}
+    folders |= {settings.quarantine / delivery.id for plan in plans for delivery in plan.deliveries}
+    for folder in sorted(folders):
+        tidy(settings, folder)
+
+
 def _erased_rows(plan: _Plan, batch: BatchId) -> ErasedRows:
     hospital, patient = plan.withdrawal.person
     return ErasedRows(hospital, patient, plan.withdrawal.sign_off.at.isoformat(), plan.rows[batch])
@@ -347,7 +355,7 @@ def _renew_reports(store: Store, plan: _Plan) -> None:
     from bcd.admission.report import admission_report_path, write_admission_report
 
     for delivery in plan.deliveries:
-        if admission_report_path(store.settings, delivery.id).exists():
+        if is_stored(store.settings, admission_report_path(store.settings, delivery.id)):
             write_admission_report(store, delivery.id)
 
 
@@ -356,8 +364,10 @@ def _remove_files(store: Store, plan: _Plan) -> None:
         remove(store.settings, folder)
     if not plan.quarantined:
         return
-    for file in plan.quarantined:
-        file.path(store.settings).unlink(missing_ok=True)
+    for delivery, files in groupby(plan.quarantined, key=lambda file: file.delivery):
+        names = [str(file.kept) for file in files]
+        with in_use(store.settings, store.settings.quarantine / delivery) as folder:
+            remove_files(store.settings, folder, names)
     numbers = [file.number for file in plan.quarantined]
 
     def forget() -> None:

@@ -14,7 +14,8 @@ Examples:
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,6 +51,7 @@ from bcd.retraining.plan import (
 from bcd.search.records import StudyResult
 from bcd.settings import Settings
 from bcd.snapshots.freeze import Snapshot
+from bcd.store.objects import in_use, put, require
 from bcd.tracking.lookup import MODEL, find_tracked_version
 from bcd.tracking.store import open_client, start_run
 from bcd.training.ensemble import TrainedEnsemble, find_trained_ensemble, train_ensemble
@@ -97,8 +99,10 @@ def search_stage(
         run.log_snapshot(retraining.snapshot, context="training", split="train")
         result = run_study(settings, *asked, stated=stated, on_trial=run.log_trial, elsewhere=elsewhere)
         run.log_study(result)
-        for picture in draw_study(result, settings.work / result.study / "pictures"):
+        pictures = settings.work / result.study / "pictures"
+        for picture in draw_study(result, pictures):
             run.log_file(picture, "study")
+        put(settings, pictures)
         choice = Choice(
             architecture=result.architecture,
             training=result.training,
@@ -109,6 +113,7 @@ def search_stage(
         with whole_file(_study_file(settings, retraining)) as partial:
             # Not dump_json, which turns a figure that is not a number into null.
             partial.write_text(json.dumps(TypeAdapter(StudyResult).dump_python(result, mode="json"), indent=2))
+        put(settings, _study_file(settings, retraining))
         write_choice(settings, retraining, choice)
     return result
 
@@ -116,10 +121,14 @@ def search_stage(
 def train_stage(settings: Settings, retraining: Retraining) -> TrainedEnsemble:
     """Trains what the search chose, or `compact` where there was no search, logging each epoch as it ends."""
     choice = read_choice(settings, retraining)
-    found = find_trained_ensemble(retraining.network(settings), retraining.plan.ensemble)
+    found = find_trained(settings, retraining)
     if found is not None and "train" in find_done(settings, retraining)[1]:
         return found
-    with open_retraining_run(settings, retraining, choice, stage="train") as run, watch_machine(run, retraining.key):
+    with (
+        open_retraining_run(settings, retraining, choice, stage="train") as run,
+        watch_machine(run, retraining.key),
+        _outcomes_in_use(settings, retraining),
+    ):
         run.log_options("preparation", choice.preparation)
         run.log_options("architecture", choice.architecture)
         run.log_options("training", choice.training)
@@ -137,13 +146,36 @@ def train_stage(settings: Settings, retraining: Retraining) -> TrainedEnsemble:
             retraining.network(settings),
             on_epoch=log_epochs_to(run, retraining.key),
         )
+        put(settings, retraining.network(settings))
         log_trained(run, retraining.key, trained)
         log_networks(run, trained)
     return trained
 
 
+def find_trained(settings: Settings, retraining: Retraining) -> TrainedEnsemble | None:
+    """Returns the networks of a retraining, whichever machine trained them; None where one is missing."""
+    folder = require(settings, retraining.network(settings))
+    return find_trained_ensemble(folder, retraining.plan.ensemble)
+
+
+@contextmanager
+def _outcomes_in_use(settings: Settings, retraining: Retraining) -> Iterator[None]:
+    """Keeps here what the stages of a retraining leave to each other, from whichever machine, during the block."""
+    with (
+        in_use(settings, retraining.network(settings)),
+        in_use(settings, _graph_folder(settings, retraining)),
+        in_use(settings, _evaluation_folder(settings, retraining)),
+    ):
+        yield
+
+
 def evaluate_stage(settings: Settings, retraining: Retraining, trained: TrainedEnsemble) -> EvaluatedNetwork:
     """Fits the policy on val patients, evaluates what was trained on test patients, and logs what was found."""
+    with _outcomes_in_use(settings, retraining):
+        return _evaluate_and_log(settings, retraining, trained)
+
+
+def _evaluate_and_log(settings: Settings, retraining: Retraining, trained: TrainedEnsemble) -> EvaluatedNetwork:
     evaluated = _evaluate_trained(settings, retraining, trained)
     if "evaluate" in find_done(settings, retraining)[1]:
         return evaluated
@@ -169,6 +201,13 @@ def register_stage(
     version = find_tracked_version(open_client(settings), retraining.key)
     if version is not None:
         return load_bundle(settings, version)
+    with _outcomes_in_use(settings, retraining):
+        return _register(settings, retraining, trained, evaluated)
+
+
+def _register(
+    settings: Settings, retraining: Retraining, trained: TrainedEnsemble, evaluated: EvaluatedNetwork
+) -> Bundle:
     test = evaluated.evaluations.get("test")
     record = BundleRecord(
         preparation=read_choice(settings, retraining).preparation,
@@ -206,14 +245,14 @@ def _describe_reference(settings: Settings, snapshot: Snapshot, evaluated: Evalu
 
 
 def _evaluate_trained(settings: Settings, retraining: Retraining, trained: TrainedEnsemble) -> EvaluatedNetwork:
-    write_graph(trained.paths, _graph_folder(settings, retraining))
-    return evaluate_retrained(
-        retraining.prepare(settings),
-        _graph_folder(settings, retraining),
-        retraining.plan.evaluation,
-        _evaluation_folder(settings, retraining),
-        turns=trained.options.turns,
+    graph, folder = _graph_folder(settings, retraining), _evaluation_folder(settings, retraining)
+    write_graph(trained.paths, graph)
+    put(settings, graph)
+    evaluated = evaluate_retrained(
+        retraining.prepare(settings), graph, retraining.plan.evaluation, folder, turns=trained.options.turns
     )
+    put(settings, folder)
+    return evaluated
 
 
 def gate_stage(settings: Settings, retraining: Retraining) -> Verdict:
@@ -257,7 +296,7 @@ def is_retraining_finished(settings: Settings, retraining: Retraining) -> bool:
     """Whether a retraining was done before to its end, and all that it left is still there: there is nothing new."""
     return (
         "gate" in find_done(settings, retraining)[1]
-        and find_trained_ensemble(retraining.network(settings), retraining.plan.ensemble) is not None
+        and find_trained(settings, retraining) is not None
         and _find_verdict(settings, retraining) is not None
     )
 
@@ -299,9 +338,9 @@ def read_outcome(settings: Settings, retraining: Retraining) -> Outcome:
         BcdError: It is not finished.
     """
     study = _find_study(settings, retraining)
-    trained = find_trained_ensemble(retraining.network(settings), retraining.plan.ensemble)
+    trained = find_trained(settings, retraining)
     verdict = _find_verdict(settings, retraining)
-    evaluated = find_evaluated_retraining(_evaluation_folder(settings, retraining))
+    evaluated = find_evaluated_retraining(require(settings, _evaluation_folder(settings, retraining)))
     if study is None or verdict is None or trained is None or evaluated is None:
         raise BcdError(
             f"The retraining of snapshot {retraining.snapshot.id[:12]} is not finished.", "Run `bcd retrain`."
@@ -314,7 +353,7 @@ def _study_file(settings: Settings, retraining: Retraining) -> Path:
 
 
 def _find_study(settings: Settings, retraining: Retraining) -> StudyResult | None:
-    file = _study_file(settings, retraining)
+    file = require(settings, _study_file(settings, retraining))
     return TypeAdapter(StudyResult).validate_json(file.read_bytes()) if file.exists() else None
 
 

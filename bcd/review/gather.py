@@ -6,7 +6,9 @@ Nobody is asked about a patient of val, gate or test (`bcd.store.asked`).
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -29,6 +31,7 @@ from bcd.store.conflicts import open_conflicts
 from bcd.store.labels import latest_labels
 from bcd.store.ledger import LedgerEntry, list_ledger
 from bcd.store.matching import find_matched_rows
+from bcd.store.objects import read_stored
 from bcd.store.patients import withdrawn_patients
 from bcd.tracking.lookup import MODEL
 
@@ -195,7 +198,7 @@ def _read_scores(store: Store, entries: Iterable[LedgerEntry]) -> pd.DataFrame:
 
     found = []
     for entry in entries:
-        path = store.settings.home / entry.folder / SCORES
-        if path.is_file():  # removed with its version otherwise
-            found.append(pd.read_parquet(path).reindex(columns=_SCORED).assign(bundle=entry.bundle))
+        with suppress(FileNotFoundError):  # removed with its version
+            scores = read_stored(store.settings, store.settings.home / entry.folder, SCORES)
+            found.append(pd.read_parquet(BytesIO(scores)).reindex(columns=_SCORED).assign(bundle=entry.bundle))
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=[*_SCORED, "bundle"])

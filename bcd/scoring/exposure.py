@@ -72,7 +72,7 @@ def tell_exposure_of_scored(seen: Seen, patches: pd.DataFrame, pixels: NDArray[n
         patches: hospital and patient of the patient's patches.
         pixels: Their pixels, (n, 50, 50, 3).
     """
-    from bcd.admission.examine import as_hex
+    from bcd.admission.findings import as_hex
     from bcd.admission.pixels import hash_delivered_pixels
 
     hashed = patches[PERSON].assign(pixel_sha256=as_hex(hash_delivered_pixels(pixels)).to_numpy())

@@ -20,6 +20,7 @@ from bcd.progress import say_progress
 from bcd.scoring.job import Job, is_scoring_recorded, make_scoring_subject, open_scoring_job, record_scoring_job
 from bcd.scoring.options import ScoreOptions
 from bcd.scoring.result import PatientScore, ScoringBundle, read_result, write_result
+from bcd.store.objects import in_use, list_stored, put, require
 
 if TYPE_CHECKING:
     from bcd.store.store import Store
@@ -48,12 +49,13 @@ def score_patient(
         BcdError: The patient is unknown, or could not be scored; the latter is in the ledger.
     """
     job = open_scoring_job(store, bundle, hospital, patient, options, protocol)
-    found = job.folder.exists()
+    found = require(store.settings, job.folder).exists()
     if not found:
         record_scoring_job(job, "started")
         try:
             with whole_folder(job.folder) as partial:
                 write_result(partial, make_scoring_subject(job), bundle, options)
+            put(store.settings, job.folder)
         except BaseException as error:
             record_scoring_job(job, "failed", error)  # a person who interrupts it is no reason to give it up
             if not isinstance(error, Exception):
@@ -61,11 +63,13 @@ def score_patient(
             raise _name_scoring_error(error, job) from error
     recorded = is_scoring_recorded(job)
     if not recorded:
+        put(store.settings, job.folder)  # also where a process was killed before
         record_scoring_job(job, "scored")
     if found:
         say_progress(f"Patient {job.key} was already scored with {bundle.name}.")
     skipped = found and recorded
-    return read_result(job.folder, job.hospital, job.patient, bundle, options, skipped=skipped)
+    with in_use(store.settings, job.folder) as folder:
+        return read_result(folder, job.hospital, job.patient, bundle, options, skipped=skipped)
 
 
 def patients_to_score(store: Store, bundle: ScoringBundle, options: ScoreOptions) -> list[tuple[Hospital, PatientId]]:
@@ -77,6 +81,7 @@ def patients_to_score(store: Store, bundle: ScoringBundle, options: ScoreOptions
     from bcd.store.ledger import list_failing
     from bcd.store.patients import list_patients
 
+    scored = set(list_stored(store.settings, store.settings.scores, "*/*/*"))
     failing = {(one.hospital, one.patient): one for one in list_failing(store)}
     waiting: list[tuple[int, Hospital, PatientId]] = []
     patients = list_patients(store)
@@ -87,7 +92,7 @@ def patients_to_score(store: Store, bundle: ScoringBundle, options: ScoreOptions
             raise
         except BcdError:  # withdrawn since the list was read
             continue
-        if job.folder.exists() and is_scoring_recorded(job):
+        if job.folder in scored and is_scoring_recorded(job):
             continue
         known = failing.get((hospital, patient))
         if known is None:
@@ -99,7 +104,8 @@ def patients_to_score(store: Store, bundle: ScoringBundle, options: ScoreOptions
 
 def _name_scoring_error(error: Exception, job: Job) -> BcdError:
     if isinstance(error, BcdError):
-        return BcdError(f"Patient {job.key} could not be scored: {error.what}", error.fix)
+        kind = UnavailableError if isinstance(error, UnavailableError) else BcdError
+        return kind(f"Patient {job.key} could not be scored: {error.what}", error.fix)
     return BcdError(
         f"Patient {job.key} could not be scored: {type(error).__name__}: {error}.",
         "The ledger keeps this failure; the next run tries the patient again.",

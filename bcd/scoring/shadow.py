@@ -9,7 +9,6 @@ Content is that of the champion's scores: new patches or a corrected label are c
 
 from __future__ import annotations
 
-import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +25,7 @@ from bcd.scoring.options import ScoreOptions
 from bcd.scoring.result import SCORES, ScoringBundle, score_patches
 from bcd.scoring.summary import summarise_patient_scores
 from bcd.store.batches import read_batch_pixels
+from bcd.store.objects import in_use, list_stored, put, read_stored, remove, require
 from bcd.store.withdrawals import list_withdrawals
 
 if TYPE_CHECKING:
@@ -93,16 +93,18 @@ def score_in_shadow(  # noqa: PLR0917 the order of these is the same everywhere
     import pandas as pd
 
     job = open_scoring_job(store, champion, hospital, patient, options)
-    folder = _shadow_folder(job, challenger.name)
+    folder = require(store.settings, _shadow_folder(job, challenger.name))
     if not folder.exists():
-        known = pd.read_parquet(job.folder / SCORES)
+        with in_use(store.settings, job.folder):
+            known = pd.read_parquet(job.folder / SCORES)
         pixels = read_batch_pixels(store.settings, job.patches)
         scores = score_patches(job.patches, pixels, challenger, job.complete)
         found = compare_in_shadow(job, known, scores, challenger.name)
         with whole_folder(folder) as partial:
             scores.to_parquet(partial / SCORES, index=False)
             (partial / _AGREEMENT).write_text(found.model_dump_json(indent=1), "utf-8")
-    return _read_agreement(folder)
+    put(store.settings, folder)
+    return _read_agreement(store.settings, folder)
 
 
 def compare_in_shadow(job: Job, champion: pd.DataFrame, challenger: pd.DataFrame, name: str) -> Agreement:
@@ -140,10 +142,12 @@ def list_unshadowed(
     from bcd.store.patients import list_patients
 
     waiting = []
+    done = {*list_stored(store.settings, store.settings.scores, "*/*/*")}
+    done |= {*list_stored(store.settings, store.settings.shadow, "*/*/*")}
     patients = list_patients(store)
     for hospital, patient in patients.loc[~patients["withdrawn"], ["hospital", "patient"]].itertuples(index=False):
         job = open_scoring_job(store, champion, hospital, patient, options)
-        if job.folder.exists() and is_scoring_recorded(job) and not _shadow_folder(job, challenger).exists():
+        if job.folder in done and is_scoring_recorded(job) and _shadow_folder(job, challenger) not in done:
             waiting.append((job.hospital, job.patient))
     return sorted(waiting)
 
@@ -158,8 +162,8 @@ def list_agreements(store: Store, challenger: str) -> list[Agreement]:
         challenger: Its name, such as `bcd-idc/3`; empty: of none.
     """
     gone = {one.person for one in list_withdrawals(store)}
-    files = store.settings.shadow.glob(f"*/*/{_folder_name(challenger)}-beside-*/{_AGREEMENT}")
-    found = sorted((_read_agreement(file.parent) for file in files), key=lambda one: one.at)
+    folders = _list_shadow_folders(store.settings, challenger)
+    found = sorted((_read_agreement(store.settings, folder) for folder in folders), key=lambda one: one.at)
     newest = {(one.hospital, one.patient): one for one in found if one.champion == found[-1].champion}
     left = [one for person, one in newest.items() if person not in gone]
     return sorted(left, key=lambda one: (one.same_outcome, -one.difference, one.hospital, one.patient))
@@ -167,8 +171,12 @@ def list_agreements(store: Store, challenger: str) -> list[Agreement]:
 
 def remove_shadow(settings: Settings, challenger: str) -> None:
     """Removes what a version scored in shadow, by its name, such as `bcd-idc/3`."""
-    for folder in settings.shadow.glob(f"*/*/{_folder_name(challenger)}-beside-*"):
-        shutil.rmtree(folder)
+    for folder in _list_shadow_folders(settings, challenger):
+        remove(settings, folder)
+
+
+def _list_shadow_folders(settings: Settings, challenger: str) -> list[Path]:
+    return list_stored(settings, settings.shadow, f"*/*/{_folder_name(challenger)}-beside-*")
 
 
 def _side(probability: ArrayLike, level: float) -> NDArray[np.int8]:
@@ -186,5 +194,5 @@ def _folder_name(bundle: str) -> str:
     return bundle.replace("/", "-")
 
 
-def _read_agreement(folder: Path) -> Agreement:
-    return Agreement.model_validate_json((folder / _AGREEMENT).read_bytes())
+def _read_agreement(settings: Settings, folder: Path) -> Agreement:
+    return Agreement.model_validate_json(read_stored(settings, folder, _AGREEMENT))

@@ -22,6 +22,7 @@ from bcd.search.options import SearchOptions
 from bcd.search.queue import DeclinedError, Queue
 from bcd.search.records import SURPLUS, TrialRecord, read_trials
 from bcd.search.storage import find_study
+from bcd.store.objects import in_use, put
 from bcd.training.fit import find_trained_network, train_network
 from bcd.training.loop import DivergedError
 from bcd.training.predict import predict_logits
@@ -165,9 +166,10 @@ def run_refit(job: Job) -> None:
         for name in ("trial", "seed", "epochs"):
             trial.suggest_int(name, 0, _MOST)
         refit, epochs = _read_refit(queue.frozen(trial))
-        if find_trained_network(folder) is None:
-            trained.append(refit)
-        return _train_refit(job, trials[refit.trial], refit, epochs=epochs, trial=trial, folder=folder)
+        with in_use(settings, folder):  # another machine may have trained it
+            if find_trained_network(folder) is None:
+                trained.append(refit)
+            return _train_refit(job, trials[refit.trial], refit, epochs=epochs, trial=trial, folder=folder)
 
     while not trained and study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
         queue.take(
@@ -190,6 +192,7 @@ def _train_refit(job: Job, record: TrialRecord, refit: Refit, *, epochs: int, tr
         say_progress(f"{title} failed: {error.what}")
         trial.set_user_attr("end", "diverged")
         raise DeclinedError from error
+    put(job.load_settings(), folder)
     logits = predict_logits(load_network(trained.path), prepared.split("val")[0])
     note_of_trial(trial, "pairs", concordance(read_val_for_refits(prepared, logits)).tolist())
     say_progress(f"{title}: val score {trained.val_score:.3f}.")

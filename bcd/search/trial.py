@@ -17,6 +17,7 @@ from bcd.search.queue import DeclinedError, Queue, is_surplus_trial
 from bcd.search.records import find_first_attempt_of_trial, kind_of
 from bcd.search.space import Recipe, propose
 from bcd.search.storage import find_study
+from bcd.store.objects import in_use, put
 from bcd.training.checkpoint import State
 from bcd.training.fit import train_network
 from bcd.training.loop import CHECKPOINT, DivergedError
@@ -155,7 +156,10 @@ class _Trial:
         for epoch, row in enumerate(_finished_epochs(place), 1):  # also one that a kill left unreported
             report(epoch, row)
         prepared = self.job.prepare(recipe.preparation)
-        trained = train_network(prepared, recipe.architecture, recipe.training, place, on_epoch=report)
+        settings = self.job.load_settings()
+        with in_use(settings, place):  # another machine may have trained it
+            trained = train_network(prepared, recipe.architecture, recipe.training, place, on_epoch=report)
+            put(settings, place)
         for epoch, row in enumerate(trained.history[len(history) :], len(history) + 1):  # trained by another study
             report(epoch, row)
         return trained.val_score

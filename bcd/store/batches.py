@@ -11,9 +11,11 @@ Examples:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +30,40 @@ from bcd.store.spool import PATCH_SHAPE, Spool, write_pixels_header
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
+
+
+ROW_GROUP = 1 << 16
+"""Rows of `index.parquet` that are written, and held in memory, at a time."""
+
+
+@dataclass(frozen=True)
+class BatchIndex:
+    """What a batch says of its patches, in canonical order, made some rows at a time: a batch may have millions.
+
+    Attributes:
+        rows: How many they are.
+        part: Makes the rows from one to before another: hospital, patient, slide (text), x, y (int64), label (Int8),
+            sha256 of the file, pixel_sha256, flags (text).
+    """
+
+    rows: int
+    part: Callable[[int, int], pd.DataFrame]
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame) -> BatchIndex:
+        """Returns an index that is a frame already."""
+        return cls(len(frame), lambda start, stop: frame.iloc[start:stop])
+
+    def parts(self, size: int = ROW_GROUP) -> Iterator[pd.DataFrame]:
+        """Yields all rows, at most so many at a time; an index without rows as one part."""
+        for start in range(0, max(self.rows, 1), size):
+            yield self.part(start, min(start + size, self.rows))
+
+    @cached_property
+    def identity(self) -> BatchId:
+        """The batch's content hash."""
+        return BatchId(_hash_parts(self.parts(), [*CANONICAL, "label", "pixel_sha256"]))
 
 
 def hash_rows(rows: pd.DataFrame, columns: Iterable[str], chunk: int = 16_384) -> str:
@@ -40,32 +76,38 @@ def hash_rows(rows: pd.DataFrame, columns: Iterable[str], chunk: int = 16_384) -
         columns: What is hashed of it, in this order.
         chunk: Rows that are turned to text at a time.
     """
+    return _hash_parts((rows.iloc[start : start + chunk] for start in range(0, len(rows), chunk)), columns)
+
+
+def _hash_parts(parts: Iterable[pd.DataFrame], columns: Iterable[str]) -> str:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    digest = hashlib.sha256()
-    wanted = rows[list(columns)]
-    for start in range(0, len(wanted), chunk):
-        part = pa.Table.from_pandas(wanted.iloc[start : start + chunk], preserve_index=False)
-        text = [pc.fill_null(column.cast(pa.large_string()), "") for column in part.columns]
-        lines = pc.binary_join_element_wise(*text, pa.scalar("\t", pa.large_string()))
-        if start:
-            digest.update(b"\n")
-        digest.update("\n".join(lines.to_pylist()).encode())
+    digest, wanted, is_first = hashlib.sha256(), list(columns), True
+    tab, line_end, nothing = (pa.scalar(text, pa.large_string()) for text in ("\t", "\n", ""))
+    for rows in parts:
+        part = pa.Table.from_pandas(rows[wanted], preserve_index=False).combine_chunks()
+        first, *others = (pc.fill_null(column.cast(pa.large_string()), "") for column in part.columns)
+        led = pc.binary_join_element_wise(line_end, first, nothing)
+        for chunk in pc.binary_join_element_wise(led, *others, tab).chunks:
+            digest.update(text_of(chunk)[1 if is_first else 0 :])
+            is_first = False
     return digest.hexdigest()
 
 
-def hash_batch(index: pd.DataFrame) -> BatchId:
-    """Returns the content hash of a batch from its index, whose rows are in canonical order."""
-    return BatchId(hash_rows(index, [*CANONICAL, "label", "pixel_sha256"]))
+def text_of(texts: pa.LargeStringArray) -> memoryview:
+    """Returns the bytes of texts that were just computed, one after the other, without copying them."""
+    _, ends, data = texts.buffers()
+    stop = np.frombuffer(ends, np.int64)[len(texts)] if len(texts) else 0
+    return memoryview(data)[:stop] if stop else memoryview(b"")
 
 
-def write_batch(settings: Settings, index: pd.DataFrame, spool: Spool, spool_rows: NDArray[np.int64]) -> BatchId:
+def write_batch(settings: Settings, index: BatchIndex, spool: Spool, spool_rows: NDArray[np.integer[Any]]) -> BatchId:
     """Writes a batch whole; where it exists, this changes nothing.
 
     Args:
         settings: Where batches lie.
-        index: hospital, patient, slide, x, y, label (Int8), sha256, pixel_sha256, flags, in canonical order.
+        index: What it says of its patches.
         spool: The decoded patches; it is taken over where it holds just the batch's rows in their order.
         spool_rows: For each row of `index`, where its pixels lie in the spool.
 
@@ -75,7 +117,7 @@ def write_batch(settings: Settings, index: pd.DataFrame, spool: Spool, spool_row
     Raises:
         UnavailableError: The store is out of reach.
     """
-    identity = hash_batch(index)
+    identity = index.identity
     folder = settings.batches / identity
     if not folder.exists():
         _write_batch_folder(folder, index, spool, spool_rows)
@@ -83,9 +125,9 @@ def write_batch(settings: Settings, index: pd.DataFrame, spool: Spool, spool_row
     return identity
 
 
-def _write_batch_folder(folder: Path, index: pd.DataFrame, spool: Spool, spool_rows: NDArray[np.int64]) -> None:
+def _write_batch_folder(folder: Path, index: BatchIndex, spool: Spool, spool_rows: NDArray[np.integer[Any]]) -> None:
     pixels = spool.finish()
-    in_place = len(index) == spool.rows and np.array_equal(spool_rows, np.arange(spool.rows))
+    in_place = index.rows == spool.rows and np.array_equal(spool_rows, np.arange(spool.rows, dtype=spool_rows.dtype))
     if in_place and spool.path.exists():
         _write_index(index, spool.folder)
         keep_folder(spool.folder, folder)
@@ -108,11 +150,33 @@ def read_batch_index(settings: Settings, batch: str, columns: list[str]) -> pd.D
         return pd.read_parquet(folder / "index.parquet", columns=columns)
 
 
-def _write_index(index: pd.DataFrame, folder: Path) -> None:
-    index.to_parquet(folder / "index.parquet", index=False, row_group_size=1 << 16)
+def read_index_parts(settings: Settings, batch: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Yields columns of a batch's index, some rows at a time, in their order.
+
+    Raises:
+        BcdError: The batch's folder is not there.
+    """
+    import pyarrow.parquet as pq
+
+    with open_batch(settings, batch) as folder, pq.ParquetFile(folder / "index.parquet") as index:
+        yield from index.iter_batches(ROW_GROUP, columns=columns)
 
 
-def _copy_pixels(file: BinaryIO, pixels: NDArray[np.uint8], rows: NDArray[np.int64], chunk: int = 1024) -> None:
+def _write_index(index: BatchIndex, folder: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    parts = (pa.Table.from_pandas(part, preserve_index=False) for part in index.parts())
+    first = next(parts)
+    with pq.ParquetWriter(folder / "index.parquet", first.schema) as file:
+        file.write_table(first)
+        for part in parts:
+            file.write_table(part)
+
+
+def _copy_pixels(
+    file: BinaryIO, pixels: NDArray[np.uint8], rows: NDArray[np.integer[Any]], chunk: int = 1024
+) -> None:
     write_pixels_header(file, len(rows))
     with track_progress("Writing patches", total=len(rows)) as advance:
         for start in range(0, len(rows), chunk):

@@ -7,7 +7,7 @@ Credentials, region and endpoint are those of the store's own tools: for S3 the 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from bcd.errors import BcdError, NotFoundError, UnavailableError
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
+_AT_ONCE = 256  # objects that are asked for in one go
 _SECRET = re.compile(r"(?<=://)[^/@\s]*@|\?[^\s'\")]*")
 
 
@@ -42,6 +43,19 @@ class Bucket:
                 if "NoSuchBucket" in repr(error.__cause__):
                     raise
                 return None
+
+    def read_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """Returns the bytes of objects by their keys; of what is gone, nothing."""
+        found: dict[str, bytes] = {}
+        for start in range(0, len(keys), _AT_ONCE):
+            paths = [self._path(key) for key in keys[start : start + _AT_ONCE]]
+            with explain_remote_errors("The store", self.url):
+                for path, data in self.system.cat(paths, on_error="return").items():
+                    if isinstance(data, bytes):
+                        found[path.removeprefix(f"{self.root}/")] = data
+                    elif not isinstance(data, FileNotFoundError):
+                        raise data
+        return found
 
     def write(self, key: str, data: bytes) -> None:
         """Writes an object whole, instead of what is there."""

@@ -14,6 +14,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from bcd.patches import CELL, BatchId, Hospital
 from bcd.progress import track_progress
 from bcd.store import tables
+from bcd.store.batches import BatchIndex
 from bcd.store.complete import CompleteSlide, record_complete
 from bcd.store.frames import SlideFrame, store_frames
 from bcd.store.known import KnownPatch, StainRecord, in_chunks
@@ -115,7 +116,7 @@ class Settlement:
 
     Attributes:
         record: The delivery; its batch's folder is already in place.
-        index: The batch's index, in canonical order; None where there is no batch.
+        index: The batch's index; None where there is no batch.
         refusals: Its refused files.
         conflicts: Earlier patches that it contradicts, each with the rule and the message of what does.
         labels: Labels that it brings for patches that were admitted without one.
@@ -125,7 +126,7 @@ class Settlement:
     """
 
     record: Delivery
-    index: pd.DataFrame | None = None
+    index: BatchIndex | None = None
     refusals: Sequence[RefusedFile] = ()
     conflicts: Sequence[tuple[KnownPatch, str, str]] = ()
     labels: Sequence[tuple[KnownPatch, int]] = ()
@@ -187,22 +188,24 @@ def _cell_of_known(known: KnownPatch) -> dict[str, object]:
     return {name: getattr(known, name) for name in CELL}
 
 
-def _insert_batch(connection: sa.Connection, record: Delivery, index: pd.DataFrame) -> int:
+def _insert_batch(connection: sa.Connection, record: Delivery, index: BatchIndex) -> int:
     made = connection.execute(
         sa.insert(tables.batches).values(id=record.batch, delivery=record.id).returning(tables.batches.c.number)
     )
     number = int(made.scalar_one())
+    people: set[str] = set()
+    with track_progress("Entering patches", total=index.rows) as advance:
+        for place, part in enumerate(index.parts(CHUNK)):
+            _insert_patches(connection, part, batch=number, first_row=place * CHUNK)
+            people.update(part["patient"].unique())
+            advance(len(part))
     known = set(
         connection.scalars(sa.select(tables.patients.c.patient).where(tables.patients.c.hospital == record.hospital))
     )
-    new = sorted(set(index["patient"].unique()) - known)
-    patients = ({"hospital": record.hospital, "patient": one, "first_batch": number} for one in new)
+    patients = (
+        {"hospital": record.hospital, "patient": one, "first_batch": number} for one in sorted(people - known)
+    )
     _insert_rows(connection, tables.patients, patients)
-    with track_progress("Entering patches", total=len(index)) as advance:
-        for start in range(0, len(index), CHUNK):
-            part = index.iloc[start : start + CHUNK]
-            _insert_patches(connection, part, batch=number, first_row=start)
-            advance(len(part))
     return number
 
 

@@ -27,9 +27,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -38,8 +39,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from bcd.errors import DamagedError, NotFoundError
+from bcd.errors import DamagedError, NotFoundError, UnavailableError
 from bcd.files import drop_folder, hash_file, keep_folder, lock_file, partial_folder, whole_file
+from bcd.progress import say_progress
 from bcd.settings import Settings
 from bcd.store.bucket import Bucket, open_bucket
 
@@ -179,7 +181,19 @@ def changed_file(settings: Settings, folder: Path, name: str) -> Iterator[Path]:
         yield partial
         if settings.store_url:
             with place.turn():
-                manifest = place.change(name, partial)
+                manifest = place.change({name: partial})
+    if manifest is not None:
+        place.write_record(manifest)
+
+
+def remove_files(settings: Settings, folder: Path, names: Collection[str]) -> None:
+    """Removes files of a folder that is in use: in the bucket first, then here."""
+    place, manifest = _Place(settings, folder), None
+    if settings.store_url:
+        with place.turn():
+            manifest = place.change(dict.fromkeys(names))
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
     if manifest is not None:
         place.write_record(manifest)
 
@@ -192,6 +206,73 @@ def remove(settings: Settings, path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def tidy(settings: Settings, folder: Path) -> None:
+    """Deletes bytes in the bucket that a process was killed at deleting; nobody may put or change the folder now."""
+    if settings.store_url:
+        place = _Place(settings, folder)
+        with place.turn():
+            place.tidy()
+
+
+def holds_any(settings: Settings, folder: Path) -> bool:
+    """Whether anything lies below a folder, here or in the bucket, also what a killed process left."""
+    if folder.exists() or not settings.store_url:
+        return folder.exists()
+    bucket, name = open_bucket(settings.store_url), _name_in(settings, folder)
+    return any(bucket.find(f"{part}/{name}") for part in ("files", "manifests"))
+
+
+def probe_store(settings: Settings) -> None:
+    """Makes sure that the store can be written, read and cleaned up.
+
+    Raises:
+        BcdError: It cannot.
+    """
+    bucket, key = open_bucket(settings.store_url), f"probe/{platform.node()}-{os.getpid()}"
+    bucket.write(key, b"bcd")
+    if bucket.read(key) != b"bcd":
+        raise UnavailableError(
+            f"The store {settings.store_url} does not give back what was written to it.", "Name another one."
+        )
+    bucket.delete(key)
+
+
+def list_objects(settings: Settings) -> list[StoredObject]:
+    """Returns every file that the bucket holds, by path."""
+    bucket = open_bucket(settings.store_url)
+    manifests = bucket.read_many(bucket.find("manifests"))
+    found = []
+    for key in sorted(manifests):
+        place = _Place(settings, settings.home / key.removeprefix("manifests/").removesuffix(".json"))
+        manifest = place.parse_manifest(manifests[key])
+        found += [StoredObject(place.path / name, name, file, place) for name, file in manifest.files.items()]
+    return found
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """A file in the bucket.
+
+    Attributes:
+        path: Where it belongs in the home.
+        name: Its name in its folder.
+        file: Its hash and size.
+    """
+
+    path: Path
+    name: str
+    file: StoredFile
+    _place: _Place
+
+    def fetch(self, target: Path) -> None:
+        """Copies it to a file.
+
+        Raises:
+            DamagedError: It is missing, or is not what was put there.
+        """
+        self._place.download(self.name, self.file, target)
 
 
 def _remove_there(settings: Settings, path: Path) -> None:
@@ -250,13 +331,14 @@ class _Place:
 
     def read_manifest(self) -> Manifest | None:
         """Reads what the bucket holds of it; None where it holds nothing."""
-        key = f"manifests/{self.name}.json"
-        data = self.bucket.read(key)
-        if data is None:
-            return None
+        data = self.bucket.read(f"manifests/{self.name}.json")
+        return None if data is None else self.parse_manifest(data)
+
+    def parse_manifest(self, data: bytes) -> Manifest:
         try:
             return Manifest.model_validate_json(data)
         except ValidationError as error:
+            key = f"manifests/{self.name}.json"
             raise DamagedError(
                 f"The manifest {self.bucket.tell(key)} of {self.name} is damaged, or of a newer bcd.",
                 "Restore it from a backup of the bucket, or delete it: a machine that has the folder puts it again.",
@@ -314,25 +396,40 @@ class _Place:
             for name, file in manifest.files.items():
                 if self.key(file) not in held:
                     self.bucket.upload(self.path / name, self.key(file))
-            self._complete(manifest, held)
+            self._complete(manifest, there)
         self.write_record(manifest)
 
-    def change(self, name: str, path: Path) -> Manifest | None:
-        """Puts a file into it in the bucket, instead of one of that name; returns what it then holds."""
+    def change(self, changes: Mapping[str, Path | None]) -> Manifest | None:
+        """Puts files into it in the bucket, and removes those that are None; returns what it then holds."""
         there = self.read_manifest()
         if there is None:
             return None  # it is put later, whole
-        file = _describe(path)
+        files = dict(there.files)
         self.bucket.write(f"changed/{self.name}", b"")
-        self.bucket.upload(path, self.key(file))
-        manifest = Manifest(files={**there.files, name: file})
-        self._complete(manifest, set(self.bucket.find(f"files/{self.name}")))
+        for name, path in changes.items():
+            files.pop(name, None)
+            if path is not None:
+                files[name] = _describe(path)
+                self.bucket.upload(path, self.key(files[name]))
+        manifest = Manifest(files=files)
+        self._complete(manifest, there)
         return manifest
 
-    def _complete(self, manifest: Manifest, held: set[str]) -> None:
+    def _complete(self, manifest: Manifest, before: Manifest | None) -> None:
         self.bucket.write(f"manifests/{self.name}.json", manifest.model_dump_json(indent=1).encode())
-        for key in held - {self.key(file) for file in manifest.files.values()}:
+        # Not all that the new one does not name: another machine may be putting it.
+        for key in self._keys(before) - self._keys(manifest):
             self.bucket.delete(key)
+
+    def _keys(self, manifest: Manifest | None) -> set[str]:
+        return {self.key(file) for file in manifest.files.values()} if manifest else set()
+
+    def tidy(self) -> None:
+        """Deletes bytes that its manifest does not name."""
+        there = self.read_manifest()
+        if there is not None:
+            for key in {*self.bucket.find(f"files/{self.name}")} - self._keys(there):
+                self.bucket.delete(key)
 
     def fetch(self, there: Manifest) -> None:
         """Copies what the bucket holds of it to its place, whole."""
@@ -341,7 +438,10 @@ class _Place:
                 path = self.path / name
                 if not (path.exists() and path.stat().st_size == file.size and hash_file(path) == file.sha256):
                     with whole_file(path) as partial:
-                        self._download(name, file, partial)
+                        self.download(name, file, partial)
+            known = self.read_record()
+            for name in known.files.keys() - there.files.keys() if known else ():
+                (self.path / name).unlink(missing_ok=True)
         self.write_record(there)
 
     def _fetch_whole(self, there: Manifest) -> bool:
@@ -349,11 +449,11 @@ class _Place:
         with partial_folder(self.path.parent) as partial:
             for name, file in there.files.items():
                 (partial / name).parent.mkdir(parents=True, exist_ok=True)
-                self._download(name, file, partial / name)
+                self.download(name, file, partial / name)
             keep_folder(partial, self.path)
             return not partial.exists()
 
-    def _download(self, name: str, file: StoredFile, target: Path) -> None:
+    def download(self, name: str, file: StoredFile, target: Path) -> None:
         key = self.key(file)
         try:
             self.bucket.download(key, target)
@@ -398,24 +498,38 @@ def follow_changes(settings: Settings) -> None:
     for key in open_bucket(settings.store_url).find("changed"):
         place = _Place(settings, settings.home / key.removeprefix("changed/"))
         if place.read_record() is not None:
-            with place.turn():
-                place.compare()
+            try:
+                with place.turn():
+                    place.compare()
+            except DamagedError as error:  # which is no fault of what this process does
+                say_progress(str(error))
 
 
 def make_room(settings: Settings) -> None:
     """Removes the copies that were used longest ago, until the others are within `store_cache_gb`."""
-    held = []
-    for record in settings.stored.rglob("*.json"):
-        name = record.relative_to(settings.stored).as_posix().removesuffix(".json")
-        with suppress(FileNotFoundError):  # another process makes room too
-            size = Manifest.model_validate_json(record.read_bytes()).size
-            held.append((record.stat().st_mtime, size, _Place(settings, settings.home / name)))
+    held = _list_copies(settings)
     total = sum(size for _, size, _ in held)
     for _, size, place in sorted(held, key=lambda each: each[0]):
         if total <= _most_bytes(settings):
             return
         if _drop_unused(place):
             total -= size
+
+
+def measure_copies(settings: Settings) -> int:
+    """Returns the bytes of what this machine keeps a copy of."""
+    return sum(size for _, size, _ in _list_copies(settings))
+
+
+def _list_copies(settings: Settings) -> list[tuple[float, int, _Place]]:
+    """Returns of each copy when it was used, its bytes and its place."""
+    held = []
+    for record in settings.stored.rglob("*.json"):
+        name = record.relative_to(settings.stored).as_posix().removesuffix(".json")
+        with suppress(FileNotFoundError):  # another process makes room too
+            size = Manifest.model_validate_json(record.read_bytes()).size
+            held.append((record.stat().st_mtime, size, _Place(settings, settings.home / name)))
+    return held
 
 
 def _most_bytes(settings: Settings) -> float:

@@ -11,6 +11,7 @@ import pytest
 
 from bcd.cli.doctor import examine_machine
 from bcd.settings import Settings, load_settings
+from bcd.store.bucket import open_bucket
 
 module = import_module("bcd.cli.doctor")
 
@@ -80,3 +81,17 @@ def test_a_machine_without_openslide_is_at_fault(settings: Settings, monkeypatch
     monkeypatch.setattr(module, "version", found)
     [told] = [finding for finding in module._look_at_packages(settings) if finding.level == "fault"]
     assert "openslide-bin" in told.what
+
+
+def test_the_store_is_written_and_read_or_what_is_wrong_with_it_is_told(machines: tuple[Settings, Settings]) -> None:
+    one, _ = machines
+    [found] = module._look_at_store(one)
+    assert (found.level, "s3://east/bcd" in found.what, "100 GB" in found.what) == ("ok", True, True)
+    assert open_bucket(one.store_url).find("probe") == []
+    [fault] = module._look_at_store(one.model_copy(update={"store_url": "s3://nowhere/bcd"}))
+    assert (fault.level, "s3://nowhere/bcd" in fault.what) == ("fault", True)
+    assert list(module._look_at_store(one.model_copy(update={"store_url": ""}))) == []
+
+
+def test_a_machine_that_shares_a_catalog_needs_no_home_yet(machines: tuple[Settings, Settings]) -> None:
+    assert [finding.level for finding in module._look_at_home(machines[0])] == ["ok"]

@@ -17,6 +17,7 @@ from bcd.patches import Hospital, PatientId
 from bcd.runtime import find_report_address
 from bcd.settings import Settings
 from bcd.store.ledger import LedgerEntry, record_in_ledger
+from bcd.store.objects import put
 from bcd.store.store import open_store
 
 AT = datetime(2026, 11, 30, 3, 4, tzinfo=UTC)
@@ -28,6 +29,10 @@ Get = Callable[..., httpx.Response]
 @pytest.fixture
 def get(settings: Settings) -> Get:
     """Asks the application for a page."""
+    return make_get()
+
+
+def make_get() -> Get:
     app = httpx.ASGITransport(make_app())
 
     async def ask(path: str, headers: dict[str, str]) -> httpx.Response:
@@ -83,3 +88,25 @@ def test_a_report_has_an_address_while_bcd_up_runs(settings: Settings) -> None:
     settings.home.mkdir(exist_ok=True)
     settings.servers.write_text(f'{{"home": "{settings.home}", "urls": {{"reports": "http://127.0.0.1:8090"}}}}')
     assert find_report_address(settings, report) == "http://127.0.0.1:8090/scores/east/a%20b/report.html"
+
+
+def test_what_another_machine_made_is_fetched_by_a_click(
+    machines: tuple[Settings, Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = machines
+    folder = one.scores / "east" / "a b" / "3-00ff"
+    folder.mkdir(parents=True)
+    (folder / "report.html").write_text("the report of a b")
+    put(one, folder)
+    where = folder.relative_to(one.home).as_posix()
+    store = open_store(one)
+    given: dict[str, Any] = {"hospital": Hospital("east"), "bundle": "bcd-idc/3", "content": "00ff", "at": AT}
+    record_in_ledger(store, LedgerEntry(patient=PatientId("a b"), status="scored", folder=where, **given))
+    for name, value in {"HOME": other.home, "STORE_URL": other.store_url, "CATALOG_URL": other.catalog_url}.items():
+        monkeypatch.setenv(f"BCD_{name}", str(value))
+    get = make_get()
+    assert f'href="/{where}/report.html"' in get("/").text
+    assert get(f"/{where}/report.html").text == "the report of a b"
+    assert [get(f"/{path}").status_code for path in ("scores/east/a b/none/report.html", "reports/none.html")] == [
+        404
+    ] * 2

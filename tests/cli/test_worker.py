@@ -32,13 +32,14 @@ def nobody() -> str:
 def test_what_is_not_shared_is_named(settings: Settings) -> None:
     with pytest.raises(UnavailableError) as refused:
         require_reach(settings)
-    for name in ("catalog_url", "study_url", "mlflow_url", "prefect_url"):
+    for name in ("catalog_url", "study_url", "store_url", "mlflow_url", "prefect_url"):
         assert f"{name} is empty" in refused.value.what
 
 
 def test_what_does_not_answer_is_named_and_what_does_is_not(
     settings: Settings, nobody: str, postgres: Any, postgres_url: str
 ) -> None:
+    settings.snapshots.mkdir(parents=True)
     database = postgres.url("not-there")
     shared = {"mlflow_url": f"http://{nobody}", "prefect_url": f"http://{nobody}"}
     worker = settings.model_copy(update={"catalog_url": database, "study_url": database, **shared})

@@ -14,7 +14,7 @@ from s3fs import S3FileSystem
 from bcd.errors import DamagedError, NotFoundError, UnavailableError
 from bcd.settings import Settings
 from bcd.store import objects
-from bcd.store.bucket import open_bucket
+from bcd.store.bucket import Bucket, open_bucket
 from bcd.store.objects import (
     changed_file,
     follow_changes,
@@ -25,6 +25,7 @@ from bcd.store.objects import (
     put,
     read_stored,
     remove,
+    remove_files,
     require,
 )
 
@@ -127,6 +128,16 @@ def test_a_file_changed_there_is_changed_here_when_it_is_opened(machines: Machin
     forget()
     assert read(require(other, other.batches / "b1")) == {**FILES, "pixels.npy": b"zeros"}
     assert len([key for key in keys(one) if key.startswith("files/")]) == len(FILES)  # the old bytes are gone
+
+
+def test_a_file_removed_there_is_removed_here_when_its_folder_is_opened(machines: Machines) -> None:
+    one, other = machines
+    put(one, write(one.batches / "b1"))
+    require(other, other.batches / "b1")
+    remove_files(one, one.batches / "b1", ["pixels.npy", "index.parquet"])
+    forget()
+    assert [sorted(read(require(each, each.batches / "b1"))) for each in machines] == [["val/curve.png"]] * 2
+    assert len([key for key in keys(one) if key.startswith("files/")]) == 1
 
 
 def test_what_is_removed_is_removed_there_and_from_other_machines(machines: Machines) -> None:
@@ -297,6 +308,24 @@ class TestKilled:
             step += 1
         forget()
         assert read(require(one, one.batches / "b1")) == read(require(other, other.batches / "b1")) == new
+
+    def test_two_machines_that_put_the_same_folder_at_once_leave_one_that_is_whole(
+        self, machines: Machines, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        one, other = machines
+        write(one.batches / "b1")
+        write(other.batches / "b1", {**FILES, "report.html": b"drawn at another time"})
+        upload = Bucket.upload
+
+        def meanwhile(bucket: Bucket, source: Path, key: str) -> None:
+            monkeypatch.setattr(Bucket, "upload", upload)
+            upload(bucket, source, key)
+            put(other, other.batches / "b1")
+
+        monkeypatch.setattr(Bucket, "upload", meanwhile)
+        put(one, one.batches / "b1")
+        forget()
+        assert read(require(one, one.batches / "b1")) == read(require(other, other.batches / "b1"))
 
     def test_at_a_removal(self, machines: Machines) -> None:
         one, other = machines

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from delivering import patch_files, write_zip
+from delivering import encode, patch_files, write_zip
 from s3 import Killed, die_at
 from stored import new_store
 
 from bcd.admission.admit import admit
+from bcd.admission.release import release
+from bcd.admission.report import admission_report_path
 from bcd.errors import BcdError, NotFoundError, UnavailableError
 from bcd.patches import Hospital, PatientId
 from bcd.preprocessing.options import PrepareOptions
@@ -26,6 +29,7 @@ from bcd.store.batches import open_pixels, read_batch_pixels
 from bcd.store.bucket import Bucket, open_bucket
 from bcd.store.delivery_queries import list_batches
 from bcd.store.hospitals import declare_hospital
+from bcd.store.objects import require
 from bcd.store.patients import list_stored_patches
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
@@ -117,6 +121,19 @@ def _die_at_call(patch: pytest.MonkeyPatch, step: int) -> None:
         patch.setattr(Bucket, name, counted)
 
 
+def test_a_file_that_one_machine_refused_is_released_by_another(stores: tuple[Store, Store], tmp_path: Path) -> None:
+    one, other = stores
+    blank = encode(np.full((50, 50, 3), 250, np.uint8))
+    files = patch_files("p1", range(4)) | {"p1/1/p1_idx5_x901_y1_class1.png": blank}
+    delivered = admit(one, write_zip(tmp_path / "june.zip", files), EAST)
+    assert delivered.refused == {"blank": 1}
+    done = release(other, delivered.id, ["p1_idx5_x901_y1_class1.png"], sign_off=SIGN_OFF)
+    assert len(done.released) == 1
+    report = admission_report_path(one.settings, delivered.id)
+    assert "data:image" in require(one.settings, report).read_text()  # written anew there, with its pictures
+    assert report.read_bytes() == admission_report_path(other.settings, delivered.id).read_bytes()
+
+
 def test_an_unknown_snapshot_is_unknown_on_every_machine(stores: tuple[Store, Store]) -> None:
     with pytest.raises(NotFoundError):
         load_snapshot(stores[1].settings, "abc")
@@ -150,22 +167,29 @@ class TestErasure:
             assert np.flatnonzero(~erased.reshape(len(erased), -1).any(axis=1)).tolist() == [12, 13, 14, 15]
             objects.follow_changes(store.settings)
             assert list(store.settings.scores.glob("east/p3/*")) == []
-        assert not any("p3" in key for key in open_bucket("s3://east/bcd").find("files/scores"))
+        bucket = open_bucket("s3://east/bcd")
+        assert bucket.find("files/scores") == bucket.find("manifests/scores") == []
+        manifest = objects._Place(stores[0].settings, stores[0].settings.batches / batch).read_manifest()
+        assert manifest is not None
+        held = {key.rpartition("/")[2] for key in bucket.find(f"files/store/batches/{batch}")}
+        assert held == {file.sha256 for file in manifest.files.values()}  # no bytes of before
 
     def test_by_a_machine_that_has_nothing_of_it_here(self, stores: tuple[Store, Store], batch: str) -> None:
         (done,) = erase_withdrawn(stores[1])
         assert done.erased == {batch: 4}
         self.check(stores, batch)
 
-    def test_killed_at_steps_and_run_again(self, stores: tuple[Store, Store], batch: str) -> None:
+    @pytest.mark.parametrize("again", [0, 1])
+    def test_killed_at_steps_and_run_again(self, stores: tuple[Store, Store], batch: str, again: int) -> None:
         def erase(_settings: Settings) -> None:
             erase_withdrawn(stores[1])
 
         step = 1
         while die_at(step, erase, stores[1].settings):
-            step += 3
+            shutil.rmtree(stores[1].settings.scores, ignore_errors=True)  # one that has nothing here
+            step += 4
         assert step > 8
-        erase_withdrawn(stores[0])
+        erase_withdrawn(stores[again])
         self.check(stores, batch)
         with pytest.raises(BcdError):
             pixels(stores[1], "p3")

@@ -35,33 +35,37 @@ class ArchiveFile:
         """
         ahead = self._ahead
         start = place - ahead.place
-        if start < 0 or start + length > len(ahead.data):
+        if start < 0 or start + length > ahead.length:
             if length > PIECE:
-                return self._checked(self._pread(length, place), length)
-            ahead.data = b""  # the old piece goes before the new one comes
-            ahead.data, ahead.place, start = self._pread(PIECE, place), place, 0
-        return self._checked(ahead.data[start : start + length], length)
+                piece = bytearray(length)
+                return bytes(memoryview(piece)[: self._fill(piece, place, length)])
+            ahead.length = 0  # whatever becomes of the next piece, the old one is gone
+            ahead.length = self._fill(ahead.piece, place, length)
+            ahead.place, start = place, 0
+        return bytes(ahead.view[start : start + length])
 
     def pieces(self, length: int, place: int) -> Iterator[bytes]:
         """Yields `length` bytes from `place`, piece by piece."""
         for start in range(place, place + length, PIECE):
             yield self.read(min(PIECE, place + length - start), start)
 
-    def _pread(self, length: int, place: int) -> bytes:
+    def _fill(self, piece: bytearray, place: int, wanted: int) -> int:
+        """Fills a piece from `place`, with `wanted` bytes at least, and returns how many they are."""
         try:
-            return os.pread(self._descriptor, length, place)
+            length = os.preadv(self._descriptor, [piece], place)
         except OSError as error:
             raise UnreadableFileError(error.strerror or str(error)) from error
         except OverflowError as error:
             raise UnreadableFileError("its place is beyond 63 bits") from error
-
-    @staticmethod
-    def _checked(data: bytes, length: int) -> bytes:
-        if len(data) != length:
+        if length < wanted:
             raise UnreadableFileError("the archive ends before it does")
-        return data
+        return length
 
 
 class _Ahead(threading.local):
-    place = 0
-    data = b""
+    """The piece of one thread: the same memory for each that is read, which else would come fresh from the system."""
+
+    def __init__(self) -> None:
+        self.piece = bytearray(PIECE)
+        self.view = memoryview(self.piece)
+        self.place = self.length = 0

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import os
 import stat
+from array import array
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from bcd.admission.rules import DeliveryError
-from bcd.admission.sources.hazards import Hazard, clean_name, name_hazard
+from bcd.admission.sources.hazards import Hazard, clean_names, find_name_hazards
+from bcd.admission.sources.member_names import MemberNames
 from bcd.admission.sources.source import MAX_MEMBERS, UnreadableFileError
 
 CHUNK = 1 << 20
 
+_PART = 8192  # files whose names are looked at together
+
 _NO_FILE, _NO_LISTING = -1, -2  # in place of a size
+_FAULTS: dict[int, Hazard] = {
+    _NO_FILE: ("not-a-file", "A link, pipe or device is not followed."),
+    _NO_LISTING: ("unreadable", "It cannot be listed: it is damaged, forbidden, or went away."),
+}
 
 
 class FolderSource:
@@ -28,21 +37,26 @@ class FolderSource:
 
     def __init__(self, folder: Path, only: str | None = None) -> None:
         self._folder = os.fspath(folder)
-        found = {} if only is None else {only: _size_of_member(os.lstat(folder / only))}
-        names, sizes = list(found), list(found.values())
-        for name, state in walk(folder) if only is None else ():
-            if not is_folder(state):
-                names.append(name)
-                sizes.append(_NO_LISTING if state is None else _size_of_member(state))
-                if len(names) > MAX_MEMBERS:
-                    raise DeliveryError("too-many", f"{folder} holds more than {MAX_MEMBERS:,} files.")
-        order = sorted(range(len(names)), key=names.__getitem__)
-        self._sizes = np.array(sizes, dtype=np.int64)[order]
-        self.names = [clean_name(names[place]) for place in order]
+        self.names, sizes = MemberNames(), array("q")
         # Few names need cleaning; those alone are kept as they are on the disk.
-        self._real = {
-            member: names[place] for member, place in enumerate(order) if names[place] != self.names[member]
-        }
+        self._real: dict[int, str] = {}
+        found = walk(folder) if only is None else iter([(only, os.lstat(folder / only))])
+        while part := list(islice(found, _PART)):
+            files = [(name, state) for name, state in part if not is_folder(state)]
+            sizes.extend(_NO_LISTING if state is None else _size_of_member(state) for _, state in files)
+            real = [name for name, _ in files]
+            clean = clean_names(real)
+            if clean is not real:
+                first = len(self.names)
+                pairs = enumerate(zip(real, clean, strict=True), start=first)
+                self._real.update((member, name) for member, (name, cleaned) in pairs if name != cleaned)
+            self.names.extend(clean)
+            if len(self.names) > MAX_MEMBERS:
+                raise DeliveryError("too-many", f"{folder} holds more than {MAX_MEMBERS:,} files.")
+        self._sizes = np.frombuffer(sizes, np.int64)
+        self._hazards = find_name_hazards(self.names)
+        for member in np.flatnonzero(self._sizes < 0).tolist():
+            self._hazards[member] = _FAULTS[int(self._sizes[member])]
 
     def size(self, member: int) -> int:
         """Returns the size of a file in bytes, when it was listed."""
@@ -50,12 +64,7 @@ class FolderSource:
 
     def hazard(self, member: int) -> Hazard | None:
         """Returns what the listing shows."""
-        size = self._sizes[member]
-        if size == _NO_FILE:
-            return "not-a-file", "A link, pipe or device is not followed."
-        if size == _NO_LISTING:
-            return "unreadable", "It cannot be listed: it is damaged, forbidden, or went away."
-        return name_hazard(self.names[member])
+        return self._hazards.get(member)
 
     def read(self, member: int, limit: int) -> bytes:
         """Reads at most the first `limit` bytes of a file."""
@@ -88,28 +97,42 @@ class FolderSource:
 
 
 def walk(folder: Path) -> Iterator[tuple[str, os.stat_result | None]]:
-    """Yields path and state of everything below a folder, folders too; no state of what cannot be looked at.
+    """Yields path and state of everything below a folder, folders too, in the order of the paths.
 
-    A folder that cannot be listed comes twice, the second time without its state.
+    There is no state of what cannot be looked at. A folder that cannot be listed comes twice, the second time
+    without its state.
 
     Raises:
         DeliveryError: The folder itself cannot be listed.
     """
-    left = [""]
-    while left:
-        place = left.pop()
-        try:
-            with os.scandir(folder / place) as entries:
-                for entry in entries:
-                    name = f"{place}{entry.name}"
-                    state = _stat_entry(entry)
-                    yield name, state
-                    if is_folder(state):
-                        left.append(f"{name}/")
-        except OSError as error:
-            if not place:
-                raise DeliveryError("unreadable", f"{folder} cannot be listed: {error.strerror}.") from error
-            yield place.rstrip("/"), None
+    top = os.fspath(folder)
+    under_way = [iter(_list_folder(folder, ""))]
+    while under_way:
+        for name in under_way[-1]:
+            state = _stat_path(f"{top}/{name}")
+            yield name, state
+            if is_folder(state):
+                try:
+                    under_way.append(iter(_list_folder(folder, f"{name}/")))
+                except OSError:
+                    yield name, None
+                break
+        else:
+            under_way.pop()
+
+
+def _list_folder(folder: Path, place: str) -> list[str]:
+    """Returns the paths of what lies in a folder of a delivery; paths below them follow in the same order."""
+    try:
+        with os.scandir(folder / place) as entries:
+            names = sorted(
+                f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name for entry in entries
+            )
+    except OSError as error:
+        if not place:
+            raise DeliveryError("unreadable", f"{folder} cannot be listed: {error.strerror}.") from error
+        raise
+    return [f"{place}{name.removesuffix('/')}" for name in names]
 
 
 def is_folder(state: os.stat_result | None) -> bool:
@@ -135,9 +158,9 @@ def write_whole(target: Path, pieces: Iterator[bytes], size: int) -> None:
         raise
 
 
-def _stat_entry(entry: os.DirEntry[str]) -> os.stat_result | None:
+def _stat_path(path: str) -> os.stat_result | None:
     try:
-        return entry.stat(follow_symlinks=False)
+        return os.lstat(path)
     except OSError:
         return None
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bcd.admission.sources.containers import is_part
+from bcd.admission.sources.member_names import MemberNames
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,6 +47,30 @@ def clean_name(name: str) -> str:
     if not name.isprintable():
         name = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in name)
     return name if len(name) <= MAX_NAME else f"{name[:MAX_NAME]}…"
+
+
+def clean_names(names: Sequence[str]) -> Sequence[str]:
+    """Returns the paths of members as `clean_name` does; as they are where all of them are clean, as a rule."""
+    lines = "\n".join(["", *names, ""])
+    is_plain = not any(odd in lines for odd in ("\\", "//", "/.", "\n.", "/\n"))
+    if is_plain and "".join(names).isprintable() and max(map(len, names), default=0) <= MAX_NAME:
+        return names
+    return [clean_name(name) for name in names]
+
+
+def find_name_hazards(names: MemberNames) -> dict[int, Hazard]:
+    """Returns what `name_hazard` says of cleaned paths, by their place."""
+    found = {}
+    for first, block in names.blocks():
+        lines = "\n".join(["", *block, ""])
+        is_plain = not any(odd in lines for odd in ("\\", "..", ":", "\n/")) and len(max(block, key=len)) <= MAX_NAME
+        if is_plain and lines.count(".png\n") == len(block):  # with that ending, what precedes it is no part's
+            continue
+        for place, name in enumerate(block, start=first):
+            hazard = name_hazard(name)
+            if hazard is not None:
+                found[place] = hazard
+    return found
 
 
 def name_hazard(name: str) -> Hazard | None:

@@ -1,11 +1,12 @@
 """What every source of files offers, whether a folder or an archive, and which of its names are litter.
 
-A member is known by its number: `names[member]` is its path in the delivery. With 277,524 members, an object each
+A member is known by its number: `names[member]` is its path in the delivery. With millions of members, an object each
 would cost more memory than all the pixels under way.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -78,13 +79,12 @@ class PackedFileError(UnreadableFileError):
 
 
 class Source(Protocol):
-    """A delivery that is open for reading.
+    """A delivery that is open for reading."""
 
-    Attributes:
-        names: Path of every file in it, with `/`, printable; litter too. Reading in this order is the cheapest.
-    """
-
-    names: list[str]
+    @property
+    def names(self) -> Sequence[str]:
+        """Path of every file in it, with `/`, printable; litter too. Reading in this order is the cheapest."""
+        ...
 
     def size(self, member: int) -> int:
         """Returns the size of a file in bytes, as declared."""

@@ -22,7 +22,8 @@ from typing import IO, cast
 from bcd.admission.rules import DeliveryError
 from bcd.admission.sources.archive_file import ArchiveFile
 from bcd.admission.sources.folders import CHUNK, write_whole
-from bcd.admission.sources.hazards import MAX_RATIO, Hazard, clean_name, name_hazard
+from bcd.admission.sources.hazards import MAX_RATIO, Hazard, clean_name, find_name_hazards
+from bcd.admission.sources.member_names import MemberNames
 from bcd.admission.sources.source import MAX_MEMBERS, UnreadableFileError
 from bcd.errors import BcdError, UnavailableError
 from bcd.progress import track_progress
@@ -53,15 +54,10 @@ class TarSource:
 
     def __init__(self, path: Path, file: IO[bytes]) -> None:
         self._file = ArchiveFile(file.fileno())
-        self.names: list[str] = []
         self._offsets, self._sizes, self._kinds = array("q"), array("q"), array("b")
         tar = _read_headers(path, file)
-        for info in _list_tar_members(path, tar):
-            if not info.isdir():
-                self.names.append(clean_name(info.name))
-                self._offsets.append(info.offset_data)
-                self._sizes.append(info.size)
-                self._kinds.append(_kind_of_member(info))
+        self.names = MemberNames(map(self._take, (info for info in _list_tar_members(path, tar) if not info.isdir())))
+        self._hazards = find_name_hazards(self.names)
         _check_end(path, file, tar.offset)
 
     def size(self, member: int) -> int:
@@ -72,7 +68,14 @@ class TarSource:
         """Returns what the listing shows."""
         if self._kinds[member] == _NO_FILE:
             return "not-a-file", "A link, pipe or device is not unpacked."
-        return name_hazard(self.names[member])
+        return self._hazards.get(member)
+
+    def _take(self, info: tarfile.TarInfo) -> str:
+        """Notes where a member lies, and returns its name."""
+        self._offsets.append(info.offset_data)
+        self._sizes.append(info.size)
+        self._kinds.append(_kind_of_member(info))
+        return clean_name(info.name)
 
     def read(self, member: int, limit: int) -> bytes:
         """Reads at most the first `limit` bytes of a member."""

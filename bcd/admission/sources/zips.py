@@ -18,7 +18,8 @@ from bcd.admission.rules import DeliveryError
 from bcd.admission.sources.archive_file import PIECE, ArchiveFile
 from bcd.admission.sources.containers import describe_file
 from bcd.admission.sources.folders import write_whole
-from bcd.admission.sources.hazards import BOMB, Hazard, is_bomb, name_hazard
+from bcd.admission.sources.hazards import BOMB, Hazard, find_name_hazards, is_bomb
+from bcd.admission.sources.member_names import MemberNames
 from bcd.admission.sources.source import (
     EncryptedFileError,
     OverlongFileError,
@@ -52,8 +53,9 @@ class ZipSource:
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             self.names, self._entries = _list_zip(path, self._descriptor)
+            self._sizes = self._entries["size"]
             self._file = ArchiveFile(self._descriptor)
-            self._marked = _mark_hazardous_members(self._entries)
+            self._hazards = find_name_hazards(self.names) | _mark_hazardous_members(self._entries)
         except BaseException:
             self.close()
             raise
@@ -64,11 +66,11 @@ class ZipSource:
 
     def size(self, member: int) -> int:
         """Returns the declared size of a member in bytes."""
-        return int(self._entries["size"][member])
+        return int(self._sizes[member])
 
     def hazard(self, member: int) -> Hazard | None:
         """Returns what the listing shows."""
-        return self._marked.get(member) or name_hazard(self.names[member])
+        return self._hazards.get(member)
 
     def read(self, member: int, limit: int) -> bytes:
         """Reads at most the first `limit` bytes of a member; never unpacks more than one byte beyond it."""
@@ -117,7 +119,7 @@ def is_whole_zip(path: Path) -> bool:
         return find_zip_end(data) is not None
 
 
-def _list_zip(path: Path, descriptor: int) -> tuple[list[str], np.ndarray]:
+def _list_zip(path: Path, descriptor: int) -> tuple[MemberNames, np.ndarray]:
     with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as data:
         end = find_zip_end(data)
         if end is None:

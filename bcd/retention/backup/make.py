@@ -3,7 +3,8 @@
 What a database names is in place before the database names it: a batch before its transaction, a network before its
 trial is told, a model's files before its version is registered, a patient's scores before the ledger's row. So the
 databases are copied first and the files after them: every file that a copied database names is found, and what is
-written later is named by none. Three things make this whole:
+written later is named by none. What lies at `store_url` alone is copied from there, after the home's own files. Three
+things make this whole:
 
 - Databases are copied with SQLite's own backup, which reads between two transactions of whoever writes.
 - Nobody promotes while they are copied, so that the catalog's decisions and the registry's aliases agree.
@@ -46,6 +47,7 @@ from bcd.progress import Advance, track_progress
 from bcd.retention import LOCK
 from bcd.retention.backup.folder import FORMAT, BackupFolder, Manifest, StoredFile
 from bcd.store.catalog import BUSY_SECONDS
+from bcd.store.objects import follow_changes, list_objects
 from bcd.store.pseudonyms import find_fingerprints, key_path
 from bcd.store.schemas import prefect_schema_database
 from bcd.tracking.store import mlflow_database_url
@@ -165,6 +167,8 @@ class _Copier:
     def run(self, store: Store) -> Backup:
         begun = datetime.now(UTC)
         home = self._settings.home
+        if self._settings.store_url:
+            follow_changes(self._settings)  # what was erased there must not be copied from here
         with store.lock(PROMOTION):
             databases, _ = _find_files(home)
             with track_progress("Copying databases", total=len(databases)) as advance:
@@ -175,6 +179,8 @@ class _Copier:
         with track_progress("Copying files that are new or changed", total=sum(map(_size_of, files))) as advance:
             for path in files:
                 self._copy(path, advance)
+        if self._settings.store_url:
+            self._copy_from_store(begun)
         elsewhere = [*_databases_elsewhere(self._settings), *self._state_deliveries()]
         manifest = Manifest(
             format=FORMAT,
@@ -211,6 +217,24 @@ class _Copier:
         except FileNotFoundError:
             if path.exists():
                 raise
+
+    def _copy_from_store(self, begun: datetime) -> None:
+        """Adds what the bucket holds and the home does not; what an earlier backup holds is not fetched."""
+        here = {file.path for file in self._files}
+        missing = [each for each in list_objects(self._settings) if self._name(each.path) not in here]
+        fetched = self._partial.with_name("fetched")
+        with track_progress("Copying from the store", total=sum(each.file.size for each in missing)) as advance:
+            for each in missing:
+                changed = int(begun.timestamp() * 1e9)
+                if self._folder.holds(each.file.sha256, each.file.size):
+                    self._files.append(
+                        StoredFile(path=self._name(each.path), mtime_ns=changed, **each.file.model_dump())
+                    )
+                else:
+                    each.fetch(fetched)
+                    self._add(fetched, each.path, changed, lambda _bytes: None)
+                    fetched.unlink()
+                advance(each.file.size)
 
     def _add(self, source: Path, path: Path, changed: int, advance: Advance) -> None:
         digest, size, is_new = self._folder.add(source, self._partial, advance)

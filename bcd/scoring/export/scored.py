@@ -94,12 +94,13 @@ def find_scored_patient(store: Store, hospital: Hospital, patient: PatientId, op
     from bcd.store.complete import find_complete
     from bcd.store.frames import find_stored_frame
     from bcd.store.ledger import find_last_scoring
+    from bcd.store.objects import in_use, require
     from bcd.store.patients import list_stored_patches
 
     patches = list_stored_patches(store, hospital, patient)
     entry = find_last_scoring(store, hospital, patient)
     again = f"Run `bcd score {patient} --hospital {hospital}` first."
-    if entry is None or not (store.settings.home / entry.folder / SCORES).is_file():
+    if entry is None or not (require(store.settings, store.settings.home / entry.folder) / SCORES).is_file():
         raise BcdError(f"Patient {hospital}/{patient} is not scored.", again)
     if entry.content != hash_scoring_content(options, patches, find_complete(store, hospital, patient)):
         raise BcdError(
@@ -107,7 +108,8 @@ def find_scored_patient(store: Store, hospital: Hospital, patient: PatientId, op
             f" {entry.at:%Y-%m-%d %H:%M} UTC by {entry.bundle}.",
             again,
         )
-    drift = read_patient_drift(store.settings.home / entry.folder)
+    with in_use(store.settings, store.settings.home / entry.folder) as folder:
+        drift, scores = read_patient_drift(folder), pd.read_parquet(folder / SCORES)
     slides = [str(slide) for slide in patches["slide"].unique()]
     found = {slide: find_stored_frame(store, hospital, patient, slide) for slide in slides}
     return ScoredPatient(
@@ -116,7 +118,7 @@ def find_scored_patient(store: Store, hospital: Hospital, patient: PatientId, op
         bundle=entry.bundle,
         content=entry.content,
         at=entry.at,
-        scores=pd.read_parquet(store.settings.home / entry.folder / SCORES),
+        scores=scores,
         slides=tuple(slides),
         read=lambda rows: read_batch_pixels(store.settings, rows),
         frames={slide: frame for slide, frame in found.items() if frame is not None},

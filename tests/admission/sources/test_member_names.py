@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bcd.admission.sources.hazards import MAX_NAME, clean_name, name_hazard
+from bcd.admission.sources.hazards import MAX_NAME, clean_name, clean_names, find_name_hazards, name_hazard
+from bcd.admission.sources.member_names import MemberNames, ShownNames
 from bcd.admission.sources.source import is_litter
 
 
@@ -116,3 +117,62 @@ def test_any_name_can_be_shown_and_stored_and_a_safe_one_stays_inside(name: str)
             assert depth >= 0
         assert not name.startswith(("/", "\\"))
         assert "\0" not in name
+
+
+_NAMES = st.lists(
+    st.one_of(
+        st.text("aé.\\/:\n ", max_size=8),
+        st.sampled_from(
+            [
+                "8867/0/8867_idx5_x1_y1_class0.png",
+                "/x.png",
+                "C:x.png",
+                "a/../x.png",
+                "x.zip",
+                "x.part2.rar",
+                "./x.png",
+            ]
+        ),
+    ),
+    max_size=20,
+)
+
+
+@given(_NAMES)
+def test_many_names_are_cleaned_as_each_alone(names: list[str]) -> None:
+    assert list(clean_names(names)) == [clean_name(name) for name in names]
+
+
+@given(_NAMES)
+def test_hazards_of_many_names_are_those_of_each_alone(names: list[str]) -> None:
+    clean = [clean_name(name) for name in names]
+    alone = {place: name_hazard(name) for place, name in enumerate(clean) if name_hazard(name) is not None}
+    assert find_name_hazards(MemberNames(clean)) == alone
+
+
+def test_a_name_that_is_too_long_is_cut_and_a_hazard_among_many_others() -> None:
+    names = ["a.png", "x" * 2000 + ".png", "b.png"]
+    assert list(clean_names(names)) == [clean_name(name) for name in names]
+    assert list(find_name_hazards(MemberNames(clean_names(names)))) == [1]
+
+
+@given(st.lists(st.text("ab/é日", max_size=4)), st.lists(st.text("ab/é日", max_size=4)))
+def test_names_that_lie_close_together_are_those_that_were_given(first: list[str], then: list[str]) -> None:
+    names = MemberNames(first)
+    names.extend(iter(then))
+    given_names = [*first, *then]
+    assert list(names) == given_names
+    assert [names[place] for place in range(len(names))] == given_names
+    assert (names[1:3], names[::-1]) == (given_names[1:3], given_names[::-1])
+    assert [line.as_py() for line in names.lines()] == [f"\n{name}" for name in given_names]
+    assert list(ShownNames(names, str.upper)) == [name.upper() for name in given_names]
+
+
+def test_many_names_are_taken_apart_a_block_at_a_time() -> None:
+    given_names = [f"{number}/é.png" for number in range(10_000)]
+    names = MemberNames(given_names)
+    assert [name for _, block in names.blocks() for name in block] == given_names
+    assert max(len(block) for _, block in names.blocks()) < len(names)
+    assert names[-1] == given_names[-1]
+    with pytest.raises(IndexError):
+        names[10_000]
