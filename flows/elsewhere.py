@@ -101,8 +101,11 @@ class _Runs:
 
     def cancel(self) -> None:
         """Has the runs cancelled that have not ended."""
-        for run in self._runs:
-            self._client.set_flow_run_state(run, Cancelling())  # one that has ended stays as it ended
+        try:
+            for run in self._runs:
+                self._client.set_flow_run_state(run, Cancelling())  # one that has ended stays as it ended
+        except httpx.TransportError as error:
+            say_progress(f"The Prefect server could not be asked to end {len(self._runs)} runs: {error}")
 
     def _start(self) -> UUID:
         options = self._job.options

@@ -88,6 +88,7 @@ def make_search_job(
     """Writes down what the workers of a study need."""
     whole = options.model_dump(mode="json") | {
         "workers": options.workers,
+        "pool": options.pool,
         "heartbeat_seconds": options.heartbeat_seconds,
     }
     return Job(

@@ -15,7 +15,8 @@ class SearchOptions(Options):
     """How far a study goes; a larger budget continues a finished one.
 
     Raises:
-        BcdError: The grid is no part of the space, or it and the sampler do not belong together.
+        BcdError: The grid is no part of the space, it and the sampler do not belong together, or the pool is that of
+            the search itself.
     """
 
     trials: Annotated[int, Unit("trials")] = Field(
@@ -99,6 +100,15 @@ class SearchOptions(Options):
                 'Give values of at least one parameter with `sampler = "grid"`, and none with another sampler.',
             )
         check_grid(self.grid)
+        return self
+
+    @model_validator(mode="after")
+    def _waits_for_others(self) -> SearchOptions:
+        if self.pool == "bcd":  # of `bcd up`, where a search may hold the only place that its trials wait for
+            raise BcdError(
+                "The search itself runs on the work pool bcd, and would wait for trials that wait for it.",
+                "Name another pool, such as gpu, that `bcd worker --pool gpu` serves.",
+            )
         return self
 
     @property

@@ -226,6 +226,7 @@ def test_others_do_trials_and_refits_and_who_asked_them_trains_nothing(
     @contextmanager
     def elsewhere(job: Job, most: int) -> Iterator[Callable[[], None]]:
         asked.append((job.part, most))
+        assert job.options.pool == "gpu"
 
         def join(home: Settings) -> None:
             join_study(home, job.study, job.part, trials=job.options.trials, hours=0.0, heartbeat_seconds=60)
