@@ -179,7 +179,8 @@ def _look_at_home(settings: Settings) -> Iterator[Finding]:
 
 def _look_at_store(settings: Settings) -> Iterator[Finding]:
     """Writes to the store that machines share, reads it back, and removes it."""
-    from bcd.store.objects import measure_copies, probe_store
+    from bcd.store.copies import measure_copies
+    from bcd.store.objects import probe_store
 
     if not settings.store_url:
         return

@@ -212,18 +212,16 @@ def _tell_difference(key: str, kept: Any, asked: Any) -> str:
 
 
 def _make_pruner(options: SearchOptions) -> BasePruner:
-    """Hyperband (Li 2018) by epoch: trials in log3(epochs) + 1 brackets, the first prunes hardest and the last least.
+    """Halving (Li 2020) by epoch: a trial goes beyond epoch 3, 9, … if it is in the upper third of those before it.
 
-    Under four epochs there is nothing to halve: a trial below the median of the complete ones is pruned, at
-    its epoch (Golovin 2017).
+    No earlier: what an epoch or two say of a trial costs more than it spares, and brackets that begin at several
+    epochs (Hyperband) gain less than this one does (docs/reference/performance.md, Search).
     """
     import optuna
 
-    if not options.pruning or options.epochs == 1 or options.objective == "score-and-cost":
+    if not options.pruning or options.epochs <= 3 or options.objective == "score-and-cost":
         return optuna.pruners.NopPruner()
-    if options.epochs < 4:
-        return optuna.pruners.MedianPruner(n_startup_trials=1)
-    return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=options.epochs, reduction_factor=3)
+    return optuna.pruners.SuccessiveHalvingPruner(min_resource=3, reduction_factor=3)
 
 
 def _open_storage(settings: Settings, heartbeat: int, *, is_new: bool = True) -> BaseStorage:

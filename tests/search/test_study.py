@@ -53,7 +53,7 @@ def test_the_dissertation_is_tried_though_it_exceeds_the_limits_and_is_never_cho
     assert allowed.best == 1
 
 
-def test_the_dissertation_is_cut_like_any_other(study: Study, bench: Bench) -> None:
+def test_the_dissertation_is_cut_when_it_has_spent_its_share(study: Study, bench: Bench) -> None:
     result = study(SearchOptions(trials=0, epochs=2, seeds=1))
     assert [trial.state for trial in result.trials] == ["complete", "pruned"]
     assert len(result.trials[1].history) == 1
@@ -79,6 +79,7 @@ def test_a_trial_that_lags_is_cut_and_counts(study: Study, bench: Bench) -> None
     assert ended == tried
     pruned = [trial for trial in tried if trial.state == "pruned"]
     assert len(pruned) >= 2
+    assert {len(trial.history) for trial in pruned if trial.kind == "proposed"} == {3}  # none earlier says enough
     assert all(trial.value == trial.history[-1]["val_score"] for trial in pruned)
     assert sum(len(trial.history) for trial in tried) < 8 * 4
 
