@@ -343,6 +343,12 @@ def test_a_study_without_val_patients_is_refused_before_it_exists(
     assert not (settings.home / "optuna.db").exists()
 
 
+def test_a_search_does_not_wait_for_trials_on_its_own_pool() -> None:
+    assert SearchOptions(pool="gpu").pool == "gpu"
+    with pytest.raises(BcdError, match="pool bcd"):
+        SearchOptions(pool="bcd")
+
+
 def test_a_worker_that_comes_too_late_does_nothing(study: Study, bench: Bench, jobs: list[Job]) -> None:
     result = study(SearchOptions(trials=1, seeds=1))
     do_next_trial(jobs[0])  # the budget was spent while it started
