@@ -337,15 +337,9 @@ class _Columns:
         x, y = np.frombuffer(self._xs, np.int32), np.frombuffer(self._ys, np.int32)
         order = np.lexsort((x, y, slides.codes, patients.codes))
         member, label = np.frombuffer(self._members, np.int32), np.frombuffer(self._labels, np.int8)
-        columns: dict[str, Any] = {
-            "member": member,
-            "patient": patients,
-            "slide": slides,
-            "x": x,
-            "y": y,
-            "label": label,
-        }
-        return pd.DataFrame({name: column[order] for name, column in columns.items()})
+        columns: dict[str, Any] = {"member": member, "patient": patients, "slide": slides}
+        columns |= {"x": x, "y": y, "label": label}
+        return pd.DataFrame({name: column[order] for name, column in columns.items()}, copy=False)
 
 
 def _make_category(codes: array[int], names: Sequence[str]) -> pd.Categorical[str]:
