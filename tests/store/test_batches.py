@@ -117,7 +117,7 @@ def test_batches_are_listed_in_the_order_of_their_admission(store: Store, store_
     ids = [store_batch([name]) for name in ("z", "a", "m")]
     listed = list_batches(store)
     assert [batch.batch for batch in listed] == ids
-    assert (listed[0].admitted, batches[0].patients, batches[0].refused) == (2, 1, {})
+    assert (listed[0].admitted, listed[0].patients, listed[0].refused) == (2, 1, {})
     assert listed[0].admitted_at.utcoffset() is not None
 
 
