@@ -1,4 +1,4 @@
-"""The list of a zip's members, as NumPy columns: 75 bytes a member with its name, where zipfile takes 590.
+"""The list of a zip's members, as NumPy columns: 80 bytes a member with its name, where zipfile takes 590.
 
 The layout is that of PKWARE's APPNOTE.TXT 6.3.10: sections 4.3.12 (the list), 4.3.14 to 4.3.16 (its end), and
 4.5.3 (zip64: sizes beyond 32 bits).
