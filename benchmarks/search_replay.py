@@ -202,11 +202,11 @@ def below_median(table: Table, tried: Tried, row: int, epoch: int, *, first: int
 
 
 def by_halving(table: Table, tried: Tried, row: int, epoch: int, *, rungs: tuple[int, ...]) -> bool:
-    """Prunes at a rung what is not in the upper third of those that reached it (Li 2020), from three on."""
+    """Prunes at a rung what is not in the upper third of those that reached it (Li 2020), as Optuna counts thirds."""
     if epoch not in rungs:
         return False
     others = table.val[tried.reached(epoch), epoch - 1]
-    return len(others) >= 2 and bool(np.mean(others > table.val[row, epoch - 1]) >= 1 / 3)
+    return bool(np.sum(others > table.val[row, epoch - 1]) >= max(1, (len(others) + 1) // 3))
 
 
 def by_hyperband(table: Table, tried: Tried, row: int, epoch: int) -> bool:

@@ -1,9 +1,10 @@
 """Training: patches a second of a real epoch, beside its own limit and beside what people write.
 
 The limit is the same compiled step on one batch that lies on the device already: no data, no averaging, no
-figures. The epoch is what a training runs: gathered batches, augmentation, norms, averaged weights, progress. What
-people write is `image_dataset_from_directory` on PNG files with Keras' augmentation layers and `fit`. All three take
-turns, with the same network and batch.
+figures. Beside it stand the same step in mixed precision, and what the machine can do at most: a large convolution
+through the same library, in either precision. The epoch is what a training runs: gathered batches, augmentation,
+norms, averaged weights, progress. What people write is `image_dataset_from_directory` on PNG files with Keras'
+augmentation layers and `fit`. All take turns, with the same network and batch.
 
     .venv/bin/python benchmarks/training.py                       # ratios; --turns, --patches, --architecture
     .venv/bin/python benchmarks/training.py --memory 277524       # host memory of training on so many patches
@@ -52,9 +53,12 @@ def measure_speed(folder: Path, arguments: argparse.Namespace) -> None:
 
     material = make_material(folder, arguments.patches, val=256)
     options = TrainOptions(epochs=1000, batch_size=arguments.batch)
-    training = Training(material, PRESETS[arguments.architecture], options, folder)
+    training = Training(material, PRESETS[arguments.architecture], options, folder / "single")
+    mixed = options.model_copy(update={"precision": "mixed"})
+    half = Training(material, PRESETS[arguments.architecture], mixed, folder / "mixed")
     ways: dict[str, Callable[[], float]] = {
         "limit": lambda: run_limit(training),
+        "limit, mixed precision": lambda: run_limit(half),
         "epoch": lambda: run_epoch(training),
     }
     if keras.backend.backend() == "tensorflow":
@@ -73,8 +77,13 @@ def measure_speed(folder: Path, arguments: argparse.Namespace) -> None:
             f"  {name:30s} {np.median(taken):8,.0f} patches/s   {np.median(ratios):.2f} of the limit"
             f" ({ratios.min():.2f} to {ratios.max():.2f})"
         )
-    flops = 6 * measure_network_cost(training.network).multiply_adds * float(np.median(speeds["epoch"]))
-    print(f"  {flops / 1e9:,.1f} GFLOP/s in the epoch (2 a multiply-add; backward twice the forward)")
+    flops = 6 * measure_network_cost(training.network).multiply_adds / 1e9
+    for name, precision in (("epoch", "float32"), ("limit, mixed precision", "bfloat16")):
+        reached, peak = flops * float(np.median(speeds[name])), measure_peak(precision)
+        print(
+            f"  {name}: {reached:,.0f} GFLOP/s (2 a multiply-add; backward twice the forward),"
+            f" {reached / peak:.2f} of a large convolution's {peak:,.0f} in {precision}"
+        )
     if not has_gpu():
         print("  on a GPU: not measured")
 
@@ -89,6 +98,24 @@ def run_limit(training: Training) -> float:
     for _ in range(training.steps):
         training.learner.train_on_batch(patches, labels)
     return training.steps * training.batch / (time.perf_counter() - started)
+
+
+def measure_peak(precision: str) -> float:
+    """Returns the GFLOP/s of a convolution of 128 to 128 channels, the best of five."""
+    from bcd.networks.backend import keras
+
+    draw = np.random.default_rng(0)
+    patches = keras.ops.cast(draw.random((64, 25, 25, 128), np.float32), precision)
+    kernel = keras.ops.cast(draw.random((3, 3, 128, 128), np.float32), precision)
+    keras.ops.convert_to_numpy(keras.ops.conv(patches, kernel, padding="same")[0, 0, 0])
+    taken = []
+    for _ in range(5):
+        started = time.perf_counter()
+        for _ in range(20):
+            found = keras.ops.conv(patches, kernel, padding="same")
+        keras.ops.convert_to_numpy(found[0, 0, 0])  # a device may still be at work
+        taken.append(time.perf_counter() - started)
+    return 20 * 2 * 64 * 25 * 25 * 9 * 128 * 128 / min(taken) / 1e9
 
 
 def run_epoch(training: Training) -> float:

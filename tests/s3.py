@@ -19,7 +19,8 @@ import pytest
 
 from bcd.settings import Settings
 from bcd.store.bucket import Bucket
-from bcd.store.objects import changed_file, make_room, put, remove, require
+from bcd.store.copies import make_room
+from bcd.store.objects import changed_file, put, remove, require
 
 
 @pytest.fixture(scope="session")

@@ -92,7 +92,8 @@ ACCEPTED = {
     **dict.fromkeys([f"review {verb}" for verb in ("import", "next", "suspicious")], "tests/cli/test_review.py"),
     "patient export": "needs a scored patient: tests/cli/test_patient_export.py",
     "lineage": "of reports and versions: tests/lineage",
-    **dict.fromkeys(["up", "down", "ingest", "doctor"], SERVED),
+    **dict.fromkeys(["up", "down", "ingest", "doctor", "worker"], SERVED),
+    "store push": "needs a bucket: tests/cli/test_store.py",
     **dict.fromkeys(
         ["backup", "restore"], "writes to another disk: tests/cli/test_backup.py, tests/retention/backup"
     ),

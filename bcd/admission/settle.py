@@ -27,6 +27,7 @@ from bcd.admission.plan import UNLABELLED
 from bcd.admission.quarantine import keep_refused, list_whole
 from bcd.admission.rules import DeliveryError, Refusal
 from bcd.admission.sources.source import Source
+from bcd.errors import BcdError
 from bcd.files import whole_file
 from bcd.options import Microns
 from bcd.patches import Hospital
@@ -38,7 +39,7 @@ from bcd.store.deliveries import Delivery, RefusedFile, Settlement, record_deliv
 from bcd.store.delivery_queries import find_stored_delivery
 from bcd.store.hospitals import COARSEST
 from bcd.store.known import known_slides
-from bcd.store.objects import remove
+from bcd.store.objects import list_stored, put, remove, require
 from bcd.store.spool import Spool
 from bcd.store.store import Store
 
@@ -115,13 +116,17 @@ def settle(store: Store, draft: Draft) -> tuple[Delivery, bool]:
 
 def clear_unsettled_batches(store: Store) -> None:
     """Removes what a killed process placed and did not enter; only under the lock "admission"."""
-    for note in sorted(_unsettled_folder(store.settings).glob("[0-9a-f]*.json")):  # not what was still being written
+    settings = store.settings
+    # Not what was still being written; of another machine's process too, which may not come back.
+    for note in list_stored(settings, _unsettled_folder(settings), "[0-9a-f]*.json"):
+        if not require(settings, note).exists():  # another machine has cleared it
+            continue
         placed = json.loads(note.read_text("utf-8"))
         if find_stored_delivery(store, placed["delivery"]) is None:
-            remove(store.settings, store.settings.quarantine / placed["delivery"])
+            remove(settings, settings.quarantine / placed["delivery"])
             if placed["batch"] and not _holds_batch(store, placed["batch"]):
-                remove(store.settings, store.settings.batches / placed["batch"])
-        note.unlink()
+                remove(settings, settings.batches / placed["batch"])
+        remove(settings, note)
 
 
 def _settle_batch(store: Store, draft: Draft, identity: str, confirm: Callable[[], None]) -> tuple[Delivery, bool]:
@@ -151,6 +156,7 @@ def _settle_batch(store: Store, draft: Draft, identity: str, confirm: Callable[[
     note = _unsettled_folder(store.settings) / f"{identity}.json"
     with whole_file(note) as partial:
         partial.write_text(json.dumps({"delivery": identity, "batch": batch}), "utf-8")
+    put(store.settings, note)
     if batch is not None:
         write_batch(store.settings, index, draft.spool, standing["spool_row"].to_numpy())
     kept = keep_refused(store.settings, identity, draft.source, findings, refusals, strip=draft.hides)
@@ -179,8 +185,8 @@ def _settle_batch(store: Store, draft: Draft, identity: str, confirm: Callable[[
     frames = [one for one in findings.frames if (one.patient, one.slide) in present]
     settlement = Settlement(record, index, kept, conflicts, doubts.labels, stains, complete, frames)
     record_delivery(store, settlement, confirm)
-    with suppress(OSError):  # it is admitted; who settles next removes the note
-        note.unlink()
+    with suppress(OSError, BcdError):  # it is admitted; who settles next removes the note
+        remove(store.settings, note)
     return record, False
 
 

@@ -91,6 +91,21 @@ class Bundle(LoadedBundle):
         return self.scorer.score(pixels, spread=spread)
 
 
+@dataclass(frozen=True)
+class RecordedBundle:
+    """What a registered bundle says of itself.
+
+    Attributes:
+        name: How it is called everywhere, such as `bcd-idc/3`.
+        record: What it is made of and where it comes from.
+        seen: Who it was trained on, of one that came from elsewhere; None: its snapshot says it.
+    """
+
+    name: str
+    record: BundleRecord
+    seen: Seen | None
+
+
 def register_bundle(
     settings: Settings,
     *,
@@ -182,6 +197,20 @@ def read_champion_bundle(settings: Settings) -> tuple[str, BundleRecord] | None:
         with open_bundle_folder(settings, row) as folder:
             return row.name, read_record(folder / RECORD)
     except OSError as error:
+        raise _not_loadable(row.version, error) from error
+
+
+def read_bundle(settings: Settings, which: str = "champion") -> RecordedBundle:
+    """Reads what a version says of itself, without loading its networks; `which` as in `load_bundle`.
+
+    Raises:
+        BcdError: There is no such version, or its files are gone, or of another version of bcd.
+    """
+    row = require_registered_version(settings, which)
+    try:
+        with open_bundle_folder(settings, row) as folder:
+            return RecordedBundle(row.name, read_record(folder / RECORD), read_seen_by_bundle(folder))
+    except (OSError, ValueError) as error:
         raise _not_loadable(row.version, error) from error
 
 

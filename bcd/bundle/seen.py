@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bcd.bundle.folder import FolderBundle
-    from bcd.bundle.registry import Bundle
+    from bcd.bundle.registry import Bundle, RecordedBundle
     from bcd.settings import Settings
 
 SEEN = "seen.npz"
@@ -87,7 +87,7 @@ def read_seen_by_bundle(folder: Path) -> Seen | None:
     return Seen.read(path) if path.is_file() else None
 
 
-def find_seen_by_bundle(settings: Settings, bundle: Bundle | FolderBundle) -> Seen:
+def find_seen_by_bundle(settings: Settings, bundle: Bundle | FolderBundle | RecordedBundle) -> Seen:
     """Returns who a bundle was trained and calibrated on: as its snapshot says, or as it says itself.
 
     Raises:

@@ -14,6 +14,8 @@ from bcd.bundle.registry import read_champion_bundle
 from bcd.drift.delivery import compare_delivery, has_scores
 from bcd.drift.state import LEVELS
 from bcd.drift.trend import HEADER, TrendRow, draw_trend, list_trend
+from bcd.errors import DamagedError
+from bcd.progress import say_progress
 from bcd.store.delivery_queries import list_batches
 from bcd.store.drift import DriftRecord, list_drift
 from bcd.store.objects import put
@@ -35,7 +37,10 @@ def watch_delivery(store: Store, delivery: Delivery) -> DriftRecord | None:
 
 
 def catch_up(store: Store) -> list[DriftRecord]:
-    """Compares every delivery that was not compared with the champion's patients yet, or not with its scores."""
+    """Compares every delivery that was not compared with the champion's patients yet, or not with its scores.
+
+    One whose batch is damaged is named and left for the next time; the others are compared.
+    """
     champion = _find_champion(store)
     if champion is None:
         return []
@@ -45,7 +50,10 @@ def catch_up(store: Store) -> list[DriftRecord]:
     for each in list_batches(store):
         stage = done.get(each.id)
         if stage is None or (stage == "admission" and known is not None and has_scores(store, name, each)):
-            found.append(_compare_delivery(store, name, known, each))
+            try:
+                found.append(_compare_delivery(store, name, known, each))
+            except DamagedError as error:
+                say_progress(f"Delivery {each.name} of {each.hospital} is not compared: {error}")
     return found
 
 

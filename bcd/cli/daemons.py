@@ -266,13 +266,16 @@ def describe_daemons(settings: Settings) -> list[str]:
     alive = processes.alive(settings)
     if is_run_by_systemd(settings):
         shown = ", ".join(f"{TITLES[name]} {urls[name]}" for name in _list_server_pages(settings))
-        return [f"{shown}, a worker and the inbox's watcher, run as services."]
+        return [f"{shown}, a worker and the inbox's watcher, run by systemd: `systemctl status 'bcd-*'`."]
     pages = [f"{TITLES[name]} {urls[name]}" for name in processes.SERVERS if name in alive]
     pages += [f"{TITLES[name]} {url}" for name in ("prefect", "mlflow") if (url := getattr(settings, f"{name}_url"))]
     pages += [title for name, title in _CLIENTS.items() if name in alive]
-    lines = [f"{', '.join(pages)}."] if alive else []
-    lines += [f"{what} {fix}" for what, fix in list_ended_daemons(settings)]
-    return lines or ["No servers are running: `bcd up` starts them."]
+    lines = [f"{', '.join(pages)}."] if pages else []
+    ended = [f"{what} {fix}" for what, fix in list_ended_daemons(settings)]
+    if not alive and not ended:
+        elsewhere = "`bcd up` has started nothing on this home."
+        ended = [elsewhere if pages else "No servers are running: `bcd up` starts them."]
+    return lines + ended
 
 
 def is_run_by_systemd(settings: Settings) -> bool:

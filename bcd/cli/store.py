@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import typer
+from bcd.cli.options import command_group
 
-app = typer.Typer(help="What several machines share, at store_url.", no_args_is_help=True)
+app = command_group("What several machines share, at store_url.", "bcd store push")
 
 
 @app.command(name="push")

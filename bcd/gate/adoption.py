@@ -19,7 +19,7 @@ from bcd.bundle.aliases import (
     tell_lost_champion_alias,
 )
 from bcd.bundle.probes import draw_tissue_probes
-from bcd.bundle.registry import Bundle, load_bundle, register_bundle, require_bundle_scores
+from bcd.bundle.registry import Bundle, load_bundle, read_bundle, register_bundle, require_bundle_scores
 from bcd.bundle.released import RELEASED, digest_released, load_released
 from bcd.bundle.released.card import write_released_card
 from bcd.bundle.rows import read_registered_versions
@@ -87,7 +87,7 @@ def find_adopted_patients(store: Store, version: str) -> list[str]:
     """Returns the labelled patients who are among those that a version was trained on, as `hospital/patient`."""
     from bcd.snapshots.freeze import preview_snapshot
 
-    bundle = load_bundle(store.settings, version)
+    bundle = read_bundle(store.settings, version)
     return find_seen_by_bundle(store.settings, bundle).find(preview_snapshot(store))
 
 

@@ -46,13 +46,13 @@ def choose_anchor(
     Returns:
         The version, None where there is neither anchor nor champion; and why it is not the one that was anchor.
     """
-    from bcd.bundle.registry import load_bundle
+    from bcd.bundle.registry import read_bundle
 
     anchor, gone = _find_recorded(store)
     note = f"{MODEL}/{gone} was the anchor and is no longer in the registry." if gone else ""
     if anchor is None or champion is None or anchor == champion:
         return anchor or champion, note
-    bundle, gate = load_bundle(store.settings, anchor), snapshot.of("gate")
+    bundle, gate = read_bundle(store.settings, anchor), snapshot.of("gate")
     seen = find_seen_by_bundle(store.settings, bundle).find(gate)
     left = patient_keys(gate).nunique() - len(seen)
     if not seen or (bundle.seen is not None and left >= options.min_patients):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bcd.bundle.registry import Bundle, load_bundle
+from bcd.bundle.registry import Bundle, load_bundle, read_bundle
 from bcd.bundle.seen import assert_unseen_by_bundle
 from bcd.errors import DamagedError
 from bcd.evaluation.policy.context import CONTEXT
@@ -63,7 +63,7 @@ class Look:
         Raises:
             BcdError: There is no such version.
         """
-        bundles = [load_bundle(settings, version) for version in versions if version is not None]
+        bundles = [read_bundle(settings, version) for version in versions if version is not None]
         found = {one.name: one.seen.find(self.patches) for one in bundles if one.seen is not None}
         left_out = {name: patients for name, patients in found.items() if patients}
         if not left_out:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bcd.bundle.aliases import finish_moving_aliases, identify_version, is_about_version
-from bcd.bundle.registry import load_bundle
+from bcd.bundle.registry import read_bundle
 from bcd.bundle.seen import find_seen_by_bundle
 from bcd.gate.patients import digest_gate_patients, open_look
 from bcd.gate.promotion import LOCK, Gate, log_verdict
@@ -99,7 +99,7 @@ def _find_comparable(gate: Gate, champion: str) -> str | None:
     previous = find_mlflow_version(gate.client, "previous")
     if previous is None or previous == champion:
         return None
-    bundle = load_bundle(gate.store.settings, previous)
+    bundle = read_bundle(gate.store.settings, previous)
     if find_seen_by_bundle(gate.store.settings, bundle).find(gate.snapshot.of("gate")):
         say_progress(f"{MODEL}/{previous} has seen gate patients of now: the champion is evaluated without it.")
         return None

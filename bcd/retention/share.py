@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bcd.progress import track_progress
-from bcd.store.objects import follow_changes, put, require
+from bcd.store.copies import follow_changes
+from bcd.store.objects import put, require
 
 if TYPE_CHECKING:
     from bcd.settings import Settings

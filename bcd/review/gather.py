@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from bcd.bundle.registry import load_bundle
+from bcd.bundle.registry import read_bundle
 from bcd.bundle.rows import read_registered_versions
 from bcd.bundle.seen import find_seen_by_bundle
 from bcd.errors import BcdError, InsufficientEvidenceError, NotFoundError, UnavailableError
@@ -33,7 +33,6 @@ from bcd.store.ledger import LedgerEntry, list_ledger
 from bcd.store.matching import find_matched_rows
 from bcd.store.objects import read_stored
 from bcd.store.patients import withdrawn_patients
-from bcd.tracking.lookup import MODEL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -178,9 +177,7 @@ def _find_unseen(store: Store, labelled: pd.DataFrame) -> list[LedgerEntry]:
         if mine.empty:
             continue
         try:
-            seen = find_seen_by_bundle(
-                store.settings, load_bundle(store.settings, row.name.removeprefix(f"{MODEL}/"))
-            )
+            seen = find_seen_by_bundle(store.settings, read_bundle(store.settings, row.version))
         except UnavailableError:
             raise
         except BcdError:  # nobody knows any more who it saw: its snapshot was removed

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bcd.errors import BcdError
+from bcd.errors import BcdError, NotFoundError
 from bcd.files import lock_file
 from bcd.progress import say_progress
 from bcd.search.notes import note_of_study, read_note_of_study, read_notes_of_studies
@@ -119,11 +119,30 @@ def make_storage(settings: Settings) -> str:
 
 
 def find_study(settings: Settings, name: str, options: SearchOptions) -> Study:
-    """Opens a study that exists, whatever it searches on."""
+    """Opens a study that exists, whatever it searches on.
+
+    Raises:
+        NotFoundError: There is none of that name.
+    """
     import optuna
 
     storage = _open_storage(settings, options.heartbeat_seconds, is_new=False)
-    return optuna.load_study(storage=storage, study_name=name, pruner=_make_pruner(options))
+    try:
+        return optuna.load_study(storage=storage, study_name=name, pruner=_make_pruner(options))
+    except KeyError as error:
+        raise NotFoundError(f"There is no study {name}.", "Name one that Optuna's page shows.") from error
+
+
+def read_study_inputs(settings: Settings, name: str) -> dict[str, Any]:
+    """Returns what a study is of, as `describe_study` said where it was begun.
+
+    Raises:
+        NotFoundError: There is no study of that name, or it holds the refits of another.
+    """
+    inputs: dict[str, Any] | None = read_note_of_study(find_study(settings, name, SearchOptions()), _INPUTS)
+    if inputs is None:
+        raise NotFoundError(f"{name} holds refits of another study.", "Name that study.")
+    return inputs
 
 
 def _claim_inputs(study: Study, inputs: dict[str, Any], options: SearchOptions) -> None:
@@ -193,18 +212,16 @@ def _tell_difference(key: str, kept: Any, asked: Any) -> str:
 
 
 def _make_pruner(options: SearchOptions) -> BasePruner:
-    """Hyperband (Li 2018) by epoch: trials in log3(epochs) + 1 brackets, the first prunes hardest and the last least.
+    """Halving (Li 2020) by epoch: a trial goes beyond epoch 3, 9, … if it is in the upper third of those before it.
 
-    Under four epochs there is nothing to halve: a trial below the median of the complete ones is pruned, at
-    its epoch (Golovin 2017).
+    No earlier: what an epoch or two say of a trial costs more than it spares, and brackets that begin at several
+    epochs (Hyperband) gain less than this one does (docs/reference/performance.md, Search).
     """
     import optuna
 
-    if not options.pruning or options.epochs == 1 or options.objective == "score-and-cost":
+    if not options.pruning or options.epochs <= 3 or options.objective == "score-and-cost":
         return optuna.pruners.NopPruner()
-    if options.epochs < 4:
-        return optuna.pruners.MedianPruner(n_startup_trials=1)
-    return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=options.epochs, reduction_factor=3)
+    return optuna.pruners.SuccessiveHalvingPruner(min_resource=3, reduction_factor=3)
 
 
 def _open_storage(settings: Settings, heartbeat: int, *, is_new: bool = True) -> BaseStorage:

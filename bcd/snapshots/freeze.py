@@ -36,7 +36,7 @@ from bcd.snapshots.snapshot import Snapshot
 from bcd.snapshots.splits import deal_splits_and_record
 from bcd.store.batches import hash_rows
 from bcd.store.catalog import retry_while_database_away
-from bcd.store.objects import in_use, put
+from bcd.store.objects import in_use, put, require
 from bcd.store.store import Store
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def write_snapshot(
     identity = snapshot_id(protocol, patches, complete)
     snapshot = Snapshot(identity, protocol, patches, left_out=left_out, complete=complete)
     assert_no_leakage(snapshot)
-    folder = settings.snapshots / snapshot.id
+    folder = require(settings, settings.snapshots / snapshot.id)
     if not folder.exists():
         with whole_folder(folder) as partial:
             _write_patches(patches, partial / _PATCHES)

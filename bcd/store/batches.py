@@ -25,7 +25,7 @@ from bcd.patches import CANONICAL, BatchId
 from bcd.progress import track_progress
 from bcd.settings import Settings
 from bcd.store.erasures import assert_batch_not_erased, open_batch
-from bcd.store.objects import put
+from bcd.store.objects import put, require
 from bcd.store.spool import PATCH_SHAPE, Spool, write_pixels_header
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def write_batch(settings: Settings, index: BatchIndex, spool: Spool, spool_rows:
         UnavailableError: The store is out of reach.
     """
     identity = index.identity
-    folder = settings.batches / identity
+    folder = require(settings, settings.batches / identity)
     if not folder.exists():
         _write_batch_folder(folder, index, spool, spool_rows)
     put(settings, folder)

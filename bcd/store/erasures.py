@@ -46,17 +46,18 @@ def open_batch(settings: Settings, batch: str) -> Iterator[Path]:
     """Yields the folder of a batch, which stays during the block; what is mapped of it stays mapped.
 
     Raises:
-        BcdError: The folder, or a file of it, is not there.
+        DamagedError: The folder, or a file of it, is not there or cannot be read.
     """
+    fix = "Restore BCD_HOME/store/batches from a backup that is as recent as the catalog."
     with in_use(settings, settings.batches / batch) as folder:
         try:
             yield folder
         except FileNotFoundError as error:
             elsewhere = f" and is not in {settings.store_url}" if settings.store_url else ""
-            raise DamagedError(
-                f"Batch {batch[:12]} is in the catalog but {error.filename or folder} is missing{elsewhere}.",
-                "Restore BCD_HOME/store/batches from a backup that is as recent as the catalog.",
-            ) from error
+            missing = f"{error.filename or folder} is missing{elsewhere}"
+            raise DamagedError(f"Batch {batch[:12]} is in the catalog but {missing}.", fix) from error
+        except ValueError as error:  # of NumPy and of Arrow
+            raise DamagedError(f"A file of batch {batch[:12]} in {folder} is damaged: {error}.", fix) from error
 
 
 def assert_batch_not_erased(settings: Settings, batch: str, rows: NDArray[np.int64]) -> None:

@@ -51,6 +51,13 @@ def test_nothing_runs_on_a_new_home(settings: Settings) -> None:
     assert ["`bcd up`" in line for line in daemons.describe_daemons(settings)] == [True]
 
 
+def test_servers_elsewhere_are_named_where_nothing_runs_on_the_home(settings: Settings) -> None:
+    there = settings.model_copy(update={"prefect_url": "http://prefect:4200", "mlflow_url": "http://mlflow:5000"})
+    servers, here = daemons.describe_daemons(there)
+    assert servers == "Prefect http://prefect:4200, MLflow http://mlflow:5000."
+    assert "`bcd up`" in here
+
+
 def test_a_process_that_took_over_the_number_is_never_stopped(settings: Settings) -> None:
     settings.home.mkdir()
     stranger = {"pid": os.getpid(), "started": "before"}

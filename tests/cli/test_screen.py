@@ -17,7 +17,7 @@ from bcd.cli.screen import Screen
 from bcd.store.sign_off import SignOff
 
 SILENT = {
-    *("demo", "up", "down", "backup", "restore", "upgrade"),
+    *("demo", "up", "down", "worker", "backup", "restore", "upgrade", "store push"),
     *("batch release", "hospital allow", "hospital declare", "labels import", "patient erase", "patient withdraw"),
     *("patient complete", "patient export", "review import", "review next", "review suspicious"),
     *("model adopt", "model approve", "model card", "model export", "model promote", "model prune", "model rollback"),

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from bcd.bundle import scorer
 from bcd.errors import DamagedError, LeakageError
 from bcd.gate import patients
 from bcd.gate.history import find_champion_version, list_versions_with_verdicts
@@ -91,6 +92,15 @@ def test_gate_patients_whose_labels_changed_decide_nothing(gate, store, first):
     with pytest.raises(DamagedError):
         gate(RED, on=replace(first, patches=first.patches.assign(label=labels)))
     assert len(list_stored_decisions(store)) == 1
+
+
+def test_the_networks_of_each_model_are_loaded_once(gate, monkeypatch):
+    gate(GREEN)
+    loaded, engine = [], scorer.Engine
+    monkeypatch.setattr(scorer, "Engine", lambda graph: loaded.append(graph) or engine(graph))
+
+    gate(RED)
+    assert len(loaded) == 2
 
 
 def test_a_patient_in_two_splits_is_found_before_anybody_looks(gate, store, first):

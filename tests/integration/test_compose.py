@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -197,8 +197,7 @@ class Machine:
         elif name == "s3":
             command = [sys.executable, "-c", _STORE, *self.ports[name].values(), *service["command"]]
         else:
-            script = self._copy(name, FOLDER / "with-secrets.sh")
-            command = ["sh", str(script), *(self._local(name, word) for word in service["command"])]
+            command = self._with_secrets(name, service["command"])
         with (self.folder / f"{name}.log").open("wb") as log:
             self.processes[name] = subprocess.Popen(
                 command,
@@ -209,6 +208,19 @@ class Machine:
                 user=self._postgres.user if name == "postgres" else None,
                 start_new_session=True,
             )
+
+    def run(self, name: str, *command: str) -> str:
+        """Runs a command in a container of a service, as `docker compose run`, and returns what it prints."""
+        done = subprocess.run(
+            self._with_secrets(name, command),
+            env=self.environment(name),
+            cwd=self._of(name),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
     def is_healthy(self, name: str) -> bool:
         """Runs the health check of a service; without one its process must live."""
@@ -307,6 +319,10 @@ class Machine:
         run("pg_ctl", "stop", data, "-w", "-mfast")
         return ["postgres", data, f"-k{folder}", "-hlocalhost", "-cfsync=off"]
 
+    def _with_secrets(self, name: str, command: Sequence[str]) -> list[str]:
+        script = self._copy(name, FOLDER / "with-secrets.sh")
+        return ["sh", str(script), *(self._local(name, word) for word in command)]
+
     def _of(self, name: str) -> Path:
         folder = self.folder / f"of-{name}"
         folder.mkdir(exist_ok=True)
@@ -353,7 +369,6 @@ def _find_free_port() -> str:
 @pytest.fixture(scope="module")
 def machine(postgres: Postgres) -> Iterator[Machine]:
     """All services, healthy."""
-    pytest.importorskip("flask_wtf", reason="mlflow[auth] is not installed")
     folder = Path(tempfile.mkdtemp(prefix="bcd-compose-"))
     machine = Machine(folder, postgres)
     try:
@@ -430,3 +445,26 @@ def test_no_process_shows_a_secret(machine: Machine) -> None:
                     shown.append((name, " ".join(each.cmdline())))
     assert {name for name, _ in shown} >= set(SERVICES) - {"deploy"}
     assert [(name, command) for name, command in shown if any(word in command for word in words)] == []
+
+
+def read_runs(options: str) -> list[list[str]]:
+    """Returns the services and commands that the README runs with `docker compose run` and these options."""
+    text = (FOLDER / "README.md").read_text()
+    return [line.split() for line in re.findall(f"docker compose run {options} ([^-`\n][^`\n]*)", text)]
+
+
+@pytest.mark.integration
+def test_a_command_of_bcd_names_the_servers(machine: Machine) -> None:
+    [[service, *command]] = read_runs("--rm")
+    told = machine.run(service, *command)
+    assert f"Prefect {machine.url('prefect')}, MLflow {machine.url('mlflow')}." in told
+
+
+@pytest.mark.integration
+def test_an_upgrade_goes_as_the_page_says(machine: Machine) -> None:
+    """The last test: it stops the services."""
+    machine.stop(*(set(machine.processes) - {"postgres", "s3"}))
+    commands = read_runs("--rm --no-deps")
+    assert [service for service, *_ in commands] == ["mlflow", "worker"]
+    for service, *command in commands:
+        machine.run(service, *command)

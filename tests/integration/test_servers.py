@@ -9,6 +9,8 @@ machine, where this user may make one, and every attempt to reach beyond it is c
 2. The MLflow server lists runs that can be told apart and compared.
 3. `score` runs on a schedule, and is started for one patient with typed parameters; it leaves its pictures.
 
+With BCD_TEST_FULL=1 a second retraining begins on Wednesday, whose process is killed.
+
 Then everything is stopped or killed at random moments, and the next delivery is admitted nevertheless: once,
 thirty with BCD_TEST_FULL=1. What is left in the user's home, in the temporary folder and in shared memory: nothing.
 """
@@ -66,8 +68,12 @@ needs_browser = pytest.mark.skipif(shutil.which("chromium") is None, reason="chr
 JOBS = "MLFLOW_SERVER_ENABLE_JOB_EXECUTION"
 SHARED_MEMORY = Path("/dev/shm")
 
-WEEK = {"monday": 16, "tuesday": 6, "wednesday": 6, "thursday": 2, "friday": 3}
-"""Patients of each day's delivery; a retraining begins with ten new ones: on Monday and on Wednesday."""
+FULL = os.environ.get("BCD_TEST_FULL") == "1"
+
+WEEK = {"monday": 16, "tuesday": 6 if FULL else 1, "wednesday": 6 if FULL else 2, "thursday": 2, "friday": 3}
+"""Patients of each day's delivery; ten new ones begin a retraining: on Monday, at full size on Wednesday too."""
+
+RETRAININGS = 2 if FULL else 1
 
 
 def _declare(hospital: str) -> None:
@@ -155,10 +161,10 @@ def test_a_hospitals_week(hospital: Hospital, tmp_path: Path) -> None:
         wait_until(f"the admission of {day}", (hospital.home / f"received/east/{day}.zip").exists)
         if day == "monday":
             wait_until("the first champion", lambda: len(_list_verdicts(hospital)) == 1)
-        if day == "wednesday":
+        if FULL and day == "wednesday":
             wait_until("its search", lambda: any(name.startswith("search on") for name in hospital.list_running()))
             hospital.kill_flow_process()  # the next delivery's event makes up for it
-    wait_until("the second verdict", lambda: len(_list_verdicts(hospital)) == 2)
+    wait_until("all verdicts", lambda: len(_list_verdicts(hospital)) == RETRAININGS)
     hospital.bring_night("score")
     wait_until("the night's scoring", lambda: hospital.finished("score"))
     _everybody_was_scored_once_with_a_report(hospital, deliveries["friday"])
@@ -194,7 +200,7 @@ def _the_status_tells_the_week(hospital: Hospital) -> None:
     told = [(batch["name"], batch["patients"]) for batch in status["batches"]]
     assert told == [(f"{day}.zip", patients) for day, patients in WEEK.items()]
     assert [model["verdict"] for model in status["models"] if model["version"] == "1"] == ["PROMOTE"]
-    assert len(status["models"]) == 2
+    assert len(status["models"]) == RETRAININGS
     assert all(model["verdict"] for model in status["models"])
     [champion] = [model for model in status["models"] if "champion" in model["aliases"]]
     assert {score["bundle"] for score in status["scores"]} == {f"bcd-idc/{champion['version']}"}
@@ -231,7 +237,7 @@ def test_the_three_uses(hospital: Hospital, site: Path) -> None:
 
 def _what_runs_is_the_wheel(hospital: Hospital, site: Path) -> None:
     deployed = hospital.prefect.post("/deployments/filter", json={}).raise_for_status().json()
-    assert {each["name"] for each in deployed} == {"ingest", "retrain", "score", "monitor", "approve"}
+    assert {each["name"] for each in deployed} == {"ingest", "retrain", "score", "trials", "monitor", "approve"}
     for each in deployed:  # a module, which is what the worker's Python finds first
         assert (each["entrypoint"], each["pull_steps"]) == (f"flows.{each['name']}.{each['name']}", [])
     found = psutil.Process(hospital.daemon("worker")).environ()["PYTHONPATH"]
@@ -346,7 +352,7 @@ def _each_delivery_is_a_run_whose_event_starts_a_retraining(hospital: Hospital) 
     assert {run["name"] for run in runs} == {f"ingest east {day}.zip" for day in WEEK}
     assert {"delivery": "east/monday.zip", "hospital": "east"} in [run["parameters"] for run in runs]
     assert {run["created_by"]["type"] for run in _list_verdicts(hospital)} == {"AUTOMATION"}
-    assert [run["state"]["type"] for run in hospital.flow_runs("retrain", "CRASHED")] == ["CRASHED"]
+    assert len(hospital.flow_runs("retrain", "CRASHED")) == (1 if FULL else 0)
 
 
 def _mlflow_compares_runs(hospital: Hospital) -> None:
@@ -361,7 +367,7 @@ def _mlflow_compares_runs(hospital: Hospital) -> None:
     retrainings = [run for run in runs if run["info"]["run_name"].startswith("retrain ")]
     states = [run["info"]["status"] for run in retrainings]
     # What was killed was gone on with, unless Thursday's patients were there by then.
-    assert sorted(states) in (["FINISHED"] * 2, ["FINISHED"] * 2 + ["KILLED"])
+    assert sorted(states) in (["FINISHED"] * RETRAININGS, ["FINISHED"] * RETRAININGS + ["KILLED"] * FULL)
     retrain = retrainings[states.index("FINISHED")]
     metrics = {metric["key"] for metric in retrain["data"]["metrics"]}
     assert {"test_auroc_pooled", "test_auroc_pooled_low", "val_auroc", "loss"} <= metrics
@@ -371,7 +377,7 @@ def _mlflow_compares_runs(hospital: Hospital) -> None:
     assert any(parameter["key"] == "training.epochs" for parameter in retrain["data"]["params"])
     alias = {"name": "bcd-idc", "alias": "champion"}
     champion = hospital.mlflow.get("/registered-models/alias", params=alias).raise_for_status().json()
-    assert champion["model_version"]["version"] in {"1", "2"}  # as the gate decided on Wednesday
+    assert champion["model_version"]["version"] in {"1", "2"}  # as the gate decided last
 
 
 def _a_patient_is_scored_from_the_dashboard(hospital: Hospital) -> None:

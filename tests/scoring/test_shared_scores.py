@@ -18,6 +18,7 @@ from bcd.scoring.shadow import list_agreements, list_unshadowed, remove_shadow, 
 from bcd.settings import Settings
 from bcd.store import objects
 from bcd.store.bucket import Bucket
+from bcd.store.copies import follow_changes
 from bcd.store.ledger import list_ledger
 from bcd.store.store import Store, open_store
 
@@ -99,5 +100,5 @@ def test_shadows_are_seen_and_removed_everywhere(stores, bundle) -> None:
     assert list_agreements(one, "bcd-idc/8") == [agreement]
     assert list_unshadowed(one, bundle, "bcd-idc/8", OPTIONS) == []
     remove_shadow(one.settings, "bcd-idc/8")
-    objects.follow_changes(other.settings)
+    follow_changes(other.settings)
     assert list_agreements(one, "bcd-idc/8") == list_agreements(other, "bcd-idc/8") == []

@@ -15,13 +15,12 @@ from bcd.errors import DamagedError, NotFoundError, UnavailableError
 from bcd.settings import Settings
 from bcd.store import objects
 from bcd.store.bucket import Bucket, open_bucket
+from bcd.store.copies import follow_changes, make_room
 from bcd.store.objects import (
     changed_file,
-    follow_changes,
     in_use,
     is_stored,
     list_stored,
-    make_room,
     put,
     read_stored,
     remove,
@@ -38,7 +37,6 @@ FILES = {"index.parquet": b"index", "pixels.npy": b"pixels" * 1000, "val/curve.p
 def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test is a new process as far as it remembers what it compared."""
     monkeypatch.setattr(objects, "_compared", {})
-    monkeypatch.setattr(objects, "_added", {})
 
 
 def write(folder: Path, files: dict[str, bytes] = FILES) -> Path:
@@ -153,6 +151,31 @@ def test_what_is_removed_is_removed_there_and_from_other_machines(machines: Mach
     assert not require(other, other.scores / "east" / "8867" / "v1").exists()  # opened
     follow_changes(other)
     assert not (other.scores / "east" / "8867" / "v2").exists()  # not opened
+
+
+def test_a_change_that_could_not_be_followed_is_asked_for_again(machines: Machines) -> None:
+    one, other = machines
+    put(one, write(one.batches / "b1"))
+    require(other, other.batches / "b1")
+    with changed_file(one, one.batches / "b1", "pixels.npy") as partial:
+        partial.write_bytes(b"zeros")
+    bucket = open_bucket(one.store_url)
+    [key] = [key for key in bucket.find("files") if bucket.read(key) == b"zeros"]
+    bucket.write(key, b"ZEROS")
+    follow_changes(other)
+    assert read(other.batches / "b1") == FILES
+    bucket.write(key, b"zeros")
+    follow_changes(other)
+    assert (other.batches / "b1" / "pixels.npy").read_bytes() == b"zeros"
+
+
+def test_what_another_machine_removed_is_put_again_where_it_is_made_again(machines: Machines) -> None:
+    one, other = machines
+    put(one, write(one.batches / "b1"))
+    remove(other, other.batches / "b1")
+    put(one, one.batches / "b1")
+    forget()
+    assert read(require(one, one.batches / "b1")) == read(require(other, other.batches / "b1")) == FILES
 
 
 def test_what_the_bucket_lost_is_put_again_by_who_has_it(machines: Machines) -> None:

@@ -27,10 +27,12 @@ from bcd.snapshots.options import SplitOptions
 from bcd.store import objects
 from bcd.store.batches import open_pixels, read_batch_pixels
 from bcd.store.bucket import Bucket, open_bucket
+from bcd.store.copies import follow_changes
 from bcd.store.delivery_queries import list_batches
 from bcd.store.hospitals import declare_hospital
 from bcd.store.objects import require
 from bcd.store.patients import list_stored_patches
+from bcd.store.place import Place
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
 from bcd.store.withdrawals import record_withdrawal
@@ -107,6 +109,28 @@ def test_an_admission_that_is_killed_at_any_call_of_the_bucket_is_repeated_elsew
     assert len(pixels(one, "p7")) == 4
 
 
+def test_what_a_machine_placed_and_did_not_enter_is_removed_by_the_next_that_admits(
+    stores: tuple[Store, Store], delivery: Path, tmp_path: Path
+) -> None:
+    one, other = stores
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bcd.admission.settle.record_delivery", _die)
+        with pytest.raises(Killed):
+            admit(one, delivery, EAST)
+    bucket = open_bucket(one.settings.store_url)
+    [placed] = bucket.find("manifests/store/batches")
+    admitted = admit(other, write_zip(tmp_path / "june.zip", patch_files("q1", range(50, 54))), EAST)
+    assert bucket.find("manifests/store/batches") == [f"manifests/store/batches/{admitted.batch}.json"]
+    assert bucket.find("manifests/store/unsettled") == bucket.find(placed.replace("manifests", "files")[:-5]) == []
+    assert admit(one, delivery, EAST).admitted == 32  # the machine is back
+    assert len(list_batches(other)) == 2
+    assert len(pixels(other, "p7")) == 4
+
+
+def _die(*_: object) -> None:
+    raise Killed
+
+
 def _die_at_call(patch: pytest.MonkeyPatch, step: int) -> None:
     left = [step]
     for name in ("read", "write", "upload", "find"):
@@ -157,6 +181,9 @@ class TestErasure:
             objects.put(stores[0].settings, folder)
             objects.require(stores[1].settings, stores[1].settings.scores / "east" / "p3" / f"v{number}")
         record_withdrawal(stores[0], "p3", hospital="east", sign_off=SIGN_OFF)
+        for store in stores:
+            follow_changes(store.settings)
+            (store.settings.prepared / "0").mkdir(parents=True)
         return batch
 
     def check(self, stores: tuple[Store, Store], batch: str) -> None:
@@ -165,11 +192,12 @@ class TestErasure:
             assert read_batch_pixels(store.settings, patches).any()
             erased = open_pixels(store.settings, batch)
             assert np.flatnonzero(~erased.reshape(len(erased), -1).any(axis=1)).tolist() == [12, 13, 14, 15]
-            objects.follow_changes(store.settings)
+            follow_changes(store.settings)
             assert list(store.settings.scores.glob("east/p3/*")) == []
+            assert not store.settings.prepared.exists()
         bucket = open_bucket("s3://east/bcd")
         assert bucket.find("files/scores") == bucket.find("manifests/scores") == []
-        manifest = objects._Place(stores[0].settings, stores[0].settings.batches / batch).read_manifest()
+        manifest = Place(stores[0].settings, stores[0].settings.batches / batch).read_manifest()
         assert manifest is not None
         held = {key.rpartition("/")[2] for key in bucket.find(f"files/store/batches/{batch}")}
         assert held == {file.sha256 for file in manifest.files.values()}  # no bytes of before
@@ -179,8 +207,7 @@ class TestErasure:
         assert done.erased == {batch: 4}
         self.check(stores, batch)
 
-    @pytest.mark.parametrize("again", [0, 1])
-    def test_killed_at_steps_and_run_again(self, stores: tuple[Store, Store], batch: str, again: int) -> None:
+    def test_killed_at_steps_and_run_again(self, stores: tuple[Store, Store], batch: str) -> None:
         def erase(_settings: Settings) -> None:
             erase_withdrawn(stores[1])
 
@@ -189,7 +216,7 @@ class TestErasure:
             shutil.rmtree(stores[1].settings.scores, ignore_errors=True)  # one that has nothing here
             step += 4
         assert step > 8
-        erase_withdrawn(stores[again])
+        erase_withdrawn(stores[1])
         self.check(stores, batch)
         with pytest.raises(BcdError):
             pixels(stores[1], "p3")

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcd.admission.slides.errors import SlideError
+from bcd.admission.slides.memory import ThreadMemory
 from bcd.admission.slides.names import PICTURE_SUFFIXES, TIFF_SUFFIXES
 from bcd.admission.slides.spacing import Spacing, read_ome_spacing, read_spacing, settle_spacing
 from bcd.errors import UnavailableError
@@ -44,6 +45,11 @@ MOST_DRIFT = 0.02
 
 WHITE = (255, 255, 255)
 
+_OPAQUE = 0xFF00_0000
+
+_STRIP_PIXELS = 1 << 16
+"""Of more pixels OpenCV wakes threads of its own, which keep the cores busy while they wait for the next."""
+
 _DESCRIPTION, _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _SOFTWARE = 270, 282, 283, 296, 305
 _INCH, _CENTIMETRE = 2, 3
 _MICRONS_OF_UNIT = {_INCH: 25_400.0, _CENTIMETRE: 10_000.0}
@@ -54,12 +60,14 @@ class Region(Protocol):
 
     Attributes:
         size: Width and height, in pixels as they are read.
+        tile: Width and height of what is decoded at once, in the same; (1, 1) where it does not matter.
         extent: Width and height of the scanned area, in µm.
         spacing: Along x and y, in µm per pixel as it is read.
         frame: Of its finest level, whichever is read.
     """
 
     size: tuple[int, int]
+    tile: tuple[int, int]
     extent: tuple[float, float]
     spacing: Spacing
     frame: Frame
@@ -82,26 +90,50 @@ class ScannedSlide:
     """
 
     def __init__(self, slide: OpenSlide, finest: Spacing) -> None:
-        self._level, self._scale = _choose_level(slide, finest)
+        self._level, block = _choose_level(slide, finest)
+        # OpenSlide places a level by its size: blocks that do not fill the slide are not quite `block` wide to it.
+        self._downsample = slide.level_downsamples[self._level]
         self._slide = slide
         self._background = _read_background(slide)
+        self._memory = ThreadMemory(np.uint32)
         width, height = slide.dimensions
         self.size = slide.level_dimensions[self._level]
         self.extent = (width * finest[0], height * finest[1])
-        self.spacing = (finest[0] * self._scale, finest[1] * self._scale)
+        self.spacing = (finest[0] * block, finest[1] * block)
         self.frame = Frame(*finest, *read_corner(slide.properties))
-        _check_tiles(slide, self._level)
+        self.tile = _read_tile_size(slide, self._level)
 
     def read(self, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
         """Reads a region."""
-        from openslide import OpenSlideError
+        from ctypes import POINTER, c_uint32
 
-        corner = (x * self._scale, y * self._scale)
+        from openslide import OpenSlideError, lowlevel
+
+        corner = (round(x * self._downsample), round(y * self._downsample))
+        pixels = self._memory.take(height, width)
         try:
-            region = self._slide.read_region(corner, self._level, (width, height))
+            # `OpenSlide.read_region` does the same into new memory, which takes a sixth of the time and a copy.
+            lowlevel._read_region(
+                self._slide._osr, pixels.ctypes.data_as(POINTER(c_uint32)), *corner, self._level, width, height
+            )
         except OpenSlideError as error:
             raise SlideError("unreadable", f"The slide is damaged near x {corner[0]:,}, y {corner[1]:,}.") from error
-        return _lay_on(self._background, np.asarray(region))
+        return self._lay_on_background(pixels)
+
+    def _lay_on_background(self, pixels: NDArray[np.uint32]) -> NDArray[np.uint8]:
+        """Makes RGB of OpenSlide's pixels, each 0xAARRGGBB, whose colours are multiplied by their opacity."""
+        import cv2
+
+        planes = pixels.view(np.uint8).reshape(*pixels.shape, 4)
+        colours = np.empty((*pixels.shape, 3), np.uint8)
+        rows = max(1, _STRIP_PIXELS // pixels.shape[1])
+        for first in range(0, len(pixels), rows):
+            strip = slice(first, first + rows)
+            cv2.cvtColor(planes[strip], cv2.COLOR_BGRA2RGB, dst=colours[strip])
+        if pixels.min() >= _OPAQUE:
+            return colours
+        shade = np.asarray(self._background) * (1 - (pixels[..., None] >> 24) / np.float32(255))
+        return np.rint(np.minimum(colours + shade, 255)).astype(np.uint8)
 
 
 class PlainPicture:
@@ -110,6 +142,7 @@ class PlainPicture:
     def __init__(self, picture: Image, spacing: Spacing) -> None:
         self.spacing = spacing
         self.size = picture.size
+        self.tile = (1, 1)
         self.extent = (picture.width * self.spacing[0], picture.height * self.spacing[1])
         self.frame = Frame(*spacing, 0, 0)
         self._picture = picture
@@ -261,12 +294,13 @@ def _check_size(picture: Image) -> None:
         raise SlideError("absurd-size", f"{message}: hand it over as a pyramidal, tiled TIFF.")
 
 
-def _check_tiles(slide: OpenSlide, level: int) -> None:
+def _read_tile_size(slide: OpenSlide, level: int) -> tuple[int, int]:
     keys = (f"openslide.level[{level}].tile-width", f"openslide.level[{level}].tile-height")
-    width, height = (int(slide.properties.get(key, 0)) for key in keys)
+    width, height = (int(slide.properties.get(key, 1)) for key in keys)
     if width * height > MOST_TILE_PIXELS:
         message = f"The slide is stored in tiles of {width:,} x {height:,} px"
         raise SlideError("absurd-size", f"{message}: hand it over with tiles of at most 4,096 x 4,096 px.")
+    return width, height
 
 
 def read_corner(properties: Mapping[str, str]) -> tuple[int, int]:

@@ -47,7 +47,8 @@ from bcd.progress import Advance, track_progress
 from bcd.retention import LOCK
 from bcd.retention.backup.folder import FORMAT, BackupFolder, Manifest, StoredFile
 from bcd.store.catalog import BUSY_SECONDS
-from bcd.store.objects import follow_changes, list_objects
+from bcd.store.copies import follow_changes
+from bcd.store.objects import list_objects
 from bcd.store.pseudonyms import find_fingerprints, key_path
 from bcd.store.schemas import prefect_schema_database
 from bcd.tracking.store import mlflow_database_url

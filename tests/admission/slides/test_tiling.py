@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bcd.admission.slides import tiling
+from bcd.admission.slides import averaging, tiling
 from bcd.admission.slides.reading import ScannedSlide
 from bcd.admission.slides.tiling import SlideError, cut_patches, tile_slide
 
@@ -60,34 +60,54 @@ def test_a_patch_that_is_cut_again_is_the_same_to_a_grey_level(as_slide, tiles_o
     assert np.abs(cut.astype(int) - tiles.pixels[some]).max() <= 1
 
 
-def test_blocks_leave_no_seams_and_are_small(as_slide, tiles_of, monkeypatch: pytest.MonkeyPatch) -> None:
-    slide = np.random.default_rng(1).integers(0, 256, (1700, 2300, 3), dtype=np.uint8)
-    slide[..., 1] //= 3
-    path = as_slide(slide, spacing=0.87)
-    whole = tiles_of(path)
-    sizes: list[int] = []
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, int, int]]:
+    """What is read of a slide: column, row, width, height."""
+    made: list[tuple[int, int, int, int]] = []
     read = ScannedSlide.read
 
     def watch(self: ScannedSlide, x: int, y: int, width: int, height: int) -> np.ndarray:
-        sizes.append(width * height)
+        made.append((x, y, width, height))
         return read(self, x, y, width, height)
 
     monkeypatch.setattr(ScannedSlide, "read", watch)
-    monkeypatch.setattr(tiling, "BAND_PIXELS", 500)
-    monkeypatch.setattr(tiling, "BLOCK_PIXELS", 250_000)
+    return made
+
+
+@pytest.mark.parametrize("spacing", [0.87, 1.0, 3.1])
+def test_blocks_leave_no_seams_and_decode_each_tile_once(
+    as_slide, tiles_of, reads, monkeypatch: pytest.MonkeyPatch, spacing: float
+) -> None:
+    slide = np.random.default_rng(1).integers(0, 256, (1700, 2300, 3), dtype=np.uint8)
+    slide[..., 1] //= 3
+    path = as_slide(slide, spacing=spacing)
+    whole = tiles_of(path)
+    reads.clear()
+    monkeypatch.setattr(averaging, "BLOCK_PIXELS", (150, 100))
     pieces = tiles_of(path)
     assert _places(pieces) == _places(whole) == sorted(_places(whole), key=lambda place: place[::-1])
     assert np.array_equal(pieces.pixels, whole.pixels)
-    assert len(sizes) == 4 * 5  # 7 rows and 10 columns by twos
-    assert max(sizes) <= 250_000
+    area = int(4 / spacing) + 2
+    assert all(x % 192 == y % 128 == 0 for x, y, _, _ in reads)  # whole tiles, each of which is begun with once
+    assert len(reads) == len(set(reads)) == len({x for x, _, _, _ in reads}) * len({y for _, y, _, _ in reads})
+    assert max(w for _, _, w, _ in reads) <= 192 + area  # and what of the next an area needs
+    assert max(h for _, _, _, h in reads) == 128
+
+
+def test_a_band_of_high_tiles_is_lower_than_they_are(
+    as_slide, reads, colours, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = as_slide(np.full((400, 600, 3), colours[1], np.uint8), spacing=1.0)
+    monkeypatch.setattr(averaging, "MOST_BAND_PIXELS", 40)
+    assert sum(len(tiles.xs) for tiles in tile_slide(path, None)) == 6
+    assert max(h for _, _, _, h in reads) == 40
 
 
 def test_memory_does_not_grow_with_the_slide(as_slide, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tiling, "BAND_PIXELS", 400)
-    monkeypatch.setattr(tiling, "BLOCK_PIXELS", 160_000)
-    monkeypatch.setattr(tiling, "MOST_WORKERS", 1)  # two may or may not be at their peak at the same moment
+    monkeypatch.setattr(averaging, "BLOCK_PIXELS", (128, 128))
+    monkeypatch.setattr(averaging, "MOST_WORKERS", 1)  # two may or may not be at their peak at the same moment
     peaks = []
-    for height in (800, 800, 4000):  # the first also imports
+    for height in (4000, 4000, 12_000):  # the first also imports
         slide = np.full((height, 1600, 3), (180, 90, 160), np.uint8)
         path = as_slide(slide, spacing=1.0)
         tracemalloc.start()
@@ -103,6 +123,18 @@ def test_pixels_come_from_the_level_that_still_averages(as_slide, tiles_of) -> N
     levels = [np.full((1600 // scale, 1600 // scale, 3), (150, 80, red), np.uint8) for scale, red in _LEVELS]
     tiles = tiles_of(as_slide(*levels, spacing=0.25))
     assert (tiles.pixels[..., 2] == 131).all()
+
+
+def test_a_level_that_does_not_fill_the_slide_is_read_where_it_lies(as_slide, tiles_of) -> None:
+    """OpenSlide reckons that 20,003 px over 5,000 are blocks of 4.0006, and is 3 px off at the end of the slide."""
+    level = np.full((200, 5000, 3), (150, 80, 150), np.uint8)
+    level[:, 4600:4800] = (200, 120, 190)  # the last patch but one
+    finest = np.full((800, 20_003, 3), (150, 80, 150), np.uint8)
+    tiles = tiles_of(as_slide(finest, level, spacing=0.25))
+    last = tiles.pixels[-2].astype(int)
+    assert _places(tiles)[-2] == (1151, 1)
+    assert np.abs(last - (200, 120, 190)).max() <= 7  # an eighth of the level's pixel, at the patch's edge
+    assert (last[:, 1:-1] == (200, 120, 190)).all()
 
 
 _LEVELS = ((1, 130), (4, 131), (16, 132))
