@@ -8,7 +8,9 @@
 2. Everything that `bcd up` starts, left alone, beside the same two servers and one worker started by hand, at the
    same time: processor time and memory. At most 1.2 times the processor time, and less than 1.2 GB, are asked for;
    and how much Prefect's database grows meanwhile.
-3. A delivery that lands in the inbox: seconds to its admission beyond the quiet time that the home asks for. Less
+3. A run of `trials`, which does trials of a study on another machine, that finds none left to do: what a trial
+   would cost beyond training if each were a run of its own. A run does several, for it is more than 10 s.
+4. A delivery that lands in the inbox: seconds to its admission beyond the quiet time that the home asks for. Less
    than 15 are asked for.
 
     .venv/bin/python benchmarks/orchestration.py                      # about a quarter of an hour on two quiet cores
@@ -125,6 +127,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="bcd-orchestration-") as folder:
         missed |= tell_background(Path(folder), arguments.minutes)
         missed |= tell_inbox(Path(folder), arguments.deliveries)
+        tell_trials(Path(folder))
         missed |= tell_retrainings(Path(folder), arguments.patches)
     return int(missed)
 
@@ -208,12 +211,13 @@ def serve(home: Path) -> Iterator[Settings]:
         subprocess.run([BIN / "bcd", "down"], env=environment, check=True, capture_output=True)
 
 
-def run_deployment(settings: Settings, name: str) -> float:
+def run_deployment(settings: Settings, name: str, **parameters: object) -> float:
     """Runs a deployment; returns the seconds from asking for it until it has ended well."""
     with httpx.Client(base_url=f"http://127.0.0.1:{settings.prefect_port}/api", timeout=60) as client:
         deployment = client.get(f"/deployments/name/{name}/{name}").raise_for_status().json()["id"]
         began = time.perf_counter()
-        run = client.post(f"/deployments/{deployment}/create_flow_run", json={}).raise_for_status().json()["id"]
+        asked = {"parameters": parameters}
+        run = client.post(f"/deployments/{deployment}/create_flow_run", json=asked).raise_for_status().json()["id"]
         while True:
             state = client.get(f"/flow_runs/{run}").raise_for_status().json()["state"]
             if state["type"] == "COMPLETED":
@@ -221,6 +225,20 @@ def run_deployment(settings: Settings, name: str) -> float:
             if state["type"] in {"FAILED", "CRASHED", "CANCELLED"}:
                 raise SystemExit(f"{name} ended {state['name']}: {state['message']}")
             time.sleep(0.2)
+
+
+def tell_trials(folder: Path) -> None:
+    """Prints what a run of `trials` takes beside training."""
+    from optuna import get_all_study_names
+
+    home = make_home(folder / "trials", 1_000)
+    environment = os.environ | {"BCD_HOME": str(home)}
+    with serve(home) as settings:
+        subprocess.run([BIN / "bcd", "search", "--seeds", "1"], env=environment, check=True, capture_output=True)
+        [study] = get_all_study_names(storage=settings.study_storage)
+        taken = [run_deployment(settings, "trials", study=study, part="references") for _ in range(3)]
+    shown = ", ".join(f"{seconds:.1f}" for seconds in taken)
+    print(f"\nA run of `trials` that finds none left to do takes {shown} s.", flush=True)
 
 
 def tell_background(folder: Path, minutes: float) -> bool:

@@ -22,6 +22,7 @@ from bcd.retraining.stages import search_stage
 from bcd.search.records import StudyResult
 from bcd.store.objects import require
 from bcd.tracking.view import find_view_page
+from flows.elsewhere import work_elsewhere
 from flows.forms import Text
 from flows.limits import TRAINING, hold_slot
 from flows.reporting import name_flow_run, publish_markdown, publish_picture, report_to_prefect, told_to_prefect
@@ -39,13 +40,14 @@ def search(
 
     Args:
         plan: Id of the plan, or its beginning; empty: the plan that was written last.
-        workers: Trials at a time on this machine; 0: as bcd.toml says.
+        workers: Trials at a time, on this machine or on the pool of [search]; 0: as bcd.toml says.
         architectures: Networks of your own to try too, each under a name, written as docs/reference/architecture.md
             says.
     """
     with report_to_prefect(), hold_slot(TRAINING):
         settings, retraining = begin_stage_flow(plan, workers=workers)
-        result = search_stage(settings, retraining, architectures)
+        elsewhere = work_elsewhere if retraining.plan.search.pool else None
+        result = search_stage(settings, retraining, architectures, elsewhere)
     compared = find_view_page(settings, "trials-compared")
     link = f"\n\n[All trials compared in MLflow]({compared})" if compared else ""
     publish_markdown("study", describe_study_artifact(result) + link, f"Study {result.study}")

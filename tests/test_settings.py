@@ -56,3 +56,16 @@ def test_what_a_command_asked_for_is_named_as_such(settings: Settings) -> None:
 def test_equal_options_have_equal_fingerprints() -> None:
     assert Example(epochs=3).fingerprint() == Example(epochs=3, rate=0.1).fingerprint()
     assert Example(epochs=3).fingerprint() != Example(epochs=4).fingerprint()
+
+
+@pytest.mark.parametrize("url", ["/data/store", "s3://", "s3://bucket/a?versions", "file:///data", "https://bucket"])
+def test_a_store_that_is_no_bucket_is_refused(settings: Settings, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("BCD_STORE_URL", url)
+    with pytest.raises(BcdError, match="BCD_STORE_URL"):
+        load_settings()
+
+
+def test_a_store_is_a_bucket_with_or_without_a_prefix(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    for url, known in {"s3://b": "s3://b", "s3://b/p/q/": "s3://b/p/q", "": ""}.items():
+        monkeypatch.setenv("BCD_STORE_URL", url)
+        assert load_settings().store_url == known

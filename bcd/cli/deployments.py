@@ -51,10 +51,10 @@ def deploy(settings: Settings, prefect: str, file: Path, *, reset: bool = False)
     remembered: dict[str, Tree] = json.loads(memory.read_text()) if memory.exists() else {}
     said: dict[str, Tree] = {}
     with open_client(prefect) as client:
-        told = keep_pool(client, POOL, reset=reset)
-        for declared in yaml.safe_load(file.read_text())["deployments"]:
-            deployment = _Deployment(client, declared, settings)
-            name = declared["name"]
+        declared = yaml.safe_load(file.read_text())["deployments"]
+        deployments = {each["name"]: _Deployment(client, each, settings) for each in declared}
+        told = [line for pool in _list_pools(deployments) for line in keep_pool(client, pool, reset=reset)]
+        for name, deployment in deployments.items():
             said[name] = deployment.wanted
             told += [f"{name}: {line}" for line in deployment.apply(remembered.get(name), reset=reset)]
     with whole_file(memory) as partial:
@@ -69,25 +69,61 @@ def compare_deployments(settings: Settings, prefect: str, file: Path) -> list[st
         httpx.HTTPError: The server does not answer.
     """
     import yaml
-    from prefect.exceptions import ObjectNotFound
 
     with open_client(prefect) as client:
-        try:
-            pool = client.read_work_pool(POOL)
-        except ObjectNotFound:
-            return [f"work pool {POOL}: missing."]
-        told = []
-        if pool.base_job_template != _read_pool_template():
-            told.append(f"work pool {POOL}: its base job template is another; a run may name a command of its own.")
-        if pool.is_paused:
-            told.append(f"work pool {POOL}: paused; no run starts.")
-        names = set()
-        for declared in yaml.safe_load(file.read_text())["deployments"]:
-            deployment = _Deployment(client, declared, settings)
-            names.add(declared["name"])
-            told += [f"{declared['name']}: {line}" for line in deployment.compare()]
-        others = {each.name for each in client.read_deployments() if "bcd" in each.tags} - names
+        declared = yaml.safe_load(file.read_text())["deployments"]
+        deployments = {each["name"]: _Deployment(client, each, settings) for each in declared}
+        told = [line for pool in _list_pools(deployments) for line in _compare_pool(client, pool)]
+        if f"work pool {POOL}: missing." in told:
+            return told
+        for name, deployment in deployments.items():
+            told += [f"{name}: {line}" for line in deployment.compare()]
+        others = {each.name for each in client.read_deployments() if "bcd" in each.tags} - deployments.keys()
         told += [f"{name}: deployed, and not in the project." for name in sorted(others)]
+    return told
+
+
+def _list_pools(deployments: Mapping[str, _Deployment]) -> list[str]:
+    """Lists the work pools that deployments take their machines from, that of `bcd up` first."""
+    return list(dict.fromkeys([POOL, *(each.wanted["work pool"] for each in deployments.values())]))
+
+
+def find_unserved_pool(settings: Settings, prefect: str) -> str | None:
+    """Returns the work pool of trials where no worker of any machine takes its runs.
+
+    None: some do, or there is no such pool.
+
+    Raises:
+        httpx.HTTPError: The server does not answer.
+    """
+    from prefect.exceptions import ObjectNotFound
+
+    from bcd.search.options import SearchOptions
+
+    pool = settings.options("search", SearchOptions).pool
+    if not pool:
+        return None
+    with open_client(prefect) as client:
+        try:
+            client.read_work_pool(pool)
+        except ObjectNotFound:
+            return None
+        workers = client.request("POST", f"/work_pools/{pool}/workers/filter", json={}).json()
+    return None if any(worker["status"] == "ONLINE" for worker in workers) else pool
+
+
+def _compare_pool(client: SyncPrefectClient, name: str) -> list[str]:
+    from prefect.exceptions import ObjectNotFound
+
+    try:
+        pool = client.read_work_pool(name)
+    except ObjectNotFound:
+        return [f"work pool {name}: missing."]
+    told = []
+    if pool.base_job_template != _read_pool_template():
+        told.append(f"work pool {name}: its base job template is another; a run may name a command of its own.")
+    if pool.is_paused:
+        told.append(f"work pool {name}: paused; no run starts.")
     return told
 
 
@@ -199,7 +235,7 @@ class _Deployment:
             "parameters": settings.get("parameters", {}),
             "job_variables": settings.get("job variables", {}),
             "enforce_parameter_schema": settings.get("enforce parameter schema", True),
-            "work_pool_name": POOL,
+            "work_pool_name": settings["work pool"],
             "work_queue_name": settings.get("work queue"),
             "concurrency_limit": settings.get("concurrency limit"),
             "concurrency_options": options | {"collision_strategy": strategy} if strategy else None,
@@ -294,6 +330,7 @@ def _read_file(declared: Mapping[str, Any], description: str | None, settings: S
             "tags": declared.get("tags", []),
             "parameters": declared.get("parameters", {}),
             "job variables": pool.get("job_variables", {}),
+            "work pool": _choose_pool(declared, settings),
             "work queue": pool.get("work_queue_name", "default"),
             "enforce parameter schema": declared.get("enforce_parameter_schema", True),
             "concurrency limit": settings.scorings_at_once if declared["name"] == "score" else limit.get("limit"),
@@ -310,6 +347,14 @@ def _read_file(declared: Mapping[str, Any], description: str | None, settings: S
     )
 
 
+def _choose_pool(declared: Mapping[str, Any], settings: Settings) -> str:
+    """Returns where a deployment's runs wait for a worker; trials wait where bcd.toml says."""
+    from bcd.search.options import SearchOptions
+
+    asked = settings.options("search", SearchOptions).pool if declared["name"] == "trials" else ""
+    return asked or str(declared["work_pool"]["name"])
+
+
 def _read_server(found: DeploymentResponse, triggers: Sequence[Automation]) -> Tree:
     limit, options = found.global_concurrency_limit, found.concurrency_options
     schedules = {}
@@ -324,6 +369,7 @@ def _read_server(found: DeploymentResponse, triggers: Sequence[Automation]) -> T
             "tags": found.tags,
             "parameters": found.parameters,
             "job variables": found.job_variables,
+            "work pool": found.work_pool_name,
             "work queue": found.work_queue_name,
             "enforce parameter schema": found.enforce_parameter_schema,
             "concurrency limit": limit.limit if limit else None,

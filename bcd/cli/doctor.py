@@ -302,7 +302,7 @@ def _look_at_deployments(settings: Settings) -> Iterator[Finding]:
 
     import flows
     from bcd.cli.automations import compare_automations
-    from bcd.cli.deployments import compare_deployments
+    from bcd.cli.deployments import compare_deployments, find_unserved_pool
     from bcd.cli.limits import compare_limits
     from bcd.runtime import find_prefect, require_prefect
 
@@ -312,6 +312,7 @@ def _look_at_deployments(settings: Settings) -> Iterator[Finding]:
         differences = compare_deployments(settings, prefect, flows.DEPLOYMENTS)
         differences += compare_automations(settings, prefect, flows.DEPLOYMENTS)
         limits, others = compare_limits(settings, prefect)
+        pool = find_unserved_pool(settings, prefect)
     except httpx.HTTPError as error:
         yield Finding("warning", f"The Prefect server at {prefect} does not answer: {error}.", "`bcd up` starts it.")
         return
@@ -320,6 +321,11 @@ def _look_at_deployments(settings: Settings) -> Iterator[Finding]:
         return
     yield Finding("ok", limits)
     differences += others
+    if pool:
+        fix = f"Run `bcd worker --pool {pool}` on a machine, or leave `pool` of [search] empty."
+        yield Finding(
+            "warning", f"No worker takes runs of the work pool {pool}, on which trials are to be done.", fix
+        )
     if not differences:
         yield Finding("ok", "Pool, deployments, automations and limits are as the project says")
     for each in differences:

@@ -67,6 +67,7 @@ def _find_out_of_reach(settings: Settings) -> Iterator[BcdError]:
     from bcd.runtime import find_prefect, require_prefect
     from bcd.search.storage import make_storage
     from bcd.store.objects import probe_store
+    from bcd.store.schemas import hide_url_password
     from bcd.store.store import open_store
     from bcd.tracking.store import open_client
 
@@ -80,6 +81,12 @@ def _find_out_of_reach(settings: Settings) -> Iterator[BcdError]:
     for name, reach in tries.items():
         if not getattr(settings, name) and not is_where_up_runs:
             yield BcdError(f"{name} is empty: this machine would use one of its own.", "Name that of the others.")
+            continue
+        if name == "mlflow_url" and not is_where_up_runs and not settings.mlflow_url.startswith("http"):
+            what = (
+                f"mlflow_url names the database {hide_url_password(settings.mlflow_url)}, whose files lie elsewhere."
+            )
+            yield BcdError(what, "Name the MLflow server of the others.")
             continue
         try:
             reach(settings)

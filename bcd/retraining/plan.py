@@ -160,7 +160,11 @@ def _write(settings: Settings, file: Path, text: str) -> None:
 def _for_machine(settings: Settings, plan: Plan, workers: int = 0) -> Plan:
     """Completes a plan that was read by what is about this machine and no part of it."""
     here = settings.options("search", SearchOptions)
-    machine = {"workers": workers or here.workers, "heartbeat_seconds": here.heartbeat_seconds}
+    machine = {
+        "workers": workers or here.workers,
+        "pool": here.pool,
+        "heartbeat_seconds": here.heartbeat_seconds,
+    }
     return plan.model_copy(update={"search": plan.search.model_copy(update=machine)})
 
 

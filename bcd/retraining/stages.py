@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
@@ -55,9 +56,15 @@ from bcd.tracking.lookup import MODEL, find_tracked_version
 from bcd.tracking.store import open_client, start_run
 from bcd.training.ensemble import TrainedEnsemble, find_trained_ensemble, train_ensemble
 
+if TYPE_CHECKING:
+    from bcd.search.study import Elsewhere
+
 
 def search_stage(
-    settings: Settings, retraining: Retraining, stated: Mapping[str, Architecture] | None = None
+    settings: Settings,
+    retraining: Retraining,
+    stated: Mapping[str, Architecture] | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> StudyResult:
     """Searches on train and val patients, and logs the study, with a run for each trial as it ends.
 
@@ -65,6 +72,7 @@ def search_stage(
         settings: Where everything lies.
         retraining: What is searched for.
         stated: Architectures to try beside what is proposed, by the names that they are shown by.
+        elsewhere: Lets others join, who do the trials and refits; None: processes of this machine do them.
     """
     from bcd.search.plots import draw_study
     from bcd.search.storage import describe_study, study_key
@@ -89,7 +97,7 @@ def search_stage(
     ):
         run.log_options("search", plan.search)
         run.log_snapshot(retraining.snapshot, context="training", split="train")
-        result = run_study(settings, *asked, stated=stated, on_trial=run.log_trial)
+        result = run_study(settings, *asked, stated=stated, on_trial=run.log_trial, elsewhere=elsewhere)
         run.log_study(result)
         pictures = settings.work / result.study / "pictures"
         for picture in draw_study(result, pictures):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,11 +18,14 @@ from bcd.settings import Settings
 from bcd.snapshots.freeze import Snapshot, load_snapshot
 from bcd.training.options import TrainOptions
 
+Part = Literal["references", "trials", "refits"]
+"""What of a study is worked on: the references come first, and the refits are a study of their own."""
+
 
 class Job(Options):
     """One piece of work for a worker's process: the next trial of a study, or the next of its refits."""
 
-    task: Literal["trial", "refit"]
+    part: Part
     study: str
     settings: dict[str, Any]
     snapshot: str
@@ -84,10 +88,11 @@ def make_search_job(
     """Writes down what the workers of a study need."""
     whole = options.model_dump(mode="json") | {
         "workers": options.workers,
+        "pool": options.pool,
         "heartbeat_seconds": options.heartbeat_seconds,
     }
     return Job(
-        task="trial",
+        part="trials",
         study=study,
         settings=settings.model_dump(mode="json"),
         snapshot=snapshot.id,
@@ -95,3 +100,35 @@ def make_search_job(
         training=training,
         search=whole,
     )
+
+
+def make_joining_job(
+    settings: Settings,
+    study: str,
+    inputs: dict[str, Any],
+    part: Part,
+    *,
+    trials: int,
+    hours: float,
+    heartbeat_seconds: int,
+) -> Job:
+    """Writes down what workers need that join a study of another machine.
+
+    Args:
+        settings: Those of this machine.
+        study: The study's name.
+        inputs: What it is of, as its storage says.
+        part: What of it is worked on.
+        trials: Its budget in trials; 0: none.
+        hours: Its budget in hours; 0: none.
+        heartbeat_seconds: How often a trial tells that it lives.
+    """
+    budget = {"trials": trials, "hours": hours, "heartbeat_seconds": heartbeat_seconds}
+    given = {
+        "part": part,
+        "study": study,
+        "settings": settings.model_dump(mode="json"),
+        **{name: inputs[name] for name in ("snapshot", "preparation", "training")},
+        "search": inputs["search"] | budget,
+    }
+    return Job.model_validate_json(json.dumps(given))

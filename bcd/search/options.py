@@ -15,7 +15,8 @@ class SearchOptions(Options):
     """How far a study goes; a larger budget continues a finished one.
 
     Raises:
-        BcdError: The grid is no part of the space, or it and the sampler do not belong together.
+        BcdError: The grid is no part of the space, it and the sampler do not belong together, or the pool is that of
+            the search itself.
     """
 
     trials: Annotated[int, Unit("trials")] = Field(
@@ -79,7 +80,13 @@ class SearchOptions(Options):
         description="Name of the study to begin or to join; empty: named by snapshot and options.",
     )
     workers: Annotated[int, Unit("processes")] = Field(
-        1, ge=1, le=256, exclude=True, description="Trials at a time on this machine."
+        1, ge=1, le=256, exclude=True, description="Trials at a time: processes of this machine, or runs on `pool`."
+    )
+    pool: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9-]{0,60}$",
+        exclude=True,
+        description="Work pool whose machines do trials and refits, each as a Prefect run; empty: this machine does.",
     )
     heartbeat_seconds: Annotated[int, Unit("seconds")] = Field(
         60, ge=1, le=3600, exclude=True, description="A trial elsewhere without three heartbeats is given to another."
@@ -93,6 +100,15 @@ class SearchOptions(Options):
                 'Give values of at least one parameter with `sampler = "grid"`, and none with another sampler.',
             )
         check_grid(self.grid)
+        return self
+
+    @model_validator(mode="after")
+    def _waits_for_others(self) -> SearchOptions:
+        if self.pool == "bcd":  # of `bcd up`, where a search may hold the only place that its trials wait for
+            raise BcdError(
+                "The search itself runs on the work pool bcd, and would wait for trials that wait for it.",
+                "Name another pool, such as gpu, that `bcd worker --pool gpu` serves.",
+            )
         return self
 
     @property

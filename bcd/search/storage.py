@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bcd.errors import BcdError
+from bcd.errors import BcdError, NotFoundError
 from bcd.files import lock_file
 from bcd.progress import say_progress
 from bcd.search.notes import note_of_study, read_note_of_study, read_notes_of_studies
@@ -119,11 +119,30 @@ def make_storage(settings: Settings) -> str:
 
 
 def find_study(settings: Settings, name: str, options: SearchOptions) -> Study:
-    """Opens a study that exists, whatever it searches on."""
+    """Opens a study that exists, whatever it searches on.
+
+    Raises:
+        NotFoundError: There is none of that name.
+    """
     import optuna
 
     storage = _open_storage(settings, options.heartbeat_seconds, is_new=False)
-    return optuna.load_study(storage=storage, study_name=name, pruner=_make_pruner(options))
+    try:
+        return optuna.load_study(storage=storage, study_name=name, pruner=_make_pruner(options))
+    except KeyError as error:
+        raise NotFoundError(f"There is no study {name}.", "Name one that Optuna's page shows.") from error
+
+
+def read_study_inputs(settings: Settings, name: str) -> dict[str, Any]:
+    """Returns what a study is of, as `describe_study` said where it was begun.
+
+    Raises:
+        NotFoundError: There is no study of that name, or it holds the refits of another.
+    """
+    inputs: dict[str, Any] | None = read_note_of_study(find_study(settings, name, SearchOptions()), _INPUTS)
+    if inputs is None:
+        raise NotFoundError(f"{name} holds refits of another study.", "Name that study.")
+    return inputs
 
 
 def _claim_inputs(study: Study, inputs: dict[str, Any], options: SearchOptions) -> None:

@@ -2,6 +2,7 @@
 
 It lives in Optuna's storage under a name made of what it searches on, so the same call finds it again, on this
 machine or on another: whoever calls works on the same study, and what a killed worker left is continued by the next.
+Workers are processes of this machine, or somebody elsewhere whom the caller knows how to ask, and who joins.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +20,7 @@ from numpy.typing import NDArray
 from bcd.errors import BcdError
 from bcd.networks.architecture import PRESETS, Architecture
 from bcd.progress import say_progress
-from bcd.search.job import Job, make_search_job, prepare_for_trials
+from bcd.search.job import Job, Part, make_joining_job, make_search_job, prepare_for_trials
 from bcd.search.options import SearchOptions
 from bcd.search.queue import Queue, Standing
 from bcd.search.records import COUNTED, StudyResult, TrialRecord, read_trials
@@ -33,7 +36,14 @@ from bcd.search.refit import (
     refits_name,
 )
 from bcd.search.space import Recipe
-from bcd.search.storage import describe_study, find_study_name, open_study, quiet_optuna
+from bcd.search.storage import (
+    describe_study,
+    find_study,
+    find_study_name,
+    open_study,
+    quiet_optuna,
+    read_study_inputs,
+)
 from bcd.search.trial import open_trials, state_trial
 from bcd.search.verdict import Gain, choose, measure_detectable, measure_gain, tell_detectable, tell_study_verdict
 from bcd.search.workers import Workers
@@ -51,6 +61,12 @@ if TYPE_CHECKING:
 CountLeft = Callable[[Standing], int]
 """Returns how many of a queue may run beside those that have ended."""
 
+Elsewhere = Callable[[Job, int], AbstractContextManager[Callable[[], None]]]
+"""Lets at most so many others join a study during the block; what it yields replaces those that ended too soon."""
+
+WorkOff = Callable[[Queue, Job, CountLeft], None]
+"""Lets a queue be worked on until nothing is left that may begin and nobody works on it any more."""
+
 _GLANCE = 1.0  # seconds between looks at what others do
 
 
@@ -63,6 +79,7 @@ def run_study(
     *,
     stated: Mapping[str, Architecture] | None = None,
     on_trial: Callable[[TrialRecord], None] | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> StudyResult:
     """Runs a study to its budget, joins or continues it, or reads it where it is finished.
 
@@ -77,6 +94,7 @@ def run_study(
         stated: Architectures to try beside what is proposed, by the names that they are shown by.
         on_trial: Called after every trial that ended while this call ran, whoever did it, but for those that are too
             large.
+        elsewhere: Lets others join, who do the trials and refits; None: processes of this machine do them.
 
     Raises:
         InsufficientEvidenceError: The train or val split has too few patients or one class only.
@@ -97,6 +115,10 @@ def run_study(
         settings, name, snapshot=snapshot, preparation=preparation, training=training, options=options
     )
     workers = Workers(options.workers)
+    if elsewhere is None:
+        work_off: WorkOff = partial(_work_off, workers=workers)
+    else:
+        work_off = partial(_let_work, elsewhere=elsewhere)
     try:
         with quiet_optuna():
             study = open_study(settings, name, options, inputs)
@@ -106,24 +128,74 @@ def run_study(
             queue, val = open_trials(job, study), read_val_for_refits(prepared)
             detectable = None
             if options.seeds > 1 and options.best:  # otherwise references and proposals are trained side by side
-                _work_off(queue, job, workers, tell(lambda standing: standing.open["reference"]))
-                detectable = _measure_noise(job, workers, study, val)
-            _work_off(queue, job, workers, tell(lambda standing: _count_left(options, standing, workers.size)))
+                work_off(queue, _give(job, "references"), tell(_count_references))
+                detectable = _measure_noise(job, work_off, study, val)
+            work_off(queue, job, tell(lambda standing: _count_left(options, standing, options.workers)))
             trials = read_trials(study)
             if not any(trial.state == "complete" for trial in trials):
                 raise BcdError(f"No trial of {name} finished.", "Lower the learning rate of the training.")
-            gains = _run_refits(job, workers, trials, val)
+            gains = _run_refits(job, work_off, trials, val)
             return _sum_up(study, trials, gains, job, detectable)
     finally:
         workers.dismiss()
 
 
-def _measure_noise(job: Job, workers: Workers, study: Study, val: Sample) -> float | None:
+def join_study(
+    settings: Settings, name: str, part: Part, *, trials: int, hours: float, heartbeat_seconds: int
+) -> None:
+    """Works on a study that was begun elsewhere, a trial at a time, until nothing of a part of it is left to do.
+
+    Args:
+        settings: Where its storage is, and where the networks of the trials done here lie.
+        name: Its name.
+        part: What of it is worked on.
+        trials: Its budget in trials; 0: none.
+        hours: Its budget in hours; 0: none.
+        heartbeat_seconds: How often a trial tells that it lives.
+
+    Raises:
+        BcdError: There is no such study, its snapshot is not here, or its default cannot be trained at all.
+    """
+    workers = Workers(1)
+    try:
+        with quiet_optuna():
+            job = make_joining_job(
+                settings,
+                name,
+                read_study_inputs(settings, name),
+                part,
+                trials=trials,
+                hours=hours,
+                heartbeat_seconds=heartbeat_seconds,
+            )
+            if part == "refits":
+                queue = open_refits(job, find_study(settings, refits_name(name), job.options))
+            else:
+                queue = open_trials(job, find_study(settings, name, job.options))
+            counts: dict[Part, CountLeft] = {
+                "references": _count_references,
+                "trials": lambda standing: _count_left(job.options, standing, 1),
+                "refits": lambda standing: standing.open.total(),
+            }
+            _work_off(queue, job, counts[part], workers=workers)
+    finally:
+        workers.dismiss()
+
+
+def _give(job: Job, part: Part) -> Job:
+    return job.model_copy(update={"part": part})
+
+
+def _count_references(standing: Standing) -> int:
+    return standing.open["reference"]
+
+
+def _measure_noise(job: Job, work_off: WorkOff, study: Study, val: Sample) -> float | None:
     """Refits the default before anything is tried, and says what gain the study can see."""
     options, default = job.options, next((trial for trial in read_trials(study) if trial.number == 0), None)
     if default is None or default.state != "complete":
         return None
-    pairs = _do_refits(job, workers, plan_default_refits(options))
+    pairs = _do_refits(job, work_off, plan_default_refits(options))
     whole = [each for each in pairs.values() if each is not None]
     detectable = measure_detectable(whole, val, candidates=options.best)
     if detectable is not None:
@@ -161,31 +233,44 @@ def _count_left(options: SearchOptions, standing: Standing, at_once: int) -> int
     return left + (max(options.trials - standing.ended["proposed"], 0) if options.trials else at_once)
 
 
-def _run_refits(job: Job, workers: Workers, trials: list[TrialRecord], val: Sample) -> list[Gain]:
+def _run_refits(job: Job, work_off: WorkOff, trials: list[TrialRecord], val: Sample) -> list[Gain]:
     """Refits the best trials and the default, and measures what each gains."""
     plan = plan_refits(trials, job.options)
     if not plan:
         return []
-    return _measure_gains(plan, _do_refits(job, workers, plan), val)
+    return _measure_gains(plan, _do_refits(job, work_off, plan), val)
 
 
-def _do_refits(job: Job, workers: Workers, plan: list[Refit]) -> dict[Refit, NDArray[np.float64] | None]:
+def _do_refits(job: Job, work_off: WorkOff, plan: list[Refit]) -> dict[Refit, NDArray[np.float64] | None]:
     """Does the refits of a plan that are not done yet, and returns what each found; None: it diverged."""
     options = job.options
     study = open_study(job.load_settings(), refits_name(job.study), options)
     queue = open_refits(job, study)
     enqueue_refits(queue, plan, options)
-    _work_off(
+    work_off(
         queue,
-        job.model_copy(update={"task": "refit"}),
-        workers,
+        _give(job, "refits"),
         lambda _standing: len(plan) - len(read_refits(study, plan, options)),
     )
     return read_refits(study, plan, options)
 
 
-def _work_off(queue: Queue, job: Job, workers: Workers, count_left: CountLeft) -> None:
-    """Lets the workers work on a queue until nothing is left that may begin and nobody works on it any more."""
+def _let_work(queue: Queue, job: Job, count_left: CountLeft, *, elsewhere: Elsewhere) -> None:
+    """Works a queue off by others, who join for as long as anything is left or under way."""
+    standing = queue.look()
+    left = count_left(standing)
+    if left <= 0 and not standing.running:
+        return
+    with elsewhere(job, max(1, min(job.options.workers, left))) as keep_up:
+        while left > 0 or standing.running:
+            keep_up()
+            time.sleep(_GLANCE)
+            standing = queue.look()
+            left = count_left(standing)
+
+
+def _work_off(queue: Queue, job: Job, count_left: CountLeft, *, workers: Workers) -> None:
+    """Works a queue off by processes of this machine."""
     waited = False
     while True:
         standing = queue.look()

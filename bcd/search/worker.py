@@ -30,10 +30,10 @@ def do_next_trial(job: Job) -> None:
     from bcd.search.trial import run_trial
 
     with quiet_optuna():
-        if job.task == "trial":
-            run_trial(job)
-        else:
+        if job.part == "refits":
             run_refit(job)
+        else:
+            run_trial(job)
 
 
 def run_search_worker() -> int:

@@ -78,6 +78,13 @@ class Bucket:
             found = self.system.find(self._path(key))
         return sorted(str(path).removeprefix(f"{self.root}/") for path in found)
 
+    def find_stamped(self, key: str) -> dict[str, str]:
+        """Returns all objects below a key, each with what changes when it is written again."""
+        with explain_remote_errors("The store", self.url):
+            found = self.system.find(self._path(key), detail=True)
+        stamps = {path: f"{seen.get('LastModified')} {seen.get('ETag')}" for path, seen in found.items()}
+        return {str(path).removeprefix(f"{self.root}/"): stamp for path, stamp in stamps.items()}
+
     def delete(self, key: str) -> None:
         """Deletes an object; where there is none, this changes nothing."""
         with explain_remote_errors("The store", self.url):

@@ -7,10 +7,13 @@ use stays, and one that the bucket does not hold.
 
 from __future__ import annotations
 
+import json
+import shutil
 import time
 from contextlib import suppress
 
 from bcd.errors import DamagedError
+from bcd.files import whole_file
 from bcd.progress import say_progress
 from bcd.settings import Settings
 from bcd.store.bucket import open_bucket
@@ -19,15 +22,16 @@ from bcd.store.place import Manifest, Place, lock_recorded, read_recorded
 _FOLLOW_SECONDS = 3600.0
 """So often a machine that uses the store asks what was changed or removed in it."""
 
+_FOLLOWED = "followed"
+"""The file of what was changed when it was asked last; its time is when."""
+
 
 def keep_copies(settings: Settings, used: Place) -> None:
     """Follows what others changed, and makes room, each now and then."""
     used.touch()
-    followed = settings.stored / "followed"
-    followed.parent.mkdir(parents=True, exist_ok=True)
+    followed = settings.stored / _FOLLOWED
     if not followed.exists() or time.time() - followed.stat().st_mtime > _FOLLOW_SECONDS:
         follow_changes(settings)
-        followed.touch()
     with lock_recorded(settings) as counter:
         if read_recorded(counter) < _most_bytes(settings) / 100:
             return
@@ -36,15 +40,27 @@ def keep_copies(settings: Settings, used: Place) -> None:
 
 
 def follow_changes(settings: Settings) -> None:
-    """Makes the copies of this machine what the bucket holds, of what anybody changed or removed."""
-    for key in open_bucket(settings.store_url).find("changed"):
-        place = Place(settings, settings.home / key.removeprefix("changed/"))
+    """Makes the copies of this machine what the bucket holds, of what anybody changed or removed since it was asked.
+
+    Where that is a batch, prepared patches go, as they do on the machine that erases.
+    """
+    followed = settings.stored / _FOLLOWED
+    known = json.loads(followed.read_text()) if followed.exists() else {}
+    found = open_bucket(settings.store_url).find_stamped("changed")
+    changed = [key for key, stamp in found.items() if known.get(key) != stamp]
+    places = {key: Place(settings, settings.home / key.removeprefix("changed/")) for key in changed}
+    if any(place.path.is_relative_to(settings.batches) for place in places.values()):
+        shutil.rmtree(settings.prepared, ignore_errors=True)
+    for key, place in places.items():
         if place.read_record() is not None:
             try:
                 with place.turn():
                     place.compare()
             except DamagedError as error:  # which is no fault of what this process does
                 say_progress(str(error))
+                del found[key]  # it is asked again
+    with whole_file(followed) as partial:
+        partial.write_text(json.dumps(found))
 
 
 def make_room(settings: Settings) -> None:

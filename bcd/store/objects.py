@@ -229,9 +229,11 @@ def _remove_there(settings: Settings, path: Path) -> None:
     bucket, name = open_bucket(settings.store_url), name_in_store(settings, path)
     names = [key.removeprefix("manifests/").removesuffix(".json") for key in bucket.find(f"manifests/{name}")]
     for each in [*names, name]:
+        place = Place(settings, settings.home / each)
         if bucket.read(f"manifests/{each}.json") is not None:
-            bucket.write(f"changed/{each}", b"")
+            place.mark_changed()
             bucket.delete(f"manifests/{each}.json")
-        Place(settings, settings.home / each).forget()
+            place.mark_changed()
+        place.forget()
     for key in bucket.find(f"files/{name}"):
         bucket.delete(key)

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -193,12 +195,14 @@ class Place:
         manifest = Manifest(files={name: _describe(path) for name, path in self._list_files()})
         if manifest != there:
             if there is not None:
-                self.bucket.write(f"changed/{self.name}", b"")
+                self.mark_changed()
             held = set(self.bucket.find(f"files/{self.name}"))  # also what somebody was killed at
             for name, file in manifest.files.items():
                 if self.key(file) not in held:
                     self.bucket.upload(self.path / name, self.key(file))
             self._complete(manifest, there)
+            if there is not None:
+                self.mark_changed()
         self.write_record(manifest)
 
     def change(self, changes: Mapping[str, Path | None]) -> Manifest | None:
@@ -207,7 +211,7 @@ class Place:
         if there is None:
             return None  # it is put later, whole
         files = dict(there.files)
-        self.bucket.write(f"changed/{self.name}", b"")
+        self.mark_changed()
         for name, path in changes.items():
             files.pop(name, None)
             if path is not None:
@@ -215,7 +219,12 @@ class Place:
                 self.bucket.upload(path, self.key(files[name]))
         manifest = Manifest(files=files)
         self._complete(manifest, there)
+        self.mark_changed()
         return manifest
+
+    def mark_changed(self) -> None:
+        """Tells other machines to look at their copies again: before a change, in case it is killed, and after it."""
+        self.bucket.write(f"changed/{self.name}", f"{platform.node()} {time.time_ns()}".encode())
 
     def _complete(self, manifest: Manifest, before: Manifest | None) -> None:
         self.bucket.write(f"manifests/{self.name}.json", manifest.model_dump_json(indent=1).encode())

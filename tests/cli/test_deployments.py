@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bcd.cli.deployments import deploy, merge
+from bcd.cli.deployments import deploy, find_unserved_pool, merge
 from bcd.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -87,8 +87,9 @@ def server(settings: Settings, tmp_path: Path, dashboard: Any) -> _Server:
 
 
 def test_the_first_time_everything_is_as_the_file_says_and_the_second_time_changes_nothing(server: _Server) -> None:
-    assert server.deploy() == [f"{name}: deployed." for name in ("ingest", "retrain", "score", "monitor", "approve")]
-    made = {name: server.deployment(name) for name in ("ingest", "retrain", "score", "monitor", "approve")}
+    names = ("ingest", "retrain", "score", "trials", "monitor", "approve")
+    assert server.deploy() == [f"{name}: deployed." for name in names]
+    made = {name: server.deployment(name) for name in names}
     assert made["ingest"]["schedules"][0]["schedule"]["cron"] == "30 0 * * *"
     assert made["retrain"]["schedules"][0]["schedule"]["cron"] == "0 1 * * *"
     assert made["ingest"]["concurrency_options"]["collision_strategy"] == "ENQUEUE"
@@ -123,6 +124,28 @@ def test_the_pool_takes_no_command_environment_or_folder_from_a_run(server: _Ser
     assert len(server.deploy()) == 1
     assert read() == {"command": "None", "env": "{}", "working_dir": "None"}
     assert server.deploy() == []
+
+
+def test_trials_wait_on_the_pool_that_bcd_toml_names_which_is_as_safe(server: _Server) -> None:
+    server.deploy()
+    server.settings = server.settings.model_copy(update={"search": {"pool": "gpu"}})
+    told = server.deploy()
+    assert [server.deployment(name)["work_pool_name"] for name in ("trials", "score")] == ["gpu", "bcd"]
+    assert [line.partition(":")[0] for line in told] == ["trials"]
+    gpu, bcd = (server.ask("GET", f"/work_pools/{name}") for name in ("gpu", "bcd"))
+    assert gpu["base_job_template"] == bcd["base_job_template"]
+    assert server.deploy() == []
+
+
+def test_a_pool_of_trials_that_no_machine_serves_is_named(server: _Server) -> None:
+    named = server.settings.model_copy(update={"search": {"pool": "gpu"}})
+    server.deploy()
+    assert find_unserved_pool(server.settings, server.url) is None
+    server.settings = named
+    server.deploy()
+    assert find_unserved_pool(named, server.url) == "gpu"
+    server.ask("POST", "/work_pools/gpu/workers/heartbeat", name="north")
+    assert find_unserved_pool(named, server.url) is None
 
 
 def test_schedules_run_in_the_hospital_s_time_zone(server: _Server) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from bcd.cli.units import write_worker_unit
-from bcd.cli.worker import require_reach
+from bcd.cli.worker import _end_worker, require_reach
 from bcd.errors import UnavailableError
 from bcd.settings import Settings
 
@@ -50,6 +54,12 @@ def test_what_does_not_answer_is_named_and_what_does_is_not(
     assert ["MLflow" in line or "Prefect" in line for line in refused.value.what.splitlines()] == [True, True]
 
 
+def test_an_mlflow_database_is_refused_whose_files_are_another_machine_s(settings: Settings) -> None:
+    """Regression: the worker told the shared database that all artifacts lay in its own home."""
+    with pytest.raises(UnavailableError, match=r"mlflow_url names the database sqlite:////shared/mlflow\.db"):
+        require_reach(settings.model_copy(update={"mlflow_url": "sqlite:////shared/mlflow.db"}))
+
+
 @pytest.mark.parametrize("pool", ["bcd", "my pool", "a/b", ""])
 def test_a_pool_that_it_may_not_serve_is_refused(bcd: Run, settings: Settings, pool: str) -> None:
     code, _, complaint = bcd("worker", "--pool", pool)
@@ -65,3 +75,22 @@ def test_its_unit_starts_it_again_and_lets_it_end_its_runs(settings: Settings, t
     assert {"Restart=always", "KillMode=mixed", "WantedBy=multi-user.target"} <= set(lines)
     assert f"Environment=BCD_HOME={settings.home}" in lines
     assert not [line for line in lines if "{" in line or "bcd.target" in line]
+
+
+WORKER = """
+import os, subprocess, sys
+subprocess.run(["sleep", "300"], env=os.environ | {"PREFECT__FLOW_RUN_ID": sys.argv[1]})
+"""
+
+
+def test_its_end_takes_its_runs_along_and_the_server_is_told(dashboard: Any) -> None:
+    flow = dashboard.ask("POST", "/flows/", name="trials")["id"]
+    run = dashboard.ask("POST", "/flow_runs/", flow_id=flow, state={"type": "RUNNING"})["id"]
+    with subprocess.Popen([sys.executable, "-c", WORKER, run]) as worker:
+        process = psutil.Process(worker.pid)
+        while not process.children() or "PREFECT__FLOW_RUN_ID" not in process.children()[0].environ():
+            time.sleep(0.05)
+        family = [process, *process.children()]
+        _end_worker(worker, dashboard.url)
+    assert not [each for each in family if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+    assert dashboard.ask("GET", f"/flow_runs/{run}")["state_type"] == "CRASHED"

@@ -369,7 +369,6 @@ def _find_free_port() -> str:
 @pytest.fixture(scope="module")
 def machine(postgres: Postgres) -> Iterator[Machine]:
     """All services, healthy."""
-    pytest.importorskip("flask_wtf", reason="mlflow[auth] is not installed")
     folder = Path(tempfile.mkdtemp(prefix="bcd-compose-"))
     machine = Machine(folder, postgres)
     try:

@@ -161,7 +161,10 @@ def test_no_trained_network_is_slower_than_allowed(
     assert not within.trials[0].allowed
 
 
-def test_the_time_of_a_network_is_measured_beside_that_of_compact(study: Study, bench: Bench) -> None:
+def test_the_time_of_a_network_is_measured_beside_that_of_compact(
+    study: Study, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trials_module, "_BATCH", 16)
     result = study(SearchOptions(trials=0, max_latency=1000.0, seeds=1))
     compact, dissertation = (trials_module._time_trial_network(trial.architecture) for trial in result.trials)
     assert dissertation > compact > 0
@@ -264,7 +267,7 @@ def test_a_study_begins_with_what_the_last_one_of_another_snapshot_found(
     assert [trial.params for trial in repeated] == [trial.params for trial in best]
     assert [trial.number for trial in repeated] == [2, 3]
     assert _proposed(grown) == 4
-    other = options.model_copy(update={"remember": 0, "seed": 5})
+    other = options.model_copy(update={"remember": 0, "seed": 5, "trials": 1})
     assert {each.label for each in study(other, settings=homes[1], snapshot=snapshot).trials[2:]} == {""}
 
 
@@ -338,6 +341,12 @@ def test_a_study_without_val_patients_is_refused_before_it_exists(
     with pytest.raises(BcdError, match="min_val_patients = 0"):
         study(training=TrainOptions(min_val_patients=0, keep="last"))
     assert not (settings.home / "optuna.db").exists()
+
+
+def test_a_search_does_not_wait_for_trials_on_its_own_pool() -> None:
+    assert SearchOptions(pool="gpu").pool == "gpu"
+    with pytest.raises(BcdError, match="pool bcd"):
+        SearchOptions(pool="bcd")
 
 
 def test_a_worker_that_comes_too_late_does_nothing(study: Study, bench: Bench, jobs: list[Job]) -> None:

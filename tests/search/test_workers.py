@@ -8,24 +8,28 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import optuna
 import psutil
 import pytest
 from workbench import Bench, Here, Killed, write_hospital
 
-from bcd.errors import BcdError
+from bcd.errors import BcdError, NotFoundError
 from bcd.preprocessing.options import PrepareOptions
 from bcd.progress import show_progress
 from bcd.search import workers
-from bcd.search.job import Job
+from bcd.search.job import Job, make_joining_job
 from bcd.search.options import SearchOptions
 from bcd.search.records import StudyResult
-from bcd.search.study import run_study
+from bcd.search.storage import find_study, read_study_inputs
+from bcd.search.study import join_study, run_study
+from bcd.search.trial import open_trials
 from bcd.settings import Settings
 from bcd.snapshots.freeze import Snapshot
 from bcd.training.options import TrainOptions
@@ -136,7 +140,7 @@ def test_workers_end_with_whoever_started_them(tmp_path: Path, end: signal.Signa
 def test_a_crash_is_told_with_the_last_words_of_the_worker(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home")
     job = Job(
-        task="trial",
+        part="trials",
         study="none",
         settings=settings.model_dump(mode="json"),
         snapshot="f" * 64,
@@ -175,6 +179,84 @@ def test_a_worker_lost_on_another_machine_is_replaced_here(
     assert re.findall(r"\d+", notes.said[0]) == ["1"]  # trial that others are at
     assert [(each.number, each.state) for each in result.trials] == [(0, "complete"), (1, "complete")]
     assert [len(each.history) for each in result.trials] == [2, 2]
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_a_trial_that_another_home_has_taken_over_is_left_to_it(
+    settings: Settings, snapshot: Snapshot, bench: Bench, tmp_path: Path
+) -> None:
+    """Regression: where it had begun, its folder was free, and so it was put back into the queue again and again."""
+    storage = f"sqlite:///{tmp_path / 'shared.db'}"
+    here = settings.model_copy(update={"study_url": storage})
+    there = Settings(home=tmp_path / "there", study_url=storage)
+    options = SearchOptions(trials=0, epochs=2, seeds=1, dissertation=False)
+    bench.kill_at = (1, 1)
+    with pytest.raises(Killed):
+        run_study(here, snapshot, PrepareOptions(), options, TrainOptions())
+    [name] = optuna.get_all_study_names(storage=storage)
+    study = find_study(here, name, options)
+    job = make_joining_job(
+        here, name, read_study_inputs(here, name), "references", trials=0, hours=0.0, heartbeat_seconds=60
+    )
+    queue, seen = open_trials(job, study), []
+    assert queue.look().running == 0  # it goes back into the queue, under its own number
+    assert [trial.state.name for trial in study.get_trials()] == ["WAITING"]
+
+    def look(number: int, seed: int, epoch: int) -> float:
+        seen.append(queue.look().running)
+        return 0.8
+
+    bench.score = look
+    write_hospital(there)
+    join_study(there, name, "references", trials=0, hours=0.0, heartbeat_seconds=60)
+    assert seen == [1, 1]
+    assert [trial.state.name for trial in study.get_trials()] == ["COMPLETE"]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # filters of warnings are not the threads' own
+def test_others_do_trials_and_refits_and_who_asked_them_trains_nothing(
+    bench: Bench, jobs: list[Job], tmp_path: Path, postgres: Any
+) -> None:
+    options = SearchOptions(trials=3, epochs=2, seeds=2, best=1, workers=2, pool="gpu", pruning=False)
+    storage = postgres.url(postgres.make_database())  # on SQLite two machines may take the same trial
+    here, *homes = (Settings(home=tmp_path / name, study_url=storage) for name in ("here", "one", "other"))
+    [snapshot, *_] = [write_hospital(home) for home in (here, *homes)]
+    asked: list[tuple[str, int]] = []
+
+    @contextmanager
+    def elsewhere(job: Job, most: int) -> Iterator[Callable[[], None]]:
+        asked.append((job.part, most))
+        assert job.options.pool == "gpu"
+
+        def join(home: Settings) -> None:
+            join_study(home, job.study, job.part, trials=job.options.trials, hours=0.0, heartbeat_seconds=60)
+
+        with ThreadPoolExecutor(most) as pool:  # flock and Optuna take threads for processes
+            joined = [pool.submit(join, home) for home in homes[:most]]
+            yield lambda: None
+            for each in joined:
+                each.result()
+
+    result = run_study(here, snapshot, PrepareOptions(), options, TrainOptions(), elsewhere=elsewhere)
+    assert asked == [("references", 2), ("refits", 2), ("trials", 2), ("refits", 2)]
+    assert {job.load_settings().home for job in jobs} <= {home.home for home in homes}
+    counted = [each for each in result.trials if each.state != "too large"]
+    assert [each.state for each in counted] == ["complete"] * 5
+    seeds = [name for name, *_ in bench.trained if "seed" in name]
+    assert sorted(seeds) == sorted(
+        {f"trial-{number}-seed-{seed}" for number in (0, result.gains[0].trial) for seed in (1, 2)}
+    )
+    assert len(bench.trained) == len(counted) + len(seeds)
+    jobs.clear()
+    again = run_study(here, snapshot, PrepareOptions(), options, TrainOptions(), elsewhere=elsewhere)
+    assert (again, jobs, len(asked)) == (result, [], 4)
+
+
+def test_what_is_not_there_is_not_joined(settings: Settings, study: Study, bench: Bench) -> None:
+    name = study(SearchOptions(trials=1, seeds=2, best=1, dissertation=False)).study
+    for wrong in ("nothing", f"{name}-refits"):
+        with pytest.raises(NotFoundError, match=wrong):
+            join_study(settings, wrong, "trials", trials=1, hours=0.0, heartbeat_seconds=60)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # filters of warnings are not the threads' own

@@ -153,6 +153,22 @@ def test_what_is_removed_is_removed_there_and_from_other_machines(machines: Mach
     assert not (other.scores / "east" / "8867" / "v2").exists()  # not opened
 
 
+def test_a_change_that_could_not_be_followed_is_asked_for_again(machines: Machines) -> None:
+    one, other = machines
+    put(one, write(one.batches / "b1"))
+    require(other, other.batches / "b1")
+    with changed_file(one, one.batches / "b1", "pixels.npy") as partial:
+        partial.write_bytes(b"zeros")
+    bucket = open_bucket(one.store_url)
+    [key] = [key for key in bucket.find("files") if bucket.read(key) == b"zeros"]
+    bucket.write(key, b"ZEROS")
+    follow_changes(other)
+    assert read(other.batches / "b1") == FILES
+    bucket.write(key, b"zeros")
+    follow_changes(other)
+    assert (other.batches / "b1" / "pixels.npy").read_bytes() == b"zeros"
+
+
 def test_what_another_machine_removed_is_put_again_where_it_is_made_again(machines: Machines) -> None:
     one, other = machines
     put(one, write(one.batches / "b1"))

@@ -181,6 +181,9 @@ class TestErasure:
             objects.put(stores[0].settings, folder)
             objects.require(stores[1].settings, stores[1].settings.scores / "east" / "p3" / f"v{number}")
         record_withdrawal(stores[0], "p3", hospital="east", sign_off=SIGN_OFF)
+        for store in stores:
+            follow_changes(store.settings)
+            (store.settings.prepared / "0").mkdir(parents=True)
         return batch
 
     def check(self, stores: tuple[Store, Store], batch: str) -> None:
@@ -191,6 +194,7 @@ class TestErasure:
             assert np.flatnonzero(~erased.reshape(len(erased), -1).any(axis=1)).tolist() == [12, 13, 14, 15]
             follow_changes(store.settings)
             assert list(store.settings.scores.glob("east/p3/*")) == []
+            assert not store.settings.prepared.exists()
         bucket = open_bucket("s3://east/bcd")
         assert bucket.find("files/scores") == bucket.find("manifests/scores") == []
         manifest = Place(stores[0].settings, stores[0].settings.batches / batch).read_manifest()
