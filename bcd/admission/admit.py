@@ -180,6 +180,7 @@ def admit_source(
         declared = read_declarations(source, naming, store.settings.scratch)
         plan = plan_admission(source, naming, declared=declared, title=title, waived=waived, labels=labels)
         findings = examine_files(source, plan, spool)
+        plan = replace(plan, patches=plan.patches.iloc[:0].copy())  # findings hold what of them is good
         cut_slides(source, plan, findings, spool, scratch=store.settings.scratch, spacing=spacing, coarsest=coarsest)
         apply_delivered_labels(
             source, findings, plan.tables, hospital=hospital, naming=naming, scratch=store.settings.scratch

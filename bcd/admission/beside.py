@@ -109,7 +109,7 @@ def _apply_label_table(findings: Findings, labels: pd.DataFrame, table: str, hos
 
 def _call_delivered_patients(naming: Naming, patches: pd.DataFrame) -> Call:
     """Returns how the store will call patients; a table of a raw hospital may call them so already."""
-    delivered = set(patches["patient"])
+    delivered = set(patches["patient"].unique())
 
     def call(_: str, identifiers: Collection[str]) -> Mapping[str, str] | None:
         if not naming.hides:

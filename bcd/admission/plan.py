@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bcd.admission.declared import SLIDES_FILES, Declarations
 from bcd.admission.naming import Naming
@@ -147,7 +148,7 @@ class _Planner:
         self._source, self._naming, self._waived, self._labels = source, naming, waived, labels
         self._declared, self._title, self._any_name = declared, title, any_name
         self._top = _enclosing_folders(source.names)
-        self._columns = _Columns(naming)
+        self._columns = _Columns(naming, len(source.names))
         self._taken: set[int] = set()  # by a slide, of which they are a part
         self._litter: list[int] = []
         self._refused: dict[int, Refusal] = dict(declared.refused)
@@ -311,48 +312,49 @@ def _enclosing_folders(names: Sequence[str]) -> int:
 class _Columns:
     """Gathers what names say as whole numbers, in 21 bytes a patch: a delivery may have millions."""
 
-    def __init__(self, naming: Naming) -> None:
-        self._naming = naming
-        self._members, self._of_patient, self._of_slide, self._xs, self._ys = (array("i") for _ in range(5))
-        self._labels = array("b")
+    def __init__(self, naming: Naming, most: int) -> None:
+        self._naming, self._count = naming, 0
+        # Of their full length at once: arrays that grow in turn leave holes between them.
+        self._members, self._of_patient, self._of_slide, self._xs, self._ys = (
+            array("i", bytes(4 * most)) for _ in range(5)
+        )
+        self._labels = array("b", bytes(most))
         self._patients: dict[str, int] = {}
         self._slides: dict[str, int] = {}
 
     def append(self, member: int, person: tuple[str, str], place: tuple[int, int], label: int) -> None:
         patient, slide = person
-        x, y = place
-        self._members.append(member)
-        self._of_patient.append(self._patients.setdefault(patient, len(self._patients)))
-        self._of_slide.append(self._slides.setdefault(slide, len(self._slides)))
-        self._xs.append(x)
-        self._ys.append(y)
-        self._labels.append(label)
+        row = self._count
+        self._members[row] = member
+        self._of_patient[row] = self._patients.setdefault(patient, len(self._patients))
+        self._of_slide[row] = self._slides.setdefault(slide, len(self._slides))
+        self._xs[row], self._ys[row] = place
+        self._labels[row] = label
+        self._count += 1
 
     def as_frame(self) -> pd.DataFrame:
         """Returns the patches in canonical order."""
         import pandas as pd
 
-        patients = _make_category(self._of_patient, [self._naming.patient(patient) for patient in self._patients])
-        slides = _make_category(self._of_slide, list(self._slides))
-        x, y = np.frombuffer(self._xs, np.int32), np.frombuffer(self._ys, np.int32)
+        used = slice(self._count)
+        patients = _make_category(
+            np.frombuffer(self._of_patient, np.int32)[used],
+            [self._naming.patient(patient) for patient in self._patients],
+        )
+        slides = _make_category(np.frombuffer(self._of_slide, np.int32)[used], list(self._slides))
+        member, x, y = (np.frombuffer(one, np.int32)[used] for one in (self._members, self._xs, self._ys))
+        label = np.frombuffer(self._labels, np.int8)[used]
         order = np.lexsort((x, y, slides.codes, patients.codes))
-        member, label = np.frombuffer(self._members, np.int32), np.frombuffer(self._labels, np.int8)
-        columns: dict[str, Any] = {
-            "member": member,
-            "patient": patients,
-            "slide": slides,
-            "x": x,
-            "y": y,
-            "label": label,
-        }
-        return pd.DataFrame({name: column[order] for name, column in columns.items()})
+        columns: dict[str, Any] = {"member": member, "patient": patients, "slide": slides}
+        columns |= {"x": x, "y": y, "label": label}
+        return pd.DataFrame({name: column[order] for name, column in columns.items()}, copy=False)
 
 
-def _make_category(codes: array[int], names: Sequence[str]) -> pd.Categorical[str]:
+def _make_category(codes: NDArray[np.int32], names: Sequence[str]) -> pd.Categorical[str]:
     """Names by their code, the categories in the order of text, so that codes sort as names do."""
     import pandas as pd
 
     categories = sorted(set(names))
     place = {name: code for code, name in enumerate(categories)}
     to_place = np.array([place[name] for name in names], np.int32)
-    return pd.Categorical.from_codes(to_place[np.frombuffer(codes, np.int32)], categories=pd.Index(categories))
+    return pd.Categorical.from_codes(to_place[codes], categories=pd.Index(categories))

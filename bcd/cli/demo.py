@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -116,11 +117,17 @@ class Result:
 
 
 def write_demo_protocol(settings: Settings, protocol: str) -> None:
-    """Writes the protocol into bcd.toml where there is none, so that scheduled retrainings have the same."""
+    """Writes the protocol into bcd.toml where there is none, so that scheduled retrainings have the same.
+
+    And trials two at a time where there are the cores: a training of so few patches leaves one idle.
+    """
     file = settings.home / "bcd.toml"
     if not file.exists():
+        workers = min(2, len(os.sched_getaffinity(0)))
         with whole_file(file) as partial:
-            partial.write_text(f'# Written by `bcd demo`.\n[splits]\nprotocol = "{protocol}"\n')
+            partial.write_text(
+                f'# Written by `bcd demo`.\n[splits]\nprotocol = "{protocol}"\n\n[search]\nworkers = {workers}\n'
+            )
 
 
 def find_demo_data(path: Path) -> list[Path]:

@@ -126,8 +126,10 @@ def run_study(
             for label, architecture in (stated or {}).items():
                 state_trial(study, architecture, label)
             queue, val = open_trials(job, study), read_val_for_refits(prepared)
-            work_off(queue, _give(job, "references"), tell(_count_references))
-            detectable = _measure_noise(job, work_off, study, val)
+            detectable = None
+            if options.seeds > 1 and options.best:  # otherwise references and proposals are trained side by side
+                work_off(queue, _give(job, "references"), tell(_count_references))
+                detectable = _measure_noise(job, work_off, study, val)
             work_off(queue, job, tell(lambda standing: _count_left(options, standing, options.workers)))
             trials = read_trials(study)
             if not any(trial.state == "complete" for trial in trials):
@@ -191,7 +193,7 @@ def _count_references(standing: Standing) -> int:
 def _measure_noise(job: Job, work_off: WorkOff, study: Study, val: Sample) -> float | None:
     """Refits the default before anything is tried, and says what gain the study can see."""
     options, default = job.options, next((trial for trial in read_trials(study) if trial.number == 0), None)
-    if options.seeds == 1 or not options.best or default is None or default.state != "complete":
+    if default is None or default.state != "complete":
         return None
     pairs = _do_refits(job, work_off, plan_default_refits(options))
     whole = [each for each in pairs.values() if each is not None]
@@ -224,7 +226,7 @@ def _tell_ended_trials(
 def _count_left(options: SearchOptions, standing: Standing, at_once: int) -> int:
     """Returns how many trials may run beside those that have ended, of which at most so many begin at once."""
     if 0 < options.hours <= standing.seconds / 3600:
-        return 0
+        return standing.open["reference"]  # which no budget pays for
     left = standing.open["reference"] + standing.open["stated"]
     if not options.proposes:
         return left

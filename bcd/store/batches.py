@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 ROW_GROUP = 1 << 16
 """Rows of `index.parquet` that are written, and held in memory, at a time."""
 
+HASHED = 1 << 14
+"""Rows that are turned to text at a time, to be hashed."""
+
 
 @dataclass(frozen=True)
 class BatchIndex:
@@ -63,10 +66,10 @@ class BatchIndex:
     @cached_property
     def identity(self) -> BatchId:
         """The batch's content hash."""
-        return BatchId(_hash_parts(self.parts(), [*CANONICAL, "label", "pixel_sha256"]))
+        return BatchId(_hash_parts(self.parts(HASHED), [*CANONICAL, "label", "pixel_sha256"]))
 
 
-def hash_rows(rows: pd.DataFrame, columns: Iterable[str], chunk: int = 16_384) -> str:
+def hash_rows(rows: pd.DataFrame, columns: Iterable[str], chunk: int = HASHED) -> str:
     """Returns the sha256 of what the columns of a frame say, in hex; a missing value reads as nothing.
 
     The text that is hashed has a line a row, tabs between its values, and no newline at its end.

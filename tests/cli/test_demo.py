@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from public_archive import write_archive
 
 from bcd.cli.demo import Memory, find_demo_data, suggest_demo_next, write_demo_protocol
 from bcd.errors import BcdError, NotFoundError
+from bcd.search.options import SearchOptions
 from bcd.settings import Settings, load_settings
 
 
@@ -71,6 +73,7 @@ def test_the_public_set_is_recognised(deliveries: Path) -> None:
 def test_schedules_retrain_under_the_protocol_of_the_demo(settings: Settings) -> None:
     write_demo_protocol(settings, "cruz-roa-2014-dev")
     assert load_settings().splits == {"protocol": "cruz-roa-2014-dev"}
+    assert load_settings().options("search", SearchOptions).workers == min(2, len(os.sched_getaffinity(0)))
     write_demo_protocol(settings, "dealt")  # never over what is written there
     assert load_settings().splits == {"protocol": "cruz-roa-2014-dev"}
 

@@ -18,7 +18,7 @@ import numpy as np
 import optuna
 import psutil
 import pytest
-from workbench import Bench, Killed, write_hospital
+from workbench import Bench, Here, Killed, write_hospital
 
 from bcd.errors import BcdError, NotFoundError
 from bcd.preprocessing.options import PrepareOptions
@@ -288,3 +288,30 @@ def test_a_storage_that_cannot_be_opened_is_told(settings: Settings, snapshot: S
         with pytest.raises(BcdError, match="BCD_STUDY_URL") as raised:
             run_study(elsewhere, snapshot, PrepareOptions(), SearchOptions(), TrainOptions())
         assert "secret" not in str(raised.value)
+
+
+class _AtItsTurn:
+    """A worker whose process takes its time: it does its job when it is asked whether it has ended."""
+
+    def __init__(self, job: Job, events: list[str]) -> None:
+        self.job, self.events = job, events
+        events.append("starts")
+
+    def has_ended(self, seconds: float) -> bool:
+        here = Here(self.job)
+        self.events.append("ends")
+        return bool(here.has_ended(seconds))
+
+    def kill(self) -> None:
+        return
+
+
+@pytest.mark.parametrize(("seeds", "at_once"), [(1, 3), (2, 2)])
+def test_references_and_proposals_begin_together_unless_noise_is_measured_between(
+    study: Study, bench: Bench, monkeypatch: pytest.MonkeyPatch, seeds: int, at_once: int
+) -> None:
+    events: list[str] = []
+    monkeypatch.setattr(workers, "Worker", lambda job, environment, *, bars: _AtItsTurn(job, events))
+    found = study(SearchOptions(trials=1, seeds=seeds, workers=3))
+    assert events.index("ends") == at_once
+    assert [trial.kind for trial in found.trials] == ["reference", "reference", "proposed"]

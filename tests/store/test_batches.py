@@ -9,6 +9,7 @@ import pytest
 from bcd.errors import BcdError
 from bcd.patches import CANONICAL, Hospital, PatientId
 from bcd.settings import Settings
+from bcd.store import batches
 from bcd.store.batches import BatchIndex, hash_rows, open_pixels, read_batch_pixels, write_batch
 from bcd.store.delivery_queries import list_batches
 from bcd.store.patients import list_stored_patches
@@ -89,6 +90,7 @@ def test_an_index_made_in_parts_is_the_same_index(
     whole = BatchIndex.of(frame)
     assert pd.concat(whole.parts(size), ignore_index=True).equals(frame)
     monkeypatch.setattr(BatchIndex.parts, "__defaults__", (size,))
+    monkeypatch.setattr(batches, "HASHED", size)
     assert BatchIndex.of(frame).identity == hash_rows(frame, [*CANONICAL, "label", "pixel_sha256"])
     with open_store_spool(settings) as spool:
         spool.append(_flat(*range(6)))
@@ -113,10 +115,10 @@ def test_the_name_of_a_source_file_is_not_part_of_the_identity(make_index) -> No
 
 def test_batches_are_listed_in_the_order_of_their_admission(store: Store, store_batch) -> None:
     ids = [store_batch([name]) for name in ("z", "a", "m")]
-    batches = list_batches(store)
-    assert [batch.batch for batch in batches] == ids
-    assert (batches[0].admitted, batches[0].patients, batches[0].refused) == (2, 1, {})
-    assert batches[0].admitted_at.utcoffset() is not None
+    listed = list_batches(store)
+    assert [batch.batch for batch in listed] == ids
+    assert (listed[0].admitted, listed[0].patients, listed[0].refused) == (2, 1, {})
+    assert listed[0].admitted_at.utcoffset() is not None
 
 
 def test_a_batch_that_is_gone_from_the_disk_is_named(settings: Settings, store_batch) -> None:
