@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -93,7 +94,8 @@ def _score_with_onnx(path: Path, pixels: NDArray[np.uint8]) -> Scores:
 def write_openvino(model: Model, path: Path) -> None:
     """Writes a Keras model as OpenVINO's `.xml` with the weights beside it as `.bin`, in float32."""
     import_openvino()
-    _convert_exported(model, path, "openvino")
+    with _told_versions():
+        _convert_exported(model, path, "openvino")
 
 
 def _score_with_openvino(path: Path, pixels: NDArray[np.uint8]) -> Scores:
@@ -101,6 +103,24 @@ def _score_with_openvino(path: Path, pixels: NDArray[np.uint8]) -> Scores:
     compiled = import_openvino().Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     found = compiled(pixels)
     return {name: np.asarray(found[name])[:, 0] for name in OUTPUTS}
+
+
+@contextmanager
+def _told_versions() -> Iterator[None]:
+    """Tells OpenVINO's converter its environment, which it asks in a way that Python 3.13 does not allow (PEP 667)."""
+    if sys.version_info < (3, 13):
+        yield
+        return
+    from importlib.metadata import version
+
+    from openvino.frontend.tensorflow import utils
+
+    before = utils.get_environment_setup
+    utils.get_environment_setup = lambda framework: {"tensorflow": version("tensorflow")}
+    try:
+        yield
+    finally:
+        utils.get_environment_setup = before
 
 
 @contextmanager
