@@ -8,7 +8,7 @@ LOCK := $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --no-hea
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test exactly-once faults backends simulations docs check format lock clean
+.PHONY: help install demo test exactly-once faults deployed backends simulations docs check format lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -26,6 +26,9 @@ exactly-once: $(VENV)/.dev ## fifty kills on each database, eight processes, eve
 
 faults: $(VENV)/.dev ## kill each part of a hospital at every stage; fills docs/explanation/reliability.md, goes on where it stopped (hours)
 	BCD_TEST_FULL=1 $(BIN)/pytest tests/faults $(ARGS)
+
+deployed: $(VENV)/.dev ## all of tests/integration at full size: the compose file, two machines, a week with two retrainings (about 30 min)
+	BCD_TEST_FULL=1 $(BIN)/pytest tests/integration $(ARGS)
 
 backends: $(VENV)/.dev ## the tests of networks and training on TensorFlow, then on JAX (about 5 min)
 	KERAS_BACKEND=tensorflow $(BIN)/pytest tests/networks tests/training $(ARGS)

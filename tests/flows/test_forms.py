@@ -130,7 +130,9 @@ def test_forms_show_no_sections_of_docstrings(entrypoint: str) -> None:
 def test_every_identifier_of_a_form_is_trimmed(entrypoint: str) -> None:
     deployed = load_flow(entrypoint)
     schema = parameter_schema(deployed)
-    texts = [name for name, field in schema.properties.items() if field.get("type") == "string" and "enum" not in field]
+    texts = [
+        name for name, field in schema.properties.items() if field.get("type") == "string" and "enum" not in field
+    ]
     assert texts or not schema.properties
     assert deployed.validate_parameters(dict.fromkeys(texts, " a ")).items() >= dict.fromkeys(texts, "a").items()
 

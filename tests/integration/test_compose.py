@@ -367,8 +367,11 @@ def _find_free_port() -> str:
 
 
 @pytest.fixture(scope="module")
-def machine(postgres: Postgres) -> Iterator[Machine]:
-    """All services, healthy."""
+def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
+    """All services, healthy; at full size only, for they take a minute and a half."""
+    if os.environ.get("BCD_TEST_FULL") != "1":
+        pytest.skip("takes minutes: make deployed")
+    postgres: Postgres = request.getfixturevalue("postgres")
     folder = Path(tempfile.mkdtemp(prefix="bcd-compose-"))
     machine = Machine(folder, postgres)
     try:

@@ -153,7 +153,7 @@ def test_a_machine_does_the_trials_of_another_until_ctrl_c(
     assert helper.processes() == []
 
 
-@pytest.mark.skipif(os.environ.get("BCD_TEST_FULL") != "1", reason="takes minutes: BCD_TEST_FULL=1")
+@pytest.mark.skipif(os.environ.get("BCD_TEST_FULL") != "1", reason="takes minutes: make deployed")
 def test_a_study_is_shared_by_two_machines_and_ends_although_one_is_cut_off(
     machines: list[Machine], snapshot: str, tmp_path: Path
 ) -> None:

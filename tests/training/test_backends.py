@@ -1,4 +1,4 @@
-"""The same training on another backend; `make backends` runs all tests of networks and training on both."""
+"""The same training on another backend, at full size; `make backends` runs all of networks and training on both."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ CUT = f"--confcutdir={Path(__file__).parent}"
 OTHER = {"tensorflow": "jax", "jax": "tensorflow"}
 
 
+@pytest.mark.skipif(os.environ.get("BCD_TEST_FULL") != "1", reason="make backends")
 def test_the_same_training_learns_on_the_other_backend() -> None:
     from bcd.networks.backend import keras
 
