@@ -107,7 +107,7 @@ def _score_with_openvino(path: Path, pixels: NDArray[np.uint8]) -> Scores:
 
 @contextmanager
 def _told_versions() -> Iterator[None]:
-    """Tells OpenVINO's converter its environment, which it asks in a way that Python 3.13 does not allow (PEP 667)."""
+    """Tells OpenVINO's converter a version that it looks up in a way which Python 3.13 does not allow (PEP 667)."""
     if sys.version_info < (3, 13):
         yield
         return
@@ -116,7 +116,7 @@ def _told_versions() -> Iterator[None]:
     from openvino.frontend.tensorflow import utils
 
     before = utils.get_environment_setup
-    utils.get_environment_setup = lambda framework: {"tensorflow": version("tensorflow")}
+    utils.get_environment_setup = lambda _framework: {"tensorflow": version("tensorflow")}
     try:
         yield
     finally:
