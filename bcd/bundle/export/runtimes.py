@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -108,9 +107,6 @@ def _score_with_openvino(path: Path, pixels: NDArray[np.uint8]) -> Scores:
 @contextmanager
 def _told_versions() -> Iterator[None]:
     """Tells OpenVINO's converter a version that it looks up in a way which Python 3.13 does not allow (PEP 667)."""
-    if sys.version_info < (3, 13):
-        yield
-        return
     from importlib.metadata import version
 
     from openvino.frontend.tensorflow import utils
