@@ -337,6 +337,7 @@ def _look(url: str, folder: Path) -> tuple[str, set[str]]:
     log = folder / "requests.json"
     quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
     command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}/profile", *quiet]
+    command.append("--window-size=1500,1200")  # MLflow draws no chart that is out of sight
     command += [f"--log-net-log={log}", "--virtual-time-budget=20000", "--dump-dom", url]
     environment = {**os.environ, "HOME": str(folder)}
     shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120).stdout
