@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bcd.errors import BcdError
-from bcd.files import whole_file
+from bcd.files import hash_file, whole_file
 from bcd.networks.architecture import PRESETS, Architecture
 from bcd.networks.keras_files import load_network
 from bcd.patches import CANONICAL, CELL
@@ -102,11 +101,7 @@ def find_deliveries(data: Path) -> list[Path]:
 
 def digest_files(files: list[Path]) -> dict[str, str]:
     """Returns the SHA-256 of each file, by name."""
-    digests = {}
-    for path in files:
-        with path.open("rb") as file:
-            digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return digests
+    return {path.name: hash_file(path) for path in files}
 
 
 def train_member(prepared: PreparedSnapshot, recipe: Recipe, member: int, folder: Path) -> None:

@@ -5,7 +5,6 @@ A slide in an archive is copied to a scratch folder first, because OpenSlide rea
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,7 +22,7 @@ from bcd.admission.slides.names import TIFF_SUFFIXES, is_dicom
 from bcd.admission.slides.reading import open_slide
 from bcd.admission.slides.tiling import SlideError, Tiles, tile_slide
 from bcd.admission.sources.source import Source, UnreadableFileError
-from bcd.files import partial_folder
+from bcd.files import hash_file, partial_folder
 from bcd.options import Microns
 from bcd.progress import say_progress, track_progress
 from bcd.store.complete import CompleteSlide
@@ -211,5 +210,4 @@ def _on_disk(source: Source, members: list[int], scratch: Path) -> Iterator[list
 
 
 def _hash_slide_file(path: Path) -> np.ndarray:
-    with path.open("rb") as file:
-        return np.frombuffer(hashlib.file_digest(file, "sha256").digest(), np.uint8)
+    return np.frombuffer(bytes.fromhex(hash_file(path)), np.uint8)

@@ -19,6 +19,7 @@ from bcd.admission.findings import Findings
 from bcd.admission.rules import Refusal
 from bcd.patches import CELL, Hospital
 from bcd.store.known import KnownPatch, in_chunks, known_cells, known_pixels
+from bcd.store.spool import begin_digests
 from bcd.store.store import Store
 from bcd.store.withdrawals import list_withdrawals
 
@@ -167,12 +168,11 @@ def _group_by_cell(findings: Findings) -> Iterator[list[Patch]]:
 def _group_by_pixels(findings: Findings) -> Iterator[list[Patch]]:
     """Yields the patches that have the same pixels."""
     standing = findings.standing()
-    # Told by an eighth of the hash first: the whole hashes of millions would take as much memory as all else.
+    # Told by a quarter of the hash first: the whole hashes of millions would take as much memory as all else.
     beginnings = np.empty(len(standing), np.uint64)
     rows = standing["spool_row"].to_numpy()
     for start in range(0, len(rows), CHUNK):
-        digests = findings.pixel_digests[rows[start : start + CHUNK]]
-        beginnings[start : start + CHUNK] = digests[:, :8].copy().view(np.uint64)[:, 0]
+        beginnings[start : start + CHUNK] = begin_digests(findings.pixel_digests[rows[start : start + CHUNK]])
     in_order = np.sort(beginnings)
     repeated = np.unique(in_order[1:][in_order[1:] == in_order[:-1]])
     if not len(repeated):

@@ -208,8 +208,7 @@ class _Planner:
             return None
         if check_folders(folders, patch, self._top) is not None:
             return None
-        said = folder_label(folders, patch) if patch.label is None else patch.label
-        return UNLABELLED if said is None else said
+        return _find_said_label(folders, patch)
 
     def _take(self, member: int, name: str) -> None:
         folder, _, file = name.rpartition("/")
@@ -233,8 +232,7 @@ class _Planner:
         if refusal is not None:
             self._refused[member] = self._naming.show_refusal(refusal)
             return
-        said = folder_label(folders, patch) if patch.label is None else patch.label
-        label = self._labels.get(name, UNLABELLED if said is None else said)
+        label = self._labels.get(name, _find_said_label(folders, patch))
         self._columns.append(member, (patch.patient, patch.slide), (patch.x, patch.y), label)
         if waived == "blank":
             self._shown_blank.add(member)
@@ -307,6 +305,12 @@ def _enclosing_folders(names: Sequence[str]) -> int:
             folders.add(folder)
     levels = zip(*(folder.split("/") if folder else [] for folder in folders), strict=False)
     return sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, levels))
+
+
+def _find_said_label(folders: Sequence[str], patch: PatchName) -> int:
+    """Returns the label that a name says, or the folders above it; UNLABELLED where none does."""
+    said = folder_label(folders, patch) if patch.label is None else patch.label
+    return UNLABELLED if said is None else said
 
 
 class _Columns:

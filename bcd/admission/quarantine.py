@@ -23,6 +23,7 @@ from bcd.files import whole_folder
 from bcd.settings import Settings
 from bcd.store.deliveries import RefusedFile
 from bcd.store.objects import put, remove
+from bcd.store.spool import DIGEST_BYTES, begin_digests
 
 _CHUNK = 16_384  # files whose hashes are compared at a time
 
@@ -97,13 +98,13 @@ def _admitted_digests(findings: Findings, refusals: Mapping[int, Refusal]) -> se
     Admitted files are no larger than a patch may be, so all of each was hashed.
     """
     sought = {findings.digests[member].tobytes() for member in refusals}
-    beginnings = np.frombuffer(b"".join(digest[:8] for digest in sought), np.uint64)
+    beginnings = begin_digests(np.frombuffer(b"".join(sought), np.uint8).reshape(-1, DIGEST_BYTES))
     members = findings.standing()["member"].to_numpy()
     found = set()
     for start in range(0, len(members), _CHUNK):  # never the hashes of all files at once
         part = members[start : start + _CHUNK]
         digests = findings.digests[part]
-        alike = np.isin(np.ascontiguousarray(digests[:, :8]).view(np.uint64)[:, 0], beginnings)
+        alike = np.isin(begin_digests(digests), beginnings)
         pairs = zip(part[alike].tolist(), digests[alike], strict=True)
         found |= {digest.tobytes().hex() for member, digest in pairs if member not in refusals}
     return found

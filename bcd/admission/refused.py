@@ -17,6 +17,7 @@ from bcd.admission.report import admission_report_path
 from bcd.admission.rules import FIXES, DeliveryError, Refusal
 from bcd.admission.settle import settle_whole
 from bcd.errors import BcdError
+from bcd.files import hash_file
 from bcd.patches import Hospital
 from bcd.settings import Settings
 from bcd.store.deliveries import Delivery
@@ -92,7 +93,6 @@ def _refuse_failed_delivery(name: str, path: Path, naming: Naming, error: Except
 
 def _hash_refused_file(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return hash_file(path)
     except (IsADirectoryError, PermissionError):  # the latter may be why it is refused
         return hashlib.sha256(b"").hexdigest()

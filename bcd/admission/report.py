@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from bcd.admission.examples import Example, Gallery, choose_refused_evenly, parse_refused_name
 from bcd.admission.findings import commonest_rule
 from bcd.admission.rules import FIXES, FLAGS, RELEASABLE, RULES
-from bcd.files import whole_file
 from bcd.formats import format_share
 from bcd.pages import render_page
 from bcd.store.conflicts import list_conflicts
@@ -29,7 +28,7 @@ from bcd.store.delivery_queries import (
     number_stored_refusals,
 )
 from bcd.store.drift import find_drift
-from bcd.store.objects import in_use, put
+from bcd.store.objects import in_use, write_stored
 from bcd.store.withdrawals import list_withdrawals
 
 if TYPE_CHECKING:
@@ -73,9 +72,7 @@ def write_admission_report(store: Store, delivery: str) -> Path:
     filters: dict[str, Callable[..., str]] = {"count": "{:,}".format, "share": format_share, "short": _shorten_path}
     html = render_page("bcd.admission", "report.html.j2", facts, filters)
     path = admission_report_path(store.settings, found.id)
-    with whole_file(path) as partial:
-        partial.write_text(html, encoding="utf-8")
-    put(store.settings, path)
+    write_stored(store.settings, path, html)
     return path
 
 

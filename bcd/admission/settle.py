@@ -28,7 +28,6 @@ from bcd.admission.quarantine import keep_refused, list_whole
 from bcd.admission.rules import DeliveryError, Refusal
 from bcd.admission.sources.source import Source
 from bcd.errors import BcdError
-from bcd.files import whole_file
 from bcd.options import Microns
 from bcd.patches import Hospital
 from bcd.settings import Settings
@@ -39,7 +38,7 @@ from bcd.store.deliveries import Delivery, RefusedFile, Settlement, record_deliv
 from bcd.store.delivery_queries import find_stored_delivery
 from bcd.store.hospitals import COARSEST
 from bcd.store.known import known_slides
-from bcd.store.objects import list_stored, put, remove, require
+from bcd.store.objects import list_stored, remove, require, write_stored
 from bcd.store.spool import Spool
 from bcd.store.store import Store
 
@@ -154,9 +153,7 @@ def _settle_batch(store: Store, draft: Draft, identity: str, confirm: Callable[[
     index = make_batch_index(draft.hospital, findings, standing, known_stains, stains)
     batch = index.identity if index.rows else None
     note = _unsettled_folder(store.settings) / f"{identity}.json"
-    with whole_file(note) as partial:
-        partial.write_text(json.dumps({"delivery": identity, "batch": batch}), "utf-8")
-    put(store.settings, note)
+    write_stored(store.settings, note, json.dumps({"delivery": identity, "batch": batch}))
     if batch is not None:
         write_batch(store.settings, index, draft.spool, standing["spool_row"].to_numpy())
     kept = keep_refused(store.settings, identity, draft.source, findings, refusals, strip=draft.hides)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from bcd.errors import BcdError, UnavailableError
+from bcd.errors import DamagedError, NotFoundError
 from bcd.formats import format_count
 from bcd.retraining.options import RetrainOptions
 from bcd.snapshots.freeze import find_snapshot
@@ -68,9 +68,7 @@ def _find_last(store: Store, protocol: str) -> tuple[Decision | None, set[str]]:
     for decision in reversed([one for one in list_stored_decisions(store) if one.kind == "gate"]):
         try:
             manifest = read_manifest(store.settings, find_snapshot(store.settings, decision.snapshot))
-        except UnavailableError:
-            raise
-        except BcdError:  # it was removed or damaged: whom it had is not known, and `bcd status` still answers
+        except (NotFoundError, DamagedError):  # whom it had is not known, and `bcd status` still answers
             continue
         if manifest.protocol == protocol:
             return decision, set(manifest.by_patient)

@@ -14,7 +14,6 @@ from pydantic import Field
 
 from bcd.errors import NotFoundError
 from bcd.evaluation.options import EvaluateOptions
-from bcd.files import whole_file
 from bcd.gate.options import GateOptions
 from bcd.networks.architecture import PRESETS, Architecture
 from bcd.options import Options
@@ -23,7 +22,7 @@ from bcd.preprocessing.prepared import PreparedSnapshot, prepare_snapshot
 from bcd.search.options import SearchOptions
 from bcd.settings import Settings
 from bcd.snapshots.freeze import Snapshot, load_snapshot
-from bcd.store.objects import list_stored, put, require
+from bcd.store.objects import list_stored, require, write_stored
 from bcd.tracking.run import Run
 from bcd.tracking.store import find_run, open_client, start_run
 from bcd.training.ensemble import describe_ensemble
@@ -115,9 +114,9 @@ def write_plan(
     )
     file = require(settings, settings.work / plan.id / _PLAN)
     if not file.exists():
-        _write(settings, file, plan.model_dump_json(indent=2) + "\n")
-    _write(settings, settings.work / _LAST, plan.id)
-    written = Plan.model_validate_json(file.read_text())  # with the gate's options that it was written with first
+        write_stored(settings, file, plan.model_dump_json(indent=2) + "\n")
+    write_stored(settings, settings.work / _LAST, plan.id)
+    written = Plan.model_validate_json(file.read_bytes())  # with the gate's options that it was written with first
     return Retraining(_for_machine(settings, written), snapshot)
 
 
@@ -133,12 +132,12 @@ def read_plan(settings: Settings, plan: str = "", *, workers: int = 0) -> Retrai
         BcdError: There is no such plan, or several begin so.
     """
     if not plan and require(settings, settings.work / _LAST).exists():
-        plan = (settings.work / _LAST).read_text()
+        plan = (settings.work / _LAST).read_text("utf-8")
     found = _find_plans(settings, plan)
     if len(found) != 1:
         which = "No plan is written yet" if not plan else f"{len(found) or 'No'} plans begin with {plan!r}"
         raise NotFoundError(f"{which}.", "`bcd retrain` and `bcd search` write one and print its id.")
-    read = Plan.model_validate_json(require(settings, found[0]).read_text())
+    read = Plan.model_validate_json(require(settings, found[0]).read_bytes())
     return Retraining(_for_machine(settings, read, workers), load_snapshot(settings, read.snapshot))
 
 
@@ -148,13 +147,6 @@ def _find_plans(settings: Settings, plan: str) -> list[Path]:
         return []
     whole = require(settings, settings.work / plan / _PLAN)  # a whole id spares a look through all that is in work/
     return [whole] if whole.exists() else list_stored(settings, settings.work, f"{plan}*/{_PLAN}")
-
-
-def _write(settings: Settings, file: Path, text: str) -> None:
-    """Writes a file for every machine."""
-    with whole_file(file) as partial:
-        partial.write_text(text)
-    put(settings, file)
 
 
 def _for_machine(settings: Settings, plan: Plan, workers: int = 0) -> Plan:
@@ -172,19 +164,19 @@ def find_searched(settings: Settings, snapshot: str = "") -> Retraining | None:
     """Finds the plan of the last search that has chosen; None: there is none, or it is of another snapshot."""
     if not require(settings, settings.work / _SEARCHED).exists():
         return None
-    last = read_plan(settings, (settings.work / _SEARCHED).read_text())
+    last = read_plan(settings, (settings.work / _SEARCHED).read_text("utf-8"))
     return last if last.snapshot.id.startswith(snapshot) else None
 
 
 def write_choice(settings: Settings, retraining: Retraining, choice: Choice) -> None:
     """Writes down what the search of a plan chose, and that it was the last search."""
-    _write(settings, retraining.folder(settings) / _CHOICE, choice.model_dump_json(indent=2))
+    write_stored(settings, retraining.folder(settings) / _CHOICE, choice.model_dump_json(indent=2))
     mark_plan_searched(settings, retraining)
 
 
 def mark_plan_searched(settings: Settings, retraining: Retraining) -> None:
     """Writes down that the search of a plan was the last one."""
-    _write(settings, settings.work / _SEARCHED, retraining.key)
+    write_stored(settings, settings.work / _SEARCHED, retraining.key)
 
 
 def read_choice(settings: Settings, retraining: Retraining) -> Choice:
@@ -205,12 +197,12 @@ def read_choice_of_plan(settings: Settings, plan: str) -> Choice:
     file = require(settings, settings.work / plan / _PLAN)
     if not file.is_file():
         raise NotFoundError(f"There is no plan {plan}: work/{plan} is not there.", "`bcd retrain` writes plans.")
-    return _choose_without_search(Plan.model_validate_json(file.read_text()))
+    return _choose_without_search(Plan.model_validate_json(file.read_bytes()))
 
 
 def _find_choice(settings: Settings, plan: str) -> Choice | None:
     file = require(settings, settings.work / plan / _CHOICE)
-    return Choice.model_validate_json(file.read_text()) if file.exists() else None
+    return Choice.model_validate_json(file.read_bytes()) if file.exists() else None
 
 
 def _choose_without_search(plan: Plan) -> Choice:

@@ -32,7 +32,6 @@ from bcd.bundle.registry import Bundle, load_bundle, register_bundle
 from bcd.bundle.write import write_graph
 from bcd.errors import BcdError
 from bcd.evaluation.report.tables import certified_threshold_table
-from bcd.files import whole_file
 from bcd.gate.promotion import find_verdict, run_gate
 from bcd.gate.rule import Verdict
 from bcd.networks.architecture import Architecture, describe_architecture
@@ -51,7 +50,7 @@ from bcd.retraining.plan import (
 from bcd.search.records import StudyResult
 from bcd.settings import Settings
 from bcd.snapshots.freeze import Snapshot
-from bcd.store.objects import in_use, put, require
+from bcd.store.objects import in_use, put, require, write_stored
 from bcd.tracking.lookup import MODEL, find_tracked_version
 from bcd.tracking.store import open_client, start_run
 from bcd.training.ensemble import TrainedEnsemble, find_trained_ensemble, train_ensemble
@@ -110,10 +109,9 @@ def search_stage(
             study=result.study,
             note=result.note,
         )
-        with whole_file(_study_file(settings, retraining)) as partial:
-            # Not dump_json, which turns a figure that is not a number into null.
-            partial.write_text(json.dumps(TypeAdapter(StudyResult).dump_python(result, mode="json"), indent=2))
-        put(settings, _study_file(settings, retraining))
+        # Not dump_json, which turns a figure that is not a number into null.
+        text = json.dumps(TypeAdapter(StudyResult).dump_python(result, mode="json"), indent=2)
+        write_stored(settings, _study_file(settings, retraining), text)
         write_choice(settings, retraining, choice)
     return result
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bcd.errors import BcdError, UnavailableError
+from bcd.errors import BcdError, DamagedError, NotFoundError, UnavailableError
 from bcd.patches import PERSON
 
 if TYPE_CHECKING:
@@ -145,9 +145,7 @@ def find_scored_exposure(
     split = split_of(store, protocol, hospital, patient)
     try:
         frozen = split_in_snapshot(store.settings, record.snapshot, hospital, patient)
-    except UnavailableError:
-        raise
-    except BcdError:
+    except (NotFoundError, DamagedError):
         return Exposure(split, split in _UNSEEN, _STATEMENTS[split])
     if frozen is not None:
         split = frozen

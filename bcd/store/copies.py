@@ -17,7 +17,7 @@ from bcd.files import whole_file
 from bcd.progress import say_progress
 from bcd.settings import Settings
 from bcd.store.bucket import open_bucket
-from bcd.store.place import Manifest, Place, lock_recorded, read_recorded
+from bcd.store.place import CHANGED, Manifest, Place, lock_recorded, read_recorded
 
 _FOLLOW_SECONDS = 3600.0
 """So often a machine that uses the store asks what was changed or removed in it."""
@@ -46,9 +46,9 @@ def follow_changes(settings: Settings) -> None:
     """
     followed = settings.stored / _FOLLOWED
     known = json.loads(followed.read_text()) if followed.exists() else {}
-    found = open_bucket(settings.store_url).find_stamped("changed")
+    found = open_bucket(settings.store_url).find_stamped(CHANGED)
     changed = [key for key, stamp in found.items() if known.get(key) != stamp]
-    places = {key: Place(settings, settings.home / key.removeprefix("changed/")) for key in changed}
+    places = {key: Place(settings, settings.home / key.removeprefix(f"{CHANGED}/")) for key in changed}
     if any(place.path.is_relative_to(settings.batches) for place in places.values()):
         shutil.rmtree(settings.prepared, ignore_errors=True)
     for key, place in places.items():

@@ -30,7 +30,7 @@ from bcd.files import whole_file
 from bcd.settings import Settings
 from bcd.store.bucket import open_bucket
 from bcd.store.copies import keep_copies
-from bcd.store.place import Place, StoredFile, name_in_store
+from bcd.store.place import Place, StoredFile, find_places, name_in_store
 
 _FRESH_SECONDS = 60.0
 """For so long a folder that was compared with the bucket is not compared again by the same process."""
@@ -56,6 +56,17 @@ def put(settings: Settings, path: Path) -> None:
         elif there != place.read_record():
             place.fetch(there)
     keep_copies(settings, place)
+
+
+def write_stored(settings: Settings, file: Path, text: str) -> None:
+    """Writes a file of text whole, here and then in the bucket.
+
+    Raises:
+        UnavailableError: The store is out of reach.
+    """
+    with whole_file(file) as partial:
+        partial.write_text(text, "utf-8")
+    put(settings, file)
 
 
 def require(settings: Settings, path: Path) -> Path:
@@ -101,9 +112,7 @@ def list_stored(settings: Settings, parent: Path, pattern: str) -> list[Path]:
     """Returns what is here or in the bucket below a folder and matches a pattern of `Path.glob`, sorted."""
     found = set(parent.glob(pattern))
     if settings.store_url:
-        below = f"manifests/{name_in_store(settings, parent)}"
-        keys = open_bucket(settings.store_url).find(below)
-        there = {settings.home / key.removeprefix("manifests/").removesuffix(".json") for key in keys}
+        there = (place.path for place in find_places(settings, parent))
         found |= {path for path in there if path.relative_to(parent).match(pattern)}
     return sorted(found)
 
@@ -170,8 +179,8 @@ def holds_any(settings: Settings, folder: Path) -> bool:
     """Whether anything lies below a folder, here or in the bucket, also what a killed process left."""
     if folder.exists() or not settings.store_url:
         return folder.exists()
-    bucket, name = open_bucket(settings.store_url), name_in_store(settings, folder)
-    return any(bucket.find(f"{part}/{name}") for part in ("files", "manifests"))
+    below = f"files/{name_in_store(settings, folder)}"
+    return bool(open_bucket(settings.store_url).find(below) or find_places(settings, folder))
 
 
 def probe_store(settings: Settings) -> None:
@@ -191,12 +200,11 @@ def probe_store(settings: Settings) -> None:
 
 def list_objects(settings: Settings) -> list[StoredObject]:
     """Returns every file that the bucket holds, by path."""
-    bucket = open_bucket(settings.store_url)
-    manifests = bucket.read_many(bucket.find("manifests"))
+    places = {place.manifest_key: place for place in find_places(settings)}
+    manifests = open_bucket(settings.store_url).read_many(list(places))
     found = []
     for key in sorted(manifests):
-        place = Place(settings, settings.home / key.removeprefix("manifests/").removesuffix(".json"))
-        manifest = place.parse_manifest(manifests[key])
+        place, manifest = places[key], places[key].parse_manifest(manifests[key])
         found += [StoredObject(place.path / name, name, file, place) for name, file in manifest.files.items()]
     return found
 
@@ -226,14 +234,12 @@ class StoredObject:
 
 
 def _remove_there(settings: Settings, path: Path) -> None:
-    bucket, name = open_bucket(settings.store_url), name_in_store(settings, path)
-    names = [key.removeprefix("manifests/").removesuffix(".json") for key in bucket.find(f"manifests/{name}")]
-    for each in [*names, name]:
-        place = Place(settings, settings.home / each)
-        if bucket.read(f"manifests/{each}.json") is not None:
+    bucket = open_bucket(settings.store_url)
+    for place in [*find_places(settings, path), Place(settings, path)]:
+        if bucket.read(place.manifest_key) is not None:
             place.mark_changed()
-            bucket.delete(f"manifests/{each}.json")
+            bucket.delete(place.manifest_key)
             place.mark_changed()
         place.forget()
-    for key in bucket.find(f"files/{name}"):
+    for key in bucket.find(f"files/{name_in_store(settings, path)}"):
         bucket.delete(key)

@@ -35,6 +35,11 @@ if TYPE_CHECKING:
 _WHOLE = "."
 """The name that a manifest has for what is a single file."""
 
+CHANGED = "changed"
+"""The part of the bucket that says what was changed or removed."""
+
+_MANIFESTS, _ENDING = "manifests", ".json"
+
 _LOCKS = frozenset({"lock", ".lock"})
 _PARTIAL = ".partial-"
 
@@ -98,8 +103,18 @@ class Place:
         return name_in_store(self.settings, self.path)
 
     @property
+    def manifest_key(self) -> str:
+        """Where its manifest lies in the bucket."""
+        return f"{_MANIFESTS}/{self.name}{_ENDING}"
+
+    @property
+    def changed_key(self) -> str:
+        """Where the bucket says that it was changed or removed."""
+        return f"{CHANGED}/{self.name}"
+
+    @property
     def _record(self) -> Path:
-        return self.settings.stored / f"{self.name}.json"
+        return self.settings.stored / f"{self.name}{_ENDING}"
 
     def _lock(self, kind: str) -> Path:
         # A few for all: there may be a hundred thousand folders.
@@ -123,7 +138,7 @@ class Place:
 
     def read_manifest(self) -> Manifest | None:
         """Reads what the bucket holds of it; None where it holds nothing."""
-        data = self.bucket.read(f"manifests/{self.name}.json")
+        data = self.bucket.read(self.manifest_key)
         return None if data is None else self.parse_manifest(data)
 
     def parse_manifest(self, data: bytes) -> Manifest:
@@ -135,9 +150,8 @@ class Place:
         try:
             return Manifest.model_validate_json(data)
         except ValidationError as error:
-            key = f"manifests/{self.name}.json"
             raise DamagedError(
-                f"The manifest {self.bucket.tell(key)} of {self.name} is damaged, or of a newer bcd.",
+                f"The manifest {self.bucket.tell(self.manifest_key)} of {self.name} is damaged, or of a newer bcd.",
                 "Restore it from a backup of the bucket, or delete it: a machine that has the folder puts it again.",
             ) from error
 
@@ -179,7 +193,7 @@ class Place:
             if there != known:
                 self.fetch(there)
         elif known is not None:
-            if self.bucket.read(f"changed/{self.name}") is not None:
+            if self.bucket.read(self.changed_key) is not None:
                 self.drop()
             else:  # nobody removed it: the bucket lost it
                 self.upload(None)
@@ -224,10 +238,10 @@ class Place:
 
     def mark_changed(self) -> None:
         """Tells other machines to look at their copies again: before a change, in case it is killed, and after it."""
-        self.bucket.write(f"changed/{self.name}", f"{platform.node()} {time.time_ns()}".encode())
+        self.bucket.write(self.changed_key, f"{platform.node()} {time.time_ns()}".encode())
 
     def _complete(self, manifest: Manifest, before: Manifest | None) -> None:
-        self.bucket.write(f"manifests/{self.name}.json", manifest.model_dump_json(indent=1).encode())
+        self.bucket.write(self.manifest_key, manifest.model_dump_json(indent=1).encode())
         # Not all that the new one does not name: another machine may be putting it.
         for key in self._keys(before) - self._keys(manifest):
             self.bucket.delete(key)
@@ -281,7 +295,7 @@ class Place:
             raise DamagedError(
                 f"The object {self.bucket.tell(key)} {fault}: it should be {what}, {file.size:,} bytes.",
                 "Restore it from a backup of the bucket. Or delete it and"
-                f" {self.bucket.tell(f'manifests/{self.name}.json')}: a machine that has a copy puts it again.",
+                f" {self.bucket.tell(self.manifest_key)}: a machine that has a copy puts it again.",
             )
 
     def _list_files(self) -> list[tuple[str, Path]]:
@@ -290,6 +304,14 @@ class Place:
         files = (path for path in sorted(self.path.rglob("*")) if path.is_file() and path.name not in _LOCKS)
         names = ((path.relative_to(self.path).as_posix(), path) for path in files)
         return [(name, path) for name, path in names if _PARTIAL not in name]  # a killed process left it
+
+
+def find_places(settings: Settings, below: Path | None = None) -> list[Place]:
+    """Returns the places of which the bucket holds something, below a folder of the home or all, sorted by name."""
+    part = f"{_MANIFESTS}/{name_in_store(settings, below)}" if below else _MANIFESTS
+    keys = open_bucket(settings.store_url).find(part)
+    names = (key.removeprefix(f"{_MANIFESTS}/").removesuffix(_ENDING) for key in keys)
+    return [Place(settings, settings.home / name) for name in names]
 
 
 def _describe(path: Path) -> StoredFile:
