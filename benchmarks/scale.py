@@ -89,7 +89,9 @@ def _run(stage: str, folder: Path, size: int, real: Path | None) -> Measured:
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free - NEEDED.get(stage, 0) * size
     if free < LEAST_FREE:
-        raise SystemExit(f"{stage} of {size:,} patches would leave {free / 1e9:.0f} GB of disk: at least 10 are left.")
+        raise SystemExit(
+            f"{stage} of {size:,} patches would leave {free / 1e9:.0f} GB of disk: at least 10 are left."
+        )
     command = [sys.executable, __file__, str(folder), "--stage", stage, "--sizes", str(size)]
     command += ["--real", str(real)] if real else []
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)

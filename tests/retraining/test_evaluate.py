@@ -70,9 +70,7 @@ def test_scores_are_the_ensembles_in_all_its_turns(
         assert np.abs(logits - other).max() > 1e-4
 
 
-def test_no_split_is_held_in_memory(
-    prepared: PreparedSnapshot, evaluated: EvaluatedNetwork, tmp_path: Path
-) -> None:
+def test_no_split_is_held_in_memory(prepared: PreparedSnapshot, evaluated: EvaluatedNetwork, tmp_path: Path) -> None:
     read = []
 
     class Watched:
