@@ -43,6 +43,9 @@ _BITS = 32
 _FULL = 0xFFFFFFFF
 """In a zip: the true value, of 64 bits, stands elsewhere."""
 
+_FAR = _FULL
+"""Places from here on are told in 64 bits."""
+
 # Of OpenCV's encodings the one whose size (5.6 kB) and time to decode are those of the public set's files.
 ENCODING = [cv2.IMWRITE_PNG_COMPRESSION, 6, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_FILTERED]
 
@@ -191,10 +194,10 @@ class _Archive:
     def add(self, name: bytes, data: bytes, crc: int) -> None:
         """Adds a member."""
         sizes = (crc, len(data), len(data), len(name))
-        far = struct.pack("<HHQ", 1, 8, self._place) if self._place >= _FULL else b""
+        far = struct.pack("<HHQ", 1, 8, self._place) if self._place >= _FAR else b""
         shared = struct.pack("<HHHHH", 45 if far else 20, 0, 0, 0, 33)
         self._listing.write(b"PK\1\2" + struct.pack("<H", 45) + shared + struct.pack("<IIIHH", *sizes, len(far)))
-        self._listing.write(struct.pack("<HHHII", 0, 0, 0, 0, min(self._place, _FULL)) + name + far)
+        self._listing.write(struct.pack("<HHHII", 0, 0, 0, 0, _FULL if far else self._place) + name + far)
         head = b"PK\3\4" + shared + struct.pack("<IIIHH", *sizes, 0) + name
         self._file.write(head + data)
         self._place += len(head) + len(data)

@@ -4,13 +4,14 @@
     nice .venv/bin/python benchmarks/scale.py FOLDER --sizes 27752 277524       # smaller, to try it
 
 A zip is made, admitted into a new BCD_HOME and removed; of what was admitted a snapshot is frozen, opened and
-prepared; the default network is trained for some steps on rows drawn from all train patches; some patients are scored
-with the released model; and as many made-up predictions as there are patches are evaluated. Each stage has a process of
-its own. What was measured is kept in `FOLDER/measured.json`: called again, the benchmark goes on with the stage at which
-it was ended. A size's files are removed once it is measured; ten times the public set takes 44 GB meanwhile.
+prepared; the default network is trained for some steps on rows drawn from all train patches; some patients are
+scored with the released model; and as many made-up predictions as there are patches are evaluated. Each stage has a
+process of its own. What was measured is kept in `FOLDER/measured.json`: called again, the benchmark goes on with the
+stage at which it was ended. A size's files are removed once it is measured; ten times the public set takes 44 GB
+meanwhile.
 
-Memory is the process's own (RssAnon): mapped files do not count. "before" is what Python and the libraries take, and the
-list of the snapshot where the stage begins with it. Training and scoring are of a part; "patches" says of how many.
+Memory is the process's own (RssAnon): mapped files do not count. "before" is what Python and the libraries take, and
+the snapshot's list where the stage begins with it. Training and scoring are of a part; "patches" says of how many.
 """
 
 from __future__ import annotations
