@@ -135,7 +135,7 @@ def make(folder: Path, size: int, real: Path | None) -> Measured:
 
 def admit(folder: Path, size: int, _: Path | None) -> Measured:
     """Admits the zip into a new home, and removes it."""
-    result = admission_measures.measure_memory(folder / "delivery.zip", folder, EVERY)
+    result: Measured = admission_measures.measure_memory(folder / "delivery.zip", folder, EVERY)
     if result.pop("admitted") != size:
         raise SystemExit("Not all patches were admitted: nothing here is comparable.")
     settings = _settings(folder)
@@ -149,10 +149,9 @@ def measure_snapshot(step: str) -> Callable[[Path, int, Path | None], Measured]:
 
     def measure(folder: Path, size: int, _: Path | None) -> Measured:
         settings = _settings(folder)
+        result: Measured = {"patches": size} | snapshots.measure(step, settings)
         written = {"freeze": settings.snapshots, "prepare": settings.prepared}.get(step)
-        disk = {} if written is None else {"disk": lambda: _disk(written, "*")}
-        result = snapshots.measure(step, settings)
-        return {"patches": size} | result | {name: size_of() for name, size_of in disk.items()}
+        return result if written is None else result | {"disk": _disk(written, "*")}
 
     return measure
 
@@ -209,10 +208,10 @@ def score(folder: Path, _size: int, _real: Path | None) -> Measured:
         few, patches = len(memory), 0
         chosen = [people[at] for at in np.unique(np.linspace(1, len(people) - 1, PATIENTS).astype(int))]
         with _measured(result):
-            for number, person in enumerate(chosen):
+            for number, (hospital, patient) in enumerate(chosen):
                 if number == len(chosen) // 4:
                     few = len(memory)
-                patches += score_patient(store, bundle, *person, options).n
+                patches += score_patient(store, bundle, hospital, patient, options).n
     result |= {"patches": patches, "peak_of_a_quarter": max(memory[:few]), "patients": len(people)}
     return result | _memory(memory) | {"a_patient": _disk(store.settings.scores, "*") / (1 + len(chosen))}
 
@@ -220,7 +219,9 @@ def score(folder: Path, _size: int, _real: Path | None) -> Measured:
 def evaluate(_folder: Path, size: int, _real: Path | None) -> Measured:
     """Evaluates as many made-up predictions, of as many patients as the delivery has."""
     patients = round(size / made_patches.PER_PATIENT)
-    return {"patches": size} | evaluation.measure("full", Namespace(patches=size, patients=patients, resamples=2_000))
+    made = Namespace(patches=size, patients=patients, resamples=2_000)
+    result: Measured = {"patches": size} | evaluation.measure("full", made)
+    return result
 
 
 def _settings(folder: Path) -> Settings:
