@@ -32,7 +32,7 @@ from bcd.networks.build import build_network
 from bcd.networks.cost import measure_network_cost
 from bcd.patches import patient_keys
 from bcd.preprocessing.options import PrepareOptions
-from bcd.preprocessing.prepared import PreparedSnapshot, prepare_snapshot
+from bcd.preprocessing.prepared import PatchRows, PreparedSnapshot, prepare_snapshot
 from bcd.search.options import SearchOptions
 from bcd.search.space import Recipe, propose, reference_points
 from bcd.settings import load_settings
@@ -106,8 +106,8 @@ def _cost(recipe: Recipe) -> tuple[int, int]:
     return cost.parameters, cost.multiply_adds
 
 
-Evaluated: TypeAlias = "tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[Any]]"
-"""Prepared patches (n, 50, 50, 3), their labels and their patients' keys."""
+Evaluated: TypeAlias = "tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]"
+"""Rows of the prepared patches, their labels and their patients' keys."""
 
 
 class Trainer:
@@ -131,7 +131,7 @@ class Trainer:
         options = recipe.training.model_copy(update={"epochs": self._epochs, "seed": 1 + fold, "batch_size": _BATCH})
         rows = np.flatnonzero((self._group != fold) & (self._group != HELD_OUT))
         with tempfile.TemporaryDirectory() as folder:
-            material, held_out = self._material(prepared, rows, fold), self._gather(prepared, HELD_OUT)
+            material, held_out = self._material(prepared, rows, fold), self._gather(HELD_OUT)
             training = _Watched(material, recipe.architecture, options, Path(folder), held_out)
             training.run()
         names = {"val": "val_score", "held_out": "held_out", "loss": "loss", "seconds": "seconds"}
@@ -139,17 +139,17 @@ class Trainer:
             {"epoch": epoch, **{name: round(row.get(key, np.nan), 5) for name, key in names.items()}}
             for epoch, row in enumerate(training.state.history, 1)
         ]
-        _, labels, keys = self._gather(prepared, fold)
+        _, labels, keys = self._gather(fold)
         logits = {f"logit_{rung}": training.val_logits[rung] for rung in RUNGS if rung in training.val_logits}
         return curve, pd.DataFrame({"patient": keys, "label": labels, **logits})
 
     def _material(self, prepared: PreparedSnapshot, rows: NDArray[np.int64], fold: int) -> Material:
         patients = np.unique(self._keys[rows], return_inverse=True)[1].astype(np.int64)
-        return Material(prepared.pixels, rows, self._labels[rows], patients, *self._gather(prepared, fold))
+        return Material(prepared.pixels, rows, self._labels[rows], patients, *self._gather(fold))
 
-    def _gather(self, prepared: PreparedSnapshot, group: int) -> Evaluated:
+    def _gather(self, group: int) -> Evaluated:
         rows = np.flatnonzero(self._group == group)
-        return prepared.pixels[rows], self._labels[rows], self._keys[rows]
+        return rows, self._labels[rows], self._keys[rows]
 
 
 class _Watched(Training):
@@ -164,9 +164,12 @@ class _Watched(Training):
         super()._score(row, advance)
         epoch = len(self.state.history)
         if epoch in RUNGS:
-            self.val_logits[epoch] = predict_logits(self.averaged, self.material.val_pixels).astype(np.float16)
-            pixels, labels, patients = self._held_out
-            row["held_out"] = score_val_by_patients(predict_logits(self.averaged, pixels), labels, patients)
+            self.val_logits[epoch] = self._predict(self.material.val_rows).astype(np.float16)
+            rows, labels, patients = self._held_out
+            row["held_out"] = score_val_by_patients(self._predict(rows), labels, patients)
+
+    def _predict(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        return predict_logits(self.averaged, PatchRows(self.material.pixels, rows))
 
 
 def note_row(path: Path, row: int, point: dict[str, Any], recipe: Recipe) -> None:

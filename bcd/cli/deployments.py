@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from bcd.cli.flow_runs import POOL, open_client
+from bcd.errors import BcdError
 from bcd.files import whole_file
 from bcd.settings import Settings
 
@@ -112,6 +113,20 @@ def find_unserved_pool(settings: Settings, prefect: str) -> str | None:
     return None if any(worker["status"] == "ONLINE" for worker in workers) else pool
 
 
+def require_process_pool(client: SyncPrefectClient, name: str) -> None:
+    """Makes sure that the runs of a pool are processes of the machines that take them.
+
+    Raises:
+        BcdError: They are something else, such as the pods of a cluster.
+    """
+    kind = client.read_work_pool(name).type
+    if kind != _PROCESS:
+        raise BcdError(
+            f"The work pool {name} is of the type {kind}: its runs are no processes of a machine.",
+            f"Name another pool, or start a worker of that type: `prefect worker start --pool {name}`.",
+        )
+
+
 def _compare_pool(client: SyncPrefectClient, name: str) -> list[str]:
     from prefect.exceptions import ObjectNotFound
 
@@ -120,7 +135,11 @@ def _compare_pool(client: SyncPrefectClient, name: str) -> list[str]:
     except ObjectNotFound:
         return [f"work pool {name}: missing."]
     told = []
-    if pool.base_job_template != _read_pool_template():
+    if pool.type != _PROCESS:
+        variables = pool.base_job_template.get("variables", {}).get("properties", {})
+        named = [each for each in (*_SUBMITTED, "image") if each in variables]
+        told += [f"work pool {name}: by its base job template a run may name {each} of its own." for each in named]
+    elif pool.base_job_template != _read_pool_template():
         told.append(f"work pool {name}: its base job template is another; a run may name a command of its own.")
     if pool.is_paused:
         told.append(f"work pool {name}: paused; no run starts.")
@@ -279,6 +298,8 @@ class _Deployment:
                 self._client.request("DELETE", "/automations/{id}", path_params={"id": each.id})
 
 
+_PROCESS = "process"
+
 _SUBMITTED = ("command", "env", "working_dir")
 """What a submitted run may name in Prefect's own template of a process pool, and may not here."""
 
@@ -295,7 +316,10 @@ def _read_pool_template() -> Tree:
 
 
 def keep_pool(client: SyncPrefectClient, name: str, *, reset: bool = False) -> list[str]:
-    """Makes a work pool, or sets its template back; one that a person paused or limited stays so."""
+    """Makes a work pool, or sets its template back; one that a person paused or limited stays so.
+
+    A pool of another type than processes, such as Kubernetes, keeps the template with which a person made it.
+    """
     from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
     from prefect.exceptions import ObjectNotFound
 
@@ -303,9 +327,9 @@ def keep_pool(client: SyncPrefectClient, name: str, *, reset: bool = False) -> l
     try:
         pool = client.read_work_pool(name)
     except ObjectNotFound:
-        client.create_work_pool(WorkPoolCreate(name=name, type="process", base_job_template=template))
+        client.create_work_pool(WorkPoolCreate(name=name, type=_PROCESS, base_job_template=template))
         return []
-    if pool.base_job_template != template:
+    if pool.type == _PROCESS and pool.base_job_template != template:
         client.update_work_pool(name, WorkPoolUpdate(base_job_template=template))
         told.append(f"work pool {name}, base job template: set back, so that no run names a command of its own.")
     wanted: Tree = {"paused": False}

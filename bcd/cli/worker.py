@@ -123,7 +123,7 @@ def _start_worker(settings: Settings, pool: str, limit: int) -> Iterator[subproc
     from filelock import Timeout
 
     from bcd.cli import daemons, flow_runs, processes
-    from bcd.cli.deployments import keep_pool
+    from bcd.cli.deployments import keep_pool, require_process_pool
     from bcd.files import lock_file
     from bcd.runtime import find_prefect
 
@@ -139,6 +139,7 @@ def _start_worker(settings: Settings, pool: str, limit: int) -> Iterator[subproc
         processes.end(processes.find_marked_processes(processes.mark_worker(settings, pool)))  # of a killed command
         with flow_runs.open_client(prefect) as client:
             keep_pool(client, pool)
+            require_process_pool(client, pool)
         command, variables = daemons.prepare_worker(settings, prefect, pool, limit)
         variables |= processes.mark_worker(settings, pool)
         with subprocess.Popen(command, env=variables, cwd=settings.home, start_new_session=True) as worker:
