@@ -33,6 +33,8 @@ from bcd.store.spool import Spool
 if TYPE_CHECKING:
     import pandas as pd
 
+_SHOWN = 3
+
 
 def cut_slides(
     source: Source,
@@ -60,25 +62,46 @@ def cut_slides(
     """
     _look_at_misnamed(source, findings, scratch, spacing, coarsest)
     findings.complete += [CompleteSlide(patient, slide, "declared") for patient, slide in sorted(plan.complete)]
-    if not plan.slides:
+    if plan.slides:
+        frames = [findings.patches]
+        with track_progress("Cutting slides", total=len(plan.slides)) as advance:
+            for planned in plan.slides:
+                for slide, path in _open_planned_slides(source, planned, findings, scratch):
+                    try:
+                        told = spacing if slide.spacing is None else slide.spacing
+                        cut, frame = _cut_one_slide(slide, path, spool, told, coarsest)
+                    except SlideError as error:
+                        _refuse_slide(findings, slide, Refusal(error.rule, f"{error}"))
+                        continue
+                    frames += cut
+                    findings.frames.append(SlideFrame(slide.patient, slide.slide, frame))
+                    if slide.complete is not False:
+                        findings.complete.append(CompleteSlide(slide.patient, slide.slide, "tiled"))
+                    say_progress(f"{findings.names[slide.member]}: {sum(map(len, cut)):,} patches with tissue.")
+                advance(1)
+        findings.patches = _in_order(frames)
+    _tell_absent(findings, plan.complete)
+
+
+def _tell_absent(findings: Findings, complete: Mapping[tuple[str, str], int]) -> None:
+    """Refuses tables that declare slides complete of which the delivery has no patch; their other rows count."""
+    if not complete:
         return
-    frames = [findings.patches]
-    with track_progress("Cutting slides", total=len(plan.slides)) as advance:
-        for planned in plan.slides:
-            for slide, path in _open_planned_slides(source, planned, findings, scratch):
-                try:
-                    told = spacing if slide.spacing is None else slide.spacing
-                    cut, frame = _cut_one_slide(slide, path, spool, told, coarsest)
-                except SlideError as error:
-                    _refuse_slide(findings, slide, Refusal(error.rule, f"{error}"))
-                    continue
-                frames += cut
-                findings.frames.append(SlideFrame(slide.patient, slide.slide, frame))
-                if slide.complete is not False:
-                    findings.complete.append(CompleteSlide(slide.patient, slide.slide, "tiled"))
-                say_progress(f"{findings.names[slide.member]}: {sum(map(len, cut)):,} patches with tissue.")
-            advance(1)
-    findings.patches = _in_order(frames)
+    slides = findings.patches[["patient", "slide"]].drop_duplicates()
+    delivered = set(slides.itertuples(index=False, name=None))
+    absent: dict[int, list[str]] = {}
+    for (patient, slide), table in sorted(complete.items()):
+        if (patient, slide) not in delivered:
+            absent.setdefault(table, []).append(f"{patient} slide {slide}")
+    for table, names in absent.items():
+        said = findings.refused[table].message if table in findings.refused else "The other rows count."
+        message = (
+            f"The delivery has no patch of slides that rows declare complete: {', '.join(names[:_SHOWN])}"
+            f"{f' and {len(names) - _SHOWN:,} more' if len(names) > _SHOWN else ''}."
+            f" `bcd patient complete` says it of patches that are admitted already. {said}"
+        )
+        findings.refused[table] = Refusal("slides-file", message)
+        say_progress(message)
 
 
 def _cut_one_slide(
