@@ -122,10 +122,10 @@ def measure_admission(delivery: Path, folder: Path, begin: Callable[[], None] = 
     return result
 
 
-def measure_memory(delivery: Path, folder: Path) -> Run:
-    """Admits a delivery and watches the memory, which takes up to a tenth of the time."""
+def measure_memory(delivery: Path, folder: Path, every: float = 0.005) -> Run:
+    """Admits a delivery and watches the memory every so many seconds; every few ms take up to a tenth of the time."""
     beginnings: list[int] = []
-    with snapshots.watch_memory() as memory:
+    with snapshots.watch_memory(every) as memory:
         result = measure_admission(delivery, folder, lambda: beginnings.append(len(memory)))
     memory = memory[beginnings[-1] :]
     resident = snapshots.own_memory("VmHWM")  # mapped files too, of which the system takes back what it needs

@@ -16,15 +16,12 @@ import argparse
 import json
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
+from snapshots import watch_memory
 
 from bcd.evaluation.options import EvaluateOptions
 from bcd.patches import PERSON
@@ -37,6 +34,7 @@ WAYS = ("full", "resampled", "pooled", "scikit-learn")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--patches", type=int, default=PATCHES)
+    parser.add_argument("--patients", type=int, default=PATIENTS)
     parser.add_argument("--resamples", type=int, default=RESAMPLES)
     parser.add_argument("--looped", type=int, default=10, help="resamples of the loop that are measured (default 10)")
     parser.add_argument("--outcomes", action="store_true", help="print the table of outcomes, and nothing else")
@@ -52,22 +50,23 @@ def main() -> None:
 
 def compare(arguments: argparse.Namespace) -> None:
     """Measures every way in a process of its own and prints them beside each other."""
-    print(f"{arguments.patches:,} predictions of {PATIENTS} patients, {arguments.resamples:,} resamples")
+    print(f"{arguments.patches:,} predictions of {arguments.patients:,} patients, {arguments.resamples:,} resamples")
     print(f"{'way':<14}{'seconds':>10}{'CPU seconds':>13}{'before MB':>11}{'peak MB':>9}")
     found = {}
     for way in WAYS:
         command = [sys.executable, __file__, "--way", way, "--patches", str(arguments.patches)]
+        command += ["--patients", str(arguments.patients)]
         command += ["--resamples", str(arguments.resamples), "--looped", str(arguments.looped)]
         found[way] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
         one = found[way]
         scaled = f"  ({arguments.looped} resamples measured, scaled)" if way == "scikit-learn" else ""
         print(
-            f"{way:<14}{one['seconds']:>10.1f}{one['cpu']:>13.1f}{one['before']:>11.0f}{one['peak']:>9.0f}{scaled}",
+            f"{way:<14}{one['seconds']:>10.1f}{one['processor']:>13.1f}{one['before']:>11.0f}{one['peak']:>9.0f}{scaled}",
             flush=True,
         )
     loop = found["scikit-learn"]
     for way in WAYS[:-1]:
-        ratio, cpu = loop["seconds"] / found[way]["seconds"], loop["cpu"] / found[way]["cpu"]
+        ratio, cpu = loop["seconds"] / found[way]["seconds"], loop["processor"] / found[way]["processor"]
         print(f"The loop of the pooled metrics takes {ratio:.1f} times as long as ours, {way} (CPU time: {cpu:.1f}).")
 
 
@@ -79,11 +78,11 @@ def measure(way: str, arguments: argparse.Namespace) -> dict[str, float]:
     from bcd.evaluation.metrics.metrics import Resampled
     from bcd.evaluation.metrics.sample import make_evaluation_sample
 
-    scores = make_scores(arguments.patches)
+    scores = make_scores(arguments.patches, arguments.patients)
     interval: Literal["jackknife", "percentile"] = "jackknife" if way == "full" else "percentile"
     options = EvaluateOptions(resamples=arguments.resamples, interval=interval)
-    before, factor = _own_memory(), 1.0
-    with _peak_memory() as peak:
+    factor = 1.0
+    with watch_memory(0.02) as memory:
         start, cpu = time.perf_counter(), time.process_time()
         if way in {"full", "resampled"}:
             evaluate_scores(scores, options, snapshot="benchmark", split="test")
@@ -93,7 +92,12 @@ def measure(way: str, arguments: argparse.Namespace) -> dict[str, float]:
             loop_over_resamples(scores, arguments.looped)
             factor = arguments.resamples / arguments.looped
         seconds, spent = time.perf_counter() - start, time.process_time() - cpu
-    return {"seconds": factor * seconds, "cpu": factor * spent, "before": before, "peak": max(peak)}
+    return {
+        "seconds": factor * seconds,
+        "processor": factor * spent,
+        "before": memory[0],
+        "peak": max(memory),
+    }
 
 
 def loop_over_resamples(scores: pd.DataFrame, resamples: int) -> list[list[float]]:
@@ -125,16 +129,16 @@ def loop_over_resamples(scores: pd.DataFrame, resamples: int) -> list[list[float
     return values
 
 
-def make_scores(patches: int) -> pd.DataFrame:
+def make_scores(patches: int, patients: int = PATIENTS) -> pd.DataFrame:
     """Makes up predictions: patients as uneven as the public set's, each with a prevalence and a shift of its own."""
     rng = np.random.default_rng(7)
-    share = rng.lognormal(0, 0.6, PATIENTS)
+    share = rng.lognormal(0, 0.6, patients)
     sizes = np.maximum(np.floor(patches * share / share.sum()), 1).astype(int)
     sizes[0] += patches - sizes.sum()
-    patient = np.repeat(np.arange(PATIENTS), sizes)
+    patient = np.repeat(np.arange(patients), sizes)
     cell = np.arange(patches) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    label = rng.random(patches) < rng.beta(1.2, 3.0, PATIENTS)[patient]
-    logit = rng.normal(0, 0.9, PATIENTS)[patient] + 3.2 * (label - 0.6) + rng.normal(0, 1.4, patches)
+    label = rng.random(patches) < rng.beta(1.2, 3.0, patients)[patient]
+    logit = rng.normal(0, 0.9, patients)[patient] + 3.2 * (label - 0.6) + rng.normal(0, 1.4, patches)
     return pd.DataFrame(
         {
             "hospital": np.char.add("hospital-", (patient % HOSPITALS).astype(str)),
@@ -172,29 +176,6 @@ def print_outcomes(patients: int = 5_000) -> None:
             total = sum(found.values())
             shares = " | ".join(f"{100 * found[each] / total:.1f} %" for each in OUTCOMES)
             print(f"| {compute_true_metric(model, 'auroc'):.3f} | {total:,} {group} | {shares} |")
-
-
-def _own_memory() -> float:
-    status = Path("/proc/self/status").read_text()
-    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("RssAnon"))) / 1024
-
-
-@contextmanager
-def _peak_memory() -> Iterator[list[float]]:
-    """Yields a list that holds the own memory of this process in MB, looked at every 20 ms."""
-    seen, ended = [_own_memory()], threading.Event()
-
-    def look() -> None:
-        while not ended.wait(0.02):
-            seen.append(_own_memory())
-
-    watcher = threading.Thread(target=look, daemon=True)
-    watcher.start()
-    try:
-        yield seen
-    finally:
-        ended.set()
-        watcher.join()
 
 
 if __name__ == "__main__":

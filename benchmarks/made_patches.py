@@ -7,14 +7,16 @@ has its number in the lowest bits of its first row, so that no two are alike, ho
 from __future__ import annotations
 
 import os
+import shutil
 import struct
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
@@ -34,6 +36,15 @@ ACROSS = 40
 """Cells of a slide's row."""
 
 NUMBER_BITS = 20
+
+_BITS = 32
+"""Of the number that a patch of a large delivery has."""
+
+_FULL = 0xFFFFFFFF
+"""In a zip: the true value, of 64 bits, stands elsewhere."""
+
+_FAR = _FULL
+"""Places from here on are told in 64 bits."""
 
 # Of OpenCV's encodings the one whose size (5.6 kB) and time to decode are those of the public set's files.
 ENCODING = [cv2.IMWRITE_PNG_COMPRESSION, 6, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_FILTERED]
@@ -98,44 +109,110 @@ def write_zip(path: Path, base: Base, patches: int) -> None:
 
 
 def write_tiny_zip(path: Path, patches: int) -> None:
-    """Writes a delivery of patches that are made, and read, in little time: stripes, and a number in the first row.
+    """Writes a delivery of patches that are made, and read, in little time: stripes, and a number in the last row."""
+    pixels = np.empty((1, PATCH_PIXELS, PATCH_PIXELS, 3), np.uint8)
+    pixels[0] = np.where(np.arange(PATCH_PIXELS) % 4 < 2, 160, 130)[:, None, None]
+    write_large_zip(path, Base(pixels, np.zeros(1, np.int8)), patches)
 
-    Written as zips are, but not by zipfile, which would keep 590 bytes a patch in memory.
+
+def write_large_zip(path: Path, base: Base, patches: int) -> None:
+    """Writes a delivery of any size quickly and in little memory; its patches are as many bytes as real ones.
+
+    A patch is compressed once, but for its last row, which holds a number and is stored as it is; so nothing is
+    compressed for all others that are made of it. zipfile would keep 590 bytes a patch in memory.
     """
-    stripes = np.zeros((PATCH_PIXELS, 1 + 3 * PATCH_PIXELS), np.uint8)  # of each row first its filter: none
-    stripes[:, 1:].reshape(PATCH_PIXELS, PATCH_PIXELS, 3)[:] = np.where(np.arange(PATCH_PIXELS) % 4 < 2, 160, 130)[
-        :, None
-    ]
-    people = [f"{8000 + number}" for number in range(round(patches / PER_PATIENT) or 1)]
-    listed = bytearray()
+    pictures = [_Picture(pixels) for pixels in base.pixels]
+    people = [f"{80_000 + number}" for number in range(round(patches / PER_PATIENT) or 1)]
     with whole_file(path) as partial, partial.open("wb") as file:
+        archive = _Archive(file)
         for patient, numbers in zip(people, np.array_split(np.arange(patches), len(people)), strict=True):
-            for place, number in enumerate(numbers.tolist()):
-                stripes[0, 1:9] = np.frombuffer(number.to_bytes(8), np.uint8)
-                name, data = _name(patient, place, number % 2).encode(), _make_png(stripes)
-                shared = struct.pack("<HHHHHIIIHH", 20, 0, 0, 0, 33, zlib.crc32(data), *[len(data)] * 2, len(name), 0)
-                listed += (
-                    struct.pack("<4sH", b"PK\1\2", 20)
-                    + shared
-                    + struct.pack("<HHHII", 0, 0, 0, 0, file.tell())
-                    + name
-                )
-                file.write(struct.pack("<4s", b"PK\3\4") + shared + name + data)
-        start = file.tell()
-        file.write(listed)
-        # More members than 16 bits count are counted in 16 bits, as Apple's archiver does.
-        file.write(
-            struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, patches & 0xFFFF, patches & 0xFFFF, len(listed), start, 0)
-        )
+            labels = base.labels[numbers % len(pictures)] if len(pictures) > 1 else numbers % 2
+            for place in np.argsort(labels, kind="stable").tolist():  # the folder of label 0 comes first
+                number = int(numbers[place])
+                name = _name(patient, place, int(labels[place])).encode()
+                archive.add(name, *pictures[number % len(pictures)].number(number))
+        archive.close()
 
 
-def _make_png(rows: NDArray[np.uint8]) -> bytes:
-    header = struct.pack(">IIBBBBB", PATCH_PIXELS, PATCH_PIXELS, 8, 2, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes(), 1)), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in chunks
-    )
+class _Picture:
+    """A patch as a PNG of which only the last row is still to be said.
+
+    Args:
+        pixels: The patch, BGR (50, 50, 3) uint8.
+    """
+
+    def __init__(self, pixels: NDArray[np.uint8]) -> None:
+        rows = np.frombuffer(zlib.decompress(_pixel_data(bytes(cv2.imencode(".png", pixels, ENCODING)[1]))), np.uint8)
+        lines = rows.reshape(PATCH_PIXELS, 1 + 3 * PATCH_PIXELS)  # of each row first its filter
+        self._last = np.concatenate([[0], pixels[-1, :, ::-1].ravel()]).astype(np.uint8)  # not filtered
+        packer = zlib.compressobj(ENCODING[1])
+        packed = packer.compress(lines[:-1].tobytes()) + packer.flush(zlib.Z_FULL_FLUSH)
+        size = len(self._last)
+        stored = struct.pack("<BHH", 1, size, size ^ 0xFFFF)  # the last block of the stream, not compressed
+        header = struct.pack(">IIBBBBB", PATCH_PIXELS, PATCH_PIXELS, 8, 2, 0, 0, 0)
+        length = struct.pack(">I", len(packed) + len(stored) + size + 4)
+        self._head = b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + length + b"IDAT" + packed + stored
+        self._adler = zlib.adler32(lines[:-1].tobytes())
+        self._crc = zlib.crc32(b"IDAT" + packed + stored)
+        self._head_crc = zlib.crc32(self._head)
+
+    def number(self, number: int) -> tuple[bytes, int]:
+        """Returns the file with a number in the last row's lowest bits, and the file's CRC."""
+        row = self._last.copy()
+        row[1 : 1 + _BITS] = (row[1 : 1 + _BITS] & 0xFE) | ((number >> np.arange(_BITS)) & 1)
+        data = row.tobytes()
+        data += struct.pack(">I", zlib.adler32(data, self._adler))
+        tail = data + struct.pack(">I", zlib.crc32(data, self._crc)) + _chunk(b"IEND", b"")
+        return self._head + tail, zlib.crc32(tail, self._head_crc)
+
+
+def _pixel_data(png: bytes) -> bytes:
+    """Returns what the IDAT chunks of a PNG hold."""
+    found, place = b"", 8
+    while place < len(png):
+        length, kind = struct.unpack_from(">I4s", png, place)
+        found += png[place + 8 : place + 8 + length] if kind == b"IDAT" else b""
+        place += 12 + length
+    return found
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+class _Archive:
+    """A zip under way, whose members are stored; zip64 where it is large.
+
+    Args:
+        file: Where it is written.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._place, self._members = file, 0, 0
+        self._listing = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
+
+    def add(self, name: bytes, data: bytes, crc: int) -> None:
+        """Adds a member."""
+        sizes = (crc, len(data), len(data), len(name))
+        far = struct.pack("<HHQ", 1, 8, self._place) if self._place >= _FAR else b""
+        shared = struct.pack("<HHHHH", 45 if far else 20, 0, 0, 0, 33)
+        self._listing.write(b"PK\1\2" + struct.pack("<H", 45) + shared + struct.pack("<IIIHH", *sizes, len(far)))
+        self._listing.write(struct.pack("<HHHII", 0, 0, 0, 0, _FULL if far else self._place) + name + far)
+        head = b"PK\3\4" + shared + struct.pack("<IIIHH", *sizes, 0) + name
+        self._file.write(head + data)
+        self._place += len(head) + len(data)
+        self._members += 1
+
+    def close(self) -> None:
+        """Writes the listing of the members."""
+        size = self._listing.tell()
+        self._listing.seek(0)
+        shutil.copyfileobj(self._listing, self._file)
+        self._listing.close()
+        end = (self._members, self._members, size, self._place)
+        self._file.write(b"PK\6\6" + struct.pack("<QHHIIQQQQ", 44, 45, 45, 0, 0, *end))
+        self._file.write(b"PK\6\7" + struct.pack("<IQI", 0, self._place + size, 1))
+        self._file.write(b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, 0xFFFF, 0xFFFF, _FULL, _FULL, 0))
 
 
 def unpack(archive: Path, folder: Path) -> None:

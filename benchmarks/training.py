@@ -183,7 +183,7 @@ def make_material(folder: Path, n: int, val: int) -> Material:
         np.arange(n),
         labels,
         np.arange(n) * 100 // n,
-        np.array(pixels[:val]),
+        np.arange(val),
         labels[:val],
         np.array([f"p{i % 20}" for i in range(val)], object),
     )

@@ -34,6 +34,8 @@ from bcd.store.spool import Spool
 if TYPE_CHECKING:
     import pandas as pd
 
+_SHOWN = 3
+
 
 T = TypeVar("T")
 
@@ -88,21 +90,45 @@ def cut_slides(
     """
     _look_at_misnamed(source, findings, scratch, spacing, coarsest)
     findings.complete += [CompleteSlide(patient, slide, "declared") for patient, slide in sorted(plan.complete)]
-    if not plan.slides:
+    if plan.slides:
+        frames = [findings.patches]
+        with (
+            open_tiler(len(plan.slides)) as tiler,
+            track_progress("Cutting slides", total=len(plan.slides)) as advance,
+        ):
+
+            def begin(slide: SlideFile, path: Path) -> Iterable[Tiles]:
+                return tiler.begin(path, spacing if slide.spacing is None else slide.spacing, coarsest)
+
+            begun = (_begin_planned_slides(source, planned, findings, scratch, begin) for planned in plan.slides)
+            with closing(_enter_ahead(begun, tiler.width)) as entered:
+                for slides in entered:
+                    for slide, tiles in slides:
+                        frames += _keep_slide(slide, tiles, findings, spool)
+                    advance(1)
+        findings.patches = _in_order(frames)
+    _tell_absent(findings, plan.complete)
+
+
+def _tell_absent(findings: Findings, complete: Mapping[tuple[str, str], int]) -> None:
+    """Refuses tables that declare slides complete of which the delivery has no patch; their other rows count."""
+    if not complete:
         return
-    frames = [findings.patches]
-    with open_tiler(len(plan.slides)) as tiler, track_progress("Cutting slides", total=len(plan.slides)) as advance:
-
-        def begin(slide: SlideFile, path: Path) -> Iterable[Tiles]:
-            return tiler.begin(path, spacing if slide.spacing is None else slide.spacing, coarsest)
-
-        begun = (_begin_planned_slides(source, planned, findings, scratch, begin) for planned in plan.slides)
-        with closing(_enter_ahead(begun, tiler.width)) as entered:
-            for slides in entered:
-                for slide, tiles in slides:
-                    frames += _keep_slide(slide, tiles, findings, spool)
-                advance(1)
-    findings.patches = _in_order(frames)
+    slides = findings.patches[["patient", "slide"]].drop_duplicates()
+    delivered = set(slides.itertuples(index=False, name=None))
+    absent: dict[int, list[str]] = {}
+    for (patient, slide), table in sorted(complete.items()):
+        if (patient, slide) not in delivered:
+            absent.setdefault(table, []).append(f"{patient} slide {slide}")
+    for table, names in absent.items():
+        said = findings.refused[table].message if table in findings.refused else "The other rows count."
+        message = (
+            f"The delivery has no patch of slides that rows declare complete: {', '.join(names[:_SHOWN])}"
+            f"{f' and {len(names) - _SHOWN:,} more' if len(names) > _SHOWN else ''}."
+            f" `bcd patient complete` says it of patches that are admitted already. {said}"
+        )
+        findings.refused[table] = Refusal("slides-file", message)
+        say_progress(message)
 
 
 def _enter_ahead(contexts: Iterable[AbstractContextManager[T]], width: int) -> Iterator[T]:

@@ -30,6 +30,7 @@ from bcd.progress import track_progress
 from bcd.training.predict import turn_patches
 
 if TYPE_CHECKING:
+    from bcd.preprocessing.prepared import PatchRows
     from bcd.progress import Advance
     from bcd.training.options import Turns
 
@@ -123,7 +124,7 @@ class Engine:
         self._widths = [int(shape[1]) if len(shape) == 2 else 0 for shape in shapes]
 
     def predict(
-        self, prepared: NDArray[np.uint8], *, turns: Turns = 1, advance: Advance | None = None
+        self, prepared: NDArray[np.uint8] | PatchRows, *, turns: Turns = 1, advance: Advance | None = None
     ) -> NDArray[np.float32]:
         """Predicts one logit a patch, the mean over networks and turns; as `answer`.
 
@@ -132,7 +133,9 @@ class Engine:
         """
         return self.answer(prepared, turns=turns, advance=advance).logits
 
-    def answer(self, prepared: NDArray[np.uint8], *, turns: Turns = 1, advance: Advance | None = None) -> Answers:
+    def answer(
+        self, prepared: NDArray[np.uint8] | PatchRows, *, turns: Turns = 1, advance: Advance | None = None
+    ) -> Answers:
         """Says what every network and turn makes of patches.
 
         Args:

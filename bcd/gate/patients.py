@@ -1,13 +1,14 @@
-"""A look at gate or test patients: their patches are read once, checked, and scored by models from the registry."""
+"""A look at gate or test patients: their patches are checked, and scored by models from the registry."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bcd.bundle.registry import Bundle, load_bundle, read_bundle
 from bcd.bundle.seen import assert_unseen_by_bundle
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 _ROW = [*CELL, "label", "split"]
 
+_CHUNK = 4096  # patches; a split of millions of them fits no memory
+
 
 @dataclass(frozen=True)
 class Look:
@@ -36,7 +39,6 @@ class Look:
         snapshot: The snapshot that they are of.
         split: Their split.
         patches: Rows of it.
-        pixels: Their raw pixels, uint8, (n, 50, 50, 3), not to be written to.
         digest: Hash of which patches of the split there are, with which labels and which pixels; of those too that
             are left out.
         left_out: Whom of the split each version was trained on that came from elsewhere, by its name.
@@ -45,7 +47,6 @@ class Look:
     snapshot: Snapshot
     split: str
     patches: pd.DataFrame
-    pixels: np.ndarray
     digest: str
     left_out: Mapping[str, list[str]] = field(default_factory=dict)
 
@@ -69,7 +70,7 @@ class Look:
         if not left_out:
             return self
         rest = ~patient_keys(self.patches).isin(set().union(*left_out.values())).to_numpy()
-        return replace(self, patches=self.patches[rest], pixels=self.pixels[rest], left_out=left_out)
+        return replace(self, patches=self.patches[rest], left_out=left_out)
 
     def tell_left_out(self) -> str:
         """Says how many patients are left out and why; empty: nobody is."""
@@ -91,7 +92,7 @@ class Look:
         """
         bundle = load_bundle(settings, version)
         assert_unseen_by_bundle(settings, bundle, self.patches)
-        return bundle, _score_rows(bundle, self.patches, self.pixels, self.snapshot.complete)
+        return bundle, _score_rows(settings, bundle, self.patches, self.snapshot.complete)
 
 
 def open_look(store: Store, snapshot: Snapshot, split: str) -> Look:
@@ -102,30 +103,31 @@ def open_look(store: Store, snapshot: Snapshot, split: str) -> Look:
     """
     assert_no_leakage(snapshot)
     patches = snapshot.of(split)
-    pixels = read_batch_pixels(store.settings, patches)
-    pixels.flags.writeable = False
-    look = Look(snapshot, split, patches, pixels, _digest_gate_patches(patches, pixels))
+    look = Look(snapshot, split, patches, _digest_gate_patches(store.settings, patches))
     if split == "gate":
         _require_frozen(store, look)
     return look
 
 
 def _score_rows(
-    bundle: Bundle, patches: pd.DataFrame, pixels: np.ndarray, complete: Collection[Slide] = ()
+    settings: Settings, bundle: Bundle, patches: pd.DataFrame, complete: Collection[Slide] = ()
 ) -> pd.DataFrame:
     """Scores the patches of a snapshot.
 
     Args:
+        settings: Where their pixels lie.
         bundle: What scores them.
         patches: Rows of a snapshot.
-        pixels: Their raw pixels, in the frame's order.
         complete: Slides (hospital, patient, slide) on which neighbours count.
 
     Returns:
         The patches' columns (hospital, patient, slide, x, y, label, split) with logit, probability and
         context_probability.
     """
-    scores = patches[_ROW].reset_index(drop=True).join(bundle.score(pixels)[["logit", "probability"]])
+    import pandas as pd
+
+    scored = [bundle.score(pixels)[["logit", "probability"]] for pixels in _read_in_parts(settings, patches)]
+    scores = patches[_ROW].reset_index(drop=True).join(pd.concat(scored, ignore_index=True))
     placed = scores.assign(complete=lie_on(scores, complete))
     return scores.assign(**{CONTEXT: bundle.record.policy.score_context(placed)})
 
@@ -136,10 +138,17 @@ def digest_gate_patients(snapshot: Snapshot) -> str:
     return hashlib.sha256(rows[[*_ROW, "pixel_sha256"]].to_csv(index=False).encode()).hexdigest()
 
 
-def _digest_gate_patches(patches: pd.DataFrame, pixels: np.ndarray) -> str:
+def _digest_gate_patches(settings: Settings, patches: pd.DataFrame) -> str:
     digest = hashlib.sha256(patches[_ROW].to_csv(index=False).encode())
-    digest.update(np.ascontiguousarray(pixels).data)
+    for pixels in _read_in_parts(settings, patches):
+        digest.update(pixels.data)
     return digest.hexdigest()
+
+
+def _read_in_parts(settings: Settings, patches: pd.DataFrame) -> Iterator[NDArray[np.uint8]]:
+    """Yields the raw pixels of patches in their order, some at a time; of no patch one part without any."""
+    for start in range(0, max(len(patches), 1), _CHUNK):
+        yield read_batch_pixels(settings, patches.iloc[start : start + _CHUNK])
 
 
 def _require_frozen(store: Store, look: Look) -> None:

@@ -26,6 +26,27 @@ _CHUNK = 4096  # patches; 30 MB, so that a snapshot of any size is prepared in l
 
 
 @dataclass(frozen=True)
+class PatchRows:
+    """Some rows of mapped patches, read when they are asked for: a split of millions of patches fits no memory.
+
+    Attributes:
+        pixels: Prepared patches (n, 50, 50, 3) uint8, memory-mapped.
+        rows: Which of them, in their order.
+    """
+
+    pixels: NDArray[np.uint8]
+    rows: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Returns how many they are."""
+        return len(self.rows)
+
+    def __getitem__(self, part: slice) -> NDArray[np.uint8]:
+        """Reads a part of them into memory."""
+        return self.pixels[self.rows[part]]
+
+
+@dataclass(frozen=True)
 class PreparedSnapshot:
     """A snapshot with its prepared pixels.
 
@@ -47,13 +68,13 @@ class PreparedSnapshot:
         """Returns the labels (n,) of a split."""
         return self.snapshot.patches["label"].to_numpy()[self.rows(split)].astype(np.int64)
 
-    def split(self, split: str) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[Any]]:
-        """Returns a split's prepared pixels (copied to memory), labels and patient keys."""
+    def split(self, split: str) -> tuple[PatchRows, NDArray[np.int64], NDArray[Any]]:
+        """Returns a split's prepared pixels, labels and patient keys."""
         from bcd.patches import patient_keys
 
         rows = self.rows(split)
         keys = patient_keys(self.snapshot.patches.iloc[rows]).to_numpy(dtype=object)
-        return self.pixels[rows], self.labels(split), keys
+        return PatchRows(self.pixels, rows), self.labels(split), keys
 
 
 def prepare_snapshot(settings: Settings, snapshot: Snapshot, options: PrepareOptions) -> PreparedSnapshot:

@@ -18,12 +18,12 @@ from bcd.evaluation.policy.policy import Policy, fit_policy
 from bcd.evaluation.report.figures import draw_evaluation
 from bcd.files import whole_folder
 from bcd.patches import CELL, lie_on
+from bcd.preprocessing.prepared import PatchRows, PreparedSnapshot
 from bcd.progress import say_progress, track_progress
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bcd.preprocessing.prepared import PreparedSnapshot
     from bcd.training.options import Turns
 
 _SPLITS = ("val", "test")
@@ -136,7 +136,7 @@ def _score_splits(prepared: PreparedSnapshot, graph: Path, turns: Turns) -> dict
         rows = prepared.rows(split)
         if split == "val" or len(rows):  # without val there is no policy; without test, nothing is reported
             with track_progress(f"Scoring {split} patients", total=len(rows)) as advance:
-                logits = engine.predict(prepared.pixels[rows], turns=turns, advance=advance)
+                logits = engine.predict(PatchRows(prepared.pixels, rows), turns=turns, advance=advance)
             patches = prepared.snapshot.patches.iloc[rows][columns]
             scores[split] = patches.assign(logit=logits, complete=lie_on(patches, prepared.snapshot.complete))
     return scores

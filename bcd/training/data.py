@@ -48,14 +48,14 @@ def weigh_training_classes(labels: NDArray[np.int64]) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Material:
-    """Train patches by row, val patches in memory.
+    """Train and val patches, by row.
 
     Attributes:
         pixels: Prepared patches of the whole snapshot, memory-mapped, (n, 50, 50, 3) uint8.
         rows: Rows of `pixels` to learn from.
         labels: Their labels.
         patients: Their patients' numbers, from 0 without gaps.
-        val_pixels: Prepared val patches; none where the training looks at none.
+        val_rows: Rows of `pixels` to be evaluated on; none where the training looks at none.
         val_labels: Their labels.
         val_patients: Their patients' keys.
     """
@@ -64,7 +64,7 @@ class Material:
     rows: NDArray[np.int64]
     labels: NDArray[np.int64]
     patients: NDArray[np.int64]
-    val_pixels: NDArray[np.uint8]
+    val_rows: NDArray[np.int64]
     val_labels: NDArray[np.int64]
     val_patients: NDArray[Any]
 
@@ -88,10 +88,12 @@ def gather_training_material(prepared: PreparedSnapshot, options: TrainOptions) 
             "Use fewer folds, or admit deliveries with more labelled patients.",
         )
     patients = np.unique(keys.astype(str), return_inverse=True)[1].astype(np.int64)
-    pixels, val_labels, val_keys = prepared.split("val")
-    looked_at = len(pixels) if options.min_val_patients else 0
-    val = pixels[:looked_at], val_labels[:looked_at], val_keys[:looked_at]
-    return Material(prepared.pixels, rows, labels, patients, *val)
+    val_rows = prepared.rows("val") if options.min_val_patients else rows[:0]
+    val = prepared.snapshot.patches.iloc[val_rows]
+    val_labels = val["label"].to_numpy().astype(np.int64)
+    return Material(
+        prepared.pixels, rows, labels, patients, val_rows, val_labels, patient_keys(val).to_numpy(dtype=object)
+    )
 
 
 def find_rows_left_out_of_training(prepared: PreparedSnapshot, options: TrainOptions) -> NDArray[np.int64]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bcd.errors import BcdError
 from bcd.networks.architecture import Architecture, describe_architecture
 from bcd.networks.build import build_network
+from bcd.preprocessing.prepared import PatchRows
 from bcd.progress import say_progress, track_progress
 from bcd.training.average import WeightAverage
 from bcd.training.checkpoint import State
@@ -72,7 +73,7 @@ class Training:
         self.weights = weigh_training_classes(material.labels) if options.class_weights else None
         with use_keras_precision(options.precision):
             self.averaged = build_network(architecture, options.seed)
-            require_training_memory(self.averaged, self.batch, material.val_pixels.nbytes)
+            require_training_memory(self.averaged, self.batch)
             with self.devices.scope():
                 self.network = build_network(architecture, options.seed)
                 self.learner = self._compile()
@@ -190,7 +191,8 @@ class Training:
         weights = self.average.weights or live
         if len(material.val_labels):
             self.averaged.set_weights(weights)
-            logits = predict_logits(self.averaged, material.val_pixels, advance=advance)
+            val = PatchRows(material.pixels, material.val_rows)
+            logits = predict_logits(self.averaged, val, advance=advance)
             row |= score_epoch(logits, material.val_labels, material.val_patients)
         state.history.append(row)
         if kept_epoch(state.history, self.options.keep) == len(state.history):

@@ -23,7 +23,7 @@ def _estimate_step_bytes(network: Model, batch: int) -> int:
     return 4 * (OVERHEAD * outputs * batch + SLOTS * int(network.count_params()))
 
 
-def require_training_memory(network: Model, batch: int, resident: int) -> None:
+def require_training_memory(network: Model, batch: int) -> None:
     """Refuses a training that would not fit into what is free of the host's memory.
 
     A GPU's own memory is not asked: its backend says itself, at the first step, how much was missing.
@@ -31,7 +31,6 @@ def require_training_memory(network: Model, batch: int, resident: int) -> None:
     Args:
         network: What is to be trained.
         batch: Patches a step.
-        resident: Bytes of patches that are held besides.
 
     Raises:
         BcdError: With what is needed and what is free.
@@ -40,7 +39,7 @@ def require_training_memory(network: Model, batch: int, resident: int) -> None:
 
     from bcd.networks.backend import has_gpu
 
-    needed = resident + (0 if has_gpu() else _estimate_step_bytes(network, batch))
+    needed = 0 if has_gpu() else _estimate_step_bytes(network, batch)
     free = psutil.virtual_memory().available
     if needed > free:
         raise BcdError(

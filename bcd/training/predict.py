@@ -15,12 +15,13 @@ from bcd.training.options import Turns
 if TYPE_CHECKING:
     from keras import Model
 
+    from bcd.preprocessing.prepared import PatchRows
     from bcd.progress import Advance
 
 
 def predict_logits(
     network: Model | Sequence[Model],
-    pixels: NDArray[np.uint8],
+    pixels: NDArray[np.uint8] | PatchRows,
     batch_size: int = 256,
     *,
     turns: Turns = 1,

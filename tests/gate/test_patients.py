@@ -85,6 +85,26 @@ def test_gate_patients_whose_pixels_changed_decide_nothing(gate, undecided, stor
     assert find_champion_version(undecided) == GREEN
 
 
+def test_a_split_is_looked_at_some_patches_at_a_time(undecided, store, first, monkeypatch):
+    whole = open_look(store, first, "gate")
+    _, expected = whole.score(undecided, GREEN)
+    read, sizes = patients.read_batch_pixels, []
+
+    def note(settings, rows):
+        sizes.append(len(rows))
+        return read(settings, rows)
+
+    monkeypatch.setattr(patients, "read_batch_pixels", note)
+    monkeypatch.setattr(patients, "_CHUNK", 7)
+    look = open_look(store, first, "gate")
+    _, scores = look.score(undecided, GREEN)
+
+    assert look.digest == whole.digest
+    pd.testing.assert_frame_equal(scores, expected)
+    assert max(sizes) == 7
+    assert sum(sizes) == 2 * len(scores) > 2 * 7
+
+
 def test_gate_patients_whose_labels_changed_decide_nothing(gate, store, first):
     gate(GREEN)
     labels = first.patches["label"].mask(first.patches["patient"] == "1003", 1)

@@ -49,7 +49,8 @@ def test_a_split_has_its_own_pixels_labels_and_patients(settings: Settings, snap
     prepared = prepare_snapshot(settings, snapshot, PrepareOptions())
     pixels, labels, patients = prepared.split("train")
     rows = [*range(8), *range(12, 16)]
-    np.testing.assert_array_equal(pixels, prepared.pixels[rows])
+    np.testing.assert_array_equal(pixels[:], prepared.pixels[rows])
+    np.testing.assert_array_equal(pixels[3:5], prepared.pixels[rows[3:5]])
     np.testing.assert_array_equal(labels, [0, 1] * 6)
     assert list(patients) == ["east/p0"] * 4 + ["east/p1"] * 4 + ["east/p3"] * 4
     assert [len(part) for part in prepared.split("gate")] == [0, 0, 0]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from patients import in_snapshot, list_patches
 
+from bcd.bundle.engine import BATCH
 from bcd.bundle.write import write_graph
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy.calibration import cross_fit
@@ -66,6 +68,21 @@ def test_scores_are_the_ensembles_in_all_its_turns(
     np.testing.assert_allclose(logits, predict_logits(networks, pixels, turns=8), atol=1e-5)
     for other in (predict_logits(networks, pixels), predict_logits(networks[0], pixels, turns=8)):
         assert np.abs(logits - other).max() > 1e-4
+
+
+def test_no_split_is_held_in_memory(prepared: PreparedSnapshot, evaluated: EvaluatedNetwork, tmp_path: Path) -> None:
+    read = []
+
+    class Watched:
+        def __getitem__(self, rows):
+            read.append(len(rows))
+            return prepared.pixels[rows]
+
+    mapped = replace(prepared, pixels=cast("Any", Watched()))
+    again = evaluate_retrained(mapped, evaluated.folder.parent / "graph", OPTIONS, tmp_path / "evaluation", turns=8)
+
+    assert again.scores("test")["logit"].equals(evaluated.scores("test")["logit"])
+    assert (sum(read), max(read)) == (160, BATCH)
 
 
 def test_the_policy_is_fitted_on_the_ensembles_logits(evaluated: EvaluatedNetwork) -> None:

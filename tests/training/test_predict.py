@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from bcd.networks.architecture import Architecture
 from bcd.networks.build import build_network
+from bcd.preprocessing.prepared import PatchRows
 from bcd.training.options import Turns
 from bcd.training.predict import predict_logits, turn_patches
 
@@ -27,6 +29,29 @@ def test_logits_do_not_depend_on_the_batches(tiny: Architecture, tmp_path: Path)
 
 def test_no_patches_have_no_logits(tiny: Architecture) -> None:
     assert predict_logits(build_network(tiny), np.empty((0, 50, 50, 3), np.uint8)).shape == (0,)
+
+
+class WatchedPixels:
+    """Mapped patches that say how many were read at a time."""
+
+    def __init__(self, pixels: NDArray[np.uint8]) -> None:
+        self.pixels = pixels
+        self.read: list[int] = []
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        self.read.append(len(rows))
+        return self.pixels[rows]
+
+
+def test_rows_of_mapped_patches_are_read_a_batch_at_a_time(tiny: Architecture) -> None:
+    network = build_network(tiny, seed=1)
+    pixels = np.random.default_rng(0).integers(0, 256, (11, 50, 50, 3), dtype=np.uint8)
+    watched, rows = WatchedPixels(pixels), np.array([7, 2, 9, 4, 0])
+
+    logits = predict_logits(network, PatchRows(cast("Any", watched), rows), batch_size=2)
+
+    np.testing.assert_allclose(logits, predict_logits(network, pixels[rows]), rtol=1e-5, atol=1e-5)
+    assert watched.read == [2, 2, 1]
 
 
 TURNS = [(transpose, upside_down, mirrored) for transpose in (0, 1) for upside_down in (0, 1) for mirrored in (0, 1)]
