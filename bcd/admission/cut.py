@@ -6,7 +6,7 @@ A slide in an archive is copied to a scratch folder first, because OpenSlide rea
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -131,7 +131,7 @@ def _tell_absent(findings: Findings, complete: Mapping[tuple[str, str], int]) ->
         say_progress(message)
 
 
-def _enter_ahead(contexts: Iterable[AbstractContextManager[T]], width: int) -> Iterator[T]:
+def _enter_ahead(contexts: Iterable[AbstractContextManager[T]], width: int) -> Generator[T]:
     """Enters contexts, so many ahead, and leaves each when the next is asked for."""
     with ExitStack() as whole:
         entered: deque[tuple[ExitStack, T]] = deque()
