@@ -7,7 +7,7 @@ begins with the best recipes of the study before, as `remember` in `[search]` sa
 same seed and the same budget. A study sees val scores of the patients who have arrived. What its choice is worth is
 the AUROC on the patients that are held out, those of all deliveries.
 
-    nice -n 19 .venv/bin/python benchmarks/search_memory.py train --rows 24     # an hour and a half of one core
+    nice -n 19 .venv/bin/python benchmarks/search_memory.py train --rows 24     # some forty minutes of one core
     .venv/bin/python benchmarks/search_memory.py replay                         # some minutes; trains nothing
 
 `train` writes `search-memory.csv` beside this file (row, deliveries, epoch, val and held-out score, loss, seconds),
