@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from released_figures import compute
-from released_training import HOSPITAL, PLACE, find_deliveries
+from released_training import HOSPITAL, PLACE, admit_deliveries
 from shifts import Change, blur, brighten, compress, rescale, restain
 from simulations import replace_section
 
@@ -108,18 +108,13 @@ def main() -> None:
 
 def read_patients(data: Path, home: Path) -> Patients:
     """Admits the deliveries into a home of their own, and joins their patches with the out-of-fold scores."""
-    from bcd.admission.admit import admit
-    from bcd.patches import Hospital
     from bcd.settings import load_settings
     from bcd.snapshots.freeze import preview_snapshot
     from bcd.store.batches import read_batch_pixels
-    from bcd.store.hospitals import declare_hospital
-    from bcd.store.sign_off import SignOff
     from bcd.store.store import open_store
 
     with open_store(load_settings(home)) as store:
-        declare_hospital(store, HOSPITAL, "pseudonyms", SignOff("benchmarks/drift.py", "benchmark"))
-        names = {admit(store, path, Hospital(HOSPITAL)).batch: path.name for path in find_deliveries(data)}
+        names = {batch: path.name for batch, path in admit_deliveries(store, data).items()}
         admitted = preview_snapshot(store)
         pixels = read_batch_pixels(store.settings, admitted)
     record = load_released().record

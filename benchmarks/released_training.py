@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,10 @@ from bcd.training.data import find_rows_left_out_of_training
 from bcd.training.fit import TrainedNetwork, find_trained_network, train_network
 from bcd.training.options import TrainOptions, Turns
 from bcd.training.predict import predict_logits
+
+if TYPE_CHECKING:
+    from bcd.patches import BatchId
+    from bcd.store.store import Store
 
 HOSPITAL = "public-idc"
 PROTOCOL = "all-train"
@@ -68,23 +73,28 @@ class Patients:
 
 def open_patients(data: Path, home: Path, recipe: Recipe) -> Patients:
     """Admits the deliveries of a folder into a home of their own and prepares every patient as one to learn from."""
-    from bcd.admission.admit import admit
-    from bcd.patches import Hospital
     from bcd.snapshots.freeze import Snapshot, preview_snapshot, snapshot_id
     from bcd.store.batches import read_batch_pixels
-    from bcd.store.hospitals import declare_hospital
-    from bcd.store.sign_off import SignOff
     from bcd.store.store import open_store
 
     settings: Settings = load_settings(home)
     store = open_store(settings)
-    declare_hospital(store, HOSPITAL, "pseudonyms", SignOff("benchmarks/released.py", "benchmark"))
-    for delivery in find_deliveries(data):
-        admit(store, delivery, Hospital(HOSPITAL))
+    admit_deliveries(store, data)
     patches = preview_snapshot(store).assign(split="train")
     snapshot = Snapshot(snapshot_id(PROTOCOL, patches), PROTOCOL, patches)
     prepared = prepare_snapshot(settings, snapshot, recipe.preparation)
     return Patients(prepared, lambda rows: read_batch_pixels(settings, patches.iloc[rows]))
+
+
+def admit_deliveries(store: Store, data: Path) -> dict[BatchId | None, Path]:
+    """Admits the deliveries of a folder, or finds them admitted; returns each batch with where it came from."""
+    from bcd.admission.admit import admit
+    from bcd.patches import Hospital
+    from bcd.store.hospitals import declare_hospital
+    from bcd.store.sign_off import SignOff
+
+    declare_hospital(store, HOSPITAL, "pseudonyms", SignOff("a benchmark", "benchmark"))
+    return {admit(store, delivery, Hospital(HOSPITAL)).batch: delivery for delivery in find_deliveries(data)}
 
 
 def find_deliveries(data: Path) -> list[Path]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -248,35 +248,56 @@ BASE = ("random", "none")
 
 @dataclass(frozen=True)
 class Replay:
-    """What a search had found after how much compute: spent, row chosen; ascending."""
+    """What a search had found after how much compute.
+
+    Attributes:
+        spent: Compute after each trial from the first whole one on, ascending.
+        chosen: The row that is chosen then.
+        whole: The rows that ran to the end.
+    """
 
     spent: list[float]
     chosen: list[int]
+    whole: list[int]
 
     def choice_at(self, compute: float) -> int | None:
         """Returns the row that is chosen when that much is spent; None before the first whole trial."""
         ended = int(np.searchsorted(self.spent, compute, side="right"))
         return self.chosen[ended - 1] if ended else None
 
+    def best(self, table: Table, number: int) -> list[int]:
+        """Returns the rows of the best last val scores among the whole trials, the best first."""
+        return sorted(self.whole, key=lambda row: -table.val[row, -1])[:number]
 
-def replay(table: Table, sampler: str, pruner: str, budget: float, seed: int) -> Replay:
-    """Searches the table until the budget, in epochs of `compact`, is spent or every row is tried."""
+
+def replay(table: Table, sampler: str, pruner: str, budget: float, seed: int, *, first: Sequence[int] = ()) -> Replay:
+    """Searches the table until the budget, in epochs of `compact`, is spent or every row is tried.
+
+    Args:
+        table: What is searched.
+        sampler: One of SAMPLERS.
+        pruner: One of PRUNERS.
+        budget: Compute that is spent; the last trial may go beyond it.
+        seed: Of what chance decides.
+        first: Rows that are tried before the sampler proposes any.
+    """
     ask, prune = SAMPLERS[sampler](table, seed), PRUNERS[pruner]
     tried, scores, spent = Tried([], []), list[float](), 0.0
-    found = Replay([], [])
+    found, waiting = Replay([], [], []), list(first)
     untried = list(range(len(table.points)))
     while untried and spent < budget:
-        row = ask(untried, tried.rows, scores)
+        row = waiting.pop(0) if waiting else ask(untried, tried.rows, scores)
         untried.remove(row)
         ran = next((e for e in range(1, table.epochs) if prune(table, tried, row, e)), table.epochs)
         spent += ran * table.cost[row]
         tried.rows.append(row)
         tried.ran.append(ran)
         scores.append(float(table.val[row, ran - 1]))
-        whole = tried.whole(table.epochs)
-        if whole:
+        if ran == table.epochs:
+            found.whole.append(row)
+        if found.whole:
             found.spent.append(spent)
-            found.chosen.append(max(whole, key=lambda each: table.val[each, -1]))
+            found.chosen.append(found.best(table, 1)[0])
     return found
 
 
@@ -285,25 +306,30 @@ def read_table(folder: Path) -> Table:
 
     With several whole folds, a search sees the first, and a choice is worth the mean of the others.
     """
-    rows = pd.read_csv(folder / ROWS).set_index("row")
+    known = pd.read_csv(folder / ROWS)["row"]
     curves = pd.read_csv(folder / CURVES)
     counts = curves.groupby("fold")["row"].nunique()
     folds = [int(fold) for fold in counts.index if counts[fold] == counts.max()]
-    kept = [int(row) for row in rows.index if all(((curves.row == row) & (curves.fold == f)).any() for f in folds)]
+    kept = [int(row) for row in known if all(((curves.row == row) & (curves.fold == f)).any() for f in folds)]
     first = curves[curves.fold == folds[0]].pivot(index="row", columns="epoch", values="val").loc[kept]
     last = curves[curves.epoch == curves.epoch.max()].pivot(index="row", columns="fold", values="held_out").loc[kept]
-    cost = rows.loc[kept, "multiply_adds"].to_numpy(np.float64)
-    unit = float(rows["multiply_adds"].iloc[0])
-    points = [json.loads(point) for point in rows.loc[kept, "point"]]
     print(f"{len(kept)} rows, {len(folds)} folds: a choice is worth what it has without "
           f"{'the other folds' if len(folds) > 1 else 'the same fold (no other is trained)'}.")  # fmt: skip
+    points, cost = read_points(folder, kept)
     return Table(
         points,
         first.to_numpy(),
         np.asarray(last[folds[1:] or folds].mean(axis=1), np.float64),
-        np.asarray(cost / unit, np.float64),
+        cost,
         resample(pd.read_parquet(folder / VAL).query(f"fold == {folds[0]}"), kept),
     )
+
+
+def read_points(folder: Path, rows: list[int]) -> tuple[list[dict[str, Any]], NDArray[np.float64]]:
+    """Reads what rows are as points of the space, and what an epoch of each costs in epochs of `compact`."""
+    known = pd.read_csv(folder / ROWS).set_index("row")
+    cost = known.loc[rows, "multiply_adds"].to_numpy(np.float64) / float(known["multiply_adds"].iloc[0])
+    return [json.loads(point) for point in known.loc[rows, "point"]], cost
 
 
 def resample(val: pd.DataFrame, rows: list[int]) -> NDArray[np.float64]:

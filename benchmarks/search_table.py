@@ -3,7 +3,7 @@
 Every row is a point of the space, drawn by chance, that is within the default limits; the first two are `compact` and
 `dissertation`. A quarter of the patients is held out of everything; the others are dealt to three folds. A row is
 trained without each fold. After every epoch its averaged weights are evaluated on that fold, which is what a search
-would see, and on the patients that are held out, which is what the choice is worth.
+would see, and after some on the patients that are held out, which is what the choice is worth.
 
     .venv/bin/python benchmarks/search_table.py --rows 80       # some three hours on two quiet cores
 
@@ -25,9 +25,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
-from released_training import PLACE, open_patients, read_natural
+from search_patches import DATA, FOLDS, HELD_OUT, choose_patches, freeze_patches
 
-from bcd.evaluation.folds import deal_evaluation_folds
 from bcd.files import whole_file
 from bcd.networks.build import build_network
 from bcd.networks.cost import measure_network_cost
@@ -47,14 +46,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bcd.progress import Advance
+    from bcd.settings import Settings
 
 HERE = Path(__file__).parent
-DATA = HERE.parents[1] / "shared/data"
 ROWS, CURVES, VAL = "search-rows.csv", "search-table.csv", "search-val.parquet"
-EPOCHS, FOLDS = 9, 3
-RUNGS = (3, 6, 9)  # epochs after which val logits are kept
-HELD_OUT = FOLDS  # the last of the groups that patients are dealt to
-MOST = {"searched": 16, "held out": 40}  # patches of a patient
+EPOCHS = 9
+RUNGS = (3, 6, 9)  # epochs after which val logits are kept and held-out patients are evaluated
 _BATCH = 64
 
 
@@ -67,7 +64,8 @@ def main() -> None:
     parser.add_argument("--home", type=Path, default=Path(".bcd/benchmark-table"), help="where the patches are kept")
     parser.add_argument("--to", type=Path, default=HERE, help="folder of the table")
     arguments = parser.parse_args()
-    table = Table(arguments.data, arguments.natural, arguments.home, arguments.epochs)
+    settings = load_settings(arguments.home)
+    table = Trainer(settings, choose_patches(settings, arguments.data, arguments.natural), arguments.epochs)
     rows = list(draw_rows(arguments.rows))
     for row, point, recipe in rows:
         note_row(arguments.to / ROWS, row, point, recipe)
@@ -112,40 +110,33 @@ Evaluated: TypeAlias = "tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]
 """Rows of the prepared patches, their labels and their patients' keys."""
 
 
-class Table:
-    """The patches of the table, dealt to groups, and the training of a recipe on them."""
+class Trainer:
+    """Trains recipes on patches whose patients are dealt to folds and to those held out.
 
-    def __init__(self, data: Path, natural: Path, home: Path, epochs: int) -> None:
-        from released_training import RECIPE
+    Args:
+        settings: Where the patches lie.
+        patches: As `choose_patches` returns them.
+        epochs: Of a training.
+    """
 
-        everybody = open_patients(data, home, RECIPE).prepared.snapshot
-        patches = everybody.patches.merge(
-            read_natural(natural)[PLACE].drop_duplicates(), on=PLACE, how="left", indicator=True
-        )
-        keys = patient_keys(patches)
-        group = deal_evaluation_folds(keys.to_numpy(dtype=object), FOLDS + 1)
-        shuffled = patches.index.to_series().sample(frac=1, random_state=1)
-        place = shuffled.groupby(keys.loc[shuffled.index]).cumcount().sort_index()
-        most = np.where(group == HELD_OUT, MOST["held out"], MOST["searched"])
-        used = (patches["_merge"] == "both").to_numpy()
-        self._rows = np.flatnonzero(used & (place.to_numpy() < most))
-        self._group, self._keys = group, keys.to_numpy(dtype=object).astype(str)
+    def __init__(self, settings: Settings, patches: pd.DataFrame, epochs: int) -> None:
+        self._group = patches["group"].to_numpy()
+        self._keys = patient_keys(patches).to_numpy(dtype=object).astype(str)
         self._labels = patches["label"].to_numpy().astype(np.int64)
-        self._snapshot, self._settings, self._epochs = everybody, load_settings(home), epochs
+        self._snapshot, self._settings, self._epochs = freeze_patches(settings, patches), settings, epochs
 
     def train(self, recipe: Recipe, fold: int) -> tuple[list[dict[str, float]], pd.DataFrame]:
         """Trains a recipe without a fold; returns a row an epoch, and a row a val patch with its logits at rungs."""
         prepared = prepare_snapshot(self._settings, self._snapshot, recipe.preparation)
         options = recipe.training.model_copy(update={"epochs": self._epochs, "seed": 1 + fold, "batch_size": _BATCH})
-        groups = self._group[self._rows]
-        rows = self._rows[(groups != fold) & (groups != HELD_OUT)]
+        rows = np.flatnonzero((self._group != fold) & (self._group != HELD_OUT))
         with tempfile.TemporaryDirectory() as folder:
             material, held_out = self._material(prepared, rows, fold), self._gather(HELD_OUT)
             training = _Watched(material, recipe.architecture, options, Path(folder), held_out)
             training.run()
         names = {"val": "val_score", "held_out": "held_out", "loss": "loss", "seconds": "seconds"}
         curve = [
-            {"epoch": epoch, **{name: round(row[key], 5) for name, key in names.items()}}
+            {"epoch": epoch, **{name: round(row.get(key, np.nan), 5) for name, key in names.items()}}
             for epoch, row in enumerate(training.state.history, 1)
         ]
         _, labels, keys = self._gather(fold)
@@ -157,12 +148,12 @@ class Table:
         return Material(prepared.pixels, rows, self._labels[rows], patients, *self._gather(fold))
 
     def _gather(self, group: int) -> Evaluated:
-        rows = self._rows[self._group[self._rows] == group]
+        rows = np.flatnonzero(self._group == group)
         return rows, self._labels[rows], self._keys[rows]
 
 
 class _Watched(Training):
-    """A training whose epochs are evaluated on held-out patients too."""
+    """A training that is evaluated on held-out patients too, at rungs."""
 
     def __init__(self, *others: Any) -> None:
         *inherited, self._held_out = others
@@ -174,8 +165,8 @@ class _Watched(Training):
         epoch = len(self.state.history)
         if epoch in RUNGS:
             self.val_logits[epoch] = self._predict(self.material.val_rows).astype(np.float16)
-        rows, labels, patients = self._held_out
-        row["held_out"] = score_val_by_patients(self._predict(rows), labels, patients)
+            rows, labels, patients = self._held_out
+            row["held_out"] = score_val_by_patients(self._predict(rows), labels, patients)
 
     def _predict(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         return predict_logits(self.averaged, PatchRows(self.material.pixels, rows))

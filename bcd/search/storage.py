@@ -38,7 +38,7 @@ _RETRIES = 5  # of a trial whose worker is lost, so that one that kills its work
 
 @contextmanager
 def quiet_optuna() -> Iterator[None]:
-    """Lets Optuna neither log nor warn of what it calls experimental: heartbeats, and TPE's `group`."""
+    """Lets Optuna neither log nor warn of what it calls experimental: heartbeats."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)

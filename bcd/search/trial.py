@@ -97,7 +97,8 @@ class _Trial:
         seed = self.options.seed + number
         if self.options.sampler != "tpe":  # a grid proposes nothing
             return RandomSampler(seed=seed)
-        return TPESampler(n_startup_trials=_STARTUP, multivariate=True, group=True, seed=seed)
+        # Each parameter by itself: jointly is no better in replays (docs/reference/performance.md, Search).
+        return TPESampler(n_startup_trials=_STARTUP, seed=seed)
 
     def _try(self, trial: Trial, place: Path) -> float | tuple[float, float]:
         """Trains one proposal; what it raises tells Optuna how it ended."""
