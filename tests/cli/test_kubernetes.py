@@ -106,15 +106,13 @@ def test_kubernetes_accepts_the_worker() -> None:
 
 
 def test_a_run_of_the_pool_becomes_a_job_that_kubernetes_accepts_and_that_does_the_run(
-    prefect_server: None, cluster: Cluster, settings: Settings, tmp_path: Path
+    dashboard: Any, cluster: Cluster, settings: Settings, tmp_path: Path
 ) -> None:
     from prefect.client.schemas.actions import WorkPoolUpdate
-    from prefect.settings import PREFECT_API_URL
     from prefect_kubernetes.worker import KubernetesWorker
 
     settings.home.mkdir()
-    api = str(PREFECT_API_URL.value())
-    server = api.removesuffix("/api")
+    server, api = dashboard.url, f"{dashboard.url}/api"
     shared = {"PREFECT_API_URL": api, "BCD_PREFECT_URL": server, "BCD_STUDY_URL": make_storage(settings)}
     create = ["prefect", "work-pool", "create", POOL, "--type", "kubernetes", "--base-job-template", str(TEMPLATE)]
     run(create, {"PREFECT_API_URL": api})
@@ -149,6 +147,7 @@ def test_a_run_of_the_pool_becomes_a_job_that_kubernetes_accepts_and_that_does_t
         ["env"],
         ["image"],
     ]
+    dashboard.put_back()
 
 
 def list_faults_of_pool(settings: Settings, server: str) -> list[str]:
