@@ -162,8 +162,8 @@ def train_stage(
         put(settings, retraining.network(settings))
         log_trained(run, retraining.key, trained)
         log_networks(run, trained)
-    if train_elsewhere is not None:
-        remove_members(settings, retraining)
+        if train_elsewhere is not None:
+            remove_members(settings, retraining)  # before the stage is done, after which nobody looks for them
     return trained
 
 
