@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.outcome import OutcomeRule
 from bcd.gate.options import GateOptions
+from bcd.mapping import RunOptions
 from bcd.options import Options, describe_option_limits, find_option_unit, inner_options
 from bcd.origins import Given, find_faults, find_setting_origin, hide_password, merge_settings, read_given_settings
 from bcd.preprocessing.options import PrepareOptions
@@ -43,6 +44,7 @@ TABLES: Mapping[str, type[Options]] = {
     "gate": GateOptions,
     "retrain": RetrainOptions,
     "scoring": ScoreOptions,
+    "run": RunOptions,
     "labels": LabelOptions,
     "synthetic": HospitalOptions,
 }

@@ -92,6 +92,7 @@ class Settings(BaseModel):
     gate: dict[str, Any] = Field({}, description="The table [gate].")
     retrain: dict[str, Any] = Field({}, description="The table [retrain].")
     scoring: dict[str, Any] = Field({}, description="The table [scoring].")
+    run: dict[str, Any] = Field({}, description="The table [run].")
     labels: dict[str, Any] = Field({}, description="The table [labels].")
     synthetic: dict[str, Any] = Field({}, description="The table [synthetic].")
 

@@ -8,7 +8,9 @@ Examples:
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -22,21 +24,25 @@ from prefect.events import emit_event
 
 from bcd.admission.admit import Admission, admit
 from bcd.admission.beside import describe_delivered_labels
+from bcd.admission.cut import Tiler
 from bcd.admission.delivery import find_deliveries
 from bcd.admission.received import locate_in_inbox
 from bcd.admission.refused import RefusedError
 from bcd.admission.report import admission_report_path
+from bcd.admission.slides.tiling import SlideError, Tiles, tile_slide
 from bcd.admission.sources.remote import fetch_delivery, is_delivery_url
 from bcd.admission.waiting import find_stuck
 from bcd.bundle.watch import watch_delivery
 from bcd.config import load_configuration
 from bcd.errors import BcdError, UnavailableError
 from bcd.formats import format_count
+from bcd.options import Microns
 from bcd.patches import Hospital
 from bcd.settings import Settings
 from bcd.store.hospitals import list_hospitals
 from bcd.store.store import open_store
 from flows.forms import Text
+from flows.mapping import Engine, Here, open_engine
 from flows.reporting import (
     finish_flow,
     link_report_in_artifact,
@@ -99,7 +105,9 @@ def admit_delivery_task(path: Path, hospital: Hospital, spacing: float | None = 
     settings = load_configuration()
     try:
         with open_store(settings) as store:
-            admission = admit(store, path, hospital, spacing=spacing)
+            admission = admit(
+                store, path, hospital, spacing=spacing, open_tiler=lambda slides: _open_tiler(settings, slides)
+            )
     except RefusedError as error:
         if error.trace:  # bcd failed at it: the sentence alone does not tell where
             get_run_logger().error("%s", error.trace)
@@ -112,6 +120,37 @@ def admit_delivery_task(path: Path, hospital: Hospital, spacing: float | None = 
         )
         _watch_delivery(settings, admission)
     return admission
+
+
+@contextmanager
+def _open_tiler(settings: Settings, slides: int) -> Iterator[Tiler]:
+    """Yields who cuts the slides of a delivery: several at a time where `[run]` names a cluster."""
+    with open_engine(settings) if slides > 1 else nullcontext(Here()) as engine:
+        yield Tiler() if isinstance(engine, Here) else Tiler(partial(_cut_elsewhere, engine), engine.width)
+
+
+def _cut_elsewhere(engine: Engine, path: Path, spacing: Microns | None, coarsest: Microns) -> Iterable[Tiles]:
+    call = {"path": path, "spacing": spacing, "coarsest": coarsest}
+    outcome = engine.submit(cut_slide_task, ("A slide", call))
+
+    def take() -> Iterator[Tiles]:
+        found = outcome()
+        if isinstance(found, SlideError):
+            raise found
+        yield from tile_slide(path, spacing, coarsest) if found is None else found
+
+    return take()
+
+
+@task(name="cut slide", task_run_name="cut a slide", cache_policy=NO_CACHE)
+def cut_slide_task(path: Path, spacing: Microns | None, coarsest: Microns) -> list[Tiles] | SlideError | None:
+    """Cuts a slide; returns why it gives no patches where that is so, and None where this machine does not see it."""
+    if not path.exists():
+        return None
+    try:
+        return list(tile_slide(path, spacing, coarsest))
+    except SlideError as error:  # a slide that is refused is no task that failed
+        return error
 
 
 def _watch_delivery(settings: Settings, admission: Admission) -> None:

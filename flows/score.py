@@ -26,11 +26,12 @@ from bcd.progress import track_progress
 from bcd.runtime import rotate_logs
 from bcd.scoring.options import ScoreOptions
 from bcd.scoring.result import PatientScore
-from bcd.scoring.score import patients_to_score, score_patient
+from bcd.scoring.score import find_score_here, patients_to_score, score_patient
 from bcd.settings import Settings
 from bcd.store.store import open_store
 from flows.forms import Scoring, Text
 from flows.limits import SCORING, hold_slot
+from flows.mapping import Here, open_engine
 from flows.reporting import (
     finish_flow,
     is_scheduled_flow_run,
@@ -61,7 +62,7 @@ def score(
         all_that_wait: Score every patient that the champion has not scored yet, and name none; a schedule chooses it.
         options: How patients are scored; empty: as bcd.toml says.
     """
-    from bcd.bundle.registry import load_bundle
+    from bcd.bundle.registry import load_bundle_once
     from bcd.bundle.watch import compare_scored_with_bundle
     from bcd.store.patients import find_hospital
 
@@ -69,22 +70,28 @@ def score(
     settings = load_configuration()
     options = options or settings.options("scoring", ScoreOptions)
     faults: list[Exception] = []
-    scores: list[PatientScore] = []
+    done: dict[int, PatientScore] = {}
     with report_to_prefect(), hold_slot(SCORING), open_store(settings) as store:
         tell_of_disk(settings)
         rotate_logs(settings)
         named = PatientId(patient)
         chosen = [(find_hospital(store, named, hospital or None), named)] if patient else []
-        bundle = load_bundle(settings)
+        bundle = load_bundle_once(settings)
         chosen = chosen or patients_to_score(store, bundle, options)
-        with nullcontext(_ignore) if patient else track_progress("Scoring patients", total=len(chosen)) as advance:
-            for each_hospital, each_patient in chosen:
+        shared = {"version": bundle.name, "options": options}
+        calls = [(f"Patient {one}/{other}", {"hospital": one, "patient": other, **shared}) for one, other in chosen]
+        with (
+            open_engine(settings) if len(calls) > 1 else nullcontext(Here()) as engine,
+            nullcontext(_ignore) if patient else track_progress("Scoring patients", total=len(chosen)) as advance,
+        ):
+            for place, outcome in engine.run_each(score_patient_task, calls):
                 try:
-                    scores.append(score_patient_task(bundle, each_hospital, each_patient, options))
+                    done[place] = find_score_here(settings, outcome())
                 except Exception as error:  # noqa: BLE001 - no patient's fault keeps another from being scored
                     get_run_logger().error("%s", error)
                     faults.append(error)
                 advance(1)
+        scores = [done[place] for place in sorted(done)]
         if patient:
             _publish_patient(settings, scores)
         elif scores:
@@ -116,10 +123,13 @@ def _check_choice(patient: str, *, all_that_wait: bool) -> None:
 
 
 @task(name="score patient", task_run_name="score {hospital} {patient}", cache_policy=NO_CACHE)
-def score_patient_task(bundle: Bundle, hospital: Hospital, patient: PatientId, options: ScoreOptions) -> PatientScore:
-    """Scores one patient."""
-    with open_store(load_configuration()) as store:
-        return score_patient(store, bundle, hospital, patient, options)
+def score_patient_task(hospital: Hospital, patient: PatientId, version: str, options: ScoreOptions) -> PatientScore:
+    """Scores one patient with a version of the model."""
+    from bcd.bundle.registry import load_bundle_once
+
+    settings = load_configuration()
+    with open_store(settings) as store:
+        return score_patient(store, load_bundle_once(settings, version), hospital, patient, options)
 
 
 def _join_faults(faults: list[Exception], tried: int) -> Exception:

@@ -144,8 +144,19 @@ def prefect_server(prefect_database: Path, tmp_path_factory: pytest.TempPathFact
     with pytest.MonkeyPatch.context() as patch:
         # The harness makes its database in a new folder: this one has the tables.
         patch.setattr("prefect.testing.utilities.mkdtemp", lambda: str(folder))
+        patch.setattr("prefect.server.api.server.SubprocessASGIServer._run_uvicorn_command", _start_prefect_page)
         with prefect_test_harness(server_startup_timeout=180):  # 30 s is too short for a cold start on two cores
             yield
+
+
+def _start_prefect_page(harness: Any) -> subprocess.Popen[bytes]:
+    """Starts the server that `bcd up` starts, where Prefect's harness would start its own."""
+    from prefect.settings import get_current_settings
+
+    page = ["-m", "uvicorn", "--factory", "bcd.cli.prefect_page:make_app", "--port", str(harness.port)]
+    variables = os.environ | {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT_SERVER_UI_ENABLED": "false"}
+    variables |= get_current_settings().to_environment_variables(exclude_unset=True)
+    return subprocess.Popen([sys.executable, *page, "--log-level", "error"], env=variables)
 
 
 @pytest.fixture

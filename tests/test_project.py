@@ -15,7 +15,7 @@ import bcd
 
 ROOT = Path(__file__).parents[1]
 FLOWS = sorted(path.stem for path in (ROOT / "flows").glob("*.py") if path.stem != "__init__")
-HEAVY = ("tensorflow", "keras", "mlflow", "optuna", "matplotlib")
+HEAVY = ("tensorflow", "keras", "mlflow", "optuna", "matplotlib", "distributed")
 
 
 def _loaded_after(statement: str, tmp_path: Path) -> set[str]:

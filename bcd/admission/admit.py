@@ -18,7 +18,7 @@ from types import MappingProxyType
 
 from bcd.admission.attempts import count_admission_attempt
 from bcd.admission.beside import apply_delivered_labels
-from bcd.admission.cut import cut_slides
+from bcd.admission.cut import OpenTiler, cut_slides, open_own_tiler
 from bcd.admission.declared import read_declarations
 from bcd.admission.examine import examine_files
 from bcd.admission.machine import explain_machine_faults
@@ -60,7 +60,14 @@ class Admission(Delivery):
         return self.name
 
 
-def admit(store: Store, path: Path, hospital: Hospital, *, spacing: Microns | None = None) -> Admission:
+def admit(
+    store: Store,
+    path: Path,
+    hospital: Hospital,
+    *,
+    spacing: Microns | None = None,
+    open_tiler: OpenTiler = open_own_tiler,
+) -> Admission:
     """Admits a delivery; one of the inbox leaves it, as `after_admission` says, or to be set aside.
 
     Args:
@@ -68,6 +75,7 @@ def admit(store: Store, path: Path, hospital: Hospital, *, spacing: Microns | No
         path: A folder, an archive or a slide.
         hospital: Where it comes from; it is declared.
         spacing: In µm per pixel, for slides that do not say it, or to confirm what they say.
+        open_tiler: Who cuts its slides.
 
     Raises:
         RefusedError: It is refused as a whole, which is recorded and reported like any other.
@@ -95,6 +103,7 @@ def admit(store: Store, path: Path, hospital: Hospital, *, spacing: Microns | No
                         spacing=spacing,
                         coarsest=declared.coarsest,
                         title=path.name if path.is_dir() else "",
+                        open_tiler=open_tiler,
                     )
             except UnavailableError:
                 raise
@@ -156,6 +165,7 @@ def admit_source(
     waived: Mapping[str, str] = _NONE,
     labels: Mapping[str, int] = _NO_LABELS,
     is_release: bool = False,
+    open_tiler: OpenTiler = open_own_tiler,
 ) -> Admission:
     """Admits the files of an open source.
 
@@ -171,6 +181,7 @@ def admit_source(
         waived: For a file's name, the one rule that it may break.
         labels: For a file's name, the label that counts instead of what its name says.
         is_release: Whether a person chose these files again, so that they mark nothing that they contradict.
+        open_tiler: Who cuts its slides.
 
     Raises:
         BcdError: Nothing in a release is admissible, or the store cannot be written; then nothing is stored.
@@ -181,7 +192,16 @@ def admit_source(
         plan = plan_admission(source, naming, declared=declared, title=title, waived=waived, labels=labels)
         findings = examine_files(source, plan, spool)
         plan = replace(plan, patches=plan.patches.iloc[:0].copy())  # findings hold what of them is good
-        cut_slides(source, plan, findings, spool, scratch=store.settings.scratch, spacing=spacing, coarsest=coarsest)
+        cut_slides(
+            source,
+            plan,
+            findings,
+            spool,
+            scratch=store.settings.scratch,
+            spacing=spacing,
+            coarsest=coarsest,
+            open_tiler=open_tiler,
+        )
         apply_delivered_labels(
             source, findings, plan.tables, hospital=hospital, naming=naming, scratch=store.settings.scratch
         )

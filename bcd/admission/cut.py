@@ -5,11 +5,12 @@ A slide in an archive is copied to a scratch folder first, because OpenSlide rea
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -26,12 +27,39 @@ from bcd.files import hash_file, partial_folder
 from bcd.options import Microns
 from bcd.progress import say_progress, track_progress
 from bcd.store.complete import CompleteSlide
-from bcd.store.frames import Frame, SlideFrame
+from bcd.store.frames import SlideFrame
 from bcd.store.hospitals import COARSEST
 from bcd.store.spool import Spool
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_SHOWN = 3
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Tiler:
+    """Who cuts slides.
+
+    Attributes:
+        begin: Begins to cut a slide as `tile_slide` does, which takes the same; its tiles are taken in due course.
+        width: How many slides it cuts at a time; so many lie on disk.
+    """
+
+    begin: Callable[[Path, Microns | None, Microns], Iterable[Tiles]] = tile_slide
+    width: int = 1
+
+
+OpenTiler = Callable[[int], AbstractContextManager[Tiler]]
+"""Opens a tiler for a number of slides."""
+
+
+def open_own_tiler(slides: int) -> AbstractContextManager[Tiler]:  # noqa: ARG001
+    """Opens the one that cuts a slide after another in this process, as its tiles are asked for."""
+    return nullcontext(Tiler())
 
 
 def cut_slides(
@@ -43,6 +71,7 @@ def cut_slides(
     scratch: Path,
     spacing: Microns | None,
     coarsest: Microns = COARSEST,
+    open_tiler: OpenTiler = open_own_tiler,
 ) -> None:
     """Cuts slides into patches, appends their pixels to the spool and their rows to the findings.
 
@@ -57,39 +86,85 @@ def cut_slides(
         scratch: Folder for copies.
         spacing: In µm per pixel, for slides that do not say it; what a table says of a slide counts before it.
         coarsest: In µm per pixel; a slide whose finest level says more is refused unless its spacing is given.
+        open_tiler: Who cuts them.
     """
     _look_at_misnamed(source, findings, scratch, spacing, coarsest)
     findings.complete += [CompleteSlide(patient, slide, "declared") for patient, slide in sorted(plan.complete)]
-    if not plan.slides:
+    if plan.slides:
+        frames = [findings.patches]
+        with (
+            open_tiler(len(plan.slides)) as tiler,
+            track_progress("Cutting slides", total=len(plan.slides)) as advance,
+        ):
+
+            def begin(slide: SlideFile, path: Path) -> Iterable[Tiles]:
+                return tiler.begin(path, spacing if slide.spacing is None else slide.spacing, coarsest)
+
+            begun = (_begin_planned_slides(source, planned, findings, scratch, begin) for planned in plan.slides)
+            with closing(_enter_ahead(begun, tiler.width)) as entered:
+                for slides in entered:
+                    for slide, tiles in slides:
+                        frames += _keep_slide(slide, tiles, findings, spool)
+                    advance(1)
+        findings.patches = _in_order(frames)
+    _tell_absent(findings, plan.complete)
+
+
+def _tell_absent(findings: Findings, complete: Mapping[tuple[str, str], int]) -> None:
+    """Refuses tables that declare slides complete of which the delivery has no patch; their other rows count."""
+    if not complete:
         return
-    frames = [findings.patches]
-    with track_progress("Cutting slides", total=len(plan.slides)) as advance:
-        for planned in plan.slides:
-            for slide, path in _open_planned_slides(source, planned, findings, scratch):
-                try:
-                    told = spacing if slide.spacing is None else slide.spacing
-                    cut, frame = _cut_one_slide(slide, path, spool, told, coarsest)
-                except SlideError as error:
-                    _refuse_slide(findings, slide, Refusal(error.rule, f"{error}"))
-                    continue
-                frames += cut
-                findings.frames.append(SlideFrame(slide.patient, slide.slide, frame))
-                if slide.complete is not False:
-                    findings.complete.append(CompleteSlide(slide.patient, slide.slide, "tiled"))
-                say_progress(f"{findings.names[slide.member]}: {sum(map(len, cut)):,} patches with tissue.")
-            advance(1)
-    findings.patches = _in_order(frames)
+    slides = findings.patches[["patient", "slide"]].drop_duplicates()
+    delivered = set(slides.itertuples(index=False, name=None))
+    absent: dict[int, list[str]] = {}
+    for (patient, slide), table in sorted(complete.items()):
+        if (patient, slide) not in delivered:
+            absent.setdefault(table, []).append(f"{patient} slide {slide}")
+    for table, names in absent.items():
+        said = findings.refused[table].message if table in findings.refused else "The other rows count."
+        message = (
+            f"The delivery has no patch of slides that rows declare complete: {', '.join(names[:_SHOWN])}"
+            f"{f' and {len(names) - _SHOWN:,} more' if len(names) > _SHOWN else ''}."
+            f" `bcd patient complete` says it of patches that are admitted already. {said}"
+        )
+        findings.refused[table] = Refusal("slides-file", message)
+        say_progress(message)
 
 
-def _cut_one_slide(
-    slide: SlideFile, path: Path, spool: Spool, spacing: Microns | None, coarsest: Microns
-) -> tuple[list[pd.DataFrame], Frame]:
-    """Cuts one slide; returns its rows, and how its pixels and its patches lie to each other."""
+def _enter_ahead(contexts: Iterable[AbstractContextManager[T]], width: int) -> Generator[T]:
+    """Enters contexts, so many ahead, and leaves each when the next is asked for."""
+    with ExitStack() as whole:
+        entered: deque[tuple[ExitStack, T]] = deque()
+
+        def hand_out() -> Iterator[T]:
+            stack, value = entered.popleft()
+            with stack:
+                yield value
+
+        for context in contexts:
+            stack = whole.enter_context(ExitStack())
+            entered.append((stack, stack.enter_context(context)))
+            if len(entered) == width:
+                yield from hand_out()
+        while entered:
+            yield from hand_out()
+
+
+def _keep_slide(slide: SlideFile, tiles: Iterable[Tiles], findings: Findings, spool: Spool) -> list[pd.DataFrame]:
+    """Takes a slide's tiles: their pixels to the spool, what they say to the findings; returns its rows."""
     rows = []
-    for tiles in tile_slide(path, spacing, coarsest):  # one at least, or it raises
-        rows.append(_make_slide_rows(slide, tiles, spool))
-        frame = tiles.frame
-    return rows, frame
+    try:
+        for some in tiles:  # one at least, or it raises
+            rows.append(_make_slide_rows(slide, some, spool))
+            frame = some.frame
+    except SlideError as error:
+        _refuse_slide(findings, slide, Refusal(error.rule, f"{error}"))
+        return []
+    findings.frames.append(SlideFrame(slide.patient, slide.slide, frame))
+    if slide.complete is not False:
+        findings.complete.append(CompleteSlide(slide.patient, slide.slide, "tiled"))
+    say_progress(f"{findings.names[slide.member]}: {sum(map(len, rows)):,} patches with tissue.")
+    return rows
 
 
 def _look_at_misnamed(
@@ -109,21 +184,28 @@ def _look_at_misnamed(
         findings.refused[member] = Refusal("name", f"{refusal.message}{said}")
 
 
-def _open_planned_slides(
-    source: Source, planned: SlideFile, findings: Findings, scratch: Path
-) -> Iterator[tuple[SlideFile, Path]]:
-    """Yields the slides that files are, each with the file to open; it lies on disk until the next is asked for."""
+@contextmanager
+def _begin_planned_slides(
+    source: Source,
+    planned: SlideFile,
+    findings: Findings,
+    scratch: Path,
+    begin: Callable[[SlideFile, Path], Iterable[Tiles]],
+) -> Iterator[list[tuple[SlideFile, Iterable[Tiles]]]]:
+    """Begins to cut the slides that files are, and yields each with its tiles; they lie on disk during the block."""
     files = [planned.member, *planned.companions]
     findings.private.update(files)
-    try:
-        with _on_disk(source, files, scratch) as paths:
-            for member, path in zip(files, paths, strict=True):
-                findings.digests[member] = _hash_slide_file(path)
-            path_of = dict(zip(files, paths, strict=True))
-            for slide in _tell_apart(planned, path_of, findings):
-                yield slide, path_of[slide.member]
-    except UnreadableFileError as error:
-        _refuse_slide(findings, planned, Refusal(error.rule, f"Not readable: {error}."))
+    with ExitStack() as stack:
+        try:
+            paths = stack.enter_context(_on_disk(source, files, scratch))
+        except UnreadableFileError as error:
+            _refuse_slide(findings, planned, Refusal(error.rule, f"Not readable: {error}."))
+            yield []
+            return
+        for member, path in zip(files, paths, strict=True):
+            findings.digests[member] = _hash_slide_file(path)
+        path_of = dict(zip(files, paths, strict=True))
+        yield [(slide, begin(slide, path_of[slide.member])) for slide in _tell_apart(planned, path_of, findings)]
 
 
 def _tell_apart(planned: SlideFile, path_of: Mapping[int, Path], findings: Findings) -> list[SlideFile]:

@@ -93,14 +93,14 @@ class Declarations:
         tables: Members that are tables of slides.
         refused: Refusals of tables that are faulty, or of which rows name no file.
         slides: What a table says of a slide, by the slide's file.
-        complete: Patient and slide of patches that are declared to be complete.
+        complete: Patient and slide of patches that are declared to be complete, each with the table that says so.
         fault: Why no slide of the delivery can be admitted: a table that says whose they are cannot be believed.
     """
 
     tables: list[int] = field(default_factory=list)
     refused: dict[int, Refusal] = field(default_factory=dict)
     slides: dict[int, Declared] = field(default_factory=dict)
-    complete: set[SlideName] = field(default_factory=set)
+    complete: dict[SlideName, int] = field(default_factory=dict)
     fault: Refusal | None = None
 
 
@@ -127,7 +127,7 @@ def _take_table(found: Declarations, member: int, source: Source, naming: Naming
     title = PurePosixPath(source.names[member]).name
     try:
         rows = dict(_read_rows(_read_slide_table(source, member, scratch), title))
-        unmatched = _match_declared_slides(found, rows, source.names, source.names[member])
+        unmatched = _match_declared_slides(found, rows, source.names, member)
     except UnreadableFileError as error:
         found.fault = Refusal(error.rule, f"{title} cannot be read: {error}.")
         found.refused[member] = found.fault
@@ -207,19 +207,20 @@ def _read_rows(table: pd.DataFrame, title: str) -> Iterator[tuple[int, tuple[str
 
 
 def _match_declared_slides(
-    found: Declarations, rows: dict[int, tuple[str, Declared]], names: Sequence[str], table: str
+    found: Declarations, rows: dict[int, tuple[str, Declared]], names: Sequence[str], table: int
 ) -> list[int]:
     """Finds the slide of each row, and returns the lines of those that have none.
 
     Raises:
         BcdError: A row names several slides, or two rows name one; or no row names any.
     """
-    title, places = PurePosixPath(table).name, _Places(names, table.rpartition("/")[0])
+    folder, _, title = names[table].rpartition("/")
+    places = _Places(names, folder)
     line_of: dict[int, int] = {}
     unmatched = []
     for line, (file, declared) in rows.items():
         if not file:
-            found.complete.add(declared.name)
+            found.complete[declared.name] = table
             continue
         members, is_clear = places.find(_fold_member_path(file))
         if not is_clear:

@@ -88,7 +88,7 @@ class Plan:
         slides: Slides to cut into patches.
         tables: Members that are tables of labels.
         slide_tables: Members that are tables of slides and are not refused.
-        complete: Patient and slide of patches that are declared to be complete.
+        complete: Patient and slide of patches that are declared to be complete, each with the table that says so.
         shown_blank: Members that are admitted even if they show nothing.
     """
 
@@ -99,7 +99,7 @@ class Plan:
     slides: list[SlideFile]
     tables: list[int]
     slide_tables: list[int]
-    complete: set[tuple[str, str]]
+    complete: dict[tuple[str, str], int]
     shown_blank: set[int]
 
 
@@ -173,7 +173,9 @@ class _Planner:
             slides=self._slides,
             tables=self._tables,
             slide_tables=[table for table in declared.tables if table not in declared.refused],
-            complete={(naming.patient(patient), slide) for patient, slide in declared.complete},
+            complete={
+                (naming.patient(patient), slide): table for (patient, slide), table in declared.complete.items()
+            },
             shown_blank=self._shown_blank,
         )
 

@@ -83,7 +83,7 @@ RULES = {
     "colour": "The picture is not 8-bit RGB: grey, 16-bit or partly transparent.",
     "size": "The picture is not 50x50 px; pieces at the edge of a slide often are not, and are never padded.",
     "blank": "The patch is all but one shade of white or black: glass or shadow, no tissue.",
-    "slides-file": "The table of slides cannot be read, lacks a column, or has rows that name no slide.",
+    "slides-file": "The table of slides cannot be read, lacks a column, or has rows of no slide in the delivery.",
     "own-picture": "bcd drew the picture of the slide itself.",
     "no-spacing": "The slide does not say how many µm its pixels span, or says what is doubtful and not confirmed.",
     "no-tissue": "No tissue was found on the slide.",

@@ -171,6 +171,19 @@ def load_bundle(settings: Settings, which: str = "champion") -> Bundle:
     return load_registered_bundle(settings, require_registered_version(settings, which))
 
 
+_loaded: dict[str, Bundle] = {}  # by the logged model, which no other version shares; the last one alone
+
+
+def load_bundle_once(settings: Settings, which: str = "champion") -> Bundle:
+    """As `load_bundle`, but the version that this process loaded last is not loaded again."""
+    row = require_registered_version(settings, which)
+    if row.source not in _loaded:
+        bundle = load_registered_bundle(settings, row)
+        _loaded.clear()
+        _loaded[row.source] = bundle
+    return _loaded[row.source]
+
+
 def load_registered_bundle(settings: Settings, row: VersionRow) -> Bundle:
     """Loads the bundle of a version, without importing MLflow where its files lie on this machine.
 

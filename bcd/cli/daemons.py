@@ -324,18 +324,15 @@ def _child_environment(settings: Settings, urls: dict[str, str], *, is_client: b
 
 
 def _make_daemon_command(settings: Settings, name: str) -> list[str]:
-    prefect = [str(Path(sys.executable).parent / "prefect"), "--no-prompt"]
     address = ["--host", "127.0.0.1", "--port", str(getattr(settings, f"{name}_port", ""))]
-    if name == "prefect":
-        return [*prefect, "server", "start", *address]
     if name == "worker":
         return _make_worker_command(flow_runs.POOL, "bcd-worker")
     if name == "inbox":
         return [sys.executable, "-m", "bcd.cli.inbox_watcher"]
     if name == "studies":
         return [sys.executable, "-m", "bcd.cli.studies_page"]
-    page = {"mlflow": "bcd.cli.mlflow_page:make_app", "reports": "bcd.cli.reports:make_app"}[name]
-    return [sys.executable, "-m", "uvicorn", "--factory", page, *address, "--no-access-log"]
+    module = {"prefect": "prefect_page", "mlflow": "mlflow_page", "reports": "reports"}[name]
+    return [sys.executable, "-m", "uvicorn", "--factory", f"bcd.cli.{module}:make_app", *address, "--no-access-log"]
 
 
 def _make_worker_command(pool: str, name: str, *more: str) -> list[str]:

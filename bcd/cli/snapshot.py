@@ -155,8 +155,9 @@ def _show_difference(console: Console, difference: SnapshotDifference) -> None:
         ["patches", f"{difference.patches_added:,}", f"{difference.patches_removed:,}", ""],
         _list_row("patients", difference.patients_added, difference.patients_removed),
         _list_row("batches", difference.batches_added, difference.batches_removed),
+        _list_row("complete slides", difference.completed, difference.no_longer_complete),
     ]
-    print_table(console, "Patches, patients, batches", ["", "added", "removed", "which"], rows)
+    print_table(console, "Patches, patients, batches, complete slides", ["", "added", "removed", "which"], rows)
     _show_changes(console, "Labels changed", [(way, f"{n:,}") for way, n in difference.relabelled.items()])
     _show_changes(console, "Options", difference.options)
     _show_changes(console, "Patches left out", difference.left_out)

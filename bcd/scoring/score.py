@@ -11,6 +11,7 @@ the same name, which a registry has that was begun anew.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bcd.errors import BcdError, UnavailableError
@@ -19,10 +20,11 @@ from bcd.patches import PERSON, Hospital, PatientId
 from bcd.progress import say_progress
 from bcd.scoring.job import Job, is_scoring_recorded, make_scoring_subject, open_scoring_job, record_scoring_job
 from bcd.scoring.options import ScoreOptions
-from bcd.scoring.result import PatientScore, ScoringBundle, read_result, write_result
+from bcd.scoring.result import PatientScore, ScoringBundle, SlidePictures, read_result, write_result
 from bcd.store.objects import in_use, list_stored, put, require
 
 if TYPE_CHECKING:
+    from bcd.settings import Settings
     from bcd.store.store import Store
 
 
@@ -70,6 +72,26 @@ def score_patient(
     skipped = found and recorded
     with in_use(store.settings, job.folder) as folder:
         return read_result(folder, job.hospital, job.patient, bundle, options, skipped=skipped)
+
+
+def find_score_here(settings: Settings, scored: PatientScore) -> PatientScore:
+    """Returns a score as it lies on this machine, fetched where another one scored the patient.
+
+    Raises:
+        UnavailableError: It is not here, and the store does not have it.
+    """
+    folder = settings.scores / scored.hospital / scored.patient / scored.folder.name
+    if folder == scored.folder:
+        return scored
+    if not require(settings, folder).exists():
+        raise UnavailableError(
+            f"Patient {scored.hospital}/{scored.patient} was scored into {scored.folder}, which is not here.",
+            "Name the store of all machines in store_url.",
+        )
+    pictures = [
+        SlidePictures(each.slide, folder / each.picture.name, folder / each.heatmap.name) for each in scored.pictures
+    ]
+    return replace(scored, folder=folder, pictures=tuple(pictures))
 
 
 def patients_to_score(store: Store, bundle: ScoringBundle, options: ScoreOptions) -> list[tuple[Hospital, PatientId]]:

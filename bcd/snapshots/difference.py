@@ -1,4 +1,4 @@
-"""What changed from one snapshot to another: patches, patients, labels, splits, batches, and what was left out.
+"""What changed from one snapshot to another: patches, patients, labels, splits, batches, slides, what was left out.
 
 Examples:
     >>> before, after = load_snapshot(settings, "3fa"), load_snapshot(settings, "91c")  # doctest: +SKIP
@@ -38,6 +38,8 @@ class SnapshotDifference:
         moved: Patients of both whose split is another one; none where both follow one protocol.
         batches_added: Ids of batches that only the later one has patches of, sorted.
         batches_removed: Those of the earlier one only, sorted.
+        completed: "hospital/patient/slide" of those that are complete in the later one only, sorted.
+        no_longer_complete: Those that are complete in the earlier one only, sorted.
         options: Options of splits that are not the same.
         left_out: Patches left out, by reason, where their number is not the same.
         same_protocol: Whether one protocol dealt the splits of both.
@@ -51,6 +53,8 @@ class SnapshotDifference:
     moved: list[Change]
     batches_added: list[str]
     batches_removed: list[str]
+    completed: list[str]
+    no_longer_complete: list[str]
     options: list[Change]
     left_out: list[Change]
     same_protocol: bool
@@ -73,6 +77,8 @@ def compare_snapshots(before: Snapshot, after: Snapshot) -> SnapshotDifference:
         moved=_list_changes({key: split_before[key] for key in stayed}, {key: split_after[key] for key in stayed}),
         batches_added=sorted(batches_after - batches_before),
         batches_removed=sorted(batches_before - batches_after),
+        completed=sorted("/".join(slide) for slide in after.complete - before.complete),
+        no_longer_complete=sorted("/".join(slide) for slide in before.complete - after.complete),
         options=_list_changes(before.options, after.options),
         left_out=_list_changes(_patches_left_out(before), _patches_left_out(after)),
         same_protocol=before.protocol == after.protocol,

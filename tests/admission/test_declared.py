@@ -92,10 +92,24 @@ def test_a_row_says_spacing_and_whether_a_slide_is_complete(store: Store, handed
 
 
 def test_patches_are_complete_where_a_row_without_a_file_says_so(store: Store, handed_over, patch_files) -> None:
-    table = b"file,patient,slide,complete\n,8867,5,1\n,9999,5,1\n"
+    table = b"file,patient,slide,complete\n,8867,5,1\n"
     admission = handed_over({**patch_files("8867", "8868"), "slides.csv": table})
     assert (admission.admitted_files, admission.refused) == (9, {})
     assert list_complete_slides(store) == {(EAST, "8867", "5"): "declared"}
+
+
+def test_slides_that_are_declared_complete_and_are_not_in_the_delivery_are_told(
+    store: Store, handed_over, slide, patch_files, tmp_path: Path
+) -> None:
+    """What it says of patches that came before, or come later, would be lost."""
+    rows = ["lost.tif,A,1,", "9001_idx2.tif,9001,2,", ",8867,5,1", ",9001,2,1", ",9999,5,1", ",8867,6,1"]
+    table = "\n".join(["file,patient,slide,complete", *rows]).encode()
+    admission = handed_over({**patch_files("8867"), "9001_idx2.tif": slide(tmp_path, 1), "slides.csv": table})
+    assert admission.refused == {"slides-file": 1}
+    message = _messages(store, admission)["slides.csv"][1]
+    assert re.findall(r"\d+ slide \d+", message) == ["8867 slide 6", "9999 slide 5"]
+    assert "lost.tif (line 2)" in message
+    assert list_complete_slides(store) == {(EAST, "8867", "5"): "declared", (EAST, "9001", "2"): "tiled"}
 
 
 def test_rows_without_a_file_are_told_and_the_others_count(store: Store, handed_over, slide, tmp_path: Path) -> None:

@@ -66,6 +66,14 @@ def test_the_same_cell_of_two_hospitals_is_two_patches(snapshot: Snapshot) -> No
     assert len(difference.patients_added) == 6
 
 
+def test_slides_that_became_complete_are_named(snapshot: Snapshot) -> None:
+    one, two = ("east", "0", "1"), ("east", "1", "1")
+    earlier, later = replace(snapshot, complete=frozenset([one])), replace(snapshot, complete=frozenset([two]))
+    difference = compare_snapshots(earlier, later)
+    assert (difference.completed, difference.no_longer_complete) == (["east/1/1"], ["east/0/1"])
+    assert difference.patches_added == 0
+
+
 def test_options_and_what_was_left_out_are_compared(snapshot: Snapshot) -> None:
     left_out = {"unlabelled": {"patients": 1, "patches": 4}, "withdrawn": {"patients": 1, "patches": 3}}
     other = replace(snapshot, options={"protocol": "dealt", "train": 0.6}, left_out=left_out)

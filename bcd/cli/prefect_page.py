@@ -1,0 +1,61 @@
+"""Prefect's server on a home's own SQLite, as `prefect server start` runs it, but that it never stands still.
+
+A statement that SQLite refuses ("database is locked": two transactions met, and Prefect's client asks again) leaves
+its cursor open, held by its exception's traceback. When Python frees that one, in the thread of the event loop, the
+cursor waits for the mutex of its connection. If another statement has the connection by then, and waits until
+somebody commits, the loop waits for the statement and whoever commits for the loop: for 60 s the whole server stands
+still, until the statement is refused as well, which leaves the next open cursor.
+
+Examples:
+        uvicorn --factory bcd.cli.prefect_page:make_app --host 127.0.0.1 --port 4200
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING, Any, Self
+
+import sqlalchemy as sa
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+
+def make_app() -> ASGIApp:
+    """Makes Prefect's application on the database that Prefect's settings name."""
+    from prefect.server.api.server import create_app
+
+    close_refused_cursors(sa.Engine)
+    app: ASGIApp = create_app(final=True)
+    return app
+
+
+def close_refused_cursors(engine: sa.Engine | type[sa.Engine]) -> None:
+    """Has connections to SQLite, of one engine or of all, close a refused statement's cursor in their own thread."""
+    sa.event.listen(engine, "do_connect", _choose_connection)
+
+
+def _choose_connection(dialect: sa.Dialect, _record: object, _arguments: list[Any], options: dict[str, Any]) -> None:
+    if dialect.name == "sqlite":
+        options["factory"] = _Connection
+
+
+class _Cursor(sqlite3.Cursor):
+    def execute(self, *arguments: Any) -> Self:
+        try:
+            return super().execute(*arguments)
+        except sqlite3.Error:
+            self.close()
+            raise
+
+    def executemany(self, *arguments: Any) -> Self:
+        try:
+            return super().executemany(*arguments)
+        except sqlite3.Error:
+            self.close()
+            raise
+
+
+class _Connection(sqlite3.Connection):
+    def cursor(self, *_: Any) -> _Cursor:  # type: ignore[override]
+        return super().cursor(_Cursor)

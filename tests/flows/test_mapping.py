@@ -1,0 +1,70 @@
+"""Where a run has many patients scored and many slides cut, and what it says where that cannot be."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from distributed import LocalCluster
+from hospital import find_free_ports
+
+from bcd.errors import BcdError, UnavailableError
+from bcd.settings import Settings
+from flows import mapping
+from flows.mapping import Here, open_engine
+
+
+@pytest.fixture
+def settings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setattr(mapping, "_PATIENCE_SECONDS", 1.0)
+    return settings.model_copy(update={"run": {"engine": "dask"}})
+
+
+def at(settings: Settings, address: str) -> Settings:
+    return settings.model_copy(update={"run": {"engine": "dask", "dask_address": address}})
+
+
+def fail_to_open(settings: Settings) -> BcdError:
+    with pytest.raises(BcdError) as raised, open_engine(settings):
+        pass
+    return raised.value
+
+
+@contextmanager
+def make_cluster(workers: int, threads: int) -> Iterator[str]:
+    with LocalCluster(
+        n_workers=workers, threads_per_worker=threads, processes=False, protocol="tcp", dashboard_address=None
+    ) as made:
+        yield made.scheduler_address
+
+
+def test_it_is_this_process_unless_the_settings_say_otherwise(settings: Settings) -> None:
+    with open_engine(settings.model_copy(update={"run": {}})) as engine:
+        assert isinstance(engine, Here)
+        assert engine.width == 1
+
+
+def test_what_is_to_be_installed_is_named(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "prefect_dask", None)
+    assert "pip install 'bcd[dask]'" in fail_to_open(settings).fix
+
+
+def test_a_scheduler_that_does_not_answer_is_named(settings: Settings) -> None:
+    address = f"tcp://127.0.0.1:{find_free_ports()['mlflow']}"
+    error = fail_to_open(at(settings, address))
+    assert isinstance(error, UnavailableError)
+    assert address in error.what
+
+
+def test_a_scheduler_without_processes_is_named(settings: Settings) -> None:
+    with make_cluster(0, 1) as address:
+        error = fail_to_open(at(settings, address))
+    assert isinstance(error, UnavailableError)
+    assert address in error.what
+
+
+def test_processes_of_several_threads_are_refused(settings: Settings) -> None:
+    with make_cluster(1, 2) as address:
+        assert "--nthreads 1" in fail_to_open(at(settings, address)).fix
