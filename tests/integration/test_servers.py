@@ -240,7 +240,8 @@ def test_the_three_uses(hospital: Hospital, site: Path) -> None:
 
 def _what_runs_is_the_wheel(hospital: Hospital, site: Path) -> None:
     deployed = hospital.prefect.post("/deployments/filter", json={}).raise_for_status().json()
-    assert {each["name"] for each in deployed} == {"ingest", "retrain", "score", "trials", "monitor", "approve"}
+    names = {"ingest", "retrain", "score", "trials", "member", "monitor", "approve"}
+    assert {each["name"] for each in deployed} == names
     for each in deployed:  # a module, which is what the worker's Python finds first
         assert (each["entrypoint"], each["pull_steps"]) == (f"flows.{each['name']}.{each['name']}", [])
     found = psutil.Process(hospital.daemon("worker")).environ()["PYTHONPATH"]
