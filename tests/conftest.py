@@ -31,8 +31,6 @@ pytest_plugins = ["registered", "scored", "released_model", "s3"]  # fixtures th
 for _variable in [name for name in os.environ if name.startswith(("BCD_", "PREFECT_", "MLFLOW_"))]:
     if _variable != "BCD_TEST_FULL":  # asks for the full size, see tests/exactly_once
         del os.environ[_variable]
-# Hundreds of processes import the same modules: compiled for each anew, TensorFlow's take ten seconds.
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Before any test module imports Prefect or MLflow: importing `flows` enters the BCD_HOME that is named here.
 _home = tempfile.TemporaryDirectory(prefix="bcd-tests-", ignore_cleanup_errors=True)
 os.environ["BCD_HOME"] = _home.name
