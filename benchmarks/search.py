@@ -174,15 +174,14 @@ def print_table(curves: dict[str, list[Curve]], budget: float) -> None:
         print(
             f"this search less random search at the end, each repeat: {', '.join(f'{gain:+.4f}' for gain in gains)}"
         )
-    for against, goals in (
-        ("its own repeat's", [value_at(curve, budget, "val") for curve in curves[RANDOM]]),
-        ("the mean", [float(np.mean([value_at(curve, budget, "val") for curve in curves[RANDOM]]))] * repeats),
-    ):
-        needed = [reach(curve, goal, budget) for curve, goal in zip(curves[THIS], goals, strict=True)]
+    for name, found in curves.items():
+        goals = [value_at(curve, budget, "val") for curve in curves[RANDOM]]
+        needed = [reach(curve, goal, budget) for curve, goal in zip(found, goals, strict=True)]
         shown = ", ".join("not within it" if np.isinf(each) else f"{each / budget:.0%}" for each in needed)
-        median = float(np.median(needed))
-        half = "at most half in the median" if median <= budget / 2 else "NOT at most half in the median"
-        print(f"This search has {against} final val score of random search after, of the budget: {shown}; {half}")
+        median = float(np.median(needed)) / budget
+        half = "at most" if median <= 0.5 else "NOT at most"
+        print(f"{name} has random search's final val score of the same repeat after, of the budget: {shown}; "
+              f"{half} half of it in the median")  # fmt: skip
 
 
 def print_foresight(trials: Sequence[TrialRecord], epochs: int) -> None:

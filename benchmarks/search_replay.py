@@ -396,6 +396,7 @@ def print_table(table: Table, budget: float, replays: int) -> None:
     print("| sampler | pruner | worth of the choice | beside random, same compute | has random's final mean after |")
     print("| --- | --- | --- | --- | --- |")
     pairs = [(sampler, pruner) for sampler in ("random", "TPE") for pruner in PRUNERS]
+    pairs += [("TPE, multivariate", "halving from epoch 3")]
     pairs += [(sampler, "none") for sampler in list(SAMPLERS)[2:]]  # the slowest is the last
     for sampler, pruner in pairs:
         made = (

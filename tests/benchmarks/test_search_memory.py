@@ -12,7 +12,7 @@ import optuna
 import pandas as pd
 import pytest
 from delivering import encode, write_zip
-from search_memory import MEMORY, follow_deliveries, is_trained, read_tables
+from search_memory import MEMORY, follow_deliveries, gain_over_deliveries, is_trained, read_tables
 from search_patches import FOLDS, HELD_OUT, choose_patches, freeze_patches
 from search_replay import REFERENCES, Table, replay, worths
 from search_table import CURVES, EPOCHS, ROWS
@@ -109,6 +109,15 @@ def test_memory_gains_where_deliveries_agree_and_nothing_where_they_do_not(point
         gains.append(np.subtract(*(worths(tables[-1], made, BUDGET).mean() for made in last)))
     assert gains[0] > 0.005
     assert abs(gains[1]) < gains[0] / 2
+
+
+def test_the_gain_over_deliveries_has_an_error_over_recipes(points: list[dict[str, Any]]) -> None:
+    worth = np.random.default_rng(1).normal(0.85, 0.02, 12)
+    tables = [make_table(points[:12], worth)] * 3
+    gain, error = gain_over_deliveries(tables, 1, BUDGET, 20, "worth")
+    assert (gain[0] > 0, error[0] > 0) == (True, True)
+    nothing = gain_over_deliveries(tables, 0, BUDGET, 5, "val score")
+    assert np.array_equal(nothing, np.zeros((2, 3)))
 
 
 def test_what_is_tried_first_is_tried_once(points: list[dict[str, Any]]) -> None:
