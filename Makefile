@@ -7,6 +7,9 @@ DEMO_HOME ?= $(CURDIR)/.bcd/$(if $(DATA),demo-data,demo)
 LOCK := $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python
 
+# Processes import the same modules: compiled for each anew, those of TensorFlow, MLflow and Prefect take 19 s more.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo test exactly-once faults deployed backends simulations docs check format lock clean
 

@@ -40,7 +40,7 @@ from bcd.files import whole_file
 from bcd.settings import Settings, load_settings
 
 SIZES = (277_524, 2_775_240)
-PATIENTS = 28
+PATIENTS = 16
 """That are scored."""
 STEPS, VAL = 600, 8_192
 """Of training, and val patches that are evaluated."""
@@ -102,7 +102,10 @@ def _run(stage: str, folder: Path, size: int, real: Path | None) -> Measured:
 def _print_stage(size: int, stage: str, one: Measured) -> None:
     each = one["processor"] / one["patches"] * 1e6
     named = {"patches", "seconds", "processor", "before", "peak"}
-    more = ", ".join(f"{name} {value:,.1f}" for name, value in one.items() if name not in named)
+    others = {name: value for name, value in one.items() if name not in named}
+    more = ", ".join(
+        f"{name} {value if isinstance(value, list) else f'{value:,.1f}'}" for name, value in others.items()
+    )
     print(
         f"{size:10,d} {stage:<10s}{one['patches']:10,d}{one['seconds']:10.1f}{one['processor']:11.1f}{each:12.2f}"
         f"{one['before']:11,.0f}{one['peak']:9,.0f}  {more}",
@@ -205,14 +208,13 @@ def score(folder: Path, _size: int, _real: Path | None) -> Measured:
             people = patients_to_score(store, bundle, options)
         with _measured(result, "first_"):  # compares the delivery with the bundle's patients, once
             score_patient(store, bundle, *people[0], options)
-        few, patches = len(memory), 0
+        after, patches = [], 0
         chosen = [people[at] for at in np.unique(np.linspace(1, len(people) - 1, PATIENTS).astype(int))]
         with _measured(result):
-            for number, (hospital, patient) in enumerate(chosen):
-                if number == len(chosen) // 4:
-                    few = len(memory)
+            for hospital, patient in chosen:
                 patches += score_patient(store, bundle, hospital, patient, options).n
-    result |= {"patches": patches, "peak_of_a_quarter": max(memory[:few]), "patients": len(people)}
+                after.append(round(memory[-1]))
+    result |= {"patches": patches, "patients": len(people), "after_each": after}
     return result | _memory(memory) | {"a_patient": _disk(store.settings.scores, "*") / (1 + len(chosen))}
 
 

@@ -1,14 +1,15 @@
-"""Others who join a study: runs of the deployment `trials` on its work pool, wherever a worker takes them.
+"""Others who join in: runs of a deployment on the work pool of `[search]`, wherever a worker takes them.
 
-A run does one trial after another, so that what a run costs beside training is paid once and not by each trial.
-Whoever searches waits for them and does nothing else; it may be killed, and they go on.
+A run of `trials` does one trial after another, so that what a run costs beside training is paid once and not by each
+trial; a run of `member` trains one network of an ensemble. Whoever searches or trains waits for them and does nothing
+else; it may be killed, and they go on.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -25,9 +26,12 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun
 
+    from bcd.retraining.plan import Retraining
     from bcd.search.job import Job
+    from bcd.settings import Settings
 
-_DEPLOYMENT = "trials/trials"
+_TRIALS, _MEMBER = "trials/trials", "member/member"
+_FIX = "Fix what it names and run the same command again; what was finished is kept."
 _LOOK_SECONDS = 3.0
 _PATIENCE_SECONDS = 60.0  # after which it is said that no worker takes the runs
 _END_SECONDS = 15.0  # in which a run ends by itself that finds nothing more to do
@@ -47,11 +51,7 @@ def work_elsewhere(job: Job, most: int) -> Iterator[Callable[[], None]]:
     Raises:
         BcdError: There is no server, a run failed, or somebody cancelled all of them.
     """
-    if not PREFECT_API_URL.value():
-        raise BcdError(
-            f"Trials shall be runs on the pool {job.options.pool}, and there is no Prefect server.",
-            "Run `bcd up`, set prefect_url, or leave `pool` of [search] empty.",
-        )
+    _require_server(job.options.pool)
     with get_client(sync_client=True) as client:
         runs = _Runs(client, job, most)
         try:
@@ -60,6 +60,82 @@ def work_elsewhere(job: Job, most: int) -> Iterator[Callable[[], None]]:
             runs.await_end()
         finally:
             runs.cancel()
+
+
+def train_elsewhere(settings: Settings, retraining: Retraining) -> None:
+    """Has every network of an ensemble trained by a run of its own, and waits until all are in the store.
+
+    A run that an earlier call has started is waited for, too.
+
+    Raises:
+        BcdError: There is no server, a run failed, or somebody cancelled one.
+    """
+    from bcd.retraining.members import list_missing_members
+
+    _require_server(retraining.plan.search.pool)
+    runs: dict[int, UUID] = {}
+    with get_client(sync_client=True) as client:
+        try:
+            while missing := list_missing_members(settings, retraining):
+                with suppress(httpx.TransportError):  # the server is away, and the runs go on
+                    for number in missing:
+                        runs[number] = _keep_up_member(client, settings, retraining, number, runs.get(number))
+                time.sleep(_LOOK_SECONDS)
+        except BaseException:
+            _cancel(client, list(runs.values()))
+            raise
+
+
+def _keep_up_member(
+    client: SyncPrefectClient, settings: Settings, retraining: Retraining, number: int, known: UUID | None
+) -> UUID:
+    """Returns the run that trains a network; another one where there is none yet, or it lost its process."""
+    from bcd.retraining.members import list_missing_members
+
+    if known is not None:
+        run = client.read_flow_run(known)
+        if not run.state.is_final():
+            return known
+        if run.state_type == "CRASHED":
+            say_progress(f"{run.name} has lost its process; another run goes on with it.")
+        elif run.state_type == "CANCELLED":
+            raise BcdError(f"{run.name} was cancelled.", "Run the same command again to go on.")
+        elif run.state_type == "FAILED":
+            raise BcdError(f"{run.name} failed: {run.state.message}", _FIX)
+        elif number in list_missing_members(settings, retraining):
+            raise BcdError(
+                f"{run.name} has ended, and its network is not in the store of this machine.",
+                "Name the same store_url on all machines of the pool.",
+            )
+        else:
+            return known
+    attempt = 0
+    while True:  # the key finds what was started before
+        run = run_deployment(
+            _MEMBER,
+            parameters={"plan": retraining.key, "number": number},
+            idempotency_key=f"{retraining.key}/{number}/{attempt}",
+            timeout=0,
+        )
+        if not (run.state.is_final() or run.state.is_cancelling()):
+            return UUID(str(run.id))
+        attempt += 1
+
+
+def _require_server(pool: str) -> None:
+    if not PREFECT_API_URL.value():
+        raise BcdError(
+            f"Trainings shall be runs on the pool {pool}, and there is no Prefect server.",
+            "Run `bcd up`, set prefect_url, or leave `pool` of [search] empty.",
+        )
+
+
+def _cancel(client: SyncPrefectClient, runs: list[UUID]) -> None:
+    try:
+        for run in runs:
+            client.set_flow_run_state(run, Cancelling())  # one that has ended stays as it ended
+    except httpx.TransportError as error:
+        say_progress(f"The Prefect server could not be asked to end {len(runs)} runs: {error}")
 
 
 class _Runs:
@@ -101,16 +177,12 @@ class _Runs:
 
     def cancel(self) -> None:
         """Has the runs cancelled that have not ended."""
-        try:
-            for run in self._runs:
-                self._client.set_flow_run_state(run, Cancelling())  # one that has ended stays as it ended
-        except httpx.TransportError as error:
-            say_progress(f"The Prefect server could not be asked to end {len(self._runs)} runs: {error}")
+        _cancel(self._client, self._runs)
 
     def _start(self) -> UUID:
         options = self._job.options
         run: FlowRun = run_deployment(
-            _DEPLOYMENT,
+            _TRIALS,
             parameters={
                 "study": self._job.study,
                 "part": self._job.part,
@@ -130,8 +202,7 @@ class _Runs:
             if run.state_type == "RUNNING":
                 self._has_begun = True
             elif run.state_type == "FAILED":
-                fix = "Fix what it names and run the same command again; what was finished is kept."
-                raise BcdError(f"{run.name} failed: {run.state.message}", fix)
+                raise BcdError(f"{run.name} failed: {run.state.message}", _FIX)
             elif run.state_type == "CRASHED":
                 say_progress(f"{run.name} has lost its process; another run takes its trial.")
             elif run.state_type == "CANCELLED":

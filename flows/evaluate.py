@@ -13,14 +13,11 @@ if __name__ == "__main__":
 
 from prefect import flow
 
-from bcd.retraining.plan import Retraining
-from bcd.retraining.stages import evaluate_stage, find_trained, register_stage, train_stage
-from bcd.settings import Settings
-from bcd.training.ensemble import TrainedEnsemble
+from bcd.retraining.stages import evaluate_stage, find_trained, register_stage
 from flows.forms import Text
-from flows.limits import TRAINING, hold_slot
 from flows.reporting import name_flow_run, publish_markdown, report_to_prefect, told_to_prefect
 from flows.stages import begin_stage_flow
+from flows.train import train_plan
 
 
 @flow(name="evaluate", flow_run_name=name_flow_run)
@@ -37,7 +34,7 @@ def evaluate(plan: Text = "") -> str:
     with report_to_prefect():
         settings, retraining = begin_stage_flow(plan)
         found = find_trained(settings, retraining)
-        trained = found or _train(settings, retraining)
+        trained = found or train_plan(settings, retraining)
         evaluated = evaluate_stage(settings, retraining, trained)
         bundle = register_stage(settings, retraining, trained, evaluated)
     test = evaluated.evaluations.get("test")
@@ -46,11 +43,6 @@ def evaluate(plan: Text = "") -> str:
         text = "\n\n".join(f"## {title}\n\n{table.markdown()}" for title, table in tables.items())
         publish_markdown("evaluation", text, f"{bundle.name} on the test patients. Research use only.")
     return bundle.version
-
-
-def _train(settings: Settings, retraining: Retraining) -> TrainedEnsemble:
-    with hold_slot(TRAINING):
-        return train_stage(settings, retraining)
 
 
 if __name__ == "__main__":

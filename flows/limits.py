@@ -1,8 +1,8 @@
 """The named concurrency limits: what a machine does at a time, whoever starts it, seen and changed on the dashboard.
 
 `bcd up` makes them on its server, as large as bcd.toml says. A stage holds its slot while it works and no longer, and
-never two: a parent flow holds none, so that it cannot keep its children from theirs. The runs of `trials` need none:
-the search that waits for them holds it.
+never two: a parent flow holds none, so that it cannot keep its children from theirs. The runs of `trials` and
+`member` need none: the search or training that waits for them holds it.
 
 Examples:
         with hold_slot(TRAINING):

@@ -13,8 +13,11 @@ if __name__ == "__main__":
 
 from prefect import flow
 
+from bcd.retraining.plan import Retraining
 from bcd.retraining.stages import train_stage
+from bcd.settings import Settings
 from bcd.training.ensemble import TrainedEnsemble
+from flows.elsewhere import train_elsewhere
 from flows.forms import Text
 from flows.limits import TRAINING, hold_slot
 from flows.reporting import name_flow_run, report_to_prefect, told_to_prefect
@@ -29,8 +32,15 @@ def train(plan: Text = "") -> TrainedEnsemble:
     Args:
         plan: Id of the plan, or its beginning; empty: the plan that was written last.
     """
-    with report_to_prefect(), hold_slot(TRAINING):
-        return train_stage(*begin_stage_flow(plan))
+    with report_to_prefect():
+        return train_plan(*begin_stage_flow(plan))
+
+
+def train_plan(settings: Settings, retraining: Retraining) -> TrainedEnsemble:
+    """Trains here, or on the work pool of `[search]` where several networks are to be trained."""
+    has_pool = retraining.plan.search.pool and retraining.plan.ensemble.members > 1
+    with hold_slot(TRAINING):
+        return train_stage(settings, retraining, train_elsewhere if has_pool else None)
 
 
 if __name__ == "__main__":

@@ -44,11 +44,20 @@ hypothesis_settings.load_profile("untimed")
 LONGEST_FIRST = (
     "integration/test_servers.py",
     "integration/test_demo.py",
-    "integration/test_compose.py",
-    "training/test_devices.py",
     "integration/test_kill.py",
+    "search/test_study.py",
+    "search/test_workers.py",
     "test_doc_commands.py",
-    "training/test_backends.py",
+    "integration/test_passwords.py",
+    "benchmarks/test_released.py",
+    "integration/test_many_machines.py",
+    "bundle/export/test_export.py",
+    "training/test_ensemble.py",
+    "cli/test_automations.py",
+    "integration/test_units.py",
+    "training/test_devices.py",
+    "bundle/test_engine.py",
+    "gate/test_safeguards.py",
 )
 """Files that take half a minute and more: begun last, one would run alone (`make test ARGS=--durations=30`)."""
 
@@ -242,35 +251,34 @@ def measure_page(tmp_path: Path) -> Callable[[str], None]:
     def measure(html: str) -> None:
         printed = html.replace("@media print", "@media all").replace("@media screen", "@media not all")
         assert printed.count("@media all") > 0
-        assert widest(html, 390) == []
-        assert widest(printed, round((210 - 2 * 12) / 25.4 * 96)) == []
-
-    def widest(html: str, width: int) -> list[str]:
+        given = {390: html, round((210 - 2 * 12) / 25.4 * 96): printed}
         page = tmp_path / "measured.html"
-        page.write_text(_MEASURE.replace("WIDTH", str(width)).replace("PAGE", escape(html)), encoding="utf-8")
+        frames = [_FRAME.format(width=width, page=escape(shown)) for width, shown in given.items()]
+        page.write_text(f"<body>{''.join(frames)}{_MEASURE}</body>", encoding="utf-8")
         home = f"--user-data-dir={tmp_path / 'chromium'}"
         command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", home, "--dump-dom", page.as_uri()]
         measured = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        found = json.loads(re.sub(r"<[^>]*>", "", measured))
-        assert found["width"] == width
-        return list(found["outside"])
+        assert json.loads(re.sub(r"<[^>]*>", "", measured)) == [{"width": width, "outside": []} for width in given]
 
     return measure
 
 
-# In a frame, since a window of Chromium is never narrower than 500 pixels.
-_MEASURE = """<body><iframe width="WIDTH" height="800" style="border: 0" srcdoc="PAGE"></iframe><script>
-const frame = document.querySelector("iframe");
-frame.onload = () => {
+# In frames, since a window of Chromium is never narrower than 500 pixels; both in one, since it opens slowly.
+_FRAME = """<iframe width="{width}" height="800" style="border: 0" srcdoc="{page}"></iframe>"""
+_MEASURE = """<script>
+const measure = frame => {
   const width = frame.contentWindow.innerWidth;
   const scrolls = part => part && getComputedStyle(part).overflowX === "auto";
   const outside = [...frame.contentDocument.querySelectorAll("main, main *")]
     .filter(part => !scrolls(part.parentElement.closest(".scroll")))
     .filter(part => part.getBoundingClientRect().right > width + 0.5)
     .map(part => part.outerHTML.slice(0, 80).replace(/[<>&]/g, " "));
-  document.body.textContent = JSON.stringify({width, outside});
+  return {width, outside};
 };
-</script></body>"""
+window.onload = () => {
+  document.body.textContent = JSON.stringify([...document.querySelectorAll("iframe")].map(measure));
+};
+</script>"""
 
 
 class ReadPage(HTMLParser):

@@ -37,9 +37,11 @@ from bcd.training.options import EnsembleOptions, TrainOptions, Turns
 
 PATCHES = 6  # of each patient, half of them IDC
 
+MakeOnce = Callable[[str, Callable[[Path], object]], Path]
+
 
 @pytest.fixture(scope="session")
-def empty_database(make_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+def empty_database(make_once: MakeOnce) -> Path:
     """MLflow's tables, made once: they take seconds."""
     from mlflow import MlflowClient
 
@@ -195,7 +197,7 @@ def copy_home(home: Path, to: Path) -> Settings:
 
 @pytest.fixture(scope="session")
 def five_versions(
-    make_once: Callable[[str, Callable[[Path], object]], Path],
+    make_once: MakeOnce,
     empty_database: Path,
     register: Register,
     make_hospital: Callable[..., Snapshot],

@@ -14,8 +14,8 @@ DEPLOYMENTS = yaml.safe_load((ROOT / "deployment.yaml").read_text())["deployment
 BY_NAME = pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: deployment["name"])
 
 
-def test_four_uses_the_trials_of_a_study_and_the_question_to_a_person_are_deployed() -> None:
-    names = ["ingest", "retrain", "score", "trials", "monitor", "approve"]
+def test_four_uses_the_parts_of_a_study_and_an_ensemble_and_the_question_to_a_person_are_deployed() -> None:
+    names = ["ingest", "retrain", "score", "trials", "member", "monitor", "approve"]
     assert [deployment["name"] for deployment in DEPLOYMENTS] == names
 
 

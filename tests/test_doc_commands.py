@@ -293,6 +293,7 @@ def deliver(folder: Path, first: int) -> None:
 
 
 @pytest.mark.parametrize("text", [text for text in IN_FULL if name_of(text) in RUN and "VERSION" not in text])
+@pytest.mark.usefixtures("prefect_server")  # `monitor` would start one of its own
 def test_the_command_runs(
     text: str, made: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

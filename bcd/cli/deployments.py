@@ -372,10 +372,10 @@ def _read_file(declared: Mapping[str, Any], description: str | None, settings: S
 
 
 def _choose_pool(declared: Mapping[str, Any], settings: Settings) -> str:
-    """Returns where a deployment's runs wait for a worker; trials wait where bcd.toml says."""
+    """Returns where a deployment's runs wait for a worker; trials and members wait where bcd.toml says."""
     from bcd.search.options import SearchOptions
 
-    asked = settings.options("search", SearchOptions).pool if declared["name"] == "trials" else ""
+    asked = settings.options("search", SearchOptions).pool if declared["name"] in {"trials", "member"} else ""
     return asked or str(declared["work_pool"]["name"])
 
 

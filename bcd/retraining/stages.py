@@ -14,7 +14,7 @@ Examples:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +38,7 @@ from bcd.networks.architecture import Architecture, describe_architecture
 from bcd.patches import patient_keys
 from bcd.retraining.evaluate import EvaluatedNetwork, evaluate_retrained, find_evaluated_retraining
 from bcd.retraining.logging import log_epochs_to, log_networks, log_trained, machine_tags, watch_machine
+from bcd.retraining.members import collect_members, remove_members
 from bcd.retraining.plan import (
     Choice,
     Retraining,
@@ -57,6 +58,9 @@ from bcd.training.ensemble import TrainedEnsemble, find_trained_ensemble, train_
 
 if TYPE_CHECKING:
     from bcd.search.study import Elsewhere
+
+TrainElsewhere = Callable[[Settings, Retraining], None]
+"""Returns when every network of an ensemble is trained."""
 
 
 def search_stage(
@@ -116,8 +120,16 @@ def search_stage(
     return result
 
 
-def train_stage(settings: Settings, retraining: Retraining) -> TrainedEnsemble:
-    """Trains what the search chose, or `compact` where there was no search, logging each epoch as it ends."""
+def train_stage(
+    settings: Settings, retraining: Retraining, train_elsewhere: TrainElsewhere | None = None
+) -> TrainedEnsemble:
+    """Trains what the search chose, or `compact` where there was no search, logging each epoch as it ends.
+
+    Args:
+        settings: Where everything lies.
+        retraining: What is trained for.
+        train_elsewhere: Has the networks of an ensemble trained by others; None: this process trains them.
+    """
     choice = read_choice(settings, retraining)
     found = find_trained(settings, retraining)
     if found is not None and "train" in find_done(settings, retraining)[1]:
@@ -136,6 +148,9 @@ def train_stage(settings: Settings, retraining: Retraining) -> TrainedEnsemble:
         run.set_tags({"bcd.architecture": describe_architecture(choice.architecture)})
         run.describe(choice.note)
         run.set_tags(machine_tags(choice.training.precision))
+        if train_elsewhere is not None:
+            train_elsewhere(settings, retraining)
+            collect_members(settings, retraining)
         trained = train_ensemble(
             retraining.prepare(settings),
             choice.architecture,
@@ -147,6 +162,8 @@ def train_stage(settings: Settings, retraining: Retraining) -> TrainedEnsemble:
         put(settings, retraining.network(settings))
         log_trained(run, retraining.key, trained)
         log_networks(run, trained)
+        if train_elsewhere is not None:
+            remove_members(settings, retraining)  # before the stage is done, after which nobody looks for them
     return trained
 
 

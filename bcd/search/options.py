@@ -86,7 +86,8 @@ class SearchOptions(Options):
         "",
         pattern=r"^[A-Za-z0-9-]{0,60}$",
         exclude=True,
-        description="Work pool whose machines do trials and refits, each as a Prefect run; empty: this machine does.",
+        description="Work pool whose machines do trials and refits, and train the networks of an ensemble, as "
+        "Prefect runs; empty: this machine does.",
     )
     heartbeat_seconds: Annotated[int, Unit("seconds")] = Field(
         60, ge=1, le=3600, exclude=True, description="A trial elsewhere without three heartbeats is given to another."

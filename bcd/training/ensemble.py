@@ -23,6 +23,7 @@ from bcd.training.options import EnsembleOptions, TrainOptions
 
 if TYPE_CHECKING:
     from bcd.preprocessing.prepared import PreparedSnapshot
+    from bcd.training.loop import OnEpoch
 
 OnMemberEpoch = Callable[[int, int, dict[str, float]], None]
 """Told of a member, from 1, an epoch of it, from 1, and that epoch's row of the history."""
@@ -87,7 +88,7 @@ def train_ensemble(
         BcdError: Folds are asked for twice, or `folder` is of another training.
     """
     members = []
-    for number, own in enumerate(_member_options(options, ensemble), 1):
+    for number in range(1, ensemble.members + 1):
         if ensemble.members > 1:
             say_progress(f"Network {number} of {ensemble.members}.")
 
@@ -95,16 +96,33 @@ def train_ensemble(
             if on_epoch is not None:
                 on_epoch(number, epoch, row)
 
-        place = _member_folder(folder, ensemble, number)
-        members.append(train_network(prepared, architecture, own, place, on_epoch=report))
+        place = member_folder(folder, ensemble, number)
+        members.append(
+            train_ensemble_member(prepared, architecture, options, ensemble, number, place, on_epoch=report)
+        )
         _forget_trained()
     return TrainedEnsemble(members, ensemble)
+
+
+def train_ensemble_member(  # noqa: PLR0917 the order of these is that of `train_ensemble`
+    prepared: PreparedSnapshot,
+    architecture: Architecture,
+    options: TrainOptions,
+    ensemble: EnsembleOptions,
+    number: int,
+    folder: Path,
+    *,
+    on_epoch: OnEpoch | None = None,
+) -> TrainedNetwork:
+    """Trains one member, from 1, in a folder of its own; as `train_network` with what the member has of its own."""
+    own = _member_options(options, ensemble)[number - 1]
+    return train_network(prepared, architecture, own, folder, on_epoch=on_epoch)
 
 
 def find_trained_ensemble(folder: Path, ensemble: EnsembleOptions) -> TrainedEnsemble | None:
     """Returns the finished ensemble of a folder; None where a member is missing."""
     numbers = range(1, ensemble.members + 1)
-    found = [find_trained_network(_member_folder(folder, ensemble, number)) for number in numbers]
+    found = [find_trained_network(member_folder(folder, ensemble, number)) for number in numbers]
     members = [member for member in found if member is not None]
     return TrainedEnsemble(members, ensemble) if len(members) == ensemble.members else None
 
@@ -131,7 +149,8 @@ def _member_options(options: TrainOptions, ensemble: EnsembleOptions) -> list[Tr
     return [TrainOptions.model_validate(options.model_dump() | each) for each in own]
 
 
-def _member_folder(folder: Path, ensemble: EnsembleOptions, number: int) -> Path:
+def member_folder(folder: Path, ensemble: EnsembleOptions, number: int) -> Path:
+    """Returns where a member, from 1, lies in the folder of its ensemble."""
     return folder if ensemble.members == 1 else folder / f"member-{number}"
 
 

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["DivergedError", "TrainedNetwork", "check_training_evidence", "find_trained_network", "train_network"]
 
+RECORD = "training.json"
+"""The file that says that a training is finished."""
+
 
 @dataclass(frozen=True)
 class TrainedNetwork:
@@ -131,7 +134,7 @@ def _save_trained(folder: Path, network: Model, training: Training) -> TrainedNe
     )
     record = {"history": trained.history, "parameters": trained.parameters}
     record |= {"architecture": trained.architecture.model_dump(), "options": trained.options.model_dump()}
-    with whole_file(folder / "training.json") as partial:
+    with whole_file(folder / RECORD) as partial:
         partial.write_text(json.dumps(record, indent=2))
     (folder / CHECKPOINT).unlink(missing_ok=True)
     return trained
@@ -139,9 +142,9 @@ def _save_trained(folder: Path, network: Model, training: Training) -> TrainedNe
 
 def find_trained_network(folder: Path) -> TrainedNetwork | None:
     """Returns the finished training of a folder; None where there is none."""
-    if not (folder / "training.json").exists():
+    if not (folder / RECORD).exists():
         return None
-    record = json.loads((folder / "training.json").read_text())
+    record = json.loads((folder / RECORD).read_text())
     return TrainedNetwork(
         folder / "network.keras",
         Architecture.model_validate(record["architecture"]),

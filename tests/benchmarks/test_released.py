@@ -309,8 +309,8 @@ def test_the_stage_is_written_from_the_stored_scores_alone(tmp_path: Path) -> No
     (tmp_path / "figures.json").write_text(json.dumps(json.loads(before["figures.json"]) | {"context": []}))
     assert released.check(tmp_path) == 1
     released.print_context(tmp_path, tmp_path / "slide.png")
+    # The package's own, which follow from its scores: the next test.
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
-    assert released.check(tmp_path) == 0
     assert Image.open(tmp_path / "slide.png").width > 1000
 
 

@@ -87,7 +87,7 @@ def server(settings: Settings, tmp_path: Path, dashboard: Any) -> _Server:
 
 
 def test_the_first_time_everything_is_as_the_file_says_and_the_second_time_changes_nothing(server: _Server) -> None:
-    names = ("ingest", "retrain", "score", "trials", "monitor", "approve")
+    names = ("ingest", "retrain", "score", "trials", "member", "monitor", "approve")
     assert server.deploy() == [f"{name}: deployed." for name in names]
     made = {name: server.deployment(name) for name in names}
     assert made["ingest"]["schedules"][0]["schedule"]["cron"] == "30 0 * * *"
@@ -130,8 +130,12 @@ def test_trials_wait_on_the_pool_that_bcd_toml_names_which_is_as_safe(server: _S
     server.deploy()
     server.settings = server.settings.model_copy(update={"search": {"pool": "gpu"}})
     told = server.deploy()
-    assert [server.deployment(name)["work_pool_name"] for name in ("trials", "score")] == ["gpu", "bcd"]
-    assert [line.partition(":")[0] for line in told] == ["trials"]
+    assert [server.deployment(name)["work_pool_name"] for name in ("trials", "member", "score")] == [
+        "gpu",
+        "gpu",
+        "bcd",
+    ]
+    assert [line.partition(":")[0] for line in told] == ["trials", "member"]
     gpu, bcd = (server.ask("GET", f"/work_pools/{name}") for name in ("gpu", "bcd"))
     assert gpu["base_job_template"] == bcd["base_job_template"]
     assert server.deploy() == []

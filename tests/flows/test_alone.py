@@ -1,4 +1,4 @@
-"""Flows run on their own, without any server, from any folder."""
+"""Flows run on their own, with or without a server, from any folder."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from bcd.settings import Settings
 FLOWS = Path(__file__).parents[2] / "flows"
 
 
-def _run(flow: str, settings: Settings, cwd: Path) -> subprocess.CompletedProcess[str]:
+def _run(flow: str, settings: Settings, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
     command = [sys.executable, str(FLOWS / f"{flow}.py")]
     environment |= {"BCD_HOME": str(settings.home), "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180"}
+    environment |= variables
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -29,7 +30,11 @@ def test_ingest_runs_without_a_server_and_finds_an_empty_inbox(prefect_home: Set
 
 
 @pytest.mark.integration
-def test_a_flow_that_cannot_go_on_fails_and_says_why(prefect_home: Settings, tmp_path: Path) -> None:
-    done = _run("preprocess", prefect_home, tmp_path)
+def test_a_flow_that_cannot_go_on_fails_and_says_why(
+    settings: Settings, prefect_server: None, tmp_path: Path
+) -> None:
+    from prefect.settings import PREFECT_API_URL
+
+    done = _run("preprocess", settings, tmp_path, PREFECT_API_URL=PREFECT_API_URL.value())  # saves a server
     assert done.returncode != 0
     assert "InsufficientEvidenceError" in done.stderr

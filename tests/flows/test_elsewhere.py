@@ -5,7 +5,8 @@ No worker takes them here: their states are reported as one would.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,18 +20,18 @@ from bcd.search.options import SearchOptions
 from bcd.settings import Settings
 from bcd.training.options import TrainOptions
 from flows import elsewhere
-from flows.elsewhere import work_elsewhere
+from flows.elsewhere import train_elsewhere, work_elsewhere
 
 
 class _Server:
-    """The Prefect server with the deployment `trials`, on the pool gpu."""
+    """The Prefect server with a deployment on the pool gpu."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, name: str = "trials") -> None:
         from prefect.client.orchestration import SyncPrefectClient
 
         self.url = url
         self._client = SyncPrefectClient(api=f"{url}/api")
-        self.deployment = self.ask("GET", "/deployments/name/trials/trials")["id"]
+        self.deployment = self.ask("GET", f"/deployments/name/{name}/{name}")["id"]
 
     def ask(self, method: str, path: str, **body: Any) -> Any:
         return self._client.request(method, path, json=body).json()
@@ -59,7 +60,8 @@ def server(prefect_server: None, settings: Settings, monkeypatch: pytest.MonkeyP
     deploy(settings.model_copy(update={"search": {"pool": "gpu"}}), url, flows.DEPLOYMENTS)
     server = _Server(url)
     yield server
-    server._client.request("DELETE", f"/deployments/{server.deployment}")
+    for each in server.ask("POST", "/deployments/filter"):
+        server._client.request("DELETE", f"/deployments/{each['id']}")
     server._client.request("DELETE", "/work_pools/gpu")
 
 
@@ -143,3 +145,83 @@ def test_without_a_server_there_is_no_pool(job: Job) -> None:
         work_elsewhere(job, 1),
     ):
         raise AssertionError
+
+
+class _Ensemble:
+    """A retraining of two networks, the steps that happen while it waits for them, and which are missing."""
+
+    def __init__(self, server: _Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.members = _Server(server.url, "member")
+        self.missing = [1, 2]
+        self.steps: list[Callable[[], None]] = []
+        self.retraining: Any = SimpleNamespace(key="4f1c", plan=SimpleNamespace(search=SearchOptions(pool="gpu")))
+        monkeypatch.setattr("bcd.retraining.members.list_missing_members", lambda *_: list(self.missing))
+        monkeypatch.setattr(elsewhere, "time", SimpleNamespace(sleep=lambda _: self.steps.pop(0)()))
+
+    def finish(self, *places: int) -> None:
+        """Ends runs well, by their places."""
+        for run in [self.members.runs()[place] for place in places]:
+            self.missing.remove(run["parameters"]["number"])
+            self.members.report(run, "PENDING", "RUNNING", "COMPLETED")
+
+
+@pytest.fixture
+def ensemble(server: _Server, monkeypatch: pytest.MonkeyPatch) -> _Ensemble:
+    return _Ensemble(server, monkeypatch)
+
+
+def test_each_network_of_an_ensemble_is_a_run_and_one_that_lost_its_process_is_replaced(
+    ensemble: _Ensemble, settings: Settings
+) -> None:
+    members = ensemble.members
+    ensemble.steps = [
+        lambda: members.report(members.runs()[0], "PENDING", "RUNNING", "CRASHED"),
+        lambda: ensemble.finish(1),
+        lambda: ensemble.finish(2),
+    ]
+    train_elsewhere(settings, ensemble.retraining)
+    assert [run["parameters"] for run in members.runs()] == [{"plan": "4f1c", "number": each} for each in (1, 2, 1)]
+    assert {run["work_pool_name"] for run in members.runs()} == {"gpu"}
+    assert members.states() == ["CRASHED", "COMPLETED", "COMPLETED"]
+
+
+def test_whoever_was_killed_while_it_waited_finds_the_runs_again(
+    ensemble: _Ensemble, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die() -> None:
+        raise KeyboardInterrupt
+
+    ensemble.steps = [die]
+    with monkeypatch.context() as patch:
+        patch.setattr(elsewhere, "_cancel", lambda *_: None)
+        with pytest.raises(KeyboardInterrupt):
+            train_elsewhere(settings, ensemble.retraining)
+    ensemble.steps = [lambda: ensemble.finish(0, 1)]
+    train_elsewhere(settings, ensemble.retraining)
+    assert ensemble.members.states() == ["COMPLETED", "COMPLETED"]
+
+
+def test_a_network_that_cannot_be_trained_ends_the_training_and_the_same_again_starts_it_anew(
+    ensemble: _Ensemble, settings: Settings
+) -> None:
+    members = ensemble.members
+
+    def fail() -> None:
+        members.report(members.runs()[0], "PENDING", "RUNNING")
+        members.report(members.runs()[0], "FAILED", message="There is no snapshot.")
+
+    ensemble.steps = [fail]
+    with pytest.raises(BcdError, match="no snapshot"):
+        train_elsewhere(settings, ensemble.retraining)
+    assert members.states() == ["FAILED", "CANCELLED"]
+    ensemble.steps = [lambda: ensemble.finish(2, 3)]
+    train_elsewhere(settings, ensemble.retraining)
+    assert members.states() == ["FAILED", "CANCELLED", "COMPLETED", "COMPLETED"]
+
+
+def test_a_network_that_does_not_come_back_is_no_endless_training(ensemble: _Ensemble, settings: Settings) -> None:
+    members = ensemble.members
+    ensemble.steps = [lambda: members.report(members.runs()[0], "PENDING", "RUNNING", "COMPLETED")]
+    with pytest.raises(BcdError) as raised:
+        train_elsewhere(settings, ensemble.retraining)
+    assert "store_url" in raised.value.fix

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import dask
 import pytest
 from distributed import LocalCluster
 from hospital import find_free_ports
@@ -63,6 +66,38 @@ def test_a_scheduler_without_processes_is_named(settings: Settings) -> None:
         error = fail_to_open(at(settings, address))
     assert isinstance(error, UnavailableError)
     assert address in error.what
+
+
+@pytest.mark.integration
+@pytest.mark.usefixtures("prefect_server")
+def test_a_call_that_ends_one_process_after_another_is_named_and_takes_no_other_with_it(settings: Settings) -> None:
+    from prefect import flow, task
+
+    @task
+    def double(number: int) -> int:
+        if number == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if number == 4:
+            raise BcdError("Four is too many.", "Take three.")
+        return 2 * number
+
+    outcomes: dict[int, object] = {}
+
+    @flow
+    def run() -> None:
+        with open_engine(settings) as engine:
+            calls = [(f"Number {number}", {"number": number}) for number in range(7)]
+            for place, outcome in engine.run_each(double, calls):
+                try:
+                    outcomes[place] = outcome()
+                except BcdError as error:
+                    outcomes[place] = error.what
+
+    with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
+        run()
+    killed = str(outcomes.pop(2))
+    assert killed.startswith("Number 2: 2 processes")
+    assert outcomes == {0: 0, 1: 2, 3: 6, 4: "Four is too many.", 5: 10, 6: 12}
 
 
 def test_processes_of_several_threads_are_refused(settings: Settings) -> None:

@@ -1,4 +1,7 @@
-"""`kill -9` at any stage: the same command again ends as if nothing had happened."""
+"""`kill -9` at any stage: the same command again ends as if nothing had happened.
+
+A search comes first at full size only: tests/search kills what does its trials.
+"""
 
 from __future__ import annotations
 

@@ -25,10 +25,16 @@ from patients import freeze_patches, list_patches
 
 import flows
 from bcd.cli.deployments import deploy
+from bcd.cli.flow_runs import open_client
+from bcd.networks.architecture import Architecture, Stage, Stem
+from bcd.retraining.plan import write_plan
 from bcd.runtime import url_answers
 from bcd.search.notes import read_note_of_trial
 from bcd.search.records import find_first_attempt_of_trial, kind_of
 from bcd.settings import Settings, load_settings
+from bcd.snapshots.freeze import load_snapshot
+from bcd.store.objects import put
+from bcd.training.options import EnsembleOptions, TrainOptions
 
 pytestmark = pytest.mark.integration
 
@@ -151,6 +157,35 @@ def test_a_machine_does_the_trials_of_another_until_ctrl_c(
     worker.send_signal(signal.SIGINT)
     assert worker.wait(timeout=300) == 130
     assert helper.processes() == []
+
+
+@pytest.mark.skipif(os.environ.get("BCD_TEST_FULL") != "1", reason="takes minutes: make deployed")
+def test_the_networks_of_an_ensemble_are_trained_by_a_machine_that_shares_a_bucket(
+    bucket: object, machines: list[Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows.train import train
+
+    hospital, helper, _ = machines
+    for name in ("BCD_HOME", "BCD_PREFECT_URL", "BCD_MLFLOW_URL", "BCD_CATALOG_URL", "BCD_STUDY_URL"):
+        monkeypatch.setenv(name, hospital.variables[name])
+    monkeypatch.setenv("BCD_STORE_URL", "s3://east/bcd")
+    helper.variables["BCD_STORE_URL"] = "s3://east/bcd"
+    settings = load_settings()
+    snapshot = load_snapshot(settings, freeze(settings))
+    put(settings, settings.snapshots / snapshot.id)
+    for batch in settings.batches.iterdir():
+        put(settings, batch)
+    deploy(settings, settings.prefect_url, flows.DEPLOYMENTS)
+    tiny = Architecture(stem=Stem(filters=4, stride=5), stages=[Stage(filters=4, depth=1)])
+    training = settings.options("training", TrainOptions, epochs=1)
+    plan = write_plan(settings, snapshot, training=training, architecture=tiny, ensemble=EnsembleOptions(members=2))
+    helper.start("worker", "--pool", POOL)
+    trained = train(plan.key)
+    assert [path.relative_to(plan.network(settings)).parts[0] for path in trained.paths] == ["member-1", "member-2"]
+    assert sorted(path.name for path in (helper.home / "work" / plan.key / "members").iterdir()) == ["1", "2"]
+    with open_client(settings.prefect_url) as client:
+        runs = [run for run in client.read_flow_runs() if run.name.startswith("network ")]
+    assert [run.state_type for run in runs] == ["COMPLETED", "COMPLETED"]
 
 
 @pytest.mark.skipif(os.environ.get("BCD_TEST_FULL") != "1", reason="takes minutes: make deployed")

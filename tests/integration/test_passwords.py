@@ -86,7 +86,7 @@ def test_without_the_password_401_and_with_it_an_answer(pages: dict[str, str]) -
 def test_worker_flow_and_command_have_it(pages: dict[str, str]) -> None:
     with httpx.Client(base_url=f"{pages['prefect']}/api", auth=(USER, WORD), timeout=60) as prefect:
         score = prefect.get("/deployments/name/score/score").raise_for_status().json()
-        parameters = {"patient": "nobody", "hospital": "east"}
+        parameters = {"patient": " nobody ", "hospital": "east"}
         url = f"/deployments/{score['id']}/create_flow_run"
         run = prefect.post(url, json={"parameters": parameters}).raise_for_status().json()["id"]
         deadline = time.monotonic() + PATIENCE
@@ -94,7 +94,11 @@ def test_worker_flow_and_command_have_it(pages: dict[str, str]) -> None:
         while state.get("type") not in {"COMPLETED", "FAILED", "CRASHED"} and time.monotonic() < deadline:
             time.sleep(1)
             state = prefect.get(f"/flow_runs/{run}").raise_for_status().json()["state"]
+        wanted = {"logs": {"flow_run_id": {"any_": [run]}}}
+        logged = prefect.post("/logs/filter", json=wanted).raise_for_status().json()
     assert (state["type"], "nobody" in state["message"]) == ("FAILED", True), state  # the flow's own sentence
+    assert logged
+    assert not [line for line in logged if "Traceback" in line["message"]]
     assert pages["prefect"] in run_bcd("status")
     assert "Pool, deployments, automations and limits are as the project says" in run_bcd("doctor")
     # In a process list is neither the password nor anything made of it.

@@ -6,16 +6,20 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from bcd.errors import NotFoundError
+from bcd.errors import BcdError, NotFoundError
 from bcd.networks.architecture import Architecture, Stage, Stem
-from bcd.retraining.plan import Choice, find_searched, read_choice, read_plan, write_choice, write_plan
+from bcd.networks.keras_files import load_network
+from bcd.retraining.members import list_missing_members, train_member
+from bcd.retraining.plan import Choice, Retraining, find_searched, read_choice, read_plan, write_choice, write_plan
 from bcd.retraining.stages import evaluate_stage, find_trained, register_stage, train_stage
 from bcd.settings import Settings
 from bcd.snapshots.freeze import Snapshot
 from bcd.store import objects
-from bcd.store.objects import put
+from bcd.store.objects import list_stored, put
+from bcd.training.ensemble import TrainedEnsemble, train_ensemble
 from bcd.training.loop import Training
 from bcd.training.options import EnsembleOptions, TrainOptions
 
@@ -80,3 +84,50 @@ def test_each_stage_may_be_done_by_another_machine(
         shutil.rmtree(one.work / planned.key / folder)
     bundle = register_stage(one, planned, found, mine)
     assert bundle.record.snapshot == snapshot.id
+
+
+def read_weights(trained: TrainedEnsemble) -> list[np.ndarray]:
+    return [weights for path in trained.paths for weights in load_network(path).get_weights()]
+
+
+def test_the_networks_of_an_ensemble_are_trained_by_whoever_takes_them_and_are_those_of_one_machine(
+    homes: tuple[Settings, Settings],
+    make_hospital: Callable[..., Snapshot],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    one, other = homes
+    snapshot = make_hospital(one)
+    put(one, one.batches / "a")
+    planned = write_plan(one, snapshot, training=TRAINING, ensemble=EnsembleOptions(members=2), architecture=TINY)
+    alone = train_ensemble(planned.prepare(one), TINY, TRAINING, planned.plan.ensemble, tmp_path / "alone")
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def train_elsewhere(settings: Settings, retraining: Retraining) -> None:
+        assert list_missing_members(settings, retraining) == [1, 2]
+        theirs = read_plan(other, planned.key)
+        train_member(other, theirs, 1)
+        assert list_missing_members(settings, retraining) == [2]
+        with monkeypatch.context() as patch:
+            patch.setattr("bcd.training.fit._save_trained", stop)
+            with pytest.raises(KeyboardInterrupt):
+                train_member(other, theirs, 2)
+        assert list_missing_members(settings, retraining) == [2]
+        train_member(one, planned, 2)
+        train_member(other, theirs, 2)  # who comes too late takes what there is
+        assert list_missing_members(settings, retraining) == []
+        with pytest.raises(BcdError, match="number 3"):
+            train_member(other, theirs, 3)
+        monkeypatch.setattr(Training, "run", stop)  # nothing is trained again
+
+    trained = train_stage(one, planned, train_elsewhere)
+    assert [path.parent.name for path in trained.paths] == ["member-1", "member-2"]
+    assert all(path.is_relative_to(planned.network(one)) for path in trained.paths)
+    for mine, theirs in zip(read_weights(trained), read_weights(alone), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    assert list_stored(one, one.work, f"{planned.key}/members/*") == []
+    found = find_trained(other, read_plan(other, planned.key))
+    assert found is not None
+    assert [path.read_bytes() for path in found.paths] == [path.read_bytes() for path in trained.paths]

@@ -1,6 +1,6 @@
 """A training shared by two devices is that of one: virtual devices, in a process of two.
 
-JAX, and the noise of batch normalisation beside that of seeds, at full size only.
+JAX, a kill, and the noise of batch normalisation beside that of seeds, at full size only.
 """
 
 from __future__ import annotations

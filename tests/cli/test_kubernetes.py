@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -105,19 +106,19 @@ def test_kubernetes_accepts_the_worker() -> None:
 
 
 def test_a_run_of_the_pool_becomes_a_job_that_kubernetes_accepts_and_that_does_the_run(
-    prefect_server: None, cluster: Cluster, settings: Settings, tmp_path: Path
+    dashboard: Any, cluster: Cluster, settings: Settings, tmp_path: Path
 ) -> None:
-    from prefect.settings import PREFECT_API_URL
+    from prefect.client.schemas.actions import WorkPoolUpdate
+    from prefect_kubernetes.worker import KubernetesWorker
 
     settings.home.mkdir()
-    api = str(PREFECT_API_URL.value())
-    server = api.removesuffix("/api")
+    server, api = dashboard.url, f"{dashboard.url}/api"
     shared = {"PREFECT_API_URL": api, "BCD_PREFECT_URL": server, "BCD_STUDY_URL": make_storage(settings)}
     create = ["prefect", "work-pool", "create", POOL, "--type", "kubernetes", "--base-job-template", str(TEMPLATE)]
     run(create, {"PREFECT_API_URL": api})
     settings = settings.model_copy(update={"search": {"pool": POOL}})
     deploy(settings, server, flows.DEPLOYMENTS)
-    assert [line for line in compare_deployments(settings, server, flows.DEPLOYMENTS) if "pool" in line] == []
+    assert list_faults_of_pool(settings, server) == []
     with open_client(server) as client:
         assert client.read_work_pool(POOL).base_job_template == json.loads(TEMPLATE.read_text())
         with pytest.raises(BcdError):
@@ -138,6 +139,20 @@ def test_a_run_of_the_pool_becomes_a_job_that_kubernetes_accepts_and_that_does_t
         ended = client.read_flow_run(asked.id)
     assert ended.state_type == "FAILED"
     assert str(ended.state.message).startswith("There is no study none.")
+    with open_client(server) as client:  # Prefect's own template
+        own = WorkPoolUpdate(base_job_template=KubernetesWorker.get_default_base_job_template())
+        client.update_work_pool(POOL, own)
+    assert [re.findall("command|env|image", line) for line in list_faults_of_pool(settings, server)] == [
+        ["command"],
+        ["env"],
+        ["image"],
+    ]
+    dashboard.put_back()
+
+
+def list_faults_of_pool(settings: Settings, server: str) -> list[str]:
+    compared = compare_deployments(settings, server, flows.DEPLOYMENTS)
+    return [line for line in compared if line.startswith(f"work pool {POOL}")]
 
 
 def check_job(job: dict[str, Any], run: UUID) -> None:
