@@ -50,7 +50,6 @@ LONGEST_FIRST = (
     "test_doc_commands.py",
     "integration/test_passwords.py",
     "benchmarks/test_released.py",
-    "integration/test_many_machines.py",
     "bundle/export/test_export.py",
     "training/test_ensemble.py",
     "cli/test_automations.py",

@@ -1,6 +1,7 @@
 """Machines with homes of their own work on the study of another, over one Prefect server and one PostgreSQL.
 
-With BCD_TEST_FULL=1 one of two is cut off in a trial, as by a power cut; the other gets it, and the study its budget.
+At full size only. One of two is cut off in a trial, as by a power cut; the other gets it, and the study its budget.
+tests/flows/test_elsewhere.py plays what the machine that waits does, tests/cli/test_worker.py what takes the runs.
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ from bcd.snapshots.freeze import load_snapshot
 from bcd.store.objects import put
 from bcd.training.options import EnsembleOptions, TrainOptions
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(os.environ.get("BCD_TEST_FULL") != "1", reason="takes minutes: make deployed"),
+]
 
 POOL = "gpu"
 TRIALS = 3
@@ -159,7 +163,6 @@ def test_a_machine_does_the_trials_of_another_until_ctrl_c(
     assert helper.processes() == []
 
 
-@pytest.mark.skipif(os.environ.get("BCD_TEST_FULL") != "1", reason="takes minutes: make deployed")
 def test_the_networks_of_an_ensemble_are_trained_by_a_machine_that_shares_a_bucket(
     bucket: object, machines: list[Machine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,7 +191,6 @@ def test_the_networks_of_an_ensemble_are_trained_by_a_machine_that_shares_a_buck
     assert [run.state_type for run in runs] == ["COMPLETED", "COMPLETED"]
 
 
-@pytest.mark.skipif(os.environ.get("BCD_TEST_FULL") != "1", reason="takes minutes: make deployed")
 def test_a_study_is_shared_by_two_machines_and_ends_although_one_is_cut_off(
     machines: list[Machine], snapshot: str, tmp_path: Path
 ) -> None:
