@@ -30,8 +30,8 @@ exactly-once: $(VENV)/.dev ## fifty kills on each database, eight processes, eve
 faults: $(VENV)/.dev ## kill each part of a hospital at every stage; fills docs/explanation/reliability.md, goes on where it stopped (hours)
 	BCD_TEST_FULL=1 $(BIN)/pytest tests/faults $(ARGS)
 
-deployed: $(VENV)/.dev ## all of tests/integration at full size: the compose file, two machines, a week with two retrainings (about 30 min)
-	BCD_TEST_FULL=1 $(BIN)/pytest tests/integration $(ARGS)
+deployed: $(VENV)/.dev ## all of tests/integration at full size: the compose file, two machines, a cluster that loses processes, a week with two retrainings (about 30 min)
+	BCD_TEST_FULL=1 $(BIN)/pytest tests/integration tests/flows/test_mapping.py $(ARGS)
 
 backends: $(VENV)/.dev ## the tests of networks and training on TensorFlow, then on JAX (about 5 min)
 	KERAS_BACKEND=tensorflow $(BIN)/pytest tests/networks tests/training $(ARGS)

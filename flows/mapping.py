@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -34,7 +35,8 @@ Call = tuple[str, dict[str, Any]]
 Outcome = Callable[[], Any]
 """Returns the result of a call, or raises what it raised."""
 
-_PATIENCE_SECONDS = 60.0  # for a scheduler, and for its first process
+_LOOK_SECONDS = 2.0
+_PATIENCE_SECONDS = 60.0  # for a scheduler, its first process, and others where all have ended
 
 
 class Engine(Protocol):
@@ -87,12 +89,16 @@ class OnDask:
 
     def submit(self, task: Task[..., Any], call: Call) -> Outcome:
         """Begins a call in one of the processes."""
-        return partial(_find_outcome, self._begin(task, call), call[0])
+        future = self._begin(task, call)
+
+        def find() -> Any:
+            self._await_one([future.wrapped_future])
+            return _find_outcome(future, call[0])
+
+        return find
 
     def run_each(self, task: Task[..., Any], calls: Iterable[Call]) -> Iterator[tuple[int, Outcome]]:
         """Does them, and begins another as soon as one has ended."""
-        from distributed import wait
-
         left = enumerate(calls)
         under_way: dict[Any, tuple[int, Outcome]] = {}
         while True:
@@ -101,8 +107,31 @@ class OnDask:
                 under_way[future.wrapped_future] = place, partial(_find_outcome, future, call[0])
             if not under_way:
                 return
-            for ended in wait(list(under_way), return_when="FIRST_COMPLETED").done:
+            for ended in self._await_one(list(under_way)):
                 yield under_way.pop(ended)
+
+    def _await_one(self, futures: list[Any]) -> set[Any]:
+        """Waits until one has ended, for as long as there are processes, and returns those that have.
+
+        Raises:
+            UnavailableError: All processes have ended, and none came in their place.
+        """
+        from distributed import wait
+
+        seen = time.monotonic()
+        while True:
+            try:
+                ended: set[Any] = wait(futures, timeout=_LOOK_SECONDS, return_when="FIRST_COMPLETED").done
+            except TimeoutError as error:
+                if self._runner.client.nthreads():
+                    seen = time.monotonic()
+                elif time.monotonic() - seen > _PATIENCE_SECONDS:
+                    raise UnavailableError(
+                        "All processes of the Dask cluster have ended, and none came in their place.",
+                        "Start workers, and run the same command again: what was finished is kept.",
+                    ) from error
+            else:
+                return ended
 
     def _begin(self, task: Task[..., Any], call: Call) -> PrefectDaskFuture[Any]:
         return self._runner.submit(task, call[1])

@@ -70,6 +70,31 @@ def test_a_scheduler_without_processes_is_named(settings: Settings) -> None:
 
 @pytest.mark.integration
 @pytest.mark.usefixtures("prefect_server")
+def test_nobody_waits_for_processes_that_have_all_ended(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefect import flow, task
+
+    @task
+    def double(number: int) -> int:
+        return 2 * number
+
+    monkeypatch.setattr(mapping, "_LOOK_SECONDS", 0.2)
+
+    @flow
+    def run() -> None:
+        with make_cluster(1, 1) as address, open_engine(at(settings, address)) as engine:
+            assert isinstance(engine, mapping.OnDask)
+            engine._runner.client.retire_workers()
+            with pytest.raises(UnavailableError):
+                list(engine.run_each(double, [("Number 1", {"number": 1})]))
+            with pytest.raises(UnavailableError):
+                engine.submit(double, ("Number 1", {"number": 1}))()
+
+    run()
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(os.environ.get("BCD_TEST_FULL") != "1", reason="begins processes anew, again and again")
+@pytest.mark.usefixtures("prefect_server")
 def test_a_call_that_ends_one_process_after_another_is_named_and_takes_no_other_with_it(settings: Settings) -> None:
     from prefect import flow, task
 
