@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,10 @@ class Machine:
         self.variables = own | shared | {"BCD_HOME": str(home)}
 
     def start(self, *arguments: str, **how: Any) -> subprocess.Popen[str]:
-        return subprocess.Popen([BCD, *arguments], env=self.variables, text=True, start_new_session=True, **how)
+        # Also where the tests ignore Ctrl-C, as in the background of a shell.
+        interruptible = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        how |= {"env": self.variables, "text": True, "start_new_session": True}
+        return subprocess.Popen([BCD, *arguments], preexec_fn=interruptible, **how)  # noqa: PLW1509 no lock is taken
 
     def processes(self) -> list[psutil.Process]:
         """Lists everything that runs on this home."""
