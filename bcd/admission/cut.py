@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 _SHOWN = 3
 
-
 T = TypeVar("T")
 
 

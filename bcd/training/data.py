@@ -88,12 +88,10 @@ def gather_training_material(prepared: PreparedSnapshot, options: TrainOptions) 
             "Use fewer folds, or admit deliveries with more labelled patients.",
         )
     patients = np.unique(keys.astype(str), return_inverse=True)[1].astype(np.int64)
-    val_rows = prepared.rows("val") if options.min_val_patients else rows[:0]
-    val = prepared.snapshot.patches.iloc[val_rows]
-    val_labels = val["label"].to_numpy().astype(np.int64)
-    return Material(
-        prepared.pixels, rows, labels, patients, val_rows, val_labels, patient_keys(val).to_numpy(dtype=object)
-    )
+    val, val_labels, val_keys = prepared.split("val")
+    looked_at = len(val) if options.min_val_patients else 0
+    looked = val.rows[:looked_at], val_labels[:looked_at], val_keys[:looked_at]
+    return Material(prepared.pixels, rows, labels, patients, *looked)
 
 
 def find_rows_left_out_of_training(prepared: PreparedSnapshot, options: TrainOptions) -> NDArray[np.int64]:
