@@ -57,7 +57,8 @@ def server(prefect_server: None, settings: Settings, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(elsewhere, "_LOOK_SECONDS", 0.0)
     monkeypatch.setattr(elsewhere, "_END_SECONDS", 0.0)
     url = PREFECT_API_URL.value().removesuffix("/api")
-    deploy(settings.model_copy(update={"search": {"pool": "gpu"}}), url, flows.DEPLOYMENTS)
+    # Whatever another test deployed on this server stays where nobody remembers it.
+    deploy(settings.model_copy(update={"search": {"pool": "gpu"}}), url, flows.DEPLOYMENTS, reset=True)
     server = _Server(url)
     yield server
     for each in server.ask("POST", "/deployments/filter"):
