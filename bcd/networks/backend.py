@@ -42,7 +42,7 @@ class _Skipping(MetaPathFinder):
     def __init__(self, *packages: str) -> None:
         self._packages, self._thread = packages, threading.get_ident()
 
-    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
+    def find_spec(self, fullname: str, *_: object) -> None:
         if fullname in self._packages and threading.get_ident() == self._thread:
             raise ModuleNotFoundError(f"{fullname} is skipped", name=fullname)
 
