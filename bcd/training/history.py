@@ -59,8 +59,9 @@ def _make_sample(logits: NDArray[Any], labels: NDArray[Any], patients: NDArray[A
 
 def _score(sample: Sample, weights: NDArray[np.float64]) -> list[float]:
     """Returns the AUROC under each row of patients' weights."""
-    positive = np.bincount(sample.patient, weights=sample.positive, minlength=len(sample.patients))
-    return [float(each) for each in auroc(concordance(sample), positive, sample.sizes - positive, weights)]
+    positive = np.bincount(sample.patient, weights=sample.positive, minlength=len(sample.patients)).astype(np.float64)
+    negative = sample.sizes.astype(np.float64) - positive
+    return [float(each) for each in auroc(concordance(sample), positive, negative, weights)]
 
 
 Row = dict[str, float]
