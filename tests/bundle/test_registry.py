@@ -301,5 +301,5 @@ def test_a_bundle_that_prepares_patches_otherwise_is_refused_in_a_sentence(bundl
     path.write_text(text)
     assert read_record(path) == bundle.record
     path.write_text(text.replace('"version":1', '"version":2'))
-    with pytest.raises(BcdError, match=r"preparation\.version"):
+    with pytest.raises(DamagedError, match=r"preparation\.version"):
         read_record(path)
