@@ -14,7 +14,7 @@ from bcd.search.space import check_grid
 POOL = "bcd"
 """Work pool of `bcd up`: its runs take the inbox and leave the reports of that machine."""
 
-_POOL_NAME = "[A-Za-z0-9-]{1,60}"
+_POOL_NAME = "^[A-Za-z0-9-]{0,60}$"
 
 
 def require_pool_of_others(pool: str) -> None:
@@ -24,7 +24,7 @@ def require_pool_of_others(pool: str) -> None:
         BcdError: It cannot be called so, or is that of `bcd up`, where a search may hold the only place that its
             trials wait for.
     """
-    if not re.fullmatch(_POOL_NAME, pool):
+    if not (pool and re.fullmatch(_POOL_NAME, pool)):
         raise BcdError(
             f"A work pool cannot be called {pool!r}.", "Name it by up to 60 letters, digits and dashes, such as gpu."
         )
@@ -109,7 +109,7 @@ class SearchOptions(Options):
     )
     pool: str = Field(
         "",
-        pattern=f"^({_POOL_NAME})?$",
+        pattern=_POOL_NAME,
         exclude=True,
         description="Work pool whose machines do trials and refits, and train the networks of an ensemble, as "
         "Prefect runs; empty: this machine does.",
