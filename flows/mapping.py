@@ -128,7 +128,8 @@ class OnDask:
                 elif time.monotonic() - seen > _PATIENCE_SECONDS:
                     raise UnavailableError(
                         "All processes of the Dask cluster have ended, and none came in their place.",
-                        "Start workers, and run the same command again: what was finished is kept.",
+                        "Their log says why, such as another bcd where they run. Start others, and run the same "
+                        "command again: what was finished is kept.",
                     ) from error
             else:
                 return ended

@@ -114,8 +114,15 @@ def _log_look(store: Store, look: Look, first: str, second: str, sign_off: SignO
     now = datetime.now(UTC)
     key = f"look/{second}/{first}/{now.isoformat()}"
     with start_run(settings, key=key, name=f"look {MODEL}/{second}", kind="gate") as run:
-        run.set_tags({"bcd.snapshot": look.snapshot.id, "bcd.gate_digest": look.digest, "bcd.by": sign_off.by})
-        run.set_tags({"bcd.challenger": second, "bcd.champion": first})
+        run.set_tags(
+            {
+                "bcd.snapshot": look.snapshot.id,
+                "bcd.gate_digest": look.digest,
+                "bcd.by": sign_off.by,
+                "bcd.challenger": second,
+                "bcd.champion": first,
+            }
+        )
         run.describe(sign_off.reason)
         run.log_snapshot(look.snapshot, context="gate", split="gate")
     evidence = {

@@ -69,11 +69,16 @@ class Gate:
         """
         whole = open_look(self.store, self.snapshot, "gate")
         run.log_options("gate", self.options)
-        run.set_tags({"bcd.snapshot": self.snapshot.id, "bcd.protocol": self.snapshot.protocol})
         run.set_tags(
-            {"bcd.gate_digest": whole.digest, "bcd.challenger": challenger, "bcd.champion": champion or "none"}
+            {
+                "bcd.snapshot": self.snapshot.id,
+                "bcd.protocol": self.snapshot.protocol,
+                "bcd.gate_digest": whole.digest,
+                "bcd.challenger": challenger,
+                "bcd.champion": champion or "none",
+                "bcd.anchor": anchor or "none",
+            }
         )
-        run.set_tags({"bcd.anchor": anchor or "none"})
         run.log_snapshot(self.snapshot, context="gate", split="gate")
         look = whole.leave_out_seen(self.store.settings, challenger, champion, anchor)
         run.set_tags({"bcd.gate_digest": look.digest})

@@ -258,7 +258,7 @@ def _decision_as_text(decision: Decision) -> str:
 
 
 def _read_run_of(settings: Settings, key: str) -> Any:
-    return _read_run(settings, find_run(open_client(settings), key) or "")
+    return find_run(open_client(settings), key)
 
 
 def _read_run(settings: Settings, run_id: str) -> Any:

@@ -244,9 +244,8 @@ def find_done(settings: Settings, retraining: Retraining) -> tuple[str | None, s
 
     Whoever finds a stage done leaves the run alone: opened again, a finished run would seem to have lasted until now.
     """
-    client = open_client(settings)
-    run_id = find_run(client, _run_key(retraining))
-    return run_id, set() if run_id is None else set(client.get_run(run_id).data.tags.get(_STAGES_TAG, "").split())
+    run = find_run(open_client(settings), _run_key(retraining))
+    return (None, set()) if run is None else (run.info.run_id, set(run.data.tags.get(_STAGES_TAG, "").split()))
 
 
 def _run_key(retraining: Retraining) -> str:

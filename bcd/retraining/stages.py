@@ -144,10 +144,13 @@ def train_stage(
         run.log_options("training", choice.training)
         run.log_options("ensemble", retraining.plan.ensemble)
         run.log_snapshot(retraining.snapshot, context="training", split="train")
-        run.set_tags({"bcd.snapshot": retraining.snapshot.id, "bcd.protocol": retraining.snapshot.protocol})
-        run.set_tags({"bcd.architecture": describe_architecture(choice.architecture)})
+        of_what = {
+            "bcd.snapshot": retraining.snapshot.id,
+            "bcd.protocol": retraining.snapshot.protocol,
+            "bcd.architecture": describe_architecture(choice.architecture),
+        }
+        run.set_tags(of_what | machine_tags(choice.training.precision))
         run.describe(choice.note)
-        run.set_tags(machine_tags(choice.training.precision))
         if train_elsewhere is not None:
             train_elsewhere(settings, retraining)
             collect_members(settings, retraining)

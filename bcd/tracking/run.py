@@ -10,6 +10,7 @@ import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from bcd.tracking.owner import PROCESS_TAG, name_run_owner
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
+    from mlflow.entities import RunInfo
 
     from bcd.evaluation.evaluation import Evaluation
     from bcd.search.records import StudyResult, TrialRecord
@@ -63,10 +65,11 @@ class Run:
 
         values = options.model_dump(mode="json") if isinstance(options, BaseModel) else options
         # A parameter is written once; a continued run has those of its first part.
-        known = self._client.get_run(self.id).data.params
-        new = [Param(key, value) for key, value in flatten_run_parameters(prefix, values).items() if key not in known]
+        flat = flatten_run_parameters(prefix, values).items()
+        new = [Param(key, value) for key, value in flat if key not in self._written]
         for at in range(0, len(new), _PARAMS):
             self._client.log_batch(self.id, params=new[at : at + _PARAMS])
+        self._written.update(param.key for param in new)
 
     def log_metrics(self, metrics: Mapping[str, float | None], *, step: int = 0, model_id: str | None = None) -> None:
         """Logs figures, of an epoch or of a logged model if named; those that are None (n/a) are left out."""
@@ -129,7 +132,7 @@ class Run:
 
     def open_child(self, key: str, name: str, kind: str, tags: Mapping[str, str] | None = None) -> Run:
         """Returns the run of `key` under this one, made where there is none; whoever opens it ends it."""
-        experiment = self._client.get_run(self.id).info.experiment_id
+        experiment = self._info.experiment_id
         found = self._client.search_runs([experiment], f"tags.`{KEY_TAG}` = '{key}'", max_results=1)
         if found:
             return Run(self._client, found[0].info.run_id)
@@ -215,9 +218,20 @@ class Run:
         self.set_tags({"mlflow.note.content": add_link(note)})
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Sets tags."""
-        for key, value in tags.items():
-            self._client.set_tag(self.id, key, value)
+        """Sets tags, in one request."""
+        from mlflow.entities import RunTag
+
+        self._client.log_batch(self.id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+    @cached_property
+    def _info(self) -> RunInfo:
+        """What never changes: the experiment, and when the run began."""
+        return self._client.get_run(self.id).info
+
+    @cached_property
+    def _written(self) -> set[str]:
+        """Names of the parameters that the run has."""
+        return set(self._client.get_run(self.id).data.params)
 
     def _log_metrics(
         self, steps: Sequence[tuple[int, Mapping[str, float | None]]], model_id: str | None = None
@@ -225,7 +239,7 @@ class Run:
         from mlflow.entities import Metric
 
         # The time follows from the step: the same figure logged again is then the same row, not a second one.
-        start = int(self._client.get_run(self.id).info.start_time)
+        start = int(self._info.start_time)
         rows = [
             Metric(key, float(value), start + 1000 * step, step, model_id=model_id)
             for step, figures in steps

@@ -32,6 +32,7 @@ from bcd.tracking.view import keep_views
 from bcd.versions import git_commit
 
 if TYPE_CHECKING:
+    import mlflow.entities
     from filelock import BaseFileLock
     from mlflow import MlflowClient
 
@@ -41,7 +42,7 @@ EXPERIMENT = "bcd"
 Kind = Literal["retrain", "search", "trial", "train", "network", "machine", "evaluate", "gate", "adopt", "monitor"]
 
 _HTTP = ("http://", "https://")
-_ready: set[str] = set()  # stores that this process has found or made ready
+_ready: dict[str, str] = {}  # stores that this process has found or made ready, with the experiment's id
 
 
 def mlflow_database_url(settings: Settings) -> sa.URL | None:
@@ -111,7 +112,7 @@ def open_client(settings: Settings) -> MlflowClient:
 
 def experiment_id(client: MlflowClient) -> str:
     """Returns the id of bcd's experiment in a connected store."""
-    return str(client.get_experiment_by_name(EXPERIMENT).experiment_id)
+    return _ready[client.tracking_uri]
 
 
 @contextmanager
@@ -151,10 +152,10 @@ def start_run(
     client.set_terminated(run.id, "FINISHED")
 
 
-def find_run(client: MlflowClient, key: str) -> str | None:
-    """Returns the run id that `key` belongs to."""
+def find_run(client: MlflowClient, key: str) -> mlflow.entities.Run | None:
+    """Returns the run that `key` belongs to; None: there is none, or it was deleted."""
     found = client.search_runs([experiment_id(client)], f"tags.`{KEY_TAG}` = '{key}'", max_results=1)
-    return found[0].info.run_id if found else None
+    return found[0] if found else None
 
 
 def end_killed_mlflow_runs(settings: Settings) -> int:
@@ -189,16 +190,16 @@ def _find_or_create(
     if commit := git_commit():
         labels["mlflow.source.git.commit"] = commit
     with lock_mlflow(settings):  # two processes with the same key must not both find nothing
-        run_id = find_run(client, key)
-        if run_id is None:
+        found = find_run(client, key)
+        if found is None:
             created = client.create_run(experiment_id(client), run_name=name, tags=labels)
             return Run(client, created.info.run_id)
-    client.update_run(run_id, status="RUNNING", name=name)
-    for tag, value in labels.items():
-        client.set_tag(run_id, tag, value)
-    if "bcd.error" in client.get_run(run_id).data.tags:
-        client.delete_tag(run_id, "bcd.error")
-    return Run(client, run_id)
+    run = Run(client, found.info.run_id)
+    client.update_run(run.id, status="RUNNING", name=name)
+    run.set_tags(labels)
+    if "bcd.error" in found.data.tags:
+        client.delete_tag(run.id, "bcd.error")
+    return run
 
 
 def _own_database(settings: Settings) -> sa.URL:
@@ -212,21 +213,23 @@ def _make_ready(settings: Settings, uri: str) -> None:
         if not uri.startswith(_HTTP):
             require_schema("mlflow", uri)
             rewrite_mlflow_addresses(settings, sync_url(uri), EXPERIMENT)
-        _ensure_experiment(settings, uri)
-    _ready.add(uri)
+        _ready[uri] = _ensure_experiment(settings, uri)
 
 
-def _ensure_experiment(settings: Settings, uri: str) -> None:
+def _ensure_experiment(settings: Settings, uri: str) -> str:
     client = _make_mlflow_client(uri)
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
         # A server knows where its artifacts go; a database alone would put them into the current folder.
         location = None if uri.startswith(_HTTP) else mlflow_artifacts_address(settings)
-        client.create_experiment(EXPERIMENT, artifact_location=location)
-    elif experiment.lifecycle_stage == "deleted":
-        client.restore_experiment(experiment.experiment_id)
-    keep_views(client, experiment_id(client))
+        found = str(client.create_experiment(EXPERIMENT, artifact_location=location))
+    else:
+        found = str(experiment.experiment_id)
+        if experiment.lifecycle_stage == "deleted":
+            client.restore_experiment(found)
+    keep_views(client, found)
     client.search_registered_models(max_results=1)  # opens the registry's tables too
+    return found
 
 
 def _require_answer(uri: str) -> None:

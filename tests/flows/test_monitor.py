@@ -110,7 +110,7 @@ def test_a_delivery_not_to_be_trusted_warns_and_the_trend_follows_each_hospital(
     assert "pale" in str(Artifact.get("drift-trend").data)
     assert Artifact.get("drift-plot") is not None
     client = open_client(settings)
-    run = client.get_run(find_run(client, "monitor/bcd-idc/1"))
+    run = find_run(client, "monitor/bcd-idc/1")
     assert run.data.metrics["shift_public"] == pytest.approx(rows[2].shift)
     assert {each.path for each in client.list_artifacts(run.info.run_id)} == {"drift.csv", "drift.png"}
     assert monitor() == rows

@@ -134,7 +134,7 @@ def test_a_home_whose_experiment_was_deleted_for_good_is_followed_by_its_version
 def test_a_home_that_stays_where_it_is_is_not_written(
     odd_home: Settings, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "_ready", set())
+    monkeypatch.setattr(store, "_ready", {})
     before = (odd_home.mlflow / "mlflow.db").read_bytes()
     open_client(odd_home)
     assert (odd_home.mlflow / "mlflow.db").read_bytes() == before

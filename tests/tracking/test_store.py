@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from bcd.training.options import TrainOptions
 
 CONNECT = """
 import sys
+from collections import Counter
 from pathlib import Path
 from bcd.tracking.store import own_mlflow_store
 from bcd.settings import Settings
@@ -146,6 +148,52 @@ def test_options_are_parameters_by_name(settings, run):
     assert params["architecture.stages.0.filters"] == str(PRESETS["compact"].stages[0].filters)
 
 
+def test_what_a_run_is_logged_with_costs_few_requests(settings, run, monkeypatch):
+    from mlflow import MlflowClient
+
+    asked = Counter()
+
+    def count(name):
+        method = getattr(MlflowClient, name)
+
+        def counted(*arguments, **named):
+            asked[name] += 1
+            return method(*arguments, **named)
+
+        monkeypatch.setattr(MlflowClient, name, counted)
+
+    for name in ("get_run", "set_tag", "log_batch", "get_experiment_by_name"):
+        count(name)
+    run.log_options("training", TrainOptions())
+    run.log_options("architecture", PRESETS["compact"])
+    run.log_metrics({"auroc": 0.9})
+    run.log_metrics({"auroc": 0.91}, step=1)
+    run.set_tags({"bcd.snapshot": "4f1c", "bcd.protocol": "dealt", "bcd.device": "2 CPU cores"})
+    with start_run(settings, key="k", name="continued", kind="train"):
+        pass
+
+    assert asked == {
+        "get_run": 2,
+        "log_batch": 6,
+    }  # its parameters, its start; and each of the above, the tags at once
+    logged = read(settings, run.id).data
+    assert (logged.metrics["auroc"], logged.tags["bcd.protocol"], logged.tags["bcd.device"]) == (
+        0.91,
+        "dealt",
+        "2 CPU cores",
+    )
+
+
+def test_an_option_that_changed_stays_as_it_was_written_first(settings, run):
+    run.log_options("training", {"epochs": 1})
+    run.log_options("training", {"epochs": 2, "seed": 3})
+    with start_run(settings, key="k", name="continued", kind="train") as continued:
+        continued.log_options("training", {"epochs": 4})
+
+    params = read(settings, run.id).data.params
+    assert (params["training.epochs"], params["training.seed"]) == ("1", "3")
+
+
 def test_flat_names_lose_nothing():
     nested = {"levels": [0.8, 0.95], "stages": [{"filters": 16}, {"filters": 32}], "stem": None}
 
@@ -246,6 +294,7 @@ def test_an_evaluation_is_figures_tables_pictures_and_the_scores(settings, run, 
 
 KILLED = """
 import os, sys
+from collections import Counter
 from pathlib import Path
 from bcd.tracking.store import start_run
 from bcd.settings import Settings

@@ -62,7 +62,7 @@ def test_a_view_that_was_changed_by_hand_or_by_an_older_bcd_is_set_right(setting
     client = open_client(settings)
     wanted = read_views(settings)
     client.set_experiment_tag(experiment_id(client), "mlflow.sharedViewState.gate", "{}")
-    monkeypatch.setattr(store, "_ready", set())
+    monkeypatch.setattr(store, "_ready", {})
     assert read_views(settings) == wanted
 
 

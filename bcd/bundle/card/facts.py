@@ -91,10 +91,10 @@ def gather_card_facts(settings: Settings, record: BundleRecord, run_id: str) -> 
 
 def _download_evaluation(client: MlflowClient, run_id: str, folder: Path) -> dict[str, Path]:
     """Downloads the evaluation of the test split and its pictures, by file name."""
-    wanted = {"evaluation.json", *(f"{name}.png" for name in PICTURES)}
-    found = [*client.list_artifacts(run_id, "test"), *client.list_artifacts(run_id, "test/figures")]
-    paths = [file.path for file in found if Path(file.path).name in wanted]
-    return {Path(path).name: Path(client.download_artifacts(run_id, path, str(folder))) for path in paths}
+    there = {Path(file.path).name for file in client.list_artifacts(run_id, "test")}
+    for name in there & {"evaluation.json", "figures"}:  # the scores of every patch lie beside them
+        client.download_artifacts(run_id, f"test/{name}", str(folder))
+    return {file.name: file for file in folder.rglob("*") if file.is_file()}
 
 
 def _read_compute(client: MlflowClient, run_id: str) -> Compute:
