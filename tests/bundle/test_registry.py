@@ -301,5 +301,12 @@ def test_a_bundle_that_prepares_patches_otherwise_is_refused_in_a_sentence(bundl
     path.write_text(text)
     assert read_record(path) == bundle.record
     path.write_text(text.replace('"version":1', '"version":2'))
-    with pytest.raises(BcdError, match=r"preparation\.version"):
+    with pytest.raises(DamagedError, match=r"preparation\.version"):
         read_record(path)
+
+
+def test_registering_leaves_the_places_where_modules_are_looked_for_as_they_were(registry_settings, register):
+    """Regression: MLflow's temporary copy of the code, removed by then, was the first of them."""
+    before = list(sys.path)
+    register(registry_settings, "red")
+    assert sys.path == before
