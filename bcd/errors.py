@@ -36,5 +36,9 @@ class DamagedError(BcdError):
     """A file that bcd wrote is missing, or is not what was written."""
 
 
+class WithdrawnError(BcdError):
+    """A patient has withdrawn, so that nothing is done any more with what is stored of them."""
+
+
 class LeakageError(BcdError):
     """A patient, or its pixels, that a model learned from would also evaluate it, or that cannot be ruled out."""

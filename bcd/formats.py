@@ -7,7 +7,7 @@ Examples:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 NOT_AVAILABLE = "n/a"
@@ -29,6 +29,12 @@ class _Figure(Protocol):
 def format_count(number: int, noun: str, plural: str = "s") -> str:
     """Formats a number of things, as `1 batch`, `2 batches` or `1,200 patients`."""
     return f"{number:,} {noun}{'' if number == 1 else plural}"
+
+
+def format_some(things: Sequence[str], most: int, between: str = ", ") -> str:
+    """Formats the first of some things and how many more there are, as `8867, 8913, and 7 more`."""
+    more = len(things) - most
+    return between.join([*things[:most], f"and {more:,} more"] if more > 0 else things)
 
 
 def format_estimate(estimate: _Figure) -> str:

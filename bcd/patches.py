@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NewType
+from typing import TYPE_CHECKING, Any, NewType, overload
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,6 +62,15 @@ CANONICAL = [*SLIDE, "y", "x"]
 def patient_keys(patches: pd.DataFrame) -> pd.Series[str]:
     """Returns "hospital/patient" for each row of a frame that has both columns."""
     return patches["hospital"].astype(str) + "/" + patches["patient"].astype(str)
+
+
+@overload
+def is_on_grid(place: int) -> bool: ...
+@overload
+def is_on_grid(place: NDArray[np.float64]) -> NDArray[np.bool_]: ...
+def is_on_grid(place: Any) -> Any:
+    """Tells whether patches may begin at an x or y, or at each of an array: 1 more than a multiple of 50."""
+    return (place % PATCH_PIXELS == 1) & (place > 0)
 
 
 def lie_on(patches: pd.DataFrame, slides: Collection[Slide]) -> NDArray[np.bool_]:
@@ -113,11 +122,6 @@ class PatchName:
         """Returns the file name that `parse` reads back."""
         label = "" if self.label is None else f"_class{self.label}"
         return f"{self.patient}_idx{self.slide}_x{self.x}_y{self.y}{label}.png"
-
-    @property
-    def is_on_grid(self) -> bool:
-        """Whether the patch starts at a corner of the 50-px grid."""
-        return self.x % PATCH_PIXELS == 1 and self.y % PATCH_PIXELS == 1
 
     @property
     def column(self) -> int:

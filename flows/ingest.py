@@ -35,7 +35,7 @@ from bcd.admission.waiting import find_stuck
 from bcd.bundle.watch import watch_delivery
 from bcd.config import load_configuration
 from bcd.errors import BcdError, UnavailableError
-from bcd.formats import format_count
+from bcd.formats import format_count, format_some
 from bcd.options import Microns
 from bcd.patches import Hospital
 from bcd.settings import Settings
@@ -184,7 +184,7 @@ def _declared_deliveries(settings: Settings) -> list[tuple[Hospital, Path]]:
 def _sum_up(admissions: list[Admission]) -> str:
     if not admissions:
         return "Nothing waits in the inbox."
-    named = ", ".join(each.delivery for each in admissions[:3]) + " and others" * (len(admissions) > 3)
+    named = format_some([each.delivery for each in admissions], 3)
     patches, patients = (sum(getattr(each, what) for each in admissions) for what in ("admitted", "patients"))
     refused = sum(sum(each.refused.values()) for each in admissions)
     of = f"{patches:,} patches of {format_count(patients, 'patient')}"

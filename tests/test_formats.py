@@ -4,7 +4,7 @@ import pytest
 
 from bcd.evaluation.metrics.estimates import Difference, Estimate
 from bcd.evaluation.options import EvaluateOptions
-from bcd.formats import format_count, format_difference, format_estimate, format_level, format_percent
+from bcd.formats import format_count, format_difference, format_estimate, format_level, format_percent, format_some
 
 MINUS = "\N{MINUS SIGN}"
 ENDS = f"[{MINUS}.004, +.028]"
@@ -55,3 +55,10 @@ def test_a_number_of_things_is_shown_with_its_noun() -> None:
         "1 patch",
         "1,200 patches",
     ]
+
+
+def test_of_many_things_the_first_are_shown_and_how_many_more_there_are() -> None:
+    assert format_some([], 2) == ""
+    assert format_some(["a", "b"], 2) == "a, b"
+    assert format_some(["a", "b", "c"], 2) == "a, b, and 1 more"
+    assert format_some([str(number) for number in range(1202)], 2, between="; ") == "0; 1; and 1,200 more"

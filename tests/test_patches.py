@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bcd.patches import PatchName, PatientId, SlideId, is_patch_of_another_format
+from bcd.patches import PatchName, PatientId, SlideId, is_on_grid, is_patch_of_another_format
 
 NAMES = st.builds(
     PatchName,
@@ -30,13 +31,15 @@ def test_any_text_is_a_name_or_none_and_never_an_error(text: str) -> None:
 @given(st.integers(0, 400), st.integers(0, 400))
 def test_a_place_on_the_grid_is_its_column_and_row(column: int, row: int) -> None:
     name = PatchName(PatientId("1"), SlideId("5"), x=1 + 50 * column, y=1 + 50 * row, label=None)
-    assert name.is_on_grid
+    assert is_on_grid(name.x)
+    assert is_on_grid(name.y)
     assert (name.column, name.row) == (column, row)
 
 
-@pytest.mark.parametrize("x", [0, 2, 50, 52])
-def test_other_places_are_off_the_grid(x: int) -> None:
-    assert not PatchName(PatientId("1"), SlideId("5"), x=x, y=1, label=None).is_on_grid
+@pytest.mark.parametrize("place", [-49, 0, 2, 50, 52])
+def test_other_places_are_off_the_grid(place: int) -> None:
+    assert not is_on_grid(place)
+    assert is_on_grid(np.array([1.0, place, 51.0])).tolist() == [True, False, True]
 
 
 def test_a_name_of_the_public_set_is_read() -> None:

@@ -24,6 +24,7 @@ from bcd.admission.slides.reading import open_slide
 from bcd.admission.slides.tiling import SlideError, Tiles, tile_slide
 from bcd.admission.sources.source import Source, UnreadableFileError
 from bcd.files import hash_file, partial_folder
+from bcd.formats import format_some
 from bcd.options import Microns
 from bcd.progress import say_progress, track_progress
 from bcd.store.complete import CompleteSlide
@@ -122,8 +123,7 @@ def _tell_absent(findings: Findings, complete: Mapping[tuple[str, str], int]) ->
     for table, names in absent.items():
         said = findings.refused[table].message if table in findings.refused else "The other rows count."
         message = (
-            f"The delivery has no patch of slides that rows declare complete: {', '.join(names[:_SHOWN])}"
-            f"{f' and {len(names) - _SHOWN:,} more' if len(names) > _SHOWN else ''}."
+            f"The delivery has no patch of slides that rows declare complete: {format_some(names, _SHOWN)}."
             f" `bcd patient complete` says it of patches that are admitted already. {said}"
         )
         findings.refused[table] = Refusal("slides-file", message)

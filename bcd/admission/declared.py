@@ -33,6 +33,7 @@ from bcd.admission.slides.names import (
 from bcd.admission.sources.source import Source, UnreadableFileError, is_litter
 from bcd.errors import BcdError
 from bcd.files import partial_folder
+from bcd.formats import format_some
 from bcd.options import Microns
 from bcd.patches import PatchName
 from bcd.progress import say_progress
@@ -142,12 +143,12 @@ def _take_table(found: Declarations, member: int, source: Source, naming: Naming
         say_progress(found.refused[member].message)
     without = [name for place, name in enumerate(source.names) if _lacks_row(found, place, name)]
     if without and not naming.hides:
-        shown = ", ".join(without[:_SHOWN])
+        shown = format_some(without, _SHOWN)
         say_progress(f"{title} has no row for {len(without):,} of the slides, which go by their own names: {shown}.")
 
 
 def _tell_unmatched(title: str, rows: dict[int, tuple[str, Declared]], unmatched: list[int]) -> str:
-    shown = ", ".join(f"{rows[line][0]} (line {line})" for line in unmatched[:_SHOWN])
+    shown = format_some([f"{rows[line][0]} (line {line})" for line in unmatched], _SHOWN)
     return (
         f"{len(unmatched):,} of the {len(rows):,} rows of {title} name no file of the delivery: {shown}."
         " The other rows count."
@@ -201,7 +202,7 @@ def _read_rows(table: pd.DataFrame, title: str) -> Iterator[tuple[int, tuple[str
         else:
             rows.append((int(str(line)), (file, Declared(name, spacing, _ANSWERS[answer]))))
     if faults:
-        shown = "; ".join(f"line {line}: {fault}" for line, fault in faults[:_SHOWN])
+        shown = format_some([f"line {line}: {fault}" for line, fault in faults], _SHOWN, between="; ")
         raise BcdError(f"{title} has {len(faults):,} faulty rows: {shown}.", "Correct the table.")
     yield from rows
 

@@ -31,6 +31,7 @@ from bcd.admission.sources.folders import walk
 from bcd.admission.sources.open import is_whole_archive, list_delivered_names
 from bcd.admission.sources.source import is_litter
 from bcd.errors import BcdError
+from bcd.formats import format_some
 from bcd.patches import Hospital, PatchName, is_patch_of_another_format
 from bcd.progress import say_progress
 from bcd.settings import Settings
@@ -74,7 +75,7 @@ def check_names(path: Path, names: Iterable[str]) -> None:
             "Hand over patches named PATIENT_idx5_x51_y101_class0.png, or slides, in a folder, zip or tar.",
         )
     # Not the names themselves: those of a raw hospital may name somebody.
-    shown = ", ".join(sorted(kinds)[:5])
+    shown = format_some(sorted(kinds), 5)
     raise BcdError(
         f"{path} holds {count:,} files and none is named as a patch or a slide (they are {shown}).",
         "Patches are named PATIENT_idx5_x51_y101_class0.png, without _class0 where unlabelled; slides PATIENT.svs.",

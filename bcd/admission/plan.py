@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bcd.admission.declared import SLIDES_FILES, Declarations
 from bcd.admission.naming import Naming
-from bcd.admission.rules import Refusal, check_folders, folder_label, is_place, refuse_off_grid
+from bcd.admission.rules import Refusal, check_folders, folder_label, refuse_off_grid
 from bcd.admission.slides.names import (
     PICTURE_SUFFIXES,
     SlideName,
@@ -197,7 +197,7 @@ class _Planner:
             if key not in said:
                 said[key] = self._look_at_folder(name)
             by_folder, column, row = said[key], int(x), int(y)
-            if by_folder is None or not is_place(column, row) or hazard(member) is not None:
+            if by_folder is None or refuse_off_grid(column, row) or hazard(member) is not None:
                 yield member, name
             else:
                 append(member, (patient, slide), (column, row), by_folder)
@@ -229,7 +229,7 @@ class _Planner:
 
     def _take_patch(self, member: int, folders: list[str], patch: PatchName, name: str) -> None:
         waived = self._waived.get(name)
-        broken = (check_folders(folders, patch, self._top), refuse_off_grid(patch))
+        broken = (check_folders(folders, patch, self._top), refuse_off_grid(patch.x, patch.y))
         refusal = next((one for one in broken if one is not None and one.rule != waived), None)
         if refusal is not None:
             self._refused[member] = self._naming.show_refusal(refusal)

@@ -25,6 +25,7 @@ import sqlalchemy as sa
 
 from bcd.admission.rules import NOT_RELEASABLE, RELEASABLE, WAIVED
 from bcd.errors import BcdError, NotFoundError
+from bcd.formats import format_some
 from bcd.progress import say_progress
 from bcd.store import tables
 from bcd.store.deliveries import Delivery, RefusedFile
@@ -158,7 +159,7 @@ def _match_refused_file(found: Delivery, refused: Sequence[RefusedFile], text: s
         alike = [file for file in refused if file.name.rpartition("/")[2] == text]
         if len(alike) > 1:
             raise BcdError(
-                f"{text} may be {len(alike)} files: {', '.join(file.kept or file.name for file in alike[:10])}.",
+                f"{text} may be {len(alike)} files: {format_some([file.kept or file.name for file in alike], 10)}.",
                 "Name one as it lies in the quarantine.",
             )
     if not alike:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from bcd.errors import BcdError
-from bcd.patches import MICRONS_PER_PIXEL, PATCH_PIXELS, PatchName
+from bcd.patches import MICRONS_PER_PIXEL, PATCH_PIXELS, PatchName, is_on_grid
 from bcd.store.label_files import IMPORT
 
 WAIVED = frozenset({"folder", "off-slide", "blank"})
@@ -175,18 +175,13 @@ class DeliveryError(BcdError):
         self.rule = rule
 
 
-def is_place(x: int, y: int) -> bool:
-    """Whether a patch may lie there: on the grid, and on a slide."""
-    return x % PATCH_PIXELS == 1 and y % PATCH_PIXELS == 1 and x <= MAX_PLACE and y <= MAX_PLACE
-
-
-def refuse_off_grid(name: PatchName) -> Refusal | None:
+def refuse_off_grid(x: int, y: int) -> Refusal | None:
     """Refuses a patch that is off the grid or off any slide."""
-    if not name.is_on_grid:
-        return Refusal("off-grid", f"x {name.x}, y {name.y} is not a corner of the {PATCH_PIXELS}-px grid.")
-    if max(name.x, name.y) > MAX_PLACE:
-        reach = max(name.x, name.y) * MICRONS_PER_PIXEL / 1000
-        return Refusal("off-slide", f"x {name.x}, y {name.y} lies {reach:.0f} mm from the slide's corner.")
+    if not (is_on_grid(x) and is_on_grid(y)):
+        return Refusal("off-grid", f"x {x}, y {y} is not a corner of the {PATCH_PIXELS}-px grid.")
+    if max(x, y) > MAX_PLACE:
+        reach = max(x, y) * MICRONS_PER_PIXEL / 1000
+        return Refusal("off-slide", f"x {x}, y {y} lies {reach:.0f} mm from the slide's corner.")
     return None
 
 

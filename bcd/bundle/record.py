@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bcd.bundle.engine import EngineRecord
 from bcd.bundle.reference import ReferenceStatistics
 from bcd.drift.state import Known
-from bcd.errors import BcdError
+from bcd.errors import DamagedError
 from bcd.evaluation.policy.policy import Policy
 from bcd.networks.architecture import Architecture
 from bcd.preprocessing.options import PrepareOptions
@@ -66,13 +66,13 @@ def read_record(path: Path) -> BundleRecord:
     """Reads the record of a bundle.
 
     Raises:
-        BcdError: Another version of bcd made the bundle, and prepares patches or describes networks otherwise.
+        DamagedError: Another version of bcd made the bundle, and prepares patches or describes networks otherwise.
     """
     try:
         return BundleRecord.model_validate_json(path.read_text("utf-8"))
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise BcdError(
+        raise DamagedError(
             f"This version of bcd cannot use the bundle: {faults}.",
             "Install the version that its record names, or retrain.",
         ) from error

@@ -9,6 +9,7 @@ Examples:
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -342,17 +343,23 @@ def _store_model(folder: Path, model_id: str, *, bundle: Path, record: BundleRec
 
     from bcd import versions
 
-    mlflow.pyfunc.log_model(
-        name=MODEL,
-        model_id=model_id,
-        python_model=str(Path(__file__).with_name("pyfunc_model.py")),
-        code_paths=[str(copy_code_into_bundle(folder / "code"))],
-        artifacts={_BUNDLE: str(bundle)},
-        signature=_make_model_signature(record),
-        input_example=example[:2],
-        # Named, each once: MLflow would otherwise load the model in another process to guess them.
-        pip_requirements=[f"{name}=={number}" for name, number in versions.required_versions().items()],
-    )
+    path = sys.path
+    try:
+        mlflow.pyfunc.log_model(
+            name=MODEL,
+            model_id=model_id,
+            python_model=str(Path(__file__).with_name("pyfunc_model.py")),
+            code_paths=[str(copy_code_into_bundle(folder / "code"))],
+            artifacts={_BUNDLE: str(bundle)},
+            signature=_make_model_signature(record),
+            input_example=example[:2],
+            # Named, each once: MLflow would otherwise load the model in another process to guess them.
+            pip_requirements=[f"{name}=={number}" for name, number in versions.required_versions().items()],
+        )
+    finally:
+        # MLflow loads the model to try it on the example, and leaves its own copy of the code, which it then removes,
+        # as the first place that modules are looked for: whoever makes a folder of that name would be imported.
+        sys.path = path
 
 
 def _make_model_signature(record: BundleRecord) -> ModelSignature:

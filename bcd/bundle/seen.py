@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcd.errors import LeakageError
+from bcd.formats import format_some
 from bcd.patches import patient_keys
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def assert_unseen_by_bundle(settings: Settings, bundle: Bundle | FolderBundle, p
     if seen:
         raise LeakageError(
             f"{bundle.name} has seen {len(seen)} patients that it would be evaluated on, by name or by their pixels:"
-            f" {', '.join(seen[:3])}{', …' if len(seen) > 3 else ''}",
+            f" {format_some(seen, 3)}.",
             "Evaluate it on a snapshot of the protocol that it was trained under "
             f"({bundle.record.protocol}), or retrain the champion under the new one."
             if bundle.seen is None

@@ -58,16 +58,14 @@ def _is_registered(which: str) -> bool:
 def _open_registered(settings: Settings, which: str) -> OpenModel:
     from bcd.bundle.registry import load_bundle
     from bcd.bundle.seen import find_seen_by_bundle
-    from bcd.errors import BcdError, UnavailableError
+    from bcd.errors import DamagedError, NotFoundError
     from bcd.settings import require_home
 
     require_home(settings)
     bundle = load_bundle(settings, which)
     try:
         seen = find_seen_by_bundle(settings, bundle)
-    except UnavailableError:
-        raise
-    except BcdError:  # its snapshot is not here any more
+    except (NotFoundError, DamagedError):  # its snapshot is not here any more
         seen = None
     warnings = (tell_unproven_hospital(),) if bundle.record.origin == RELEASED else ()
     return OpenModel(bundle, f"{which} of {settings.home}.", seen, warnings)

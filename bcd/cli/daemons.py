@@ -22,6 +22,7 @@ from bcd.errors import BcdError, UnavailableError
 from bcd.files import lock_file
 from bcd.progress import say_progress, track_progress
 from bcd.runtime import read_running_servers, require_prefect, rotate_logs, runtime_environment, url_answers
+from bcd.search.options import POOL
 from bcd.settings import Settings
 from bcd.store.schemas import prefect_schema_database, require_schema
 
@@ -325,7 +326,7 @@ def _child_environment(settings: Settings, urls: dict[str, str], *, is_client: b
 
 def _make_daemon_command(settings: Settings, name: str) -> list[str]:
     if name == "worker":
-        return _make_worker_command(flow_runs.POOL, "bcd-worker")
+        return _make_worker_command(POOL, "bcd-worker")
     if name == "inbox":
         return [sys.executable, "-m", "bcd.cli.inbox_watcher"]
     if name == "studies":

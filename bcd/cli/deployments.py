@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from bcd.cli.flow_runs import POOL, open_client
+from bcd.cli.flow_runs import open_client
 from bcd.errors import BcdError
 from bcd.files import whole_file
+from bcd.search.options import POOL, SearchOptions
 from bcd.settings import Settings
 
 if TYPE_CHECKING:
@@ -98,8 +99,6 @@ def find_unserved_pool(settings: Settings, prefect: str) -> str | None:
         httpx.HTTPError: The server does not answer.
     """
     from prefect.exceptions import ObjectNotFound
-
-    from bcd.search.options import SearchOptions
 
     pool = settings.options("search", SearchOptions).pool
     if not pool:
@@ -373,8 +372,6 @@ def _read_file(declared: Mapping[str, Any], description: str | None, settings: S
 
 def _choose_pool(declared: Mapping[str, Any], settings: Settings) -> str:
     """Returns where a deployment's runs wait for a worker; trials and members wait where bcd.toml says."""
-    from bcd.search.options import SearchOptions
-
     asked = settings.options("search", SearchOptions).pool if declared["name"] in {"trials", "member"} else ""
     return asked or str(declared["work_pool"]["name"])
 

@@ -12,11 +12,12 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from bcd.search.options import POOL
+
 if TYPE_CHECKING:
     import psutil
     from prefect.client.orchestration import SyncPrefectClient
 
-POOL = "bcd"
 _PAGE = 200  # the server's own limit
 _WITH_PROCESS = ["PENDING", "RUNNING", "CANCELLING"]
 

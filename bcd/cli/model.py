@@ -166,6 +166,7 @@ def adopt_model_command(
 ) -> None:
     """Make the model that comes with bcd the first champion of a home that has none."""
     from bcd.cli.terminal import open_terminal
+    from bcd.formats import format_some
     from bcd.gate.adoption import find_adopted_patients, make_released_champion
     from bcd.settings import load_settings
     from bcd.store.sign_off import SignOff
@@ -180,7 +181,7 @@ def adopt_model_command(
         if known:
             console.print(
                 f"It was trained on {len(known)} of the admitted patients, by name or by their pixels, and cannot be"
-                f" evaluated on them: {', '.join(known[:5])}{', …' if len(known) > 5 else ''}.",
+                f" evaluated on them: {format_some(known, 5)}.",
                 style="yellow",
             )
 

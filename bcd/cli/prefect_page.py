@@ -13,11 +13,13 @@ Examples:
 from __future__ import annotations
 
 import sqlite3
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.types import ASGIApp
 
 
@@ -40,20 +42,20 @@ def _choose_connection(dialect: sa.Dialect, _record: object, _arguments: list[An
         options["factory"] = _Connection
 
 
-class _Cursor(sqlite3.Cursor):
-    def execute(self, *arguments: Any) -> Self:
+def _closing_refused(run: Callable[..., sqlite3.Cursor]) -> Callable[..., Any]:
+    def run_or_close(cursor: sqlite3.Cursor, *arguments: Any) -> sqlite3.Cursor:
         try:
-            return super().execute(*arguments)
+            return run(cursor, *arguments)
         except sqlite3.Error:
-            self.close()
+            cursor.close()
             raise
 
-    def executemany(self, *arguments: Any) -> Self:
-        try:
-            return super().executemany(*arguments)
-        except sqlite3.Error:
-            self.close()
-            raise
+    return run_or_close
+
+
+class _Cursor(sqlite3.Cursor):
+    execute = _closing_refused(sqlite3.Cursor.execute)
+    executemany = _closing_refused(sqlite3.Cursor.executemany)
 
 
 class _Connection(sqlite3.Connection):

@@ -9,6 +9,7 @@ import typer
 
 from bcd.cli.completion import complete_snapshot
 from bcd.cli.options import AsJson, command_group
+from bcd.formats import format_some
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -172,8 +173,7 @@ def _show_difference(console: Console, difference: SnapshotDifference) -> None:
 
 def _list_row(name: str, added: Sequence[str], removed: Sequence[str]) -> list[str]:
     named = [*(f"+{each[:24]}" for each in added), *(f"\N{MINUS SIGN}{each[:24]}" for each in removed)]
-    which = ", ".join(named[:SHOWN]) + (f", and {len(named) - SHOWN:,} more" if len(named) > SHOWN else "")
-    return [name, f"{len(added):,}", f"{len(removed):,}", which]
+    return [name, f"{len(added):,}", f"{len(removed):,}", format_some(named, SHOWN)]
 
 
 def _show_changes(console: Console, title: str, changes: Sequence[Change] | Sequence[tuple[str, str]]) -> None:

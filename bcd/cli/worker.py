@@ -28,10 +28,11 @@ def worker_command(
 ) -> None:
     """Work for a study or a retraining of another machine, until Ctrl-C. Its settings name what the two share."""
     from bcd.cli.terminal import open_terminal
+    from bcd.search.options import require_pool_of_others
     from bcd.settings import load_settings
 
     settings = load_settings()
-    _require_name(pool)
+    require_pool_of_others(pool)
     with open_terminal(settings, needs_home=False) as console:
         if systemd is not None:
             from bcd.cli.units import write_worker_unit
@@ -103,18 +104,6 @@ def _find_out_of_reach(settings: Settings) -> Iterator[BcdError]:
         )
     if is_where_up_runs and not find_prefect(settings):
         yield BcdError("No Prefect server runs on this home.", "Run `bcd up`, or set prefect_url.")
-
-
-def _require_name(pool: str) -> None:
-    from bcd.cli.flow_runs import POOL
-
-    if not pool.replace("-", "").isalnum():
-        raise BcdError(f"A pool cannot be called {pool!r}.", "Name it by letters, digits and dashes, such as gpu.")
-    if pool == POOL:
-        raise BcdError(
-            f"The runs of the pool {POOL} take the inbox and leave the reports of the machine of `bcd up`.",
-            "Name another pool, such as gpu, and the same in the settings of that machine.",
-        )
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from bcd.bundle.registry import Bundle, load_bundle, read_bundle
 from bcd.bundle.seen import assert_unseen_by_bundle
 from bcd.errors import DamagedError
 from bcd.evaluation.policy.context import CONTEXT
+from bcd.formats import format_some
 from bcd.patches import CELL, Slide, lie_on, patient_keys
 from bcd.snapshots.evidence import assert_no_leakage
 from bcd.store.batches import read_batch_pixels
@@ -76,7 +77,7 @@ class Look:
         """Says how many patients are left out and why; empty: nobody is."""
         return " ".join(
             f"{len(patients)} of the {self.split} patients are left out: {name} came with bcd and was trained on them"
-            f" ({', '.join(patients[:3])}{', …' if len(patients) > 3 else ''})."
+            f" ({format_some(patients, 3)})."
             for name, patients in self.left_out.items()
         )
 

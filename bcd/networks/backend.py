@@ -9,8 +9,10 @@ import logging
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -34,11 +36,30 @@ def _hold_native_messages() -> Iterator[None]:
             os.close(terminal)
 
 
+class _Skipping(MetaPathFinder):
+    """Has this thread find packages missing that are imported only in case somebody uses them with Keras."""
+
+    def __init__(self, *packages: str) -> None:
+        self._packages, self._thread = packages, threading.get_ident()
+
+    def find_spec(self, fullname: str, *_: object) -> None:
+        if fullname in self._packages and threading.get_ident() == self._thread:
+            raise ModuleNotFoundError(f"{fullname} is skipped", name=fullname)
+
+    def __enter__(self) -> None:
+        sys.meta_path = [self, *sys.meta_path]  # a new list: another thread may be reading the old one
+
+    def __exit__(self, *_: object) -> None:
+        sys.meta_path = [finder for finder in sys.meta_path if finder is not self]
+
+
 # TensorFlow's own variable does not reach its Python messages about functions that are traced again.
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
-# TensorFlow greets with its CPU's features before it reads its own log level.
-with _hold_native_messages():
+# TensorFlow greets with its CPU's features before it reads its own log level. For its converters it imports JAX, and
+# Keras matplotlib and scikit-learn for what nobody here calls: a third of the time of all these imports.
+_unused = ["matplotlib", "sklearn"] if os.environ["KERAS_BACKEND"] == "jax" else ["matplotlib", "sklearn", "jax"]
+with _hold_native_messages(), _Skipping(*_unused):
     import keras
 
 # TensorFlow's logger keeps the error stream of this moment, be it a progress bar's or a test's, and closes it

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from bcd.bundle.registry import read_bundle
 from bcd.bundle.rows import read_registered_versions
 from bcd.bundle.seen import find_seen_by_bundle
-from bcd.errors import BcdError, InsufficientEvidenceError, NotFoundError, UnavailableError
+from bcd.errors import DamagedError, InsufficientEvidenceError, NotFoundError
 from bcd.evaluation.policy.context import CONTEXT
 from bcd.patches import CANONICAL, CELL, PERSON, lie_on, patient_keys
 from bcd.review.queue import value_patches
@@ -178,9 +178,7 @@ def _find_unseen(store: Store, labelled: pd.DataFrame) -> list[LedgerEntry]:
             continue
         try:
             seen = find_seen_by_bundle(store.settings, read_bundle(store.settings, row.version))
-        except UnavailableError:
-            raise
-        except BcdError:  # nobody knows any more who it saw: its snapshot was removed
+        except (NotFoundError, DamagedError):  # nobody knows any more who it saw: its snapshot was removed
             continue
         fresh = mine[~patient_keys(mine).isin(seen.find(mine))]
         people = set(zip(fresh["hospital"], fresh["patient"], strict=True))

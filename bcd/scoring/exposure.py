@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bcd.errors import BcdError, DamagedError, NotFoundError, UnavailableError
+from bcd.errors import DamagedError, NotFoundError
 from bcd.patches import PERSON
 
 if TYPE_CHECKING:
@@ -107,9 +107,7 @@ def list_doubts(store: Store, bundle: Any, hospital: Hospital) -> list[str]:
     for snapshot in dict.fromkeys(reversed(looks)):
         try:
             gate = load_snapshot(store.settings, snapshot).of("gate")
-        except UnavailableError:
-            raise
-        except BcdError:  # pruned since
+        except (NotFoundError, DamagedError):  # pruned since
             continue
         mine = gate[gate["hospital"] == hospital]
         evaluated = max(evaluated, mine["patient"].nunique() - len(bundle.seen.find(mine)))

@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from bcd.patches import Hospital, PatientId, Slide
+from bcd.errors import NotFoundError, WithdrawnError
+from bcd.patches import PERSON, Hospital, PatientId, Slide
 from bcd.scoring.exposure import Exposure, find_scored_exposure, list_doubts, tell_exposure_of_scored
 from bcd.scoring.options import ScoreOptions
 from bcd.scoring.result import ScoringBundle, Subject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
 
     import numpy as np
     import pandas as pd
@@ -95,6 +96,19 @@ def open_scoring_job(  # noqa: PLR0917 the order of these is the same everywhere
         complete=complete,
         content=hash_scoring_content(options, patches, complete),
     )
+
+
+def open_scoring_jobs(store: Store, bundle: ScoringBundle, options: ScoreOptions) -> Iterator[Job]:
+    """Opens the job of each patient who has not withdrawn, by patient."""
+    from bcd.store.patients import list_patients
+
+    patients = list_patients(store)
+    for hospital, patient in patients.loc[~patients["withdrawn"], PERSON].itertuples(index=False):
+        try:
+            job = open_scoring_job(store, bundle, hospital, patient, options)
+        except (NotFoundError, WithdrawnError):  # erased, or withdrawn, since the list was read
+            continue
+        yield job
 
 
 def hash_scoring_content(options: ScoreOptions, patches: pd.DataFrame, complete: Collection[Slide]) -> str:

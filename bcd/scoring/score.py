@@ -16,9 +16,16 @@ from typing import TYPE_CHECKING
 
 from bcd.errors import BcdError, UnavailableError
 from bcd.files import whole_folder
-from bcd.patches import PERSON, Hospital, PatientId
+from bcd.patches import Hospital, PatientId
 from bcd.progress import say_progress
-from bcd.scoring.job import Job, is_scoring_recorded, make_scoring_subject, open_scoring_job, record_scoring_job
+from bcd.scoring.job import (
+    Job,
+    is_scoring_recorded,
+    make_scoring_subject,
+    open_scoring_job,
+    open_scoring_jobs,
+    record_scoring_job,
+)
 from bcd.scoring.options import ScoreOptions
 from bcd.scoring.result import PatientScore, ScoringBundle, SlidePictures, read_result, write_result
 from bcd.store.objects import in_use, list_stored, put, require
@@ -101,26 +108,18 @@ def patients_to_score(store: Store, bundle: ScoringBundle, options: ScoreOptions
     in a row is left out, until a person asks for that patient or something of the patient changes.
     """
     from bcd.store.ledger import list_failing
-    from bcd.store.patients import list_patients
 
     scored = set(list_stored(store.settings, store.settings.scores, "*/*/*"))
     failing = {(one.hospital, one.patient): one for one in list_failing(store)}
     waiting: list[tuple[int, Hospital, PatientId]] = []
-    patients = list_patients(store)
-    for hospital, patient in patients.loc[~patients["withdrawn"], PERSON].itertuples(index=False):
-        try:
-            job = open_scoring_job(store, bundle, hospital, patient, options)
-        except UnavailableError:
-            raise
-        except BcdError:  # withdrawn since the list was read
-            continue
+    for job in open_scoring_jobs(store, bundle, options):
         if job.folder in scored and is_scoring_recorded(job):
             continue
-        known = failing.get((hospital, patient))
+        known = failing.get((job.hospital, job.patient))
         if known is None:
-            waiting.append((0, hospital, patient))
+            waiting.append((0, job.hospital, job.patient))
         elif not (known.is_given_up and (known.bundle, known.content) == (bundle.name, job.content)):
-            waiting.append((known.attempts, hospital, patient))
+            waiting.append((known.attempts, job.hospital, job.patient))
     return [(hospital, patient) for _, hospital, patient in sorted(waiting)]
 
 

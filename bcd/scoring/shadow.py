@@ -20,7 +20,7 @@ from bcd.evaluation.calls import is_confident, is_idc
 from bcd.evaluation.outcome import Outcome
 from bcd.files import whole_folder
 from bcd.patches import CELL, Hospital, PatientId
-from bcd.scoring.job import Job, is_scoring_recorded, open_scoring_job
+from bcd.scoring.job import Job, is_scoring_recorded, open_scoring_job, open_scoring_jobs
 from bcd.scoring.options import ScoreOptions
 from bcd.scoring.result import SCORES, ScoringBundle, score_patches
 from bcd.scoring.summary import summarise_patient_scores
@@ -139,17 +139,13 @@ def list_unshadowed(
     store: Store, champion: ScoringBundle, challenger: str, options: ScoreOptions
 ) -> list[tuple[Hospital, PatientId]]:
     """Lists the patients whom the champion has scored as they are now, and the challenger has not."""
-    from bcd.store.patients import list_patients
-
-    waiting = []
     done = {*list_stored(store.settings, store.settings.scores, "*/*/*")}
     done |= {*list_stored(store.settings, store.settings.shadow, "*/*/*")}
-    patients = list_patients(store)
-    for hospital, patient in patients.loc[~patients["withdrawn"], ["hospital", "patient"]].itertuples(index=False):
-        job = open_scoring_job(store, champion, hospital, patient, options)
-        if job.folder in done and is_scoring_recorded(job) and _shadow_folder(job, challenger) not in done:
-            waiting.append((job.hospital, job.patient))
-    return sorted(waiting)
+    return sorted(
+        (job.hospital, job.patient)
+        for job in open_scoring_jobs(store, champion, options)
+        if job.folder in done and is_scoring_recorded(job) and _shadow_folder(job, challenger) not in done
+    )
 
 
 def list_agreements(store: Store, challenger: str) -> list[Agreement]:

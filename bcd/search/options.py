@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -9,6 +10,30 @@ from pydantic import Field, model_validator
 from bcd.errors import BcdError
 from bcd.options import Epochs, Options, Unit
 from bcd.search.space import check_grid
+
+POOL = "bcd"
+"""Work pool of `bcd up`: its runs take the inbox and leave the reports of that machine."""
+
+_POOL_NAME = "^[A-Za-z0-9-]{0,60}$"
+
+
+def require_pool_of_others(pool: str) -> None:
+    """Makes sure that a work pool may be that of other machines, which do trials and trainings.
+
+    Raises:
+        BcdError: It cannot be called so, or is that of `bcd up`, where a search may hold the only place that its
+            trials wait for.
+    """
+    if not (pool and re.fullmatch(_POOL_NAME, pool)):
+        raise BcdError(
+            f"A work pool cannot be called {pool!r}.", "Name it by up to 60 letters, digits and dashes, such as gpu."
+        )
+    if pool == POOL:
+        raise BcdError(
+            f"The work pool {POOL} is that of `bcd up`: its runs take the inbox and leave the reports of that"
+            " machine, and a search on it would wait for trials that wait for it.",
+            "Name another, such as gpu, in [search] and for `bcd worker --pool gpu`.",
+        )
 
 
 class SearchOptions(Options):
@@ -84,7 +109,7 @@ class SearchOptions(Options):
     )
     pool: str = Field(
         "",
-        pattern=r"^[A-Za-z0-9-]{0,60}$",
+        pattern=_POOL_NAME,
         exclude=True,
         description="Work pool whose machines do trials and refits, and train the networks of an ensemble, as "
         "Prefect runs; empty: this machine does.",
@@ -105,11 +130,8 @@ class SearchOptions(Options):
 
     @model_validator(mode="after")
     def _waits_for_others(self) -> SearchOptions:
-        if self.pool == "bcd":  # of `bcd up`, where a search may hold the only place that its trials wait for
-            raise BcdError(
-                "The search itself runs on the work pool bcd, and would wait for trials that wait for it.",
-                "Name another pool, such as gpu, that `bcd worker --pool gpu` serves.",
-            )
+        if self.pool:
+            require_pool_of_others(self.pool)
         return self
 
     @property

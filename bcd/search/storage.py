@@ -25,6 +25,7 @@ from bcd.store.schemas import require_schema
 from bcd.training.options import TrainOptions
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
     from optuna import Study
     from optuna.pruners import BasePruner
     from optuna.storages import BaseStorage, RDBStorage
@@ -122,7 +123,7 @@ def find_study(settings: Settings, name: str, options: SearchOptions) -> Study:
     """Opens a study that exists, whatever it searches on.
 
     Raises:
-        NotFoundError: There is none of that name.
+        NotFoundError: There is none of that name, or none at all.
     """
     import optuna
 
@@ -253,16 +254,27 @@ def _open_storage(settings: Settings, heartbeat: int, *, is_new: bool = True) ->
 
     # Two processes that both make the tables would both fail.
     lock = lock_file(settings.work / "storage" / "lock") if is_new else nullcontext()
+    shown = url.render_as_string(hide_password=True)
     try:
+        if not (is_new or _has_studies(url)):
+            raise NotFoundError(
+                f"No study was begun in {shown} so far.",
+                "Begin one by `bcd search` or `bcd retrain`, or give this machine the study_url of the one that did.",
+            )
         with lock:
             storage = _open_though_others_make_it(open_database)
     except (sa.exc.SQLAlchemyError, ImportError) as error:
-        shown = url.render_as_string(hide_password=True)
         raise BcdError(f"The storage of studies {shown} cannot be opened: {error}.", _FIX) from error
     if local:
         sa.event.listen(storage.engine, "connect", _prepare_sqlite)
         storage.engine.dispose()  # the connections that were made before
     return storage
+
+
+def _has_studies(url: sa.URL) -> bool:
+    import sqlalchemy as sa
+
+    return sa.inspect(sa.create_engine(url, poolclass=sa.NullPool)).has_table("studies")
 
 
 def _open_though_others_make_it(open_database: Callable[[], RDBStorage]) -> RDBStorage:

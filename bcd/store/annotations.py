@@ -21,6 +21,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bcd.errors import BcdError, NotFoundError
+from bcd.formats import format_some
 from bcd.patches import PatchName, PatientId, SlideId
 from bcd.store.areas import Polygon
 from bcd.store.label_files import refuse_other_list
@@ -112,10 +113,9 @@ def read_annotation_file(path: Path, *, asked: bool = False) -> Annotations:
     refuse_other_list(path, "patch that it asks about", is_list=is_list, asked=asked)
     if unknown:
         shown = [f"{name} ({count:,})" if name else f"no class ({count:,})" for name, count in unknown.items()]
-        more = ", …" if len(shown) > _SHOWN else ""
         raise BcdError(
             f"{path.name} has annotations with classes that are not understood, nothing of it was imported:"
-            f" {', '.join(shown[:_SHOWN])}{more}.",
+            f" {format_some(shown, _SHOWN)}.",
             f"{ACCEPTED}. Change the class in QuPath, or delete the annotation, and export again.",
         )
     if not polygons:

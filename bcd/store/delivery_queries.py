@@ -15,6 +15,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from bcd.errors import NotFoundError
+from bcd.formats import format_some
 from bcd.patches import Hospital, PatchName
 from bcd.store import tables
 from bcd.store.deliveries import Delivery, RefusedFile
@@ -96,8 +97,8 @@ def match_stored_delivery(store: Store, text: str) -> Delivery:
     if not found:
         raise NotFoundError(f"No delivery or batch is called {text!r}.", "`bcd batch list` lists them.")
     raise NotFoundError(
-        f"{text!r} may be {len(found)} deliveries: {'; '.join(_title_delivery(each) for each in found[:10])}"
-        f"{'; …' if len(found) > 10 else ''}.",
+        f"{text!r} may be {len(found)} deliveries: "
+        f"{format_some([_title_delivery(each) for each in found], 10, between='; ')}.",
         "Name one by the beginning of its id.",
     )
 

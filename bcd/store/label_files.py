@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bcd.errors import BcdError
-from bcd.formats import format_count
+from bcd.formats import format_count, format_some
 from bcd.patches import CELL, PatchName
 from bcd.store.table_files import parse_table_integers, read_table_file, rename_table_columns
 
@@ -210,10 +210,9 @@ def refuse_label_faults(name: str, faults: Mapping[int, str], fix: str) -> None:
         BcdError: There is a fault.
     """
     if faults:
-        shown = "; ".join(f"line {line}: {faults[line]}" for line in sorted(faults)[:_SHOWN])
-        more = "; …" if len(faults) > _SHOWN else ""
+        shown = format_some([f"line {line}: {faults[line]}" for line in sorted(faults)], _SHOWN, between="; ")
         raise BcdError(
-            f"{name} has {format_count(len(faults), 'faulty line')}, nothing of it was imported: {shown}{more}.",
+            f"{name} has {format_count(len(faults), 'faulty line')}, nothing of it was imported: {shown}.",
             fix,
         )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from bcd.errors import BcdError, NotFoundError
+from bcd.errors import BcdError, NotFoundError, WithdrawnError
 from bcd.patches import CELL, PERSON, Hospital, PatientId
 from bcd.store import tables
 from bcd.store.labels import latest_labels
@@ -131,7 +131,7 @@ def _require_consent(store: Store, hospital: Hospital, patient: PatientId) -> No
     with store.read() as connection:
         row = connection.execute(query).one_or_none()
     if row is not None:
-        raise BcdError(
+        raise WithdrawnError(
             f"Patient {hospital}/{patient} is withdrawn since {row.at:%Y-%m-%d} (by {row.by}).",
             "Leave the patient out; `bcd patient erase` removes what is stored.",
         )

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bcd.evaluation.metrics.ranking import auroc, aurocs_by_patient, concordance
+from bcd.evaluation.metrics.sample import Sample
+
 
 def score_epoch(logits: NDArray[Any], labels: NDArray[Any], patients: NDArray[Any]) -> dict[str, float]:
     """Evaluates an epoch on val patches.
@@ -22,19 +25,15 @@ def score_epoch(logits: NDArray[Any], labels: NDArray[Any], patients: NDArray[An
         `val_auroc` (pooled) and `val_auroc_patients`: the mean over the patients that have both classes, absent where
         there is none.
     """
-    from sklearn.metrics import roc_auc_score
-
-    own = [
-        roc_auc_score(labels[mine], logits[mine])
-        for patient in np.unique(patients)
-        if len(np.unique(labels[mine := patients == patient])) == 2
-    ]
+    sample = _make_sample(logits, labels, patients)
+    own = aurocs_by_patient(sample)
+    by_patients, pooled = _score(sample, np.stack([1 / sample.sizes, np.ones(len(sample.patients))]))
     figures = {
-        "val_score": score_val_by_patients(logits, labels, patients),
+        "val_score": by_patients,
         "val_loss": float(np.mean(np.logaddexp(0, logits) - labels * logits)),
-        "val_auroc": float(roc_auc_score(labels, logits)),
+        "val_auroc": pooled,
     }
-    return figures | ({"val_auroc_patients": float(np.mean(own))} if own else {})
+    return figures | ({"val_auroc_patients": float(np.mean(own))} if len(own) else {})
 
 
 def score_val_by_patients(logits: NDArray[Any], labels: NDArray[Any], patients: NDArray[Any]) -> float:
@@ -48,10 +47,21 @@ def score_val_by_patients(logits: NDArray[Any], labels: NDArray[Any], patients: 
         labels: (n,), both classes among them.
         patients: Patient keys (n,).
     """
-    from sklearn.metrics import roc_auc_score
+    sample = _make_sample(logits, labels, patients)
+    return _score(sample, 1 / sample.sizes[None])[0]
 
-    _, inverse, sizes = np.unique(patients, return_inverse=True, return_counts=True)
-    return float(roc_auc_score(labels, logits, sample_weight=1.0 / sizes[inverse]))
+
+def _make_sample(logits: NDArray[Any], labels: NDArray[Any], patients: NDArray[Any]) -> Sample:
+    keys, patient = np.unique(patients, return_inverse=True)
+    # AUROC asks for the order alone, which logits have as probabilities would, without ties at 0 and 1.
+    return Sample(labels == 1, np.asarray(logits, np.float64), patient, [("", str(key)) for key in keys])
+
+
+def _score(sample: Sample, weights: NDArray[np.float64]) -> list[float]:
+    """Returns the AUROC under each row of patients' weights."""
+    positive = np.bincount(sample.patient, weights=sample.positive, minlength=len(sample.patients)).astype(np.float64)
+    negative = sample.sizes.astype(np.float64) - positive
+    return [float(each) for each in auroc(concordance(sample), positive, negative, weights)]
 
 
 Row = dict[str, float]

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from bcd.admission.rules import MAX_PLACE
 from bcd.errors import BcdError
-from bcd.patches import CELL, PATCH_PIXELS, SLIDE
+from bcd.patches import CELL, PATCH_PIXELS, SLIDE, is_on_grid
 from bcd.store.label_files import PLACE_NAMES, parse_label_texts, read_patch_names
 from bcd.store.table_files import parse_table_integers, parse_table_numbers, read_table_file, rename_table_columns
 
@@ -192,7 +192,7 @@ def _read_patches(path: Path, table: pd.DataFrame) -> pd.DataFrame:
         _refuse_predictions(path, table, name, patches[name] == "", "is empty")
     places = {name: parse_table_numbers(parse_table_integers(table[name])) for name in ("x", "y")}
     for name, place in places.items():
-        on_grid = (place % PATCH_PIXELS == 1) & (place > 0) & (place <= MAX_PLACE)
+        on_grid = is_on_grid(place) & (place <= MAX_PLACE)
         rule = f"is not 1 more than a multiple of {PATCH_PIXELS}, up to {MAX_PLACE:,}"
         _refuse_predictions(path, table, name, ~on_grid, f"{rule}{_how_counted(places)}")
         patches[name] = place.astype(np.int64)

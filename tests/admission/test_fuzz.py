@@ -95,7 +95,7 @@ def test_what_is_read_off_a_name_is_written_back_as_an_equal_name(text: str) -> 
     name = PatchName.parse(text)
     assert name is not None
     assert PatchName.parse(name.format()) == name
-    check = [refuse_off_grid(name), *(check_folders(["a", "0"], name, top) for top in range(3))]
+    check = [refuse_off_grid(name.x, name.y), *(check_folders(["a", "0"], name, top) for top in range(3))]
     assert {one.rule for one in check if one is not None} <= {"off-grid", "off-slide", "folder"}
     assert folder_label(["a", "0"], name) == (None if name.patient == "0" else 0)
 

@@ -102,7 +102,8 @@ def test_a_jpeg_named_png_is_refused() -> None:
     ],
 )
 def test_a_patch_lies_on_the_grid_of_a_slide(name: str, rule: str | None) -> None:
-    assert _rule(refuse_off_grid(_place(name)[1])) == rule
+    patch = _place(name)[1]
+    assert _rule(refuse_off_grid(patch.x, patch.y)) == rule
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,12 @@ import psutil
 import pytest
 
 from bcd.cli.flow_runs import (
-    POOL,
     drop_missed_flow_runs,
     end_unfinished_flow_runs,
     find_flow_runs_of,
     tell_flow_runs_crashed,
 )
+from bcd.search.options import POOL
 
 NOW = datetime.now(UTC)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -13,9 +14,11 @@ from uuid import UUID
 import pytest
 from prefect.states import State
 
+from bcd.evaluation.outcome import FOUND, NOT_FOUND
 from bcd.gate.overrides import find_awaiting_sign_off
 from bcd.gate.verdict import Verdict
-from bcd.patches import SnapshotId
+from bcd.patches import Hospital, PatientId, SnapshotId
+from bcd.scoring.shadow import Agreement
 from bcd.settings import Settings
 from bcd.store.decisions import Decision, list_stored_decisions, store_decision
 from bcd.store.sign_off import SignOff
@@ -26,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def waiting(settings: Settings) -> Settings:
-    """A home whose registry holds one version, with a promotion of it that the gate proposes."""
+    """A home whose registry holds one version that scored a patient in shadow, and that the gate proposes."""
     from mlflow import MlflowClient
 
     from bcd.tracking.lookup import KEY_TAG, MODEL
@@ -55,6 +58,22 @@ def waiting(settings: Settings) -> Settings:
         evidence={"verdict": verdict.model_dump(mode="json"), "awaits_approval": True, "bundle": "k"},
     )
     store_decision(open_store(settings), decision)
+    agreement = Agreement(
+        hospital=Hospital("east"),
+        patient=PatientId("8867"),
+        champion="bcd-idc/0",
+        challenger="bcd-idc/1",
+        content="c",
+        patches=1200,
+        same_side={"0.5": 0.9},
+        difference=0.3,
+        champion_outcome=FOUND,
+        challenger_outcome=NOT_FOUND,
+        at=datetime.now(UTC),
+    )
+    folder = settings.shadow / "east" / "8867" / "bcd-idc-1-beside-bcd-idc-0-c"
+    folder.mkdir(parents=True)
+    (folder / "agreement.json").write_text(agreement.model_dump_json())
     return settings
 
 
@@ -66,17 +85,25 @@ def test_the_flow_suspends_until_a_person_answers_and_records_the_answer(
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("BCD_HOME", str(waiting.home))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    state = asyncio.run(_ask_and_answer({"verdict": "HOLD", "by": "Dr Lee", "reason": "not before the audit"}))
+    answer = {"verdict": "HOLD", "by": "Dr Lee", "reason": "not before the audit"}
+    form, state = asyncio.run(_ask_and_answer(answer))
 
+    found, _, shadow = form.partition("## In shadow")
+    assert "It is better." in found
+    assert f"| east/8867 | 1,200 | 0.300 | {FOUND} | {NOT_FOUND} | no | 90.0 % |" in shadow
     assert state.is_completed()
-    answer = list_stored_decisions(open_store(waiting))[-1]
-    assert (answer.kind, answer.verdict) == ("approval", "HOLD")
-    assert answer.sign_off == SignOff("Dr Lee", "not before the audit")
+    decision = list_stored_decisions(open_store(waiting))[-1]
+    assert (decision.kind, decision.verdict) == ("approval", "HOLD")
+    assert decision.sign_off == SignOff("Dr Lee", "not before the audit")
     assert find_awaiting_sign_off(open_store(waiting)) is None
 
 
-async def _ask_and_answer(answer: dict[str, str]) -> State:
-    """Does what `bcd up` and a person at the dashboard do: deploys, runs, presses Resume and fills in the form."""
+async def _ask_and_answer(answer: dict[str, str]) -> tuple[str, State]:
+    """Does what `bcd up` and a person at the dashboard do: deploys, runs, presses Resume and fills in the form.
+
+    Returns:
+        What stands above the form, and the run's last state.
+    """
     from prefect import Flow, get_client
     from prefect.client.schemas.objects import StateType
     from prefect.flow_runs import resume_flow_run
@@ -88,11 +115,14 @@ async def _ask_and_answer(answer: dict[str, str]) -> State:
         _execute(run.id)
         suspended = await client.read_flow_run(run.id)
         assert suspended.state.type == StateType.PAUSED, suspended.state
+        shown = await client.read_flow_run_input(
+            run.id, suspended.state.state_details.run_input_keyset["description"]
+        )
         refused = await client.resume_flow_run(run.id, run_input=answer | {"verdict": "PERHAPS"})
         assert refused.status.value == "REJECT"  # by the server, against the form
         await resume_flow_run(run.id, run_input=answer)
         _execute(run.id)
-        return (await client.read_flow_run(run.id)).state
+        return json.loads(shown), (await client.read_flow_run(run.id)).state
 
 
 def _execute(run: UUID) -> None:

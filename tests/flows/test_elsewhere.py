@@ -10,15 +10,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from jobs import make_job
 
 import flows
 from bcd.cli.deployments import deploy
 from bcd.errors import BcdError
-from bcd.preprocessing.options import PrepareOptions
 from bcd.search.job import Job
 from bcd.search.options import SearchOptions
 from bcd.settings import Settings
-from bcd.training.options import TrainOptions
 from flows import elsewhere
 from flows.elsewhere import train_elsewhere, work_elsewhere
 
@@ -68,16 +67,8 @@ def server(prefect_server: None, settings: Settings, monkeypatch: pytest.MonkeyP
 
 @pytest.fixture
 def job(settings: Settings) -> Job:
-    options = SearchOptions(trials=7, hours=2.0)
-    return Job(
-        part="refits",
-        study="a-study",
-        settings=settings.model_dump(mode="json"),
-        snapshot="f" * 64,
-        preparation=PrepareOptions(),
-        training=TrainOptions(),
-        search=options.model_dump(mode="json") | {"heartbeat_seconds": 9, "workers": 2, "pool": "gpu"},
-    )
+    job = make_job(settings, trials=7, hours=2.0, heartbeat_seconds=9, workers=2, pool="gpu")
+    return job.model_copy(update={"part": "refits"})
 
 
 def test_each_is_told_the_study_its_part_and_its_budget_and_no_setting_of_this_machine(

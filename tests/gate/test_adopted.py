@@ -13,7 +13,7 @@ from stored import new_store
 
 from bcd.bundle.registry import load_bundle
 from bcd.bundle.seen import assert_unseen_by_bundle
-from bcd.errors import LeakageError
+from bcd.errors import BcdError, LeakageError, NotFoundError, UnavailableError
 from bcd.evaluation.options import EvaluateOptions
 from bcd.gate.adoption import find_adopted_patients, make_released_champion
 from bcd.gate.comparison import compare_versions
@@ -155,6 +155,23 @@ def test_a_recheck_on_patients_all_of_whom_it_learned_from_holds_and_changes_not
     assert verdict.verdict == "HOLD"
     assert list_stored_decisions(store)[-1].evidence["figures"] == {}
     assert find_champion_version(home) == "1"
+
+
+def test_a_look_whose_snapshot_was_removed_counts_nobody_and_no_other_fault_is_passed_over(
+    home: Settings, store: Store, challenged: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(store, challenged)
+    bundle = load_bundle(home)
+
+    def fail(*_: object) -> None:
+        raise met("It is so.", "Do this.")
+
+    monkeypatch.setattr("bcd.snapshots.freeze.load_snapshot", fail)
+    met: type[BcdError] = NotFoundError
+    assert len(list_doubts(store, bundle, Hospital("h1"))) == 1
+    for met in (LeakageError, UnavailableError):
+        with pytest.raises(met):
+            list_doubts(store, bundle, Hospital("h1"))
 
 
 def test_patients_who_were_left_out_do_not_count_as_evaluated(

@@ -6,7 +6,14 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from bcd.errors import BcdError
+from bcd.errors import (
+    BcdError,
+    DamagedError,
+    InsufficientEvidenceError,
+    LeakageError,
+    NotFoundError,
+    UnavailableError,
+)
 from bcd.review.gather import gather_labelled, gather_unlabelled
 from bcd.snapshots.freeze import freeze_snapshot
 from bcd.snapshots.options import SplitOptions
@@ -107,3 +114,26 @@ def test_a_patient_whom_the_newest_model_saw_has_the_scores_of_an_older_one(stor
     keep(scores.assign(probability=0.7), "bcd-idc/1")
     found = gather_labelled(store).patches
     assert (found["bundle"].tolist(), found["probability"].tolist()) == (["bcd-idc/1"], [0.7])
+
+
+@pytest.mark.parametrize(
+    ("met", "told"),
+    [
+        (NotFoundError, InsufficientEvidenceError),
+        (DamagedError, InsufficientEvidenceError),
+        (UnavailableError, UnavailableError),
+        (LeakageError, LeakageError),
+    ],
+)
+def test_only_a_model_whose_snapshot_is_gone_is_passed_over(
+    store: Store, admit, monkeypatch: pytest.MonkeyPatch, met: type[BcdError], told: type[BcdError]
+) -> None:
+    admit(NUMBERS, [0.99], labels=[0])
+    deal(store)
+
+    def fail(*_: object) -> None:
+        raise met("It is so.", "Do this.")
+
+    monkeypatch.setattr("bcd.snapshots.freeze.load_snapshot", fail)
+    with pytest.raises(told):
+        gather_labelled(store)

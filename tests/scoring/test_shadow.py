@@ -12,6 +12,7 @@ from bcd.scoring.options import ScoreOptions
 from bcd.scoring.score import patients_to_score, score_patient
 from bcd.scoring.shadow import list_agreements, list_unshadowed, remove_shadow, score_in_shadow
 from bcd.store.ledger import list_ledger
+from bcd.store.patients import list_patients
 from bcd.store.sign_off import SignOff
 from bcd.store.withdrawals import record_withdrawal
 
@@ -93,6 +94,16 @@ def test_it_follows_the_champion_s_scores_and_is_done_once(admitted, champion, c
     again = shadow(admitted, champion, challenger)
     assert (again.patches, again.difference) == (6, 0.0)
     assert list_agreements(admitted, "bcd-idc/8") == [again]
+
+
+def test_who_withdraws_while_the_list_is_made_keeps_nobody_else_out(admitted, champion, make_patches, monkeypatch):
+    admitted.admit(*make_patches([(0, 0)], patient="1002", seed=2))
+    champion.probability = np.array([SURE])
+    score_patient(admitted, champion, EAST, PatientId("1002"), OPTIONS)
+    before = list_patients(admitted)
+    record_withdrawal(admitted, PATIENT, hospital=None, sign_off=SignOff("Mary", "a letter"))
+    monkeypatch.setattr("bcd.store.patients.list_patients", lambda _: before)
+    assert list_unshadowed(admitted, champion, "bcd-idc/8", OPTIONS) == [(EAST, "1002")]
 
 
 def test_whether_a_challenger_scores_changes_no_report(admitted, champion):

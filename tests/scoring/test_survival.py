@@ -118,7 +118,7 @@ def test_a_withdrawal_between_the_list_and_the_look_keeps_nobody_waiting(admitte
             record_withdrawal(store, FIRST, hospital=None, sign_off=SignOff("Mary", "a letter"))
         return honest(store, scorer, hospital, patient, options)
 
-    from bcd.scoring import score as module
+    from bcd.scoring import job as module
 
     honest = module.open_scoring_job
     monkeypatch.setattr(module, "open_scoring_job", withdraw_then_open)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from workbench import Bench, Killed, write_hospital
 
 from bcd.errors import BcdError, InsufficientEvidenceError
@@ -14,7 +15,7 @@ from bcd.networks.architecture import PRESETS
 from bcd.preprocessing.options import PrepareOptions
 from bcd.search import trial as trials_module
 from bcd.search.job import Job
-from bcd.search.options import SearchOptions
+from bcd.search.options import SearchOptions, require_pool_of_others
 from bcd.search.records import StudyResult, TrialRecord
 from bcd.search.worker import do_next_trial
 from bcd.settings import Settings
@@ -347,6 +348,15 @@ def test_a_search_does_not_wait_for_trials_on_its_own_pool() -> None:
     assert SearchOptions(pool="gpu").pool == "gpu"
     with pytest.raises(BcdError, match="pool bcd"):
         SearchOptions(pool="bcd")
+
+
+@pytest.mark.parametrize("pool", ["my pool", "a/b", "é", "-" * 61])
+def test_options_and_command_know_the_same_names_of_pools(pool: str) -> None:
+    """Regression: `bcd worker` served pools that [search] could not name."""
+    with pytest.raises(ValidationError):
+        SearchOptions(pool=pool)
+    with pytest.raises(BcdError, match=pool):
+        require_pool_of_others(pool)
 
 
 def test_a_worker_that_comes_too_late_does_nothing(study: Study, bench: Bench, jobs: list[Job]) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 import optuna
 import psutil
 import pytest
+from jobs import make_job
 from workbench import Bench, Here, Killed, write_hospital
 
 from bcd.errors import BcdError, NotFoundError
@@ -138,19 +139,22 @@ def test_workers_end_with_whoever_started_them(tmp_path: Path, end: signal.Signa
 
 
 def test_a_crash_is_told_with_the_last_words_of_the_worker(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path / "home")
-    job = Job(
-        part="trials",
-        study="none",
-        settings=settings.model_dump(mode="json"),
-        snapshot="f" * 64,
-        preparation=PrepareOptions(),
-        training=TrainOptions(),
-        search=SearchOptions().model_dump(mode="json"),
-    )
+    job = make_job(Settings(home=tmp_path / "home")).model_copy(update={"settings": {"home": 5}})
     worker = workers.Worker(job, {}, bars=False)
-    with pytest.raises(BcdError, match="StorageInternalError"):
+    with pytest.raises(BcdError, match="TypeError: expected str"):
         _wait(worker)
+
+
+def test_a_database_without_studies_or_that_is_away_is_named(settings: Settings) -> None:
+    """Regression: it was Optuna's error, of a table that is missing."""
+    told: pytest.ExceptionInfo[BcdError]
+    with pytest.raises(NotFoundError, match=r"sqlite:///.*optuna\.db") as told:
+        join_study(settings, "a-study", "trials", trials=1, hours=0.0, heartbeat_seconds=60)
+    assert "study_url" in told.value.fix
+    away = settings.model_copy(update={"study_url": "postgresql://bcd:secret@127.0.0.1:1/studies"})
+    with pytest.raises(BcdError, match=r"postgresql.*127\.0\.0\.1:1/studies cannot be opened") as told:
+        join_study(away, "a-study", "trials", trials=1, hours=0.0, heartbeat_seconds=60)
+    assert "secret" not in str(told.value)
 
 
 def test_workers_share_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:

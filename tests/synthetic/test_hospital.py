@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bcd.patches import PATCH_PIXELS, PatchName
+from bcd.patches import PATCH_PIXELS, PatchName, is_on_grid
 from bcd.synthetic.hospital import draw_hospital
 from bcd.synthetic.options import HospitalOptions
 from bcd.synthetic.patient import draw_patients
@@ -41,7 +41,8 @@ def test_members_follow_the_public_sets_grammar(members: Members, names: list[Pa
     assert len(names) == len(members)
     for member, name in zip(members, names, strict=True):
         assert member == f"{name.patient}/{name.label}/{name.format()}"
-        assert name.is_on_grid
+        assert is_on_grid(name.x)
+        assert is_on_grid(name.y)
         assert name.slide == "5"
         assert len(name.patient) == 5
 

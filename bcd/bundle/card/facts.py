@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from bcd.bundle.record import BundleRecord
-from bcd.errors import BcdError
+from bcd.errors import DamagedError, NotFoundError
 from bcd.evaluation.evaluation import Evaluation
 from bcd.settings import Settings
 from bcd.snapshots.freeze import load_snapshot
@@ -72,7 +72,7 @@ def gather_card_facts(settings: Settings, record: BundleRecord, run_id: str) -> 
     """Gathers the facts of a bundle from the registry and the store."""
     client = open_client(settings)
     snapshot = None
-    with suppress(BcdError):  # deleted since, or of another store
+    with suppress(NotFoundError, DamagedError):  # deleted since, or of another store
         snapshot = load_snapshot(settings, record.snapshot)
     tags = client.get_run(run_id).data.tags
     with TemporaryDirectory() as folder:

@@ -25,6 +25,7 @@ import sqlalchemy as sa
 
 from bcd.errors import BcdError, DamagedError, UnavailableError
 from bcd.files import keep_folder, partial_folder
+from bcd.formats import format_some
 from bcd.progress import track_progress
 from bcd.retention.backup.folder import BackupFolder, Manifest, StoredFile, copy_into_backup
 from bcd.settings import Settings
@@ -34,6 +35,7 @@ from bcd.store.withdrawals import list_withdrawals
 
 _CATALOG = "catalog.db"
 _NAMED = 5
+_LINE = "\n     "
 
 
 @dataclass(frozen=True)
@@ -118,11 +120,10 @@ def _copy_files(folder: BackupFolder, manifest: Manifest, home: Path) -> None:
             else:
                 os.utime(path, ns=(file.mtime_ns, file.mtime_ns))  # so that the next backup knows it
     if damaged:
-        named = "\n     ".join(f"{file.path}: {folder.place(file.sha256)}" for file in damaged[:_NAMED])
-        more = f"\n     and {len(damaged) - _NAMED} more" if len(damaged) > _NAMED else ""
+        named = [f"{file.path}: {folder.place(file.sha256)}" for file in damaged]
         raise DamagedError(
-            f"{len(damaged)} of {len(manifest.files):,} files of the backup are damaged or missing:\n     "
-            f"{named}{more}",
+            f"{len(damaged)} of {len(manifest.files):,} files of the backup are damaged or missing:{_LINE}"
+            f"{format_some(named, _NAMED, between=_LINE)}",
             "Nothing was restored. Where the home is still there, delete these objects and run `bcd backup` again;"
             f" otherwise name an earlier backup with --backup: {', '.join(folder.names())}.",
         )

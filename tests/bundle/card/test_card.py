@@ -13,7 +13,7 @@ from bcd.bundle.card.card import Card, write_card
 from bcd.bundle.card.facts import CardFacts, Compute, gather_card_facts
 from bcd.bundle.card.sections import USE, list_limits
 from bcd.bundle.registry import find_card
-from bcd.errors import NotFoundError
+from bcd.errors import NotFoundError, UnavailableError
 from bcd.evaluation.evaluation import evaluate_scores
 from bcd.evaluation.options import EvaluateOptions
 from bcd.evaluation.policy.certified import CertifiedThreshold
@@ -298,6 +298,21 @@ def test_facts_are_read_from_the_run_and_the_store(shared_settings, facts, logge
     assert found.snapshot.id == snapshot.id
     assert found.note == "Chosen by hand."
     assert found.pictures == {"reliability": b"a picture"}
+
+
+def test_a_card_does_without_a_snapshot_that_is_gone_and_waits_for_one_that_is_out_of_reach(
+    shared_settings, facts, logged, monkeypatch
+):
+    """Regression: where the store was out of reach for a moment, the version kept a card without its patients."""
+    elsewhere = facts.record.model_copy(update={"snapshot": "f" * 64})
+    assert gather_card_facts(shared_settings, elsewhere, logged).snapshot is None
+
+    def fail(*_):
+        raise UnavailableError("The store is out of reach.", "Try again.")
+
+    monkeypatch.setattr("bcd.bundle.card.facts.load_snapshot", fail)
+    with pytest.raises(UnavailableError):
+        gather_card_facts(shared_settings, facts.record, logged)
 
 
 def test_a_version_keeps_the_card_it_was_registered_with(register_with_card, settings):
