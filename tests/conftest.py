@@ -92,6 +92,14 @@ def make_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
     return make
 
 
+@pytest.fixture(autouse=True)
+def search_path() -> Iterator[None]:
+    """Stays as it is: later tests' processes would import what another test, or MLflow for it, put in front."""
+    before = list(sys.path)
+    yield
+    assert sys.path == before
+
+
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """A fresh BCD_HOME, which code that reads the settings itself finds too."""

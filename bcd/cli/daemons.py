@@ -325,7 +325,6 @@ def _child_environment(settings: Settings, urls: dict[str, str], *, is_client: b
 
 
 def _make_daemon_command(settings: Settings, name: str) -> list[str]:
-    address = ["--host", "127.0.0.1", "--port", str(getattr(settings, f"{name}_port", ""))]
     if name == "worker":
         return _make_worker_command(POOL, "bcd-worker")
     if name == "inbox":
@@ -333,7 +332,7 @@ def _make_daemon_command(settings: Settings, name: str) -> list[str]:
     if name == "studies":
         return [sys.executable, "-m", "bcd.cli.studies_page"]
     module = {"prefect": "prefect_page", "mlflow": "mlflow_page", "reports": "reports"}[name]
-    return [sys.executable, "-m", "uvicorn", "--factory", f"bcd.cli.{module}:make_app", *address, "--no-access-log"]
+    return [sys.executable, "-m", "bcd.cli.page_server", module, str(getattr(settings, f"{name}_port"))]
 
 
 def _make_worker_command(pool: str, name: str, *more: str) -> list[str]:

@@ -25,7 +25,7 @@ from typing import Any
 
 import httpx
 
-from bcd.admission.delivery import find_deliveries
+from bcd.admission.delivery import find_deliveries, is_hidden
 from bcd.admission.received import name_in_inbox
 from bcd.admission.waiting import find_stuck
 from bcd.errors import BcdError
@@ -102,7 +102,9 @@ class InboxWatcher:
         """Looks once; what keeps it from starting a run is logged, and the next look tries again."""
         try:
             settings = load_settings()  # anew: what a person changes in bcd.toml holds at once
-            if settings.inbox.is_dir():
+            if _is_empty_inbox(settings.inbox):  # as nearly always: nothing is asked of the catalog
+                self._put_off, self._told = {}, set()
+            else:
                 with show_progress(self._log), open_store(settings) as store:
                     self._start_runs(store)
         except (BcdError, OSError, httpx.HTTPError) as error:
@@ -177,6 +179,14 @@ class InboxWatcher:
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         return self._prefect.request(method, path, json=body).raise_for_status().json()
+
+
+def _is_empty_inbox(inbox: Path) -> bool:
+    """Whether no delivery lies in the inbox, neither in a hospital's folder nor beside them."""
+    if not inbox.is_dir():
+        return True
+    shown = [path for path in inbox.iterdir() if not is_hidden(path)]
+    return all(path.is_dir() and all(map(is_hidden, path.iterdir())) for path in shown)
 
 
 def _changed_at(path: Path) -> int:

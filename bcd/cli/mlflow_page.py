@@ -3,7 +3,7 @@
 `mlflow server` would keep a second process of the same size, and its own users beside Prefect's password.
 
 Examples:
-        uvicorn --factory bcd.cli.mlflow_page:make_app --host 127.0.0.1 --port 5000
+        python -m bcd.cli.page_server mlflow_page 5000
 """
 
 from __future__ import annotations

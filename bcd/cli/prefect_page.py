@@ -7,7 +7,7 @@ somebody commits, the loop waits for the statement and whoever commits for the l
 still, until the statement is refused as well, which leaves the next open cursor.
 
 Examples:
-        uvicorn --factory bcd.cli.prefect_page:make_app --host 127.0.0.1 --port 4200
+        python -m bcd.cli.page_server prefect_page 4200
 """
 
 from __future__ import annotations

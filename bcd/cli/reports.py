@@ -1,7 +1,7 @@
 """What `bcd up` serves of the reports, on loopback: an index of scored patients and of deliveries, and their files.
 
 Examples:
-        uvicorn --factory bcd.cli.reports:make_app --host 127.0.0.1 --port 8090
+        python -m bcd.cli.page_server reports 8090
 """
 
 from __future__ import annotations

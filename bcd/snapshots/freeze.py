@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from bcd.errors import DamagedError, InsufficientEvidenceError, NotFoundError
 from bcd.files import hash_file, whole_folder
+from bcd.formats import format_some
 from bcd.patches import CANONICAL, Hospital, PatientId, Slide, SnapshotId
 from bcd.settings import Settings
 from bcd.snapshots.evidence import assert_no_leakage
@@ -174,7 +175,7 @@ def find_snapshot(settings: Settings, identity: str) -> Path:
     found = [name for name in known if identity and name.startswith(identity)]
     if len(found) != 1:
         several = f"{len(found)} snapshots begin with {identity!r}" if found else f"no snapshot {identity!r}"
-        shown = ", ".join(name[:12] for name in found or known[:5]) or "none so far"
+        shown = format_some([name[:12] for name in found or known], 5) or "none so far"
         raise NotFoundError(f"There are {several}." if found else f"There is {several}.", f"Known ones: {shown}.")
     return settings.snapshots / found[0]
 

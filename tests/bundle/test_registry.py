@@ -186,10 +186,17 @@ def test_the_signature_is_raw_patches_in_and_named_columns_out(bundle):
     assert info.signature.outputs.input_names() == list(bundle.score(PIXELS[:1]).columns)
 
 
-def test_the_example_beside_the_signature_can_be_scored(bundle):
+@pytest.fixture
+def as_mlflow_loads_it(bundle, monkeypatch):
+    """The bundle as MLflow's users have it; MLflow puts its code first on the search path, and leaves it there."""
     import mlflow
 
-    model = mlflow.pyfunc.load_model(f"models:/{MODEL}/{bundle.version}")
+    monkeypatch.setattr(sys, "path", sys.path)
+    return mlflow.pyfunc.load_model(f"models:/{MODEL}/{bundle.version}")
+
+
+def test_the_example_beside_the_signature_can_be_scored(bundle, as_mlflow_loads_it):
+    model = as_mlflow_loads_it
 
     pd.testing.assert_frame_equal(model.predict(model.input_example), bundle.score(EXAMPLE), rtol=0, atol=1e-6)
 
@@ -208,12 +215,11 @@ def test_what_is_no_raw_patch_is_refused_by_name(bundle, pixels, named):
         bundle.score(pixels)
 
 
-def test_mlflow_refuses_scaled_patches_as_well(bundle):
+def test_mlflow_refuses_scaled_patches_as_well(as_mlflow_loads_it):
     import mlflow
 
-    model = mlflow.pyfunc.load_model(f"models:/{MODEL}/{bundle.version}")
     with pytest.raises(mlflow.MlflowException, match="uint8"):
-        model.predict(PIXELS.astype(np.float32) / 255)
+        as_mlflow_loads_it.predict(PIXELS.astype(np.float32) / 255)
 
 
 def test_no_patch_gives_no_row(bundle):

@@ -133,3 +133,21 @@ def test_nothing_is_started_while_the_deployment_is_paused_or_the_server_is_away
     inbox.ask("PATCH", f"/deployments/{inbox.deployment}", paused=False)
     inbox.watcher.look()
     assert inbox.started() == ["east/a.zip"]
+
+
+def test_an_inbox_without_a_delivery_asks_the_catalog_nothing(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def open_nothing(_settings: Settings) -> None:
+        raise AssertionError("the catalog was opened")
+
+    monkeypatch.setattr(inbox_watcher, "open_store", open_nothing)
+    watcher = InboxWatcher("http://127.0.0.1:9/api", Log())
+    watcher.look()
+    (settings.inbox / "east").mkdir(parents=True)
+    (settings.inbox / "east" / "a.zip.part").touch()
+    (settings.inbox / ".DS_Store").touch()
+    watcher.look()
+    (settings.inbox / "east" / "a.zip.part").rename(settings.inbox / "east" / "a.zip")
+    with pytest.raises(AssertionError, match="opened"):
+        watcher.look()

@@ -118,6 +118,16 @@ def test_a_snapshot_is_found_by_the_beginning_of_its_id(snapshot: Snapshot, sett
         load_snapshot(settings, "")
 
 
+def test_of_many_snapshots_some_are_named_where_none_or_several_may_be_meant(settings: Settings) -> None:
+    """Regression: a home of many snapshots seemed to have five."""
+    for number in range(7):
+        (settings.snapshots / f"{number:x}".ljust(64, "a")).mkdir(parents=True)
+    with pytest.raises(NotFoundError) as told:
+        load_snapshot(settings, "b")
+    assert told.value.fix.count("aaa, ") == 5
+    assert "2 more" in told.value.fix
+
+
 def test_nothing_labelled_is_nothing_to_freeze(store: Store, store_batch) -> None:
     store_batch(["a"], labels=(None,))
     with pytest.raises(InsufficientEvidenceError):
