@@ -141,7 +141,7 @@ def _weigh_patients(val: Sample) -> Array:
 
 
 def _score_refits(pairs: Array, val: Sample, weights: Array) -> Array:
-    """Returns the patient-wise val score (`training.metrics.score_patients`) under each row of weights."""
+    """Returns the patient-wise val score (`training.history.score_val_by_patients`) under each row of weights."""
     from bcd.evaluation.metrics.ranking import auroc
 
     positive: Array = np.bincount(val.patient, weights=val.positive, minlength=len(val.patients)).astype(np.float64)
