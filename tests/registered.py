@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,6 @@ import pytest
 from patients import freeze_patches, list_patches
 from stored import new_store
 
-from bcd.bundle.aliases import DONE_TAG
 from bcd.bundle.card.card import Card
 from bcd.bundle.engine import EngineRecord, describe_engine
 from bcd.bundle.record import BundleRecord
@@ -31,8 +32,7 @@ from bcd.preprocessing.options import PrepareOptions
 from bcd.settings import Settings
 from bcd.snapshots.freeze import Snapshot, load_snapshot
 from bcd.store.store import Store
-from bcd.tracking.lookup import MODEL
-from bcd.tracking.store import experiment_id, open_client, start_run
+from bcd.tracking.store import open_client, start_run
 from bcd.training.options import EnsembleOptions, TrainOptions, Turns
 
 PATCHES = 6  # of each patient, half of them IDC
@@ -218,21 +218,23 @@ def five_versions(
 def versions_home(five_versions: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A home with five versions: a fair network, a good one, one that has it the wrong way round, the good one again,
     and one that was trained on gate patients."""
-    return copy_home(five_versions, tmp_path_factory.mktemp("versions") / "home")
+    made = copy_home(five_versions, tmp_path_factory.mktemp("versions") / "home")
+    open_client(made)  # the addresses in its registry follow
+    _copy_database(made.mlflow / "mlflow.db", made.home / "undecided.db")
+    return made
 
 
 @pytest.fixture
 def undecided(versions_home: Settings, tmp_path: Path) -> Settings:
     """The five versions before anything was decided, with a catalog of the test's own."""
-    client = open_client(versions_home)
-    for found in list_versions_with_verdicts(versions_home):
-        for alias in found.aliases:
-            client.delete_registered_model_alias(MODEL, alias)
-        for tag in (DONE_TAG, "bcd.verdict", "bcd.promoted_at", "bcd.previous_champion", "bcd.reasons"):
-            client.delete_model_version_tag(MODEL, found.version, tag)
-    for run in client.search_runs([experiment_id(client)], "tags.`bcd.kind` = 'gate'"):
-        client.delete_run(run.info.run_id)
+    _copy_database(versions_home.home / "undecided.db", versions_home.mlflow / "mlflow.db")
     return versions_home.model_copy(update={"catalog_url": f"sqlite:///{tmp_path / 'catalog.db'}"})
+
+
+def _copy_database(source: Path, target: Path) -> None:
+    """Copies a SQLite database over another one, which others may have open."""
+    with closing(sqlite3.connect(source)) as one, closing(sqlite3.connect(target)) as other:
+        one.backup(other)
 
 
 @pytest.fixture

@@ -335,12 +335,12 @@ def _sum_up(
 
 def _weigh_parameters(study: Study) -> dict[str, float]:
     """Returns how much of the val score's variance each parameter explains (PED-ANOVA, Watanabe 2023)."""
-    from optuna.importance import get_param_importances
-
     ended = [trial for trial in study.get_trials(deepcopy=False) if trial.user_attrs.get("end") == "complete"]
     complete = [trial for trial in ended if trial.params]  # what was stated by hand is no point of the space
     if len({trial.values[0] for trial in complete}) < 4:
         return {}  # nothing to explain
+    from optuna.importance import get_param_importances
+
     common = sorted(set.intersection(*(set(trial.params) for trial in complete)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that few trials say little, which the page on searching says

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -81,13 +82,13 @@ def _state(settings: Settings) -> dict[str, object]:
 
 
 def test_killed_at_every_stage_it_ends_as_an_undisturbed_run(
-    tiny_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_home: Path, empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BCD_TRAINING__EPOCHS", "2")
     delivery = draw_hospital(load_settings().options("synthetic", HospitalOptions), tmp_path / "drawn")[0]
-    undisturbed = tmp_path / "undisturbed"
-    undisturbed.mkdir()
-    (undisturbed / "bcd.toml").write_text((tiny_home / "bcd.toml").read_text())
+    (tiny_home / "mlflow").mkdir()
+    shutil.copy(empty_database, tiny_home / "mlflow")
+    undisturbed = shutil.copytree(tiny_home, tmp_path / "undisturbed")
     job = Job(tmp_path / "job", delivery, tmp_path / "errors.txt")
     for moment in MOMENTS:
         job.run(tiny_home, kill_at=moment)
