@@ -43,6 +43,8 @@ _SERVERS = {
     # Marks one late run in a transaction of its own, all at once: after an hour away, SQLite refuses them by the
     # hundred ("database is locked"). bcd drops what came due while no worker ran; `bcd status` says that none runs.
     "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
+    # A question whose time is over has waited for days: a minute more does not matter, and looking each 5 s costs.
+    "PREFECT_SERVER_SERVICES_PAUSE_EXPIRATIONS_LOOP_SECONDS": "60",
     # Four processes of over a gigabyte, for what bcd does not use.
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     # The worker's; a delivery waits for it.

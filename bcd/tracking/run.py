@@ -24,8 +24,7 @@ from bcd.tracking.owner import PROCESS_TAG, name_run_owner
 
 if TYPE_CHECKING:
     import pandas as pd
-    from mlflow import MlflowClient
-    from mlflow.entities import RunInfo
+    from mlflow import MlflowClient, entities
 
     from bcd.evaluation.evaluation import Evaluation
     from bcd.search.records import StudyResult, TrialRecord
@@ -55,9 +54,11 @@ class Run:
         id: MLflow's run id.
     """
 
-    def __init__(self, client: MlflowClient, run_id: str) -> None:
+    def __init__(self, client: MlflowClient, run_id: str, opened: entities.Run | None = None) -> None:
         self.id = run_id
         self._client = client
+        if opened is not None:  # what MLflow has just answered
+            self._opened = opened
 
     def log_options(self, prefix: str, options: BaseModel | Mapping[str, Any]) -> None:
         """Logs options as parameters `prefix.field`, nested ones as `prefix.field.field`."""
@@ -132,13 +133,14 @@ class Run:
 
     def open_child(self, key: str, name: str, kind: str, tags: Mapping[str, str] | None = None) -> Run:
         """Returns the run of `key` under this one, made where there is none; whoever opens it ends it."""
-        experiment = self._info.experiment_id
+        experiment = self._opened.info.experiment_id
         found = self._client.search_runs([experiment], f"tags.`{KEY_TAG}` = '{key}'", max_results=1)
         if found:
-            return Run(self._client, found[0].info.run_id)
+            return Run(self._client, found[0].info.run_id, found[0])
         own = {KEY_TAG: key, "bcd.kind": kind, "mlflow.parentRunId": self.id, "mlflow.source.name": "bcd"}
         own |= {PROCESS_TAG: name_run_owner(), **(tags or {})}
-        return Run(self._client, self._client.create_run(experiment, run_name=name, tags=own).info.run_id)
+        created = self._client.create_run(experiment, run_name=name, tags=own)
+        return Run(self._client, created.info.run_id, created)
 
     def end(self, status: str = "FINISHED") -> None:
         """Says that nothing more comes."""
@@ -224,14 +226,14 @@ class Run:
         self._client.log_batch(self.id, tags=[RunTag(key, value) for key, value in tags.items()])
 
     @cached_property
-    def _info(self) -> RunInfo:
-        """What never changes: the experiment, and when the run began."""
-        return self._client.get_run(self.id).info
+    def _opened(self) -> entities.Run:
+        """The run as it was when it was opened: its experiment and when it began, which never change."""
+        return self._client.get_run(self.id)
 
     @cached_property
     def _written(self) -> set[str]:
         """Names of the parameters that the run has."""
-        return set(self._client.get_run(self.id).data.params)
+        return set(self._opened.data.params)
 
     def _log_metrics(
         self, steps: Sequence[tuple[int, Mapping[str, float | None]]], model_id: str | None = None
@@ -239,7 +241,7 @@ class Run:
         from mlflow.entities import Metric
 
         # The time follows from the step: the same figure logged again is then the same row, not a second one.
-        start = int(self._info.start_time)
+        start = int(self._opened.info.start_time)
         rows = [
             Metric(key, float(value), start + 1000 * step, step, model_id=model_id)
             for step, figures in steps

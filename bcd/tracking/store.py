@@ -193,8 +193,8 @@ def _find_or_create(
         found = find_run(client, key)
         if found is None:
             created = client.create_run(experiment_id(client), run_name=name, tags=labels)
-            return Run(client, created.info.run_id)
-    run = Run(client, found.info.run_id)
+            return Run(client, created.info.run_id, created)
+    run = Run(client, found.info.run_id, found)
     client.update_run(run.id, status="RUNNING", name=name)
     run.set_tags(labels)
     if "bcd.error" in found.data.tags:
