@@ -83,6 +83,7 @@ def test_the_flow_suspends_until_a_person_answers_and_records_the_answer(
     waiting: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "path", list(sys.path))  # Prefect puts the folder of a flow that it loads in front
     monkeypatch.setenv("BCD_HOME", str(waiting.home))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
     answer = {"verdict": "HOLD", "by": "Dr Lee", "reason": "not before the audit"}
