@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ import httpx
 import psutil
 import pytest
 from delivering import encode, write_zip
+from free_ports import find_free_port
 
 from bcd.synthetic.hospital import draw_patches
 from bcd.synthetic.options import HospitalOptions
@@ -37,12 +37,7 @@ def run_bcd(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def find_free_ports() -> dict[str, int]:
     """Returns a free port for each page."""
-    ports = {}
-    for name in PAGES:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            ports[name] = int(probe.getsockname()[1])
-    return ports
+    return {name: find_free_port() for name in PAGES}
 
 
 def wait_until(what: str, look: Callable[[], Any], *, patience: float = PATIENCE, pause: float = 0.5) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from free_ports import find_free_port
 
 from bcd.tracking.lookup import MODEL
 from bcd.tracking.store import open_client
@@ -33,9 +33,7 @@ def bundle(register, shared_settings):
 @pytest.fixture(scope="module")
 def server(bundle, shared_settings, tmp_path_factory):
     """`mlflow models serve` on a free port; ended with its children."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = find_free_port()
     log = tmp_path_factory.mktemp("server") / "log"
     programs = Path(sys.executable).parent
     command = [str(programs / "mlflow"), "models", "serve", "-m", f"models:/{MODEL}@champion"]

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+from free_ports import find_free_port
 
 from bcd.cli import page_server
 from bcd.cli.page_server import PageServer
@@ -45,9 +46,7 @@ def terminated() -> Iterator[list[int]]:
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return find_free_port()
 
 
 def test_a_page_sleeps_until_a_signal_comes(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
+from free_ports import find_free_port
 
 from bcd.cli.units import write_worker_unit
 from bcd.cli.worker import _end_worker, require_reach
@@ -24,9 +24,7 @@ Run = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def nobody() -> str:
     """Host and port at which nobody answers."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    return f"127.0.0.1:{find_free_port()}"
 
 
 def test_what_is_not_shared_is_named(settings: Settings) -> None:

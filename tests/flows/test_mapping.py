@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import dask
 import pytest
 from distributed import LocalCluster
-from hospital import find_free_ports
+from free_ports import find_free_port
 
 from bcd.errors import BcdError, UnavailableError
 from bcd.settings import Settings
@@ -55,7 +55,7 @@ def test_what_is_to_be_installed_is_named(settings: Settings, monkeypatch: pytes
 
 
 def test_a_scheduler_that_does_not_answer_is_named(settings: Settings) -> None:
-    address = f"tcp://127.0.0.1:{find_free_ports()['mlflow']}"
+    address = f"tcp://127.0.0.1:{find_free_port()}"
     error = fail_to_open(at(settings, address))
     assert isinstance(error, UnavailableError)
     assert address in error.what

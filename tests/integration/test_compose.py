@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,7 @@ import psutil
 import psycopg
 import pytest
 import yaml
+from free_ports import find_free_port
 
 FOLDER = Path(__file__).parents[2] / "mlflow"
 SCRIPTS = Path(sys.executable).parent
@@ -170,7 +170,7 @@ class Machine:
         self.folder, self._postgres = folder, postgres
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.ports = {
-            name: {port.rsplit(":")[-1]: _find_free_port() for port in service.get("ports", [])}
+            name: {port.rsplit(":")[-1]: str(find_free_port()) for port in service.get("ports", [])}
             for name, service in SERVICES.items()
         }
         subprocess.run(["sh", "-ec", read_preparation()], cwd=folder, check=True)
@@ -358,12 +358,6 @@ class Machine:
         copied = self._of(name) / file.name
         copied.write_text(self._local(name, file.read_text()))
         return copied
-
-
-def _find_free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

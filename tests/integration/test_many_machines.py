@@ -22,7 +22,8 @@ import numpy as np
 import optuna
 import psutil
 import pytest
-from hospital import BCD, find_free_ports, wait_until
+from free_ports import find_free_port
+from hospital import BCD, wait_until
 from patients import freeze_patches, list_patches
 
 import flows
@@ -112,7 +113,7 @@ def machines(
     server = Machine(tmp_path / "server", {})
     (server.home / "mlflow").mkdir()
     shutil.copy(empty_database, server.home / "mlflow")
-    port = find_free_ports()["mlflow"]
+    port = find_free_port()
     shared = {
         "BCD_PREFECT_URL": PREFECT_API_URL.value(),
         "BCD_MLFLOW_URL": f"http://127.0.0.1:{port}",

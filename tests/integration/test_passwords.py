@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from hospital import find_free_ports
 
 pytestmark = pytest.mark.integration
 
@@ -42,11 +42,7 @@ def pages(
     (folder / "password").write_text(f"{USER}:{WORD}\n")
     (folder / "password").chmod(0o600)
     (home / "bcd.toml").write_text(f'password_file = "{folder}/password"\n{tiny_options}')
-    ports = {}
-    for name in ("prefect", "mlflow", "studies", "reports"):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            ports[name] = probe.getsockname()[1]
+    ports = find_free_ports()
     with pytest.MonkeyPatch.context() as patch:
         for variable in ("PREFECT_API_URL", "PREFECT_HOME", "MLFLOW_TRACKING_URI"):
             patch.delenv(variable, raising=False)

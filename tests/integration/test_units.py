@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from hospital import find_free_ports
 
 from bcd.settings import Settings, load_settings
 
@@ -27,11 +27,7 @@ def home(settings: Settings, prefect_database: Path, empty_database: Path) -> Se
     for name, database in (("prefect", prefect_database), ("mlflow", empty_database)):
         (settings.home / name).mkdir(parents=True)
         shutil.copy(database, settings.home / name)
-    lines = []
-    for name in ("prefect", "mlflow", "studies", "reports"):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            lines.append(f"{name}_port = {probe.getsockname()[1]}")
+    lines = [f"{name}_port = {port}" for name, port in find_free_ports().items()]
     (settings.home / "bcd.toml").write_text("\n".join(lines))
     return load_settings()
 
