@@ -2,87 +2,69 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
-import pytest
-import uvicorn
 from free_ports import find_free_port
 
+SLEEPING = """
+import sys, uvicorn
 from bcd.cli import page_server
-from bcd.cli.page_server import PageServer
 
-
-class _Counting(PageServer):
-    """Counts how often it looks whether it is to end."""
-
-    looks = 0
-
-    async def on_tick(self, counter: int) -> bool:
-        self.looks += 1
+class Telling(page_server.PageServer):
+    async def on_tick(self, counter):
+        print("looks", flush=True)
         return await super().on_tick(counter)
 
-
-async def _answer(scope: Any, receive: Any, send: Any) -> None:
+async def answer(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"ok"})
 
-
-@pytest.fixture
-def terminated() -> Iterator[list[int]]:
-    """The signals that reach the process when its server has ended; they would end the tests."""
-    seen: list[int] = []
-    before = signal.signal(signal.SIGTERM, lambda number, _frame: seen.append(number))
-    yield seen
-    signal.signal(signal.SIGTERM, before)
+page_server._TICK_SECONDS = float(sys.argv[2])
+Telling(uvicorn.Config(answer, port=int(sys.argv[1]), log_level="error", lifespan="off")).run()
+"""
 
 
-@pytest.fixture
-def port() -> int:
-    return find_free_port()
+@contextmanager
+def serve(tick: float) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Serves a page that tells of each look whether it is to end; yields its address and its process."""
+    port = find_free_port()
+    command = [sys.executable, "-c", SLEEPING, str(port), str(tick)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield f"http://127.0.0.1:{port}/", process
+        finally:
+            process.kill()
 
 
-def test_a_page_sleeps_until_a_signal_comes(
-    port: int, terminated: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(page_server, "_TICK_SECONDS", 3600.0)
-    server = _Counting(uvicorn.Config(_answer, port=port, log_level="error", lifespan="off"))
-
-    async def serve() -> None:
-        serving = asyncio.create_task(server.serve())
-        while not server.started:
-            await asyncio.sleep(0.01)
-        async with httpx.AsyncClient() as client:
-            assert (await client.get(f"http://127.0.0.1:{port}/")).text == "ok"
-        await asyncio.sleep(0.5)  # uvicorn by itself looks five times
-        os.kill(os.getpid(), signal.SIGTERM)
-        await asyncio.wait_for(serving, 60)
-
-    asyncio.run(serve())
-    assert server.looks == 2  # when it began, and at the signal
-    assert terminated == [signal.SIGTERM]
+def read_look(process: subprocess.Popen[str]) -> None:
+    assert process.stdout is not None
+    assert process.stdout.readline() == "looks\n"
 
 
-def test_a_page_sets_its_date_anew(port: int, terminated: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page_server, "_TICK_SECONDS", 0.01)
-    server = _Counting(uvicorn.Config(_answer, port=port, log_level="error", lifespan="off"))
+def test_a_page_sleeps_until_a_signal_comes() -> None:
+    with serve(tick=3600.0) as (url, process):
+        read_look(process)
+        assert httpx.get(url).text == "ok"
+        time.sleep(0.5)  # uvicorn by itself looks five times
+        process.terminate()
+        told, _ = process.communicate(timeout=60)
+        assert told == "looks\n"  # at the signal
+        assert process.returncode == -signal.SIGTERM
 
-    async def serve() -> None:
-        serving = asyncio.create_task(server.serve())
-        while server.looks < 5:
-            await asyncio.sleep(0.01)
-        server.handle_exit(signal.SIGTERM, None)
-        await asyncio.wait_for(serving, 60)
 
-    asyncio.run(serve())
-    assert terminated == [signal.SIGTERM]
+def test_a_page_sets_its_date_anew() -> None:
+    with serve(tick=0.01) as (_, process):
+        for _look in range(5):
+            read_look(process)
 
 
 def test_a_page_whose_port_is_taken_ends_with_a_code(tmp_path: Any) -> None:
