@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -80,14 +81,15 @@ def waiting(settings: Settings) -> Settings:
 @pytest.mark.integration
 @pytest.mark.usefixtures("prefect_server")
 def test_the_flow_suspends_until_a_person_answers_and_records_the_answer(
-    waiting: Settings, monkeypatch: pytest.MonkeyPatch
+    waiting: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "path", list(sys.path))  # Prefect puts the folder of a flow that it loads in front
     monkeypatch.setenv("BCD_HOME", str(waiting.home))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
     answer = {"verdict": "HOLD", "by": "Dr Lee", "reason": "not before the audit"}
-    form, state = asyncio.run(_ask_and_answer(answer))
+    shutil.copytree(ROOT / "flows", tmp_path / "project/flows")
+    form, state = asyncio.run(_ask_and_answer(tmp_path / "project", answer))
 
     found, _, shadow = form.partition("## In shadow")
     assert "It is better." in found
@@ -99,8 +101,12 @@ def test_the_flow_suspends_until_a_person_answers_and_records_the_answer(
     assert find_awaiting_sign_off(open_store(waiting)) is None
 
 
-async def _ask_and_answer(answer: dict[str, str]) -> tuple[str, State]:
+async def _ask_and_answer(project: Path, answer: dict[str, str]) -> tuple[str, State]:
     """Does what `bcd up` and a person at the dashboard do: deploys, runs, presses Resume and fills in the form.
+
+    Args:
+        project: Holds the flows, and little else: Prefect copies it for each run.
+        answer: What the person fills in.
 
     Returns:
         What stands above the form, and the run's last state.
@@ -109,7 +115,7 @@ async def _ask_and_answer(answer: dict[str, str]) -> tuple[str, State]:
     from prefect.client.schemas.objects import StateType
     from prefect.flow_runs import resume_flow_run
 
-    approve = await Flow.from_source(str(ROOT), "flows/approve.py:approve")
+    approve = await Flow.from_source(str(project), "flows/approve.py:approve")
     deployment = await (await approve.to_deployment("approve")).apply()
     async with get_client() as client:
         run = await client.create_flow_run_from_deployment(deployment, parameters={"version": "1"})
