@@ -358,7 +358,8 @@ def _store_model(folder: Path, model_id: str, *, bundle: Path, record: BundleRec
         )
     finally:
         # MLflow loads the model to try it on the example, and leaves its own copy of the code, which it then removes,
-        # as the first place that modules are looked for: whoever makes a folder of that name would be imported.
+        # as the first place that modules are looked for, here and by processes that are started: they would import a
+        # partial bcd while it is there, and afterwards whatever somebody puts into a folder of that name.
         sys.path = path
 
 

@@ -39,7 +39,7 @@ def _hold_native_messages() -> Iterator[None]:
 class _Skipping(MetaPathFinder):
     """Has this thread find packages missing that are imported only in case somebody uses them with Keras."""
 
-    def __init__(self, *packages: str) -> None:
+    def __init__(self, packages: set[str]) -> None:
         self._packages, self._thread = packages, threading.get_ident()
 
     def find_spec(self, fullname: str, *_: object) -> None:
@@ -58,8 +58,7 @@ logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 # TensorFlow greets with its CPU's features before it reads its own log level. For its converters it imports JAX, and
 # Keras matplotlib and scikit-learn for what nobody here calls: a third of the time of all these imports.
-_unused = ["matplotlib", "sklearn"] if os.environ["KERAS_BACKEND"] == "jax" else ["matplotlib", "sklearn", "jax"]
-with _hold_native_messages(), _Skipping(*_unused):
+with _hold_native_messages(), _Skipping({"matplotlib", "sklearn", "jax"} - {os.environ["KERAS_BACKEND"]}):
     import keras
 
 # TensorFlow's logger keeps the error stream of this moment, be it a progress bar's or a test's, and closes it

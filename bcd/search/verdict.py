@@ -142,10 +142,9 @@ def _weigh_patients(val: Sample) -> Array:
 
 def _score_refits(pairs: Array, val: Sample, weights: Array) -> Array:
     """Returns the patient-wise val score (`training.history.score_val_by_patients`) under each row of weights."""
-    from bcd.evaluation.metrics.ranking import auroc
+    from bcd.evaluation.metrics.ranking import auroc, count_labels
 
-    positive: Array = np.bincount(val.patient, weights=val.positive, minlength=len(val.patients)).astype(np.float64)
-    return auroc(pairs, positive, val.sizes.astype(np.float64) - positive, weights)
+    return auroc(pairs, *count_labels(val), weights)
 
 
 def choose(gains: Sequence[Gain], *, default_diverged: bool = False) -> int:

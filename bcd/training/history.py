@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bcd.evaluation.metrics.ranking import auroc, aurocs_by_patient, concordance
+from bcd.evaluation.metrics.ranking import auroc, aurocs_by_patient, concordance, count_labels
 from bcd.evaluation.metrics.sample import Sample
 
 
@@ -59,9 +59,7 @@ def _make_sample(logits: NDArray[Any], labels: NDArray[Any], patients: NDArray[A
 
 def _score(sample: Sample, weights: NDArray[np.float64]) -> list[float]:
     """Returns the AUROC under each row of patients' weights."""
-    positive = np.bincount(sample.patient, weights=sample.positive, minlength=len(sample.patients)).astype(np.float64)
-    negative = sample.sizes.astype(np.float64) - positive
-    return [float(each) for each in auroc(concordance(sample), positive, negative, weights)]
+    return [float(each) for each in auroc(concordance(sample), *count_labels(sample), weights)]
 
 
 Row = dict[str, float]

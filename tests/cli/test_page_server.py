@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
 
 import httpx
 from free_ports import find_free_port
@@ -67,7 +67,7 @@ def test_a_page_sets_its_date_anew() -> None:
             read_look(process)
 
 
-def test_a_page_whose_port_is_taken_ends_with_a_code(tmp_path: Any) -> None:
+def test_a_page_whose_port_is_taken_ends_with_a_code(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -31,7 +31,6 @@ from bcd.training.options import TrainOptions
 
 CONNECT = """
 import sys
-from collections import Counter
 from pathlib import Path
 from bcd.tracking.store import own_mlflow_store
 from bcd.settings import Settings
@@ -291,7 +290,6 @@ def test_an_evaluation_is_figures_tables_pictures_and_the_scores(settings, run, 
 
 KILLED = """
 import os, sys
-from collections import Counter
 from pathlib import Path
 from bcd.tracking.store import start_run
 from bcd.settings import Settings

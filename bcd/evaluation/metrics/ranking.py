@@ -60,12 +60,15 @@ def auroc(pairs: Array, positive: Array, negative: Array, weights: Array) -> Arr
     return divide(((weights @ pairs) * weights).sum(axis=1), (weights @ positive) * (weights @ negative))
 
 
+def count_labels(sample: Sample) -> tuple[Array, Array]:
+    """Counts the positive and the negative patches of each patient, each of shape (patients,)."""
+    positive = np.bincount(sample.patient[sample.positive], minlength=len(sample.patients)).astype(np.float64)
+    return positive, sample.sizes - positive
+
+
 def aurocs_by_patient(sample: Sample) -> Array:
     """Area under the ROC curve of each patient who has both labels, shape (such patients,)."""
-    positive, negative = (
-        np.bincount(sample.patient[chosen], minlength=len(sample.patients)).astype(np.float64)
-        for chosen in (sample.positive, ~sample.positive)
-    )
+    positive, negative = count_labels(sample)
     has_both = (positive > 0) & (negative > 0)
     return np.asarray(concordance(sample).diagonal()[has_both] / (positive * negative)[has_both])
 
