@@ -28,7 +28,7 @@ LEVELS: tuple[Level, ...] = (NOT_COMPARED, FINE, UNUSUAL, UNTRUSTED)
 DELIVERY_RATE = 0.04
 """Share of deliveries like the training patients that are called more than fine, pictures and scores together.
 
-At most 5 % are wanted: measured on so many patients as there are, the interval of a rate of 4 % still ends below that.
+At most 5 % are wanted; measured on the patients there are, the interval of a rate of 4 % ends below that.
 """
 
 SLIDE_RATE = 0.01
