@@ -13,15 +13,21 @@ from pictures import draw_look, make_subject, measure_look, read_subject, tell_d
 
 from bcd.bundle.released import load_released
 from bcd.errors import BcdError
+from bcd.scoring.result import Subject
 
 PATCHES = 200
 
 
 @pytest.fixture(scope="module")
-def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def subject() -> Subject:
+    return make_subject(PATCHES)
+
+
+@pytest.fixture(scope="module")
+def left(subject: Subject, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a made-up patient leaves with each setting, a folder each."""
     folder = tmp_path_factory.mktemp("pictures")
-    tell_disk(load_released(), make_subject(PATCHES), folder)
+    tell_disk(load_released(), subject, folder)
     return folder
 
 
@@ -38,15 +44,15 @@ def test_each_setting_leaves_less_than_the_one_before(left: Path) -> None:
     assert weights == sorted(weights, reverse=True)
 
 
-def test_it_looks_the_same(left: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tell_look(make_subject(PATCHES), left)
+def test_it_looks_the_same(subject: Subject, left: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tell_look(subject, left)
     told = re.findall(r"(\w+) as WebP: ([\d.]+) .* ([\d.]+) dB", capsys.readouterr().out)
     assert [name for name, _, _ in told] == ["heatmap", "slide"]
     assert all(float(decibels) > 30 for _, _, decibels in told)
 
 
-def test_a_picture_is_as_far_off_another_as_its_patches_are(left: Path, tmp_path: Path) -> None:
-    subject, png = make_subject(PATCHES), left / "before/slide.png"
+def test_a_picture_is_as_far_off_another_as_its_patches_are(subject: Subject, left: Path, tmp_path: Path) -> None:
+    png = left / "before/slide.png"
     assert measure_look(subject, png, png) == 0
     lighter = tmp_path / "lighter.png"
     cv2.imwrite(str(lighter), cv2.imread(str(png)) // 2 + 5)
