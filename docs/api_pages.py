@@ -25,6 +25,7 @@ FOLDER = "reference/api"
 OUTSIDE = {
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
+    "SECURITY.md": "security.md",
     "mlflow/README.md": "how-to/mlflow-server.md",
 }
 """Pages that lie elsewhere in the repository, and their places in the site."""
