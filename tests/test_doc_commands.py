@@ -98,7 +98,7 @@ ACCEPTED = {
         ["backup", "restore"], "writes to another disk: tests/cli/test_backup.py, tests/retention/backup"
     ),
 }
-OTHERS = ("cp", "curl", "echo", "export", "mlflow", "opt_in_out", "pip", "source", "sudo", "umask")
+OTHERS = ("cp", "curl", "echo", "export", "mlflow", "mv", "opt_in_out", "pip", "source", "sudo", "umask")
 TOY = {
     "admission": ["--patches", "200", "--turns", "1"],
     "evaluation": ["--patches", "2000", "--resamples", "100", "--looped", "1"],
