@@ -10,6 +10,8 @@ import subprocess
 import sys
 from collections import defaultdict
 from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
@@ -38,6 +40,18 @@ def test_taken_ports_are_named_at_once_with_their_settings(
     assert re.findall(r"\d{4,}", refused.value.what) == [str(ports[name]) for name in servers]
     assert re.findall(r"BCD_(\w+)_PORT", refused.value.fix) == [name.upper() for name in servers]
     assert not settings.servers.exists()
+
+
+def test_prefects_server_drops_runs_of_ninety_days_ago_and_not_events_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefect.settings import Settings as PrefectSettings
+
+    image = (Path(__file__).parents[2] / "mlflow/Dockerfile").read_text()
+    for variable, value in daemons._SERVERS.items():
+        monkeypatch.setenv(variable, value)
+        assert "VACUUM" not in variable or f"{variable}={value} " in image
+    vacuum = PrefectSettings().server.services.db_vacuum
+    assert vacuum.enabled_vacuum_types == {"events", "flow_runs", "orphans"}
+    assert vacuum.retention_period == timedelta(days=90)
 
 
 def test_a_server_elsewhere_is_not_started_here_and_is_asked_for_first(settings: Settings) -> None:

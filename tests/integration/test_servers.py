@@ -9,7 +9,7 @@ machine, where this user may make one, and every attempt to reach beyond it is c
 2. The MLflow server lists runs that can be told apart and compared.
 3. `score` runs on a schedule, and is started for one patient with typed parameters; it leaves its pictures.
 
-Every part of it is killed once while it is at work: the Prefect server while a delivery is admitted, so that the event
+Every part of it is killed once while it works: the Prefect server while a delivery is admitted, so that the event
 may be lost; the worker and the MLflow server while a retraining is under way; the flow's process in the night's
 scoring. What was cut off goes on when its schedule comes due, and ends as if nothing had happened.
 
