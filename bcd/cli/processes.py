@@ -138,7 +138,7 @@ def find_home_at(ports: Collection[int]) -> str:
 
     for process in psutil.process_iter():
         with suppress(psutil.NoSuchProcess, psutil.AccessDenied):  # it has ended meanwhile, or is somebody else's
-            home = process.environ().get(_MARK, "")
+            home = str(process.environ().get(_MARK, ""))
             if home and any(
                 each.status == psutil.CONN_LISTEN and each.laddr.port in ports
                 for each in process.net_connections("tcp")
