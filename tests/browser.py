@@ -40,10 +40,8 @@ class Browser:
         self._tools = f"http://127.0.0.1:{port}/json"
         self._asked: set[str] = set()
         self._number = 0
-        [self._page] = self.list_pages()
-        self._socket: ClientConnection = connect(self._page["webSocketDebuggerUrl"], max_size=None)
-        self._ask("Network.enable")
-        self._ask("Page.enable")
+        [self._first] = self.list_pages()
+        self._attach(self._first)
 
     def list_pages(self) -> list[dict[str, Any]]:
         """Lists what is open; a link may have opened a page of its own."""
@@ -58,6 +56,15 @@ class Browser:
         """Returns which hosts the page asked for anything since it was opened, WebSockets among it."""
         self.run("0")  # whatever came before it is heard
         return set(self._asked)
+
+    def follow(self, url: str) -> None:
+        """Goes on with the page whose address holds a text, in whatever window a click has opened it; empty: back."""
+        deadline = time.monotonic() + _PATIENCE
+        while not (found := [each for each in self.list_pages() if url in each["url"]] if url else [self._first]):
+            assert time.monotonic() < deadline, f"No page {url} was opened."
+            time.sleep(0.1)
+        self._socket.close()
+        self._attach(found[0])
 
     def run(self, script: str) -> Any:
         """Returns what an expression of JavaScript comes to on the page."""
@@ -100,6 +107,11 @@ class Browser:
     def picture(self, path: Path) -> None:
         """Keeps what the window shows as a PNG."""
         path.write_bytes(base64.b64decode(self._ask("Page.captureScreenshot")["data"]))
+
+    def _attach(self, page: dict[str, Any]) -> None:
+        self._socket: ClientConnection = connect(page["webSocketDebuggerUrl"], max_size=None)
+        self._ask("Network.enable")
+        self._ask("Page.enable")
 
     def _ask(self, method: str, **given: Any) -> dict[str, Any]:
         self._number += 1
