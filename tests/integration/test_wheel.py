@@ -75,7 +75,8 @@ def test_the_wheel_needs_nothing_but_the_lock(wheel: Path, tmp_path: Path) -> No
     # The other tests run in the environment of the tests, which holds more than an installation does.
     environment = tmp_path / "venv"
     python, bcd = environment / "bin/python", environment / "bin/bcd"
-    install: list[str | Path] = [Path(sys.executable).with_name("uv"), "pip", "install", "--quiet", "--python", python]
+    uv: Path | str = Path(sys.executable).with_name("uv")
+    install = [uv, "pip", "install", "--quiet", "--python", python]
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
     subprocess.run([*install, "--require-hashes", "--requirement", ROOT / "requirements.lock"], check=True)
     subprocess.run([*install, "--no-deps", wheel], check=True)
