@@ -420,7 +420,7 @@ const box = part => ["left", "top", "width", "height"].map(side => part.getBound
 const [map, slider, button] = ["svg.map", "#level", "[data-zoom]"].map(each => document.querySelector(each));
 slider.value = 0;
 map.dispatchEvent(new KeyboardEvent("keydown", {key: "ArrowRight"}));
-map.focus({focusVisible: true});
+map.focus({focusVisible: true, preventScroll: true});
 return {slider: box(slider), button: box(button), map: box(map), mark: box(map.querySelector(".mark")),
         line: box(map.querySelector(".labelled"))};
 """
