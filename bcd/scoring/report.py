@@ -7,7 +7,7 @@ shows the same pictures and figures at the level of the options.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,7 +117,7 @@ def write_patient_report(
             "slides": [slide.data for slide in slides],
         },
     }
-    filters = {
+    filters: dict[str, Callable[..., str]] = {
         "percent": _format_report_percent,
         "count": _format_report_count,
         "area": _format_area,
