@@ -20,7 +20,7 @@ from prefect import flow
 
 from bcd.config import load_configuration
 from bcd.formats import format_count
-from bcd.retraining.reconcile import carry_out_last_decision, find_unfinished
+from bcd.retraining.reconcile import carry_out_last_decision, find_unfinished, finish_decided_runs
 from bcd.store.store import open_store
 from bcd.tracking.lookup import MODEL
 from bcd.tracking.store import end_killed_mlflow_runs
@@ -38,6 +38,8 @@ def reconcile() -> list[str]:
     with report_to_prefect(), open_store(settings) as store:
         if killed := end_killed_mlflow_runs(settings):
             done.append(f"Ended {format_count(killed, 'run')} of MLflow without a process.")
+        if finished := finish_decided_runs(store):
+            done.append(f"Runs of the gate in MLflow that had decided, marked as finished: {finished}.")
         if decision := carry_out_last_decision(store):
             done.append(f"Moved the aliases of the decision on {MODEL}/{decision.challenger}: {decision.verdict}.")
         if plan := find_unfinished(store).plan:

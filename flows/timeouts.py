@@ -37,7 +37,7 @@ def limit_time() -> Iterator[None]:
         yield
         return
     hours = getattr(load_settings().options("timeouts", TimeoutOptions), flow)
-    faulthandler.dump_traceback_later(hours * 3600 + _GRACE_SECONDS, exit=True, file=sys.__stderr__)
+    faulthandler.dump_traceback_later(hours * 3600 + _GRACE_SECONDS, exit=True, file=sys.__stderr__ or sys.stderr)
     limited = _is_limited.set(True)
     try:
         with timeout(hours * 3600, timeout_exc_type=_TimeIsOverError):

@@ -37,7 +37,8 @@ def find_unfollowed_decision(rows: Iterable[VersionRow], store: Store) -> Decisi
 
 def is_marked(settings: Settings, decision: Decision, tag: str) -> bool:
     """Whether a tag on the version says that a step was done after this decision."""
-    return open_client(settings).get_model_version(MODEL, decision.challenger).tags.get(tag) == decision.key
+    version = open_client(settings).get_model_version(MODEL, decision.challenger)
+    return bool(version.tags.get(tag) == decision.key)
 
 
 def mark(settings: Settings, decision: Decision, tag: str) -> None:

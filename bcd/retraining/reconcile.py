@@ -14,9 +14,10 @@ from bcd.gate.followed import find_unfollowed_decision
 from bcd.gate.overrides import list_awaiting_sign_off
 from bcd.gate.promotion import LOCK
 from bcd.retraining.plan import has_plan
-from bcd.store.decisions import Decision
+from bcd.store.decisions import Decision, list_stored_decisions
 from bcd.store.store import Store
-from bcd.tracking.store import open_client
+from bcd.tracking.lookup import KEY_TAG
+from bcd.tracking.store import experiment_id, open_client
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,22 @@ def find_unfinished(store: Store) -> Unfinished:
         plan=plan if has_plan(store.settings, plan) else None,
         awaiting=[one for one in list_awaiting_sign_off(store) if find_decided_version(rows, one) is not None],
     )
+
+
+def finish_decided_runs(store: Store) -> int:
+    """Marks as finished the gate's runs in MLflow that were killed after their decision was recorded.
+
+    All that they hold was logged before it. Returns how many.
+    """
+    client = open_client(store.settings)
+    killed = client.search_runs([experiment_id(client)], "attributes.status = 'KILLED' and tags.`bcd.kind` = 'gate'")
+    decided = {one.key for one in list_stored_decisions(store)}
+    finished = [run for run in killed if run.data.tags.get(KEY_TAG) in decided]
+    for run in finished:
+        if "bcd.error" in run.data.tags:
+            client.delete_tag(run.info.run_id, "bcd.error")
+        client.set_terminated(run.info.run_id, "FINISHED")
+    return len(finished)
 
 
 def carry_out_last_decision(store: Store) -> Decision | None:

@@ -87,8 +87,8 @@ def server(settings: Settings, tmp_path: Path, dashboard: Any) -> _Server:
 
 
 def test_the_first_time_everything_is_as_the_file_says_and_the_second_time_changes_nothing(server: _Server) -> None:
-    names = ("ingest", "retrain", "score", "trials", "member", "monitor", "approve")
-    names += ("search", "train", "evaluate", "promote", "reconcile", "backup")
+    names = ["ingest", "retrain", "score", "trials", "member", "monitor", "approve"]
+    names += ["search", "train", "evaluate", "promote", "reconcile", "backup"]
     assert server.deploy() == [f"{name}: deployed." for name in names]
     made = {name: server.deployment(name) for name in names}
     assert made["ingest"]["schedules"][0]["schedule"]["cron"] == "30 0 * * *"
