@@ -1,65 +1,70 @@
-"""A run that hangs is ended, so that it does not keep its deployment's slot; a command of a person is not."""
+"""A run that hangs is ended, so that it does not keep its deployment's slot; a command of a person is not.
+
+In processes of their own: a process whose faults pytest reports may be too short of stack to be interrupted.
+"""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import yaml
-from prefect import flow
 
 from bcd.settings import Settings
 from bcd.timeouts import TimeoutOptions
-from flows.reporting import told_to_prefect
 
 ROOT = Path(__file__).parents[2]
-STUCK = """
-import ctypes
-from contextlib import suppress
-from prefect import runtime
+HANGING = """
+import sys, time
 from flows import timeouts
+from bcd.errors import BcdError
 
 timeouts._GRACE_SECONDS = 0.5
-with timeouts.limit_time():
-    ctypes.PyDLL(None).sleep(120)  # keeps the interpreter: nothing of Python's runs meanwhile
+try:
+    with timeouts.limit_time():
+        {hang}
+except BcdError as error:
+    sys.exit(f"ended: {{error}}")
+print("not ended")
 """
 
 
-@flow(name="monitor")
-@told_to_prefect
-def hang(seconds: float) -> str:
-    """Hangs, under the name of a flow that is deployed."""
-    time.sleep(seconds)
-    return "not ended"
-
-
-@pytest.fixture(autouse=True)
-def short(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BCD_TIMEOUTS__MONITOR", "0.0001")
-
-
-@pytest.mark.integration
-@pytest.mark.usefixtures("prefect_server")
-def test_a_run_that_hangs_fails_with_a_sentence_that_names_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert hang(0.6) == "not ended"
-    monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", "as a worker runs it")
-    state = hang(300, return_state=True)
-    assert state.is_failed()
-    assert "0.0001 hours" in str(state.message)
-    assert "[timeouts]" in str(state.message)
-
-
-def test_the_process_of_one_that_cannot_be_interrupted_ends_and_tells_where_it_was() -> None:
-    named = {"PREFECT__RUNTIME__FLOW_RUN__FLOW_NAME": "monitor", "PREFECT__RUNTIME__DEPLOYMENT__ID": "it"}
-    ended = subprocess.run(
-        [sys.executable, "-c", STUCK], env=os.environ | named, capture_output=True, text=True, check=False
+def run(hang: str, settings: Settings, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Runs a flow that hangs, as a worker would that gave it 0.36 s."""
+    named = {"BCD_HOME": str(settings.home), "BCD_TIMEOUTS__MONITOR": "0.0001"}
+    named |= {"PREFECT__RUNTIME__FLOW_RUN__FLOW_NAME": "monitor", "PREFECT__RUNTIME__DEPLOYMENT__ID": "of monitor"}
+    command = [sys.executable, "-c", HANGING.format(hang=hang)]
+    return subprocess.run(
+        command, env=os.environ | named | variables, capture_output=True, text=True, check=False, timeout=300
     )
-    assert ended.returncode == 1
+
+
+@pytest.mark.parametrize(
+    "hang", ["time.sleep(280)", "with timeouts.limit_time(): time.sleep(280)"], ids=["itself", "a flow that it calls"]
+)
+def test_a_run_that_hangs_fails_with_a_sentence_that_names_the_setting(hang: str, settings: Settings) -> None:
+    ended = run(hang, settings)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "ended: The run of monitor did not end within 0.0001 hours" in ended.stderr
+    assert "[timeouts]" in ended.stderr
+
+
+def test_the_process_of_one_that_cannot_be_interrupted_ends_and_tells_where_it_was(settings: Settings) -> None:
+    ended = run("sum(range(10**15))", settings)  # one call that looks at no signal and lets no thread run
+    assert (ended.returncode, ended.stdout) == (1, "")
     assert 'File "<string>", line 9' in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "variable",
+    ["PREFECT__RUNTIME__DEPLOYMENT__ID", "PREFECT__RUNTIME__FLOW_RUN__FLOW_NAME"],
+    ids=["command", "stage"],
+)
+def test_what_no_worker_runs_has_no_limit(variable: str, settings: Settings) -> None:
+    assert run("time.sleep(1)", settings, **{variable: ""}).stdout == "not ended\n"
 
 
 def test_every_flow_that_is_deployed_has_a_limit() -> None:
