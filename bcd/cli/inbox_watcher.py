@@ -153,7 +153,7 @@ class InboxWatcher:
                     waiting.append((name_in_inbox(store, hospital, path), _changed_at(path)))
                 except BcdError as error:  # without its key of pseudonyms it has no name
                     stuck.add(str(error))
-        self._told &= stuck  # what is mended, and comes again, is told again
+        self._told &= stuck  # what is fixed, and comes again, is told again
         return waiting, stuck - self._told
 
     def _list_under_way(self, deployment: str) -> list[str]:

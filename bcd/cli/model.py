@@ -303,6 +303,7 @@ def prune_models_command(
     keep: Annotated[int, typer.Option(min=1, help="How many of the newest versions stay.")],
     *,
     dry_run: DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
     """Remove old versions with their files. Versions with an alias, scores or another use stay."""
     from bcd.cli.terminal import open_terminal
@@ -311,8 +312,9 @@ def prune_models_command(
     from bcd.store.store import open_store
 
     settings = load_settings()
-    with open_terminal(settings) as console:
+    with open_terminal(settings, as_json=as_json) as console:
         versions = prune_versions(open_store(settings), keep=keep, dry_run=dry_run)
+        console.facts(versions)
         _show_retention(console, versions, dry_run=dry_run)
 
 

@@ -61,7 +61,7 @@ class GateOptions(Options):
         0.03, gt=0, lt=0.5, description="By how much the calibration error may be higher, after shrinkage."
     )
     coverage_margin: Share = Field(
-        0.1, gt=0, lt=1, description="By how much less may be covered at a confidence of 95 %, after shrinkage."
+        0.1, gt=0, lt=1, description="By how much coverage at a confidence of 95 % may be lower, after shrinkage."
     )
     hospital_margin: Annotated[float, Unit("AUROC")] = Field(
         0.05, gt=0, lt=0.5, description="By how much AUROC may be lower at any one hospital, after shrinkage."

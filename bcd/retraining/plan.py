@@ -37,7 +37,10 @@ _PLAN, _CHOICE, _LAST, _SEARCHED = "plan.json", "choice.json", "last-plan", "las
 
 
 class Plan(Options):
-    """Everything that a retraining will do, written once; stages, commands and forms name it by its id."""
+    """What a retraining will do, written once; stages, commands and forms name it by its id.
+
+    Networks that `bcd search --try` adds to the study are no part of it.
+    """
 
     format: Literal[1] = Field(1, description="Version of this format.")
     snapshot: str = Field(description="Id of the snapshot that is trained on and evaluated on.")

@@ -1,4 +1,4 @@
-"""A hospital's day: a delivery is admitted, trained on, judged and scored; and what it comes to.
+"""A hospital's day: a delivery is admitted, trained on, evaluated and scored; and what it comes to.
 
 Nights pass as quickly as the runs that they start: a schedule is moved, as on the dashboard, and nothing is typed.
 """

@@ -1,20 +1,23 @@
-"""What was played so far, kept so that `make faults` goes on where it was stopped, and the table made of it."""
+"""What was played so far, and the table made of it.
+
+The record is committed beside its page, so that `make faults` goes on where it was stopped, on whatever machine.
+"""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from faults import Fault
+from faults import Fault, list_faults
 from simulations import replace_section
 
-from bcd.files import whole_file
+from bcd.files import lock_file, whole_file
 
-ROOT = Path(__file__).parents[2]
-RECORD = ROOT / ".bcd/faults.json"
-PAGE = ROOT / "docs/explanation/reliability.md"
+_FOLDER = Path(__file__).parents[2] / "docs/explanation"
+RECORD = _FOLDER / "faults.json"
+PAGE = _FOLDER / "reliability.md"
+_LOCK = Path(__file__).parents[2] / ".bcd/faults.lock"
 
 
 @dataclass(frozen=True)
@@ -25,19 +28,17 @@ class Outcome:
         hit: What was under way when it struck.
         after: Seconds since its stage had begun.
         days: Days until everything was done; an undisturbed hospital takes one.
-        seconds: What the row took.
         differences: From an undisturbed hospital; none: it ended as if nothing had happened.
     """
 
     hit: str
     after: float
     days: int
-    seconds: float
     differences: list[str]
 
 
 class Record:
-    """The outcomes so far, and what an undisturbed hospital comes to.
+    """The outcomes so far, of all processes that play faults side by side.
 
     Args:
         file: Where they are kept.
@@ -45,31 +46,24 @@ class Record:
 
     def __init__(self, file: Path = RECORD) -> None:
         self._file = file
-        self._kept: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+        self._outcomes = self._read()
 
-    @property
-    def undisturbed(self) -> dict[str, Any] | None:
-        """State and seconds of each stage of an undisturbed hospital."""
-        return self._kept.get("undisturbed")
-
-    @undisturbed.setter
-    def undisturbed(self, found: dict[str, Any]) -> None:
-        self._kept["undisturbed"] = found
-        self._keep()
+    def _read(self) -> dict[str, Outcome]:
+        kept = json.loads(self._file.read_text(encoding="utf-8")) if self._file.exists() else {}
+        return {name: Outcome(**outcome) for name, outcome in kept.items()}
 
     def find(self, fault: Fault) -> Outcome | None:
         """Returns what a fault came to; None: it was not played."""
-        found = self._kept.get("outcomes", {}).get(str(fault))
-        return Outcome(**found) if found else None
+        return self._outcomes.get(str(fault))
 
-    def add(self, fault: Fault, outcome: Outcome) -> None:
-        """Keeps what a fault came to."""
-        self._kept.setdefault("outcomes", {})[str(fault)] = asdict(outcome)
-        self._keep()
-
-    def _keep(self) -> None:
-        with whole_file(self._file) as partial:
-            partial.write_text(json.dumps(self._kept, indent=1))
+    def add(self, fault: Fault, outcome: Outcome, page: Path = PAGE) -> None:
+        """Keeps what a fault came to, and puts the table of all into the page."""
+        with lock_file(_LOCK):
+            self._outcomes = self._read() | {str(fault): outcome}
+            kept = {str(each): asdict(known) for each in list_faults() if (known := self.find(each))}
+            with whole_file(self._file) as partial:
+                partial.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+            write_page(list_faults(), self, page)
 
 
 def tabulate(faults: list[Fault], record: Record) -> str:

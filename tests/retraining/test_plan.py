@@ -21,6 +21,12 @@ def snapshot(settings, make_hospital):
     return make_hospital(settings)
 
 
+def test_the_page_names_what_is_left_out_of_a_plan() -> None:
+    left_out = {name for name, field in SearchOptions.model_fields.items() if field.exclude}
+    assert {"pool", "workers"} <= left_out
+    assert {name for name in left_out if f"`{name}`" not in PAGE.read_text()} == set()
+
+
 def test_a_plan_is_a_file_that_a_person_can_read(settings, snapshot):
     made = write_plan(settings, snapshot, training=TrainOptions(epochs=7))
     said = json.loads((settings.work / made.key / "plan.json").read_text())
