@@ -211,7 +211,7 @@ def read_subject(delivery: Path, patient: str) -> Subject:
         for member in archive.namelist():
             if found := name.fullmatch(member):
                 picture = cv2.imdecode(np.frombuffer(archive.read(member), np.uint8), cv2.IMREAD_COLOR)
-                if picture.shape == (50, 50, 3):
+                if picture is not None and picture.shape == (50, 50, 3):
                     rows.append(found.groupdict())
                     pixels.append(picture[..., ::-1])
     if not rows:

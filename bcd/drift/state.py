@@ -28,7 +28,7 @@ LEVELS: tuple[Level, ...] = (NOT_COMPARED, FINE, UNUSUAL, UNTRUSTED)
 DELIVERY_RATE = 0.04
 """Share of deliveries like the training patients that are called more than fine, pictures and scores together.
 
-At most 5 % are wanted; measured on the patients there are, the interval of a rate of 4 % ends below that.
+At most 5 % are wanted, with the interval of what is measured: a rate of 5 % itself leaves no room for one.
 """
 
 SLIDE_RATE = 0.01

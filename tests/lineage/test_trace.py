@@ -92,7 +92,7 @@ def decode_slide_in_report(page: str) -> tuple[str, int, int, np.ndarray]:
     )
     slide, encoded, width, height = found
     picture = cv2.imdecode(np.frombuffer(base64.b64decode(encoded), np.uint8), cv2.IMREAD_COLOR)
-    return slide, int(width), int(height), picture
+    return str(slide), int(width), int(height), np.asarray(picture, np.uint8)
 
 
 def test_every_link_of_the_chain_is_there_with_hash_time_and_who(store: Store) -> None:
