@@ -86,7 +86,7 @@ class Patients:
 
     def natural_sample(self) -> pd.DataFrame:
         """Returns patient, x and y of the natural sample's patches."""
-        return self.patches[self.patches["natural"]][PLACE]
+        return pd.DataFrame(self.patches[self.patches["natural"]], columns=PLACE)
 
 
 @dataclass(frozen=True)
