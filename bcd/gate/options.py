@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 
 from bcd.options import Options, Patients, Probability, Share, Unit
+from bcd.store.sign_off import LONGEST
 
 
 class GateOptions(Options):
@@ -73,3 +75,9 @@ class GateOptions(Options):
         description="Gate patients, for a hospital's check of that hospital, from which shrunk checks are enforced.",
     )
     approval: bool = Field(False, description="Whether a person must approve a promotion before it is carried out.")
+    # What counts is the list at the time of the sign-off, in bcd.toml: it is no part of a plan, and in no form.
+    approvers: SkipJsonSchema[list[Annotated[str, Field(min_length=1, max_length=LONGEST["by"])]]] = Field(
+        [],
+        exclude=True,
+        description="The names of those who may approve, force or roll back a promotion; empty: anybody may.",
+    )
