@@ -39,9 +39,10 @@ from bcd.formats import format_count, format_some
 from bcd.options import Microns
 from bcd.patches import Hospital
 from bcd.settings import Settings
+from bcd.store.drift import find_drift
 from bcd.store.hospitals import list_hospitals
 from bcd.store.store import open_store
-from flows.forms import Text
+from flows.forms import Place, Spacing, Text
 from flows.mapping import Engine, Here, open_engine
 from flows.reporting import (
     finish_flow,
@@ -51,18 +52,19 @@ from flows.reporting import (
     report_to_prefect,
     told_to_prefect,
 )
+from flows.retries import RETRIES, RETRY_SECONDS, is_io_fault
 from flows.watch import tell_drift
 
 
 @flow(name="ingest", flow_run_name=name_flow_run)
 @told_to_prefect
-def ingest(delivery: Text = "", hospital: Text = "", spacing: float | None = None) -> list[Admission]:
+def ingest(delivery: Place = "", hospital: Text = "", spacing: Spacing = None) -> list[Admission]:
     """Admits deliveries: each becomes a batch, and what is refused is kept in quarantine with its reason.
 
     Args:
         delivery: A delivery in the inbox, as HOSPITAL/NAME; empty: all that waits. From elsewhere: `bcd ingest`.
         hospital: The hospital it comes from; empty: as its folder in the inbox says.
-        spacing: In µm per pixel, for slides that do not say it, or to confirm one coarser than 1.2.
+        spacing: In µm per pixel, for slides that do not say it, or to confirm one coarser than 1.2; at most 5.
     """
     settings = load_configuration()
     faults: list[Exception] = []
@@ -99,7 +101,14 @@ def ingest(delivery: Text = "", hospital: Text = "", spacing: float | None = Non
     return finish_flow(admissions, _sum_up(admissions))
 
 
-@task(name="admit delivery", task_run_name="admit a delivery of {hospital}", cache_policy=NO_CACHE)
+@task(
+    name="admit delivery",
+    task_run_name="admit a delivery of {hospital}",
+    cache_policy=NO_CACHE,
+    retries=RETRIES,
+    retry_delay_seconds=RETRY_SECONDS,
+    retry_condition_fn=is_io_fault,
+)
 def admit_delivery_task(path: Path, hospital: Hospital, spacing: float | None = None) -> Admission:
     """Admits one delivery and tells the server about a new batch."""
     settings = load_configuration()
@@ -142,7 +151,14 @@ def _cut_elsewhere(engine: Engine, path: Path, spacing: Microns | None, coarsest
     return take()
 
 
-@task(name="cut slide", task_run_name="cut a slide", cache_policy=NO_CACHE)
+@task(
+    name="cut slide",
+    task_run_name="cut a slide",
+    cache_policy=NO_CACHE,
+    retries=RETRIES,
+    retry_delay_seconds=RETRY_SECONDS,
+    retry_condition_fn=is_io_fault,
+)
 def cut_slide_task(path: Path, spacing: Microns | None, coarsest: Microns) -> list[Tiles] | SlideError | None:
     """Cuts a slide; returns why it gives no patches where that is so, and None where this machine does not see it."""
     if not path.exists():
@@ -208,16 +224,18 @@ def _is(number: int) -> str:
 
 def _describe_admissions(settings: Settings, admissions: list[Admission]) -> str:
     lines = [
-        "| delivery | hospital | patches | refused | ignored | patients | flags | report |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| delivery | hospital | patches | refused | ignored | patients | flags | drift | report |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for each in admissions:
-        refused, flags = _count_by_rule(each.refused), _count_by_rule(each.flags)
-        note = " (admitted before)" if each.already else ""
-        report = link_report_in_artifact(settings, admission_report_path(settings, each.id))
-        counts = f"{each.admitted} | {refused} | {each.ignored} | {each.patients} | {flags}"
-        lines.append(f"| {each.delivery}{note} | {each.hospital} | {counts} | {report} |")
     with open_store(settings) as store:
+        for each in admissions:
+            refused, flags = _count_by_rule(each.refused), _count_by_rule(each.flags)
+            note = " (admitted before)" if each.already else ""
+            report = link_report_in_artifact(settings, admission_report_path(settings, each.id))
+            counts = f"{each.admitted} | {refused} | {each.ignored} | {each.patients} | {flags}"
+            compared = find_drift(store, each.id)
+            drift = compared.title if compared else "not compared"
+            lines.append(f"| {each.delivery}{note} | {each.hospital} | {counts} | {drift} | {report} |")
         lines += [
             f"\n{each.delivery}: {line}" for each in admissions for line in describe_delivered_labels(store, each)
         ]

@@ -28,6 +28,8 @@ import httpx
 from bcd.admission.delivery import find_deliveries, is_hidden
 from bcd.admission.received import name_in_inbox
 from bcd.admission.waiting import find_stuck
+from bcd.cli.flow_runs import connect_server, list_begun_flow_runs
+from bcd.cli.unfinished_watcher import UnfinishedWatcher
 from bcd.errors import BcdError
 from bcd.progress import Advance, show_progress
 from bcd.settings import load_settings
@@ -39,7 +41,6 @@ _SHARE = 0.05  # of the time that is spent on looking
 _SILENT_SECONDS = 3600.0
 _RETRY_SECONDS = (60.0, 120.0, 240.0, 480.0, 960.0, 1800.0)
 _AT_ONCE = 1  # where a person took the deployment's limit away
-_UNFINISHED = ["SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING"]
 
 Changed = tuple[str, int]
 """A delivery's name, and when it was changed last in ns: another one of the same name is another delivery."""
@@ -92,8 +93,7 @@ class InboxWatcher:
     """
 
     def __init__(self, api: str, log: Log) -> None:
-        user, colon, password = os.environ.get("PREFECT_API_AUTH_STRING", "").partition(":")
-        self._prefect = httpx.Client(base_url=api, auth=(user, password) if colon else None, timeout=30)
+        self._prefect = connect_server(api)
         self._log = log
         self._put_off: dict[Changed, _PutOff] = {}
         self._told: set[str] = set()
@@ -153,24 +153,12 @@ class InboxWatcher:
                     waiting.append((name_in_inbox(store, hospital, path), _changed_at(path)))
                 except BcdError as error:  # without its key of pseudonyms it has no name
                     stuck.add(str(error))
-        self._told &= stuck  # what is mended, and comes again, is told again
+        self._told &= stuck  # what is fixed, and comes again, is told again
         return waiting, stuck - self._told
 
     def _list_under_way(self, deployment: str) -> list[str]:
         """Returns which deliveries the unfinished runs are about; empty: all that wait."""
-        wanted = {
-            "deployments": {"id": {"any_": [deployment]}},
-            "flow_runs": {"state": {"type": {"any_": _UNFINISHED}}},
-        }
-        runs = self._ask("POST", "/flow_runs/filter", wanted)
-        now = datetime.now(UTC)
-        begun = [
-            run
-            for run in runs
-            if not run["auto_scheduled"]
-            or run["state_type"] != "SCHEDULED"
-            or datetime.fromisoformat(run["expected_start_time"]) <= now
-        ]
+        begun = list_begun_flow_runs(self._prefect, deployment)
         return [run["parameters"].get("delivery", "") for run in begun]
 
     def _start(self, deployment: str, parameters: dict[str, str]) -> None:
@@ -197,11 +185,13 @@ def _changed_at(path: Path) -> int:
 
 
 def watch() -> None:
-    """Watches until the process is ended."""
-    watcher = InboxWatcher(os.environ["PREFECT_API_URL"], Log())
+    """Watches until the process is ended; now and then it looks, too, for what a killed process left undone."""
+    api, log = os.environ["PREFECT_API_URL"], Log()
+    watcher, unfinished = InboxWatcher(api, log), UnfinishedWatcher(api, log)
     while True:
         began = time.monotonic()
         watcher.look()
+        unfinished.look()
         time.sleep(max(_PAUSE_SECONDS, (time.monotonic() - began) / _SHARE))
 
 

@@ -82,4 +82,6 @@ def test_a_dry_run_of_prune_says_why_each_version_stays(bcd, gate, undecided):
     assert "bcd-idc/2  kept: alias challenger, the last decision, awaits approval" in said
     assert "bcd-idc/3  would remove with its files" in said
     assert "bcd-idc/5  kept: one of the last 1" in said
+    records = json.loads(bcd("model", "prune", "--keep", "1", "--dry-run", "--json")[1])
+    assert [each["version"] for each in records if not each["kept_for"]] == ["bcd-idc/3", "bcd-idc/4"]
     assert len(list_versions_with_verdicts(undecided)) == 5
