@@ -125,7 +125,8 @@ def compare_models_command(
     as_json: AsJson = False,
 ) -> None:
     """Compare two versions on the same patients: differences with intervals. Gate patients need --by and --reason."""
-    from bcd.cli.terminal import open_terminal, print_table
+    from bcd.cli.screen import print_table
+    from bcd.cli.terminal import open_terminal
     from bcd.evaluation.options import EvaluateOptions
     from bcd.evaluation.report.tables import difference_table
     from bcd.formats import format_level

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bcd.cli.terminal import print_table
+from bcd.cli.screen import print_table
 from bcd.training.ensemble import describe_ensemble
 
 if TYPE_CHECKING:
