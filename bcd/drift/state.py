@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from bcd.drift.compare import FEWEST, Comparison, compare
 from bcd.drift.measure import PICTURE, SCORE
 from bcd.drift.profiles import Profile, Profiles
+from bcd.formats import format_signed
 
 Level = Literal["not compared", "fine", "unusual", "not to be trusted"]
 
@@ -193,4 +194,5 @@ def _is_unusual(found: Comparison, rate: float, *, slide: bool) -> bool:
 
 def _tell(found: Comparison) -> str:
     shown = list(found.shifts.items())[:_TOLD]
-    return ", ".join(f"{_WORDS[name]} {shift:+.1f}" for name, shift in shown) + " standard deviations of a patient"
+    told = ", ".join(f"{_WORDS[name]} {format_signed(shift, 1)}" for name, shift in shown)
+    return f"{told} standard deviations of a patient"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from bcd.drift.delivery import read_state
 from bcd.drift.measure import PICTURE
 from bcd.drift.state import DELIVERY_SHIFT, FINE, NOT_COMPARED, UNTRUSTED, UNUSUAL, Drift
+from bcd.formats import format_signed
 from bcd.store.delivery_queries import list_batches
 from bcd.store.drift import list_drift
 
@@ -64,7 +65,7 @@ class TrendRow:
             self.state.title,
             "n/a" if self.state.p is None else f"{self.state.p:.3f}",
             PICTURE.get(self.statistic, "n/a"),
-            "n/a" if self.shift is None else f"{self.shift:+.2f}",
+            "n/a" if self.shift is None else format_signed(self.shift, 2),
         )
 
 

@@ -19,7 +19,7 @@ from bcd.bundle.rows import read_registered_versions
 from bcd.bundle.scorer import RECORD
 from bcd.errors import BcdError
 from bcd.files import hash_file
-from bcd.formats import format_count
+from bcd.formats import format_count, format_signed
 from bcd.lineage.link import Link, hash_text, keys_of
 from bcd.lineage.patches import trace_batches
 from bcd.retraining.plan import read_choice_of_plan
@@ -221,7 +221,8 @@ def _trace_policy(record: BundleRecord, bundle: Link) -> Link:
         at=record.created_at,
         by=bundle.by,
         facts=(
-            f"Probability = sigmoid({calibrator.slope:.4g} · logit {calibrator.intercept:+.4g}); levels {levels};"
+            f"Probability = sigmoid({calibrator.slope:.4g} · logit {format_signed(calibrator.intercept)});"
+            f" levels {levels};"
             f" {format_count(len(policy.certified), 'certified threshold')};"
             f" {'neighbours count on complete slides' if policy.context else 'no stage of neighbours'}.",
         ),
