@@ -15,6 +15,7 @@ from prefect import flow, get_run_logger
 
 from bcd.config import load_configuration
 from bcd.formats import format_count
+from bcd.patches import PERSON
 from bcd.progress import say_progress
 from bcd.retraining.due import find_due
 from bcd.retraining.plan import find_done
@@ -96,7 +97,7 @@ def retrain(
 
 def _tell_outcome(outcome: Outcome) -> str:
     snapshot, verdict = outcome.snapshot, outcome.verdict
-    patients = len(snapshot.patches.drop_duplicates(["hospital", "patient"]))
+    patients = len(snapshot.patches.drop_duplicates(PERSON))
     hospitals = snapshot.patches["hospital"].nunique()
     return (
         f"snapshot {snapshot.id[:8]}, {patients:,} patients of {format_count(hospitals, 'hospital')}:"

@@ -19,7 +19,7 @@ from bcd.admission.pixels import find_blank, flag_delivered_pixels, hash_deliver
 from bcd.admission.plan import UNLABELLED, Plan, SlideFile
 from bcd.admission.rules import Refusal
 from bcd.admission.slides.dicom import group_dicom_series
-from bcd.admission.slides.names import TIFF_SUFFIXES, is_dicom
+from bcd.admission.slides.names import TIFF_SUFFIXES, SlideName, is_dicom
 from bcd.admission.slides.reading import open_slide
 from bcd.admission.slides.tiling import SlideError, Tiles, tile_slide
 from bcd.admission.sources.source import Source, UnreadableFileError
@@ -110,7 +110,7 @@ def cut_slides(
     _tell_absent(findings, plan.complete)
 
 
-def _tell_absent(findings: Findings, complete: Mapping[tuple[str, str], int]) -> None:
+def _tell_absent(findings: Findings, complete: Mapping[SlideName, int]) -> None:
     """Refuses tables that declare slides complete of which the delivery has no patch; their other rows count."""
     if not complete:
         return

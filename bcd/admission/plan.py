@@ -33,7 +33,7 @@ from bcd.admission.slides.names import (
 from bcd.admission.sources.member_names import ShownNames
 from bcd.admission.sources.source import Source, is_litter
 from bcd.options import Microns
-from bcd.patches import PatchName, is_patch_of_another_format, split_patch_name
+from bcd.patches import PatchName, PatientId, SlideId, is_patch_of_another_format, split_patch_name
 from bcd.store.table_files import SPREADSHEET_SUFFIXES, SUFFIXES
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Plan:
     slides: list[SlideFile]
     tables: list[int]
     slide_tables: list[int]
-    complete: dict[tuple[str, str], int]
+    complete: dict[SlideName, int]
     shown_blank: set[int]
 
 
@@ -235,7 +235,7 @@ class _Planner:
             self._refused[member] = self._naming.show_refusal(refusal)
             return
         label = self._labels.get(name, _find_said_label(folders, patch))
-        self._columns.append(member, (patch.patient, patch.slide), (patch.x, patch.y), label)
+        self._columns.append(member, patch.patient, patch.slide, (patch.x, patch.y), label)
         if waived == "blank":
             self._shown_blank.add(member)
 
@@ -328,8 +328,7 @@ class _Columns:
         self._patients: dict[str, int] = {}
         self._slides: dict[str, int] = {}
 
-    def append(self, member: int, person: tuple[str, str], place: tuple[int, int], label: int) -> None:
-        patient, slide = person
+    def append(self, member: int, patient: PatientId, slide: SlideId, place: tuple[int, int], label: int) -> None:
         row = self._count
         self._members[row] = member
         self._of_patient[row] = self._patients.setdefault(patient, len(self._patients))

@@ -33,7 +33,7 @@ from bcd.tracking.store import find_run, follow_moved_mlflow, open_client
 
 if TYPE_CHECKING:
     from bcd.bundle.rows import VersionRow
-    from bcd.patches import Hospital, PatientId
+    from bcd.patches import Person
     from bcd.settings import Settings
     from bcd.store.decisions import Decision
     from bcd.store.store import Store
@@ -42,7 +42,7 @@ _RELEASED = "The network came with bcd and was trained elsewhere, on patients of
 
 
 def trace_version(
-    store: Store, version: str, until: datetime | None = None, person: tuple[Hospital, PatientId] | None = None
+    store: Store, version: str, until: datetime | None = None, person: Person | None = None
 ) -> list[Link]:
     """Traces a version of the model back to the batches that it was trained on.
 
@@ -79,9 +79,7 @@ def trace_version(
     return [*links, policy, *_trace_decisions(decided, [policy])]
 
 
-def _trace_bundle(
-    store: Store, row: VersionRow, person: tuple[Hospital, PatientId] | None
-) -> tuple[BundleRecord | None, list[Link]]:
+def _trace_bundle(store: Store, row: VersionRow, person: Person | None) -> tuple[BundleRecord | None, list[Link]]:
     """Returns the record of a version, where it can be read, and its links up to the bundle."""
     told: dict[str, Any] = {"kind": "bundle", "name": row.name, "at": row.registered_at, "by": "bcd"}
     try:
@@ -109,7 +107,7 @@ def _trace_bundle(
     return record, [*links, Link.model_validate(told | more)]
 
 
-def _trace_snapshot(store: Store, identity: str, person: tuple[Hospital, PatientId] | None) -> list[Link]:
+def _trace_snapshot(store: Store, identity: str, person: Person | None) -> list[Link]:
     """Returns the deliveries and batches of a snapshot, and the snapshot."""
     try:
         folder = find_snapshot(store.settings, identity)

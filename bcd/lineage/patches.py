@@ -15,7 +15,7 @@ from bcd.admission.received import find_received
 from bcd.errors import DamagedError
 from bcd.formats import format_count
 from bcd.lineage.link import Link, hash_text, keys_of
-from bcd.patches import CELL, BatchId, Hospital, PatchName, PatientId
+from bcd.patches import CELL, BatchId, Hospital, PatchName, PatientId, Person
 from bcd.store import tables
 from bcd.store.batches import read_batch_index
 from bcd.store.delivery_queries import list_batches
@@ -142,7 +142,7 @@ def _list_releases(store: Store, delivery: str) -> list[SignOff]:
     return [SignOff.of(row._mapping) for row in store.rows(query)]
 
 
-def _trace_files(rows: pd.DataFrame, cell: PatchName | None, before: list[Link], person: tuple[str, str]) -> Link:
+def _trace_files(rows: pd.DataFrame, cell: PatchName | None, before: list[Link], person: Person) -> Link:
     hashes = sorted(set(rows["file_sha256"].dropna()))
     batch = str(rows["batch"].iloc[0])[:12]
     of = _name_cell(cell) if cell is not None else "/".join(person)
@@ -185,9 +185,7 @@ def _trace_patch(store: Store, row: Any, cell: PatchName, made_of: list[Link]) -
     )
 
 
-def _trace_labels(
-    store: Store, person: tuple[str, str], cell: PatchName | None, labelled: Iterable[Link]
-) -> list[Link]:
+def _trace_labels(store: Store, person: Person, cell: PatchName | None, labelled: Iterable[Link]) -> list[Link]:
     """Returns a link for each sign-off under which labels of the patient were revised, the oldest first."""
     column = tables.label_revisions.c
     query = (
@@ -211,7 +209,7 @@ def _trace_labels(
     ]
 
 
-def _tell_erased(store: Store, batch: str, person: tuple[str, str]) -> tuple[str, ...]:
+def _tell_erased(store: Store, batch: str, person: Person) -> tuple[str, ...]:
     column = tables.erasures.c
     query = (
         sa.select(column.patches, column.erased_at)
@@ -225,7 +223,7 @@ def _tell_erased(store: Store, batch: str, person: tuple[str, str]) -> tuple[str
     )
 
 
-def _trace_withdrawal(store: Store, person: tuple[str, str], links: Iterable[Link]) -> list[Link]:
+def _trace_withdrawal(store: Store, person: Person, links: Iterable[Link]) -> list[Link]:
     found = [one for one in list_withdrawals(store, Hospital(person[0])) if one.person == person]
     if not found:
         return []

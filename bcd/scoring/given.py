@@ -28,7 +28,7 @@ from bcd.drift.state import Drift, assess_delivery
 from bcd.errors import BcdError
 from bcd.files import keep_folder, partial_folder
 from bcd.options import Microns
-from bcd.patches import Hospital, PatientId, Slide, lie_on
+from bcd.patches import Hospital, PatientId, Slide, SlideId, lie_on
 from bcd.progress import say_progress
 from bcd.scoring.export.formats import Format, require_export_format, write_patient_export
 from bcd.scoring.export.scored import ScoredPatient
@@ -65,7 +65,7 @@ class _Given:
 
     patches: pd.DataFrame
     pixels: dict[str, NDArray[np.uint8]]
-    frames: dict[tuple[str, str], Frame]
+    frames: dict[tuple[PatientId, SlideId], Frame]
     complete: frozenset[Slide]
 
     def read(self, patches: pd.DataFrame) -> NDArray[np.uint8]:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcd.errors import BcdError, DamagedError
+from bcd.patches import Person
 from bcd.settings import Settings
 from bcd.store.objects import changed_file, in_use
 
@@ -98,7 +99,7 @@ def is_batch_row_erased(settings: Settings, batch: str, rows: list[int]) -> bool
     return not any(_map_batch_pixels(settings, batch)[row].any() for row in rows)
 
 
-def erase_batch_pixels(settings: Settings, batch: str, erased: Mapping[tuple[str, str], list[int]]) -> None:
+def erase_batch_pixels(settings: Settings, batch: str, erased: Mapping[Person, list[int]]) -> None:
     """Writes a batch's pixels anew, with zeros in the rows of these patients; the file is the old or the new one."""
     pixels = _map_batch_pixels(settings, batch)
     start, size = int(pixels.offset), int(pixels[0].nbytes)

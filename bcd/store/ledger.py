@@ -13,7 +13,7 @@ from typing import Literal
 
 import sqlalchemy as sa
 
-from bcd.patches import Hospital, PatientId
+from bcd.patches import Hospital, PatientId, Person
 from bcd.store import tables
 from bcd.store.labels import same_patient
 from bcd.store.store import Store
@@ -145,7 +145,7 @@ def list_failing(store: Store) -> list[Failing]:
         .where(ledger.c.number > sa.func.coalesce(last.c.number, 0), gone.c.patient.is_(None))
         .order_by(ledger.c.number)
     )
-    by_patient: dict[tuple[str, str], list[LedgerEntry]] = {}
+    by_patient: dict[Person, list[LedgerEntry]] = {}
     for row in store.rows(query):
         by_patient.setdefault((row.hospital, row.patient), []).append(LedgerEntry(**row._mapping))
     found = [_summarise_failing(entries) for entries in by_patient.values()]
