@@ -274,13 +274,13 @@ def _draw_hospitals(hospitals: int, draws: int) -> tuple[NDArray[np.float64], in
     """Returns, of each made-up hospital, the share of its deliveries of ten that are called unlike the others."""
     from bcd.synthetic.hospital import draw_patches
     from bcd.synthetic.options import HospitalOptions
-    from bcd.synthetic.patient import draw_patients
+    from bcd.synthetic.patient import draw_synthetic_patients
 
     rates = []
     for seed in range(hospitals):
         options = HospitalOptions(seed=seed, patients=50, large_patients=0, small_patches=12)
         pixels, patients = [], []
-        for patient, patches in draw_patches(draw_patients(options)):
+        for patient, patches in draw_patches(draw_synthetic_patients(options)):
             whole = [patch.pixels for patch in patches if patch.pixels.shape == (50, 50, 3)]
             pixels += whole
             patients += [patient.id] * len(whole)

@@ -33,7 +33,7 @@ from bcd.scoring.options import ScoreOptions
 from bcd.scoring.result import Subject, write_result
 from bcd.synthetic.hospital import draw_patches
 from bcd.synthetic.options import HospitalOptions
-from bcd.synthetic.patient import draw_patients
+from bcd.synthetic.patient import draw_synthetic_patients
 
 SHARE = 1 / 3
 """Of the bytes that a patient left with PNG files, at most."""
@@ -114,7 +114,7 @@ class KeptScores:
 def make_subject(patches: int) -> Subject:
     """Draws a patient of one whole slide of about so many patches."""
     options = HospitalOptions(patients=2, large_patients=1, large_patches=patches)
-    large = max(draw_patients(options), key=lambda each: each.width * each.height)
+    large = max(draw_synthetic_patients(options), key=lambda each: each.width * each.height)
     drawn = [each for each in next(iter(draw_patches([large])))[1] if each.pixels.shape == (50, 50, 3)]
     names = [each.name for each in drawn]
     pixels = np.stack([each.pixels for each in drawn])

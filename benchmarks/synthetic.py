@@ -28,7 +28,7 @@ from bcd.preprocessing.prepared import PreparedSnapshot
 from bcd.snapshots.freeze import Snapshot
 from bcd.synthetic.hospital import draw_patches
 from bcd.synthetic.options import HospitalOptions
-from bcd.synthetic.patient import draw_patients
+from bcd.synthetic.patient import draw_synthetic_patients
 from bcd.training.fit import train_network
 from bcd.training.options import TrainOptions
 from bcd.training.predict import predict_logits
@@ -79,7 +79,7 @@ def _evaluate(seed: int, training: TrainOptions) -> bool:
 def _draw(seed: int) -> tuple[pd.DataFrame, NDArray[np.uint8]]:
     """Draws a hospital and deals its patients, the full-size ones too, to train, val and test at random."""
     rows, pixels = [], []
-    patients = draw_patients(HospitalOptions(seed=seed))
+    patients = draw_synthetic_patients(HospitalOptions(seed=seed))
     order = np.random.default_rng(seed).permutation(len(patients))
     dealt = ["test"] * EVALUATED + ["val"] * VAL + ["train"] * (len(order) - EVALUATED - VAL)
     split = {patients[i].id: name for i, name in zip(order, dealt, strict=True)}

@@ -3,8 +3,8 @@
 `[run]` of bcd.toml says which. A process of the cluster that ends is no matter: its calls are done again by another.
 
 Examples:
-        with open_engine(settings) as engine:
-            for place, outcome in engine.run_each(score_patient_task, calls):
+        with open_mapper(settings) as mapper:
+            for place, outcome in mapper.run_each(score_patient_task, calls):
                 print(calls[place][0], outcome())
 """
 
@@ -39,7 +39,7 @@ _LOOK_SECONDS = 2.0
 _PATIENCE_SECONDS = 60.0  # for a scheduler, its first process, and others where all have ended
 
 
-class Engine(Protocol):
+class Mapper(Protocol):
     """Where calls of a task are done.
 
     Attributes:
@@ -139,7 +139,7 @@ class OnDask:
 
 
 @contextmanager
-def open_engine(settings: Settings) -> Iterator[Engine]:
+def open_mapper(settings: Settings) -> Iterator[Mapper]:
     """Yields what `[run]` of bcd.toml names; a cluster of this machine lives as long as the block.
 
     Raises:
@@ -147,7 +147,7 @@ def open_engine(settings: Settings) -> Iterator[Engine]:
         UnavailableError: The scheduler does not answer, or has no process.
     """
     options = settings.options("run", RunOptions)
-    if options.engine == "process":
+    if options.mapper == "process":
         yield Here()
         return
     logging.getLogger("distributed").setLevel(logging.ERROR)  # it tells of every process that begins and ends
@@ -162,8 +162,8 @@ def _make_runner(options: RunOptions) -> DaskTaskRunner:
         from prefect_dask import DaskTaskRunner
     except ImportError as error:
         raise BcdError(
-            f"[run] engine is dask, and Dask is not installed ({error.name}).",
-            "Run `pip install 'bcd[dask]'`, or set engine to process.",
+            f"[run] mapper is dask, and Dask is not installed ({error.name}).",
+            "Run `pip install 'bcd[dask]'`, or set mapper to process.",
         ) from error
     if options.dask_address:
         return DaskTaskRunner(address=options.dask_address, client_kwargs={"timeout": _PATIENCE_SECONDS})
@@ -214,7 +214,7 @@ def _find_outcome(future: PrefectDaskFuture[Any], about: str) -> Any:
         number = error.allowed_failures + 1
         raise BcdError(
             f"{about}: {number} processes of Dask ended, one after another, while they worked on it.",
-            "They were killed or ran out of memory: `dmesg` says so. Try it with engine = process under [run].",
+            "They were killed or ran out of memory: `dmesg` says so. Try it with mapper = process under [run].",
         ) from error
     except CancelledError as error:
         raise UnavailableError(

@@ -31,7 +31,7 @@ from bcd.settings import Settings
 from bcd.store.store import open_store
 from flows.forms import Scoring, Text
 from flows.limits import SCORING, hold_slot
-from flows.mapping import Here, open_engine
+from flows.mapping import Here, open_mapper
 from flows.reporting import (
     finish_flow,
     is_scheduled_flow_run,
@@ -81,10 +81,10 @@ def score(
         shared = {"version": bundle.name, "options": options}
         calls = [(f"Patient {one}/{other}", {"hospital": one, "patient": other, **shared}) for one, other in chosen]
         with (
-            open_engine(settings) if len(calls) > 1 else nullcontext(Here()) as engine,
+            open_mapper(settings) if len(calls) > 1 else nullcontext(Here()) as mapper,
             nullcontext(_ignore) if patient else track_progress("Scoring patients", total=len(chosen)) as advance,
         ):
-            for place, outcome in engine.run_each(score_patient_task, calls):
+            for place, outcome in mapper.run_each(score_patient_task, calls):
                 try:
                     done[place] = find_score_here(settings, outcome())
                 except Exception as error:  # noqa: BLE001 - no patient's fault keeps another from being scored

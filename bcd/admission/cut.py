@@ -16,7 +16,7 @@ import numpy as np
 
 from bcd.admission.findings import Findings
 from bcd.admission.pixels import find_blank, flag_delivered_pixels, hash_delivered_pixels, look_at_pixels
-from bcd.admission.plan import UNLABELLED, Plan, SlideFile
+from bcd.admission.plan import UNLABELLED, AdmissionPlan, SlideFile
 from bcd.admission.rules import Refusal
 from bcd.admission.slides.dicom import group_dicom_series
 from bcd.admission.slides.names import TIFF_SUFFIXES, SlideName, is_dicom
@@ -64,7 +64,7 @@ def open_own_tiler(slides: int) -> AbstractContextManager[Tiler]:  # noqa: ARG00
 
 def cut_slides(
     source: Source,
-    plan: Plan,
+    plan: AdmissionPlan,
     findings: Findings,
     spool: Spool,
     *,

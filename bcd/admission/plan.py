@@ -77,7 +77,7 @@ class SlideFile:
 
 
 @dataclass(frozen=True)
-class Plan:
+class AdmissionPlan:
     """What is to be read of a delivery.
 
     Attributes:
@@ -112,7 +112,7 @@ def plan_admission(
     any_name: bool = False,
     waived: Mapping[str, str] = _NONE,
     labels: Mapping[str, int] = _NO_LABELS,
-) -> Plan:
+) -> AdmissionPlan:
     """Reads the names of a delivery's files.
 
     Args:
@@ -156,7 +156,7 @@ class _Planner:
         self._tables: list[int] = []
         self._shown_blank: set[int] = set()
 
-    def plan(self) -> Plan:
+    def plan(self) -> AdmissionPlan:
         names, naming = self._source.names, self._naming
         for member, name in self._take_usual():
             self._take(member, name)
@@ -165,7 +165,7 @@ class _Planner:
         shown = ShownNames(names, naming.show) if naming.hides else names
         patches = self._columns.as_frame()
         declared = self._declared
-        return Plan(
+        return AdmissionPlan(
             names=shown,
             litter=self._litter,
             refused=self._refused,

@@ -31,7 +31,7 @@ def end_unfinished_flow_runs(prefect: str) -> int:
     Args:
         prefect: Address of the Prefect server.
     """
-    with open_client(prefect) as client:
+    with open_prefect_client(prefect) as client:
         begun = _filter_flow_runs(client, state={"type": {"any_": _WITH_PROCESS}}, pool=True)
         family = list(begun)
         while begun:  # the flows that a run calls are runs of their own, of no pool; those of another pool live on
@@ -60,7 +60,7 @@ def drop_missed_flow_runs(prefect: str) -> int:
     Args:
         prefect: Address of the Prefect server.
     """
-    with open_client(prefect) as client:
+    with open_prefect_client(prefect) as client:
         due = _filter_flow_runs(
             client,
             state={"name": {"any_": ["Scheduled", "Late"]}},
@@ -99,7 +99,7 @@ def tell_flow_runs_crashed(prefect: str, runs: list[str]) -> None:
         prefect: Address of the Prefect server, which other machines use too.
         runs: Their ids.
     """
-    with open_client(prefect) as client:
+    with open_prefect_client(prefect) as client:
         for run in runs:
             state = {"type": "CRASHED", "message": "Its process is gone: the worker was stopped."}
             found = client.request("GET", f"/flow_runs/{run}").json()
@@ -107,7 +107,7 @@ def tell_flow_runs_crashed(prefect: str, runs: list[str]) -> None:
                 client.request("POST", f"/flow_runs/{run}/set_state", json={"state": state})
 
 
-def open_client(prefect: str) -> SyncPrefectClient:
+def open_prefect_client(prefect: str) -> SyncPrefectClient:
     """Returns the client of the Prefect server at an address."""
     # Prefect's own: its server answers 503 where its SQLite is busy, and the client asks again.
     from prefect.client.orchestration import SyncPrefectClient

@@ -349,9 +349,9 @@ def _first_sentence(reasons: str) -> str:
 def _show_decision(console: Console, settings: Settings, decision: Decision) -> None:
     """Prints what was recorded, and who is champion now."""
     from bcd.tracking.lookup import MODEL, find_mlflow_version
-    from bcd.tracking.store import open_client
+    from bcd.tracking.store import open_mlflow_client
 
-    client = open_client(settings)
+    client = open_mlflow_client(settings)
     console.print(f"Recorded: {' '.join(decision.reasons)}")
     for alias in ("champion", "previous", "challenger", "anchor"):
         version = find_mlflow_version(client, alias)

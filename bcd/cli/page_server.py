@@ -20,13 +20,13 @@ _TICK_SECONDS = 1.0  # after which the date that answers carry is set anew
 
 
 def serve_page(module: str, port: int) -> None:
-    """Serves what `make_app` of a module of `bcd.cli` makes, on loopback, until the process is ended.
+    """Serves a page of `bcd.cli` on loopback until the process is ended: `reports` is what `make_reports` makes.
 
     Args:
         module: The module's name, such as `reports`.
         port: Where it listens.
     """
-    app = f"bcd.cli.{module}:make_app"
+    app = f"bcd.cli.{module}:make_{module}"
     server = PageServer(uvicorn.Config(app, factory=True, host="127.0.0.1", port=port, access_log=False))
     with suppress(KeyboardInterrupt):  # uvicorn raises the signal again that ended it
         server.run()

@@ -87,11 +87,11 @@ def open_terminal(
         require_schema("prefect", prefect_schema_database(settings))
         settings.home.mkdir(parents=True, exist_ok=True)  # Prefect makes its own folder, but none above it
     console = Screen(as_json=as_json)
-    with show_work(console):
+    with show_terminal_progress(console):
         yield console
     console.close()
 
 
-def show_work(console: Console) -> AbstractContextManager[None]:
+def show_terminal_progress(console: Console) -> AbstractContextManager[None]:
     """Shows on a console what is under way."""
     return show_progress(TerminalSink(console))

@@ -27,7 +27,7 @@ from bcd.patches import SnapshotId
 from bcd.store.decisions import Decision, Kind, list_stored_decisions, store_decision
 from bcd.store.sign_off import SignOff
 from bcd.tracking.lookup import MODEL, find_mlflow_version, require_mlflow_version
-from bcd.tracking.store import open_client
+from bcd.tracking.store import open_mlflow_client
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -44,7 +44,7 @@ def force_promotion(store: Store, which: str, sign_off: SignOff) -> Decision:
     Raises:
         BcdError: There is no such version, it cannot be loaded, or it is champion already.
     """
-    client = open_client(store.settings)
+    client = open_mlflow_client(store.settings)
     with store.lock(LOCK):
         finish_moving_aliases(client, store)
         version = require_mlflow_version(client, which)
@@ -66,7 +66,7 @@ def roll_back(store: Store, sign_off: SignOff) -> Decision:
     Raises:
         BcdError: There is no previous champion, or it cannot be loaded.
     """
-    client = open_client(store.settings)
+    client = open_mlflow_client(store.settings)
     with store.lock(LOCK):
         finish_moving_aliases(client, store)
         last = last_alias_decision(store)
@@ -93,7 +93,7 @@ def answer_approval(store: Store, which: str, sign_off: SignOff, answer: Answer)
     Raises:
         BcdError: There is no such version, it cannot be loaded, or nothing awaits approval.
     """
-    client = open_client(store.settings)
+    client = open_mlflow_client(store.settings)
     with store.lock(LOCK):
         finish_moving_aliases(client, store)
         version = require_mlflow_version(client, which)

@@ -31,7 +31,7 @@ from bcd.store.decisions import (
     store_decision,
 )
 from bcd.tracking.lookup import MODEL, find_mlflow_version, require_mlflow_version
-from bcd.tracking.store import open_client, start_run
+from bcd.tracking.store import open_mlflow_client, start_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -248,7 +248,7 @@ def run_gate(
         BcdError: The challenger is unknown or the champion already, a gate patient was trained on, or the gate
             patients are not what they were.
     """
-    client = open_client(store.settings)
+    client = open_mlflow_client(store.settings)
     gate = Gate(store, client, snapshot, options, evaluate)
     with store.lock(LOCK) as confirm:
         finish_moving_aliases(client, store)

@@ -29,7 +29,7 @@ from bcd.store.decisions import list_stored_decisions
 from bcd.store.objects import require
 from bcd.tracking.lookup import KEY_TAG, MODEL
 from bcd.tracking.owner import PROCESS_TAG
-from bcd.tracking.store import find_run, follow_moved_mlflow, open_client
+from bcd.tracking.store import find_run, follow_moved_mlflow, open_mlflow_client
 
 if TYPE_CHECKING:
     from bcd.bundle.rows import VersionRow
@@ -257,7 +257,7 @@ def _decision_as_text(decision: Decision) -> str:
 
 
 def _read_run_of(settings: Settings, key: str) -> Any:
-    return find_run(open_client(settings), key)
+    return find_run(open_mlflow_client(settings), key)
 
 
 def _read_run(settings: Settings, run_id: str) -> Any:
@@ -267,7 +267,7 @@ def _read_run(settings: Settings, run_id: str) -> Any:
     from mlflow.exceptions import MlflowException
 
     try:
-        return open_client(settings).get_run(run_id)
+        return open_mlflow_client(settings).get_run(run_id)
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return None

@@ -24,7 +24,7 @@ from bcd.settings import Settings
 from bcd.snapshots.freeze import Snapshot, load_snapshot
 from bcd.store.objects import list_stored, require, write_stored
 from bcd.tracking.run import Run
-from bcd.tracking.store import find_run, open_client, start_run
+from bcd.tracking.store import find_run, open_mlflow_client, start_run
 from bcd.training.ensemble import describe_ensemble
 from bcd.training.options import EnsembleOptions, TrainOptions
 
@@ -244,7 +244,7 @@ def find_done(settings: Settings, retraining: Retraining) -> tuple[str | None, s
 
     Whoever finds a stage done leaves the run alone: opened again, a finished run would seem to have lasted until now.
     """
-    run = find_run(open_client(settings), _run_key(retraining))
+    run = find_run(open_mlflow_client(settings), _run_key(retraining))
     return (None, set()) if run is None else (run.info.run_id, set(run.data.tags.get(_STAGES_TAG, "").split()))
 
 

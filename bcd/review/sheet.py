@@ -56,7 +56,7 @@ _PRINTED = 210  # pixels of a picture on 42 mm
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class ShownPatch:
     """A patch as it is shown.
 
     Attributes:
@@ -143,14 +143,14 @@ def _write_slides(store: Store, folder: Path, numbered: pd.DataFrame) -> None:
         write_patch_features(folder / f"{hospital}-{patient}-{slide}.geojson", mine, properties, frame=frame)
 
 
-def _show_patches(store: Store, numbered: pd.DataFrame, stored: pd.DataFrame) -> list[Shown]:
+def _show_patches(store: Store, numbered: pd.DataFrame, stored: pd.DataFrame) -> list[ShownPatch]:
     of_slide = {key: stored.loc[rows] for key, rows in stored.groupby(SLIDE, sort=False).groups.items()}
     pixels = read_batch_pixels(store.settings, numbered)
     shown = []
     for patch, (number, *cell) in zip(pixels, numbered[["number", *CELL]].itertuples(index=False), strict=True):
         hospital, patient, slide, x, y = cell
         around = _stitch_around(store, of_slide[hospital, patient, slide], x, y)
-        shown.append(Shown(number, f"{hospital}/{patient}, slide {slide}, x {x}, y {y}", patch, around))
+        shown.append(ShownPatch(number, f"{hospital}/{patient}, slide {slide}, x {x}, y {y}", patch, around))
     return shown
 
 
@@ -174,7 +174,7 @@ def _stitch_around(store: Store, slide: pd.DataFrame, x: int, y: int) -> NDArray
     return picture
 
 
-def _print_sheet(path: Path, title: str, shown: Sequence[Shown]) -> None:
+def _print_sheet(path: Path, title: str, shown: Sequence[ShownPatch]) -> None:
     """Writes the sheet as PDF, with boxes to tick; the same patches make the same bytes."""
     import matplotlib as mpl
     from matplotlib.backends.backend_pdf import PdfPages
@@ -185,7 +185,7 @@ def _print_sheet(path: Path, title: str, shown: Sequence[Shown]) -> None:
             pages.savefig(figure)
 
 
-def _draw_pages(title: str, shown: Sequence[Shown]) -> Iterator[Figure]:
+def _draw_pages(title: str, shown: Sequence[ShownPatch]) -> Iterator[Figure]:
     from matplotlib.figure import Figure
 
     on_page = _COLUMNS * _ROWS

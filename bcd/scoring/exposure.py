@@ -48,7 +48,7 @@ class Exposure:
     statement: str
 
 
-class Seen(Protocol):
+class SeenPatients(Protocol):
     """Who a bundle was trained on, as `bcd.bundle.seen` keeps it."""
 
     def find(self, patches: pd.DataFrame) -> list[str]:
@@ -64,7 +64,7 @@ class Seen(Protocol):
         ...
 
 
-def tell_exposure_of_scored(seen: Seen, patches: pd.DataFrame, pixels: NDArray[np.uint8]) -> Exposure:
+def tell_exposure_of_scored(seen: SeenPatients, patches: pd.DataFrame, pixels: NDArray[np.uint8]) -> Exposure:
     """Says what a bundle that came from elsewhere knew of a patient.
 
     Args:

@@ -39,7 +39,7 @@ from bcd.scoring.result import SCORES, PatientScore, ScoringBundle, Subject, rea
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bcd.scoring.exposure import Seen
+    from bcd.scoring.exposure import SeenPatients
     from bcd.store.frames import Frame
 
 HOSPITAL = Hospital("given")
@@ -84,7 +84,7 @@ def score_given(
     bundle: ScoringBundle,
     options: ScoreOptions,
     *,
-    seen: Seen | None,
+    seen: SeenPatients | None,
     hospital: Hospital = HOSPITAL,
     spacing: Microns | None = None,
     other: Format | None = None,

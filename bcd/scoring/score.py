@@ -19,7 +19,7 @@ from bcd.files import whole_folder
 from bcd.patches import Hospital, PatientId
 from bcd.progress import say_progress
 from bcd.scoring.job import (
-    Job,
+    ScoringJob,
     is_scoring_recorded,
     make_scoring_subject,
     open_scoring_job,
@@ -123,7 +123,7 @@ def patients_to_score(store: Store, bundle: ScoringBundle, options: ScoreOptions
     return [(hospital, patient) for _, hospital, patient in sorted(waiting)]
 
 
-def _name_scoring_error(error: Exception, job: Job) -> BcdError:
+def _name_scoring_error(error: Exception, job: ScoringJob) -> BcdError:
     if isinstance(error, BcdError):
         kind = UnavailableError if isinstance(error, UnavailableError) else BcdError
         return kind(f"Patient {job.key} could not be scored: {error.what}", error.fix)

@@ -32,7 +32,7 @@ _FROZEN = "frozen.json"
 """When the snapshot was frozen: apart from the manifest, so that two freezings of the same are the same manifest."""
 
 
-class Manifest(BaseModel):
+class SnapshotManifest(BaseModel):
     """What `manifest.json` says; what a manifest of an earlier bcd does not say is empty.
 
     Attributes:
@@ -89,11 +89,11 @@ class SnapshotSummary:
     batches: int
 
 
-def make_manifest(snapshot: Snapshot, options: SplitOptions, *, patches_sha256: str) -> Manifest:
+def make_manifest(snapshot: Snapshot, options: SplitOptions, *, patches_sha256: str) -> SnapshotManifest:
     """Counts a snapshot's patches and writes down how it was frozen."""
     patches = snapshot.patches
     by_split = count_snapshot_by(patches, "split").reindex(list(SPLITS), fill_value=0)
-    return Manifest(
+    return SnapshotManifest(
         id=snapshot.id,
         protocol=options.recorded_as,
         options=_describe_split_options(options),
@@ -109,14 +109,14 @@ def make_manifest(snapshot: Snapshot, options: SplitOptions, *, patches_sha256: 
     )
 
 
-def read_manifest(settings: Settings, folder: Path) -> Manifest:
+def read_manifest(settings: Settings, folder: Path) -> SnapshotManifest:
     """Reads the manifest of a snapshot's folder, which need not be here.
 
     Raises:
         BcdError: It is missing or damaged.
     """
     try:
-        return Manifest.model_validate_json(read_stored(settings, folder, NAME))
+        return SnapshotManifest.model_validate_json(read_stored(settings, folder, NAME))
     except (OSError, ValidationError) as error:
         raise DamagedError(
             f"The manifest of snapshot {folder.name[:12]} is missing or damaged: {folder / NAME}.",

@@ -31,7 +31,7 @@ from bcd.snapshots.options import SplitOptions
 from bcd.store import tables
 from bcd.store.asked import read_asked_patients
 from bcd.store.conflicts import open_conflicts
-from bcd.store.labels import latest_labels, same_cell, same_patient
+from bcd.store.labels import latest_labels, match_patch_rows, match_patient_rows
 from bcd.store.store import Store
 
 __all__ = [
@@ -145,7 +145,7 @@ def _record_splits(connection: sa.Connection, protocol: str, dealt: Iterable[tup
 def _count_dealt_patients(connection: sa.Connection, protocol: str) -> dict[str, int]:
     """Counts the patients of each split, without those who are set apart for train and have no label yet."""
     dealt, labels = tables.splits.c, latest_labels().subquery()
-    is_labelled = sa.exists().where(same_patient(labels, tables.splits), labels.c.label.is_not(None))
+    is_labelled = sa.exists().where(match_patient_rows(labels, tables.splits), labels.c.label.is_not(None))
     query = (
         sa.select(dealt.split, sa.func.count())
         .where(dealt.protocol == protocol, sa.or_(dealt.split != "train", is_labelled))
@@ -230,7 +230,9 @@ def _list_patients_to_deal(connection: sa.Connection, protocol: str) -> list[lis
     known, dealt = tables.patients.c, tables.splits.c
     undealt = (
         sa.select(known.first_batch, known.hospital, known.patient)
-        .outerjoin(tables.splits, sa.and_(dealt.protocol == protocol, same_patient(tables.splits, tables.patients)))
+        .outerjoin(
+            tables.splits, sa.and_(dealt.protocol == protocol, match_patient_rows(tables.splits, tables.patients))
+        )
         .where(dealt.split.is_(None))
         .order_by(known.first_batch)
     )
@@ -246,9 +248,9 @@ def _list_patients_to_deal(connection: sa.Connection, protocol: str) -> list[lis
 def _list_unlabelled_patients(connection: sa.Connection, protocol: str) -> list[Person]:
     """Returns the patients without a label, who are not withdrawn, and whom the protocol has not dealt."""
     known, dealt, gone, labels = tables.patients, tables.splits, tables.withdrawn, latest_labels().subquery()
-    is_labelled = sa.exists().where(same_patient(labels, known), labels.c.label.is_not(None))
-    is_dealt = sa.exists().where(same_patient(dealt, known), dealt.c.protocol == protocol)
-    is_withdrawn = sa.exists().where(same_patient(gone, known))
+    is_labelled = sa.exists().where(match_patient_rows(labels, known), labels.c.label.is_not(None))
+    is_dealt = sa.exists().where(match_patient_rows(dealt, known), dealt.c.protocol == protocol)
+    is_withdrawn = sa.exists().where(match_patient_rows(gone, known))
     query = sa.select(known.c.hospital, known.c.patient).where(~is_labelled, ~is_dealt, ~is_withdrawn)
     return list(connection.execute(query).tuples())
 
@@ -259,8 +261,8 @@ def _usable_patients() -> sa.Select[Person]:
     gone = tables.withdrawn.c
     return (
         sa.select(labels.c.hospital, labels.c.patient)
-        .outerjoin(doubts, same_cell(doubts, labels))
-        .outerjoin(tables.withdrawn, same_patient(tables.withdrawn, labels))
+        .outerjoin(doubts, match_patch_rows(doubts, labels))
+        .outerjoin(tables.withdrawn, match_patient_rows(tables.withdrawn, labels))
         .where(labels.c.label.is_not(None), doubts.c.patient.is_(None), gone.patient.is_(None))
         .distinct()
     )

@@ -5,7 +5,7 @@ annotations count. Detections are passed over: the patches that bcd exported are
 gives them, which is no label.
 
 Examples:
-    >>> KINDS["tumor"], kind_of("Ignore*"), kind_of("Necrosis")
+    >>> KINDS["tumor"], read_annotation_kind("Ignore*"), read_annotation_kind("Necrosis")
     ('positive', 'ignored', None)
 """
 
@@ -75,7 +75,7 @@ def name_asked_patch(number: int, name: str) -> str:
     return f"review {number} {name}"
 
 
-def kind_of(name: str) -> Kind | None:
+def read_annotation_kind(name: str) -> Kind | None:
     """Returns what a class says; None where that is not known."""
     return KINDS.get(" ".join(re.sub(r"[-_]", " ", name).rstrip("*").casefold().split()))
 
@@ -105,7 +105,7 @@ def read_annotation_file(path: Path, *, asked: bool = False) -> Annotations:
         if _type_of(feature) != "annotation" or (is_asked and not name):
             others += 1
             continue
-        kind = kind_of(name)
+        kind = read_annotation_kind(name)
         if kind is None:
             unknown[name] = unknown.get(name, 0) + 1
             continue

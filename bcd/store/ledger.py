@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from bcd.patches import Hospital, PatientId, Person
 from bcd.store import tables
-from bcd.store.labels import same_patient
+from bcd.store.labels import match_patient_rows
 from bcd.store.store import Store
 
 MOST_ATTEMPTS = 3
@@ -140,8 +140,8 @@ def list_failing(store: Store) -> list[Failing]:
     last = last_scored()
     query = (
         sa.select(*_COLUMNS)
-        .outerjoin_from(ledger, last, same_patient(ledger, last))
-        .outerjoin(gone, same_patient(ledger, gone))
+        .outerjoin_from(ledger, last, match_patient_rows(ledger, last))
+        .outerjoin(gone, match_patient_rows(ledger, gone))
         .where(ledger.c.number > sa.func.coalesce(last.c.number, 0), gone.c.patient.is_(None))
         .order_by(ledger.c.number)
     )

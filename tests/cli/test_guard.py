@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from bcd.cli import daemons
-from bcd.cli.reports import make_app
+from bcd.cli.reports import make_reports
 from bcd.errors import BcdError
 from bcd.runtime import read_password, runtime_environment
 from bcd.settings import Settings
@@ -39,7 +39,7 @@ def guarded(settings: Settings, password_file: Path) -> Settings:
 @pytest.mark.usefixtures("password_file")
 def test_a_page_asks_for_the_password_and_its_health_does_not(user: str, word: str, code: int) -> None:
     async def ask() -> list[httpx.Response]:
-        transport = httpx.ASGITransport(make_app())
+        transport = httpx.ASGITransport(make_reports())
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8090") as client:
             auth = httpx.BasicAuth(user, word) if user else None
             return [await client.get("/", auth=auth), await client.get("/health")]

@@ -10,7 +10,7 @@ import pytest
 
 from bcd.bundle.card.card import Card
 from bcd.tracking.lookup import MODEL
-from bcd.tracking.store import open_client
+from bcd.tracking.store import open_mlflow_client
 
 PIXELS = np.random.default_rng(5).integers(0, 256, (4, 50, 50, 3), dtype=np.uint8)
 
@@ -23,7 +23,7 @@ def champion(register, shared_settings):
     )
     register(shared_settings, "red", card=card)
     found = register(shared_settings, "lit", "red", turns=8, card=card)
-    open_client(shared_settings).set_registered_model_alias(MODEL, "champion", found.version)
+    open_mlflow_client(shared_settings).set_registered_model_alias(MODEL, "champion", found.version)
     return found
 
 

@@ -34,9 +34,9 @@ def waiting(settings: Settings) -> Settings:
     from mlflow import MlflowClient
 
     from bcd.tracking.lookup import KEY_TAG, MODEL
-    from bcd.tracking.store import experiment_id, open_client
+    from bcd.tracking.store import experiment_id, open_mlflow_client
 
-    client: MlflowClient = open_client(settings)
+    client: MlflowClient = open_mlflow_client(settings)
     client.create_registered_model(MODEL)
     model = client.create_logged_model(experiment_id(client), name=MODEL)
     client.create_model_version(MODEL, f"models:/{model.model_id}", tags={KEY_TAG: "k"})

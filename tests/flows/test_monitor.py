@@ -16,7 +16,7 @@ from bcd.store.drift import list_drift
 from bcd.store.hospitals import declare_hospital
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
-from bcd.tracking.store import find_run, open_client
+from bcd.tracking.store import find_run, open_mlflow_client
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("prefect_server")]
 ME = SignOff("test", "test")
@@ -109,7 +109,7 @@ def test_a_delivery_not_to_be_trusted_warns_and_the_trend_follows_each_hospital(
     assert [row.state.foreign for row in rows] == [True, False, False]
     assert "pale" in str(Artifact.get("drift-trend").data)
     assert Artifact.get("drift-plot") is not None
-    client = open_client(settings)
+    client = open_mlflow_client(settings)
     run = find_run(client, "monitor/bcd-idc/1")
     assert run.data.metrics["shift_public"] == pytest.approx(rows[2].shift)
     assert {each.path for each in client.list_artifacts(run.info.run_id)} == {"drift.csv", "drift.png"}

@@ -17,7 +17,7 @@ from bcd.settings import Settings
 from bcd.store.decisions import list_stored_decisions
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store, open_store
-from bcd.tracking.store import open_client
+from bcd.tracking.store import open_mlflow_client
 
 LEE = SignOff("Dr Lee", "to begin with")
 
@@ -37,7 +37,7 @@ def test_it_is_registered_with_card_and_origin_and_made_champion_by_a_sign_off(h
     assert (decision.kind, decision.sign_off) == ("adopted", LEE)
     [version] = list_versions_with_verdicts(home)
     assert version.aliases == ["anchor", "champion"]
-    assert open_client(home).get_model_version("bcd-idc", version.version).tags["bcd.origin"] == "released"
+    assert open_mlflow_client(home).get_model_version("bcd-idc", version.version).tags["bcd.origin"] == "released"
     bundle = load_bundle(home)
     assert bundle.record.origin == "released"
     assert bundle.seen is not None
@@ -77,4 +77,4 @@ def test_killed_before_any_step_the_same_command_ends_as_if_it_had_not_been(
     decision = make_released_champion(store, LEE)
     assert find_champion_version(home) == decision.challenger
     assert len(list_versions_with_verdicts(home)) == len(list_stored_decisions(store)) == 1
-    assert open_client(home).get_model_version("bcd-idc", "1").tags[aliases.DONE_TAG] == decision.key
+    assert open_mlflow_client(home).get_model_version("bcd-idc", "1").tags[aliases.DONE_TAG] == decision.key

@@ -16,7 +16,7 @@ from bcd.gate.overrides import answer_approval, find_awaiting_sign_off, force_pr
 from bcd.store.decisions import list_stored_decisions
 from bcd.store.sign_off import SignOff
 from bcd.tracking.lookup import MODEL
-from bcd.tracking.store import open_client
+from bcd.tracking.store import open_mlflow_client
 
 GREEN, RED, WRONG = "123"
 LEE = SignOff("Dr Lee", "the audit asks for it")
@@ -117,7 +117,7 @@ def run_killed(monkeypatch, at, action):
 @pytest.mark.parametrize("command", ["forced", "rollback"])
 def test_a_death_between_any_two_steps_is_fixed_by_the_same_command(champion, store, monkeypatch, command):
     monkeypatch.setattr(overrides, "_require_loadable", lambda *_: None)  # tested above, and slow
-    client = open_client(champion)
+    client = open_mlflow_client(champion)
     for at in range(20):
         # GREEN is champion and, for a rollback, RED the one before it.
         for version in (RED, GREEN):

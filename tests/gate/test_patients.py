@@ -17,7 +17,7 @@ from bcd.gate.history import find_champion_version, list_versions_with_verdicts
 from bcd.gate.patients import open_look
 from bcd.snapshots.freeze import load_snapshot
 from bcd.store.decisions import list_stored_decisions
-from bcd.tracking.store import experiment_id, open_client
+from bcd.tracking.store import experiment_id, open_mlflow_client
 
 GREEN, RED = "12"
 
@@ -142,7 +142,9 @@ def test_both_models_are_scored_from_the_registry_on_the_same_patches(gate, unde
     gate(GREEN), gate(RED)
 
     evaluated = list_stored_decisions(store)[-1]
-    folder = open_client(undecided).get_run(evaluated.evidence["run"]).info.artifact_uri.removeprefix("file://")
+    folder = (
+        open_mlflow_client(undecided).get_run(evaluated.evidence["run"]).info.artifact_uri.removeprefix("file://")
+    )
     seen = open_look(store, first, "gate")
     for role, version in {"challenger": RED, "champion": GREEN}.items():
         kept = pd.read_parquet(f"{folder}/{role}_scores.parquet")
@@ -181,7 +183,7 @@ def test_a_challenger_that_cannot_be_loaded_is_told_and_nothing_is_decided(gate,
 
     assert list_stored_decisions(store) == []
     assert find_champion_version(undecided) is None
-    client = open_client(undecided)
+    client = open_mlflow_client(undecided)
     (run,) = client.search_runs([experiment_id(client)], "tags.`bcd.kind` = 'gate'")
     # The look is logged all the same.
     assert (run.info.status, len(run.data.tags["bcd.gate_digest"])) == ("FAILED", 64)

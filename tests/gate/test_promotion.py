@@ -14,7 +14,7 @@ from bcd.gate.history import find_champion_version, list_versions_with_verdicts
 from bcd.snapshots.freeze import Snapshot, load_snapshot
 from bcd.store.decisions import list_stored_decisions, store_decision
 from bcd.tracking.lookup import MODEL
-from bcd.tracking.store import experiment_id, open_client
+from bcd.tracking.store import experiment_id, open_mlflow_client
 
 GREEN, RED, WRONG, RED_AGAIN, LEAKY = "12345"
 """Versions: a fair network, a good one, one that has it the wrong way round, the good one again, and one that was
@@ -45,7 +45,7 @@ def test_a_registry_starts_improves_and_holds_with_a_record_of_each(gate, undeci
     assert len({d.evidence["gate_digest"] for d in decisions}) == 1
     assert decisions[0].evidence["patients"] == 12
     assert [found.verdict for found in list_versions_with_verdicts(undecided)][:3] == ["PROMOTE", "PROMOTE", "REJECT"]
-    tags = open_client(undecided).get_model_version(MODEL, RED).tags
+    tags = open_mlflow_client(undecided).get_model_version(MODEL, RED).tags
     assert tags["bcd.previous_champion"] == GREEN
     assert tags["bcd.promoted_at"] == decisions[1].decided_at.isoformat(timespec="seconds")
 
@@ -71,7 +71,7 @@ def gate_of_few_patients(whole):
 def test_a_look_at_the_gate_patients_is_logged_with_what_it_saw(gate, undecided):
     verdict = gate(GREEN)
 
-    client = open_client(undecided)
+    client = open_mlflow_client(undecided)
     (run,) = client.search_runs([experiment_id(client)], "tags.`bcd.kind` = 'gate'")
     assert run.info.status == "FINISHED"
     assert run.data.tags["bcd.verdict"] == "PROMOTE"
@@ -122,13 +122,13 @@ def test_a_gate_killed_before_its_decision_leaves_nothing_and_decides_next_time(
     assert (find_champion_version(undecided), list_stored_decisions(store)) == (None, [])
 
     assert gate(GREEN).verdict == "PROMOTE"
-    client = open_client(undecided)
+    client = open_mlflow_client(undecided)
     assert len(client.search_runs([experiment_id(client)], "tags.`bcd.kind` = 'gate'")) == 1
 
 
 def test_an_alias_that_a_person_moved_back_stays_where_it_is(gate, undecided):
     gate(GREEN), gate(RED)
-    open_client(undecided).set_registered_model_alias(MODEL, "champion", GREEN)
+    open_mlflow_client(undecided).set_registered_model_alias(MODEL, "champion", GREEN)
 
     gate(RED)
     assert find_champion_version(undecided) == GREEN
@@ -139,7 +139,7 @@ def test_an_alias_that_a_person_moved_back_stays_where_it_is(gate, undecided):
 @pytest.mark.parametrize("role", ["challenger", "champion"])
 def test_a_model_is_not_evaluated_by_patients_it_learned_from(gate, undecided, store, role):
     champion, challenger = (LEAKY, RED) if role == "champion" else (RED, LEAKY)
-    open_client(undecided).set_registered_model_alias(MODEL, "champion", champion)
+    open_mlflow_client(undecided).set_registered_model_alias(MODEL, "champion", champion)
 
     with pytest.raises(LeakageError, match=r"\b4 patients\b.*h1/1000, "):
         gate(challenger)
@@ -164,6 +164,6 @@ def test_a_decision_about_another_registry_s_version_moves_nothing(gate, undecid
     evidence = decision.evidence | {"bundle": "of a registry that is gone"}
     store_decision(store, replace(decision, key="old", challenger=RED, champion=GREEN, evidence=evidence))
 
-    finish_moving_aliases(open_client(undecided), store)
+    finish_moving_aliases(open_mlflow_client(undecided), store)
 
     assert find_champion_version(undecided) == GREEN

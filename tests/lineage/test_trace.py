@@ -34,7 +34,7 @@ from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 from bcd.store.withdrawals import record_withdrawal
 from bcd.tracking.lookup import MODEL
-from bcd.tracking.store import open_client
+from bcd.tracking.store import open_mlflow_client
 
 EAST, PATIENT, LATE = Hospital("east"), "1001", "2001"
 PATCH = "1001_idx5_x51_y1"
@@ -219,7 +219,7 @@ def test_what_was_removed_is_a_link_that_says_so(store: Store) -> None:
     assert set(missing(trace(store, PATIENT))) == {"file", "batch", "snapshot", "study", "training"}
 
     shutil.rmtree(settings.home / lineage.links[-1].where.rpartition("/")[0])
-    open_client(settings).delete_model_version(MODEL, "1")
+    open_mlflow_client(settings).delete_model_version(MODEL, "1")
     gone = trace(store, PATIENT)
     assert set(missing(gone)) == {"file", "batch", "bundle", "report"}
     assert [link.by for link in gone.of("decision")] == ["the gate", "Dr Lee"]

@@ -23,7 +23,7 @@ from bcd.errors import BcdError, UnavailableError
 from bcd.files import lock_file
 from bcd.patches import Hospital
 from bcd.progress import Advance, SilentSink, show_progress
-from bcd.retention.backup.folder import BackupFolder, Manifest
+from bcd.retention.backup.folder import BackupFolder, BackupManifest
 from bcd.retention.backup.make import Backup, make_backup
 from bcd.retention.backup.restore import restore_backup
 from bcd.retention.patients import erase_withdrawn
@@ -46,7 +46,7 @@ def objects(folder: Path) -> set[str]:
     return {path.name for path in (folder / "objects").rglob("*") if path.is_file()}
 
 
-def contents(manifest: Manifest) -> dict[str, str]:
+def contents(manifest: BackupManifest) -> dict[str, str]:
     return {file.path: file.sha256 for file in manifest.files}
 
 
