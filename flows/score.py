@@ -19,6 +19,7 @@ from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from bcd.config import load_configuration
+from bcd.drift.state import Drift
 from bcd.errors import BcdError
 from bcd.formats import format_count
 from bcd.patches import Hospital, PatientId
@@ -176,10 +177,9 @@ def tabulate_scores(settings: Settings, scores: Sequence[PatientScore]) -> str:
     """Returns the table of a night's patients, in which a click opens each report."""
     rows = []
     for each in scores:
-        drift = "" if each.drift is None else each.drift.state.title
         report = link_report_in_artifact(settings, each.report)
         figures = f"{each.n:,} | {each.coverage:.0%} | {each.tumour_fraction:.3f}"
-        rows.append(f"| {each.hospital}/{each.patient} | {figures} | {drift} | {report} |")
+        rows.append(f"| {each.hospital}/{each.patient} | {figures} | {each.drift.state.title} | {report} |")
     header = "| patient | patches | confident | mean probability of IDC | drift | report |"
     return "\n".join([header, "| --- | ---: | ---: | ---: | --- | --- |", *rows])
 
@@ -196,19 +196,16 @@ def describe_score_artifact(settings: Settings, scored: PatientScore) -> str:
             "",
             f"- {scored.n:,} patches, {scored.coverage:.0%} of them confident",
             f"- mean calibrated probability of IDC {scored.tumour_fraction:.3f}",
-            *_describe_drift(scored),
+            _describe_drift(scored.drift.state),
             f"- report: {link_report_in_artifact(settings, scored.report)}",
             f"- scores: `{scored.scores}`",
         ]
     )
 
 
-def _describe_drift(scored: PatientScore) -> list[str]:
-    if scored.drift is None:
-        return []
-    state = scored.drift.state
+def _describe_drift(state: Drift) -> str:
     said = "**not to be relied on**" if state.colour == "red" else state.title
-    return [f"- drift: {said}. {' '.join(state.sentences)}"]
+    return f"- drift: {said}. {' '.join(state.sentences)}"
 
 
 if __name__ == "__main__":

@@ -71,14 +71,13 @@ def assess_patient(
     )
 
 
-def read_patient_drift(folder: Path) -> PatientDrift | None:
-    """Reads what scoring left in a folder; None where an older bcd scored the patient."""
-    file = folder / FILE
-    return PatientDrift.model_validate_json(file.read_bytes()) if file.exists() else None
+def read_patient_drift(folder: Path) -> PatientDrift:
+    """Reads what scoring left in a folder."""
+    return PatientDrift.model_validate_json((folder / FILE).read_bytes())
 
 
 def find_stored_drift(settings: Settings, folder: Path) -> PatientDrift | None:
-    """Reads what scoring left in a folder of the store; None where an older bcd scored, or the folder was removed."""
+    """Reads what scoring left in a folder of the store; None where the folder was removed."""
     try:
         return PatientDrift.model_validate_json(read_stored(settings, folder, FILE))
     except FileNotFoundError:

@@ -192,8 +192,7 @@ class Gate:
         protocol = self.snapshot.protocol
         number = len(list_stored_looks(self.store, look.digest)) + 1
         looks = [one for one in list_stored_decisions(self.store) if one.kind in LOOKS]
-        # Earlier decisions do not say under which protocol.
-        among = sum(one.evidence.get("protocol", protocol) == protocol for one in looks) + 1
+        among = sum(one.evidence["protocol"] == protocol for one in looks) + 1
         text = (
             f"This is look {number} at exactly these {look.n_patients} gate patients, "
             f"and look {among} at gate patients of protocol {protocol}."

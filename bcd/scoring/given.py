@@ -230,7 +230,7 @@ def _as_scored(folder: Path, subject: Subject, bundle: ScoringBundle, options: S
         read=subject.read,
         frames=subject.frames,
         options=options,
-        drift=None if drift is None else drift.state,
+        drift=drift.state,
     )
 
 

@@ -132,7 +132,7 @@ class PatientScore:
         folder: Where everything lies.
         pictures: Slide and heatmap of each slide, the one with most patches first; none unless they are full.
         summary: What the scores add up to.
-        drift: How slides and delivery compare with whom the bundle knows; None where an older bcd scored the patient.
+        drift: How slides and delivery compare with whom the bundle knows.
         skipped: Whether it had been scored before.
     """
 
@@ -142,7 +142,7 @@ class PatientScore:
     folder: Path
     pictures: tuple[SlidePictures, ...]
     summary: Summary
-    drift: PatientDrift | None
+    drift: PatientDrift
     skipped: bool
 
     @property

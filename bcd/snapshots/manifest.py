@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bcd.errors import DamagedError
 from bcd.patches import Slide, SnapshotId, patient_keys
@@ -33,7 +33,7 @@ _FROZEN = "frozen.json"
 
 
 class SnapshotManifest(BaseModel):
-    """What `manifest.json` says; what a manifest of an earlier bcd does not say is empty.
+    """What `manifest.json` says.
 
     Attributes:
         id: The snapshot's content hash.
@@ -54,16 +54,16 @@ class SnapshotManifest(BaseModel):
 
     id: SnapshotId
     protocol: str
-    options: dict[str, str | float] = Field(default_factory=dict)
-    patches_sha256: str = ""
-    batches: list[str] = Field(default_factory=list)
-    counts: Counts = Field(default_factory=dict)
-    by_class: Counts = Field(default_factory=dict)
-    by_hospital: Counts = Field(default_factory=dict)
-    by_batch: Counts = Field(default_factory=dict)
-    by_patient: Counts = Field(default_factory=dict)
-    left_out: LeftOut = Field(default_factory=dict)
-    complete: list[Slide] = Field(default_factory=list)
+    options: dict[str, str | float]
+    patches_sha256: str
+    batches: list[str]
+    counts: Counts
+    by_class: Counts
+    by_hospital: Counts
+    by_batch: Counts
+    by_patient: Counts
+    left_out: LeftOut
+    complete: list[Slide]
 
 
 @dataclass(frozen=True)

@@ -158,14 +158,12 @@ def _summarise_failing(entries: list[LedgerEntry]) -> Failing:
     def is_unended(entry: LedgerEntry) -> bool:
         return (entry.status, entry.bundle, entry.content) == ("started", newest.bundle, newest.content)
 
-    # An older bcd entered ends only.
-    attempts = max(sum(one.status == status for one in entries) for status in ("started", "failed"))
     return Failing(
         hospital=newest.hospital,
         patient=newest.patient,
         bundle=newest.bundle,
         content=newest.content,
-        attempts=attempts,
+        attempts=sum(one.status == "started" for one in entries),
         unended=len(list(takewhile(is_unended, reversed(entries)))),
         since=entries[0].at,
         at=newest.at,

@@ -13,6 +13,7 @@ from patients import list_patches, store_patches
 from registered import Register
 from stored import new_store
 
+from bcd.drift.state import Drift
 from bcd.gate.overrides import force_promotion
 from bcd.gate.verdict import Verdict
 from bcd.scoring.options import ScoreOptions
@@ -75,7 +76,7 @@ def test_a_patient_whose_pictures_are_not_full_leaves_the_report_alone(
         n=3,
         coverage=0.5,
         tumour_fraction=0.1,
-        drift=None,
+        drift=SimpleNamespace(state=Drift(level="fine", foreign=False)),
         report=folder / "report.html",
         scores=folder / "scores.parquet",
         pictures=pictures,

@@ -38,7 +38,7 @@ class ScoredPatient:
         read: Reads the pixels of rows of `scores`, (n, 50, 50, 3) uint8.
         frames: Of the slides that bcd cut itself.
         options: Level, outcome and colours.
-        drift: How the patient compares with whom the bundle knows; None where nobody compared.
+        drift: How the patient compares with whom the bundle knows.
     """
 
     hospital: Hospital
@@ -51,12 +51,12 @@ class ScoredPatient:
     read: Callable[[pd.DataFrame], NDArray[np.uint8]]
     frames: Mapping[str, Frame]
     options: ScoreOptions
-    drift: Drift | None
+    drift: Drift
 
     @property
     def caution(self) -> str:
         """What stands before everything else that is said of the scores; empty where nothing does."""
-        return "Not to be relied on. " if self.drift is not None and self.drift.level == UNTRUSTED else ""
+        return "Not to be relied on. " if self.drift.level == UNTRUSTED else ""
 
     @property
     def key(self) -> str:
@@ -123,7 +123,7 @@ def find_scored_patient(store: Store, hospital: Hospital, patient: PatientId, op
         read=lambda rows: read_batch_pixels(store.settings, rows),
         frames={slide: frame for slide, frame in found.items() if frame is not None},
         options=options,
-        drift=None if drift is None else drift.state,
+        drift=drift.state,
     )
 
 

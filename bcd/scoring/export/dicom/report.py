@@ -73,9 +73,8 @@ def _measure_patient(scored: ScoredPatient) -> MeasurementsAndQualitativeEvaluat
     said = [_evaluate("outcome", "Outcome", OUTCOMES[outcome], outcome)]
     if scored.caution:
         said.insert(0, _evaluate("reliance", "Reliance", "not-to-be-relied-on", scored.caution.rstrip(". ")))
-    if scored.drift is not None:
-        code, title = scored.drift.level.replace(" ", "-"), scored.drift.title
-        said.append(_evaluate("drift", "Drift from the patients of the model's training", code, title))
+    code, title = scored.drift.level.replace(" ", "-"), scored.drift.title
+    said.append(_evaluate("drift", "Drift from the patients of the model's training", code, title))
     return _measure(scored, scored.scores, f"Patient {scored.patient}", said)
 
 
