@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from bcd.drift.profiles import Profile, profile_pictures, profile_scores
 from bcd.drift.state import Drift, Known, assess_slide, join_drifts
+from bcd.patches import Hospital
 from bcd.store.objects import read_stored
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class PatientDrift(BaseModel):
 
 def assess_patient(
     known: Known | None,
-    hospital: str,
+    hospital: Hospital,
     scores: pd.DataFrame,
     pixels: Mapping[str, NDArray[np.uint8]],
     *,

@@ -12,6 +12,7 @@ from bcd.drift.delivery import read_state
 from bcd.drift.measure import PICTURE
 from bcd.drift.state import DELIVERY_SHIFT, FINE, NOT_COMPARED, UNTRUSTED, UNUSUAL, Drift
 from bcd.formats import format_signed
+from bcd.patches import Hospital
 from bcd.store.delivery_queries import list_batches
 from bcd.store.drift import list_drift
 
@@ -37,7 +38,7 @@ class TrendRow:
         state: What was found.
     """
 
-    hospital: str
+    hospital: Hospital
     delivery: str
     name: str
     admitted_at: datetime

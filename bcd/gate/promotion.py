@@ -34,6 +34,8 @@ from bcd.tracking.lookup import MODEL, find_mlflow_version, require_mlflow_versi
 from bcd.tracking.store import open_mlflow_client, start_run
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
     from mlflow import MlflowClient
 
@@ -122,7 +124,14 @@ class Gate:
         return verdict.model_copy(update={"reported": reported, "checks": checks, "reasons": reasons})
 
     def make_decision(
-        self, run: Run, look: Look, verdict: Verdict, *, key: str, kind: Kind = "gate", figures: Any = None
+        self,
+        run: Run,
+        look: Look,
+        verdict: Verdict,
+        *,
+        key: str,
+        kind: Kind = "gate",
+        figures: Mapping[str, float] | None = None,
     ) -> Decision:
         """Makes the decision that a verdict comes to, with what it is founded on; `figures` belong to that too."""
         evidence = self._found(run, look, verdict)

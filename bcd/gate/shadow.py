@@ -24,8 +24,8 @@ from bcd.tracking.store import open_mlflow_client
 
 if TYPE_CHECKING:
     from bcd.patches import Hospital, PatientId
+    from bcd.scoring.bundle import ScoringBundle
     from bcd.scoring.options import ScoreOptions
-    from bcd.scoring.result import ScoringBundle
     from bcd.store.decisions import Decision
     from bcd.store.store import Store
 

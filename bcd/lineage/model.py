@@ -32,6 +32,8 @@ from bcd.tracking.owner import PROCESS_TAG
 from bcd.tracking.store import find_run, follow_moved_mlflow, open_mlflow_client
 
 if TYPE_CHECKING:
+    from mlflow.entities import Run as MlflowRun
+
     from bcd.bundle.rows import VersionRow
     from bcd.patches import Person
     from bcd.settings import Settings
@@ -256,11 +258,11 @@ def _decision_as_text(decision: Decision) -> str:
     return json.dumps(vars(decision), sort_keys=True, default=str)
 
 
-def _read_run_of(settings: Settings, key: str) -> Any:
+def _read_run_of(settings: Settings, key: str) -> MlflowRun | None:
     return find_run(open_mlflow_client(settings), key)
 
 
-def _read_run(settings: Settings, run_id: str) -> Any:
+def _read_run(settings: Settings, run_id: str) -> MlflowRun | None:
     """Returns a run of MLflow; None where there is none, or it was deleted."""
     if not run_id:
         return None
@@ -274,17 +276,17 @@ def _read_run(settings: Settings, run_id: str) -> Any:
         raise
 
 
-def _begin_of(run: Any) -> str:
+def _begin_of(run: MlflowRun) -> str:
     return f"{datetime.fromtimestamp(run.info.start_time / 1000, UTC):%Y-%m-%d %H:%M:%S}"
 
 
-def _end_of(run: Any) -> datetime | None:
+def _end_of(run: MlflowRun | None) -> datetime | None:
     if run is None or run.info.end_time is None:
         return None
     return datetime.fromtimestamp(run.info.end_time / 1000, UTC)
 
 
-def _machine_of(run: Any) -> str:
+def _machine_of(run: MlflowRun | None) -> str:
     """Returns who wrote a run: bcd, on the machine that it names."""
     machine = "" if run is None else run.data.tags.get(PROCESS_TAG, "").partition(" ")[0]
     return f"bcd on {machine}" if machine else ""

@@ -98,7 +98,7 @@ def trace_batches(store: Store, batches: Iterable[str]) -> dict[str, list[Link]]
     return {batch: _trace_batch(store, batch, deliveries.get(BatchId(batch))) for batch in batches}
 
 
-def _trace_batch(store: Store, batch: str, delivery: Delivery | None) -> list[Link]:
+def _trace_batch(store: Store, batch: BatchId, delivery: Delivery | None) -> list[Link]:
     is_there = is_stored(store.settings, store.settings.batches / batch)
     told = {
         "kind": "batch",
@@ -209,7 +209,7 @@ def _trace_labels(store: Store, person: Person, cell: PatchName | None, labelled
     ]
 
 
-def _tell_erased(store: Store, batch: str, person: Person) -> tuple[str, ...]:
+def _tell_erased(store: Store, batch: BatchId, person: Person) -> tuple[str, ...]:
     column = tables.erasures.c
     query = (
         sa.select(column.patches, column.erased_at)

@@ -17,6 +17,7 @@ from bcd.evaluation.options import EvaluateOptions
 from bcd.gate.options import GateOptions
 from bcd.networks.architecture import PRESETS, Architecture
 from bcd.options import Options
+from bcd.patches import SnapshotId
 from bcd.preprocessing.options import PrepareOptions
 from bcd.preprocessing.prepared import PreparedSnapshot, prepare_snapshot
 from bcd.search.options import SearchOptions
@@ -38,7 +39,7 @@ class Plan(Options):
     """Everything that a retraining will do, written once; stages, commands and forms name it by its id."""
 
     format: Literal[1] = Field(1, description="Version of this format.")
-    snapshot: str = Field(description="Id of the snapshot that is trained on and evaluated on.")
+    snapshot: SnapshotId = Field(description="Id of the snapshot that is trained on and evaluated on.")
     protocol: str = Field(description="How the snapshot's patients are split.")
     preparation: PrepareOptions = Field(description="How patches are prepared, unless the search chooses otherwise.")
     search: SearchOptions = Field(description="How far the study goes.")

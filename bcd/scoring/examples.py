@@ -10,6 +10,7 @@ import numpy as np
 
 from bcd.evaluation.calls import confidence, is_confident, is_idc
 from bcd.options import Probability
+from bcd.patches import SlideId
 from bcd.scoring.shown import embed_slide_photograph
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class ExamplePatch:
         picture: The patch as an address that shows it; empty where the report has no pictures.
     """
 
-    slide: str
+    slide: SlideId
     x: int
     y: int
     probability: Probability

@@ -30,16 +30,17 @@ from bcd.files import keep_folder, partial_folder
 from bcd.options import Microns
 from bcd.patches import Hospital, PatientId, Slide, SlideId, lie_on
 from bcd.progress import say_progress
+from bcd.scoring.bundle import ScoringBundle
 from bcd.scoring.export.formats import Format, require_export_format, write_patient_export
 from bcd.scoring.export.scored import ScoredPatient
 from bcd.scoring.exposure import Exposure, tell_exposure_of_scored
 from bcd.scoring.options import ScoreOptions
-from bcd.scoring.result import SCORES, PatientScore, ScoringBundle, Subject, read_result, write_result
+from bcd.scoring.result import SCORES, PatientScore, Subject, read_result, write_result
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bcd.scoring.exposure import SeenPatients
+    from bcd.scoring.bundle import SeenPatients
     from bcd.store.frames import Frame
 
 HOSPITAL = Hospital("given")

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Literal
 
 from bcd.errors import NotFoundError, WithdrawnError
 from bcd.patches import PERSON, Hospital, PatientId, Slide
+from bcd.scoring.bundle import ScoringBundle
 from bcd.scoring.exposure import Exposure, find_scored_exposure, list_doubts, tell_exposure_of_scored
 from bcd.scoring.options import ScoreOptions
-from bcd.scoring.result import ScoringBundle, Subject
+from bcd.scoring.result import Subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator

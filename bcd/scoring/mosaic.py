@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bcd.errors import BcdError
-from bcd.patches import PATCH_PIXELS
+from bcd.patches import PATCH_PIXELS, SlideId
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,7 +81,7 @@ def stitch(patches: pd.DataFrame, pixels: NDArray[np.uint8]) -> Mosaic:
     return mosaic
 
 
-def require_drawable(slide: str, rows: int, columns: int) -> None:
+def require_drawable(slide: SlideId, rows: int, columns: int) -> None:
     """Makes sure that a slide of so many rows and columns of cells can be drawn.
 
     Raises:

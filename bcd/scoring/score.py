@@ -18,6 +18,7 @@ from bcd.errors import BcdError, UnavailableError
 from bcd.files import whole_folder
 from bcd.patches import Hospital, PatientId
 from bcd.progress import say_progress
+from bcd.scoring.bundle import ScoringBundle
 from bcd.scoring.job import (
     ScoringJob,
     is_scoring_recorded,
@@ -27,7 +28,7 @@ from bcd.scoring.job import (
     record_scoring_job,
 )
 from bcd.scoring.options import ScoreOptions
-from bcd.scoring.result import PatientScore, ScoringBundle, SlidePictures, read_result, write_result
+from bcd.scoring.result import PatientScore, SlidePictures, read_result, write_result
 from bcd.store.objects import in_use, list_stored, put, require
 
 if TYPE_CHECKING:

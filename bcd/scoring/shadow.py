@@ -20,9 +20,10 @@ from bcd.evaluation.calls import is_confident, is_idc
 from bcd.evaluation.outcome import Outcome
 from bcd.files import whole_folder
 from bcd.patches import CELL, Hospital, PatientId
+from bcd.scoring.bundle import ScoringBundle
 from bcd.scoring.job import ScoringJob, is_scoring_recorded, open_scoring_job, open_scoring_jobs
 from bcd.scoring.options import ScoreOptions
-from bcd.scoring.result import SCORES, ScoringBundle, score_patches
+from bcd.scoring.result import SCORES, score_patches
 from bcd.scoring.summary import summarise_patient_scores
 from bcd.store.batches import read_batch_pixels
 from bcd.store.objects import in_use, list_stored, put, read_stored, remove, require

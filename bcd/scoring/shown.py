@@ -14,7 +14,7 @@ import numpy as np
 
 from bcd.evaluation.policy.context import CONTEXT
 from bcd.pages import embed_picture_in_page
-from bcd.patches import MICRONS_PER_PIXEL, PATCH_PIXELS
+from bcd.patches import MICRONS_PER_PIXEL, PATCH_PIXELS, SlideId
 from bcd.scoring.heatmap import outline, overlay
 from bcd.scoring.mosaic import BACKGROUND, view_mosaic_by_cell
 from bcd.scoring.picture import pick_scale_bar
@@ -50,7 +50,7 @@ class ShownSlide:
         data: What the script reads: the cells of the patches, their probabilities and labels, and where cell 0 lies.
     """
 
-    slide: str
+    slide: SlideId
     width: int
     height: int
     picture: str

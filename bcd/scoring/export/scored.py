@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bcd.drift.state import UNTRUSTED, Drift
 from bcd.errors import BcdError, NotFoundError
-from bcd.patches import Hospital, PatientId
+from bcd.patches import Hospital, PatientId, SlideId
 from bcd.scoring.options import ScoreOptions
 from bcd.scoring.result import SCORES
 
@@ -47,9 +47,9 @@ class ScoredPatient:
     content: str
     at: datetime
     scores: pd.DataFrame
-    slides: tuple[str, ...]
+    slides: tuple[SlideId, ...]
     read: Callable[[pd.DataFrame], NDArray[np.uint8]]
-    frames: Mapping[str, Frame]
+    frames: Mapping[SlideId, Frame]
     options: ScoreOptions
     drift: Drift
 
@@ -63,11 +63,11 @@ class ScoredPatient:
         """The patient in one word."""
         return f"{self.hospital}/{self.patient}"
 
-    def of_slide(self, slide: str) -> pd.DataFrame:
+    def of_slide(self, slide: SlideId) -> pd.DataFrame:
         """Returns the scores of the patches of a slide."""
         return self.scores[self.scores["slide"] == slide].reset_index(drop=True)
 
-    def choose(self, slides: Sequence[str]) -> ScoredPatient:
+    def choose(self, slides: Sequence[SlideId]) -> ScoredPatient:
         """Returns the patient with these slides only; none named: with all.
 
         Raises:
@@ -110,7 +110,7 @@ def find_scored_patient(store: Store, hospital: Hospital, patient: PatientId, op
         )
     with in_use(store.settings, store.settings.home / entry.folder) as folder:
         drift, scores = read_patient_drift(folder), pd.read_parquet(folder / SCORES)
-    slides = [str(slide) for slide in patches["slide"].unique()]
+    slides = [SlideId(str(slide)) for slide in patches["slide"].unique()]
     found = {slide: find_stored_frame(store, hospital, patient, slide) for slide in slides}
     return ScoredPatient(
         hospital=hospital,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bcd.evaluation.outcome import FOUND, NOT_FOUND, UNDECIDED
 from bcd.files import SOFTWARE
+from bcd.patches import SlideId
 from bcd.scoring.export.dicom.maps import SCHEME, USE, describe_maker, describe_series, identify_model, write_code
 from bcd.scoring.export.dicom.uids import make_uid, object_uid
 from bcd.scoring.export.scored import ScoredPatient
@@ -78,7 +79,7 @@ def _measure_patient(scored: ScoredPatient) -> MeasurementsAndQualitativeEvaluat
     return _measure(scored, scored.scores, f"Patient {scored.patient}", said)
 
 
-def _measure_slide(scored: ScoredPatient, slide: str, image: Dataset) -> MeasurementsAndQualitativeEvaluations:
+def _measure_slide(scored: ScoredPatient, slide: SlideId, image: Dataset) -> MeasurementsAndQualitativeEvaluations:
     return _measure(scored, scored.of_slide(slide), f"Slide {slide}", [], image)
 
 
