@@ -242,6 +242,12 @@ def undecided_store(undecided: Settings) -> Store:
     return new_store(undecided)
 
 
+def read_aliases(settings: Settings) -> dict[str, str]:
+    """Who holds which alias, except for that of the anchor, which has tests of its own."""
+    found = {alias: one.version for one in list_versions_with_verdicts(settings) for alias in one.aliases}
+    return {alias: version for alias, version in found.items() if alias != "anchor"}
+
+
 @pytest.fixture
 def gate(undecided: Settings, undecided_store: Store) -> Callable[..., Verdict]:
     """Runs the gate on a version, on the snapshot of the first one."""

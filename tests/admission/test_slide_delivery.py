@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from delivering import read_refusals
 
-from bcd.admission.admit import Admission, admit
+from bcd.admission.admit import admit
 from bcd.admission.naming import Naming
 from bcd.admission.plan import plan_admission
 from bcd.admission.slides.reading import read_corner
@@ -126,14 +127,10 @@ def test_files_that_belong_to_a_slide_are_not_refused_for_their_names() -> None:
     assert {member: refusal.rule for member, refusal in plan.refused.items()} == {3: "name"}
 
 
-def _refusals(store: Store, admission: Admission) -> dict[str, tuple[str, str]]:
-    return {each.name: (each.rule, each.message) for each in list_stored_refusals(store, admission.id)}
-
-
 def test_a_slide_of_another_name_is_told_which_character_does_not_fit(store: Store, patch_files, as_folder) -> None:
     folder = as_folder(patch_files("8867"))
     _write_tiff(folder / "no_spacing_idx8.tif", _slide())
-    rule, message = _refusals(store, admit(store, folder, EAST))["no_spacing_idx8.tif"]
+    rule, message = read_refusals(store, admit(store, folder, EAST))["no_spacing_idx8.tif"]
     assert rule == "name"
     assert all(text in message for text in ("not named as a slide", '"_"', '"no_spacing"', "slides.csv"))
 
@@ -142,7 +139,7 @@ def test_a_slide_of_another_name_is_told_which_character_does_not_fit(store: Sto
 def test_a_patch_that_is_no_png_is_refused_with_the_reason(store: Store, patch_files, as_folder, suffix: str) -> None:
     name = f"8868_idx5_x51_y51_class0.{suffix}"
     folder = as_folder({**patch_files("8867"), name: b"\xff\xd8\xff\xe0"})
-    rule, message = _refusals(store, admit(store, folder, EAST))[name]
+    rule, message = read_refusals(store, admit(store, folder, EAST))[name]
     assert rule == "not-png"
     assert "PNG" in message
     with pytest.raises(BcdError, match="not-png 1"):

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from delivering import name_pixels, write_folder
 from released_model import TISSUE
 
 from bcd.drift.patient import PatientDrift
@@ -42,12 +43,8 @@ RESULT = {
 pytestmark = pytest.mark.usefixtures("settings")  # a home that is not there
 
 
-def write_patches(folder: Path, pixels: np.ndarray, *, patient: str = "A", label: str = "") -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for i, patch in enumerate(pixels):
-        name = f"{patient}_idx0_x{50 * (i % 6) + 1}_y{50 * (i // 6) + 1}{label}.png"
-        cv2.imwrite(str(folder / name), patch[..., ::-1])
-    return folder
+def write_patches(folder: Path, pixels: np.ndarray, *, patient: str = "A", label: int | None = None) -> Path:
+    return write_folder(folder, name_pixels(patient, pixels, slide="0", labels=[label]))
 
 
 def draw_picture(rows: int = 3, columns: int = 4) -> np.ndarray:
@@ -117,7 +114,7 @@ def test_without_a_champion_the_released_model_scores_and_no_home_is_begun(
 def test_folders_and_archives_are_scored_together_a_report_a_patient(
     bcd, released: Path, slide: Path, tmp_path: Path
 ) -> None:
-    folder = write_patches(tmp_path / "a", TISSUE[:12], patient="A", label="_class1")
+    folder = write_patches(tmp_path / "a", TISSUE[:12], patient="A", label=1)
     packed = write_patches(tmp_path / "b", TISSUE[12:20], patient="B")
     with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
         for file in packed.iterdir():

@@ -28,16 +28,11 @@ def champion(register, shared_settings):
 
 
 @pytest.fixture
-def bcd(bcd, champion, shared_settings, tmp_path, monkeypatch):
+def bcd(bcd_in_a_line, champion, shared_settings, tmp_path, monkeypatch):
     """Runs the command in a folder of its own, and takes its lines for one."""
     monkeypatch.setenv("BCD_HOME", str(shared_settings.home))
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        code, told, complained = bcd(*arguments)
-        return code, " ".join(told.split()), " ".join(complained.split())
-
-    return run
+    return bcd_in_a_line
 
 
 def test_export_writes_the_champion_where_one_stands(bcd, champion, tmp_path):

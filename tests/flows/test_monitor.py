@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from pathlib import Path
 
 import numpy as np
 import pytest
+from delivering import name_pixels, write_folder
 from released_model import TISSUE
 
 from bcd.gate.adoption import make_released_champion
@@ -33,14 +35,8 @@ def store(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Store:
 
 def deliver(settings: Settings, hospital: str, name: str, pixels: np.ndarray) -> Path:
     """Puts four patches of each of five patients into the inbox."""
-    import cv2
-
-    folder = settings.inbox / hospital / name
-    for i, patch in enumerate(pixels[:20]):
-        path = folder / f"{name}{i // 4}_idx5_x{50 * (i % 4) + 1}_y1_class{i % 2}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(path), patch[..., ::-1])
-    return folder
+    files = [name_pixels(f"{name}{number}", pixels[4 * number : 4 * number + 4]) for number in range(5)]
+    return write_folder(settings.inbox / hospital / name, dict(ChainMap(*files)))
 
 
 def learned(seed: int) -> np.ndarray:

@@ -13,9 +13,8 @@ import pytest
 from bcd.bundle import scorer
 from bcd.errors import DamagedError, LeakageError
 from bcd.gate import patients
-from bcd.gate.history import find_champion_version, list_versions_with_verdicts
+from bcd.gate.history import find_champion_version
 from bcd.gate.patients import open_look
-from bcd.snapshots.freeze import load_snapshot
 from bcd.store.decisions import list_stored_decisions
 from bcd.tracking.store import experiment_id, open_mlflow_client
 
@@ -52,11 +51,6 @@ assert "The champion bcd-idc/2 loads and scores" in [found.what for found in exa
 pixels = np.full((3, 50, 50, 3), 90, np.uint8)
 assert load_bundle(settings).score(pixels).equals(open_validated_model(settings, "2").score(pixels))
 """
-
-
-@pytest.fixture
-def first(undecided):
-    return load_snapshot(undecided, list_versions_with_verdicts(undecided)[0].snapshot)
 
 
 def test_gate_doctor_scoring_and_evaluation_need_no_keras(undecided):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from registered import read_aliases
 
 from bcd.bundle.aliases import finish_moving_aliases
 from bcd.errors import BcdError, LeakageError, NotFoundError
@@ -21,20 +22,14 @@ GREEN, RED, WRONG, RED_AGAIN, LEAKY = "12345"
 trained on gate patients."""
 
 
-def aliases(settings) -> dict[str, str]:
-    """Who holds which alias, except for that of the anchor, which has tests of its own."""
-    found = {alias: one.version for one in list_versions_with_verdicts(settings) for alias in one.aliases}
-    return {alias: version for alias, version in found.items() if alias != "anchor"}
-
-
 def test_a_registry_starts_improves_and_holds_with_a_record_of_each(gate, undecided, store):
 
     assert gate(GREEN).verdict == "PROMOTE"
-    assert aliases(undecided) == {"champion": GREEN}
+    assert read_aliases(undecided) == {"champion": GREEN}
     assert gate(RED).verdict == "PROMOTE"
-    assert aliases(undecided) == {"champion": RED, "previous": GREEN}
+    assert read_aliases(undecided) == {"champion": RED, "previous": GREEN}
     assert gate(WRONG).verdict == "REJECT"
-    assert aliases(undecided) == {"champion": RED, "previous": GREEN}
+    assert read_aliases(undecided) == {"champion": RED, "previous": GREEN}
 
     decisions = list_stored_decisions(store)
     assert [(d.challenger, d.champion, d.verdict) for d in decisions] == [
@@ -55,12 +50,12 @@ def test_a_held_challenger_keeps_an_alias_until_it_is_promoted(gate, undecided):
     small = gate_of_few_patients(load_snapshot(undecided, list_versions_with_verdicts(undecided)[0].snapshot))
 
     assert gate(GREEN, on=small).verdict == "HOLD"
-    assert aliases(undecided) == {"champion": RED, "challenger": GREEN}
+    assert read_aliases(undecided) == {"champion": RED, "challenger": GREEN}
     assert gate(GREEN, key="once more").verdict == "REJECT"
-    assert aliases(undecided) == {"champion": RED}
+    assert read_aliases(undecided) == {"champion": RED}
     assert gate(RED_AGAIN, on=small, key="few").verdict == "HOLD"
     assert gate(RED_AGAIN).verdict == "PROMOTE"
-    assert aliases(undecided) == {"champion": RED_AGAIN, "previous": RED}
+    assert read_aliases(undecided) == {"champion": RED_AGAIN, "previous": RED}
 
 
 def gate_of_few_patients(whole):
@@ -110,7 +105,7 @@ def test_a_promotion_killed_between_the_aliases_is_finished_by_the_next_run(
     assert find_champion_version(undecided) == GREEN
 
     assert gate(RED).verdict == "PROMOTE"
-    assert aliases(undecided) == {"champion": RED, "previous": GREEN}
+    assert read_aliases(undecided) == {"champion": RED, "previous": GREEN}
     assert len(list_stored_decisions(store)) == 2
 
 

@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from delivering import refused
+from delivering import refused, write_packed_zip
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,13 +23,6 @@ from bcd.admission.sources.zips import ZipSource
 from bcd.errors import BcdError
 
 NOISE = bytes(range(256)) * 20
-
-
-def _write(path: Path, files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
-    with zipfile.ZipFile(path, "w", method) as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    return path
 
 
 def _patch_listed(path: Path, name: str, field: int, form: str, value: int) -> None:
@@ -48,7 +41,7 @@ FLAGS, METHOD, CRC, PACKED, SIZE, MODE, OFFSET = 8, 10, 16, 20, 24, 40, 42
 @pytest.fixture
 def two(tmp_path: Path) -> Path:
     """A zip whose first member stays good."""
-    return _write(tmp_path / "x.zip", {"good": NOISE, "bad": NOISE})
+    return write_packed_zip(tmp_path / "x.zip", {"good": NOISE, "bad": NOISE})
 
 
 @pytest.mark.parametrize(
@@ -84,7 +77,7 @@ def test_damaged_data_are_told(two: Path, read_all) -> None:
 
 
 def test_members_that_share_bytes_are_a_bomb(tmp_path: Path, hazards_of) -> None:
-    path = _write(tmp_path / "x.zip", {"a": NOISE, "b": NOISE, "c": NOISE})
+    path = write_packed_zip(tmp_path / "x.zip", {"a": NOISE, "b": NOISE, "c": NOISE})
     with zipfile.ZipFile(path) as archive:
         place = archive.getinfo("b").header_offset
     _patch_listed(path, "c", OFFSET, "<I", place)
@@ -105,7 +98,7 @@ def test_links_and_devices_are_no_files(two: Path, hazards_of, kind: int) -> Non
 
 def test_paths_that_lead_elsewhere_and_archives_inside_are_told(tmp_path: Path, hazards_of) -> None:
     unsafe = ["/etc/x.png", "../x.png", "a/../../x.png", "C:\\x.png"]
-    path = _write(tmp_path / "x.zip", dict.fromkeys([*unsafe, "more.zip", "good.png"], NOISE))
+    path = write_packed_zip(tmp_path / "x.zip", dict.fromkeys([*unsafe, "more.zip", "good.png"], NOISE))
     assert hazards_of(path) == dict.fromkeys([*unsafe[:3], "C:/x.png"], "unsafe-path") | {
         "more.zip": "nested-archive"
     }
@@ -114,7 +107,7 @@ def test_paths_that_lead_elsewhere_and_archives_inside_are_told(tmp_path: Path, 
 def test_a_member_that_unpacks_absurdly_is_a_bomb_and_never_unpacked_beyond_the_limit(
     tmp_path: Path, hazards_of
 ) -> None:
-    path = _write(tmp_path / "x.zip", {"bomb.png": bytes(40 << 20)})
+    path = write_packed_zip(tmp_path / "x.zip", {"bomb.png": bytes(40 << 20)})
     assert hazards_of(path) == {"bomb.png": "bomb"}
     _assert_small(path, limit=1000, expected=bytes(1000))
     _patch_listed(path, "bomb.png", SIZE, "<I", 2000)  # it lies about its size
@@ -140,7 +133,7 @@ def _assert_small(path: Path, *, limit: int, expected: bytes | None) -> None:
 
 
 def test_a_picture_that_packs_well_is_no_bomb(tmp_path: Path, hazards_of) -> None:
-    assert hazards_of(_write(tmp_path / "x.zip", {"white.png": bytes(9 << 20)})) == {}
+    assert hazards_of(write_packed_zip(tmp_path / "x.zip", {"white.png": bytes(9 << 20)})) == {}
 
 
 def test_two_members_of_one_name_are_two_members(tmp_path: Path) -> None:
@@ -188,7 +181,7 @@ def test_a_zip_of_absurdly_many_members_is_refused(two: Path, monkeypatch: pytes
 def test_no_damage_makes_it_crash_or_read_what_was_not_written(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    path = _write(tmp_path_factory.mktemp("zip") / "x.zip", {"a": NOISE[:500], "b": b"", "c/d": NOISE[:90]})
+    path = write_packed_zip(tmp_path_factory.mktemp("zip") / "x.zip", {"a": NOISE[:500], "b": b"", "c/d": NOISE[:90]})
     whole = bytearray(path.read_bytes())
     for _ in range(data.draw(st.integers(1, 3))):
         whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
