@@ -22,6 +22,7 @@ from delivering import name_pixels, write_folder
 from released_model import TISSUE
 
 from bcd.drift.patient import PatientDrift
+from bcd.drift.state import UNTRUSTED
 from bcd.evaluation.policy.context import Context
 from bcd.evaluation.policy.neighbours import find_neighbours
 from bcd.preprocessing.options import PrepareOptions
@@ -218,7 +219,7 @@ def test_a_stain_far_from_the_training_patients_is_not_to_be_relied_on_and_said_
     assert bcd("score", tmp_path / "a", "--to", tmp_path / "out")[0] == 0
     report = (tmp_path / "out/A/report.html").read_text()
     kept = PatientDrift.model_validate_json((tmp_path / "out/A/drift.json").read_bytes())
-    assert kept.state.level == "not to be trusted"
+    assert kept.state.level == UNTRUSTED
     assert min(kept.state.shifts[f"density_{name}"] for name in ("red", "green", "blue")) < -6
     assert report.index("Not to be relied on.") < report.index("Split:")
 

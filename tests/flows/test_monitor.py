@@ -10,6 +10,7 @@ import pytest
 from delivering import name_pixels, write_folder
 from released_model import TISSUE
 
+from bcd.drift.state import UNTRUSTED
 from bcd.gate.adoption import make_released_champion
 from bcd.scoring.options import ScoreOptions
 from bcd.settings import Settings
@@ -81,12 +82,12 @@ def test_a_delivery_not_to_be_trusted_warns_and_the_trend_follows_each_hospital(
     ingest()
     found = {one.delivery: one for one in list_drift(store)}
     by_name = {each.name: found.get(each.id) for each in list_stored_deliveries(store)}
-    assert by_name["pale"].level == "not to be trusted"
+    assert by_name["pale"].level == UNTRUSTED
     assert by_name["new"].state["foreign"]
     assert by_name["before"] is None
     assert "pale of public" in str(Artifact.get("drift").data)
     [event] = find_events("bcd.drift", "bcd.hospital.public", by_name["pale"].delivery)
-    assert event["payload"]["level"] == "not to be trusted"
+    assert event["payload"]["level"] == UNTRUSTED
     page = (settings.reports / f"{by_name['pale'].delivery[:12]}.html").read_text()
     assert "not to be relied on" in page[: page.index('class="figures"')]
 
@@ -101,7 +102,7 @@ def test_a_delivery_not_to_be_trusted_warns_and_the_trend_follows_each_hospital(
         ("public", "before", 1),
         ("public", "pale", 2),
     ]
-    assert rows[2].state.level == "not to be trusted"
+    assert rows[2].state.level == UNTRUSTED
     assert [row.state.foreign for row in rows] == [True, False, False]
     assert "pale" in str(Artifact.get("drift-trend").data)
     assert Artifact.get("drift-plot") is not None

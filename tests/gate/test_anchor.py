@@ -9,8 +9,10 @@ from mlflow import MlflowClient
 
 from bcd.evaluation.options import EvaluateOptions
 from bcd.gate.anchor import find_anchor
+from bcd.gate.budget import find_budget, tell_risk
 from bcd.gate.comparison import compare_versions
 from bcd.gate.history import list_gate_events, list_versions_with_verdicts
+from bcd.gate.options import GateOptions
 from bcd.gate.overrides import answer_approval, force_promotion, roll_back
 from bcd.gate.verdict import Verdict
 from bcd.retention.versions import prune_versions
@@ -170,10 +172,11 @@ def test_each_look_spends_less_than_the_one_before_and_every_verdict_says_what_i
     levels = [check.value or 0.0 for check in spent]
     assert levels == sorted(levels, reverse=True)
     assert levels == pytest.approx([one.level for one in list_stored_decisions(store)[1:]])
+    budget = find_budget(store, list_stored_decisions(store)[-1].evidence["protocol"], 12, GateOptions())
     for verdict_says in (spent[-1].text, list_gate_events(store)[-1].why[-1]):
-        assert f"The anchor is {MODEL}/{RED}." in verdict_says
-        assert "12 gate patients" in verdict_says
-        assert "renew" in verdict_says
+        assert f"{MODEL}/{RED}" in verdict_says
+        assert tell_risk(budget.left) in verdict_says
+        assert tell_risk(budget.renewal) in verdict_says
 
 
 def test_a_look_by_hand_spends_too(gate: Gate, store: Store) -> None:

@@ -45,25 +45,25 @@ def two(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("field", "form", "value", "reason"),
+    ("field", "form", "value", "rule"),
     [
-        (FLAGS, "<H", 1, "encrypted: it is encrypted with a password"),
-        (METHOD, "<H", 12, "compression: it is packed by bzip2, not by Deflate"),
-        (METHOD, "<H", 9, "compression: it is packed by Deflate64, as Windows Explorer does with large folders"),
-        (METHOD, "<H", 77, "compression: it is packed by method 77, not by Deflate"),
-        (METHOD, "<H", 0, "unreadable: its checksum is not what the archive says"),
-        (CRC, "<I", 1, "unreadable: its checksum is not what the archive says"),
-        (SIZE, "<I", 5119, "bomb: it unpacks to more than the 5,119 bytes that are declared"),
-        (SIZE, "<I", 5121, "unreadable: its checksum is not what the archive says"),
-        (PACKED, "<I", 10, "unreadable: its checksum is not what the archive says"),
-        (OFFSET, "<I", 1, "unreadable: the archive has something else where it should begin"),
+        (FLAGS, "<H", 1, "encrypted"),
+        (METHOD, "<H", 12, "compression"),
+        (METHOD, "<H", 9, "compression"),
+        (METHOD, "<H", 77, "compression"),
+        (METHOD, "<H", 0, "unreadable"),
+        (CRC, "<I", 1, "unreadable"),
+        (SIZE, "<I", 5119, "bomb"),
+        (SIZE, "<I", 5121, "unreadable"),
+        (PACKED, "<I", 10, "unreadable"),
+        (OFFSET, "<I", 1, "unreadable"),
     ],
 )
 def test_a_bad_member_is_told_and_the_others_are_read(  # noqa: PLR0917
-    two: Path, read_all, field: int, form: str, value: int, reason: str
+    two: Path, read_all, field: int, form: str, value: int, rule: str
 ) -> None:
     _patch_listed(two, "bad", field, form, value)
-    assert read_all(two) == {"good": NOISE, "bad": reason}
+    assert read_all(two) == {"good": NOISE, "bad": rule}
 
 
 def test_damaged_data_are_told(two: Path, read_all) -> None:
@@ -73,7 +73,7 @@ def test_damaged_data_are_told(two: Path, read_all) -> None:
     two.write_bytes(data)
     found = read_all(two)
     assert found["good"] == NOISE
-    assert str(found["bad"]).startswith("unreadable: ")
+    assert found["bad"] == "unreadable"
 
 
 def test_members_that_share_bytes_are_a_bomb(tmp_path: Path, hazards_of) -> None:
@@ -87,7 +87,7 @@ def test_members_that_share_bytes_are_a_bomb(tmp_path: Path, hazards_of) -> None
 def test_a_member_that_is_listed_outside_the_archive_is_told(two: Path, hazards_of, read_all) -> None:
     _patch_listed(two, "bad", OFFSET, "<I", 1 << 30)
     assert hazards_of(two) == {"bad": "unreadable"}
-    assert read_all(two) == {"good": NOISE, "bad": "unreadable: the archive ends before it does"}
+    assert read_all(two) == {"good": NOISE, "bad": "unreadable"}
 
 
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFSOCK])

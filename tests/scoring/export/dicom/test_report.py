@@ -7,7 +7,7 @@ from dataclasses import replace
 import highdicom as hd
 import pytest
 
-from bcd.drift.state import Drift
+from bcd.drift.state import UNTRUSTED, Drift
 from bcd.evaluation.outcome import OUTCOMES
 from bcd.scoring.export.dicom.report import OUTCOMES as CODES
 from bcd.scoring.summary import summarise_patient_scores
@@ -65,7 +65,7 @@ def test_it_says_outcome_model_version_and_use(scored, write) -> None:
 
 def test_what_is_not_to_be_relied_on_says_so_first(scored, write) -> None:
     patient = scored()
-    drift = Drift(level="not to be trusted", foreign=False)
+    drift = Drift(level=UNTRUSTED, foreign=False)
     for one, reliance, level in (
         (patient, None, "fine, foreign hospital"),
         (replace(patient, drift=drift), 0, drift.level),
