@@ -94,7 +94,7 @@ def score(
                 advance(1)
         scores = [done[place] for place in sorted(done)]
         if patient:
-            _publish_patient(settings, scores)
+            publish_scored_patients(settings, scores)
         elif scores:
             publish_markdown("scored", tabulate_scores(settings, scores), "Scored patients. Research use only.")
         if not patient:
@@ -162,7 +162,8 @@ def _score_in_shadow(
         get_run_logger().warning("Nothing was scored in shadow: %s", error)
 
 
-def _publish_patient(settings: Settings, scores: Sequence[PatientScore]) -> None:
+def publish_scored_patients(settings: Settings, scores: Sequence[PatientScore]) -> None:
+    """Leaves each patient's heatmap and report on the dashboard."""
     for scored in scores:
         named, key = f"{scored.hospital}/{scored.patient}", f"{scored.hospital}-{scored.patient}"
         if scored.pictures:

@@ -81,7 +81,7 @@ def test_a_patient_whose_pictures_are_not_full_leaves_the_report_alone(
         scores=folder / "scores.parquet",
         pictures=pictures,
     )
-    flow._publish_patient(registry_settings, [scored])  # type: ignore[list-item]
+    flow.publish_scored_patients(registry_settings, [scored])  # type: ignore[list-item]
     assert left == [*(["heatmap-east-1"] if pictures else []), "report-east-1"]
 
 

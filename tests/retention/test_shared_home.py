@@ -26,9 +26,7 @@ PATCHES = list_patches([f"p{number}" for number in range(8)], [0, 1])
 PIXELS = np.random.default_rng(0).integers(0, 256, (len(PATCHES), 50, 50, 3), dtype=np.uint8)
 
 
-@pytest.fixture(autouse=True)
-def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objects, "_FRESH_SECONDS", 0.0)  # each call is a new process's
+pytestmark = pytest.mark.usefixtures("forgetful")
 
 
 def fill(store: Store) -> tuple[str, str]:

@@ -160,8 +160,8 @@ def test_a_database_without_studies_or_that_is_away_is_named(settings: Settings)
 def test_workers_share_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
-    assert workers._share_machine(0, 1) == {}
-    shares = [workers._share_machine(place, 3) for place in range(3)]
+    assert workers.share_machine(0, 1) == {}
+    shares = [workers.share_machine(place, 3) for place in range(3)]
     assert [share["CUDA_VISIBLE_DEVICES"] for share in shares] == ["2", "5", "2"]
     assert {share["TF_NUM_INTRAOP_THREADS"] for share in shares} == {"2"}
 

@@ -41,9 +41,8 @@ EAST, SIGN_OFF = Hospital("east"), SignOff("Mary", "test")
 
 
 @pytest.fixture
-def stores(machines: tuple[Settings, Settings], monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Store, Store]]:
+def stores(machines: tuple[Settings, Settings], forgetful: None) -> Iterator[tuple[Store, Store]]:
     """The store as each machine opens it."""
-    monkeypatch.setattr(objects, "_FRESH_SECONDS", 0.0)  # each call is a new process's
     with new_store(machines[0]) as one, open_store(machines[1]) as other:
         declare_hospital(one, "east", "pseudonyms", SIGN_OFF)
         yield one, other
