@@ -18,8 +18,8 @@ from bcd.search.records import find_first_attempt_of_trial, read_trial_kind
 from bcd.search.space import Recipe, propose
 from bcd.search.storage import find_study
 from bcd.store.objects import in_use, put
+from bcd.training import fit
 from bcd.training.checkpoint import State
-from bcd.training.fit import train_network
 from bcd.training.loop import CHECKPOINT, DivergedError
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class _Trial:
         prepared = self.job.prepare(recipe.preparation)
         settings = self.job.load_settings()
         with in_use(settings, place):  # another machine may have trained it
-            trained = train_network(prepared, recipe.architecture, recipe.training, place, on_epoch=report)
+            trained = fit.train_network(prepared, recipe.architecture, recipe.training, place, on_epoch=report)
             put(settings, place)
         for epoch, row in enumerate(trained.history[len(history) :], len(history) + 1):  # trained by another study
             report(epoch, row)
