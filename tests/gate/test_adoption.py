@@ -9,6 +9,7 @@ import pytest
 
 from bcd.bundle import aliases
 from bcd.bundle.registry import find_card, load_bundle
+from bcd.bundle.released.card import OF_THE_RECIPE
 from bcd.errors import BcdError
 from bcd.gate import adoption
 from bcd.gate.adoption import make_released_champion
@@ -42,7 +43,7 @@ def test_it_is_registered_with_card_and_origin_and_made_champion_by_a_sign_off(h
     assert bundle.record.origin == "released"
     assert bundle.seen is not None
     assert "public/p0" in bundle.seen.patients
-    assert "without the patient's fold" in find_card(home).markdown
+    assert OF_THE_RECIPE in find_card(home).markdown
 
 
 def test_the_same_sign_off_again_changes_nothing_and_another_finds_a_champion(home: Settings, store: Store) -> None:

@@ -90,7 +90,7 @@ def test_a_heatmap_that_is_not_to_be_relied_on_says_so(scored, tmp_path) -> None
     for path in write_ome_tiffs(tmp_path, patient):
         with TiffFile(path) as file:
             (image,) = ome_types.from_xml(file.ome_metadata).images
-        assert image.description.startswith("Not to be relied on.") == path.name.startswith("heatmap")
+        assert image.description.startswith(patient.caution) == path.name.startswith("heatmap")
 
 
 def test_openslide_reads_it_and_admission_knows_it_for_bcd_s_own(store, scored, tmp_path) -> None:
