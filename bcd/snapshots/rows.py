@@ -62,13 +62,19 @@ class LabelledPatient:
 _TYPES = dict.fromkeys(COLUMNS, "str") | {"label": "int8", "x": "int64", "y": "int64", "row": "int64"}
 
 
-def read_freezable_rows(connection: sa.Connection, protocol: str) -> pd.DataFrame:
-    """Returns the patches that a snapshot takes, COLUMNS in canonical order; its index counts from 0."""
+def read_freezable_rows(connection: sa.Connection, protocol: str, *, chunk: int = _CHUNK) -> pd.DataFrame:
+    """Returns the patches that a snapshot takes, COLUMNS in canonical order; its index counts from 0.
+
+    Args:
+        connection: To the catalog.
+        protocol: The protocol that dealt the splits.
+        chunk: Rows that are read at a time.
+    """
     import pandas as pd
 
     found = _with_reason(protocol).subquery()
     query = sa.select(*(found.c[name] for name in COLUMNS)).where(found.c.reason.is_(None))
-    with connection.execute(query, execution_options={"yield_per": _CHUNK}) as result:
+    with connection.execute(query, execution_options={"yield_per": chunk}) as result:
         patches = _collect_snapshot_rows(result)
     ids = dict(connection.execute(sa.select(tables.batches.c.number, tables.batches.c.id)).tuples().all())
     patches["batch"] = pd.Categorical(patches["batch"].map(ids), categories=sorted(set(ids.values())))
