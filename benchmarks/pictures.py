@@ -136,7 +136,7 @@ def make_subject(patches: int) -> Subject:
         patches=table,
         read=lambda rows: pixels[rows["row"].to_numpy()],
         frames={},
-        complete={("synthetic", str(large.id), str(names[0].slide))},
+        complete={(Hospital("synthetic"), large.id, names[0].slide)},
         exposure=Exposure(None, True, "Never seen by the model: made up."),
         protocol="none",
         content="0" * 64,

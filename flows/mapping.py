@@ -147,7 +147,7 @@ def open_mapper(settings: Settings) -> Iterator[Mapper]:
         UnavailableError: The scheduler does not answer, or has no process.
     """
     options = settings.options("run", RunOptions)
-    if options.mapper == "process":
+    if options.engine == "process":
         yield Here()
         return
     logging.getLogger("distributed").setLevel(logging.ERROR)  # it tells of every process that begins and ends
@@ -162,8 +162,8 @@ def _make_runner(options: RunOptions) -> DaskTaskRunner:
         from prefect_dask import DaskTaskRunner
     except ImportError as error:
         raise BcdError(
-            f"[run] mapper is dask, and Dask is not installed ({error.name}).",
-            "Run `pip install 'bcd[dask]'`, or set mapper to process.",
+            f"[run] engine is dask, and Dask is not installed ({error.name}).",
+            "Run `pip install 'bcd[dask]'`, or set engine to process.",
         ) from error
     if options.dask_address:
         return DaskTaskRunner(address=options.dask_address, client_kwargs={"timeout": _PATIENCE_SECONDS})
@@ -214,7 +214,7 @@ def _find_outcome(future: PrefectDaskFuture[Any], about: str) -> Any:
         number = error.allowed_failures + 1
         raise BcdError(
             f"{about}: {number} processes of Dask ended, one after another, while they worked on it.",
-            "They were killed or ran out of memory: `dmesg` says so. Try it with mapper = process under [run].",
+            "They were killed or ran out of memory: `dmesg` says so. Try it with engine = process under [run].",
         ) from error
     except CancelledError as error:
         raise UnavailableError(

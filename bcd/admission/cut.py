@@ -26,6 +26,7 @@ from bcd.admission.sources.source import Source, UnreadableFileError
 from bcd.files import hash_file, partial_folder
 from bcd.formats import format_some
 from bcd.options import Microns
+from bcd.patches import SlideId
 from bcd.progress import say_progress, track_progress
 from bcd.store.complete import CompleteSlide
 from bcd.store.frames import SlideFrame
@@ -219,7 +220,12 @@ def _tell_apart(planned: SlideFile, path_of: Mapping[int, Path], findings: Findi
     if not series:
         return [planned]
     slides = [
-        replace(planned, member=members[first], companions=[members[place] for place in others], slide=str(number))
+        replace(
+            planned,
+            member=members[first],
+            companions=[members[place] for place in others],
+            slide=SlideId(str(number)),
+        )
         for number, (first, *others) in enumerate(series, start=1)
     ]
     for place in strays:

@@ -12,7 +12,7 @@ from bcd.admission.findings import Findings, as_hex
 from bcd.admission.pixels import FLAG_BIT, far_slides, optical_density
 from bcd.admission.plan import UNLABELLED
 from bcd.admission.slides.names import SlideName
-from bcd.patches import Hospital
+from bcd.patches import Hospital, PatientId, SlideId
 from bcd.store.batches import ROW_GROUP, BatchIndex
 from bcd.store.known import StainRecord
 
@@ -86,7 +86,7 @@ def measure_delivered_stains(standing: pd.DataFrame) -> list[StainRecord]:
         grouped = density.groupby(SLIDE, observed=True)
         means, counts = grouped[CHANNELS].mean(), grouped.size()
         stains += [
-            StainRecord(str(patient), str(slide), int(n), *(float(value) for value in row))
+            StainRecord(PatientId(str(patient)), SlideId(str(slide)), int(n), *(float(value) for value in row))
             for (patient, slide), row, n in zip(means.index, means.to_numpy(), counts, strict=True)
         ]
     return stains

@@ -69,8 +69,8 @@ class SlideFile:
 
     member: int
     companions: list[int]
-    patient: str
-    slide: str
+    patient: PatientId
+    slide: SlideId
     is_numbered: bool = True
     spacing: Microns | None = None
     complete: bool | None = None
@@ -200,7 +200,7 @@ class _Planner:
             if by_folder is None or refuse_off_grid(column, row) or hazard(member) is not None:
                 yield member, name
             else:
-                append(member, (patient, slide), (column, row), by_folder)
+                append(member, PatientId(patient), SlideId(slide), (column, row), by_folder)
 
     def _look_at_folder(self, name: str) -> int | None:
         """Returns the label of a patch by its name and folders, UNLABELLED where neither says it; None: look on."""

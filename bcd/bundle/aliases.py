@@ -17,6 +17,7 @@ from bcd.tracking.lookup import KEY_TAG, MODEL, find_mlflow_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
 
     from mlflow import MlflowClient
 
@@ -27,7 +28,7 @@ DONE_TAG = "mlflow.bcd.decision"
 """The key of the decision that was carried out on a version last."""
 
 
-def identify_version(client: MlflowClient, version: str) -> dict[str, str | None]:
+def identify_version(client: MlflowClient, version: str) -> dict[str, Any]:
     """Returns what tells a version from another one of the same number in a registry that was started anew."""
     found = client.get_model_version(MODEL, version)
     return {"bundle": found.tags.get(KEY_TAG), "model": found.source}

@@ -16,6 +16,7 @@ import os
 import sys
 from collections import deque
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
@@ -185,6 +186,4 @@ def _finish_request(request: InferRequest, outputs: dict[int, NDArray[np.float32
 def import_openvino() -> ModuleType:
     """Imports OpenVINO without its telemetry, which would send a message at the import already."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    import openvino
-
-    return openvino
+    return import_module("openvino")

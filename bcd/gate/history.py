@@ -98,7 +98,7 @@ def _summarise_version(row: VersionRow) -> VersionSummary:
         aliases=row.aliases,
         verdict=row.tags.get("bcd.verdict"),
         reasons=row.tags.get("bcd.reasons", ""),
-        snapshot=row.tags.get("bcd.snapshot", ""),
+        snapshot=SnapshotId(row.tags.get("bcd.snapshot", "")),
         protocol=row.tags.get("bcd.protocol", ""),
         metrics=row.metrics,
         description=row.description.partition("\n")[0],

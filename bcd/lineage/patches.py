@@ -54,7 +54,7 @@ def list_traced_patches(store: Store, hospital: Hospital, patient: PatientId) ->
     patches["file_sha256"] = pd.Series(pd.NA, index=patches.index, dtype="str")
     for batch, rows in patches.groupby("batch", sort=False)["row"]:
         with suppress(DamagedError):  # its folder is gone, which is told of the batch
-            hashes = read_batch_index(store.settings, str(batch), ["sha256"])["sha256"]
+            hashes = read_batch_index(store.settings, BatchId(str(batch)), ["sha256"])["sha256"]
             patches.loc[rows.index, "file_sha256"] = hashes.iloc[rows].to_numpy()
     return patches
 
@@ -71,14 +71,14 @@ def trace_patches(store: Store, patches: pd.DataFrame, cell: PatchName | None) -
         Deliveries, files, batches, the patch, labels that were revised, and the withdrawal, each after those that it
         was made of.
     """
-    person = str(patches["hospital"].iloc[0]), str(patches["patient"].iloc[0])
+    person = Hospital(str(patches["hospital"].iloc[0])), PatientId(str(patches["patient"].iloc[0]))
     wanted = patches if cell is None else patches[find_cell(patches, cell)]
     links: list[Link] = []
     traced = trace_batches(store, wanted["batch"].unique().tolist())
     for batch, rows in wanted.groupby("batch", sort=False):
         *before, made = traced[str(batch)]
         file = _trace_files(rows, cell, before, person)
-        erased = _tell_erased(store, str(batch), person)
+        erased = _tell_erased(store, BatchId(str(batch)), person)
         links += [*before, file, made.model_copy(update={"previous": (file.key,), "facts": made.facts + erased})]
     if cell is not None:
         links.append(_trace_patch(store, wanted.iloc[0], cell, links[-1:]))
@@ -95,7 +95,7 @@ def find_cell(patches: pd.DataFrame, cell: PatchName) -> pd.Series[bool]:
 def trace_batches(store: Store, batches: Iterable[str]) -> dict[str, list[Link]]:
     """Traces batches back to their deliveries: by batch both as links, the batch last."""
     deliveries = {each.batch: each for each in list_batches(store)}
-    return {batch: _trace_batch(store, batch, deliveries.get(BatchId(batch))) for batch in batches}
+    return {batch: _trace_batch(store, batch, deliveries.get(batch)) for batch in map(BatchId, batches)}
 
 
 def _trace_batch(store: Store, batch: BatchId, delivery: Delivery | None) -> list[Link]:

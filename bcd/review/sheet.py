@@ -20,7 +20,7 @@ from bcd.evaluation.policy.context import CONTEXT
 from bcd.files import whole_folder
 from bcd.formats import format_count
 from bcd.pages import render_page
-from bcd.patches import CELL, MICRONS_PER_PIXEL, PATCH_PIXELS, SLIDE, patient_keys
+from bcd.patches import CELL, MICRONS_PER_PIXEL, PATCH_PIXELS, SLIDE, Hospital, PatientId, SlideId, patient_keys
 from bcd.review.queue import WHY
 from bcd.scoring.geojson import write_patch_features
 from bcd.scoring.mosaic import BACKGROUND
@@ -139,7 +139,7 @@ def _write_slides(store: Store, folder: Path, numbered: pd.DataFrame) -> None:
             {"objectType": "annotation", "name": name_asked_patch(number, name_annotated_patch(*cell))}
             for number, *cell in mine[["number", *CELL]].itertuples(index=False)
         )
-        frame = find_stored_frame(store, str(hospital), str(patient), str(slide))
+        frame = find_stored_frame(store, Hospital(str(hospital)), PatientId(str(patient)), SlideId(str(slide)))
         write_patch_features(folder / f"{hospital}-{patient}-{slide}.geojson", mine, properties, frame=frame)
 
 

@@ -71,7 +71,7 @@ def stitch(patches: pd.DataFrame, pixels: NDArray[np.uint8]) -> Mosaic:
     columns, rows = find_grid_place(patches["x"]), find_grid_place(patches["y"])
     column, row = int(columns.min()) - MARGIN, int(rows.min()) - MARGIN
     shape = int(rows.max()) + MARGIN + 1 - row, int(columns.max()) + MARGIN + 1 - column
-    require_drawable(str(patches["slide"].iloc[0]), *shape)
+    require_drawable(SlideId(str(patches["slide"].iloc[0])), *shape)
     image = np.empty((shape[0] * PATCH_PIXELS, shape[1] * PATCH_PIXELS, 3), np.uint8)
     image[...] = BACKGROUND
     mosaic = Mosaic(image=image, present=np.zeros(shape, np.bool_), column=column, row=row)

@@ -188,7 +188,7 @@ def read_result(
 
 def _list_pictures(folder: Path, scores: pd.DataFrame) -> tuple[SlidePictures, ...]:
     counts = scores["slide"].value_counts()
-    slides = sorted((str(slide) for slide in counts.index), key=lambda slide: (-int(counts[slide]), slide))
+    slides = sorted((SlideId(str(slide)) for slide in counts.index), key=lambda slide: (-int(counts[slide]), slide))
     return tuple(
         SlidePictures(slide, folder / f"slide-{slide}.webp", folder / f"heatmap-{slide}.webp") for slide in slides
     )

@@ -94,7 +94,7 @@ def show_slide(
         encoded, scale = _reduce_to_budget(mosaic.image, budget)
         picture, tissue = embed_picture_in_page(encoded, "webp"), _mean_colour(mosaic, rows, columns)
     return ShownSlide(
-        slide=str(scores["slide"].iloc[0]),
+        slide=SlideId(str(scores["slide"].iloc[0])),
         width=width,
         height=height,
         picture=picture,

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bcd.errors import BcdError, NotFoundError
-from bcd.patches import PATCH_PIXELS, Hospital, Slide
+from bcd.patches import PATCH_PIXELS, Hospital, Slide, SlideId
 from bcd.store.annotations import read_annotation_file
 from bcd.store.areas import Inside, Polygon, share_of_cells_covered
 from bcd.store.frames import PATCH_FRAME, Frame, find_stored_frame
@@ -184,7 +184,7 @@ def _find_slide(
             "Name it with --hospital, --patient and --slide.",
         )
     where, who = find_patient(store, patient, hospital)
-    found = where, who, slide.casefold().removeprefix("idx")
+    found = where, who, SlideId(slide.casefold().removeprefix("idx"))
     if written and found not in written:
         of = "{}/{} slide {}".format(*next(iter(written)))
         raise BcdError(

@@ -214,6 +214,7 @@ def read_batch_pixels(settings: Settings, patches: pd.DataFrame) -> np.ndarray:
     pixels = np.empty((len(patches), *PATCH_SHAPE), np.uint8)
     rows = patches["row"].to_numpy(dtype=np.int64)
     for batch, places in patches.reset_index(drop=True).groupby("batch", sort=False).indices.items():
-        assert_batch_not_erased(settings, str(batch), rows[places])
-        pixels[places] = open_pixels(settings, str(batch))[rows[places]]
+        identity = BatchId(str(batch))
+        assert_batch_not_erased(settings, identity, rows[places])
+        pixels[places] = open_pixels(settings, identity)[rows[places]]
     return pixels

@@ -174,7 +174,7 @@ def count_batch_by_patient(store: Store, batch: BatchId) -> list[PatientCounts]:
     return [PatientCounts(*row) for row in store.rows(query)]
 
 
-def find_batch_of_patch(store: Store, hospital: Hospital, name: PatchName) -> tuple[str, int] | None:
+def find_batch_of_patch(store: Store, hospital: Hospital, name: PatchName) -> tuple[BatchId, int] | None:
     """Returns the batch that holds a patch of this place, and its row there; None where none does."""
     patches = tables.patches.c
     query = (

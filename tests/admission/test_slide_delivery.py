@@ -16,7 +16,7 @@ from bcd.admission.naming import Naming
 from bcd.admission.plan import plan_admission
 from bcd.admission.slides.reading import read_corner
 from bcd.errors import BcdError
-from bcd.patches import Hospital, PatientId
+from bcd.patches import Hospital, PatientId, SlideId
 from bcd.store.batches import read_batch_pixels
 from bcd.store.complete import list_complete_slides
 from bcd.store.delivery_queries import list_stored_refusals
@@ -177,11 +177,11 @@ def test_where_patches_lie_in_a_slide_that_bcd_cut_is_known_and_of_patches_it_is
 ) -> None:
     path = _write_tiff(tmp_path / "9001_idx2.tif", _slide(), spacing=1.0)
     admit(store, path, EAST)
-    assert find_stored_frame(store, EAST, "9001", "2") == pytest.approx((1.0, 1.0, 0, 0))
-    assert find_stored_frame(store, EAST, "9001", "3") is None
+    assert find_stored_frame(store, EAST, PatientId("9001"), SlideId("2")) == pytest.approx((1.0, 1.0, 0, 0))
+    assert find_stored_frame(store, EAST, PatientId("9001"), SlideId("3")) is None
     again = _write_tiff(tmp_path / "9002_idx3.tif", _slide(), spacing=1.0)  # refused: the same pixels
     admit(store, again, EAST)
-    assert find_stored_frame(store, EAST, "9002", "3") is None
+    assert find_stored_frame(store, EAST, PatientId("9002"), SlideId("3")) is None
 
 
 def test_viewers_begin_where_the_file_says_that_the_scan_begins() -> None:
@@ -194,11 +194,15 @@ def test_files_of_one_slide_that_differ_in_spacing_have_no_frame(store: Store, t
     admit(store, _write_tiff(tmp_path / "9001_idx2.tif", _slide(), spacing=1.0), EAST)
     one, other = Frame(0.5, 0.5, 0, 0), Frame(0.25, 0.25, 0, 0)
     with store.write() as connection:
-        frames = [SlideFrame("9", "1", one), SlideFrame("9", "1", other), SlideFrame("9", "2", one)]
-        store_frames(connection, EAST, 1, [*frames, SlideFrame("9001", "2", other)])
-    assert find_stored_frame(store, EAST, "9", "1") is None
-    assert find_stored_frame(store, EAST, "9", "2") == one
-    assert find_stored_frame(store, EAST, "9001", "2").spacing_x == pytest.approx(1.0)
+        frames = [
+            SlideFrame(PatientId("9"), SlideId("1"), one),
+            SlideFrame(PatientId("9"), SlideId("1"), other),
+            SlideFrame(PatientId("9"), SlideId("2"), one),
+        ]
+        store_frames(connection, EAST, 1, [*frames, SlideFrame(PatientId("9001"), SlideId("2"), other)])
+    assert find_stored_frame(store, EAST, PatientId("9"), SlideId("1")) is None
+    assert find_stored_frame(store, EAST, PatientId("9"), SlideId("2")) == one
+    assert find_stored_frame(store, EAST, PatientId("9001"), SlideId("2")).spacing_x == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(

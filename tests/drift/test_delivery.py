@@ -60,7 +60,7 @@ def score_all(store: Store, name: str, known: Known, *, logit: float) -> None:
         logits = random.normal(logit, 2, 6)
         scores = pd.DataFrame({"slide": "5", "logit": logits, "probability": 1 / (1 + np.exp(-logits))})
         pixels = {"5": np.full((6, 50, 50, 3), 120, np.uint8)}
-        kept = assess_patient(known, "east", scores, pixels, trained_on=number == 0, delivery=None)
+        kept = assess_patient(known, Hospital("east"), scores, pixels, trained_on=number == 0, delivery=None)
         folder = store.settings.home / f"scores/{name}-{number:02d}"
         folder.mkdir(parents=True)
         (folder / FILE).write_text(kept.model_dump_json())
@@ -97,7 +97,7 @@ def test_a_patient_is_compared_slide_by_slide(painted: Known, paint) -> None:
     logits = np.zeros(12)
     scores = pd.DataFrame({"slide": ["1"] * 6 + ["2"] * 6, "logit": logits, "probability": 0.5 + logits})
     usual, dark = paint(1, seed=5), paint(1, seed=5, light=-90)
-    found = assess_patient(painted, "east", scores, {"1": usual, "2": dark}, trained_on=True, delivery=None)
+    found = assess_patient(painted, Hospital("east"), scores, {"1": usual, "2": dark}, trained_on=True, delivery=None)
     assert found.slides["1"].level == "fine"
     assert found.slides["2"].level == found.state.level == UNTRUSTED
     assert found.scores is None

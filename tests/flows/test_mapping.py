@@ -22,11 +22,11 @@ from flows.mapping import Here, open_mapper
 @pytest.fixture
 def settings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setattr(mapping, "_PATIENCE_SECONDS", 1.0)
-    return settings.model_copy(update={"run": {"mapper": "dask"}})
+    return settings.model_copy(update={"run": {"engine": "dask"}})
 
 
 def at(settings: Settings, address: str) -> Settings:
-    return settings.model_copy(update={"run": {"mapper": "dask", "dask_address": address}})
+    return settings.model_copy(update={"run": {"engine": "dask", "dask_address": address}})
 
 
 def fail_to_open(settings: Settings) -> BcdError:

@@ -20,7 +20,7 @@ from bcd.errors import BcdError, NotFoundError
 from bcd.gate.adoption import make_released_champion
 from bcd.lineage.link import Lineage
 from bcd.lineage.trace import trace
-from bcd.patches import Hospital, PatientId
+from bcd.patches import Hospital, PatientId, SlideId
 from bcd.retention.patients import erase_withdrawn
 from bcd.scoring.options import ScoreOptions
 from bcd.scoring.picture import Picture
@@ -165,7 +165,12 @@ def test_labels_that_a_person_revised_are_links_with_the_person(store: Store, tm
 
 def test_a_patch_that_bcd_cut_is_told_by_its_place_on_the_slide(store: Store) -> None:
     with store.write() as connection:
-        store_frames(connection, "east", 1, [SlideFrame("1001", "5", Frame(0.5, 0.5, left=0, top=0))])
+        store_frames(
+            connection,
+            Hospital("east"),
+            1,
+            [SlideFrame(PatientId("1001"), SlideId("5"), Frame(0.5, 0.5, left=0, top=0))],
+        )
     (patch,) = trace(store, PATCH).of("patch")
     assert re.findall(r"\d+", patch.facts[-1])[-4:] == ["400", "800", "0", "400"]
 

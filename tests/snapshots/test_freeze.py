@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from bcd.errors import DamagedError, InsufficientEvidenceError, LeakageError, NotFoundError
-from bcd.patches import CANONICAL, lie_on, patient_keys
+from bcd.patches import CANONICAL, PatientId, SlideId, lie_on, patient_keys
 from bcd.settings import Settings
 from bcd.snapshots.freeze import Snapshot, freeze_snapshot, load_snapshot
 from bcd.snapshots.rows import read_freezable_rows
@@ -269,7 +269,7 @@ def test_a_catalog_that_leaks_is_not_frozen(store: Store, store_batch) -> None:
 
 def declare_complete(store: Store, patient: str) -> None:
     with store.write() as connection:
-        record_complete(connection, "east", 1, [CompleteSlide(patient, "5", "declared")])
+        record_complete(connection, "east", 1, [CompleteSlide(PatientId(patient), SlideId("5"), "declared")])
 
 
 def test_a_snapshot_knows_which_of_its_slides_are_complete(snapshot: Snapshot, store: Store) -> None:

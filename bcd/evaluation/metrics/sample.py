@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcd.errors import BcdError, InsufficientEvidenceError
-from bcd.patches import PERSON, Hospital, PatientId, Person
+from bcd.patches import PERSON
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +35,7 @@ class Sample:
     positive: NDArray[np.bool_]
     probability: NDArray[np.float64]
     patient: NDArray[np.intp]
-    patients: list[Person]
+    patients: list[tuple[str, str]]
 
     @property
     def sizes(self) -> NDArray[np.intp]:
@@ -99,5 +99,5 @@ def make_evaluation_sample(scores: pd.DataFrame) -> Sample:
         positive=label == 1,
         probability=probability,
         patient=groups.ngroup().to_numpy().astype(np.intp),
-        patients=[(Hospital(str(hospital)), PatientId(str(patient))) for hospital, patient in groups.size().index],
+        patients=[(str(hospital), str(patient)) for hospital, patient in groups.size().index],
     )

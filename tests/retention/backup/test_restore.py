@@ -14,7 +14,7 @@ from stored import store_patients
 
 from bcd.bundle.registry import Bundle, load_bundle
 from bcd.errors import BcdError, NotFoundError, UnavailableError
-from bcd.patches import Hospital, PatientId
+from bcd.patches import BatchId, Hospital, PatientId
 from bcd.retention.backup.folder import BackupFolder
 from bcd.retention.backup.make import make_backup
 from bcd.retention.backup.restore import restore_backup
@@ -189,7 +189,7 @@ def test_who_was_withdrawn_after_the_backup_is_withdrawn_in_the_restored_home(
     assert restored.withdrawals == 2
     assert list_withdrawals(there) == list_withdrawals(store)
     assert [path.name for path in new.home.glob(".later*")] == []
-    [batch] = [path.name for path in new.batches.iterdir()]
+    [batch] = [BatchId(path.name) for path in new.batches.iterdir()]
     assert open_pixels(new, batch).any()
     new.mlflow.mkdir()
     shutil.copy(empty_database, new.mlflow / "mlflow.db")

@@ -27,7 +27,7 @@ OUTCOMES = {FOUND: "idc-found", NOT_FOUND: "idc-not-found", UNDECIDED: "idc-unde
 
 
 def make_report(
-    images: Mapping[str, Dataset], evidence: Sequence[Dataset], scored: ScoredPatient
+    images: Mapping[SlideId, Dataset], evidence: Sequence[Dataset], scored: ScoredPatient
 ) -> Comprehensive3DSR:
     """Makes the report.
 
