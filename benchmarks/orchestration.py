@@ -7,7 +7,7 @@
    for from 10,000 patches on.
 2. Everything that `bcd up` starts, left alone, beside the same two servers and one worker started by hand, at the
    same time: processor time and memory. At most 1.2 times the processor time, and less than 1.2 GB, are asked for;
-   and how much Prefect's database grows meanwhile.
+   and how much Prefect's database grows meanwhile. How much it grows by a retraining and by a delivery is told too.
 3. A run of `trials`, which does trials of a study on another machine, that finds none left to do: what a trial
    would cost beyond training if each were a run of its own. A run does several, for it is more than 10 s.
 4. A delivery that lands in the inbox: seconds to its admission beyond the quiet time that the home asks for. Less
@@ -26,12 +26,13 @@ import json
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -135,7 +136,8 @@ def main() -> int:
 
 def tell_retrainings(folder: Path, sizes: list[int]) -> bool:
     """Prints what a retraining costs as flows and as functions; returns whether a share is too large."""
-    print(f"\n{'patches':>9}{'as a deployment, s':>20}{'functions alone, s':>20}{'share of all the rest':>24}")
+    print(f"\n{'patches':>9}{'as a deployment, s':>20}{'functions alone, s':>20}{'share of all the rest':>24}"
+          f"{'Prefect grows by, kB':>24}")  # fmt: skip
     missed = False
     for patches in sizes:
         home = make_home(folder / f"{patches}", patches)
@@ -143,10 +145,15 @@ def tell_retrainings(folder: Path, sizes: list[int]) -> bool:
         shutil.copytree(home, plain)
         seconds, tracking = call_functions(plain)
         with serve(home) as settings:
+            size = database_bytes(settings.prefect / "prefect.db")
             orchestrated = run_deployment(settings, "retrain")
+            grown = database_bytes(settings.prefect / "prefect.db") - size
         share = 1 - (seconds - tracking) / orchestrated
         missed |= patches >= 10_000 and share > MOST_SHARE
-        print(f"{patches:>9,}{orchestrated:>20.1f}{seconds - tracking:>20.1f}{share:>24.1%}", flush=True)
+        print(
+            f"{patches:>9,}{orchestrated:>20.1f}{seconds - tracking:>20.1f}{share:>24.1%}{grown / 1e3:>24.0f}",
+            flush=True,
+        )
         shutil.rmtree(home)
         shutil.rmtree(plain)
     return missed
@@ -343,8 +350,10 @@ def processor_seconds(processes: list[psutil.Process]) -> float:
 
 
 def database_bytes(path: Path) -> int:
-    """Returns the size of an SQLite database with what is not yet taken into it."""
-    return sum(each.stat().st_size for each in path.parent.glob(f"{path.name}*"))
+    """Returns the size of an SQLite database, once all that was written is taken into it."""
+    with closing(sqlite3.connect(path, timeout=60)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(FULL)")
+    return path.stat().st_size
 
 
 def tell_inbox(folder: Path, deliveries: int) -> bool:
@@ -357,6 +366,7 @@ def tell_inbox(folder: Path, deliveries: int) -> bool:
     with open_store(load_settings(home)) as store:
         declare_hospital(store, HOSPITAL, "pseudonyms", SignOff("benchmarks/orchestration.py", "benchmark"))
     with serve(home) as settings, open_store(settings) as store:
+        size = database_bytes(settings.prefect / "prefect.db")
         for number in range(deliveries):
             made = draw_hospital(options.model_copy(update={"seed": 100 + number}), folder / f"delivery-{number}")[0]
             known = len(list_stored_deliveries(store))
@@ -368,10 +378,13 @@ def tell_inbox(folder: Path, deliveries: int) -> bool:
             while len(list_stored_deliveries(store)) == known:
                 time.sleep(0.2)
             waited.append(time.perf_counter() - began - QUIET)
+        time.sleep(5)  # their runs end
+        grown = (database_bytes(settings.prefect / "prefect.db") - size) / deliveries
     shown = ", ".join(f"{seconds:.1f}" for seconds in waited)
     print(
         f"\nA delivery is admitted {shown} s after it landed and {QUIET:g} s of quiet (less than {MOST_SECONDS:g})."
     )
+    print(f"Prefect's database grows by {grown / 1e3:.0f} kB a delivery.", flush=True)
     return max(waited) > MOST_SECONDS
 
 

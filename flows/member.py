@@ -14,6 +14,7 @@ from bcd.retraining.members import train_member
 from flows.forms import Text
 from flows.reporting import report_to_prefect, told_to_prefect
 from flows.stages import begin_stage_flow
+from flows.train import publish_training
 
 
 def _name_run() -> str:
@@ -31,4 +32,6 @@ def member(plan: Text, number: Annotated[int, Field(ge=1, le=100)]) -> None:
         number: Which network, from 1.
     """
     with report_to_prefect():
-        train_member(*begin_stage_flow(plan), number)
+        settings, retraining = begin_stage_flow(plan)
+        trained = train_member(settings, retraining, number)
+        publish_training([trained], f"Network {number} of plan {retraining.key}")

@@ -17,10 +17,11 @@ from bcd.config import load_configuration
 from bcd.networks.architecture import Architecture
 from bcd.preprocessing.options import PrepareOptions
 from bcd.progress import say_progress
-from bcd.retraining.plan import write_plan
+from bcd.retraining.plan import Plan, write_plan
 from bcd.snapshots.freeze import freeze_snapshot, load_snapshot
 from bcd.snapshots.options import SplitOptions
 from bcd.store.store import open_store
+from bcd.tracking.run import flatten_run_parameters
 from flows.forms import Ensemble, Gate, Search, Splits, Text, Training
 from flows.reporting import name_flow_run, publish_markdown, report_to_prefect, told_to_prefect
 
@@ -79,8 +80,20 @@ def preprocess(
         "\n".join(["| split | patients | patches | IDC |", "| --- | ---: | ---: | ---: |", *rows]),
         f"Snapshot {frozen.id[:12]} under protocol {frozen.protocol}",
     )
-    publish_markdown("plan", f"```json\n{retraining.plan.model_dump_json(indent=2)}\n```", f"Plan {retraining.key}")
+    publish_markdown("plan", _tabulate_plan(retraining.plan), f"Plan {retraining.key}")
     return retraining.key
+
+
+def _tabulate_plan(plan: Plan) -> str:
+    """Returns a table for each part of a plan, as bcd.toml has them."""
+    parts = plan.model_dump(mode="json")
+    tables = {"": {key: value for key, value in parts.items() if not isinstance(value, dict)}}
+    tables |= {key: value for key, value in parts.items() if isinstance(value, dict)}
+    lines = []
+    for part, values in tables.items():
+        rows = [f"| {key} | {value} |" for key, value in flatten_run_parameters("", values).items()]
+        lines += [f"## {part}" if part else "", "", "| option | value |", "| --- | --- |", *rows, ""]
+    return "\n".join(lines).strip()
 
 
 if __name__ == "__main__":

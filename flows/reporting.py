@@ -13,6 +13,7 @@ from contextlib import contextmanager, nullcontext
 from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar, cast
+from uuid import UUID
 
 from prefect import get_run_logger, runtime
 from prefect.artifacts import (
@@ -142,6 +143,16 @@ def name_flow_run() -> str:
     return " ".join([str(runtime.flow_run.flow_name), *(word.strip() for word in about if word.strip())])
 
 
+def rename_flow_run(name: str) -> None:
+    """Names the flow run anew, by what is known of it only now."""
+    from prefect.client.orchestration import get_client
+
+    run = runtime.flow_run.id
+    if run:
+        with get_client(sync_client=True) as client:
+            client.update_flow_run(UUID(run), name=name)
+
+
 def is_scheduled_flow_run() -> bool:
     """Whether a schedule started this run, and not a person or an event.
 
@@ -168,9 +179,14 @@ def link_report_in_artifact(settings: Settings, report: Path) -> str:
 
 
 def publish_picture(key: str, picture: Path, description: str) -> None:
-    """Leaves a picture at the flow run, small: artifacts live in Prefect's database."""
+    """Leaves a picture at the flow run."""
     # In a text: the page of an image artifact writes the picture's address, all of it, across itself.
-    publish_markdown(key, f"![{description}]({_thumbnail_url(picture)})", description)
+    publish_markdown(key, embed_picture(picture, description), description)
+
+
+def embed_picture(picture: Path, description: str) -> str:
+    """Returns Markdown that shows a picture, small: artifacts live in Prefect's database."""
+    return f"![{description}]({_thumbnail_url(picture)})"
 
 
 def _thumbnail_url(picture: Path, longest_edge: int = 900) -> str:

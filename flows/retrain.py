@@ -11,25 +11,40 @@ if __name__ == "__main__":
 
     begin_flow_alone()
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 from prefect import flow, get_run_logger
 
 from bcd.config import load_configuration
-from bcd.formats import format_count
+from bcd.evaluation.report.tables import describe_evaluation
+from bcd.formats import format_count, format_estimate
+from bcd.gate.plot import draw_gate_checks
+from bcd.gate.verdict import Verdict
 from bcd.patches import PERSON
 from bcd.progress import say_progress
-from bcd.retraining.due import find_due
+from bcd.retraining.due import Due, find_due
 from bcd.retraining.plan import find_done
 from bcd.retraining.stages import Outcome, is_retraining_finished, read_outcome
+from bcd.snapshots.freeze import Snapshot
 from bcd.store.store import open_store
 from bcd.tracking.lookup import MODEL
 from bcd.tracking.store import end_killed_mlflow_runs
 from bcd.tracking.view import find_run_page, find_view_page
 from bcd.training.ensemble import describe_ensemble
-from flows.evaluate import evaluate
+from flows.evaluate import evaluate, show_curves
 from flows.forms import Ensemble, Gate, Search, Splits, Text, Training
 from flows.preprocess import preprocess
 from flows.promote import promote
-from flows.reporting import finish_flow, name_flow_run, publish_markdown, report_to_prefect, told_to_prefect
+from flows.reporting import (
+    embed_picture,
+    finish_flow,
+    name_flow_run,
+    publish_markdown,
+    rename_flow_run,
+    report_to_prefect,
+    told_to_prefect,
+)
 from flows.search import search as search_flow
 from flows.stages import begin_stage_flow
 from flows.train import train
@@ -58,16 +73,19 @@ def retrain(
         ensemble: How many networks answer together, in how many turns; empty: as bcd.toml says.
         gate: Margins of the gate; empty: as bcd.toml says.
     """
-    if when_due:
-        with report_to_prefect(), open_store(load_configuration()) as store:
-            due = find_due(store, splits)
+    with report_to_prefect(), open_store(load_configuration()) as store:
+        due = find_due(store, splits)
+        if when_due:
             say_progress(due.sentence)
-        if not due.is_due:
-            return finish_flow(None, due.sentence)
+    if when_due and not due.is_due:
+        return finish_flow(None, due.sentence)
     end_killed_mlflow_runs(load_configuration())  # of a retraining that died and is not gone on with: patients came
     plan = preprocess(snapshot, splits=splits, search=search, training=training, ensemble=ensemble, gate=gate)
     with report_to_prefect():
         settings, retraining = begin_stage_flow(plan)
+        new = due.new_patients and not snapshot
+        of = _count_new(due) if new else _count_patients(retraining.snapshot)
+        rename_flow_run(f"retrain {retraining.snapshot.id[:4]}: {of}")
         if is_retraining_finished(settings, retraining):
             outcome = read_outcome(settings, retraining)
             sentence = f"Nothing new: {_tell_outcome(outcome)}"
@@ -91,18 +109,52 @@ def retrain(
         if page
         else "Its run in MLflow has a page while `bcd up` runs."
     )
-    publish_markdown("retraining", f"{_tell_outcome(outcome)}\n\n{link}", f"Retraining {plan}")
+    parts = [
+        _tell_outcome(outcome),
+        _tabulate_outcome(outcome),
+        _show_gate(verdict),
+        show_curves(outcome.evaluated),
+        link,
+    ]
+    publish_markdown("retraining", "\n\n".join(filter(None, parts)), f"Retraining {plan}")
     return finish_flow(outcome, _tell_outcome(outcome))
 
 
 def _tell_outcome(outcome: Outcome) -> str:
     snapshot, verdict = outcome.snapshot, outcome.verdict
-    patients = len(snapshot.patches.drop_duplicates(PERSON))
-    hospitals = snapshot.patches["hospital"].nunique()
     return (
-        f"snapshot {snapshot.id[:8]}, {patients:,} patients of {format_count(hospitals, 'hospital')}:"
+        f"snapshot {snapshot.id[:8]}, {_count_patients(snapshot)}:"
         f" the gate decided {verdict.verdict} on {MODEL}/{verdict.challenger}."
     )
+
+
+def _count_patients(snapshot: Snapshot) -> str:
+    patients = len(snapshot.patches.drop_duplicates(PERSON))
+    hospitals = snapshot.patches["hospital"].nunique()
+    return f"{format_count(patients, 'patient')} of {format_count(hospitals, 'hospital')}"
+
+
+def _count_new(due: Due) -> str:
+    return f"{format_count(due.new_patients, 'new patient')} of {format_count(due.hospitals, 'hospital')}"
+
+
+def _tabulate_outcome(outcome: Outcome) -> str:
+    test = outcome.evaluated.evaluations.get("test")
+    rows = {
+        "search": outcome.study.note,
+        "training": describe_ensemble(outcome.trained.architecture, outcome.trained.options),
+        "test patients": f"AUROC {format_estimate(test.pooled['auroc'])}. {describe_evaluation(test)}"
+        if test
+        else "none",
+        "gate": " ".join([f"**{outcome.verdict.verdict}.**", *outcome.verdict.reasons]),
+    }
+    return "\n".join(["| stage | what came of it |", "| --- | --- |", *(f"| {a} | {b} |" for a, b in rows.items())])
+
+
+def _show_gate(verdict: Verdict) -> str:
+    with TemporaryDirectory() as folder:
+        picture = draw_gate_checks(verdict, Path(folder) / "gate.png")
+        return embed_picture(picture, f"{verdict.title}, check by check") if picture else ""
 
 
 if __name__ == "__main__":

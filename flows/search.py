@@ -6,6 +6,7 @@ Examples:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 if __name__ == "__main__":
@@ -19,7 +20,7 @@ from pydantic import Field
 from bcd.formats import format_difference
 from bcd.networks.architecture import Architecture
 from bcd.retraining.stages import search_stage
-from bcd.search.records import StudyResult
+from bcd.search.records import StudyResult, TrialRecord
 from bcd.store.objects import require
 from bcd.tracking.view import find_view_page
 from flows.elsewhere import work_elsewhere
@@ -60,22 +61,20 @@ def search(
 def describe_study_artifact(study: StudyResult) -> str:
     """Returns the verdict, the refits and the trials of a study as Markdown."""
     gains = [f"| {gain.trial} | {format_difference(gain)} |" for gain in study.gains]
-    trials = [
+    refits = ["| refitted trial | gain |", "| --- | --- |", *gains, ""] if gains else []
+    return "\n".join([study.note, "", *refits, tabulate_trials(study.trials)])
+
+
+def tabulate_trials(trials: Sequence[TrialRecord]) -> str:
+    """Returns a row of Markdown for each trial that was trained."""
+    rows = [
         f"| {trial.name} | {trial.state} | {'' if trial.value is None else f'{trial.value:.3f}'} "
         f"| {trial.parameters:,} | {trial.multiply_adds / 1e6:.1f} |"
-        for trial in study.trials
+        for trial in trials
         if trial.state != "too large"
     ]
-    return "\n".join(
-        [
-            study.note,
-            "",
-            *(["| refitted trial | gain |", "| --- | --- |", *gains, ""] if gains else []),
-            "| trial | end | val score | parameters | million multiply-adds |",
-            "| --- | --- | ---: | ---: | ---: |",
-            *trials,
-        ]
-    )
+    head = ["| trial | end | val score | parameters | million multiply-adds |", "| --- | --- | ---: | ---: | ---: |"]
+    return "\n".join([*head, *rows])
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from bcd.config import load_configuration
 from bcd.search.job import Part
 from bcd.search.study import join_study
 from flows.forms import Text
-from flows.reporting import report_to_prefect, told_to_prefect
+from flows.reporting import publish_markdown, report_to_prefect, told_to_prefect
+from flows.search import tabulate_trials
 
 
 def _name_run() -> str:
@@ -43,4 +44,5 @@ def trials(
     """
     settings = load_configuration()
     with report_to_prefect():
-        join_study(settings, study, part, trials=trials, hours=hours, heartbeat_seconds=heartbeat_seconds)
+        known = join_study(settings, study, part, trials=trials, hours=hours, heartbeat_seconds=heartbeat_seconds)
+    publish_markdown("study-so-far", tabulate_trials(known), f"The trials of {study} that have ended, on any machine")

@@ -228,6 +228,12 @@ class Hospital:
         lines = self.prefect.post("/logs/filter", json=wanted).raise_for_status().json()
         return "\n".join(line["message"] for line in lines)
 
+    def list_artifacts(self, *runs: str) -> list[dict[str, Any]]:
+        """Lists what runs left on the dashboard."""
+        wanted = {"artifacts": {"flow_run_id": {"any_": list(runs)}}, "limit": 200}
+        found: list[dict[str, Any]] = self.prefect.post("/artifacts/filter", json=wanted).raise_for_status().json()
+        return found
+
     def finished(self, name: str) -> list[dict[str, Any]]:
         """Lists the completed runs of a deployment, of which none may have failed."""
         failed = self.flow_runs(name, "FAILED", "CRASHED")

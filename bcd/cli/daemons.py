@@ -51,6 +51,10 @@ _SERVERS = {
     "PREFECT_WORKER_QUERY_SECONDS": "3",
     # Who holds which slot outlives the server: in its memory a restart would lose who gives them back.
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    # Runs that ended 90 days ago go, with their logs and artifacts; what they came to stands in catalog and MLflow.
+    # By itself the server drops events alone.
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(90 * 24 * 3600),
     # Of a flow run; deployment.yaml says after how long without one it is taken for dead.
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "60",
 }
@@ -149,11 +153,11 @@ def _end_runs_at_stop(settings: Settings, cut_off: list[str], *, is_own_server: 
 def _end_runs_at_start(settings: Settings, prefect: str) -> list[str]:
     from bcd.tracking.store import end_killed_mlflow_runs
 
-    if settings.prefect_url:  # others use it too; the heartbeat of what died here tells the server
-        return []
-    ended, dropped = flow_runs.end_unfinished_flow_runs(prefect), flow_runs.drop_missed_flow_runs(prefect)
-    end_killed_mlflow_runs(settings)
-    told = []
+    ended, told = 0, []
+    if not settings.prefect_url:  # else others use it too, and the heartbeat of what died here tells the server
+        ended = flow_runs.end_unfinished_flow_runs(prefect)
+        end_killed_mlflow_runs(settings)
+    dropped = flow_runs.drop_missed_flow_runs(prefect)
     if ended:
         told.append(f"Flow runs whose processes were gone, ended as crashed: {ended}.")
     if dropped:
@@ -164,13 +168,11 @@ def _end_runs_at_start(settings: Settings, prefect: str) -> list[str]:
 
 
 def _start_servers(settings: Settings, alive: Collection[str], urls: dict[str, str]) -> None:
-    for name in processes.SERVERS:
-        if name in list_needed_daemons(settings) - set(alive):
-            _require_free_port(getattr(settings, f"{name}_port"), f"{name}_port")
-    for name in processes.SERVERS:
-        if name in list_needed_daemons(settings) - set(alive):
-            _make_ready(settings, name)
-            _launch_daemon(settings, name, urls)
+    missing = [name for name in processes.SERVERS if name in list_needed_daemons(settings) - set(alive)]
+    _require_free_ports(settings, missing)
+    for name in missing:
+        _make_ready(settings, name)
+        _launch_daemon(settings, name, urls)
 
 
 def prepare_daemon(settings: Settings, name: str) -> tuple[list[str], dict[str, str]]:
@@ -380,9 +382,15 @@ def _is_healthy(url: str) -> bool:
         return False
 
 
-def _require_free_port(port: int, setting: str) -> None:
-    if url_answers(f"http://127.0.0.1:{port}"):
+def _require_free_ports(settings: Settings, names: Collection[str]) -> None:
+    ports = {name: getattr(settings, f"{name}_port") for name in names}
+    taken = {name: port for name, port in ports.items() if url_answers(f"http://127.0.0.1:{port}")}
+    if taken:
+        shown = ", ".join(f"{port}" for port in taken.values())
+        home = processes.find_home_at(taken.values())
+        variables = " ".join(f"BCD_{name.upper()}_PORT" for name in taken)
         raise UnavailableError(
-            f"Port {port} is taken by another program.",
-            f"Stop it, or set BCD_{setting.upper()} to another number and run `bcd up`.",
+            f"{f'Port {shown} is' if len(taken) == 1 else f'Ports {shown} are'} taken by "
+            + (f"`bcd up` of the home {home}." if home else "another program."),
+            f"Stop it, or set {variables} to other numbers and run `bcd up`.",
         )

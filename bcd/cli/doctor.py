@@ -292,8 +292,10 @@ def _look_at_servers(settings: Settings) -> Iterator[Finding]:
             what = f"Port {ports[name]} for {name} is held by what an earlier `bcd up` of this BCD_HOME left."
             yield Finding("warning", what, "`bcd up` ends it and starts anew.")
         else:
-            fix = f"Stop that program, or set BCD_{name.upper()}_PORT."
-            yield Finding("warning", f"Port {ports[name]} for {name} is taken by another program.", fix)
+            home = processes.find_home_at([ports[name]])
+            holder = f"`bcd up` of the home {home}" if home else "another program"
+            fix = f"Stop it, or set BCD_{name.upper()}_PORT."
+            yield Finding("warning", f"Port {ports[name]} for {name} is taken by {holder}.", fix)
 
 
 def _look_at_deployments(settings: Settings) -> Iterator[Finding]:

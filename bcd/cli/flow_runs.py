@@ -54,17 +54,20 @@ def end_unfinished_flow_runs(prefect: str) -> int:
     return len(family)
 
 
-def drop_missed_flow_runs(prefect: str) -> int:
+def drop_missed_flow_runs(prefect: str, now: datetime | None = None) -> int:
     """Deletes the scheduled runs that came due while no worker lived, but each deployment's last; returns how many.
+
+    The pool's one worker is that of the home which deploys, also on a server that others use too.
 
     Args:
         prefect: Address of the Prefect server.
+        now: The time; None: the clock's.
     """
     with open_prefect_client(prefect) as client:
         due = _filter_flow_runs(
             client,
             state={"name": {"any_": ["Scheduled", "Late"]}},
-            expected_start_time={"before_": datetime.now(UTC).isoformat()},
+            expected_start_time={"before_": (now or datetime.now(UTC)).isoformat()},
             pool=True,
             sort="EXPECTED_START_TIME_DESC",
         )

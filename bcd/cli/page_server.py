@@ -19,15 +19,16 @@ import uvicorn
 _TICK_SECONDS = 1.0  # after which the date that answers carry is set anew
 
 
-def serve_page(module: str, port: int) -> None:
-    """Serves a page of `bcd.cli` on loopback until the process is ended: `reports` is what `make_reports` makes.
+def serve_page(module: str, port: int, host: str = "127.0.0.1") -> None:
+    """Serves a page of `bcd.cli` until the process is ended: `reports` is what `make_reports` makes.
 
     Args:
         module: The module's name, such as `reports`.
         port: Where it listens.
+        host: At which address; loopback, unless a container's port is published on it.
     """
     app = f"bcd.cli.{module}:make_{module}"
-    server = PageServer(uvicorn.Config(app, factory=True, host="127.0.0.1", port=port, access_log=False))
+    server = PageServer(uvicorn.Config(app, factory=True, host=host, port=port, access_log=False))
     with suppress(KeyboardInterrupt):  # uvicorn raises the signal again that ended it
         server.run()
 
@@ -57,4 +58,4 @@ class PageServer(uvicorn.Server):
 
 
 if __name__ == "__main__":
-    serve_page(sys.argv[1], int(sys.argv[2]))
+    serve_page(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])

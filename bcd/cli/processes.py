@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -130,6 +130,21 @@ def find_marked_processes(marked: dict[str, str]) -> list[psutil.Process]:
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue  # it has ended meanwhile, or is somebody else's
     return found
+
+
+def find_home_at(ports: Collection[int]) -> str:
+    """Returns the home whose `bcd up` listens at one of some ports; empty: another program does."""
+    import psutil
+
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):  # it has ended meanwhile, or is somebody else's
+            home = str(process.environ().get(_MARK, ""))
+            if home and any(
+                each.status == psutil.CONN_LISTEN and each.laddr.port in ports
+                for each in process.net_connections("tcp")
+            ):
+                return home
+    return ""
 
 
 def end_process_family(process: psutil.Process) -> None:

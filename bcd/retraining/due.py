@@ -28,11 +28,13 @@ class Due:
     Attributes:
         is_due: Whether it is.
         new_patients: Labelled patients that the last retraining did not have.
+        hospitals: Of how many hospitals they are.
         sentence: What to tell a person.
     """
 
     is_due: bool
     new_patients: int
+    hospitals: int
     sentence: str
 
 
@@ -49,18 +51,19 @@ def find_due(store: Store, splits: SplitOptions | None = None, now: datetime | N
     options = store.settings.options("retrain", RetrainOptions)
     protocol = (splits or store.settings.options("splits", SplitOptions)).recorded_as
     last, known = _find_last(store, protocol)
-    new = len(list_freezable_patients(store, protocol) - known)
+    named = list_freezable_patients(store, protocol) - known
+    new, hospitals = len(named), len({name.partition("/")[0] for name in named})
     since = f"since the retraining of {last.decided_at:%Y-%m-%d}" if last else "and no retraining yet"
     waits = timedelta() if last is None else (now or datetime.now(UTC)) - last.decided_at
     counted = f"{format_count(new, 'new labelled patient')} {since}"
     if new >= options.min_new_patients:
-        return Due(True, new, f"{counted}: a retraining is due.")
+        return Due(True, new, hospitals, f"{counted}: a retraining is due.")
     if new and waits >= timedelta(days=options.max_days):
-        return Due(True, new, f"{counted}, {waits.days:,} days ago: a retraining is due.")
+        return Due(True, new, hospitals, f"{counted}, {waits.days:,} days ago: a retraining is due.")
     wanted = f"it begins at {options.min_new_patients:,}"
     if new and last:
         wanted += f", or on {last.decided_at + timedelta(days=options.max_days):%Y-%m-%d}"
-    return Due(False, new, f"{counted}: no retraining is due; {wanted}.")
+    return Due(False, new, hospitals, f"{counted}: no retraining is due; {wanted}.")
 
 
 def _find_last(store: Store, protocol: str) -> tuple[Decision | None, set[str]]:

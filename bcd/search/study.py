@@ -142,7 +142,7 @@ def run_study(
 
 def join_study(
     settings: Settings, name: str, part: Part, *, trials: int, hours: float, heartbeat_seconds: int
-) -> None:
+) -> list[TrialRecord]:
     """Works on a study that was begun elsewhere, a trial at a time, until nothing of a part of it is left to do.
 
     Args:
@@ -152,6 +152,9 @@ def join_study(
         trials: Its budget in trials; 0: none.
         hours: Its budget in hours; 0: none.
         heartbeat_seconds: How often a trial tells that it lives.
+
+    Returns:
+        The trials of the study that have ended, whoever did them.
 
     Raises:
         BcdError: There is no such study, its snapshot is not here, or its default cannot be trained at all.
@@ -178,6 +181,7 @@ def join_study(
                 "refits": lambda standing: standing.open.total(),
             }
             _work_off(queue, job, counts[part], workers=workers)
+            return read_trials(find_study(settings, name, job.options))
     finally:
         workers.dismiss()
 

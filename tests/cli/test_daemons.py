@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 from collections import defaultdict
+from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
 import pytest
+from free_ports import find_free_port
 
 from bcd.cli import daemons, processes
 from bcd.cli.doctor import examine_machine
@@ -20,19 +25,33 @@ from bcd.errors import UnavailableError
 from bcd.settings import Settings, load_settings
 
 
-@pytest.mark.parametrize("server", ["prefect", "mlflow"])
-def test_a_taken_port_is_named_with_the_setting(
-    server: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("servers", [["prefect"], ["mlflow"], ["prefect", "mlflow", "reports"]], ids=" ".join)
+def test_taken_ports_are_named_at_once_with_their_settings(
+    servers: list[str], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as free:
-        ports = {name: free.getsockname()[1] for name in ("prefect", "mlflow")}
-        ports[server] = taken.getsockname()[1]
-        free.close()
+    with ExitStack() as listening:
+        ports = {name: find_free_port() for name in processes.SERVERS}
         for name, port in ports.items():
             monkeypatch.setenv(f"BCD_{name.upper()}_PORT", str(port))
-        with pytest.raises(UnavailableError, match=rf"\b{ports[server]}\b.*BCD_{server.upper()}_PORT"):
+            if name in servers:
+                listening.enter_context(socket.create_server(("127.0.0.1", port)))
+        with pytest.raises(UnavailableError) as refused:
             daemons.start(load_settings())
+    assert re.findall(r"\d{4,}", refused.value.what) == [str(ports[name]) for name in servers]
+    assert re.findall(r"BCD_(\w+)_PORT", refused.value.fix) == [name.upper() for name in servers]
     assert not settings.servers.exists()
+
+
+def test_prefects_server_drops_runs_of_ninety_days_ago_and_not_events_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefect.settings import Settings as PrefectSettings
+
+    image = (Path(__file__).parents[2] / "mlflow/Dockerfile").read_text()
+    for variable, value in daemons._SERVERS.items():
+        monkeypatch.setenv(variable, value)
+        assert "VACUUM" not in variable or f"{variable}={value} " in image
+    vacuum = PrefectSettings().server.services.db_vacuum
+    assert vacuum.enabled_vacuum_types == {"events", "flow_runs", "orphans"}
+    assert vacuum.retention_period == timedelta(days=90)
 
 
 def test_a_server_elsewhere_is_not_started_here_and_is_asked_for_first(settings: Settings) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
+from bcd.cli import daemons
 from bcd.cli.flow_runs import (
     drop_missed_flow_runs,
     end_unfinished_flow_runs,
@@ -19,6 +20,7 @@ from bcd.cli.flow_runs import (
     tell_flow_runs_crashed,
 )
 from bcd.search.options import POOL
+from bcd.settings import Settings
 
 NOW = datetime.now(UTC)
 
@@ -64,6 +66,11 @@ class _Server:
             return self._insert(due)
         made = self.ask("POST", f"/deployments/{self.deployment}/create_flow_run", state=state)
         return str(made["id"])
+
+    def due(self, before: datetime) -> list[str]:
+        """Returns the runs that a worker gets which asks at a time, the first to start first."""
+        answer = self.ask("POST", f"/work_pools/{POOL}/get_scheduled_flow_runs", scheduled_before=before.isoformat())
+        return [each["flow_run"]["id"] for each in answer]
 
     def _insert(self, due: datetime) -> str:
         """Only the server's own schedules make such runs, and only in the future."""
@@ -169,6 +176,30 @@ def test_what_has_not_begun_is_suspended_or_has_ended_is_left_alone(server: _Ser
     before = [server.state(run) for run in (future, late, done, suspended)]
     assert end_unfinished_flow_runs(server.url) == 0
     assert [server.state(run) for run in (future, late, done, suspended)] == before
+
+
+def test_after_three_days_down_a_nightly_schedule_catches_up_once(server: _Server) -> None:
+    nightly = {"schedule": {"cron": "0 3 * * *", "timezone": "Europe/Berlin"}}
+    server.ask("POST", f"/deployments/{server.deployment}/schedules", items=[nightly])
+    server.ask("POST", f"/deployments/{server.deployment}/schedule", min_runs=5)
+    assert len(server.runs()) >= 5
+    future = NOW + timedelta(days=3)  # nothing ran since, neither server nor worker
+    assert len(server.due(future)) == 3
+    last = server.due(future)[-1]
+    assert drop_missed_flow_runs(server.url, future) == 2
+    assert server.due(future) == [last]
+
+
+def test_on_a_server_that_others_use_too_what_came_due_meanwhile_is_one_and_what_runs_goes_on(
+    server: _Server, settings: Settings
+) -> None:
+    """Regression: there nothing was dropped, and three nights' runs began one after another."""
+    running = server.start("PENDING", "RUNNING")
+    missed = [server.schedule(NOW - timedelta(days=days)) for days in (3, 2, 1)]
+    [told] = daemons._end_runs_at_start(settings.model_copy(update={"prefect_url": server.url}), server.url)
+    assert "2 dropped" in told
+    assert server.runs() == {running, missed[-1]}
+    assert server.state(running) == "Running"
 
 
 def test_scheduled_runs_that_came_due_meanwhile_are_one(server: _Server) -> None:

@@ -1,4 +1,4 @@
-"""The database goes away during an admission, or somebody else keeps it locked: it is waited for, or told."""
+"""The database is killed during an admission, or somebody else keeps it locked: it is waited for, or told."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _admit(store: Store) -> Admission:
 
 
 class Outage:
-    """Stops the server when it is called first, and starts it again after some seconds."""
+    """Kills the server when it is called first, and starts it again after some seconds."""
 
     def __init__(self, postgres: Any, seconds: float | None) -> None:
         self._postgres, self._seconds = postgres, seconds
@@ -67,7 +67,7 @@ class Outage:
     def __call__(self) -> None:
         if not self.happened:
             self.happened = True
-            self._postgres.stop()
+            self._postgres.kill()
             if self._seconds is not None:
                 self._back = threading.Timer(self._seconds, self._postgres.start)
                 self._back.start()

@@ -67,7 +67,7 @@ def disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
         subprocess.run(["umount", each], check=True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_home(prefect_database: Path, empty_database: Path) -> Callable[[Path], Path]:
     """Makes a BCD_HOME in a folder, on which nothing has run yet."""
 

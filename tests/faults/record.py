@@ -1,20 +1,22 @@
-"""What was played so far, kept so that `make faults` goes on where it was stopped, and the table made of it."""
+"""What was played so far, and the table made of it.
+
+The record is committed beside its page, so that `make faults` goes on where it was stopped, on whatever machine.
+"""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from faults import Fault
 from simulations import replace_section
 
 from bcd.files import whole_file
 
-ROOT = Path(__file__).parents[2]
-RECORD = ROOT / ".bcd/faults.json"
-PAGE = ROOT / "docs/explanation/reliability.md"
+_FOLDER = Path(__file__).parents[2] / "docs/explanation"
+RECORD = _FOLDER / "faults.json"
+PAGE = _FOLDER / "reliability.md"
 
 
 @dataclass(frozen=True)
@@ -25,19 +27,17 @@ class Outcome:
         hit: What was under way when it struck.
         after: Seconds since its stage had begun.
         days: Days until everything was done; an undisturbed hospital takes one.
-        seconds: What the row took.
         differences: From an undisturbed hospital; none: it ended as if nothing had happened.
     """
 
     hit: str
     after: float
     days: int
-    seconds: float
     differences: list[str]
 
 
 class Record:
-    """The outcomes so far, and what an undisturbed hospital comes to.
+    """The outcomes so far.
 
     Args:
         file: Where they are kept.
@@ -45,31 +45,19 @@ class Record:
 
     def __init__(self, file: Path = RECORD) -> None:
         self._file = file
-        self._kept: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-
-    @property
-    def undisturbed(self) -> dict[str, Any] | None:
-        """State and seconds of each stage of an undisturbed hospital."""
-        return self._kept.get("undisturbed")
-
-    @undisturbed.setter
-    def undisturbed(self, found: dict[str, Any]) -> None:
-        self._kept["undisturbed"] = found
-        self._keep()
+        kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        self._outcomes = {name: Outcome(**outcome) for name, outcome in kept.items()}
 
     def find(self, fault: Fault) -> Outcome | None:
         """Returns what a fault came to; None: it was not played."""
-        found = self._kept.get("outcomes", {}).get(str(fault))
-        return Outcome(**found) if found else None
+        return self._outcomes.get(str(fault))
 
     def add(self, fault: Fault, outcome: Outcome) -> None:
         """Keeps what a fault came to."""
-        self._kept.setdefault("outcomes", {})[str(fault)] = asdict(outcome)
-        self._keep()
-
-    def _keep(self) -> None:
+        self._outcomes[str(fault)] = outcome
+        kept = {name: asdict(outcome) for name, outcome in self._outcomes.items()}
         with whole_file(self._file) as partial:
-            partial.write_text(json.dumps(self._kept, indent=1))
+            partial.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
 def tabulate(faults: list[Fault], record: Record) -> str:

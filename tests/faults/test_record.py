@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections import Counter
 from pathlib import Path
 
 from faults import STAGES, list_faults
-from record import PAGE, Outcome, Record, tabulate, write_page
+from record import PAGE, RECORD, Outcome, Record, tabulate, write_page
 
 
 def test_as_many_of_each_kind_as_promised_spread_over_the_stages() -> None:
@@ -23,12 +24,10 @@ def test_as_many_of_each_kind_as_promised_spread_over_the_stages() -> None:
 def test_what_was_played_is_found_again_and_the_rest_is_said_to_be_not_run(tmp_path: Path) -> None:
     first, second, *_ = list_faults()
     record = Record(tmp_path / "record.json")
-    record.undisturbed = {"state": {"batches": 1}}
-    record.add(first, Outcome("search", 1.23, 2, 80.0, []))
-    record.add(second, Outcome("train", 0.5, 1, 70.0, ["scored: 2 instead of 1"]))
+    record.add(first, Outcome("search", 1.23, 2, []))
+    record.add(second, Outcome("train", 0.5, 1, ["scored: 2 instead of 1"]))
     again = Record(tmp_path / "record.json")
-    assert again.undisturbed == {"state": {"batches": 1}}
-    assert again.find(first) == Outcome("search", 1.23, 2, 80.0, [])
+    assert again.find(first) == Outcome("search", 1.23, 2, [])
     sentence, _, _, _, *rows = tabulate(list_faults(), again).splitlines()
     assert "Played: 2 of 52. Ended as if nothing had happened: 1 of 2." in sentence
     assert rows[0].split("|")[3:7] == [" search ", " 1.2 ", " 2 ", " as undisturbed "]
@@ -42,3 +41,13 @@ def test_the_table_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
     write_page(list_faults(), Record(tmp_path / "none.json"), page)
     assert "Played: 0 of 52" in page.read_text()
     assert page.read_text().count("| flow process 20 |") == 1
+
+
+def test_the_page_tells_the_record_that_is_committed(tmp_path: Path) -> None:
+    """Regression: the record stood in a folder that git ignores, and the next row played elsewhere was the first."""
+    ignored = subprocess.run(["git", "check-ignore", "--quiet", str(RECORD)], cwd=PAGE.parent, check=False)
+    assert ignored.returncode == 1
+    page = tmp_path / "reliability.md"
+    page.write_text(PAGE.read_text())
+    write_page(list_faults(), Record(), page)
+    assert page.read_text() == PAGE.read_text()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+from uuid import UUID
 
 import pytest
-from prefect import flow, task
+from prefect import flow, runtime, task
+from prefect.client.orchestration import get_client
 
 from bcd.errors import BcdError
 from bcd.progress import track_progress
-from flows.reporting import finish_flow, make_artifact_key, report_to_prefect, told_to_prefect
+from flows.reporting import finish_flow, make_artifact_key, rename_flow_run, report_to_prefect, told_to_prefect
 
 SENTENCE = "Patient 8868 is unknown. Name another."
 
@@ -42,6 +44,20 @@ def counted() -> list[int]:
 def test_the_list_of_runs_says_what_a_flow_did_and_its_caller_gets_the_answer() -> None:
     assert counted() == [1, 2]
     assert counted(return_state=True).message == "Two are done."
+
+
+@flow(name="renamed")
+def renamed() -> str:
+    """Knows only later what it is about."""
+    rename_flow_run("retrain 9f3c: 62 new patients of 2 hospitals")
+    return str(runtime.flow_run.id)
+
+
+@pytest.mark.integration
+@pytest.mark.usefixtures("prefect_server", "settings")
+def test_a_run_is_named_by_what_it_finds_out() -> None:
+    with get_client(sync_client=True) as client:
+        assert client.read_flow_run(UUID(renamed())).name == "retrain 9f3c: 62 new patients of 2 hospitals"
 
 
 @flow(name="inner")

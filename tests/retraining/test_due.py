@@ -55,6 +55,13 @@ def test_the_next_one_begins_with_enough_new_patients_or_after_so_many_days(stor
     assert ask(store, days) == (due, len(patients))
 
 
+def test_it_is_told_of_how_many_hospitals_the_new_patients_are(store, store_batch):
+    store_batch(["a", "b"])
+    store_batch(["a"], hospital="west")
+    due = find_due(store, SplitOptions(protocol="dealt"), now=NOW)
+    assert (due.new_patients, due.hospitals) == (3, 2)
+
+
 @pytest.mark.usefixtures("retrained")
 def test_what_was_looked_at_by_hand_or_under_another_protocol_is_no_retraining(store, store_batch):
     store_batch(["c", "d", "e"])
