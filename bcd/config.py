@@ -24,6 +24,7 @@ from bcd.mapping import RunOptions
 from bcd.options import Options, describe_option_limits, find_option_unit, inner_options
 from bcd.origins import Given, find_faults, find_setting_origin, hide_password, merge_settings, read_given_settings
 from bcd.preprocessing.options import PrepareOptions
+from bcd.retention.backup.options import BackupOptions
 from bcd.retraining.options import RetrainOptions
 from bcd.scoring.options import ScoreOptions
 from bcd.search.options import SearchOptions
@@ -31,6 +32,7 @@ from bcd.settings import Settings, find_home, find_setting_faults, invalid_confi
 from bcd.snapshots.options import SplitOptions
 from bcd.store.options import LabelOptions
 from bcd.synthetic.options import HospitalOptions
+from bcd.timeouts import TimeoutOptions
 from bcd.training.options import EnsembleOptions, TrainOptions
 
 TABLES: Mapping[str, type[Options]] = {
@@ -45,6 +47,8 @@ TABLES: Mapping[str, type[Options]] = {
     "retrain": RetrainOptions,
     "scoring": ScoreOptions,
     "run": RunOptions,
+    "timeouts": TimeoutOptions,
+    "backup": BackupOptions,
     "labels": LabelOptions,
     "synthetic": HospitalOptions,
 }
@@ -195,7 +199,7 @@ def _show_default(field: FieldInfo) -> str:
     if isinstance(default, dict):
         return "none" if not default else f"`{default}`"
     if isinstance(default, list):
-        return ", ".join(f"{each:g}" for each in default)
+        return ", ".join(f"{each:g}" for each in default) or "none"
     if isinstance(default, float):
         return f"{default:.4g}"
     return "empty" if default in {"", Path()} else f"`{default}`" if isinstance(default, str | Path) else f"{default}"

@@ -93,6 +93,8 @@ class Settings(BaseModel):
     retrain: dict[str, Any] = Field({}, description="The table [retrain].")
     scoring: dict[str, Any] = Field({}, description="The table [scoring].")
     run: dict[str, Any] = Field({}, description="The table [run].")
+    timeouts: dict[str, Any] = Field({}, description="The table [timeouts].")
+    backup: dict[str, Any] = Field({}, description="The table [backup].")
     labels: dict[str, Any] = Field({}, description="The table [labels].")
     synthetic: dict[str, Any] = Field({}, description="The table [synthetic].")
 

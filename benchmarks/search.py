@@ -87,7 +87,7 @@ def main() -> None:
                 trials=1, epochs=arguments.epochs, best=0, remember=0, dissertation=False, seed=1000 * seed, **way
             )
             study = follow(settings, snapshot, options, arguments.budget)
-            curves[name].append(draw_curve(study.trials, partial(judge, settings, snapshot, study)))
+            curves[name].append(draw_curve(study.trials, partial(evaluate_held_out, settings, snapshot, study)))
             tried = [trial for trial in study.trials if trial.kind == "proposed" and trial.history]
             whole += [] if options.pruning else [trial for trial in tried if trial.state == "complete"]
             print(f"repeat {seed}, {name:13s}: {tell(curves[name][-1], arguments.budget)}, {len(tried)} trials, of "
@@ -142,7 +142,7 @@ def draw_curve(trials: Sequence[TrialRecord], held_out: Callable[[TrialRecord], 
     return curve
 
 
-def judge(settings: Settings, snapshot: Snapshot, study: StudyResult, trial: TrialRecord) -> float:
+def evaluate_held_out(settings: Settings, snapshot: Snapshot, study: StudyResult, trial: TrialRecord) -> float:
     """Evaluates a trial's network on the patients who are held out."""
     from bcd.networks.keras_files import load_network
     from bcd.training.history import score_val_by_patients

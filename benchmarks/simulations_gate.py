@@ -97,11 +97,10 @@ def report(runs: int = 20, picture: Path = PICTURE) -> str:
     }
     repeated = {name: [_repeat(name, n, _more(runs)) for n in SIZES] for name in REPEATED}
     draw(rates, repeated, runs, picture)
-    link = f"![How often the gate promotes, against the number of gate patients](../images/{picture.name})"
     later = {earlier: [_repeat(BETTER, n, _more(runs), spent=earlier) for n in SIZES] for earlier in EARLIER}
     found = [_rates(rates, runs), _looks(repeated, later, runs), _tails(), _creep(), _patience()]
     tables = "\n".join(table.markdown() for table in found)
-    return f"{_verdict(rates, runs)}\n\n{link}\n\n{tables}"
+    return f"{_verdict(rates, runs)}\n\n{tables}"
 
 
 def _repeat(name: str, n_patients: int, runs: int, spent: int = 0) -> float:

@@ -23,7 +23,7 @@ from bcd.scoring.intervals import PlacedPatches
 
 WANTED = 0.95
 REACHES = (1.0, 2.0, 4.0, 8.0)
-EDGES = (8, 15, 32, 55)
+EDGES = (16, 20, 32, 44, 55)
 SHARE = 0.3  # of IDC
 _Z = 1.959964
 

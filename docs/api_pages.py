@@ -25,6 +25,7 @@ FOLDER = "reference/api"
 OUTSIDE = {
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
+    "SECURITY.md": "security.md",
     "mlflow/README.md": "how-to/mlflow-server.md",
 }
 """Pages that lie elsewhere in the repository, and their places in the site."""
@@ -64,7 +65,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     here = Path("docs", page.file.src_uri).parent
     for path, place in OUTSIDE.items():
         link = os.path.relpath(path, here)
-        markdown = markdown.replace(f"]({link})", f"]({os.path.relpath(place, here.relative_to('docs'))})")
+        there = os.path.relpath(place, here.relative_to("docs"))
+        markdown = markdown.replace(f"]({link})", f"]({there})").replace(f"]({link}#", f"]({there}#")
     return markdown
 
 
@@ -87,5 +89,11 @@ def _find_undocumented(tree: ast.Module, name: str) -> Iterator[str]:
     if ast.get_docstring(tree) is None:
         yield name
     for node in tree.body:
-        if isinstance(node, _Documented) and not node.name.startswith("_") and ast.get_docstring(node) is None:
+        if not isinstance(node, _Documented) or node.name.startswith("_") or _is_overload(node):
+            continue
+        if ast.get_docstring(node) is None:
             yield f"{name}.{node.name}"
+
+
+def _is_overload(node: _Documented) -> bool:
+    return any(isinstance(each, ast.Name) and each.id == "overload" for each in node.decorator_list)

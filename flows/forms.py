@@ -12,9 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, StringConstraints
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, StringConstraints
 from pydantic_core import CoreSchema, core_schema, to_jsonable_python
 
+from bcd.admission.slides.spacing import FINEST
 from bcd.config import TABLES, load_configuration
 from bcd.errors import BcdError
 from bcd.gate.options import GateOptions
@@ -22,6 +23,7 @@ from bcd.options import Options
 from bcd.scoring.options import ScoreOptions
 from bcd.search.options import SearchOptions
 from bcd.snapshots.options import SplitOptions
+from bcd.store.hospitals import MOST_COARSE
 from bcd.training.options import EnsembleOptions, TrainOptions
 
 
@@ -57,12 +59,20 @@ def _show_defaults(schema: dict[str, Any], options: Options, handler: GetJsonSch
     """Makes what the options say the defaults of a section, and of the sections within it."""
     fields = handler.resolve_ref_schema(schema)["properties"]
     for name, value in options:
+        if name not in fields:  # in bcd.toml alone
+            continue
         fields[name]["default"] = to_jsonable_python(value)
         if isinstance(value, Options):
             _show_defaults(fields[name], value, handler)
 
 
-Text = Annotated[str, StringConstraints(strip_whitespace=True)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=255)]
+Place = Annotated[str, StringConstraints(strip_whitespace=True, max_length=4096)]
+"""A path or an address."""
+
+Spacing = Annotated[float, Field(ge=FINEST, le=MOST_COARSE)] | None
+"""In µm per pixel, as far as slides are taken."""
+
 Splits = Annotated[SplitOptions, Configured("splits")] | None
 Search = Annotated[SearchOptions, Configured("search")] | None
 Training = Annotated[TrainOptions, Configured("training")] | None

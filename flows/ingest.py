@@ -41,7 +41,7 @@ from bcd.patches import Hospital
 from bcd.settings import Settings
 from bcd.store.hospitals import list_hospitals
 from bcd.store.store import open_store
-from flows.forms import Text
+from flows.forms import Place, Spacing, Text
 from flows.mapping import Here, Mapper, open_mapper
 from flows.reporting import (
     finish_flow,
@@ -51,18 +51,19 @@ from flows.reporting import (
     report_to_prefect,
     told_to_prefect,
 )
+from flows.retries import RETRIES, RETRY_SECONDS, is_io_fault
 from flows.watch import tell_drift
 
 
 @flow(name="ingest", flow_run_name=name_flow_run)
 @told_to_prefect
-def ingest(delivery: Text = "", hospital: Text = "", spacing: float | None = None) -> list[Admission]:
+def ingest(delivery: Place = "", hospital: Text = "", spacing: Spacing = None) -> list[Admission]:
     """Admits deliveries: each becomes a batch, and what is refused is kept in quarantine with its reason.
 
     Args:
         delivery: A delivery in the inbox, as HOSPITAL/NAME; empty: all that waits. From elsewhere: `bcd ingest`.
         hospital: The hospital it comes from; empty: as its folder in the inbox says.
-        spacing: In µm per pixel, for slides that do not say it, or to confirm one coarser than 1.2.
+        spacing: In µm per pixel, for slides that do not say it, or to confirm one coarser than 1.2; at most 5.
     """
     settings = load_configuration()
     faults: list[Exception] = []
@@ -99,7 +100,14 @@ def ingest(delivery: Text = "", hospital: Text = "", spacing: float | None = Non
     return finish_flow(admissions, _sum_up(admissions))
 
 
-@task(name="admit delivery", task_run_name="admit a delivery of {hospital}", cache_policy=NO_CACHE)
+@task(
+    name="admit delivery",
+    task_run_name="admit a delivery of {hospital}",
+    cache_policy=NO_CACHE,
+    retries=RETRIES,
+    retry_delay_seconds=RETRY_SECONDS,
+    retry_condition_fn=is_io_fault,
+)
 def admit_delivery_task(path: Path, hospital: Hospital, spacing: float | None = None) -> Admission:
     """Admits one delivery and tells the server about a new batch."""
     settings = load_configuration()
@@ -142,7 +150,14 @@ def _cut_elsewhere(mapper: Mapper, path: Path, spacing: Microns | None, coarsest
     return take()
 
 
-@task(name="cut slide", task_run_name="cut a slide", cache_policy=NO_CACHE)
+@task(
+    name="cut slide",
+    task_run_name="cut a slide",
+    cache_policy=NO_CACHE,
+    retries=RETRIES,
+    retry_delay_seconds=RETRY_SECONDS,
+    retry_condition_fn=is_io_fault,
+)
 def cut_slide_task(path: Path, spacing: Microns | None, coarsest: Microns) -> list[Tiles] | SlideError | None:
     """Cuts a slide; returns why it gives no patches where that is so, and None where this machine does not see it."""
     if not path.exists():

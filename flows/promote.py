@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from uuid import NAMESPACE_URL, uuid5
 
 if __name__ == "__main__":
     from flows.alone import begin_flow_alone
@@ -18,18 +19,22 @@ if __name__ == "__main__":
     begin_flow_alone()
 
 from prefect import flow
-from prefect.deployments import run_deployment
-from prefect.exceptions import ObjectNotFound
+from prefect.client.orchestration import get_client
+from prefect.events import Event, Resource
 
+from bcd.gate.followed import FOLLOWED, LOCK, TOLD, is_marked, mark
 from bcd.gate.plot import draw_gate_checks
 from bcd.gate.recheck import recheck_champion
 from bcd.gate.rule import Verdict
-from bcd.progress import say_progress
+from bcd.gate.shadow import find_gate_decision
+from bcd.retraining.plan import Retraining
 from bcd.retraining.stages import gate_stage
+from bcd.store.decisions import Decision
 from bcd.store.store import open_store
 from bcd.tracking.lookup import MODEL
+from flows.approve import ask_for_approval
 from flows.forms import Text
-from flows.reporting import name_flow_run, publish_markdown, publish_picture, report_to_prefect, tell, told_to_prefect
+from flows.reporting import name_flow_run, publish_markdown, publish_picture, report_to_prefect, told_to_prefect
 from flows.stages import begin_stage_flow
 
 
@@ -38,33 +43,51 @@ from flows.stages import begin_stage_flow
 def promote(plan: Text = "") -> Verdict:
     """Promotes, holds or rejects the bundle of a retraining, and says why.
 
+    Of a plan that was decided on, what a killed run left undone is done: `reconcile` starts it for that.
+
     Args:
         plan: Id of the plan, or its beginning; empty: the plan that was written last.
     """
     with report_to_prefect():
         settings, retraining = begin_stage_flow(plan)
-        verdict = gate_stage(settings, retraining)
-        _publish_verdict("gate", verdict, f"The gate: {verdict.verdict}")
-        tell(
-            "bcd.verdict",
-            f"bcd.bundle.{verdict.challenger}",
-            f"{verdict.verdict} of {MODEL}/{verdict.challenger}, trained on snapshot {retraining.snapshot.id[:8]}."
-            f" {' '.join(verdict.reasons)}",
-        )
-        if verdict.awaits_approval:
-            _ask_for_approval(verdict, f"{retraining.key}/{verdict.challenger}")
-        with open_store(settings) as store:
+        with open_store(settings) as store, store.lock(LOCK):  # what lives is not taken for what was killed
+            verdict = gate_stage(settings, retraining)
+            decision = find_gate_decision(store, verdict.challenger)
+            assert decision is not None
+            _publish_verdict("gate", verdict, f"The gate: {verdict.verdict}")
+            if not is_marked(settings, decision, TOLD):
+                _tell_verdict(decision, retraining)
+                mark(settings, decision, TOLD)
+            if verdict.awaits_approval:
+                ask_for_approval(decision)
             again = recheck_champion(
                 store,
                 snapshot=retraining.snapshot,
                 options=retraining.plan.gate,
                 evaluate=retraining.plan.evaluation,
             )
-        if again is not None:
-            _publish_verdict(
-                "champion-again", again, f"Champion {again.challenger} on the patients of now: {again.verdict}"
-            )
+            if again is not None:
+                _publish_verdict(
+                    "champion-again", again, f"Champion {again.challenger} on the patients of now: {again.verdict}"
+                )
+            mark(settings, decision, FOLLOWED)
     return verdict
+
+
+def _tell_verdict(decision: Decision, retraining: Retraining) -> None:
+    """Tells the server, and returns when it has taken it; of an event with the same id it tells nobody again."""
+    sentence = (
+        f"{decision.verdict} of {MODEL}/{decision.challenger}, trained on snapshot {retraining.snapshot.id[:8]}."
+        f" {' '.join(decision.reasons)}"
+    )
+    event = Event(
+        id=uuid5(NAMESPACE_URL, f"bcd.verdict/{decision.key}/{decision.decided_at.isoformat()}"),
+        event="bcd.verdict",
+        resource=Resource({"prefect.resource.id": f"bcd.bundle.{decision.challenger}"}),
+        payload={"sentence": sentence},
+    )
+    with get_client(sync_client=True) as client:
+        client.request("POST", "/events", json=[event.model_dump(mode="json")])
 
 
 def _publish_verdict(key: str, verdict: Verdict, description: str) -> None:
@@ -73,25 +96,6 @@ def _publish_verdict(key: str, verdict: Verdict, description: str) -> None:
         picture = draw_gate_checks(verdict, Path(folder) / "gate.png")
         if picture is not None:
             publish_picture(f"{key}-plot", picture, description)
-
-
-def _ask_for_approval(verdict: Verdict, key: str) -> None:
-    """Starts the flow that asks a person, once for each decision."""
-    command = f'`bcd model approve {verdict.challenger} --by NAME --reason "…"`'
-    try:
-        run_deployment(
-            "approve/approve",
-            parameters={"version": verdict.challenger},
-            idempotency_key=f"approve/{key}",
-            timeout=0,
-            as_subflow=False,  # a retraining ends; the question may stay open for weeks
-        )
-    except ObjectNotFound:  # no server, or nothing deployed on it
-        say_progress(f"The promotion awaits a person's approval: {command}.")
-    else:
-        say_progress(
-            f"The promotion awaits a person's approval: the flow `approve` asks on the dashboard, or {command}."
-        )
 
 
 if __name__ == "__main__":

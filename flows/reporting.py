@@ -31,6 +31,7 @@ from bcd.progress import Advance, is_progress_shown, show_progress
 from bcd.runtime import find_report_address
 from bcd.settings import LEAST_FREE, Settings
 from bcd.tracking.origin import started_from
+from flows.timeouts import limit_time
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -94,7 +95,8 @@ def told_to_prefect(run: Callable[P, R]) -> Callable[P, R]:
     @wraps(run)
     def telling(*args: P.args, **kwargs: P.kwargs) -> R | State:
         try:
-            return run(*args, **kwargs)
+            with limit_time():
+                return run(*args, **kwargs)
         except BcdError as error:
             return Failed(message=str(error), data=error)
 

@@ -44,6 +44,7 @@ from flows.reporting import (
     tell_of_disk,
     told_to_prefect,
 )
+from flows.retries import RETRIES, RETRY_SECONDS, is_io_fault
 from flows.watch import tell_drift, warn_of_patients
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def score(
         all_that_wait: Score every patient that the champion has not scored yet, and name none; a schedule chooses it.
         options: How patients are scored; empty: as bcd.toml says.
     """
-    from bcd.bundle.registry import load_bundle_once
+    from bcd.bundle.registry import load_bundle_once, require_version
     from bcd.bundle.watch import compare_scored_with_bundle
     from bcd.store.patients import find_hospital
 
@@ -72,11 +73,13 @@ def score(
     options = options or settings.options("scoring", ScoreOptions)
     faults: list[Exception] = []
     done: dict[int, PatientScore] = {}
+    named = PatientId(patient)
+    with open_store(settings) as store:  # before a slot is waited for: what is wrong is said at once
+        chosen = [(find_hospital(store, named, hospital or None), named)] if patient else []
+        require_version(settings, "champion")
     with report_to_prefect(), hold_slot(SCORING), open_store(settings) as store:
         tell_of_disk(settings)
         rotate_logs(settings)
-        named = PatientId(patient)
-        chosen = [(find_hospital(store, named, hospital or None), named)] if patient else []
         bundle = load_bundle_once(settings)
         chosen = chosen or patients_to_score(store, bundle, options)
         shared = {"version": bundle.name, "options": options}
@@ -123,7 +126,14 @@ def _check_choice(patient: str, *, all_that_wait: bool) -> None:
         raise BcdError(f"Patient {patient} is named, and `all_that_wait` is chosen too.", "Choose one of the two.")
 
 
-@task(name="score patient", task_run_name="score {hospital} {patient}", cache_policy=NO_CACHE)
+@task(
+    name="score patient",
+    task_run_name="score {hospital} {patient}",
+    cache_policy=NO_CACHE,
+    retries=RETRIES,
+    retry_delay_seconds=RETRY_SECONDS,
+    retry_condition_fn=is_io_fault,
+)
 def score_patient_task(hospital: Hospital, patient: PatientId, version: str, options: ScoreOptions) -> PatientScore:
     """Scores one patient with a version of the model."""
     from bcd.bundle.registry import load_bundle_once

@@ -45,10 +45,11 @@ def search(
         architectures: Networks of your own to try too, each under a name, written as docs/reference/architecture.md
             says.
     """
-    with report_to_prefect(), hold_slot(TRAINING):
+    with report_to_prefect():
         settings, retraining = begin_stage_flow(plan, workers=workers)
         elsewhere = work_elsewhere if retraining.plan.search.pool else None
-        result = search_stage(settings, retraining, architectures, elsewhere)
+        with hold_slot(TRAINING):
+            result = search_stage(settings, retraining, architectures, elsewhere)
     compared = find_view_page(settings, "trials-compared")
     link = f"\n\n[All trials compared in MLflow]({compared})" if compared else ""
     publish_markdown("study", describe_study_artifact(result) + link, f"Study {result.study}")

@@ -30,7 +30,7 @@ def trials(
     *,
     part: Part = "trials",
     trials: Annotated[int, Field(ge=0, le=10_000)] = 0,
-    hours: Annotated[float, Field(ge=0)] = 0.0,
+    hours: Annotated[float, Field(ge=0, le=10_000)] = 0.0,
     heartbeat_seconds: Annotated[int, Field(ge=1, le=3600)] = 60,
 ) -> None:
     """Does trials or refits of a study until none is left, each in a process of its own.

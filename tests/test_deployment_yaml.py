@@ -14,8 +14,9 @@ DEPLOYMENTS = yaml.safe_load((ROOT / "deployment.yaml").read_text())["deployment
 BY_NAME = pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: deployment["name"])
 
 
-def test_four_uses_the_parts_of_a_study_and_an_ensemble_and_the_question_to_a_person_are_deployed() -> None:
+def test_all_that_a_person_may_start_from_the_dashboard_is_deployed() -> None:
     names = ["ingest", "retrain", "score", "trials", "member", "monitor", "approve"]
+    names += ["search", "train", "evaluate", "promote", "reconcile", "backup"]
     assert [deployment["name"] for deployment in DEPLOYMENTS] == names
 
 
@@ -66,6 +67,10 @@ def test_parameters_of_the_form_are_typed_and_described(deployment: dict) -> Non
         # Prefect drops all types without a word where one annotation, the return type too, cannot be resolved.
         assert properties.keys() & {"type", "anyOf", "allOf", "$ref"}, f"{parameter} has no type in the form"
         assert properties.get("description"), f"{parameter} has no description in the form"
+        limits = {"string": {"maxLength", "enum"}, "number": {"maximum"}, "integer": {"maximum"}}
+        for kind in (properties, *properties.get("anyOf", [])):
+            wanted = limits.get(kind.get("type"), set())
+            assert not wanted or wanted & kind.keys(), f"{parameter} has no limit in the form"
 
 
 def test_retraining_starts_on_the_event_that_ingest_emits() -> None:

@@ -50,6 +50,27 @@ def test_every_command_is_listed() -> None:
             assert f"`bcd {group.name} {command.name}" in page
 
 
+def test_every_target_of_make_is_listed() -> None:
+    targets = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    page = (ROOT / "docs/reference/commands.md").read_text()
+    assert len(targets) > 10
+    assert sorted(set(targets)) == sorted(set(re.findall(r"`make ([a-z-]+)", page.rpartition("| make target |")[2])))
+
+
+WORDS = """patch hospital slide delivery batch refusal snapshot split protocol plan study trial architecture
+test-time_augmentation policy bundle champion challenger previous gate look sign-off ledger
+drift lineage certified effective_patients shadow withdrawal quarantine home reference refit level budget"""
+"""The words of the design, and others of the field that the pages use."""
+
+
+def test_the_glossary_has_a_row_for_every_word_of_the_design() -> None:
+    page = (ROOT / "docs/reference/glossary.md").read_text()
+    rows = re.findall(r"^\| ([^|]+?) \|", page, re.MULTILINE)
+    explained = [word for row in rows for word in row.split(", ")]
+    assert {word.replace("_", " ") for word in WORDS.split()} - set(explained) == set()
+    assert [word for word in set(explained) - {"word", "---"} if explained.count(word) > 1] == []
+
+
 def test_every_page_says_research_use_only() -> None:
     assert "research" in (ROOT / "README.md").read_text().lower()
     assert "Research use only" in (ROOT / "bcd/pages/layout.html.j2").read_text()
@@ -70,6 +91,8 @@ def test_contributing_says_where_code_goes() -> None:
     packages = [path.parent for path in (ROOT / "bcd").glob("*/__init__.py")]
     assert len(packages) > 10
     assert [path.name for path in packages if f"`bcd/{path.name}/`" not in page] == []
+    modules = [path.name for path in (ROOT / "bcd").glob("*.py") if not path.name.startswith("_")]
+    assert [name for name in modules if f"`bcd/{name}`" not in page] == []
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/getting-started/first-run.md"])

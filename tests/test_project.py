@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -52,6 +55,34 @@ def test_the_command_starts_without_heavy_libraries(tmp_path: Path) -> None:
         assert not loaded.intersection((*HEAVY, "prefect", "pandas", "sqlalchemy", "cv2", "scipy", "sklearn"))
 
 
+def _list_imported(path: Path) -> Iterator[str]:
+    """Yields the libraries that a file imports, wherever in it."""
+    for line in re.findall(r"^ *((?:import|from) \w.*)$", path.read_text(), re.MULTILINE):
+        try:
+            [statement] = ast.parse(line.removesuffix("(") + "(a)" * line.endswith("(")).body
+        except SyntaxError:  # a sentence of a docstring
+            continue
+        if isinstance(statement, ast.Import):
+            yield from (name.name.split(".")[0] for name in statement.names)
+        elif isinstance(statement, ast.ImportFrom) and statement.module:
+            yield statement.module.split(".")[0]
+
+
+def test_every_library_that_is_imported_is_declared() -> None:
+    # One that only another library brings would go missing when that one no longer needs it.
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = [each for name, each in project["optional-dependencies"].items() if name not in {"dev", "docs"}]
+    declared = {re.split(r"[\[<>=~]", one)[0] for each in [project["dependencies"], *extras] for one in each}
+    files = [path for folder in ("bcd", "flows") for path in (ROOT / folder).rglob("*.py")]
+    imported = {name for path in files for name in _list_imported(path)}
+    assert {"numpy", "prefect", "yaml"} <= imported
+    imported -= sys.stdlib_module_names | {"bcd", "flows"}
+    brought = {
+        name: {re.sub("[-_.]+", "-", one).lower() for one in by} for name, by in packages_distributions().items()
+    }
+    assert {name for name in imported if declared.isdisjoint(brought[name])} == set()
+
+
 def test_the_mlflow_folder_never_shadows_the_library() -> None:
     import mlflow
 
@@ -95,8 +126,8 @@ def test_a_lock_serves_running_and_testing_alike() -> None:
 
 def test_every_make_target_is_in_the_help() -> None:
     done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
-    for target in ("demo", "test", "check"):
-        assert f"make {target}" in done.stdout
+    for target in re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE):
+        assert re.search(rf"^ +make {target} +\S", done.stdout, re.MULTILINE), target
 
 
 def test_every_place_names_the_same_version() -> None:

@@ -1,7 +1,7 @@
-"""Labels beside the patches: a table `labels.csv` in the delivery, read and matched as `bcd labels import` does.
+"""Labels beside the patches: a table `labels.csv` in the delivery, read and matched as `bcd label import` does.
 
 It labels what no name labels, slides' patches too. A table that cannot be read whole, or of which no row names a
-patch, is refused, and the patches are admitted without its labels, which can follow by `bcd labels import`.
+patch, is refused, and the patches are admitted without its labels, which can follow by `bcd label import`.
 """
 
 from __future__ import annotations

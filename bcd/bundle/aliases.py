@@ -3,8 +3,8 @@
 A decision is recorded in the catalog before any alias moves, and the tag `bcd.decision` is set on the version after
 the last one did. `previous` moves before `champion`, so that until the end the champion is the old one; `anchor`
 shows the anchor that the decision records. A process that dies in between leaves a decision without its tag, which
-the next one to decide carries out; an alias that somebody moved by hand later on is left alone, except for `anchor`,
-which the next decision sets right.
+`bcd.retraining.reconcile` or the next one to decide carries out; an alias that somebody moved by hand later on is
+left alone, except for `anchor`, which the next decision sets right.
 """
 
 from __future__ import annotations
@@ -51,12 +51,43 @@ def find_decided_version(rows: Iterable[VersionRow], decision: Decision) -> Vers
     return None
 
 
+def find_half_done_decision(rows: Iterable[VersionRow], store: Store) -> Decision | None:
+    """Returns the last decision about aliases where the process that took it died before the last of them moved."""
+    last = last_alias_decision(store)
+    row = find_decided_version(rows, last) if last else None
+    return last if last and row and row.tags.get(DONE_TAG) != last.key else None
+
+
+def tell_half_done_decision(decision: Decision) -> tuple[str, str]:
+    """Says that a decision is recorded and its aliases have not moved, and what moves them."""
+    return (
+        f"The decision on {MODEL}/{decision.challenger} ({decision.verdict}, by {decision.by}) is recorded, and the "
+        "process that took it ended before the aliases had moved.",
+        "While `bcd up` runs, `reconcile` moves them within a quarter of an hour; it can be started by hand.",
+    )
+
+
+def explain_aliases(rows: Sequence[VersionRow], store: Store) -> tuple[str, str] | None:
+    """Says how the aliases are not as was decided, and what to do about it; None: they are.
+
+    A decision is half carried out, or somebody deleted or moved the champion's alias by hand.
+    """
+    if lost := find_lost_champion_alias(rows, store):
+        return tell_lost_champion_alias(lost)
+    if half_done := find_half_done_decision(rows, store):
+        return tell_half_done_decision(half_done)
+    moved = find_moved_champion(rows, store)
+    return tell_moved_champion(*moved) if moved else None
+
+
 def find_lost_champion_alias(rows: Sequence[VersionRow], store: Store) -> Decision | None:
     """Returns the last decision that made a version champion which is still there, where no version is champion.
 
-    None where there is a champion, or never was one, or all that ever were are gone.
+    None where there is a champion, or never was one, all that ever were are gone, or a process died before it moved
+    the alias.
     """
-    if any("champion" in row.aliases for row in rows):
+    half_done = find_half_done_decision(rows, store)
+    if any("champion" in row.aliases for row in rows) or (half_done is not None and half_done.promotes):
         return None
     promotions = [one for one in list_stored_decisions(store) if one.promotes]
     return next((one for one in reversed(promotions) if find_decided_version(rows, one) is not None), None)
@@ -87,9 +118,7 @@ def find_moved_champion(rows: Sequence[VersionRow], store: Store) -> tuple[Versi
     decided = find_decided_version(rows, promotions[-1]) if promotions else None
     if decided == champion:
         return None
-    last = last_alias_decision(store)
-    row = find_decided_version(rows, last) if last else None
-    if last and row and row.tags.get(DONE_TAG) != last.key:  # the next one to decide carries it out
+    if find_half_done_decision(rows, store) is not None:  # it is carried out yet
         return None
     return champion, promotions[-1] if promotions else None
 

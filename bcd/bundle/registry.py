@@ -21,7 +21,7 @@ from urllib.request import url2pathname
 
 import numpy as np
 
-from bcd.bundle.aliases import find_lost_champion_alias, tell_lost_champion_alias
+from bcd.bundle.aliases import explain_aliases
 from bcd.bundle.card.card import HTML, MARKDOWN, Card, describe_record
 from bcd.bundle.carried_code import copy_code_into_bundle
 from bcd.bundle.loaded import LoadedBundle
@@ -270,13 +270,8 @@ def require_version(settings: Settings, which: str) -> str:
     client = open_mlflow_client(settings)
     if which == "champion" and find_mlflow_version(client, which) is None:
         with open_store(settings) as store:
-            lost = find_lost_champion_alias(read_registered_versions(settings), store)
-        told = (
-            tell_lost_champion_alias(lost)
-            if lost
-            else (f"There is no champion of {MODEL}.", "Run `bcd retrain` first.")
-        )
-        raise BcdError(*told)
+            told = explain_aliases(read_registered_versions(settings), store)
+        raise BcdError(*(told or (f"There is no champion of {MODEL}.", "Run `bcd retrain` first.")))
     return require_mlflow_version(client, which)
 
 

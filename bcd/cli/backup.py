@@ -9,7 +9,10 @@ import typer
 
 
 def backup_command(
-    to: Annotated[Path, typer.Argument(help="The folder of backups; only what is new in it is copied.")],
+    *,
+    to: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="The folder of backups; only what is new in it is copied.")
+    ],
     keys: Annotated[
         Path | None, typer.Option(help="Copy the key of pseudonyms to this folder, on another disk.")
     ] = None,

@@ -185,29 +185,40 @@ def release_command(
     label: Annotated[
         int | None, typer.Option(min=0, max=1, help="The label that is right, instead of the name's.")
     ] = None,
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """Admit refused files after a person has looked at them."""
     from bcd.admission.release import release as release_files
     from bcd.admission.report import admission_report_path
-    from bcd.cli.screen import print_table
     from bcd.cli.terminal import open_terminal
     from bcd.settings import load_settings
     from bcd.store.sign_off import SignOff
     from bcd.store.store import open_store
 
     settings = load_settings()
-    with open_terminal(settings) as console:
+    with open_terminal(settings, as_json=as_json) as console:
         done = release_files(open_store(settings), delivery, files, sign_off=SignOff(by, reason), label=label)
+        report = admission_report_path(settings, done.made or done.delivery.id)
+        console.facts(
+            {"delivery": done.delivery, "made": done.made, "released": done.released, "before": done.before}
+        )
         if done.released:
             console.print(f"Released {len(done.released):,} of {done.delivery.name}.")
-        if done.refused:
-            rows = [[each.name, each.rule, each.message] for each in done.refused]
-            print_table(console, "Refused again", ["file", "rule", "what is wrong"], rows)
-            console.print("A patch that is admitted already gets another label by `bcd labels import`.")
-        console.print(
-            f"Report {admission_report_path(settings, done.made or done.delivery.id)}",
-            soft_wrap=True,
+        console.table(
+            "Refused again",
+            done.refused,
+            {
+                "file": lambda each: each.name,
+                "rule": lambda each: each.rule,
+                "what is wrong": lambda each: each.message,
+            },
+            key="refused",
         )
+        if done.refused:
+            console.print("A patch that is admitted already gets another label by `bcd label import`.")
+        console.facts({"report": report})
+        console.print(f"Report {report}", soft_wrap=True)
 
 
 def _write_csv(path: Path, files: Sequence[RefusedFile]) -> None:

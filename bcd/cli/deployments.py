@@ -20,6 +20,7 @@ from uuid import UUID
 from bcd.cli.flow_runs import open_prefect_client
 from bcd.errors import BcdError
 from bcd.files import whole_file
+from bcd.retention.backup.options import BackupOptions
 from bcd.search.options import POOL, SearchOptions
 from bcd.settings import Settings
 
@@ -346,6 +347,7 @@ def _read_file(declared: Mapping[str, Any], description: str | None, settings: S
 
     limit = declared.get("concurrency_limit", {})
     pool = declared["work_pool"]
+    is_active = declared["name"] != "backup" or settings.options("backup", BackupOptions).is_on
     return _drop_absent_settings(
         {
             "paused": declared.get("paused", False),
@@ -359,7 +361,9 @@ def _read_file(declared: Mapping[str, Any], description: str | None, settings: S
             "concurrency limit": settings.scorings_at_once if declared["name"] == "score" else limit.get("limit"),
             "collision strategy": limit.get("collision_strategy"),
             "schedules": {
-                each["slug"]: _read_schedule({"timezone": settings.timezone, **each} if "cron" in each else each)
+                each["slug"]: _read_schedule(
+                    {"active": is_active, **({"timezone": settings.timezone} if "cron" in each else {}), **each}
+                )
                 for each in declared.get("schedules", [])
             },
             "triggers": {

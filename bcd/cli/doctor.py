@@ -222,12 +222,7 @@ def _look_at_databases(settings: Settings) -> Iterator[Finding]:
 
 def _look_at_champion(settings: Settings) -> Iterator[Finding]:
     """Loads the champion and scores two patches with it: what a scoring run would do."""
-    from bcd.bundle.aliases import (
-        find_lost_champion_alias,
-        find_moved_champion,
-        tell_lost_champion_alias,
-        tell_moved_champion,
-    )
+    from bcd.bundle.aliases import explain_aliases
     from bcd.bundle.rows import read_registered_versions
     from bcd.store.store import open_store
     from bcd.tracking.store import follow_moved_mlflow
@@ -239,9 +234,8 @@ def _look_at_champion(settings: Settings) -> Iterator[Finding]:
         rows = read_registered_versions(settings)
         champion = next((row for row in rows if "champion" in row.aliases), None)
         if champion is None:
-            lost = find_lost_champion_alias(rows, open_store(settings))
-            if lost is not None:
-                yield Finding("fault", *tell_lost_champion_alias(lost))
+            if told := explain_aliases(rows, open_store(settings)):
+                yield Finding("fault", *told)
             else:
                 fix = f"Run `bcd retrain`, or {ADOPT}."
                 yield Finding("warning", "No model is champion yet: nothing can be scored.", fix)
@@ -253,8 +247,8 @@ def _look_at_champion(settings: Settings) -> Iterator[Finding]:
         yield Finding("fault", error.what, error.fix)
         return
     yield Finding("ok", f"The champion {champion.name} loads and scores")
-    if moved := find_moved_champion(rows, open_store(settings)):
-        yield Finding("warning", *tell_moved_champion(*moved))
+    if told := explain_aliases(rows, open_store(settings)):
+        yield Finding("warning", *told)
 
 
 def _look_at_inbox(settings: Settings) -> Iterator[Finding]:

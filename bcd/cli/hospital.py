@@ -38,7 +38,10 @@ def declare_hospital_command(
     settings, sign_off = load_settings(), SignOff(by, reason)
     with open_terminal(settings, needs_home=False) as console:
         record = declare_hospital(open_store(settings), name, identifiers, sign_off)
+        inbox = settings.inbox / record.hospital
+        inbox.mkdir(parents=True, exist_ok=True)
         console.print(f"Hospital {record.hospital}: identifiers are {record.identifiers}.")
+        console.print(f"Its deliveries go to {inbox}/.", soft_wrap=True)
         if record.identifiers == "raw":
             console.print(
                 f"The key of its pseudonyms lies in {key_path(settings)} from the first delivery on:"

@@ -14,12 +14,8 @@ Examples:
 from __future__ import annotations
 
 import os
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +24,19 @@ import httpx
 from bcd.admission.delivery import find_deliveries, is_hidden
 from bcd.admission.received import name_in_inbox
 from bcd.admission.waiting import find_stuck
+from bcd.cli.flow_runs import connect_server, list_begun_flow_runs
+from bcd.cli.unfinished_watcher import UnfinishedWatcher
+from bcd.cli.watcher_log import WatcherLog
 from bcd.errors import BcdError
-from bcd.progress import Advance, show_progress
+from bcd.progress import show_progress
 from bcd.settings import load_settings
 from bcd.store.hospitals import list_hospitals
 from bcd.store.store import Store, open_store
 
 _PAUSE_SECONDS = 2.0
 _SHARE = 0.05  # of the time that is spent on looking
-_SILENT_SECONDS = 3600.0
 _RETRY_SECONDS = (60.0, 120.0, 240.0, 480.0, 960.0, 1800.0)
 _AT_ONCE = 1  # where a person took the deployment's limit away
-_UNFINISHED = ["SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING"]
 
 Changed = tuple[str, int]
 """A delivery's name, and when it was changed last in ns: another one of the same name is another delivery."""
@@ -58,31 +55,6 @@ class _PutOff:
     until: float
 
 
-class Log:
-    """Lines with the time; what is the same at every look is said once an hour."""
-
-    def __init__(self) -> None:
-        self._said: dict[str, float] = {}
-
-    def say(self, message: str) -> None:
-        """Writes a line, unless it was written within the hour."""
-        now = time.monotonic()
-        self._said = {line: at for line, at in self._said.items() if now - at < _SILENT_SECONDS}
-        if message not in self._said:
-            self._said[message] = now
-            self.write(message)
-
-    def write(self, message: str) -> None:
-        """Writes a line."""
-        sys.stdout.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {message}\n")
-        sys.stdout.flush()
-
-    @contextmanager
-    def track(self, description: str, total: float | None) -> Iterator[Advance]:  # noqa: ARG002
-        """Shows nothing of progress."""
-        yield lambda _amount: None
-
-
 class InboxWatcher:
     """Starts runs of `ingest` for what lies in the inbox.
 
@@ -91,9 +63,8 @@ class InboxWatcher:
         log: Is told what was started, and what kept it from starting.
     """
 
-    def __init__(self, api: str, log: Log) -> None:
-        user, colon, password = os.environ.get("PREFECT_API_AUTH_STRING", "").partition(":")
-        self._prefect = httpx.Client(base_url=api, auth=(user, password) if colon else None, timeout=30)
+    def __init__(self, api: str, log: WatcherLog) -> None:
+        self._prefect = connect_server(api)
         self._log = log
         self._put_off: dict[Changed, _PutOff] = {}
         self._told: set[str] = set()
@@ -153,24 +124,12 @@ class InboxWatcher:
                     waiting.append((name_in_inbox(store, hospital, path), _changed_at(path)))
                 except BcdError as error:  # without its key of pseudonyms it has no name
                     stuck.add(str(error))
-        self._told &= stuck  # what is mended, and comes again, is told again
+        self._told &= stuck  # what is fixed, and comes again, is told again
         return waiting, stuck - self._told
 
     def _list_under_way(self, deployment: str) -> list[str]:
         """Returns which deliveries the unfinished runs are about; empty: all that wait."""
-        wanted = {
-            "deployments": {"id": {"any_": [deployment]}},
-            "flow_runs": {"state": {"type": {"any_": _UNFINISHED}}},
-        }
-        runs = self._ask("POST", "/flow_runs/filter", wanted)
-        now = datetime.now(UTC)
-        begun = [
-            run
-            for run in runs
-            if not run["auto_scheduled"]
-            or run["state_type"] != "SCHEDULED"
-            or datetime.fromisoformat(run["expected_start_time"]) <= now
-        ]
+        begun = list_begun_flow_runs(self._prefect, deployment)
         return [run["parameters"].get("delivery", "") for run in begun]
 
     def _start(self, deployment: str, parameters: dict[str, str]) -> None:
@@ -197,11 +156,13 @@ def _changed_at(path: Path) -> int:
 
 
 def watch() -> None:
-    """Watches until the process is ended."""
-    watcher = InboxWatcher(os.environ["PREFECT_API_URL"], Log())
+    """Watches until the process is ended; now and then it looks, too, for what a killed process left undone."""
+    api, log = os.environ["PREFECT_API_URL"], WatcherLog()
+    watcher, unfinished = InboxWatcher(api, log), UnfinishedWatcher(api, log)
     while True:
         began = time.monotonic()
         watcher.look()
+        unfinished.look()
         time.sleep(max(_PAUSE_SECONDS, (time.monotonic() - began) / _SHARE))
 
 

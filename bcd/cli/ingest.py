@@ -20,7 +20,11 @@ def ingest_command(
     ] = "",
     spacing: Annotated[
         float | None,
-        typer.Option(help="µm per pixel of slides that do not state it; or a confirmation of one coarser than 1.2."),
+        typer.Option(
+            min=0.1,
+            max=5.0,
+            help="µm per pixel of slides that do not state it; or a confirmation of one coarser than 1.2.",
+        ),
     ] = None,
     *,
     as_json: AsJson = False,

@@ -16,14 +16,14 @@ import typer
 from typer.core import TyperGroup
 
 from bcd import __version__
-from bcd.cli import batch, config, hospital, labels, model, network, patient, review, snapshot, store
+from bcd.cli import batch, config, hospital, label, model, network, patient, review, snapshot, store
 from bcd.cli.backup import backup_command, restore_command
 from bcd.cli.demo import demo_command
 from bcd.cli.doctor import doctor_command
 from bcd.cli.evaluate import evaluate_command
 from bcd.cli.ingest import ingest_command
 from bcd.cli.lineage import lineage_command
-from bcd.cli.monitor import monitor
+from bcd.cli.monitor import monitor_command
 from bcd.cli.retrain import retrain_command
 from bcd.cli.score import score_command
 from bcd.cli.search import search_command
@@ -71,7 +71,7 @@ _DAILY: tuple[Callable[..., None], ...] = (
     retrain_command,
     evaluate_command,
     score_command,
-    monitor,
+    monitor_command,
     lineage_command,
     backup_command,
     restore_command,
@@ -83,7 +83,7 @@ app.add_typer(config.app, name="config")
 _NOUNS = {
     "batch": batch,
     "hospital": hospital,
-    "labels": labels,
+    "label": label,
     "model": model,
     "network": network,
     "patient": patient,

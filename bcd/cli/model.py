@@ -95,7 +95,7 @@ def model_history_command(
         console.print(f"\nNow: {now}.")
         if agreements := list_agreements(store, aliases.get("challenger", "")):
             console.print(summarise_shadow(agreements), markup=False, soft_wrap=True)
-        show_moved_alias(console, store)
+        show_aliases_apart(console, store)
 
 
 @app.command(name="compare")
@@ -304,6 +304,7 @@ def prune_models_command(
     keep: Annotated[int, typer.Option(min=1, help="How many of the newest versions stay.")],
     *,
     dry_run: DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
     """Remove old versions with their files. Versions with an alias, scores or another use stay."""
     from bcd.cli.terminal import open_terminal
@@ -312,8 +313,9 @@ def prune_models_command(
     from bcd.store.store import open_store
 
     settings = load_settings()
-    with open_terminal(settings) as console:
+    with open_terminal(settings, as_json=as_json) as console:
         versions = prune_versions(open_store(settings), keep=keep, dry_run=dry_run)
+        console.facts(versions)
         _show_retention(console, versions, dry_run=dry_run)
 
 
@@ -337,7 +339,7 @@ def show_models(console: Screen, store: Store, key: str = "") -> None:
     if not versions:
         console.print("No model is registered yet: `bcd retrain`, or `bcd model adopt released`.")
         return
-    show_moved_alias(console, store)
+    show_aliases_apart(console, store)
 
 
 def _first_sentence(reasons: str) -> str:
@@ -358,20 +360,12 @@ def _show_decision(console: Console, settings: Settings, decision: Decision) -> 
         console.print(f"  {alias:<10} {f'{MODEL}/{version}' if version else 'none'}")
 
 
-def show_moved_alias(console: Console, store: Store) -> None:
-    """Prints what was decided and the way back, where the champion's alias was deleted or moved by hand."""
-    from bcd.bundle.aliases import (
-        find_lost_champion_alias,
-        find_moved_champion,
-        tell_lost_champion_alias,
-        tell_moved_champion,
-    )
+def show_aliases_apart(console: Console, store: Store) -> None:
+    """Prints how the aliases are not as was decided, and what to do about it."""
+    from bcd.bundle.aliases import explain_aliases
     from bcd.bundle.rows import read_registered_versions
 
-    rows = read_registered_versions(store.settings)
-    lost, moved = find_lost_champion_alias(rows, store), find_moved_champion(rows, store)
-    told = tell_lost_champion_alias(lost) if lost else tell_moved_champion(*moved) if moved else ()
-    if told:
+    if told := explain_aliases(read_registered_versions(store.settings), store):
         console.print(" ".join(told), style="yellow")
 
 

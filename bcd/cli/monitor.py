@@ -5,7 +5,7 @@ from __future__ import annotations
 from bcd.cli.options import AsJson
 
 
-def monitor(*, as_json: AsJson = False) -> None:
+def monitor_command(*, as_json: AsJson = False) -> None:
     """Compare deliveries with the champion's patients: the trend of each hospital, and what is not to be trusted."""
     from bcd.cli.terminal import open_terminal
     from bcd.settings import load_settings, require_home
@@ -14,9 +14,9 @@ def monitor(*, as_json: AsJson = False) -> None:
     require_home(settings)
     with open_terminal(settings, runs_flows=True, as_json=as_json) as console:
         from bcd.drift.trend import HEADER
-        from flows.monitor import monitor as monitor_flow
+        from flows.monitor import monitor
 
-        rows = monitor_flow()
+        rows = monitor()
         columns = {name: (lambda each, at=at: each.cells()[at]) for at, name in enumerate(HEADER)}
         console.table("Drift of deliveries", rows, columns)
         if not rows:

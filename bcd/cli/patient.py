@@ -237,7 +237,7 @@ def complete_patient_command(
 
 
 @app.command(name="erase")
-def erase_patient_command(*, dry_run: DryRun = False) -> None:
+def erase_patient_command(*, dry_run: DryRun = False, as_json: AsJson = False) -> None:
     """Erase pixels, scores and refused files of withdrawn patients, and say what remains."""
     from bcd.cli.terminal import open_terminal
     from bcd.retention.patients import erase_withdrawn
@@ -245,8 +245,9 @@ def erase_patient_command(*, dry_run: DryRun = False) -> None:
     from bcd.store.store import open_store
 
     settings = load_settings()
-    with open_terminal(settings) as console:
+    with open_terminal(settings, as_json=as_json) as console:
         erasures = erase_withdrawn(open_store(settings), dry_run=dry_run)
+        console.facts(erasures)
         if not erasures:
             console.print("No patient is withdrawn: nothing to erase.")
         for erasure in erasures:

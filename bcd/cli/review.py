@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bcd.cli.labels import import_label_file
-from bcd.cli.options import By, Reason, command_group
+from bcd.cli.label import import_label_file
+from bcd.cli.options import AsJson, By, Reason, command_group
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from bcd.cli.screen import Screen
     from bcd.review.gather import Gathered
 
@@ -25,7 +28,7 @@ To = Annotated[Path, typer.Option(help="A new folder for contact sheet, table an
 
 
 @app.command(name="next")
-def review_next_command(*, to: To, patches: Patches = 100) -> None:
+def review_next_command(*, to: To, patches: Patches = 100, as_json: AsJson = False) -> None:
     """List the patches without a label that are worth most to the next training: train patients' only."""
     from bcd.cli.terminal import open_terminal
     from bcd.review.gather import gather_unlabelled
@@ -36,16 +39,17 @@ def review_next_command(*, to: To, patches: Patches = 100) -> None:
 
     require_new_folder(to)
     settings = load_settings()
-    with open_terminal(settings) as console, open_store(settings) as store:
+    with open_terminal(settings, as_json=as_json) as console, open_store(settings) as store:
         found = gather_unlabelled(store)
         picked = found.patches.iloc[pick_patches(found.patches, patches)]
         if not picked.empty:
-            write_review(store, to, "next", picked.assign(why=tell_why(picked)), found.stored)
-        _print_review(console, to, len(picked), patches, found)
+            picked = picked.assign(why=tell_why(picked))
+            write_review(store, to, "next", picked, found.stored)
+        _print_review(console, to, picked, patches, found)
 
 
 @app.command(name="suspicious")
-def review_suspicious_command(*, to: To, patches: Patches = 100) -> None:
+def review_suspicious_command(*, to: To, patches: Patches = 100, as_json: AsJson = False) -> None:
     """List the labels of train patients that a model contradicts most which never saw the patient."""
     from bcd.cli.terminal import open_terminal
     from bcd.review.gather import gather_labelled
@@ -55,12 +59,12 @@ def review_suspicious_command(*, to: To, patches: Patches = 100) -> None:
 
     require_new_folder(to)
     settings = load_settings()
-    with open_terminal(settings) as console, open_store(settings) as store:
+    with open_terminal(settings, as_json=as_json) as console, open_store(settings) as store:
         found = gather_labelled(store)
         picked = found.patches.iloc[:patches]
         if not picked.empty:
             write_review(store, to, "suspicious", picked, found.stored)
-        _print_review(console, to, len(picked), patches, found)
+        _print_review(console, to, picked, patches, found)
 
 
 @app.command(name="import")
@@ -79,14 +83,16 @@ def review_import_command(
         import_label_file(console, settings, file, sign_off, asked=True)
 
 
-def _print_review(console: Screen, to: Path, picked: int, wanted: int, found: Gathered) -> None:
+def _print_review(console: Screen, to: Path, picked: pd.DataFrame, wanted: int, found: Gathered) -> None:
     many = len(found.patches)
-    if picked:
-        sheet = to / "contact-sheet.html"
-        console.print(f"{picked:,} of the {many:,} patches that may be asked about: {sheet}", soft_wrap=True)
-    else:
+    asked = json.loads(picked.to_json(orient="records"))  # which writes what is missing as null
+    console.facts({"to": None if picked.empty else to, "patches": asked, "of": many, "left_out": found.left_out})
+    if picked.empty:
         console.print("There is no patch to ask about.")
-    if picked < min(wanted, many):
+    else:
+        sheet = to / "contact-sheet.html"
+        console.print(f"{len(picked):,} of the {many:,} patches that may be asked about: {sheet}", soft_wrap=True)
+    if len(picked) < min(wanted, many):
         console.print("No other patch lies apart from these on its slide.")
     for reason, count in found.left_out.items():
         console.print(f"{count:,} scored patches {reason}.", style="dim")

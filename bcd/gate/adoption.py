@@ -27,6 +27,7 @@ from bcd.bundle.scorer import GRAPH_FOLDER, list_bundle_networks
 from bcd.bundle.seen import find_seen_by_bundle
 from bcd.errors import BcdError
 from bcd.gate.anchor import find_anchor, record_anchor
+from bcd.gate.approvers import require_approver
 from bcd.gate.promotion import LOCK
 from bcd.patches import SnapshotId
 from bcd.store.decisions import Decision, store_decision
@@ -43,9 +44,11 @@ def make_released_champion(store: Store, sign_off: SignOff) -> Decision:
     """Registers the released model and makes it champion of a home that has none.
 
     Raises:
-        BcdError: There is a champion, or was one whose alias was deleted; or this copy of bcd holds no such model.
+        BcdError: There is a champion, or was one whose alias was deleted; this copy of bcd holds no such model; or
+            the person may not sign.
     """
     settings = store.settings
+    require_approver(settings, sign_off)
     client = open_mlflow_client(settings)
     with store.lock(LOCK) as confirm:
         finish_moving_aliases(client, store)

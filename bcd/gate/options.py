@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 
 from bcd.options import Options, Patients, Probability, Share, Unit
+from bcd.store.sign_off import LONGEST
 
 
 class GateOptions(Options):
@@ -59,7 +61,7 @@ class GateOptions(Options):
         0.03, gt=0, lt=0.5, description="By how much the calibration error may be higher, after shrinkage."
     )
     coverage_margin: Share = Field(
-        0.1, gt=0, lt=1, description="By how much less may be covered at a confidence of 95 %, after shrinkage."
+        0.1, gt=0, lt=1, description="By how much coverage at a confidence of 95 % may be lower, after shrinkage."
     )
     hospital_margin: Annotated[float, Unit("AUROC")] = Field(
         0.05, gt=0, lt=0.5, description="By how much AUROC may be lower at any one hospital, after shrinkage."
@@ -73,3 +75,9 @@ class GateOptions(Options):
         description="Gate patients, for a hospital's check of that hospital, from which shrunk checks are enforced.",
     )
     approval: bool = Field(False, description="Whether a person must approve a promotion before it is carried out.")
+    # What counts is the list at the time of the sign-off, in bcd.toml: it is no part of a plan, and in no form.
+    approvers: SkipJsonSchema[list[Annotated[str, Field(min_length=1, max_length=LONGEST["by"])]]] = Field(
+        [],
+        exclude=True,
+        description="The names of those who may approve, force or roll back a promotion; empty: anybody may.",
+    )

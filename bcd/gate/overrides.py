@@ -22,6 +22,7 @@ from bcd.bundle.aliases import (
 from bcd.bundle.registry import load_bundle, require_bundle_scores
 from bcd.errors import BcdError, NotFoundError
 from bcd.gate.anchor import find_anchor, record_anchor
+from bcd.gate.approvers import require_approver
 from bcd.gate.promotion import LOCK, approval_key
 from bcd.patches import SnapshotId
 from bcd.store.decisions import Decision, Kind, list_stored_decisions, store_decision
@@ -42,8 +43,9 @@ def force_promotion(store: Store, which: str, sign_off: SignOff) -> Decision:
     """Makes a version, or what an alias names, champion whatever the gate says.
 
     Raises:
-        BcdError: There is no such version, it cannot be loaded, or it is champion already.
+        BcdError: There is no such version, it cannot be loaded, it is champion already, or the person may not sign.
     """
+    require_approver(store.settings, sign_off)
     client = open_mlflow_client(store.settings)
     with store.lock(LOCK):
         finish_moving_aliases(client, store)
@@ -64,8 +66,9 @@ def roll_back(store: Store, sign_off: SignOff) -> Decision:
     """Makes `previous` champion again, and the champion `previous`; once more undoes it.
 
     Raises:
-        BcdError: There is no previous champion, or it cannot be loaded.
+        BcdError: There is no previous champion, it cannot be loaded, or the person may not sign.
     """
+    require_approver(store.settings, sign_off)
     client = open_mlflow_client(store.settings)
     with store.lock(LOCK):
         finish_moving_aliases(client, store)
@@ -91,8 +94,9 @@ def answer_approval(store: Store, which: str, sign_off: SignOff, answer: Answer)
     compared with the champion of today.
 
     Raises:
-        BcdError: There is no such version, it cannot be loaded, or nothing awaits approval.
+        BcdError: There is no such version, it cannot be loaded, nothing awaits approval, or the person may not sign.
     """
+    require_approver(store.settings, sign_off)
     client = open_mlflow_client(store.settings)
     with store.lock(LOCK):
         finish_moving_aliases(client, store)
@@ -128,15 +132,19 @@ def answer_approval(store: Store, which: str, sign_off: SignOff, answer: Answer)
 
 def find_awaiting_sign_off(store: Store, version: str | None = None) -> Decision | None:
     """Returns the newest promotion that awaits a person's sign-off, of one version if named; None: none does."""
+    found = [one for one in list_awaiting_sign_off(store) if version in (None, one.challenger)]
+    return found[-1] if found else None
+
+
+def list_awaiting_sign_off(store: Store) -> list[Decision]:
+    """Returns the promotions that await a person's sign-off, one of each version."""
     waiting: dict[str, Decision] = {}
     for one in list_stored_decisions(store):
         if one.awaits_approval:
             waiting[one.challenger] = one
         elif one.kind in {"approval", "forced", "rollback"}:
             waiting.pop(one.challenger, None)
-    if version is not None:
-        return waiting.get(version)
-    return list(waiting.values())[-1] if waiting else None
+    return list(waiting.values())
 
 
 def _make(

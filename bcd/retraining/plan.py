@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +15,7 @@ from pydantic import Field
 
 from bcd.errors import NotFoundError
 from bcd.evaluation.options import EvaluateOptions
+from bcd.formats import format_some
 from bcd.gate.options import GateOptions
 from bcd.networks.architecture import PRESETS, Architecture
 from bcd.options import Options
@@ -36,7 +38,10 @@ _PLAN, _CHOICE, _LAST, _SEARCHED = "plan.json", "choice.json", "last-plan", "las
 
 
 class Plan(Options):
-    """Everything that a retraining will do, written once; stages, commands and forms name it by its id."""
+    """What a retraining will do, written once; stages, commands and forms name it by its id.
+
+    Networks that `bcd search --try` adds to the study are no part of it.
+    """
 
     format: Literal[1] = Field(1, description="Version of this format.")
     snapshot: SnapshotId = Field(description="Id of the snapshot that is trained on and evaluated on.")
@@ -137,9 +142,17 @@ def read_plan(settings: Settings, plan: str = "", *, workers: int = 0) -> Retrai
     found = _find_plans(settings, plan)
     if len(found) != 1:
         which = "No plan is written yet" if not plan else f"{len(found) or 'No'} plans begin with {plan!r}"
-        raise NotFoundError(f"{which}.", "`bcd retrain` and `bcd search` write one and print its id.")
+        written = sorted(file.parent.name for file in found or list_stored(settings, settings.work, f"*/{_PLAN}"))
+        near = [] if not plan else written if found else get_close_matches(plan, written, n=3, cutoff=0.3)
+        fix = f"Near ones are {format_some(near, 3)}. " if near else ""
+        raise NotFoundError(f"{which}.", f"{fix}`bcd retrain` and `bcd search` write one and print its id.")
     read = Plan.model_validate_json(require(settings, found[0]).read_bytes())
     return Retraining(_for_machine(settings, read, workers), load_snapshot(settings, read.snapshot))
+
+
+def has_plan(settings: Settings, plan: str) -> bool:
+    """Whether there is a plan of this whole id, here or in the store."""
+    return re.fullmatch("[0-9a-f]{12}", plan) is not None and len(_find_plans(settings, plan)) == 1
 
 
 def _find_plans(settings: Settings, plan: str) -> list[Path]:

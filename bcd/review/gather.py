@@ -128,7 +128,7 @@ def _read_stored_patches(store: Store) -> pd.DataFrame:
     Returns:
         hospital, patient, slide, x, y, label (Int8); batch and row, where the pixels are; pixel_sha256; complete,
         whether all patches of the slide are there; split, as `read_dealt_patients` says, empty where there is none;
-        and is_settled: a person answered about the patch, or it is in doubt, which `bcd labels doubts` shows.
+        and is_settled: a person answered about the patch, or it is in doubt, which `bcd label doubts` shows.
     """
     import pandas as pd
 

@@ -3,7 +3,7 @@
 Coordinates are level-0 pixels of the delivered slide, as QuPath counts them, where bcd cut the slide itself;
 otherwise patch pixels of 4 µm, from 0 on at the corner of the grid. The file says which, beside its features.
 
-Classes begin with `Predicted`, so that nobody takes what the model says for a label (`bcd labels import` does not).
+Classes begin with `Predicted`, so that nobody takes what the model says for a label (`bcd label import` does not).
 """
 
 from __future__ import annotations

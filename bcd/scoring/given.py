@@ -13,7 +13,6 @@ import shutil
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,6 @@ from numpy.typing import NDArray
 
 from bcd.admission.preview import SeenDelivery, look_at
 from bcd.drift.delivery import MOST_DELIVERED
-from bcd.drift.patient import read_patient_drift
 from bcd.drift.profiles import MOST_PATCHES, choose_evenly, profile_pictures
 from bcd.drift.state import Drift, assess_delivery
 from bcd.errors import BcdError
@@ -31,7 +29,7 @@ from bcd.options import Microns
 from bcd.patches import Hospital, PatientId, Slide, SlideId, lie_on
 from bcd.progress import say_progress
 from bcd.scoring.bundle import ScoringBundle
-from bcd.scoring.export.formats import Format, require_export_format, write_patient_export
+from bcd.scoring.export.formats import Format, require_export_format, write_ome_beside_report, write_patient_export
 from bcd.scoring.export.scored import ScoredPatient
 from bcd.scoring.exposure import Exposure, tell_exposure_of_scored
 from bcd.scoring.options import ScoreOptions
@@ -117,6 +115,8 @@ def score_given(
         for delivery in deliveries.values():
             _tell_refused(delivery)
         given = _join_given_files(deliveries)
+        if options.ome:
+            require_export_format("ome-tiff", patient=hospital, cut=())
         if other is not None:
             for patient in sorted(given.patches["patient"].unique()):
                 cut = [slide for whose, slide in given.frames if whose == patient]
@@ -208,31 +208,15 @@ def _write_given_score(
     with partial_folder(folder.parent) as partial:
         write_result(partial, subject, bundle, options)
         pd.read_parquet(partial / SCORES).to_csv(partial / "scores.csv", index=False)
+        scored = ScoredPatient.of(partial, subject, bundle, options)
+        if options.ome:
+            write_ome_beside_report(partial, scored)
         if other is not None:
-            list(write_patient_export(partial, _as_scored(partial, subject, bundle, options), other))
+            list(write_patient_export(partial, scored, other))
         if folder.exists():
             shutil.rmtree(folder)
         keep_folder(partial, folder)
     return read_result(folder, subject.hospital, subject.patient, bundle, options)
-
-
-def _as_scored(folder: Path, subject: Subject, bundle: ScoringBundle, options: ScoreOptions) -> ScoredPatient:
-    import pandas as pd
-
-    scores, drift = pd.read_parquet(folder / SCORES), read_patient_drift(folder)
-    return ScoredPatient(
-        hospital=subject.hospital,
-        patient=subject.patient,
-        bundle=bundle.name,
-        content=subject.content,
-        at=datetime.now(UTC),
-        scores=scores,
-        slides=tuple(scores["slide"].unique().tolist()),
-        read=subject.read,
-        frames=subject.frames,
-        options=options,
-        drift=drift.state,
-    )
 
 
 def _tell_refused(delivery: SeenDelivery) -> None:

@@ -1,8 +1,8 @@
 """The heatmap: what the champion says of each patch, over the slide it came from.
 
 The colour is the calibrated probability of IDC, the opacity what the patch says: one that is confidently IDC carries
-the full colour, an uncertain one a veil, and one that is confidently not IDC a tint, so that benign tissue is still
-seen as it was stained. Background stays as it is.
+the strongest colour, an uncertain one a veil, and one that is confidently not IDC a tint, so that benign tissue is
+still seen as it was stained. Background stays as it is.
 
 `colour_patches` is exact to the pixel and knows no figures; `draw_heatmap` puts its result in a picture;
 `overlay` is the same as a layer of its own, which the report lays over the slide.

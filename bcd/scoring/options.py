@@ -34,6 +34,11 @@ class ScoreOptions(Options):
         description="Pictures that are left of a patient. full: slide and heatmap as files, and those of the report; "
         "report: the report alone; none: a report without tissue, with the map of probabilities.",
     )
+    ome: bool = Field(
+        False,
+        description="Leave slide and heatmap as pyramidal OME-TIFF, too, of slides that were delivered as patches: "
+        "about 15 MB for 1,000 patches. Needs the extra `ome`.",
+    )
     shadow: bool = Field(
         False,
         description="Let the challenger score beside the champion, unseen: how they agree stands on the gate's page.",

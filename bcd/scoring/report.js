@@ -22,13 +22,13 @@
   const isConfident = p => Math.max(p, 1 - p) >= level;
   const isIdc = p => p >= 0.5;
   const count = number => String(number).replace(/\B(?=(\d{3})+$)/g, "\u202f");
-  const area = patches => (patches * AREA).toFixed(2) + " mm²";
+  const area = patches => (patches * AREA).toFixed(2) + "\u00a0mm²";
   const length = microns => microns >= 1000 ? microns / 1000 + " mm" : microns + " µm";
   function percent(share) {
     let text = (100 * share).toFixed(1);
     if (text === "100.0" && share < 1) text = "> 99.9";
     if (text === "0.0" && share > 0) text = "< 0.1";
-    return text + " %";
+    return text + "\u00a0%";
   }
   const say = (selector, text) => all(selector).forEach(part => { part.textContent = text; });
 
@@ -90,7 +90,7 @@
     const told = facts.told[neighbours && neighbours.checked ? 1 : 0][steps.value];
     for (const [key, text] of Object.entries(told)) say(`[data-told=${key}]`, text);
     say("[data-agreement]", labelled >= MEASURED ? percent(agreeing / labelled) : "n/a");
-    say("[data-level]", text + " %");
+    say("[data-level]", text + "\u00a0%");
     say("[data-high]", text);
     say("[data-low]", String(Number((100 * (1 - level)).toPrecision(6))));
     steps.setAttribute("aria-valuetext", `${text} %, ${count(n.idc)} confidently IDC, coverage ${percent((n.idc + n.none) / total)}`);
@@ -126,6 +126,7 @@
       all("[data-zoom]", section).forEach(button => {
         button.disabled = button.dataset.zoom === "2" ? view.zoom >= most : view.zoom <= 1;
       });
+      all("[data-pan]", section).forEach(button => { button.disabled = view.zoom <= 1; });
     }
     function zoom(factor, x, y) { // about a point of the slide, which stays where it is
       const next = factor ? Math.min(Math.max(view.zoom * factor, 1), most) : 1;
@@ -139,7 +140,7 @@
       const {column, row} = place(picked);
       return [(column + 0.5) * PATCH, (row + 0.5) * PATCH];
     }
-    function pick(i, follow) {
+    function pick(i, {follow = false, aloud = true} = {}) {
       picked = i;
       const {column, row} = place(i);
       for (const mark of all(".mark", section)) {
@@ -147,15 +148,16 @@
         mark.setAttribute("y", row * PATCH);
         mark.setAttribute("visibility", "visible");
       }
-      tell();
+      tell(aloud);
       const [x, y] = centre(), wide = width / view.zoom, high = height / view.zoom;
       if (follow && (x < view.x || x > view.x + wide || y < view.y || y > view.y + high)) {
         Object.assign(view, {x: x - wide / 2, y: y - high / 2});
         look();
       }
     }
-    function tell() {
+    function tell(aloud) { // by a screen reader: what a key or a tap asks for, not each patch that the mouse passes
       if (picked < 0) return;
+      told.setAttribute("aria-live", aloud ? "polite" : "off");
       const {column, row} = place(picked), p = slide.probability[picked], label = slide.label[picked];
       const around = slide.complete ? neighboursOf(picked).map(i => slide.alone[i]) : [];
       const mean = around.reduce((sum, each) => sum + each, 0) / around.length;
@@ -184,7 +186,12 @@
         const aside = Math.abs(down * (to.column - from.column)) + Math.abs(right * (to.row - from.row));
         if (along > 0 && along + 3 * aside < least) [best, least] = [i, along + 3 * aside];
       }
-      if (best >= 0) pick(best, true);
+      if (best >= 0) pick(best, {follow: true});
+    }
+    function pan(right, down) { // by half of what is seen
+      view.x += right * width / view.zoom / 2;
+      view.y += down * height / view.zoom / 2;
+      look();
     }
     const KEYS = {
       ArrowRight: () => step(1, 0), ArrowLeft: () => step(-1, 0), ArrowDown: () => step(0, 1), ArrowUp: () => step(0, -1),
@@ -194,20 +201,22 @@
       const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
       return [at.x, at.y];
     }
-    function pickAt(event, svg) {
+    function pickAt(event, svg, aloud) {
       const [x, y] = point(event, svg);
       const i = found.get(Math.floor(y / PATCH) * slide.columns + Math.floor(x / PATCH));
-      if (i !== undefined) pick(i, false);
+      if (i !== undefined) pick(i, {aloud});
     }
     for (const svg of views) {
       let grip = null;
       svg.addEventListener("pointerdown", event => {
-        pickAt(event, svg);
+        if (!event.isPrimary) return; // a second finger
+        pickAt(event, svg, true);
         grip = view.zoom > 1 ? point(event, svg) : null;
         if (grip) svg.setPointerCapture(event.pointerId);
       });
       svg.addEventListener("pointermove", event => {
-        if (!grip) return event.pointerType === "mouse" ? pickAt(event, svg) : undefined;
+        if (!event.isPrimary) return;
+        if (!grip) return event.pointerType === "mouse" ? pickAt(event, svg, false) : undefined;
         const [x, y] = point(event, svg);
         view.x += grip[0] - x;
         view.y += grip[1] - y;
@@ -229,22 +238,25 @@
     map.addEventListener("keydown", event => {
       if (!KEYS[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
       event.preventDefault();
-      if (picked < 0) pick(slide.probability.reduce((best, p, i) => p > slide.probability[best] ? i : best, 0), true);
+      if (picked < 0) pick(slide.probability.reduce((best, p, i) => p > slide.probability[best] ? i : best, 0), {follow: true});
       else KEYS[event.key]();
     });
     all("[data-zoom]", section).forEach(button => {
       button.addEventListener("click", () => zoom(Number(button.dataset.zoom), ...centre()));
+    });
+    all("[data-pan]", section).forEach(button => {
+      button.addEventListener("click", () => pan(...button.dataset.pan.split(" ").map(Number)));
     });
     look();
     return {
       colour() {
         const pixels = paint(slide.probability, slide.cells, slide.columns * slide.rows);
         section.querySelector(".colours").setAttribute("href", address(pixels, slide.columns, slide.rows, slide.enlarged));
-        tell();
+        tell(false);
       },
       show(x, y) {
         zoom(0, 0, 0);
-        pick(found.get(((y - 1) / PATCH - slide.row) * slide.columns + (x - 1) / PATCH - slide.column), true);
+        pick(found.get(((y - 1) / PATCH - slide.row) * slide.columns + (x - 1) / PATCH - slide.column), {follow: true});
         zoom(Math.min(4, most), ...centre());
         map.focus({preventScroll: true});
       },

@@ -6,7 +6,8 @@ shows the same pictures and figures at the level of the options.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,15 @@ from bcd.options import Probability
 from bcd.pages import render_page
 from bcd.patches import MICRONS_PER_PIXEL, PATCH_PIXELS
 from bcd.scoring.heatmap import LABELLED, TINT, VEIL, colour_probabilities, overlay
-from bcd.scoring.intervals import LEAST_DRAWS, PlacedPatches, estimate_level_intervals, list_outcomes_within
+from bcd.scoring.intervals import (
+    HELD_BELOW,
+    LEAST_ACROSS,
+    LEAST_DRAWS,
+    WIDE_ACROSS,
+    PlacedPatches,
+    estimate_level_intervals,
+    list_outcomes_within,
+)
 from bcd.scoring.shown import ShownSlide, embed_heatmap_layer
 from bcd.scoring.summary import MIN_PATCHES
 
@@ -91,6 +100,10 @@ def write_patient_report(
         "draws": alone.draws,
         "least_draws": LEAST_DRAWS,
         "fewest": MIN_PATCHES,
+        "across": alone.across,
+        "least_across": LEAST_ACROSS,
+        "wide_across": WIDE_ACROSS,
+        "held": HELD_BELOW,
         "spans": _tell_fractions(alone, label),
         "outcomes": list_outcomes_within(found[at], len(scores), rule),
         "undecided": summary.outcome == UNDECIDED,
@@ -104,11 +117,12 @@ def write_patient_report(
             "slides": [slide.data for slide in slides],
         },
     }
-    filters = {
+    filters: dict[str, Callable[..., str]] = {
         "percent": _format_report_percent,
         "count": _format_report_count,
         "area": _format_area,
         "micrometres": _format_scale_bar,
+        "sentence": _format_sentence,
     }
     path.write_text(render_page("bcd.scoring", "report.html.j2", {**shown, **facts}, filters), encoding="utf-8")
 
@@ -196,14 +210,14 @@ def _format_report_percent(share: float | None) -> str:
         text = "> 99.9"
     elif text == "0.0" and share > 0:
         text = "< 0.1"
-    return f"{text} %"
+    return f"{text}\u00a0%"
 
 
 def _format_ends(ends: Ends | None) -> str:
     """An interval of a share in percent."""
     if ends is None:
         return "n/a"
-    low, high = (_format_report_percent(end).removesuffix(" %") for end in ends)
+    low, high = (_format_report_percent(end).removesuffix("\u00a0%") for end in ends)
     return f"{low} to {high}\u00a0%"
 
 
@@ -213,7 +227,12 @@ def _format_report_count(number: int) -> str:
 
 
 def _format_area(patches: int) -> str:
-    return f"{patches * PATCH_AREA:.2f} mm²"
+    return f"{patches * PATCH_AREA:.2f}\u00a0mm²"
+
+
+def _format_sentence(said: str) -> str:
+    """A sentence of another module, its thousands parted as those of the report."""
+    return re.sub(r"(?<=\d),(?=\d{3}\b)", "\u202f", said)
 
 
 def _format_scale_bar(length: int) -> str:

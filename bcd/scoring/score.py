@@ -19,6 +19,8 @@ from bcd.files import whole_folder
 from bcd.patches import Hospital, PatientId
 from bcd.progress import say_progress
 from bcd.scoring.bundle import ScoringBundle
+from bcd.scoring.export.formats import require_export_format, write_ome_beside_report
+from bcd.scoring.export.scored import ScoredPatient
 from bcd.scoring.job import (
     ScoringJob,
     is_scoring_recorded,
@@ -61,10 +63,15 @@ def score_patient(
     job = open_scoring_job(store, bundle, hospital, patient, options, protocol)
     found = require(store.settings, job.folder).exists()
     if not found:
+        if options.ome:
+            require_export_format("ome-tiff", patient=job.key, cut=())
         record_scoring_job(job, "started")
         try:
             with whole_folder(job.folder) as partial:
-                write_result(partial, make_scoring_subject(job), bundle, options)
+                subject = make_scoring_subject(job)
+                write_result(partial, subject, bundle, options)
+                if options.ome:
+                    write_ome_beside_report(partial, ScoredPatient.of(partial, subject, bundle, options))
             put(store.settings, job.folder)
         except BaseException as error:
             record_scoring_job(job, "failed", error)  # a person who interrupts it is no reason to give it up

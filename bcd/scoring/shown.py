@@ -30,7 +30,7 @@ _QUALITY, _FINE = 62, 90
 _SMALL = 500_000  # pixels of a picture that is shown enlarged
 _TINY = 100  # pixels of the longest edge, below which nothing is reduced
 _LONGEST = 8000  # a browser decodes the whole picture
-_CRISP, _LAYER = 8, 1200  # pixels of a cell, of the layer: printers blur what they enlarge
+_CRISP, _SHARP, _LAYER = 8, 600, 1200  # pixels of a cell, of the layer, at most: printers blur what they enlarge
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +83,8 @@ def show_slide(
     probability = scores["probability"].to_numpy(np.float64)
     context = scores[CONTEXT].to_numpy(np.float64)
     label = scores["label"].fillna(-1).to_numpy(np.int8)
-    enlarged = max(min(_CRISP, _LAYER // max(mosaic.present.shape)), 1)
+    longest = max(mosaic.present.shape)
+    enlarged = max(min(max(_CRISP, _SHARP // longest), _LAYER // longest), 1)
     layer = np.zeros((*mosaic.present.shape, 4), np.uint8)
     layer[rows, columns] = overlay(probability, options)
     region = np.zeros_like(mosaic.present)

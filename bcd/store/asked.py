@@ -71,5 +71,5 @@ def refuse_evaluated_patients(connection: sa.Connection, name: str, rows: pd.Dat
         name,
         faults,
         "Labels that a model's scores ask for may train only, else its doubts would choose what it is evaluated on:"
-        " take the patient out. Labels that no score asked for come in by `bcd labels import`.",
+        " take the patient out. Labels that no score asked for come in by `bcd label import`.",
     )

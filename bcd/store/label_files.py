@@ -57,7 +57,7 @@ _WORDS = dict.fromkeys((*_YES, *_TRUE), 1) | dict.fromkeys((*_NO, *_FALSE), 0)
 ACCEPTED = "A label is 1, idc, positive or yes, or else 0, none, negative or no"
 """What is understood, for messages."""
 
-IMPORT = "bcd labels import FILE --hospital NAME --by NAME --reason TEXT"
+IMPORT = "bcd label import FILE --hospital NAME --by NAME --reason TEXT"
 """The command that imports a table, for messages."""
 
 LIST = "bcd_review"
@@ -158,7 +158,7 @@ def refuse_other_list(path: Path, mark: str, *, is_list: bool, asked: bool) -> N
         BcdError: The two differ.
     """
     if is_list != asked:
-        said, command = ("is a list", "review import") if is_list else ("is no list", "labels import")
+        said, command = ("is a list", "review import") if is_list else ("is no list", "label import")
         raise BcdError(
             f"{path.name} {said} of `bcd review`: it has {'a' if is_list else 'no'} {mark}.",
             f"Import it with `bcd {command} FILE --by NAME --reason TEXT`.",

@@ -180,6 +180,6 @@ def find_validated_patches(store: pd.DataFrame, wanted: pd.DataFrame, given: fro
         raise BcdError(
             f"{len(other):,} labels differ from the store's, such as that of patient {one['patient']}, x {one['x']}, "
             f"y {one['y']}: {one['label_wanted']} in the file, {one['label']} in the store.",
-            "Find out which is right; `bcd labels` corrects the store's.",
+            "Find out which is right; `bcd label` corrects the store's.",
         )
     return found.drop(columns="label_wanted").sort_values("row_wanted", ignore_index=True)

@@ -306,7 +306,7 @@ def test_doubts_about_earlier_patches_are_listed(settle: Settle, report: Callabl
     text = text_of(report(identity))
     assert re.search(r"contradicts 1 patch\b", text)
     assert "east/A1 5 1 51 two-labels Label 1 before, label 0 here." in text
-    assert "bcd labels import FILE" in text
+    assert "bcd label import FILE" in text
 
 
 def test_it_says_who_released_what(settle: Settle, report: Callable[[str], str], store: Store) -> None:

@@ -40,23 +40,23 @@ def home(settings: Settings) -> Settings:
 def test_a_backup_says_what_is_new_where_the_key_is_and_what_comes_next(
     bcd: Run, home: Settings, tmp_path: Path
 ) -> None:
-    code, told, complained = bcd("backup", tmp_path / "to")
+    code, told, complained = bcd("backup", "--to", tmp_path / "to")
     assert code == 0, complained
     assert "3 files" in told
     assert f"{home.keys}/pseudonyms.key" in told  # is not in it
     assert f"bcd restore {tmp_path}/to --home NEW" in told
 
-    code, told, complained = bcd("backup", tmp_path / "to", "--keys", tmp_path / "apart")
+    code, told, complained = bcd("backup", "--to", tmp_path / "to", "--keys", tmp_path / "apart")
     assert code == 0, complained
     assert "0 files and 0.0 MB" in told
     assert (tmp_path / "apart" / "pseudonyms.key").exists()
 
 
 def test_a_restored_home_says_what_is_left_to_do(bcd: Run, home: Settings, tmp_path: Path) -> None:
-    bcd("backup", tmp_path / "to")
+    bcd("backup", "--to", tmp_path / "to")
     [first] = [path.stem for path in (tmp_path / "to" / "backups").iterdir()]
     record_withdrawal(open_store(home), "1001", hospital="east", sign_off=SignOff("Dr Lee", "a letter"))
-    bcd("backup", tmp_path / "to")
+    bcd("backup", "--to", tmp_path / "to")
 
     code, told, complained = bcd("restore", tmp_path / "to", "--home", tmp_path / "new", "--backup", first)
 
@@ -68,8 +68,8 @@ def test_a_restored_home_says_what_is_left_to_do(bcd: Run, home: Settings, tmp_p
 
 
 def test_a_home_in_use_and_a_home_that_is_not_there_are_refused(bcd: Run, home: Settings, tmp_path: Path) -> None:
-    bcd("backup", tmp_path / "to")
+    bcd("backup", "--to", tmp_path / "to")
     code, _, complained = bcd("restore", tmp_path / "to")
     assert (code, str(home.home) in complained) == (2, True)
-    code, _, complained = bcd("--home", tmp_path / "none", "backup", tmp_path / "to")
+    code, _, complained = bcd("--home", tmp_path / "none", "backup", "--to", tmp_path / "to")
     assert (code, f"{tmp_path}/none" in complained) == (2, True)

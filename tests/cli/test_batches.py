@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from pathlib import Path
 
@@ -96,6 +97,12 @@ def test_refusals_as_csv(admitted: Admission, tmp_path: Path) -> None:
         (BLANK, "blank", "refused"),
     }
     assert all(len(row["sha256"]) == 64 and row["kept"] for row in rows)
+
+
+def test_a_release_is_told_as_json(admitted: Admission) -> None:
+    told = json.loads(said("release", "first", BLANK, "--by", "Ada", "--reason", "mucin", "--json"))
+    assert (told["released"], told["refused"], told["before"]) == ([BLANK], [], [])
+    assert told["made"][:12] in told["report"]
 
 
 def test_a_release_is_shown_with_who_and_why(admitted: Admission, tmp_path: Path) -> None:

@@ -28,23 +28,24 @@ def test_a_patient_s_life_in_the_catalog(settings: Settings, bcd, tmp_path: Path
     settings.inbox.mkdir(parents=True)
     assert json.loads(bcd("hospital", "list", "--json")[1]) == []
     assert bcd("hospital", "declare", "north", "--identifiers", "raw", *MARY)[0] == 0
+    assert (settings.inbox / "north").is_dir()  # for its deliveries
     code, _, said = bcd("hospital", "declare", "north", "--identifiers", "pseudonyms", *MARY)
     assert (code, "by Mary" in said) == (2, True)
     files = {**patch_files("Miller", [0, 2]), **patch_files("Smith", [4, 6])}
     admit(open_store(settings), write_folder(tmp_path / "delivery", files), Hospital("north"))
 
     (tmp_path / "labels.csv").write_text("name,label\nMiller_idx5_x1_y1.png,1\n")
-    labels = ("labels", "import", str(tmp_path / "labels.csv"), "--by", "Dr Lee", "--reason", "a second reading")
+    labels = ("label", "import", str(tmp_path / "labels.csv"), "--by", "Dr Lee", "--reason", "a second reading")
     assert bcd(*labels)[0] == 2
     assert re.search(r"\b1 labels .*\b0 taken back", bcd(*labels, "--hospital", "north")[1])
     assert not re.search(r"\b1 labels", bcd(*labels, "--hospital", "north")[1])
-    assert bcd("labels", "doubts")[0] == 0
+    assert bcd("label", "doubts")[0] == 0
 
     ring = [[0, 0], [100, 0], [100, 50], [0, 50], [0, 0]]
     said = {"objectType": "annotation", "classification": {"name": "Benign", "color": [0, 200, 0]}}
     area = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}, "properties": said}
     (tmp_path / "drawn.geojson").write_text(json.dumps(area))
-    drawn = ("labels", "import", str(tmp_path / "drawn.geojson"), *labels[3:])
+    drawn = ("label", "import", str(tmp_path / "drawn.geojson"), *labels[3:])
     assert "--hospital, --patient and --slide" in bcd(*drawn)[2]
     code, told, _ = bcd(*drawn, "--hospital", "north", "--patient", "Miller", "--slide", "5")
     assert (code, "Miller" in told) == (0, False)
@@ -56,6 +57,8 @@ def test_a_patient_s_life_in_the_catalog(settings: Settings, bcd, tmp_path: Path
     assert "2 patches" not in bcd("patient", "erase")[1]
     code, said, _ = bcd("patient", "withdraw", "Miller", "--hospital", "north", *MARY)
     assert (code, "Miller" in said) == (0, False)
+    [erasure] = json.loads(bcd("patient", "erase", "--dry-run", "--json")[1])
+    assert (erasure["hospital"], sum(erasure["erased"].values()), erasure["models"]) == ("north", 2, [])
     for arguments in (["--dry-run"], []):
         assert "2 patches" in bcd("patient", "erase", *arguments)[1]
     assert "2 patches" not in bcd("patient", "erase")[1]

@@ -87,7 +87,8 @@ def server(settings: Settings, tmp_path: Path, dashboard: Any) -> _Server:
 
 
 def test_the_first_time_everything_is_as_the_file_says_and_the_second_time_changes_nothing(server: _Server) -> None:
-    names = ("ingest", "retrain", "score", "trials", "member", "monitor", "approve")
+    names = ["ingest", "retrain", "score", "trials", "member", "monitor", "approve"]
+    names += ["search", "train", "evaluate", "promote", "reconcile", "backup"]
     assert server.deploy() == [f"{name}: deployed." for name in names]
     made = {name: server.deployment(name) for name in names}
     assert made["ingest"]["schedules"][0]["schedule"]["cron"] == "30 0 * * *"
@@ -95,6 +96,7 @@ def test_the_first_time_everything_is_as_the_file_says_and_the_second_time_chang
     assert made["ingest"]["concurrency_options"]["collision_strategy"] == "ENQUEUE"
     assert made["score"]["global_concurrency_limit"]["limit"] == 2
     assert made["approve"]["global_concurrency_limit"] is None
+    assert not made["backup"]["schedules"][0]["active"]
     assert "patient" in made["score"]["parameter_openapi_schema"]["properties"]
     assert all(each["work_pool_name"] == "bcd" and each["enforce_parameter_schema"] for each in made.values())
     [trigger] = server.triggers()
@@ -124,6 +126,13 @@ def test_the_pool_takes_no_command_environment_or_folder_from_a_run(server: _Ser
     assert len(server.deploy()) == 1
     assert read() == {"command": "None", "env": "{}", "working_dir": "None"}
     assert server.deploy() == []
+
+
+def test_backups_are_made_by_night_where_bcd_toml_names_a_folder(server: _Server, tmp_path: Path) -> None:
+    server.deploy()
+    server.settings = server.settings.model_copy(update={"backup": {"folder": str(tmp_path / "backups")}})
+    assert [line.partition(":")[0] for line in server.deploy()] == ["backup"]
+    assert server.schedule("backup")["active"]
 
 
 def test_trials_wait_on_the_pool_that_bcd_toml_names_which_is_as_safe(server: _Server) -> None:

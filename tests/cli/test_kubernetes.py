@@ -90,11 +90,13 @@ def read_variables(container: dict[str, Any]) -> dict[str, str]:
     return {each["name"]: each.get("value", PASSWORD) for each in container["env"]}
 
 
-def run(command: list[str], more: dict[str, str]) -> None:
+def run(command: list[str], more: dict[str, str], folder: Path | None = None) -> None:
     known = {
         name: value for name, value in os.environ.items() if not name.startswith(("BCD_", "PREFECT_", "MLFLOW_"))
     }
-    subprocess.run([str(Path(sys.executable).parent / command[0]), *command[1:]], env=known | more, check=True)
+    subprocess.run(
+        [str(Path(sys.executable).parent / command[0]), *command[1:]], env=known | more, check=True, cwd=folder
+    )
 
 
 def test_kubernetes_accepts_the_worker() -> None:
@@ -133,9 +135,14 @@ def test_a_run_of_the_pool_becomes_a_job_that_kubernetes_accepts_and_that_does_t
         [job] = cluster.jobs
         check_job(job, asked.id)
 
-        (tmp_path / "pod").mkdir()  # a volume
+        for name in ("pod", "work"):  # a volume, and where an image begins: Prefect copies what lies there
+            (tmp_path / name).mkdir()
         [container] = job["spec"]["template"]["spec"]["containers"]
-        run(container["args"], shared | read_variables(container) | {"BCD_HOME": str(tmp_path / "pod")})
+        run(
+            container["args"],
+            shared | read_variables(container) | {"BCD_HOME": str(tmp_path / "pod")},
+            tmp_path / "work",
+        )
         ended = client.read_flow_run(asked.id)
     assert ended.state_type == "FAILED"
     assert re.search(r"\bnone\b", str(ended.state.message))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,11 +62,16 @@ def home(scored: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
 
 def test_the_queue_is_answered_and_the_next_snapshot_learns_from_it(home: Store, bcd, tmp_path: Path) -> None:
     before = freeze_snapshot(home, SplitOptions()).patches
-    code, said, complaint = bcd("review", "next", "--patches", "8", "--to", tmp_path / "monday")
+    asked = ("review", "next", "--patches", "8", "--to")
+    code, said, complaint = bcd(*asked, tmp_path / "monday")
     assert (code, complaint) == (0, "")
     assert "contact-sheet.html" in said
+    told = json.loads(bcd(*asked, tmp_path / "as-json", "--json")[1])
     table = pd.read_csv(tmp_path / "monday/patches.csv", dtype=str, keep_default_na=False)
     assert len(table) == 8
+    assert {each["patient"] for each in told["patches"]} == set(table["patient"])
+    assert {each["label"] for each in told["patches"]} == {None}
+    assert (len(told["patches"]), told["to"]) == (8, str(tmp_path / "as-json"))
     assert set(table["patient"]) & set(UNLABELLED)
     assert set(table["patient"]) & set(LABELLED)
     table["label"] = ["1", "idc", "0", "no", "unsure", *[""] * 3]

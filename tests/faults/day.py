@@ -1,4 +1,4 @@
-"""A hospital's day: a delivery is admitted, trained on, judged and scored; and what it comes to.
+"""A hospital's day: a delivery is admitted, trained on, evaluated and scored; and what it comes to.
 
 Nights pass as quickly as the runs that they start: a schedule is moved, as on the dashboard, and nothing is typed.
 """
@@ -21,6 +21,7 @@ from faults import KINDS, STAGES, Fault
 from hospital import Hospital, wait_until
 
 from bcd.patches import Hospital as HospitalName
+from bcd.retraining.reconcile import find_unfinished
 from bcd.settings import Settings, load_settings
 from bcd.store.decisions import list_stored_decisions
 from bcd.store.delivery_queries import list_batches
@@ -80,7 +81,8 @@ def live(hospital: Hospital, delivery: Path, disturb: Callable[[], None]) -> int
     (hospital.home / "inbox/east").mkdir(parents=True)
     shutil.copy(delivery, hospital.home / "inbox/east")
     for day in range(1, MOST_DAYS + 1):
-        for name, is_done in (("ingest", _is_admitted), ("retrain", _has_verdict), ("score", _is_scored)):
+        stages = {"ingest": _is_admitted, "retrain": _has_verdict, "reconcile": _is_followed, "score": _is_scored}
+        for name, is_done in stages.items():
             if not is_done():  # what is done is found done, which tests/flows assert
                 hospital.bring_night(name)
                 _await_calm(hospital, disturb)
@@ -165,6 +167,12 @@ def _is_admitted() -> bool:
 def _has_verdict() -> bool:
     with open_store(load_settings()) as store:
         return bool(list_stored_decisions(store))
+
+
+def _is_followed() -> bool:
+    with open_store(load_settings()) as store:
+        unfinished = find_unfinished(store)
+    return unfinished.half_done is None and unfinished.plan is None
 
 
 def _is_scored() -> bool:

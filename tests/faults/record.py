@@ -9,14 +9,15 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from faults import Fault
+from faults import Fault, list_faults
 from simulations import replace_section
 
-from bcd.files import whole_file
+from bcd.files import lock_file, whole_file
 
 _FOLDER = Path(__file__).parents[2] / "docs/explanation"
 RECORD = _FOLDER / "faults.json"
 PAGE = _FOLDER / "reliability.md"
+_LOCK = Path(__file__).parents[2] / ".bcd/faults.lock"
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Outcome:
 
 
 class Record:
-    """The outcomes so far.
+    """The outcomes so far, of all processes that play faults side by side.
 
     Args:
         file: Where they are kept.
@@ -45,19 +46,24 @@ class Record:
 
     def __init__(self, file: Path = RECORD) -> None:
         self._file = file
-        kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-        self._outcomes = {name: Outcome(**outcome) for name, outcome in kept.items()}
+        self._outcomes = self._read()
+
+    def _read(self) -> dict[str, Outcome]:
+        kept = json.loads(self._file.read_text(encoding="utf-8")) if self._file.exists() else {}
+        return {name: Outcome(**outcome) for name, outcome in kept.items()}
 
     def find(self, fault: Fault) -> Outcome | None:
         """Returns what a fault came to; None: it was not played."""
         return self._outcomes.get(str(fault))
 
-    def add(self, fault: Fault, outcome: Outcome) -> None:
-        """Keeps what a fault came to."""
-        self._outcomes[str(fault)] = outcome
-        kept = {name: asdict(outcome) for name, outcome in self._outcomes.items()}
-        with whole_file(self._file) as partial:
-            partial.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    def add(self, fault: Fault, outcome: Outcome, page: Path = PAGE) -> None:
+        """Keeps what a fault came to, and puts the table of all into the page."""
+        with lock_file(_LOCK):
+            self._outcomes = self._read() | {str(fault): outcome}
+            kept = {str(each): asdict(known) for each in list_faults() if (known := self.find(each))}
+            with whole_file(self._file) as partial:
+                partial.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+            write_page(list_faults(), self, page)
 
 
 def tabulate(faults: list[Fault], record: Record) -> str:

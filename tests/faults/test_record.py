@@ -23,9 +23,12 @@ def test_as_many_of_each_kind_as_promised_spread_over_the_stages() -> None:
 
 def test_what_was_played_is_found_again_and_the_rest_is_said_to_be_not_run(tmp_path: Path) -> None:
     first, second, *_ = list_faults()
-    record = Record(tmp_path / "record.json")
-    record.add(first, Outcome("search", 1.23, 2, []))
-    record.add(second, Outcome("train", 0.5, 1, ["scored: 2 instead of 1"]))
+    page = tmp_path / "reliability.md"
+    page.write_text(PAGE.read_text())
+    record, other = (Record(tmp_path / "record.json") for _ in range(2))  # of two processes
+    record.add(first, Outcome("search", 1.23, 2, []), page)
+    other.add(second, Outcome("train", 0.5, 1, ["scored: 2 instead of 1"]), page)
+    assert "Played: 2 of 52" in page.read_text()
     again = Record(tmp_path / "record.json")
     assert again.find(first) == Outcome("search", 1.23, 2, [])
     sentence, _, _, _, *rows = tabulate(list_faults(), again).splitlines()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 from threading import Event, Thread
 
 import pytest
 
+from bcd.errors import NotFoundError
 from flows.limits import TRAINING, hold_slot
 
 
@@ -31,6 +33,22 @@ def test_where_all_slots_are_held_the_next_waits_until_one_is_given_back() -> No
         other.join()
         assert client.read_global_concurrency_limit_by_name(TRAINING).active_slots == 0
         client.delete_global_concurrency_limit_by_name(TRAINING)
+
+
+@pytest.mark.parametrize(
+    ("module", "given"), [("score", {"patient": "nobody"}), ("search", {"plan": "abc"}), ("train", {"plan": "abc"})]
+)
+@pytest.mark.usefixtures("settings")
+def test_what_is_not_there_is_refused_before_anybody_waits_for_a_slot(
+    module: str, given: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wait(_limit: str) -> None:
+        raise AssertionError("it waited for a slot")
+
+    stage = importlib.import_module(f"flows.{module}")
+    monkeypatch.setattr(stage, "hold_slot", wait)
+    with pytest.raises(NotFoundError):
+        getattr(stage, module).fn.__wrapped__(**given)
 
 
 def test_without_a_server_nobody_waits() -> None:

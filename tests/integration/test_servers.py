@@ -241,6 +241,7 @@ def test_the_three_uses(hospital: Hospital, site: Path) -> None:
 def _what_runs_is_the_wheel(hospital: Hospital, site: Path) -> None:
     deployed = hospital.prefect.post("/deployments/filter", json={}).raise_for_status().json()
     names = {"ingest", "retrain", "score", "trials", "member", "monitor", "approve"}
+    names |= {"search", "train", "evaluate", "promote", "reconcile", "backup"}
     assert {each["name"] for each in deployed} == names
     for each in deployed:  # a module, which is what the worker's Python finds first
         assert (each["entrypoint"], each["pull_steps"]) == (f"flows.{each['name']}.{each['name']}", [])

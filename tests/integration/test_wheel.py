@@ -6,11 +6,16 @@ tests/integration/test_demo.py plays the demo from it, tests/integration/test_se
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
+import pytest
 import tifffile
 import yaml
+from delivering import encode, write_folder
 from installed import ROOT, Installation
 
 from bcd.bundle.probes import draw_tissue_probes
@@ -63,3 +68,27 @@ def test_a_slide_is_scored_with_the_model_in_the_wheel_and_no_home_is_begun(
     assert "bcd-idc/released" in printed
     assert (tmp_path / "out/slide/report.html").is_file()
     assert not home.exists()
+
+
+@pytest.mark.skipif(os.environ.get("BCD_TEST_FULL") != "1", reason="installs everything anew: make deployed")
+def test_the_wheel_needs_nothing_but_the_lock(wheel: Path, tmp_path: Path) -> None:
+    # The other tests run in the environment of the tests, which holds more than an installation does.
+    environment = tmp_path / "venv"
+    python, bcd = environment / "bin/python", environment / "bin/bcd"
+    uv: Path | str = Path(sys.executable).with_name("uv")
+    install = [uv, "pip", "install", "--quiet", "--python", python]
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
+    subprocess.run([*install, "--require-hashes", "--requirement", ROOT / "requirements.lock"], check=True)
+    subprocess.run([*install, "--no-deps", wheel], check=True)
+    names = {f"8867_idx5_x{1 + 50 * place}_y1_class0.png": one for place, one in enumerate(draw_tissue_probes(12))}
+    write_folder(tmp_path / "monday", {name: encode(pixels[..., ::-1]) for name, pixels in names.items()})
+
+    def run(*words: str) -> str:
+        there = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path / "user"), "BCD_HOME": str(tmp_path / "home")}
+        done = subprocess.run([bcd, *words], cwd=tmp_path, env=there, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "demo" in run("--help")
+    assert "bcd-idc/released" in run("score", "monday", "--to", "out")
+    assert len(list((tmp_path / "out").rglob("report.html"))) == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bcd.errors import BcdError
+from bcd.errors import BcdError, NotFoundError
 from bcd.gate.options import GateOptions
 from bcd.retraining.plan import Plan, read_plan, write_plan
 from bcd.search.options import SearchOptions
@@ -19,6 +19,12 @@ PAGE = Path(__file__).parents[2] / "docs/reference/plan.md"
 @pytest.fixture
 def snapshot(settings, make_hospital):
     return make_hospital(settings)
+
+
+def test_the_page_names_what_is_left_out_of_a_plan() -> None:
+    left_out = {name for name, field in SearchOptions.model_fields.items() if field.exclude}
+    assert {"pool", "workers"} <= left_out
+    assert {name for name in left_out if f"`{name}`" not in PAGE.read_text()} == set()
 
 
 def test_a_plan_is_a_file_that_a_person_can_read(settings, snapshot):
@@ -53,6 +59,13 @@ def test_a_plan_is_found_by_its_id_or_the_beginning_of_it_and_the_last_one_witho
     assert read_plan(settings, first.key).plan == first.plan
     assert read_plan(settings, first.key[:8]).plan == first.plan
     assert read_plan(settings).plan == second.plan
+
+
+def test_a_mistyped_id_names_those_near_it(settings, snapshot):
+    first = write_plan(settings, snapshot).key
+    mistyped = first[:11] + ("0" if first[11] != "0" else "1")
+    with pytest.raises(NotFoundError, match=f"{mistyped}.*Near ones are {first}"):
+        read_plan(settings, mistyped)
 
 
 @pytest.mark.parametrize("name", ["", "0123456789ab", "../../etc", "*"])

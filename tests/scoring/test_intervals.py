@@ -10,6 +10,8 @@ from slide_intervals import TRUTH, draw_field, draw_slide_scores
 
 from bcd.evaluation.outcome import FOUND, NOT_FOUND, UNDECIDED, OutcomeRule
 from bcd.scoring.intervals import (
+    HELD_BELOW,
+    LEAST_ACROSS,
     LEAST_DRAWS,
     Ends,
     LevelIntervals,
@@ -84,12 +86,37 @@ def test_few_patches_have_no_interval(n: int) -> None:
     values = np.random.default_rng(0).random(n)
     assert PlacedPatches.of(slide_of(1, n), values).interval(values) is None
     more = np.random.default_rng(0).random(MIN_PATCHES)
-    assert PlacedPatches.of(slide_of(1, MIN_PATCHES), more).interval(more) is not None
+    assert PlacedPatches.of(slide_of(30, 30)[::30], more).interval(more) is None  # a column of them
+    assert PlacedPatches.of(slide_of(30, 30)[::31], more).interval(more) is not None
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "given"), [(19, 19, False), (20, 20, True), (10, 40, True), (9, 40, False)]
+)
+def test_a_slide_that_shows_few_pieces_of_tissue_has_no_interval(rows: int, columns: int, *, given: bool) -> None:
+    values = np.random.default_rng(0).random(rows * columns)
+    placed = PlacedPatches.of(slide_of(rows, columns), values)
+    assert placed.across == pytest.approx((rows * columns) ** 0.5)
+    assert (placed.across >= LEAST_ACROSS, placed.interval(values) is not None) == (given, given)
+
+
+def test_the_smallest_that_has_one_holds_the_truth_as_often_as_the_report_says() -> None:
+    rng, patches = np.random.default_rng(4), slide_of(LEAST_ACROSS, LEAST_ACROSS)
+    held = {}
+    for reach in (2.0, 8.0):
+        found = []
+        for _ in range(60):
+            p = draw_slide_scores(rng, LEAST_ACROSS, reach).ravel()
+            ends = PlacedPatches.of(patches, p).interval(p)
+            found += [] if ends is None else [ends[0] <= TRUTH <= ends[1]]
+        held[reach] = np.mean(found)
+    assert held[8.0] == pytest.approx(HELD_BELOW[0], abs=0.13)
+    assert held[8.0] < held[2.0] <= HELD_BELOW[1] + 0.04
 
 
 def test_tissue_of_one_piece_has_no_interval() -> None:
-    slope = np.indices((12, 12))[0].ravel() / 12
-    placed = PlacedPatches.of(slide_of(12, 12), slope)
+    slope = np.indices((24, 24))[0].ravel() / 24
+    placed = PlacedPatches.of(slide_of(24, 24), slope)
     assert placed.draws is not None
     assert placed.draws < LEAST_DRAWS
     assert placed.interval(slope) is None

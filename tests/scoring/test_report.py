@@ -20,9 +20,10 @@ from bcd.evaluation.policy.certified import CertifiedThreshold
 from bcd.evaluation.policy.policy import Policy
 from bcd.scoring.examples import show_examples
 from bcd.scoring.exposure import Exposure
-from bcd.scoring.intervals import PlacedPatches
+from bcd.scoring.intervals import HELD_BELOW, LEAST_ACROSS, WIDE_ACROSS, PlacedPatches
 from bcd.scoring.options import ScoreOptions
 from bcd.scoring.report import slide_picture_budget
+from bcd.scoring.summary import MIN_PATCHES
 
 DATA_URI = re.compile(r"data:image/(png|webp);base64,([A-Za-z0-9+/=]+)")
 
@@ -144,7 +145,7 @@ def test_the_ten_most_suspicious_and_the_ten_most_uncertain_patches_are_shown(ma
     assert len(shown) == 20
     for (x, y, picture, said), at in zip(shown, expected, strict=True):
         assert (int(x), int(y)) == (scores["x"][at], scores["y"][at])
-        assert said == f"{100 * p[at]:.1f} %"
+        assert said == f"{100 * p[at]:.1f}\u00a0%"
         data = np.frombuffer(base64.b64decode(DATA_URI.fullmatch(picture)[2]), np.uint8)
         image = cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]
         assert image.shape == (50, 50, 3)
@@ -203,9 +204,29 @@ def test_an_outcome_that_the_intervals_do_not_decide_names_the_others(make_repor
 
 def test_too_little_tissue_has_no_interval_and_it_is_said_why(make_report, patient):
     text = text_of(make_report(*patient(probability=[0.7])))
-    assert "No intervals: they take at least 30 patches whose probabilities differ" in text
+    said = re.search(r"No intervals: they take at least (\d+) patches .* at least (\d+) patches across", text)
+    assert said.groups() == (str(MIN_PATCHES), str(LEAST_ACROSS))
     assert "70.0 % n/a predicted tumour fraction" in text
     assert "patches interval: n/a" in text
+
+
+def test_a_slide_of_middling_size_is_said_to_have_intervals_that_are_too_narrow(make_report, patient):
+    def said(edge):
+        p = np.random.default_rng(2).beta(0.2, 0.4, edge * edge)
+        return re.search(
+            r"tissue is (\d+) patches across, .* held the truth in (\d+) to (\d+)&nbsp;%",
+            text_of(make_report(*patient(probability=p, columns=edge))),
+        )
+
+    assert said(30).groups() == ("30", *(f"{100 * share:.0f}" for share in HELD_BELOW))
+    assert said(WIDE_ACROSS) is None
+
+
+def test_thousands_that_others_write_with_a_comma_are_parted_as_the_report_s(make_report, patient):
+    trained = Exposure("train", False, "1,640 of the 1,640 patches are among those that it learned from, by 2,5.")
+    text = make_report(*patient(), exposure=trained, warnings=["12,345,678 patches."])
+    assert "1\u202f640 of the 1\u202f640 patches" in text
+    assert ("12\u202f345\u202f678 patches" in text, "by 2,5." in text) == (True, True)
 
 
 def test_it_says_what_certified_thresholds_promise(make_report, patient):
@@ -292,6 +313,6 @@ def test_it_is_read_without_being_seen_and_fits_the_screen_and_the_page(
     assert html.count("<caption>") == 3
     names = re.findall(r'<svg[^>]*aria-label="([^"]*)"', html)
     assert re.search(r"\b5\b.*\b1001\b", names[0])
-    assert "10.8 %" in names[1]
+    assert "10.8\u00a0%" in names[1]
     assert all(re.search(rf'<label for="{each}"', html) for each in re.findall(r'<input id="(\w+)"', html))
     measure_page(html)

@@ -28,20 +28,42 @@ pytestmark = pytest.mark.skipif(shutil.which("chromium") is None, reason="chromi
 
 
 @pytest.fixture
-def use(tmp_path):
+def browse(tmp_path):
+    """Opens a page in a browser and returns what that prints."""
+
+    def run(page: str, *arguments: str) -> str:
+        path = tmp_path / "used.html"
+        path.write_text(page, encoding="utf-8")
+        command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/chromium"]
+        command += ["--window-size=1280,900", *arguments, path.as_uri()]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+
+    return run
+
+
+@pytest.fixture
+def use(browse):
     """Opens a page, runs a script on it and returns what the script returns."""
 
     def run(page: str, script: str, *, language="en-US"):
         done = f"JSON.stringify((() => {{ {script} }})())"
         last = f'<pre id="returned"></pre><script>document.getElementById("returned").textContent = {done}</script>'
-        path = tmp_path / "used.html"
-        path.write_text(page.replace("</body>", last + "</body>"), encoding="utf-8")
-        command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/chromium"]
-        command += [f"--accept-lang={language}", "--window-size=1280,900", "--dump-dom", path.as_uri()]
-        shown = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+        shown = browse(page.replace("</body>", last + "</body>"), f"--accept-lang={language}", "--dump-dom")
         returned = re.search(r'<pre id="returned">(.*?)</pre>', shown, re.DOTALL)[1]
         assert returned, "the page's script failed"
         return json.loads(markup.unescape(returned))
+
+    return run
+
+
+@pytest.fixture
+def look(use, browse, tmp_path):
+    """Opens a page, runs a script on it and returns what the script returns, and the screen in RGB."""
+
+    def run(page: str, script: str):
+        shown = page.replace("</body>", f"<script>(() => {{ {script} }})()</script></body>")
+        browse(shown, "--window-size=1280,1800", f"--screenshot={tmp_path}/screen.png")
+        return use(page, script), cv2.imread(str(tmp_path / "screen.png"))[..., ::-1]
 
     return run
 
@@ -79,7 +101,8 @@ def scored(make_patches, probability, label=None, columns=10):
 
 
 def percent(share):
-    return "> 99.9 %" if 0.9995 <= share < 1 else "< 0.1 %" if 0 < share < 0.0005 else f"{100 * share + 1e-9:.1f} %"
+    text = "> 99.9" if 0.9995 <= share < 1 else "< 0.1" if 0 < share < 0.0005 else f"{100 * share + 1e-9:.1f}"
+    return f"{text}\u00a0%"
 
 
 def expected(scores, level):
@@ -88,7 +111,7 @@ def expected(scores, level):
     known = confident & label.notna().to_numpy()
     counts = {"idc": confident & idc, "none": confident & ~idc, "open": ~confident}
     rows = {
-        key: [f"{of.sum():,}".replace(",", "\u202f"), percent(of.mean()), f"{of.sum() * 0.04:.2f} mm²"]
+        key: [f"{of.sum():,}".replace(",", "\u202f"), percent(of.mean()), f"{of.sum() * 0.04:.2f}\u00a0mm²"]
         for key, of in counts.items()
     }
     agreeing = (idc == (label == 1).fillna(False).to_numpy(bool))[known]
@@ -134,8 +157,8 @@ def test_the_toggle_shows_the_patches_with_their_neighbours_and_back(make_patche
     before, after, again = use(make_report(scores, pixels, record=record, complete=True), JOIN)
     assert before == again == ["1", True]
     assert after[:2] == ["2", False]
-    assert "probability of IDC 98.0 % (alone 97.0 %, with its neighbours 98.0 %)" in after[2]
-    assert after[2].endswith("; mean of its neighbours 60.0 %")
+    assert "probability of IDC 98.0 % (alone 97.0 %, with its neighbours 98.0 %)" in after[2].replace("\u00a0", " ")
+    assert after[2].endswith("; mean of its neighbours 60.0\u00a0%")
 
 
 CASES = {
@@ -155,14 +178,15 @@ def test_the_slider_shows_what_numpy_counts_and_recolours_the_map(case, make_pat
     placed = PlacedPatches.of(scores, scores["probability"].to_numpy())
     assert (found[0] | {"spoken": ""}) == (found[1 + LEVELS.index(0.95)] | {"spoken": ""})  # as it was opened
     for level, shown in zip(LEVELS, found[1:], strict=True):
-        assert shown["level"] == f"{100 * level:g} %"
+        assert shown["level"] == f"{100 * level:g}\u00a0%"
         wanted = expected(scores, level)
         assert {key: shown[key] for key in wanted} == wanted
         assert shown["told"][:4] == expected_ends(placed, scores, level)
         assert shown["told"][4]
         assert shown["spoken"].startswith(f"{100 * level:g} %, {wanted['idc'][0]} confidently IDC")
         layer = cv2.imdecode(np.frombuffer(base64.b64decode(shown["layer"][22:]), np.uint8), cv2.IMREAD_UNCHANGED)
-        cells = layer[4::8, 4::8, [2, 1, 0, 3]].astype(int)
+        enlarged = layer.shape[1] // (scores["x"].max() // 50 + 3)
+        cells = layer[enlarged // 2 :: enlarged, enlarged // 2 :: enlarged, [2, 1, 0, 3]].astype(int)
         at = cells[(scores["y"] // 50 + 1).to_numpy(), (scores["x"] // 50 + 1).to_numpy()]
         if level > 0.5:  # a rule needs more than one half
             options = ScoreOptions(outcome=OutcomeRule(level=level))
@@ -180,7 +204,7 @@ def test_a_slide_of_50000_patches_is_reduced_and_still_counts_every_patch(make_p
     many = many.assign(x=[50 * (i % columns) + 1 for i in range(n)], y=[50 * (i // columns) + 1 for i in range(n)])
     html = make_report(many, pixels)
     assert len(html) < 3_000_000
-    reduced = re.search(r"The picture is reduced to (\d+) % in each direction", html)
+    reduced = re.search(r"The picture is reduced to (\d+)&nbsp;% in each direction", html)
     assert 5 < int(reduced[1]) < 80
     [found] = use(html, MOVE.replace("LEVELS", "[0.8]"))
     wanted = expected(many, 0.8)
@@ -223,12 +247,12 @@ def test_the_map_is_used_with_the_keyboard(make_patches, make_report, use):
         });
         return {
           said, focused: document.activeElement === map, role: map.getAttribute("role"),
-          live: told.getAttribute("role"), name: map.getAttribute("aria-label"),
+          live: [told.getAttribute("role"), told.getAttribute("aria-live")], name: map.getAttribute("aria-label"),
         };
         """,
     )
     said = [each[0] for each in found["said"]]
-    shape = re.compile(r"x (\d+), y (\d+): .* ([\d.]+) %, ([\w ]+)(?:; label: ([\w ]+))?")
+    shape = re.compile(r"x (\d+), y (\d+): .* ([\d.]+)\s%, ([\w ]+)(?:; label: ([\w ]+))?")
     figures = [shape.fullmatch(one).groups() for one in said[:5]]
     assert figures[0] == ("51", "1", "99.0", "confidently IDC", "IDC")  # the most suspicious first
     assert figures[1] == ("101", "1", "60.0", "not confident", "IDC")
@@ -237,7 +261,7 @@ def test_the_map_is_used_with_the_keyboard(make_patches, make_report, use):
     whole, closer = found["said"][4][1], found["said"][5][1]
     assert whole == found["said"][6][1] == "0 0 250 200"
     assert closer == "62.5 62.5 125 100"  # twice as large about the patch
-    assert (found["focused"], found["role"], found["live"]) == (True, "application", "status")
+    assert (found["focused"], found["role"], found["live"]) == (True, "application", ["status", "polite"])
     assert "rrow" in found["name"]  # keys that it answers to
 
 
@@ -249,12 +273,12 @@ def test_the_map_is_pointed_at_dragged_zoomed_and_made_faint(make_patches, make_
         const [slide, map] = document.querySelectorAll("svg"), told = document.querySelector(".picked");
         const at = (x, y) => { // a point of the slide on the screen
           const point = new DOMPoint(x, y).matrixTransform(map.getScreenCTM());
-          return {clientX: point.x, clientY: point.y, pointerType: "mouse", pointerId: 1, bubbles: true};
+          return {clientX: point.x, clientY: point.y, pointerType: "mouse", pointerId: 1, isPrimary: true};
         };
         map.setPointerCapture = () => {};
         const send = (name, x, y) => map.dispatchEvent(new PointerEvent(name, at(x, y)));
         send("pointermove", 175, 75);
-        const hovered = told.textContent;
+        const hovered = told.textContent, aloud = told.getAttribute("aria-live");
         send("pointermove", 20, 20);
         const outside = told.textContent;
         document.querySelector('[data-zoom="2"]').click();
@@ -270,22 +294,84 @@ def test_the_map_is_pointed_at_dragged_zoomed_and_made_faint(make_patches, make_
         opacity.dispatchEvent(new Event("input"));
         document.querySelectorAll("a[data-slide]")[1].click();
         return {
-          hovered, outside, zoomed, bar, dragged, linked: told.textContent,
+          hovered, aloud, outside, zoomed, bar, dragged, linked: told.textContent,
           faint: getComputedStyle(document.querySelector(".layer")).opacity,
           mark: map.querySelector(".mark").getAttribute("visibility"),
         };
         """,
     )
     assert found["hovered"] == found["outside"]
-    assert re.match(r"x 101, y 1: .* 60\.0 %", found["hovered"])
+    assert found["aloud"] == "off"  # a screen reader is not told each patch that the mouse passes
+    assert re.match(r"x 101, y 1: .* 60\.0\s%", found["hovered"])
     assert found["zoomed"] == "87.5 37.5 125 100"
     assert found["bar"] == "100 µm"
     x, y, *_ = map(float, found["dragged"][0].split())
     assert (x, y) == pytest.approx((97.5, 42.5), abs=0.2)
     assert found["dragged"][0] == found["dragged"][1]
     assert found["faint"] == "0.3"
-    assert re.match(r"x 51, y 51: .* 97\.0 %", found["linked"])
+    assert re.match(r"x 51, y 51: .* 97\.0\s%", found["linked"])
     assert found["mark"] == "visible"
+
+
+def test_the_map_is_tapped_and_dragged_by_one_finger_and_left_to_the_page_where_it_is_whole(
+    make_patches, make_report, use
+):
+    found = use(
+        make_report(*scored(make_patches, GRID, columns=3)),
+        """
+        const map = document.querySelector("svg.map"), told = document.querySelector(".picked");
+        map.setPointerCapture = () => {};
+        const touch = (name, x, y, more = {}) => {
+          const point = new DOMPoint(x, y).matrixTransform(map.getScreenCTM());
+          const at = {clientX: point.x, clientY: point.y, pointerType: "touch", pointerId: 1, isPrimary: true};
+          map.dispatchEvent(new PointerEvent(name, {...at, ...more}));
+        };
+        const seen = () => [map.getAttribute("viewBox"), getComputedStyle(map).touchAction];
+        touch("pointerdown", 175, 75);
+        const tapped = [told.textContent, told.getAttribute("aria-live")];
+        touch("pointermove", 75, 75);
+        const moved = [told.textContent, ...seen()];
+        touch("pointercancel", 75, 75); // the browser scrolls the page
+        document.querySelector('[data-zoom="2"]').click();
+        touch("pointerdown", 120, 100);
+        const second = {pointerId: 2, isPrimary: false};
+        touch("pointerdown", 190, 120, second);
+        touch("pointermove", 200, 130, second);
+        const held = seen();
+        touch("pointermove", 110, 95);
+        touch("pointerup", 110, 95);
+        return {tapped, moved, held, dragged: seen()};
+        """,
+    )
+    assert re.match(r"x 101, y 1: .* 60\.0\s%", found["tapped"][0])
+    assert found["tapped"][1] == "polite"
+    assert found["moved"] == [found["tapped"][0], "0 0 250 200", "auto"]
+    assert found["held"] == ["87.5 37.5 125 100", "none"]  # a second finger moves nothing
+    assert [float(each) for each in found["dragged"][0].split()] == pytest.approx([97.5, 42.5, 125, 100], abs=0.2)
+
+
+def test_what_is_dragged_is_moved_by_buttons_too(make_patches, make_report, use):
+    found = use(
+        make_report(*scored(make_patches, GRID, columns=3)),
+        """
+        const map = document.querySelector("svg.map");
+        const buttons = [...document.querySelectorAll("[data-pan]")];
+        const whole = buttons.map(button => button.disabled);
+        document.querySelector('[data-zoom="2"]').click();
+        const seen = buttons.map(button => {
+          button.click();
+          return [button.getAttribute("aria-label").split(" ")[1], map.getAttribute("viewBox")];
+        });
+        return {whole, seen};
+        """,
+    )
+    assert found["whole"] == [True] * 4
+    assert found["seen"] == [
+        ["left", "0 50 125 100"],  # from the middle, by half of what is seen, and not off the slide
+        ["right", "62.5 50 125 100"],
+        ["up", "62.5 0 125 100"],
+        ["down", "62.5 50 125 100"],
+    ]
 
 
 CONTRAST = """
@@ -325,6 +411,70 @@ def test_text_is_told_from_its_ground_in_light_and_dark(dark, make_patches, make
     assert found["faults"] == []
     assert found["parts"] > 80
     assert (found["ground"] == "rgb(255, 255, 255)") != dark
+
+
+DARK = "(prefers-color-scheme: dark)"
+
+PARTS = """
+const box = part => ["left", "top", "width", "height"].map(side => part.getBoundingClientRect()[side]);
+const [map, slider, button] = ["svg.map", "#level", "[data-zoom]"].map(each => document.querySelector(each));
+slider.value = 0;
+map.dispatchEvent(new KeyboardEvent("keydown", {key: "ArrowRight"}));
+map.focus({focusVisible: true, preventScroll: true});
+return {slider: box(slider), button: box(button), map: box(map), mark: box(map.querySelector(".mark")),
+        line: box(map.querySelector(".labelled"))};
+"""
+
+
+def contrast(pixels: np.ndarray) -> float:
+    """Of the lightest and the darkest pixel, as WCAG counts it."""
+    share = pixels.reshape(-1, 3) / 255
+    linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+    light = linear @ [0.2126, 0.7152, 0.0722]
+    return float((light.max() + 0.05) / (light.min() + 0.05))
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_what_is_no_text_is_told_from_its_ground_in_light_and_dark(dark, make_patches, make_report, look):
+    scores, pixels = scored(make_patches, GRID, [0, 0, 0, 0, 0, 1], columns=3)
+    pixels[:] = (205, 130, 185)  # tissue, in the middle between light and dark
+    html = make_report(scores, pixels)
+    html = html.replace(DARK, "(min-width: 1px)") if dark else html
+    boxes, seen = look(html, PARTS)
+
+    def across(box: str, left: float, right: float, *, down: float = 0.5) -> float:
+        x, y, _, height = boxes[box]
+        row = round(y + down * height)
+        return contrast(seen[row : row + 1, round(x + left) : round(x + right)])
+
+    x, y, width, height = boxes["slider"]
+    middle = round(x + width / 2)
+    assert contrast(seen[round(y) : round(y + height), middle : middle + 1]) >= 3  # its track
+    thumb = seen[round(y) : round(y + height), round(x) + 12][:, None]
+    assert contrast(thumb) >= 3
+    assert across("button", -4, 3) >= 3  # its border
+    assert across("map", -9, -1) >= 3  # the ring of what has the focus
+    assert across("mark", -6, 6) >= 3  # on the tissue, and on whatever colour lies over it
+    assert across("line", -6, 6, down=0.3) >= 3
+
+
+@pytest.mark.skipif(shutil.which("pdftotext") is None, reason="pdftotext (poppler-utils) is not installed")
+def test_it_prints_as_two_pages_of_a4_that_hold_legend_and_counts(make_patches, make_report, browse, tmp_path):
+    p, label = many()
+    html = make_report(*scored(make_patches, p, label, columns=55))
+    browse(html, "--no-pdf-header-footer", f"--print-to-pdf={tmp_path}/report.pdf")
+    command = ["pdftotext", "-raw", str(tmp_path / "report.pdf"), "-"]
+    *pages, end = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\f")
+    assert (len(pages), end) == (2, "")
+    first = " ".join(pages[0].split())
+    wanted = expected(scored(make_patches, p, label, columns=55)[0], 0.95)
+    for key, name in (("idc", "confidently IDC"), ("none", "confidently not IDC"), ("open", "not confident")):
+        number, share, size = (" ".join(each.split()) for each in wanted[key])
+        assert re.search(f"{name} {number} {share} .*{size}", first)
+    for said in ("Probability of IDC", "0 % 50 % 100 %", "confidently IDC, ≥ 95 %", "labelled IDC region"):
+        assert said in first
+    assert "Research use only" in first
+    assert "Map opacity" not in "".join(pages)  # what nobody can move on paper
 
 
 def test_the_legend_is_readable_in_print(make_patches, make_report, use):

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sqlalchemy as sa
+from tifffile import TiffFile
 
 from bcd.errors import BcdError, NotFoundError
 from bcd.evaluation.outcome import OutcomeRule
@@ -37,6 +38,22 @@ def admitted(store, make_patches):
 
 def score(store, bundle, options=OPTIONS, hospital=EAST, patient=PATIENT):
     return score_patient(store, bundle, hospital, patient, options)
+
+
+def test_ome_leaves_slide_and_heatmap_as_ome_tiff_too(store, admitted, bundle):
+    scored = score(store, bundle, ScoreOptions(ome=True))
+    plain = {path.name for path in score(store, bundle).folder.iterdir()}
+    left = {path.name for path in scored.folder.iterdir()}
+    assert left - plain == {"slide-5.ome.tiff", "heatmap-5.ome.tiff"}
+    with TiffFile(scored.folder / "slide-5.ome.tiff") as file:
+        np.testing.assert_array_equal(file.series[0].levels[0].asarray()[50:100, 150:200], admitted[1][2])
+
+
+def test_ome_without_what_writes_it_is_told_before_a_patient_is_tried(store, admitted, bundle, monkeypatch):
+    monkeypatch.setattr("bcd.scoring.export.scored.find_spec", lambda name: None)
+    with pytest.raises(BcdError, match=r"tifffile.*bcd\[ome\]"):
+        score(store, bundle, ScoreOptions(ome=True))
+    assert (bundle.calls, list_ledger(store)) == (0, [])
 
 
 def test_a_patient_becomes_scores_slide_heatmap_report_and_a_ledger_entry(store, admitted, bundle):

@@ -117,7 +117,7 @@ def test_a_list_and_a_table_of_labels_are_not_taken_for_each_other(store: Store,
         answer("a,5,1,51,", asked=False)  # which would take the label back
     table = tmp_path / "labels.csv"
     table.write_text("patient,slide,x,y,label\na,5,51,51,1\n")
-    with pytest.raises(BcdError, match="bcd labels import"):
+    with pytest.raises(BcdError, match="bcd label import"):
         import_labels(store, table, hospital="east", sign_off=SIGNED, asked=True)
     assert revisions(store) == []
 

@@ -113,7 +113,7 @@ def test_the_same_key_continues_the_same_run(settings):
 @pytest.mark.parametrize(
     ("error", "status"), [(ValueError("no such patch"), "FAILED"), (KeyboardInterrupt(), "KILLED")]
 )
-def test_a_run_that_breaks_says_so_until_it_is_mended(settings, error, status):
+def test_a_run_that_breaks_says_so_until_it_is_fixed(settings, error, status):
     with pytest.raises(type(error)), start_run(settings, key="k", name="n", kind="train") as run:
         raise error
     broken = read(settings, run.id)

@@ -54,3 +54,9 @@ def write_patient_export(
     from bcd.scoring.export.ome_tiff import write_ome_tiffs
 
     return write_ome_tiffs(folder, scored) if format == "ome-tiff" else write_dicom(folder, scored, source)
+
+
+def write_ome_beside_report(folder: Path, scored: ScoredPatient) -> None:
+    """Writes OME-TIFFs of the slides that were delivered as patches; of the others there is a better picture."""
+    if as_patches := [slide for slide in scored.slides if slide not in scored.frames]:
+        list(write_patient_export(folder, scored.choose(as_patches), "ome-tiff"))

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bcd.drift.patient import read_patient_drift
 from bcd.drift.state import UNTRUSTED, Drift
 from bcd.errors import BcdError, NotFoundError
 from bcd.patches import Hospital, PatientId, SlideId
+from bcd.scoring.bundle import ScoringBundle
 from bcd.scoring.options import ScoreOptions
-from bcd.scoring.result import SCORES
+from bcd.scoring.result import SCORES, Subject
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,6 +56,26 @@ class ScoredPatient:
     options: ScoreOptions
     drift: Drift
 
+    @classmethod
+    def of(cls, folder: Path, subject: Subject, bundle: ScoringBundle, options: ScoreOptions) -> ScoredPatient:
+        """Returns a patient whom `write_result` just scored into a folder."""
+        import pandas as pd
+
+        scores, drift = pd.read_parquet(folder / SCORES), read_patient_drift(folder)
+        return cls(
+            hospital=subject.hospital,
+            patient=subject.patient,
+            bundle=bundle.name,
+            content=subject.content,
+            at=datetime.now(UTC),
+            scores=scores,
+            slides=tuple(scores["slide"].unique().tolist()),
+            read=subject.read,
+            frames=subject.frames,
+            options=options,
+            drift=None if drift is None else drift.state,
+        )
+
     @property
     def caution(self) -> str:
         """What stands before everything else that is said of the scores; empty where nothing does."""
@@ -88,7 +111,6 @@ def find_scored_patient(store: Store, hospital: Hospital, patient: PatientId, op
     """
     import pandas as pd
 
-    from bcd.drift.patient import read_patient_drift
     from bcd.scoring.job import hash_scoring_content
     from bcd.store.batches import read_batch_pixels
     from bcd.store.complete import find_complete

@@ -17,6 +17,7 @@ from bcd.errors import BcdError
 from bcd.evaluation.policy.calibration import Calibrator
 from bcd.evaluation.policy.policy import Policy
 from bcd.patches import Hospital
+from bcd.scoring.export.formats import write_ome_beside_report
 from bcd.scoring.export.ome_tiff import write_ome_tiffs
 from bcd.scoring.export.pyramid import TILE, Pyramid
 from bcd.scoring.geojson import write_geojson
@@ -132,6 +133,16 @@ def test_a_slide_that_bcd_cut_is_not_written_since_its_pixels_are_others(scored,
         list(write_ome_tiffs(tmp_path / "new", found))
     assert not (tmp_path / "new").exists()
     assert len(list(write_ome_tiffs(tmp_path / "new", found.choose(["11"])))) == 2
+
+
+def test_beside_the_report_only_slides_that_were_delivered_as_patches_are_written(scored, tmp_path) -> None:
+    found = scored(["5", "11"])
+    for cut, names in (("5", {"slide-11.ome.tiff", "heatmap-11.ome.tiff"}), ("5 11", set())):
+        folder = tmp_path / cut
+        folder.mkdir()
+        frames = {slide: Frame(0.5, 0.5, 0, 0) for slide in cut.split()}
+        write_ome_beside_report(folder, replace(found, frames=frames))
+        assert {path.name for path in folder.iterdir()} == names
 
 
 def test_a_slide_is_never_read_as_a_whole(make_patches) -> None:

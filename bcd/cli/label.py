@@ -1,4 +1,4 @@
-"""`bcd labels`: labels that come late, are corrected, or are taken back, and patches that are in doubt."""
+"""`bcd label`: labels that come late, are corrected, or are taken back, and patches that are in doubt."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 app = command_group(
     "Import labels and corrections; show patches that are in doubt.",
-    'bcd labels import labels.csv --hospital east --by "Dr Lee" --reason "second reading"',
-    "bcd labels doubts",
+    'bcd label import labels.csv --hospital east --by "Dr Lee" --reason "second reading"',
+    "bcd label doubts",
 )
 
 
