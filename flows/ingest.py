@@ -39,6 +39,7 @@ from bcd.formats import format_count, format_some
 from bcd.options import Microns
 from bcd.patches import Hospital
 from bcd.settings import Settings
+from bcd.store.drift import find_drift
 from bcd.store.hospitals import list_hospitals
 from bcd.store.store import open_store
 from flows.forms import Place, Spacing, Text
@@ -223,16 +224,18 @@ def _is(number: int) -> str:
 
 def _describe_admissions(settings: Settings, admissions: list[Admission]) -> str:
     lines = [
-        "| delivery | hospital | patches | refused | ignored | patients | flags | report |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| delivery | hospital | patches | refused | ignored | patients | flags | drift | report |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for each in admissions:
-        refused, flags = _count_by_rule(each.refused), _count_by_rule(each.flags)
-        note = " (admitted before)" if each.already else ""
-        report = link_report_in_artifact(settings, admission_report_path(settings, each.id))
-        counts = f"{each.admitted} | {refused} | {each.ignored} | {each.patients} | {flags}"
-        lines.append(f"| {each.delivery}{note} | {each.hospital} | {counts} | {report} |")
     with open_store(settings) as store:
+        for each in admissions:
+            refused, flags = _count_by_rule(each.refused), _count_by_rule(each.flags)
+            note = " (admitted before)" if each.already else ""
+            report = link_report_in_artifact(settings, admission_report_path(settings, each.id))
+            counts = f"{each.admitted} | {refused} | {each.ignored} | {each.patients} | {flags}"
+            compared = find_drift(store, each.id)
+            drift = compared.title if compared else "not compared"
+            lines.append(f"| {each.delivery}{note} | {each.hospital} | {counts} | {drift} | {report} |")
         lines += [
             f"\n{each.delivery}: {line}" for each in admissions for line in describe_delivered_labels(store, each)
         ]

@@ -111,6 +111,7 @@ def retrain(
     )
     parts = [
         _tell_outcome(outcome),
+        " ".join([f"**{verdict.verdict}.**", *verdict.reasons]),
         _tabulate_outcome(outcome),
         _show_gate(verdict),
         show_curves(outcome.evaluated),
@@ -146,7 +147,6 @@ def _tabulate_outcome(outcome: Outcome) -> str:
         "test patients": f"AUROC {format_estimate(test.pooled['auroc'])}. {describe_evaluation(test)}"
         if test
         else "none",
-        "gate": " ".join([f"**{outcome.verdict.verdict}.**", *outcome.verdict.reasons]),
     }
     return "\n".join(["| stage | what came of it |", "| --- | --- |", *(f"| {a} | {b} |" for a, b in rows.items())])
 

@@ -104,12 +104,22 @@ class Browser:
         self.click(selector)
         self._ask("Input.insertText", text=text)
 
+    def choose(self, selector: str, value: str) -> None:
+        """Chooses of a list, whose options open in no window that the protocol reaches."""
+        self.run(f"""(() => {{
+          const list = document.querySelector({json.dumps(selector)});
+          list.value = {json.dumps(value)};
+          for (const event of ["input", "change"]) list.dispatchEvent(new Event(event, {{bubbles: true}}));
+        }})()""")
+
     def picture(self, path: Path) -> None:
         """Keeps what the window shows as a PNG."""
         path.write_bytes(base64.b64decode(self._ask("Page.captureScreenshot")["data"]))
 
     def _attach(self, page: dict[str, Any]) -> None:
-        self._socket: ClientConnection = connect(page["webSocketDebuggerUrl"], max_size=None)
+        self._socket: ClientConnection = connect(
+            page["webSocketDebuggerUrl"], max_size=None, ping_interval=None, close_timeout=1
+        )
         self._ask("Network.enable")
         self._ask("Page.enable")
 

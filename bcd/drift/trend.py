@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bcd.drift.delivery import read_state
 from bcd.drift.measure import PICTURE
-from bcd.drift.state import DELIVERY_SHIFT, FINE, NOT_COMPARED, UNTRUSTED, UNUSUAL, Drift
+from bcd.drift.state import DELIVERY_RATE, DELIVERY_SHIFT, FINE, NOT_COMPARED, UNTRUSTED, UNUSUAL, Drift
 from bcd.formats import format_signed
 from bcd.patches import Hospital
 from bcd.store.delivery_queries import list_batches
@@ -100,9 +100,8 @@ def draw_trend(rows: Sequence[TrendRow], bundle: str, path: Path) -> None:
     note = f"{len(rows)} deliveries of {len(hospitals)} hospitals, compared with the patients of {bundle}"
     with page(path, title="Drift of deliveries", note=note, size=(7.6, 3.4)) as figure:
         axes = figure.subplots()
-        axes.axhline(
-            DELIVERY_SHIFT, color=GREEN, linewidth=1, linestyle="--", label="not trusted from here, if p ≤ .025"
-        )
+        told = f"not trusted from here, if p of the pictures ≤ {DELIVERY_RATE / 2:g}"
+        axes.axhline(DELIVERY_SHIFT, color=GREEN, linewidth=1, linestyle="--", label=told)
         for hospital in hospitals:
             mine = [row for row in rows if row.hospital == hospital]
             axes.plot([row.step for row in mine], [abs(row.shift or 0) for row in mine], color=MUTED, linewidth=0.8)

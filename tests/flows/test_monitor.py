@@ -62,6 +62,18 @@ def find_events(name: str, resource: str, delivery: str) -> list[dict]:
     return []
 
 
+def read_drift(key: str) -> dict[str, str]:
+    """Reads the column drift of a table on the dashboard, by what its first column names."""
+    from prefect.artifacts import Artifact
+
+    header, _, *rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in str(Artifact.get(key).data).splitlines()
+        if line.startswith("|")
+    ]
+    return {row[0]: row[header.index("drift")] for row in rows}
+
+
 def test_a_delivery_not_to_be_trusted_warns_and_the_trend_follows_each_hospital(
     store: Store, settings: Settings, released: Path
 ) -> None:
@@ -75,6 +87,7 @@ def test_a_delivery_not_to_be_trusted_warns_and_the_trend_follows_each_hospital(
     deliver(settings, "public", "before", learned(1))
     ingest()
     assert list_drift(store) == []
+    assert read_drift("admission") == {"before": "not compared"}
     make_released_champion(store, ME)
 
     deliver(settings, "public", "pale", (255 - (255 - learned(2)) // 3).astype(np.uint8))
@@ -85,6 +98,8 @@ def test_a_delivery_not_to_be_trusted_warns_and_the_trend_follows_each_hospital(
     assert by_name["pale"].level == UNTRUSTED
     assert by_name["new"].state["foreign"]
     assert by_name["before"] is None
+    assert read_drift("admission") == {"pale": by_name["pale"].title, "new": by_name["new"].title}
+    assert by_name["new"].title == f"{by_name['new'].level}, foreign hospital"
     assert "pale of public" in str(Artifact.get("drift").data)
     [event] = find_events("bcd.drift", "bcd.hospital.public", by_name["pale"].delivery)
     assert event["payload"]["level"] == UNTRUSTED
@@ -93,6 +108,9 @@ def test_a_delivery_not_to_be_trusted_warns_and_the_trend_follows_each_hospital(
 
     scored = score(all_that_wait=True, options=ScoreOptions())
     assert {each.drift.state.colour for each in scored if each.patient.startswith("pale")} == {"red"}
+    assert read_drift("scored") == {f"{each.hospital}/{each.patient}": each.drift.state.title for each in scored}
+    score(patient="pale0", hospital="public", options=ScoreOptions())
+    assert "drift: **not to be relied on**" in str(Artifact.get("report-public-pale0").data)
     stages = {one.stage for one in list_drift(store) if one.delivery != by_name["before"]}
     assert stages == {"scoring"}
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 import re
 import shutil
 import zipfile
@@ -23,7 +25,6 @@ from bcd.lineage.trace import trace
 from bcd.patches import Hospital, PatientId, SlideId
 from bcd.retention.patients import erase_withdrawn
 from bcd.scoring.options import ScoreOptions
-from bcd.scoring.picture import Picture
 from bcd.scoring.score import score_patient
 from bcd.snapshots.freeze import find_snapshot
 from bcd.store.batches import read_batch_pixels
@@ -50,29 +51,48 @@ def missing(lineage: Lineage) -> set[str]:
     return {link.kind for link in lineage.links if link.missing}
 
 
-def test_a_pixel_of_a_report_is_followed_to_the_bytes_of_the_zip_s_member(store: Store, recorded: Path) -> None:
-    lineage = trace(store, PATCH)
+@pytest.mark.parametrize(("column", "row"), [(137, 71), (322, 99), (50, 50)])
+def test_a_pixel_of_a_report_is_followed_to_the_bytes_of_the_zip_s_member(
+    store: Store, recorded: Path, column: int, row: int
+) -> None:
+    scored = next(one.folder for one in list_ledger(store) if one.patient == PATIENT)
+    page = (store.settings.home / scored / "report.html").read_text("utf-8")
+    slide, width, height, picture = decode_slide_in_report(page)
+    [of_slide] = json.loads(re.search(r'id="scores">(.*?)</script>', page, re.DOTALL)[1])["slides"]
+    assert picture.shape == (height, width, 3)  # a pixel of the picture is one of the slide
+
+    x = 1 + 50 * (column // 50 + of_slide["column"])
+    y = 1 + 50 * (row // 50 + of_slide["row"])
+    lineage = trace(store, f"{PATIENT}_idx{slide}_x{x}_y{y}")
+
     report = lineage.links[-1]
-    assert report.kind == "report"
-    (slide,) = (store.settings.home / report.where).parent.glob("slide-5.*")
-    left, top, right, bottom = Picture(np.zeros((150, 400, 3), np.uint8), title="", longest_edge=2000).box
-    picture = cv2.imread(str(slide)).astype(int)[top : bottom : 1000 // 400, left : right : 1000 // 400]
-    drawn = picture[50:100, 100:150]  # the patch at x 51, y 1, beside a margin of one patch
-
+    assert (report.kind, report.where) == ("report", f"{scored}/report.html")
     (file,) = [link for link in lineage.behind(report) if link.kind == "file"]
-    with zipfile.ZipFile(recorded / "one.zip") as archive:
-        members = {hashlib.sha256(archive.read(name)).hexdigest(): archive.read(name) for name in archive.namelist()}
-    decoded = {key: cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) for key, data in members.items()}
-    distances = {key: np.abs(drawn - pixels).mean() for key, pixels in decoded.items()}
-    assert min(distances, key=distances.__getitem__) == file.sha256
-
-    assert lineage.patches is not None
-    (at,) = np.flatnonzero(lineage.patches["x"] == 51)
-    stored = read_batch_pixels(store.settings, lineage.patches.iloc[[at]])[0]
-    np.testing.assert_array_equal(stored, decoded[file.sha256][..., ::-1])
     (delivery,) = [link for link in lineage.links if link.key in file.previous]
     assert delivery.where == "received/east/one.zip"
     assert (store.settings.home / delivery.where).read_bytes() == (recorded / "one.zip").read_bytes()
+    with zipfile.ZipFile(store.settings.home / delivery.where) as archive:
+        members = {hashlib.sha256(archive.read(name)).hexdigest(): archive.read(name) for name in archive.namelist()}
+    decoded = {key: cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) for key, data in members.items()}
+    left, top = column // 50 * 50, row // 50 * 50
+    shown = picture[top : top + 50, left : left + 50].astype(int)
+    distances = {key: np.abs(shown - pixels).mean() for key, pixels in decoded.items()}
+    assert min(distances, key=distances.__getitem__) == file.sha256  # of all members this one is the picture's
+
+    assert lineage.patches is not None
+    (at,) = np.flatnonzero((lineage.patches["x"] == x) & (lineage.patches["y"] == y))
+    stored = read_batch_pixels(store.settings, lineage.patches.iloc[[at]])[0]
+    np.testing.assert_array_equal(stored, decoded[file.sha256][..., ::-1])
+
+
+def decode_slide_in_report(page: str) -> tuple[str, int, int, np.ndarray]:
+    """Returns the slide that a report shows, its width and height, and the picture, BGR."""
+    (found,) = re.findall(
+        r'<image id="picture-(\w+)" href="data:image/webp;base64,([^"]*)" width="(\d+)" height="(\d+)"', page
+    )
+    slide, encoded, width, height = found
+    picture = cv2.imdecode(np.frombuffer(base64.b64decode(encoded), np.uint8), cv2.IMREAD_COLOR)
+    return str(slide), int(width), int(height), np.asarray(picture, np.uint8)
 
 
 def test_every_link_of_the_chain_is_there_with_hash_time_and_who(store: Store) -> None:

@@ -101,8 +101,10 @@ def scored(make_patches, probability, label=None, columns=10):
 
 
 def percent(share):
-    text = "> 99.9" if 0.9995 <= share < 1 else "< 0.1" if 0 < share < 0.0005 else f"{100 * share + 1e-9:.1f}"
-    return f"{text}\u00a0%"
+    shown = f"{100 * share + 1e-9:.1f}"
+    if 0 < share < 0.0005 or 0.9995 <= share < 1:
+        shown = "<\u00a00.1" if share < 0.5 else ">\u00a099.9"
+    return f"{shown}\u00a0%"
 
 
 def expected(scores, level):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -23,6 +24,7 @@ from bcd.tracking.store import (
     connect_mlflow,
     end_killed_mlflow_runs,
     experiment_id,
+    lock_mlflow,
     open_mlflow_client,
     own_mlflow_store,
     start_run,
@@ -51,6 +53,17 @@ def read(settings, run_id):
 def runs(settings, kind):
     client = open_mlflow_client(settings)
     return client.search_runs([experiment_id(client)], f"tags.`bcd.kind` = '{kind}'")
+
+
+def test_the_server_can_be_started_while_somebody_asks_it_in_vain(settings):
+    """Regression: a training waited for the server that was killed, and `bcd up` waited for the training."""
+    with lock_mlflow(settings):  # as of a run that is being opened
+        starting = threading.Thread(target=own_mlflow_store, args=(settings,))
+        starting.start()
+        starting.join(30)
+        was_waiting = starting.is_alive()
+    starting.join()
+    assert not was_waiting
 
 
 def test_processes_that_meet_at_a_fresh_store_all_get_in(tmp_path):
