@@ -34,12 +34,13 @@ def waiting(settings: Settings) -> Settings:
     from mlflow import MlflowClient
 
     from bcd.tracking.lookup import KEY_TAG, MODEL
-    from bcd.tracking.store import experiment_id, open_client
+    from bcd.tracking.store import experiment_id, open_mlflow_client
 
-    client: MlflowClient = open_client(settings)
+    client: MlflowClient = open_mlflow_client(settings)
     client.create_registered_model(MODEL)
     model = client.create_logged_model(experiment_id(client), name=MODEL)
-    client.create_model_version(MODEL, f"models:/{model.model_id}", tags={KEY_TAG: "k"})
+    source = f"models:/{model.model_id}"
+    client.create_model_version(MODEL, source, tags={KEY_TAG: "k"})
     verdict = Verdict(
         verdict="PROMOTE",
         reasons=["It is better."],
@@ -56,7 +57,12 @@ def waiting(settings: Settings) -> Settings:
         champion=None,
         snapshot=SnapshotId("a" * 64),
         reasons=verdict.reasons,
-        evidence={"verdict": verdict.model_dump(mode="json"), "awaits_approval": True, "bundle": "k"},
+        evidence={
+            "verdict": verdict.model_dump(mode="json"),
+            "awaits_approval": True,
+            "bundle": "k",
+            "model": source,
+        },
     )
     store_decision(open_store(settings), decision)
     agreement = Agreement(
