@@ -25,7 +25,7 @@ from bcd.store.ledger import list_ledger
 from bcd.store.sign_off import SignOff
 from bcd.store.store import Store
 from bcd.tracking.lookup import MODEL
-from bcd.tracking.store import open_client
+from bcd.tracking.store import open_mlflow_client
 
 
 @pytest.mark.integration
@@ -44,7 +44,7 @@ def test_a_patient_whose_scoring_fails_stops_no_other_and_a_night_leaves_one_tab
     store = new_store(registry_settings)
     store_patches(store, patches, pixels)
     register(registry_settings, "red")
-    open_client(registry_settings).set_registered_model_alias(MODEL, "champion", "1")
+    open_mlflow_client(registry_settings).set_registered_model_alias(MODEL, "champion", "1")
 
     state = score(all_that_wait=True, return_state=True)
 
@@ -86,7 +86,7 @@ def test_a_patient_whose_pictures_are_not_full_leaves_the_report_alone(
     left: list[str] = []
     monkeypatch.setattr(flow, "publish_picture", lambda key, *_: left.append(key))
     monkeypatch.setattr(flow, "publish_markdown", lambda key, *_: left.append(key))
-    flow._publish_patient(registry_settings, [make_score(registry_settings, pictures=pictures)])
+    flow.publish_scored_patients(registry_settings, [make_score(registry_settings, pictures=pictures)])
     assert left == [*(["heatmap-east-1"] if pictures else []), "report-east-1"]
 
 
@@ -128,7 +128,7 @@ def test_a_challenger_in_shadow_stands_on_the_gate_s_page_and_a_failing_one_fail
     store_patches(undecided_store, patches, pixels)
     force_promotion(undecided_store, "2", SignOff("Dr Lee", "the good one"))
     assert gate("3").verdict != "PROMOTE"
-    open_client(undecided).set_registered_model_alias(MODEL, "challenger", "3")
+    open_mlflow_client(undecided).set_registered_model_alias(MODEL, "challenger", "3")
     options = ScoreOptions(shadow=True)
 
     def fail(*_: object) -> pd.DataFrame:
@@ -150,6 +150,6 @@ def test_a_challenger_in_shadow_stands_on_the_gate_s_page_and_a_failing_one_fail
     ]
     assert [row[0].removeprefix("| ") for row in table] == [f"east/{one.patient}" for one in agreements]
     assert [row[2] for row in table] == [f"{one.difference:.3f}" for one in agreements]
-    (run,) = open_client(undecided).search_runs(["1"], "tags.`mlflow.runName` = 'gate bcd-idc/3'")
-    logged = {file.path for file in open_client(undecided).list_artifacts(run.info.run_id)}
+    (run,) = open_mlflow_client(undecided).search_runs(["1"], "tags.`mlflow.runName` = 'gate bcd-idc/3'")
+    logged = {file.path for file in open_mlflow_client(undecided).list_artifacts(run.info.run_id)}
     assert {"shadow.md", "shadow.csv", "verdict.md"} <= logged
