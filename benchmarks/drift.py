@@ -8,14 +8,13 @@ pictures as admission measures them, their scores out of fold. Beside them stand
 other four, and made-up hospitals, whose patients are independent of each other.
 
 Power: the pixels of drawn patients are changed before they are measured, and the pictures alone are compared. What a
-change costs is measured with the released model on eight patches of the natural sample a patient, on which it was
-trained: less flattered is the loss out of fold, in benchmarks/robustness.py. Costs are kept in --folder.
+change costs is what the released recipe loses by it out of fold, as benchmarks/robustness.py measures it: this needs
+what `benchmarks/released.py train` left in --folder.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +23,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from released_figures import compute
-from released_training import HOSPITAL, PLACE, admit_deliveries
+from released_training import HOSPITAL, PLACE, RECIPE, admit_deliveries, find_members, gather_scores, open_patients
+from robustness import cross_fit_shifted, evaluate_shift, score_shifted
 from shifts import Change, blur, brighten, compress, rescale, restain
 from simulations import replace_section
 
 from bcd.bundle.released import OUT_OF_FOLD, load_released, released_folder
-from bcd.drift.compare import compare
 from bcd.drift.measure import PICTURE, SCORE, measure_patches, measure_scores, name_stains
 from bcd.drift.profiles import (
     MOST_PATCHES,
@@ -40,7 +39,9 @@ from bcd.drift.profiles import (
     profile_pictures,
     profile_scores,
 )
-from bcd.drift.state import DELIVERY_RATE, FINE, UNTRUSTED, Known, assess_delivery, assess_slide
+from bcd.drift.state import FINE, UNTRUSTED, Known, assess_delivery, assess_slide
+from bcd.errors import BcdError
+from bcd.evaluation.calls import is_confident
 from bcd.files import whole_file
 
 ROOT = Path(__file__).parents[1]
@@ -48,16 +49,16 @@ DATA = ROOT.parent / "shared/data"
 PAGE, PICTURE_FILE = ROOT / "docs/explanation/drift.md", ROOT / "docs/images/drift-power.png"
 SECTIONS = ("alarms", "power")
 
-_COSTED = 8  # patches of a patient that are scored
 _LOSS = 0.02
+_COVERAGE = 0.5  # of the usual
 _ENOUGH = 0.9  # power
 _SIZES = (10, 20, 40, 80)  # patients of a delivery
 
 SHIFTS: dict[str, Change] = {
-    **{f"stain {share:+.0%}": restain(share) for share in (-0.3, -0.2, 0.5, 0.7)},
-    **{f"brightness {amount:+d} of 255": brighten(amount) for amount in (-60, -40, 20, 40)},
-    **{f"blur, sigma {sigma:g} px": blur(sigma) for sigma in (0.5, 0.7, 1.0)},
-    **{f"JPEG {quality}": compress(quality) for quality in (95, 90)},
+    **{f"stain {share:+.0%}": restain(share) for share in (-0.5, -0.4, -0.3, -0.2, 0.5, 0.7, 1.0)},
+    **{f"brightness {amount:+d} of 255": brighten(amount) for amount in (-80, -60, -40, 20, 40, 60)},
+    **{f"blur, sigma {sigma:g} px": blur(sigma) for sigma in (0.5, 0.7, 1.0, 1.3, 1.6)},
+    **{f"JPEG {quality}": compress(quality) for quality in (95, 90, 75)},
     **{f"spacing {4 / factor:g} µm/px": rescale(factor) for factor in (0.5, 0.8, 1.25, 2.0)},
 }
 """Changes of the pixels, of sizes around the one that costs .02 of AUROC."""
@@ -83,23 +84,45 @@ class Patients:
     pixels: NDArray[np.uint8]
     known: Known
 
+    def natural_sample(self) -> pd.DataFrame:
+        """Returns patient, x and y of the natural sample's patches."""
+        return pd.DataFrame(self.patches[self.patches["natural"]], columns=PLACE)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a shift costs the released recipe, out of fold.
+
+    Attributes:
+        lost: Patient-macro AUROC that is lost.
+        coverage: Share of patches that are confident at 95 %, as a share of what it is without the shift.
+    """
+
+    lost: float
+    coverage: float
+
+    @property
+    def is_high(self) -> bool:
+        """Whether the model is not worth relying on under the shift."""
+        return self.lost >= _LOSS or self.coverage <= _COVERAGE
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA / "batches", help="folder of the deliveries")
-    parser.add_argument("--folder", type=Path, default=ROOT / "artifacts/drift", help="where costs are kept")
-    parser.add_argument("--draws", type=int, default=1000, help="deliveries drawn of each size")
-    parser.add_argument("--hospitals", type=int, default=8, help="made-up hospitals of 50 patients")
+    parser.add_argument("--folder", type=Path, default=ROOT / "artifacts/released", help="where trainings are kept")
+    parser.add_argument("--draws", type=int, default=5000, help="deliveries a row; a tenth of it for power")
+    parser.add_argument("--hospitals", type=int, default=40, help="made-up hospitals of 50 patients")
     parser.add_argument("--only", choices=SECTIONS, help="this section alone")
     parser.add_argument("--page", type=Path, default=PAGE, help="Markdown page whose sections are replaced")
     arguments = parser.parse_args()
     patients = read_patients(arguments.data, arguments.folder / "home")
     for section in [arguments.only] if arguments.only else SECTIONS:
-        lines = (
-            tell_alarms(patients, arguments.draws, arguments.hospitals)
-            if section == "alarms"
-            else tell_power(patients, arguments.draws // 10, arguments.folder / "costs.json")
-        )
+        if section == "alarms":
+            lines = tell_alarms(patients, arguments.draws, arguments.hospitals)
+        else:
+            costs = measure_costs(arguments.data, arguments.folder, patients.natural_sample())
+            lines = tell_power(patients, costs, arguments.draws // 10)
         print("\n".join(lines), flush=True)
         page = replace_section(arguments.page.read_text("utf-8"), section, "\n".join(lines))
         with whole_file(arguments.page) as partial_page:
@@ -179,16 +202,12 @@ def tell_alarms(patients: Patients, draws: int, hospitals: int) -> list[str]:
     scores = [_profile_scores(patients.patches, rows) for rows in patients.natural]
     lines = ["| deliveries drawn from | patients | drawn | more than fine | not to be trusted |", "| --- " * 5 + "|"]
     for size in (2, 5, 10, 20, 46):
-        levels, members = _draw_levels(patients.known, pictures, scores, size, draws if size == 10 else draws // 2)
-        low, rate, high = interval_by_patient([level != FINE for level in levels], members, len(pictures))
-        untrusted = np.mean([level == UNTRUSTED for level in levels])
-        shown = f"{rate:.1%} [{low:.1%}, {high:.1%}]"
-        lines.append(f"| the {len(pictures)} real patients | {size} | {len(levels):,} | {shown} | {untrusted:.1%} |")
-        print(lines[-1], flush=True)
-    flagged, trials = _draw_hospitals(hospitals, draws // 10)
-    low, high = np.quantile(_resample(flagged), (0.025, 0.975))
-    of = f"{hospitals} made-up hospitals, pictures alone"
-    lines.append(f"| {of} | 10 | {trials:,} | {np.mean(flagged):.1%} [{low:.1%}, {high:.1%}] | |")
+        levels, members = draw_levels(patients.known, pictures, scores, size, draws, seed=size)
+        spans = interval_by_patient([level != FINE for level in levels], members, len(pictures))
+        lines.append(_tell_row(f"the {len(pictures)} real patients", size, levels, spans))
+    levels, rates = draw_hospitals(hospitals, draws // hospitals)
+    low, high = np.quantile(_resample(rates), (0.025, 0.975))
+    lines.append(_tell_row(f"{hospitals} made-up hospitals", 10, levels, (low, float(np.mean(rates)), high)))
     lines += ["", "| real delivery, against the other four | patients | drift | p |", "| --- " * 4 + "|"]
     for name in np.unique(patients.deliveries):
         mine = np.flatnonzero(patients.deliveries == name)
@@ -204,6 +223,14 @@ def tell_alarms(patients: Patients, draws: int, hospitals: int) -> list[str]:
         f"({unlike / len(slides):.1%}; 2 % is the rate, pictures and scores together), {red} not to be trusted."
     )
     return lines
+
+
+def _tell_row(of: str, size: int, levels: Sequence[str], spans: tuple[float, float, float]) -> str:
+    low, rate, high = spans
+    untrusted = _share(levels, lambda each: each == UNTRUSTED)
+    row = f"| {of} | {size} | {len(levels):,} | {rate:.1%} [{low:.1%}, {high:.1%}] | {untrusted:.1%} |"
+    print(row, flush=True)
+    return row
 
 
 def _assess_slides(known: Known, pictures: Sequence[Profile], scores: Sequence[Profile] | None = None) -> list[str]:
@@ -224,16 +251,28 @@ def _profile_scores(patches: pd.DataFrame, rows: NDArray[np.int64]) -> Profile:
     return profile_scores(found["logit"], found["probability"])
 
 
-def _draw_levels(
-    known: Known, pictures: Sequence[Profile], scores: Sequence[Profile], size: int, draws: int
+def draw_levels(
+    known: Known, pictures: Sequence[Profile], scores: Sequence[Profile], size: int, draws: int, *, seed: int
 ) -> tuple[list[str], list[NDArray[np.int64]]]:
-    random, levels, members = np.random.default_rng(size), [], []
+    """Draws patients as deliveries, and compares each with the others by the rule that bcd compares deliveries by.
+
+    Args:
+        known: Everybody as a bundle knows them, patient i in row i.
+        pictures: A profile a patient.
+        scores: A profile a patient; none: pictures alone, as at admission.
+        size: Patients of a delivery.
+        draws: Deliveries.
+        seed: Of the draws.
+
+    Returns:
+        The level of each delivery, and its patients, by number.
+    """
+    random, levels, members = np.random.default_rng(seed), [], []
     for _ in range(draws):
         order = random.permutation(len(pictures))
         mine, others = order[:size], order[size:]
-        state = assess_delivery(
-            _take(known, others), HOSPITAL, [pictures[at] for at in mine], [scores[at] for at in mine]
-        )
+        told = [scores[at] for at in mine] if scores else []
+        state = assess_delivery(_take(known, others), HOSPITAL, [pictures[at] for at in mine], told)
         levels.append(str(state.level))
         members.append(mine)
     return levels, members
@@ -270,32 +309,48 @@ def interval_by_patient(
     return max(rate - 1.96 * error, 0.0), rate, min(rate + 1.96 * error, 1.0)
 
 
-def _draw_hospitals(hospitals: int, draws: int) -> tuple[NDArray[np.float64], int]:
-    """Returns, of each made-up hospital, the share of its deliveries of ten that are called unlike the others."""
-    from bcd.synthetic.hospital import draw_patches
-    from bcd.synthetic.options import HospitalOptions
-    from bcd.synthetic.patient import draw_patients
+def draw_hospitals(hospitals: int, draws: int) -> tuple[list[str], NDArray[np.float64]]:
+    """Draws deliveries of ten patients from made-up hospitals, each of which has a bundle that knows the others.
 
+    Args:
+        hospitals: How many.
+        draws: Deliveries of each.
+
+    Returns:
+        The level of each delivery, and of each hospital the share of deliveries that are more than fine.
+    """
+    every: list[str] = []
     rates = []
     for seed in range(hospitals):
-        options = HospitalOptions(seed=seed, patients=50, large_patients=0, small_patches=12)
-        pixels, patients = [], []
-        for patient, patches in draw_patches(draw_patients(options)):
-            whole = [patch.pixels for patch in patches if patch.pixels.shape == (50, 50, 3)]
-            pixels += whole
-            patients += [patient.id] * len(whole)
-        stacked = np.stack(pixels)
-        code = np.unique(patients, return_inverse=True)[1]
-        whose = [np.flatnonzero(code == number) for number in range(code.max() + 1)]
-        known, found = _keep_pictures(stacked, whose), [profile_pictures(stacked[rows]) for rows in whose]
-        random, flags = np.random.default_rng(seed), []
-        for _ in range(draws):
-            order = random.permutation(len(found))
-            compared = compare(known.take(order[10:].tolist()), [found[at] for at in order[:10]])
-            flags.append(compared is not None and compared.p <= DELIVERY_RATE)
-        rates.append(float(np.mean(flags)))
+        known, pictures, scores = make_hospital(seed)
+        levels, _ = draw_levels(known, pictures, scores, 10, draws, seed=seed)
+        every += levels
+        rates.append(_share(levels, lambda each: each != FINE))
         print(f"made-up hospital {seed}: {rates[-1]:.1%} of {draws}", flush=True)
-    return np.array(rates), hospitals * draws
+    return every, np.array(rates)
+
+
+def make_hospital(seed: int, patients: int = 50) -> tuple[Known, list[Profile], list[Profile]]:
+    """Makes a hospital up and scores it with the released model.
+
+    Returns:
+        Its patients as a bundle knows them, and as those of a delivery: pictures, scores.
+    """
+    from bcd.synthetic.hospital import draw_patches
+    from bcd.synthetic.options import HospitalOptions
+    from bcd.synthetic.patient import draw_synthetic_patients
+
+    options = HospitalOptions(seed=seed, patients=patients, large_patients=0, small_patches=12)
+    drawn, whose = [], []
+    for patient, patches in draw_patches(draw_synthetic_patients(options)):
+        whole = [patch.pixels for patch in patches if patch.pixels.shape == (50, 50, 3)]
+        drawn += whole
+        whose += [patient.id] * len(whole)
+    pixels, code = np.stack(drawn), np.unique(whose, return_inverse=True)[1]
+    rows = [np.flatnonzero(code == number) for number in range(code.max() + 1)]
+    scored = load_released().score(pixels)
+    known = Known(pictures=_keep_pictures(pixels, rows), scores=_keep_scores(scored, rows))
+    return known, [profile_pictures(pixels[each]) for each in rows], [_profile_scores(scored, each) for each in rows]
 
 
 def _resample(rates: NDArray[np.float64], resamples: int = 2000) -> NDArray[np.float64]:
@@ -304,10 +359,8 @@ def _resample(rates: NDArray[np.float64], resamples: int = 2000) -> NDArray[np.f
     return np.asarray(rates[random.integers(0, len(rates), (resamples, len(rates)))].mean(1))
 
 
-def tell_power(patients: Patients, draws: int, kept: Path) -> list[str]:
+def tell_power(patients: Patients, costs: dict[str, Cost], draws: int) -> list[str]:
     """Says what each shift costs, and how surely a delivery of ten patients with it is called unlike the others."""
-    costs = measure_costs(patients, kept)
-    usual = costs["none"]
     lines = [
         "| shift | AUROC lost | coverage at 95 %, of the usual | seen | not to be trusted | patients for 90 %"
         " | one slide: seen | not to be trusted |",
@@ -316,18 +369,17 @@ def tell_power(patients: Patients, draws: int, kept: Path) -> list[str]:
     drawn = []
     for name, change in SHIFTS.items():
         shifted = [profile_pictures(_shift(patients.pixels[rows], change)) for rows in patients.rows]
-        levels = _draw_shifted(patients.known, shifted, 10, draws)
+        levels, _ = draw_levels(patients.known, shifted, [], 10, draws, seed=10)
         seen, untrusted = (
             _share(levels, counts) for counts in (lambda each: each != FINE, lambda each: each == UNTRUSTED)
         )
         needed = next(_sizes_that_suffice(patients.known, shifted, seen, draws), f"> {_SIZES[-1]}")
-        lost, coverage = usual["auroc"] - costs[name]["auroc"], costs[name]["coverage"] / usual["coverage"]
-        costly = lost >= _LOSS or coverage <= 0.5
-        drawn.append((name, lost, seen, untrusted))
-        mark = "**" if costly else ""
+        cost = costs[name]
+        drawn.append((name, cost, seen, untrusted))
+        mark = "**" if cost.is_high else ""
         slides = _assess_slides(patients.known, shifted)
         alone = [_share(slides, counts) for counts in (lambda each: each != FINE, lambda each: each == UNTRUSTED)]
-        cells = [f"{mark}{lost:+.3f}{mark}", f"{coverage:.0%}", f"{seen:.0%}", f"{untrusted:.0%}", needed]
+        cells = [f"{mark}{cost.lost:+.3f}{mark}", f"{cost.coverage:.0%}", f"{seen:.0%}", f"{untrusted:.0%}", needed]
         lines.append(f"| {name} | {' | '.join(cells)} | {alone[0]:.0%} | {alone[1]:.0%} |")
         print(lines[-1], flush=True)
     lines += [
@@ -341,8 +393,8 @@ def tell_power(patients: Patients, draws: int, kept: Path) -> list[str]:
 def _sizes_that_suffice(known: Known, shifted: Sequence[Profile], at_ten: float, draws: int) -> Iterator[str]:
     """Yields the sizes of deliveries, ascending, of which the shift is seen often enough."""
     for size in _SIZES:
-        seen = at_ten if size == 10 else _share(_draw_shifted(known, shifted, size, draws), lambda each: each != FINE)
-        if seen >= _ENOUGH:
+        levels = [] if size == 10 else draw_levels(known, shifted, [], size, draws, seed=size)[0]
+        if (at_ten if size == 10 else _share(levels, lambda each: each != FINE)) >= _ENOUGH:
             yield str(size)
 
 
@@ -350,50 +402,39 @@ def _share(levels: Sequence[str], counts: Callable[[str], bool]) -> float:
     return float(np.mean([counts(level) for level in levels]))
 
 
-def _draw_shifted(known: Known, shifted: Sequence[Profile], size: int, draws: int) -> list[str]:
-    random, levels = np.random.default_rng(size), []
-    for _ in range(draws):
-        order = random.permutation(len(shifted))
-        state = assess_delivery(_take(known, order[size:]), HOSPITAL, [shifted[at] for at in order[:size]])
-        levels.append(str(state.level))
-    return levels
-
-
 def _shift(pixels: NDArray[np.uint8], change: Change) -> NDArray[np.uint8]:
     return np.stack([change(patch) for patch in pixels])
 
 
-def measure_costs(patients: Patients, kept: Path) -> dict[str, dict[str, float]]:
-    """Scores changed patches with the released model, or finds them scored: pooled AUROC, and coverage at 95 %."""
-    costs: dict[str, dict[str, float]] = json.loads(kept.read_text("utf-8")) if kept.exists() else {}
-    rows = np.concatenate([rows[choose_evenly(len(rows), _COSTED)] for rows in patients.natural])
-    label, scorer = patients.patches["label"].to_numpy(np.int64)[rows], load_released().scorer
-    for name, change in {"none": lambda patch: patch, **SHIFTS}.items():
-        if name in costs:
-            continue
-        probability = scorer.score(_shift(patients.pixels[rows], change))["probability"].to_numpy()
-        costs[name] = _evaluate(label, probability)
-        print(f"{name}: AUROC {costs[name]['auroc']:.4f}, coverage {costs[name]['coverage']:.3f}", flush=True)
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(kept) as partial_file:
-            partial_file.write_text(json.dumps(costs, indent=1), "utf-8")
+def measure_costs(data: Path, folder: Path, natural: pd.DataFrame) -> dict[str, Cost]:
+    """Scores the shifted natural sample out of fold, or finds it scored.
+
+    Args:
+        data: Folder of the deliveries.
+        folder: Where trainings are kept.
+        natural: patient, x and y of the natural sample.
+
+    Raises:
+        BcdError: There are no trainings.
+    """
+    members = len(find_members(folder))
+    if not members:
+        raise BcdError(f"{folder} holds no member that is finished.", "Train first: benchmarks/released.py train.")
+    patients, scores = open_patients(data, folder / "home", RECIPE), gather_scores(folder, members, natural)
+    costs = {}
+    for name, change in SHIFTS.items():
+        logit = score_shifted(patients, RECIPE, folder, scores, name, change=change)
+        usual, shifted = (is_confident(each["probability"], 0.95).mean() for each in cross_fit_shifted(scores, logit))
+        costs[name] = Cost(evaluate_shift(scores, name, logit).loss, float(shifted / usual))
+        print(f"{name}: AUROC lost {costs[name].lost:+.4f}, coverage {costs[name].coverage:.3f}", flush=True)
     return costs
 
 
-def _evaluate(label: NDArray[np.int64], probability: NDArray[np.float64]) -> dict[str, float]:
-    from sklearn.metrics import roc_auc_score
-
-    from bcd.evaluation.calls import is_confident
-
-    auroc = float(roc_auc_score(label, probability))
-    return {"auroc": auroc, "coverage": float(is_confident(probability, 0.95).mean())}
-
-
-def draw_power(drawn: Sequence[tuple[str, float, float, float]], path: Path) -> None:
+def draw_power(drawn: Sequence[tuple[str, Cost, float, float]], path: Path) -> None:
     """Draws, for each shift, how often a delivery of ten patients is seen, and how often not trusted."""
     from bcd.charts import BLUE, INK, MUTED, ORANGE, page
 
-    note = "Deliveries of ten real patients with each shift; a star costs at least .02 of AUROC"
+    note = "Deliveries of ten real patients with each shift; a star costs .02 of AUROC or half the coverage"
     with page(path, title="What drift is seen", note=note, size=(7.6, 0.4 + 0.24 * len(drawn))) as figure:
         axes = figure.subplots()
         for at, (_, _, seen, untrusted) in enumerate(drawn):
@@ -401,7 +442,7 @@ def draw_power(drawn: Sequence[tuple[str, float, float, float]], path: Path) -> 
         axes.plot([each[2] for each in drawn], range(len(drawn)), "o", color=BLUE, label="more than fine")
         axes.plot([each[3] for each in drawn], range(len(drawn)), "D", color=ORANGE, label="not to be trusted")
         axes.axvline(_ENOUGH, color=MUTED, linewidth=0.8, linestyle="--")
-        names = [f"{name}{' *' if lost >= _LOSS else ''}" for name, lost, _, _ in drawn]
+        names = [f"{name}{' *' if cost.is_high else ''}" for name, cost, _, _ in drawn]
         axes.set_yticks(range(len(drawn)), names, color=INK)
         axes.set_ylim(len(drawn) - 0.5, -0.5)
         axes.set_xlim(-0.03, 1.03)

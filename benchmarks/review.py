@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--natural", type=Path, default=DATA / "natural-sample.txt", help="its list")
     parser.add_argument("--folder", type=Path, default=ROOT / "artifacts/released", help="where trainings are kept")
     parser.add_argument("--kept", type=Path, default=ROOT / "artifacts/review", help="where features are kept")
-    parser.add_argument("--seeds", type=int, default=10, help="draws of patients, for the queue")
+    parser.add_argument("--seeds", type=int, default=5, help="draws of patients, for the queue")
     parser.add_argument("--only", choices=SECTIONS, help="this section alone")
     parser.add_argument("--page", type=Path, default=PAGE, help="Markdown page whose sections are replaced")
     arguments = parser.parse_args()

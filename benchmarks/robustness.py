@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -41,7 +42,7 @@ from released_training import (
     score_left_out,
     train,
 )
-from shifts import SHIFTS
+from shifts import SHIFTS, Change
 
 from bcd.bundle.released.figures import Shift
 from bcd.charts import BLUE, GREEN, MUTED, ORANGE, page
@@ -126,7 +127,7 @@ def measure(
     scores = gather_scores(folder, members, natural)
     shifts = []
     for name in SHIFTS if only is None else only:
-        logit = score_shifted(patients, recipe, folder, scores, name)
+        logit = score_shifted(patients, recipe, folder, scores, name, change=SHIFTS[name])
         shifts.append(shift := evaluate_shift(scores, name, logit))
         print(f"{folder.name:14s} {name:24s} {shift.auroc:.3f} {shift.loss:+.3f}", flush=True)
     if only is None:
@@ -136,7 +137,7 @@ def measure(
 
 
 def score_shifted(
-    patients: Patients, recipe: Recipe, folder: Path, scores: pd.DataFrame, name: str
+    patients: Patients, recipe: Recipe, folder: Path, scores: pd.DataFrame, name: str, *, change: Change
 ) -> NDArray[np.float32]:
     """Scores the changed patches of the natural sample out of fold, or finds them scored.
 
@@ -145,7 +146,8 @@ def score_shifted(
         recipe: How the networks were trained.
         folder: Where they lie.
         scores: The out-of-fold scores of unchanged patches.
-        name: What of SHIFTS is done to each patch.
+        name: Under which the logits are kept.
+        change: What is done to each patch.
 
     Returns:
         The mean logit over members of the natural sample's patches, in the order of `scores`.
@@ -156,7 +158,7 @@ def score_shifted(
         for fold in range(FOLDS)
         for member in range(members)
     }
-    kept = folder / "robustness" / _digest(networks.values()) / f"{name.replace(' ', '-')}.npy"
+    kept = folder / "robustness" / _digest(networks.values()) / f"{re.sub('[ /]', '-', name)}.npy"
     if kept.exists():
         return np.asarray(np.load(kept))
     natural = scores[scores["natural"]].reset_index(drop=True)
@@ -166,7 +168,7 @@ def score_shifted(
     for fold in range(FOLDS):
         mine = np.flatnonzero(natural["fold"] == fold)
         raw = patients.read(row[mine])
-        pixels = prepare(np.stack([SHIFTS[name](patch) for patch in raw]), recipe.preparation)
+        pixels = prepare(np.stack([change(patch) for patch in raw]), recipe.preparation)
         for member in range(members):
             network = load_network(networks[fold, member])
             logit[mine] += predict_logits(network, pixels, turns=recipe.turns) / members
@@ -186,11 +188,16 @@ def _digest(networks: Iterable[Path]) -> str:
 
 def evaluate_shift(scores: pd.DataFrame, name: str, logit: NDArray[np.float32]) -> Shift:
     """Evaluates changed patches of the natural sample beside the unchanged ones, by the calibrators of the latter."""
+    before, after = (_evaluate(each) for each in cross_fit_shifted(scores, logit))
+    return Shift(name=name, auroc=after[0], loss=before[0] - after[0], calibration_error=after[1])
+
+
+def cross_fit_shifted(scores: pd.DataFrame, logit: NDArray[np.float32]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Returns the natural sample as it is and with other logits, both calibrated on the unchanged other folds."""
     scores = scores.assign(logit=scores.filter(regex=r"^logit_\d+$").mean(axis=1))
     policies = fit_by_fold(scores)
     natural = scores[scores["natural"]].reset_index(drop=True)
-    before, after = (_evaluate(cross_fit(each, policies)) for each in (natural, natural.assign(logit=logit)))
-    return Shift(name=name, auroc=after[0], loss=before[0] - after[0], calibration_error=after[1])
+    return cross_fit(natural, policies), cross_fit(natural.assign(logit=logit), policies)
 
 
 def _evaluate(natural: pd.DataFrame) -> tuple[float, float]:

@@ -39,10 +39,11 @@ from bcd.formats import format_count, format_some
 from bcd.options import Microns
 from bcd.patches import Hospital
 from bcd.settings import Settings
+from bcd.store.drift import find_drift
 from bcd.store.hospitals import list_hospitals
 from bcd.store.store import open_store
 from flows.forms import Place, Spacing, Text
-from flows.mapping import Engine, Here, open_engine
+from flows.mapping import Here, Mapper, open_mapper
 from flows.reporting import (
     finish_flow,
     link_report_in_artifact,
@@ -133,13 +134,13 @@ def admit_delivery_task(path: Path, hospital: Hospital, spacing: float | None = 
 @contextmanager
 def _open_tiler(settings: Settings, slides: int) -> Iterator[Tiler]:
     """Yields who cuts the slides of a delivery: several at a time where `[run]` names a cluster."""
-    with open_engine(settings) if slides > 1 else nullcontext(Here()) as engine:
-        yield Tiler() if isinstance(engine, Here) else Tiler(partial(_cut_elsewhere, engine), engine.width)
+    with open_mapper(settings) if slides > 1 else nullcontext(Here()) as mapper:
+        yield Tiler() if isinstance(mapper, Here) else Tiler(partial(_cut_elsewhere, mapper), mapper.width)
 
 
-def _cut_elsewhere(engine: Engine, path: Path, spacing: Microns | None, coarsest: Microns) -> Iterable[Tiles]:
+def _cut_elsewhere(mapper: Mapper, path: Path, spacing: Microns | None, coarsest: Microns) -> Iterable[Tiles]:
     call = {"path": path, "spacing": spacing, "coarsest": coarsest}
-    outcome = engine.submit(cut_slide_task, ("A slide", call))
+    outcome = mapper.submit(cut_slide_task, ("A slide", call))
 
     def take() -> Iterator[Tiles]:
         found = outcome()
@@ -223,16 +224,18 @@ def _is(number: int) -> str:
 
 def _describe_admissions(settings: Settings, admissions: list[Admission]) -> str:
     lines = [
-        "| delivery | hospital | patches | refused | ignored | patients | flags | report |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| delivery | hospital | patches | refused | ignored | patients | flags | drift | report |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for each in admissions:
-        refused, flags = _count_by_rule(each.refused), _count_by_rule(each.flags)
-        note = " (admitted before)" if each.already else ""
-        report = link_report_in_artifact(settings, admission_report_path(settings, each.id))
-        counts = f"{each.admitted} | {refused} | {each.ignored} | {each.patients} | {flags}"
-        lines.append(f"| {each.delivery}{note} | {each.hospital} | {counts} | {report} |")
     with open_store(settings) as store:
+        for each in admissions:
+            refused, flags = _count_by_rule(each.refused), _count_by_rule(each.flags)
+            note = " (admitted before)" if each.already else ""
+            report = link_report_in_artifact(settings, admission_report_path(settings, each.id))
+            counts = f"{each.admitted} | {refused} | {each.ignored} | {each.patients} | {flags}"
+            compared = find_drift(store, each.id)
+            drift = compared.title if compared else "not compared"
+            lines.append(f"| {each.delivery}{note} | {each.hospital} | {counts} | {drift} | {report} |")
         lines += [
             f"\n{each.delivery}: {line}" for each in admissions for line in describe_delivered_labels(store, each)
         ]

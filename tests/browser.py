@@ -99,17 +99,32 @@ class Browser:
         for kind in ("mousePressed", "mouseReleased"):
             self._ask("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
+    def touch(self, kind: str, *at: float) -> None:
+        """Puts a finger on a point of the window, moves it there, or lifts it (touchStart, touchMove, touchEnd)."""
+        points = [{"x": at[0], "y": at[1]}] if at else []
+        self._ask("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+
     def type(self, selector: str, text: str) -> None:
         """Clicks into a field and types."""
         self.click(selector)
         self._ask("Input.insertText", text=text)
+
+    def choose(self, selector: str, value: str) -> None:
+        """Chooses of a list, whose options open in no window that the protocol reaches."""
+        self.run(f"""(() => {{
+          const list = document.querySelector({json.dumps(selector)});
+          list.value = {json.dumps(value)};
+          for (const event of ["input", "change"]) list.dispatchEvent(new Event(event, {{bubbles: true}}));
+        }})()""")
 
     def picture(self, path: Path) -> None:
         """Keeps what the window shows as a PNG."""
         path.write_bytes(base64.b64decode(self._ask("Page.captureScreenshot")["data"]))
 
     def _attach(self, page: dict[str, Any]) -> None:
-        self._socket: ClientConnection = connect(page["webSocketDebuggerUrl"], max_size=None)
+        self._socket: ClientConnection = connect(
+            page["webSocketDebuggerUrl"], max_size=None, ping_interval=None, close_timeout=1
+        )
         self._ask("Network.enable")
         self._ask("Page.enable")
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from bcd.drift.delivery import read_state
 from bcd.drift.measure import PICTURE
-from bcd.drift.state import DELIVERY_SHIFT, FINE, NOT_COMPARED, UNTRUSTED, UNUSUAL, Drift
+from bcd.drift.state import DELIVERY_RATE, DELIVERY_SHIFT, FINE, NOT_COMPARED, UNTRUSTED, UNUSUAL, Drift
+from bcd.formats import format_signed
+from bcd.patches import Hospital
 from bcd.store.delivery_queries import list_batches
 from bcd.store.drift import list_drift
 
@@ -36,7 +38,7 @@ class TrendRow:
         state: What was found.
     """
 
-    hospital: str
+    hospital: Hospital
     delivery: str
     name: str
     admitted_at: datetime
@@ -64,7 +66,7 @@ class TrendRow:
             self.state.title,
             "n/a" if self.state.p is None else f"{self.state.p:.3f}",
             PICTURE.get(self.statistic, "n/a"),
-            "n/a" if self.shift is None else f"{self.shift:+.2f}",
+            "n/a" if self.shift is None else format_signed(self.shift, 2),
         )
 
 
@@ -98,9 +100,8 @@ def draw_trend(rows: Sequence[TrendRow], bundle: str, path: Path) -> None:
     note = f"{len(rows)} deliveries of {len(hospitals)} hospitals, compared with the patients of {bundle}"
     with page(path, title="Drift of deliveries", note=note, size=(7.6, 3.4)) as figure:
         axes = figure.subplots()
-        axes.axhline(
-            DELIVERY_SHIFT, color=GREEN, linewidth=1, linestyle="--", label="not trusted from here, if p ≤ .025"
-        )
+        told = f"not trusted from here, if p of the pictures ≤ {DELIVERY_RATE / 2:g}"
+        axes.axhline(DELIVERY_SHIFT, color=GREEN, linewidth=1, linestyle="--", label=told)
         for hospital in hospitals:
             mine = [row for row in rows if row.hospital == hospital]
             axes.plot([row.step for row in mine], [abs(row.shift or 0) for row in mine], color=MUTED, linewidth=0.8)

@@ -26,8 +26,8 @@
   const length = microns => microns >= 1000 ? microns / 1000 + " mm" : microns + " µm";
   function percent(share) {
     let text = (100 * share).toFixed(1);
-    if (text === "100.0" && share < 1) text = "> 99.9";
-    if (text === "0.0" && share > 0) text = "< 0.1";
+    if (text === "100.0" && share < 1) text = ">\u00a099.9";
+    if (text === "0.0" && share > 0) text = "<\u00a00.1";
     return text + "\u00a0%";
   }
   const say = (selector, text) => all(selector).forEach(part => { part.textContent = text; });

@@ -142,7 +142,7 @@ def _tell_levels(
             "none": _format_ends(at.none),
             "open": _format_ends(at.coverage and (1 - at.coverage[1], 1 - at.coverage[0])),
             "agreement": _format_ends(at.agreement),
-            "promise": _tell_promise(certified, level, unlike=unlike).replace(" %", "\u00a0%"),
+            "promise": re.sub(r"(?<=≥) | (?=%)", "\u00a0", _tell_promise(certified, level, unlike=unlike)),
         }
         for level, at in zip(levels, found, strict=True)
     ]
@@ -207,9 +207,9 @@ def _format_report_percent(share: float | None) -> str:
     text = str(Decimal(100 * share).quantize(Decimal("0.1"), ROUND_HALF_UP))
     # A share that is not quite all or nothing is not rounded to it.
     if text == "100.0" and share < 1:
-        text = "> 99.9"
+        text = ">\u00a099.9"
     elif text == "0.0" and share > 0:
-        text = "< 0.1"
+        text = "<\u00a00.1"
     return f"{text}\u00a0%"
 
 

@@ -59,7 +59,7 @@ def follow_moved_mlflow(settings: Settings) -> None:
     """Makes the store's addresses say where the home is now, without importing MLflow."""
     url = mlflow_database_url(settings)
     if url is not None and settings.mlflow.exists():
-        with lock_mlflow(settings):
+        with _lock_tables(settings):
             rewrite_mlflow_addresses(settings, url, EXPERIMENT)
 
 
@@ -102,7 +102,7 @@ def connect_mlflow(settings: Settings) -> None:
         os.environ["MLFLOW_TRACKING_URI"] = environment
 
 
-def open_client(settings: Settings) -> MlflowClient:
+def open_mlflow_client(settings: Settings) -> MlflowClient:
     """Connects, and returns the client of the store."""
     import mlflow
 
@@ -141,7 +141,7 @@ def start_run(
     Yields:
         The run, with the methods that log to it.
     """
-    client = open_client(settings)
+    client = open_mlflow_client(settings)
     run = _find_or_create(settings, client, key=key, name=name, kind=kind, parent=parent, tags=tags or {})
     try:
         yield run
@@ -164,7 +164,7 @@ def end_killed_mlflow_runs(settings: Settings) -> int:
     Raises:
         BcdError: The MLflow server does not answer.
     """
-    client = open_client(settings)
+    client = open_mlflow_client(settings)
     running = client.search_runs([experiment_id(client)], "attributes.status = 'RUNNING'")
     killed = [run for run in running if run_owner_has_ended(run.data.tags.get(PROCESS_TAG, ""))]
     for run in killed:
@@ -208,9 +208,10 @@ def _own_database(settings: Settings) -> sa.URL:
 
 def _make_ready(settings: Settings, uri: str) -> None:
     """Makes tables, the experiment, and addresses that say where the home is now."""
+    is_served = uri.startswith(_HTTP)
     # MLflow's first migration is not safe against a second process at the same moment.
-    with lock_mlflow(settings):
-        if not uri.startswith(_HTTP):
+    with lock_mlflow(settings) if is_served else _lock_tables(settings):
+        if not is_served:
             require_schema("mlflow", uri)
             rewrite_mlflow_addresses(settings, sync_url(uri), EXPERIMENT)
         _ready[uri] = _ensure_experiment(settings, uri)
@@ -261,3 +262,12 @@ def _make_mlflow_client(uri: str) -> MlflowClient:
 def lock_mlflow(settings: Settings) -> BaseFileLock:
     """Returns the lock of MLflow's store between the processes of this machine."""
     return lock_file(settings.mlflow / ".lock")
+
+
+def _lock_tables(settings: Settings) -> BaseFileLock:
+    """Returns the lock of the tables of bcd's own store.
+
+    Whoever asks a server that is away holds the store's lock for minutes: with it alone, the server, which makes sure
+    of its tables first, could not be started meanwhile.
+    """
+    return lock_file(settings.mlflow / ".tables.lock")

@@ -106,14 +106,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     return Trained(patients, folder, read_natural(folder / "natural.txt"))
 
 
-def test_each_patch_is_scored_by_the_copy_that_never_saw_its_patient(
-    trained: Trained, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_patch_is_scored_by_the_copy_that_never_saw_its_patient(trained: Trained) -> None:
     scores = gather_scores(trained.folder, 1, trained.natural)
     natural = scores[scores["natural"]]
     assert (len(scores), len(natural)) == (PATIENTS * PATCHES, PATIENTS * (PATCHES - 1))
-    monkeypatch.setitem(SHIFTS, "none", lambda pixels: pixels)
-    logit = score_shifted(trained.patients, TINY, trained.folder, scores, "none")
+    logit = score_shifted(trained.patients, TINY, trained.folder, scores, "none", change=lambda pixels: pixels)
     assert np.allclose(logit, natural["logit_1"], atol=1e-5)
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -23,7 +24,8 @@ from bcd.tracking.store import (
     connect_mlflow,
     end_killed_mlflow_runs,
     experiment_id,
-    open_client,
+    lock_mlflow,
+    open_mlflow_client,
     own_mlflow_store,
     start_run,
 )
@@ -45,12 +47,23 @@ def run(settings):
 
 
 def read(settings, run_id):
-    return open_client(settings).get_run(run_id)
+    return open_mlflow_client(settings).get_run(run_id)
 
 
 def runs(settings, kind):
-    client = open_client(settings)
+    client = open_mlflow_client(settings)
     return client.search_runs([experiment_id(client)], f"tags.`bcd.kind` = '{kind}'")
+
+
+def test_the_server_can_be_started_while_somebody_asks_it_in_vain(settings):
+    """Regression: a training waited for the server that was killed, and `bcd up` waited for the training."""
+    with lock_mlflow(settings):  # as of a run that is being opened
+        starting = threading.Thread(target=own_mlflow_store, args=(settings,))
+        starting.start()
+        starting.join(30)
+        was_waiting = starting.is_alive()
+    starting.join()
+    assert not was_waiting
 
 
 def test_processes_that_meet_at_a_fresh_store_all_get_in(tmp_path):
@@ -207,7 +220,7 @@ def test_epochs_logged_again_after_a_kill_are_not_doubled(settings, run):
     run.log_history(history)
     run.log_history(history)
 
-    found = open_client(settings).get_metric_history(run.id, "loss")
+    found = open_mlflow_client(settings).get_metric_history(run.id, "loss")
     assert [(metric.step, metric.value) for metric in found] == [(1, 0.5), (2, 0.4)]
     assert "epoch" not in read(settings, run.id).data.metrics
 
