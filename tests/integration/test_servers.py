@@ -313,6 +313,7 @@ def test_another_home_on_the_same_ports_is_told_so_and_starts_nothing(
 def _what_runs_is_the_wheel(hospital: Hospital, site: Path) -> None:
     deployed = hospital.prefect.post("/deployments/filter", json={}).raise_for_status().json()
     names = {"ingest", "retrain", "score", "trials", "member", "monitor", "approve"}
+    names |= {"search", "train", "evaluate", "promote", "reconcile", "backup"}
     assert {each["name"] for each in deployed} == names
     for each in deployed:  # a module, which is what the worker's Python finds first
         assert (each["entrypoint"], each["pull_steps"]) == (f"flows.{each['name']}.{each['name']}", [])
