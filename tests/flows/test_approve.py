@@ -89,6 +89,7 @@ def waiting(settings: Settings) -> Settings:
 def test_the_flow_suspends_until_a_person_answers_and_records_the_answer(
     waiting: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (waiting.home / "bcd.toml").write_text('[gate]\napprovers = ["Dr May", "Dr Lee"]\n')
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "path", list(sys.path))  # Prefect puts the folder of a flow that it loads in front
     monkeypatch.setenv("BCD_HOME", str(waiting.home))
@@ -98,6 +99,7 @@ def test_the_flow_suspends_until_a_person_answers_and_records_the_answer(
     form, state = asyncio.run(_ask_and_answer(tmp_path / "project", answer))
 
     found, _, shadow = form.partition("## In shadow")
+    assert "Dr May, Dr Lee" in found
     assert "It is better." in found
     assert f"| east/8867 | 1,200 | 0.300 | {FOUND} | {NOT_FOUND} | no | 90.0 % |" in shadow
     assert state.is_completed()
